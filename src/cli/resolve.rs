@@ -1,0 +1,118 @@
+//! From what the user typed to what a run needs. Every refusal happens here, before any work.
+
+use std::path::{Path, PathBuf};
+use std::thread;
+
+use anyhow::{Context, bail};
+use chrono::{Days, Utc};
+
+use crate::cli::args::{Codec, Convert, Layout};
+use crate::dataset::{self, Dataset};
+use crate::encode::Compression;
+use crate::plan::Selection;
+use crate::store::{self, Source};
+
+/// Level at which Zstandard is worth its time here; see `benches/README.md`.
+const ZSTD_LEVEL: i32 = 3;
+
+/// A run that may begin.
+pub(super) struct Run {
+    pub(super) sources: Vec<Source>,
+    pub(super) dataset: Dataset,
+    pub(super) selection: Selection,
+    pub(super) target_size: u64,
+    pub(super) compression: Compression,
+    pub(super) threads: usize,
+    pub(super) max_rejects: f64,
+}
+
+impl Run {
+    pub(super) fn resolve(args: &Convert) -> anyhow::Result<Self> {
+        let yesterday = Utc::now().date_naive().checked_sub_days(Days::new(1));
+        let to = args.to.or(yesterday);
+        if let (Some(from), Some(to)) = (args.from, to)
+            && from > to
+        {
+            bail!("--from {from} is after --to {to}: no day lies between them");
+        }
+        let sources = args
+            .sources
+            .iter()
+            .map(|name| Source::open(name).context("SOURCE cannot be opened"))
+            .collect::<Result<Vec<_>, _>>()?;
+        let out = out_directory(&args.out)?;
+        refuse_overlap(&args.sources, &out)?;
+        let layout = match args.layout {
+            Layout::Hive => dataset::Layout::Hive,
+            Layout::Plain => dataset::Layout::Plain,
+        };
+        let dataset = Dataset::open(out, layout).context("the dataset cannot be opened")?;
+        Ok(Self {
+            sources,
+            dataset,
+            selection: Selection {
+                from: args.from,
+                to,
+                accounts: args.account.clone(),
+                regions: args.region.clone(),
+                balancers: args.balancer.clone(),
+            },
+            target_size: args.target_file_size,
+            compression: match args.compression {
+                Codec::Zstd => Compression::Zstd(ZSTD_LEVEL),
+                Codec::Snappy => Compression::Snappy,
+                Codec::None => Compression::None,
+            },
+            threads: match args.threads {
+                Some(threads) => threads.into(),
+                None => thread::available_parallelism().map_or(1, usize::from),
+            },
+            max_rejects: args.max_rejects,
+        })
+    }
+}
+
+fn out_directory(out: &Path) -> anyhow::Result<PathBuf> {
+    let name = out.to_str().unwrap_or_default();
+    let path = if name.is_empty() {
+        Some(out.to_owned())
+    } else {
+        store::local_path(name)
+    };
+    path.with_context(|| {
+        format!("--out {name}: only local directories can be written by this version")
+    })
+}
+
+/// Refuses a dataset within a source, or the reverse: each run would read what the last one wrote.
+fn refuse_overlap(sources: &[String], out: &Path) -> anyhow::Result<()> {
+    let absolute = |path: &Path| {
+        let known = path
+            .ancestors()
+            .find_map(|known| known.canonicalize().ok().map(|c| (known, c)));
+        match known {
+            Some((known, canonical)) => canonical.join(path.strip_prefix(known).unwrap_or(path)),
+            None => path.to_owned(),
+        }
+    };
+    let out = absolute(&std::path::absolute(out)?);
+    for name in sources {
+        let Some(source) = store::local_path(name) else {
+            continue;
+        };
+        let source = absolute(&std::path::absolute(source)?);
+        if out.starts_with(&source) {
+            bail!(
+                "--out {} lies in SOURCE {name}: choose one outside",
+                out.display()
+            );
+        }
+        if source.starts_with(&out) {
+            bail!(
+                "SOURCE {name} lies in --out {}: choose another --out",
+                out.display()
+            );
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,229 @@
+//! What a person sees. The only module that prints.
+
+use std::fmt::Write as _;
+use std::io::{self, IsTerminal, Write};
+use std::time::Duration;
+
+use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::cli::args::Convert;
+use crate::convert::Watcher;
+use crate::plan::{Batch, Plan};
+use crate::store::Source;
+use crate::tally::Tally;
+
+/// Failures that a summary names; `--json` has all of them.
+const MAX_SHOWN: usize = 20;
+const TICK: Duration = Duration::from_millis(200);
+
+/// Prints text on stderr and results on stdout, as far as they were asked for.
+pub(super) struct Terminal {
+    quiet: bool,
+    verbose: bool,
+    json: bool,
+    bar: ProgressBar,
+}
+
+impl Terminal {
+    pub(super) fn new(args: &Convert) -> Self {
+        let Convert {
+            quiet,
+            verbose,
+            json,
+            ..
+        } = *args;
+        Self {
+            quiet,
+            verbose,
+            json,
+            bar: ProgressBar::hidden(),
+        }
+    }
+
+    pub(super) fn error(&self, error: &anyhow::Error) {
+        print_line(&format!("error: {error:#}"));
+    }
+
+    /// Says why nothing will be converted.
+    pub(super) fn nothing_to_do(&self, sources: &[Source], plan: &Plan) {
+        if self.quiet {
+            return;
+        }
+        let names: Vec<String> = sources.iter().map(ToString::to_string).collect();
+        print_line(&format!(
+            "nothing to convert: of {} objects in {} none is a selected access log{}. Expected are \
+             keys like AWSLogs/<account>/elasticloadbalancing/<region>/yyyy/mm/dd/<name>.log.gz",
+            plan.listed,
+            names.join(", "),
+            counts(
+                " (",
+                plan.skipped.iter().map(|(kind, count)| (*kind, *count)),
+                ")"
+            ),
+        ));
+    }
+
+    /// Begins to show progress.
+    pub(super) fn begin(&self, plan: &Plan) {
+        if self.quiet || !io::stderr().is_terminal() {
+            return;
+        }
+        const TEMPLATE: &str =
+            "{bytes}/{total_bytes} [{wide_bar}] {bytes_per_sec}, {eta} left {msg}";
+        let style = ProgressStyle::with_template(TEMPLATE).expect("a fixed template");
+        self.bar.set_style(style.progress_chars("=> "));
+        self.bar.set_length(plan.bytes());
+        self.bar
+            .set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+        self.bar.enable_steady_tick(TICK);
+    }
+
+    /// Ends the display of progress.
+    pub(super) fn end(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    /// Prints the summary, and the tally as JSON if that was asked for.
+    pub(super) fn summary(&self, tally: &Tally, max_rejects: f64) -> io::Result<()> {
+        if !self.quiet {
+            for line in summary(tally, max_rejects).lines() {
+                print_line(line);
+            }
+        }
+        for failure in self.shown(tally) {
+            print_line(&format!("failed: {}: {}", failure.object, failure.error));
+        }
+        if self.json {
+            let mut out = io::stdout().lock();
+            let result = serde_json::to_writer(&mut out, tally)
+                .map_err(io::Error::from)
+                .and_then(|()| out.write_all(b"\n"));
+            // A reader that closed its end of the pipe has seen enough.
+            return result.or_else(|error| match error.kind() {
+                io::ErrorKind::BrokenPipe => Ok(()),
+                _ => Err(error),
+            });
+        }
+        Ok(())
+    }
+
+    fn shown<'t>(&self, tally: &'t Tally) -> &'t [crate::plan::Failure] {
+        let failures = tally.failures.as_slice();
+        if failures.len() > MAX_SHOWN {
+            let more = failures.len() - MAX_SHOWN;
+            print_line(&format!(
+                "{more} more failed than are named here; --json names all"
+            ));
+        }
+        &failures[..failures.len().min(MAX_SHOWN)]
+    }
+}
+
+impl Watcher for Terminal {
+    fn read(&self, bytes: u64, _rejects: u64) {
+        self.bar.inc(bytes);
+    }
+
+    fn published(&self, batch: &Batch, tally: &Tally, took: Duration) {
+        if self.verbose {
+            let line = format!(
+                "{}: {} objects, {} rows, {} rejects, {} in {:.1} s",
+                batch.partition,
+                tally.objects.converted,
+                tally.rows,
+                tally.reject_count(),
+                HumanBytes(tally.bytes_out),
+                took.as_secs_f64(),
+            );
+            self.bar.suspend(|| print_line(&line));
+        }
+    }
+}
+
+fn summary(tally: &Tally, max_rejects: f64) -> String {
+    let mut text = String::new();
+    let objects = &tally.objects;
+    let line = &mut text;
+    let skipped = objects
+        .skipped_by_kind
+        .iter()
+        .map(|(kind, count)| (*kind, *count));
+    let rejects = tally
+        .rejects
+        .iter()
+        .map(|(reason, count)| (*reason, *count));
+    let rate = tally.bytes_decompressed as f64 / 1e6 / tally.seconds.max(1e-9);
+    let mut fact = |name: &str, value: String| {
+        writeln!(line, "{name:<12}{value}").expect("a string takes everything");
+    };
+    fact(
+        "objects",
+        format!(
+            "{} listed, {} converted, {} skipped{}, {} failed",
+            HumanCount(objects.listed),
+            HumanCount(objects.converted),
+            HumanCount(objects.skipped),
+            counts(" (", skipped, ")"),
+            HumanCount(objects.failed),
+        ),
+    );
+    fact("partitions", HumanCount(tally.partitions).to_string());
+    fact(
+        "lines",
+        format!(
+            "{} = {} rows + {} rejects{}",
+            HumanCount(tally.lines),
+            HumanCount(tally.rows),
+            HumanCount(tally.reject_count()),
+            counts(" (", rejects, ")"),
+        ),
+    );
+    fact(
+        "read",
+        format!(
+            "{} gzip, {} text",
+            HumanBytes(tally.bytes_in),
+            HumanBytes(tally.bytes_decompressed),
+        ),
+    );
+    fact(
+        "written",
+        format!(
+            "{} in {} files, {} of rejects",
+            HumanBytes(tally.bytes_out),
+            HumanCount(tally.files + tally.reject_files),
+            HumanCount(tally.reject_files),
+        ),
+    );
+    fact(
+        "took",
+        format!("{:.2} s, {rate:.0} MB/s of text", tally.seconds),
+    );
+    if tally.reject_share() > max_rejects {
+        fact(
+            "warning",
+            format!(
+                "{:.2} % of the lines are rejects, more than --max-rejects allows; see the table alb_rejects",
+                tally.reject_share() * 100.0
+            ),
+        );
+    }
+    text
+}
+
+/// Lists what was counted, or nothing at all.
+fn counts<'a>(before: &str, counts: impl Iterator<Item = (&'a str, u64)>, after: &str) -> String {
+    let list: Vec<String> = counts
+        .map(|(name, count)| format!("{} {name}", HumanCount(count)))
+        .collect();
+    if list.is_empty() {
+        String::new()
+    } else {
+        format!("{before}{}{after}", list.join(", "))
+    }
+}
+
+/// Prints a line on stderr; when nobody reads it, so be it.
+fn print_line(line: &str) {
+    let _ = writeln!(io::stderr(), "{line}");
+}

@@ -1,0 +1,46 @@
+//! Columns: the values of fields, converted a tile at a time into Arrow arrays.
+//!
+//! One file per kind of value; [`builder`] is the only place that tells them apart.
+
+pub mod number;
+pub mod part;
+pub mod text;
+pub mod time;
+
+use arrow::array::ArrayRef;
+
+use crate::columns::number::{Double, Int32, Int64, Numbers, Port};
+use crate::columns::text::{Interned, Texts};
+use crate::columns::time::Timestamp;
+use crate::fields::Tile;
+use crate::schema::{Column, Kind, Part, Stored};
+
+/// Collects the values of one column.
+pub trait ColumnBuilder: Send {
+    /// Tells whether a value may fail to parse. Such columns are built first, so that a line they
+    /// refuse never reaches the others.
+    fn may_refuse(&self) -> bool;
+
+    /// Appends the column's value of every line of the tile, and to `refused` the indices of the
+    /// lines whose value does not parse.
+    fn append(&mut self, text: &[u8], tile: &Tile, refused: &mut Vec<usize>);
+
+    /// Forgets all but the first `rows` values.
+    fn truncate(&mut self, rows: usize);
+
+    /// Returns the values as an array and begins anew.
+    fn finish(&mut self) -> ArrayRef;
+}
+
+/// Returns the builder of a column that comes from the field with that index.
+pub fn builder(field: usize, column: &Column) -> Box<dyn ColumnBuilder> {
+    match (column.kind, column.stored) {
+        (Kind::Int32, _) if column.part == Part::Port => Box::new(Numbers::<Port>::new(field)),
+        (Kind::Int32, _) => Box::new(Numbers::<Int32>::new(field)),
+        (Kind::Int64, _) => Box::new(Numbers::<Int64>::new(field)),
+        (Kind::Double, _) => Box::new(Numbers::<Double>::new(field)),
+        (Kind::Timestamp, _) => Box::new(Numbers::<Timestamp>::new(field)),
+        (Kind::String, Stored::Dictionary) => Box::new(Interned::of_field(field, column.part)),
+        (Kind::String, Stored::Plain) => Box::new(Texts::new(field, column.part)),
+    }
+}

@@ -1,0 +1,330 @@
+//! Numbers: integers, durations and ports, parsed digit by digit.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, ArrowPrimitiveType, NullBufferBuilder, PrimitiveArray};
+use arrow::datatypes::{Float64Type, Int32Type, Int64Type};
+
+use crate::columns::ColumnBuilder;
+use crate::columns::part;
+use crate::fields::Tile;
+
+/// The text is not a value of the column's type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused;
+
+/// How the values of a column of numbers are read.
+pub trait Parse: Send + Default {
+    /// Arrow's type of the values.
+    type Type: ArrowPrimitiveType;
+
+    /// Reads a value; `None` is NULL.
+    ///
+    /// # Errors
+    ///
+    /// Refuses text that is no value of the type.
+    fn parse(
+        &mut self,
+        text: &[u8],
+    ) -> Result<Option<<Self::Type as ArrowPrimitiveType>::Native>, Refused>;
+
+    /// Gives an array of the values its final type.
+    fn array(array: PrimitiveArray<Self::Type>) -> ArrayRef {
+        Arc::new(array)
+    }
+}
+
+/// Builder of a column of numbers.
+pub struct Numbers<P: Parse> {
+    field: usize,
+    parse: P,
+    values: Vec<<P::Type as ArrowPrimitiveType>::Native>,
+    nulls: NullBufferBuilder,
+}
+
+impl<P: Parse> Numbers<P> {
+    /// Returns the builder of the column that comes from the field with that index.
+    pub fn new(field: usize) -> Self {
+        Self {
+            field,
+            parse: P::default(),
+            values: Vec::new(),
+            nulls: NullBufferBuilder::new(0),
+        }
+    }
+}
+
+impl<P: Parse> ColumnBuilder for Numbers<P> {
+    fn may_refuse(&self) -> bool {
+        true
+    }
+
+    fn append(&mut self, text: &[u8], tile: &Tile, refused: &mut Vec<usize>) {
+        self.values.reserve(tile.lines.len());
+        for (index, line) in tile.lines.iter().enumerate() {
+            let value = match tile
+                .value(text, line, self.field)
+                .map(|text| self.parse.parse(text))
+            {
+                Some(Ok(value)) => value,
+                None => None,
+                Some(Err(Refused)) => {
+                    refused.push(index);
+                    None
+                }
+            };
+            self.values.push(value.unwrap_or_default());
+            self.nulls.append(value.is_some());
+        }
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        self.values.truncate(rows);
+        self.nulls.truncate(rows);
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        let values = std::mem::take(&mut self.values);
+        P::array(PrimitiveArray::new(values.into(), self.nulls.finish()))
+    }
+}
+
+/// Reads a 32-bit integer.
+#[derive(Debug, Default)]
+pub struct Int32;
+
+impl Parse for Int32 {
+    type Type = Int32Type;
+
+    #[inline]
+    fn parse(&mut self, text: &[u8]) -> Result<Option<i32>, Refused> {
+        i32::try_from(integer(text)?).map(Some).map_err(|_| Refused)
+    }
+}
+
+/// Reads a 64-bit integer.
+#[derive(Debug, Default)]
+pub struct Int64;
+
+impl Parse for Int64 {
+    type Type = Int64Type;
+
+    #[inline]
+    fn parse(&mut self, text: &[u8]) -> Result<Option<i64>, Refused> {
+        integer(text).map(Some)
+    }
+}
+
+/// Reads the port of `address:port`.
+#[derive(Debug, Default)]
+pub struct Port;
+
+impl Parse for Port {
+    type Type = Int32Type;
+
+    #[inline]
+    fn parse(&mut self, text: &[u8]) -> Result<Option<i32>, Refused> {
+        match part::split_port(text) {
+            Some((_, b"-")) => Ok(None),
+            Some((_, port)) => Int32.parse(port),
+            None => Err(Refused),
+        }
+    }
+}
+
+/// Reads a decimal number, such as a duration in seconds.
+#[derive(Debug, Default)]
+pub struct Double;
+
+impl Parse for Double {
+    type Type = Float64Type;
+
+    #[inline]
+    fn parse(&mut self, text: &[u8]) -> Result<Option<f64>, Refused> {
+        short_decimal(text)
+            .or_else(|| long_decimal(text))
+            .map(Some)
+            .ok_or(Refused)
+    }
+}
+
+/// Digits that always fit: 10^18 is below 2^63.
+const SAFE_DIGITS: usize = 18;
+
+/// Reads an optionally negative integer.
+#[inline]
+fn integer(text: &[u8]) -> Result<i64, Refused> {
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    if digits.is_empty() {
+        return Err(Refused);
+    }
+    if digits.len() > SAFE_DIGITS {
+        return long_integer(text);
+    }
+    let mut value = 0;
+    let mut wrong = false;
+    for &byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        wrong |= digit > 9;
+        value = value * 10 + i64::from(digit);
+    }
+    if wrong {
+        return Err(Refused);
+    }
+    Ok(if negative { -value } else { value })
+}
+
+#[cold]
+fn long_integer(text: &[u8]) -> Result<i64, Refused> {
+    let plain = !text.starts_with(b"+");
+    let text = std::str::from_utf8(text).map_err(|_| Refused)?;
+    text.parse().ok().filter(|_| plain).ok_or(Refused)
+}
+
+/// Powers of ten that a double holds exactly and that are used here.
+const POWERS: [f64; 16] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
+];
+
+/// Reads a decimal of at most fifteen digits.
+///
+/// Its digits as an integer and the power of ten below it are both exact doubles, so that the one
+/// division rounds correctly (Clinger, "How to Read Floating Point Numbers Accurately", 1990).
+#[inline]
+fn short_decimal(text: &[u8]) -> Option<f64> {
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    if digits.is_empty() || digits.len() > POWERS.len() {
+        return None;
+    }
+    let mut value = 0_u64;
+    let mut point = None;
+    for (at, &byte) in digits.iter().enumerate() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit <= 9 {
+            value = value * 10 + u64::from(digit);
+        } else if byte == b'.' && point.is_none() && at > 0 && at + 1 < digits.len() {
+            point = Some(digits.len() - 1 - at);
+        } else {
+            return None;
+        }
+    }
+    if point.is_none() && digits.len() == POWERS.len() {
+        return None;
+    }
+    let value = value as f64 / POWERS[point.unwrap_or(0)];
+    Some(if negative { -value } else { value })
+}
+
+/// Reads a decimal of any length, with an optional exponent.
+#[cold]
+fn long_decimal(text: &[u8]) -> Option<f64> {
+    let allowed = |b: &u8| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'+' | b'e' | b'E');
+    let digit_first = text
+        .iter()
+        .find(|b| **b != b'-')
+        .is_some_and(u8::is_ascii_digit);
+    if !digit_first || text.ends_with(b".") || !text.iter().all(allowed) {
+        return None;
+    }
+    let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    value.is_finite().then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn int32(text: &str) -> Result<Option<i32>, Refused> {
+        Int32.parse(text.as_bytes())
+    }
+
+    fn double(text: &str) -> Option<f64> {
+        Double.parse(text.as_bytes()).unwrap_or(None)
+    }
+
+    #[test]
+    fn integers() {
+        assert_eq!(int32("200"), Ok(Some(200)));
+        assert_eq!(int32("-1"), Ok(Some(-1)));
+        assert_eq!(int32("007"), Ok(Some(7)));
+        assert_eq!(int32("2147483647"), Ok(Some(i32::MAX)));
+        assert_eq!(int32("-2147483648"), Ok(Some(i32::MIN)));
+        for text in [
+            "2147483648",
+            "",
+            "-",
+            "+1",
+            "1.0",
+            "1 ",
+            "0x1",
+            "--1",
+            "\u{661}",
+        ] {
+            assert_eq!(int32(text), Err(Refused), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn long_integers() {
+        let int64 = |text: &str| Int64.parse(text.as_bytes());
+        assert_eq!(int64("9223372036854775807"), Ok(Some(i64::MAX)));
+        assert_eq!(int64("-9223372036854775808"), Ok(Some(i64::MIN)));
+        assert_eq!(int64("00000000000000000000001"), Ok(Some(1)));
+        for text in [
+            "9223372036854775808",
+            "+9223372036854775807",
+            "999999999999999999x",
+        ] {
+            assert_eq!(int64(text), Err(Refused), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn decimals_are_what_the_standard_library_reads() {
+        let texts = [
+            "0.001",
+            "-1",
+            "0.000",
+            "1.5414835421835185",
+            "12.345",
+            "0.086",
+            "3600.000",
+            "0.1",
+            "0.3",
+            "123456789012345",
+            "1234567890123456",
+            "1234567890.12345",
+            "0.00001",
+            "0.000000001",
+            "99999999999999.9",
+            "-0.5",
+            "1e-5",
+            "179769313486231570000000000000000000000",
+        ];
+        for text in texts {
+            assert_eq!(double(text), text.parse().ok(), "{text}");
+        }
+        for text in [
+            "", "-", ".", ".5", "5.", "1.2.3", "inf", "NaN", "-inf", "1e999", "1,5", "0x1", "+1",
+        ] {
+            assert_eq!(double(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn ports() {
+        let port = |text: &str| Port.parse(text.as_bytes());
+        assert_eq!(port("192.0.2.1:443"), Ok(Some(443)));
+        assert_eq!(port("2001:db8::1:50718"), Ok(Some(50718)));
+        assert_eq!(port("192.0.2.1:-"), Ok(None));
+        assert_eq!(port("192.0.2.1"), Err(Refused));
+        assert_eq!(port("192.0.2.1:"), Err(Refused));
+        assert_eq!(port("192.0.2.1:http"), Err(Refused));
+    }
+}

@@ -1,0 +1,174 @@
+//! Times: ISO 8601 in UTC, to the microsecond.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, PrimitiveArray};
+use arrow::datatypes::TimestampMicrosecondType;
+use chrono::NaiveDate;
+
+use crate::columns::number::{Parse, Refused};
+
+const MICROS_PER_SECOND: i64 = 1_000_000;
+const SECONDS_PER_DAY: i64 = 86_400;
+/// `2018-07-02T22:22:48.364000Z`, as every captured line has it.
+const USUAL_LENGTH: usize = 27;
+
+/// Reads a time; remembers the day, since the lines of an object nearly all share it.
+#[derive(Debug, Default)]
+pub struct Timestamp {
+    day: [u8; 10],
+    day_start: i64,
+}
+
+impl Parse for Timestamp {
+    type Type = TimestampMicrosecondType;
+
+    #[inline]
+    fn parse(&mut self, text: &[u8]) -> Result<Option<i64>, Refused> {
+        match <&[u8; USUAL_LENGTH]>::try_from(text) {
+            Ok(usual) => self.usual(usual).map(Some),
+            Err(_) => self.unusual(text).map(Some),
+        }
+    }
+
+    fn array(array: PrimitiveArray<TimestampMicrosecondType>) -> ArrayRef {
+        Arc::new(array.with_timezone("UTC"))
+    }
+}
+
+impl Timestamp {
+    #[inline]
+    fn usual(&mut self, text: &[u8; USUAL_LENGTH]) -> Result<i64, Refused> {
+        let [date @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = text;
+        if *date != self.day {
+            self.set_day(date)?;
+        }
+        let mut wrong = text[10] != b'T'
+            || text[13] != b':'
+            || text[16] != b':'
+            || text[19] != b'.'
+            || text[26] != b'Z';
+        let mut number = |from: usize, to: usize| {
+            text[from..to].iter().fold(0_i64, |value, byte| {
+                let digit = byte.wrapping_sub(b'0');
+                wrong |= digit > 9;
+                value * 10 + i64::from(digit)
+            })
+        };
+        let (hour, minute, second) = (number(11, 13), number(14, 16), number(17, 19));
+        let micros = number(20, 26);
+        if wrong || hour > 23 || minute > 59 || second > 59 {
+            return Err(Refused);
+        }
+        let seconds = hour * 3600 + minute * 60 + second;
+        Ok(self.day_start + seconds * MICROS_PER_SECOND + micros)
+    }
+
+    /// Reads a time with another number of fraction digits, none at all, or without its `Z`.
+    #[cold]
+    fn unusual(&mut self, text: &[u8]) -> Result<i64, Refused> {
+        let text = text.strip_suffix(b"Z").unwrap_or(text);
+        let (whole, fraction) = match text.iter().position(|&b| b == b'.') {
+            Some(point) if point + 1 == text.len() => return Err(Refused),
+            Some(point) => (&text[..point], &text[point + 1..]),
+            None => (text, &b""[..]),
+        };
+        if whole.len() != 19 || fraction.len() > 6 {
+            return Err(Refused);
+        }
+        let mut usual = *b"0000-00-00T00:00:00.000000Z";
+        usual[..19].copy_from_slice(whole);
+        usual[20..20 + fraction.len()].copy_from_slice(fraction);
+        self.usual(&usual)
+    }
+
+    #[cold]
+    fn set_day(&mut self, date: &[u8; 10]) -> Result<(), Refused> {
+        let digits = |from: usize, to: usize| {
+            let text = &date[from..to];
+            let all = text.iter().all(u8::is_ascii_digit);
+            all.then(|| text.iter().fold(0_u32, |n, b| n * 10 + u32::from(b - b'0')))
+                .ok_or(Refused)
+        };
+        if date[4] != b'-' || date[7] != b'-' {
+            return Err(Refused);
+        }
+        let year = digits(0, 4)?.cast_signed();
+        let day = NaiveDate::from_ymd_opt(year, digits(5, 7)?, digits(8, 10)?).ok_or(Refused)?;
+        let since_epoch = day.signed_duration_since(NaiveDate::default()).num_days();
+        self.day_start = since_epoch * SECONDS_PER_DAY * MICROS_PER_SECOND;
+        self.day = *date;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Option<i64> {
+        Timestamp::default().parse(text.as_bytes()).unwrap_or(None)
+    }
+
+    #[test]
+    fn times_are_exact() {
+        assert_eq!(parse("1970-01-01T00:00:00.000000Z"), Some(0));
+        assert_eq!(parse("1970-01-01T00:00:00.000001Z"), Some(1));
+        assert_eq!(parse("1969-12-31T23:59:59.999999Z"), Some(-1));
+        assert_eq!(
+            parse("2018-07-02T22:22:48.364123Z"),
+            Some(1_530_570_168_364_123)
+        );
+        assert_eq!(
+            parse("2018-07-02T22:22:48.364Z"),
+            Some(1_530_570_168_364_000)
+        );
+        assert_eq!(parse("2018-07-02T22:22:48Z"), Some(1_530_570_168_000_000));
+        assert_eq!(parse("2018-07-02T22:22:48"), Some(1_530_570_168_000_000));
+        assert_eq!(
+            parse("2018-07-02T22:22:48.364123"),
+            Some(1_530_570_168_364_123)
+        );
+        assert_eq!(
+            parse("2024-02-29T00:00:00.000000Z"),
+            Some(1_709_164_800_000_000)
+        );
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused() {
+        let texts = [
+            "",
+            "Z",
+            "2018-07-02",
+            "2018-07-02 22:22:48.364000Z",
+            "2018-13-02T22:22:48.364000Z",
+            "2023-02-29T00:00:00.000000Z",
+            "2018-07-02T24:00:00.000000Z",
+            "2018-07-02T22:60:00.000000Z",
+            "2018-07-02T22:22:60.000000Z",
+            "2018-07-02T22:22:48.36400xZ",
+            "2018-07-02T22:22:48.3640000Z",
+            "2018-07-02T22:22:48.Z",
+            "2018-07-02T22:22:48.364000+",
+            "+018-07-02T22:22:48.364000Z",
+        ];
+        for text in texts {
+            assert_eq!(parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_refused_day_is_not_remembered() {
+        let mut timestamp = Timestamp::default();
+        assert!(timestamp.parse(b"2018-07-02T00:00:00.000000Z").is_ok());
+        assert_eq!(
+            timestamp.parse(b"2018-99-99T00:00:00.000000Z"),
+            Err(Refused)
+        );
+        assert_eq!(
+            timestamp.parse(b"1970-01-02T00:00:00.000000Z"),
+            Ok(Some(86_400_000_000))
+        );
+    }
+}

@@ -1,0 +1,421 @@
+//! The conversion: batches in, published files and a tally out.
+//!
+//! Two kinds of threads share the work. A few *drivers* each take one batch after the other
+//! and hold what is open for it, so their number bounds memory. What they have to compute, inflating,
+//! decoding and encoding, they hand to one rayon pool in small tasks. So a batch that is alone uses
+//! every core (windows of objects, columns of a row group), and no worker ever begins another batch
+//! while it waits for its own.
+
+use std::borrow::Cow;
+use std::fs::File;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use parquet::errors::ParquetError;
+use rayon::prelude::*;
+use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
+
+use crate::dataset::{Dataset, DatasetError, Staged};
+use crate::decode::{Decoded, Decoder};
+use crate::encode::{Compression, RejectsEncoder, TableEncoder};
+use crate::feed::{Buffers, Feed, Lost};
+use crate::inflate::Piece;
+use crate::plan::{Batch, Failure, Plan};
+use crate::pool::Pool;
+use crate::reject::{self, Reason, Reject};
+use crate::schema::Table;
+use crate::store::Source;
+use crate::tally::Tally;
+
+/// Batches that are open at once, at most: each holds a row group of encoded pages.
+const MAX_OPEN: usize = 2;
+
+/// A conversion that is ready to run.
+pub struct Conversion<'a> {
+    /// The table that lines become rows of.
+    pub table: &'static Table,
+    /// Where objects are read.
+    pub sources: &'a [Source],
+    /// Where files are written.
+    pub dataset: &'a Dataset,
+    /// Compression of pages.
+    pub compression: Compression,
+    /// Worker threads.
+    pub threads: usize,
+    /// Who is told how it goes.
+    pub watcher: &'a dyn Watcher,
+}
+
+/// Is told how a conversion goes, from many threads.
+pub trait Watcher: Sync {
+    /// So many compressed bytes were converted, with so many rejects.
+    fn read(&self, bytes: u64, rejects: u64);
+
+    /// A batch is published.
+    fn published(&self, batch: &Batch, tally: &Tally, took: Duration);
+}
+
+/// The conversion cannot go on.
+#[derive(Debug, thiserror::Error)]
+pub enum ConvertError {
+    /// The dataset cannot be written.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// A Parquet file cannot be written.
+    #[error("{path}: {source}")]
+    Write {
+        /// Where it is staged.
+        path: String,
+        /// Why.
+        source: ParquetError,
+    },
+    /// The worker threads cannot be started.
+    #[error("worker threads cannot be started")]
+    Threads(#[from] ThreadPoolBuildError),
+}
+
+/// Why a batch is not converted at the first attempt.
+enum BatchError {
+    Lost(Lost),
+    Run(ConvertError),
+}
+
+impl From<Lost> for BatchError {
+    fn from(lost: Lost) -> Self {
+        Self::Lost(lost)
+    }
+}
+
+impl<E: Into<ConvertError>> From<E> for BatchError {
+    fn from(error: E) -> Self {
+        Self::Run(error.into())
+    }
+}
+
+impl Conversion<'_> {
+    /// Converts all batches of a plan.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the dataset cannot be written, or must not be. Objects that cannot be read and
+    /// lines that cannot become rows are no errors; the tally names them.
+    pub fn run(&self, plan: Plan, started: Instant) -> Result<Tally, ConvertError> {
+        let names: Vec<String> = plan
+            .batches
+            .iter()
+            .map(|batch| self.file_name(batch))
+            .collect();
+        self.refuse_strangers(&plan, &names)?;
+        let mut tally = Tally {
+            partitions: plan.partitions() as u64,
+            ..Tally::default()
+        };
+        tally.objects.listed = plan.listed;
+        tally.objects.skipped = plan.skipped.values().sum();
+        tally.objects.skipped_by_kind = plan.skipped;
+        tally.objects.failed = plan.failures.len() as u64;
+        tally.failures = plan.failures;
+
+        let pool = ThreadPoolBuilder::new().num_threads(self.threads).build()?;
+        let shared = Shared::default();
+        let driver = Driver {
+            conversion: self,
+            pool: &pool,
+            shared: &shared,
+        };
+        let next = AtomicUsize::new(0);
+        let stop = AtomicBool::new(false);
+        let results = Mutex::new(Vec::new());
+        let drive = || {
+            while !stop.load(Ordering::Relaxed) {
+                let index = next.fetch_add(1, Ordering::Relaxed);
+                let Some(batch) = plan.batches.get(index) else {
+                    break;
+                };
+                let result = driver.convert(batch, &names[index]);
+                stop.fetch_or(result.is_err(), Ordering::Relaxed);
+                results
+                    .lock()
+                    .expect("no driver panics")
+                    .push((index, result));
+            }
+            shared.active.fetch_sub(1, Ordering::Relaxed);
+        };
+        let drivers = MAX_OPEN.min(self.threads).min(plan.batches.len());
+        shared.active.store(drivers, Ordering::Relaxed);
+        thread::scope(|scope| {
+            for _ in 0..drivers {
+                scope.spawn(drive);
+            }
+        });
+        let mut results = results.into_inner().expect("no driver panics");
+        results.sort_by_key(|(index, _)| *index);
+        for (_, result) in results {
+            tally.add(result?);
+        }
+        tally.seconds = started.elapsed().as_secs_f64();
+        Ok(tally)
+    }
+
+    fn file_name(&self, batch: &Batch) -> String {
+        batch.file_name(&format!("{} {:?}", self.table.log_type, self.compression))
+    }
+
+    fn refuse_strangers(&self, plan: &Plan, names: &[String]) -> Result<(), ConvertError> {
+        let mut at = 0;
+        for batches in plan.batches.chunk_by(|a, b| a.partition == b.partition) {
+            let names = &names[at..at + batches.len()];
+            for table in [self.table.name.as_str(), reject::TABLE] {
+                self.dataset
+                    .refuse_strangers(table, &batches[0].partition, names)?;
+            }
+            at += batches.len();
+        }
+        Ok(())
+    }
+}
+
+/// What a driver needs to convert one batch after the other.
+struct Driver<'a> {
+    conversion: &'a Conversion<'a>,
+    pool: &'a ThreadPool,
+    shared: &'a Shared,
+}
+
+/// What drivers share.
+#[derive(Default)]
+struct Shared {
+    buffers: Buffers,
+    decoders: Pool<Decoder>,
+    /// Drivers that are at work.
+    active: AtomicUsize,
+}
+
+/// The files of a batch while they are written.
+struct Open<'a> {
+    batch: &'a Batch,
+    name: &'a str,
+    table: TableEncoder<File>,
+    staged: Staged,
+    rejects: Option<(RejectsEncoder<File>, Staged)>,
+    tally: Tally,
+    objects: Vec<Progress>,
+}
+
+/// How far an object was read.
+#[derive(Default, Clone)]
+struct Progress {
+    lines: u64,
+    bytes: u64,
+    damage: Option<String>,
+}
+
+impl Driver<'_> {
+    /// Converts a batch, without the objects that turn out to be unreadable.
+    fn convert(&self, batch: &Batch, name: &str) -> Result<Tally, ConvertError> {
+        let started = Instant::now();
+        let mut lost = Vec::new();
+        let mut batch = Cow::Borrowed(batch);
+        let mut name = Cow::Borrowed(name);
+        let mut tally = loop {
+            match self.attempt(&batch, &name) {
+                Ok(tally) => break tally,
+                Err(BatchError::Run(error)) => return Err(error),
+                Err(BatchError::Lost(Lost { object, error })) => {
+                    let object = batch.to_mut().objects.remove(object);
+                    lost.push(Failure {
+                        object: object.listed.key,
+                        error: error.to_string(),
+                    });
+                    name = Cow::Owned(self.conversion.file_name(&batch));
+                }
+            }
+        };
+        tally.objects.failed += lost.len() as u64;
+        tally.failures.extend(lost);
+        self.conversion
+            .watcher
+            .published(&batch, &tally, started.elapsed());
+        Ok(tally)
+    }
+
+    fn attempt(&self, batch: &Batch, name: &str) -> Result<Tally, BatchError> {
+        let conversion = self.conversion;
+        let mut open = Open::new(conversion, batch, name)?;
+        let mut feed = Feed::new(batch, conversion.sources, &self.shared.buffers);
+        let mut window = Vec::new();
+        loop {
+            // Alone, a batch needs windows wide enough for all workers.
+            let active = self.shared.active.load(Ordering::Relaxed).max(1);
+            let width = conversion.threads.div_ceil(active);
+            let (next, written) = self.pool.install(|| {
+                rayon::join(
+                    || feed.next_window(width),
+                    || self.consume(window, &mut open),
+                )
+            });
+            written?;
+            window = next?;
+            if window.is_empty() {
+                break;
+            }
+        }
+        Ok(self.pool.install(|| open.publish(conversion))?)
+    }
+
+    /// Decodes the pieces of a window and writes what becomes of them.
+    fn consume(&self, window: Vec<Piece>, open: &mut Open) -> Result<(), ConvertError> {
+        let batch = open.batch;
+        let key = |object: usize| batch.objects[object].listed.key.as_str();
+        let decoded: Vec<Decoded> = window
+            .into_par_iter()
+            .map(|mut piece| {
+                let mut decoder = self
+                    .shared
+                    .decoders
+                    .take(|| Decoder::new(self.conversion.table));
+                let decoded = decoder.decode(&mut piece, key);
+                self.shared.decoders.put(decoder);
+                self.shared.buffers.recycle(piece.text);
+                decoded
+            })
+            .collect();
+        for decoded in decoded {
+            open.write(decoded, self.conversion)?;
+        }
+        Ok(())
+    }
+}
+
+impl<'a> Open<'a> {
+    fn new(conversion: &Conversion, batch: &'a Batch, name: &'a str) -> Result<Self, ConvertError> {
+        let staged = conversion
+            .dataset
+            .stage(&format!("{}-{name}", conversion.table.name))?;
+        let table = TableEncoder::new(conversion.table, conversion.compression, staged.writer()?)
+            .map_err(write_error(&staged))?;
+        Ok(Self {
+            batch,
+            name,
+            table,
+            staged,
+            rejects: None,
+            tally: Tally::default(),
+            objects: vec![Progress::default(); batch.objects.len()],
+        })
+    }
+
+    /// Writes the rows and rejects of a piece.
+    fn write(&mut self, mut decoded: Decoded, conversion: &Conversion) -> Result<(), ConvertError> {
+        let mut rejected = Vec::new();
+        for part in &mut decoded.parts {
+            let progress = &mut self.objects[part.object];
+            for reject in &mut part.rejects {
+                reject.line_number += progress.lines;
+                reject.byte_offset += progress.bytes;
+                self.tally.reject(reject.reason);
+                if reject.reason.is_damage() {
+                    progress.damage = Some(damage(reject));
+                }
+            }
+            progress.lines += part.lines;
+            progress.bytes += part.bytes;
+            self.tally.lines += part.lines;
+            self.tally.rows += part.rows;
+            self.tally.bytes_in += part.gzip_bytes;
+            self.tally.bytes_decompressed += part.bytes;
+            conversion
+                .watcher
+                .read(part.gzip_bytes, part.rejects.len() as u64);
+            let key = self.batch.objects[part.object].listed.key.as_str();
+            rejected.extend(part.rejects.iter().map(|reject| (key, reject)));
+        }
+        if !rejected.is_empty() {
+            self.write_rejects(&rejected, conversion)?;
+        }
+        self.table
+            .write(&decoded.batch)
+            .map_err(write_error(&self.staged))
+    }
+
+    fn write_rejects(
+        &mut self,
+        rejects: &[(&str, &Reject)],
+        conversion: &Conversion,
+    ) -> Result<(), ConvertError> {
+        if self.rejects.is_none() {
+            let staged = conversion
+                .dataset
+                .stage(&format!("{}-{}", reject::TABLE, self.name))?;
+            let out = staged.writer()?;
+            let encoder = RejectsEncoder::new(reject::schema(), conversion.compression, out)
+                .map_err(write_error(&staged))?;
+            self.rejects = Some((encoder, staged));
+        }
+        let (encoder, staged) = self.rejects.as_mut().expect("was just made");
+        let batch = reject::batch(&conversion.table.log_type, rejects.iter().copied());
+        encoder.write(&batch).map_err(write_error(staged))
+    }
+
+    /// Ends the files and makes them visible, rejects first.
+    fn publish(mut self, conversion: &Conversion) -> Result<Tally, ConvertError> {
+        let Conversion { dataset, table, .. } = conversion;
+        let partition = &self.batch.partition;
+        let facts = [
+            ("alb2parquet.log_type", table.log_type.clone()),
+            ("alb2parquet.objects", self.objects.len().to_string()),
+            ("alb2parquet.lines", self.tally.lines.to_string()),
+            ("alb2parquet.rows", self.tally.rows.to_string()),
+            ("alb2parquet.rejects", self.tally.reject_count().to_string()),
+        ];
+        self.table
+            .finish(&facts)
+            .map_err(write_error(&self.staged))?;
+        if let Some((encoder, staged)) = self.rejects {
+            encoder.finish().map_err(write_error(&staged))?;
+            self.tally.bytes_out += staged.sync()?;
+            self.tally.reject_files += 1;
+            dataset.publish(staged, reject::TABLE, partition, self.name)?;
+        }
+        if self.tally.rows > 0 {
+            self.tally.bytes_out += self.staged.sync()?;
+            self.tally.files += 1;
+            dataset.publish(self.staged, &table.name, partition, self.name)?;
+        }
+        for (object, progress) in self.batch.objects.iter().zip(self.objects) {
+            match progress.damage {
+                None => self.tally.objects.converted += 1,
+                Some(error) => {
+                    self.tally.objects.failed += 1;
+                    let object = object.listed.key.clone();
+                    self.tally.failures.push(Failure { object, error });
+                }
+            }
+        }
+        Ok(self.tally)
+    }
+}
+
+fn write_error(staged: &Staged) -> impl Fn(ParquetError) -> ConvertError + use<> {
+    let path = staged.path().display().to_string();
+    move |source| ConvertError::Write {
+        path: path.clone(),
+        source,
+    }
+}
+
+/// Says what is wrong with a damaged object.
+fn damage(reject: &Reject) -> String {
+    let kept = reject.line_number - 1;
+    let what = match reject.reason {
+        Reason::NotGzip => return "is not gzip".to_owned(),
+        Reason::TruncatedGzip => "its gzip data ends in the middle",
+        _ => "its gzip data is corrupt",
+    };
+    format!(
+        "{what}: {kept} lines are kept, the text from byte {} on is a reject",
+        reject.byte_offset
+    )
+}

@@ -1,0 +1,229 @@
+//! Decoding: from text of whole lines to a record batch and the lines that could not become rows.
+//!
+//! No input or output happens here: a [`Piece`] goes in, a [`Decoded`] comes out, and what comes
+//! out depends on nothing but what went in.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+use crate::columns::text::Interned;
+use crate::columns::{self, ColumnBuilder};
+use crate::fields::{Bounds, FieldCount, Tile};
+use crate::inflate::Piece;
+use crate::reject::{MAX_RAW, Reason, Reject};
+use crate::schema::Table;
+use crate::text::Text;
+
+/// Turns pieces of text into record batches of one table.
+pub struct Decoder {
+    schema: SchemaRef,
+    count: FieldCount,
+    tile: Tile,
+    /// All columns but the last, in the order of the schema, with their names.
+    columns: Vec<(Arc<str>, Box<dyn ColumnBuilder>)>,
+    source_key: Interned,
+    rows: usize,
+}
+
+/// What became of a piece.
+#[derive(Debug)]
+pub struct Decoded {
+    /// The rows of all parts, in order.
+    pub batch: RecordBatch,
+    /// What became of each part, in order.
+    pub parts: Vec<DecodedPart>,
+}
+
+/// What became of a part of a piece.
+#[derive(Debug)]
+pub struct DecodedPart {
+    /// Index of the object in its batch.
+    pub object: usize,
+    /// Compressed bytes.
+    pub gzip_bytes: u64,
+    /// Bytes of decompressed text.
+    pub bytes: u64,
+    /// Lines read; the unreadable tail of an object counts as one.
+    pub lines: u64,
+    /// Lines that became rows.
+    pub rows: u64,
+    /// The others. Their line numbers and byte offsets are relative to the part.
+    pub rejects: Vec<Reject>,
+}
+
+impl Decoder {
+    /// Returns a decoder of lines of that table.
+    pub fn new(table: &Table) -> Self {
+        let known = table.fields.len();
+        let columns = table
+            .columns()
+            .map(|(field, column)| (column.name.as_str().into(), columns::builder(field, column)));
+        let extra: Box<dyn ColumnBuilder> = Box::new(Interned::of_rest(known));
+        Self {
+            schema: table.batch_schema(),
+            count: FieldCount {
+                required: table.required_fields,
+                known,
+            },
+            tile: Tile::default(),
+            columns: columns
+                .chain([(crate::schema::EXTRA_FIELDS.into(), extra)])
+                .collect(),
+            source_key: Interned::of_constant(),
+            rows: 0,
+        }
+    }
+
+    /// Decodes a piece; `key` names the object with an index.
+    pub fn decode<'k>(&mut self, piece: &mut Piece, key: impl Fn(usize) -> &'k str) -> Decoded {
+        let Piece { text, parts } = piece;
+        let mut decoded = Vec::with_capacity(parts.len());
+        for part in parts {
+            self.source_key.set_constant(key(part.object));
+            let mut outcome = DecodedPart {
+                object: part.object,
+                gzip_bytes: part.gzip_bytes,
+                bytes: part.bytes,
+                lines: 0,
+                rows: 0,
+                rejects: Vec::new(),
+            };
+            let whole = text.len();
+            let mut at = part.range.start;
+            while at < part.range.end {
+                at = self.tile.read(text, at, part.range.end, self.count);
+                self.append_tile(text, part.range.start, &mut outcome);
+                text.truncate(whole);
+            }
+            if let Some(reject) = part.reject.take() {
+                outcome.lines += 1;
+                outcome.rejects.push(Reject {
+                    line_number: outcome.lines,
+                    byte_offset: part.range.len() as u64,
+                    reason: reject.reason,
+                    column: None,
+                    raw_length: reject.raw_length,
+                    raw: reject.raw,
+                });
+            }
+            decoded.push(outcome);
+        }
+        Decoded {
+            batch: self.finish(),
+            parts: decoded,
+        }
+    }
+
+    /// Appends the rows of the tile to the columns.
+    fn append_tile(&mut self, text: &Text, part_start: usize, outcome: &mut DecodedPart) {
+        let base = outcome.lines;
+        outcome.lines += self.tile.line_count() as u64;
+        let refused = self.append_checked(text);
+        if !refused.is_empty() {
+            for (_, column) in self
+                .columns
+                .iter_mut()
+                .filter(|(_, column)| column.may_refuse())
+            {
+                column.truncate(self.rows);
+            }
+            let again = self.without(&refused, text, part_start, base, outcome);
+            debug_assert!(again.is_empty(), "a value that was read once is read again");
+        }
+        for (bounds, reason) in &self.tile.unsound {
+            outcome
+                .rejects
+                .push(reject(text, *bounds, part_start, base, *reason, None));
+        }
+        if !refused.is_empty() && !self.tile.unsound.is_empty() {
+            outcome.rejects.sort_by_key(|reject| reject.line_number);
+        }
+        for (_, column) in self
+            .columns
+            .iter_mut()
+            .filter(|(_, column)| !column.may_refuse())
+        {
+            column.append(text, &self.tile, &mut Vec::new());
+        }
+        self.source_key.append(text, &self.tile, &mut Vec::new());
+        self.rows += self.tile.lines.len();
+        outcome.rows += self.tile.lines.len() as u64;
+    }
+
+    /// Appends to the columns that may refuse a value; returns what they refused: the index of
+    /// the line and of the first column, by line.
+    fn append_checked(&mut self, text: &Text) -> Vec<(usize, usize)> {
+        let mut refused = Vec::new();
+        let mut lines = Vec::new();
+        for (index, (_, column)) in self.columns.iter_mut().enumerate() {
+            if column.may_refuse() {
+                column.append(text, &self.tile, &mut lines);
+                refused.extend(lines.drain(..).map(|line| (line, index)));
+            }
+        }
+        refused.sort_unstable();
+        refused.dedup_by_key(|(line, _)| *line);
+        refused
+    }
+
+    /// Takes refused lines out of the tile and appends the others.
+    #[cold]
+    fn without(
+        &mut self,
+        refused: &[(usize, usize)],
+        text: &Text,
+        part_start: usize,
+        base: u64,
+        outcome: &mut DecodedPart,
+    ) -> Vec<(usize, usize)> {
+        for &(line, column) in refused {
+            let bounds = self.tile.lines[line].bounds;
+            let column = Some(self.columns[column].0.clone());
+            let reason = Reason::InvalidValue;
+            outcome
+                .rejects
+                .push(reject(text, bounds, part_start, base, reason, column));
+        }
+        let mut index = 0;
+        self.tile.lines.retain(|_| {
+            index += 1;
+            refused
+                .binary_search_by_key(&(index - 1), |(line, _)| *line)
+                .is_err()
+        });
+        self.append_checked(text)
+    }
+
+    fn finish(&mut self) -> RecordBatch {
+        self.rows = 0;
+        let mut arrays: Vec<_> = self
+            .columns
+            .iter_mut()
+            .map(|(_, column)| column.finish())
+            .collect();
+        arrays.push(self.source_key.finish());
+        RecordBatch::try_new(self.schema.clone(), arrays)
+            .expect("builders and schema come from the same table")
+    }
+}
+
+fn reject(
+    text: &Text,
+    bounds: Bounds,
+    part_start: usize,
+    base: u64,
+    reason: Reason,
+    column: Option<Arc<str>>,
+) -> Reject {
+    let raw = &text[bounds.start as usize..bounds.end as usize];
+    Reject {
+        line_number: base + u64::from(bounds.number) + 1,
+        byte_offset: (bounds.start as usize - part_start) as u64,
+        reason,
+        column,
+        raw_length: raw.len() as u64,
+        raw: raw[..raw.len().min(MAX_RAW)].to_vec(),
+    }
+}

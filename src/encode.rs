@@ -1,0 +1,217 @@
+//! Encoding: from record batches to a Parquet file. The only module that knows Parquet.
+//!
+//! The stock Arrow writer hashes and compares every string again, even those that come with
+//! dictionary keys, and that was a third of the whole run. So the column chunks are encoded here, from
+//! the keys the decoder already holds, and handed to the `parquet` crate, which writes the file
+//! around them. Pages are of format version 1, encoded PLAIN or RLE_DICTIONARY, with a page index; every
+//! reader knows these
+//! (<https://parquet.apache.org/docs/file-format/data-pages/encodings/>).
+//!
+//! A row group's columns are independent of each other and are encoded in parallel. Its bounds depend
+//! on the record batches alone, never on threads or memory, so that the same input gives the same
+//! bytes.
+
+mod chunk;
+mod compress;
+mod number;
+mod page;
+mod rle;
+mod statistics;
+mod text;
+
+use std::io::Write;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
+use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::types::ColumnDescPtr;
+use rayon::prelude::*;
+
+pub use crate::encode::compress::Compression;
+
+use crate::encode::chunk::ColumnEncoder;
+use crate::encode::number::NumberEncoder;
+use crate::encode::text::TextEncoder;
+use crate::schema::{Stored, Table};
+
+/// Rows after which a row group ends.
+const ROW_GROUP_ROWS: usize = 1_000_000;
+/// Encoded bytes after which a row group ends, whatever its rows.
+const ROW_GROUP_BYTES: usize = 96 << 20;
+/// Encoded bytes after which a row group of rejects ends.
+const REJECTS_BYTES: usize = 16 << 20;
+
+const CREATED_BY: &str = concat!("alb2parquet version ", env!("CARGO_PKG_VERSION"));
+
+/// Writes the rows of one table to one Parquet file.
+pub struct TableEncoder<W: Write + Send> {
+    file: SerializedFileWriter<W>,
+    columns: Vec<Box<dyn ColumnEncoder>>,
+    rows: usize,
+}
+
+impl<W: Write + Send> TableEncoder<W> {
+    /// Begins a file.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file cannot be written.
+    pub fn new(table: &Table, compression: Compression, out: W) -> Result<Self, ParquetError> {
+        let schema = ArrowSchemaConverter::new()
+            .schema_root("row")
+            .convert(&table.file_schema())?;
+        let properties = WriterProperties::builder()
+            .set_created_by(CREATED_BY.to_owned())
+            .build();
+        let file = SerializedFileWriter::new(out, schema.root_schema_ptr(), Arc::new(properties))?;
+        let own = [Stored::Dictionary; 2];
+        let stored = table.columns().map(|(_, column)| column.stored).chain(own);
+        let batch_schema = table.batch_schema();
+        let columns = batch_schema
+            .fields()
+            .iter()
+            .zip(schema.columns())
+            .zip(stored)
+            .map(|((field, parquet), stored)| {
+                column_encoder(field.data_type(), parquet.clone(), stored, compression)
+            })
+            .collect();
+        Ok(Self {
+            file,
+            columns,
+            rows: 0,
+        })
+    }
+
+    /// Appends the rows of a batch, and writes a row group when it is full.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file cannot be written.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
+        self.columns
+            .par_iter_mut()
+            .zip(batch.columns())
+            .try_for_each(|(column, array)| column.write(array))?;
+        self.rows += batch.num_rows();
+        let size = || {
+            self.columns
+                .iter()
+                .map(|column| column.size())
+                .sum::<usize>()
+        };
+        if self.rows >= ROW_GROUP_ROWS || size() >= ROW_GROUP_BYTES {
+            self.write_row_group()?;
+        }
+        Ok(())
+    }
+
+    /// Writes the last row group and the footer with the given facts, and returns what it wrote to.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file cannot be written.
+    pub fn finish(mut self, facts: &[(&str, String)]) -> Result<W, ParquetError> {
+        if self.rows > 0 {
+            self.write_row_group()?;
+        }
+        for (key, value) in facts {
+            let fact = KeyValue::new((*key).to_owned(), value.clone());
+            self.file.append_key_value_metadata(fact);
+        }
+        self.file.into_inner()
+    }
+
+    fn write_row_group(&mut self) -> Result<(), ParquetError> {
+        let chunks: Vec<_> = self
+            .columns
+            .par_iter_mut()
+            .map(|column| column.finish())
+            .collect::<Result<_, _>>()?;
+        let mut row_group = self.file.next_row_group()?;
+        for (pages, close) in chunks {
+            row_group.append_column(&pages, close)?;
+        }
+        row_group.close()?;
+        self.rows = 0;
+        Ok(())
+    }
+}
+
+fn column_encoder(
+    data_type: &DataType,
+    column: ColumnDescPtr,
+    stored: Stored,
+    compression: Compression,
+) -> Box<dyn ColumnEncoder> {
+    use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
+    match data_type {
+        DataType::Int32 => Box::new(NumberEncoder::<Int32Type>::new(column, stored, compression)),
+        DataType::Int64 => Box::new(NumberEncoder::<Int64Type>::new(column, stored, compression)),
+        DataType::Float64 => Box::new(NumberEncoder::<Float64Type>::new(
+            column,
+            stored,
+            compression,
+        )),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => Box::new(NumberEncoder::<
+            TimestampMicrosecondType,
+        >::new(
+            column, stored, compression
+        )),
+        DataType::Utf8 | DataType::Dictionary(..) => {
+            Box::new(TextEncoder::new(column, compression))
+        }
+        other => unreachable!("no table has a column of type {other}"),
+    }
+}
+
+/// Writes rejects to one Parquet file. They are few, so the stock writer does.
+pub struct RejectsEncoder<W: Write + Send>(ArrowWriter<W>);
+
+impl<W: Write + Send> RejectsEncoder<W> {
+    /// Begins a file.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file cannot be written.
+    pub fn new(schema: SchemaRef, compression: Compression, out: W) -> Result<Self, ParquetError> {
+        let properties = WriterProperties::builder()
+            .set_created_by(CREATED_BY.to_owned())
+            .set_compression(compression.codec())
+            .set_statistics_enabled(EnabledStatistics::Chunk)
+            .build();
+        let options = parquet::arrow::arrow_writer::ArrowWriterOptions::new()
+            .with_properties(properties)
+            .with_skip_arrow_metadata(true);
+        Ok(Self(ArrowWriter::try_new_with_options(
+            out, schema, options,
+        )?))
+    }
+
+    /// Appends the rejects of a batch.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file cannot be written.
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
+        self.0.write(batch)?;
+        if self.0.in_progress_size() >= REJECTS_BYTES {
+            self.0.flush()?;
+        }
+        Ok(())
+    }
+
+    /// Writes the footer, and returns what it wrote to.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file cannot be written.
+    pub fn finish(self) -> Result<W, ParquetError> {
+        self.0.into_inner()
+    }
+}

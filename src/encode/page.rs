@@ -1,0 +1,138 @@
+//! Pages: the pieces of a column chunk, and which of their rows are NULL.
+
+use arrow::array::Array;
+use bytes::Bytes;
+use parquet::basic::Encoding;
+use parquet::column::page::{CompressedPage, Page, PageWriteSpec, PageWriter};
+use parquet::errors::ParquetError;
+use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
+
+use crate::encode::Compression;
+use crate::encode::rle;
+use crate::encode::statistics::Bounds;
+
+/// Rows of a page.
+pub(super) const PAGE_ROWS: usize = 20_000;
+/// Bytes of values after which a page ends.
+pub(super) const PAGE_BYTES: usize = 1 << 20;
+
+/// A finished page and what is to be known about it.
+pub(super) struct DataPage {
+    /// Header and body.
+    pub(super) bytes: Vec<u8>,
+    pub(super) rows: usize,
+    pub(super) nulls: usize,
+    pub(super) bounds: Option<Bounds>,
+    pub(super) encoding: Encoding,
+    pub(super) spec: PageWriteSpec,
+}
+
+/// Which rows of a page are NULL: all columns are optional, so levels are 0 (NULL) or 1.
+#[derive(Default)]
+pub(super) struct Levels {
+    rows: usize,
+    nulls: usize,
+    /// One entry a row, once NULLs and values are mixed.
+    mixed: Vec<u32>,
+}
+
+impl Levels {
+    /// Appends the rows of an array.
+    pub(super) fn append(&mut self, array: &dyn Array) {
+        let (rows, nulls) = (array.len(), array.null_count());
+        let uniform = |nulls: usize, rows: usize| nulls == 0 || nulls == rows;
+        if self.mixed.is_empty() && !uniform(self.nulls + nulls, self.rows + rows) {
+            self.mixed.resize(self.rows, u32::from(self.nulls == 0));
+        }
+        self.rows += rows;
+        self.nulls += nulls;
+        if uniform(self.nulls, self.rows) {
+            return;
+        }
+        match array.nulls() {
+            Some(validity) => self.mixed.extend(validity.iter().map(u32::from)),
+            None => self.mixed.resize(self.rows, 1),
+        }
+    }
+
+    pub(super) fn rows(&self) -> usize {
+        self.rows
+    }
+
+    pub(super) fn values(&self) -> usize {
+        self.rows - self.nulls
+    }
+
+    /// Appends their encoding, with its length before it as pages of version 1 have it.
+    fn encode(&self, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&[0; 4]);
+        if self.mixed.is_empty() {
+            rle::repeat(u32::from(self.nulls == 0), self.rows, 1, out);
+        } else {
+            rle::encode(&self.mixed, 1, out);
+        }
+        let length = (out.len() - start - 4) as u32;
+        out[start..start + 4].copy_from_slice(&length.to_le_bytes());
+    }
+
+    fn clear(&mut self) {
+        (self.rows, self.nulls) = (0, 0);
+        self.mixed.clear();
+    }
+}
+
+/// Makes a data page of the rows in `levels`, which it clears; `values` appends the encoded values.
+pub(super) fn data_page(
+    levels: &mut Levels,
+    encoding: Encoding,
+    bounds: Option<Bounds>,
+    compression: Compression,
+    values: impl FnOnce(&mut Vec<u8>),
+) -> Result<DataPage, ParquetError> {
+    let mut body = Vec::new();
+    levels.encode(&mut body);
+    values(&mut body);
+    let page = Page::DataPage {
+        buf: Bytes::from(compression.compress(&body)?),
+        num_values: levels.rows as u32,
+        encoding,
+        def_level_encoding: Encoding::RLE,
+        rep_level_encoding: Encoding::RLE,
+        statistics: None,
+    };
+    let (bytes, spec) = serialize(CompressedPage::new(page, body.len()))?;
+    let (rows, nulls) = (levels.rows, levels.nulls);
+    levels.clear();
+    Ok(DataPage {
+        bytes,
+        rows,
+        nulls,
+        bounds,
+        encoding,
+        spec,
+    })
+}
+
+/// Makes the dictionary page of a chunk.
+pub(super) fn dictionary_page(
+    values: &[u8],
+    count: usize,
+    compression: Compression,
+) -> Result<(Vec<u8>, PageWriteSpec), ParquetError> {
+    let page = Page::DictionaryPage {
+        buf: Bytes::from(compression.compress(values)?),
+        num_values: count as u32,
+        encoding: Encoding::PLAIN,
+        is_sorted: false,
+    };
+    serialize(CompressedPage::new(page, values.len()))
+}
+
+fn serialize(page: CompressedPage) -> Result<(Vec<u8>, PageWriteSpec), ParquetError> {
+    let mut sink = TrackedWrite::new(Vec::with_capacity(page.compressed_size() + 128));
+    let spec = SerializedPageWriter::new(&mut sink).write_page(page)?;
+    let mut bytes = sink.into_inner()?;
+    bytes.shrink_to_fit();
+    Ok((bytes, spec))
+}

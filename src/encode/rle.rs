@@ -1,0 +1,143 @@
+//! The hybrid of run lengths and bit packing that holds dictionary keys and definition levels.
+//!
+//! <https://parquet.apache.org/docs/file-format/data-pages/encodings/#run-length-encoding--bit-packing-hybrid-rle--3>
+
+/// Values are packed in groups of eight, so that a group is a whole number of bytes.
+const GROUP: usize = 8;
+
+/// Returns the number of bits that hold every value up to `max`; at least 1, as all writers do.
+pub(super) fn bit_width(max: u32) -> u8 {
+    (u32::BITS - max.leading_zeros()).max(1) as u8
+}
+
+/// Appends the encoding of `values`, each of which fits into `width` bits.
+pub(super) fn encode(values: &[u32], width: u8, out: &mut Vec<u8>) {
+    let mut packed_from = 0_usize;
+    let mut at = 0;
+    while at < values.len() {
+        let value = values[at];
+        let run = values[at..]
+            .iter()
+            .take_while(|&&next| next == value)
+            .count();
+        // Packed values before a run must fill their last group; they borrow from the run.
+        let borrow = packed_from.wrapping_sub(at) % GROUP;
+        if run >= borrow + GROUP {
+            pack(&values[packed_from..at + borrow], width, out);
+            repeat(value, run - borrow, width, out);
+            packed_from = at + run;
+        }
+        at += run;
+    }
+    pack(&values[packed_from..], width, out);
+}
+
+/// Appends `count` times the same value.
+pub(super) fn repeat(value: u32, count: usize, width: u8, out: &mut Vec<u8>) {
+    varint((count as u64) << 1, out);
+    let bytes = usize::from(width).div_ceil(8);
+    out.extend_from_slice(&value.to_le_bytes()[..bytes]);
+}
+
+fn pack(values: &[u32], width: u8, out: &mut Vec<u8>) {
+    if values.is_empty() {
+        return;
+    }
+    let groups = values.len().div_ceil(GROUP);
+    varint((groups as u64) << 1 | 1, out);
+    let end = out.len() + groups * usize::from(width);
+    out.reserve(end - out.len());
+    let mut bits = 0_u64;
+    let mut held = 0;
+    for &value in values {
+        bits |= u64::from(value) << held;
+        held += u32::from(width);
+        if held >= u32::BITS {
+            out.extend_from_slice(&(bits as u32).to_le_bytes());
+            bits >>= u32::BITS;
+            held -= u32::BITS;
+        }
+    }
+    out.extend_from_slice(&bits.to_le_bytes()[..(held as usize).div_ceil(8)]);
+    // The last group is filled up with zeros.
+    out.resize(end, 0);
+}
+
+fn varint(mut value: u64, out: &mut Vec<u8>) {
+    while value >= 0x80 {
+        out.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    out.push(value as u8);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Decodes as the specification reads, one value after the other.
+    fn decode(mut bytes: &[u8], width: u8, count: usize) -> Vec<u32> {
+        let mut values = Vec::new();
+        while values.len() < count {
+            let mut header = 0_u64;
+            for shift in (0..).step_by(7) {
+                let (&byte, rest) = bytes.split_first().unwrap();
+                bytes = rest;
+                header |= u64::from(byte & 0x7f) << shift;
+                if byte < 0x80 {
+                    break;
+                }
+            }
+            if header & 1 == 0 {
+                let (value, rest) = bytes.split_at(usize::from(width).div_ceil(8));
+                bytes = rest;
+                let value = value
+                    .iter()
+                    .rev()
+                    .fold(0, |all, &byte| all << 8 | u32::from(byte));
+                values.extend(std::iter::repeat_n(value, (header >> 1) as usize));
+            } else {
+                let (packed, rest) = bytes.split_at((header >> 1) as usize * usize::from(width));
+                bytes = rest;
+                let bit = |at: usize| u32::from(packed[at / 8] >> (at % 8) & 1);
+                for first in (0..packed.len() * 8).step_by(usize::from(width)) {
+                    values.push((0..usize::from(width)).map(|i| bit(first + i) << i).sum());
+                }
+            }
+        }
+        assert!(bytes.is_empty());
+        assert!(values[count..].iter().all(|&value| value == 0) && values.len() - count < 8);
+        values.truncate(count);
+        values
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn what_is_encoded_is_decoded(
+            runs in proptest::collection::vec((0_u32..70_000, 1_usize..40), 0..60),
+            spare in 0_u8..3,
+        ) {
+            let values: Vec<u32> =
+                runs.iter().flat_map(|&(value, count)| std::iter::repeat_n(value, count)).collect();
+            let width = bit_width(values.iter().copied().max().unwrap_or(0)) + spare;
+            let mut bytes = Vec::new();
+            encode(&values, width, &mut bytes);
+            proptest::prop_assert_eq!(decode(&bytes, width, values.len()), values);
+        }
+    }
+
+    #[test]
+    fn long_runs_are_short() {
+        let mut bytes = Vec::new();
+        encode(&[5; 20_000], 3, &mut bytes);
+        assert_eq!(bytes.len(), 4);
+    }
+
+    #[test]
+    fn widths() {
+        assert_eq!(
+            [0, 1, 2, 3, 4, 255, 256, u32::MAX].map(bit_width),
+            [1, 1, 2, 2, 3, 8, 9, 32]
+        );
+    }
+}

@@ -1,0 +1,340 @@
+//! Column chunks of text.
+
+use std::hash::{BuildHasher, Hasher};
+use std::mem;
+
+use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, StringArray};
+use arrow::datatypes::Int32Type;
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use parquet::basic::Encoding;
+use parquet::column::writer::ColumnCloseResult;
+use parquet::errors::Result;
+use parquet::schema::types::ColumnDescPtr;
+
+use crate::encode::Compression;
+use crate::encode::chunk::{Chunk, ColumnEncoder, Pages};
+use crate::encode::page::{self, DataPage, Levels, PAGE_BYTES, PAGE_ROWS};
+use crate::encode::rle;
+use crate::encode::statistics::{self, Bounds};
+
+/// Bytes of distinct values that a dictionary may hold.
+const MAX_DICTIONARY: usize = 1 << 20;
+/// Values after which a dictionary must have proved its worth.
+const TRIAL: usize = 4096;
+/// Bytes of the length before each value in PLAIN encoding.
+const LENGTH: usize = 4;
+
+/// Encodes a column of text, given as strings or as keys into a dictionary of each batch.
+pub(super) struct TextEncoder {
+    chunk: Chunk,
+    levels: Levels,
+    mode: Mode,
+    /// The dictionary of the pages written before the chunk went over to plain values.
+    retired: Option<Dictionary>,
+    has_keys: bool,
+    values_seen: usize,
+    hasher: RandomState,
+}
+
+/// How the current page is encoded.
+enum Mode {
+    Keys {
+        dictionary: Dictionary,
+        keys: Vec<u32>,
+    },
+    Plain {
+        values: Values,
+    },
+}
+
+impl Mode {
+    fn keys() -> Self {
+        Self::Keys {
+            dictionary: Dictionary::default(),
+            keys: Vec::new(),
+        }
+    }
+}
+
+impl TextEncoder {
+    pub(super) fn new(column: ColumnDescPtr, compression: Compression) -> Self {
+        Self {
+            chunk: Chunk::new(column, compression),
+            levels: Levels::default(),
+            mode: Mode::keys(),
+            retired: None,
+            has_keys: false,
+            values_seen: 0,
+            hasher: RandomState::default(),
+        }
+    }
+
+    fn write_strings(&mut self, array: &StringArray) -> Result<()> {
+        if let Mode::Keys { .. } = self.mode {
+            self.use_plain_values()?;
+        }
+        let mut at = 0;
+        while at < array.len() {
+            let count = (PAGE_ROWS - self.levels.rows()).min(array.len() - at);
+            let rows = array.slice(at, count);
+            self.levels.append(&rows);
+            let Mode::Plain { values } = &mut self.mode else {
+                unreachable!("was just set")
+            };
+            for value in rows.iter().flatten() {
+                values.push(value);
+            }
+            at += count;
+            self.end_full_page()?;
+        }
+        Ok(())
+    }
+
+    fn write_dictionary(&mut self, array: &DictionaryArray<Int32Type>) -> Result<()> {
+        let strings = array.values().as_string::<i32>();
+        let mut map = Vec::new();
+        if let Mode::Keys { dictionary, .. } = &mut self.mode {
+            map.extend(
+                strings
+                    .iter()
+                    .flatten()
+                    .map(|value| dictionary.key(value, &self.hasher)),
+            );
+            self.values_seen += array.len() - array.null_count();
+            let distinct = dictionary.values.len();
+            let useless = self.values_seen >= TRIAL && distinct * 2 > self.values_seen;
+            if useless || dictionary.values.bytes.len() > MAX_DICTIONARY {
+                self.use_plain_values()?;
+            }
+        }
+        let mut at = 0;
+        while at < array.len() {
+            let count = (PAGE_ROWS - self.levels.rows()).min(array.len() - at);
+            let rows = array.keys().slice(at, count);
+            self.levels.append(&rows);
+            let each = |mut each: Box<dyn FnMut(&[i32]) + '_>| match rows.nulls() {
+                None => each(rows.values()),
+                Some(nulls) => {
+                    for (from, to) in nulls.valid_slices() {
+                        each(&rows.values()[from..to]);
+                    }
+                }
+            };
+            match &mut self.mode {
+                Mode::Keys { keys, .. } => each(Box::new(|batch| {
+                    keys.extend(batch.iter().map(|&key| map[key as usize]));
+                })),
+                Mode::Plain { values } => each(Box::new(|batch| {
+                    for &key in batch {
+                        values.push(strings.value(key as usize));
+                    }
+                })),
+            }
+            at += count;
+            self.end_full_page()?;
+        }
+        Ok(())
+    }
+
+    /// Ends the current page and goes on without a dictionary.
+    fn use_plain_values(&mut self) -> Result<()> {
+        if self.levels.rows() > 0 {
+            self.end_page()?;
+        }
+        let mode = mem::replace(
+            &mut self.mode,
+            Mode::Plain {
+                values: Values::default(),
+            },
+        );
+        if let Mode::Keys { dictionary, .. } = mode {
+            self.retired = Some(dictionary);
+        }
+        Ok(())
+    }
+
+    fn end_full_page(&mut self) -> Result<()> {
+        let full = match &self.mode {
+            Mode::Keys { .. } => false,
+            Mode::Plain { values } => values.bytes.len() >= PAGE_BYTES,
+        };
+        if full || self.levels.rows() == PAGE_ROWS {
+            self.end_page()
+        } else {
+            Ok(())
+        }
+    }
+
+    fn end_page(&mut self) -> Result<()> {
+        let compression = self.chunk.compression();
+        let page = match &mut self.mode {
+            Mode::Keys { dictionary, keys } => {
+                self.has_keys = true;
+                let bounds = dictionary.bounds(keys);
+                let width = rle::bit_width(dictionary.values.len().saturating_sub(1) as u32);
+                let encoding = Encoding::RLE_DICTIONARY;
+                let page =
+                    page::data_page(&mut self.levels, encoding, bounds, compression, |out| {
+                        out.push(width);
+                        rle::encode(keys, width, out);
+                    })?;
+                keys.clear();
+                page
+            }
+            Mode::Plain { values } => {
+                let bounds = values.bounds(0..values.len());
+                let encoding = Encoding::PLAIN;
+                let page =
+                    page::data_page(&mut self.levels, encoding, bounds, compression, |out| {
+                        out.extend_from_slice(&values.bytes);
+                    })?;
+                values.clear();
+                page
+            }
+        };
+        self.chunk.push(page);
+        Ok(())
+    }
+}
+
+impl ColumnEncoder for TextEncoder {
+    fn write(&mut self, array: &ArrayRef) -> Result<()> {
+        match array.as_dictionary_opt::<Int32Type>() {
+            Some(array) => self.write_dictionary(array),
+            None => self.write_strings(array.as_string()),
+        }
+    }
+
+    fn size(&self) -> usize {
+        self.chunk.size()
+    }
+
+    fn finish(&mut self) -> Result<(Pages, ColumnCloseResult)> {
+        if self.levels.rows() > 0 {
+            self.end_page()?;
+        }
+        let current = match mem::replace(&mut self.mode, Mode::keys()) {
+            Mode::Keys { dictionary, .. } => Some(dictionary),
+            Mode::Plain { .. } => None,
+        };
+        let dictionary = current.or(self.retired.take()).filter(|_| self.has_keys);
+        self.has_keys = false;
+        self.retired = None;
+        self.values_seen = 0;
+        let dictionary = dictionary.map(|dictionary| {
+            let values = &dictionary.values;
+            page::dictionary_page(&values.bytes, values.len(), self.chunk.compression())
+        });
+        self.chunk.finish(dictionary.transpose()?, |pages, nulls| {
+            statistics::text_statistics(chunk_bounds(pages), nulls)
+        })
+    }
+}
+
+fn chunk_bounds(pages: &[DataPage]) -> Option<Bounds> {
+    let mut bounds = pages.iter().filter_map(|page| page.bounds.as_ref());
+    let mut all = bounds.next()?.clone();
+    for page in bounds {
+        if page.min < all.min {
+            all.min.clone_from(&page.min);
+        }
+        if page.max > all.max {
+            all.max.clone_from(&page.max);
+        }
+    }
+    Some(all)
+}
+
+/// Distinct values in order of their first appearance.
+#[derive(Default)]
+struct Dictionary {
+    values: Values,
+    table: HashTable<u32>,
+    used: Vec<bool>,
+}
+
+impl Dictionary {
+    fn key(&mut self, value: &str, hasher: &RandomState) -> u32 {
+        let hash = |value: &[u8]| {
+            let mut hasher = hasher.build_hasher();
+            hasher.write(value);
+            hasher.finish()
+        };
+        let values = &self.values;
+        let entry = self.table.entry(
+            hash(value.as_bytes()),
+            |&key| values.get(key as usize) == value.as_bytes(),
+            |&key| hash(values.get(key as usize)),
+        );
+        match entry {
+            hashbrown::hash_table::Entry::Occupied(entry) => *entry.get(),
+            hashbrown::hash_table::Entry::Vacant(entry) => {
+                let key = values.len() as u32;
+                entry.insert(key);
+                self.values.push(value);
+                key
+            }
+        }
+    }
+
+    /// Returns the bounds of the values that a page uses.
+    fn bounds(&mut self, keys: &[u32]) -> Option<Bounds> {
+        self.used.clear();
+        self.used.resize(self.values.len(), false);
+        for &key in keys {
+            self.used[key as usize] = true;
+        }
+        let used = self.used.iter().enumerate().filter(|(_, used)| **used);
+        self.values.bounds(used.map(|(key, _)| key))
+    }
+}
+
+/// Values in PLAIN encoding: each after its length.
+#[derive(Default)]
+struct Values {
+    bytes: Vec<u8>,
+    ends: Vec<u32>,
+}
+
+impl Values {
+    #[inline]
+    fn push(&mut self, value: &str) {
+        self.bytes
+            .extend_from_slice(&(value.len() as u32).to_le_bytes());
+        self.bytes.extend_from_slice(value.as_bytes());
+        self.ends.push(self.bytes.len() as u32);
+    }
+
+    #[inline]
+    fn get(&self, index: usize) -> &[u8] {
+        let start = if index == 0 {
+            0
+        } else {
+            self.ends[index - 1] as usize
+        };
+        &self.bytes[start + LENGTH..self.ends[index] as usize]
+    }
+
+    fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    fn clear(&mut self) {
+        self.bytes.clear();
+        self.ends.clear();
+    }
+
+    fn bounds(&self, indices: impl IntoIterator<Item = usize>) -> Option<Bounds> {
+        let mut values = indices.into_iter().map(|index| self.get(index));
+        let first = values.next()?;
+        let (min, max) = values.fold((first, first), |(min, max), value| {
+            (
+                if value < min { value } else { min },
+                if value > max { value } else { max },
+            )
+        });
+        let text = |bytes| str::from_utf8(bytes).expect("values are pushed as text");
+        Some(statistics::text_bounds(text(min), text(max)))
+    }
+}

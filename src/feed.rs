@@ -1,0 +1,230 @@
+//! The feed of a batch: its objects read and inflated, window by window, in order.
+//!
+//! Ordinary objects are gathered into runs of about a megabyte, and the runs of a window are read and
+//! inflated in parallel. An object that cannot be inflated at once is streamed, a window of segments
+//! at a time. Runs are cut by the sizes in the listing, so that what comes out does not depend on
+//! how wide a window is.
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use rayon::prelude::*;
+
+use crate::inflate::{MAX_WHOLE, MAX_WHOLE_GZIP, Piece, Stream, Whole};
+use crate::plan::Batch;
+use crate::pool::Pool;
+use crate::store::{Source, StoreError};
+use crate::text::Text;
+
+/// Compressed bytes of a run.
+const RUN_BYTES: u64 = 512 << 10;
+/// Objects of a run.
+const RUN_OBJECTS: usize = 256;
+/// Larger buffers are not kept.
+const MAX_KEPT: usize = 2 * MAX_WHOLE;
+
+/// An object cannot be read; the batch must do without it.
+#[derive(Debug)]
+pub struct Lost {
+    /// Index of the object in its batch.
+    pub object: usize,
+    /// Why.
+    pub error: StoreError,
+}
+
+/// What the feeds of one conversion share and reuse.
+#[derive(Default)]
+pub struct Buffers {
+    texts: Pool<Text>,
+    inflaters: Pool<(Whole, Vec<u8>)>,
+}
+
+impl Buffers {
+    /// Takes back the text of a piece.
+    pub fn recycle(&self, text: Text) {
+        if text.capacity() <= MAX_KEPT {
+            self.texts.put(text);
+        }
+    }
+
+    fn text(&self) -> Text {
+        let mut text = self.texts.take(Text::default);
+        text.truncate(0);
+        text
+    }
+}
+
+/// Reads the objects of one batch.
+pub struct Feed<'a> {
+    input: Input<'a>,
+    queue: VecDeque<Item>,
+    stream: Option<Stream>,
+}
+
+#[derive(Clone, Copy)]
+struct Input<'a> {
+    batch: &'a Batch,
+    sources: &'a [Source],
+    buffers: &'a Buffers,
+}
+
+enum Item {
+    /// Ordinary objects, still to be read.
+    Run(Range<usize>),
+    /// An object to be streamed.
+    Stream(usize),
+    /// Text.
+    Piece(Piece),
+}
+
+impl<'a> Feed<'a> {
+    /// Begins to feed a batch.
+    pub fn new(batch: &'a Batch, sources: &'a [Source], buffers: &'a Buffers) -> Self {
+        let mut queue = VecDeque::new();
+        let mut bytes = 0;
+        for (index, object) in batch.objects.iter().enumerate() {
+            let size = object.listed.size;
+            if size > MAX_WHOLE_GZIP {
+                queue.push_back(Item::Stream(index));
+                continue;
+            }
+            match queue.back_mut() {
+                Some(Item::Run(run)) if bytes + size <= RUN_BYTES && run.len() < RUN_OBJECTS => {
+                    run.end += 1;
+                    bytes += size;
+                }
+                _ => {
+                    queue.push_back(Item::Run(index..index + 1));
+                    bytes = size;
+                }
+            }
+        }
+        Self {
+            input: Input {
+                batch,
+                sources,
+                buffers,
+            },
+            queue,
+            stream: None,
+        }
+    }
+
+    /// Returns the next pieces, at least one unless the batch has come to its end, from up to
+    /// `width` runs or segments.
+    ///
+    /// # Errors
+    ///
+    /// Fails when an object cannot be read.
+    pub fn next_window(&mut self, width: usize) -> Result<Vec<Piece>, Lost> {
+        loop {
+            if let Some(stream) = &mut self.stream {
+                let pieces = next_segments(stream, width, self.input.buffers)?;
+                if !pieces.is_empty() {
+                    return Ok(pieces);
+                }
+                self.stream = None;
+            }
+            self.inflate_runs(width)?;
+            let mut pieces = Vec::new();
+            while let Some(Item::Piece(_)) = self.queue.front() {
+                if let Some(Item::Piece(piece)) = self.queue.pop_front() {
+                    pieces.push(piece);
+                }
+            }
+            if !pieces.is_empty() {
+                return Ok(pieces);
+            }
+            match self.queue.pop_front() {
+                None => return Ok(pieces),
+                Some(Item::Stream(object)) => self.stream = Some(self.input.stream(object)?),
+                Some(Item::Run(_) | Item::Piece(_)) => {
+                    unreachable!("runs at the front were inflated")
+                }
+            }
+        }
+    }
+
+    /// Inflates up to `width` runs at the front of the queue in place.
+    fn inflate_runs(&mut self, width: usize) -> Result<(), Lost> {
+        let runs = self.queue.iter().take(width);
+        let count = runs.take_while(|item| matches!(item, Item::Run(_))).count();
+        let runs: Vec<Item> = self.queue.drain(..count).collect();
+        let input = self.input;
+        let inflated: Vec<Vec<Item>> = runs
+            .into_par_iter()
+            .map(|run| match run {
+                Item::Run(range) => input.inflate_run(range),
+                other => Ok(vec![other]),
+            })
+            .collect::<Result<_, _>>()?;
+        for item in inflated.into_iter().flatten().rev() {
+            self.queue.push_front(item);
+        }
+        Ok(())
+    }
+}
+
+impl Input<'_> {
+    fn inflate_run(self, run: Range<usize>) -> Result<Vec<Item>, Lost> {
+        let new_piece = || Piece {
+            text: self.buffers.text(),
+            parts: Vec::new(),
+        };
+        let (mut whole, mut gzip) = self.buffers.inflaters.take(Default::default);
+        let mut items = Vec::new();
+        let mut piece = new_piece();
+        for index in run {
+            let object = &self.batch.objects[index];
+            self.sources[object.source]
+                .read(&object.listed, &mut gzip)
+                .map_err(|error| Lost {
+                    object: index,
+                    error,
+                })?;
+            if !whole.inflate(index, &gzip, &mut piece) {
+                if !piece.parts.is_empty() {
+                    items.push(Item::Piece(std::mem::replace(&mut piece, new_piece())));
+                }
+                items.push(Item::Stream(index));
+            } else if piece.text.len() > MAX_WHOLE {
+                items.push(Item::Piece(std::mem::replace(&mut piece, new_piece())));
+            }
+        }
+        if piece.parts.is_empty() {
+            self.buffers.recycle(piece.text);
+        } else {
+            items.push(Item::Piece(piece));
+        }
+        self.buffers.inflaters.put((whole, gzip));
+        Ok(items)
+    }
+
+    fn stream(self, index: usize) -> Result<Stream, Lost> {
+        let object = &self.batch.objects[index];
+        let lost = |error| Lost {
+            object: index,
+            error,
+        };
+        let reader = self.sources[object.source]
+            .reader(&object.listed)
+            .map_err(lost)?;
+        Stream::new(index, object.listed.size, reader).map_err(|error| lost(error.into()))
+    }
+}
+
+fn next_segments(stream: &mut Stream, width: usize, buffers: &Buffers) -> Result<Vec<Piece>, Lost> {
+    let mut pieces = Vec::new();
+    while pieces.len() < width {
+        let object = stream.object();
+        let next = stream.next(buffers.text());
+        match next.map_err(|error| Lost {
+            object,
+            error: error.into(),
+        })? {
+            Some(piece) => pieces.push(piece),
+            None => break,
+        }
+    }
+    Ok(pieces)
+}

@@ -1,0 +1,384 @@
+//! Lines and fields: where they begin and end, not what they mean.
+//!
+//! The grammar, which `tests/` holds a slow and obvious twin of:
+//!
+//! * A line ends at LF; one CR before it is not part of the line.
+//! * Fields are separated by one or more spaces. A field is bare (without a quote) or quoted (from a
+//!   quote to the next one, which a space or the end of the line must follow). Nothing is unescaped:
+//!   AWS writes `\x22` for a quote within a field, and that stays as it is.
+//! * After the last field that the table knows, the rest of the line is taken as it stands.
+//!
+//! # Advice for whoever changes this
+//!
+//! [`Tile::scan`] looks at 64 bytes at a time and turns quotes, spaces and line ends into bit masks,
+//! one bit a byte. A running exclusive-or over the quotes tells which bytes lie within quotes; what is
+//! left of the spaces are the borders of fields. This finds the fields of every regular line without
+//! a branch per byte. Whatever makes a line irregular (two spaces in a row, a quote where none belongs, a
+//! byte above 0x7f, a CR, …) merely leaves a position in `odd`, and the whole line is then read again by
+//! [`read_irregular`], byte by byte. So the fast path may be rewritten at will, as long as it
+//! reports every irregularity; it never has to decide about one.
+//!
+//! An irregular line that is sound is copied to the end of the text in regular form, so that
+//! everything after this module sees one kind of line.
+
+use wide::u8x16;
+
+use crate::reject::Reason;
+use crate::text::Text;
+
+/// Longest line that is read, in bytes; longer ones are rejects.
+///
+/// AWS documents a limit of 8 KB for the user agent and none for the line.
+pub const MAX_LINE: usize = 1 << 20;
+
+/// Number of lines after which a tile is handed on: its text should still be in the cache then.
+const TILE_LINES: usize = 1024;
+const BLOCK: usize = 64;
+
+/// Some lines of a text and the bounds of their fields; reused from tile to tile.
+#[derive(Debug, Default)]
+pub struct Tile {
+    /// Starts of fields. The field that begins at `starts[i]` ends one byte before `starts[i + 1]`.
+    starts: Vec<u32>,
+    /// Sound lines.
+    pub lines: Vec<Line>,
+    /// Lines that are not, in order.
+    pub unsound: Vec<(Bounds, Reason)>,
+    /// For each line end, its index in `starts`.
+    line_ends: Vec<u32>,
+    /// Positions of irregularities, in order.
+    odd: Vec<u32>,
+}
+
+/// Where a line stands in its text, without its line end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// Number of the line within the tile, from 0.
+    pub number: u32,
+    /// First byte.
+    pub start: u32,
+    /// One past the last byte.
+    pub end: u32,
+}
+
+/// A sound line.
+#[derive(Debug, Clone, Copy)]
+pub struct Line {
+    /// Where it was read.
+    pub bounds: Bounds,
+    /// Index of its first field in the tile's starts.
+    first: u32,
+    /// Number of its fields.
+    fields: u32,
+    /// End of the text that its fields lie in; differs from `bounds` for a copy in regular form.
+    end: u32,
+}
+
+/// How many fields a table knows of, and demands.
+#[derive(Debug, Clone, Copy)]
+pub struct FieldCount {
+    /// Fewer are a reject.
+    pub required: usize,
+    /// More are taken as they stand.
+    pub known: usize,
+}
+
+impl Tile {
+    /// Reads lines of `text[from..end]`, which ends with a line end, into the tile.
+    ///
+    /// Returns the position after the last line read. Copies of irregular lines are appended to
+    /// `text`, behind `end`.
+    pub fn read(&mut self, text: &mut Text, from: usize, end: usize, count: FieldCount) -> usize {
+        debug_assert!(text[from..end].ends_with(b"\n"), "a text of whole lines");
+        self.scan(&text[..end], from);
+        self.lines.clear();
+        self.unsound.clear();
+        let mut first = 0;
+        let mut odd = 0;
+        for (number, &line_end) in (0..).zip(&self.line_ends) {
+            let bounds = Bounds {
+                number,
+                start: self.starts[first as usize],
+                end: self.starts[line_end as usize] - 1,
+            };
+            let fields = line_end - first;
+            let irregular = self.odd.get(odd).is_some_and(|&at| at <= bounds.end);
+            while self.odd.get(odd).is_some_and(|&at| at <= bounds.end) {
+                odd += 1;
+            }
+            let long = (bounds.end - bounds.start) as usize > MAX_LINE;
+            if irregular || long || (fields as usize) < count.required {
+                let first = u32::try_from(self.starts.len()).expect("fewer fields than bytes");
+                match read_irregular(text, bounds, count, &mut self.starts) {
+                    Ok((bounds, fields, end)) => self.lines.push(Line {
+                        bounds,
+                        first,
+                        fields,
+                        end,
+                    }),
+                    Err((bounds, reason)) => self.unsound.push((bounds, reason)),
+                }
+            } else {
+                self.lines.push(Line {
+                    bounds,
+                    first,
+                    fields,
+                    end: bounds.end,
+                });
+            }
+            first = line_end;
+        }
+        let last = self.line_ends.last().expect("a text of whole lines");
+        self.starts[*last as usize] as usize
+    }
+
+    /// Number of lines read, sound or not.
+    pub fn line_count(&self) -> usize {
+        self.lines.len() + self.unsound.len()
+    }
+
+    /// Returns a field without its quotes, or `None` where it is absent or `-`.
+    #[inline]
+    pub fn value<'a>(&self, text: &'a [u8], line: &Line, index: usize) -> Option<&'a [u8]> {
+        if index >= line.fields as usize {
+            return None;
+        }
+        let at = line.first as usize + index;
+        let (start, end) = (self.starts[at] as usize, self.starts[at + 1] as usize - 1);
+        let mut field = &text[start..end];
+        if let [b'"', inner @ .., b'"'] = field {
+            field = inner;
+        }
+        (field != b"-").then_some(field)
+    }
+
+    /// Returns what follows the first `known` fields, or `None` where nothing does.
+    #[inline]
+    pub fn rest<'a>(&self, text: &'a [u8], line: &Line, known: usize) -> Option<&'a [u8]> {
+        if line.fields as usize <= known {
+            return None;
+        }
+        let start = self.starts[line.first as usize + known] as usize;
+        Some(&text[start..line.end as usize])
+    }
+
+    /// Finds the borders of lines and fields, and what is irregular.
+    fn scan(&mut self, text: &[u8], from: usize) {
+        self.line_ends.clear();
+        self.odd.clear();
+        self.starts.clear();
+        self.starts.push(position(from));
+        // What the last byte of the block before was: a border (bit 0), a closing quote (bit 0),
+        // within quotes (all bits).
+        let (mut border, mut closed, mut quoted) = (1_u64, 0_u64, 0_u64);
+        let mut base = from;
+        while base < text.len() && self.line_ends.len() < TILE_LINES {
+            let mut masks = match text[base..].first_chunk::<BLOCK>() {
+                Some(block) => Masks::of(block),
+                None => Masks::of_tail(&text[base..]),
+            };
+            let mut within = running_xor(masks.quotes) ^ quoted;
+            if masks.line_ends & within != 0 {
+                within = self.end_quotes_at_line_ends(within, masks.line_ends, base);
+            }
+            let borders = (masks.spaces & !within) | masks.line_ends;
+            let opening = masks.quotes & within;
+            let closing = masks.quotes & !within;
+            let before = (borders << 1) | border;
+            let after_closing = (closing << 1) | closed;
+            masks.odd |= (borders & before) | (opening & !before) | (after_closing & !borders);
+            border = borders >> 63;
+            closed = closing >> 63;
+            // An arithmetic shift spreads the last bit over all of them.
+            quoted = (within.cast_signed() >> 63).cast_unsigned();
+            if masks.odd != 0 {
+                push_positions(&mut self.odd, masks.odd, base);
+            }
+            let mut line_ends = masks.line_ends;
+            while line_ends != 0 {
+                let below = borders & (line_ends ^ (line_ends - 1));
+                self.line_ends
+                    .push(position(self.starts.len()) + below.count_ones() - 1);
+                line_ends &= line_ends - 1;
+            }
+            push_positions(&mut self.starts, borders, base + 1);
+            base += BLOCK;
+        }
+        // Positions arrive in order within a kind; an unterminated quote is noted before its block.
+        debug_assert!(self.line_ends.is_sorted());
+        self.odd.sort_unstable();
+    }
+
+    /// A quote never reaches into the next line: notes those that would, and returns the mask of
+    /// bytes within quotes as it is without them.
+    #[cold]
+    #[inline(never)]
+    fn end_quotes_at_line_ends(&mut self, mut within: u64, line_ends: u64, base: usize) -> u64 {
+        let mut left = line_ends & within;
+        while left != 0 {
+            let at = left.trailing_zeros();
+            self.odd.push(position(base + at as usize));
+            within ^= u64::MAX << at;
+            left = line_ends & within & (u64::MAX << at << 1);
+        }
+        within
+    }
+}
+
+/// One bit a byte of a block.
+struct Masks {
+    quotes: u64,
+    spaces: u64,
+    line_ends: u64,
+    /// Bytes that make a line irregular by themselves: CR and everything above 0x7f.
+    odd: u64,
+}
+
+impl Masks {
+    #[inline]
+    fn of(block: &[u8; BLOCK]) -> Self {
+        let mut masks = Self {
+            quotes: 0,
+            spaces: 0,
+            line_ends: 0,
+            odd: 0,
+        };
+        let (quarters, _) = block.as_chunks::<16>();
+        for (shift, quarter) in (0..).step_by(16).zip(quarters) {
+            let bytes = u8x16::new(*quarter);
+            let equal =
+                |byte: u8| u64::from(bytes.simd_eq(u8x16::splat(byte)).to_bitmask()) << shift;
+            masks.quotes |= equal(b'"');
+            masks.spaces |= equal(b' ');
+            masks.line_ends |= equal(b'\n');
+            masks.odd |= equal(b'\r') | u64::from(bytes.to_bitmask()) << shift;
+        }
+        masks
+    }
+
+    #[cold]
+    fn of_tail(tail: &[u8]) -> Self {
+        let mut block = [b'x'; BLOCK];
+        block[..tail.len()].copy_from_slice(tail);
+        Self::of(&block)
+    }
+}
+
+/// Sets every bit that has an odd number of set bits at or below it.
+#[inline]
+fn running_xor(mut bits: u64) -> u64 {
+    for shift in [1, 2, 4, 8, 16, 32] {
+        bits ^= bits << shift;
+    }
+    bits
+}
+
+#[inline]
+fn push_positions(out: &mut Vec<u32>, mut bits: u64, base: usize) {
+    let base = position(base);
+    out.extend(std::iter::from_fn(|| {
+        (bits != 0).then(|| {
+            let at = bits.trailing_zeros();
+            bits &= bits - 1;
+            base + at
+        })
+    }));
+}
+
+#[inline]
+fn position(at: usize) -> u32 {
+    debug_assert!(
+        u32::try_from(at).is_ok(),
+        "texts are far smaller than 4 GiB"
+    );
+    at as u32
+}
+
+type Copied = (Bounds, u32, u32);
+
+/// Reads one line byte by byte; copies it in regular form to the end of `text` if it is sound.
+///
+/// Returns the number of fields of the copy and its end. `starts` receives the starts of its fields
+/// and one more entry that bounds the last.
+#[cold]
+#[inline(never)]
+fn read_irregular(
+    text: &mut Text,
+    mut bounds: Bounds,
+    count: FieldCount,
+    starts: &mut Vec<u32>,
+) -> Result<Copied, (Bounds, Reason)> {
+    let mut line = &text[bounds.start as usize..bounds.end as usize];
+    if let [head @ .., b'\r'] = line {
+        line = head;
+        bounds.end -= 1;
+    }
+    if line.len() > MAX_LINE {
+        return Err((bounds, Reason::LineTooLong));
+    }
+    if std::str::from_utf8(line).is_err() {
+        return Err((bounds, Reason::InvalidUtf8));
+    }
+    let line = line.to_vec();
+    let mark = (starts.len(), text.len());
+    let result = copy_fields(&line, text, count, starts);
+    match result {
+        Ok(fields) => Ok((bounds, fields, position(text.len()))),
+        Err(reason) => {
+            starts.truncate(mark.0);
+            text.truncate(mark.1);
+            Err((bounds, reason))
+        }
+    }
+}
+
+fn copy_fields(
+    line: &[u8],
+    text: &mut Text,
+    count: FieldCount,
+    starts: &mut Vec<u32>,
+) -> Result<u32, Reason> {
+    let mut rest = line;
+    let mut fields = 0;
+    loop {
+        let spaces = rest.iter().take_while(|&&b| b == b' ').count();
+        rest = &rest[spaces..];
+        if rest.is_empty() {
+            break;
+        }
+        if fields > 0 {
+            text.extend(b" ");
+        }
+        starts.push(position(text.len()));
+        let length = if fields == count.known {
+            rest.len()
+        } else {
+            field_length(rest)?
+        };
+        text.extend(&rest[..length]);
+        rest = &rest[length..];
+        fields += 1;
+    }
+    if fields < count.required {
+        return Err(Reason::TooFewFields);
+    }
+    starts.push(position(text.len()) + 1);
+    Ok(position(fields))
+}
+
+/// Returns the length of the field at the beginning of `rest`.
+fn field_length(rest: &[u8]) -> Result<usize, Reason> {
+    if rest[0] == b'"' {
+        let inner = memchr::memchr(b'"', &rest[1..]).ok_or(Reason::UnterminatedQuote)?;
+        let length = inner + 2;
+        return match rest.get(length) {
+            None | Some(b' ') => Ok(length),
+            Some(_) => Err(Reason::MisplacedQuote),
+        };
+    }
+    match memchr::memchr2(b' ', b'"', rest) {
+        Some(at) if rest[at] == b'"' => Err(Reason::MisplacedQuote),
+        Some(at) => Ok(at),
+        None => Ok(rest.len()),
+    }
+}

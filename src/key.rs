@@ -1,0 +1,321 @@
+//! The key of a delivered object: what its path and name say about it.
+//!
+//! Grammar: `[prefix/]AWSLogs/<account>/elasticloadbalancing/<region>/yyyy/mm/dd/<name>`, as
+//! documented at
+//! <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-access-logs.html#access-log-file-format>.
+//! A key is trusted only where it matches: partitions, and so output paths, are made from the parts
+//! returned here, which hold digits, lower-case letters and hyphens and nothing else.
+
+use std::fmt;
+
+use chrono::NaiveDate;
+
+const ROOT: &str = "AWSLogs";
+const SERVICE: &str = "elasticloadbalancing";
+
+/// What the key of an access log object says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Key {
+    /// Where the object belongs.
+    pub partition: Partition,
+    /// Resource id of the load balancer with dots for slashes: `app.<name>.<id>`.
+    pub balancer: String,
+    /// End of the five minutes that the object covers, `yyyymmddThhmmZ`.
+    pub end_time: String,
+    /// The delivered file name, which AWS makes unique.
+    pub name: String,
+}
+
+/// Account, region and delivery day of an object, taken from its path.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Partition {
+    /// Twelve digits; may begin with 0.
+    pub account: String,
+    /// AWS region, such as `eu-west-1`.
+    pub region: String,
+    /// Day of delivery (UTC).
+    pub day: NaiveDate,
+}
+
+/// Why an object is left aside, told from its key alone.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Other {
+    /// `ELBAccessLogTestFile` and its kin, written when logging is switched on.
+    TestFile,
+    /// Connection log of an Application Load Balancer.
+    ConnectionLog,
+    /// Health check log of an Application Load Balancer.
+    HealthCheckLog,
+    /// Log of a Network Load Balancer.
+    NetworkLoadBalancer,
+    /// Log of a Classic Load Balancer.
+    ClassicLoadBalancer,
+    /// Anything else.
+    Unknown,
+}
+
+impl Other {
+    /// Returns the name used in summaries and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::TestFile => "test_file",
+            Self::ConnectionLog => "connection_log",
+            Self::HealthCheckLog => "health_check_log",
+            Self::NetworkLoadBalancer => "network_load_balancer",
+            Self::ClassicLoadBalancer => "classic_load_balancer",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for Partition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} {}", self.account, self.region, self.day)
+    }
+}
+
+impl Key {
+    /// Parses the key of an access log object.
+    ///
+    /// # Errors
+    ///
+    /// Returns what the object is instead, as far as its key tells.
+    pub fn parse(key: &str) -> Result<Self, Other> {
+        let name = key.rsplit('/').next().unwrap_or(key);
+        let access = || {
+            let partition = partition_of(key)?;
+            let object = parse_name(name)?;
+            let same = object.account == partition.account && object.region == partition.region;
+            same.then(|| Self {
+                partition,
+                balancer: object.balancer.to_owned(),
+                end_time: object.end_time.to_owned(),
+                name: name.to_owned(),
+            })
+        };
+        match kind_of(name) {
+            None => access().ok_or(Other::Unknown),
+            Some(other) => Err(other),
+        }
+    }
+}
+
+/// Returns the part of a path from its last `AWSLogs` component on, if it has one.
+pub fn from_root(path: &str) -> Option<&str> {
+    let mut end = path.len();
+    while let Some(start) = path[..end].rfind(ROOT) {
+        let before = start == 0 || path.as_bytes()[start - 1] == b'/';
+        let after = path[start + ROOT.len()..].chars().next();
+        if before && after.is_none_or(|c| c == '/') {
+            return Some(&path[start..]);
+        }
+        end = start;
+    }
+    None
+}
+
+/// Tells what a file is that is not an access log object by its name.
+fn kind_of(name: &str) -> Option<Other> {
+    if name.ends_with("TestFile") {
+        return Some(Other::TestFile);
+    }
+    // The first documentation of connection logs misprinted the underscore as a dot.
+    if name.starts_with("conn_log_") || name.starts_with("conn_log.") {
+        return Some(Other::ConnectionLog);
+    }
+    if name.starts_with("health_check_log_") {
+        return Some(Other::HealthCheckLog);
+    }
+    let balancer = name.split('_').nth(3)?;
+    if balancer.starts_with("net.") {
+        return Some(Other::NetworkLoadBalancer);
+    }
+    (name.ends_with(".log") && name.contains(SERVICE)).then_some(Other::ClassicLoadBalancer)
+}
+
+fn partition_of(key: &str) -> Option<Partition> {
+    let mut parts = from_root(key)?.split('/').skip(1);
+    let account = parts.next().filter(|part| is_account(part))?;
+    parts.next().filter(|part| *part == SERVICE)?;
+    let region = parts.next().filter(|part| is_region(part))?;
+    let year = parts.next().and_then(|part| digits(part, 4))?;
+    let month = parts.next().and_then(|part| digits(part, 2))?;
+    let day = parts.next().and_then(|part| digits(part, 2))?;
+    let day = NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, month, day)?;
+    parts.next()?;
+    parts.next().is_none().then(|| Partition {
+        account: account.to_owned(),
+        region: region.to_owned(),
+        day,
+    })
+}
+
+struct Name<'a> {
+    account: &'a str,
+    region: &'a str,
+    balancer: &'a str,
+    end_time: &'a str,
+}
+
+/// Parses `<account>_elasticloadbalancing_<region>_app.<name>.<id>_<end>_<ip>_<random>.log.gz`.
+fn parse_name(name: &str) -> Option<Name<'_>> {
+    let mut parts = name.strip_suffix(".log.gz")?.split('_');
+    let account = parts.next().filter(|part| is_account(part))?;
+    parts.next().filter(|part| *part == SERVICE)?;
+    let region = parts.next().filter(|part| is_region(part))?;
+    let balancer = parts.next().filter(|part| is_balancer(part))?;
+    let end_time = parts.next().filter(|part| is_end_time(part))?;
+    // The node's address is zero-padded in AWS's own example; it is not read as one.
+    parts.next().filter(|part| is_word(part, ".:-"))?;
+    parts.next().filter(|part| is_word(part, ""))?;
+    parts.next().is_none().then_some(Name {
+        account,
+        region,
+        balancer,
+        end_time,
+    })
+}
+
+fn is_account(text: &str) -> bool {
+    digits(text, 12).is_some()
+}
+
+fn is_region(text: &str) -> bool {
+    let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (4..=32).contains(&text.len()) && text.bytes().all(allowed) && text.contains('-')
+}
+
+fn is_balancer(text: &str) -> bool {
+    text.strip_prefix("app.")
+        .and_then(|rest| rest.rsplit_once('.'))
+        .is_some_and(|(name, id)| is_word(name, "-") && is_word(id, ""))
+}
+
+fn is_end_time(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.len() == 14
+        && bytes[8] == b'T'
+        && bytes[13] == b'Z'
+        && bytes[..8]
+            .iter()
+            .chain(&bytes[9..13])
+            .all(u8::is_ascii_digit)
+}
+
+fn is_word(text: &str, also: &str) -> bool {
+    !text.is_empty()
+        && text
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || also.contains(c))
+}
+
+/// Reads a number of exactly `count` digits; its value is only meaningful below 10 digits.
+fn digits(text: &str, count: usize) -> Option<u32> {
+    let all = text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
+    all.then(|| {
+        text.bytes().fold(0_u32, |n, b| {
+            n.wrapping_mul(10).wrapping_add(u32::from(b - b'0'))
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DAY: &str = "AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2025/07/19";
+    const NAME: &str = "012345678901_elasticloadbalancing_eu-west-1_app.my-lb.50dc6c495c0c9188_20250719T1405Z_10.0.0.1_39xza92o.log.gz";
+
+    #[test]
+    fn a_key_is_taken_apart() {
+        let key = Key::parse(&format!("some/prefix/{DAY}/{NAME}")).unwrap();
+        assert_eq!(key.partition.account, "012345678901");
+        assert_eq!(key.partition.region, "eu-west-1");
+        assert_eq!(
+            key.partition.day,
+            NaiveDate::from_ymd_opt(2025, 7, 19).unwrap()
+        );
+        assert_eq!(key.balancer, "app.my-lb.50dc6c495c0c9188");
+        assert_eq!(key.end_time, "20250719T1405Z");
+        assert_eq!(key.name, NAME);
+    }
+
+    #[test]
+    fn other_partitions_of_aws_have_the_same_keys() {
+        for region in ["cn-north-1", "us-gov-west-1", "ap-southeast-3"] {
+            let key = format!("{DAY}/{NAME}").replace("eu-west-1", region);
+            assert_eq!(Key::parse(&key).unwrap().partition.region, region);
+        }
+    }
+
+    #[test]
+    fn what_is_not_an_access_log_is_named() {
+        let cases = [
+            (
+                format!("AWSLogs/012345678901/ELBAccessLogTestFile"),
+                Other::TestFile,
+            ),
+            (format!("{DAY}/conn_log_{NAME}"), Other::ConnectionLog),
+            (format!("{DAY}/conn_log.{NAME}"), Other::ConnectionLog),
+            (
+                format!("{DAY}/health_check_log_{NAME}"),
+                Other::HealthCheckLog,
+            ),
+            (
+                format!("{DAY}/{}", NAME.replace("app.", "net.")),
+                Other::NetworkLoadBalancer,
+            ),
+            (
+                format!(
+                    "{DAY}/012345678901_elasticloadbalancing_eu-west-1_my-lb_20250719T1405Z_10.0.0.1_39xza92o.log"
+                ),
+                Other::ClassicLoadBalancer,
+            ),
+            (format!("{DAY}/README.txt"), Other::Unknown),
+            (String::new(), Other::Unknown),
+        ];
+        for (key, other) in cases {
+            assert_eq!(Key::parse(&key), Err(other), "{key}");
+        }
+    }
+
+    #[test]
+    fn a_key_that_does_not_match_is_not_trusted() {
+        let good = format!("{DAY}/{NAME}");
+        assert!(Key::parse(&good).is_ok());
+        let bad = [
+            good.replace("AWSLogs/", "awslogs/"),
+            good.replace("AWSLogs/012345678901", "AWSLogs/12345678901"),
+            good.replace("AWSLogs/012345678901", "AWSLogs/999999999999"),
+            good.replace("AWSLogs/012345678901", "AWSLogs/.."),
+            good.replace("/eu-west-1/", "/us-east-1/"),
+            good.replace("eu-west-1", "../../etc"),
+            good.replace("eu-west-1", "EU-WEST-1"),
+            good.replace("/2025/07/19", "/2025/02/30"),
+            good.replace("/2025/07/19", "/2025/7/19"),
+            good.replace("/2025/07/19", "/2025/07"),
+            good.replace("/2025/07/19", "/2025/07/19/20"),
+            good.replace("20250719T1405Z", "20250719T14:05Z"),
+            good.replace("app.my-lb.50dc6c495c0c9188", "app.my lb.50dc6c495c0c9188"),
+            good.replace("app.my-lb.50dc6c495c0c9188", "app.my-lb"),
+            good.replace(".log.gz", ".gz"),
+            good.replace("39xza92o", "39xza92o_x"),
+            good.replace("39xza92o", ""),
+        ];
+        for key in bad {
+            assert_eq!(Key::parse(&key), Err(Other::Unknown), "{key}");
+        }
+    }
+
+    #[test]
+    fn the_root_is_a_whole_component() {
+        assert_eq!(from_root("a/AWSLogs/1"), Some("AWSLogs/1"));
+        assert_eq!(from_root("AWSLogs"), Some("AWSLogs"));
+        assert_eq!(from_root("AWSLogs/x/AWSLogs/y"), Some("AWSLogs/y"));
+        assert_eq!(
+            from_root("AWSLogs/x/AWSLogs-old/y"),
+            Some("AWSLogs/x/AWSLogs-old/y")
+        );
+        assert_eq!(from_root("MyAWSLogs/x"), None);
+    }
+}

@@ -1,0 +1,30 @@
+//! Things that are costly to make and are used again.
+
+use std::sync::Mutex;
+
+/// Holds what is not in use.
+#[derive(Debug)]
+pub struct Pool<T> {
+    idle: Mutex<Vec<T>>,
+}
+
+impl<T> Default for Pool<T> {
+    fn default() -> Self {
+        Self {
+            idle: Mutex::default(),
+        }
+    }
+}
+
+impl<T> Pool<T> {
+    /// Takes one out of the pool, or makes it.
+    pub fn take(&self, make: impl FnOnce() -> T) -> T {
+        let idle = self.idle.lock().expect("no holder panics").pop();
+        idle.unwrap_or_else(make)
+    }
+
+    /// Puts one back.
+    pub fn put(&self, item: T) {
+        self.idle.lock().expect("no holder panics").push(item);
+    }
+}

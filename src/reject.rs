@@ -1,0 +1,146 @@
+//! Rejects: lines that could not become rows, kept with their reason and their bytes.
+
+use std::fmt;
+use std::sync::Arc;
+
+use arrow::array::{BinaryBuilder, Int64Builder, RecordBatch, StringBuilder};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+/// Name of the table of rejects, and of its directory in the dataset.
+pub const TABLE: &str = "alb_rejects";
+
+/// Bytes of a rejected line that are kept.
+pub const MAX_RAW: usize = 64 << 10;
+
+/// Why a line is a reject. The codes are part of the dataset's format.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// The gzip data is damaged from here on: a bad block, a wrong checksum, or bytes after its end.
+    CorruptGzip,
+    /// A typed field does not parse; the reject names the column.
+    InvalidValue,
+    /// The line is not UTF-8.
+    InvalidUtf8,
+    /// The line is longer than 1 MiB.
+    LineTooLong,
+    /// A quote stands within a bare field, or right after a quoted one.
+    MisplacedQuote,
+    /// The object is not gzip at all.
+    NotGzip,
+    /// The line has fewer fields than any era wrote.
+    TooFewFields,
+    /// The gzip data ends in the middle.
+    TruncatedGzip,
+    /// A quoted field is not closed before the end of the line.
+    UnterminatedQuote,
+}
+
+impl Reason {
+    /// All reasons, by code.
+    pub const ALL: [Self; 9] = [
+        Self::CorruptGzip,
+        Self::InvalidUtf8,
+        Self::InvalidValue,
+        Self::LineTooLong,
+        Self::MisplacedQuote,
+        Self::NotGzip,
+        Self::TooFewFields,
+        Self::TruncatedGzip,
+        Self::UnterminatedQuote,
+    ];
+
+    /// Returns the code that stands in the rejects table and in summaries.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::CorruptGzip => "corrupt_gzip",
+            Self::InvalidUtf8 => "invalid_utf8",
+            Self::InvalidValue => "invalid_value",
+            Self::LineTooLong => "line_too_long",
+            Self::MisplacedQuote => "misplaced_quote",
+            Self::NotGzip => "not_gzip",
+            Self::TooFewFields => "too_few_fields",
+            Self::TruncatedGzip => "truncated_gzip",
+            Self::UnterminatedQuote => "unterminated_quote",
+        }
+    }
+
+    /// Tells whether the reason is a damaged object rather than a bad line.
+    pub fn is_damage(self) -> bool {
+        matches!(
+            self,
+            Self::CorruptGzip | Self::NotGzip | Self::TruncatedGzip
+        )
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+/// One rejected line, or the unreadable tail of an object.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reject {
+    /// Number of the line within its object, from 1.
+    pub line_number: u64,
+    /// Offset of its first byte in the decompressed object.
+    pub byte_offset: u64,
+    /// Why.
+    pub reason: Reason,
+    /// Column whose value does not parse, for [`Reason::InvalidValue`].
+    pub column: Option<Arc<str>>,
+    /// Length of the line in bytes, without its line end.
+    pub raw_length: u64,
+    /// Its first [`MAX_RAW`] bytes.
+    pub raw: Vec<u8>,
+}
+
+/// Returns the schema of the rejects table.
+pub fn schema() -> SchemaRef {
+    Arc::new(Schema::new(vec![
+        Field::new("log_type", DataType::Utf8, true),
+        Field::new("source_key", DataType::Utf8, true),
+        Field::new("line_number", DataType::Int64, true),
+        Field::new("byte_offset", DataType::Int64, true),
+        Field::new("reason", DataType::Utf8, true),
+        Field::new("column_name", DataType::Utf8, true),
+        Field::new("raw_length", DataType::Int64, true),
+        Field::new("raw_line", DataType::Binary, true),
+    ]))
+}
+
+/// Builds the record batch of some rejects, each with the key of its object.
+pub fn batch<'a>(
+    log_type: &str,
+    rejects: impl IntoIterator<Item = (&'a str, &'a Reject)>,
+) -> RecordBatch {
+    let (mut log_types, mut keys) = (StringBuilder::new(), StringBuilder::new());
+    let (mut numbers, mut offsets) = (Int64Builder::new(), Int64Builder::new());
+    let (mut reasons, mut columns) = (StringBuilder::new(), StringBuilder::new());
+    let (mut lengths, mut raws) = (Int64Builder::new(), BinaryBuilder::new());
+    for (key, reject) in rejects {
+        log_types.append_value(log_type);
+        keys.append_value(key);
+        numbers.append_value(reject.line_number.cast_signed());
+        offsets.append_value(reject.byte_offset.cast_signed());
+        reasons.append_value(reject.reason.code());
+        columns.append_option(reject.column.as_deref());
+        lengths.append_value(reject.raw_length.cast_signed());
+        raws.append_value(&reject.raw);
+    }
+    RecordBatch::try_new(
+        schema(),
+        vec![
+            Arc::new(log_types.finish()),
+            Arc::new(keys.finish()),
+            Arc::new(numbers.finish()),
+            Arc::new(offsets.finish()),
+            Arc::new(reasons.finish()),
+            Arc::new(columns.finish()),
+            Arc::new(lengths.finish()),
+            Arc::new(raws.finish()),
+        ],
+    )
+    .expect("the columns are built to the schema")
+}

@@ -1,0 +1,252 @@
+//! A table: which fields a log line has, and what columns become of them.
+//!
+//! The files under `schemas/` are the single truth; everything that depends on a field's position,
+//! name or type is derived from a [`Table`] read from one of them.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow::datatypes::{DataType, Field as ArrowField, Schema as ArrowSchema, SchemaRef, TimeUnit};
+use serde::Deserialize;
+
+/// Column that holds what AWS appended to a line after the fields known here.
+pub const EXTRA_FIELDS: &str = "extra_fields";
+/// Column that holds the key of the object a row came from.
+pub const SOURCE_KEY: &str = "source_key";
+
+static ACCESS: LazyLock<Table> = LazyLock::new(|| {
+    Table::parse(include_str!("../schemas/access.toml"))
+        .expect("the embedded schema is checked by a test")
+});
+
+/// One kind of log and the table it becomes.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Table {
+    /// Short name of the log type: `access`, `connection` or `health_check`.
+    pub log_type: String,
+    /// Name of the table, and of its directory in the dataset.
+    #[serde(rename = "table")]
+    pub name: String,
+    /// What a row is, in one line.
+    pub description: String,
+    /// The AWS page that documents the format.
+    pub reference: String,
+    /// Number of fields that every line of the log type has had since its first day.
+    pub required_fields: usize,
+    /// The fields, in the order of the line.
+    #[serde(rename = "field")]
+    pub fields: Vec<Field>,
+}
+
+/// One field of a line.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Field {
+    /// Name in AWS's documentation.
+    pub name: String,
+    /// Year, or year and month, in which load balancers began to write it.
+    pub era: String,
+    /// The columns it becomes.
+    pub columns: Vec<Column>,
+}
+
+/// One column of the table.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Column {
+    /// Name, as in AWS's Athena tables where those have the column.
+    pub name: String,
+    /// Type of its values.
+    #[serde(rename = "type")]
+    pub kind: Kind,
+    /// Which part of a composite field it is.
+    #[serde(default)]
+    pub part: Part,
+    /// How it is best stored.
+    pub stored: Stored,
+    /// Meaning, in one line.
+    pub description: String,
+}
+
+/// Type of a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// UTF-8 text, byte for byte as logged.
+    String,
+    /// 32-bit signed integer.
+    Int32,
+    /// 64-bit signed integer.
+    Int64,
+    /// IEEE 754 double.
+    Double,
+    /// Microseconds since 1970-01-01T00:00:00Z.
+    Timestamp,
+}
+
+/// Part of a field that a column takes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
+    /// All of it.
+    #[default]
+    Whole,
+    /// `address:port`, before the last colon, without the brackets of an IPv6 address.
+    Address,
+    /// `address:port`, after the last colon.
+    Port,
+    /// Request line, up to the first space.
+    Verb,
+    /// Request line, between the first and the last space.
+    Url,
+    /// Request line, after the last space.
+    Protocol,
+}
+
+/// How the values of a column repeat.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stored {
+    /// Values repeat: a dictionary pays until it has grown too large.
+    Dictionary,
+    /// Nearly every row has a value of its own.
+    Plain,
+}
+
+/// A schema file that does not describe a table.
+#[derive(Debug, thiserror::Error)]
+pub enum SchemaError {
+    /// It is not TOML of the expected shape.
+    #[error("schema file cannot be read")]
+    Syntax(#[from] toml::de::Error),
+    /// Two columns share a name.
+    #[error("column {0} appears twice")]
+    DuplicateColumn(String),
+    /// A part was asked of a column whose type cannot hold it.
+    #[error("column {0}: a part of this kind cannot have this type")]
+    PartType(String),
+    /// More fields are required than there are.
+    #[error("{required} fields are required, but only {known} are described")]
+    Required {
+        /// `required_fields` of the file.
+        required: usize,
+        /// Number of `[[field]]` stanzas.
+        known: usize,
+    },
+}
+
+impl Table {
+    /// Returns the access log table, from `schemas/access.toml`.
+    pub fn access() -> &'static Self {
+        &ACCESS
+    }
+
+    /// Reads a table from the text of a schema file.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the text is not TOML of the expected shape, or contradicts itself.
+    pub fn parse(text: &str) -> Result<Self, SchemaError> {
+        let table: Self = toml::from_str(text)?;
+        if table.required_fields > table.fields.len() {
+            let (required, known) = (table.required_fields, table.fields.len());
+            return Err(SchemaError::Required { required, known });
+        }
+        let mut seen = vec![EXTRA_FIELDS, SOURCE_KEY];
+        for (_, column) in table.columns() {
+            if seen.contains(&column.name.as_str()) {
+                return Err(SchemaError::DuplicateColumn(column.name.clone()));
+            }
+            seen.push(&column.name);
+            let possible = match column.part {
+                Part::Whole => true,
+                Part::Port => column.kind == Kind::Int32,
+                Part::Address | Part::Verb | Part::Url | Part::Protocol => {
+                    column.kind == Kind::String
+                }
+            };
+            if !possible {
+                return Err(SchemaError::PartType(column.name.clone()));
+            }
+        }
+        Ok(table)
+    }
+
+    /// Iterates over the columns that come from fields, each with the index of its field.
+    pub fn columns(&self) -> impl Iterator<Item = (usize, &Column)> {
+        self.fields
+            .iter()
+            .enumerate()
+            .flat_map(|(index, field)| field.columns.iter().map(move |column| (index, column)))
+    }
+
+    /// Returns the Arrow schema of decoded record batches: repeating text as dictionaries.
+    pub fn batch_schema(&self) -> SchemaRef {
+        self.schema(|stored| match stored {
+            Stored::Dictionary => {
+                DataType::Dictionary(Box::new(DataType::Int32), Box::new(DataType::Utf8))
+            }
+            Stored::Plain => DataType::Utf8,
+        })
+    }
+
+    /// Returns the schema that readers of the Parquet files see: only types every reader has.
+    pub fn file_schema(&self) -> SchemaRef {
+        self.schema(|_| DataType::Utf8)
+    }
+
+    fn schema(&self, text: impl Fn(Stored) -> DataType) -> SchemaRef {
+        let own = [EXTRA_FIELDS, SOURCE_KEY].map(|name| (name, text(Stored::Dictionary)));
+        let fields = self
+            .columns()
+            .map(|(_, column)| {
+                let data_type = match column.kind {
+                    Kind::String => text(column.stored),
+                    Kind::Int32 => DataType::Int32,
+                    Kind::Int64 => DataType::Int64,
+                    Kind::Double => DataType::Float64,
+                    Kind::Timestamp => {
+                        DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))
+                    }
+                };
+                (column.name.as_str(), data_type)
+            })
+            .chain(own)
+            .map(|(name, data_type)| ArrowField::new(name, data_type, true));
+        Arc::new(ArrowSchema::new(fields.collect::<Vec<_>>()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_embedded_schema_is_whole() {
+        let table = Table::parse(include_str!("../schemas/access.toml")).unwrap();
+        assert_eq!(table.fields.len(), 36);
+        assert_eq!(table.columns().count(), 40);
+        assert_eq!(table.file_schema().fields().len(), 42);
+    }
+
+    #[test]
+    fn contradictions_are_refused() {
+        let text = include_str!("../schemas/access.toml");
+        let twice = format!(
+            "{text}\n[[field]]\nname = \"x\"\nera = \"2027\"\ncolumns = [{{ name = \"time\", type = \"string\", stored = \"plain\", description = \"\" }}]\n"
+        );
+        assert!(
+            matches!(Table::parse(&twice), Err(SchemaError::DuplicateColumn(name)) if name == "time")
+        );
+        let part = text.replace(
+            "type = \"int32\", part = \"port\"",
+            "type = \"double\", part = \"port\"",
+        );
+        assert!(matches!(Table::parse(&part), Err(SchemaError::PartType(_))));
+        let required = text.replace("required_fields = 17", "required_fields = 99");
+        assert!(matches!(
+            Table::parse(&required),
+            Err(SchemaError::Required { .. })
+        ));
+    }
+}

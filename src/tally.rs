@@ -1,0 +1,90 @@
+//! The tally: what was read, what came of it, and what did not.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::plan::Failure;
+use crate::reject::Reason;
+
+/// Counts of a run. As JSON, it is what `--json` prints; its keys are stable.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Tally {
+    /// Objects.
+    pub objects: Objects,
+    /// Partitions that objects were converted in.
+    pub partitions: u64,
+    /// Parquet files of rows written.
+    pub files: u64,
+    /// Parquet files of rejects written.
+    pub reject_files: u64,
+    /// Lines read; the unreadable tail of an object counts as one.
+    pub lines: u64,
+    /// Lines that became rows.
+    pub rows: u64,
+    /// The others, by reason.
+    pub rejects: BTreeMap<&'static str, u64>,
+    /// Compressed bytes read.
+    pub bytes_in: u64,
+    /// Bytes of text in them.
+    pub bytes_decompressed: u64,
+    /// Bytes of Parquet written.
+    pub bytes_out: u64,
+    /// Seconds from the first listing to the last file.
+    pub seconds: f64,
+    /// Objects that failed, with what is wrong.
+    pub failures: Vec<Failure>,
+}
+
+/// Counts of objects: `listed = converted + skipped + failed`.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Objects {
+    /// All that were found in the sources.
+    pub listed: u64,
+    /// Read to their end.
+    pub converted: u64,
+    /// Left aside: of another kind, not selected, or a copy.
+    pub skipped: u64,
+    /// Not readable, or only in part; they are listed as failures.
+    pub failed: u64,
+    /// The skipped ones by kind.
+    pub skipped_by_kind: BTreeMap<&'static str, u64>,
+}
+
+impl Tally {
+    /// Counts a reject.
+    pub fn reject(&mut self, reason: Reason) {
+        *self.rejects.entry(reason.code()).or_default() += 1;
+    }
+
+    /// Number of rejects.
+    pub fn reject_count(&self) -> u64 {
+        self.rejects.values().sum()
+    }
+
+    /// Share of lines that are rejects, from 0 to 1.
+    pub fn reject_share(&self) -> f64 {
+        if self.lines == 0 {
+            0.0
+        } else {
+            self.reject_count() as f64 / self.lines as f64
+        }
+    }
+
+    /// Adds the counts of a batch.
+    pub fn add(&mut self, batch: Self) {
+        self.objects.converted += batch.objects.converted;
+        self.objects.failed += batch.objects.failed;
+        self.files += batch.files;
+        self.reject_files += batch.reject_files;
+        self.lines += batch.lines;
+        self.rows += batch.rows;
+        for (reason, count) in batch.rejects {
+            *self.rejects.entry(reason).or_default() += count;
+        }
+        self.bytes_in += batch.bytes_in;
+        self.bytes_decompressed += batch.bytes_decompressed;
+        self.bytes_out += batch.bytes_out;
+        self.failures.extend(batch.failures);
+    }
+}

@@ -1,0 +1,67 @@
+//! A reusable buffer of decompressed text.
+
+use std::ops::Deref;
+
+/// Bytes that were written, within memory that is cleared once and then reused.
+///
+/// A `Vec` would clear what it grows by each time it is filled again; inflating a few megabytes per
+/// object into it, that costs a twentieth of the whole run.
+#[derive(Debug, Default)]
+pub struct Text {
+    bytes: Vec<u8>,
+    len: usize,
+}
+
+impl Text {
+    /// Appends bytes.
+    pub fn extend(&mut self, bytes: &[u8]) {
+        self.spare(bytes.len())[..bytes.len()].copy_from_slice(bytes);
+        self.len += bytes.len();
+    }
+
+    /// Returns at least `room` bytes to write to; [`Text::advance`] makes them part of the text.
+    pub fn spare(&mut self, room: usize) -> &mut [u8] {
+        let end = self.len + room;
+        if self.bytes.len() < end {
+            self.bytes.resize(end.next_multiple_of(1 << 16), 0);
+        }
+        &mut self.bytes[self.len..]
+    }
+
+    /// Makes the first `count` bytes of the spare room part of the text.
+    ///
+    /// # Panics
+    ///
+    /// Panics when there is less room than that.
+    pub fn advance(&mut self, count: usize) {
+        assert!(
+            count <= self.bytes.len() - self.len,
+            "advanced past the end"
+        );
+        self.len += count;
+    }
+
+    /// Forgets everything after the first `len` bytes; does nothing when there is less.
+    pub fn truncate(&mut self, len: usize) {
+        self.len = self.len.min(len);
+    }
+
+    /// Forgets the first `count` bytes.
+    pub fn drop_front(&mut self, count: usize) {
+        self.bytes.copy_within(count..self.len, 0);
+        self.len -= count;
+    }
+
+    /// Returns the memory held, in bytes.
+    pub fn capacity(&self) -> usize {
+        self.bytes.capacity()
+    }
+}
+
+impl Deref for Text {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes[..self.len]
+    }
+}
