@@ -12,7 +12,7 @@ Every run is a process of its own (for the peers Python, with its start), limite
 threads. Time is the wall clock's, memory the largest resident set that the kernel saw. The rounds go
 through all tools in turn, so that a slow minute of the machine meets everyone; the medians count.
 After every run DuckDB reads the output: all must agree on the number of rows, on the partitions, and
-on sums over the columns that are hard to get right.
+on a sum of hashes over all the values of every row.
 """
 
 import argparse
@@ -20,7 +20,6 @@ import json
 import os
 import pathlib
 import platform
-import resource
 import shutil
 import statistics
 import subprocess
@@ -29,15 +28,15 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 BENCH = ROOT / "target" / "bench"
+BINARY = ROOT / "target" / "release" / "alb2parquet"
 OURS = "alb2parquet"
-PEERS = ["polars", "duckdb", "chdb"]
 
-# What scripts/generate-logs is asked for.
+# What scripts/generate-logs is asked for, besides logs of 36 fields.
 CASES = {
     # The ordinary tree: some hundred objects in each of a few partitions.
     "many": "--accounts 2 --regions 2 --balancers 1 --days 2 --objects-per-day 42 --rows-per-object 8000",
     # Nothing to run in parallel but the inside of one object.
-    "one": "--single-object --rows-per-object 1600000",
+    "one": "--single-object --rows-per-object 1364000",
     # The cost of opening files.
     "small": "--accounts 2 --regions 2 --balancers 1 --days 2 --objects-per-day 575 --rows-per-object 60",
     # Every object goes to the same partition.
@@ -147,45 +146,278 @@ def run_polars(source, out, threads):
 def run_chdb(source, out, threads):
     import chdb
 
-    types = {
-        "time": "DateTime64(6, \\'UTC\\')", "double": "Float64", "int": "Int32", "bigint": "Int64",
-    }
-    structure = ", ".join(f"{name} Nullable({types.get(kind, 'String')})" for name, kind in FIELDS)
+    types = {"double": "Float64", "int": "Int32", "bigint": "Int64"}
+    structure = ", ".join(f"f_{name} Nullable({types.get(kind, 'String')})" for name, kind in FIELDS)
     values = []
     for name, kind in FIELDS:
+        text = f"assumeNotNull(f_{name})"
         if kind == "endpoint":
-            port = f"splitByChar(':', assumeNotNull({name}))[-1]"
-            values += [
-                f"if(isNull({name}), NULL, left({name}, length({name}) - length({port}) - 1)) AS {name}_ip",
-                f"toInt32OrNull({port}) AS {name}_port",
-            ]
+            port = f"splitByChar(':', {text})[-1]"
+            address = f"left({text}, length({text}) - length({port}) - 1)"
+            values.append(f"if(isNull(f_{name}), NULL, {address}) AS {name}_ip")
+            values.append(f"toInt32OrNull({port}) AS {name}_port")
         elif kind == "request":
-            text = f"assumeNotNull({name})"
             verb, protocol = f"splitByChar(' ', {text})[1]", f"splitByChar(' ', {text})[-1]"
             length = f"length({text}) - length({verb}) - length({protocol}) - 2"
-            values += [
-                f"nullIf(nullIf({verb}, '-'), '') AS request_verb",
-                f"nullIf(nullIf(substring({text}, length({verb}) + 2, {length}), '-'), '') AS request_url",
-                f"nullIf(nullIf({protocol}, '-'), '') AS request_proto",
-            ]
+            url = f"substring({text}, length({verb}) + 2, {length})"
+            for part, value in [("verb", verb), ("url", url), ("proto", protocol)]:
+                values.append(f"nullIf(nullIf({value}, '-'), '') AS request_{part}")
+        elif kind == "time":
+            # Cut before the `Z`, which only the far slower "best effort" would take.
+            values.append(f"toDateTime64(left(f_{name}, 26), 6, 'UTC') AS {name}")
         elif kind == "text":
             # Within quotes, `-` is not the representation of NULL to this reader.
-            values.append(f"nullIf({name}, '-') AS {name}")
+            values.append(f"nullIf(f_{name}, '-') AS {name}")
         else:
-            values.append(name)
-    directories = ", '/', ".join(
+            values.append(f"f_{name} AS {name}")
+    # It must be one of the columns written; hardly a byte, as it is the same in all of a file.
+    values.append("concat(" + ", '/', ".join(
         f"'{name}=', splitByChar('/', _path)[{at}]" for name, at in PATH_PARTS.items()
-    )
+    ) + ") AS partition")
     chdb.query(f"""
         INSERT INTO FUNCTION file('{out}/{{_partition_id}}/data.parquet', 'Parquet')
-        PARTITION BY concat({directories})
-        SELECT {", ".join(value.replace(" AS ", " AS out_") if value.startswith("nullIf(") else value
-                          for value in values)}
+        PARTITION BY partition
+        SELECT {", ".join(values)}
         FROM file('{source}/**/*.log.gz', 'CSV', '{structure}', 'gzip')
         SETTINGS max_threads = {threads}, max_insert_threads = {threads},
                  format_csv_delimiter = ' ', format_csv_null_representation = '-',
                  input_format_csv_allow_whitespace_or_tab_as_delimiter = 1,
-                 date_time_input_format = 'best_effort',
                  output_format_parquet_compression_method = 'zstd',
                  output_format_compression_level = 3, output_format_parquet_string_as_string = 1
     """)
+
+
+def run_spark(source, out, threads):
+    from pyspark.sql import SparkSession
+    from pyspark.sql import functions as f
+
+    session = (
+        SparkSession.builder.master(f"local[{threads}]")
+        .config("spark.driver.memory", "4g")
+        .config("spark.sql.session.timeZone", "UTC")
+        .config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
+        .config("spark.io.compression.zstd.level", "3")
+        .config("spark.hadoop.parquet.compression.codec.zstd.level", "3")
+        .config("spark.ui.enabled", "false")
+        .config("spark.log.level", "ERROR")
+        .getOrCreate()
+    )
+    types = {"time": "TIMESTAMP"}
+    types |= {kind: kind.upper() for kind in ("double", "int", "bigint")}
+    schema = ", ".join(f"`{name}` {types.get(kind, 'STRING')}" for name, kind in FIELDS)
+    lines = session.read.csv(
+        source, schema=schema, sep=" ", quote='"', escape="", nullValue="-", emptyValue="",
+        mode="FAILFAST", recursiveFileLookup=True, pathGlobFilter="*.log.gz",
+        ignoreLeadingWhiteSpace=False, ignoreTrailingWhiteSpace=False,
+    )
+    values = []
+    for name, kind in FIELDS:
+        if kind == "endpoint":
+            values.append(f.regexp_extract(name, "^(.*):([0-9]+)$", 1).alias(f"{name}_ip"))
+            values.append(f.regexp_extract(name, "^(.*):([0-9]+)$", 2).cast("int").alias(f"{name}_port"))
+        elif kind == "request":
+            for group, part in enumerate(["verb", "url", "proto"], 1):
+                value = f.regexp_extract(name, "^([^ ]*) (.*) ([^ ]*)$", group)
+                value = f.when(~value.isin("-", ""), value)
+                values.append(value.alias(f"request_{part}"))
+        else:
+            values.append(f.col(name))
+    path = f.split(f.input_file_name(), "/")
+    values += [f.element_at(path, at).alias(name) for name, at in PATH_PARTS.items()]
+    lines = lines.select(values)
+    lines.write.partitionBy(*PARTITION).option("compression", "zstd").parquet(out)
+
+
+PEERS = {"polars": run_polars, "duckdb": run_duckdb, "chdb": run_chdb}
+JOBS = {**PEERS, "spark": run_spark}
+
+
+# The measurement.
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--cases", default=",".join(CASES), help="some of the cases")
+    arguments.add_argument("--tools", default=",".join([OURS, *PEERS]), help="some of the tools")
+    arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--threads", type=int, default=2, help="threads that a tool may use")
+    arguments.add_argument("--spark", action="store_true", help="measure Spark as well")
+    arguments = arguments.parse_args()
+    tools = arguments.tools.split(",") + ["spark"] * arguments.spark
+    unknown = {*tools} - {OURS, *JOBS} | {*arguments.cases.split(",")} - {*CASES}
+    if unknown:
+        sys.exit(f"unknown: {', '.join(sorted(unknown))}")
+    if os.getloadavg()[0] > 0.5:
+        print("the machine is busy with something else; the figures will be worse", file=sys.stderr)
+    # The same with one thread shows how much of the speed comes from working in parallel.
+    jobs = [(tool, arguments.threads) for tool in tools]
+    if OURS in tools and arguments.threads > 1:
+        jobs.insert(1 + jobs.index((OURS, arguments.threads)), (OURS, 1))
+
+    tables, agree = [], True
+    for case in arguments.cases.split(","):
+        source = generate(case)
+        results = {job: [] for job in jobs}
+        for round in range(1, arguments.rounds + 1):
+            for job in jobs:
+                result = measure(job, source)
+                results[job].append(result)
+                print(f"{case}, round {round}, {label(job)}: {result}", file=sys.stderr)
+        every = [result for runs in results.values() for result in runs]
+        agree &= all(result.failure is None for result in every)
+        agree &= len({result.content for result in every if result.failure is None}) <= 1
+        tables.append(table(case, source, results, jobs[0]))
+    print(f"\n{machine(tools)}\n")
+    print("\n".join(tables))
+    if not agree:
+        sys.exit("the outputs do not agree, or a tool failed")
+
+
+def label(job):
+    tool, threads = job
+    return f"{tool}, {threads} thread{'s' if threads > 1 else ''}"
+
+
+def generate(case):
+    """Returns the directory of a case's logs; makes them unless they are there."""
+    source, stamp = BENCH / case, BENCH / f"{case}.made-from"
+    options = f"--seed 1 --fields 36 {CASES[case]}"
+    if not stamp.exists() or stamp.read_text() != options:
+        stamp.unlink(missing_ok=True)
+        shutil.rmtree(source, ignore_errors=True)
+        source.parent.mkdir(parents=True, exist_ok=True)
+        command = [ROOT / "scripts" / "generate-logs", source, *options.split()]
+        subprocess.run(command, check=True, stdout=sys.stderr)
+        stamp.write_text(options)
+    return source
+
+
+class Result:
+    """What one run took and wrote."""
+
+    def __init__(self, seconds, peak, failure, output=0, content=None):
+        self.seconds, self.peak, self.failure = seconds, peak, failure
+        self.output, self.content = output, content
+
+    def __str__(self):
+        return self.failure or f"{self.seconds:.2f} s, {self.peak / 1e6:,.0f} MB"
+
+
+def measure(job, source):
+    """Runs a tool once, in a process of its own.
+
+    All that needs memory is left to other processes: Linux counts what this one ever held in the
+    peak of those that it starts.
+    """
+    tool, threads = job
+    out = BENCH / "out"
+    shutil.rmtree(out, ignore_errors=True)
+    # What earlier runs wrote is on the disk before this one begins, and its input in memory.
+    os.sync()
+    subprocess.run(["find", source, "-type", "f", "-exec", "cat", "{}", "+"], stdout=subprocess.DEVNULL)
+    if tool == OURS:
+        command = [BINARY, "convert", source, "--out", out, "--to", "2099-12-31", "--quiet"]
+        command += ["--threads", str(threads)]
+    else:
+        python = os.environ["BENCH_SPARK_PYTHON"] if tool == "spark" else sys.executable
+        command = [python, "-B", __file__, "--job", tool, source, out, str(threads)]
+    log = BENCH / "log"
+    with log.open("wb") as stream:
+        began = time.monotonic()
+        process = subprocess.Popen(command, stdout=stream, stderr=stream)
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.monotonic() - began
+    process.returncode = os.waitstatus_to_exitcode(status)
+    # The kernel counts in KiB, on macOS in bytes.
+    peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
+    if process.returncode != 0:
+        end = log.read_text(errors="replace").strip()[-300:]
+        return Result(seconds, peak, f"failed with {process.returncode}: {end}")
+    dataset = out / "alb_access_logs" if tool == OURS else out
+    output = sum(path.stat().st_size for path in dataset.rglob("*.parquet"))
+    check = subprocess.check_output([sys.executable, "-B", __file__, "--content", dataset])
+    result = Result(seconds, peak, None, output, tuple(json.loads(check)))
+    shutil.rmtree(out)
+    return result
+
+
+def content(dataset):
+    """The number of rows and of partitions of a dataset, and a sum over all values of its rows."""
+    import duckdb
+
+    columns = []
+    for name, kind in FIELDS:
+        if kind == "endpoint":
+            columns += [f"{name}_ip", f"{name}_port"]
+        elif kind == "request":
+            columns += ["request_verb", "request_url", "request_proto"]
+        elif kind == "time":
+            columns.append(f"epoch_us({name})")
+        elif kind == "double":
+            # Not every engine reads decimals to the last bit.
+            columns.append(f"CAST(round({name} * 1e9) AS BIGINT)")
+        else:
+            columns.append(name)
+    types = ", ".join(f"{name}: VARCHAR" for name in PARTITION)
+    partition = ", ".join(PARTITION)
+    return duckdb.sql(f"""
+        SELECT count(*), count(DISTINCT ({partition})), sum(hash({", ".join(columns)}, {partition}))
+        FROM read_parquet('{dataset}/**/*.parquet', hive_partitioning = true, hive_types = {{{types}}})
+    """).fetchall()[0]
+
+
+def table(case, source, results, first):
+    """A case's results as a table in Markdown; ratios are to the first tool."""
+    sizes = [path.stat().st_size for path in source.rglob("*.gz")]
+    text = 0
+    for path in source.rglob("*.gz"):
+        with path.open("rb") as stream:
+            stream.seek(-4, os.SEEK_END)
+            text += int.from_bytes(stream.read(), "little")
+    lines = [
+        f"### {case}: {len(sizes):,} objects, {sum(sizes) / 1e6:,.0f} MB gzip, {text / 1e6:,.0f} MB text",
+        "",
+        f"| case | tool | median seconds | ratio to {first[0]} | MB/s of text | peak MB | output MB | rows |",
+        "|---|---|--:|--:|--:|--:|--:|--:|",
+    ]
+    medians = {}
+    for job, runs in results.items():
+        failed = next((run.failure for run in runs if run.failure), None)
+        if failed:
+            lines.append(f"| {case} | {label(job)} | {' '.join(failed.split())} | | | | | |")
+            continue
+        medians[job] = seconds = statistics.median(run.seconds for run in runs)
+        ratio = f"{seconds / medians[first]:.2f}" if first in medians else ""
+        peak = max(run.peak for run in runs)
+        lines.append(
+            f"| {case} | {label(job)} | {seconds:.2f} | {ratio} | {text / 1e6 / seconds:,.0f} "
+            f"| {peak / 1e6:,.0f} | {runs[0].output / 1e6:,.1f} | {runs[0].content[0]:,} |"
+        )
+    contents = {run.content for runs in results.values() for run in runs if run.content}
+    lines.append("")
+    lines.append("All outputs hold the same values." if len(contents) == 1 else
+                 f"THE OUTPUTS DIFFER (rows, partitions, sum of hashes): {sorted(contents)}")
+    return "\n".join(lines) + "\n"
+
+
+def machine(tools):
+    """What it was measured on, and with which versions."""
+    from importlib import metadata
+
+    cpu = platform.processor() or platform.machine()
+    information = pathlib.Path("/proc/cpuinfo")
+    if information.exists():
+        models = [line for line in information.read_text().splitlines() if line.startswith("model name")]
+        cpu = models[0].partition(":")[2].strip() if models else cpu
+    versions = [f"{tool} {metadata.version(tool)}" for tool in tools if tool in PEERS]
+    return f"{platform.system()} {platform.release()}, {os.cpu_count()} cores of {cpu}; " + ", ".join(versions)
+
+
+if __name__ == "__main__":
+    if sys.argv[1:2] == ["--job"]:
+        tool, source, out, threads = sys.argv[2:]
+        JOBS[tool](source, out, int(threads))
+    elif sys.argv[1:2] == ["--content"]:
+        print(json.dumps([int(number) for number in content(sys.argv[2])]))
+    else:
+        main()

@@ -270,24 +270,14 @@ impl World {
         let agents = agents();
         let agent_skew = Skew::new(agents.len(), 1);
         let clients = (0..CLIENTS)
-            .map(|_| Client {
-                address: client_address(&mut rng),
-                agent: agent_skew.draw(&mut rng),
-            })
+            .map(|_| Client { address: client_address(&mut rng), agent: agent_skew.draw(&mut rng) })
             .collect();
         let parse = |lines: &[&'static str]| -> Vec<Route> {
             lines.iter().map(|line| Route::parse(line)).collect()
         };
         let routes = parse(ROUTES);
         let slugs = (0..4000)
-            .map(|_| {
-                format!(
-                    "{}-{}-{}",
-                    rng.pick(WORDS),
-                    rng.pick(WORDS),
-                    rng.pick(WORDS)
-                )
-            })
+            .map(|_| format!("{}-{}-{}", rng.pick(WORDS), rng.pick(WORDS), rng.pick(WORDS)))
             .collect::<Vec<_>>();
         Self {
             seed,
@@ -327,11 +317,7 @@ fn client_address(rng: &mut Rng) -> String {
             rng.between(1, 0xffff),
             rng.between(1, 0xffff),
         ),
-        12..16 => format!(
-            "2001:db8:{:x}::{:x}",
-            rng.below(0x1_0000),
-            rng.between(1, 0xffff)
-        ),
+        12..16 => format!("2001:db8:{:x}::{:x}", rng.below(0x1_0000), rng.between(1, 0xffff)),
         16..40 => format!("198.{}.{third}.{fourth}", 18 + second % 2),
         40..70 => format!("100.{}.{third}.{fourth}", 64 + second % 64),
         70..85 => format!("172.{}.{third}.{fourth}", 16 + second % 16),
@@ -363,23 +349,15 @@ fn agents() -> Vec<String> {
     .to_vec();
     for version in (124..=138).rev() {
         for system in SYSTEMS {
-            let mobile = if system.contains("Android") {
-                "Mobile "
-            } else {
-                ""
-            };
+            let mobile = if system.contains("Android") { "Mobile " } else { "" };
             agents.push(format!(
                 "Mozilla/5.0 ({system}) AppleWebKit/537.36 (KHTML, like Gecko) \
                  Chrome/{version}.0.0.0 {mobile}Safari/537.36"
             ));
         }
     }
-    for (system, safari) in [
-        ("18_5", "18.5"),
-        ("17_6", "17.6"),
-        ("16_7", "16.6"),
-        ("15_8", "15.6"),
-    ] {
+    for (system, safari) in [("18_5", "18.5"), ("17_6", "17.6"), ("16_7", "16.6"), ("15_8", "15.6")]
+    {
         for device in ["iPhone; CPU iPhone OS", "iPad; CPU OS"] {
             agents.push(format!(
                 "Mozilla/5.0 ({device} {system} like Mac OS X) AppleWebKit/605.1.15 \
@@ -394,13 +372,7 @@ fn agents() -> Vec<String> {
             ));
         }
     }
-    for (name, major) in [
-        ("Crawler", 2),
-        ("Uptime", 5),
-        ("Preview", 1),
-        ("Feed", 3),
-        ("Scan", 0),
-    ] {
+    for (name, major) in [("Crawler", 2), ("Uptime", 5), ("Preview", 1), ("Feed", 3), ("Scan", 0)] {
         for minor in 0..3 {
             agents.push(format!(
                 "Mozilla/5.0 (compatible; Example{name}/{major}.{minor}; \
@@ -497,16 +469,11 @@ const ROUTES: &[&str] = &[
 ];
 
 /// The routes of gRPC calls, in the same form.
-const CALLS: &[&str] = &[
-    "POST 3 90 /example.stock.v1.Stock/Reserve",
-    "POST 2 120 /example.prices.v1.Prices/Get",
-];
+const CALLS: &[&str] =
+    &["POST 3 90 /example.stock.v1.Stock/Reserve", "POST 2 120 /example.prices.v1.Prices/Get"];
 
 /// The routes of WebSockets.
-const SOCKETS: &[&str] = &[
-    "GET 3 0 /live/orders?session={uuid}",
-    "GET 3 0 /live/chat/{n}",
-];
+const SOCKETS: &[&str] = &["GET 3 0 /live/orders?session={uuid}", "GET 3 0 /live/chat/{n}"];
 
 /// A kind of request: one line of [`ROUTES`].
 #[derive(Debug)]
@@ -656,11 +623,7 @@ impl Balancer {
         let account_digits = Rng::at(&[seed, 4, account_index]).below(100_000_000_000);
         let account = format!(
             "{}{account_digits:011}",
-            if account_index == 1 {
-                0
-            } else {
-                1 + account_index % 9
-            }
+            if account_index == 1 { 0 } else { 1 + account_index % 9 }
         );
         let region = REGIONS[region_index as usize];
 
@@ -691,38 +654,24 @@ impl Balancer {
                 rng.hex_string(16)
             )
         };
-        let groups = [
-            ("web", 8080, 6),
-            ("api", 8443, 8),
-            ("edge", 80, 3),
-            ("jobs", 3000, 2),
-        ]
-        .map(|(role, port, targets)| TargetGroup {
-            arn: group_arn(&mut rng, role),
-            targets: (0..targets)
-                .map(|_| {
-                    format!(
-                        "10.{}.{}.{}:{port}",
-                        20 + index % 200,
-                        rng.between(10, 14),
-                        rng.between(4, 250)
-                    )
-                })
-                .collect(),
-        })
-        .into();
+        let groups = [("web", 8080, 6), ("api", 8443, 8), ("edge", 80, 3), ("jobs", 3000, 2)]
+            .map(|(role, port, targets)| TargetGroup {
+                arn: group_arn(&mut rng, role),
+                targets: (0..targets)
+                    .map(|_| {
+                        format!(
+                            "10.{}.{}.{}:{port}",
+                            20 + index % 200,
+                            rng.between(10, 14),
+                            rng.between(4, 250)
+                        )
+                    })
+                    .collect(),
+            })
+            .into();
         let lambda_group = group_arn(&mut rng, "fn");
         let resource = format!("app/{name}/{}", rng.hex_string(16));
-        Self {
-            place,
-            account,
-            region,
-            resource,
-            nodes,
-            hosts,
-            groups,
-            lambda_group,
-        }
+        Self { place, account, region, resource, nodes, hosts, groups, lambda_group }
     }
 }
 
@@ -751,10 +700,8 @@ impl<'a> Object<'a> {
         let mut all = Vec::new();
         for balancer in balancers {
             for day in 0..args.days {
-                let date = args
-                    .from
-                    .checked_add_days(Days::new(day.into()))
-                    .context("no such day")?;
+                let date =
+                    args.from.checked_add_days(Days::new(day.into())).context("no such day")?;
                 for index in 0..args.objects_per_day {
                     all.push(Self::new(args, balancer, date, index));
                     if args.single_object {
@@ -790,18 +737,11 @@ impl<'a> Object<'a> {
             end = end.format("%Y%m%dT%H%MZ"),
             node = balancer.nodes[node],
         );
-        Self {
-            balancer,
-            node,
-            end: end.timestamp(),
-            path: args.out.join(key),
-            rng,
-        }
+        Self { balancer, node, end: end.timestamp(), path: args.out.join(key), rng }
     }
 
     fn write(&self, world: &World, rows: u64, fields: u8) -> Result<Totals> {
-        self.write_rows(world, rows, fields)
-            .with_context(|| self.path.display().to_string())
+        self.write_rows(world, rows, fields).with_context(|| self.path.display().to_string())
     }
 
     fn write_rows(&self, world: &World, rows: u64, fields: u8) -> Result<Totals> {
@@ -821,11 +761,7 @@ impl<'a> Object<'a> {
         }
         gzip.finish()?.flush()?;
         let compressed = fs::metadata(&self.path)?.len();
-        Ok(Totals {
-            rows,
-            decompressed,
-            compressed,
-        })
+        Ok(Totals { rows, decompressed, compressed })
     }
 }
 
@@ -889,11 +825,7 @@ impl<'a> Traffic<'a> {
         let (world, rng) = (self.world, &mut self.rng);
         let client = &world.clients[world.client_skew.draw(rng)];
         // Behind one address there may be several programs.
-        let agent = if rng.chance(1500) {
-            rng.index(world.agents.len())
-        } else {
-            client.agent
-        };
+        let agent = if rng.chance(1500) { rng.index(world.agents.len()) } else { client.agent };
         let kind = match rng.below(1000) {
             0..45 => "http",
             45..400 => "https",
@@ -943,11 +875,8 @@ impl<'a> Traffic<'a> {
             row.cipher = cipher;
             row.tls_version = version;
             row.domain = &connection.host.name;
-            row.certificate = if connection.resumed {
-                "session-reused"
-            } else {
-                &connection.host.certificate
-            };
+            row.certificate =
+                if connection.resumed { "session-reused" } else { &connection.host.certificate };
         }
 
         let outcome = rng.below(10_000);
@@ -1019,12 +948,8 @@ struct Row<'a> {
 }
 
 /// What is logged in place of requests that the load balancer could not parse.
-const MALFORMED: [&str; 4] = [
-    "- http://www.example.com:80- -",
-    "- http://www.example.com:80- ",
-    "- - -",
-    "- - - ",
-];
+const MALFORMED: [&str; 4] =
+    ["- http://www.example.com:80- -", "- http://www.example.com:80- ", "- - -", "- - - "];
 
 impl<'a> Row<'a> {
     /// Forgets the last request. The load balancer and its node stay.
@@ -1063,14 +988,7 @@ impl<'a> Row<'a> {
             _ => ("https", ":443", " HTTP/2.0"),
         };
         let request = &mut self.request;
-        for text in [
-            route.method,
-            " ",
-            scheme,
-            "://",
-            &connection.host.name,
-            port,
-        ] {
+        for text in [route.method, " ", scheme, "://", &connection.host.name, port] {
             request.extend_from_slice(text.as_bytes());
         }
         route.write_path(world, rng, request);
@@ -1105,15 +1023,10 @@ impl<'a> Row<'a> {
         self.certificate = "-";
         self.agent = "-";
         self.actions = "-";
-        self.request
-            .extend_from_slice(rng.pick(&MALFORMED).as_bytes());
+        self.request.extend_from_slice(rng.pick(&MALFORMED).as_bytes());
         self.trace.push(b'-');
         self.status = 400;
-        self.received_bytes = if rng.chance(5000) {
-            0
-        } else {
-            rng.between(18, 400)
-        };
+        self.received_bytes = if rng.chance(5000) { 0 } else { rng.between(18, 400) };
         self.sent_bytes = *rng.pick(&[0, 155, 272, 288]);
         if rng.chance(6000) {
             self.classification = *rng.pick(&[
@@ -1130,15 +1043,8 @@ impl<'a> Row<'a> {
         self.status = 301;
         self.sent_bytes = 341;
         self.priority = Some(0);
-        let request = self
-            .request
-            .splitn(4, |&byte| byte == b'/')
-            .nth(3)
-            .unwrap_or_default();
-        let path = &request[..request
-            .iter()
-            .rposition(|&byte| byte == b' ')
-            .unwrap_or_default()];
+        let request = self.request.splitn(4, |&byte| byte == b'/').nth(3).unwrap_or_default();
+        let path = &request[..request.iter().rposition(|&byte| byte == b' ').unwrap_or_default()];
         self.redirect.extend_from_slice(b"https://");
         self.redirect.extend_from_slice(host.as_bytes());
         self.redirect.extend_from_slice(b":443/");
@@ -1169,11 +1075,7 @@ impl<'a> Row<'a> {
         lambda: Option<&'a str>,
         rng: &mut Rng,
     ) -> u64 {
-        self.actions = if rng.chance(6000) {
-            "waf,forward"
-        } else {
-            "forward"
-        };
+        self.actions = if rng.chance(6000) { "waf,forward" } else { "forward" };
         self.priority = Some(rng.below(9) * 10);
         self.group = lambda.unwrap_or(&group.arn);
         if lambda.is_none() {
@@ -1184,11 +1086,7 @@ impl<'a> Row<'a> {
             self.rewrite = ["www.example.com", "/v2/index", "TransformSuccess"];
         }
 
-        let sent = if rng.chance(40) {
-            2 + rng.log_normal(8, 1.0)
-        } else {
-            rng.below(3)
-        };
+        let sent = if rng.chance(40) { 2 + rng.log_normal(8, 1.0) } else { rng.below(3) };
         let answered = rng.log_normal(route.millis, 0.7);
         self.times = [Some(sent), Some(answered), Some(rng.below(40) / 39)];
         let status = match (route.method, rng.below(1000)) {
@@ -1277,14 +1175,7 @@ impl<'a> Row<'a> {
         // The load balancer notes this time in whole milliseconds only.
         created.write(self.created / 1000 * 1000, out);
         quoted(self.actions.as_bytes(), out);
-        quoted(
-            if self.redirect.is_empty() {
-                b"-"
-            } else {
-                &self.redirect
-            },
-            out,
-        );
+        quoted(if self.redirect.is_empty() { b"-" } else { &self.redirect }, out);
         quoted(self.error.as_bytes(), out);
         quoted(self.target.as_bytes(), out);
         out.extend_from_slice(b" \"");

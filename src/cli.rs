@@ -39,14 +39,14 @@ pub fn main() -> ExitCode {
     };
     let Command::Convert(convert) = args.command;
     let terminal = Terminal::new(&convert);
-    let code = Run::resolve(&convert).and_then(|run| convert_all(run, &terminal));
+    let code = Run::resolve(&convert).and_then(|run| convert_all(&run, &terminal));
     ExitCode::from(code.unwrap_or_else(|error| {
-        terminal.error(&error);
+        terminal::error(&error);
         FAILED
     }))
 }
 
-fn convert_all(run: Run, terminal: &Terminal) -> anyhow::Result<u8> {
+fn convert_all(run: &Run, terminal: &Terminal) -> anyhow::Result<u8> {
     let started = Instant::now();
     let plan = Plan::make(&run.sources, &run.selection, run.target_size)?;
     if plan.batches.is_empty() {

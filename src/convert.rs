@@ -102,16 +102,9 @@ impl Conversion<'_> {
     /// Fails when the dataset cannot be written, or must not be. Objects that cannot be read and
     /// lines that cannot become rows are no errors; the tally names them.
     pub fn run(&self, plan: Plan, started: Instant) -> Result<Tally, ConvertError> {
-        let names: Vec<String> = plan
-            .batches
-            .iter()
-            .map(|batch| self.file_name(batch))
-            .collect();
+        let names: Vec<String> = plan.batches.iter().map(|batch| self.file_name(batch)).collect();
         self.refuse_strangers(&plan, &names)?;
-        let mut tally = Tally {
-            partitions: plan.partitions() as u64,
-            ..Tally::default()
-        };
+        let mut tally = Tally { partitions: plan.partitions() as u64, ..Tally::default() };
         tally.objects.listed = plan.listed;
         tally.objects.skipped = plan.skipped.values().sum();
         tally.objects.skipped_by_kind = plan.skipped;
@@ -120,11 +113,7 @@ impl Conversion<'_> {
 
         let pool = ThreadPoolBuilder::new().num_threads(self.threads).build()?;
         let shared = Shared::default();
-        let driver = Driver {
-            conversion: self,
-            pool: &pool,
-            shared: &shared,
-        };
+        let driver = Driver { conversion: self, pool: &pool, shared: &shared };
         let next = AtomicUsize::new(0);
         let stop = AtomicBool::new(false);
         let results = Mutex::new(Vec::new());
@@ -136,10 +125,7 @@ impl Conversion<'_> {
                 };
                 let result = driver.convert(batch, &names[index]);
                 stop.fetch_or(result.is_err(), Ordering::Relaxed);
-                results
-                    .lock()
-                    .expect("no driver panics")
-                    .push((index, result));
+                results.lock().expect("no driver panics").push((index, result));
             }
             shared.active.fetch_sub(1, Ordering::Relaxed);
         };
@@ -168,8 +154,7 @@ impl Conversion<'_> {
         for batches in plan.batches.chunk_by(|a, b| a.partition == b.partition) {
             let names = &names[at..at + batches.len()];
             for table in [self.table.name.as_str(), reject::TABLE] {
-                self.dataset
-                    .refuse_strangers(table, &batches[0].partition, names)?;
+                self.dataset.refuse_strangers(table, &batches[0].partition, names)?;
             }
             at += batches.len();
         }
@@ -225,19 +210,14 @@ impl Driver<'_> {
                 Err(BatchError::Run(error)) => return Err(error),
                 Err(BatchError::Lost(Lost { object, error })) => {
                     let object = batch.to_mut().objects.remove(object);
-                    lost.push(Failure {
-                        object: object.listed.key,
-                        error: error.to_string(),
-                    });
+                    lost.push(Failure { object: object.listed.key, error: error.to_string() });
                     name = Cow::Owned(self.conversion.file_name(&batch));
                 }
             }
         };
         tally.objects.failed += lost.len() as u64;
         tally.failures.extend(lost);
-        self.conversion
-            .watcher
-            .published(&batch, &tally, started.elapsed());
+        self.conversion.watcher.published(&batch, &tally, started.elapsed());
         Ok(tally)
     }
 
@@ -251,10 +231,7 @@ impl Driver<'_> {
             let active = self.shared.active.load(Ordering::Relaxed).max(1);
             let width = conversion.threads.div_ceil(active);
             let (next, written) = self.pool.install(|| {
-                rayon::join(
-                    || feed.next_window(width),
-                    || self.consume(window, &mut open),
-                )
+                rayon::join(|| feed.next_window(width), || self.consume(window, &mut open))
             });
             written?;
             window = next?;
@@ -272,10 +249,7 @@ impl Driver<'_> {
         let decoded: Vec<Decoded> = window
             .into_par_iter()
             .map(|mut piece| {
-                let mut decoder = self
-                    .shared
-                    .decoders
-                    .take(|| Decoder::new(self.conversion.table));
+                let mut decoder = self.shared.decoders.take(|| Decoder::new(self.conversion.table));
                 let decoded = decoder.decode(&mut piece, key);
                 self.shared.decoders.put(decoder);
                 self.shared.buffers.recycle(piece.text);
@@ -291,9 +265,7 @@ impl Driver<'_> {
 
 impl<'a> Open<'a> {
     fn new(conversion: &Conversion, batch: &'a Batch, name: &'a str) -> Result<Self, ConvertError> {
-        let staged = conversion
-            .dataset
-            .stage(&format!("{}-{name}", conversion.table.name))?;
+        let staged = conversion.dataset.stage(&format!("{}-{name}", conversion.table.name))?;
         let table = TableEncoder::new(conversion.table, conversion.compression, staged.writer()?)
             .map_err(write_error(&staged))?;
         Ok(Self {
@@ -326,18 +298,14 @@ impl<'a> Open<'a> {
             self.tally.rows += part.rows;
             self.tally.bytes_in += part.gzip_bytes;
             self.tally.bytes_decompressed += part.bytes;
-            conversion
-                .watcher
-                .read(part.gzip_bytes, part.rejects.len() as u64);
+            conversion.watcher.read(part.gzip_bytes, part.rejects.len() as u64);
             let key = self.batch.objects[part.object].listed.key.as_str();
             rejected.extend(part.rejects.iter().map(|reject| (key, reject)));
         }
         if !rejected.is_empty() {
             self.write_rejects(&rejected, conversion)?;
         }
-        self.table
-            .write(&decoded.batch)
-            .map_err(write_error(&self.staged))
+        self.table.write(&decoded.batch).map_err(write_error(&self.staged))
     }
 
     fn write_rejects(
@@ -346,9 +314,7 @@ impl<'a> Open<'a> {
         conversion: &Conversion,
     ) -> Result<(), ConvertError> {
         if self.rejects.is_none() {
-            let staged = conversion
-                .dataset
-                .stage(&format!("{}-{}", reject::TABLE, self.name))?;
+            let staged = conversion.dataset.stage(&format!("{}-{}", reject::TABLE, self.name))?;
             let out = staged.writer()?;
             let encoder = RejectsEncoder::new(reject::schema(), conversion.compression, out)
                 .map_err(write_error(&staged))?;
@@ -370,9 +336,7 @@ impl<'a> Open<'a> {
             ("alb2parquet.rows", self.tally.rows.to_string()),
             ("alb2parquet.rejects", self.tally.reject_count().to_string()),
         ];
-        self.table
-            .finish(&facts)
-            .map_err(write_error(&self.staged))?;
+        self.table.finish(&facts).map_err(write_error(&self.staged))?;
         if let Some((encoder, staged)) = self.rejects {
             encoder.finish().map_err(write_error(&staged))?;
             self.tally.bytes_out += staged.sync()?;
@@ -400,10 +364,7 @@ impl<'a> Open<'a> {
 
 fn write_error(staged: &Staged) -> impl Fn(ParquetError) -> ConvertError + use<> {
     let path = staged.path().display().to_string();
-    move |source| ConvertError::Write {
-        path: path.clone(),
-        source,
-    }
+    move |source| ConvertError::Write { path: path.clone(), source }
 }
 
 /// Says what is wrong with a damaged object.

@@ -85,10 +85,7 @@ fn name(layout: Layout) -> &'static str {
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> DatasetError + '_ {
-    move |source| DatasetError::Io {
-        path: path.to_owned(),
-        source,
-    }
+    move |source| DatasetError::Io { path: path.to_owned(), source }
 }
 
 impl Dataset {
@@ -108,10 +105,7 @@ impl Dataset {
     /// Writes the description if there is none, and otherwise compares.
     fn agree_on_description(&self) -> Result<(), DatasetError> {
         let path = self.root.join(STATE).join(DESCRIPTION);
-        let ours = Description {
-            format_version: FORMAT_VERSION,
-            layout: self.layout,
-        };
+        let ours = Description { format_version: FORMAT_VERSION, layout: self.layout };
         if !path.exists() {
             let staged = self.stage(&format!("{DESCRIPTION}.{}", std::process::id()))?;
             let mut text = serde_json::to_vec_pretty(&ours).expect("plain values");
@@ -127,11 +121,8 @@ impl Dataset {
             }
         }
         let text = fs::read(&path).map_err(at(&path))?;
-        let theirs: Description =
-            serde_json::from_slice(&text).map_err(|source| DatasetError::Description {
-                path: path.clone(),
-                source,
-            })?;
+        let theirs: Description = serde_json::from_slice(&text)
+            .map_err(|source| DatasetError::Description { path: path.clone(), source })?;
         if theirs.format_version != ours.format_version {
             return Err(DatasetError::Version(theirs.format_version));
         }
@@ -143,11 +134,7 @@ impl Dataset {
 
     /// Returns the directory of a partition of a table.
     pub fn partition(&self, table: &str, partition: &Partition) -> PathBuf {
-        let Partition {
-            account,
-            region,
-            day,
-        } = partition;
+        let Partition { account, region, day } = partition;
         let (year, month, day) = (day.year(), day.month(), day.day());
         let below = match self.layout {
             Layout::Hive => format!(
@@ -191,11 +178,7 @@ impl Dataset {
     pub fn stage(&self, name: &str) -> Result<Staged, DatasetError> {
         let path = self.root.join(STATE).join(STAGING).join(name);
         let file = File::create(&path).map_err(at(&path))?;
-        Ok(Staged {
-            path,
-            file,
-            published: false,
-        })
+        Ok(Staged { path, file, published: false })
     }
 
     /// Moves a staged file that is on disk to its final place: visible at once and whole.
@@ -283,7 +266,5 @@ fn create_dir_synced(path: &Path) -> Result<(), DatasetError> {
 }
 
 fn sync_dir(path: &Path) -> Result<(), DatasetError> {
-    File::open(path)
-        .and_then(|directory| directory.sync_all())
-        .map_err(at(path))
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(at(path))
 }

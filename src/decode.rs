@@ -63,14 +63,9 @@ impl Decoder {
         let extra: Box<dyn ColumnBuilder> = Box::new(Interned::of_rest(known));
         Self {
             schema: table.batch_schema(),
-            count: FieldCount {
-                required: table.required_fields,
-                known,
-            },
+            count: FieldCount { required: table.required_fields, known },
             tile: Tile::default(),
-            columns: columns
-                .chain([(crate::schema::EXTRA_FIELDS.into(), extra)])
-                .collect(),
+            columns: columns.chain([(crate::schema::EXTRA_FIELDS.into(), extra)]).collect(),
             source_key: Interned::of_constant(),
             rows: 0,
         }
@@ -110,10 +105,7 @@ impl Decoder {
             }
             decoded.push(outcome);
         }
-        Decoded {
-            batch: self.finish(),
-            parts: decoded,
-        }
+        Decoded { batch: self.finish(), parts: decoded }
     }
 
     /// Appends the rows of the tile to the columns.
@@ -122,29 +114,19 @@ impl Decoder {
         outcome.lines += self.tile.line_count() as u64;
         let refused = self.append_checked(text);
         if !refused.is_empty() {
-            for (_, column) in self
-                .columns
-                .iter_mut()
-                .filter(|(_, column)| column.may_refuse())
-            {
+            for (_, column) in self.columns.iter_mut().filter(|(_, column)| column.may_refuse()) {
                 column.truncate(self.rows);
             }
             let again = self.without(&refused, text, part_start, base, outcome);
             debug_assert!(again.is_empty(), "a value that was read once is read again");
         }
         for (bounds, reason) in &self.tile.unsound {
-            outcome
-                .rejects
-                .push(reject(text, *bounds, part_start, base, *reason, None));
+            outcome.rejects.push(reject(text, *bounds, part_start, base, *reason, None));
         }
         if !refused.is_empty() && !self.tile.unsound.is_empty() {
             outcome.rejects.sort_by_key(|reject| reject.line_number);
         }
-        for (_, column) in self
-            .columns
-            .iter_mut()
-            .filter(|(_, column)| !column.may_refuse())
-        {
+        for (_, column) in self.columns.iter_mut().filter(|(_, column)| !column.may_refuse()) {
             column.append(text, &self.tile, &mut Vec::new());
         }
         self.source_key.append(text, &self.tile, &mut Vec::new());
@@ -182,27 +164,20 @@ impl Decoder {
             let bounds = self.tile.lines[line].bounds;
             let column = Some(self.columns[column].0.clone());
             let reason = Reason::InvalidValue;
-            outcome
-                .rejects
-                .push(reject(text, bounds, part_start, base, reason, column));
+            outcome.rejects.push(reject(text, bounds, part_start, base, reason, column));
         }
         let mut index = 0;
         self.tile.lines.retain(|_| {
             index += 1;
-            refused
-                .binary_search_by_key(&(index - 1), |(line, _)| *line)
-                .is_err()
+            refused.binary_search_by_key(&(index - 1), |(line, _)| *line).is_err()
         });
         self.append_checked(text)
     }
 
     fn finish(&mut self) -> RecordBatch {
         self.rows = 0;
-        let mut arrays: Vec<_> = self
-            .columns
-            .iter_mut()
-            .map(|(_, column)| column.finish())
-            .collect();
+        let mut arrays: Vec<_> =
+            self.columns.iter_mut().map(|(_, column)| column.finish()).collect();
         arrays.push(self.source_key.finish());
         RecordBatch::try_new(self.schema.clone(), arrays)
             .expect("builders and schema come from the same table")

@@ -62,12 +62,9 @@ impl<W: Write + Send> TableEncoder<W> {
     ///
     /// Fails when the file cannot be written.
     pub fn new(table: &Table, compression: Compression, out: W) -> Result<Self, ParquetError> {
-        let schema = ArrowSchemaConverter::new()
-            .schema_root("row")
-            .convert(&table.file_schema())?;
-        let properties = WriterProperties::builder()
-            .set_created_by(CREATED_BY.to_owned())
-            .build();
+        let schema =
+            ArrowSchemaConverter::new().schema_root("row").convert(&table.file_schema())?;
+        let properties = WriterProperties::builder().set_created_by(CREATED_BY.to_owned()).build();
         let file = SerializedFileWriter::new(out, schema.root_schema_ptr(), Arc::new(properties))?;
         let own = [Stored::Dictionary; 2];
         let stored = table.columns().map(|(_, column)| column.stored).chain(own);
@@ -81,11 +78,7 @@ impl<W: Write + Send> TableEncoder<W> {
                 column_encoder(field.data_type(), parquet.clone(), stored, compression)
             })
             .collect();
-        Ok(Self {
-            file,
-            columns,
-            rows: 0,
-        })
+        Ok(Self { file, columns, rows: 0 })
     }
 
     /// Appends the rows of a batch, and writes a row group when it is full.
@@ -99,12 +92,7 @@ impl<W: Write + Send> TableEncoder<W> {
             .zip(batch.columns())
             .try_for_each(|(column, array)| column.write(array))?;
         self.rows += batch.num_rows();
-        let size = || {
-            self.columns
-                .iter()
-                .map(|column| column.size())
-                .sum::<usize>()
-        };
+        let size = || self.columns.iter().map(|column| column.size()).sum::<usize>();
         if self.rows >= ROW_GROUP_ROWS || size() >= ROW_GROUP_BYTES {
             self.write_row_group()?;
         }
@@ -128,11 +116,8 @@ impl<W: Write + Send> TableEncoder<W> {
     }
 
     fn write_row_group(&mut self) -> Result<(), ParquetError> {
-        let chunks: Vec<_> = self
-            .columns
-            .par_iter_mut()
-            .map(|column| column.finish())
-            .collect::<Result<_, _>>()?;
+        let chunks: Vec<_> =
+            self.columns.par_iter_mut().map(|column| column.finish()).collect::<Result<_, _>>()?;
         let mut row_group = self.file.next_row_group()?;
         for (pages, close) in chunks {
             row_group.append_column(&pages, close)?;
@@ -153,18 +138,14 @@ fn column_encoder(
     match data_type {
         DataType::Int32 => Box::new(NumberEncoder::<Int32Type>::new(column, stored, compression)),
         DataType::Int64 => Box::new(NumberEncoder::<Int64Type>::new(column, stored, compression)),
-        DataType::Float64 => Box::new(NumberEncoder::<Float64Type>::new(
-            column,
-            stored,
-            compression,
-        )),
-        DataType::Timestamp(TimeUnit::Microsecond, _) => Box::new(NumberEncoder::<
-            TimestampMicrosecondType,
-        >::new(
-            column, stored, compression
-        )),
+        DataType::Float64 => {
+            Box::new(NumberEncoder::<Float64Type>::new(column, stored, compression))
+        }
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            Box::new(NumberEncoder::<TimestampMicrosecondType>::new(column, stored, compression))
+        }
         DataType::Utf8 | DataType::Dictionary(..) => {
-            Box::new(TextEncoder::new(column, compression))
+            Box::new(TextEncoder::new(column, stored, compression))
         }
         other => unreachable!("no table has a column of type {other}"),
     }
@@ -188,9 +169,7 @@ impl<W: Write + Send> RejectsEncoder<W> {
         let options = parquet::arrow::arrow_writer::ArrowWriterOptions::new()
             .with_properties(properties)
             .with_skip_arrow_metadata(true);
-        Ok(Self(ArrowWriter::try_new_with_options(
-            out, schema, options,
-        )?))
+        Ok(Self(ArrowWriter::try_new_with_options(out, schema, options)?))
     }
 
     /// Appends the rejects of a batch.

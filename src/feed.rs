@@ -99,15 +99,7 @@ impl<'a> Feed<'a> {
                 }
             }
         }
-        Self {
-            input: Input {
-                batch,
-                sources,
-                buffers,
-            },
-            queue,
-            stream: None,
-        }
+        Self { input: Input { batch, sources, buffers }, queue, stream: None }
     }
 
     /// Returns the next pieces, at least one unless the batch has come to its end, from up to
@@ -167,10 +159,7 @@ impl<'a> Feed<'a> {
 
 impl Input<'_> {
     fn inflate_run(self, run: Range<usize>) -> Result<Vec<Item>, Lost> {
-        let new_piece = || Piece {
-            text: self.buffers.text(),
-            parts: Vec::new(),
-        };
+        let new_piece = || Piece { text: self.buffers.text(), parts: Vec::new() };
         let (mut whole, mut gzip) = self.buffers.inflaters.take(Default::default);
         let mut items = Vec::new();
         let mut piece = new_piece();
@@ -178,10 +167,7 @@ impl Input<'_> {
             let object = &self.batch.objects[index];
             self.sources[object.source]
                 .read(&object.listed, &mut gzip)
-                .map_err(|error| Lost {
-                    object: index,
-                    error,
-                })?;
+                .map_err(|error| Lost { object: index, error })?;
             if !whole.inflate(index, &gzip, &mut piece) {
                 if !piece.parts.is_empty() {
                     items.push(Item::Piece(std::mem::replace(&mut piece, new_piece())));
@@ -202,13 +188,8 @@ impl Input<'_> {
 
     fn stream(self, index: usize) -> Result<Stream, Lost> {
         let object = &self.batch.objects[index];
-        let lost = |error| Lost {
-            object: index,
-            error,
-        };
-        let reader = self.sources[object.source]
-            .reader(&object.listed)
-            .map_err(lost)?;
+        let lost = |error| Lost { object: index, error };
+        let reader = self.sources[object.source].reader(&object.listed).map_err(lost)?;
         Stream::new(index, object.listed.size, reader).map_err(|error| lost(error.into()))
     }
 }
@@ -218,10 +199,7 @@ fn next_segments(stream: &mut Stream, width: usize, buffers: &Buffers) -> Result
     while pieces.len() < width {
         let object = stream.object();
         let next = stream.next(buffers.text());
-        match next.map_err(|error| Lost {
-            object,
-            error: error.into(),
-        })? {
+        match next.map_err(|error| Lost { object, error: error.into() })? {
             Some(piece) => pieces.push(piece),
             None => break,
         }

@@ -22,6 +22,9 @@ pub const MAX_WHOLE_GZIP: u64 = 4 << 20;
 const SEGMENT: usize = 4 << 20;
 /// Bytes read ahead of the streaming inflater.
 const READ_AHEAD: usize = 256 << 10;
+/// Text asked of the streaming inflater at once, in bytes: what it has inflated in the call that
+/// meets damage is lost.
+const STEP: usize = 8 << 10;
 
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// The magic and the only compression method there is, as every member begins (RFC 1952, 2.3.1).
@@ -65,11 +68,7 @@ pub struct RawReject {
 impl RawReject {
     fn new(reason: Reason, bytes: &[u8]) -> Self {
         let raw = bytes[..bytes.len().min(MAX_RAW)].to_vec();
-        Self {
-            reason,
-            raw_length: bytes.len() as u64,
-            raw,
-        }
+        Self { reason, raw_length: bytes.len() as u64, raw }
     }
 }
 
@@ -95,9 +94,7 @@ impl Whole {
     /// libdeflate stops after the first member without saying how far it came. So an object is taken
     /// here only if no second member can begin within it and its last bytes are the length of the text.
     pub fn inflate(&mut self, object: usize, gzip: &[u8], piece: &mut Piece) -> bool {
-        let Some(length) = gzip
-            .last_chunk::<4>()
-            .map(|bytes| u32::from_le_bytes(*bytes) as usize)
+        let Some(length) = gzip.last_chunk::<4>().map(|bytes| u32::from_le_bytes(*bytes) as usize)
         else {
             return false;
         };
@@ -109,24 +106,14 @@ impl Whole {
         }
         let start = piece.text.len();
         let room = &mut piece.text.spare(length)[..length];
-        if !self
-            .decompressor
-            .gzip_decompress(gzip, room)
-            .is_ok_and(|written| written == length)
-        {
+        if !self.decompressor.gzip_decompress(gzip, room).is_ok_and(|written| written == length) {
             return false;
         }
         piece.text.advance(length);
         end_last_line(&mut piece.text, start);
         let range = start..piece.text.len();
         let (gzip_bytes, bytes) = (gzip.len() as u64, length as u64);
-        piece.parts.push(Part {
-            object,
-            range,
-            gzip_bytes,
-            bytes,
-            reject: None,
-        });
+        piece.parts.push(Part { object, range, gzip_bytes, bytes, reject: None });
         true
     }
 }
@@ -186,14 +173,8 @@ impl Stream {
     ///
     /// Fails when the reader does.
     pub fn new(object: usize, size: u64, reader: Box<dyn Read + Send>) -> io::Result<Self> {
-        let mut reader = BufReader::with_capacity(
-            READ_AHEAD,
-            Watched {
-                reader,
-                count: 0,
-                failed: false,
-            },
-        );
+        let mut reader =
+            BufReader::with_capacity(READ_AHEAD, Watched { reader, count: 0, failed: false });
         let head = reader.fill_buf()?;
         let input = if head.is_empty() || is_only_header(head, size) {
             Input::Empty
@@ -202,12 +183,7 @@ impl Stream {
         } else {
             Input::NotGzip(head[..head.len().min(MAX_RAW)].to_vec(), size)
         };
-        Ok(Self {
-            object,
-            input,
-            carry: Vec::new(),
-            ended: false,
-        })
+        Ok(Self { object, input, carry: Vec::new(), ended: false })
     }
 
     /// Returns the index of the object in its batch.
@@ -253,28 +229,17 @@ impl Stream {
             Filled::Damage(reason) => {
                 self.ended = true;
                 reject = Some(match &mut self.input {
-                    Input::NotGzip(raw, raw_length) => RawReject {
-                        reason,
-                        raw: mem::take(raw),
-                        raw_length: *raw_length,
-                    },
+                    Input::NotGzip(raw, raw_length) => {
+                        RawReject { reason, raw: mem::take(raw), raw_length: *raw_length }
+                    }
                     _ => RawReject::new(reason, &text[lines..]),
                 });
                 text.truncate(lines);
             }
         }
         let gzip_bytes = self.input.take_count();
-        let part = Part {
-            object: self.object,
-            range: 0..text.len(),
-            gzip_bytes,
-            bytes,
-            reject,
-        };
-        Ok(Some(Piece {
-            text,
-            parts: vec![part],
-        }))
+        let part = Part { object: self.object, range: 0..text.len(), gzip_bytes, bytes, reject };
+        Ok(Some(Piece { text, parts: vec![part] }))
     }
 
     /// Reads until the text holds a segment.
@@ -285,7 +250,7 @@ impl Stream {
             Input::Gzip(decoder) => decoder,
         };
         while text.len() < SEGMENT {
-            let room = SEGMENT - text.len();
+            let room = STEP.min(SEGMENT - text.len());
             match decoder.read(&mut text.spare(room)[..room]) {
                 Ok(0) => return Ok(Filled::End),
                 Ok(count) => text.advance(count),

@@ -168,12 +168,7 @@ fn parse_name(name: &str) -> Option<Name<'_>> {
     // The node's address is zero-padded in AWS's own example; it is not read as one.
     parts.next().filter(|part| is_word(part, ".:-"))?;
     parts.next().filter(|part| is_word(part, ""))?;
-    parts.next().is_none().then_some(Name {
-        account,
-        region,
-        balancer,
-        end_time,
-    })
+    parts.next().is_none().then_some(Name { account, region, balancer, end_time })
 }
 
 fn is_account(text: &str) -> bool {
@@ -196,26 +191,18 @@ fn is_end_time(text: &str) -> bool {
     bytes.len() == 14
         && bytes[8] == b'T'
         && bytes[13] == b'Z'
-        && bytes[..8]
-            .iter()
-            .chain(&bytes[9..13])
-            .all(u8::is_ascii_digit)
+        && bytes[..8].iter().chain(&bytes[9..13]).all(u8::is_ascii_digit)
 }
 
 fn is_word(text: &str, also: &str) -> bool {
-    !text.is_empty()
-        && text
-            .chars()
-            .all(|c| c.is_ascii_alphanumeric() || also.contains(c))
+    !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || also.contains(c))
 }
 
 /// Reads a number of exactly `count` digits; its value is only meaningful below 10 digits.
 fn digits(text: &str, count: usize) -> Option<u32> {
     let all = text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
     all.then(|| {
-        text.bytes().fold(0_u32, |n, b| {
-            n.wrapping_mul(10).wrapping_add(u32::from(b - b'0'))
-        })
+        text.bytes().fold(0_u32, |n, b| n.wrapping_mul(10).wrapping_add(u32::from(b - b'0')))
     })
 }
 
@@ -231,10 +218,7 @@ mod tests {
         let key = Key::parse(&format!("some/prefix/{DAY}/{NAME}")).unwrap();
         assert_eq!(key.partition.account, "012345678901");
         assert_eq!(key.partition.region, "eu-west-1");
-        assert_eq!(
-            key.partition.day,
-            NaiveDate::from_ymd_opt(2025, 7, 19).unwrap()
-        );
+        assert_eq!(key.partition.day, NaiveDate::from_ymd_opt(2025, 7, 19).unwrap());
         assert_eq!(key.balancer, "app.my-lb.50dc6c495c0c9188");
         assert_eq!(key.end_time, "20250719T1405Z");
         assert_eq!(key.name, NAME);
@@ -251,20 +235,11 @@ mod tests {
     #[test]
     fn what_is_not_an_access_log_is_named() {
         let cases = [
-            (
-                format!("AWSLogs/012345678901/ELBAccessLogTestFile"),
-                Other::TestFile,
-            ),
+            (format!("AWSLogs/012345678901/ELBAccessLogTestFile"), Other::TestFile),
             (format!("{DAY}/conn_log_{NAME}"), Other::ConnectionLog),
             (format!("{DAY}/conn_log.{NAME}"), Other::ConnectionLog),
-            (
-                format!("{DAY}/health_check_log_{NAME}"),
-                Other::HealthCheckLog,
-            ),
-            (
-                format!("{DAY}/{}", NAME.replace("app.", "net.")),
-                Other::NetworkLoadBalancer,
-            ),
+            (format!("{DAY}/health_check_log_{NAME}"), Other::HealthCheckLog),
+            (format!("{DAY}/{}", NAME.replace("app.", "net.")), Other::NetworkLoadBalancer),
             (
                 format!(
                     "{DAY}/012345678901_elasticloadbalancing_eu-west-1_my-lb_20250719T1405Z_10.0.0.1_39xza92o.log"
@@ -312,10 +287,7 @@ mod tests {
         assert_eq!(from_root("a/AWSLogs/1"), Some("AWSLogs/1"));
         assert_eq!(from_root("AWSLogs"), Some("AWSLogs"));
         assert_eq!(from_root("AWSLogs/x/AWSLogs/y"), Some("AWSLogs/y"));
-        assert_eq!(
-            from_root("AWSLogs/x/AWSLogs-old/y"),
-            Some("AWSLogs/x/AWSLogs-old/y")
-        );
+        assert_eq!(from_root("AWSLogs/x/AWSLogs-old/y"), Some("AWSLogs/x/AWSLogs-old/y"));
         assert_eq!(from_root("MyAWSLogs/x"), None);
     }
 }

@@ -82,10 +82,7 @@ impl Selection {
             && among(&self.accounts, &key.partition.account)
             && among(&self.regions, &key.partition.region)
             && (self.balancers.is_empty()
-                || self
-                    .balancers
-                    .iter()
-                    .any(|wanted| is_balancer(wanted, &key.balancer)))
+                || self.balancers.iter().any(|wanted| is_balancer(wanted, &key.balancer)))
     }
 }
 
@@ -112,10 +109,8 @@ impl Plan {
                 match listed {
                     Ok(listed) => plan.sort_in(index, listed, selection, &mut objects),
                     Err(error) => {
-                        plan.failures.push(Failure {
-                            object: source.to_string(),
-                            error: error.to_string(),
-                        });
+                        plan.failures
+                            .push(Failure { object: source.to_string(), error: error.to_string() });
                     }
                 }
             }
@@ -131,10 +126,9 @@ impl Plan {
                 {
                     batch.objects.push(object);
                 }
-                _ => plan.batches.push(Batch {
-                    partition: object.key.partition.clone(),
-                    objects: vec![object],
-                }),
+                _ => plan
+                    .batches
+                    .push(Batch { partition: object.key.partition.clone(), objects: vec![object] }),
             }
         }
         Ok(plan)
@@ -142,9 +136,7 @@ impl Plan {
 
     /// Number of partitions.
     pub fn partitions(&self) -> usize {
-        self.batches
-            .chunk_by(|a, b| a.partition == b.partition)
-            .count()
+        self.batches.chunk_by(|a, b| a.partition == b.partition).count()
     }
 
     /// Compressed bytes to read.
@@ -161,11 +153,7 @@ impl Plan {
     ) {
         self.listed += 1;
         match Key::parse(&listed.key) {
-            Ok(key) if selection.wants(&key) => objects.push(Object {
-                key,
-                listed,
-                source,
-            }),
+            Ok(key) if selection.wants(&key) => objects.push(Object { key, listed, source }),
             Ok(_) => self.skip(NOT_SELECTED),
             Err(other) => self.skip(Other::as_str(other)),
         }
@@ -181,11 +169,10 @@ impl Plan {
     /// stays.
     fn drop_repeated(&mut self, objects: &mut Vec<Object>) {
         objects.sort_by(|a, b| {
+            // The key decides last: a listing comes in no order.
             let order = |o: &Object| (o.key.partition.day, o.source);
-            a.key
-                .name
-                .cmp(&b.key.name)
-                .then_with(|| order(a).cmp(&order(b)))
+            let by_name = a.key.name.cmp(&b.key.name).then_with(|| order(a).cmp(&order(b)));
+            by_name.then_with(|| a.listed.key.cmp(&b.listed.key))
         });
         objects.dedup_by(|next, kept| {
             if next.key.name != kept.key.name {
@@ -198,10 +185,7 @@ impl Plan {
                     "contradicts {} ({} bytes), which has the same name and is converted instead",
                     kept.listed.key, kept.listed.size
                 );
-                self.failures.push(Failure {
-                    object: next.listed.key.clone(),
-                    error,
-                });
+                self.failures.push(Failure { object: next.listed.key.clone(), error });
             }
             true
         });

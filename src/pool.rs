@@ -10,9 +10,7 @@ pub struct Pool<T> {
 
 impl<T> Default for Pool<T> {
     fn default() -> Self {
-        Self {
-            idle: Mutex::default(),
-        }
+        Self { idle: Mutex::default() }
     }
 }
 

@@ -66,10 +66,7 @@ impl Reason {
 
     /// Tells whether the reason is a damaged object rather than a bad line.
     pub fn is_damage(self) -> bool {
-        matches!(
-            self,
-            Self::CorruptGzip | Self::NotGzip | Self::TruncatedGzip
-        )
+        matches!(self, Self::CorruptGzip | Self::NotGzip | Self::TruncatedGzip)
     }
 }
 

@@ -238,15 +238,10 @@ mod tests {
         assert!(
             matches!(Table::parse(&twice), Err(SchemaError::DuplicateColumn(name)) if name == "time")
         );
-        let part = text.replace(
-            "type = \"int32\", part = \"port\"",
-            "type = \"double\", part = \"port\"",
-        );
+        let part =
+            text.replace("type = \"int32\", part = \"port\"", "type = \"double\", part = \"port\"");
         assert!(matches!(Table::parse(&part), Err(SchemaError::PartType(_))));
         let required = text.replace("required_fields = 17", "required_fields = 99");
-        assert!(matches!(
-            Table::parse(&required),
-            Err(SchemaError::Required { .. })
-        ));
+        assert!(matches!(Table::parse(&required), Err(SchemaError::Required { .. })));
     }
 }

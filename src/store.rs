@@ -81,26 +81,15 @@ impl Source {
     ///
     /// Fails when there is no such directory.
     pub fn open(name: &str) -> Result<Self, StoreError> {
-        let open = |source| StoreError::Open {
-            name: name.to_owned(),
-            source,
-        };
+        let open = |source| StoreError::Open { name: name.to_owned(), source };
         let directory = local_path(name).ok_or_else(|| StoreError::Unsupported(name.to_owned()))?;
         let directory = directory.canonicalize().map_err(open)?;
         if !directory.is_dir() {
             return Err(open(io::ErrorKind::NotADirectory.into()));
         }
         let store = LocalFileSystem::new_with_prefix(&directory)?;
-        let key_prefix = directory
-            .to_str()
-            .and_then(key::from_root)
-            .unwrap_or_default()
-            .to_owned();
-        Ok(Self {
-            store: Arc::new(store),
-            name: name.to_owned(),
-            key_prefix,
-        })
+        let key_prefix = directory.to_str().and_then(key::from_root).unwrap_or_default().to_owned();
+        Ok(Self { store: Arc::new(store), name: name.to_owned(), key_prefix })
     }
 
     /// Lists all objects; what cannot be listed is an error among them.
@@ -112,12 +101,7 @@ impl Source {
                 "" => path.to_string(),
                 prefix => format!("{prefix}/{path}"),
             };
-            Ok(Listed {
-                key,
-                size: meta.size,
-                path,
-                e_tag: meta.e_tag,
-            })
+            Ok(Listed { key, size: meta.size, path, e_tag: meta.e_tag })
         })
     }
 
@@ -138,10 +122,7 @@ impl Source {
     ///
     /// Fails when the object is gone, was rewritten since it was listed, or cannot be opened.
     pub fn reader(&self, object: &Listed) -> Result<Box<dyn Read + Send>, StoreError> {
-        let options = GetOptions {
-            if_match: object.e_tag.clone(),
-            ..GetOptions::default()
-        };
+        let options = GetOptions { if_match: object.e_tag.clone(), ..GetOptions::default() };
         let result = block_on(self.store.get_opts(&object.path, options))?;
         Ok(match result.payload {
             GetResultPayload::File(file, _) => Box::new(file),

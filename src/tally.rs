@@ -64,11 +64,7 @@ impl Tally {
 
     /// Share of lines that are rejects, from 0 to 1.
     pub fn reject_share(&self) -> f64 {
-        if self.lines == 0 {
-            0.0
-        } else {
-            self.reject_count() as f64 / self.lines as f64
-        }
+        if self.lines == 0 { 0.0 } else { self.reject_count() as f64 / self.lines as f64 }
     }
 
     /// Adds the counts of a batch.

@@ -34,10 +34,7 @@ impl Text {
     ///
     /// Panics when there is less room than that.
     pub fn advance(&mut self, count: usize) {
-        assert!(
-            count <= self.bytes.len() - self.len,
-            "advanced past the end"
-        );
+        assert!(count <= self.bytes.len() - self.len, "advanced past the end");
         self.len += count;
     }
 

@@ -126,20 +126,12 @@ Examples:
 
 fn account(text: &str) -> Result<String, String> {
     let good = text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit());
-    if good {
-        Ok(text.to_owned())
-    } else {
-        Err("an account id has twelve digits".to_owned())
-    }
+    if good { Ok(text.to_owned()) } else { Err("an account id has twelve digits".to_owned()) }
 }
 
 fn share(text: &str) -> Result<f64, String> {
     let share: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
-    if (0.0..=1.0).contains(&share) {
-        Ok(share)
-    } else {
-        Err("not between 0 and 1".to_owned())
-    }
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("not between 0 and 1".to_owned()) }
 }
 
 fn size(text: &str) -> Result<u64, String> {
@@ -152,22 +144,14 @@ fn size(text: &str) -> Result<u64, String> {
         ("GB", 1_000_000_000),
         ("", 1),
     ];
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (number, unit) = text.split_at(digits);
     let unit = unit.trim();
-    let factor = UNITS
-        .iter()
-        .find(|(name, _)| name.eq_ignore_ascii_case(unit))
-        .map(|(_, factor)| *factor);
-    let size = number
-        .parse()
-        .ok()
-        .zip(factor)
-        .and_then(|(number, factor)| factor.checked_mul(number));
-    size.filter(|size| *size > 0)
-        .ok_or_else(|| "write it like 256MiB or 1GB".to_owned())
+    let factor =
+        UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).map(|(_, factor)| *factor);
+    let size =
+        number.parse().ok().zip(factor).and_then(|(number, factor)| factor.checked_mul(number));
+    size.filter(|size| *size > 0).ok_or_else(|| "write it like 256MiB or 1GB".to_owned())
 }
 
 #[cfg(test)]
@@ -184,16 +168,9 @@ mod tests {
         assert_eq!(size("256MiB"), Ok(256 << 20));
         assert_eq!(size("1 gb"), Ok(1_000_000_000));
         assert_eq!(size("4096"), Ok(4096));
-        for text in [
-            "",
-            "0",
-            "-1",
-            "MiB",
-            "1TiBs",
-            "1.5GiB",
-            "99999999999999999999",
-            "99999999999GiB",
-        ] {
+        for text in
+            ["", "0", "-1", "MiB", "1TiBs", "1.5GiB", "99999999999999999999", "99999999999GiB"]
+        {
             assert!(size(text).is_err(), "{text}");
         }
     }

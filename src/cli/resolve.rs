@@ -74,11 +74,7 @@ impl Run {
 
 fn out_directory(out: &Path) -> anyhow::Result<PathBuf> {
     let name = out.to_str().unwrap_or_default();
-    let path = if name.is_empty() {
-        Some(out.to_owned())
-    } else {
-        store::local_path(name)
-    };
+    let path = if name.is_empty() { Some(out.to_owned()) } else { store::local_path(name) };
     path.with_context(|| {
         format!("--out {name}: only local directories can be written by this version")
     })
@@ -87,9 +83,8 @@ fn out_directory(out: &Path) -> anyhow::Result<PathBuf> {
 /// Refuses a dataset within a source, or the reverse: each run would read what the last one wrote.
 fn refuse_overlap(sources: &[String], out: &Path) -> anyhow::Result<()> {
     let absolute = |path: &Path| {
-        let known = path
-            .ancestors()
-            .find_map(|known| known.canonicalize().ok().map(|c| (known, c)));
+        let known =
+            path.ancestors().find_map(|known| known.canonicalize().ok().map(|c| (known, c)));
         match known {
             Some((known, canonical)) => canonical.join(path.strip_prefix(known).unwrap_or(path)),
             None => path.to_owned(),
@@ -102,16 +97,10 @@ fn refuse_overlap(sources: &[String], out: &Path) -> anyhow::Result<()> {
         };
         let source = absolute(&std::path::absolute(source)?);
         if out.starts_with(&source) {
-            bail!(
-                "--out {} lies in SOURCE {name}: choose one outside",
-                out.display()
-            );
+            bail!("--out {} lies in SOURCE {name}: choose one outside", out.display());
         }
         if source.starts_with(&out) {
-            bail!(
-                "SOURCE {name} lies in --out {}: choose another --out",
-                out.display()
-            );
+            bail!("SOURCE {name} lies in --out {}: choose another --out", out.display());
         }
     }
     Ok(())

@@ -14,6 +14,7 @@ use crate::tally::Tally;
 
 /// Failures that a summary names; `--json` has all of them.
 const MAX_SHOWN: usize = 20;
+const TEMPLATE: &str = "{bytes}/{total_bytes} [{wide_bar}] {bytes_per_sec}, {eta} left";
 const TICK: Duration = Duration::from_millis(200);
 
 /// Prints text on stderr and results on stdout, as far as they were asked for.
@@ -26,22 +27,8 @@ pub(super) struct Terminal {
 
 impl Terminal {
     pub(super) fn new(args: &Convert) -> Self {
-        let Convert {
-            quiet,
-            verbose,
-            json,
-            ..
-        } = *args;
-        Self {
-            quiet,
-            verbose,
-            json,
-            bar: ProgressBar::hidden(),
-        }
-    }
-
-    pub(super) fn error(&self, error: &anyhow::Error) {
-        print_line(&format!("error: {error:#}"));
+        let Convert { quiet, verbose, json, .. } = *args;
+        Self { quiet, verbose, json, bar: ProgressBar::hidden() }
     }
 
     /// Says why nothing will be converted.
@@ -55,11 +42,7 @@ impl Terminal {
              keys like AWSLogs/<account>/elasticloadbalancing/<region>/yyyy/mm/dd/<name>.log.gz",
             plan.listed,
             names.join(", "),
-            counts(
-                " (",
-                plan.skipped.iter().map(|(kind, count)| (*kind, *count)),
-                ")"
-            ),
+            counts(" (", plan.skipped.iter().map(|(kind, count)| (*kind, *count)), ")"),
         ));
     }
 
@@ -68,13 +51,10 @@ impl Terminal {
         if self.quiet || !io::stderr().is_terminal() {
             return;
         }
-        const TEMPLATE: &str =
-            "{bytes}/{total_bytes} [{wide_bar}] {bytes_per_sec}, {eta} left {msg}";
         let style = ProgressStyle::with_template(TEMPLATE).expect("a fixed template");
         self.bar.set_style(style.progress_chars("=> "));
         self.bar.set_length(plan.bytes());
-        self.bar
-            .set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
+        self.bar.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
         self.bar.enable_steady_tick(TICK);
     }
 
@@ -90,8 +70,12 @@ impl Terminal {
                 print_line(line);
             }
         }
-        for failure in self.shown(tally) {
+        for failure in tally.failures.iter().take(MAX_SHOWN) {
             print_line(&format!("failed: {}: {}", failure.object, failure.error));
+        }
+        let more = tally.failures.len().saturating_sub(MAX_SHOWN);
+        if more > 0 {
+            print_line(&format!("{more} more failed than are named here; --json names all"));
         }
         if self.json {
             let mut out = io::stdout().lock();
@@ -105,17 +89,6 @@ impl Terminal {
             });
         }
         Ok(())
-    }
-
-    fn shown<'t>(&self, tally: &'t Tally) -> &'t [crate::plan::Failure] {
-        let failures = tally.failures.as_slice();
-        if failures.len() > MAX_SHOWN {
-            let more = failures.len() - MAX_SHOWN;
-            print_line(&format!(
-                "{more} more failed than are named here; --json names all"
-            ));
-        }
-        &failures[..failures.len().min(MAX_SHOWN)]
     }
 }
 
@@ -144,14 +117,8 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
     let mut text = String::new();
     let objects = &tally.objects;
     let line = &mut text;
-    let skipped = objects
-        .skipped_by_kind
-        .iter()
-        .map(|(kind, count)| (*kind, *count));
-    let rejects = tally
-        .rejects
-        .iter()
-        .map(|(reason, count)| (*reason, *count));
+    let skipped = objects.skipped_by_kind.iter().map(|(kind, count)| (*kind, *count));
+    let rejects = tally.rejects.iter().map(|(reason, count)| (*reason, *count));
     let rate = tally.bytes_decompressed as f64 / 1e6 / tally.seconds.max(1e-9);
     let mut fact = |name: &str, value: String| {
         writeln!(line, "{name:<12}{value}").expect("a string takes everything");
@@ -195,10 +162,7 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
             HumanCount(tally.reject_files),
         ),
     );
-    fact(
-        "took",
-        format!("{:.2} s, {rate:.0} MB/s of text", tally.seconds),
-    );
+    fact("took", format!("{:.2} s, {rate:.0} MB/s of text", tally.seconds));
     if tally.reject_share() > max_rejects {
         fact(
             "warning",
@@ -213,14 +177,14 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
 
 /// Lists what was counted, or nothing at all.
 fn counts<'a>(before: &str, counts: impl Iterator<Item = (&'a str, u64)>, after: &str) -> String {
-    let list: Vec<String> = counts
-        .map(|(name, count)| format!("{} {name}", HumanCount(count)))
-        .collect();
-    if list.is_empty() {
-        String::new()
-    } else {
-        format!("{before}{}{after}", list.join(", "))
-    }
+    let list: Vec<String> =
+        counts.map(|(name, count)| format!("{} {name}", HumanCount(count))).collect();
+    if list.is_empty() { String::new() } else { format!("{before}{}{after}", list.join(", ")) }
+}
+
+/// Says what went wrong.
+pub(super) fn error(error: &anyhow::Error) {
+    print_line(&format!("error: {error:#}"));
 }
 
 /// Prints a line on stderr; when nobody reads it, so be it.

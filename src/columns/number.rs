@@ -45,12 +45,7 @@ pub struct Numbers<P: Parse> {
 impl<P: Parse> Numbers<P> {
     /// Returns the builder of the column that comes from the field with that index.
     pub fn new(field: usize) -> Self {
-        Self {
-            field,
-            parse: P::default(),
-            values: Vec::new(),
-            nulls: NullBufferBuilder::new(0),
-        }
+        Self { field, parse: P::default(), values: Vec::new(), nulls: NullBufferBuilder::new(0) }
     }
 }
 
@@ -62,9 +57,7 @@ impl<P: Parse> ColumnBuilder for Numbers<P> {
     fn append(&mut self, text: &[u8], tile: &Tile, refused: &mut Vec<usize>) {
         self.values.reserve(tile.lines.len());
         for (index, line) in tile.lines.iter().enumerate() {
-            let value = match tile
-                .value(text, line, self.field)
-                .map(|text| self.parse.parse(text))
+            let value = match tile.value(text, line, self.field).map(|text| self.parse.parse(text))
             {
                 Some(Ok(value)) => value,
                 None => None,
@@ -141,15 +134,13 @@ impl Parse for Double {
 
     #[inline]
     fn parse(&mut self, text: &[u8]) -> Result<Option<f64>, Refused> {
-        short_decimal(text)
+        millis(text)
+            .or_else(|| short_decimal(text))
             .or_else(|| long_decimal(text))
             .map(Some)
             .ok_or(Refused)
     }
 }
-
-/// Digits that always fit: 10^18 is below 2^63.
-const SAFE_DIGITS: usize = 18;
 
 /// Reads an optionally negative integer.
 #[inline]
@@ -158,22 +149,17 @@ fn integer(text: &[u8]) -> Result<i64, Refused> {
         [b'-', digits @ ..] => (true, digits),
         digits => (false, digits),
     };
-    if digits.is_empty() {
-        return Err(Refused);
-    }
-    if digits.len() > SAFE_DIGITS {
-        return long_integer(text);
-    }
-    let mut value = 0;
-    let mut wrong = false;
-    for &byte in digits {
-        let digit = byte.wrapping_sub(b'0');
-        wrong |= digit > 9;
-        value = value * 10 + i64::from(digit);
-    }
-    if wrong {
-        return Err(Refused);
-    }
+    let value = match digits.len() {
+        0 => return Err(Refused),
+        1..=8 => {
+            let digits = eight_digits(digits);
+            if !are_digits(digits) {
+                return Err(Refused);
+            }
+            i64::from(value_of(digits))
+        }
+        _ => return long_integer(text),
+    };
     Ok(if negative { -value } else { value })
 }
 
@@ -184,10 +170,64 @@ fn long_integer(text: &[u8]) -> Result<i64, Refused> {
     text.parse().ok().filter(|_| plain).ok_or(Refused)
 }
 
+const ZEROS: u64 = 0x3030_3030_3030_3030;
+
+/// Returns the one to eight characters of `text` as a word, the last in the highest byte, with
+/// zeros before them.
+#[inline]
+fn eight_digits(text: &[u8]) -> u64 {
+    let length = text.len();
+    debug_assert!((1..=8).contains(&length), "one to eight characters");
+    let unused = 64 - 8 * length;
+    // Two words that overlap, or three characters that do: never a loop of unforeseeable length.
+    let word = if let (Some(head), Some(tail)) = (text.first_chunk(), text.last_chunk()) {
+        u64::from(u32::from_le_bytes(*head)) << unused | u64::from(u32::from_le_bytes(*tail)) << 32
+    } else {
+        let middle = length / 2;
+        u64::from(text[0]) << unused
+            | u64::from(text[middle]) << (unused + 8 * middle)
+            | u64::from(text[length - 1]) << 56
+    };
+    word | (ZEROS >> (4 * length)) >> (4 * length)
+}
+
+/// Tells whether all eight characters are digits.
+#[inline]
+fn are_digits(word: u64) -> bool {
+    const HIGH: u64 = 0xf0f0_f0f0_f0f0_f0f0;
+    const SIX: u64 = 0x0606_0606_0606_0606;
+    word & HIGH == ZEROS && word.wrapping_add(SIX) & HIGH == ZEROS
+}
+
+/// Returns the number that eight digits are: neighbours are added up in three steps.
+#[inline]
+fn value_of(word: u64) -> u32 {
+    const PAIRS: u64 = 0x00ff_00ff_00ff_00ff;
+    const QUADS: u64 = 0x0000_ffff_0000_ffff;
+    let digits = word - ZEROS;
+    let pairs = (digits * 10 + (digits >> 8)) & PAIRS;
+    let quads = (pairs * 100 + (pairs >> 16)) & QUADS;
+    (quads * 10_000 + (quads >> 32)) as u32
+}
+
+/// Reads seconds with three decimals, such as `0.001`, the form of nearly every duration.
+#[inline]
+fn millis(text: &[u8]) -> Option<f64> {
+    if !(5..=8).contains(&text.len()) {
+        return None;
+    }
+    let word = eight_digits(text);
+    // `0000.001`: the point is the fifth character; what stands before it moves up by one.
+    const WHOLE: u64 = 0x0000_0000_ffff_ffff;
+    const FRACTION: u64 = 0xffff_ff00_0000_0000;
+    let digits = word & FRACTION | (word & WHOLE) << 8 | u64::from(b'0');
+    let point = (word >> 32) as u8;
+    (point == b'.' && are_digits(digits)).then(|| f64::from(value_of(digits)) / 1000.0)
+}
+
 /// Powers of ten that a double holds exactly and that are used here.
-const POWERS: [f64; 16] = [
-    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15,
-];
+const POWERS: [f64; 16] =
+    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
 
 /// Reads a decimal of at most fifteen digits.
 ///
@@ -225,10 +265,7 @@ fn short_decimal(text: &[u8]) -> Option<f64> {
 #[cold]
 fn long_decimal(text: &[u8]) -> Option<f64> {
     let allowed = |b: &u8| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'+' | b'e' | b'E');
-    let digit_first = text
-        .iter()
-        .find(|b| **b != b'-')
-        .is_some_and(u8::is_ascii_digit);
+    let digit_first = text.iter().find(|b| **b != b'-').is_some_and(u8::is_ascii_digit);
     if !digit_first || text.ends_with(b".") || !text.iter().all(allowed) {
         return None;
     }
@@ -255,17 +292,7 @@ mod tests {
         assert_eq!(int32("007"), Ok(Some(7)));
         assert_eq!(int32("2147483647"), Ok(Some(i32::MAX)));
         assert_eq!(int32("-2147483648"), Ok(Some(i32::MIN)));
-        for text in [
-            "2147483648",
-            "",
-            "-",
-            "+1",
-            "1.0",
-            "1 ",
-            "0x1",
-            "--1",
-            "\u{661}",
-        ] {
+        for text in ["2147483648", "", "-", "+1", "1.0", "1 ", "0x1", "--1", "\u{661}"] {
             assert_eq!(int32(text), Err(Refused), "{text:?}");
         }
     }
@@ -276,11 +303,7 @@ mod tests {
         assert_eq!(int64("9223372036854775807"), Ok(Some(i64::MAX)));
         assert_eq!(int64("-9223372036854775808"), Ok(Some(i64::MIN)));
         assert_eq!(int64("00000000000000000000001"), Ok(Some(1)));
-        for text in [
-            "9223372036854775808",
-            "+9223372036854775807",
-            "999999999999999999x",
-        ] {
+        for text in ["9223372036854775808", "+9223372036854775807", "999999999999999999x"] {
             assert_eq!(int64(text), Err(Refused), "{text:?}");
         }
     }
@@ -310,9 +333,9 @@ mod tests {
         for text in texts {
             assert_eq!(double(text), text.parse().ok(), "{text}");
         }
-        for text in [
-            "", "-", ".", ".5", "5.", "1.2.3", "inf", "NaN", "-inf", "1e999", "1,5", "0x1", "+1",
-        ] {
+        for text in
+            ["", "-", ".", ".5", "5.", "1.2.3", "inf", "NaN", "-inf", "1e999", "1,5", "0x1", "+1"]
+        {
             assert_eq!(double(text), None, "{text:?}");
         }
     }

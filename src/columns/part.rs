@@ -76,21 +76,14 @@ mod tests {
             ("- http://h:80-/ ", [None, Some("http://h:80-/"), None]),
             ("- - -", [None, None, None]),
             ("- - - ", [None, Some("- -"), None]),
-            (
-                "GET http://h:80/ HTTP/1.0 ",
-                [Some("GET"), Some("http://h:80/ HTTP/1.0"), None],
-            ),
+            ("GET http://h:80/ HTTP/1.0 ", [Some("GET"), Some("http://h:80/ HTTP/1.0"), None]),
             (
                 "GET http://h:80/a b c HTTP/1.1",
                 [Some("GET"), Some("http://h:80/a b c"), Some("HTTP/1.1")],
             ),
             (
                 "SSTP_DUPLEX_POST http://h/ HTTP/1.1",
-                [
-                    Some("SSTP_DUPLEX_POST"),
-                    Some("http://h/"),
-                    Some("HTTP/1.1"),
-                ],
+                [Some("SSTP_DUPLEX_POST"), Some("http://h/"), Some("HTTP/1.1")],
             ),
             ("GET  HTTP/1.1", [Some("GET"), Some(""), Some("HTTP/1.1")]),
             ("GET http://h/", [Some("GET"), Some("http://h/"), None]),
@@ -117,11 +110,7 @@ mod tests {
         for (field, expected) in cases {
             let address = of(Part::Address, field.as_bytes());
             let port = split_port(field.as_bytes()).map(|(_, port)| port);
-            assert_eq!(
-                address,
-                expected.map(|(address, _)| address.as_bytes()),
-                "{field}"
-            );
+            assert_eq!(address, expected.map(|(address, _)| address.as_bytes()), "{field}");
             assert_eq!(port, expected.map(|(_, port)| port.as_bytes()), "{field}");
         }
     }

@@ -41,12 +41,7 @@ pub(super) struct Chunk {
 
 impl Chunk {
     pub(super) fn new(column: ColumnDescPtr, compression: Compression) -> Self {
-        Self {
-            column,
-            compression,
-            pages: Vec::new(),
-            size: 0,
-        }
+        Self { column, compression, pages: Vec::new(), size: 0 }
     }
 
     pub(super) fn compression(&self) -> Compression {
@@ -60,10 +55,6 @@ impl Chunk {
 
     pub(super) fn size(&self) -> usize {
         self.size
-    }
-
-    pub(super) fn pages(&self) -> &[DataPage] {
-        &self.pages
     }
 
     /// Returns the pages and the metadata of the chunk, and begins the next.
@@ -80,10 +71,8 @@ impl Chunk {
         let rows: usize = pages.iter().map(|page| page.rows).sum();
         let statistics = statistics(&pages, nulls as u64);
 
-        let specs = dictionary
-            .iter()
-            .map(|(_, spec)| spec)
-            .chain(pages.iter().map(|page| &page.spec));
+        let specs =
+            dictionary.iter().map(|(_, spec)| spec).chain(pages.iter().map(|page| &page.spec));
         let (mut compressed, mut uncompressed) = (0, 0);
         for spec in specs {
             compressed += spec.compressed_size;
@@ -99,19 +88,13 @@ impl Chunk {
         let mut encoding_stats = Vec::new();
         if dictionary.is_some() {
             encodings.push(Encoding::PLAIN);
-            count_page(
-                &mut encoding_stats,
-                PageType::DICTIONARY_PAGE,
-                Encoding::PLAIN,
-            );
+            count_page(&mut encoding_stats, PageType::DICTIONARY_PAGE, Encoding::PLAIN);
         }
         let is_double = self.column.physical_type() == parquet::basic::Type::DOUBLE;
         for page in &pages {
             let size = page.bytes.len();
             let bounds = page.bounds.as_ref();
-            let (min, max) = bounds
-                .map(|b| (b.min.clone(), b.max.clone()))
-                .unwrap_or_default();
+            let (min, max) = bounds.map(|b| (b.min.clone(), b.max.clone())).unwrap_or_default();
             let nans = is_double.then_some(0);
             column_index.append(page.nulls == page.rows, min, max, page.nulls as i64, nans);
             offset_index.append_row_count(page.rows as i64);
@@ -141,25 +124,16 @@ impl Chunk {
             offset_index: Some(offset_index.build()),
         };
         let bytes = dictionary.into_iter().map(|(bytes, _)| bytes);
-        let bytes = bytes
-            .chain(pages.into_iter().map(|page| page.bytes))
-            .map(Bytes::from)
-            .collect();
+        let bytes =
+            bytes.chain(pages.into_iter().map(|page| page.bytes)).map(Bytes::from).collect();
         Ok((Pages(bytes), close))
     }
 }
 
 fn count_page(stats: &mut Vec<PageEncodingStats>, page_type: PageType, encoding: Encoding) {
-    match stats
-        .iter_mut()
-        .find(|s| s.page_type == page_type && s.encoding == encoding)
-    {
+    match stats.iter_mut().find(|s| s.page_type == page_type && s.encoding == encoding) {
         Some(stats) => stats.count += 1,
-        None => stats.push(PageEncodingStats {
-            page_type,
-            encoding,
-            count: 1,
-        }),
+        None => stats.push(PageEncodingStats { page_type, encoding, count: 1 }),
     }
 }
 
@@ -177,20 +151,13 @@ impl ChunkReader for Pages {
 
     fn get_read(&self, start: u64) -> Result<Self::T> {
         if start != 0 {
-            return Err(ParquetError::General(
-                "a chunk is read from its beginning".to_owned(),
-            ));
+            return Err(ParquetError::General("a chunk is read from its beginning".to_owned()));
         }
-        Ok(PagesReader {
-            pages: self.0.clone().into_iter(),
-            page: Bytes::new(),
-        })
+        Ok(PagesReader { pages: self.0.clone().into_iter(), page: Bytes::new() })
     }
 
     fn get_bytes(&self, _start: u64, _length: usize) -> Result<Bytes> {
-        Err(ParquetError::General(
-            "a chunk is read from its beginning".to_owned(),
-        ))
+        Err(ParquetError::General("a chunk is read from its beginning".to_owned()))
     }
 }
 

@@ -5,6 +5,18 @@ use std::io;
 
 use parquet::basic;
 
+/// What a page is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    /// Text in which words and phrases come again.
+    Prose,
+    /// Keys, numbers, random ids: at most neighbouring bytes come again.
+    ///
+    /// On these, Zstandard above level 1 takes twice the time to find matches that are accidents, and
+    /// its pages are larger.
+    Noise,
+}
+
 /// How pages are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
@@ -26,27 +38,46 @@ impl Compression {
             Self::None => basic::Compression::UNCOMPRESSED,
         }
     }
+}
 
-    /// Returns the compressed form of a page's bytes.
-    pub(super) fn compress(self, page: &[u8]) -> io::Result<Vec<u8>> {
-        match self {
-            Self::Zstd(level) => ZSTD.with_borrow_mut(|held| {
-                if held.as_ref().is_none_or(|(of, _)| *of != level) {
-                    *held = Some((level, zstd::bulk::Compressor::new(level)?));
-                }
-                let (_, compressor) = held.as_mut().expect("was just made");
-                compressor.compress(page)
-            }),
-            Self::Snappy => snap::raw::Encoder::new()
-                .compress_vec(page)
-                .map_err(io::Error::other),
-            Self::None => Ok(page.to_vec()),
+/// Memory that a worker writes page after page into.
+#[derive(Default)]
+pub(super) struct Scratch {
+    /// The page before compression.
+    pub(super) page: Vec<u8>,
+    compressed: Vec<u8>,
+    zstd: Option<zstd::bulk::Compressor<'static>>,
+}
+
+impl Scratch {
+    /// Returns the compressed form of the page.
+    pub(super) fn compress(&mut self, how: Compression, what: Content) -> io::Result<&[u8]> {
+        let Self { page, compressed, zstd } = self;
+        let room = match how {
+            Compression::None => return Ok(page),
+            Compression::Zstd(_) => zstd::zstd_safe::compress_bound(page.len()),
+            Compression::Snappy => snap::raw::max_compress_len(page.len()),
+        };
+        if compressed.len() < room {
+            compressed.resize(room, 0);
         }
+        let size = match how {
+            Compression::Zstd(level) => {
+                let level = if what == Content::Noise { level.min(1) } else { level };
+                if zstd.is_none() {
+                    *zstd = Some(zstd::bulk::Compressor::new(level)?);
+                }
+                let zstd = zstd.as_mut().expect("was just made");
+                zstd.set_compression_level(level)?;
+                zstd.compress_to_buffer(page, compressed.as_mut_slice())?
+            }
+            _ => snap::raw::Encoder::new().compress(page, compressed).map_err(io::Error::other)?,
+        };
+        Ok(&compressed[..size])
     }
 }
 
 thread_local! {
-    // A compressor holds a megabyte or two: one per worker rather than one per column.
-    static ZSTD: RefCell<Option<(i32, zstd::bulk::Compressor<'static>)>> =
-        const { RefCell::new(None) };
+    /// A compressor holds a megabyte or two: one per worker rather than one per column.
+    pub(super) static SCRATCH: RefCell<Scratch> = RefCell::default();
 }

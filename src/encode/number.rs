@@ -1,16 +1,15 @@
 //! Column chunks of numbers.
 
 use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
-use foldhash::fast::FixedState;
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 use parquet::basic::Encoding;
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::Result;
 use parquet::schema::types::ColumnDescPtr;
-use std::hash::BuildHasher;
 
-use crate::encode::Compression;
 use crate::encode::chunk::{Chunk, ColumnEncoder, Pages};
+use crate::encode::compress::{Compression, Content};
 use crate::encode::page::{self, Levels, PAGE_ROWS};
 use crate::encode::rle;
 use crate::encode::statistics::{Bounds, Physical, Plain};
@@ -77,21 +76,14 @@ impl<P: Physical> NumberEncoder<P> {
         }
         self.values_seen += self.values.len() - start;
         if let Some(dictionary) = &mut self.dictionary {
-            self.keys.extend(
-                self.values[start..]
-                    .iter()
-                    .map(|&value| dictionary.key(value)),
-            );
+            self.keys.extend(self.values[start..].iter().map(|&value| dictionary.key(value)));
         }
     }
 
     fn end_page(&mut self) -> Result<()> {
         let bounds = self.values.split_first().map(|(&first, rest)| {
             rest.iter().fold((first, first), |(min, max), &value| {
-                (
-                    if value < min { value } else { min },
-                    if value > max { value } else { max },
-                )
+                (if value < min { value } else { min }, if value > max { value } else { max })
             })
         });
         let bounds = bounds.map(|(min, max)| P::Native::bounds(min, max));
@@ -107,12 +99,9 @@ impl<P: Physical> NumberEncoder<P> {
                 value.push(&mut bytes);
                 bytes
             };
-            Bounds {
-                min: bytes(min),
-                max: bytes(max),
-            }
+            Bounds { min: bytes(min), max: bytes(max) }
         });
-        let compression = self.chunk.compression();
+        let compression = (self.chunk.compression(), Content::Noise);
         let page = match &self.dictionary {
             Some(dictionary) => {
                 self.has_keys = true;
@@ -131,18 +120,12 @@ impl<P: Physical> NumberEncoder<P> {
             }
             None => {
                 let values = &self.values;
-                page::data_page(
-                    &mut self.levels,
-                    Encoding::PLAIN,
-                    index,
-                    compression,
-                    |out| {
-                        out.reserve(size_of_val(values.as_slice()));
-                        for value in values {
-                            value.push(out);
-                        }
-                    },
-                )
+                page::data_page(&mut self.levels, Encoding::PLAIN, index, compression, |out| {
+                    out.reserve(size_of_val(values.as_slice()));
+                    for value in values {
+                        value.push(out);
+                    }
+                })
             }
         }?;
         self.chunk.push(page);
@@ -183,17 +166,14 @@ impl<P: Physical> ColumnEncoder for NumberEncoder<P> {
         if self.levels.rows() > 0 {
             self.end_page()?;
         }
-        let dictionary = self
-            .dictionary
-            .take()
-            .or(self.retired.take())
-            .filter(|_| self.has_keys);
+        let dictionary = self.dictionary.take().or(self.retired.take()).filter(|_| self.has_keys);
         let dictionary = dictionary.map(|dictionary| {
-            let mut bytes = Vec::with_capacity(size_of_val(dictionary.values.as_slice()));
-            for &value in &dictionary.values {
-                value.push(&mut bytes);
-            }
-            page::dictionary_page(&bytes, dictionary.values.len(), self.chunk.compression())
+            let compression = (self.chunk.compression(), Content::Noise);
+            page::dictionary_page(dictionary.values.len(), compression, |out| {
+                for &value in &dictionary.values {
+                    value.push(out);
+                }
+            })
         });
         let bounds = self.chunk_bounds;
         let statistics = |_: &[page::DataPage], nulls| P::Native::statistics(bounds, nulls);
@@ -207,16 +187,19 @@ impl<P: Physical> ColumnEncoder for NumberEncoder<P> {
 struct Dictionary<T> {
     values: Vec<T>,
     table: HashTable<u32>,
-    last: Option<(u64, u32)>,
+    /// For some bits of a hash, the number that was last found by them, and its key.
+    recent: Vec<(u64, u32)>,
 }
+
+/// Slots for numbers that were met recently, as a power of two.
+const RECENT_BITS: u32 = 10;
+/// Key in a slot that is empty.
+const NONE: u32 = u32::MAX;
 
 impl<T> Default for Dictionary<T> {
     fn default() -> Self {
-        Self {
-            values: Vec::new(),
-            table: HashTable::new(),
-            last: None,
-        }
+        let recent = vec![(0, NONE); 1 << RECENT_BITS];
+        Self { values: Vec::new(), table: HashTable::new(), recent }
     }
 }
 
@@ -224,28 +207,43 @@ impl<T: Plain> Dictionary<T> {
     #[inline]
     fn key(&mut self, value: T) -> u32 {
         let bits = value.bits();
-        if let Some((last, key)) = self.last
-            && last == bits
-        {
+        let hash = hash(bits);
+        let slot = (hash >> (u64::BITS - RECENT_BITS)) as usize;
+        let (recent, key) = self.recent[slot];
+        if recent == bits && key != NONE {
             return key;
         }
-        let hash = |bits: u64| FixedState::with_seed(0).hash_one(bits);
+        let key = self.find_or_insert(value, hash);
+        self.recent[slot] = (bits, key);
+        key
+    }
+
+    #[inline(never)]
+    fn find_or_insert(&mut self, value: T, hashed: u64) -> u32 {
+        let bits = value.bits();
         let values = &self.values;
         let entry = self.table.entry(
-            hash(bits),
+            hashed,
             |&key| values[key as usize].bits() == bits,
             |&key| hash(values[key as usize].bits()),
         );
-        let key = match entry {
-            hashbrown::hash_table::Entry::Occupied(entry) => *entry.get(),
-            hashbrown::hash_table::Entry::Vacant(entry) => {
+        match entry {
+            Entry::Occupied(entry) => *entry.get(),
+            Entry::Vacant(entry) => {
                 let key = values.len() as u32;
                 entry.insert(key);
                 self.values.push(value);
                 key
             }
-        };
-        self.last = Some((bits, key));
-        key
+        }
     }
+}
+
+/// Hashes the bits of a number. Numbers that collide on purpose would have to be a client's
+/// ports or sizes, and a chunk's dictionary is given up long before that hurts.
+#[inline]
+fn hash(bits: u64) -> u64 {
+    const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+    let mixed = (bits ^ (bits >> 32)).wrapping_mul(MIX);
+    (mixed ^ (mixed >> 29)).wrapping_mul(MIX)
 }

@@ -1,13 +1,13 @@
 //! Pages: the pieces of a column chunk, and which of their rows are NULL.
 
-use arrow::array::Array;
+use arrow::array::{Array, BooleanBufferBuilder};
 use bytes::Bytes;
 use parquet::basic::Encoding;
 use parquet::column::page::{CompressedPage, Page, PageWriteSpec, PageWriter};
 use parquet::errors::ParquetError;
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 
-use crate::encode::Compression;
+use crate::encode::compress::{Compression, Content, SCRATCH};
 use crate::encode::rle;
 use crate::encode::statistics::Bounds;
 
@@ -28,12 +28,17 @@ pub(super) struct DataPage {
 }
 
 /// Which rows of a page are NULL: all columns are optional, so levels are 0 (NULL) or 1.
-#[derive(Default)]
 pub(super) struct Levels {
     rows: usize,
     nulls: usize,
-    /// One entry a row, once NULLs and values are mixed.
-    mixed: Vec<u32>,
+    /// One bit a row, once NULLs and values are mixed; packed as Parquet packs levels of one bit.
+    mixed: BooleanBufferBuilder,
+}
+
+impl Default for Levels {
+    fn default() -> Self {
+        Self { rows: 0, nulls: 0, mixed: BooleanBufferBuilder::new(0) }
+    }
 }
 
 impl Levels {
@@ -42,7 +47,7 @@ impl Levels {
         let (rows, nulls) = (array.len(), array.null_count());
         let uniform = |nulls: usize, rows: usize| nulls == 0 || nulls == rows;
         if self.mixed.is_empty() && !uniform(self.nulls + nulls, self.rows + rows) {
-            self.mixed.resize(self.rows, u32::from(self.nulls == 0));
+            self.mixed.append_n(self.rows, self.nulls == 0);
         }
         self.rows += rows;
         self.nulls += nulls;
@@ -50,17 +55,13 @@ impl Levels {
             return;
         }
         match array.nulls() {
-            Some(validity) => self.mixed.extend(validity.iter().map(u32::from)),
-            None => self.mixed.resize(self.rows, 1),
+            Some(validity) => self.mixed.append_buffer(validity.inner()),
+            None => self.mixed.append_n(rows, true),
         }
     }
 
     pub(super) fn rows(&self) -> usize {
         self.rows
-    }
-
-    pub(super) fn values(&self) -> usize {
-        self.rows - self.nulls
     }
 
     /// Appends their encoding, with its length before it as pages of version 1 have it.
@@ -70,7 +71,7 @@ impl Levels {
         if self.mixed.is_empty() {
             rle::repeat(u32::from(self.nulls == 0), self.rows, 1, out);
         } else {
-            rle::encode(&self.mixed, 1, out);
+            rle::packed_bits(self.mixed.as_slice(), out);
         }
         let length = (out.len() - start - 4) as u32;
         out[start..start + 4].copy_from_slice(&length.to_le_bytes());
@@ -78,7 +79,7 @@ impl Levels {
 
     fn clear(&mut self) {
         (self.rows, self.nulls) = (0, 0);
-        self.mixed.clear();
+        self.mixed.truncate(0);
     }
 }
 
@@ -87,46 +88,47 @@ pub(super) fn data_page(
     levels: &mut Levels,
     encoding: Encoding,
     bounds: Option<Bounds>,
-    compression: Compression,
+    (how, what): (Compression, Content),
     values: impl FnOnce(&mut Vec<u8>),
 ) -> Result<DataPage, ParquetError> {
-    let mut body = Vec::new();
-    levels.encode(&mut body);
-    values(&mut body);
-    let page = Page::DataPage {
-        buf: Bytes::from(compression.compress(&body)?),
-        num_values: levels.rows as u32,
-        encoding,
-        def_level_encoding: Encoding::RLE,
-        rep_level_encoding: Encoding::RLE,
-        statistics: None,
-    };
-    let (bytes, spec) = serialize(CompressedPage::new(page, body.len()))?;
+    let (bytes, spec) = SCRATCH.with_borrow_mut(|scratch| {
+        scratch.page.clear();
+        levels.encode(&mut scratch.page);
+        values(&mut scratch.page);
+        let length = scratch.page.len();
+        let page = Page::DataPage {
+            buf: Bytes::copy_from_slice(scratch.compress(how, what)?),
+            num_values: levels.rows as u32,
+            encoding,
+            def_level_encoding: Encoding::RLE,
+            rep_level_encoding: Encoding::RLE,
+            statistics: None,
+        };
+        serialize(CompressedPage::new(page, length))
+    })?;
     let (rows, nulls) = (levels.rows, levels.nulls);
     levels.clear();
-    Ok(DataPage {
-        bytes,
-        rows,
-        nulls,
-        bounds,
-        encoding,
-        spec,
-    })
+    Ok(DataPage { bytes, rows, nulls, bounds, encoding, spec })
 }
 
 /// Makes the dictionary page of a chunk.
 pub(super) fn dictionary_page(
-    values: &[u8],
     count: usize,
-    compression: Compression,
+    (how, what): (Compression, Content),
+    values: impl FnOnce(&mut Vec<u8>),
 ) -> Result<(Vec<u8>, PageWriteSpec), ParquetError> {
-    let page = Page::DictionaryPage {
-        buf: Bytes::from(compression.compress(values)?),
-        num_values: count as u32,
-        encoding: Encoding::PLAIN,
-        is_sorted: false,
-    };
-    serialize(CompressedPage::new(page, values.len()))
+    SCRATCH.with_borrow_mut(|scratch| {
+        scratch.page.clear();
+        values(&mut scratch.page);
+        let length = scratch.page.len();
+        let page = Page::DictionaryPage {
+            buf: Bytes::copy_from_slice(scratch.compress(how, what)?),
+            num_values: count as u32,
+            encoding: Encoding::PLAIN,
+            is_sorted: false,
+        };
+        serialize(CompressedPage::new(page, length))
+    })
 }
 
 fn serialize(page: CompressedPage) -> Result<(Vec<u8>, PageWriteSpec), ParquetError> {

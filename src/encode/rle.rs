@@ -11,23 +11,21 @@ pub(super) fn bit_width(max: u32) -> u8 {
 }
 
 /// Appends the encoding of `values`, each of which fits into `width` bits.
+///
+/// Runs are looked for where a group would begin; one that is too short to fill a group is packed.
 pub(super) fn encode(values: &[u32], width: u8, out: &mut Vec<u8>) {
-    let mut packed_from = 0_usize;
+    let mut packed_from = 0;
     let mut at = 0;
-    while at < values.len() {
-        let value = values[at];
-        let run = values[at..]
-            .iter()
-            .take_while(|&&next| next == value)
-            .count();
-        // Packed values before a run must fill their last group; they borrow from the run.
-        let borrow = packed_from.wrapping_sub(at) % GROUP;
-        if run >= borrow + GROUP {
-            pack(&values[packed_from..at + borrow], width, out);
-            repeat(value, run - borrow, width, out);
-            packed_from = at + run;
+    while let Some(group) = values[at..].first_chunk::<GROUP>() {
+        let value = group[0];
+        if group.iter().all(|&next| next == value) {
+            let more = values[at + GROUP..].iter().take_while(|&&next| next == value).count();
+            pack(&values[packed_from..at], width, out);
+            repeat(value, GROUP + more, width, out);
+            at += more;
+            packed_from = at + GROUP;
         }
-        at += run;
+        at += GROUP;
     }
     pack(&values[packed_from..], width, out);
 }
@@ -37,6 +35,12 @@ pub(super) fn repeat(value: u32, count: usize, width: u8, out: &mut Vec<u8>) {
     varint((count as u64) << 1, out);
     let bytes = usize::from(width).div_ceil(8);
     out.extend_from_slice(&value.to_le_bytes()[..bytes]);
+}
+
+/// Appends bits that are packed already.
+pub(super) fn packed_bits(bits: &[u8], out: &mut Vec<u8>) {
+    varint((bits.len() as u64) << 1 | 1, out);
+    out.extend_from_slice(bits);
 }
 
 fn pack(values: &[u32], width: u8, out: &mut Vec<u8>) {
@@ -91,10 +95,7 @@ mod tests {
             if header & 1 == 0 {
                 let (value, rest) = bytes.split_at(usize::from(width).div_ceil(8));
                 bytes = rest;
-                let value = value
-                    .iter()
-                    .rev()
-                    .fold(0, |all, &byte| all << 8 | u32::from(byte));
+                let value = value.iter().rev().fold(0, |all, &byte| all << 8 | u32::from(byte));
                 values.extend(std::iter::repeat_n(value, (header >> 1) as usize));
             } else {
                 let (packed, rest) = bytes.split_at((header >> 1) as usize * usize::from(width));
@@ -135,9 +136,6 @@ mod tests {
 
     #[test]
     fn widths() {
-        assert_eq!(
-            [0, 1, 2, 3, 4, 255, 256, u32::MAX].map(bit_width),
-            [1, 1, 2, 2, 3, 8, 9, 32]
-        );
+        assert_eq!([0, 1, 2, 3, 4, 255, 256, u32::MAX].map(bit_width), [1, 1, 2, 2, 3, 8, 9, 32]);
     }
 }

@@ -77,30 +77,20 @@ impl Plain for f64 {
     /// Zeros are of either sign: a smallest zero is written as -0, a largest as +0
     /// (<https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift>, `ColumnOrder`).
     fn bounds(min: Self, max: Self) -> (Self, Self) {
-        (
-            if min == 0.0 { -0.0 } else { min },
-            if max == 0.0 { 0.0 } else { max },
-        )
+        (if min == 0.0 { -0.0 } else { min }, if max == 0.0 { 0.0 } else { max })
     }
 }
 
 /// Returns the bounds of text, cut to a length that serves to prune.
 pub(super) fn text_bounds(min: &str, max: &str) -> Bounds {
-    Bounds {
-        min: lower(min).as_bytes().to_vec(),
-        max: upper(max).into_bytes(),
-    }
+    Bounds { min: lower(min).as_bytes().to_vec(), max: upper(max).into_bytes() }
 }
 
 /// Returns the statistics of a chunk of text whose bounds are given as they are to be written.
 pub(super) fn text_statistics(bounds: Option<Bounds>, nulls: u64) -> Statistics {
     let exact = |bound: &Vec<u8>| bound.len() < MAX_BOUND;
-    let exact = bounds
-        .as_ref()
-        .map(|bounds| (exact(&bounds.min), exact(&bounds.max)));
-    let (min, max) = bounds
-        .map(|bounds| (bounds.min.into(), bounds.max.into()))
-        .unzip();
+    let exact = bounds.as_ref().map(|bounds| (exact(&bounds.min), exact(&bounds.max)));
+    let (min, max) = bounds.map(|bounds| (bounds.min.into(), bounds.max.into())).unzip();
     let statistics = ValueStatistics::<ByteArray>::new(min, max, None, Some(nulls), false);
     Statistics::ByteArray(match exact {
         Some((min, max)) => statistics.with_min_is_exact(min).with_max_is_exact(max),
@@ -137,10 +127,7 @@ mod tests {
     #[test]
     fn bounds_of_short_text_are_exact() {
         let bounds = text_bounds("a", "b");
-        assert_eq!(
-            (bounds.min.as_slice(), bounds.max.as_slice()),
-            (&b"a"[..], &b"b"[..])
-        );
+        assert_eq!((bounds.min.as_slice(), bounds.max.as_slice()), (&b"a"[..], &b"b"[..]));
     }
 
     #[test]

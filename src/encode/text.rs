@@ -12,11 +12,12 @@ use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::Result;
 use parquet::schema::types::ColumnDescPtr;
 
-use crate::encode::Compression;
 use crate::encode::chunk::{Chunk, ColumnEncoder, Pages};
+use crate::encode::compress::{Compression, Content};
 use crate::encode::page::{self, DataPage, Levels, PAGE_BYTES, PAGE_ROWS};
 use crate::encode::rle;
 use crate::encode::statistics::{self, Bounds};
+use crate::schema::Stored;
 
 /// Bytes of distinct values that a dictionary may hold.
 const MAX_DICTIONARY: usize = 1 << 20;
@@ -34,31 +35,25 @@ pub(super) struct TextEncoder {
     retired: Option<Dictionary>,
     has_keys: bool,
     values_seen: usize,
+    /// What plain values are like.
+    content: Content,
     hasher: RandomState,
 }
 
 /// How the current page is encoded.
 enum Mode {
-    Keys {
-        dictionary: Dictionary,
-        keys: Vec<u32>,
-    },
-    Plain {
-        values: Values,
-    },
+    Keys { dictionary: Dictionary, keys: Vec<u32> },
+    Plain { values: Values },
 }
 
 impl Mode {
     fn keys() -> Self {
-        Self::Keys {
-            dictionary: Dictionary::default(),
-            keys: Vec::new(),
-        }
+        Self::Keys { dictionary: Dictionary::default(), keys: Vec::new() }
     }
 }
 
 impl TextEncoder {
-    pub(super) fn new(column: ColumnDescPtr, compression: Compression) -> Self {
+    pub(super) fn new(column: ColumnDescPtr, stored: Stored, compression: Compression) -> Self {
         Self {
             chunk: Chunk::new(column, compression),
             levels: Levels::default(),
@@ -66,6 +61,10 @@ impl TextEncoder {
             retired: None,
             has_keys: false,
             values_seen: 0,
+            content: match stored {
+                Stored::Dictionary => Content::Prose,
+                Stored::Plain => Content::Noise,
+            },
             hasher: RandomState::default(),
         }
     }
@@ -79,9 +78,7 @@ impl TextEncoder {
             let count = (PAGE_ROWS - self.levels.rows()).min(array.len() - at);
             let rows = array.slice(at, count);
             self.levels.append(&rows);
-            let Mode::Plain { values } = &mut self.mode else {
-                unreachable!("was just set")
-            };
+            let Mode::Plain { values } = &mut self.mode else { unreachable!("was just set") };
             for value in rows.iter().flatten() {
                 values.push(value);
             }
@@ -95,12 +92,7 @@ impl TextEncoder {
         let strings = array.values().as_string::<i32>();
         let mut map = Vec::new();
         if let Mode::Keys { dictionary, .. } = &mut self.mode {
-            map.extend(
-                strings
-                    .iter()
-                    .flatten()
-                    .map(|value| dictionary.key(value, &self.hasher)),
-            );
+            map.extend(strings.iter().flatten().map(|value| dictionary.key(value, &self.hasher)));
             self.values_seen += array.len() - array.null_count();
             let distinct = dictionary.values.len();
             let useless = self.values_seen >= TRIAL && distinct * 2 > self.values_seen;
@@ -142,12 +134,7 @@ impl TextEncoder {
         if self.levels.rows() > 0 {
             self.end_page()?;
         }
-        let mode = mem::replace(
-            &mut self.mode,
-            Mode::Plain {
-                values: Values::default(),
-            },
-        );
+        let mode = mem::replace(&mut self.mode, Mode::Plain { values: Values::default() });
         if let Mode::Keys { dictionary, .. } = mode {
             self.retired = Some(dictionary);
         }
@@ -159,36 +146,42 @@ impl TextEncoder {
             Mode::Keys { .. } => false,
             Mode::Plain { values } => values.bytes.len() >= PAGE_BYTES,
         };
-        if full || self.levels.rows() == PAGE_ROWS {
-            self.end_page()
-        } else {
-            Ok(())
-        }
+        if full || self.levels.rows() == PAGE_ROWS { self.end_page() } else { Ok(()) }
     }
 
     fn end_page(&mut self) -> Result<()> {
-        let compression = self.chunk.compression();
+        let how = self.chunk.compression();
         let page = match &mut self.mode {
             Mode::Keys { dictionary, keys } => {
                 self.has_keys = true;
                 let bounds = dictionary.bounds(keys);
                 let width = rle::bit_width(dictionary.values.len().saturating_sub(1) as u32);
                 let encoding = Encoding::RLE_DICTIONARY;
-                let page =
-                    page::data_page(&mut self.levels, encoding, bounds, compression, |out| {
+                let page = page::data_page(
+                    &mut self.levels,
+                    encoding,
+                    bounds,
+                    (how, Content::Noise),
+                    |out| {
                         out.push(width);
                         rle::encode(keys, width, out);
-                    })?;
+                    },
+                )?;
                 keys.clear();
                 page
             }
             Mode::Plain { values } => {
                 let bounds = values.bounds(0..values.len());
                 let encoding = Encoding::PLAIN;
-                let page =
-                    page::data_page(&mut self.levels, encoding, bounds, compression, |out| {
+                let page = page::data_page(
+                    &mut self.levels,
+                    encoding,
+                    bounds,
+                    (how, self.content),
+                    |out| {
                         out.extend_from_slice(&values.bytes);
-                    })?;
+                    },
+                )?;
                 values.clear();
                 page
             }
@@ -224,7 +217,10 @@ impl ColumnEncoder for TextEncoder {
         self.values_seen = 0;
         let dictionary = dictionary.map(|dictionary| {
             let values = &dictionary.values;
-            page::dictionary_page(&values.bytes, values.len(), self.chunk.compression())
+            let compression = (self.chunk.compression(), Content::Prose);
+            page::dictionary_page(values.len(), compression, |out| {
+                out.extend_from_slice(&values.bytes)
+            })
         });
         self.chunk.finish(dictionary.transpose()?, |pages, nulls| {
             statistics::text_statistics(chunk_bounds(pages), nulls)
@@ -300,19 +296,14 @@ struct Values {
 impl Values {
     #[inline]
     fn push(&mut self, value: &str) {
-        self.bytes
-            .extend_from_slice(&(value.len() as u32).to_le_bytes());
+        self.bytes.extend_from_slice(&(value.len() as u32).to_le_bytes());
         self.bytes.extend_from_slice(value.as_bytes());
         self.ends.push(self.bytes.len() as u32);
     }
 
     #[inline]
     fn get(&self, index: usize) -> &[u8] {
-        let start = if index == 0 {
-            0
-        } else {
-            self.ends[index - 1] as usize
-        };
+        let start = if index == 0 { 0 } else { self.ends[index - 1] as usize };
         &self.bytes[start + LENGTH..self.ends[index] as usize]
     }
 
@@ -329,10 +320,7 @@ impl Values {
         let mut values = indices.into_iter().map(|index| self.get(index));
         let first = values.next()?;
         let (min, max) = values.fold((first, first), |(min, max), value| {
-            (
-                if value < min { value } else { min },
-                if value > max { value } else { max },
-            )
+            (if value < min { value } else { min }, if value > max { value } else { max })
         });
         let text = |bytes| str::from_utf8(bytes).expect("values are pushed as text");
         Some(statistics::text_bounds(text(min), text(max)))

@@ -1,0 +1,173 @@
+//! Each stage of a conversion by itself, on one thread, in bytes of text per second.
+//!
+//! `cargo bench` runs them on text made from the sample logs of the repository. Every iteration asserts
+//! its answer.
+
+use std::hint::black_box;
+use std::io::{Cursor, Write};
+use std::path::Path;
+
+use alb2parquet::decode::{Decoded, Decoder};
+use alb2parquet::encode::{Compression, TableEncoder};
+use alb2parquet::fields::{FieldCount, Tile};
+use alb2parquet::inflate::{Part, Piece, Stream, Whole};
+use alb2parquet::schema::Table;
+use alb2parquet::text::Text;
+use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+use flate2::Compression as Level;
+use flate2::write::GzEncoder;
+
+/// Text of an ordinary busy object, in bytes.
+const TEXT: usize = 4 << 20;
+const KEY: &str = "AWSLogs/123456789012/elasticloadbalancing/eu-west-1/2025/07/19/object.log.gz";
+
+/// Repeats the sound modern lines of the sample until they fill an object, with ids and times of
+/// their own so that they are as hard to compress as real ones.
+fn sample_text() -> Vec<u8> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/AWSLogs");
+    let mut lines = Vec::new();
+    let mut directories = vec![root];
+    while let Some(directory) = directories.pop() {
+        let mut entries: Vec<_> =
+            directory.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
+        entries.sort();
+        for path in entries {
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.to_string_lossy().contains("_app.") {
+                let mut text = Vec::new();
+                let file = std::fs::File::open(path).unwrap();
+                let read = std::io::copy(&mut flate2::read::MultiGzDecoder::new(file), &mut text);
+                if read.is_ok() && text.is_ascii() {
+                    lines.extend(String::from_utf8(text).unwrap().lines().map(str::to_owned));
+                }
+            }
+        }
+    }
+    lines.retain(|line| line.contains("\"Root=1-") && line.contains(" TID_"));
+    assert!(lines.len() > 500, "the sample has modern lines");
+    let mut text = Vec::with_capacity(TEXT + 4096);
+    let mut state = 1_u64;
+    while text.len() < TEXT {
+        for line in &lines {
+            let (before, after) =
+                line.split_at(line.find("\"Root=1-").unwrap() + "\"Root=1-".len());
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            writeln!(text, "{before}{:08x}{}", state >> 32, after.get(8..).unwrap_or_default())
+                .unwrap();
+        }
+    }
+    text
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Level::default());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+fn piece(text: &[u8]) -> Piece {
+    let mut piece = Piece { text: Text::default(), parts: Vec::new() };
+    piece.text.extend(text);
+    piece.parts.push(whole_part(text.len()));
+    piece
+}
+
+fn whole_part(length: usize) -> Part {
+    Part { object: 0, range: 0..length, gzip_bytes: 0, bytes: length as u64, reject: None }
+}
+
+fn stages(criterion: &mut Criterion) {
+    let text = sample_text();
+    let lines = text.iter().filter(|&&byte| byte == b'\n').count();
+    let gzip = gzip(&text);
+    let table = Table::access();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let mut group = criterion.benchmark_group("stage");
+    group.throughput(Throughput::Bytes(text.len() as u64));
+
+    let mut whole = Whole::default();
+    let mut inflated = Piece::default();
+    group.bench_function("inflate whole", |bencher| {
+        bencher.iter(|| {
+            inflated.text.truncate(0);
+            inflated.parts.clear();
+            assert!(whole.inflate(0, &gzip, &mut inflated));
+            assert_eq!(inflated.text.len(), text.len());
+        });
+    });
+
+    group.bench_function("inflate stream", |bencher| {
+        bencher.iter(|| {
+            let reader = Box::new(Cursor::new(gzip.clone()));
+            let mut stream = Stream::new(0, gzip.len() as u64, reader).unwrap();
+            let mut length = 0;
+            while let Some(piece) = stream.next(Text::default()).unwrap() {
+                length += piece.text.len();
+            }
+            assert_eq!(length, text.len());
+        });
+    });
+
+    let mut input = piece(&text);
+    let mut tile = Tile::default();
+    let count = FieldCount { required: table.required_fields, known: table.fields.len() };
+    group.bench_function("fields", |bencher| {
+        bencher.iter(|| {
+            let (mut at, mut read) = (0, 0);
+            while at < text.len() {
+                at = tile.read(&mut input.text, at, text.len(), count);
+                input.text.truncate(text.len());
+                read += tile.line_count();
+            }
+            assert_eq!(read, lines);
+        });
+    });
+
+    let mut decoder = Decoder::new(table);
+    group.bench_function("fields and columns", |bencher| {
+        bencher.iter(|| {
+            let Decoded { batch, .. } = decoder.decode(&mut input, |_| KEY);
+            assert_eq!(batch.num_rows(), lines);
+            black_box(batch);
+        });
+    });
+
+    let batch = decoder.decode(&mut input, |_| KEY).batch;
+    for (name, compression) in
+        [("encode, zstd", Compression::Zstd(3)), ("encode", Compression::None)]
+    {
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                pool.install(|| {
+                    let mut encoder = TableEncoder::new(table, compression, Vec::new()).unwrap();
+                    encoder.write(&batch).unwrap();
+                    let file = encoder.finish(&[]).unwrap();
+                    assert!(file.starts_with(b"PAR1") && file.ends_with(b"PAR1"));
+                });
+            });
+        });
+    }
+
+    group.bench_function("all", |bencher| {
+        bencher.iter(|| {
+            pool.install(|| {
+                inflated.text.truncate(0);
+                inflated.parts.clear();
+                assert!(whole.inflate(0, &gzip, &mut inflated));
+                let batch = decoder.decode(&mut inflated, |_| KEY).batch;
+                let mut encoder =
+                    TableEncoder::new(table, Compression::Zstd(3), Vec::new()).unwrap();
+                encoder.write(&batch).unwrap();
+                assert_eq!(batch.num_rows(), lines);
+                encoder.finish(&[]).unwrap()
+            })
+        });
+    });
+    group.finish();
+}
+
+criterion_group!(benches, stages);
+criterion_main!(benches);

@@ -1,0 +1,403 @@
+//! The program's face: exit codes, messages, filters, `--json`.
+
+use std::fs;
+use std::process::Stdio;
+
+use chrono::{Days, Utc};
+
+use crate::support::{
+    ROWS, Run, World, convert, files, get, good_lines, gzip, key, key_of, key_on, program, run,
+    text_of, tree,
+};
+
+// ---- refusals: exit code 3 before any work
+
+#[test]
+fn help_and_version_are_no_errors() {
+    for args in [&["--help"][..], &["--version"], &["convert", "--help"], &["help", "convert"]] {
+        let run = run(args).expect(0);
+        assert!(run.stdout.contains("alb2parquet") && run.stderr.is_empty(), "{run:#?}");
+    }
+    let help = run(&["convert", "--help"]).stdout;
+    let flags = [
+        "--out",
+        "--from",
+        "--to",
+        "--account",
+        "--region",
+        "--balancer",
+        "--layout",
+        "--quiet",
+        "--target-file-size",
+        "--compression",
+        "--threads",
+        "--max-rejects",
+        "--json",
+        "--verbose",
+    ];
+    for flag in flags {
+        assert!(help.contains(flag), "{flag} is in {help}");
+    }
+}
+
+#[test]
+fn arguments_that_make_no_sense_are_refused() {
+    let world = World::with(gzip(good_lines(1)));
+    let cases: [(&[&str], &[&str]); 16] = [
+        (&["--compresion", "zstd"], &["--compresion", "--compression"]),
+        (&["--compression", "gzip"], &["--compression", "zstd", "snappy", "none"]),
+        (&["--layout", "flat"], &["--layout", "hive", "plain"]),
+        (&["--target-file-size", "big"], &["--target-file-size", "256MiB"]),
+        (&["--target-file-size", "0"], &["--target-file-size"]),
+        (&["--target-file-size", "-1"], &["-1"]),
+        (&["--threads", "0"], &["--threads"]),
+        (&["--threads", "many"], &["--threads"]),
+        (&["--max-rejects", "2"], &["--max-rejects", "between 0 and 1"]),
+        (&["--max-rejects", "NaN"], &["--max-rejects"]),
+        (&["--account", "12"], &["--account", "twelve digits"]),
+        (&["--from", "19.07.2025"], &["--from"]),
+        (&["--to", "2025-02-30"], &["--to"]),
+        (
+            &["--from", "2025-07-20", "--to", "2025-07-19"],
+            &["--from", "2025-07-20", "--to", "2025-07-19"],
+        ),
+        (&["--quiet", "--verbose"], &["--quiet", "--verbose"]),
+        (&["--json=yes"], &["--json"]),
+    ];
+    for (args, words) in cases {
+        let run = world.convert_with(args).expect(3);
+        run.says(words);
+        assert_eq!(run.stdout, "", "{args:?}");
+        assert!(!world.out().exists(), "nothing is written for {args:?}");
+    }
+}
+
+#[test]
+fn what_is_missing_is_named() {
+    run(&["convert", "--out", "x"]).expect(3).says(&["SOURCE"]);
+    run(&["convert", "x"]).expect(3).says(&["--out"]);
+    run(&["convrt"]).expect(3).says(&["convert"]);
+    run(&[]).expect(3).says(&["convert"]);
+}
+
+#[test]
+fn a_source_that_cannot_be_opened_is_refused() {
+    let world = World::with(gzip(good_lines(1)));
+    let missing = world.path("missing");
+    convert(&[&missing], &world.out(), &[]).expect(3).says(&["SOURCE", "missing"]);
+    let file = world.source().join(key(1));
+    convert(&[&file], &world.out(), &[]).expect(3).says(&["SOURCE", &key(1)]);
+    let url = "s3://bucket/prefix";
+    convert(&[url.as_ref()], &world.out(), &[]).expect(3).says(&[url]);
+    convert(&[&world.source()], "s3://bucket/out".as_ref(), &[])
+        .expect(3)
+        .says(&["--out", "s3://bucket/out"]);
+    assert!(!world.out().exists());
+}
+
+#[test]
+fn a_dataset_within_a_source_is_refused_and_the_reverse() {
+    let world = World::with(gzip(good_lines(1)));
+    for below in ["", "out", "AWSLogs/out", "not/there/yet"] {
+        let out = world.source().join(below);
+        convert(&[&world.source()], &out, &[]).expect(3).says(&["--out", "SOURCE"]);
+    }
+    let above = world.path("");
+    convert(&[&world.source()], &above, &[]).expect(3).says(&["--out", "SOURCE"]);
+    assert_eq!(tree(&world.source()).len(), 1, "nothing was written");
+    // A name that merely begins alike is another directory.
+    convert(&[&world.source()], &world.path("source-out"), &[]).expect(0);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_link_hides_no_overlap() {
+    let world = World::with(gzip(good_lines(1)));
+    std::os::unix::fs::symlink(world.source(), world.path("link")).unwrap();
+    let out = world.path("link").join("out");
+    convert(&[&world.source()], &out, &[]).expect(3).says(&["--out", "SOURCE"]);
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_refused() {
+    let world = World::with(gzip(good_lines(1)));
+    fs::write(world.out(), "a file").unwrap();
+    world.convert().expect(3).says(&[world.out().to_str().unwrap()]);
+    let below = world.out().join("below");
+    convert(&[&world.source()], &below, &[]).expect(3).says(&[below.to_str().unwrap()]);
+    assert_eq!(fs::read_to_string(world.out()).unwrap(), "a file");
+}
+
+#[test]
+fn a_table_that_cannot_be_written_ends_the_run() {
+    let world = World::with(gzip(good_lines(1)));
+    fs::create_dir(world.out()).unwrap();
+    fs::write(world.out().join(ROWS), "a file").unwrap();
+    world.convert().expect(3).says(&[ROWS]);
+    let left: Vec<_> = tree(&world.out()).into_keys().collect();
+    assert_eq!(left, ["_alb2parquet/dataset.json", ROWS], "nothing stays in staging");
+}
+
+#[test]
+fn a_dataset_keeps_its_layout() {
+    let world = World::with(gzip(good_lines(1)));
+    world.convert_with(&["--layout", "plain"]).expect(0);
+    let before = tree(&world.out());
+    world.convert_with(&["--layout", "hive"]).expect(3).says(&["--layout plain", "--out"]);
+    assert_eq!(tree(&world.out()), before);
+    world.convert_with(&["--layout", "plain"]).expect(0);
+}
+
+#[test]
+fn a_dataset_of_another_kind_is_left_alone() {
+    let world = World::with(gzip(good_lines(1)));
+    let state = world.out().join("_alb2parquet");
+    fs::create_dir_all(&state).unwrap();
+    for text in ["not json", r#"{"format_version": 99, "layout": "hive"}"#] {
+        fs::write(state.join("dataset.json"), text).unwrap();
+        world.convert().expect(3);
+        assert_eq!(fs::read_to_string(state.join("dataset.json")).unwrap(), text);
+        assert_eq!(files(&world.out(), ROWS).len(), 0);
+    }
+}
+
+#[test]
+fn a_partition_of_another_run_is_not_doubled() {
+    let world = World::with(gzip(good_lines(3)));
+    world.convert().expect(0);
+    let before = tree(&world.out());
+    let refused = |run: Run| run.expect(3).says(&["year=2025/month=07/day=19", "Remove", "--out"]);
+    refused(world.convert_with(&["--compression", "none"]));
+    world.put(&key(2), gzip(good_lines(4)));
+    refused(world.convert());
+    assert_eq!(tree(&world.out()), before);
+    // Another day is another partition.
+    world.put(&key_on("2025/07/20", 1), gzip(good_lines(5)));
+    world.convert_with(&["--from", "2025-07-20"]).expect(0);
+    assert_eq!(world.rows().len(), 8);
+    // The remedy that was named.
+    let partition = files(&world.out(), ROWS)[0].parent().unwrap().to_owned();
+    fs::remove_dir_all(partition).unwrap();
+    world.convert().expect(0);
+    assert_eq!(world.rows().len(), 12);
+}
+
+// ---- exit codes
+
+#[test]
+fn rejects_count_against_their_limit() {
+    let mut lines = vec![String::from_utf8(good_lines(1)).unwrap().trim_end().to_owned(); 9];
+    lines.push("bad".to_owned());
+    let world = World::with(gzip(text_of(lines)));
+    world.convert().expect(1).says(&["--max-rejects", "10.00 %", "too_few_fields"]);
+    world.convert_with(&["--max-rejects", "0.09"]).expect(1);
+    world.convert_with(&["--max-rejects", "0.1"]).expect(0);
+    world.convert_with(&["--max-rejects", "0"]).expect(1);
+    assert_eq!(world.rows().len(), 9, "rows are converted all the same");
+    // A failed object weighs more.
+    world.put(&key_on("2025/07/20", 1), "not gzip");
+    world.convert().expect(2);
+}
+
+#[test]
+fn nothing_to_convert_is_said_but_no_error() {
+    let world = World::new();
+    world.put("notes.txt", "hello");
+    let run = world.convert_with(&["--json"]).expect(0);
+    run.says(&["nothing to convert", "1 unknown", "AWSLogs/"]);
+    assert_eq!((run.count("/objects/listed"), run.count("/lines"), run.count("/files")), (1, 0, 0));
+}
+
+// ---- what is printed
+
+#[test]
+fn json_is_one_object_of_documented_keys() {
+    let world = World::new();
+    let text = text_of([good_lines(4).as_slice(), b"bad"]);
+    let object = gzip(&text);
+    world.put(&key(1), &object);
+    world.put("README.txt", "x");
+    let run = world.convert_with(&["--json", "--max-rejects", "1"]).expect(0);
+    let json = run.json();
+    let keys: Vec<_> = json.as_object().unwrap().keys().map(String::as_str).collect();
+    for key in [
+        "objects",
+        "partitions",
+        "files",
+        "reject_files",
+        "lines",
+        "rows",
+        "rejects",
+        "bytes_in",
+        "bytes_decompressed",
+        "bytes_out",
+        "seconds",
+        "failures",
+    ] {
+        assert!(keys.contains(&key), "{key} is in {keys:?}");
+    }
+    assert!(run.stdout.ends_with("}\n"));
+    let counts = ["listed", "converted", "skipped", "failed"]
+        .map(|key| run.count(&format!("/objects/{key}")));
+    assert_eq!(counts, [2, 1, 1, 0]);
+    // good_lines ends with a newline: text_of adds an empty line.
+    assert_eq!((run.count("/lines"), run.count("/rows")), (6, 4));
+    assert_eq!(run.rejects(), "too_few_fields=2");
+    assert_eq!(run.count("/bytes_in"), object.len() as u64);
+    assert_eq!(run.count("/bytes_decompressed"), text.len() as u64);
+    let written = tree(&world.out());
+    let parquet = written.iter().filter(|(name, _)| name.ends_with(".parquet"));
+    assert_eq!(run.count("/bytes_out"), parquet.map(|(_, bytes)| bytes.len() as u64).sum::<u64>());
+    assert!(json["seconds"].as_f64().is_some_and(|seconds| seconds >= 0.0));
+    run.says(&["objects", "partitions", "lines", "6 = 4 rows + 2 rejects"]);
+}
+
+#[test]
+fn without_json_stdout_is_empty() {
+    let run = World::with(gzip(good_lines(4))).convert().expect(0);
+    assert_eq!(run.stdout, "");
+    run.says(&["4 = 4 rows + 0 rejects"]);
+}
+
+#[test]
+fn quiet_prints_only_what_went_wrong() {
+    let world = World::with(gzip(good_lines(4)));
+    let run = world.convert_with(&["--quiet"]).expect(0);
+    assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("", ""));
+    let run = world.convert_with(&["-q", "--json"]).expect(0);
+    assert_eq!((run.count("/rows"), run.stderr.as_str()), (4, ""));
+    world.put(&key_on("2025/07/20", 1), "not gzip");
+    let run = world.convert_with(&["--quiet"]).expect(2);
+    assert_eq!(run.stderr.lines().count(), 1, "{run:#?}");
+    run.says(&[&key_on("2025/07/20", 1), "not gzip"]);
+}
+
+#[test]
+fn verbose_prints_a_line_per_file() {
+    let world = World::new();
+    for day in ["2025/07/18", "2025/07/19", "2025/07/20"] {
+        world.put(&key_on(day, 1), gzip(good_lines(2)));
+    }
+    let run = world.convert_with(&["-v"]).expect(0);
+    for day in ["2025-07-18", "2025-07-19", "2025-07-20"] {
+        let lines = run.stderr.lines().filter(|line| line.contains(day) && line.contains("2 rows"));
+        assert_eq!(lines.count(), 1, "{day} in {run:#?}");
+    }
+}
+
+#[test]
+fn a_closed_pipe_is_no_panic() {
+    let world = World::with(gzip(good_lines(4)));
+    for args in [&["convert", "--help"][..], &["convert", "--json"]] {
+        let mut child = program(args)
+            .arg(world.source())
+            .arg("--out")
+            .arg(world.out())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{stderr}");
+        assert!(!stderr.contains("panicked"), "{stderr}");
+    }
+}
+
+// ---- what is selected
+
+/// Two accounts, two regions, two balancers, three days; each object has its own number of rows.
+fn assorted() -> World {
+    let world = World::new();
+    let mut rows = 1;
+    for account in ["012345678901", "123456789012"] {
+        for region in ["eu-west-1", "us-east-1"] {
+            for balancer in ["my-lb.50dc6c495c0c9188", "my.0123456789abcdef"] {
+                for day in ["2025/07/18", "2025/07/19", "2025/07/20"] {
+                    world
+                        .put(&key_of(account, region, day, balancer, rows), gzip(good_lines(rows)));
+                    rows += 1;
+                }
+            }
+        }
+    }
+    world
+}
+
+/// Converts and returns the keys that rows came from, with what is the same in all of them cut off.
+#[track_caller]
+fn selected(world: &World, args: &[&str]) -> Vec<String> {
+    let out = tempfile::TempDir::new().unwrap();
+    let run = convert(&[&world.source()], out.path(), &[args, &["--json"]].concat()).expect(0);
+    let rows = crate::support::read(out.path(), ROWS);
+    let mut keys: Vec<String> =
+        rows.iter().map(|row| get(row, "source_key").unwrap().to_owned()).collect();
+    keys.sort();
+    keys.dedup();
+    assert_eq!(run.count("/objects/converted"), keys.len() as u64);
+    assert_eq!(run.count("/objects/skipped"), 24 - keys.len() as u64);
+    if keys.len() < 24 {
+        assert_eq!(run.count("/objects/skipped_by_kind/not_selected"), 24 - keys.len() as u64);
+    }
+    keys
+}
+
+#[test]
+fn filters_take_what_they_name() {
+    let world = assorted();
+    let all = selected(&world, &[]);
+    assert_eq!(all.len(), 24);
+    let cases: [(&[&str], &[&str]); 11] = [
+        (&["--account", "012345678901"], &["AWSLogs/012345678901"]),
+        (&["--region", "us-east-1"], &["/us-east-1/"]),
+        (
+            &["--account", "123456789012", "--region", "eu-west-1"],
+            &["AWSLogs/123456789012/elasticloadbalancing/eu-west-1/"],
+        ),
+        (&["--account", "012345678901", "--account", "123456789012"], &["AWSLogs/"]),
+        (&["--balancer", "my"], &["_app.my."]),
+        (&["--balancer", "my-lb"], &["_app.my-lb."]),
+        (&["--balancer", "app/my-lb/50dc6c495c0c9188"], &["_app.my-lb."]),
+        (&["--balancer", "app.my.0123456789abcdef"], &["_app.my."]),
+        (&["--balancer", "my", "--balancer", "my-lb"], &["_app."]),
+        (&["--from", "2025-07-19"], &["/2025/07/19/", "/2025/07/20/"]),
+        (&["--from", "2025-07-19", "--to", "2025-07-19"], &["/2025/07/19/"]),
+    ];
+    for (args, parts) in cases {
+        let expected: Vec<&String> =
+            all.iter().filter(|key| parts.iter().any(|part| key.contains(part))).collect();
+        assert!(!expected.is_empty());
+        assert_eq!(selected(&world, args).iter().collect::<Vec<_>>(), expected, "{args:?}");
+    }
+    assert_eq!(selected(&world, &["--to", "2025-07-18"]).len(), 8);
+    assert_eq!(selected(&world, &["--region", "eu-west-3"]), [""; 0]);
+    assert_eq!(selected(&world, &["--balancer", "50dc6c495c0c9188"]), [""; 0]);
+}
+
+#[test]
+fn without_an_end_today_is_left_for_later() {
+    loop {
+        let today = Utc::now().date_naive();
+        let key_of_day = |days: u64| {
+            let day = today.checked_sub_days(Days::new(days)).unwrap();
+            key_on(&day.format("%Y/%m/%d").to_string(), 1)
+        };
+        let world = World::new();
+        world.put(&key_of_day(0), gzip(good_lines(1)));
+        world.put(&key_of_day(1), gzip(good_lines(2)));
+        world.put(&key_of_day(2), gzip(good_lines(4)));
+        let (source, out) = (world.source(), world.out());
+        let args = ["convert", source.to_str().unwrap(), "--json", "--out", out.to_str().unwrap()];
+        let run = run(&args).expect(0);
+        if today != Utc::now().date_naive() {
+            continue; // Midnight passed: what "today" was is anyone's guess.
+        }
+        assert_eq!(run.count("/rows"), 6);
+        assert_eq!(run.count("/objects/skipped_by_kind/not_selected"), 1);
+        let today = today.to_string();
+        let all = convert(&[&source], &world.path("all"), &["--json", "--to", &today]).expect(0);
+        assert_eq!(all.count("/rows"), 7);
+        break;
+    }
+}

@@ -1,0 +1,162 @@
+//! Lines read = rows + rejects: in the summary, the files and their footers.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::Path;
+
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use serde_json::Value;
+
+use crate::support::{
+    Line, REJECTS, ROWS, Run, World, convert, files, get, good_lines, gzip, key_of, read,
+    read_file, text_of,
+};
+
+/// Asserts that the summary, the footers and the rows in a dataset agree.
+#[track_caller]
+fn agree(run: &Run, out: &Path) {
+    let (rows, rejects) = (read(out, ROWS), read(out, REJECTS));
+    assert_eq!(run.count("/rows"), rows.len() as u64);
+    let mut reasons = BTreeMap::new();
+    for reject in &rejects {
+        *reasons.entry(get(reject, "reason").unwrap().to_owned()).or_insert(0) += 1;
+    }
+    assert_eq!(run.json()["rejects"], serde_json::json!(reasons));
+    assert_eq!(run.count("/lines"), (rows.len() + rejects.len()) as u64);
+    assert_eq!(run.count("/files"), files(out, ROWS).len() as u64);
+    assert_eq!(run.count("/reject_files"), files(out, REJECTS).len() as u64);
+    let objects =
+        ["converted", "skipped", "failed"].map(|kind| run.count(&format!("/objects/{kind}")));
+    assert_eq!(run.count("/objects/listed"), objects.iter().sum::<u64>());
+    for path in files(out, ROWS) {
+        let below = path.strip_prefix(out.join(ROWS)).unwrap();
+        let rejected = out.join(REJECTS).join(below);
+        let rejected = if rejected.exists() { read_file(&rejected).len() } else { 0 };
+        let facts = facts(&path);
+        let rows = read_file(&path).len();
+        assert_eq!(facts["rows"], rows.to_string(), "{path:?}");
+        assert_eq!(facts["rejects"], rejected.to_string(), "{path:?}");
+        assert_eq!(facts["lines"], (rows + rejected).to_string(), "{path:?}");
+        assert_eq!(facts["log_type"], "access", "{path:?}");
+    }
+}
+
+/// What a file's footer says of itself, without the name of the program before each key.
+fn facts(path: &Path) -> BTreeMap<String, String> {
+    let reader = SerializedFileReader::new(File::open(path).unwrap()).unwrap();
+    let facts = reader.metadata().file_metadata().key_value_metadata().unwrap().clone();
+    let own = facts
+        .into_iter()
+        .filter_map(|fact| Some((fact.key.strip_prefix("alb2parquet.")?.to_owned(), fact.value?)));
+    own.collect()
+}
+
+/// The sample and its documented totals, the JSON block of its README.
+fn sample() -> (std::path::PathBuf, Value) {
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
+    let readme = fs::read_to_string(data.join("README.md")).unwrap();
+    let block = readme.split("```json").nth(1).and_then(|rest| rest.split("```").next());
+    let totals = serde_json::from_str(block.expect("the README has a JSON block")).unwrap();
+    (data, totals)
+}
+
+#[test]
+fn the_sample_counts_as_documented() {
+    let (data, totals) = sample();
+    let world = World::new();
+    let run = convert(&[&data.join("AWSLogs")], &world.out(), &["--json"]).expect(0);
+    agree(&run, &world.out());
+    let json = run.json();
+    for key in ["partitions", "lines", "rows", "rejects", "bytes_in", "bytes_decompressed"] {
+        assert_eq!(json[key], totals[key], "{key}");
+    }
+    for key in ["listed", "converted", "skipped", "failed"] {
+        assert_eq!(json["objects"][key], totals["objects"][key], "{key}");
+    }
+    let count = |kinds: &Value| {
+        kinds.as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum::<u64>()
+    };
+    assert_eq!(count(&json["objects"]["skipped_by_kind"]), count(&totals["skipped"]));
+}
+
+/// Rows and rejects of each object, as the table of the sample's README has them.
+#[test]
+fn every_object_of_the_sample_counts_as_documented() {
+    let (data, _) = sample();
+    let world = World::new();
+    convert(&[&data], &world.out(), &[]).expect(0);
+    let mut counts: BTreeMap<String, [usize; 2]> = BTreeMap::new();
+    for (table, at) in [(ROWS, 0), (REJECTS, 1)] {
+        for row in read(&world.out(), table) {
+            counts.entry(get(&row, "source_key").unwrap().to_owned()).or_default()[at] += 1;
+        }
+    }
+    let readme = fs::read_to_string(data.join("README.md")).unwrap();
+    let mut documented = 0;
+    for line in readme.lines().filter(|line| line.starts_with("| ") && line.contains("_app.")) {
+        let cells: Vec<&str> = line.trim_matches('|').split('|').map(str::trim).collect();
+        let [folder, object, _, lines, rows, rejects] = cells[..] else { panic!("{line}") };
+        let Ok(lines) = lines.parse::<usize>() else { continue };
+        let expected = [rows, rejects].map(|count| count.parse::<usize>().unwrap());
+        assert_eq!(lines, expected[0] + expected[1], "{line}");
+        let (account, rest) = folder.split_once('/').unwrap();
+        let start = format!("AWSLogs/{account}/elasticloadbalancing/{rest}/");
+        let parts: Vec<&str> =
+            object.trim_matches('`').split('…').filter(|part| !part.is_empty()).collect();
+        let found = counts.iter().find(|(key, _)| {
+            key.starts_with(&start) && parts.iter().all(|part| key.contains(part))
+        });
+        assert_eq!(found.map_or([0, 0], |(_, counts)| *counts), expected, "{line}");
+        documented += 1;
+    }
+    assert_eq!(documented, 37);
+}
+
+#[test]
+fn every_line_of_a_mixed_tree_is_somewhere() {
+    let world = World::new();
+    let mut lines = 0;
+    let mut number = 0_usize;
+    for account in ["012345678901", "123456789012"] {
+        for day in ["2025/07/18", "2025/07/19"] {
+            for object in 0..5 {
+                number += 1;
+                let key = key_of(account, "eu-west-1", day, "my-lb.50dc6c495c0c9188", number);
+                let text = text_of((0..number * 7).map(|line| match (line + object) % 9 {
+                    0 => "short".to_owned(),
+                    1 => Line::of(29).with(9, "x").text(),
+                    2 => Line::of(29).with(14, "\"open").text(),
+                    era => Line::of(17 + 3 * era).text(),
+                }));
+                let mut gzip = gzip(&text);
+                if object == 3 {
+                    gzip.truncate(gzip.len() * 3 / 4);
+                }
+                lines += number * 7;
+                world.put(&key, gzip);
+            }
+        }
+    }
+    let run = world.convert_with(&["--json", "--target-file-size", "2KB"]).expect(2);
+    agree(&run, &world.out());
+    assert_eq!(run.rejects().split(' ').count(), 4, "{}", run.rejects());
+    assert_eq!(run.count("/objects/failed"), 4);
+    assert!(run.count("/lines") < lines as u64, "what was cut off is one line");
+    assert!(run.count("/lines") > lines as u64 * 3 / 4);
+    assert!(run.count("/files") > run.count("/partitions"), "batches were cut");
+}
+
+#[test]
+fn every_row_says_which_object_it_is_from() {
+    let world = World::new();
+    for number in 1..=9 {
+        world.put(&crate::support::key(number), gzip(good_lines(number)));
+    }
+    world.convert().expect(0);
+    let mut counts = BTreeMap::new();
+    for row in world.rows() {
+        *counts.entry(get(&row, "source_key").unwrap().to_owned()).or_insert(0) += 1;
+    }
+    let expected = (1..=9).map(|number| (crate::support::key(number), number)).collect();
+    assert_eq!(counts, expected);
+}

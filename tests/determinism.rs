@@ -1,0 +1,136 @@
+//! The same input gives the same bytes, whatever the threads, the order and the number of runs.
+
+use std::collections::BTreeMap;
+
+use flate2::Compression;
+
+use crate::support::{
+    Line, ROWS, World, convert, files, get, good_lines, gzip, gzip_at, key, key_on, put, text_of,
+    tree,
+};
+
+/// Many small objects, some of them with rejects, and one that is streamed.
+fn world() -> World {
+    let world = World::new();
+    for number in 0..300 {
+        let mut text = good_lines(1 + number % 4);
+        if number % 7 == 0 {
+            text.extend(text_of(["bad".to_owned(), Line::of(40).text()]));
+        }
+        let day = ["2025/07/18", "2025/07/19"][number % 2];
+        world.put(&key_on(day, number), gzip(text));
+    }
+    // More than a streamed segment, and more gzip than is inflated at once.
+    let large = gzip_at(good_lines(10_000), Compression::none());
+    assert!(large.len() > 4 << 20);
+    world.put(&key(1000), large);
+    world
+}
+
+/// Converts to a directory of its own.
+fn dataset(world: &World, name: &str, args: &[&str]) -> BTreeMap<String, Vec<u8>> {
+    let out = world.path(name);
+    convert(&[&world.source()], &out, args).expect(0);
+    tree(&out)
+}
+
+/// Compares without printing megabytes.
+#[track_caller]
+fn same(a: &BTreeMap<String, Vec<u8>>, b: &BTreeMap<String, Vec<u8>>) {
+    let names = |tree: &BTreeMap<String, Vec<u8>>| tree.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(a), names(b));
+    for (name, bytes) in a {
+        assert!(bytes == &b[name], "{name} has the same bytes");
+    }
+}
+
+#[test]
+fn threads_and_runs_make_no_difference() {
+    let world = world();
+    let one = dataset(&world, "one", &["--threads", "1"]);
+    assert_eq!(one.len(), 1 + 2 + 2, "dataset.json, two files of rows, two of rejects");
+    for threads in ["2", "8"] {
+        same(&one, &dataset(&world, threads, &["--threads", threads]));
+    }
+    // A second run into the same dataset changes nothing.
+    same(&one, &dataset(&world, "one", &["--threads", "3"]));
+}
+
+#[test]
+fn batches_of_a_target_size_make_no_difference_to_threads() {
+    let world = world();
+    let small = ["--target-file-size", "20KB", "--threads"];
+    let one = dataset(&world, "one", &[small.as_slice(), &["1"]].concat());
+    assert!(one.len() > 8, "batches were cut: {:?}", one.keys());
+    same(&one, &dataset(&world, "two", &[small.as_slice(), &["2"]].concat()));
+    same(&one, &dataset(&world, "eight", &[small.as_slice(), &["8"]].concat()));
+    same(&one, &dataset(&world, "one", &[small.as_slice(), &["4"]].concat()));
+}
+
+#[test]
+fn rows_stand_in_the_order_of_balancer_time_and_line() {
+    let world = World::new();
+    for number in [5, 3, 9, 1] {
+        world.put(&key(number), gzip(good_lines(number)));
+    }
+    let late = key(0).replace("T1405Z", "T1410Z");
+    world.put(&late, gzip(good_lines(2)));
+    let other = key(0).replace("app.my-lb", "app.a-lb");
+    world.put(&other, gzip(good_lines(2)));
+    world.convert().expect(0);
+    let rows = world.rows();
+    let mut keys: Vec<&str> = rows.iter().map(|row| get(row, "source_key").unwrap()).collect();
+    let traces: Vec<&str> = rows.iter().map(|row| get(row, "trace_id").unwrap()).collect();
+    for (pair, keys) in traces.windows(2).zip(keys.windows(2)) {
+        assert!(keys[0] != keys[1] || pair[0] < pair[1], "lines keep their order");
+    }
+    keys.dedup();
+    let expected = [other, key(1), key(3), key(5), key(9), late];
+    assert_eq!(keys, expected);
+}
+
+#[test]
+fn the_order_of_sources_makes_no_difference() {
+    let world = World::new();
+    let (a, b) = (world.path("a"), world.path("b"));
+    for number in 0..6 {
+        let dir = if number % 2 == 0 { &a } else { &b };
+        put(dir, &key(number), gzip(good_lines(number + 1)));
+    }
+    // A copy in both.
+    put(&a, &key(1), gzip(good_lines(2)));
+    let (forth, back) = (world.path("forth"), world.path("back"));
+    convert(&[&a, &b], &forth, &[]).expect(0);
+    convert(&[&b, &a], &back, &[]).expect(0);
+    same(&tree(&forth), &tree(&back));
+}
+
+/// A directory lists its files in an order of its own; which copy is taken must not depend on it.
+#[test]
+fn of_copies_the_first_by_key_is_taken() {
+    for number in 0..4 {
+        let world = World::new();
+        let object = gzip(good_lines(3));
+        // Created backwards: some file systems list by age, others by a hash of the name.
+        for copy in (0..8).rev() {
+            world.put(&format!("copy{copy}/{}", key(number)), &object);
+        }
+        world.convert().expect(0);
+        let expected = format!("copy0/{}", key(number));
+        assert_eq!(get(&world.rows()[0], "source_key"), Some(expected.as_str()));
+    }
+}
+
+#[test]
+fn settings_that_change_bytes_change_names() {
+    let world = World::with(gzip(good_lines(3)));
+    let names: Vec<_> = ["zstd", "snappy", "none"]
+        .into_iter()
+        .map(|codec| {
+            let out = world.path(codec);
+            convert(&[&world.source()], &out, &["--compression", codec]).expect(0);
+            files(&out, ROWS)[0].file_name().unwrap().to_owned()
+        })
+        .collect();
+    assert!(names[0] != names[1] && names[1] != names[2] && names[0] != names[2], "{names:?}");
+}

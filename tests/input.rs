@@ -1,0 +1,516 @@
+//! Bad input, each kind a case: damaged gzip, hostile lines, keys that lie.
+//!
+//! Whatever comes in, the program ends by itself, keeps the good lines, and accounts for the rest.
+
+use std::fs;
+use std::io::Cursor;
+
+use alb2parquet::inflate::{Piece, Whole};
+use flate2::{Compression, GzBuilder};
+
+use crate::support::{
+    Line, PARTITION, REJECTS, ROWS, Run, World, convert, decode, decode_streamed, files, get,
+    good_lines, gzip, gzip_at, key, key_of, key_on, program, put, text_of, tree,
+};
+
+/// Asserts what an object of the world's only partition became.
+#[track_caller]
+fn expect(world: &World, run: &Run, code: i32, rows: u64, rejects: &str) {
+    assert_eq!(run.code, code, "{run:#?}");
+    assert_eq!(run.count("/rows"), rows, "rows of {run:#?}");
+    assert_eq!(run.rejects(), rejects, "rejects of {run:#?}");
+    let counted = world.rejects().len() as u64;
+    assert_eq!(run.count("/lines"), rows + counted, "lines of {run:#?}");
+    assert_eq!(world.rows().len() as u64, rows);
+}
+
+/// Converts one object and asserts what became of it.
+#[track_caller]
+fn object(gzip: impl AsRef<[u8]>, code: i32, rows: u64, rejects: &str) -> (World, Run) {
+    let world = World::with(gzip);
+    let run = world.convert_with(&["--json", "--max-rejects", "1"]);
+    expect(&world, &run, code, rows, rejects);
+    (world, run)
+}
+
+// ---- gzip
+
+#[test]
+fn an_object_cut_anywhere_keeps_its_good_lines() {
+    let text = good_lines(12);
+    let whole = decode(&text);
+    let object = gzip(&text);
+    for cut in (1..object.len()).filter(|cut| *cut != 10) {
+        let outcome = decode_streamed(cut, Cursor::new(object[..cut].to_vec()));
+        let kept = outcome.rows.len();
+        assert_eq!(outcome.rows, whole.rows[..kept], "cut at {cut}");
+        assert_eq!(outcome.lines, kept as u64 + 1, "cut at {cut}");
+        assert_eq!(outcome.rejects.len(), 1, "cut at {cut}");
+        let reject = &outcome.rejects[0];
+        assert_eq!(reject.reason, "truncated_gzip", "cut at {cut}");
+        assert_eq!(reject.line_number, kept as u64 + 1, "cut at {cut}");
+        let offset = reject.byte_offset as usize;
+        assert_eq!(
+            offset,
+            text.split_inclusive(|b| *b == b'\n').take(kept).map(<[u8]>::len).sum::<usize>()
+        );
+        assert!(text[offset..].starts_with(&reject.raw), "the raw line is what could be read");
+        assert_eq!(reject.raw_length, reject.raw.len() as u64);
+    }
+    // Nothing but a whole header is no damage: nothing was lost that could be known.
+    for cut in [0, 10] {
+        let outcome = decode_streamed(cut, Cursor::new(object[..cut].to_vec()));
+        assert_eq!((outcome.lines, outcome.rows.len(), outcome.rejects.len()), (0, 0, 0));
+    }
+}
+
+#[test]
+fn a_truncated_object_is_named_and_the_others_are_converted() {
+    let world = World::new();
+    let text = good_lines(200);
+    let whole = gzip(&text);
+    world.put(&key(1), gzip(good_lines(3)));
+    world.put(&key(2), &whole[..whole.len() * 2 / 3]);
+    world.put(&key(3), gzip(good_lines(4)));
+    let run = world.convert_with(&["--json"]).expect(2);
+    assert_eq!(run.rejects(), "truncated_gzip=1");
+    assert_eq!((run.count("/objects/converted"), run.count("/objects/failed")), (2, 1));
+    assert_eq!(run.json()["failures"][0]["object"], key(2));
+    run.says(&[&key(2)]);
+    assert!(run.count("/rows") > 7, "some lines of the truncated object are kept");
+    assert_eq!(run.count("/lines"), run.count("/rows") + 1);
+    let reject = &world.rejects()[0];
+    assert_eq!(get(reject, "source_key"), Some(key(2).as_str()));
+    assert_eq!(get(reject, "reason"), Some("truncated_gzip"));
+    assert_eq!(get(reject, "log_type"), Some("access"));
+    assert_eq!(get(reject, "column_name"), None);
+}
+
+/// A flipped byte may lie where it does no harm; where it does, the object is never taken for whole.
+#[test]
+fn no_flipped_byte_goes_unnoticed() {
+    let text = good_lines(3);
+    let whole = decode(&text);
+    let object = gzip(&text);
+    for at in 0..object.len() {
+        for flip in [0x01, 0x80] {
+            let mut object = object.clone();
+            object[at] ^= flip;
+            let mut piece = Piece::default();
+            if Whole::default().inflate(0, &object, &mut piece) {
+                assert_eq!(&piece.text[..], &text, "byte {at} ^ {flip}");
+            } else {
+                assert!(piece.text.is_empty() && piece.parts.is_empty(), "left as it was");
+            }
+            let outcome = decode_streamed(object.len(), Cursor::new(object));
+            assert_eq!(outcome.lines, (outcome.rows.len() + outcome.rejects.len()) as u64);
+            if outcome != whole {
+                let last = outcome.rejects.last().map(|reject| reject.reason.as_str());
+                let damage = ["corrupt_gzip", "truncated_gzip", "not_gzip"];
+                assert!(
+                    last.is_some_and(|last| damage.contains(&last)),
+                    "byte {at} ^ {flip}: {last:?}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn a_corrupt_block_ends_an_object() {
+    let text = good_lines(2000);
+    let mut gzip = gzip(&text);
+    let middle = gzip.len() / 2;
+    gzip[middle..middle + 64].fill(0xff);
+    let before = decode_streamed(middle, Cursor::new(gzip[..middle].to_vec()));
+    let world = World::with(gzip);
+    let run = world.convert_with(&["--json", "--max-rejects", "1"]).expect(2);
+    run.says(&[&key(1)]);
+    // What was inflated in the same step as the damage is lost, and no more than that.
+    const STEP: usize = 8 << 10;
+    let step = 1 + STEP / (good_lines(1).len());
+    let (kept, readable) = (run.count("/rows") as usize, before.rows.len());
+    assert!(readable > 100 && kept + step >= readable, "{kept} of {readable} lines are kept");
+    assert_eq!(run.count("/rejects/corrupt_gzip"), 1);
+    assert_eq!(run.count("/lines"), (world.rows().len() + world.rejects().len()) as u64);
+}
+
+#[test]
+fn a_wrong_checksum_is_corruption_although_all_lines_are_there() {
+    let mut gzip = gzip(good_lines(5));
+    let at = gzip.len() - 8;
+    gzip[at] ^= 1;
+    let (world, _) = object(gzip, 2, 5, "corrupt_gzip=1");
+    assert_eq!(get(&world.rejects()[0], "line_number"), Some("6"));
+    assert_eq!(get(&world.rejects()[0], "raw_length"), Some("0"));
+}
+
+#[test]
+fn a_wrong_length_is_corruption() {
+    let mut gzip = gzip(good_lines(5));
+    let at = gzip.len() - 4;
+    gzip[at] ^= 1;
+    object(gzip, 2, 5, "corrupt_gzip=1");
+}
+
+#[test]
+fn plain_text_is_not_gzip() {
+    let text = good_lines(300);
+    let (world, run) = object(&text, 2, 0, "not_gzip=1");
+    run.says(&[&key(1)]);
+    let reject = &world.rejects()[0];
+    assert_eq!(get(reject, "raw_length"), Some(text.len().to_string().as_str()));
+    assert_eq!(get(reject, "raw_line").unwrap().as_bytes(), &text[..64 << 10]);
+    assert_eq!((get(reject, "line_number"), get(reject, "byte_offset")), (Some("1"), Some("0")));
+    assert_eq!(files(&world.out(), ROWS).len(), 0, "no file without rows");
+}
+
+#[test]
+fn nothing_is_no_lines() {
+    let (world, run) = object("", 0, 0, "");
+    assert_eq!(tree(&world.out()).len(), 1, "dataset.json alone");
+    assert_eq!(run.count("/objects/converted"), 1);
+    object(gzip(""), 0, 0, "");
+    object([gzip(""), gzip("")].concat(), 0, 0, "");
+}
+
+#[test]
+fn a_header_alone_is_no_lines() {
+    let header = |builder: GzBuilder, length: usize| {
+        let whole = builder.write(Vec::new(), Compression::fast()).finish().unwrap();
+        whole[..length].to_vec()
+    };
+    object(header(GzBuilder::new(), 10), 0, 0, "");
+    object(header(GzBuilder::new().filename("a.log"), 16), 0, 0, "");
+    object(header(GzBuilder::new().extra("xy").comment("c"), 16), 0, 0, "");
+    object(header(GzBuilder::new().filename("a.log"), 13), 2, 0, "truncated_gzip=1");
+}
+
+#[test]
+fn members_are_read_one_after_the_other() {
+    let text = good_lines(50);
+    let (head, tail) = text.split_at(text.len() / 3);
+    let members = [gzip(head), gzip(""), gzip_at(tail, Compression::none())].concat();
+    let (world, _) = object(members, 0, 50, "");
+    let mut rows = world.rows();
+    rows.iter_mut().for_each(|row| drop(row.remove("source_key")));
+    let mut expected = decode(&text).rows;
+    expected.iter_mut().for_each(|row| drop(row.remove("source_key")));
+    assert_eq!(rows, expected);
+}
+
+#[test]
+fn identical_members_are_not_taken_for_one() {
+    let member = gzip(good_lines(7));
+    object([&*member, &*member].concat(), 0, 14, "");
+    let stored = gzip_at(good_lines(7), Compression::none());
+    object(stored.repeat(3), 0, 21, "");
+}
+
+#[test]
+fn bytes_after_the_end_are_corruption() {
+    let member = gzip(good_lines(5));
+    for garbage in
+        [&b"garbage after the end"[..], &[0; 512], &[0x1f, 0x8b, 0xff, 0, 0, 0, 0, 0, 0, 0, 0]]
+    {
+        object([&*member, garbage].concat(), 2, 5, "corrupt_gzip=1");
+    }
+    // What is too short for a header may have been one.
+    for cut_header in [&member[..1], &member[..5], b"x"] {
+        object([&*member, cut_header].concat(), 2, 5, "truncated_gzip=1");
+    }
+}
+
+/// A hundred megabytes of one line, from a few kilobytes: neither held nor split.
+#[test]
+fn a_bomb_is_one_reject() {
+    let member = gzip("a".repeat(4 << 20));
+    let world = World::with(member.repeat(25));
+    let mut child = program(&["convert", "--json", "--max-rejects", "1", "--threads", "2"])
+        .arg(world.source())
+        .arg("--out")
+        .arg(world.out())
+        .stdout(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The kernel keeps the peak; it can be read as long as the process is there.
+    let mut peak = 0;
+    while child.try_wait().unwrap().is_none() {
+        let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+        let kilobytes = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok());
+        peak = peak.max(kilobytes.unwrap_or(0_u64));
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    let output = child.wait_with_output().unwrap();
+    let summary: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0));
+    assert_eq!((&summary["lines"], &summary["rows"]), (&1.into(), &0.into()));
+    assert_eq!(summary["rejects"], serde_json::json!({ "line_too_long": 1 }));
+    assert_eq!(summary["bytes_decompressed"], 100 << 20);
+    assert!(peak < 96 << 10, "the peak of {peak} kB is below the size of the line");
+    let reject = &world.rejects()[0];
+    assert_eq!(get(reject, "raw_length"), Some((100_u64 << 20).to_string().as_str()));
+    assert_eq!(get(reject, "raw_line").unwrap().len(), 64 << 10);
+}
+
+// ---- lines
+
+#[test]
+fn lines_of_megabytes_are_rejects_and_the_next_are_rows() {
+    let long = |length: usize| "x".repeat(length).into_bytes();
+    let good = Line::of(29).text().into_bytes();
+    let lines = [good.clone(), long(3 << 20), good.clone(), long(9 << 20), good.clone(), good];
+    let (world, _) = object(gzip(text_of(&lines)), 0, 4, "line_too_long=2");
+    let mut offset = lines[0].len() + 1;
+    for (reject, at) in world.rejects().iter().zip([1, 3]) {
+        assert_eq!(get(reject, "line_number"), Some((at + 1).to_string().as_str()));
+        assert_eq!(get(reject, "byte_offset"), Some(offset.to_string().as_str()));
+        assert_eq!(get(reject, "raw_length"), Some(lines[at].len().to_string().as_str()));
+        offset += lines[at].len() + lines[at + 1].len() + 2;
+    }
+}
+
+#[test]
+fn an_unterminated_quote_does_not_swallow_the_next_line() {
+    let open = Line::of(18).with(18, "\"Root=1-x").text();
+    let closing = Line::of(29).with(1, "x\"").text();
+    let text = text_of([&open, &Line::of(29).text(), &open, &closing, &Line::of(30).text()]);
+    let (world, _) = object(gzip(text), 0, 2, "misplaced_quote=1 unterminated_quote=2");
+    let numbers: Vec<_> =
+        world.rejects().iter().map(|r| get(r, "line_number").unwrap().to_owned()).collect();
+    assert_eq!(numbers, ["1", "3", "4"]);
+}
+
+#[test]
+fn each_bad_line_is_a_reject_and_the_rest_are_rows() {
+    let good = Line::of(29).text();
+    let with = |bad: &[u8]| gzip([good.as_bytes(), b"\n", bad, b"\n", good.as_bytes()].concat());
+    let cut = &good[..100];
+    let bad = |number: usize, value: &str| Line::of(29).with(number, value).text();
+    object(with(b""), 0, 2, "too_few_fields=1");
+    object(with(cut.as_bytes()), 0, 2, "too_few_fields=1");
+    object(with(&good.as_bytes()[..200]), 0, 2, "unterminated_quote=1");
+    object(with(b"\0\0\0\0"), 0, 2, "too_few_fields=1");
+    object(with(&[0xff; 700]), 0, 2, "invalid_utf8=1");
+    object(with(bad(12, "99999999999999999999").as_bytes()), 0, 2, "invalid_value=1");
+    object(with(bad(2, "2025-07-32T00:00:00.000000Z").as_bytes()), 0, 2, "invalid_value=1");
+    object(with(good.replace(' ', "\t").as_bytes()), 0, 2, "misplaced_quote=1");
+    object(with(format!("{good}\r").as_bytes()), 0, 3, "");
+    object(with(bad(14, "\"a\0b\"").as_bytes()), 0, 3, "");
+}
+
+#[test]
+fn a_reject_names_its_object_line_and_column() {
+    let text = text_of([Line::of(29).text(), Line::of(29).with(9, "OK").text()]);
+    let (world, _) = object(gzip(text), 0, 1, "invalid_value=1");
+    let reject = &world.rejects()[0];
+    let bad = Line::of(29).with(9, "OK").text();
+    let expected = [
+        ("log_type", "access".to_owned()),
+        ("source_key", key(1)),
+        ("line_number", "2".to_owned()),
+        ("byte_offset", (Line::of(29).text().len() + 1).to_string()),
+        ("reason", "invalid_value".to_owned()),
+        ("column_name", "elb_status_code".to_owned()),
+        ("raw_length", bad.len().to_string()),
+        ("raw_line", bad),
+    ];
+    assert_eq!(reject.len(), expected.len());
+    for (column, value) in expected {
+        assert_eq!(get(reject, column), Some(value.as_str()), "{column}");
+    }
+}
+
+// ---- objects and keys
+
+/// The bits of permission do not stop root; a file whose reads fail does.
+#[test]
+#[cfg(target_os = "linux")]
+fn an_unreadable_object_is_left_out_and_named() {
+    let world = World::new();
+    world.put(&key(1), gzip(good_lines(3)));
+    world.put(&key(3), gzip(good_lines(4)));
+    std::os::unix::fs::symlink("/proc/self/mem", world.source().join(key(2))).unwrap();
+    let run = world.convert_with(&["--json"]).expect(2);
+    assert_eq!((run.count("/rows"), run.count("/lines")), (7, 7));
+    assert_eq!((run.count("/objects/converted"), run.count("/objects/failed")), (2, 1));
+    assert_eq!(run.json()["failures"][0]["object"], key(2));
+    run.says(&[&key(2)]);
+    // The file is named after the objects that are in it: without the third, the same.
+    let without = World::new();
+    without.put(&key(1), gzip(good_lines(3)));
+    without.put(&key(3), gzip(good_lines(4)));
+    without.convert().expect(0);
+    assert_eq!(tree(&world.out()), tree(&without.out()));
+}
+
+#[test]
+fn what_only_looks_like_an_object_is_none() {
+    let world = World::with(gzip(good_lines(2)));
+    fs::create_dir_all(world.source().join(key(2))).unwrap();
+    #[cfg(unix)]
+    std::os::unix::fs::symlink("nowhere", world.source().join(key(3))).unwrap();
+    let run = world.convert_with(&["--json"]).expect(0);
+    assert_eq!((run.count("/objects/listed"), run.count("/rows")), (1, 2));
+}
+
+#[test]
+fn keys_that_do_not_match_are_skipped_and_lead_nowhere() {
+    let world = World::with(gzip(good_lines(1)));
+    let good = key(2);
+    let bad = [
+        good.replace("AWSLogs/", "awslogs/"),
+        good.replace("AWSLogs/012345678901", "AWSLogs/999999999999"),
+        good.replace("AWSLogs/012345678901", "AWSLogs/account"),
+        good.replace("/eu-west-1/", "/us-east-1/"),
+        good.replace("eu-west-1", "EU_WEST"),
+        good.replace("eu-west-1", "-..-"),
+        good.replace("/2025/07/19", "/2025/13/19"),
+        good.replace("/2025/07/19", "/2025/07"),
+        good.replace("/2025/07/19", "/2025/07/19/extra"),
+        good.replace("/elasticloadbalancing/", "/cloudfront/"),
+        good.replace(".log.gz", ".txt.gz"),
+        good.replace("T1405Z", ""),
+        good.replace("my-lb", "my lb"),
+        good.replace("2025/07/19", "year=2025/07/19"),
+        "AWSLogs/..log.gz".to_owned(),
+    ];
+    for key in &bad {
+        world.put(key, gzip(good_lines(9)));
+    }
+    let run = world.convert_with(&["--json"]).expect(0);
+    assert_eq!(run.count("/rows"), 1);
+    assert_eq!(run.count("/objects/skipped"), bad.len() as u64);
+    assert_eq!(run.count("/objects/skipped_by_kind/unknown"), bad.len() as u64);
+    let names: Vec<String> = tree(&world.out()).into_keys().collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+    assert_eq!(names[0], "_alb2parquet/dataset.json");
+    assert!(names[1].starts_with(&format!("{ROWS}/{PARTITION}/")), "{names:?}");
+    let mut beside: Vec<_> =
+        fs::read_dir(world.path("")).unwrap().map(|e| e.unwrap().file_name()).collect();
+    beside.sort();
+    assert_eq!(beside, ["out", "source"], "nothing is written elsewhere");
+}
+
+#[test]
+fn other_kinds_are_skipped_and_counted() {
+    let world = World::with(gzip(good_lines(2)));
+    let good = key(2);
+    let (day, name) = good.rsplit_once('/').unwrap();
+    let others = [
+        ("test_file", "AWSLogs/012345678901/ELBAccessLogTestFile".to_owned()),
+        ("connection_log", format!("{day}/conn_log_{name}")),
+        ("connection_log", format!("{day}/conn_log.{name}")),
+        ("health_check_log", format!("{day}/health_check_log_{name}")),
+        ("network_load_balancer", good.replace("_app.", "_net.").replace("_192.0.2.1", "")),
+        (
+            "classic_load_balancer",
+            format!(
+                "{day}/012345678901_elasticloadbalancing_eu-west-1_shop_20250719T1405Z_192.0.2.1_0a1b2c3d.log"
+            ),
+        ),
+        ("unknown", format!("{day}/README.txt")),
+        ("unknown", "notes.md".to_owned()),
+    ];
+    for (_, key) in &others {
+        world.put(key, "not read");
+    }
+    let run = world.convert_with(&["--json"]).expect(0);
+    assert_eq!(run.count("/objects/listed"), 9);
+    assert_eq!(run.count("/objects/skipped"), 8);
+    let kinds = serde_json::json!({
+        "test_file": 1, "connection_log": 2, "health_check_log": 1, "network_load_balancer": 1,
+        "classic_load_balancer": 1, "unknown": 2,
+    });
+    assert_eq!(run.json()["objects"]["skipped_by_kind"], kinds);
+    assert_eq!(run.count("/rows"), 2);
+}
+
+#[test]
+fn a_prefix_before_the_root_is_part_of_the_key_only() {
+    let world = World::new();
+    let prefixed = format!("team/logs/{}", key(1));
+    world.put(&prefixed, gzip(good_lines(2)));
+    world.convert().expect(0);
+    assert_eq!(get(&world.rows()[0], "source_key"), Some(prefixed.as_str()));
+    assert!(
+        files(&world.out(), ROWS)[0].to_str().unwrap().contains(&format!("/{ROWS}/{PARTITION}/"))
+    );
+}
+
+#[test]
+fn a_source_below_the_root_gives_the_same_dataset() {
+    let world = World::with(gzip(good_lines(2)));
+    world.convert().expect(0);
+    let key = key(1);
+    let depths = key.match_indices('/').map(|(at, _)| &key[..at]);
+    for (number, below) in depths.enumerate() {
+        let source = world.source().join(below);
+        let out = world.path(&format!("below{number}"));
+        convert(&[&source], &out, &[]).expect(0);
+        assert_eq!(tree(&out), tree(&world.out()), "source {below}");
+    }
+}
+
+#[test]
+fn copies_are_converted_once() {
+    let world = World::new();
+    let object = gzip(good_lines(6));
+    for prefix in ["", "a/", "b/c/"] {
+        world.put(&format!("{prefix}{}", key(1)), &object);
+    }
+    let copy = world.path("copy");
+    put(&copy, &key(1), &object);
+    let sources = [&*world.source(), &*copy, &*world.source().join("AWSLogs")];
+    let run = convert(&sources, &world.out(), &["--json"]).expect(0);
+    assert_eq!((run.count("/rows"), run.count("/objects/converted")), (6, 1));
+    assert_eq!(run.count("/objects/skipped_by_kind/duplicate"), 4);
+    assert_eq!(run.count("/objects/listed"), 5);
+}
+
+#[test]
+fn a_name_with_two_sizes_is_reported_and_converted_once() {
+    let world = World::new();
+    world.put(&format!("a/{}", key(1)), gzip(good_lines(6)));
+    world.put(&format!("b/{}", key(1)), gzip(good_lines(60)));
+    let run = world.convert_with(&["--json"]).expect(2);
+    assert_eq!((run.count("/objects/converted"), run.count("/objects/failed")), (1, 1));
+    assert_eq!(run.json()["failures"][0]["object"], format!("b/{}", key(1)));
+    run.says(&["contradicts", &key(1)]);
+    assert_eq!(run.count("/rows"), 6);
+}
+
+#[test]
+fn a_name_under_two_days_belongs_to_the_first() {
+    let world = World::new();
+    let first = key(1);
+    let second = first.replace("/2025/07/19/", "/2025/07/20/");
+    world.put(&second, gzip(good_lines(6)));
+    world.put(&first, gzip(good_lines(6)));
+    let run = world.convert_with(&["--json"]).expect(2);
+    assert_eq!(run.json()["failures"][0]["object"], second);
+    assert_eq!((run.count("/rows"), run.count("/partitions")), (6, 1));
+    assert!(files(&world.out(), ROWS)[0].to_str().unwrap().contains(PARTITION));
+}
+
+#[test]
+fn an_object_of_rejects_alone_makes_no_file_of_rows() {
+    let (world, run) = object(gzip("not a line\n"), 0, 0, "too_few_fields=1");
+    assert_eq!((files(&world.out(), ROWS).len(), files(&world.out(), REJECTS).len()), (0, 1));
+    assert_eq!((run.count("/files"), run.count("/reject_files")), (0, 1));
+}
+
+#[test]
+fn one_bad_partition_does_not_spoil_another() {
+    let world = World::new();
+    world.put(&key_on("2025/07/18", 1), "not gzip");
+    world.put(&key_on("2025/07/19", 1), gzip(good_lines(3)));
+    world.put(
+        &key_of("999999999999", "us-gov-west-1", "2025/07/19", "x.0123456789abcdef", 1),
+        gzip(good_lines(4)),
+    );
+    let run = world.convert_with(&["--json", "--max-rejects", "1"]).expect(2);
+    assert_eq!((run.count("/rows"), run.count("/files"), run.count("/reject_files")), (7, 2, 1));
+    assert_eq!(run.count("/partitions"), 3);
+}

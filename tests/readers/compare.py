@@ -1,0 +1,302 @@
+"""Proves that readers which nobody here wrote see in a dataset exactly what its source says.
+
+    scripts/python-env, then: target/python/bin/python tests/readers/compare.py SOURCE DATASET
+
+Two parsers that share no code with alb2parquet read the objects below SOURCE:
+
+* `reference.py`, a slow and obvious one written from the documented rules of the line. It tells
+  every row and every reject that the dataset must hold.
+* DuckDB's CSV reader, for all the lines that are regular enough for CSV. It must be at least 90 %
+  of them; the rest is listed with the reasons.
+
+Three readers read the dataset: pyarrow, DuckDB and Polars, each with the partition columns. Every
+column of every row is compared, and every reject: NULL is not the empty string, doubles count by
+their bits, timestamps by their microseconds. Ends with 1 when anything differs.
+"""
+
+import argparse
+import collections
+import concurrent.futures
+import itertools
+import os
+import pathlib
+import sys
+import tempfile
+import time
+
+import duckdb
+import polars
+import pyarrow
+import pyarrow.compute
+import pyarrow.dataset
+
+import reference
+
+PARTITION = pyarrow.schema([(name, pyarrow.string()) for name in reference.PARTITION_NAMES])
+REQUIRED_COVERAGE = 0.90
+EXAMPLES = 5
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("source", type=pathlib.Path)
+    arguments.add_argument("dataset", type=pathlib.Path)
+    arguments = arguments.parse_args()
+
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="compare-") as scratch:
+        expected = read_source(arguments.source, pathlib.Path(scratch))
+        print(
+            f"source: {expected.objects} objects, {expected.lines} lines: "
+            f"{expected.rows.num_rows} rows, {expected.rejects.num_rows} rejects "
+            f"[{time.monotonic() - began:.1f} s]"
+        )
+        checks = Checks()
+        checks.add("AWS's column names", reference.differences_from_documentation())
+        checks.add("lines = rows + rejects", expected.imbalance())
+        by_csv = read_source_as_csv(expected, checks)
+        checks.add("read by DuckDB's CSV reader", [])
+
+        rows, rejects = arguments.dataset / reference.TABLE, arguments.dataset / "alb_rejects"
+        for name, reader in READERS.items():
+            checks.add(*compare(f"{name}, rows", expected.rows, reader, rows))
+            checks.add(*compare(f"{name}, rejects", expected.rejects, reader, rejects))
+        checks.add(*compare("DuckDB, rows by its CSV reader", by_csv, read_with_duckdb, rows))
+
+    print(f"{checks.passed} passed, {checks.failed} failed")
+    return 1 if checks.failed else 0
+
+
+class Checks:
+    """Counts checks and prints one line for each, followed by what is wrong."""
+
+    def __init__(self):
+        self.passed = self.failed = 0
+        self.began = time.monotonic()
+
+    def add(self, name, problems, note=""):
+        seconds = time.monotonic() - self.began
+        print(f"{'FAILED' if problems else 'ok':6} {name}{note} [{seconds:.1f} s]")
+        for problem in problems:
+            print(f"       {problem}")
+        self.passed += not problems
+        self.failed += bool(problems)
+        self.began = time.monotonic()
+
+
+# The source: what the dataset must hold.
+
+
+class Expected:
+    """What the reference says of all the objects of a source."""
+
+    def __init__(self, parsed, scratch):
+        self.scratch = scratch
+        self.parsed = parsed
+        self.objects = len(parsed)
+        self.lines = sum(each.lines for each in parsed)
+        row_schema, reject_schema = reference.schemas()
+        self.rows = pyarrow.Table.from_batches((each.rows for each in parsed), row_schema)
+        self.rejects = pyarrow.Table.from_batches((each.rejects for each in parsed), reject_schema)
+        # Which rows stand in lines that CSV cannot express; in step with `rows`.
+        self.irregular = pyarrow.array(
+            itertools.chain.from_iterable(each.irregular for each in parsed), pyarrow.bool_()
+        )
+
+    def imbalance(self):
+        found = self.rows.num_rows + self.rejects.num_rows
+        return [] if found == self.lines else [f"{self.lines} lines, but {found} rows and rejects"]
+
+
+def read_source(source, scratch):
+    """Parses every access log object below `source` with the reference."""
+    jobs = [(path, key, scratch) for path, key in reference.objects(source)]
+    with concurrent.futures.ProcessPoolExecutor(os.cpu_count()) as pool:
+        return Expected(list(pool.map(reference.parse_object, jobs, chunksize=4)), scratch)
+
+
+def read_source_as_csv(expected, checks):
+    """Returns the rows as DuckDB's CSV reader sees them.
+
+    Objects that hold an irregular line were copied without it by the reference; the rows of those
+    lines are taken from the reference, so that the result is comparable with the whole dataset.
+    """
+    left_out = collections.Counter()
+    for each in expected.parsed:
+        left_out.update(each.left_out)
+    covered = expected.lines - left_out.total()
+    share = covered / max(expected.lines, 1)
+    print(f"DuckDB's CSV reader covers {covered} of {expected.lines} lines ({share:.1%}); left out:")
+    for reason, lines in sorted(left_out.items()):
+        keys = [each.key for each in expected.parsed if reason in each.left_out]
+        print(f"       {lines} lines in {len(keys)} objects: {reason}")
+        print(f"           as in {keys[0].rpartition('/')[2]}")
+    enough = share >= REQUIRED_COVERAGE
+    checks.add("coverage by CSV", [] if enough else [f"less than {REQUIRED_COVERAGE:.0%}"])
+
+    regular = [str(each.csv) for each in expected.parsed if each.csv]
+    keys = pyarrow.table({
+        "filename": pyarrow.array(regular, pyarrow.string()),
+        "key": pyarrow.array([each.key for each in expected.parsed if each.csv], pyarrow.string()),
+    })
+    parts = [expected.rows.filter(expected.irregular)]
+    if regular:
+        session = duckdb_session()
+        session.register("keys", keys)
+        parts.append(session.sql(reference.csv_query(), params=[regular]).to_arrow_table())
+    return pyarrow.concat_tables(
+        [part.select(expected.rows.schema.names).cast(expected.rows.schema) for part in parts]
+    )
+
+
+# The dataset: three readers of a table's directory.
+
+
+def read_with_pyarrow(directory):
+    partitioning = pyarrow.dataset.partitioning(PARTITION, flavor="hive")
+    dataset = pyarrow.dataset.dataset(directory, format="parquet", partitioning=partitioning)
+    return dataset.to_table()
+
+
+def read_with_duckdb(directory):
+    types = ", ".join(f"{name}: VARCHAR" for name in PARTITION.names)
+    query = (
+        "SELECT * FROM read_parquet(?, union_by_name = true, hive_partitioning = true, "
+        f"hive_types = {{{types}}})"
+    )
+    files = f"{directory}/**/*.parquet"
+    return duckdb_session().sql(query, params=[files]).to_arrow_table()
+
+
+def read_with_polars(directory):
+    partition = {name: polars.String for name in PARTITION.names}
+    files = polars.scan_parquet(
+        directory / "**" / "*.parquet", hive_partitioning=True, hive_schema=partition
+    )
+    return files.collect().to_arrow()
+
+
+READERS = {
+    "pyarrow": read_with_pyarrow,
+    "DuckDB": read_with_duckdb,
+    "Polars": read_with_polars,
+}
+
+
+def duckdb_session():
+    session = duckdb.connect()
+    session.execute("SET TimeZone = 'UTC'")
+    return session
+
+
+# The comparison.
+
+
+def compare(name, expected, reader, directory):
+    """Compares what a reader sees with what is expected, as multisets of rows.
+
+    Returns the check's name, its problems and a note.
+    """
+    try:
+        # A table without any row has no files, and its directory may be absent.
+        has_files = any(directory.rglob("*.parquet"))
+        actual = reader(directory) if has_files else expected.schema.empty_table()
+    except Exception as error:  # The readers have nothing else in common.
+        return name, [f"{type(error).__name__}: {error}"], ": unreadable"
+    note = f": {actual.num_rows} of {expected.num_rows}, {actual.num_columns} columns"
+    # Where a reader puts the partition columns is its own affair.
+    columns = [column for column in actual.column_names if column not in PARTITION.names]
+    partition = [column for column in PARTITION.names if column in actual.column_names]
+    if columns + partition != expected.column_names:
+        wanted = [name for name in expected.column_names if name not in actual.column_names]
+        surplus = [name for name in actual.column_names if name not in expected.column_names]
+        return name, [f"columns: missing {wanted}, surplus {surplus}, or another order"], note
+    actual = actual.select(expected.column_names)
+    problems = [
+        f"column {field.name}: type {actual.schema.field(field.name).type}, not {field.type}"
+        for field in expected.schema
+        if family(actual.schema.field(field.name).type) != field.type
+    ]
+    if problems:
+        return name, problems, note
+
+    expected, actual = exactly(expected), exactly(actual.cast(expected.schema))
+    # Usually the rows of an object stand in the order of its lines, which is quick to compare.
+    if by_object(expected).equals(by_object(actual)):
+        return name, [], note
+    session = duckdb_session()
+    session.register("expected", expected)
+    session.register("actual", actual)
+    missing, surplus = differences(session, "*")
+    if not missing and not surplus:
+        return name, [], note
+    rows = " UNION ALL ".join(
+        f"SELECT source_key, {expected} AS expected, {actual} AS actual FROM {table}"
+        for table, expected, actual in [("expected", 1, 0), ("actual", 0, 1)]
+    )
+    uneven = session.sql(
+        f"SELECT source_key, sum(expected), sum(actual) FROM ({rows}) GROUP BY ALL "
+        f"HAVING sum(expected) <> sum(actual) ORDER BY ALL LIMIT {EXAMPLES}"
+    ).fetchall()
+    if uneven:
+        problems = [f"{found} instead of {wanted} rows of {key}" for key, wanted, found in uneven]
+        return name, problems + missing + surplus, note
+    for column in expected.column_names:
+        if column == "source_key":
+            continue
+        lacks, has = differences(session, f'source_key, "{column}"')
+        problems += [f"column {column}:", *lacks, *has] if lacks or has else []
+    if not problems:
+        problems = ["every column is right by itself; the values are combined wrongly"]
+        problems += missing + surplus
+    return name, problems, note
+
+
+def differences(session, columns):
+    """The rows that only the expected table holds, and those that only the actual one holds.
+
+    Both as lines of text: how many there are, and a few of them.
+    """
+    found = []
+    for what, left, right in [("missing", "expected", "actual"), ("surplus", "actual", "expected")]:
+        rows = session.sql(
+            f"SELECT *, count(*) OVER () FROM (SELECT {columns} FROM {left} "
+            f"EXCEPT ALL SELECT {columns} FROM {right}) LIMIT {EXAMPLES}"
+        ).fetchall()
+        lines = [f"  {shortened(row[:-1])}" for row in rows]
+        found.append([f"{rows[0][-1]} {what}, such as", *lines] if rows else [])
+    return found
+
+
+def shortened(row, longest=2000):
+    text = ", ".join(str(value) for value in row)
+    return text if len(text) <= longest else text[:longest] + "…"
+
+
+def family(type):
+    """The type itself, but one for all the ways in which Arrow can hold text and bytes."""
+    if pyarrow.types.is_large_string(type) or pyarrow.types.is_string_view(type):
+        return pyarrow.string()
+    if pyarrow.types.is_large_binary(type) or pyarrow.types.is_binary_view(type):
+        return pyarrow.binary()
+    if type == pyarrow.timestamp("us", "Etc/UTC"):
+        return pyarrow.timestamp("us", "UTC")
+    return type
+
+
+def exactly(table):
+    """Doubles as their bits, so that -0.0 is not 0.0 and nothing is rounded."""
+    for index, field in enumerate(table.schema):
+        if pyarrow.types.is_floating(field.type):
+            bits = [chunk.view(pyarrow.int64()) for chunk in table.column(index).chunks]
+            table = table.set_column(index, field.name, pyarrow.chunked_array(bits, pyarrow.int64()))
+    return table
+
+
+def by_object(table):
+    """The rows of every object together, otherwise in the order they had."""
+    return table.take(pyarrow.compute.sort_indices(table, [("source_key", "ascending")]))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

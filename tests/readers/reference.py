@@ -1,0 +1,395 @@
+"""A slow and obvious parser of access log objects, to hold alb2parquet against.
+
+Written from the documented rules of the line, not from the program. All that it shares with the
+program is `schemas/access.toml`: which columns a field of the line becomes, and their types.
+"""
+
+import dataclasses
+import datetime
+import math
+import pathlib
+import re
+import tomllib
+import zlib
+
+import pyarrow
+
+SCHEMA_FILE = pathlib.Path(__file__).parents[2] / "schemas" / "access.toml"
+SCHEMA = tomllib.loads(SCHEMA_FILE.read_text())
+TABLE = SCHEMA["table"]
+FIELDS = SCHEMA["field"]
+# Every column with the index of its field.
+COLUMNS = [(index, column) for index, field in enumerate(FIELDS) for column in field["columns"]]
+
+PARTITION_NAMES = ["account", "region", "year", "month", "day"]
+
+# The columns of the table in AWS's Athena documentation, in its order. The schema must begin so.
+DOCUMENTED_COLUMNS = """
+    type time elb client_ip client_port target_ip target_port request_processing_time
+    target_processing_time response_processing_time elb_status_code target_status_code
+    received_bytes sent_bytes request_verb request_url request_proto user_agent ssl_cipher
+    ssl_protocol target_group_arn trace_id domain_name chosen_cert_arn matched_rule_priority
+    request_creation_time actions_executed redirect_url lambda_error_reason target_port_list
+    target_status_code_list classification classification_reason conn_trace_id
+""".split()
+
+ARROW_TYPES = {
+    "string": pyarrow.string(),
+    "int32": pyarrow.int32(),
+    "int64": pyarrow.int64(),
+    "double": pyarrow.float64(),
+    "timestamp": pyarrow.timestamp("us", "UTC"),
+}
+
+GZIP_MAGIC = b"\x1f\x8b"
+EMPTY_MEMBER_END = b"\x03\x00" + bytes(8)
+
+LONGEST_LINE = 1 << 20
+LONGEST_RAW_LINE = 64 << 10
+
+OBJECT_KEY = re.compile(
+    r"(?:.*/)?AWSLogs/(?P<account>\d{12})/elasticloadbalancing/(?P<region>[a-z0-9-]+)"
+    r"/(?P<year>\d{4})/(?P<month>\d\d)/(?P<day>\d\d)"
+    r"/(?P=account)_elasticloadbalancing_(?P=region)_app\.[^/]+_\d{8}T\d{4}Z_[^/_]+_[^/_]+\.log\.gz"
+)
+TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?Z?", re.ASCII)
+INTEGER = re.compile(r"-?\d+", re.ASCII)
+DECIMAL = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
+EPOCH = datetime.datetime(1970, 1, 1)
+
+# Lines that CSV with a space as delimiter reads just as the rules of the line say.
+REGULAR_LINE = re.compile(r'(?:[^" ]+|"[^"]*")(?: (?:[^" ]+|"[^"]*"))*')
+
+
+def schemas():
+    """The Arrow schemas of the rows and of the rejects, with the partition columns last."""
+    partition = [(name, pyarrow.string()) for name in PARTITION_NAMES]
+    rows = [(column["name"], ARROW_TYPES[column["type"]]) for _, column in COLUMNS]
+    own = [("extra_fields", pyarrow.string()), ("source_key", pyarrow.string())]
+    rejects = [
+        ("log_type", pyarrow.string()),
+        ("source_key", pyarrow.string()),
+        ("line_number", pyarrow.int64()),
+        ("byte_offset", pyarrow.int64()),
+        ("reason", pyarrow.string()),
+        ("column_name", pyarrow.string()),
+        ("raw_length", pyarrow.int64()),
+        ("raw_line", pyarrow.binary()),
+    ]
+    return pyarrow.schema(rows + own + partition), pyarrow.schema(rejects + partition)
+
+
+def differences_from_documentation():
+    names = [column["name"] for _, column in COLUMNS]
+    return [
+        f"column {number}: {name}, documented as {documented}"
+        for number, (name, documented) in enumerate(zip(names, DOCUMENTED_COLUMNS), 1)
+        if name != documented
+    ]
+
+
+# Objects.
+
+
+def objects(source):
+    """Yields the path and the key of every access log object below a directory."""
+    source = source.resolve()
+    for path in sorted(source.rglob("*.log.gz")):
+        key = path.relative_to(source).as_posix()
+        if not OBJECT_KEY.fullmatch(key) and "/AWSLogs/" in path.as_posix():
+            key = "AWSLogs/" + path.as_posix().rpartition("/AWSLogs/")[2]
+        if OBJECT_KEY.fullmatch(key):
+            yield path, key
+
+
+@dataclasses.dataclass
+class Parsed:
+    """What one object holds."""
+
+    key: str
+    lines: int
+    rows: pyarrow.RecordBatch
+    rejects: pyarrow.RecordBatch
+    irregular: list  # for every row, whether its line is irregular as CSV
+    left_out: dict  # reason -> number of lines that CSV cannot express
+    csv: pathlib.Path | None  # a file with the other lines, for DuckDB; None without any
+
+
+def parse_object(job):
+    """Parses one object; `job` is its path, its key and a directory for a copy fit for CSV."""
+    path, key, scratch = job
+    partition = OBJECT_KEY.fullmatch(key).groupdict()
+    data = path.read_bytes()
+    text, damage = inflate(data)
+    # An unreadable tail begins with the line that was not read to its end; it is one reject.
+    end = len(text) if damage is None else text.rfind(b"\n") + 1
+    tail = data if damage == "not_gzip" else text[end:]
+    rows, irregular, rejects, regular, left_out = [], [], [], [], {}
+    number = offset = 0
+    while offset < end:
+        number += 1
+        newline = text.find(b"\n", offset)
+        newline = end if newline < 0 else newline
+        line = text[offset:newline].removesuffix(b"\r")
+        try:
+            row = parse_line(line)
+            exception = csv_exception(line, extra=row[-1])
+            rows.append([*row, key, *partition.values()])
+            irregular.append(exception is not None)
+        except Reject as reject:
+            exception = "rejects"
+            rejects.append([*("access", key, number, offset), *reject.args, len(line), line])
+        if exception is None:
+            regular.append(line)
+        else:
+            left_out[exception] = left_out.get(exception, 0) + 1
+        offset = newline + 1
+    if damage is not None:
+        number += 1
+        left_out["rejects"] = left_out.get("rejects", 0) + 1
+        rejects.append(["access", key, number, end, damage, None, len(tail), tail])
+    for reject in rejects:
+        reject[-1] = reject[-1][:LONGEST_RAW_LINE]
+        reject += partition.values()
+
+    csv = path if regular else None
+    # DuckDB wants one kind of line end throughout a file.
+    if regular and (left_out or b"\r" in text):
+        csv = scratch / path.name.removesuffix(".gz")
+        csv.write_bytes(b"".join(line + b"\n" for line in regular))
+    row_schema, reject_schema = schemas()
+    return Parsed(
+        key, number, batch(rows, row_schema), batch(rejects, reject_schema), irregular, left_out, csv
+    )
+
+
+def batch(rows, schema):
+    columns = zip(*rows) if rows else ([] for _ in schema)
+    arrays = [pyarrow.array(values, field.type) for values, field in zip(columns, schema)]
+    return pyarrow.RecordBatch.from_arrays(arrays, schema=schema)
+
+
+def inflate(data):
+    """Returns the text of all gzip members, and the reason why it ends early or None."""
+    if not GZIP_MAGIC.startswith(data[:2]):
+        return b"", "not_gzip"
+    # A header alone is an empty object: given the shortest end there is, it holds nothing.
+    if inflate_member(data + EMPTY_MEMBER_END) == (b"", None, b""):
+        return b"", None
+    text = b""
+    while data:
+        member, damage, data = inflate_member(data)
+        text += member
+        if damage is not None:
+            return text, damage
+    return text, None
+
+
+def inflate_member(data):
+    """Returns the text of one member, its damage or None, and the data after it."""
+    member = zlib.decompressobj(wbits=31)
+    try:
+        text = member.decompress(data)
+        return text, None if member.eof else "truncated_gzip", member.unused_data
+    except zlib.error:
+        pass
+    # Again, byte by byte, so that nothing is lost of the text before the damaged place.
+    member = zlib.decompressobj(wbits=31)
+    text = bytearray()
+    for at in range(len(data)):
+        try:
+            text += member.decompress(data[at : at + 1])
+        except zlib.error:
+            break
+    return bytes(text), "corrupt_gzip", b""
+
+
+# Lines.
+
+
+class Reject(Exception):
+    """Why a line cannot become a row: the reason, and the column for a bad value."""
+
+    def __init__(self, reason, column=None):
+        super().__init__(reason, column)
+
+
+def parse_line(line):
+    """Returns the values of a line's columns, and the fields that the schema does not know."""
+    if len(line) > LONGEST_LINE:
+        raise Reject("line_too_long")
+    try:
+        line = line.decode()
+    except UnicodeDecodeError:
+        raise Reject("invalid_utf8") from None
+    fields, extra = split_fields(line)
+    if len(fields) < SCHEMA["required_fields"]:
+        raise Reject("too_few_fields")
+    row = []
+    for index, column, value in VALUES:
+        text = fields[index] if index < len(fields) else "-"
+        try:
+            row.append(None if text == "-" else value(text))
+        except ValueError:
+            raise Reject("invalid_value", column) from None
+    row.append(extra)
+    return row
+
+
+def split_fields(line):
+    """Splits a line into its fields without their quotes, and the text after the known ones."""
+    fields, at = [], 0
+    while True:
+        while at < len(line) and line[at] == " ":
+            at += 1
+        if at == len(line):
+            return fields, None
+        if len(fields) == len(FIELDS):
+            return fields, line[at:]
+        if line[at] == '"':
+            end = line.find('"', at + 1)
+            if end < 0:
+                raise Reject("unterminated_quote")
+            fields.append(line[at + 1 : end])
+            at = end + 1
+            if at < len(line) and line[at] != " ":
+                raise Reject("misplaced_quote")
+        else:
+            end = line.find(" ", at)
+            end = len(line) if end < 0 else end
+            fields.append(line[at:end])
+            if '"' in fields[-1]:
+                raise Reject("misplaced_quote")
+            at = end
+
+
+# The value of a column, from the text of its field without quotes. `-` does not come this far.
+
+
+def address(text):
+    address, _, _ = text.rpartition(":")
+    if address.startswith("[") and address.endswith("]"):
+        return address[1:-1]
+    return None if address == "-" else address
+
+
+def port(text):
+    _, colon, port = text.rpartition(":")
+    if not colon:
+        raise ValueError(text)
+    return None if port == "-" else integer(port, 32)
+
+
+def request(text):
+    """Splits a request line at its first and its last space: verb, URL and protocol."""
+    verb, _, rest = text.partition(" ")
+    if " " in rest:
+        url, _, protocol = rest.rpartition(" ")
+    else:
+        url, protocol = rest or None, None
+    return [None if part == "-" else part for part in (verb or None, url, protocol or None)]
+
+
+def integer(text, bits):
+    if not INTEGER.fullmatch(text):
+        raise ValueError(text)
+    number = int(text)
+    if not -(1 << bits - 1) <= number < 1 << bits - 1:
+        raise ValueError(text)
+    return number
+
+
+def decimal(text):
+    if not DECIMAL.fullmatch(text):
+        raise ValueError(text)
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(text)
+    return number
+
+
+def timestamp(text):
+    """Microseconds since 1970."""
+    parts = TIMESTAMP.fullmatch(text)
+    if not parts:
+        raise ValueError(text)
+    seconds, fraction = parts.groups()
+    time = datetime.datetime.fromisoformat(seconds)
+    microseconds = int((fraction or "").ljust(6, "0"))
+    return (time - EPOCH) // datetime.timedelta(microseconds=1) + microseconds
+
+
+PARTS = {
+    "address": address,
+    "port": port,
+    "verb": lambda text: request(text)[0],
+    "url": lambda text: request(text)[1],
+    "protocol": lambda text: request(text)[2],
+}
+TYPES = {
+    "string": str,
+    "int32": lambda text: integer(text, 32),
+    "int64": lambda text: integer(text, 64),
+    "double": decimal,
+    "timestamp": timestamp,
+}
+# For every column: the index of its field, its name, the function that makes its value.
+VALUES = [
+    (index, column["name"], PARTS.get(column.get("part")) or TYPES[column["type"]])
+    for index, column in COLUMNS
+]
+
+
+# The same, told to a CSV reader.
+
+
+def csv_exception(line, extra):
+    """Why a good line cannot be read as CSV; None when it can."""
+    text = line.decode()
+    if not REGULAR_LINE.fullmatch(text):
+        return "more than single spaces between fields"
+    if "\r" in text or "\0" in text:
+        return "control characters that DuckDB treats specially"
+    if extra is not None:
+        return "fields beyond the known ones, which are kept with their quotes"
+    return None
+
+
+def csv_query():
+    """The SQL that reads CSV files into the columns of the table.
+
+    Needs the list of files as its parameter and a table `keys` with the key of every file.
+    """
+    names = [f"f{index}" for index in range(len(FIELDS))]
+    columns = ", ".join(f"'{name}': 'VARCHAR'" for name in names)
+    values = [f"{csv_value(names[index], column)} AS {column['name']}" for index, column in COLUMNS]
+    partition = [
+        f"split_part(regexp_extract(key, 'AWSLogs/.*'), '/', {place}) AS {name}"
+        for name, place in zip(PARTITION_NAMES, (2, 4, 5, 6, 7))
+    ]
+    return f"""
+        SELECT {", ".join(values)}, NULL::VARCHAR AS extra_fields, key AS source_key,
+               {", ".join(partition)}
+        FROM read_csv(?, columns = {{{columns}}}, delim = ' ', quote = '"', escape = '',
+                      header = false, auto_detect = false, all_varchar = true, nullstr = '-',
+                      null_padding = true, max_line_size = {2 * LONGEST_LINE}, filename = true)
+        JOIN keys USING (filename)
+    """
+
+
+def csv_value(name, column):
+    """The SQL of one column's value; the CSV reader has made NULL of `-` already."""
+    long = f"{name} LIKE '% % %'"
+    address = f"regexp_extract({name}, '(.*):', 1)"
+    parts = {
+        "address": f"nullif(regexp_replace({address}, '^\\[(.*)\\]$', '\\1'), '-')",
+        "port": f"CAST(nullif(regexp_extract({name}, '[^:]*$'), '-') AS INTEGER)",
+        "verb": f"nullif(nullif(split_part({name}, ' ', 1), ''), '-')",
+        "url": f"""nullif(CASE WHEN {long} THEN regexp_extract({name}, '^[^ ]* (.*) ', 1)
+                          ELSE nullif(split_part({name}, ' ', 2), '') END, '-')""",
+        "protocol": f"""nullif(nullif(CASE WHEN {long}
+                                      THEN regexp_extract({name}, '[^ ]*$') END, ''), '-')""",
+    }
+    types = {"string": "VARCHAR", "int32": "INTEGER", "int64": "BIGINT", "double": "DOUBLE"}
+    whole = f"CAST({name} AS {types.get(column['type'], 'TIMESTAMPTZ')})"
+    return parts.get(column.get("part"), whole)

@@ -1,0 +1,60 @@
+//! Lines that other projects published: each becomes a row, or a reject that is explained here.
+//!
+//! The folder lies beside the repository and not in it; without it this test says that it is skipped.
+
+use std::fs;
+use std::io::Write;
+use std::path::Path;
+
+use crate::support::{World, decode, gzip};
+
+/// Directories of ALB access log lines with their number of lines, and their rejects.
+const EXPECTED: [(&str, u64, &str); 13] = [
+    ("aws-clo-alb", 4, ""),
+    ("aws-log-parser-alb", 12, ""),
+    ("coralogix-alb-grpcs", 576, ""),
+    ("crowdsec-alb", 14, ""),
+    ("crowdsec-alb-bad-ua", 4, ""),
+    ("data-prepper-alb", 1, ""),
+    ("dynatrace-alb", 7, ""),
+    // Its first line is a Classic Load Balancer's, which has 15 fields.
+    ("fluent-elb-log", 4, "too_few_fields=1"),
+    ("honeyaws-alb", 2, ""),
+    ("lambda-promtail-alb", 2, ""),
+    // Its second line lacks the space between a quoted field and the next.
+    ("node-alb-log-parser", 14, "misplaced_quote=1"),
+    ("vector-captured-alb", 12, ""),
+    ("vector-vrl-alb", 13, ""),
+];
+
+#[test]
+fn published_lines_become_rows() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/real-lines");
+    if !folder.is_dir() {
+        // Not by a macro: the test harness would keep it to itself.
+        let note = format!(
+            "real_lines::published_lines_become_rows: SKIPPED, {} is not there\n",
+            folder.display()
+        );
+        std::io::stderr().write_all(note.as_bytes()).unwrap();
+        return;
+    }
+    let mut names: Vec<String> = fs::read_dir(&folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.contains("alb") || EXPECTED.iter().any(|(known, ..)| known == name))
+        .collect();
+    names.sort();
+    assert_eq!(names, EXPECTED.map(|(name, ..)| name), "the directories of ALB lines");
+    for (name, lines, rejects) in EXPECTED {
+        let text = fs::read(folder.join(name).join("lines.log")).unwrap();
+        let world = World::with(gzip(&text));
+        let run = world.convert_with(&["--json", "--max-rejects", "1"]).expect(0);
+        let outcome = decode(&text);
+        let found: Vec<_> =
+            outcome.rejects.iter().map(|r| (r.line_number, &r.reason, &r.column)).collect();
+        assert_eq!(run.rejects(), rejects, "rejects of {name}: {found:?}");
+        assert_eq!(run.count("/lines"), lines, "lines of {name}");
+        assert_eq!(run.count("/rows") + found.len() as u64, lines, "{name}");
+    }
+}

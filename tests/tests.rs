@@ -1,0 +1,27 @@
+//! The integration tests, one binary.
+//!
+//! A module here is named after what it proves. Unit tests of single functions stand at the foot of
+//! the file they test; what is here goes through the public API or through the program.
+
+// Imports go one way along the data's path; files say what they are; one module prints.
+mod architecture;
+// The program's face: exit codes, messages, filters, `--json`.
+mod cli;
+// Lines read = rows + rejects: in the summary, the files and their footers.
+mod conservation;
+// The same input gives the same bytes, whatever the threads, the order and the number of runs.
+mod determinism;
+// Bad input, each kind a case: damaged gzip, hostile lines, keys that lie.
+mod input;
+// What stands in the Parquet files: pages, encodings, statistics, indexes, paths.
+mod layout;
+// Golden lines: every era, every odd shape, every reason to reject.
+mod lines;
+// Lines that other projects published; skipped by name where they are not at hand.
+mod real_lines;
+// A new field is one stanza in the schema file and nothing else.
+mod schema;
+// Not a test: log lines, gzip, source trees, the program, and datasets read back.
+mod support;
+// A slow and obvious converter that the fast one must equal on random text.
+mod twin;
