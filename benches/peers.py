@@ -226,6 +226,12 @@ def run_spark(source, out, threads):
     values += [f.element_at(path, at).alias(name) for name, at in PATH_PARTS.items()]
     lines = lines.select(values)
     lines.write.partitionBy(*PARTITION).option("compression", "zstd").parquet(out)
+    # Waits for the Java process, so that its memory is counted.
+    gateway = session.sparkContext._gateway
+    session.stop()
+    gateway.shutdown()
+    gateway.proc.stdin.close()
+    gateway.proc.wait()
 
 
 PEERS = {"polars": run_polars, "duckdb": run_duckdb, "chdb": run_chdb}

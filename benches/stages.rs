@@ -81,7 +81,7 @@ fn whole_part(length: usize) -> Part {
 
 fn stages(criterion: &mut Criterion) {
     let text = sample_text();
-    let lines = text.iter().filter(|&&byte| byte == b'\n').count();
+    let lines = memchr::memchr_iter(b'\n', &text).count();
     let gzip = gzip(&text);
     let table = Table::access();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();

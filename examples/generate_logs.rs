@@ -16,6 +16,8 @@
 //! Nobody's addresses appear in them: clients come from the private, shared and benchmarking ranges of
 //! IPv4 and from the documentation range of IPv6, host names from the example domains.
 
+#![allow(clippy::print_stderr)] // a program, not the library
+
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};

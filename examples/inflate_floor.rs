@@ -3,6 +3,8 @@
 //!
 //! `cargo run --release --example inflate_floor -- DIRECTORY [--threads N] [--stream]`
 
+#![allow(clippy::print_stdout)] // a program, not the library
+
 use std::io::Read;
 use std::path::PathBuf;
 use std::time::Instant;

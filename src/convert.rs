@@ -4,12 +4,12 @@
 //! and hold what is open for it, so their number bounds memory. What they have to compute, inflating,
 //! decoding and encoding, they hand to one rayon pool in small tasks. So a batch that is alone uses
 //! every core (windows of objects, columns of a row group), and no worker ever begins another batch
-//! while it waits for its own.
+//! while it waits for its own. The calling thread waits for the disk and publishes.
 
 use std::borrow::Cow;
 use std::fs::File;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{self, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -31,6 +31,8 @@ use crate::tally::Tally;
 
 /// Batches that are open at once, at most: each holds a row group of encoded pages.
 const MAX_OPEN: usize = 2;
+/// Converted batches that wait for the disk, at most.
+const MAX_STAGED: usize = 2;
 
 /// A conversion that is ready to run.
 pub struct Conversion<'a> {
@@ -116,32 +118,56 @@ impl Conversion<'_> {
         let driver = Driver { conversion: self, pool: &pool, shared: &shared };
         let next = AtomicUsize::new(0);
         let stop = AtomicBool::new(false);
-        let results = Mutex::new(Vec::new());
-        let drive = || {
+        let drivers = MAX_OPEN.min(self.threads).min(plan.batches.len());
+        shared.active.store(drivers, Ordering::Relaxed);
+        let (sender, staged) = mpsc::sync_channel(MAX_STAGED);
+        let drive = |sender: SyncSender<_>| {
             while !stop.load(Ordering::Relaxed) {
                 let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(batch) = plan.batches.get(index) else {
-                    break;
-                };
+                let Some(batch) = plan.batches.get(index) else { break };
                 let result = driver.convert(batch, &names[index]);
-                stop.fetch_or(result.is_err(), Ordering::Relaxed);
-                results.lock().expect("no driver panics").push((index, result));
+                if sender.send((index, result)).is_err() {
+                    break;
+                }
             }
             shared.active.fetch_sub(1, Ordering::Relaxed);
         };
-        let drivers = MAX_OPEN.min(self.threads).min(plan.batches.len());
-        shared.active.store(drivers, Ordering::Relaxed);
-        thread::scope(|scope| {
+        let mut tallies = thread::scope(|scope| {
             for _ in 0..drivers {
-                scope.spawn(drive);
+                let sender = sender.clone();
+                scope.spawn(|| drive(sender));
             }
-        });
-        let mut results = results.into_inner().expect("no driver panics");
-        results.sort_by_key(|(index, _)| *index);
-        for (_, result) in results {
-            tally.add(result?);
+            drop(sender);
+            let mut tallies = Vec::new();
+            for (index, result) in staged {
+                match result.and_then(|staged| self.publish(&plan.batches[index], staged)) {
+                    Ok(tally) => tallies.push((index, tally)),
+                    Err(error) => {
+                        stop.store(true, Ordering::Relaxed);
+                        return Err(error);
+                    }
+                }
+            }
+            Ok(tallies)
+        })?;
+        tallies.sort_by_key(|(index, _)| *index);
+        for (_, batch) in tallies {
+            tally.add(batch);
         }
         tally.seconds = started.elapsed().as_secs_f64();
+        Ok(tally)
+    }
+
+    /// Waits until the files of a batch are on disk and makes them visible, rejects first.
+    fn publish(&self, batch: &Batch, staged: StagedBatch) -> Result<Tally, ConvertError> {
+        let StagedBatch { name, rejects, rows, mut tally, took } = staged;
+        let (rejects, rows) =
+            (rejects.map(|s| (s, reject::TABLE)), rows.map(|s| (s, &*self.table.name)));
+        for (staged, table) in rejects.into_iter().chain(rows) {
+            tally.bytes_out += staged.sync()?;
+            self.dataset.publish(staged, table, &batch.partition, &name)?;
+        }
+        self.watcher.published(batch, &tally, took);
         Ok(tally)
     }
 
@@ -187,6 +213,16 @@ struct Open<'a> {
     rejects: Option<(RejectsEncoder<File>, Staged)>,
     tally: Tally,
     objects: Vec<Progress>,
+    began: Instant,
+}
+
+/// A converted batch whose files nobody sees yet.
+struct StagedBatch {
+    name: String,
+    rejects: Option<Staged>,
+    rows: Option<Staged>,
+    tally: Tally,
+    took: Duration,
 }
 
 /// How far an object was read.
@@ -199,14 +235,13 @@ struct Progress {
 
 impl Driver<'_> {
     /// Converts a batch, without the objects that turn out to be unreadable.
-    fn convert(&self, batch: &Batch, name: &str) -> Result<Tally, ConvertError> {
-        let started = Instant::now();
+    fn convert(&self, batch: &Batch, name: &str) -> Result<StagedBatch, ConvertError> {
         let mut lost = Vec::new();
         let mut batch = Cow::Borrowed(batch);
         let mut name = Cow::Borrowed(name);
-        let mut tally = loop {
+        let mut staged = loop {
             match self.attempt(&batch, &name) {
-                Ok(tally) => break tally,
+                Ok(staged) => break staged,
                 Err(BatchError::Run(error)) => return Err(error),
                 Err(BatchError::Lost(Lost { object, error })) => {
                     let object = batch.to_mut().objects.remove(object);
@@ -215,13 +250,12 @@ impl Driver<'_> {
                 }
             }
         };
-        tally.objects.failed += lost.len() as u64;
-        tally.failures.extend(lost);
-        self.conversion.watcher.published(&batch, &tally, started.elapsed());
-        Ok(tally)
+        staged.tally.objects.failed += lost.len() as u64;
+        staged.tally.failures.extend(lost);
+        Ok(staged)
     }
 
-    fn attempt(&self, batch: &Batch, name: &str) -> Result<Tally, BatchError> {
+    fn attempt(&self, batch: &Batch, name: &str) -> Result<StagedBatch, BatchError> {
         let conversion = self.conversion;
         let mut open = Open::new(conversion, batch, name)?;
         let mut feed = Feed::new(batch, conversion.sources, &self.shared.buffers);
@@ -239,7 +273,7 @@ impl Driver<'_> {
                 break;
             }
         }
-        Ok(self.pool.install(|| open.publish(conversion))?)
+        Ok(self.pool.install(|| open.finish(conversion))?)
     }
 
     /// Decodes the pieces of a window and writes what becomes of them.
@@ -276,6 +310,7 @@ impl<'a> Open<'a> {
             rejects: None,
             tally: Tally::default(),
             objects: vec![Progress::default(); batch.objects.len()],
+            began: Instant::now(),
         })
     }
 
@@ -325,29 +360,24 @@ impl<'a> Open<'a> {
         encoder.write(&batch).map_err(write_error(staged))
     }
 
-    /// Ends the files and makes them visible, rejects first.
-    fn publish(mut self, conversion: &Conversion) -> Result<Tally, ConvertError> {
-        let Conversion { dataset, table, .. } = conversion;
-        let partition = &self.batch.partition;
+    /// Ends the files.
+    fn finish(mut self, conversion: &Conversion) -> Result<StagedBatch, ConvertError> {
         let facts = [
-            ("alb2parquet.log_type", table.log_type.clone()),
+            ("alb2parquet.log_type", conversion.table.log_type.clone()),
             ("alb2parquet.objects", self.objects.len().to_string()),
             ("alb2parquet.lines", self.tally.lines.to_string()),
             ("alb2parquet.rows", self.tally.rows.to_string()),
             ("alb2parquet.rejects", self.tally.reject_count().to_string()),
         ];
         self.table.finish(&facts).map_err(write_error(&self.staged))?;
+        let mut rejects = None;
         if let Some((encoder, staged)) = self.rejects {
             encoder.finish().map_err(write_error(&staged))?;
-            self.tally.bytes_out += staged.sync()?;
-            self.tally.reject_files += 1;
-            dataset.publish(staged, reject::TABLE, partition, self.name)?;
+            rejects = Some(staged);
         }
-        if self.tally.rows > 0 {
-            self.tally.bytes_out += self.staged.sync()?;
-            self.tally.files += 1;
-            dataset.publish(self.staged, &table.name, partition, self.name)?;
-        }
+        let rows = (self.tally.rows > 0).then_some(self.staged);
+        self.tally.files = rows.iter().count() as u64;
+        self.tally.reject_files = rejects.iter().count() as u64;
         for (object, progress) in self.batch.objects.iter().zip(self.objects) {
             match progress.damage {
                 None => self.tally.objects.converted += 1,
@@ -358,7 +388,8 @@ impl<'a> Open<'a> {
                 }
             }
         }
-        Ok(self.tally)
+        let took = self.began.elapsed();
+        Ok(StagedBatch { name: self.name.to_owned(), rejects, rows, tally: self.tally, took })
     }
 }
 

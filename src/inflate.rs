@@ -4,13 +4,15 @@
 //! inflater. Everything unusual (large, of several members, damaged, empty, no gzip at all) is streamed
 //! by flate2 in segments. Only the streaming side ever decides about damage.
 
-use std::io::{self, BufRead, BufReader, Read};
+mod members;
+
+use std::io::{self, Read};
 use std::mem;
 use std::ops::Range;
 
-use flate2::bufread::MultiGzDecoder;
 use memchr::{memchr, memmem, memrchr};
 
+use crate::inflate::members::{End, Members};
 use crate::reject::{MAX_RAW, Reason};
 use crate::text::Text;
 
@@ -20,11 +22,6 @@ pub const MAX_WHOLE: usize = 16 << 20;
 pub const MAX_WHOLE_GZIP: u64 = 4 << 20;
 /// Text in a streamed segment, in bytes, give or take a line.
 const SEGMENT: usize = 4 << 20;
-/// Bytes read ahead of the streaming inflater.
-const READ_AHEAD: usize = 256 << 10;
-/// Text asked of the streaming inflater at once, in bytes: what it has inflated in the call that
-/// meets damage is lost.
-const STEP: usize = 8 << 10;
 
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// The magic and the only compression method there is, as every member begins (RFC 1952, 2.3.1).
@@ -98,7 +95,8 @@ impl Whole {
         else {
             return false;
         };
-        if length > MAX_WHOLE
+        if length == 0
+            || length > MAX_WHOLE
             || !gzip.starts_with(&MEMBER)
             || self.member.find(&gzip[3..]).is_some()
         {
@@ -124,12 +122,17 @@ pub struct Stream {
     input: Input,
     /// The beginning of a line whose end is still to come.
     carry: Vec<u8>,
+    /// A line that does not fit into a segment.
+    long: Option<LongLine>,
+    /// How far the input was read.
+    end: End,
+    /// Whether everything was returned.
     ended: bool,
 }
 
 /// What a stream reads from.
 enum Input {
-    Gzip(Box<MultiGzDecoder<BufReader<Watched>>>),
+    Gzip(Members),
     /// Nothing is left, or never was.
     Empty,
     /// The first bytes of something else, and the length of all of it.
@@ -140,29 +143,10 @@ impl Input {
     /// Returns how many compressed bytes were read since the last call.
     fn take_count(&mut self) -> u64 {
         match self {
-            Self::Gzip(decoder) => mem::take(&mut decoder.get_mut().get_mut().count),
+            Self::Gzip(members) => members.take_count(),
             Self::Empty => 0,
             Self::NotGzip(_, size) => *size,
         }
-    }
-}
-
-/// A reader that counts what it read, and remembers whether it failed: a failing disk is not
-/// damaged data.
-struct Watched {
-    reader: Box<dyn Read + Send>,
-    count: u64,
-    failed: bool,
-}
-
-impl Read for Watched {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let result = self.reader.read(buffer);
-        match &result {
-            Ok(count) => self.count += *count as u64,
-            Err(error) => self.failed = error.kind() != io::ErrorKind::Interrupted,
-        }
-        result
     }
 }
 
@@ -173,17 +157,17 @@ impl Stream {
     ///
     /// Fails when the reader does.
     pub fn new(object: usize, size: u64, reader: Box<dyn Read + Send>) -> io::Result<Self> {
-        let mut reader =
-            BufReader::with_capacity(READ_AHEAD, Watched { reader, count: 0, failed: false });
-        let head = reader.fill_buf()?;
+        let mut members = Members::new(reader);
+        let head = members.head()?;
         let input = if head.is_empty() || is_only_header(head, size) {
             Input::Empty
         } else if head.starts_with(&MAGIC) || head == &MAGIC[..1] {
-            Input::Gzip(Box::new(MultiGzDecoder::new(reader)))
+            Input::Gzip(members)
         } else {
             Input::NotGzip(head[..head.len().min(MAX_RAW)].to_vec(), size)
         };
-        Ok(Self { object, input, carry: Vec::new(), ended: false })
+        let carry = Vec::new();
+        Ok(Self { object, input, carry, long: None, end: End::Full, ended: false })
     }
 
     /// Returns the index of the object in its batch.
@@ -198,122 +182,125 @@ impl Stream {
     /// Fails when the reader does. Damaged data is no error but a reject at the end of the lines
     /// that could be read.
     pub fn next(&mut self, mut text: Text) -> io::Result<Option<Piece>> {
-        if self.ended {
-            return Ok(None);
-        }
         text.truncate(0);
-        text.extend(&mem::take(&mut self.carry));
-        let end = self.fill(&mut text)?;
-        let lines = memrchr(b'\n', &text).map_or(0, |at| at + 1);
-        let mut bytes = text.len() as u64;
-        let mut reject = None;
+        while !self.ended {
+            text.extend(&mem::take(&mut self.carry));
+            let end = self.fill(&mut text)?;
+            let (bytes, reject) = match self.long.take() {
+                None => match self.end_lines(&mut text, end) {
+                    Some(lines) => lines,
+                    None => continue,
+                },
+                Some(long) => match self.end_long_line(long, &mut text, end) {
+                    Some((bytes, reject)) => (bytes, Some(reject)),
+                    None => continue,
+                },
+            };
+            let (object, gzip_bytes) = (self.object, self.input.take_count());
+            let part = Part { object, range: 0..text.len(), gzip_bytes, bytes, reject };
+            return Ok(Some(Piece { text, parts: vec![part] }));
+        }
+        Ok(None)
+    }
+
+    /// Reads until the text holds a segment.
+    fn fill(&mut self, text: &mut Text) -> io::Result<End> {
+        if self.end == End::Full {
+            let room = SEGMENT.saturating_sub(text.len());
+            let (count, end) = match &mut self.input {
+                Input::Empty => (0, End::Done),
+                Input::NotGzip(..) => (0, End::Damage(Reason::NotGzip)),
+                Input::Gzip(members) => members.read(&mut text.spare(room)[..room])?,
+            };
+            text.advance(count);
+            self.end = end;
+        }
+        Ok(self.end)
+    }
+
+    /// Cuts the text behind its last whole line. Returns the bytes it accounts for, and a reject if
+    /// the rest is none; or nothing if a line has just begun that is too long to hold.
+    fn end_lines(&mut self, text: &mut Text, end: End) -> Option<(u64, Option<RawReject>)> {
+        let lines = memrchr(b'\n', text).map_or(0, |at| at + 1);
+        let all = text.len() as u64;
         match end {
-            Filled::Segment if lines == 0 => {
-                let mut long = RawReject::new(Reason::LineTooLong, &text);
-                let (skipped, damage) = self.skip_line()?;
-                long.raw_length += skipped.line;
-                long.reason = damage.unwrap_or(long.reason);
-                bytes += skipped.bytes;
+            End::Full if lines == 0 => {
+                self.long = Some(LongLine::new(text));
                 text.truncate(0);
-                reject = Some(long);
+                None
             }
-            Filled::Segment => {
+            End::Full => {
                 self.carry.extend_from_slice(&text[lines..]);
-                bytes = lines as u64;
                 text.truncate(lines);
+                Some((lines as u64, None))
             }
-            Filled::End => {
+            End::Done => {
                 self.ended = true;
-                end_last_line(&mut text, 0);
+                end_last_line(text, 0);
+                Some((all, None))
             }
-            Filled::Damage(reason) => {
+            End::Damage(reason) => {
                 self.ended = true;
-                reject = Some(match &mut self.input {
+                let reject = match &mut self.input {
                     Input::NotGzip(raw, raw_length) => {
                         RawReject { reason, raw: mem::take(raw), raw_length: *raw_length }
                     }
                     _ => RawReject::new(reason, &text[lines..]),
-                });
+                };
                 text.truncate(lines);
+                Some((all, Some(reject)))
             }
         }
-        let gzip_bytes = self.input.take_count();
-        let part = Part { object: self.object, range: 0..text.len(), gzip_bytes, bytes, reject };
-        Ok(Some(Piece { text, parts: vec![part] }))
     }
 
-    /// Reads until the text holds a segment.
-    fn fill(&mut self, text: &mut Text) -> io::Result<Filled> {
-        let decoder = match &mut self.input {
-            Input::Empty => return Ok(Filled::End),
-            Input::NotGzip(..) => return Ok(Filled::Damage(Reason::NotGzip)),
-            Input::Gzip(decoder) => decoder,
-        };
-        while text.len() < SEGMENT {
-            let room = STEP.min(SEGMENT - text.len());
-            match decoder.read(&mut text.spare(room)[..room]) {
-                Ok(0) => return Ok(Filled::End),
-                Ok(count) => text.advance(count),
-                Err(error) => return damage(decoder, error).map(Filled::Damage),
+    /// Looks for the end of a line that is too long to hold. Returns the bytes it accounts for and
+    /// the line as a reject; or nothing if it goes on.
+    fn end_long_line(
+        &mut self,
+        mut long: LongLine,
+        text: &mut Text,
+        end: End,
+    ) -> Option<(u64, RawReject)> {
+        let line_end = memchr(b'\n', text);
+        long.extend(&text[..line_end.unwrap_or(text.len())]);
+        match (line_end, end) {
+            (Some(at), _) => {
+                self.carry.extend_from_slice(&text[at + 1..]);
+                long.bytes += 1;
+                // As with any line, a CR before the line end is not part of it.
+                long.reject.raw_length -= u64::from(long.last == Some(b'\r'));
+            }
+            (None, End::Full) => self.long = Some(long.clone()),
+            (None, End::Done) => self.ended = true,
+            (None, End::Damage(reason)) => {
+                self.ended = true;
+                long.reject.reason = reason;
             }
         }
-        Ok(Filled::Segment)
-    }
-
-    /// Skips to the end of a line that does not fit into a segment; keeps what follows it.
-    fn skip_line(&mut self) -> io::Result<(Skipped, Option<Reason>)> {
-        let Input::Gzip(decoder) = &mut self.input else {
-            return Ok((Skipped::default(), None));
-        };
-        let mut skipped = Skipped::default();
-        let mut buffer = vec![0; READ_AHEAD];
-        loop {
-            let count = match decoder.read(&mut buffer) {
-                Ok(0) => {
-                    self.ended = true;
-                    return Ok((skipped, None));
-                }
-                Ok(count) => count,
-                Err(error) => {
-                    self.ended = true;
-                    return Ok((skipped, Some(damage(decoder, error)?)));
-                }
-            };
-            if let Some(at) = memchr(b'\n', &buffer[..count]) {
-                skipped.line += at as u64;
-                skipped.bytes += at as u64 + 1;
-                self.carry.extend_from_slice(&buffer[at + 1..count]);
-                return Ok((skipped, None));
-            }
-            skipped.line += count as u64;
-            skipped.bytes += count as u64;
-        }
+        text.truncate(0);
+        self.long.is_none().then_some((long.bytes, long.reject))
     }
 }
 
-enum Filled {
-    Segment,
-    End,
-    Damage(Reason),
-}
-
-#[derive(Default)]
-struct Skipped {
-    /// Bytes of the line.
-    line: u64,
-    /// Bytes of the line and its end.
+/// A line that is too long to hold, as far as it was read.
+#[derive(Clone)]
+struct LongLine {
+    reject: RawReject,
     bytes: u64,
+    last: Option<u8>,
 }
 
-/// Tells damaged data from a failing reader.
-fn damage(decoder: &MultiGzDecoder<BufReader<Watched>>, error: io::Error) -> io::Result<Reason> {
-    if decoder.get_ref().get_ref().failed {
-        return Err(error);
+impl LongLine {
+    fn new(beginning: &[u8]) -> Self {
+        let reject = RawReject::new(Reason::LineTooLong, beginning);
+        Self { reject, bytes: beginning.len() as u64, last: beginning.last().copied() }
     }
-    Ok(match error.kind() {
-        io::ErrorKind::UnexpectedEof => Reason::TruncatedGzip,
-        _ => Reason::CorruptGzip,
-    })
+
+    fn extend(&mut self, more: &[u8]) {
+        self.reject.raw_length += more.len() as u64;
+        self.bytes += more.len() as u64;
+        self.last = more.last().copied().or(self.last);
+    }
 }
 
 /// Ends the last line of a text where the object did not.

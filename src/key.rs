@@ -130,7 +130,9 @@ fn kind_of(name: &str) -> Option<Other> {
     if balancer.starts_with("net.") {
         return Some(Other::NetworkLoadBalancer);
     }
-    (name.ends_with(".log") && name.contains(SERVICE)).then_some(Other::ClassicLoadBalancer)
+    let classic =
+        name.contains(SERVICE) && name.rsplit_once('.').is_some_and(|(_, end)| end == "log");
+    classic.then_some(Other::ClassicLoadBalancer)
 }
 
 fn partition_of(key: &str) -> Option<Partition> {
@@ -235,7 +237,7 @@ mod tests {
     #[test]
     fn what_is_not_an_access_log_is_named() {
         let cases = [
-            (format!("AWSLogs/012345678901/ELBAccessLogTestFile"), Other::TestFile),
+            ("AWSLogs/012345678901/ELBAccessLogTestFile".to_owned(), Other::TestFile),
             (format!("{DAY}/conn_log_{NAME}"), Other::ConnectionLog),
             (format!("{DAY}/conn_log.{NAME}"), Other::ConnectionLog),
             (format!("{DAY}/health_check_log_{NAME}"), Other::HealthCheckLog),

@@ -34,10 +34,10 @@ fn agree(run: &Run, out: &Path) {
         let rejected = if rejected.exists() { read_file(&rejected).len() } else { 0 };
         let facts = facts(&path);
         let rows = read_file(&path).len();
-        assert_eq!(facts["rows"], rows.to_string(), "{path:?}");
-        assert_eq!(facts["rejects"], rejected.to_string(), "{path:?}");
-        assert_eq!(facts["lines"], (rows + rejected).to_string(), "{path:?}");
-        assert_eq!(facts["log_type"], "access", "{path:?}");
+        assert_eq!(facts["rows"], rows.to_string(), "{}", path.display());
+        assert_eq!(facts["rejects"], rejected.to_string(), "{}", path.display());
+        assert_eq!(facts["lines"], (rows + rejected).to_string(), "{}", path.display());
+        assert_eq!(facts["log_type"], "access", "{}", path.display());
     }
 }
 

@@ -232,11 +232,7 @@ fn encodings_follow_the_values() {
         let group = reader.metadata().row_group(0);
         let at = group.columns().iter().position(|c| c.column_path().string() == name).unwrap();
         let pages = reader.get_row_group(0).unwrap().get_column_page_reader(at).unwrap();
-        pages
-            .map(Result::unwrap)
-            .filter(|page| page.is_data_page())
-            .map(|page| page.encoding())
-            .collect()
+        pages.map(Result::unwrap).filter(Page::is_data_page).map(|page| page.encoding()).collect()
     };
     for name in [
         "type",
@@ -455,10 +451,12 @@ fn rejects_have_their_own_columns() {
     assert_eq!(columns, expected);
 }
 
+type IsCodec = fn(Compression) -> bool;
+
 #[test]
 fn the_codec_is_the_one_asked_for() {
     let world = World::with(gzip([&*good_lines(20), b"bad\n"].concat()));
-    let cases: [(&[&str], fn(Compression) -> bool); 4] = [
+    let cases: [(&[&str], IsCodec); 4] = [
         (&[], |codec| matches!(codec, Compression::ZSTD(_))),
         (&["--compression", "zstd"], |codec| matches!(codec, Compression::ZSTD(_))),
         (&["--compression", "snappy"], |codec| codec == Compression::SNAPPY),

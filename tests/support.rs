@@ -1,6 +1,7 @@
 //! What the tests share: log lines, gzip, source trees, the program, and datasets read back.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
@@ -23,19 +24,20 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// Name of the table of rows.
-pub const ROWS: &str = "alb_access_logs";
+pub(crate) const ROWS: &str = "alb_access_logs";
 /// Name of the table of rejects.
-pub const REJECTS: &str = "alb_rejects";
+pub(crate) const REJECTS: &str = "alb_rejects";
 /// Directory of the partition that [`key`] makes keys of, as a hive path.
-pub const PARTITION: &str = "account=012345678901/region=eu-west-1/year=2025/month=07/day=19";
+pub(crate) const PARTITION: &str =
+    "account=012345678901/region=eu-west-1/year=2025/month=07/day=19";
 
 /// A row: text as it is, numbers in decimal, times as `2025-07-19T14:03:21.123456Z`.
-pub type Row = BTreeMap<String, Option<String>>;
+pub(crate) type Row = BTreeMap<String, Option<String>>;
 
 // ---- lines
 
 /// The 36 fields of a line as load balancers write it today.
-pub const FIELDS: [&str; 36] = [
+pub(crate) const FIELDS: [&str; 36] = [
     "https",
     "2025-07-19T14:03:21.123456Z",
     "app/my-lb/50dc6c495c0c9188",
@@ -76,30 +78,30 @@ pub const FIELDS: [&str; 36] = [
 
 /// The fields of a line with changes; may grow beyond 36 fields.
 #[derive(Clone)]
-pub struct Line(pub Vec<String>);
+pub(crate) struct Line(pub(crate) Vec<String>);
 
 impl Line {
     /// A line of the first `count` fields; beyond the 36th they are `extra37`, `extra38`, …
-    pub fn of(count: usize) -> Self {
+    pub(crate) fn of(count: usize) -> Self {
         let known = FIELDS.iter().map(ToString::to_string);
         let extra = (37..).map(|number| format!("extra{number}"));
         Self(known.chain(extra).take(count).collect())
     }
 
     /// Replaces the field with that number, counted from 1 as AWS's documentation does.
-    pub fn with(mut self, number: usize, value: &str) -> Self {
-        self.0[number - 1] = value.to_owned();
+    pub(crate) fn with(mut self, number: usize, value: &str) -> Self {
+        value.clone_into(&mut self.0[number - 1]);
         self
     }
 
     /// The line without its end.
-    pub fn text(&self) -> String {
+    pub(crate) fn text(&self) -> String {
         self.0.join(" ")
     }
 }
 
 /// Text of lines, each ended by a newline.
-pub fn text_of<T: AsRef<[u8]>>(lines: impl IntoIterator<Item = T>) -> Vec<u8> {
+pub(crate) fn text_of<T: AsRef<[u8]>>(lines: impl IntoIterator<Item = T>) -> Vec<u8> {
     let mut text = Vec::new();
     for line in lines {
         text.extend_from_slice(line.as_ref());
@@ -109,7 +111,7 @@ pub fn text_of<T: AsRef<[u8]>>(lines: impl IntoIterator<Item = T>) -> Vec<u8> {
 }
 
 /// Text of `count` good lines that all differ.
-pub fn good_lines(count: usize) -> Vec<u8> {
+pub(crate) fn good_lines(count: usize) -> Vec<u8> {
     text_of((0..count).map(|number| {
         Line::of(30)
             .with(4, &format!("192.0.2.{}:{}", number % 256, 1024 + number % 60_000))
@@ -121,12 +123,12 @@ pub fn good_lines(count: usize) -> Vec<u8> {
 // ---- gzip
 
 /// One gzip member.
-pub fn gzip(text: impl AsRef<[u8]>) -> Vec<u8> {
+pub(crate) fn gzip(text: impl AsRef<[u8]>) -> Vec<u8> {
     gzip_at(text, Compression::fast())
 }
 
 /// One gzip member of a given compression.
-pub fn gzip_at(text: impl AsRef<[u8]>, level: Compression) -> Vec<u8> {
+pub(crate) fn gzip_at(text: impl AsRef<[u8]>, level: Compression) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), level);
     encoder.write_all(text.as_ref()).unwrap();
     encoder.finish().unwrap()
@@ -135,27 +137,38 @@ pub fn gzip_at(text: impl AsRef<[u8]>, level: Compression) -> Vec<u8> {
 // ---- decoding without the program
 
 /// A reject, with numbers and offsets of its object.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Rejected {
-    pub line_number: u64,
-    pub byte_offset: u64,
-    pub reason: String,
-    pub column: Option<String>,
-    pub raw_length: u64,
-    pub raw: Vec<u8>,
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Rejected {
+    pub(crate) line_number: u64,
+    pub(crate) byte_offset: u64,
+    pub(crate) reason: String,
+    pub(crate) column: Option<String>,
+    pub(crate) raw_length: u64,
+    pub(crate) raw: Vec<u8>,
+}
+
+impl fmt::Debug for Rejected {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { line_number, byte_offset, reason, column, raw_length, raw } = self;
+        let shown = raw[..raw.len().min(1000)].escape_ascii();
+        write!(
+            f,
+            "line {line_number} at {byte_offset}: {reason} {column:?} {raw_length} \"{shown}\""
+        )
+    }
 }
 
 /// What became of an object.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Outcome {
-    pub lines: u64,
-    pub rows: Vec<Row>,
-    pub rejects: Vec<Rejected>,
+pub(crate) struct Outcome {
+    pub(crate) lines: u64,
+    pub(crate) rows: Vec<Row>,
+    pub(crate) rejects: Vec<Rejected>,
 }
 
 impl Outcome {
     /// Adds what was decoded of the same object.
-    pub fn add(&mut self, decoded: Decoded, bytes_before: &mut u64) {
+    pub(crate) fn add(&mut self, decoded: Decoded, bytes_before: &mut u64) {
         self.rows.extend(rows_of(&decoded.batch));
         for part in decoded.parts {
             assert_eq!(part.lines, part.rows + part.rejects.len() as u64);
@@ -176,7 +189,7 @@ impl Outcome {
 
     /// The only row of an outcome without rejects.
     #[track_caller]
-    pub fn row(&self) -> &Row {
+    pub(crate) fn row(&self) -> &Row {
         assert_eq!(self.rejects, [], "no rejects were expected");
         assert_eq!(self.rows.len(), 1);
         &self.rows[0]
@@ -184,7 +197,7 @@ impl Outcome {
 
     /// The only reject of an outcome without rows.
     #[track_caller]
-    pub fn reject(&self) -> &Rejected {
+    pub(crate) fn reject(&self) -> &Rejected {
         assert_eq!(self.rows, [], "no rows were expected");
         assert_eq!(self.rejects.len(), 1);
         &self.rejects[0]
@@ -192,24 +205,26 @@ impl Outcome {
 }
 
 /// Key that rows of decoded text come from.
-pub const OBJECT: &str = "an/object";
+pub(crate) const OBJECT: &str = "an/object";
 
 /// Decodes the text of an object of the access log table.
-pub fn decode(text: impl AsRef<[u8]>) -> Outcome {
+pub(crate) fn decode(text: impl AsRef<[u8]>) -> Outcome {
     decode_as(Table::access(), text)
 }
 
-/// Decodes the text of an object of some table, by the way of ordinary objects.
-pub fn decode_as(table: &Table, text: impl AsRef<[u8]>) -> Outcome {
+/// Decodes the text of an object of some table, by the way of ordinary objects; an object without
+/// text is not ordinary.
+pub(crate) fn decode_as(table: &Table, text: impl AsRef<[u8]>) -> Outcome {
     let mut piece = Piece::default();
-    assert!(Whole::default().inflate(0, &gzip(text), &mut piece));
+    let whole = Whole::default().inflate(0, &gzip(text.as_ref()), &mut piece);
+    assert_eq!(whole, !text.as_ref().is_empty());
     let mut outcome = Outcome::default();
     outcome.add(Decoder::new(table).decode(&mut piece, |_| OBJECT), &mut 0);
     outcome
 }
 
 /// Decodes an object by the way of streamed ones.
-pub fn decode_streamed(size: usize, reader: impl Read + Send + 'static) -> Outcome {
+pub(crate) fn decode_streamed(size: usize, reader: impl Read + Send + 'static) -> Outcome {
     let mut decoder = Decoder::new(Table::access());
     let mut outcome = Outcome::default();
     let mut bytes = 0;
@@ -223,7 +238,7 @@ pub fn decode_streamed(size: usize, reader: impl Read + Send + 'static) -> Outco
 }
 
 /// A piece of some runs of whole lines, each a part of object 0.
-pub fn piece_of(parts: &[&[u8]]) -> Piece {
+pub(crate) fn piece_of(parts: &[&[u8]]) -> Piece {
     let mut piece = Piece::default();
     for part in parts {
         let start = piece.text.len();
@@ -240,7 +255,7 @@ pub fn piece_of(parts: &[&[u8]]) -> Piece {
 }
 
 /// The rows of a batch.
-pub fn rows_of(batch: &RecordBatch) -> Vec<Row> {
+pub(crate) fn rows_of(batch: &RecordBatch) -> Vec<Row> {
     let mut rows = vec![Row::new(); batch.num_rows()];
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
         let values = values_of(column);
@@ -279,7 +294,7 @@ fn values_of(array: &dyn Array) -> Vec<Option<String>> {
 }
 
 /// A time in microseconds as text.
-pub fn time_text(micros: i64) -> String {
+pub(crate) fn time_text(micros: i64) -> String {
     let time = DateTime::from_timestamp_micros(micros).unwrap();
     time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
 }
@@ -287,17 +302,23 @@ pub fn time_text(micros: i64) -> String {
 // ---- keys and trees
 
 /// Key of an object of a day, `2025/07/19`, that differs from others by its number.
-pub fn key_on(day: &str, number: usize) -> String {
+pub(crate) fn key_on(day: &str, number: usize) -> String {
     key_of("012345678901", "eu-west-1", day, "my-lb.50dc6c495c0c9188", number)
 }
 
 /// Key of an object of 2025-07-19.
-pub fn key(number: usize) -> String {
+pub(crate) fn key(number: usize) -> String {
     key_on("2025/07/19", number)
 }
 
 /// Key of an object of an account, a region, a day and a balancer, `name.id`.
-pub fn key_of(account: &str, region: &str, day: &str, balancer: &str, number: usize) -> String {
+pub(crate) fn key_of(
+    account: &str,
+    region: &str,
+    day: &str,
+    balancer: &str,
+    number: usize,
+) -> String {
     let date = day.replace('/', "");
     format!(
         "AWSLogs/{account}/elasticloadbalancing/{region}/{day}/{account}_elasticloadbalancing_{region}_app.{balancer}_{date}T1405Z_192.0.2.1_{number:08x}.log.gz"
@@ -305,64 +326,64 @@ pub fn key_of(account: &str, region: &str, day: &str, balancer: &str, number: us
 }
 
 /// A directory with a source and a place for a dataset, removed in the end.
-pub struct World {
+pub(crate) struct World {
     dir: TempDir,
 }
 
 impl World {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let world = Self { dir: TempDir::new().unwrap() };
         fs::create_dir(world.source()).unwrap();
         world
     }
 
     /// A world of one object.
-    pub fn with(object: impl AsRef<[u8]>) -> Self {
+    pub(crate) fn with(object: impl AsRef<[u8]>) -> Self {
         let world = Self::new();
         world.put(&key(1), object);
         world
     }
 
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    pub fn source(&self) -> PathBuf {
+    pub(crate) fn source(&self) -> PathBuf {
         self.path("source")
     }
 
-    pub fn out(&self) -> PathBuf {
+    pub(crate) fn out(&self) -> PathBuf {
         self.path("out")
     }
 
     /// Writes an object below the source.
-    pub fn put(&self, key: &str, object: impl AsRef<[u8]>) -> PathBuf {
+    pub(crate) fn put(&self, key: &str, object: impl AsRef<[u8]>) -> PathBuf {
         put(&self.source(), key, object)
     }
 
     /// Converts the source to the dataset.
-    pub fn convert(&self) -> Run {
+    pub(crate) fn convert(&self) -> Run {
         self.convert_with(&[])
     }
 
     /// Converts the source to the dataset with more arguments.
-    pub fn convert_with(&self, args: &[&str]) -> Run {
+    pub(crate) fn convert_with(&self, args: &[&str]) -> Run {
         convert(&[&self.source()], &self.out(), args)
     }
 
     /// Rows of the dataset, file by file.
-    pub fn rows(&self) -> Vec<Row> {
+    pub(crate) fn rows(&self) -> Vec<Row> {
         read(&self.out(), ROWS)
     }
 
     /// Rejects of the dataset, file by file.
-    pub fn rejects(&self) -> Vec<Row> {
+    pub(crate) fn rejects(&self) -> Vec<Row> {
         read(&self.out(), REJECTS)
     }
 }
 
 /// Writes an object below a directory.
-pub fn put(dir: &Path, key: &str, object: impl AsRef<[u8]>) -> PathBuf {
+pub(crate) fn put(dir: &Path, key: &str, object: impl AsRef<[u8]>) -> PathBuf {
     let path = dir.join(key);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(&path, object).unwrap();
@@ -373,10 +394,10 @@ pub fn put(dir: &Path, key: &str, object: impl AsRef<[u8]>) -> PathBuf {
 
 /// How the program ended.
 #[derive(Debug)]
-pub struct Run {
-    pub code: i32,
-    pub stdout: String,
-    pub stderr: String,
+pub(crate) struct Run {
+    pub(crate) code: i32,
+    pub(crate) stdout: String,
+    pub(crate) stderr: String,
 }
 
 impl Run {
@@ -393,20 +414,20 @@ impl Run {
 
     /// Asserts the exit code and goes on.
     #[track_caller]
-    pub fn expect(self, code: i32) -> Self {
+    pub(crate) fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, code, "exit code of {self:#?}");
         self
     }
 
     /// What `--json` printed: one object and nothing else.
     #[track_caller]
-    pub fn json(&self) -> Value {
+    pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in {self:#?}"))
     }
 
     /// A count of `--json`, named by its path: `/objects/failed`.
     #[track_caller]
-    pub fn count(&self, pointer: &str) -> u64 {
+    pub(crate) fn count(&self, pointer: &str) -> u64 {
         let json = self.json();
         let value = json.pointer(pointer).unwrap_or_else(|| panic!("{pointer} is in {json:#}"));
         value.as_u64().unwrap_or_else(|| panic!("{pointer} is a count in {json:#}"))
@@ -414,7 +435,7 @@ impl Run {
 
     /// Rejects of `--json` as `reason=count …`.
     #[track_caller]
-    pub fn rejects(&self) -> String {
+    pub(crate) fn rejects(&self) -> String {
         let json = self.json();
         let rejects = json["rejects"].as_object().expect("rejects are an object");
         let counts = rejects.iter().map(|(reason, count)| format!("{reason}={count}"));
@@ -423,7 +444,7 @@ impl Run {
 
     /// Asserts that the error names all of these.
     #[track_caller]
-    pub fn says(&self, words: &[&str]) {
+    pub(crate) fn says(&self, words: &[&str]) {
         for word in words {
             assert!(self.stderr.contains(word), "{word:?} is said in {self:#?}");
         }
@@ -431,19 +452,19 @@ impl Run {
 }
 
 /// A command that runs the program.
-pub fn program(args: &[&str]) -> Command {
+pub(crate) fn program(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_alb2parquet"));
     command.args(args);
     command
 }
 
 /// Runs the program.
-pub fn run(args: &[&str]) -> Run {
+pub(crate) fn run(args: &[&str]) -> Run {
     Run::of(program(args).output().unwrap())
 }
 
 /// Converts sources to a dataset, whatever the day of the clock.
-pub fn convert(sources: &[&Path], out: &Path, args: &[&str]) -> Run {
+pub(crate) fn convert(sources: &[&Path], out: &Path, args: &[&str]) -> Run {
     let mut command = program(&["convert"]);
     command.args(sources).arg("--out").arg(out).args(args);
     if !args.contains(&"--to") {
@@ -455,7 +476,7 @@ pub fn convert(sources: &[&Path], out: &Path, args: &[&str]) -> Run {
 // ---- datasets
 
 /// Every file below a directory with its bytes, by its path from there.
-pub fn tree(dir: &Path) -> BTreeMap<String, Vec<u8>> {
+pub(crate) fn tree(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     fn visit(dir: &Path, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>) {
         for entry in fs::read_dir(dir).unwrap() {
             let path = entry.unwrap().path();
@@ -475,26 +496,26 @@ pub fn tree(dir: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 /// The data files of a table, by path.
-pub fn files(out: &Path, table: &str) -> Vec<PathBuf> {
+pub(crate) fn files(out: &Path, table: &str) -> Vec<PathBuf> {
     let dir = out.join(table);
     tree(&dir).keys().map(|name| dir.join(name)).collect()
 }
 
 /// The only data file of a table.
 #[track_caller]
-pub fn only_file(out: &Path, table: &str) -> PathBuf {
+pub(crate) fn only_file(out: &Path, table: &str) -> PathBuf {
     let mut files = files(out, table);
     assert_eq!(files.len(), 1, "{files:?}");
     files.remove(0)
 }
 
 /// The rows of a table, file by file.
-pub fn read(out: &Path, table: &str) -> Vec<Row> {
+pub(crate) fn read(out: &Path, table: &str) -> Vec<Row> {
     files(out, table).iter().flat_map(|path| read_file(path)).collect()
 }
 
 /// The rows of a Parquet file, as the crate's own reader reads them.
-pub fn read_file(path: &Path) -> Vec<Row> {
+pub(crate) fn read_file(path: &Path) -> Vec<Row> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
     let reader = reader.build().unwrap();
     reader.flat_map(|batch| rows_of(&batch.unwrap())).collect()
@@ -502,6 +523,6 @@ pub fn read_file(path: &Path) -> Vec<Row> {
 
 /// A value of a row; NULL is `None`.
 #[track_caller]
-pub fn get<'r>(row: &'r Row, column: &str) -> Option<&'r str> {
+pub(crate) fn get<'r>(row: &'r Row, column: &str) -> Option<&'r str> {
     row.get(column).unwrap_or_else(|| panic!("column {column} is in {row:?}")).as_deref()
 }

@@ -17,6 +17,8 @@ mod input;
 mod layout;
 // Golden lines: every era, every odd shape, every reason to reject.
 mod lines;
+// The README says what the schema file says.
+mod readme;
 // Lines that other projects published; skipped by name where they are not at hand.
 mod real_lines;
 // A new field is one stanza in the schema file and nothing else.

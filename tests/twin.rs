@@ -292,6 +292,8 @@ const VALUES: &[&str] = &[
     "1e-3",
     "1.",
     ".5",
+    "1.e5",
+    "2E+3",
     "200",
     "99999999999",
     "999999999999999999999",
@@ -359,7 +361,7 @@ fn regular() -> impl Strategy<Value = Vec<u8>> {
     (count, values, toggles, length).prop_map(|(count, values, toggles, length)| {
         let mut line = Line::of(count);
         for (at, value) in values {
-            line.0[at.index(count)] = value.to_owned();
+            value.clone_into(&mut line.0[at.index(count)]);
         }
         for at in toggles {
             let field = &mut line.0[at.index(count)];
@@ -368,7 +370,7 @@ fn regular() -> impl Strategy<Value = Vec<u8>> {
         }
         if let Some((blocks, off)) = length {
             // A line end 2 bytes before to 2 bytes after the border of a block of 64.
-            line.0[2] = "p".to_owned();
+            "p".clone_into(&mut line.0[2]);
             let least = line.text().len();
             let length = least.next_multiple_of(64) + 64 * blocks + 62 + off;
             line.0[2] = "p".repeat(1 + length - least);
@@ -403,8 +405,9 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// 256 cases, or as many as `PROPTEST_CASES` says.
 fn config() -> ProptestConfig {
-    ProptestConfig { cases: 256, failure_persistence: None, ..ProptestConfig::default() }
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
 }
 
 /// A reader that returns little at a time, in lengths that it is given.

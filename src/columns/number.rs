@@ -213,13 +213,13 @@ fn value_of(word: u64) -> u32 {
 /// Reads seconds with three decimals, such as `0.001`, the form of nearly every duration.
 #[inline]
 fn millis(text: &[u8]) -> Option<f64> {
+    const WHOLE: u64 = 0x0000_0000_ffff_ffff;
+    const FRACTION: u64 = 0xffff_ff00_0000_0000;
     if !(5..=8).contains(&text.len()) {
         return None;
     }
     let word = eight_digits(text);
     // `0000.001`: the point is the fifth character; what stands before it moves up by one.
-    const WHOLE: u64 = 0x0000_0000_ffff_ffff;
-    const FRACTION: u64 = 0xffff_ff00_0000_0000;
     let digits = word & FRACTION | (word & WHOLE) << 8 | u64::from(b'0');
     let point = (word >> 32) as u8;
     (point == b'.' && are_digits(digits)).then(|| f64::from(value_of(digits)) / 1000.0)
@@ -266,7 +266,11 @@ fn short_decimal(text: &[u8]) -> Option<f64> {
 fn long_decimal(text: &[u8]) -> Option<f64> {
     let allowed = |b: &u8| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'+' | b'e' | b'E');
     let digit_first = text.iter().find(|b| **b != b'-').is_some_and(u8::is_ascii_digit);
-    if !digit_first || text.ends_with(b".") || !text.iter().all(allowed) {
+    let digit_follows = match text.iter().position(|&b| b == b'.') {
+        Some(point) => text.get(point + 1).is_some_and(u8::is_ascii_digit),
+        None => true,
+    };
+    if !digit_first || !digit_follows || !text.iter().all(allowed) {
         return None;
     }
     let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;

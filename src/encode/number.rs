@@ -66,14 +66,8 @@ impl<P: Physical> NumberEncoder<P> {
     fn append(&mut self, array: &PrimitiveArray<P>) {
         self.levels.append(array);
         let start = self.values.len();
-        match array.nulls() {
-            None => self.values.extend_from_slice(array.values()),
-            Some(nulls) => {
-                for (from, to) in nulls.valid_slices() {
-                    self.values.extend_from_slice(&array.values()[from..to]);
-                }
-            }
-        }
+        let values = &mut self.values;
+        page::for_each_run(array.values(), array.nulls(), |run| values.extend_from_slice(run));
         self.values_seen += self.values.len() - start;
         if let Some(dictionary) = &mut self.dictionary {
             self.keys.extend(self.values[start..].iter().map(|&value| dictionary.key(value)));
@@ -102,31 +96,22 @@ impl<P: Physical> NumberEncoder<P> {
             Bounds { min: bytes(min), max: bytes(max) }
         });
         let compression = (self.chunk.compression(), Content::Noise);
-        let page = match &self.dictionary {
-            Some(dictionary) => {
-                self.has_keys = true;
-                let width = rle::bit_width(dictionary.values.len().saturating_sub(1) as u32);
-                let keys = &self.keys;
-                page::data_page(
-                    &mut self.levels,
-                    Encoding::RLE_DICTIONARY,
-                    index,
-                    compression,
-                    |out| {
-                        out.push(width);
-                        rle::encode(keys, width, out);
-                    },
-                )
-            }
-            None => {
-                let values = &self.values;
-                page::data_page(&mut self.levels, Encoding::PLAIN, index, compression, |out| {
-                    out.reserve(size_of_val(values.as_slice()));
-                    for value in values {
-                        value.push(out);
-                    }
-                })
-            }
+        let (keys, values) = (&self.keys, &self.values);
+        let page = if let Some(dictionary) = &self.dictionary {
+            self.has_keys = true;
+            let width = rle::bit_width(dictionary.values.len().saturating_sub(1) as u32);
+            let encoding = Encoding::RLE_DICTIONARY;
+            page::data_page(&mut self.levels, encoding, index, compression, |out| {
+                out.push(width);
+                rle::encode(keys, width, out);
+            })
+        } else {
+            page::data_page(&mut self.levels, Encoding::PLAIN, index, compression, |out| {
+                out.reserve(size_of_val(values.as_slice()));
+                for value in values {
+                    value.push(out);
+                }
+            })
         }?;
         self.chunk.push(page);
         self.keys.clear();

@@ -1,6 +1,7 @@
 //! Pages: the pieces of a column chunk, and which of their rows are NULL.
 
 use arrow::array::{Array, BooleanBufferBuilder};
+use arrow::buffer::NullBuffer;
 use bytes::Bytes;
 use parquet::basic::Encoding;
 use parquet::column::page::{CompressedPage, Page, PageWriteSpec, PageWriter};
@@ -80,6 +81,18 @@ impl Levels {
     fn clear(&mut self) {
         (self.rows, self.nulls) = (0, 0);
         self.mixed.truncate(0);
+    }
+}
+
+/// Hands on the values that are not NULL, as slices of neighbours.
+pub(super) fn for_each_run<T>(
+    values: &[T],
+    nulls: Option<&NullBuffer>,
+    mut each: impl FnMut(&[T]),
+) {
+    match nulls {
+        None => each(values),
+        Some(nulls) => nulls.valid_slices().for_each(|(from, to)| each(&values[from..to])),
     }
 }
 

@@ -130,7 +130,7 @@ mod tests {
     #[test]
     fn long_runs_are_short() {
         let mut bytes = Vec::new();
-        encode(&[5; 20_000], 3, &mut bytes);
+        encode(&vec![5; 20_000], 3, &mut bytes);
         assert_eq!(bytes.len(), 4);
     }
 

@@ -105,23 +105,19 @@ impl TextEncoder {
             let count = (PAGE_ROWS - self.levels.rows()).min(array.len() - at);
             let rows = array.keys().slice(at, count);
             self.levels.append(&rows);
-            let each = |mut each: Box<dyn FnMut(&[i32]) + '_>| match rows.nulls() {
-                None => each(rows.values()),
-                Some(nulls) => {
-                    for (from, to) in nulls.valid_slices() {
-                        each(&rows.values()[from..to]);
-                    }
-                }
-            };
             match &mut self.mode {
-                Mode::Keys { keys, .. } => each(Box::new(|batch| {
-                    keys.extend(batch.iter().map(|&key| map[key as usize]));
-                })),
-                Mode::Plain { values } => each(Box::new(|batch| {
-                    for &key in batch {
-                        values.push(strings.value(key as usize));
-                    }
-                })),
+                Mode::Keys { keys, .. } => {
+                    page::for_each_run(rows.values(), rows.nulls(), |run| {
+                        keys.extend(run.iter().map(|&key| map[key as usize]));
+                    });
+                }
+                Mode::Plain { values } => {
+                    page::for_each_run(rows.values(), rows.nulls(), |run| {
+                        for &key in run {
+                            values.push(strings.value(key as usize));
+                        }
+                    });
+                }
             }
             at += count;
             self.end_full_page()?;
@@ -219,7 +215,7 @@ impl ColumnEncoder for TextEncoder {
             let values = &dictionary.values;
             let compression = (self.chunk.compression(), Content::Prose);
             page::dictionary_page(values.len(), compression, |out| {
-                out.extend_from_slice(&values.bytes)
+                out.extend_from_slice(&values.bytes);
             })
         });
         self.chunk.finish(dictionary.transpose()?, |pages, nulls| {

@@ -126,10 +126,10 @@ def read_source_as_csv(expected, checks):
         left_out.update(each.left_out)
     covered = expected.lines - left_out.total()
     share = covered / max(expected.lines, 1)
-    print(f"DuckDB's CSV reader covers {covered} of {expected.lines} lines ({share:.1%}); left out:")
+    print(f"DuckDB's CSV reader is given {covered} of {expected.lines} lines ({share:.1%})")
     for reason, lines in sorted(left_out.items()):
         keys = [each.key for each in expected.parsed if reason in each.left_out]
-        print(f"       {lines} lines in {len(keys)} objects: {reason}")
+        print(f"       without {lines} lines in {len(keys)} objects: {reason}")
         print(f"           as in {keys[0].rpartition('/')[2]}")
     enough = share >= REQUIRED_COVERAGE
     checks.add("coverage by CSV", [] if enough else [f"less than {REQUIRED_COVERAGE:.0%}"])

@@ -1,0 +1,51 @@
+//! The README's table of columns says what the schema file says.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::{env, fs};
+
+use alb2parquet::schema::{EXTRA_FIELDS, Kind, SOURCE_KEY, Table};
+
+const BEGIN: &str = "<!-- columns: made from schemas/access.toml -->\n";
+const END: &str = "<!-- end of columns -->";
+
+fn table_of_columns() -> String {
+    let mut text = String::from("| column | type | since | meaning |\n|---|---|---|---|\n");
+    let mut row = |name: &str, kind: &str, since: &str, meaning: &str| {
+        writeln!(text, "| `{name}` | {kind} | {since} | {meaning} |").unwrap();
+    };
+    let table = Table::access();
+    for (field, column) in table.columns() {
+        let kind = match column.kind {
+            Kind::String => "string",
+            Kind::Int32 => "int",
+            Kind::Int64 => "bigint",
+            Kind::Double => "double",
+            Kind::Timestamp => "timestamp (UTC, µs)",
+        };
+        row(&column.name, kind, &table.fields[field].era, &column.description);
+    }
+    row(
+        EXTRA_FIELDS,
+        "string",
+        "",
+        "What AWS appended that this version does not know, as it stands",
+    );
+    row(SOURCE_KEY, "string", "", "Key of the object that the row came from");
+    text
+}
+
+#[test]
+fn the_columns_are_those_of_the_schema() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = fs::read_to_string(&path).unwrap();
+    let (before, rest) = readme.split_once(BEGIN).expect("the README has a table of columns");
+    let (_, after) = rest.split_once(END).expect("the table of columns has an end");
+    let fresh = format!("{before}{BEGIN}{}{END}{after}", table_of_columns());
+    if env::var_os("UPDATE_README").is_some() {
+        fs::write(&path, &fresh).unwrap();
+    } else {
+        let stale = "README.md is stale; run: UPDATE_README=1 cargo test readme";
+        assert!(readme == fresh, "{stale}");
+    }
+}
