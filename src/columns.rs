@@ -44,3 +44,10 @@ pub fn builder(field: usize, column: &Column) -> Box<dyn ColumnBuilder> {
         (Kind::String, Stored::Plain) => Box::new(Texts::new(field, column.part)),
     }
 }
+
+/// Takes what was collected, and leaves room for about as much: the next piece is like this one, and
+/// growing by doubling would copy everything once more.
+fn renew<T>(collected: &mut Vec<T>) -> Vec<T> {
+    let room = collected.len() + collected.len() / 8;
+    std::mem::replace(collected, Vec::with_capacity(room))
+}

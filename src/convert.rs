@@ -66,7 +66,7 @@ pub enum ConvertError {
     #[error(transparent)]
     Dataset(#[from] DatasetError),
     /// A Parquet file cannot be written.
-    #[error("{path}: {source}")]
+    #[error("{path} cannot be written")]
     Write {
         /// Where it is staged.
         path: String,
@@ -264,8 +264,10 @@ impl Driver<'_> {
             // Alone, a batch needs windows wide enough for all workers.
             let active = self.shared.active.load(Ordering::Relaxed).max(1);
             let width = conversion.threads.div_ceil(active);
-            let (next, written) = self.pool.install(|| {
-                rayon::join(|| feed.next_window(width), || self.consume(window, &mut open))
+            // The text of the window was just inflated and is still in the cache: a worker that is
+            // alone decodes it first.
+            let (written, next) = self.pool.install(|| {
+                rayon::join(|| self.consume(window, &mut open), || feed.next_window(width))
             });
             written?;
             window = next?;

@@ -45,7 +45,7 @@ pub struct Dataset {
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
     /// A file or directory of it cannot be written or read.
-    #[error("{}: {source}", path.display())]
+    #[error("{} cannot be read or written", path.display())]
     Io {
         /// Which.
         path: PathBuf,
@@ -53,7 +53,7 @@ pub enum DatasetError {
         source: io::Error,
     },
     /// `dataset.json` is none.
-    #[error("{}: not a description of a dataset: {source}", path.display())]
+    #[error("{} is not a description of a dataset", path.display())]
     Description {
         /// Where it stands.
         path: PathBuf,

@@ -40,10 +40,10 @@ pub struct Listed {
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The source is a URL of a kind that this version cannot read.
-    #[error("{0}: only local directories can be read by this version")]
+    #[error("SOURCE {0}: only local directories can be read by this version")]
     Unsupported(String),
     /// The source is not there, or is not a directory.
-    #[error("{name}: {source}")]
+    #[error("SOURCE {name} cannot be opened")]
     Open {
         /// The source as the user named it.
         name: String,

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use flate2::Compression;
 
 use crate::support::{
-    Line, ROWS, World, convert, files, get, good_lines, gzip, gzip_at, key, key_on, put, text_of,
-    tree,
+    Line, ROWS, World, convert, files, get, good_lines, gzip, gzip_at, key, key_of, key_on, put,
+    text_of, tree,
 };
 
 /// Many small objects, some of them with rejects, and one that is streamed.
@@ -87,6 +87,21 @@ fn rows_stand_in_the_order_of_balancer_time_and_line() {
     keys.dedup();
     let expected = [other, key(1), key(3), key(5), key(9), late];
     assert_eq!(keys, expected);
+}
+
+/// Names sort by balancer first and days by folder: the objects of a day must still come together.
+#[test]
+fn a_partition_is_one_file_whatever_its_balancers() {
+    let world = World::new();
+    for day in ["2025/07/18", "2025/07/19", "2025/07/20"] {
+        for balancer in ["a.0000000000000001", "b.0000000000000002", "c.0000000000000003"] {
+            let key = key_of("012345678901", "eu-west-1", day, balancer, 1);
+            world.put(&key, gzip(good_lines(2)));
+        }
+    }
+    let run = world.convert_with(&["--json"]).expect(0);
+    assert_eq!((run.count("/partitions"), run.count("/files")), (3, 3));
+    assert_eq!(files(&world.out(), ROWS).len(), 3);
 }
 
 #[test]

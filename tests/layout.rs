@@ -380,14 +380,21 @@ fn zeros_are_within_their_bounds() {
     ])));
     world.convert().expect(0);
     let reader = open(&only_file(&world.out(), ROWS));
-    for column in reader.metadata().row_group(0).columns() {
+    let index = reader.metadata().page_index_for_row_group(0);
+    let mut zeros = 0;
+    for (at, column) in reader.metadata().row_group(0).columns().iter().enumerate() {
         if let Statistics::Double(bounds) = column.statistics().unwrap()
             && let (Some(min), Some(max)) = (bounds.min_opt(), bounds.max_opt())
             && *max == 0.0
         {
             assert!(min.is_sign_negative() && max.is_sign_positive(), "{}", column.column_path());
+            let page = page_bounds(index.column_index(at).unwrap(), 0).unwrap();
+            let [Value::Double(min), Value::Double(max)] = page else { panic!("{page:?}") };
+            assert!(min.is_sign_negative() && max.is_sign_positive(), "{}", column.column_path());
+            zeros += 1;
         }
     }
+    assert_eq!(zeros, 3);
 }
 
 #[test]

@@ -35,18 +35,15 @@ impl Run {
         {
             bail!("--from {from} is after --to {to}: no day lies between them");
         }
-        let sources = args
-            .sources
-            .iter()
-            .map(|name| Source::open(name).context("SOURCE cannot be opened"))
-            .collect::<Result<Vec<_>, _>>()?;
+        let sources =
+            args.sources.iter().map(|name| Source::open(name)).collect::<Result<Vec<_>, _>>()?;
         let out = out_directory(&args.out)?;
         refuse_overlap(&args.sources, &out)?;
         let layout = match args.layout {
             Layout::Hive => dataset::Layout::Hive,
             Layout::Plain => dataset::Layout::Plain,
         };
-        let dataset = Dataset::open(out, layout).context("the dataset cannot be opened")?;
+        let dataset = Dataset::open(out, layout)?;
         Ok(Self {
             sources,
             dataset,

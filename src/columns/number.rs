@@ -5,8 +5,7 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, ArrowPrimitiveType, NullBufferBuilder, PrimitiveArray};
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type};
 
-use crate::columns::ColumnBuilder;
-use crate::columns::part;
+use crate::columns::{ColumnBuilder, part, renew};
 use crate::fields::Tile;
 
 /// The text is not a value of the column's type.
@@ -77,7 +76,7 @@ impl<P: Parse> ColumnBuilder for Numbers<P> {
     }
 
     fn finish(&mut self) -> ArrayRef {
-        let values = std::mem::take(&mut self.values);
+        let values = renew(&mut self.values);
         P::array(PrimitiveArray::new(values.into(), self.nulls.finish()))
     }
 }

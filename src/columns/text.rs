@@ -9,7 +9,7 @@ use arrow::datatypes::Int32Type;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
-use crate::columns::{ColumnBuilder, part};
+use crate::columns::{ColumnBuilder, part, renew};
 use crate::fields::Tile;
 use crate::schema::Part;
 
@@ -166,7 +166,7 @@ impl ColumnBuilder for Interned {
     }
 
     fn finish(&mut self) -> ArrayRef {
-        let mut keys = std::mem::take(&mut self.keys);
+        let mut keys = renew(&mut self.keys);
         let valid = BooleanBuffer::collect_bool(keys.len(), |row| keys[row] != NULL);
         let nulls = NullBuffer::new(valid);
         for key in &mut keys {
@@ -306,7 +306,9 @@ impl Values {
     }
 
     fn finish(&mut self, nulls: Option<NullBuffer>) -> StringArray {
-        let Self { bytes, offsets } = std::mem::take(self);
+        let bytes = renew(&mut self.bytes);
+        let offsets = renew(&mut self.offsets);
+        self.offsets.push(0);
         StringArray::try_new(OffsetBuffer::new(offsets.into()), bytes.into(), nulls)
             .expect("irregular lines were checked to be UTF-8, and borders are ASCII")
     }
