@@ -23,7 +23,7 @@ const FORMAT_VERSION: u32 = 1;
 pub enum Layout {
     /// `account=…/region=…/year=…/month=…/day=…`, which engines find by themselves.
     Hive,
-    /// `<account>/<region>/yyyy/mm/dd`, as in the source.
+    /// `ACCOUNT/REGION/yyyy/mm/dd`, as in the source.
     Plain,
 }
 

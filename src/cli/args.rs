@@ -91,7 +91,7 @@ pub(super) struct Convert {
 pub(super) enum Layout {
     /// account=…/region=…/year=…/month=…/day=…, which engines find by themselves
     Hive,
-    /// <account>/<region>/yyyy/mm/dd, as in the source
+    /// ACCOUNT/REGION/yyyy/mm/dd, as in the source
     Plain,
 }
 
