@@ -10,12 +10,12 @@
 //!
 //! # Advice for whoever changes this
 //!
-//! [`Tile::scan`] looks at 64 bytes at a time and turns quotes, spaces and line ends into bit masks,
+//! `Tile::scan` looks at 64 bytes at a time and turns quotes, spaces and line ends into bit masks,
 //! one bit a byte. A running exclusive-or over the quotes tells which bytes lie within quotes; what is
 //! left of the spaces are the borders of fields. This finds the fields of every regular line without
 //! a branch per byte. Whatever makes a line irregular (two spaces in a row, a quote where none belongs, a
 //! byte above 0x7f, a CR, …) merely leaves a position in `odd`, and the whole line is then read again by
-//! [`read_irregular`], byte by byte. So the fast path may be rewritten at will, as long as it
+//! `read_irregular`, byte by byte. So the fast path may be rewritten at will, as long as it
 //! reports every irregularity; it never has to decide about one.
 //!
 //! An irregular line that is sound is copied to the end of the text in regular form, so that
