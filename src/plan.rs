@@ -117,18 +117,21 @@ impl Plan {
         }
         plan.drop_repeated(&mut objects);
         objects.sort_by(|a, b| order(a).cmp(&order(b)));
+        let mut size = 0;
         for object in objects {
-            let size: u64 = plan.batches.last().map_or(0, Batch::bytes);
+            let bytes = object.listed.size;
             match plan.batches.last_mut() {
                 Some(batch)
-                    if batch.partition == object.key.partition
-                        && size + object.listed.size <= target_size =>
+                    if batch.partition == object.key.partition && size + bytes <= target_size =>
                 {
+                    size += bytes;
                     batch.objects.push(object);
                 }
-                _ => plan
-                    .batches
-                    .push(Batch { partition: object.key.partition.clone(), objects: vec![object] }),
+                _ => {
+                    size = bytes;
+                    let partition = object.key.partition.clone();
+                    plan.batches.push(Batch { partition, objects: vec![object] });
+                }
             }
         }
         Ok(plan)

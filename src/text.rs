@@ -43,12 +43,6 @@ impl Text {
         self.len = self.len.min(len);
     }
 
-    /// Forgets the first `count` bytes.
-    pub fn drop_front(&mut self, count: usize) {
-        self.bytes.copy_within(count..self.len, 0);
-        self.len -= count;
-    }
-
     /// Returns the memory held, in bytes.
     pub fn capacity(&self) -> usize {
         self.bytes.capacity()
