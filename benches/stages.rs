@@ -137,7 +137,7 @@ fn stages(criterion: &mut Criterion) {
 
     let batch = decoder.decode(&mut input, |_| KEY).batch;
     for (name, compression) in
-        [("encode, zstd", Compression::Zstd(3)), ("encode", Compression::None)]
+        [("encode, zstd", Compression::Zstd), ("encode", Compression::None)]
     {
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
@@ -159,7 +159,7 @@ fn stages(criterion: &mut Criterion) {
                 assert!(whole.inflate(0, &gzip, &mut inflated));
                 let batch = decoder.decode(&mut inflated, |_| KEY).batch;
                 let mut encoder =
-                    TableEncoder::new(table, Compression::Zstd(3), Vec::new()).unwrap();
+                    TableEncoder::new(table, Compression::Zstd, Vec::new()).unwrap();
                 encoder.write(&batch).unwrap();
                 assert_eq!(batch.num_rows(), lines);
                 encoder.finish(&[]).unwrap()

@@ -13,13 +13,14 @@
 
 mod chunk;
 mod compress;
+mod delta;
 mod number;
 mod page;
 mod rle;
 mod statistics;
 mod text;
 
-use std::io::Write;
+use std::io::{BufWriter, Write};
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -43,6 +44,8 @@ use crate::schema::{Stored, Table};
 const ROW_GROUP_ROWS: usize = 1_000_000;
 /// Encoded bytes after which a row group ends, whatever its rows.
 const ROW_GROUP_BYTES: usize = 96 << 20;
+/// Bytes that are written at once.
+const WRITE_BYTES: usize = 256 << 10;
 /// Encoded bytes after which a row group of rejects ends.
 const REJECTS_BYTES: usize = 16 << 20;
 
@@ -50,7 +53,7 @@ const CREATED_BY: &str = concat!("alb2parquet version ", env!("CARGO_PKG_VERSION
 
 /// Writes the rows of one table to one Parquet file.
 pub struct TableEncoder<W: Write + Send> {
-    file: SerializedFileWriter<W>,
+    file: SerializedFileWriter<BufWriter<W>>,
     columns: Vec<Box<dyn ColumnEncoder>>,
     rows: usize,
 }
@@ -65,6 +68,7 @@ impl<W: Write + Send> TableEncoder<W> {
         let schema =
             ArrowSchemaConverter::new().schema_root("row").convert(&table.file_schema())?;
         let properties = WriterProperties::builder().set_created_by(CREATED_BY.to_owned()).build();
+        let out = BufWriter::with_capacity(WRITE_BYTES, out);
         let file = SerializedFileWriter::new(out, schema.root_schema_ptr(), Arc::new(properties))?;
         let own = [Stored::Dictionary; 2];
         let stored = table.columns().map(|(_, column)| column.stored).chain(own);
@@ -112,7 +116,8 @@ impl<W: Write + Send> TableEncoder<W> {
             let fact = KeyValue::new((*key).to_owned(), value.clone());
             self.file.append_key_value_metadata(fact);
         }
-        self.file.into_inner()
+        let out = self.file.into_inner()?;
+        out.into_inner().map_err(|error| error.into_error().into())
     }
 
     fn write_row_group(&mut self) -> Result<(), ParquetError> {

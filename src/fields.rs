@@ -21,6 +21,8 @@
 //! An irregular line that is sound is copied to the end of the text in regular form, so that
 //! everything after this module sees one kind of line.
 
+use std::ops::Range;
+
 use wide::u8x16;
 
 use crate::reject::Reason;
@@ -75,6 +77,54 @@ pub struct Line {
     fields: u32,
     /// End of the text that its fields lie in; differs from `bounds` for a copy in regular form.
     end: u32,
+}
+
+/// Where something stands in the text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Span {
+    /// First byte.
+    pub start: u32,
+    /// One past the last byte.
+    pub end: u32,
+}
+
+impl Span {
+    /// Length in bytes.
+    #[inline]
+    pub fn len(self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    /// Tells whether there is nothing.
+    #[inline]
+    pub fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+
+    /// Returns the range of bytes in the text.
+    #[inline]
+    pub fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
+
+/// Returns a field without its quotes, if it has any.
+#[inline]
+pub fn unquoted(text: &[u8], field: Span) -> Span {
+    match text[field.range()] {
+        [b'"', .., b'"'] => Span { start: field.start + 1, end: field.end - 1 },
+        _ => field,
+    }
+}
+
+/// Returns what a field says: nothing where it is absent or `-`.
+#[inline]
+pub fn value(text: &[u8], field: Span) -> Option<Span> {
+    if field.is_empty() {
+        return None;
+    }
+    let value = unquoted(text, field);
+    (text[value.range()] != *b"-").then_some(value)
 }
 
 /// How many fields a table knows of, and demands.
@@ -135,29 +185,29 @@ impl Tile {
         self.lines.len() + self.unsound.len()
     }
 
-    /// Returns a field without its quotes, or `None` where it is absent or `-`.
+    /// Returns a field as it stands in the line, quotes and all; nothing where it is absent.
     #[inline]
-    pub fn value<'a>(&self, text: &'a [u8], line: &Line, index: usize) -> Option<&'a [u8]> {
+    pub fn field(&self, line: &Line, index: usize) -> Span {
         if index >= line.fields as usize {
-            return None;
+            return Span::default();
         }
         let at = line.first as usize + index;
-        let (start, end) = (self.starts[at] as usize, self.starts[at + 1] as usize - 1);
-        let mut field = &text[start..end];
-        if let [b'"', inner @ .., b'"'] = field {
-            field = inner;
-        }
-        (field != b"-").then_some(field)
+        Span { start: self.starts[at], end: self.starts[at + 1] - 1 }
+    }
+
+    /// Returns a field without its quotes, or `None` where it is absent or `-`.
+    #[inline]
+    pub fn value(&self, text: &[u8], line: &Line, index: usize) -> Option<Span> {
+        value(text, self.field(line, index))
     }
 
     /// Returns what follows the first `known` fields, or `None` where nothing does.
     #[inline]
-    pub fn rest<'a>(&self, text: &'a [u8], line: &Line, known: usize) -> Option<&'a [u8]> {
+    pub fn rest(&self, line: &Line, known: usize) -> Option<Span> {
         if line.fields as usize <= known {
             return None;
         }
-        let start = self.starts[line.first as usize + known] as usize;
-        Some(&text[start..line.end as usize])
+        Some(Span { start: self.starts[line.first as usize + known], end: line.end })
     }
 
     /// Finds the borders of lines and fields, and what is irregular.

@@ -88,17 +88,19 @@ impl Whole {
     /// Appends the lines of an object to a piece, or leaves the piece as it was and returns false
     /// when the object must be streamed.
     ///
-    /// libdeflate stops after the first member without saying how far it came. So an object is taken
-    /// here only if no second member can begin within it and its last bytes are the length of the text.
+    /// libdeflate stops after the first member without saying how far it came. A member ends with the
+    /// length of its text (RFC 1952, 2.3.1). So an object is taken here only if it ends with the length
+    /// of the text that came out, and if nowhere within it a member begins right after that length.
     pub fn inflate(&mut self, object: usize, gzip: &[u8], piece: &mut Piece) -> bool {
-        let Some(length) = gzip.last_chunk::<4>().map(|bytes| u32::from_le_bytes(*bytes) as usize)
-        else {
+        let Some(length) = gzip.last_chunk::<4>() else {
             return false;
         };
+        let ends_member = |at: usize| gzip[..at].ends_with(length);
+        let length = u32::from_le_bytes(*length) as usize;
         if length == 0
             || length > MAX_WHOLE
             || !gzip.starts_with(&MEMBER)
-            || self.member.find(&gzip[3..]).is_some()
+            || self.member.find_iter(gzip).any(ends_member)
         {
             return false;
         }

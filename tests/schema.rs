@@ -77,7 +77,7 @@ fn a_new_field_reaches_the_file() {
     let decoded = Decoder::new(&table).decode(&mut piece_of(&[&text]), |_| OBJECT);
     let file = tempfile::NamedTempFile::new().unwrap();
     let out = file.reopen().unwrap();
-    let mut encoder = TableEncoder::new(&table, Compression::Zstd(3), out).unwrap();
+    let mut encoder = TableEncoder::new(&table, Compression::Zstd, out).unwrap();
     encoder.write(&decoded.batch).unwrap();
     encoder.finish(&[]).unwrap();
     let rows = read_file(file.path());

@@ -97,7 +97,7 @@ pub(super) enum Layout {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Codec {
-    /// Zstandard, level 3
+    /// Zstandard
     Zstd,
     /// Snappy: larger files, a little faster
     Snappy,

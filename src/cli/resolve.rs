@@ -12,9 +12,6 @@ use crate::encode::Compression;
 use crate::plan::Selection;
 use crate::store::{self, Source};
 
-/// Level at which Zstandard is worth its time here; see `benches/README.md`.
-const ZSTD_LEVEL: i32 = 3;
-
 /// A run that may begin.
 pub(super) struct Run {
     pub(super) sources: Vec<Source>,
@@ -56,7 +53,7 @@ impl Run {
             },
             target_size: args.target_file_size,
             compression: match args.compression {
-                Codec::Zstd => Compression::Zstd(ZSTD_LEVEL),
+                Codec::Zstd => Compression::Zstd,
                 Codec::Snappy => Compression::Snappy,
                 Codec::None => Compression::None,
             },

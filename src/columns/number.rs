@@ -56,8 +56,8 @@ impl<P: Parse> ColumnBuilder for Numbers<P> {
     fn append(&mut self, text: &[u8], tile: &Tile, refused: &mut Vec<usize>) {
         self.values.reserve(tile.lines.len());
         for (index, line) in tile.lines.iter().enumerate() {
-            let value = match tile.value(text, line, self.field).map(|text| self.parse.parse(text))
-            {
+            let value = tile.value(text, line, self.field);
+            let value = match value.map(|value| self.parse.parse(&text[value.range()])) {
                 Some(Ok(value)) => value,
                 None => None,
                 Some(Err(Refused)) => {
@@ -116,10 +116,9 @@ impl Parse for Port {
 
     #[inline]
     fn parse(&mut self, text: &[u8]) -> Result<Option<i32>, Refused> {
-        match part::split_port(text) {
-            Some((_, b"-")) => Ok(None),
-            Some((_, port)) => Int32.parse(port),
-            None => Err(Refused),
+        match &text[part::colon(text).ok_or(Refused)? + 1..] {
+            b"-" => Ok(None),
+            port => Int32.parse(port),
         }
     }
 }

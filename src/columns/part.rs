@@ -1,63 +1,112 @@
 //! Parts of composite fields: `address:port` and the request line.
 
+use std::ops::Range;
+
 use memchr::{memchr, memrchr};
 
+use crate::fields::Span;
 use crate::schema::Part;
 
-/// Returns a part of a field, or `None` where it is missing or `-`.
+/// Returns a part of a value, or `None` where it is missing or `-`.
 ///
-/// The port is not text; see [`split_port`].
+/// The port is not text; see [`colon`].
 #[inline]
-pub fn of(part: Part, field: &[u8]) -> Option<&[u8]> {
-    match part {
-        Part::Whole | Part::Port => Some(field),
-        Part::Address => address(field),
-        Part::Verb => verb(field),
-        Part::Url => url(field),
-        Part::Protocol => protocol(field),
-    }
+pub fn of(part: Part, text: &[u8], value: Span) -> Option<Span> {
+    let bytes = &text[value.range()];
+    let part = match part {
+        Part::Whole | Part::Port => return Some(value),
+        Part::Address => address(bytes),
+        Part::Verb => verb(bytes),
+        Part::Url => url(bytes),
+        Part::Protocol => protocol(bytes),
+    }?;
+    let (from, to) = (part.start as u32, part.end as u32);
+    Some(Span { start: value.start + from, end: value.start + to })
 }
 
-/// Splits `address:port` at the last colon: IPv6 addresses are logged without brackets.
+/// Splits `address:port` at the last colon: IPv6 addresses are logged without brackets. Returns where
+/// the colon stands.
 #[inline]
-pub fn split_port(field: &[u8]) -> Option<(&[u8], &[u8])> {
+pub fn colon(field: &[u8]) -> Option<usize> {
     // Nearly every port has five digits at most, so the colon is close to the end.
-    let colon = field.iter().rposition(|&b| b == b':')?;
-    Some((&field[..colon], &field[colon + 1..]))
-}
-
-fn address(field: &[u8]) -> Option<&[u8]> {
-    let (address, _) = split_port(field)?;
-    match address {
-        [b'[', inner @ .., b']'] => Some(inner),
-        _ => unless_dash(address),
+    match field.last_chunk().and_then(|last| last_equal(*last, b':')) {
+        Some(at) => Some(field.len() - CHUNK + at),
+        None => memrchr(b':', field),
     }
 }
 
-fn verb(request: &[u8]) -> Option<&[u8]> {
-    let verb = &request[..memchr(b' ', request).unwrap_or(request.len())];
-    unless_dash(verb).filter(|verb| !verb.is_empty())
+fn address(field: &[u8]) -> Option<Range<usize>> {
+    let address = 0..colon(field)?;
+    match field[address.clone()] {
+        [b'[', .., b']'] => Some(1..address.end - 1),
+        [b'-'] => None,
+        _ => Some(address),
+    }
 }
 
-fn url(request: &[u8]) -> Option<&[u8]> {
-    let first = memchr(b' ', request)?;
-    let last = memrchr(b' ', request)?;
+fn verb(request: &[u8]) -> Option<Range<usize>> {
+    let verb = 0..first_space(request).unwrap_or(request.len());
+    unless_dash(request, verb).filter(|verb| !verb.is_empty())
+}
+
+fn url(request: &[u8]) -> Option<Range<usize>> {
+    let first = first_space(request)?;
+    let last = last_space(request)?;
     if first == last {
         // No protocol: what follows the verb is the URL.
-        return unless_dash(&request[first + 1..]).filter(|url| !url.is_empty());
+        return unless_dash(request, first + 1..request.len()).filter(|url| !url.is_empty());
     }
-    unless_dash(&request[first + 1..last])
+    unless_dash(request, first + 1..last)
 }
 
-fn protocol(request: &[u8]) -> Option<&[u8]> {
-    let first = memchr(b' ', request)?;
-    let last = memrchr(b' ', request)?;
-    let protocol = (first < last).then(|| &request[last + 1..])?;
-    unless_dash(protocol).filter(|protocol| !protocol.is_empty())
+fn protocol(request: &[u8]) -> Option<Range<usize>> {
+    let last = last_space(request)?;
+    let protocol = unless_dash(request, last + 1..request.len())?;
+    (first_space(request)? < last && !protocol.is_empty()).then_some(protocol)
 }
 
-fn unless_dash(text: &[u8]) -> Option<&[u8]> {
-    (text != b"-").then_some(text)
+fn unless_dash(text: &[u8], part: Range<usize>) -> Option<Range<usize>> {
+    (text[part.clone()] != *b"-").then_some(part)
+}
+
+/// Finds the first space; verbs are short.
+#[inline]
+fn first_space(request: &[u8]) -> Option<usize> {
+    let found = request.first_chunk().and_then(|first| first_equal(*first, b' '));
+    found.or_else(|| memchr(b' ', request))
+}
+
+/// Finds the last space: before a protocol such as `HTTP/1.1`.
+#[inline]
+fn last_space(request: &[u8]) -> Option<usize> {
+    const PROTOCOL: usize = 8;
+    match request.split_last_chunk::<PROTOCOL>() {
+        Some((head @ [.., b' '], protocol)) if equal(*protocol, b' ') == 0 => Some(head.len() - 1),
+        _ => memrchr(b' ', request),
+    }
+}
+
+/// Bytes that are searched at once.
+const CHUNK: usize = 8;
+
+/// Returns a word with the highest bit of every byte set that is equal to `wanted`.
+#[inline]
+fn equal(bytes: [u8; CHUNK], wanted: u8) -> u64 {
+    const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;
+    let differences = u64::from_le_bytes(bytes) ^ u64::from_le_bytes([wanted; CHUNK]);
+    !(((differences & LOW) + LOW) | differences | LOW)
+}
+
+#[inline]
+fn first_equal(bytes: [u8; CHUNK], wanted: u8) -> Option<usize> {
+    let equal = equal(bytes, wanted);
+    (equal != 0).then(|| equal.trailing_zeros() as usize / 8)
+}
+
+#[inline]
+fn last_equal(bytes: [u8; CHUNK], wanted: u8) -> Option<usize> {
+    let equal = equal(bytes, wanted);
+    (equal != 0).then(|| CHUNK - 1 - equal.leading_zeros() as usize / 8)
 }
 
 #[cfg(test)]
@@ -92,8 +141,9 @@ mod tests {
             ("", [None, None, None]),
         ];
         for (request, expected) in cases {
+            let value = Span { start: 0, end: request.len() as u32 };
             let parts = [Part::Verb, Part::Url, Part::Protocol]
-                .map(|part| of(part, request.as_bytes()).map(|text| str::from_utf8(text).unwrap()));
+                .map(|part| of(part, request.as_bytes(), value).map(|part| &request[part.range()]));
             assert_eq!(parts, expected, "{request:?}");
         }
     }
@@ -108,10 +158,15 @@ mod tests {
             ("192.0.2.1", None),
         ];
         for (field, expected) in cases {
-            let address = of(Part::Address, field.as_bytes());
-            let port = split_port(field.as_bytes()).map(|(_, port)| port);
-            assert_eq!(address, expected.map(|(address, _)| address.as_bytes()), "{field}");
-            assert_eq!(port, expected.map(|(_, port)| port.as_bytes()), "{field}");
+            let value = Span { start: 0, end: field.len() as u32 };
+            let address = of(Part::Address, field.as_bytes(), value);
+            let port = colon(field.as_bytes()).map(|colon| &field[colon + 1..]);
+            assert_eq!(
+                address.map(|part| &field[part.range()]),
+                expected.map(|(address, _)| address),
+                "{field}"
+            );
+            assert_eq!(port, expected.map(|(_, port)| port), "{field}");
         }
     }
 }

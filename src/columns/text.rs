@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use crate::columns::{ColumnBuilder, part, renew};
-use crate::fields::Tile;
+use crate::fields::{self, Span, Tile};
 use crate::schema::Part;
 
 /// Slots for values that were met recently.
@@ -20,18 +20,15 @@ const TRIAL: usize = 512;
 
 /// Key of NULL while a dictionary column is built.
 const NULL: i32 = -1;
+/// Key in a slot that is empty.
+const NONE: i32 = -2;
 
 /// Builder of a column whose values repeat: keys into a dictionary of distinct values, in order of
 /// their first appearance.
 pub struct Interned {
     source: Source,
     keys: Vec<i32>,
-    values: Values,
-    /// For some bits of a value's [`Ends`], what was last found by them.
-    recent: Vec<(Ends, i32)>,
-    table: HashTable<i32>,
-    // Log lines are written by strangers: a fixed seed would let them choose colliding values.
-    hasher: RandomState,
+    dictionary: Dictionary,
 }
 
 enum Source {
@@ -71,48 +68,147 @@ impl Interned {
     }
 
     fn new(source: Source) -> Self {
-        Self {
-            source,
-            keys: Vec::new(),
-            values: Values::default(),
-            recent: vec![(Ends::default(), NULL); RECENT],
-            table: HashTable::new(),
-            hasher: RandomState::default(),
+        Self { source, keys: Vec::new(), dictionary: Dictionary::default() }
+    }
+}
+
+impl ColumnBuilder for Interned {
+    fn may_refuse(&self) -> bool {
+        false
+    }
+
+    fn append(&mut self, text: &[u8], tile: &Tile, _refused: &mut Vec<usize>) {
+        let Self { source, keys, dictionary } = self;
+        let lines = tile.lines.iter();
+        dictionary.judge(keys.len());
+        match source {
+            &mut Source::Field { index, part } => match part {
+                Part::Whole => keys.extend(
+                    lines.map(|line| dictionary.key_of_field(text, tile.field(line, index))),
+                ),
+                _ => keys.extend(lines.map(|line| {
+                    let field = tile.value(text, line, index);
+                    match field.and_then(|field| part::of(part, text, field)) {
+                        Some(value) => dictionary.key(text, value),
+                        None => NULL,
+                    }
+                })),
+            },
+            &mut Source::Rest { known } => keys.extend(lines.map(|line| {
+                match tile.rest(line, known) {
+                    Some(rest) => dictionary.key(text, rest),
+                    None => NULL,
+                }
+            })),
+            Source::Constant { value } => {
+                if !tile.lines.is_empty() {
+                    let key = dictionary.find_or_insert(value);
+                    keys.extend(lines.map(|_| key));
+                }
+            }
         }
     }
 
-    /// Appends a value.
+    fn truncate(&mut self, rows: usize) {
+        self.keys.truncate(rows);
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        let mut keys = renew(&mut self.keys);
+        let count = keys.iter().filter(|&&key| key == NULL).count();
+        let nulls = (count > 0).then(|| {
+            let valid = BooleanBuffer::collect_bool(keys.len(), |row| keys[row] != NULL);
+            for key in &mut keys {
+                *key = (*key).max(0);
+            }
+            NullBuffer::new(valid)
+        });
+        let keys = Int32Array::new(keys.into(), nulls);
+        let values = Arc::new(self.dictionary.finish());
+        Arc::new(DictionaryArray::<Int32Type>::new(keys, values))
+    }
+}
+
+/// Distinct values in order of their first appearance.
+struct Dictionary {
+    values: Values,
+    /// For some bits of a text's [`Ends`], the key that was last found for it.
+    recent: Vec<(Ends, i32)>,
+    table: HashTable<i32>,
+    // Log lines are written by strangers: a fixed seed would let them choose colliding values.
+    hasher: RandomState,
+    /// Hardly anything repeats: a value may be there twice.
+    unique: bool,
+}
+
+impl Default for Dictionary {
+    fn default() -> Self {
+        Self {
+            values: Values::default(),
+            recent: vec![(Ends::default(), NONE); RECENT],
+            table: HashTable::new(),
+            hasher: RandomState::default(),
+            unique: false,
+        }
+    }
+}
+
+impl Dictionary {
+    /// Decides, after so many rows, whether to go on looking for values that repeat.
+    fn judge(&mut self, rows: usize) {
+        let count = self.values.offsets.len() - 1;
+        self.unique |= count > TRIAL && count * 2 > rows;
+    }
+
+    /// Returns the key of a field as it stands in the line, perhaps quoted.
+    #[inline]
+    fn key_of_field(&mut self, text: &[u8], field: Span) -> i32 {
+        if self.unique {
+            return fields::value(text, field)
+                .map_or(NULL, |value| self.values.push(&text[value.range()]));
+        }
+        let ends = Ends::of(text, field);
+        let slot = ends.slot(text, field);
+        let (recent, key) = self.recent[slot];
+        // A field that is equal to that of the slot is equally quoted, or equally NULL.
+        if recent == ends
+            && (field.len() <= Ends::WHOLE || self.is(key, &text[fields::unquoted(text, field).range()]))
+        {
+            return key;
+        }
+        let key = fields::value(text, field)
+            .map_or(NULL, |value| self.find_or_insert(&text[value.range()]));
+        self.recent[slot] = (ends, key);
+        key
+    }
+
+    /// Returns the key of a value.
     ///
     /// Nearly every value was met before. So the slot of its ends is looked at first, with a branch
     /// that is easy to foresee; only if another value is there, all of its bytes are hashed.
     #[inline]
-    fn intern(&mut self, value: Option<&[u8]>) {
-        let key = match value {
-            None => NULL,
-            Some(value) => {
-                let ends = Ends::of(value);
-                let slot = ends.slot(value);
-                let (recent, key) = self.recent[slot];
-                let same = recent == ends && key != NULL;
-                if same && (value.len() <= Ends::WHOLE || self.values.get(key) == value) {
-                    key
-                } else {
-                    let key = self.find_or_insert(value);
-                    self.recent[slot] = (ends, key);
-                    key
-                }
-            }
-        };
-        self.keys.push(key);
+    fn key(&mut self, text: &[u8], value: Span) -> i32 {
+        if self.unique {
+            return self.values.push(&text[value.range()]);
+        }
+        let ends = Ends::of(text, value);
+        let slot = ends.slot(text, value);
+        let (recent, key) = self.recent[slot];
+        if recent == ends && (value.len() <= Ends::WHOLE || self.is(key, &text[value.range()])) {
+            return key;
+        }
+        let key = self.find_or_insert(&text[value.range()]);
+        self.recent[slot] = (ends, key);
+        key
+    }
+
+    #[inline]
+    fn is(&self, key: i32, value: &[u8]) -> bool {
+        key >= 0 && self.values.get(key) == value
     }
 
     #[inline(never)]
     fn find_or_insert(&mut self, value: &[u8]) -> i32 {
-        let count = self.values.offsets.len() - 1;
-        if count > TRIAL && count * 2 > self.keys.len() {
-            // Hardly anything repeats: a dictionary may hold a value twice.
-            return self.values.push(value);
-        }
         let hash = |value: &[u8]| {
             let mut hasher = self.hasher.build_hasher();
             hasher.write(value);
@@ -128,104 +224,70 @@ impl Interned {
         self.table.insert_unique(hash(value), key, |&key| hash(values.get(key)));
         key
     }
-}
 
-impl ColumnBuilder for Interned {
-    fn may_refuse(&self) -> bool {
-        false
-    }
-
-    fn append(&mut self, text: &[u8], tile: &Tile, _refused: &mut Vec<usize>) {
-        self.keys.reserve(tile.lines.len());
-        match &mut self.source {
-            &mut Source::Field { index, part } => {
-                for line in &tile.lines {
-                    let field = tile.value(text, line, index);
-                    self.intern(field.and_then(|field| part::of(part, field)));
-                }
-            }
-            &mut Source::Rest { known } => {
-                for line in &tile.lines {
-                    self.intern(tile.rest(text, line, known));
-                }
-            }
-            Source::Constant { value } => {
-                let value = std::mem::take(value);
-                if !tile.lines.is_empty() {
-                    self.intern(Some(&value));
-                    let key = *self.keys.last().expect("one was pushed");
-                    self.keys.extend(std::iter::repeat_n(key, tile.lines.len() - 1));
-                }
-                self.source = Source::Constant { value };
-            }
-        }
-    }
-
-    fn truncate(&mut self, rows: usize) {
-        self.keys.truncate(rows);
-    }
-
-    fn finish(&mut self) -> ArrayRef {
-        let mut keys = renew(&mut self.keys);
-        let valid = BooleanBuffer::collect_bool(keys.len(), |row| keys[row] != NULL);
-        let nulls = NullBuffer::new(valid);
-        for key in &mut keys {
-            *key = (*key).max(0);
-        }
-        let nulls = (nulls.null_count() > 0).then_some(nulls);
-        let keys = Int32Array::new(keys.into(), nulls);
+    /// Returns the values and begins anew.
+    fn finish(&mut self) -> StringArray {
         self.table.clear();
-        self.recent.fill((Ends::default(), NULL));
-        let values = Arc::new(self.values.finish(None));
-        Arc::new(DictionaryArray::<Int32Type>::new(keys, values))
+        self.recent.fill((Ends::default(), NONE));
+        self.unique = false;
+        self.values.finish(None)
     }
 }
 
-/// Length, beginning and end of a value; all of it, if it is short.
+/// Length and beginning of a text; all of it, if it is short.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Ends {
-    head: u64,
-    tail: u64,
-    length: usize,
+    head: [u64; 2],
+    length: u32,
 }
 
 impl Ends {
-    /// Values up to this length are the same when their ends are.
+    /// Texts up to this length are the same when their ends are.
     const WHOLE: usize = 16;
-
-    #[inline]
-    fn of(value: &[u8]) -> Self {
-        let length = value.len();
-        let (head, tail) = match (value.first_chunk(), value.last_chunk()) {
-            (Some(head), Some(tail)) => (u64::from_le_bytes(*head), u64::from_le_bytes(*tail)),
-            _ => (Self::short(value), 0),
-        };
-        Self { head, tail, length }
-    }
-
-    /// Returns the bytes of a value of less than eight, some of them twice rather than in a loop.
-    #[inline]
-    fn short(value: &[u8]) -> u64 {
-        if let (Some(head), Some(tail)) = (value.first_chunk(), value.last_chunk()) {
-            return u64::from(u32::from_le_bytes(*head))
-                | u64::from(u32::from_le_bytes(*tail)) << 32;
+    /// What to keep of sixteen bytes, by the number of them that count.
+    const MASKS: [u128; Self::WHOLE + 1] = {
+        let mut masks = [u128::MAX; Self::WHOLE + 1];
+        let mut length = 0;
+        while length < Self::WHOLE {
+            masks[length] = (1 << (8 * length)) - 1;
+            length += 1;
         }
-        let byte = |at: usize| u64::from(value.get(at).copied().unwrap_or_default());
-        byte(0) | byte(1) << 8 | byte(2) << 16
+        masks
+    };
+
+    /// Always reads sixteen bytes, even of a shorter text: no branch depends on the length.
+    #[inline]
+    fn of(text: &[u8], span: Span) -> Self {
+        let bytes = match text[span.start as usize..].first_chunk() {
+            Some(chunk) => *chunk,
+            None => Self::of_last(&text[span.start as usize..]),
+        };
+        let masked = u128::from_le_bytes(bytes) & Self::MASKS[span.len().min(Self::WHOLE)];
+        Self { head: [masked as u64, (masked >> 64) as u64], length: span.len() as u32 }
     }
 
-    /// Returns the slot to look at, to which the middle of a long value counts too.
+    /// Returns the last bytes of the whole text, and zeros.
+    #[cold]
+    fn of_last(rest: &[u8]) -> [u8; Self::WHOLE] {
+        let mut bytes = [0; Self::WHOLE];
+        bytes[..rest.len()].copy_from_slice(rest);
+        bytes
+    }
+
+    /// Returns the slot to look at, to which the middle and the end of a long text count too.
     #[inline]
-    fn slot(self, value: &[u8]) -> usize {
+    fn slot(self, text: &[u8], span: Span) -> usize {
         const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
-        let middle = if self.length > Self::WHOLE {
-            let from = (self.length - 8) / 2;
-            value[from..].first_chunk().map_or(0, |bytes| u64::from_le_bytes(*bytes))
-        } else {
-            0
+        let word = |at: usize| {
+            let bytes = text[at..].first_chunk().expect("lies within a long text");
+            u64::from_le_bytes(*bytes)
         };
-        let bits = self.head ^ self.tail.rotate_left(25) ^ middle.rotate_left(47);
-        ((bits ^ self.length as u64).wrapping_mul(MIX) >> (u64::BITS - RECENT.ilog2())) as usize
+        let mut bits = self.head[0] ^ self.head[1].rotate_left(25) ^ u64::from(self.length) << 56;
+        if span.len() > Self::WHOLE {
+            let (start, end) = (span.start as usize, span.end as usize);
+            bits ^= word(usize::midpoint(start, end) - 4).rotate_left(47) ^ word(end - 9).rotate_left(13);
+        }
+        (bits.wrapping_mul(MIX) >> (u64::BITS - RECENT.ilog2())) as usize
     }
 }
 
@@ -252,8 +314,8 @@ impl ColumnBuilder for Texts {
     fn append(&mut self, text: &[u8], tile: &Tile, _refused: &mut Vec<usize>) {
         for line in &tile.lines {
             let field = tile.value(text, line, self.field);
-            let value = field.and_then(|field| part::of(self.part, field));
-            self.values.push(value.unwrap_or_default());
+            let value = field.and_then(|field| part::of(self.part, text, field));
+            self.values.push(&text[value.unwrap_or_default().range()]);
             self.nulls.append(value.is_some());
         }
     }

@@ -90,10 +90,13 @@ impl Chunk {
             encodings.push(Encoding::PLAIN);
             count_page(&mut encoding_stats, PageType::DICTIONARY_PAGE, Encoding::PLAIN);
         }
+        // Without bounds of every page that has values, there is no index of pages by value.
+        let mut indexed = true;
         let is_double = self.column.physical_type() == parquet::basic::Type::DOUBLE;
         for page in &pages {
             let size = page.bytes.len();
             let bounds = page.bounds.as_ref();
+            indexed &= bounds.is_some() || page.nulls == page.rows;
             let (min, max) = bounds.map(|b| (b.min.clone(), b.max.clone())).unwrap_or_default();
             let nans = is_double.then_some(0);
             column_index.append(page.nulls == page.rows, min, max, page.nulls as i64, nans);
@@ -120,7 +123,7 @@ impl Chunk {
             rows_written: rows as u64,
             metadata,
             bloom_filter: None,
-            column_index: Some(column_index.build()?),
+            column_index: indexed.then(|| column_index.build()).transpose()?,
             offset_index: Some(offset_index.build()),
         };
         let bytes = dictionary.into_iter().map(|(bytes, _)| bytes);

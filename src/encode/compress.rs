@@ -4,24 +4,37 @@ use std::cell::RefCell;
 use std::io;
 
 use parquet::basic;
+use zstd::zstd_safe::{CParameter, ParamSwitch};
 
-/// What a page is made of.
+/// What a page is made of, which decides how Zstandard is set up for it; see `benches/README.md`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Content {
     /// Text in which words and phrases come again.
     Prose,
-    /// Keys, numbers, random ids: at most neighbouring bytes come again.
-    ///
-    /// On these, Zstandard above level 1 takes twice the time to find matches that are accidents, and
-    /// its pages are larger.
-    Noise,
+    /// Keys and numbers: at most neighbouring bytes come again.
+    Numbers,
+    /// Random ids: made of few characters, and hardly ever two alike.
+    Ids,
+}
+
+impl Content {
+    /// Returns the level and the logarithm of the size of the table of matches (0: as the level says).
+    fn zstd(self) -> (i32, u32) {
+        match self {
+            Self::Prose => (1, 15),
+            Self::Numbers => (1, 0),
+            // Looks for matches at every fourth place or so. Those it misses are mostly accidents, and
+            // not worth their bytes; what saves space is that few characters need few bits.
+            Self::Ids => (-3, 0),
+        }
+    }
 }
 
 /// How pages are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
-    /// Zstandard, with its level.
-    Zstd(i32),
+    /// Zstandard.
+    Zstd,
     /// Snappy.
     Snappy,
     /// Not at all.
@@ -31,9 +44,7 @@ pub enum Compression {
 impl Compression {
     pub(super) fn codec(self) -> basic::Compression {
         match self {
-            Self::Zstd(level) => basic::Compression::ZSTD(
-                basic::ZstdLevel::try_new(level).expect("levels are checked where they come in"),
-            ),
+            Self::Zstd => basic::Compression::ZSTD(basic::ZstdLevel::default()),
             Self::Snappy => basic::Compression::SNAPPY,
             Self::None => basic::Compression::UNCOMPRESSED,
         }
@@ -55,20 +66,23 @@ impl Scratch {
         let Self { page, compressed, zstd } = self;
         let room = match how {
             Compression::None => return Ok(page),
-            Compression::Zstd(_) => zstd::zstd_safe::compress_bound(page.len()),
+            Compression::Zstd => zstd::zstd_safe::compress_bound(page.len()),
             Compression::Snappy => snap::raw::max_compress_len(page.len()),
         };
         if compressed.len() < room {
             compressed.resize(room, 0);
         }
         let size = match how {
-            Compression::Zstd(level) => {
-                let level = if what == Content::Noise { level.min(1) } else { level };
+            Compression::Zstd => {
                 if zstd.is_none() {
-                    *zstd = Some(zstd::bulk::Compressor::new(level)?);
+                    *zstd = Some(zstd::bulk::Compressor::default());
                 }
                 let zstd = zstd.as_mut().expect("was just made");
+                let (level, hash_log) = what.zstd();
                 zstd.set_compression_level(level)?;
+                zstd.set_parameter(CParameter::HashLog(hash_log))?;
+                // Below level 1, the default is to leave bytes without a match as they are.
+                zstd.set_parameter(CParameter::LiteralCompressionMode(ParamSwitch::Enable))?;
                 zstd.compress_to_buffer(page, compressed.as_mut_slice())?
             }
             _ => snap::raw::Encoder::new().compress(page, compressed).map_err(io::Error::other)?,

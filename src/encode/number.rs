@@ -10,6 +10,7 @@ use parquet::schema::types::ColumnDescPtr;
 
 use crate::encode::chunk::{Chunk, ColumnEncoder, Pages};
 use crate::encode::compress::{Compression, Content};
+use crate::encode::delta;
 use crate::encode::page::{self, Levels, PAGE_ROWS};
 use crate::encode::rle;
 use crate::encode::statistics::{Bounds, Physical, Plain};
@@ -95,7 +96,7 @@ impl<P: Physical> NumberEncoder<P> {
             };
             Bounds { min: bytes(min), max: bytes(max) }
         });
-        let compression = (self.chunk.compression(), Content::Noise);
+        let compression = (self.chunk.compression(), Content::Numbers);
         let (keys, values) = (&self.keys, &self.values);
         let page = if let Some(dictionary) = &self.dictionary {
             self.has_keys = true;
@@ -104,6 +105,11 @@ impl<P: Physical> NumberEncoder<P> {
             page::data_page(&mut self.levels, encoding, index, compression, |out| {
                 out.push(width);
                 rle::encode(keys, width, out);
+            })
+        } else if P::IN_ORDER {
+            let encoding = Encoding::DELTA_BINARY_PACKED;
+            page::data_page(&mut self.levels, encoding, index, compression, |out| {
+                delta::integers(values.iter().map(|value| value.bits().cast_signed()), out);
             })
         } else {
             page::data_page(&mut self.levels, Encoding::PLAIN, index, compression, |out| {
@@ -153,7 +159,7 @@ impl<P: Physical> ColumnEncoder for NumberEncoder<P> {
         }
         let dictionary = self.dictionary.take().or(self.retired.take()).filter(|_| self.has_keys);
         let dictionary = dictionary.map(|dictionary| {
-            let compression = (self.chunk.compression(), Content::Noise);
+            let compression = (self.chunk.compression(), Content::Numbers);
             page::dictionary_page(dictionary.values.len(), compression, |out| {
                 for &value in &dictionary.values {
                     value.push(out);

@@ -17,12 +17,17 @@ pub(super) struct Bounds {
 }
 
 /// A number as Parquet stores it.
-pub(super) trait Physical: ArrowPrimitiveType<Native: Plain> {}
+pub(super) trait Physical: ArrowPrimitiveType<Native: Plain> {
+    /// Whether neighbours are close to each other, so that it is best to store their differences.
+    const IN_ORDER: bool = false;
+}
 
 impl Physical for Int32Type {}
 impl Physical for Int64Type {}
 impl Physical for Float64Type {}
-impl Physical for TimestampMicrosecondType {}
+impl Physical for TimestampMicrosecondType {
+    const IN_ORDER: bool = true;
+}
 
 /// A number in PLAIN encoding.
 pub(super) trait Plain: Copy + PartialOrd + Default + Send {

@@ -14,6 +14,7 @@ use parquet::schema::types::ColumnDescPtr;
 
 use crate::encode::chunk::{Chunk, ColumnEncoder, Pages};
 use crate::encode::compress::{Compression, Content};
+use crate::encode::delta;
 use crate::encode::page::{self, DataPage, Levels, PAGE_BYTES, PAGE_ROWS};
 use crate::encode::rle;
 use crate::encode::statistics::{self, Bounds};
@@ -35,8 +36,7 @@ pub(super) struct TextEncoder {
     retired: Option<Dictionary>,
     has_keys: bool,
     values_seen: usize,
-    /// What plain values are like.
-    content: Content,
+    stored: Stored,
     hasher: RandomState,
 }
 
@@ -61,10 +61,7 @@ impl TextEncoder {
             retired: None,
             has_keys: false,
             values_seen: 0,
-            content: match stored {
-                Stored::Dictionary => Content::Prose,
-                Stored::Plain => Content::Noise,
-            },
+            stored,
             hasher: RandomState::default(),
         }
     }
@@ -157,7 +154,7 @@ impl TextEncoder {
                     &mut self.levels,
                     encoding,
                     bounds,
-                    (how, Content::Noise),
+                    (how, Content::Numbers),
                     |out| {
                         out.push(width);
                         rle::encode(keys, width, out);
@@ -167,17 +164,16 @@ impl TextEncoder {
                 page
             }
             Mode::Plain { values } => {
-                let bounds = values.bounds(0..values.len());
-                let encoding = Encoding::PLAIN;
-                let page = page::data_page(
-                    &mut self.levels,
-                    encoding,
-                    bounds,
-                    (how, self.content),
-                    |out| {
-                        out.extend_from_slice(&values.bytes);
-                    },
-                )?;
+                // Bounds prune nothing where a dictionary was tried first: such values are in no order.
+                let (content, bounds) = match self.stored {
+                    Stored::Dictionary => (Content::Prose, None),
+                    Stored::Plain => (Content::Ids, values.bounds(0..values.len())),
+                };
+                let encoding = Encoding::DELTA_BYTE_ARRAY;
+                let page =
+                    page::data_page(&mut self.levels, encoding, bounds, (how, content), |out| {
+                        delta::texts((0..values.len()).map(|index| values.get(index)), out);
+                    })?;
                 values.clear();
                 page
             }
@@ -224,10 +220,12 @@ impl ColumnEncoder for TextEncoder {
     }
 }
 
+/// Returns the bounds of all pages, if every page that has values has them.
 fn chunk_bounds(pages: &[DataPage]) -> Option<Bounds> {
-    let mut bounds = pages.iter().filter_map(|page| page.bounds.as_ref());
-    let mut all = bounds.next()?.clone();
-    for page in bounds {
+    let mut pages = pages.iter().filter(|page| page.nulls < page.rows);
+    let mut all = pages.next()?.bounds.clone()?;
+    for page in pages {
+        let page = page.bounds.as_ref()?;
         if page.min < all.min {
             all.min.clone_from(&page.min);
         }

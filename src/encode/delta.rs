@@ -1,0 +1,190 @@
+//! Differences between neighbours: for times, and for text that begins like that of the row before.
+//!
+//! DELTA_BINARY_PACKED and DELTA_BYTE_ARRAY, <https://parquet.apache.org/docs/file-format/data-pages/encodings/#delta-encoding-delta_binary_packed--5>
+
+use crate::encode::rle::varint;
+
+/// Differences that share their smallest, which is stored once.
+const BLOCK: usize = 128;
+/// Differences that share a bit width.
+const MINIBLOCK: usize = 32;
+
+/// Appends the DELTA_BINARY_PACKED encoding of integers.
+pub(super) fn integers(mut values: impl ExactSizeIterator<Item = i64>, out: &mut Vec<u8>) {
+    varint(BLOCK as u64, out);
+    varint((BLOCK / MINIBLOCK) as u64, out);
+    varint(values.len() as u64, out);
+    let mut last = values.next().unwrap_or_default();
+    varint(zigzag(last), out);
+    let mut differences = [0; BLOCK];
+    while values.len() > 0 {
+        let count = values.len().min(BLOCK);
+        for (difference, value) in differences.iter_mut().zip(values.by_ref().take(count)) {
+            *difference = value.wrapping_sub(last);
+            last = value;
+        }
+        block(&differences[..count], out);
+    }
+}
+
+fn block(differences: &[i64], out: &mut Vec<u8>) {
+    let least = differences.iter().copied().min().unwrap_or_default();
+    varint(zigzag(least), out);
+    let widths = out.len();
+    out.extend_from_slice(&[0; BLOCK / MINIBLOCK]);
+    for (index, differences) in differences.chunks(MINIBLOCK).enumerate() {
+        // The last one is filled up with zeros.
+        let mut values = [0; MINIBLOCK];
+        for (value, difference) in values.iter_mut().zip(differences) {
+            *value = difference.wrapping_sub(least).cast_unsigned();
+        }
+        let width = u64::BITS - values.iter().fold(0, |all, value| all | value).leading_zeros();
+        out[widths + index] = width as u8;
+        pack(&values, width, out);
+    }
+}
+
+fn pack(values: &[u64; MINIBLOCK], width: u32, out: &mut Vec<u8>) {
+    let mut bits = 0_u128;
+    let mut held = 0;
+    for &value in values {
+        bits |= u128::from(value) << held;
+        held += width;
+        if held >= u64::BITS {
+            out.extend_from_slice(&(bits as u64).to_le_bytes());
+            bits >>= u64::BITS;
+            held -= u64::BITS;
+        }
+    }
+    out.extend_from_slice(&(bits as u64).to_le_bytes()[..held as usize / 8]);
+}
+
+/// Maps integers that are close to zero to small ones without a sign.
+fn zigzag(value: i64) -> u64 {
+    (value << 1 ^ value >> 63).cast_unsigned()
+}
+
+/// Appends the DELTA_BYTE_ARRAY encoding of texts: how much of each is that of the one before, and
+/// the rest.
+pub(super) fn texts<'a>(texts: impl ExactSizeIterator<Item = &'a [u8]>, out: &mut Vec<u8>) {
+    let mut shared = Vec::with_capacity(texts.len());
+    let mut rests = Vec::with_capacity(texts.len());
+    let mut last = &[][..];
+    for text in texts {
+        let common = common_prefix(last, text);
+        shared.push(common as i64);
+        rests.push(&text[common..]);
+        last = text;
+    }
+    integers(shared.into_iter(), out);
+    integers(rests.iter().map(|rest| rest.len() as i64), out);
+    for rest in rests {
+        out.extend_from_slice(rest);
+    }
+}
+
+fn common_prefix(a: &[u8], b: &[u8]) -> usize {
+    const WORD: usize = size_of::<u64>();
+    let (words_a, words_b) = (a.as_chunks::<WORD>().0, b.as_chunks::<WORD>().0);
+    let mut at = 0;
+    for (a, b) in words_a.iter().zip(words_b) {
+        let different = u64::from_le_bytes(*a) ^ u64::from_le_bytes(*b);
+        if different != 0 {
+            return at + different.trailing_zeros() as usize / 8;
+        }
+        at += WORD;
+    }
+    at + a[at..].iter().zip(&b[at..]).take_while(|(a, b)| a == b).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_varint(bytes: &mut &[u8]) -> u64 {
+        let mut value = 0;
+        for shift in (0..).step_by(7) {
+            let (&byte, rest) = bytes.split_first().unwrap();
+            *bytes = rest;
+            value |= u64::from(byte & 0x7f) << shift;
+            if byte < 0x80 {
+                break;
+            }
+        }
+        value
+    }
+
+    fn unzigzag(value: u64) -> i64 {
+        (value >> 1).cast_signed() ^ -(value & 1).cast_signed()
+    }
+
+    /// Decodes as the specification reads, and leaves what follows.
+    fn decode(bytes: &mut &[u8]) -> Vec<i64> {
+        let block = read_varint(bytes) as usize;
+        let miniblocks = read_varint(bytes) as usize;
+        let count = read_varint(bytes) as usize;
+        let mut values = vec![unzigzag(read_varint(bytes))];
+        while values.len() < count {
+            let least = unzigzag(read_varint(bytes));
+            let (widths, rest) = bytes.split_at(miniblocks);
+            *bytes = rest;
+            for &width in widths {
+                if values.len() >= count {
+                    break;
+                }
+                let (packed, rest) = bytes.split_at(block / miniblocks * usize::from(width) / 8);
+                *bytes = rest;
+                let bit = |at: usize| u64::from(packed[at / 8] >> (at % 8) & 1);
+                for index in 0..block / miniblocks {
+                    let first = index * usize::from(width);
+                    let difference: u64 =
+                        (0..usize::from(width)).map(|i| bit(first + i) << i).sum();
+                    let last = *values.last().unwrap();
+                    values.push(last.wrapping_add(least).wrapping_add(difference.cast_signed()));
+                }
+            }
+        }
+        values.truncate(count);
+        values
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn integers_come_back(
+            values in proptest::collection::vec(
+                proptest::prop_oneof![0_i64..1000, proptest::num::i64::ANY], 1..400,
+            ),
+        ) {
+            let mut bytes = Vec::new();
+            integers(values.iter().copied(), &mut bytes);
+            let mut rest = bytes.as_slice();
+            proptest::prop_assert_eq!(decode(&mut rest), values);
+            proptest::prop_assert!(rest.is_empty());
+        }
+
+        #[test]
+        fn texts_come_back(values in proptest::collection::vec("[ab]{0,20}", 1..300)) {
+            let mut bytes = Vec::new();
+            texts(values.iter().map(String::as_bytes), &mut bytes);
+            let mut rest = bytes.as_slice();
+            let shared = decode(&mut rest);
+            let lengths = decode(&mut rest);
+            let mut last = String::new();
+            for ((shared, length), value) in shared.into_iter().zip(lengths).zip(values) {
+                let (text, after) = rest.split_at(length as usize);
+                rest = after;
+                last.truncate(shared as usize);
+                last.push_str(str::from_utf8(text).unwrap());
+                proptest::prop_assert_eq!(&last, &value);
+            }
+            proptest::prop_assert!(rest.is_empty());
+        }
+    }
+
+    #[test]
+    fn steady_times_take_next_to_nothing() {
+        let mut bytes = Vec::new();
+        integers((0..20_000).map(|row| 1_751_328_000_000_000 + row * 1000), &mut bytes);
+        assert!(bytes.len() < 1200, "{} bytes", bytes.len());
+    }
+}
