@@ -212,6 +212,22 @@ impl Tile {
 
     /// Finds the borders of lines and fields, and what is irregular.
     fn scan(&mut self, text: &[u8], from: usize) {
+        #[cfg(target_arch = "x86_64")]
+        if avx2::is_available() {
+            return avx2::scan(self, text, from);
+        }
+        self.scan_with(text, from, Masks::of, running_xor);
+    }
+
+    /// Does it with the given ways to look at a block and to sum up quotes.
+    #[inline(always)]
+    fn scan_with(
+        &mut self,
+        text: &[u8],
+        from: usize,
+        masks_of: impl Fn(&[u8; BLOCK]) -> Masks,
+        running_xor: impl Fn(u64) -> u64,
+    ) {
         self.line_ends.clear();
         self.odd.clear();
         if self.starts.is_empty() {
@@ -225,8 +241,8 @@ impl Tile {
         let mut base = from;
         while base < text.len() && self.line_ends.len() < TILE_LINES {
             let mut masks = match text[base..].first_chunk::<BLOCK>() {
-                Some(block) => Masks::of(block),
-                None => Masks::of_tail(&text[base..]),
+                Some(block) => masks_of(block),
+                None => masks_of(&last_block(&text[base..])),
             };
             let mut within = running_xor(masks.quotes) ^ quoted;
             if masks.line_ends & within != 0 {
@@ -303,13 +319,13 @@ impl Masks {
         }
         masks
     }
+}
 
-    #[cold]
-    fn of_tail(tail: &[u8]) -> Self {
-        let mut block = [b'x'; BLOCK];
-        block[..tail.len()].copy_from_slice(tail);
-        Self::of(&block)
-    }
+#[cold]
+fn last_block(rest: &[u8]) -> [u8; BLOCK] {
+    let mut block = [b'x'; BLOCK];
+    block[..rest.len()].copy_from_slice(rest);
+    block
 }
 
 /// Sets every bit that has an odd number of set bits at or below it.
@@ -321,8 +337,74 @@ fn running_xor(mut bits: u64) -> u64 {
     bits
 }
 
+/// The same for processors with AVX2 and its companions, found out at run time.
+#[cfg(target_arch = "x86_64")]
+#[allow(unsafe_code)]
+mod avx2 {
+    use std::arch::x86_64::{
+        __m256i, _mm_clmulepi64_si128, _mm_cvtsi128_si64, _mm_set1_epi8, _mm_set_epi64x,
+        _mm256_cmpeq_epi8, _mm256_movemask_epi8, _mm256_set1_epi8, _mm256_setr_epi64x,
+    };
+
+    use super::{BLOCK, Masks, Tile};
+
+    pub(super) fn is_available() -> bool {
+        is_x86_feature_detected!("avx2")
+            && is_x86_feature_detected!("bmi1")
+            && is_x86_feature_detected!("popcnt")
+            && is_x86_feature_detected!("pclmulqdq")
+    }
+
+    pub(super) fn scan(tile: &mut Tile, text: &[u8], from: usize) {
+        // SAFETY: the features were found to be there; nothing else is demanded of the caller.
+        unsafe { scan_here(tile, text, from) }
+    }
+
+    #[target_feature(enable = "avx2,bmi1,popcnt,pclmulqdq")]
+    fn scan_here(tile: &mut Tile, text: &[u8], from: usize) {
+        tile.scan_with(text, from, |block| masks(block), |bits| running_xor(bits));
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn masks(block: &[u8; BLOCK]) -> Masks {
+        let (halves, _) = block.as_chunks::<32>();
+        let halves = [load(&halves[0]), load(&halves[1])];
+        let mask = |[low, high]: [__m256i; 2]| {
+            let bits = |half| u64::from(_mm256_movemask_epi8(half).cast_unsigned());
+            bits(low) | bits(high) << 32
+        };
+        let equal = |byte: u8| {
+            let byte = _mm256_set1_epi8(byte.cast_signed());
+            mask(halves.map(|half| _mm256_cmpeq_epi8(half, byte)))
+        };
+        Masks {
+            quotes: equal(b'"'),
+            spaces: equal(b' '),
+            line_ends: equal(b'\n'),
+            odd: mask(halves),
+        }
+    }
+
+    #[inline]
+    #[target_feature(enable = "avx2")]
+    fn load(bytes: &[u8; 32]) -> __m256i {
+        let (words, _) = bytes.as_chunks::<8>();
+        let word = |index: usize| i64::from_le_bytes(words[index]);
+        _mm256_setr_epi64x(word(0), word(1), word(2), word(3))
+    }
+
+    /// Multiplies without carries by all ones.
+    #[inline]
+    #[target_feature(enable = "pclmulqdq")]
+    fn running_xor(bits: u64) -> u64 {
+        let bits = _mm_set_epi64x(0, bits.cast_signed());
+        _mm_cvtsi128_si64(_mm_clmulepi64_si128(bits, _mm_set1_epi8(-1), 0)).cast_unsigned()
+    }
+}
+
 /// Writes the positions of set bits to `out[len..]`, and returns how many there are.
-#[inline]
+#[inline(always)]
 fn write_positions(out: &mut Vec<u32>, len: usize, mut bits: u64, base: usize) -> usize {
     if out.len() < len + BLOCK {
         out.resize((len + BLOCK) * 2, 0);
