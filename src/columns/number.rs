@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, ArrowPrimitiveType, NullBufferBuilder, PrimitiveArray};
+use arrow::array::{ArrayRef, ArrowPrimitiveType, BooleanBufferBuilder, PrimitiveArray};
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type};
 
 use crate::columns::{ColumnBuilder, part, renew};
-use crate::fields::Tile;
+use crate::fields::{self, Tile};
 
 /// The text is not a value of the column's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,13 +39,14 @@ pub struct Numbers<P: Parse> {
     field: usize,
     parse: P,
     values: Vec<<P::Type as ArrowPrimitiveType>::Native>,
-    nulls: NullBufferBuilder,
+    /// Rows that are NULL.
+    nulls: Vec<usize>,
 }
 
 impl<P: Parse> Numbers<P> {
     /// Returns the builder of the column that comes from the field with that index.
     pub fn new(field: usize) -> Self {
-        Self { field, parse: P::default(), values: Vec::new(), nulls: NullBufferBuilder::new(0) }
+        Self { field, parse: P::default(), values: Vec::new(), nulls: Vec::new() }
     }
 }
 
@@ -54,30 +56,40 @@ impl<P: Parse> ColumnBuilder for Numbers<P> {
     }
 
     fn append(&mut self, text: &[u8], tile: &Tile, refused: &mut Vec<usize>) {
-        self.values.reserve(tile.lines.len());
-        for (index, line) in tile.lines.iter().enumerate() {
-            let value = tile.value(text, line, self.field);
-            let value = match value.map(|value| self.parse.parse(&text[value.range()])) {
-                Some(Ok(value)) => value,
-                None => None,
-                Some(Err(Refused)) => {
-                    refused.push(index);
-                    None
-                }
-            };
-            self.values.push(value.unwrap_or_default());
-            self.nulls.append(value.is_some());
-        }
+        let Self { field, parse, values, nulls } = self;
+        let rows = values.len();
+        values.extend(tile.lines.iter().enumerate().map(|(index, line)| {
+            let field = tile.field(line, *field);
+            // Nearly every number stands in the line as it is. What does not parse may be quoted or NULL.
+            let value = parse.parse(&text[field.range()]).or_else(|Refused| {
+                fields::value(text, field).map_or(Ok(None), |value| parse.parse(&text[value.range()]))
+            });
+            match value {
+                Ok(Some(value)) => return value,
+                Ok(None) => {}
+                Err(Refused) => refused.push(index),
+            }
+            nulls.push(rows + index);
+            Default::default()
+        }));
     }
 
     fn truncate(&mut self, rows: usize) {
         self.values.truncate(rows);
-        self.nulls.truncate(rows);
+        self.nulls.truncate(self.nulls.partition_point(|&row| row < rows));
     }
 
     fn finish(&mut self) -> ArrayRef {
         let values = renew(&mut self.values);
-        P::array(PrimitiveArray::new(values.into(), self.nulls.finish()))
+        let nulls = (!self.nulls.is_empty()).then(|| {
+            let mut valid = BooleanBufferBuilder::new(values.len());
+            valid.append_n(values.len(), true);
+            for row in self.nulls.drain(..) {
+                valid.set_bit(row, false);
+            }
+            NullBuffer::new(valid.finish())
+        });
+        P::array(PrimitiveArray::new(values.into(), nulls))
     }
 }
 
@@ -191,7 +203,7 @@ fn eight_digits(text: &[u8]) -> u64 {
 
 /// Tells whether all eight characters are digits.
 #[inline]
-fn are_digits(word: u64) -> bool {
+pub(super) fn are_digits(word: u64) -> bool {
     const HIGH: u64 = 0xf0f0_f0f0_f0f0_f0f0;
     const SIX: u64 = 0x0606_0606_0606_0606;
     word & HIGH == ZEROS && word.wrapping_add(SIX) & HIGH == ZEROS
@@ -199,7 +211,7 @@ fn are_digits(word: u64) -> bool {
 
 /// Returns the number that eight digits are: neighbours are added up in three steps.
 #[inline]
-fn value_of(word: u64) -> u32 {
+pub(super) fn value_of(word: u64) -> u32 {
     const PAIRS: u64 = 0x00ff_00ff_00ff_00ff;
     const QUADS: u64 = 0x0000_ffff_0000_ffff;
     let digits = word - ZEROS;

@@ -20,8 +20,6 @@ const TRIAL: usize = 512;
 
 /// Key of NULL while a dictionary column is built.
 const NULL: i32 = -1;
-/// Key in a slot that is empty.
-const NONE: i32 = -2;
 
 /// Builder of a column whose values repeat: keys into a dictionary of distinct values, in order of
 /// their first appearance.
@@ -83,9 +81,27 @@ impl ColumnBuilder for Interned {
         dictionary.judge(keys.len());
         match source {
             &mut Source::Field { index, part } => match part {
-                Part::Whole => keys.extend(
-                    lines.map(|line| dictionary.key_of_field(text, tile.field(line, index))),
-                ),
+                _ if dictionary.unique => keys.extend(lines.map(|line| {
+                    let value = tile.value(text, line, index);
+                    let value = value.and_then(|value| part::of(part, text, value));
+                    value.map_or(NULL, |value| dictionary.values.push(&text[value.range()]))
+                })),
+                Part::Whole => {
+                    let mut fields = lines.map(|line| tile.field(line, index));
+                    let count = fields.len();
+                    // Often all lines of a tile have the same short value, such as `-`.
+                    let looked_at = if are_same(text, fields.clone()) { 1 } else { count };
+                    keys.extend(
+                        fields
+                            .by_ref()
+                            .take(looked_at)
+                            .map(|field| dictionary.key_of_field(text, field)),
+                    );
+                    keys.extend(std::iter::repeat_n(
+                        keys.last().copied().unwrap_or(NULL),
+                        count - looked_at.min(count),
+                    ));
+                }
                 _ => keys.extend(lines.map(|line| {
                     let field = tile.value(text, line, index);
                     match field.and_then(|field| part::of(part, text, field)) {
@@ -115,25 +131,49 @@ impl ColumnBuilder for Interned {
 
     fn finish(&mut self) -> ArrayRef {
         let mut keys = renew(&mut self.keys);
-        let count = keys.iter().filter(|&&key| key == NULL).count();
-        let nulls = (count > 0).then(|| {
-            let valid = BooleanBuffer::collect_bool(keys.len(), |row| keys[row] != NULL);
-            for key in &mut keys {
-                *key = (*key).max(0);
+        let nulls = match keys.iter().filter(|&&key| key == NULL).count() {
+            0 => None,
+            count if count == keys.len() => {
+                keys.fill(0);
+                Some(NullBuffer::new_null(count))
             }
-            NullBuffer::new(valid)
-        });
+            _ => {
+                let valid = valid_bits(&keys);
+                for key in &mut keys {
+                    *key = (*key).max(0);
+                }
+                Some(NullBuffer::new(valid))
+            }
+        };
         let keys = Int32Array::new(keys.into(), nulls);
         let values = Arc::new(self.dictionary.finish());
         Arc::new(DictionaryArray::<Int32Type>::new(keys, values))
     }
 }
 
+/// Returns a bit for every key that is not NULL.
+fn valid_bits(keys: &[i32]) -> BooleanBuffer {
+    let words = keys.chunks(64).map(|keys| {
+        let bit = |(at, &key): (usize, &i32)| u64::from(key != NULL) << at;
+        keys.iter().enumerate().map(bit).fold(0, |all, bit| all | bit)
+    });
+    BooleanBuffer::new(words.collect::<Vec<u64>>().into(), 0, keys.len())
+}
+
+/// Tells whether all fields are equal, and short.
+#[inline]
+fn are_same(text: &[u8], mut fields: impl Iterator<Item = Span>) -> bool {
+    fields.next().filter(|first| first.len() <= Slot::WHOLE).is_some_and(|first| {
+        let slot = Slot::of(text, first);
+        fields.all(|field| Slot::of(text, field).has_ends_of(slot))
+    })
+}
+
 /// Distinct values in order of their first appearance.
 struct Dictionary {
     values: Values,
-    /// For some bits of a text's [`Ends`], the key that was last found for it.
-    recent: Vec<(Ends, i32)>,
+    /// For some bits of a text, what was last found by them.
+    recent: Box<[Slot; RECENT]>,
     table: HashTable<i32>,
     // Log lines are written by strangers: a fixed seed would let them choose colliding values.
     hasher: RandomState,
@@ -145,7 +185,7 @@ impl Default for Dictionary {
     fn default() -> Self {
         Self {
             values: Values::default(),
-            recent: vec![(Ends::default(), NONE); RECENT],
+            recent: Box::new([Slot::EMPTY; RECENT]),
             table: HashTable::new(),
             hasher: RandomState::default(),
             unique: false,
@@ -161,24 +201,18 @@ impl Dictionary {
     }
 
     /// Returns the key of a field as it stands in the line, perhaps quoted.
-    #[inline]
+    #[inline(always)]
     fn key_of_field(&mut self, text: &[u8], field: Span) -> i32 {
-        if self.unique {
-            return fields::value(text, field)
-                .map_or(NULL, |value| self.values.push(&text[value.range()]));
-        }
-        let ends = Ends::of(text, field);
-        let slot = ends.slot(text, field);
-        let (recent, key) = self.recent[slot];
+        let slot = Slot::of(text, field);
+        let index = slot.index(text, field);
+        let recent = self.recent[index];
         // A field that is equal to that of the slot is equally quoted, or equally NULL.
-        if recent == ends
-            && (field.len() <= Ends::WHOLE || self.is(key, &text[fields::unquoted(text, field).range()]))
-        {
-            return key;
+        let long = || self.is(recent.key, &text[fields::unquoted(text, field).range()]);
+        if recent.has_ends_of(slot) && (field.len() <= Slot::WHOLE || long()) {
+            return recent.key;
         }
-        let key = fields::value(text, field)
-            .map_or(NULL, |value| self.find_or_insert(&text[value.range()]));
-        self.recent[slot] = (ends, key);
+        let key = fields::value(text, field).map_or(NULL, |value| self.insert(text, value));
+        self.recent[index] = Slot { key, ..slot };
         key
     }
 
@@ -188,18 +222,22 @@ impl Dictionary {
     /// that is easy to foresee; only if another value is there, all of its bytes are hashed.
     #[inline]
     fn key(&mut self, text: &[u8], value: Span) -> i32 {
-        if self.unique {
-            return self.values.push(&text[value.range()]);
+        let slot = Slot::of(text, value);
+        let index = slot.index(text, value);
+        let recent = self.recent[index];
+        let long = || self.is(recent.key, &text[value.range()]);
+        if recent.has_ends_of(slot) && (value.len() <= Slot::WHOLE || long()) {
+            return recent.key;
         }
-        let ends = Ends::of(text, value);
-        let slot = ends.slot(text, value);
-        let (recent, key) = self.recent[slot];
-        if recent == ends && (value.len() <= Ends::WHOLE || self.is(key, &text[value.range()])) {
-            return key;
-        }
-        let key = self.find_or_insert(&text[value.range()]);
-        self.recent[slot] = (ends, key);
+        let key = self.insert(text, value);
+        self.recent[index] = Slot { key, ..slot };
         key
+    }
+
+    /// Returns the key of a value that no slot knows.
+    fn insert(&mut self, text: &[u8], value: Span) -> i32 {
+        let value = &text[value.range()];
+        if self.unique { self.values.push(value) } else { self.find_or_insert(value) }
     }
 
     #[inline]
@@ -228,22 +266,26 @@ impl Dictionary {
     /// Returns the values and begins anew.
     fn finish(&mut self) -> StringArray {
         self.table.clear();
-        self.recent.fill((Ends::default(), NONE));
+        self.recent.fill(Slot::EMPTY);
         self.unique = false;
         self.values.finish(None)
     }
 }
 
-/// Length and beginning of a text; all of it, if it is short.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Ends {
+/// What was met recently: a text, by its length and beginning, and its key.
+#[derive(Clone, Copy)]
+struct Slot {
+    /// The first sixteen bytes; all of the text, if it is short.
     head: [u64; 2],
     length: u32,
+    key: i32,
 }
 
-impl Ends {
-    /// Texts up to this length are the same when their ends are.
+impl Slot {
+    /// Texts up to this length are the same when their heads and lengths are.
     const WHOLE: usize = 16;
+    /// Of no text.
+    const EMPTY: Self = Self { head: [0; 2], length: u32::MAX, key: NULL };
     /// What to keep of sixteen bytes, by the number of them that count.
     const MASKS: [u128; Self::WHOLE + 1] = {
         let mut masks = [u128::MAX; Self::WHOLE + 1];
@@ -258,12 +300,14 @@ impl Ends {
     /// Always reads sixteen bytes, even of a shorter text: no branch depends on the length.
     #[inline]
     fn of(text: &[u8], span: Span) -> Self {
-        let bytes = match text[span.start as usize..].first_chunk() {
-            Some(chunk) => *chunk,
-            None => Self::of_last(&text[span.start as usize..]),
+        let start = span.start as usize;
+        let bytes = match text.get(start..start + Self::WHOLE) {
+            Some(chunk) => *chunk.first_chunk().expect("is as long as that"),
+            None => Self::of_last(&text[start..]),
         };
         let masked = u128::from_le_bytes(bytes) & Self::MASKS[span.len().min(Self::WHOLE)];
-        Self { head: [masked as u64, (masked >> 64) as u64], length: span.len() as u32 }
+        let head = [masked as u64, (masked >> 64) as u64];
+        Self { head, length: span.len() as u32, key: NULL }
     }
 
     /// Returns the last bytes of the whole text, and zeros.
@@ -274,9 +318,18 @@ impl Ends {
         bytes
     }
 
-    /// Returns the slot to look at, to which the middle and the end of a long text count too.
     #[inline]
-    fn slot(self, text: &[u8], span: Span) -> usize {
+    fn has_ends_of(&self, other: Self) -> bool {
+        // All at once: one branch rather than three.
+        (self.head[0] ^ other.head[0])
+            | (self.head[1] ^ other.head[1])
+            | u64::from(self.length ^ other.length)
+            == 0
+    }
+
+    /// Returns where it belongs, to which the middle and the end of a long text count too.
+    #[inline]
+    fn index(&self, text: &[u8], span: Span) -> usize {
         const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
         let word = |at: usize| {
             let bytes = text[at..].first_chunk().expect("lies within a long text");
@@ -285,7 +338,8 @@ impl Ends {
         let mut bits = self.head[0] ^ self.head[1].rotate_left(25) ^ u64::from(self.length) << 56;
         if span.len() > Self::WHOLE {
             let (start, end) = (span.start as usize, span.end as usize);
-            bits ^= word(usize::midpoint(start, end) - 4).rotate_left(47) ^ word(end - 9).rotate_left(13);
+            let middle = word(usize::midpoint(start, end) - 4);
+            bits ^= middle.rotate_left(47) ^ word(end - 9).rotate_left(13);
         }
         (bits.wrapping_mul(MIX) >> (u64::BITS - RECENT.ilog2())) as usize
     }

@@ -6,7 +6,7 @@ use arrow::array::{ArrayRef, PrimitiveArray};
 use arrow::datatypes::TimestampMicrosecondType;
 use chrono::NaiveDate;
 
-use crate::columns::number::{Parse, Refused};
+use crate::columns::number::{Parse, Refused, are_digits, value_of};
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
@@ -49,25 +49,23 @@ impl Timestamp {
         if *date != self.day {
             self.set_day(date)?;
         }
-        let mut wrong = text[10] != b'T'
-            || text[13] != b':'
-            || text[16] != b':'
-            || text[19] != b'.'
-            || text[26] != b'Z';
-        let mut number = |from: usize, to: usize| {
-            text[from..to].iter().fold(0_i64, |value, byte| {
-                let digit = byte.wrapping_sub(b'0');
-                wrong |= digit > 9;
-                value * 10 + i64::from(digit)
-            })
+        // `THH:MM:SS.ffffffZ`: the digits of the time of day and those of the fraction, eight each.
+        let [.., b'T', h1, h2, b':', m1, m2, b':', s1, s2, b'.', f1, f2, f3, f4, f5, f6, b'Z'] = *text
+        else {
+            return Err(Refused);
         };
-        let (hour, minute, second) = (number(11, 13), number(14, 16), number(17, 19));
-        let micros = number(20, 26);
-        if wrong || hour > 23 || minute > 59 || second > 59 {
+        let clock = u64::from_le_bytes([b'0', b'0', h1, h2, m1, m2, s1, s2]);
+        let micros = u64::from_le_bytes([b'0', b'0', f1, f2, f3, f4, f5, f6]);
+        if !are_digits(clock) || !are_digits(micros) {
+            return Err(Refused);
+        }
+        let (clock, micros) = (value_of(clock), value_of(micros));
+        let (hour, minute, second) = (clock / 10_000, clock / 100 % 100, clock % 100);
+        if hour > 23 || minute > 59 || second > 59 {
             return Err(Refused);
         }
         let seconds = hour * 3600 + minute * 60 + second;
-        Ok(self.day_start + seconds * MICROS_PER_SECOND + micros)
+        Ok(self.day_start + i64::from(seconds) * MICROS_PER_SECOND + i64::from(micros))
     }
 
     /// Reads a time with another number of fraction digits, none at all, or without its `Z`.
