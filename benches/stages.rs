@@ -7,11 +7,12 @@ use std::hint::black_box;
 use std::io::{Cursor, Write};
 use std::path::Path;
 
+use alb2parquet::columns;
 use alb2parquet::decode::{Decoded, Decoder};
 use alb2parquet::encode::{Compression, TableEncoder};
 use alb2parquet::fields::{FieldCount, Tile};
 use alb2parquet::inflate::{Part, Piece, Stream, Whole};
-use alb2parquet::schema::Table;
+use alb2parquet::schema::{Kind, Table};
 use alb2parquet::text::Text;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flate2::Compression as Level;
@@ -79,12 +80,9 @@ fn whole_part(length: usize) -> Part {
     Part { object: 0, range: 0..length, gzip_bytes: 0, bytes: length as u64, reject: None }
 }
 
-fn stages(criterion: &mut Criterion) {
+fn inflate(criterion: &mut Criterion) {
     let text = sample_text();
-    let lines = memchr::memchr_iter(b'\n', &text).count();
     let gzip = gzip(&text);
-    let table = Table::access();
-    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let mut group = criterion.benchmark_group("stage");
     group.throughput(Throughput::Bytes(text.len() as u64));
 
@@ -111,6 +109,16 @@ fn stages(criterion: &mut Criterion) {
         });
     });
 
+    group.finish();
+}
+
+fn decode(criterion: &mut Criterion) {
+    let text = sample_text();
+    let lines = memchr::memchr_iter(b'\n', &text).count();
+    let table = Table::access();
+    let mut group = criterion.benchmark_group("stage");
+    group.throughput(Throughput::Bytes(text.len() as u64));
+
     let mut input = piece(&text);
     let mut tile = Tile::default();
     let count = FieldCount { required: table.required_fields, known: table.fields.len() };
@@ -126,6 +134,30 @@ fn stages(criterion: &mut Criterion) {
         });
     });
 
+    let is_text = |kind: Kind| kind == Kind::String;
+    for (name, wanted) in [("fields and values", false), ("fields and text", true)] {
+        let columns = table.columns().filter(|(_, column)| is_text(column.kind) == wanted);
+        let mut builders: Vec<_> =
+            columns.map(|(field, column)| columns::builder(field, column)).collect();
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                let mut at = 0;
+                let mut refused = Vec::new();
+                while at < text.len() {
+                    at = tile.read(&mut input.text, at, text.len(), count);
+                    for builder in &mut builders {
+                        builder.append(&input.text, &tile, &mut refused);
+                    }
+                    input.text.truncate(text.len());
+                }
+                assert!(refused.is_empty());
+                for builder in &mut builders {
+                    assert_eq!(builder.finish().len(), lines);
+                }
+            });
+        });
+    }
+
     let mut decoder = Decoder::new(table);
     group.bench_function("fields and columns", |bencher| {
         bencher.iter(|| {
@@ -135,9 +167,21 @@ fn stages(criterion: &mut Criterion) {
         });
     });
 
-    let batch = decoder.decode(&mut input, |_| KEY).batch;
-    for (name, compression) in
-        [("encode, zstd", Compression::Zstd), ("encode", Compression::None)]
+    group.finish();
+}
+
+fn encode(criterion: &mut Criterion) {
+    let text = sample_text();
+    let lines = memchr::memchr_iter(b'\n', &text).count();
+    let gzip = gzip(&text);
+    let table = Table::access();
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let mut group = criterion.benchmark_group("stage");
+    group.throughput(Throughput::Bytes(text.len() as u64));
+
+    let mut decoder = Decoder::new(table);
+    let batch = decoder.decode(&mut piece(&text), |_| KEY).batch;
+    for (name, compression) in [("encode, zstd", Compression::Zstd), ("encode", Compression::None)]
     {
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
@@ -151,6 +195,8 @@ fn stages(criterion: &mut Criterion) {
         });
     }
 
+    let mut whole = Whole::default();
+    let mut inflated = Piece::default();
     group.bench_function("all", |bencher| {
         bencher.iter(|| {
             pool.install(|| {
@@ -158,8 +204,7 @@ fn stages(criterion: &mut Criterion) {
                 inflated.parts.clear();
                 assert!(whole.inflate(0, &gzip, &mut inflated));
                 let batch = decoder.decode(&mut inflated, |_| KEY).batch;
-                let mut encoder =
-                    TableEncoder::new(table, Compression::Zstd, Vec::new()).unwrap();
+                let mut encoder = TableEncoder::new(table, Compression::Zstd, Vec::new()).unwrap();
                 encoder.write(&batch).unwrap();
                 assert_eq!(batch.num_rows(), lines);
                 encoder.finish(&[]).unwrap()
@@ -169,5 +214,5 @@ fn stages(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, stages);
+criterion_group!(benches, inflate, decode, encode);
 criterion_main!(benches);

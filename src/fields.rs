@@ -213,13 +213,14 @@ impl Tile {
     /// Finds the borders of lines and fields, and what is irregular.
     fn scan(&mut self, text: &[u8], from: usize) {
         #[cfg(target_arch = "x86_64")]
-        if avx2::is_available() {
-            return avx2::scan(self, text, from);
+        if avx2::scan(self, text, from) {
+            return;
         }
         self.scan_with(text, from, Masks::of, running_xor);
     }
 
     /// Does it with the given ways to look at a block and to sum up quotes.
+    #[allow(clippy::inline_always)] // it is to be compiled for the processor that the caller is for
     #[inline(always)]
     fn scan_with(
         &mut self,
@@ -337,27 +338,30 @@ fn running_xor(mut bits: u64) -> u64 {
     bits
 }
 
-/// The same for processors with AVX2 and its companions, found out at run time.
+/// The same for processors with AVX2 and its companions, which is found out at run time: a third less
+/// time for finding fields.
 #[cfg(target_arch = "x86_64")]
-#[allow(unsafe_code)]
 mod avx2 {
     use std::arch::x86_64::{
-        __m256i, _mm_clmulepi64_si128, _mm_cvtsi128_si64, _mm_set1_epi8, _mm_set_epi64x,
+        __m256i, _mm_clmulepi64_si128, _mm_cvtsi128_si64, _mm_set_epi64x, _mm_set1_epi8,
         _mm256_cmpeq_epi8, _mm256_movemask_epi8, _mm256_set1_epi8, _mm256_setr_epi64x,
     };
 
     use super::{BLOCK, Masks, Tile};
 
-    pub(super) fn is_available() -> bool {
-        is_x86_feature_detected!("avx2")
+    /// Scans, if the processor can do it this way, and tells whether it can.
+    #[allow(unsafe_code)]
+    pub(super) fn scan(tile: &mut Tile, text: &[u8], from: usize) -> bool {
+        let available = is_x86_feature_detected!("avx2")
             && is_x86_feature_detected!("bmi1")
             && is_x86_feature_detected!("popcnt")
-            && is_x86_feature_detected!("pclmulqdq")
-    }
-
-    pub(super) fn scan(tile: &mut Tile, text: &[u8], from: usize) {
-        // SAFETY: the features were found to be there; nothing else is demanded of the caller.
-        unsafe { scan_here(tile, text, from) }
+            && is_x86_feature_detected!("pclmulqdq");
+        if available {
+            // SAFETY: the features that the function is compiled for were just found to be there, and
+            // it demands nothing else of its caller.
+            unsafe { scan_here(tile, text, from) }
+        }
+        available
     }
 
     #[target_feature(enable = "avx2,bmi1,popcnt,pclmulqdq")]
@@ -404,6 +408,7 @@ mod avx2 {
 }
 
 /// Writes the positions of set bits to `out[len..]`, and returns how many there are.
+#[allow(clippy::inline_always)] // as `scan_with`
 #[inline(always)]
 fn write_positions(out: &mut Vec<u32>, len: usize, mut bits: u64, base: usize) -> usize {
     if out.len() < len + BLOCK {
@@ -514,5 +519,30 @@ fn field_length(rest: &[u8]) -> Result<usize, Reason> {
         Some(at) if rest[at] == b'"' => Err(Reason::MisplacedQuote),
         Some(at) => Ok(at),
         None => Ok(rest.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    proptest::proptest! {
+        /// Both ways to look at a block see the same, whatever stands in it.
+        #[test]
+        fn every_processor_finds_the_same(
+            text in "([a-c\\-]{0,30}[ \"\n\r\u{e9}]){0,200}\n",
+            from in 0_usize..20,
+        ) {
+            let text = text.as_bytes();
+            let from = from.min(text.len() - 1);
+            let mut portable = Tile::default();
+            portable.scan_with(text, from, Masks::of, running_xor);
+            let mut fastest = Tile::default();
+            fastest.scan(text, from);
+            let found = |tile: &Tile| {
+                (tile.starts[..tile.used].to_vec(), tile.line_ends.clone(), tile.odd.clone())
+            };
+            proptest::prop_assert_eq!(found(&portable), found(&fastest));
+        }
     }
 }

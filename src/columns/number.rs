@@ -62,7 +62,8 @@ impl<P: Parse> ColumnBuilder for Numbers<P> {
             let field = tile.field(line, *field);
             // Nearly every number stands in the line as it is. What does not parse may be quoted or NULL.
             let value = parse.parse(&text[field.range()]).or_else(|Refused| {
-                fields::value(text, field).map_or(Ok(None), |value| parse.parse(&text[value.range()]))
+                fields::value(text, field)
+                    .map_or(Ok(None), |value| parse.parse(&text[value.range()]))
             });
             match value {
                 Ok(Some(value)) => return value,

@@ -110,12 +110,12 @@ impl ColumnBuilder for Interned {
                     }
                 })),
             },
-            &mut Source::Rest { known } => keys.extend(lines.map(|line| {
-                match tile.rest(line, known) {
+            &mut Source::Rest { known } => {
+                keys.extend(lines.map(|line| match tile.rest(line, known) {
                     Some(rest) => dictionary.key(text, rest),
                     None => NULL,
-                }
-            })),
+                }));
+            }
             Source::Constant { value } => {
                 if !tile.lines.is_empty() {
                     let key = dictionary.find_or_insert(value);
@@ -201,7 +201,7 @@ impl Dictionary {
     }
 
     /// Returns the key of a field as it stands in the line, perhaps quoted.
-    #[inline(always)]
+    #[inline]
     fn key_of_field(&mut self, text: &[u8], field: Span) -> i32 {
         let slot = Slot::of(text, field);
         let index = slot.index(text, field);

@@ -50,7 +50,8 @@ impl Timestamp {
             self.set_day(date)?;
         }
         // `THH:MM:SS.ffffffZ`: the digits of the time of day and those of the fraction, eight each.
-        let [.., b'T', h1, h2, b':', m1, m2, b':', s1, s2, b'.', f1, f2, f3, f4, f5, f6, b'Z'] = *text
+        let [.., b'T', h1, h2, b':', m1, m2, b':', s1, s2, b'.', f1, f2, f3, f4, f5, f6, b'Z'] =
+            *text
         else {
             return Err(Refused);
         };

@@ -184,7 +184,10 @@ mod tests {
     #[test]
     fn steady_times_take_next_to_nothing() {
         let mut bytes = Vec::new();
-        integers((0..20_000_i32).map(|row| 1_751_328_000_000_000 + i64::from(row) * 1000), &mut bytes);
+        integers(
+            (0..20_000_i32).map(|row| 1_751_328_000_000_000 + i64::from(row) * 1000),
+            &mut bytes,
+        );
         assert!(bytes.len() < 1200, "{} bytes", bytes.len());
     }
 }
