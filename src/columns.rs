@@ -12,7 +12,7 @@ use arrow::array::ArrayRef;
 use crate::columns::number::{Double, Int32, Int64, Numbers, Port};
 use crate::columns::text::{Interned, Texts};
 use crate::columns::time::Timestamp;
-use crate::fields::Tile;
+use crate::fields::Span;
 use crate::schema::{Column, Kind, Part, Stored};
 
 /// Collects the values of one column.
@@ -21,9 +21,9 @@ pub trait ColumnBuilder: Send {
     /// refuse never reaches the others.
     fn may_refuse(&self) -> bool;
 
-    /// Appends the column's value of every line of the tile, and to `refused` the indices of the
-    /// lines whose value does not parse.
-    fn append(&mut self, text: &[u8], tile: &Tile, refused: &mut Vec<usize>);
+    /// Appends the column's value of every line, given where its field stands in `text`, and to
+    /// `refused` the indices of the lines whose value does not parse.
+    fn append(&mut self, text: &[u8], fields: &[Span], refused: &mut Vec<usize>);
 
     /// Forgets all but the first `rows` values.
     fn truncate(&mut self, rows: usize);
@@ -32,16 +32,16 @@ pub trait ColumnBuilder: Send {
     fn finish(&mut self) -> ArrayRef;
 }
 
-/// Returns the builder of a column that comes from the field with that index.
-pub fn builder(field: usize, column: &Column) -> Box<dyn ColumnBuilder> {
+/// Returns the builder of a column.
+pub fn builder(column: &Column) -> Box<dyn ColumnBuilder> {
     match (column.kind, column.stored) {
-        (Kind::Int32, _) if column.part == Part::Port => Box::new(Numbers::<Port>::new(field)),
-        (Kind::Int32, _) => Box::new(Numbers::<Int32>::new(field)),
-        (Kind::Int64, _) => Box::new(Numbers::<Int64>::new(field)),
-        (Kind::Double, _) => Box::new(Numbers::<Double>::new(field)),
-        (Kind::Timestamp, _) => Box::new(Numbers::<Timestamp>::new(field)),
-        (Kind::String, Stored::Dictionary) => Box::new(Interned::of_field(field, column.part)),
-        (Kind::String, Stored::Plain) => Box::new(Texts::new(field, column.part)),
+        (Kind::Int32, _) if column.part == Part::Port => Box::new(Numbers::<Port>::default()),
+        (Kind::Int32, _) => Box::new(Numbers::<Int32>::default()),
+        (Kind::Int64, _) => Box::new(Numbers::<Int64>::default()),
+        (Kind::Double, _) => Box::new(Numbers::<Double>::default()),
+        (Kind::Timestamp, _) => Box::new(Numbers::<Timestamp>::default()),
+        (Kind::String, Stored::Dictionary) => Box::new(Interned::of_part(column.part)),
+        (Kind::String, Stored::Plain) => Box::new(Texts::new(column.part)),
     }
 }
 

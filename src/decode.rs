@@ -21,10 +21,18 @@ pub struct Decoder {
     schema: SchemaRef,
     count: FieldCount,
     tile: Tile,
-    /// All columns but the last, in the order of the schema, with their names.
-    columns: Vec<(Arc<str>, Box<dyn ColumnBuilder>)>,
+    /// All columns but the last, in the order of the schema.
+    columns: Vec<Column>,
     source_key: Interned,
     rows: usize,
+}
+
+/// A column that comes from a field.
+struct Column {
+    name: Arc<str>,
+    /// Index of the field.
+    field: usize,
+    builder: Box<dyn ColumnBuilder>,
 }
 
 /// What became of a piece.
@@ -57,16 +65,22 @@ impl Decoder {
     /// Returns a decoder of lines of that table.
     pub fn new(table: &Table) -> Self {
         let known = table.fields.len();
-        let columns = table
-            .columns()
-            .map(|(field, column)| (column.name.as_str().into(), columns::builder(field, column)));
-        let extra: Box<dyn ColumnBuilder> = Box::new(Interned::of_rest(known));
+        let columns = table.columns().map(|(field, column)| Column {
+            name: column.name.as_str().into(),
+            field,
+            builder: columns::builder(column),
+        });
+        let extra = Column {
+            name: crate::schema::EXTRA_FIELDS.into(),
+            field: known,
+            builder: Box::new(Interned::verbatim()),
+        };
         Self {
             schema: table.batch_schema(),
             count: FieldCount { required: table.required_fields, known },
             tile: Tile::default(),
-            columns: columns.chain([(crate::schema::EXTRA_FIELDS.into(), extra)]).collect(),
-            source_key: Interned::of_constant(),
+            columns: columns.chain([extra]).collect(),
+            source_key: Interned::verbatim(),
             rows: 0,
         }
     }
@@ -76,7 +90,7 @@ impl Decoder {
         let Piece { text, parts } = piece;
         let mut decoded = Vec::with_capacity(parts.len());
         for part in parts {
-            self.source_key.set_constant(key(part.object));
+            let key = key(part.object);
             let mut outcome = DecodedPart {
                 object: part.object,
                 gzip_bytes: part.gzip_bytes,
@@ -89,7 +103,7 @@ impl Decoder {
             let mut at = part.range.start;
             while at < part.range.end {
                 at = self.tile.read(text, at, part.range.end, self.count);
-                self.append_tile(text, part.range.start, &mut outcome);
+                self.append_tile(text, part.range.start, key, &mut outcome);
                 text.truncate(whole);
             }
             if let Some(reject) = part.reject.take() {
@@ -109,13 +123,19 @@ impl Decoder {
     }
 
     /// Appends the rows of the tile to the columns.
-    fn append_tile(&mut self, text: &Text, part_start: usize, outcome: &mut DecodedPart) {
+    fn append_tile(
+        &mut self,
+        text: &Text,
+        part_start: usize,
+        key: &str,
+        outcome: &mut DecodedPart,
+    ) {
         let base = outcome.lines;
         outcome.lines += self.tile.line_count() as u64;
         let refused = self.append_checked(text);
         if !refused.is_empty() {
-            for (_, column) in self.columns.iter_mut().filter(|(_, column)| column.may_refuse()) {
-                column.truncate(self.rows);
+            for column in self.columns.iter_mut().filter(|column| column.builder.may_refuse()) {
+                column.builder.truncate(self.rows);
             }
             let again = self.without(&refused, text, part_start, base, outcome);
             debug_assert!(again.is_empty(), "a value that was read once is read again");
@@ -126,12 +146,13 @@ impl Decoder {
         if !refused.is_empty() && !self.tile.unsound.is_empty() {
             outcome.rejects.sort_by_key(|reject| reject.line_number);
         }
-        for (_, column) in self.columns.iter_mut().filter(|(_, column)| !column.may_refuse()) {
-            column.append(text, &self.tile, &mut Vec::new());
+        for column in self.columns.iter_mut().filter(|column| !column.builder.may_refuse()) {
+            column.builder.append(text, self.tile.spans(column.field), &mut Vec::new());
         }
-        self.source_key.append(text, &self.tile, &mut Vec::new());
-        self.rows += self.tile.lines.len();
-        outcome.rows += self.tile.lines.len() as u64;
+        let rows = self.tile.lines().len();
+        self.source_key.repeat(key, rows);
+        self.rows += rows;
+        outcome.rows += rows as u64;
     }
 
     /// Appends to the columns that may refuse a value; returns what they refused: the index of
@@ -139,9 +160,9 @@ impl Decoder {
     fn append_checked(&mut self, text: &Text) -> Vec<(usize, usize)> {
         let mut refused = Vec::new();
         let mut lines = Vec::new();
-        for (index, (_, column)) in self.columns.iter_mut().enumerate() {
-            if column.may_refuse() {
-                column.append(text, &self.tile, &mut lines);
+        for (index, column) in self.columns.iter_mut().enumerate() {
+            if column.builder.may_refuse() {
+                column.builder.append(text, self.tile.spans(column.field), &mut lines);
                 refused.extend(lines.drain(..).map(|line| (line, index)));
             }
         }
@@ -161,23 +182,19 @@ impl Decoder {
         outcome: &mut DecodedPart,
     ) -> Vec<(usize, usize)> {
         for &(line, column) in refused {
-            let bounds = self.tile.lines[line].bounds;
-            let column = Some(self.columns[column].0.clone());
+            let bounds = self.tile.lines()[line].bounds;
+            let column = Some(self.columns[column].name.clone());
             let reason = Reason::InvalidValue;
             outcome.rejects.push(reject(text, bounds, part_start, base, reason, column));
         }
-        let mut index = 0;
-        self.tile.lines.retain(|_| {
-            index += 1;
-            refused.binary_search_by_key(&(index - 1), |(line, _)| *line).is_err()
-        });
+        self.tile.retain(|index| refused.binary_search_by_key(&index, |(line, _)| *line).is_err());
         self.append_checked(text)
     }
 
     fn finish(&mut self) -> RecordBatch {
         self.rows = 0;
         let mut arrays: Vec<_> =
-            self.columns.iter_mut().map(|(_, column)| column.finish()).collect();
+            self.columns.iter_mut().map(|column| column.builder.finish()).collect();
         arrays.push(self.source_key.finish());
         RecordBatch::try_new(self.schema.clone(), arrays)
             .expect("builders and schema come from the same table")

@@ -46,13 +46,20 @@ pub struct Tile {
     /// How many of `starts` belong to this tile; the others are not cleared, only written over.
     used: usize,
     /// Sound lines.
-    pub lines: Vec<Line>,
+    lines: Vec<Line>,
     /// Lines that are not, in order.
     pub unsound: Vec<(Bounds, Reason)>,
     /// For each line end, its index in `starts`.
     line_ends: Vec<u32>,
     /// Positions of irregularities, in order.
     odd: Vec<u32>,
+    /// Where the field with the index `spans_of` stands in each line.
+    spans: Vec<Span>,
+    spans_of: Option<usize>,
+    /// Number of fields of every line, when all lines are regular and have the same; one stands after the other.
+    stride: Option<usize>,
+    /// Number of fields that the table knows.
+    known: usize,
 }
 
 /// Where a line stands in its text, without its line end.
@@ -146,6 +153,9 @@ impl Tile {
         self.scan(&text[..end], from);
         self.lines.clear();
         self.unsound.clear();
+        self.spans_of = None;
+        self.known = count.known;
+        self.stride = self.line_ends.first().map(|&end| end as usize);
         let mut first = 0;
         let mut odd = 0;
         for (number, &line_end) in (0..).zip(&self.line_ends) {
@@ -161,7 +171,11 @@ impl Tile {
             }
             let long = (bounds.end - bounds.start) as usize > MAX_LINE;
             let cr = bounds.end > bounds.start && text[bounds.end as usize - 1] == b'\r';
+            if self.stride != Some(fields as usize) {
+                self.stride = None;
+            }
             if irregular || cr || long || (fields as usize) < count.required {
+                self.stride = None;
                 let first = position(self.used);
                 self.starts.truncate(self.used);
                 match read_irregular(text, bounds, count, &mut self.starts) {
@@ -185,29 +199,46 @@ impl Tile {
         self.lines.len() + self.unsound.len()
     }
 
-    /// Returns a field as it stands in the line, quotes and all; nothing where it is absent.
-    #[inline]
-    pub fn field(&self, line: &Line, index: usize) -> Span {
-        if index >= line.fields as usize {
-            return Span::default();
-        }
-        let at = line.first as usize + index;
-        Span { start: self.starts[at], end: self.starts[at + 1] - 1 }
+    /// Sound lines, in order.
+    pub fn lines(&self) -> &[Line] {
+        &self.lines
     }
 
-    /// Returns a field without its quotes, or `None` where it is absent or `-`.
-    #[inline]
-    pub fn value(&self, text: &[u8], line: &Line, index: usize) -> Option<Span> {
-        value(text, self.field(line, index))
+    /// Keeps the sound lines whose indices `keep` likes.
+    pub fn retain(&mut self, mut keep: impl FnMut(usize) -> bool) {
+        let mut indices = 0..;
+        self.lines.retain(|_| indices.next().is_some_and(&mut keep));
+        self.stride = None;
+        self.spans_of = None;
     }
 
-    /// Returns what follows the first `known` fields, or `None` where nothing does.
-    #[inline]
-    pub fn rest(&self, line: &Line, known: usize) -> Option<Span> {
-        if line.fields as usize <= known {
-            return None;
+    /// Returns where a field stands in each sound line, quotes and all; nothing where it is absent. The
+    /// field after the last known one is the rest of the line.
+    pub fn spans(&mut self, index: usize) -> &[Span] {
+        if self.spans_of != Some(index) {
+            self.spans_of = Some(index);
+            self.spans.clear();
+            let lines = self.lines.iter();
+            match self.stride {
+                Some(stride) if index < stride && index < self.known => {
+                    let first = self.lines.first().map_or(0, |line| line.first as usize);
+                    let starts = self.starts[first + index..].chunks(stride);
+                    self.spans.extend(starts.take(lines.len()).map(|starts| match starts {
+                        [start, next, ..] => Span { start: *start, end: next - 1 },
+                        _ => unreachable!("a line has more than one field"),
+                    }));
+                }
+                _ => self.spans.extend(lines.map(|line| {
+                    if index >= line.fields as usize {
+                        return Span::default();
+                    }
+                    let at = line.first as usize + index;
+                    let end = if index < self.known { self.starts[at + 1] - 1 } else { line.end };
+                    Span { start: self.starts[at], end }
+                })),
+            }
         }
-        Some(Span { start: self.starts[line.first as usize + known], end: line.end })
+        &self.spans
     }
 
     /// Finds the borders of lines and fields, and what is irregular.

@@ -7,7 +7,7 @@ use arrow::buffer::NullBuffer;
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type};
 
 use crate::columns::{ColumnBuilder, part, renew};
-use crate::fields::{self, Tile};
+use crate::fields::{self, Span};
 
 /// The text is not a value of the column's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,17 +36,15 @@ pub trait Parse: Send + Default {
 
 /// Builder of a column of numbers.
 pub struct Numbers<P: Parse> {
-    field: usize,
     parse: P,
     values: Vec<<P::Type as ArrowPrimitiveType>::Native>,
     /// Rows that are NULL.
     nulls: Vec<usize>,
 }
 
-impl<P: Parse> Numbers<P> {
-    /// Returns the builder of the column that comes from the field with that index.
-    pub fn new(field: usize) -> Self {
-        Self { field, parse: P::default(), values: Vec::new(), nulls: Vec::new() }
+impl<P: Parse> Default for Numbers<P> {
+    fn default() -> Self {
+        Self { parse: P::default(), values: Vec::new(), nulls: Vec::new() }
     }
 }
 
@@ -55,11 +53,10 @@ impl<P: Parse> ColumnBuilder for Numbers<P> {
         true
     }
 
-    fn append(&mut self, text: &[u8], tile: &Tile, refused: &mut Vec<usize>) {
-        let Self { field, parse, values, nulls } = self;
+    fn append(&mut self, text: &[u8], fields: &[Span], refused: &mut Vec<usize>) {
+        let Self { parse, values, nulls } = self;
         let rows = values.len();
-        values.extend(tile.lines.iter().enumerate().map(|(index, line)| {
-            let field = tile.field(line, *field);
+        values.extend(fields.iter().enumerate().map(|(index, &field)| {
             // Nearly every number stands in the line as it is. What does not parse may be quoted or NULL.
             let value = parse.parse(&text[field.range()]).or_else(|Refused| {
                 fields::value(text, field)

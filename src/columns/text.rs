@@ -10,7 +10,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashTable;
 
 use crate::columns::{ColumnBuilder, part, renew};
-use crate::fields::{self, Span, Tile};
+use crate::fields::{self, Span};
 use crate::schema::Part;
 
 /// Slots for values that were met recently.
@@ -24,49 +24,29 @@ const NULL: i32 = -1;
 /// Builder of a column whose values repeat: keys into a dictionary of distinct values, in order of
 /// their first appearance.
 pub struct Interned {
-    source: Source,
+    /// Which part of its field the column is; `None` for all of it, as it stands.
+    part: Option<Part>,
     keys: Vec<i32>,
     dictionary: Dictionary,
 }
 
-enum Source {
-    Field {
-        index: usize,
-        part: Part,
-    },
-    /// What follows the fields that are known.
-    Rest {
-        known: usize,
-    },
-    /// The same for every line.
-    Constant {
-        value: Vec<u8>,
-    },
-}
-
 impl Interned {
-    /// Returns the builder of a column that comes from the field with that index.
-    pub fn of_field(index: usize, part: Part) -> Self {
-        Self::new(Source::Field { index, part })
+    /// Returns the builder of a column that is a part of its field.
+    pub fn of_part(part: Part) -> Self {
+        Self { part: Some(part), keys: Vec::new(), dictionary: Dictionary::default() }
     }
 
-    /// Returns the builder of the column of what follows the first `known` fields.
-    pub fn of_rest(known: usize) -> Self {
-        Self::new(Source::Rest { known })
+    /// Returns the builder of a column that is its field as it stands, NULL where there is nothing.
+    pub fn verbatim() -> Self {
+        Self { part: None, keys: Vec::new(), dictionary: Dictionary::default() }
     }
 
-    /// Returns the builder of a column with a given value.
-    pub fn of_constant() -> Self {
-        Self::new(Source::Constant { value: Vec::new() })
-    }
-
-    /// Sets the value of all lines to come, for a builder made with [`Interned::of_constant`].
-    pub fn set_constant(&mut self, constant: &str) {
-        self.source = Source::Constant { value: constant.as_bytes().to_vec() };
-    }
-
-    fn new(source: Source) -> Self {
-        Self { source, keys: Vec::new(), dictionary: Dictionary::default() }
+    /// Appends the same value so many times.
+    pub fn repeat(&mut self, value: &str, count: usize) {
+        if count > 0 {
+            let key = self.dictionary.find_or_insert(value.as_bytes());
+            self.keys.extend(std::iter::repeat_n(key, count));
+        }
     }
 }
 
@@ -75,52 +55,32 @@ impl ColumnBuilder for Interned {
         false
     }
 
-    fn append(&mut self, text: &[u8], tile: &Tile, _refused: &mut Vec<usize>) {
-        let Self { source, keys, dictionary } = self;
-        let lines = tile.lines.iter();
+    fn append(&mut self, text: &[u8], fields: &[Span], _refused: &mut Vec<usize>) {
+        let Self { part, keys, dictionary } = self;
         dictionary.judge(keys.len());
-        match source {
-            &mut Source::Field { index, part } => match part {
-                _ if dictionary.unique => keys.extend(lines.map(|line| {
-                    let value = tile.value(text, line, index);
-                    let value = value.and_then(|value| part::of(part, text, value));
-                    value.map_or(NULL, |value| dictionary.values.push(&text[value.range()]))
-                })),
-                Part::Whole => {
-                    let mut fields = lines.map(|line| tile.field(line, index));
-                    let count = fields.len();
-                    // Often all lines of a tile have the same short value, such as `-`.
-                    let looked_at = if are_same(text, fields.clone()) { 1 } else { count };
-                    keys.extend(
-                        fields
-                            .by_ref()
-                            .take(looked_at)
-                            .map(|field| dictionary.key_of_field(text, field)),
-                    );
-                    keys.extend(std::iter::repeat_n(
-                        keys.last().copied().unwrap_or(NULL),
-                        count - looked_at.min(count),
-                    ));
+        match *part {
+            Some(part) if dictionary.unique => keys.extend(fields.iter().map(|&field| {
+                let value = fields::value(text, field);
+                let value = value.and_then(|value| part::of(part, text, value));
+                value.map_or(NULL, |value| dictionary.values.push(&text[value.range()]))
+            })),
+            Some(Part::Whole) => {
+                // Often all lines of a tile have the same short value, such as `-`.
+                let looked_at = if are_same(text, fields) { &fields[..1] } else { fields };
+                keys.extend(looked_at.iter().map(|&field| dictionary.key_of_field(text, field)));
+                if let Some(&key) = keys.last() {
+                    keys.extend(std::iter::repeat_n(key, fields.len() - looked_at.len()));
                 }
-                _ => keys.extend(lines.map(|line| {
-                    let field = tile.value(text, line, index);
-                    match field.and_then(|field| part::of(part, text, field)) {
-                        Some(value) => dictionary.key(text, value),
-                        None => NULL,
-                    }
-                })),
-            },
-            &mut Source::Rest { known } => {
-                keys.extend(lines.map(|line| match tile.rest(line, known) {
-                    Some(rest) => dictionary.key(text, rest),
-                    None => NULL,
-                }));
             }
-            Source::Constant { value } => {
-                if !tile.lines.is_empty() {
-                    let key = dictionary.find_or_insert(value);
-                    keys.extend(lines.map(|_| key));
-                }
+            Some(part) => keys.extend(fields.iter().map(|&field| {
+                let value = fields::value(text, field);
+                let value = value.and_then(|value| part::of(part, text, value));
+                value.map_or(NULL, |value| dictionary.key(text, value))
+            })),
+            None => {
+                keys.extend(fields.iter().map(|&field| {
+                    if field.is_empty() { NULL } else { dictionary.key(text, field) }
+                }))
             }
         }
     }
@@ -131,42 +91,40 @@ impl ColumnBuilder for Interned {
 
     fn finish(&mut self) -> ArrayRef {
         let mut keys = renew(&mut self.keys);
-        let nulls = match keys.iter().filter(|&&key| key == NULL).count() {
-            0 => None,
-            count if count == keys.len() => {
-                keys.fill(0);
-                Some(NullBuffer::new_null(count))
+        // Of all keys, only that of NULL has its highest bit set, and all others too.
+        let none = keys.iter().fold(0, |all, key| all | key) >= 0;
+        let every = keys.iter().fold(NULL, |all, key| all & key) == NULL;
+        let nulls = (!none).then(|| {
+            let valid = if every { NullBuffer::new_null(keys.len()) } else { valid(&keys) };
+            for key in &mut keys {
+                *key = (*key).max(0);
             }
-            _ => {
-                let valid = valid_bits(&keys);
-                for key in &mut keys {
-                    *key = (*key).max(0);
-                }
-                Some(NullBuffer::new(valid))
-            }
-        };
+            valid
+        });
         let keys = Int32Array::new(keys.into(), nulls);
         let values = Arc::new(self.dictionary.finish());
         Arc::new(DictionaryArray::<Int32Type>::new(keys, values))
     }
 }
 
-/// Returns a bit for every key that is not NULL.
-fn valid_bits(keys: &[i32]) -> BooleanBuffer {
+/// Tells which keys are not NULL.
+fn valid(keys: &[i32]) -> NullBuffer {
     let words = keys.chunks(64).map(|keys| {
         let bit = |(at, &key): (usize, &i32)| u64::from(key != NULL) << at;
         keys.iter().enumerate().map(bit).fold(0, |all, bit| all | bit)
     });
-    BooleanBuffer::new(words.collect::<Vec<u64>>().into(), 0, keys.len())
+    NullBuffer::new(BooleanBuffer::new(words.collect::<Vec<u64>>().into(), 0, keys.len()))
 }
 
 /// Tells whether all fields are equal, and short.
 #[inline]
-fn are_same(text: &[u8], mut fields: impl Iterator<Item = Span>) -> bool {
-    fields.next().filter(|first| first.len() <= Slot::WHOLE).is_some_and(|first| {
-        let slot = Slot::of(text, first);
-        fields.all(|field| Slot::of(text, field).has_ends_of(slot))
-    })
+fn are_same(text: &[u8], fields: &[Span]) -> bool {
+    let [first, others @ ..] = fields else { return false };
+    if first.len() > Slot::WHOLE || others.iter().any(|field| field.len() != first.len()) {
+        return false;
+    }
+    let slot = Slot::of(text, *first);
+    others.iter().all(|&field| Slot::of(text, field).has_ends_of(slot))
 }
 
 /// Distinct values in order of their first appearance.
@@ -347,16 +305,15 @@ impl Slot {
 
 /// Builder of a column whose values do not repeat.
 pub struct Texts {
-    field: usize,
     part: Part,
     values: Values,
     nulls: NullBufferBuilder,
 }
 
 impl Texts {
-    /// Returns the builder of a column that comes from the field with that index.
-    pub fn new(field: usize, part: Part) -> Self {
-        Self { field, part, values: Values::default(), nulls: NullBufferBuilder::new(0) }
+    /// Returns the builder of a column that is a part of its field.
+    pub fn new(part: Part) -> Self {
+        Self { part, values: Values::default(), nulls: NullBufferBuilder::new(0) }
     }
 }
 
@@ -365,10 +322,10 @@ impl ColumnBuilder for Texts {
         false
     }
 
-    fn append(&mut self, text: &[u8], tile: &Tile, _refused: &mut Vec<usize>) {
-        for line in &tile.lines {
-            let field = tile.value(text, line, self.field);
-            let value = field.and_then(|field| part::of(self.part, text, field));
+    fn append(&mut self, text: &[u8], fields: &[Span], _refused: &mut Vec<usize>) {
+        for &field in fields {
+            let value = fields::value(text, field);
+            let value = value.and_then(|value| part::of(self.part, text, value));
             self.values.push(&text[value.unwrap_or_default().range()]);
             self.nulls.append(value.is_some());
         }
