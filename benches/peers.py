@@ -29,7 +29,10 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 BENCH = ROOT / "target" / "bench"
 BINARY = ROOT / "target" / "release" / "alb2parquet"
+INFLATE = ROOT / "target" / "release" / "examples" / "inflate_floor"
 OURS = "alb2parquet"
+# Inflating the same objects and doing nothing else: nobody can be faster.
+FLOORS = {"inflate only, libdeflate": [], "inflate only, flate2 stream": ["--stream"]}
 
 # What scripts/generate-logs is asked for, besides logs of 36 fields.
 CASES = {
@@ -259,6 +262,7 @@ def main():
     jobs = [(tool, arguments.threads) for tool in tools]
     if OURS in tools and arguments.threads > 1:
         jobs.insert(1 + jobs.index((OURS, arguments.threads)), (OURS, 1))
+    jobs += [(floor, arguments.threads) for floor in FLOORS]
 
     tables, agree = [], True
     for case in arguments.cases.split(","):
@@ -271,7 +275,7 @@ def main():
                 print(f"{case}, round {round}, {label(job)}: {result}", file=sys.stderr)
         every = [result for runs in results.values() for result in runs]
         agree &= all(result.failure is None for result in every)
-        agree &= len({result.content for result in every if result.failure is None}) <= 1
+        agree &= len({result.content for result in every if result.content}) <= 1
         tables.append(table(case, source, results, jobs[0]))
     print(f"\n{machine(tools)}\n")
     print("\n".join(tables))
@@ -324,6 +328,8 @@ def measure(job, source):
     if tool == OURS:
         command = [BINARY, "convert", source, "--out", out, "--to", "2099-12-31", "--quiet"]
         command += ["--threads", str(threads)]
+    elif tool in FLOORS:
+        command = [INFLATE, source, "--threads", str(threads), *FLOORS[tool]]
     else:
         python = os.environ["BENCH_SPARK_PYTHON"] if tool == "spark" else sys.executable
         command = [python, "-B", __file__, "--job", tool, source, out, str(threads)]
@@ -339,6 +345,8 @@ def measure(job, source):
     if process.returncode != 0:
         end = log.read_text(errors="replace").strip()[-300:]
         return Result(seconds, peak, f"failed with {process.returncode}: {end}")
+    if tool in FLOORS:
+        return Result(seconds, peak, None)
     dataset = out / "alb_access_logs" if tool == OURS else out
     output = sum(path.stat().st_size for path in dataset.rglob("*.parquet"))
     check = subprocess.check_output([sys.executable, "-B", __file__, "--content", dataset])
@@ -397,7 +405,8 @@ def table(case, source, results, first):
         peak = max(run.peak for run in runs)
         lines.append(
             f"| {case} | {label(job)} | {seconds:.2f} | {ratio} | {text / 1e6 / seconds:,.0f} "
-            f"| {peak / 1e6:,.0f} | {runs[0].output / 1e6:,.1f} | {runs[0].content[0]:,} |"
+            f"| {peak / 1e6:,.0f} | "
+            + (f"{runs[0].output / 1e6:,.1f} | {runs[0].content[0]:,} |" if runs[0].content else "| |")
         )
     contents = {run.content for runs in results.values() for run in runs if run.content}
     lines.append("")
