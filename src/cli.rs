@@ -2,6 +2,7 @@
 
 mod args;
 mod resolve;
+mod signals;
 mod terminal;
 
 use std::process::ExitCode;
@@ -11,9 +12,11 @@ use clap::Parser;
 
 use crate::cli::args::{Args, Command};
 use crate::cli::resolve::Run;
+use crate::cli::signals::Signals;
 use crate::cli::terminal::Terminal;
 use crate::convert::Conversion;
-use crate::plan::Plan;
+use crate::ledger::Ledger;
+use crate::plan::{Listing, Plan};
 use crate::schema::Table;
 use crate::tally::Tally;
 
@@ -37,34 +40,51 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    let Command::Convert(convert) = args.command;
-    let terminal = Terminal::new(&convert);
-    let code = Run::resolve(&convert).and_then(|run| convert_all(&run, &terminal));
+    let signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => {
+            terminal::error(&error.into());
+            return ExitCode::from(FAILED);
+        }
+    };
+    let code = match &args.command {
+        Command::Convert(convert) => {
+            let terminal = Terminal::new(convert);
+            Run::resolve(convert).and_then(|run| convert_all(&run, &terminal, &signals))
+        }
+    };
     ExitCode::from(code.unwrap_or_else(|error| {
         terminal::error(&error);
-        FAILED
+        signals.exit_code().unwrap_or(FAILED)
     }))
 }
 
-fn convert_all(run: &Run, terminal: &Terminal) -> anyhow::Result<u8> {
+fn convert_all(run: &Run, terminal: &Terminal, signals: &Signals) -> anyhow::Result<u8> {
     let started = Instant::now();
-    let plan = Plan::make(&run.sources, &run.selection, run.target_size)?;
-    if plan.batches.is_empty() {
-        terminal.nothing_to_do(&run.sources, &plan);
+    let table = Table::access();
+    let listing = Listing::take(&run.sources, &run.selection, signals.stop())?;
+    if listing.objects.is_empty() {
+        terminal.nothing_to_do(&run.sources, &listing);
     }
+    let mut ledger = Ledger::open(&run.dataset, &table.log_type)?;
+    let plan = Plan::make(listing, &run.sources, run.target_size, &mut ledger)?;
     terminal.begin(&plan);
     let conversion = Conversion {
-        table: Table::access(),
+        table,
         sources: &run.sources,
         dataset: &run.dataset,
         compression: run.compression,
         threads: run.threads,
         watcher: terminal,
+        stop: signals.stop(),
     };
-    let result = conversion.run(plan, started);
+    let result = conversion.run(plan, &mut ledger, started);
     terminal.end();
     let tally = result?;
     terminal.summary(&tally, run.max_rejects)?;
+    if tally.interrupted {
+        return Ok(signals.exit_code().unwrap_or(FAILED));
+    }
     Ok(exit_code(&tally, run.max_rejects))
 }
 

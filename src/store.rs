@@ -1,7 +1,12 @@
-//! Sources: listing and reading delivered objects. The only module that knows async.
+//! Stores: sources that objects are listed in and read from, and targets that keep a dataset. The
+//! only module that knows async.
 //!
-//! Everything goes through the `object_store` crate. For a local directory its futures are ready at
+//! Sources go through the `object_store` crate. For a local directory its futures are ready at
 //! once when no runtime is around, so that a worker may simply wait for them.
+
+mod bucket;
+mod disk;
+mod target;
 
 use std::fmt;
 use std::io::{self, Read};
@@ -15,6 +20,13 @@ use object_store::{GetOptions, GetResultPayload, ObjectStore};
 
 use crate::key;
 
+pub use crate::store::bucket::Bucket;
+pub use crate::store::disk::Disk;
+pub use crate::store::target::{
+    Completed, Created, Leftover, Owner, Patience, Stage, Staged, StagedFile, Stored, Target,
+    TargetError, Writing, create_surely,
+};
+
 /// A place that objects are listed in and read from.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -23,6 +35,8 @@ pub struct Source {
     name: String,
     /// What its keys begin with although its listing does not show it.
     key_prefix: String,
+    /// URL of the source, without a slash at its end.
+    url: String,
 }
 
 /// An object as a listing shows it.
@@ -32,8 +46,9 @@ pub struct Listed {
     pub key: String,
     /// Compressed size in bytes.
     pub size: u64,
+    /// What the store says changes whenever the object does.
+    pub e_tag: Option<String>,
     path: Path,
-    e_tag: Option<String>,
 }
 
 /// A source or one of its objects cannot be read.
@@ -89,7 +104,19 @@ impl Source {
         }
         let store = LocalFileSystem::new_with_prefix(&directory)?;
         let key_prefix = directory.to_str().and_then(key::from_root).unwrap_or_default().to_owned();
-        Ok(Self { store: Arc::new(store), name: name.to_owned(), key_prefix })
+        let url = format!("file://{}", directory.display());
+        Ok(Self { store: Arc::new(store), name: name.to_owned(), key_prefix, url })
+    }
+
+    /// Returns the source that is all of a store, named by a URL.
+    pub fn over(store: Arc<dyn ObjectStore>, url: &str) -> Self {
+        let (name, url) = (url.to_owned(), url.trim_end_matches('/').to_owned());
+        Self { store, name, key_prefix: String::new(), url }
+    }
+
+    /// Returns the URL of an object.
+    pub fn url(&self, object: &Listed) -> String {
+        format!("{}/{}", self.url, object.path)
     }
 
     /// Lists all objects; what cannot be listed is an error among them.
@@ -101,7 +128,7 @@ impl Source {
                 "" => path.to_string(),
                 prefix => format!("{prefix}/{path}"),
             };
-            Ok(Listed { key, size: meta.size, path, e_tag: meta.e_tag })
+            Ok(Listed { key, size: meta.size, e_tag: meta.e_tag, path })
         })
     }
 

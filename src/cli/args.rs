@@ -66,6 +66,11 @@ pub(super) struct Convert {
     #[arg(long, value_enum, default_value_t = Codec::Zstd)]
     pub(super) compression: Codec,
 
+    /// Vouch that no other run writes to the dataset meanwhile; only stores that cannot keep runs
+    /// apart need it
+    #[arg(long)]
+    pub(super) single_writer: bool,
+
     /// Worker threads [default: one per processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) threads: Option<u16>,

@@ -1,16 +1,18 @@
 //! From what the user typed to what a run needs. Every refusal happens here, before any work.
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::thread;
 
 use anyhow::{Context, bail};
 use chrono::{Days, Utc};
 
 use crate::cli::args::{Codec, Convert, Layout};
-use crate::dataset::{self, Dataset};
+use crate::dataset::{self, Dataset, Opening, STAGING};
 use crate::encode::Compression;
+use crate::hash;
 use crate::plan::Selection;
-use crate::store::{self, Source};
+use crate::store::{self, Disk, Patience, Source};
 
 /// Level at which Zstandard is worth its time here; see `benches/README.md`.
 const ZSTD_LEVEL: i32 = 3;
@@ -43,7 +45,10 @@ impl Run {
             Layout::Hive => dataset::Layout::Hive,
             Layout::Plain => dataset::Layout::Plain,
         };
-        let dataset = Dataset::open(out, layout)?;
+        let run = hash::random_name().context("no random name can be made for this run")?;
+        let target = Arc::new(Disk::new(out, STAGING, &run));
+        let (single_writer, patience) = (args.single_writer, Patience::default());
+        let dataset = Dataset::open(target, Opening { layout, run, single_writer, patience })?;
         Ok(Self {
             sources,
             dataset,
@@ -72,9 +77,10 @@ impl Run {
 fn out_directory(out: &Path) -> anyhow::Result<PathBuf> {
     let name = out.to_str().unwrap_or_default();
     let path = if name.is_empty() { Some(out.to_owned()) } else { store::local_path(name) };
-    path.with_context(|| {
+    let path = path.with_context(|| {
         format!("--out {name}: only local directories can be written by this version")
-    })
+    })?;
+    std::path::absolute(&path).with_context(|| format!("--out {name} cannot be a path"))
 }
 
 /// Refuses a dataset within a source, or the reverse: each run would read what the last one wrote.

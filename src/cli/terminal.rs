@@ -8,7 +8,7 @@ use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, Progres
 
 use crate::cli::args::Convert;
 use crate::convert::Watcher;
-use crate::plan::{Batch, Plan};
+use crate::plan::{Batch, Listing, Plan};
 use crate::store::Source;
 use crate::tally::Tally;
 
@@ -32,7 +32,7 @@ impl Terminal {
     }
 
     /// Says why nothing will be converted.
-    pub(super) fn nothing_to_do(&self, sources: &[Source], plan: &Plan) {
+    pub(super) fn nothing_to_do(&self, sources: &[Source], listing: &Listing) {
         if self.quiet {
             return;
         }
@@ -40,9 +40,9 @@ impl Terminal {
         print_line(&format!(
             "nothing to convert: of {} objects in {} none is a selected access log{}. Expected are \
              keys like AWSLogs/<account>/elasticloadbalancing/<region>/yyyy/mm/dd/<name>.log.gz",
-            plan.listed,
+            listing.listed,
             names.join(", "),
-            counts(" (", plan.skipped.iter().map(|(kind, count)| (*kind, *count)), ")"),
+            counts(" (", listing.skipped.iter().map(|(kind, count)| (*kind, *count)), ")"),
         ));
     }
 
@@ -162,6 +162,15 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
             HumanCount(tally.reject_files),
         ),
     );
+    if tally.interrupted {
+        fact(
+            "interrupted",
+            format!(
+                "{} objects are left. What is published stays; the same command converts the rest",
+                HumanCount(objects.left)
+            ),
+        );
+    }
     fact("took", format!("{:.2} s, {rate:.0} MB/s of text", tally.seconds));
     if tally.reject_share() > max_rejects {
         fact(
