@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use chrono::Days;
 
-use crate::claim::{Appended, Claim, Hints, Log, Record, State};
+use crate::claim::{Appended, Claim, Hints, Log, Record, Removal, State};
 use crate::dataset::{Dataset, DatasetError};
 use crate::key::Partition;
 use crate::publish;
@@ -100,7 +100,7 @@ impl<'a> Ledger<'a> {
             }
         }
         let held = Arc::new(held);
-        log.forget_objects();
+        log.forget_objects(1..=log.entries().len());
         self.logs.insert(partition.clone(), log);
         // A plan goes from day to day and looks at the days beside each.
         let first = partition.day.checked_sub_days(Days::new(2)).unwrap_or(partition.day);
@@ -140,6 +140,29 @@ impl<'a> Ledger<'a> {
         stuck
     }
 
+    /// Returns the partitions that have a log.
+    pub fn partitions(&self) -> Vec<Partition> {
+        self.hints.partitions().cloned().collect()
+    }
+
+    /// Takes back everything that a partition holds. Its objects are new again when this is through;
+    /// if it is not, the next run that comes by goes on with it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the dataset cannot be read or written.
+    pub fn remove(&mut self, partition: &Partition) -> Result<State, DatasetError> {
+        let mut log = Log::read(self.dataset, &self.log_type, partition, &self.hints)?;
+        let run = self.dataset.run().to_owned();
+        let removal = Removal { id: format!("{run}-{}", log.entries().len()), run };
+        log.append(self.dataset, Record::Remove(removal))?;
+        publish::finish(self.dataset, &mut log)?;
+        let state = log.entries().last().expect("was just added").state.clone();
+        self.held.remove(partition);
+        self.logs.remove(partition);
+        Ok(state)
+    }
+
     /// Claims a batch whose outputs are staged, and publishes it.
     ///
     /// # Errors
@@ -160,8 +183,9 @@ impl<'a> Ledger<'a> {
         outputs.into_iter().for_each(Writing::keep);
         let staged: Vec<_> =
             claim.outputs.iter().map(|output| output.file.staged.clone()).collect();
-        let committed = match log.append(self.dataset, Record::Add(claim))? {
+        Ok(match log.append(self.dataset, Record::Add(claim))? {
             Appended::At(number) => {
+                log.forget_objects(number..=number);
                 publish::publish(self.dataset, log, number)?;
                 Committed::Claimed(log.entry(number).state.clone())
             }
@@ -176,8 +200,6 @@ impl<'a> Ledger<'a> {
                 let names = names.flat_map(|claim| &claim.objects);
                 Committed::Lost(names.map(|object| object.name.clone()).collect())
             }
-        };
-        log.forget_objects();
-        Ok(committed)
+        })
     }
 }

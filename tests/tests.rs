@@ -23,6 +23,8 @@ mod readme;
 mod real_lines;
 // A new field is one stanza in the schema file and nothing else.
 mod schema;
+// Runs that crash, fail, race and pause at every call to their store leave every row once.
+mod simulation;
 // Not a test: log lines, gzip, source trees, the program, and datasets read back.
 mod support;
 // A slow and obvious converter that the fast one must equal on random text.

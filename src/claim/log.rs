@@ -1,6 +1,7 @@
 //! The log of a partition: read from its beginning, added to at its end.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 
 use chrono::NaiveDate;
 
@@ -186,22 +187,31 @@ impl Log {
         self.entries[number - 1].state = state;
     }
 
-    /// Forgets which objects its claims name, of which there may be millions.
-    pub fn forget_objects(&mut self) {
-        for entry in &mut self.entries {
+    /// Forgets which objects the claims up to a number name, of which there may be millions.
+    pub fn forget_objects(&mut self, numbers: RangeInclusive<usize>) {
+        for entry in &mut self.entries[numbers.start() - 1..*numbers.end()] {
             if let Record::Add(claim) = &mut entry.record {
                 claim.objects = Vec::new();
             }
         }
     }
 
-    /// Adds an entry at the end of the log, wherever that is by now.
+    /// Adds an entry at the end of the log, wherever that is by now, unless another run has claimed some
+    /// of its objects, as far as those are not forgotten.
     ///
     /// # Errors
     ///
     /// Fails when it is not known whether the entry was added. It can still appear.
     pub fn append(&mut self, dataset: &Dataset, record: Record) -> Result<Appended, DatasetError> {
         let text = serde_json::to_vec(&record).expect("plain values");
+        let shares = |theirs: &Record| match (record.claim(), theirs.claim()) {
+            (Some(ours), Some(theirs)) => ours.shares_objects_with(theirs),
+            _ => false,
+        };
+        // Others may have been found when an earlier batch was claimed.
+        if self.entries.iter().any(|entry| shares(&entry.record)) {
+            return Ok(Appended::Lost);
+        }
         loop {
             let number = self.entries.len() + 1;
             let key = self.key(number, CLAIM);
@@ -212,10 +222,7 @@ impl Log {
                 }
                 Owner::Theirs(text) => {
                     let theirs = parse(dataset, &key, &text)?;
-                    let shared = match (&record, &theirs) {
-                        (Record::Add(ours), Record::Add(theirs)) => ours.shares_objects_with(theirs),
-                        _ => false,
-                    };
+                    let shared = shares(&theirs);
                     self.entries.push(Entry { record: theirs, state: State::Open });
                     if shared {
                         return Ok(Appended::Lost);

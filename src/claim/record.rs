@@ -117,6 +117,9 @@ impl Claim {
 
     /// Tells whether another claim names an object of this one.
     pub fn shares_objects_with(&self, other: &Self) -> bool {
+        if other.objects.is_empty() {
+            return false;
+        }
         let names: HashSet<&str> = self.objects.iter().map(|object| object.name.as_str()).collect();
         other.objects.iter().any(|object| names.contains(object.name.as_str()))
     }
