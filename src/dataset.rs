@@ -222,22 +222,23 @@ impl Dataset {
     fn probe(&self) -> Result<bool, DatasetError> {
         let mut conditional = true;
         for probe in 0..PROBES {
-            let key = format!("{STATE}/probe/{}-{probe}", self.run);
-            let create = |racer: usize| {
-                self.target.create_lightly(&key, format!("{}-{racer}", self.run).as_bytes())
-            };
+            let key = format!("{STAGING}/{}-probe-{probe}", self.run);
+            let content = |racer: usize| format!("{}-{racer}", self.run).into_bytes();
+            let create = |racer: usize| self.target.create_lightly(&key, &content(racer));
             let created: Vec<Result<Created, TargetError>> = thread::scope(|scope| {
                 let racer = |racer| scope.spawn(move || create(racer));
                 let racers: Vec<_> = (0..RACERS).map(racer).collect();
                 racers.into_iter().map(|racer| racer.join().expect("does not panic")).collect()
             });
-            let written = self.target.get(&key)?.is_some();
+            let written = self.target.get(&key)?;
             self.target.delete(&key)?;
-            let mut winners = 0;
-            for created in created {
-                winners += usize::from(created? == Created::Now);
+            let mut winners = Vec::new();
+            for (racer, created) in created.into_iter().enumerate() {
+                if created? == Created::Now {
+                    winners.push(content(racer));
+                }
             }
-            conditional &= written && winners == 1;
+            conditional &= winners.len() == 1 && written.as_ref() == winners.first();
         }
         Ok(conditional)
     }

@@ -94,7 +94,8 @@ impl<'a> Ledger<'a> {
             let directories: Vec<Arc<str>> =
                 claim.directories.iter().map(|directory| directory.as_str().into()).collect();
             for object in &claim.objects {
-                let directory = directories.get(object.directory).cloned().unwrap_or_default();
+                let directory =
+                    directories.get(object.directory).cloned().unwrap_or_else(|| "".into());
                 let (size, e_tag) = (object.size, object.e_tag.clone());
                 held.insert(object.name.clone(), HeldObject { directory, size, e_tag });
             }

@@ -60,5 +60,9 @@ pub mod decode;
 pub mod encode;
 pub mod tally;
 pub mod convert;
+// What else is done with a dataset.
+pub mod verify;
+pub mod remove;
+pub mod clean;
 // The program around it.
 pub mod cli;

@@ -105,13 +105,17 @@ const DUPLICATE: &str = "duplicate";
 const CONVERTED_BEFORE: &str = "converted_before";
 
 impl Selection {
-    fn wants(&self, key: &Key) -> bool {
+    /// Tells whether a partition is wanted, or some of it.
+    pub fn wants_partition(&self, partition: &Partition) -> bool {
         let among = |all: &[String], one: &str| all.is_empty() || all.iter().any(|s| s == one);
-        let day = key.partition.day;
-        self.from.is_none_or(|from| day >= from)
-            && self.to.is_none_or(|to| day <= to)
-            && among(&self.accounts, &key.partition.account)
-            && among(&self.regions, &key.partition.region)
+        self.from.is_none_or(|from| partition.day >= from)
+            && self.to.is_none_or(|to| partition.day <= to)
+            && among(&self.accounts, &partition.account)
+            && among(&self.regions, &partition.region)
+    }
+
+    fn wants(&self, key: &Key) -> bool {
+        self.wants_partition(&key.partition)
             && (self.balancers.is_empty()
                 || self.balancers.iter().any(|wanted| is_balancer(wanted, &key.balancer)))
     }

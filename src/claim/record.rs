@@ -109,10 +109,34 @@ impl Claim {
         self.objects.push(Claimed { directory, name, size, e_tag, lines, rejects });
     }
 
+    /// Returns the URL that one of its objects lies below, with a slash at its end.
+    pub fn directory(&self, object: &Claimed) -> &str {
+        self.directories.get(object.directory).map_or("", String::as_str)
+    }
+
     /// Returns the URL of one of its objects.
     pub fn url(&self, object: &Claimed) -> String {
-        let directory = self.directories.get(object.directory).map_or("", String::as_str);
-        format!("{directory}{}", object.name)
+        format!("{}{}", self.directory(object), object.name)
+    }
+
+    /// Says where its counts contradict each other, if they do.
+    pub fn contradiction(&self) -> Option<String> {
+        let rejects: u64 = self.rejects.values().sum();
+        let lines: u64 = self.objects.iter().map(|object| object.lines).sum();
+        let of_objects: u64 = self.objects.iter().flat_map(|object| object.rejects.values()).sum();
+        let written: u64 = self.outputs.iter().map(|output| output.rows).sum();
+        let sums = [
+            ("rows and rejects", self.rows + rejects),
+            ("lines of its objects", lines),
+            ("rows of its files", written),
+        ];
+        for (what, sum) in sums {
+            if sum != self.lines {
+                return Some(format!("has {} lines, but {sum} {what}", self.lines));
+            }
+        }
+        (of_objects != rejects)
+            .then(|| format!("has {rejects} rejects, but {of_objects} of its objects"))
     }
 
     /// Tells whether another claim names an object of this one.

@@ -221,7 +221,7 @@ impl Target for Bucket {
             // A note that is gone again needs no cleaning.
             let Some(text) = self.get(&note)? else { continue };
             leftovers.push(Leftover {
-                name: self.name(&note),
+                key: note,
                 staged: serde_json::from_slice(&text).ok(),
                 size: 0,
                 modified: SystemTime::from(meta.last_modified),

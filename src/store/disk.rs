@@ -216,7 +216,7 @@ impl Target for Disk {
             let path = entry.path();
             let Some(metadata) = found(entry.metadata()).map_err(at(&path))? else { continue };
             leftovers.push(Leftover {
-                name: path.display().to_string(),
+                key: format!("{}/{}", self.staging, entry.file_name().to_string_lossy()),
                 staged: Some(Staged::File(entry.file_name().to_string_lossy().into_owned())),
                 size: metadata.len(),
                 modified: metadata.modified().map_err(at(&path))?,

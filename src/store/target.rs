@@ -125,8 +125,8 @@ pub struct Stored {
 /// Something staged, as a listing shows it.
 #[derive(Debug, Clone)]
 pub struct Leftover {
-    /// Its name, for messages.
-    pub name: String,
+    /// Key of the file that says so.
+    pub key: String,
     /// What was staged; `None` when that cannot be told.
     pub staged: Option<Staged>,
     /// Bytes that it takes up, as far as they are known.
