@@ -43,11 +43,10 @@ pub fn finish(dataset: &Dataset, log: &mut Log) -> Result<(), DatasetError> {
 /// Fails when it is not known whether they are visible.
 pub fn publish(dataset: &Dataset, log: &mut Log, number: usize) -> Result<(), DatasetError> {
     let Record::Add(claim) = log.entry(number).record.clone() else { return Ok(()) };
-    let mut lost = Vec::new();
     for output in &claim.outputs {
         match dataset.target().complete(&output.file) {
             Ok(Completed::Visible) => {}
-            Ok(Completed::Lost) => lost.push(output.file.key.as_str()),
+            Ok(Completed::Lost) => return void(dataset, log, number, &claim, &output.file.key),
             Err(error @ TargetError::Foreign { .. }) => {
                 log.set_state(number, State::Stuck(error.to_string()));
                 return Ok(());
@@ -55,45 +54,51 @@ pub fn publish(dataset: &Dataset, log: &mut Log, number: usize) -> Result<(), Da
             Err(error) => return Err(error.into()),
         }
     }
-    if lost.is_empty() {
-        log.mark_done(dataset, number)?;
-        forget(dataset, &claim);
-        return Ok(());
-    }
-    void(dataset, log, number, &claim, &lost)
+    log.mark_done(dataset, number)?;
+    forget(dataset, &claim);
+    Ok(())
 }
 
-/// Gives up a claim whose outputs were lost before they became visible.
+/// Gives up a claim of which an output was lost before it became visible, unless another stands.
 ///
-/// First every output is aborted once more: a slow run that is about to complete one has either done so
-/// by then, which is looked at afterwards, or never will.
+/// Every output is aborted once more, even the one that is lost: a slow run that is about to complete it
+/// has either done so by then, which is looked at afterwards, or never will, whatever the store
+/// answered before.
 fn void(
     dataset: &Dataset,
     log: &mut Log,
     number: usize,
     claim: &Claim,
-    lost: &[&str],
+    lost: &str,
 ) -> Result<(), DatasetError> {
     let target = dataset.target();
-    let lost: Vec<String> = lost.iter().map(|key| target.name(key)).collect();
-    for output in &claim.outputs {
-        if let Err(error) = target.abort(&output.file.staged) {
-            let TargetError::NoAbort { .. } = error else { return Err(error.into()) };
-            let reason = format!("{} was lost before it was published; {error}", lost.join(", "));
-            log.set_state(number, State::Stuck(reason));
-            return Ok(());
+    let stands = || {
+        for output in &claim.outputs {
+            if target.size(&output.file.key)?.is_some() {
+                return Ok(Some(target.name(&output.file.key)));
+            }
         }
+        Ok::<_, TargetError>(None)
+    };
+    let stuck = |why: String| {
+        State::Stuck(format!("{} was lost before it was published; {why}", target.name(lost)))
+    };
+    if let Some(name) = stands()? {
+        log.set_state(number, stuck(format!("{name} stands already")));
+        return Ok(());
     }
     for output in &claim.outputs {
-        if target.size(&output.file.key)?.is_some() {
-            let reason = format!(
-                "{} was lost before it was published, but {} stands",
-                lost.join(", "),
-                target.name(&output.file.key)
-            );
-            log.set_state(number, State::Stuck(reason));
-            return Ok(());
+        match target.abort(&output.file.staged) {
+            Err(error @ TargetError::NoAbort { .. }) => {
+                log.set_state(number, stuck(error.to_string()));
+                return Ok(());
+            }
+            aborted => aborted?,
         }
+    }
+    if let Some(name) = stands()? {
+        log.set_state(number, stuck(format!("{name} stands already")));
+        return Ok(());
     }
     match log.state(dataset, number)? {
         // It was published, and its files were taken away since.

@@ -284,7 +284,7 @@ impl Verification<'_> {
             Ok(standing) => standing,
             Err(error) => {
                 let name = claim.outputs.first().map_or("", |output| &output.file.key);
-                let (name, problem) = (self.dataset.target().name(name), error.to_string());
+                let (name, problem) = (self.dataset.target().name(name), format!("{error:#}"));
                 looked.findings.push(Finding::new("file", name, &problem, REMOVE));
                 return;
             }
@@ -312,7 +312,7 @@ impl Verification<'_> {
                     }
                 }
                 Err(error) => {
-                    let problem = format!("cannot be read again: {error}");
+                    let problem = format!("cannot be read again: {error:#}");
                     looked.findings.push(Finding::new("unreadable", url, &problem, LOOK));
                 }
             }

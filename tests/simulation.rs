@@ -20,15 +20,23 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use alb2parquet::claim::{Claim, Output};
+use alb2parquet::convert::{Conversion, Watcher};
 use alb2parquet::dataset::{Dataset, Layout, Opening, STAGING};
 use alb2parquet::ledger::{Committed, Ledger};
+use alb2parquet::encode::Compression;
 use alb2parquet::plan::{Batch, Listing, Plan, Selection};
+use alb2parquet::schema::Table;
 use alb2parquet::store::{Bucket, Patience, Source, Writing};
+use alb2parquet::tally::Tally;
+use alb2parquet::verify::Verification;
+use futures::executor::block_on;
+use object_store::memory::InMemory;
 use object_store::path::Path;
+use object_store::ObjectStoreExt;
 
 use crate::simulation::random::Random;
-use crate::simulation::store::{Crash, Rates, Scheduler, SimStore};
-use crate::support::key_on;
+use crate::simulation::store::{Crash, Fault, Rates, Scheduler, SimStore};
+use crate::support::{good_lines, gzip, key_on};
 
 /// Seeds of an ordinary test run.
 const SEEDS: u64 = 1000;
@@ -78,7 +86,22 @@ struct World {
     scheduler: Arc<Scheduler>,
 }
 
+fn put(store: &InMemory, key: &str, bytes: impl Into<object_store::PutPayload>) {
+    block_on(store.put(&Path::from(key), bytes.into())).unwrap();
+}
+
 impl World {
+    /// A world with an empty source and a dataset that was begun.
+    fn new(random: Random) -> Self {
+        let scheduler = Arc::new(Scheduler::new(random, Rates::default()));
+        let description = serde_json::json!({
+            "format_version": 2, "layout": "hive", "conditional_creates": true
+        });
+        let text = description.to_string();
+        put(&scheduler.state().dataset, "_alb2parquet/dataset.json", text);
+        Self { scheduler }
+    }
+
     fn store(&self, actor: usize, is_source: bool, dead: &Arc<AtomicBool>) -> SimStore {
         let (scheduler, dead) = (Arc::clone(&self.scheduler), Arc::clone(dead));
         SimStore { scheduler, actor, dead, is_source }
@@ -185,6 +208,7 @@ fn play(seed: u64, trace: bool) -> Outcome {
         crash: rate(30),
         error: rate(30),
         conflict: rate(300),
+        not_found: rate(60),
         pause: rate(40),
         lag: rate(1000),
         lifecycle: rate(8),
@@ -192,27 +216,9 @@ fn play(seed: u64, trace: bool) -> Outcome {
     };
     let (actors, runs) = (1 + random.below(3) as usize, 1 + random.below(3));
     let first = random.below(2) as usize;
-    let world = World { scheduler: Arc::new(Scheduler::new(random, Rates::default())) };
-    {
-        let state = world.scheduler.state();
-        for object in objects() {
-            let (path, text) = (Path::from(object.key.as_str()), object.text(0));
-            futures::executor::block_on(object_store::ObjectStoreExt::put(
-                &state.source,
-                &path,
-                text.into(),
-            ))
-            .unwrap();
-        }
-        let description = serde_json::json!({
-            "format_version": 2, "layout": "hive", "conditional_creates": true
-        });
-        futures::executor::block_on(object_store::ObjectStoreExt::put(
-            &state.dataset,
-            &Path::from("_alb2parquet/dataset.json"),
-            description.to_string().into(),
-        ))
-        .unwrap();
+    let world = World::new(random);
+    for object in objects() {
+        put(&world.scheduler.state().source, &object.key, object.text(0));
     }
     world.scheduler.state().rates = rates;
     world.scheduler.state().trace = trace;
@@ -280,11 +286,7 @@ fn compare(state: &store::State) -> Option<String> {
         let prefix = format!("{}#", object.name());
         let own: Vec<&String> = rows.iter().filter(|row| row.starts_with(&prefix)).collect();
         let path = Path::from(object.key.as_str());
-        let is_there = futures::executor::block_on(object_store::ObjectStoreExt::head(
-            &state.source,
-            &path,
-        ))
-        .is_ok();
+        let is_there = block_on(state.source.head(&path)).is_ok();
         let whole = (0..3).any(|version| own.iter().copied().eq(object.text(version).lines()));
         if !(whole || own.is_empty() && !is_there) {
             return Some(format!("object {} has the rows {own:?}", object.key));
@@ -317,5 +319,116 @@ fn every_row_stands_once_whatever_goes_wrong() {
     println!("{seeds} seeds, {calls} calls, {faults:?}, {:.1} s", began.elapsed().as_secs_f64());
     for fault in ["crash", "error", "pause", "lifecycle", "vanish", "rewrite", "lagging list"] {
         assert!(seeds < SEEDS || faults.contains_key(fault), "{fault} never happened");
+    }
+}
+
+// ---- one fault at a time
+
+/// Plays a run whose call of that number goes wrong, and one after it. Returns whether it came so far.
+fn play_fault(call: u64, fault: Fault) -> bool {
+    let world = World::new(Random::new(call));
+    for object in objects() {
+        put(&world.scheduler.state().source, &object.key, object.text(0));
+    }
+    world.scheduler.state().fail_at = Some((call, fault));
+    world.scheduler.start(1);
+    world.run_and_survive(0, "first".to_owned(), PROGRAMS[0]);
+    let mut state = world.scheduler.state();
+    let reached = state.calls >= call;
+    state.fail_at = None;
+    drop(state);
+    world.scheduler.land_all();
+    world.run(0, "second".to_owned(), PROGRAMS[1]).unwrap();
+    let mut state = world.scheduler.state();
+    state.look();
+    let violation = state.violation.take().or_else(|| compare(&state));
+    assert_eq!(violation, None, "after {fault:?} of call {call}");
+    reached
+}
+
+#[test]
+fn every_call_may_fail() {
+    let faults = [
+        Fault::CrashBefore,
+        Fault::CrashAfter,
+        Fault::CrashInFlight,
+        Fault::ErrorBefore,
+        Fault::ErrorAfter,
+        Fault::ErrorInFlight,
+    ];
+    for fault in faults {
+        let calls = (1..).take_while(|call| play_fault(*call, fault)).count();
+        assert!(calls > 80, "only {calls} calls were made");
+        println!("{calls} calls, {fault:?} of each");
+    }
+}
+
+// ---- the real conversion
+
+struct Silent;
+
+impl Watcher for Silent {
+    fn read(&self, _: u64, _: u64) {}
+    fn published(&self, _: &Batch, _: &Tally, _: Duration) {}
+}
+
+/// Converts for real, over the same store.
+fn convert(world: &World, run: &str) -> anyhow::Result<Tally> {
+    let (dead, stop) = (Arc::default(), AtomicBool::new(false));
+    let dataset = world.dataset(0, run.to_owned(), &dead)?;
+    let sources = [Source::over(Arc::new(world.store(0, true, &dead)), "memory://source")];
+    let listing = Listing::take(&sources, &Selection::default(), &stop)?;
+    let table = Table::access();
+    let mut ledger = Ledger::open(&dataset, &table.log_type)?;
+    let plan = Plan::make(listing, &sources, 1000, &mut ledger)?;
+    let conversion = Conversion {
+        table,
+        sources: &sources,
+        dataset: &dataset,
+        compression: Compression::None,
+        threads: 1,
+        watcher: &Silent,
+        stop: &stop,
+    };
+    Ok(conversion.run(plan, &mut ledger, Instant::now())?)
+}
+
+#[test]
+fn every_call_of_the_real_conversion_may_fail() {
+    for fault in [Fault::ErrorBefore, Fault::ErrorAfter] {
+        for call in 1.. {
+            let world = World::new(Random::new(call));
+            for number in 0..2 {
+                for day in DAYS {
+                    let text = [good_lines(3 + number), b"bad\n".to_vec()].concat();
+                    put(&world.scheduler.state().source, &key_on(day, number), gzip(text));
+                }
+            }
+            world.scheduler.state().fail_at = Some((call, fault));
+            world.scheduler.start(1);
+            // A store's error ends a run, or costs it an object; the next one completes the dataset.
+            let _ = convert(&world, "first");
+            let mut state = world.scheduler.state();
+            let reached = state.calls >= call;
+            state.fail_at = None;
+            drop(state);
+            convert(&world, "second").unwrap();
+            let (dead, stop) = (Arc::default(), AtomicBool::new(false));
+            let verification = Verification {
+                table: Table::access(),
+                sources: &[Source::over(Arc::new(world.store(0, true, &dead)), "memory://source")],
+                dataset: &world.dataset(0, "verify".to_owned(), &dead).unwrap(),
+                selection: &Selection::default(),
+                read_data: true,
+                stop: &stop,
+            };
+            let report = verification.run().unwrap();
+            assert_eq!(report.findings, [], "after {fault:?} of call {call}");
+            assert_eq!((report.rows, report.rejects, report.compared), (14, 4, 4));
+            if !reached {
+                println!("{} calls, {fault:?} of each", call - 1);
+                break;
+            }
+        }
     }
 }

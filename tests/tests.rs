@@ -11,6 +11,8 @@ mod cli;
 mod conservation;
 // The same input gives the same bytes, whatever the threads, the order and the number of runs.
 mod determinism;
+// Reruns add what is new; `verify`, `remove`, `clean` and signals.
+mod exactly_once;
 // Bad input, each kind a case: damaged gzip, hostile lines, keys that lie.
 mod input;
 // What stands in the Parquet files: pages, encodings, statistics, indexes, paths.

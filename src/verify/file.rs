@@ -107,9 +107,11 @@ impl ChunkReader for PublishedFile {
     }
 
     fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        self.target
-            .get_range(&self.key, start..start + length as u64)
-            .map_err(|error| ParquetError::External(Box::new(error)))
+        if length == 0 {
+            return Ok(Bytes::new());
+        }
+        let bytes = self.target.get_range(&self.key, start..start + length as u64);
+        bytes.map_err(|error| ParquetError::General(format!("{:#}", anyhow::Error::from(error))))
     }
 }
 

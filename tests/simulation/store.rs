@@ -53,6 +53,8 @@ pub(super) struct State {
     pub(super) violation: Option<String>,
     pub(super) calls: u64,
     pub(super) faults: BTreeMap<&'static str, u64>,
+    /// The call that goes wrong, and how.
+    pub(super) fail_at: Option<(u64, Fault)>,
     /// Whether calls are printed, when a seed is replayed.
     pub(super) trace: bool,
 }
@@ -65,6 +67,7 @@ pub(super) struct Rates {
     pub(super) crash: u64,
     pub(super) error: u64,
     pub(super) conflict: u64,
+    pub(super) not_found: u64,
     pub(super) pause: u64,
     pub(super) lag: u64,
     pub(super) lifecycle: u64,
@@ -73,7 +76,7 @@ pub(super) struct Rates {
 
 /// What is wrong with a call.
 #[derive(Debug, Clone, Copy, PartialEq)]
-enum Fault {
+pub(super) enum Fault {
     None,
     CrashBefore,
     CrashAfter,
@@ -81,7 +84,10 @@ enum Fault {
     ErrorBefore,
     ErrorAfter,
     ErrorInFlight,
+    /// A create is refused although nothing is there, and nothing is stored.
     Conflict,
+    /// An upload is not found although it is there.
+    NotFound,
 }
 
 /// A run's view of one of the stores.
@@ -111,6 +117,7 @@ impl Scheduler {
             violation: None,
             calls: 0,
             faults: BTreeMap::new(),
+            fail_at: None,
             trace: false,
         };
         Self { state: Mutex::new(state), turn: Condvar::new() }
@@ -247,7 +254,9 @@ impl State {
             let key = meta.location.to_string();
             let rows = self.visible.remove(&key).unwrap_or_else(|| {
                 let bytes = read_now(&self.dataset, &meta.location);
-                String::from_utf8(bytes.to_vec()).unwrap().lines().map(str::to_owned).collect()
+                // Real Parquet files are read by `verify`.
+                let text = if bytes.starts_with(b"PAR1") { "" } else { str::from_utf8(&bytes).unwrap() };
+                text.lines().map(str::to_owned).collect()
             });
             visible.insert(key, rows);
         }
@@ -273,7 +282,12 @@ impl State {
         self.visible.values().flatten().cloned().collect()
     }
 
-    fn fault(&mut self, write: bool, create: bool) -> Fault {
+    fn fault(&mut self, write: bool, create: bool, complete: bool) -> Fault {
+        if let Some((call, fault)) = self.fail_at
+            && call == self.calls
+        {
+            return fault;
+        }
         let in_flight = |state: &mut Self, fault| {
             if write && state.random.hits(333) { fault } else { Fault::None }
         };
@@ -292,6 +306,10 @@ impl State {
                 Fault::None => Fault::ErrorAfter,
                 fault => fault,
             };
+        }
+        if complete && self.random.hits(self.rates.not_found) {
+            self.count("upload not found though there");
+            return Fault::NotFound;
         }
         if create && self.random.hits(self.rates.conflict) {
             self.count("conflict without a file");
@@ -330,7 +348,7 @@ impl SimStore {
         if state.trace {
             println!("{:4} run {}: {what}", state.step, self.actor);
         }
-        let fault = state.fault(write, create);
+        let fault = state.fault(write, create, what.starts_with("complete"));
         if state.trace && fault != Fault::None {
             println!("     {fault:?}");
         }
@@ -340,7 +358,7 @@ impl SimStore {
                 let due = state.step + state.random.below(150);
                 state.late.push((due, Box::new(move |store| drop(call(store)))));
             }
-            Fault::CrashBefore | Fault::ErrorBefore | Fault::Conflict => {}
+            Fault::CrashBefore | Fault::ErrorBefore | Fault::Conflict | Fault::NotFound => {}
             _ => {
                 made = Some(call(&store));
                 if write {
@@ -357,6 +375,10 @@ impl SimStore {
             Fault::Conflict => {
                 let source = "409 conflict".into();
                 Err(Error::AlreadyExists { path: String::new(), source })
+            }
+            Fault::NotFound => {
+                let source = "404 no such upload".into();
+                Err(Error::NotFound { path: String::new(), source })
             }
             Fault::ErrorBefore | Fault::ErrorAfter | Fault::ErrorInFlight => {
                 Err(failed("500 internal error"))
@@ -416,8 +438,11 @@ impl ObjectStore for SimStore {
         })
     }
 
-    async fn get_ranges(&self, _: &Path, _: &[Range<u64>]) -> Result<Vec<Bytes>> {
-        unreachable!("files are not read in ranges here")
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let (path, ranges) = (location.clone(), ranges.to_vec());
+        self.call(format!("get {path}"), false, false, move |store| {
+            store.get_ranges(&path, &ranges).now_or_never().unwrap()
+        })
     }
 
     fn delete_stream(
@@ -450,6 +475,13 @@ impl ObjectStore for SimStore {
             Ok(list_now(if lag { &past } else { store }, prefix.as_ref()))
         });
         match listed {
+            // What is new is missing as a whole, or here and there.
+            Ok(mut listed) if lag => {
+                let mut state = self.scheduler.state();
+                let missing = state.random.below(500);
+                listed.retain(|_| !state.random.hits(missing));
+                stream::iter(listed.into_iter().map(Ok)).boxed()
+            }
             Ok(listed) => stream::iter(listed.into_iter().map(Ok)).boxed(),
             Err(error) => stream::iter([Err(error)]).boxed(),
         }
