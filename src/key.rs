@@ -70,6 +70,7 @@ impl Other {
     }
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
 fn as_text<S: Serializer>(day: &NaiveDate, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(day)
 }

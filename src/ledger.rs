@@ -41,9 +41,9 @@ impl HeldObject {
     ///
     /// A copy elsewhere has an ETag of its own, so that only its size tells.
     pub fn change(&self, url: &str, listed: &Listed) -> Option<String> {
-        let there = url.rsplit_once('/').is_some_and(|(directory, _)| {
-            self.directory.strip_suffix('/') == Some(directory)
-        });
+        let there = url
+            .rsplit_once('/')
+            .is_some_and(|(directory, _)| self.directory.strip_suffix('/') == Some(directory));
         let what = if listed.size != self.size {
             format!("has {} bytes, but had {} when it was converted", listed.size, self.size)
         } else if there && listed.e_tag != self.e_tag {

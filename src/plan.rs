@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use chrono::{Days, NaiveDate};
+use chrono::NaiveDate;
 use sha2::{Digest, Sha256};
 
 use crate::dataset::DatasetError;
@@ -222,10 +222,9 @@ impl Plan {
             let of_partition = |object: &Object| object.key.partition == partition;
             let held = ledger.held(&partition)?;
             let mut beside = Vec::new();
-            for day in [partition.day.pred_opt(), partition.day.checked_add_days(Days::new(1))] {
-                if let Some(day) = day {
-                    beside.push((day, ledger.held(&Partition { day, ..partition.clone() })?));
-                }
+            let day = partition.day;
+            for day in [day.pred_opt(), day.succ_opt()].into_iter().flatten() {
+                beside.push((day, ledger.held(&Partition { day, ..partition.clone() })?));
             }
             let mut size = 0;
             let mut batch = None;

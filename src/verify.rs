@@ -80,7 +80,12 @@ const LOOK: &str = "find out who changed it; if in doubt, take the partition bac
 const STRANGER: &str = "move it out of the table's directory: engines read it as part of the table";
 
 impl Finding {
-    fn new(kind: &'static str, name: impl Into<String>, problem: &str, remedy: &'static str) -> Self {
+    fn new(
+        kind: &'static str,
+        name: impl Into<String>,
+        problem: &str,
+        remedy: &'static str,
+    ) -> Self {
         Self { kind, name: name.into(), problem: problem.to_owned(), remedy }
     }
 }
@@ -191,12 +196,7 @@ impl Verification<'_> {
     }
 
     /// Every listed object must be in one claim, unchanged.
-    fn compare_with_source(
-        &self,
-        listing: &Listing,
-        standing: &[Standing],
-        report: &mut Report,
-    ) {
+    fn compare_with_source(&self, listing: &Listing, standing: &[Standing], report: &mut Report) {
         let mut held = HashMap::new();
         for Standing { claim, name, .. } in standing {
             for object in &claim.objects {
@@ -207,7 +207,12 @@ impl Verification<'_> {
                 };
                 if let Some((_, first)) = held.insert(object.name.as_str(), (before, name)) {
                     let problem = format!("is claimed twice, by {first} and {name}");
-                    report.findings.push(Finding::new("twice", claim.url(object), &problem, REMOVE));
+                    report.findings.push(Finding::new(
+                        "twice",
+                        claim.url(object),
+                        &problem,
+                        REMOVE,
+                    ));
                 }
             }
         }

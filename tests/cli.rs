@@ -6,8 +6,8 @@ use std::process::Stdio;
 use chrono::{Days, Utc};
 
 use crate::support::{
-    ROWS, World, convert, files, get, good_lines, gzip, key, key_of, key_on, program, run,
-    text_of, tree,
+    ROWS, World, convert, files, get, good_lines, gzip, key, key_of, key_on, program, run, text_of,
+    tree,
 };
 
 // ---- refusals: exit code 3 before any work
@@ -174,9 +174,8 @@ fn rejects_count_against_their_limit() {
     let mut lines = vec![String::from_utf8(good_lines(1)).unwrap().trim_end().to_owned(); 9];
     lines.push("bad".to_owned());
     let world = World::with(gzip(text_of(lines)));
-    let run = |share: &str| {
-        convert(&[&world.source()], &world.path(share), &["--max-rejects", share])
-    };
+    let run =
+        |share: &str| convert(&[&world.source()], &world.path(share), &["--max-rejects", share]);
     world.convert().expect(1).says(&["--max-rejects", "10.00 %", "too_few_fields"]);
     run("0.09").expect(1);
     run("0.1").expect(0);

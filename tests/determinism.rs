@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use flate2::Compression;
 
 use crate::support::{
-    Line, ROWS, World, contents, convert, files, get, good_lines, gzip, gzip_at, key, key_of, key_on,
-    put, text_of,
+    Line, ROWS, World, contents, convert, files, get, good_lines, gzip, gzip_at, key, key_of,
+    key_on, put, text_of,
 };
 
 type Contents = BTreeMap<String, Vec<Vec<u8>>>;

@@ -6,7 +6,8 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use crate::support::{
-    REJECTS, ROWS, Run, World, contents, convert, files, good_lines, gzip, key, key_on, program, run, tree,
+    REJECTS, ROWS, Run, World, contents, convert, files, good_lines, gzip, key, key_on, program,
+    run, tree,
 };
 
 const CLAIMS: &str = "_alb2parquet/claims/access/012345678901/eu-west-1/2025-07-19";
@@ -87,7 +88,11 @@ fn an_object_that_changed_is_named_and_left_alone() {
     // A copy elsewhere is the same object, whatever its age.
     let copy = world.path("copy");
     for number in [1, 3] {
-        crate::support::put(&copy, &key(number), fs::read(world.source().join(key(number))).unwrap());
+        crate::support::put(
+            &copy,
+            &key(number),
+            fs::read(world.source().join(key(number))).unwrap(),
+        );
     }
     let run = convert(&[&copy], &world.out(), &["--json"]).expect(0);
     assert_eq!(run.count("/objects/skipped_by_kind/converted_before"), 2);
@@ -139,7 +144,9 @@ fn a_claim_without_an_end_is_finished_by_the_next_run() {
     assert_eq!(whole.len(), tree(&world.out()).len());
     // If the staged files are lost, the claim is void and its objects are new.
     fs::remove_file(world.out().join(CLAIMS).join("1.done.json")).unwrap();
-    moved.iter().for_each(|file| fs::remove_file(file).unwrap());
+    for file in &moved {
+        fs::remove_file(file).unwrap();
+    }
     for number in 1..4 {
         world.put(&key(number), gzip([good_lines(number), b"bad\n".to_vec()].concat()));
     }
@@ -192,7 +199,6 @@ fn verify_counts_what_is_right() {
 #[test]
 fn verify_finds_what_is_wrong() {
     type Harm = fn(&World);
-
 
     let cases: [(&str, Harm); 9] = [
         ("not_converted", |world| {
@@ -253,13 +259,17 @@ fn verify_reads_the_rows() {
     }
     other.convert_with(&["--max-rejects", "1"]).expect(0);
     for table in [ROWS, REJECTS] {
-        let (ours, theirs) = (files(&world.out(), table).remove(0), files(&other.out(), table).remove(0));
+        let (ours, theirs) =
+            (files(&world.out(), table).remove(0), files(&other.out(), table).remove(0));
         let bytes = fs::read(&theirs).unwrap();
         let before = fs::read(&ours).unwrap();
-        let hash = |bytes: &[u8]| alb2parquet::hash::hex(&<sha2::Sha256 as sha2::Digest>::digest(bytes));
+        let hash =
+            |bytes: &[u8]| alb2parquet::hash::hex(&<sha2::Sha256 as sha2::Digest>::digest(bytes));
         claim(&world, |text| {
-            text.replace(&hash(&before), &hash(&bytes))
-                .replace(&format!("\"size\":{},\"sha", before.len()), &format!("\"size\":{},\"sha", bytes.len()))
+            text.replace(&hash(&before), &hash(&bytes)).replace(
+                &format!("\"size\":{},\"sha", before.len()),
+                &format!("\"size\":{},\"sha", bytes.len()),
+            )
         });
         fs::write(&ours, bytes).unwrap();
         assert_eq!(verify(&world, &[]).code, 0, "nothing but the rows tells");
@@ -267,11 +277,10 @@ fn verify_reads_the_rows() {
         assert!(!found.is_empty() && found.iter().all(|kind| kind == "rows"), "{table}: {found:?}");
         fs::write(&ours, &before).unwrap();
         claim(&world, |text| {
-            text.replace(&hash(&fs::read(&theirs).unwrap()), &hash(&before))
-                .replace(
-                    &format!("\"size\":{},\"sha", fs::read(&theirs).unwrap().len()),
-                    &format!("\"size\":{},\"sha", before.len()),
-                ) + " "
+            text.replace(&hash(&fs::read(&theirs).unwrap()), &hash(&before)).replace(
+                &format!("\"size\":{},\"sha", fs::read(&theirs).unwrap().len()),
+                &format!("\"size\":{},\"sha", before.len()),
+            ) + " "
         });
     }
 }
@@ -366,7 +375,7 @@ fn interrupt(world: &World, out: &Path, signals: &[&str]) -> (Option<i32>, Strin
     // The first file stands when the first done marker does.
     let began = Instant::now();
     while !out.join("alb_access_logs").exists() {
-        assert!(began.elapsed() < Duration::from_secs(60), "the conversion never begins");
+        assert!(began.elapsed() < Duration::from_mins(1), "the conversion never begins");
         std::thread::sleep(Duration::from_millis(2));
     }
     let sent = Instant::now();
@@ -383,7 +392,10 @@ fn interrupt(world: &World, out: &Path, signals: &[&str]) -> (Option<i32>, Strin
 fn a_signal_ends_the_run_in_order() {
     let world = World::new();
     for number in 0..60 {
-        world.put(&key_on(&format!("2025/07/{:02}", 1 + number % 30), number), gzip(good_lines(600)));
+        world.put(
+            &key_on(&format!("2025/07/{:02}", 1 + number % 30), number),
+            gzip(good_lines(600)),
+        );
     }
     for (signals, code) in [(&["-INT"][..], 130), (&["-TERM"], 143), (&["-TERM", "-TERM"], 143)] {
         let out = world.path(&signals.concat());

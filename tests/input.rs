@@ -9,7 +9,10 @@ use alb2parquet::inflate::{Piece, Whole};
 use alb2parquet::store::Source;
 use flate2::{Compression, GzBuilder};
 
-use crate::support::{Line, PARTITION, REJECTS, ROWS, Run, World, contents, convert, decode, decode_streamed, files, get, good_lines, gzip, gzip_at, key, key_of, key_on, program, put, text_of, tree};
+use crate::support::{
+    Line, PARTITION, REJECTS, ROWS, Run, World, contents, convert, decode, decode_streamed, files,
+    get, good_lines, gzip, gzip_at, key, key_of, key_on, program, put, text_of, tree,
+};
 
 /// Asserts what an object of the world's only partition became.
 #[track_caller]

@@ -516,10 +516,8 @@ fn paths_follow_the_layout() {
         let mut names: Vec<String> = tree(&out).into_keys().collect();
         names.retain(|name| !name.starts_with("_alb2parquet/"));
         let name = names[0].rsplit('/').next().unwrap();
-        let expected = [
-            format!("{ROWS}/{partition}/{name}"),
-            format!("{REJECTS}/{partition}/{name}"),
-        ];
+        let expected =
+            [format!("{ROWS}/{partition}/{name}"), format!("{REJECTS}/{partition}/{name}")];
         assert_eq!(names, expected);
         let hash = name.strip_suffix(".parquet").unwrap();
         assert!(hash.len() == 32 && hash.bytes().all(|b| b.is_ascii_hexdigit()), "{name}");

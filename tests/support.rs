@@ -505,7 +505,9 @@ pub(crate) fn contents(out: &Path) -> BTreeMap<String, Vec<Vec<u8>>> {
             contents.entry(directory.to_owned()).or_default().push(bytes);
         }
     }
-    contents.values_mut().for_each(|files| files.sort());
+    for files in contents.values_mut() {
+        files.sort();
+    }
     contents
 }
 

@@ -17,7 +17,8 @@ const VOID: &str = "void.json";
 /// The log of a partition, as far as it was read.
 #[derive(Debug, Clone)]
 pub struct Log {
-    log_type: String,
+    /// The log type, which tells tables apart.
+    table: String,
     partition: Partition,
     entries: Vec<Entry>,
 }
@@ -109,9 +110,10 @@ impl Hints {
     /// Returns the partitions that have an entry of which no end is known.
     pub fn unfinished(&self) -> impl Iterator<Item = &Partition> {
         let unfinished = |markers: &Markers| {
-            markers.claims.iter().any(|number| {
-                !markers.done.contains(number) && !markers.void.contains(number)
-            })
+            markers
+                .claims
+                .iter()
+                .any(|number| !markers.done.contains(number) && !markers.void.contains(number))
         };
         self.partitions.iter().filter(move |(_, markers)| unfinished(markers)).map(|(p, _)| p)
     }
@@ -137,8 +139,8 @@ impl Log {
         partition: &Partition,
         hints: &Hints,
     ) -> Result<Self, DatasetError> {
-        let (log_type, partition) = (log_type.to_owned(), partition.clone());
-        let mut log = Self { log_type, partition, entries: Vec::new() };
+        let (table, partition) = (log_type.to_owned(), partition.clone());
+        let mut log = Self { table, partition, entries: Vec::new() };
         // Counted up by reading, since a listing may lag: the first number that is absent is the next.
         while let Some(record) = log.get(dataset, log.entries.len() + 1)? {
             let number = log.entries.len() + 1;
@@ -163,9 +165,9 @@ impl Log {
 
     /// Returns the claims that hold their objects, with their numbers.
     pub fn holding(&self) -> impl Iterator<Item = (usize, &Claim)> {
-        self.standing().filter(|(_, entry)| entry.state != State::Void).filter_map(|(number, entry)| {
-            Some((number, entry.record.claim()?))
-        })
+        self.standing()
+            .filter(|(_, entry)| entry.state != State::Void)
+            .filter_map(|(number, entry)| Some((number, entry.record.claim()?)))
     }
 
     /// Returns the entries that no later one has taken back for good, with their numbers.
@@ -292,7 +294,7 @@ impl Log {
 
     fn key(&self, number: usize, kind: &str) -> String {
         let Partition { account, region, day } = &self.partition;
-        format!("{STATE}/claims/{}/{account}/{region}/{day}/{number}.{kind}", self.log_type)
+        format!("{STATE}/claims/{}/{account}/{region}/{day}/{number}.{kind}", self.table)
     }
 }
 

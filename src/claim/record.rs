@@ -91,13 +91,7 @@ impl Record {
 
 impl Claim {
     /// Adds an object that was read from a URL.
-    pub fn add(
-        &mut self,
-        url: &str,
-        listed: &Listed,
-        lines: u64,
-        rejects: BTreeMap<String, u64>,
-    ) {
+    pub fn add(&mut self, url: &str, listed: &Listed, lines: u64, rejects: BTreeMap<String, u64>) {
         let (directory, name) = url.split_at(url.rfind('/').map_or(0, |slash| slash + 1));
         // A batch is of one directory, or of few.
         let known = self.directories.iter().position(|known| known == directory);

@@ -45,6 +45,7 @@ pub(super) struct Partitions {
 /// day's last five minutes can stand under the next day.
 #[derive(Debug, Group)]
 #[command(after_help = EXIT_CODES, after_long_help = LONG_AFTER)]
+#[allow(clippy::struct_excessive_bools)] // flags
 pub(super) struct Convert {
     /// Directories at, above or below AWSLogs/
     #[arg(required = true, value_name = "SOURCE")]

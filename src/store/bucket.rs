@@ -84,7 +84,7 @@ impl Bucket {
     }
 
     fn path(&self, key: &str) -> Path {
-        key.split('/').fold(self.root.clone(), |path, part| path.join(part))
+        key.split('/').fold(self.root.clone(), Path::join)
     }
 
     /// Returns the key of a path, which lies below the root.

@@ -255,7 +255,8 @@ impl State {
             let rows = self.visible.remove(&key).unwrap_or_else(|| {
                 let bytes = read_now(&self.dataset, &meta.location);
                 // Real Parquet files are read by `verify`.
-                let text = if bytes.starts_with(b"PAR1") { "" } else { str::from_utf8(&bytes).unwrap() };
+                let text =
+                    if bytes.starts_with(b"PAR1") { "" } else { str::from_utf8(&bytes).unwrap() };
                 text.lines().map(str::to_owned).collect()
             });
             visible.insert(key, rows);
@@ -335,7 +336,7 @@ fn failed(what: &'static str) -> Error {
 
 impl SimStore {
     /// Makes one call of the run, when its turn comes and as the scheduler wants it.
-    fn call<T, F>(&self, what: String, write: bool, create: bool, call: F) -> Result<T>
+    fn call<T, F>(&self, what: &str, write: bool, create: bool, call: F) -> Result<T>
     where
         F: FnOnce(&InMemory) -> Result<T> + Send + 'static,
     {
@@ -418,7 +419,7 @@ impl ObjectStore for SimStore {
     ) -> Result<PutResult> {
         let create = matches!(opts.mode, PutMode::Create);
         let path = location.clone();
-        self.call(format!("put {path}"), true, create, move |store| {
+        self.call(&format!("put {path}"), true, create, move |store| {
             store.put_opts(&path, payload, opts).now_or_never().unwrap()
         })
     }
@@ -433,14 +434,14 @@ impl ObjectStore for SimStore {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let path = location.clone();
-        self.call(format!("get {path}"), false, false, move |store| {
+        self.call(&format!("get {path}"), false, false, move |store| {
             store.get_opts(&path, options).now_or_never().unwrap()
         })
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
         let (path, ranges) = (location.clone(), ranges.to_vec());
-        self.call(format!("get {path}"), false, false, move |store| {
+        self.call(&format!("get {path}"), false, false, move |store| {
             store.get_ranges(&path, &ranges).now_or_never().unwrap()
         })
     }
@@ -452,7 +453,7 @@ impl ObjectStore for SimStore {
         let store = self.clone();
         let delete = move |location: Result<Path>| {
             let path = location?;
-            store.call(format!("delete {path}"), true, false, move |store| {
+            store.call(&format!("delete {path}"), true, false, move |store| {
                 store.delete(&path).now_or_never().unwrap().map(|()| path)
             })
         };
@@ -471,7 +472,7 @@ impl ObjectStore for SimStore {
         };
         let past = self.scheduler.state().past.clone();
         let prefix = prefix.cloned();
-        let listed = self.call("list".to_owned(), false, false, move |store| {
+        let listed = self.call("list", false, false, move |store| {
             Ok(list_now(if lag { &past } else { store }, prefix.as_ref()))
         });
         match listed {
@@ -500,7 +501,7 @@ impl ObjectStore for SimStore {
 impl MultipartStore for SimStore {
     async fn create_multipart(&self, path: &Path) -> Result<MultipartId> {
         let at = path.clone();
-        let id = self.call(format!("upload {at}"), true, false, move |store| {
+        let id = self.call(&format!("upload {at}"), true, false, move |store| {
             store.create_multipart(&at).now_or_never().unwrap()
         })?;
         self.scheduler.state().uploads.insert((path.to_string(), id.clone()));
@@ -515,7 +516,7 @@ impl MultipartStore for SimStore {
         data: PutPayload,
     ) -> Result<PartId> {
         let (path, id) = (path.clone(), id.clone());
-        self.call(format!("put_part {path} {id}"), true, false, move |store| {
+        self.call(&format!("put_part {path} {id}"), true, false, move |store| {
             gone(store.put_part(&path, &id, number, data).now_or_never().unwrap(), &path)
         })
     }
@@ -527,14 +528,14 @@ impl MultipartStore for SimStore {
         parts: Vec<PartId>,
     ) -> Result<PutResult> {
         let (path, id) = (path.clone(), id.clone());
-        self.call(format!("complete_multipart {path} {id}"), true, false, move |store| {
+        self.call(&format!("complete_multipart {path} {id}"), true, false, move |store| {
             gone(store.complete_multipart(&path, &id, parts).now_or_never().unwrap(), &path)
         })
     }
 
     async fn abort_multipart(&self, path: &Path, id: &MultipartId) -> Result<()> {
         let (path, id) = (path.clone(), id.clone());
-        self.call(format!("abort_multipart {path} {id}"), true, false, move |store| {
+        self.call(&format!("abort_multipart {path} {id}"), true, false, move |store| {
             gone(store.abort_multipart(&path, &id).now_or_never().unwrap(), &path)
         })
     }
