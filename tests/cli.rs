@@ -18,6 +18,12 @@ fn help_and_version_are_no_errors() {
         let run = run(args).expect(0);
         assert!(run.stdout.contains("alb2parquet") && run.stderr.is_empty(), "{run:#?}");
     }
+    for command in ["verify", "remove", "clean"] {
+        let help = run(&[command, "--help"]).expect(0).stdout;
+        for word in ["--out", "--json", "Exit codes:", "Examples:"] {
+            assert!(help.contains(word), "{word} is in {help}");
+        }
+    }
     let help = run(&["convert", "--help"]).stdout;
     let flags = [
         "--out",
@@ -31,6 +37,7 @@ fn help_and_version_are_no_errors() {
         "--target-file-size",
         "--compression",
         "--threads",
+        "--single-writer",
         "--max-rejects",
         "--json",
         "--verbose",

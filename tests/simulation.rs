@@ -238,7 +238,8 @@ fn play(seed: u64, trace: bool) -> Outcome {
     let (actors, runs) = (1 + random.below(3) as usize, 1 + random.below(3));
     let first = random.below(2) as usize;
     // In some seeds a run takes everything back. Rows may disappear then, but never stand twice.
-    let removal = random.hits(250).then(|| (random.below(3) as usize, random.below(3)));
+    let removal =
+        random.hits(333).then(|| (random.below(actors as u64) as usize, random.below(runs)));
     let world = World::new(random);
     for object in objects() {
         put(&world.scheduler.state().source, &object.key, object.text(0));
@@ -255,11 +256,11 @@ fn play(seed: u64, trace: bool) -> Outcome {
                 let result = catch_unwind(AssertUnwindSafe(|| {
                     for run in 0..runs {
                         let program = PROGRAMS[(first + actor + run as usize) % 2];
+                        world.run_and_survive(actor, format!("run-{actor}-{run}"), program);
                         if removal == Some((actor, run)) {
                             world.scheduler.state().removing = true;
                             survive(|| world.remove(actor, format!("removal-{actor}-{run}")));
                         }
-                        world.run_and_survive(actor, format!("run-{actor}-{run}"), program);
                     }
                 }));
                 world.scheduler.leave(actor);
