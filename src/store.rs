@@ -46,9 +46,11 @@ pub struct Listed {
     pub key: String,
     /// Compressed size in bytes.
     pub size: u64,
-    /// What the store says changes whenever the object does.
+    /// What changes whenever the object does, and stays the same otherwise.
     pub e_tag: Option<String>,
     path: Path,
+    /// What the store says must not have changed when the object is read.
+    condition: Option<String>,
 }
 
 /// A source or one of its objects cannot be read.
@@ -128,8 +130,22 @@ impl Source {
                 "" => path.to_string(),
                 prefix => format!("{prefix}/{path}"),
             };
-            Ok(Listed { key, size: meta.size, e_tag: meta.e_tag, path })
+            let (size, condition) = (meta.size, meta.e_tag);
+            let e_tag = condition.as_deref().map(|e_tag| self.lasting(e_tag));
+            Ok(Listed { key, size, e_tag, path, condition })
         })
+    }
+
+    /// Returns what of an ETag still says the same when the source is opened again.
+    ///
+    /// That of a local file begins with its inode, which a mounted bucket gives out anew each time.
+    fn lasting(&self, e_tag: &str) -> String {
+        match e_tag.split_once('-') {
+            Some((_, time_and_size)) if self.url.starts_with("file:") => {
+                time_and_size.trim_matches('"').to_owned()
+            }
+            _ => e_tag.to_owned(),
+        }
     }
 
     /// Reads an object whole into `out`, which is emptied first.
@@ -149,7 +165,7 @@ impl Source {
     ///
     /// Fails when the object is gone, was rewritten since it was listed, or cannot be opened.
     pub fn reader(&self, object: &Listed) -> Result<Box<dyn Read + Send>, StoreError> {
-        let options = GetOptions { if_match: object.e_tag.clone(), ..GetOptions::default() };
+        let options = GetOptions { if_match: object.condition.clone(), ..GetOptions::default() };
         let result = block_on(self.store.get_opts(&object.path, options))?;
         Ok(match result.payload {
             GetResultPayload::File(file, _) => Box::new(file),
