@@ -2,6 +2,7 @@
 
 mod args;
 mod resolve;
+mod signals;
 mod terminal;
 
 use std::process::ExitCode;
@@ -9,18 +10,25 @@ use std::time::Instant;
 
 use clap::Parser;
 
-use crate::cli::args::{Args, Command};
+use crate::clean;
+use crate::cli::args::{Args, Clean, Command, Remove, Verify};
 use crate::cli::resolve::Run;
+use crate::cli::signals::Signals;
 use crate::cli::terminal::Terminal;
 use crate::convert::Conversion;
-use crate::plan::Plan;
+use crate::ledger::Ledger;
+use crate::plan::{Listing, Plan};
+use crate::remove;
 use crate::schema::Table;
 use crate::tally::Tally;
+use crate::verify::Verification;
 
 /// Everything was converted.
 const DONE: u8 = 0;
 /// Too many lines are rejects.
 const REJECTS: u8 = 1;
+/// A verification found something.
+const FINDINGS: u8 = 1;
 /// Some object could not be read, or not whole.
 const OBJECTS: u8 = 2;
 /// The run could not begin, or not go on.
@@ -37,35 +45,91 @@ pub fn main() -> ExitCode {
             return ExitCode::from(code);
         }
     };
-    let Command::Convert(convert) = args.command;
-    let terminal = Terminal::new(&convert);
-    let code = Run::resolve(&convert).and_then(|run| convert_all(&run, &terminal));
+    let signals = match Signals::listen() {
+        Ok(signals) => signals,
+        Err(error) => {
+            terminal::error(&error.into());
+            return ExitCode::from(FAILED);
+        }
+    };
+    let code = match &args.command {
+        Command::Convert(convert) => {
+            let terminal = Terminal::new(convert);
+            Run::resolve(convert).and_then(|run| convert_all(&run, &terminal, &signals))
+        }
+        Command::Verify(args) => verify(args, &signals),
+        Command::Remove(args) => remove(args, &signals),
+        Command::Clean(args) => clean(args),
+    };
     ExitCode::from(code.unwrap_or_else(|error| {
         terminal::error(&error);
-        FAILED
+        signals.exit_code().unwrap_or(FAILED)
     }))
 }
 
-fn convert_all(run: &Run, terminal: &Terminal) -> anyhow::Result<u8> {
+fn convert_all(run: &Run, terminal: &Terminal, signals: &Signals) -> anyhow::Result<u8> {
     let started = Instant::now();
-    let plan = Plan::make(&run.sources, &run.selection, run.target_size)?;
-    if plan.batches.is_empty() {
-        terminal.nothing_to_do(&run.sources, &plan);
+    let table = Table::access();
+    let listing = Listing::take(&run.sources, &run.selection, signals.stop())?;
+    if listing.objects.is_empty() {
+        terminal.nothing_to_do(&run.sources, &listing);
     }
+    let mut ledger = Ledger::open(&run.dataset, &table.log_type)?;
+    let plan = Plan::make(listing, &run.sources, run.target_size, &mut ledger)?;
     terminal.begin(&plan);
     let conversion = Conversion {
-        table: Table::access(),
+        table,
         sources: &run.sources,
         dataset: &run.dataset,
         compression: run.compression,
         threads: run.threads,
         watcher: terminal,
+        stop: signals.stop(),
     };
-    let result = conversion.run(plan, started);
+    let result = conversion.run(plan, &mut ledger, started);
     terminal.end();
     let tally = result?;
     terminal.summary(&tally, run.max_rejects)?;
+    if tally.interrupted {
+        return Ok(signals.exit_code().unwrap_or(FAILED));
+    }
     Ok(exit_code(&tally, run.max_rejects))
+}
+
+fn verify(args: &Verify, signals: &Signals) -> anyhow::Result<u8> {
+    let verification = Verification {
+        table: Table::access(),
+        sources: &resolve::open_sources(&args.sources)?,
+        dataset: &resolve::find_dataset(&args.out)?,
+        selection: &resolve::selection(&args.partitions, args.to.or_else(resolve::yesterday))?,
+        read_data: args.read_data,
+        stop: signals.stop(),
+    };
+    let report = verification.run()?;
+    terminal::verified(&report, args.json)?;
+    Ok(if report.findings.is_empty() { DONE } else { FINDINGS })
+}
+
+fn remove(args: &Remove, signals: &Signals) -> anyhow::Result<u8> {
+    let selection = resolve::selection(&args.partitions, args.to)?;
+    let dataset = resolve::find_dataset(&args.out)?;
+    let log_type = &Table::access().log_type;
+    let mut contents = remove::contents(&dataset, log_type, &selection)?;
+    if args.yes {
+        remove::remove(&dataset, log_type, &mut contents, signals.stop())?;
+    }
+    terminal::removed(&contents, args.yes, args.json)?;
+    if args.yes && contents.iter().any(|contents| !contents.removed && contents.error.is_none()) {
+        return Ok(signals.exit_code().unwrap_or(FAILED));
+    }
+    Ok(if contents.iter().any(|contents| contents.error.is_some()) { OBJECTS } else { DONE })
+}
+
+fn clean(args: &Clean) -> anyhow::Result<u8> {
+    let dataset = resolve::find_dataset(&args.out)?;
+    let cleaned = clean::clean(&dataset, &Table::access().log_type, args.older_than)?;
+    terminal::cleaned(&cleaned, args.json)?;
+    Ok(DONE)
 }
 
 fn exit_code(tally: &Tally, max_rejects: f64) -> u8 {

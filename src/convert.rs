@@ -4,10 +4,12 @@
 //! and hold what is open for it, so their number bounds memory. What they have to compute, inflating,
 //! decoding and encoding, they hand to one rayon pool in small tasks. So a batch that is alone uses
 //! every core (windows of objects, columns of a row group), and no worker ever begins another batch
-//! while it waits for its own. The calling thread waits for the disk and publishes.
+//! while it waits for its own. The calling thread waits for the disk, claims and publishes.
+
+mod queue;
 
 use std::borrow::Cow;
-use std::fs::File;
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, SyncSender};
 use std::thread;
@@ -17,22 +19,27 @@ use parquet::errors::ParquetError;
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
-use crate::dataset::{Dataset, DatasetError, Staged};
+use crate::claim::{Claim, Output, State};
+use crate::convert::queue::Queue;
+use crate::dataset::{Dataset, DatasetError};
 use crate::decode::{Decoded, Decoder};
 use crate::encode::{Compression, RejectsEncoder, TableEncoder};
 use crate::feed::{Buffers, Feed, Lost};
 use crate::inflate::Piece;
-use crate::plan::{Batch, Failure, Plan};
+use crate::ledger::{Committed, Ledger};
+use crate::plan::{Batch, Failure, Object, Plan};
 use crate::pool::Pool;
 use crate::reject::{self, Reason, Reject};
 use crate::schema::Table;
-use crate::store::Source;
+use crate::store::{Source, TargetError, Writing};
 use crate::tally::Tally;
 
 /// Batches that are open at once, at most: each holds a row group of encoded pages.
 const MAX_OPEN: usize = 2;
 /// Converted batches that wait for the disk, at most.
 const MAX_STAGED: usize = 2;
+/// Kind of objects that another run claimed while this one converted them.
+const CONVERTED_MEANWHILE: &str = "converted_meanwhile";
 
 /// A conversion that is ready to run.
 pub struct Conversion<'a> {
@@ -48,6 +55,8 @@ pub struct Conversion<'a> {
     pub threads: usize,
     /// Who is told how it goes.
     pub watcher: &'a dyn Watcher,
+    /// Set when nothing new is to be begun, and what is not claimed yet to be given up.
+    pub stop: &'a AtomicBool,
 }
 
 /// Is told how a conversion goes, from many threads.
@@ -65,14 +74,20 @@ pub enum ConvertError {
     /// The dataset cannot be written.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
+    /// A file of it cannot be written.
+    #[error(transparent)]
+    Target(#[from] TargetError),
     /// A Parquet file cannot be written.
     #[error("{path} cannot be written")]
     Write {
-        /// Where it is staged.
+        /// Where it was to stand.
         path: String,
         /// Why.
         source: ParquetError,
     },
+    /// The user wants the program to end.
+    #[error("interrupted")]
+    Interrupted,
     /// The worker threads cannot be started.
     #[error("worker threads cannot be started")]
     Threads(#[from] ThreadPoolBuildError),
@@ -97,15 +112,18 @@ impl<E: Into<ConvertError>> From<E> for BatchError {
 }
 
 impl Conversion<'_> {
-    /// Converts all batches of a plan.
+    /// Converts all batches of a plan that was made with this ledger.
     ///
     /// # Errors
     ///
-    /// Fails when the dataset cannot be written, or must not be. Objects that cannot be read and
-    /// lines that cannot become rows are no errors; the tally names them.
-    pub fn run(&self, plan: Plan, started: Instant) -> Result<Tally, ConvertError> {
-        let names: Vec<String> = plan.batches.iter().map(|batch| self.file_name(batch)).collect();
-        self.refuse_strangers(&plan, &names)?;
+    /// Fails when the dataset cannot be written. Objects that cannot be read and lines that cannot
+    /// become rows are no errors; the tally names them.
+    pub fn run(
+        &self,
+        plan: Plan,
+        ledger: &mut Ledger,
+        started: Instant,
+    ) -> Result<Tally, ConvertError> {
         let mut tally = Tally { partitions: plan.partitions() as u64, ..Tally::default() };
         tally.objects.listed = plan.listed;
         tally.objects.skipped = plan.skipped.values().sum();
@@ -116,21 +134,18 @@ impl Conversion<'_> {
         let pool = ThreadPoolBuilder::new().num_threads(self.threads).build()?;
         let shared = Shared::default();
         let driver = Driver { conversion: self, pool: &pool, shared: &shared };
-        let next = AtomicUsize::new(0);
-        let stop = AtomicBool::new(false);
         let drivers = MAX_OPEN.min(self.threads).min(plan.batches.len());
-        shared.active.store(drivers, Ordering::Relaxed);
+        let queue = Queue::new(plan.batches);
         let (sender, staged) = mpsc::sync_channel(MAX_STAGED);
         let drive = |sender: SyncSender<_>| {
-            while !stop.load(Ordering::Relaxed) {
-                let index = next.fetch_add(1, Ordering::Relaxed);
-                let Some(batch) = plan.batches.get(index) else { break };
-                let result = driver.convert(batch, &names[index]);
-                if sender.send((index, result)).is_err() {
+            while let Some((index, batch)) = queue.take() {
+                shared.active.fetch_add(1, Ordering::Relaxed);
+                let result = driver.convert(&batch);
+                shared.active.fetch_sub(1, Ordering::Relaxed);
+                if sender.send((index, batch, result)).is_err() {
                     break;
                 }
             }
-            shared.active.fetch_sub(1, Ordering::Relaxed);
         };
         let mut tallies = thread::scope(|scope| {
             for _ in 0..drivers {
@@ -139,11 +154,19 @@ impl Conversion<'_> {
             }
             drop(sender);
             let mut tallies = Vec::new();
-            for (index, result) in staged {
-                match result.and_then(|staged| self.publish(&plan.batches[index], staged)) {
-                    Ok(tally) => tallies.push((index, tally)),
+            for (index, batch, result) in staged {
+                if self.interrupted() {
+                    queue.close();
+                    tally.objects.left += batch.objects.len() as u64;
+                    continue;
+                }
+                match result.and_then(|staged| self.commit(&batch, staged, ledger)) {
+                    Ok((tally, rest)) => {
+                        queue.settle(index, rest);
+                        tallies.push((index, tally));
+                    }
                     Err(error) => {
-                        stop.store(true, Ordering::Relaxed);
+                        queue.close();
                         return Err(error);
                     }
                 }
@@ -154,37 +177,79 @@ impl Conversion<'_> {
         for (_, batch) in tallies {
             tally.add(batch);
         }
+        tally.objects.left += queue.left();
+        tally.interrupted = tally.objects.left > 0;
         tally.seconds = started.elapsed().as_secs_f64();
         Ok(tally)
     }
 
-    /// Waits until the files of a batch are on disk and makes them visible, rejects first.
-    fn publish(&self, batch: &Batch, staged: StagedBatch) -> Result<Tally, ConvertError> {
-        let StagedBatch { name, rejects, rows, mut tally, took } = staged;
-        let (rejects, rows) =
-            (rejects.map(|s| (s, reject::TABLE)), rows.map(|s| (s, &*self.table.name)));
-        for (staged, table) in rejects.into_iter().chain(rows) {
-            tally.bytes_out += staged.sync()?;
-            self.dataset.publish(staged, table, &batch.partition, &name)?;
+    /// Waits until the files of a batch are there to stay, claims its objects and publishes the files,
+    /// rejects first. Returns what is left to convert when another run claimed some of the objects.
+    fn commit(
+        &self,
+        batch: &Batch,
+        staged: StagedBatch,
+        ledger: &mut Ledger,
+    ) -> Result<(Tally, Option<Batch>), ConvertError> {
+        let StagedBatch { mut claim, outputs, mut tally, took } = staged;
+        if claim.objects.is_empty() {
+            return Ok((tally, None));
         }
-        self.watcher.published(batch, &tally, took);
-        Ok(tally)
+        let mut writings = Vec::new();
+        for StagedOutput { table, rows, mut writing } in outputs {
+            let file = writing.seal()?;
+            tally.bytes_out += file.size;
+            claim.outputs.push(Output { table: table.to_owned(), rows, file });
+            writings.push(writing);
+        }
+        let taken = match ledger.commit(&batch.partition, claim, writings)? {
+            Committed::Claimed(State::Done) => {
+                self.watcher.published(batch, &tally, took);
+                return Ok((tally, None));
+            }
+            Committed::Claimed(state) => {
+                let reason = match state {
+                    State::Stuck(reason) => reason,
+                    _ => "its files were deleted before they were published; the next run converts it \
+                          again"
+                        .to_owned(),
+                };
+                let failed = |object: &Object| Failure {
+                    object: object.listed.key.clone(),
+                    error: reason.clone(),
+                };
+                let failures: Vec<_> = batch.objects.iter().map(failed).collect();
+                let mut tally = Tally::default();
+                tally.objects.failed = failures.len() as u64;
+                tally.failures = failures;
+                return Ok((tally, None));
+            }
+            Committed::Lost(taken) => taken,
+        };
+        let mut tally = Tally::default();
+        let mut rest = batch.clone();
+        rest.objects.retain(|object| !taken.contains(&object.key.name));
+        tally.skip(CONVERTED_MEANWHILE, (batch.objects.len() - rest.objects.len()) as u64);
+        Ok((tally, (!rest.objects.is_empty()).then_some(rest)))
     }
 
     fn file_name(&self, batch: &Batch) -> String {
-        batch.file_name(&format!("{} {:?}", self.table.log_type, self.compression))
+        batch.file_name(&self.settings(), self.dataset.run())
     }
 
-    fn refuse_strangers(&self, plan: &Plan, names: &[String]) -> Result<(), ConvertError> {
-        let mut at = 0;
-        for batches in plan.batches.chunk_by(|a, b| a.partition == b.partition) {
-            let names = &names[at..at + batches.len()];
-            for table in [self.table.name.as_str(), reject::TABLE] {
-                self.dataset.refuse_strangers(table, &batches[0].partition, names)?;
-            }
-            at += batches.len();
-        }
-        Ok(())
+    /// What decides the bytes of a file besides its objects and the version.
+    fn settings(&self) -> String {
+        format!("{} {:?}", self.table.log_type, self.compression)
+    }
+
+    /// Begins the file of a table for a batch.
+    fn begin(&self, table: &str, batch: &Batch, name: &str) -> Result<Writing, TargetError> {
+        let directory = self.dataset.partition(table, &batch.partition);
+        Writing::begin(self.dataset.target(), format!("{directory}/{name}"))
+    }
+
+    fn interrupted(&self) -> bool {
+        self.stop.load(Ordering::Relaxed)
     }
 }
 
@@ -208,9 +273,10 @@ struct Shared {
 struct Open<'a> {
     batch: &'a Batch,
     name: &'a str,
-    table: TableEncoder<File>,
-    staged: Staged,
-    rejects: Option<(RejectsEncoder<File>, Staged)>,
+    table: TableEncoder<Writing>,
+    /// Where it is to stand, for messages.
+    staged: String,
+    rejects: Option<(RejectsEncoder<Writing>, String)>,
     tally: Tally,
     objects: Vec<Progress>,
     began: Instant,
@@ -218,11 +284,18 @@ struct Open<'a> {
 
 /// A converted batch whose files nobody sees yet.
 struct StagedBatch {
-    name: String,
-    rejects: Option<Staged>,
-    rows: Option<Staged>,
+    /// What it is to claim, but for the outputs.
+    claim: Claim,
+    outputs: Vec<StagedOutput>,
     tally: Tally,
     took: Duration,
+}
+
+/// A file of a converted batch.
+struct StagedOutput {
+    table: &'static str,
+    rows: u64,
+    writing: Writing,
 }
 
 /// How far an object was read.
@@ -230,15 +303,16 @@ struct StagedBatch {
 struct Progress {
     lines: u64,
     bytes: u64,
+    rejects: BTreeMap<String, u64>,
     damage: Option<String>,
 }
 
 impl Driver<'_> {
     /// Converts a batch, without the objects that turn out to be unreadable.
-    fn convert(&self, batch: &Batch, name: &str) -> Result<StagedBatch, ConvertError> {
+    fn convert(&self, batch: &Batch) -> Result<StagedBatch, ConvertError> {
         let mut lost = Vec::new();
         let mut batch = Cow::Borrowed(batch);
-        let mut name = Cow::Borrowed(name);
+        let mut name = self.conversion.file_name(&batch);
         let mut staged = loop {
             match self.attempt(&batch, &name) {
                 Ok(staged) => break staged,
@@ -246,7 +320,7 @@ impl Driver<'_> {
                 Err(BatchError::Lost(Lost { object, error })) => {
                     let object = batch.to_mut().objects.remove(object);
                     lost.push(Failure { object: object.listed.key, error: error.to_string() });
-                    name = Cow::Owned(self.conversion.file_name(&batch));
+                    name = self.conversion.file_name(&batch);
                 }
             }
         };
@@ -261,6 +335,9 @@ impl Driver<'_> {
         let mut feed = Feed::new(batch, conversion.sources, &self.shared.buffers);
         let mut window = Vec::new();
         loop {
+            if conversion.interrupted() {
+                return Err(BatchError::Run(ConvertError::Interrupted));
+            }
             // Alone, a batch needs windows wide enough for all workers.
             let active = self.shared.active.load(Ordering::Relaxed).max(1);
             let width = conversion.threads.div_ceil(active);
@@ -301,8 +378,9 @@ impl Driver<'_> {
 
 impl<'a> Open<'a> {
     fn new(conversion: &Conversion, batch: &'a Batch, name: &'a str) -> Result<Self, ConvertError> {
-        let staged = conversion.dataset.stage(&format!("{}-{name}", conversion.table.name))?;
-        let table = TableEncoder::new(conversion.table, conversion.compression, staged.writer()?)
+        let writing = conversion.begin(&conversion.table.name, batch, name)?;
+        let staged = writing.name();
+        let table = TableEncoder::new(conversion.table, conversion.compression, writing)
             .map_err(write_error(&staged))?;
         Ok(Self {
             batch,
@@ -325,6 +403,7 @@ impl<'a> Open<'a> {
                 reject.line_number += progress.lines;
                 reject.byte_offset += progress.bytes;
                 self.tally.reject(reject.reason);
+                *progress.rejects.entry(reject.reason.code().to_owned()).or_default() += 1;
                 if reject.reason.is_damage() {
                     progress.damage = Some(damage(reject));
                 }
@@ -351,9 +430,9 @@ impl<'a> Open<'a> {
         conversion: &Conversion,
     ) -> Result<(), ConvertError> {
         if self.rejects.is_none() {
-            let staged = conversion.dataset.stage(&format!("{}-{}", reject::TABLE, self.name))?;
-            let out = staged.writer()?;
-            let encoder = RejectsEncoder::new(reject::schema(), conversion.compression, out)
+            let writing = conversion.begin(reject::TABLE, self.batch, self.name)?;
+            let staged = writing.name();
+            let encoder = RejectsEncoder::new(reject::schema(), conversion.compression, writing)
                 .map_err(write_error(&staged))?;
             self.rejects = Some((encoder, staged));
         }
@@ -371,16 +450,31 @@ impl<'a> Open<'a> {
             ("alb2parquet.rows", self.tally.rows.to_string()),
             ("alb2parquet.rejects", self.tally.reject_count().to_string()),
         ];
-        self.table.finish(&facts).map_err(write_error(&self.staged))?;
-        let mut rejects = None;
+        let mut outputs = Vec::new();
         if let Some((encoder, staged)) = self.rejects {
-            encoder.finish().map_err(write_error(&staged))?;
-            rejects = Some(staged);
+            let writing = encoder.finish().map_err(write_error(&staged))?;
+            let rows = self.tally.reject_count();
+            outputs.push(StagedOutput { table: reject::TABLE, rows, writing });
         }
-        let rows = (self.tally.rows > 0).then_some(self.staged);
-        self.tally.files = rows.iter().count() as u64;
-        self.tally.reject_files = rejects.iter().count() as u64;
+        self.tally.reject_files = outputs.len() as u64;
+        if self.tally.rows > 0 {
+            let writing = self.table.finish(&facts).map_err(write_error(&self.staged))?;
+            let (table, rows) = (conversion.table.name.as_str(), self.tally.rows);
+            outputs.push(StagedOutput { table, rows, writing });
+            self.tally.files = 1;
+        }
+        let mut claim = Claim {
+            run: conversion.dataset.run().to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            settings: conversion.settings(),
+            lines: self.tally.lines,
+            rows: self.tally.rows,
+            rejects: self.tally.rejects.iter().map(|(code, n)| ((*code).to_owned(), *n)).collect(),
+            ..Claim::default()
+        };
         for (object, progress) in self.batch.objects.iter().zip(self.objects) {
+            let url = conversion.sources[object.source].url(&object.listed);
+            claim.add(&url, &object.listed, progress.lines, progress.rejects);
             match progress.damage {
                 None => self.tally.objects.converted += 1,
                 Some(error) => {
@@ -391,12 +485,12 @@ impl<'a> Open<'a> {
             }
         }
         let took = self.began.elapsed();
-        Ok(StagedBatch { name: self.name.to_owned(), rejects, rows, tally: self.tally, took })
+        Ok(StagedBatch { claim, outputs, tally: self.tally, took })
     }
 }
 
-fn write_error(staged: &Staged) -> impl Fn(ParquetError) -> ConvertError + use<> {
-    let path = staged.path().display().to_string();
+fn write_error(staged: &str) -> impl Fn(ParquetError) -> ConvertError + use<> {
+    let path = staged.to_owned();
     move |source| ConvertError::Write { path: path.clone(), source }
 }
 

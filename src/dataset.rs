@@ -1,21 +1,24 @@
-//! The dataset: where its files lie, and how they come to stand there.
-//!
-//! A file is written under `_alb2parquet/staging/`, outside every table, because Athena reads whatever
-//! lies below a table's location. Only when it is whole and on disk is it renamed to its final name.
+//! The dataset: where its files lie, and what all of its runs have agreed on.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
 
 use chrono::Datelike;
 use serde::{Deserialize, Serialize};
 
 use crate::key::Partition;
+use crate::store::{Created, Owner, Patience, Target, TargetError, create_surely};
 
-const STATE: &str = "_alb2parquet";
-const STAGING: &str = "staging";
-const DESCRIPTION: &str = "dataset.json";
-const FORMAT_VERSION: u32 = 1;
+/// Directory of the program's own files, below the dataset.
+pub const STATE: &str = "_alb2parquet";
+/// Directory of what is not visible yet, below the dataset.
+pub const STAGING: &str = "_alb2parquet/staging";
+/// What the dataset is, below it.
+const DESCRIPTION: &str = "_alb2parquet/dataset.json";
+const FORMAT_VERSION: u32 = 2;
+/// Names that are tried before the first claim, and attempts at once for each.
+const PROBES: usize = 10;
+const RACERS: usize = 16;
 
 /// How partitions become directories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -32,49 +35,71 @@ pub enum Layout {
 struct Description {
     format_version: u32,
     layout: Layout,
+    /// Whether of those who created a file at once exactly one was told so.
+    conditional_creates: bool,
 }
 
-/// A dataset in a local directory.
-#[derive(Debug)]
+/// The part of it that every version has.
+#[derive(Deserialize)]
+struct Version {
+    format_version: u32,
+}
+
+/// How a run begins to write to a dataset.
+#[derive(Debug, Clone)]
+pub struct Opening {
+    /// The layout it is to have.
+    pub layout: Layout,
+    /// A name that no other run has.
+    pub run: String,
+    /// Whether the user vouches that no other run writes at the same time.
+    pub single_writer: bool,
+    /// How unknown outcomes are looked into.
+    pub patience: Patience,
+}
+
+/// A dataset.
+#[derive(Debug, Clone)]
 pub struct Dataset {
-    root: PathBuf,
+    target: Arc<dyn Target>,
     layout: Layout,
+    run: String,
+    conditional_creates: bool,
+    patience: Patience,
 }
 
 /// The dataset cannot be written, or must not be.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
-    /// A file or directory of it cannot be written or read.
-    #[error("{} cannot be read or written", path.display())]
-    Io {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: io::Error,
-    },
-    /// `dataset.json` is none.
-    #[error("{} is not a description of a dataset", path.display())]
-    Description {
-        /// Where it stands.
-        path: PathBuf,
+    /// A file of it cannot be written or read.
+    #[error(transparent)]
+    Target(#[from] TargetError),
+    /// There is no dataset.
+    #[error("{0} holds no dataset: there is no {DESCRIPTION}")]
+    Missing(String),
+    /// A file of the state does not say what it should.
+    #[error("{name} cannot be understood")]
+    State {
+        /// Its path or URL.
+        name: String,
         /// Why.
         source: serde_json::Error,
     },
     /// The dataset was made by a version that lays it out otherwise.
     #[error(
-        "the dataset has format version {0}, this program writes {FORMAT_VERSION}: use a newer version"
+        "the dataset has format version {0}, this program writes {FORMAT_VERSION}: use {which}",
+        which = if *.0 > FORMAT_VERSION { "a newer version of it" } else { "another --out" }
     )]
     Version(u32),
     /// The dataset was begun with another layout.
     #[error("the dataset was begun with --layout {}: use that, or another --out", name(*.0))]
     Layout(Layout),
-    /// A partition holds files of other batches, whose rows would be there twice.
+    /// The store lets two runs create the same file.
     #[error(
-        "{} is not of this run: its partition was converted before from other objects or with other \
-         settings, and its rows would be there twice. Remove the partition's directory, or use another --out",
-        .0.display()
+        "{0}: the store does not keep two runs from creating the same file, so that runs at the same time \
+         could write rows twice. If no other run writes to this dataset meanwhile, say --single-writer"
     )]
-    Stranger(PathBuf),
+    Unconditional(String),
 }
 
 fn name(layout: Layout) -> &'static str {
@@ -84,187 +109,137 @@ fn name(layout: Layout) -> &'static str {
     }
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> DatasetError + '_ {
-    move |source| DatasetError::Io { path: path.to_owned(), source }
-}
-
 impl Dataset {
-    /// Opens the dataset in a directory, or begins it.
+    /// Opens the dataset in a target to write to it, or begins it.
     ///
     /// # Errors
     ///
-    /// Fails when it cannot be written or was begun differently.
-    pub fn open(root: PathBuf, layout: Layout) -> Result<Self, DatasetError> {
-        let staging = root.join(STATE).join(STAGING);
-        fs::create_dir_all(&staging).map_err(at(&staging))?;
-        let dataset = Self { root, layout };
-        dataset.agree_on_description()?;
+    /// Fails when it cannot be written, was begun differently, or lies in a store that does not keep
+    /// runs apart.
+    pub fn open(target: Arc<dyn Target>, opening: Opening) -> Result<Self, DatasetError> {
+        let Opening { layout, run, single_writer, patience } = opening;
+        let mut dataset = Self { target, layout, run, conditional_creates: true, patience };
+        let description = match dataset.description()? {
+            Some(description) => description,
+            None => dataset.begin(single_writer)?,
+        };
+        if description.layout != layout {
+            return Err(DatasetError::Layout(description.layout));
+        }
+        if !description.conditional_creates && !single_writer {
+            return Err(DatasetError::Unconditional(dataset.target.name("")));
+        }
+        dataset.conditional_creates = description.conditional_creates;
         Ok(dataset)
     }
 
-    /// Writes the description if there is none, and otherwise compares.
-    fn agree_on_description(&self) -> Result<(), DatasetError> {
-        let path = self.root.join(STATE).join(DESCRIPTION);
-        let ours = Description { format_version: FORMAT_VERSION, layout: self.layout };
-        if !path.exists() {
-            let staged = self.stage(&format!("{DESCRIPTION}.{}", std::process::id()))?;
-            let mut text = serde_json::to_vec_pretty(&ours).expect("plain values");
-            text.push(b'\n');
-            staged.writer()?.write_all(&text).map_err(at(&path))?;
-            staged.sync()?;
-            // Unlike a rename, a link never replaces what another run has just put there.
-            match fs::hard_link(&staged.path, &path) {
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                    return Err(at(&path)(error));
-                }
-                _ => sync_dir(&self.root.join(STATE))?,
-            }
-        }
-        let text = fs::read(&path).map_err(at(&path))?;
-        let theirs: Description = serde_json::from_slice(&text)
-            .map_err(|source| DatasetError::Description { path: path.clone(), source })?;
-        if theirs.format_version != ours.format_version {
-            return Err(DatasetError::Version(theirs.format_version));
-        }
-        if theirs.layout != ours.layout {
-            return Err(DatasetError::Layout(theirs.layout));
-        }
-        Ok(())
+    /// Opens a dataset that is there, as it was begun.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is none, or it cannot be read.
+    pub fn find(target: Arc<dyn Target>, run: String) -> Result<Self, DatasetError> {
+        let (layout, patience) = (Layout::Hive, Patience::default());
+        let mut dataset = Self { target, layout, run, conditional_creates: true, patience };
+        let Some(description) = dataset.description()? else {
+            return Err(DatasetError::Missing(dataset.target.name("")));
+        };
+        dataset.layout = description.layout;
+        dataset.conditional_creates = description.conditional_creates;
+        Ok(dataset)
+    }
+
+    /// Returns where its files are.
+    pub fn target(&self) -> &Arc<dyn Target> {
+        &self.target
+    }
+
+    /// Returns the name of this run.
+    pub fn run(&self) -> &str {
+        &self.run
     }
 
     /// Returns the directory of a partition of a table.
-    pub fn partition(&self, table: &str, partition: &Partition) -> PathBuf {
+    pub fn partition(&self, table: &str, partition: &Partition) -> String {
         let Partition { account, region, day } = partition;
         let (year, month, day) = (day.year(), day.month(), day.day());
-        let below = match self.layout {
+        match self.layout {
             Layout::Hive => format!(
-                "account={account}/region={region}/year={year:04}/month={month:02}/day={day:02}"
+                "{table}/account={account}/region={region}/year={year:04}/month={month:02}/day={day:02}"
             ),
-            Layout::Plain => format!("{account}/{region}/{year:04}/{month:02}/{day:02}"),
-        };
-        self.root.join(table).join(below)
-    }
-
-    /// Refuses a partition that holds data files other than those named.
-    ///
-    /// # Errors
-    ///
-    /// Fails when there is one, or the directory cannot be listed.
-    pub fn refuse_strangers(
-        &self,
-        table: &str,
-        partition: &Partition,
-        names: &[String],
-    ) -> Result<(), DatasetError> {
-        let directory = self.partition(table, partition);
-        let entries = match fs::read_dir(&directory) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            entries => entries.map_err(at(&directory))?,
-        };
-        for entry in entries {
-            let entry = entry.map_err(at(&directory))?;
-            if !names.iter().any(|name| entry.file_name() == name.as_str()) {
-                return Err(DatasetError::Stranger(entry.path()));
+            Layout::Plain => {
+                format!("{table}/{account}/{region}/{year:04}/{month:02}/{day:02}")
             }
         }
-        Ok(())
     }
 
-    /// Begins a file that nobody sees yet.
+    /// Creates a file of the state whose content no other run would write, and tells whose it is.
     ///
     /// # Errors
     ///
-    /// Fails when it cannot be created.
-    pub fn stage(&self, name: &str) -> Result<Staged, DatasetError> {
-        let path = self.root.join(STATE).join(STAGING).join(name);
-        let file = File::create(&path).map_err(at(&path))?;
-        Ok(Staged { path, file, published: false })
+    /// Fails when that cannot be found out. The file can still appear.
+    pub fn create(&self, key: &str, bytes: &[u8]) -> Result<Owner, DatasetError> {
+        if !self.conditional_creates
+            && let Some(found) = self.target.get(key)?
+            && found != bytes
+        {
+            return Ok(Owner::Theirs(found));
+        }
+        Ok(create_surely(&*self.target, key, bytes, self.patience)?)
     }
 
-    /// Moves a staged file that is on disk to its final place: visible at once and whole.
-    ///
-    /// # Errors
-    ///
-    /// Fails when it cannot be moved.
-    pub fn publish(
-        &self,
-        mut staged: Staged,
-        table: &str,
-        partition: &Partition,
-        name: &str,
-    ) -> Result<(), DatasetError> {
-        let directory = self.partition(table, partition);
-        create_dir_synced(&directory)?;
-        let path = directory.join(name);
-        fs::rename(&staged.path, &path).map_err(at(&path))?;
-        staged.published = true;
-        sync_dir(&directory)
-    }
-}
-
-/// A file that nobody sees yet. Unless it is published, it is removed when dropped.
-#[derive(Debug)]
-pub struct Staged {
-    path: PathBuf,
-    file: File,
-    published: bool,
-}
-
-impl Staged {
-    /// Returns another handle of the file, to write to.
-    ///
-    /// # Errors
-    ///
-    /// Fails when the process may not open more files.
-    pub fn writer(&self) -> Result<File, DatasetError> {
-        self.file.try_clone().map_err(at(&self.path))
+    /// Returns what `dataset.json` says, if it is there.
+    fn description(&self) -> Result<Option<Description>, DatasetError> {
+        let Some(text) = self.target.get(DESCRIPTION)? else { return Ok(None) };
+        let state = |source| DatasetError::State { name: self.target.name(DESCRIPTION), source };
+        let version: Version = serde_json::from_slice(&text).map_err(state)?;
+        if version.format_version != FORMAT_VERSION {
+            return Err(DatasetError::Version(version.format_version));
+        }
+        Ok(Some(serde_json::from_slice(&text).map_err(state)?))
     }
 
-    /// Returns where it is written, for messages.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Waits until the file is on disk and returns its size in bytes.
-    ///
-    /// # Errors
-    ///
-    /// Fails when it cannot be written there.
-    pub fn sync(&self) -> Result<u64, DatasetError> {
-        let length = || {
-            self.file.sync_all()?;
-            Ok(self.file.metadata()?.len())
+    /// Writes the description unless another run does, and returns what it says then.
+    fn begin(&self, single_writer: bool) -> Result<Description, DatasetError> {
+        let conditional_creates = self.probe()?;
+        if !conditional_creates && !single_writer {
+            return Err(DatasetError::Unconditional(self.target.name("")));
+        }
+        let ours = Description {
+            format_version: FORMAT_VERSION,
+            layout: self.layout,
+            conditional_creates,
         };
-        length().map_err(at(&self.path))
+        let mut text = serde_json::to_vec_pretty(&ours).expect("plain values");
+        text.push(b'\n');
+        create_surely(&*self.target, DESCRIPTION, &text, self.patience)?;
+        self.description()?.ok_or_else(|| DatasetError::Missing(self.target.name("")))
     }
-}
 
-impl Drop for Staged {
-    fn drop(&mut self) {
-        if !self.published {
-            // What cannot be removed stays in staging, where no reader looks.
-            let _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
-/// Creates a directory and those above it, and waits until each is on disk.
-fn create_dir_synced(path: &Path) -> Result<(), DatasetError> {
-    if path.is_dir() {
-        return Ok(());
-    }
-    if let Some(parent) = path.parent() {
-        create_dir_synced(parent)?;
-        match fs::create_dir(path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(at(path)(error));
+    /// Finds out whether of those who create a file at once exactly one is told so.
+    ///
+    /// That is evidence, not proof; but stores that ignore the condition fail at once.
+    fn probe(&self) -> Result<bool, DatasetError> {
+        let mut conditional = true;
+        for probe in 0..PROBES {
+            let key = format!("{STAGING}/{}-probe-{probe}", self.run);
+            let content = |racer: usize| format!("{}-{racer}", self.run).into_bytes();
+            let create = |racer: usize| self.target.create_lightly(&key, &content(racer));
+            let created: Vec<Result<Created, TargetError>> = thread::scope(|scope| {
+                let racer = |racer| scope.spawn(move || create(racer));
+                let racers: Vec<_> = (0..RACERS).map(racer).collect();
+                racers.into_iter().map(|racer| racer.join().expect("does not panic")).collect()
+            });
+            let written = self.target.get(&key)?;
+            self.target.delete(&key)?;
+            let mut winners = Vec::new();
+            for (racer, created) in created.into_iter().enumerate() {
+                if created? == Created::Now {
+                    winners.push(content(racer));
+                }
             }
-            _ => sync_dir(parent)?,
+            conditional &= winners.len() == 1 && written.as_ref() == winners.first();
         }
+        Ok(conditional)
     }
-    Ok(())
-}
-
-fn sync_dir(path: &Path) -> Result<(), DatasetError> {
-    File::open(path).and_then(|directory| directory.sync_all()).map_err(at(path))
 }

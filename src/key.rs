@@ -9,6 +9,7 @@
 use std::fmt;
 
 use chrono::NaiveDate;
+use serde::{Serialize, Serializer};
 
 const ROOT: &str = "AWSLogs";
 const SERVICE: &str = "elasticloadbalancing";
@@ -27,13 +28,14 @@ pub struct Key {
 }
 
 /// Account, region and delivery day of an object, taken from its path.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Partition {
     /// Twelve digits; may begin with 0.
     pub account: String,
     /// AWS region, such as `eu-west-1`.
     pub region: String,
     /// Day of delivery (UTC).
+    #[serde(serialize_with = "as_text")]
     pub day: NaiveDate,
 }
 
@@ -66,6 +68,11 @@ impl Other {
             Self::Unknown => "unknown",
         }
     }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+fn as_text<S: Serializer>(day: &NaiveDate, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(day)
 }
 
 impl fmt::Display for Partition {

@@ -35,14 +35,20 @@
 //! Data flows one way, and so do imports: a module uses only those listed before it.
 
 // What batches share while they are converted.
+pub mod hash;
 pub mod pool;
 pub mod text;
 // What lines, tables and keys are.
 pub mod reject;
 pub mod schema;
 pub mod key;
-// From a listing to text.
+// Where things are, and which objects a dataset holds.
 pub mod store;
+pub mod dataset;
+pub mod claim;
+pub mod publish;
+pub mod ledger;
+// From a listing to text.
 pub mod plan;
 pub mod inflate;
 pub mod feed;
@@ -52,8 +58,11 @@ pub mod columns;
 pub mod decode;
 // From record batches to files that are there.
 pub mod encode;
-pub mod dataset;
 pub mod tally;
 pub mod convert;
+// What else is done with a dataset.
+pub mod verify;
+pub mod remove;
+pub mod clean;
 // The program around it.
 pub mod cli;

@@ -1,15 +1,18 @@
 //! The plan: which objects become which files, before anything is read.
 //!
-//! A plan is a function of the listing and the options alone. Batches do not depend on threads,
-//! memory or time, so that a second run over the same objects makes the same files.
+//! A plan is a function of the listing, the claims and the options alone. Batches do not depend on
+//! threads, memory or time.
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::NaiveDate;
 use sha2::{Digest, Sha256};
 
+use crate::dataset::DatasetError;
+use crate::hash::hex;
 use crate::key::{Key, Other, Partition};
+use crate::ledger::{HeldObject, Ledger};
 use crate::store::{Listed, Source, StoreError};
 
 /// Which objects are wanted.
@@ -27,6 +30,19 @@ pub struct Selection {
     pub balancers: Vec<String>,
 }
 
+/// What sources hold of what is wanted.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The objects, one of each name, by partition, balancer, end time and name.
+    pub objects: Vec<Object>,
+    /// Number of objects listed, wanted or not.
+    pub listed: u64,
+    /// Objects left aside, by kind.
+    pub skipped: BTreeMap<&'static str, u64>,
+    /// What could not be listed, or contradicts itself.
+    pub failures: Vec<Failure>,
+}
+
 /// What is to be done.
 #[derive(Debug, Default)]
 pub struct Plan {
@@ -36,8 +52,22 @@ pub struct Plan {
     pub listed: u64,
     /// Objects left aside, by kind.
     pub skipped: BTreeMap<&'static str, u64>,
-    /// What could not be listed, or contradicts itself.
+    /// What could not be listed, contradicts itself or an earlier run, or cannot be finished.
     pub failures: Vec<Failure>,
+}
+
+/// There can be no plan.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// Nothing can be listed.
+    #[error(transparent)]
+    Source(#[from] StoreError),
+    /// The claims cannot be read, or what they say cannot be finished.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// The user wants the program to end.
+    #[error("interrupted before anything was converted; the same command goes on")]
+    Interrupted,
 }
 
 /// The objects of one partition that become one Parquet file.
@@ -72,15 +102,20 @@ pub struct Failure {
 /// Kinds of skipped objects that are no [`Other`].
 const NOT_SELECTED: &str = "not_selected";
 const DUPLICATE: &str = "duplicate";
+const CONVERTED_BEFORE: &str = "converted_before";
 
 impl Selection {
-    fn wants(&self, key: &Key) -> bool {
+    /// Tells whether a partition is wanted, or some of it.
+    pub fn wants_partition(&self, partition: &Partition) -> bool {
         let among = |all: &[String], one: &str| all.is_empty() || all.iter().any(|s| s == one);
-        let day = key.partition.day;
-        self.from.is_none_or(|from| day >= from)
-            && self.to.is_none_or(|to| day <= to)
-            && among(&self.accounts, &key.partition.account)
-            && among(&self.regions, &key.partition.region)
+        self.from.is_none_or(|from| partition.day >= from)
+            && self.to.is_none_or(|to| partition.day <= to)
+            && among(&self.accounts, &partition.account)
+            && among(&self.regions, &partition.region)
+    }
+
+    fn wants(&self, key: &Key) -> bool {
+        self.wants_partition(&key.partition)
             && (self.balancers.is_empty()
                 || self.balancers.iter().any(|wanted| is_balancer(wanted, &key.balancer)))
     }
@@ -91,72 +126,41 @@ fn is_balancer(wanted: &str, balancer: &str) -> bool {
     wanted.replace('/', ".") == balancer || balancer.split('.').nth(1) == Some(wanted)
 }
 
-impl Plan {
-    /// Lists the sources and plans files of about `target_size` bytes.
+impl Listing {
+    /// Lists the sources.
     ///
     /// # Errors
     ///
-    /// Fails when nothing can be listed at all. A part that cannot is a [`Failure`].
-    pub fn make(
+    /// Fails when it is interrupted. A part that cannot be listed is a [`Failure`].
+    pub fn take(
         sources: &[Source],
         selection: &Selection,
-        target_size: u64,
-    ) -> Result<Self, StoreError> {
-        let mut plan = Self::default();
-        let mut objects = Vec::new();
+        stop: &AtomicBool,
+    ) -> Result<Self, PlanError> {
+        let mut listing = Self::default();
         for (index, source) in sources.iter().enumerate() {
             for listed in source.list() {
                 match listed {
-                    Ok(listed) => plan.sort_in(index, listed, selection, &mut objects),
+                    Ok(listed) => listing.sort_in(index, listed, selection),
                     Err(error) => {
-                        plan.failures
-                            .push(Failure { object: source.to_string(), error: error.to_string() });
+                        let (object, error) = (source.to_string(), error.to_string());
+                        listing.failures.push(Failure { object, error });
                     }
                 }
-            }
-        }
-        plan.drop_repeated(&mut objects);
-        objects.sort_by(|a, b| order(a).cmp(&order(b)));
-        let mut size = 0;
-        for object in objects {
-            let bytes = object.listed.size;
-            match plan.batches.last_mut() {
-                Some(batch)
-                    if batch.partition == object.key.partition && size + bytes <= target_size =>
-                {
-                    size += bytes;
-                    batch.objects.push(object);
-                }
-                _ => {
-                    size = bytes;
-                    let partition = object.key.partition.clone();
-                    plan.batches.push(Batch { partition, objects: vec![object] });
+                if stop.load(Ordering::Relaxed) {
+                    return Err(PlanError::Interrupted);
                 }
             }
         }
-        Ok(plan)
+        listing.drop_repeated();
+        listing.objects.sort_by(|a, b| order(a).cmp(&order(b)));
+        Ok(listing)
     }
 
-    /// Number of partitions.
-    pub fn partitions(&self) -> usize {
-        self.batches.chunk_by(|a, b| a.partition == b.partition).count()
-    }
-
-    /// Compressed bytes to read.
-    pub fn bytes(&self) -> u64 {
-        self.batches.iter().map(Batch::bytes).sum()
-    }
-
-    fn sort_in(
-        &mut self,
-        source: usize,
-        listed: Listed,
-        selection: &Selection,
-        objects: &mut Vec<Object>,
-    ) {
+    fn sort_in(&mut self, source: usize, listed: Listed, selection: &Selection) {
         self.listed += 1;
         match Key::parse(&listed.key) {
-            Ok(key) if selection.wants(&key) => objects.push(Object { key, listed, source }),
+            Ok(key) if selection.wants(&key) => self.objects.push(Object { key, listed, source }),
             Ok(_) => self.skip(NOT_SELECTED),
             Err(other) => self.skip(Other::as_str(other)),
         }
@@ -170,7 +174,8 @@ impl Plan {
     ///
     /// Copies that differ in day or size contradict each other and are reported; the first day's
     /// stays.
-    fn drop_repeated(&mut self, objects: &mut Vec<Object>) {
+    fn drop_repeated(&mut self) {
+        let mut objects = std::mem::take(&mut self.objects);
         objects.sort_by(|a, b| {
             // The key decides last: a listing comes in no order.
             let order = |o: &Object| (o.key.partition.day, o.source);
@@ -192,6 +197,85 @@ impl Plan {
             }
             true
         });
+        self.objects = objects;
+    }
+}
+
+impl Plan {
+    /// Plans files of about `target_size` bytes of what no claim holds, after finishing what other runs
+    /// have begun.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the claims cannot be read, or what they say cannot be finished.
+    pub fn make(
+        listing: Listing,
+        sources: &[Source],
+        target_size: u64,
+        ledger: &mut Ledger,
+    ) -> Result<Self, PlanError> {
+        let Listing { objects, listed, skipped, failures } = listing;
+        let mut plan = Self { batches: Vec::new(), listed, skipped, failures };
+        let mut objects = objects.into_iter().peekable();
+        while let Some(first) = objects.peek() {
+            let partition = first.key.partition.clone();
+            let of_partition = |object: &Object| object.key.partition == partition;
+            let held = ledger.held(&partition)?;
+            let mut beside = Vec::new();
+            let day = partition.day;
+            for day in [day.pred_opt(), day.succ_opt()].into_iter().flatten() {
+                beside.push((day, ledger.held(&Partition { day, ..partition.clone() })?));
+            }
+            let mut size = 0;
+            let mut batch = None;
+            while let Some(object) = objects.next_if(of_partition) {
+                let name = &object.key.name;
+                if let Some(before) = held.get(name) {
+                    plan.compare(&object, &sources[object.source], before);
+                    continue;
+                }
+                if let Some((day, _)) = beside.iter().find(|(_, held)| held.contains_key(name)) {
+                    let error = format!("has the name of an object that was converted under {day}");
+                    plan.failures.push(Failure { object: object.listed.key, error });
+                    continue;
+                }
+                let bytes = object.listed.size;
+                if size + bytes > target_size {
+                    plan.batches.extend(batch.take());
+                    size = 0;
+                }
+                size += bytes;
+                let new = || Batch { partition: partition.clone(), objects: Vec::new() };
+                batch.get_or_insert_with(new).objects.push(object);
+            }
+            plan.batches.extend(batch);
+        }
+        ledger.finish_others()?;
+        for (object, reason) in ledger.stuck() {
+            let error = format!("{reason}. Take the partition back with `remove`, then convert it");
+            plan.failures.push(Failure { object, error });
+        }
+        Ok(plan)
+    }
+
+    /// Number of partitions.
+    pub fn partitions(&self) -> usize {
+        self.batches.chunk_by(|a, b| a.partition == b.partition).count()
+    }
+
+    /// Compressed bytes to read.
+    pub fn bytes(&self) -> u64 {
+        self.batches.iter().map(Batch::bytes).sum()
+    }
+
+    /// Leaves aside an object that was converted before, and says so if it is not the same any more.
+    fn compare(&mut self, object: &Object, source: &Source, before: &HeldObject) {
+        match before.change(&source.url(&object.listed), &object.listed) {
+            None => *self.skipped.entry(CONVERTED_BEFORE).or_default() += 1,
+            Some(error) => {
+                self.failures.push(Failure { object: object.listed.key.clone(), error });
+            }
+        }
     }
 }
 
@@ -206,10 +290,11 @@ impl Batch {
         self.objects.iter().map(|object| object.listed.size).sum()
     }
 
-    /// Returns the name of its file: a hash of its objects and of what else decides the file's bytes.
-    pub fn file_name(&self, settings: &str) -> String {
+    /// Returns the name of its files: a hash of its objects, of the settings that decide its bytes and
+    /// of the run that writes them.
+    pub fn file_name(&self, settings: &str, run: &str) -> String {
         let mut hash = Sha256::new();
-        for part in [env!("CARGO_PKG_VERSION"), settings] {
+        for part in [env!("CARGO_PKG_VERSION"), settings, run] {
             hash.update(part.as_bytes());
             hash.update([0]);
         }
@@ -218,11 +303,7 @@ impl Batch {
             hash.update([0]);
             hash.update(object.listed.size.to_le_bytes());
         }
-        let mut name = String::new();
-        for byte in &hash.finalize()[..16] {
-            write!(name, "{byte:02x}").expect("a string takes everything");
-        }
-        name + ".parquet"
+        hex(&hash.finalize()[..16]) + ".parquet"
     }
 }
 

@@ -1,7 +1,12 @@
-//! Sources: listing and reading delivered objects. The only module that knows async.
+//! Stores: sources that objects are listed in and read from, and targets that keep a dataset. The
+//! only module that knows async.
 //!
-//! Everything goes through the `object_store` crate. For a local directory its futures are ready at
+//! Sources go through the `object_store` crate. For a local directory its futures are ready at
 //! once when no runtime is around, so that a worker may simply wait for them.
+
+mod bucket;
+mod disk;
+mod target;
 
 use std::fmt;
 use std::io::{self, Read};
@@ -15,6 +20,13 @@ use object_store::{GetOptions, GetResultPayload, ObjectStore};
 
 use crate::key;
 
+pub use crate::store::bucket::Bucket;
+pub use crate::store::disk::Disk;
+pub use crate::store::target::{
+    Completed, Created, Leftover, Owner, Patience, Stage, Staged, StagedFile, Stored, Target,
+    TargetError, Writing, create_surely,
+};
+
 /// A place that objects are listed in and read from.
 #[derive(Debug, Clone)]
 pub struct Source {
@@ -23,6 +35,8 @@ pub struct Source {
     name: String,
     /// What its keys begin with although its listing does not show it.
     key_prefix: String,
+    /// URL of the source, without a slash at its end.
+    url: String,
 }
 
 /// An object as a listing shows it.
@@ -32,8 +46,11 @@ pub struct Listed {
     pub key: String,
     /// Compressed size in bytes.
     pub size: u64,
+    /// What changes whenever the object does, and stays the same otherwise.
+    pub e_tag: Option<String>,
     path: Path,
-    e_tag: Option<String>,
+    /// What the store says must not have changed when the object is read.
+    condition: Option<String>,
 }
 
 /// A source or one of its objects cannot be read.
@@ -89,7 +106,19 @@ impl Source {
         }
         let store = LocalFileSystem::new_with_prefix(&directory)?;
         let key_prefix = directory.to_str().and_then(key::from_root).unwrap_or_default().to_owned();
-        Ok(Self { store: Arc::new(store), name: name.to_owned(), key_prefix })
+        let url = format!("file://{}", directory.display());
+        Ok(Self { store: Arc::new(store), name: name.to_owned(), key_prefix, url })
+    }
+
+    /// Returns the source that is all of a store, named by a URL.
+    pub fn over(store: Arc<dyn ObjectStore>, url: &str) -> Self {
+        let (name, url) = (url.to_owned(), url.trim_end_matches('/').to_owned());
+        Self { store, name, key_prefix: String::new(), url }
+    }
+
+    /// Returns the URL of an object.
+    pub fn url(&self, object: &Listed) -> String {
+        format!("{}/{}", self.url, object.path)
     }
 
     /// Lists all objects; what cannot be listed is an error among them.
@@ -101,8 +130,22 @@ impl Source {
                 "" => path.to_string(),
                 prefix => format!("{prefix}/{path}"),
             };
-            Ok(Listed { key, size: meta.size, path, e_tag: meta.e_tag })
+            let (size, condition) = (meta.size, meta.e_tag);
+            let e_tag = condition.as_deref().map(|e_tag| self.lasting(e_tag));
+            Ok(Listed { key, size, e_tag, path, condition })
         })
+    }
+
+    /// Returns what of an ETag still says the same when the source is opened again.
+    ///
+    /// That of a local file begins with its inode, which a mounted bucket gives out anew each time.
+    fn lasting(&self, e_tag: &str) -> String {
+        match e_tag.split_once('-') {
+            Some((_, time_and_size)) if self.url.starts_with("file:") => {
+                time_and_size.trim_matches('"').to_owned()
+            }
+            _ => e_tag.to_owned(),
+        }
     }
 
     /// Reads an object whole into `out`, which is emptied first.
@@ -122,7 +165,7 @@ impl Source {
     ///
     /// Fails when the object is gone, was rewritten since it was listed, or cannot be opened.
     pub fn reader(&self, object: &Listed) -> Result<Box<dyn Read + Send>, StoreError> {
-        let options = GetOptions { if_match: object.e_tag.clone(), ..GetOptions::default() };
+        let options = GetOptions { if_match: object.condition.clone(), ..GetOptions::default() };
         let result = block_on(self.store.get_opts(&object.path, options))?;
         Ok(match result.payload {
             GetResultPayload::File(file, _) => Box::new(file),

@@ -32,21 +32,25 @@ pub struct Tally {
     pub bytes_out: u64,
     /// Seconds from the first listing to the last file.
     pub seconds: f64,
+    /// Whether the run was interrupted.
+    pub interrupted: bool,
     /// Objects that failed, with what is wrong.
     pub failures: Vec<Failure>,
 }
 
-/// Counts of objects: `listed = converted + skipped + failed`.
+/// Counts of objects: `listed = converted + skipped + failed + left`.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Objects {
     /// All that were found in the sources.
     pub listed: u64,
     /// Read to their end.
     pub converted: u64,
-    /// Left aside: of another kind, not selected, or a copy.
+    /// Left aside: of another kind, not selected, a copy, or converted before.
     pub skipped: u64,
     /// Not readable, or only in part; they are listed as failures.
     pub failed: u64,
+    /// Not come to, because the run was interrupted.
+    pub left: u64,
     /// The skipped ones by kind.
     pub skipped_by_kind: BTreeMap<&'static str, u64>,
 }
@@ -55,6 +59,12 @@ impl Tally {
     /// Counts a reject.
     pub fn reject(&mut self, reason: Reason) {
         *self.rejects.entry(reason.code()).or_default() += 1;
+    }
+
+    /// Counts objects that are left aside.
+    pub fn skip(&mut self, kind: &'static str, count: u64) {
+        self.objects.skipped += count;
+        *self.objects.skipped_by_kind.entry(kind).or_default() += count;
     }
 
     /// Number of rejects.
@@ -71,6 +81,10 @@ impl Tally {
     pub fn add(&mut self, batch: Self) {
         self.objects.converted += batch.objects.converted;
         self.objects.failed += batch.objects.failed;
+        self.objects.skipped += batch.objects.skipped;
+        for (kind, count) in batch.objects.skipped_by_kind {
+            *self.objects.skipped_by_kind.entry(kind).or_default() += count;
+        }
         self.files += batch.files;
         self.reject_files += batch.reject_files;
         self.lines += batch.lines;

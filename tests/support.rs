@@ -495,6 +495,22 @@ pub(crate) fn tree(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
+/// What a dataset holds whatever the run that wrote it: the files of every table by directory, without
+/// their names.
+pub(crate) fn contents(out: &Path) -> BTreeMap<String, Vec<Vec<u8>>> {
+    let mut contents = BTreeMap::<String, Vec<Vec<u8>>>::new();
+    for (name, bytes) in tree(out) {
+        let directory = name.rsplit_once('/').map_or("", |(directory, _)| directory);
+        if !name.starts_with("_alb2parquet/") {
+            contents.entry(directory.to_owned()).or_default().push(bytes);
+        }
+    }
+    for files in contents.values_mut() {
+        files.sort();
+    }
+    contents
+}
+
 /// The data files of a table, by path.
 pub(crate) fn files(out: &Path, table: &str) -> Vec<PathBuf> {
     let dir = out.join(table);

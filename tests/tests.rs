@@ -11,6 +11,8 @@ mod cli;
 mod conservation;
 // The same input gives the same bytes, whatever the threads, the order and the number of runs.
 mod determinism;
+// Reruns add what is new; `verify`, `remove`, `clean` and signals.
+mod exactly_once;
 // Bad input, each kind a case: damaged gzip, hostile lines, keys that lie.
 mod input;
 // What stands in the Parquet files: pages, encodings, statistics, indexes, paths.
@@ -23,6 +25,11 @@ mod readme;
 mod real_lines;
 // A new field is one stanza in the schema file and nothing else.
 mod schema;
+// Runs that crash, fail, race and pause at every call to their store leave every row once.
+#[allow(clippy::print_stdout)] // figures of long runs, and the calls of a seed that is replayed
+mod simulation;
+// One suite for every kind of place that keeps a dataset.
+mod stores;
 // Not a test: log lines, gzip, source trees, the program, and datasets read back.
 mod support;
 // A slow and obvious converter that the fast one must equal on random text.

@@ -1,6 +1,7 @@
 //! What the user typed, and nothing that needs a look at the world.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use chrono::NaiveDate;
 use clap::{Args as Group, Parser, Subcommand, ValueEnum};
@@ -16,6 +17,25 @@ pub(super) struct Args {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     Convert(Convert),
+    Verify(Verify),
+    Remove(Remove),
+    Clean(Clean),
+}
+
+/// Which partitions are meant.
+#[derive(Debug, Group)]
+pub(super) struct Partitions {
+    /// First day, by key (UTC)
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub(super) from: Option<NaiveDate>,
+
+    /// Only this account (repeatable)
+    #[arg(long, value_name = "ID", value_parser = account)]
+    pub(super) account: Vec<String>,
+
+    /// Only this region (repeatable)
+    #[arg(long, value_name = "REGION")]
+    pub(super) region: Vec<String>,
 }
 
 /// Converts access logs to a dataset of Parquet files, partitioned by account, region and day.
@@ -25,6 +45,7 @@ pub(super) enum Command {
 /// day's last five minutes can stand under the next day.
 #[derive(Debug, Group)]
 #[command(after_help = EXIT_CODES, after_long_help = LONG_AFTER)]
+#[allow(clippy::struct_excessive_bools)] // flags
 pub(super) struct Convert {
     /// Directories at, above or below AWSLogs/
     #[arg(required = true, value_name = "SOURCE")]
@@ -34,21 +55,12 @@ pub(super) struct Convert {
     #[arg(long, value_name = "DATASET")]
     pub(super) out: PathBuf,
 
-    /// First day to convert, by key (UTC)
-    #[arg(long, value_name = "YYYY-MM-DD")]
-    pub(super) from: Option<NaiveDate>,
+    #[command(flatten)]
+    pub(super) partitions: Partitions,
 
     /// Last day to convert, by key (UTC) [default: yesterday, since today still grows]
     #[arg(long, value_name = "YYYY-MM-DD")]
     pub(super) to: Option<NaiveDate>,
-
-    /// Only this account (repeatable)
-    #[arg(long, value_name = "ID", value_parser = account)]
-    pub(super) account: Vec<String>,
-
-    /// Only this region (repeatable)
-    #[arg(long, value_name = "REGION")]
-    pub(super) region: Vec<String>,
 
     /// Only this load balancer: its name, or app/name/id (repeatable)
     #[arg(long, value_name = "NAME")]
@@ -65,6 +77,11 @@ pub(super) struct Convert {
     /// Compression of the Parquet files
     #[arg(long, value_enum, default_value_t = Codec::Zstd)]
     pub(super) compression: Codec,
+
+    /// Vouch that no other run writes to the dataset meanwhile; only stores that cannot keep runs
+    /// apart need it
+    #[arg(long)]
+    pub(super) single_writer: bool,
 
     /// Worker threads [default: one per processor]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
@@ -85,6 +102,82 @@ pub(super) struct Convert {
     /// Print a line per published file on stderr
     #[arg(long, short)]
     pub(super) verbose: bool,
+}
+
+/// Compares a dataset with its source, its claims and its files.
+///
+/// Every object that the source lists must be in exactly one claim, every claim must be finished, every file
+/// must stand with the rows that its claim and its footer state, and nothing else may lie in a table's
+/// directory. Nothing is written.
+#[derive(Debug, Group)]
+#[command(after_help = VERIFY_AFTER)]
+pub(super) struct Verify {
+    /// Directories that the dataset was made from
+    #[arg(required = true, value_name = "SOURCE")]
+    pub(super) sources: Vec<String>,
+
+    /// Directory of the dataset
+    #[arg(long, value_name = "DATASET")]
+    pub(super) out: PathBuf,
+
+    #[command(flatten)]
+    pub(super) partitions: Partitions,
+
+    /// Last day, by key (UTC) [default: yesterday, since today still grows]
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub(super) to: Option<NaiveDate>,
+
+    /// Read the source again and compare all rows and rejects with those that stand
+    #[arg(long)]
+    pub(super) read_data: bool,
+
+    /// Print the result as one JSON object on stdout
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Takes back whole partitions: their rows disappear, and their objects are new again.
+///
+/// Without --yes, only what would be taken back is listed. When it is interrupted, the next run of
+/// `convert` or `remove` that comes by finishes it.
+#[derive(Debug, Group)]
+#[command(after_help = REMOVE_AFTER)]
+pub(super) struct Remove {
+    /// Directory of the dataset
+    #[arg(long, value_name = "DATASET")]
+    pub(super) out: PathBuf,
+
+    #[command(flatten)]
+    pub(super) partitions: Partitions,
+
+    /// Last day, by key (UTC)
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub(super) to: Option<NaiveDate>,
+
+    /// Do it
+    #[arg(long)]
+    pub(super) yes: bool,
+
+    /// Print the result as one JSON object on stdout
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+/// Removes what runs that crashed have left behind: staged files and uploads that no claim names.
+#[derive(Debug, Group)]
+#[command(after_help = CLEAN_AFTER)]
+pub(super) struct Clean {
+    /// Directory of the dataset
+    #[arg(long, value_name = "DATASET")]
+    pub(super) out: PathBuf,
+
+    /// Only what was staged so long ago; must be longer than any run takes
+    #[arg(long, value_name = "AGE", default_value = "7d", value_parser = age)]
+    pub(super) older_than: Duration,
+
+    /// Print the result as one JSON object on stdout
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -110,7 +203,8 @@ Exit codes:
   0  every object was converted
   1  more than --max-rejects of the lines are rejects
   2  some object could not be read, or not to its end
-  3  the run could not begin, or not go on";
+  3  the run could not begin, or not go on
+  130, 143  it was interrupted; the same command goes on";
 
 const LONG_AFTER: &str = "\
 Exit codes:
@@ -118,15 +212,54 @@ Exit codes:
   1  more than --max-rejects of the lines are rejects
   2  some object could not be read, or not to its end
   3  the run could not begin, or not go on
+  130, 143  it was interrupted; the same command goes on
 
 Examples:
   alb2parquet convert /mnt/logs --out lake
   alb2parquet convert logs/AWSLogs/123456789012 --out lake --region eu-west-1 --from 2025-07-01 --to 2025-07-31
   alb2parquet convert logs --out lake --json --quiet | jq .rejects";
 
+const VERIFY_AFTER: &str = "\
+Exit codes:
+  0  everything is as it should be
+  1  something is not; each finding is listed with what to do
+  3  nothing can be said
+
+Examples:
+  alb2parquet verify /mnt/logs --out lake
+  alb2parquet verify /mnt/logs --out lake --read-data --from 2025-07-01 --to 2025-07-31";
+
+const REMOVE_AFTER: &str = "\
+Exit codes:
+  0  it was done, or listed
+  2  some partition could not be taken back
+  3  the dataset cannot be read or written
+
+Examples:
+  alb2parquet remove --out lake --account 123456789012 --from 2025-07-19 --to 2025-07-19
+  alb2parquet remove --out lake --region eu-west-1 --yes";
+
+const CLEAN_AFTER: &str = "\
+Exit codes:
+  0  it was done
+  3  the dataset cannot be read or written
+
+Examples:
+  alb2parquet clean --out lake
+  alb2parquet clean --out lake --older-than 36h --json";
+
 fn account(text: &str) -> Result<String, String> {
     let good = text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit());
     if good { Ok(text.to_owned()) } else { Err("an account id has twelve digits".to_owned()) }
+}
+
+fn age(text: &str) -> Result<Duration, String> {
+    const UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
+    let seconds = number.parse::<u64>().ok().zip(factor).and_then(|(n, f)| n.checked_mul(f));
+    seconds.map(Duration::from_secs).ok_or_else(|| "write it like 7d, 36h or 90m".to_owned())
 }
 
 fn share(text: &str) -> Result<f64, String> {
@@ -161,6 +294,15 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         <Args as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn ages() {
+        assert_eq!(age("7d"), Ok(Duration::from_hours(7 * 24)));
+        assert_eq!(age("0s"), Ok(Duration::ZERO));
+        for text in ["", "7", "d", "-1d", "1w", "1.5h", "99999999999999999999d"] {
+            assert!(age(text).is_err(), "{text}");
+        }
     }
 
     #[test]

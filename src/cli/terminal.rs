@@ -5,12 +5,16 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
 
+use crate::clean::Cleaned;
 use crate::cli::args::Convert;
 use crate::convert::Watcher;
-use crate::plan::{Batch, Plan};
+use crate::plan::{Batch, Listing, Plan};
+use crate::remove::Contents;
 use crate::store::Source;
 use crate::tally::Tally;
+use crate::verify::{Finding, Report};
 
 /// Failures that a summary names; `--json` has all of them.
 const MAX_SHOWN: usize = 20;
@@ -32,7 +36,7 @@ impl Terminal {
     }
 
     /// Says why nothing will be converted.
-    pub(super) fn nothing_to_do(&self, sources: &[Source], plan: &Plan) {
+    pub(super) fn nothing_to_do(&self, sources: &[Source], listing: &Listing) {
         if self.quiet {
             return;
         }
@@ -40,9 +44,9 @@ impl Terminal {
         print_line(&format!(
             "nothing to convert: of {} objects in {} none is a selected access log{}. Expected are \
              keys like AWSLogs/<account>/elasticloadbalancing/<region>/yyyy/mm/dd/<name>.log.gz",
-            plan.listed,
+            listing.listed,
             names.join(", "),
-            counts(" (", plan.skipped.iter().map(|(kind, count)| (*kind, *count)), ")"),
+            counts(" (", listing.skipped.iter().map(|(kind, count)| (*kind, *count)), ")"),
         ));
     }
 
@@ -77,18 +81,7 @@ impl Terminal {
         if more > 0 {
             print_line(&format!("{more} more failed than are named here; --json names all"));
         }
-        if self.json {
-            let mut out = io::stdout().lock();
-            let result = serde_json::to_writer(&mut out, tally)
-                .map_err(io::Error::from)
-                .and_then(|()| out.write_all(b"\n"));
-            // A reader that closed its end of the pipe has seen enough.
-            return result.or_else(|error| match error.kind() {
-                io::ErrorKind::BrokenPipe => Ok(()),
-                _ => Err(error),
-            });
-        }
-        Ok(())
+        if self.json { print_json(tally) } else { Ok(()) }
     }
 }
 
@@ -111,6 +104,92 @@ impl Watcher for Terminal {
             self.bar.suspend(|| print_line(&line));
         }
     }
+}
+
+/// Prints what a verification found.
+pub(super) fn verified(report: &Report, json: bool) -> io::Result<()> {
+    let Report { objects, claims, files, lines, rows, rejects, compared, .. } = report;
+    print_line(&format!("objects     {} in {} claims", HumanCount(*objects), HumanCount(*claims)));
+    print_line(&format!("files       {} as they were claimed", HumanCount(*files)));
+    print_line(&format!(
+        "lines       {} = {} rows + {} rejects",
+        HumanCount(*lines),
+        HumanCount(*rows),
+        HumanCount(*rejects)
+    ));
+    if compared + report.not_compared > 0 {
+        print_line(&format!(
+            "compared    {} objects row by row, {} are gone from the source",
+            HumanCount(*compared),
+            HumanCount(report.not_compared)
+        ));
+    }
+    for finding in report.findings.iter().take(MAX_SHOWN) {
+        let Finding { kind, name, problem, remedy } = finding;
+        print_line(&format!("{kind}: {name}: {problem}; {remedy}"));
+    }
+    let more = report.findings.len().saturating_sub(MAX_SHOWN);
+    if more > 0 {
+        print_line(&format!("{more} more findings than are named here; --json names all"));
+    }
+    let findings = report.findings.len() as u64;
+    print_line(&match findings {
+        0 => "everything is as it should be".to_owned(),
+        1 => "1 finding".to_owned(),
+        many => format!("{} findings", HumanCount(many)),
+    });
+    if json { print_json(report) } else { Ok(()) }
+}
+
+/// Prints what was, or would be, taken back.
+pub(super) fn removed(contents: &[Contents], done: bool, json: bool) -> io::Result<()> {
+    for contents in contents {
+        let Contents { partition, objects, files, rows, rejects, bytes, .. } = contents;
+        let what = match (&contents.error, done) {
+            (Some(error), _) => format!("not taken back: {error}: "),
+            (None, true) if !contents.removed => "interrupted before: ".to_owned(),
+            (None, true) => "taken back: ".to_owned(),
+            (None, false) => String::new(),
+        };
+        print_line(&format!(
+            "{what}{partition}: {} objects, {} rows, {} rejects, {} in {} files",
+            HumanCount(*objects),
+            HumanCount(*rows),
+            HumanCount(*rejects),
+            HumanBytes(*bytes),
+            HumanCount(*files)
+        ));
+    }
+    print_line(match (contents.is_empty(), done) {
+        (true, _) => "the dataset holds nothing of that",
+        (false, true) => "their objects are new again; `convert` converts them",
+        (false, false) => "nothing was taken back yet: say --yes to do it",
+    });
+    if json { print_json(&serde_json::json!({ "partitions": contents })) } else { Ok(()) }
+}
+
+/// Prints what was cleaned.
+pub(super) fn cleaned(cleaned: &Cleaned, json: bool) -> io::Result<()> {
+    print_line(&format!(
+        "{} staged files removed ({}), {} kept",
+        HumanCount(cleaned.removed.len() as u64),
+        HumanBytes(cleaned.bytes),
+        HumanCount(cleaned.kept)
+    ));
+    if json { print_json(cleaned) } else { Ok(()) }
+}
+
+/// Prints a result as one JSON object on stdout.
+fn print_json(result: &impl Serialize) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    let printed = serde_json::to_writer(&mut out, result)
+        .map_err(io::Error::from)
+        .and_then(|()| out.write_all(b"\n"));
+    // A reader that closed its end of the pipe has seen enough.
+    printed.or_else(|error| match error.kind() {
+        io::ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(error),
+    })
 }
 
 fn summary(tally: &Tally, max_rejects: f64) -> String {
@@ -162,6 +241,15 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
             HumanCount(tally.reject_files),
         ),
     );
+    if tally.interrupted {
+        fact(
+            "interrupted",
+            format!(
+                "{} objects are left. What is published stays; the same command converts the rest",
+                HumanCount(objects.left)
+            ),
+        );
+    }
     fact("took", format!("{:.2} s, {rate:.0} MB/s of text", tally.seconds));
     if tally.reject_share() > max_rejects {
         fact(

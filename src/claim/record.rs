@@ -1,0 +1,144 @@
+//! What the files of a log of claims say.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::store::{Listed, StagedFile};
+
+/// An entry of a log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "lowercase")]
+pub enum Record {
+    /// Adds objects to the dataset.
+    Add(Claim),
+    /// Takes back everything that stands before it in the log.
+    Remove(Removal),
+}
+
+/// Says which objects some outputs hold, and where these are staged.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The run that made it.
+    pub run: String,
+    /// Version of the program.
+    pub version: String,
+    /// What else decided the bytes of the outputs.
+    pub settings: String,
+    /// Lines read; the unreadable tail of an object counts as one.
+    pub lines: u64,
+    /// Lines that became rows.
+    pub rows: u64,
+    /// The others, by reason.
+    pub rejects: BTreeMap<String, u64>,
+    /// Files of rejects, then files of rows, in the order in which they are to become visible.
+    pub outputs: Vec<Output>,
+    /// URLs that objects lie below.
+    pub directories: Vec<String>,
+    /// The objects that were read, in their order in the outputs.
+    pub objects: Vec<Claimed>,
+}
+
+/// A file that a claim adds to the dataset.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Output {
+    /// The table it belongs to.
+    pub table: String,
+    /// Its rows.
+    pub rows: u64,
+    /// What it is and where it is staged.
+    #[serde(flatten)]
+    pub file: StagedFile,
+}
+
+/// An object of a claim.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Claimed {
+    /// Index of its URL's directory among those of the claim.
+    pub directory: usize,
+    /// Its file name.
+    pub name: String,
+    /// Compressed size in bytes.
+    pub size: u64,
+    /// What the store says changes whenever the object does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub e_tag: Option<String>,
+    /// Lines read.
+    pub lines: u64,
+    /// Those that are rejects, by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rejects: BTreeMap<String, u64>,
+}
+
+/// Takes back everything that stands before it in a log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Removal {
+    /// The run that made it.
+    pub run: String,
+    /// A name that tells it from other removals of that run.
+    pub id: String,
+}
+
+impl Record {
+    /// Returns the claim, if it is one.
+    pub fn claim(&self) -> Option<&Claim> {
+        match self {
+            Self::Add(claim) => Some(claim),
+            Self::Remove(_) => None,
+        }
+    }
+}
+
+impl Claim {
+    /// Adds an object that was read from a URL.
+    pub fn add(&mut self, url: &str, listed: &Listed, lines: u64, rejects: BTreeMap<String, u64>) {
+        let (directory, name) = url.split_at(url.rfind('/').map_or(0, |slash| slash + 1));
+        // A batch is of one directory, or of few.
+        let known = self.directories.iter().position(|known| known == directory);
+        let directory = known.unwrap_or_else(|| {
+            self.directories.push(directory.to_owned());
+            self.directories.len() - 1
+        });
+        let (name, size, e_tag) = (name.to_owned(), listed.size, listed.e_tag.clone());
+        self.objects.push(Claimed { directory, name, size, e_tag, lines, rejects });
+    }
+
+    /// Returns the URL that one of its objects lies below, with a slash at its end.
+    pub fn directory(&self, object: &Claimed) -> &str {
+        self.directories.get(object.directory).map_or("", String::as_str)
+    }
+
+    /// Returns the URL of one of its objects.
+    pub fn url(&self, object: &Claimed) -> String {
+        format!("{}{}", self.directory(object), object.name)
+    }
+
+    /// Says where its counts contradict each other, if they do.
+    pub fn contradiction(&self) -> Option<String> {
+        let rejects: u64 = self.rejects.values().sum();
+        let lines: u64 = self.objects.iter().map(|object| object.lines).sum();
+        let of_objects: u64 = self.objects.iter().flat_map(|object| object.rejects.values()).sum();
+        let written: u64 = self.outputs.iter().map(|output| output.rows).sum();
+        let sums = [
+            ("rows and rejects", self.rows + rejects),
+            ("lines of its objects", lines),
+            ("rows of its files", written),
+        ];
+        for (what, sum) in sums {
+            if sum != self.lines {
+                return Some(format!("has {} lines, but {sum} {what}", self.lines));
+            }
+        }
+        (of_objects != rejects)
+            .then(|| format!("has {rejects} rejects, but {of_objects} of its objects"))
+    }
+
+    /// Tells whether another claim names an object of this one.
+    pub fn shares_objects_with(&self, other: &Self) -> bool {
+        if other.objects.is_empty() {
+            return false;
+        }
+        let names: HashSet<&str> = self.objects.iter().map(|object| object.name.as_str()).collect();
+        other.objects.iter().any(|object| names.contains(object.name.as_str()))
+    }
+}

@@ -1,0 +1,89 @@
+//! Cleaning: what runs that crashed have staged and nobody will ever claim.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+use crate::claim::{Hints, Log, State};
+use crate::dataset::{Dataset, DatasetError};
+use crate::store::{Leftover, Staged};
+
+/// What was cleaned. As JSON, it is what `--json` prints.
+#[derive(Debug, Default, Serialize)]
+pub struct Cleaned {
+    /// Staged files and uploads that were removed.
+    pub removed: Vec<Removed>,
+    /// Bytes that they took up, as far as they are known.
+    pub bytes: u64,
+    /// Staged files and uploads that are younger, or named by a claim that is not finished.
+    pub kept: u64,
+}
+
+/// Something staged that was removed.
+#[derive(Debug, Serialize)]
+pub struct Removed {
+    /// Its path or URL.
+    pub name: String,
+    /// Bytes that it took up, as far as they are known.
+    pub bytes: u64,
+}
+
+/// Removes what was staged before so long and is named by no claim that is not finished.
+///
+/// A run that is slower than that loses what it staged, but no rows: it finds out when it publishes.
+///
+/// # Errors
+///
+/// Fails when the dataset cannot be read or written.
+pub fn clean(
+    dataset: &Dataset,
+    log_type: &str,
+    older_than: Duration,
+) -> Result<Cleaned, DatasetError> {
+    let target = dataset.target();
+    let before = SystemTime::now().checked_sub(older_than).unwrap_or(SystemTime::UNIX_EPOCH);
+    // Listed before the claims are read, so that what was claimed meanwhile is known.
+    let leftovers = target.staged()?;
+    let claimed = claimed(dataset, log_type)?;
+    let mut cleaned = Cleaned::default();
+    for Leftover { key, staged, size, modified } in leftovers {
+        let kept = staged.as_ref().is_some_and(|staged| claimed.contains(&identity(staged)));
+        if kept || modified >= before {
+            cleaned.kept += 1;
+            continue;
+        }
+        match &staged {
+            Some(staged) => {
+                target.abort(staged)?;
+                target.forget(staged);
+            }
+            None => target.delete(&key)?,
+        }
+        cleaned.bytes += size;
+        cleaned.removed.push(Removed { name: target.name(&key), bytes: size });
+    }
+    Ok(cleaned)
+}
+
+/// Returns what is named by claims that may still be published.
+fn claimed(dataset: &Dataset, log_type: &str) -> Result<BTreeSet<String>, DatasetError> {
+    let hints = Hints::list(dataset, log_type)?;
+    let mut claimed = BTreeSet::new();
+    for partition in hints.partitions() {
+        let log = Log::read(dataset, log_type, partition, &hints)?;
+        for (_, entry) in log.standing().filter(|(_, entry)| entry.state == State::Open) {
+            let outputs = entry.record.claim().into_iter().flat_map(|claim| &claim.outputs);
+            claimed.extend(outputs.map(|output| identity(&output.file.staged)));
+        }
+    }
+    Ok(claimed)
+}
+
+/// What tells one staged file from another.
+fn identity(staged: &Staged) -> String {
+    match staged {
+        Staged::File(name) => name.clone(),
+        Staged::Upload { key, id, .. } => format!("{key} {id}"),
+    }
+}

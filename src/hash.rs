@@ -1,0 +1,23 @@
+//! Hashes and random names, as text.
+
+use std::fmt::Write as _;
+
+/// Writes bytes in hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        write!(text, "{byte:02x}").expect("a string takes everything");
+    }
+    text
+}
+
+/// Returns 128 random bits in hexadecimal.
+///
+/// # Errors
+///
+/// Fails when the system has no randomness to give.
+pub fn random_name() -> Result<String, getrandom::Error> {
+    let mut bytes = [0; 16];
+    getrandom::fill(&mut bytes)?;
+    Ok(hex(&bytes))
+}

@@ -1,0 +1,206 @@
+//! The ledger: what one run knows of the claims of a dataset, and adds to them.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
+
+use chrono::Days;
+
+use crate::claim::{Appended, Claim, Hints, Log, Record, Removal, State};
+use crate::dataset::{Dataset, DatasetError};
+use crate::key::Partition;
+use crate::publish;
+use crate::store::{Listed, Writing};
+
+/// The logs of a log type, as far as a run has looked at them.
+#[derive(Debug)]
+pub struct Ledger<'a> {
+    dataset: &'a Dataset,
+    log_type: String,
+    hints: Hints,
+    logs: BTreeMap<Partition, Log>,
+    /// Objects of the partitions that were looked at last.
+    held: BTreeMap<Partition, Arc<Held>>,
+}
+
+/// The objects that the claims of a partition hold, by name.
+pub type Held = HashMap<String, HeldObject>;
+
+/// An object that a claim holds.
+#[derive(Debug, Clone)]
+pub struct HeldObject {
+    /// URL that its name stands behind.
+    pub directory: Arc<str>,
+    /// Compressed size in bytes.
+    pub size: u64,
+    /// What the store said changes whenever the object does.
+    pub e_tag: Option<String>,
+}
+
+impl HeldObject {
+    /// Says what is different about an object of the same name, at a URL, if anything is.
+    ///
+    /// A copy elsewhere has an ETag of its own, so that only its size tells.
+    pub fn change(&self, url: &str, listed: &Listed) -> Option<String> {
+        let there = url
+            .rsplit_once('/')
+            .is_some_and(|(directory, _)| self.directory.strip_suffix('/') == Some(directory));
+        let what = if listed.size != self.size {
+            format!("has {} bytes, but had {} when it was converted", listed.size, self.size)
+        } else if there && listed.e_tag != self.e_tag {
+            "was rewritten since it was converted".to_owned()
+        } else {
+            return None;
+        };
+        Some(format!(
+            "{what}; it is left alone. To convert it anew, take its partition back with `remove` first"
+        ))
+    }
+}
+
+/// What became of a batch that was to be claimed.
+#[derive(Debug)]
+pub enum Committed {
+    /// It was claimed; its outputs are visible unless the state says otherwise.
+    Claimed(State),
+    /// Another run claimed these objects, some of them of the batch, before. The outputs are aborted.
+    Lost(HashSet<String>),
+}
+
+impl<'a> Ledger<'a> {
+    /// Opens the ledger of a log type.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the logs cannot be listed.
+    pub fn open(dataset: &'a Dataset, log_type: &str) -> Result<Self, DatasetError> {
+        let hints = Hints::list(dataset, log_type)?;
+        let (logs, held) = (BTreeMap::new(), BTreeMap::new());
+        Ok(Self { dataset, log_type: log_type.to_owned(), hints, logs, held })
+    }
+
+    /// Returns the objects that a partition holds, after finishing what other runs have begun there.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the log cannot be read or finished.
+    pub fn held(&mut self, partition: &Partition) -> Result<Arc<Held>, DatasetError> {
+        if let Some(held) = self.held.get(partition) {
+            return Ok(Arc::clone(held));
+        }
+        let mut log = Log::read(self.dataset, &self.log_type, partition, &self.hints)?;
+        publish::finish(self.dataset, &mut log)?;
+        let mut held = Held::new();
+        for (_, claim) in log.holding() {
+            let directories: Vec<Arc<str>> =
+                claim.directories.iter().map(|directory| directory.as_str().into()).collect();
+            for object in &claim.objects {
+                let directory =
+                    directories.get(object.directory).cloned().unwrap_or_else(|| "".into());
+                let (size, e_tag) = (object.size, object.e_tag.clone());
+                held.insert(object.name.clone(), HeldObject { directory, size, e_tag });
+            }
+        }
+        let held = Arc::new(held);
+        log.forget_objects(1..=log.entries().len());
+        self.logs.insert(partition.clone(), log);
+        // A plan goes from day to day and looks at the days beside each.
+        let first = partition.day.checked_sub_days(Days::new(2)).unwrap_or(partition.day);
+        self.held.retain(|other, _| {
+            other.account == partition.account
+                && other.region == partition.region
+                && other.day >= first
+        });
+        self.held.insert(partition.clone(), Arc::clone(&held));
+        Ok(held)
+    }
+
+    /// Finishes what other runs have begun in partitions that were not looked at.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a log cannot be read or finished.
+    pub fn finish_others(&mut self) -> Result<(), DatasetError> {
+        let others: Vec<Partition> =
+            self.hints.unfinished().filter(|p| !self.logs.contains_key(p)).cloned().collect();
+        for partition in others {
+            self.held(&partition)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the entries that cannot be carried out, each with the reason.
+    pub fn stuck(&self) -> Vec<(String, String)> {
+        let mut stuck = Vec::new();
+        for log in self.logs.values() {
+            for (number, entry) in log.standing() {
+                if let State::Stuck(reason) = &entry.state {
+                    stuck.push((log.name(self.dataset, number), reason.clone()));
+                }
+            }
+        }
+        stuck
+    }
+
+    /// Returns the partitions that have a log.
+    pub fn partitions(&self) -> Vec<Partition> {
+        self.hints.partitions().cloned().collect()
+    }
+
+    /// Takes back everything that a partition holds. Its objects are new again when this is through;
+    /// if it is not, the next run that comes by goes on with it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the dataset cannot be read or written.
+    pub fn remove(&mut self, partition: &Partition) -> Result<State, DatasetError> {
+        let mut log = Log::read(self.dataset, &self.log_type, partition, &self.hints)?;
+        let run = self.dataset.run().to_owned();
+        let removal = Removal { id: format!("{run}-{}", log.entries().len()), run };
+        log.append(self.dataset, Record::Remove(removal))?;
+        publish::finish(self.dataset, &mut log)?;
+        let state = log.entries().last().expect("was just added").state.clone();
+        self.held.remove(partition);
+        self.logs.remove(partition);
+        Ok(state)
+    }
+
+    /// Claims a batch whose outputs are staged, and publishes it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the claim cannot be written, or it is not known whether it was, or its outputs
+    /// cannot be made visible. Whatever was claimed is published by a later run.
+    pub fn commit(
+        &mut self,
+        partition: &Partition,
+        claim: Claim,
+        outputs: Vec<Writing>,
+    ) -> Result<Committed, DatasetError> {
+        if !self.logs.contains_key(partition) {
+            self.held(partition)?;
+        }
+        let log = self.logs.get_mut(partition).expect("was just looked at");
+        // Once the claim may stand, anybody may complete its outputs.
+        outputs.into_iter().for_each(Writing::keep);
+        let staged: Vec<_> =
+            claim.outputs.iter().map(|output| output.file.staged.clone()).collect();
+        Ok(match log.append(self.dataset, Record::Add(claim))? {
+            Appended::At(number) => {
+                log.forget_objects(number..=number);
+                publish::publish(self.dataset, log, number)?;
+                Committed::Claimed(log.entry(number).state.clone())
+            }
+            Appended::Lost => {
+                for staged in &staged {
+                    // What cannot be aborted now is found by `clean`: no claim names it.
+                    if self.dataset.target().abort(staged).is_ok() {
+                        self.dataset.target().forget(staged);
+                    }
+                }
+                let names = log.entries().iter().filter_map(|entry| entry.record.claim());
+                let names = names.flat_map(|claim| &claim.objects);
+                Committed::Lost(names.map(|object| object.name.clone()).collect())
+            }
+        })
+    }
+}

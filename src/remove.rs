@@ -1,0 +1,99 @@
+//! Taking back: whole partitions withdrawn from a dataset, so that their objects are new again.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde::Serialize;
+
+use crate::claim::{Hints, Log, State};
+use crate::dataset::{Dataset, DatasetError};
+use crate::key::Partition;
+use crate::ledger::Ledger;
+use crate::plan::Selection;
+
+/// What a partition holds, and what became of it. As JSON, it is what `--json` prints.
+#[derive(Debug, Clone, Serialize)]
+pub struct Contents {
+    /// The partition.
+    #[serde(flatten)]
+    pub partition: Partition,
+    /// Objects that its claims hold.
+    pub objects: u64,
+    /// Files of rows and of rejects.
+    pub files: u64,
+    /// Rows.
+    pub rows: u64,
+    /// Rejects.
+    pub rejects: u64,
+    /// Bytes of the files.
+    pub bytes: u64,
+    /// Whether it was taken back.
+    pub removed: bool,
+    /// Why it could not be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+/// Returns what the partitions of a selection hold, of those that hold anything.
+///
+/// # Errors
+///
+/// Fails when the dataset cannot be read.
+pub fn contents(
+    dataset: &Dataset,
+    log_type: &str,
+    selection: &Selection,
+) -> Result<Vec<Contents>, DatasetError> {
+    let hints = Hints::list(dataset, log_type)?;
+    let mut all = Vec::new();
+    for partition in hints.partitions().filter(|partition| selection.wants_partition(partition)) {
+        let log = Log::read(dataset, log_type, partition, &hints)?;
+        let mut contents = Contents {
+            partition: partition.clone(),
+            objects: 0,
+            files: 0,
+            rows: 0,
+            rejects: 0,
+            bytes: 0,
+            removed: false,
+            error: None,
+        };
+        let mut claims = 0;
+        for (_, claim) in log.holding() {
+            claims += 1;
+            contents.objects += claim.objects.len() as u64;
+            contents.files += claim.outputs.len() as u64;
+            contents.rows += claim.rows;
+            contents.rejects += claim.rejects.values().sum::<u64>();
+            contents.bytes += claim.outputs.iter().map(|output| output.file.size).sum::<u64>();
+        }
+        if claims > 0 {
+            all.push(contents);
+        }
+    }
+    Ok(all)
+}
+
+/// Takes back partitions one by one until `stop` is set, and notes in each what became of it. What a
+/// crash leaves half done is finished by the next run that comes by.
+///
+/// # Errors
+///
+/// Fails when the dataset cannot be read or written.
+pub fn remove(
+    dataset: &Dataset,
+    log_type: &str,
+    all: &mut [Contents],
+    stop: &AtomicBool,
+) -> Result<(), DatasetError> {
+    let mut ledger = Ledger::open(dataset, log_type)?;
+    for contents in all {
+        if stop.load(Ordering::Relaxed) {
+            break;
+        }
+        match ledger.remove(&contents.partition)? {
+            State::Stuck(reason) => contents.error = Some(reason),
+            _ => contents.removed = true,
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,278 @@
+//! A dataset in an object store.
+//!
+//! A staged file is a multipart upload that is not completed: no reader sees it, and anyone who knows its id
+//! can complete or abort it, once. Because stores list such uploads in ways of their own, or not at
+//! all, each has a note in the staging directory, which `clean` reads.
+
+use std::io::{self, Write};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use bytes::Bytes;
+use futures::TryStreamExt;
+use futures::executor::block_on;
+use object_store::multipart::{MultipartStore, PartId};
+use object_store::path::Path;
+use object_store::{
+    Error, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
+};
+use sha2::{Digest, Sha256};
+
+use crate::hash::hex;
+use crate::store::target::{
+    Completed, Created, Leftover, Stage, Staged, StagedFile, Stored, Target, TargetError,
+};
+
+/// Bytes of a part: all alike but the last, as some stores demand, and at least 5 MiB, as most do.
+const PART_BYTES: usize = 8 << 20;
+
+/// An object store, or a prefix of one, that keeps a dataset.
+#[derive(Debug, Clone)]
+pub struct Bucket {
+    store: Arc<dyn ObjectStore>,
+    uploads: Uploads,
+    /// Prefix of all keys.
+    root: Path,
+    /// The same as a URL.
+    url: String,
+    /// Directory of notes about uploads.
+    staging: String,
+    /// Whether the store can end an upload for good.
+    aborts: bool,
+}
+
+#[derive(Clone)]
+struct Uploads(Arc<dyn MultipartStore>);
+
+impl std::fmt::Debug for Uploads {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Uploads")
+    }
+}
+
+/// An upload that parts are still added to.
+struct Uploading {
+    bucket: Bucket,
+    path: Path,
+    key: String,
+    id: String,
+    parts: Vec<String>,
+    part: Vec<u8>,
+}
+
+impl Bucket {
+    /// Returns the target below a prefix of a store, which is named by its URL. Notes about what is not
+    /// visible yet lie in `staging` below it.
+    pub fn new(
+        store: Arc<dyn ObjectStore>,
+        uploads: Arc<dyn MultipartStore>,
+        root: Path,
+        url: &str,
+        staging: &str,
+    ) -> Self {
+        let url = url.trim_end_matches('/').to_owned();
+        let uploads = Uploads(uploads);
+        Self { store, uploads, root, url, staging: staging.to_owned(), aborts: true }
+    }
+
+    /// Says that the store cannot abort an upload, which Azure cannot.
+    #[must_use]
+    pub fn without_abort(mut self) -> Self {
+        self.aborts = false;
+        self
+    }
+
+    fn path(&self, key: &str) -> Path {
+        key.split('/').fold(self.root.clone(), Path::join)
+    }
+
+    /// Returns the key of a path, which lies below the root.
+    fn key(&self, path: &Path) -> String {
+        let below = path.as_ref().strip_prefix(self.root.as_ref()).unwrap_or(path.as_ref());
+        below.trim_start_matches('/').to_owned()
+    }
+
+    fn at(&self, key: &str) -> impl FnOnce(Error) -> TargetError + use<> {
+        let name = self.name(key);
+        move |source| TargetError::Store { name, source }
+    }
+
+    fn note(&self, key: &str, id: &str) -> String {
+        let mut hash = Sha256::new();
+        hash.update(key);
+        hash.update([0]);
+        hash.update(id);
+        format!("{}/{}.json", self.staging, &hex(&hash.finalize())[..32])
+    }
+
+    fn objects(&self, directory: &str) -> Result<Vec<ObjectMeta>, TargetError> {
+        let listing = self.store.list(Some(&self.path(directory)));
+        block_on(listing.try_collect()).map_err(self.at(directory))
+    }
+}
+
+/// Turns "is not there" into `None`.
+fn found<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl Target for Bucket {
+    fn name(&self, key: &str) -> String {
+        format!("{}/{key}", self.url)
+    }
+
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, TargetError> {
+        let path = self.path(key);
+        let read = async { self.store.get(&path).await?.bytes().await };
+        Ok(found(block_on(read)).map_err(self.at(key))?.map(Vec::from))
+    }
+
+    fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, TargetError> {
+        block_on(self.store.get_range(&self.path(key), range)).map_err(self.at(key))
+    }
+
+    fn size(&self, key: &str) -> Result<Option<u64>, TargetError> {
+        let head = found(block_on(self.store.head(&self.path(key)))).map_err(self.at(key))?;
+        Ok(head.map(|meta| meta.size))
+    }
+
+    fn list(&self, directory: &str) -> Result<Vec<Stored>, TargetError> {
+        let objects = self.objects(directory)?;
+        let stored = |meta: ObjectMeta| Stored { key: self.key(&meta.location), size: meta.size };
+        Ok(objects.into_iter().map(stored).collect())
+    }
+
+    fn create(&self, key: &str, bytes: &[u8]) -> Result<Created, TargetError> {
+        let payload = PutPayload::from(Bytes::copy_from_slice(bytes));
+        let options = PutOptions::from(PutMode::Create);
+        match block_on(self.store.put_opts(&self.path(key), payload, options)) {
+            Ok(_) => Ok(Created::Now),
+            Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(Created::Before),
+            Err(error) => Err(self.at(key)(error)),
+        }
+    }
+
+    fn settle(&self, _: &str) -> Result<(), TargetError> {
+        Ok(())
+    }
+
+    fn delete(&self, key: &str) -> Result<(), TargetError> {
+        found(block_on(self.store.delete(&self.path(key)))).map_err(self.at(key))?;
+        Ok(())
+    }
+
+    fn stage(&self, key: &str) -> Result<Box<dyn Stage>, TargetError> {
+        let path = self.path(key);
+        let id = block_on(self.uploads.0.create_multipart(&path)).map_err(self.at(key))?;
+        let (bucket, key, parts) = (self.clone(), key.to_owned(), Vec::new());
+        let uploading = Uploading { bucket, path, key, id, parts, part: Vec::new() };
+        let staged = uploading.staged();
+        let note = self.note(&uploading.key, &uploading.id);
+        let text = serde_json::to_vec(&staged).expect("plain values");
+        let written = block_on(self.store.put(&self.path(&note), text.into()));
+        match written.map_err(self.at(&note)) {
+            Ok(_) => Ok(Box::new(uploading)),
+            Err(error) => {
+                // Nobody will know of it but the bucket's lifecycle rule.
+                let _ = self.abort(&staged);
+                Err(error)
+            }
+        }
+    }
+
+    fn complete(&self, file: &StagedFile) -> Result<Completed, TargetError> {
+        let Staged::Upload { key, id, parts } = &file.staged else { return Ok(Completed::Lost) };
+        let part_id = |content_id: &String| PartId { content_id: content_id.clone() };
+        let parts = parts.iter().map(part_id).collect();
+        let completed =
+            block_on(self.uploads.0.complete_multipart(&self.path(key), id, parts)).map(|_| ());
+        let Err(error) = completed else { return Ok(Completed::Visible) };
+        // Somebody completed it before, or it took effect in spite of the error, or it is gone.
+        match self.size(&file.key)? {
+            Some(size) if size == file.size => Ok(Completed::Visible),
+            Some(found) => {
+                let (name, expected) = (self.name(&file.key), file.size);
+                Err(TargetError::Foreign { name, found, expected })
+            }
+            None if matches!(error, Error::NotFound { .. }) => Ok(Completed::Lost),
+            None => Err(self.at(&file.key)(error)),
+        }
+    }
+
+    fn abort(&self, staged: &Staged) -> Result<(), TargetError> {
+        let Staged::Upload { key, id, .. } = staged else { return Ok(()) };
+        if !self.aborts {
+            return Err(TargetError::NoAbort { name: self.name(key) });
+        }
+        let aborted = block_on(self.uploads.0.abort_multipart(&self.path(key), id));
+        found(aborted).map_err(self.at(key))?;
+        Ok(())
+    }
+
+    fn staged(&self) -> Result<Vec<Leftover>, TargetError> {
+        let mut leftovers = Vec::new();
+        for meta in self.objects(&self.staging)? {
+            let note = self.key(&meta.location);
+            // A note that is gone again needs no cleaning.
+            let Some(text) = self.get(&note)? else { continue };
+            leftovers.push(Leftover {
+                key: note,
+                staged: serde_json::from_slice(&text).ok(),
+                size: 0,
+                modified: SystemTime::from(meta.last_modified),
+            });
+        }
+        Ok(leftovers)
+    }
+
+    fn forget(&self, staged: &Staged) {
+        if let Staged::Upload { key, id, .. } = staged {
+            // A note too many is found by `clean`.
+            let _ = self.delete(&self.note(key, id));
+        }
+    }
+}
+
+impl Uploading {
+    fn put_part(&mut self) -> Result<(), Error> {
+        let bytes = std::mem::replace(&mut self.part, Vec::with_capacity(PART_BYTES));
+        let number = self.parts.len();
+        let put = self.bucket.uploads.0.put_part(&self.path, &self.id, number, bytes.into());
+        self.parts.push(block_on(put)?.content_id);
+        Ok(())
+    }
+}
+
+impl Write for Uploading {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.part.len() == PART_BYTES {
+            self.put_part().map_err(io::Error::other)?;
+        }
+        let taken = bytes.len().min(PART_BYTES - self.part.len());
+        self.part.extend_from_slice(&bytes[..taken]);
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Stage for Uploading {
+    fn staged(&self) -> Staged {
+        let (key, id, parts) = (self.key.clone(), self.id.clone(), self.parts.clone());
+        Staged::Upload { key, id, parts }
+    }
+
+    fn seal(&mut self) -> Result<(), TargetError> {
+        if !self.part.is_empty() || self.parts.is_empty() {
+            self.put_part().map_err(self.bucket.at(&self.key))?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,271 @@
+//! A dataset in a local directory.
+//!
+//! Whatever becomes visible is whole and on disk before: a staged file and its directory entry are synced,
+//! then it is renamed, or linked where it must not replace another.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::store::target::{
+    Completed, Created, Leftover, Stage, Staged, StagedFile, Stored, Target, TargetError,
+};
+
+/// A local directory that keeps a dataset.
+#[derive(Debug)]
+pub struct Disk {
+    root: PathBuf,
+    /// Directory of what is not visible yet, below the root.
+    staging: String,
+    /// What the names of temporary files begin with, unlike those of any other process.
+    own: String,
+    count: AtomicU64,
+}
+
+struct StagedOnDisk {
+    file: File,
+    path: PathBuf,
+    name: String,
+}
+
+fn at(path: &Path) -> impl FnOnce(io::Error) -> TargetError + '_ {
+    move |source| TargetError::Io { name: path.display().to_string(), source }
+}
+
+/// Turns "is not there" into `None`.
+fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+impl Disk {
+    /// Returns the target below a directory, which need not be there. What is not visible yet lies in
+    /// `staging` below it, temporary files under names that begin with `own`.
+    pub fn new(root: PathBuf, staging: &str, own: &str) -> Self {
+        let (staging, own) = (staging.to_owned(), own.to_owned());
+        Self { root, staging, own, count: AtomicU64::new(0) }
+    }
+
+    fn path(&self, key: &str) -> PathBuf {
+        self.root.join(key)
+    }
+
+    fn staging(&self) -> PathBuf {
+        self.root.join(&self.staging)
+    }
+
+    fn link_new(&self, key: &str, bytes: &[u8], lasting: bool) -> Result<Created, TargetError> {
+        let path = self.path(key);
+        let directory = path.parent().expect("keys lie below the root");
+        create_dir_synced(directory)?;
+        if path.exists() {
+            // Whoever is told so may rely on it.
+            return sync_dir(directory).map(|()| Created::Before);
+        }
+        let staging = self.staging();
+        create_dir_synced(&staging)?;
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        let temporary = Temporary(staging.join(format!("{}-{number}.tmp", self.own)));
+        let write = || {
+            let mut file = File::create_new(&temporary.0)?;
+            file.write_all(bytes)?;
+            if lasting { file.sync_all() } else { Ok(()) }
+        };
+        write().map_err(at(&temporary.0))?;
+        // Unlike a rename, a link never replaces what somebody has just put there.
+        let created = match fs::hard_link(&temporary.0, &path) {
+            Ok(()) => Created::Now,
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Created::Before,
+            Err(error) => return Err(at(&path)(error)),
+        };
+        if lasting {
+            sync_dir(directory)?;
+        }
+        Ok(created)
+    }
+}
+
+/// A file that is removed in the end.
+struct Temporary(PathBuf);
+
+impl Drop for Temporary {
+    fn drop(&mut self) {
+        // What cannot be removed stays in staging, where no reader looks.
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+impl Target for Disk {
+    fn name(&self, key: &str) -> String {
+        self.path(key).display().to_string()
+    }
+
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, TargetError> {
+        let path = self.path(key);
+        found(fs::read(&path)).map_err(at(&path))
+    }
+
+    fn get_range(&self, key: &str, range: Range<u64>) -> Result<bytes::Bytes, TargetError> {
+        let path = self.path(key);
+        let read = || {
+            let mut file = File::open(&path)?;
+            file.seek(SeekFrom::Start(range.start))?;
+            let mut bytes = vec![0; (range.end - range.start) as usize];
+            file.read_exact(&mut bytes)?;
+            Ok(bytes.into())
+        };
+        read().map_err(at(&path))
+    }
+
+    fn size(&self, key: &str) -> Result<Option<u64>, TargetError> {
+        let path = self.path(key);
+        Ok(found(fs::metadata(&path)).map_err(at(&path))?.map(|metadata| metadata.len()))
+    }
+
+    fn list(&self, directory: &str) -> Result<Vec<Stored>, TargetError> {
+        let mut files = Vec::new();
+        let mut directories = vec![directory.to_owned()];
+        while let Some(directory) = directories.pop() {
+            let path = self.path(&directory);
+            let Some(entries) = found(fs::read_dir(&path)).map_err(at(&path))? else { continue };
+            for entry in entries {
+                let entry = entry.map_err(at(&path))?;
+                let key = format!("{directory}/{}", entry.file_name().to_string_lossy());
+                if entry.file_type().map_err(at(&path))?.is_dir() {
+                    directories.push(key);
+                } else if let Some(metadata) = found(entry.metadata()).map_err(at(&path))? {
+                    files.push(Stored { key, size: metadata.len() });
+                }
+            }
+        }
+        Ok(files)
+    }
+
+    fn create(&self, key: &str, bytes: &[u8]) -> Result<Created, TargetError> {
+        self.link_new(key, bytes, true)
+    }
+
+    fn create_lightly(&self, key: &str, bytes: &[u8]) -> Result<Created, TargetError> {
+        self.link_new(key, bytes, false)
+    }
+
+    fn settle(&self, key: &str) -> Result<(), TargetError> {
+        sync_dir(self.path(key).parent().expect("keys lie below the root"))
+    }
+
+    fn delete(&self, key: &str) -> Result<(), TargetError> {
+        let path = self.path(key);
+        if found(fs::remove_file(&path)).map_err(at(&path))?.is_some() {
+            sync_dir(path.parent().expect("keys lie below the root"))?;
+        }
+        Ok(())
+    }
+
+    fn stage(&self, key: &str) -> Result<Box<dyn Stage>, TargetError> {
+        let staging = self.staging();
+        create_dir_synced(&staging)?;
+        let number = self.count.fetch_add(1, Ordering::Relaxed);
+        let file_name = key.rsplit('/').next().unwrap_or(key);
+        let name = format!("{}-{number}-{file_name}", self.own);
+        let path = staging.join(&name);
+        let file = File::create_new(&path).map_err(at(&path))?;
+        Ok(Box::new(StagedOnDisk { file, path, name }))
+    }
+
+    fn complete(&self, file: &StagedFile) -> Result<Completed, TargetError> {
+        let path = self.path(&file.key);
+        let directory = path.parent().expect("keys lie below the root");
+        let Staged::File(name) = &file.staged else { return Ok(Completed::Lost) };
+        create_dir_synced(directory)?;
+        let renamed = found(fs::rename(self.staging().join(name), &path)).map_err(at(&path))?;
+        if renamed.is_none() {
+            // Somebody renamed it before, or it was removed.
+            match self.size(&file.key)? {
+                None => return Ok(Completed::Lost),
+                Some(size) if size == file.size => {}
+                Some(found) => {
+                    let (name, expected) = (self.name(&file.key), file.size);
+                    return Err(TargetError::Foreign { name, found, expected });
+                }
+            }
+        }
+        sync_dir(directory)?;
+        Ok(Completed::Visible)
+    }
+
+    fn abort(&self, staged: &Staged) -> Result<(), TargetError> {
+        let Staged::File(name) = staged else { return Ok(()) };
+        let path = self.staging().join(name);
+        found(fs::remove_file(&path)).map_err(at(&path))?;
+        Ok(())
+    }
+
+    fn staged(&self) -> Result<Vec<Leftover>, TargetError> {
+        let directory = self.staging();
+        let Some(entries) = found(fs::read_dir(&directory)).map_err(at(&directory))? else {
+            return Ok(Vec::new());
+        };
+        let mut leftovers = Vec::new();
+        for entry in entries {
+            let entry = entry.map_err(at(&directory))?;
+            let path = entry.path();
+            let Some(metadata) = found(entry.metadata()).map_err(at(&path))? else { continue };
+            leftovers.push(Leftover {
+                key: format!("{}/{}", self.staging, entry.file_name().to_string_lossy()),
+                staged: Some(Staged::File(entry.file_name().to_string_lossy().into_owned())),
+                size: metadata.len(),
+                modified: metadata.modified().map_err(at(&path))?,
+            });
+        }
+        Ok(leftovers)
+    }
+
+    fn forget(&self, _: &Staged) {}
+}
+
+impl Write for StagedOnDisk {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+impl Stage for StagedOnDisk {
+    fn staged(&self) -> Staged {
+        Staged::File(self.name.clone())
+    }
+
+    fn seal(&mut self) -> Result<(), TargetError> {
+        self.file.sync_all().map_err(at(&self.path))?;
+        sync_dir(self.path.parent().expect("staged files lie in a directory"))
+    }
+}
+
+/// Creates a directory and those above it, and waits until each is on disk.
+fn create_dir_synced(path: &Path) -> Result<(), TargetError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    if let Some(parent) = path.parent() {
+        create_dir_synced(parent)?;
+        match fs::create_dir(path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                return Err(at(path)(error));
+            }
+            _ => sync_dir(parent)?,
+        }
+    }
+    Ok(())
+}
+
+fn sync_dir(path: &Path) -> Result<(), TargetError> {
+    File::open(path).and_then(|directory| directory.sync_all()).map_err(at(path))
+}

@@ -1,0 +1,383 @@
+//! Targets: what a dataset asks of the place that keeps it, and files while they are written there.
+//!
+//! A file is first *staged*: written where no reader looks. Completing it makes it visible, at once and
+//! whole, and anyone who knows its [`Staged`] name can complete or abort it, any number of times.
+
+use std::fmt;
+use std::io::{self, Write};
+use std::ops::Range;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::hash::hex;
+
+/// A place that a dataset is kept in. Keys are relative to the dataset, with `/` between their parts.
+pub trait Target: fmt::Debug + Send + Sync {
+    /// Returns the path or URL of a key, for messages.
+    fn name(&self, key: &str) -> String;
+
+    /// Reads a whole file; `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// Fails when that cannot be told.
+    fn get(&self, key: &str) -> Result<Option<Vec<u8>>, TargetError>;
+
+    /// Reads a part of a file.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file is not there, is shorter, or cannot be read.
+    fn get_range(&self, key: &str, range: Range<u64>) -> Result<bytes::Bytes, TargetError>;
+
+    /// Returns the size of a file in bytes; `None` when there is none.
+    ///
+    /// # Errors
+    ///
+    /// Fails when that cannot be told.
+    fn size(&self, key: &str) -> Result<Option<u64>, TargetError>;
+
+    /// Lists all files below a directory, in any order. What was written just now may be missing.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it cannot be listed. A directory that is not there is empty.
+    fn list(&self, directory: &str) -> Result<Vec<Stored>, TargetError>;
+
+    /// Writes a file unless there is one of that name: of all who try, one is told [`Created::Now`].
+    ///
+    /// After [`Created::Before`] or an error it is open who wrote the file, if anybody did; see
+    /// [`create_surely`].
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file cannot be written, or when it is not known whether it was.
+    fn create(&self, key: &str, bytes: &[u8]) -> Result<Created, TargetError>;
+
+    /// Writes a file like [`Self::create`], but one that may be lost when the machine fails.
+    ///
+    /// # Errors
+    ///
+    /// Fails like [`Self::create`].
+    fn create_lightly(&self, key: &str, bytes: &[u8]) -> Result<Created, TargetError> {
+        self.create(key, bytes)
+    }
+
+    /// Waits until a file that was found by [`Self::get`] outlasts a failure of the machine.
+    ///
+    /// # Errors
+    ///
+    /// Fails when that is not sure.
+    fn settle(&self, key: &str) -> Result<(), TargetError>;
+
+    /// Deletes a file; one that is not there is no error.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it may still be there.
+    fn delete(&self, key: &str) -> Result<(), TargetError>;
+
+    /// Begins to stage the file of a key.
+    ///
+    /// # Errors
+    ///
+    /// Fails when nothing can be written.
+    fn stage(&self, key: &str) -> Result<Box<dyn Stage>, TargetError>;
+
+    /// Makes a staged file visible, or finds that somebody did.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is not known whether the file is visible.
+    fn complete(&self, file: &StagedFile) -> Result<Completed, TargetError>;
+
+    /// Sees to it that a staged file will never become visible unless it already is. Staged files that
+    /// are gone are no error.
+    ///
+    /// # Errors
+    ///
+    /// Fails when somebody might still complete it.
+    fn abort(&self, staged: &Staged) -> Result<(), TargetError>;
+
+    /// Lists what is staged, whoever staged it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it cannot be listed.
+    fn staged(&self) -> Result<Vec<Leftover>, TargetError>;
+
+    /// Forgets that a file was staged, once it is visible or aborted.
+    fn forget(&self, staged: &Staged);
+}
+
+/// A file of a target, as a listing shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stored {
+    /// Its key.
+    pub key: String,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// Something staged, as a listing shows it.
+#[derive(Debug, Clone)]
+pub struct Leftover {
+    /// Key of the file that says so.
+    pub key: String,
+    /// What was staged; `None` when that cannot be told.
+    pub staged: Option<Staged>,
+    /// Bytes that it takes up, as far as they are known.
+    pub size: u64,
+    /// When it was last written, or begun.
+    pub modified: SystemTime,
+}
+
+/// Who wrote a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Created {
+    /// This call.
+    Now,
+    /// Somebody before, which can be an earlier attempt; or nobody, and the call is to be repeated.
+    Before,
+}
+
+/// What became of a staged file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Completed {
+    /// It is visible.
+    Visible,
+    /// It is neither visible nor staged any more.
+    Lost,
+}
+
+/// The name by which anyone completes or aborts a staged file.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Staged {
+    /// A file in the dataset's staging directory.
+    File(String),
+    /// A multipart upload that is not completed.
+    Upload {
+        /// The key it is for.
+        key: String,
+        /// The store's name of it.
+        id: String,
+        /// The store's names of its parts, in order.
+        parts: Vec<String>,
+    },
+}
+
+/// A file that is staged whole.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StagedFile {
+    /// The key under which it becomes visible.
+    pub key: String,
+    /// Its size in bytes.
+    pub size: u64,
+    /// SHA-256 of its bytes.
+    pub sha256: String,
+    /// Where it is until then.
+    pub staged: Staged,
+}
+
+/// A file of a target while it is staged.
+pub trait Stage: Write + Send {
+    /// Returns its name as far as it stands.
+    fn staged(&self) -> Staged;
+
+    /// Waits until all that was written is there to stay.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is not.
+    fn seal(&mut self) -> Result<(), TargetError>;
+}
+
+/// A file being written that nobody sees. Unless it is sealed and kept, it is aborted when dropped.
+pub struct Writing {
+    target: Arc<dyn Target>,
+    key: String,
+    stage: Box<dyn Stage>,
+    hash: Sha256,
+    size: u64,
+    kept: bool,
+}
+
+impl Writing {
+    /// Begins the file of a key.
+    ///
+    /// # Errors
+    ///
+    /// Fails when nothing can be written.
+    pub fn begin(target: &Arc<dyn Target>, key: String) -> Result<Self, TargetError> {
+        let stage = target.stage(&key)?;
+        let target = Arc::clone(target);
+        Ok(Self { target, key, stage, hash: Sha256::new(), size: 0, kept: false })
+    }
+
+    /// Returns the path or URL that the file is to have, for messages.
+    pub fn name(&self) -> String {
+        self.target.name(&self.key)
+    }
+
+    /// Waits until the whole file is staged, and describes it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it cannot be written.
+    pub fn seal(&mut self) -> Result<StagedFile, TargetError> {
+        self.stage.seal()?;
+        Ok(StagedFile {
+            key: self.key.clone(),
+            size: self.size,
+            sha256: hex(&self.hash.clone().finalize()),
+            staged: self.stage.staged(),
+        })
+    }
+
+    /// Leaves the staged file to whoever knows its name.
+    pub fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Write for Writing {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.stage.write(bytes)?;
+        self.hash.update(&bytes[..written]);
+        self.size += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stage.flush()
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        if !self.kept {
+            // What cannot be removed stays where no reader looks; `clean` finds it.
+            let staged = self.stage.staged();
+            if self.target.abort(&staged).is_ok() {
+                self.target.forget(&staged);
+            }
+        }
+    }
+}
+
+/// A file of a dataset cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub enum TargetError {
+    /// On a local disk.
+    #[error("{name} cannot be read or written")]
+    Io {
+        /// Its path.
+        name: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// In an object store.
+    #[error("{name} cannot be read or written")]
+    Store {
+        /// Its URL.
+        name: String,
+        /// Why.
+        source: object_store::Error,
+    },
+    /// A file stands where another was staged for.
+    #[error("{name} has {found} bytes instead of {expected}: it was not written by this program")]
+    Foreign {
+        /// Its path or URL.
+        name: String,
+        /// Its size in bytes.
+        found: u64,
+        /// The size it should have.
+        expected: u64,
+    },
+    /// The store cannot take back an upload that was begun.
+    #[error("{name}: this store cannot abort uploads, so that somebody might still complete it")]
+    NoAbort {
+        /// The path or URL it is for.
+        name: String,
+    },
+    /// A file could neither be created nor be found.
+    #[error(
+        "{name}: it is not known whether it was written. Nothing was deleted; run the same command again"
+    )]
+    Unknown {
+        /// Its path or URL.
+        name: String,
+        /// The last error, if there was one.
+        source: Option<Box<TargetError>>,
+    },
+}
+
+/// Whose content a name has.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Owner {
+    /// What this call was to write.
+    Ours,
+    /// Something else, which is this.
+    Theirs(Vec<u8>),
+}
+
+/// Creates a file and makes sure whose it is, whatever the store answers.
+///
+/// An attempt that landed can be answered with an error, and then its repetition finds its own file; a
+/// conflict can be answered as if the file were there. So the file is read back, and no answer but the
+/// file itself counts as somebody else's. The content must be unique to the caller.
+///
+/// # Errors
+///
+/// Fails when the answer cannot be found out in `patience` attempts. The file can still appear.
+pub fn create_surely(
+    target: &dyn Target,
+    key: &str,
+    bytes: &[u8],
+    patience: Patience,
+) -> Result<Owner, TargetError> {
+    let mut last = None;
+    for attempt in 0..patience.attempts {
+        patience.wait(attempt);
+        match target.create(key, bytes) {
+            Ok(Created::Now) => return Ok(Owner::Ours),
+            // An error of `create` is no reason to read back: a file that is found by its own
+            // creator must also be there to stay, which only an undisturbed attempt makes sure.
+            Err(error) => last = Some(error),
+            Ok(Created::Before) => match target.get(key) {
+                Ok(Some(found)) if found == bytes => return Ok(Owner::Ours),
+                Ok(Some(found)) => return Ok(Owner::Theirs(found)),
+                Ok(None) => {}
+                Err(error) => last = Some(error),
+            },
+        }
+    }
+    Err(TargetError::Unknown { name: target.name(key), source: last.map(Box::new) })
+}
+
+/// How often and how long an unknown outcome is looked into.
+#[derive(Debug, Clone, Copy)]
+pub struct Patience {
+    /// Attempts.
+    pub attempts: u32,
+    /// Pause before the second attempt; it doubles before each further one.
+    pub pause: std::time::Duration,
+}
+
+impl Patience {
+    fn wait(self, attempt: u32) {
+        if attempt > 0 && !self.pause.is_zero() {
+            std::thread::sleep(self.pause * 2_u32.pow(attempt.min(8) - 1));
+        }
+    }
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self { attempts: 6, pause: std::time::Duration::from_millis(50) }
+    }
+}

@@ -1,0 +1,326 @@
+//! Verification: what a dataset must be, looked at from outside.
+//!
+//! The claims are compared with the source and with the files that stand in the tables, the files with
+//! what their footers say, and on demand the rows with those that the source gives when it is read again.
+//! Nothing is written.
+
+mod file;
+mod rows;
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::claim::{Claim, Hints, Log, Record, State};
+use crate::dataset::{Dataset, DatasetError};
+use crate::key::Partition;
+use crate::ledger::HeldObject;
+use crate::plan::{Listing, Object, PlanError, Selection};
+use crate::reject;
+use crate::schema::Table;
+use crate::store::Source;
+
+/// A verification that is ready to run.
+pub struct Verification<'a> {
+    /// The table that is verified, with its rejects.
+    pub table: &'static Table,
+    /// What the dataset was made from.
+    pub sources: &'a [Source],
+    /// The dataset.
+    pub dataset: &'a Dataset,
+    /// Which part of them.
+    pub selection: &'a Selection,
+    /// Whether the source is read again and its rows are compared.
+    pub read_data: bool,
+    /// Set when the user wants the program to end.
+    pub stop: &'a AtomicBool,
+}
+
+/// What a verification found. As JSON, it is what `--json` prints; its keys are stable.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// Objects that the sources list and the selection wants.
+    pub objects: u64,
+    /// Claims that hold objects.
+    pub claims: u64,
+    /// Files of rows and of rejects that stand as they were claimed.
+    pub files: u64,
+    /// Lines that were read, as the claims say.
+    pub lines: u64,
+    /// Rows, as the claims say.
+    pub rows: u64,
+    /// Rejects, as the claims say.
+    pub rejects: u64,
+    /// Objects that were read again and whose rows and rejects were compared.
+    pub compared: u64,
+    /// Objects that could not be compared, because the source has them no more.
+    pub not_compared: u64,
+    /// What is not as it should be.
+    pub findings: Vec<Finding>,
+}
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Finding {
+    /// What kind of finding it is.
+    pub kind: &'static str,
+    /// The object, claim or file.
+    pub name: String,
+    /// What is wrong with it.
+    pub problem: String,
+    /// What to do about it.
+    pub remedy: &'static str,
+}
+
+const CONVERT: &str = "run `convert` again";
+const REMOVE: &str = "take the partition back with `remove`, then run `convert` again";
+const LOOK: &str = "find out who changed it; if in doubt, take the partition back with `remove`";
+const STRANGER: &str = "move it out of the table's directory: engines read it as part of the table";
+
+impl Finding {
+    fn new(
+        kind: &'static str,
+        name: impl Into<String>,
+        problem: &str,
+        remedy: &'static str,
+    ) -> Self {
+        Self { kind, name: name.into(), problem: problem.to_owned(), remedy }
+    }
+}
+
+/// A claim with what is known of it.
+struct Standing<'a> {
+    claim: &'a Claim,
+    state: &'a State,
+    /// Its path or URL.
+    name: String,
+}
+
+/// What the files and rows of claims came to.
+#[derive(Default)]
+struct Looked {
+    files: u64,
+    compared: u64,
+    not_compared: u64,
+    findings: Vec<Finding>,
+}
+
+impl Looked {
+    fn add(mut self, other: Self) -> Self {
+        self.files += other.files;
+        self.compared += other.compared;
+        self.not_compared += other.not_compared;
+        self.findings.extend(other.findings);
+        self
+    }
+}
+
+impl Verification<'_> {
+    /// Looks at everything, and returns what it found.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the source or the dataset cannot be read, so that nothing can be said.
+    pub fn run(&self) -> Result<Report, PlanError> {
+        let listing = Listing::take(self.sources, self.selection, self.stop)?;
+        let mut report = Report { objects: listing.objects.len() as u64, ..Report::default() };
+        for failure in &listing.failures {
+            let finding = Finding::new("listing", &failure.object, &failure.error, LOOK);
+            report.findings.push(finding);
+        }
+        let logs = self.logs(&listing, &mut report)?;
+        let standing = self.standing(&logs, &mut report);
+        self.compare_with_source(&listing, &standing, &mut report);
+        self.find_strangers(&logs, &mut report)?;
+        let objects: HashMap<&str, &Object> =
+            listing.objects.iter().map(|object| (object.key.name.as_str(), object)).collect();
+        let looked: Result<Vec<Looked>, PlanError> =
+            standing.par_iter().map(|standing| self.look_at(standing, &objects)).collect();
+        let looked = looked?.into_iter().fold(Looked::default(), Looked::add);
+        report.files = looked.files;
+        report.compared = looked.compared;
+        report.not_compared = looked.not_compared;
+        report.findings.extend(looked.findings);
+        report.findings.sort();
+        Ok(report)
+    }
+
+    /// Reads the logs of all partitions there are.
+    fn logs(&self, listing: &Listing, report: &mut Report) -> Result<Vec<Log>, DatasetError> {
+        let log_type = &self.table.log_type;
+        let hints = Hints::list(self.dataset, log_type)?;
+        let listed = listing.objects.iter().map(|object| &object.key.partition);
+        let partitions: BTreeSet<&Partition> = hints.partitions().chain(listed).collect();
+        let mut logs = Vec::new();
+        for partition in partitions {
+            match Log::read(self.dataset, log_type, partition, &hints) {
+                Ok(log) => logs.push(log),
+                Err(DatasetError::State { name, source }) => {
+                    let problem = format!("cannot be understood: {source}");
+                    report.findings.push(Finding::new("state", name, &problem, LOOK));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(logs)
+    }
+
+    /// Returns the claims of the selection that hold their objects, and counts them.
+    fn standing<'l>(&self, logs: &'l [Log], report: &mut Report) -> Vec<Standing<'l>> {
+        let mut standing = Vec::new();
+        for log in logs.iter().filter(|log| self.selection.wants_partition(log.partition())) {
+            for (number, entry) in log.standing() {
+                let name = log.name(self.dataset, number);
+                if matches!(entry.record, Record::Remove(_)) && entry.state != State::Done {
+                    let problem = "is a removal that is not finished";
+                    report.findings.push(Finding::new("unfinished", &name, problem, CONVERT));
+                }
+                let Record::Add(claim) = &entry.record else { continue };
+                if entry.state == State::Void {
+                    continue;
+                }
+                report.claims += 1;
+                report.lines += claim.lines;
+                report.rows += claim.rows;
+                report.rejects += claim.rejects.values().sum::<u64>();
+                if entry.state != State::Done {
+                    let problem = "is claimed, but its files may not be published yet";
+                    report.findings.push(Finding::new("unfinished", &name, problem, CONVERT));
+                }
+                standing.push(Standing { claim, state: &entry.state, name });
+            }
+        }
+        standing
+    }
+
+    /// Every listed object must be in one claim, unchanged.
+    fn compare_with_source(&self, listing: &Listing, standing: &[Standing], report: &mut Report) {
+        let mut held = HashMap::new();
+        for Standing { claim, name, .. } in standing {
+            for object in &claim.objects {
+                let before = HeldObject {
+                    directory: claim.directory(object).into(),
+                    size: object.size,
+                    e_tag: object.e_tag.clone(),
+                };
+                if let Some((_, first)) = held.insert(object.name.as_str(), (before, name)) {
+                    let problem = format!("is claimed twice, by {first} and {name}");
+                    report.findings.push(Finding::new(
+                        "twice",
+                        claim.url(object),
+                        &problem,
+                        REMOVE,
+                    ));
+                }
+            }
+        }
+        for object in &listing.objects {
+            let url = self.sources[object.source].url(&object.listed);
+            match held.get(object.key.name.as_str()) {
+                None => {
+                    let problem = "is in no claim";
+                    report.findings.push(Finding::new("not_converted", url, problem, CONVERT));
+                }
+                Some((before, _)) => {
+                    if let Some(change) = before.change(&url, &object.listed) {
+                        report.findings.push(Finding::new("changed", url, &change, REMOVE));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Nothing but the outputs of claims may lie in a table's directory.
+    fn find_strangers(&self, logs: &[Log], report: &mut Report) -> Result<(), DatasetError> {
+        let claims = logs.iter().flat_map(Log::holding);
+        let outputs = claims.flat_map(|(_, claim)| &claim.outputs);
+        let own: HashSet<&str> = outputs.map(|output| output.file.key.as_str()).collect();
+        for table in [self.table.name.as_str(), reject::TABLE] {
+            for stored in self.dataset.target().list(table)? {
+                if !own.contains(stored.key.as_str()) {
+                    let name = self.dataset.target().name(&stored.key);
+                    let problem = "lies in a table's directory, but no claim names it";
+                    report.findings.push(Finding::new("stranger", name, problem, STRANGER));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at the files of a claim, and at their rows if that is wanted.
+    fn look_at(
+        &self,
+        standing: &Standing,
+        objects: &HashMap<&str, &Object>,
+    ) -> Result<Looked, PlanError> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(PlanError::Interrupted);
+        }
+        let Standing { claim, state, name } = standing;
+        let mut looked = Looked::default();
+        if let Some(problem) = claim.contradiction() {
+            looked.findings.push(Finding::new("counts", name, &problem, REMOVE));
+        }
+        if **state != State::Done {
+            return Ok(looked);
+        }
+        let mut readable = true;
+        for output in &claim.outputs {
+            let file = self.dataset.target().name(&output.file.key);
+            match file::check(self.dataset, claim, output, self.read_data)? {
+                None => looked.files += 1,
+                Some(problem) => {
+                    readable = false;
+                    looked.findings.push(Finding::new("file", file, &problem, REMOVE));
+                }
+            }
+        }
+        if self.read_data && readable {
+            self.compare_rows(claim, objects, &mut looked);
+        }
+        Ok(looked)
+    }
+
+    /// Reads the objects of a claim again and compares their rows and rejects with those that stand.
+    fn compare_rows(&self, claim: &Claim, objects: &HashMap<&str, &Object>, looked: &mut Looked) {
+        let standing = match rows::of_claim(self.dataset, self.table, claim) {
+            Ok(standing) => standing,
+            Err(error) => {
+                let name = claim.outputs.first().map_or("", |output| &output.file.key);
+                let (name, problem) = (self.dataset.target().name(name), format!("{error:#}"));
+                looked.findings.push(Finding::new("file", name, &problem, REMOVE));
+                return;
+            }
+        };
+        for claimed in &claim.objects {
+            let unchanged = |object: &&&Object| {
+                let source = &self.sources[object.source];
+                let directory = claim.directory(claimed).into();
+                let (size, e_tag) = (claimed.size, claimed.e_tag.clone());
+                let before = HeldObject { directory, size, e_tag };
+                before.change(&source.url(&object.listed), &object.listed).is_none()
+            };
+            let Some(object) = objects.get(claimed.name.as_str()).filter(unchanged) else {
+                looked.not_compared += 1;
+                continue;
+            };
+            let source = &self.sources[object.source];
+            let url = source.url(&object.listed);
+            match rows::of_object(self.table, source, object) {
+                Ok(read) => {
+                    looked.compared += 1;
+                    let stands = standing.get(claimed.name.as_str()).copied().unwrap_or_default();
+                    if let Some(problem) = read.difference(stands) {
+                        looked.findings.push(Finding::new("rows", url, &problem, REMOVE));
+                    }
+                }
+                Err(error) => {
+                    let problem = format!("cannot be read again: {error:#}");
+                    looked.findings.push(Finding::new("unreadable", url, &problem, LOOK));
+                }
+            }
+        }
+    }
+}

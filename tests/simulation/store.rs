@@ -1,0 +1,542 @@
+//! An object store in memory that a seeded scheduler drives: it decides which run makes the next call, and
+//! what goes wrong with it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::ops::Range;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::stream::{self, BoxStream};
+use futures::{FutureExt, StreamExt};
+use object_store::memory::InMemory;
+use object_store::multipart::{MultipartStore, PartId};
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartId, MultipartUpload,
+    ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload,
+    PutResult, Result,
+};
+
+use crate::simulation::random::Random;
+
+/// What a run that crashes unwinds with.
+pub(super) struct Crash;
+
+/// The stores, the runs that use them, and what is to go wrong.
+pub(super) struct Scheduler {
+    state: Mutex<State>,
+    turn: Condvar,
+}
+
+pub(super) struct State {
+    pub(super) random: Random,
+    pub(super) dataset: InMemory,
+    pub(super) source: InMemory,
+    pub(super) rates: Rates,
+    /// The actor whose turn it is; nobody's at first and in the end.
+    turn: Option<usize>,
+    /// Actors that have not ended, with the step before which they sleep.
+    actors: BTreeMap<usize, u64>,
+    step: u64,
+    /// Writes on their way, whose sender knows nothing of them any more.
+    late: Vec<(u64, Write)>,
+    /// An older state of the dataset, as a lagging listing shows it.
+    past: InMemory,
+    uploads: BTreeSet<(String, String)>,
+    visible: BTreeMap<String, Vec<String>>,
+    /// Whether rows may disappear, because somebody said so.
+    pub(super) removing: bool,
+    pub(super) violation: Option<String>,
+    pub(super) calls: u64,
+    pub(super) faults: BTreeMap<&'static str, u64>,
+    /// The call that goes wrong, and how.
+    pub(super) fail_at: Option<(u64, Fault)>,
+    /// Whether calls are printed, when a seed is replayed.
+    pub(super) trace: bool,
+}
+
+type Write = Box<dyn FnOnce(&InMemory) + Send>;
+
+/// How many of a thousand calls go wrong, by kind.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Rates {
+    pub(super) crash: u64,
+    pub(super) error: u64,
+    pub(super) conflict: u64,
+    pub(super) not_found: u64,
+    pub(super) pause: u64,
+    pub(super) lag: u64,
+    pub(super) lifecycle: u64,
+    pub(super) source: u64,
+}
+
+/// What is wrong with a call.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Fault {
+    None,
+    CrashBefore,
+    CrashAfter,
+    CrashInFlight,
+    ErrorBefore,
+    ErrorAfter,
+    ErrorInFlight,
+    /// A create is refused although nothing is there, and nothing is stored.
+    Conflict,
+    /// An upload is not found although it is there.
+    NotFound,
+}
+
+/// A run's view of one of the stores.
+#[derive(Clone)]
+pub(super) struct SimStore {
+    pub(super) scheduler: Arc<Scheduler>,
+    pub(super) actor: usize,
+    pub(super) dead: Arc<AtomicBool>,
+    pub(super) is_source: bool,
+}
+
+impl Scheduler {
+    pub(super) fn new(random: Random, rates: Rates) -> Self {
+        let state = State {
+            random,
+            dataset: InMemory::new(),
+            source: InMemory::new(),
+            rates,
+            turn: None,
+            actors: BTreeMap::new(),
+            step: 0,
+            late: Vec::new(),
+            past: InMemory::new(),
+            uploads: BTreeSet::new(),
+            visible: BTreeMap::new(),
+            removing: false,
+            violation: None,
+            calls: 0,
+            faults: BTreeMap::new(),
+            fail_at: None,
+            trace: false,
+        };
+        Self { state: Mutex::new(state), turn: Condvar::new() }
+    }
+
+    pub(super) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Begins with so many actors; each waits for its turn.
+    pub(super) fn start(&self, actors: usize) {
+        let mut state = self.state();
+        state.actors = (0..actors).map(|actor| (actor, 0)).collect();
+        state.next_turn();
+    }
+
+    /// Waits for an actor's first turn.
+    pub(super) fn enter(&self, actor: usize) {
+        drop(self.wait(self.state(), actor));
+    }
+
+    /// Takes an actor out of the play.
+    pub(super) fn leave(&self, actor: usize) {
+        let mut state = self.state();
+        state.actors.remove(&actor);
+        state.next_turn();
+        self.turn.notify_all();
+    }
+
+    fn wait<'a>(&self, mut state: MutexGuard<'a, State>, actor: usize) -> MutexGuard<'a, State> {
+        while state.turn != Some(actor) {
+            state = self.turn.wait(state).unwrap_or_else(std::sync::PoisonError::into_inner);
+        }
+        state
+    }
+
+    /// Lets whoever is next go on, until it is this actor's turn again.
+    fn pass(&self, actor: usize) -> MutexGuard<'_, State> {
+        let mut state = self.state();
+        state.happen();
+        let rate = state.rates.pause;
+        if state.random.hits(rate) {
+            let until = state.step + state.random.below(300);
+            state.actors.insert(actor, until);
+            state.count("pause");
+        }
+        state.next_turn();
+        if state.turn != Some(actor) {
+            self.turn.notify_all();
+            state = self.wait(state, actor);
+        }
+        state
+    }
+
+    /// Lets everything land that is on its way.
+    pub(super) fn land_all(&self) {
+        let mut state = self.state();
+        for (_, write) in std::mem::take(&mut state.late) {
+            write(&state.dataset);
+            state.look();
+        }
+    }
+}
+
+impl State {
+    fn count(&mut self, fault: &'static str) {
+        if self.trace {
+            println!("     {fault}");
+        }
+        *self.faults.entry(fault).or_default() += 1;
+    }
+
+    /// Picks the actor of the next call, among those that are awake if there are any.
+    fn next_turn(&mut self) {
+        let step = self.step;
+        let awake: Vec<usize> =
+            self.actors.iter().filter(|(_, until)| **until <= step).map(|(a, _)| *a).collect();
+        self.turn = if awake.is_empty() {
+            self.actors.iter().min_by_key(|(_, until)| **until).map(|(actor, _)| *actor)
+        } else {
+            Some(awake[self.random.below(awake.len() as u64) as usize])
+        };
+    }
+
+    /// What happens between two calls whoever makes them.
+    fn happen(&mut self) {
+        self.step += 1;
+        self.calls += 1;
+        let step = self.step;
+        if let Some(at) = self.late.iter().position(|(due, _)| *due <= step) {
+            let (_, write) = self.late.remove(at);
+            write(&self.dataset);
+            self.look();
+        }
+        if self.random.hits(50) {
+            self.past = self.dataset.fork();
+        }
+        let Rates { lifecycle, source, .. } = self.rates;
+        if self.random.hits(lifecycle) && !self.uploads.is_empty() {
+            let index = self.random.below(self.uploads.len() as u64) as usize;
+            let (path, id) = self.uploads.iter().nth(index).expect("is within").clone();
+            let _ = self.dataset.abort_multipart(&Path::from(path), &id).now_or_never();
+            self.count("lifecycle");
+        }
+        if self.random.hits(source) {
+            self.change_source();
+        }
+    }
+
+    /// An object of the source vanishes, reappears or is rewritten.
+    fn change_source(&mut self) {
+        let objects = crate::simulation::objects();
+        let object = &objects[self.random.below(objects.len() as u64) as usize];
+        let path = Path::from(object.key.as_str());
+        if self.random.hits(500) {
+            let _ = self.source.delete(&path).now_or_never();
+            self.count("vanish");
+        } else {
+            let version = self.random.below(3);
+            let text = object.text(version);
+            self.source.put(&path, text.into()).now_or_never().unwrap().unwrap();
+            self.count("rewrite");
+        }
+    }
+
+    /// Looks at the visible files: no row stands twice, and none that stood is gone.
+    pub(super) fn look(&mut self) {
+        let metas: Vec<ObjectMeta> = ["alb_access_logs", "alb_rejects"]
+            .into_iter()
+            .flat_map(|table| list_now(&self.dataset, Some(&Path::from(table))))
+            .collect();
+        let mut visible = BTreeMap::new();
+        for meta in metas {
+            let key = meta.location.to_string();
+            let rows = self.visible.remove(&key).unwrap_or_else(|| {
+                let bytes = read_now(&self.dataset, &meta.location);
+                // Real Parquet files are read by `verify`.
+                let text =
+                    if bytes.starts_with(b"PAR1") { "" } else { str::from_utf8(&bytes).unwrap() };
+                text.lines().map(str::to_owned).collect()
+            });
+            visible.insert(key, rows);
+        }
+        let mut rows = BTreeSet::new();
+        for (file, of_file) in &visible {
+            for row in of_file {
+                // Of two versions of an object, rows are the same but for the version.
+                let (row, _) = row.split_once(' ').unwrap();
+                if !rows.insert(row.to_owned()) {
+                    self.violation.get_or_insert(format!("row {row} stands twice: in {file}"));
+                }
+            }
+        }
+        if !self.visible.is_empty() && !self.removing {
+            let gone = self.visible.keys().next().unwrap();
+            self.violation.get_or_insert(format!("{gone} was visible and is gone"));
+        }
+        self.visible = visible;
+    }
+
+    /// All visible rows.
+    pub(super) fn rows(&self) -> Vec<String> {
+        self.visible.values().flatten().cloned().collect()
+    }
+
+    fn fault(&mut self, write: bool, create: bool, complete: bool) -> Fault {
+        if let Some((call, fault)) = self.fail_at
+            && call == self.calls
+        {
+            return fault;
+        }
+        let in_flight = |state: &mut Self, fault| {
+            if write && state.random.hits(333) { fault } else { Fault::None }
+        };
+        if self.random.hits(self.rates.crash) {
+            self.count("crash");
+            return match in_flight(self, Fault::CrashInFlight) {
+                Fault::None if self.random.hits(500) => Fault::CrashBefore,
+                Fault::None => Fault::CrashAfter,
+                fault => fault,
+            };
+        }
+        if self.random.hits(self.rates.error) {
+            self.count("error");
+            return match in_flight(self, Fault::ErrorInFlight) {
+                Fault::None if self.random.hits(500) => Fault::ErrorBefore,
+                Fault::None => Fault::ErrorAfter,
+                fault => fault,
+            };
+        }
+        if complete && self.random.hits(self.rates.not_found) {
+            self.count("upload not found though there");
+            return Fault::NotFound;
+        }
+        if create && self.random.hits(self.rates.conflict) {
+            self.count("conflict without a file");
+            return Fault::Conflict;
+        }
+        Fault::None
+    }
+}
+
+fn list_now(store: &InMemory, prefix: Option<&Path>) -> Vec<ObjectMeta> {
+    let listed = store.list(prefix).collect::<Vec<_>>().now_or_never().unwrap();
+    listed.into_iter().map(|meta| meta.unwrap()).collect()
+}
+
+fn read_now(store: &InMemory, path: &Path) -> Bytes {
+    let read = async { store.get(path).await.unwrap().bytes().await.unwrap() };
+    read.now_or_never().unwrap()
+}
+
+fn failed(what: &'static str) -> Error {
+    Error::Generic { store: "Simulation", source: what.into() }
+}
+
+impl SimStore {
+    /// Makes one call of the run, when its turn comes and as the scheduler wants it.
+    fn call<T, F>(&self, what: &str, write: bool, create: bool, call: F) -> Result<T>
+    where
+        F: FnOnce(&InMemory) -> Result<T> + Send + 'static,
+    {
+        // A dead run's destructors still run, but reach nothing.
+        if self.dead.load(Ordering::Relaxed) {
+            return Err(failed("the run is dead"));
+        }
+        let mut state = self.scheduler.pass(self.actor);
+        let store = if self.is_source { state.source.clone() } else { state.dataset.clone() };
+        if state.trace {
+            println!("{:4} run {}: {what}", state.step, self.actor);
+        }
+        let fault = state.fault(write, create, what.starts_with("complete"));
+        if state.trace && fault != Fault::None {
+            println!("     {fault:?}");
+        }
+        let mut made = None;
+        match fault {
+            Fault::CrashInFlight | Fault::ErrorInFlight => {
+                let due = state.step + state.random.below(150);
+                state.late.push((due, Box::new(move |store| drop(call(store)))));
+            }
+            Fault::CrashBefore | Fault::ErrorBefore | Fault::Conflict | Fault::NotFound => {}
+            _ => {
+                made = Some(call(&store));
+                if write {
+                    state.look();
+                }
+            }
+        }
+        drop(state);
+        match fault {
+            Fault::CrashBefore | Fault::CrashAfter | Fault::CrashInFlight => {
+                self.dead.store(true, Ordering::Relaxed);
+                resume_unwind(Box::new(Crash));
+            }
+            Fault::Conflict => {
+                let source = "409 conflict".into();
+                Err(Error::AlreadyExists { path: String::new(), source })
+            }
+            Fault::NotFound => {
+                let source = "404 no such upload".into();
+                Err(Error::NotFound { path: String::new(), source })
+            }
+            Fault::ErrorBefore | Fault::ErrorAfter | Fault::ErrorInFlight => {
+                Err(failed("500 internal error"))
+            }
+            Fault::None => made.expect("was made"),
+        }
+    }
+}
+
+/// An upload that is not there is "not found", as in real stores.
+fn gone<T>(result: Result<T>, path: &Path) -> Result<T> {
+    result.map_err(|error| match error {
+        Error::Generic { source, .. } => Error::NotFound { path: path.to_string(), source },
+        other => other,
+    })
+}
+
+impl fmt::Debug for SimStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SimStore")
+    }
+}
+
+impl fmt::Display for SimStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SimStore")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for SimStore {
+    async fn put_opts(
+        &self,
+        location: &Path,
+        payload: PutPayload,
+        opts: PutOptions,
+    ) -> Result<PutResult> {
+        let create = matches!(opts.mode, PutMode::Create);
+        let path = location.clone();
+        self.call(&format!("put {path}"), true, create, move |store| {
+            store.put_opts(&path, payload, opts).now_or_never().unwrap()
+        })
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        _: &Path,
+        _: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        unreachable!("uploads are made part by part")
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        let path = location.clone();
+        self.call(&format!("get {path}"), false, false, move |store| {
+            store.get_opts(&path, options).now_or_never().unwrap()
+        })
+    }
+
+    async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
+        let (path, ranges) = (location.clone(), ranges.to_vec());
+        self.call(&format!("get {path}"), false, false, move |store| {
+            store.get_ranges(&path, &ranges).now_or_never().unwrap()
+        })
+    }
+
+    fn delete_stream(
+        &self,
+        locations: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        let store = self.clone();
+        let delete = move |location: Result<Path>| {
+            let path = location?;
+            store.call(&format!("delete {path}"), true, false, move |store| {
+                store.delete(&path).now_or_never().unwrap().map(|()| path)
+            })
+        };
+        locations.map(delete).boxed()
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let lag = !self.is_source && !self.dead.load(Ordering::Relaxed) && {
+            let mut state = self.scheduler.state();
+            let rate = state.rates.lag;
+            let lags = state.random.hits(rate);
+            if lags {
+                state.count("lagging list");
+            }
+            lags
+        };
+        let past = self.scheduler.state().past.clone();
+        let prefix = prefix.cloned();
+        let listed = self.call("list", false, false, move |store| {
+            Ok(list_now(if lag { &past } else { store }, prefix.as_ref()))
+        });
+        match listed {
+            // What is new is missing as a whole, or here and there.
+            Ok(mut listed) if lag => {
+                let mut state = self.scheduler.state();
+                let missing = state.random.below(500);
+                listed.retain(|_| !state.random.hits(missing));
+                stream::iter(listed.into_iter().map(Ok)).boxed()
+            }
+            Ok(listed) => stream::iter(listed.into_iter().map(Ok)).boxed(),
+            Err(error) => stream::iter([Err(error)]).boxed(),
+        }
+    }
+
+    async fn list_with_delimiter(&self, _: Option<&Path>) -> Result<ListResult> {
+        unreachable!("listings are whole")
+    }
+
+    async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
+        unreachable!("nothing is copied")
+    }
+}
+
+#[async_trait]
+impl MultipartStore for SimStore {
+    async fn create_multipart(&self, path: &Path) -> Result<MultipartId> {
+        let at = path.clone();
+        let id = self.call(&format!("upload {at}"), true, false, move |store| {
+            store.create_multipart(&at).now_or_never().unwrap()
+        })?;
+        self.scheduler.state().uploads.insert((path.to_string(), id.clone()));
+        Ok(id)
+    }
+
+    async fn put_part(
+        &self,
+        path: &Path,
+        id: &MultipartId,
+        number: usize,
+        data: PutPayload,
+    ) -> Result<PartId> {
+        let (path, id) = (path.clone(), id.clone());
+        self.call(&format!("put_part {path} {id}"), true, false, move |store| {
+            gone(store.put_part(&path, &id, number, data).now_or_never().unwrap(), &path)
+        })
+    }
+
+    async fn complete_multipart(
+        &self,
+        path: &Path,
+        id: &MultipartId,
+        parts: Vec<PartId>,
+    ) -> Result<PutResult> {
+        let (path, id) = (path.clone(), id.clone());
+        self.call(&format!("complete_multipart {path} {id}"), true, false, move |store| {
+            gone(store.complete_multipart(&path, &id, parts).now_or_never().unwrap(), &path)
+        })
+    }
+
+    async fn abort_multipart(&self, path: &Path, id: &MultipartId) -> Result<()> {
+        let (path, id) = (path.clone(), id.clone());
+        self.call(&format!("abort_multipart {path} {id}"), true, false, move |store| {
+            gone(store.abort_multipart(&path, &id).now_or_never().unwrap(), &path)
+        })
+    }
+}

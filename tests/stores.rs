@@ -1,0 +1,244 @@
+//! One suite for every kind of place that keeps a dataset, and those that a dataset must not trust.
+
+use std::fmt;
+use std::io::Write;
+use std::sync::Arc;
+
+use alb2parquet::dataset::{Dataset, DatasetError, Layout, Opening, STAGING};
+use alb2parquet::store::{
+    Bucket, Completed, Created, Disk, Owner, Patience, Staged, StagedFile, Target, TargetError,
+    Writing, create_surely,
+};
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+use tempfile::TempDir;
+
+/// A bucket in memory, below a prefix.
+fn bucket() -> Arc<dyn Target> {
+    let store = Arc::new(InMemory::new());
+    let root = Path::from("some/prefix");
+    Arc::new(Bucket::new(store.clone(), store, root, "memory://some/prefix", STAGING))
+}
+
+/// Runs a test on every kind of target.
+fn on_each(test: fn(&Arc<dyn Target>)) {
+    let dir = TempDir::new().unwrap();
+    let disk: Arc<dyn Target> = Arc::new(Disk::new(dir.path().join("not/there"), STAGING, "run"));
+    test(&disk);
+    test(&bucket());
+}
+
+fn stage(target: &Arc<dyn Target>, key: &str, bytes: &[u8]) -> StagedFile {
+    let mut writing = Writing::begin(target, key.to_owned()).unwrap();
+    writing.write_all(bytes).unwrap();
+    let file = writing.seal().unwrap();
+    writing.keep();
+    file
+}
+
+fn keys(target: &Arc<dyn Target>, directory: &str) -> Vec<String> {
+    let mut keys: Vec<String> =
+        target.list(directory).unwrap().into_iter().map(|stored| stored.key).collect();
+    keys.sort();
+    keys
+}
+
+#[test]
+fn a_file_is_created_once() {
+    on_each(|target| {
+        assert_eq!(target.get("a/b/1.json").unwrap(), None);
+        assert_eq!(target.create("a/b/1.json", b"one").unwrap(), Created::Now);
+        assert_eq!(target.create("a/b/1.json", b"two").unwrap(), Created::Before);
+        assert_eq!(target.create_lightly("a/b/1.json", b"two").unwrap(), Created::Before);
+        assert_eq!(target.get("a/b/1.json").unwrap().as_deref(), Some(&b"one"[..]));
+        assert_eq!(target.size("a/b/1.json").unwrap(), Some(3));
+        assert_eq!(&target.get_range("a/b/1.json", 1..3).unwrap()[..], b"ne");
+        assert!(target.get_range("a/b/2.json", 1..3).is_err());
+        target.settle("a/b/1.json").unwrap();
+        assert_eq!(keys(target, STAGING), [""; 0], "nothing is left behind");
+        let surely = |bytes| create_surely(&**target, "a/b/1.json", bytes, Patience::default());
+        assert_eq!(surely(b"one").unwrap(), Owner::Ours, "of an attempt before");
+        assert_eq!(surely(b"two").unwrap(), Owner::Theirs(b"one".to_vec()));
+    });
+}
+
+#[test]
+fn what_is_listed_lies_below_the_directory() {
+    on_each(|target| {
+        assert_eq!(keys(target, "a"), [""; 0]);
+        for key in ["a/1", "a/b/c/2", "ab/3", "b/4"] {
+            target.create(key, key.as_bytes()).unwrap();
+        }
+        assert_eq!(keys(target, "a"), ["a/1", "a/b/c/2"]);
+        assert_eq!(target.list("b").unwrap()[0].size, 3);
+        target.delete("a/1").unwrap();
+        target.delete("a/1").unwrap();
+        assert_eq!(keys(target, "a"), ["a/b/c/2"]);
+    });
+}
+
+#[test]
+fn a_staged_file_is_completed_any_number_of_times() {
+    on_each(|target| {
+        // More than two parts of an upload.
+        let bytes: Vec<u8> = (0..20_000_000_u32).map(|n| (n % 251) as u8).collect();
+        let file = stage(target, "table/day=1/x.parquet", &bytes);
+        assert_eq!(file.size, bytes.len() as u64);
+        assert_eq!(keys(target, "table"), [""; 0], "nobody sees it");
+        assert_eq!(target.staged().unwrap().len(), 1);
+        for _ in 0..3 {
+            assert_eq!(complete(target, &file), Completed::Visible);
+        }
+        assert!(target.get("table/day=1/x.parquet").unwrap().unwrap() == bytes);
+        abort(target, &file.staged);
+        target.forget(&file.staged);
+        assert_eq!(target.staged().unwrap().len(), 0);
+        assert_eq!(target.size("table/day=1/x.parquet").unwrap(), Some(file.size));
+    });
+}
+
+#[test]
+fn an_aborted_file_never_appears() {
+    on_each(|target| {
+        let file = stage(target, "table/x.parquet", b"x");
+        abort(target, &file.staged);
+        abort(target, &file.staged);
+        assert_eq!(complete(target, &file), Completed::Lost);
+        assert_eq!(keys(target, "table"), [""; 0]);
+        // One that is dropped is aborted.
+        let mut writing = Writing::begin(target, "table/y.parquet".to_owned()).unwrap();
+        writing.write_all(b"y").unwrap();
+        let file = writing.seal().unwrap();
+        drop(writing);
+        assert_eq!(complete(target, &file), Completed::Lost);
+    });
+}
+
+#[test]
+fn a_file_that_somebody_else_put_there_is_no_success() {
+    on_each(|target| {
+        let file = stage(target, "table/x.parquet", b"ours");
+        abort(target, &file.staged);
+        target.create("table/x.parquet", b"something else").unwrap();
+        match target.complete(&file) {
+            Err(error @ TargetError::Foreign { .. }) => {
+                assert!(error.to_string().contains("14 bytes instead of 4"), "{error}");
+            }
+            // The store of the tests has an error of its own for an upload that is gone.
+            other => panic!("{other:?}"),
+        }
+    });
+}
+
+/// Completes a file; a store in memory reports an upload that is gone as a failure of its own.
+#[track_caller]
+fn complete(target: &Arc<dyn Target>, file: &StagedFile) -> Completed {
+    match target.complete(file) {
+        Err(TargetError::Store { source: object_store::Error::Generic { .. }, .. }) => {
+            Completed::Lost
+        }
+        completed => completed.unwrap(),
+    }
+}
+
+#[track_caller]
+fn abort(target: &Arc<dyn Target>, staged: &Staged) {
+    match target.abort(staged) {
+        Err(TargetError::Store { source: object_store::Error::Generic { .. }, .. }) => {}
+        aborted => aborted.unwrap(),
+    }
+}
+
+// ---- stores that let two runs create the same file
+
+/// Overwrites whatever the condition.
+#[derive(Debug)]
+struct Careless(InMemory);
+
+impl fmt::Display for Careless {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Careless")
+    }
+}
+
+#[async_trait]
+impl ObjectStore for Careless {
+    async fn put_opts(&self, path: &Path, bytes: PutPayload, _: PutOptions) -> Result<PutResult> {
+        self.0.put_opts(path, bytes, PutMode::Overwrite.into()).await
+    }
+
+    async fn put_multipart_opts(
+        &self,
+        path: &Path,
+        options: PutMultipartOptions,
+    ) -> Result<Box<dyn MultipartUpload>> {
+        self.0.put_multipart_opts(path, options).await
+    }
+
+    async fn get_opts(&self, path: &Path, options: GetOptions) -> Result<GetResult> {
+        self.0.get_opts(path, options).await
+    }
+
+    fn delete_stream(
+        &self,
+        paths: BoxStream<'static, Result<Path>>,
+    ) -> BoxStream<'static, Result<Path>> {
+        self.0.delete_stream(paths)
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.0.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.0.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, from: &Path, to: &Path, options: CopyOptions) -> Result<()> {
+        self.0.copy_opts(from, to, options).await
+    }
+}
+
+fn open(target: &Arc<dyn Target>, run: &str, single_writer: bool) -> Result<Dataset, DatasetError> {
+    let (layout, run, patience) = (Layout::Hive, run.to_owned(), Patience::default());
+    Dataset::open(Arc::clone(target), Opening { layout, run, single_writer, patience })
+}
+
+#[test]
+fn a_store_that_ignores_conditions_is_found_out() {
+    let memory = InMemory::new();
+    let (store, uploads) = (Arc::new(Careless(memory.clone())), Arc::new(memory));
+    let target: Arc<dyn Target> =
+        Arc::new(Bucket::new(store, uploads, Path::default(), "careless:", STAGING));
+    let refused = |run| match open(&target, run, false) {
+        Err(error @ DatasetError::Unconditional(_)) => error.to_string(),
+        other => panic!("{other:?}"),
+    };
+    assert!(refused("a").contains("--single-writer"));
+    assert_eq!(keys(&target, "_alb2parquet"), [""; 0], "nothing is begun, nor left");
+    // On the user's word it goes on, and the answer is kept for later runs.
+    let dataset = open(&target, "b", true).unwrap();
+    assert_eq!(dataset.create("_alb2parquet/x", b"1").unwrap(), Owner::Ours);
+    assert_eq!(dataset.create("_alb2parquet/x", b"2").unwrap(), Owner::Theirs(b"1".to_vec()));
+    refused("c");
+    open(&target, "d", true).unwrap();
+}
+
+#[test]
+fn a_store_that_keeps_conditions_is_trusted() {
+    on_each(|target| {
+        open(target, "a", false).unwrap();
+        assert_eq!(keys(target, "_alb2parquet"), ["_alb2parquet/dataset.json"]);
+        let text = target.get("_alb2parquet/dataset.json").unwrap().unwrap();
+        let description: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(description["conditional_creates"], true);
+        open(target, "b", false).unwrap();
+        Dataset::find(Arc::clone(target), "c".to_owned()).unwrap();
+    });
+}
