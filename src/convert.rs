@@ -333,7 +333,7 @@ impl Driver<'_> {
         let conversion = self.conversion;
         let mut open = Open::new(conversion, batch, name)?;
         let mut feed = Feed::new(batch, conversion.sources, &self.shared.buffers);
-        let mut window = Vec::new();
+        let (mut window, mut decoded) = (Vec::new(), Vec::new());
         loop {
             if conversion.interrupted() {
                 return Err(BatchError::Run(ConvertError::Interrupted));
@@ -341,38 +341,40 @@ impl Driver<'_> {
             // Alone, a batch needs windows wide enough for all workers.
             let active = self.shared.active.load(Ordering::Relaxed).max(1);
             let width = conversion.threads.div_ceil(active);
-            // The text of the window was just inflated and is still in the cache: a worker that is
-            // alone decodes it first.
-            let (written, next) = self.pool.install(|| {
-                rayon::join(|| self.consume(window, &mut open), || feed.next_window(width))
+            // Three windows are at work at the same time. A worker that is alone decodes the text that
+            // it has just inflated, which is still in its cache; a second one begins to inflate.
+            let ((decoding, written), next) = self.pool.install(|| {
+                rayon::join(
+                    || {
+                        rayon::join(
+                            || self.decode(window, batch),
+                            || decoded.into_iter().try_for_each(|d| open.write(d, conversion)),
+                        )
+                    },
+                    || feed.next_window(width),
+                )
             });
             written?;
-            window = next?;
-            if window.is_empty() {
+            (window, decoded) = (next?, decoding);
+            if window.is_empty() && decoded.is_empty() {
                 break;
             }
         }
         Ok(self.pool.install(|| open.finish(conversion))?)
     }
 
-    /// Decodes the pieces of a window and writes what becomes of them.
-    fn consume(&self, window: Vec<Piece>, open: &mut Open) -> Result<(), ConvertError> {
-        let batch = open.batch;
+    /// Decodes the pieces of a window.
+    fn decode(&self, window: Vec<Piece>, batch: &Batch) -> Vec<Decoded> {
         let key = |object: usize| batch.objects[object].listed.key.as_str();
-        let decoded: Vec<Decoded> = window
-            .into_par_iter()
-            .map(|mut piece| {
-                let mut decoder = self.shared.decoders.take(|| Decoder::new(self.conversion.table));
-                let decoded = decoder.decode(&mut piece, key);
-                self.shared.decoders.put(decoder);
-                self.shared.buffers.recycle(piece.text);
-                decoded
-            })
-            .collect();
-        for decoded in decoded {
-            open.write(decoded, self.conversion)?;
-        }
-        Ok(())
+        let pieces = window.into_par_iter();
+        let decoded = pieces.map(|mut piece| {
+            let mut decoder = self.shared.decoders.take(|| Decoder::new(self.conversion.table));
+            let decoded = decoder.decode(&mut piece, key);
+            self.shared.decoders.put(decoder);
+            self.shared.buffers.recycle(piece.text);
+            decoded
+        });
+        decoded.collect()
     }
 }
 
