@@ -80,7 +80,7 @@ impl ColumnBuilder for Interned {
             None => {
                 keys.extend(fields.iter().map(|&field| {
                     if field.is_empty() { NULL } else { dictionary.key(text, field) }
-                }))
+                }));
             }
         }
     }
