@@ -55,7 +55,9 @@ pub fn main() -> ExitCode {
     let code = match &args.command {
         Command::Convert(convert) => {
             let terminal = Terminal::new(convert);
-            Run::resolve(convert).and_then(|run| convert_all(&run, &terminal, &signals))
+            resolve::network(&convert.stores)
+                .and_then(|network| Run::resolve(convert, &network))
+                .and_then(|run| convert_all(&run, &terminal, &signals))
         }
         Command::Verify(args) => verify(args, &signals),
         Command::Remove(args) => remove(args, &signals),
@@ -97,10 +99,11 @@ fn convert_all(run: &Run, terminal: &Terminal, signals: &Signals) -> anyhow::Res
 }
 
 fn verify(args: &Verify, signals: &Signals) -> anyhow::Result<u8> {
+    let network = resolve::network(&args.stores)?;
     let verification = Verification {
         table: Table::access(),
-        sources: &resolve::open_sources(&args.sources)?,
-        dataset: &resolve::find_dataset(&args.out)?,
+        sources: &resolve::open_sources(&args.sources, &network)?,
+        dataset: &resolve::find_dataset(&args.out, &network)?,
         selection: &resolve::selection(&args.partitions, args.to.or_else(resolve::yesterday))?,
         read_data: args.read_data,
         stop: signals.stop(),
@@ -112,7 +115,7 @@ fn verify(args: &Verify, signals: &Signals) -> anyhow::Result<u8> {
 
 fn remove(args: &Remove, signals: &Signals) -> anyhow::Result<u8> {
     let selection = resolve::selection(&args.partitions, args.to)?;
-    let dataset = resolve::find_dataset(&args.out)?;
+    let dataset = resolve::find_dataset(&args.out, &resolve::network(&args.stores)?)?;
     let log_type = &Table::access().log_type;
     let mut contents = remove::contents(&dataset, log_type, &selection)?;
     if args.yes {
@@ -126,7 +129,7 @@ fn remove(args: &Remove, signals: &Signals) -> anyhow::Result<u8> {
 }
 
 fn clean(args: &Clean) -> anyhow::Result<u8> {
-    let dataset = resolve::find_dataset(&args.out)?;
+    let dataset = resolve::find_dataset(&args.out, &resolve::network(&args.stores)?)?;
     let cleaned = clean::clean(&dataset, &Table::access().log_type, args.older_than)?;
     terminal::cleaned(&cleaned, args.json)?;
     Ok(DONE)

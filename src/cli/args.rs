@@ -38,6 +38,16 @@ pub(super) struct Partitions {
     pub(super) region: Vec<String>,
 }
 
+/// How stores are reached.
+#[derive(Debug, Group)]
+pub(super) struct Stores {
+    /// Setting of the stores that URLs name, as the crate object_store has it, such as region=eu-west-1,
+    /// endpoint=http://localhost:9000, request_payer=true, aws_server_side_encryption=aws:kms,
+    /// aws_sse_kms_key_id=ID or checksum_algorithm=sha256 (repeatable; wins over the environment)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) option: Vec<String>,
+}
+
 /// Converts access logs to a dataset of Parquet files, partitioned by account, region and day.
 ///
 /// Every line becomes a row of the table alb_access_logs or, with its reason, of alb_rejects. The
@@ -47,16 +57,19 @@ pub(super) struct Partitions {
 #[command(after_help = EXIT_CODES, after_long_help = LONG_AFTER)]
 #[allow(clippy::struct_excessive_bools)] // flags
 pub(super) struct Convert {
-    /// Directories at, above or below AWSLogs/
+    /// Directories or URLs (s3://, gs://, az://, abfss://, file://) at, above or below AWSLogs/
     #[arg(required = true, value_name = "SOURCE")]
     pub(super) sources: Vec<String>,
 
-    /// Directory of the dataset; made if it is not there
+    /// Directory or URL of the dataset; made if it is not there
     #[arg(long, value_name = "DATASET")]
     pub(super) out: PathBuf,
 
     #[command(flatten)]
     pub(super) partitions: Partitions,
+
+    #[command(flatten)]
+    pub(super) stores: Stores,
 
     /// Last day to convert, by key (UTC) [default: yesterday, since today still grows]
     #[arg(long, value_name = "YYYY-MM-DD")]
@@ -112,16 +125,19 @@ pub(super) struct Convert {
 #[derive(Debug, Group)]
 #[command(after_help = VERIFY_AFTER)]
 pub(super) struct Verify {
-    /// Directories that the dataset was made from
+    /// Directories or URLs that the dataset was made from
     #[arg(required = true, value_name = "SOURCE")]
     pub(super) sources: Vec<String>,
 
-    /// Directory of the dataset
+    /// Directory or URL of the dataset
     #[arg(long, value_name = "DATASET")]
     pub(super) out: PathBuf,
 
     #[command(flatten)]
     pub(super) partitions: Partitions,
+
+    #[command(flatten)]
+    pub(super) stores: Stores,
 
     /// Last day, by key (UTC) [default: yesterday, since today still grows]
     #[arg(long, value_name = "YYYY-MM-DD")]
@@ -143,12 +159,15 @@ pub(super) struct Verify {
 #[derive(Debug, Group)]
 #[command(after_help = REMOVE_AFTER)]
 pub(super) struct Remove {
-    /// Directory of the dataset
+    /// Directory or URL of the dataset
     #[arg(long, value_name = "DATASET")]
     pub(super) out: PathBuf,
 
     #[command(flatten)]
     pub(super) partitions: Partitions,
+
+    #[command(flatten)]
+    pub(super) stores: Stores,
 
     /// Last day, by key (UTC)
     #[arg(long, value_name = "YYYY-MM-DD")]
@@ -167,9 +186,12 @@ pub(super) struct Remove {
 #[derive(Debug, Group)]
 #[command(after_help = CLEAN_AFTER)]
 pub(super) struct Clean {
-    /// Directory of the dataset
+    /// Directory or URL of the dataset
     #[arg(long, value_name = "DATASET")]
     pub(super) out: PathBuf,
+
+    #[command(flatten)]
+    pub(super) stores: Stores,
 
     /// Only what was staged so long ago; must be longer than any run takes
     #[arg(long, value_name = "AGE", default_value = "7d", value_parser = age)]
@@ -216,6 +238,7 @@ Exit codes:
 
 Examples:
   alb2parquet convert /mnt/logs --out lake
+  alb2parquet convert s3://my-log-bucket --out s3://my-lake/alb --account 123456789012
   alb2parquet convert logs/AWSLogs/123456789012 --out lake --region eu-west-1 --from 2025-07-01 --to 2025-07-31
   alb2parquet convert logs --out lake --json --quiet | jq .rejects";
 
@@ -226,7 +249,7 @@ Exit codes:
   3  nothing can be said
 
 Examples:
-  alb2parquet verify /mnt/logs --out lake
+  alb2parquet verify s3://my-log-bucket --out s3://my-lake/alb
   alb2parquet verify /mnt/logs --out lake --read-data --from 2025-07-01 --to 2025-07-31";
 
 const REMOVE_AFTER: &str = "\
