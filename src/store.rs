@@ -19,7 +19,7 @@ pub use crate::store::bucket::Bucket;
 pub use crate::store::disk::Disk;
 pub use crate::store::network::{Network, Traffic};
 pub use crate::store::place::{Kind, Place, Prefix};
-pub use crate::store::source::{Fetch, Listed, Source};
+pub use crate::store::source::{Fetch, Listed, Look, Source};
 pub use crate::store::target::{
     Completed, Created, Leftover, Owner, Patience, Stage, Staged, StagedFile, Stored, Target,
     TargetError, Writing, create_surely,

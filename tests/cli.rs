@@ -213,6 +213,19 @@ fn nothing_to_convert_is_said_but_no_error() {
     assert_eq!((run.count("/objects/listed"), run.count("/lines"), run.count("/files")), (1, 0, 0));
 }
 
+#[test]
+fn policies_are_json() {
+    let of = |args: &[&str]| run(&[&["policy"], args].concat()).expect(0).json();
+    let delivery = of(&["log-delivery", "--bucket", "b", "--account", "012345678901"]);
+    let service = "logdelivery.elasticloadbalancing.amazonaws.com";
+    assert_eq!(delivery["Statement"][0]["Principal"]["Service"], service);
+    let convert = of(&["convert", "--source", "s3://b", "--out", "s3://c/d", "--aws", "aws-cn"]);
+    assert_eq!(convert["Statement"][3]["Resource"], "arn:aws-cn:s3:::c/d/*");
+    let rule = of(&["lifecycle", "--out", "s3://c/d"]);
+    assert_eq!(rule["Rules"][0]["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"], 7);
+    run(&["policy", "convert", "--source", "gs://b"]).expect(3).says(&["gs://b", "s3://"]);
+}
+
 // ---- what is printed
 
 #[test]
@@ -236,6 +249,8 @@ fn json_is_one_object_of_documented_keys() {
         "bytes_in",
         "bytes_decompressed",
         "bytes_out",
+        "requests",
+        "requests_failed",
         "seconds",
         "failures",
     ] {

@@ -20,6 +20,9 @@ pub(super) enum Command {
     Verify(Verify),
     Remove(Remove),
     Clean(Clean),
+    /// Prints what AWS must be told, as JSON to paste
+    #[command(subcommand)]
+    Policy(Policy),
 }
 
 /// Which partitions are meant.
@@ -200,6 +203,73 @@ pub(super) struct Clean {
     /// Print the result as one JSON object on stdout
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Policy {
+    /// Bucket policy that lets load balancers deliver their logs
+    LogDelivery {
+        /// The bucket
+        #[arg(long)]
+        bucket: String,
+        /// Prefix that was given when logging was switched on
+        #[arg(long, default_value = "")]
+        prefix: String,
+        /// Account of the load balancers (repeatable)
+        #[arg(long, required = true, value_name = "ID", value_parser = account)]
+        account: Vec<String>,
+        /// Partition of AWS
+        #[arg(long, value_enum, default_value_t = Aws::Standard)]
+        aws: Aws,
+    },
+    /// Role policy with the least that `convert`, `verify`, `remove` and `clean` need
+    Convert {
+        /// URL of the logs (repeatable)
+        #[arg(long, required = true, value_name = "URL")]
+        source: Vec<String>,
+        /// URL of the dataset
+        #[arg(long, value_name = "URL")]
+        out: Option<String>,
+        /// ARN of a KMS key that objects are encrypted with (repeatable)
+        #[arg(long, value_name = "ARN")]
+        kms_key: Vec<String>,
+        /// Partition of AWS
+        #[arg(long, value_enum, default_value_t = Aws::Standard)]
+        aws: Aws,
+    },
+    /// Lifecycle configuration that ends the uploads that crashed runs have left
+    Lifecycle {
+        /// URL of the dataset
+        #[arg(long, value_name = "URL")]
+        out: String,
+        /// Days after which an upload is ended; must be longer than any run takes
+        #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
+        days: u16,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Aws {
+    /// Everywhere else
+    #[value(name = "aws")]
+    Standard,
+    /// China
+    #[value(name = "aws-cn")]
+    China,
+    /// GovCloud (US)
+    #[value(name = "aws-us-gov")]
+    GovCloud,
+}
+
+impl Aws {
+    /// Returns the name that ARNs have.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Standard => "aws",
+            Self::China => "aws-cn",
+            Self::GovCloud => "aws-us-gov",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]

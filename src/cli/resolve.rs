@@ -74,7 +74,7 @@ pub(super) fn network(stores: &Stores) -> anyhow::Result<Network> {
             _ => bail!("an --option has no key or no value: write it like region=eu-west-1"),
         }
     }
-    Ok(Network { settings, ..Network::default() })
+    Ok(Network::new(settings))
 }
 
 /// Opens a dataset that is there.

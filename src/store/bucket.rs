@@ -96,7 +96,7 @@ impl Bucket {
         let Client { store, uploads, requests, aborts } = Client::connect(prefix, network)?;
         let url = prefix.to_string();
         let bucket = Self::new(store, uploads, prefix.path.clone(), &url, staging);
-        Ok(Self { requests, aborts, ..bucket })
+        Ok(Self { aborts, requests, ..bucket })
     }
 
     /// Says that the store cannot abort an upload, which Azure cannot.
@@ -107,7 +107,8 @@ impl Bucket {
     }
 
     fn path(&self, key: &str) -> Path {
-        key.split('/').fold(self.root.clone(), Path::join)
+        let parts = key.split('/').filter(|part| !part.is_empty());
+        parts.fold(self.root.clone(), Path::join)
     }
 
     /// Returns the key of a path, which lies below the root.

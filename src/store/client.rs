@@ -107,15 +107,16 @@ async fn amazon(
         .or_else(|| of(&builder, AmazonS3ConfigKey::Endpoint));
     let mut region = of(&builder, AmazonS3ConfigKey::Region);
     if is_signed && !has_key {
-        let found = Credentials::find(region.clone()).await;
-        if let Some(credentials) = found.credentials {
-            builder = builder.with_credentials(Arc::new(credentials));
+        // One search for all stores of the run.
+        let found = network.aws.get_or_init(|| Credentials::find(region.clone())).await;
+        if let Some(credentials) = &found.credentials {
+            builder = builder.with_credentials(Arc::clone(credentials) as _);
         }
-        if let Some(url) = found.endpoint.filter(|_| endpoint.is_none()) {
+        if let Some(url) = found.endpoint.clone().filter(|_| endpoint.is_none()) {
             builder = builder.with_endpoint(&url);
             endpoint = Some(url);
         }
-        region = region.or(found.region);
+        region = region.or(found.region.clone());
     }
     if region.is_none() && endpoint.is_none() {
         // What cannot be found out here is reported by the first request, with the right region.

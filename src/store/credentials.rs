@@ -36,8 +36,9 @@ struct Kept {
 }
 
 /// What the configuration of the user and the machine says.
+#[derive(Debug)]
 pub(super) struct Found {
-    pub(super) credentials: Option<Credentials>,
+    pub(super) credentials: Option<Arc<Credentials>>,
     pub(super) region: Option<String>,
     pub(super) endpoint: Option<String>,
 }
@@ -54,9 +55,11 @@ impl Credentials {
             .region(region.clone().unwrap_or(fallback))
             .load()
             .await;
-        let provider = config.credentials_provider();
+        let kept = Mutex::new(None);
+        let credentials =
+            config.credentials_provider().map(|provider| Arc::new(Self { provider, kept }));
         Found {
-            credentials: provider.map(|provider| Self { provider, kept: Mutex::new(None) }),
+            credentials,
             region: region.map(|region| region.to_string()),
             endpoint: config.endpoint_url().map(ToOwned::to_owned),
         }

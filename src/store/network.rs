@@ -13,6 +13,9 @@ use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
 };
 use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::OnceCell;
+
+use crate::store::credentials::Found;
 
 /// Threads that requests run on; what comes in is only copied there.
 const THREADS: usize = 2;
@@ -24,6 +27,15 @@ pub struct Network {
     pub settings: Vec<(String, String)>,
     /// What is known of the requests so far.
     pub traffic: Arc<Traffic>,
+    /// What the configuration of AWS says; read when it is first needed.
+    pub(super) aws: Arc<OnceCell<Found>>,
+}
+
+impl Network {
+    /// Returns a network with some settings.
+    pub fn new(settings: Vec<(String, String)>) -> Self {
+        Self { settings, ..Self::default() }
+    }
 }
 
 /// Requests of a run.

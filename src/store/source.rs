@@ -6,17 +6,18 @@
 
 use std::fmt;
 use std::io::{self, Read};
+use std::iter;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use futures::StreamExt;
-use futures::stream::BoxStream;
+use futures::stream::{BoxStream, FuturesUnordered};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
     Error, GetOptions, GetRange, GetResultPayload, ObjectMeta, ObjectStore, Result,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::key;
@@ -29,6 +30,22 @@ use crate::store::place::Place;
 const MAX_READS: usize = 64;
 /// Large objects are read in pieces of this size, the next while one is used.
 const RANGE: u64 = 8 << 20;
+
+/// Directories that are listed at the same moment, at most.
+const MAX_LISTINGS: usize = 16;
+/// Objects that are listed ahead of who takes them, at most.
+const MAX_FOUND: usize = 4096;
+
+/// What a directory is worth to a listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Nothing below it is wanted.
+    Skip,
+    /// All below it is wanted, or it is not known what is.
+    Whole,
+    /// Its own objects are wanted, and some of the directories below it.
+    Inside,
+}
 
 /// A place that objects are listed in and read from.
 #[derive(Debug, Clone)]
@@ -123,15 +140,31 @@ impl Source {
     /// Lists all objects; what cannot be listed is an error among them.
     pub fn list(&self) -> impl Iterator<Item = Result<Listed, StoreError>> {
         let listing = self.store.list(self.prefix.as_ref());
-        Waiting { stream: listing, requests: self.requests.clone() }.map(|meta| {
-            let meta = meta?;
-            let path = meta.location;
-            let key = match self.key_prefix.as_str() {
-                "" => path.to_string(),
-                prefix => format!("{prefix}/{path}"),
-            };
-            Ok(Listed { key, size: meta.size, e_tag: meta.e_tag, path })
-        })
+        let listing = Waiting { stream: listing, requests: self.requests.clone() };
+        listing.map(|meta| Ok(self.listed(meta?)))
+    }
+
+    fn listed(&self, meta: ObjectMeta) -> Listed {
+        let path = meta.location;
+        let key = match self.key_prefix.as_str() {
+            "" => path.to_string(),
+            prefix => format!("{prefix}/{path}"),
+        };
+        Listed { key, size: meta.size, e_tag: meta.e_tag, path }
+    }
+
+    /// Lists the objects of directories that are worth it. Those of a remote store are listed side by side,
+    /// and what `look` skips is not asked for; a local directory is listed whole.
+    pub fn search(
+        &self,
+        look: impl Fn(&str) -> Look + Send + Sync + 'static,
+    ) -> Box<dyn Iterator<Item = Result<Listed, StoreError>> + '_> {
+        let Some(runtime) = self.requests.runtime() else { return Box::new(self.list()) };
+        let (found, mut listing) = mpsc::channel(MAX_FOUND);
+        let (store, prefix) = (Arc::clone(&self.store), self.prefix.clone());
+        runtime.spawn(async move { search(&*store, prefix, &look, &found).await });
+        let next = move || listing.blocking_recv();
+        Box::new(iter::from_fn(next).map(|meta| Ok(self.listed(meta?))))
     }
 
     /// Begins to read an object that is wanted soon. What is read locally is read when it is wanted.
@@ -270,6 +303,62 @@ impl Read for Ranges {
         self.current.copy_to_slice(&mut out[..taken]);
         Ok(taken)
     }
+}
+
+/// Lists the objects below a directory, as far as they are worth it, several directories at once.
+async fn search(
+    store: &dyn ObjectStore,
+    start: Option<Path>,
+    look: &(impl Fn(&str) -> Look + Sync),
+    found: &mpsc::Sender<Result<ObjectMeta>>,
+) {
+    let mut waiting = vec![start];
+    let mut running = FuturesUnordered::new();
+    loop {
+        while running.len() < MAX_LISTINGS
+            && let Some(directory) = waiting.pop()
+        {
+            running.push(list_one(store, directory, look, found));
+        }
+        match running.next().await {
+            Some(below) => waiting.extend(below.into_iter().map(Some)),
+            None => return,
+        }
+    }
+}
+
+/// Lists a directory, and returns those below it that are to be looked at. Ends early when nobody listens
+/// any more.
+async fn list_one(
+    store: &dyn ObjectStore,
+    directory: Option<Path>,
+    look: &(impl Fn(&str) -> Look + Sync),
+    found: &mpsc::Sender<Result<ObjectMeta>>,
+) -> Vec<Path> {
+    match look(directory.as_ref().map_or("", Path::as_ref)) {
+        Look::Skip => {}
+        Look::Whole => {
+            let mut listing = store.list(directory.as_ref());
+            while let Some(meta) = listing.next().await {
+                if found.send(meta).await.is_err() {
+                    break;
+                }
+            }
+        }
+        Look::Inside => match store.list_with_delimiter(directory.as_ref()).await {
+            Ok(listing) => {
+                for meta in listing.objects {
+                    if found.send(Ok(meta)).await.is_err() {
+                        return Vec::new();
+                    }
+                }
+                return listing.common_prefixes;
+            }
+            // Nobody who listens no more misses it.
+            Err(error) => drop(found.send(Err(error)).await),
+        },
+    }
+    Vec::new()
 }
 
 /// A listing that is waited for, entry by entry.
