@@ -11,13 +11,14 @@ use std::time::Instant;
 use clap::Parser;
 
 use crate::clean;
-use crate::cli::args::{Args, Clean, Command, Remove, Verify};
+use crate::cli::args::{Args, Clean, Command, Convert, Policy, Remove, Verify};
 use crate::cli::resolve::Run;
 use crate::cli::signals::Signals;
 use crate::cli::terminal::Terminal;
 use crate::convert::Conversion;
 use crate::ledger::Ledger;
 use crate::plan::{Listing, Plan};
+use crate::policy;
 use crate::remove;
 use crate::schema::Table;
 use crate::tally::Tally;
@@ -55,11 +56,12 @@ pub fn main() -> ExitCode {
     let code = match &args.command {
         Command::Convert(convert) => {
             let terminal = Terminal::new(convert);
-            Run::resolve(convert).and_then(|run| convert_all(&run, &terminal, &signals))
+            convert_all(convert, &terminal, &signals)
         }
         Command::Verify(args) => verify(args, &signals),
         Command::Remove(args) => remove(args, &signals),
         Command::Clean(args) => clean(args),
+        Command::Policy(args) => print_policy(args),
     };
     ExitCode::from(code.unwrap_or_else(|error| {
         terminal::error(&error);
@@ -67,8 +69,11 @@ pub fn main() -> ExitCode {
     }))
 }
 
-fn convert_all(run: &Run, terminal: &Terminal, signals: &Signals) -> anyhow::Result<u8> {
+fn convert_all(args: &Convert, terminal: &Terminal, signals: &Signals) -> anyhow::Result<u8> {
     let started = Instant::now();
+    let network = resolve::network(&args.stores)?;
+    terminal.watch(&network.traffic);
+    let run = Run::resolve(args, &network)?;
     let table = Table::access();
     let listing = Listing::take(&run.sources, &run.selection, signals.stop())?;
     if listing.objects.is_empty() {
@@ -88,7 +93,9 @@ fn convert_all(run: &Run, terminal: &Terminal, signals: &Signals) -> anyhow::Res
     };
     let result = conversion.run(plan, &mut ledger, started);
     terminal.end();
-    let tally = result?;
+    let mut tally = result?;
+    tally.requests = network.traffic.requests();
+    tally.requests_failed = network.traffic.failed();
     terminal.summary(&tally, run.max_rejects)?;
     if tally.interrupted {
         return Ok(signals.exit_code().unwrap_or(FAILED));
@@ -97,10 +104,11 @@ fn convert_all(run: &Run, terminal: &Terminal, signals: &Signals) -> anyhow::Res
 }
 
 fn verify(args: &Verify, signals: &Signals) -> anyhow::Result<u8> {
+    let network = resolve::network(&args.stores)?;
     let verification = Verification {
         table: Table::access(),
-        sources: &resolve::open_sources(&args.sources)?,
-        dataset: &resolve::find_dataset(&args.out)?,
+        sources: &resolve::open_sources(&args.sources, &network)?,
+        dataset: &resolve::find_dataset(&args.out, &network)?,
         selection: &resolve::selection(&args.partitions, args.to.or_else(resolve::yesterday))?,
         read_data: args.read_data,
         stop: signals.stop(),
@@ -112,7 +120,7 @@ fn verify(args: &Verify, signals: &Signals) -> anyhow::Result<u8> {
 
 fn remove(args: &Remove, signals: &Signals) -> anyhow::Result<u8> {
     let selection = resolve::selection(&args.partitions, args.to)?;
-    let dataset = resolve::find_dataset(&args.out)?;
+    let dataset = resolve::find_dataset(&args.out, &resolve::network(&args.stores)?)?;
     let log_type = &Table::access().log_type;
     let mut contents = remove::contents(&dataset, log_type, &selection)?;
     if args.yes {
@@ -126,9 +134,22 @@ fn remove(args: &Remove, signals: &Signals) -> anyhow::Result<u8> {
 }
 
 fn clean(args: &Clean) -> anyhow::Result<u8> {
-    let dataset = resolve::find_dataset(&args.out)?;
+    let dataset = resolve::find_dataset(&args.out, &resolve::network(&args.stores)?)?;
     let cleaned = clean::clean(&dataset, &Table::access().log_type, args.older_than)?;
     terminal::cleaned(&cleaned, args.json)?;
+    Ok(DONE)
+}
+
+fn print_policy(args: &Policy) -> anyhow::Result<u8> {
+    terminal::policy(&match args {
+        Policy::LogDelivery { bucket, prefix, account, aws } => {
+            policy::log_delivery(aws.as_str(), bucket, prefix, account)
+        }
+        Policy::Convert { source, out, kms_key, aws } => {
+            policy::convert(aws.as_str(), source, out.as_deref(), kms_key)?
+        }
+        Policy::Lifecycle { out, days } => policy::lifecycle(out, *days)?,
+    })?;
     Ok(DONE)
 }
 

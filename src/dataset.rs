@@ -220,7 +220,7 @@ impl Dataset {
     ///
     /// That is evidence, not proof; but stores that ignore the condition fail at once.
     fn probe(&self) -> Result<bool, DatasetError> {
-        let mut conditional = true;
+        let (mut conditional, mut won, mut failed) = (true, false, None);
         for probe in 0..PROBES {
             let key = format!("{STAGING}/{}-probe-{probe}", self.run);
             let content = |racer: usize| format!("{}-{racer}", self.run).into_bytes();
@@ -234,12 +234,23 @@ impl Dataset {
             self.target.delete(&key)?;
             let mut winners = Vec::new();
             for (racer, created) in created.into_iter().enumerate() {
-                if created? == Created::Now {
-                    winners.push(content(racer));
+                match created {
+                    Ok(Created::Now) => winners.push(content(racer)),
+                    Ok(Created::Before) => {}
+                    Err(error) => failed = Some(error),
                 }
             }
-            conditional &= winners.len() == 1 && written.as_ref() == winners.first();
+            // Who won may have been told otherwise, if the answer was lost on its way.
+            let nobody = winners.is_empty();
+            conditional &= nobody || winners.len() == 1 && written.as_ref() == winners.first();
+            won |= !nobody;
+            if nobody
+                && written.is_none()
+                && let Some(error) = failed.take()
+            {
+                return Err(error.into());
+            }
         }
-        Ok(conditional)
+        Ok(conditional && won)
     }
 }

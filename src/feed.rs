@@ -13,13 +13,16 @@ use rayon::prelude::*;
 use crate::inflate::{MAX_WHOLE, MAX_WHOLE_GZIP, Piece, Stream, Whole};
 use crate::plan::Batch;
 use crate::pool::Pool;
-use crate::store::{Source, StoreError};
+use crate::store::{Fetch, Source, StoreError};
 use crate::text::Text;
 
 /// Compressed bytes of a run.
 const RUN_BYTES: u64 = 512 << 10;
 /// Objects of a run.
 const RUN_OBJECTS: usize = 256;
+/// Compressed bytes, and objects, that are read ahead of the window that is inflated, at most.
+const AHEAD_BYTES: u64 = 16 << 20;
+const AHEAD_OBJECTS: usize = 512;
 /// Larger buffers are not kept.
 const MAX_KEPT: usize = 2 * MAX_WHOLE;
 
@@ -69,8 +72,8 @@ struct Input<'a> {
 }
 
 enum Item {
-    /// Ordinary objects, still to be read.
-    Run(Range<usize>),
+    /// Ordinary objects, still to be inflated. The first of them are being read already.
+    Run(Range<usize>, VecDeque<Fetch>),
     /// An object to be streamed.
     Stream(usize),
     /// Text.
@@ -89,12 +92,12 @@ impl<'a> Feed<'a> {
                 continue;
             }
             match queue.back_mut() {
-                Some(Item::Run(run)) if bytes + size <= RUN_BYTES && run.len() < RUN_OBJECTS => {
+                Some(Item::Run(run, _)) if bytes + size <= RUN_BYTES && run.len() < RUN_OBJECTS => {
                     run.end += 1;
                     bytes += size;
                 }
                 _ => {
-                    queue.push_back(Item::Run(index..index + 1));
+                    queue.push_back(Item::Run(index..index + 1, VecDeque::new()));
                     bytes = size;
                 }
             }
@@ -130,8 +133,31 @@ impl<'a> Feed<'a> {
             match self.queue.pop_front() {
                 None => return Ok(pieces),
                 Some(Item::Stream(object)) => self.stream = Some(self.input.stream(object)?),
-                Some(Item::Run(_) | Item::Piece(_)) => {
+                Some(Item::Run(..) | Item::Piece(_)) => {
                     unreachable!("runs at the front were inflated")
+                }
+            }
+        }
+    }
+
+    /// Begins to read the objects of the next `width` runs, and beyond them so many that they come in while
+    /// those are inflated.
+    fn read_ahead(&mut self, width: usize) {
+        let Input { batch, sources, .. } = self.input;
+        let (mut bytes, mut objects) = (0, 0);
+        for (position, item) in self.queue.iter_mut().enumerate() {
+            let Item::Run(run, fetches) = item else { continue };
+            for index in run.clone() {
+                let object = &batch.objects[index];
+                if position >= width {
+                    bytes += object.listed.size;
+                    objects += 1;
+                    if bytes > AHEAD_BYTES || objects > AHEAD_OBJECTS {
+                        return;
+                    }
+                }
+                if index - run.start >= fetches.len() {
+                    fetches.push_back(sources[object.source].begin(&object.listed));
                 }
             }
         }
@@ -139,14 +165,15 @@ impl<'a> Feed<'a> {
 
     /// Inflates up to `width` runs at the front of the queue in place.
     fn inflate_runs(&mut self, width: usize) -> Result<(), Lost> {
+        self.read_ahead(width);
         let runs = self.queue.iter().take(width);
-        let count = runs.take_while(|item| matches!(item, Item::Run(_))).count();
+        let count = runs.take_while(|item| matches!(item, Item::Run(..))).count();
         let runs: Vec<Item> = self.queue.drain(..count).collect();
         let input = self.input;
         let inflated: Vec<Vec<Item>> = runs
             .into_par_iter()
             .map(|run| match run {
-                Item::Run(range) => input.inflate_run(range),
+                Item::Run(range, fetches) => input.inflate_run(range, fetches),
                 other => Ok(vec![other]),
             })
             .collect::<Result<_, _>>()?;
@@ -158,15 +185,21 @@ impl<'a> Feed<'a> {
 }
 
 impl Input<'_> {
-    fn inflate_run(self, run: Range<usize>) -> Result<Vec<Item>, Lost> {
+    fn inflate_run(
+        self,
+        run: Range<usize>,
+        mut fetches: VecDeque<Fetch>,
+    ) -> Result<Vec<Item>, Lost> {
         let new_piece = || Piece { text: self.buffers.text(), parts: Vec::new() };
         let (mut whole, mut gzip) = self.buffers.inflaters.take(Default::default);
         let mut items = Vec::new();
         let mut piece = new_piece();
         for index in run {
             let object = &self.batch.objects[index];
-            self.sources[object.source]
-                .read(&object.listed, &mut gzip)
+            let source = &self.sources[object.source];
+            let fetch = fetches.pop_front().unwrap_or_else(|| source.begin(&object.listed));
+            source
+                .finish(&object.listed, fetch, &mut gzip)
                 .map_err(|error| Lost { object: index, error })?;
             if !whole.inflate(index, &gzip, &mut piece) {
                 if !piece.parts.is_empty() {

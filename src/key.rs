@@ -8,7 +8,7 @@
 
 use std::fmt;
 
-use chrono::NaiveDate;
+use chrono::{Months, NaiveDate};
 use serde::{Serialize, Serializer};
 
 const ROOT: &str = "AWSLogs";
@@ -121,6 +121,44 @@ pub fn from_root(path: &str) -> Option<&str> {
     None
 }
 
+/// What the path of a directory says about the objects below it.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Directory<'a> {
+    /// Their account.
+    pub account: &'a str,
+    /// Their region, if the path comes so far.
+    pub region: Option<&'a str>,
+    /// First and last day of their delivery, likewise.
+    pub days: Option<(NaiveDate, NaiveDate)>,
+    /// Whether it holds the logs of load balancers, or may.
+    pub balancers: bool,
+}
+
+impl<'a> Directory<'a> {
+    /// Parses a directory at or below an account's.
+    pub fn parse(directory: &'a str) -> Option<Self> {
+        let mut parts = from_root(directory)?.split('/').skip(1);
+        let account = parts.next().filter(|part| is_account(part))?;
+        let balancers = parts.next().is_none_or(|part| part == SERVICE);
+        let region = parts.next();
+        let mut date = parts.map(|part| part.parse().ok());
+        let mut days = || {
+            let year = i32::try_from(date.next()??).ok()?;
+            let (month, day): (Option<u32>, Option<u32>) =
+                (date.next().flatten(), date.next().flatten());
+            let first = NaiveDate::from_ymd_opt(year, month.unwrap_or(1), day.unwrap_or(1))?;
+            let last = match (month, day) {
+                (Some(_), Some(_)) => Some(first),
+                (Some(_), None) => first.checked_add_months(Months::new(1))?.pred_opt(),
+                (None, _) => NaiveDate::from_ymd_opt(year, 12, 31),
+            };
+            Some((first, last?))
+        };
+        let days = days();
+        Some(Self { account, region, days, balancers })
+    }
+}
+
 /// Tells what a file is that is not an access log object by its name.
 fn kind_of(name: &str) -> Option<Other> {
     if name.ends_with("TestFile") {
@@ -231,6 +269,30 @@ mod tests {
         assert_eq!(key.balancer, "app.my-lb.50dc6c495c0c9188");
         assert_eq!(key.end_time, "20250719T1405Z");
         assert_eq!(key.name, NAME);
+    }
+
+    #[test]
+    fn directories_tell_what_lies_below() {
+        let root = "p/AWSLogs/012345678901";
+        let date = |y, m, d| NaiveDate::from_ymd_opt(y, m, d).unwrap();
+        let days = |path: &str| {
+            let path = format!("{root}/elasticloadbalancing/eu-west-1{path}");
+            let directory = Directory::parse(&path).unwrap();
+            assert_eq!(directory.region, Some("eu-west-1"));
+            assert!(directory.balancers);
+            directory.days
+        };
+        assert_eq!(days(""), None);
+        assert_eq!(days("/2024"), Some((date(2024, 1, 1), date(2024, 12, 31))));
+        assert_eq!(days("/2024/02"), Some((date(2024, 2, 1), date(2024, 2, 29))));
+        assert_eq!(days("/2024/02/03"), Some((date(2024, 2, 3), date(2024, 2, 3))));
+        for odd in ["/latest", "/2024/13", "/99999999999/01"] {
+            assert_eq!(days(odd), None, "{odd}");
+        }
+        assert!(Directory::parse(root).unwrap().balancers);
+        assert!(!Directory::parse(&format!("{root}/CloudTrail")).unwrap().balancers);
+        assert_eq!(Directory::parse("p/AWSLogs"), None);
+        assert_eq!(Directory::parse("p/AWSLogs/o-12345"), None);
     }
 
     #[test]

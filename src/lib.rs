@@ -65,4 +65,5 @@ pub mod verify;
 pub mod remove;
 pub mod clean;
 // The program around it.
+pub mod policy;
 pub mod cli;

@@ -11,9 +11,9 @@ use sha2::{Digest, Sha256};
 
 use crate::dataset::DatasetError;
 use crate::hash::hex;
-use crate::key::{Key, Other, Partition};
+use crate::key::{Directory, Key, Other, Partition};
 use crate::ledger::{HeldObject, Ledger};
-use crate::store::{Listed, Source, StoreError};
+use crate::store::{Listed, Look, Source, StoreError};
 
 /// Which objects are wanted.
 #[derive(Debug, Clone, Default)]
@@ -99,6 +99,8 @@ pub struct Failure {
     pub error: String,
 }
 
+/// Directories down to this depth are looked into for those of accounts.
+const MAX_ABOVE: usize = 8;
 /// Kinds of skipped objects that are no [`Other`].
 const NOT_SELECTED: &str = "not_selected";
 const DUPLICATE: &str = "duplicate";
@@ -112,6 +114,35 @@ impl Selection {
             && self.to.is_none_or(|to| partition.day <= to)
             && among(&self.accounts, &partition.account)
             && among(&self.regions, &partition.region)
+    }
+
+    /// Tells what a directory of a source is worth.
+    pub fn look(&self, directory: &str) -> Look {
+        let among = |all: &[String], one: &str| all.is_empty() || all.iter().any(|s| s == one);
+        let Some(Directory { account, region, days, balancers }) = Directory::parse(directory)
+        else {
+            // Directories are many somewhere else than above accounts.
+            let depth = directory.split('/').count();
+            return if depth <= MAX_ABOVE { Look::Inside } else { Look::Whole };
+        };
+        if !balancers
+            || !among(&self.accounts, account)
+            || region.is_some_and(|region| !among(&self.regions, region))
+        {
+            return Look::Skip;
+        }
+        if region.is_none() {
+            return Look::Inside;
+        }
+        let (first, last) = days.unwrap_or((NaiveDate::MIN, NaiveDate::MAX));
+        let (from, to) = (self.from.unwrap_or(NaiveDate::MIN), self.to.unwrap_or(NaiveDate::MAX));
+        if last < from || first > to {
+            Look::Skip
+        } else if from <= first && last <= to {
+            Look::Whole
+        } else {
+            Look::Inside
+        }
     }
 
     fn wants(&self, key: &Key) -> bool {
@@ -139,7 +170,8 @@ impl Listing {
     ) -> Result<Self, PlanError> {
         let mut listing = Self::default();
         for (index, source) in sources.iter().enumerate() {
-            for listed in source.list() {
+            let look = selection.clone();
+            for listed in source.search(move |directory| look.look(directory)) {
                 match listed {
                     Ok(listed) => listing.sort_in(index, listed, selection),
                     Err(error) => {
@@ -310,6 +342,41 @@ impl Batch {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn filters_prune_directories() {
+        let day = |day| NaiveDate::from_ymd_opt(2025, 7, day);
+        let selection = Selection {
+            from: day(30),
+            to: NaiveDate::from_ymd_opt(2026, 1, 31),
+            accounts: vec!["012345678901".to_owned()],
+            regions: vec!["eu-west-1".to_owned()],
+            balancers: Vec::new(),
+        };
+        let cases = [
+            ("", Look::Inside),
+            ("AWSLogs", Look::Inside),
+            ("a/b/c/AWSLogs/012345678901", Look::Inside),
+            ("AWSLogs/999999999999", Look::Skip),
+            ("AWSLogs/012345678901/CloudTrail", Look::Skip),
+            ("AWSLogs/012345678901/elasticloadbalancing", Look::Inside),
+            ("AWSLogs/012345678901/elasticloadbalancing/us-east-1", Look::Skip),
+            ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1", Look::Inside),
+            ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2024", Look::Skip),
+            ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2025", Look::Inside),
+            ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2025/06", Look::Skip),
+            ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2025/07", Look::Inside),
+            ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2025/07/29", Look::Skip),
+            ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2025/07/30", Look::Whole),
+            ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2025/08", Look::Whole),
+            ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2026", Look::Inside),
+            ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2026/01", Look::Whole),
+            ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2027", Look::Skip),
+        ];
+        for (directory, worth) in cases {
+            assert_eq!(selection.look(directory), worth, "{directory}");
+        }
+    }
 
     #[test]
     fn balancers_have_three_names() {

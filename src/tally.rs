@@ -30,6 +30,10 @@ pub struct Tally {
     pub bytes_decompressed: u64,
     /// Bytes of Parquet written.
     pub bytes_out: u64,
+    /// Requests to remote stores.
+    pub requests: u64,
+    /// Those that the store or the network failed, which are repeated up to a limit.
+    pub requests_failed: u64,
     /// Seconds from the first listing to the last file.
     pub seconds: f64,
     /// Whether the run was interrupted.

@@ -94,11 +94,18 @@ fn a_source_that_cannot_be_opened_is_refused() {
     convert(&[&missing], &world.out(), &[]).expect(3).says(&["SOURCE", "missing"]);
     let file = world.source().join(key(1));
     convert(&[&file], &world.out(), &[]).expect(3).says(&["SOURCE", &key(1)]);
-    let url = "s3://bucket/prefix";
-    convert(&[url.as_ref()], &world.out(), &[]).expect(3).says(&[url]);
-    convert(&[&world.source()], "s3://bucket/out".as_ref(), &[])
+    for url in ["ftp://host/prefix", "s3://", "s3://bucket/a//b"] {
+        convert(&[url.as_ref()], &world.out(), &[]).expect(3).says(&[url]);
+        convert(&[&world.source()], url.as_ref(), &[]).expect(3).says(&["--out", url]);
+    }
+    let option = ["--option", "regoin=eu-west-1"];
+    convert(&["s3://bucket".as_ref()], &world.out(), &option)
         .expect(3)
-        .says(&["--out", "s3://bucket/out"]);
+        .says(&["--option", "regoin"]);
+    let secret = "aws_secret_access_key:hidden";
+    let run = world.convert_with(&["--option", secret]).expect(3);
+    run.says(&["--option", "region=eu-west-1"]);
+    assert!(!run.stderr.contains("hidden"));
     assert!(!world.out().exists());
 }
 
@@ -112,6 +119,9 @@ fn a_dataset_within_a_source_is_refused_and_the_reverse() {
     let above = world.path("");
     convert(&[&world.source()], &above, &[]).expect(3).says(&["--out", "SOURCE"]);
     assert_eq!(tree(&world.source()).len(), 1, "nothing was written");
+    let url = |source: &str, out: &str| convert(&[source.as_ref()], out.as_ref(), &[]).expect(3);
+    url("s3://bucket/logs", "s3://bucket/logs/out").says(&["--out", "SOURCE"]);
+    url("s3://bucket/lake/logs", "s3://bucket/lake").says(&["--out", "SOURCE"]);
     // A name that merely begins alike is another directory.
     convert(&[&world.source()], &world.path("source-out"), &[]).expect(0);
 }
@@ -203,6 +213,19 @@ fn nothing_to_convert_is_said_but_no_error() {
     assert_eq!((run.count("/objects/listed"), run.count("/lines"), run.count("/files")), (1, 0, 0));
 }
 
+#[test]
+fn policies_are_json() {
+    let of = |args: &[&str]| run(&[&["policy"], args].concat()).expect(0).json();
+    let delivery = of(&["log-delivery", "--bucket", "b", "--account", "012345678901"]);
+    let service = "logdelivery.elasticloadbalancing.amazonaws.com";
+    assert_eq!(delivery["Statement"][0]["Principal"]["Service"], service);
+    let convert = of(&["convert", "--source", "s3://b", "--out", "s3://c/d", "--aws", "aws-cn"]);
+    assert_eq!(convert["Statement"][3]["Resource"], "arn:aws-cn:s3:::c/d/*");
+    let rule = of(&["lifecycle", "--out", "s3://c/d"]);
+    assert_eq!(rule["Rules"][0]["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"], 7);
+    run(&["policy", "convert", "--source", "gs://b"]).expect(3).says(&["gs://b", "s3://"]);
+}
+
 // ---- what is printed
 
 #[test]
@@ -226,6 +249,8 @@ fn json_is_one_object_of_documented_keys() {
         "bytes_in",
         "bytes_decompressed",
         "bytes_out",
+        "requests",
+        "requests_failed",
         "seconds",
         "failures",
     ] {

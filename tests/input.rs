@@ -6,7 +6,7 @@ use std::fs;
 use std::io::Cursor;
 
 use alb2parquet::inflate::{Piece, Whole};
-use alb2parquet::store::Source;
+use alb2parquet::store::{Network, Source};
 use flate2::{Compression, GzBuilder};
 
 use crate::support::{
@@ -366,7 +366,7 @@ fn an_unreadable_object_is_left_out_and_named() {
 fn an_object_that_changed_since_the_listing_is_not_read() {
     let world = World::with(gzip(good_lines(2)));
     let path = world.put(&key(2), gzip(good_lines(3)));
-    let source = Source::open(world.source().to_str().unwrap()).unwrap();
+    let source = Source::open(world.source().to_str().unwrap(), &Network::default()).unwrap();
     let listed: Vec<_> = source.list().map(Result::unwrap).collect();
     let object = |key: &str| listed.iter().find(|object| object.key == key).unwrap();
     let read = |key: &str| source.read(object(key), &mut Vec::new()).map_err(|e| e.to_string());

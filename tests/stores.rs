@@ -140,7 +140,7 @@ fn a_file_that_somebody_else_put_there_is_no_success() {
 #[track_caller]
 fn complete(target: &Arc<dyn Target>, file: &StagedFile) -> Completed {
     match target.complete(file) {
-        Err(TargetError::Store { source: object_store::Error::Generic { .. }, .. }) => {
+        Err(TargetError::Store { error: object_store::Error::Generic { .. }, .. }) => {
             Completed::Lost
         }
         completed => completed.unwrap(),
@@ -150,7 +150,7 @@ fn complete(target: &Arc<dyn Target>, file: &StagedFile) -> Completed {
 #[track_caller]
 fn abort(target: &Arc<dyn Target>, staged: &Staged) {
     match target.abort(staged) {
-        Err(TargetError::Store { source: object_store::Error::Generic { .. }, .. }) => {}
+        Err(TargetError::Store { error: object_store::Error::Generic { .. }, .. }) => {}
         aborted => aborted.unwrap(),
     }
 }

@@ -463,6 +463,11 @@ pub(crate) fn run(args: &[&str]) -> Run {
     Run::of(program(args).output().unwrap())
 }
 
+/// Runs a command of the program.
+pub(crate) fn run_command(command: &mut Command) -> Run {
+    Run::of(command.output().unwrap())
+}
+
 /// Converts sources to a dataset, whatever the day of the clock.
 pub(crate) fn convert(sources: &[&Path], out: &Path, args: &[&str]) -> Run {
     let mut command = program(&["convert"]);

@@ -23,6 +23,8 @@ mod lines;
 mod readme;
 // Lines that other projects published; skipped by name where they are not at hand.
 mod real_lines;
+// Buckets, credentials and faults, over a server that `scripts/s3-test` starts; ignored without one.
+mod s3;
 // A new field is one stanza in the schema file and nothing else.
 mod schema;
 // Runs that crash, fail, race and pause at every call to their store leave every row once.

@@ -20,6 +20,9 @@ pub(super) enum Command {
     Verify(Verify),
     Remove(Remove),
     Clean(Clean),
+    /// Prints what AWS must be told, as JSON to paste
+    #[command(subcommand)]
+    Policy(Policy),
 }
 
 /// Which partitions are meant.
@@ -38,6 +41,16 @@ pub(super) struct Partitions {
     pub(super) region: Vec<String>,
 }
 
+/// How stores are reached.
+#[derive(Debug, Group)]
+pub(super) struct Stores {
+    /// Setting of the stores that URLs name, as the crate object_store has it, such as region=eu-west-1,
+    /// endpoint=http://localhost:9000, request_payer=true, aws_server_side_encryption=aws:kms,
+    /// aws_sse_kms_key_id=ID or checksum_algorithm=sha256 (repeatable; wins over the environment)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) option: Vec<String>,
+}
+
 /// Converts access logs to a dataset of Parquet files, partitioned by account, region and day.
 ///
 /// Every line becomes a row of the table alb_access_logs or, with its reason, of alb_rejects. The
@@ -47,16 +60,19 @@ pub(super) struct Partitions {
 #[command(after_help = EXIT_CODES, after_long_help = LONG_AFTER)]
 #[allow(clippy::struct_excessive_bools)] // flags
 pub(super) struct Convert {
-    /// Directories at, above or below AWSLogs/
+    /// Directories or URLs (s3://, gs://, az://, abfss://, file://) at, above or below AWSLogs/
     #[arg(required = true, value_name = "SOURCE")]
     pub(super) sources: Vec<String>,
 
-    /// Directory of the dataset; made if it is not there
+    /// Directory or URL of the dataset; made if it is not there
     #[arg(long, value_name = "DATASET")]
     pub(super) out: PathBuf,
 
     #[command(flatten)]
     pub(super) partitions: Partitions,
+
+    #[command(flatten)]
+    pub(super) stores: Stores,
 
     /// Last day to convert, by key (UTC) [default: yesterday, since today still grows]
     #[arg(long, value_name = "YYYY-MM-DD")]
@@ -112,16 +128,19 @@ pub(super) struct Convert {
 #[derive(Debug, Group)]
 #[command(after_help = VERIFY_AFTER)]
 pub(super) struct Verify {
-    /// Directories that the dataset was made from
+    /// Directories or URLs that the dataset was made from
     #[arg(required = true, value_name = "SOURCE")]
     pub(super) sources: Vec<String>,
 
-    /// Directory of the dataset
+    /// Directory or URL of the dataset
     #[arg(long, value_name = "DATASET")]
     pub(super) out: PathBuf,
 
     #[command(flatten)]
     pub(super) partitions: Partitions,
+
+    #[command(flatten)]
+    pub(super) stores: Stores,
 
     /// Last day, by key (UTC) [default: yesterday, since today still grows]
     #[arg(long, value_name = "YYYY-MM-DD")]
@@ -143,12 +162,15 @@ pub(super) struct Verify {
 #[derive(Debug, Group)]
 #[command(after_help = REMOVE_AFTER)]
 pub(super) struct Remove {
-    /// Directory of the dataset
+    /// Directory or URL of the dataset
     #[arg(long, value_name = "DATASET")]
     pub(super) out: PathBuf,
 
     #[command(flatten)]
     pub(super) partitions: Partitions,
+
+    #[command(flatten)]
+    pub(super) stores: Stores,
 
     /// Last day, by key (UTC)
     #[arg(long, value_name = "YYYY-MM-DD")]
@@ -167,9 +189,12 @@ pub(super) struct Remove {
 #[derive(Debug, Group)]
 #[command(after_help = CLEAN_AFTER)]
 pub(super) struct Clean {
-    /// Directory of the dataset
+    /// Directory or URL of the dataset
     #[arg(long, value_name = "DATASET")]
     pub(super) out: PathBuf,
+
+    #[command(flatten)]
+    pub(super) stores: Stores,
 
     /// Only what was staged so long ago; must be longer than any run takes
     #[arg(long, value_name = "AGE", default_value = "7d", value_parser = age)]
@@ -178,6 +203,73 @@ pub(super) struct Clean {
     /// Print the result as one JSON object on stdout
     #[arg(long)]
     pub(super) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Policy {
+    /// Bucket policy that lets load balancers deliver their logs
+    LogDelivery {
+        /// The bucket
+        #[arg(long)]
+        bucket: String,
+        /// Prefix that was given when logging was switched on
+        #[arg(long, default_value = "")]
+        prefix: String,
+        /// Account of the load balancers (repeatable)
+        #[arg(long, required = true, value_name = "ID", value_parser = account)]
+        account: Vec<String>,
+        /// Partition of AWS
+        #[arg(long, value_enum, default_value_t = Aws::Standard)]
+        aws: Aws,
+    },
+    /// Role policy with the least that `convert`, `verify`, `remove` and `clean` need
+    Convert {
+        /// URL of the logs (repeatable)
+        #[arg(long, required = true, value_name = "URL")]
+        source: Vec<String>,
+        /// URL of the dataset
+        #[arg(long, value_name = "URL")]
+        out: Option<String>,
+        /// ARN of a KMS key that objects are encrypted with (repeatable)
+        #[arg(long, value_name = "ARN")]
+        kms_key: Vec<String>,
+        /// Partition of AWS
+        #[arg(long, value_enum, default_value_t = Aws::Standard)]
+        aws: Aws,
+    },
+    /// Lifecycle configuration that ends the uploads that crashed runs have left
+    Lifecycle {
+        /// URL of the dataset
+        #[arg(long, value_name = "URL")]
+        out: String,
+        /// Days after which an upload is ended; must be longer than any run takes
+        #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
+        days: u16,
+    },
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Aws {
+    /// Everywhere else
+    #[value(name = "aws")]
+    Standard,
+    /// China
+    #[value(name = "aws-cn")]
+    China,
+    /// GovCloud (US)
+    #[value(name = "aws-us-gov")]
+    GovCloud,
+}
+
+impl Aws {
+    /// Returns the name that ARNs have.
+    pub(super) fn as_str(self) -> &'static str {
+        match self {
+            Self::Standard => "aws",
+            Self::China => "aws-cn",
+            Self::GovCloud => "aws-us-gov",
+        }
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -216,6 +308,7 @@ Exit codes:
 
 Examples:
   alb2parquet convert /mnt/logs --out lake
+  alb2parquet convert s3://my-log-bucket --out s3://my-lake/alb --account 123456789012
   alb2parquet convert logs/AWSLogs/123456789012 --out lake --region eu-west-1 --from 2025-07-01 --to 2025-07-31
   alb2parquet convert logs --out lake --json --quiet | jq .rejects";
 
@@ -226,7 +319,7 @@ Exit codes:
   3  nothing can be said
 
 Examples:
-  alb2parquet verify /mnt/logs --out lake
+  alb2parquet verify s3://my-log-bucket --out s3://my-lake/alb
   alb2parquet verify /mnt/logs --out lake --read-data --from 2025-07-01 --to 2025-07-31";
 
 const REMOVE_AFTER: &str = "\

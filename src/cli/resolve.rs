@@ -1,18 +1,18 @@
 //! From what the user typed to what a run needs. Every refusal happens here, before any work.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::thread;
 
 use anyhow::{Context, bail};
 use chrono::{Days, NaiveDate, Utc};
 
-use crate::cli::args::{Codec, Convert, Layout, Partitions};
+use crate::cli::args::{Codec, Convert, Layout, Partitions, Stores};
 use crate::dataset::{self, Dataset, Opening, STAGING};
 use crate::encode::Compression;
 use crate::hash;
 use crate::plan::Selection;
-use crate::store::{self, Disk, Patience, Source};
+use crate::store::{Bucket, Disk, Network, Patience, Place, Source, Target};
 
 /// A run that may begin.
 pub(super) struct Run {
@@ -26,18 +26,18 @@ pub(super) struct Run {
 }
 
 impl Run {
-    pub(super) fn resolve(args: &Convert) -> anyhow::Result<Self> {
+    pub(super) fn resolve(args: &Convert, network: &Network) -> anyhow::Result<Self> {
         let mut selection = selection(&args.partitions, args.to.or_else(yesterday))?;
         selection.balancers.clone_from(&args.balancer);
-        let sources = open_sources(&args.sources)?;
-        let out = out_directory(&args.out)?;
-        refuse_overlap(&args.sources, &out)?;
+        let out = place_of(&args.out)?;
+        refuse_overlap(&args.sources, &args.out, &out)?;
+        let sources = open_sources(&args.sources, network)?;
         let layout = match args.layout {
             Layout::Hive => dataset::Layout::Hive,
             Layout::Plain => dataset::Layout::Plain,
         };
         let run = random_name()?;
-        let target = Arc::new(Disk::new(out, STAGING, &run));
+        let target = target(&out, &run, network)?;
         let (single_writer, patience) = (args.single_writer, Patience::default());
         let dataset = Dataset::open(target, Opening { layout, run, single_writer, patience })?;
         Ok(Self {
@@ -59,16 +59,31 @@ impl Run {
     }
 }
 
+/// Returns how the stores of a run are reached.
+pub(super) fn network(stores: &Stores) -> anyhow::Result<Network> {
+    let mut settings = Vec::new();
+    for option in &stores.option {
+        match option.split_once('=') {
+            Some((key, value)) if !key.is_empty() => {
+                settings.push((key.to_owned(), value.to_owned()));
+            }
+            // It is not repeated here: it may be a secret.
+            _ => bail!("an --option has no key or no value: write it like region=eu-west-1"),
+        }
+    }
+    Ok(Network::new(settings))
+}
+
 /// Opens a dataset that is there.
-pub(super) fn find_dataset(out: &Path) -> anyhow::Result<Dataset> {
+pub(super) fn find_dataset(out: &Path, network: &Network) -> anyhow::Result<Dataset> {
     let run = random_name()?;
-    let target = Arc::new(Disk::new(out_directory(out)?, STAGING, &run));
+    let target = target(&place_of(out)?, &run, network)?;
     Ok(Dataset::find(target, run)?)
 }
 
 /// Opens the sources, in the order in which they are named.
-pub(super) fn open_sources(names: &[String]) -> anyhow::Result<Vec<Source>> {
-    Ok(names.iter().map(|name| Source::open(name)).collect::<Result<Vec<_>, _>>()?)
+pub(super) fn open_sources(names: &[String], network: &Network) -> anyhow::Result<Vec<Source>> {
+    Ok(names.iter().map(|name| Source::open(name, network)).collect::<Result<Vec<_>, _>>()?)
 }
 
 /// Returns the selection of some partitions up to a day.
@@ -95,36 +110,33 @@ fn random_name() -> anyhow::Result<String> {
     hash::random_name().context("no random name can be made for this run")
 }
 
-fn out_directory(out: &Path) -> anyhow::Result<PathBuf> {
-    let name = out.to_str().unwrap_or_default();
-    let path = if name.is_empty() { Some(out.to_owned()) } else { store::local_path(name) };
-    let path = path.with_context(|| {
-        format!("--out {name}: only local directories can be written by this version")
-    })?;
-    std::path::absolute(&path).with_context(|| format!("--out {name} cannot be a path"))
+/// Returns the place that --out names. A path that is no text is a local one.
+fn place_of(out: &Path) -> anyhow::Result<Place> {
+    let Some(name) = out.to_str() else { return Ok(Place::Local(out.to_owned())) };
+    Place::parse(name).context("--out")
+}
+
+/// Opens the place of a dataset for a run.
+fn target(place: &Place, run: &str, network: &Network) -> anyhow::Result<Arc<dyn Target>> {
+    Ok(match place {
+        Place::Local(path) => {
+            let absolute = std::path::absolute(path)
+                .with_context(|| format!("--out {} cannot be a path", path.display()))?;
+            Arc::new(Disk::new(absolute, STAGING, run))
+        }
+        Place::Bucket(prefix) => Arc::new(Bucket::connect(prefix, network, STAGING)?),
+    })
 }
 
 /// Refuses a dataset within a source, or the reverse: each run would read what the last one wrote.
-fn refuse_overlap(sources: &[String], out: &Path) -> anyhow::Result<()> {
-    let absolute = |path: &Path| {
-        let known =
-            path.ancestors().find_map(|known| known.canonicalize().ok().map(|c| (known, c)));
-        match known {
-            Some((known, canonical)) => canonical.join(path.strip_prefix(known).unwrap_or(path)),
-            None => path.to_owned(),
+fn refuse_overlap(sources: &[String], name: &Path, out: &Place) -> anyhow::Result<()> {
+    for source in sources {
+        let place = Place::parse(source)?;
+        if place.holds(out) {
+            bail!("--out {} lies in SOURCE {source}: choose one outside", name.display());
         }
-    };
-    let out = absolute(&std::path::absolute(out)?);
-    for name in sources {
-        let Some(source) = store::local_path(name) else {
-            continue;
-        };
-        let source = absolute(&std::path::absolute(source)?);
-        if out.starts_with(&source) {
-            bail!("--out {} lies in SOURCE {name}: choose one outside", out.display());
-        }
-        if source.starts_with(&out) {
-            bail!("SOURCE {name} lies in --out {}: choose another --out", out.display());
+        if out.holds(&place) {
+            bail!("SOURCE {source} lies in --out {}: choose another --out", name.display());
         }
     }
     Ok(())

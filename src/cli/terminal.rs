@@ -6,13 +6,14 @@ use std::time::Duration;
 
 use indicatif::{HumanBytes, HumanCount, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
+use serde_json::Value;
 
 use crate::clean::Cleaned;
 use crate::cli::args::Convert;
 use crate::convert::Watcher;
 use crate::plan::{Batch, Listing, Plan};
 use crate::remove::Contents;
-use crate::store::Source;
+use crate::store::{Source, Traffic};
 use crate::tally::Tally;
 use crate::verify::{Finding, Report};
 
@@ -33,6 +34,16 @@ impl Terminal {
     pub(super) fn new(args: &Convert) -> Self {
         let Convert { quiet, verbose, json, .. } = *args;
         Self { quiet, verbose, json, bar: ProgressBar::hidden() }
+    }
+
+    /// Tells of requests that fail, if such things are wanted.
+    pub(super) fn watch(&self, traffic: &Traffic) {
+        if self.verbose {
+            let bar = self.bar.clone();
+            traffic.observe(move |failure| {
+                bar.suspend(|| print_line(&format!("request failed: {failure}")));
+            });
+        }
     }
 
     /// Says why nothing will be converted.
@@ -179,14 +190,20 @@ pub(super) fn cleaned(cleaned: &Cleaned, json: bool) -> io::Result<()> {
     if json { print_json(cleaned) } else { Ok(()) }
 }
 
+/// Prints a policy, to be pasted.
+pub(super) fn policy(policy: &Value) -> io::Result<()> {
+    print_text(&format!("{policy:#}\n"))
+}
+
 /// Prints a result as one JSON object on stdout.
 fn print_json(result: &impl Serialize) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    let printed = serde_json::to_writer(&mut out, result)
-        .map_err(io::Error::from)
-        .and_then(|()| out.write_all(b"\n"));
+    print_text(&(serde_json::to_string(result)? + "\n"))
+}
+
+/// Prints text on stdout.
+fn print_text(text: &str) -> io::Result<()> {
     // A reader that closed its end of the pipe has seen enough.
-    printed.or_else(|error| match error.kind() {
+    io::stdout().lock().write_all(text.as_bytes()).or_else(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => Ok(()),
         _ => Err(error),
     })
@@ -241,6 +258,10 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
             HumanCount(tally.reject_files),
         ),
     );
+    if tally.requests > 0 {
+        let (requests, failed) = (HumanCount(tally.requests), HumanCount(tally.requests_failed));
+        fact("requests", format!("{requests}, {failed} failed and were repeated or given up"));
+    }
     if tally.interrupted {
         fact(
             "interrupted",

@@ -4,6 +4,7 @@
 //! can complete or abort it, once. Because stores list such uploads in ways of their own, or not at
 //! all, each has a note in the staging directory, which `clean` reads.
 
+use std::collections::VecDeque;
 use std::io::{self, Write};
 use std::ops::Range;
 use std::sync::Arc;
@@ -11,21 +12,27 @@ use std::time::SystemTime;
 
 use bytes::Bytes;
 use futures::TryStreamExt;
-use futures::executor::block_on;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{
     Error, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
 };
 use sha2::{Digest, Sha256};
+use tokio::task::JoinHandle;
 
 use crate::hash::hex;
+use crate::store::StoreError;
+use crate::store::client::{Client, io_error};
+use crate::store::network::{Network, Requests};
+use crate::store::place::Prefix;
 use crate::store::target::{
     Completed, Created, Leftover, Stage, Staged, StagedFile, Stored, Target, TargetError,
 };
 
 /// Bytes of a part: all alike but the last, as some stores demand, and at least 5 MiB, as most do.
 const PART_BYTES: usize = 8 << 20;
+/// Parts of an upload that are on their way at once, at most.
+const MAX_SENDING: usize = 2;
 
 /// An object store, or a prefix of one, that keeps a dataset.
 #[derive(Debug, Clone)]
@@ -40,6 +47,7 @@ pub struct Bucket {
     staging: String,
     /// Whether the store can end an upload for good.
     aborts: bool,
+    requests: Requests,
 }
 
 #[derive(Clone)]
@@ -59,6 +67,8 @@ struct Uploading {
     id: String,
     parts: Vec<String>,
     part: Vec<u8>,
+    /// Parts on their way, in order.
+    sending: VecDeque<JoinHandle<Result<PartId, Error>>>,
 }
 
 impl Bucket {
@@ -73,7 +83,20 @@ impl Bucket {
     ) -> Self {
         let url = url.trim_end_matches('/').to_owned();
         let uploads = Uploads(uploads);
-        Self { store, uploads, root, url, staging: staging.to_owned(), aborts: true }
+        let (staging, requests) = (staging.to_owned(), Requests::default());
+        Self { store, uploads, root, url, staging, aborts: true, requests }
+    }
+
+    /// Connects to the target that a prefix of a bucket is.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the settings make no sense, or no request can be made.
+    pub fn connect(prefix: &Prefix, network: &Network, staging: &str) -> Result<Self, StoreError> {
+        let Client { store, uploads, requests, aborts } = Client::connect(prefix, network)?;
+        let url = prefix.to_string();
+        let bucket = Self::new(store, uploads, prefix.path.clone(), &url, staging);
+        Ok(Self { aborts, requests, ..bucket })
     }
 
     /// Says that the store cannot abort an upload, which Azure cannot.
@@ -84,7 +107,8 @@ impl Bucket {
     }
 
     fn path(&self, key: &str) -> Path {
-        key.split('/').fold(self.root.clone(), Path::join)
+        let parts = key.split('/').filter(|part| !part.is_empty());
+        parts.fold(self.root.clone(), Path::join)
     }
 
     /// Returns the key of a path, which lies below the root.
@@ -95,7 +119,7 @@ impl Bucket {
 
     fn at(&self, key: &str) -> impl FnOnce(Error) -> TargetError + use<> {
         let name = self.name(key);
-        move |source| TargetError::Store { name, source }
+        move |error| TargetError::Store { name, error }
     }
 
     fn note(&self, key: &str, id: &str) -> String {
@@ -108,7 +132,7 @@ impl Bucket {
 
     fn objects(&self, directory: &str) -> Result<Vec<ObjectMeta>, TargetError> {
         let listing = self.store.list(Some(&self.path(directory)));
-        block_on(listing.try_collect()).map_err(self.at(directory))
+        self.requests.wait(listing.try_collect()).map_err(self.at(directory))
     }
 }
 
@@ -129,15 +153,16 @@ impl Target for Bucket {
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, TargetError> {
         let path = self.path(key);
         let read = async { self.store.get(&path).await?.bytes().await };
-        Ok(found(block_on(read)).map_err(self.at(key))?.map(Vec::from))
+        Ok(found(self.requests.wait(read)).map_err(self.at(key))?.map(Vec::from))
     }
 
     fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, TargetError> {
-        block_on(self.store.get_range(&self.path(key), range)).map_err(self.at(key))
+        self.requests.wait(self.store.get_range(&self.path(key), range)).map_err(self.at(key))
     }
 
     fn size(&self, key: &str) -> Result<Option<u64>, TargetError> {
-        let head = found(block_on(self.store.head(&self.path(key)))).map_err(self.at(key))?;
+        let head =
+            found(self.requests.wait(self.store.head(&self.path(key)))).map_err(self.at(key))?;
         Ok(head.map(|meta| meta.size))
     }
 
@@ -150,7 +175,7 @@ impl Target for Bucket {
     fn create(&self, key: &str, bytes: &[u8]) -> Result<Created, TargetError> {
         let payload = PutPayload::from(Bytes::copy_from_slice(bytes));
         let options = PutOptions::from(PutMode::Create);
-        match block_on(self.store.put_opts(&self.path(key), payload, options)) {
+        match self.requests.wait(self.store.put_opts(&self.path(key), payload, options)) {
             Ok(_) => Ok(Created::Now),
             Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(Created::Before),
             Err(error) => Err(self.at(key)(error)),
@@ -162,19 +187,21 @@ impl Target for Bucket {
     }
 
     fn delete(&self, key: &str) -> Result<(), TargetError> {
-        found(block_on(self.store.delete(&self.path(key)))).map_err(self.at(key))?;
+        found(self.requests.wait(self.store.delete(&self.path(key)))).map_err(self.at(key))?;
         Ok(())
     }
 
     fn stage(&self, key: &str) -> Result<Box<dyn Stage>, TargetError> {
         let path = self.path(key);
-        let id = block_on(self.uploads.0.create_multipart(&path)).map_err(self.at(key))?;
-        let (bucket, key, parts) = (self.clone(), key.to_owned(), Vec::new());
-        let uploading = Uploading { bucket, path, key, id, parts, part: Vec::new() };
+        let id =
+            self.requests.wait(self.uploads.0.create_multipart(&path)).map_err(self.at(key))?;
+        let (bucket, key) = (self.clone(), key.to_owned());
+        let (parts, part, sending) = (Vec::new(), Vec::new(), VecDeque::new());
+        let uploading = Uploading { bucket, path, key, id, parts, part, sending };
         let staged = uploading.staged();
         let note = self.note(&uploading.key, &uploading.id);
         let text = serde_json::to_vec(&staged).expect("plain values");
-        let written = block_on(self.store.put(&self.path(&note), text.into()));
+        let written = self.requests.wait(self.store.put(&self.path(&note), text.into()));
         match written.map_err(self.at(&note)) {
             Ok(_) => Ok(Box::new(uploading)),
             Err(error) => {
@@ -189,8 +216,10 @@ impl Target for Bucket {
         let Staged::Upload { key, id, parts } = &file.staged else { return Ok(Completed::Lost) };
         let part_id = |content_id: &String| PartId { content_id: content_id.clone() };
         let parts = parts.iter().map(part_id).collect();
-        let completed =
-            block_on(self.uploads.0.complete_multipart(&self.path(key), id, parts)).map(|_| ());
+        let completed = self
+            .requests
+            .wait(self.uploads.0.complete_multipart(&self.path(key), id, parts))
+            .map(|_| ());
         let Err(error) = completed else { return Ok(Completed::Visible) };
         // Somebody completed it before, or it took effect in spite of the error, or it is gone.
         match self.size(&file.key)? {
@@ -209,7 +238,7 @@ impl Target for Bucket {
         if !self.aborts {
             return Err(TargetError::NoAbort { name: self.name(key) });
         }
-        let aborted = block_on(self.uploads.0.abort_multipart(&self.path(key), id));
+        let aborted = self.requests.wait(self.uploads.0.abort_multipart(&self.path(key), id));
         found(aborted).map_err(self.at(key))?;
         Ok(())
     }
@@ -239,11 +268,30 @@ impl Target for Bucket {
 }
 
 impl Uploading {
+    /// Sends the part that is full, or the last one. To a remote store it is on its way while the next one
+    /// fills.
     fn put_part(&mut self) -> Result<(), Error> {
         let bytes = std::mem::replace(&mut self.part, Vec::with_capacity(PART_BYTES));
-        let number = self.parts.len();
-        let put = self.bucket.uploads.0.put_part(&self.path, &self.id, number, bytes.into());
-        self.parts.push(block_on(put)?.content_id);
+        let number = self.parts.len() + self.sending.len();
+        let (uploads, path, id) = (self.bucket.uploads.clone(), self.path.clone(), self.id.clone());
+        let put = async move { uploads.0.put_part(&path, &id, number, bytes.into()).await };
+        match self.bucket.requests.runtime() {
+            None => self.parts.push(self.bucket.requests.wait(put)?.content_id),
+            Some(runtime) => {
+                self.sending.push_back(runtime.spawn(put));
+                self.arrive(MAX_SENDING)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until at most so many parts are on their way.
+    fn arrive(&mut self, left: usize) -> Result<(), Error> {
+        while self.sending.len() > left
+            && let Some(put) = self.sending.pop_front()
+        {
+            self.parts.push(self.bucket.requests.wait(put)??.content_id);
+        }
         Ok(())
     }
 }
@@ -251,7 +299,7 @@ impl Uploading {
 impl Write for Uploading {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         if self.part.len() == PART_BYTES {
-            self.put_part().map_err(io::Error::other)?;
+            self.put_part().map_err(io_error)?;
         }
         let taken = bytes.len().min(PART_BYTES - self.part.len());
         self.part.extend_from_slice(&bytes[..taken]);
@@ -270,9 +318,9 @@ impl Stage for Uploading {
     }
 
     fn seal(&mut self) -> Result<(), TargetError> {
-        if !self.part.is_empty() || self.parts.is_empty() {
+        if !self.part.is_empty() || self.parts.is_empty() && self.sending.is_empty() {
             self.put_part().map_err(self.bucket.at(&self.key))?;
         }
-        Ok(())
+        self.arrive(0).map_err(self.bucket.at(&self.key))
     }
 }

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::hash::hex;
+use crate::store::explain::plainly;
 
 /// A place that a dataset is kept in. Keys are relative to the dataset, with `/` between their parts.
 pub trait Target: fmt::Debug + Send + Sync {
@@ -281,12 +282,12 @@ pub enum TargetError {
         source: io::Error,
     },
     /// In an object store.
-    #[error("{name} cannot be read or written")]
+    #[error("{name} cannot be read or written: {}", plainly(.error))]
     Store {
         /// Its URL.
         name: String,
         /// Why.
-        source: object_store::Error,
+        error: object_store::Error,
     },
     /// A file stands where another was staged for.
     #[error("{name} has {found} bytes instead of {expected}: it was not written by this program")]

@@ -1,0 +1,152 @@
+//! Clients of object stores, set up from the environment and the user's settings.
+
+use std::env;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, resolve_bucket_region};
+use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
+use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::multipart::MultipartStore;
+use object_store::{ClientOptions, ObjectStore};
+
+use crate::store::StoreError;
+use crate::store::credentials::Credentials;
+use crate::store::network::{Connector, Network, Requests};
+use crate::store::place::{Kind, Prefix};
+
+/// How long nothing may come before a request is given up and repeated. The time a whole answer takes
+/// is not limited: a worker that takes its time must not lose its download.
+const STALL: Duration = Duration::from_mins(1);
+
+/// A store, and where its requests run.
+pub(super) struct Client {
+    pub(super) store: Arc<dyn ObjectStore>,
+    pub(super) uploads: Arc<dyn MultipartStore>,
+    pub(super) requests: Requests,
+    /// Whether uploads can be aborted.
+    pub(super) aborts: bool,
+}
+
+impl Client {
+    /// Sets up a client of the store that keeps a bucket.
+    pub(super) fn connect(prefix: &Prefix, network: &Network) -> Result<Self, StoreError> {
+        for (name, _) in &network.settings {
+            if !is_known(name) {
+                return Err(StoreError::Setting(name.clone()));
+            }
+        }
+        let open = |source| StoreError::Open { name: prefix.to_string(), source };
+        let requests = Requests::remote().map_err(open)?;
+        let reach = |error| StoreError::Reach { name: prefix.to_string(), error };
+        Ok(match prefix.kind {
+            Kind::S3 => {
+                let store = requests.wait(amazon(prefix, network)).map_err(reach)?;
+                Self::over(store, requests, true)
+            }
+            Kind::Google => Self::over(google(prefix, network).map_err(reach)?, requests, true),
+            Kind::Azure => Self::over(azure(prefix, network).map_err(reach)?, requests, false),
+        })
+    }
+
+    fn over(store: impl ObjectStore + MultipartStore, requests: Requests, aborts: bool) -> Self {
+        let store = Arc::new(store);
+        Self { uploads: Arc::clone(&store) as _, store, requests, aborts }
+    }
+}
+
+/// Tells whether any kind of store has a setting of that name.
+fn is_known(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    name.parse::<AmazonS3ConfigKey>().is_ok()
+        || name.parse::<GoogleConfigKey>().is_ok()
+        || name.parse::<AzureConfigKey>().is_ok()
+}
+
+/// Returns the settings that one kind of store may understand, the environment's first so that the user's
+/// win.
+fn settings(network: &Network, variables: &str) -> Vec<(String, String)> {
+    let from_environment = env::vars_os().filter_map(|(name, value)| {
+        let name = name.into_string().ok().filter(|name| name.starts_with(variables))?;
+        Some((name.to_ascii_lowercase(), value.into_string().ok()?))
+    });
+    let own = network.settings.iter();
+    from_environment.chain(own.map(|(key, value)| (key.to_lowercase(), value.clone()))).collect()
+}
+
+fn client_options() -> ClientOptions {
+    ClientOptions::new().with_timeout_disabled().with_read_timeout(STALL)
+}
+
+/// Applies settings to a builder, passing over what is another store's.
+macro_rules! configured {
+    ($builder:ty, $prefix:expr, $network:expr, $variables:expr) => {
+        settings($network, $variables).into_iter().fold(
+            <$builder>::new()
+                .with_client_options(client_options())
+                .with_http_connector(Connector(Arc::clone(&$network.traffic)))
+                .with_url(&$prefix.bucket),
+            |builder, (key, value)| match key.parse() {
+                Ok(key) => builder.with_config(key, value),
+                Err(_) => builder,
+            },
+        )
+    };
+}
+
+async fn amazon(
+    prefix: &Prefix,
+    network: &Network,
+) -> object_store::Result<object_store::aws::AmazonS3> {
+    let mut builder = configured!(AmazonS3Builder, prefix, network, "AWS_");
+    let of = |builder: &AmazonS3Builder, key| builder.get_config_value(&key);
+    let is_signed = of(&builder, AmazonS3ConfigKey::SkipSignature).as_deref() != Some("true");
+    let has_key = of(&builder, AmazonS3ConfigKey::AccessKeyId).is_some();
+    let mut endpoint = of(&builder, AmazonS3ConfigKey::S3Endpoint)
+        .or_else(|| of(&builder, AmazonS3ConfigKey::Endpoint));
+    let mut region = of(&builder, AmazonS3ConfigKey::Region);
+    if is_signed && !has_key {
+        // One search for all stores of the run.
+        let found = network.aws.get_or_init(|| Credentials::find(region.clone())).await;
+        if let Some(credentials) = &found.credentials {
+            builder = builder.with_credentials(Arc::clone(credentials) as _);
+        }
+        if let Some(url) = found.endpoint.clone().filter(|_| endpoint.is_none()) {
+            builder = builder.with_endpoint(&url);
+            endpoint = Some(url);
+        }
+        region = region.or(found.region.clone());
+    }
+    if region.is_none() && endpoint.is_none() {
+        // What cannot be found out here is reported by the first request, with the right region.
+        region = resolve_bucket_region(prefix.name(), &ClientOptions::new()).await.ok();
+    }
+    if let Some(region) = region {
+        builder = builder.with_region(region);
+    }
+    if endpoint.is_some_and(|url| url.starts_with("http://")) {
+        // Who names such an endpoint wants it.
+        builder = builder.with_allow_http(true);
+    }
+    builder.build()
+}
+
+fn google(
+    prefix: &Prefix,
+    network: &Network,
+) -> object_store::Result<object_store::gcp::GoogleCloudStorage> {
+    configured!(GoogleCloudStorageBuilder, prefix, network, "GOOGLE_").build()
+}
+
+fn azure(
+    prefix: &Prefix,
+    network: &Network,
+) -> object_store::Result<object_store::azure::MicrosoftAzure> {
+    configured!(MicrosoftAzureBuilder, prefix, network, "AZURE_").build()
+}
+
+/// Returns an error of a request as one of reading.
+pub(super) fn io_error(error: object_store::Error) -> io::Error {
+    io::Error::other(StoreError::Store(error))
+}

@@ -1,0 +1,133 @@
+//! AWS credentials, found where the AWS command line finds them: environment, profiles, single
+//! sign-on, `credential_process`, assumed roles, web identity, containers and instances.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use async_trait::async_trait;
+use aws_config::meta::region::ProvideRegion;
+use aws_config::profile::region::ProfileFileRegionProvider;
+use aws_config::{BehaviorVersion, Region};
+use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use object_store::aws::AwsCredential;
+use object_store::{CredentialProvider, Error, Result};
+use tokio::sync::Mutex;
+use tokio::time::timeout;
+
+/// How long before they expire credentials are fetched anew: longer than a request is repeated.
+const MARGIN: Duration = Duration::from_mins(5);
+/// How long credentials that do not say so are believed.
+const UNDATED: Duration = Duration::from_hours(1);
+/// How long one search may take: a role may be assumed through others.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Credentials that are fetched when they are needed, kept, and renewed in time.
+pub(super) struct Credentials {
+    provider: SharedCredentialsProvider,
+    /// Locked while credentials are fetched, so that all who need them wait for one search.
+    kept: Mutex<Option<Kept>>,
+}
+
+struct Kept {
+    credential: Arc<AwsCredential>,
+    renew: SystemTime,
+    expires: Option<SystemTime>,
+}
+
+/// What the configuration of the user and the machine says.
+#[derive(Debug)]
+pub(super) struct Found {
+    pub(super) credentials: Option<Arc<Credentials>>,
+    pub(super) region: Option<String>,
+    pub(super) endpoint: Option<String>,
+}
+
+impl Credentials {
+    /// Reads the configuration; credentials are fetched when they are first needed. A region that is
+    /// known is the one that roles are assumed in.
+    pub(super) async fn find(region: Option<String>) -> Found {
+        // The region of the machine itself is not asked for: it need not be the bucket's.
+        let known = region.map(Region::new);
+        let region = known.or(ProfileFileRegionProvider::new().region().await);
+        let fallback = Region::from_static("us-east-1");
+        let config = aws_config::defaults(BehaviorVersion::latest())
+            .region(region.clone().unwrap_or(fallback))
+            .load()
+            .await;
+        let kept = Mutex::new(None);
+        let credentials =
+            config.credentials_provider().map(|provider| Arc::new(Self { provider, kept }));
+        Found {
+            credentials,
+            region: region.map(|region| region.to_string()),
+            endpoint: config.endpoint_url().map(ToOwned::to_owned),
+        }
+    }
+
+    async fn fetch(&self) -> Result<Kept> {
+        let failed =
+            |why: String| Error::Unauthenticated { path: "AWS".to_owned(), source: why.into() };
+        let found = timeout(PATIENCE, self.provider.provide_credentials()).await;
+        let found = found
+            .map_err(|_| failed(format!("no answer within {} s", PATIENCE.as_secs())))?
+            .map_err(|error| failed(whole(&error)))?;
+        let now = SystemTime::now();
+        let life = match found.expiry() {
+            Some(expires) => expires.duration_since(now).unwrap_or_default(),
+            None => UNDATED + MARGIN,
+        };
+        // Those that live shorter than the margin are not fetched for every request.
+        let renew = now + life.saturating_sub(MARGIN).max(life / 2);
+        let credential = AwsCredential {
+            key_id: found.access_key_id().to_owned(),
+            secret_key: found.secret_access_key().to_owned(),
+            token: found.session_token().map(ToOwned::to_owned),
+        };
+        Ok(Kept { credential: Arc::new(credential), renew, expires: found.expiry() })
+    }
+}
+
+/// Returns an error with all of its causes, none of which says a secret.
+fn whole(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+#[async_trait]
+impl CredentialProvider for Credentials {
+    type Credential = AwsCredential;
+
+    async fn get_credential(&self) -> Result<Arc<AwsCredential>> {
+        let mut kept = self.kept.lock().await;
+        let now = SystemTime::now();
+        if let Some(kept) = &*kept
+            && now < kept.renew
+        {
+            return Ok(Arc::clone(&kept.credential));
+        }
+        match (self.fetch().await, &*kept) {
+            (Ok(fetched), _) => {
+                let credential = Arc::clone(&fetched.credential);
+                *kept = Some(fetched);
+                Ok(credential)
+            }
+            // What could not be renewed is good until it expires.
+            (Err(_), Some(old)) if old.expires.is_none_or(|expires| now < expires) => {
+                Ok(Arc::clone(&old.credential))
+            }
+            (Err(error), _) => Err(error),
+        }
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Credentials")
+    }
+}

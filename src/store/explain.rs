@@ -1,0 +1,120 @@
+//! What went wrong in a store, in a few words, and what mends it.
+
+use object_store::Error;
+
+/// Says in a few words what `object_store` says in many.
+pub(super) fn plainly(error: &Error) -> String {
+    let text = error.to_string();
+    let said = Said::read(&text);
+    if let Some(region) = said.region {
+        return format!(
+            "the bucket lies in the region {region}: set AWS_REGION={region}, or say \
+             --option region={region}"
+        );
+    }
+    match said.code.unwrap_or_default() {
+        "NoSuchBucket" => return "there is no such bucket".to_owned(),
+        "NoSuchUpload" => return "the upload is gone".to_owned(),
+        "InvalidObjectState" => {
+            return "is archived (Glacier): restore it first, then convert it".to_owned();
+        }
+        "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
+            return "the credentials have expired: renew them, then run the same command again"
+                .to_owned();
+        }
+        code @ ("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken") => {
+            return format!(
+                "the store does not accept the credentials ({code}): check AWS_PROFILE or \
+                 AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
+            );
+        }
+        _ => {}
+    }
+    match error {
+        Error::NotFound { .. } => "is gone since it was listed".to_owned(),
+        Error::Precondition { .. } => "was rewritten since it was listed".to_owned(),
+        Error::PermissionDenied { .. } => match said.message {
+            Some(message) => format!("permission denied: {message}"),
+            None => "permission denied".to_owned(),
+        },
+        Error::Unauthenticated { source, .. } if said.code.is_none() => format!(
+            "no credentials were found ({source}): set AWS_PROFILE, or AWS_ACCESS_KEY_ID and \
+             AWS_SECRET_ACCESS_KEY, or give the machine a role; for a public bucket say \
+             --option skip_signature=true"
+        ),
+        _ if text.contains("incorrectly configured region") => {
+            "the bucket lies in another region: set AWS_REGION, or say --option region=REGION"
+                .to_owned()
+        }
+        other => match (said.code, said.message) {
+            (Some(code), Some(message)) => format!("the store answered {code}: {message}"),
+            _ => with_causes(other),
+        },
+    }
+}
+
+/// Returns an error with those of its causes that it does not tell itself.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let said = error.to_string();
+        if !text.contains(&said) {
+            text = format!("{text}: {said}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// What the answer of a store says, if it is an error of S3's or Azure's kind.
+#[derive(Debug, PartialEq, Eq)]
+struct Said<'a> {
+    code: Option<&'a str>,
+    message: Option<&'a str>,
+    region: Option<&'a str>,
+}
+
+impl<'a> Said<'a> {
+    fn read(text: &'a str) -> Self {
+        let element = |name: &str| {
+            let (_, rest) = text.split_once(&format!("<{name}>"))?;
+            rest.split_once(&format!("</{name}>")).map(|(content, _)| content)
+        };
+        let code = element("Code");
+        let elsewhere = ["AuthorizationHeaderMalformed", "PermanentRedirect"];
+        let is_elsewhere = code.is_some_and(|code| elsewhere.contains(&code));
+        let region = element("Region").filter(|_| is_elsewhere);
+        Self { code, message: element("Message"), region }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn generic(text: &str) -> Error {
+        Error::Generic { store: "S3", source: text.to_owned().into() }
+    }
+
+    #[test]
+    fn a_wrong_region_names_the_right_one() {
+        let text = "400: <Error><Code>AuthorizationHeaderMalformed</Code><Message>The authorization \
+                    header is malformed; the region 'us-east-1' is wrong; expecting \
+                    'eu-west-1'</Message><Region>eu-west-1</Region></Error>";
+        assert!(plainly(&generic(text)).contains("AWS_REGION=eu-west-1"));
+    }
+
+    #[test]
+    fn codes_become_words() {
+        let of = |code: &str| {
+            plainly(&generic(&format!("<Code>{code}</Code><Message>said so</Message>")))
+        };
+        assert_eq!(of("NoSuchBucket"), "there is no such bucket");
+        assert!(of("InvalidObjectState").contains("Glacier"));
+        assert!(of("ExpiredToken").contains("expired"));
+        assert!(of("SignatureDoesNotMatch").contains("credentials"));
+        assert_eq!(of("SlowDown"), "the store answered SlowDown: said so");
+        assert!(plainly(&generic("no xml")).contains("no xml"));
+    }
+}

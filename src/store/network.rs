@@ -1,0 +1,153 @@
+//! The network: settings of stores, the runtime that their requests run on, and a count of what went
+//! wrong on the way.
+
+use std::fmt;
+use std::future::Future;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use async_trait::async_trait;
+use futures::executor::block_on;
+use object_store::ClientOptions;
+use object_store::client::{
+    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
+};
+use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::sync::OnceCell;
+
+use crate::store::credentials::Found;
+
+/// Threads that requests run on; what comes in is only copied there.
+const THREADS: usize = 2;
+
+/// How stores are reached, for all stores of a run.
+#[derive(Debug, Clone, Default)]
+pub struct Network {
+    /// Settings by their names, which win over the environment's.
+    pub settings: Vec<(String, String)>,
+    /// What is known of the requests so far.
+    pub traffic: Arc<Traffic>,
+    /// What the configuration of AWS says; read when it is first needed.
+    pub(super) aws: Arc<OnceCell<Found>>,
+}
+
+impl Network {
+    /// Returns a network with some settings.
+    pub fn new(settings: Vec<(String, String)>) -> Self {
+        Self { settings, ..Self::default() }
+    }
+}
+
+/// Requests of a run.
+#[derive(Default)]
+pub struct Traffic {
+    requests: AtomicU64,
+    failed: AtomicU64,
+    observer: OnceLock<Observer>,
+}
+
+/// Is told of each request that failed and may be repeated.
+type Observer = Box<dyn Fn(&str) + Send + Sync>;
+
+impl Traffic {
+    /// Number of requests that were sent.
+    pub fn requests(&self) -> u64 {
+        self.requests.load(Ordering::Relaxed)
+    }
+
+    /// Number of those that the server or the network failed; such are repeated, up to a limit.
+    pub fn failed(&self) -> u64 {
+        self.failed.load(Ordering::Relaxed)
+    }
+
+    /// Tells `observer` of each request that fails from now on. Only the first observer is told.
+    pub fn observe(&self, observer: impl Fn(&str) + Send + Sync + 'static) {
+        let _ = self.observer.set(Box::new(observer));
+    }
+
+    fn note(&self, failure: &str) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+        if let Some(observer) = self.observer.get() {
+            observer(failure);
+        }
+    }
+}
+
+impl fmt::Debug for Traffic {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (requests, failed) = (self.requests(), self.failed());
+        f.debug_struct("Traffic").field("requests", &requests).field("failed", &failed).finish()
+    }
+}
+
+/// Counts the requests of the clients that it makes.
+#[derive(Debug)]
+pub(super) struct Connector(pub(super) Arc<Traffic>);
+
+impl HttpConnector for Connector {
+    fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
+        let client = ReqwestConnector::default().connect(options)?;
+        Ok(HttpClient::new(Counted { client, traffic: Arc::clone(&self.0) }))
+    }
+}
+
+#[derive(Debug)]
+struct Counted {
+    client: HttpClient,
+    traffic: Arc<Traffic>,
+}
+
+#[async_trait]
+impl HttpService for Counted {
+    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        self.traffic.requests.fetch_add(1, Ordering::Relaxed);
+        // Without the query, which is long and says little.
+        let what = format!("{} {}", request.method(), request.uri().path());
+        let answer = self.client.execute(request).await;
+        match &answer {
+            Ok(response) => {
+                let status = response.status();
+                if status.is_server_error() || matches!(status.as_u16(), 408 | 429) {
+                    self.traffic.note(&format!("{what}: answered with {status}"));
+                }
+            }
+            Err(error) => self.traffic.note(&format!("{what}: {error}")),
+        }
+        answer
+    }
+}
+
+/// Where the requests of a store run: on the runtime of all remote stores, or, for what is ready at
+/// once, nowhere.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Requests(Option<Handle>);
+
+impl Requests {
+    /// Returns the runtime that remote stores share.
+    pub(super) fn remote() -> std::io::Result<Self> {
+        static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+        if let Some(runtime) = RUNTIME.get() {
+            return Ok(Self(Some(runtime.handle().clone())));
+        }
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .thread_name("requests")
+            .enable_all()
+            .build()?;
+        // Of two that are made at once, one is dropped unused.
+        Ok(Self(Some(RUNTIME.get_or_init(|| runtime).handle().clone())))
+    }
+
+    /// Waits for a request. Must not be called by what runs as one.
+    pub(super) fn wait<F: Future>(&self, request: F) -> F::Output {
+        match &self.0 {
+            Some(runtime) => runtime.block_on(request),
+            None => block_on(request),
+        }
+    }
+
+    /// Returns the runtime of a remote store, on which requests run while nobody waits.
+    pub(super) fn runtime(&self) -> Option<&Handle> {
+        self.0.as_ref()
+    }
+}

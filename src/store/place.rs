@@ -1,0 +1,159 @@
+//! Where a source or a dataset is: what a path or URL names, without a look at it.
+
+use std::fmt;
+use std::path::{Path as LocalPath, PathBuf};
+
+use object_store::path::Path;
+
+use crate::store::StoreError;
+
+/// A local path, or a prefix of a bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// A plain path, or a `file://` URL.
+    Local(PathBuf),
+    /// Anything else.
+    Bucket(Prefix),
+}
+
+/// A prefix of a bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Prefix {
+    /// What kind of store keeps the bucket.
+    pub kind: Kind,
+    /// Scheme and bucket as the user typed them: `s3://bucket`.
+    pub bucket: String,
+    /// What all keys begin with; may be empty.
+    pub path: Path,
+}
+
+/// A kind of object store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Amazon S3, and what speaks its protocol.
+    S3,
+    /// Google Cloud Storage.
+    Google,
+    /// Azure Blob Storage.
+    Azure,
+}
+
+impl Place {
+    /// Parses a path or URL.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is a URL of an unknown kind, names no bucket, or has a prefix that no key can
+    /// have.
+    pub fn parse(name: &str) -> Result<Self, StoreError> {
+        let Some((scheme, rest)) = name.split_once("://") else {
+            return Ok(Self::Local(PathBuf::from(name)));
+        };
+        let kind = match scheme {
+            "file" => return Ok(Self::Local(PathBuf::from(rest))),
+            "s3" | "s3a" => Kind::S3,
+            "gs" => Kind::Google,
+            "az" | "azure" | "adl" | "abfs" | "abfss" => Kind::Azure,
+            _ => return Err(StoreError::Unsupported(name.to_owned())),
+        };
+        let (bucket, path) = rest.split_once('/').unwrap_or((rest, ""));
+        if bucket.is_empty() {
+            return Err(StoreError::NoBucket(name.to_owned()));
+        }
+        let path = Path::parse(path.trim_matches('/'))
+            .map_err(|source| StoreError::Prefix { name: name.to_owned(), source })?;
+        Ok(Self::Bucket(Prefix { kind, bucket: format!("{scheme}://{bucket}"), path }))
+    }
+
+    /// Tells whether `other` is the same place or lies within this one.
+    pub fn holds(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Local(own), Self::Local(other)) => absolute(other).starts_with(absolute(own)),
+            (Self::Bucket(own), Self::Bucket(other)) => {
+                own.kind == other.kind
+                    && own.container() == other.container()
+                    && other.path.prefix_matches(&own.path)
+            }
+            _ => false,
+        }
+    }
+}
+
+impl Prefix {
+    /// Returns the bucket without its scheme, which some have two of.
+    fn container(&self) -> &str {
+        self.bucket.split_once("://").map_or("", |(_, bucket)| bucket)
+    }
+
+    /// Returns the bucket's name.
+    pub fn name(&self) -> &str {
+        self.container().split('@').next().unwrap_or_default()
+    }
+}
+
+impl fmt::Display for Prefix {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.bucket, self.path)
+    }
+}
+
+/// Returns an absolute path with the links resolved in the part of it that is there.
+fn absolute(path: &LocalPath) -> PathBuf {
+    let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let known = path.ancestors().find_map(|known| known.canonicalize().ok().map(|c| (known, c)));
+    match known {
+        Some((known, canonical)) => canonical.join(path.strip_prefix(known).unwrap_or(&path)),
+        None => path.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn bucket(name: &str) -> (Kind, String, String) {
+        match Place::parse(name) {
+            Ok(Place::Bucket(Prefix { kind, bucket, path })) => (kind, bucket, path.to_string()),
+            other => panic!("{name}: {other:?}"),
+        }
+    }
+
+    #[test]
+    fn urls_name_buckets_and_prefixes() {
+        let of = |kind, bucket: &str, path: &str| (kind, bucket.to_owned(), path.to_owned());
+        assert_eq!(bucket("s3://b"), of(Kind::S3, "s3://b", ""));
+        assert_eq!(bucket("s3a://b/"), of(Kind::S3, "s3a://b", ""));
+        assert_eq!(bucket("s3://b/a b/%41?/"), of(Kind::S3, "s3://b", "a b/%41?"));
+        assert_eq!(bucket("gs://b/p"), of(Kind::Google, "gs://b", "p"));
+        let azure = "abfss://c@a.dfs.core.windows.net";
+        assert_eq!(bucket(&format!("{azure}/p/q")), of(Kind::Azure, azure, "p/q"));
+        for local in ["a/b", "/a/b", "file:///a/b"] {
+            assert!(matches!(Place::parse(local), Ok(Place::Local(_))), "{local}");
+        }
+        for bad in ["s3://", "s3:///p", "s3://b/a//b", "s3://b/a/../b", "ftp://b/p", "://b"] {
+            assert!(Place::parse(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn places_lie_in_one_another() {
+        let holds = |a: &str, b: &str| Place::parse(a).unwrap().holds(&Place::parse(b).unwrap());
+        for (a, b) in [
+            ("s3://b", "s3://b/p"),
+            ("s3://b/p", "s3://b/p"),
+            ("s3a://b/p", "s3://b/p/q"),
+            ("/a", "file:///a/b"),
+        ] {
+            assert!(holds(a, b), "{a} {b}");
+        }
+        for (a, b) in [
+            ("s3://b/p", "s3://b"),
+            ("s3://b/p", "s3://b/pq"),
+            ("s3://b", "s3://c/p"),
+            ("s3://b", "gs://b/p"),
+            ("/b", "s3://b/b"),
+        ] {
+            assert!(!holds(a, b), "{a} {b}");
+        }
+    }
+}

@@ -1,0 +1,392 @@
+//! Sources: where objects are listed and read.
+//!
+//! Sources go through the `object_store` crate. For a local directory its futures are ready at
+//! once when no runtime is around, so that a worker may simply wait for them. Requests to a remote store run on a
+//! runtime of their own, and can be begun long before anybody waits for them.
+
+use std::fmt;
+use std::io::{self, Read};
+use std::iter;
+use std::sync::Arc;
+
+use bytes::{Buf, Bytes};
+use futures::StreamExt;
+use futures::stream::{BoxStream, FuturesUnordered};
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{
+    Error, GetOptions, GetRange, GetResultPayload, ObjectMeta, ObjectStore, Result,
+};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinHandle;
+
+use crate::key;
+use crate::store::StoreError;
+use crate::store::client::{Client, io_error};
+use crate::store::network::{Network, Requests};
+use crate::store::place::Place;
+
+/// Objects of a source that are read at the same moment, at most.
+const MAX_READS: usize = 64;
+/// Large objects are read in pieces of this size, the next while one is used.
+const RANGE: u64 = 8 << 20;
+
+/// Directories that are listed at the same moment, at most.
+const MAX_LISTINGS: usize = 16;
+/// Objects that are listed ahead of who takes them, at most.
+const MAX_FOUND: usize = 4096;
+
+/// What a directory is worth to a listing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Look {
+    /// Nothing below it is wanted.
+    Skip,
+    /// All below it is wanted, or it is not known what is.
+    Whole,
+    /// Its own objects are wanted, and some of the directories below it.
+    Inside,
+}
+
+/// A place that objects are listed in and read from.
+#[derive(Debug, Clone)]
+pub struct Source {
+    store: Arc<dyn ObjectStore>,
+    /// The source as the user named it.
+    name: String,
+    /// Prefix of the paths that are listed.
+    prefix: Option<Path>,
+    /// What its keys begin with although its listing does not show it.
+    key_prefix: String,
+    /// What makes the URL of an object of its path, without a slash at its end.
+    url: String,
+    requests: Requests,
+    reads: Arc<Semaphore>,
+}
+
+/// An object as a listing shows it.
+#[derive(Debug, Clone)]
+pub struct Listed {
+    /// Its key as far as it is known, from the source or `AWSLogs` on.
+    pub key: String,
+    /// Compressed size in bytes.
+    pub size: u64,
+    /// What changes whenever the object does, and stays the same otherwise.
+    pub e_tag: Option<String>,
+    path: Path,
+    /// What the store says must not have changed when the object is read.
+    condition: Option<String>,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.name)
+    }
+}
+
+impl Source {
+    /// Opens a source: a directory or a prefix of a bucket, at, above or below `AWSLogs`.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is no such directory, or the bucket cannot be listed.
+    pub fn open(name: &str, network: &Network) -> Result<Self, StoreError> {
+        match Place::parse(name)? {
+            Place::Bucket(prefix) => {
+                let client = Client::connect(&prefix, network)?;
+                let source = Self {
+                    requests: client.requests,
+                    prefix: (!prefix.path.as_ref().is_empty()).then_some(prefix.path),
+                    name: name.to_owned(),
+                    ..Self::over(client.store, &prefix.bucket)
+                };
+                // Missing permissions, credentials and buckets are better known before any work.
+                let mut listing = source.store.list(source.prefix.as_ref());
+                match source.requests.wait(listing.next()) {
+                    Some(Err(error)) => Err(StoreError::Reach { name: name.to_owned(), error }),
+                    _ => Ok(source),
+                }
+            }
+            Place::Local(directory) => {
+                let open = |source| StoreError::Open { name: name.to_owned(), source };
+                let directory = directory.canonicalize().map_err(open)?;
+                if !directory.is_dir() {
+                    return Err(open(io::ErrorKind::NotADirectory.into()));
+                }
+                let store = Arc::new(LocalFileSystem::new_with_prefix(&directory)?);
+                let key_prefix = directory.to_str().and_then(key::from_root).unwrap_or_default();
+                let url = format!("file://{}", directory.display());
+                let (name, key_prefix) = (name.to_owned(), key_prefix.to_owned());
+                Ok(Self { name, key_prefix, ..Self::over(store, &url) })
+            }
+        }
+    }
+
+    /// Returns the source that is all of a store, named by a URL.
+    pub fn over(store: Arc<dyn ObjectStore>, url: &str) -> Self {
+        Self {
+            store,
+            name: url.to_owned(),
+            prefix: None,
+            key_prefix: String::new(),
+            url: url.trim_end_matches('/').to_owned(),
+            requests: Requests::default(),
+            reads: Arc::new(Semaphore::new(MAX_READS)),
+        }
+    }
+
+    /// Returns the URL of an object.
+    pub fn url(&self, object: &Listed) -> String {
+        format!("{}/{}", self.url, object.path)
+    }
+
+    /// Lists all objects; what cannot be listed is an error among them.
+    pub fn list(&self) -> impl Iterator<Item = Result<Listed, StoreError>> {
+        let listing = self.store.list(self.prefix.as_ref());
+        let listing = Waiting { stream: listing, requests: self.requests.clone() };
+        listing.map(|meta| Ok(self.listed(meta?)))
+    }
+
+    fn listed(&self, meta: ObjectMeta) -> Listed {
+        let path = meta.location;
+        let key = match self.key_prefix.as_str() {
+            "" => path.to_string(),
+            prefix => format!("{prefix}/{path}"),
+        };
+        let (size, condition) = (meta.size, meta.e_tag);
+        let e_tag = condition.as_deref().map(|e_tag| self.lasting(e_tag));
+        Listed { key, size, e_tag, path, condition }
+    }
+
+    /// Returns what of an ETag still says the same when the source is opened again.
+    ///
+    /// That of a local file begins with its inode, which a mounted bucket gives out anew each time.
+    fn lasting(&self, e_tag: &str) -> String {
+        match e_tag.split_once('-') {
+            Some((_, time_and_size)) if self.url.starts_with("file:") => {
+                time_and_size.trim_matches('"').to_owned()
+            }
+            _ => e_tag.to_owned(),
+        }
+    }
+
+    /// Lists the objects of directories that are worth it. Those of a remote store are listed side by side,
+    /// and what `look` skips is not asked for; a local directory is listed whole.
+    pub fn search(
+        &self,
+        look: impl Fn(&str) -> Look + Send + Sync + 'static,
+    ) -> Box<dyn Iterator<Item = Result<Listed, StoreError>> + '_> {
+        let Some(runtime) = self.requests.runtime() else { return Box::new(self.list()) };
+        let (found, mut listing) = mpsc::channel(MAX_FOUND);
+        let (store, prefix) = (Arc::clone(&self.store), self.prefix.clone());
+        runtime.spawn(async move { search(&*store, prefix, &look, &found).await });
+        let next = move || listing.blocking_recv();
+        Box::new(iter::from_fn(next).map(|meta| Ok(self.listed(meta?))))
+    }
+
+    /// Begins to read an object that is wanted soon. What is read locally is read when it is wanted.
+    pub fn begin(&self, object: &Listed) -> Fetch {
+        let Some(runtime) = self.requests.runtime() else { return Fetch(None) };
+        let (store, reads) = (Arc::clone(&self.store), Arc::clone(&self.reads));
+        let (path, options) = (object.path.clone(), conditional(object));
+        Fetch(Some(runtime.spawn(async move {
+            let _one = reads.acquire().await;
+            store.get_opts(&path, options).await?.bytes().await
+        })))
+    }
+
+    /// Reads an object whole into `out`, which is emptied first.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the object is gone, was rewritten since it was listed, or cannot be read.
+    pub fn read(&self, object: &Listed, out: &mut Vec<u8>) -> Result<(), StoreError> {
+        self.finish(object, self.begin(object), out)
+    }
+
+    /// Reads an object whole that was begun.
+    ///
+    /// # Errors
+    ///
+    /// Fails like [`Self::read`].
+    pub fn finish(
+        &self,
+        object: &Listed,
+        mut fetch: Fetch,
+        out: &mut Vec<u8>,
+    ) -> Result<(), StoreError> {
+        out.clear();
+        match &mut fetch.0 {
+            None => {
+                self.reader(object)?.read_to_end(out)?;
+            }
+            Some(fetched) => {
+                out.extend_from_slice(&self.requests.wait(fetched).map_err(Error::from)??);
+            }
+        }
+        Ok(())
+    }
+
+    /// Opens an object for reading.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the object is gone, was rewritten since it was listed, or cannot be opened.
+    pub fn reader(&self, object: &Listed) -> Result<Box<dyn Read + Send>, StoreError> {
+        if self.requests.runtime().is_some() {
+            let mut ranges = Ranges {
+                source: self.clone(),
+                object: object.clone(),
+                next: 0,
+                begun: None,
+                current: Bytes::new(),
+            };
+            ranges.advance()?;
+            return Ok(Box::new(ranges));
+        }
+        let result = self.requests.wait(self.store.get_opts(&object.path, conditional(object)))?;
+        Ok(match result.payload {
+            GetResultPayload::File(file, _) => Box::new(file),
+            GetResultPayload::Stream(_) => {
+                Box::new(io::Cursor::new(self.requests.wait(result.bytes())?))
+            }
+        })
+    }
+}
+
+/// Asks for an object as it was listed, and no other.
+fn conditional(object: &Listed) -> GetOptions {
+    GetOptions { if_match: object.condition.clone(), ..GetOptions::default() }
+}
+
+/// An object, or a part of one, that is being read. Dropped, it is given up.
+pub struct Fetch(Option<JoinHandle<Result<Bytes>>>);
+
+impl Drop for Fetch {
+    fn drop(&mut self) {
+        if let Some(task) = &self.0 {
+            task.abort();
+        }
+    }
+}
+
+/// A large object of a remote store, read piece by piece.
+struct Ranges {
+    source: Source,
+    object: Listed,
+    /// Where the piece begins that is not begun yet.
+    next: u64,
+    begun: Option<Fetch>,
+    current: Bytes,
+}
+
+impl Ranges {
+    /// Begins the next piece, if there is one.
+    fn begin(&mut self) -> Option<Fetch> {
+        let end = self.object.size.min(self.next + RANGE);
+        let runtime = self.source.requests.runtime().filter(|_| self.next < end)?;
+        let range = Some(GetRange::Bounded(self.next..end));
+        let options = GetOptions { range, ..conditional(&self.object) };
+        let (store, path) = (Arc::clone(&self.source.store), self.object.path.clone());
+        self.next = end;
+        Some(Fetch(Some(
+            runtime.spawn(async move { store.get_opts(&path, options).await?.bytes().await }),
+        )))
+    }
+
+    /// Makes the next piece the current one, and begins the one behind it.
+    fn advance(&mut self) -> Result<()> {
+        let mut fetch = match self.begun.take() {
+            Some(fetch) => fetch,
+            None => match self.begin() {
+                Some(fetch) => fetch,
+                None => return Ok(()),
+            },
+        };
+        self.begun = self.begin();
+        if let Some(task) = &mut fetch.0 {
+            self.current = self.source.requests.wait(task)??;
+        }
+        Ok(())
+    }
+}
+
+impl Read for Ranges {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        if self.current.is_empty() {
+            self.advance().map_err(io_error)?;
+        }
+        let taken = out.len().min(self.current.len());
+        self.current.copy_to_slice(&mut out[..taken]);
+        Ok(taken)
+    }
+}
+
+/// Lists the objects below a directory, as far as they are worth it, several directories at once.
+async fn search(
+    store: &dyn ObjectStore,
+    start: Option<Path>,
+    look: &(impl Fn(&str) -> Look + Sync),
+    found: &mpsc::Sender<Result<ObjectMeta>>,
+) {
+    let mut waiting = vec![start];
+    let mut running = FuturesUnordered::new();
+    loop {
+        while running.len() < MAX_LISTINGS
+            && let Some(directory) = waiting.pop()
+        {
+            running.push(list_one(store, directory, look, found));
+        }
+        match running.next().await {
+            Some(below) => waiting.extend(below.into_iter().map(Some)),
+            None => return,
+        }
+    }
+}
+
+/// Lists a directory, and returns those below it that are to be looked at. Ends early when nobody listens
+/// any more.
+async fn list_one(
+    store: &dyn ObjectStore,
+    directory: Option<Path>,
+    look: &(impl Fn(&str) -> Look + Sync),
+    found: &mpsc::Sender<Result<ObjectMeta>>,
+) -> Vec<Path> {
+    match look(directory.as_ref().map_or("", Path::as_ref)) {
+        Look::Skip => {}
+        Look::Whole => {
+            let mut listing = store.list(directory.as_ref());
+            while let Some(meta) = listing.next().await {
+                if found.send(meta).await.is_err() {
+                    break;
+                }
+            }
+        }
+        Look::Inside => match store.list_with_delimiter(directory.as_ref()).await {
+            Ok(listing) => {
+                for meta in listing.objects {
+                    if found.send(Ok(meta)).await.is_err() {
+                        return Vec::new();
+                    }
+                }
+                return listing.common_prefixes;
+            }
+            // Nobody who listens no more misses it.
+            Err(error) => drop(found.send(Err(error)).await),
+        },
+    }
+    Vec::new()
+}
+
+/// A listing that is waited for, entry by entry.
+struct Waiting {
+    stream: BoxStream<'static, Result<ObjectMeta>>,
+    requests: Requests,
+}
+
+impl Iterator for Waiting {
+    type Item = Result<ObjectMeta>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.requests.wait(self.stream.next())
+    }
+}
