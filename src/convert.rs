@@ -31,13 +31,15 @@ use crate::plan::{Batch, Failure, Object, Plan};
 use crate::pool::Pool;
 use crate::reject::{self, Reason, Reject};
 use crate::schema::Table;
-use crate::store::{Source, TargetError, Writing};
+use crate::store::{Source, StoreError, TargetError, Writing};
 use crate::tally::Tally;
 
 /// Batches that are open at once, at most: each holds a row group of encoded pages.
 const MAX_OPEN: usize = 2;
 /// Converted batches that wait for the disk, at most.
 const MAX_STAGED: usize = 2;
+/// Kind of objects that must be restored before they can be read.
+const ARCHIVED: &str = "archived";
 /// Kind of objects that another run claimed while this one converted them.
 const CONVERTED_MEANWHILE: &str = "converted_meanwhile";
 
@@ -215,7 +217,7 @@ impl Conversion<'_> {
                         .to_owned(),
                 };
                 let failed = |object: &Object| Failure {
-                    object: object.listed.key.clone(),
+                    object: object.listed.key(),
                     error: reason.clone(),
                 };
                 let failures: Vec<_> = batch.objects.iter().map(failed).collect();
@@ -228,7 +230,7 @@ impl Conversion<'_> {
         };
         let mut tally = Tally::default();
         let mut rest = batch.clone();
-        rest.objects.retain(|object| !taken.contains(&object.key.name));
+        rest.objects.retain(|object| !taken.contains(object.name()));
         tally.skip(CONVERTED_MEANWHILE, (batch.objects.len() - rest.objects.len()) as u64);
         Ok((tally, (!rest.objects.is_empty()).then_some(rest)))
     }
@@ -272,7 +274,10 @@ struct Shared {
 /// The files of a batch while they are written.
 struct Open<'a> {
     batch: &'a Batch,
-    name: &'a str,
+    /// Keys of its objects.
+    keys: &'a [String],
+    /// Name of its files.
+    name: String,
     table: TableEncoder<Writing>,
     /// Where it is to stand, for messages.
     staged: String,
@@ -310,28 +315,27 @@ struct Progress {
 impl Driver<'_> {
     /// Converts a batch, without the objects that turn out to be unreadable.
     fn convert(&self, batch: &Batch) -> Result<StagedBatch, ConvertError> {
-        let mut lost = Vec::new();
+        let mut torn = Tally::default();
         let mut batch = Cow::Borrowed(batch);
-        let mut name = self.conversion.file_name(&batch);
         let mut staged = loop {
-            match self.attempt(&batch, &name) {
+            match self.attempt(&batch) {
                 Ok(staged) => break staged,
                 Err(BatchError::Run(error)) => return Err(error),
+                // Some of it was written already.
                 Err(BatchError::Lost(Lost { object, error })) => {
                     let object = batch.to_mut().objects.remove(object);
-                    lost.push(Failure { object: object.listed.key, error: error.to_string() });
-                    name = self.conversion.file_name(&batch);
+                    leave_out(&object, &error, &mut torn);
                 }
             }
         };
-        staged.tally.objects.failed += lost.len() as u64;
-        staged.tally.failures.extend(lost);
+        staged.tally.add(torn);
         Ok(staged)
     }
 
-    fn attempt(&self, batch: &Batch, name: &str) -> Result<StagedBatch, BatchError> {
+    fn attempt(&self, batch: &Batch) -> Result<StagedBatch, BatchError> {
         let conversion = self.conversion;
-        let mut open = Open::new(conversion, batch, name)?;
+        let keys = batch.keys();
+        let mut open = Open::new(conversion, batch, &keys)?;
         let mut feed = Feed::new(batch, conversion.sources, &self.shared.buffers);
         let (mut window, mut decoded) = (Vec::new(), Vec::new());
         loop {
@@ -347,7 +351,7 @@ impl Driver<'_> {
                 rayon::join(
                     || {
                         rayon::join(
-                            || self.decode(window, batch),
+                            || self.decode(window, &keys),
                             || decoded.into_iter().try_for_each(|d| open.write(d, conversion)),
                         )
                     },
@@ -360,12 +364,13 @@ impl Driver<'_> {
                 break;
             }
         }
-        Ok(self.pool.install(|| open.finish(conversion))?)
+        let lost = feed.into_lost();
+        Ok(self.pool.install(|| open.finish(&lost, conversion))?)
     }
 
     /// Decodes the pieces of a window.
-    fn decode(&self, window: Vec<Piece>, batch: &Batch) -> Vec<Decoded> {
-        let key = |object: usize| batch.objects[object].listed.key.as_str();
+    fn decode(&self, window: Vec<Piece>, keys: &[String]) -> Vec<Decoded> {
+        let key = |object: usize| keys[object].as_str();
         let pieces = window.into_par_iter();
         let decoded = pieces.map(|mut piece| {
             let mut decoder = self.shared.decoders.take(|| Decoder::new(self.conversion.table));
@@ -379,13 +384,19 @@ impl Driver<'_> {
 }
 
 impl<'a> Open<'a> {
-    fn new(conversion: &Conversion, batch: &'a Batch, name: &'a str) -> Result<Self, ConvertError> {
-        let writing = conversion.begin(&conversion.table.name, batch, name)?;
+    fn new(
+        conversion: &Conversion,
+        batch: &'a Batch,
+        keys: &'a [String],
+    ) -> Result<Self, ConvertError> {
+        let name = conversion.file_name(batch);
+        let writing = conversion.begin(&conversion.table.name, batch, &name)?;
         let staged = writing.name();
         let table = TableEncoder::new(conversion.table, conversion.compression, writing)
             .map_err(write_error(&staged))?;
         Ok(Self {
             batch,
+            keys,
             name,
             table,
             staged,
@@ -417,7 +428,7 @@ impl<'a> Open<'a> {
             self.tally.bytes_in += part.gzip_bytes;
             self.tally.bytes_decompressed += part.bytes;
             conversion.watcher.read(part.gzip_bytes, part.rejects.len() as u64);
-            let key = self.batch.objects[part.object].listed.key.as_str();
+            let key = self.keys[part.object].as_str();
             rejected.extend(part.rejects.iter().map(|reject| (key, reject)));
         }
         if !rejected.is_empty() {
@@ -432,7 +443,7 @@ impl<'a> Open<'a> {
         conversion: &Conversion,
     ) -> Result<(), ConvertError> {
         if self.rejects.is_none() {
-            let writing = conversion.begin(reject::TABLE, self.batch, self.name)?;
+            let writing = conversion.begin(reject::TABLE, self.batch, &self.name)?;
             let staged = writing.name();
             let encoder = RejectsEncoder::new(reject::schema(), conversion.compression, writing)
                 .map_err(write_error(&staged))?;
@@ -443,11 +454,15 @@ impl<'a> Open<'a> {
         encoder.write(&batch).map_err(write_error(staged))
     }
 
-    /// Ends the files.
-    fn finish(mut self, conversion: &Conversion) -> Result<StagedBatch, ConvertError> {
+    /// Ends the files; `lost` are the objects that nothing was read of.
+    fn finish(
+        mut self,
+        lost: &[Lost],
+        conversion: &Conversion,
+    ) -> Result<StagedBatch, ConvertError> {
         let facts = [
             ("alb2parquet.log_type", conversion.table.log_type.clone()),
-            ("alb2parquet.objects", self.objects.len().to_string()),
+            ("alb2parquet.objects", (self.objects.len() - lost.len()).to_string()),
             ("alb2parquet.lines", self.tally.lines.to_string()),
             ("alb2parquet.rows", self.tally.rows.to_string()),
             ("alb2parquet.rejects", self.tally.reject_count().to_string()),
@@ -474,14 +489,20 @@ impl<'a> Open<'a> {
             rejects: self.tally.rejects.iter().map(|(code, n)| ((*code).to_owned(), *n)).collect(),
             ..Claim::default()
         };
-        for (object, progress) in self.batch.objects.iter().zip(self.objects) {
+        let mut read: Vec<Option<Progress>> = self.objects.into_iter().map(Some).collect();
+        for Lost { object, error } in lost {
+            read[*object] = None;
+            leave_out(&self.batch.objects[*object], error, &mut self.tally);
+        }
+        for (object, progress) in self.batch.objects.iter().zip(read) {
+            let Some(progress) = progress else { continue };
             let url = conversion.sources[object.source].url(&object.listed);
             claim.add(&url, &object.listed, progress.lines, progress.rejects);
             match progress.damage {
                 None => self.tally.objects.converted += 1,
                 Some(error) => {
                     self.tally.objects.failed += 1;
-                    let object = object.listed.key.clone();
+                    let object = object.listed.key();
                     self.tally.failures.push(Failure { object, error });
                 }
             }
@@ -494,6 +515,18 @@ impl<'a> Open<'a> {
 fn write_error(staged: &str) -> impl Fn(ParquetError) -> ConvertError + use<> {
     let path = staged.to_owned();
     move |source| ConvertError::Write { path: path.clone(), source }
+}
+
+/// Counts an object that cannot be read.
+fn leave_out(object: &Object, error: &StoreError, tally: &mut Tally) {
+    if error.is_archived() {
+        tally.skip(ARCHIVED, 1);
+        tally.bytes_archived += object.listed.size;
+    } else {
+        let (object, error) = (object.listed.key(), error.to_string());
+        tally.objects.failed += 1;
+        tally.failures.push(Failure { object, error });
+    }
 }
 
 /// Says what is wrong with a damaged object.

@@ -26,7 +26,7 @@ const AHEAD_OBJECTS: usize = 512;
 /// Larger buffers are not kept.
 const MAX_KEPT: usize = 2 * MAX_WHOLE;
 
-/// An object cannot be read; the batch must do without it.
+/// An object cannot be read.
 #[derive(Debug)]
 pub struct Lost {
     /// Index of the object in its batch.
@@ -62,6 +62,8 @@ pub struct Feed<'a> {
     input: Input<'a>,
     queue: VecDeque<Item>,
     stream: Option<Stream>,
+    /// Objects that could not be read; nothing came of them.
+    lost: Vec<Lost>,
 }
 
 #[derive(Clone, Copy)]
@@ -102,7 +104,12 @@ impl<'a> Feed<'a> {
                 }
             }
         }
-        Self { input: Input { batch, sources, buffers }, queue, stream: None }
+        Self { input: Input { batch, sources, buffers }, queue, stream: None, lost: Vec::new() }
+    }
+
+    /// Returns the objects that could not be read, nothing of which was fed.
+    pub fn into_lost(self) -> Vec<Lost> {
+        self.lost
     }
 
     /// Returns the next pieces, at least one unless the batch has come to its end, from up to
@@ -110,7 +117,8 @@ impl<'a> Feed<'a> {
     ///
     /// # Errors
     ///
-    /// Fails when an object cannot be read.
+    /// Fails when an object cannot be read on of which something was fed; the batch must begin anew
+    /// without it.
     pub fn next_window(&mut self, width: usize) -> Result<Vec<Piece>, Lost> {
         loop {
             if let Some(stream) = &mut self.stream {
@@ -120,7 +128,7 @@ impl<'a> Feed<'a> {
                 }
                 self.stream = None;
             }
-            self.inflate_runs(width)?;
+            self.inflate_runs(width);
             let mut pieces = Vec::new();
             while let Some(Item::Piece(_)) = self.queue.front() {
                 if let Some(Item::Piece(piece)) = self.queue.pop_front() {
@@ -132,7 +140,10 @@ impl<'a> Feed<'a> {
             }
             match self.queue.pop_front() {
                 None => return Ok(pieces),
-                Some(Item::Stream(object)) => self.stream = Some(self.input.stream(object)?),
+                Some(Item::Stream(object)) => match self.input.stream(object) {
+                    Ok(stream) => self.stream = Some(stream),
+                    Err(error) => self.lost.push(Lost { object, error }),
+                },
                 Some(Item::Run(..) | Item::Piece(_)) => {
                     unreachable!("runs at the front were inflated")
                 }
@@ -164,23 +175,25 @@ impl<'a> Feed<'a> {
     }
 
     /// Inflates up to `width` runs at the front of the queue in place.
-    fn inflate_runs(&mut self, width: usize) -> Result<(), Lost> {
+    fn inflate_runs(&mut self, width: usize) {
         self.read_ahead(width);
         let runs = self.queue.iter().take(width);
         let count = runs.take_while(|item| matches!(item, Item::Run(..))).count();
         let runs: Vec<Item> = self.queue.drain(..count).collect();
         let input = self.input;
-        let inflated: Vec<Vec<Item>> = runs
+        let inflated: Vec<(Vec<Item>, Vec<Lost>)> = runs
             .into_par_iter()
             .map(|run| match run {
                 Item::Run(range, fetches) => input.inflate_run(range, fetches),
-                other => Ok(vec![other]),
+                other => (vec![other], Vec::new()),
             })
-            .collect::<Result<_, _>>()?;
-        for item in inflated.into_iter().flatten().rev() {
-            self.queue.push_front(item);
+            .collect();
+        for (items, lost) in inflated.into_iter().rev() {
+            self.lost.extend(lost);
+            for item in items.into_iter().rev() {
+                self.queue.push_front(item);
+            }
         }
-        Ok(())
     }
 }
 
@@ -189,18 +202,19 @@ impl Input<'_> {
         self,
         run: Range<usize>,
         mut fetches: VecDeque<Fetch>,
-    ) -> Result<Vec<Item>, Lost> {
+    ) -> (Vec<Item>, Vec<Lost>) {
         let new_piece = || Piece { text: self.buffers.text(), parts: Vec::new() };
         let (mut whole, mut gzip) = self.buffers.inflaters.take(Default::default);
-        let mut items = Vec::new();
+        let (mut items, mut lost) = (Vec::new(), Vec::new());
         let mut piece = new_piece();
         for index in run {
             let object = &self.batch.objects[index];
             let source = &self.sources[object.source];
             let fetch = fetches.pop_front().unwrap_or_else(|| source.begin(&object.listed));
-            source
-                .finish(&object.listed, fetch, &mut gzip)
-                .map_err(|error| Lost { object: index, error })?;
+            if let Err(error) = source.finish(&object.listed, fetch, &mut gzip) {
+                lost.push(Lost { object: index, error });
+                continue;
+            }
             if !whole.inflate(index, &gzip, &mut piece) {
                 if !piece.parts.is_empty() {
                     items.push(Item::Piece(std::mem::replace(&mut piece, new_piece())));
@@ -216,14 +230,13 @@ impl Input<'_> {
             items.push(Item::Piece(piece));
         }
         self.buffers.inflaters.put((whole, gzip));
-        Ok(items)
+        (items, lost)
     }
 
-    fn stream(self, index: usize) -> Result<Stream, Lost> {
+    fn stream(self, index: usize) -> Result<Stream, StoreError> {
         let object = &self.batch.objects[index];
-        let lost = |error| Lost { object: index, error };
-        let reader = self.sources[object.source].reader(&object.listed).map_err(lost)?;
-        Stream::new(index, object.listed.size, reader).map_err(|error| lost(error.into()))
+        let reader = self.sources[object.source].reader(&object.listed)?;
+        Ok(Stream::new(index, object.listed.size, reader)?)
     }
 }
 

@@ -46,7 +46,7 @@ impl HeldObject {
             .is_some_and(|(directory, _)| self.directory.strip_suffix('/') == Some(directory));
         let what = if listed.size != self.size {
             format!("has {} bytes, but had {} when it was converted", listed.size, self.size)
-        } else if there && listed.e_tag != self.e_tag {
+        } else if there && listed.e_tag() != self.e_tag.as_deref() {
             "was rewritten since it was converted".to_owned()
         } else {
             return None;

@@ -3,7 +3,8 @@
 //! A plan is a function of the listing, the claims and the options alone. Batches do not depend on
 //! threads, memory or time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::NaiveDate;
@@ -33,7 +34,7 @@ pub struct Selection {
 /// What sources hold of what is wanted.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// The objects, one of each name, by partition, balancer, end time and name.
+    /// The objects, one of each name, by partition and name, which begins with balancer and end time.
     pub objects: Vec<Object>,
     /// Number of objects listed, wanted or not.
     pub listed: u64,
@@ -74,16 +75,16 @@ pub enum PlanError {
 #[derive(Debug, Clone)]
 pub struct Batch {
     /// Where the file goes.
-    pub partition: Partition,
-    /// Its objects, by balancer, end time and name.
+    pub partition: Arc<Partition>,
+    /// Its objects, by name.
     pub objects: Vec<Object>,
 }
 
 /// An object to convert.
 #[derive(Debug, Clone)]
 pub struct Object {
-    /// What its key says.
-    pub key: Key,
+    /// Where its key says that it belongs.
+    pub partition: Arc<Partition>,
     /// What the listing says.
     pub listed: Listed,
     /// Index of its source among those of the run.
@@ -169,11 +170,12 @@ impl Listing {
         stop: &AtomicBool,
     ) -> Result<Self, PlanError> {
         let mut listing = Self::default();
+        let mut partitions = HashSet::new();
         for (index, source) in sources.iter().enumerate() {
             let look = selection.clone();
             for listed in source.search(move |directory| look.look(directory)) {
                 match listed {
-                    Ok(listed) => listing.sort_in(index, listed, selection),
+                    Ok(listed) => listing.sort_in(index, listed, selection, &mut partitions),
                     Err(error) => {
                         let (object, error) = (source.to_string(), error.to_string());
                         listing.failures.push(Failure { object, error });
@@ -185,14 +187,27 @@ impl Listing {
             }
         }
         listing.drop_repeated();
-        listing.objects.sort_by(|a, b| order(a).cmp(&order(b)));
+        listing.objects.sort_unstable_by(|a, b| order(a).cmp(&order(b)));
         Ok(listing)
     }
 
-    fn sort_in(&mut self, source: usize, listed: Listed, selection: &Selection) {
+    fn sort_in(
+        &mut self,
+        source: usize,
+        listed: Listed,
+        selection: &Selection,
+        partitions: &mut HashSet<Arc<Partition>>,
+    ) {
         self.listed += 1;
-        match Key::parse(&listed.key) {
-            Ok(key) if selection.wants(&key) => self.objects.push(Object { key, listed, source }),
+        match Key::parse(&listed.key()) {
+            Ok(key) if selection.wants(&key) => {
+                let partition = partitions.get(&key.partition).cloned().unwrap_or_else(|| {
+                    let partition = Arc::new(key.partition);
+                    partitions.insert(Arc::clone(&partition));
+                    partition
+                });
+                self.objects.push(Object { partition, listed, source });
+            }
             Ok(_) => self.skip(NOT_SELECTED),
             Err(other) => self.skip(Other::as_str(other)),
         }
@@ -208,24 +223,24 @@ impl Listing {
     /// stays.
     fn drop_repeated(&mut self) {
         let mut objects = std::mem::take(&mut self.objects);
-        objects.sort_by(|a, b| {
+        objects.sort_unstable_by(|a, b| {
             // The key decides last: a listing comes in no order.
-            let order = |o: &Object| (o.key.partition.day, o.source);
-            let by_name = a.key.name.cmp(&b.key.name).then_with(|| order(a).cmp(&order(b)));
-            by_name.then_with(|| a.listed.key.cmp(&b.listed.key))
+            let order = |o: &Object| (o.partition.day, o.source);
+            let by_name = a.name().cmp(b.name()).then_with(|| order(a).cmp(&order(b)));
+            by_name.then_with(|| a.listed.key().cmp(&b.listed.key()))
         });
         objects.dedup_by(|next, kept| {
-            if next.key.name != kept.key.name {
+            if next.name() != kept.name() {
                 return false;
             }
-            if next.key.partition == kept.key.partition && next.listed.size == kept.listed.size {
+            if next.partition == kept.partition && next.listed.size == kept.listed.size {
                 self.skip(DUPLICATE);
             } else {
                 let error = format!(
                     "contradicts {} ({} bytes), which has the same name and is converted instead",
-                    kept.listed.key, kept.listed.size
+                    kept.listed.key(), kept.listed.size
                 );
-                self.failures.push(Failure { object: next.listed.key.clone(), error });
+                self.failures.push(Failure { object: next.listed.key(), error });
             }
             true
         });
@@ -250,25 +265,25 @@ impl Plan {
         let mut plan = Self { batches: Vec::new(), listed, skipped, failures };
         let mut objects = objects.into_iter().peekable();
         while let Some(first) = objects.peek() {
-            let partition = first.key.partition.clone();
-            let of_partition = |object: &Object| object.key.partition == partition;
+            let partition = Arc::clone(&first.partition);
+            let of_partition = |object: &Object| object.partition == partition;
             let held = ledger.held(&partition)?;
             let mut beside = Vec::new();
             let day = partition.day;
             for day in [day.pred_opt(), day.succ_opt()].into_iter().flatten() {
-                beside.push((day, ledger.held(&Partition { day, ..partition.clone() })?));
+                beside.push((day, ledger.held(&Partition { day, ..Partition::clone(&partition) })?));
             }
             let mut size = 0;
             let mut batch = None;
             while let Some(object) = objects.next_if(of_partition) {
-                let name = &object.key.name;
+                let name = object.name();
                 if let Some(before) = held.get(name) {
                     plan.compare(&object, &sources[object.source], before);
                     continue;
                 }
                 if let Some((day, _)) = beside.iter().find(|(_, held)| held.contains_key(name)) {
                     let error = format!("has the name of an object that was converted under {day}");
-                    plan.failures.push(Failure { object: object.listed.key, error });
+                    plan.failures.push(Failure { object: object.listed.key(), error });
                     continue;
                 }
                 let bytes = object.listed.size;
@@ -277,7 +292,7 @@ impl Plan {
                     size = 0;
                 }
                 size += bytes;
-                let new = || Batch { partition: partition.clone(), objects: Vec::new() };
+                let new = || Batch { partition: Arc::clone(&partition), objects: Vec::new() };
                 batch.get_or_insert_with(new).objects.push(object);
             }
             plan.batches.extend(batch);
@@ -305,18 +320,29 @@ impl Plan {
         match before.change(&source.url(&object.listed), &object.listed) {
             None => *self.skipped.entry(CONVERTED_BEFORE).or_default() += 1,
             Some(error) => {
-                self.failures.push(Failure { object: object.listed.key.clone(), error });
+                self.failures.push(Failure { object: object.listed.key(), error });
             }
         }
     }
 }
 
-fn order(object: &Object) -> (&Partition, &str, &str, &str) {
-    let key = &object.key;
-    (&key.partition, &key.balancer, &key.end_time, &key.name)
+fn order(object: &Object) -> (&Partition, &str) {
+    (&object.partition, object.name())
+}
+
+impl Object {
+    /// Returns the delivered file name, which AWS makes unique.
+    pub fn name(&self) -> &str {
+        self.listed.name()
+    }
 }
 
 impl Batch {
+    /// Returns the keys of its objects.
+    pub fn keys(&self) -> Vec<String> {
+        self.objects.iter().map(|object| object.listed.key()).collect()
+    }
+
     /// Compressed bytes of its objects.
     pub fn bytes(&self) -> u64 {
         self.objects.iter().map(|object| object.listed.size).sum()
@@ -331,7 +357,7 @@ impl Batch {
             hash.update([0]);
         }
         for object in &self.objects {
-            hash.update(object.listed.key.as_bytes());
+            hash.update(object.listed.key());
             hash.update([0]);
             hash.update(object.listed.size.to_le_bytes());
         }

@@ -13,7 +13,7 @@ mod target;
 
 use std::io;
 
-use crate::store::explain::plainly;
+use crate::store::explain::{is_archived, plainly};
 
 pub use crate::store::bucket::Bucket;
 pub use crate::store::disk::Disk;
@@ -72,6 +72,13 @@ pub enum StoreError {
     /// The object's content cannot be read.
     #[error("cannot be read: {0}")]
     Read(#[from] io::Error),
+}
+
+impl StoreError {
+    /// Tells whether an object must be restored from an archive before it can be read.
+    pub fn is_archived(&self) -> bool {
+        matches!(self, Self::Store(error) if is_archived(error))
+    }
 }
 
 impl From<object_store::Error> for StoreError {

@@ -30,6 +30,8 @@ pub struct Tally {
     pub bytes_decompressed: u64,
     /// Bytes of Parquet written.
     pub bytes_out: u64,
+    /// Compressed bytes of objects that are archived, and so were left aside.
+    pub bytes_archived: u64,
     /// Requests to remote stores.
     pub requests: u64,
     /// Those that the store or the network failed, which are repeated up to a limit.
@@ -49,7 +51,7 @@ pub struct Objects {
     pub listed: u64,
     /// Read to their end.
     pub converted: u64,
-    /// Left aside: of another kind, not selected, a copy, or converted before.
+    /// Left aside: of another kind, not selected, archived, a copy, or converted before.
     pub skipped: u64,
     /// Not readable, or only in part; they are listed as failures.
     pub failed: u64,
@@ -99,6 +101,7 @@ impl Tally {
         self.bytes_in += batch.bytes_in;
         self.bytes_decompressed += batch.bytes_decompressed;
         self.bytes_out += batch.bytes_out;
+        self.bytes_archived += batch.bytes_archived;
         self.failures.extend(batch.failures);
     }
 }

@@ -135,7 +135,7 @@ impl Verification<'_> {
         self.compare_with_source(&listing, &standing, &mut report);
         self.find_strangers(&logs, &mut report)?;
         let objects: HashMap<&str, &Object> =
-            listing.objects.iter().map(|object| (object.key.name.as_str(), object)).collect();
+            listing.objects.iter().map(|object| (object.name(), object)).collect();
         let looked: Result<Vec<Looked>, PlanError> =
             standing.par_iter().map(|standing| self.look_at(standing, &objects)).collect();
         let looked = looked?.into_iter().fold(Looked::default(), Looked::add);
@@ -151,7 +151,7 @@ impl Verification<'_> {
     fn logs(&self, listing: &Listing, report: &mut Report) -> Result<Vec<Log>, DatasetError> {
         let log_type = &self.table.log_type;
         let hints = Hints::list(self.dataset, log_type)?;
-        let listed = listing.objects.iter().map(|object| &object.key.partition);
+        let listed = listing.objects.iter().map(|object| &*object.partition);
         let partitions: BTreeSet<&Partition> = hints.partitions().chain(listed).collect();
         let mut logs = Vec::new();
         for partition in partitions {
@@ -218,7 +218,7 @@ impl Verification<'_> {
         }
         for object in &listing.objects {
             let url = self.sources[object.source].url(&object.listed);
-            match held.get(object.key.name.as_str()) {
+            match held.get(object.name()) {
                 None => {
                     let problem = "is in no claim";
                     report.findings.push(Finding::new("not_converted", url, problem, CONVERT));

@@ -368,7 +368,7 @@ fn an_object_that_changed_since_the_listing_is_not_read() {
     let path = world.put(&key(2), gzip(good_lines(3)));
     let source = Source::open(world.source().to_str().unwrap(), &Network::default()).unwrap();
     let listed: Vec<_> = source.list().map(Result::unwrap).collect();
-    let object = |key: &str| listed.iter().find(|object| object.key == key).unwrap();
+    let object = |key: &str| listed.iter().find(|object| object.key() == key).unwrap();
     let read = |key: &str| source.read(object(key), &mut Vec::new()).map_err(|e| e.to_string());
     assert_eq!(read(&key(2)), Ok(()));
     fs::write(&path, gzip(good_lines(40))).unwrap();

@@ -53,6 +53,11 @@ pub(super) fn plainly(error: &Error) -> String {
     }
 }
 
+/// Tells whether an object was asked for that must be restored first.
+pub(super) fn is_archived(error: &Error) -> bool {
+    Said::read(&error.to_string()).code == Some("InvalidObjectState")
+}
+
 /// Returns an error with those of its causes that it does not tell itself.
 fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();

@@ -4,6 +4,7 @@
 //! once when no runtime is around, so that a worker may simply wait for them. Requests to a remote store run on a
 //! runtime of their own, and can be begun long before anybody waits for them.
 
+use std::collections::HashSet;
 use std::fmt;
 use std::io::{self, Read};
 use std::iter;
@@ -63,18 +64,64 @@ pub struct Source {
     reads: Arc<Semaphore>,
 }
 
-/// An object as a listing shows it.
+/// An object as a listing shows it. Millions are held at once, so that it shares what it can.
 #[derive(Debug, Clone)]
 pub struct Listed {
-    /// Its key as far as it is known, from the source or `AWSLogs` on.
-    pub key: String,
     /// Compressed size in bytes.
     pub size: u64,
-    /// What changes whenever the object does, and stays the same otherwise.
-    pub e_tag: Option<String>,
-    path: Path,
-    /// What the store says must not have changed when the object is read.
-    condition: Option<String>,
+    /// Its key up to the last slash, without it.
+    directory: Arc<str>,
+    /// The rest of its key, then its ETag.
+    text: Box<str>,
+    name_len: u32,
+    is_local: bool,
+}
+
+impl Listed {
+    /// Returns its key as far as it is known, from the source or `AWSLogs` on.
+    pub fn key(&self) -> String {
+        match &*self.directory {
+            "" => self.name().to_owned(),
+            directory => format!("{directory}/{}", self.name()),
+        }
+    }
+
+    /// Returns what stands behind the last slash of its key.
+    pub fn name(&self) -> &str {
+        &self.text[..self.name_len as usize]
+    }
+
+    /// Returns what the store says must not have changed when the object is read.
+    fn condition(&self) -> Option<&str> {
+        let e_tag = &self.text[self.name_len as usize..];
+        (!e_tag.is_empty()).then_some(e_tag)
+    }
+
+    /// Returns what changes whenever the object does, and stays the same otherwise.
+    ///
+    /// The ETag of a local file begins with its inode, which a mounted bucket gives out anew each time.
+    pub fn e_tag(&self) -> Option<&str> {
+        let e_tag = self.condition()?;
+        match e_tag.split_once('-') {
+            Some((_, time_and_size)) if self.is_local => Some(time_and_size.trim_matches('"')),
+            _ => Some(e_tag),
+        }
+    }
+}
+
+/// The directories of a listing, each held once.
+#[derive(Default)]
+struct Directories(HashSet<Arc<str>>);
+
+impl Directories {
+    fn share(&mut self, directory: &str) -> Arc<str> {
+        if let Some(known) = self.0.get(directory) {
+            return Arc::clone(known);
+        }
+        let directory: Arc<str> = directory.into();
+        self.0.insert(Arc::clone(&directory));
+        directory
+    }
 }
 
 impl fmt::Display for Source {
@@ -136,37 +183,36 @@ impl Source {
 
     /// Returns the URL of an object.
     pub fn url(&self, object: &Listed) -> String {
-        format!("{}/{}", self.url, object.path)
+        format!("{}/{}", self.url, self.path(object))
+    }
+
+    /// Returns the path of an object in the store.
+    fn path(&self, object: &Listed) -> Path {
+        let key = object.key();
+        let below = key.strip_prefix(&self.key_prefix).unwrap_or(&key);
+        // Such a path was listed.
+        Path::parse(below).unwrap_or_else(|_| Path::from(below))
     }
 
     /// Lists all objects; what cannot be listed is an error among them.
     pub fn list(&self) -> impl Iterator<Item = Result<Listed, StoreError>> {
         let listing = self.store.list(self.prefix.as_ref());
         let listing = Waiting { stream: listing, requests: self.requests.clone() };
-        listing.map(|meta| Ok(self.listed(meta?)))
+        let mut directories = Directories::default();
+        listing.map(move |meta| Ok(self.listed(&meta?, &mut directories)))
     }
 
-    fn listed(&self, meta: ObjectMeta) -> Listed {
-        let path = meta.location;
-        let key = match self.key_prefix.as_str() {
-            "" => path.to_string(),
-            prefix => format!("{prefix}/{path}"),
+    fn listed(&self, meta: &ObjectMeta, directories: &mut Directories) -> Listed {
+        let path = meta.location.as_ref();
+        let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
+        let directory = match (self.key_prefix.as_str(), directory) {
+            ("", below) => directories.share(below),
+            (prefix, "") => directories.share(prefix),
+            (prefix, below) => directories.share(&format!("{prefix}/{below}")),
         };
-        let (size, condition) = (meta.size, meta.e_tag);
-        let e_tag = condition.as_deref().map(|e_tag| self.lasting(e_tag));
-        Listed { key, size, e_tag, path, condition }
-    }
-
-    /// Returns what of an ETag still says the same when the source is opened again.
-    ///
-    /// That of a local file begins with its inode, which a mounted bucket gives out anew each time.
-    fn lasting(&self, e_tag: &str) -> String {
-        match e_tag.split_once('-') {
-            Some((_, time_and_size)) if self.url.starts_with("file:") => {
-                time_and_size.trim_matches('"').to_owned()
-            }
-            _ => e_tag.to_owned(),
-        }
+        let text = [name, meta.e_tag.as_deref().unwrap_or_default()].concat().into();
+        let (name_len, is_local) = (name.len() as u32, self.url.starts_with("file:"));
+        Listed { size: meta.size, directory, text, name_len, is_local }
     }
 
     /// Lists the objects of directories that are worth it. Those of a remote store are listed side by side,
@@ -180,14 +226,15 @@ impl Source {
         let (store, prefix) = (Arc::clone(&self.store), self.prefix.clone());
         runtime.spawn(async move { search(&*store, prefix, &look, &found).await });
         let next = move || listing.blocking_recv();
-        Box::new(iter::from_fn(next).map(|meta| Ok(self.listed(meta?))))
+        let mut directories = Directories::default();
+        Box::new(iter::from_fn(next).map(move |meta| Ok(self.listed(&meta?, &mut directories))))
     }
 
     /// Begins to read an object that is wanted soon. What is read locally is read when it is wanted.
     pub fn begin(&self, object: &Listed) -> Fetch {
         let Some(runtime) = self.requests.runtime() else { return Fetch(None) };
         let (store, reads) = (Arc::clone(&self.store), Arc::clone(&self.reads));
-        let (path, options) = (object.path.clone(), conditional(object));
+        let (path, options) = (self.path(object), conditional(object));
         Fetch(Some(runtime.spawn(async move {
             let _one = reads.acquire().await;
             store.get_opts(&path, options).await?.bytes().await
@@ -243,7 +290,7 @@ impl Source {
             ranges.advance()?;
             return Ok(Box::new(ranges));
         }
-        let result = self.requests.wait(self.store.get_opts(&object.path, conditional(object)))?;
+        let result = self.requests.wait(self.store.get_opts(&self.path(object), conditional(object)))?;
         Ok(match result.payload {
             GetResultPayload::File(file, _) => Box::new(file),
             GetResultPayload::Stream(_) => {
@@ -255,7 +302,7 @@ impl Source {
 
 /// Asks for an object as it was listed, and no other.
 fn conditional(object: &Listed) -> GetOptions {
-    GetOptions { if_match: object.condition.clone(), ..GetOptions::default() }
+    GetOptions { if_match: object.condition().map(ToOwned::to_owned), ..GetOptions::default() }
 }
 
 /// An object, or a part of one, that is being read. Dropped, it is given up.
@@ -286,7 +333,7 @@ impl Ranges {
         let runtime = self.source.requests.runtime().filter(|_| self.next < end)?;
         let range = Some(GetRange::Bounded(self.next..end));
         let options = GetOptions { range, ..conditional(&self.object) };
-        let (store, path) = (Arc::clone(&self.source.store), self.object.path.clone());
+        let (store, path) = (Arc::clone(&self.source.store), self.source.path(&self.object));
         self.next = end;
         Some(Fetch(Some(
             runtime.spawn(async move { store.get_opts(&path, options).await?.bytes().await }),

@@ -135,21 +135,21 @@ pub(super) fn of_object(
     object: &Object,
 ) -> anyhow::Result<ObjectRows> {
     let (of_rows, of_rejects) = (Hasher::new(table.file_schema())?, Hasher::new(reject::schema())?);
-    let key = object.listed.key.as_str();
+    let key = object.listed.key();
     let mut read = ObjectRows::default();
     let (mut lines, mut bytes) = (0, 0);
     let mut decoder = Decoder::new(table);
     let mut stream = Stream::new(0, object.listed.size, source.reader(&object.listed)?)?;
     let mut text = Text::default();
     while let Some(mut piece) = stream.next(text)? {
-        let decoded = decoder.decode(&mut piece, |_| key);
+        let decoded = decoder.decode(&mut piece, |_| &key);
         of_rows.rows(&decoded.batch, |_, row| read.rows.add(row))?;
         for mut part in decoded.parts {
             for reject in &mut part.rejects {
                 reject.line_number += lines;
                 reject.byte_offset += bytes;
             }
-            let rejects = part.rejects.iter().map(|reject| (key, reject));
+            let rejects = part.rejects.iter().map(|reject| (key.as_str(), reject));
             let batch = reject::batch(&table.log_type, rejects);
             of_rejects.rows(&batch, |_, row| read.rejects.add(row))?;
             lines += part.lines;
