@@ -17,7 +17,7 @@ pub const STAGING: &str = "_alb2parquet/staging";
 const DESCRIPTION: &str = "_alb2parquet/dataset.json";
 const FORMAT_VERSION: u32 = 2;
 /// Names that are tried before the first claim, and attempts at once for each.
-const PROBES: usize = 10;
+const PROBES: usize = 5;
 const RACERS: usize = 16;
 
 /// How partitions become directories.

@@ -238,7 +238,8 @@ impl Listing {
             } else {
                 let error = format!(
                     "contradicts {} ({} bytes), which has the same name and is converted instead",
-                    kept.listed.key(), kept.listed.size
+                    kept.listed.key(),
+                    kept.listed.size
                 );
                 self.failures.push(Failure { object: next.listed.key(), error });
             }
@@ -271,7 +272,8 @@ impl Plan {
             let mut beside = Vec::new();
             let day = partition.day;
             for day in [day.pred_opt(), day.succ_opt()].into_iter().flatten() {
-                beside.push((day, ledger.held(&Partition { day, ..Partition::clone(&partition) })?));
+                beside
+                    .push((day, ledger.held(&Partition { day, ..Partition::clone(&partition) })?));
             }
             let mut size = 0;
             let mut batch = None;

@@ -2,90 +2,20 @@
 //!
 //! `scripts/s3-test` starts a server and runs these tests; without one they are ignored, and say so.
 
-use std::env;
 use std::fs;
 use std::io::{Read, Write};
-use std::net::{Shutdown, TcpListener, TcpStream};
-use std::path::Path;
-use std::process::Command;
+use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use alb2parquet::store::{Bucket, Network, Place, Target};
+use alb2parquet::store::Target;
 use flate2::Compression;
 
-use crate::support::{
-    Run, World, contents, good_lines, gzip, gzip_at, key, key_on, program, run_command, tree,
-};
-
-/// Host and port of the server.
-fn server() -> String {
-    env::var("ALB2PARQUET_S3").expect("ALB2PARQUET_S3 is the host and port of a server")
-}
-
-/// Returns a new bucket's URL.
-fn new_bucket() -> String {
-    static BUCKETS: AtomicUsize = AtomicUsize::new(0);
-    let number = BUCKETS.fetch_add(1, Ordering::Relaxed);
-    let name = format!("test-{}-{number}", std::process::id());
-    let mut stream = TcpStream::connect(server()).unwrap();
-    let request = format!(
-        "PUT /{name} HTTP/1.1\r\nHost: s3\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    format!("s3://{name}")
-}
-
-/// Returns what lies below a URL.
-fn target(url: &str) -> Bucket {
-    let settings = [
-        ("endpoint", format!("http://{}", server())),
-        ("region", "us-east-1".to_owned()),
-        ("access_key_id", "testing".to_owned()),
-        ("secret_access_key", "testing".to_owned()),
-    ];
-    let network = Network::new(settings.map(|(key, value)| (key.to_owned(), value)).to_vec());
-    match Place::parse(url).unwrap() {
-        Place::Bucket(prefix) => Bucket::connect(&prefix, &network, "staging").unwrap(),
-        Place::Local(path) => panic!("{} is local", path.display()),
-    }
-}
-
-/// Puts the files below a directory into a bucket, or gets them.
-fn upload(directory: &Path, url: &str) {
-    let target = target(url);
-    for (key, bytes) in tree(directory) {
-        target.create(&key, &bytes).unwrap();
-    }
-}
-
-fn download(url: &str, directory: &Path) {
-    let target = target(url);
-    for stored in target.list("").unwrap() {
-        let bytes = target.get(&stored.key).unwrap().unwrap();
-        crate::support::put(directory, &stored.key, bytes);
-    }
-}
-
-/// A command of the program, with a server.
-fn command(server: &str, args: &[&str]) -> Command {
-    let mut command = program(args);
-    for name in ["AWS_PROFILE", "AWS_SESSION_TOKEN"] {
-        command.env_remove(name);
-    }
-    command
-        .env("AWS_ENDPOINT_URL", format!("http://{server}"))
-        .env("AWS_REGION", "us-east-1")
-        .env("AWS_ACCESS_KEY_ID", "testing")
-        .env("AWS_SECRET_ACCESS_KEY", "testing")
-        .env("AWS_EC2_METADATA_DISABLED", "true");
-    command
-}
+use crate::proxy::{Asked, Choice, Fault, Proxy};
+use crate::server::{command, download, new_bucket, server, target, upload};
+use crate::support::{Run, World, contents, good_lines, gzip, gzip_at, key, key_on, run_command};
 
 fn with_server(server: &str, name: &str, source: &str, out: &str, args: &[&str]) -> Run {
     let fixed = [name, source, "--out", out, "--to", "2099-12-31", "--json"];
@@ -216,6 +146,86 @@ fn credentials_come_from_a_profile() {
     assert!(began.elapsed() < Duration::from_secs(10));
 }
 
+/// Serves the credentials of a container on a loopback port, a new access key each time.
+fn container() -> (String, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/credentials", listener.local_addr().unwrap());
+    let served = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&served);
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                let mut byte = [0];
+                stream.read_exact(&mut byte).unwrap();
+                head.push(byte[0]);
+            }
+            let number = count.fetch_add(1, Ordering::Relaxed);
+            let body = format!(
+                "{{\"AccessKeyId\":\"AKID{number}\",\"SecretAccessKey\":\"topsecret\",\
+                 \"Token\":\"toptoken\",\"Expiration\":\"2099-12-31T00:00:00Z\"}}"
+            );
+            let length = body.len();
+            let answer = format!(
+                "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\
+                 Connection: close\r\n\r\n{body}"
+            );
+            stream.write_all(answer.as_bytes()).unwrap();
+        }
+    });
+    (url, served)
+}
+
+#[test]
+#[ignore = "needs a server; scripts/s3-test runs it"]
+fn credentials_that_expire_early_are_renewed_once() {
+    let (world, logs) = world_of_days();
+    let lake = new_bucket();
+    let expired: Choice = Box::new(|asked, number| number > 120 && asked.is_signed_with("AKID0/"));
+    let proxy = Proxy::start(&server(), Fault::Answer(400, "ExpiredToken"), expired);
+    let (url, served) = container();
+    let args = ["convert", &logs, "--out", &lake, "--to", "2099-12-31", "--json", "-v"];
+    let mut command = command(&proxy.address, &args);
+    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+        command.env_remove(name);
+    }
+    let command = command
+        .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", url)
+        .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+        .env("AWS_CONFIG_FILE", "/dev/null");
+    let run = run_command(command).expect(0);
+    assert_eq!((run.count("/objects/converted"), run.count("/rows")), (20, 2_000));
+    assert!(proxy.injected() > 0);
+    assert_eq!(served.load(Ordering::Relaxed), 2, "one search, and one more when they had expired");
+    for secret in ["topsecret", "toptoken"] {
+        assert!(!run.stdout.contains(secret) && !run.stderr.contains(secret));
+    }
+    run.says(&["the credentials have expired"]);
+    same(&world, &lake);
+}
+
+#[test]
+#[ignore = "needs a server; scripts/s3-test runs it"]
+fn no_credentials_are_a_clear_error_within_seconds() {
+    let world = World::with(gzip(good_lines(3)));
+    let mut command = command(&server(), &["convert", "s3://logs", "--out"]);
+    for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
+        command.env_remove(name);
+    }
+    let command = command
+        .arg(world.out())
+        .env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null")
+        .env("AWS_CONFIG_FILE", "/dev/null");
+    let began = Instant::now();
+    run_command(command).expect(3).says(&[
+        "no credentials were found",
+        "AWS_PROFILE",
+        "skip_signature",
+    ]);
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
 #[test]
 #[ignore = "needs a server; scripts/s3-test runs it"]
 fn a_bucket_that_is_not_there_is_named() {
@@ -228,80 +238,19 @@ fn a_bucket_that_is_not_there_is_named() {
 
 // ---- faults
 
-/// What a proxy does to a request instead of passing it on.
-#[derive(Debug, Clone, Copy)]
-enum Fault {
-    /// Passes it on after a while.
-    Delay(Duration),
-    /// Answers with an error.
-    Answer(&'static str),
-    /// Passes it on and answers with an error.
-    Landed(&'static str),
-    /// Passes it on and ends the connection without an answer.
-    Reset,
+/// Every `n`th request.
+fn every(n: usize) -> impl Fn(&Asked, usize) -> bool {
+    move |_, number| number % n == n - 1
 }
 
-/// A proxy before the server that does something to every `every`th request.
-fn proxy(fault: Fault, every: usize) -> (String, Arc<AtomicUsize>) {
-    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-    let address = listener.local_addr().unwrap().to_string();
-    let injected = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&injected);
-    thread::spawn(move || {
-        for (number, stream) in (1..).zip(listener.incoming()) {
-            let (fault, count) = ((number % every == 0).then_some(fault), Arc::clone(&count));
-            // A connection that ends in the middle ends this thread, and nothing else.
-            thread::spawn(move || pass(stream.unwrap(), fault, &count));
-        }
-    });
-    (address, injected)
+/// The first `n` requests for objects of the source.
+fn first_reads(n: usize) -> impl Fn(&Asked, usize) -> bool {
+    let seen = AtomicUsize::new(0);
+    move |asked, _| asked.is_read_of("AWSLogs/") && seen.fetch_add(1, Ordering::Relaxed) < n
 }
 
-/// Passes one request on, since all connections are closed after it.
-fn pass(mut client: TcpStream, fault: Option<Fault>, injected: &AtomicUsize) -> Option<()> {
-    let (mut head, mut byte) = (Vec::new(), [0]);
-    while !head.ends_with(b"\r\n\r\n") {
-        client.read_exact(&mut byte).ok()?;
-        head.push(byte[0]);
-    }
-    let text = String::from_utf8(head).ok()?;
-    let length = text.lines().find_map(|line| {
-        let (name, value) = line.split_once(':')?;
-        name.eq_ignore_ascii_case("content-length").then(|| value.trim().parse().ok())?
-    });
-    let mut body = vec![0; length.unwrap_or(0)];
-    client.read_exact(&mut body).ok()?;
-    if fault.is_some() {
-        injected.fetch_add(1, Ordering::Relaxed);
-    }
-    match fault {
-        Some(Fault::Answer(status)) => return answer(client, status),
-        Some(Fault::Delay(time)) => thread::sleep(time),
-        _ => {}
-    }
-    let mut upstream = TcpStream::connect(server()).ok()?;
-    let head = text.replacen("\r\n", "\r\nConnection: close\r\n", 1);
-    upstream.write_all(&[head.as_bytes(), &body].concat()).ok()?;
-    let mut reply = Vec::new();
-    upstream.read_to_end(&mut reply).ok()?;
-    match fault {
-        Some(Fault::Landed(status)) => return answer(client, status),
-        Some(Fault::Reset) => return client.shutdown(Shutdown::Both).ok(),
-        _ => {}
-    }
-    client.write_all(&reply).ok()?;
-    client.shutdown(Shutdown::Both).ok()
-}
-
-fn answer(mut client: TcpStream, status: &str) -> Option<()> {
-    let answer = format!("HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n");
-    client.write_all(answer.as_bytes()).ok()?;
-    client.shutdown(Shutdown::Both).ok()
-}
-
-#[test]
-#[ignore = "needs a server; scripts/s3-test runs it"]
-fn faults_cost_time_and_no_rows() {
+/// A world of four days with five objects each, converted, and a bucket with its source.
+fn world_of_days() -> (World, String) {
     let world = World::new();
     for day in 10..14 {
         for number in 0..5 {
@@ -311,23 +260,93 @@ fn faults_cost_time_and_no_rows() {
     world.convert().expect(0);
     let logs = new_bucket();
     upload(&world.source(), &logs);
-    for fault in [
-        Fault::Delay(Duration::from_millis(20)),
-        Fault::Answer("503 Slow Down"),
-        Fault::Answer("500 Internal Server Error"),
-        Fault::Landed("500 Internal Server Error"),
-        Fault::Reset,
-    ] {
+    (world, logs)
+}
+
+#[test]
+#[ignore = "needs a server; scripts/s3-test runs it"]
+#[allow(clippy::print_stdout)] // the table of faults
+fn faults_cost_time_and_no_rows() {
+    let (world, logs) = world_of_days();
+    let faults: [(&str, Fault, Choice); 13] = [
+        ("20 ms later", Fault::Delay(Duration::from_millis(20)), Box::new(every(1))),
+        ("503 SlowDown", Fault::Answer(503, "SlowDown"), Box::new(every(11))),
+        ("500 InternalError", Fault::Answer(500, "InternalError"), Box::new(every(11))),
+        ("500 after it took effect", Fault::Landed(500, "InternalError"), Box::new(every(11))),
+        ("400 RequestTimeout", Fault::Answer(400, "RequestTimeout"), Box::new(every(11))),
+        ("reset before", Fault::Refuse, Box::new(every(11))),
+        ("reset after it took effect", Fault::Reset, Box::new(every(11))),
+        ("refusal cut in the middle", Fault::CutRefusal, Box::new(every(1))),
+        ("body cut after 100 bytes", Fault::Cut(100), Box::new(first_reads(7))),
+        ("body that stalls", Fault::Stall(100), Box::new(first_reads(3))),
+        ("a wrong byte in an object", Fault::Flip(100), Box::new(first_reads(7))),
+        ("409 of a create", Fault::Answer(409, "ConditionalRequestConflict"), {
+            let seen = AtomicUsize::new(0);
+            Box::new(move |asked, _| {
+                asked.is_create_of("claims/") && seen.fetch_add(1, Ordering::Relaxed) % 3 == 0
+            })
+        }),
+        ("412 of our own create", Fault::Landed(412, "PreconditionFailed"), {
+            let seen = AtomicUsize::new(0);
+            Box::new(move |asked, _| {
+                asked.is_create_of("claims/") && seen.fetch_add(1, Ordering::Relaxed) % 3 == 0
+            })
+        }),
+    ];
+    println!("{:30} {:>8} {:>8} {:>9} {:>8}", "fault", "injected", "repeated", "converted", "rows");
+    for (name, fault, choice) in faults {
         let lake = new_bucket();
-        let (address, injected) = proxy(fault, 11);
-        let run = with_server(&address, "convert", &logs, &lake, &["-v"]).expect(0);
-        let injected = injected.load(Ordering::Relaxed) as u64;
-        assert!(injected > 5, "{fault:?}: {injected}");
-        if let Fault::Answer(_) | Fault::Landed(_) = fault {
-            assert_eq!(run.count("/requests_failed"), injected, "{fault:?}");
+        let proxy = Proxy::start(&server(), fault, choice);
+        let args = ["-v", "--option", "read_timeout=3s"];
+        let run = with_server(&proxy.address, "convert", &logs, &lake, &args).expect(0);
+        let (injected, failed) = (proxy.injected(), run.count("/requests_failed"));
+        let (converted, rows) = (run.count("/objects/converted"), run.count("/rows"));
+        println!("{name:30} {injected:>8} {failed:>8} {converted:>9} {rows:>8}");
+        assert!(injected > 2, "{name}: {injected}");
+        assert_eq!((converted, rows), (20, 2_000), "{name}");
+        if let Fault::Answer(400.., "RequestTimeout") | Fault::Answer(500.., _) = fault {
+            assert_eq!(failed, injected, "{name}");
             run.says(&["request failed", "and were repeated"]);
         }
         same(&world, &lake);
         s3("verify", &logs, &lake, &["--read-data"]).expect(0);
     }
+}
+
+#[test]
+#[ignore = "needs a server; scripts/s3-test runs it"]
+fn what_cannot_be_read_is_left_out_by_name() {
+    let (_, logs) = world_of_days();
+    let of_day = |day: &'static str| -> Choice { Box::new(move |asked, _| asked.is_read_of(day)) };
+    let convert = |fault, choice, lake: &str| {
+        let proxy = Proxy::start(&server(), fault, choice);
+        with_server(&proxy.address, "convert", &logs, lake, &[])
+    };
+    // Archived objects are left aside with their bytes, and are converted when they were restored.
+    let lake = new_bucket();
+    let run =
+        convert(Fault::Answer(403, "InvalidObjectState"), of_day("2025/07/11/"), &lake).expect(0);
+    assert_eq!(run.count("/objects/skipped_by_kind/archived"), 5);
+    assert!(run.count("/bytes_archived") > 500);
+    let run = s3("convert", &logs, &lake, &[]).expect(0);
+    assert_eq!((run.count("/objects/converted"), run.count("/rows")), (5, 500));
+    s3("verify", &logs, &lake, &["--read-data"]).expect(0);
+    // So are objects that were deleted, or may not be read, as failures.
+    for (status, code, word) in
+        [(404, "NoSuchKey", "is gone"), (403, "AccessDenied", "permission denied")]
+    {
+        let lake = new_bucket();
+        let run = convert(Fault::Answer(status, code), of_day("2025/07/11/"), &lake).expect(2);
+        assert_eq!((run.count("/objects/failed"), run.count("/rows")), (5, 1_500));
+        run.says(&["2025/07/11", word]);
+    }
+    // A prefix that may not be listed is named; the others are converted.
+    let lake = new_bucket();
+    let forbidden: Choice = Box::new(|asked, _| asked.is_list_of("2025/07/12"));
+    let proxy = Proxy::start(&server(), Fault::Answer(403, "AccessDenied"), forbidden);
+    let days = ["--from", "2025-07-11", "--to", "2025-07-12"];
+    let fixed = ["convert", &logs, "--out", &lake, "--json"];
+    let run = run_command(&mut command(&proxy.address, &[&fixed[..], &days].concat())).expect(2);
+    assert_eq!((run.count("/objects/failed"), run.count("/rows")), (1, 500));
+    run.says(&["2025/07/12", "permission denied"]);
 }

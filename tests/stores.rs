@@ -19,6 +19,8 @@ use object_store::{
 };
 use tempfile::TempDir;
 
+use crate::server;
+
 /// A bucket in memory, below a prefix.
 fn bucket() -> Arc<dyn Target> {
     let store = Arc::new(InMemory::new());
@@ -26,12 +28,16 @@ fn bucket() -> Arc<dyn Target> {
     Arc::new(Bucket::new(store.clone(), store, root, "memory://some/prefix", STAGING))
 }
 
-/// Runs a test on every kind of target.
+/// Runs a test on every kind of target, a bucket of a server among them if there is one.
 fn on_each(test: fn(&Arc<dyn Target>)) {
     let dir = TempDir::new().unwrap();
     let disk: Arc<dyn Target> = Arc::new(Disk::new(dir.path().join("not/there"), STAGING, "run"));
     test(&disk);
     test(&bucket());
+    if server::known().is_some() {
+        let bucket: Arc<dyn Target> = Arc::new(server::target(&server::new_bucket()));
+        test(&bucket);
+    }
 }
 
 fn stage(target: &Arc<dyn Target>, key: &str, bytes: &[u8]) -> StagedFile {

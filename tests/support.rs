@@ -23,6 +23,8 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 use tempfile::TempDir;
 
+use crate::server::{self, Mirror};
+
 /// Name of the table of rows.
 pub(crate) const ROWS: &str = "alb_access_logs";
 /// Name of the table of rejects.
@@ -328,12 +330,24 @@ pub(crate) fn key_of(
 /// A directory with a source and a place for a dataset, removed in the end.
 pub(crate) struct World {
     dir: TempDir,
+    /// The buckets that the two lie in, if they are only copies.
+    buckets: Option<[Mirror; 2]>,
 }
 
 impl World {
     pub(crate) fn new() -> Self {
-        let world = Self { dir: TempDir::new().unwrap() };
+        let world = Self { dir: TempDir::new().unwrap(), buckets: None };
         fs::create_dir(world.source()).unwrap();
+        world
+    }
+
+    /// A world in buckets where there is a server, and on the disk otherwise. Its directories can be looked
+    /// into and changed in either case.
+    pub(crate) fn anywhere() -> Self {
+        let mut world = Self::new();
+        if server::known().is_some() {
+            world.buckets = Some([world.source(), world.out()].map(Mirror::new));
+        }
         world
     }
 
@@ -368,7 +382,25 @@ impl World {
 
     /// Converts the source to the dataset with more arguments.
     pub(crate) fn convert_with(&self, args: &[&str]) -> Run {
-        convert(&[&self.source()], &self.out(), args)
+        self.run("convert", true, &with_day(args))
+    }
+
+    /// Runs a command of the program over the dataset, and over the source if it takes one.
+    pub(crate) fn run(&self, name: &str, takes_source: bool, args: &[&str]) -> Run {
+        let [source, out] =
+            [self.source(), self.out()].map(|path| path.to_str().unwrap().to_owned());
+        let [source, out] = match &self.buckets {
+            Some(buckets) => buckets.each_ref().map(|mirror| mirror.url.clone()),
+            None => [source, out],
+        };
+        let source = takes_source.then_some(source.as_str());
+        let fixed = [&[name][..], source.as_slice(), &["--out", &out]].concat();
+        let args = [&fixed[..], args].concat();
+        let Some(buckets) = &self.buckets else { return run(&args) };
+        buckets.iter().for_each(Mirror::push);
+        let run = run_command(&mut server::command(&server::server(), &args));
+        buckets[1].pull();
+        run
     }
 
     /// Rows of the dataset, file by file.
@@ -471,11 +503,13 @@ pub(crate) fn run_command(command: &mut Command) -> Run {
 /// Converts sources to a dataset, whatever the day of the clock.
 pub(crate) fn convert(sources: &[&Path], out: &Path, args: &[&str]) -> Run {
     let mut command = program(&["convert"]);
-    command.args(sources).arg("--out").arg(out).args(args);
-    if !args.contains(&"--to") {
-        command.args(["--to", "2099-12-31"]);
-    }
-    Run::of(command.output().unwrap())
+    run_command(command.args(sources).arg("--out").arg(out).args(with_day(args)))
+}
+
+/// Adds a last day that never comes, unless there is one.
+fn with_day<'a>(args: &[&'a str]) -> Vec<&'a str> {
+    let day = if args.contains(&"--to") { &[][..] } else { &["--to", "2099-12-31"] };
+    [args, day].concat()
 }
 
 // ---- datasets

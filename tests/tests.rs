@@ -11,7 +11,7 @@ mod cli;
 mod conservation;
 // The same input gives the same bytes, whatever the threads, the order and the number of runs.
 mod determinism;
-// Reruns add what is new; `verify`, `remove`, `clean` and signals.
+// Reruns add what is new; `verify` and `remove`. On a disk, and in buckets where there is a server.
 mod exactly_once;
 // Bad input, each kind a case: damaged gzip, hostile lines, keys that lie.
 mod input;
@@ -19,10 +19,14 @@ mod input;
 mod layout;
 // Golden lines: every era, every odd shape, every reason to reject.
 mod lines;
+// Not a test: a proxy that fails requests.
+mod proxy;
 // The README says what the schema file says.
 mod readme;
 // Lines that other projects published; skipped by name where they are not at hand.
 mod real_lines;
+// What only a disk shows: staged files, signals, and a mount that numbers its files anew.
+mod on_disk;
 // Buckets, credentials and faults, over a server that `scripts/s3-test` starts; ignored without one.
 mod s3;
 // A new field is one stanza in the schema file and nothing else.
@@ -30,6 +34,8 @@ mod schema;
 // Runs that crash, fail, race and pause at every call to their store leave every row once.
 #[allow(clippy::print_stdout)] // figures of long runs, and the calls of a seed that is replayed
 mod simulation;
+// Not a test: the server that buckets lie on.
+mod server;
 // One suite for every kind of place that keeps a dataset.
 mod stores;
 // Not a test: log lines, gzip, source trees, the program, and datasets read back.

@@ -99,7 +99,8 @@ impl Claim {
             self.directories.push(directory.to_owned());
             self.directories.len() - 1
         });
-        let (name, size, e_tag) = (name.to_owned(), listed.size, listed.e_tag().map(ToOwned::to_owned));
+        let (name, size, e_tag) =
+            (name.to_owned(), listed.size, listed.e_tag().map(ToOwned::to_owned));
         self.objects.push(Claimed { directory, name, size, e_tag, lines, rejects });
     }
 

@@ -14,16 +14,14 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
-use object_store::{
-    Error, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload,
-};
+use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutPayload};
 use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 
 use crate::hash::hex;
 use crate::store::StoreError;
 use crate::store::client::{Client, io_error};
-use crate::store::network::{Network, Requests};
+use crate::store::network::{Network, Requests, renewing};
 use crate::store::place::Prefix;
 use crate::store::target::{
     Completed, Created, Leftover, Stage, Staged, StagedFile, Stored, Target, TargetError,
@@ -31,6 +29,8 @@ use crate::store::target::{
 
 /// Bytes of a part: all alike but the last, as some stores demand, and at least 5 MiB, as most do.
 const PART_BYTES: usize = 8 << 20;
+/// The last part that an upload may have, counted from 0. No file has so many.
+const LAST_PART: usize = 9_999;
 /// Parts of an upload that are on their way at once, at most.
 const MAX_SENDING: usize = 2;
 
@@ -131,8 +131,24 @@ impl Bucket {
     }
 
     fn objects(&self, directory: &str) -> Result<Vec<ObjectMeta>, TargetError> {
-        let listing = self.store.list(Some(&self.path(directory)));
-        self.requests.wait(listing.try_collect()).map_err(self.at(directory))
+        let path = self.path(directory);
+        self.ask(|| self.store.list(Some(&path)).try_collect()).map_err(self.at(directory))
+    }
+
+    /// Makes a request and waits for its answer.
+    fn ask<T, F: Future<Output = Result<T, Error>>>(
+        &self,
+        request: impl Fn() -> F,
+    ) -> Result<T, Error> {
+        self.requests.wait(renewing(request))
+    }
+
+    /// Tells whether an upload is there still. A part that no completion names is asked for, because that is
+    /// what all stores answer alike.
+    fn is_under_way(&self, key: &str, id: &String) -> Result<bool, TargetError> {
+        let path = self.path(key);
+        let put = || self.uploads.0.put_part(&path, id, LAST_PART, PutPayload::default());
+        Ok(found(self.ask(put)).map_err(self.at(key))?.is_some())
     }
 }
 
@@ -152,17 +168,18 @@ impl Target for Bucket {
 
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, TargetError> {
         let path = self.path(key);
-        let read = async { self.store.get(&path).await?.bytes().await };
-        Ok(found(self.requests.wait(read)).map_err(self.at(key))?.map(Vec::from))
+        let read = || async { self.store.get(&path).await?.bytes().await };
+        Ok(found(self.ask(read)).map_err(self.at(key))?.map(Vec::from))
     }
 
     fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, TargetError> {
-        self.requests.wait(self.store.get_range(&self.path(key), range)).map_err(self.at(key))
+        let path = self.path(key);
+        self.ask(|| self.store.get_range(&path, range.clone())).map_err(self.at(key))
     }
 
     fn size(&self, key: &str) -> Result<Option<u64>, TargetError> {
-        let head =
-            found(self.requests.wait(self.store.head(&self.path(key)))).map_err(self.at(key))?;
+        let path = self.path(key);
+        let head = found(self.ask(|| self.store.head(&path))).map_err(self.at(key))?;
         Ok(head.map(|meta| meta.size))
     }
 
@@ -173,9 +190,9 @@ impl Target for Bucket {
     }
 
     fn create(&self, key: &str, bytes: &[u8]) -> Result<Created, TargetError> {
-        let payload = PutPayload::from(Bytes::copy_from_slice(bytes));
-        let options = PutOptions::from(PutMode::Create);
-        match self.requests.wait(self.store.put_opts(&self.path(key), payload, options)) {
+        let (path, payload) = (self.path(key), PutPayload::from(Bytes::copy_from_slice(bytes)));
+        let put = || self.store.put_opts(&path, payload.clone(), PutMode::Create.into());
+        match self.ask(put) {
             Ok(_) => Ok(Created::Now),
             Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(Created::Before),
             Err(error) => Err(self.at(key)(error)),
@@ -187,21 +204,22 @@ impl Target for Bucket {
     }
 
     fn delete(&self, key: &str) -> Result<(), TargetError> {
-        found(self.requests.wait(self.store.delete(&self.path(key)))).map_err(self.at(key))?;
+        let path = self.path(key);
+        found(self.ask(|| self.store.delete(&path))).map_err(self.at(key))?;
         Ok(())
     }
 
     fn stage(&self, key: &str) -> Result<Box<dyn Stage>, TargetError> {
         let path = self.path(key);
-        let id =
-            self.requests.wait(self.uploads.0.create_multipart(&path)).map_err(self.at(key))?;
+        let id = self.ask(|| self.uploads.0.create_multipart(&path)).map_err(self.at(key))?;
         let (bucket, key) = (self.clone(), key.to_owned());
         let (parts, part, sending) = (Vec::new(), Vec::new(), VecDeque::new());
         let uploading = Uploading { bucket, path, key, id, parts, part, sending };
         let staged = uploading.staged();
         let note = self.note(&uploading.key, &uploading.id);
-        let text = serde_json::to_vec(&staged).expect("plain values");
-        let written = self.requests.wait(self.store.put(&self.path(&note), text.into()));
+        let text = PutPayload::from(serde_json::to_vec(&staged).expect("plain values"));
+        let at = self.path(&note);
+        let written = self.ask(|| self.store.put(&at, text.clone()));
         match written.map_err(self.at(&note)) {
             Ok(_) => Ok(Box::new(uploading)),
             Err(error) => {
@@ -215,20 +233,21 @@ impl Target for Bucket {
     fn complete(&self, file: &StagedFile) -> Result<Completed, TargetError> {
         let Staged::Upload { key, id, parts } = &file.staged else { return Ok(Completed::Lost) };
         let part_id = |content_id: &String| PartId { content_id: content_id.clone() };
-        let parts = parts.iter().map(part_id).collect();
-        let completed = self
-            .requests
-            .wait(self.uploads.0.complete_multipart(&self.path(key), id, parts))
-            .map(|_| ());
-        let Err(error) = completed else { return Ok(Completed::Visible) };
-        // Somebody completed it before, or it took effect in spite of the error, or it is gone.
+        let parts: Vec<PartId> = parts.iter().map(part_id).collect();
+        let path = self.path(key);
+        let complete = || self.uploads.0.complete_multipart(&path, id, parts.clone());
+        let Err(error) = self.ask(complete) else { return Ok(Completed::Visible) };
+        // Somebody completed it before, or it took effect in spite of the error, or it is gone. Some stores
+        // say of an upload that is gone that they failed.
+        let is_gone = matches!(error, Error::NotFound { .. })
+            || matches!(self.is_under_way(key, id), Ok(false));
         match self.size(&file.key)? {
             Some(size) if size == file.size => Ok(Completed::Visible),
             Some(found) => {
                 let (name, expected) = (self.name(&file.key), file.size);
                 Err(TargetError::Foreign { name, found, expected })
             }
-            None if matches!(error, Error::NotFound { .. }) => Ok(Completed::Lost),
+            None if is_gone => Ok(Completed::Lost),
             None => Err(self.at(&file.key)(error)),
         }
     }
@@ -238,8 +257,8 @@ impl Target for Bucket {
         if !self.aborts {
             return Err(TargetError::NoAbort { name: self.name(key) });
         }
-        let aborted = self.requests.wait(self.uploads.0.abort_multipart(&self.path(key), id));
-        found(aborted).map_err(self.at(key))?;
+        let path = self.path(key);
+        found(self.ask(|| self.uploads.0.abort_multipart(&path, id))).map_err(self.at(key))?;
         Ok(())
     }
 
@@ -274,7 +293,9 @@ impl Uploading {
         let bytes = std::mem::replace(&mut self.part, Vec::with_capacity(PART_BYTES));
         let number = self.parts.len() + self.sending.len();
         let (uploads, path, id) = (self.bucket.uploads.clone(), self.path.clone(), self.id.clone());
-        let put = async move { uploads.0.put_part(&path, &id, number, bytes.into()).await };
+        let bytes = PutPayload::from(bytes);
+        let put =
+            async move { renewing(|| uploads.0.put_part(&path, &id, number, bytes.clone())).await };
         match self.bucket.requests.runtime() {
             None => self.parts.push(self.bucket.requests.wait(put)?.content_id),
             Some(runtime) => {

@@ -85,7 +85,7 @@ macro_rules! configured {
         settings($network, $variables).into_iter().fold(
             <$builder>::new()
                 .with_client_options(client_options())
-                .with_http_connector(Connector(Arc::clone(&$network.traffic)))
+                .with_http_connector(Connector($network.clone()))
                 .with_url(&$prefix.bucket),
             |builder, (key, value)| match key.parse() {
                 Ok(key) => builder.with_config(key, value),

@@ -65,6 +65,14 @@ impl Credentials {
         }
     }
 
+    /// Forgets the credentials that a request was signed with, if they are still the newest.
+    pub(super) async fn forget(&self, authorization: &str) {
+        let mut kept = self.kept.lock().await;
+        if kept.as_ref().is_some_and(|kept| authorization.contains(&kept.credential.key_id)) {
+            *kept = None;
+        }
+    }
+
     async fn fetch(&self) -> Result<Kept> {
         let failed =
             |why: String| Error::Unauthenticated { path: "AWS".to_owned(), source: why.into() };

@@ -2,6 +2,9 @@
 
 use object_store::Error;
 
+/// Codes of answers to requests whose credentials have expired.
+const EXPIRED: [&str; 3] = ["ExpiredToken", "ExpiredTokenException", "RequestExpired"];
+
 /// Says in a few words what `object_store` says in many.
 pub(super) fn plainly(error: &Error) -> String {
     let text = error.to_string();
@@ -13,12 +16,18 @@ pub(super) fn plainly(error: &Error) -> String {
         );
     }
     match said.code.unwrap_or_default() {
+        "AccessDenied" => {
+            return format!(
+                "permission denied: {}",
+                said.message.unwrap_or("the store says no more")
+            );
+        }
         "NoSuchBucket" => return "there is no such bucket".to_owned(),
         "NoSuchUpload" => return "the upload is gone".to_owned(),
         "InvalidObjectState" => {
             return "is archived (Glacier): restore it first, then convert it".to_owned();
         }
-        "ExpiredToken" | "ExpiredTokenException" | "RequestExpired" => {
+        code if EXPIRED.contains(&code) => {
             return "the credentials have expired: renew them, then run the same command again"
                 .to_owned();
         }
@@ -51,6 +60,11 @@ pub(super) fn plainly(error: &Error) -> String {
             _ => with_causes(other),
         },
     }
+}
+
+/// Tells whether an answer says that the credentials of its request have expired.
+pub(super) fn is_expired(text: &str) -> bool {
+    Said::read(text).code.is_some_and(|code| EXPIRED.contains(&code))
 }
 
 /// Tells whether an object was asked for that must be restored first.

@@ -7,7 +7,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures::executor::block_on;
+use http::StatusCode;
+use http::header::AUTHORIZATION;
 use object_store::ClientOptions;
 use object_store::client::{
     HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
@@ -16,6 +19,7 @@ use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::OnceCell;
 
 use crate::store::credentials::Found;
+use crate::store::explain;
 
 /// Threads that requests run on; what comes in is only copied there.
 const THREADS: usize = 2;
@@ -80,40 +84,90 @@ impl fmt::Debug for Traffic {
     }
 }
 
-/// Counts the requests of the clients that it makes.
+/// Makes clients that count their requests, and see to it that what helps is repeated.
 #[derive(Debug)]
-pub(super) struct Connector(pub(super) Arc<Traffic>);
+pub(super) struct Connector(pub(super) Network);
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let client = ReqwestConnector::default().connect(options)?;
-        Ok(HttpClient::new(Counted { client, traffic: Arc::clone(&self.0) }))
+        Ok(HttpClient::new(Watched { client, network: self.0.clone() }))
     }
 }
 
 #[derive(Debug)]
-struct Counted {
+struct Watched {
     client: HttpClient,
-    traffic: Arc<Traffic>,
+    network: Network,
 }
 
 #[async_trait]
-impl HttpService for Counted {
+impl HttpService for Watched {
     async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
-        self.traffic.requests.fetch_add(1, Ordering::Relaxed);
+        let traffic = &self.network.traffic;
+        traffic.requests.fetch_add(1, Ordering::Relaxed);
         // Without the query, which is long and says little.
         let what = format!("{} {}", request.method(), request.uri().path());
+        let authorization = request.headers().get(AUTHORIZATION).cloned();
         let answer = self.client.execute(request).await;
-        match &answer {
+        let response = match answer {
+            Ok(response) if is_refusal(response.status()) => judged(response).await,
+            answer => answer,
+        };
+        match &response {
             Ok(response) => {
                 let status = response.status();
                 if status.is_server_error() || matches!(status.as_u16(), 408 | 429) {
-                    self.traffic.note(&format!("{what}: answered with {status}"));
+                    traffic.note(&format!("{what}: answered with {status}"));
+                }
+                let found = self.network.aws.get().and_then(|found| found.credentials.as_ref());
+                if response.extensions().get() == Some(&Expired)
+                    && let (Some(credentials), Some(signed)) = (found, &authorization)
+                {
+                    traffic.note(&format!("{what}: the credentials have expired"));
+                    credentials.forget(signed.to_str().unwrap_or_default()).await;
                 }
             }
-            Err(error) => self.traffic.note(&format!("{what}: {error}")),
+            Err(error) => traffic.note(&format!("{what}: {error}")),
         }
-        answer
+        response
+    }
+}
+
+/// Marks an answer that says that credentials have expired.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Expired;
+
+/// Tells whether an answer is one that `object_store` does not repeat.
+fn is_refusal(status: StatusCode) -> bool {
+    status.is_client_error() && !matches!(status.as_u16(), 408 | 429)
+}
+
+/// Reads a refusal, and turns into an error of the server what is worth a repetition: an answer that is cut, and a
+/// `RequestTimeout`, which S3 sends with status 400 when a request arrived too slowly.
+async fn judged(response: HttpResponse) -> Result<HttpResponse, HttpError> {
+    let (mut parts, body) = response.into_parts();
+    let Ok(body) = body.bytes().await else {
+        parts.status = StatusCode::SERVICE_UNAVAILABLE;
+        return Ok(HttpResponse::from_parts(parts, Bytes::new().into()));
+    };
+    let text = String::from_utf8_lossy(&body);
+    if text.contains("<Code>RequestTimeout</Code>") {
+        parts.status = StatusCode::SERVICE_UNAVAILABLE;
+    } else if explain::is_expired(&text) {
+        parts.extensions.insert(Expired);
+    }
+    Ok(HttpResponse::from_parts(parts, body.into()))
+}
+
+/// Makes a request, and makes it once more if it was signed with credentials that expired before their time.
+pub(super) async fn renewing<T, F>(request: impl Fn() -> F) -> object_store::Result<T>
+where
+    F: Future<Output = object_store::Result<T>>,
+{
+    match request().await {
+        Err(error) if explain::is_expired(&error.to_string()) => request().await,
+        answer => answer,
     }
 }
 

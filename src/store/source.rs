@@ -15,16 +15,14 @@ use futures::StreamExt;
 use futures::stream::{BoxStream, FuturesUnordered};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{
-    Error, GetOptions, GetRange, GetResultPayload, ObjectMeta, ObjectStore, Result,
-};
+use object_store::{Error, GetOptions, GetRange, GetResultPayload, ObjectMeta, ObjectStore};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 use crate::key;
 use crate::store::StoreError;
 use crate::store::client::{Client, io_error};
-use crate::store::network::{Network, Requests};
+use crate::store::network::{Network, Requests, renewing};
 use crate::store::place::Place;
 
 /// Objects of a source that are read at the same moment, at most.
@@ -227,7 +225,13 @@ impl Source {
         runtime.spawn(async move { search(&*store, prefix, &look, &found).await });
         let next = move || listing.blocking_recv();
         let mut directories = Directories::default();
-        Box::new(iter::from_fn(next).map(move |meta| Ok(self.listed(&meta?, &mut directories))))
+        Box::new(iter::from_fn(next).map(move |found| match found {
+            Ok(meta) => Ok(self.listed(&meta, &mut directories)),
+            Err((directory, error)) => {
+                let name = format!("{}/{}", self.url, directory.unwrap_or_default());
+                Err(StoreError::Reach { name, error })
+            }
+        }))
     }
 
     /// Begins to read an object that is wanted soon. What is read locally is read when it is wanted.
@@ -237,7 +241,7 @@ impl Source {
         let (path, options) = (self.path(object), conditional(object));
         Fetch(Some(runtime.spawn(async move {
             let _one = reads.acquire().await;
-            store.get_opts(&path, options).await?.bytes().await
+            read(&*store, &path, &options).await
         })))
     }
 
@@ -290,7 +294,8 @@ impl Source {
             ranges.advance()?;
             return Ok(Box::new(ranges));
         }
-        let result = self.requests.wait(self.store.get_opts(&self.path(object), conditional(object)))?;
+        let result =
+            self.requests.wait(self.store.get_opts(&self.path(object), conditional(object)))?;
         Ok(match result.payload {
             GetResultPayload::File(file, _) => Box::new(file),
             GetResultPayload::Stream(_) => {
@@ -305,8 +310,17 @@ fn conditional(object: &Listed) -> GetOptions {
     GetOptions { if_match: object.condition().map(ToOwned::to_owned), ..GetOptions::default() }
 }
 
+/// Reads an object, or a part of it, whole.
+async fn read(
+    store: &dyn ObjectStore,
+    path: &Path,
+    options: &GetOptions,
+) -> object_store::Result<Bytes> {
+    renewing(|| async { store.get_opts(path, options.clone()).await?.bytes().await }).await
+}
+
 /// An object, or a part of one, that is being read. Dropped, it is given up.
-pub struct Fetch(Option<JoinHandle<Result<Bytes>>>);
+pub struct Fetch(Option<JoinHandle<object_store::Result<Bytes>>>);
 
 impl Drop for Fetch {
     fn drop(&mut self) {
@@ -335,13 +349,11 @@ impl Ranges {
         let options = GetOptions { range, ..conditional(&self.object) };
         let (store, path) = (Arc::clone(&self.source.store), self.source.path(&self.object));
         self.next = end;
-        Some(Fetch(Some(
-            runtime.spawn(async move { store.get_opts(&path, options).await?.bytes().await }),
-        )))
+        Some(Fetch(Some(runtime.spawn(async move { read(&*store, &path, &options).await }))))
     }
 
     /// Makes the next piece the current one, and begins the one behind it.
-    fn advance(&mut self) -> Result<()> {
+    fn advance(&mut self) -> object_store::Result<()> {
         let mut fetch = match self.begun.take() {
             Some(fetch) => fetch,
             None => match self.begin() {
@@ -368,12 +380,15 @@ impl Read for Ranges {
     }
 }
 
+/// An object that was found, or a directory that could not be listed.
+type Found = Result<ObjectMeta, (Option<Path>, Error)>;
+
 /// Lists the objects below a directory, as far as they are worth it, several directories at once.
 async fn search(
     store: &dyn ObjectStore,
     start: Option<Path>,
     look: &(impl Fn(&str) -> Look + Sync),
-    found: &mpsc::Sender<Result<ObjectMeta>>,
+    found: &mpsc::Sender<Found>,
 ) {
     let mut waiting = vec![start];
     let mut running = FuturesUnordered::new();
@@ -396,13 +411,14 @@ async fn list_one(
     store: &dyn ObjectStore,
     directory: Option<Path>,
     look: &(impl Fn(&str) -> Look + Sync),
-    found: &mpsc::Sender<Result<ObjectMeta>>,
+    found: &mpsc::Sender<Found>,
 ) -> Vec<Path> {
     match look(directory.as_ref().map_or("", Path::as_ref)) {
         Look::Skip => {}
         Look::Whole => {
             let mut listing = store.list(directory.as_ref());
             while let Some(meta) = listing.next().await {
+                let meta = meta.map_err(|error| (directory.clone(), error));
                 if found.send(meta).await.is_err() {
                     break;
                 }
@@ -418,7 +434,7 @@ async fn list_one(
                 return listing.common_prefixes;
             }
             // Nobody who listens no more misses it.
-            Err(error) => drop(found.send(Err(error)).await),
+            Err(error) => drop(found.send(Err((directory, error))).await),
         },
     }
     Vec::new()
@@ -426,12 +442,12 @@ async fn list_one(
 
 /// A listing that is waited for, entry by entry.
 struct Waiting {
-    stream: BoxStream<'static, Result<ObjectMeta>>,
+    stream: BoxStream<'static, object_store::Result<ObjectMeta>>,
     requests: Requests,
 }
 
 impl Iterator for Waiting {
-    type Item = Result<ObjectMeta>;
+    type Item = object_store::Result<ObjectMeta>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.requests.wait(self.stream.next())

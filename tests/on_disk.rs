@@ -1,0 +1,146 @@
+//! What only a disk shows: files that are staged, signals, and a mount that numbers its files anew.
+
+use std::fs;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use crate::exactly_once::{CLAIMS, command, converted, findings};
+use crate::support::{
+    ROWS, World, contents, convert, files, good_lines, gzip, key, key_on, program, run, tree,
+};
+
+#[test]
+fn a_mount_that_numbers_its_files_anew_changes_no_object() {
+    let world = converted();
+    // A file of the same time and size is the same.
+    let path = world.source().join(key(3));
+    let modified = fs::metadata(&path).unwrap().modified().unwrap();
+    let bytes = fs::read(&path).unwrap();
+    fs::write(world.path("new"), bytes).unwrap();
+    fs::rename(world.path("new"), &path).unwrap();
+    fs::File::open(&path).unwrap().set_modified(modified).unwrap();
+    assert_eq!(findings(&world), [""; 0]);
+}
+
+#[test]
+fn a_claim_without_an_end_is_finished_by_the_next_run() {
+    let world = converted();
+    let (whole, stood) = (tree(&world.out()), contents(&world.out()));
+    // As if the run had died between the claim and the publication.
+    let claim = &whole[&format!("{CLAIMS}/1.claim.json")];
+    let claim: serde_json::Value = serde_json::from_slice(claim).unwrap();
+    let mut moved = Vec::new();
+    for output in claim["outputs"].as_array().unwrap() {
+        let staged = output["staged"]["file"].as_str().unwrap();
+        let file = world.out().join(output["key"].as_str().unwrap());
+        fs::rename(&file, world.out().join("_alb2parquet/staging").join(staged)).unwrap();
+        moved.push(file);
+    }
+    assert_eq!(moved.len(), 2);
+    fs::remove_file(world.out().join(CLAIMS).join("1.done.json")).unwrap();
+    assert_eq!(findings(&world), ["unfinished"]);
+    // Nothing of the source is needed, nor has the partition to be selected.
+    fs::remove_dir_all(world.source()).unwrap();
+    fs::create_dir(world.source()).unwrap();
+    world.convert_with(&["--from", "2025-08-01"]).expect(0);
+    assert!(contents(&world.out()) == stood, "it is published");
+    assert_eq!(whole.len(), tree(&world.out()).len());
+    // If the staged files are lost, the claim is void and its objects are new.
+    fs::remove_file(world.out().join(CLAIMS).join("1.done.json")).unwrap();
+    for file in &moved {
+        fs::remove_file(file).unwrap();
+    }
+    for number in 1..4 {
+        world.put(&key(number), gzip([good_lines(number), b"bad\n".to_vec()].concat()));
+    }
+    let run = world.convert_with(&["--json", "--max-rejects", "1"]).expect(0);
+    assert_eq!((run.count("/objects/converted"), run.count("/rows")), (3, 6));
+    assert!(world.out().join(CLAIMS).join("1.void.json").exists());
+    assert!(world.out().join(CLAIMS).join("2.done.json").exists());
+    // If one stands and the other is lost, that is said, and the remedy helps.
+    fs::remove_file(world.out().join(CLAIMS).join("2.done.json")).unwrap();
+    fs::remove_file(&files(&world.out(), ROWS)[0]).unwrap();
+    let run = world.convert_with(&["--json"]).expect(2);
+    run.says(&["was lost", "remove"]);
+    assert_eq!(findings(&world), ["unfinished"]);
+    command(&world, "remove", &["--to", "2025-07-19", "--yes"]).expect(0);
+    world.convert_with(&["--max-rejects", "1"]).expect(0);
+    assert_eq!((world.rows().len(), world.rejects().len()), (6 + 5, 3));
+}
+
+#[test]
+fn only_what_is_old_and_unclaimed_is_cleaned() {
+    let world = converted();
+    let staging = world.out().join("_alb2parquet/staging");
+    fs::write(staging.join("crashed.parquet"), "half").unwrap();
+    // A claimed file that is not published yet.
+    let path = world.out().join(CLAIMS).join("1.claim.json");
+    let claim: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
+    let output = &claim["outputs"][0];
+    let claimed = staging.join(output["staged"]["file"].as_str().unwrap());
+    fs::rename(world.out().join(output["key"].as_str().unwrap()), &claimed).unwrap();
+    fs::remove_file(world.out().join(CLAIMS).join("1.done.json")).unwrap();
+    let run = command(&world, "clean", &["--older-than", "1h"]).expect(0);
+    assert_eq!((run.count("/kept"), run.count("/bytes")), (2, 0));
+    std::thread::sleep(Duration::from_millis(20));
+    let run = command(&world, "clean", &["--older-than", "0s"]).expect(0);
+    assert_eq!((run.count("/kept"), run.count("/bytes")), (1, 4));
+    assert!(run.json()["removed"][0]["name"].as_str().unwrap().ends_with("crashed.parquet"));
+    assert!(claimed.exists() && !staging.join("crashed.parquet").exists());
+    world.convert().expect(0);
+    assert_eq!(findings(&world), [""; 0]);
+}
+
+// ---- signals
+
+/// Sends a signal to the program while it converts, and returns how it ended and how long that took.
+#[cfg(unix)]
+fn interrupt(world: &World, out: &Path, signals: &[&str]) -> (Option<i32>, String, Duration) {
+    let child = program(&["convert", world.source().to_str().unwrap(), "--to", "2099-12-31"])
+        .args(["--threads", "1", "--target-file-size", "20KB", "-v", "--out"])
+        .arg(out)
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    // The first file stands when the first done marker does.
+    let began = Instant::now();
+    while !out.join("alb_access_logs").exists() {
+        assert!(began.elapsed() < Duration::from_mins(1), "the conversion never begins");
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    let sent = Instant::now();
+    for signal in signals {
+        let id = child.id().to_string();
+        std::process::Command::new("kill").args([*signal, &id]).status().unwrap();
+    }
+    let output = child.wait_with_output().unwrap();
+    (output.status.code(), String::from_utf8(output.stderr).unwrap(), sent.elapsed())
+}
+
+#[test]
+#[cfg(unix)]
+fn a_signal_ends_the_run_in_order() {
+    let world = World::new();
+    for number in 0..60 {
+        world.put(
+            &key_on(&format!("2025/07/{:02}", 1 + number % 30), number),
+            gzip(good_lines(600)),
+        );
+    }
+    for (signals, code) in [(&["-INT"][..], 130), (&["-TERM"], 143), (&["-TERM", "-TERM"], 143)] {
+        let out = world.path(&signals.concat());
+        let (ended, said, took) = interrupt(&world, &out, signals);
+        assert_eq!(ended, Some(code), "{said}");
+        assert!(took < Duration::from_secs(20), "took {took:?}");
+        if signals.len() == 1 {
+            assert!(said.contains("interrupted") && said.contains("the same command"), "{said}");
+        }
+        convert(&[&world.source()], &out, &[]).expect(0);
+        let (source, out) = (world.source(), out.to_str().unwrap().to_owned());
+        let args = ["verify", source.to_str().unwrap(), "--out", &out, "--read-data", "--json"];
+        let run = run(&args).expect(0);
+        assert_eq!((run.count("/compared"), run.count("/rows")), (60, 36_000));
+    }
+}
