@@ -75,7 +75,12 @@ fn convert_all(args: &Convert, terminal: &Terminal, signals: &Signals) -> anyhow
     terminal.watch(&network.traffic);
     let run = Run::resolve(args, &network)?;
     let table = Table::access();
-    let listing = Listing::take(&run.sources, &run.selection, signals.stop())?;
+    let listing = match (&args.objects, &*run.sources) {
+        (Some(names), [source]) => {
+            Listing::read(names, source, &network, &run.selection, signals.stop())
+        }
+        _ => Listing::take(&run.sources, &run.selection, signals.stop()),
+    }?;
     if listing.objects.is_empty() {
         terminal.nothing_to_do(&run.sources, &listing);
     }

@@ -49,6 +49,7 @@ pub mod claim;
 pub mod publish;
 pub mod ledger;
 // From a listing to text.
+pub mod objects;
 pub mod plan;
 pub mod inflate;
 pub mod feed;

@@ -4,6 +4,7 @@
 //! threads, memory or time.
 
 use std::collections::{BTreeMap, HashSet};
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -14,7 +15,8 @@ use crate::dataset::DatasetError;
 use crate::hash::hex;
 use crate::key::{Directory, Key, Other, Partition};
 use crate::ledger::{HeldObject, Ledger};
-use crate::store::{Listed, Look, Source, StoreError};
+use crate::objects::{self, ObjectsError};
+use crate::store::{Listed, Look, Network, Source, StoreError};
 
 /// Which objects are wanted.
 #[derive(Debug, Clone, Default)]
@@ -63,6 +65,9 @@ pub enum PlanError {
     /// Nothing can be listed.
     #[error(transparent)]
     Source(#[from] StoreError),
+    /// The objects cannot be told.
+    #[error(transparent)]
+    Objects(#[from] ObjectsError),
     /// The claims cannot be read, or what they say cannot be finished.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
@@ -102,6 +107,8 @@ pub struct Failure {
 
 /// Directories down to this depth are looked into for those of accounts.
 const MAX_ABOVE: usize = 8;
+/// Objects that are named by a file and looked for at once.
+const FOUND_AT_ONCE: usize = 4096;
 /// Kinds of skipped objects that are no [`Other`].
 const NOT_SELECTED: &str = "not_selected";
 const DUPLICATE: &str = "duplicate";
@@ -169,48 +176,46 @@ impl Listing {
         selection: &Selection,
         stop: &AtomicBool,
     ) -> Result<Self, PlanError> {
-        let mut listing = Self::default();
-        let mut partitions = HashSet::new();
+        let mut gathering = Gathering::new(selection, stop);
         for (index, source) in sources.iter().enumerate() {
             let look = selection.clone();
             for listed in source.search(move |directory| look.look(directory)) {
-                match listed {
-                    Ok(listed) => listing.sort_in(index, listed, selection, &mut partitions),
-                    Err(error) => {
-                        let (object, error) = (source.to_string(), error.to_string());
-                        listing.failures.push(Failure { object, error });
-                    }
-                }
-                if stop.load(Ordering::Relaxed) {
-                    return Err(PlanError::Interrupted);
-                }
+                gathering.add(index, source, listed)?;
             }
         }
-        listing.drop_repeated();
-        listing.objects.sort_unstable_by(|a, b| order(a).cmp(&order(b)));
-        Ok(listing)
+        Ok(gathering.end())
     }
 
-    fn sort_in(
-        &mut self,
-        source: usize,
-        listed: Listed,
+    /// Takes the objects of a source that the file `names` names, instead of listing it. Those that are not below the
+    /// source are not selected.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file cannot be read, or it is interrupted. An object that cannot be found is a
+    /// [`Failure`].
+    pub fn read(
+        names: &str,
+        source: &Source,
+        network: &Network,
         selection: &Selection,
-        partitions: &mut HashSet<Arc<Partition>>,
-    ) {
-        self.listed += 1;
-        match Key::parse(&listed.key()) {
-            Ok(key) if selection.wants(&key) => {
-                let partition = partitions.get(&key.partition).cloned().unwrap_or_else(|| {
-                    let partition = Arc::new(key.partition);
-                    partitions.insert(Arc::clone(&partition));
-                    partition
-                });
-                self.objects.push(Object { partition, listed, source });
+        stop: &AtomicBool,
+    ) -> Result<Self, PlanError> {
+        let mut gathering = Gathering::new(selection, stop);
+        let mut waiting = Vec::new();
+        objects::read(names, source, network, |named| {
+            if !source.holds(&named.key) {
+                gathering.listing.listed += 1;
+                gathering.listing.skip(NOT_SELECTED);
+                return Ok(());
             }
-            Ok(_) => self.skip(NOT_SELECTED),
-            Err(other) => self.skip(Other::as_str(other)),
-        }
+            waiting.push(named);
+            if waiting.len() < FOUND_AT_ONCE {
+                return Ok(());
+            }
+            gathering.add_all(source, source.find(mem::take(&mut waiting)))
+        })?;
+        gathering.add_all(source, source.find(waiting))?;
+        Ok(gathering.end())
     }
 
     fn skip(&mut self, kind: &'static str) {
@@ -246,6 +251,68 @@ impl Listing {
             true
         });
         self.objects = objects;
+    }
+}
+
+/// A listing that objects are added to.
+struct Gathering<'a> {
+    listing: Listing,
+    partitions: HashSet<Arc<Partition>>,
+    selection: &'a Selection,
+    stop: &'a AtomicBool,
+}
+
+impl<'a> Gathering<'a> {
+    fn new(selection: &'a Selection, stop: &'a AtomicBool) -> Self {
+        Self { listing: Listing::default(), partitions: HashSet::new(), selection, stop }
+    }
+
+    /// Adds what was found of the only source.
+    fn add_all(
+        &mut self,
+        source: &Source,
+        found: Vec<Result<Listed, StoreError>>,
+    ) -> Result<(), PlanError> {
+        found.into_iter().try_for_each(|listed| self.add(0, source, listed))
+    }
+
+    /// Adds what a source lists.
+    fn add(
+        &mut self,
+        index: usize,
+        source: &Source,
+        listed: Result<Listed, StoreError>,
+    ) -> Result<(), PlanError> {
+        match listed {
+            Ok(listed) => self.sort_in(index, listed),
+            Err(error) => {
+                let (object, error) = (source.to_string(), error.to_string());
+                self.listing.failures.push(Failure { object, error });
+            }
+        }
+        if self.stop.load(Ordering::Relaxed) { Err(PlanError::Interrupted) } else { Ok(()) }
+    }
+
+    fn sort_in(&mut self, source: usize, listed: Listed) {
+        self.listing.listed += 1;
+        match Key::parse(&listed.key()) {
+            Ok(key) if self.selection.wants(&key) => {
+                let partition = self.partitions.get(&key.partition).cloned().unwrap_or_else(|| {
+                    let partition = Arc::new(key.partition);
+                    self.partitions.insert(Arc::clone(&partition));
+                    partition
+                });
+                self.listing.objects.push(Object { partition, listed, source });
+            }
+            Ok(_) => self.listing.skip(NOT_SELECTED),
+            Err(other) => self.listing.skip(Other::as_str(other)),
+        }
+    }
+
+    fn end(mut self) -> Listing {
+        self.listing.drop_repeated();
+        self.listing.objects.sort_unstable_by(|a, b| order(a).cmp(&order(b)));
+        self.listing
     }
 }
 

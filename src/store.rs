@@ -19,7 +19,7 @@ pub use crate::store::bucket::Bucket;
 pub use crate::store::disk::Disk;
 pub use crate::store::network::{Network, Traffic};
 pub use crate::store::place::{Kind, Place, Prefix};
-pub use crate::store::source::{Fetch, Listed, Look, Source};
+pub use crate::store::source::{Fetch, Listed, Look, Named, Source};
 pub use crate::store::target::{
     Completed, Created, Leftover, Owner, Patience, Stage, Staged, StagedFile, Stored, Target,
     TargetError, Writing, create_surely,
@@ -61,6 +61,14 @@ pub enum StoreError {
     /// A bucket cannot be reached.
     #[error("{name} cannot be listed: {}", plainly(.error))]
     Reach {
+        /// Its URL.
+        name: String,
+        /// Why.
+        error: object_store::Error,
+    },
+    /// An object that was named cannot be found.
+    #[error("{name}: {}", plainly(.error))]
+    Find {
         /// Its URL.
         name: String,
         /// Why.

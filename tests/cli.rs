@@ -48,6 +48,37 @@ fn help_and_version_are_no_errors() {
 }
 
 #[test]
+fn named_objects_take_the_place_of_the_listing() {
+    let world = World::new();
+    for number in 1..4 {
+        world.put(&key(number), gzip(good_lines(number)));
+    }
+    let names = world.path("names");
+    let name = names.to_str().unwrap();
+    fs::write(&names, format!("{}\n{}\n", key(1), key(3))).unwrap();
+    let run = world.convert_with(&["--json", "--objects", name]).expect(0);
+    assert_eq!((run.count("/objects/listed"), run.count("/rows")), (2, 4));
+    // What is not there fails by name, and the rest is converted.
+    fs::write(&names, format!("{}\nAWSLogs/not/there.gz\n", key(2))).unwrap();
+    let run = world.convert_with(&["--json", "--objects", name]).expect(2);
+    assert_eq!((run.count("/objects/failed"), run.count("/rows")), (1, 2));
+    run.says(&["AWSLogs/not/there.gz"]);
+    // What is no list is said.
+    fs::write(world.path("manifest.json"), "{}").unwrap();
+    let bad = world.path("manifest.json");
+    world.convert_with(&["--objects", bad.to_str().unwrap()]).expect(3).says(&["manifest"]);
+    world.convert_with(&["--objects", "not-there"]).expect(3).says(&["--objects not-there"]);
+    fs::write(&names, "\"bucket\",\"key\"\n").unwrap();
+    world.convert_with(&["--objects", name]).expect(3).says(&["line 1", "bucket"]);
+    let twice = [world.source(), world.path("more")];
+    fs::create_dir(&twice[1]).unwrap();
+    let twice = [twice[0].as_path(), twice[1].as_path()];
+    convert(&twice, &world.out(), &["--objects", name])
+        .expect(3)
+        .says(&["--objects", "one SOURCE"]);
+}
+
+#[test]
 fn arguments_that_make_no_sense_are_refused() {
     let world = World::with(gzip(good_lines(1)));
     let cases: [(&[&str], &[&str]); 16] = [

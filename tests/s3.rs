@@ -123,7 +123,7 @@ fn credentials_come_from_a_profile() {
     let (config, calls) = (world.path("config"), world.path("calls"));
     let give = format!(
         "[profile logs]\nregion = us-east-1\ncredential_process = sh -c 'echo x >> {}; echo \
-         {{\\\"Version\\\":1,\\\"AccessKeyId\\\":\\\"AKID\\\",\\\"SecretAccessKey\\\":\\\"topsecret\\\"}}'\n",
+         {{\\\"Version\\\":1,\\\"AccessKeyId\\\":\\\"testing\\\",\\\"SecretAccessKey\\\":\\\"topsecret\\\"}}'\n",
         calls.display()
     );
     fs::write(&config, give).unwrap();
@@ -224,6 +224,65 @@ fn no_credentials_are_a_clear_error_within_seconds() {
         "skip_signature",
     ]);
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
+/// Runs `convert` over the keys that a file names.
+fn convert_named(names: &str, source: &str, lake: &str) -> Run {
+    s3("convert", source, lake, &["--objects", names])
+}
+
+#[test]
+#[ignore = "needs a server; scripts/s3-test runs it"]
+fn an_inventory_takes_the_place_of_the_listing() {
+    let (world, logs) = world_of_days();
+    let bucket = logs.trim_start_matches("s3://");
+    let target = target(&logs);
+    let mut stored = target.list("").unwrap();
+    stored.sort_by(|a, b| a.key.cmp(&b.key));
+    // As S3 writes it: quoted, keys encoded, an older version among them.
+    let rows = |extra: &str| -> String {
+        let row = |key: &str, latest, size: u64| {
+            let key = key.replace('=', "%3D");
+            format!("\"{bucket}\",\"{key}\",\"v\",\"{latest}\",\"false\",\"{size}\"\n")
+        };
+        let rows = stored.iter().map(|stored| row(&stored.key, "true", stored.size));
+        rows.collect::<String>() + &row(extra, "false", 1)
+    };
+    target.create("inventory/data/1.csv.gz", &gzip(rows("AWSLogs/old"))).unwrap();
+    let manifest = format!(
+        "{{\"sourceBucket\":\"{bucket}\",\"destinationBucket\":\"arn:aws:s3:::{bucket}\",\
+         \"fileFormat\":\"CSV\",\"fileSchema\":\"Bucket, Key, VersionId, IsLatest, IsDeleteMarker, Size\",\
+         \"files\":[{{\"key\":\"inventory/data/1.csv.gz\"}}]}}"
+    );
+    target.create("inventory/2026-11-01T01-00Z/manifest.json", manifest.as_bytes()).unwrap();
+    let lake = new_bucket();
+    let named = format!("{logs}/inventory/2026-11-01T01-00Z/manifest.json");
+    let run = convert_named(&named, &logs, &lake).expect(0);
+    assert_eq!((run.count("/objects/listed"), run.count("/objects/converted")), (20, 20));
+    same(&world, &lake);
+    // What was named is what a listing finds.
+    s3("verify", &logs, &lake, &["--read-data"]).expect(0);
+    let run = s3("convert", &logs, &lake, &[]).expect(0);
+    assert_eq!(run.count("/objects/skipped_by_kind/converted_before"), 20);
+    // A CSV file on its own, keys and URLs; only what lies below the source is taken.
+    let below = format!("{logs}/AWSLogs");
+    let names = world.path("names");
+    let key = &stored[0].key;
+    for (text, listed) in
+        [(rows("AWSLogs/gone"), 21), (format!("{key}\n{logs}/{key}\r\n\nother/x\n"), 3)]
+    {
+        fs::write(&names, text).unwrap();
+        let run = convert_named(names.to_str().unwrap(), &below, &lake);
+        let gone = u64::from(listed == 21);
+        assert_eq!(run.count("/objects/listed") + gone, listed, "{run:#?}");
+        assert_eq!(run.count("/objects/failed"), gone);
+    }
+    fs::write(&names, format!("{key}\ns3://elsewhere/{key}\n")).unwrap();
+    convert_named(names.to_str().unwrap(), &logs, &lake).expect(3).says(&[
+        "line 2",
+        "elsewhere",
+        &logs,
+    ]);
 }
 
 #[test]

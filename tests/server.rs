@@ -3,8 +3,6 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::fs;
-use std::io::{Read, Write};
-use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -24,20 +22,10 @@ pub(crate) fn server() -> String {
     known().expect("ALB2PARQUET_S3 is the host and port of a server")
 }
 
-/// Returns a new bucket's URL.
+/// Returns the URL of an empty bucket, one of those that `scripts/s3-test` has made.
 pub(crate) fn new_bucket() -> String {
-    static BUCKETS: AtomicUsize = AtomicUsize::new(0);
-    let number = BUCKETS.fetch_add(1, Ordering::Relaxed);
-    let name = format!("test-{}-{number}", std::process::id());
-    let mut stream = TcpStream::connect(server()).unwrap();
-    let request = format!(
-        "PUT /{name} HTTP/1.1\r\nHost: s3\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
-    );
-    stream.write_all(request.as_bytes()).unwrap();
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");
-    format!("s3://{name}")
+    static TAKEN: AtomicUsize = AtomicUsize::new(1);
+    format!("s3://test-{}", TAKEN.fetch_add(1, Ordering::Relaxed))
 }
 
 /// Returns what lies below a URL.
@@ -46,7 +34,7 @@ pub(crate) fn target(url: &str) -> Bucket {
         ("endpoint", format!("http://{}", server())),
         ("region", "us-east-1".to_owned()),
         ("access_key_id", "testing".to_owned()),
-        ("secret_access_key", "testing".to_owned()),
+        ("secret_access_key", "topsecret".to_owned()),
     ];
     let network = Network::new(settings.map(|(key, value)| (key.to_owned(), value)).to_vec());
     match Place::parse(url).unwrap() {
@@ -82,7 +70,7 @@ pub(crate) fn command(server: &str, args: &[&str]) -> Command {
         .env("AWS_ENDPOINT_URL", format!("http://{server}"))
         .env("AWS_REGION", "us-east-1")
         .env("AWS_ACCESS_KEY_ID", "testing")
-        .env("AWS_SECRET_ACCESS_KEY", "testing")
+        .env("AWS_SECRET_ACCESS_KEY", "topsecret")
         .env("AWS_EC2_METADATA_DISABLED", "true");
     command
 }

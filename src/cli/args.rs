@@ -74,6 +74,11 @@ pub(super) struct Convert {
     #[command(flatten)]
     pub(super) stores: Stores,
 
+    /// Read the keys of SOURCE from a file instead of listing it: a key or URL a line, a manifest.json of an
+    /// S3 Inventory (path or URL), or one of its CSV files; - is standard input
+    #[arg(long, value_name = "FILE")]
+    pub(super) objects: Option<String>,
+
     /// Last day to convert, by key (UTC) [default: yesterday, since today still grows]
     #[arg(long, value_name = "YYYY-MM-DD")]
     pub(super) to: Option<NaiveDate>,

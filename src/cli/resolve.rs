@@ -29,6 +29,9 @@ impl Run {
     pub(super) fn resolve(args: &Convert, network: &Network) -> anyhow::Result<Self> {
         let mut selection = selection(&args.partitions, args.to.or_else(yesterday))?;
         selection.balancers.clone_from(&args.balancer);
+        if args.objects.is_some() && args.sources.len() > 1 {
+            bail!("--objects names keys of one SOURCE, but there are {}", args.sources.len());
+        }
         let out = place_of(&args.out)?;
         refuse_overlap(&args.sources, &args.out, &out)?;
         let sources = open_sources(&args.sources, network)?;

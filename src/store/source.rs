@@ -11,11 +11,14 @@ use std::iter;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
+use chrono::DateTime;
 use futures::StreamExt;
-use futures::stream::{BoxStream, FuturesUnordered};
+use futures::stream::{self, BoxStream, FuturesUnordered};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
-use object_store::{Error, GetOptions, GetRange, GetResultPayload, ObjectMeta, ObjectStore};
+use object_store::{
+    Error, GetOptions, GetRange, GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt,
+};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
@@ -52,6 +55,8 @@ pub struct Source {
     store: Arc<dyn ObjectStore>,
     /// The source as the user named it.
     name: String,
+    /// Name of the bucket.
+    bucket: Option<String>,
     /// Prefix of the paths that are listed.
     prefix: Option<Path>,
     /// What its keys begin with although its listing does not show it.
@@ -107,6 +112,17 @@ impl Listed {
     }
 }
 
+/// An object that somebody names.
+#[derive(Debug, Clone)]
+pub struct Named {
+    /// Its key in its bucket, or its path below a local source.
+    pub key: String,
+    /// Compressed size in bytes, if it is known.
+    pub size: Option<u64>,
+    /// What the store says changes whenever the object does, if it is known.
+    pub e_tag: Option<String>,
+}
+
 /// The directories of a listing, each held once.
 #[derive(Default)]
 struct Directories(HashSet<Arc<str>>);
@@ -140,6 +156,7 @@ impl Source {
                 let client = Client::connect(&prefix, network)?;
                 let source = Self {
                     requests: client.requests,
+                    bucket: Some(prefix.name().to_owned()),
                     prefix: (!prefix.path.as_ref().is_empty()).then_some(prefix.path),
                     name: name.to_owned(),
                     ..Self::over(client.store, &prefix.bucket)
@@ -171,6 +188,7 @@ impl Source {
         Self {
             store,
             name: url.to_owned(),
+            bucket: None,
             prefix: None,
             key_prefix: String::new(),
             url: url.trim_end_matches('/').to_owned(),
@@ -232,6 +250,57 @@ impl Source {
                 Err(StoreError::Reach { name, error })
             }
         }))
+    }
+
+    /// Returns the bucket's name; `None` when the source is local.
+    pub fn bucket(&self) -> Option<&str> {
+        self.bucket.as_deref()
+    }
+
+    /// Looks for objects by their names, side by side. Those of which size and ETag are known are taken for granted.
+    pub fn find(&self, names: Vec<Named>) -> Vec<Result<Listed, StoreError>> {
+        let look = |named: Named| async move {
+            let below = named.key.strip_prefix(&self.key_prefix).unwrap_or(&named.key);
+            let location = Path::parse(below).map_err(Error::from);
+            let meta = match (location, named.size, named.e_tag) {
+                (Ok(location), Some(size), e_tag @ Some(_)) => {
+                    let last_modified = DateTime::UNIX_EPOCH;
+                    Ok(ObjectMeta { location, last_modified, size, e_tag, version: None })
+                }
+                (Ok(location), ..) => renewing(|| self.store.head(&location)).await,
+                (Err(error), ..) => Err(error),
+            };
+            let name = format!("{}/{}", self.url, named.key);
+            meta.map_err(|error| StoreError::Find { name, error })
+        };
+        let found = stream::iter(names).map(look).buffered(MAX_READS).collect::<Vec<_>>();
+        let mut directories = Directories::default();
+        let found = self.requests.wait(found).into_iter();
+        found.map(|meta| Ok(self.listed(&meta?, &mut directories))).collect()
+    }
+
+    /// Tells whether a key lies below the source.
+    pub fn holds(&self, key: &str) -> bool {
+        self.prefix.as_ref().is_none_or(|prefix| {
+            let below = key.strip_prefix(prefix.as_ref());
+            below.is_some_and(|rest| rest.starts_with('/'))
+        })
+    }
+
+    /// Opens the one object that a URL names.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is not there, or cannot be reached.
+    pub fn read_one(url: &str, network: &Network) -> Result<Box<dyn Read + Send>, StoreError> {
+        let (above, name) = url.rsplit_once('/').unwrap_or((url, ""));
+        let source = Self::open(above, network)?;
+        let key = match &source.prefix {
+            Some(prefix) => format!("{prefix}/{name}"),
+            None => name.to_owned(),
+        };
+        let found = source.find(vec![Named { key, size: None, e_tag: None }]);
+        source.reader(&found.into_iter().next().expect("one was looked for")?)
     }
 
     /// Begins to read an object that is wanted soon. What is read locally is read when it is wanted.
