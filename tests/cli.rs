@@ -257,6 +257,62 @@ fn policies_are_json() {
     run(&["policy", "convert", "--source", "gs://b"]).expect(3).says(&["gs://b", "s3://"]);
 }
 
+/// The grammar of policies at
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html>, as far as these use it.
+#[test]
+fn policies_follow_the_grammar_that_aws_documents() {
+    fn texts(value: &serde_json::Value) -> Vec<&str> {
+        let one = value.as_str().map(|text| vec![text]);
+        let texts = one.unwrap_or_else(|| {
+            let all = value.as_array().expect("a string or a list of strings");
+            all.iter().map(|text| text.as_str().unwrap()).collect()
+        });
+        assert!(!texts.is_empty() && texts.iter().all(|text| !text.is_empty()), "{value}");
+        texts
+    }
+    let grants_role = ["convert", "--source", "s3://logs/p", "--out", "s3://lake/alb"];
+    let with_key = [&grants_role[..], &["--kms-key", "arn:aws:kms:eu-west-1:012345678901:key/k"]];
+    let delivery =
+        ["log-delivery", "--bucket", "logs", "--prefix", "p", "--account", "012345678901"];
+    for (args, of_bucket) in [(&with_key.concat()[..], false), (&delivery[..], true)] {
+        let policy = run(&[&["policy"], args].concat()).expect(0).json();
+        let policy = policy.as_object().unwrap();
+        assert_eq!(policy.keys().collect::<Vec<_>>(), ["Statement", "Version"]);
+        assert_eq!(policy["Version"], "2012-10-17");
+        for statement in policy["Statement"].as_array().unwrap() {
+            let statement = statement.as_object().unwrap();
+            let known = ["Sid", "Effect", "Principal", "Action", "Resource", "Condition"];
+            assert!(statement.keys().all(|key| known.contains(&key.as_str())), "{statement:?}");
+            assert!(["Allow", "Deny"].contains(&statement["Effect"].as_str().unwrap()));
+            assert_eq!(statement.contains_key("Principal"), of_bucket, "only a bucket's names one");
+            for action in texts(&statement["Action"]) {
+                let (service, name) = action.split_once(':').unwrap();
+                assert!(["s3", "kms"].contains(&service) && name.starts_with(char::is_uppercase));
+            }
+            for resource in texts(&statement["Resource"]) {
+                // arn:partition:service:region:account:resource
+                let parts: Vec<&str> = resource.splitn(6, ':').collect();
+                assert!(
+                    parts.len() == 6 && parts[0] == "arn" && !parts[5].is_empty(),
+                    "{resource}"
+                );
+            }
+            if let Some(sid) = statement.get("Sid") {
+                assert!(sid.as_str().unwrap().bytes().all(|b| b.is_ascii_alphanumeric()));
+            }
+            if let Some(principal) = statement.get("Principal") {
+                assert!(principal["Service"].as_str().unwrap().ends_with(".amazonaws.com"));
+            }
+            for (operator, keys) in
+                statement.get("Condition").and_then(|c| c.as_object()).into_iter().flatten()
+            {
+                assert_eq!(operator, "StringLike");
+                keys.as_object().unwrap().values().for_each(|values| drop(texts(values)));
+            }
+        }
+    }
+}
+
 // ---- what is printed
 
 #[test]

@@ -387,6 +387,7 @@ fn what_cannot_be_read_is_left_out_by_name() {
         convert(Fault::Answer(403, "InvalidObjectState"), of_day("2025/07/11/"), &lake).expect(0);
     assert_eq!(run.count("/objects/skipped_by_kind/archived"), 5);
     assert!(run.count("/bytes_archived") > 500);
+    run.says(&["archived", "restore"]);
     let run = s3("convert", &logs, &lake, &[]).expect(0);
     assert_eq!((run.count("/objects/converted"), run.count("/rows")), (5, 500));
     s3("verify", &logs, &lake, &["--read-data"]).expect(0);

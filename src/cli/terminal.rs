@@ -230,6 +230,13 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
             HumanCount(objects.failed),
         ),
     );
+    if tally.bytes_archived > 0 {
+        let archived = HumanBytes(tally.bytes_archived);
+        fact(
+            "archived",
+            format!("{archived}: restore these objects, then run the same command again"),
+        );
+    }
     fact("partitions", HumanCount(tally.partitions).to_string());
     fact(
         "lines",
