@@ -1,0 +1,1299 @@
+//! Writes a tree of made-up Application Load Balancer access logs, of any size, from a seed.
+//!
+//! The output is a pure function of the arguments: every object draws from a random generator of its
+//! own, seeded with the run's seed and the object's place in the tree, so the number of threads has no
+//! say in it. Lines are streamed through gzip; memory does not grow with the size of an object.
+//!
+//! What makes the logs look alive, and makes them compress much as real ones do:
+//!
+//! - few clients send most of the requests, each over connections that it keeps for a while;
+//! - some sixty routes with ids, slugs and query strings, so that URLs vary but also repeat;
+//! - durations that are log-normal, sizes that depend on the route, a mix of status codes;
+//! - small shares of redirects, fixed responses, Lambda targets, blocks by WAF, time-outs, WebSockets
+//!   and requests that nobody could parse;
+//! - trace and connection ids that are random, as they are in life, and so do not compress.
+//!
+//! Nobody's addresses appear in them: clients come from the private, shared and benchmarking ranges of
+//! IPv4 and from the documentation range of IPv6, host names from the example domains.
+
+#![allow(clippy::print_stderr)] // a program, not the library
+
+use std::fmt::Write as _;
+use std::fs::{self, File};
+use std::io::{BufWriter, Write as _};
+use std::path::PathBuf;
+
+use anyhow::{Context, Result};
+use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta};
+use clap::Parser;
+use flate2::Compression;
+use flate2::write::GzEncoder;
+use rayon::prelude::*;
+
+/// Write a tree of made-up Application Load Balancer access logs.
+#[derive(Debug, Parser)]
+struct Args {
+    /// Folder below which `AWSLogs/` is written.
+    out: PathBuf,
+    /// Number from which everything else follows.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    /// Accounts; the id of the second begins with a zero.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
+    accounts: u32,
+    /// Regions of each account.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=8))]
+    regions: u32,
+    /// Load balancers of each region.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    balancers: u32,
+    /// First day, as `YYYY-MM-DD`.
+    #[arg(long, default_value = "2025-07-01")]
+    from: NaiveDate,
+    /// Days, counted from the first.
+    #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=3660))]
+    days: u32,
+    /// Objects of each load balancer and day, spread over the day's 5-minute windows.
+    #[arg(long, default_value_t = 48, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    objects_per_day: u32,
+    /// Rows of each object.
+    #[arg(long, default_value_t = 8000)]
+    rows_per_object: u64,
+    /// Fields of each line: 30 as in 2025, 36 as in 2026.
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u8).range(29..=36))]
+    fields: u8,
+    /// Write only the first object of the tree.
+    #[arg(long)]
+    single_object: bool,
+}
+
+fn main() -> Result<()> {
+    let args = Args::parse();
+    let world = World::new(args.seed);
+    let balancers = Balancer::all(&args);
+    let objects = Object::all(&args, &balancers)?;
+    for folder in objects.iter().filter_map(|object| object.path.parent()) {
+        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    }
+    let total = objects
+        .par_iter()
+        // One object at a time to each thread: they are large, and one may be very large.
+        .with_max_len(1)
+        .map(|object| object.write(&world, args.rows_per_object, args.fields))
+        .try_reduce(Totals::default, |left, right| Ok(left + right))?;
+    eprintln!(
+        "{} objects, {} rows, {} bytes decompressed, {} bytes compressed",
+        objects.len(),
+        total.rows,
+        total.decompressed,
+        total.compressed,
+    );
+    Ok(())
+}
+
+/// What was written.
+#[derive(Clone, Copy, Debug, Default)]
+struct Totals {
+    rows: u64,
+    decompressed: u64,
+    compressed: u64,
+}
+
+impl std::ops::Add for Totals {
+    type Output = Self;
+
+    fn add(self, other: Self) -> Self {
+        Self {
+            rows: self.rows + other.rows,
+            decompressed: self.decompressed + other.decompressed,
+            compressed: self.compressed + other.compressed,
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------
+// Chance
+// ---------------------------------------------------------------------------------------------------
+
+/// SplitMix64: small, quick, and good enough for text that only has to look random.
+#[derive(Clone, Debug)]
+struct Rng(u64);
+
+impl Rng {
+    /// The generator that belongs to a place in the tree, named by a path of numbers.
+    fn at(path: &[u64]) -> Self {
+        let mut rng = Self(0x0a1b_2c3d_4e5f_6071);
+        for &step in path {
+            rng.0 = rng.next() ^ step.wrapping_mul(0xd6e8_feb8_6659_fd93);
+        }
+        rng
+    }
+
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = self.0;
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+
+    /// A number below `bound`.
+    fn below(&mut self, bound: u64) -> u64 {
+        ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
+    }
+
+    /// A number from `low` to `high`, both included.
+    fn between(&mut self, low: u64, high: u64) -> u64 {
+        low + self.below(high - low + 1)
+    }
+
+    /// True in `share` of 10 000 cases.
+    fn chance(&mut self, share: u64) -> bool {
+        self.below(10_000) < share
+    }
+
+    fn pick<'a, T>(&mut self, items: &'a [T]) -> &'a T {
+        &items[self.index(items.len())]
+    }
+
+    /// An index into something of length `len`.
+    fn index(&mut self, len: usize) -> usize {
+        usize::try_from(self.below(len as u64)).expect("below a usize")
+    }
+
+    /// A log-normal number around `median`; `spread` is the deviation of its logarithm.
+    ///
+    /// Additions and multiplications only, which give the same bits on every machine; the functions of
+    /// a mathematical library need not.
+    fn log_normal(&mut self, median: u64, spread: f64) -> u64 {
+        let bits = self.next();
+        let sum: u64 = (0..4).map(|piece| (bits >> (16 * piece)) & 0xffff).sum();
+        // Four uniform numbers add up to something near enough to a normal one.
+        let normal = (sum as f64 - 131_070.0) / 37_837.0;
+        let mut factor = 1.0 + normal * spread / 1024.0;
+        for _ in 0..10 {
+            factor *= factor;
+        }
+        (median as f64 * factor) as u64
+    }
+
+    /// Appends lower-case hexadecimal digits.
+    fn hex(&mut self, digits: usize, out: &mut Vec<u8>) {
+        let mut left = digits;
+        while left > 0 {
+            let mut bits = self.next();
+            for _ in 0..left.min(16) {
+                out.push(b"0123456789abcdef"[(bits & 15) as usize]);
+                bits >>= 4;
+            }
+            left -= left.min(16);
+        }
+    }
+
+    fn hex_string(&mut self, digits: usize) -> String {
+        (0..digits).fold(String::with_capacity(digits), |mut text, _| {
+            text.push(char::from(b"0123456789abcdef"[self.index(16)]));
+            text
+        })
+    }
+
+    /// Appends the 8-4-4-4-12 form of a random id.
+    fn uuid(&mut self, out: &mut Vec<u8>) {
+        for (at, digits) in [8, 4, 4, 4, 12].into_iter().enumerate() {
+            if at > 0 {
+                out.push(b'-');
+            }
+            self.hex(digits, out);
+        }
+    }
+}
+
+/// Draws ranks of which the first is much likelier than the last: the n-th has a weight of 1/(n + k).
+#[derive(Debug)]
+struct Skew {
+    /// Sums of the weights up to and including each rank.
+    sums: Vec<u64>,
+}
+
+impl Skew {
+    /// `flatness` is the k above: the larger, the closer the first ranks are to each other.
+    fn new(ranks: usize, flatness: u64) -> Self {
+        let sums = (1..=ranks as u64)
+            .scan(0, |sum, rank| {
+                *sum += (1 << 40) / (rank + flatness);
+                Some(*sum)
+            })
+            .collect();
+        Self { sums }
+    }
+
+    fn draw(&self, rng: &mut Rng) -> usize {
+        let at = rng.below(self.sums[self.sums.len() - 1]);
+        self.sums.partition_point(|&sum| sum <= at)
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------
+// The world: what all load balancers have in common
+// ---------------------------------------------------------------------------------------------------
+
+/// Clients, programs and routes.
+#[derive(Debug)]
+struct World {
+    seed: u64,
+    clients: Vec<Client>,
+    client_skew: Skew,
+    agents: Vec<String>,
+    routes: Vec<Route>,
+    route_skew: Skew,
+    calls: Vec<Route>,
+    sockets: Vec<Route>,
+    number_skew: Skew,
+    slugs: Vec<String>,
+    slug_skew: Skew,
+}
+
+/// An address that sends requests.
+#[derive(Debug)]
+struct Client {
+    address: String,
+    /// Index into [`World::agents`] of the program most used there.
+    agent: usize,
+}
+
+/// How many addresses there are.
+const CLIENTS: usize = 20_000;
+/// How many numbers stand for the ids of orders, products and so on.
+const NUMBERS: usize = 50_000;
+
+impl World {
+    fn new(seed: u64) -> Self {
+        let mut rng = Rng::at(&[seed, 1]);
+        let agents = agents();
+        let agent_skew = Skew::new(agents.len(), 1);
+        let clients = (0..CLIENTS)
+            .map(|_| Client { address: client_address(&mut rng), agent: agent_skew.draw(&mut rng) })
+            .collect();
+        let parse = |lines: &[&'static str]| -> Vec<Route> {
+            lines.iter().map(|line| Route::parse(line)).collect()
+        };
+        let routes = parse(ROUTES);
+        let slugs = (0..4000)
+            .map(|_| format!("{}-{}-{}", rng.pick(WORDS), rng.pick(WORDS), rng.pick(WORDS)))
+            .collect::<Vec<_>>();
+        Self {
+            seed,
+            clients,
+            client_skew: Skew::new(CLIENTS, 20),
+            agents,
+            route_skew: Skew::new(routes.len(), 6),
+            routes,
+            calls: parse(CALLS),
+            sockets: parse(SOCKETS),
+            number_skew: Skew::new(NUMBERS, 100),
+            slug_skew: Skew::new(slugs.len(), 30),
+            slugs,
+        }
+    }
+
+    /// A route for a connection of some kind, and its number.
+    fn route(&self, kind: &str, rng: &mut Rng) -> (usize, &Route) {
+        let (routes, index) = match kind {
+            "grpcs" => (&self.calls, rng.index(self.calls.len())),
+            "ws" | "wss" => (&self.sockets, rng.index(self.sockets.len())),
+            _ => (&self.routes, self.route_skew.draw(rng)),
+        };
+        (index, &routes[index])
+    }
+}
+
+fn client_address(rng: &mut Rng) -> String {
+    let (second, third, fourth) = (rng.below(256), rng.below(256), rng.between(1, 254));
+    match rng.below(100) {
+        0..12 => format!(
+            "2001:db8:{:x}:{:x}:{:x}:{:x}:{:x}:{:x}",
+            rng.below(0x1_0000),
+            rng.below(0x1_0000),
+            rng.between(1, 0xffff),
+            rng.between(1, 0xffff),
+            rng.between(1, 0xffff),
+            rng.between(1, 0xffff),
+        ),
+        12..16 => format!("2001:db8:{:x}::{:x}", rng.below(0x1_0000), rng.between(1, 0xffff)),
+        16..40 => format!("198.{}.{third}.{fourth}", 18 + second % 2),
+        40..70 => format!("100.{}.{third}.{fourth}", 64 + second % 64),
+        70..85 => format!("172.{}.{third}.{fourth}", 16 + second % 16),
+        _ => format!("10.{second}.{third}.{fourth}"),
+    }
+}
+
+/// Some 150 user agents, the common ones first.
+fn agents() -> Vec<String> {
+    const SYSTEMS: [&str; 4] = [
+        "Windows NT 10.0; Win64; x64",
+        "Macintosh; Intel Mac OS X 10_15_7",
+        "X11; Linux x86_64",
+        "Linux; Android 10; K",
+    ];
+    let mut agents: Vec<String> = [
+        "okhttp/4.12.0",
+        "Go-http-client/2.0",
+        "python-requests/2.32.3",
+        "ExampleShop/7.4.1 (iPhone; iOS 18.5; Scale/3.00)",
+        "ExampleShop/7.4.0 (iPhone; iOS 17.6.1; Scale/3.00)",
+        "ExampleShop/7.3.2 (Android 14; Pixel 8)",
+        "axios/1.7.9",
+        "curl/8.7.1",
+        "node",
+        "-",
+    ]
+    .map(String::from)
+    .to_vec();
+    for version in (124..=138).rev() {
+        for system in SYSTEMS {
+            let mobile = if system.contains("Android") { "Mobile " } else { "" };
+            agents.push(format!(
+                "Mozilla/5.0 ({system}) AppleWebKit/537.36 (KHTML, like Gecko) \
+                 Chrome/{version}.0.0.0 {mobile}Safari/537.36"
+            ));
+        }
+    }
+    for (system, safari) in [("18_5", "18.5"), ("17_6", "17.6"), ("16_7", "16.6"), ("15_8", "15.6")]
+    {
+        for device in ["iPhone; CPU iPhone OS", "iPad; CPU OS"] {
+            agents.push(format!(
+                "Mozilla/5.0 ({device} {system} like Mac OS X) AppleWebKit/605.1.15 \
+                 (KHTML, like Gecko) Version/{safari} Mobile/15E148 Safari/604.1"
+            ));
+        }
+    }
+    for version in (118..=140).rev() {
+        for system in &SYSTEMS[..2] {
+            agents.push(format!(
+                "Mozilla/5.0 ({system}; rv:{version}.0) Gecko/20100101 Firefox/{version}.0"
+            ));
+        }
+    }
+    for (name, major) in [("Crawler", 2), ("Uptime", 5), ("Preview", 1), ("Feed", 3), ("Scan", 0)] {
+        for minor in 0..3 {
+            agents.push(format!(
+                "Mozilla/5.0 (compatible; Example{name}/{major}.{minor}; \
+                 +https://{}.example.org/about)",
+                name.to_lowercase()
+            ));
+        }
+    }
+    for version in ["11.0.2", "17.0.15", "21.0.7"] {
+        agents.push(format!("Apache-HttpClient/5.4 (Java/{version})"));
+        agents.push(format!("Java-http-client/{version}"));
+        agents.push(format!("grpc-java-netty/1.6{}", &version[..1]));
+    }
+    // Quotes, backslashes and bytes beyond ASCII are escaped by the load balancer.
+    agents.push(r"ExampleKiosk/2.1 (\x22front desk\x22; C:\x5CKiosk)".to_owned());
+    agents.push(r"ExampleReader/1.0 (\xC3\xA9dition)".to_owned());
+    agents
+}
+
+const WORDS: &[&str] = &[
+    "amber", "autumn", "basket", "birch", "blue", "bottle", "brass", "canvas", "cedar", "chair",
+    "classic", "cloud", "copper", "cotton", "cover", "desk", "double", "garden", "glass", "green",
+    "handle", "harbor", "kettle", "lamp", "large", "leather", "light", "linen", "marble", "mini",
+    "mirror", "night", "oak", "olive", "outdoor", "paper", "pillow", "pocket", "river", "round",
+    "set", "shelf", "silver", "slim", "small", "smoke", "spring", "steel", "stone", "storm",
+    "summer", "table", "travel", "velvet", "walnut", "warm", "white", "willow", "winter", "wool",
+];
+
+/// The routes, the most used first: method, median milliseconds, median bytes sent, path.
+///
+/// In a path, `{n}` is a number (few of them often), `{page}` a small number, `{slug}` some words (few
+/// of them often), `{word}` one word, `{uuid}` and `{hex}` are random.
+const ROUTES: &[&str] = &[
+    "GET 4 1830 /api/v2/products/{n}",
+    "GET 9 6400 /api/v2/products?category={word}&page={page}&per_page=24",
+    "GET 2 310 /api/v2/session",
+    "POST 6 240 /api/v2/events",
+    "GET 3 920 /api/v2/cart/{uuid}",
+    "GET 2 15200 /assets/app.{hex}.js",
+    "GET 14 8800 /api/v2/search?q={word}+{word}&sort=relevance&page={page}",
+    "GET 35 18400 /p/{slug}?ref={word}",
+    "GET 2 24100 /images/products/{n}/large.webp?v={page}",
+    "POST 22 610 /api/v2/cart/{uuid}/items",
+    "GET 28 21000 /",
+    "GET 5 1400 /api/v2/products/{n}/reviews?limit=10&offset={page}0",
+    "GET 3 780 /api/v2/prices?ids={n},{n},{n},{n}&currency=EUR",
+    "GET 2 9800 /images/products/{n}/thumb.webp",
+    "GET 6 2100 /api/v2/recommendations?product={n}&session={uuid}",
+    "PUT 18 350 /api/v2/cart/{uuid}/items/{n}",
+    "GET 42 16800 /c/{word}/{word}?page={page}",
+    "GET 11 1250 /api/v2/orders/{n}",
+    "POST 1 180 /collect?v=2&tid=EX-{page}&cid={n}.{n}&en=page_view",
+    "GET 2 640 /api/v2/stock/{n}?warehouse={word}",
+    "OPTIONS 1 220 /api/v2/cart/{uuid}/items",
+    "GET 8 3300 /api/v2/customers/{n}/addresses",
+    "HEAD 2 190 /health/ready",
+    "GET 6 2700 /api/v2/menus/{word}?locale=en-GB",
+    "GET 2 41000 /assets/vendor.{hex}.js",
+    "GET 2 7300 /assets/app.{hex}.css",
+    "POST 95 890 /api/v2/checkout/{uuid}/payment",
+    "GET 17 1120 /api/v2/shipping/quotes?cart={uuid}&country=IE&postcode={n}",
+    "DELETE 12 160 /api/v2/cart/{uuid}/items/{n}",
+    "GET 12 5200 /blog/{slug}",
+    "GET 4 560 /api/v1/flags?client=web&build={hex}",
+    "POST 48 1500 /graphql?operation=ProductPage",
+    "POST 61 2900 /graphql?operation=CategoryListing",
+    "GET 3 1180 /api/v2/suggest?q={word}",
+    "PATCH 16 420 /api/v2/customers/{n}",
+    "GET 7 4100 /api/v2/stores?lat=53.{n}&lon=-6.{n}&radius=25",
+    "POST 130 720 /api/v2/login",
+    "GET 2 130 /favicon.ico",
+    "GET 2 260 /robots.txt",
+    "GET 210 96000 /sitemaps/products-{page}.xml",
+    "POST 75 540 /api/v2/orders",
+    "GET 19 11600 /account/orders?page={page}",
+    "GET 5 900 /api/v2/orders/{n}/tracking",
+    "POST 9 210 /api/v2/products/{n}/reviews/{n}/votes",
+    "GET 26 13900 /help/{slug}",
+    "POST 310 1300 /webhooks/payments?source={word}&delivery={uuid}",
+    "GET 820 240000 /api/v2/exports/{uuid}/download?format=csv",
+    "POST 420 380 /api/v2/uploads/{uuid}/parts/{page}",
+    "GET 55 30200 /admin/orders?status=open&from=2025-06-01&to=2025-06-30&q={word}&page={page}",
+    "GET 33 5800 /admin/customers/{n}",
+    "PUT 44 470 /admin/products/{n}",
+    "GET 6 1700 /api/v2/wishlists/{uuid}?expand=items,prices,stock",
+    "GET 70 2400 /legacy/item.php?id={n}&cat={page}&sid={hex}",
+    "GET 1 150 /.well-known/apple-app-site-association",
+    "GET 3 480 /wp-login.php",
+    "GET 2 470 /.env",
+    "GET 15 1900 /api/v2/coupons/{hex}?cart={uuid}",
+    "GET 25 7200 /feeds/{word}.xml?utm_source={word}&utm_medium=feed&utm_campaign={slug}",
+    "POST 180 600 /login?return=%2Faccount%2Forders%3Fpage%3D{page}",
+    "GET 5 2200 /api/v2/translations/en-GB?keys={word}.{word},{word}.{word}&build={hex}",
+];
+
+/// The routes of gRPC calls, in the same form.
+const CALLS: &[&str] =
+    &["POST 3 90 /example.stock.v1.Stock/Reserve", "POST 2 120 /example.prices.v1.Prices/Get"];
+
+/// The routes of WebSockets.
+const SOCKETS: &[&str] = &["GET 3 0 /live/orders?session={uuid}", "GET 3 0 /live/chat/{n}"];
+
+/// A kind of request: one line of [`ROUTES`].
+#[derive(Debug)]
+struct Route {
+    method: &'static str,
+    /// Median time that a target takes.
+    millis: u64,
+    /// Median size of the answer.
+    bytes: u64,
+    path: Vec<Piece>,
+}
+
+/// A piece of a path.
+#[derive(Debug)]
+enum Piece {
+    Text(&'static str),
+    Number,
+    Page,
+    Slug,
+    Word,
+    Uuid,
+    Hex,
+}
+
+impl Route {
+    fn parse(line: &'static str) -> Self {
+        let mut parts = line.split(' ');
+        let mut part = || parts.next().expect("a route has four parts");
+        let (method, millis, bytes, mut rest) = (part(), part(), part(), part());
+        let mut path = Vec::new();
+        while let Some((text, after)) = rest.split_once('{') {
+            let (name, after) = after.split_once('}').expect("a brace is closed");
+            path.push(Piece::Text(text));
+            path.push(match name {
+                "n" => Piece::Number,
+                "page" => Piece::Page,
+                "slug" => Piece::Slug,
+                "word" => Piece::Word,
+                "uuid" => Piece::Uuid,
+                "hex" => Piece::Hex,
+                _ => unreachable!("no such piece: {name}"),
+            });
+            rest = after;
+        }
+        path.push(Piece::Text(rest));
+        Self {
+            method,
+            millis: millis.parse().expect("a number"),
+            bytes: bytes.parse().expect("a number"),
+            path,
+        }
+    }
+
+    fn write_path(&self, world: &World, rng: &mut Rng, out: &mut Vec<u8>) {
+        for piece in &self.path {
+            match piece {
+                Piece::Text(text) => out.extend_from_slice(text.as_bytes()),
+                Piece::Number => decimal(1000 + world.number_skew.draw(rng) as u64 * 7, out),
+                Piece::Page => decimal(1 + rng.below(12) * rng.below(12) / 11, out),
+                Piece::Slug => {
+                    out.extend_from_slice(world.slugs[world.slug_skew.draw(rng)].as_bytes());
+                }
+                Piece::Word => out.extend_from_slice(rng.pick(WORDS).as_bytes()),
+                // Half of the random ids belong to something that comes back.
+                Piece::Uuid if rng.chance(5000) => {
+                    Rng::at(&[world.seed, 2, world.number_skew.draw(rng) as u64]).uuid(out);
+                }
+                Piece::Uuid => rng.uuid(out),
+                Piece::Hex => Rng::at(&[world.seed, 3, rng.below(8)]).hex(8, out),
+            }
+        }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------
+// Load balancers
+// ---------------------------------------------------------------------------------------------------
+
+/// A load balancer and what stands behind it.
+#[derive(Debug)]
+struct Balancer {
+    /// Its place in the tree: account, region, load balancer.
+    place: [u64; 3],
+    account: String,
+    region: &'static str,
+    /// `app/name/id`
+    resource: String,
+    /// Addresses of its nodes, one of which writes each object.
+    nodes: Vec<String>,
+    hosts: Vec<Host>,
+    groups: Vec<TargetGroup>,
+    lambda_group: String,
+}
+
+/// A host name and its certificate.
+#[derive(Debug)]
+struct Host {
+    name: String,
+    certificate: String,
+}
+
+#[derive(Debug)]
+struct TargetGroup {
+    arn: String,
+    /// `address:port`
+    targets: Vec<String>,
+}
+
+const REGIONS: [&str; 8] = [
+    "eu-west-1",
+    "us-east-1",
+    "ap-northeast-1",
+    "eu-central-1",
+    "us-west-2",
+    "ap-southeast-2",
+    "sa-east-1",
+    "ca-central-1",
+];
+
+const BALANCERS: [&str; 8] = [
+    "shop-web",
+    "public-api",
+    "checkout",
+    "media",
+    "partner-api",
+    "back-office",
+    "mobile",
+    "search",
+];
+
+impl Balancer {
+    fn all(args: &Args) -> Vec<Self> {
+        let mut all = Vec::new();
+        for account in 0..args.accounts {
+            for region in 0..args.regions {
+                for balancer in 0..args.balancers {
+                    all.push(Self::new(args.seed, [account, region, balancer]));
+                }
+            }
+        }
+        all
+    }
+
+    fn new(seed: u64, place: [u32; 3]) -> Self {
+        let place = place.map(u64::from);
+        let [account_index, region_index, index] = place;
+        let account_digits = Rng::at(&[seed, 4, account_index]).below(100_000_000_000);
+        let account = format!(
+            "{}{account_digits:011}",
+            if account_index == 1 { 0 } else { 1 + account_index % 9 }
+        );
+        let region = REGIONS[region_index as usize];
+
+        let mut rng = Rng::at(&[seed, 5, account_index, region_index, index]);
+        let mut name = BALANCERS[index as usize % BALANCERS.len()].to_owned();
+        if index as usize >= BALANCERS.len() {
+            let _ = write!(name, "-{}", index as usize / BALANCERS.len() + 1);
+        }
+        let nodes = (0..3)
+            .map(|zone| format!("10.{}.{}.{}", 20 + index % 200, zone, rng.between(4, 250)))
+            .collect();
+        let hosts = ["www.example.com", "api.example.com", "shop.example.org"]
+            .map(|host| {
+                let mut certificate = Vec::new();
+                rng.uuid(&mut certificate);
+                Host {
+                    name: host.to_owned(),
+                    certificate: format!(
+                        "arn:aws:acm:{region}:{account}:certificate/{}",
+                        String::from_utf8_lossy(&certificate)
+                    ),
+                }
+            })
+            .into();
+        let group_arn = |rng: &mut Rng, role: &str| {
+            format!(
+                "arn:aws:elasticloadbalancing:{region}:{account}:targetgroup/{name}-{role}/{}",
+                rng.hex_string(16)
+            )
+        };
+        let groups = [("web", 8080, 6), ("api", 8443, 8), ("edge", 80, 3), ("jobs", 3000, 2)]
+            .map(|(role, port, targets)| TargetGroup {
+                arn: group_arn(&mut rng, role),
+                targets: (0..targets)
+                    .map(|_| {
+                        format!(
+                            "10.{}.{}.{}:{port}",
+                            20 + index % 200,
+                            rng.between(10, 14),
+                            rng.between(4, 250)
+                        )
+                    })
+                    .collect(),
+            })
+            .into();
+        let lambda_group = group_arn(&mut rng, "fn");
+        let resource = format!("app/{name}/{}", rng.hex_string(16));
+        Self { place, account, region, resource, nodes, hosts, groups, lambda_group }
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------
+// Objects
+// ---------------------------------------------------------------------------------------------------
+
+/// Seconds of logs that one object covers.
+const WINDOW: i64 = 300;
+
+/// An object to write: what one node logged in five minutes.
+#[derive(Debug)]
+struct Object<'a> {
+    balancer: &'a Balancer,
+    /// Index of the node into [`Balancer::nodes`].
+    node: usize,
+    /// End of its window, in seconds since 1970.
+    end: i64,
+    path: PathBuf,
+    rng: Rng,
+}
+
+impl<'a> Object<'a> {
+    /// All objects of the tree, in its order.
+    fn all(args: &Args, balancers: &'a [Balancer]) -> Result<Vec<Self>> {
+        let mut all = Vec::new();
+        for balancer in balancers {
+            for day in 0..args.days {
+                let date =
+                    args.from.checked_add_days(Days::new(day.into())).context("no such day")?;
+                for index in 0..args.objects_per_day {
+                    all.push(Self::new(args, balancer, date, index));
+                    if args.single_object {
+                        return Ok(all);
+                    }
+                }
+            }
+        }
+        Ok(all)
+    }
+
+    fn new(args: &Args, balancer: &'a Balancer, date: NaiveDate, index: u32) -> Self {
+        // The first window ends at midnight and so holds the last minutes of the day before, as it does
+        // in the logs of AWS: folders go by delivery, not by the times of the requests.
+        let window = i64::from(index) * 288 / i64::from(args.objects_per_day);
+        let start_of_day = date.and_time(NaiveTime::MIN).and_utc();
+        let end = start_of_day + TimeDelta::seconds(window * WINDOW);
+
+        let [account, region, place] = balancer.place;
+        let day = start_of_day.timestamp() as u64 / 86_400;
+        let mut rng = Rng::at(&[args.seed, 6, account, region, place, day, index.into()]);
+        let node = rng.index(balancer.nodes.len());
+        let suffix: String = (0..8)
+            .map(|_| char::from(b"abcdefghijklmnopqrstuvwxyz0123456789"[rng.index(36)]))
+            .collect();
+        let key = format!(
+            "AWSLogs/{account}/elasticloadbalancing/{region}/{folder}/\
+             {account}_elasticloadbalancing_{region}_{id}_{end}_{node}_{suffix}.log.gz",
+            account = balancer.account,
+            region = balancer.region,
+            folder = date.format("%Y/%m/%d"),
+            id = balancer.resource.replace('/', "."),
+            end = end.format("%Y%m%dT%H%MZ"),
+            node = balancer.nodes[node],
+        );
+        Self { balancer, node, end: end.timestamp(), path: args.out.join(key), rng }
+    }
+
+    fn write(&self, world: &World, rows: u64, fields: u8) -> Result<Totals> {
+        self.write_rows(world, rows, fields).with_context(|| self.path.display().to_string())
+    }
+
+    fn write_rows(&self, world: &World, rows: u64, fields: u8) -> Result<Totals> {
+        let file = BufWriter::new(File::create(&self.path)?);
+        let mut gzip = GzEncoder::new(file, Compression::default());
+        let mut traffic = Traffic::new(world, self, rows);
+        let mut text = Vec::with_capacity(1 << 17);
+        let mut decompressed = 0;
+        for row in 0..rows {
+            traffic.next_row(row);
+            traffic.row.write(fields, &mut traffic.clocks, &mut text);
+            if text.len() >= 1 << 16 || row + 1 == rows {
+                gzip.write_all(&text)?;
+                decompressed += text.len() as u64;
+                text.clear();
+            }
+        }
+        gzip.finish()?.flush()?;
+        let compressed = fs::metadata(&self.path)?.len();
+        Ok(Totals { rows, decompressed, compressed })
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------
+// Rows
+// ---------------------------------------------------------------------------------------------------
+
+/// A connection that a client keeps open.
+#[derive(Clone, Debug)]
+struct Connection<'a> {
+    kind: &'static str,
+    client: &'a Client,
+    port: u64,
+    agent: &'a str,
+    host: &'a Host,
+    /// Cipher and version; none on plain HTTP.
+    tls: Option<(&'static str, &'static str)>,
+    /// Whether the handshake took up an earlier session.
+    resumed: bool,
+    id: [u8; 32],
+}
+
+/// The requests of one object.
+struct Traffic<'a> {
+    world: &'a World,
+    balancer: &'a Balancer,
+    rng: Rng,
+    connections: Vec<Connection<'a>>,
+    /// Start of the window, in microseconds since 1970.
+    start: i64,
+    /// Length of the part of the window in which each request falls, in nanoseconds.
+    step: u64,
+    row: Row<'a>,
+    clocks: [Clock; 2],
+}
+
+impl<'a> Traffic<'a> {
+    fn new(world: &'a World, object: &Object<'a>, rows: u64) -> Self {
+        let mut traffic = Self {
+            world,
+            balancer: object.balancer,
+            rng: object.rng.clone(),
+            connections: Vec::new(),
+            start: (object.end - WINDOW) * 1_000_000,
+            step: WINDOW as u64 * 1_000_000_000 / rows.max(1),
+            row: Row::default(),
+            clocks: [Clock::default(), Clock::default()],
+        };
+        traffic.row.balancer = &object.balancer.resource;
+        traffic.row.node = &object.balancer.nodes[object.node];
+        // The more requests in the window, the more connections at a time.
+        for _ in 0..(rows / 20).clamp(4, 400) {
+            let connection = traffic.connect();
+            traffic.connections.push(connection);
+        }
+        traffic
+    }
+
+    /// Opens a connection.
+    fn connect(&mut self) -> Connection<'a> {
+        let (world, rng) = (self.world, &mut self.rng);
+        let client = &world.clients[world.client_skew.draw(rng)];
+        // Behind one address there may be several programs.
+        let agent = if rng.chance(1500) { rng.index(world.agents.len()) } else { client.agent };
+        let kind = match rng.below(1000) {
+            0..45 => "http",
+            45..400 => "https",
+            400..970 => "h2",
+            970..990 => "grpcs",
+            990..992 => "ws",
+            _ => "wss",
+        };
+        let tls = match (kind, rng.below(100)) {
+            ("http" | "ws", _) => None,
+            (_, 0..72) => Some(("TLS_AES_128_GCM_SHA256", "TLSv1.3")),
+            (_, 72..80) => Some(("TLS_AES_256_GCM_SHA384", "TLSv1.3")),
+            (_, 80..97) => Some(("ECDHE-RSA-AES128-GCM-SHA256", "TLSv1.2")),
+            _ => Some(("ECDHE-ECDSA-AES128-GCM-SHA256", "TLSv1.2")),
+        };
+        let mut id = Vec::with_capacity(32);
+        rng.hex(32, &mut id);
+        Connection {
+            kind,
+            client,
+            port: rng.between(1024, 65_535),
+            agent: &world.agents[agent],
+            host: rng.pick(&self.balancer.hosts),
+            tls,
+            resumed: rng.chance(7000),
+            id: id.try_into().expect("32 digits"),
+        }
+    }
+
+    /// Makes up the next request and its answer.
+    fn next_row(&mut self, index: u64) {
+        let slot = self.rng.index(self.connections.len());
+        if self.rng.chance(2200) {
+            self.connections[slot] = self.connect();
+        }
+        let connection = self.connections[slot].clone();
+        let (world, balancer, rng, row) = (self.world, self.balancer, &mut self.rng, &mut self.row);
+
+        row.clear();
+        row.time = self.start + ((index * self.step + rng.below(self.step)) / 1000) as i64;
+        row.kind = connection.kind;
+        row.client = &connection.client.address;
+        row.client_port = connection.port;
+        row.connection = connection.id;
+        row.agent = connection.agent;
+        if let Some((cipher, version)) = connection.tls {
+            row.cipher = cipher;
+            row.tls_version = version;
+            row.domain = &connection.host.name;
+            row.certificate =
+                if connection.resumed { "session-reused" } else { &connection.host.certificate };
+        }
+
+        let outcome = rng.below(10_000);
+        if outcome < 25 {
+            row.malformed(rng);
+            row.created = row.time;
+            return;
+        }
+
+        let (route_index, route) = world.route(connection.kind, rng);
+        row.write_request(&connection, route, world, rng);
+        row.received_bytes = match route.method {
+            "POST" | "PUT" | "PATCH" => rng.log_normal(1400, 0.8),
+            _ => rng.log_normal(420, 0.5),
+        };
+        row.write_trace(rng);
+
+        let plain = connection.tls.is_none();
+        let mut millis = 0;
+        match outcome {
+            0..110 => row.block(rng),
+            110..210 => row.fixed_response(rng),
+            210..7000 if plain => row.redirect(&connection.host.name),
+            _ => {
+                // Most routes have a target group of their own; a few requests go to Lambda functions.
+                let lambda = (outcome < 330).then_some(balancer.lambda_group.as_str());
+                let group = &balancer.groups[[1, 1, 0, 2, 1, 0, 3][route_index % 7]];
+                millis = row.forward(route, group, lambda, rng);
+            }
+        }
+        row.created = row.time - millis as i64 * 1000 - rng.below(1000) as i64;
+    }
+}
+
+/// Everything that a line says. Texts that are missing are `-`.
+#[derive(Debug, Default)]
+struct Row<'a> {
+    kind: &'static str,
+    /// Microseconds since 1970, as is `created`.
+    time: i64,
+    created: i64,
+    balancer: &'a str,
+    node: &'a str,
+    client: &'a str,
+    client_port: u64,
+    target: &'a str,
+    /// Milliseconds until the request was sent on, answered, and sent back.
+    times: [Option<u64>; 3],
+    status: u64,
+    target_status: Option<u64>,
+    received_bytes: u64,
+    sent_bytes: u64,
+    request: Vec<u8>,
+    agent: &'a str,
+    cipher: &'static str,
+    tls_version: &'static str,
+    group: &'a str,
+    trace: Vec<u8>,
+    domain: &'a str,
+    certificate: &'a str,
+    priority: Option<u64>,
+    actions: &'static str,
+    redirect: Vec<u8>,
+    error: &'static str,
+    classification: [&'static str; 2],
+    connection: [u8; 32],
+    rewrite: [&'static str; 3],
+    stream_error: &'static str,
+}
+
+/// What is logged in place of requests that the load balancer could not parse.
+const MALFORMED: [&str; 4] =
+    ["- http://www.example.com:80- -", "- http://www.example.com:80- ", "- - -", "- - - "];
+
+impl<'a> Row<'a> {
+    /// Forgets the last request. The load balancer and its node stay.
+    fn clear(&mut self) {
+        self.target = "-";
+        self.times = [None; 3];
+        self.target_status = None;
+        self.request.clear();
+        self.cipher = "-";
+        self.tls_version = "-";
+        self.group = "-";
+        self.trace.clear();
+        self.domain = "-";
+        self.certificate = "-";
+        self.priority = None;
+        self.redirect.clear();
+        self.error = "-";
+        self.classification = ["-"; 2];
+        self.rewrite = ["-"; 3];
+        self.stream_error = "-";
+    }
+
+    /// The request line.
+    fn write_request(
+        &mut self,
+        connection: &Connection<'_>,
+        route: &Route,
+        world: &World,
+        rng: &mut Rng,
+    ) {
+        let (scheme, port, version) = match connection.kind {
+            "http" => ("http", ":80", " HTTP/1.1"),
+            "https" => ("https", ":443", " HTTP/1.1"),
+            "ws" => ("ws", ":80", " HTTP/1.1"),
+            "wss" => ("wss", ":443", " HTTP/1.1"),
+            _ => ("https", ":443", " HTTP/2.0"),
+        };
+        let request = &mut self.request;
+        for text in [route.method, " ", scheme, "://", &connection.host.name, port] {
+            request.extend_from_slice(text.as_bytes());
+        }
+        route.write_path(world, rng, request);
+        if rng.chance(10) {
+            request.extend_from_slice(b"&note=two words");
+            self.classification = ["Acceptable", "SpaceInUri"];
+        }
+        request.extend_from_slice(version.as_bytes());
+    }
+
+    /// The id that the load balancer gave to the request, after the client's own if it sent one.
+    fn write_trace(&mut self, rng: &mut Rng) {
+        let seconds = (self.time / 1_000_000) as u64;
+        if rng.chance(400) {
+            self.trace.extend_from_slice(b"Self=1-");
+            hex8(seconds, &mut self.trace);
+            self.trace.push(b'-');
+            rng.hex(24, &mut self.trace);
+            self.trace.push(b';');
+        }
+        self.trace.extend_from_slice(b"Root=1-");
+        hex8(seconds, &mut self.trace);
+        self.trace.push(b'-');
+        rng.hex(24, &mut self.trace);
+    }
+
+    fn malformed(&mut self, rng: &mut Rng) {
+        self.kind = "http";
+        self.cipher = "-";
+        self.tls_version = "-";
+        self.domain = "-";
+        self.certificate = "-";
+        self.agent = "-";
+        self.actions = "-";
+        self.request.extend_from_slice(rng.pick(&MALFORMED).as_bytes());
+        self.trace.push(b'-');
+        self.status = 400;
+        self.received_bytes = if rng.chance(5000) { 0 } else { rng.between(18, 400) };
+        self.sent_bytes = *rng.pick(&[0, 155, 272, 288]);
+        if rng.chance(6000) {
+            self.classification = *rng.pick(&[
+                ["Severe", "BadMethod"],
+                ["Severe", "BadUri"],
+                ["Severe", "BadVersion"],
+            ]);
+        }
+    }
+
+    /// Plain HTTP is sent to HTTPS.
+    fn redirect(&mut self, host: &str) {
+        self.actions = "redirect";
+        self.status = 301;
+        self.sent_bytes = 341;
+        self.priority = Some(0);
+        let request = self.request.splitn(4, |&byte| byte == b'/').nth(3).unwrap_or_default();
+        let path = &request[..request.iter().rposition(|&byte| byte == b' ').unwrap_or_default()];
+        self.redirect.extend_from_slice(b"https://");
+        self.redirect.extend_from_slice(host.as_bytes());
+        self.redirect.extend_from_slice(b":443/");
+        self.redirect.extend_from_slice(path);
+    }
+
+    /// Blocked by a rule of the firewall.
+    fn block(&mut self, rng: &mut Rng) {
+        self.actions = "waf";
+        self.status = 403;
+        self.sent_bytes = 272;
+        self.priority = Some(rng.between(1, 12));
+    }
+
+    fn fixed_response(&mut self, rng: &mut Rng) {
+        self.actions = "waf,fixed-response";
+        self.status = *rng.pick(&[404, 404, 410, 503, 200]);
+        self.sent_bytes = rng.between(150, 190);
+        self.priority = Some(rng.between(20, 24));
+    }
+
+    /// Sent on to a target, or to a Lambda function, which has no address. Returns the milliseconds
+    /// it took.
+    fn forward(
+        &mut self,
+        route: &Route,
+        group: &'a TargetGroup,
+        lambda: Option<&'a str>,
+        rng: &mut Rng,
+    ) -> u64 {
+        self.actions = if rng.chance(6000) { "waf,forward" } else { "forward" };
+        self.priority = Some(rng.below(9) * 10);
+        self.group = lambda.unwrap_or(&group.arn);
+        if lambda.is_none() {
+            self.target = rng.pick(group.targets.as_slice()).as_str();
+        }
+        if rng.chance(100) {
+            self.actions = "waf,rewrite,forward";
+            self.rewrite = ["www.example.com", "/v2/index", "TransformSuccess"];
+        }
+
+        let sent = if rng.chance(40) { 2 + rng.log_normal(8, 1.0) } else { rng.below(3) };
+        let answered = rng.log_normal(route.millis, 0.7);
+        self.times = [Some(sent), Some(answered), Some(rng.below(40) / 39)];
+        let status = match (route.method, rng.below(1000)) {
+            ("OPTIONS" | "DELETE", 0..850) => 204,
+            ("POST", 0..300) => 201,
+            ("GET" | "HEAD", 0..110) => 304,
+            (_, 0..925) => 200,
+            (_, 925..940) => 302,
+            (_, 940..965) => 404,
+            (_, 965..975) => 401,
+            (_, 975..982) => 400,
+            (_, 982..987) => 403,
+            (_, 987..990) => 429,
+            (_, 990..994) => 500,
+            (_, 994..996) => 502,
+            (_, 996..998) => 504,
+            _ => 460,
+        };
+        self.status = status;
+        self.target_status = Some(status);
+        self.sent_bytes = match status {
+            200 | 201 => 180 + rng.log_normal(route.bytes, 0.6),
+            204 | 304 => rng.between(140, 260),
+            _ => rng.between(300, 900),
+        };
+        match status {
+            502 if lambda.is_some() => self.error = "LambdaInvalidResponse",
+            502 | 504 | 460 => self.times = [Some(sent), None, None],
+            _ => {}
+        }
+        let mut millis: u64 = self.times.iter().flatten().sum();
+        if matches!(status, 502 | 504 | 460) {
+            self.target_status = None;
+            // The target has a minute, the client less patience.
+            millis += match status {
+                504 => 60_000,
+                460 => rng.between(500, 30_000),
+                _ => answered,
+            };
+        }
+        if matches!(self.kind, "ws" | "wss") && status == 200 {
+            self.status = 101;
+            self.target_status = Some(101);
+            self.received_bytes = rng.log_normal(9000, 1.5);
+            self.sent_bytes = rng.log_normal(40_000, 1.5);
+            millis += rng.log_normal(60_000, 1.5);
+        }
+        if self.kind == "grpcs" && status == 460 {
+            self.stream_error = "0x8";
+        }
+        millis
+    }
+
+    /// Appends the line.
+    fn write(&self, fields: u8, clocks: &mut [Clock; 2], out: &mut Vec<u8>) {
+        let [answered, created] = clocks;
+        out.extend_from_slice(self.kind.as_bytes());
+        out.push(b' ');
+        answered.write(self.time, out);
+        bare(self.balancer, out);
+        bare(self.client, out);
+        out.push(b':');
+        decimal(self.client_port, out);
+        bare(self.target, out);
+        for time in self.times {
+            out.push(b' ');
+            match time {
+                Some(millis) => seconds(millis, out),
+                None => out.extend_from_slice(b"-1"),
+            }
+        }
+        number(Some(self.status), out);
+        number(self.target_status, out);
+        number(Some(self.received_bytes), out);
+        number(Some(self.sent_bytes), out);
+        quoted(&self.request, out);
+        quoted(self.agent.as_bytes(), out);
+        bare(self.cipher, out);
+        bare(self.tls_version, out);
+        bare(self.group, out);
+        quoted(&self.trace, out);
+        quoted(self.domain.as_bytes(), out);
+        quoted(self.certificate.as_bytes(), out);
+        number(self.priority, out);
+        out.push(b' ');
+        // The load balancer notes this time in whole milliseconds only.
+        created.write(self.created / 1000 * 1000, out);
+        quoted(self.actions.as_bytes(), out);
+        quoted(if self.redirect.is_empty() { b"-" } else { &self.redirect }, out);
+        quoted(self.error.as_bytes(), out);
+        quoted(self.target.as_bytes(), out);
+        out.extend_from_slice(b" \"");
+        match self.target_status {
+            Some(status) => decimal(status, out),
+            None => out.push(b'-'),
+        }
+        out.push(b'"');
+        for text in self.classification {
+            quoted(text.as_bytes(), out);
+        }
+        if fields >= 30 {
+            out.extend_from_slice(b" TID_");
+            out.extend_from_slice(&self.connection);
+        }
+        for (number, text) in (31..).zip(self.rewrite) {
+            if fields >= number {
+                quoted(text.as_bytes(), out);
+            }
+        }
+        if fields >= 34 {
+            bare(self.node, out);
+        }
+        for (number, text) in [(35, self.stream_error), (36, "-")] {
+            if fields >= number {
+                quoted(text.as_bytes(), out);
+            }
+        }
+        out.push(b'\n');
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------
+// Text
+// ---------------------------------------------------------------------------------------------------
+
+/// Writes times, and remembers the text of the last second.
+#[derive(Debug, Default)]
+struct Clock {
+    second: i64,
+    text: String,
+}
+
+impl Clock {
+    /// Appends `micros` since 1970 as `2025-07-01T12:34:56.123456Z`.
+    fn write(&mut self, micros: i64, out: &mut Vec<u8>) {
+        let second = micros.div_euclid(1_000_000);
+        if self.text.is_empty() || self.second != second {
+            self.second = second;
+            self.text.clear();
+            let time = DateTime::from_timestamp(second, 0).unwrap_or_default();
+            let _ = write!(self.text, "{}", time.format("%Y-%m-%dT%H:%M:%S."));
+        }
+        out.extend_from_slice(self.text.as_bytes());
+        padded::<6>(micros.rem_euclid(1_000_000) as u64, out);
+        out.push(b'Z');
+    }
+}
+
+/// Appends a field in quotes.
+fn quoted(text: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(b" \"");
+    out.extend_from_slice(text);
+    out.push(b'"');
+}
+
+/// Appends a field without quotes.
+fn bare(text: &str, out: &mut Vec<u8>) {
+    out.push(b' ');
+    out.extend_from_slice(text.as_bytes());
+}
+
+/// Appends a number, or `-`.
+fn number(value: Option<u64>, out: &mut Vec<u8>) {
+    out.push(b' ');
+    match value {
+        Some(value) => decimal(value, out),
+        None => out.push(b'-'),
+    }
+}
+
+/// Appends milliseconds as seconds.
+fn seconds(millis: u64, out: &mut Vec<u8>) {
+    decimal(millis / 1000, out);
+    out.push(b'.');
+    padded::<3>(millis % 1000, out);
+}
+
+/// Appends a number without leading zeros.
+fn decimal(mut value: u64, out: &mut Vec<u8>) {
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + (value % 10) as u8;
+        value /= 10;
+        if value == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+}
+
+/// Appends the last `N` digits of a number.
+fn padded<const N: usize>(mut value: u64, out: &mut Vec<u8>) {
+    let mut digits = [b'0'; N];
+    for digit in digits.iter_mut().rev() {
+        *digit = b'0' + (value % 10) as u8;
+        value /= 10;
+    }
+    out.extend_from_slice(&digits);
+}
+
+/// Appends the lowest 32 bits in hexadecimal.
+fn hex8(value: u64, out: &mut Vec<u8>) {
+    for shift in (0..8).rev() {
+        out.push(b"0123456789abcdef"[(value >> (4 * shift)) as usize & 15]);
+    }
+}
