@@ -25,12 +25,13 @@ use crate::dataset::{Dataset, DatasetError};
 use crate::decode::{Decoded, Decoder};
 use crate::encode::{Compression, RejectsEncoder, TableEncoder};
 use crate::feed::{Buffers, Feed, Lost};
+use crate::foreign::{self, Foreign};
 use crate::inflate::Piece;
 use crate::ledger::{Committed, Ledger};
 use crate::plan::{Batch, Failure, Object, Plan};
 use crate::pool::Pool;
 use crate::reject::{self, Reason, Reject};
-use crate::schema::Table;
+use crate::schema::LogType;
 use crate::store::{Source, TargetError, Writing};
 use crate::tally::Tally;
 
@@ -43,8 +44,6 @@ const CONVERTED_MEANWHILE: &str = "converted_meanwhile";
 
 /// A conversion that is ready to run.
 pub struct Conversion<'a> {
-    /// The table that lines become rows of.
-    pub table: &'static Table,
     /// Where objects are read.
     pub sources: &'a [Source],
     /// Where files are written.
@@ -163,7 +162,7 @@ impl Conversion<'_> {
                 match result.and_then(|staged| self.commit(&batch, staged, ledger)) {
                     Ok((tally, rest)) => {
                         queue.settle(index, rest);
-                        tallies.push((index, tally));
+                        tallies.push((index, batch.partition.log_type, tally));
                     }
                     Err(error) => {
                         queue.close();
@@ -173,9 +172,9 @@ impl Conversion<'_> {
             }
             Ok(tallies)
         })?;
-        tallies.sort_by_key(|(index, _)| *index);
-        for (_, batch) in tallies {
-            tally.add(batch);
+        tallies.sort_by_key(|(index, ..)| *index);
+        for (_, log_type, batch) in tallies {
+            tally.add(log_type, batch);
         }
         tally.objects.left += queue.left();
         tally.interrupted = tally.objects.left > 0;
@@ -234,12 +233,12 @@ impl Conversion<'_> {
     }
 
     fn file_name(&self, batch: &Batch) -> String {
-        batch.file_name(&self.settings(), self.dataset.run())
+        batch.file_name(&self.settings(batch), self.dataset.run())
     }
 
     /// What decides the bytes of a file besides its objects and the version.
-    fn settings(&self) -> String {
-        format!("{} {:?}", self.table.log_type, self.compression)
+    fn settings(&self, batch: &Batch) -> String {
+        format!("{} {:?}", batch.partition.log_type, self.compression)
     }
 
     /// Begins the file of a table for a batch.
@@ -264,7 +263,8 @@ struct Driver<'a> {
 #[derive(Default)]
 struct Shared {
     buffers: Buffers,
-    decoders: Pool<Decoder>,
+    /// One pool for each log type.
+    decoders: [Pool<Decoder>; LogType::ALL.len()],
     /// Drivers that are at work.
     active: AtomicUsize,
 }
@@ -305,6 +305,8 @@ struct Progress {
     bytes: u64,
     rejects: BTreeMap<String, u64>,
     damage: Option<String>,
+    /// What it holds instead of what its name says; nothing of it is kept then.
+    foreign: Option<Foreign>,
 }
 
 impl Driver<'_> {
@@ -355,6 +357,7 @@ impl Driver<'_> {
                 )
             });
             written?;
+            feed.give_up(|object| open.objects[object].foreign.is_some());
             (window, decoded) = (next?, decoding);
             if window.is_empty() && decoded.is_empty() {
                 break;
@@ -366,11 +369,13 @@ impl Driver<'_> {
     /// Decodes the pieces of a window.
     fn decode(&self, window: Vec<Piece>, batch: &Batch) -> Vec<Decoded> {
         let key = |object: usize| batch.objects[object].listed.key.as_str();
+        let log_type = batch.partition.log_type;
+        let decoders = &self.shared.decoders[log_type as usize];
         let pieces = window.into_par_iter();
         let decoded = pieces.map(|mut piece| {
-            let mut decoder = self.shared.decoders.take(|| Decoder::new(self.conversion.table));
+            let mut decoder = decoders.take(|| Decoder::new(log_type.table()));
             let decoded = decoder.decode(&mut piece, key);
-            self.shared.decoders.put(decoder);
+            decoders.put(decoder);
             self.shared.buffers.recycle(piece.text);
             decoded
         });
@@ -380,9 +385,10 @@ impl Driver<'_> {
 
 impl<'a> Open<'a> {
     fn new(conversion: &Conversion, batch: &'a Batch, name: &'a str) -> Result<Self, ConvertError> {
-        let writing = conversion.begin(&conversion.table.name, batch, name)?;
+        let table = batch.partition.log_type.table();
+        let writing = conversion.begin(&table.name, batch, name)?;
         let staged = writing.name();
-        let table = TableEncoder::new(conversion.table, conversion.compression, writing)
+        let table = TableEncoder::new(table, conversion.compression, writing)
             .map_err(write_error(&staged))?;
         Ok(Self {
             batch,
@@ -398,9 +404,18 @@ impl<'a> Open<'a> {
 
     /// Writes the rows and rejects of a piece.
     fn write(&mut self, mut decoded: Decoded, conversion: &Conversion) -> Result<(), ConvertError> {
-        let mut rejected = Vec::new();
+        let log_type = self.batch.partition.log_type;
+        let (mut rejected, mut kept) = (Vec::new(), false);
         for part in &mut decoded.parts {
+            conversion.watcher.read(part.gzip_bytes, part.rejects.len() as u64);
             let progress = &mut self.objects[part.object];
+            if progress.foreign.is_none() && progress.lines == 0 && part.rows == 0 {
+                progress.foreign = foreign::recognise(log_type, &part.rejects);
+            }
+            if progress.foreign.is_some() {
+                continue;
+            }
+            kept = true;
             for reject in &mut part.rejects {
                 reject.line_number += progress.lines;
                 reject.byte_offset += progress.bytes;
@@ -416,12 +431,14 @@ impl<'a> Open<'a> {
             self.tally.rows += part.rows;
             self.tally.bytes_in += part.gzip_bytes;
             self.tally.bytes_decompressed += part.bytes;
-            conversion.watcher.read(part.gzip_bytes, part.rejects.len() as u64);
             let key = self.batch.objects[part.object].listed.key.as_str();
             rejected.extend(part.rejects.iter().map(|reject| (key, reject)));
         }
         if !rejected.is_empty() {
             self.write_rejects(&rejected, conversion)?;
+        }
+        if !kept {
+            return Ok(());
         }
         self.table.write(&decoded.batch).map_err(write_error(&self.staged))
     }
@@ -439,15 +456,17 @@ impl<'a> Open<'a> {
             self.rejects = Some((encoder, staged));
         }
         let (encoder, staged) = self.rejects.as_mut().expect("was just made");
-        let batch = reject::batch(&conversion.table.log_type, rejects.iter().copied());
+        let batch = reject::batch(self.batch.partition.log_type, rejects.iter().copied());
         encoder.write(&batch).map_err(write_error(staged))
     }
 
     /// Ends the files.
     fn finish(mut self, conversion: &Conversion) -> Result<StagedBatch, ConvertError> {
+        let log_type = self.batch.partition.log_type;
+        let kept = self.objects.iter().filter(|object| object.foreign.is_none()).count();
         let facts = [
-            ("alb2parquet.log_type", conversion.table.log_type.clone()),
-            ("alb2parquet.objects", self.objects.len().to_string()),
+            ("alb2parquet.log_type", log_type.to_string()),
+            ("alb2parquet.objects", kept.to_string()),
             ("alb2parquet.lines", self.tally.lines.to_string()),
             ("alb2parquet.rows", self.tally.rows.to_string()),
             ("alb2parquet.rejects", self.tally.reject_count().to_string()),
@@ -461,20 +480,26 @@ impl<'a> Open<'a> {
         self.tally.reject_files = outputs.len() as u64;
         if self.tally.rows > 0 {
             let writing = self.table.finish(&facts).map_err(write_error(&self.staged))?;
-            let (table, rows) = (conversion.table.name.as_str(), self.tally.rows);
+            let (table, rows) = (log_type.table().name.as_str(), self.tally.rows);
             outputs.push(StagedOutput { table, rows, writing });
             self.tally.files = 1;
         }
         let mut claim = Claim {
             run: conversion.dataset.run().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            settings: conversion.settings(),
+            settings: conversion.settings(self.batch),
             lines: self.tally.lines,
             rows: self.tally.rows,
             rejects: self.tally.rejects.iter().map(|(code, n)| ((*code).to_owned(), *n)).collect(),
             ..Claim::default()
         };
         for (object, progress) in self.batch.objects.iter().zip(self.objects) {
+            if let Some(foreign) = progress.foreign {
+                self.tally.objects.failed += 1;
+                let (object, error) = (object.listed.key.clone(), misnamed(log_type, foreign));
+                self.tally.failures.push(Failure { object, error });
+                continue;
+            }
             let url = conversion.sources[object.source].url(&object.listed);
             claim.add(&url, &object.listed, progress.lines, progress.rejects);
             match progress.damage {
@@ -494,6 +519,14 @@ impl<'a> Open<'a> {
 fn write_error(staged: &str) -> impl Fn(ParquetError) -> ConvertError + use<> {
     let path = staged.to_owned();
     move |source| ConvertError::Write { path: path.clone(), source }
+}
+
+/// Says what is wrong with an object that holds something else than its name says.
+fn misnamed(named: LogType, foreign: Foreign) -> String {
+    format!(
+        "is named like an object of the {named} log, but holds {foreign}; nothing of it is converted. Move \
+         it out of the source, or give it the name that such objects have"
+    )
 }
 
 /// Says what is wrong with a damaged object.

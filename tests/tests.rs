@@ -19,7 +19,9 @@ mod input;
 mod layout;
 // Golden lines: every era, every odd shape, every reason to reject.
 mod lines;
-// The README says what the schema file says.
+// Connection and health check logs; trees of all logs; objects that hold something else.
+mod logs;
+// The README says what the schema files say.
 mod readme;
 // Lines that other projects published; skipped by name where they are not at hand.
 mod real_lines;
