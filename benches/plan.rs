@@ -129,7 +129,7 @@ fn main() {
         patience: Patience::default(),
     };
     let dataset = Dataset::open(Arc::new(target), opening).expect("memory can be written");
-    let mut ledger = Ledger::open(&dataset, "access").expect("memory can be read");
+    let mut ledger = Ledger::open(&dataset).expect("memory can be read");
     let began = Instant::now();
     let plan = Plan::make(listing, &sources, 256 << 20, &mut ledger).expect("nothing is claimed");
     let (files, days) = (plan.batches.len(), plan.partitions());

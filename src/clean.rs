@@ -36,16 +36,12 @@ pub struct Removed {
 /// # Errors
 ///
 /// Fails when the dataset cannot be read or written.
-pub fn clean(
-    dataset: &Dataset,
-    log_type: &str,
-    older_than: Duration,
-) -> Result<Cleaned, DatasetError> {
+pub fn clean(dataset: &Dataset, older_than: Duration) -> Result<Cleaned, DatasetError> {
     let target = dataset.target();
     let before = SystemTime::now().checked_sub(older_than).unwrap_or(SystemTime::UNIX_EPOCH);
     // Listed before the claims are read, so that what was claimed meanwhile is known.
     let leftovers = target.staged()?;
-    let claimed = claimed(dataset, log_type)?;
+    let claimed = claimed(dataset)?;
     let mut cleaned = Cleaned::default();
     for Leftover { key, staged, size, modified } in leftovers {
         let kept = staged.as_ref().is_some_and(|staged| claimed.contains(&identity(staged)));
@@ -67,11 +63,11 @@ pub fn clean(
 }
 
 /// Returns what is named by claims that may still be published.
-fn claimed(dataset: &Dataset, log_type: &str) -> Result<BTreeSet<String>, DatasetError> {
-    let hints = Hints::list(dataset, log_type)?;
+fn claimed(dataset: &Dataset) -> Result<BTreeSet<String>, DatasetError> {
+    let hints = Hints::list(dataset)?;
     let mut claimed = BTreeSet::new();
     for partition in hints.partitions() {
-        let log = Log::read(dataset, log_type, partition, &hints)?;
+        let log = Log::read(dataset, partition, &hints)?;
         for (_, entry) in log.standing().filter(|(_, entry)| entry.state == State::Open) {
             let outputs = entry.record.claim().into_iter().flat_map(|claim| &claim.outputs);
             claimed.extend(outputs.map(|output| identity(&output.file.staged)));

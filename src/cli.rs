@@ -20,7 +20,6 @@ use crate::ledger::Ledger;
 use crate::plan::{Listing, Plan};
 use crate::policy;
 use crate::remove;
-use crate::schema::Table;
 use crate::tally::Tally;
 use crate::verify::Verification;
 
@@ -74,7 +73,6 @@ fn convert_all(args: &Convert, terminal: &Terminal, signals: &Signals) -> anyhow
     let network = resolve::network(&args.stores)?;
     terminal.watch(&network.traffic);
     let run = Run::resolve(args, &network)?;
-    let table = Table::access();
     let listing = match (&args.objects, &*run.sources) {
         (Some(names), [source]) => {
             Listing::read(names, source, &network, &run.selection, signals.stop())
@@ -84,11 +82,10 @@ fn convert_all(args: &Convert, terminal: &Terminal, signals: &Signals) -> anyhow
     if listing.objects.is_empty() {
         terminal.nothing_to_do(&run.sources, &listing);
     }
-    let mut ledger = Ledger::open(&run.dataset, &table.log_type)?;
+    let mut ledger = Ledger::open(&run.dataset)?;
     let plan = Plan::make(listing, &run.sources, run.target_size, &mut ledger)?;
     terminal.begin(&plan);
     let conversion = Conversion {
-        table,
         sources: &run.sources,
         dataset: &run.dataset,
         compression: run.compression,
@@ -111,7 +108,6 @@ fn convert_all(args: &Convert, terminal: &Terminal, signals: &Signals) -> anyhow
 fn verify(args: &Verify, signals: &Signals) -> anyhow::Result<u8> {
     let network = resolve::network(&args.stores)?;
     let verification = Verification {
-        table: Table::access(),
         sources: &resolve::open_sources(&args.sources, &network)?,
         dataset: &resolve::find_dataset(&args.out, &network)?,
         selection: &resolve::selection(&args.partitions, args.to.or_else(resolve::yesterday))?,
@@ -126,10 +122,9 @@ fn verify(args: &Verify, signals: &Signals) -> anyhow::Result<u8> {
 fn remove(args: &Remove, signals: &Signals) -> anyhow::Result<u8> {
     let selection = resolve::selection(&args.partitions, args.to)?;
     let dataset = resolve::find_dataset(&args.out, &resolve::network(&args.stores)?)?;
-    let log_type = &Table::access().log_type;
-    let mut contents = remove::contents(&dataset, log_type, &selection)?;
+    let mut contents = remove::contents(&dataset, &selection)?;
     if args.yes {
-        remove::remove(&dataset, log_type, &mut contents, signals.stop())?;
+        remove::remove(&dataset, &mut contents, signals.stop())?;
     }
     terminal::removed(&contents, args.yes, args.json)?;
     if args.yes && contents.iter().any(|contents| !contents.removed && contents.error.is_none()) {
@@ -140,7 +135,7 @@ fn remove(args: &Remove, signals: &Signals) -> anyhow::Result<u8> {
 
 fn clean(args: &Clean) -> anyhow::Result<u8> {
     let dataset = resolve::find_dataset(&args.out, &resolve::network(&args.stores)?)?;
-    let cleaned = clean::clean(&dataset, &Table::access().log_type, args.older_than)?;
+    let cleaned = clean::clean(&dataset, args.older_than)?;
     terminal::cleaned(&cleaned, args.json)?;
     Ok(DONE)
 }

@@ -6,12 +6,14 @@ pub mod number;
 pub mod part;
 pub mod text;
 pub mod time;
+pub mod validity;
 
 use arrow::array::ArrayRef;
 
 use crate::columns::number::{Double, Int32, Int64, Numbers, Port};
 use crate::columns::text::{Interned, Texts};
 use crate::columns::time::Timestamp;
+use crate::columns::validity::{NotAfter, NotBefore};
 use crate::fields::Span;
 use crate::schema::{Column, Kind, Part, Stored};
 
@@ -39,6 +41,12 @@ pub fn builder(column: &Column) -> Box<dyn ColumnBuilder> {
         (Kind::Int32, _) => Box::new(Numbers::<Int32>::default()),
         (Kind::Int64, _) => Box::new(Numbers::<Int64>::default()),
         (Kind::Double, _) => Box::new(Numbers::<Double>::default()),
+        (Kind::Timestamp, _) if column.part == Part::NotBefore => {
+            Box::new(Numbers::<NotBefore>::default())
+        }
+        (Kind::Timestamp, _) if column.part == Part::NotAfter => {
+            Box::new(Numbers::<NotAfter>::default())
+        }
         (Kind::Timestamp, _) => Box::new(Numbers::<Timestamp>::default()),
         (Kind::String, Stored::Dictionary) => Box::new(Interned::of_part(column.part)),
         (Kind::String, Stored::Plain) => Box::new(Texts::new(column.part)),

@@ -25,12 +25,13 @@ use crate::dataset::{Dataset, DatasetError};
 use crate::decode::{Decoded, Decoder};
 use crate::encode::{Compression, RejectsEncoder, TableEncoder};
 use crate::feed::{Buffers, Feed, Lost};
+use crate::foreign::{self, Foreign};
 use crate::inflate::Piece;
 use crate::ledger::{Committed, Ledger};
 use crate::plan::{Batch, Failure, Object, Plan};
 use crate::pool::Pool;
 use crate::reject::{self, Reason, Reject};
-use crate::schema::Table;
+use crate::schema::LogType;
 use crate::store::{Source, StoreError, TargetError, Writing};
 use crate::tally::Tally;
 
@@ -45,8 +46,6 @@ const CONVERTED_MEANWHILE: &str = "converted_meanwhile";
 
 /// A conversion that is ready to run.
 pub struct Conversion<'a> {
-    /// The table that lines become rows of.
-    pub table: &'static Table,
     /// Where objects are read.
     pub sources: &'a [Source],
     /// Where files are written.
@@ -165,7 +164,7 @@ impl Conversion<'_> {
                 match result.and_then(|staged| self.commit(&batch, staged, ledger)) {
                     Ok((tally, rest)) => {
                         queue.settle(index, rest);
-                        tallies.push((index, tally));
+                        tallies.push((index, batch.partition.log_type, tally));
                     }
                     Err(error) => {
                         queue.close();
@@ -175,9 +174,9 @@ impl Conversion<'_> {
             }
             Ok(tallies)
         })?;
-        tallies.sort_by_key(|(index, _)| *index);
-        for (_, batch) in tallies {
-            tally.add(batch);
+        tallies.sort_by_key(|(index, ..)| *index);
+        for (_, log_type, batch) in tallies {
+            tally.add(log_type, batch);
         }
         tally.objects.left += queue.left();
         tally.interrupted = tally.objects.left > 0;
@@ -236,12 +235,12 @@ impl Conversion<'_> {
     }
 
     fn file_name(&self, batch: &Batch) -> String {
-        batch.file_name(&self.settings(), self.dataset.run())
+        batch.file_name(&self.settings(batch), self.dataset.run())
     }
 
     /// What decides the bytes of a file besides its objects and the version.
-    fn settings(&self) -> String {
-        format!("{} {:?}", self.table.log_type, self.compression)
+    fn settings(&self, batch: &Batch) -> String {
+        format!("{} {:?}", batch.partition.log_type, self.compression)
     }
 
     /// Begins the file of a table for a batch.
@@ -266,7 +265,8 @@ struct Driver<'a> {
 #[derive(Default)]
 struct Shared {
     buffers: Buffers,
-    decoders: Pool<Decoder>,
+    /// One pool for each log type.
+    decoders: [Pool<Decoder>; LogType::ALL.len()],
     /// Drivers that are at work.
     active: AtomicUsize,
 }
@@ -310,12 +310,14 @@ struct Progress {
     bytes: u64,
     rejects: BTreeMap<String, u64>,
     damage: Option<String>,
+    /// What it holds instead of what its name says; nothing of it is kept then.
+    foreign: Option<Foreign>,
 }
 
 impl Driver<'_> {
     /// Converts a batch, without the objects that turn out to be unreadable.
     fn convert(&self, batch: &Batch) -> Result<StagedBatch, ConvertError> {
-        let mut torn = Tally::default();
+        let mut torn = Vec::new();
         let mut batch = Cow::Borrowed(batch);
         let mut staged = loop {
             match self.attempt(&batch) {
@@ -323,12 +325,13 @@ impl Driver<'_> {
                 Err(BatchError::Run(error)) => return Err(error),
                 // Some of it was written already.
                 Err(BatchError::Lost(Lost { object, error })) => {
-                    let object = batch.to_mut().objects.remove(object);
-                    leave_out(&object, &error, &mut torn);
+                    torn.push((batch.to_mut().objects.remove(object), error));
                 }
             }
         };
-        staged.tally.add(torn);
+        for (object, error) in torn {
+            leave_out(&object, &error, &mut staged.tally);
+        }
         Ok(staged)
     }
 
@@ -351,7 +354,7 @@ impl Driver<'_> {
                 rayon::join(
                     || {
                         rayon::join(
-                            || self.decode(window, &keys),
+                            || self.decode(window, batch.partition.log_type, &keys),
                             || decoded.into_iter().try_for_each(|d| open.write(d, conversion)),
                         )
                     },
@@ -359,6 +362,7 @@ impl Driver<'_> {
                 )
             });
             written?;
+            feed.give_up(|object| open.objects[object].foreign.is_some());
             (window, decoded) = (next?, decoding);
             if window.is_empty() && decoded.is_empty() {
                 break;
@@ -369,13 +373,14 @@ impl Driver<'_> {
     }
 
     /// Decodes the pieces of a window.
-    fn decode(&self, window: Vec<Piece>, keys: &[String]) -> Vec<Decoded> {
+    fn decode(&self, window: Vec<Piece>, log_type: LogType, keys: &[String]) -> Vec<Decoded> {
         let key = |object: usize| keys[object].as_str();
+        let decoders = &self.shared.decoders[log_type as usize];
         let pieces = window.into_par_iter();
         let decoded = pieces.map(|mut piece| {
-            let mut decoder = self.shared.decoders.take(|| Decoder::new(self.conversion.table));
+            let mut decoder = decoders.take(|| Decoder::new(log_type.table()));
             let decoded = decoder.decode(&mut piece, key);
-            self.shared.decoders.put(decoder);
+            decoders.put(decoder);
             self.shared.buffers.recycle(piece.text);
             decoded
         });
@@ -390,9 +395,10 @@ impl<'a> Open<'a> {
         keys: &'a [String],
     ) -> Result<Self, ConvertError> {
         let name = conversion.file_name(batch);
-        let writing = conversion.begin(&conversion.table.name, batch, &name)?;
+        let table = batch.partition.log_type.table();
+        let writing = conversion.begin(&table.name, batch, &name)?;
         let staged = writing.name();
-        let table = TableEncoder::new(conversion.table, conversion.compression, writing)
+        let table = TableEncoder::new(table, conversion.compression, writing)
             .map_err(write_error(&staged))?;
         Ok(Self {
             batch,
@@ -409,9 +415,18 @@ impl<'a> Open<'a> {
 
     /// Writes the rows and rejects of a piece.
     fn write(&mut self, mut decoded: Decoded, conversion: &Conversion) -> Result<(), ConvertError> {
-        let mut rejected = Vec::new();
+        let log_type = self.batch.partition.log_type;
+        let (mut rejected, mut kept) = (Vec::new(), false);
         for part in &mut decoded.parts {
+            conversion.watcher.read(part.gzip_bytes, part.rejects.len() as u64);
             let progress = &mut self.objects[part.object];
+            if progress.foreign.is_none() && progress.lines == 0 && part.rows == 0 {
+                progress.foreign = foreign::recognise(log_type, &part.rejects);
+            }
+            if progress.foreign.is_some() {
+                continue;
+            }
+            kept = true;
             for reject in &mut part.rejects {
                 reject.line_number += progress.lines;
                 reject.byte_offset += progress.bytes;
@@ -427,12 +442,14 @@ impl<'a> Open<'a> {
             self.tally.rows += part.rows;
             self.tally.bytes_in += part.gzip_bytes;
             self.tally.bytes_decompressed += part.bytes;
-            conversion.watcher.read(part.gzip_bytes, part.rejects.len() as u64);
             let key = self.keys[part.object].as_str();
             rejected.extend(part.rejects.iter().map(|reject| (key, reject)));
         }
         if !rejected.is_empty() {
             self.write_rejects(&rejected, conversion)?;
+        }
+        if !kept {
+            return Ok(());
         }
         self.table.write(&decoded.batch).map_err(write_error(&self.staged))
     }
@@ -450,7 +467,7 @@ impl<'a> Open<'a> {
             self.rejects = Some((encoder, staged));
         }
         let (encoder, staged) = self.rejects.as_mut().expect("was just made");
-        let batch = reject::batch(&conversion.table.log_type, rejects.iter().copied());
+        let batch = reject::batch(self.batch.partition.log_type, rejects.iter().copied());
         encoder.write(&batch).map_err(write_error(staged))
     }
 
@@ -460,9 +477,12 @@ impl<'a> Open<'a> {
         lost: &[Lost],
         conversion: &Conversion,
     ) -> Result<StagedBatch, ConvertError> {
+        let log_type = self.batch.partition.log_type;
+        let foreign = self.objects.iter().filter(|object| object.foreign.is_some()).count();
+        let kept = self.objects.len() - foreign - lost.len();
         let facts = [
-            ("alb2parquet.log_type", conversion.table.log_type.clone()),
-            ("alb2parquet.objects", (self.objects.len() - lost.len()).to_string()),
+            ("alb2parquet.log_type", log_type.to_string()),
+            ("alb2parquet.objects", kept.to_string()),
             ("alb2parquet.lines", self.tally.lines.to_string()),
             ("alb2parquet.rows", self.tally.rows.to_string()),
             ("alb2parquet.rejects", self.tally.reject_count().to_string()),
@@ -476,14 +496,14 @@ impl<'a> Open<'a> {
         self.tally.reject_files = outputs.len() as u64;
         if self.tally.rows > 0 {
             let writing = self.table.finish(&facts).map_err(write_error(&self.staged))?;
-            let (table, rows) = (conversion.table.name.as_str(), self.tally.rows);
+            let (table, rows) = (log_type.table().name.as_str(), self.tally.rows);
             outputs.push(StagedOutput { table, rows, writing });
             self.tally.files = 1;
         }
         let mut claim = Claim {
             run: conversion.dataset.run().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
-            settings: conversion.settings(),
+            settings: conversion.settings(self.batch),
             lines: self.tally.lines,
             rows: self.tally.rows,
             rejects: self.tally.rejects.iter().map(|(code, n)| ((*code).to_owned(), *n)).collect(),
@@ -496,6 +516,12 @@ impl<'a> Open<'a> {
         }
         for (object, progress) in self.batch.objects.iter().zip(read) {
             let Some(progress) = progress else { continue };
+            if let Some(foreign) = progress.foreign {
+                self.tally.objects.failed += 1;
+                let (object, error) = (object.listed.key(), misnamed(log_type, foreign));
+                self.tally.failures.push(Failure { object, error });
+                continue;
+            }
             let url = conversion.sources[object.source].url(&object.listed);
             claim.add(&url, &object.listed, progress.lines, progress.rejects);
             match progress.damage {
@@ -527,6 +553,14 @@ fn leave_out(object: &Object, error: &StoreError, tally: &mut Tally) {
         tally.objects.failed += 1;
         tally.failures.push(Failure { object, error });
     }
+}
+
+/// Says what is wrong with an object that holds something else than its name says.
+fn misnamed(named: LogType, foreign: Foreign) -> String {
+    format!(
+        "is named like an object of the {named} log, but holds {foreign}; nothing of it is converted. Move \
+         it out of the source, or give it the name that such objects have"
+    )
 }
 
 /// Says what is wrong with a damaged object.

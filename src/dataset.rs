@@ -161,7 +161,7 @@ impl Dataset {
 
     /// Returns the directory of a partition of a table.
     pub fn partition(&self, table: &str, partition: &Partition) -> String {
-        let Partition { account, region, day } = partition;
+        let Partition { account, region, day, .. } = partition;
         let (year, month, day) = (day.year(), day.month(), day.day());
         match self.layout {
             Layout::Hive => format!(

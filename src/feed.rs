@@ -151,6 +151,13 @@ impl<'a> Feed<'a> {
         }
     }
 
+    /// Reads no more of the object that is streamed if it is one of those that are refused.
+    pub fn give_up(&mut self, refused: impl Fn(usize) -> bool) {
+        if self.stream.as_ref().is_some_and(|stream| refused(stream.object())) {
+            self.stream = None;
+        }
+    }
+
     /// Begins to read the objects of the next `width` runs, and beyond them so many that they come in while
     /// those are inflated.
     fn read_ahead(&mut self, width: usize) {

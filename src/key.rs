@@ -11,10 +11,12 @@ use std::fmt;
 use chrono::{Months, NaiveDate};
 use serde::{Serialize, Serializer};
 
+use crate::schema::LogType;
+
 const ROOT: &str = "AWSLogs";
 const SERVICE: &str = "elasticloadbalancing";
 
-/// What the key of an access log object says.
+/// What the key of a log object says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     /// Where the object belongs.
@@ -27,9 +29,12 @@ pub struct Key {
     pub name: String,
 }
 
-/// Account, region and delivery day of an object, taken from its path.
+/// Where an object belongs: its log type, told from its name, and account, region and delivery day, taken
+/// from its path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 pub struct Partition {
+    /// The log type, which decides the table.
+    pub log_type: LogType,
     /// Twelve digits; may begin with 0.
     pub account: String,
     /// AWS region, such as `eu-west-1`.
@@ -44,10 +49,6 @@ pub struct Partition {
 pub enum Other {
     /// `ELBAccessLogTestFile` and its kin, written when logging is switched on.
     TestFile,
-    /// Connection log of an Application Load Balancer.
-    ConnectionLog,
-    /// Health check log of an Application Load Balancer.
-    HealthCheckLog,
     /// Log of a Network Load Balancer.
     NetworkLoadBalancer,
     /// Log of a Classic Load Balancer.
@@ -61,8 +62,6 @@ impl Other {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::TestFile => "test_file",
-            Self::ConnectionLog => "connection_log",
-            Self::HealthCheckLog => "health_check_log",
             Self::NetworkLoadBalancer => "network_load_balancer",
             Self::ClassicLoadBalancer => "classic_load_balancer",
             Self::Unknown => "unknown",
@@ -77,21 +76,22 @@ fn as_text<S: Serializer>(day: &NaiveDate, serializer: S) -> Result<S::Ok, S::Er
 
 impl fmt::Display for Partition {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {} {}", self.account, self.region, self.day)
+        write!(f, "{} {} {} {}", self.log_type, self.account, self.region, self.day)
     }
 }
 
 impl Key {
-    /// Parses the key of an access log object.
+    /// Parses the key of a log object.
     ///
     /// # Errors
     ///
     /// Returns what the object is instead, as far as its key tells.
     pub fn parse(key: &str) -> Result<Self, Other> {
         let name = key.rsplit('/').next().unwrap_or(key);
-        let access = || {
-            let partition = partition_of(key)?;
-            let object = parse_name(name)?;
+        let (log_type, rest) = log_type_of(name);
+        let log = || {
+            let partition = partition_of(log_type, key)?;
+            let object = parse_name(rest)?;
             let same = object.account == partition.account && object.region == partition.region;
             same.then(|| Self {
                 partition,
@@ -100,8 +100,8 @@ impl Key {
                 name: name.to_owned(),
             })
         };
-        match kind_of(name) {
-            None => access().ok_or(Other::Unknown),
+        match kind_of(rest) {
+            None => log().ok_or(Other::Unknown),
             Some(other) => Err(other),
         }
     }
@@ -159,17 +159,21 @@ impl<'a> Directory<'a> {
     }
 }
 
-/// Tells what a file is that is not an access log object by its name.
+/// Tells the log type of an object from what its name begins with, and returns the rest of the name.
+fn log_type_of(name: &str) -> (LogType, &str) {
+    let prefixes = |log_type: LogType| {
+        let prefixes = log_type.table().object_prefixes.iter();
+        prefixes.filter_map(move |prefix| Some((log_type, name.strip_prefix(prefix.as_str())?)))
+    };
+    let matches = LogType::ALL.into_iter().flat_map(prefixes);
+    // Names of access logs begin with nothing, which all names do.
+    matches.min_by_key(|(_, rest)| rest.len()).unwrap_or((LogType::Access, name))
+}
+
+/// Tells what a file is that is no log object of an Application Load Balancer, by its name.
 fn kind_of(name: &str) -> Option<Other> {
     if name.ends_with("TestFile") {
         return Some(Other::TestFile);
-    }
-    // The first documentation of connection logs misprinted the underscore as a dot.
-    if name.starts_with("conn_log_") || name.starts_with("conn_log.") {
-        return Some(Other::ConnectionLog);
-    }
-    if name.starts_with("health_check_log_") {
-        return Some(Other::HealthCheckLog);
     }
     let balancer = name.split('_').nth(3)?;
     if balancer.starts_with("net.") {
@@ -180,7 +184,7 @@ fn kind_of(name: &str) -> Option<Other> {
     classic.then_some(Other::ClassicLoadBalancer)
 }
 
-fn partition_of(key: &str) -> Option<Partition> {
+fn partition_of(log_type: LogType, key: &str) -> Option<Partition> {
     let mut parts = from_root(key)?.split('/').skip(1);
     let account = parts.next().filter(|part| is_account(part))?;
     parts.next().filter(|part| *part == SERVICE)?;
@@ -191,6 +195,7 @@ fn partition_of(key: &str) -> Option<Partition> {
     let day = NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, month, day)?;
     parts.next()?;
     parts.next().is_none().then(|| Partition {
+        log_type,
         account: account.to_owned(),
         region: region.to_owned(),
         day,
@@ -304,12 +309,33 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_access_log_is_named() {
+    fn names_tell_the_log_type() {
+        let cases = [
+            ("", LogType::Access),
+            ("conn_log_", LogType::Connection),
+            ("conn_log.", LogType::Connection),
+            ("health_check_log_", LogType::HealthCheck),
+        ];
+        for (prefix, log_type) in cases {
+            let name = format!("{prefix}{NAME}");
+            let key = Key::parse(&format!("{DAY}/{name}")).unwrap();
+            assert_eq!((key.partition.log_type, key.name), (log_type, name));
+            assert_eq!(key.balancer, "app.my-lb.50dc6c495c0c9188");
+        }
+        for prefix in ["conn_log", "health_check_log.", "x_", "conn_log_conn_log_"] {
+            assert_eq!(
+                Key::parse(&format!("{DAY}/{prefix}{NAME}")),
+                Err(Other::Unknown),
+                "{prefix}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_log_is_named() {
         let cases = [
             ("AWSLogs/012345678901/ELBAccessLogTestFile".to_owned(), Other::TestFile),
-            (format!("{DAY}/conn_log_{NAME}"), Other::ConnectionLog),
-            (format!("{DAY}/conn_log.{NAME}"), Other::ConnectionLog),
-            (format!("{DAY}/health_check_log_{NAME}"), Other::HealthCheckLog),
+            ("AWSLogs/012345678901/ELBConnectionLogTestFile".to_owned(), Other::TestFile),
             (format!("{DAY}/{}", NAME.replace("app.", "net.")), Other::NetworkLoadBalancer),
             (
                 format!(

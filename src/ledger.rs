@@ -11,11 +11,10 @@ use crate::key::Partition;
 use crate::publish;
 use crate::store::{Listed, Writing};
 
-/// The logs of a log type, as far as a run has looked at them.
+/// The logs of partitions, as far as a run has looked at them.
 #[derive(Debug)]
 pub struct Ledger<'a> {
     dataset: &'a Dataset,
-    log_type: String,
     hints: Hints,
     logs: BTreeMap<Partition, Log>,
     /// Objects of the partitions that were looked at last.
@@ -67,15 +66,15 @@ pub enum Committed {
 }
 
 impl<'a> Ledger<'a> {
-    /// Opens the ledger of a log type.
+    /// Opens the ledger of a dataset.
     ///
     /// # Errors
     ///
     /// Fails when the logs cannot be listed.
-    pub fn open(dataset: &'a Dataset, log_type: &str) -> Result<Self, DatasetError> {
-        let hints = Hints::list(dataset, log_type)?;
+    pub fn open(dataset: &'a Dataset) -> Result<Self, DatasetError> {
+        let hints = Hints::list(dataset)?;
         let (logs, held) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { dataset, log_type: log_type.to_owned(), hints, logs, held })
+        Ok(Self { dataset, hints, logs, held })
     }
 
     /// Returns the objects that a partition holds, after finishing what other runs have begun there.
@@ -87,7 +86,7 @@ impl<'a> Ledger<'a> {
         if let Some(held) = self.held.get(partition) {
             return Ok(Arc::clone(held));
         }
-        let mut log = Log::read(self.dataset, &self.log_type, partition, &self.hints)?;
+        let mut log = Log::read(self.dataset, partition, &self.hints)?;
         publish::finish(self.dataset, &mut log)?;
         let mut held = Held::new();
         for (_, claim) in log.holding() {
@@ -106,7 +105,8 @@ impl<'a> Ledger<'a> {
         // A plan goes from day to day and looks at the days beside each.
         let first = partition.day.checked_sub_days(Days::new(2)).unwrap_or(partition.day);
         self.held.retain(|other, _| {
-            other.account == partition.account
+            other.log_type == partition.log_type
+                && other.account == partition.account
                 && other.region == partition.region
                 && other.day >= first
         });
@@ -153,7 +153,7 @@ impl<'a> Ledger<'a> {
     ///
     /// Fails when the dataset cannot be read or written.
     pub fn remove(&mut self, partition: &Partition) -> Result<State, DatasetError> {
-        let mut log = Log::read(self.dataset, &self.log_type, partition, &self.hints)?;
+        let mut log = Log::read(self.dataset, partition, &self.hints)?;
         let run = self.dataset.run().to_owned();
         let removal = Removal { id: format!("{run}-{}", log.entries().len()), run };
         log.append(self.dataset, Record::Remove(removal))?;

@@ -39,8 +39,8 @@ pub mod hash;
 pub mod pool;
 pub mod text;
 // What lines, tables and keys are.
-pub mod reject;
 pub mod schema;
+pub mod reject;
 pub mod key;
 // Where things are, and which objects a dataset holds.
 pub mod store;
@@ -57,6 +57,7 @@ pub mod feed;
 pub mod fields;
 pub mod columns;
 pub mod decode;
+pub mod foreign;
 // From record batches to files that are there.
 pub mod encode;
 pub mod tally;

@@ -16,11 +16,14 @@ use crate::hash::hex;
 use crate::key::{Directory, Key, Other, Partition};
 use crate::ledger::{HeldObject, Ledger};
 use crate::objects::{self, ObjectsError};
+use crate::schema::LogType;
 use crate::store::{Listed, Look, Network, Source, StoreError};
 
 /// Which objects are wanted.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
+    /// Log types; all when empty.
+    pub log_types: Vec<LogType>,
     /// First day of delivery.
     pub from: Option<NaiveDate>,
     /// Last day of delivery.
@@ -118,7 +121,8 @@ impl Selection {
     /// Tells whether a partition is wanted, or some of it.
     pub fn wants_partition(&self, partition: &Partition) -> bool {
         let among = |all: &[String], one: &str| all.is_empty() || all.iter().any(|s| s == one);
-        self.from.is_none_or(|from| partition.day >= from)
+        (self.log_types.is_empty() || self.log_types.contains(&partition.log_type))
+            && self.from.is_none_or(|from| partition.day >= from)
             && self.to.is_none_or(|to| partition.day <= to)
             && among(&self.accounts, &partition.account)
             && among(&self.regions, &partition.region)
@@ -446,7 +450,7 @@ mod tests {
             to: NaiveDate::from_ymd_opt(2026, 1, 31),
             accounts: vec!["012345678901".to_owned()],
             regions: vec!["eu-west-1".to_owned()],
-            balancers: Vec::new(),
+            ..Selection::default()
         };
         let cases = [
             ("", Look::Inside),

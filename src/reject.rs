@@ -6,7 +6,9 @@ use std::sync::Arc;
 use arrow::array::{BinaryBuilder, Int64Builder, RecordBatch, StringBuilder};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
-/// Name of the table of rejects, and of its directory in the dataset.
+use crate::schema::LogType;
+
+/// Name of the table of rejects of all log types, and of its directory in the dataset.
 pub const TABLE: &str = "alb_rejects";
 
 /// Bytes of a rejected line that are kept.
@@ -109,7 +111,7 @@ pub fn schema() -> SchemaRef {
 
 /// Builds the record batch of some rejects, each with the key of its object.
 pub fn batch<'a>(
-    log_type: &str,
+    log_type: LogType,
     rejects: impl IntoIterator<Item = (&'a str, &'a Reject)>,
 ) -> RecordBatch {
     let (mut log_types, mut keys) = (StringBuilder::new(), StringBuilder::new());
@@ -117,7 +119,7 @@ pub fn batch<'a>(
     let (mut reasons, mut columns) = (StringBuilder::new(), StringBuilder::new());
     let (mut lengths, mut raws) = (Int64Builder::new(), BinaryBuilder::new());
     for (key, reject) in rejects {
-        log_types.append_value(log_type);
+        log_types.append_value(log_type.as_str());
         keys.append_value(key);
         numbers.append_value(reject.line_number.cast_signed());
         offsets.append_value(reject.byte_offset.cast_signed());

@@ -38,15 +38,11 @@ pub struct Contents {
 /// # Errors
 ///
 /// Fails when the dataset cannot be read.
-pub fn contents(
-    dataset: &Dataset,
-    log_type: &str,
-    selection: &Selection,
-) -> Result<Vec<Contents>, DatasetError> {
-    let hints = Hints::list(dataset, log_type)?;
+pub fn contents(dataset: &Dataset, selection: &Selection) -> Result<Vec<Contents>, DatasetError> {
+    let hints = Hints::list(dataset)?;
     let mut all = Vec::new();
     for partition in hints.partitions().filter(|partition| selection.wants_partition(partition)) {
-        let log = Log::read(dataset, log_type, partition, &hints)?;
+        let log = Log::read(dataset, partition, &hints)?;
         let mut contents = Contents {
             partition: partition.clone(),
             objects: 0,
@@ -81,11 +77,10 @@ pub fn contents(
 /// Fails when the dataset cannot be read or written.
 pub fn remove(
     dataset: &Dataset,
-    log_type: &str,
     all: &mut [Contents],
     stop: &AtomicBool,
 ) -> Result<(), DatasetError> {
-    let mut ledger = Ledger::open(dataset, log_type)?;
+    let mut ledger = Ledger::open(dataset)?;
     for contents in all {
         if stop.load(Ordering::Relaxed) {
             break;

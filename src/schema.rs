@@ -3,27 +3,81 @@
 //! The files under `schemas/` are the single truth; everything that depends on a field's position,
 //! name or type is derived from a [`Table`] read from one of them.
 
+use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 use arrow::datatypes::{DataType, Field as ArrowField, Schema as ArrowSchema, SchemaRef, TimeUnit};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// Column that holds what AWS appended to a line after the fields known here.
 pub const EXTRA_FIELDS: &str = "extra_fields";
 /// Column that holds the key of the object a row came from.
 pub const SOURCE_KEY: &str = "source_key";
 
-static ACCESS: LazyLock<Table> = LazyLock::new(|| {
-    Table::parse(include_str!("../schemas/access.toml"))
-        .expect("the embedded schema is checked by a test")
+/// The tables, in the order of [`LogType::ALL`].
+static TABLES: LazyLock<[Table; LogType::ALL.len()]> = LazyLock::new(|| {
+    LogType::ALL.map(|log_type| {
+        Table::parse(log_type.file()).expect("the embedded schemas are checked by a test")
+    })
 });
+
+/// A kind of log that load balancers write. Each is a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LogType {
+    /// Requests.
+    Access,
+    /// Attempts to connect.
+    Connection,
+    /// Health checks of targets.
+    HealthCheck,
+}
+
+impl LogType {
+    /// All there are.
+    pub const ALL: [Self; 3] = [Self::Access, Self::Connection, Self::HealthCheck];
+
+    /// Returns the name that stands in schema files, paths, rejects and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Access => "access",
+            Self::Connection => "connection",
+            Self::HealthCheck => "health_check",
+        }
+    }
+
+    /// Returns the log type of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|log_type| log_type.as_str() == name)
+    }
+
+    /// Returns its table.
+    pub fn table(self) -> &'static Table {
+        &TABLES[self as usize]
+    }
+
+    /// Returns the text of its schema file.
+    fn file(self) -> &'static str {
+        match self {
+            Self::Access => include_str!("../schemas/access.toml"),
+            Self::Connection => include_str!("../schemas/connection.toml"),
+            Self::HealthCheck => include_str!("../schemas/health_check.toml"),
+        }
+    }
+}
+
+impl fmt::Display for LogType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
 
 /// One kind of log and the table it becomes.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Table {
-    /// Short name of the log type: `access`, `connection` or `health_check`.
-    pub log_type: String,
+    /// The log type.
+    pub log_type: LogType,
     /// Name of the table, and of its directory in the dataset.
     #[serde(rename = "table")]
     pub name: String,
@@ -31,6 +85,8 @@ pub struct Table {
     pub description: String,
     /// The AWS page that documents the format.
     pub reference: String,
+    /// What the names of its objects begin with, before the account.
+    pub object_prefixes: Vec<String>,
     /// Number of fields that every line of the log type has had since its first day.
     pub required_fields: usize,
     /// The fields, in the order of the line.
@@ -86,7 +142,7 @@ pub enum Kind {
 
 /// Part of a field that a column takes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub enum Part {
     /// All of it.
     #[default]
@@ -101,6 +157,10 @@ pub enum Part {
     Url,
     /// Request line, after the last space.
     Protocol,
+    /// `NotBefore=time;NotAfter=time`, the first time.
+    NotBefore,
+    /// The second one.
+    NotAfter,
 }
 
 /// How the values of a column repeat.
@@ -138,7 +198,7 @@ pub enum SchemaError {
 impl Table {
     /// Returns the access log table, from `schemas/access.toml`.
     pub fn access() -> &'static Self {
-        &ACCESS
+        LogType::Access.table()
     }
 
     /// Reads a table from the text of a schema file.
@@ -164,6 +224,7 @@ impl Table {
                 Part::Address | Part::Verb | Part::Url | Part::Protocol => {
                     column.kind == Kind::String
                 }
+                Part::NotBefore | Part::NotAfter => column.kind == Kind::Timestamp,
             };
             if !possible {
                 return Err(SchemaError::PartType(column.name.clone()));
@@ -222,11 +283,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_embedded_schema_is_whole() {
-        let table = Table::parse(include_str!("../schemas/access.toml")).unwrap();
-        assert_eq!(table.fields.len(), 36);
-        assert_eq!(table.columns().count(), 40);
-        assert_eq!(table.file_schema().fields().len(), 42);
+    fn the_embedded_schemas_are_whole() {
+        let counts = [(17, 36, 40), (11, 15, 17), (8, 10, 10)];
+        for (log_type, counts) in LogType::ALL.into_iter().zip(counts) {
+            let table = Table::parse(log_type.file()).unwrap();
+            assert_eq!(table.log_type, log_type);
+            assert_eq!(LogType::named(log_type.as_str()), Some(log_type));
+            assert_eq!(table.name, log_type.table().name);
+            let (required, known) = (table.required_fields, table.fields.len());
+            assert_eq!((required, known, table.columns().count()), counts);
+            assert_eq!(table.file_schema().fields().len(), counts.2 + 2);
+        }
     }
 
     #[test]
@@ -240,6 +307,9 @@ mod tests {
         );
         let part =
             text.replace("type = \"int32\", part = \"port\"", "type = \"double\", part = \"port\"");
+        assert!(matches!(Table::parse(&part), Err(SchemaError::PartType(_))));
+        let part = "type = \"timestamp\", stored";
+        let part = text.replacen(part, &part.replace(',', ", part = \"verb\","), 1);
         assert!(matches!(Table::parse(&part), Err(SchemaError::PartType(_))));
         let required = text.replace("required_fields = 17", "required_fields = 99");
         assert!(matches!(Table::parse(&required), Err(SchemaError::Required { .. })));

@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::plan::Failure;
 use crate::reject::Reason;
+use crate::schema::LogType;
 
 /// Counts of a run. As JSON, it is what `--json` prints; its keys are stable.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -24,6 +25,8 @@ pub struct Tally {
     pub rows: u64,
     /// The others, by reason.
     pub rejects: BTreeMap<&'static str, u64>,
+    /// What came of each log type of which objects were read.
+    pub log_types: BTreeMap<LogType, OfLogType>,
     /// Compressed bytes read.
     pub bytes_in: u64,
     /// Bytes of text in them.
@@ -42,6 +45,21 @@ pub struct Tally {
     pub interrupted: bool,
     /// Objects that failed, with what is wrong.
     pub failures: Vec<Failure>,
+}
+
+/// Counts of a log type.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct OfLogType {
+    /// Objects read to their end.
+    pub objects: u64,
+    /// Parquet files of rows written.
+    pub files: u64,
+    /// Lines read.
+    pub lines: u64,
+    /// Lines that became rows.
+    pub rows: u64,
+    /// The others.
+    pub rejects: u64,
 }
 
 /// Counts of objects: `listed = converted + skipped + failed + left`.
@@ -83,8 +101,14 @@ impl Tally {
         if self.lines == 0 { 0.0 } else { self.reject_count() as f64 / self.lines as f64 }
     }
 
-    /// Adds the counts of a batch.
-    pub fn add(&mut self, batch: Self) {
+    /// Adds the counts of a batch of a log type.
+    pub fn add(&mut self, log_type: LogType, batch: Self) {
+        let of_type = self.log_types.entry(log_type).or_default();
+        of_type.objects += batch.objects.converted;
+        of_type.files += batch.files;
+        of_type.lines += batch.lines;
+        of_type.rows += batch.rows;
+        of_type.rejects += batch.reject_count();
         self.objects.converted += batch.objects.converted;
         self.objects.failed += batch.objects.failed;
         self.objects.skipped += batch.objects.skipped;

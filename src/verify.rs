@@ -19,13 +19,11 @@ use crate::key::Partition;
 use crate::ledger::HeldObject;
 use crate::plan::{Listing, Object, PlanError, Selection};
 use crate::reject;
-use crate::schema::Table;
+use crate::schema::LogType;
 use crate::store::Source;
 
 /// A verification that is ready to run.
 pub struct Verification<'a> {
-    /// The table that is verified, with its rejects.
-    pub table: &'static Table,
     /// What the dataset was made from.
     pub sources: &'a [Source],
     /// The dataset.
@@ -92,6 +90,7 @@ impl Finding {
 
 /// A claim with what is known of it.
 struct Standing<'a> {
+    log_type: LogType,
     claim: &'a Claim,
     state: &'a State,
     /// Its path or URL.
@@ -149,13 +148,12 @@ impl Verification<'_> {
 
     /// Reads the logs of all partitions there are.
     fn logs(&self, listing: &Listing, report: &mut Report) -> Result<Vec<Log>, DatasetError> {
-        let log_type = &self.table.log_type;
-        let hints = Hints::list(self.dataset, log_type)?;
+        let hints = Hints::list(self.dataset)?;
         let listed = listing.objects.iter().map(|object| &*object.partition);
         let partitions: BTreeSet<&Partition> = hints.partitions().chain(listed).collect();
         let mut logs = Vec::new();
         for partition in partitions {
-            match Log::read(self.dataset, log_type, partition, &hints) {
+            match Log::read(self.dataset, partition, &hints) {
                 Ok(log) => logs.push(log),
                 Err(DatasetError::State { name, source }) => {
                     let problem = format!("cannot be understood: {source}");
@@ -189,7 +187,8 @@ impl Verification<'_> {
                     let problem = "is claimed, but its files may not be published yet";
                     report.findings.push(Finding::new("unfinished", &name, problem, CONVERT));
                 }
-                standing.push(Standing { claim, state: &entry.state, name });
+                let log_type = log.partition().log_type;
+                standing.push(Standing { log_type, claim, state: &entry.state, name });
             }
         }
         standing
@@ -237,7 +236,8 @@ impl Verification<'_> {
         let claims = logs.iter().flat_map(Log::holding);
         let outputs = claims.flat_map(|(_, claim)| &claim.outputs);
         let own: HashSet<&str> = outputs.map(|output| output.file.key.as_str()).collect();
-        for table in [self.table.name.as_str(), reject::TABLE] {
+        let tables = LogType::ALL.iter().map(|log_type| log_type.table().name.as_str());
+        for table in tables.chain([reject::TABLE]) {
             for stored in self.dataset.target().list(table)? {
                 if !own.contains(stored.key.as_str()) {
                     let name = self.dataset.target().name(&stored.key);
@@ -258,7 +258,7 @@ impl Verification<'_> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(PlanError::Interrupted);
         }
-        let Standing { claim, state, name } = standing;
+        let Standing { claim, state, name, .. } = standing;
         let mut looked = Looked::default();
         if let Some(problem) = claim.contradiction() {
             looked.findings.push(Finding::new("counts", name, &problem, REMOVE));
@@ -278,14 +278,20 @@ impl Verification<'_> {
             }
         }
         if self.read_data && readable {
-            self.compare_rows(claim, objects, &mut looked);
+            self.compare_rows(standing, objects, &mut looked);
         }
         Ok(looked)
     }
 
     /// Reads the objects of a claim again and compares their rows and rejects with those that stand.
-    fn compare_rows(&self, claim: &Claim, objects: &HashMap<&str, &Object>, looked: &mut Looked) {
-        let standing = match rows::of_claim(self.dataset, self.table, claim) {
+    fn compare_rows(
+        &self,
+        standing: &Standing,
+        objects: &HashMap<&str, &Object>,
+        looked: &mut Looked,
+    ) {
+        let Standing { log_type, claim, .. } = standing;
+        let standing = match rows::of_claim(self.dataset, log_type.table(), claim) {
             Ok(standing) => standing,
             Err(error) => {
                 let name = claim.outputs.first().map_or("", |output| &output.file.key);
@@ -308,7 +314,7 @@ impl Verification<'_> {
             };
             let source = &self.sources[object.source];
             let url = source.url(&object.listed);
-            match rows::of_object(self.table, source, object) {
+            match rows::of_object(log_type.table(), source, object) {
                 Ok(read) => {
                     looked.compared += 1;
                     let stands = standing.get(claimed.name.as_str()).copied().unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use serde_json::Value;
@@ -12,10 +12,19 @@ use crate::support::{
     read_file, text_of,
 };
 
+/// The tables of rows, each with its log type.
+const LOG_TABLES: [(&str, &str); 3] = [
+    (ROWS, "access"),
+    ("alb_connection_logs", "connection"),
+    ("alb_health_check_logs", "health_check"),
+];
+
 /// Asserts that the summary, the footers and the rows in a dataset agree.
 #[track_caller]
 fn agree(run: &Run, out: &Path) {
-    let (rows, rejects) = (read(out, ROWS), read(out, REJECTS));
+    let paths: Vec<_> = LOG_TABLES.iter().flat_map(|(table, _)| files(out, table)).collect();
+    let rows: Vec<_> = paths.iter().flat_map(|path| read_file(path)).collect();
+    let rejects = read(out, REJECTS);
     assert_eq!(run.count("/rows"), rows.len() as u64);
     let mut reasons = BTreeMap::new();
     for reject in &rejects {
@@ -23,13 +32,15 @@ fn agree(run: &Run, out: &Path) {
     }
     assert_eq!(run.json()["rejects"], serde_json::json!(reasons));
     assert_eq!(run.count("/lines"), (rows.len() + rejects.len()) as u64);
-    assert_eq!(run.count("/files"), files(out, ROWS).len() as u64);
+    assert_eq!(run.count("/files"), paths.len() as u64);
     assert_eq!(run.count("/reject_files"), files(out, REJECTS).len() as u64);
     let objects =
         ["converted", "skipped", "failed"].map(|kind| run.count(&format!("/objects/{kind}")));
     assert_eq!(run.count("/objects/listed"), objects.iter().sum::<u64>());
-    for path in files(out, ROWS) {
-        let below = path.strip_prefix(out.join(ROWS)).unwrap();
+    for path in paths {
+        let below: PathBuf = path.strip_prefix(out).unwrap().iter().skip(1).collect();
+        let (_, log_type) =
+            LOG_TABLES.iter().find(|(table, _)| path.starts_with(out.join(table))).unwrap();
         let rejected = out.join(REJECTS).join(below);
         let rejected = if rejected.exists() { read_file(&rejected).len() } else { 0 };
         let facts = facts(&path);
@@ -37,7 +48,7 @@ fn agree(run: &Run, out: &Path) {
         assert_eq!(facts["rows"], rows.to_string(), "{}", path.display());
         assert_eq!(facts["rejects"], rejected.to_string(), "{}", path.display());
         assert_eq!(facts["lines"], (rows + rejected).to_string(), "{}", path.display());
-        assert_eq!(facts["log_type"], "access", "{}", path.display());
+        assert_eq!(facts["log_type"], *log_type, "{}", path.display());
     }
 }
 
@@ -73,6 +84,9 @@ fn the_sample_counts_as_documented() {
     for key in ["listed", "converted", "skipped", "failed"] {
         assert_eq!(json["objects"][key], totals["objects"][key], "{key}");
     }
+    for (log_type, rows) in totals["rows_by_log"].as_object().unwrap() {
+        assert_eq!(json["log_types"][log_type]["rows"], *rows, "{log_type}");
+    }
     let count = |kinds: &Value| {
         kinds.as_object().unwrap().values().map(|n| n.as_u64().unwrap()).sum::<u64>()
     };
@@ -86,7 +100,8 @@ fn every_object_of_the_sample_counts_as_documented() {
     let world = World::new();
     convert(&[&data], &world.out(), &[]).expect(0);
     let mut counts: BTreeMap<String, [usize; 2]> = BTreeMap::new();
-    for (table, at) in [(ROWS, 0), (REJECTS, 1)] {
+    let rows = LOG_TABLES.map(|(table, _)| (table, 0));
+    for (table, at) in rows.into_iter().chain([(REJECTS, 1)]) {
         for row in read(&world.out(), table) {
             counts.entry(get(&row, "source_key").unwrap().to_owned()).or_default()[at] += 1;
         }
@@ -100,16 +115,17 @@ fn every_object_of_the_sample_counts_as_documented() {
         let expected = [rows, rejects].map(|count| count.parse::<usize>().unwrap());
         assert_eq!(lines, expected[0] + expected[1], "{line}");
         let (account, rest) = folder.split_once('/').unwrap();
-        let start = format!("AWSLogs/{account}/elasticloadbalancing/{rest}/");
-        let parts: Vec<&str> =
-            object.trim_matches('`').split('…').filter(|part| !part.is_empty()).collect();
+        let mut parts = object.trim_matches('`').split('…');
+        let prefix = parts.next().unwrap();
+        let start = format!("AWSLogs/{account}/elasticloadbalancing/{rest}/{prefix}{account}_");
+        let parts: Vec<&str> = parts.collect();
         let found = counts.iter().find(|(key, _)| {
             key.starts_with(&start) && parts.iter().all(|part| key.contains(part))
         });
         assert_eq!(found.map_or([0, 0], |(_, counts)| *counts), expected, "{line}");
         documented += 1;
     }
-    assert_eq!(documented, 37);
+    assert_eq!(documented, 54);
 }
 
 #[test]

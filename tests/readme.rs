@@ -1,20 +1,18 @@
-//! The README's table of columns says what the schema file says.
+//! The README's tables of columns say what the schema files say.
 
 use std::fmt::Write as _;
 use std::path::Path;
 use std::{env, fs};
 
-use alb2parquet::schema::{EXTRA_FIELDS, Kind, SOURCE_KEY, Table};
+use alb2parquet::schema::{EXTRA_FIELDS, Kind, LogType, SOURCE_KEY, Table};
 
-const BEGIN: &str = "<!-- columns: made from schemas/access.toml -->\n";
 const END: &str = "<!-- end of columns -->";
 
-fn table_of_columns() -> String {
+fn table_of_columns(table: &Table) -> String {
     let mut text = String::from("| column | type | since | meaning |\n|---|---|---|---|\n");
     let mut row = |name: &str, kind: &str, since: &str, meaning: &str| {
         writeln!(text, "| `{name}` | {kind} | {since} | {meaning} |").unwrap();
     };
-    let table = Table::access();
     for (field, column) in table.columns() {
         let kind = match column.kind {
             Kind::String => "string",
@@ -39,9 +37,13 @@ fn table_of_columns() -> String {
 fn the_columns_are_those_of_the_schema() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let readme = fs::read_to_string(&path).unwrap();
-    let (before, rest) = readme.split_once(BEGIN).expect("the README has a table of columns");
-    let (_, after) = rest.split_once(END).expect("the table of columns has an end");
-    let fresh = format!("{before}{BEGIN}{}{END}{after}", table_of_columns());
+    let mut fresh = readme.clone();
+    for log_type in LogType::ALL {
+        let begin = format!("<!-- columns: made from schemas/{log_type}.toml -->\n");
+        let (before, rest) = fresh.split_once(&begin).expect("the README has a table of columns");
+        let (_, after) = rest.split_once(END).expect("the table of columns has an end");
+        fresh = format!("{before}{begin}{}{END}{after}", table_of_columns(log_type.table()));
+    }
     if env::var_os("UPDATE_README").is_some() {
         fs::write(&path, &fresh).unwrap();
     } else {

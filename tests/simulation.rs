@@ -25,7 +25,6 @@ use alb2parquet::dataset::{Dataset, Layout, Opening, STAGING};
 use alb2parquet::encode::Compression;
 use alb2parquet::ledger::{Committed, Ledger};
 use alb2parquet::plan::{Batch, Listing, Plan, Selection};
-use alb2parquet::schema::Table;
 use alb2parquet::store::{Bucket, Patience, Source, Writing};
 use alb2parquet::tally::Tally;
 use alb2parquet::verify::Verification;
@@ -128,7 +127,7 @@ impl World {
         let sources = [Source::over(Arc::new(self.store(actor, true, &dead)), "memory://source")];
         let selection = Selection::default();
         let listing = Listing::take(&sources, &selection, &AtomicBool::new(false))?;
-        let mut ledger = Ledger::open(&dataset, "access")?;
+        let mut ledger = Ledger::open(&dataset)?;
         let plan = Plan::make(listing, &sources, program.target_size, &mut ledger)?;
         let mut complaints: Vec<String> =
             plan.failures.into_iter().map(|failure| failure.error).collect();
@@ -157,7 +156,7 @@ impl World {
     /// Takes back all partitions.
     fn remove(&self, actor: usize, run: String) -> anyhow::Result<()> {
         let dataset = self.dataset(actor, run, &Arc::default())?;
-        let mut ledger = Ledger::open(&dataset, "access")?;
+        let mut ledger = Ledger::open(&dataset)?;
         for partition in ledger.partitions() {
             ledger.remove(&partition)?;
         }
@@ -398,11 +397,9 @@ fn convert(world: &World, run: &str) -> anyhow::Result<Tally> {
     let dataset = world.dataset(0, run.to_owned(), &dead)?;
     let sources = [Source::over(Arc::new(world.store(0, true, &dead)), "memory://source")];
     let listing = Listing::take(&sources, &Selection::default(), &stop)?;
-    let table = Table::access();
-    let mut ledger = Ledger::open(&dataset, &table.log_type)?;
+    let mut ledger = Ledger::open(&dataset)?;
     let plan = Plan::make(listing, &sources, 1000, &mut ledger)?;
     let conversion = Conversion {
-        table,
         sources: &sources,
         dataset: &dataset,
         compression: Compression::None,
@@ -435,7 +432,6 @@ fn every_call_of_the_real_conversion_may_fail() {
             convert(&world, "second").unwrap();
             let (dead, stop) = (Arc::default(), AtomicBool::new(false));
             let verification = Verification {
-                table: Table::access(),
                 sources: &[Source::over(Arc::new(world.store(0, true, &dead)), "memory://source")],
                 dataset: &world.dataset(0, "verify".to_owned(), &dead).unwrap(),
                 selection: &Selection::default(),

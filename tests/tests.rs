@@ -19,9 +19,11 @@ mod input;
 mod layout;
 // Golden lines: every era, every odd shape, every reason to reject.
 mod lines;
+// Connection and health check logs; trees of all logs; objects that hold something else.
+mod logs;
 // Not a test: a proxy that fails requests.
 mod proxy;
-// The README says what the schema file says.
+// The README says what the schema files say.
 mod readme;
 // Lines that other projects published; skipped by name where they are not at hand.
 mod real_lines;

@@ -8,6 +8,7 @@ use chrono::NaiveDate;
 use crate::claim::{Claim, Record};
 use crate::dataset::{Dataset, DatasetError, STATE};
 use crate::key::Partition;
+use crate::schema::LogType;
 use crate::store::Owner;
 
 const CLAIM: &str = "claim.json";
@@ -17,8 +18,6 @@ const VOID: &str = "void.json";
 /// The log of a partition, as far as it was read.
 #[derive(Debug, Clone)]
 pub struct Log {
-    /// The log type, which tells tables apart.
-    table: String,
     partition: Partition,
     entries: Vec<Entry>,
 }
@@ -68,20 +67,25 @@ struct Markers {
 }
 
 impl Hints {
-    /// Lists the logs of a log type.
+    /// Lists the logs of all log types.
     ///
     /// # Errors
     ///
     /// Fails when they cannot be listed.
-    pub fn list(dataset: &Dataset, log_type: &str) -> Result<Self, DatasetError> {
-        let directory = format!("{STATE}/claims/{log_type}");
+    pub fn list(dataset: &Dataset) -> Result<Self, DatasetError> {
+        let directory = format!("{STATE}/claims");
         let mut hints = Self::default();
         for stored in dataset.target().list(&directory)? {
             let below = stored.key.strip_prefix(&directory).unwrap_or_default();
             let mut parts = below.trim_start_matches('/').split('/');
-            let (Some(account), Some(region), Some(day), Some(name), None) =
-                (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
-            else {
+            let (Some(log_type), Some(account), Some(region), Some(day), Some(name), None) = (
+                parts.next().and_then(LogType::named),
+                parts.next(),
+                parts.next(),
+                parts.next(),
+                parts.next(),
+                parts.next(),
+            ) else {
                 continue;
             };
             let (Ok(day), Some((number, kind))) = (day.parse::<NaiveDate>(), name.split_once('.'))
@@ -89,8 +93,8 @@ impl Hints {
                 continue;
             };
             let Ok(number) = number.parse::<usize>() else { continue };
-            let partition =
-                Partition { account: account.to_owned(), region: region.to_owned(), day };
+            let (account, region) = (account.to_owned(), region.to_owned());
+            let partition = Partition { log_type, account, region, day };
             let markers = hints.partitions.entry(partition).or_default();
             match kind {
                 CLAIM => markers.claims.insert(number),
@@ -135,12 +139,10 @@ impl Log {
     /// Fails when it cannot be read.
     pub fn read(
         dataset: &Dataset,
-        log_type: &str,
         partition: &Partition,
         hints: &Hints,
     ) -> Result<Self, DatasetError> {
-        let (table, partition) = (log_type.to_owned(), partition.clone());
-        let mut log = Self { table, partition, entries: Vec::new() };
+        let mut log = Self { partition: partition.clone(), entries: Vec::new() };
         // Counted up by reading, since a listing may lag: the first number that is absent is the next.
         while let Some(record) = log.get(dataset, log.entries.len() + 1)? {
             let number = log.entries.len() + 1;
@@ -293,8 +295,8 @@ impl Log {
     }
 
     fn key(&self, number: usize, kind: &str) -> String {
-        let Partition { account, region, day } = &self.partition;
-        format!("{STATE}/claims/{}/{account}/{region}/{day}/{number}.{kind}", self.table)
+        let Partition { log_type, account, region, day } = &self.partition;
+        format!("{STATE}/claims/{log_type}/{account}/{region}/{day}/{number}.{kind}")
     }
 }
 

@@ -28,6 +28,10 @@ pub(super) enum Command {
 /// Which partitions are meant.
 #[derive(Debug, Group)]
 pub(super) struct Partitions {
+    /// Only this log (repeatable) [default: all]
+    #[arg(long, value_enum, value_name = "TYPE")]
+    pub(super) log_type: Vec<LogType>,
+
     /// First day, by key (UTC)
     #[arg(long, value_name = "YYYY-MM-DD")]
     pub(super) from: Option<NaiveDate>,
@@ -41,6 +45,17 @@ pub(super) struct Partitions {
     pub(super) region: Vec<String>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogType {
+    /// Requests: the table alb_access_logs
+    Access,
+    /// Attempts to connect: alb_connection_logs
+    Connection,
+    /// Health checks of targets: alb_health_check_logs
+    #[value(name = "health_check", alias = "health-check")]
+    HealthCheck,
+}
+
 /// How stores are reached.
 #[derive(Debug, Group)]
 pub(super) struct Stores {
@@ -51,9 +66,11 @@ pub(super) struct Stores {
     pub(super) option: Vec<String>,
 }
 
-/// Converts access logs to a dataset of Parquet files, partitioned by account, region and day.
+/// Converts access, connection and health check logs to a dataset of Parquet files, partitioned by
+/// account, region and day.
 ///
-/// Every line becomes a row of the table alb_access_logs or, with its reason, of alb_rejects. The
+/// Every line becomes a row of the table of its log, such as alb_access_logs, or, with its reason, of
+/// alb_rejects. The names of the objects tell which log they are of. The
 /// partition of a row is that of its object's key, which AWS files by the day of delivery: rows of a
 /// day's last five minutes can stand under the next day.
 #[derive(Debug, Group)]
@@ -315,6 +332,7 @@ Examples:
   alb2parquet convert /mnt/logs --out lake
   alb2parquet convert s3://my-log-bucket --out s3://my-lake/alb --account 123456789012
   alb2parquet convert logs/AWSLogs/123456789012 --out lake --region eu-west-1 --from 2025-07-01 --to 2025-07-31
+  alb2parquet convert logs --out lake --log-type access --log-type connection
   alb2parquet convert logs --out lake --json --quiet | jq .rejects";
 
 const VERIFY_AFTER: &str = "\

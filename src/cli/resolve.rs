@@ -7,11 +7,12 @@ use std::thread;
 use anyhow::{Context, bail};
 use chrono::{Days, NaiveDate, Utc};
 
-use crate::cli::args::{Codec, Convert, Layout, Partitions, Stores};
+use crate::cli::args::{Codec, Convert, Layout, LogType, Partitions, Stores};
 use crate::dataset::{self, Dataset, Opening, STAGING};
 use crate::encode::Compression;
 use crate::hash;
 use crate::plan::Selection;
+use crate::schema;
 use crate::store::{Bucket, Disk, Network, Patience, Place, Source, Target};
 
 /// A run that may begin.
@@ -94,14 +95,20 @@ pub(super) fn selection(
     partitions: &Partitions,
     to: Option<NaiveDate>,
 ) -> anyhow::Result<Selection> {
-    let Partitions { from, account, region } = partitions;
+    let Partitions { log_type, from, account, region } = partitions;
     if let (Some(from), Some(to)) = (from, to)
         && *from > to
     {
         bail!("--from {from} is after --to {to}: no day lies between them");
     }
     let (accounts, regions) = (account.clone(), region.clone());
-    Ok(Selection { from: *from, to, accounts, regions, balancers: Vec::new() })
+    let log_types = log_type.iter().map(|log_type| match log_type {
+        LogType::Access => schema::LogType::Access,
+        LogType::Connection => schema::LogType::Connection,
+        LogType::HealthCheck => schema::LogType::HealthCheck,
+    });
+    let log_types = log_types.collect();
+    Ok(Selection { log_types, from: *from, to, accounts, regions, ..Selection::default() })
 }
 
 /// Returns the last day that does not grow any more.

@@ -14,7 +14,7 @@ use crate::convert::Watcher;
 use crate::plan::{Batch, Listing, Plan};
 use crate::remove::Contents;
 use crate::store::{Source, Traffic};
-use crate::tally::Tally;
+use crate::tally::{OfLogType, Tally};
 use crate::verify::{Finding, Report};
 
 /// Failures that a summary names; `--json` has all of them.
@@ -53,7 +53,7 @@ impl Terminal {
         }
         let names: Vec<String> = sources.iter().map(ToString::to_string).collect();
         print_line(&format!(
-            "nothing to convert: of {} objects in {} none is a selected access log{}. Expected are \
+            "nothing to convert: of {} objects in {} none is a selected log{}. Expected are \
              keys like AWSLogs/<account>/elasticloadbalancing/<region>/yyyy/mm/dd/<name>.log.gz",
             listing.listed,
             names.join(", "),
@@ -248,6 +248,15 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
             counts(" (", rejects, ")"),
         ),
     );
+    if tally.log_types.len() > 1 {
+        for (log_type, OfLogType { objects, lines, rows, rejects, .. }) in &tally.log_types {
+            let (lines, rows, rejects) =
+                (HumanCount(*lines), HumanCount(*rows), HumanCount(*rejects));
+            let objects = HumanCount(*objects);
+            let counts = format!("{lines} = {rows} rows + {rejects} rejects of {objects} objects");
+            fact("", format!("{log_type}: {counts}"));
+        }
+    }
     fact(
         "read",
         format!(

@@ -9,12 +9,12 @@ use crate::schema::Part;
 
 /// Returns a part of a value, or `None` where it is missing or `-`.
 ///
-/// The port is not text; see [`colon`].
+/// Ports and times are not text; see [`colon`] and [`super::validity`].
 #[inline]
 pub fn of(part: Part, text: &[u8], value: Span) -> Option<Span> {
     let bytes = &text[value.range()];
     let part = match part {
-        Part::Whole | Part::Port => return Some(value),
+        Part::Whole | Part::Port | Part::NotBefore | Part::NotAfter => return Some(value),
         Part::Address => address(bytes),
         Part::Verb => verb(bytes),
         Part::Url => url(bytes),

@@ -21,6 +21,7 @@ use tokio::task::JoinHandle;
 use crate::hash::hex;
 use crate::store::StoreError;
 use crate::store::client::{Client, io_error};
+use crate::store::explain::is_of_server;
 use crate::store::network::{Network, Requests, renewing};
 use crate::store::place::Prefix;
 use crate::store::target::{
@@ -29,8 +30,6 @@ use crate::store::target::{
 
 /// Bytes of a part: all alike but the last, as some stores demand, and at least 5 MiB, as most do.
 const PART_BYTES: usize = 8 << 20;
-/// The last part that an upload may have, counted from 0. No file has so many.
-const LAST_PART: usize = 9_999;
 /// Parts of an upload that are on their way at once, at most.
 const MAX_SENDING: usize = 2;
 
@@ -142,14 +141,6 @@ impl Bucket {
     ) -> Result<T, Error> {
         self.requests.wait(renewing(request))
     }
-
-    /// Tells whether an upload is there still. A part that no completion names is asked for, because that is
-    /// what all stores answer alike.
-    fn is_under_way(&self, key: &str, id: &String) -> Result<bool, TargetError> {
-        let path = self.path(key);
-        let put = || self.uploads.0.put_part(&path, id, LAST_PART, PutPayload::default());
-        Ok(found(self.ask(put)).map_err(self.at(key))?.is_some())
-    }
 }
 
 /// Turns "is not there" into `None`.
@@ -238,16 +229,15 @@ impl Target for Bucket {
         let complete = || self.uploads.0.complete_multipart(&path, id, parts.clone());
         let Err(error) = self.ask(complete) else { return Ok(Completed::Visible) };
         // Somebody completed it before, or it took effect in spite of the error, or it is gone. Some stores
-        // say of an upload that is gone that they failed.
-        let is_gone = matches!(error, Error::NotFound { .. })
-            || matches!(self.is_under_way(key, id), Ok(false));
+        // fail over an upload that is gone, however often they are asked.
+        let may_be_gone = matches!(error, Error::NotFound { .. }) || is_of_server(&error);
         match self.size(&file.key)? {
             Some(size) if size == file.size => Ok(Completed::Visible),
             Some(found) => {
                 let (name, expected) = (self.name(&file.key), file.size);
                 Err(TargetError::Foreign { name, found, expected })
             }
-            None if is_gone => Ok(Completed::Lost),
+            None if may_be_gone => Ok(Completed::Lost),
             None => Err(self.at(&file.key)(error)),
         }
     }

@@ -67,6 +67,11 @@ pub(super) fn is_expired(text: &str) -> bool {
     Said::read(text).code.is_some_and(|code| EXPIRED.contains(&code))
 }
 
+/// Tells whether the server said, each time a request was repeated, that it failed.
+pub(super) fn is_of_server(error: &Error) -> bool {
+    error.to_string().contains("status code: 5")
+}
+
 /// Tells whether an object was asked for that must be restored first.
 pub(super) fn is_archived(error: &Error) -> bool {
     Said::read(&error.to_string()).code == Some("InvalidObjectState")

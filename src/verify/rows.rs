@@ -150,7 +150,7 @@ pub(super) fn of_object(
                 reject.byte_offset += bytes;
             }
             let rejects = part.rejects.iter().map(|reject| (key.as_str(), reject));
-            let batch = reject::batch(&table.log_type, rejects);
+            let batch = reject::batch(table.log_type, rejects);
             of_rejects.rows(&batch, |_, row| read.rejects.add(row))?;
             lines += part.lines;
             bytes += part.bytes;
