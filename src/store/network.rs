@@ -13,7 +13,8 @@ use http::StatusCode;
 use http::header::AUTHORIZATION;
 use object_store::ClientOptions;
 use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpRequest, HttpResponse, HttpService, ReqwestConnector,
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
+    ReqwestConnector,
 };
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::OnceCell;
@@ -111,7 +112,11 @@ impl HttpService for Watched {
         let authorization = request.headers().get(AUTHORIZATION).cloned();
         let answer = self.client.execute(request).await;
         let response = match answer {
-            Ok(response) if is_refusal(response.status()) => judged(response).await,
+            Ok(response) if is_refusal(response.status()) => Ok(judged(response).await),
+            Err(error) if is_open(error.kind()) => {
+                traffic.note(&format!("{what}: {error}"));
+                return Ok(unavailable(error.to_string()));
+            }
             answer => answer,
         };
         match &response {
@@ -143,21 +148,35 @@ fn is_refusal(status: StatusCode) -> bool {
     status.is_client_error() && !matches!(status.as_u16(), 408 | 429)
 }
 
+/// Tells whether it is open if a request took effect that ended so. `object_store` repeats no such create;
+/// here it may be repeated, because whose file it is in the end is always found out by reading it.
+fn is_open(kind: HttpErrorKind) -> bool {
+    matches!(kind, HttpErrorKind::Interrupted | HttpErrorKind::Timeout | HttpErrorKind::Unknown)
+}
+
+/// Returns an answer that makes `object_store` repeat the request.
+fn unavailable(why: impl Into<Bytes>) -> HttpResponse {
+    let mut answer = HttpResponse::new(why.into().into());
+    *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    answer
+}
+
 /// Reads a refusal, and turns into an error of the server what is worth a repetition: an answer that is cut, and a
 /// `RequestTimeout`, which S3 sends with status 400 when a request arrived too slowly.
-async fn judged(response: HttpResponse) -> Result<HttpResponse, HttpError> {
+async fn judged(response: HttpResponse) -> HttpResponse {
     let (mut parts, body) = response.into_parts();
-    let Ok(body) = body.bytes().await else {
-        parts.status = StatusCode::SERVICE_UNAVAILABLE;
-        return Ok(HttpResponse::from_parts(parts, Bytes::new().into()));
+    let body = match body.bytes().await {
+        Ok(body) => body,
+        Err(error) => return unavailable(error.to_string()),
     };
     let text = String::from_utf8_lossy(&body);
     if text.contains("<Code>RequestTimeout</Code>") {
-        parts.status = StatusCode::SERVICE_UNAVAILABLE;
-    } else if explain::is_expired(&text) {
+        return unavailable(body);
+    }
+    if explain::is_expired(&text) {
         parts.extensions.insert(Expired);
     }
-    Ok(HttpResponse::from_parts(parts, body.into()))
+    HttpResponse::from_parts(parts, body.into())
 }
 
 /// Makes a request, and makes it once more if it was signed with credentials that expired before their time.
