@@ -23,7 +23,7 @@ mod lines;
 mod logs;
 // The README says what the schema files say.
 mod readme;
-// Lines that other projects published; skipped by name where they are not at hand.
+// Lines that other projects published, of this and of other load balancers; skipped by name where they are not at hand.
 mod real_lines;
 // Buckets, credentials and faults, over a server that `scripts/s3-test` starts; ignored without one.
 mod s3;
