@@ -26,8 +26,8 @@ def main():
     duckdb.sql("SET TimeZone = 'UTC'")
     found = duckdb.sql(sql.replace("'lake/", f"'{dataset}/"))
     found.show(max_width=160, max_rows=40)
-    requests = found.aggregate("count(*), sum(requests)").fetchone()
-    found = dict(zip(("connections", "requests"), map(int, requests)))
+    [counts] = found.aggregate("count(*), sum(requests)").fetchall()
+    found = dict(zip(("connections", "requests"), map(int, counts)))
     print(f"found {found}, expected {expected}")
     return found != expected
 
