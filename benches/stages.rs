@@ -182,7 +182,6 @@ fn decode(criterion: &mut Criterion) {
 
 fn encode(criterion: &mut Criterion) {
     let text = sample_text(LogType::Access);
-    let lines = memchr::memchr_iter(b'\n', &text).count();
     let table = Table::access();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let mut group = criterion.benchmark_group("stage");
