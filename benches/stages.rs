@@ -53,7 +53,12 @@ fn sample_text(log_type: LogType) -> Vec<u8> {
             }
         }
     }
-    lines.retain(|line| line.contains(mark) && line.contains(also));
+    let mut decoder = Decoder::new(log_type.table());
+    let mut is_row = |line: &str| {
+        let decoded = decoder.decode(&mut piece(format!("{line}\n").as_bytes()), |_| KEY);
+        decoded.batch.num_rows() == 1
+    };
+    lines.retain(|line| line.contains(mark) && line.contains(also) && is_row(line));
     assert!(lines.len() > 30, "the sample has modern lines");
     let mut text = Vec::with_capacity(TEXT + 4096);
     let mut state = 1_u64;
