@@ -12,7 +12,8 @@ use alb2parquet::decode::{Decoded, Decoder};
 use alb2parquet::encode::{Compression, TableEncoder};
 use alb2parquet::fields::{FieldCount, Tile};
 use alb2parquet::inflate::{Part, Piece, Stream, Whole};
-use alb2parquet::schema::{Kind, Table};
+use alb2parquet::key::Key;
+use alb2parquet::schema::{Kind, LogType, Table};
 use alb2parquet::text::Text;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flate2::Compression as Level;
@@ -22,9 +23,14 @@ use flate2::write::GzEncoder;
 const TEXT: usize = 4 << 20;
 const KEY: &str = "AWSLogs/123456789012/elasticloadbalancing/eu-west-1/2025/07/19/object.log.gz";
 
-/// Repeats the sound modern lines of the sample until they fill an object, with ids and times of
+/// Repeats the sound modern lines of a log in the sample until they fill an object, with ids or durations of
 /// their own so that they are as hard to compress as real ones.
-fn sample_text() -> Vec<u8> {
+fn sample_text(log_type: LogType) -> Vec<u8> {
+    let (mark, also) = match log_type {
+        LogType::Access => ("\"Root=1-", " TID_"),
+        LogType::Connection => (" TID_", " TLSv1"),
+        LogType::HealthCheck => (" 0.00", " PASS "),
+    };
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/AWSLogs");
     let mut lines = Vec::new();
     let mut directories = vec![root];
@@ -35,7 +41,9 @@ fn sample_text() -> Vec<u8> {
         for path in entries {
             if path.is_dir() {
                 directories.push(path);
-            } else if path.to_string_lossy().contains("_app.") {
+            } else if Key::parse(path.to_str().unwrap())
+                .is_ok_and(|key| key.partition.log_type == log_type)
+            {
                 let mut text = Vec::new();
                 let file = std::fs::File::open(path).unwrap();
                 let read = std::io::copy(&mut flate2::read::MultiGzDecoder::new(file), &mut text);
@@ -45,19 +53,26 @@ fn sample_text() -> Vec<u8> {
             }
         }
     }
-    lines.retain(|line| line.contains("\"Root=1-") && line.contains(" TID_"));
-    assert!(lines.len() > 500, "the sample has modern lines");
+    let mut decoder = Decoder::new(log_type.table());
+    let mut is_row = |line: &str| {
+        let decoded = decoder.decode(&mut piece(format!("{line}\n").as_bytes()), |_| KEY);
+        decoded.batch.num_rows() == 1
+    };
+    lines.retain(|line| line.contains(mark) && line.contains(also) && is_row(line));
+    assert!(lines.len() > 30, "the sample has modern lines");
     let mut text = Vec::with_capacity(TEXT + 4096);
     let mut state = 1_u64;
     while text.len() < TEXT {
         for line in &lines {
-            let (before, after) =
-                line.split_at(line.find("\"Root=1-").unwrap() + "\"Root=1-".len());
+            let (before, after) = line.split_at(line.find(mark).unwrap() + mark.len());
             state = state
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1_442_695_040_888_963_407);
-            writeln!(text, "{before}{:08x}{}", state >> 32, after.get(8..).unwrap_or_default())
-                .unwrap();
+            let (own, rest) = match log_type {
+                LogType::HealthCheck => (format!("{:07}", state >> 41), after.get(7..)),
+                _ => (format!("{:08x}", state >> 32), after.get(8..)),
+            };
+            writeln!(text, "{before}{own}{}", rest.unwrap_or_default()).unwrap();
         }
     }
     text
@@ -81,7 +96,7 @@ fn whole_part(length: usize) -> Part {
 }
 
 fn inflate(criterion: &mut Criterion) {
-    let text = sample_text();
+    let text = sample_text(LogType::Access);
     let gzip = gzip(&text);
     let mut group = criterion.benchmark_group("stage");
     group.throughput(Throughput::Bytes(text.len() as u64));
@@ -113,7 +128,7 @@ fn inflate(criterion: &mut Criterion) {
 }
 
 fn decode(criterion: &mut Criterion) {
-    let text = sample_text();
+    let text = sample_text(LogType::Access);
     let lines = memchr::memchr_iter(b'\n', &text).count();
     let table = Table::access();
     let mut group = criterion.benchmark_group("stage");
@@ -171,9 +186,7 @@ fn decode(criterion: &mut Criterion) {
 }
 
 fn encode(criterion: &mut Criterion) {
-    let text = sample_text();
-    let lines = memchr::memchr_iter(b'\n', &text).count();
-    let gzip = gzip(&text);
+    let text = sample_text(LogType::Access);
     let table = Table::access();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let mut group = criterion.benchmark_group("stage");
@@ -195,24 +208,39 @@ fn encode(criterion: &mut Criterion) {
         });
     }
 
-    let mut whole = Whole::default();
-    let mut inflated = Piece::default();
-    group.bench_function("all", |bencher| {
-        bencher.iter(|| {
-            pool.install(|| {
-                inflated.text.truncate(0);
-                inflated.parts.clear();
-                assert!(whole.inflate(0, &gzip, &mut inflated));
-                let batch = decoder.decode(&mut inflated, |_| KEY).batch;
-                let mut encoder = TableEncoder::new(table, Compression::Zstd, Vec::new()).unwrap();
-                encoder.write(&batch).unwrap();
-                assert_eq!(batch.num_rows(), lines);
-                encoder.finish(&[]).unwrap()
-            })
-        });
-    });
     group.finish();
 }
 
-criterion_group!(benches, inflate, decode, encode);
+/// All stages, for each log.
+fn all(criterion: &mut Criterion) {
+    let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
+    let mut group = criterion.benchmark_group("all");
+    for log_type in LogType::ALL {
+        let text = sample_text(log_type);
+        let lines = memchr::memchr_iter(b'\n', &text).count();
+        let (gzip, table) = (gzip(&text), log_type.table());
+        group.throughput(Throughput::Bytes(text.len() as u64));
+        let mut decoder = Decoder::new(table);
+        let mut whole = Whole::default();
+        let mut inflated = Piece::default();
+        group.bench_function(log_type.as_str(), |bencher| {
+            bencher.iter(|| {
+                pool.install(|| {
+                    inflated.text.truncate(0);
+                    inflated.parts.clear();
+                    assert!(whole.inflate(0, &gzip, &mut inflated));
+                    let batch = decoder.decode(&mut inflated, |_| KEY).batch;
+                    let mut encoder =
+                        TableEncoder::new(table, Compression::Zstd, Vec::new()).unwrap();
+                    encoder.write(&batch).unwrap();
+                    assert_eq!(batch.num_rows(), lines);
+                    encoder.finish(&[]).unwrap()
+                })
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, inflate, decode, encode, all);
 criterion_main!(benches);

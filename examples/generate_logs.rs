@@ -1,4 +1,6 @@
-//! Writes a tree of made-up Application Load Balancer access logs, of any size, from a seed.
+//! Writes a tree of made-up Application Load Balancer logs, of any size, from a seed: access logs and, with
+//! `--all-logs`, beside each object the connections that its requests came over and the health checks of
+//! the same minutes. The access logs are the same with and without that.
 //!
 //! The output is a pure function of the arguments: every object draws from a random generator of its
 //! own, seeded with the run's seed and the object's place in the tree, so the number of threads has no
@@ -18,6 +20,7 @@
 
 #![allow(clippy::print_stderr)] // a program, not the library
 
+use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
@@ -30,7 +33,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use rayon::prelude::*;
 
-/// Write a tree of made-up Application Load Balancer access logs.
+/// Write a tree of made-up Application Load Balancer logs.
 #[derive(Debug, Parser)]
 struct Args {
     /// Folder below which `AWSLogs/` is written.
@@ -62,7 +65,10 @@ struct Args {
     /// Fields of each line: 30 as in 2025, 36 as in 2026.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u8).range(29..=36))]
     fields: u8,
-    /// Write only the first object of the tree.
+    /// Write connection and health check logs as well.
+    #[arg(long)]
+    all_logs: bool,
+    /// Write only the first access log object of the tree.
     #[arg(long)]
     single_object: bool,
 }
@@ -79,14 +85,11 @@ fn main() -> Result<()> {
         .par_iter()
         // One object at a time to each thread: they are large, and one may be very large.
         .with_max_len(1)
-        .map(|object| object.write(&world, args.rows_per_object, args.fields))
+        .map(|object| object.write(&world, &args))
         .try_reduce(Totals::default, |left, right| Ok(left + right))?;
     eprintln!(
         "{} objects, {} rows, {} bytes decompressed, {} bytes compressed",
-        objects.len(),
-        total.rows,
-        total.decompressed,
-        total.compressed,
+        total.objects, total.rows, total.decompressed, total.compressed,
     );
     Ok(())
 }
@@ -94,6 +97,7 @@ fn main() -> Result<()> {
 /// What was written.
 #[derive(Clone, Copy, Debug, Default)]
 struct Totals {
+    objects: u64,
     rows: u64,
     decompressed: u64,
     compressed: u64,
@@ -104,6 +108,7 @@ impl std::ops::Add for Totals {
 
     fn add(self, other: Self) -> Self {
         Self {
+            objects: self.objects + other.objects,
             rows: self.rows + other.rows,
             decompressed: self.decompressed + other.decompressed,
             compressed: self.compressed + other.compressed,
@@ -742,28 +747,235 @@ impl<'a> Object<'a> {
         Self { balancer, node, end: end.timestamp(), path: args.out.join(key), rng }
     }
 
-    fn write(&self, world: &World, rows: u64, fields: u8) -> Result<Totals> {
-        self.write_rows(world, rows, fields).with_context(|| self.path.display().to_string())
+    fn write(&self, world: &World, args: &Args) -> Result<Totals> {
+        self.write_all(world, args).with_context(|| self.path.display().to_string())
     }
 
-    fn write_rows(&self, world: &World, rows: u64, fields: u8) -> Result<Totals> {
-        let file = BufWriter::new(File::create(&self.path)?);
-        let mut gzip = GzEncoder::new(file, Compression::default());
-        let mut traffic = Traffic::new(world, self, rows);
-        let mut text = Vec::with_capacity(1 << 17);
-        let mut decompressed = 0;
-        for row in 0..rows {
+    fn write_all(&self, world: &World, args: &Args) -> Result<Totals> {
+        let Args { rows_per_object, fields, all_logs, .. } = *args;
+        let mut access = Output::create(self.path.clone())?;
+        let mut traffic = Traffic::new(world, self, rows_per_object);
+        // What is added must not draw from the generator of the requests.
+        let mut beside = Beside::new(self, fields);
+        let connections = all_logs.then(|| Output::create(self.path_as("conn_log_")));
+        let mut connections = connections.transpose()?;
+        for row in 0..rows_per_object {
             traffic.next_row(row);
-            traffic.row.write(fields, &mut traffic.clocks, &mut text);
-            if text.len() >= 1 << 16 || row + 1 == rows {
-                gzip.write_all(&text)?;
-                decompressed += text.len() as u64;
-                text.clear();
+            traffic.row.write(fields, &mut traffic.clocks, &mut access.text);
+            access.end_row()?;
+            if let (Some(output), Some(connection)) = (&mut connections, &traffic.current) {
+                beside.write_connection(connection, traffic.row.created, output)?;
             }
         }
-        gzip.finish()?.flush()?;
+        let mut totals = access.finish()?;
+        if let Some(output) = connections {
+            totals = totals + output.finish()?;
+            let mut checks = Output::create(self.path_as("health_check_log_"))?;
+            beside.write_checks(&mut checks)?;
+            totals = totals + checks.finish()?;
+        }
+        Ok(totals)
+    }
+
+    /// The path of the object of another log for the same node and window.
+    fn path_as(&self, prefix: &str) -> PathBuf {
+        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
+        self.path.with_file_name(format!("{prefix}{name}"))
+    }
+}
+
+/// An object while it is written.
+struct Output {
+    path: PathBuf,
+    gzip: GzEncoder<BufWriter<File>>,
+    /// Lines that are not compressed yet.
+    text: Vec<u8>,
+    totals: Totals,
+}
+
+impl Output {
+    fn create(path: PathBuf) -> Result<Self> {
+        let gzip = GzEncoder::new(BufWriter::new(File::create(&path)?), Compression::default());
+        let totals = Totals { objects: 1, ..Totals::default() };
+        Ok(Self { path, gzip, text: Vec::with_capacity(1 << 17), totals })
+    }
+
+    /// Counts a line that was appended to the text.
+    fn end_row(&mut self) -> Result<()> {
+        self.totals.rows += 1;
+        if self.text.len() >= 1 << 16 { self.compress() } else { Ok(()) }
+    }
+
+    fn compress(&mut self) -> Result<()> {
+        self.gzip.write_all(&self.text)?;
+        self.totals.decompressed += self.text.len() as u64;
+        self.text.clear();
+        Ok(())
+    }
+
+    fn finish(mut self) -> Result<Totals> {
+        if !self.text.is_empty() {
+            self.compress()?;
+        }
+        self.gzip.finish()?.flush()?;
         let compressed = fs::metadata(&self.path)?.len();
-        Ok(Totals { rows, decompressed, compressed })
+        Ok(Totals { compressed, ..self.totals })
+    }
+}
+
+// ---------------------------------------------------------------------------------------------------
+// Connections and health checks
+// ---------------------------------------------------------------------------------------------------
+
+/// What stands in the other logs of a node and a window.
+struct Beside<'a> {
+    balancer: &'a Balancer,
+    node: &'a str,
+    /// End of the window, in microseconds since 1970.
+    end: i64,
+    /// Fields of an access log line, which tell the era.
+    fields: u8,
+    rng: Rng,
+    clock: Clock,
+    /// Connections that were written.
+    seen: HashSet<[u8; 32]>,
+}
+
+/// Seconds from one check of a target to the next.
+const CHECK_INTERVAL: i64 = 30;
+
+impl<'a> Beside<'a> {
+    fn new(object: &Object<'a>, fields: u8) -> Self {
+        let Object { balancer, node, end, ref rng, .. } = *object;
+        Self {
+            balancer,
+            node: &balancer.nodes[node],
+            end: end * 1_000_000,
+            fields,
+            rng: Rng::at(&[rng.0, 7]),
+            clock: Clock::default(),
+            seen: HashSet::new(),
+        }
+    }
+
+    /// Writes the line of a connection at its first request, and now and then that of one that failed.
+    fn write_connection(
+        &mut self,
+        connection: &Connection<'_>,
+        request: i64,
+        output: &mut Output,
+    ) -> Result<()> {
+        if !self.seen.insert(connection.id) {
+            return Ok(());
+        }
+        let slow = if self.rng.chance(100) { 1000 + self.rng.log_normal(900, 0.8) } else { 0 };
+        let latency = self.rng.log_normal(14, 0.7) + slow;
+        let time = request - latency as i64 * 1000 - self.rng.below(3000) as i64;
+        let tls = connection.tls.map(|tls| (tls, latency));
+        let subject = self.rng.chance(200).then_some("Success").filter(|_| tls.is_some());
+        self.write_handshake(connection, time, tls, subject, &connection.id, &mut output.text);
+        output.end_row()?;
+        if self.rng.chance(50) && connection.tls.is_some() {
+            let mut id = Vec::with_capacity(32);
+            self.rng.hex(32, &mut id);
+            let verified = self.rng.chance(4000).then_some("Failed:ClientCertExpired");
+            self.write_handshake(connection, time - 70_000, None, verified, &id, &mut output.text);
+            output.end_row()?;
+        }
+        Ok(())
+    }
+
+    /// Appends a line: the handshake with its milliseconds, if it came to its end, and the outcome of
+    /// looking at the client's certificate, if there was one.
+    fn write_handshake(
+        &mut self,
+        connection: &Connection<'_>,
+        time: i64,
+        tls: Option<((&str, &str), u64)>,
+        verified: Option<&str>,
+        id: &[u8],
+        out: &mut Vec<u8>,
+    ) {
+        self.clock.write(time, out);
+        bare(&connection.client.address, out);
+        number(Some(connection.port), out);
+        number(Some(if connection.tls.is_some() { 443 } else { 80 }), out);
+        match tls {
+            Some(((cipher, version), latency)) => {
+                bare(version, out);
+                bare(cipher, out);
+                out.push(b' ');
+                seconds(latency, out);
+            }
+            None => out.extend_from_slice(b" - - -"),
+        }
+        match verified {
+            Some(status) => {
+                let till = 1 + self.rng.below(40);
+                let mut subject = b"C=IE,O=Example Shops,CN=till ".to_vec();
+                decimal(till, &mut subject);
+                quoted(&subject, out);
+                bare("NotBefore=2023-09-21T22:43:21Z;NotAfter=2026-06-17T22:43:21Z", out);
+                bare("0D9F3A5517C2E8", out);
+                padded::<2>(till, out);
+                bare(status, out);
+            }
+            None => out.extend_from_slice(b" \"-\" - - -"),
+        }
+        if self.fields >= 30 {
+            out.extend_from_slice(b" TID_");
+            out.extend_from_slice(id);
+        }
+        if self.fields >= 34 {
+            bare(if tls.is_some() { "x25519" } else { "-" }, out);
+        }
+        if self.fields >= 36 {
+            bare(&self.balancer.resource, out);
+            bare(self.node, out);
+        }
+        out.push(b'\n');
+    }
+
+    /// Writes the checks of all targets.
+    fn write_checks(&mut self, output: &mut Output) -> Result<()> {
+        let balancer = self.balancer;
+        for round in 0..WINDOW / CHECK_INTERVAL {
+            for group in &balancer.groups {
+                for target in &group.targets {
+                    let after = (round - WINDOW / CHECK_INTERVAL) * CHECK_INTERVAL * 1_000_000;
+                    let time = self.end + after + self.rng.below(900_000) as i64;
+                    self.write_check(group, target, time, &mut output.text);
+                    output.end_row()?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn write_check(&mut self, group: &TargetGroup, target: &str, time: i64, out: &mut Vec<u8>) {
+        let (status, code, reason, nanos) = match self.rng.below(1000) {
+            0..4 => ("FAIL", None, "TimedOut", 5_000_000_000 + self.rng.below(900_000)),
+            4..9 => {
+                ("FAIL", Some(503), "ResponseCodeMismatch", self.rng.log_normal(2_100_000, 0.5))
+            }
+            _ => ("PASS", Some(200), "-", self.rng.log_normal(1_700_000, 0.4)),
+        };
+        out.extend_from_slice(b"http ");
+        self.clock.write(time, out);
+        out.push(b' ');
+        decimal(nanos / 1_000_000_000, out);
+        out.push(b'.');
+        padded::<9>(nanos % 1_000_000_000, out);
+        bare(target, out);
+        bare(group.arn.split('/').nth(1).unwrap_or("-"), out);
+        bare(status, out);
+        number(code, out);
+        bare(reason, out);
+        if self.fields >= 34 {
+            bare(&self.balancer.resource, out);
+            bare(self.node, out);
+        }
+        out.push(b'\n');
     }
 }
 
@@ -797,6 +1009,8 @@ struct Traffic<'a> {
     /// Length of the part of the window in which each request falls, in nanoseconds.
     step: u64,
     row: Row<'a>,
+    /// The connection of that row.
+    current: Option<Connection<'a>>,
     clocks: [Clock; 2],
 }
 
@@ -810,6 +1024,7 @@ impl<'a> Traffic<'a> {
             start: (object.end - WINDOW) * 1_000_000,
             step: WINDOW as u64 * 1_000_000_000 / rows.max(1),
             row: Row::default(),
+            current: None,
             clocks: [Clock::default(), Clock::default()],
         };
         traffic.row.balancer = &object.balancer.resource;
@@ -864,6 +1079,7 @@ impl<'a> Traffic<'a> {
             self.connections[slot] = self.connect();
         }
         let connection = self.connections[slot].clone();
+        self.current = Some(connection.clone());
         let (world, balancer, rng, row) = (self.world, self.balancer, &mut self.rng, &mut self.row);
 
         row.clear();

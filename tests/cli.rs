@@ -32,6 +32,7 @@ fn help_and_version_are_no_errors() {
         "--account",
         "--region",
         "--balancer",
+        "--log-type",
         "--layout",
         "--quiet",
         "--target-file-size",

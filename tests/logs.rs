@@ -349,6 +349,8 @@ fn an_object_of_another_kind_is_refused() {
             assert_eq!(counts.map(|count| run.count(count)), [1, 1, 4, 4], "{holds}");
             assert_eq!(run.json()["failures"][0]["object"], foreign);
             assert_eq!(world.rejects(), [], "{holds}");
+            let staged = tree(&world.out()).into_keys().find(|name| name.contains("/staging/"));
+            assert_eq!(staged, None, "{holds}");
             // It is not claimed, so that it is looked at again once it has its right name.
             world.convert().expect(2).says(&[&foreign, "1 converted_before"]);
         }

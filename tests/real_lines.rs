@@ -4,7 +4,7 @@
 
 use std::fs;
 use std::io::Write;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::support::{World, decode, gzip};
 
@@ -27,18 +27,42 @@ const EXPECTED: [(&str, u64, &str); 13] = [
     ("vector-vrl-alb", 13, ""),
 ];
 
-#[test]
-fn published_lines_become_rows() {
+/// Directories of lines of other load balancers, and what they are recognised as.
+const OTHERS: [(&str, &str); 5] = [
+    ("aws-log-parser-clb", "a Classic Load Balancer's log lines"),
+    ("dynatrace-clb", "a Classic Load Balancer's log lines"),
+    ("dynatrace-nlb", "a Network Load Balancer's log lines"),
+    ("honeyaws-clb", "a Classic Load Balancer's log lines"),
+    ("lambda-promtail-nlb", "a Network Load Balancer's log lines"),
+];
+
+/// Returns the folder of published lines, or says that a test is skipped.
+fn folder(test: &str) -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/real-lines");
     if !folder.is_dir() {
         // Not by a macro: the test harness would keep it to itself.
-        let note = format!(
-            "real_lines::published_lines_become_rows: SKIPPED, {} is not there\n",
-            folder.display()
-        );
+        let note = format!("real_lines::{test}: SKIPPED, {} is not there\n", folder.display());
         std::io::stderr().write_all(note.as_bytes()).unwrap();
-        return;
+        return None;
     }
+    Some(folder)
+}
+
+#[test]
+fn lines_of_other_load_balancers_are_refused() {
+    let Some(folder) = folder("lines_of_other_load_balancers_are_refused") else { return };
+    for (name, kind) in OTHERS {
+        let text = fs::read(folder.join(name).join("lines.log")).unwrap();
+        let world = World::with(gzip(&text));
+        let run = world.convert_with(&["--json"]).expect(2);
+        run.says(&["failed: ", kind]);
+        assert_eq!((run.count("/objects/failed"), run.count("/lines")), (1, 0), "{name}");
+    }
+}
+
+#[test]
+fn published_lines_become_rows() {
+    let Some(folder) = folder("published_lines_become_rows") else { return };
     let mut names: Vec<String> = fs::read_dir(&folder)
         .unwrap()
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())

@@ -2,41 +2,54 @@
 
 use alb2parquet::decode::Decoder;
 use alb2parquet::encode::{Compression, TableEncoder};
-use alb2parquet::schema::{SchemaError, Table};
+use alb2parquet::schema::{LogType, SchemaError, Table};
 
-use crate::support::{Line, OBJECT, Row, decode_as, get, piece_of, read_file, text_of};
+use crate::support::{OBJECT, Row, decode_as, get, piece_of, read_file, text_of};
 
-const ACCESS: &str = include_str!("../schemas/access.toml");
+const FILES: [(LogType, &str); 3] = [
+    (LogType::Access, include_str!("../schemas/access.toml")),
+    (LogType::Connection, include_str!("../schemas/connection.toml")),
+    (LogType::HealthCheck, include_str!("../schemas/health_check.toml")),
+];
+const ACCESS: &str = FILES[0].1;
 
-/// The schema file with two stanzas more: what it takes when AWS appends two fields.
-fn grown() -> Table {
-    const STANZAS: &str = r#"
+/// What it takes when AWS appends two fields, whatever the log.
+const STANZAS: &str = r#"
 [[field]]
-name = "tls_keyexchange"
+name = "new_words"
 era = "2027"
-columns = [{ name = "tls_keyexchange", type = "string", stored = "dictionary", description = "Group of the key exchange" }]
+columns = [{ name = "new_words", type = "string", stored = "dictionary", description = "Something that repeats" }]
 
 [[field]]
 name = "hops"
 era = "2027-03"
 columns = [{ name = "hops", type = "int32", stored = "plain", description = "Proxies on the way" }]
 "#;
-    Table::parse(&format!("{ACCESS}{STANZAS}")).unwrap()
+
+/// The table of a schema file with two stanzas more.
+fn grown(file: &str) -> Table {
+    Table::parse(&format!("{file}{STANZAS}")).unwrap()
 }
 
 /// The columns that are new, and the one that holds what is still unknown.
 fn new(row: &Row) -> [Option<&str>; 3] {
-    ["tls_keyexchange", "hops", "extra_fields"].map(|column| get(row, column))
+    ["new_words", "hops", "extra_fields"].map(|column| get(row, column))
 }
 
-fn lines() -> Vec<u8> {
-    let line = |count: usize| Line::of(count).text();
+/// A line of `count` fields, of which those that a table does not know are absent.
+fn line(table: &Table, count: usize) -> String {
+    vec!["-"; count.min(table.fields.len())].join(" ")
+}
+
+/// Lines of the first era, of today and of tomorrow.
+fn lines(table: &Table) -> Vec<u8> {
+    let today = line(table, usize::MAX);
     text_of([
-        line(17),
-        line(36),
-        format!("{} \"x25519\"", line(36)),
-        format!("{} x25519 3", line(36)),
-        format!("{} - - \"next one\" 4", line(36)),
+        line(table, table.required_fields),
+        today.clone(),
+        format!("{today} \"x25519\""),
+        format!("{today} x25519 3"),
+        format!("{today} - - \"next one\" 4"),
     ])
 }
 
@@ -50,40 +63,46 @@ const EXPECTED: [[Option<&str>; 3]; 5] = [
 
 #[test]
 fn a_new_field_is_one_stanza() {
-    let table = grown();
-    let names: Vec<&str> = table.columns().map(|(_, column)| column.name.as_str()).collect();
-    assert_eq!(names[names.len() - 3..], ["elb_error_code", "tls_keyexchange", "hops"]);
-    let outcome = decode_as(&table, lines());
-    assert_eq!(outcome.rejects, []);
-    assert_eq!(outcome.rows.iter().map(new).collect::<Vec<_>>(), EXPECTED);
-    // Without the stanzas the same text is kept, as text.
-    let before = decode_as(Table::access(), lines());
-    let extra: Vec<_> = before.rows.iter().map(|row| get(row, "extra_fields")).collect();
-    let expected = [None, None, Some("\"x25519\""), Some("x25519 3"), Some("- - \"next one\" 4")];
-    assert_eq!(extra, expected);
+    for (log_type, file) in FILES {
+        let (table, today) = (grown(file), log_type.table());
+        let names: Vec<&str> = table.columns().map(|(_, column)| column.name.as_str()).collect();
+        let before: Vec<&str> = today.columns().map(|(_, column)| column.name.as_str()).collect();
+        assert_eq!(names, [&before[..], &["new_words", "hops"]].concat());
+        let outcome = decode_as(&table, lines(today));
+        assert_eq!(outcome.rejects, []);
+        assert_eq!(outcome.rows.iter().map(new).collect::<Vec<_>>(), EXPECTED, "{log_type}");
+        // Without the stanzas the same text is kept, as text.
+        let outcome = decode_as(today, lines(today));
+        let extra: Vec<_> = outcome.rows.iter().map(|row| get(row, "extra_fields")).collect();
+        let expected = ["\"x25519\"", "x25519 3", "- - \"next one\" 4"].map(Some);
+        assert_eq!(extra, [&[None, None], &expected[..]].concat(), "{log_type}");
+    }
 }
 
 #[test]
 fn a_new_field_is_checked_like_the_others() {
-    let text = text_of([format!("{} x25519 many", Line::of(36).text())]);
-    let outcome = decode_as(&grown(), text);
-    assert_eq!(outcome.reject().column.as_deref(), Some("hops"));
+    for (log_type, file) in FILES {
+        let text = text_of([format!("{} x25519 many", line(log_type.table(), usize::MAX))]);
+        let outcome = decode_as(&grown(file), text);
+        assert_eq!(outcome.reject().column.as_deref(), Some("hops"), "{log_type}");
+    }
 }
 
 #[test]
 fn a_new_field_reaches_the_file() {
-    let table = grown();
-    let text = lines();
-    let decoded = Decoder::new(&table).decode(&mut piece_of(&[&text]), |_| OBJECT);
-    let file = tempfile::NamedTempFile::new().unwrap();
-    let out = file.reopen().unwrap();
-    let mut encoder = TableEncoder::new(&table, Compression::Zstd, out).unwrap();
-    encoder.write(&decoded.batch).unwrap();
-    encoder.finish(&[]).unwrap();
-    let rows = read_file(file.path());
-    assert_eq!(rows.iter().map(new).collect::<Vec<_>>(), EXPECTED);
-    assert_eq!(rows, decode_as(&table, lines()).rows);
-    assert_eq!(rows[0].len(), 44);
+    for (log_type, file) in FILES {
+        let (table, text) = (grown(file), lines(log_type.table()));
+        let decoded = Decoder::new(&table).decode(&mut piece_of(&[&text]), |_| OBJECT);
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let out = file.reopen().unwrap();
+        let mut encoder = TableEncoder::new(&table, Compression::Zstd, out).unwrap();
+        encoder.write(&decoded.batch).unwrap();
+        encoder.finish(&[]).unwrap();
+        let rows = read_file(file.path());
+        assert_eq!(rows.iter().map(new).collect::<Vec<_>>(), EXPECTED);
+        assert_eq!(rows, decode_as(&table, text).rows);
+        assert_eq!(rows[0].len(), log_type.table().columns().count() + 4);
+    }
 }
 
 #[test]

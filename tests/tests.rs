@@ -25,7 +25,7 @@ mod logs;
 mod proxy;
 // The README says what the schema files say.
 mod readme;
-// Lines that other projects published; skipped by name where they are not at hand.
+// Lines that other projects published, of this and of other load balancers; skipped by name where they are not at hand.
 mod real_lines;
 // What only a disk shows: staged files, signals, and a mount that numbers its files anew.
 mod on_disk;

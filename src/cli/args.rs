@@ -70,9 +70,9 @@ pub(super) struct Stores {
 /// account, region and day.
 ///
 /// Every line becomes a row of the table of its log, such as alb_access_logs, or, with its reason, of
-/// alb_rejects. The names of the objects tell which log they are of. The
-/// partition of a row is that of its object's key, which AWS files by the day of delivery: rows of a
-/// day's last five minutes can stand under the next day.
+/// alb_rejects. The names of the objects tell which log they are of. The partition of a row is that of its
+/// object's key, which AWS files by the day of delivery: rows of a day's last five minutes can stand under
+/// the next day.
 #[derive(Debug, Group)]
 #[command(after_help = EXIT_CODES, after_long_help = LONG_AFTER)]
 #[allow(clippy::struct_excessive_bools)] // flags
@@ -316,7 +316,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0  every object was converted
   1  more than --max-rejects of the lines are rejects
-  2  some object could not be read, or not to its end
+  2  some object could not be read, or not to its end, or holds something else than its name says
   3  the run could not begin, or not go on
   130, 143  it was interrupted; the same command goes on";
 
@@ -324,7 +324,7 @@ const LONG_AFTER: &str = "\
 Exit codes:
   0  every object was converted
   1  more than --max-rejects of the lines are rejects
-  2  some object could not be read, or not to its end
+  2  some object could not be read, or not to its end, or holds something else than its name says
   3  the run could not begin, or not go on
   130, 143  it was interrupted; the same command goes on
 

@@ -44,24 +44,30 @@ def main():
     arguments = arguments.parse_args()
 
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="compare-") as scratch:
-        expected = read_source(arguments.source, pathlib.Path(scratch))
-        print(
-            f"source: {expected.objects} objects, {expected.lines} lines: "
-            f"{expected.rows.num_rows} rows, {expected.rejects.num_rows} rejects "
-            f"[{time.monotonic() - began:.1f} s]"
-        )
-        checks = Checks()
-        checks.add("AWS's column names", reference.differences_from_documentation())
-        checks.add("lines = rows + rejects", expected.imbalance())
-        by_csv = read_source_as_csv(expected, checks)
-        checks.add("read by DuckDB's CSV reader", [])
-
-        rows, rejects = arguments.dataset / reference.TABLE, arguments.dataset / "alb_rejects"
-        for name, reader in READERS.items():
-            checks.add(*compare(f"{name}, rows", expected.rows, reader, rows))
-            checks.add(*compare(f"{name}, rejects", expected.rejects, reader, rejects))
-        checks.add(*compare("DuckDB, rows by its CSV reader", by_csv, read_with_duckdb, rows))
+    checks = Checks()
+    rejects = []
+    for log in reference.LOGS:
+        with tempfile.TemporaryDirectory(prefix="compare-") as scratch:
+            expected = read_source(log, arguments.source, pathlib.Path(scratch))
+            print(
+                f"{log.name}: {expected.objects} objects, {expected.lines} lines: "
+                f"{expected.rows.num_rows} rows, {expected.rejects.num_rows} rejects "
+                f"[{time.monotonic() - began:.1f} s]"
+            )
+            checks.add("AWS's column names", log.differences_from_documentation())
+            checks.add("lines = rows + rejects", expected.imbalance())
+            rejects.append(expected.rejects)
+            rows = arguments.dataset / log.table
+            for name, reader in READERS.items():
+                checks.add(*compare(f"{name}, rows", expected.rows, reader, rows))
+            if expected.objects:
+                by_csv = read_source_as_csv(expected, checks)
+                checks.add("read by DuckDB's CSV reader", [])
+                checks.add(*compare("DuckDB, rows by its CSV reader", by_csv, read_with_duckdb, rows))
+    rejects = pyarrow.concat_tables(rejects)
+    print(f"rejects: {rejects.num_rows}")
+    for name, reader in READERS.items():
+        checks.add(*compare(f"{name}, rejects", rejects, reader, arguments.dataset / "alb_rejects"))
 
     print(f"{checks.passed} passed, {checks.failed} failed")
     return 1 if checks.failed else 0
@@ -88,16 +94,18 @@ class Checks:
 
 
 class Expected:
-    """What the reference says of all the objects of a source."""
+    """What the reference says of all the objects of a log in a source."""
 
-    def __init__(self, parsed, scratch):
+    def __init__(self, log, parsed, scratch):
+        self.log = log
         self.scratch = scratch
         self.parsed = parsed
         self.objects = len(parsed)
         self.lines = sum(each.lines for each in parsed)
-        row_schema, reject_schema = reference.schemas()
-        self.rows = pyarrow.Table.from_batches((each.rows for each in parsed), row_schema)
-        self.rejects = pyarrow.Table.from_batches((each.rejects for each in parsed), reject_schema)
+        self.rows = pyarrow.Table.from_batches((each.rows for each in parsed), log.schema())
+        self.rejects = pyarrow.Table.from_batches(
+            (each.rejects for each in parsed), reference.reject_schema()
+        )
         # Which rows stand in lines that CSV cannot express; in step with `rows`.
         self.irregular = pyarrow.array(
             itertools.chain.from_iterable(each.irregular for each in parsed), pyarrow.bool_()
@@ -108,11 +116,11 @@ class Expected:
         return [] if found == self.lines else [f"{self.lines} lines, but {found} rows and rejects"]
 
 
-def read_source(source, scratch):
-    """Parses every access log object below `source` with the reference."""
-    jobs = [(path, key, scratch) for path, key in reference.objects(source)]
+def read_source(log, source, scratch):
+    """Parses every object of a log below `source` with the reference."""
+    jobs = [(path, key, scratch) for path, key in reference.objects(source, log)]
     with concurrent.futures.ProcessPoolExecutor(os.cpu_count()) as pool:
-        return Expected(list(pool.map(reference.parse_object, jobs, chunksize=4)), scratch)
+        return Expected(log, list(pool.map(reference.parse_object, jobs, chunksize=4)), scratch)
 
 
 def read_source_as_csv(expected, checks):
@@ -143,7 +151,7 @@ def read_source_as_csv(expected, checks):
     if regular:
         session = duckdb_session()
         session.register("keys", keys)
-        parts.append(session.sql(reference.csv_query(), params=[regular]).to_arrow_table())
+        parts.append(session.sql(reference.csv_query(expected.log), params=[regular]).to_arrow_table())
     return pyarrow.concat_tables(
         [part.select(expected.rows.schema.names).cast(expected.rows.schema) for part in parts]
     )

@@ -1,11 +1,12 @@
-"""A slow and obvious parser of access log objects, to hold alb2parquet against.
+"""A slow and obvious parser of log objects, to hold alb2parquet against.
 
 Written from the documented rules of the line, not from the program. All that it shares with the
-program is `schemas/access.toml`: which columns a field of the line becomes, and their types.
+program are the files in `schemas/`: which columns a field of the line becomes, and their types.
 """
 
 import dataclasses
 import datetime
+import functools
 import math
 import pathlib
 import re
@@ -14,24 +15,36 @@ import zlib
 
 import pyarrow
 
-SCHEMA_FILE = pathlib.Path(__file__).parents[2] / "schemas" / "access.toml"
-SCHEMA = tomllib.loads(SCHEMA_FILE.read_text())
-TABLE = SCHEMA["table"]
-FIELDS = SCHEMA["field"]
-# Every column with the index of its field.
-COLUMNS = [(index, column) for index, field in enumerate(FIELDS) for column in field["columns"]]
+SCHEMAS = pathlib.Path(__file__).parents[2] / "schemas"
 
 PARTITION_NAMES = ["account", "region", "year", "month", "day"]
 
-# The columns of the table in AWS's Athena documentation, in its order. The schema must begin so.
-DOCUMENTED_COLUMNS = """
+# The columns of the tables in AWS's Athena documentation, in its order. The schemas must begin so, but for
+# what they split. There is no such table for health checks.
+DOCUMENTED_COLUMNS = {
+    "access": """
     type time elb client_ip client_port target_ip target_port request_processing_time
     target_processing_time response_processing_time elb_status_code target_status_code
     received_bytes sent_bytes request_verb request_url request_proto user_agent ssl_cipher
     ssl_protocol target_group_arn trace_id domain_name chosen_cert_arn matched_rule_priority
     request_creation_time actions_executed redirect_url lambda_error_reason target_port_list
     target_status_code_list classification classification_reason conn_trace_id
-""".split()
+""".split(),
+    "connection": """
+    time client_ip client_port listener_port tls_protocol tls_cipher tls_handshake_latency
+    leaf_client_cert_subject leaf_client_cert_validity leaf_client_cert_serial_number
+    tls_verify_status conn_trace_id
+""".split(),
+    "health_check": [],
+}
+SPLIT_COLUMNS = {"leaf_client_cert_not_before", "leaf_client_cert_not_after"}
+# What the names of objects begin with.
+PREFIXES = {
+    "": "access",
+    "conn_log_": "connection",
+    "conn_log.": "connection",
+    "health_check_log_": "health_check",
+}
 
 ARROW_TYPES = {
     "string": pyarrow.string(),
@@ -50,7 +63,8 @@ LONGEST_RAW_LINE = 64 << 10
 OBJECT_KEY = re.compile(
     r"(?:.*/)?AWSLogs/(?P<account>\d{12})/elasticloadbalancing/(?P<region>[a-z0-9-]+)"
     r"/(?P<year>\d{4})/(?P<month>\d\d)/(?P<day>\d\d)"
-    r"/(?P=account)_elasticloadbalancing_(?P=region)_app\.[^/]+_\d{8}T\d{4}Z_[^/_]+_[^/_]+\.log\.gz"
+    r"/(?P<prefix>conn_log[_.]|health_check_log_|)"
+    r"(?P=account)_elasticloadbalancing_(?P=region)_app\.[^/]+_\d{8}T\d{4}Z_[^/_]+_[^/_]+\.log\.gz"
 )
 TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?Z?", re.ASCII)
 INTEGER = re.compile(r"-?\d+", re.ASCII)
@@ -61,11 +75,50 @@ EPOCH = datetime.datetime(1970, 1, 1)
 REGULAR_LINE = re.compile(r'(?:[^" ]+|"[^"]*")(?: (?:[^" ]+|"[^"]*"))*')
 
 
-def schemas():
-    """The Arrow schemas of the rows and of the rejects, with the partition columns last."""
-    partition = [(name, pyarrow.string()) for name in PARTITION_NAMES]
-    rows = [(column["name"], ARROW_TYPES[column["type"]]) for _, column in COLUMNS]
-    own = [("extra_fields", pyarrow.string()), ("source_key", pyarrow.string())]
+class Log:
+    """A log type, as its schema file describes it."""
+
+    def __init__(self, name):
+        schema = tomllib.loads((SCHEMAS / f"{name}.toml").read_text())
+        self.name = name
+        self.table = schema["table"]
+        self.fields = schema["field"]
+        self.required = schema["required_fields"]
+        # Every column with the index of its field.
+        self.columns = [
+            (index, column) for index, field in enumerate(self.fields) for column in field["columns"]
+        ]
+
+    def schema(self):
+        """The Arrow schema of the rows, with the partition columns last."""
+        rows = [(column["name"], ARROW_TYPES[column["type"]]) for _, column in self.columns]
+        own = [("extra_fields", pyarrow.string()), ("source_key", pyarrow.string())]
+        return pyarrow.schema(rows + own + PARTITION)
+
+    @functools.cached_property
+    def values(self):
+        """For every column: the index of its field, its name, the function that makes its value."""
+        return [
+            (index, column["name"], PARTS.get(column.get("part")) or TYPES[column["type"]])
+            for index, column in self.columns
+        ]
+
+    def differences_from_documentation(self):
+        names = [column["name"] for _, column in self.columns]
+        names = [name for name in names if name not in SPLIT_COLUMNS]
+        return [
+            f"column {number}: {name}, documented as {documented}"
+            for number, (name, documented) in enumerate(zip(names, DOCUMENTED_COLUMNS[self.name]), 1)
+            if name != documented
+        ]
+
+
+PARTITION = [(name, pyarrow.string()) for name in PARTITION_NAMES]
+LOGS = [Log("access"), Log("connection"), Log("health_check")]
+
+
+def reject_schema():
+    """The Arrow schema of the rejects of all logs, with the partition columns last."""
     rejects = [
         ("log_type", pyarrow.string()),
         ("source_key", pyarrow.string()),
@@ -76,29 +129,21 @@ def schemas():
         ("raw_length", pyarrow.int64()),
         ("raw_line", pyarrow.binary()),
     ]
-    return pyarrow.schema(rows + own + partition), pyarrow.schema(rejects + partition)
-
-
-def differences_from_documentation():
-    names = [column["name"] for _, column in COLUMNS]
-    return [
-        f"column {number}: {name}, documented as {documented}"
-        for number, (name, documented) in enumerate(zip(names, DOCUMENTED_COLUMNS), 1)
-        if name != documented
-    ]
+    return pyarrow.schema(rejects + PARTITION)
 
 
 # Objects.
 
 
-def objects(source):
-    """Yields the path and the key of every access log object below a directory."""
+def objects(source, log):
+    """Yields the path and the key of every object of a log below a directory."""
     source = source.resolve()
     for path in sorted(source.rglob("*.log.gz")):
         key = path.relative_to(source).as_posix()
         if not OBJECT_KEY.fullmatch(key) and "/AWSLogs/" in path.as_posix():
             key = "AWSLogs/" + path.as_posix().rpartition("/AWSLogs/")[2]
-        if OBJECT_KEY.fullmatch(key):
+        found = OBJECT_KEY.fullmatch(key)
+        if found and PREFIXES[found["prefix"]] == log.name:
             yield path, key
 
 
@@ -118,7 +163,9 @@ class Parsed:
 def parse_object(job):
     """Parses one object; `job` is its path, its key and a directory for a copy fit for CSV."""
     path, key, scratch = job
-    partition = OBJECT_KEY.fullmatch(key).groupdict()
+    parts = OBJECT_KEY.fullmatch(key)
+    log = next(log for log in LOGS if log.name == PREFIXES[parts["prefix"]])
+    partition = [parts[name] for name in PARTITION_NAMES]
     data = path.read_bytes()
     text, damage = inflate(data)
     # An unreadable tail begins with the line that was not read to its end; it is one reject.
@@ -132,13 +179,13 @@ def parse_object(job):
         newline = end if newline < 0 else newline
         line = text[offset:newline].removesuffix(b"\r")
         try:
-            row = parse_line(line)
+            row = parse_line(line, log)
             exception = csv_exception(line, extra=row[-1])
-            rows.append([*row, key, *partition.values()])
+            rows.append([*row, key, *partition])
             irregular.append(exception is not None)
         except Reject as reject:
             exception = "rejects"
-            rejects.append([*("access", key, number, offset), *reject.args, len(line), line])
+            rejects.append([*(log.name, key, number, offset), *reject.args, len(line), line])
         if exception is None:
             regular.append(line)
         else:
@@ -147,20 +194,18 @@ def parse_object(job):
     if damage is not None:
         number += 1
         left_out["rejects"] = left_out.get("rejects", 0) + 1
-        rejects.append(["access", key, number, end, damage, None, len(tail), tail])
+        rejects.append([log.name, key, number, end, damage, None, len(tail), tail])
     for reject in rejects:
         reject[-1] = reject[-1][:LONGEST_RAW_LINE]
-        reject += partition.values()
+        reject += partition
 
     csv = path if regular else None
     # DuckDB wants one kind of line end throughout a file.
     if regular and (left_out or b"\r" in text):
         csv = scratch / path.name.removesuffix(".gz")
         csv.write_bytes(b"".join(line + b"\n" for line in regular))
-    row_schema, reject_schema = schemas()
-    return Parsed(
-        key, number, batch(rows, row_schema), batch(rejects, reject_schema), irregular, left_out, csv
-    )
+    rows, rejects = batch(rows, log.schema()), batch(rejects, reject_schema())
+    return Parsed(key, number, rows, rejects, irregular, left_out, csv)
 
 
 def batch(rows, schema):
@@ -214,7 +259,7 @@ class Reject(Exception):
         super().__init__(reason, column)
 
 
-def parse_line(line):
+def parse_line(line, log):
     """Returns the values of a line's columns, and the fields that the schema does not know."""
     if len(line) > LONGEST_LINE:
         raise Reject("line_too_long")
@@ -222,11 +267,11 @@ def parse_line(line):
         line = line.decode()
     except UnicodeDecodeError:
         raise Reject("invalid_utf8") from None
-    fields, extra = split_fields(line)
-    if len(fields) < SCHEMA["required_fields"]:
+    fields, extra = split_fields(line, len(log.fields))
+    if len(fields) < log.required:
         raise Reject("too_few_fields")
     row = []
-    for index, column, value in VALUES:
+    for index, column, value in log.values:
         text = fields[index] if index < len(fields) else "-"
         try:
             row.append(None if text == "-" else value(text))
@@ -236,7 +281,7 @@ def parse_line(line):
     return row
 
 
-def split_fields(line):
+def split_fields(line, known):
     """Splits a line into its fields without their quotes, and the text after the known ones."""
     fields, at = [], 0
     while True:
@@ -244,7 +289,7 @@ def split_fields(line):
             at += 1
         if at == len(line):
             return fields, None
-        if len(fields) == len(FIELDS):
+        if len(fields) == known:
             return fields, line[at:]
         if line[at] == '"':
             end = line.find('"', at + 1)
@@ -319,12 +364,29 @@ def timestamp(text):
     return (time - EPOCH) // datetime.timedelta(microseconds=1) + microseconds
 
 
+def bound(name):
+    """The function that reads one of the two times of a validity; NULL where there is none."""
+
+    def read(text):
+        for part in text.split(";"):
+            if part.startswith(name + "="):
+                try:
+                    return timestamp(part.removeprefix(name + "="))
+                except ValueError:
+                    return None
+        return None
+
+    return read
+
+
 PARTS = {
     "address": address,
     "port": port,
     "verb": lambda text: request(text)[0],
     "url": lambda text: request(text)[1],
     "protocol": lambda text: request(text)[2],
+    "not_before": bound("NotBefore"),
+    "not_after": bound("NotAfter"),
 }
 TYPES = {
     "string": str,
@@ -333,11 +395,6 @@ TYPES = {
     "double": decimal,
     "timestamp": timestamp,
 }
-# For every column: the index of its field, its name, the function that makes its value.
-VALUES = [
-    (index, column["name"], PARTS.get(column.get("part")) or TYPES[column["type"]])
-    for index, column in COLUMNS
-]
 
 
 # The same, told to a CSV reader.
@@ -355,14 +412,14 @@ def csv_exception(line, extra):
     return None
 
 
-def csv_query():
-    """The SQL that reads CSV files into the columns of the table.
+def csv_query(log):
+    """The SQL that reads CSV files into the columns of a log's table.
 
     Needs the list of files as its parameter and a table `keys` with the key of every file.
     """
-    names = [f"f{index}" for index in range(len(FIELDS))]
+    names = [f"f{index}" for index in range(len(log.fields))]
     columns = ", ".join(f"'{name}': 'VARCHAR'" for name in names)
-    values = [f"{csv_value(names[index], column)} AS {column['name']}" for index, column in COLUMNS]
+    values = [f"{csv_value(names[index], column)} AS {column['name']}" for index, column in log.columns]
     partition = [
         f"split_part(regexp_extract(key, 'AWSLogs/.*'), '/', {place}) AS {name}"
         for name, place in zip(PARTITION_NAMES, (2, 4, 5, 6, 7))
@@ -389,6 +446,8 @@ def csv_value(name, column):
                           ELSE nullif(split_part({name}, ' ', 2), '') END, '-')""",
         "protocol": f"""nullif(nullif(CASE WHEN {long}
                                       THEN regexp_extract({name}, '[^ ]*$') END, ''), '-')""",
+        "not_before": f"TRY_CAST(regexp_extract({name}, 'NotBefore=([^;]*)', 1) AS TIMESTAMPTZ)",
+        "not_after": f"TRY_CAST(regexp_extract({name}, 'NotAfter=([^;]*)', 1) AS TIMESTAMPTZ)",
     }
     types = {"string": "VARCHAR", "int32": "INTEGER", "int64": "BIGINT", "double": "DOUBLE"}
     whole = f"CAST({name} AS {types.get(column['type'], 'TIMESTAMPTZ')})"
