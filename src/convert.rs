@@ -10,6 +10,7 @@ mod queue;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, SyncSender};
 use std::thread;
@@ -341,6 +342,20 @@ impl Driver<'_> {
             // Alone, a batch needs windows wide enough for all workers.
             let active = self.shared.active.load(Ordering::Relaxed).max(1);
             let width = conversion.threads.div_ceil(active);
+            if width == 1 {
+                // Other batches keep the other workers busy: this one takes a piece from text to pages in
+                // one go, while it is in the cache.
+                let more = self.pool.install(|| -> Result<bool, BatchError> {
+                    let next = feed.next_window(width)?;
+                    let more = !next.is_empty();
+                    for window in [mem::take(&mut window), next] {
+                        decoded.extend(self.decode(window, batch));
+                    }
+                    decoded.drain(..).try_for_each(|piece| open.write(piece, conversion))?;
+                    Ok(more)
+                })?;
+                if more { continue } else { break }
+            }
             // Three windows are at work at the same time. A worker that is alone decodes the text that
             // it has just inflated, which is still in its cache; a second one begins to inflate.
             let ((decoding, written), next) = self.pool.install(|| {
