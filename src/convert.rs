@@ -354,7 +354,10 @@ impl Driver<'_> {
                     decoded.drain(..).try_for_each(|piece| open.write(piece, conversion))?;
                     Ok(more)
                 })?;
-                if more { continue } else { break }
+                if !more {
+                    break;
+                }
+                continue;
             }
             // Three windows are at work at the same time. A worker that is alone decodes the text that
             // it has just inflated, which is still in its cache; a second one begins to inflate.
