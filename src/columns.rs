@@ -14,7 +14,7 @@ use crate::columns::number::{Double, Int32, Int64, Numbers, Port};
 use crate::columns::text::{Interned, Texts};
 use crate::columns::time::Timestamp;
 use crate::columns::validity::{NotAfter, NotBefore};
-use crate::fields::Span;
+use crate::fields::Spans;
 use crate::schema::{Column, Kind, Part, Stored};
 
 /// Collects the values of one column.
@@ -25,7 +25,7 @@ pub trait ColumnBuilder: Send {
 
     /// Appends the column's value of every line, given where its field stands in `text`, and to
     /// `refused` the indices of the lines whose value does not parse.
-    fn append(&mut self, text: &[u8], fields: &[Span], refused: &mut Vec<usize>);
+    fn append(&mut self, text: &[u8], fields: Spans<'_>, refused: &mut Vec<usize>);
 
     /// Forgets all but the first `rows` values.
     fn truncate(&mut self, rows: usize);

@@ -10,6 +10,7 @@ mod queue;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, SyncSender};
 use std::thread;
@@ -337,7 +338,7 @@ impl Driver<'_> {
 
     fn attempt(&self, batch: &Batch) -> Result<StagedBatch, BatchError> {
         let conversion = self.conversion;
-        let keys = batch.keys();
+        let (log_type, keys) = (batch.partition.log_type, batch.keys());
         let mut open = Open::new(conversion, batch, &keys)?;
         let mut feed = Feed::new(batch, conversion.sources, &self.shared.buffers);
         let (mut window, mut decoded) = (Vec::new(), Vec::new());
@@ -348,13 +349,31 @@ impl Driver<'_> {
             // Alone, a batch needs windows wide enough for all workers.
             let active = self.shared.active.load(Ordering::Relaxed).max(1);
             let width = conversion.threads.div_ceil(active);
+            if width == 1 {
+                // Other batches keep the other workers busy: this one takes a piece from text to pages in
+                // one go, while it is in the cache.
+                let more = self.pool.install(|| -> Result<bool, BatchError> {
+                    let next = feed.next_window(width)?;
+                    let more = !next.is_empty();
+                    for window in [mem::take(&mut window), next] {
+                        decoded.extend(self.decode(window, log_type, &keys));
+                    }
+                    decoded.drain(..).try_for_each(|piece| open.write(piece, conversion))?;
+                    Ok(more)
+                })?;
+                feed.give_up(|object| open.objects[object].foreign.is_some());
+                if !more {
+                    break;
+                }
+                continue;
+            }
             // Three windows are at work at the same time. A worker that is alone decodes the text that
             // it has just inflated, which is still in its cache; a second one begins to inflate.
             let ((decoding, written), next) = self.pool.install(|| {
                 rayon::join(
                     || {
                         rayon::join(
-                            || self.decode(window, batch.partition.log_type, &keys),
+                            || self.decode(window, log_type, &keys),
                             || decoded.into_iter().try_for_each(|d| open.write(d, conversion)),
                         )
                     },

@@ -3,8 +3,8 @@
 //! The stock Arrow writer hashes and compares every string again, even those that come with
 //! dictionary keys, and that was a third of the whole run. So the column chunks are encoded here, from
 //! the keys the decoder already holds, and handed to the `parquet` crate, which writes the file
-//! around them. Pages are of format version 1, encoded PLAIN or RLE_DICTIONARY, with a page index; every
-//! reader knows these
+//! around them. Pages are of format version 1, with a page index; values that repeat are RLE_DICTIONARY, other
+//! text and integers are stored as differences, other doubles PLAIN
 //! (<https://parquet.apache.org/docs/file-format/data-pages/encodings/>).
 //!
 //! A row group's columns are independent of each other and are encoded in parallel. Its bounds depend
@@ -44,6 +44,8 @@ use crate::schema::{Stored, Table};
 const ROW_GROUP_ROWS: usize = 1_000_000;
 /// Encoded bytes after which a row group ends, whatever its rows.
 const ROW_GROUP_BYTES: usize = 96 << 20;
+/// Bytes of the length before each text in PLAIN encoding.
+const LENGTH: usize = 4;
 /// Bytes that are written at once.
 const WRITE_BYTES: usize = 256 << 10;
 /// Encoded bytes after which a row group of rejects ends.

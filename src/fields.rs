@@ -21,9 +21,11 @@
 //! An irregular line that is sound is copied to the end of the text in regular form, so that
 //! everything after this module sees one kind of line.
 
-use std::ops::Range;
+mod span;
 
 use wide::u8x16;
+
+pub use crate::fields::span::{Span, Spans};
 
 use crate::reject::Reason;
 use crate::text::Text;
@@ -53,9 +55,8 @@ pub struct Tile {
     line_ends: Vec<u32>,
     /// Positions of irregularities, in order.
     odd: Vec<u32>,
-    /// Where the field with the index `spans_of` stands in each line.
-    spans: Vec<Span>,
-    spans_of: Option<usize>,
+    /// Starts and ends of one field, where they do not lie in `starts` at equal distances.
+    scattered: Vec<u32>,
     /// Number of fields of every line, when all lines are regular and have the same; one stands after the other.
     stride: Option<usize>,
     /// Number of fields that the table knows.
@@ -84,35 +85,6 @@ pub struct Line {
     fields: u32,
     /// End of the text that its fields lie in; differs from `bounds` for a copy in regular form.
     end: u32,
-}
-
-/// Where something stands in the text.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Span {
-    /// First byte.
-    pub start: u32,
-    /// One past the last byte.
-    pub end: u32,
-}
-
-impl Span {
-    /// Length in bytes.
-    #[inline]
-    pub fn len(self) -> usize {
-        (self.end - self.start) as usize
-    }
-
-    /// Tells whether there is nothing.
-    #[inline]
-    pub fn is_empty(self) -> bool {
-        self.start == self.end
-    }
-
-    /// Returns the range of bytes in the text.
-    #[inline]
-    pub fn range(self) -> Range<usize> {
-        self.start as usize..self.end as usize
-    }
 }
 
 /// Returns a field without its quotes, if it has any.
@@ -153,7 +125,6 @@ impl Tile {
         self.scan(&text[..end], from);
         self.lines.clear();
         self.unsound.clear();
-        self.spans_of = None;
         self.known = count.known;
         self.stride = self.line_ends.first().map(|&end| end as usize);
         let mut first = 0;
@@ -209,36 +180,28 @@ impl Tile {
         let mut indices = 0..;
         self.lines.retain(|_| indices.next().is_some_and(&mut keep));
         self.stride = None;
-        self.spans_of = None;
     }
 
     /// Returns where a field stands in each sound line, quotes and all; nothing where it is absent. The
     /// field after the last known one is the rest of the line.
-    pub fn spans(&mut self, index: usize) -> &[Span] {
-        if self.spans_of != Some(index) {
-            self.spans_of = Some(index);
-            self.spans.clear();
-            let lines = self.lines.iter();
-            match self.stride {
-                Some(stride) if index < stride && index < self.known => {
-                    let first = self.lines.first().map_or(0, |line| line.first as usize);
-                    let starts = self.starts[first + index..].chunks(stride);
-                    self.spans.extend(starts.take(lines.len()).map(|starts| match starts {
-                        [start, next, ..] => Span { start: *start, end: next - 1 },
-                        _ => unreachable!("a line has more than one field"),
-                    }));
-                }
-                _ => self.spans.extend(lines.map(|line| {
-                    if index >= line.fields as usize {
-                        return Span::default();
-                    }
-                    let at = line.first as usize + index;
-                    let end = if index < self.known { self.starts[at + 1] - 1 } else { line.end };
-                    Span { start: self.starts[at], end }
-                })),
-            }
+    pub fn spans(&mut self, index: usize) -> Spans<'_> {
+        let lines = self.lines.iter();
+        if let Some(stride) = self.stride.filter(|&stride| index < stride && index < self.known) {
+            let first = self.lines.first().map_or(0, |line| line.first as usize);
+            return Spans::new(&self.starts[first + index..self.used], stride, lines.len());
         }
-        &self.spans
+        self.scattered.clear();
+        for line in lines {
+            let (start, end) = if index >= line.fields as usize {
+                (0, 0)
+            } else {
+                let at = line.first as usize + index;
+                let end = if index < self.known { self.starts[at + 1] - 1 } else { line.end };
+                (self.starts[at], end)
+            };
+            self.scattered.extend([start, end + 1]);
+        }
+        Spans::new(&self.scattered, 2, self.lines.len())
     }
 
     /// Finds the borders of lines and fields, and what is irregular.

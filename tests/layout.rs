@@ -257,14 +257,14 @@ fn encodings_follow_the_values() {
     for (name, encoding) in [
         ("trace_id", Encoding::DELTA_BYTE_ARRAY),
         ("time", Encoding::DELTA_BINARY_PACKED),
-        ("client_port", Encoding::PLAIN),
+        ("client_port", Encoding::DELTA_BINARY_PACKED),
     ] {
         assert!(pages(name).iter().all(|e| *e == encoding), "{name} never repeats");
     }
     for (name, encoding) in [
         ("request_url", Encoding::DELTA_BYTE_ARRAY),
         ("transformed_host", Encoding::DELTA_BYTE_ARRAY),
-        ("sent_bytes", Encoding::PLAIN),
+        ("sent_bytes", Encoding::DELTA_BINARY_PACKED),
     ] {
         assert_eq!(pages(name).last(), Some(&encoding), "{name}: the dictionary is given up");
     }

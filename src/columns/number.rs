@@ -7,7 +7,7 @@ use arrow::buffer::NullBuffer;
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type};
 
 use crate::columns::{ColumnBuilder, part, renew};
-use crate::fields::{self, Span};
+use crate::fields::{self, Spans};
 
 /// The text is not a value of the column's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,10 +53,10 @@ impl<P: Parse> ColumnBuilder for Numbers<P> {
         true
     }
 
-    fn append(&mut self, text: &[u8], fields: &[Span], refused: &mut Vec<usize>) {
+    fn append(&mut self, text: &[u8], fields: Spans<'_>, refused: &mut Vec<usize>) {
         let Self { parse, values, nulls } = self;
         let rows = values.len();
-        values.extend(fields.iter().enumerate().map(|(index, &field)| {
+        values.extend(fields.iter().enumerate().map(|(index, field)| {
             // Nearly every number stands in the line as it is. What does not parse may be quoted or NULL.
             let value = parse.parse(&text[field.range()]).or_else(|Refused| {
                 fields::value(text, field)

@@ -8,15 +8,19 @@ use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer};
 use arrow::datatypes::Int32Type;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
+use wide::i32x8;
 
 use crate::columns::{ColumnBuilder, part, renew};
-use crate::fields::{self, Span};
+use crate::fields::{self, Span, Spans};
 use crate::schema::Part;
 
 /// Slots for values that were met recently.
 const RECENT: usize = 256;
 /// Rows after which interning must have proved its worth.
 const TRIAL: usize = 512;
+
+/// Rows whose validity is one word.
+const WORD: usize = u64::BITS as usize;
 
 /// Key of NULL while a dictionary column is built.
 const NULL: i32 = -1;
@@ -55,33 +59,20 @@ impl ColumnBuilder for Interned {
         false
     }
 
-    fn append(&mut self, text: &[u8], fields: &[Span], _refused: &mut Vec<usize>) {
+    fn append(&mut self, text: &[u8], fields: Spans<'_>, _refused: &mut Vec<usize>) {
         let Self { part, keys, dictionary } = self;
         dictionary.judge(keys.len());
         match *part {
-            Some(part) if dictionary.unique => keys.extend(fields.iter().map(|&field| {
-                let value = fields::value(text, field);
-                let value = value.and_then(|value| part::of(part, text, value));
+            Some(part) if dictionary.unique => keys.extend(fields.iter().map(|field| {
+                let value = part_of(part, text, field);
                 value.map_or(NULL, |value| dictionary.values.push(&text[value.range()]))
             })),
-            Some(Part::Whole) => {
-                // Often all lines of a tile have the same short value, such as `-`.
-                let looked_at = if are_same(text, fields) { &fields[..1] } else { fields };
-                keys.extend(looked_at.iter().map(|&field| dictionary.key_of_field(text, field)));
-                if let Some(&key) = keys.last() {
-                    keys.extend(std::iter::repeat_n(key, fields.len() - looked_at.len()));
-                }
-            }
-            Some(part) => keys.extend(fields.iter().map(|&field| {
-                let value = fields::value(text, field);
-                let value = value.and_then(|value| part::of(part, text, value));
-                value.map_or(NULL, |value| dictionary.key(text, value))
+            Some(Part::Whole) => dictionary.add_keys(text, fields, fields::value, keys),
+            None => dictionary.add_keys(text, fields, unless_empty, keys),
+            Some(part) => keys.extend(fields.iter().map(|field| {
+                let value = part_of(part, text, field);
+                value.map_or(NULL, |value| dictionary.key(text, value, |_, value| Some(value)))
             })),
-            None => {
-                keys.extend(fields.iter().map(|&field| {
-                    if field.is_empty() { NULL } else { dictionary.key(text, field) }
-                }));
-            }
         }
     }
 
@@ -91,40 +82,47 @@ impl ColumnBuilder for Interned {
 
     fn finish(&mut self) -> ArrayRef {
         let mut keys = renew(&mut self.keys);
-        // Of all keys, only that of NULL has its highest bit set, and all others too.
-        let none = keys.iter().fold(0, |all, key| all | key) >= 0;
-        let every = keys.iter().fold(NULL, |all, key| all & key) == NULL;
-        let nulls = (!none).then(|| {
-            let valid = if every { NullBuffer::new_null(keys.len()) } else { valid(&keys) };
-            for key in &mut keys {
-                *key = (*key).max(0);
-            }
-            valid
-        });
+        let nulls = take_nulls(&mut keys);
         let keys = Int32Array::new(keys.into(), nulls);
         let values = Arc::new(self.dictionary.finish());
         Arc::new(DictionaryArray::<Int32Type>::new(keys, values))
     }
 }
 
-/// Tells which keys are not NULL.
-fn valid(keys: &[i32]) -> NullBuffer {
-    let words = keys.chunks(64).map(|keys| {
-        let bit = |(at, &key): (usize, &i32)| u64::from(key != NULL) << at;
-        keys.iter().enumerate().map(bit).fold(0, |all, bit| all | bit)
-    });
-    NullBuffer::new(BooleanBuffer::new(words.collect::<Vec<u64>>().into(), 0, keys.len()))
+/// Tells which keys are those of NULL, if any is, and makes them keys that an array may have.
+fn take_nulls(keys: &mut [i32]) -> Option<NullBuffer> {
+    let rows = keys.len();
+    let mut words = Vec::with_capacity(rows.div_ceil(WORD));
+    for keys in keys.chunks_mut(WORD) {
+        let mut nulls = 0;
+        let (eights, rest) = keys.as_chunks::<8>();
+        for (at, eight) in eights.iter().enumerate() {
+            // Of all keys, only that of NULL has its highest bit set.
+            nulls |= u64::from(i32x8::new(*eight).to_bitmask()) << (8 * at);
+        }
+        for (at, &key) in (8 * eights.len()..).zip(rest) {
+            nulls |= u64::from(key == NULL) << at;
+        }
+        if nulls != 0 {
+            for key in keys {
+                *key = (*key).max(0);
+            }
+        }
+        words.push(!nulls);
+    }
+    let none = words.iter().all(|&valid| valid == u64::MAX);
+    (!none).then(|| NullBuffer::new(BooleanBuffer::new(words.into(), 0, rows)))
 }
 
-/// Tells whether all fields are equal, and short.
+/// Returns where the part of a field stands; `None` is NULL.
 #[inline]
-fn are_same(text: &[u8], fields: &[Span]) -> bool {
-    let [first, others @ ..] = fields else { return false };
-    if first.len() > Slot::WHOLE || others.iter().any(|field| field.len() != first.len()) {
-        return false;
-    }
-    let slot = Slot::of(text, *first);
-    others.iter().all(|&field| Slot::of(text, field).has_ends_of(slot))
+fn part_of(part: Part, text: &[u8], field: Span) -> Option<Span> {
+    fields::value(text, field).and_then(|value| part::of(part, text, value))
+}
+
+#[inline]
+fn unless_empty(_: &[u8], field: Span) -> Option<Span> {
+    (!field.is_empty()).then_some(field)
 }
 
 /// Distinct values in order of their first appearance.
@@ -158,36 +156,56 @@ impl Dictionary {
         self.unique |= count > TRIAL && count * 2 > rows;
     }
 
-    /// Returns the key of a field as it stands in the line, perhaps quoted.
-    #[inline]
-    fn key_of_field(&mut self, text: &[u8], field: Span) -> i32 {
-        let slot = Slot::of(text, field);
-        let index = slot.index(text, field);
-        let recent = self.recent[index];
-        // A field that is equal to that of the slot is equally quoted, or equally NULL.
-        let long = || self.is(recent.key, &text[fields::unquoted(text, field).range()]);
-        if recent.has_ends_of(slot) && (field.len() <= Slot::WHOLE || long()) {
-            return recent.key;
+    /// Appends the keys of the values that `read` finds in fields.
+    fn add_keys(
+        &mut self,
+        text: &[u8],
+        fields: Spans<'_>,
+        read: impl Fn(&[u8], Span) -> Option<Span>,
+        keys: &mut Vec<i32>,
+    ) {
+        match same(text, fields) {
+            // Often all lines of a tile have the same, such as `-`, or the name of the load balancer.
+            Some(field) => {
+                let key = self.key(text, field, read);
+                keys.extend(std::iter::repeat_n(key, fields.len()));
+            }
+            None => keys.extend(fields.iter().map(|field| self.key(text, field, &read))),
         }
-        let key = fields::value(text, field).map_or(NULL, |value| self.insert(text, value));
-        self.recent[index] = Slot { key, ..slot };
-        key
     }
 
-    /// Returns the key of a value.
+    /// Returns the key of the value that `read` finds in a field: equal fields have equal values.
     ///
-    /// Nearly every value was met before. So the slot of its ends is looked at first, with a branch
-    /// that is easy to foresee; only if another value is there, all of its bytes are hashed.
-    #[inline]
-    fn key(&mut self, text: &[u8], value: Span) -> i32 {
-        let slot = Slot::of(text, value);
-        let index = slot.index(text, value);
-        let recent = self.recent[index];
-        let long = || self.is(recent.key, &text[value.range()]);
-        if recent.has_ends_of(slot) && (value.len() <= Slot::WHOLE || long()) {
+    /// Nearly every field was met before. So the slot of its ends is looked at first, with a branch
+    /// that is easy to foresee; only if another is there, all bytes of the value are hashed.
+    #[allow(clippy::inline_always)] // the loop over a tile is to keep the table at hand
+    #[inline(always)]
+    fn key(&mut self, text: &[u8], field: Span, read: impl Fn(&[u8], Span) -> Option<Span>) -> i32 {
+        let slot = Slot::of(text, field);
+        let index = slot.index(text, field);
+        let recent = &self.recent[index];
+        if recent.has_ends_of(slot) && field.len() <= Slot::WHOLE {
             return recent.key;
         }
-        let key = self.insert(text, value);
+        self.key_of_unsure(text, field, slot, index, read)
+    }
+
+    /// Returns the key of a field that is long, or that its slot does not know.
+    #[inline(never)]
+    fn key_of_unsure(
+        &mut self,
+        text: &[u8],
+        field: Span,
+        slot: Slot,
+        index: usize,
+        read: impl Fn(&[u8], Span) -> Option<Span>,
+    ) -> i32 {
+        let recent = self.recent[index];
+        let value = read(text, field);
+        if recent.has_ends_of(slot) && value.is_some_and(|value| self.is(recent.key, text, value)) {
+            return recent.key;
+        }
+        let key = value.map_or(NULL, |value| self.insert(text, value));
         self.recent[index] = Slot { key, ..slot };
         key
     }
@@ -199,8 +217,8 @@ impl Dictionary {
     }
 
     #[inline]
-    fn is(&self, key: i32, value: &[u8]) -> bool {
-        key >= 0 && self.values.get(key) == value
+    fn is(&self, key: i32, text: &[u8], value: Span) -> bool {
+        key >= 0 && self.values.get(key) == &text[value.range()]
     }
 
     #[inline(never)]
@@ -230,77 +248,114 @@ impl Dictionary {
     }
 }
 
-/// What was met recently: a text, by its length and beginning, and its key.
+/// What was met recently: a text, by its length and ends, and its key.
 #[derive(Clone, Copy)]
 struct Slot {
-    /// The first sixteen bytes; all of the text, if it is short.
-    head: [u64; 2],
+    /// The first bytes; all of the text, if it is short.
+    head: u128,
+    /// The last bytes, unless it is short.
+    tail: u64,
     length: u32,
     key: i32,
 }
 
 impl Slot {
-    /// Texts up to this length are the same when their heads and lengths are.
-    const WHOLE: usize = 16;
+    /// Texts up to this length are the same when their ends and lengths are.
+    const WHOLE: usize = HEAD + TAIL;
     /// Of no text.
-    const EMPTY: Self = Self { head: [0; 2], length: u32::MAX, key: NULL };
-    /// What to keep of sixteen bytes, by the number of them that count.
-    const MASKS: [u128; Self::WHOLE + 1] = {
-        let mut masks = [u128::MAX; Self::WHOLE + 1];
-        let mut length = 0;
-        while length < Self::WHOLE {
-            masks[length] = (1 << (8 * length)) - 1;
-            length += 1;
-        }
-        masks
-    };
+    const EMPTY: Self = Self { head: 0, tail: 0, length: u32::MAX, key: NULL };
 
-    /// Always reads sixteen bytes, even of a shorter text: no branch depends on the length.
-    #[inline]
+    #[allow(clippy::inline_always)] // as `Dictionary::key`
+    #[inline(always)]
     fn of(text: &[u8], span: Span) -> Self {
-        let start = span.start as usize;
-        let bytes = match text.get(start..start + Self::WHOLE) {
-            Some(chunk) => *chunk.first_chunk().expect("is as long as that"),
-            None => Self::of_last(&text[start..]),
-        };
-        let masked = u128::from_le_bytes(bytes) & Self::MASKS[span.len().min(Self::WHOLE)];
-        let head = [masked as u64, (masked >> 64) as u64];
-        Self { head, length: span.len() as u32, key: NULL }
-    }
-
-    /// Returns the last bytes of the whole text, and zeros.
-    #[cold]
-    fn of_last(rest: &[u8]) -> [u8; Self::WHOLE] {
-        let mut bytes = [0; Self::WHOLE];
-        bytes[..rest.len()].copy_from_slice(rest);
-        bytes
+        let head = head(text, span.start) & MASKS[span.len().min(HEAD)];
+        let tail = if span.len() > HEAD { word(text, span.end as usize - TAIL) } else { 0 };
+        Self { head, tail, length: span.len() as u32, key: NULL }
     }
 
     #[inline]
     fn has_ends_of(&self, other: Self) -> bool {
         // All at once: one branch rather than three.
-        (self.head[0] ^ other.head[0])
-            | (self.head[1] ^ other.head[1])
-            | u64::from(self.length ^ other.length)
-            == 0
+        let head = self.head ^ other.head;
+        let rest = (self.tail ^ other.tail) | u64::from(self.length ^ other.length);
+        head as u64 | (head >> 64) as u64 | rest == 0
     }
 
-    /// Returns where it belongs, to which the middle and the end of a long text count too.
-    #[inline]
+    /// Returns where it belongs, to which the inside of a long text counts too: user agents differ there.
+    #[allow(clippy::inline_always)] // as `Dictionary::key`
+    #[inline(always)]
     fn index(&self, text: &[u8], span: Span) -> usize {
         const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
-        let word = |at: usize| {
-            let bytes = text[at..].first_chunk().expect("lies within a long text");
-            u64::from_le_bytes(*bytes)
-        };
-        let mut bits = self.head[0] ^ self.head[1].rotate_left(25) ^ u64::from(self.length) << 56;
+        let (low, high) = (self.head as u64, (self.head >> 64) as u64);
+        let mut bits = low ^ high.rotate_left(25) ^ self.tail.rotate_left(13);
+        bits ^= u64::from(self.length) << 56;
         if span.len() > Self::WHOLE {
             let (start, end) = (span.start as usize, span.end as usize);
-            let middle = word(usize::midpoint(start, end) - 4);
-            bits ^= middle.rotate_left(47) ^ word(end - 9).rotate_left(13);
+            bits ^= word(text, usize::midpoint(start, end) - 4).rotate_left(47);
+            bits ^= word(text, end - 24).rotate_left(31);
+        }
+        if span.len() > 2 * HEAD {
+            bits ^= word(text, span.end as usize - 32).rotate_left(53);
         }
         (bits.wrapping_mul(MIX) >> (u64::BITS - RECENT.ilog2())) as usize
     }
+}
+
+/// Bytes of the beginning and the end of a text that are looked at.
+const HEAD: usize = size_of::<u128>();
+const TAIL: usize = size_of::<u64>();
+/// What to keep of the beginning, by the number of bytes that count.
+const MASKS: [u128; HEAD + 1] = {
+    let mut masks = [u128::MAX; HEAD + 1];
+    let mut length = 0;
+    while length < HEAD {
+        masks[length] = (1 << (8 * length)) - 1;
+        length += 1;
+    }
+    masks
+};
+
+/// Always reads as many bytes, even of a shorter text: no branch depends on its length.
+#[inline]
+fn head(text: &[u8], start: u32) -> u128 {
+    let start = start as usize;
+    let bytes = match text.get(start..start + HEAD) {
+        Some(bytes) => *bytes.first_chunk().expect("is as long as that"),
+        None => last_bytes(&text[start..]),
+    };
+    u128::from_le_bytes(bytes)
+}
+
+/// Returns the last bytes of the whole text, and zeros.
+#[cold]
+fn last_bytes(rest: &[u8]) -> [u8; HEAD] {
+    let mut bytes = [0; HEAD];
+    bytes[..rest.len()].copy_from_slice(rest);
+    bytes
+}
+
+#[inline]
+fn word(text: &[u8], at: usize) -> u64 {
+    u64::from_le_bytes(*text[at..].first_chunk().expect("lies within a long text"))
+}
+
+/// Returns the first field, if it is not long and all are the same.
+#[inline]
+fn same(text: &[u8], fields: Spans<'_>) -> Option<Span> {
+    let mut others = fields.iter();
+    let first = others.next().filter(|first| first.len() <= 2 * HEAD)?;
+    let length = first.len();
+    let (wanted, mask) = (head(text, first.start), MASKS[length.min(HEAD)]);
+    let same = if length <= HEAD {
+        others.all(|field| field.len() == length && (head(text, field.start) ^ wanted) & mask == 0)
+    } else {
+        let tail = |field: Span| head(text, field.end - HEAD as u32);
+        let last = tail(first);
+        others.all(|field| {
+            field.len() == length && head(text, field.start) == wanted && tail(field) == last
+        })
+    };
+    same.then_some(first)
 }
 
 /// Builder of a column whose values do not repeat.
@@ -322,10 +377,9 @@ impl ColumnBuilder for Texts {
         false
     }
 
-    fn append(&mut self, text: &[u8], fields: &[Span], _refused: &mut Vec<usize>) {
-        for &field in fields {
-            let value = fields::value(text, field);
-            let value = value.and_then(|value| part::of(self.part, text, value));
+    fn append(&mut self, text: &[u8], fields: Spans<'_>, _refused: &mut Vec<usize>) {
+        for field in fields.iter() {
+            let value = part_of(self.part, text, field);
             self.values.push(&text[value.unwrap_or_default().range()]);
             self.nulls.append(value.is_some());
         }

@@ -2,6 +2,7 @@
 //!
 //! DELTA_BINARY_PACKED and DELTA_BYTE_ARRAY, <https://parquet.apache.org/docs/file-format/data-pages/encodings/#delta-encoding-delta_binary_packed--5>
 
+use crate::encode::LENGTH;
 use crate::encode::rle::varint;
 
 /// Differences that share their smallest, which is stored once.
@@ -9,8 +10,15 @@ const BLOCK: usize = 128;
 /// Differences that share a bit width.
 const MINIBLOCK: usize = 32;
 
-/// Appends the DELTA_BINARY_PACKED encoding of integers.
-pub(super) fn integers(mut values: impl ExactSizeIterator<Item = i64>, out: &mut Vec<u8>) {
+/// Appends the DELTA_BINARY_PACKED encoding of integers of so many bits.
+///
+/// Differences overflow silently, as readers' sums do: those of 32 bits must not need more than these.
+pub(super) fn integers(
+    mut values: impl ExactSizeIterator<Item = i64>,
+    bits: u32,
+    out: &mut Vec<u8>,
+) {
+    let unused = i64::BITS - bits;
     varint(BLOCK as u64, out);
     varint((BLOCK / MINIBLOCK) as u64, out);
     varint(values.len() as u64, out);
@@ -20,7 +28,7 @@ pub(super) fn integers(mut values: impl ExactSizeIterator<Item = i64>, out: &mut
     while values.len() > 0 {
         let count = values.len().min(BLOCK);
         for (difference, value) in differences.iter_mut().zip(values.by_ref().take(count)) {
-            *difference = value.wrapping_sub(last);
+            *difference = value.wrapping_sub(last) << unused >> unused;
             last = value;
         }
         block(&differences[..count], out);
@@ -45,18 +53,35 @@ fn block(differences: &[i64], out: &mut Vec<u8>) {
 }
 
 fn pack(values: &[u64; MINIBLOCK], width: u32, out: &mut Vec<u8>) {
-    let mut bits = 0_u128;
-    let mut held = 0;
-    for &value in values {
-        bits |= u128::from(value) << held;
-        held += width;
-        if held >= u64::BITS {
-            out.extend_from_slice(&(bits as u64).to_le_bytes());
-            bits >>= u64::BITS;
-            held -= u64::BITS;
+    match width {
+        0 => {}
+        // What is held and what comes fit into one word.
+        1..=32 => {
+            let (mut bits, mut held) = (0, 0);
+            for &value in values {
+                bits |= value << held;
+                held += width;
+                if held >= u32::BITS {
+                    out.extend_from_slice(&(bits as u32).to_le_bytes());
+                    bits >>= u32::BITS;
+                    held -= u32::BITS;
+                }
+            }
+        }
+        _ => {
+            let (mut bits, mut held) = (0_u128, 0);
+            for &value in values {
+                bits |= u128::from(value) << held;
+                held += width;
+                if held >= u64::BITS {
+                    out.extend_from_slice(&(bits as u64).to_le_bytes());
+                    bits >>= u64::BITS;
+                    held -= u64::BITS;
+                }
+            }
+            out.extend_from_slice(&(bits as u64).to_le_bytes()[..held as usize / 8]);
         }
     }
-    out.extend_from_slice(&(bits as u64).to_le_bytes()[..held as usize / 8]);
 }
 
 /// Maps integers that are close to zero to small ones without a sign.
@@ -64,22 +89,47 @@ fn zigzag(value: i64) -> u64 {
     (value << 1 ^ value >> 63).cast_unsigned()
 }
 
-/// Appends the DELTA_BYTE_ARRAY encoding of texts: how much of each is that of the one before, and
-/// the rest.
-pub(super) fn texts<'a>(texts: impl ExactSizeIterator<Item = &'a [u8]>, out: &mut Vec<u8>) {
-    let mut shared = Vec::with_capacity(texts.len());
-    let mut rests = Vec::with_capacity(texts.len());
-    let mut last = &[][..];
-    for text in texts {
-        let common = common_prefix(last, text);
-        shared.push(common as i64);
-        rests.push(&text[common..]);
-        last = text;
+/// Texts for a page in DELTA_BYTE_ARRAY encoding: how much of each is that of the one before, and the rest.
+#[derive(Default)]
+pub(super) struct Texts {
+    shared: Vec<u32>,
+    lengths: Vec<u32>,
+    rests: Vec<u8>,
+    /// The last text.
+    last: Vec<u8>,
+    size: usize,
+}
+
+impl Texts {
+    /// Appends texts. Only what they do not share is copied, and the last of them.
+    pub(super) fn extend<'a>(&mut self, texts: impl Iterator<Item = &'a [u8]>) {
+        let mut last = self.last.as_slice();
+        for text in texts {
+            let common = common_prefix(last, text);
+            let rest = &text[common..];
+            self.shared.push(common as u32);
+            self.lengths.push(rest.len() as u32);
+            self.rests.extend_from_slice(rest);
+            self.size += text.len() + LENGTH;
+            last = text;
+        }
+        self.last = last.to_vec();
     }
-    integers(shared.into_iter(), out);
-    integers(rests.iter().map(|rest| rest.len() as i64), out);
-    for rest in rests {
-        out.extend_from_slice(rest);
+
+    /// Bytes that the texts would take up in PLAIN encoding.
+    pub(super) fn size(&self) -> usize {
+        self.size
+    }
+
+    /// Appends their encoding, and begins anew.
+    pub(super) fn encode(&mut self, out: &mut Vec<u8>) {
+        for numbers in [&mut self.shared, &mut self.lengths] {
+            integers(numbers.drain(..).map(i64::from), i32::BITS, out);
+        }
+        out.extend_from_slice(&self.rests);
+        self.rests.clear();
+        self.last.clear();
+        self.size = 0;
     }
 }
 
@@ -99,6 +149,8 @@ fn common_prefix(a: &[u8], b: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::strategy::Strategy;
+
     use super::*;
 
     fn read_varint(bytes: &mut &[u8]) -> u64 {
@@ -156,16 +208,38 @@ mod tests {
             ),
         ) {
             let mut bytes = Vec::new();
-            integers(values.iter().copied(), &mut bytes);
+            integers(values.iter().copied(), i64::BITS, &mut bytes);
             let mut rest = bytes.as_slice();
             proptest::prop_assert_eq!(decode(&mut rest), values);
             proptest::prop_assert!(rest.is_empty());
         }
 
         #[test]
+        fn integers_of_32_bits_need_no_more(
+            values in proptest::collection::vec(
+                proptest::prop_oneof![proptest::num::i32::ANY, proptest::bool::ANY.prop_map(|max| {
+                    if max { i32::MAX } else { i32::MIN }
+                })],
+                1..400,
+            ),
+        ) {
+            let mut bytes = Vec::new();
+            integers(values.iter().copied().map(i64::from), i32::BITS, &mut bytes);
+            proptest::prop_assert!(bytes.len() <= 20 + (values.len() / BLOCK + 1) * (9 + 4 * BLOCK));
+            // A reader of 32 bits keeps the lower ones of each sum.
+            let read: Vec<i32> = decode(&mut bytes.as_slice()).iter().map(|&v| v as i32).collect();
+            proptest::prop_assert_eq!(read, values);
+        }
+
+        #[test]
         fn texts_come_back(values in proptest::collection::vec("[ab]{0,20}", 1..300)) {
             let mut bytes = Vec::new();
-            texts(values.iter().map(String::as_bytes), &mut bytes);
+            let mut texts = Texts::default();
+            // The neighbours of a text are those of the page, however the texts arrive.
+            for values in values.chunks(7) {
+                texts.extend(values.iter().map(String::as_bytes));
+            }
+            texts.encode(&mut bytes);
             let mut rest = bytes.as_slice();
             let shared = decode(&mut rest);
             let lengths = decode(&mut rest);
@@ -186,6 +260,7 @@ mod tests {
         let mut bytes = Vec::new();
         integers(
             (0..20_000_i32).map(|row| 1_751_328_000_000_000 + i64::from(row) * 1000),
+            i64::BITS,
             &mut bytes,
         );
         assert!(bytes.len() < 1200, "{} bytes", bytes.len());

@@ -106,13 +106,13 @@ impl<P: Physical> NumberEncoder<P> {
                 out.push(width);
                 rle::encode(keys, width, out);
             })
-        } else if P::IN_ORDER {
-            let encoding = Encoding::DELTA_BINARY_PACKED;
-            page::data_page(&mut self.levels, encoding, index, compression, |out| {
-                delta::integers(values.iter().map(|value| value.bits().cast_signed()), out);
+        } else if P::ENCODING == Encoding::DELTA_BINARY_PACKED {
+            page::data_page(&mut self.levels, P::ENCODING, index, compression, |out| {
+                let integers = values.iter().map(|value| value.bits().cast_signed());
+                delta::integers(integers, 8 * size_of::<P::Native>() as u32, out);
             })
         } else {
-            page::data_page(&mut self.levels, Encoding::PLAIN, index, compression, |out| {
+            page::data_page(&mut self.levels, P::ENCODING, index, compression, |out| {
                 out.reserve(size_of_val(values.as_slice()));
                 for value in values {
                     value.push(out);
@@ -125,7 +125,7 @@ impl<P: Physical> NumberEncoder<P> {
         let useless = self.dictionary.as_ref().is_some_and(|dictionary| {
             let distinct = dictionary.values.len();
             distinct > MAX_DISTINCT
-                || (self.values_seen >= TRIAL && distinct * 2 > self.values_seen)
+                || (self.values_seen >= TRIAL && distinct * P::WORTH > self.values_seen)
         });
         if useless {
             self.retired = self.dictionary.take();

@@ -47,24 +47,45 @@ fn pack(values: &[u32], width: u8, out: &mut Vec<u8>) {
     if values.is_empty() {
         return;
     }
-    let groups = values.len().div_ceil(GROUP);
-    varint((groups as u64) << 1 | 1, out);
-    let end = out.len() + groups * usize::from(width);
-    out.reserve(end - out.len());
-    let mut bits = 0_u64;
-    let mut held = 0;
-    for &value in values {
-        bits |= u64::from(value) << held;
-        held += u32::from(width);
-        if held >= u32::BITS {
-            out.extend_from_slice(&(bits as u32).to_le_bytes());
-            bits >>= u32::BITS;
-            held -= u32::BITS;
-        }
-    }
-    out.extend_from_slice(&bits.to_le_bytes()[..(held as usize).div_ceil(8)]);
+    let (whole, rest) = values.as_chunks::<GROUP>();
+    let mut last = [0; GROUP];
+    last[..rest.len()].copy_from_slice(rest);
     // The last group is filled up with zeros.
-    out.resize(end, 0);
+    let groups = whole.iter().chain((!rest.is_empty()).then_some(&last));
+    varint((values.len().div_ceil(GROUP) as u64) << 1 | 1, out);
+    for group in groups {
+        pack_group(group, u32::from(width), out);
+    }
+}
+
+/// Appends a group, each value of which fits into `width` bits.
+#[inline]
+fn pack_group(group: &[u32; GROUP], width: u32, out: &mut Vec<u8>) {
+    // Values one above the other, from the first on.
+    let word = |values: &[u32]| {
+        values.iter().rev().fold(0_u64, |bits, &value| bits << width | u64::from(value))
+    };
+    let bytes = width as usize;
+    if width <= u64::BITS / 8 {
+        out.extend_from_slice(&word(group).to_le_bytes()[..bytes]);
+        return;
+    }
+    // Four values are a whole number of half bytes, and at most a word of sixteen bytes.
+    let four = |values: &[u32]| {
+        u128::from(word(&values[..2])) | u128::from(word(&values[2..])) << (2 * width)
+    };
+    let (low, high) = (four(&group[..4]), four(&group[4..]));
+    let shift = 4 * width;
+    if shift <= u64::BITS {
+        out.extend_from_slice(&(low | high << shift).to_le_bytes()[..bytes]);
+        return;
+    }
+    // The rest of the second word does not fit beside the first.
+    let carried = if shift == u128::BITS { 0 } else { high << shift };
+    let first = low | carried;
+    let rest = high >> (u128::BITS - shift);
+    out.extend_from_slice(&first.to_le_bytes());
+    out.extend_from_slice(&rest.to_le_bytes()[..bytes - 16]);
 }
 
 /// Appends an unsigned integer, seven bits a byte, the lowest first.

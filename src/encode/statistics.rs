@@ -3,6 +3,7 @@
 use arrow::datatypes::{
     ArrowPrimitiveType, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
 };
+use parquet::basic::Encoding;
 use parquet::data_type::ByteArray;
 use parquet::file::statistics::{Statistics, ValueStatistics};
 
@@ -18,16 +19,20 @@ pub(super) struct Bounds {
 
 /// A number as Parquet stores it.
 pub(super) trait Physical: ArrowPrimitiveType<Native: Plain> {
-    /// Whether neighbours are close to each other, so that it is best to store their differences.
-    const IN_ORDER: bool = false;
+    /// How values are stored that no dictionary holds. Differences of integers need few bits even where the
+    /// integers are in no order, and Zstandard then finds hardly anything to do.
+    const ENCODING: Encoding = Encoding::DELTA_BINARY_PACKED;
+    /// How often a number must come, on average, for a dictionary to be worth its time.
+    const WORTH: usize = 4;
 }
 
 impl Physical for Int32Type {}
 impl Physical for Int64Type {}
-impl Physical for Float64Type {}
-impl Physical for TimestampMicrosecondType {
-    const IN_ORDER: bool = true;
+impl Physical for Float64Type {
+    const ENCODING: Encoding = Encoding::PLAIN;
+    const WORTH: usize = 2;
 }
+impl Physical for TimestampMicrosecondType {}
 
 /// A number in PLAIN encoding.
 pub(super) trait Plain: Copy + PartialOrd + Default + Send {
@@ -91,6 +96,27 @@ pub(super) fn text_bounds(min: &str, max: &str) -> Bounds {
     Bounds { min: lower(min).as_bytes().to_vec(), max: upper(max).into_bytes() }
 }
 
+/// Returns the smallest and the largest text, both `None` where there is none.
+pub(super) fn extremes<'a>(texts: impl Iterator<Item = &'a [u8]>) -> Option<(&'a [u8], &'a [u8])> {
+    // Where the beginnings of texts, taken as numbers, differ, the texts are in the same order: so few
+    // are looked at whole.
+    let keyed = texts.map(|text| (beginning(text), text));
+    let extremes = keyed.map(|keyed| (keyed, keyed)).reduce(|(min, max), (keyed, _)| {
+        (if keyed < min { keyed } else { min }, if keyed > max { keyed } else { max })
+    });
+    extremes.map(|((_, min), (_, max))| (min, max))
+}
+
+#[inline]
+fn beginning(text: &[u8]) -> u128 {
+    let bytes = text.first_chunk().copied().unwrap_or_else(|| {
+        let mut bytes = [0; size_of::<u128>()];
+        bytes[..text.len()].copy_from_slice(text);
+        bytes
+    });
+    u128::from_be_bytes(bytes)
+}
+
 /// Returns the statistics of a chunk of text whose bounds are given as they are to be written.
 pub(super) fn text_statistics(bounds: Option<Bounds>, nulls: u64) -> Statistics {
     let exact = |bound: &Vec<u8>| bound.len() < MAX_BOUND;
@@ -148,6 +174,17 @@ mod tests {
             assert!(bounds.max.as_slice() >= text.as_bytes(), "{text}");
             assert!(bounds.min.len() <= MAX_BOUND);
             assert!(str::from_utf8(&bounds.max).is_ok());
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn extremes_are_those_of_the_standard_library(
+            texts in proptest::collection::vec("[a\\x00\u{e9}]{0,20}", 0..20),
+        ) {
+            let texts = || texts.iter().map(String::as_bytes);
+            let expected = texts().min().zip(texts().max());
+            proptest::prop_assert_eq!(extremes(texts()), expected);
         }
     }
 

@@ -12,9 +12,10 @@ use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::Result;
 use parquet::schema::types::ColumnDescPtr;
 
+use crate::encode::LENGTH;
 use crate::encode::chunk::{Chunk, ColumnEncoder, Pages};
 use crate::encode::compress::{Compression, Content};
-use crate::encode::delta;
+use crate::encode::delta::Texts;
 use crate::encode::page::{self, DataPage, Levels, PAGE_BYTES, PAGE_ROWS};
 use crate::encode::rle;
 use crate::encode::statistics::{self, Bounds};
@@ -24,8 +25,6 @@ use crate::schema::Stored;
 const MAX_DICTIONARY: usize = 1 << 20;
 /// Values after which a dictionary must have proved its worth.
 const TRIAL: usize = 4096;
-/// Bytes of the length before each value in PLAIN encoding.
-const LENGTH: usize = 4;
 
 /// Encodes a column of text, given as strings or as keys into a dictionary of each batch.
 pub(super) struct TextEncoder {
@@ -43,7 +42,7 @@ pub(super) struct TextEncoder {
 /// How the current page is encoded.
 enum Mode {
     Keys { dictionary: Dictionary, keys: Vec<u32> },
-    Plain { values: Values },
+    Plain { texts: Texts, extremes: Option<(Vec<u8>, Vec<u8>)> },
 }
 
 impl Mode {
@@ -75,10 +74,14 @@ impl TextEncoder {
             let count = (PAGE_ROWS - self.levels.rows()).min(array.len() - at);
             let rows = array.slice(at, count);
             self.levels.append(&rows);
-            let Mode::Plain { values } = &mut self.mode else { unreachable!("was just set") };
-            for value in rows.iter().flatten() {
-                values.push(value);
-            }
+            let Mode::Plain { texts, extremes } = &mut self.mode else {
+                unreachable!("was just set")
+            };
+            texts.extend(rows.iter().flatten().map(str::as_bytes));
+            let known = extremes.iter().flat_map(|(min, max)| [min.as_slice(), max]);
+            let new = rows.iter().flatten().map(str::as_bytes);
+            let all = statistics::extremes(known.chain(new));
+            *extremes = all.map(|(min, max)| (min.to_owned(), max.to_owned()));
             at += count;
             self.end_full_page()?;
         }
@@ -108,11 +111,9 @@ impl TextEncoder {
                         keys.extend(run.iter().map(|&key| map[key as usize]));
                     });
                 }
-                Mode::Plain { values } => {
+                Mode::Plain { texts, .. } => {
                     page::for_each_run(rows.values(), rows.nulls(), |run| {
-                        for &key in run {
-                            values.push(strings.value(key as usize));
-                        }
+                        texts.extend(run.iter().map(|&key| strings.value(key as usize).as_bytes()));
                     });
                 }
             }
@@ -127,7 +128,8 @@ impl TextEncoder {
         if self.levels.rows() > 0 {
             self.end_page()?;
         }
-        let mode = mem::replace(&mut self.mode, Mode::Plain { values: Values::default() });
+        let plain = Mode::Plain { texts: Texts::default(), extremes: None };
+        let mode = mem::replace(&mut self.mode, plain);
         if let Mode::Keys { dictionary, .. } = mode {
             self.retired = Some(dictionary);
         }
@@ -137,7 +139,7 @@ impl TextEncoder {
     fn end_full_page(&mut self) -> Result<()> {
         let full = match &self.mode {
             Mode::Keys { .. } => false,
-            Mode::Plain { values } => values.bytes.len() >= PAGE_BYTES,
+            Mode::Plain { texts, .. } => texts.size() >= PAGE_BYTES,
         };
         if full || self.levels.rows() == PAGE_ROWS { self.end_page() } else { Ok(()) }
     }
@@ -163,19 +165,17 @@ impl TextEncoder {
                 keys.clear();
                 page
             }
-            Mode::Plain { values } => {
+            Mode::Plain { texts, extremes } => {
                 // Bounds prune nothing where a dictionary was tried first: such values are in no order.
-                let (content, bounds) = match self.stored {
-                    Stored::Dictionary => (Content::Prose, None),
-                    Stored::Plain => (Content::Ids, values.bounds(0..values.len())),
+                let content = match self.stored {
+                    Stored::Dictionary => Content::Prose,
+                    Stored::Plain => Content::Ids,
                 };
+                let bounds = extremes.take().map(|(min, max)| bounds_of(&min, &max));
                 let encoding = Encoding::DELTA_BYTE_ARRAY;
-                let page =
-                    page::data_page(&mut self.levels, encoding, bounds, (how, content), |out| {
-                        delta::texts((0..values.len()).map(|index| values.get(index)), out);
-                    })?;
-                values.clear();
-                page
+                page::data_page(&mut self.levels, encoding, bounds, (how, content), |out| {
+                    texts.encode(out);
+                })?
             }
         };
         self.chunk.push(page);
@@ -305,18 +305,13 @@ impl Values {
         self.ends.len()
     }
 
-    fn clear(&mut self) {
-        self.bytes.clear();
-        self.ends.clear();
+    fn bounds(&self, indices: impl Iterator<Item = usize>) -> Option<Bounds> {
+        let extremes = statistics::extremes(indices.map(|index| self.get(index)));
+        extremes.map(|(min, max)| bounds_of(min, max))
     }
+}
 
-    fn bounds(&self, indices: impl IntoIterator<Item = usize>) -> Option<Bounds> {
-        let mut values = indices.into_iter().map(|index| self.get(index));
-        let first = values.next()?;
-        let (min, max) = values.fold((first, first), |(min, max), value| {
-            (if value < min { value } else { min }, if value > max { value } else { max })
-        });
-        let text = |bytes| str::from_utf8(bytes).expect("values are pushed as text");
-        Some(statistics::text_bounds(text(min), text(max)))
-    }
+fn bounds_of(min: &[u8], max: &[u8]) -> Bounds {
+    let [min, max] = [min, max].map(|text| str::from_utf8(text).expect("was written as text"));
+    statistics::text_bounds(min, max)
 }

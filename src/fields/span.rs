@@ -1,0 +1,73 @@
+//! Spans: where something stands in the text, one or one for each line.
+
+use std::ops::Range;
+
+/// Where something stands in the text.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Span {
+    /// First byte.
+    pub start: u32,
+    /// One past the last byte.
+    pub end: u32,
+}
+
+impl Span {
+    /// Length in bytes.
+    #[inline]
+    pub fn len(self) -> usize {
+        (self.end - self.start) as usize
+    }
+
+    /// Tells whether there is nothing.
+    #[inline]
+    pub fn is_empty(self) -> bool {
+        self.start == self.end
+    }
+
+    /// Returns the range of bytes in the text.
+    #[inline]
+    pub fn range(self) -> Range<usize> {
+        self.start as usize..self.end as usize
+    }
+}
+
+/// Where a field stands in each line of a tile.
+///
+/// The borders of all fields lie one after the other, so that nothing is copied to look at one field.
+#[derive(Debug, Clone, Copy)]
+pub struct Spans<'a> {
+    /// Starts of this field, and behind each of them that of the next field, one byte after its end.
+    borders: &'a [u32],
+    /// From a line to the next; at least 2.
+    stride: usize,
+    lines: usize,
+}
+
+impl<'a> Spans<'a> {
+    pub(super) fn new(borders: &'a [u32], stride: usize, lines: usize) -> Self {
+        debug_assert!(stride >= 2, "a start and an end");
+        debug_assert!(lines == 0 || borders.len() >= (lines - 1) * stride + 2, "all lines");
+        Self { borders, stride, lines }
+    }
+
+    /// Number of lines.
+    #[inline]
+    pub fn len(self) -> usize {
+        self.lines
+    }
+
+    /// Tells whether there are no lines.
+    #[inline]
+    pub fn is_empty(self) -> bool {
+        self.lines == 0
+    }
+
+    /// Returns the spans, line by line.
+    #[inline]
+    pub fn iter(self) -> impl ExactSizeIterator<Item = Span> + Clone + 'a {
+        self.borders.chunks(self.stride).take(self.lines).map(|borders| match borders {
+            [start, next, ..] => Span { start: *start, end: next - 1 },
+            _ => unreachable!("behind each start is the next one"),
+        })
+    }
+}
