@@ -109,6 +109,7 @@ fn peak() -> u64 {
     line.trim().trim_end_matches(" kB").parse::<u64>().expect("is a number") >> 10
 }
 
+#[allow(clippy::print_stdout)] // the figures
 fn main() {
     let mut numbers = std::env::args().skip(1).filter_map(|arg| arg.parse().ok());
     let objects = numbers.next().unwrap_or(5_000_000);

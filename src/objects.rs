@@ -31,7 +31,7 @@ pub enum ObjectsError {
         /// The file as the user named it.
         name: String,
         /// Why.
-        source: StoreError,
+        source: Box<StoreError>,
     },
     /// A manifest is none, or one of an inventory that this program cannot read.
     #[error("--objects {name} is no manifest of an S3 Inventory in CSV format: {why}")]
@@ -153,7 +153,10 @@ fn file_of(manifest: &str, destination: &str, key: &str) -> String {
 /// Opens a file, decompressed if it is gzip.
 fn open(name: &str, network: &Network) -> Result<Box<dyn BufRead>, ObjectsError> {
     let failed = |source| ObjectsError::Read { name: name.to_owned(), source };
-    let unreachable = |source| ObjectsError::Store { name: name.to_owned(), source };
+    let unreachable = |error| {
+        let (name, source) = (name.to_owned(), Box::new(error));
+        ObjectsError::Store { name, source }
+    };
     let raw: Box<dyn Read> = if name == "-" {
         Box::new(io::stdin())
     } else {

@@ -164,7 +164,8 @@ impl Shared {
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
         if let Some(Fault::CutRefusal) = fault {
             // The repetition is told the whole.
-            let cut = parts.status.is_client_error() && !body.is_empty() && number % 2 == 0;
+            let cut =
+                parts.status.is_client_error() && !body.is_empty() && number.is_multiple_of(2);
             fault = cut.then_some(Fault::Cut(1));
         }
         if fault.is_some() && !matches!(self.fault, Fault::Answer(..) | Fault::Refuse) {

@@ -342,13 +342,15 @@ fn faults_cost_time_and_no_rows() {
         ("409 of a create", Fault::Answer(409, "ConditionalRequestConflict"), {
             let seen = AtomicUsize::new(0);
             Box::new(move |asked, _| {
-                asked.is_create_of("claims/") && seen.fetch_add(1, Ordering::Relaxed) % 3 == 0
+                asked.is_create_of("claims/")
+                    && seen.fetch_add(1, Ordering::Relaxed).is_multiple_of(3)
             })
         }),
         ("412 of our own create", Fault::Landed(412, "PreconditionFailed"), {
             let seen = AtomicUsize::new(0);
             Box::new(move |asked, _| {
-                asked.is_create_of("claims/") && seen.fetch_add(1, Ordering::Relaxed) % 3 == 0
+                asked.is_create_of("claims/")
+                    && seen.fetch_add(1, Ordering::Relaxed).is_multiple_of(3)
             })
         }),
     ];
