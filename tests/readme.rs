@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::{env, fs};
 
-use alb2parquet::schema::{EXTRA_FIELDS, Kind, SOURCE_KEY, Table};
+use alb2parquet::schema::{Kind, OWN_COLUMNS, Table};
 
 const BEGIN: &str = "<!-- columns: made from schemas/access.toml -->\n";
 const END: &str = "<!-- end of columns -->";
@@ -25,13 +25,9 @@ fn table_of_columns() -> String {
         };
         row(&column.name, kind, &table.fields[field].era, &column.description);
     }
-    row(
-        EXTRA_FIELDS,
-        "string",
-        "",
-        "What AWS appended that this version does not know, as it stands",
-    );
-    row(SOURCE_KEY, "string", "", "Key of the object that the row came from");
+    for (name, meaning) in OWN_COLUMNS {
+        row(name, "string", "", meaning);
+    }
     text
 }
 

@@ -9,6 +9,8 @@ mod architecture;
 mod cli;
 // Lines read = rows + rejects: in the summary, the files and their footers.
 mod conservation;
+// What engines are told of tables; the engines themselves are asked by `scripts/engines-test`.
+mod ddl;
 // The same input gives the same bytes, whatever the threads, the order and the number of runs.
 mod determinism;
 // Reruns add what is new; `verify`, `remove`, `clean` and signals.

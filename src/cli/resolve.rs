@@ -1,5 +1,6 @@
 //! From what the user typed to what a run needs. Every refusal happens here, before any work.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
@@ -7,11 +8,16 @@ use std::thread;
 use anyhow::{Context, bail};
 use chrono::{Days, NaiveDate, Utc};
 
-use crate::cli::args::{Codec, Convert, Layout, Partitions, Stores};
-use crate::dataset::{self, Dataset, Opening, STAGING};
+use crate::cli::args::{Codec, Convert, Ddl, Dialect, Layout, Partitions, Stores};
+use crate::dataset::{self, Dataset, DatasetError, Opening, STAGING};
+use crate::ddl::{self, External};
 use crate::encode::Compression;
 use crate::hash;
+use crate::key::Partition;
 use crate::plan::Selection;
+use crate::reject;
+use crate::remove::{self, Contents};
+use crate::schema::Table;
 use crate::store::{Bucket, Disk, Network, Patience, Place, Source, Target};
 
 /// A run that may begin.
@@ -32,10 +38,7 @@ impl Run {
         let out = place_of(&args.out)?;
         refuse_overlap(&args.sources, &args.out, &out)?;
         let sources = open_sources(&args.sources, network)?;
-        let layout = match args.layout {
-            Layout::Hive => dataset::Layout::Hive,
-            Layout::Plain => dataset::Layout::Plain,
-        };
+        let layout = layout(args.layout);
         let run = random_name()?;
         let target = target(&out, &run, network)?;
         let (single_writer, patience) = (args.single_writer, Patience::default());
@@ -56,6 +59,101 @@ impl Run {
             },
             max_rejects: args.max_rejects,
         })
+    }
+}
+
+/// Returns the table that an engine is to be told of, and who that is.
+pub(super) fn external(args: &Ddl) -> anyhow::Result<(External, ddl::Dialect)> {
+    let dialect = match args.dialect {
+        Dialect::Athena => ddl::Dialect::Athena,
+        Dialect::Trino => ddl::Dialect::Trino,
+        Dialect::Spark => ddl::Dialect::Spark,
+        Dialect::Duckdb => ddl::Dialect::DuckDb,
+        Dialect::Glue => ddl::Dialect::Glue,
+    };
+    let mut table = described(&args.log_type)?;
+    if let Some(name) = &args.from_dataset {
+        let dataset = find_dataset(name, &network(&args.stores)?)?;
+        table.layout = dataset.layout();
+        if let Some(asked) = args.layout.map(layout)
+            && asked != table.layout
+        {
+            return Err(DatasetError::Layout(table.layout).into());
+        }
+        table.hold(held(&dataset, &table, &args.log_type)?);
+        if table.accounts.is_empty() {
+            bail!("{} holds nothing of {} yet", name.display(), table.name);
+        }
+    } else {
+        table.layout = args.layout.map_or(dataset::Layout::Hive, layout);
+        table.accounts.clone_from(&args.account);
+        table.regions.clone_from(&args.region);
+    }
+    let dataset = match (&args.location, &args.from_dataset) {
+        (Some(location), _) => location.clone(),
+        (None, Some(name)) => name.to_str().context("--from-dataset is no text")?.to_owned(),
+        (None, None) => bail!("say where the dataset is: --location or --from-dataset"),
+    };
+    table.location = location(&dataset, &table.location, dialect)?;
+    table.projection =
+        !args.no_projection && !matches!(dialect, ddl::Dialect::Spark | ddl::Dialect::DuckDb);
+    if let Some(name) = &args.name {
+        table.name.clone_from(name);
+    }
+    Ok((table, dialect))
+}
+
+/// Describes the table of a log type, or of rejects.
+fn described(log_type: &str) -> anyhow::Result<External> {
+    const REJECTS: &str = "rejects";
+    if log_type == REJECTS {
+        return Ok(External::rejects());
+    }
+    if let Some(table) = Table::all().find(|table| table.log_type == log_type) {
+        return Ok(External::rows(table));
+    }
+    let types: Vec<_> = Table::all().map(|table| table.log_type.as_str()).collect();
+    bail!("there is no --log-type {log_type}: say one of {}, {REJECTS}", types.join(", "))
+}
+
+/// Returns the partitions in which a table has files.
+fn held(
+    dataset: &Dataset,
+    table: &External,
+    log_type: &str,
+) -> anyhow::Result<BTreeSet<Partition>> {
+    let rejects = table.name == reject::TABLE;
+    let mut held = BTreeSet::new();
+    for own in Table::all().filter(|own| rejects || own.log_type == log_type) {
+        let contents = remove::contents(dataset, &own.log_type, &Selection::default())?;
+        let files = |each: &Contents| if rejects { each.rejects > 0 } else { each.rows > 0 };
+        held.extend(contents.into_iter().filter(files).map(|each| each.partition));
+    }
+    Ok(held)
+}
+
+/// Returns the place of a table's directory as an engine is to be told of it.
+fn location(dataset: &str, directory: &str, dialect: ddl::Dialect) -> anyhow::Result<String> {
+    let place = match Place::parse(dataset)? {
+        Place::Local(path) => {
+            let path = std::path::absolute(&path)
+                .with_context(|| format!("{} cannot be a path", path.display()))?;
+            let path = path.to_str().context("the path of the dataset is no text")?.to_owned();
+            if dialect == ddl::Dialect::DuckDb { path } else { format!("file://{path}") }
+        }
+        Place::Bucket(_) => match dataset.strip_prefix("s3a://") {
+            // Only Hadoop knows that name.
+            Some(rest) if dialect != ddl::Dialect::Spark => format!("s3://{rest}"),
+            _ => dataset.to_owned(),
+        },
+    };
+    Ok(format!("{}/{directory}", place.trim_end_matches('/')))
+}
+
+fn layout(layout: Layout) -> dataset::Layout {
+    match layout {
+        Layout::Hive => dataset::Layout::Hive,
+        Layout::Plain => dataset::Layout::Plain,
     }
 }
 
