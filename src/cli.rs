@@ -88,6 +88,7 @@ fn convert_all(args: &Convert, terminal: &Terminal, signals: &Signals) -> anyhow
         sources: &run.sources,
         dataset: &run.dataset,
         compression: run.compression,
+        bloom_filters: &run.bloom_filters,
         threads: run.threads,
         watcher: terminal,
         stop: signals.stop(),

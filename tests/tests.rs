@@ -5,6 +5,8 @@
 
 // Imports go one way along the data's path; files say what they are; one module prints.
 mod architecture;
+// Bloom filters: where they are asked for, and nowhere else.
+mod bloom;
 // The program's face: exit codes, messages, filters, `--json`.
 mod cli;
 // Lines read = rows + rejects: in the summary, the files and their footers.

@@ -95,6 +95,11 @@ pub(super) struct Convert {
     #[arg(long, value_enum, default_value_t = Codec::Zstd)]
     pub(super) compression: Codec,
 
+    /// Text columns, separated by commas, that get Bloom filters: to look for single values, such as
+    /// conn_trace_id,trace_id
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    pub(super) bloom_filter: Vec<String>,
+
     /// Vouch that no other run writes to the dataset meanwhile; only stores that cannot keep runs
     /// apart need it
     #[arg(long)]

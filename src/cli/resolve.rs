@@ -17,7 +17,7 @@ use crate::key::Partition;
 use crate::plan::Selection;
 use crate::reject;
 use crate::remove::{self, Contents};
-use crate::schema::Table;
+use crate::schema::{Kind, Table};
 use crate::store::{Bucket, Disk, Network, Patience, Place, Source, Target};
 
 /// A run that may begin.
@@ -27,12 +27,14 @@ pub(super) struct Run {
     pub(super) selection: Selection,
     pub(super) target_size: u64,
     pub(super) compression: Compression,
+    pub(super) bloom_filters: Vec<String>,
     pub(super) threads: usize,
     pub(super) max_rejects: f64,
 }
 
 impl Run {
     pub(super) fn resolve(args: &Convert, network: &Network) -> anyhow::Result<Self> {
+        let bloom_filters = bloom_filters(&args.bloom_filter)?;
         let mut selection = selection(&args.partitions, args.to.or_else(yesterday))?;
         selection.balancers.clone_from(&args.balancer);
         let out = place_of(&args.out)?;
@@ -53,6 +55,7 @@ impl Run {
                 Codec::Snappy => Compression::Snappy,
                 Codec::None => Compression::None,
             },
+            bloom_filters,
             threads: match args.threads {
                 Some(threads) => threads.into(),
                 None => thread::available_parallelism().map_or(1, usize::from),
@@ -224,6 +227,20 @@ fn target(place: &Place, run: &str, network: &Network) -> anyhow::Result<Arc<dyn
         }
         Place::Bucket(prefix) => Arc::new(Bucket::connect(prefix, network, STAGING)?),
     })
+}
+
+/// Returns the columns that are to have Bloom filters, sorted, since they decide the names of files.
+fn bloom_filters(names: &[String]) -> anyhow::Result<Vec<String>> {
+    let is_text = |name: &str| {
+        Table::all()
+            .flat_map(Table::columns)
+            .any(|(_, column)| column.name == name && column.kind == Kind::String)
+    };
+    if let Some(wrong) = names.iter().find(|name| !is_text(name)) {
+        bail!("--bloom-filter {wrong}: no table has a text column of that name, such as trace_id");
+    }
+    let names: BTreeSet<String> = names.iter().cloned().collect();
+    Ok(names.into_iter().collect())
 }
 
 /// Refuses a dataset within a source, or the reverse: each run would read what the last one wrote.

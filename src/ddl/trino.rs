@@ -8,6 +8,9 @@ use crate::ddl::projection::{self, FIRST_YEAR, Values};
 use crate::ddl::{External, literal, quoted};
 use crate::key::{PARTITION_COLUMNS, Partition};
 
+/// The last year that tables know of: of dates, Trino computes only days and what is shorter.
+const LAST_YEAR: &str = "2035";
+
 fn type_name(data_type: &DataType) -> &'static str {
     match data_type {
         DataType::Int32 => "integer",
@@ -32,11 +35,9 @@ fn properties(table: &External, column: &str) -> String {
         Values::Enum(known) => vec![("type", text("enum")), ("values", array(known))],
         Values::Injected => vec![("type", text("injected"))],
         Values::Years => vec![
-            ("type", text("date")),
-            ("format", text("yyyy")),
-            ("range", array([FIRST_YEAR, "NOW"])),
-            ("interval", "1".to_owned()),
-            ("interval_unit", text("YEARS")),
+            ("type", text("integer")),
+            ("range", array([FIRST_YEAR, LAST_YEAR])),
+            ("digits", "4".to_owned()),
         ],
         Values::Numbers(last) => vec![
             ("type", text("integer")),

@@ -1,0 +1,235 @@
+"""Trino as Athena is built of it: its engine over a dataset, with partition projection, S3 and Glue.
+
+What is told to Trino is what `alb2parquet ddl` prints for Trino, and for Glue: the catalogue of moto
+plays Glue, so that the properties which Athena reads are read by the engine that they come from.
+"""
+
+import collections
+import json
+import os
+import re
+import subprocess
+
+import adapters
+import queries
+from queries import COLUMNS, KINDS, ROWS, differences, reference
+from trino import Server, TrinoError
+
+ACCESS = {
+    "hive.s3.path-style-access": "true",
+    "hive.s3.aws-access-key": "test",
+    "hive.s3.aws-secret-key": "test",
+}
+
+
+def checks(arguments, dataset, scratch, oracle, sheet):
+    """Fills columns for Trino, and yields the other checks."""
+    moto = os.environ["MOTO"]
+    common = {
+        "connector.name": "hive",
+        "hive.partition-projection-enabled": "true",
+        "hive.allow-register-partition-procedure": "true",
+        # Files are few and small here.
+        "hive.max-partitions-per-scan": "1000000",
+    }
+    files = {"hive.metastore": "file", "hive.metastore.catalog.dir": f"file://{scratch}/metastore"}
+    bucket = {**ACCESS, "hive.s3.endpoint": f"http://{moto}"}
+    glue = {
+        "hive.metastore": "glue",
+        "hive.metastore.glue.region": "eu-west-1",
+        "hive.metastore.glue.endpoint-url": f"http://{moto}",
+        "hive.metastore.glue.aws-access-key": "test",
+        "hive.metastore.glue.aws-secret-key": "test",
+    }
+    (scratch / "server").mkdir()
+    server = Server(arguments.trino, scratch / "server", {
+        "hive": {**common, **files, **bucket},
+        "glue": {**common, **glue, **bucket},
+    })
+    try:
+        server.query("CREATE SCHEMA hive.local")
+        server.query("CREATE SCHEMA hive.s3")
+        yield from Checks(server, arguments, dataset, oracle, sheet, moto).all()
+    finally:
+        server.close()
+
+
+class Checks:
+    def __init__(self, server, arguments, dataset, oracle, sheet, moto):
+        self.server, self.arguments, self.dataset = server, arguments, dataset
+        self.oracle, self.sheet, self.moto = oracle.rounded(), sheet, moto
+        self.program = arguments.program.resolve()
+
+    def all(self):
+        yield from self.local()
+        yield from self.kept()
+        yield from self.plain()
+        yield from self.in_bucket()
+        yield from self.in_glue()
+        yield from self.injected()
+        yield from self.compat()
+
+    def ddl(self, dialect, *more, table=ROWS, dataset=None):
+        return adapters.ddl(self.program, dataset or self.dataset, table, dialect, *more)
+
+    def answers(self, name, **session):
+        """Compares all answers for the tables of a session."""
+        engine = adapters.Trino(self.server, session["schema"], session["catalog"])
+        engine.name = name
+        self.sheet.fill(engine, self.oracle)
+
+    def counts(self, name, table, **session):
+        """Compares one answer for a table, of which all partitions are read."""
+        wanted = len(self.oracle.tables[ROWS])
+        found = self.server.query(f"SELECT count(*) FROM {table}", **session).rows[0][0]
+        return name, "" if found == wanted else f"{found} rows instead of {wanted}"
+
+    def local(self):
+        """The table is created with what the program prints, and computes its partitions."""
+        session = {"catalog": "hive", "schema": "local"}
+        for table in adapters.LOG_TYPES:
+            self.server.run(self.ddl("trino", table=table), **session)
+        self.answers("Trino", **session)
+        comments = self.server.query(f"SHOW COLUMNS FROM {ROWS}", **session).rows
+        bare = [column for column, *_, comment in comments if not comment]
+        yield ("comments on every column", f"none on {bare}" if bare else "")
+
+    def kept(self):
+        """Partitions of both layouts kept in the catalogue."""
+        name = "local.kept"
+        self.server.run(self.ddl("trino", "--no-projection", "--name", name))
+        yield self.counts("--no-projection finds the partitions of the hive layout", name)
+
+    def plain(self):
+        place = self.dataset.with_name(self.dataset.name + "-plain")
+        self.server.run(self.ddl("trino", "--name", "local.plain", dataset=place))
+        yield self.counts("partition projection of the plain layout", "local.plain")
+        self.server.run(
+            self.ddl("trino", "--no-projection", "--name", "local.plain_kept", dataset=place)
+        )
+        yield self.counts("--no-projection registers the partitions of the plain layout", "local.plain_kept")
+
+    def in_bucket(self):
+        self.upload("lake", self.dataset)
+        self.upload("plain", self.dataset.with_name(self.dataset.name + "-plain"))
+        text = self.ddl("trino", "--location", "s3://lake", "--name", "s3.rows_in_s3")
+        self.server.run(text)
+        yield self.counts("a dataset in S3 (moto)", "s3.rows_in_s3")
+
+    def upload(self, bucket, dataset):
+        client = self.client("s3")
+        client.create_bucket(Bucket=bucket)
+        for path in sorted(dataset.rglob("*")):
+            if path.is_file():
+                client.upload_file(str(path), bucket, path.relative_to(dataset).as_posix())
+
+    def client(self, service):
+        import boto3
+
+        return boto3.client(
+            service, endpoint_url=f"http://{self.moto}", region_name="eu-west-1",
+            aws_access_key_id="test", aws_secret_access_key="test",
+        )
+
+    def in_glue(self):
+        """Tables as Athena finds them: Glue's catalogue, S3, and Athena's own properties."""
+        client = self.client("glue")
+        # `us-east-1` takes no location constraint; the database is what tables lie in.
+        client.create_database(DatabaseInput={"Name": "lake"})
+        session = {"catalog": "glue", "schema": "lake"}
+        for table in adapters.LOG_TYPES:
+            text = self.ddl("glue", "--location", "s3://lake", table=table)
+            client.create_table(DatabaseName="lake", TableInput=with_whole_years(text))
+        self.answers("Trino+Glue", **session)
+
+        text = self.ddl("glue", "--location", "s3://lake", "--name", "by_date")
+        client.create_table(DatabaseName="lake", TableInput=json.loads(text))
+        try:
+            self.server.query("SELECT count(*) FROM by_date", **session)
+            problem = "it does; docs/athena.md says that it does not"
+        except TrinoError as error:
+            problem = "" if "interval" in str(error) else str(error)
+        yield "computes no years of dates, which Athena does, as docs/athena.md says", problem
+
+        place = self.dataset.with_name(self.dataset.name + "-plain")
+        text = self.ddl("glue", "--location", "s3://plain", "--name", "plain", dataset=place)
+        client.create_table(DatabaseName="lake", TableInput=with_whole_years(text))
+        yield self.counts("Athena's projection of the plain layout, by Glue", "plain", **session)
+
+        text = self.ddl("glue", "--location", "s3://lake", "--name", "kept", "--no-projection")
+        table, *calls = json_texts(text)
+        client.create_table(DatabaseName="lake", TableInput=table)
+        for inputs in calls:
+            answer = client.batch_create_partition(
+                DatabaseName="lake", TableName="kept", PartitionInputList=inputs
+            )
+            assert not answer.get("Errors"), answer
+        yield self.counts("partitions of batch-create-partition, by Glue", "kept", **session)
+
+        # What Athena's statement says of a table is what Glue is told.
+        text = self.ddl("athena", "--location", "s3://lake", "--name", "by_date")
+        said = dict(re.findall(r"^  '([^']+)' = '([^']+)'", text, re.MULTILINE))
+        told = client.get_table(DatabaseName="lake", Name="by_date")["Table"]["Parameters"]
+        told.pop("EXTERNAL", None)
+        yield ("the properties of Athena's statement are those in Glue",
+                  "" if said == told else f"{said} is not {told}")
+
+    def injected(self):
+        """Accounts and regions that are not known must be named, and then all is well."""
+        text = subprocess.run(
+            [self.program, "ddl", "--dialect", "trino", "--location", str(self.dataset),
+             "--name", "local.injected"], check=True, capture_output=True, text=True,
+        ).stdout
+        self.server.run(text)
+        try:
+            self.server.query("SELECT count(*) FROM local.injected")
+            yield ("a query must name an injected column", "it need not")
+        except TrinoError as error:
+            refused = "filter is required" in str(error) or "injected" in str(error)
+            yield ("a query must name an injected column", "" if refused else str(error))
+        one = "account = '012345678901' AND region = 'eu-west-1'"
+        found = self.server.query(f"SELECT count(*) FROM local.injected WHERE {one}").rows[0][0]
+        wanted = sum(
+            row["account"] == "012345678901" and row["region"] == "eu-west-1"
+            for row in self.oracle.tables[ROWS]
+        )
+        yield ("a query that names account and region",
+                  "" if found == wanted else f"{found} rows instead of {wanted}")
+
+    def compat(self):
+        """The view of AWS's documented columns, over the table in Glue, has the rows that AWS's table has."""
+        import compat
+
+        session = {"catalog": "glue", "schema": "lake"}
+        client = self.client("glue")
+        text = self.ddl("glue", "--location", "s3://lake", "--name", "rows")
+        client.create_table(DatabaseName="lake", TableInput=with_whole_years(text))
+        view = self.ddl("athena", "--location", "s3://lake", "--name", "rows",
+                        "--compat-view=aws_table")
+        self.server.run(view, **session)
+        yield from compat.checks(self.server, "aws_table", self.arguments.sources, session)
+
+
+def with_whole_years(text):
+    """A table for Glue with the one thing changed that Athena's engine does and Trino's does not: years
+    that are computed as dates."""
+    table = json.loads(text)
+    parameters = table["Parameters"]
+    for name in [name for name in parameters if name.startswith("projection.year.")]:
+        del parameters[name]
+    parameters |= {
+        "projection.year.type": "integer",
+        "projection.year.range": "2016,2035",
+        "projection.year.digits": "4",
+    }
+    return table
+
+
+def json_texts(text):
+    """The JSON values that stand one behind another in a text."""
+    decoder, values, at = json.JSONDecoder(), [], 0
+    while at < len(text.rstrip()):
+        value, end = decoder.raw_decode(text, at)
+        values.append(value)
+        at = end + len(text[end:]) - len(text[end:].lstrip())
+    return values
