@@ -4,17 +4,17 @@ What is told to Trino is what `alb2parquet ddl` prints for Trino, and for Glue: 
 plays Glue, so that the properties which Athena reads are read by the engine that they come from.
 """
 
-import collections
 import json
 import os
 import re
 import subprocess
 
 import adapters
-import queries
-from queries import COLUMNS, KINDS, ROWS, differences, reference
+from queries import ROWS
 from trino import Server, TrinoError
 
+# A query without a filter looks into each partition that there might be, which is slow over moto.
+MONTH = {"year": "2025", "month": "07"}
 ACCESS = {
     "hive.s3.path-style-access": "true",
     "hive.s3.aws-access-key": "test",
@@ -29,8 +29,8 @@ def checks(arguments, dataset, scratch, oracle, sheet):
         "connector.name": "hive",
         "hive.partition-projection-enabled": "true",
         "hive.allow-register-partition-procedure": "true",
-        # Files are few and small here.
-        "hive.max-partitions-per-scan": "1000000",
+        # On disks, directories that are not there are errors; S3 has no directories.
+        "hive.ignore-absent-partitions": "true",
     }
     files = {"hive.metastore": "file", "hive.metastore.catalog.dir": f"file://{scratch}/metastore"}
     bucket = {**ACCESS, "hive.s3.endpoint": f"http://{moto}"}
@@ -62,7 +62,6 @@ class Checks:
 
     def all(self):
         yield from self.local()
-        yield from self.kept()
         yield from self.plain()
         yield from self.in_bucket()
         yield from self.in_glue()
@@ -72,49 +71,41 @@ class Checks:
     def ddl(self, dialect, *more, table=ROWS, dataset=None):
         return adapters.ddl(self.program, dataset or self.dataset, table, dialect, *more)
 
-    def answers(self, name, **session):
-        """Compares all answers for the tables of a session."""
-        engine = adapters.Trino(self.server, session["schema"], session["catalog"])
-        engine.name = name
-        self.sheet.fill(engine, self.oracle)
-
-    def counts(self, name, table, **session):
-        """Compares one answer for a table, of which all partitions are read."""
-        wanted = len(self.oracle.tables[ROWS])
-        found = self.server.query(f"SELECT count(*) FROM {table}", **session).rows[0][0]
+    def counts(self, name, table, where=None, **session):
+        """Compares the number of rows of a table, or of those that pass a filter."""
+        wanted = sum(where is None or all(row[c] == v for c, v in where.items())
+                     for row in self.oracle.tables[ROWS])
+        filters = " AND ".join(f"{c} = '{v}'" for c, v in (where or {}).items()) or "true"
+        found = self.server.query(f"SELECT count(*) FROM {table} WHERE {filters}", **session).rows[0][0]
         return name, "" if found == wanted else f"{found} rows instead of {wanted}"
 
     def local(self):
-        """The table is created with what the program prints, and computes its partitions."""
+        """Tables are created with what the program prints, and computed or kept partitions are the same."""
         session = {"catalog": "hive", "schema": "local"}
         for table in adapters.LOG_TYPES:
-            self.server.run(self.ddl("trino", table=table), **session)
-        self.answers("Trino", **session)
+            text = self.ddl("trino", "--no-projection", "--name", f"local.{table}", table=table)
+            self.server.run(text, **session)
+        self.sheet.fill(adapters.Trino(self.server, "local"), self.oracle)
         comments = self.server.query(f"SHOW COLUMNS FROM {ROWS}", **session).rows
         bare = [column for column, *_, comment in comments if not comment]
-        yield ("comments on every column", f"none on {bare}" if bare else "")
-
-    def kept(self):
-        """Partitions of both layouts kept in the catalogue."""
-        name = "local.kept"
-        self.server.run(self.ddl("trino", "--no-projection", "--name", name))
-        yield self.counts("--no-projection finds the partitions of the hive layout", name)
+        yield "comments on every column", f"none on {bare}" if bare else ""
+        self.server.run(self.ddl("trino", "--name", "local.projected"))
+        yield self.counts("partition projection of the hive layout", "local.projected", MONTH)
 
     def plain(self):
         place = self.dataset.with_name(self.dataset.name + "-plain")
         self.server.run(self.ddl("trino", "--name", "local.plain", dataset=place))
-        yield self.counts("partition projection of the plain layout", "local.plain")
-        self.server.run(
-            self.ddl("trino", "--no-projection", "--name", "local.plain_kept", dataset=place)
-        )
-        yield self.counts("--no-projection registers the partitions of the plain layout", "local.plain_kept")
+        yield self.counts("partition projection of the plain layout", "local.plain", MONTH)
+        text = self.ddl("trino", "--no-projection", "--name", "local.plain_kept", dataset=place)
+        self.server.run(text)
+        yield self.counts("registered partitions of the plain layout", "local.plain_kept")
 
     def in_bucket(self):
         self.upload("lake", self.dataset)
         self.upload("plain", self.dataset.with_name(self.dataset.name + "-plain"))
         text = self.ddl("trino", "--location", "s3://lake", "--name", "s3.rows_in_s3")
         self.server.run(text)
-        yield self.counts("a dataset in S3 (moto)", "s3.rows_in_s3")
+        yield self.counts("a dataset in S3 (moto)", "s3.rows_in_s3", MONTH)
 
     def upload(self, bucket, dataset):
         client = self.client("s3")
@@ -137,15 +128,14 @@ class Checks:
         # `us-east-1` takes no location constraint; the database is what tables lie in.
         client.create_database(DatabaseInput={"Name": "lake"})
         session = {"catalog": "glue", "schema": "lake"}
-        for table in adapters.LOG_TYPES:
-            text = self.ddl("glue", "--location", "s3://lake", table=table)
-            client.create_table(DatabaseName="lake", TableInput=with_whole_years(text))
-        self.answers("Trino+Glue", **session)
+        text = self.ddl("glue", "--location", "s3://lake")
+        client.create_table(DatabaseName="lake", TableInput=with_whole_years(text))
+        yield self.counts("Athena's projection of the hive layout, by Glue", ROWS, MONTH, **session)
 
         text = self.ddl("glue", "--location", "s3://lake", "--name", "by_date")
         client.create_table(DatabaseName="lake", TableInput=json.loads(text))
         try:
-            self.server.query("SELECT count(*) FROM by_date", **session)
+            self.server.query("SELECT count(*) FROM by_date WHERE month = '07'", **session)
             problem = "it does; docs/athena.md says that it does not"
         except TrinoError as error:
             problem = "" if "interval" in str(error) else str(error)
@@ -154,7 +144,7 @@ class Checks:
         place = self.dataset.with_name(self.dataset.name + "-plain")
         text = self.ddl("glue", "--location", "s3://plain", "--name", "plain", dataset=place)
         client.create_table(DatabaseName="lake", TableInput=with_whole_years(text))
-        yield self.counts("Athena's projection of the plain layout, by Glue", "plain", **session)
+        yield self.counts("Athena's projection of the plain layout, by Glue", "plain", MONTH, **session)
 
         text = self.ddl("glue", "--location", "s3://lake", "--name", "kept", "--no-projection")
         table, *calls = json_texts(text)
@@ -187,25 +177,16 @@ class Checks:
         except TrinoError as error:
             refused = "filter is required" in str(error) or "injected" in str(error)
             yield ("a query must name an injected column", "" if refused else str(error))
-        one = "account = '012345678901' AND region = 'eu-west-1'"
-        found = self.server.query(f"SELECT count(*) FROM local.injected WHERE {one}").rows[0][0]
-        wanted = sum(
-            row["account"] == "012345678901" and row["region"] == "eu-west-1"
-            for row in self.oracle.tables[ROWS]
-        )
-        yield ("a query that names account and region",
-                  "" if found == wanted else f"{found} rows instead of {wanted}")
+        one = MONTH | {"account": "012345678901", "region": "eu-west-1"}
+        yield self.counts("a query that names account and region", "local.injected", one)
 
     def compat(self):
-        """The view of AWS's documented columns, over the table in Glue, has the rows that AWS's table has."""
+        """The view of AWS's documented columns has the rows that AWS's table has."""
         import compat
 
-        session = {"catalog": "glue", "schema": "lake"}
-        client = self.client("glue")
-        text = self.ddl("glue", "--location", "s3://lake", "--name", "rows")
-        client.create_table(DatabaseName="lake", TableInput=with_whole_years(text))
-        view = self.ddl("athena", "--location", "s3://lake", "--name", "rows",
-                        "--compat-view=aws_table")
+        # What Athena is told of the view is what Trino is told.
+        session = {"catalog": "hive", "schema": "local"}
+        view = self.ddl("athena", "--location", "s3://lake", "--compat-view=aws_table")
         self.server.run(view, **session)
         yield from compat.checks(self.server, "aws_table", self.arguments.sources, session)
 

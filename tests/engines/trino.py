@@ -14,7 +14,7 @@ import time
 import urllib.request
 
 MEMORY = "1500M"
-STARTUP_SECONDS = 240
+STARTUP_SECONDS = 400
 
 
 class TrinoError(Exception):
@@ -79,8 +79,7 @@ class Server:
         end = time.monotonic() + STARTUP_SECONDS
         while time.monotonic() < end:
             if self.process.poll() is not None:
-                said = pathlib.Path(self.log.name).read_text()[-3000:]
-                raise TrinoError(f"the server ended, and said: {said}")
+                raise TrinoError(f"the server ended, and said: {self.said()}")
             try:
                 if not self.get(f"{self.url}/v1/info")["starting"]:
                     self.query("SELECT 1")
@@ -88,7 +87,10 @@ class Server:
             except (OSError, TrinoError):
                 pass
             time.sleep(0.5)
-        raise TrinoError(f"the server did not start in {STARTUP_SECONDS} s")
+        raise TrinoError(f"no start in {STARTUP_SECONDS} s; the server said: {self.said()}")
+
+    def said(self):
+        return pathlib.Path(self.log.name).read_text()[-2000:]
 
     def close(self):
         self.process.terminate()
