@@ -63,6 +63,8 @@ fn storage(columns: &[Value], location: &str) -> Value {
         "Location": location,
         "InputFormat": "org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat",
         "OutputFormat": "org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat",
+        // Not in buckets; where this is missing, Trino fails.
+        "NumberOfBuckets": -1,
         "SerdeInfo": {
             "SerializationLibrary": "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe",
             "Parameters": { "serialization.format": "1" },

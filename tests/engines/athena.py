@@ -10,7 +10,7 @@ import re
 import subprocess
 
 import adapters
-from queries import ROWS
+from queries import PARTITION, ROWS
 from trino import Server, TrinoError
 
 # A query without a filter looks into each partition that there might be, which is slow over moto.
@@ -117,15 +117,16 @@ class Checks:
     def client(self, service):
         import boto3
 
+        # In any other region buckets want a location.
+        region = "us-east-1" if service == "s3" else "eu-west-1"
         return boto3.client(
-            service, endpoint_url=f"http://{self.moto}", region_name="eu-west-1",
+            service, endpoint_url=f"http://{self.moto}", region_name=region,
             aws_access_key_id="test", aws_secret_access_key="test",
         )
 
     def in_glue(self):
         """Tables as Athena finds them: Glue's catalogue, S3, and Athena's own properties."""
         client = self.client("glue")
-        # `us-east-1` takes no location constraint; the database is what tables lie in.
         client.create_database(DatabaseInput={"Name": "lake"})
         session = {"catalog": "glue", "schema": "lake"}
         text = self.ddl("glue", "--location", "s3://lake")
@@ -146,15 +147,19 @@ class Checks:
         client.create_table(DatabaseName="lake", TableInput=with_whole_years(text))
         yield self.counts("Athena's projection of the plain layout, by Glue", "plain", MONTH, **session)
 
-        text = self.ddl("glue", "--location", "s3://lake", "--name", "kept", "--no-projection")
-        table, *calls = json_texts(text)
-        client.create_table(DatabaseName="lake", TableInput=table)
-        for inputs in calls:
+        kept = ["--location", "s3://lake", "--name", "kept", "--no-projection"]
+        client.create_table(DatabaseName="lake", TableInput=json.loads(self.ddl("glue", *kept)))
+        for inputs in map(json.loads, self.ddl("glue", *kept, "--partitions").splitlines()):
             answer = client.batch_create_partition(
                 DatabaseName="lake", TableName="kept", PartitionInputList=inputs
             )
             assert not answer.get("Errors"), answer
-        yield self.counts("partitions of batch-create-partition, by Glue", "kept", **session)
+        # Trino cannot read them here: it wants a list in the answer of BatchGetPartition that moto omits.
+        pages = client.get_paginator("get_partitions").paginate(DatabaseName="lake", TableName="kept")
+        found = {tuple(each["Values"]) for page in pages for each in page["Partitions"]}
+        rows = self.oracle.tables[ROWS]
+        wanted = {tuple(row[column] for column in PARTITION) for row in rows}
+        yield "Glue takes the lists of batch-create-partition", "" if found == wanted else f"{found}"
 
         # What Athena's statement says of a table is what Glue is told.
         text = self.ddl("athena", "--location", "s3://lake", "--name", "by_date")
@@ -175,7 +180,7 @@ class Checks:
             self.server.query("SELECT count(*) FROM local.injected")
             yield ("a query must name an injected column", "it need not")
         except TrinoError as error:
-            refused = "filter is required" in str(error) or "injected" in str(error)
+            refused = "Injected projection requires" in str(error)
             yield ("a query must name an injected column", "" if refused else str(error))
         one = MONTH | {"account": "012345678901", "region": "eu-west-1"}
         yield self.counts("a query that names account and region", "local.injected", one)
@@ -204,13 +209,3 @@ def with_whole_years(text):
         "projection.year.digits": "4",
     }
     return table
-
-
-def json_texts(text):
-    """The JSON values that stand one behind another in a text."""
-    decoder, values, at = json.JSONDecoder(), [], 0
-    while at < len(text.rstrip()):
-        value, end = decoder.raw_decode(text, at)
-        values.append(value)
-        at = end + len(text[end:]) - len(text[end:].lstrip())
-    return values
