@@ -11,7 +11,7 @@ use std::time::Instant;
 use clap::Parser;
 
 use crate::clean;
-use crate::cli::args::{Args, Clean, Command, Convert, Policy, Remove, Verify};
+use crate::cli::args::{Args, Clean, Command, Convert, Ddl, Policy, Remove, Verify};
 use crate::cli::resolve::Run;
 use crate::cli::signals::Signals;
 use crate::cli::terminal::Terminal;
@@ -61,6 +61,7 @@ pub fn main() -> ExitCode {
         Command::Remove(args) => remove(args, &signals),
         Command::Clean(args) => clean(args),
         Command::Policy(args) => print_policy(args),
+        Command::Ddl(args) => print_ddl(args),
     };
     ExitCode::from(code.unwrap_or_else(|error| {
         terminal::error(&error);
@@ -89,6 +90,7 @@ fn convert_all(args: &Convert, terminal: &Terminal, signals: &Signals) -> anyhow
         sources: &run.sources,
         dataset: &run.dataset,
         compression: run.compression,
+        bloom_filters: &run.bloom_filters,
         threads: run.threads,
         watcher: terminal,
         stop: signals.stop(),
@@ -150,6 +152,17 @@ fn print_policy(args: &Policy) -> anyhow::Result<u8> {
         }
         Policy::Lifecycle { out, days } => policy::lifecycle(out, *days)?,
     })?;
+    Ok(DONE)
+}
+
+fn print_ddl(args: &Ddl) -> anyhow::Result<u8> {
+    let (table, dialect) = resolve::external(args)?;
+    let text = match &args.compat_view {
+        Some(view) => table.compat_view(view, dialect)?,
+        None if args.partitions => table.add_partitions(dialect)?,
+        None => table.create(dialect)?,
+    };
+    terminal::ddl(&text, &table.must_name())?;
     Ok(DONE)
 }
 

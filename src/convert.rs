@@ -53,6 +53,8 @@ pub struct Conversion<'a> {
     pub dataset: &'a Dataset,
     /// Compression of pages.
     pub compression: Compression,
+    /// Text columns that have Bloom filters, sorted.
+    pub bloom_filters: &'a [String],
     /// Worker threads.
     pub threads: usize,
     /// Who is told how it goes.
@@ -241,7 +243,12 @@ impl Conversion<'_> {
 
     /// What decides the bytes of a file besides its objects and the version.
     fn settings(&self, batch: &Batch) -> String {
-        format!("{} {:?}", batch.partition.log_type, self.compression)
+        let mut settings = format!("{} {:?}", batch.partition.log_type, self.compression);
+        for column in self.bloom_filters {
+            settings += " bloom filter ";
+            settings += column;
+        }
+        settings
     }
 
     /// Begins the file of a table for a batch.
@@ -418,6 +425,7 @@ impl<'a> Open<'a> {
         let writing = conversion.begin(&table.name, batch, &name)?;
         let staged = writing.name();
         let table = TableEncoder::new(table, conversion.compression, writing)
+            .and_then(|table| table.with_bloom_filters(conversion.bloom_filters))
             .map_err(write_error(&staged))?;
         Ok(Self {
             batch,

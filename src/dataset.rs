@@ -3,10 +3,9 @@
 use std::sync::Arc;
 use std::thread;
 
-use chrono::Datelike;
 use serde::{Deserialize, Serialize};
 
-use crate::key::Partition;
+use crate::key::{PARTITION_COLUMNS, Partition};
 use crate::store::{Created, Owner, Patience, Target, TargetError, create_surely};
 
 /// Directory of the program's own files, below the dataset.
@@ -28,6 +27,18 @@ pub enum Layout {
     Hive,
     /// `ACCOUNT/REGION/yyyy/mm/dd`, as in the source.
     Plain,
+}
+
+impl Layout {
+    /// Returns the directory of a partition below its table, from the values of
+    /// [`PARTITION_COLUMNS`].
+    pub fn directory<S: AsRef<str>>(self, values: &[S; 5]) -> String {
+        let parts = PARTITION_COLUMNS.iter().zip(values).map(|(column, value)| match self {
+            Self::Hive => format!("{column}={}", value.as_ref()),
+            Self::Plain => value.as_ref().to_owned(),
+        });
+        parts.collect::<Vec<_>>().join("/")
+    }
 }
 
 /// What `dataset.json` says.
@@ -161,16 +172,12 @@ impl Dataset {
 
     /// Returns the directory of a partition of a table.
     pub fn partition(&self, table: &str, partition: &Partition) -> String {
-        let Partition { account, region, day, .. } = partition;
-        let (year, month, day) = (day.year(), day.month(), day.day());
-        match self.layout {
-            Layout::Hive => format!(
-                "{table}/account={account}/region={region}/year={year:04}/month={month:02}/day={day:02}"
-            ),
-            Layout::Plain => {
-                format!("{table}/{account}/{region}/{year:04}/{month:02}/{day:02}")
-            }
-        }
+        format!("{table}/{}", self.layout.directory(&partition.values()))
+    }
+
+    /// Returns how partitions become directories.
+    pub fn layout(&self) -> Layout {
+        self.layout
     }
 
     /// Creates a file of the state whose content no other run would write, and tells whose it is.

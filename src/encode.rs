@@ -11,6 +11,7 @@
 //! on the record batches alone, never on threads or memory, so that the same input gives the same
 //! bytes.
 
+mod bloom;
 mod chunk;
 mod compress;
 mod delta;
@@ -35,6 +36,7 @@ use rayon::prelude::*;
 
 pub use crate::encode::compress::Compression;
 
+use crate::encode::bloom::Filtered;
 use crate::encode::chunk::ColumnEncoder;
 use crate::encode::number::NumberEncoder;
 use crate::encode::text::TextEncoder;
@@ -87,6 +89,24 @@ impl<W: Write + Send> TableEncoder<W> {
         Ok(Self { file, columns, rows: 0 })
     }
 
+    /// Lets some text columns have a Bloom filter in each row group. Columns that are no text, or not of
+    /// the table, have none.
+    ///
+    /// # Errors
+    ///
+    /// Never, as long as a row group can have a filter at all.
+    pub fn with_bloom_filters(mut self, names: &[String]) -> Result<Self, ParquetError> {
+        let schema = self.file.schema_descr();
+        let wanted: Vec<bool> =
+            schema.columns().iter().map(|column| is_text_of(column, names)).collect();
+        let columns = self.columns.into_iter().zip(wanted);
+        let filtered = |(column, wanted)| -> Result<Box<dyn ColumnEncoder>, ParquetError> {
+            Ok(if wanted { Box::new(Filtered::new(column)?) } else { column })
+        };
+        self.columns = columns.map(filtered).collect::<Result<_, _>>()?;
+        Ok(self)
+    }
+
     /// Appends the rows of a batch, and writes a row group when it is full.
     ///
     /// # Errors
@@ -133,6 +153,12 @@ impl<W: Write + Send> TableEncoder<W> {
         self.rows = 0;
         Ok(())
     }
+}
+
+/// Tells whether a column is text and has one of some names.
+fn is_text_of(column: &ColumnDescPtr, names: &[String]) -> bool {
+    let named = names.iter().any(|name| name == column.name());
+    named && column.physical_type() == parquet::basic::Type::BYTE_ARRAY
 }
 
 fn column_encoder(

@@ -8,13 +8,15 @@
 
 use std::fmt;
 
-use chrono::{Months, NaiveDate};
+use chrono::{Datelike, Months, NaiveDate};
 use serde::{Serialize, Serializer};
 
 use crate::schema::LogType;
 
 const ROOT: &str = "AWSLogs";
 const SERVICE: &str = "elasticloadbalancing";
+/// Names of the columns that partitions have in a table. All of them are text.
+pub const PARTITION_COLUMNS: [&str; 5] = ["account", "region", "year", "month", "day"];
 
 /// What the key of a log object says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -72,6 +74,15 @@ impl Other {
 #[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
 fn as_text<S: Serializer>(day: &NaiveDate, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(day)
+}
+
+impl Partition {
+    /// Returns the values of [`PARTITION_COLUMNS`].
+    pub fn values(&self) -> [String; 5] {
+        let (year, month, day) = (self.day.year(), self.day.month(), self.day.day());
+        let (year, month, day) = (format!("{year:04}"), format!("{month:02}"), format!("{day:02}"));
+        [self.account.clone(), self.region.clone(), year, month, day]
+    }
 }
 
 impl fmt::Display for Partition {

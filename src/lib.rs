@@ -68,4 +68,5 @@ pub mod remove;
 pub mod clean;
 // The program around it.
 pub mod policy;
+pub mod ddl;
 pub mod cli;

@@ -95,6 +95,18 @@ pub struct Reject {
     pub raw: Vec<u8>,
 }
 
+/// What the columns of the rejects table mean, in one line each, in the order of [`schema`].
+pub const MEANINGS: [&str; 8] = [
+    "Kind of log that the line stood in",
+    "Key of the object that the line stood in",
+    "Number of the line in its object, from 1",
+    "Where the line begins in the decompressed object",
+    "Why it could not become a row",
+    "Column whose value does not fit its type, for invalid_value",
+    "Length of the line in bytes",
+    "The line, as bytes, up to 64 KiB",
+];
+
 /// Returns the schema of the rejects table.
 pub fn schema() -> SchemaRef {
     Arc::new(Schema::new(vec![

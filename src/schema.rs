@@ -13,6 +13,11 @@ use serde::{Deserialize, Serialize};
 pub const EXTRA_FIELDS: &str = "extra_fields";
 /// Column that holds the key of the object a row came from.
 pub const SOURCE_KEY: &str = "source_key";
+/// The columns of our own, at the end of every table of rows, with their meaning in one line.
+pub const OWN_COLUMNS: [(&str, &str); 2] = [
+    (EXTRA_FIELDS, "What AWS appended that this version does not know, as it stands"),
+    (SOURCE_KEY, "Key of the object that the row came from"),
+];
 
 /// The tables, in the order of [`LogType::ALL`].
 static TABLES: LazyLock<[Table; LogType::ALL.len()]> = LazyLock::new(|| {
@@ -196,6 +201,11 @@ pub enum SchemaError {
 }
 
 impl Table {
+    /// Returns all tables of rows.
+    pub fn all() -> impl Iterator<Item = &'static Self> {
+        [Self::access()].into_iter()
+    }
+
     /// Returns the access log table, from `schemas/access.toml`.
     pub fn access() -> &'static Self {
         LogType::Access.table()
@@ -257,7 +267,7 @@ impl Table {
     }
 
     fn schema(&self, text: impl Fn(Stored) -> DataType) -> SchemaRef {
-        let own = [EXTRA_FIELDS, SOURCE_KEY].map(|name| (name, text(Stored::Dictionary)));
+        let own = OWN_COLUMNS.map(|(name, _)| (name, text(Stored::Dictionary)));
         let fields = self
             .columns()
             .map(|(_, column)| {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::{env, fs};
 
-use alb2parquet::schema::{EXTRA_FIELDS, Kind, LogType, SOURCE_KEY, Table};
+use alb2parquet::schema::{Kind, LogType, OWN_COLUMNS, Table};
 
 const END: &str = "<!-- end of columns -->";
 
@@ -23,13 +23,9 @@ fn table_of_columns(table: &Table) -> String {
         };
         row(&column.name, kind, &table.fields[field].era, &column.description);
     }
-    row(
-        EXTRA_FIELDS,
-        "string",
-        "",
-        "What AWS appended that this version does not know, as it stands",
-    );
-    row(SOURCE_KEY, "string", "", "Key of the object that the row came from");
+    for (name, meaning) in OWN_COLUMNS {
+        row(name, "string", "", meaning);
+    }
     text
 }
 

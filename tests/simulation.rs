@@ -403,6 +403,7 @@ fn convert(world: &World, run: &str) -> anyhow::Result<Tally> {
         sources: &sources,
         dataset: &dataset,
         compression: Compression::None,
+        bloom_filters: &[],
         threads: 1,
         watcher: &Silent,
         stop: &stop,

@@ -5,10 +5,14 @@
 
 // Imports go one way along the data's path; files say what they are; one module prints.
 mod architecture;
+// Bloom filters: where they are asked for, and nowhere else.
+mod bloom;
 // The program's face: exit codes, messages, filters, `--json`.
 mod cli;
 // Lines read = rows + rejects: in the summary, the files and their footers.
 mod conservation;
+// What engines are told of tables; the engines themselves are asked by `scripts/engines-test`.
+mod ddl;
 // The same input gives the same bytes, whatever the threads, the order and the number of runs.
 mod determinism;
 // Reruns add what is new; `verify` and `remove`. On a disk, and in buckets where there is a server.

@@ -23,6 +23,7 @@ pub(super) enum Command {
     /// Prints what AWS must be told, as JSON to paste
     #[command(subcommand)]
     Policy(Policy),
+    Ddl(Ddl),
 }
 
 /// Which partitions are meant.
@@ -115,6 +116,11 @@ pub(super) struct Convert {
     /// Compression of the Parquet files
     #[arg(long, value_enum, default_value_t = Codec::Zstd)]
     pub(super) compression: Codec,
+
+    /// Text columns, separated by commas, that get Bloom filters: to look for single values, such as
+    /// conn_trace_id,trace_id
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    pub(super) bloom_filter: Vec<String>,
 
     /// Vouch that no other run writes to the dataset meanwhile; only stores that cannot keep runs
     /// apart need it
@@ -270,6 +276,83 @@ pub(super) enum Policy {
     },
 }
 
+/// Prints what makes a table known to Athena, Trino, Spark, DuckDB or the Glue Data Catalog.
+///
+/// Without --from-dataset nothing is read: columns and their comments are those of this version. Athena
+/// and Trino compute partitions by themselves (partition projection), unless --no-projection is given. Where
+/// accounts or regions are not known, every query must name them.
+#[derive(Debug, Group)]
+#[command(after_help = DDL_AFTER)]
+pub(super) struct Ddl {
+    /// URL of the dataset, as the engine is to reach it [default: that of --from-dataset]
+    #[arg(long, value_name = "URL", required_unless_present = "from_dataset")]
+    pub(super) location: Option<String>,
+
+    /// Take layout, accounts, regions and partitions from what this dataset holds
+    #[arg(long, value_name = "DATASET")]
+    pub(super) from_dataset: Option<PathBuf>,
+
+    /// Who is to be told
+    #[arg(long, value_enum, default_value_t = Dialect::Athena)]
+    pub(super) dialect: Dialect,
+
+    /// Which table: that of a log type, or `rejects`
+    #[arg(long, value_name = "TYPE", default_value = "access")]
+    pub(super) log_type: String,
+
+    /// Name of the table; the database may stand before it, with a dot [default: that of its directory]
+    #[arg(long)]
+    pub(super) name: Option<String>,
+
+    /// Directories of partitions [default: those of --from-dataset, or hive]
+    #[arg(long, value_enum)]
+    pub(super) layout: Option<Layout>,
+
+    /// An account that there is (repeatable)
+    #[arg(long, value_name = "ID", value_parser = account, conflicts_with = "from_dataset")]
+    pub(super) account: Vec<String>,
+
+    /// A region that there is (repeatable)
+    #[arg(long, value_name = "REGION", value_parser = region, conflicts_with = "from_dataset")]
+    pub(super) region: Vec<String>,
+
+    /// Keep partitions in the catalogue
+    #[arg(long)]
+    pub(super) no_projection: bool,
+
+    /// Print only what adds the partitions to the catalogue
+    #[arg(long, conflicts_with = "compat_view")]
+    pub(super) partitions: bool,
+
+    /// Print the view that has the columns of the table in AWS's documentation
+    #[arg(
+        long,
+        value_name = "NAME",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "alb_access_logs_compat"
+    )]
+    pub(super) compat_view: Option<String>,
+
+    #[command(flatten)]
+    pub(super) stores: Stores,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Dialect {
+    /// Amazon Athena
+    Athena,
+    /// Trino's Hive connector
+    Trino,
+    /// Spark with Hive's metastore
+    Spark,
+    /// DuckDB, as a view
+    #[allow(clippy::doc_markdown)] // is help
+    Duckdb,
+    /// JSON for `aws glue create-table` and `batch-create-partition`
+    Glue,
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Aws {
     /// Everywhere else
@@ -364,9 +447,22 @@ Examples:
   alb2parquet clean --out lake
   alb2parquet clean --out lake --older-than 36h --json";
 
+const DDL_AFTER: &str = "\
+Examples:
+  alb2parquet ddl --location s3://my-lake/alb --account 123456789012 --region eu-west-1
+  alb2parquet ddl --from-dataset s3://my-lake/alb --dialect glue > table.json
+  alb2parquet ddl --from-dataset s3://my-lake/alb --name alb_parquet --compat-view=alb_access_logs
+  alb2parquet ddl --from-dataset lake --dialect duckdb | duckdb";
+
 fn account(text: &str) -> Result<String, String> {
     let good = text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit());
     if good { Ok(text.to_owned()) } else { Err("an account id has twelve digits".to_owned()) }
+}
+
+fn region(text: &str) -> Result<String, String> {
+    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let good = !text.is_empty() && text.bytes().all(good);
+    if good { Ok(text.to_owned()) } else { Err("write it like eu-west-1".to_owned()) }
 }
 
 fn age(text: &str) -> Result<Duration, String> {

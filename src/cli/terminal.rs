@@ -195,6 +195,19 @@ pub(super) fn policy(policy: &Value) -> io::Result<()> {
     print_text(&format!("{policy:#}\n"))
 }
 
+/// Prints what an engine is to be told, and what its users must know.
+pub(super) fn ddl(text: &str, must_name: &[&str]) -> io::Result<()> {
+    if !must_name.is_empty() {
+        print_line(&format!(
+            "every query must say which {} it is about, as in WHERE {} = '…': to let it ask for all, add \
+             --account and --region, or --from-dataset",
+            must_name.join(" and "),
+            must_name.join(" = '…' AND ")
+        ));
+    }
+    print_text(text)
+}
+
 /// Prints a result as one JSON object on stdout.
 fn print_json(result: &impl Serialize) -> io::Result<()> {
     print_text(&(serde_json::to_string(result)? + "\n"))

@@ -1,0 +1,49 @@
+CREATE EXTERNAL TABLE IF NOT EXISTS `alb_connection_logs` (
+  `time` timestamp COMMENT 'When the load balancer established, or failed to establish, the connection',
+  `client_ip` string COMMENT 'Address of the client',
+  `client_port` int COMMENT 'Port of the client',
+  `listener_port` int COMMENT 'Port of the listener',
+  `tls_protocol` string COMMENT 'TLS version; NULL on plain HTTP and after a failed handshake',
+  `tls_cipher` string COMMENT 'TLS cipher; NULL on plain HTTP and after a failed handshake',
+  `tls_handshake_latency` double COMMENT 'Seconds that the handshake took; NULL on plain HTTP and after a failed handshake',
+  `leaf_client_cert_subject` string COMMENT 'Subject of the certificate that the client presented',
+  `leaf_client_cert_validity` string COMMENT 'Its validity as logged, NotBefore=time;NotAfter=time',
+  `leaf_client_cert_not_before` timestamp COMMENT 'Beginning of its validity; NULL where that does not parse',
+  `leaf_client_cert_not_after` timestamp COMMENT 'End of its validity; NULL where that does not parse',
+  `leaf_client_cert_serial_number` string COMMENT 'Its serial number, hexadecimal',
+  `tls_verify_status` string COMMENT 'Success, or Failed: and a reason code; NULL without a client certificate',
+  `conn_trace_id` string COMMENT 'Id of the connection; joins the access log',
+  `tls_keyexchange` string COMMENT 'Key exchange of the handshake, such as x25519',
+  `elb` string COMMENT 'Resource id of the load balancer, app/name/id',
+  `ip_address` string COMMENT 'Address of the load balancer node',
+  `extra_fields` string COMMENT 'What AWS appended that this version does not know, as it stands',
+  `source_key` string COMMENT 'Key of the object that the row came from'
+)
+COMMENT 'Attempts of clients to connect to Application Load Balancers, one row per attempt. Partitions are days of delivery (UTC): the last minutes of a day can stand under the next, so ask for two and filter by time'
+PARTITIONED BY (
+  `account` string COMMENT 'Account of the load balancer, twelve digits; every query must say which',
+  `region` string COMMENT 'Region of the load balancer; every query must say which',
+  `year` string COMMENT 'Year of delivery, four digits',
+  `month` string COMMENT 'Month of delivery, two digits',
+  `day` string COMMENT 'Day of delivery, two digits'
+)
+STORED AS PARQUET
+LOCATION 's3://my-lake/alb/alb_connection_logs/'
+TBLPROPERTIES (
+  'classification' = 'parquet',
+  'projection.enabled' = 'true',
+  'projection.account.type' = 'injected',
+  'projection.region.type' = 'injected',
+  'projection.year.type' = 'date',
+  'projection.year.format' = 'yyyy',
+  'projection.year.range' = '2016,NOW',
+  'projection.year.interval' = '1',
+  'projection.year.interval.unit' = 'YEARS',
+  'projection.month.type' = 'integer',
+  'projection.month.range' = '1,12',
+  'projection.month.digits' = '2',
+  'projection.day.type' = 'integer',
+  'projection.day.range' = '1,31',
+  'projection.day.digits' = '2',
+  'storage.location.template' = 's3://my-lake/alb/alb_connection_logs/account=${account}/region=${region}/year=${year}/month=${month}/day=${day}/'
+);

@@ -1,0 +1,38 @@
+CREATE EXTERNAL TABLE IF NOT EXISTS `alb_rejects` (
+  `log_type` string COMMENT 'Kind of log that the line stood in',
+  `source_key` string COMMENT 'Key of the object that the line stood in',
+  `line_number` bigint COMMENT 'Number of the line in its object, from 1',
+  `byte_offset` bigint COMMENT 'Where the line begins in the decompressed object',
+  `reason` string COMMENT 'Why it could not become a row',
+  `column_name` string COMMENT 'Column whose value does not fit its type, for invalid_value',
+  `raw_length` bigint COMMENT 'Length of the line in bytes',
+  `raw_line` binary COMMENT 'The line, as bytes, up to 64 KiB'
+)
+COMMENT 'Log lines that could not become rows, one row per line. Partitions are days of delivery (UTC): the last minutes of a day can stand under the next, so ask for two and filter by time'
+PARTITIONED BY (
+  `account` string COMMENT 'Account of the load balancer, twelve digits; every query must say which',
+  `region` string COMMENT 'Region of the load balancer; every query must say which',
+  `year` string COMMENT 'Year of delivery, four digits',
+  `month` string COMMENT 'Month of delivery, two digits',
+  `day` string COMMENT 'Day of delivery, two digits'
+)
+STORED AS PARQUET
+LOCATION 's3://my-lake/alb/alb_rejects/'
+TBLPROPERTIES (
+  'classification' = 'parquet',
+  'projection.enabled' = 'true',
+  'projection.account.type' = 'injected',
+  'projection.region.type' = 'injected',
+  'projection.year.type' = 'date',
+  'projection.year.format' = 'yyyy',
+  'projection.year.range' = '2016,NOW',
+  'projection.year.interval' = '1',
+  'projection.year.interval.unit' = 'YEARS',
+  'projection.month.type' = 'integer',
+  'projection.month.range' = '1,12',
+  'projection.month.digits' = '2',
+  'projection.day.type' = 'integer',
+  'projection.day.range' = '1,31',
+  'projection.day.digits' = '2',
+  'storage.location.template' = 's3://my-lake/alb/alb_rejects/account=${account}/region=${region}/year=${year}/month=${month}/day=${day}/'
+);

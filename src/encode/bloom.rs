@@ -1,0 +1,61 @@
+//! Bloom filters: which texts a row group certainly does not hold.
+//!
+//! Text of which nearly every row has its own has no bounds that would prune anything; with a filter a
+//! reader that looks for one value passes over the row groups that lack it
+//! (<https://parquet.apache.org/docs/file-format/bloomfilter/>).
+
+use std::mem;
+
+use arrow::array::{ArrayRef, AsArray};
+use arrow::datatypes::Int32Type;
+use parquet::bloom_filter::Sbbf;
+use parquet::column::writer::ColumnCloseResult;
+use parquet::errors::Result;
+
+use crate::encode::ROW_GROUP_ROWS;
+use crate::encode::chunk::{ColumnEncoder, Pages};
+
+/// Share of values that are not there but seem to be.
+const FALSE_POSITIVES: f64 = 0.01;
+
+/// A text column that has a filter in each row group.
+pub(super) struct Filtered {
+    column: Box<dyn ColumnEncoder>,
+    filter: Sbbf,
+}
+
+impl Filtered {
+    pub(super) fn new(column: Box<dyn ColumnEncoder>) -> Result<Self> {
+        Ok(Self { column, filter: empty()? })
+    }
+}
+
+/// Returns a filter for as many values as a row group has rows. It is folded once they are known.
+fn empty() -> Result<Sbbf> {
+    Sbbf::new_with_ndv_fpp(ROW_GROUP_ROWS as u64, FALSE_POSITIVES)
+}
+
+impl ColumnEncoder for Filtered {
+    fn write(&mut self, array: &ArrayRef) -> Result<()> {
+        let strings = match array.as_dictionary_opt::<Int32Type>() {
+            Some(dictionary) => dictionary.values().as_string::<i32>(),
+            None => array.as_string::<i32>(),
+        };
+        for value in strings.iter().flatten() {
+            self.filter.insert(value);
+        }
+        self.column.write(array)
+    }
+
+    fn size(&self) -> usize {
+        self.column.size()
+    }
+
+    fn finish(&mut self) -> Result<(Pages, ColumnCloseResult)> {
+        let (pages, mut close) = self.column.finish()?;
+        let mut filter = mem::replace(&mut self.filter, empty()?);
+        filter.fold_to_target_fpp(FALSE_POSITIVES);
+        close.bloom_filter = Some(filter);
+        Ok((pages, close))
+    }
+}

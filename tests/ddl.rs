@@ -1,0 +1,212 @@
+//! What engines are told of tables: the files under `schemas/`, both layouts, and what a dataset holds.
+
+use std::path::Path;
+use std::{env, fs};
+
+use alb2parquet::ddl::{Dialect, External};
+use alb2parquet::schema::LogType;
+use serde_json::Value;
+
+use crate::support::{World, convert, files, good_lines, gzip, key, key_of, run};
+
+/// Every table there is: the name of its file under `schemas/`, and what engines are told of it.
+fn tables() -> Vec<(String, External)> {
+    let all = LogType::ALL.into_iter();
+    let rows = all.map(|log_type| (log_type.to_string(), External::rows(log_type.table())));
+    rows.chain([("rejects".to_owned(), External::rejects())]).collect()
+}
+
+#[test]
+fn the_statements_under_schemas_are_those_of_the_schema() {
+    for (name, mut table) in tables() {
+        table.location = format!("s3://my-lake/alb/{}", table.location);
+        let fresh = table.create(Dialect::Athena).unwrap();
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("schemas/{name}.sql"));
+        if env::var_os("UPDATE_DDL").is_some() {
+            fs::write(&path, &fresh).unwrap();
+        } else {
+            let stands = fs::read_to_string(&path).unwrap_or_default();
+            let stale = "is stale; run: UPDATE_DDL=1 cargo test --test integration ddl";
+            assert!(stands == fresh, "schemas/{name}.sql {stale}");
+        }
+    }
+}
+
+const LOCATION: [&str; 3] = ["ddl", "--location", "s3://lake/alb"];
+
+/// What the program prints for a location in S3.
+fn ddl(args: &[&str]) -> String {
+    run(&[&LOCATION[..], args].concat()).expect(0).stdout
+}
+
+const KNOWN: [&str; 6] =
+    ["--account", "012345678901", "--account", "123456789012", "--region", "eu-west-1"];
+
+#[test]
+fn athena_computes_the_partitions_of_both_layouts() {
+    let hive = ddl(&KNOWN);
+    for property in [
+        "'projection.enabled' = 'true'",
+        "'projection.account.type' = 'enum'",
+        "'projection.account.values' = '012345678901,123456789012'",
+        "'projection.region.type' = 'enum'",
+        "'projection.region.values' = 'eu-west-1'",
+        "'projection.year.type' = 'date'",
+        "'projection.year.format' = 'yyyy'",
+        "'projection.year.range' = '2016,NOW'",
+        "'projection.year.interval' = '1'",
+        "'projection.year.interval.unit' = 'YEARS'",
+        "'projection.month.type' = 'integer'",
+        "'projection.month.range' = '1,12'",
+        "'projection.month.digits' = '2'",
+        "'projection.day.type' = 'integer'",
+        "'projection.day.range' = '1,31'",
+        "'projection.day.digits' = '2'",
+    ] {
+        assert!(hive.contains(property), "{property} is in {hive}");
+    }
+    let place = "s3://lake/alb/alb_access_logs/";
+    assert!(hive.contains(&format!("\nLOCATION '{place}'\n")));
+    let template = |text: &str| {
+        let line = text.lines().find(|line| line.contains("location.template")).unwrap();
+        line.split('\'').nth(3).unwrap().to_owned()
+    };
+    let directory = "account=${account}/region=${region}/year=${year}/month=${month}/day=${day}/";
+    assert_eq!(template(&hive), format!("{place}{directory}"));
+    let plain = ddl(&[&KNOWN[..], &["--layout", "plain"]].concat());
+    assert_eq!(
+        template(&plain),
+        format!("{place}${{account}}/${{region}}/${{year}}/${{month}}/${{day}}/")
+    );
+    assert_eq!(hive.replace(&template(&hive), &template(&plain)), plain);
+}
+
+#[test]
+fn what_is_not_known_must_be_named() {
+    let said = run(&LOCATION).expect(0);
+    said.says(&["every query must say which account and region", "--from-dataset"]);
+    assert_eq!(said.stdout.matches("'injected'").count(), 2);
+    let said = run(&[&LOCATION[..], &KNOWN].concat()).expect(0);
+    assert!(!said.stdout.contains("injected") && said.stderr.is_empty(), "{said:#?}");
+    run(&[&LOCATION[..], &["--compat-view"]].concat())
+        .expect(3)
+        .says(&["--compat-view", "--account"]);
+}
+
+#[test]
+fn glue_is_told_what_athena_is_told() {
+    let glue: Value =
+        serde_json::from_str(&ddl(&[&KNOWN[..], &["--dialect", "glue"]].concat())).unwrap();
+    let athena = ddl(&KNOWN);
+    let parameters = glue["Parameters"].as_object().unwrap();
+    for (name, value) in parameters.iter().filter(|(name, _)| *name != "EXTERNAL") {
+        let property = format!("  '{name}' = '{}'", value.as_str().unwrap());
+        assert!(athena.contains(&property), "{property} is in {athena}");
+    }
+    let (_, properties) = athena.split_once("TBLPROPERTIES").unwrap();
+    assert_eq!(properties.matches("' = '").count() + 1, parameters.len());
+    let columns = glue["StorageDescriptor"]["Columns"].as_array().unwrap();
+    let keys = glue["PartitionKeys"].as_array().unwrap();
+    for column in columns.iter().chain(keys) {
+        let text = |key: &str| column[key].as_str().unwrap();
+        // The longest comment that Glue takes.
+        assert!(text("Comment").len() <= 255);
+        let comment = text("Comment").replace('\'', "\\'");
+        let line = format!("  `{}` {} COMMENT '{comment}'", text("Name"), text("Type"));
+        assert!(athena.contains(&line), "{line} is in {athena}");
+    }
+    assert_eq!(columns.len() + keys.len(), athena.matches("` ").count() - 1);
+}
+
+#[test]
+fn names_and_places_are_the_users() {
+    let text = ddl(&["--name", "logs.requests", "--dialect", "trino"]);
+    assert!(text.starts_with("CREATE TABLE IF NOT EXISTS \"logs\".\"requests\" ("), "{text}");
+    assert!(text.contains("external_location = 's3://lake/alb/alb_access_logs/'"));
+    let text = ddl(&["--log-type", "rejects", "--no-projection"]);
+    assert!(text.starts_with("CREATE EXTERNAL TABLE IF NOT EXISTS `alb_rejects` ("), "{text}");
+    assert!(
+        text.contains("`raw_line` binary") && text.ends_with("MSCK REPAIR TABLE `alb_rejects`;\n")
+    );
+    run(&[&LOCATION[..], &["--name", "a`b"]].concat()).expect(3).says(&["a`b", "lower-case"]);
+    run(&[&LOCATION[..], &["--log-type", "nlb"]].concat()).expect(3).says(&["nlb", "access, "]);
+    run(&["ddl", "--location", "/lake"]).expect(3).says(&["/lake", "s3://"]);
+    run(&["ddl"]).expect(3).says(&["--location"]);
+    let text = run(&["ddl", "--location", "/lake/", "--dialect", "spark"]).expect(0).stdout;
+    assert!(text.contains("\nLOCATION 'file:///lake/alb_access_logs/'\n"), "{text}");
+}
+
+/// A dataset of two accounts, one of which has only a reject.
+fn two_accounts(layout: &str) -> World {
+    let world = World::new();
+    world.put(&key(1), gzip(good_lines(2)));
+    let other = key_of("123456789012", "us-east-1", "2025/07/20", "web.50dc6c495c0c9188", 1);
+    world.put(&other, gzip("nonsense\n"));
+    convert(&[&world.source()], &world.out(), &["--layout", layout, "--max-rejects", "1"])
+        .expect(0);
+    assert_eq!(files(&world.out(), "alb_access_logs").len(), 1);
+    world
+}
+
+#[test]
+fn a_dataset_says_what_it_holds() {
+    let partition = |layout: &str| match layout {
+        "hive" => "account=012345678901/region=eu-west-1/year=2025/month=07/day=19/",
+        _ => "012345678901/eu-west-1/2025/07/19/",
+    };
+    for layout in ["hive", "plain"] {
+        let world = two_accounts(layout);
+        let out = world.out();
+        let from = ["ddl", "--location", "s3://lake", "--from-dataset", out.to_str().unwrap()];
+        let ddl = |args: &[&str]| run(&[&from[..], args].concat()).expect(0).stdout;
+        let text = ddl(&[]);
+        assert!(text.contains("'projection.account.values' = '012345678901'"), "{text}");
+        assert!(text.contains("'projection.region.values' = 'eu-west-1'"));
+        let rejects = ddl(&["--log-type", "rejects", "--partitions"]);
+        assert!(
+            rejects.contains("`account` = '123456789012', `region` = 'us-east-1'"),
+            "{rejects}"
+        );
+        let place = format!("s3://lake/alb_access_logs/{}", partition(layout));
+        let added = ddl(&["--partitions"]);
+        let expected = format!(
+            "ALTER TABLE `alb_access_logs` ADD IF NOT EXISTS\n  PARTITION (`account` = '012345678901', \
+             `region` = 'eu-west-1', `year` = '2025', `month` = '07', `day` = '19') LOCATION '{place}';\n"
+        );
+        assert_eq!(added, expected);
+        assert!(ddl(&["--no-projection"]).ends_with(&expected));
+        let glue = ddl(&["--dialect", "glue", "--partitions"]);
+        let inputs: Value = serde_json::from_str(&glue).unwrap();
+        assert_eq!(inputs[0]["StorageDescriptor"]["Location"], *place);
+        assert_eq!(inputs[0]["Values"][0], "012345678901");
+        let other = if layout == "hive" { "plain" } else { "hive" };
+        run(&[&from[..], &["--layout", other]].concat()).expect(3).says(&["--layout", layout]);
+    }
+}
+
+#[test]
+fn a_dataset_that_is_empty_or_not_there_is_refused() {
+    let world = World::new();
+    let out = world.out();
+    let args = ["ddl", "--from-dataset", out.to_str().unwrap(), "--dialect", "duckdb"];
+    run(&args).expect(3).says(&["holds no dataset"]);
+    world.put(&key(1), gzip("nonsense\n"));
+    convert(&[&world.source()], &out, &["--max-rejects", "1"]).expect(0);
+    run(&args).expect(3).says(&["holds nothing of alb_access_logs"]);
+}
+
+#[test]
+fn the_compat_view_has_the_documented_columns() {
+    let view = ddl(&[&KNOWN[..], &["--compat-view=alb", "--name", "rows"]].concat());
+    assert!(view.starts_with("CREATE OR REPLACE VIEW \"alb\" AS\nSELECT\n"), "{view}");
+    assert!(view.ends_with("\nFROM \"rows\";\n"));
+    let columns: Vec<&str> = view.lines().filter(|line| line.starts_with("  ")).collect();
+    assert_eq!(columns.len(), 35);
+    assert_eq!(columns[4], "  \"client_port\",");
+    assert_eq!(columns[5], "  coalesce(\"target_ip\", '') AS \"target_ip\",");
+    assert_eq!(
+        columns[11],
+        "  coalesce(CAST(\"target_status_code\" AS varchar), '-') AS \"target_status_code\","
+    );
+    assert!(ddl(&[&KNOWN[..], &["--compat-view"]].concat()).contains("\"alb_access_logs_compat\""));
+}

@@ -1,0 +1,339 @@
+"""How each engine is told of a dataset's tables and asked the questions of `queries.py`.
+
+Where `alb2parquet ddl` knows the engine, the engine is told by its text; the others get the calls that
+docs/athena.md gives. An adapter has a name, and `ask`, which returns rows as tuples.
+"""
+
+import datetime
+import math
+import os
+import pathlib
+import subprocess
+import time
+
+from queries import PARTITION, REJECTS, ROWS
+
+LOG_TYPES = {ROWS: "access", REJECTS: "rejects"}
+
+
+def ddl(program, dataset, table, dialect, *more):
+    """What the program prints for a table of a dataset."""
+    command = [program, "ddl", "--log-type", LOG_TYPES[table], "--dialect", dialect,
+               "--from-dataset", str(dataset), *more]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+# Engines that take SQL.
+
+
+class Sql:
+    """Says a query in SQL. Subclasses run it, and say what is particular."""
+
+    def ask(self, query):
+        return self.run(self.say(query))
+
+    def say(self, query):
+        conditions = [self.condition(*each) for each in query.where]
+        function, column, *share = query.aggregates[0]
+        if function == "percentile":
+            name = self.name_of(column)
+            where = " AND ".join([*conditions, f"{name} IS NOT NULL"])
+            return (
+                f"SELECT max(x) FROM (SELECT {name} AS x, row_number() OVER (ORDER BY {name}) AS r, "
+                f"count(*) OVER () AS n FROM {query.table} WHERE {where}) AS t "
+                f"WHERE r <= ceil({share[0]} * n)"
+            )
+        where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+        group = [self.name_of(column) for column in query.group]
+        aggregates = [self.aggregate(*each) for each in query.aggregates]
+        by = f" GROUP BY {', '.join(group)}" if group else ""
+        return f"SELECT {', '.join(group + aggregates)} FROM {query.table}{where}{by}"
+
+    def aggregate(self, function, column):
+        name = self.name_of(column) if column else "*"
+        return {
+            "nulls": f"count(*) - count({name})",
+            "distinct": f"count(DISTINCT {name})",
+        }.get(function, f"{function}({name})")
+
+    def condition(self, column, how, value):
+        name = self.name_of(column)
+        if how in ("null", "notnull"):
+            return f"{name} IS {'NOT ' if how == 'notnull' else ''}NULL"
+        if how == "in":
+            return f"{name} IN ({', '.join(map(self.literal, value))})"
+        if how == "contains":
+            return f"{self.position}({name}, {self.literal(value)}) > 0"
+        return f"{name} {how} {self.literal(value)}"
+
+    position = "strpos"
+
+    def name_of(self, column):
+        return f'"{column}"'
+
+    def literal(self, value):
+        if isinstance(value, datetime.datetime):
+            return self.time(f"{value:%Y-%m-%d %H:%M:%S}")
+        if isinstance(value, str):
+            return self.text(value)
+        return str(value)
+
+    def text(self, text):
+        return "'" + text.replace("'", "''") + "'"
+
+    def time(self, text):
+        return f"TIMESTAMP '{text}'"
+
+    def close(self):
+        pass
+
+
+class DuckDb(Sql):
+    name = "DuckDB"
+
+    def __init__(self, program, dataset, scratch):
+        import duckdb
+
+        self.session = duckdb.connect()
+        self.session.execute("SET TimeZone = 'UTC'")
+        for table in LOG_TYPES:
+            self.session.execute(ddl(program, dataset, table, "duckdb"))
+
+    def run(self, sql):
+        return self.session.sql(sql).fetchall()
+
+    def time(self, text):
+        return f"TIMESTAMPTZ '{text}+00'"
+
+
+class ClickHouse(Sql):
+    name = "ClickHouse"
+    position = "position"
+
+    def __init__(self, program, dataset, scratch):
+        import chdb.session
+
+        self.session = chdb.session.Session(str(scratch / "clickhouse"))
+        for table in LOG_TYPES:
+            values = ", ".join(
+                f"extract(_path, '/{column}=([^/]+)/') AS {column}" for column in PARTITION
+            )
+            self.session.query(
+                f"CREATE VIEW {table} AS SELECT *, {values} FROM "
+                f"file('{dataset}/{table}/**/*.parquet', Parquet) "
+                "SETTINGS use_hive_partitioning = 0"
+            )
+
+    def run(self, sql):
+        import pyarrow
+
+        answer = self.session.query(sql, "Arrow").bytes()
+        table = pyarrow.ipc.open_file(pyarrow.BufferReader(answer)).read_all()
+        return [tuple(map(text_of, row.values())) for row in table.to_pylist()]
+
+    def text(self, text):
+        return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+    def time(self, text):
+        return f"toDateTime64('{text}', 6, 'UTC')"
+
+    def close(self):
+        self.session.close()
+
+
+def text_of(value):
+    return value.decode() if isinstance(value, bytes) else value
+
+
+class Spark(Sql):
+    name = "Spark"
+    position = "instr"
+
+    def __init__(self, program, dataset, scratch):
+        os.environ["TZ"] = "UTC"
+        time.tzset()
+        from pyspark.sql import SparkSession
+
+        builder = SparkSession.builder.master("local[2]").appName("engines")
+        for name, value in {
+            "spark.sql.warehouse.dir": scratch / "warehouse",
+            "spark.ui.enabled": "false",
+            "spark.ui.showConsoleProgress": "false",
+            "spark.sql.session.timeZone": "UTC",
+            "spark.sql.shuffle.partitions": "2",
+            "spark.driver.memory": "1g",
+            "spark.driver.bindAddress": "127.0.0.1",
+            "spark.driver.host": "127.0.0.1",
+            "spark.driver.extraJavaOptions": f"-Dderby.system.home={scratch}",
+            "spark.hadoop.javax.jdo.option.ConnectionURL": "jdbc:derby:memory:ms;create=true",
+        }.items():
+            builder = builder.config(name, str(value))
+        self.session = builder.enableHiveSupport().getOrCreate()
+        self.session.sparkContext.setLogLevel("OFF")
+        self.program, self.dataset = program, dataset
+        for table in LOG_TYPES:
+            self.script(ddl(program, dataset, table, "spark"))
+
+    def script(self, text):
+        for statement in text.split(";\n"):
+            if statement.strip():
+                self.session.sql(statement)
+
+    def run(self, sql):
+        return [tuple(row) for row in self.session.sql(sql).collect()]
+
+    def name_of(self, column):
+        return f"`{column}`"
+
+    def text(self, text):
+        return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
+
+    def close(self):
+        self.session.stop()
+
+
+class Trino(Sql):
+    name = "Trino"
+
+    def __init__(self, server, schema, catalog="hive"):
+        self.server, self.session = server, {"catalog": catalog, "schema": schema}
+
+    def run(self, sql):
+        return self.server.query(sql, **self.session).rows
+
+
+# Engines that take expressions.
+
+
+class Polars:
+    name = "Polars"
+
+    def __init__(self, program, dataset, scratch):
+        import polars
+
+        self.polars = polars
+        schema = {column: polars.String for column in PARTITION}
+        self.tables = {
+            table: polars.scan_parquet(
+                pathlib.Path(dataset) / table / "**" / "*.parquet",
+                hive_partitioning=True, hive_schema=schema, missing_columns="insert",
+            )
+            for table in LOG_TYPES
+        }
+
+    def ask(self, query):
+        frame = self.tables[query.table]
+        for each in query.where:
+            frame = frame.filter(self.condition(*each))
+        aggregates = [
+            self.aggregate(*each).alias(str(place)) for place, each in enumerate(query.aggregates)
+        ]
+        if query.group:
+            frame = frame.group_by(query.group).agg(aggregates)
+        else:
+            frame = frame.select(aggregates)
+        return frame.collect().rows()
+
+    def condition(self, column, how, value):
+        column = self.polars.col(column)
+        return {
+            "null": lambda: column.is_null(), "notnull": lambda: column.is_not_null(),
+            "in": lambda: column.is_in(value), "=": lambda: column == value,
+            "<>": lambda: column != value, "<": lambda: column < value,
+            "<=": lambda: column <= value, ">": lambda: column > value,
+            ">=": lambda: column >= value,
+            "contains": lambda: column.str.contains(value, literal=True),
+        }[how]()
+
+    def aggregate(self, function, column, share=None):
+        if column is None:
+            return self.polars.len().cast(int)
+        column = self.polars.col(column)
+        values = column.drop_nulls()
+        return {
+            "count": lambda: column.count(), "nulls": lambda: column.null_count(),
+            "distinct": lambda: values.n_unique(), "min": lambda: column.min(),
+            "max": lambda: column.max(),
+            # The sum of nothing is 0 here and NULL in SQL.
+            "sum": lambda: self.polars.when(column.count() > 0).then(column.sum()),
+            "percentile": lambda: values.sort().get(
+                (self.polars.lit(share) * column.count()).ceil().cast(int) - 1),
+        }[function]()
+
+    def close(self):
+        pass
+
+
+class PyArrow:
+    name = "pyarrow"
+
+    def __init__(self, program, dataset, scratch):
+        import pyarrow
+        import pyarrow.compute
+        import pyarrow.dataset
+
+        self.pyarrow, self.compute = pyarrow, pyarrow.compute
+        schema = pyarrow.schema([(column, pyarrow.string()) for column in PARTITION])
+        partitioning = pyarrow.dataset.partitioning(schema, flavor="hive")
+        self.tables = {
+            table: pyarrow.dataset.dataset(
+                pathlib.Path(dataset) / table, format="parquet", partitioning=partitioning
+            )
+            for table in LOG_TYPES
+        }
+
+    def ask(self, query):
+        condition = None
+        for each in query.where:
+            each = self.condition(*each)
+            condition = each if condition is None else condition & each
+        columns = {*query.group, *(each[1] for each in query.aggregates if each[1])}
+        table = self.tables[query.table].to_table(
+            columns=sorted(columns | {"source_key"}), filter=condition
+        )
+        if not query.group:
+            return [tuple(self.whole(table, *each) for each in query.aggregates)]
+        count = self.compute.CountOptions
+        functions = {
+            "count": ("count", count(mode="only_valid")),
+            "nulls": ("count", count(mode="only_null")),
+            "distinct": ("count_distinct", count(mode="only_valid")),
+        }
+        aggregates = [
+            (column, *functions.get(function, (function, None))) if column
+            else ("source_key", "count", count(mode="all"))
+            for function, column in query.aggregates
+        ]
+        answer = table.group_by(list(query.group)).aggregate(aggregates)
+        # Columns come with the groups first, as they are asked for.
+        return list(zip(*(column.to_pylist() for column in answer.columns)))
+
+    def condition(self, column, how, value):
+        field = self.compute.field(column)
+        return {
+            "null": lambda: field.is_null(), "notnull": lambda: field.is_valid(),
+            "in": lambda: field.isin(list(value)), "=": lambda: field == value,
+            "<>": lambda: field != value, "<": lambda: field < value,
+            "<=": lambda: field <= value, ">": lambda: field > value,
+            ">=": lambda: field >= value,
+            "contains": lambda: self.compute.match_substring(field, value),
+        }[how]()
+
+    def whole(self, table, function, column, share=None):
+        if column is None:
+            return table.num_rows
+        values = table.column(column)
+        if function == "percentile":
+            values = values.drop_null().sort()
+            return values[math.ceil(share * len(values)) - 1].as_py()
+        if function in ("min", "max"):
+            return self.compute.min_max(values)[function].as_py()
+        return {
+            "count": lambda: self.compute.count(values),
+            "nulls": lambda: self.compute.count(values, mode="only_null"),
+            "distinct": lambda: self.compute.count_distinct(values),
+            "sum": lambda: self.compute.sum(values),
+        }[function]().as_py()
+
+    def close(self):
+        pass

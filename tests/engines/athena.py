@@ -1,0 +1,211 @@
+"""Trino as Athena is built of it: its engine over a dataset, with partition projection, S3 and Glue.
+
+What is told to Trino is what `alb2parquet ddl` prints for Trino, and for Glue: the catalogue of moto
+plays Glue, so that the properties which Athena reads are read by the engine that they come from.
+"""
+
+import json
+import os
+import re
+import subprocess
+
+import adapters
+from queries import PARTITION, ROWS
+from trino import Server, TrinoError
+
+# A query without a filter looks into each partition that there might be, which is slow over moto.
+MONTH = {"year": "2025", "month": "07"}
+ACCESS = {
+    "hive.s3.path-style-access": "true",
+    "hive.s3.aws-access-key": "test",
+    "hive.s3.aws-secret-key": "test",
+}
+
+
+def checks(arguments, dataset, scratch, oracle, sheet):
+    """Fills columns for Trino, and yields the other checks."""
+    moto = os.environ["MOTO"]
+    common = {
+        "connector.name": "hive",
+        "hive.partition-projection-enabled": "true",
+        "hive.allow-register-partition-procedure": "true",
+        # On disks, directories that are not there are errors; S3 has no directories.
+        "hive.ignore-absent-partitions": "true",
+    }
+    files = {"hive.metastore": "file", "hive.metastore.catalog.dir": f"file://{scratch}/metastore"}
+    bucket = {**ACCESS, "hive.s3.endpoint": f"http://{moto}"}
+    glue = {
+        "hive.metastore": "glue",
+        "hive.metastore.glue.region": "eu-west-1",
+        "hive.metastore.glue.endpoint-url": f"http://{moto}",
+        "hive.metastore.glue.aws-access-key": "test",
+        "hive.metastore.glue.aws-secret-key": "test",
+    }
+    (scratch / "server").mkdir()
+    server = Server(arguments.trino, scratch / "server", {
+        "hive": {**common, **files, **bucket},
+        "glue": {**common, **glue, **bucket},
+    })
+    try:
+        server.query("CREATE SCHEMA hive.local")
+        server.query("CREATE SCHEMA hive.s3")
+        yield from Checks(server, arguments, dataset, oracle, sheet, moto).all()
+    finally:
+        server.close()
+
+
+class Checks:
+    def __init__(self, server, arguments, dataset, oracle, sheet, moto):
+        self.server, self.arguments, self.dataset = server, arguments, dataset
+        self.oracle, self.sheet, self.moto = oracle.rounded(), sheet, moto
+        self.program = arguments.program.resolve()
+
+    def all(self):
+        yield from self.local()
+        yield from self.plain()
+        yield from self.in_bucket()
+        yield from self.in_glue()
+        yield from self.injected()
+        yield from self.compat()
+
+    def ddl(self, dialect, *more, table=ROWS, dataset=None):
+        return adapters.ddl(self.program, dataset or self.dataset, table, dialect, *more)
+
+    def counts(self, name, table, where=None, **session):
+        """Compares the number of rows of a table, or of those that pass a filter."""
+        wanted = sum(where is None or all(row[c] == v for c, v in where.items())
+                     for row in self.oracle.tables[ROWS])
+        filters = " AND ".join(f"{c} = '{v}'" for c, v in (where or {}).items()) or "true"
+        found = self.server.query(f"SELECT count(*) FROM {table} WHERE {filters}", **session).rows[0][0]
+        return name, "" if found == wanted else f"{found} rows instead of {wanted}"
+
+    def local(self):
+        """Tables are created with what the program prints, and computed or kept partitions are the same."""
+        session = {"catalog": "hive", "schema": "local"}
+        for table in adapters.LOG_TYPES:
+            text = self.ddl("trino", "--no-projection", "--name", f"local.{table}", table=table)
+            self.server.run(text, **session)
+        self.sheet.fill(adapters.Trino(self.server, "local"), self.oracle)
+        comments = self.server.query(f"SHOW COLUMNS FROM {ROWS}", **session).rows
+        bare = [column for column, *_, comment in comments if not comment]
+        yield "comments on every column", f"none on {bare}" if bare else ""
+        self.server.run(self.ddl("trino", "--name", "local.projected"))
+        yield self.counts("partition projection of the hive layout", "local.projected", MONTH)
+
+    def plain(self):
+        place = self.dataset.with_name(self.dataset.name + "-plain")
+        self.server.run(self.ddl("trino", "--name", "local.plain", dataset=place))
+        yield self.counts("partition projection of the plain layout", "local.plain", MONTH)
+        text = self.ddl("trino", "--no-projection", "--name", "local.plain_kept", dataset=place)
+        self.server.run(text)
+        yield self.counts("registered partitions of the plain layout", "local.plain_kept")
+
+    def in_bucket(self):
+        self.upload("lake", self.dataset)
+        self.upload("plain", self.dataset.with_name(self.dataset.name + "-plain"))
+        text = self.ddl("trino", "--location", "s3://lake", "--name", "s3.rows_in_s3")
+        self.server.run(text)
+        yield self.counts("a dataset in S3 (moto)", "s3.rows_in_s3", MONTH)
+
+    def upload(self, bucket, dataset):
+        client = self.client("s3")
+        client.create_bucket(Bucket=bucket)
+        for path in sorted(dataset.rglob("*")):
+            if path.is_file():
+                client.upload_file(str(path), bucket, path.relative_to(dataset).as_posix())
+
+    def client(self, service):
+        import boto3
+
+        # In any other region buckets want a location.
+        region = "us-east-1" if service == "s3" else "eu-west-1"
+        return boto3.client(
+            service, endpoint_url=f"http://{self.moto}", region_name=region,
+            aws_access_key_id="test", aws_secret_access_key="test",
+        )
+
+    def in_glue(self):
+        """Tables as Athena finds them: Glue's catalogue, S3, and Athena's own properties."""
+        client = self.client("glue")
+        client.create_database(DatabaseInput={"Name": "lake"})
+        session = {"catalog": "glue", "schema": "lake"}
+        text = self.ddl("glue", "--location", "s3://lake")
+        client.create_table(DatabaseName="lake", TableInput=with_whole_years(text))
+        yield self.counts("Athena's projection of the hive layout, by Glue", ROWS, MONTH, **session)
+
+        text = self.ddl("glue", "--location", "s3://lake", "--name", "by_date")
+        client.create_table(DatabaseName="lake", TableInput=json.loads(text))
+        try:
+            self.server.query("SELECT count(*) FROM by_date WHERE month = '07'", **session)
+            problem = "it does; docs/athena.md says that it does not"
+        except TrinoError as error:
+            problem = "" if "interval" in str(error) else str(error)
+        yield "computes no years of dates, which Athena does, as docs/athena.md says", problem
+
+        place = self.dataset.with_name(self.dataset.name + "-plain")
+        text = self.ddl("glue", "--location", "s3://plain", "--name", "plain", dataset=place)
+        client.create_table(DatabaseName="lake", TableInput=with_whole_years(text))
+        yield self.counts("Athena's projection of the plain layout, by Glue", "plain", MONTH, **session)
+
+        kept = ["--location", "s3://lake", "--name", "kept", "--no-projection"]
+        client.create_table(DatabaseName="lake", TableInput=json.loads(self.ddl("glue", *kept)))
+        for inputs in map(json.loads, self.ddl("glue", *kept, "--partitions").splitlines()):
+            answer = client.batch_create_partition(
+                DatabaseName="lake", TableName="kept", PartitionInputList=inputs
+            )
+            assert not answer.get("Errors"), answer
+        # Trino cannot read them here: it wants a list in the answer of BatchGetPartition that moto omits.
+        pages = client.get_paginator("get_partitions").paginate(DatabaseName="lake", TableName="kept")
+        found = {tuple(each["Values"]) for page in pages for each in page["Partitions"]}
+        rows = self.oracle.tables[ROWS]
+        wanted = {tuple(row[column] for column in PARTITION) for row in rows}
+        yield "Glue takes the lists of batch-create-partition", "" if found == wanted else f"{found}"
+
+        # What Athena's statement says of a table is what Glue is told.
+        text = self.ddl("athena", "--location", "s3://lake", "--name", "by_date")
+        said = dict(re.findall(r"^  '([^']+)' = '([^']+)'", text, re.MULTILINE))
+        told = client.get_table(DatabaseName="lake", Name="by_date")["Table"]["Parameters"]
+        told.pop("EXTERNAL", None)
+        yield ("the properties of Athena's statement are those in Glue",
+                  "" if said == told else f"{said} is not {told}")
+
+    def injected(self):
+        """Accounts and regions that are not known must be named, and then all is well."""
+        text = subprocess.run(
+            [self.program, "ddl", "--dialect", "trino", "--location", str(self.dataset),
+             "--name", "local.injected"], check=True, capture_output=True, text=True,
+        ).stdout
+        self.server.run(text)
+        try:
+            self.server.query("SELECT count(*) FROM local.injected")
+            yield ("a query must name an injected column", "it need not")
+        except TrinoError as error:
+            refused = "Injected projection requires" in str(error)
+            yield ("a query must name an injected column", "" if refused else str(error))
+        one = MONTH | {"account": "012345678901", "region": "eu-west-1"}
+        yield self.counts("a query that names account and region", "local.injected", one)
+
+    def compat(self):
+        """The view of AWS's documented columns has the rows that AWS's table has."""
+        import compat
+
+        # What Athena is told of the view is what Trino is told.
+        session = {"catalog": "hive", "schema": "local"}
+        view = self.ddl("athena", "--location", "s3://lake", "--compat-view=aws_table")
+        self.server.run(view, **session)
+        yield from compat.checks(self.server, "aws_table", self.arguments.sources, session)
+
+
+def with_whole_years(text):
+    """A table for Glue with the one thing changed that Athena's engine does and Trino's does not: years
+    that are computed as dates."""
+    table = json.loads(text)
+    parameters = table["Parameters"]
+    for name in [name for name in parameters if name.startswith("projection.year.")]:
+        del parameters[name]
+    parameters |= {
+        "projection.year.type": "integer",
+        "projection.year.range": "2016,2035",
+        "projection.year.digits": "4",
+    }
+    return table

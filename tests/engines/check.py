@@ -1,0 +1,136 @@
+"""Asks every engine the same questions about a dataset, and compares each answer with an oracle.
+
+    check.py SOURCE... --dataset DATASET --program ALB2PARQUET [--trino DIRECTORY] [--engines NAME,...]
+
+The oracle (`queries.py`) reads the raw gzip files of SOURCE. Prints the table of queries and engines and,
+below it, what differs. Ends with 1 when anything does.
+"""
+
+import argparse
+import concurrent.futures
+import os
+import pathlib
+import sys
+import tempfile
+import time
+
+import adapters
+import queries
+import spark
+from queries import ROWS, Oracle, differences, reference
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("sources", type=pathlib.Path, nargs="+")
+    arguments.add_argument("--dataset", type=pathlib.Path, required=True)
+    arguments.add_argument("--program", type=pathlib.Path, required=True)
+    arguments.add_argument("--trino", type=pathlib.Path, help="what scripts/trino prints")
+    arguments.add_argument("--engines", default="duckdb,clickhouse,polars,pyarrow,spark")
+    arguments = arguments.parse_args()
+
+    # Spark sees paths with other eyes.
+    dataset = arguments.dataset.resolve()
+    with tempfile.TemporaryDirectory(prefix="engines-") as scratch:
+        scratch = pathlib.Path(scratch)
+        oracle = Oracle(read_sources(arguments.sources, scratch))
+        for table, rows in oracle.tables.items():
+            print(f"{table}: {len(rows)} rows by the oracle")
+        sheet = Sheet(queries.queries(oracle))
+        for name in arguments.engines.split(","):
+            engine = ENGINES[name](arguments.program.resolve(), dataset, scratch)
+            sheet.fill(engine, oracle)
+            if name == "spark":
+                sheet.look("Spark", lambda: spark.checks(engine, oracle))
+            engine.close()
+        if arguments.trino:
+            import athena
+
+            sheet.look("Trino", lambda: athena.checks(arguments, dataset, scratch, oracle, sheet))
+        return sheet.report()
+
+
+ENGINES = {
+    "duckdb": adapters.DuckDb,
+    "clickhouse": adapters.ClickHouse,
+    "polars": adapters.Polars,
+    "pyarrow": adapters.PyArrow,
+    "spark": adapters.Spark,
+}
+
+
+class Sheet:
+    """The table of queries and engines."""
+
+    def __init__(self, questions):
+        self.questions = questions
+        self.engines = []  # name, seconds, what differs for each question
+        self.checks = []  # what else was looked at: its name, and what is wrong
+
+    def fill(self, engine, oracle):
+        began = time.monotonic()
+        cells = [ask(engine, query, oracle) for query in self.questions]
+        taken = time.monotonic() - began
+        self.engines.append((engine.name, taken, cells))
+        print(f"{engine.name}: {cells.count('')} of {len(cells)} answers agree [{taken:.1f} s]", flush=True)
+
+    def look(self, name, checks):
+        """Adds further checks, each a name and what is wrong; what breaks off is wrong too."""
+        try:
+            for check in checks():
+                self.checks.append((f"{name}: {check[0]}", check[1]))
+        except Exception as error:
+            self.checks.append((f"{name}: all checks", f"{type(error).__name__}: {str(error)[:2000]}"))
+
+    def report(self):
+        width = max(len(query.name) for query in self.questions)
+        names = [name for name, _, _ in self.engines]
+        print()
+        print("  ".join([f"{'query':{width}}", *names]))
+        for place, query in enumerate(self.questions):
+            cells = [
+                f"{'DIFFERS' if cells[place] else 'agrees':{len(name)}}"
+                for name, _, cells in self.engines
+            ]
+            print("  ".join([f"{query.name:{width}}", *cells]))
+        seconds = [f"{f'{taken:.1f} s':{len(name)}}" for name, taken, _ in self.engines]
+        print("  ".join([f"{'all of them':{width}}", *seconds]))
+        print()
+        for name, problem in self.checks:
+            print(f"{'FAILED' if problem else 'ok':6} {name}{f': {problem}' if problem else ''}")
+        wrong = [
+            f"{name}: {query.name}: {cell}"
+            for name, _, cells in self.engines
+            for query, cell in zip(self.questions, cells) if cell
+        ]
+        print(*wrong, sep="\n")
+        cells = len(self.questions) * len(self.engines)
+        failed = len(wrong) + sum(1 for _, problem in self.checks if problem)
+        print(f"{cells - len(wrong)} of {cells} answers agree; {failed} things are wrong")
+        return 1 if failed else 0
+
+
+def ask(engine, query, oracle):
+    try:
+        return differences(oracle.answer(query), engine.ask(query))
+    except Exception as error:  # The engines have nothing else in common.
+        return f"{type(error).__name__}: {str(error)[:500]}"
+
+
+def read_sources(sources, scratch):
+    """Parses all access log objects with the reference; times become microseconds."""
+    jobs = [(path, key, scratch) for source in sources for path, key in reference.objects(source)]
+    with concurrent.futures.ProcessPoolExecutor(os.cpu_count()) as pool:
+        parsed = list(pool.map(reference.parse_object, jobs, chunksize=4))
+    tables = {ROWS: [], queries.REJECTS: []}
+    for each in parsed:
+        for table, batch in [(ROWS, each.rows), (queries.REJECTS, each.rejects)]:
+            tables[table] += (
+                {name: queries.plain(value) for name, value in row.items()}
+                for row in batch.to_pylist()
+            )
+    return tables
+
+
+if __name__ == "__main__":
+    sys.exit(main())

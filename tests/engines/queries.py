@@ -1,0 +1,209 @@
+"""The questions that every engine is asked, and an oracle that answers them without an engine.
+
+A question is data: filters, groups and aggregates. Each engine's adapter (`adapters.py`) says it in
+its own words; the oracle computes it in Python from the rows of `../readers/reference.py`, which reads
+the raw gzip files.
+"""
+
+import collections
+import dataclasses
+import datetime
+import math
+import sys
+import pathlib
+
+sys.path.append(str(pathlib.Path(__file__).parents[1] / "readers"))
+import reference
+
+ROWS, REJECTS = reference.TABLE, "alb_rejects"
+COLUMNS = [column["name"] for _, column in reference.COLUMNS] + ["extra_fields", "source_key"]
+KINDS = {column["name"]: column["type"] for _, column in reference.COLUMNS}
+PARTITION = reference.PARTITION_NAMES
+
+
+@dataclasses.dataclass(frozen=True)
+class Query:
+    """Aggregates of a table's rows that pass all filters, by group.
+
+    Aggregates are (function, column): count (column None: rows), nulls, distinct, min, max, sum; or
+    one (percentile, column, share) alone: the value at place ceil(share × n) of n in order.
+    Filters are (column, operator, value): = <> < <= > >= in contains null notnull.
+    """
+
+    name: str
+    aggregates: tuple
+    where: tuple = ()
+    group: tuple = ()
+    table: str = ROWS
+
+
+def utc(text):
+    return datetime.datetime.fromisoformat(text).replace(tzinfo=datetime.timezone.utc)
+
+
+def queries(oracle):
+    """The list. Needles are taken from the rows themselves."""
+    numbers = [name for name in COLUMNS if KINDS.get(name) in ("int32", "int64")]
+    doubles = [name for name in COLUMNS if KINDS.get(name) == "double"]
+    every = lambda function: tuple((function, column) for column in COLUMNS)
+    rows = ("count", None)
+    # One sample line holds the greatest number there is; a sum with it overflows, here silently, there not.
+    moderate = (("received_bytes", "<", 1 << 40),)
+    answered = (("target_processing_time", ">=", 0.0),)
+    return [
+        Query("rows", (rows,)),
+        Query("rows by partition", (rows,), group=tuple(PARTITION)),
+        Query("rows by account", (rows,), group=("account",)),
+        Query("rows by year, so of every era", (rows, ("count", "trace_id")), group=("year",)),
+        Query("NULLs of every column", every("nulls")),
+        Query("values of every column", every("count")),
+        Query("least of every column", every("min")),
+        Query("greatest of every column", every("max")),
+        Query("distinct values of every column", every("distinct")),
+        Query("sums of whole numbers", tuple(("sum", column) for column in numbers), moderate),
+        Query("sums of durations", tuple(("sum", column) for column in doubles)),
+        Query("median", (("percentile", "target_processing_time", 0.50),), answered),
+        Query("95th percentile", (("percentile", "target_processing_time", 0.95),), answered),
+        Query("99th percentile of bytes", (("percentile", "sent_bytes", 0.99),)),
+        Query("median time", (("percentile", "time", 0.50),)),
+        Query("minutes across midnight",
+              (rows, ("min", "time"), ("max", "time")),
+              (("time", ">=", utc("2025-07-18T23:55:00")), ("time", "<", utc("2025-07-19T00:05:00")))),
+        Query("rows under the day after theirs", (rows, ("max", "time")),
+              (("day", "=", "19"), ("time", "<", utc("2025-07-19T00:00:00")), ("year", "=", "2025"))),
+        Query("one day by time, from two partitions", (rows,),
+              (("day", "in", ("18", "19")), ("month", "=", "07"),
+               ("time", ">=", utc("2025-07-18T00:00:00")), ("time", "<", utc("2025-07-19T00:00:00")))),
+        Query("an account that begins with 0", (rows, ("sum", "received_bytes")),
+              (("account", "=", "012345678901"), *moderate)),
+        Query("IPv6 clients", (rows, ("distinct", "client_ip"), ("min", "client_ip")),
+              (("client_ip", "contains", ":"),)),
+        Query("the first era", (rows, ("nulls", "trace_id"), ("nulls", "conn_trace_id")),
+              (("year", "=", "2016"),)),
+        Query("what is not known yet", (rows,), (("extra_fields", "notnull", None),),
+              ("extra_fields", "year")),
+        Query("needle by trace id", (rows, ("min", "source_key"), ("min", "time")),
+              (("trace_id", "=", oracle.some("trace_id")),)),
+        Query("needle by connection", (rows, ("min", "source_key")),
+              (("conn_trace_id", "=", oracle.some("conn_trace_id")),)),
+        Query("status by balancer", (rows, ("sum", "sent_bytes")), group=("elb", "elb_status_code")),
+        Query("errors by target group", (rows,), (("elb_status_code", ">=", 500),),
+              ("target_group_arn", "target_status_code")),
+        Query("user agents", (rows,), group=("user_agent",)),
+        Query("bytes by region and month", (("sum", "received_bytes"), ("sum", "sent_bytes")),
+              moderate, ("region", "year", "month")),
+        Query("TLS versions", (rows,), group=("ssl_protocol", "ssl_cipher")),
+        Query("methods and versions", (rows,), group=("request_verb", "request_proto")),
+        Query("empty is not NULL", (rows, ("nulls", "user_agent")), (("user_agent", "=", ""),)),
+        Query("escapes as logged", (rows, ("distinct", "user_agent")),
+              (("user_agent", "contains", "\\x"),)),
+        Query("classification", (rows,), group=("classification", "classification_reason")),
+        Query("transforms", (rows, ("distinct", "transformed_uri")),
+              group=("request_transform_status",)),
+        Query("not dispatched", (rows, ("min", "request_processing_time")),
+              (("request_processing_time", "=", -1.0),)),
+        Query("creation after an answer's day", (rows,), (("request_creation_time", "null", None),),
+              ("year", "month")),
+        Query("rows of every object", (rows,), group=("source_key",)),
+        Query("some statuses", (rows,), (("elb_status_code", "in", (301, 403, 404, 460)),),
+              ("elb_status_code",)),
+        Query("rejects by reason", (rows, ("sum", "raw_length")), group=("reason",), table=REJECTS),
+        Query("rejects by object", (rows, ("min", "line_number"), ("max", "byte_offset")),
+              group=("account", "day", "source_key"), table=REJECTS),
+    ]
+
+
+class Oracle:
+    """Answers queries from rows in Python. Times are whole microseconds."""
+
+    def __init__(self, tables):
+        self.tables = tables
+
+    def some(self, column):
+        """Some value of a column, always the same."""
+        values = sorted({row[column] for row in self.tables[ROWS] if row[column] is not None})
+        return values[len(values) // 2]
+
+    def rounded(self):
+        """The same with times rounded to milliseconds, half up, as Trino has them."""
+        times = [name for name, kind in KINDS.items() if kind == "timestamp"]
+        def round_times(row):
+            return row | {name: (row[name] + 500) // 1000 * 1000 for name in times if row[name]}
+        tables = dict(self.tables)
+        tables[ROWS] = [round_times(row) for row in tables[ROWS]]
+        return Oracle(tables)
+
+    def answer(self, query):
+        groups = collections.defaultdict(list)
+        for row in self.tables[query.table]:
+            if all(passes(row[column], how, value) for column, how, value in query.where):
+                groups[tuple(row[column] for column in query.group)].append(row)
+        if not query.group and not groups:
+            groups[()] = []
+        return [
+            group + tuple(aggregate(rows, *each) for each in query.aggregates)
+            for group, rows in groups.items()
+        ]
+
+
+def passes(value, how, wanted):
+    if how in ("null", "notnull"):
+        return (value is None) == (how == "null")
+    if value is None:
+        return False
+    wanted = plain(wanted)
+    return {
+        "=": lambda: value == wanted, "<>": lambda: value != wanted,
+        "<": lambda: value < wanted, "<=": lambda: value <= wanted,
+        ">": lambda: value > wanted, ">=": lambda: value >= wanted,
+        "in": lambda: value in wanted, "contains": lambda: wanted in value,
+    }[how]()
+
+
+def aggregate(rows, function, column, share=None):
+    if column is None:
+        return len(rows)
+    values = [row[column] for row in rows if row[column] is not None]
+    if function == "count":
+        return len(values)
+    if function == "nulls":
+        return len(rows) - len(values)
+    if function == "distinct":
+        return len(set(values))
+    if not values:
+        return None
+    if function == "sum":
+        return math.fsum(values) if isinstance(values[0], float) else sum(values)
+    # Text in the order of its bytes.
+    key = str.encode if isinstance(values[0], str) else None
+    if function == "percentile":
+        return sorted(values, key=key)[math.ceil(share * len(values)) - 1]
+    return {"min": min, "max": max}[function](values, key=key)
+
+
+def plain(value):
+    """A value as all engines' answers are compared: times as microseconds, text and numbers as they are."""
+    if isinstance(value, datetime.datetime):
+        if value.tzinfo is None:
+            value = value.replace(tzinfo=datetime.timezone.utc)
+        return (value - utc("1970-01-01")) // datetime.timedelta(microseconds=1)
+    return value
+
+
+def differences(expected, actual):
+    """What is different between two answers, in a few words; empty when they agree."""
+    order = lambda row: [(value is not None, str(value)) for value in row]
+    expected = sorted(expected, key=order)
+    actual = sorted((tuple(map(plain, row)) for row in actual), key=order)
+    if len(expected) != len(actual):
+        return f"{len(actual)} rows instead of {len(expected)}"
+    for wanted, found in zip(expected, actual):
+        for place, (left, right) in enumerate(zip(wanted, found)):
+            # A sum of doubles depends on the order of its terms.
+            close = isinstance(left, float) and isinstance(right, float) and math.isclose(
+                left, right, rel_tol=1e-9
+            )
+            same = type(left) is type(right) and left == right
+            if not same and not close:
+                return f"value {place + 1}: {right!r} instead of {left!r}, in {found[:3]}"
+    return ""

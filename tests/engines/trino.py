@@ -1,0 +1,152 @@
+"""A Trino server of this machine, and the little of its protocol that tests need.
+
+The protocol: https://trino.io/docs/current/develop/client-protocol.html
+"""
+
+import base64
+import dataclasses
+import datetime
+import json
+import pathlib
+import socket
+import subprocess
+import time
+import urllib.request
+
+MEMORY = "1500M"
+STARTUP_SECONDS = 400
+
+
+class TrinoError(Exception):
+    """A query that failed, or a server that did not start."""
+
+
+@dataclasses.dataclass
+class Answer:
+    """What a query gave, and what it read to find that."""
+
+    names: list
+    rows: list
+    stats: dict
+
+
+class Server:
+    """Runs a server until it is closed. `catalogs` are properties of the Hive connector, by name."""
+
+    def __init__(self, installation, directory, catalogs):
+        self.directory, installation = pathlib.Path(directory), pathlib.Path(installation).resolve()
+        self.url = f"http://127.0.0.1:{free_port()}"
+        self.properties = self.configure(catalogs)
+        command = [
+            "java", f"-Xmx{MEMORY}", "-Duser.timezone=UTC", f"-Dconfig={self.properties}",
+            "-cp", f"{installation}/classes/server:{installation}/lib/*",
+            "Launcher", (installation / "version").read_text().strip(),
+        ]
+        # The server looks for its plugins in the directory where it is started.
+        (self.directory / "plugin").symlink_to(installation / "plugin")
+        self.log = (self.directory / "server.log").open("w")
+        self.process = subprocess.Popen(
+            command, cwd=self.directory, stdout=self.log, stderr=subprocess.STDOUT
+        )
+        try:
+            self.wait()
+        except BaseException:
+            self.close()
+            raise
+
+    def configure(self, catalogs):
+        etc = self.directory / "etc"
+        (etc / "catalog").mkdir(parents=True)
+        for name, properties in catalogs.items():
+            write_properties(etc / "catalog" / f"{name}.properties", properties)
+        write_properties(etc / "config.properties", {
+            "coordinator": "true",
+            "node-scheduler.include-coordinator": "true",
+            "node.environment": "test",
+            "node.bind-ip": "127.0.0.1",
+            "node.internal-address": "127.0.0.1",
+            "http-server.http.port": self.url.rpartition(":")[2],
+            "discovery.uri": self.url,
+            "query.max-memory": "600MB",
+            "query.max-memory-per-node": "600MB",
+            "memory.heap-headroom-per-node": "300MB",
+            # A plan of 84 aggregates is deep.
+            "query.max-stage-count": "200",
+        })
+        return etc / "config.properties"
+
+    def wait(self):
+        end = time.monotonic() + STARTUP_SECONDS
+        while time.monotonic() < end:
+            if self.process.poll() is not None:
+                raise TrinoError(f"the server ended, and said: {self.said()}")
+            try:
+                if not self.get(f"{self.url}/v1/info")["starting"]:
+                    self.query("SELECT 1")
+                    return
+            except (OSError, TrinoError):
+                pass
+            time.sleep(0.5)
+        raise TrinoError(f"no start in {STARTUP_SECONDS} s; the server said: {self.said()}")
+
+    def said(self):
+        return pathlib.Path(self.log.name).read_text()[-2000:]
+
+    def close(self):
+        self.process.terminate()
+        try:
+            self.process.wait(30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+        self.log.close()
+
+    def get(self, url, data=None, headers=None):
+        headers = {"X-Trino-User": "test", "X-Trino-Time-Zone": "UTC", **(headers or {})}
+        request = urllib.request.Request(url, data=data, headers=headers)
+        with urllib.request.urlopen(request, timeout=120) as response:
+            return json.load(response)
+
+    def query(self, sql, catalog="hive", schema="default"):
+        """Runs a statement to its end."""
+        headers = {"X-Trino-Catalog": catalog, "X-Trino-Schema": schema}
+        page = self.get(f"{self.url}/v1/statement", sql.strip().rstrip(";").encode(), headers)
+        columns, rows = [], []
+        while True:
+            columns = page.get("columns", columns)
+            rows += page.get("data", [])
+            if error := page.get("error"):
+                raise TrinoError(f"{error['errorName']}: {error['message']}")
+            if "nextUri" not in page:
+                break
+            page = self.get(page["nextUri"])
+        readers = [READERS.get(column["type"].partition("(")[0]) for column in columns]
+        rows = [
+            tuple(reader(value) if reader and value is not None else value
+                  for reader, value in zip(readers, row))
+            for row in rows
+        ]
+        return Answer([column["name"] for column in columns], rows, page["stats"])
+
+    def run(self, script, **session):
+        """Runs the statements of a script, which end with `;` and a newline."""
+        for statement in script.split(";\n"):
+            if statement.strip():
+                self.query(statement, **session)
+
+
+READERS = {
+    "timestamp": lambda text: datetime.datetime.fromisoformat(text),
+    "varbinary": base64.b64decode,
+    "double": float,
+}
+
+
+def write_properties(path, properties):
+    path.write_text("".join(f"{name}={value}\n" for name, value in properties.items()))
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
