@@ -11,9 +11,9 @@ import pathlib
 import subprocess
 import time
 
-from queries import PARTITION, REJECTS, ROWS
+from queries import CONNECTIONS, JOIN, PARTITION, REJECTS, ROWS
 
-LOG_TYPES = {ROWS: "access", REJECTS: "rejects"}
+LOG_TYPES = {ROWS: "access", CONNECTIONS: "connection", REJECTS: "rejects"}
 
 
 def ddl(program, dataset, table, dialect, *more):
@@ -21,6 +21,12 @@ def ddl(program, dataset, table, dialect, *more):
     command = [program, "ddl", "--log-type", LOG_TYPES[table], "--dialect", dialect,
                "--from-dataset", str(dataset), *more]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def used(query):
+    """The columns that a query looks at."""
+    columns = {*query.group, *(each[1] for each in query.aggregates), *(each[0] for each in query.where)}
+    return columns - {None}
 
 
 # Engines that take SQL.
@@ -47,7 +53,22 @@ class Sql:
         group = [self.name_of(column) for column in query.group]
         aggregates = [self.aggregate(*each) for each in query.aggregates]
         by = f" GROUP BY {', '.join(group)}" if group else ""
-        return f"SELECT {', '.join(group + aggregates)} FROM {query.table}{where}{by}"
+        return f"SELECT {', '.join(group + aggregates)} FROM {self.source(query)}{where}{by}"
+
+    def source(self, query):
+        if not query.joined:
+            return query.table
+        table, columns = query.joined
+        taken = "".join(f", other.{self.name_of(column)} AS {self.name_of(column)}" for column in columns)
+        own = ", ".join(
+            f"own.{self.name_of(column)} AS {self.name_of(column)}"
+            for column in sorted(used(query) - set(columns))
+        )
+        name = self.name_of(JOIN)
+        return (
+            f"(SELECT {own}{taken} FROM {query.table} own "
+            f"JOIN {table} other ON own.{name} = other.{name}) AS both_of_them"
+        )
 
     def aggregate(self, function, column):
         name = self.name_of(column) if column else "*"
@@ -223,6 +244,10 @@ class Polars:
 
     def ask(self, query):
         frame = self.tables[query.table]
+        if query.joined:
+            table, columns = query.joined
+            own = sorted(used(query) - set(columns) | {JOIN})
+            frame = frame.select(own).join(self.tables[table].select([JOIN, *columns]), on=JOIN)
         for each in query.where:
             frame = frame.filter(self.condition(*each))
         aggregates = [
@@ -287,10 +312,12 @@ class PyArrow:
         for each in query.where:
             each = self.condition(*each)
             condition = each if condition is None else condition & each
-        columns = {*query.group, *(each[1] for each in query.aggregates if each[1])}
-        table = self.tables[query.table].to_table(
-            columns=sorted(columns | {"source_key"}), filter=condition
-        )
+        other, taken = query.joined or (None, ())
+        columns = used(query) - set(taken) | {"source_key"} | ({JOIN} if other else set())
+        table = self.tables[query.table].to_table(columns=sorted(columns), filter=condition)
+        if other:
+            others = self.tables[other].to_table(columns=[JOIN, *taken])
+            table = table.join(others, keys=JOIN, join_type="inner")
         if not query.group:
             return [tuple(self.whole(table, *each) for each in query.aggregates)]
         count = self.compute.CountOptions

@@ -17,7 +17,7 @@ import time
 import adapters
 import queries
 import spark
-from queries import ROWS, Oracle, differences, reference
+from queries import Oracle, differences, reference
 
 
 def main():
@@ -118,13 +118,17 @@ def ask(engine, query, oracle):
 
 
 def read_sources(sources, scratch):
-    """Parses all access log objects with the reference; times become microseconds."""
-    jobs = [(path, key, scratch) for source in sources for path, key in reference.objects(source)]
+    """Parses the objects of all logs with the reference; times become microseconds."""
+    jobs = [
+        (path, key, scratch)
+        for log in reference.LOGS for source in sources for path, key in reference.objects(source, log)
+    ]
     with concurrent.futures.ProcessPoolExecutor(os.cpu_count()) as pool:
         parsed = list(pool.map(reference.parse_object, jobs, chunksize=4))
-    tables = {ROWS: [], queries.REJECTS: []}
+    tables = {log.table: [] for log in reference.LOGS} | {queries.REJECTS: []}
     for each in parsed:
-        for table, batch in [(ROWS, each.rows), (queries.REJECTS, each.rejects)]:
+        log = next(log for log in reference.LOGS if log.schema() == each.rows.schema)
+        for table, batch in [(log.table, each.rows), (queries.REJECTS, each.rejects)]:
             tables[table] += (
                 {name: queries.plain(value) for name, value in row.items()}
                 for row in batch.to_pylist()

@@ -23,7 +23,8 @@ EXPRESSION = re.compile(
         QUOTED, '"([^ ]*)"', r'"([^\s]+?)"', r'"([^\s]+)"', '"([^ ]*)"', '"([^ ]*)"',
     ]) + " ?([^ ]*)? ?( .*)?"
 )
-NAMES = reference.DOCUMENTED_COLUMNS
+LOG = reference.LOGS[0]
+NAMES = reference.DOCUMENTED_COLUMNS[LOG.name]
 WHOLE = {"client_port", "target_port", "elb_status_code", "received_bytes", "sent_bytes"}
 REAL = {name for name in NAMES if name.endswith("_processing_time")}
 TIMES = {"time", "request_creation_time"}
@@ -71,11 +72,11 @@ def rows(server, view, sources, session):
 
 def lines(sources):
     for source in sources:
-        for path, key in reference.objects(source):
+        for path, key in reference.objects(source, LOG):
             text, _ = reference.inflate(path.read_bytes())
             for line in text.splitlines():
                 try:
-                    reference.parse_line(line)
+                    reference.parse_line(line, LOG)
                     yield key, line.decode()
                 except (reference.Reject, UnicodeDecodeError):
                     pass

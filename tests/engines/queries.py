@@ -15,9 +15,12 @@ import pathlib
 sys.path.append(str(pathlib.Path(__file__).parents[1] / "readers"))
 import reference
 
-ROWS, REJECTS = reference.TABLE, "alb_rejects"
-COLUMNS = [column["name"] for _, column in reference.COLUMNS] + ["extra_fields", "source_key"]
-KINDS = {column["name"]: column["type"] for _, column in reference.COLUMNS}
+LOGS = {log.name: log for log in reference.LOGS}
+ROWS, CONNECTIONS, REJECTS = LOGS["access"].table, LOGS["connection"].table, "alb_rejects"
+COLUMNS = [column["name"] for _, column in LOGS["access"].columns] + ["extra_fields", "source_key"]
+# The type of a column by its name, which is the same in every log.
+KINDS = {column["name"]: column["type"] for log in LOGS.values() for _, column in log.columns}
+JOIN = "conn_trace_id"
 PARTITION = reference.PARTITION_NAMES
 
 
@@ -27,7 +30,8 @@ class Query:
 
     Aggregates are (function, column): count (column None: rows), nulls, distinct, min, max, sum; or
     one (percentile, column, share) alone: the value at place ceil(share × n) of n in order.
-    Filters are (column, operator, value): = <> < <= > >= in contains null notnull.
+    Filters are (column, operator, value): = <> < <= > >= in contains null notnull. Joined are the rows of another
+    table with the same connection id, of which some columns are taken: (table, columns).
     """
 
     name: str
@@ -35,6 +39,7 @@ class Query:
     where: tuple = ()
     group: tuple = ()
     table: str = ROWS
+    joined: tuple = ()
 
 
 def utc(text):
@@ -107,6 +112,14 @@ def queries(oracle):
         Query("rows of every object", (rows,), group=("source_key",)),
         Query("some statuses", (rows,), (("elb_status_code", "in", (301, 403, 404, 460)),),
               ("elb_status_code",)),
+        Query("connections by protocol", (rows, ("min", "time"), ("max", "tls_handshake_latency")),
+              group=("tls_protocol", "tls_verify_status"), table=CONNECTIONS),
+        Query("validity of certificates",
+              (("min", "leaf_client_cert_not_before"), ("max", "leaf_client_cert_not_after"),
+               ("nulls", "leaf_client_cert_validity")), table=CONNECTIONS),
+        Query("requests by their connection", (rows, ("sum", "sent_bytes")),
+              group=("tls_protocol", "listener_port", "elb_status_code"),
+              joined=(CONNECTIONS, ("tls_protocol", "listener_port"))),
         Query("rejects by reason", (rows, ("sum", "raw_length")), group=("reason",), table=REJECTS),
         Query("rejects by object", (rows, ("min", "line_number"), ("max", "byte_offset")),
               group=("account", "day", "source_key"), table=REJECTS),
@@ -128,14 +141,22 @@ class Oracle:
         """The same with times rounded to milliseconds, half up, as Trino has them."""
         times = [name for name, kind in KINDS.items() if kind == "timestamp"]
         def round_times(row):
-            return row | {name: (row[name] + 500) // 1000 * 1000 for name in times if row[name]}
-        tables = dict(self.tables)
-        tables[ROWS] = [round_times(row) for row in tables[ROWS]]
-        return Oracle(tables)
+            return row | {name: (row[name] + 500) // 1000 * 1000 for name in times if row.get(name)}
+        return Oracle({table: list(map(round_times, rows)) for table, rows in self.tables.items()})
+
+    def rows(self, query):
+        if not query.joined:
+            return self.tables[query.table]
+        table, columns = query.joined
+        others = collections.defaultdict(list)
+        for other in self.tables[table]:
+            others[other[JOIN]].append({column: other[column] for column in columns})
+        rows = (row for row in self.tables[query.table] if row[JOIN] is not None)
+        return [row | other for row in rows for other in others[row[JOIN]]]
 
     def answer(self, query):
         groups = collections.defaultdict(list)
-        for row in self.tables[query.table]:
+        for row in self.rows(query):
             if all(passes(row[column], how, value) for column, how, value in query.where):
                 groups[tuple(row[column] for column in query.group)].append(row)
         if not query.group and not groups:
