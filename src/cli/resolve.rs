@@ -129,9 +129,12 @@ fn held(
     log_type: &str,
 ) -> anyhow::Result<BTreeSet<Partition>> {
     let rejects = table.name == reject::TABLE;
-    let files = |each: &Contents| match rejects {
-        true => each.rejects > 0,
-        false => each.rows > 0 && each.partition.log_type.as_str() == log_type,
+    let files = |each: &Contents| {
+        if rejects {
+            each.rejects > 0
+        } else {
+            each.rows > 0 && each.partition.log_type.as_str() == log_type
+        }
     };
     let contents = remove::contents(dataset, &Selection::default())?;
     // Rejects of all logs lie together.
