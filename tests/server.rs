@@ -36,7 +36,10 @@ pub(crate) fn target(url: &str) -> Bucket {
         ("access_key_id", "testing".to_owned()),
         ("secret_access_key", "topsecret".to_owned()),
     ];
-    let network = Network::new(settings.map(|(key, value)| (key.to_owned(), value)).to_vec());
+    let settings = settings.map(|(key, value)| (key.to_owned(), value)).to_vec();
+    // moto fails over an upload that is gone, however often it is asked.
+    let mut network = Network::new(settings);
+    network.retries = 3;
     match Place::parse(url).unwrap() {
         Place::Bucket(prefix) => Bucket::connect(&prefix, &network, "staging").unwrap(),
         Place::Local(path) => panic!("{} is local", path.display()),

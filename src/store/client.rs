@@ -9,7 +9,7 @@ use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, resolve_bucket_regio
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::multipart::MultipartStore;
-use object_store::{ClientOptions, ObjectStore};
+use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
 use crate::store::StoreError;
 use crate::store::credentials::Credentials;
@@ -19,6 +19,16 @@ use crate::store::place::{Kind, Prefix};
 /// How long nothing may come before a request is given up and repeated. The time a whole answer takes
 /// is not limited: a worker that takes its time must not lose its download.
 const STALL: Duration = Duration::from_mins(1);
+
+/// The first pause before a request is repeated, the longest, and how much longer each may be than the one before.
+/// `object_store`'s own end after as little as two seconds, which no restart of a server takes.
+const BACKOFF: BackoffConfig = BackoffConfig {
+    init_backoff: Duration::from_millis(200),
+    max_backoff: Duration::from_secs(10),
+    base: 3.0,
+};
+/// How long a request is repeated at all.
+const RETRY_TIME: Duration = Duration::from_mins(3);
 
 /// A store, and where its requests run.
 pub(super) struct Client {
@@ -85,6 +95,11 @@ macro_rules! configured {
         settings($network, $variables).into_iter().fold(
             <$builder>::new()
                 .with_client_options(client_options())
+                .with_retry(RetryConfig {
+                    backoff: BACKOFF,
+                    max_retries: $network.retries,
+                    retry_timeout: RETRY_TIME,
+                })
                 .with_http_connector(Connector($network.clone()))
                 .with_url(&$prefix.bucket),
             |builder, (key, value)| match key.parse() {

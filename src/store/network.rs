@@ -25,15 +25,27 @@ use crate::store::explain;
 /// Threads that requests run on; what comes in is only copied there.
 const THREADS: usize = 2;
 
+/// How often a request is repeated, at most: with growing pauses, for about two minutes.
+const RETRIES: usize = 20;
+
 /// How stores are reached, for all stores of a run.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct Network {
     /// Settings by their names, which win over the environment's.
     pub settings: Vec<(String, String)>,
+    /// How often a request is repeated that a server or the network fails, at most.
+    pub retries: usize,
     /// What is known of the requests so far.
     pub traffic: Arc<Traffic>,
     /// What the configuration of AWS says; read when it is first needed.
     pub(super) aws: Arc<OnceCell<Found>>,
+}
+
+impl Default for Network {
+    fn default() -> Self {
+        let (settings, traffic, aws) = (Vec::new(), Arc::default(), Arc::default());
+        Self { settings, retries: RETRIES, traffic, aws }
+    }
 }
 
 impl Network {
