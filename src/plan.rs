@@ -333,12 +333,13 @@ impl Plan {
         target_size: u64,
         ledger: &mut Ledger,
     ) -> Result<Self, PlanError> {
-        let Listing { objects, listed, skipped, failures } = listing;
+        let Listing { mut objects, listed, skipped, failures } = listing;
         let mut plan = Self { batches: Vec::new(), listed, skipped, failures };
-        let mut objects = objects.into_iter().peekable();
-        while let Some(first) = objects.peek() {
+        // Taken from the end, they give back their memory while the batches grow.
+        objects.reverse();
+        while let Some(first) = objects.last() {
             let partition = Arc::clone(&first.partition);
-            let of_partition = |object: &Object| object.partition == partition;
+            let of_partition = |object: &mut Object| object.partition == partition;
             let held = ledger.held(&partition)?;
             let mut beside = Vec::new();
             let day = partition.day;
@@ -348,7 +349,7 @@ impl Plan {
             }
             let mut size = 0;
             let mut batch = None;
-            while let Some(object) = objects.next_if(of_partition) {
+            while let Some(object) = objects.pop_if(of_partition) {
                 let name = object.name();
                 if let Some(before) = held.get(name) {
                     plan.compare(&object, &sources[object.source], before);
@@ -369,6 +370,9 @@ impl Plan {
                 batch.get_or_insert_with(new).objects.push(object);
             }
             plan.batches.extend(batch);
+            if objects.len() < objects.capacity() / 2 {
+                objects.shrink_to_fit();
+            }
         }
         ledger.finish_others()?;
         for (object, reason) in ledger.stuck() {
