@@ -1,0 +1,58 @@
+//! `clean`: arguments in, what was removed out.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use indicatif::{HumanBytes, HumanCount};
+
+use crate::clean;
+use crate::cli::options::{self, Stores};
+use crate::cli::terminal::{print_json, print_line};
+use crate::cli::{DONE, resolve};
+
+const AFTER: &str = "\
+Exit codes:
+  0  it was done
+  3  the dataset cannot be read or written
+
+Examples:
+  alb2parquet clean --out lake
+  alb2parquet clean --out lake --older-than 36h --json";
+
+/// Removes what runs that crashed have left behind: staged files and uploads that no claim names.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER)]
+pub(super) struct Clean {
+    /// Directory or URL of the dataset
+    #[arg(long, value_name = "DATASET")]
+    pub(super) out: PathBuf,
+
+    #[command(flatten)]
+    pub(super) stores: Stores,
+
+    /// Only what was staged so long ago; must be longer than any run takes
+    #[arg(long, value_name = "AGE", default_value = "7d", value_parser = options::age)]
+    pub(super) older_than: Duration,
+
+    /// Print the result as one JSON object on stdout
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl Clean {
+    pub(super) fn run(&self) -> anyhow::Result<u8> {
+        let dataset = resolve::find_dataset(&self.out, &resolve::network(&self.stores)?)?;
+        let cleaned = clean::clean(&dataset, self.older_than)?;
+        print_line(&format!(
+            "{} staged files removed ({}), {} kept",
+            HumanCount(cleaned.removed.len() as u64),
+            HumanBytes(cleaned.bytes),
+            HumanCount(cleaned.kept)
+        ));
+        if self.json {
+            print_json(&cleaned)?;
+        }
+        Ok(DONE)
+    }
+}

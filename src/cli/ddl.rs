@@ -1,0 +1,221 @@
+//! `ddl`: arguments in, what an engine is to be told out.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::{Args, ValueEnum};
+
+use crate::cli::options::{self, Layout, Stores};
+use crate::cli::terminal::{print_line, print_text};
+use crate::cli::{DONE, resolve};
+use crate::dataset::{self, Dataset, DatasetError};
+use crate::ddl::{self, External};
+use crate::key::Partition;
+use crate::plan::Selection;
+use crate::reject;
+use crate::remove::{self, Contents};
+use crate::schema;
+use crate::store::Place;
+
+const AFTER: &str = "\
+Examples:
+  alb2parquet ddl --location s3://my-lake/alb --account 123456789012 --region eu-west-1
+  alb2parquet ddl --from-dataset s3://my-lake/alb --dialect glue > table.json
+  alb2parquet ddl --from-dataset s3://my-lake/alb --name alb_parquet --compat-view=alb_access_logs
+  alb2parquet ddl --from-dataset lake --dialect duckdb | duckdb";
+
+/// Prints what makes a table known to Athena, Trino, Spark, DuckDB or the Glue Data Catalog.
+///
+/// Without --from-dataset nothing is read: columns and their comments are those of this version. Athena
+/// and Trino compute partitions by themselves (partition projection), unless --no-projection is given. Where
+/// accounts or regions are not known, every query must name them.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER)]
+pub(super) struct Ddl {
+    /// URL of the dataset, as the engine is to reach it [default: that of --from-dataset]
+    #[arg(long, value_name = "URL", required_unless_present = "from_dataset")]
+    pub(super) location: Option<String>,
+
+    /// Take layout, accounts, regions and partitions from what this dataset holds
+    #[arg(long, value_name = "DATASET")]
+    pub(super) from_dataset: Option<PathBuf>,
+
+    /// Who is to be told
+    #[arg(long, value_enum, default_value_t = Dialect::Athena)]
+    pub(super) dialect: Dialect,
+
+    /// Which table: that of a log type, or `rejects`
+    #[arg(long, value_name = "TYPE", default_value = "access")]
+    pub(super) log_type: String,
+
+    /// Name of the table; the database may stand before it, with a dot [default: that of its directory]
+    #[arg(long)]
+    pub(super) name: Option<String>,
+
+    /// Directories of partitions [default: those of --from-dataset, or hive]
+    #[arg(long, value_enum)]
+    pub(super) layout: Option<Layout>,
+
+    /// An account that there is (repeatable)
+    #[arg(long, value_name = "ID", value_parser = options::account, conflicts_with = "from_dataset")]
+    pub(super) account: Vec<String>,
+
+    /// A region that there is (repeatable)
+    #[arg(long, value_name = "REGION", value_parser = options::region, conflicts_with = "from_dataset")]
+    pub(super) region: Vec<String>,
+
+    /// Keep partitions in the catalogue
+    #[arg(long)]
+    pub(super) no_projection: bool,
+
+    /// Print only what adds the partitions to the catalogue
+    #[arg(long, conflicts_with = "compat_view")]
+    pub(super) partitions: bool,
+
+    /// Print the view that has the columns of the table in AWS's documentation
+    #[arg(
+        long,
+        value_name = "NAME",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "alb_access_logs_compat"
+    )]
+    pub(super) compat_view: Option<String>,
+
+    #[command(flatten)]
+    pub(super) stores: Stores,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Dialect {
+    /// Amazon Athena
+    Athena,
+    /// Trino's Hive connector
+    Trino,
+    /// Spark with Hive's metastore
+    Spark,
+    /// DuckDB, as a view
+    #[allow(clippy::doc_markdown)] // is help
+    Duckdb,
+    /// JSON for `aws glue create-table` and `batch-create-partition`
+    Glue,
+}
+
+impl Ddl {
+    pub(super) fn run(&self) -> anyhow::Result<u8> {
+        let (table, dialect) = self.external()?;
+        let text = match &self.compat_view {
+            Some(view) => table.compat_view(view, dialect)?,
+            None if self.partitions => table.add_partitions(dialect)?,
+            None => table.create(dialect)?,
+        };
+        warn(&table.must_name());
+        print_text(&text)?;
+        Ok(DONE)
+    }
+
+    /// Returns the table that an engine is to be told of, and who that is.
+    fn external(&self) -> anyhow::Result<(External, ddl::Dialect)> {
+        let dialect = match self.dialect {
+            Dialect::Athena => ddl::Dialect::Athena,
+            Dialect::Trino => ddl::Dialect::Trino,
+            Dialect::Spark => ddl::Dialect::Spark,
+            Dialect::Duckdb => ddl::Dialect::DuckDb,
+            Dialect::Glue => ddl::Dialect::Glue,
+        };
+        let mut table = described(&self.log_type)?;
+        if let Some(name) = &self.from_dataset {
+            let dataset = resolve::find_dataset(name, &resolve::network(&self.stores)?)?;
+            table.layout = dataset.layout();
+            if let Some(asked) = self.layout.map(resolve::layout)
+                && asked != table.layout
+            {
+                return Err(DatasetError::Layout(table.layout).into());
+            }
+            table.hold(held(&dataset, &table, &self.log_type)?);
+            if table.accounts.is_empty() {
+                bail!("{} holds nothing of {} yet", name.display(), table.name);
+            }
+        } else {
+            table.layout = self.layout.map_or(dataset::Layout::Hive, resolve::layout);
+            table.accounts.clone_from(&self.account);
+            table.regions.clone_from(&self.region);
+        }
+        let dataset = match (&self.location, &self.from_dataset) {
+            (Some(location), _) => location.clone(),
+            (None, Some(name)) => name.to_str().context("--from-dataset is no text")?.to_owned(),
+            (None, None) => bail!("say where the dataset is: --location or --from-dataset"),
+        };
+        table.location = location(&dataset, &table.location, dialect)?;
+        table.projection =
+            !self.no_projection && !matches!(dialect, ddl::Dialect::Spark | ddl::Dialect::DuckDb);
+        if let Some(name) = &self.name {
+            table.name.clone_from(name);
+        }
+        Ok((table, dialect))
+    }
+}
+
+/// Describes the table of a log type, or of rejects.
+fn described(log_type: &str) -> anyhow::Result<External> {
+    const REJECTS: &str = "rejects";
+    if log_type == REJECTS {
+        return Ok(External::rejects());
+    }
+    if let Some(of_type) = schema::LogType::named(log_type) {
+        return Ok(External::rows(of_type.table()));
+    }
+    let types = schema::LogType::ALL.map(schema::LogType::as_str);
+    bail!("there is no --log-type {log_type}: say one of {}, {REJECTS}", types.join(", "))
+}
+
+/// Returns the partitions in which a table has files.
+fn held(
+    dataset: &Dataset,
+    table: &External,
+    log_type: &str,
+) -> anyhow::Result<BTreeSet<Partition>> {
+    let rejects = table.name == reject::TABLE;
+    let files = |each: &Contents| {
+        if rejects {
+            each.rejects > 0
+        } else {
+            each.rows > 0 && each.partition.log_type.as_str() == log_type
+        }
+    };
+    let contents = remove::contents(dataset, &Selection::default())?;
+    // Rejects of all logs lie together.
+    let of_one = |each: Contents| Partition { log_type: schema::LogType::Access, ..each.partition };
+    Ok(contents.into_iter().filter(files).map(of_one).collect())
+}
+
+/// Returns the place of a table's directory as an engine is to be told of it.
+fn location(dataset: &str, directory: &str, dialect: ddl::Dialect) -> anyhow::Result<String> {
+    let place = match Place::parse(dataset)? {
+        Place::Local(path) => {
+            let path = std::path::absolute(&path)
+                .with_context(|| format!("{} cannot be a path", path.display()))?;
+            let path = path.to_str().context("the path of the dataset is no text")?.to_owned();
+            if dialect == ddl::Dialect::DuckDb { path } else { format!("file://{path}") }
+        }
+        Place::Bucket(_) => match dataset.strip_prefix("s3a://") {
+            // Only Hadoop knows that name.
+            Some(rest) if dialect != ddl::Dialect::Spark => format!("s3://{rest}"),
+            _ => dataset.to_owned(),
+        },
+    };
+    Ok(format!("{}/{directory}", place.trim_end_matches('/')))
+}
+
+/// Says what its users must know.
+fn warn(must_name: &[&str]) {
+    if !must_name.is_empty() {
+        print_line(&format!(
+            "every query must say which {} it is about, as in WHERE {} = '…': to let it ask for all, add \
+             --account and --region, or --from-dataset",
+            must_name.join(" and "),
+            must_name.join(" = '…' AND ")
+        ));
+    }
+}

@@ -1,0 +1,126 @@
+//! Arguments that several subcommands share, and how values are written.
+
+use std::time::Duration;
+
+use chrono::NaiveDate;
+use clap::{Args, ValueEnum};
+
+/// Which partitions are meant.
+#[derive(Debug, Args)]
+pub(super) struct Partitions {
+    /// Only this log (repeatable) [default: all]
+    #[arg(long, value_enum, value_name = "TYPE")]
+    pub(super) log_type: Vec<LogType>,
+
+    /// First day, by key (UTC)
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub(super) from: Option<NaiveDate>,
+
+    /// Only this account (repeatable)
+    #[arg(long, value_name = "ID", value_parser = account)]
+    pub(super) account: Vec<String>,
+
+    /// Only this region (repeatable)
+    #[arg(long, value_name = "REGION")]
+    pub(super) region: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum LogType {
+    /// Requests: the table alb_access_logs
+    Access,
+    /// Attempts to connect: alb_connection_logs
+    Connection,
+    /// Health checks of targets: alb_health_check_logs
+    #[value(name = "health_check", alias = "health-check")]
+    HealthCheck,
+}
+
+/// How stores are reached.
+#[derive(Debug, Args)]
+pub(super) struct Stores {
+    /// Setting of the stores that URLs name, as the crate object_store has it, such as region=eu-west-1,
+    /// endpoint=http://localhost:9000, request_payer=true, aws_server_side_encryption=aws:kms,
+    /// aws_sse_kms_key_id=ID or checksum_algorithm=sha256 (repeatable; wins over the environment)
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) option: Vec<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Layout {
+    /// account=…/region=…/year=…/month=…/day=…, which engines find by themselves
+    Hive,
+    /// ACCOUNT/REGION/yyyy/mm/dd, as in the source
+    Plain,
+}
+
+pub(super) fn account(text: &str) -> Result<String, String> {
+    let good = text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit());
+    if good { Ok(text.to_owned()) } else { Err("an account id has twelve digits".to_owned()) }
+}
+
+pub(super) fn region(text: &str) -> Result<String, String> {
+    let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    let good = !text.is_empty() && text.bytes().all(good);
+    if good { Ok(text.to_owned()) } else { Err("write it like eu-west-1".to_owned()) }
+}
+
+pub(super) fn age(text: &str) -> Result<Duration, String> {
+    const UNITS: [(&str, u64); 4] = [("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)];
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let factor = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
+    let seconds = number.parse::<u64>().ok().zip(factor).and_then(|(n, f)| n.checked_mul(f));
+    seconds.map(Duration::from_secs).ok_or_else(|| "write it like 7d, 36h or 90m".to_owned())
+}
+
+pub(super) fn share(text: &str) -> Result<f64, String> {
+    let share: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
+    if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("not between 0 and 1".to_owned()) }
+}
+
+pub(super) fn size(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 7] = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("KB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("", 1),
+    ];
+    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let (number, unit) = text.split_at(digits);
+    let unit = unit.trim();
+    let factor =
+        UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).map(|(_, factor)| *factor);
+    let size =
+        number.parse().ok().zip(factor).and_then(|(number, factor)| factor.checked_mul(number));
+    size.filter(|size| *size > 0).ok_or_else(|| "write it like 256MiB or 1GB".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ages() {
+        assert_eq!(age("7d"), Ok(Duration::from_hours(7 * 24)));
+        assert_eq!(age("0s"), Ok(Duration::ZERO));
+        for text in ["", "7", "d", "-1d", "1w", "1.5h", "99999999999999999999d"] {
+            assert!(age(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes() {
+        assert_eq!(size("256MiB"), Ok(256 << 20));
+        assert_eq!(size("1 gb"), Ok(1_000_000_000));
+        assert_eq!(size("4096"), Ok(4096));
+        for text in
+            ["", "0", "-1", "MiB", "1TiBs", "1.5GiB", "99999999999999999999", "99999999999GiB"]
+        {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,118 @@
+//! What a person reads after a conversion.
+
+use std::fmt::Write;
+
+use indicatif::{HumanBytes, HumanCount};
+
+use crate::cli::terminal::{MAX_SHOWN, counts, print_line};
+use crate::plan::Failure;
+use crate::tally::{OfLogType, Tally};
+
+/// Prints what came of a conversion.
+pub(super) fn print(tally: &Tally, max_rejects: f64) {
+    for line in summary(tally, max_rejects).lines() {
+        print_line(line);
+    }
+}
+
+/// Names what failed.
+pub(super) fn print_failures(failures: &[Failure]) {
+    for failure in failures.iter().take(MAX_SHOWN) {
+        print_line(&format!("failed: {}: {}", failure.object, failure.error));
+    }
+    let more = failures.len().saturating_sub(MAX_SHOWN);
+    if more > 0 {
+        print_line(&format!("{more} more failed than are named here; --json names all"));
+    }
+}
+
+fn summary(tally: &Tally, max_rejects: f64) -> String {
+    let mut text = String::new();
+    let objects = &tally.objects;
+    let line = &mut text;
+    let skipped = objects.skipped_by_kind.iter().map(|(kind, count)| (*kind, *count));
+    let rejects = tally.rejects.iter().map(|(reason, count)| (*reason, *count));
+    let rate = tally.bytes_decompressed as f64 / 1e6 / tally.seconds.max(1e-9);
+    let mut fact = |name: &str, value: String| {
+        writeln!(line, "{name:<12}{value}").expect("a string takes everything");
+    };
+    fact(
+        "objects",
+        format!(
+            "{} listed, {} converted, {} skipped{}, {} failed",
+            HumanCount(objects.listed),
+            HumanCount(objects.converted),
+            HumanCount(objects.skipped),
+            counts(" (", skipped, ")"),
+            HumanCount(objects.failed),
+        ),
+    );
+    if tally.bytes_archived > 0 {
+        let archived = HumanBytes(tally.bytes_archived);
+        fact(
+            "archived",
+            format!("{archived}: restore these objects, then run the same command again"),
+        );
+    }
+    fact("partitions", HumanCount(tally.partitions).to_string());
+    fact(
+        "lines",
+        format!(
+            "{} = {} rows + {} rejects{}",
+            HumanCount(tally.lines),
+            HumanCount(tally.rows),
+            HumanCount(tally.reject_count()),
+            counts(" (", rejects, ")"),
+        ),
+    );
+    if tally.log_types.len() > 1 {
+        for (log_type, OfLogType { objects, lines, rows, rejects, .. }) in &tally.log_types {
+            let (lines, rows, rejects) =
+                (HumanCount(*lines), HumanCount(*rows), HumanCount(*rejects));
+            let objects = HumanCount(*objects);
+            let counts = format!("{lines} = {rows} rows + {rejects} rejects of {objects} objects");
+            fact("", format!("{log_type}: {counts}"));
+        }
+    }
+    fact(
+        "read",
+        format!(
+            "{} gzip, {} text",
+            HumanBytes(tally.bytes_in),
+            HumanBytes(tally.bytes_decompressed),
+        ),
+    );
+    fact(
+        "written",
+        format!(
+            "{} in {} files, {} of rejects",
+            HumanBytes(tally.bytes_out),
+            HumanCount(tally.files + tally.reject_files),
+            HumanCount(tally.reject_files),
+        ),
+    );
+    if tally.requests > 0 {
+        let (requests, failed) = (HumanCount(tally.requests), HumanCount(tally.requests_failed));
+        fact("requests", format!("{requests}, {failed} failed and were repeated or given up"));
+    }
+    if tally.interrupted {
+        fact(
+            "interrupted",
+            format!(
+                "{} objects are left. What is published stays; the same command converts the rest",
+                HumanCount(objects.left)
+            ),
+        );
+    }
+    fact("took", format!("{:.2} s, {rate:.0} MB/s of text", tally.seconds));
+    if tally.reject_share() > max_rejects {
+        fact(
+            "warning",
+            format!(
+                "{:.2} % of the lines are rejects, more than --max-rejects allows; see the table alb_rejects",
+                tally.reject_share() * 100.0
+            ),
+        );
+    }
+    text
+}

@@ -1,0 +1,111 @@
+//! `verify`: arguments in, findings out.
+
+use std::path::PathBuf;
+
+use chrono::NaiveDate;
+use clap::Args;
+use indicatif::HumanCount;
+
+use crate::cli::options::{Partitions, Stores};
+use crate::cli::signals::Signals;
+use crate::cli::terminal::{MAX_SHOWN, print_json, print_line};
+use crate::cli::{DONE, FINDINGS, resolve};
+use crate::verify::{Finding, Report, Verification};
+
+const AFTER: &str = "\
+Exit codes:
+  0  everything is as it should be
+  1  something is not; each finding is listed with what to do
+  3  nothing can be said
+
+Examples:
+  alb2parquet verify s3://my-log-bucket --out s3://my-lake/alb
+  alb2parquet verify /mnt/logs --out lake --read-data --from 2025-07-01 --to 2025-07-31";
+
+/// Compares a dataset with its source, its claims and its files.
+///
+/// Every object that the source lists must be in exactly one claim, every claim must be finished, every file
+/// must stand with the rows that its claim and its footer state, and nothing else may lie in a table's
+/// directory. Nothing is written.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER)]
+pub(super) struct Verify {
+    /// Directories or URLs that the dataset was made from
+    #[arg(required = true, value_name = "SOURCE")]
+    pub(super) sources: Vec<String>,
+
+    /// Directory or URL of the dataset
+    #[arg(long, value_name = "DATASET")]
+    pub(super) out: PathBuf,
+
+    #[command(flatten)]
+    pub(super) partitions: Partitions,
+
+    #[command(flatten)]
+    pub(super) stores: Stores,
+
+    /// Last day, by key (UTC) [default: yesterday, since today still grows]
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub(super) to: Option<NaiveDate>,
+
+    /// Read the source again and compare all rows and rejects with those that stand
+    #[arg(long)]
+    pub(super) read_data: bool,
+
+    /// Print the result as one JSON object on stdout
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl Verify {
+    pub(super) fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
+        let network = resolve::network(&self.stores)?;
+        let verification = Verification {
+            sources: &resolve::open_sources(&self.sources, &network)?,
+            dataset: &resolve::find_dataset(&self.out, &network)?,
+            selection: &resolve::selection(&self.partitions, self.to.or_else(resolve::yesterday))?,
+            read_data: self.read_data,
+            stop: signals.stop(),
+        };
+        let report = verification.run()?;
+        print(&report);
+        if self.json {
+            print_json(&report)?;
+        }
+        Ok(if report.findings.is_empty() { DONE } else { FINDINGS })
+    }
+}
+
+/// Prints what a verification found.
+fn print(report: &Report) {
+    let Report { objects, claims, files, lines, rows, rejects, compared, .. } = report;
+    print_line(&format!("objects     {} in {} claims", HumanCount(*objects), HumanCount(*claims)));
+    print_line(&format!("files       {} as they were claimed", HumanCount(*files)));
+    print_line(&format!(
+        "lines       {} = {} rows + {} rejects",
+        HumanCount(*lines),
+        HumanCount(*rows),
+        HumanCount(*rejects)
+    ));
+    if compared + report.not_compared > 0 {
+        print_line(&format!(
+            "compared    {} objects row by row, {} are gone from the source",
+            HumanCount(*compared),
+            HumanCount(report.not_compared)
+        ));
+    }
+    for finding in report.findings.iter().take(MAX_SHOWN) {
+        let Finding { kind, name, problem, remedy } = finding;
+        print_line(&format!("{kind}: {name}: {problem}; {remedy}"));
+    }
+    let more = report.findings.len().saturating_sub(MAX_SHOWN);
+    if more > 0 {
+        print_line(&format!("{more} more findings than are named here; --json names all"));
+    }
+    let findings = report.findings.len() as u64;
+    print_line(&match findings {
+        0 => "everything is as it should be".to_owned(),
+        1 => "1 finding".to_owned(),
+        many => format!("{} findings", HumanCount(many)),
+    });
+}
