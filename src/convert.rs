@@ -6,10 +6,10 @@
 //! every core (windows of objects, columns of a row group), and no worker ever begins another batch
 //! while it waits for its own. The calling thread waits for the disk, claims and publishes.
 
+mod files;
 mod queue;
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, SyncSender};
@@ -20,28 +20,25 @@ use parquet::errors::ParquetError;
 use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
-use crate::claim::{Claim, Output, State};
+use crate::claim::{Output, State};
+use crate::convert::files::{Open, StagedBatch, StagedOutput, leave_out};
 use crate::convert::queue::Queue;
 use crate::dataset::{Dataset, DatasetError};
 use crate::decode::{Decoded, Decoder};
-use crate::encode::{Compression, RejectsEncoder, TableEncoder};
+use crate::encode::Compression;
 use crate::feed::{Buffers, Feed, Lost};
-use crate::foreign::{self, Foreign};
 use crate::inflate::Piece;
 use crate::ledger::{Committed, Ledger};
 use crate::plan::{Batch, Failure, Object, Plan};
 use crate::pool::Pool;
-use crate::reject::{self, Reason, Reject};
 use crate::schema::LogType;
-use crate::store::{Source, StoreError, TargetError, Writing};
+use crate::store::{Source, TargetError, Writing};
 use crate::tally::Tally;
 
 /// Batches that are open at once, at most: each holds a row group of encoded pages.
 const MAX_OPEN: usize = 2;
 /// Converted batches that wait for the disk, at most.
 const MAX_STAGED: usize = 2;
-/// Kind of objects that must be restored before they can be read.
-const ARCHIVED: &str = "archived";
 /// Kind of objects that another run claimed while this one converted them.
 const CONVERTED_MEANWHILE: &str = "converted_meanwhile";
 
@@ -279,49 +276,6 @@ struct Shared {
     active: AtomicUsize,
 }
 
-/// The files of a batch while they are written.
-struct Open<'a> {
-    batch: &'a Batch,
-    /// Keys of its objects.
-    keys: &'a [String],
-    /// Name of its files.
-    name: String,
-    table: TableEncoder<Writing>,
-    /// Where it is to stand, for messages.
-    staged: String,
-    rejects: Option<(RejectsEncoder<Writing>, String)>,
-    tally: Tally,
-    objects: Vec<Progress>,
-    began: Instant,
-}
-
-/// A converted batch whose files nobody sees yet.
-struct StagedBatch {
-    /// What it is to claim, but for the outputs.
-    claim: Claim,
-    outputs: Vec<StagedOutput>,
-    tally: Tally,
-    took: Duration,
-}
-
-/// A file of a converted batch.
-struct StagedOutput {
-    table: &'static str,
-    rows: u64,
-    writing: Writing,
-}
-
-/// How far an object was read.
-#[derive(Default, Clone)]
-struct Progress {
-    lines: u64,
-    bytes: u64,
-    rejects: BTreeMap<String, u64>,
-    damage: Option<String>,
-    /// What it holds instead of what its name says; nothing of it is kept then.
-    foreign: Option<Foreign>,
-}
-
 impl Driver<'_> {
     /// Converts a batch, without the objects that turn out to be unreadable.
     fn convert(&self, batch: &Batch) -> Result<StagedBatch, ConvertError> {
@@ -368,7 +322,7 @@ impl Driver<'_> {
                     decoded.drain(..).try_for_each(|piece| open.write(piece, conversion))?;
                     Ok(more)
                 })?;
-                feed.give_up(|object| open.objects[object].foreign.is_some());
+                feed.give_up(|object| open.is_given_up(object));
                 if !more {
                     break;
                 }
@@ -388,7 +342,7 @@ impl Driver<'_> {
                 )
             });
             written?;
-            feed.give_up(|object| open.objects[object].foreign.is_some());
+            feed.give_up(|object| open.is_given_up(object));
             (window, decoded) = (next?, decoding);
             if window.is_empty() && decoded.is_empty() {
                 break;
@@ -412,194 +366,4 @@ impl Driver<'_> {
         });
         decoded.collect()
     }
-}
-
-impl<'a> Open<'a> {
-    fn new(
-        conversion: &Conversion,
-        batch: &'a Batch,
-        keys: &'a [String],
-    ) -> Result<Self, ConvertError> {
-        let name = conversion.file_name(batch);
-        let table = batch.partition.log_type.table();
-        let writing = conversion.begin(&table.name, batch, &name)?;
-        let staged = writing.name();
-        let table = TableEncoder::new(table, conversion.compression, writing)
-            .and_then(|table| table.with_bloom_filters(conversion.bloom_filters))
-            .map_err(write_error(&staged))?;
-        Ok(Self {
-            batch,
-            keys,
-            name,
-            table,
-            staged,
-            rejects: None,
-            tally: Tally::default(),
-            objects: vec![Progress::default(); batch.objects.len()],
-            began: Instant::now(),
-        })
-    }
-
-    /// Writes the rows and rejects of a piece.
-    fn write(&mut self, mut decoded: Decoded, conversion: &Conversion) -> Result<(), ConvertError> {
-        let log_type = self.batch.partition.log_type;
-        let (mut rejected, mut kept) = (Vec::new(), false);
-        for part in &mut decoded.parts {
-            conversion.watcher.read(part.gzip_bytes, part.rejects.len() as u64);
-            let progress = &mut self.objects[part.object];
-            if progress.foreign.is_none() && progress.lines == 0 && part.rows == 0 {
-                progress.foreign = foreign::recognise(log_type, &part.rejects);
-            }
-            if progress.foreign.is_some() {
-                continue;
-            }
-            kept = true;
-            for reject in &mut part.rejects {
-                reject.line_number += progress.lines;
-                reject.byte_offset += progress.bytes;
-                self.tally.reject(reject.reason);
-                *progress.rejects.entry(reject.reason.code().to_owned()).or_default() += 1;
-                if reject.reason.is_damage() {
-                    progress.damage = Some(damage(reject));
-                }
-            }
-            progress.lines += part.lines;
-            progress.bytes += part.bytes;
-            self.tally.lines += part.lines;
-            self.tally.rows += part.rows;
-            self.tally.bytes_in += part.gzip_bytes;
-            self.tally.bytes_decompressed += part.bytes;
-            let key = self.keys[part.object].as_str();
-            rejected.extend(part.rejects.iter().map(|reject| (key, reject)));
-        }
-        if !rejected.is_empty() {
-            self.write_rejects(&rejected, conversion)?;
-        }
-        if !kept {
-            return Ok(());
-        }
-        self.table.write(&decoded.batch).map_err(write_error(&self.staged))
-    }
-
-    fn write_rejects(
-        &mut self,
-        rejects: &[(&str, &Reject)],
-        conversion: &Conversion,
-    ) -> Result<(), ConvertError> {
-        if self.rejects.is_none() {
-            let writing = conversion.begin(reject::TABLE, self.batch, &self.name)?;
-            let staged = writing.name();
-            let encoder = RejectsEncoder::new(reject::schema(), conversion.compression, writing)
-                .map_err(write_error(&staged))?;
-            self.rejects = Some((encoder, staged));
-        }
-        let (encoder, staged) = self.rejects.as_mut().expect("was just made");
-        let batch = reject::batch(self.batch.partition.log_type, rejects.iter().copied());
-        encoder.write(&batch).map_err(write_error(staged))
-    }
-
-    /// Ends the files; `lost` are the objects that nothing was read of.
-    fn finish(
-        mut self,
-        lost: &[Lost],
-        conversion: &Conversion,
-    ) -> Result<StagedBatch, ConvertError> {
-        let log_type = self.batch.partition.log_type;
-        let foreign = self.objects.iter().filter(|object| object.foreign.is_some()).count();
-        let kept = self.objects.len() - foreign - lost.len();
-        let facts = [
-            ("alb2parquet.log_type", log_type.to_string()),
-            ("alb2parquet.objects", kept.to_string()),
-            ("alb2parquet.lines", self.tally.lines.to_string()),
-            ("alb2parquet.rows", self.tally.rows.to_string()),
-            ("alb2parquet.rejects", self.tally.reject_count().to_string()),
-        ];
-        let mut outputs = Vec::new();
-        if let Some((encoder, staged)) = self.rejects {
-            let writing = encoder.finish().map_err(write_error(&staged))?;
-            let rows = self.tally.reject_count();
-            outputs.push(StagedOutput { table: reject::TABLE, rows, writing });
-        }
-        self.tally.reject_files = outputs.len() as u64;
-        if self.tally.rows > 0 {
-            let writing = self.table.finish(&facts).map_err(write_error(&self.staged))?;
-            let (table, rows) = (log_type.table().name.as_str(), self.tally.rows);
-            outputs.push(StagedOutput { table, rows, writing });
-            self.tally.files = 1;
-        }
-        let mut claim = Claim {
-            run: conversion.dataset.run().to_owned(),
-            version: env!("CARGO_PKG_VERSION").to_owned(),
-            settings: conversion.settings(self.batch),
-            lines: self.tally.lines,
-            rows: self.tally.rows,
-            rejects: self.tally.rejects.iter().map(|(code, n)| ((*code).to_owned(), *n)).collect(),
-            ..Claim::default()
-        };
-        let mut read: Vec<Option<Progress>> = self.objects.into_iter().map(Some).collect();
-        for Lost { object, error } in lost {
-            read[*object] = None;
-            leave_out(&self.batch.objects[*object], error, &mut self.tally);
-        }
-        for (object, progress) in self.batch.objects.iter().zip(read) {
-            let Some(progress) = progress else { continue };
-            if let Some(foreign) = progress.foreign {
-                self.tally.objects.failed += 1;
-                let (object, error) = (object.listed.key(), misnamed(log_type, foreign));
-                self.tally.failures.push(Failure { object, error });
-                continue;
-            }
-            let url = conversion.sources[object.source].url(&object.listed);
-            claim.add(&url, &object.listed, progress.lines, progress.rejects);
-            match progress.damage {
-                None => self.tally.objects.converted += 1,
-                Some(error) => {
-                    self.tally.objects.failed += 1;
-                    let object = object.listed.key();
-                    self.tally.failures.push(Failure { object, error });
-                }
-            }
-        }
-        let took = self.began.elapsed();
-        Ok(StagedBatch { claim, outputs, tally: self.tally, took })
-    }
-}
-
-fn write_error(staged: &str) -> impl Fn(ParquetError) -> ConvertError + use<> {
-    let path = staged.to_owned();
-    move |source| ConvertError::Write { path: path.clone(), source }
-}
-
-/// Counts an object that cannot be read.
-fn leave_out(object: &Object, error: &StoreError, tally: &mut Tally) {
-    if error.is_archived() {
-        tally.skip(ARCHIVED, 1);
-        tally.bytes_archived += object.listed.size;
-    } else {
-        let (object, error) = (object.listed.key(), error.to_string());
-        tally.objects.failed += 1;
-        tally.failures.push(Failure { object, error });
-    }
-}
-
-/// Says what is wrong with an object that holds something else than its name says.
-fn misnamed(named: LogType, foreign: Foreign) -> String {
-    format!(
-        "is named like an object of the {named} log, but holds {foreign}; nothing of it is converted. Move \
-         it out of the source, or give it the name that such objects have"
-    )
-}
-
-/// Says what is wrong with a damaged object.
-fn damage(reject: &Reject) -> String {
-    let kept = reject.line_number - 1;
-    let what = match reject.reason {
-        Reason::NotGzip => return "is not gzip".to_owned(),
-        Reason::TruncatedGzip => "its gzip data ends in the middle",
-        _ => "its gzip data is corrupt",
-    };
-    format!(
-        "{what}: {kept} lines are kept, the text from byte {} on is a reject",
-        reject.byte_offset
-    )
 }

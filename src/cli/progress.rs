@@ -1,11 +1,10 @@
 //! Progress of a conversion, on a terminal.
 
-use std::io::{self, IsTerminal};
 use std::time::Duration;
 
 use indicatif::{HumanBytes, ProgressBar, ProgressDrawTarget, ProgressStyle};
 
-use crate::cli::terminal::print_line;
+use crate::cli::terminal::{self, print_line};
 use crate::convert::Watcher;
 use crate::plan::{Batch, Plan};
 use crate::store::Traffic;
@@ -38,7 +37,7 @@ impl Progress {
 
     /// Begins to show progress.
     pub(super) fn begin(&self, plan: &Plan) {
-        if self.quiet || !io::stderr().is_terminal() {
+        if self.quiet || !terminal::stderr_is_seen() {
             return;
         }
         let style = ProgressStyle::with_template(TEMPLATE).expect("a fixed template");

@@ -1,6 +1,6 @@
 //! Text for people on stderr, results on stdout. The only module that prints.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 
 use indicatif::HumanCount;
 use serde::Serialize;
@@ -41,4 +41,9 @@ pub(super) fn counts<'a>(
     let list: Vec<String> =
         counts.map(|(name, count)| format!("{} {name}", HumanCount(count))).collect();
     if list.is_empty() { String::new() } else { format!("{before}{}{after}", list.join(", ")) }
+}
+
+/// Tells whether stderr is a terminal, rather than a file or a pipe.
+pub(super) fn stderr_is_seen() -> bool {
+    io::stderr().is_terminal()
 }
