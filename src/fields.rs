@@ -21,10 +21,12 @@
 //! An irregular line that is sound is copied to the end of the text in regular form, so that
 //! everything after this module sees one kind of line.
 
+mod line;
 mod span;
 
 use wide::u8x16;
 
+pub use crate::fields::line::{Fault, Fields};
 pub use crate::fields::span::{Span, Spans};
 
 use crate::reject::Reason;
@@ -475,21 +477,14 @@ fn copy_fields(
     count: FieldCount,
     starts: &mut Vec<u32>,
 ) -> Result<u32, Reason> {
-    let mut rest = line;
     let mut fields = 0;
-    loop {
-        let spaces = rest.iter().take_while(|&&b| b == b' ').count();
-        rest = &rest[spaces..];
-        if rest.is_empty() {
-            break;
-        }
+    for field in Fields::of(line, count.known) {
+        let field = field.map_err(|fault| fault.reason)?;
         if fields > 0 {
             text.extend(b" ");
         }
         starts.push(position(text.len()));
-        let length = if fields == count.known { rest.len() } else { field_length(rest)? };
-        text.extend(&rest[..length]);
-        rest = &rest[length..];
+        text.extend(&line[field.range()]);
         fields += 1;
     }
     if fields < count.required {
@@ -497,23 +492,6 @@ fn copy_fields(
     }
     starts.push(position(text.len()) + 1);
     Ok(position(fields))
-}
-
-/// Returns the length of the field at the beginning of `rest`.
-fn field_length(rest: &[u8]) -> Result<usize, Reason> {
-    if rest[0] == b'"' {
-        let inner = memchr::memchr(b'"', &rest[1..]).ok_or(Reason::UnterminatedQuote)?;
-        let length = inner + 2;
-        return match rest.get(length) {
-            None | Some(b' ') => Ok(length),
-            Some(_) => Err(Reason::MisplacedQuote),
-        };
-    }
-    match memchr::memchr2(b' ', b'"', rest) {
-        Some(at) if rest[at] == b'"' => Err(Reason::MisplacedQuote),
-        Some(at) => Ok(at),
-        None => Ok(rest.len()),
-    }
 }
 
 #[cfg(test)]

@@ -27,6 +27,11 @@ const MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// The magic and the only compression method there is, as every member begins (RFC 1952, 2.3.1).
 const MEMBER: [u8; 3] = [0x1f, 0x8b, 8];
 
+/// Tells whether an object that begins like this is gzip, as far as it can be told.
+pub fn is_gzip(head: &[u8]) -> bool {
+    head.starts_with(&MAGIC) || head == &MAGIC[..1]
+}
+
 /// Text of whole lines from one or more objects, in order.
 #[derive(Debug, Default)]
 pub struct Piece {
@@ -135,6 +140,8 @@ pub struct Stream {
 /// What a stream reads from.
 enum Input {
     Gzip(Members),
+    /// Text that was never compressed.
+    Text(Box<dyn Read + Send>, u64),
     /// Nothing is left, or never was.
     Empty,
     /// The first bytes of something else, and the length of all of it.
@@ -146,6 +153,7 @@ impl Input {
     fn take_count(&mut self) -> u64 {
         match self {
             Self::Gzip(members) => members.take_count(),
+            Self::Text(_, count) => mem::take(count),
             Self::Empty => 0,
             Self::NotGzip(_, size) => *size,
         }
@@ -163,13 +171,29 @@ impl Stream {
         let head = members.head()?;
         let input = if head.is_empty() || is_only_header(head, size) {
             Input::Empty
-        } else if head.starts_with(&MAGIC) || head == &MAGIC[..1] {
+        } else if is_gzip(head) {
             Input::Gzip(members)
         } else {
             Input::NotGzip(head[..head.len().min(MAX_RAW)].to_vec(), size)
         };
-        let carry = Vec::new();
-        Ok(Self { object, input, carry, long: None, end: End::Full, ended: false })
+        Ok(Self::over(object, input))
+    }
+
+    /// Begins to cut an object of text that was never compressed.
+    pub fn of_text(object: usize, reader: Box<dyn Read + Send>) -> Self {
+        Self::over(object, Input::Text(reader, 0))
+    }
+
+    fn over(object: usize, input: Input) -> Self {
+        Self { object, input, carry: Vec::new(), long: None, end: End::Full, ended: false }
+    }
+
+    /// Returns how many gzip members were begun so far.
+    pub fn members(&self) -> u64 {
+        match &self.input {
+            Input::Gzip(members) => members.begun(),
+            Input::Text(..) | Input::Empty | Input::NotGzip(..) => 0,
+        }
     }
 
     /// Returns the index of the object in its batch.
@@ -213,6 +237,11 @@ impl Stream {
                 Input::Empty => (0, End::Done),
                 Input::NotGzip(..) => (0, End::Damage(Reason::NotGzip)),
                 Input::Gzip(members) => members.read(&mut text.spare(room)[..room])?,
+                Input::Text(reader, total) => {
+                    let count = read_full(reader, &mut text.spare(room)[..room])?;
+                    *total += count as u64;
+                    (count, if count < room { End::Done } else { End::Full })
+                }
             };
             text.advance(count);
             self.end = end;
@@ -303,6 +332,20 @@ impl LongLine {
         self.bytes += more.len() as u64;
         self.last = more.last().copied().or(self.last);
     }
+}
+
+/// Reads until the buffer is full or nothing is left; returns how many bytes.
+fn read_full(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut filled = 0;
+    while filled < buffer.len() {
+        match reader.read(&mut buffer[filled..]) {
+            Ok(0) => break,
+            Ok(count) => filled += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(filled)
 }
 
 /// Ends the last line of a text where the object did not.

@@ -1,31 +1,17 @@
 //! Reads Application Load Balancer logs and writes them as partitioned Parquet.
 //!
-//! The program `alb2parquet` is this library with arguments. A part of it that is useful by itself
-//! is the decoder, which needs neither files nor threads:
+//! The program `alb2parquet` is this library with arguments. What is useful by itself is [`read::Reader`],
+//! which turns one object, or any stream, into Arrow record batches:
 //!
 //! ```
-//! use alb2parquet::decode::Decoder;
-//! use alb2parquet::inflate::{Piece, Stream};
-//! use alb2parquet::schema::Table;
-//! use alb2parquet::text::Text;
+//! use alb2parquet::read::Reader;
+//! use alb2parquet::schema::LogType;
 //!
-//! # fn main() -> std::io::Result<()> {
-//! let path = concat!(
-//!     "tests/data/AWSLogs/123456789012/elasticloadbalancing/eu-west-1/2016/09/14/",
-//!     "123456789012_elasticloadbalancing_eu-west-1_app.archive.75d2b90a6705c041_",
-//!     "20160914T1005Z_203.0.113.40_8567f577.log.gz",
-//! );
-//! let file = std::fs::File::open(path)?;
-//! let mut stream = Stream::new(0, file.metadata()?.len(), Box::new(file))?;
-//! let mut decoder = Decoder::new(Table::access());
-//! while let Some(mut piece) = stream.next(Text::default())? {
-//!     let decoded = decoder.decode(&mut piece, |_| "the object's key");
-//!     assert!(decoded.batch.num_rows() > 0);
-//!     assert_eq!(decoded.batch.num_columns(), 42);
-//!     for part in &decoded.parts {
-//!         assert_eq!(part.lines, part.rows + part.rejects.len() as u64);
-//!     }
-//! }
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let line = "http 2025-11-24T10:00:00.000000Z 0.0012 192.0.2.1:80 web PASS 200 -\n";
+//! let mut reader = Reader::of_text(LogType::HealthCheck, "source_key", line.as_bytes());
+//! let batch = reader.next().expect("there is text")?;
+//! assert_eq!(batch.num_rows(), 1);
 //! # Ok(())
 //! # }
 //! ```
@@ -57,7 +43,9 @@ pub mod feed;
 pub mod fields;
 pub mod columns;
 pub mod decode;
+pub mod fault;
 pub mod foreign;
+pub mod read;
 // From record batches to files that are there.
 pub mod encode;
 pub mod tally;
@@ -70,3 +58,8 @@ pub mod clean;
 pub mod policy;
 pub mod ddl;
 pub mod cli;
+
+/// The README's examples compile.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

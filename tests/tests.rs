@@ -27,6 +27,8 @@ mod lines;
 mod logs;
 // Not a test: a proxy that fails requests.
 mod proxy;
+// The library's reader of single objects and streams.
+mod read;
 // The README says what the schema files say.
 mod readme;
 // Lines that other projects published, of this and of other load balancers; skipped by name where they are not at hand.

@@ -21,6 +21,8 @@ pub(super) struct Members {
     inflater: Option<Decompress>,
     /// Compressed bytes inflated since they were last asked for.
     count: u64,
+    /// Members that were begun.
+    begun: u64,
 }
 
 /// How a read ended.
@@ -37,7 +39,7 @@ pub(super) enum End {
 impl Members {
     pub(super) fn new(reader: Box<dyn Read + Send>) -> Self {
         let reader = BufReader::with_capacity(READ_AHEAD, reader);
-        Self { reader, inflater: None, count: 0 }
+        Self { reader, inflater: None, count: 0, begun: 0 }
     }
 
     /// Returns the compressed bytes that come next, without reading past them.
@@ -48,6 +50,11 @@ impl Members {
     /// Returns how many compressed bytes were inflated since the last call.
     pub(super) fn take_count(&mut self) -> u64 {
         std::mem::take(&mut self.count)
+    }
+
+    /// Returns how many members were begun.
+    pub(super) fn begun(&self) -> u64 {
+        self.begun
     }
 
     /// Inflates into `out` until it is full or nothing more can be; returns how many bytes.
@@ -66,7 +73,11 @@ impl Members {
                 };
                 return Ok((filled, end));
             }
-            let inflater = self.inflater.get_or_insert_with(|| Decompress::new_gzip(WINDOW_BITS));
+            let begun = &mut self.begun;
+            let inflater = self.inflater.get_or_insert_with(|| {
+                *begun += 1;
+                Decompress::new_gzip(WINDOW_BITS)
+            });
             let (in_before, out_before) = (inflater.total_in(), inflater.total_out());
             let status = inflater.decompress(input, &mut out[filled..], FlushDecompress::None);
             let consumed = inflater.total_in() - in_before;
