@@ -3,6 +3,8 @@
 mod clean;
 mod convert;
 mod ddl;
+mod log;
+mod metrics;
 mod options;
 mod policy;
 mod progress;
@@ -15,12 +17,14 @@ mod verify;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::builder::FalseyValueParser;
+use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cli::clean::Clean;
 use crate::cli::convert::Convert;
 use crate::cli::ddl::Ddl;
 use crate::cli::policy::Policy;
+use crate::cli::progress::Voice;
 use crate::cli::remove::Remove;
 use crate::cli::signals::Signals;
 use crate::cli::verify::Verify;
@@ -36,9 +40,13 @@ const OBJECTS: u8 = 2;
 /// The run could not begin, or not go on.
 const FAILED: u8 = 3;
 
+const ENVIRONMENT: &str = "\
+Each flag but --yes can be given by the environment, too, as ALB2PARQUET_ and its name: ALB2PARQUET_THREADS=4,
+ALB2PARQUET_ACCOUNT=123456789012,210987654321, ALB2PARQUET_QUIET=1. What is typed wins.";
+
 /// Turns Application Load Balancer logs into partitioned Parquet.
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 100)]
+#[command(version, about, max_term_width = 100, after_help = ENVIRONMENT)]
 struct Args {
     #[command(subcommand)]
     command: Command,
@@ -56,17 +64,54 @@ enum Command {
     Ddl(Ddl),
 }
 
+/// Returns the grammar of the command line: flags, and the environment behind them.
+fn command() -> clap::Command {
+    Args::command().mut_subcommands(|command| command.mut_args(with_environment))
+}
+
+/// Lets a flag be given by the environment, too: `--log-format` by `ALB2PARQUET_LOG_FORMAT`.
+fn with_environment(arg: Arg) -> Arg {
+    let Some(long) = arg.get_long() else { return arg };
+    if ONLY_TYPED.contains(&long) {
+        return arg;
+    }
+    let variable = format!("ALB2PARQUET_{}", long.replace('-', "_").to_uppercase());
+    let arg = arg.env(variable).hide_env(true);
+    match arg.get_action() {
+        // A setting of a store can hold commas.
+        ArgAction::Append if arg.get_long() != Some("option") => arg.value_delimiter(','),
+        ArgAction::SetTrue => arg.value_parser(FalseyValueParser::new()),
+        _ => arg,
+    }
+}
+
+impl Command {
+    /// Says why the run could not begin, or not go on.
+    fn complain(&self, error: &anyhow::Error) {
+        match self {
+            Self::Convert(convert) if convert.voice() == Voice::Json => {
+                tracing::error!("{error:#}");
+            }
+            _ => terminal::error(error),
+        }
+    }
+}
+
+/// Flags that the environment cannot give, since they would be meant for another run.
+const ONLY_TYPED: [&str; 3] = ["yes", "help", "version"];
+
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
-    let args = match Args::try_parse() {
-        Ok(args) => args,
-        Err(error) => {
-            let code = if error.use_stderr() { FAILED } else { DONE };
-            // A reader that closed its end of the pipe wants no more help.
-            let _ = error.print();
-            return ExitCode::from(code);
-        }
-    };
+    let args =
+        match command().try_get_matches().and_then(|matches| Args::from_arg_matches(&matches)) {
+            Ok(args) => args,
+            Err(error) => {
+                let code = if error.use_stderr() { FAILED } else { DONE };
+                // A reader that closed its end of the pipe wants no more help.
+                let _ = error.print();
+                return ExitCode::from(code);
+            }
+        };
     let signals = match Signals::listen() {
         Ok(signals) => signals,
         Err(error) => {
@@ -83,7 +128,7 @@ pub fn main() -> ExitCode {
         Command::Ddl(ddl) => ddl.run(),
     };
     ExitCode::from(code.unwrap_or_else(|error| {
-        terminal::error(&error);
+        args.command.complain(&error);
         signals.exit_code().unwrap_or(FAILED)
     }))
 }
@@ -94,6 +139,6 @@ mod tests {
 
     #[test]
     fn the_arguments_are_consistent() {
-        <Args as clap::CommandFactory>::command().debug_assert();
+        command().debug_assert();
     }
 }

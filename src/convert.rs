@@ -62,11 +62,24 @@ pub struct Conversion<'a> {
 
 /// Is told how a conversion goes, from many threads.
 pub trait Watcher: Sync {
-    /// So many compressed bytes were converted, with so many rejects.
-    fn read(&self, bytes: u64, rejects: u64);
+    /// A part of an object was converted, or the whole.
+    fn read(&self, part: &Read);
 
     /// A batch is published.
     fn published(&self, batch: &Batch, tally: &Tally, took: Duration);
+}
+
+/// A part of an object that was converted.
+#[derive(Debug, Clone, Copy)]
+pub struct Read<'a> {
+    /// Key of the object.
+    pub key: &'a str,
+    /// Whether it is the first part of the object.
+    pub begins: bool,
+    /// Its compressed bytes.
+    pub bytes: u64,
+    /// Its rejects.
+    pub rejects: u64,
 }
 
 /// The conversion cannot go on.

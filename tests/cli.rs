@@ -6,8 +6,8 @@ use std::process::Stdio;
 use chrono::{Days, Utc};
 
 use crate::support::{
-    ROWS, World, convert, files, get, good_lines, gzip, key, key_of, key_on, program, run, text_of,
-    tree,
+    ROWS, World, convert, files, get, good_lines, gzip, key, key_of, key_on, program, run,
+    run_command, text_of, tree,
 };
 
 // ---- refusals: exit code 3 before any work
@@ -42,6 +42,7 @@ fn help_and_version_are_no_errors() {
         "--max-rejects",
         "--json",
         "--verbose",
+        "--log-format",
     ];
     for flag in flags {
         assert!(help.contains(flag), "{flag} is in {help}");
@@ -389,9 +390,75 @@ fn verbose_prints_a_line_per_file() {
     }
     let run = world.convert_with(&["-v"]).expect(0);
     for day in ["2025-07-18", "2025-07-19", "2025-07-20"] {
-        let lines = run.stderr.lines().filter(|line| line.contains(day) && line.contains("2 rows"));
+        let lines =
+            run.stderr.lines().filter(|line| line.contains(day) && line.contains("rows=2 "));
         assert_eq!(lines.count(), 1, "{day} in {run:#?}");
     }
+}
+
+/// Everything that a run says on stderr, as JSON.
+fn events(stderr: &str) -> Vec<serde_json::Value> {
+    let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+    stderr.lines().map(parse).collect()
+}
+
+#[test]
+fn a_log_in_json_has_nothing_else() {
+    let world = World::new();
+    world.put(&key(1), gzip(good_lines(2)));
+    world.put(&key_on("2025/07/20", 1), "not gzip");
+    let run = world.convert_with(&["--log-format", "json"]).expect(2);
+    let events = events(&run.stderr);
+    let said = |message: &str| -> Vec<_> {
+        events.iter().filter(|event| event["message"] == message).collect()
+    };
+    let published = said("batch published");
+    assert_eq!(published.len(), 2, "{run:#?}");
+    assert_eq!(published.iter().filter(|event| event["rows"] == 2).count(), 1);
+    assert_eq!(said("object failed")[0]["object"], key_on("2025/07/20", 1));
+    assert_eq!(said("conversion ended")[0]["lines"], 3);
+    assert_eq!(events.len(), 4, "{run:#?}");
+
+    let failed =
+        run(&["convert", "/nowhere", "--log-format=json", "--out", "/nowhere/too"]).expect(3);
+    let events = events(&failed.stderr);
+    assert_eq!((events.len(), &events[0]["level"]), (1, &"ERROR".into()));
+}
+
+#[test]
+fn the_summary_has_measures() {
+    let world = World::with(gzip(good_lines(4)));
+    let run = world.convert_with(&["--json", "--threads", "1"]).expect(0);
+    assert_eq!(run.count("/metrics/threads"), 1);
+    for name in ["listing", "planning", "converting"] {
+        assert!(run.json()["metrics"][format!("{name}_seconds")].as_f64().is_some(), "{run:#?}");
+    }
+}
+
+#[test]
+fn the_environment_stands_for_flags() {
+    let world = World::new();
+    for day in ["2025/07/18", "2025/07/19", "2025/07/20"] {
+        world.put(&key_on(day, 1), gzip(good_lines(2)));
+    }
+    let with = |variables: &[(&str, &str)], more: &[&str]| {
+        let (source, out) = (world.source(), world.path("by-env"));
+        let mut program =
+            program(&["convert", source.to_str().unwrap(), "--out", out.to_str().unwrap()]);
+        run_command(command.envs(variables.iter().copied()).args(more)).expect(0)
+    };
+    let json = [("ALB2PARQUET_JSON", "1"), ("ALB2PARQUET_QUIET", "true")];
+    let from = ("ALB2PARQUET_FROM", "2025-07-20");
+    let run = with(&[json[0], json[1], from], &[]);
+    assert_eq!((run.count("/rows"), run.stderr.as_str()), (2, ""));
+    // What is typed wins.
+    assert_eq!(with(&[json[0], from], &["--from", "2025-07-19"]).count("/rows"), 2);
+    let others = ("ALB2PARQUET_ACCOUNT", "999999999999");
+    assert_eq!(with(&[json[0], others], &[]).count("/rows"), 0);
+    let all = ("ALB2PARQUET_ACCOUNT", "999999999999,123456789012");
+    let run = with(&[json[0], all, ("ALB2PARQUET_QUIET", "0")], &[]);
+    assert_eq!(run.count("/rows"), 2);
+    assert!(!run.stderr.is_empty());
 }
 
 #[test]

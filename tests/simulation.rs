@@ -20,7 +20,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use alb2parquet::claim::{Claim, Output};
-use alb2parquet::convert::{Conversion, Watcher};
+use alb2parquet::convert::{Conversion, Read, Watcher};
 use alb2parquet::dataset::{Dataset, Layout, Opening, STAGING};
 use alb2parquet::encode::Compression;
 use alb2parquet::ledger::{Committed, Ledger};
@@ -387,7 +387,7 @@ fn every_call_may_fail() {
 struct Silent;
 
 impl Watcher for Silent {
-    fn read(&self, _: u64, _: u64) {}
+    fn read(&self, _: &Read) {}
     fn published(&self, _: &Batch, _: &Tally, _: Duration) {}
 }
 

@@ -3,17 +3,18 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::thread;
-use std::time::Instant;
 
 use anyhow::bail;
 use chrono::NaiveDate;
 use clap::{Args, ValueEnum};
 
+use crate::cli::log::Format;
+use crate::cli::metrics::Metrics;
 use crate::cli::options::{self, Layout, Partitions, Stores};
-use crate::cli::progress::Progress;
+use crate::cli::progress::{self, Progress, Voice};
 use crate::cli::signals::Signals;
-use crate::cli::terminal::{counts, print_json, print_line};
-use crate::cli::{DONE, FAILED, OBJECTS, REJECTS, resolve, summary};
+use crate::cli::terminal::{counts, print_json};
+use crate::cli::{DONE, FAILED, OBJECTS, REJECTS, resolve};
 use crate::convert::Conversion;
 use crate::dataset::{Dataset, Opening};
 use crate::encode::Compression;
@@ -119,12 +120,16 @@ pub(super) struct Convert {
     pub(super) json: bool,
 
     /// Print nothing on stderr but errors
-    #[arg(long, short, conflicts_with = "verbose")]
+    #[arg(long, short, conflicts_with_all = ["verbose", "log_format"])]
     pub(super) quiet: bool,
 
-    /// Print a line per published file on stderr
+    /// Log each published file, and each request that failed
     #[arg(long, short)]
     pub(super) verbose: bool,
+
+    /// How stderr is written
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Text)]
+    pub(super) log_format: Format,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -186,10 +191,10 @@ impl Run {
 
 impl Convert {
     pub(super) fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
-        let progress = Progress::new(self.quiet, self.verbose);
-        let started = Instant::now();
+        let progress = Progress::new(self.voice());
+        let mut metrics = Metrics::begin();
         let network = resolve::network(&self.stores)?;
-        progress.watch(&network.traffic);
+        progress::watch(&network.traffic);
         let run = Run::resolve(self, &network)?;
         let listing = match (&self.objects, &*run.sources) {
             (Some(names), [source]) => {
@@ -197,11 +202,13 @@ impl Convert {
             }
             _ => Listing::take(&run.sources, &run.selection, signals.stop()),
         }?;
-        if listing.objects.is_empty() && !self.quiet {
-            nothing_to_do(&run.sources, &listing);
+        if listing.objects.is_empty() {
+            progress.say(|| nothing_to_do(&run.sources, &listing));
         }
+        metrics.listed();
         let mut ledger = Ledger::open(&run.dataset)?;
         let plan = Plan::make(listing, &run.sources, run.target_size, &mut ledger)?;
+        metrics.planned();
         progress.begin(&plan);
         let conversion = Conversion {
             sources: &run.sources,
@@ -212,22 +219,29 @@ impl Convert {
             watcher: &progress,
             stop: signals.stop(),
         };
-        let result = conversion.run(plan, &mut ledger, started);
+        let result = conversion.run(plan, &mut ledger, metrics.began);
         progress.end();
         let mut tally = result?;
         tally.requests = network.traffic.requests();
         tally.requests_failed = network.traffic.failed();
-        if !self.quiet {
-            summary::print(&tally, self.max_rejects);
-        }
-        summary::print_failures(&tally.failures);
+        progress.sum_up(&tally, self.max_rejects);
         if self.json {
-            print_json(&tally)?;
+            print_json(&metrics.beside(&tally, run.threads))?;
         }
         if tally.interrupted {
             return Ok(signals.exit_code().unwrap_or(FAILED));
         }
         Ok(exit_code(&tally, self.max_rejects))
+    }
+
+    /// Returns what is wanted on stderr.
+    pub(super) fn voice(&self) -> Voice {
+        match (self.log_format, self.quiet, self.verbose) {
+            (Format::Json, ..) => Voice::Json,
+            (_, true, _) => Voice::Quiet,
+            (_, _, true) => Voice::Verbose,
+            _ => Voice::Text,
+        }
     }
 }
 
@@ -257,13 +271,13 @@ fn bloom_filters(names: &[String]) -> anyhow::Result<Vec<String>> {
 }
 
 /// Says why nothing will be converted.
-fn nothing_to_do(sources: &[Source], listing: &Listing) {
+fn nothing_to_do(sources: &[Source], listing: &Listing) -> String {
     let names: Vec<String> = sources.iter().map(ToString::to_string).collect();
-    print_line(&format!(
+    format!(
         "nothing to convert: of {} objects in {} none is a selected log{}. Expected are \
          keys like AWSLogs/<account>/elasticloadbalancing/<region>/yyyy/mm/dd/<name>.log.gz",
         listing.listed,
         names.join(", "),
         counts(" (", listing.skipped.iter().map(|(kind, count)| (*kind, *count)), ")"),
-    ));
+    )
 }

@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use indicatif::{HumanBytes, HumanCount};
+use tracing::{info, warn};
 
 use crate::cli::terminal::{MAX_SHOWN, counts, print_line};
 use crate::plan::Failure;
@@ -13,6 +14,30 @@ pub(super) fn print(tally: &Tally, max_rejects: f64) {
     for line in summary(tally, max_rejects).lines() {
         print_line(line);
     }
+}
+
+/// Logs what came of a conversion, and each object that failed.
+pub(super) fn log(tally: &Tally) {
+    for Failure { object, error } in &tally.failures {
+        warn!(object, error, "object failed");
+    }
+    let Tally { objects, partitions, lines, rows, bytes_in, bytes_out, seconds, .. } = tally;
+    info!(
+        listed = objects.listed,
+        converted = objects.converted,
+        skipped = objects.skipped,
+        failed = objects.failed,
+        left = objects.left,
+        partitions,
+        lines,
+        rows,
+        rejects = tally.reject_count(),
+        bytes_in,
+        bytes_out,
+        seconds,
+        interrupted = tally.interrupted,
+        "conversion ended"
+    );
 }
 
 /// Names what failed.

@@ -29,7 +29,12 @@ pub(super) fn error(error: &anyhow::Error) {
 
 /// Prints a line on stderr; when nobody reads it, so be it.
 pub(super) fn print_line(line: &str) {
-    let _ = writeln!(io::stderr(), "{line}");
+    print_logged(format!("{line}\n").as_bytes());
+}
+
+/// Prints lines that are whole already on stderr.
+pub(super) fn print_logged(lines: &[u8]) {
+    let _ = io::stderr().write_all(lines);
 }
 
 /// Lists what was counted, or nothing at all.

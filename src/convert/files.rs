@@ -1,12 +1,13 @@
 //! The files of a batch: written piece by piece, then ended, for the claim to name.
 
 use std::collections::BTreeMap;
+use std::mem;
 use std::time::{Duration, Instant};
 
 use parquet::errors::ParquetError;
 
 use crate::claim::Claim;
-use crate::convert::{Conversion, ConvertError};
+use crate::convert::{Conversion, ConvertError, Read};
 use crate::decode::Decoded;
 use crate::encode::{RejectsEncoder, TableEncoder};
 use crate::feed::Lost;
@@ -55,6 +56,7 @@ pub(super) struct StagedOutput {
 /// How far an object was read.
 #[derive(Default, Clone)]
 struct Progress {
+    begun: bool,
     lines: u64,
     bytes: u64,
     rejects: BTreeMap<String, u64>,
@@ -103,8 +105,14 @@ impl<'a> Open<'a> {
         let log_type = self.batch.partition.log_type;
         let (mut rejected, mut kept) = (Vec::new(), false);
         for part in &mut decoded.parts {
-            conversion.watcher.read(part.gzip_bytes, part.rejects.len() as u64);
+            let key = self.keys[part.object].as_str();
             let progress = &mut self.objects[part.object];
+            conversion.watcher.read(&Read {
+                key,
+                begins: !mem::replace(&mut progress.begun, true),
+                bytes: part.gzip_bytes,
+                rejects: part.rejects.len() as u64,
+            });
             if progress.foreign.is_none() && progress.lines == 0 && part.rows == 0 {
                 progress.foreign = foreign::recognise(log_type, &part.rejects);
             }
@@ -127,7 +135,6 @@ impl<'a> Open<'a> {
             self.tally.rows += part.rows;
             self.tally.bytes_in += part.gzip_bytes;
             self.tally.bytes_decompressed += part.bytes;
-            let key = self.keys[part.object].as_str();
             rejected.extend(part.rejects.iter().map(|reject| (key, reject)));
         }
         if !rejected.is_empty() {

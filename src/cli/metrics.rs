@@ -1,0 +1,76 @@
+//! How long a run took and what it needed, for `--json`.
+
+use std::fs;
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::tally::Tally;
+
+/// Measures of a run that goes on.
+pub(super) struct Metrics {
+    pub(super) began: Instant,
+    listed: Instant,
+    planned: Instant,
+}
+
+/// A tally with measures beside it.
+#[derive(Serialize)]
+pub(super) struct Measured<'a> {
+    #[serde(flatten)]
+    tally: &'a Tally,
+    metrics: Snapshot,
+}
+
+#[derive(Serialize)]
+struct Snapshot {
+    threads: usize,
+    listing_seconds: f64,
+    planning_seconds: f64,
+    converting_seconds: f64,
+    rows_per_second: f64,
+    text_bytes_per_second: f64,
+    /// Only where the kernel tells.
+    peak_memory_bytes: Option<u64>,
+}
+
+impl Metrics {
+    pub(super) fn begin() -> Self {
+        let began = Instant::now();
+        Self { began, listed: began, planned: began }
+    }
+
+    /// The sources are listed.
+    pub(super) fn listed(&mut self) {
+        self.listed = Instant::now();
+    }
+
+    /// The batches are planned.
+    pub(super) fn planned(&mut self) {
+        self.planned = Instant::now();
+    }
+
+    /// Returns a tally with what was measured until now.
+    pub(super) fn beside<'a>(&self, tally: &'a Tally, threads: usize) -> Measured<'a> {
+        let converting_seconds = self.planned.elapsed().as_secs_f64();
+        let per_second = |count: u64| (count as f64 / converting_seconds.max(1e-9)).round();
+        let metrics = Snapshot {
+            threads,
+            listing_seconds: (self.listed - self.began).as_secs_f64(),
+            planning_seconds: (self.planned - self.listed).as_secs_f64(),
+            converting_seconds,
+            rows_per_second: per_second(tally.rows),
+            text_bytes_per_second: per_second(tally.bytes_decompressed),
+            peak_memory_bytes: peak_memory(),
+        };
+        Measured { tally, metrics }
+    }
+}
+
+/// Returns the most memory that this process has held, as Linux tells it (proc_pid_status(5), `VmHWM`).
+fn peak_memory() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix(" kB")?.trim().parse().ok()?;
+    Some(kibibytes * 1024)
+}
