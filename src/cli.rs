@@ -4,6 +4,7 @@ mod clean;
 mod convert;
 mod ddl;
 mod options;
+mod plan;
 mod policy;
 mod progress;
 mod remove;
@@ -20,6 +21,7 @@ use clap::{Parser, Subcommand};
 use crate::cli::clean::Clean;
 use crate::cli::convert::Convert;
 use crate::cli::ddl::Ddl;
+use crate::cli::plan::PlanCommand;
 use crate::cli::policy::Policy;
 use crate::cli::remove::Remove;
 use crate::cli::signals::Signals;
@@ -46,6 +48,7 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Plan(PlanCommand),
     Convert(Convert),
     Verify(Verify),
     Remove(Remove),
@@ -75,6 +78,7 @@ pub fn main() -> ExitCode {
         }
     };
     let code = match &args.command {
+        Command::Plan(plan) => plan.run(&signals),
         Command::Convert(convert) => convert.run(&signals),
         Command::Verify(verify) => verify.run(&signals),
         Command::Remove(remove) => remove.run(&signals),

@@ -47,6 +47,11 @@ impl Progress {
         self.bar.enable_steady_tick(TICK);
     }
 
+    /// Prints something while the display is out of the way.
+    pub(super) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.bar.suspend(print)
+    }
+
     /// Ends the display of progress.
     pub(super) fn end(&self) {
         self.bar.finish_and_clear();
