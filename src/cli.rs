@@ -6,6 +6,7 @@ mod ddl;
 mod log;
 mod metrics;
 mod options;
+mod plan;
 mod policy;
 mod progress;
 mod remove;
@@ -23,6 +24,7 @@ use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::cli::clean::Clean;
 use crate::cli::convert::Convert;
 use crate::cli::ddl::Ddl;
+use crate::cli::plan::PlanCommand;
 use crate::cli::policy::Policy;
 use crate::cli::progress::Voice;
 use crate::cli::remove::Remove;
@@ -54,6 +56,7 @@ struct Args {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Plan(PlanCommand),
     Convert(Convert),
     Verify(Verify),
     Remove(Remove),
@@ -120,6 +123,7 @@ pub fn main() -> ExitCode {
         }
     };
     let code = match &args.command {
+        Command::Plan(plan) => plan.run(&signals),
         Command::Convert(convert) => convert.run(&signals),
         Command::Verify(verify) => verify.run(&signals),
         Command::Remove(remove) => remove.run(&signals),

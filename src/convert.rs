@@ -10,6 +10,7 @@ mod files;
 mod queue;
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, SyncSender};
@@ -33,14 +34,12 @@ use crate::plan::{Batch, Failure, Object, Plan};
 use crate::pool::Pool;
 use crate::schema::LogType;
 use crate::store::{Source, TargetError, Writing};
-use crate::tally::Tally;
+use crate::tally::{CONVERTED_MEANWHILE, Tally};
 
 /// Batches that are open at once, at most: each holds a row group of encoded pages.
 const MAX_OPEN: usize = 2;
 /// Converted batches that wait for the disk, at most.
 const MAX_STAGED: usize = 2;
-/// Kind of objects that another run claimed while this one converted them.
-const CONVERTED_MEANWHILE: &str = "converted_meanwhile";
 
 /// A conversion that is ready to run.
 pub struct Conversion<'a> {
@@ -67,6 +66,9 @@ pub trait Watcher: Sync {
 
     /// A batch is published.
     fn published(&self, batch: &Batch, tally: &Tally, took: Duration);
+
+    /// All is known that came of the batch with this place in the plan.
+    fn settled(&self, _place: usize, _tally: &Tally) {}
 }
 
 /// A part of an object that was converted.
@@ -161,13 +163,13 @@ impl Conversion<'_> {
                 }
             }
         };
-        let mut tallies = thread::scope(|scope| {
+        let tallies = thread::scope(|scope| {
             for _ in 0..drivers {
                 let sender = sender.clone();
                 scope.spawn(|| drive(sender));
             }
             drop(sender);
-            let mut tallies = Vec::new();
+            let mut tallies = BTreeMap::<usize, (LogType, Tally)>::new();
             for (index, batch, result) in staged {
                 if self.interrupted() {
                     queue.close();
@@ -176,8 +178,13 @@ impl Conversion<'_> {
                 }
                 match result.and_then(|staged| self.commit(&batch, staged, ledger)) {
                     Ok((tally, rest)) => {
+                        let log_type = batch.partition.log_type;
+                        let all = tallies.entry(index).or_insert((log_type, Tally::default()));
+                        all.1.add(log_type, tally);
+                        if rest.is_none() {
+                            self.watcher.settled(index, &all.1);
+                        }
                         queue.settle(index, rest);
-                        tallies.push((index, batch.partition.log_type, tally));
                     }
                     Err(error) => {
                         queue.close();
@@ -187,8 +194,7 @@ impl Conversion<'_> {
             }
             Ok(tallies)
         })?;
-        tallies.sort_by_key(|(index, ..)| *index);
-        for (_, log_type, batch) in tallies {
+        for (log_type, batch) in tallies.into_values() {
             tally.add(log_type, batch);
         }
         tally.objects.left += queue.left();
@@ -206,6 +212,7 @@ impl Conversion<'_> {
         ledger: &mut Ledger,
     ) -> Result<(Tally, Option<Batch>), ConvertError> {
         let StagedBatch { mut claim, outputs, mut tally, took } = staged;
+        tally.seconds = took.as_secs_f64();
         if claim.objects.is_empty() {
             return Ok((tally, None));
         }
@@ -233,14 +240,14 @@ impl Conversion<'_> {
                     error: reason.clone(),
                 };
                 let failures: Vec<_> = batch.objects.iter().map(failed).collect();
-                let mut tally = Tally::default();
+                let mut tally = Tally { seconds: tally.seconds, ..Tally::default() };
                 tally.objects.failed = failures.len() as u64;
                 tally.failures = failures;
                 return Ok((tally, None));
             }
             Committed::Lost(taken) => taken,
         };
-        let mut tally = Tally::default();
+        let mut tally = Tally { seconds: tally.seconds, ..Tally::default() };
         let mut rest = batch.clone();
         rest.objects.retain(|object| !taken.contains(object.name()));
         tally.skip(CONVERTED_MEANWHILE, (batch.objects.len() - rest.objects.len()) as u64);

@@ -160,6 +160,24 @@ impl Dataset {
         Ok(dataset)
     }
 
+    /// Opens a dataset to look at, if it is there, for a run that would write it with some layout.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it cannot be read, or was begun with another layout.
+    pub fn find_as(
+        target: Arc<dyn Target>,
+        run: String,
+        layout: Layout,
+    ) -> Result<Option<Self>, DatasetError> {
+        match Self::find(target, run) {
+            Ok(dataset) if dataset.layout == layout => Ok(Some(dataset)),
+            Ok(dataset) => Err(DatasetError::Layout(dataset.layout)),
+            Err(DatasetError::Missing(_)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// Returns where its files are.
     pub fn target(&self) -> &Arc<dyn Target> {
         &self.target

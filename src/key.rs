@@ -9,7 +9,7 @@
 use std::fmt;
 
 use chrono::{Datelike, Months, NaiveDate};
-use serde::{Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 use crate::schema::LogType;
 
@@ -33,7 +33,7 @@ pub struct Key {
 
 /// Where an object belongs: its log type, told from its name, and account, region and delivery day, taken
 /// from its path.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Partition {
     /// The log type, which decides the table.
     pub log_type: LogType,
@@ -42,7 +42,7 @@ pub struct Partition {
     /// AWS region, such as `eu-west-1`.
     pub region: String,
     /// Day of delivery (UTC).
-    #[serde(serialize_with = "as_text")]
+    #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
     pub day: NaiveDate,
 }
 
@@ -74,6 +74,11 @@ impl Other {
 #[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
 fn as_text<S: Serializer>(day: &NaiveDate, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(day)
+}
+
+fn from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NaiveDate, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    text.parse().map_err(|_| de::Error::custom(format!("{text:?} is no day like 2025-07-19")))
 }
 
 impl Partition {

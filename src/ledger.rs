@@ -9,12 +9,15 @@ use crate::claim::{Appended, Claim, Hints, Log, Record, Removal, State};
 use crate::dataset::{Dataset, DatasetError};
 use crate::key::Partition;
 use crate::publish;
+use crate::shard::Shard;
 use crate::store::{Listed, Writing};
 
 /// The logs of partitions, as far as a run has looked at them.
 #[derive(Debug)]
 pub struct Ledger<'a> {
     dataset: &'a Dataset,
+    /// Whether nothing is to be written.
+    looks_only: bool,
     hints: Hints,
     logs: BTreeMap<Partition, Log>,
     /// Objects of the partitions that were looked at last.
@@ -72,9 +75,23 @@ impl<'a> Ledger<'a> {
     ///
     /// Fails when the logs cannot be listed.
     pub fn open(dataset: &'a Dataset) -> Result<Self, DatasetError> {
-        let hints = Hints::list(dataset)?;
+        Ok(Self { hints: Hints::list(dataset)?, ..Self::of_few(dataset) })
+    }
+
+    /// Opens the ledger of a dataset for a run that will look at few partitions: the logs are not listed, which
+    /// costs some more requests for each claim that is met.
+    pub fn of_few(dataset: &'a Dataset) -> Self {
         let (logs, held) = (BTreeMap::new(), BTreeMap::new());
-        Ok(Self { dataset, hints, logs, held })
+        Self { dataset, looks_only: false, hints: Hints::default(), logs, held }
+    }
+
+    /// Opens the ledger of a dataset to look at. Nothing is written: what other runs have begun counts as finished.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the logs cannot be listed.
+    pub fn look(dataset: &'a Dataset) -> Result<Self, DatasetError> {
+        Ok(Self { looks_only: true, ..Self::open(dataset)? })
     }
 
     /// Returns the objects that a partition holds, after finishing what other runs have begun there.
@@ -86,8 +103,8 @@ impl<'a> Ledger<'a> {
         if let Some(held) = self.held.get(partition) {
             return Ok(Arc::clone(held));
         }
-        let mut log = Log::read(self.dataset, partition, &self.hints)?;
-        publish::finish(self.dataset, &mut log)?;
+        let log = if self.looks_only { self.seen(partition) } else { self.finished(partition) };
+        let mut log = log?;
         let mut held = Held::new();
         for (_, claim) in log.holding() {
             let directories: Vec<Arc<str>> =
@@ -114,31 +131,62 @@ impl<'a> Ledger<'a> {
         Ok(held)
     }
 
-    /// Finishes what other runs have begun in partitions that were not looked at.
+    /// Reads a log and finishes what other runs have begun there.
+    fn finished(&self, partition: &Partition) -> Result<Log, DatasetError> {
+        let mut log = Log::read(self.dataset, partition, &self.hints)?;
+        publish::finish(self.dataset, &mut log)?;
+        Ok(log)
+    }
+
+    /// Reads a log, if the listing shows one, as it will be when it is finished.
+    fn seen(&self, partition: &Partition) -> Result<Log, DatasetError> {
+        if !self.hints.has(partition) {
+            return Ok(Log::empty(partition));
+        }
+        let mut log = Log::read(self.dataset, partition, &self.hints)?;
+        for number in 1..=log.entries().len() {
+            let entry = log.entry(number);
+            if matches!(entry.record, Record::Remove(_)) && entry.state == State::Open {
+                log.set_state(number, State::Done);
+            }
+        }
+        Ok(log)
+    }
+
+    /// Finishes what other runs have begun in partitions, of a shard if there is one, that were not looked at.
     ///
     /// # Errors
     ///
     /// Fails when a log cannot be read or finished.
-    pub fn finish_others(&mut self) -> Result<(), DatasetError> {
-        let others: Vec<Partition> =
-            self.hints.unfinished().filter(|p| !self.logs.contains_key(p)).cloned().collect();
-        for partition in others {
+    pub fn finish_others(&mut self, shard: Option<Shard>) -> Result<(), DatasetError> {
+        if self.looks_only {
+            return Ok(());
+        }
+        let is_own = |Partition { account, region, day, .. }: &Partition| {
+            shard.is_none_or(|shard| shard.holds(account, region, *day))
+        };
+        let others = self.hints.unfinished().filter(|p| !self.logs.contains_key(p) && is_own(p));
+        for partition in others.cloned().collect::<Vec<_>>() {
             self.held(&partition)?;
         }
         Ok(())
     }
 
-    /// Returns the entries that cannot be carried out, each with the reason.
-    pub fn stuck(&self) -> Vec<(String, String)> {
-        let mut stuck = Vec::new();
-        for log in self.logs.values() {
-            for (number, entry) in log.standing() {
-                if let State::Stuck(reason) = &entry.state {
-                    stuck.push((log.name(self.dataset, number), reason.clone()));
+    /// Returns how many entries other runs have begun and not finished, as far as the listing shows.
+    pub fn open_entries(&self) -> usize {
+        self.hints.open_entries()
+    }
+
+    /// Returns the entries that cannot be carried out, each with its partition, its name and the reason.
+    pub fn stuck(&self) -> impl Iterator<Item = (&Partition, String, &str)> {
+        self.logs.iter().flat_map(move |(partition, log)| {
+            log.standing().filter_map(move |(number, entry)| match &entry.state {
+                State::Stuck(reason) => {
+                    Some((partition, log.name(self.dataset, number), reason.as_str()))
                 }
-            }
-        }
-        stuck
+                _ => None,
+            })
+        })
     }
 
     /// Returns the partitions that have a log.

@@ -28,6 +28,7 @@ pub mod text;
 pub mod schema;
 pub mod reject;
 pub mod key;
+pub mod shard;
 // Where things are, and which objects a dataset holds.
 pub mod store;
 pub mod dataset;
@@ -49,6 +50,7 @@ pub mod read;
 // From record batches to files that are there.
 pub mod encode;
 pub mod tally;
+pub mod batch;
 pub mod convert;
 // What else is done with a dataset.
 pub mod verify;

@@ -4,15 +4,13 @@
 //! of which the first two columns, bucket and key, are read. See
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory-location.html>.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufRead};
 use std::path::Path;
 
-use flate2::bufread::MultiGzDecoder;
 use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 
-use crate::store::{Named, Network, Place, Source, StoreError};
+use crate::store::{Named, Network, Source, StoreError, open_text};
 
 /// A list of objects cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -152,22 +150,13 @@ fn file_of(manifest: &str, destination: &str, key: &str) -> String {
 
 /// Opens a file, decompressed if it is gzip.
 fn open(name: &str, network: &Network) -> Result<Box<dyn BufRead>, ObjectsError> {
-    let failed = |source| ObjectsError::Read { name: name.to_owned(), source };
-    let unreachable = |error| {
-        let (name, source) = (name.to_owned(), Box::new(error));
-        ObjectsError::Store { name, source }
-    };
-    let raw: Box<dyn Read> = if name == "-" {
-        Box::new(io::stdin())
-    } else {
-        match Place::parse(name).map_err(unreachable)? {
-            Place::Local(path) => Box::new(File::open(path).map_err(failed)?),
-            Place::Bucket(_) => Source::read_one(name, network).map_err(unreachable)?,
+    open_text(name, network).map_err(|error| {
+        let name = name.to_owned();
+        match error {
+            StoreError::Read(source) => ObjectsError::Read { name, source },
+            error => ObjectsError::Store { name, source: Box::new(error) },
         }
-    };
-    let mut raw = BufReader::new(raw);
-    let is_gzip = raw.fill_buf().map_err(failed)?.starts_with(&[0x1f, 0x8b]);
-    Ok(if is_gzip { Box::new(BufReader::new(MultiGzDecoder::new(raw))) } else { Box::new(raw) })
+    })
 }
 
 /// A file of names.

@@ -4,19 +4,22 @@
 //! threads, memory or time.
 
 use std::collections::{BTreeMap, HashSet};
+use std::convert::Infallible;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::NaiveDate;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::dataset::DatasetError;
 use crate::hash::hex;
 use crate::key::{Directory, Key, Other, Partition};
-use crate::ledger::{HeldObject, Ledger};
+use crate::ledger::{Held, Ledger};
 use crate::objects::{self, ObjectsError};
 use crate::schema::LogType;
+use crate::shard::Shard;
 use crate::store::{Listed, Look, Network, Source, StoreError};
 
 /// Which objects are wanted.
@@ -34,6 +37,8 @@ pub struct Selection {
     pub regions: Vec<String>,
     /// Load balancers by name, `app/name/id` or `app.name.id`; all when empty.
     pub balancers: Vec<String>,
+    /// Only the partitions of this shard.
+    pub shard: Option<Shard>,
 }
 
 /// What sources hold of what is wanted.
@@ -47,6 +52,8 @@ pub struct Listing {
     pub skipped: BTreeMap<&'static str, u64>,
     /// What could not be listed, or contradicts itself.
     pub failures: Vec<Failure>,
+    /// The shard that this is of, if it is not of all.
+    pub shard: Option<Shard>,
 }
 
 /// What is to be done.
@@ -100,7 +107,7 @@ pub struct Object {
 }
 
 /// An object, or part of a listing, that could not be converted.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
     /// Key of the object, or name of the source.
     pub object: String,
@@ -114,8 +121,10 @@ const MAX_ABOVE: usize = 8;
 const FOUND_AT_ONCE: usize = 4096;
 /// Kinds of skipped objects that are no [`Other`].
 const NOT_SELECTED: &str = "not_selected";
-const DUPLICATE: &str = "duplicate";
-const CONVERTED_BEFORE: &str = "converted_before";
+/// A copy of another object.
+pub const DUPLICATE: &str = "duplicate";
+/// Held by a claim.
+pub const CONVERTED_BEFORE: &str = "converted_before";
 
 impl Selection {
     /// Tells whether a partition is wanted, or some of it.
@@ -126,6 +135,9 @@ impl Selection {
             && self.to.is_none_or(|to| partition.day <= to)
             && among(&self.accounts, &partition.account)
             && among(&self.regions, &partition.region)
+            && self.shard.is_none_or(|shard| {
+                shard.holds(&partition.account, &partition.region, partition.day)
+            })
     }
 
     /// Tells what a directory of a source is worth.
@@ -143,18 +155,18 @@ impl Selection {
         {
             return Look::Skip;
         }
-        if region.is_none() {
-            return Look::Inside;
-        }
+        let Some(region) = region else { return Look::Inside };
         let (first, last) = days.unwrap_or((NaiveDate::MIN, NaiveDate::MAX));
         let (from, to) = (self.from.unwrap_or(NaiveDate::MIN), self.to.unwrap_or(NaiveDate::MAX));
         if last < from || first > to {
-            Look::Skip
-        } else if from <= first && last <= to {
-            Look::Whole
-        } else {
-            Look::Inside
+            return Look::Skip;
         }
+        match self.shard {
+            Some(_) if first < last => return Look::Inside,
+            Some(shard) if !shard.holds(account, region, first) => return Look::Skip,
+            _ => {}
+        }
+        if from <= first && last <= to { Look::Whole } else { Look::Inside }
     }
 
     fn wants(&self, key: &Key) -> bool {
@@ -268,7 +280,8 @@ struct Gathering<'a> {
 
 impl<'a> Gathering<'a> {
     fn new(selection: &'a Selection, stop: &'a AtomicBool) -> Self {
-        Self { listing: Listing::default(), partitions: HashSet::new(), selection, stop }
+        let listing = Listing { shard: selection.shard, ..Listing::default() };
+        Self { listing, partitions: HashSet::new(), selection, stop }
     }
 
     /// Adds what was found of the only source.
@@ -322,7 +335,7 @@ impl<'a> Gathering<'a> {
 
 impl Plan {
     /// Plans files of about `target_size` bytes of what no claim holds, after finishing what other runs
-    /// have begun.
+    /// have begun, unless the ledger only looks.
     ///
     /// # Errors
     ///
@@ -333,32 +346,48 @@ impl Plan {
         target_size: u64,
         ledger: &mut Ledger,
     ) -> Result<Self, PlanError> {
-        let Listing { mut objects, listed, skipped, failures } = listing;
+        let shard = listing.shard;
+        let look = |partition: &Partition| Before::look(partition, ledger);
+        let mut plan = Self::cut(listing, sources, target_size, look)?;
+        ledger.finish_others(shard)?;
+        plan.failures.extend(stuck(ledger).map(|(_, failure)| failure));
+        Ok(plan)
+    }
+
+    /// Plans files as if nothing had been converted yet.
+    pub fn anew(listing: Listing, sources: &[Source], target_size: u64) -> Self {
+        let nothing = |_: &Partition| Ok::<_, Infallible>(Before::default());
+        let Ok(plan) = Self::cut(listing, sources, target_size, nothing);
+        plan
+    }
+
+    fn cut<E>(
+        listing: Listing,
+        sources: &[Source],
+        target_size: u64,
+        mut before: impl FnMut(&Partition) -> Result<Before, E>,
+    ) -> Result<Self, E> {
+        let Listing { mut objects, listed, skipped, failures, .. } = listing;
         let mut plan = Self { batches: Vec::new(), listed, skipped, failures };
         // Taken from the end, they give back their memory while the batches grow.
         objects.reverse();
         while let Some(first) = objects.last() {
             let partition = Arc::clone(&first.partition);
             let of_partition = |object: &mut Object| object.partition == partition;
-            let held = ledger.held(&partition)?;
-            let mut beside = Vec::new();
-            let day = partition.day;
-            for day in [day.pred_opt(), day.succ_opt()].into_iter().flatten() {
-                beside
-                    .push((day, ledger.held(&Partition { day, ..Partition::clone(&partition) })?));
-            }
+            let before = before(&partition)?;
             let mut size = 0;
             let mut batch = None;
             while let Some(object) = objects.pop_if(of_partition) {
-                let name = object.name();
-                if let Some(before) = held.get(name) {
-                    plan.compare(&object, &sources[object.source], before);
-                    continue;
-                }
-                if let Some((day, _)) = beside.iter().find(|(_, held)| held.contains_key(name)) {
-                    let error = format!("has the name of an object that was converted under {day}");
-                    plan.failures.push(Failure { object: object.listed.key(), error });
-                    continue;
+                match before.judge(&object, sources) {
+                    Verdict::New => {}
+                    Verdict::Converted => {
+                        plan.skip(CONVERTED_BEFORE, 1);
+                        continue;
+                    }
+                    Verdict::Wrong(failure) => {
+                        plan.failures.push(failure);
+                        continue;
+                    }
                 }
                 let bytes = object.listed.size;
                 if size + bytes > target_size {
@@ -374,12 +403,14 @@ impl Plan {
                 objects.shrink_to_fit();
             }
         }
-        ledger.finish_others()?;
-        for (object, reason) in ledger.stuck() {
-            let error = format!("{reason}. Take the partition back with `remove`, then convert it");
-            plan.failures.push(Failure { object, error });
-        }
         Ok(plan)
+    }
+
+    /// Counts objects that are left aside.
+    pub fn skip(&mut self, kind: &'static str, count: u64) {
+        if count > 0 {
+            *self.skipped.entry(kind).or_default() += count;
+        }
     }
 
     /// Number of partitions.
@@ -391,16 +422,65 @@ impl Plan {
     pub fn bytes(&self) -> u64 {
         self.batches.iter().map(Batch::bytes).sum()
     }
+}
 
-    /// Leaves aside an object that was converted before, and says so if it is not the same any more.
-    fn compare(&mut self, object: &Object, source: &Source, before: &HeldObject) {
-        match before.change(&source.url(&object.listed), &object.listed) {
-            None => *self.skipped.entry(CONVERTED_BEFORE).or_default() += 1,
-            Some(error) => {
-                self.failures.push(Failure { object: object.listed.key(), error });
+/// What the claims of a partition, and of the days beside it, hold.
+#[derive(Debug, Clone, Default)]
+pub struct Before {
+    held: Arc<Held>,
+    beside: Vec<(NaiveDate, Arc<Held>)>,
+}
+
+/// What claims say of an object.
+#[derive(Debug)]
+pub enum Verdict {
+    /// None holds it.
+    New,
+    /// It was converted before, as it is.
+    Converted,
+    /// It contradicts what was converted before, and is left alone.
+    Wrong(Failure),
+}
+
+impl Before {
+    /// Reads the claims.
+    ///
+    /// # Errors
+    ///
+    /// Fails when they cannot be read, or what they say cannot be finished.
+    pub fn look(partition: &Partition, ledger: &mut Ledger) -> Result<Self, DatasetError> {
+        let held = ledger.held(partition)?;
+        let mut beside = Vec::new();
+        let day = partition.day;
+        for day in [day.pred_opt(), day.succ_opt()].into_iter().flatten() {
+            beside.push((day, ledger.held(&Partition { day, ..partition.clone() })?));
+        }
+        Ok(Self { held, beside })
+    }
+
+    /// Tells what the claims say of an object.
+    pub fn judge(&self, object: &Object, sources: &[Source]) -> Verdict {
+        let name = object.name();
+        let wrong = |error| Verdict::Wrong(Failure { object: object.listed.key(), error });
+        if let Some(before) = self.held.get(name) {
+            let url = sources[object.source].url(&object.listed);
+            return before.change(&url, &object.listed).map_or(Verdict::Converted, wrong);
+        }
+        match self.beside.iter().find(|(_, held)| held.contains_key(name)) {
+            None => Verdict::New,
+            Some((day, _)) => {
+                wrong(format!("has the name of an object that was converted under {day}"))
             }
         }
     }
+}
+
+/// Returns the claims that cannot be carried out, each with its partition.
+pub fn stuck(ledger: &Ledger) -> impl Iterator<Item = (Partition, Failure)> {
+    ledger.stuck().map(|(partition, object, reason)| {
+        let error = format!("{reason}. Take the partition back with `remove`, then convert it");
+        (partition.clone(), Failure { object, error })
+    })
 }
 
 fn order(object: &Object) -> (&Partition, &str) {

@@ -10,6 +10,7 @@ mod network;
 mod place;
 mod source;
 mod target;
+mod text;
 
 use std::io;
 
@@ -24,6 +25,7 @@ pub use crate::store::target::{
     Completed, Created, Leftover, Owner, Patience, Stage, Staged, StagedFile, Stored, Target,
     TargetError, Writing, create_surely,
 };
+pub use crate::store::text::open_text;
 
 /// A store cannot be reached, or one of its objects cannot be read.
 #[derive(Debug, thiserror::Error)]

@@ -8,6 +8,11 @@ use crate::plan::Failure;
 use crate::reject::Reason;
 use crate::schema::LogType;
 
+/// Kind of objects that must be restored before they can be read.
+pub const ARCHIVED: &str = "archived";
+/// Kind of objects that another run claimed while this one converted them.
+pub const CONVERTED_MEANWHILE: &str = "converted_meanwhile";
+
 /// Counts of a run. As JSON, it is what `--json` prints; its keys are stable.
 #[derive(Debug, Clone, Default, Serialize)]
 pub struct Tally {
@@ -39,7 +44,7 @@ pub struct Tally {
     pub requests: u64,
     /// Those that the store or the network failed, which are repeated up to a limit.
     pub requests_failed: u64,
-    /// Seconds from the first listing to the last file.
+    /// Seconds from the first listing to the last file; of a batch, those that its conversion took.
     pub seconds: f64,
     /// Whether the run was interrupted.
     pub interrupted: bool,
@@ -126,6 +131,7 @@ impl Tally {
         self.bytes_decompressed += batch.bytes_decompressed;
         self.bytes_out += batch.bytes_out;
         self.bytes_archived += batch.bytes_archived;
+        self.seconds += batch.seconds;
         self.failures.extend(batch.failures);
     }
 }

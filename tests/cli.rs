@@ -418,7 +418,10 @@ fn a_log_in_json_has_nothing_else() {
     assert_eq!(said("object failed")[0]["object"], key_on("2025/07/20", 1));
     assert_eq!(said("conversion ended")[0]["lines"], 3);
     assert_eq!(events.len(), 4, "{run:#?}");
+}
 
+#[test]
+fn an_error_in_a_log_in_json_is_json() {
     let failed =
         run(&["convert", "/nowhere", "--log-format=json", "--out", "/nowhere/too"]).expect(3);
     let events = events(&failed.stderr);
@@ -443,7 +446,7 @@ fn the_environment_stands_for_flags() {
     }
     let with = |variables: &[(&str, &str)], more: &[&str]| {
         let (source, out) = (world.source(), world.path("by-env"));
-        let mut program =
+        let mut command =
             program(&["convert", source.to_str().unwrap(), "--out", out.to_str().unwrap()]);
         run_command(command.envs(variables.iter().copied()).args(more)).expect(0)
     };

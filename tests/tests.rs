@@ -5,6 +5,8 @@
 
 // Imports go one way along the data's path; files say what they are; one module prints.
 mod architecture;
+// Batches as data: plans as lines of JSON, converted anywhere, any number of times.
+mod batches;
 // Bloom filters: where they are asked for, and nowhere else.
 mod bloom;
 // The program's face: exit codes, messages, filters, `--json`.

@@ -66,6 +66,15 @@ struct Markers {
     void: BTreeSet<usize>,
 }
 
+impl Markers {
+    /// Entries of which no end is known.
+    fn open(&self) -> impl Iterator<Item = &usize> {
+        self.claims
+            .iter()
+            .filter(|number| !self.done.contains(number) && !self.void.contains(number))
+    }
+}
+
 impl Hints {
     /// Lists the logs of all log types.
     ///
@@ -113,13 +122,18 @@ impl Hints {
 
     /// Returns the partitions that have an entry of which no end is known.
     pub fn unfinished(&self) -> impl Iterator<Item = &Partition> {
-        let unfinished = |markers: &Markers| {
-            markers
-                .claims
-                .iter()
-                .any(|number| !markers.done.contains(number) && !markers.void.contains(number))
-        };
-        self.partitions.iter().filter(move |(_, markers)| unfinished(markers)).map(|(p, _)| p)
+        let unfinished = self.partitions.iter().filter(|(_, markers)| markers.open().count() > 0);
+        unfinished.map(|(partition, _)| partition)
+    }
+
+    /// Tells whether a partition has a log.
+    pub fn has(&self, partition: &Partition) -> bool {
+        self.partitions.contains_key(partition)
+    }
+
+    /// Returns the number of entries of which no end is known.
+    pub fn open_entries(&self) -> usize {
+        self.partitions.values().map(|markers| markers.open().count()).sum()
     }
 
     fn end(&self, partition: &Partition, number: usize) -> Option<State> {
@@ -132,6 +146,11 @@ impl Hints {
 }
 
 impl Log {
+    /// Returns the log of a partition that has none.
+    pub fn empty(partition: &Partition) -> Self {
+        Self { partition: partition.clone(), entries: Vec::new() }
+    }
+
     /// Reads the log of a partition to its end.
     ///
     /// # Errors
@@ -142,7 +161,7 @@ impl Log {
         partition: &Partition,
         hints: &Hints,
     ) -> Result<Self, DatasetError> {
-        let mut log = Self { partition: partition.clone(), entries: Vec::new() };
+        let mut log = Self::empty(partition);
         // Counted up by reading, since a listing may lag: the first number that is absent is the next.
         while let Some(record) = log.get(dataset, log.entries.len() + 1)? {
             let number = log.entries.len() + 1;

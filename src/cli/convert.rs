@@ -1,27 +1,30 @@
 //! `convert`: arguments in, a dataset and a summary out.
 
 use std::collections::BTreeSet;
+use std::io;
 use std::path::PathBuf;
+use std::sync::Mutex;
 use std::thread;
+use std::time::Duration;
 
-use anyhow::bail;
-use chrono::NaiveDate;
+use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
+use crate::batch::{self, Batches, Outcome};
 use crate::cli::log::Format;
 use crate::cli::metrics::Metrics;
-use crate::cli::options::{self, Layout, Partitions, Stores};
+use crate::cli::options::{self, Layout, Stores, Wanted};
 use crate::cli::progress::{self, Progress, Voice};
 use crate::cli::signals::Signals;
 use crate::cli::terminal::{counts, print_json};
 use crate::cli::{DONE, FAILED, OBJECTS, REJECTS, resolve};
-use crate::convert::Conversion;
+use crate::convert::{Conversion, Read, Watcher};
 use crate::dataset::{Dataset, Opening};
 use crate::encode::Compression;
 use crate::ledger::Ledger;
-use crate::plan::{Listing, Plan, Selection};
+use crate::plan::{Batch, Listing, Plan};
 use crate::schema::{self, Kind, Table};
-use crate::store::{Network, Patience, Source};
+use crate::store::{Network, Patience, Place, Source};
 use crate::tally::Tally;
 
 const EXIT_CODES: &str = "\
@@ -47,6 +50,20 @@ Examples:
   alb2parquet convert logs --out lake --log-type access --log-type connection
   alb2parquet convert logs --out lake --json --quiet | jq .rejects";
 
+/// What has a meaning for sources that are listed only.
+const OF_SOURCES: [&str; 10] = [
+    "sources",
+    "objects",
+    "log_type",
+    "from",
+    "to",
+    "account",
+    "region",
+    "balancer",
+    "target_file_size",
+    "json",
+];
+
 /// Converts access, connection and health check logs to a dataset of Parquet files, partitioned by
 /// account, region and day.
 ///
@@ -59,7 +76,7 @@ Examples:
 #[allow(clippy::struct_excessive_bools)] // flags
 pub(super) struct Convert {
     /// Directories or URLs (s3://, gs://, az://, abfss://, file://) at, above or below AWSLogs/
-    #[arg(required = true, value_name = "SOURCE")]
+    #[arg(required_unless_present = "batches", value_name = "SOURCE")]
     pub(super) sources: Vec<String>,
 
     /// Directory or URL of the dataset; made if it is not there
@@ -67,31 +84,19 @@ pub(super) struct Convert {
     pub(super) out: PathBuf,
 
     #[command(flatten)]
-    pub(super) partitions: Partitions,
+    pub(super) wanted: Wanted,
+
+    /// Convert what the lines of `plan --jsonl` in a file (path or URL; - is standard input) describe, and print
+    /// a line of JSON on stdout for each batch, as it is published or found converted before
+    #[arg(long, value_name = "FILE", conflicts_with_all = OF_SOURCES)]
+    pub(super) batches: Option<String>,
 
     #[command(flatten)]
     pub(super) stores: Stores,
 
-    /// Read the keys of SOURCE from a file instead of listing it: a key or URL a line, a manifest.json of an
-    /// S3 Inventory (path or URL), or one of its CSV files; - is standard input
-    #[arg(long, value_name = "FILE")]
-    pub(super) objects: Option<String>,
-
-    /// Last day to convert, by key (UTC) [default: yesterday, since today still grows]
-    #[arg(long, value_name = "YYYY-MM-DD")]
-    pub(super) to: Option<NaiveDate>,
-
-    /// Only this load balancer: its name, or app/name/id (repeatable)
-    #[arg(long, value_name = "NAME")]
-    pub(super) balancer: Vec<String>,
-
     /// Directories of partitions
     #[arg(long, value_enum, default_value_t = Layout::Hive)]
     pub(super) layout: Layout,
-
-    /// Size of the Parquet files, about
-    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = options::size)]
-    pub(super) target_file_size: u64,
 
     /// Compression of the Parquet files
     #[arg(long, value_enum, default_value_t = Codec::Zstd)]
@@ -142,51 +147,13 @@ pub(super) enum Codec {
     None,
 }
 
-/// A run that may begin.
-struct Run {
-    pub(super) sources: Vec<Source>,
-    pub(super) dataset: Dataset,
-    pub(super) selection: Selection,
-    pub(super) target_size: u64,
-    pub(super) compression: Compression,
-    pub(super) bloom_filters: Vec<String>,
-    pub(super) threads: usize,
-}
-
-impl Run {
-    fn resolve(args: &Convert, network: &Network) -> anyhow::Result<Self> {
-        let bloom_filters = bloom_filters(&args.bloom_filter)?;
-        let mut selection =
-            resolve::selection(&args.partitions, args.to.or_else(resolve::yesterday))?;
-        selection.balancers.clone_from(&args.balancer);
-        if args.objects.is_some() && args.sources.len() > 1 {
-            bail!("--objects names keys of one SOURCE, but there are {}", args.sources.len());
-        }
-        let out = resolve::place_of(&args.out)?;
-        resolve::refuse_overlap(&args.sources, &args.out, &out)?;
-        let sources = resolve::open_sources(&args.sources, network)?;
-        let layout = resolve::layout(args.layout);
-        let run = resolve::random_name()?;
-        let target = resolve::target(&out, &run, network)?;
-        let (single_writer, patience) = (args.single_writer, Patience::default());
-        let dataset = Dataset::open(target, Opening { layout, run, single_writer, patience })?;
-        Ok(Self {
-            sources,
-            dataset,
-            selection,
-            target_size: args.target_file_size,
-            compression: match args.compression {
-                Codec::Zstd => Compression::Zstd,
-                Codec::Snappy => Compression::Snappy,
-                Codec::None => Compression::None,
-            },
-            bloom_filters,
-            threads: match args.threads {
-                Some(threads) => threads.into(),
-                None => thread::available_parallelism().map_or(1, usize::from),
-            },
-        })
-    }
+/// What is to be done, and what is known of it.
+struct Work<'a> {
+    sources: Vec<Source>,
+    ledger: Ledger<'a>,
+    plan: Plan,
+    /// What is known of each batch of the plan, if somebody wants to know what comes of it.
+    begun: Option<Vec<Outcome>>,
 }
 
 impl Convert {
@@ -195,38 +162,57 @@ impl Convert {
         let mut metrics = Metrics::begin();
         let network = resolve::network(&self.stores)?;
         progress::watch(&network.traffic);
-        let run = Run::resolve(self, &network)?;
-        let listing = match (&self.objects, &*run.sources) {
-            (Some(names), [source]) => {
-                Listing::read(names, source, &network, &run.selection, signals.stop())
+        let bloom_filters = bloom_filters(&self.bloom_filter)?;
+        let out = resolve::place_of(&self.out)?;
+        let dataset;
+        let Work { sources, mut ledger, plan, begun } = if let Some(name) = &self.batches {
+            let batches = Batches::read(name, &network, self.wanted.shard)?;
+            let sources: Vec<String> = batches.sources.iter().map(Source::address).collect();
+            resolve::refuse_overlap(&sources, &self.out, &out)?;
+            dataset = self.dataset(&out, &network)?;
+            metrics.listed();
+            described(batches, &dataset)?
+        } else {
+            let selection = resolve::selected(&self.wanted, self.sources.len())?;
+            resolve::refuse_overlap(&self.sources, &self.out, &out)?;
+            let sources = resolve::open_sources(&self.sources, &network)?;
+            dataset = self.dataset(&out, &network)?;
+            let listing = resolve::listing(&self.wanted, &sources, &selection, &network, signals)?;
+            metrics.listed();
+            if listing.objects.is_empty() {
+                progress.say(|| nothing_to_do(&sources, &listing));
             }
-            _ => Listing::take(&run.sources, &run.selection, signals.stop()),
-        }?;
-        if listing.objects.is_empty() {
-            progress.say(|| nothing_to_do(&run.sources, &listing));
-        }
-        metrics.listed();
-        let mut ledger = Ledger::open(&run.dataset)?;
-        let plan = Plan::make(listing, &run.sources, run.target_size, &mut ledger)?;
+            self.listed(listing, sources, &dataset)?
+        };
         metrics.planned();
+        let threads = match self.threads {
+            Some(threads) => threads.into(),
+            None => thread::available_parallelism().map_or(1, usize::from),
+        };
         progress.begin(&plan);
+        let watcher = Reporting::new(&progress, begun);
         let conversion = Conversion {
-            sources: &run.sources,
-            dataset: &run.dataset,
-            compression: run.compression,
-            bloom_filters: &run.bloom_filters,
-            threads: run.threads,
-            watcher: &progress,
+            sources: &sources,
+            dataset: &dataset,
+            compression: match self.compression {
+                Codec::Zstd => Compression::Zstd,
+                Codec::Snappy => Compression::Snappy,
+                Codec::None => Compression::None,
+            },
+            bloom_filters: &bloom_filters,
+            threads,
+            watcher: &watcher,
             stop: signals.stop(),
         };
         let result = conversion.run(plan, &mut ledger, metrics.began);
         progress.end();
         let mut tally = result?;
+        watcher.end()?;
         tally.requests = network.traffic.requests();
         tally.requests_failed = network.traffic.failed();
         progress.sum_up(&tally, self.max_rejects);
         if self.json {
-            print_json(&metrics.beside(&tally, run.threads))?;
+            print_json(&metrics.beside(&tally, threads))?;
         }
         if tally.interrupted {
             return Ok(signals.exit_code().unwrap_or(FAILED));
@@ -241,6 +227,76 @@ impl Convert {
             (_, true, _) => Voice::Quiet,
             (_, _, true) => Voice::Verbose,
             _ => Voice::Text,
+        }
+    }
+
+    fn dataset(&self, out: &Place, network: &Network) -> anyhow::Result<Dataset> {
+        let (layout, run) = (resolve::layout(self.layout), resolve::random_name()?);
+        let target = resolve::target(out, &run, network)?;
+        let (single_writer, patience) = (self.single_writer, Patience::default());
+        Ok(Dataset::open(target, Opening { layout, run, single_writer, patience })?)
+    }
+
+    /// Plans what was listed.
+    fn listed<'a>(
+        &self,
+        listing: Listing,
+        sources: Vec<Source>,
+        dataset: &'a Dataset,
+    ) -> anyhow::Result<Work<'a>> {
+        let mut ledger = Ledger::open(dataset)?;
+        let plan = Plan::make(listing, &sources, self.wanted.target_file_size, &mut ledger)?;
+        Ok(Work { sources, ledger, plan, begun: None })
+    }
+}
+
+/// Plans what others have planned, and says what needs no work.
+fn described(batches: Batches, dataset: &Dataset) -> anyhow::Result<Work<'_>> {
+    let mut ledger = Ledger::of_few(dataset);
+    let (sources, batch::Work { plan, begun, done }) = batches.plan(&mut ledger)?;
+    for outcome in &done {
+        print_json(outcome)?;
+    }
+    Ok(Work { sources, ledger, plan, begun: Some(begun) })
+}
+
+/// Shows how a conversion goes, and says what came of each batch that somebody described.
+struct Reporting<'a> {
+    progress: &'a Progress,
+    outcomes: Mutex<Outcomes>,
+}
+
+struct Outcomes {
+    begun: Option<Vec<Outcome>>,
+    /// Why the last one could not be printed.
+    error: Option<io::Error>,
+}
+
+impl<'a> Reporting<'a> {
+    fn new(progress: &'a Progress, begun: Option<Vec<Outcome>>) -> Self {
+        Self { progress, outcomes: Mutex::new(Outcomes { begun, error: None }) }
+    }
+
+    fn end(self) -> anyhow::Result<()> {
+        let outcomes = self.outcomes.into_inner().expect("no holder panics");
+        outcomes.error.map_or(Ok(()), Err).context("what came of a batch could not be printed")
+    }
+}
+
+impl Watcher for Reporting<'_> {
+    fn read(&self, part: &Read) {
+        self.progress.read(part);
+    }
+
+    fn published(&self, batch: &Batch, tally: &Tally, took: Duration) {
+        self.progress.published(batch, tally, took);
+    }
+
+    fn settled(&self, place: usize, tally: &Tally) {
+        let Outcomes { begun, error } = &mut *self.outcomes.lock().expect("no holder panics");
+        if let Some(outcome) = begun.as_mut().and_then(|begun| begun.get_mut(place)) {
+            outcome.add(tally);
+            *error = self.progress.aside(|| print_json(outcome)).err().or(error.take());
         }
     }
 }

@@ -1,9 +1,12 @@
 //! Arguments that several subcommands share, and how values are written.
 
+use std::env;
 use std::time::Duration;
 
 use chrono::NaiveDate;
 use clap::{Args, ValueEnum};
+
+use crate::shard::{Shard, ShardError};
 
 /// Which partitions are meant.
 #[derive(Debug, Args)]
@@ -34,6 +37,36 @@ pub(super) enum LogType {
     /// Health checks of targets: alb_health_check_logs
     #[value(name = "health_check", alias = "health-check")]
     HealthCheck,
+}
+
+/// Which objects are meant, and what files they become.
+#[derive(Debug, Args)]
+pub(super) struct Wanted {
+    #[command(flatten)]
+    pub(super) partitions: Partitions,
+
+    /// Last day, by key (UTC) [default: yesterday, since today still grows]
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub(super) to: Option<NaiveDate>,
+
+    /// Only this load balancer: its name, or app/name/id (repeatable)
+    #[arg(long, value_name = "NAME")]
+    pub(super) balancer: Vec<String>,
+
+    /// Read the keys of SOURCE from a file instead of listing it: a key or URL a line, a manifest.json of an
+    /// S3 Inventory (path or URL), or one of its CSV files; - is standard input
+    #[arg(long, value_name = "FILE")]
+    pub(super) objects: Option<String>,
+
+    /// Size of the Parquet files, about
+    #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size)]
+    pub(super) target_file_size: u64,
+
+    /// Only this part of so many: i/n, counted from 0, for tasks of a job array; auto and auto/n take what AWS
+    /// Batch (AWS_BATCH_JOB_ARRAY_INDEX, AWS_BATCH_JOB_ARRAY_SIZE) or Kubernetes (JOB_COMPLETION_INDEX)
+    /// tells the task. Days are shared by a hash of account, region and day
+    #[arg(long, value_name = "I/N", value_parser = shard)]
+    pub(super) shard: Option<Shard>,
 }
 
 /// How stores are reached.
@@ -72,6 +105,10 @@ pub(super) fn age(text: &str) -> Result<Duration, String> {
     let factor = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
     let seconds = number.parse::<u64>().ok().zip(factor).and_then(|(n, f)| n.checked_mul(f));
     seconds.map(Duration::from_secs).ok_or_else(|| "write it like 7d, 36h or 90m".to_owned())
+}
+
+fn shard(text: &str) -> Result<Shard, ShardError> {
+    Shard::parse(text, |name| env::var(name).ok())
 }
 
 pub(super) fn share(text: &str) -> Result<f64, String> {

@@ -139,6 +139,11 @@ impl Progress {
         summary::print_failures(&tally.failures);
     }
 
+    /// Prints something while the display is out of the way.
+    pub(super) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
+        self.bars.suspend(print)
+    }
+
     /// Ends the display of progress.
     pub(super) fn end(&self) {
         if let Some(Ticker { stop, thread }) = lock(&self.ticker).take() {

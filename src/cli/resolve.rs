@@ -6,10 +6,11 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use chrono::{Days, NaiveDate, Utc};
 
-use crate::cli::options::{Layout, LogType, Partitions, Stores};
+use crate::cli::options::{Layout, LogType, Partitions, Stores, Wanted};
+use crate::cli::signals::Signals;
 use crate::dataset::{self, Dataset, STAGING};
 use crate::hash;
-use crate::plan::Selection;
+use crate::plan::{Listing, Selection};
 use crate::schema::{self};
 use crate::store::{Bucket, Disk, Network, Place, Source, Target};
 
@@ -45,6 +46,31 @@ pub(super) fn find_dataset(out: &Path, network: &Network) -> anyhow::Result<Data
 /// Opens the sources, in the order in which they are named.
 pub(super) fn open_sources(names: &[String], network: &Network) -> anyhow::Result<Vec<Source>> {
     Ok(names.iter().map(|name| Source::open(name, network)).collect::<Result<Vec<_>, _>>()?)
+}
+
+/// Returns what is wanted of sources that are so many.
+pub(super) fn selected(wanted: &Wanted, sources: usize) -> anyhow::Result<Selection> {
+    if wanted.objects.is_some() && sources > 1 {
+        bail!("--objects names keys of one SOURCE, but there are {sources}");
+    }
+    let mut selection = selection(&wanted.partitions, wanted.to.or_else(yesterday))?;
+    selection.balancers.clone_from(&wanted.balancer);
+    selection.shard = wanted.shard;
+    Ok(selection)
+}
+
+/// Lists the sources, or reads the list that takes the place of that.
+pub(super) fn listing(
+    wanted: &Wanted,
+    sources: &[Source],
+    selection: &Selection,
+    network: &Network,
+    signals: &Signals,
+) -> anyhow::Result<Listing> {
+    Ok(match (&wanted.objects, sources) {
+        (Some(names), [source]) => Listing::read(names, source, network, selection, signals.stop()),
+        _ => Listing::take(sources, selection, signals.stop()),
+    }?)
 }
 
 /// Returns the selection of some partitions up to a day.

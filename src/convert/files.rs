@@ -16,10 +16,7 @@ use crate::plan::{Batch, Failure, Object};
 use crate::reject::{self, Reason, Reject};
 use crate::schema::LogType;
 use crate::store::{StoreError, Writing};
-use crate::tally::Tally;
-
-/// Kind of objects that must be restored before they can be read.
-const ARCHIVED: &str = "archived";
+use crate::tally::{ARCHIVED, Tally};
 
 /// The files of a batch while they are written.
 pub(super) struct Open<'a> {

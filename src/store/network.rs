@@ -231,6 +231,11 @@ impl Requests {
         }
     }
 
+    /// Tells whether the store is remote.
+    pub(super) fn is_remote(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Returns the runtime of a remote store, on which requests run while nobody waits.
     pub(super) fn runtime(&self) -> Option<&Handle> {
         self.0.as_ref()

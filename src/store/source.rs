@@ -202,6 +202,14 @@ impl Source {
         format!("{}/{}", self.url, self.path(object))
     }
 
+    /// Returns the URL by which the source can be opened from anywhere that reaches it.
+    pub fn address(&self) -> String {
+        match &self.prefix {
+            Some(prefix) => format!("{}/{prefix}", self.url),
+            None => self.url.clone(),
+        }
+    }
+
     /// Returns the path of an object in the store.
     fn path(&self, object: &Listed) -> Path {
         let key = object.key();
@@ -257,13 +265,14 @@ impl Source {
         self.bucket.as_deref()
     }
 
-    /// Looks for objects by their names, side by side. Those of which size and ETag are known are taken for granted.
+    /// Looks for objects by their names, side by side. Those of a remote store of which size and ETag are known are
+    /// taken for granted.
     pub fn find(&self, names: Vec<Named>) -> Vec<Result<Listed, StoreError>> {
         let look = |named: Named| async move {
             let below = named.key.strip_prefix(&self.key_prefix).unwrap_or(&named.key);
             let location = Path::parse(below).map_err(Error::from);
             let meta = match (location, named.size, named.e_tag) {
-                (Ok(location), Some(size), e_tag @ Some(_)) => {
+                (Ok(location), Some(size), e_tag @ Some(_)) if self.requests.is_remote() => {
                     let last_modified = DateTime::UNIX_EPOCH;
                     Ok(ObjectMeta { location, last_modified, size, e_tag, version: None })
                 }

@@ -1,0 +1,152 @@
+//! Shards: what each of several runs takes of one piece of work, without a word between them.
+
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+use chrono::NaiveDate;
+use sha2::{Digest, Sha256};
+
+/// One of so many shards.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shard {
+    index: u32,
+    count: u32,
+}
+
+/// A text names no shard.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ShardError {
+    /// It has another form.
+    #[error("write it like 0/16, auto or auto/16")]
+    Form,
+    /// It is none of the shards.
+    #[error("there is no shard {0} of {1}: they are counted from 0")]
+    Beyond(u32, u32),
+    /// Nothing in the environment tells the number of this shard.
+    #[error(
+        "none of {} is set: is this a task of a job array?",
+        INDEX_VARIABLES.join(", ")
+    )]
+    NoIndex,
+    /// Nothing in the environment tells how many shards there are.
+    #[error("{SIZE_VARIABLE} is not set: say how many shards there are, as in auto/16")]
+    NoCount,
+    /// A variable of the environment is no number.
+    #[error("{0} is no number")]
+    Variable(&'static str),
+}
+
+/// What AWS Batch and Kubernetes call the number of a task, counted from 0.
+const INDEX_VARIABLES: [&str; 2] = ["AWS_BATCH_JOB_ARRAY_INDEX", "JOB_COMPLETION_INDEX"];
+/// What AWS Batch calls the number of tasks; Kubernetes does not tell it.
+const SIZE_VARIABLE: &str = "AWS_BATCH_JOB_ARRAY_SIZE";
+
+impl Shard {
+    /// Parses `i/n`, `auto` or `auto/n`, where `auto` is what the environment of a job array tells.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the text has another form, or the environment does not tell.
+    pub fn parse(
+        text: &str,
+        variable: impl Fn(&str) -> Option<String>,
+    ) -> Result<Self, ShardError> {
+        let number = |text: &str| text.parse::<u32>().map_err(|_| ShardError::Form);
+        let said = |name: &'static str| {
+            let value = variable(name).filter(|value| !value.is_empty());
+            value.map(|value| value.parse::<u32>().map_err(|_| ShardError::Variable(name)))
+        };
+        let (index, count) = match text.split_once('/') {
+            Some((index, count)) => (index, Some(number(count)?)),
+            None => (text, None),
+        };
+        let index = match (index, count) {
+            ("auto", _) => {
+                INDEX_VARIABLES.into_iter().find_map(said).ok_or(ShardError::NoIndex)??
+            }
+            (_, None) => return Err(ShardError::Form),
+            (index, _) => number(index)?,
+        };
+        let count = match count {
+            Some(count) => count,
+            None => said(SIZE_VARIABLE).ok_or(ShardError::NoCount)??,
+        };
+        if index < count {
+            Ok(Self { index, count })
+        } else {
+            Err(ShardError::Beyond(index, count))
+        }
+    }
+
+    /// Tells whether the partitions of a day are of this shard, those of all log types: so are, or are not, whole
+    /// directories of a source.
+    pub fn holds(self, account: &str, region: &str, day: NaiveDate) -> bool {
+        let hash = Sha256::digest(format!("{account}/{region}/{day}"));
+        let hash = u64::from_be_bytes(hash[..8].try_into().expect("has 32 bytes"));
+        hash % u64::from(self.count) == u64::from(self.index)
+    }
+
+    /// Returns the places of those pieces of work that are of this shard, in order. All shards of the same pieces
+    /// have about the same size: the largest piece goes first, each to the shard that has least by then.
+    pub fn share(self, sizes: &[u64]) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..sizes.len()).collect();
+        order.sort_by_key(|place| Reverse(sizes[*place]));
+        // Pieces without bytes are spread, too: what is counted besides is how many there are.
+        let mut loads: BinaryHeap<_> =
+            (0..self.count).map(|shard| Reverse((0, 0, shard))).collect();
+        let mut own = Vec::new();
+        for place in order {
+            let Some(Reverse((load, pieces, shard))) = loads.pop() else { break };
+            loads.push(Reverse((load + sizes[place], pieces + 1, shard)));
+            if shard == self.index {
+                own.push(place);
+            }
+        }
+        own.sort_unstable();
+        own
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str, variables: &[(&str, &str)]) -> Result<Shard, ShardError> {
+        Shard::parse(text, |wanted| {
+            let found = variables.iter().find(|(name, _)| *name == wanted);
+            found.map(|(_, value)| (*value).to_owned())
+        })
+    }
+
+    #[test]
+    fn shards_are_named_or_found_in_the_environment() {
+        let aws = [("AWS_BATCH_JOB_ARRAY_INDEX", "2"), ("AWS_BATCH_JOB_ARRAY_SIZE", "5")];
+        let kubernetes = [("JOB_COMPLETION_INDEX", "1")];
+        let shard = |index, count| Ok(Shard { index, count });
+        assert_eq!(parse("0/1", &[]), shard(0, 1));
+        assert_eq!(parse("3/16", &aws), shard(3, 16));
+        assert_eq!(parse("auto", &aws), shard(2, 5));
+        assert_eq!(parse("auto/3", &aws), shard(2, 3));
+        assert_eq!(parse("auto/2", &kubernetes), shard(1, 2));
+        assert_eq!(parse("auto", &kubernetes), Err(ShardError::NoCount));
+        assert_eq!(parse("auto", &[]), Err(ShardError::NoIndex));
+        assert_eq!(parse("auto/2", &[("JOB_COMPLETION_INDEX", "")]), Err(ShardError::NoIndex));
+        assert_eq!(
+            parse("auto/2", &[("JOB_COMPLETION_INDEX", "x")]),
+            Err(ShardError::Variable("JOB_COMPLETION_INDEX"))
+        );
+        assert_eq!(parse("16/16", &[]), Err(ShardError::Beyond(16, 16)));
+        assert_eq!(parse("0/0", &[]), Err(ShardError::Beyond(0, 0)));
+        for text in ["", "1", "/", "1/", "/2", "-1/2", "1/2/3", "a/2", "auto/", "auto/x"] {
+            assert_eq!(parse(text, &aws), Err(ShardError::Form), "{text}");
+        }
+    }
+
+    /// The hash is of the day's text and may never change: tasks of two versions must agree.
+    #[test]
+    fn the_shard_of_a_day_stays() {
+        let day = NaiveDate::from_ymd_opt(2025, 7, 19).unwrap();
+        let holds = |index| Shard { index, count: 16 }.holds("012345678901", "eu-west-1", day);
+        assert_eq!((0..16).filter(|index| holds(*index)).collect::<Vec<u32>>(), [2]);
+    }
+}

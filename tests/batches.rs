@@ -1,0 +1,376 @@
+//! Batches as data: `plan --jsonl` writes them, `convert --batches` does them, any number of times.
+
+use std::fs;
+use std::io::Write;
+use std::process::Stdio;
+use std::thread;
+
+use serde_json::{Value, json};
+
+use crate::exactly_once::findings;
+use crate::support::{
+    Run, World, contents, good_lines, gzip, key, key_of, key_on, program, run, tree,
+};
+
+/// A world of three days, two accounts and two balancers, with a few rejects, that is not converted.
+fn world() -> World {
+    let world = World::new();
+    for day in ["2025/07/18", "2025/07/19", "2025/07/20"] {
+        for number in 1..4 {
+            let text = [good_lines(10 * number), b"bad\n".to_vec()].concat();
+            world.put(&key_on(day, number), gzip(text));
+        }
+        let other = key_of("123456789012", "us-east-1", day, "other.00dc6c495c0c9188", 7);
+        world.put(&other, gzip(good_lines(5)));
+    }
+    world.put(
+        &key_of("012345678901", "eu-west-1", "2025/07/19", "a.00dc6c495c0c9188", 1),
+        gzip(good_lines(9)),
+    );
+    world
+}
+
+/// The lines of a plan.
+fn plan(world: &World, args: &[&str]) -> Vec<String> {
+    let [source, out] = [world.source(), world.out()].map(|path| path.to_str().unwrap().to_owned());
+    let fixed = ["plan", &source, "--out", &out, "--jsonl", "--to", "2099-12-31"];
+    let run = run(&[&fixed[..], args].concat()).expect(0);
+    run.stdout.lines().map(ToOwned::to_owned).collect()
+}
+
+/// The lines of a plan that knows of no dataset.
+fn plan_without_dataset(world: &World) -> Vec<String> {
+    let source = world.source();
+    let run = run(&["plan", source.to_str().unwrap(), "--jsonl", "--to", "2099-12-31"]).expect(0);
+    run.stdout.lines().map(ToOwned::to_owned).collect()
+}
+
+/// Converts batches that come from standard input, in the root directory.
+fn convert(world: &World, lines: &[String], args: &[&str]) -> Run {
+    let out = world.out();
+    let fixed = ["convert", "--batches", "-", "--max-rejects", "1", "--out", out.to_str().unwrap()];
+    let mut command = program(&[&fixed[..], args].concat());
+    let command = command.current_dir("/").stdin(Stdio::piped());
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut stdin = child.stdin.take().unwrap();
+    let text = lines.join("\n");
+    let writer = thread::spawn(move || {
+        // A program that refuses the first line reads no more.
+        let _ = stdin.write_all(text.as_bytes());
+    });
+    let output = child.wait_with_output().unwrap();
+    writer.join().unwrap();
+    Run::of(output)
+}
+
+/// What a run prints, line by line.
+fn outcomes(run: &Run) -> Vec<Value> {
+    run.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn sum(outcomes: &[Value], key: &str) -> u64 {
+    outcomes.iter().map(|outcome| outcome[key].as_u64().unwrap()).sum()
+}
+
+#[test]
+fn batches_make_what_their_source_makes() {
+    let (ours, plain) = (world(), world());
+    let lines = plan(&ours, &["--target-file-size", "1000"]);
+    assert!(lines.len() > 6, "{} batches", lines.len());
+    assert!(!ours.out().exists(), "a plan writes nothing");
+    let run = convert(&ours, &lines, &[]).expect(0);
+    plain.convert_with(&["--max-rejects", "1", "--target-file-size", "1000"]).expect(0);
+    assert_eq!(contents(&ours.out()), contents(&plain.out()));
+    assert_eq!(findings(&ours), [""; 0]);
+    run.says(&["13 listed, 13 converted", "rejects"]);
+
+    let outcomes = outcomes(&run);
+    let ids = |values: &[Value]| {
+        let mut ids: Vec<String> =
+            values.iter().map(|value| value["batch"].as_str().unwrap().to_owned()).collect();
+        ids.sort();
+        ids
+    };
+    let described: Vec<Value> =
+        lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(ids(&outcomes), ids(&described), "one line a batch");
+    for (key, count) in [
+        ("objects", 13),
+        ("converted_before", 0),
+        ("failed", 0),
+        ("lines", 213),
+        ("rows", 204),
+        ("rejects", 9),
+    ] {
+        assert_eq!(sum(&outcomes, key), count, "{key}");
+    }
+    assert_eq!(sum(&outcomes, "bytes_in"), sum(&described, "bytes"));
+    let files = contents(&ours.out());
+    let written: usize = files.values().flatten().map(Vec::len).sum();
+    assert_eq!(sum(&outcomes, "bytes_out"), written as u64);
+    assert_eq!(
+        sum(&outcomes, "files") + sum(&outcomes, "reject_files"),
+        files.values().flatten().count() as u64
+    );
+}
+
+#[test]
+fn a_line_says_all_that_is_needed() {
+    let world = World::with(gzip(good_lines(3)));
+    let lines = plan(&world, &[]);
+    let described: Value = serde_json::from_str(&lines[0]).unwrap();
+    let (directory, name) =
+        key(1).rsplit_once('/').map(|(d, n)| (d.to_owned(), n.to_owned())).unwrap();
+    let (shared, own) = name.split_at(name.rmatch_indices('_').nth(2).unwrap().0 + 1);
+    let object = &described["groups"][0]["objects"][0];
+    let source = world.source().canonicalize().unwrap();
+    let size = fs::metadata(world.source().join(key(1))).unwrap().len();
+    let expected = json!({
+        "batch": described["batch"],
+        "log_type": "access",
+        "account": "012345678901",
+        "region": "eu-west-1",
+        "day": "2025-07-19",
+        "bytes": size,
+        "groups": [{
+            "source": format!("file://{}", source.display()),
+            "prefix": format!("{directory}/{shared}"),
+            "objects": [{ "name": own, "size": size, "e_tag": object["e_tag"] }],
+        }],
+    });
+    assert_eq!(described, expected);
+    let run = convert(&world, &lines, &[]).expect(0);
+    let outcome = &outcomes(&run)[0];
+    let expected = json!({
+        "batch": described["batch"],
+        "log_type": "access",
+        "account": "012345678901",
+        "region": "eu-west-1",
+        "day": "2025-07-19",
+        "objects": 1,
+        "converted_before": 0,
+        "archived": 0,
+        "duplicate": 0,
+        "failed": 0,
+        "lines": 3,
+        "rows": 3,
+        "rejects": 0,
+        "files": 1,
+        "reject_files": 0,
+        "bytes_in": size,
+        "bytes_decompressed": good_lines(3).len(),
+        "bytes_out": outcome["bytes_out"],
+        "seconds": outcome["seconds"],
+        "failures": [],
+    });
+    assert_eq!(*outcome, expected);
+}
+
+#[test]
+fn a_batch_that_was_done_changes_nothing() {
+    let world = world();
+    let lines = plan(&world, &[]);
+    assert_eq!(lines.len(), 6);
+    // Of one batch, a part is held.
+    world.convert_with(&["--balancer", "a"]).expect(0);
+    let first = outcomes(&convert(&world, &lines, &[]).expect(0));
+    assert_eq!((sum(&first, "objects"), sum(&first, "converted_before")), (12, 1));
+    assert_eq!(findings(&world), [""; 0]);
+    let before = tree(&world.out());
+    let again = convert(&world, &lines, &[]).expect(0);
+    again.says(&["13 converted_before"]);
+    let again = outcomes(&again);
+    assert_eq!((again.len(), sum(&again, "converted_before")), (6, 13));
+    for key in ["objects", "lines", "rows", "rejects", "files", "bytes_in", "bytes_out", "failed"] {
+        assert_eq!(sum(&again, key), 0, "{key}");
+    }
+    assert_eq!(tree(&world.out()), before, "nothing is written");
+}
+
+/// Plans that were made at different times, in one file: no object is converted twice, though no claim tells.
+#[test]
+fn batches_may_overlap() {
+    let world = world();
+    let (large, small) = (plan(&world, &[]), plan(&world, &["--target-file-size", "1000"]));
+    assert!(small.len() > large.len());
+    let lines = [&large[..], &small, &large].concat();
+    let run = convert(&world, &lines, &[]).expect(0);
+    let outcomes = outcomes(&run);
+    let mut ids: Vec<&str> = outcomes.iter().map(|o| o["batch"].as_str().unwrap()).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    assert_eq!(ids.len(), outcomes.len(), "a batch is done once, however often it is named");
+    assert_eq!(sum(&outcomes, "objects"), 13);
+    let distinct = lines.iter().collect::<std::collections::BTreeSet<_>>();
+    let objects = distinct.iter().map(|line| line.matches("\"name\"").count() as u64).sum::<u64>();
+    assert_eq!(sum(&outcomes, "duplicate"), objects - 13);
+    assert_eq!(findings(&world), [""; 0]);
+}
+
+#[test]
+fn runs_at_once_do_each_batch_once() {
+    let world = world();
+    let lines = plan(&world, &["--target-file-size", "1000"]);
+    let runs: Vec<Run> = thread::scope(|scope| {
+        let runs: Vec<_> = (0..3).map(|_| scope.spawn(|| convert(&world, &lines, &[]))).collect();
+        runs.into_iter().map(|run| run.join().unwrap()).collect()
+    });
+    let outcomes: Vec<Value> = runs.into_iter().flat_map(|run| outcomes(&run.expect(0))).collect();
+    assert_eq!(outcomes.len(), 3 * lines.len());
+    assert_eq!((sum(&outcomes, "objects"), sum(&outcomes, "converted_before")), (13, 26));
+    assert_eq!((sum(&outcomes, "rows"), sum(&outcomes, "rejects")), (204, 9));
+    assert_eq!(findings(&world), [""; 0]);
+}
+
+#[test]
+fn what_failed_is_said_of_its_batch() {
+    let world = world();
+    let lines = plan(&world, &[]);
+    fs::remove_file(world.source().join(key(1))).unwrap();
+    fs::write(world.source().join(key(2)), gzip(good_lines(99))).unwrap();
+    let run = convert(&world, &lines, &[]).expect(2);
+    run.says(&[&key(1), &key(2), "rewritten since it was listed", "2 failed"]);
+    for outcome in outcomes(&run) {
+        let day = outcome["day"] == "2025-07-19" && outcome["account"] == "012345678901";
+        let failures = outcome["failures"].as_array().unwrap();
+        assert_eq!(failures.len(), if day { 2 } else { 0 }, "{outcome:#}");
+        assert_eq!(outcome["failed"], failures.len(), "{outcome:#}");
+        for failure in failures {
+            let object = failure["object"].as_str().unwrap();
+            assert!([key(1), key(2)].iter().any(|key| key == object), "{object}");
+            assert!(!failure["error"].as_str().unwrap().is_empty());
+        }
+    }
+    assert_eq!(
+        findings(&world),
+        ["not_converted"],
+        "the one that was rewritten; the other is gone"
+    );
+}
+
+/// Every object of a line is counted once, whatever becomes of it.
+#[test]
+fn outcomes_account_for_all_objects() {
+    let world = world();
+    world.put(&key(8), &gzip(good_lines(50))[..200]);
+    world.put(&key(9), b"no gzip");
+    world.convert_with(&["--from", "2025-07-20", "--max-rejects", "1"]).expect(0);
+    // As it was planned before some of it was converted.
+    let lines = plan_without_dataset(&world);
+    let run = convert(&world, &lines, &[]).expect(2);
+    let outcomes = outcomes(&run);
+    for line in &lines {
+        let described: Value = serde_json::from_str(line).unwrap();
+        let outcome = outcomes.iter().find(|outcome| outcome["batch"] == described["batch"]);
+        let outcome = outcome.expect("every batch has an outcome");
+        let objects = line.matches("\"name\"").count() as u64;
+        let keys = ["objects", "converted_before", "archived", "duplicate", "failed"];
+        let counted: u64 = keys.iter().map(|key| outcome[key].as_u64().unwrap()).sum();
+        assert_eq!(counted, objects, "{outcome:#}");
+        let of = |key: &str| outcome[key].as_u64().unwrap();
+        assert_eq!(of("lines"), of("rows") + of("rejects"), "{outcome:#}");
+    }
+    assert_eq!(sum(&outcomes, "failed"), 2);
+}
+
+#[test]
+fn lines_that_are_none_are_refused_by_number() {
+    let world = world();
+    let lines = plan(&world, &[]);
+    let good = lines[0].clone();
+    let change = |from: &str, to: &str| {
+        let changed = good.replacen(from, to, 1);
+        assert_ne!(changed, good, "{from}");
+        changed
+    };
+    let described: Value = serde_json::from_str(&good).unwrap();
+    let mut twice = described.clone();
+    let objects = twice["groups"][0]["objects"].as_array_mut().unwrap();
+    objects.push(objects[0].clone());
+    let mut empty = described.clone();
+    empty["groups"] = json!([]);
+    let cases = [
+        ("x".to_owned(), "no batch of `plan --jsonl`"),
+        ("{}".to_owned(), "missing field"),
+        ("[]".to_owned(), "no batch"),
+        (good[..good.len() - 1].to_owned(), "EOF"),
+        (format!("{good}{good}"), "trailing"),
+        (change("\"log_type\":\"access\"", "\"log_type\":\"network\""), "network"),
+        (change("\"log_type\":\"access\"", "\"log_type\":\"connection\""), "no log object of"),
+        (change("\"account\":\"012345678901\"", "\"account\":\"../../../..\""), "no log object of"),
+        (change("\"day\":\"2025-07-18\"", "\"day\":\"2025-07-17\""), "no log object of"),
+        (change("\"day\":\"2025-07-18\"", "\"day\":\"yesterday\""), "no day"),
+        (
+            change("\"prefix\":\"AWSLogs", "\"prefix\":\"../AWSLogs/../AWSLogs/x"),
+            "no log object of",
+        ),
+        (change("\"bytes\":", "\"bytes\":1"), "says bytes"),
+        (change("\"name\":\"20250718T1405Z", "\"name\":\"20250718T1410Z"), "says batch"),
+        (change("\"size\":", "\"size\":-"), "invalid"),
+        (twice.to_string(), "twice"),
+        (empty.to_string(), "no objects"),
+    ];
+    for (bad, why) in cases {
+        let run = convert(&world, &[good.clone(), String::new(), bad], &[]).expect(3);
+        run.says(&["--batches -, line 3", why]);
+        assert_eq!(run.stdout, "", "{why}");
+        assert!(!world.out().exists(), "nothing is done before all lines are read: {why}");
+    }
+    let bytes = [good.as_bytes(), b"\n\xff\n"].concat();
+    let file = world.path("batches");
+    fs::write(&file, bytes).unwrap();
+    let out = world.out();
+    let args = |name: &str| run(&["convert", "--batches", name, "--out", out.to_str().unwrap()]);
+    args(file.to_str().unwrap()).expect(3).says(&["line 2"]);
+    args("/no/such/file").expect(3).says(&["--batches /no/such/file cannot be read"]);
+}
+
+#[test]
+fn batches_come_from_files_too() {
+    let world = world();
+    let lines = plan(&world, &[]);
+    for (name, text) in [
+        ("plain", (lines[..3].join("\n") + "\n").into_bytes()),
+        ("gzip", gzip(lines[3..].join("\r\n"))),
+    ] {
+        let file = world.path(name);
+        fs::write(&file, text).unwrap();
+        let run = run(&[
+            "convert",
+            "--max-rejects",
+            "1",
+            "--quiet",
+            "--batches",
+            file.to_str().unwrap(),
+            "--out",
+            world.out().to_str().unwrap(),
+        ]);
+        assert_eq!(outcomes(&run.expect(0)).len(), 3, "{name}");
+    }
+    assert_eq!(findings(&world), [""; 0]);
+    // Nothing in it is nothing to do.
+    assert_eq!(convert(&world, &[], &[]).expect(0).stdout, "");
+}
+
+#[test]
+fn what_batches_say_is_not_said_again() {
+    let world = world();
+    let [source, out] = [world.source(), world.out()].map(|path| path.to_str().unwrap().to_owned());
+    let base = ["convert", "--batches", "-", "--out", &out];
+    for more in [
+        &[source.as_str()][..],
+        &["--from", "2025-07-19"],
+        &["--account", "012345678901"],
+        &["--json"],
+    ] {
+        run(&[&base[..], more].concat()).expect(3).says(&["cannot be used with"]);
+    }
+    run(&["convert", "--out", &out]).expect(3).says(&["SOURCE"]);
+    // A dataset in the source would be read by the next plan.
+    let lines = plan(&world, &[]);
+    let inside = world.source().join("lake");
+    fs::write(world.path("batches"), lines.join("\n")).unwrap();
+    let file = world.path("batches");
+    let args = ["convert", "--batches", file.to_str().unwrap(), "--out", inside.to_str().unwrap()];
+    run(&args).expect(3).says(&["lies in SOURCE"]);
+}
