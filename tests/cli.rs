@@ -458,7 +458,7 @@ fn the_environment_stands_for_flags() {
     assert_eq!(with(&[json[0], from], &["--from", "2025-07-19"]).count("/rows"), 2);
     let others = ("ALB2PARQUET_ACCOUNT", "999999999999");
     assert_eq!(with(&[json[0], others], &[]).count("/rows"), 0);
-    let all = ("ALB2PARQUET_ACCOUNT", "999999999999,123456789012");
+    let all = ("ALB2PARQUET_ACCOUNT", "999999999999,012345678901");
     let run = with(&[json[0], all, ("ALB2PARQUET_QUIET", "0")], &[]);
     assert_eq!(run.count("/rows"), 2);
     assert!(!run.stderr.is_empty());

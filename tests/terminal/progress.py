@@ -1,0 +1,98 @@
+"""Looks at the progress of a conversion as a terminal shows it, wide and narrow.
+
+    progress.py PROGRAM SOURCE DIRECTORY
+
+The program runs in a pseudo-terminal, and a terminal emulator (pyte) draws what it writes. Exits with 1 and the
+screen when something is missing, cut in the wrong place or left behind.
+"""
+
+import fcntl
+import os
+import pathlib
+import pty
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import termios
+
+import pyte
+
+ROWS = 30
+# What the lines below the bar begin with.
+LINES = (
+    r"[\d.]+ [KMG]?i?B of [\d.]+ [KMG]?i?B, ",
+    r"[\d,]+ rejects, [\d,]+/[\d,]+ objects",
+    r"[a-z]+-[a-z]+-\d \d{4}-\d\d-\d\d app\.",
+)
+
+
+def screens(command, columns):
+    """Runs a command in a terminal; yields the screen after each piece of output, and returns at its end."""
+    leader, follower = pty.openpty()
+    fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
+    environment = {**os.environ, "TERM": "xterm"}
+    process = subprocess.Popen(command, stdin=follower, stdout=follower, stderr=follower, env=environment)
+    os.close(follower)
+    screen = pyte.Screen(columns, ROWS)
+    stream = pyte.ByteStream(screen)
+    while True:
+        try:
+            output = os.read(leader, 65536)
+        except OSError:  # The last one has closed the other end.
+            break
+        if not output:
+            break
+        stream.feed(output)
+        yield [line.rstrip() for line in screen.display]
+    os.close(leader)
+    if process.wait() != 0:
+        sys.exit(f"{command} ended with {process.returncode}")
+
+
+def check(condition, what, screen):
+    if not condition:
+        sys.exit("\n".join([what, "the screen:", *screen]))
+
+
+def watch(program, source, out, columns, more=()):
+    """Converts in a terminal of some width; checks each screen and returns the fullest and the last."""
+    shutil.rmtree(out, ignore_errors=True)
+    command = [program, "convert", source, "--out", out, "--threads", "1", "--to", "2099-12-31", *more]
+    shown, last = [], []
+    for screen in screens(command, columns):
+        last = screen
+        bars = [number for number, line in enumerate(screen) if re.match(r" *\d+ % \[", line)]
+        check(len(bars) <= 1, f"more than one bar at {columns} columns", screen)
+        if not bars:
+            continue
+        below = screen[bars[0] + 1 :]
+        check(not any(below[3:]), f"something lies below the bar and its three lines at {columns} columns", screen)
+        if all(below[:3]):
+            shown.append(screen)
+            for line, what in zip(below, LINES):
+                # At the narrowest, only the beginning is left.
+                check(re.match(what if columns >= 40 else what.split(" ")[0], line), f"{what} is not shown", screen)
+    check(shown, f"no progress was shown at {columns} columns", last)
+    left = [line for line in last if "%" in line and "[" in line]
+    check(not left, "the bar was left behind", last)
+    check(any(line.startswith("lines ") for line in last), "there is no summary", last)
+    return shown[-1]
+
+
+def main():
+    program, source, directory = sys.argv[1:]
+    out = str(pathlib.Path(directory) / "terminal")
+    for columns in (80, 40, 20):
+        screen = watch(program, source, out, columns)
+        print(f"{columns} columns:", *(f"  |{line.ljust(columns)}|" for line in screen if line), sep="\n")
+    screen = watch(program, source, out, 240, ["--verbose"])
+    events = [line for line in screen if "INFO batch published" in line]
+    whole = [line for line in events if re.search(r" seconds=[\d.]+$", line)]
+    check(len(whole) == len(events), "a line of the log is cut by the bar", screen)
+    shutil.rmtree(out)
+    print("4 passed, 0 failed")
+
+
+main()
