@@ -53,6 +53,7 @@ pub mod tally;
 pub mod batch;
 pub mod convert;
 // What else is done with a dataset.
+pub mod published;
 pub mod verify;
 pub mod remove;
 pub mod clean;
