@@ -60,6 +60,7 @@ pub mod clean;
 // The program around it.
 pub mod policy;
 pub mod ddl;
+pub mod report;
 pub mod cli;
 
 /// The README's examples compile.
