@@ -10,6 +10,7 @@ mod plan;
 mod policy;
 mod progress;
 mod remove;
+mod report;
 mod resolve;
 mod signals;
 mod summary;
@@ -28,6 +29,7 @@ use crate::cli::plan::PlanCommand;
 use crate::cli::policy::Policy;
 use crate::cli::progress::Voice;
 use crate::cli::remove::Remove;
+use crate::cli::report::Report;
 use crate::cli::signals::Signals;
 use crate::cli::verify::Verify;
 
@@ -59,6 +61,7 @@ enum Command {
     Plan(PlanCommand),
     Convert(Convert),
     Verify(Verify),
+    Report(Report),
     Remove(Remove),
     Clean(Clean),
     /// Prints what AWS must be told, as JSON to paste
@@ -126,6 +129,7 @@ pub fn main() -> ExitCode {
         Command::Plan(plan) => plan.run(&signals),
         Command::Convert(convert) => convert.run(&signals),
         Command::Verify(verify) => verify.run(&signals),
+        Command::Report(report) => report.run(&signals),
         Command::Remove(remove) => remove.run(&signals),
         Command::Clean(clean) => clean.run(),
         Command::Policy(policy) => policy.run(),

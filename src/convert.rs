@@ -216,6 +216,7 @@ impl Conversion<'_> {
         if claim.objects.is_empty() {
             return Ok((tally, None));
         }
+        claim.seconds = Some((took.as_secs_f64() * 1e3).round() / 1e3);
         let mut writings = Vec::new();
         for StagedOutput { table, rows, mut writing } in outputs {
             let file = writing.seal()?;

@@ -123,6 +123,13 @@ impl Key {
     }
 }
 
+/// Returns the load balancer, `app.<name>.<id>`, and the end time that the name of a log object says.
+pub fn of_name(name: &str) -> Option<(&str, &str)> {
+    let (_, rest) = log_type_of(name);
+    let Name { balancer, end_time, .. } = parse_name(rest)?;
+    Some((balancer, end_time))
+}
+
 /// Returns the part of a path from its last `AWSLogs` component on, if it has one.
 pub fn from_root(path: &str) -> Option<&str> {
     let mut end = path.len();
@@ -290,6 +297,15 @@ mod tests {
         assert_eq!(key.balancer, "app.my-lb.50dc6c495c0c9188");
         assert_eq!(key.end_time, "20250719T1405Z");
         assert_eq!(key.name, NAME);
+    }
+
+    #[test]
+    fn a_name_alone_tells_the_balancer() {
+        let told = Some(("app.my-lb.50dc6c495c0c9188", "20250719T1405Z"));
+        for prefix in ["", "conn_log_", "health_check_log_"] {
+            assert_eq!(of_name(&format!("{prefix}{NAME}")), told);
+        }
+        assert_eq!(of_name("README.txt"), None);
     }
 
     #[test]

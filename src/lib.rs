@@ -53,12 +53,14 @@ pub mod tally;
 pub mod batch;
 pub mod convert;
 // What else is done with a dataset.
+pub mod published;
 pub mod verify;
 pub mod remove;
 pub mod clean;
 // The program around it.
 pub mod policy;
 pub mod ddl;
+pub mod report;
 pub mod cli;
 
 /// The README's examples compile.

@@ -66,6 +66,23 @@ impl Reason {
         }
     }
 
+    /// Returns what is wrong with the line, as the end of a sentence that begins with it.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::CorruptGzip => "is the rest of an object behind damaged gzip data",
+            Self::InvalidUtf8 => "is not UTF-8",
+            Self::InvalidValue => "has a value that its column's type cannot hold",
+            Self::LineTooLong => "is longer than 1 MiB",
+            Self::MisplacedQuote => "has a quote inside a bare field or right behind a quoted one",
+            Self::NotGzip => "is a whole object that is not gzip",
+            Self::TooFewFields => "has fewer fields than any era of its log wrote",
+            Self::TruncatedGzip => {
+                "is the rest of an object that ends in the middle of its gzip data"
+            }
+            Self::UnterminatedQuote => "ends within a quoted field",
+        }
+    }
+
     /// Tells whether the reason is a damaged object rather than a bad line.
     pub fn is_damage(self) -> bool {
         matches!(self, Self::CorruptGzip | Self::NotGzip | Self::TruncatedGzip)

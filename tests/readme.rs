@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::{env, fs};
 
+use alb2parquet::reject::Reason;
 use alb2parquet::schema::{Kind, LogType, OWN_COLUMNS, Table};
 
 const END: &str = "<!-- end of columns -->";
@@ -45,5 +46,15 @@ fn the_columns_are_those_of_the_schema() {
     } else {
         let stale = "README.md is stale; run: UPDATE_README=1 cargo test readme";
         assert!(readme == fresh, "{stale}");
+    }
+}
+
+#[test]
+fn the_reasons_are_those_of_the_rejects() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    let readme = fs::read_to_string(&path).unwrap();
+    for reason in Reason::ALL {
+        let row = format!("| `{reason}` | {}", reason.meaning());
+        assert!(readme.contains(&row), "README.md has a row that begins with {row}");
     }
 }

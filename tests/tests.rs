@@ -37,6 +37,8 @@ mod readme;
 mod real_lines;
 // What only a disk shows: staged files, signals, and a mount that numbers its files anew.
 mod on_disk;
+// The report: its numbers, its page; a browser looks at it in `scripts/report-test`.
+mod report;
 // Buckets, credentials and faults, over a server that `scripts/s3-test` starts; ignored without one.
 mod s3;
 // A new field is one stanza in the schema file and nothing else.

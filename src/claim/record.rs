@@ -25,6 +25,9 @@ pub struct Claim {
     pub version: String,
     /// What else decided the bytes of the outputs.
     pub settings: String,
+    /// Seconds from the first read to the last byte staged, as far as the version noted them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
     /// Lines read; the unreadable tail of an object counts as one.
     pub lines: u64,
     /// Lines that became rows.

@@ -191,7 +191,11 @@ fn held(
 }
 
 /// Returns the place of a table's directory as an engine is to be told of it.
-fn location(dataset: &str, directory: &str, dialect: ddl::Dialect) -> anyhow::Result<String> {
+pub(super) fn location(
+    dataset: &str,
+    directory: &str,
+    dialect: ddl::Dialect,
+) -> anyhow::Result<String> {
     let place = match Place::parse(dataset)? {
         Place::Local(path) => {
             let path = std::path::absolute(&path)

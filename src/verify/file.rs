@@ -1,23 +1,11 @@
-//! A published file against its claim: size, footer and, on demand, bytes. It is read through the `parquet`
-//! crate's own reader, which shares nothing with the encoder.
+//! A published file against its claim: size, footer and, on demand, bytes.
 
-use std::io::{self, BufReader, Read};
-use std::sync::Arc;
-
-use bytes::Bytes;
-use parquet::errors::ParquetError;
-use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
-use parquet::file::reader::{ChunkReader, Length};
-use sha2::{Digest, Sha256};
+use parquet::file::metadata::ParquetMetaData;
 
 use crate::claim::{Claim, Output};
 use crate::dataset::{Dataset, DatasetError};
-use crate::hash::hex;
+use crate::published::PublishedFile;
 use crate::reject;
-use crate::store::{Target, TargetError};
-
-/// Bytes that are read at once.
-const CHUNK: u64 = 1 << 20;
 
 /// Says what is wrong with an output that should stand, if anything is.
 pub(super) fn check(
@@ -38,7 +26,7 @@ pub(super) fn check(
     if whole && file.sha256()? != output.file.sha256 {
         return Ok(Some("has other bytes than were written".to_owned()));
     }
-    Ok(match ParquetMetaDataReader::new().parse_and_finish(&file) {
+    Ok(match file.footer() {
         Ok(metadata) => contradiction(&metadata, claim, output),
         Err(error) => Some(format!("is not a Parquet file: {error}")),
     })
@@ -65,73 +53,4 @@ fn contradiction(metadata: &ParquetMetaData, claim: &Claim, output: &Output) -> 
         }
     }
     None
-}
-
-/// A file of the dataset, read in parts.
-pub(super) struct PublishedFile {
-    target: Arc<dyn Target>,
-    key: String,
-    size: u64,
-}
-
-impl PublishedFile {
-    pub(super) fn new(dataset: &Dataset, output: &Output) -> Self {
-        let (key, size) = (output.file.key.clone(), output.file.size);
-        Self { target: Arc::clone(dataset.target()), key, size }
-    }
-
-    fn sha256(&self) -> Result<String, TargetError> {
-        let mut hash = Sha256::new();
-        let mut at = 0;
-        while at < self.size {
-            let end = self.size.min(at + CHUNK);
-            hash.update(self.target.get_range(&self.key, at..end)?);
-            at = end;
-        }
-        Ok(hex(&hash.finalize()))
-    }
-}
-
-impl Length for PublishedFile {
-    fn len(&self) -> u64 {
-        self.size
-    }
-}
-
-impl ChunkReader for PublishedFile {
-    type T = BufReader<Rest>;
-
-    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
-        let (target, key) = (Arc::clone(&self.target), self.key.clone());
-        Ok(BufReader::with_capacity(64 << 10, Rest { target, key, at: start, end: self.size }))
-    }
-
-    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
-        if length == 0 {
-            return Ok(Bytes::new());
-        }
-        let bytes = self.target.get_range(&self.key, start..start + length as u64);
-        bytes.map_err(|error| ParquetError::General(format!("{:#}", anyhow::Error::from(error))))
-    }
-}
-
-/// A file from some place to its end.
-pub(super) struct Rest {
-    target: Arc<dyn Target>,
-    key: String,
-    at: u64,
-    end: u64,
-}
-
-impl Read for Rest {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let end = self.end.min(self.at + out.len() as u64);
-        if end <= self.at {
-            return Ok(0);
-        }
-        let bytes = self.target.get_range(&self.key, self.at..end).map_err(io::Error::other)?;
-        out[..bytes.len()].copy_from_slice(&bytes);
-        self.at = end;
-        Ok(bytes.len())
-    }
 }

@@ -18,11 +18,11 @@ use crate::dataset::Dataset;
 use crate::decode::Decoder;
 use crate::inflate::Stream;
 use crate::plan::Object;
+use crate::published::PublishedFile;
 use crate::reject;
 use crate::schema::Table;
 use crate::store::Source;
 use crate::text::Text;
-use crate::verify::file::PublishedFile;
 
 /// Column that says which object a row is from.
 const SOURCE_KEY: &str = "source_key";

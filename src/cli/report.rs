@@ -1,0 +1,194 @@
+//! `report`: arguments in, a page, a summary or JSON out.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use chrono::{NaiveDate, Utc};
+use clap::Args;
+use indicatif::{HumanBytes, HumanCount};
+
+use crate::cli::options::{Partitions, Stores};
+use crate::cli::signals::Signals;
+use crate::cli::terminal::{counts, print_json, print_line, print_text};
+use crate::cli::{DONE, ddl, resolve};
+use crate::report::{self, Balancer, Counts, Facts, Request};
+
+const AFTER: &str = "\
+Exit codes:
+  0  it was made
+  3  the dataset cannot be read, or the page cannot be written
+
+Examples:
+  alb2parquet report lake
+  alb2parquet report s3://my-lake/alb --html report.html
+  alb2parquet report lake --from 2025-07-01 --account 123456789012 --json | jq .totals";
+
+/// Tells what a dataset holds and what it lacks: a page for a browser, JSON, or a summary.
+///
+/// It reads claims, which say what became of each object, and the footers of Parquet files. Of data, it reads
+/// one example line of each reason to reject, from one file of rejects each. Whether the files hold what
+/// claims say is not looked at; `verify` does that.
+///
+/// Days and windows of five minutes are missing that lie between the first and the last of a load balancer
+/// and have no object. AWS writes an object for a window only if there was something to log, so missing
+/// windows can be quiet ones.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER)]
+pub(super) struct Report {
+    /// Directory or URL of the dataset
+    #[arg(value_name = "DATASET")]
+    dataset: PathBuf,
+
+    /// Write a page to this file: self-contained, for a browser or a printer
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+
+    /// Print all facts as one JSON object on stdout, instead of a summary
+    #[arg(long)]
+    json: bool,
+
+    #[command(flatten)]
+    partitions: Partitions,
+
+    #[command(flatten)]
+    stores: Stores,
+
+    /// Last day, by key (UTC)
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    to: Option<NaiveDate>,
+}
+
+impl Report {
+    pub(super) fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
+        let selection = resolve::selection(&self.partitions, self.to)?;
+        self.html.as_deref().map_or(Ok(()), can_be_written)?;
+        let dataset = resolve::find_dataset(&self.dataset, &resolve::network(&self.stores)?)?;
+        let name = self.dataset.to_string_lossy();
+        let request = Request {
+            dataset: &dataset,
+            name: &name,
+            selection: &selection,
+            made: Utc::now(),
+            locate: &|directory, dialect| ddl::location(&name, directory, dialect).ok(),
+            stop: signals.stop(),
+        };
+        let facts = request.gather()?;
+        if let Some(file) = &self.html {
+            let page = report::html(&facts).context("the page cannot be made")?;
+            fs::write(file, page)
+                .with_context(|| format!("--html {} cannot be written", file.display()))?;
+        }
+        if self.json {
+            print_json(&facts)?;
+        } else if self.html.is_none() {
+            print_text(&summary(&facts))?;
+        }
+        for problem in &facts.problems {
+            print_line(&format!("look after: {problem}"));
+        }
+        Ok(DONE)
+    }
+}
+
+/// Refuses a page that could not be written in the end.
+fn can_be_written(file: &Path) -> anyhow::Result<()> {
+    let directory = match file.parent() {
+        Some(directory) if directory.as_os_str().is_empty() => Path::new("."),
+        Some(directory) => directory,
+        None => file,
+    };
+    if file.is_dir() {
+        bail!("--html {} is a directory: name a file", file.display());
+    }
+    if !directory.is_dir() {
+        bail!("--html {}: there is no directory {}", file.display(), directory.display());
+    }
+    Ok(())
+}
+
+/// A summary for a terminal.
+fn summary(facts: &Facts) -> String {
+    let mut text = String::new();
+    let mut fact = |name: &str, value: String| {
+        writeln!(text, "{name:<12}{value}").expect("a string takes everything");
+    };
+    let (totals, all) = (&facts.totals, &facts.totals.counts);
+    let days = match (facts.first_day, facts.last_day) {
+        (Some(first), Some(last)) => format!("{}, {first} to {last}", HumanCount(totals.days)),
+        _ => "none".to_owned(),
+    };
+    fact("days", days);
+    let size = HumanBytes(all.source_bytes);
+    fact("objects", format!("{}, {size} of gzip", HumanCount(all.objects)));
+    let rejects = facts.rejects.iter().map(|each| (each.reason.as_str(), each.lines));
+    let rejects = counts(" (", rejects, ")");
+    let Counts { lines, rows, rejects: number, .. } = *all;
+    let (lines, rows, number) = (HumanCount(lines), HumanCount(rows), HumanCount(number));
+    fact("lines", format!("{lines} = {rows} rows + {number} rejects{rejects}"));
+    let written = &totals.written;
+    let (files, of_rejects) = (written.files + written.reject_files, written.reject_files);
+    let size = HumanBytes(written.all_bytes());
+    let files = format!("{} files, {} of rejects", HumanCount(files), HumanCount(of_rejects));
+    fact("dataset", format!("{size} in {files}"));
+    if !facts.balancers.is_empty() {
+        text.push('\n');
+        text += &table(&facts.balancers);
+    }
+    text
+}
+
+/// A table of balancers: text to the left, numbers to the right.
+fn table(balancers: &[Balancer]) -> String {
+    const HEAD: [&str; 12] = [
+        "account",
+        "region",
+        "balancer",
+        "log",
+        "first day",
+        "last day",
+        "days",
+        "missing",
+        "objects",
+        "rows",
+        "rejects",
+        "source",
+    ];
+    const TEXT: usize = 6;
+    let mut rows = vec![HEAD.map(str::to_owned)];
+    for each in balancers {
+        let Balancer { account, region, balancer, log_type, counts, .. } = each;
+        let number = |number: u64| HumanCount(number).to_string();
+        rows.push([
+            account.clone(),
+            region.clone(),
+            balancer.split('.').nth(1).unwrap_or_default().to_owned(),
+            log_type.to_string(),
+            each.first_day.to_string(),
+            each.last_day.to_string(),
+            number(each.days),
+            number(each.missing_days.days),
+            number(counts.objects),
+            number(counts.rows),
+            number(counts.rejects),
+            HumanBytes(counts.source_bytes).to_string(),
+        ]);
+    }
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or_default();
+    let widths: Vec<usize> = (0..HEAD.len()).map(width).collect();
+    let mut text = String::new();
+    for row in &rows {
+        for (column, (value, width)) in row.iter().zip(&widths).enumerate() {
+            let gap = if column == 0 { "" } else { "  " };
+            let written = if column < TEXT {
+                write!(text, "{gap}{value:<width$}")
+            } else {
+                write!(text, "{gap}{value:>width$}")
+            };
+            written.expect("a string takes everything");
+        }
+        text.push('\n');
+    }
+    text
+}

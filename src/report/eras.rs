@@ -1,0 +1,98 @@
+//! Eras: which fields the lines of a month had, told from the NULLs that footers count.
+//!
+//! A field that AWS wrote as `-` is NULL like one that it did not write. So what is found is the least that
+//! the lines had.
+
+use chrono::{Datelike, NaiveDate};
+use parquet::file::metadata::ParquetMetaData;
+use parquet::file::statistics::Statistics;
+use serde::Serialize;
+
+use crate::schema::{EXTRA_FIELDS, LogType, Table};
+
+/// The rows of a log type that were delivered in a month.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Month {
+    /// The log type.
+    pub log_type: LogType,
+    /// The month, `yyyy-mm`.
+    pub month: String,
+    /// Its rows, as footers have them.
+    pub rows: u64,
+    /// The last field of the line that has a value in any row, by its name in AWS's documentation.
+    pub last_field: Option<String>,
+    /// Rows with something behind the last field that this version knows.
+    pub extra_fields: u64,
+    /// The eras of the log type, in the order in which AWS appended their fields.
+    pub eras: Vec<Era>,
+}
+
+/// The fields that came with an era.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Era {
+    /// Year, or year and month, in which load balancers began to write them.
+    pub since: String,
+    /// Rows that have a value in that one of its fields that has most.
+    pub rows: u64,
+}
+
+/// Number of a month: months since year 0.
+pub(super) type MonthNumber = i32;
+
+/// Returns the number of the month of a day.
+pub(super) fn month(day: NaiveDate) -> MonthNumber {
+    day.year() * 12 + day.month0().cast_signed()
+}
+
+/// What is gathered of a log type and a month.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    rows: u64,
+    /// Rows with a value, by the place of the column in the table's file schema.
+    values: Vec<u64>,
+}
+
+impl Gathered {
+    /// Adds a file of rows.
+    pub(super) fn add(&mut self, table: &Table, footer: &ParquetMetaData) {
+        let schema = table.file_schema();
+        self.values.resize(schema.fields().len(), 0);
+        for row_group in footer.row_groups() {
+            let rows = row_group.num_rows().cast_unsigned();
+            self.rows += rows;
+            for chunk in row_group.columns() {
+                // A newer version may have written columns that this one does not know.
+                let Ok(place) = schema.index_of(chunk.column_descr().name()) else { continue };
+                let nulls = chunk.statistics().and_then(Statistics::null_count_opt);
+                self.values[place] += rows.saturating_sub(nulls.unwrap_or(rows));
+            }
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: &Self) {
+        self.rows += other.rows;
+        self.values.resize(self.values.len().max(other.values.len()), 0);
+        self.values.iter_mut().zip(&other.values).for_each(|(ours, theirs)| *ours += theirs);
+    }
+
+    /// Says which eras there are.
+    pub(super) fn describe(&self, log_type: LogType, month: MonthNumber) -> Month {
+        let table = log_type.table();
+        let values = |place: usize| self.values.get(place).copied().unwrap_or_default();
+        let mut eras: Vec<Era> = Vec::new();
+        let mut last_field = None;
+        for (place, (index, _)) in table.columns().enumerate() {
+            let (field, rows) = (&table.fields[index], values(place));
+            if rows > 0 {
+                last_field = Some(field.name.clone());
+            }
+            match eras.iter_mut().find(|era| era.since == field.era) {
+                Some(era) => era.rows = era.rows.max(rows),
+                None => eras.push(Era { since: field.era.clone(), rows }),
+            }
+        }
+        let extra = table.file_schema().index_of(EXTRA_FIELDS).map_or(0, values);
+        let month = format!("{:04}-{:02}", month.div_euclid(12), month.rem_euclid(12) + 1);
+        Month { log_type, month, rows: self.rows, last_field, extra_fields: extra, eras }
+    }
+}

@@ -1,0 +1,174 @@
+//! Example lines: of each reason to reject, one reject read from the smallest file that has one.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::Int64Type;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use serde::Serialize;
+
+use crate::claim::Output;
+use crate::dataset::Dataset;
+use crate::published::PublishedFile;
+
+/// Bytes of a line that an example shows.
+const SHOWN: usize = 400;
+/// Rejects that are read at once; each can have 64 KiB.
+const BATCH: usize = 64;
+
+/// A reject, to be looked at.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Example {
+    /// The log that it stood in.
+    pub log_type: String,
+    /// Key of its object.
+    pub source_key: String,
+    /// Number of the line in its object, from 1.
+    pub line_number: i64,
+    /// Column whose value does not parse.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub column: Option<String>,
+    /// Length of the line in bytes.
+    pub length: i64,
+    /// Its first bytes; those that are no text to be seen are written as `\xff` or `\u{202e}`. `None` where
+    /// lines were not kept.
+    pub line: Option<String>,
+    /// Whether the line goes on.
+    pub cut: bool,
+}
+
+/// Where an example of each reason can be found: the smallest file, and of those of one size the first by key.
+pub(super) type Candidates = BTreeMap<String, Output>;
+
+/// Notes a file of rejects that has a reason.
+pub(super) fn consider(candidates: &mut Candidates, reason: &str, output: &Output) {
+    let order = |output: &Output| (output.file.size, output.file.key.clone());
+    match candidates.get_mut(reason) {
+        Some(before) if order(before) <= order(output) => {}
+        Some(before) => before.clone_from(output),
+        None => {
+            candidates.insert(reason.to_owned(), output.clone());
+        }
+    }
+}
+
+/// Reads the examples, by reason, and says which files could not be read.
+pub(super) fn read(
+    dataset: &Dataset,
+    candidates: &Candidates,
+) -> (BTreeMap<String, Example>, Vec<String>) {
+    let mut files: BTreeMap<&str, (&Output, BTreeSet<&str>)> = BTreeMap::new();
+    for (reason, output) in candidates {
+        files.entry(&output.file.key).or_insert((output, BTreeSet::new())).1.insert(reason);
+    }
+    let (mut examples, mut problems) = (BTreeMap::new(), Vec::new());
+    for (output, mut wanted) in files.into_values() {
+        if let Err(error) = read_file(dataset, output, &mut wanted, &mut examples) {
+            let name = dataset.target().name(&output.file.key);
+            problems.push(format!("{name} cannot be read: {error:#}"));
+        }
+    }
+    (examples, problems)
+}
+
+fn read_file(
+    dataset: &Dataset,
+    output: &Output,
+    wanted: &mut BTreeSet<&str>,
+    examples: &mut BTreeMap<String, Example>,
+) -> anyhow::Result<()> {
+    let file = PublishedFile::new(dataset, output);
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file)?.with_batch_size(BATCH).build()?;
+    for batch in reader {
+        let batch = batch?;
+        let reasons = text(&batch, "reason")?;
+        for row in 0..batch.num_rows() {
+            if !reasons.is_null(row) && wanted.remove(reasons.value(row)) {
+                examples.insert(reasons.value(row).to_owned(), example(&batch, row)?);
+            }
+        }
+        if wanted.is_empty() {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn example(batch: &RecordBatch, row: usize) -> anyhow::Result<Example> {
+    let string = |name| -> anyhow::Result<Option<String>> {
+        let column = text(batch, name)?;
+        Ok((!column.is_null(row)).then(|| column.value(row).to_owned()))
+    };
+    let number = |name| -> anyhow::Result<i64> {
+        let column = column(batch, name)?.as_primitive_opt::<Int64Type>();
+        Ok(column.ok_or_else(|| anyhow::anyhow!("{name} is no number"))?.value(row))
+    };
+    let raw = column(batch, "raw_line")?.as_binary_opt::<i32>();
+    let raw = raw.ok_or_else(|| anyhow::anyhow!("raw_line is not bytes"))?;
+    let raw = (!raw.is_null(row)).then(|| raw.value(row));
+    let length = number("raw_length")?;
+    Ok(Example {
+        log_type: string("log_type")?.unwrap_or_default(),
+        source_key: string("source_key")?.unwrap_or_default(),
+        line_number: number("line_number")?,
+        column: string("column_name")?,
+        length,
+        line: raw.map(|raw| visible(&raw[..raw.len().min(SHOWN)])),
+        cut: raw.is_some_and(|raw| raw.len().min(SHOWN) < usize::try_from(length).unwrap_or(0)),
+    })
+}
+
+fn column<'a>(batch: &'a RecordBatch, name: &str) -> anyhow::Result<&'a dyn Array> {
+    let column = batch.column_by_name(name);
+    column.map(AsRef::as_ref).ok_or_else(|| anyhow::anyhow!("has no column {name}"))
+}
+
+fn text<'a>(batch: &'a RecordBatch, name: &str) -> anyhow::Result<&'a arrow::array::StringArray> {
+    let column = column(batch, name)?.as_string_opt::<i32>();
+    column.ok_or_else(|| anyhow::anyhow!("{name} is no text"))
+}
+
+/// Writes bytes as text of which everything can be seen.
+fn visible(raw: &[u8]) -> String {
+    let mut seen = String::with_capacity(raw.len());
+    for chunk in raw.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            if c.is_control() || is_formatting(c) {
+                seen.extend(c.escape_default());
+            } else {
+                seen.push(c);
+            }
+        }
+        for byte in chunk.invalid() {
+            write!(seen, "\\x{byte:02x}").expect("a string takes everything");
+        }
+    }
+    seen
+}
+
+/// Tells whether a character has no face and changes how others are shown: directions, joiners, byte order.
+fn is_formatting(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_of_a_line_can_be_seen() {
+        let cases: [(&[u8], &str); 6] = [
+            (b"GET /a?b=<script>", "GET /a?b=<script>"),
+            ("grün 日本".as_bytes(), "grün 日本"),
+            (b"a\x00b\tc\r\x1b[2J", "a\\u{0}b\\tc\\r\\u{1b}[2J"),
+            (b"\xff\xc3(", "\\xff\\xc3("),
+            ("a\u{202e}b\u{200d}".as_bytes(), "a\\u{202e}b\\u{200d}"),
+            ("ü".as_bytes().split_last().unwrap().1, "\\xc3"),
+        ];
+        for (raw, text) in cases {
+            assert_eq!(visible(raw), text);
+        }
+    }
+}

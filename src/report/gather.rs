@@ -1,0 +1,356 @@
+//! Gathering: the claims of all partitions and the footers of their files, read side by side and added up.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use chrono::{DateTime, NaiveDate, Utc};
+use rayon::ThreadPoolBuilder;
+use rayon::prelude::*;
+
+use crate::claim::{Claim, Hints, Log, Record, State};
+use crate::dataset::{Dataset, DatasetError};
+use crate::key::{self, Partition};
+use crate::plan::Selection;
+use crate::published::PublishedFile;
+use crate::reject;
+use crate::report::eras::{self, MonthNumber};
+use crate::report::examples::{self, Candidates};
+use crate::report::statements::{self, Locate};
+use crate::report::{
+    Balancer, Counts, Facts, MAX_PROBLEMS, Region, RejectsOf, ReportError, SLOWEST, SlowBatch,
+    Totals, Written, coverage,
+};
+use crate::schema::LogType;
+
+/// Partitions that are read at once. What takes time is waiting for the store.
+const THREADS: usize = 16;
+
+/// What a report is to be about.
+pub struct Request<'a> {
+    /// The dataset.
+    pub dataset: &'a Dataset,
+    /// How the user named it.
+    pub name: &'a str,
+    /// Which part of it.
+    pub selection: &'a Selection,
+    /// The time that the report is to bear.
+    pub made: DateTime<Utc>,
+    /// Where the directory of a table is, as an engine is to be told of it.
+    pub locate: &'a Locate<'a>,
+    /// Set when the user wants the program to end.
+    pub stop: &'a AtomicBool,
+}
+
+/// What was read so far.
+#[derive(Default)]
+struct Gathered {
+    regions: BTreeMap<(String, String, LogType), Totals>,
+    balancers: BTreeMap<(String, String, String, LogType), coverage::Gathered>,
+    months: BTreeMap<(LogType, MonthNumber), eras::Gathered>,
+    rejects: BTreeMap<String, u64>,
+    candidates: Candidates,
+    /// Those that may still be among the slowest.
+    slowest: Vec<SlowBatch>,
+    unfinished: u64,
+    problems: Problems,
+}
+
+/// What went wrong: the first by name, and how many there are.
+#[derive(Default)]
+struct Problems {
+    named: BTreeSet<String>,
+    count: u64,
+}
+
+impl Problems {
+    fn add(&mut self, problem: String) {
+        self.count += 1;
+        self.named.insert(problem);
+        if self.named.len() > MAX_PROBLEMS {
+            self.named.pop_last();
+        }
+    }
+
+    fn merge(&mut self, other: Self) {
+        let unnamed = other.count - other.named.len() as u64;
+        for problem in other.named {
+            self.add(problem);
+        }
+        self.count += unnamed;
+    }
+
+    fn list(self) -> Vec<String> {
+        let more = self.count - self.named.len() as u64;
+        let mut list: Vec<String> = self.named.into_iter().collect();
+        if more > 0 {
+            list.push(format!("{more} more files cannot be read; `verify` names all"));
+        }
+        list
+    }
+}
+
+impl Request<'_> {
+    /// Gathers the facts.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the dataset cannot be listed or reached. A claim or a file that cannot be read is among the
+    /// problems instead.
+    pub fn gather(&self) -> Result<Facts, ReportError> {
+        let hints = Hints::list(self.dataset)?;
+        let partitions: Vec<&Partition> =
+            hints.partitions().filter(|each| self.selection.wants_partition(each)).collect();
+        let pool = ThreadPoolBuilder::new().num_threads(THREADS).build()?;
+        let gathered = pool.install(|| {
+            partitions
+                .par_iter()
+                .try_fold(Gathered::default, |mut gathered, partition| {
+                    if self.stop.load(Ordering::Relaxed) {
+                        return Err(ReportError::Interrupted);
+                    }
+                    self.read(partition, &hints, &mut gathered)?;
+                    Ok(gathered)
+                })
+                .try_reduce(Gathered::default, |one, other| Ok(one.merge(other)))
+        })?;
+        Ok(self.describe(gathered))
+    }
+
+    /// Reads a partition.
+    fn read(
+        &self,
+        partition: &Partition,
+        hints: &Hints,
+        gathered: &mut Gathered,
+    ) -> Result<(), DatasetError> {
+        let log = match Log::read(self.dataset, partition, hints) {
+            Ok(log) => log,
+            Err(DatasetError::State { name, source }) => {
+                gathered.problems.add(format!("{name} cannot be understood: {source}"));
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        let mut total = Totals::default();
+        for (number, entry) in log.standing() {
+            let finished = matches!(entry.state, State::Done | State::Void);
+            gathered.unfinished += u64::from(!finished);
+            let Record::Add(claim) = &entry.record else { continue };
+            if entry.state == State::Void {
+                continue;
+            }
+            total.days = 1;
+            let counts = gathered.add_objects(partition, claim);
+            total.counts.add(&counts);
+            total.written.batches += 1;
+            if let Some(seconds) = claim.seconds {
+                let partition = partition.clone();
+                let batch = SlowBatch { seconds, partition, claim: number, counts };
+                gathered.slowest.push(batch);
+            }
+            for (reason, lines) in &claim.rejects {
+                *gathered.rejects.entry(reason.clone()).or_default() += lines;
+            }
+            if finished {
+                self.add_files(partition, claim, &mut total.written, gathered);
+            }
+        }
+        if total.days > 0 {
+            let Partition { log_type, account, region, .. } = partition;
+            let key = (account.clone(), region.clone(), *log_type);
+            add(gathered.regions.entry(key).or_default(), &total);
+        }
+        keep_slowest(&mut gathered.slowest);
+        Ok(())
+    }
+
+    /// Adds the published files of a claim.
+    fn add_files(
+        &self,
+        partition: &Partition,
+        claim: &Claim,
+        written: &mut Written,
+        gathered: &mut Gathered,
+    ) {
+        for output in &claim.outputs {
+            if output.table == reject::TABLE {
+                written.reject_files += 1;
+                written.reject_bytes += output.file.size;
+                for reason in claim.rejects.keys() {
+                    examples::consider(&mut gathered.candidates, reason, output);
+                }
+                continue;
+            }
+            written.files += 1;
+            written.bytes += output.file.size;
+            match PublishedFile::new(self.dataset, output).footer() {
+                Ok(footer) => {
+                    let key = (partition.log_type, eras::month(partition.day));
+                    let month = gathered.months.entry(key).or_default();
+                    month.add(partition.log_type.table(), &footer);
+                }
+                Err(error) => {
+                    let name = self.dataset.target().name(&output.file.key);
+                    gathered.problems.add(format!("{name} cannot be read: {error}"));
+                }
+            }
+        }
+    }
+
+    /// Turns what was gathered into facts, with what can be told only in the end.
+    fn describe(&self, gathered: Gathered) -> Facts {
+        let (mut examples, unread) = examples::read(self.dataset, &gathered.candidates);
+        let mut problems = gathered.problems;
+        for problem in unread {
+            problems.add(problem);
+        }
+        let mut problems = problems.list();
+        let months: Vec<_> = gathered
+            .months
+            .iter()
+            .map(|((log_type, month), gathered)| gathered.describe(*log_type, *month))
+            .collect();
+        let balancers: Vec<Balancer> = gathered
+            .balancers
+            .into_iter()
+            .filter_map(|((account, region, balancer, log_type), gathered)| {
+                gathered.describe(account, region, balancer, log_type)
+            })
+            .collect();
+        let (totals, log_types) = totals(&gathered.regions, &balancers);
+        for log_type in LogType::ALL {
+            let of_type = months.iter().filter(|month| month.log_type == log_type);
+            let extra: u64 = of_type.map(|month| month.extra_fields).sum();
+            if extra > 0 {
+                let table = &log_type.table().name;
+                problems.push(format!(
+                    "{extra} rows of {table} have fields that this version does not know; they stand in \
+                     extra_fields. A newer version may have columns for them"
+                ));
+            }
+        }
+        if gathered.unfinished > 0 {
+            let claims = gathered.unfinished;
+            problems.push(format!("{claims} claims are not carried out; run `convert` again"));
+        }
+        let regions: Vec<Region> = gathered
+            .regions
+            .into_iter()
+            .map(|((account, region, log_type), totals)| Region {
+                account,
+                region,
+                log_type,
+                totals,
+            })
+            .collect();
+        let rejects = gathered.rejects.into_iter().map(|(reason, lines)| {
+            let example = examples.remove(&reason);
+            RejectsOf { reason, lines, example }
+        });
+        Facts {
+            dataset: self.name.to_owned(),
+            made: self.made,
+            version: env!("CARGO_PKG_VERSION"),
+            layout: self.dataset.layout(),
+            first_day: balancers.iter().map(|each| each.first_day).min(),
+            last_day: balancers.iter().map(|each| each.last_day).max(),
+            totals,
+            log_types,
+            rejects: rejects.collect(),
+            statements: statements::of(&regions, self.dataset.layout(), self.locate),
+            regions,
+            balancers,
+            months,
+            slowest: gathered.slowest,
+            problems,
+        }
+    }
+}
+
+impl Gathered {
+    /// Adds the objects of a claim, and returns what they come to.
+    fn add_objects(&mut self, partition: &Partition, claim: &Claim) -> Counts {
+        let mut total = Counts::default();
+        let mut balancers: BTreeMap<&str, coverage::Gathered> = BTreeMap::new();
+        for object in &claim.objects {
+            let rejects: u64 = object.rejects.values().sum();
+            let counts = Counts {
+                objects: 1,
+                lines: object.lines,
+                rows: object.lines.saturating_sub(rejects),
+                rejects,
+                source_bytes: object.size,
+            };
+            total.add(&counts);
+            let (balancer, end_time) = key::of_name(&object.name).unwrap_or_default();
+            balancers.entry(balancer).or_default().add(partition.day, end_time, &counts);
+        }
+        let Partition { log_type, account, region, .. } = partition;
+        for (balancer, gathered) in balancers {
+            let key = (account.clone(), region.clone(), balancer.to_owned(), *log_type);
+            self.balancers.entry(key).or_default().merge(gathered);
+        }
+        total
+    }
+
+    fn merge(mut self, other: Self) -> Self {
+        for (key, totals) in other.regions {
+            add(self.regions.entry(key).or_default(), &totals);
+        }
+        for (key, gathered) in other.balancers {
+            self.balancers.entry(key).or_default().merge(gathered);
+        }
+        for (key, gathered) in other.months {
+            self.months.entry(key).or_default().merge(&gathered);
+        }
+        for (reason, lines) in other.rejects {
+            *self.rejects.entry(reason).or_default() += lines;
+        }
+        for (reason, output) in &other.candidates {
+            examples::consider(&mut self.candidates, reason, output);
+        }
+        self.slowest.extend(other.slowest);
+        keep_slowest(&mut self.slowest);
+        self.unfinished += other.unfinished;
+        self.problems.merge(other.problems);
+        self
+    }
+}
+
+fn add(totals: &mut Totals, other: &Totals) {
+    totals.days += other.days;
+    totals.counts.add(&other.counts);
+    totals.written.add(&other.written);
+}
+
+/// Keeps the slowest, in an order that does not depend on who read them when.
+fn keep_slowest(batches: &mut Vec<SlowBatch>) {
+    batches.sort_by(|a, b| {
+        let slowest_first = b.seconds.total_cmp(&a.seconds);
+        slowest_first.then_with(|| (&a.partition, a.claim).cmp(&(&b.partition, b.claim)))
+    });
+    batches.truncate(SLOWEST);
+}
+
+/// Adds up regions; a day counts once, whatever the number of regions that have it.
+fn totals(
+    regions: &BTreeMap<(String, String, LogType), Totals>,
+    balancers: &[Balancer],
+) -> (Totals, BTreeMap<LogType, Totals>) {
+    let (mut all, mut log_types) = (Totals::default(), BTreeMap::<LogType, Totals>::new());
+    for ((.., log_type), totals) in regions {
+        add(&mut all, totals);
+        add(log_types.entry(*log_type).or_default(), totals);
+    }
+    let distinct = |wanted: Option<LogType>| {
+        let of_type = balancers.iter().filter(|each| wanted.is_none_or(|it| it == each.log_type));
+        let days: BTreeSet<NaiveDate> =
+            of_type.flat_map(|each| each.calendar.iter().map(|day| day.day)).collect();
+        days.len() as u64
+    };
+    all.days = distinct(None);
+    for (log_type, totals) in &mut log_types {
+        totals.days = distinct(Some(*log_type));
+    }
+    (all, log_types)
+}

@@ -1,0 +1,158 @@
+//! The page: facts as one HTML file that asks for nothing else.
+//!
+//! The template escapes whatever it inserts, since names and lines come from strangers. Should a hole be found in
+//! that all the same, the page's own content security policy lets no script run but the one that is named by
+//! its hash, and nothing be fetched.
+
+mod calendar;
+mod words;
+
+use std::collections::BTreeSet;
+
+use askama::Template;
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use chrono::Datelike;
+use sha2::{Digest, Sha256};
+
+use crate::report::page::calendar::{Background, Year};
+use crate::report::{Balancer, Counts, Facts, Month, Statement, Totals};
+use crate::schema::LogType;
+
+/// The style sheet.
+const STYLE: &str = include_str!("../../templates/report.css");
+/// The script, which only shows what a day holds on hover and focus.
+const SCRIPT: &str = include_str!("../../templates/report.js");
+
+/// Writes the page.
+///
+/// # Errors
+///
+/// Never, as long as a string takes everything.
+pub fn html(facts: &Facts) -> Result<String, askama::Error> {
+    let balancers = || facts.balancers.iter();
+    let calendars: Vec<Calendar> =
+        balancers().enumerate().map(|(id, each)| Calendar::new(id, each)).collect();
+    let years = balancers().flat_map(|each| each.first_day.year()..=each.last_day.year());
+    let years: BTreeSet<i32> = years.collect();
+    let accounts: BTreeSet<&str> = balancers().map(|each| each.account.as_str()).collect();
+    let names: BTreeSet<_> =
+        balancers().map(|each| (&each.account, &each.region, &each.balancer)).collect();
+    let size = |(log_type, totals): (&LogType, &Totals)| Size {
+        log_type: *log_type,
+        source: totals.counts.source_bytes,
+        dataset: totals.written.all_bytes(),
+    };
+    let sizes: Vec<Size> = facts.log_types.iter().map(size).collect();
+    let page = Page {
+        facts,
+        style: STYLE,
+        script: SCRIPT,
+        policy: policy(),
+        account_count: accounts.len() as u64,
+        balancer_count: names.len() as u64,
+        backgrounds: years.into_iter().map(calendar::background).collect(),
+        places: calendars.chunk_by(|a, b| a.place() == b.place()).collect(),
+        widest: sizes.iter().map(|size| size.source.max(size.dataset)).max().unwrap_or_default(),
+        sizes,
+        eras: facts.months.chunk_by(|a, b| a.log_type == b.log_type).collect(),
+        tables: facts.statements.chunk_by(|a, b| a.table == b.table).collect(),
+    };
+    page.render()
+}
+
+#[derive(Template)]
+#[template(path = "report.html")]
+struct Page<'a> {
+    facts: &'a Facts,
+    style: &'static str,
+    script: &'static str,
+    /// What the page allows itself.
+    policy: String,
+    account_count: u64,
+    balancer_count: u64,
+    backgrounds: Vec<Background>,
+    /// The calendars of each account and region.
+    places: Vec<&'a [Calendar<'a>]>,
+    sizes: Vec<Size>,
+    /// The most bytes of a [`Size`].
+    widest: u64,
+    /// The months of each log type.
+    eras: Vec<&'a [Month]>,
+    /// The statements of each table.
+    tables: Vec<&'a [Statement]>,
+}
+
+/// What a balancer's figure shows.
+struct Calendar<'a> {
+    id: usize,
+    balancer: &'a Balancer,
+    /// The name that people gave it.
+    name: &'a str,
+    /// Its resource id.
+    resource: String,
+    years: Vec<Year>,
+    data: String,
+    busy: u64,
+    months: Vec<MonthOf>,
+    /// Ranges of missing windows that are only counted.
+    unlisted: u64,
+}
+
+/// A month of a balancer.
+struct MonthOf {
+    month: String,
+    days: u64,
+    windows: u64,
+    counts: Counts,
+}
+
+/// Size of a log type before and after.
+struct Size {
+    log_type: LogType,
+    source: u64,
+    dataset: u64,
+}
+
+impl<'a> Calendar<'a> {
+    fn new(id: usize, balancer: &'a Balancer) -> Self {
+        let mut months = Vec::<MonthOf>::new();
+        for day in &balancer.calendar {
+            let month = day.day.format("%Y-%m").to_string();
+            if months.last().is_none_or(|last| last.month != month) {
+                months.push(MonthOf { month, days: 0, windows: 0, counts: Counts::default() });
+            }
+            let month = months.last_mut().expect("was just made");
+            month.days += 1;
+            month.windows += u64::from(day.windows);
+            month.counts.add(&day.counts);
+        }
+        let missing = &balancer.missing_windows;
+        Self {
+            id,
+            balancer,
+            name: balancer.balancer.split('.').nth(1).unwrap_or("(no name)"),
+            resource: balancer.balancer.replace('.', "/"),
+            years: calendar::years(balancer),
+            data: calendar::data(balancer),
+            busy: calendar::busy(balancer),
+            months,
+            unlisted: missing.range_count - missing.ranges.len() as u64,
+        }
+    }
+
+    fn place(&self) -> (&str, &str) {
+        (&self.balancer.account, &self.balancer.region)
+    }
+}
+
+/// Says what the page may do: use its own style and script, and nothing else.
+fn policy() -> String {
+    let hash = |text: &str| BASE64_STANDARD.encode(Sha256::digest(text));
+    format!(
+        "default-src 'none'; style-src 'sha256-{}'; script-src 'sha256-{}'; img-src data:; base-uri 'none'; \
+         form-action 'none'",
+        hash(STYLE),
+        hash(SCRIPT)
+    )
+}

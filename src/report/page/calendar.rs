@@ -1,0 +1,291 @@
+//! Calendars: a year of a balancer as squares, one a day, in few bytes.
+//!
+//! Squares of one shade are one path. A run of them down a week is one stroke that its dashes cut into
+//! squares, so that a day costs a few bytes and no element of its own. What a day holds stands as text beside
+//! the picture, for the script that shows it on hover and focus.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::iter;
+
+use chrono::{Datelike, NaiveDate};
+
+use crate::report::{Balancer, Day};
+
+/// Shades for days with rows.
+const SHADES: u64 = 5;
+/// Share of the days that have fewer rows than the one that shades are measured by.
+const BUSY: f64 = 0.95;
+/// Abbreviations of the months.
+const MONTHS: [&str; 12] =
+    ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+
+/// How a day looks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Look {
+    /// It has no object, but days before and after it have.
+    Gap,
+    /// It has objects, but no rows.
+    Empty,
+    /// It has rows; the shade is from 1 to [`SHADES`].
+    Rows(u64),
+}
+
+/// A year of a balancer.
+pub(super) struct Year {
+    pub(super) number: i32,
+    /// Days with objects, in words.
+    pub(super) label: String,
+    pub(super) paths: Vec<Path>,
+}
+
+/// Days that look alike.
+pub(super) struct Path {
+    /// Class of the style sheet.
+    pub(super) class: String,
+    /// Its `d`, in weeks and weekdays.
+    pub(super) d: String,
+}
+
+/// What the pictures of one year have in common: a place for each day, and names of months.
+pub(super) struct Background {
+    pub(super) year: i32,
+    pub(super) d: String,
+    pub(super) months: Vec<(u32, &'static str)>,
+}
+
+/// Where a day stands: weeks are columns, and Monday is on top.
+fn place(day: NaiveDate) -> (u32, u32) {
+    let first = NaiveDate::from_ymd_opt(day.year(), 1, 1).expect("every year has it");
+    let number = day.ordinal0() + first.weekday().num_days_from_monday();
+    (number / 7, number % 7)
+}
+
+/// Returns the background of a year.
+pub(super) fn background(year: i32) -> Background {
+    let first = NaiveDate::from_ymd_opt(year, 1, 1).expect("is a year of a day that there is");
+    let days: Vec<_> = first.iter_days().take_while(|day| day.year() == year).collect();
+    let months = days.iter().filter(|day| day.day() == 1);
+    // A month is named where its first whole week begins.
+    let months = months.map(|day| {
+        let (week, weekday) = place(*day);
+        let week = if weekday == 0 { week } else { week + 1 };
+        (week, MONTHS[day.month0() as usize])
+    });
+    let months = months.collect();
+    Background { year, d: strokes(days.into_iter()), months }
+}
+
+/// Returns the number of rows that shades are measured by: that of a busy day, but not of the busiest, which
+/// may be far off.
+pub(super) fn busy(balancer: &Balancer) -> u64 {
+    let mut rows: Vec<u64> = balancer.calendar.iter().map(|day| day.counts.rows).collect();
+    rows.sort_unstable();
+    let place = (rows.len() as f64 * BUSY) as usize;
+    rows.get(place.min(rows.len().saturating_sub(1))).copied().unwrap_or_default().max(1)
+}
+
+/// Draws the years of a balancer.
+pub(super) fn years(balancer: &Balancer) -> Vec<Year> {
+    let busy = busy(balancer);
+    let mut years: BTreeMap<i32, BTreeMap<Look, Vec<NaiveDate>>> = BTreeMap::new();
+    let mut rejects: BTreeMap<i32, Vec<NaiveDate>> = BTreeMap::new();
+    for (day, known) in days(balancer) {
+        let look = match known {
+            None => Look::Gap,
+            Some(Day { counts, .. }) if counts.rows == 0 => Look::Empty,
+            Some(Day { counts, .. }) => {
+                Look::Rows((counts.rows * SHADES).div_ceil(busy).clamp(1, SHADES))
+            }
+        };
+        years.entry(day.year()).or_default().entry(look).or_default().push(day);
+        if known.is_some_and(|day| day.counts.rejects > 0) {
+            rejects.entry(day.year()).or_default().push(day);
+        }
+    }
+    let year = |(year, looks): (i32, BTreeMap<Look, Vec<NaiveDate>>)| {
+        let missing = looks.get(&Look::Gap).map_or(0, Vec::len);
+        let there = looks.values().map(Vec::len).sum::<usize>() - missing;
+        let label = format!("{year}: {there} days with objects, {missing} missing");
+        let mut paths: Vec<Path> = looks.into_iter().map(|(look, days)| path(look, days)).collect();
+        if let Some(days) = rejects.remove(&year) {
+            paths.push(Path { class: "rejects".to_owned(), d: dots(days) });
+        }
+        Year { number: year, label, paths }
+    };
+    years.into_iter().map(year).collect()
+}
+
+/// Writes the days from the first to the last as the script reads them: `objects,rows,bytes,windows,rejects`,
+/// the last only if there are any, and nothing for a day without objects.
+pub(super) fn data(balancer: &Balancer) -> String {
+    let mut text = String::new();
+    for (number, (_, day)) in days(balancer).enumerate() {
+        if number > 0 {
+            text.push(';');
+        }
+        let Some(Day { counts, windows, .. }) = day else { continue };
+        let (objects, rows, bytes) = (counts.objects, counts.rows, counts.source_bytes);
+        write!(text, "{objects},{rows},{bytes},{windows}").expect("a string takes everything");
+        if counts.rejects > 0 {
+            write!(text, ",{}", counts.rejects).expect("a string takes everything");
+        }
+    }
+    text
+}
+
+/// Iterates over all days from the first to the last, each with what there is of it.
+fn days(balancer: &Balancer) -> impl Iterator<Item = (NaiveDate, Option<&Day>)> {
+    let mut known = balancer.calendar.iter().peekable();
+    let days = balancer.first_day.iter_days().take_while(|day| *day <= balancer.last_day);
+    days.map(move |day| (day, known.next_if(|known| known.day == day)))
+}
+
+fn path(look: Look, days: Vec<NaiveDate>) -> Path {
+    let (class, d) = match look {
+        Look::Gap => ("gap".to_owned(), boxes(days)),
+        Look::Empty => ("l0".to_owned(), boxes(days)),
+        Look::Rows(shade) => (format!("l{shade}"), strokes(days.into_iter())),
+    };
+    Path { class, d }
+}
+
+/// Draws days as strokes down their weeks.
+fn strokes(days: impl Iterator<Item = NaiveDate>) -> String {
+    let mut d = String::new();
+    for (week, weekday, count) in runs(days) {
+        write!(d, "M{week} {weekday}v{count}").expect("a string takes everything");
+    }
+    d
+}
+
+/// Draws days as boxes, one around all that stand below each other.
+fn boxes(days: Vec<NaiveDate>) -> String {
+    let mut d = String::new();
+    for (week, weekday, count) in runs(days.into_iter()) {
+        write!(d, "M{week}.1 {weekday}.1h.8v{}.8h-.8z", count - 1)
+            .expect("a string takes everything");
+    }
+    d
+}
+
+/// Draws a dot for each day.
+fn dots(days: Vec<NaiveDate>) -> String {
+    let mut d = String::new();
+    for (week, weekday) in days.into_iter().map(place) {
+        write!(d, "M{week} {weekday}h0").expect("a string takes everything");
+    }
+    d
+}
+
+/// Joins days that stand below each other: week, first weekday, number of days.
+fn runs(days: impl Iterator<Item = NaiveDate>) -> impl Iterator<Item = (u32, u32, u32)> {
+    let mut places = days.map(place).peekable();
+    iter::from_fn(move || {
+        let (week, weekday) = places.next()?;
+        let mut count = 1;
+        while places.next_if(|next| *next == (week, weekday + count)).is_some() {
+            count += 1;
+        }
+        Some((week, weekday, count))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::{Counts, MissingDays, MissingWindows};
+    use crate::schema::LogType;
+
+    fn date(text: &str) -> NaiveDate {
+        text.parse().unwrap()
+    }
+
+    fn balancer(days: &[(&str, u64, u64)]) -> Balancer {
+        let calendar: Vec<_> = days
+            .iter()
+            .map(|&(day, rows, rejects)| {
+                let counts =
+                    Counts { objects: 2, lines: rows + rejects, rows, rejects, source_bytes: 9 };
+                Day { day: date(day), counts, windows: 7 }
+            })
+            .collect();
+        Balancer {
+            account: String::new(),
+            region: String::new(),
+            balancer: String::new(),
+            log_type: LogType::Access,
+            first_day: calendar[0].day,
+            last_day: calendar[calendar.len() - 1].day,
+            days: calendar.len() as u64,
+            counts: Counts::default(),
+            missing_days: MissingDays::default(),
+            missing_windows: MissingWindows::default(),
+            calendar,
+        }
+    }
+
+    #[test]
+    fn weeks_begin_on_monday() {
+        // 2024 began on a Monday, 2023 on a Sunday.
+        assert_eq!(place(date("2024-01-01")), (0, 0));
+        assert_eq!(place(date("2024-01-08")), (1, 0));
+        assert_eq!(place(date("2023-01-01")), (0, 6));
+        assert_eq!(place(date("2023-01-02")), (1, 0));
+        assert_eq!(place(date("2028-12-31")), (52, 6));
+        assert_eq!(place(date("2012-12-31")), (53, 0));
+    }
+
+    #[test]
+    fn a_year_has_a_place_for_each_day() {
+        let leap = background(2024);
+        let days: u32 = leap
+            .d
+            .split('v')
+            .skip(1)
+            .map(|run| run.split('M').next().unwrap())
+            .map(|count| count.parse::<u32>().unwrap())
+            .sum();
+        assert_eq!(days, 366);
+        assert_eq!(leap.months.len(), 12);
+        assert_eq!((leap.months[0], leap.months[1].1), ((0, "Jan"), "Feb"));
+    }
+
+    #[test]
+    fn days_are_shaded_by_rows_and_gaps_stand_out() {
+        // From Wednesday 2025-07-16 on.
+        let balancer = balancer(&[
+            ("2025-07-16", 100, 0),
+            ("2025-07-17", 100, 0),
+            ("2025-07-18", 10, 3),
+            ("2025-07-21", 0, 1),
+            ("2025-07-22", 100, 0),
+        ]);
+        let years = years(&balancer);
+        assert_eq!(years.len(), 1);
+        assert_eq!(years[0].label, "2025: 5 days with objects, 2 missing");
+        let paths: Vec<_> =
+            years[0].paths.iter().map(|path| (path.class.as_str(), path.d.as_str())).collect();
+        assert_eq!(
+            paths,
+            [
+                ("gap", "M28.1 5.1h.8v1.8h-.8z"),
+                ("l0", "M29.1 0.1h.8v0.8h-.8z"),
+                ("l1", "M28 4v1"),
+                ("l5", "M28 2v2M29 1v1"),
+                ("rejects", "M28 4h0M29 0h0"),
+            ]
+        );
+        assert_eq!(data(&balancer), "2,100,9,7;2,100,9,7;2,10,9,7,3;;;2,0,9,7,1;2,100,9,7");
+    }
+
+    #[test]
+    fn one_day_far_off_does_not_pale_the_others() {
+        let days: Vec<(String, u64, u64)> = (1..=30)
+            .map(|day| (format!("2025-06-{day:02}"), if day == 9 { 1_000_000 } else { 100 }, 0))
+            .collect();
+        let days: Vec<_> = days.iter().map(|(day, rows, _)| (day.as_str(), *rows, 0)).collect();
+        assert_eq!(busy(&balancer(&days)), 100);
+        assert_eq!(years(&balancer(&days))[0].paths.len(), 1);
+    }
+}

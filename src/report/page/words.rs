@@ -1,0 +1,75 @@
+//! Numbers, times and names as the page writes them.
+
+use std::borrow::Borrow;
+
+use chrono::{DateTime, Utc};
+use indicatif::{HumanBytes, HumanCount};
+
+use crate::reject::Reason;
+use crate::report::{Era, Month, RejectsOf, SlowBatch, Span};
+use crate::schema::LogType;
+
+pub(super) fn count(number: impl Borrow<u64>) -> HumanCount {
+    HumanCount(*number.borrow())
+}
+
+pub(super) fn bytes(number: impl Borrow<u64>) -> HumanBytes {
+    HumanBytes(*number.borrow())
+}
+
+/// A part of a whole, as people write it: none is 0 %, and few are not.
+pub(super) fn percent(part: impl Borrow<u64>, whole: impl Borrow<u64>) -> String {
+    let (part, whole) = (*part.borrow(), *whole.borrow());
+    let share = 100.0 * part as f64 / whole.max(1) as f64;
+    match share {
+        _ if part == 0 => "0 %".to_owned(),
+        share if share < 0.01 => "< 0.01 %".to_owned(),
+        share if share < 1.0 => format!("{share:.2} %"),
+        share if share > 99.0 && part < whole => "> 99 %".to_owned(),
+        share => format!("{share:.0} %"),
+    }
+}
+
+/// Length of a bar.
+pub(super) fn of_hundred(part: impl Borrow<u64>, whole: impl Borrow<u64>) -> String {
+    format!("{:.1}", 100.0 * *part.borrow() as f64 / (*whole.borrow()).max(1) as f64)
+}
+
+/// Shade of a share of an era: 0 without any row, and up to 5.
+pub(super) fn shade(era: &Era, month: &Month) -> u64 {
+    (5 * era.rows).div_ceil(month.rows.max(1))
+}
+
+pub(super) fn minute(time: impl Borrow<DateTime<Utc>>) -> String {
+    time.borrow().format("%Y-%m-%dT%H:%MZ").to_string()
+}
+
+pub(super) fn log_name(log_type: impl Borrow<LogType>) -> &'static str {
+    match log_type.borrow() {
+        LogType::Access => "access log",
+        LogType::Connection => "connection log",
+        LogType::HealthCheck => "health check log",
+    }
+}
+
+/// Says which windows are missing, by their ends.
+pub(super) fn windows(span: &Span<DateTime<Utc>>) -> String {
+    let (first, last) = (span.first.format("%Y-%m-%d %H:%M"), span.last);
+    match span.count {
+        1 => first.to_string(),
+        count if span.first.date_naive() == last.date_naive() => {
+            format!("{first} to {}, {}", last.format("%H:%M"), HumanCount(count))
+        }
+        count => format!("{first} to {}, {}", last.format("%Y-%m-%d %H:%M"), HumanCount(count)),
+    }
+}
+
+pub(super) fn seconds(batch: &SlowBatch) -> String {
+    format!("{:.2}", batch.seconds)
+}
+
+/// Says what a reason means, as the end of a sentence that begins with the line.
+pub(super) fn meaning(rejects: &RejectsOf) -> &'static str {
+    let reason = Reason::ALL.into_iter().find(|reason| reason.code() == rejects.reason);
+    reason.map_or("is a reject for a reason that this version does not know", Reason::meaning)
+}

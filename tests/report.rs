@@ -1,0 +1,453 @@
+//! The report: its numbers are those of the run, its page is well-formed, small, and takes names and lines as text.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use alb2parquet::dataset::Layout;
+use alb2parquet::report::{
+    Balancer, Counts, Day, Facts, MissingDays, MissingWindows, Span, Totals, html,
+};
+use alb2parquet::schema::LogType;
+use chrono::{DateTime, NaiveDate};
+use roxmltree::{Document, Node, ParsingOptions};
+use serde_json::Value;
+
+use crate::support::{
+    Line, REJECTS, ROWS, Run, World, files, good_lines, gzip, key, key_of, key_on, put, run,
+    text_of,
+};
+
+/// Markup as hostile as a name or a line can be.
+const HOSTILE: &str = "<script>alert(1)</script><img src=x onerror='alert(2)'>\"&amp;<!--";
+
+fn report(out: &Path, args: &[&str]) -> Run {
+    run(&[&["report", out.to_str().unwrap()], args].concat())
+}
+
+/// The facts of a dataset.
+fn facts(out: &Path) -> Value {
+    report(out, &["--json"]).expect(0).json()
+}
+
+/// The page of a dataset.
+fn page(world: &World) -> String {
+    let file = world.path("report.html");
+    let run = report(&world.out(), &["--html", file.to_str().unwrap()]).expect(0);
+    assert_eq!(run.stdout, "", "the page is the result");
+    fs::read_to_string(file).unwrap()
+}
+
+/// Parses a page; what its script and its style sheet say is no XML, and is left out.
+fn parsed(page: &str) -> String {
+    let mut page = page.to_owned();
+    for name in ["report.css", "report.js"] {
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("templates").join(name);
+        let text = fs::read_to_string(path).unwrap();
+        assert_eq!(page.matches(&text).count(), 1, "{name} stands in the page once");
+        page = page.replace(&text, "");
+    }
+    page
+}
+
+fn document(page: &str) -> Document<'_> {
+    let options = ParsingOptions { allow_dtd: true, ..ParsingOptions::default() };
+    Document::parse_with_options(page, options).unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn elements<'a>(document: &'a Document, name: &str) -> Vec<Node<'a, 'a>> {
+    document.descendants().filter(|node| node.has_tag_name(name)).collect()
+}
+
+/// The text of a page, as a reader sees it.
+fn text_in(document: &Document) -> String {
+    document.descendants().filter_map(|node| node.is_text().then(|| node.text())?).collect()
+}
+
+/// Asserts that a page is whole, keeps to itself, and can be found one's way in without eyes.
+fn check_structure(document: &Document) {
+    let mut ids = BTreeSet::new();
+    for node in document.descendants().filter(Node::is_element) {
+        if let Some(id) = node.attribute("id") {
+            assert!(ids.insert(id), "{id} is the id of one element");
+        }
+        for attribute in node.attributes() {
+            let (name, value) = (attribute.name(), attribute.value());
+            assert!(
+                !name.starts_with("on") && !["src", "style", "srcset"].contains(&name),
+                "{name}"
+            );
+            if name == "href" {
+                assert!(value.starts_with('#') || value == "data:,", "{value} stays in the page");
+            }
+        }
+    }
+    for node in document.descendants() {
+        let href = node.attribute("href").and_then(|href| href.strip_prefix('#'));
+        for id in href.into_iter().chain(node.attribute("aria-labelledby")) {
+            assert!(ids.contains(id), "{id} is there");
+        }
+    }
+    for name in ["header", "main", "footer", "nav", "h1", "title", "script", "style"] {
+        assert_eq!(elements(document, name).len(), 1, "there is one {name}");
+    }
+    for table in elements(document, "table") {
+        let labelled = |node: &Node| {
+            node.attribute("aria-label").is_some() || node.attribute("aria-labelledby").is_some()
+        };
+        assert!(table.parent().is_some_and(|parent| labelled(&parent)), "a table has a name");
+        for header in table.descendants().filter(|node| node.has_tag_name("th")) {
+            assert!(header.attribute("scope").is_some(), "a header says what it is of");
+        }
+    }
+    let mut level = 0;
+    for node in document.descendants() {
+        let name = node.tag_name().name();
+        if let Some(next) = name.strip_prefix('h').and_then(|number| number.parse::<u32>().ok()) {
+            assert!(next <= level + 1, "{name} follows h{level}");
+            level = next;
+        }
+    }
+}
+
+fn count(value: &Value, pointer: &str) -> u64 {
+    let found = value.pointer(pointer).unwrap_or_else(|| panic!("{pointer} is in {value:#}"));
+    found.as_u64().unwrap_or_else(|| panic!("{pointer} is a count: {found}"))
+}
+
+/// A world of three load balancers over some days, with rejects.
+fn world() -> World {
+    let world = World::new();
+    let good = gzip(good_lines(5));
+    for day in ["2025/07/16", "2025/07/17", "2025/07/20"] {
+        world.put(&key_on(day, 1), &good);
+    }
+    for (minute, number) in [("T1405Z", 2), ("T1410Z", 3), ("T1430Z", 4)] {
+        let name = key_of("123456789012", "us-east-1", "2025/07/19", "shop.0a", number);
+        world.put(&name.replace("T1405Z", minute), &good);
+    }
+    let bad =
+        text_of([Line::of(30).text(), "too few".to_owned(), Line::of(30).with(9, "x").text()]);
+    world.put(&key_of("123456789012", "us-east-1", "2025/07/20", "api.0b", 5), gzip(bad));
+    world
+}
+
+#[test]
+fn the_numbers_are_those_of_the_run() {
+    let world = world();
+    // Two runs, so that a partition has two claims.
+    let first = world.convert_with(&["--json", "--account", "012345678901"]).expect(0);
+    let second = world.convert_with(&["--json", "--max-rejects", "1"]).expect(0);
+    let sum = |pointer: &str| first.count(pointer) + second.count(pointer);
+    let facts = facts(&world.out());
+    let pairs = [
+        ("/totals/objects", "/objects/converted"),
+        ("/totals/lines", "/lines"),
+        ("/totals/rows", "/rows"),
+        ("/totals/source_bytes", "/bytes_in"),
+        ("/totals/files", "/files"),
+        ("/totals/reject_files", "/reject_files"),
+        ("/totals/batches", "/partitions"),
+    ];
+    for (pointer, of_run) in pairs {
+        assert_eq!(count(&facts, pointer), sum(of_run), "{pointer}");
+    }
+    let bytes = count(&facts, "/totals/bytes") + count(&facts, "/totals/reject_bytes");
+    assert_eq!(bytes, sum("/bytes_out"));
+    assert_eq!(count(&facts, "/totals/rejects"), 2);
+    // What there is of each adds up to the whole.
+    for list in ["regions", "balancers"] {
+        for counted in ["objects", "lines", "rows", "rejects", "source_bytes"] {
+            let all = facts[list].as_array().unwrap();
+            let sum: u64 = all.iter().map(|each| each[counted].as_u64().unwrap()).sum();
+            assert_eq!(sum, count(&facts, &format!("/totals/{counted}")), "{counted} of {list}");
+        }
+    }
+    let rejects: BTreeMap<&str, u64> = facts["rejects"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|each| (each["reason"].as_str().unwrap(), each["lines"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(rejects, BTreeMap::from([("invalid_value", 1), ("too_few_fields", 1)]));
+    assert_eq!(facts["rejects"][1]["example"]["line"], "too few");
+    assert_eq!(facts["rejects"][1]["example"]["line_number"], 2);
+    assert_eq!(facts["rejects"][0]["example"]["column"], "elb_status_code");
+    assert_eq!(
+        (&facts["problems"], &facts["first_day"]),
+        (&Value::Array(vec![]), &"2025-07-16".into())
+    );
+    let slowest = facts["slowest"].as_array().unwrap();
+    assert_eq!(slowest.len(), 5);
+    assert!(slowest.is_sorted_by(|a, b| a["seconds"].as_f64() >= b["seconds"].as_f64()));
+    // The same numbers stand in the summary and in the page.
+    let summary = report(&world.out(), &[]).expect(0).stdout;
+    let line = format!("{} = {} rows + 2 rejects", sum("/lines"), sum("/rows"));
+    assert!(summary.contains(&line) && summary.contains("us-east-1"), "{summary}");
+    let page = parsed(&page(&world));
+    let document = document(&page);
+    check_structure(&document);
+    let text = text_in(&document);
+    assert!(text.contains(&format!("= {} rows + 2 rejects", sum("/rows"))), "{text}");
+}
+
+#[test]
+fn gaps_are_listed() {
+    let world = world();
+    world.convert().expect(1);
+    let facts = facts(&world.out());
+    let balancers = facts["balancers"].as_array().unwrap();
+    let names: Vec<_> = balancers.iter().map(|each| each["balancer"].as_str().unwrap()).collect();
+    assert_eq!(names, ["app.my-lb.50dc6c495c0c9188", "app.api.0b", "app.shop.0a"]);
+    let missing = serde_json::json!({
+        "days": 2, "ranges": [{ "first": "2025-07-18", "last": "2025-07-19", "count": 2 }]
+    });
+    assert_eq!(balancers[0]["missing_days"], missing);
+    let missing = serde_json::json!({
+        "windows": 3, "range_count": 1,
+        "ranges": [{ "first": "2025-07-19T14:15:00Z", "last": "2025-07-19T14:25:00Z", "count": 3 }]
+    });
+    assert_eq!(balancers[2]["missing_windows"], missing);
+    let calendar = serde_json::json!([{
+        "day": "2025-07-19", "objects": 3, "lines": 15, "rows": 15, "rejects": 0,
+        "source_bytes": balancers[2]["source_bytes"], "windows": 3
+    }]);
+    assert_eq!(balancers[2]["calendar"], calendar);
+    let page = parsed(&page(&world));
+    let document = document(&page);
+    let text = text_in(&document);
+    for words in ["2025-07-18 to 2025-07-19, 2 days", "2025-07-19 14:15 to 14:25, 3"] {
+        assert!(text.contains(words), "{words} is in {text}");
+    }
+    let calendars = document.descendants().filter(|node| node.attribute("data-days").is_some());
+    let days: Vec<_> = calendars.map(|node| node.attribute("data-days").unwrap()).collect();
+    assert_eq!(days.len(), 3);
+    assert!(days[0].contains(";;;") && days[2].starts_with("3,15,"), "{days:?}");
+    // A report of fewer days is about these.
+    let fewer = report(&world.out(), &["--json", "--from", "2025-07-20", "--region", "eu-west-1"]);
+    let fewer = fewer.expect(0).json();
+    assert_eq!((count(&fewer, "/totals/objects"), count(&fewer, "/totals/days")), (1, 1));
+}
+
+#[test]
+fn eras_are_told_from_footers() {
+    let world = World::new();
+    world.put(&key_on("2019/12/30", 1), gzip(text_of([Line::of(25).text(), Line::of(26).text()])));
+    world.put(&key_on("2025/07/19", 2), gzip(text_of([Line::of(30).text(), Line::of(17).text()])));
+    world.put(&key_on("2026/01/01", 3), gzip(text_of([Line::of(38).text()])));
+    world.convert().expect(0);
+    let facts = facts(&world.out());
+    let months = facts["months"].as_array().unwrap();
+    let told: Vec<_> = months
+        .iter()
+        .map(|month| (month["month"].as_str().unwrap(), month["rows"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(told, [("2019-12", 2), ("2025-07", 2), ("2026-01", 1)]);
+    let rows = |month: usize, since: &str| {
+        let eras = months[month]["eras"].as_array().unwrap();
+        let era = eras.iter().find(|era| era["since"] == since).unwrap();
+        era["rows"].as_u64().unwrap()
+    };
+    assert_eq!((rows(0, "2016-08"), rows(0, "2019-10"), rows(0, "2020-08")), (2, 1, 0));
+    assert_eq!((rows(1, "2016-08"), rows(1, "2024-05"), rows(1, "2025-08")), (2, 1, 0));
+    assert_eq!(months[1]["last_field"], "conn_trace_id");
+    assert_eq!(months[2]["extra_fields"], 1);
+    let problems = facts["problems"].as_array().unwrap();
+    assert!(problems.len() == 1 && problems[0].as_str().unwrap().contains("extra_fields"));
+    check_structure(&document(&parsed(&page(&world))));
+}
+
+#[test]
+fn names_and_lines_stay_text() {
+    let world = World::new();
+    // No name of a directory has a slash.
+    let prefix = HOSTILE.replace('/', "");
+    let user_agent = format!("\"{HOSTILE}\"").replace("\"&", "'&");
+    let lines = [
+        HOSTILE.to_owned(),
+        Line::of(30).with(14, &user_agent).with(9, "200").text(),
+        Line::of(30).with(14, &user_agent).with(9, "none").text(),
+    ];
+    put(&world.source(), &format!("{prefix}/{}", key(1)), gzip(text_of(lines)));
+    world.convert_with(&["--max-rejects", "1"]).expect(0);
+    // The state of a dataset is made of names, too.
+    let claims = world.out().join("_alb2parquet/claims/access");
+    let made = claims.join("012345678901/eu-west-1/2025-07-19");
+    let forged = claims.join(&prefix).join("<b>").join("2025-07-19");
+    fs::create_dir_all(&forged).unwrap();
+    for name in ["1.claim.json", "1.done.json"] {
+        fs::copy(made.join(name), forged.join(name)).unwrap();
+    }
+    let damaged = claims.join("012345678901/<i>/2025-07-19");
+    fs::create_dir_all(&damaged).unwrap();
+    fs::write(damaged.join("1.claim.json"), "{").unwrap();
+
+    let page = page(&world);
+    let page = parsed(&page);
+    let document = document(&page);
+    check_structure(&document);
+    for name in ["img", "b", "i"] {
+        assert_eq!(elements(&document, name).len(), 0, "no name or line is a {name}");
+    }
+    assert!(!document.descendants().any(|node| node.is_comment()));
+    let text = text_in(&document);
+    let key = format!("{prefix}/AWSLogs/012345678901");
+    for said in [HOSTILE, &key, "<b>", "<i>"] {
+        assert!(text.contains(said), "{said} is in {text}");
+    }
+    let facts = facts(&world.out());
+    assert_eq!(facts["rejects"][1]["example"]["line"], HOSTILE);
+}
+
+#[test]
+fn what_cannot_be_read_is_named() {
+    let world = world();
+    world.convert_with(&["--max-rejects", "1"]).expect(0);
+    let whole = facts(&world.out());
+    fs::remove_file(&files(&world.out(), ROWS)[0]).unwrap();
+    fs::write(&files(&world.out(), REJECTS)[0], "no Parquet").unwrap();
+    let claims = world.out().join("_alb2parquet/claims/access/123456789012/us-east-1");
+    fs::remove_file(claims.join("2025-07-19/1.done.json")).unwrap();
+    let run = report(&world.out(), &["--json"]).expect(0);
+    run.says(&["look after:", "cannot be read", "1 claims are not carried out"]);
+    let facts = run.json();
+    assert_eq!(facts["problems"].as_array().unwrap().len(), 3, "{facts:#}");
+    assert_eq!(facts["totals"]["rows"], whole["totals"]["rows"], "claims say it all the same");
+    assert_eq!(facts["rejects"][0]["example"], Value::Null);
+    check_structure(&document(&parsed(&page(&world))));
+}
+
+#[test]
+fn claims_of_older_versions_are_read() {
+    let world = world();
+    world.convert_with(&["--max-rejects", "1"]).expect(0);
+    let claim = world
+        .out()
+        .join("_alb2parquet/claims/access/012345678901/eu-west-1/2025-07-16/1.claim.json");
+    let mut old: Value = serde_json::from_slice(&fs::read(&claim).unwrap()).unwrap();
+    assert!(old.as_object_mut().unwrap().remove("seconds").is_some());
+    fs::write(&claim, serde_json::to_vec(&old).unwrap()).unwrap();
+    let facts = facts(&world.out());
+    assert_eq!(
+        (facts["slowest"].as_array().unwrap().len(), count(&facts, "/totals/batches")),
+        (4, 5)
+    );
+    let source = world.source();
+    run(&[
+        "verify",
+        source.to_str().unwrap(),
+        "--out",
+        world.out().to_str().unwrap(),
+        "--to",
+        "2099-12-31",
+    ])
+    .expect(0);
+}
+
+#[test]
+fn what_makes_no_sense_is_refused() {
+    let help = run(&["report", "--help"]).expect(0).stdout;
+    for word in ["--html", "--json", "--from", "Exit codes:", "Examples:", "one example line"] {
+        assert!(help.contains(word), "{word} is in {help}");
+    }
+    let world = World::with(gzip(good_lines(1)));
+    report(&world.out(), &[]).expect(3).says(&["holds no dataset"]);
+    world.convert().expect(0);
+    report(&world.out(), &["--html", "no/such/place.html"]).expect(3).says(&["--html", "no/such"]);
+    let out = world.out();
+    report(&out, &["--html", out.to_str().unwrap()]).expect(3).says(&["is a directory"]);
+    // A selection of nothing is a report of nothing.
+    let nothing = report(&out, &["--from", "2030-01-01"]).expect(0);
+    assert!(nothing.stdout.contains("days        none"), "{nothing:#?}");
+    let file = world.path("nothing.html");
+    report(&out, &["--from", "2030-01-01", "--html", file.to_str().unwrap()]).expect(0);
+    check_structure(&document(&parsed(&fs::read_to_string(file).unwrap())));
+}
+
+/// Three years of three load balancers in each of twenty accounts, about as irregular as can be.
+fn large() -> Facts {
+    let first: NaiveDate = "2023-01-01".parse().unwrap();
+    let balancer = |number: u64| {
+        let mut random = number;
+        let mut next = move |below: u64| {
+            random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (random >> 33) % below
+        };
+        let mut total = Counts::default();
+        let mut calendar = Vec::new();
+        for day in first.iter_days().take(1095) {
+            if next(20) == 0 {
+                continue;
+            }
+            let (rows, rejects) = (next(9_000_000), next(3));
+            let counts = Counts {
+                objects: 576,
+                lines: rows + rejects,
+                rows,
+                rejects,
+                source_bytes: 30 * rows,
+            };
+            total.add(&counts);
+            calendar.push(Day { day, counts, windows: 288 });
+        }
+        let days = calendar
+            .windows(2)
+            .filter(|pair| pair[1].day - pair[0].day > chrono::TimeDelta::days(1));
+        let ranges: Vec<_> = days
+            .map(|pair| {
+                let (first, last) =
+                    (pair[0].day.succ_opt().unwrap(), pair[1].day.pred_opt().unwrap());
+                Span { first, last, count: (last - first).num_days() as u64 + 1 }
+            })
+            .collect();
+        let end = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
+        Balancer {
+            account: format!("{:012}", 100_000_000_000 + number / 3),
+            region: "eu-central-1".to_owned(),
+            balancer: format!("app.a-name-of-some-length-{number}.50dc6c495c0c{number:04}"),
+            log_type: LogType::Access,
+            first_day: calendar[0].day,
+            last_day: calendar.last().unwrap().day,
+            days: calendar.len() as u64,
+            counts: total,
+            missing_days: MissingDays {
+                days: ranges.iter().map(|range| range.count).sum(),
+                ranges,
+            },
+            missing_windows: MissingWindows {
+                windows: 1000,
+                range_count: 500,
+                ranges: vec![Span { first: end, last: end, count: 5 }; 100],
+            },
+            calendar,
+        }
+    };
+    Facts {
+        dataset: "s3://lake/alb".to_owned(),
+        made: DateTime::UNIX_EPOCH,
+        version: "0",
+        layout: Layout::Hive,
+        first_day: Some(first),
+        last_day: first.checked_add_days(chrono::Days::new(1094)),
+        totals: Totals::default(),
+        log_types: BTreeMap::new(),
+        regions: Vec::new(),
+        balancers: (0..60).map(balancer).collect(),
+        rejects: Vec::new(),
+        months: Vec::new(),
+        slowest: Vec::new(),
+        statements: Vec::new(),
+        problems: Vec::new(),
+    }
+}
+
+#[test]
+fn the_page_of_many_years_stays_small() {
+    let page = html(&large()).unwrap();
+    assert!(page.len() < 5_000_000, "{} bytes", page.len());
+    let page = parsed(&page);
+    let document = document(&page);
+    check_structure(&document);
+    let elements = document.descendants().filter(Node::is_element).count();
+    assert!(elements < 50_000, "{elements} elements");
+}
