@@ -3,6 +3,7 @@
 mod clean;
 mod convert;
 mod ddl;
+mod inspect;
 mod log;
 mod metrics;
 mod options;
@@ -11,6 +12,7 @@ mod policy;
 mod progress;
 mod remove;
 mod resolve;
+mod shown;
 mod signals;
 mod summary;
 mod terminal;
@@ -24,6 +26,7 @@ use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::cli::clean::Clean;
 use crate::cli::convert::Convert;
 use crate::cli::ddl::Ddl;
+use crate::cli::inspect::Inspect;
 use crate::cli::plan::PlanCommand;
 use crate::cli::policy::Policy;
 use crate::cli::progress::Voice;
@@ -61,6 +64,7 @@ enum Command {
     Verify(Verify),
     Remove(Remove),
     Clean(Clean),
+    Inspect(Inspect),
     /// Prints what AWS must be told, as JSON to paste
     #[command(subcommand)]
     Policy(Policy),
@@ -128,6 +132,7 @@ pub fn main() -> ExitCode {
         Command::Verify(verify) => verify.run(&signals),
         Command::Remove(remove) => remove.run(&signals),
         Command::Clean(clean) => clean.run(),
+        Command::Inspect(inspect) => inspect.run(),
         Command::Policy(policy) => policy.run(),
         Command::Ddl(ddl) => ddl.run(),
     };
