@@ -3,6 +3,7 @@
 mod clean;
 mod convert;
 mod ddl;
+mod inspect;
 mod log;
 mod metrics;
 mod options;
@@ -12,6 +13,7 @@ mod progress;
 mod remove;
 mod report;
 mod resolve;
+mod shown;
 mod signals;
 mod summary;
 mod terminal;
@@ -25,6 +27,7 @@ use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 use crate::cli::clean::Clean;
 use crate::cli::convert::Convert;
 use crate::cli::ddl::Ddl;
+use crate::cli::inspect::Inspect;
 use crate::cli::plan::PlanCommand;
 use crate::cli::policy::Policy;
 use crate::cli::progress::Voice;
@@ -64,6 +67,7 @@ enum Command {
     Report(Report),
     Remove(Remove),
     Clean(Clean),
+    Inspect(Inspect),
     /// Prints what AWS must be told, as JSON to paste
     #[command(subcommand)]
     Policy(Policy),
@@ -132,6 +136,7 @@ pub fn main() -> ExitCode {
         Command::Report(report) => report.run(&signals),
         Command::Remove(remove) => remove.run(&signals),
         Command::Clean(clean) => clean.run(),
+        Command::Inspect(inspect) => inspect.run(),
         Command::Policy(policy) => policy.run(),
         Command::Ddl(ddl) => ddl.run(),
     };

@@ -74,8 +74,13 @@ fn of_line(line: &[u8]) -> Option<Foreign> {
     } else if is_classic(line) {
         Some(Foreign::ClassicLoadBalancer)
     } else {
-        LogType::ALL.into_iter().find(|log_type| is_row(*log_type, line)).map(Foreign::Log)
+        log_type_of(line).map(Foreign::Log)
     }
+}
+
+/// Returns the log type in whose table a line becomes a row.
+pub fn log_type_of(line: &[u8]) -> Option<LogType> {
+    LogType::ALL.into_iter().find(|log_type| is_row(*log_type, line))
 }
 
 /// `tls 2.0 2018-12-20T02:59:40 net/name/id …`

@@ -6,10 +6,14 @@
 //! A key is trusted only where it matches: partitions, and so output paths, are made from the parts
 //! returned here, which hold digits, lower-case letters and hyphens and nothing else.
 
+mod mismatch;
+
 use std::fmt;
 
 use chrono::{Datelike, Months, NaiveDate};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+
+pub use crate::key::mismatch::mismatch;
 
 use crate::schema::LogType;
 
@@ -107,7 +111,7 @@ impl Key {
         let (log_type, rest) = log_type_of(name);
         let log = || {
             let partition = partition_of(log_type, key)?;
-            let object = parse_name(rest)?;
+            let object = Name::parse(name)?;
             let same = object.account == partition.account && object.region == partition.region;
             same.then(|| Self {
                 partition,
@@ -225,25 +229,41 @@ fn partition_of(log_type: LogType, key: &str) -> Option<Partition> {
     })
 }
 
-struct Name<'a> {
-    account: &'a str,
-    region: &'a str,
-    balancer: &'a str,
-    end_time: &'a str,
+/// What the name of a delivered file says by itself, wherever the file lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Name<'a> {
+    /// The log type.
+    pub log_type: LogType,
+    /// Twelve digits.
+    pub account: &'a str,
+    /// AWS region.
+    pub region: &'a str,
+    /// Resource id of the load balancer with dots for slashes: `app.<name>.<id>`.
+    pub balancer: &'a str,
+    /// End of the five minutes that the file covers, `yyyymmddThhmmZ`.
+    pub end_time: &'a str,
+    /// Address of the load balancer node.
+    pub node: &'a str,
+    /// What makes the name unique.
+    pub random: &'a str,
 }
 
-/// Parses `<account>_elasticloadbalancing_<region>_app.<name>.<id>_<end>_<ip>_<random>.log.gz`.
-fn parse_name(name: &str) -> Option<Name<'_>> {
-    let mut parts = name.strip_suffix(".log.gz")?.split('_');
-    let account = parts.next().filter(|part| is_account(part))?;
-    parts.next().filter(|part| *part == SERVICE)?;
-    let region = parts.next().filter(|part| is_region(part))?;
-    let balancer = parts.next().filter(|part| is_balancer(part))?;
-    let end_time = parts.next().filter(|part| is_end_time(part))?;
-    // The node's address is zero-padded in AWS's own example; it is not read as one.
-    parts.next().filter(|part| is_word(part, ".:-"))?;
-    parts.next().filter(|part| is_word(part, ""))?;
-    parts.next().is_none().then_some(Name { account, region, balancer, end_time })
+impl<'a> Name<'a> {
+    /// Parses `[prefix]<account>_elasticloadbalancing_<region>_app.<name>.<id>_<end>_<ip>_<random>.log.gz`.
+    pub fn parse(name: &'a str) -> Option<Self> {
+        let (log_type, rest) = log_type_of(name);
+        let mut parts = rest.strip_suffix(".log.gz")?.split('_');
+        let account = parts.next().filter(|part| is_account(part))?;
+        parts.next().filter(|part| *part == SERVICE)?;
+        let region = parts.next().filter(|part| is_region(part))?;
+        let balancer = parts.next().filter(|part| is_balancer(part))?;
+        let end_time = parts.next().filter(|part| is_end_time(part))?;
+        // The node's address is zero-padded in AWS's own example; it is not read as one.
+        let node = parts.next().filter(|part| is_word(part, ".:-"))?;
+        let random = parts.next().filter(|part| is_word(part, ""))?;
+        let name = Self { log_type, account, region, balancer, end_time, node, random };
+        parts.next().is_none().then_some(name)
+    }
 }
 
 fn is_account(text: &str) -> bool {

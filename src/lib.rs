@@ -47,6 +47,7 @@ pub mod decode;
 pub mod fault;
 pub mod foreign;
 pub mod read;
+pub mod inspect;
 // From record batches to files that are there.
 pub mod encode;
 pub mod tally;

@@ -178,6 +178,16 @@ pub enum Stored {
     Plain,
 }
 
+/// When load balancers wrote lines of some number of fields: months, or years.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Era<'a> {
+    /// When the last of the fields came.
+    pub since: &'a str,
+    /// When the next one came, if there is one. The same as `since` if the line has some of the fields that came
+    /// together.
+    pub until: Option<&'a str>,
+}
+
 /// A schema file that does not describe a table.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
@@ -243,6 +253,14 @@ impl Table {
         Ok(table)
     }
 
+    /// Returns when load balancers wrote lines of so many fields, or `None` if none ever did, as far as is known.
+    pub fn era(&self, fields: usize) -> Option<Era<'_>> {
+        let last = fields.checked_sub(1).filter(|_| fields >= self.required_fields)?;
+        let since = self.fields.get(last)?.era.as_str();
+        let until = self.fields.get(fields).map(|next| next.era.as_str());
+        Some(Era { since, until })
+    }
+
     /// Iterates over the columns that come from fields, each with the index of its field.
     pub fn columns(&self) -> impl Iterator<Item = (usize, &Column)> {
         self.fields
@@ -304,6 +322,18 @@ mod tests {
             assert_eq!((required, known, table.columns().count()), counts);
             assert_eq!(table.file_schema().fields().len(), counts.2 + 2);
         }
+    }
+
+    #[test]
+    fn the_number_of_fields_tells_the_era() {
+        let era = |fields| LogType::Access.table().era(fields);
+        assert_eq!(era(0), None);
+        assert_eq!(era(16), None);
+        assert_eq!(era(17), Some(Era { since: "2016-08", until: Some("2016-11") }));
+        assert_eq!(era(30), Some(Era { since: "2024-05", until: Some("2025-08") }));
+        assert_eq!(era(31), Some(Era { since: "2025-08", until: Some("2025-08") }));
+        assert_eq!(era(36), Some(Era { since: "2026", until: None }));
+        assert_eq!(era(37), None);
     }
 
     #[test]

@@ -89,6 +89,22 @@ fn every_mix_of_disk_and_bucket_holds_the_same() {
 
 #[test]
 #[ignore = "needs a server; scripts/s3-test runs it"]
+fn an_object_of_a_bucket_is_inspected() {
+    let world = world();
+    let logs = new_bucket();
+    upload(&world.source(), &logs);
+    let inspect = |key: &str| {
+        run_command(&mut command(&server(), &["inspect", &format!("{logs}/{key}"), "--json"]))
+    };
+    let json = inspect(&key(3)).expect(1).json();
+    assert_eq!((&json["rows"], &json["key"]["day"]), (&60.into(), &"2025-07-19".into()));
+    let large = inspect(&key_on("2025/07/20", 2)).expect(0).json();
+    assert_eq!(large["rows"], 14_000);
+    inspect("AWSLogs/not/there.gz").expect(3).says(&["OBJECT", "AWSLogs/not/there.gz"]);
+}
+
+#[test]
+#[ignore = "needs a server; scripts/s3-test runs it"]
 fn a_killed_run_and_two_at_once_write_each_row_once() {
     let world = World::new();
     for day in 10..28 {

@@ -23,6 +23,8 @@ mod exactly_once;
 mod input;
 // What stands in the Parquet files: pages, encodings, statistics, indexes, paths.
 mod layout;
+// `inspect`: the page for people, the JSON for programs.
+mod inspect;
 // Golden lines: every era, every odd shape, every reason to reject.
 mod lines;
 // Connection and health check logs; trees of all logs; objects that hold something else.

@@ -136,9 +136,28 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     size.filter(|size| *size > 0).ok_or_else(|| "write it like 256MiB or 1GB".to_owned())
 }
 
+/// Suggests the name that was probably meant, as the end of a sentence; nothing if none is close.
+pub(super) fn nearest(name: &str, names: &[&str]) -> String {
+    const CLOSE: f64 = 0.8;
+    let score = |other: &str| strsim::jaro_winkler(name, other);
+    let best = names.iter().max_by(|a, b| score(a).total_cmp(&score(b)));
+    match best.filter(|best| score(best) >= CLOSE) {
+        Some(best) => format!("; did you mean {best}?"),
+        None => String::new(),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_nearest_name_is_suggested() {
+        let names = ["client_ip", "client_port", "user_agent"];
+        assert_eq!(nearest("clientip", &names), "; did you mean client_ip?");
+        assert_eq!(nearest("useragent", &names), "; did you mean user_agent?");
+        assert_eq!(nearest("zzz", &names), "");
+    }
 
     #[test]
     fn ages() {

@@ -21,6 +21,14 @@ pub(super) fn layout(layout: Layout) -> dataset::Layout {
     }
 }
 
+pub(super) fn log_type(log_type: LogType) -> schema::LogType {
+    match log_type {
+        LogType::Access => schema::LogType::Access,
+        LogType::Connection => schema::LogType::Connection,
+        LogType::HealthCheck => schema::LogType::HealthCheck,
+    }
+}
+
 /// Returns how the stores of a run are reached.
 pub(super) fn network(stores: &Stores) -> anyhow::Result<Network> {
     let mut settings = Vec::new();
@@ -85,12 +93,7 @@ pub(super) fn selection(
         bail!("--from {from} is after --to {to}: no day lies between them");
     }
     let (accounts, regions) = (account.clone(), region.clone());
-    let log_types = log_type.iter().map(|log_type| match log_type {
-        LogType::Access => schema::LogType::Access,
-        LogType::Connection => schema::LogType::Connection,
-        LogType::HealthCheck => schema::LogType::HealthCheck,
-    });
-    let log_types = log_types.collect();
+    let log_types = log_type.iter().copied().map(self::log_type).collect();
     Ok(Selection { log_types, from: *from, to, accounts, regions, ..Selection::default() })
 }
 

@@ -52,3 +52,8 @@ pub(super) fn counts<'a>(
 pub(super) fn stderr_is_seen() -> bool {
     io::stderr().is_terminal()
 }
+
+/// Returns the columns of the terminal that stdout is, if it is one.
+pub(super) fn stdout_width() -> Option<usize> {
+    console::Term::stdout().size_checked().map(|(_, columns)| columns.into())
+}

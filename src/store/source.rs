@@ -26,7 +26,7 @@ use crate::key;
 use crate::store::StoreError;
 use crate::store::client::{Client, io_error};
 use crate::store::network::{Network, Requests, renewing};
-use crate::store::place::Place;
+use crate::store::place::{Place, Prefix};
 
 /// Objects of a source that are read at the same moment, at most.
 const MAX_READS: usize = 64;
@@ -153,14 +153,7 @@ impl Source {
     pub fn open(name: &str, network: &Network) -> Result<Self, StoreError> {
         match Place::parse(name)? {
             Place::Bucket(prefix) => {
-                let client = Client::connect(&prefix, network)?;
-                let source = Self {
-                    requests: client.requests,
-                    bucket: Some(prefix.name().to_owned()),
-                    prefix: (!prefix.path.as_ref().is_empty()).then_some(prefix.path),
-                    name: name.to_owned(),
-                    ..Self::over(client.store, &prefix.bucket)
-                };
+                let source = Self::connect(name, prefix, network)?;
                 // Missing permissions, credentials and buckets are better known before any work.
                 let mut listing = source.store.list(source.prefix.as_ref());
                 match source.requests.wait(listing.next()) {
@@ -181,6 +174,18 @@ impl Source {
                 Ok(Self { name, key_prefix, ..Self::over(store, &url) })
             }
         }
+    }
+
+    /// Returns the source that is a prefix of a bucket, without asking whether it can be listed.
+    fn connect(name: &str, prefix: Prefix, network: &Network) -> Result<Self, StoreError> {
+        let client = Client::connect(&prefix, network)?;
+        Ok(Self {
+            requests: client.requests,
+            bucket: Some(prefix.name().to_owned()),
+            prefix: (!prefix.path.as_ref().is_empty()).then_some(prefix.path),
+            name: name.to_owned(),
+            ..Self::over(client.store, &prefix.bucket)
+        })
     }
 
     /// Returns the source that is all of a store, named by a URL.
@@ -296,14 +301,17 @@ impl Source {
         })
     }
 
-    /// Opens the one object that a URL names.
+    /// Opens the one object that a URL names. Its bucket need not be listed.
     ///
     /// # Errors
     ///
     /// Fails when it is not there, or cannot be reached.
     pub fn read_one(url: &str, network: &Network) -> Result<Box<dyn Read + Send>, StoreError> {
         let (above, name) = url.rsplit_once('/').unwrap_or((url, ""));
-        let source = Self::open(above, network)?;
+        let source = match Place::parse(above)? {
+            Place::Bucket(prefix) => Self::connect(above, prefix, network)?,
+            Place::Local(_) => Self::open(above, network)?,
+        };
         let key = match &source.prefix {
             Some(prefix) => format!("{prefix}/{name}"),
             None => name.to_owned(),

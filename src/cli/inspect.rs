@@ -1,0 +1,158 @@
+//! `inspect`: one object in, what is in it out.
+
+mod json;
+mod page;
+mod rows;
+
+use std::fs::{self, File};
+use std::io::{self, Read};
+use std::path::Path;
+
+use anyhow::{Context, bail};
+use clap::Args;
+
+use crate::cli::options::{self, LogType, Stores};
+use crate::cli::terminal::{print_json, print_text, stdout_width};
+use crate::cli::{DONE, OBJECTS, REJECTS, resolve};
+use crate::inspect::{Inspected, Inspection, Limits};
+use crate::key;
+use crate::schema::{EXTRA_FIELDS, SOURCE_KEY, Table};
+use crate::store::{Place, Source};
+
+/// Standard input.
+const STDIN: &str = "-";
+/// Stands for all columns.
+const ALL: &str = "all";
+/// Columns of a page that no terminal shows.
+const PAPER: usize = 100;
+
+const AFTER: &str = "\
+Exit codes:
+  0  every line is a row
+  1  some lines are rejects
+  2  the object is damaged, is not text, or holds something else than its name says
+  3  it cannot be read
+
+Examples:
+  alb2parquet inspect 123456789012_elasticloadbalancing_eu-west-1_app.my-lb.50dc6c495c0c9188_20250719T1405Z_192.0.2.1_39xza92o.log.gz
+  alb2parquet inspect s3://my-log-bucket/AWSLogs/123456789012/elasticloadbalancing/eu-west-1/2025/07/19/NAME.log.gz
+  alb2parquet inspect object.log.gz --columns time,client_ip,user_agent --limit 50
+  alb2parquet inspect object.log.gz --columns all --limit 1
+  zcat *.log.gz | alb2parquet inspect - --log-type access --json | jq .rejects";
+
+/// Shows what is in one object: what its key says, its lines, the first rows, and every reject with the place at which
+/// it fails.
+///
+/// Nothing is written. The object is read as `convert` reads it, except that text which is not compressed is read
+/// too. Bytes that a terminal would act upon are shown as \\x1b or the like.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER)]
+pub(super) struct Inspect {
+    /// A file, a URL (s3://, gs://, az://, abfss://, file://), or - for standard input
+    #[arg(value_name = "OBJECT")]
+    object: String,
+
+    /// Columns to show, separated by commas, or all [default: some that fit]
+    #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
+    columns: Vec<String>,
+
+    /// Rows to show
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(..=100_000))]
+    limit: u32,
+
+    /// Rejects to show
+    #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(..=100_000))]
+    rejects: u32,
+
+    /// The log that the lines are of [default: as the name tells, or else the first lines]
+    #[arg(long, value_enum, value_name = "TYPE")]
+    log_type: Option<LogType>,
+
+    /// Columns of the page [default: those of the terminal, or 100]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(20..))]
+    width: Option<u16>,
+
+    #[command(flatten)]
+    stores: Stores,
+
+    /// Print one JSON object instead
+    #[arg(long)]
+    json: bool,
+}
+
+impl Inspect {
+    pub(super) fn run(&self) -> anyhow::Result<u8> {
+        let (key, object) = self.open()?;
+        let unreadable = || format!("OBJECT {} cannot be read", self.object);
+        let log_type = self.log_type.map(resolve::log_type);
+        let inspection = Inspection::begin(&key, object, log_type).with_context(unreadable)?;
+        let columns = self.columns(inspection.about.log_type.table())?;
+        let limits = Limits { rows: self.limit as usize, rejects: self.rejects as usize };
+        let found = inspection.run(limits).with_context(unreadable)?;
+        if self.json {
+            print_json(&json::of(&self.object, &found, columns.as_deref())?)?;
+        } else {
+            let width = self.width.map(usize::from).or_else(stdout_width).unwrap_or(PAPER);
+            print_text(&page::of(&self.object, &found, columns.as_deref(), width)?)?;
+        }
+        Ok(exit_code(&found))
+    }
+
+    /// Opens the object. Its key is what is known of it.
+    fn open(&self) -> anyhow::Result<(String, Box<dyn Read + Send>)> {
+        let name = self.object.as_str();
+        if name == STDIN {
+            return Ok((String::new(), Box::new(io::stdin())));
+        }
+        match Place::parse(name)? {
+            Place::Local(path) => {
+                let file = File::open(&path);
+                let file = file.with_context(|| format!("OBJECT {name} cannot be opened"))?;
+                if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+                    bail!("OBJECT {name} is a directory: name one object in it");
+                }
+                Ok((key_of(&path), Box::new(file)))
+            }
+            Place::Bucket(_) => {
+                let network = resolve::network(&self.stores)?;
+                let object = Source::read_one(name, &network).context("OBJECT")?;
+                let path = name.split_once("://").and_then(|(_, path)| path.split_once('/'));
+                Ok((path.map_or(name, |(_, key)| key).to_owned(), object))
+            }
+        }
+    }
+
+    /// Returns the columns that were asked for, if any were.
+    fn columns(&self, table: &Table) -> anyhow::Result<Option<Vec<String>>> {
+        let names = table.columns().map(|(_, column)| column.name.as_str());
+        let names: Vec<&str> = names.chain([EXTRA_FIELDS, SOURCE_KEY]).collect();
+        if self.columns.iter().any(|column| column == ALL) {
+            return Ok(Some(names.into_iter().map(ToOwned::to_owned).collect()));
+        }
+        for column in &self.columns {
+            if !names.contains(&column.as_str()) {
+                let (log_type, nearest) = (table.log_type, options::nearest(column, &names));
+                bail!("--columns {column}: the {log_type} log has no such column{nearest}");
+            }
+        }
+        Ok((!self.columns.is_empty()).then(|| self.columns.clone()))
+    }
+}
+
+/// Returns the key of a local file: from AWSLogs on, or else its name.
+fn key_of(path: &Path) -> String {
+    let whole = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let whole = whole.to_string_lossy();
+    let name = || whole.rsplit('/').next().unwrap_or(&whole);
+    key::from_root(&whole).unwrap_or_else(name).to_owned()
+}
+
+fn exit_code(found: &Inspected) -> u8 {
+    if found.is_damaged || found.foreign.is_some() {
+        OBJECTS
+    } else if found.counts.rejects > 0 {
+        REJECTS
+    } else {
+        DONE
+    }
+}

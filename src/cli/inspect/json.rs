@@ -1,0 +1,104 @@
+//! An inspection as JSON. Its keys are stable; the README documents them.
+
+use std::collections::BTreeMap;
+
+use arrow::error::ArrowError;
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::cli::inspect::rows;
+use crate::cli::shown::shown;
+use crate::fault;
+use crate::inspect::{Format, Inspected, Named, ToldBy};
+use crate::reject::Reject;
+use crate::schema::{LogType, Table};
+
+/// What was found.
+#[derive(Serialize)]
+pub(super) struct Inspection<'a> {
+    object: &'a str,
+    key: Option<&'a Named>,
+    key_problem: Option<&'a str>,
+    log_type: LogType,
+    told_by: ToldBy,
+    format: Format,
+    holds: Option<String>,
+    gzip_members: u64,
+    bytes_in: u64,
+    bytes_decompressed: u64,
+    lines: u64,
+    rows: u64,
+    rejects: &'a BTreeMap<&'static str, u64>,
+    fields: Vec<Fields<'a>>,
+    first_rows: Vec<Value>,
+    first_rejects: Vec<Rejected<'a>>,
+}
+
+#[derive(Serialize)]
+struct Fields<'a> {
+    count: usize,
+    lines: u64,
+    since: Option<&'a str>,
+    until: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Rejected<'a> {
+    line_number: u64,
+    byte_offset: u64,
+    reason: &'static str,
+    column_name: Option<&'a str>,
+    raw_length: u64,
+    raw_line: String,
+    /// First byte of the line that is at fault, and one past the last.
+    place: Option<[usize; 2]>,
+}
+
+/// Returns what is printed as JSON.
+pub(super) fn of<'a>(
+    object: &'a str,
+    found: &'a Inspected,
+    columns: Option<&[String]>,
+) -> Result<Inspection<'a>, ArrowError> {
+    let Inspected { about, counts, .. } = found;
+    let table = about.log_type.table();
+    let fields = found.fields.iter().map(|(&count, &lines)| {
+        let era = table.era(count);
+        Fields {
+            count,
+            lines,
+            since: era.map(|era| era.since),
+            until: era.and_then(|era| era.until),
+        }
+    });
+    Ok(Inspection {
+        object,
+        key: about.named.as_ref(),
+        key_problem: about.mismatch.as_deref(),
+        log_type: about.log_type,
+        told_by: about.told_by,
+        format: about.format,
+        holds: found.foreign.map(|foreign| foreign.to_string()),
+        gzip_members: counts.members,
+        bytes_in: counts.bytes_in,
+        bytes_decompressed: counts.bytes_decompressed,
+        lines: counts.lines,
+        rows: counts.rows,
+        rejects: &found.rejects,
+        fields: fields.collect(),
+        first_rows: rows::json(&found.first_rows, columns)?,
+        first_rejects: found.first_rejects.iter().map(|reject| rejected(table, reject)).collect(),
+    })
+}
+
+fn rejected<'a>(table: &Table, reject: &'a Reject) -> Rejected<'a> {
+    Rejected {
+        line_number: reject.line_number,
+        byte_offset: reject.byte_offset,
+        reason: reject.reason.code(),
+        column_name: reject.column.as_deref(),
+        raw_length: reject.raw_length,
+        raw_line: shown(&reject.raw),
+        place: fault::place(table, reject).map(|place| [place.start, place.end]),
+    }
+}

@@ -1,0 +1,158 @@
+//! What a person reads of an inspection.
+
+use std::fmt::Write as _;
+
+use arrow::error::ArrowError;
+use indicatif::{HumanBytes, HumanCount};
+
+use crate::cli::inspect::rows;
+use crate::cli::shown::{Excerpt, shown};
+use crate::cli::terminal::counts;
+use crate::fault;
+use crate::inspect::{About, Format, Inspected, Named, ToldBy};
+use crate::schema::Table;
+
+/// Columns before the lines of rejects.
+const INDENT: usize = 4;
+
+/// Lays out a page of some width.
+pub(super) fn of(
+    object: &str,
+    found: &Inspected,
+    columns: Option<&[String]>,
+    width: usize,
+) -> Result<String, ArrowError> {
+    let mut page = String::new();
+    facts(&mut page, object, found);
+    let (shown, all) = (found.first_rows.num_rows() as u64, found.counts.rows);
+    if shown > 0 {
+        let about = &found.about;
+        let (table, count) = rows::table(about.log_type, &found.first_rows, columns, width)?;
+        let known = found.first_rows.num_columns();
+        line(&mut page, format_args!(""));
+        let hint = if columns.is_none() { "; --columns names others" } else { "" };
+        let which = first(shown, all, "row");
+        line(&mut page, format_args!("{which}, {count} of {known} columns{hint}"));
+        line(&mut page, format_args!(""));
+        page += &table;
+    }
+    rejects(&mut page, found, width);
+    Ok(page)
+}
+
+fn facts(page: &mut String, object: &str, found: &Inspected) {
+    let mut fact = |name: &str, value: String| line(page, format_args!("{name:<12}{value}"));
+    let Inspected { about, counts: read, .. } = found;
+    fact("object", shown(object));
+    if let Some(named) = &about.named {
+        let Named { account, region, balancer, end_time, node, .. } = named;
+        let day = named.day.as_ref().map(|day| format!(", delivered {day}")).unwrap_or_default();
+        fact("key", format!("{} log of {balancer}", named.log_type));
+        fact("", format!("account {account}, {region}{day}"));
+        fact("", format!("the five minutes until {end_time}, from node {node}"));
+    }
+    if let Some(mismatch) = &about.mismatch {
+        fact("no key", format!("{mismatch}; convert leaves it aside"));
+    }
+    fact("read as", read_as(about));
+    fact("content", content(found));
+    if let Some(foreign) = found.foreign {
+        fact("instead", format!("it holds {foreign}; convert refuses it"));
+    }
+    let by_reason = found.rejects.iter().map(|(reason, count)| (*reason, *count));
+    let by_reason = counts(" (", by_reason, ")");
+    let (rows, rejects) = (HumanCount(read.rows), HumanCount(read.rejects));
+    fact(
+        "lines",
+        format!("{} = {rows} rows + {rejects} rejects{by_reason}", HumanCount(read.lines)),
+    );
+    let mut name = "fields";
+    for (&fields, &lines) in &found.fields {
+        let lines = format!("{} {}", HumanCount(lines), plural(lines, "line"));
+        fact(name, format!("{} in {lines}", era(about.log_type.table(), fields)));
+        name = "";
+    }
+}
+
+fn read_as(about: &About) -> String {
+    let why = match about.told_by {
+        ToldBy::Argument => "as --log-type says",
+        ToldBy::Name => "as its name says",
+        ToldBy::Lines => "as its first lines are",
+        ToldBy::Nothing => "since nothing tells otherwise",
+    };
+    format!("{} log, {why}", about.log_type)
+}
+
+fn content(found: &Inspected) -> String {
+    let counts = &found.counts;
+    let (read, text) = (HumanBytes(counts.bytes_in), HumanBytes(counts.bytes_decompressed));
+    match found.about.format {
+        Format::Gzip => {
+            let members = format!("{} {}", counts.members, plural(counts.members, "member"));
+            let ratio = counts.bytes_decompressed as f64 / counts.bytes_in.max(1) as f64;
+            format!("gzip, {members}: {read} for {text} of text, 1 to {ratio:.1}")
+        }
+        Format::Text => format!("text, {read}: it is not gzip, so convert would reject it whole"),
+        Format::Empty => "nothing".to_owned(),
+        Format::Binary(name) => format!("{name}, {read}: it has no lines"),
+    }
+}
+
+/// Says how many fields there are, and when lines had so many.
+fn era(table: &Table, fields: usize) -> String {
+    let known = table.fields.len();
+    match table.era(fields) {
+        Some(era) => match era.until {
+            Some(until) if until != era.since => {
+                format!("{fields}, as written from {} to {until},", era.since)
+            }
+            _ => format!("{fields}, as written since {},", era.since),
+        },
+        None if fields > known => format!("more than the {known} that are known"),
+        None => format!("{fields}, fewer than were ever written,"),
+    }
+}
+
+fn rejects(page: &mut String, found: &Inspected, width: usize) {
+    let (shown, all) = (found.first_rejects.len() as u64, found.counts.rejects);
+    if shown == 0 {
+        return;
+    }
+    line(page, format_args!(""));
+    line(page, format_args!("{}", first(shown, all, "reject")));
+    for reject in &found.first_rejects {
+        let (number, offset) = (HumanCount(reject.line_number), HumanCount(reject.byte_offset));
+        let column = reject.column.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
+        line(page, format_args!(""));
+        line(page, format_args!("line {number} at byte {offset}: {}{column}", reject.reason));
+        if reject.raw_length == 0 {
+            continue;
+        }
+        let place = fault::place(found.about.log_type.table(), reject);
+        let Excerpt { line: text, carets } =
+            Excerpt::of(&reject.raw, place, width.saturating_sub(INDENT));
+        line(page, format_args!("{:INDENT$}{text}", ""));
+        if let Some(carets) = carets {
+            line(page, format_args!("{:INDENT$}{carets}", ""));
+        }
+    }
+}
+
+/// Says how many of how many are shown.
+fn first(shown: u64, all: u64, what: &str) -> String {
+    let (some, total) = (HumanCount(shown), HumanCount(all));
+    if shown == all {
+        format!("{total} {}", plural(all, what))
+    } else {
+        format!("the first {some} of {total} {}", plural(all, what))
+    }
+}
+
+fn plural(count: u64, what: &str) -> String {
+    if count == 1 { what.to_owned() } else { format!("{what}s") }
+}
+
+fn line(page: &mut String, text: std::fmt::Arguments) {
+    writeln!(page, "{text}").expect("a string takes everything");
+}

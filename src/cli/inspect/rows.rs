@@ -1,0 +1,243 @@
+//! The first rows: as text that fits a page, or as JSON.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, TimestampMicrosecondType};
+use arrow::error::ArrowError;
+use arrow::util::display::{ArrayFormatter, FormatOptions};
+use comfy_table::{
+    CellAlignment, ColumnConstraint, ContentArrangement, LineStyle, Row, TableStyle, Width,
+};
+use serde_json::{Map, Value};
+use unicode_width::UnicodeWidthStr;
+
+use crate::cli::shown::shown;
+use crate::schema::LogType;
+
+/// As lines have them.
+const TIME: &str = "%Y-%m-%dT%H:%M:%S%.6fZ";
+const NULL: &str = "-";
+const UNDERLINED: TableStyle =
+    TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
+/// Columns around a cell.
+const PADDING: usize = 2;
+/// What a column is given at least, if it wants so much: some is seen of a long value then.
+const SOME: usize = 28;
+/// Likewise where columns were asked for.
+const LITTLE: usize = 12;
+/// Lines of a cell that has the page to itself.
+const MANY_LINES: usize = 5;
+/// Fewer columns than this are better shown below each other.
+const FEW: usize = 3;
+
+/// The columns to begin with, as many of them as fit.
+fn favourites(log_type: LogType) -> &'static [&'static str] {
+    match log_type {
+        LogType::Access => &[
+            "time",
+            "elb_status_code",
+            "request_verb",
+            "request_url",
+            "client_ip",
+            "target_processing_time",
+            "user_agent",
+            "target_status_code",
+            "target_ip",
+            "sent_bytes",
+            "type",
+            "domain_name",
+        ],
+        LogType::Connection => &[
+            "time",
+            "client_ip",
+            "listener_port",
+            "tls_protocol",
+            "tls_handshake_latency",
+            "tls_verify_status",
+            "tls_cipher",
+            "leaf_client_cert_subject",
+            "conn_trace_id",
+        ],
+        LogType::HealthCheck => &[
+            "time",
+            "target_addr",
+            "status",
+            "status_code",
+            "reason_code",
+            "latency",
+            "target_group_id",
+            "type",
+        ],
+    }
+}
+
+/// A column as text.
+struct Column {
+    name: String,
+    is_number: bool,
+    values: Vec<String>,
+}
+
+impl Column {
+    /// Returns the width that it would like to have.
+    fn width(&self) -> usize {
+        let values = self.values.iter().map(|value| value.width());
+        values.chain([self.name.width()]).max().unwrap_or_default()
+    }
+}
+
+/// Shows rows within a page of some width, side by side where they fit. Returns how many columns are shown, too.
+pub(super) fn table(
+    log_type: LogType,
+    rows: &RecordBatch,
+    wanted: Option<&[String]>,
+    width: usize,
+) -> Result<(String, usize), ArrowError> {
+    let mut columns = match wanted {
+        Some(names) => columns_of(rows, names)?,
+        None => columns_of(rows, favourites(log_type))?,
+    };
+    let least = if wanted.is_some() { LITTLE } else { SOME };
+    let mut room = width;
+    let fits = columns.iter().take_while(|column| {
+        let least = column.width().min(least) + PADDING;
+        room.checked_sub(least).map(|rest| room = rest).is_some()
+    });
+    let fit = fits.count();
+    let beside = if wanted.is_some() { fit == columns.len() } else { fit >= FEW };
+    if beside {
+        columns.truncate(fit);
+        return Ok((side_by_side(&columns, width), fit));
+    }
+    Ok((one_below_the_other(&columns, rows.num_rows(), width), columns.len()))
+}
+
+fn side_by_side(columns: &[Column], width: usize) -> String {
+    let mut table = empty(width);
+    table.load_style(UNDERLINED);
+    table.set_header(row(columns.iter().map(|column| column.name.as_str()), 1));
+    let count = columns.first().map_or(0, |column| column.values.len());
+    for index in 0..count {
+        table.add_row(row(columns.iter().map(|column| column.values[index].as_str()), 1));
+    }
+    for (column, of_table) in columns.iter().zip(table.column_iter_mut()) {
+        of_table.set_delimiter('\0');
+        if column.is_number {
+            of_table.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    text_of(&table)
+}
+
+fn one_below_the_other(columns: &[Column], rows: usize, width: usize) -> String {
+    let names = columns.iter().map(|column| column.name.width()).max().unwrap_or_default();
+    let names = Width::Fixed((names + PADDING).min(width / 2) as u16);
+    let mut text = String::new();
+    for index in 0..rows {
+        let mut table = empty(width);
+        table.load_style(TableStyle::new());
+        for column in columns {
+            let cells = [column.name.as_str(), column.values[index].as_str()];
+            table.add_row(row(cells.into_iter(), MANY_LINES));
+        }
+        for column in table.column_iter_mut() {
+            column.set_delimiter('\0');
+        }
+        if let Some(column) = table.column_mut(0) {
+            column.set_constraint(ColumnConstraint::Absolute(names));
+        }
+        let gap = if index > 0 { "\n" } else { "" };
+        write!(text, "{gap} row {}\n{}", index + 1, text_of(&table))
+            .expect("a string takes everything");
+    }
+    text
+}
+
+/// Begins a table whose cells are cut where they do not fit.
+fn empty(width: usize) -> comfy_table::Table {
+    let mut table = comfy_table::Table::new();
+    table.set_content_arrangement(ContentArrangement::Dynamic);
+    table.set_width(u16::try_from(width).unwrap_or(u16::MAX));
+    table
+}
+
+/// A row of cells of so many lines at most.
+fn row<'a>(cells: impl Iterator<Item = &'a str>, lines: usize) -> Row {
+    let mut row = Row::from(cells.collect::<Vec<_>>());
+    row.max_height(lines);
+    row
+}
+
+fn text_of(table: &comfy_table::Table) -> String {
+    table.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+fn columns_of<S: AsRef<str>>(rows: &RecordBatch, names: &[S]) -> Result<Vec<Column>, ArrowError> {
+    let of = |name: &S| {
+        let name = name.as_ref().to_owned();
+        let (values, is_number) = values(rows, &name)?;
+        let text = |value: Option<String>| value.map_or_else(|| NULL.to_owned(), shown);
+        let values = values.into_iter().map(text).collect();
+        Ok(Column { name, is_number, values })
+    };
+    names.iter().map(of).collect()
+}
+
+/// Returns rows as JSON objects of some of their columns, or all.
+pub(super) fn json(
+    rows: &RecordBatch,
+    wanted: Option<&[String]>,
+) -> Result<Vec<Value>, ArrowError> {
+    let schema = rows.schema();
+    let all = || schema.fields().iter().map(|field| field.name().clone()).collect();
+    let mut objects = vec![Map::new(); rows.num_rows()];
+    for name in wanted.map_or_else(all, <[String]>::to_vec) {
+        let (values, is_number) = values(rows, &name)?;
+        for (object, value) in objects.iter_mut().zip(values) {
+            let value = match value {
+                // Arrow writes numbers as JSON does.
+                Some(number) if is_number => {
+                    serde_json::from_str(&number).unwrap_or(Value::String(number))
+                }
+                value => value.map_or(Value::Null, Value::String),
+            };
+            object.insert(name.clone(), value);
+        }
+    }
+    Ok(objects.into_iter().map(Value::Object).collect())
+}
+
+/// Returns the values of a column as text, and tells whether they are numbers.
+fn values(rows: &RecordBatch, name: &str) -> Result<(Vec<Option<String>>, bool), ArrowError> {
+    let array = &rows[name];
+    let is_number =
+        matches!(array.data_type(), DataType::Int32 | DataType::Int64 | DataType::Float64);
+    let array = match array.as_primitive_opt::<TimestampMicrosecondType>() {
+        // Names of time zones would take a table of them; all times are UTC.
+        Some(times) => &(Arc::new(times.clone().with_timezone_utc()) as ArrayRef),
+        None => array,
+    };
+    let options = FormatOptions::new().with_timestamp_tz_format(Some(TIME));
+    let formatter = ArrayFormatter::try_new(array, &options)?;
+    let nulls = array.logical_nulls();
+    let is_null = |row| nulls.as_ref().is_some_and(|nulls| nulls.is_null(row));
+    let value = |row| (!is_null(row)).then(|| formatter.value(row).to_string());
+    Ok(((0..rows.num_rows()).map(value).collect(), is_number))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn favourites_are_columns() {
+        for log_type in LogType::ALL {
+            let schema = log_type.table().batch_schema();
+            for name in favourites(log_type) {
+                assert!(schema.column_with_name(name).is_some(), "{log_type} has {name}");
+            }
+        }
+    }
+}

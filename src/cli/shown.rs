@@ -1,0 +1,183 @@
+//! Bytes that strangers wrote, as a terminal may show them: control characters, what is not UTF-8 and what nobody can
+//! see are written out, so that no line of a log can move the cursor, change colours or reverse the text.
+
+use std::fmt::Write as _;
+use std::ops::Range;
+
+use unicode_width::UnicodeWidthStr;
+
+/// Stands for what is cut off.
+const MORE: &str = "…";
+
+/// Returns bytes as text that a terminal only shows.
+pub(super) fn shown(bytes: impl AsRef<[u8]>) -> String {
+    let mut text = String::new();
+    pieces(bytes.as_ref(), |_, piece| text += piece);
+    text
+}
+
+/// A part of a line around some place, and the line below it that points there.
+pub(super) struct Excerpt {
+    /// The part, with `…` where it goes on.
+    pub(super) line: String,
+    /// Spaces and carets.
+    pub(super) carets: Option<String>,
+}
+
+/// One or more bytes that are shown together.
+struct Cell {
+    at: usize,
+    text: String,
+    width: usize,
+}
+
+impl Excerpt {
+    /// Returns what fits of a line into so many columns, around the bytes at `place`. These are none, at the end of the
+    /// line, where something is missing.
+    pub(super) fn of(line: &[u8], place: Option<Range<usize>>, width: usize) -> Self {
+        let mut cells = Vec::new();
+        pieces(line, |at, piece| {
+            cells.push(Cell { at, text: piece.to_owned(), width: piece.width() });
+        });
+        let place = place.map(|place| {
+            let before = |byte| cells.partition_point(|cell| cell.at < byte);
+            before(place.start)..before(place.end)
+        });
+        let visible = window(&cells, place.as_ref().map_or(0, |place| place.start), width);
+        let cut = |is_cut| if is_cut { MORE } else { "" };
+        let mut text = cut(visible.start > 0).to_owned();
+        let columns = |cells: &[Cell]| cells.iter().map(|cell| cell.width).sum::<usize>();
+        let carets = place.map(|place| {
+            let start = text.width() + columns(&cells[visible.start..place.start]);
+            let seen = place.start..place.end.clamp(place.start, visible.end.max(place.start));
+            " ".repeat(start) + &"^".repeat(columns(&cells[seen]).max(1))
+        });
+        text.extend(cells[visible.clone()].iter().map(|cell| cell.text.as_str()));
+        text += cut(visible.end < cells.len());
+        Self { line: text, carets }
+    }
+}
+
+/// Returns which cells are shown so that those from `focus` on are, with about as much before them as behind.
+fn window(cells: &[Cell], focus: usize, width: usize) -> Range<usize> {
+    // A place at the end is one column behind it.
+    let end_column = usize::from(focus == cells.len());
+    if cells.iter().map(|cell| cell.width).sum::<usize>() + end_column <= width {
+        return 0..cells.len();
+    }
+    let room = width.saturating_sub(2 + end_column).max(1);
+    let (mut start, mut end, mut used) = (focus, focus, 0);
+    let fits = |used: usize, cell: Option<&Cell>, room: usize| {
+        cell.filter(|cell| used + cell.width <= room).map(|cell| used + cell.width)
+    };
+    let before = |start: usize| start.checked_sub(1).map(|at| &cells[at]);
+    while let Some(more) = fits(used, before(start), room / 2) {
+        (start, used) = (start - 1, more);
+    }
+    while let Some(more) = fits(used, cells.get(end), room) {
+        (end, used) = (end + 1, more);
+    }
+    while let Some(more) = fits(used, before(start), room) {
+        (start, used) = (start - 1, more);
+    }
+    start..end
+}
+
+/// Calls back with what is shown together: a character, or a byte that is none, and where it begins.
+fn pieces(bytes: &[u8], mut each: impl FnMut(usize, &str)) {
+    let mut at = 0;
+    let mut written = String::new();
+    for chunk in bytes.utf8_chunks() {
+        for c in chunk.valid().chars() {
+            written.clear();
+            match c {
+                '"' | '\'' | '\\' => written.push(c),
+                c if c.is_ascii_control() => write_byte(&mut written, c as u8),
+                c => written.extend(c.escape_debug()),
+            }
+            each(at, &written);
+            at += c.len_utf8();
+        }
+        for &byte in chunk.invalid() {
+            written.clear();
+            write_byte(&mut written, byte);
+            each(at, &written);
+            at += 1;
+        }
+    }
+}
+
+fn write_byte(text: &mut String, byte: u8) {
+    write!(text, "\\x{byte:02x}").expect("a string takes everything");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_reaches_the_terminal_as_a_command() {
+        assert_eq!(shown("GET /ä \"x\" \\x22 'y'"), "GET /ä \"x\" \\x22 'y'");
+        assert_eq!(
+            shown("\u{1b}[31mred\x07\r\n\0\t\x7f"),
+            "\\x1b[31mred\\x07\\x0d\\x0a\\x00\\x09\\x7f"
+        );
+        assert_eq!(shown("a\u{202e}b\u{9b}31m\u{200b}"), "a\\u{202e}b\\u{9b}31m\\u{200b}");
+        assert_eq!(shown(b"a\xff\xe2\x82b"), "a\\xff\\xe2\\x82b");
+        for byte in 0..=u8::MAX {
+            assert!(!shown([byte]).contains(char::is_control), "{byte}");
+        }
+    }
+
+    fn excerpt(line: &str, place: Range<usize>, width: usize) -> [String; 2] {
+        let Excerpt { line, carets } = Excerpt::of(line.as_bytes(), Some(place), width);
+        [line, carets.unwrap()]
+    }
+
+    #[test]
+    fn a_short_line_is_shown_whole() {
+        assert_eq!(excerpt("a five b", 2..6, 8), ["a five b", "  ^^^^"]);
+        assert_eq!(excerpt("a b", 3..3, 4), ["a b", "   ^"]);
+        assert_eq!(excerpt("", 0..0, 4), ["", "^"]);
+        let nowhere = Excerpt::of(b"a b", None, 3);
+        assert_eq!((nowhere.line.as_str(), nowhere.carets), ("a b", None));
+    }
+
+    #[test]
+    fn a_long_line_is_cut_around_the_place() {
+        let line = "0123456789abcdefghijklmnopqrstuvwxyz";
+        assert_eq!(excerpt(line, 0..2, 10), ["01234567…", "^^"]);
+        assert_eq!(excerpt(line, 18..20, 10), ["…efghijkl…", "     ^^"]);
+        assert_eq!(excerpt(line, 35..36, 10), ["…stuvwxyz", "        ^"]);
+        assert_eq!(excerpt(line, 36..36, 10), ["…tuvwxyz", "        ^"]);
+        // A place that is wider than the window is underlined as far as it is seen.
+        assert_eq!(excerpt(line, 10..30, 10), ["…6789abcd…", "     ^^^^"]);
+    }
+
+    #[test]
+    fn the_caret_stands_below_what_is_shown() {
+        assert_eq!(excerpt("ä\x1b日本 x", 10..11, 40), ["ä\\x1b日本 x", "          ^"]);
+        assert_eq!(excerpt("a \u{1b} b", 2..3, 40), ["a \\x1b b", "  ^^^^"]);
+        let broken = Excerpt::of(b"a \xe2\x82 b", Some(2..4), 40);
+        assert_eq!(broken.line, "a \\xe2\\x82 b");
+        assert_eq!(broken.carets.unwrap(), "  ^^^^^^^^");
+    }
+
+    proptest::proptest! {
+        /// Whatever is cut, it fits, and the caret points into it.
+        #[test]
+        fn an_excerpt_fits(
+            line in proptest::collection::vec(proptest::num::u8::ANY, 0..300),
+            place in (0_usize..300, 0_usize..40),
+            width in 20_usize..120,
+        ) {
+            let start = place.0.min(line.len());
+            let place = start..(start + place.1).min(line.len());
+            let Excerpt { line, carets } = Excerpt::of(&line, Some(place), width);
+            let carets = carets.unwrap();
+            proptest::prop_assert!(line.width() <= width, "{line:?}");
+            proptest::prop_assert!(carets.ends_with('^') && carets.len() <= width, "{carets:?}");
+            proptest::prop_assert!(!line.contains(char::is_control));
+        }
+    }
+}

@@ -1,0 +1,298 @@
+//! `inspect`: what a person is told of one object, and what programs are.
+
+use std::fs;
+use std::io::Write;
+use std::process::Stdio;
+
+use alb2parquet::fault;
+use alb2parquet::inspect::{Inspection, Limits};
+use alb2parquet::reject::{Reason, Reject};
+use alb2parquet::schema::LogType;
+use serde_json::{Value, json};
+
+use crate::support::{Line, Run, World, good_lines, gzip, key, program, run, run_command, text_of};
+
+/// Lines of every fault that has a place, with what the caret points at.
+fn faulty() -> Vec<(String, Reason, &'static str)> {
+    let line = |number, value: &str| Line::of(30).with(number, value).text();
+    vec![
+        (line(9, "2OO"), Reason::InvalidValue, "2OO"),
+        (line(4, "192.0.2.17:http"), Reason::InvalidValue, "http"),
+        (
+            line(22, "2025-02-30T00:00:00.000000Z"),
+            Reason::InvalidValue,
+            "2025-02-30T00:00:00.000000Z",
+        ),
+        (Line::of(5).text(), Reason::TooFewFields, ""),
+        (line(13, "\"G\"ET / HTTP/1.1\""), Reason::MisplacedQuote, "\""),
+        (line(30, "\"TID"), Reason::UnterminatedQuote, "\""),
+    ]
+}
+
+/// Inspects an object that lies somewhere without a key.
+fn inspect(object: impl AsRef<[u8]>, args: &[&str]) -> Run {
+    let world = World::new();
+    let path = world.put("object", object);
+    run_command(program(&["inspect"]).arg(path).args(args))
+}
+
+#[test]
+fn an_object_is_described() {
+    let world = World::new();
+    let bad = Line::of(30).with(9, "five").text();
+    let text = [good_lines(3), text_of([Line::of(17).text(), bad])].concat();
+    let path = world.put(&key(1), [gzip(&text), gzip(good_lines(1))].concat());
+    let args = ["inspect", path.to_str().unwrap(), "--limit", "2"];
+    let page = run(&args).expect(1);
+    assert_eq!(page.stderr, "");
+    for words in [
+        "access log of app/my-lb/50dc6c495c0c9188",
+        "account 012345678901, eu-west-1, delivered 2025-07-19",
+        "until 2025-07-19T14:05Z, from node 192.0.2.1",
+        "as its name says",
+        "gzip, 2 members",
+        "6 = 5 rows + 1 rejects (1 invalid_value)",
+        "17, as written from 2016-08 to 2016-11, in 1 line\n",
+        "30, as written from 2024-05 to 2025-08, in 5 lines\n",
+        "the first 2 of 5 rows",
+        " time  ",
+        "2025-07-19T14:03:21.123456Z",
+        "line 5 at byte",
+        "invalid_value of elb_status_code",
+    ] {
+        assert!(page.stdout.contains(words), "{words:?} is in {}", page.stdout);
+    }
+    // Copied to somewhere else, only its name is left.
+    let name = path.file_name().unwrap().to_owned();
+    let copy = world.path("copies");
+    fs::create_dir(&copy).unwrap();
+    fs::copy(&path, copy.join(&name)).unwrap();
+    let page = run_command(program(&["inspect"]).current_dir(&copy).arg(&name)).expect(1).stdout;
+    for words in ["account 012345678901, eu-west-1\n", "no AWSLogs/", "as its name says"] {
+        assert!(page.contains(words), "{words:?} is in {page}");
+    }
+}
+
+#[test]
+fn a_caret_stands_below_every_fault() {
+    let lines = faulty();
+    let text = text_of(lines.iter().map(|(line, ..)| line));
+    for width in [60, 100, 5000] {
+        let page = inspect(gzip(&text), &["--width", &width.to_string()]).expect(1).stdout;
+        let mut page = page.lines().skip_while(|line| !line.ends_with("6 rejects"));
+        page.next();
+        for (number, (_, reason, fault)) in (1..).zip(&lines) {
+            assert_eq!(page.next(), Some(""));
+            let heading = page.next().unwrap();
+            assert!(heading.starts_with(&format!("line {number} at byte")), "{heading}");
+            assert!(heading.contains(reason.code()), "{heading}");
+            let (line, carets) = (page.next().unwrap(), page.next().unwrap());
+            assert!(line.chars().count() <= width, "{line}");
+            let start = carets.chars().take_while(|&c| c == ' ').count();
+            let length = carets.trim().len();
+            let pointed: String = line.chars().skip(start).take(length).collect();
+            assert_eq!(&pointed, fault, "{line}\n{carets}");
+            assert_eq!(length, fault.len().max(1));
+        }
+        assert_eq!(page.next(), None);
+    }
+}
+
+#[test]
+fn every_reject_of_a_line_has_a_place_within_it() {
+    let mut lines: Vec<Vec<u8>> = faulty().into_iter().map(|(line, ..)| line.into()).collect();
+    lines.push(b"\xff".to_vec());
+    lines.push(b"\"a\"b c".to_vec());
+    lines.push(Line::of(30).with(13, "\"GET /\u{e9}\" x").text().into_bytes());
+    // Cut anywhere, a line fails somewhere.
+    let good = Line::of(36).text();
+    lines.extend((0..good.len()).map(|end| good.as_bytes()[..end].to_vec()));
+    let limits = Limits { rows: 0, rejects: usize::MAX };
+    let text = std::io::Cursor::new(text_of(&lines));
+    let found = Inspection::begin("", text, Some(LogType::Access)).unwrap().run(limits).unwrap();
+    assert!(found.first_rejects.len() > 300, "{}", found.first_rejects.len());
+    for reject in &found.first_rejects {
+        let Reject { raw, reason, .. } = reject;
+        let place = fault::place(LogType::Access.table(), reject);
+        let place = place.unwrap_or_else(|| panic!("{reason} has a place in {raw:?}"));
+        assert!(place.start <= place.end && place.end <= raw.len(), "{place:?} of {raw:?}");
+        assert_eq!(place.is_empty(), *reason == Reason::TooFewFields, "{reason} {place:?}");
+    }
+}
+
+#[test]
+fn nothing_of_a_line_reaches_the_terminal_as_a_command() {
+    let url = "\"GET https://h\u{1b}[2J\u{7}\u{202e}/ HTTP/1.1\"";
+    let mut bytes = text_of([Line::of(30).with(13, url).text()]);
+    bytes.extend(b"\x1b]0;title\x07\xff \x9b31m\r\0\n");
+    for args in [&["--columns", "request_url"][..], &["--columns", "all"], &["--width", "30"], &[]]
+    {
+        let page = inspect(gzip(&bytes), args).expect(1).stdout;
+        let odd = page.chars().find(|&c| c.is_control() && c != '\n' || c == '\u{202e}');
+        assert_eq!(odd, None, "{page}");
+        assert!(page.contains("title\\x07\\xff"), "{page}");
+    }
+    let page = inspect(gzip(&bytes), &["--columns", "request_url"]).stdout;
+    assert!(page.contains("https://h\\x1b[2J\\x07\\u{202e}/"), "{page}");
+}
+
+#[test]
+fn a_page_fits_its_width() {
+    let text = gzip(good_lines(20));
+    for width in [20_usize, 40, 60, 80, 120, 250] {
+        for columns in ["", "time", "time,request_url,user_agent", "all"] {
+            let wide = width.to_string();
+            let mut args = vec!["--width", &wide];
+            if !columns.is_empty() {
+                args.extend(["--columns", columns]);
+            }
+            let page = inspect(&text, &args).expect(0).stdout;
+            let table = page.split_once("columns").unwrap().1;
+            for line in table.lines().skip(1) {
+                assert!(line.chars().count() <= width, "{width} {columns}: {line:?} in {page}");
+            }
+            // What is not beside each other is below.
+            let below = columns == "all" || width < 60;
+            assert_eq!(table.contains(" row 2\n"), below && columns != "time", "{width} {page}");
+        }
+    }
+}
+
+#[test]
+fn text_that_is_not_compressed_is_read_too() {
+    let page = inspect(good_lines(3), &[]).expect(0).stdout;
+    for words in ["not gzip", "3 = 3 rows", "as its first lines are"] {
+        assert!(page.contains(words), "{words:?} is in {page}");
+    }
+    let mut child = program(&["inspect", "-", "--json"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    child.stdin.take().unwrap().write_all(&good_lines(2)).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(
+        (&json["rows"], &json["format"], &json["object"]),
+        (&2.into(), &"text".into(), &"-".into())
+    );
+    assert_eq!(json["key_problem"], Value::Null);
+}
+
+#[test]
+fn what_an_object_is_instead_is_said() {
+    let zip = inspect(b"PK\x03\x04 and so on", &[]).expect(2).stdout;
+    assert!(zip.contains("a ZIP archive") && zip.contains("1 not_gzip"), "{zip}");
+    let cut = &gzip(good_lines(2000))[..9000];
+    let cut = inspect(cut, &["--limit", "0"]).expect(2).stdout;
+    assert!(cut.contains("truncated_gzip") && !cut.contains("columns"), "{cut}");
+    let nothing = inspect("", &[]).expect(0).stdout;
+    assert!(nothing.contains("content     nothing"), "{nothing}");
+    let json = inspect("{\"timestamp\": 1}\n", &[]).expect(2).stdout;
+    assert!(json.contains("it holds JSON"), "{json}");
+    // Lines of another log than the name says.
+    let world = World::new();
+    let health = "http 2025-11-24T10:00:00.000000Z 0.0012 192.0.2.1:80 web PASS 200 -\n";
+    let path = world.put(&key(1), gzip(health));
+    let page = run(&["inspect", path.to_str().unwrap()]).expect(2).stdout;
+    assert!(page.contains("it holds health_check log lines"), "{page}");
+    let args = ["inspect", path.to_str().unwrap(), "--log-type", "health_check"];
+    let page = run(&args).expect(0).stdout;
+    assert!(page.contains("as --log-type says") && page.contains("192.0.2.1:80"), "{page}");
+    // Without a name, the lines tell it.
+    let page = inspect(gzip(health), &[]).expect(0).stdout;
+    assert!(page.contains("health_check log, as its first lines are"), "{page}");
+}
+
+#[test]
+fn json_has_it_all() {
+    let world = World::new();
+    let mut text = text_of([Line::of(30).with(5, "-").text(), Line::of(38).text()]);
+    text.extend(b"a\xffb\n");
+    let path = world.put(&key(1), gzip(&text));
+    let columns = "time,target_ip,elb_status_code,target_processing_time,extra_fields";
+    let args = ["inspect", path.to_str().unwrap(), "--json", "--columns", columns];
+    let json = run(&args).expect(1).json();
+    let row = |target_ip: Value, extra_fields: Value| {
+        json!({
+            "time": "2025-07-19T14:03:21.123456Z",
+            "target_ip": target_ip,
+            "elb_status_code": 200,
+            "target_processing_time": 0.086,
+            "extra_fields": extra_fields,
+        })
+    };
+    assert_eq!(
+        json,
+        json!({
+            "object": path.to_str().unwrap(),
+            "key": {
+                "log_type": "access",
+                "account": "012345678901",
+                "region": "eu-west-1",
+                "day": "2025-07-19",
+                "balancer": "app/my-lb/50dc6c495c0c9188",
+                "end_time": "2025-07-19T14:05Z",
+                "node": "192.0.2.1",
+            },
+            "key_problem": null,
+            "log_type": "access",
+            "told_by": "name",
+            "format": "gzip",
+            "holds": null,
+            "gzip_members": 1,
+            "bytes_in": gzip(&text).len(),
+            "bytes_decompressed": text.len(),
+            "lines": 3,
+            "rows": 2,
+            "rejects": { "invalid_utf8": 1 },
+            "fields": [
+                { "count": 1, "lines": 1, "since": null, "until": null },
+                { "count": 30, "lines": 1, "since": "2024-05", "until": "2025-08" },
+                { "count": 37, "lines": 1, "since": null, "until": null },
+            ],
+            "first_rows": [
+                row(Value::Null, Value::Null),
+                row("198.51.100.9".into(), "extra37 extra38".into()),
+            ],
+            "first_rejects": [{
+                "line_number": 3,
+                "byte_offset": text.len() - 4,
+                "reason": "invalid_utf8",
+                "column_name": null,
+                "raw_length": 3,
+                "raw_line": "a\\xffb",
+                "place": [1, 2],
+            }],
+        })
+    );
+    // Without --columns, a row has all of them.
+    let args = ["inspect", path.to_str().unwrap(), "--json", "--limit", "1", "--rejects", "0"];
+    let json = run(&args).expect(1).json();
+    assert_eq!(json["first_rows"][0].as_object().unwrap().len(), 42);
+    assert_eq!(
+        (json["first_rows"].as_array().unwrap().len(), &json["first_rejects"]),
+        (1, &json!([]))
+    );
+}
+
+#[test]
+fn wrong_arguments_are_named() {
+    let text = gzip(good_lines(1));
+    inspect(&text, &["--columns", "clientip"])
+        .expect(3)
+        .says(&["clientip", "did you mean client_ip?"]);
+    inspect(&text, &["--columns", "time,status_code", "--log-type", "connection"])
+        .expect(3)
+        .says(&["status_code", "connection log"]);
+    inspect(&text, &["--limit", "many"]).expect(3).says(&["--limit"]);
+    inspect(&text, &["--colums", "time"]).expect(3).says(&["--columns"]);
+    run(&["inspect", "not/there.gz"]).expect(3).says(&["not/there.gz", "No such file"]);
+    run(&["inspect", "src"]).expect(3).says(&["src", "directory"]);
+    run(&["inspect", "ftp://host/object"]).expect(3).says(&["ftp://host/object"]);
+    run(&["inspect"]).expect(3).says(&["OBJECT"]);
+    let help = run(&["inspect", "--help"]).expect(0).stdout;
+    for word in ["--columns", "--limit", "--rejects", "--json", "Exit codes:", "Examples:"] {
+        assert!(help.contains(word), "{word} is in {help}");
+    }
+}
