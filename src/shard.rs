@@ -149,4 +149,27 @@ mod tests {
         let holds = |index| Shard { index, count: 16 }.holds("012345678901", "eu-west-1", day);
         assert_eq!((0..16).filter(|index| holds(*index)).collect::<Vec<u32>>(), [2]);
     }
+
+    proptest::proptest! {
+        /// What is shared is done, and once.
+        #[test]
+        fn everything_is_of_one_shard(
+            account in "[0-9]{12}", region in "[a-z]{2}-[a-z]{4,9}-[1-9]", day in 0_u64..20_000,
+            sizes in proptest::collection::vec(0_u64..1000, 0..60), count in 1_u32..20,
+        ) {
+            let shards = (0..count).map(|index| Shard { index, count });
+            let day = NaiveDate::from_ymd_opt(2016, 1, 1).unwrap() + chrono::Days::new(day);
+            let holders = shards.clone().filter(|shard| shard.holds(&account, &region, day));
+            proptest::prop_assert_eq!(holders.count(), 1);
+
+            let shares: Vec<Vec<usize>> = shards.map(|shard| shard.share(&sizes)).collect();
+            let mut all: Vec<usize> = shares.iter().flatten().copied().collect();
+            all.sort_unstable();
+            proptest::prop_assert_eq!(all, (0..sizes.len()).collect::<Vec<_>>());
+            let loads = shares.iter().map(|share| share.iter().map(|place| sizes[*place]).sum::<u64>());
+            let (least, most) = (loads.clone().min().unwrap(), loads.max().unwrap());
+            let largest = sizes.iter().copied().max().unwrap_or_default();
+            proptest::prop_assert!(most - least <= largest, "{} to {}", least, most);
+        }
+    }
 }

@@ -48,6 +48,8 @@ mod schema;
 // Runs that crash, fail, race and pause at every call to their store leave every row once.
 #[allow(clippy::print_stdout)] // figures of long runs, and the calls of a seed that is replayed
 mod simulation;
+// Job arrays: shards are all of the work, whoever is killed.
+mod shards;
 // Not a test: the server that buckets lie on.
 mod server;
 // One suite for every kind of place that keeps a dataset.

@@ -1,0 +1,179 @@
+//! Job arrays: tasks that take a shard each do all of the work together, whoever of them is killed.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::exactly_once::findings;
+use crate::support::{Run, World, good_lines, gzip, key_of, program, run, run_command, tree};
+
+/// Tasks of the arrays here.
+const TASKS: usize = 4;
+
+/// A world of many days, which is not converted.
+fn world() -> World {
+    let world = World::new();
+    for account in ["012345678901", "123456789012"] {
+        for day in 1..16 {
+            for number in 0..4 {
+                let day = format!("2025/07/{day:02}");
+                let key = key_of(account, "eu-west-1", &day, "my-lb.50dc6c495c0c9188", number);
+                world.put(&key, gzip(good_lines(20 + number)));
+            }
+        }
+    }
+    world
+}
+
+/// Arguments after which only the shard is to be said: of a source, or of a file with the batches of it.
+fn arrays(world: &World) -> [Vec<String>; 2] {
+    let [source, out] = [world.source(), world.out()].map(|path| path.to_str().unwrap().to_owned());
+    let small = ["--to", "2099-12-31", "--target-file-size", "3KB"];
+    let planned = run(&[&["plan", &source, "--jsonl"], &small[..]].concat()).expect(0);
+    let file = world.path("batches").to_str().unwrap().to_owned();
+    fs::write(&file, planned.stdout).unwrap();
+    let of_source = [&["convert", &source, "--out", &out], &small[..]].concat();
+    let of_file = ["convert", "--batches", &file, "--out", &out];
+    [of_source, of_file.to_vec()].map(|args| args.into_iter().map(ToOwned::to_owned).collect())
+}
+
+fn task(args: &[String], shard: usize) -> Command {
+    let args: Vec<&str> = args.iter().map(String::as_str).collect();
+    let mut command = program(&args);
+    command.arg("--shard").arg(format!("{shard}/{TASKS}"));
+    command
+}
+
+fn claims(out: &Path) -> usize {
+    tree(&out.join("_alb2parquet/claims"))
+        .keys()
+        .filter(|name| name.ends_with(".claim.json"))
+        .count()
+}
+
+#[test]
+fn shards_are_all_of_the_work_and_none_of_it_twice() {
+    let world = world();
+    let source = world.source();
+    let plan = |more: &[&str]| -> Vec<String> {
+        let base = ["plan", source.to_str().unwrap(), "--jsonl", "--to", "2099-12-31"];
+        let run = run(&[&base[..], more].concat()).expect(0);
+        run.stdout.lines().map(ToOwned::to_owned).collect()
+    };
+    let whole: BTreeSet<String> = plan(&[]).into_iter().collect();
+    let mut shared = BTreeSet::new();
+    for shard in 0..TASKS {
+        let own = plan(&["--shard", &format!("{shard}/{TASKS}")]);
+        assert!(!own.is_empty() && own.len() < whole.len(), "{} of {}", own.len(), whole.len());
+        for line in own {
+            assert!(shared.insert(line), "no batch is of two shards");
+        }
+    }
+    assert_eq!(shared, whole);
+    // Of a file, the shards are of about the same size.
+    let [_, args] = arrays(&world);
+    let mut bytes = Vec::new();
+    let mut batches = BTreeSet::new();
+    for shard in 0..TASKS {
+        let run = run_command(&mut task(&args, shard)).expect(0);
+        let outcomes: Vec<Value> =
+            run.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        bytes.push(outcomes.iter().map(|o| o["bytes_in"].as_u64().unwrap()).sum::<u64>());
+        for outcome in outcomes {
+            assert_eq!(outcome["converted_before"], 0);
+            assert!(batches.insert(outcome["batch"].as_str().unwrap().to_owned()));
+        }
+    }
+    assert_eq!(batches.len(), fs::read_to_string(world.path("batches")).unwrap().lines().count());
+    let (least, most) = (bytes.iter().min().unwrap(), bytes.iter().max().unwrap());
+    assert!(most - least <= 3000, "{bytes:?}");
+    assert_eq!(findings(&world), [""; 0]);
+}
+
+/// Kills some tasks of an array once the first claims stand, then starts the whole array again, as a scheduler
+/// that knows of no outcome would.
+#[test]
+fn killed_tasks_lose_nothing_and_double_nothing() {
+    for which in 0..2 {
+        let (world, args) = loop {
+            let world = world();
+            let args = arrays(&world)[which].clone();
+            if kill_some(&world, &args) > 0 {
+                break (world, args);
+            }
+        };
+        let mut tasks: Vec<Child> = (0..TASKS).map(|shard| spawn(&args, shard)).collect();
+        for task in &mut tasks {
+            assert!(task.wait().unwrap().success());
+        }
+        assert_eq!(findings(&world), [""; 0]);
+        let before = tree(&world.out());
+        for shard in 0..TASKS {
+            run_command(&mut task(&args, shard)).expect(0);
+        }
+        assert_eq!(tree(&world.out()), before, "nothing was left to do");
+    }
+}
+
+fn spawn(args: &[String], shard: usize) -> Child {
+    task(args, shard).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// Starts all tasks at once and kills every other one. Returns how many had not come to their end.
+fn kill_some(world: &World, args: &[String]) -> usize {
+    let mut tasks: Vec<Child> = (0..TASKS).map(|shard| spawn(args, shard)).collect();
+    while claims(&world.out()) < 3 {
+        let ended = tasks.iter_mut().filter_map(|task| task.try_wait().unwrap());
+        assert!(ended.into_iter().all(|status| status.success()), "no task fails by itself");
+        thread::sleep(Duration::from_millis(5));
+    }
+    let mut killed = 0;
+    for (shard, task) in tasks.iter_mut().enumerate() {
+        if shard % 2 == 0 {
+            task.kill().unwrap();
+        }
+        killed += usize::from(!task.wait().unwrap().success());
+    }
+    killed
+}
+
+#[test]
+fn a_task_learns_its_shard_from_the_environment() {
+    let world = world();
+    let source = world.source().to_str().unwrap().to_owned();
+    let plan = |shard: &str, variables: &[(&str, &str)]| -> Run {
+        let args = ["plan", &source, "--jsonl", "--to", "2099-12-31", "--shard", shard];
+        let mut command = program(&args);
+        for name in
+            ["AWS_BATCH_JOB_ARRAY_INDEX", "AWS_BATCH_JOB_ARRAY_SIZE", "JOB_COMPLETION_INDEX"]
+        {
+            command.env_remove(name);
+        }
+        run_command(command.envs(variables.iter().copied()))
+    };
+    let said = plan("1/3", &[]).expect(0).stdout;
+    let aws = [("AWS_BATCH_JOB_ARRAY_INDEX", "1"), ("AWS_BATCH_JOB_ARRAY_SIZE", "3")];
+    assert_eq!(plan("auto", &aws).expect(0).stdout, said);
+    assert_eq!(plan("auto/3", &[("JOB_COMPLETION_INDEX", "1")]).expect(0).stdout, said);
+    for (shard, words) in [
+        ("auto", "none of AWS_BATCH_JOB_ARRAY_INDEX, JOB_COMPLETION_INDEX is set"),
+        ("3/3", "counted from 0"),
+        ("1of3", "0/16"),
+    ] {
+        plan(shard, &[]).expect(3).says(&[words]);
+    }
+    plan("auto", &[("JOB_COMPLETION_INDEX", "1")]).expect(3).says(&["AWS_BATCH_JOB_ARRAY_SIZE"]);
+}
+
+#[test]
+fn what_is_read_once_is_not_shared_by_size() {
+    let world = World::with(gzip(good_lines(1)));
+    let out = world.out();
+    let args = ["convert", "--batches", "-", "--shard", "0/2", "--out", out.to_str().unwrap()];
+    run_command(program(&args).stdin(Stdio::null())).expect(3).says(&["twice"]);
+}
