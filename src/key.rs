@@ -127,13 +127,6 @@ impl Key {
     }
 }
 
-/// Returns the load balancer, `app.<name>.<id>`, and the end time that the name of a log object says.
-pub fn of_name(name: &str) -> Option<(&str, &str)> {
-    let (_, rest) = log_type_of(name);
-    let Name { balancer, end_time, .. } = parse_name(rest)?;
-    Some((balancer, end_time))
-}
-
 /// Returns the part of a path from its last `AWSLogs` component on, if it has one.
 pub fn from_root(path: &str) -> Option<&str> {
     let mut end = path.len();
@@ -321,11 +314,12 @@ mod tests {
 
     #[test]
     fn a_name_alone_tells_the_balancer() {
-        let told = Some(("app.my-lb.50dc6c495c0c9188", "20250719T1405Z"));
         for prefix in ["", "conn_log_", "health_check_log_"] {
-            assert_eq!(of_name(&format!("{prefix}{NAME}")), told);
+            let name = format!("{prefix}{NAME}");
+            let Name { balancer, end_time, .. } = Name::parse(&name).unwrap();
+            assert_eq!((balancer, end_time), ("app.my-lb.50dc6c495c0c9188", "20250719T1405Z"));
         }
-        assert_eq!(of_name("README.txt"), None);
+        assert_eq!(Name::parse("README.txt"), None);
     }
 
     #[test]

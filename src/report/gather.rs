@@ -9,7 +9,7 @@ use rayon::prelude::*;
 
 use crate::claim::{Claim, Hints, Log, Record, State};
 use crate::dataset::{Dataset, DatasetError};
-use crate::key::{self, Partition};
+use crate::key::{Name, Partition};
 use crate::plan::Selection;
 use crate::published::PublishedFile;
 use crate::reject;
@@ -282,7 +282,8 @@ impl Gathered {
                 source_bytes: object.size,
             };
             total.add(&counts);
-            let (balancer, end_time) = key::of_name(&object.name).unwrap_or_default();
+            let name = Name::parse(&object.name);
+            let (balancer, end_time) = name.map_or(("", ""), |name| (name.balancer, name.end_time));
             balancers.entry(balancer).or_default().add(partition.day, end_time, &counts);
         }
         let Partition { log_type, account, region, .. } = partition;
