@@ -91,6 +91,8 @@ struct Calendar<'a> {
     name: &'a str,
     /// Its resource id.
     resource: String,
+    /// What tells it from all others.
+    label: String,
     years: Vec<Year>,
     data: String,
     busy: u64,
@@ -128,11 +130,16 @@ impl<'a> Calendar<'a> {
             month.counts.add(&day.counts);
         }
         let missing = &balancer.missing_windows;
+        let Balancer { account, region, log_type, .. } = balancer;
+        let name = balancer.balancer.split('.').nth(1).unwrap_or("(no name)");
+        let resource = balancer.balancer.replace('.', "/");
+        let log = words::log_name(log_type);
         Self {
             id,
             balancer,
-            name: balancer.balancer.split('.').nth(1).unwrap_or("(no name)"),
-            resource: balancer.balancer.replace('.', "/"),
+            name,
+            label: format!("{resource}, {log}, {account} {region}"),
+            resource,
             years: calendar::years(balancer),
             data: calendar::data(balancer),
             busy: calendar::busy(balancer),

@@ -1,0 +1,341 @@
+"""Looks at the page of `report` in Chromium, over a dataset whose names and lines are made of markup.
+
+Usage: report.py PROGRAM DIRECTORY
+
+DIRECTORY/source holds logs; the rest is made there. What is shown of each day is compared with `report --json`.
+Nothing but the page itself may be asked for, and nothing may be said on the console.
+"""
+
+import gzip
+import json
+import shutil
+import subprocess
+import sys
+import threading
+from contextlib import contextmanager
+from datetime import date, timedelta
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import sync_playwright
+
+CHROMIUM = [
+    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
+    "--disable-component-update", "--disable-sync",
+]
+HOSTILE = "<script>alert(1)</script><img src=x onerror='alert(2)'><!--"
+# No name of a directory has a slash.
+PREFIX = HOSTILE.replace("/", "")
+MISSING = ["2024-12-24", "2024-12-25", "2025-01-07"]
+checks = 0
+
+
+def check(what, condition, seen=""):
+    """Counts a check, and ends the test where it fails."""
+    global checks
+    checks += 1
+    if not condition:
+        sys.exit(f"FAILED: {what}: {seen!r}")
+
+
+def equal(what, seen, expected):
+    check(what, seen == expected, f"{seen!r} instead of {expected!r}")
+
+
+# ---- the dataset
+
+
+def make_source(source):
+    """Moves the logs below a hostile name, takes days out, and puts hostile lines in."""
+    shutil.move(source / "AWSLogs", source / PREFIX / "AWSLogs")
+    objects = sorted(path for path in source.rglob("*.log.gz"))
+    by_day = {}
+    for path in objects:
+        day = "-".join(path.parts[-4:-1])
+        if day in MISSING:
+            path.unlink()
+        else:
+            by_day.setdefault(day, []).append(path)
+    for path in by_day["2025-01-15"]:
+        lines = gzip.decompress(path.read_bytes()).splitlines()
+        # A user agent is anything in quotes: that line is a row. The other two are rejects.
+        agent = lines[0].replace(b'"', b'"' + HOSTILE.encode(), 1)
+        lines += [agent, HOSTILE.encode(), b"\xff\xe2\x80\xae " + HOSTILE.encode()]
+        path.write_bytes(gzip.compress(b"\n".join(lines) + b"\n"))
+
+
+def forge_claims(out):
+    """Adds an account and a region that are markup, as far as paths can be."""
+    claims = out / "_alb2parquet/claims/access"
+    made = next(claims.glob("*/*/2025-01-15"))
+    forged = claims / PREFIX / "<b>" / "2025-01-15"
+    shutil.copytree(made, forged)
+    damaged = claims / "000000000000" / "<i>" / "2025-01-15"
+    damaged.mkdir(parents=True)
+    (damaged / "1.claim.json").write_text("{")
+
+
+def run(program, *args):
+    done = subprocess.run([program, *map(str, args)], capture_output=True, text=True)
+    if done.returncode != 0:
+        sys.exit(f"{args}: exit code {done.returncode}: {done.stderr}")
+    return done.stdout
+
+
+# ---- the browser
+
+
+@contextmanager
+def serving(directory):
+    """Serves a directory on loopback, and notes what it is asked for."""
+    asked = []
+
+    class Handler(SimpleHTTPRequestHandler):
+        def log_message(self, *_):
+            asked.append(self.path)
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=directory))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}", asked
+    server.shutdown()
+
+
+@contextmanager
+def opened(browser, url, **options):
+    """Opens the page, and checks in the end that it was silent and asked for nothing else."""
+    context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
+    page = context.new_page()
+    requests, said = [], []
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda message: said.append(message.text))
+    page.on("pageerror", lambda error: said.append(str(error)))
+
+    def dialog(it):
+        said.append(f"a dialog: {it.message}")
+        it.dismiss()
+
+    page.on("dialog", dialog)
+    page.goto(url)
+    page.wait_for_load_state("networkidle")
+    yield page
+    equal("requests", [each for each in requests if not each.startswith("data:")], [url])
+    equal("console, errors and dialogs", said, [])
+    context.close()
+
+
+# ---- what is checked
+
+
+def structure(page):
+    for role in ["banner", "main", "navigation", "contentinfo"]:
+        equal(f"landmarks of role {role}", page.get_by_role(role).count(), 1)
+    headings = page.get_by_role("heading", level=2).all_inner_texts()
+    equal("sections", headings, [
+        "Look after", "Totals", "Accounts and regions", "Load balancers", "Coverage", "Rejects", "Eras",
+        "Slowest batches", "Tables",
+    ])
+    broken = page.evaluate(
+        "[...document.querySelectorAll('a[href]')].map(a => a.getAttribute('href'))"
+        ".filter(href => !href.startsWith('#') || !document.getElementById(href.slice(1)))"
+    )
+    equal("links that lead nowhere", broken, [])
+
+
+def escaping(page):
+    counts = page.evaluate(
+        "Object.fromEntries(['script', 'img', 'iframe', 'b', 'i', 'style']"
+        ".map(name => [name, document.getElementsByTagName(name).length]))"
+    )
+    equal("elements", counts, {"script": 1, "img": 0, "iframe": 0, "b": 0, "i": 0, "style": 1})
+    text = page.inner_text("main")
+    for what in [HOSTILE, f"{PREFIX}/AWSLogs/", "<b>", "<i>", "\\xff\\u{202e} <script>"]:
+        check(f"{what} is text", what in text)
+
+
+def told(day, calendar):
+    """What the page is to say of a day."""
+    name = f"{day:%a} {day}"
+    known = calendar.get(str(day))
+    if known is None:
+        return f"{name}: missing, no objects"
+    size = known["source_bytes"]
+    size = f"{size} B" if size < 1024 else f"{size / 1024:.2f} KiB"
+    return (
+        f"{name}: {known['objects']:,} objects, {known['rows']:,} rows, {known['rejects']:,} rejects, "
+        f"{size} of gzip, {known['windows']} of 288 windows"
+    )
+
+
+def days(balancer):
+    first, last = date.fromisoformat(balancer["first_day"]), date.fromisoformat(balancer["last_day"])
+    return [first + timedelta(number) for number in range((last - first).days + 1)]
+
+
+def keyboard(page, facts):
+    page.keyboard.press("Tab")
+    equal("the first stop", page.evaluate("document.activeElement.textContent"), "Skip to the facts")
+    page.keyboard.press("Enter")
+    check("it skips", page.url.endswith("#main"), page.url)
+    # The whole page is walked through; a calendar is one stop.
+    stops = []
+    for _ in range(1000):
+        page.keyboard.press("Tab")
+        stop = page.evaluate("document.activeElement.className || document.activeElement.tagName")
+        if stop == "BODY":
+            break
+        stops.append(stop)
+    equal("calendars that are stops", stops.count("years"), len(facts["balancers"]))
+    check("stops of the Tab key", len(stops) < 12 * len(facts["balancers"]), len(stops))
+
+    for number in [0, len(facts["balancers"]) - 1]:
+        balancer = facts["balancers"][number]
+        calendar = {day["day"]: day for day in balancer["calendar"]}
+        all_days = days(balancer)
+        years, readout = (page.locator(f"#c{number} .{name}") for name in ["years", "readout"])
+        hint = readout.text_content()
+        check("it says what can be done", "arrow keys" in hint, hint)
+        years.focus()
+        equal("the last day at first", readout.text_content(), told(all_days[-1], calendar))
+        page.keyboard.press("Home")
+        for day in all_days:
+            equal(f"what is told of {day}", readout.text_content(), told(day, calendar))
+            equal("what is said of it", years.get_attribute("aria-valuetext"), told(day, calendar))
+            page.keyboard.press("ArrowDown")
+        equal("there it ends", readout.text_content(), told(all_days[-1], calendar))
+        steps = [("ArrowLeft", 7), ("ArrowUp", 1), ("PageUp", 28)]
+        place = len(all_days) - 1
+        for key, back in steps:
+            page.keyboard.press(key)
+            place = max(0, place - back)
+            equal(key, readout.text_content(), told(all_days[place], calendar))
+        years.blur()
+        equal("out of focus", readout.text_content(), hint)
+
+    summary = page.locator("#c0 summary").first
+    summary.focus()
+    page.keyboard.press("Enter")
+    months = {day["day"][:7] for day in facts["balancers"][0]["calendar"]}
+    shown = page.locator("#c0 tbody th").all_inner_texts()
+    equal("months in the table", shown, sorted(months))
+
+
+def pointer(page, facts):
+    """Every day is found where it is drawn, whichever way one comes to it."""
+    balancer = facts["balancers"][0]
+    calendar = {day["day"]: day for day in balancer["calendar"]}
+    years, readout = (page.locator(f"#c0 .{name}") for name in ["years", "readout"])
+    years.scroll_into_view_if_needed()
+    for day in [days(balancer)[place] for place in (0, 9, 34, 41, 42, 48, -1)]:
+        years.focus()
+        page.keyboard.press("Home")
+        for _ in range((day - days(balancer)[0]).days):
+            page.keyboard.press("ArrowDown")
+        box = page.locator("#c0 .cursor").bounding_box()
+        years.blur()
+        page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+        equal(f"under the pointer on {day}", readout.text_content(), told(day, calendar))
+    page.mouse.move(1, 1)
+    check("the pointer has left", "arrow keys" in readout.text_content())
+
+
+def pictures(page, facts):
+    """A shape for each kind of day, as many as there are days."""
+    drawn = page.evaluate(
+        """() => [...document.querySelectorAll('.calendar')].map(calendar => {
+            const days = name => [...calendar.querySelectorAll(name)].map(path => path.getAttribute('d'));
+            const strokes = days('.l1, .l2, .l3, .l4, .l5').join('').match(/v\\d+/g) || [];
+            const boxes = days('.gap, .l0').join('').match(/v\\d+/g) || [];
+            const sum = runs => runs.reduce((sum, run) => sum + Number(run.slice(1)), 0);
+            return sum(strokes) + sum(boxes) + boxes.length;
+        })"""
+    )
+    equal("days that are drawn", drawn, [len(days(balancer)) for balancer in facts["balancers"]])
+    gaps = page.locator("#c0 .gap")
+    check("gaps stand out", gaps.count() == 2, gaps.count())
+    label = page.locator("#c0 svg[data-year='2024']").get_attribute("aria-label")
+    equal("a year in words", label, "2024: 40 days with objects, 2 missing")
+
+
+def accessible(page, scheme):
+    results = Axe().run(page)
+    found = [
+        f"{each['id']}: {each['nodes'][0]['html'][:200]}: {each['nodes'][0]['failureSummary']}"
+        for each in results.response["violations"]
+    ]
+    equal(f"what axe finds, {scheme}", found, [])
+
+
+def no_overflow(page, width):
+    page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
+    seen = page.evaluate("document.documentElement.scrollWidth")
+    check(f"nothing hangs over at {width} px", seen <= width, seen)
+
+
+def policy_holds(browser, url, asked):
+    """A hole in the escaping would still run nothing and fetch nothing."""
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(url)
+    before = len(asked)
+    page.evaluate(
+        """() => {
+            document.body.insertAdjacentHTML('beforeend', '<img src="/leak" onerror="window.ran = 1">');
+            const script = document.createElement('script');
+            script.textContent = 'window.ran = 1';
+            document.body.append(script);
+        }"""
+    )
+    page.wait_for_timeout(300)
+    equal("what was fetched", asked[before:], [])
+    equal("what ran", page.evaluate("window.ran"), None)
+    context.close()
+
+
+def main():
+    program, made = sys.argv[1], Path(sys.argv[2])
+    source, out = made / "source", made / "lake"
+    make_source(source)
+    run(program, "convert", source, "--out", out, "--to", "2099-12-31", "--quiet", "--max-rejects", "1")
+    forge_claims(out)
+    run(program, "report", out, "--html", made / "report.html")
+    facts = json.loads(run(program, "report", out, "--json"))
+
+    with serving(made) as (root, asked), sync_playwright() as playwright:
+        url = f"{root}/report.html"
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM)
+        with opened(browser, url, color_scheme="light") as page:
+            structure(page)
+            escaping(page)
+            pictures(page, facts)
+            keyboard(page, facts)
+            pointer(page, facts)
+            accessible(page, "light")
+            page.screenshot(path=made / "light.png", full_page=True)
+            light = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        with opened(browser, url, color_scheme="dark") as page:
+            dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
+            check("it is dark at night", dark != light, dark)
+            accessible(page, "dark")
+            page.screenshot(path=made / "dark.png", full_page=True)
+        with opened(browser, url, viewport={"width": 360, "height": 740}) as page:
+            page.screenshot(path=made / "narrow.png", full_page=True)
+            no_overflow(page, 360)
+            accessible(page, "narrow")
+        with opened(browser, url) as page:
+            page.emulate_media(media="print")
+            check("links are of no use on paper", not page.get_by_role("navigation").is_visible())
+            pdf = page.pdf(path=made / "print.pdf", format="A4")
+            check("it prints", len(pdf) > 10_000, len(pdf))
+        with opened(browser, url, java_script_enabled=False) as page:
+            structure_without_script = page.locator(".calendar svg[role=img]").count()
+            check("pictures without the script", structure_without_script > 0)
+            check("no hint at what cannot be done", not page.locator("#c0 .readout").is_visible())
+        equal("what the server was asked for", set(asked), {"/report.html"})
+        policy_holds(browser, url, asked)
+        browser.close()
+    print(f"{checks} checks passed; screenshots are in {made}")
+
+
+main()
