@@ -105,6 +105,25 @@ fn an_object_of_a_bucket_is_inspected() {
 
 #[test]
 #[ignore = "needs a server; scripts/s3-test runs it"]
+fn a_report_of_a_bucket_is_that_of_a_disk() {
+    let world = world();
+    world.convert_with(&REJECTS).expect(0);
+    let (source, lake) = (world.source(), format!("{}/lake", new_bucket()));
+    s3("convert", source.to_str().unwrap(), &lake, &REJECTS).expect(0);
+    let report = |out: &str| {
+        run_command(&mut command(&server(), &["report", out, "--json"])).expect(0).json()
+    };
+    let (there, here) = (report(&lake), report(world.out().to_str().unwrap()));
+    for facts in ["totals", "regions", "balancers", "rejects", "months", "problems"] {
+        assert_eq!(there[facts], here[facts], "{facts}");
+    }
+    assert_eq!(there["statements"][0]["engine"], "Athena");
+    let text = there["statements"][0]["text"].as_str().unwrap();
+    assert!(text.contains(&format!("LOCATION '{lake}/alb_access_logs/'")), "{text}");
+}
+
+#[test]
+#[ignore = "needs a server; scripts/s3-test runs it"]
 fn a_killed_run_and_two_at_once_write_each_row_once() {
     let world = World::new();
     for day in 10..28 {
