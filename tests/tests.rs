@@ -37,6 +37,8 @@ mod read;
 mod readme;
 // Lines that other projects published, of this and of other load balancers; skipped by name where they are not at hand.
 mod real_lines;
+// Redaction: what each rule leaves, and that nothing else is left anywhere.
+mod redact;
 // What only a disk shows: staged files, signals, and a mount that numbers its files anew.
 mod on_disk;
 // The report: its numbers, its page; a browser looks at it in `scripts/report-test`.
