@@ -11,6 +11,7 @@ use std::time::Instant;
 use alb2parquet::dataset::{Dataset, Layout, Opening, STAGING};
 use alb2parquet::ledger::Ledger;
 use alb2parquet::plan::{Listing, Plan, Selection};
+use alb2parquet::redact::Agreement;
 use alb2parquet::store::{Bucket, Patience, Source};
 use async_trait::async_trait;
 use chrono::{DateTime, Days, NaiveDate};
@@ -128,6 +129,7 @@ fn main() {
         run: "bench".to_owned(),
         single_writer: false,
         patience: Patience::default(),
+        redaction: Agreement::default(),
     };
     let dataset = Dataset::open(Arc::new(target), opening).expect("memory can be written");
     let mut ledger = Ledger::open(&dataset).expect("memory can be read");

@@ -6,7 +6,7 @@ CREATE EXTERNAL TABLE IF NOT EXISTS `alb_rejects` (
   `reason` string COMMENT 'Why it could not become a row',
   `column_name` string COMMENT 'Column whose value does not fit its type, for invalid_value',
   `raw_length` bigint COMMENT 'Length of the line in bytes',
-  `raw_line` binary COMMENT 'The line, as bytes, up to 64 KiB'
+  `raw_line` binary COMMENT 'The line, as bytes, up to 64 KiB; NULL where rows are redacted'
 )
 COMMENT 'Log lines that could not become rows, one row per line. Partitions are days of delivery (UTC): the last minutes of a day can stand under the next, so ask for two and filter by time'
 PARTITIONED BY (

@@ -32,6 +32,7 @@ use crate::inflate::Piece;
 use crate::ledger::{Committed, Ledger};
 use crate::plan::{Batch, Failure, Object, Plan};
 use crate::pool::Pool;
+use crate::redact::Redaction;
 use crate::schema::LogType;
 use crate::store::{Source, TargetError, Writing};
 use crate::tally::{CONVERTED_MEANWHILE, Tally};
@@ -51,6 +52,8 @@ pub struct Conversion<'a> {
     pub compression: Compression,
     /// Text columns that have Bloom filters, sorted.
     pub bloom_filters: &'a [String],
+    /// What is redacted, as the dataset's runs have agreed.
+    pub redaction: &'a Redaction,
     /// Worker threads.
     pub threads: usize,
     /// Who is told how it goes.
@@ -266,6 +269,10 @@ impl Conversion<'_> {
             settings += " bloom filter ";
             settings += column;
         }
+        if !self.redaction.is_empty() {
+            settings += " ";
+            settings += &self.redaction.agreement().to_string();
+        }
         settings
     }
 
@@ -380,7 +387,8 @@ impl Driver<'_> {
         let pieces = window.into_par_iter();
         let decoded = pieces.map(|mut piece| {
             let mut decoder = decoders.take(|| Decoder::new(log_type.table()));
-            let decoded = decoder.decode(&mut piece, key);
+            let mut decoded = decoder.decode(&mut piece, key);
+            decoded.batch = self.conversion.redaction.apply(decoded.batch);
             decoders.put(decoder);
             self.shared.buffers.recycle(piece.text);
             decoded

@@ -6,6 +6,7 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 
 use crate::key::{PARTITION_COLUMNS, Partition};
+use crate::redact::{Agreement, Rules};
 use crate::store::{Created, Owner, Patience, Target, TargetError, create_surely};
 
 /// Directory of the program's own files, below the dataset.
@@ -14,7 +15,10 @@ pub const STATE: &str = "_alb2parquet";
 pub const STAGING: &str = "_alb2parquet/staging";
 /// What the dataset is, below it.
 const DESCRIPTION: &str = "_alb2parquet/dataset.json";
-const FORMAT_VERSION: u32 = 2;
+/// Of datasets that hold everything. Programs that know nothing else read them, and go on with them.
+const PLAIN_VERSION: u32 = 2;
+/// Of datasets that are redacted: a program that does not know it would write in clear.
+const REDACTED_VERSION: u32 = 3;
 /// Names that are tried before the first claim, and attempts at once for each.
 const PROBES: usize = 5;
 const RACERS: usize = 16;
@@ -48,6 +52,8 @@ struct Description {
     layout: Layout,
     /// Whether of those who created a file at once exactly one was told so.
     conditional_creates: bool,
+    #[serde(default, skip_serializing_if = "Agreement::is_empty")]
+    redaction: Agreement,
 }
 
 /// The part of it that every version has.
@@ -67,6 +73,8 @@ pub struct Opening {
     pub single_writer: bool,
     /// How unknown outcomes are looked into.
     pub patience: Patience,
+    /// What is to be redacted.
+    pub redaction: Agreement,
 }
 
 /// A dataset.
@@ -77,6 +85,7 @@ pub struct Dataset {
     run: String,
     conditional_creates: bool,
     patience: Patience,
+    redaction: Agreement,
 }
 
 /// The dataset cannot be written, or must not be.
@@ -98,13 +107,22 @@ pub enum DatasetError {
     },
     /// The dataset was made by a version that lays it out otherwise.
     #[error(
-        "the dataset has format version {0}, this program writes {FORMAT_VERSION}: use {which}",
-        which = if *.0 > FORMAT_VERSION { "a newer version of it" } else { "another --out" }
+        "the dataset has format version {0}, this program writes {PLAIN_VERSION} and {REDACTED_VERSION}: use {which}",
+        which = if *.0 > REDACTED_VERSION { "a newer version of it" } else { "another --out" }
     )]
     Version(u32),
     /// The dataset was begun with another layout.
     #[error("the dataset was begun with --layout {}: use that, or another --out", name(*.0))]
     Layout(Layout),
+    /// The dataset was begun with another redaction, or none.
+    #[error("{}", redacted(.0))]
+    Redaction(Rules),
+    /// The dataset's values were hashed with another key.
+    #[error(
+        "the dataset was begun with another key than the one in ALB2PARQUET_REDACT_KEY: use that one, or \
+         another --out"
+    )]
+    RedactionKey,
     /// The store lets two runs create the same file.
     #[error(
         "{0}: the store does not keep two runs from creating the same file, so that runs at the same time \
@@ -120,6 +138,16 @@ fn name(layout: Layout) -> &'static str {
     }
 }
 
+fn redacted(rules: &Rules) -> String {
+    if rules.is_empty() {
+        "the dataset was begun without --redact, and holds values in clear: leave --redact out, or use another \
+         --out"
+            .to_owned()
+    } else {
+        format!("the dataset was begun with {rules}: use that, or another --out")
+    }
+}
+
 impl Dataset {
     /// Opens the dataset in a target to write to it, or begins it.
     ///
@@ -128,14 +156,21 @@ impl Dataset {
     /// Fails when it cannot be written, was begun differently, or lies in a store that does not keep
     /// runs apart.
     pub fn open(target: Arc<dyn Target>, opening: Opening) -> Result<Self, DatasetError> {
-        let Opening { layout, run, single_writer, patience } = opening;
-        let mut dataset = Self { target, layout, run, conditional_creates: true, patience };
+        let Opening { layout, run, single_writer, patience, redaction } = opening;
+        let conditional_creates = true;
+        let mut dataset = Self { target, layout, run, conditional_creates, patience, redaction };
         let description = match dataset.description()? {
             Some(description) => description,
             None => dataset.begin(single_writer)?,
         };
         if description.layout != layout {
             return Err(DatasetError::Layout(description.layout));
+        }
+        if description.redaction.columns != dataset.redaction.columns {
+            return Err(DatasetError::Redaction(description.redaction.columns));
+        }
+        if description.redaction != dataset.redaction {
+            return Err(DatasetError::RedactionKey);
         }
         if !description.conditional_creates && !single_writer {
             return Err(DatasetError::Unconditional(dataset.target.name("")));
@@ -150,13 +185,20 @@ impl Dataset {
     ///
     /// Fails when there is none, or it cannot be read.
     pub fn find(target: Arc<dyn Target>, run: String) -> Result<Self, DatasetError> {
-        let (layout, patience) = (Layout::Hive, Patience::default());
-        let mut dataset = Self { target, layout, run, conditional_creates: true, patience };
+        let mut dataset = Self {
+            target,
+            layout: Layout::Hive,
+            run,
+            conditional_creates: true,
+            patience: Patience::default(),
+            redaction: Agreement::default(),
+        };
         let Some(description) = dataset.description()? else {
             return Err(DatasetError::Missing(dataset.target.name("")));
         };
         dataset.layout = description.layout;
         dataset.conditional_creates = description.conditional_creates;
+        dataset.redaction = description.redaction;
         Ok(dataset)
     }
 
@@ -198,6 +240,11 @@ impl Dataset {
         self.layout
     }
 
+    /// Returns what all of its runs redact.
+    pub fn redaction(&self) -> &Agreement {
+        &self.redaction
+    }
+
     /// Creates a file of the state whose content no other run would write, and tells whose it is.
     ///
     /// # Errors
@@ -218,7 +265,7 @@ impl Dataset {
         let Some(text) = self.target.get(DESCRIPTION)? else { return Ok(None) };
         let state = |source| DatasetError::State { name: self.target.name(DESCRIPTION), source };
         let version: Version = serde_json::from_slice(&text).map_err(state)?;
-        if version.format_version != FORMAT_VERSION {
+        if !(PLAIN_VERSION..=REDACTED_VERSION).contains(&version.format_version) {
             return Err(DatasetError::Version(version.format_version));
         }
         Ok(Some(serde_json::from_slice(&text).map_err(state)?))
@@ -230,10 +277,13 @@ impl Dataset {
         if !conditional_creates && !single_writer {
             return Err(DatasetError::Unconditional(self.target.name("")));
         }
+        let is_plain = self.redaction.is_empty();
+        let format_version = if is_plain { PLAIN_VERSION } else { REDACTED_VERSION };
         let ours = Description {
-            format_version: FORMAT_VERSION,
+            format_version,
             layout: self.layout,
             conditional_creates,
+            redaction: self.redaction.clone(),
         };
         let mut text = serde_json::to_vec_pretty(&ours).expect("plain values");
         text.push(b'\n');

@@ -28,6 +28,7 @@ pub mod text;
 pub mod schema;
 pub mod reject;
 pub mod key;
+pub mod redact;
 pub mod shard;
 // Where things are, and which objects a dataset holds.
 pub mod store;

@@ -121,7 +121,7 @@ pub const MEANINGS: [&str; 8] = [
     "Why it could not become a row",
     "Column whose value does not fit its type, for invalid_value",
     "Length of the line in bytes",
-    "The line, as bytes, up to 64 KiB",
+    "The line, as bytes, up to 64 KiB; NULL where rows are redacted",
 ];
 
 /// Returns the schema of the rejects table.
@@ -138,10 +138,11 @@ pub fn schema() -> SchemaRef {
     ]))
 }
 
-/// Builds the record batch of some rejects, each with the key of its object.
+/// Builds the record batch of some rejects, each with the key of its object, and with its bytes if they are wanted.
 pub fn batch<'a>(
     log_type: LogType,
     rejects: impl IntoIterator<Item = (&'a str, &'a Reject)>,
+    with_lines: bool,
 ) -> RecordBatch {
     let (mut log_types, mut keys) = (StringBuilder::new(), StringBuilder::new());
     let (mut numbers, mut offsets) = (Int64Builder::new(), Int64Builder::new());
@@ -155,7 +156,7 @@ pub fn batch<'a>(
         reasons.append_value(reject.reason.code());
         columns.append_option(reject.column.as_deref());
         lengths.append_value(reject.raw_length.cast_signed());
-        raws.append_value(&reject.raw);
+        raws.append_option(with_lines.then_some(&reject.raw));
     }
     RecordBatch::try_new(
         schema(),

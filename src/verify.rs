@@ -18,6 +18,7 @@ use crate::dataset::{Dataset, DatasetError};
 use crate::key::Partition;
 use crate::ledger::HeldObject;
 use crate::plan::{Listing, Object, PlanError, Selection};
+use crate::redact::Redaction;
 use crate::reject;
 use crate::schema::LogType;
 use crate::store::Source;
@@ -30,8 +31,8 @@ pub struct Verification<'a> {
     pub dataset: &'a Dataset,
     /// Which part of them.
     pub selection: &'a Selection,
-    /// Whether the source is read again and its rows are compared.
-    pub read_data: bool,
+    /// The dataset's redaction, if the source is to be read again and its rows are to be compared.
+    pub read_data: Option<&'a Redaction>,
     /// Set when the user wants the program to end.
     pub stop: &'a AtomicBool,
 }
@@ -269,7 +270,7 @@ impl Verification<'_> {
         let mut readable = true;
         for output in &claim.outputs {
             let file = self.dataset.target().name(&output.file.key);
-            match file::check(self.dataset, claim, output, self.read_data)? {
+            match file::check(self.dataset, claim, output, self.read_data.is_some())? {
                 None => looked.files += 1,
                 Some(problem) => {
                     readable = false;
@@ -277,8 +278,8 @@ impl Verification<'_> {
                 }
             }
         }
-        if self.read_data && readable {
-            self.compare_rows(standing, objects, &mut looked);
+        if let Some(redaction) = self.read_data.filter(|_| readable) {
+            self.compare_rows(standing, objects, redaction, &mut looked);
         }
         Ok(looked)
     }
@@ -288,6 +289,7 @@ impl Verification<'_> {
         &self,
         standing: &Standing,
         objects: &HashMap<&str, &Object>,
+        redaction: &Redaction,
         looked: &mut Looked,
     ) {
         let Standing { log_type, claim, .. } = standing;
@@ -314,7 +316,7 @@ impl Verification<'_> {
             };
             let source = &self.sources[object.source];
             let url = source.url(&object.listed);
-            match rows::of_object(log_type.table(), source, object) {
+            match rows::of_object(log_type.table(), source, object, redaction) {
                 Ok(read) => {
                     looked.compared += 1;
                     let stands = standing.get(claimed.name.as_str()).copied().unwrap_or_default();

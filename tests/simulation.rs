@@ -25,6 +25,7 @@ use alb2parquet::dataset::{Dataset, Layout, Opening, STAGING};
 use alb2parquet::encode::Compression;
 use alb2parquet::ledger::{Committed, Ledger};
 use alb2parquet::plan::{Batch, Listing, Plan, Selection};
+use alb2parquet::redact::{Agreement, Redaction};
 use alb2parquet::store::{Bucket, Patience, Source, Writing};
 use alb2parquet::tally::Tally;
 use alb2parquet::verify::Verification;
@@ -116,7 +117,8 @@ impl World {
         let target = Bucket::new(store.clone(), store, Path::default(), "memory:", STAGING);
         let patience = Patience { attempts: 4, pause: Duration::ZERO };
         let (layout, single_writer) = (Layout::Hive, false);
-        let opening = Opening { layout, run, single_writer, patience };
+        let redaction = Agreement::default();
+        let opening = Opening { layout, run, single_writer, patience, redaction };
         Ok(Dataset::open(Arc::new(target), opening)?)
     }
 
@@ -404,6 +406,7 @@ fn convert(world: &World, run: &str) -> anyhow::Result<Tally> {
         dataset: &dataset,
         compression: Compression::None,
         bloom_filters: &[],
+        redaction: &Redaction::default(),
         threads: 1,
         watcher: &Silent,
         stop: &stop,
@@ -436,7 +439,7 @@ fn every_call_of_the_real_conversion_may_fail() {
                 sources: &[Source::over(Arc::new(world.store(0, true, &dead)), "memory://source")],
                 dataset: &world.dataset(0, "verify".to_owned(), &dead).unwrap(),
                 selection: &Selection::default(),
-                read_data: true,
+                read_data: Some(&Redaction::default()),
                 stop: &stop,
             };
             let report = verification.run().unwrap();

@@ -5,6 +5,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use alb2parquet::dataset::{Dataset, DatasetError, Layout, Opening, STAGING};
+use alb2parquet::redact::Agreement;
 use alb2parquet::store::{
     Bucket, Completed, Created, Disk, Owner, Patience, Staged, StagedFile, Target, TargetError,
     Writing, create_surely,
@@ -216,7 +217,8 @@ impl ObjectStore for Careless {
 
 fn open(target: &Arc<dyn Target>, run: &str, single_writer: bool) -> Result<Dataset, DatasetError> {
     let (layout, run, patience) = (Layout::Hive, run.to_owned(), Patience::default());
-    Dataset::open(Arc::clone(target), Opening { layout, run, single_writer, patience })
+    let redaction = Agreement::default();
+    Dataset::open(Arc::clone(target), Opening { layout, run, single_writer, patience, redaction })
 }
 
 #[test]

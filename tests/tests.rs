@@ -11,6 +11,8 @@ mod batches;
 mod bloom;
 // The program's face: exit codes, messages, filters, `--json`.
 mod cli;
+// docs/columns.md says what the schema files say.
+mod columns;
 // Lines read = rows + rejects: in the summary, the files and their footers.
 mod conservation;
 // What engines are told of tables; the engines themselves are asked by `scripts/engines-test`.
@@ -33,10 +35,12 @@ mod logs;
 mod proxy;
 // The library's reader of single objects and streams.
 mod read;
-// The README says what the schema files say.
+// The README says what the program says.
 mod readme;
 // Lines that other projects published, of this and of other load balancers; skipped by name where they are not at hand.
 mod real_lines;
+// Redaction: what each rule leaves, and that nothing else is left anywhere.
+mod redact;
 // What only a disk shows: staged files, signals, and a mount that numbers its files anew.
 mod on_disk;
 // The report: its numbers, its page; a browser looks at it in `scripts/report-test`.

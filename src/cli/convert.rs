@@ -23,6 +23,7 @@ use crate::dataset::{Dataset, Opening};
 use crate::encode::Compression;
 use crate::ledger::Ledger;
 use crate::plan::{Batch, Listing, Plan};
+use crate::redact::{Redaction, Rules};
 use crate::schema::{self, Kind, Table};
 use crate::store::{Network, Patience, Place, Source};
 use crate::tally::Tally;
@@ -48,6 +49,7 @@ Examples:
   alb2parquet convert s3://my-log-bucket --out s3://my-lake/alb --account 123456789012
   alb2parquet convert logs/AWSLogs/123456789012 --out lake --region eu-west-1 --from 2025-07-01 --to 2025-07-31
   alb2parquet convert logs --out lake --log-type access --log-type connection
+  alb2parquet convert logs --out lake --redact client_ip=truncate --redact client_port=drop --redact request_url=drop-query
   alb2parquet convert logs --out lake --json --quiet | jq .rejects";
 
 /// What has a meaning for sources that are listed only.
@@ -107,6 +109,12 @@ pub(super) struct Convert {
     #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
     pub(super) bloom_filter: Vec<String>,
 
+    /// Take what is known of clients out of a column (repeatable): client_ip=truncate|hash|drop,
+    /// client_port=drop, request_url=drop-query|drop, user_agent=hash|drop, and more in the README. The same for all
+    /// runs of a dataset; rejects are kept without their lines then. Hashes need a key in ALB2PARQUET_REDACT_KEY
+    #[arg(long, value_name = "COLUMN=ACTION")]
+    pub(super) redact: Vec<String>,
+
     /// Vouch that no other run writes to the dataset meanwhile; only stores that cannot keep runs
     /// apart need it
     #[arg(long)]
@@ -163,20 +171,22 @@ impl Convert {
         let network = resolve::network(&self.stores)?;
         progress::watch(&network.traffic);
         let bloom_filters = bloom_filters(&self.bloom_filter)?;
+        let redaction =
+            Redaction::new(Rules::parse(&self.redact)?, resolve::redact_key()?.as_deref())?;
         let out = resolve::place_of(&self.out)?;
         let dataset;
         let Work { sources, mut ledger, plan, begun } = if let Some(name) = &self.batches {
             let batches = Batches::read(name, &network, self.wanted.shard)?;
             let sources: Vec<String> = batches.sources.iter().map(Source::address).collect();
             resolve::refuse_overlap(&sources, &self.out, &out)?;
-            dataset = self.dataset(&out, &network)?;
+            dataset = self.dataset(&out, &redaction, &network)?;
             metrics.listed();
             described(batches, &dataset)?
         } else {
             let selection = resolve::selected(&self.wanted, self.sources.len())?;
             resolve::refuse_overlap(&self.sources, &self.out, &out)?;
             let sources = resolve::open_sources(&self.sources, &network)?;
-            dataset = self.dataset(&out, &network)?;
+            dataset = self.dataset(&out, &redaction, &network)?;
             let listing = resolve::listing(&self.wanted, &sources, &selection, &network, signals)?;
             metrics.listed();
             if listing.objects.is_empty() {
@@ -200,6 +210,7 @@ impl Convert {
                 Codec::None => Compression::None,
             },
             bloom_filters: &bloom_filters,
+            redaction: &redaction,
             threads,
             watcher: &watcher,
             stop: signals.stop(),
@@ -230,11 +241,17 @@ impl Convert {
         }
     }
 
-    fn dataset(&self, out: &Place, network: &Network) -> anyhow::Result<Dataset> {
+    fn dataset(
+        &self,
+        out: &Place,
+        redaction: &Redaction,
+        network: &Network,
+    ) -> anyhow::Result<Dataset> {
         let (layout, run) = (resolve::layout(self.layout), resolve::random_name()?);
         let target = resolve::target(out, &run, network)?;
         let (single_writer, patience) = (self.single_writer, Patience::default());
-        Ok(Dataset::open(target, Opening { layout, run, single_writer, patience })?)
+        let redaction = redaction.agreement();
+        Ok(Dataset::open(target, Opening { layout, run, single_writer, patience, redaction })?)
     }
 
     /// Plans what was listed.

@@ -1,5 +1,6 @@
 //! From what the user typed to what a run needs. Every refusal happens here, before any work.
 
+use std::env::{self, VarError};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -26,6 +27,17 @@ pub(super) fn log_type(log_type: LogType) -> schema::LogType {
         LogType::Access => schema::LogType::Access,
         LogType::Connection => schema::LogType::Connection,
         LogType::HealthCheck => schema::LogType::HealthCheck,
+    }
+}
+
+/// Returns the key that values are hashed with, if there is one. It comes by the environment only, so that no list of
+/// processes and no history shows it.
+pub(super) fn redact_key() -> anyhow::Result<Option<String>> {
+    const VARIABLE: &str = "ALB2PARQUET_REDACT_KEY";
+    match env::var(VARIABLE) {
+        Ok(key) => Ok(Some(key)),
+        Err(VarError::NotPresent) => Ok(None),
+        Err(VarError::NotUnicode(_)) => bail!("the key in {VARIABLE} is no text"),
     }
 }
 

@@ -10,6 +10,7 @@ use crate::cli::options::{Partitions, Stores};
 use crate::cli::signals::Signals;
 use crate::cli::terminal::{MAX_SHOWN, print_json, print_line};
 use crate::cli::{DONE, FINDINGS, resolve};
+use crate::redact::Redaction;
 use crate::verify::{Finding, Report, Verification};
 
 const AFTER: &str = "\
@@ -48,7 +49,8 @@ pub(super) struct Verify {
     #[arg(long, value_name = "YYYY-MM-DD")]
     pub(super) to: Option<NaiveDate>,
 
-    /// Read the source again and compare all rows and rejects with those that stand
+    /// Read the source again and compare all rows and rejects with those that stand. Where values are hashed, it
+    /// needs their key in ALB2PARQUET_REDACT_KEY
     #[arg(long)]
     pub(super) read_data: bool,
 
@@ -60,11 +62,17 @@ pub(super) struct Verify {
 impl Verify {
     pub(super) fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
         let network = resolve::network(&self.stores)?;
+        let dataset = resolve::find_dataset(&self.out, &network)?;
+        let redaction = if self.read_data {
+            Some(Redaction::agreed(dataset.redaction(), resolve::redact_key()?.as_deref())?)
+        } else {
+            None
+        };
         let verification = Verification {
             sources: &resolve::open_sources(&self.sources, &network)?,
-            dataset: &resolve::find_dataset(&self.out, &network)?,
+            dataset: &dataset,
             selection: &resolve::selection(&self.partitions, self.to.or_else(resolve::yesterday))?,
-            read_data: self.read_data,
+            read_data: redaction.as_ref(),
             stop: signals.stop(),
         };
         let report = verification.run()?;

@@ -156,7 +156,8 @@ impl<'a> Open<'a> {
             self.rejects = Some((encoder, staged));
         }
         let (encoder, staged) = self.rejects.as_mut().expect("was just made");
-        let batch = reject::batch(self.batch.partition.log_type, rejects.iter().copied());
+        let (log_type, rejects) = (self.batch.partition.log_type, rejects.iter().copied());
+        let batch = reject::batch(log_type, rejects, conversion.redaction.is_empty());
         encoder.write(&batch).map_err(write_error(staged))
     }
 
@@ -169,13 +170,16 @@ impl<'a> Open<'a> {
         let log_type = self.batch.partition.log_type;
         let foreign = self.objects.iter().filter(|object| object.foreign.is_some()).count();
         let kept = self.objects.len() - foreign - lost.len();
-        let facts = [
+        let mut facts = vec![
             ("alb2parquet.log_type", log_type.to_string()),
             ("alb2parquet.objects", kept.to_string()),
             ("alb2parquet.lines", self.tally.lines.to_string()),
             ("alb2parquet.rows", self.tally.rows.to_string()),
             ("alb2parquet.rejects", self.tally.reject_count().to_string()),
         ];
+        if !conversion.redaction.is_empty() {
+            facts.push(("alb2parquet.redaction", conversion.redaction.agreement().to_string()));
+        }
         let mut outputs = Vec::new();
         if let Some((encoder, staged)) = self.rejects {
             let writing = encoder.finish().map_err(write_error(&staged))?;

@@ -19,6 +19,7 @@ use crate::decode::Decoder;
 use crate::inflate::Stream;
 use crate::plan::Object;
 use crate::published::PublishedFile;
+use crate::redact::Redaction;
 use crate::reject;
 use crate::schema::Table;
 use crate::store::Source;
@@ -128,11 +129,12 @@ pub(super) fn of_claim(
     Ok(objects)
 }
 
-/// Reads an object of a source again, piece by piece, and returns its rows and rejects.
+/// Reads an object of a source again, piece by piece, and returns its rows and rejects as they are to stand.
 pub(super) fn of_object(
     table: &Table,
     source: &Source,
     object: &Object,
+    redaction: &Redaction,
 ) -> anyhow::Result<ObjectRows> {
     let (of_rows, of_rejects) = (Hasher::new(table.file_schema())?, Hasher::new(reject::schema())?);
     let key = object.listed.key();
@@ -143,14 +145,14 @@ pub(super) fn of_object(
     let mut text = Text::default();
     while let Some(mut piece) = stream.next(text)? {
         let decoded = decoder.decode(&mut piece, |_| &key);
-        of_rows.rows(&decoded.batch, |_, row| read.rows.add(row))?;
+        of_rows.rows(&redaction.apply(decoded.batch), |_, row| read.rows.add(row))?;
         for mut part in decoded.parts {
             for reject in &mut part.rejects {
                 reject.line_number += lines;
                 reject.byte_offset += bytes;
             }
             let rejects = part.rejects.iter().map(|reject| (key.as_str(), reject));
-            let batch = reject::batch(table.log_type, rejects);
+            let batch = reject::batch(table.log_type, rejects, redaction.is_empty());
             of_rejects.rows(&batch, |_, row| read.rejects.add(row))?;
             lines += part.lines;
             bytes += part.bytes;

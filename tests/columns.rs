@@ -1,0 +1,96 @@
+//! docs/columns.md says what the schema files say.
+
+use std::fmt::Write as _;
+use std::path::Path;
+use std::{env, fs};
+
+use alb2parquet::reject::{self, MEANINGS};
+use alb2parquet::schema::{LogType, OWN_COLUMNS, Table};
+use arrow::datatypes::DataType;
+
+const END: &str = "<!-- end -->";
+
+/// A type as the README and Athena name it.
+fn name_of(data_type: &DataType) -> &'static str {
+    match data_type {
+        DataType::Utf8 => "string",
+        DataType::Int32 => "int",
+        DataType::Int64 => "bigint",
+        DataType::Float64 => "double",
+        DataType::Timestamp(..) => "timestamp",
+        DataType::Binary => "binary",
+        other => panic!("a column of type {other}"),
+    }
+}
+
+/// All that is said of a table.
+fn table(table: &Table) -> String {
+    let mut text = String::new();
+    let mut say = |line: std::fmt::Arguments| writeln!(text, "{line}").unwrap();
+    say(format_args!("{}, as [AWS documents them]({}).\n", table.description, table.reference));
+    say(format_args!("| column | type | field | since | meaning |\n|---|---|---|---|---|"));
+    let schema = table.file_schema();
+    for (index, column) in table.columns() {
+        let field = &table.fields[index];
+        let data_type = schema.field_with_name(&column.name).unwrap().data_type();
+        say(format_args!(
+            "| `{}` | {} | {} `{}` | {} | {} |",
+            column.name,
+            name_of(data_type),
+            index + 1,
+            field.name,
+            field.era,
+            column.description
+        ));
+    }
+    for (name, meaning) in OWN_COLUMNS {
+        say(format_args!("| `{name}` | string |  |  | {meaning} |"));
+    }
+    say(format_args!("\n| fields of a line | since | the last of them |\n|---|---|---|"));
+    // Fields that came together are one step.
+    let mut added: Vec<&str> = Vec::new();
+    for (index, field) in table.fields.iter().enumerate() {
+        added.push(&field.name);
+        let count = index + 1;
+        let next = table.fields.get(count).map(|next| &next.era);
+        if next != Some(&field.era) {
+            let names: Vec<String> = added.drain(..).map(|name| format!("`{name}`")).collect();
+            let names = match names.len() {
+                many if many == table.required_fields => "all that there were".to_owned(),
+                _ => names.join(", "),
+            };
+            say(format_args!("| {count} | {} | {names} |", field.era));
+        }
+    }
+    text
+}
+
+fn rejects() -> String {
+    let mut text = "| column | type | meaning |\n|---|---|---|\n".to_owned();
+    for (field, meaning) in reject::schema().fields().iter().zip(MEANINGS) {
+        let data_type = name_of(field.data_type());
+        writeln!(text, "| `{}` | {data_type} | {meaning} |", field.name()).unwrap();
+    }
+    text
+}
+
+#[test]
+fn the_reference_is_that_of_the_schemas() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/columns.md");
+    let page = fs::read_to_string(&path).unwrap();
+    let of = |log_type: LogType| (format!("schemas/{log_type}.toml"), table(log_type.table()));
+    let mut blocks = LogType::ALL.map(of).to_vec();
+    blocks.push(("src/reject.rs".to_owned(), rejects()));
+    let mut fresh = page.clone();
+    for (file, block) in blocks {
+        let begin = format!("<!-- made from {file} -->\n");
+        let (before, rest) = fresh.split_once(&begin).expect("there is a place for each table");
+        let (_, after) = rest.split_once(END).expect("each place has an end");
+        fresh = format!("{before}{begin}{block}{END}{after}");
+    }
+    if env::var_os("UPDATE_DOCS").is_some() {
+        fs::write(&path, &fresh).unwrap();
+    } else {
+        assert!(page == fresh, "docs/columns.md is stale; run: UPDATE_DOCS=1 cargo test columns");
+    }
+}
