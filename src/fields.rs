@@ -190,7 +190,13 @@ impl Tile {
         let lines = self.lines.iter();
         if let Some(stride) = self.stride.filter(|&stride| index < stride && index < self.known) {
             let first = self.lines.first().map_or(0, |line| line.first as usize);
-            return Spans::new(&self.starts[first + index..self.used], stride, lines.len());
+            let from = first + index;
+            let end = from + stride * lines.len();
+            if self.starts.len() < end {
+                // The last line has no more borders, but the same room.
+                self.starts.resize(end, 0);
+            }
+            return Spans::new(&self.starts[from..end], stride, lines.len());
         }
         self.scattered.clear();
         for line in lines {
