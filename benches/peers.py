@@ -258,11 +258,13 @@ def main():
         sys.exit(f"unknown: {', '.join(sorted(unknown))}")
     if os.getloadavg()[0] > 0.5:
         print("the machine is busy with something else; the figures will be worse", file=sys.stderr)
-    # The same with one thread shows how much of the speed comes from working in parallel.
-    jobs = [(tool, arguments.threads) for tool in tools]
-    if OURS in tools and arguments.threads > 1:
-        jobs.insert(1 + jobs.index((OURS, arguments.threads)), (OURS, 1))
-    jobs += [(floor, arguments.threads) for floor in FLOORS]
+    # The same with one thread shows how much of the speed comes from working in parallel; the floor with one
+    # thread, how much could come from it on this machine.
+    jobs = []
+    for tool in [*tools, *FLOORS]:
+        jobs.append((tool, arguments.threads))
+        if tool in (OURS, *FLOORS) and arguments.threads > 1:
+            jobs.append((tool, 1))
 
     tables, agree = [], True
     for case in arguments.cases.split(","):
@@ -305,12 +307,14 @@ def generate(case):
 class Result:
     """What one run took and wrote."""
 
-    def __init__(self, seconds, peak, failure, output=0, content=None):
-        self.seconds, self.peak, self.failure = seconds, peak, failure
+    def __init__(self, seconds, processor, peak, failure, output=0, content=None):
+        self.seconds, self.processor, self.peak, self.failure = seconds, processor, peak, failure
         self.output, self.content = output, content
 
     def __str__(self):
-        return self.failure or f"{self.seconds:.2f} s, {self.peak / 1e6:,.0f} MB"
+        return self.failure or (
+            f"{self.seconds:.2f} s, {self.processor:.2f} s of processors, {self.peak / 1e6:,.0f} MB"
+        )
 
 
 def measure(job, source):
@@ -339,18 +343,19 @@ def measure(job, source):
         process = subprocess.Popen(command, stdout=stream, stderr=stream)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.monotonic() - began
+    processor = usage.ru_utime + usage.ru_stime
     process.returncode = os.waitstatus_to_exitcode(status)
     # The kernel counts in KiB, on macOS in bytes.
     peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     if process.returncode != 0:
         end = log.read_text(errors="replace").strip()[-300:]
-        return Result(seconds, peak, f"failed with {process.returncode}: {end}")
+        return Result(seconds, processor, peak, f"failed with {process.returncode}: {end}")
     if tool in FLOORS:
-        return Result(seconds, peak, None)
+        return Result(seconds, processor, peak, None)
     dataset = out / "alb_access_logs" if tool == OURS else out
     output = sum(path.stat().st_size for path in dataset.rglob("*.parquet"))
     check = subprocess.check_output([sys.executable, "-B", __file__, "--content", dataset])
-    result = Result(seconds, peak, None, output, tuple(json.loads(check)))
+    result = Result(seconds, processor, peak, None, output, tuple(json.loads(check)))
     shutil.rmtree(out)
     return result
 
@@ -391,20 +396,22 @@ def table(case, source, results, first):
     lines = [
         f"### {case}: {len(sizes):,} objects, {sum(sizes) / 1e6:,.0f} MB gzip, {text / 1e6:,.0f} MB text",
         "",
-        f"| case | tool | median seconds | ratio to {first[0]} | MB/s of text | peak MB | output MB | rows |",
-        "|---|---|--:|--:|--:|--:|--:|--:|",
+        f"| case | tool | median seconds | ratio to {first[0]} | seconds of processors | MB/s of text "
+        "| peak MB | output MB | rows |",
+        "|---|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
     medians = {}
     for job, runs in results.items():
         failed = next((run.failure for run in runs if run.failure), None)
         if failed:
-            lines.append(f"| {case} | {label(job)} | {' '.join(failed.split())} | | | | | |")
+            lines.append(f"| {case} | {label(job)} | {' '.join(failed.split())} | | | | | | |")
             continue
         medians[job] = seconds = statistics.median(run.seconds for run in runs)
         ratio = f"{seconds / medians[first]:.2f}" if first in medians else ""
         peak = max(run.peak for run in runs)
+        processor = statistics.median(run.processor for run in runs)
         lines.append(
-            f"| {case} | {label(job)} | {seconds:.2f} | {ratio} | {text / 1e6 / seconds:,.0f} "
+            f"| {case} | {label(job)} | {seconds:.2f} | {ratio} | {processor:.2f} | {text / 1e6 / seconds:,.0f} "
             f"| {peak / 1e6:,.0f} | "
             + (f"{runs[0].output / 1e6:,.1f} | {runs[0].content[0]:,} |" if runs[0].content else "| |")
         )
@@ -412,7 +419,20 @@ def table(case, source, results, first):
     lines.append("")
     lines.append("All outputs hold the same values." if len(contents) == 1 else
                  f"THE OUTPUTS DIFFER (rows, partitions, sum of hashes): {sorted(contents)}")
+    lines += ["", *comparisons(medians, first)]
     return "\n".join(lines) + "\n"
+
+
+def comparisons(medians, first):
+    """The first tool and the floors compared, and what each gains from its threads."""
+    tool, threads = first
+    for floor in FLOORS:
+        if first in medians and (floor, threads) in medians:
+            yield f"- {tool} takes {medians[first] / medians[floor, threads]:.2f} times as long as {floor}"
+    for job in medians:
+        if job[1] == 1 and (job[0], threads) in medians and threads > 1:
+            gain = medians[job] / medians[job[0], threads]
+            yield f"- {job[0]} is {gain:.2f} times as fast with {threads} threads as with 1"
 
 
 def machine(tools):

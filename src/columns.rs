@@ -2,6 +2,7 @@
 //!
 //! One file per kind of value; [`builder`] is the only place that tells them apart.
 
+mod dictionary;
 pub mod number;
 pub mod part;
 pub mod text;

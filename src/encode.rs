@@ -178,7 +178,7 @@ fn column_encoder(
             Box::new(NumberEncoder::<TimestampMicrosecondType>::new(column, stored, compression))
         }
         DataType::Utf8 | DataType::Dictionary(..) => {
-            Box::new(TextEncoder::new(column, stored, compression))
+            Box::new(TextEncoder::new(column, compression))
         }
         other => unreachable!("no table has a column of type {other}"),
     }

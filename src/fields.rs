@@ -23,6 +23,8 @@
 
 mod line;
 mod span;
+#[cfg(target_arch = "x86_64")]
+mod x86;
 
 use wide::u8x16;
 
@@ -190,7 +192,13 @@ impl Tile {
         let lines = self.lines.iter();
         if let Some(stride) = self.stride.filter(|&stride| index < stride && index < self.known) {
             let first = self.lines.first().map_or(0, |line| line.first as usize);
-            return Spans::new(&self.starts[first + index..self.used], stride, lines.len());
+            let from = first + index;
+            let end = from + stride * lines.len();
+            if self.starts.len() < end {
+                // The last line has no more borders, but the same room.
+                self.starts.resize(end, 0);
+            }
+            return Spans::new(&self.starts[from..end], stride, lines.len());
         }
         self.scattered.clear();
         for line in lines {
@@ -209,13 +217,13 @@ impl Tile {
     /// Finds the borders of lines and fields, and what is irregular.
     fn scan(&mut self, text: &[u8], from: usize) {
         #[cfg(target_arch = "x86_64")]
-        if avx2::scan(self, text, from) {
+        if x86::WAYS.iter().any(|scan| scan(self, text, from)) {
             return;
         }
-        self.scan_with(text, from, Masks::of, running_xor);
+        self.scan_with(text, from, Masks::of, running_xor, write_positions);
     }
 
-    /// Does it with the given ways to look at a block and to sum up quotes.
+    /// Does it with the given ways to look at a block, to sum up quotes and to write positions.
     #[allow(clippy::inline_always)] // it is to be compiled for the processor that the caller is for
     #[inline(always)]
     fn scan_with(
@@ -224,6 +232,7 @@ impl Tile {
         from: usize,
         masks_of: impl Fn(&[u8; BLOCK]) -> Masks,
         running_xor: impl Fn(u64) -> u64,
+        write_positions: impl Fn(u64, u32, &mut [u32; BLOCK]),
     ) {
         self.line_ends.clear();
         self.odd.clear();
@@ -266,13 +275,23 @@ impl Tile {
                 self.line_ends.push(position(starts) + below.count_ones() - 1);
                 line_ends &= line_ends - 1;
             }
-            starts += write_positions(&mut self.starts, starts, borders, base + 1);
+            write_positions(borders, position(base + 1), self.room(starts));
+            starts += borders.count_ones() as usize;
             base += BLOCK;
         }
         self.used = starts;
         // Positions arrive in order within a kind; an unterminated quote is noted before its block.
         debug_assert!(self.line_ends.is_sorted());
         self.odd.sort_unstable();
+    }
+
+    /// Returns where the starts of a block's fields go, behind those that are known.
+    #[inline]
+    fn room(&mut self, known: usize) -> &mut [u32; BLOCK] {
+        if self.starts.len() < known + BLOCK {
+            self.starts.resize((known + BLOCK) * 2, 0);
+        }
+        self.starts[known..].first_chunk_mut().expect("was just made")
     }
 
     /// A quote never reaches into the next line: notes those that would, and returns the mask of
@@ -334,88 +353,13 @@ fn running_xor(mut bits: u64) -> u64 {
     bits
 }
 
-/// The same for processors with AVX2 and its companions, which is found out at run time: a third less
-/// time for finding fields.
-#[cfg(target_arch = "x86_64")]
-mod avx2 {
-    use std::arch::x86_64::{
-        __m256i, _mm_clmulepi64_si128, _mm_cvtsi128_si64, _mm_set_epi64x, _mm_set1_epi8,
-        _mm256_cmpeq_epi8, _mm256_movemask_epi8, _mm256_set1_epi8, _mm256_setr_epi64x,
-    };
-
-    use super::{BLOCK, Masks, Tile};
-
-    /// Scans, if the processor can do it this way, and tells whether it can.
-    #[allow(unsafe_code)]
-    pub(super) fn scan(tile: &mut Tile, text: &[u8], from: usize) -> bool {
-        let available = is_x86_feature_detected!("avx2")
-            && is_x86_feature_detected!("bmi1")
-            && is_x86_feature_detected!("popcnt")
-            && is_x86_feature_detected!("pclmulqdq");
-        if available {
-            // SAFETY: the features that the function is compiled for were just found to be there, and
-            // it demands nothing else of its caller.
-            unsafe { scan_here(tile, text, from) }
-        }
-        available
-    }
-
-    #[target_feature(enable = "avx2,bmi1,popcnt,pclmulqdq")]
-    fn scan_here(tile: &mut Tile, text: &[u8], from: usize) {
-        tile.scan_with(text, from, |block| masks(block), |bits| running_xor(bits));
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn masks(block: &[u8; BLOCK]) -> Masks {
-        let (halves, _) = block.as_chunks::<32>();
-        let halves = [load(&halves[0]), load(&halves[1])];
-        let mask = |[low, high]: [__m256i; 2]| {
-            let bits = |half| u64::from(_mm256_movemask_epi8(half).cast_unsigned());
-            bits(low) | bits(high) << 32
-        };
-        let equal = |byte: u8| {
-            let byte = _mm256_set1_epi8(byte.cast_signed());
-            mask(halves.map(|half| _mm256_cmpeq_epi8(half, byte)))
-        };
-        Masks {
-            quotes: equal(b'"'),
-            spaces: equal(b' '),
-            line_ends: equal(b'\n'),
-            odd: mask(halves),
-        }
-    }
-
-    #[inline]
-    #[target_feature(enable = "avx2")]
-    fn load(bytes: &[u8; 32]) -> __m256i {
-        let (words, _) = bytes.as_chunks::<8>();
-        let word = |index: usize| i64::from_le_bytes(words[index]);
-        _mm256_setr_epi64x(word(0), word(1), word(2), word(3))
-    }
-
-    /// Multiplies without carries by all ones.
-    #[inline]
-    #[target_feature(enable = "pclmulqdq")]
-    fn running_xor(bits: u64) -> u64 {
-        let bits = _mm_set_epi64x(0, bits.cast_signed());
-        _mm_cvtsi128_si64(_mm_clmulepi64_si128(bits, _mm_set1_epi8(-1), 0)).cast_unsigned()
-    }
-}
-
-/// Writes the positions of set bits to `out[len..]`, and returns how many there are.
+/// Writes the positions of set bits, counted from `base`; what follows them is written over.
 #[allow(clippy::inline_always)] // as `scan_with`
 #[inline(always)]
-fn write_positions(out: &mut Vec<u32>, len: usize, mut bits: u64, base: usize) -> usize {
-    if out.len() < len + BLOCK {
-        out.resize((len + BLOCK) * 2, 0);
-    }
-    let room = out[len..].first_chunk_mut::<BLOCK>().expect("was just made");
-    let base = position(base);
-    let count = bits.count_ones() as usize;
+fn write_positions(mut bits: u64, base: u32, out: &mut [u32; BLOCK]) {
     // Eight at a time, some of them for nothing: nearly always the loop then turns just once, which
     // the processor foresees.
-    for eight in room.chunks_exact_mut(8) {
+    for eight in out.chunks_exact_mut(8) {
         for position in eight {
             *position = base + bits.trailing_zeros();
             bits &= bits.wrapping_sub(1);
@@ -424,7 +368,6 @@ fn write_positions(out: &mut Vec<u32>, len: usize, mut bits: u64, base: usize) -
             break;
         }
     }
-    count
 }
 
 #[inline]
@@ -499,7 +442,7 @@ mod tests {
     use super::*;
 
     proptest::proptest! {
-        /// Both ways to look at a block see the same, whatever stands in it.
+        /// All ways to look at a block see the same, whatever stands in it.
         #[test]
         fn every_processor_finds_the_same(
             text in "([a-c\\-]{0,30}[ \"\n\r\u{e9}]){0,200}\n",
@@ -508,13 +451,17 @@ mod tests {
             let text = text.as_bytes();
             let from = from.min(text.len() - 1);
             let mut portable = Tile::default();
-            portable.scan_with(text, from, Masks::of, running_xor);
-            let mut fastest = Tile::default();
-            fastest.scan(text, from);
+            portable.scan_with(text, from, Masks::of, running_xor, write_positions);
             let found = |tile: &Tile| {
                 (tile.starts[..tile.used].to_vec(), tile.line_ends.clone(), tile.odd.clone())
             };
-            proptest::prop_assert_eq!(found(&portable), found(&fastest));
+            #[cfg(target_arch = "x86_64")]
+            for scan in x86::WAYS {
+                let mut tile = Tile::default();
+                if scan(&mut tile, text, from) {
+                    proptest::prop_assert_eq!(found(&portable), found(&tile));
+                }
+            }
         }
     }
 }

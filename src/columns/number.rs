@@ -7,7 +7,7 @@ use arrow::buffer::NullBuffer;
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type};
 
 use crate::columns::{ColumnBuilder, part, renew};
-use crate::fields::{self, Spans};
+use crate::fields::{self, Span, Spans};
 
 /// The text is not a value of the column's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,6 +27,13 @@ pub trait Parse: Send + Default {
         &mut self,
         text: &[u8],
     ) -> Result<Option<<Self::Type as ArrowPrimitiveType>::Native>, Refused>;
+
+    /// Reads a value that stands in the line in its usual form, as nearly all do; `None` for anything else.
+    fn quick(
+        &mut self,
+        text: &[u8],
+        field: Span,
+    ) -> Option<<Self::Type as ArrowPrimitiveType>::Native>;
 
     /// Gives an array of the values its final type.
     fn array(array: PrimitiveArray<Self::Type>) -> ArrayRef {
@@ -57,18 +64,17 @@ impl<P: Parse> ColumnBuilder for Numbers<P> {
         let Self { parse, values, nulls } = self;
         let rows = values.len();
         values.extend(fields.iter().enumerate().map(|(index, field)| {
-            // Nearly every number stands in the line as it is. What does not parse may be quoted or NULL.
-            let value = parse.parse(&text[field.range()]).or_else(|Refused| {
-                fields::value(text, field)
-                    .map_or(Ok(None), |value| parse.parse(&text[value.range()]))
-            });
-            match value {
-                Ok(Some(value)) => return value,
-                Ok(None) => {}
-                Err(Refused) => refused.push(index),
+            if let Some(value) = parse.quick(text, field) {
+                return value;
             }
-            nulls.push(rows + index);
-            Default::default()
+            let value = unusual(parse, text, field).unwrap_or_else(|Refused| {
+                refused.push(index);
+                None
+            });
+            value.unwrap_or_else(|| {
+                nulls.push(rows + index);
+                Default::default()
+            })
         }));
     }
 
@@ -91,6 +97,18 @@ impl<P: Parse> ColumnBuilder for Numbers<P> {
     }
 }
 
+/// Reads what is no value in its usual form: an unusual one, one in quotes, or NULL.
+#[inline(never)]
+fn unusual<P: Parse>(
+    parse: &mut P,
+    text: &[u8],
+    field: Span,
+) -> Result<Option<<P::Type as ArrowPrimitiveType>::Native>, Refused> {
+    parse.parse(&text[field.range()]).or_else(|Refused| {
+        fields::value(text, field).map_or(Ok(None), |value| parse.parse(&text[value.range()]))
+    })
+}
+
 /// Reads a 32-bit integer.
 #[derive(Debug, Default)]
 pub struct Int32;
@@ -101,6 +119,12 @@ impl Parse for Int32 {
     #[inline]
     fn parse(&mut self, text: &[u8]) -> Result<Option<i32>, Refused> {
         i32::try_from(integer(text)?).map(Some).map_err(|_| Refused)
+    }
+
+    #[inline]
+    fn quick(&mut self, text: &[u8], field: Span) -> Option<i32> {
+        let digits = last_eight(text, field)?;
+        are_digits(digits).then(|| value_of(digits).cast_signed())
     }
 }
 
@@ -114,6 +138,12 @@ impl Parse for Int64 {
     #[inline]
     fn parse(&mut self, text: &[u8]) -> Result<Option<i64>, Refused> {
         integer(text).map(Some)
+    }
+
+    #[inline]
+    fn quick(&mut self, text: &[u8], field: Span) -> Option<i64> {
+        let digits = last_eight(text, field)?;
+        are_digits(digits).then(|| value_of(digits).into())
     }
 }
 
@@ -131,6 +161,14 @@ impl Parse for Port {
             port => Int32.parse(port),
         }
     }
+
+    #[inline]
+    fn quick(&mut self, text: &[u8], field: Span) -> Option<i32> {
+        let last = *text[field.range()].last_chunk()?;
+        let digits = part::CHUNK - 1 - part::last_equal(last, b':')?;
+        let digits = padded(u64::from_le_bytes(last), digits);
+        are_digits(digits).then(|| value_of(digits).cast_signed())
+    }
 }
 
 /// Reads a decimal number, such as a duration in seconds.
@@ -142,11 +180,15 @@ impl Parse for Double {
 
     #[inline]
     fn parse(&mut self, text: &[u8]) -> Result<Option<f64>, Refused> {
-        millis(text)
-            .or_else(|| short_decimal(text))
-            .or_else(|| long_decimal(text))
-            .map(Some)
-            .ok_or(Refused)
+        short_decimal(text).or_else(|| long_decimal(text)).map(Some).ok_or(Refused)
+    }
+
+    #[inline]
+    fn quick(&mut self, text: &[u8], field: Span) -> Option<f64> {
+        if field.len() < 5 {
+            return None;
+        }
+        millis(last_eight(text, field)?)
     }
 }
 
@@ -157,17 +199,17 @@ fn integer(text: &[u8]) -> Result<i64, Refused> {
         [b'-', digits @ ..] => (true, digits),
         digits => (false, digits),
     };
-    let value = match digits.len() {
-        0 => return Err(Refused),
-        1..=8 => {
-            let digits = eight_digits(digits);
-            if !are_digits(digits) {
-                return Err(Refused);
-            }
-            i64::from(value_of(digits))
+    if digits.is_empty() || digits.len() > 8 {
+        return long_integer(text);
+    }
+    let mut value = 0;
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return Err(Refused);
         }
-        _ => return long_integer(text),
-    };
+        value = value * 10 + i64::from(digit);
+    }
     Ok(if negative { -value } else { value })
 }
 
@@ -178,25 +220,27 @@ fn long_integer(text: &[u8]) -> Result<i64, Refused> {
     text.parse().ok().filter(|_| plain).ok_or(Refused)
 }
 
-const ZEROS: u64 = 0x3030_3030_3030_3030;
+pub(super) const ZEROS: u64 = 0x3030_3030_3030_3030;
 
-/// Returns the one to eight characters of `text` as a word, the last in the highest byte, with
-/// zeros before them.
+/// Returns a field of one to eight characters as a word, the last in the highest byte, with zeros
+/// before them.
 #[inline]
-fn eight_digits(text: &[u8]) -> u64 {
-    let length = text.len();
-    debug_assert!((1..=8).contains(&length), "one to eight characters");
-    let unused = 64 - 8 * length;
-    // Two words that overlap, or three characters that do: never a loop of unforeseeable length.
-    let word = if let (Some(head), Some(tail)) = (text.first_chunk(), text.last_chunk()) {
-        u64::from(u32::from_le_bytes(*head)) << unused | u64::from(u32::from_le_bytes(*tail)) << 32
-    } else {
-        let middle = length / 2;
-        u64::from(text[0]) << unused
-            | u64::from(text[middle]) << (unused + 8 * middle)
-            | u64::from(text[length - 1]) << 56
-    };
-    word | (ZEROS >> (4 * length)) >> (4 * length)
+fn last_eight(text: &[u8], field: Span) -> Option<u64> {
+    if field.len().wrapping_sub(1) >= 8 {
+        return None;
+    }
+    // What stands before the field is read with it: never a loop of unforeseeable length.
+    let last = text[..field.end as usize].last_chunk()?;
+    Some(padded(u64::from_le_bytes(*last), field.len()))
+}
+
+/// Keeps so many of the last characters of a word, none to all, and puts zeros before them.
+#[inline]
+fn padded(word: u64, length: usize) -> u64 {
+    // In two steps, since there is no shift by all bits of a word.
+    let half = 4 * length as u32;
+    let before = (u64::MAX >> half) >> half;
+    word & !before | ZEROS & before
 }
 
 /// Tells whether all eight characters are digits.
@@ -218,15 +262,12 @@ pub(super) fn value_of(word: u64) -> u32 {
     (quads * 10_000 + (quads >> 32)) as u32
 }
 
-/// Reads seconds with three decimals, such as `0.001`, the form of nearly every duration.
+/// Reads seconds with three decimals, such as `0.001`, the form of nearly every duration, out of its
+/// five to eight characters.
 #[inline]
-fn millis(text: &[u8]) -> Option<f64> {
+fn millis(word: u64) -> Option<f64> {
     const WHOLE: u64 = 0x0000_0000_ffff_ffff;
     const FRACTION: u64 = 0xffff_ff00_0000_0000;
-    if !(5..=8).contains(&text.len()) {
-        return None;
-    }
-    let word = eight_digits(text);
     // `0000.001`: the point is the fifth character; what stands before it moves up by one.
     let digits = word & FRACTION | (word & WHOLE) << 8 | u64::from(b'0');
     let point = (word >> 32) as u8;

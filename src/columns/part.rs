@@ -4,22 +4,32 @@ use std::ops::Range;
 
 use memchr::{memchr, memrchr};
 
-use crate::fields::Span;
+use crate::fields::{self, Span};
 use crate::schema::Part;
 
-/// Returns a part of a value, or `None` where it is missing or `-`.
+/// Returns the part of a field, or `None` where it is missing or `-`.
 ///
 /// Ports and times are not text; see [`colon`] and [`super::validity`].
 #[inline]
-pub fn of(part: Part, text: &[u8], value: Span) -> Option<Span> {
-    let bytes = &text[value.range()];
-    let part = match part {
-        Part::Whole | Part::Port | Part::NotBefore | Part::NotAfter => return Some(value),
-        Part::Address => address(bytes),
-        Part::Verb => verb(bytes),
-        Part::Url => url(bytes),
-        Part::Protocol => protocol(bytes),
-    }?;
+pub fn of(part: Part, text: &[u8], field: Span) -> Option<Span> {
+    match part {
+        Part::Whole | Part::Port | Part::NotBefore | Part::NotAfter => fields::value(text, field),
+        Part::Address => within(text, field, address),
+        Part::Verb => within(text, field, verb),
+        Part::Url => within(text, field, url),
+        Part::Protocol => within(text, field, protocol),
+    }
+}
+
+/// Returns what is found in the value of a field.
+#[inline]
+pub(super) fn within(
+    text: &[u8],
+    field: Span,
+    find: impl Fn(&[u8]) -> Option<Range<usize>>,
+) -> Option<Span> {
+    let value = fields::value(text, field)?;
+    let part = find(&text[value.range()])?;
     let (from, to) = (part.start as u32, part.end as u32);
     Some(Span { start: value.start + from, end: value.start + to })
 }
@@ -35,7 +45,8 @@ pub fn colon(field: &[u8]) -> Option<usize> {
     }
 }
 
-fn address(field: &[u8]) -> Option<Range<usize>> {
+#[inline]
+pub(super) fn address(field: &[u8]) -> Option<Range<usize>> {
     let address = 0..colon(field)?;
     match field[address.clone()] {
         [b'[', .., b']'] => Some(1..address.end - 1),
@@ -44,12 +55,14 @@ fn address(field: &[u8]) -> Option<Range<usize>> {
     }
 }
 
-fn verb(request: &[u8]) -> Option<Range<usize>> {
+#[inline]
+pub(super) fn verb(request: &[u8]) -> Option<Range<usize>> {
     let verb = 0..first_space(request).unwrap_or(request.len());
     unless_dash(request, verb).filter(|verb| !verb.is_empty())
 }
 
-fn url(request: &[u8]) -> Option<Range<usize>> {
+#[inline]
+pub(super) fn url(request: &[u8]) -> Option<Range<usize>> {
     let first = first_space(request)?;
     let last = last_space(request)?;
     if first == last {
@@ -59,7 +72,8 @@ fn url(request: &[u8]) -> Option<Range<usize>> {
     unless_dash(request, first + 1..last)
 }
 
-fn protocol(request: &[u8]) -> Option<Range<usize>> {
+#[inline]
+pub(super) fn protocol(request: &[u8]) -> Option<Range<usize>> {
     let last = last_space(request)?;
     let protocol = unless_dash(request, last + 1..request.len())?;
     (first_space(request)? < last && !protocol.is_empty()).then_some(protocol)
@@ -87,7 +101,7 @@ fn last_space(request: &[u8]) -> Option<usize> {
 }
 
 /// Bytes that are searched at once.
-const CHUNK: usize = 8;
+pub(super) const CHUNK: usize = 8;
 
 /// Returns a word with the highest bit of every byte set that is equal to `wanted`.
 #[inline]
@@ -104,7 +118,7 @@ fn first_equal(bytes: [u8; CHUNK], wanted: u8) -> Option<usize> {
 }
 
 #[inline]
-fn last_equal(bytes: [u8; CHUNK], wanted: u8) -> Option<usize> {
+pub(super) fn last_equal(bytes: [u8; CHUNK], wanted: u8) -> Option<usize> {
     let equal = equal(bytes, wanted);
     (equal != 0).then(|| CHUNK - 1 - equal.leading_zeros() as usize / 8)
 }

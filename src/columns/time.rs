@@ -6,7 +6,8 @@ use arrow::array::{ArrayRef, PrimitiveArray};
 use arrow::datatypes::TimestampMicrosecondType;
 use chrono::NaiveDate;
 
-use crate::columns::number::{Parse, Refused, are_digits, value_of};
+use crate::columns::number::{Parse, Refused, ZEROS, are_digits, value_of};
+use crate::fields::Span;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
@@ -37,6 +38,12 @@ impl Parse for Timestamp {
         }
     }
 
+    #[inline]
+    fn quick(&mut self, text: &[u8], field: Span) -> Option<i64> {
+        let usual = text[field.range()].first_chunk().filter(|_| field.len() == USUAL_LENGTH)?;
+        self.usual(usual).ok()
+    }
+
     fn array(array: PrimitiveArray<TimestampMicrosecondType>) -> ArrayRef {
         Arc::new(array.with_timezone("UTC"))
     }
@@ -45,26 +52,29 @@ impl Parse for Timestamp {
 impl Timestamp {
     #[inline]
     fn usual(&mut self, text: &[u8; USUAL_LENGTH]) -> Result<i64, Refused> {
-        let [date @ .., _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _, _] = text;
+        let (date, time) = text.split_first_chunk().expect("is as long as that");
         if *date != self.day {
             self.set_day(date)?;
         }
-        // `THH:MM:SS.ffffffZ`: the digits of the time of day and those of the fraction, eight each.
-        let [.., b'T', h1, h2, b':', m1, m2, b':', s1, s2, b'.', f1, f2, f3, f4, f5, f6, b'Z'] =
-            *text
-        else {
-            return Err(Refused);
-        };
-        let clock = u64::from_le_bytes([b'0', b'0', h1, h2, m1, m2, s1, s2]);
-        let micros = u64::from_le_bytes([b'0', b'0', f1, f2, f3, f4, f5, f6]);
-        if !are_digits(clock) || !are_digits(micros) {
+        // `THH:MM:SS.ffffffZ`: where a digit stands, what differs from a zero is its number.
+        let word = |at: usize| u64::from_le_bytes(*time[at..].first_chunk().expect("lies within"));
+        let clock = word(1) ^ u64::from_le_bytes(*b"00:00:00");
+        let fraction = word(9) ^ u64::from_le_bytes(*b".000000Z");
+        if time[0] != b'T' || !are_digits(clock ^ ZEROS) || !are_digits(fraction ^ ZEROS) {
             return Err(Refused);
         }
-        let (clock, micros) = (value_of(clock), value_of(micros));
-        let (hour, minute, second) = (clock / 10_000, clock / 100 % 100, clock % 100);
+        // Where none stands, nothing may differ at all.
+        const COLONS: u64 = 0x0000_ff00_00ff_0000;
+        const ENDS: u64 = 0xff00_0000_0000_00ff;
+        if clock & COLONS | fraction & ENDS != 0 {
+            return Err(Refused);
+        }
+        let pairs = clock * 10 + (clock >> 8);
+        let [hour, _, _, minute, _, _, second, _] = pairs.to_le_bytes().map(u32::from);
         if hour > 23 || minute > 59 || second > 59 {
             return Err(Refused);
         }
+        let micros = value_of((fraction << 8) ^ ZEROS);
         let seconds = hour * 3600 + minute * 60 + second;
         Ok(self.day_start + i64::from(seconds) * MICROS_PER_SECOND + i64::from(micros))
     }

@@ -7,6 +7,7 @@ use arrow::datatypes::TimestampMicrosecondType;
 
 use crate::columns::number::{Parse, Refused};
 use crate::columns::time::Timestamp;
+use crate::fields::Span;
 
 /// Reads the beginning of a validity.
 #[derive(Debug, Default)]
@@ -17,6 +18,10 @@ impl Parse for NotBefore {
 
     fn parse(&mut self, text: &[u8]) -> Result<Option<i64>, Refused> {
         bound(&mut self.0, b"NotBefore=", text)
+    }
+
+    fn quick(&mut self, _: &[u8], _: Span) -> Option<i64> {
+        None
     }
 
     fn array(array: PrimitiveArray<TimestampMicrosecondType>) -> ArrayRef {
@@ -33,6 +38,10 @@ impl Parse for NotAfter {
 
     fn parse(&mut self, text: &[u8]) -> Result<Option<i64>, Refused> {
         bound(&mut self.0, b"NotAfter=", text)
+    }
+
+    fn quick(&mut self, _: &[u8], _: Span) -> Option<i64> {
+        None
     }
 
     fn array(array: PrimitiveArray<TimestampMicrosecondType>) -> ArrayRef {

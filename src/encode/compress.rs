@@ -6,29 +6,10 @@ use std::io;
 use parquet::basic;
 use zstd::zstd_safe::{CParameter, ParamSwitch};
 
-/// What a page is made of, which decides how Zstandard is set up for it; see `benches/README.md`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Content {
-    /// Text in which words and phrases come again.
-    Prose,
-    /// Keys and numbers: at most neighbouring bytes come again.
-    Numbers,
-    /// Random ids: made of few characters, and hardly ever two alike.
-    Ids,
-}
-
-impl Content {
-    /// Returns the level and the logarithm of the size of the table of matches (0: as the level says).
-    fn zstd(self) -> (i32, u32) {
-        match self {
-            Self::Prose => (1, 15),
-            Self::Numbers => (1, 0),
-            // Looks for matches at every fourth place or so. Those it misses are mostly accidents, and
-            // not worth their bytes; what saves space is that few characters need few bits.
-            Self::Ids => (-3, 0),
-        }
-    }
-}
+/// Zstandard's level for pages: matches are looked for at every fourth place or so. Those it misses are mostly
+/// accidents, since what repeats as a whole is a key, and what a text shares with the one before is not
+/// stored; what saves space is that few characters need few bits. See `benches/README.md`.
+const ZSTD_LEVEL: i32 = -3;
 
 /// How pages are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +43,7 @@ pub(super) struct Scratch {
 
 impl Scratch {
     /// Returns the compressed form of the page.
-    pub(super) fn compress(&mut self, how: Compression, what: Content) -> io::Result<&[u8]> {
+    pub(super) fn compress(&mut self, how: Compression) -> io::Result<&[u8]> {
         let Self { page, compressed, zstd } = self;
         let room = match how {
             Compression::None => return Ok(page),
@@ -74,21 +55,23 @@ impl Scratch {
         }
         let size = match how {
             Compression::Zstd => {
-                if zstd.is_none() {
-                    *zstd = Some(zstd::bulk::Compressor::default());
-                }
-                let zstd = zstd.as_mut().expect("was just made");
-                let (level, hash_log) = what.zstd();
-                zstd.set_compression_level(level)?;
-                zstd.set_parameter(CParameter::HashLog(hash_log))?;
-                // Below level 1, the default is to leave bytes without a match as they are.
-                zstd.set_parameter(CParameter::LiteralCompressionMode(ParamSwitch::Enable))?;
+                let zstd = match zstd {
+                    Some(zstd) => zstd,
+                    None => zstd.insert(compressor()?),
+                };
                 zstd.compress_to_buffer(page, compressed.as_mut_slice())?
             }
             _ => snap::raw::Encoder::new().compress(page, compressed).map_err(io::Error::other)?,
         };
         Ok(&compressed[..size])
     }
+}
+
+fn compressor() -> io::Result<zstd::bulk::Compressor<'static>> {
+    let mut zstd = zstd::bulk::Compressor::new(ZSTD_LEVEL)?;
+    // Below level 1, the default is to leave bytes without a match as they are.
+    zstd.set_parameter(CParameter::LiteralCompressionMode(ParamSwitch::Enable))?;
+    Ok(zstd)
 }
 
 thread_local! {

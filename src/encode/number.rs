@@ -9,7 +9,7 @@ use parquet::errors::Result;
 use parquet::schema::types::ColumnDescPtr;
 
 use crate::encode::chunk::{Chunk, ColumnEncoder, Pages};
-use crate::encode::compress::{Compression, Content};
+use crate::encode::compress::Compression;
 use crate::encode::delta;
 use crate::encode::page::{self, Levels, PAGE_ROWS};
 use crate::encode::rle;
@@ -96,7 +96,7 @@ impl<P: Physical> NumberEncoder<P> {
             };
             Bounds { min: bytes(min), max: bytes(max) }
         });
-        let compression = (self.chunk.compression(), Content::Numbers);
+        let compression = self.chunk.compression();
         let (keys, values) = (&self.keys, &self.values);
         let page = if let Some(dictionary) = &self.dictionary {
             self.has_keys = true;
@@ -159,7 +159,7 @@ impl<P: Physical> ColumnEncoder for NumberEncoder<P> {
         }
         let dictionary = self.dictionary.take().or(self.retired.take()).filter(|_| self.has_keys);
         let dictionary = dictionary.map(|dictionary| {
-            let compression = (self.chunk.compression(), Content::Numbers);
+            let compression = self.chunk.compression();
             page::dictionary_page(dictionary.values.len(), compression, |out| {
                 for &value in &dictionary.values {
                     value.push(out);

@@ -8,7 +8,7 @@ use parquet::column::page::{CompressedPage, Page, PageWriteSpec, PageWriter};
 use parquet::errors::ParquetError;
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 
-use crate::encode::compress::{Compression, Content, SCRATCH};
+use crate::encode::compress::{Compression, SCRATCH};
 use crate::encode::rle;
 use crate::encode::statistics::Bounds;
 
@@ -101,7 +101,7 @@ pub(super) fn data_page(
     levels: &mut Levels,
     encoding: Encoding,
     bounds: Option<Bounds>,
-    (how, what): (Compression, Content),
+    how: Compression,
     values: impl FnOnce(&mut Vec<u8>),
 ) -> Result<DataPage, ParquetError> {
     let (bytes, spec) = SCRATCH.with_borrow_mut(|scratch| {
@@ -110,7 +110,7 @@ pub(super) fn data_page(
         values(&mut scratch.page);
         let length = scratch.page.len();
         let page = Page::DataPage {
-            buf: Bytes::copy_from_slice(scratch.compress(how, what)?),
+            buf: Bytes::copy_from_slice(scratch.compress(how)?),
             num_values: levels.rows as u32,
             encoding,
             def_level_encoding: Encoding::RLE,
@@ -127,7 +127,7 @@ pub(super) fn data_page(
 /// Makes the dictionary page of a chunk.
 pub(super) fn dictionary_page(
     count: usize,
-    (how, what): (Compression, Content),
+    how: Compression,
     values: impl FnOnce(&mut Vec<u8>),
 ) -> Result<(Vec<u8>, PageWriteSpec), ParquetError> {
     SCRATCH.with_borrow_mut(|scratch| {
@@ -135,7 +135,7 @@ pub(super) fn dictionary_page(
         values(&mut scratch.page);
         let length = scratch.page.len();
         let page = Page::DictionaryPage {
-            buf: Bytes::copy_from_slice(scratch.compress(how, what)?),
+            buf: Bytes::copy_from_slice(scratch.compress(how)?),
             num_values: count as u32,
             encoding: Encoding::PLAIN,
             is_sorted: false,

@@ -14,12 +14,11 @@ use parquet::schema::types::ColumnDescPtr;
 
 use crate::encode::LENGTH;
 use crate::encode::chunk::{Chunk, ColumnEncoder, Pages};
-use crate::encode::compress::{Compression, Content};
+use crate::encode::compress::Compression;
 use crate::encode::delta::Texts;
 use crate::encode::page::{self, DataPage, Levels, PAGE_BYTES, PAGE_ROWS};
 use crate::encode::rle;
 use crate::encode::statistics::{self, Bounds};
-use crate::schema::Stored;
 
 /// Bytes of distinct values that a dictionary may hold.
 const MAX_DICTIONARY: usize = 1 << 20;
@@ -35,7 +34,6 @@ pub(super) struct TextEncoder {
     retired: Option<Dictionary>,
     has_keys: bool,
     values_seen: usize,
-    stored: Stored,
     hasher: RandomState,
 }
 
@@ -52,7 +50,7 @@ impl Mode {
 }
 
 impl TextEncoder {
-    pub(super) fn new(column: ColumnDescPtr, stored: Stored, compression: Compression) -> Self {
+    pub(super) fn new(column: ColumnDescPtr, compression: Compression) -> Self {
         Self {
             chunk: Chunk::new(column, compression),
             levels: Levels::default(),
@@ -60,7 +58,6 @@ impl TextEncoder {
             retired: None,
             has_keys: false,
             values_seen: 0,
-            stored,
             hasher: RandomState::default(),
         }
     }
@@ -152,28 +149,18 @@ impl TextEncoder {
                 let bounds = dictionary.bounds(keys);
                 let width = rle::bit_width(dictionary.values.len().saturating_sub(1) as u32);
                 let encoding = Encoding::RLE_DICTIONARY;
-                let page = page::data_page(
-                    &mut self.levels,
-                    encoding,
-                    bounds,
-                    (how, Content::Numbers),
-                    |out| {
-                        out.push(width);
-                        rle::encode(keys, width, out);
-                    },
-                )?;
+                let page = page::data_page(&mut self.levels, encoding, bounds, how, |out| {
+                    out.push(width);
+                    rle::encode(keys, width, out);
+                })?;
                 keys.clear();
                 page
             }
             Mode::Plain { texts, extremes } => {
                 // Bounds prune nothing where a dictionary was tried first: such values are in no order.
-                let content = match self.stored {
-                    Stored::Dictionary => Content::Prose,
-                    Stored::Plain => Content::Ids,
-                };
                 let bounds = extremes.take().map(|(min, max)| bounds_of(&min, &max));
                 let encoding = Encoding::DELTA_BYTE_ARRAY;
-                page::data_page(&mut self.levels, encoding, bounds, (how, content), |out| {
+                page::data_page(&mut self.levels, encoding, bounds, how, |out| {
                     texts.encode(out);
                 })?
             }
@@ -209,7 +196,7 @@ impl ColumnEncoder for TextEncoder {
         self.values_seen = 0;
         let dictionary = dictionary.map(|dictionary| {
             let values = &dictionary.values;
-            let compression = (self.chunk.compression(), Content::Prose);
+            let compression = self.chunk.compression();
             page::dictionary_page(values.len(), compression, |out| {
                 out.extend_from_slice(&values.bytes);
             })

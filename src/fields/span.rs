@@ -46,7 +46,7 @@ pub struct Spans<'a> {
 impl<'a> Spans<'a> {
     pub(super) fn new(borders: &'a [u32], stride: usize, lines: usize) -> Self {
         debug_assert!(stride >= 2, "a start and an end");
-        debug_assert!(lines == 0 || borders.len() >= (lines - 1) * stride + 2, "all lines");
+        debug_assert!(borders.len() >= lines * stride, "all lines");
         Self { borders, stride, lines }
     }
 
@@ -65,9 +65,11 @@ impl<'a> Spans<'a> {
     /// Returns the spans, line by line.
     #[inline]
     pub fn iter(self) -> impl ExactSizeIterator<Item = Span> + Clone + 'a {
-        self.borders.chunks(self.stride).take(self.lines).map(|borders| match borders {
-            [start, next, ..] => Span { start: *start, end: next - 1 },
-            _ => unreachable!("behind each start is the next one"),
+        self.borders[..self.lines * self.stride].chunks_exact(self.stride).map(|borders| {
+            match borders {
+                [start, next, ..] => Span { start: *start, end: next - 1 },
+                _ => unreachable!("behind each start is the next one"),
+            }
         })
     }
 }
