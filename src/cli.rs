@@ -1,10 +1,12 @@
 //! The program around the library: arguments in, text and exit codes out.
 
 mod clean;
+mod completions;
 mod convert;
 mod ddl;
 mod inspect;
 mod log;
+mod man;
 mod metrics;
 mod options;
 mod plan;
@@ -19,15 +21,18 @@ mod summary;
 mod terminal;
 mod verify;
 
+use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::builder::FalseyValueParser;
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cli::clean::Clean;
+use crate::cli::completions::Completions;
 use crate::cli::convert::Convert;
 use crate::cli::ddl::Ddl;
 use crate::cli::inspect::Inspect;
+use crate::cli::man::Manual;
 use crate::cli::plan::PlanCommand;
 use crate::cli::policy::Policy;
 use crate::cli::progress::Voice;
@@ -35,6 +40,8 @@ use crate::cli::remove::Remove;
 use crate::cli::report::Report;
 use crate::cli::signals::Signals;
 use crate::cli::verify::Verify;
+use crate::dataset::FORMAT_VERSIONS;
+use crate::schema::LogType;
 
 /// Everything was converted.
 const DONE: u8 = 0;
@@ -47,13 +54,27 @@ const OBJECTS: u8 = 2;
 /// The run could not begin, or not go on.
 const FAILED: u8 = 3;
 
-const ENVIRONMENT: &str = "\
-Each flag but --yes can be given by the environment, too, as ALB2PARQUET_ and its name: ALB2PARQUET_THREADS=4,
-ALB2PARQUET_ACCOUNT=123456789012,210987654321, ALB2PARQUET_QUIET=1. What is typed wins.";
+const AFTER: &str = "\
+Environment:
+  Each flag but --yes can be given by the environment, too, as ALB2PARQUET_ and its name: ALB2PARQUET_THREADS=4,
+  ALB2PARQUET_ACCOUNT=123456789012,210987654321, ALB2PARQUET_QUIET=1. What is typed wins.
+
+Exit codes:
+  0  it was done
+  1  more lines are rejects than may be, or there are findings
+  2  some object could not be read, or not whole
+  3  it could not begin, or not go on
+  130, 143  it was interrupted
+
+Examples:
+  alb2parquet plan s3://my-log-bucket
+  alb2parquet convert s3://my-log-bucket --out s3://my-lake/alb
+  alb2parquet verify s3://my-log-bucket --out s3://my-lake/alb
+  alb2parquet help convert";
 
 /// Turns Application Load Balancer logs into partitioned Parquet.
 #[derive(Debug, Parser)]
-#[command(version, about, max_term_width = 100, after_help = ENVIRONMENT)]
+#[command(version, about, max_term_width = 100, after_help = AFTER)]
 struct Args {
     #[command(subcommand)]
     command: Command,
@@ -69,14 +90,32 @@ enum Command {
     Clean(Clean),
     Inspect(Inspect),
     /// Prints what AWS must be told, as JSON to paste
-    #[command(subcommand)]
+    #[command(subcommand, after_help = policy::AFTER)]
     Policy(Policy),
     Ddl(Ddl),
+    Completions(Completions),
+    Man(Manual),
 }
 
 /// Returns the grammar of the command line: flags, and the environment behind them.
 fn command() -> clap::Command {
-    Args::command().mut_subcommands(|command| command.mut_args(with_environment))
+    let program = Args::command().long_version(long_version());
+    program.mut_subcommands(|command| command.mut_args(with_environment))
+}
+
+/// Says which lines and datasets this version knows.
+fn long_version() -> String {
+    let mut text = concat!(env!("CARGO_PKG_VERSION"), "\n").to_owned();
+    for log_type in LogType::ALL {
+        let fields = &log_type.table().fields;
+        let (count, era) = (fields.len(), fields.last().map_or("", |field| &field.era));
+        let name = log_type.as_str();
+        writeln!(text, "{name:<14}{count} fields, the last of {era}").expect("a string takes it");
+    }
+    let [plain, redacted] = FORMAT_VERSIONS;
+    write!(text, "{:<14}format version {plain}, or {redacted} where redacted", "dataset")
+        .expect("a string takes it");
+    text
 }
 
 /// Lets a flag be given by the environment, too: `--log-format` by `ALB2PARQUET_LOG_FORMAT`.
@@ -139,6 +178,8 @@ pub fn main() -> ExitCode {
         Command::Inspect(inspect) => inspect.run(),
         Command::Policy(policy) => policy.run(),
         Command::Ddl(ddl) => ddl.run(),
+        Command::Completions(completions) => completions.run(),
+        Command::Man(manual) => manual.run(),
     };
     ExitCode::from(code.unwrap_or_else(|error| {
         args.command.complain(&error);
@@ -153,5 +194,39 @@ mod tests {
     #[test]
     fn the_arguments_are_consistent() {
         command().debug_assert();
+    }
+
+    /// Calls back with every command there is.
+    fn visit(command: &clap::Command, each: &mut impl FnMut(&clap::Command)) {
+        each(command);
+        for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
+            visit(below, each);
+        }
+    }
+
+    #[test]
+    fn every_help_has_exit_codes_and_examples_that_are_understood() {
+        let (mut commands, mut examples) = (0, 0);
+        visit(&command(), &mut |of| {
+            let name = of.get_name();
+            let long = of.get_after_long_help().or(of.get_after_help());
+            let help = long.unwrap_or_else(|| panic!("{name} has exit codes")).to_string();
+            let (before, after) = help.split_once("Examples:\n").expect("there are examples");
+            assert!(before.contains("Exit codes:\n  0  "), "{name}: {before}");
+            for line in after.lines() {
+                let ours = |part: &&str| part.trim_start().starts_with("alb2parquet ");
+                let parts = line.split(['|', '>']).find(ours);
+                let words = parts.unwrap_or_else(|| panic!("{name}: {line}")).split_whitespace();
+                match command().try_get_matches_from(words) {
+                    Ok(matches) => {
+                        Args::from_arg_matches(&matches).unwrap();
+                    }
+                    Err(error) => assert_eq!(error.exit_code(), 0, "{line}: {error}"),
+                }
+                examples += 1;
+            }
+            commands += 1;
+        });
+        assert!(commands >= 12 && examples > 2 * commands, "{commands} {examples}");
     }
 }

@@ -19,6 +19,8 @@ const DESCRIPTION: &str = "_alb2parquet/dataset.json";
 const PLAIN_VERSION: u32 = 2;
 /// Of datasets that are redacted: a program that does not know it would write in clear.
 const REDACTED_VERSION: u32 = 3;
+/// Those that this program knows, of datasets that hold everything and of redacted ones.
+pub const FORMAT_VERSIONS: [u32; 2] = [PLAIN_VERSION, REDACTED_VERSION];
 /// Names that are tried before the first claim, and attempts at once for each.
 const PROBES: usize = 5;
 const RACERS: usize = 16;

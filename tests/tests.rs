@@ -25,6 +25,8 @@ mod exactly_once;
 mod input;
 // What stands in the Parquet files: pages, encodings, statistics, indexes, paths.
 mod layout;
+// What the program says of itself: help, version, completions, manual pages.
+mod help;
 // `inspect`: the page for people, the JSON for programs.
 mod inspect;
 // Golden lines: every era, every odd shape, every reason to reject.

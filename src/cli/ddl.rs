@@ -19,6 +19,10 @@ use crate::schema;
 use crate::store::Place;
 
 const AFTER: &str = "\
+Exit codes:
+  0  it was printed
+  3  the dataset cannot be read, or the engine cannot be told so
+
 Examples:
   alb2parquet ddl --location s3://my-lake/alb --account 123456789012 --region eu-west-1
   alb2parquet ddl --from-dataset s3://my-lake/alb --dialect glue > table.json

@@ -40,8 +40,7 @@ Examples:
   alb2parquet inspect object.log.gz --columns all --limit 1
   zcat *.log.gz | alb2parquet inspect - --log-type access --json | jq .rejects";
 
-/// Shows what is in one object: what its key says, its lines, the first rows, and every reject with the place at which
-/// it fails.
+/// Shows what is in one object: its key, its lines, the first rows, and every reject with its place.
 ///
 /// Nothing is written. The object is read as `convert` reads it, except that text which is not compressed is read
 /// too. Bytes that a terminal would act upon are shown as \\x1b or the like.

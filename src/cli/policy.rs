@@ -7,9 +7,47 @@ use crate::cli::options;
 use crate::cli::terminal::print_text;
 use crate::policy;
 
+pub(super) const AFTER: &str = "\
+Exit codes:
+  0  it was printed
+  3  it cannot be made of these arguments
+
+Examples:
+  alb2parquet policy log-delivery --bucket my-log-bucket --account 123456789012
+  alb2parquet policy convert --source s3://my-log-bucket --out s3://my-lake/alb
+  alb2parquet policy lifecycle --out s3://my-lake/alb";
+
+const AFTER_LOG_DELIVERY: &str = "\
+Exit codes:
+  0  it was printed
+  3  it cannot be made of these arguments
+
+Examples:
+  alb2parquet policy log-delivery --bucket my-log-bucket --account 123456789012
+  alb2parquet policy log-delivery --bucket my-log-bucket --prefix prod --account 123456789012 --aws aws-cn";
+
+const AFTER_CONVERT: &str = "\
+Exit codes:
+  0  it was printed
+  3  it cannot be made of these arguments
+
+Examples:
+  alb2parquet policy convert --source s3://my-log-bucket
+  alb2parquet policy convert --source s3://my-log-bucket/prod --out s3://my-lake/alb";
+
+const AFTER_LIFECYCLE: &str = "\
+Exit codes:
+  0  it was printed
+  3  it cannot be made of these arguments
+
+Examples:
+  alb2parquet policy lifecycle --out s3://my-lake/alb
+  alb2parquet policy lifecycle --out s3://my-lake/alb --days 3";
+
 #[derive(Debug, Subcommand)]
 pub(super) enum Policy {
     /// Bucket policy that lets load balancers deliver their logs
+    #[command(after_help = AFTER_LOG_DELIVERY)]
     LogDelivery {
         /// The bucket
         #[arg(long)]
@@ -25,6 +63,7 @@ pub(super) enum Policy {
         aws: Aws,
     },
     /// Role policy with the least that `convert`, `verify`, `remove` and `clean` need
+    #[command(after_help = AFTER_CONVERT)]
     Convert {
         /// URL of the logs (repeatable)
         #[arg(long, required = true, value_name = "URL")]
@@ -40,6 +79,7 @@ pub(super) enum Policy {
         aws: Aws,
     },
     /// Lifecycle configuration that ends the uploads that crashed runs have left
+    #[command(after_help = AFTER_LIFECYCLE)]
     Lifecycle {
         /// URL of the dataset
         #[arg(long, value_name = "URL")]

@@ -1,0 +1,135 @@
+//! What the program says of itself: help, version, completions and manual pages.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use tempfile::TempDir;
+
+use crate::support::{program, run, run_command};
+
+/// The words that begin the lines of a part of a help text.
+fn names(help: &str, heading: &str) -> Vec<String> {
+    let (_, rest) = help.split_once(heading).unwrap_or_default();
+    let lines = rest.lines().skip(1).take_while(|line| !line.is_empty());
+    lines.filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect()
+}
+
+/// Every command with its help, by its words.
+fn commands() -> BTreeMap<Vec<String>, String> {
+    let mut commands = BTreeMap::new();
+    let mut open: Vec<Vec<String>> = vec![Vec::new()];
+    while let Some(words) = open.pop() {
+        let args: Vec<&str> = words.iter().map(String::as_str).chain(["--help"]).collect();
+        let help = run(&args).expect(0).stdout;
+        for name in names(&help, "Commands:") {
+            if name != "help" {
+                open.push([&words[..], &[name]].concat());
+            }
+        }
+        commands.insert(words, help);
+    }
+    assert!(commands.len() >= 14, "{:?}", commands.keys());
+    commands
+}
+
+#[test]
+fn every_help_tells_exit_codes_and_gives_examples() {
+    for (words, help) in commands() {
+        for part in ["\nExit codes:\n  0  ", "\n  3  ", "\nExamples:\n  "] {
+            assert!(help.contains(part), "{words:?} has {part:?}: {help}");
+        }
+    }
+}
+
+#[test]
+fn the_version_tells_what_is_known() {
+    let short = run(&["-V"]).expect(0).stdout;
+    assert_eq!(short, format!("alb2parquet {}\n", env!("CARGO_PKG_VERSION")));
+    let long = run(&["--version"]).expect(0).stdout;
+    assert!(long.starts_with(&short), "{long}");
+    for line in
+        ["access        36 fields, the last of 2026", "connection    15 ", "health_check  10 "]
+    {
+        assert!(long.contains(line), "{line} is in {long}");
+    }
+    assert!(long.contains("format version 2, or 3 where redacted"), "{long}");
+}
+
+#[test]
+fn colours_are_for_those_who_want_them() {
+    for args in [&["--help"][..], &["convert", "--nonsense"]] {
+        let with = |variables: &[(&str, &str)]| {
+            let run = run_command(program(args).envs(variables.iter().copied()));
+            run.stdout + &run.stderr
+        };
+        let colour = "\u{1b}[";
+        assert!(!with(&[]).contains(colour), "a pipe has no colours");
+        assert!(with(&[("CLICOLOR_FORCE", "1")]).contains(colour), "{args:?}");
+        assert!(!with(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]).contains(colour), "{args:?}");
+    }
+}
+
+#[test]
+fn shells_complete_every_command() {
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = run(&["completions", shell]).expect(0);
+        assert_eq!(script.stderr, "");
+        for (words, help) in commands() {
+            for word in words {
+                assert!(script.stdout.contains(&word), "{shell} knows {word}");
+            }
+            for flag in names(&help, "Options:").iter().filter_map(|flag| flag.strip_prefix("--")) {
+                assert!(script.stdout.contains(flag), "{shell} knows --{flag}");
+            }
+        }
+    }
+    run(&["completions", "tcsh"]).expect(3).says(&["tcsh", "bash"]);
+}
+
+#[test]
+fn bash_completes_a_command_and_a_flag() {
+    let script = run(&["completions", "bash"]).expect(0).stdout;
+    let complete = |words: &str, last: usize| {
+        let ask = format!(
+            "{script}\nCOMP_WORDS=({words})\nCOMP_CWORD={last}\n_alb2parquet alb2parquet \
+             \"${{COMP_WORDS[{last}]}}\"\nprintf '%s\\n' \"${{COMPREPLY[@]}}\"\n"
+        );
+        let mut bash = Command::new("bash")
+            .args(["--norc", "-s"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        bash.stdin.take().unwrap().write_all(ask.as_bytes()).unwrap();
+        String::from_utf8(bash.wait_with_output().unwrap().stdout).unwrap()
+    };
+    assert_eq!(complete("alb2parquet conv", 1), "convert\n");
+    assert_eq!(complete("alb2parquet convert --red", 2), "--redact\n");
+}
+
+#[test]
+fn every_command_has_a_manual_page() {
+    let dir = TempDir::new().unwrap();
+    let pages = dir.path().join("man/man1");
+    let said = run(&["man", "--dir", pages.to_str().unwrap()]).expect(0);
+    assert_eq!(said.stdout, "");
+    let commands = commands();
+    assert!(said.stderr.starts_with(&format!("{} pages", commands.len())), "{said:?}");
+    for words in commands.keys() {
+        let name = ["alb2parquet"].into_iter().chain(words.iter().map(String::as_str));
+        let name = name.collect::<Vec<_>>().join("-");
+        let page = fs::read_to_string(pages.join(format!("{name}.1"))).unwrap();
+        for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "\"EXIT STATUS\"", "\"EXAMPLES\""] {
+            assert!(page.contains(&format!("\n.SH {section}\n")), "{name} has {section}: {page}");
+        }
+        assert!(!page.contains("EXTRA") && !page.contains("Exit codes:"), "{page}");
+        // One page alone is the same.
+        let args: Vec<&str> = ["man"].into_iter().chain(words.iter().map(String::as_str)).collect();
+        assert_eq!(run(&args).expect(0).stdout, page);
+    }
+    assert_eq!(fs::read_dir(&pages).unwrap().count(), commands.len());
+    run(&["man", "nonsense"]).expect(3).says(&["nonsense"]);
+    run(&["man", "--dir", "/dev/null/x"]).expect(3).says(&["--dir /dev/null/x"]);
+}
