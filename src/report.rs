@@ -63,7 +63,7 @@ pub struct Facts {
     pub slowest: Vec<SlowBatch>,
     /// What makes its tables known to engines.
     pub statements: Vec<Statement>,
-    /// What is to be looked after; at most twenty, and the number of the others.
+    /// What needs attention; at most twenty, and the number of the others.
     pub problems: Vec<String>,
 }
 

@@ -86,7 +86,7 @@ impl Report {
             print_text(&summary(&facts))?;
         }
         for problem in &facts.problems {
-            print_line(&format!("look after: {problem}"));
+            print_line(&format!("warning: {problem}"));
         }
         Ok(DONE)
     }

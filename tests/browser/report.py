@@ -133,7 +133,7 @@ def structure(page):
         equal(f"landmarks of role {role}", page.get_by_role(role).count(), 1)
     headings = page.get_by_role("heading", level=2).all_inner_texts()
     equal("sections", headings, [
-        "Look after", "Totals", "Accounts and regions", "Load balancers", "Coverage", "Rejects", "Eras",
+        "Needs attention", "Totals", "Accounts and regions", "Load balancers", "Coverage", "Rejects", "Eras",
         "Slowest batches", "Tables",
     ])
     broken = page.evaluate(
