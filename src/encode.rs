@@ -42,8 +42,9 @@ use crate::encode::number::NumberEncoder;
 use crate::encode::text::TextEncoder;
 use crate::schema::{Stored, Table};
 
-/// Rows after which a row group ends.
-const ROW_GROUP_ROWS: usize = 1_000_000;
+/// Rows after which a row group ends. Many readers prune by the bounds of row groups alone, so that smaller ones
+/// spare them most of a file; these are as large as `DuckDB`'s own.
+const ROW_GROUP_ROWS: usize = 125_000;
 /// Encoded bytes after which a row group ends, whatever its rows.
 const ROW_GROUP_BYTES: usize = 96 << 20;
 /// Bytes of the length before each text in PLAIN encoding.

@@ -3,6 +3,8 @@
 //! A module here is named after what it proves. Unit tests of single functions stand at the foot of
 //! the file they test; what is here goes through the public API or through the program.
 
+// Athena's statements are what AWS documents; a reader of its grammar reads them.
+mod athena;
 // Imports go one way along the data's path; files say what they are; one module prints.
 mod architecture;
 // Batches as data: plans as lines of JSON, converted anywhere, any number of times.

@@ -1,26 +1,37 @@
 """How each engine is told of a dataset's tables and asked the questions of `queries.py`.
 
-Where `alb2parquet ddl` knows the engine, the engine is told by its text; the others get the calls that
-docs/athena.md gives. An adapter has a name, and `ask`, which returns rows as tuples.
+Where `alb2parquet ddl` knows the engine, the engine is told by its text; the others by the calls that
+stand in docs/athena.md. An adapter has a name, and `ask`, which returns rows as tuples.
 """
 
 import datetime
+import logging
 import math
 import os
-import pathlib
 import subprocess
 import time
 
-from queries import CONNECTIONS, JOIN, PARTITION, REJECTS, ROWS
+import documentation
+from queries import CHECKS, CONNECTIONS, JOIN, REJECTS, ROWS
 
-LOG_TYPES = {ROWS: "access", CONNECTIONS: "connection", REJECTS: "rejects"}
+LOG_TYPES = {ROWS: "access", CONNECTIONS: "connection", CHECKS: "health_check", REJECTS: "rejects"}
 
 
 def ddl(program, dataset, table, dialect, *more):
     """What the program prints for a table of a dataset."""
-    command = [program, "ddl", "--log-type", LOG_TYPES[table], "--dialect", dialect,
-               "--from-dataset", str(dataset), *more]
+    return bare_ddl(program, table, dialect, "--from-dataset", str(dataset), *more)
+
+
+def bare_ddl(program, table, dialect, *more):
+    """What the program prints for a table, of which it knows what is said and nothing else."""
+    command = [program, "ddl", "--log-type", LOG_TYPES[table], "--dialect", dialect, *more]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def documented(engine, language, dataset, table):
+    """What docs/athena.md says to an engine."""
+    text = documentation.block("docs/athena.md", f"**{engine}**", language)
+    return documentation.of_dataset(text, dataset, table)
 
 
 def used(query):
@@ -136,14 +147,7 @@ class ClickHouse(Sql):
 
         self.session = chdb.session.Session(str(scratch / "clickhouse"))
         for table in LOG_TYPES:
-            values = ", ".join(
-                f"extract(_path, '/{column}=([^/]+)/') AS {column}" for column in PARTITION
-            )
-            self.session.query(
-                f"CREATE VIEW {table} AS SELECT *, {values} FROM "
-                f"file('{dataset}/{table}/**/*.parquet', Parquet) "
-                "SETTINGS use_hive_partitioning = 0"
-            )
+            self.session.query(documented(self.name, "sql", dataset, table))
 
     def run(self, sql):
         import pyarrow
@@ -191,6 +195,8 @@ class Spark(Sql):
             builder = builder.config(name, str(value))
         self.session = builder.enableHiveSupport().getOrCreate()
         self.session.sparkContext.setLogLevel("OFF")
+        # What it refuses is expected, or reported in a line.
+        logging.disable(logging.ERROR)
         self.program, self.dataset = program, dataset
         for table in LOG_TYPES:
             self.script(ddl(program, dataset, table, "spark"))
@@ -233,14 +239,11 @@ class Polars:
         import polars
 
         self.polars = polars
-        schema = {column: polars.String for column in PARTITION}
-        self.tables = {
-            table: polars.scan_parquet(
-                pathlib.Path(dataset) / table / "**" / "*.parquet",
-                hive_partitioning=True, hive_schema=schema, missing_columns="insert",
-            )
-            for table in LOG_TYPES
-        }
+        self.tables = {}
+        for table in LOG_TYPES:
+            names = {"polars": polars}
+            exec(documented(self.name, "python", dataset, table), names)
+            self.tables[table] = names["logs"]
 
     def ask(self, query):
         frame = self.tables[query.table]
@@ -298,14 +301,11 @@ class PyArrow:
         import pyarrow.dataset
 
         self.pyarrow, self.compute = pyarrow, pyarrow.compute
-        schema = pyarrow.schema([(column, pyarrow.string()) for column in PARTITION])
-        partitioning = pyarrow.dataset.partitioning(schema, flavor="hive")
-        self.tables = {
-            table: pyarrow.dataset.dataset(
-                pathlib.Path(dataset) / table, format="parquet", partitioning=partitioning
-            )
-            for table in LOG_TYPES
-        }
+        self.tables = {}
+        for table in LOG_TYPES:
+            names = {"pyarrow": pyarrow}
+            exec(documented(self.name, "python", dataset, table), names)
+            self.tables[table] = names["logs"]
 
     def ask(self, query):
         condition = None

@@ -15,6 +15,7 @@ import tempfile
 import time
 
 import adapters
+import others
 import queries
 import spark
 from queries import Oracle, differences, reference
@@ -40,6 +41,8 @@ def main():
         for name in arguments.engines.split(","):
             engine = ENGINES[name](arguments.program.resolve(), dataset, scratch)
             sheet.fill(engine, oracle)
+            program = arguments.program.resolve()
+            sheet.look(engine.name, lambda: others.checks(engine, program, dataset, oracle))
             if name == "spark":
                 sheet.look("Spark", lambda: spark.checks(engine, oracle))
             engine.close()

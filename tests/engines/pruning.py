@@ -1,78 +1,263 @@
-"""What a query of one hour of one balancer must read, here and of DuckDB's own partitioned export.
+"""What DuckDB and Trino read to answer, of this program's files and of DuckDB's own partitioned export.
 
-    pruning.py DATASET SCRATCH
+    pruning.py LOGS DAY IDS FILTERED --program ALB2PARQUET --trino DIRECTORY [--update]
 
-Counts, from the files' metadata, the bytes of the columns that the query names: in all row groups, in those
-that statistics cannot rule out (all that DuckDB and Spark use), and in those pages of them that the page
-index cannot rule out (Trino, Polars and others use it).
+DAY is the dataset of LOGS, a day of several balancers. IDS and FILTERED hold the same rows in many files,
+the second with Bloom filters. All numbers are the engines' own: bytes, rows and row groups as DuckDB's profile
+and Trino's statistics of the query give them. Prints the tables of docs/athena.md, and ends with 1 when what
+they claim is not so or a number is no longer the one in the documentation; --update writes them there.
 """
 
+import argparse
 import datetime
+import json
 import pathlib
-import shutil
+import re
 import sys
+import tempfile
 
 import duckdb
 import pyarrow.parquet
 
-TABLE = "alb_access_logs"
+import adapters
+from queries import PARTITION, ROWS
+from trino import Server
+
+DOCUMENTATION = pathlib.Path(__file__).parents[2] / "docs" / "athena.md"
 COLUMNS = ["elb", "time", "sent_bytes"]
-QUERY = "SELECT count(*), sum(sent_bytes) FROM {files} WHERE elb = ? AND time >= ? AND time < ?"
+# How far a documented number may be from what is measured, by a factor: other versions of libraries compress
+# otherwise. Rows that several threads export come in another order each time.
+NEAR, FAR = 1.1, 2.0
 
 
 def main():
-    dataset, scratch = map(pathlib.Path, sys.argv[1:])
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    for name in ("logs", "day", "ids", "filtered"):
+        arguments.add_argument(name, type=pathlib.Path)
+    arguments.add_argument("--program", type=pathlib.Path, required=True)
+    arguments.add_argument("--trino", type=pathlib.Path, required=True)
+    arguments.add_argument("--update", action="store_true")
+    arguments = arguments.parse_args()
+    for name in ("day", "ids", "filtered", "program"):
+        setattr(arguments, name, getattr(arguments, name).resolve())
+
+    with tempfile.TemporaryDirectory(prefix="pruning-") as scratch:
+        scratch = pathlib.Path(scratch)
+        server = start(arguments.trino, scratch)
+        try:
+            tables = measure(arguments, scratch, server)
+        finally:
+            server.close()
+    return compare(tables, arguments.update)
+
+
+def start(trino, scratch):
+    (scratch / "server").mkdir()
+    return Server(trino, scratch / "server", {"hive": {
+        "connector.name": "hive",
+        "hive.metastore": "file",
+        "hive.metastore.catalog.dir": f"file://{scratch}/metastore",
+    }})
+
+
+def measure(arguments, scratch, server):
+    """Asks both engines, checks what the documentation claims, and returns its tables by name."""
+    server.query("CREATE SCHEMA hive.local")
+    ours, export, shuffled = arguments.day, scratch / "export", scratch / "shuffled"
+    # One thread keeps the order of the rows, which is ours and the best there is for this query.
+    write_export(ours, export, threads=1)
+    write_export(ours, shuffled, threads=4)
+
+    elb, first = one(ours, f"SELECT min(elb), min(time) FROM {files(ours)}")
+    begin = first.replace(minute=0, second=0, microsecond=0) + datetime.timedelta(hours=12)
+    end = begin + datetime.timedelta(hours=1)
+    hour = (
+        "SELECT count(*), sum(sent_bytes) FROM {files} WHERE elb = '" + elb + "' "
+        f"AND time >= TIMESTAMP{{zone}} '{begin:%Y-%m-%d %H:%M:%S}' "
+        f"AND time < TIMESTAMP{{zone}} '{end:%Y-%m-%d %H:%M:%S}'"
+    )
+    ours, export, shuffled = (
+        Read(arguments, server, place, hour) for place in (ours, export, shuffled)
+    )
+    agree(ours.answers | export.answers | shuffled.answers)
+    ((rows, _),) = ours.answers
+
+    delivered = sum(path.stat().st_size for path in arguments.logs.rglob("*.log.gz"))
+    every, _ = one(arguments.day, f"SELECT count(*), 0 FROM {files(arguments.day)}")
+    claim("a day's columns are a tenth of its gzip", ours.columns * 10 < delivered)
+    claim("an hour in Trino is a hundredth of the day's gzip", ours.trino_bytes * 100 < delivered)
+    claim("Trino reads less than of the export", ours.trino_bytes < 0.7 * export.trino_bytes)
+    claim("Trino looks at fewer rows", ours.trino_rows < 0.5 * export.trino_rows)
+    claim("DuckDB reads less than of the export", ours.duckdb_bytes < 0.7 * export.duckdb_bytes)
+    claim("DuckDB rules row groups out", 4 * ours.scanned < ours.groups)
+    claim("the order of rows matters", export.duckdb_bytes < 0.7 * shuffled.duckdb_bytes)
+    claim("the file is smaller than the export", ours.size < export.size)
+    tables = {
+        "cost": table(
+            ["read", "bytes", ""],
+            [f"AWS's table: all objects of the day, gzip ({every:,} requests)", f"{delivered:,}", ""],
+            [f"this table: the columns `elb`, `time` and `sent_bytes` of the day", f"{ours.columns:,}",
+             f"{delivered / ours.columns:.0f} times less"],
+            ["this table: one hour of one balancer, in Trino", f"{ours.trino_bytes:,}",
+             f"{delivered / ours.trino_bytes:.0f} times less"],
+        ),
+        "pruning": table(
+            [f"one hour of one balancer, {rows:,} of {every:,} rows", "this program's file",
+             "DuckDB's export, by one thread", "by four threads"],
+            *compared([ours, export, shuffled]),
+        ),
+    }
+
+    (needle, _) = one(arguments.ids, f"SELECT median(conn_trace_id), 0 FROM {files(arguments.ids)}")
+    search = "SELECT count(*), sum(sent_bytes) FROM {files} WHERE conn_trace_id = '" + needle + "'"
+    bare, filtered = (Read(arguments, server, place, search) for place in (arguments.ids, arguments.filtered))
+    agree(bare.answers | filtered.answers)
+    every, _ = one(arguments.ids, f"SELECT count(*), 0 FROM {files(arguments.ids)}")
+    claim("filters cost less than a tenth", bare.size < filtered.size < 1.1 * bare.size)
+    claim("Trino reads a fifth with filters", filtered.trino_bytes * 5 < bare.trino_bytes)
+    claim("DuckDB reads a third with filters", filtered.duckdb_bytes * 3 < bare.duckdb_bytes)
+    claim("DuckDB rules row groups out by filters", filtered.scanned * 4 < bare.scanned == bare.groups)
+    tables["bloom"] = table(
+        [f"one `conn_trace_id` among {every:,} rows", "without filters", "with filters on both ids"],
+        *compared([bare, filtered]),
+    )
+    return tables
+
+
+def compared(reads):
+    yield ["size", *(f"{read.size:,}" for read in reads)]
+    yield ["bytes that Trino read", *(f"{read.trino_bytes:,}" for read in reads)]
+    yield ["rows that Trino looked at", *(f"{read.trino_rows:,}" for read in reads)]
+    yield ["bytes that DuckDB read", *(f"{read.duckdb_bytes:,}" for read in reads)]
+    yield ["row groups that DuckDB scanned", *(f"{read.scanned} of {read.groups}" for read in reads)]
+
+
+class Read:
+    """What a query reads of a dataset's table, in both engines."""
+
+    def __init__(self, arguments, server, dataset, query):
+        paths = sorted((dataset / ROWS).rglob("*.parquet"))
+        self.size = sum(path.stat().st_size for path in paths)
+        self.columns = sum(map(column_bytes, paths))
+        self.duckdb(dataset, query)
+        self.trino(arguments.program, server, dataset, query)
+
+    def duckdb(self, dataset, query):
+        # Anew, so that nothing is remembered of the files.
+        session = connect()
+        with tempfile.NamedTemporaryFile(suffix=".json") as profile:
+            session.execute("SET enable_profiling = 'json'")
+            session.execute("SET profiling_mode = 'detailed'")
+            session.execute(f"SET profile_output = '{profile.name}'")
+            answer = session.sql(query.format(files=files(dataset), zone="TZ")).fetchall()
+            session.close()
+            said = json.load(profile)
+        self.answers = {tuple(map(int, row)) for row in answer}
+        self.duckdb_bytes = said["io"]["total_bytes_read"]
+        self.scanned = said["query"]["total_row_groups_scanned"]
+        self.groups = said["query"]["total_row_groups_to_scan"]
+
+    def trino(self, program, server, dataset, query):
+        name = "local." + re.sub(r"\W", "_", dataset.name).lower()
+        text = adapters.bare_ddl(program, ROWS, "trino", "--location", str(dataset), "--name", name,
+                                "--no-projection")
+        server.run(text)
+        answer = server.query(query.format(files=name, zone=""))
+        self.answers |= set(answer.rows)
+        self.trino_bytes = answer.stats["physicalInputBytes"]
+        self.trino_rows = answer.stats["processedRows"]
+
+
+def write_export(dataset, place, threads):
+    """The same rows as DuckDB writes them by itself, but for the compression, which is the same here and there."""
+    place.mkdir()
+    connect(threads).execute(
+        f"COPY (SELECT * FROM {files(dataset)}) TO '{place / ROWS}' "
+        f"(FORMAT parquet, COMPRESSION zstd, PARTITION_BY ({', '.join(PARTITION)}))"
+    )
+
+
+def connect(threads=1):
     session = duckdb.connect()
     session.execute("SET TimeZone = 'UTC'")
-    ours = dataset / TABLE
-    export = scratch / "duckdb-export"
-    shutil.rmtree(export, ignore_errors=True)
-    files = lambda place: (
-        f"read_parquet('{place}/**/*.parquet', hive_partitioning = true, hive_types = {{'account': "
-        "VARCHAR, 'region': VARCHAR, 'year': VARCHAR, 'month': VARCHAR, 'day': VARCHAR})"
-    )
-    session.execute(
-        f"COPY (SELECT * FROM {files(ours)}) TO '{export}' "
-        "(FORMAT parquet, COMPRESSION zstd, PARTITION_BY (account, region, year, month, day))"
-    )
-    [(elb, first)] = session.sql(f"SELECT min(elb), min(time) FROM {files(ours)}").fetchall()
-    begin = first.replace(minute=0, second=0, microsecond=0) + datetime.timedelta(hours=12)
-    wanted = [elb, begin, begin + datetime.timedelta(hours=1)]
-    answers = [
-        session.execute(QUERY.format(files=files(place)), wanted).fetchone()
-        for place in (ours, export)
-    ]
-    if answers[0] != answers[1] or not answers[0][0]:
-        sys.exit(f"the answers differ, or are empty: {answers}")
-    print(f"one hour of one balancer: {answers[0][0]} rows")
-    print(f"{'':22}{'file bytes':>12}{'row groups':>12}{'of them':>9}{'columns':>12}{'needed':>12}")
-    for name, place in [("alb2parquet", ours), ("DuckDB's export", export)]:
-        groups = [group for path in sorted(place.rglob("*.parquet")) for group in groups_of(path)]
-        size = sum(path.stat().st_size for path in place.rglob("*.parquet"))
-        left = [group for group in groups if may_hold(group, wanted)]
-        every, needed = (sum(map(column_bytes, some)) for some in (groups, left))
-        print(f"{name:22}{size:12,}{len(groups):12}{len(left):9}{every:12,}{needed:12,}")
+    session.execute(f"SET threads = {threads}")
+    return session
 
 
-def groups_of(path):
-    metadata = pyarrow.parquet.ParquetFile(path).metadata
-    for index in range(metadata.num_row_groups):
-        group = metadata.row_group(index)
-        columns = (group.column(place) for place in range(group.num_columns))
-        yield {column.path_in_schema: column for column in columns}
-
-
-def may_hold(group, wanted):
-    elb, begin, end = wanted
-    names, times = group["elb"].statistics, group["time"].statistics
+def files(dataset):
+    types = ", ".join(f"'{column}': VARCHAR" for column in PARTITION)
     return (
-        not names.has_min_max or names.min <= elb <= names.max
-    ) and (not times.has_min_max or times.min < end and times.max >= begin)
+        f"read_parquet('{dataset}/{ROWS}/**/*.parquet', hive_partitioning = true, "
+        f"hive_types = {{{types}}})"
+    )
 
 
-def column_bytes(group):
-    return sum(group[name].total_compressed_size for name in COLUMNS)
+def one(dataset, query):
+    return connect().sql(query).fetchall()[0]
+
+
+def column_bytes(path):
+    metadata = pyarrow.parquet.ParquetFile(path).metadata
+    groups = map(metadata.row_group, range(metadata.num_row_groups))
+    columns = (group.column(place) for group in groups for place in range(group.num_columns))
+    return sum(each.total_compressed_size for each in columns if each.path_in_schema in COLUMNS)
+
+
+def agree(answers):
+    if len(answers) != 1 or not min(answers)[0]:
+        sys.exit(f"the answers differ, or are empty: {answers}")
+
+
+FALSE = []
+
+
+def claim(what, is_so):
+    print(f"{'ok' if is_so else 'FAILED':6} {what}", flush=True)
+    if not is_so:
+        FALSE.append(what)
+
+
+def table(head, *rows):
+    rows = [head, ["---", *["--:"] * (len(head) - 1)], *rows]
+    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+
+
+def compare(tables, update):
+    text = DOCUMENTATION.read_text()
+    stale = []
+    for name, fresh in tables.items():
+        print(f"\n{fresh}", end="")
+        found = re.search(rf"(<!-- {name}: [^\n]*-->\n)(.*?)(<!-- end -->)", text, re.DOTALL)
+        if not found:
+            sys.exit(f"{DOCUMENTATION} has no table {name}")
+        if not alike(found[2], fresh):
+            stale.append(name)
+        text = text[:found.start(2)] + fresh + text[found.end(2):]
+    print()
+    if update:
+        DOCUMENTATION.write_text(text)
+    elif stale:
+        print(f"{DOCUMENTATION.name} is stale: {', '.join(stale)}; run scripts/pruning --update")
+    if FALSE:
+        print(f"not so: {'; '.join(FALSE)}")
+    return 1 if FALSE or stale and not update else 0
+
+
+def alike(stands, fresh):
+    """Whether two tables have the same words, and numbers that are near to each other."""
+    number = r"[\d,.]*\d"
+    if re.sub(number, "0", stands) != re.sub(number, "0", fresh):
+        return False
+    for left, right in zip(stands.splitlines(), fresh.splitlines()):
+        for column, (left, right) in enumerate(zip(left.split("|"), right.split("|"))):
+            # The fourth column is of the export by many threads.
+            factor = FAR if column == 4 else NEAR
+            for old, new in zip(*(re.findall(number, text) for text in (left, right))):
+                old, new = (float(text.replace(",", "")) for text in (old, new))
+                if abs(old - new) > 1 and not new / factor <= old <= new * factor:
+                    return False
+    return True
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

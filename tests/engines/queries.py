@@ -16,7 +16,8 @@ sys.path.append(str(pathlib.Path(__file__).parents[1] / "readers"))
 import reference
 
 LOGS = {log.name: log for log in reference.LOGS}
-ROWS, CONNECTIONS, REJECTS = LOGS["access"].table, LOGS["connection"].table, "alb_rejects"
+ROWS, CONNECTIONS, CHECKS = (LOGS[name].table for name in ("access", "connection", "health_check"))
+REJECTS = "alb_rejects"
 COLUMNS = [column["name"] for _, column in LOGS["access"].columns] + ["extra_fields", "source_key"]
 # The type of a column by its name, which is the same in every log.
 KINDS = {column["name"]: column["type"] for log in LOGS.values() for _, column in log.columns}
@@ -120,6 +121,10 @@ def queries(oracle):
         Query("requests by their connection", (rows, ("sum", "sent_bytes")),
               group=("tls_protocol", "listener_port", "elb_status_code"),
               joined=(CONNECTIONS, ("tls_protocol", "listener_port"))),
+        Query("health checks by outcome", (rows, ("min", "time"), ("max", "latency")),
+              group=("target_group_id", "status", "status_code", "reason_code"), table=CHECKS),
+        Query("95th percentile of failed checks", (("percentile", "latency", 0.95),),
+              (("status", "=", "FAIL"),), table=CHECKS),
         Query("rejects by reason", (rows, ("sum", "raw_length")), group=("reason",), table=REJECTS),
         Query("rejects by object", (rows, ("min", "line_number"), ("max", "byte_offset")),
               group=("account", "day", "source_key"), table=REJECTS),

@@ -1,6 +1,8 @@
 """What else is asked of Spark: its catalogue of partitions, and the reader of Hive 2."""
 
 import adapters
+import others
+from others import differ
 from queries import PARTITION, ROWS
 
 
@@ -24,19 +26,38 @@ def checks(engine, oracle):
     again = count()
     right = (without, again) == (len(rows) - of_one, len(rows))
     yield ("DROP PARTITION, then MSCK REPAIR TABLE",
-                  "" if right else f"{without} then {again} of {len(rows)} rows")
+           "" if right else f"{without} then {again} of {len(rows)} rows")
 
-    # Text for Athena is Hive's too: the same statement makes a table here, but for its place.
-    text = adapters.ddl(engine.program, engine.dataset, ROWS, "athena", "--location", "s3://lake",
-                        "--name", "told_as_athena", "--no-projection")
-    place = f"file://{engine.dataset}"
-    engine.script(text.replace("s3://lake", place))
-    table = session.table("told_as_athena")
-    problem = "" if table.count() == len(rows) else f"{table.count()} rows"
-    comments = {field.name: field.metadata.get("comment") for field in table.schema.fields}
-    if not problem and not all(comments.values()):
-        problem = f"comments: {comments}"
-    yield ("Athena's CREATE TABLE and ALTER TABLE ADD, with comments", problem)
+    session.sql(f"ALTER TABLE {ROWS} DROP PARTITION ({spec(one, ', ')})")
+    for _ in range(2):
+        engine.script(adapters.ddl(engine.program, engine.dataset, ROWS, "spark", "--partitions"))
+    yield "ddl --partitions, once and again", differ(count(), len(rows))
+
+    engine.script(adapters.bare_ddl(engine.program, ROWS, "spark", "--location", str(engine.dataset),
+                                    "--name", "repaired"))
+    found = session.table("repaired").count()
+    yield "MSCK REPAIR TABLE as ddl prints it without a dataset", differ(found, len(rows))
+
+    by_partition = lambda name: sorted(
+        map(tuple, session.table(name).groupBy(*PARTITION).count().collect())
+    )
+    for table in adapters.LOG_TYPES:
+        wanted = sorted(others.by_partition(oracle, table))
+        name = f"{table}_plain"
+        place = others.beside(engine.dataset)
+        engine.script(adapters.ddl(engine.program, place, table, "spark", "--name", name))
+        yield f"what ddl prints for the plain layout, {table}", differ(by_partition(name), wanted)
+
+        # Text for Athena is Hive's too: the same statements make a table here, but for its place.
+        name = f"{table}_as_athena"
+        text = adapters.ddl(engine.program, engine.dataset, table, "athena", "--location", "s3://lake",
+                            "--name", name, "--no-projection")
+        engine.script(text.replace("s3://lake", f"file://{engine.dataset}"))
+        problem = differ(by_partition(name), wanted)
+        fields = session.table(name).schema.fields
+        bare = [field.name for field in fields if not field.metadata.get("comment")]
+        yield (f"Athena's CREATE TABLE and ALTER TABLE ADD, with comments, {table}",
+               problem or differ(bare, []))
 
     # A known limit, which docs/athena.md names: it must still be one.
     session.conf.set("spark.sql.hive.convertMetastoreParquet", "false")
@@ -49,4 +70,4 @@ def checks(engine, oracle):
     answer = session.sql(f"SELECT count(*), sum(client_port), max(elb) FROM {ROWS}").first()
     wanted = (len(rows), sum(row["client_port"] or 0 for row in rows), max(r["elb"] for r in rows))
     yield ("the reader of Hive 2 reads other columns",
-                  "" if tuple(answer) == wanted else f"{answer}")
+           "" if tuple(answer) == wanted else f"{answer}")

@@ -70,8 +70,6 @@ class Server:
             "query.max-memory": "600MB",
             "query.max-memory-per-node": "600MB",
             "memory.heap-headroom-per-node": "300MB",
-            # A plan of 84 aggregates is deep.
-            "query.max-stage-count": "200",
         })
         return etc / "config.properties"
 
@@ -107,9 +105,9 @@ class Server:
         with urllib.request.urlopen(request, timeout=120) as response:
             return json.load(response)
 
-    def query(self, sql, catalog="hive", schema="default"):
-        """Runs a statement to its end."""
-        headers = {"X-Trino-Catalog": catalog, "X-Trino-Schema": schema}
+    def query(self, sql, catalog="hive", schema="default", properties=""):
+        """Runs a statement to its end, with some properties of the session: `name=value,…`."""
+        headers = {"X-Trino-Catalog": catalog, "X-Trino-Schema": schema, "X-Trino-Session": properties}
         page = self.get(f"{self.url}/v1/statement", sql.strip().rstrip(";").encode(), headers)
         columns, rows = [], []
         while True:

@@ -1,0 +1,110 @@
+"""What else is asked of engines: both layouts, the statements of the documentation, and the limits that it names.
+
+A limit that is gone fails as well: then docs/athena.md says something that is no longer so.
+"""
+
+import collections
+
+import adapters
+import documentation
+from adapters import LOG_TYPES
+from queries import PARTITION, ROWS, Query, utc
+
+# The sum of a column that holds the greatest whole number there is.
+TOO_LARGE = Query("a sum beyond 64 bits", (("sum", "received_bytes"),))
+SUMS = {
+    "DuckDB": "right", "ClickHouse": "wrong", "Polars": "wrong", "pyarrow": "wrong",
+    "Spark": "an error", "Trino": "an error",
+}
+
+
+def checks(engine, program, dataset, oracle):
+    """Yields the name of every check and what is wrong, which is empty when nothing is."""
+    yield large_sum(engine, oracle)
+    yield from {"DuckDB": duckdb, "ClickHouse": clickhouse}.get(engine.name, nothing)(
+        engine, program, dataset, oracle
+    )
+
+
+def nothing(*_):
+    return ()
+
+
+def large_sum(engine, oracle):
+    wanted = SUMS[engine.name]
+    try:
+        found = "right" if engine.ask(TOO_LARGE) == oracle.answer(TOO_LARGE) else "wrong"
+    except Exception as error:
+        # Any other error is none of an overflow.
+        found = "an error" if "overflow" in str(error).lower() else f"{error}"
+    return f"{TOO_LARGE.name} is {wanted}, as docs/athena.md says", differ(found, wanted)
+
+
+def duckdb(engine, program, dataset, oracle):
+    import duckdb
+
+    place = beside(dataset)
+    for table in LOG_TYPES:
+        session = duckdb.connect()
+        session.execute("SET TimeZone = 'UTC'")
+        session.execute(adapters.ddl(program, place, table, "duckdb"))
+        columns = ", ".join(PARTITION)
+        found = session.sql(f"SELECT {columns}, count(*) FROM {table} GROUP BY {columns}").fetchall()
+        yield (f"what ddl prints for the plain layout, {table}",
+               differ(sorted(found), sorted(by_partition(oracle, table))))
+    bare = engine.session.sql(
+        "SELECT table_name, column_name FROM duckdb_columns() WHERE comment IS NULL AND NOT internal"
+    ).fetchall()
+    yield "comments on every column", differ(bare, [])
+
+    text = documentation.block("README.md", "DuckDB, for instance", "sql")
+    text = text.replace("'012345678901'", "'123456789012'")  # It has errors in the sample.
+    found = {row[:2] for row in engine.session.sql(documentation.of_dataset(text, dataset)).fetchall()}
+    yield "the README's query", differ(found, errors(oracle, {"account": ["123456789012"]}))
+
+    kinds = [
+        engine.session.sql(
+            f"SELECT DISTINCT typeof(account) FROM read_parquet('{dataset}/{ROWS}/account={some}/**/*.parquet', "
+            "hive_partitioning = true)"
+        ).fetchall()
+        for some in ("1*", "*")
+    ]
+    yield ("guesses by itself whether accounts are numbers, as docs/athena.md says",
+           differ(kinds, [[("BIGINT",)], [("VARCHAR",)]]))
+
+
+def clickhouse(engine, program, dataset, oracle):
+    kinds = engine.run(
+        f"SELECT DISTINCT toTypeName(account) FROM file('{dataset}/{ROWS}/**/*.parquet', Parquet)"
+    )
+    problem = "" if all("Int" in kind for (kind,) in kinds) else f"{kinds}"
+    yield "takes accounts for numbers by itself, as docs/athena.md says", problem
+
+
+def by_partition(oracle, table):
+    counts = collections.Counter(tuple(row[name] for name in PARTITION) for row in oracle.tables[table])
+    return [(*values, count) for values, count in counts.items()]
+
+
+def errors(oracle, where, begin=None, end=None):
+    """The balancers with errors among some rows, and how many."""
+    rows = (
+        row["elb"] for row in oracle.tables[ROWS]
+        if row["elb_status_code"] >= 500
+        and all(row[column] in values for column, values in where.items())
+        and (begin is None or micros(begin) <= row["time"] < micros(end))
+    )
+    return set(collections.Counter(rows).items())
+
+
+def micros(text):
+    return int(utc(text).timestamp()) * 1_000_000
+
+
+def beside(dataset):
+    """The same dataset in the plain layout, which scripts/engines-test makes beside it."""
+    return dataset.with_name(f"{dataset.name}-plain")
+
+
+def differ(found, wanted):
+    return "" if found == wanted else f"{found} is not {wanted}"
