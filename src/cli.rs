@@ -6,6 +6,7 @@ mod ddl;
 mod inspect;
 mod log;
 mod metrics;
+mod nothing;
 mod options;
 mod plan;
 mod policy;
