@@ -11,7 +11,7 @@ use serde::{Serialize, Serializer};
 
 use crate::dataset::{self, Dataset};
 use crate::inflate::MAX_WHOLE_GZIP;
-use crate::key;
+use crate::key::Name;
 use crate::ledger::Ledger;
 use crate::plan::{Amount, Batch, CONVERTED_BEFORE, Failure, Listing, Object, Plan};
 use crate::store::{Calls, Source};
@@ -87,19 +87,26 @@ impl Survey {
         survey
     }
 
-    /// Counts objects, of which those of a load balancer and a day stand together.
+    /// Counts objects in their order: by partition, load balancer and time.
     fn add(&mut self, objects: &[Object]) {
-        let alike = |a: &Object, b: &Object| {
-            a.partition == b.partition && key::balancer(a.name()) == key::balancer(b.name())
-        };
-        for run in objects.chunk_by(alike) {
-            let partition = &run[0].partition;
-            let (account, region) = (partition.account.clone(), partition.region.clone());
-            let balancer = key::balancer(run[0].name()).unwrap_or_default().replace('.', "/");
-            let found = self.balancers.entry(Id { account, region, balancer }).or_default();
-            found.days.insert(partition.day);
-            for object in run {
-                found.amount.add(object);
+        for of_partition in objects.chunk_by(|a, b| a.partition == b.partition) {
+            let mut rest = of_partition;
+            while let Some(first) = rest.first() {
+                let balancer = balancer(first);
+                let end = rest.partition_point(|object| self::balancer(object) == balancer);
+                let (run, others) = rest.split_at(end);
+                rest = others;
+                let (account, region) = (&first.partition.account, &first.partition.region);
+                let id = Id {
+                    account: account.clone(),
+                    region: region.clone(),
+                    balancer: balancer.replace('.', "/"),
+                };
+                let found = self.balancers.entry(id).or_default();
+                found.days.insert(first.partition.day);
+                for object in run {
+                    found.amount.add(object);
+                }
             }
         }
     }
@@ -260,6 +267,10 @@ impl Estimate {
             failures: plan.failures,
         }
     }
+}
+
+fn balancer(object: &Object) -> &str {
+    Name::parse(object.name()).map_or("", |name| name.balancer)
 }
 
 fn of_balancers(survey: Survey, new: &Survey) -> Vec<OfBalancer> {

@@ -142,15 +142,10 @@ impl Key {
             return Err(other);
         }
         log().ok_or_else(|| match from_root(key) {
-            None if parse_name(rest).is_some() => Other::Misplaced,
+            None if Name::parse(name).is_some() => Other::Misplaced,
             root => root.and_then(service).map_or(Other::Unknown, Other::Service),
         })
     }
-}
-
-/// Returns the resource id of the load balancer that the name of a log object tells, with dots for slashes.
-pub fn balancer(name: &str) -> Option<&str> {
-    name.rsplit('_').nth(3)
 }
 
 /// Tells which other service delivers what lies at or below a path from `AWSLogs` on.

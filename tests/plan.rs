@@ -253,7 +253,7 @@ fn what_is_there_instead_of_logs_is_said() {
         (&classic, "1 classic_load_balancer", "does not read"),
         ("AWSLogs/012345678901/ELBAccessLogTestFile", "1 test_file", "logging was switched on"),
         (name, "1 misplaced", "not below AWSLogs/"),
-        ("notes.txt", "1 unknown", "notes.txt"),
+        ("notes.txt", "1 unknown", "does not end with .log.gz"),
     ];
     for (key, kind, why) in cases {
         let world = World::new();

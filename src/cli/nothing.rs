@@ -4,6 +4,7 @@ use std::fmt::Write;
 
 use indicatif::HumanCount;
 
+use crate::key::mismatch;
 use crate::plan::{Listing, NOT_SELECTED};
 use crate::store::Source;
 
@@ -23,9 +24,16 @@ pub(super) fn to_convert(sources: &[Source], listing: &Listing) -> String {
     };
     let mut line = |line: String| write!(text, "\n  {line}").expect("a string takes everything");
     for (kind, count) in &listing.skipped {
-        let what = explain(kind).map(|what| format!(": {what}")).unwrap_or_default();
-        let example = listing.examples.get(kind).map(|key| format!(", such as {key}"));
-        line(format!("{} {kind}{}{what}", HumanCount(*count), example.unwrap_or_default()));
+        let mut said = format!("{} {kind}", HumanCount(*count));
+        let example = listing.examples.get(kind);
+        if let Some(key) = example {
+            said = format!("{said}, such as {key}");
+        }
+        let what = explain(kind).map(ToOwned::to_owned);
+        if let Some(what) = what.or_else(|| mismatch(example?)) {
+            said = format!("{said}: {what}");
+        }
+        line(said);
     }
     for kind in &listing.passed {
         let what = explain(kind).unwrap_or("what another service delivers");
