@@ -134,7 +134,8 @@ fn main() {
     let dataset = Dataset::open(Arc::new(target), opening).expect("memory can be written");
     let mut ledger = Ledger::open(&dataset).expect("memory can be read");
     let began = Instant::now();
-    let plan = Plan::make(listing, &sources, 256 << 20, &mut ledger).expect("nothing is claimed");
+    let plan = Plan::make(listing, &sources, 256 << 20, &mut ledger, &AtomicBool::new(false))
+        .expect("nothing is claimed");
     let (files, days) = (plan.batches.len(), plan.partitions());
     println!(
         "{files} files in {days} partitions planned in {:.1?}, {} MiB",

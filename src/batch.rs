@@ -7,15 +7,15 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::dataset::DatasetError;
 use crate::hash::hex;
 use crate::key::{Key, Partition};
 use crate::ledger::Ledger;
-use crate::plan::{self, Batch, Before, Failure, Object, Plan, Verdict};
+use crate::plan::{self, Batch, Before, Failure, Object, Plan, PlanError, Verdict};
 use crate::shard::Shard;
 use crate::store::{Named, Network, Source, StoreError, open_text};
 use crate::tally::{ARCHIVED, CONVERTED_MEANWHILE, Tally};
@@ -237,6 +237,7 @@ impl Description {
                 key: format!("{prefix}{name}"),
                 size: Some(*size),
                 e_tag: e_tag.clone(),
+                archived: None,
             });
             let found = sources.opened[place].find(named.collect());
             for (Described { name, size, e_tag }, found) in described.into_iter().zip(found) {
@@ -340,8 +341,12 @@ impl Batches {
     ///
     /// # Errors
     ///
-    /// Fails when the claims cannot be read, or what they say cannot be finished.
-    pub fn plan(self, ledger: &mut Ledger) -> Result<(Vec<Source>, Work), DatasetError> {
+    /// Fails when the claims cannot be read, or what they say cannot be finished, or it is interrupted.
+    pub fn plan(
+        self,
+        ledger: &mut Ledger,
+        stop: &AtomicBool,
+    ) -> Result<(Vec<Source>, Work), PlanError> {
         let Self { sources, mut batches } = self;
         let mut plan = Plan::default();
         let (mut begun, mut done) = (Vec::new(), Vec::new());
@@ -349,21 +354,25 @@ impl Batches {
         batches.sort_by(|(a, _), (b, _)| a.partition.cmp(&b.partition));
         let mut last: Option<(Arc<Partition>, Before)> = None;
         let mut met = HashSet::new();
-        for (mut batch, mut outcome) in batches {
+        let partitions: Vec<_> = batches.iter().map(|(batch, _)| batch.partition.clone()).collect();
+        for (place, (mut batch, mut outcome)) in batches.into_iter().enumerate() {
             plan.listed += batch.objects.len() as u64 + outcome.failed;
             let same = last.take().filter(|(partition, _)| *partition == batch.partition);
             let before = if let Some((_, before)) = same {
                 before
             } else {
                 met.clear();
-                Before::look(&batch.partition, ledger)?
+                Before::look(&batch.partition, partitions[place..].iter(), ledger, stop)?
             };
             batch.objects.retain(|object| {
                 match before.judge(object, &sources) {
                     // Of two batches of a run, none sees the other's claim.
                     Verdict::New if met.insert(object.name().to_owned()) => return true,
                     Verdict::New => outcome.duplicate += 1,
-                    Verdict::Converted => outcome.converted_before += 1,
+                    Verdict::Converted => {
+                        outcome.converted_before += 1;
+                        plan.before.add(object);
+                    }
                     Verdict::Wrong(failure) => {
                         outcome.failed += 1;
                         outcome.failures.push(failure);
@@ -380,9 +389,9 @@ impl Batches {
                 begun.push(outcome);
             }
         }
-        let count = |of: fn(&Outcome) -> u64| begun.iter().chain(&done).map(of).sum();
-        plan.skip(plan::CONVERTED_BEFORE, count(|outcome| outcome.converted_before));
-        plan.skip(plan::DUPLICATE, count(|outcome| outcome.duplicate));
+        plan.skip(plan::CONVERTED_BEFORE, plan.before.objects);
+        let duplicates = begun.iter().chain(&done).map(|outcome| outcome.duplicate).sum();
+        plan.skip(plan::DUPLICATE, duplicates);
         let mut stuck: BTreeMap<Partition, Vec<Failure>> = BTreeMap::new();
         for (partition, failure) in plan::stuck(ledger) {
             plan.failures.push(failure.clone());

@@ -8,6 +8,7 @@ mod inspect;
 mod log;
 mod man;
 mod metrics;
+mod nothing;
 mod options;
 mod plan;
 mod policy;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::key::{PARTITION_COLUMNS, Partition};
 use crate::redact::{Agreement, Rules};
-use crate::store::{Created, Owner, Patience, Target, TargetError, create_surely};
+use crate::store::{Calls, Created, Owner, Patience, Target, TargetError, create_surely};
 
 /// Directory of the program's own files, below the dataset.
 pub const STATE: &str = "_alb2parquet";
@@ -24,6 +24,16 @@ pub const FORMAT_VERSIONS: [u32; 2] = [PLAIN_VERSION, REDACTED_VERSION];
 /// Names that are tried before the first claim, and attempts at once for each.
 const PROBES: usize = 5;
 const RACERS: usize = 16;
+/// Requests that it takes to open a dataset.
+pub const OPENING: Calls = Calls { list: 0, get: 1, put: 0, delete: 0 };
+/// Requests that it takes to open a dataset which is not there: to look for it, to probe the store, to write what it
+/// is, and to read that.
+pub const BEGINNING: Calls = Calls {
+    list: 0,
+    get: 2 + PROBES as u64,
+    put: 1 + (PROBES * RACERS) as u64,
+    delete: PROBES as u64,
+};
 
 /// How partitions become directories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -204,21 +214,25 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// Opens a dataset to look at, if it is there, for a run that would write it with some layout.
+    /// Opens a dataset to look at, for a run that would write it with some layout. Returns it, and whether it is
+    /// there yet. Nothing is written.
     ///
     /// # Errors
     ///
     /// Fails when it cannot be read, or was begun with another layout.
-    pub fn find_as(
+    pub fn look(
         target: Arc<dyn Target>,
         run: String,
         layout: Layout,
-    ) -> Result<Option<Self>, DatasetError> {
-        match Self::find(target, run) {
-            Ok(dataset) if dataset.layout == layout => Ok(Some(dataset)),
-            Ok(dataset) => Err(DatasetError::Layout(dataset.layout)),
-            Err(DatasetError::Missing(_)) => Ok(None),
-            Err(error) => Err(error),
+    ) -> Result<(Self, bool), DatasetError> {
+        let patience = Patience::default();
+        let redaction = Agreement::default();
+        let dataset = Self { target, layout, run, conditional_creates: true, patience, redaction };
+        match dataset.description()? {
+            Some(description) if description.layout != layout => {
+                Err(DatasetError::Layout(description.layout))
+            }
+            description => Ok((dataset, description.is_some())),
         }
     }
 

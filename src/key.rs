@@ -59,9 +59,25 @@ pub enum Other {
     NetworkLoadBalancer,
     /// Log of a Classic Load Balancer.
     ClassicLoadBalancer,
+    /// Object of another service that delivers below `AWSLogs/`, by its kind.
+    Service(&'static str),
+    /// Named like a log of an Application Load Balancer, but not below `AWSLogs/`, so that nothing tells its
+    /// partition.
+    Misplaced,
     /// Anything else.
     Unknown,
 }
+
+/// Services that deliver below `AWSLogs/<account>/`: what their directories begin with, and the kind of their objects.
+const SERVICES: [(&str, &str); 7] = [
+    ("CloudTrail", "cloudtrail"),
+    ("vpcflowlogs", "vpc_flow_logs"),
+    ("Config", "config"),
+    ("WAFLogs", "waf"),
+    ("GuardDuty", "guardduty"),
+    ("vpcdnsquerylogs", "route53_resolver"),
+    ("network-firewall", "network_firewall"),
+];
 
 impl Other {
     /// Returns the name used in summaries and JSON.
@@ -70,6 +86,8 @@ impl Other {
             Self::TestFile => "test_file",
             Self::NetworkLoadBalancer => "network_load_balancer",
             Self::ClassicLoadBalancer => "classic_load_balancer",
+            Self::Service(kind) => kind,
+            Self::Misplaced => "misplaced",
             Self::Unknown => "unknown",
         }
     }
@@ -120,11 +138,23 @@ impl Key {
                 name: name.to_owned(),
             })
         };
-        match kind_of(rest) {
-            None => log().ok_or(Other::Unknown),
-            Some(other) => Err(other),
+        if let Some(other) = kind_of(rest) {
+            return Err(other);
         }
+        log().ok_or_else(|| match from_root(key) {
+            None if Name::parse(name).is_some() => Other::Misplaced,
+            root => root.and_then(service).map_or(Other::Unknown, Other::Service),
+        })
     }
+}
+
+/// Tells which other service delivers what lies at or below a path from `AWSLogs` on.
+fn service(path: &str) -> Option<&'static str> {
+    // The accounts of an organisation lie below its id.
+    let mut parts = path.split('/').skip(1).filter(|part| !part.starts_with("o-"));
+    parts.next().filter(|part| is_account(part))?;
+    let directory = parts.next()?;
+    SERVICES.into_iter().find(|(name, _)| directory.starts_with(name)).map(|(_, kind)| kind)
 }
 
 /// Returns the part of a path from its last `AWSLogs` component on, if it has one.
@@ -152,12 +182,15 @@ pub struct Directory<'a> {
     pub days: Option<(NaiveDate, NaiveDate)>,
     /// Whether it holds the logs of load balancers, or may.
     pub balancers: bool,
+    /// The kind of what another service delivers there, if one does that is known.
+    pub service: Option<&'static str>,
 }
 
 impl<'a> Directory<'a> {
     /// Parses a directory at or below an account's.
     pub fn parse(directory: &'a str) -> Option<Self> {
-        let mut parts = from_root(directory)?.split('/').skip(1);
+        let path = from_root(directory)?;
+        let mut parts = path.split('/').skip(1);
         let account = parts.next().filter(|part| is_account(part))?;
         let balancers = parts.next().is_none_or(|part| part == SERVICE);
         let region = parts.next();
@@ -175,7 +208,7 @@ impl<'a> Directory<'a> {
             Some((first, last?))
         };
         let days = days();
-        Some(Self { account, region, days, balancers })
+        Some(Self { account, region, days, balancers, service: service(path) })
     }
 }
 
@@ -341,7 +374,9 @@ mod tests {
             assert_eq!(days(odd), None, "{odd}");
         }
         assert!(Directory::parse(root).unwrap().balancers);
-        assert!(!Directory::parse(&format!("{root}/CloudTrail")).unwrap().balancers);
+        let trail = format!("{root}/CloudTrail-Digest");
+        let trail = Directory::parse(&trail).unwrap();
+        assert!(!trail.balancers && trail.service == Some("cloudtrail"));
         assert_eq!(Directory::parse("p/AWSLogs"), None);
         assert_eq!(Directory::parse("p/AWSLogs/o-12345"), None);
     }
@@ -391,6 +426,20 @@ mod tests {
             ),
             (format!("{DAY}/README.txt"), Other::Unknown),
             (String::new(), Other::Unknown),
+            (NAME.to_owned(), Other::Misplaced),
+            (format!("logs/2025/07/19/{NAME}"), Other::Misplaced),
+            (
+                "AWSLogs/012345678901/CloudTrail/eu-west-1/2025/07/19/x.json.gz".to_owned(),
+                Other::Service("cloudtrail"),
+            ),
+            (
+                "p/AWSLogs/o-abc/012345678901/CloudTrail-Insight/x.json.gz".to_owned(),
+                Other::Service("cloudtrail"),
+            ),
+            (
+                "AWSLogs/012345678901/vpcflowlogs/eu-west-1/x.log.gz".to_owned(),
+                Other::Service("vpc_flow_logs"),
+            ),
         ];
         for (key, other) in cases {
             assert_eq!(Key::parse(&key), Err(other), "{key}");

@@ -1,7 +1,9 @@
 //! The ledger: what one run knows of the claims of a dataset, and adds to them.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 
 use chrono::Days;
 
@@ -10,7 +12,10 @@ use crate::dataset::{Dataset, DatasetError};
 use crate::key::Partition;
 use crate::publish;
 use crate::shard::Shard;
-use crate::store::{Listed, Writing};
+use crate::store::{Calls, Listed, Writing};
+
+/// Files that a store lists with one request.
+const LISTED_AT_ONCE: u64 = 1000;
 
 /// The logs of partitions, as far as a run has looked at them.
 #[derive(Debug)]
@@ -20,6 +25,8 @@ pub struct Ledger<'a> {
     looks_only: bool,
     hints: Hints,
     logs: BTreeMap<Partition, Log>,
+    /// Logs that were read before anybody looked at their partitions.
+    ahead: BTreeMap<Partition, Log>,
     /// Objects of the partitions that were looked at last.
     held: BTreeMap<Partition, Arc<Held>>,
 }
@@ -81,8 +88,8 @@ impl<'a> Ledger<'a> {
     /// Opens the ledger of a dataset for a run that will look at few partitions: the logs are not listed, which
     /// costs some more requests for each claim that is met.
     pub fn of_few(dataset: &'a Dataset) -> Self {
-        let (logs, held) = (BTreeMap::new(), BTreeMap::new());
-        Self { dataset, looks_only: false, hints: Hints::default(), logs, held }
+        let (logs, ahead, held) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        Self { dataset, looks_only: false, hints: Hints::default(), logs, ahead, held }
     }
 
     /// Opens the ledger of a dataset to look at. Nothing is written: what other runs have begun counts as finished.
@@ -103,8 +110,9 @@ impl<'a> Ledger<'a> {
         if let Some(held) = self.held.get(partition) {
             return Ok(Arc::clone(held));
         }
-        let log = if self.looks_only { self.seen(partition) } else { self.finished(partition) };
-        let mut log = log?;
+        let ahead = self.ahead.remove(partition);
+        let mut log = ahead.map_or_else(|| self.read(partition), Ok)?;
+        self.finish(&mut log)?;
         let mut held = Held::new();
         for (_, claim) in log.holding() {
             let directories: Vec<Arc<str>> =
@@ -131,26 +139,62 @@ impl<'a> Ledger<'a> {
         Ok(held)
     }
 
-    /// Reads a log and finishes what other runs have begun there.
-    fn finished(&self, partition: &Partition) -> Result<Log, DatasetError> {
-        let mut log = Log::read(self.dataset, partition, &self.hints)?;
-        publish::finish(self.dataset, &mut log)?;
-        Ok(log)
+    /// Tells whether a partition needs no more reading.
+    pub fn has_read(&self, partition: &Partition) -> bool {
+        self.held.contains_key(partition) || self.ahead.contains_key(partition)
     }
 
-    /// Reads a log, if the listing shows one, as it will be when it is finished.
-    fn seen(&self, partition: &Partition) -> Result<Log, DatasetError> {
-        if !self.hints.has(partition) {
+    /// Tells whether it is worth while to read logs ahead: where answers are long in coming.
+    pub fn reads_ahead(&self) -> bool {
+        self.dataset.target().reads_at_once() > 1
+    }
+
+    /// Reads the logs of partitions that will be looked at soon, as many at once as the place of the dataset is good
+    /// for.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a log cannot be read.
+    pub fn read_ahead(&mut self, partitions: &BTreeSet<Partition>) -> Result<(), DatasetError> {
+        let unread: Vec<&Partition> = partitions.iter().filter(|p| !self.has_read(p)).collect();
+        let threads = self.dataset.target().reads_at_once().min(unread.len());
+        let next = AtomicUsize::new(0);
+        let read = || {
+            let mut logs = Vec::new();
+            while let Some(partition) = unread.get(next.fetch_add(1, Ordering::Relaxed)) {
+                logs.push(self.read(partition)?);
+            }
+            Ok::<_, DatasetError>(logs)
+        };
+        let logs = thread::scope(|scope| {
+            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(read)).collect();
+            let logs = threads.into_iter().map(|thread| thread.join().expect("does not panic"));
+            logs.collect::<Result<Vec<_>, _>>()
+        })?;
+        self.ahead.extend(logs.into_iter().flatten().map(|log| (log.partition().clone(), log)));
+        Ok(())
+    }
+
+    /// Reads a log; one that is only looked at, if the listing shows it.
+    fn read(&self, partition: &Partition) -> Result<Log, DatasetError> {
+        if self.looks_only && !self.hints.has(partition) {
             return Ok(Log::empty(partition));
         }
-        let mut log = Log::read(self.dataset, partition, &self.hints)?;
+        Log::read(self.dataset, partition, &self.hints)
+    }
+
+    /// Finishes what other runs have begun in a log, or, if it is only looked at, sees it so.
+    fn finish(&self, log: &mut Log) -> Result<(), DatasetError> {
+        if !self.looks_only {
+            return publish::finish(self.dataset, log);
+        }
         for number in 1..=log.entries().len() {
             let entry = log.entry(number);
             if matches!(entry.record, Record::Remove(_)) && entry.state == State::Open {
                 log.set_state(number, State::Done);
             }
         }
-        Ok(log)
+        Ok(())
     }
 
     /// Finishes what other runs have begun in partitions, of a shard if there is one, that were not looked at.
@@ -175,6 +219,14 @@ impl<'a> Ledger<'a> {
     /// Returns how many entries other runs have begun and not finished, as far as the listing shows.
     pub fn open_entries(&self) -> usize {
         self.hints.open_entries()
+    }
+
+    /// Returns the requests that a run makes to open its ledger and to read the logs that were looked at here.
+    pub fn calls_to_open(&self) -> Calls {
+        let listed = self.hints.files().div_ceil(LISTED_AT_ONCE).max(1);
+        // Each log ends with the number that is absent.
+        let read = self.logs.values().map(|log| log.entries().len() as u64 + 1).sum();
+        Calls { list: listed, get: read, ..Calls::default() }
     }
 
     /// Returns the entries that cannot be carried out, each with its partition, its name and the reason.

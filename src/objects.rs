@@ -12,6 +12,11 @@ use serde::Deserialize;
 
 use crate::store::{Named, Network, Source, StoreError, open_text};
 
+/// Storage classes, and tiers of the class `INTELLIGENT_TIERING`, whose objects must be restored.
+const ARCHIVES: [&str; 2] = ["GLACIER", "DEEP_ARCHIVE"];
+const ARCHIVE_TIERS: [&str; 4] =
+    ["ARCHIVE", "ARCHIVE_ACCESS", "DEEP_ARCHIVE", "DEEP_ARCHIVE_ACCESS"];
+
 /// A list of objects cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectsError {
@@ -79,6 +84,8 @@ struct Schema {
     e_tag: Option<usize>,
     is_latest: Option<usize>,
     is_delete_marker: Option<usize>,
+    storage_class: Option<usize>,
+    access_tier: Option<usize>,
 }
 
 impl Schema {
@@ -90,6 +97,8 @@ impl Schema {
         e_tag: None,
         is_latest: None,
         is_delete_marker: None,
+        storage_class: None,
+        access_tier: None,
     };
 
     /// Parses the names of the columns, separated by commas.
@@ -102,6 +111,8 @@ impl Schema {
             e_tag: of("ETag"),
             is_latest: of("IsLatest"),
             is_delete_marker: of("IsDeleteMarker"),
+            storage_class: of("StorageClass"),
+            access_tier: of("IntelligentTieringAccessTier"),
         })
     }
 }
@@ -190,7 +201,7 @@ impl List<'_> {
                     key
                 }
             };
-            each(Named { key: key.to_owned(), size: None, e_tag: None })?;
+            each(Named { key: key.to_owned(), size: None, e_tag: None, archived: None })?;
         }
         Ok(())
     }
@@ -221,7 +232,11 @@ impl List<'_> {
             let key = percent_decode_str(&spaced).decode_utf8_lossy().into_owned();
             let size = said(schema.size).and_then(|size| size.parse().ok());
             let e_tag = said(schema.e_tag).map(|e_tag| format!("\"{}\"", e_tag.trim_matches('"')));
-            each(Named { key, size, e_tag })?;
+            let archived = said(schema.storage_class).map(|class| {
+                let tier = said(schema.access_tier).unwrap_or_default();
+                ARCHIVES.contains(&class) || ARCHIVE_TIERS.contains(&tier)
+            });
+            each(Named { key, size, e_tag, archived })?;
         }
         Ok(())
     }

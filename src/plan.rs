@@ -3,11 +3,11 @@
 //! A plan is a function of the listing, the claims and the options alone. Batches do not depend on
 //! threads, memory or time.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::convert::Infallible;
 use std::mem;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
@@ -15,12 +15,12 @@ use sha2::{Digest, Sha256};
 
 use crate::dataset::DatasetError;
 use crate::hash::hex;
-use crate::key::{Directory, Key, Other, Partition};
+use crate::key::{Directory, Key, Partition};
 use crate::ledger::{Held, Ledger};
 use crate::objects::{self, ObjectsError};
 use crate::schema::LogType;
 use crate::shard::Shard;
-use crate::store::{Listed, Look, Network, Source, StoreError};
+use crate::store::{Listed, Look, Named, Network, Source, StoreError};
 
 /// Which objects are wanted.
 #[derive(Debug, Clone, Default)]
@@ -52,8 +52,31 @@ pub struct Listing {
     pub skipped: BTreeMap<&'static str, u64>,
     /// What could not be listed, or contradicts itself.
     pub failures: Vec<Failure>,
+    /// Key of the first object of each kind that is left aside.
+    pub examples: BTreeMap<&'static str, String>,
+    /// Kinds of what other services deliver, and was passed by without listing it.
+    pub passed: BTreeSet<&'static str>,
+    /// Selected objects that must be restored before they can be read; `None` where nothing tells.
+    pub archived: Option<Amount>,
     /// The shard that this is of, if it is not of all.
     pub shard: Option<Shard>,
+}
+
+/// So many objects.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Amount {
+    /// Number of objects.
+    pub objects: u64,
+    /// Their compressed bytes.
+    pub bytes: u64,
+}
+
+impl Amount {
+    /// Adds an object.
+    pub fn add(&mut self, object: &Object) {
+        self.objects += 1;
+        self.bytes += object.listed.size;
+    }
 }
 
 /// What is to be done.
@@ -65,6 +88,8 @@ pub struct Plan {
     pub listed: u64,
     /// Objects left aside, by kind.
     pub skipped: BTreeMap<&'static str, u64>,
+    /// Those of them that were converted before.
+    pub before: Amount,
     /// What could not be listed, contradicts itself or an earlier run, or cannot be finished.
     pub failures: Vec<Failure>,
 }
@@ -117,10 +142,13 @@ pub struct Failure {
 
 /// Directories down to this depth are looked into for those of accounts.
 const MAX_ABOVE: usize = 8;
+/// Logs of claims that are read before their partitions are come to, about.
+const LOGS_AHEAD: usize = 512;
 /// Objects that are named by a file and looked for at once.
 const FOUND_AT_ONCE: usize = 4096;
 /// Kinds of skipped objects that are no [`Other`].
-const NOT_SELECTED: &str = "not_selected";
+/// Of another partition or load balancer than is wanted.
+pub const NOT_SELECTED: &str = "not_selected";
 /// A copy of another object.
 pub const DUPLICATE: &str = "duplicate";
 /// Held by a claim.
@@ -143,7 +171,7 @@ impl Selection {
     /// Tells what a directory of a source is worth.
     pub fn look(&self, directory: &str) -> Look {
         let among = |all: &[String], one: &str| all.is_empty() || all.iter().any(|s| s == one);
-        let Some(Directory { account, region, days, balancers }) = Directory::parse(directory)
+        let Some(Directory { account, region, days, balancers, .. }) = Directory::parse(directory)
         else {
             // Directories are many somewhere else than above accounts.
             let depth = directory.split('/').count();
@@ -193,12 +221,23 @@ impl Listing {
         stop: &AtomicBool,
     ) -> Result<Self, PlanError> {
         let mut gathering = Gathering::new(selection, stop);
+        let passed = Arc::new(Mutex::new(BTreeSet::new()));
         for (index, source) in sources.iter().enumerate() {
-            let look = selection.clone();
-            for listed in source.search(move |directory| look.look(directory)) {
+            let (selection, passed) = (selection.clone(), Arc::clone(&passed));
+            let look = move |directory: &str| {
+                let look = selection.look(directory);
+                if look == Look::Skip
+                    && let Some(kind) = Directory::parse(directory).and_then(|d| d.service)
+                {
+                    passed.lock().expect("no holder panics").insert(kind);
+                }
+                look
+            };
+            for listed in source.search(look) {
                 gathering.add(index, source, listed)?;
             }
         }
+        gathering.listing.passed = mem::take(&mut *passed.lock().expect("no holder panics"));
         Ok(gathering.end())
     }
 
@@ -221,21 +260,22 @@ impl Listing {
         objects::read(names, source, network, |named| {
             if !source.holds(&named.key) {
                 gathering.listing.listed += 1;
-                gathering.listing.skip(NOT_SELECTED);
+                gathering.listing.skip(NOT_SELECTED, &named.key);
                 return Ok(());
             }
             waiting.push(named);
             if waiting.len() < FOUND_AT_ONCE {
                 return Ok(());
             }
-            gathering.add_all(source, source.find(mem::take(&mut waiting)))
+            gathering.add_all(source, mem::take(&mut waiting))
         })?;
-        gathering.add_all(source, source.find(waiting))?;
+        gathering.add_all(source, waiting)?;
         Ok(gathering.end())
     }
 
-    fn skip(&mut self, kind: &'static str) {
+    fn skip(&mut self, kind: &'static str, key: &str) {
         *self.skipped.entry(kind).or_default() += 1;
+        self.examples.entry(kind).or_insert_with(|| key.to_owned());
     }
 
     /// Keeps one object of each name: AWS makes names unique, so that two of a name are copies.
@@ -255,7 +295,7 @@ impl Listing {
                 return false;
             }
             if next.partition == kept.partition && next.listed.size == kept.listed.size {
-                self.skip(DUPLICATE);
+                self.skip(DUPLICATE, &next.listed.key());
             } else {
                 let error = format!(
                     "contradicts {} ({} bytes), which has the same name and is converted instead",
@@ -284,13 +324,19 @@ impl<'a> Gathering<'a> {
         Self { listing, partitions: HashSet::new(), selection, stop }
     }
 
-    /// Adds what was found of the only source.
-    fn add_all(
-        &mut self,
-        source: &Source,
-        found: Vec<Result<Listed, StoreError>>,
-    ) -> Result<(), PlanError> {
-        found.into_iter().try_for_each(|listed| self.add(0, source, listed))
+    /// Adds what is found of the only source.
+    fn add_all(&mut self, source: &Source, named: Vec<Named>) -> Result<(), PlanError> {
+        let archived: Vec<Option<bool>> = named.iter().map(|named| named.archived).collect();
+        for (listed, archived) in source.find(named).into_iter().zip(archived) {
+            let before = self.listing.objects.len();
+            self.add(0, source, listed)?;
+            let Some(archived) = archived else { continue };
+            let amount = self.listing.archived.get_or_insert_default();
+            if archived && let Some(object) = self.listing.objects.get(before) {
+                amount.add(object);
+            }
+        }
+        Ok(())
     }
 
     /// Adds what a source lists.
@@ -312,7 +358,8 @@ impl<'a> Gathering<'a> {
 
     fn sort_in(&mut self, source: usize, listed: Listed) {
         self.listing.listed += 1;
-        match Key::parse(&listed.key()) {
+        let key = listed.key();
+        match Key::parse(&key) {
             Ok(key) if self.selection.wants(&key) => {
                 let partition = self.partitions.get(&key.partition).cloned().unwrap_or_else(|| {
                     let partition = Arc::new(key.partition);
@@ -321,8 +368,8 @@ impl<'a> Gathering<'a> {
                 });
                 self.listing.objects.push(Object { partition, listed, source });
             }
-            Ok(_) => self.listing.skip(NOT_SELECTED),
-            Err(other) => self.listing.skip(Other::as_str(other)),
+            Ok(_) => self.listing.skip(NOT_SELECTED, &key),
+            Err(other) => self.listing.skip(other.as_str(), &key),
         }
     }
 
@@ -339,15 +386,19 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// Fails when the claims cannot be read, or what they say cannot be finished.
+    /// Fails when the claims cannot be read, or what they say cannot be finished, or it is interrupted.
     pub fn make(
         listing: Listing,
         sources: &[Source],
         target_size: u64,
         ledger: &mut Ledger,
+        stop: &AtomicBool,
     ) -> Result<Self, PlanError> {
         let shard = listing.shard;
-        let look = |partition: &Partition| Before::look(partition, ledger);
+        let look = |partition: &Partition, rest: &[Object]| {
+            let next = rest.iter().rev().map(|object| &object.partition);
+            Before::look(partition, next, ledger, stop)
+        };
         let mut plan = Self::cut(listing, sources, target_size, look)?;
         ledger.finish_others(shard)?;
         plan.failures.extend(stuck(ledger).map(|(_, failure)| failure));
@@ -356,7 +407,7 @@ impl Plan {
 
     /// Plans files as if nothing had been converted yet.
     pub fn anew(listing: Listing, sources: &[Source], target_size: u64) -> Self {
-        let nothing = |_: &Partition| Ok::<_, Infallible>(Before::default());
+        let nothing = |_: &Partition, _: &[Object]| Ok::<_, Infallible>(Before::default());
         let Ok(plan) = Self::cut(listing, sources, target_size, nothing);
         plan
     }
@@ -365,23 +416,23 @@ impl Plan {
         listing: Listing,
         sources: &[Source],
         target_size: u64,
-        mut before: impl FnMut(&Partition) -> Result<Before, E>,
+        mut before: impl FnMut(&Partition, &[Object]) -> Result<Before, E>,
     ) -> Result<Self, E> {
         let Listing { mut objects, listed, skipped, failures, .. } = listing;
-        let mut plan = Self { batches: Vec::new(), listed, skipped, failures };
+        let mut plan = Self { listed, skipped, failures, ..Self::default() };
         // Taken from the end, they give back their memory while the batches grow.
         objects.reverse();
         while let Some(first) = objects.last() {
             let partition = Arc::clone(&first.partition);
             let of_partition = |object: &mut Object| object.partition == partition;
-            let before = before(&partition)?;
+            let before = before(&partition, &objects)?;
             let mut size = 0;
             let mut batch = None;
             while let Some(object) = objects.pop_if(of_partition) {
                 match before.judge(&object, sources) {
                     Verdict::New => {}
                     Verdict::Converted => {
-                        plan.skip(CONVERTED_BEFORE, 1);
+                        plan.before.add(&object);
                         continue;
                     }
                     Verdict::Wrong(failure) => {
@@ -403,6 +454,7 @@ impl Plan {
                 objects.shrink_to_fit();
             }
         }
+        plan.skip(CONVERTED_BEFORE, plan.before.objects);
         Ok(plan)
     }
 
@@ -443,18 +495,38 @@ pub enum Verdict {
 }
 
 impl Before {
-    /// Reads the claims.
+    /// Reads the claims of a partition. Those of the partitions that come `next` may be read at the same moment.
     ///
     /// # Errors
     ///
-    /// Fails when they cannot be read, or what they say cannot be finished.
-    pub fn look(partition: &Partition, ledger: &mut Ledger) -> Result<Self, DatasetError> {
-        let held = ledger.held(partition)?;
-        let mut beside = Vec::new();
-        let day = partition.day;
-        for day in [day.pred_opt(), day.succ_opt()].into_iter().flatten() {
-            beside.push((day, ledger.held(&Partition { day, ..partition.clone() })?));
+    /// Fails when they cannot be read, or what they say cannot be finished, or it is interrupted.
+    pub fn look<'a>(
+        partition: &Partition,
+        next: impl Iterator<Item = &'a Arc<Partition>>,
+        ledger: &mut Ledger,
+        stop: &AtomicBool,
+    ) -> Result<Self, PlanError> {
+        if stop.load(Ordering::Relaxed) {
+            return Err(PlanError::Interrupted);
         }
+        if ledger.reads_ahead() && !ledger.has_read(partition) {
+            let mut ahead = BTreeSet::new();
+            let mut last = None;
+            for next in next {
+                if last != Some(next) {
+                    ahead.insert(Partition::clone(next));
+                    ahead.extend(beside(next));
+                    last = Some(next);
+                }
+                if ahead.len() > LOGS_AHEAD {
+                    break;
+                }
+            }
+            ledger.read_ahead(&ahead)?;
+        }
+        let held = ledger.held(partition)?;
+        let beside = beside(partition).map(|beside| Ok((beside.day, ledger.held(&beside)?)));
+        let beside = beside.collect::<Result<_, DatasetError>>()?;
         Ok(Self { held, beside })
     }
 
@@ -473,6 +545,12 @@ impl Before {
             }
         }
     }
+}
+
+/// Returns the partitions of the days beside that of one.
+fn beside(partition: &Partition) -> impl Iterator<Item = Partition> {
+    let days = [partition.day.pred_opt(), partition.day.succ_opt()].into_iter().flatten();
+    days.map(|day| Partition { day, ..partition.clone() })
 }
 
 /// Returns the claims that cannot be carried out, each with its partition.

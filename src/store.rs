@@ -2,6 +2,7 @@
 //! only module that knows async.
 
 mod bucket;
+mod calls;
 mod client;
 mod credentials;
 mod disk;
@@ -17,6 +18,7 @@ use std::io;
 use crate::store::explain::{is_archived, plainly};
 
 pub use crate::store::bucket::Bucket;
+pub use crate::store::calls::Calls;
 pub use crate::store::disk::Disk;
 pub use crate::store::network::{Network, Traffic};
 pub use crate::store::place::{Kind, Place, Prefix};

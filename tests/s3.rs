@@ -447,3 +447,69 @@ fn what_cannot_be_read_is_left_out_by_name() {
     assert_eq!((run.count("/objects/failed"), run.count("/rows")), (1, 500));
     run.says(&["2025/07/12", "permission denied"]);
 }
+
+/// Plans a conversion, does it, and compares the requests; returns what was planned.
+#[track_caller]
+fn planned_and_done(source: &str, lake: &str, args: &[&str]) -> Run {
+    let plan = s3("plan", source, lake, args).expect(0);
+    let planned =
+        ["list", "get", "put", "delete"].map(|kind| plan.count(&format!("/requests/{kind}")));
+    let run = s3("convert", source, lake, args).expect(0);
+    assert_eq!(planned.iter().sum::<u64>(), run.count("/requests"), "{planned:?}");
+    assert_eq!(plan.count("/to_convert/objects"), run.count("/objects/converted"));
+    plan
+}
+
+#[test]
+#[ignore = "needs a server; scripts/s3-test runs it"]
+fn a_plan_counts_the_requests_of_its_conversion() {
+    let (_, logs) = world_of_days();
+    // One that is streamed, in two ranges.
+    let large = gzip_at(good_lines(14_000), Compression::none());
+    target(&logs).create(&key_on("2025/08/20", 2), &large).unwrap();
+    let lake = new_bucket();
+    let begun = planned_and_done(&logs, &lake, &["--from", "2025-07-12"]);
+    // S3's prices: 0.0004 USD for a thousand GET, 0.005 USD for a thousand PUT or LIST.
+    let [get, others] = [["get"].as_slice(), &["list", "put"]].map(|kinds| {
+        kinds.iter().map(|kind| begun.count(&format!("/requests/{kind}"))).sum::<u64>()
+    });
+    let price = begun.json()["price"].as_f64().unwrap();
+    assert!(
+        (price - (get as f64 * 0.0004 + others as f64 * 0.005) / 1000.0).abs() < 1e-9,
+        "{price}"
+    );
+    planned_and_done(&logs, &lake, &[]);
+    let nothing = planned_and_done(&logs, &lake, &[]);
+    assert_eq!((nothing.count("/batches"), nothing.count("/requests/put")), (0, 0));
+    let source = World::with(gzip(good_lines(3)));
+    planned_and_done(source.source().to_str().unwrap(), &new_bucket(), &[]);
+    let free =
+        s3("plan", &logs, &new_bucket(), &["--price-get", "0", "--price-put", "0"]).expect(0);
+    assert_eq!(free.json()["price"], 0.0);
+
+    // Inventories can tell what is archived.
+    let (bucket, mut rows) = (logs.trim_start_matches("s3://"), String::new());
+    let classes = ["STANDARD", "GLACIER", "GLACIER_IR", "DEEP_ARCHIVE", "INTELLIGENT_TIERING"];
+    let mut archived = 0;
+    for (stored, class) in target(&logs).list("AWSLogs").unwrap().iter().zip(classes.iter().cycle())
+    {
+        let tier = if *class == "INTELLIGENT_TIERING" { "ARCHIVE_ACCESS" } else { "" };
+        rows += &format!("\"{bucket}\",\"{}\",\"{class}\",\"{tier}\"\n", stored.key);
+        let is_archived = !tier.is_empty() || ["GLACIER", "DEEP_ARCHIVE"].contains(class);
+        archived += u64::from(is_archived) * stored.size;
+    }
+    let data = target(&logs);
+    data.create("inventory/data/2.csv", rows.as_bytes()).unwrap();
+    let manifest = format!(
+        "{{\"sourceBucket\":\"{bucket}\",\"destinationBucket\":\"arn:aws:s3:::{bucket}\",\"fileFormat\":\"CSV\",\
+         \"fileSchema\":\"Bucket, Key, StorageClass, IntelligentTieringAccessTier\",\
+         \"files\":[{{\"key\":\"inventory/data/2.csv\"}}]}}"
+    );
+    data.create("inventory/a/manifest.json", manifest.as_bytes()).unwrap();
+    let named = format!("{logs}/inventory/a/manifest.json");
+    let plan = s3("plan", &logs, &new_bucket(), &["--objects", &named]).expect(0);
+    assert_eq!(plan.count("/archived/bytes"), archived);
+    plan.says(&["by the inventory: restore them first"]);
+    let plan = s3("plan", &logs, &new_bucket(), &[]).expect(0);
+    assert_eq!(plan.json()["archived"], serde_json::Value::Null);
+}

@@ -130,7 +130,13 @@ impl World {
         let selection = Selection::default();
         let listing = Listing::take(&sources, &selection, &AtomicBool::new(false))?;
         let mut ledger = Ledger::open(&dataset)?;
-        let plan = Plan::make(listing, &sources, program.target_size, &mut ledger)?;
+        let plan = Plan::make(
+            listing,
+            &sources,
+            program.target_size,
+            &mut ledger,
+            &AtomicBool::new(false),
+        )?;
         let mut complaints: Vec<String> =
             plan.failures.into_iter().map(|failure| failure.error).collect();
         let mut batches = VecDeque::from(plan.batches);
@@ -400,7 +406,7 @@ fn convert(world: &World, run: &str) -> anyhow::Result<Tally> {
     let sources = [Source::over(Arc::new(world.store(0, true, &dead)), "memory://source")];
     let listing = Listing::take(&sources, &Selection::default(), &stop)?;
     let mut ledger = Ledger::open(&dataset)?;
-    let plan = Plan::make(listing, &sources, 1000, &mut ledger)?;
+    let plan = Plan::make(listing, &sources, 1000, &mut ledger, &AtomicBool::new(false))?;
     let conversion = Conversion {
         sources: &sources,
         dataset: &dataset,

@@ -35,6 +35,8 @@ mod inspect;
 mod lines;
 // Connection and health check logs; trees of all logs; objects that hold something else.
 mod logs;
+// `plan` and `--dry-run` say what `convert` does, and do nothing; what a source without logs is told.
+mod plan;
 // Not a test: a proxy that fails requests.
 mod proxy;
 // The library's reader of single objects and streams.

@@ -131,6 +131,13 @@ impl Hints {
         self.partitions.contains_key(partition)
     }
 
+    /// Returns the number of files that were listed.
+    pub fn files(&self) -> u64 {
+        let files =
+            |markers: &Markers| markers.claims.len() + markers.done.len() + markers.void.len();
+        self.partitions.values().map(|markers| files(markers) as u64).sum()
+    }
+
     /// Returns the number of entries of which no end is known.
     pub fn open_entries(&self) -> usize {
         self.partitions.values().map(|markers| markers.open().count()).sum()

@@ -14,13 +14,15 @@ use crate::batch::{self, Batches, Outcome};
 use crate::cli::log::Format;
 use crate::cli::metrics::Metrics;
 use crate::cli::options::{self, Layout, Stores, Wanted};
+use crate::cli::plan::{Form, Question};
 use crate::cli::progress::{self, Progress, Voice};
 use crate::cli::signals::Signals;
-use crate::cli::terminal::{counts, print_json};
-use crate::cli::{DONE, FAILED, OBJECTS, REJECTS, resolve};
+use crate::cli::terminal::print_json;
+use crate::cli::{DONE, FAILED, OBJECTS, REJECTS, nothing, resolve};
 use crate::convert::{Conversion, Read, Watcher};
 use crate::dataset::{Dataset, Opening};
 use crate::encode::Compression;
+use crate::estimate::{Prices, Speed};
 use crate::ledger::Ledger;
 use crate::plan::{Batch, Listing, Plan};
 use crate::redact::{Redaction, Rules};
@@ -92,6 +94,10 @@ pub(super) struct Convert {
     /// a line of JSON on stdout for each batch, as it is published or found converted before
     #[arg(long, value_name = "FILE", conflicts_with_all = OF_SOURCES)]
     pub(super) batches: Option<String>,
+
+    /// Tell what would be done, as `plan` does, and do nothing
+    #[arg(long, conflicts_with = "batches")]
+    pub(super) dry_run: bool,
 
     #[command(flatten)]
     pub(super) stores: Stores,
@@ -166,6 +172,9 @@ struct Work<'a> {
 
 impl Convert {
     pub(super) fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
+        if self.dry_run {
+            return self.foretell(signals);
+        }
         let progress = Progress::new(self.voice());
         let mut metrics = Metrics::begin();
         let network = resolve::network(&self.stores)?;
@@ -181,7 +190,7 @@ impl Convert {
             resolve::refuse_overlap(&sources, &self.out, &out)?;
             dataset = self.dataset(&out, &redaction, &network)?;
             metrics.listed();
-            described(batches, &dataset)?
+            described(batches, &dataset, signals)?
         } else {
             let selection = resolve::selected(&self.wanted, self.sources.len())?;
             resolve::refuse_overlap(&self.sources, &self.out, &out)?;
@@ -190,9 +199,9 @@ impl Convert {
             let listing = resolve::listing(&self.wanted, &sources, &selection, &network, signals)?;
             metrics.listed();
             if listing.objects.is_empty() {
-                progress.say(|| nothing_to_do(&sources, &listing));
+                progress.say(|| nothing::to_convert(&sources, &listing));
             }
-            self.listed(listing, sources, &dataset)?
+            self.listed(listing, sources, &dataset, signals)?
         };
         metrics.planned();
         let threads = match self.threads {
@@ -231,6 +240,23 @@ impl Convert {
         Ok(exit_code(&tally, self.max_rejects))
     }
 
+    /// Does what `plan` does.
+    fn foretell(&self, signals: &Signals) -> anyhow::Result<u8> {
+        let question = Question {
+            sources: &self.sources,
+            out: Some(&self.out),
+            wanted: &self.wanted,
+            stores: &self.stores,
+            layout: self.layout,
+            threads: self.threads,
+            rate: Speed::RATE,
+            prices: Prices::default(),
+            form: if self.json { Form::Json } else { Form::Text },
+            quiet: self.quiet,
+        };
+        question.answer(signals)
+    }
+
     /// Returns what is wanted on stderr.
     pub(super) fn voice(&self) -> Voice {
         match (self.log_format, self.quiet, self.verbose) {
@@ -260,17 +286,23 @@ impl Convert {
         listing: Listing,
         sources: Vec<Source>,
         dataset: &'a Dataset,
+        signals: &Signals,
     ) -> anyhow::Result<Work<'a>> {
         let mut ledger = Ledger::open(dataset)?;
-        let plan = Plan::make(listing, &sources, self.wanted.target_file_size, &mut ledger)?;
+        let size = self.wanted.target_file_size;
+        let plan = Plan::make(listing, &sources, size, &mut ledger, signals.stop())?;
         Ok(Work { sources, ledger, plan, begun: None })
     }
 }
 
 /// Plans what others have planned, and says what needs no work.
-fn described(batches: Batches, dataset: &Dataset) -> anyhow::Result<Work<'_>> {
+fn described<'a>(
+    batches: Batches,
+    dataset: &'a Dataset,
+    signals: &Signals,
+) -> anyhow::Result<Work<'a>> {
     let mut ledger = Ledger::of_few(dataset);
-    let (sources, batch::Work { plan, begun, done }) = batches.plan(&mut ledger)?;
+    let (sources, batch::Work { plan, begun, done }) = batches.plan(&mut ledger, signals.stop())?;
     for outcome in &done {
         print_json(outcome)?;
     }
@@ -341,16 +373,4 @@ fn bloom_filters(names: &[String]) -> anyhow::Result<Vec<String>> {
     }
     let names: BTreeSet<String> = names.iter().cloned().collect();
     Ok(names.into_iter().collect())
-}
-
-/// Says why nothing will be converted.
-fn nothing_to_do(sources: &[Source], listing: &Listing) -> String {
-    let names: Vec<String> = sources.iter().map(ToString::to_string).collect();
-    format!(
-        "nothing to convert: of {} objects in {} none is a selected log{}. Expected are \
-         keys like AWSLogs/<account>/elasticloadbalancing/<region>/yyyy/mm/dd/<name>.log.gz",
-        listing.listed,
-        names.join(", "),
-        counts(" (", listing.skipped.iter().map(|(kind, count)| (*kind, *count)), ")"),
-    )
 }

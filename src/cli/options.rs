@@ -111,6 +111,11 @@ fn shard(text: &str) -> Result<Shard, ShardError> {
     Shard::parse(text, |name| env::var(name).ok())
 }
 
+pub(super) fn price(text: &str) -> Result<f64, String> {
+    let price = text.parse().ok().filter(|price: &f64| price.is_finite() && *price >= 0.0);
+    price.ok_or_else(|| "write it like 0.0004".to_owned())
+}
+
 pub(super) fn share(text: &str) -> Result<f64, String> {
     let share: f64 = text.parse().map_err(|_| "not a number".to_owned())?;
     if (0.0..=1.0).contains(&share) { Ok(share) } else { Err("not between 0 and 1".to_owned()) }

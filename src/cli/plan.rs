@@ -1,18 +1,23 @@
 //! `plan`: what `convert` would do, and nothing done.
 
+use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
 use clap::Args;
+use indicatif::{DecimalBytes, HumanBytes, HumanCount, HumanDuration};
 
 use crate::batch::Description;
-use crate::cli::options::{Layout, Stores, Wanted};
+use crate::cli::options::{self, Layout, Stores, Wanted};
 use crate::cli::signals::Signals;
-use crate::cli::terminal::{print_json, print_line};
-use crate::cli::{DONE, OBJECTS, resolve, summary};
+use crate::cli::terminal::{counts, print_json, print_line, print_text};
+use crate::cli::{DONE, OBJECTS, nothing, resolve, summary};
 use crate::dataset::Dataset;
+use crate::estimate::{Estimate, For, OfBalancer, Prices, Speed, Survey};
 use crate::ledger::Ledger;
-use crate::plan::{Listing, Plan};
-use crate::store::{Network, Source};
+use crate::plan::{Amount, Plan};
+use crate::store::{Calls, Network, Source};
 
 const AFTER: &str = "\
 Exit codes:
@@ -22,11 +27,16 @@ Exit codes:
 
 Examples:
   alb2parquet plan s3://my-log-bucket --out s3://my-lake/alb
+  alb2parquet plan s3://my-log-bucket --from 2025-01-01 --rate 45MB --threads 64 --json | jq .seconds
   alb2parquet plan /mnt/logs --out lake --jsonl | alb2parquet convert --batches - --out lake";
 
-/// Tells what `convert` would do, and does nothing: objects, files, requests, their price, and the time.
+/// Load balancers that the table shows; `--json` has all of them.
+const MAX_SHOWN: usize = 40;
+
+/// Tells what `convert` would do, and does nothing: objects, files, requests and their price, and the time.
 ///
-/// Nothing is written anywhere. With --out, what the dataset holds already is left out.
+/// Nothing is written anywhere. With --out, what the dataset holds already is left out, and the requests to it are
+/// counted.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct PlanCommand {
@@ -41,57 +51,312 @@ pub(super) struct PlanCommand {
     #[command(flatten)]
     pub(super) wanted: Wanted,
 
+    #[command(flatten)]
+    pub(super) stores: Stores,
+
     /// Directories of partitions, as for `convert`
     #[arg(long, value_enum, default_value_t = Layout::Hive)]
     pub(super) layout: Layout,
 
-    #[command(flatten)]
-    pub(super) stores: Stores,
+    /// Worker threads that are to convert [default: one per processor]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub(super) threads: Option<u16>,
+
+    /// Compressed bytes that a thread converts in a second
+    #[arg(long, value_name = "SIZE", default_value = "30MB", value_parser = options::size)]
+    pub(super) rate: u64,
+
+    /// US dollars for a thousand requests that read [default: 0.0004, as for S3 Standard in us-east-1]
+    #[arg(long, value_name = "USD", value_parser = options::price)]
+    pub(super) price_get: Option<f64>,
+
+    /// US dollars for a thousand requests that write or list [default: 0.005, as for S3 Standard in us-east-1]
+    #[arg(long, value_name = "USD", value_parser = options::price)]
+    pub(super) price_put: Option<f64>,
+
+    /// Print the plan as one JSON object on stdout
+    #[arg(long)]
+    pub(super) json: bool,
 
     /// Print the batches on stdout, a line of JSON each, for `convert --batches`
-    #[arg(long)]
+    #[arg(long, conflicts_with = "json")]
     pub(super) jsonl: bool,
+
+    /// Print nothing on stderr but errors
+    #[arg(long, short)]
+    pub(super) quiet: bool,
+}
+
+/// What is asked for.
+pub(super) struct Question<'a> {
+    pub(super) sources: &'a [String],
+    pub(super) out: Option<&'a Path>,
+    pub(super) wanted: &'a Wanted,
+    pub(super) stores: &'a Stores,
+    pub(super) layout: Layout,
+    pub(super) threads: Option<u16>,
+    pub(super) rate: u64,
+    pub(super) prices: Prices,
+    pub(super) form: Form,
+    pub(super) quiet: bool,
+}
+
+/// What is printed on stdout.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    Text,
+    Json,
+    Batches,
 }
 
 impl PlanCommand {
     pub(super) fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
-        let network = resolve::network(&self.stores)?;
-        let selection = resolve::selected(&self.wanted, self.sources.len())?;
-        let dataset = match &self.out {
-            Some(out) => self.dataset(out, &network)?,
-            None => None,
+        let usual = Prices::default();
+        let question = Question {
+            sources: &self.sources,
+            out: self.out.as_deref(),
+            wanted: &self.wanted,
+            stores: &self.stores,
+            layout: self.layout,
+            threads: self.threads,
+            rate: self.rate,
+            prices: Prices {
+                get: self.price_get.unwrap_or(usual.get),
+                put: self.price_put.unwrap_or(usual.put),
+            },
+            form: match (self.json, self.jsonl) {
+                (true, _) => Form::Json,
+                (_, true) => Form::Batches,
+                _ => Form::Text,
+            },
+            quiet: self.quiet,
         };
-        let sources = resolve::open_sources(&self.sources, &network)?;
-        let listing = resolve::listing(&self.wanted, &sources, &selection, &network, signals)?;
-        let plan = self.plan(listing, &sources, dataset.as_ref())?;
-        if self.jsonl {
+        question.answer(signals)
+    }
+}
+
+impl Question<'_> {
+    /// Plans, and prints what that comes to.
+    pub(super) fn answer(&self, signals: &Signals) -> anyhow::Result<u8> {
+        let network = resolve::network(self.stores)?;
+        let selection = resolve::selected(self.wanted, self.sources.len())?;
+        let dataset = self.out.map(|out| self.dataset(out, &network)).transpose()?;
+        let before = network.traffic.sent();
+        let sources = resolve::open_sources(self.sources, &network)?;
+        let listing = resolve::listing(self.wanted, &sources, &selection, &network, signals)?;
+        let listing_calls = self.listing_calls(&sources, network.traffic.sent() - before);
+        if listing.objects.is_empty() && !self.quiet {
+            print_line(&nothing::to_convert(&sources, &listing));
+        }
+        let survey = Survey::of(&listing);
+        let size = self.wanted.target_file_size;
+        let (plan, ledger) = if let Some((dataset, _)) = &dataset {
+            let mut ledger = Ledger::look(dataset)?;
+            (Plan::make(listing, &sources, size, &mut ledger, signals.stop())?, Some(ledger))
+        } else {
+            (Plan::anew(listing, &sources, size), None)
+        };
+        if self.form == Form::Batches {
             for batch in &plan.batches {
                 print_json(&Description::of(batch, &sources))?;
             }
         }
-        print_line(&format!("batches     {}", plan.batches.len()));
-        summary::print_failures(&plan.failures);
-        Ok(if plan.failures.is_empty() { DONE } else { OBJECTS })
+        let made_for = dataset
+            .as_ref()
+            .zip(ledger.as_ref())
+            .map(|((dataset, begun), ledger)| For { dataset, begun: *begun, ledger });
+        let threads = match self.threads {
+            Some(threads) => threads.into(),
+            None => thread::available_parallelism().map_or(1, usize::from),
+        };
+        let speed = Speed { rate: self.rate, threads };
+        let estimate = Estimate::of(
+            plan,
+            survey,
+            &sources,
+            made_for.as_ref(),
+            listing_calls,
+            self.prices,
+            speed,
+        );
+        self.print(&estimate)?;
+        summary::print_failures(&estimate.failures);
+        Ok(if estimate.failures.is_empty() { DONE } else { OBJECTS })
     }
 
-    /// Opens the dataset, if it is there.
-    fn dataset(&self, out: &Path, network: &Network) -> anyhow::Result<Option<Dataset>> {
+    /// Opens the dataset, or what will be one, and tells whether it is there.
+    fn dataset(&self, out: &Path, network: &Network) -> anyhow::Result<(Dataset, bool)> {
         let place = resolve::place_of(out)?;
-        resolve::refuse_overlap(&self.sources, out, &place)?;
+        resolve::refuse_overlap(self.sources, out, &place)?;
         let run = resolve::random_name()?;
         let target = resolve::target(&place, &run, network)?;
-        Ok(Dataset::find_as(target, run, resolve::layout(self.layout))?)
+        Ok(Dataset::look(target, run, resolve::layout(self.layout))?)
     }
 
-    fn plan(
-        &self,
-        listing: Listing,
-        sources: &[Source],
-        dataset: Option<&Dataset>,
-    ) -> anyhow::Result<Plan> {
-        let size = self.wanted.target_file_size;
-        let Some(dataset) = dataset else { return Ok(Plan::anew(listing, sources, size)) };
-        let mut ledger = Ledger::look(dataset)?;
-        Ok(Plan::make(listing, sources, size, &mut ledger)?)
+    /// Tells what so many requests were, with which the sources were listed.
+    fn listing_calls(&self, sources: &[Source], sent: u64) -> Calls {
+        if self.wanted.objects.is_none() {
+            return Calls { list: sent, ..Calls::default() };
+        }
+        // A source is listed when it is opened, to see whether that may be done.
+        let list = sources.iter().filter(|source| source.is_remote()).count() as u64;
+        Calls { list, get: sent.saturating_sub(list), ..Calls::default() }
+    }
+
+    fn print(&self, estimate: &Estimate) -> anyhow::Result<()> {
+        let text = text(estimate, self.out.is_some());
+        match self.form {
+            Form::Text => print_text(&text)?,
+            Form::Json => print_json(estimate)?,
+            Form::Batches => {}
+        }
+        if self.form != Form::Text && !self.quiet {
+            text.lines().for_each(print_line);
+        }
+        Ok(())
+    }
+}
+
+fn text(estimate: &Estimate, with_dataset: bool) -> String {
+    let mut facts = Vec::new();
+    let mut fact = |name: &'static str, value: String| facts.push((name, value));
+    let skipped = estimate.skipped_by_kind.iter().map(|(kind, count)| (*kind, *count));
+    let (listed, selected) = (HumanCount(estimate.listed), amount(estimate.selected));
+    let skipped = counts("; left aside: ", skipped, "");
+    fact("objects", format!("{listed} listed, {selected} selected{skipped}"));
+    if estimate.converted_before.objects > 0 {
+        fact("", format!("{} converted before", amount(estimate.converted_before)));
+    }
+    fact("", format!("{} to convert", amount(estimate.to_convert)));
+    if estimate.open_claims > 0 {
+        let claims = HumanCount(estimate.open_claims);
+        fact("unfinished", format!("{claims} claims of other runs, which count as converted"));
+    }
+    if estimate.batches > 0 {
+        fact("archived", archived(estimate.archived));
+        let (batches, days) = (HumanCount(estimate.batches), HumanCount(estimate.partitions));
+        let files = "each a file of rows, and one of rejects if there are any";
+        fact("batches", format!("{batches} in {days} partitions, {files}"));
+        fact("size", format!("about {} of Parquet", HumanBytes(estimate.bytes_out)));
+    }
+    let Calls { list, get, put, .. } = estimate.requests;
+    if estimate.requests.sum() == 0 {
+        fact("requests", "none, all is local".to_owned());
+    } else {
+        let (list, get, put) = (HumanCount(list), HumanCount(get), HumanCount(put));
+        let part =
+            if with_dataset { "" } else { ", without those of a dataset: name it with --out" };
+        fact("requests", format!("{list} LIST, {get} GET, {put} PUT{part}"));
+        let Prices { get, put } = estimate.prices;
+        let price = dollars(estimate.price);
+        fact(
+            "price",
+            format!(
+                "{price} for the requests, at {put} USD for a thousand PUT or LIST and {get} USD for a thousand GET"
+            ),
+        );
+        fact("", "transfer, storage and processors are not in it".to_owned());
+    }
+    if estimate.batches > 0 {
+        let time = HumanDuration(Duration::from_secs_f64(estimate.seconds.max(1.0)));
+        let (threads, rate) = (estimate.threads, DecimalBytes(estimate.rate));
+        fact(
+            "time",
+            format!("about {time}, with {threads} threads at {rate} of gzip a second each"),
+        );
+    }
+    let mut text = String::new();
+    for (name, value) in facts {
+        writeln!(text, "{name:<12}{value}").expect("a string takes everything");
+    }
+    text.push_str(&balancers(estimate));
+    text
+}
+
+fn archived(archived: Option<Amount>) -> String {
+    match archived {
+        Some(Amount { objects: 0, .. }) => "none, by the inventory".to_owned(),
+        Some(archived) => format!("{} by the inventory: restore them first", amount(archived)),
+        None => {
+            "not known, since listings do not tell; such objects are left aside when they are come to"
+                .to_owned()
+        }
+    }
+}
+
+fn amount(amount: Amount) -> String {
+    format!("{} ({})", HumanCount(amount.objects), HumanBytes(amount.bytes))
+}
+
+fn dollars(price: f64) -> String {
+    if price < 0.01 { "less than 0.01 USD".to_owned() } else { format!("about {price:.2} USD") }
+}
+
+/// Lays out the load balancers as a table.
+fn balancers(estimate: &Estimate) -> String {
+    const HEAD: [&str; 9] = [
+        "account",
+        "region",
+        "load balancer",
+        "objects",
+        "size",
+        "days",
+        "first",
+        "last",
+        "to convert",
+    ];
+    /// Columns of numbers, which end below each other.
+    const NUMBERS: [bool; 9] = [false, false, false, true, true, true, false, false, true];
+    let row = |balancer: &OfBalancer| {
+        [
+            balancer.account.clone(),
+            balancer.region.clone(),
+            balancer.balancer.clone(),
+            HumanCount(balancer.objects).to_string(),
+            HumanBytes(balancer.bytes).to_string(),
+            HumanCount(balancer.days as u64).to_string(),
+            balancer.first_day.to_string(),
+            balancer.last_day.to_string(),
+            HumanCount(balancer.to_convert.objects).to_string(),
+        ]
+    };
+    let shown = estimate.balancers.iter().take(MAX_SHOWN);
+    let rows: Vec<[String; 9]> = shown.map(row).collect();
+    if rows.is_empty() {
+        return String::new();
+    }
+    let head = HEAD.map(ToOwned::to_owned);
+    let mut widths = head.each_ref().map(String::len);
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.len().max(*width);
+        }
+    }
+    let mut text = "\n".to_owned();
+    for row in [&head].into_iter().chain(&rows) {
+        let cells = row.iter().zip(widths).zip(NUMBERS).map(|((cell, width), number)| {
+            if number { format!("{cell:>width$}") } else { format!("{cell:<width$}") }
+        });
+        text += cells.collect::<Vec<_>>().join("  ").trim_end();
+        text += "\n";
+    }
+    let more = estimate.balancers.len() - rows.len();
+    if more > 0 {
+        let line =
+            format!("and {} more load balancers, which --json names\n", HumanCount(more as u64));
+        text += &line;
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_help_says_is_what_is_used() {
+        assert_eq!(options::size("30MB"), Ok(Speed::RATE));
+        let Prices { get, put } = Prices::default();
+        assert_eq!((get, put), (0.0004, 0.005));
     }
 }

@@ -16,7 +16,8 @@ pub fn mismatch(key: &str) -> Option<String> {
         Other::TestFile => "it is the file that AWS writes when logging is switched on".to_owned(),
         Other::NetworkLoadBalancer => "it is the log of a Network Load Balancer".to_owned(),
         Other::ClassicLoadBalancer => "it is the log of a Classic Load Balancer".to_owned(),
-        Other::Unknown => {
+        Other::Service(kind) => format!("it is what another service of AWS delivers ({kind})"),
+        Other::Misplaced | Other::Unknown => {
             of_name(name).or_else(|| of_path(key)).unwrap_or_else(|| contradiction(key))
         }
     })
@@ -122,6 +123,7 @@ mod tests {
             (KEY.replace("39xza92o", "39xza92o_x"), "\"x\" behind the random word"),
             (KEY.replace("app.", "net."), "Network Load Balancer"),
             ("AWSLogs/012345678901/ELBAccessLogTestFile".to_owned(), "switched on"),
+            ("AWSLogs/012345678901/vpcflowlogs/x.log.gz".to_owned(), "(vpc_flow_logs)"),
             ("x\u{1b}_y.log.gz".to_owned(), "\"x\\u{1b}\""),
             (String::new(), ".log.gz"),
         ];

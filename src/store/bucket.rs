@@ -20,6 +20,7 @@ use tokio::task::JoinHandle;
 
 use crate::hash::hex;
 use crate::store::StoreError;
+use crate::store::calls::Calls;
 use crate::store::client::{Client, io_error};
 use crate::store::explain::is_of_server;
 use crate::store::network::{Network, Requests, renewing};
@@ -32,6 +33,9 @@ use crate::store::target::{
 const PART_BYTES: usize = 8 << 20;
 /// Parts of an upload that are on their way at once, at most.
 const MAX_SENDING: usize = 2;
+
+/// Files that are read at once of a remote store.
+const READS: usize = 32;
 
 /// An object store, or a prefix of one, that keeps a dataset.
 #[derive(Debug, Clone)]
@@ -46,6 +50,8 @@ pub struct Bucket {
     staging: String,
     /// Whether the store can end an upload for good.
     aborts: bool,
+    /// Files that are best read at once.
+    reads: usize,
     requests: Requests,
 }
 
@@ -83,7 +89,7 @@ impl Bucket {
         let url = url.trim_end_matches('/').to_owned();
         let uploads = Uploads(uploads);
         let (staging, requests) = (staging.to_owned(), Requests::default());
-        Self { store, uploads, root, url, staging, aborts: true, requests }
+        Self { store, uploads, root, url, staging, aborts: true, reads: 1, requests }
     }
 
     /// Connects to the target that a prefix of a bucket is.
@@ -95,13 +101,20 @@ impl Bucket {
         let Client { store, uploads, requests, aborts } = Client::connect(prefix, network)?;
         let url = prefix.to_string();
         let bucket = Self::new(store, uploads, prefix.path.clone(), &url, staging);
-        Ok(Self { aborts, requests, ..bucket })
+        Ok(Self { aborts, requests, reads: READS, ..bucket })
     }
 
     /// Says that the store cannot abort an upload, which Azure cannot.
     #[must_use]
     pub fn without_abort(mut self) -> Self {
         self.aborts = false;
+        self
+    }
+
+    /// Says how many files are best read at once.
+    #[must_use]
+    pub fn with_reads(mut self, reads: usize) -> Self {
+        self.reads = reads;
         self
     }
 
@@ -155,6 +168,24 @@ fn found<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
 impl Target for Bucket {
     fn name(&self, key: &str) -> String {
         format!("{}/{key}", self.url)
+    }
+
+    fn is_remote(&self) -> bool {
+        self.requests.is_remote()
+    }
+
+    fn reads_at_once(&self) -> usize {
+        self.reads
+    }
+
+    fn calls_to_write(&self, size: u64) -> Calls {
+        // The upload is begun, noted, filled and completed; then its note goes.
+        let parts = size.div_ceil(PART_BYTES as u64).max(1);
+        if self.is_remote() {
+            Calls { put: 3 + parts, delete: 1, ..Calls::default() }
+        } else {
+            Calls::default()
+        }
     }
 
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, TargetError> {

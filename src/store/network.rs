@@ -77,6 +77,11 @@ impl Traffic {
         self.failed.load(Ordering::Relaxed)
     }
 
+    /// Number of requests that were sent, those left out that failed.
+    pub fn sent(&self) -> u64 {
+        self.requests().saturating_sub(self.failed())
+    }
+
     /// Tells `observer` of each request that fails from now on. Only the first observer is told.
     pub fn observe(&self, observer: impl Fn(&str) + Send + Sync + 'static) {
         let _ = self.observer.set(Box::new(observer));

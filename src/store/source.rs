@@ -24,6 +24,7 @@ use tokio::task::JoinHandle;
 
 use crate::key;
 use crate::store::StoreError;
+use crate::store::calls::Calls;
 use crate::store::client::{Client, io_error};
 use crate::store::network::{Network, Requests, renewing};
 use crate::store::place::{Place, Prefix};
@@ -121,6 +122,8 @@ pub struct Named {
     pub size: Option<u64>,
     /// What the store says changes whenever the object does, if it is known.
     pub e_tag: Option<String>,
+    /// Whether it must be restored before it can be read, if that is known.
+    pub archived: Option<bool>,
 }
 
 /// The directories of a listing, each held once.
@@ -213,6 +216,19 @@ impl Source {
             Some(prefix) => format!("{}/{prefix}", self.url),
             None => self.url.clone(),
         }
+    }
+
+    /// Tells whether it takes requests to reach it.
+    pub fn is_remote(&self) -> bool {
+        self.requests.is_remote()
+    }
+
+    /// Returns the requests that it takes to read an object of so many bytes: one, or, if it is streamed, one for
+    /// each piece.
+    pub fn calls_to_read(&self, size: u64, streamed: bool) -> Calls {
+        let pieces = if streamed { size.div_ceil(RANGE) } else { 1 };
+        let get = if self.is_remote() { pieces } else { 0 };
+        Calls { get, ..Calls::default() }
     }
 
     /// Returns the path of an object in the store.
@@ -316,7 +332,7 @@ impl Source {
             Some(prefix) => format!("{prefix}/{name}"),
             None => name.to_owned(),
         };
-        let found = source.find(vec![Named { key, size: None, e_tag: None }]);
+        let found = source.find(vec![Named { key, size: None, e_tag: None, archived: None }]);
         source.reader(&found.into_iter().next().expect("one was looked for")?)
     }
 

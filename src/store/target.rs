@@ -13,12 +13,29 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::hash::hex;
+use crate::store::calls::Calls;
 use crate::store::explain::plainly;
 
 /// A place that a dataset is kept in. Keys are relative to the dataset, with `/` between their parts.
 pub trait Target: fmt::Debug + Send + Sync {
     /// Returns the path or URL of a key, for messages.
     fn name(&self, key: &str) -> String;
+
+    /// Tells whether it takes requests to reach it.
+    fn is_remote(&self) -> bool {
+        false
+    }
+
+    /// Returns how many files are best read at once.
+    fn reads_at_once(&self) -> usize {
+        1
+    }
+
+    /// Returns the requests that it takes to stage a file of so many bytes, make it visible and forget that it was
+    /// staged.
+    fn calls_to_write(&self, _size: u64) -> Calls {
+        Calls::default()
+    }
 
     /// Reads a whole file; `None` when there is none.
     ///

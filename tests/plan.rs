@@ -1,0 +1,324 @@
+//! `plan` and `--dry-run` say what `convert` does, and do nothing.
+
+use std::fs;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use alb2parquet::dataset::{Dataset, Layout, Opening, STAGING};
+use alb2parquet::ledger::Ledger;
+use alb2parquet::plan::{Listing, Plan, Selection};
+use alb2parquet::store::{Bucket, Network, Patience, Source};
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use serde_json::json;
+
+use crate::exactly_once::{CLAIMS, command, converted, findings};
+use crate::support::{Run, World, good_lines, gzip, key, key_of, key_on, run, tree};
+
+/// A world of three load balancers, and of objects that are none of their logs.
+fn world() -> World {
+    let world = World::new();
+    for day in ["2025/07/18", "2025/07/19", "2025/07/21"] {
+        for number in 1..4 {
+            world.put(&key_on(day, number), gzip(good_lines(10 * number)));
+        }
+    }
+    for (account, number) in [("012345678901", 5), ("123456789012", 6)] {
+        let key = key_of(account, "us-east-1", "2025/07/19", "other.00dc6c495c0c9188", number);
+        world.put(&key, gzip(good_lines(7)));
+    }
+    world.put("AWSLogs/012345678901/ELBAccessLogTestFile", "");
+    world.put("AWSLogs/012345678901/CloudTrail/eu-west-1/2025/07/19/a.json.gz", "");
+    world
+}
+
+/// Runs `plan` over the source and the dataset.
+fn plan(world: &World, args: &[&str]) -> Run {
+    world.run("plan", true, &[&["--to", "2099-12-31"], args].concat())
+}
+
+fn bytes(world: &World, wanted: &str) -> u64 {
+    let objects = tree(&world.source());
+    let sizes = objects.iter().filter(|(key, _)| key.contains(wanted) && key.ends_with(".log.gz"));
+    sizes.map(|(_, object)| object.len() as u64).sum()
+}
+
+#[test]
+fn a_plan_counts_by_load_balancer() {
+    let world = world();
+    let (all, of_one) = (bytes(&world, ""), bytes(&world, "my-lb"));
+    let (other, third) =
+        (bytes(&world, "012345678901_elasticloadbalancing_us"), bytes(&world, "123456789012"));
+    let run = plan(&world, &["--json", "--threads", "4", "--rate", "1KB"]).expect(0);
+    let of = |account: &str,
+              region: &str,
+              balancer: &str,
+              objects: u64,
+              bytes: u64,
+              days: [&str; 2],
+              count: u64| {
+        json!({
+            "account": account, "region": region, "balancer": balancer, "objects": objects, "bytes": bytes,
+            "days": count, "first_day": days[0], "last_day": days[1],
+            "to_convert": { "objects": objects, "bytes": bytes },
+        })
+    };
+    let day = ["2025-07-19"; 2];
+    let estimate = run.json();
+    let expected = json!({
+        "listed": 13,
+        "skipped_by_kind": { "test_file": 1, "cloudtrail": 1 },
+        "selected": { "objects": 11, "bytes": all },
+        "converted_before": { "objects": 0, "bytes": 0 },
+        "to_convert": { "objects": 11, "bytes": all },
+        "archived": null,
+        "open_claims": 0,
+        "balancers": [
+            of("012345678901", "eu-west-1", "app/my-lb/50dc6c495c0c9188", 9, of_one, ["2025-07-18", "2025-07-21"], 3),
+            of("012345678901", "us-east-1", "app/other/00dc6c495c0c9188", 1, other, day, 1),
+            of("123456789012", "us-east-1", "app/other/00dc6c495c0c9188", 1, third, day, 1),
+        ],
+        "partitions": 5,
+        "batches": 5,
+        "bytes_out": estimate["bytes_out"],
+        "requests": { "list": 0, "get": 0, "put": 0, "delete": 0 },
+        "prices": { "get": 0.0004, "put": 0.005 },
+        "price": 0.0,
+        "rate": 1000,
+        "threads": 4,
+        "seconds": all as f64 / 4000.0,
+        "failures": [],
+    });
+    assert_eq!(estimate, expected);
+    assert!(!world.out().exists(), "nothing is written");
+
+    let text = plan(&world, &[]).expect(0).stdout;
+    for words in [
+        "13 listed, 11 (",
+        "left aside: 1 cloudtrail, 1 test_file",
+        "archived    not known, since listings do not tell",
+        "5 in 5 partitions",
+        "requests    none, all is local",
+    ] {
+        assert!(text.contains(words), "{words:?} is in {text}");
+    }
+    let row: Vec<&str> =
+        text.lines().find(|line| line.contains("app/my-lb")).unwrap().split_whitespace().collect();
+    assert_eq!(row[..4], ["012345678901", "eu-west-1", "app/my-lb/50dc6c495c0c9188", "9"]);
+    assert_eq!(row[6..], ["3", "2025-07-18", "2025-07-21", "9"]);
+}
+
+#[test]
+fn what_is_planned_is_done() {
+    let world = world();
+    for (args, more) in [
+        (&[][..], false),
+        (&["--target-file-size", "1KB"], false),
+        (&["--account", "012345678901"], true),
+    ] {
+        let world = if more { &world } else { &self::world() };
+        let planned = plan(world, &[args, &["--json"]].concat()).expect(0).json();
+        let dry = world.convert_with(&[args, &["--json", "--dry-run"]].concat()).expect(0).json();
+        assert_eq!(dry, planned, "--dry-run is the same");
+        assert!(!world.out().exists(), "nothing is written");
+        let run = world.convert_with(&[args, &["--json"]].concat()).expect(0);
+        for (planned, done) in [
+            (&planned["listed"], "/objects/listed"),
+            (&planned["to_convert"]["objects"], "/objects/converted"),
+            (&planned["to_convert"]["bytes"], "/bytes_in"),
+            (&planned["partitions"], "/partitions"),
+            (&planned["batches"], "/files"),
+        ] {
+            assert_eq!(planned.as_u64().unwrap(), run.count(done), "{done}");
+        }
+        let again = plan(world, &[args, &["--json"]].concat()).expect(0).json();
+        assert_eq!(again["converted_before"], planned["to_convert"]);
+        assert_eq!(again["to_convert"], json!({ "objects": 0, "bytes": 0 }));
+        assert_eq!(again["batches"], 0);
+    }
+    // What is converted in part.
+    world.put(&key_on("2025/07/19", 9), gzip(good_lines(3)));
+    let estimate = plan(&world, &["--json"]).expect(0).json();
+    assert_eq!(estimate["converted_before"]["objects"], 10);
+    assert_eq!(estimate["to_convert"]["objects"], 2);
+    plan(&world, &[]).expect(0);
+    let text = plan(&world, &[]).stdout;
+    assert!(text.contains("10 (") && text.contains("converted before"), "{text}");
+}
+
+/// What other runs have begun is for `convert` to finish.
+#[test]
+fn a_plan_finishes_nothing() {
+    let world = converted();
+    let done = world.out().join(CLAIMS).join("1.done.json");
+    fs::remove_file(&done).unwrap();
+    let before = tree(&world.out());
+    let run = plan(&world, &["--json"]).expect(0);
+    assert_eq!((run.count("/open_claims"), run.count("/converted_before/objects")), (1, 4));
+    assert_eq!(run.count("/to_convert/objects"), 0);
+    let text = plan(&world, &[]).expect(0).stdout;
+    assert!(text.contains("1 claims of other runs, which count as converted"), "{text}");
+    assert_eq!(tree(&world.out()), before, "nothing is written");
+
+    // A removal that is begun takes back what it names, once it is finished.
+    world.convert().expect(0);
+    command(&world, "remove", &["--to", "2025-07-19", "--yes"]).expect(0);
+    fs::remove_file(world.out().join(CLAIMS).join("2.done.json")).unwrap();
+    let before = tree(&world.out());
+    let run = plan(&world, &["--json"]).expect(0);
+    assert_eq!((run.count("/open_claims"), run.count("/to_convert/objects")), (1, 3));
+    assert_eq!(tree(&world.out()), before, "nothing is written");
+    let run = world.convert_with(&["--json", "--max-rejects", "1"]).expect(0);
+    assert_eq!(run.count("/objects/converted"), 3);
+    assert_eq!(findings(&world), [""; 0]);
+}
+
+#[test]
+fn what_contradicts_is_said() {
+    let world = converted();
+    world.put(&key(2), gzip(good_lines(40)));
+    let run = plan(&world, &["--json"]).expect(2);
+    run.says(&[&key(2), "left alone"]);
+    assert_eq!(run.json()["failures"].as_array().map(Vec::len), Some(1));
+    plan(&world, &["--layout", "plain"]).expect(3).says(&["--layout hive"]);
+    for (args, words) in [
+        (&["--price-get=-1"][..], "0.0004"),
+        (&["--price-put", "nan"], "0.0004"),
+        (&["--rate", "0"], "256MiB"),
+        (&["--threads", "0"], "threads"),
+        (&["--json", "--jsonl"], "cannot be used with"),
+        (&["--from", "2025-08-01", "--to", "2025-07-01"], "after --to"),
+    ] {
+        world.run("plan", true, args).expect(3).says(&[words]);
+    }
+}
+
+#[test]
+fn a_dataset_in_its_source_is_refused() {
+    let world = World::with(gzip(good_lines(1)));
+    let (source, base) = (world.source(), world.path(""));
+    let (source, base) = (source.to_str().unwrap(), base.to_str().unwrap());
+    let inside = format!("{source}/some/lake");
+    let url = format!("file://{source}/lake");
+    for name in ["convert", "plan"] {
+        for out in [inside.as_str(), source, &url] {
+            run(&[name, source, "--out", out]).expect(3).says(&["lies in SOURCE", out, "outside"]);
+        }
+        run(&[name, source, "--out", base]).expect(3).says(&[
+            "lies in --out",
+            base,
+            "another --out",
+        ]);
+        run(&[name, "s3://b/logs", "--out", "s3://b/logs/lake"])
+            .expect(3)
+            .says(&["lies in SOURCE"]);
+        run(&[name, "s3://b/lake/logs", "--out", "s3a://b/lake"])
+            .expect(3)
+            .says(&["lies in --out"]);
+    }
+    assert_eq!(tree(world.path("").as_ref()).len(), 1, "nothing is written");
+}
+
+#[test]
+fn mistyped_arguments_suggest_the_right_one() {
+    for (args, right) in [
+        (&["convert", "logs", "--acount", "1"][..], "'--account'"),
+        (&["convert", "logs", "--target-file-sise", "1"], "'--target-file-size'"),
+        (&["plan", "logs", "--pricee-get", "1"], "'--price-get'"),
+        (&["verify", "logs", "--outt", "lake"], "'--out'"),
+        (&["remove", "--regio", "eu-west-1"], "'--region'"),
+        (&["convrt", "logs"], "'convert'"),
+        (&["plna", "logs"], "'plan'"),
+        (&["convert", "logs", "--out", "lake", "--compression", "zst"], "'zstd'"),
+    ] {
+        run(args).expect(3).says(&["tip:", right]);
+    }
+}
+
+/// A source without logs says what is there, and what was expected.
+#[test]
+fn what_is_there_instead_of_logs_is_said() {
+    let good = key(1);
+    let name = good.rsplit('/').next().unwrap();
+    let network = good.replace("_app.", "_net.").replace("_192.0.2.1", "");
+    let classic = good.replace("_app.my-lb.50dc6c495c0c9188", "_shop").replace(".log.gz", ".log");
+    let trail = "AWSLogs/012345678901/CloudTrail/eu-west-1/2025/07/19/a.json.gz";
+    let organisation = "AWSLogs/o-1a2b3c/012345678901/CloudTrail/eu-west-1/2025/07/19/a.json.gz";
+    let flow = "AWSLogs/012345678901/vpcflowlogs/eu-west-1/2025/07/19/a.log.gz";
+    let cases = [
+        (trail, "1 cloudtrail", "events of CloudTrail; did you mean"),
+        (organisation, "1 cloudtrail", "events of CloudTrail; did you mean"),
+        (flow, "1 vpc_flow_logs", "flow logs of VPCs; did you mean"),
+        (&network, "1 network_load_balancer", "does not read"),
+        (&classic, "1 classic_load_balancer", "does not read"),
+        ("AWSLogs/012345678901/ELBAccessLogTestFile", "1 test_file", "logging was switched on"),
+        (name, "1 misplaced", "not below AWSLogs/"),
+        ("notes.txt", "1 unknown", "does not end with .log.gz"),
+    ];
+    for (key, kind, why) in cases {
+        let world = World::new();
+        world.put(key, "");
+        for run in [world.convert_with(&["--dry-run"]), plan(&world, &[]), world.convert()] {
+            run.expect(0).says(&[
+                "nothing to convert",
+                kind,
+                key,
+                why,
+                "Expected",
+                "AWSLogs/<account>",
+            ]);
+        }
+        let quiet = world.convert_with(&["--quiet"]).expect(0);
+        assert_eq!(quiet.stderr, "");
+    }
+    let world = World::new();
+    world.convert().expect(0).says(&["holds no objects"]);
+    world.put(&key(1), gzip(good_lines(1)));
+    let run = world.convert_with(&["--from", "2025-07-20"]).expect(0);
+    run.says(&["only object", "1 not_selected", &key(1), "--from"]);
+    world.put("a", "");
+    world.put("b", "");
+    let run = world.convert_with(&["--to", "2025-07-18"]).expect(0);
+    run.says(&["of 3 objects", "1 not_selected", "2 unknown, such as"]);
+}
+
+/// Claims that are read ahead, many at once, make the same plan as those that are read one after the other.
+#[test]
+fn claims_that_are_read_ahead_make_the_same_plan() {
+    let world = World::new();
+    for day in 1..29 {
+        for number in 0..3 {
+            world.put(&key_on(&format!("2025/07/{day:02}"), number), gzip(good_lines(number + 1)));
+        }
+    }
+    world.convert_with(&["--to", "2025-07-20", "--target-file-size", "200"]).expect(0);
+    for day in [3, 9, 21] {
+        world.put(&key_on(&format!("2025/07/{day:02}"), 9), gzip(good_lines(2)));
+    }
+    let store = Arc::new(InMemory::new());
+    let bucket =
+        || Bucket::new(store.clone(), store.clone(), Path::default(), "memory://", STAGING);
+    for (key, bytes) in tree(&world.out()) {
+        alb2parquet::store::Target::create(&bucket(), &key, &bytes).unwrap();
+    }
+    let source = [Source::open(world.source().to_str().unwrap(), &Network::default()).unwrap()];
+    let plans = [1, 7].map(|reads| {
+        let opening = Opening {
+            layout: Layout::Hive,
+            run: "test".to_owned(),
+            single_writer: false,
+            patience: Patience::default(),
+        };
+        let dataset = Dataset::open(Arc::new(bucket().with_reads(reads)), opening).unwrap();
+        let stop = AtomicBool::new(false);
+        let listing = Listing::take(&source, &Selection::default(), &stop).unwrap();
+        let mut ledger = Ledger::open(&dataset).unwrap();
+        let plan = Plan::make(listing, &source, 300, &mut ledger, &stop).unwrap();
+        assert_eq!(plan.failures, []);
+        assert_eq!(plan.before.objects, 60);
+        let names = |batch: &alb2parquet::plan::Batch| batch.keys();
+        plan.batches.iter().map(names).collect::<Vec<_>>()
+    });
+    assert_eq!(plans[0], plans[1]);
+    assert_eq!(plans[0].iter().flatten().count(), 8 * 3 + 3);
+}
