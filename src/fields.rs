@@ -39,9 +39,9 @@ use crate::text::Text;
 /// AWS documents a limit of 8 KB for the user agent and none for the line.
 pub const MAX_LINE: usize = 1 << 20;
 
-/// Number of lines after which a tile is handed on: its text should still be in the first-level cache
-/// when the last of forty columns looks at it.
-const TILE_LINES: usize = 32;
+/// Number of lines after which a tile is handed on: so many that what forty columns do once for a tile weighs little,
+/// so few that its text is still close when the last of them looks at it.
+const TILE_LINES: usize = 64;
 const BLOCK: usize = 64;
 
 /// Some lines of a text and the bounds of their fields; reused from tile to tile.

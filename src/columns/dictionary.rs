@@ -389,3 +389,76 @@ fn same(text: &[u8], fields: Spans<'_>) -> Option<Span> {
     };
     same.then_some(first)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fields;
+
+    /// Returns the values that a dictionary gives back for the fields of a piece.
+    fn interned(dictionary: &mut Dictionary, fields: &[String]) -> Vec<Option<String>> {
+        let mut keys = Vec::new();
+        for field in fields {
+            let borders = [0, field.len() as u32 + 1];
+            let fields = Spans::of_one(&borders);
+            dictionary.add_keys(field.as_bytes(), fields, fields::value, &mut keys);
+        }
+        let values = dictionary.finish();
+        let value = |key| (key != NULL).then(|| values.value(key as usize).to_owned());
+        keys.into_iter().map(value).collect()
+    }
+
+    fn expected(fields: &[String]) -> Vec<Option<String>> {
+        fields.iter().map(|field| (field != "-").then(|| field.clone())).collect()
+    }
+
+    #[test]
+    fn pieces_do_not_see_each_other() {
+        let mut dictionary = Dictionary::default();
+        for piece in 0..4 {
+            // Some of them are long, some come again in the next piece with another key.
+            let field = |row: usize| match row % 7 {
+                0 => "-".to_owned(),
+                1 => format!("{:060}", row * piece / 90),
+                _ => format!("{}", row * piece / 50),
+            };
+            let fields: Vec<_> = (0..2000).map(field).collect();
+            assert_eq!(interned(&mut dictionary, &fields), expected(&fields));
+        }
+    }
+
+    #[test]
+    fn keys_that_run_out_begin_anew() {
+        let mut dictionary = Dictionary { base: u32::MAX / 2 - 1, ..Dictionary::default() };
+        for fields in [["a", "b", "a", "-"], ["b", "c", "-", "b"], ["a", "c", "c", "b"]] {
+            let fields = fields.map(str::to_owned);
+            assert_eq!(interned(&mut dictionary, &fields), expected(&fields));
+        }
+        assert!(dictionary.base < 10);
+    }
+
+    /// Fields that all have the same hash: bits of the eighth last byte and those that they meet in the hash
+    /// change together.
+    #[test]
+    fn fields_that_crowd_are_told_apart() {
+        let mut fields = Vec::new();
+        for number in 0..256_usize {
+            let (mut head, mut tail) = (*b"dddddddddddddddd", *b"aaaaaaaa");
+            for place in 0..4 {
+                let two = (number >> (2 * place)) as u8 & 3;
+                tail[place] ^= two << 3;
+                head[place + 2] ^= two;
+            }
+            fields.push(format!(
+                "{}{}",
+                str::from_utf8(&head).unwrap(),
+                str::from_utf8(&tail).unwrap()
+            ));
+        }
+        let slot =
+            |field: &String| Slot::of(field.as_bytes(), Span { start: 0, end: field.len() as u32 });
+        assert!(fields.iter().all(|field| slot(field).hash() == slot(&fields[0]).hash()));
+        fields.extend(fields.clone());
+        assert_eq!(interned(&mut Dictionary::default(), &fields), expected(&fields));
+    }
+}

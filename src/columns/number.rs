@@ -165,9 +165,9 @@ impl Parse for Port {
     #[inline]
     fn quick(&mut self, text: &[u8], field: Span) -> Option<i32> {
         let last = *text[field.range()].last_chunk()?;
-        let digits = part::CHUNK - 1 - part::last_equal(last, b':')?;
-        let digits = padded(u64::from_le_bytes(last), digits);
-        are_digits(digits).then(|| value_of(digits).cast_signed())
+        let length = part::CHUNK - 1 - part::last_equal(last, b':')?;
+        let digits = padded(u64::from_le_bytes(last), length);
+        (length > 0 && are_digits(digits)).then(|| value_of(digits).cast_signed())
     }
 }
 
@@ -329,6 +329,7 @@ fn long_decimal(text: &[u8]) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::columns::time::Timestamp;
 
     fn int32(text: &str) -> Result<Option<i32>, Refused> {
         Int32.parse(text.as_bytes())
@@ -390,6 +391,69 @@ mod tests {
             ["", "-", ".", ".5", "5.", "1.2.3", "inf", "NaN", "-inf", "1e999", "1,5", "0x1", "+1"]
         {
             assert_eq!(double(text), None, "{text:?}");
+        }
+    }
+
+    /// What is read quickly is what is read slowly; and the usual form is read quickly.
+    fn assert_quick<P: Parse>(field: &str, usual: bool)
+    where
+        <P::Type as ArrowPrimitiveType>::Native: PartialEq,
+    {
+        // Its neighbours in the line are no part of it.
+        let text = format!("7{field}7");
+        let span = Span { start: 1, end: 1 + field.len() as u32 };
+        let quick = P::default().quick(text.as_bytes(), span);
+        assert_eq!(quick.is_some(), usual, "{field:?}");
+        if quick.is_some() {
+            assert_eq!(Ok(quick), P::default().parse(field.as_bytes()), "{field:?}");
+        }
+    }
+
+    #[test]
+    fn the_usual_forms_are_read_quickly() {
+        // A whole word stands before the end of each, as nearly always in a line.
+        for digits in ["1234567", "12345678"] {
+            assert_quick::<Int32>(digits, true);
+            assert_quick::<Int64>(digits, true);
+        }
+        for field in ["", "-", "123456789", "1234567x", "+1234567"] {
+            assert_quick::<Int32>(field, false);
+            assert_quick::<Int64>(field, false);
+        }
+        for field in ["1234.567", "123.456"] {
+            assert_quick::<Double>(field, true);
+        }
+        for field in ["0.1", "12345.678", "1234567", "1234.56x", "-123.456"] {
+            assert_quick::<Double>(field, false);
+        }
+        for field in ["192.0.2.1:443", "2001:db8::1:50718", "10.0.0.1:1"] {
+            assert_quick::<Port>(field, true);
+        }
+        for field in ["192.0.2.1:", "192.0.2.1:-", "192.0.2.1:http", "192.0.2.1", "-"] {
+            assert_quick::<Port>(field, false);
+        }
+        assert_quick::<Timestamp>("2018-07-02T22:22:48.364123Z", true);
+        assert_quick::<Timestamp>("2018-07-02T22:22:48.364Z", false);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn quick_is_never_wrong(
+            field in "[0-9.:T-]{0,12}|2018-0[67]-0[0-9]T[0-2][0-9][:.0-9][0-9]{2}:[0-9]{2}[.:][0-9/:]{6}[Z0]",
+            before in "[0-9a-f .:]{8}",
+        ) {
+            fn check<P: Parse>(text: &[u8], span: Span) -> bool {
+                let quick = P::default().quick(text, span);
+                quick.is_none() || Ok(quick) == P::default().parse(&text[span.range()])
+            }
+            let text = format!("{before}{field}");
+            let span = Span { start: before.len() as u32, end: text.len() as u32 };
+            let text = text.as_bytes();
+            proptest::prop_assert!(check::<Int32>(text, span));
+            proptest::prop_assert!(check::<Int64>(text, span));
+            proptest::prop_assert!(check::<Double>(text, span));
+            proptest::prop_assert!(check::<Port>(text, span));
+            proptest::prop_assert!(check::<Timestamp>(text, span));
         }
     }
 

@@ -50,6 +50,12 @@ impl<'a> Spans<'a> {
         Self { borders, stride, lines }
     }
 
+    /// Returns the one span between two borders.
+    #[cfg(test)]
+    pub(crate) fn of_one(borders: &'a [u32; 2]) -> Self {
+        Self::new(borders, 2, 1)
+    }
+
     /// Number of lines.
     #[inline]
     pub fn len(self) -> usize {

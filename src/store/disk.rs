@@ -64,8 +64,11 @@ impl Disk {
         let directory = path.parent().expect("keys lie below the root");
         create_dir_synced(directory)?;
         if path.exists() {
-            // Whoever is told so may rely on it.
-            return sync_dir(directory).map(|()| Created::Before);
+            if lasting {
+                // Whoever is told so may rely on it.
+                sync_dir(directory)?;
+            }
+            return Ok(Created::Before);
         }
         let staging = self.staging();
         create_dir_synced(&staging)?;
