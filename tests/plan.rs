@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use alb2parquet::dataset::{Dataset, Layout, Opening, STAGING};
 use alb2parquet::ledger::Ledger;
 use alb2parquet::plan::{Listing, Plan, Selection};
+use alb2parquet::redact::Agreement;
 use alb2parquet::store::{Bucket, Network, Patience, Source};
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -308,6 +309,7 @@ fn claims_that_are_read_ahead_make_the_same_plan() {
             run: "test".to_owned(),
             single_writer: false,
             patience: Patience::default(),
+            redaction: Agreement::default(),
         };
         let dataset = Dataset::open(Arc::new(bucket().with_reads(reads)), opening).unwrap();
         let stop = AtomicBool::new(false);

@@ -2,6 +2,7 @@
 //!
 //! `scripts/s3-test` starts a server and runs these tests; without one they are ignored, and say so.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpListener;
@@ -494,7 +495,7 @@ fn a_plan_counts_the_requests_of_its_conversion() {
     for (stored, class) in target(&logs).list("AWSLogs").unwrap().iter().zip(classes.iter().cycle())
     {
         let tier = if *class == "INTELLIGENT_TIERING" { "ARCHIVE_ACCESS" } else { "" };
-        rows += &format!("\"{bucket}\",\"{}\",\"{class}\",\"{tier}\"\n", stored.key);
+        writeln!(rows, "\"{bucket}\",\"{}\",\"{class}\",\"{tier}\"", stored.key).unwrap();
         let is_archived = !tier.is_empty() || ["GLACIER", "DEEP_ARCHIVE"].contains(class);
         archived += u64::from(is_archived) * stored.size;
     }

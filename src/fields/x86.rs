@@ -59,13 +59,7 @@ fn scan_64(tile: &mut Tile, text: &[u8], from: usize) {
 
 #[target_feature(enable = "avx2,bmi1,popcnt,pclmulqdq")]
 fn scan_32(tile: &mut Tile, text: &[u8], from: usize) {
-    tile.scan_with(
-        text,
-        from,
-        |block| masks_32(block),
-        |bits| running_xor(bits),
-        |bits, base, out| write_positions(bits, base, out),
-    );
+    tile.scan_with(text, from, |block| masks_32(block), |bits| running_xor(bits), write_positions);
 }
 
 #[inline]
