@@ -100,8 +100,12 @@ enum Command {
 
 /// Returns the grammar of the command line: flags, and the environment behind them.
 fn command() -> clap::Command {
-    let program = Args::command().long_version(long_version());
-    program.mut_subcommands(|command| command.mut_args(with_environment))
+    all_by_environment(Args::command().long_version(long_version()))
+}
+
+/// Lets the flags of a command and of those below it be given by the environment, too.
+fn all_by_environment(command: clap::Command) -> clap::Command {
+    command.mut_args(with_environment).mut_subcommands(all_by_environment)
 }
 
 /// Says which lines and datasets this version knows.

@@ -20,9 +20,9 @@ use crate::report::{Balancer, Counts, Facts, Month, Statement, Totals};
 use crate::schema::LogType;
 
 /// The style sheet.
-const STYLE: &str = include_str!("../../templates/report.css");
+const STYLE: &str = include_str!("page/report.css");
 /// The script, which only shows what a day holds on hover and focus.
-const SCRIPT: &str = include_str!("../../templates/report.js");
+const SCRIPT: &str = include_str!("page/report.js");
 
 /// Writes the page.
 ///
