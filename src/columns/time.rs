@@ -13,6 +13,10 @@ const MICROS_PER_SECOND: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
 /// `2018-07-02T22:22:48.364000Z`, as every captured line has it.
 const USUAL_LENGTH: usize = 27;
+/// Where no digit stands in `HH:MM:SS`, the first byte lowest.
+const COLONS: u64 = 0x0000_ff00_00ff_0000;
+/// Where none stands in `.ffffffZ`.
+const ENDS: u64 = 0xff00_0000_0000_00ff;
 
 /// Reads a time; remembers the day, since the lines of an object nearly all share it.
 #[derive(Debug)]
