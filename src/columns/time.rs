@@ -56,9 +56,6 @@ impl Parse for Timestamp {
 impl Timestamp {
     #[inline]
     fn usual(&mut self, text: &[u8; USUAL_LENGTH]) -> Result<i64, Refused> {
-        /// The places of `HH:MM:SS` where no digit stands, and those of `.ffffffZ`.
-        const COLONS: u64 = 0x0000_ff00_00ff_0000;
-        const ENDS: u64 = 0xff00_0000_0000_00ff;
         let (date, time) = text.split_first_chunk().expect("is as long as that");
         if *date != self.day {
             self.set_day(date)?;
