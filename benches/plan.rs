@@ -1,51 +1,70 @@
-//! The memory and time of a plan, over a store that lists as many objects as are asked for.
+//! The memory and time of a plan and of its claims, over a store that lists as many objects as are asked for and
+//! has claims for all of them, or none.
 //!
 //!     cargo bench --bench plan -- [OBJECTS [PARTITIONS]]
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
+use std::io::{self, Write};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
-use std::time::Instant;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
+use alb2parquet::batch::Description;
+use alb2parquet::claim::{Claim, Record};
 use alb2parquet::dataset::{Dataset, Layout, Opening, STAGING};
+use alb2parquet::estimate::{Estimate, Prices, Speed, Survey};
 use alb2parquet::ledger::Ledger;
 use alb2parquet::plan::{Listing, Plan, Selection};
 use alb2parquet::redact::Agreement;
-use alb2parquet::store::{Bucket, Patience, Source};
+use alb2parquet::store::{Bucket, Calls, Patience, Source};
 use async_trait::async_trait;
 use chrono::{DateTime, Days, NaiveDate};
 use futures::stream::{self, BoxStream, StreamExt};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+    Attributes, CopyOptions, Error, Extensions, GetOptions, GetResult, GetResultPayload,
+    ListResult, MultipartUpload, ObjectMeta, ObjectStore, PutMultipartOptions, PutOptions,
+    PutPayload, PutResult, Result,
 };
 
-/// A store that lists and does nothing else.
+/// Partitions that are planned over a store that is far away.
+const FAR: u64 = 300;
+/// How far.
+const LATENCY: Duration = Duration::from_millis(20);
+const DESCRIPTION: &str = r#"{"format_version":2,"layout":"hive","conditional_creates":true}"#;
+
+/// A store that lists objects, holds a dataset in which all of them are claimed or none, and keeps nothing.
 #[derive(Debug)]
-struct Listed {
+struct Synthetic {
     objects: u64,
     partitions: u64,
+    claimed: AtomicBool,
+    latency: Duration,
 }
 
-impl fmt::Display for Listed {
+impl fmt::Display for Synthetic {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("synthetic")
     }
 }
 
-fn only_lists<T>(operation: &str) -> Result<T> {
+fn never<T>(operation: &str) -> Result<T> {
     let operation = operation.to_owned();
     Err(Error::NotImplemented { operation, implementer: "synthetic".to_owned() })
 }
 
-/// The object with a number, as S3 lists it: four balancers in each partition.
-fn object(number: u64, partition: u64) -> ObjectMeta {
-    let account = 100_000_000_000 + partition % 20;
+/// Account and day of a partition.
+fn partition(number: u64) -> (u64, NaiveDate) {
     let first = NaiveDate::from_ymd_opt(2016, 1, 1).expect("is a day");
-    let day = first + Days::new(partition / 20);
+    (100_000_000_000 + number % 20, first + Days::new(number / 20))
+}
+
+/// The object with a number, as S3 lists it: four balancers in each partition.
+fn object(number: u64, partition_number: u64) -> ObjectMeta {
+    let (account, day) = partition(partition_number);
     let (path, date) = (day.format("%Y/%m/%d"), day.format("%Y%m%d"));
     let (balancer, hour, minute) = (number % 4, number / 4 % 24, number / 96 % 12 * 5);
     let name = format!(
@@ -53,20 +72,64 @@ fn object(number: u64, partition: u64) -> ObjectMeta {
          {date}T{hour:02}{minute:02}Z_203.0.113.{}_{number:08x}.log.gz",
         number % 200
     );
-    ObjectMeta {
-        location: format!("AWSLogs/{account}/elasticloadbalancing/eu-central-1/{path}/{name}")
-            .into(),
-        last_modified: DateTime::UNIX_EPOCH,
-        size: 50_000 + number % 10_000,
-        e_tag: Some(format!("\"{:032x}\"", u128::from(number) * 0x9e37_79b9_7f4a_7c15)),
-        version: None,
+    let location = format!("AWSLogs/{account}/elasticloadbalancing/eu-central-1/{path}/{name}");
+    let e_tag = Some(format!("\"{:032x}\"", u128::from(number) * 0x9e37_79b9_7f4a_7c15));
+    meta(location, 50_000 + number % 10_000, e_tag)
+}
+
+fn meta(location: String, size: u64, e_tag: Option<String>) -> ObjectMeta {
+    let last_modified = DateTime::UNIX_EPOCH;
+    ObjectMeta { location: location.into(), last_modified, size, e_tag, version: None }
+}
+
+impl Synthetic {
+    fn new(objects: u64, partitions: u64, latency: Duration) -> Arc<Self> {
+        Arc::new(Self { objects, partitions, claimed: AtomicBool::new(false), latency })
+    }
+
+    fn each(&self) -> u64 {
+        self.objects.div_ceil(self.partitions)
+    }
+
+    /// The text of a file of the dataset.
+    fn text(&self, path: &str) -> Option<Vec<u8>> {
+        if path.ends_with("dataset.json") {
+            return Some(DESCRIPTION.into());
+        }
+        let claimed = self.claimed.load(Ordering::Relaxed) && path.ends_with("/1.claim.json");
+        let mut parts = path.split('/').skip(3).filter(|_| claimed);
+        let (account, _, day) = (parts.next()?, parts.next()?, parts.next()?);
+        let days = day.parse::<NaiveDate>().ok()? - partition(0).1;
+        let account = account.parse::<u64>().ok()? - partition(0).0;
+        let number = u64::try_from(days.num_days()).ok()? * 20 + account;
+        let first = number * self.each();
+        let mut claim = Claim { run: "bench".to_owned(), ..Claim::default() };
+        let objects = (first..(first + self.each()).min(self.objects)).map(|n| object(n, number));
+        for meta in objects {
+            claim_object(&mut claim, &meta);
+        }
+        (!claim.objects.is_empty())
+            .then(|| serde_json::to_vec(&Record::Add(claim)).expect("plain values"))
     }
 }
 
+fn claim_object(claim: &mut Claim, meta: &ObjectMeta) {
+    let url = format!("synthetic://logs/{}", meta.location);
+    claim.directories = vec![url.rsplit_once('/').expect("has slashes").0.to_owned() + "/"];
+    claim.objects.push(alb2parquet::claim::Claimed {
+        directory: 0,
+        name: meta.location.filename().expect("has a name").to_owned(),
+        size: meta.size,
+        e_tag: meta.e_tag.clone(),
+        lines: 0,
+        rejects: BTreeMap::new(),
+    });
+}
+
 #[async_trait]
-impl ObjectStore for Listed {
+impl ObjectStore for Synthetic {
     async fn put_opts(&self, _: &Path, _: PutPayload, _: PutOptions) -> Result<PutResult> {
-        only_lists("put")
+        Ok(PutResult { e_tag: None, version: None, extensions: Extensions::default() })
     }
 
     async fn put_multipart_opts(
@@ -74,56 +137,93 @@ impl ObjectStore for Listed {
         _: &Path,
         _: PutMultipartOptions,
     ) -> Result<Box<dyn MultipartUpload>> {
-        only_lists("put")
+        never("put")
     }
 
-    async fn get_opts(&self, _: &Path, _: GetOptions) -> Result<GetResult> {
-        only_lists("get")
+    async fn get_opts(&self, path: &Path, _: GetOptions) -> Result<GetResult> {
+        std::thread::sleep(self.latency);
+        let Some(text) = self.text(path.as_ref()) else {
+            let path = path.to_string();
+            return Err(Error::NotFound { source: path.clone().into(), path });
+        };
+        let (size, meta) = (text.len() as u64, meta(path.to_string(), text.len() as u64, None));
+        let payload = GetResultPayload::Stream(stream::once(async { Ok(text.into()) }).boxed());
+        let attributes = Attributes::default();
+        Ok(GetResult {
+            payload,
+            meta,
+            range: 0..size,
+            attributes,
+            extensions: Extensions::default(),
+        })
     }
 
     fn delete_stream(
         &self,
         _: BoxStream<'static, Result<Path>>,
     ) -> BoxStream<'static, Result<Path>> {
-        stream::once(async { only_lists("delete") }).boxed()
+        stream::once(async { never("delete") }).boxed()
     }
 
-    fn list(&self, _: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
-        let (objects, partitions) = (self.objects, self.partitions);
-        let each = objects.div_ceil(partitions);
-        stream::iter((0..objects).map(move |number| Ok(object(number, number / each)))).boxed()
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        let (objects, partitions, each) = (self.objects, self.partitions, self.each());
+        if prefix.is_none() {
+            let object = move |number| Ok(object(number, number / each));
+            return stream::iter((0..objects).map(object)).boxed();
+        }
+        if !self.claimed.load(Ordering::Relaxed) {
+            return stream::empty().boxed();
+        }
+        let files = (0..partitions).flat_map(|number| {
+            let (account, day) = partition(number);
+            ["claim", "done"].map(|kind| {
+                let claims = format!("_alb2parquet/claims/access/{account}/eu-central-1/{day}");
+                Ok(meta(format!("{claims}/1.{kind}.json"), 100, None))
+            })
+        });
+        stream::iter(files).boxed()
     }
 
     async fn list_with_delimiter(&self, _: Option<&Path>) -> Result<ListResult> {
-        only_lists("list")
+        never("list")
     }
 
     async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
-        only_lists("copy")
+        never("copy")
     }
 }
 
-/// Largest memory of this process so far, in MiB.
+/// Largest memory of this process since the last call, in MiB.
 fn peak() -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("Linux tells it");
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("is told");
-    line.trim().trim_end_matches(" kB").parse::<u64>().expect("is a number") >> 10
+    let peak = line.trim().trim_end_matches(" kB").parse::<u64>().expect("is a number") >> 10;
+    fs::write("/proc/self/clear_refs", "5").expect("Linux begins anew");
+    peak
 }
 
+/// Seconds of processors that this process has taken.
+fn processors() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").expect("Linux tells it");
+    let behind_name = stat.rsplit(')').next().expect("the name is in brackets");
+    let ticks = behind_name.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
+    // A tick is a hundredth of a second wherever Linux runs (proc_pid_stat(5), `utime` and `stime`).
+    ticks.map(|ticks| ticks.expect("is a number") / 100.0).sum()
+}
+
+/// Prints what time something took, by the clock and of processors, and the memory.
 #[allow(clippy::print_stdout)] // the figures
-fn main() {
-    let mut numbers = std::env::args().skip(1).filter_map(|arg| arg.parse().ok());
-    let objects = numbers.next().unwrap_or(5_000_000);
-    let partitions = numbers.next().unwrap_or(20_000).min(objects);
-    let sources = [Source::over(Arc::new(Listed { objects, partitions }), "synthetic://logs")];
+fn measured<T>(what: &str, task: impl FnOnce() -> T) -> T {
+    let (began, before) = (Instant::now(), processors());
+    let result = task();
+    let (clock, taken) = (began.elapsed().as_secs_f64(), processors() - before);
+    println!("{what:45} {clock:>7.1} s {taken:>7.1} s of processors {:>6} MiB", peak());
+    result
+}
 
-    let began = Instant::now();
-    let listing = Listing::take(&sources, &Selection::default(), &AtomicBool::new(false))
-        .expect("everything can be listed");
-    println!("{objects} objects listed and sorted in {:.1?}, {} MiB", began.elapsed(), peak());
-
-    let store = Arc::new(InMemory::new());
-    let target = Bucket::new(store.clone(), store, Path::default(), "memory://", STAGING);
+fn dataset(store: &Arc<Synthetic>, reads: usize) -> Dataset {
+    let uploads = Arc::new(InMemory::new());
+    let target = Bucket::new(store.clone(), uploads, Path::default(), "synthetic://lake", STAGING);
     let opening = Opening {
         layout: Layout::Hive,
         run: "bench".to_owned(),
@@ -131,17 +231,92 @@ fn main() {
         patience: Patience::default(),
         redaction: Agreement::default(),
     };
-    let dataset = Dataset::open(Arc::new(target), opening).expect("memory can be written");
-    let mut ledger = Ledger::open(&dataset).expect("memory can be read");
-    let began = Instant::now();
-    let plan = Plan::make(listing, &sources, 256 << 20, &mut ledger, &AtomicBool::new(false))
-        .expect("nothing is claimed");
-    let (files, days) = (plan.batches.len(), plan.partitions());
-    println!(
-        "{files} files in {days} partitions planned in {:.1?}, {} MiB",
-        began.elapsed(),
-        peak()
-    );
-    assert_eq!(plan.batches.iter().map(|batch| batch.objects.len() as u64).sum::<u64>(), objects);
-    assert_eq!(days as u64, partitions);
+    Dataset::open(Arc::new(target.with_reads(reads)), opening).expect("is there")
+}
+
+fn listing(sources: &[Source]) -> Listing {
+    let all = Selection::default();
+    Listing::take(sources, &all, &AtomicBool::new(false)).expect("everything can be listed")
+}
+
+fn plan(listing: Listing, sources: &[Source], ledger: &mut Ledger) -> Plan {
+    let stop = AtomicBool::new(false);
+    Plan::make(listing, sources, 256 << 20, ledger, &stop).expect("claims can be read")
+}
+
+#[allow(clippy::print_stdout)] // the figures
+fn main() {
+    let mut numbers = std::env::args().skip(1).filter_map(|arg| arg.parse().ok());
+    let objects = numbers.next().unwrap_or(5_000_000);
+    let partitions = numbers.next().unwrap_or(20_000).min(objects);
+    let store = Synthetic::new(objects, partitions, Duration::ZERO);
+    let sources = [Source::over(store.clone(), "synthetic://logs")];
+    let dataset = self::dataset(&store, 1);
+    println!("{objects} objects in {partitions} partitions");
+
+    let listing = measured("listed and sorted", || self::listing(&sources));
+    let survey = measured("counted by load balancer", || Survey::of(&listing));
+    let mut ledger = Ledger::open(&dataset).expect("can be listed");
+    let plan =
+        measured("planned, nothing is claimed", || self::plan(listing, &sources, &mut ledger));
+    let batches = plan.batches.iter();
+    assert_eq!(batches.map(|batch| batch.objects.len() as u64).sum::<u64>(), objects);
+    assert_eq!(plan.partitions() as u64, partitions);
+
+    let bytes = measured("written as lines of JSON", || {
+        let mut sink = Counted(0);
+        for batch in &plan.batches {
+            serde_json::to_writer(&mut sink, &Description::of(batch, &sources)).expect("is taken");
+        }
+        sink.0
+    });
+    println!("{:45} {:>7.0} MB", "", bytes as f64 / 1e6);
+    measured("claimed and published, file by file", || {
+        for batch in &plan.batches {
+            let mut claim = Claim { run: "bench".to_owned(), ..Claim::default() };
+            for object in &batch.objects {
+                let url = sources[object.source].url(&object.listed);
+                claim.add(&url, &object.listed, 0, BTreeMap::new());
+            }
+            ledger.commit(&batch.partition, claim, Vec::new()).expect("everything is taken");
+        }
+    });
+    drop(ledger);
+    let (calls, prices) = (Calls::default(), Prices::default());
+    let speed = Speed { rate: Speed::RATE, threads: 2 };
+    measured("estimated", || Estimate::of(plan, survey, &sources, None, calls, prices, speed));
+
+    store.claimed.store(true, Ordering::Relaxed);
+    let listing = measured("listed and sorted again", || self::listing(&sources));
+    let mut ledger = measured("claims listed", || Ledger::open(&dataset).expect("can be listed"));
+    let plan =
+        measured("planned, everything is claimed", || self::plan(listing, &sources, &mut ledger));
+    assert_eq!((plan.batches.len(), plan.before.objects), (0, objects));
+    drop((plan, ledger));
+
+    let store = Synthetic::new(FAR * 100, FAR, LATENCY);
+    store.claimed.store(true, Ordering::Relaxed);
+    let sources = [Source::over(store.clone(), "synthetic://logs")];
+    for reads in [1, 32] {
+        let dataset = self::dataset(&store, reads);
+        let listing = self::listing(&sources);
+        let mut ledger = Ledger::open(&dataset).expect("can be listed");
+        let what = format!("{FAR} partitions, {LATENCY:?} away, {reads} claims at once");
+        let plan = measured(&what, || self::plan(listing, &sources, &mut ledger));
+        assert_eq!(plan.before.objects, FAR * 100);
+    }
+}
+
+/// Counts what is written.
+struct Counted(usize);
+
+impl Write for Counted {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 += bytes.len();
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
 }

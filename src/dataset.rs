@@ -175,15 +175,7 @@ impl Dataset {
             Some(description) => description,
             None => dataset.begin(single_writer)?,
         };
-        if description.layout != layout {
-            return Err(DatasetError::Layout(description.layout));
-        }
-        if description.redaction.columns != dataset.redaction.columns {
-            return Err(DatasetError::Redaction(description.redaction.columns));
-        }
-        if description.redaction != dataset.redaction {
-            return Err(DatasetError::RedactionKey);
-        }
+        dataset.agree(&description)?;
         if !description.conditional_creates && !single_writer {
             return Err(DatasetError::Unconditional(dataset.target.name("")));
         }
@@ -214,26 +206,47 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// Opens a dataset to look at, for a run that would write it with some layout. Returns it, and whether it is
-    /// there yet. Nothing is written.
+    /// Opens a dataset to look at, for a run that would write it with some layout, and redact so much if that is
+    /// known. Returns it, and whether it is there yet. Nothing is written.
     ///
     /// # Errors
     ///
-    /// Fails when it cannot be read, or was begun with another layout.
+    /// Fails when it cannot be read, or was begun differently.
     pub fn look(
         target: Arc<dyn Target>,
         run: String,
         layout: Layout,
+        redaction: Option<Agreement>,
     ) -> Result<(Self, bool), DatasetError> {
-        let patience = Patience::default();
-        let redaction = Agreement::default();
-        let dataset = Self { target, layout, run, conditional_creates: true, patience, redaction };
-        match dataset.description()? {
-            Some(description) if description.layout != layout => {
-                Err(DatasetError::Layout(description.layout))
-            }
-            description => Ok((dataset, description.is_some())),
+        let is_known = redaction.is_some();
+        let mut dataset = Self {
+            target,
+            layout,
+            run,
+            conditional_creates: true,
+            patience: Patience::default(),
+            redaction: redaction.unwrap_or_default(),
+        };
+        let Some(description) = dataset.description()? else { return Ok((dataset, false)) };
+        if !is_known {
+            dataset.redaction = description.redaction.clone();
         }
+        dataset.agree(&description)?;
+        Ok((dataset, true))
+    }
+
+    /// Sees whether the dataset was begun as this run would have it.
+    fn agree(&self, description: &Description) -> Result<(), DatasetError> {
+        if description.layout != self.layout {
+            return Err(DatasetError::Layout(description.layout));
+        }
+        if description.redaction.columns != self.redaction.columns {
+            return Err(DatasetError::Redaction(description.redaction.columns.clone()));
+        }
+        if description.redaction != self.redaction {
+            return Err(DatasetError::RedactionKey);
+        }
+        Ok(())
     }
 
     /// Returns where its files are.

@@ -514,3 +514,40 @@ fn a_plan_counts_the_requests_of_its_conversion() {
     let plan = s3("plan", &logs, &new_bucket(), &[]).expect(0);
     assert_eq!(plan.json()["archived"], serde_json::Value::Null);
 }
+
+/// A plan that lies in a bucket is done by two tasks, as if its source had been listed.
+#[test]
+#[ignore = "needs a server; scripts/s3-test runs it"]
+fn batches_in_a_bucket_are_shared_by_tasks() {
+    let (world, logs) = world_of_days();
+    let (lake, plans) = (new_bucket(), new_bucket());
+    let below = format!("{logs}/AWSLogs");
+    let args = ["plan", &below, "--out", &lake, "--jsonl", "--to", "2099-12-31"];
+    let planned = run_command(&mut command(&server(), &args)).expect(0);
+    assert_eq!(planned.stdout.lines().count(), 4);
+    assert!(planned.stdout.contains(&format!("\"source\":\"{below}\"")), "{}", planned.stdout);
+    target(&plans).create("a/plan.jsonl.gz", &gzip(&planned.stdout)).unwrap();
+    let file = format!("{plans}/a/plan.jsonl.gz");
+    for shard in ["0/2", "1/2"] {
+        let args = ["convert", "--batches", &file, "--out", &lake, "--shard", shard];
+        let run = run_command(&mut command(&server(), &args)).expect(0);
+        assert_eq!(run.stdout.lines().count(), 2);
+        assert_eq!(run.stdout.matches("\"objects\":5,").count(), 2, "{}", run.stdout);
+    }
+    same(&world, &lake);
+    s3("verify", &logs, &lake, &["--read-data"]).expect(0);
+    // One that was rewritten since is found when it is read.
+    let removed = command(&server(), &["remove", "--out", &lake, "--yes"]);
+    run_command(&mut { removed }).expect(0);
+    let key = key_on("2025/07/11", 2);
+    let old = target(&logs).get(&key).unwrap().unwrap();
+    target(&logs).delete(&key).unwrap();
+    let mut new = gzip(good_lines(90));
+    new.resize(old.len(), 0);
+    target(&logs).create(&key, &new).unwrap();
+    let args = ["convert", "--batches", &file, "--out", &lake];
+    let run = run_command(&mut command(&server(), &args)).expect(2);
+    run.says(&[&key, "1 failed"]);
+    assert_eq!(run.stdout.matches("\"objects\":5,").count(), 3, "{}", run.stdout);
+    assert_eq!(run.stdout.matches("\"failed\":1,").count(), 1, "{}", run.stdout);
+}

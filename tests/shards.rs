@@ -177,3 +177,54 @@ fn what_is_read_once_is_not_shared_by_size() {
     let args = ["convert", "--batches", "-", "--shard", "0/2", "--out", out.to_str().unwrap()];
     run_command(program(&args).stdin(Stdio::null())).expect(3).says(&["twice"]);
 }
+
+/// The command of each definition in docs/scale.md converts its shard, with paths in place of URLs.
+#[test]
+fn documented_definitions_are_commands_that_run() {
+    let page = include_str!("../docs/scale.md");
+    let block = |mark: &str| {
+        let (_, rest) =
+            page.split_once(&format!("<!-- {mark}: run by tests/shards.rs -->")).unwrap();
+        let (_, rest) = rest.split_once("```").unwrap();
+        rest.split_once("```").unwrap().0.split_once('\n').unwrap().1.to_owned()
+    };
+    let definition: Value = serde_json::from_str(&block("job definition")).unwrap();
+    let job = block("indexed job");
+    let flow = job.lines().find_map(|line| line.trim().strip_prefix("command: ")).unwrap();
+    let tasks = |line: &str| job.lines().any(|found| found.trim() == line);
+    assert!(tasks("completions: 64") && tasks("completionMode: Indexed"));
+    let variables: [(Value, &[(&str, &str)]); 3] = [
+        (
+            definition["containerProperties"]["command"].clone(),
+            &[("AWS_BATCH_JOB_ARRAY_INDEX", "3"), ("AWS_BATCH_JOB_ARRAY_SIZE", "4")],
+        ),
+        (
+            serde_json::from_str(&block("command")).unwrap(),
+            &[("AWS_BATCH_JOB_ARRAY_INDEX", "3"), ("AWS_BATCH_JOB_ARRAY_SIZE", "4")],
+        ),
+        (serde_json::from_str(flow).unwrap(), &[("JOB_COMPLETION_INDEX", "0")]),
+    ];
+    for (command, variables) in variables {
+        let world = world();
+        let [_, all] = arrays(&world);
+        let here = |word: &Value| {
+            let word = word.as_str().unwrap();
+            let path = match word {
+                "s3://my-log-bucket" => world.source(),
+                "s3://my-lake/alb" => world.out(),
+                "s3://my-lake/plans/batches.jsonl.gz" => world.path("batches"),
+                other => return other.to_owned(),
+            };
+            path.to_str().unwrap().to_owned()
+        };
+        let words: Vec<String> = command.as_array().unwrap().iter().map(here).collect();
+        assert_eq!(words[0], "alb2parquet");
+        assert!(!words.iter().any(|word| word.contains("s3://")), "{words:?}");
+        let words: Vec<&str> = words[1..].iter().map(String::as_str).collect();
+        run_command(program(&words).envs(variables.iter().copied())).expect(0);
+        assert!(claims(&world.out()) > 0, "the task converted something");
+        let all: Vec<&str> = all.iter().map(String::as_str).collect();
+        run(&all).expect(0);
+        assert_eq!(findings(&world), [""; 0]);
+    }
+}

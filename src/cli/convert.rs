@@ -172,16 +172,16 @@ struct Work<'a> {
 
 impl Convert {
     pub(super) fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
+        let bloom_filters = bloom_filters(&self.bloom_filter)?;
+        let redaction =
+            Redaction::new(Rules::parse(&self.redact)?, resolve::redact_key()?.as_deref())?;
         if self.dry_run {
-            return self.foretell(signals);
+            return self.foretell(&redaction, signals);
         }
         let progress = Progress::new(self.voice());
         let mut metrics = Metrics::begin();
         let network = resolve::network(&self.stores)?;
         progress::watch(&network.traffic);
-        let bloom_filters = bloom_filters(&self.bloom_filter)?;
-        let redaction =
-            Redaction::new(Rules::parse(&self.redact)?, resolve::redact_key()?.as_deref())?;
         let out = resolve::place_of(&self.out)?;
         let dataset;
         let Work { sources, mut ledger, plan, begun } = if let Some(name) = &self.batches {
@@ -241,7 +241,7 @@ impl Convert {
     }
 
     /// Does what `plan` does.
-    fn foretell(&self, signals: &Signals) -> anyhow::Result<u8> {
+    fn foretell(&self, redaction: &Redaction, signals: &Signals) -> anyhow::Result<u8> {
         let question = Question {
             sources: &self.sources,
             out: Some(&self.out),
@@ -251,6 +251,7 @@ impl Convert {
             threads: self.threads,
             rate: Speed::RATE,
             prices: Prices::default(),
+            redaction: Some(redaction.agreement()),
             form: if self.json { Form::Json } else { Form::Text },
             quiet: self.quiet,
         };

@@ -17,6 +17,7 @@ use crate::dataset::Dataset;
 use crate::estimate::{Estimate, For, OfBalancer, Prices, Speed, Survey};
 use crate::ledger::Ledger;
 use crate::plan::{Amount, Plan};
+use crate::redact::Agreement;
 use crate::store::{Calls, Network, Source};
 
 const AFTER: &str = "\
@@ -97,6 +98,8 @@ pub(super) struct Question<'a> {
     pub(super) threads: Option<u16>,
     pub(super) rate: u64,
     pub(super) prices: Prices,
+    /// What would be redacted, if that is known.
+    pub(super) redaction: Option<Agreement>,
     pub(super) form: Form,
     pub(super) quiet: bool,
 }
@@ -124,6 +127,7 @@ impl PlanCommand {
                 get: self.price_get.unwrap_or(usual.get),
                 put: self.price_put.unwrap_or(usual.put),
             },
+            redaction: None,
             form: match (self.json, self.jsonl) {
                 (true, _) => Form::Json,
                 (_, true) => Form::Batches,
@@ -190,7 +194,8 @@ impl Question<'_> {
         resolve::refuse_overlap(self.sources, out, &place)?;
         let run = resolve::random_name()?;
         let target = resolve::target(&place, &run, network)?;
-        Ok(Dataset::look(target, run, resolve::layout(self.layout))?)
+        let redaction = self.redaction.clone();
+        Ok(Dataset::look(target, run, resolve::layout(self.layout), redaction)?)
     }
 
     /// Tells what so many requests were, with which the sources were listed.
