@@ -450,8 +450,8 @@ mod tests {
     fn a_key_that_does_not_match_is_not_trusted() {
         let good = format!("{DAY}/{NAME}");
         assert!(Key::parse(&good).is_ok());
+        assert_eq!(Key::parse(&good.replace("AWSLogs/", "awslogs/")), Err(Other::Misplaced));
         let bad = [
-            good.replace("AWSLogs/", "awslogs/"),
             good.replace("AWSLogs/012345678901", "AWSLogs/12345678901"),
             good.replace("AWSLogs/012345678901", "AWSLogs/999999999999"),
             good.replace("AWSLogs/012345678901", "AWSLogs/.."),
