@@ -1,0 +1,163 @@
+"""Runs the shell examples of the documentation, as a reader would who has the logs of tests/data.
+
+    examples.py --program ALB2PARQUET --aws URL [PAGE...]
+
+Each page's blocks of `sh` run in order, by bash, in one directory: what a block makes, the next ones find; so do the commands of
+`crontab` and of systemd's units. The logs lie in
+/mnt/my-log-bucket (which is moved below that directory) and s3://my-log-bucket. Lines that other tests run are left out, and
+what a machine must have for the rest is put in their place: nothing else is changed. Every `--flag` that a page names must
+stand in the program's help.
+"""
+
+import argparse
+import csv
+import gzip
+import io
+import json
+import os
+import pathlib
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+import boto3
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+SAMPLE = ROOT / "tests" / "data"
+LOGS, LAKE, INVENTORIES = "my-log-bucket", "my-lake", "my-inventories"
+INVENTORY = f"{LOGS}/all/2026-11-01T01-00Z"
+# Lines that other scripts run, and who does.
+ELSEWHERE = {
+    "cargo install --path .": "scripts/install-test",
+    "scripts/demo": "runs for itself",
+    "scripts/test": "runs this",
+}
+# The lines that are commands, by the language of a block.
+COMMANDS = {
+    "sh": str.splitlines,
+    # Five fields of time; a percent sign is escaped.
+    "crontab": lambda block: [
+        re.fullmatch(r"(?:[\d*/,-]+ ){5}(.*)", line)[1].replace("\\%", "%") for line in block.splitlines()
+    ],
+    "ini": lambda block: [
+        command.replace("/usr/local/bin/", "") for command in re.findall(r"^ExecStart=(.*)$", block, re.MULTILINE)
+    ],
+}
+# Flags of others.
+FOREIGN = {"--open", "--path", "--trino", "--all", "--update", "--all-logs"}
+SECONDS = 120
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--program", type=pathlib.Path, required=True)
+    arguments.add_argument("--aws", required=True)
+    arguments.add_argument("pages", nargs="*", type=pathlib.Path)
+    arguments = arguments.parse_args()
+    program = arguments.program.resolve()
+    pages = arguments.pages or [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+    problems = []
+    flags = flags_of(program)
+    for page in pages:
+        text = page.read_text()
+        with tempfile.TemporaryDirectory(prefix="examples-") as scratch:
+            problems += run(page.name, text, pathlib.Path(scratch), program, arguments.aws)
+        for flag in sorted(set(named_flags(text)) - flags - FOREIGN):
+            problems.append(f"{page.name} names {flag}, which no help has")
+    print(*problems, sep="\n")
+    print(f"{len(problems)} problems")
+    return 1 if problems else 0
+
+
+def run(name, text, scratch, program, aws):
+    """Runs the blocks of a page, and returns what went wrong."""
+    blocks = re.findall(r"^```(sh|crontab|ini)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    if not blocks:
+        return []
+    environment = prepare(scratch, program, aws)
+    for language, block in blocks:
+        lines = COMMANDS[language](block)
+        lines = [line for line in lines if not any(map(line.startswith, ELSEWHERE))]
+        script = "\n".join(lines).replace("/mnt/", f"{scratch}/mnt/")
+        if not script.strip():
+            continue
+        began = time.monotonic()
+        # Variables that a block exports are there for the ones that follow, as in a reader's shell.
+        script = f"set -euo pipefail\n{script}\nexport -p >{scratch}/.environment\n"
+        shell = f"source {scratch}/.environment; {script}"
+        try:
+            ended = subprocess.run(
+                ["bash", "-c", shell], cwd=scratch, env=environment, timeout=SECONDS, text=True,
+                stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
+            )
+            status, said = ended.returncode, ended.stdout
+        except subprocess.TimeoutExpired as error:
+            status, said = "too late", (error.stdout or b"").decode()
+        first = next(line for line in lines if line.strip())
+        print(f"{'ok' if status == 0 else 'FAILED':6} {name}: {first} [{time.monotonic() - began:.1f} s]",
+              flush=True)
+        if status != 0:
+            return [f"{name}: this ended with {status}:\n{block}\nand said:\n{said}"]
+    return []
+
+
+def prepare(scratch, program, aws):
+    """Makes the directories and buckets that the pages speak of, and returns the environment of a reader."""
+    (scratch / "mnt").mkdir()
+    (scratch / "home").mkdir()
+    shutil.copytree(SAMPLE, scratch / "mnt" / LOGS)
+    (scratch / ".environment").touch()
+    urllib.request.urlopen(urllib.request.Request(f"{aws}/moto-api/reset", method="POST")).close()
+    keys = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "topsecret"}
+    region = {"AWS_REGION": "us-east-1", "AWS_DEFAULT_REGION": "us-east-1"}
+    client = lambda service: boto3.client(
+        service, endpoint_url=aws, region_name="us-east-1", aws_access_key_id="testing",
+        aws_secret_access_key="topsecret",
+    )
+    s3 = client("s3")
+    for bucket in (LOGS, LAKE, INVENTORIES):
+        s3.create_bucket(Bucket=bucket)
+    listed = io.StringIO()
+    rows = csv.writer(listed, quoting=csv.QUOTE_ALL)
+    for path in sorted(SAMPLE.rglob("*.log.gz")):
+        key = path.relative_to(SAMPLE).as_posix()
+        put = s3.put_object(Bucket=LOGS, Key=key, Body=path.read_bytes())
+        rows.writerow([LOGS, key, path.stat().st_size, put["ETag"].strip('"')])
+    s3.put_object(Bucket=INVENTORIES, Key=f"{INVENTORY}/data.csv.gz", Body=gzip.compress(listed.getvalue().encode()))
+    s3.put_object(Bucket=INVENTORIES, Key=f"{INVENTORY}/manifest.json", Body=json.dumps({
+        "sourceBucket": LOGS, "destinationBucket": f"arn:aws:s3:::{INVENTORIES}", "fileFormat": "CSV",
+        "fileSchema": "Bucket, Key, Size, ETag", "files": [{"key": f"{INVENTORY}/data.csv.gz"}],
+    }))
+    client("glue").create_database(DatabaseInput={"Name": "default"})
+    path = f"{program.parent}:{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
+    # The sample has more rejects than any real logs.
+    settings = {"ALB2PARQUET_MAX_REJECTS": "0.1", "AWS_ENDPOINT_URL": aws, "AWS_PAGER": ""}
+    return {"PATH": path, "HOME": str(scratch / "home"), **settings, **keys, **region}
+
+
+def flags_of(program, *command):
+    """All flags in the help of the program, or of a command of it, and of all commands below."""
+    text = subprocess.run([program, *command, "--help"], check=True, capture_output=True, text=True).stdout
+    flags = set(re.findall(r"--[a-z][a-z-]*", text))
+    _, _, commands = text.partition("\nCommands:\n")
+    for name in re.findall(r"^  ([a-z-]+) ", commands.partition("\n\n")[0], re.MULTILINE):
+        if name != "help":
+            flags |= flags_of(program, *command, name)
+    return flags
+
+
+def named_flags(text):
+    """The flags of this program that a page names: in prose within back quotes, and in its commands."""
+    prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
+    for code in re.findall(r"`([^`\n]*)`", prose):
+        # What begins with the name of another program is of that.
+        if not re.match(r"(aws|cargo|scripts/|docker|pip|uvx|systemctl|rustup)", code):
+            yield from re.findall(r"(?<![\w-])--[a-z][a-z-]*", code)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
