@@ -224,7 +224,7 @@ impl Request<'_> {
             if extra > 0 {
                 let table = &log_type.table().name;
                 problems.push(format!(
-                    "{extra} rows of {table} have fields that this version does not know; they stand in \
+                    "{table} has fields that this version does not know, in {extra} of its rows; they stand in \
                      extra_fields. A newer version may have columns for them"
                 ));
             }
