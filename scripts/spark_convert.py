@@ -144,7 +144,7 @@ def make_plan(binary, sources, out, options=()):
     code, said = process.wait(), errors.end()
     if code not in (DONE, OBJECTS):
         raise RunFailed(f"{PROGRAM} plan ended with {code}: " + " / ".join(said))
-    return Plan(batches, said, complete=code == DONE)
+    return Plan(batches, [line for line in said if "failed" in line], complete=code == DONE)
 
 
 def share(batches, slots, task_bytes=TASK_BYTES):

@@ -449,6 +449,12 @@ def corrupt(cluster, program):
     assert run.summary["failed"] == 1 and f"{broken.name}: " in run.said, run.said
     assert files(run.out) == oracle.files
     print(f"corrupt: exit code 2, {run.summary['failures'][0]['error']!r}, as alone; with --files", flush=True)
+    # Nothing is to be done, but for an object that is not the same any more.
+    objects[0].write_bytes(gzip.compress(gzip.decompress(objects[0].read_bytes()) + b"more\n"))
+    again = Run(cluster, "changed", source, "--binary", program, "--out", run.out).wait(2)
+    assert again.summary["batches"] == 0 and not again.summary["plan_complete"], again.summary
+    assert [objects[0].name in line for line in again.summary["plan_messages"]] == [True], again.summary
+    print("changed: exit code 2, as the plan says", flush=True)
 
 
 def missing(cluster, source, program):
