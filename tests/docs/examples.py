@@ -5,8 +5,9 @@
 Each page's blocks of `sh` run in order, by bash, in one directory: what a block makes, the next ones find; so do the commands of
 `crontab` and of systemd's units. The logs lie in
 /mnt/my-log-bucket (which is moved below that directory) and s3://my-log-bucket. Lines that other tests run are left out, and
-what a machine must have for the rest is put in their place: nothing else is changed. Every `--flag` that a page names must
-stand in the program's help.
+what a machine must have for the rest is put in their place: nothing else is changed. A block behind a comment `not run: REASON`
+is left out, and that is said. Every `--flag` that a page names must stand in the program's help, or be one of
+scripts/spark_convert.py.
 """
 
 import argparse
@@ -28,6 +29,7 @@ import boto3
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "tests" / "data"
+SPARK = ROOT / "scripts" / "spark_convert.py"
 LOGS, LAKE, INVENTORIES = "my-log-bucket", "my-lake", "my-inventories"
 INVENTORY = f"{LOGS}/all/2026-11-01T01-00Z"
 # Lines that other scripts run, and who does.
@@ -35,6 +37,7 @@ ELSEWHERE = {
     "cargo install --path .": "scripts/install-test",
     "scripts/demo": "runs for itself",
     "scripts/test": "runs this",
+    "spark-submit --files ": "scripts/spark-test",
 }
 # The lines that are commands, by the language of a block.
 COMMANDS = {
@@ -48,7 +51,8 @@ COMMANDS = {
     ],
 }
 # Flags of others.
-FOREIGN = {"--open", "--path", "--trino", "--all", "--update", "--all-logs"}
+FOREIGN = {"--open", "--path", "--trino", "--all", "--update", "--all-logs", "--files", "--archives", "--py-files",
+           "--deploy-mode"}
 SECONDS = 120
 
 
@@ -61,7 +65,7 @@ def main():
     program = arguments.program.resolve()
     pages = arguments.pages or [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
     problems = []
-    flags = flags_of(program)
+    flags = flags_of(program) | set(re.findall(r'add_argument\("(--[a-z-]+)"', SPARK.read_text()))
     for page in pages:
         text = page.read_text()
         with tempfile.TemporaryDirectory(prefix="examples-") as scratch:
@@ -75,11 +79,14 @@ def main():
 
 def run(name, text, scratch, program, aws):
     """Runs the blocks of a page, and returns what went wrong."""
-    blocks = re.findall(r"^```(sh|crontab|ini)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
+    blocks = re.findall(r"(?:^<!-- not run: (.*?) -->\n)?^```(sh|crontab|ini)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     if not blocks:
         return []
     environment = prepare(scratch, program, aws)
-    for language, block in blocks:
+    for reason, language, block in blocks:
+        if reason:
+            print(f"{'left':6} {name}: {block.splitlines()[0]} [{reason}]", flush=True)
+            continue
         lines = COMMANDS[language](block)
         lines = [line for line in lines if not any(map(line.startswith, ELSEWHERE))]
         script = "\n".join(lines).replace("/mnt/", f"{scratch}/mnt/")
