@@ -15,6 +15,7 @@ import urllib.request
 
 MEMORY = "1500M"
 STARTUP_SECONDS = 400
+NODE_SECONDS = 60
 
 
 class TrinoError(Exception):
@@ -105,8 +106,20 @@ class Server:
         with urllib.request.urlopen(request, timeout=120) as response:
             return json.load(response)
 
-    def query(self, sql, catalog="hive", schema="default", properties=""):
-        """Runs a statement to its end, with some properties of the session: `name=value,…`."""
+    def query(self, sql, **session):
+        """Runs a statement to its end."""
+        # The server says that it has started some seconds before catalogues know of its only node.
+        end = time.monotonic() + NODE_SECONDS
+        while True:
+            try:
+                return self.ask(sql, **session)
+            except TrinoError as error:
+                if not str(error).startswith("NO_NODES_AVAILABLE") or time.monotonic() > end:
+                    raise
+                time.sleep(0.5)
+
+    def ask(self, sql, catalog="hive", schema="default", properties=""):
+        """Runs a statement once, with some properties of the session: `name=value,…`."""
         headers = {"X-Trino-Catalog": catalog, "X-Trino-Schema": schema, "X-Trino-Session": properties}
         page = self.get(f"{self.url}/v1/statement", sql.strip().rstrip(";").encode(), headers)
         columns, rows = [], []
