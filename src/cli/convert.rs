@@ -30,15 +30,7 @@ use crate::schema::{self, Kind, Table};
 use crate::store::{Network, Patience, Place, Source};
 use crate::tally::Tally;
 
-const EXIT_CODES: &str = "\
-Exit codes:
-  0  every object was converted
-  1  more than --max-rejects of the lines are rejects
-  2  some object could not be read, or not to its end, or holds something else than its name says
-  3  the run could not begin, or not go on
-  130, 143  it was interrupted; the same command goes on";
-
-const LONG_AFTER: &str = "\
+const AFTER: &str = "\
 Exit codes:
   0  every object was converted
   1  more than --max-rejects of the lines are rejects
@@ -76,7 +68,7 @@ const OF_SOURCES: [&str; 10] = [
 /// object's key, which AWS files by the day of delivery: rows of a day's last five minutes can stand under
 /// the next day.
 #[derive(Debug, Args)]
-#[command(after_help = EXIT_CODES, after_long_help = LONG_AFTER)]
+#[command(after_help = AFTER)]
 #[allow(clippy::struct_excessive_bools)] // flags
 pub(super) struct Convert {
     /// Directories or URLs (s3://, gs://, az://, abfss://, file://) at, above or below AWSLogs/
