@@ -1,33 +1,33 @@
 //! The conversion: batches in, published files and a tally out.
 //!
 //! Two kinds of threads share the work. A few *drivers* each take one batch after the other
-//! and hold what is open for it, so their number bounds memory. What they have to compute, inflating,
-//! decoding and encoding, they hand to one rayon pool in small tasks. So a batch that is alone uses
-//! every core (windows of objects, columns of a row group), and no worker ever begins another batch
-//! while it waits for its own. The calling thread waits for the disk, claims and publishes.
+//! and hold what is open for it, so their number bounds memory. What is to be computed, inflating,
+//! decoding and encoding, workers of one rayon pool do in small steps (see `flow`). So a batch that is alone uses
+//! every core, and no worker ever begins another batch while it waits for its own. The calling thread
+//! waits for the disk, claims and publishes.
 
 mod files;
+mod flow;
 mod queue;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{self, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use parquet::errors::ParquetError;
-use rayon::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
 use crate::claim::{Output, State};
 use crate::convert::files::{Open, StagedBatch, StagedOutput, leave_out};
+use crate::convert::flow::Flow;
 use crate::convert::queue::Queue;
 use crate::dataset::{Dataset, DatasetError};
 use crate::decode::{Decoded, Decoder};
 use crate::encode::Compression;
-use crate::feed::{Buffers, Feed, Lost};
+use crate::feed::{Buffers, Input, Lost};
 use crate::inflate::Piece;
 use crate::ledger::{Committed, Ledger};
 use crate::plan::{Batch, Failure, Object, Plan};
@@ -326,73 +326,29 @@ impl Driver<'_> {
     }
 
     fn attempt(&self, batch: &Batch) -> Result<StagedBatch, BatchError> {
-        let conversion = self.conversion;
-        let (log_type, keys) = (batch.partition.log_type, batch.keys());
-        let mut open = Open::new(conversion, batch, &keys)?;
-        let mut feed = Feed::new(batch, conversion.sources, &self.shared.buffers);
-        let (mut window, mut decoded) = (Vec::new(), Vec::new());
-        loop {
-            if conversion.interrupted() {
-                return Err(BatchError::Run(ConvertError::Interrupted));
-            }
-            // Alone, a batch needs windows wide enough for all workers.
-            let active = self.shared.active.load(Ordering::Relaxed).max(1);
-            let width = conversion.threads.div_ceil(active);
-            if width == 1 {
-                // Other batches keep the other workers busy: this one takes a piece from text to pages in
-                // one go, while it is in the cache.
-                let more = self.pool.install(|| -> Result<bool, BatchError> {
-                    let next = feed.next_window(width)?;
-                    let more = !next.is_empty();
-                    for window in [mem::take(&mut window), next] {
-                        decoded.extend(self.decode(window, log_type, &keys));
-                    }
-                    decoded.drain(..).try_for_each(|piece| open.write(piece, conversion))?;
-                    Ok(more)
-                })?;
-                feed.give_up(|object| open.is_given_up(object));
-                if !more {
-                    break;
-                }
-                continue;
-            }
-            // Three windows are at work at the same time. A worker that is alone decodes the text that
-            // it has just inflated, which is still in its cache; a second one begins to inflate.
-            let ((decoding, written), next) = self.pool.install(|| {
-                rayon::join(
-                    || {
-                        rayon::join(
-                            || self.decode(window, log_type, &keys),
-                            || decoded.into_iter().try_for_each(|d| open.write(d, conversion)),
-                        )
-                    },
-                    || feed.next_window(width),
-                )
-            });
-            written?;
-            feed.give_up(|object| open.is_given_up(object));
-            (window, decoded) = (next?, decoding);
-            if window.is_empty() && decoded.is_empty() {
-                break;
-            }
-        }
-        let lost = feed.into_lost();
-        Ok(self.pool.install(|| open.finish(&lost, conversion))?)
+        let Self { conversion, pool, shared } = *self;
+        let keys = batch.keys();
+        let open = Open::new(conversion, batch, &keys)?;
+        let input = Input { batch, sources: conversion.sources, buffers: &shared.buffers };
+        let (open, lost) = Flow::new(self, input, &keys, open).run()?;
+        Ok(pool.install(|| open.finish(&lost, conversion))?)
     }
 
-    /// Decodes the pieces of a window.
-    fn decode(&self, window: Vec<Piece>, log_type: LogType, keys: &[String]) -> Vec<Decoded> {
-        let key = |object: usize| keys[object].as_str();
-        let decoders = &self.shared.decoders[log_type as usize];
-        let pieces = window.into_par_iter();
-        let decoded = pieces.map(|mut piece| {
-            let mut decoder = decoders.take(|| Decoder::new(log_type.table()));
-            let mut decoded = decoder.decode(&mut piece, key);
-            decoded.batch = self.conversion.redaction.apply(decoded.batch);
-            decoders.put(decoder);
-            self.shared.buffers.recycle(piece.text);
-            decoded
-        });
-        decoded.collect()
+    /// Number of parts of a batch that are inflated and decoded before they can be written, at most.
+    fn ahead(&self) -> usize {
+        // Alone, a batch needs something to do for all workers.
+        let active = self.shared.active.load(Ordering::Relaxed).max(1);
+        self.conversion.threads.div_ceil(active) + 1
+    }
+
+    fn decode(&self, mut piece: Piece, log_type: LogType, keys: &[String]) -> Decoded {
+        let Shared { decoders, buffers, .. } = self.shared;
+        let decoders = &decoders[log_type as usize];
+        let mut decoder = decoders.take(|| Decoder::new(log_type.table()));
+        let mut decoded = decoder.decode(&mut piece, |object| keys[object].as_str());
+        decoders.put(decoder);
+        buffers.recycle(piece.text);
+        decoded.batch = self.conversion.redaction.apply(decoded.batch);
+        decoded
     }
 }

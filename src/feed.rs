@@ -1,14 +1,12 @@
-//! The feed of a batch: its objects read and inflated, window by window, in order.
+//! The feed of a batch: what is to be inflated of it, in order, and read ahead.
 //!
-//! Ordinary objects are gathered into runs of about a megabyte, and the runs of a window are read and
-//! inflated in parallel. An object that cannot be inflated at once is streamed, a window of segments
-//! at a time. Runs are cut by the sizes in the listing, so that what comes out does not depend on
-//! how wide a window is.
+//! Ordinary objects are gathered into runs of about a megabyte. An object that cannot be inflated at once is
+//! streamed, a segment at a time. Runs are cut by the sizes in the listing, so that what comes out does not
+//! depend on how far ahead they are read.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::ops::Range;
-
-use rayon::prelude::*;
 
 use crate::inflate::{MAX_WHOLE, MAX_WHOLE_GZIP, Piece, Stream, Whole};
 use crate::plan::Batch;
@@ -20,7 +18,7 @@ use crate::text::Text;
 const RUN_BYTES: u64 = 512 << 10;
 /// Objects of a run.
 const RUN_OBJECTS: usize = 256;
-/// Compressed bytes, and objects, that are read ahead of the window that is inflated, at most.
+/// Compressed bytes, and objects, that are read ahead of the run that is taken, at most.
 const AHEAD_BYTES: u64 = 16 << 20;
 const AHEAD_OBJECTS: usize = 512;
 /// Larger buffers are not kept.
@@ -57,117 +55,79 @@ impl Buffers {
     }
 }
 
-/// Reads the objects of one batch.
-pub struct Feed<'a> {
-    input: Input<'a>,
-    queue: VecDeque<Item>,
-    stream: Option<Stream>,
-    /// Objects that could not be read; nothing came of them.
-    lost: Vec<Lost>,
-}
-
-#[derive(Clone, Copy)]
-struct Input<'a> {
-    batch: &'a Batch,
-    sources: &'a [Source],
-    buffers: &'a Buffers,
-}
-
-enum Item {
-    /// Ordinary objects, still to be inflated. The first of them are being read already.
+/// Some of a batch, at one of the steps from objects to text.
+pub enum Part {
+    /// Ordinary objects. The first of them are being read already.
     Run(Range<usize>, VecDeque<Fetch>),
     /// An object to be streamed.
-    Stream(usize),
+    Object(usize),
+    /// What is left of an object that is being streamed.
+    Stream(Box<Stream>),
     /// Text.
     Piece(Piece),
 }
 
+/// What an object or more became.
+#[derive(Default)]
+pub struct Inflated {
+    /// What is in their place.
+    pub parts: Vec<Part>,
+    /// Those of which nothing could be read.
+    pub lost: Vec<Lost>,
+}
+
+/// Where the objects of a batch are read.
+#[derive(Clone, Copy)]
+pub struct Input<'a> {
+    /// The batch.
+    pub batch: &'a Batch,
+    /// The sources of its objects.
+    pub sources: &'a [Source],
+    /// Buffers to use.
+    pub buffers: &'a Buffers,
+}
+
+/// Cuts a batch into runs and objects to be streamed, in order.
+pub struct Feed<'a> {
+    input: Input<'a>,
+    queue: VecDeque<Part>,
+}
+
 impl<'a> Feed<'a> {
     /// Begins to feed a batch.
-    pub fn new(batch: &'a Batch, sources: &'a [Source], buffers: &'a Buffers) -> Self {
+    pub fn new(input: Input<'a>) -> Self {
         let mut queue = VecDeque::new();
         let mut bytes = 0;
-        for (index, object) in batch.objects.iter().enumerate() {
+        for (index, object) in input.batch.objects.iter().enumerate() {
             let size = object.listed.size;
             if size > MAX_WHOLE_GZIP {
-                queue.push_back(Item::Stream(index));
+                queue.push_back(Part::Object(index));
                 continue;
             }
             match queue.back_mut() {
-                Some(Item::Run(run, _)) if bytes + size <= RUN_BYTES && run.len() < RUN_OBJECTS => {
+                Some(Part::Run(run, _)) if bytes + size <= RUN_BYTES && run.len() < RUN_OBJECTS => {
                     run.end += 1;
                     bytes += size;
                 }
                 _ => {
-                    queue.push_back(Item::Run(index..index + 1, VecDeque::new()));
+                    queue.push_back(Part::Run(index..index + 1, VecDeque::new()));
                     bytes = size;
                 }
             }
         }
-        Self { input: Input { batch, sources, buffers }, queue, stream: None, lost: Vec::new() }
+        Self { input, queue }
     }
 
-    /// Returns the objects that could not be read, nothing of which was fed.
-    pub fn into_lost(self) -> Vec<Lost> {
-        self.lost
-    }
-
-    /// Returns the next pieces, at least one unless the batch has come to its end, from up to
-    /// `width` runs or segments.
-    ///
-    /// # Errors
-    ///
-    /// Fails when an object cannot be read on of which something was fed; the batch must begin anew
-    /// without it.
-    pub fn next_window(&mut self, width: usize) -> Result<Vec<Piece>, Lost> {
-        loop {
-            if let Some(stream) = &mut self.stream {
-                let pieces = next_segments(stream, width, self.input.buffers)?;
-                if !pieces.is_empty() {
-                    return Ok(pieces);
-                }
-                self.stream = None;
-            }
-            self.inflate_runs(width);
-            let mut pieces = Vec::new();
-            while let Some(Item::Piece(_)) = self.queue.front() {
-                if let Some(Item::Piece(piece)) = self.queue.pop_front() {
-                    pieces.push(piece);
-                }
-            }
-            if !pieces.is_empty() {
-                return Ok(pieces);
-            }
-            match self.queue.pop_front() {
-                None => return Ok(pieces),
-                Some(Item::Stream(object)) => match self.input.stream(object) {
-                    Ok(stream) => self.stream = Some(stream),
-                    Err(error) => self.lost.push(Lost { object, error }),
-                },
-                Some(Item::Run(..) | Item::Piece(_)) => {
-                    unreachable!("runs at the front were inflated")
-                }
-            }
-        }
-    }
-
-    /// Reads no more of the object that is streamed if it is one of those that are refused.
-    pub fn give_up(&mut self, refused: impl Fn(usize) -> bool) {
-        if self.stream.as_ref().is_some_and(|stream| refused(stream.object())) {
-            self.stream = None;
-        }
-    }
-
-    /// Begins to read the objects of the next `width` runs, and beyond them so many that they come in while
-    /// those are inflated.
-    fn read_ahead(&mut self, width: usize) {
+    /// Begins to read the objects of the next run, and beyond it so many that they come in while
+    /// that is inflated.
+    fn read_ahead(&mut self) {
         let Input { batch, sources, .. } = self.input;
         let (mut bytes, mut objects) = (0, 0);
-        for (position, item) in self.queue.iter_mut().enumerate() {
-            let Item::Run(run, fetches) = item else { continue };
+        for (position, part) in self.queue.iter_mut().enumerate() {
+            let Part::Run(run, fetches) = part else { continue };
             for index in run.clone() {
                 let object = &batch.objects[index];
-                if position >= width {
+                if position > 0 {
                     bytes += object.listed.size;
                     objects += 1;
                     if bytes > AHEAD_BYTES || objects > AHEAD_OBJECTS {
@@ -180,82 +140,83 @@ impl<'a> Feed<'a> {
             }
         }
     }
+}
 
-    /// Inflates up to `width` runs at the front of the queue in place.
-    fn inflate_runs(&mut self, width: usize) {
-        self.read_ahead(width);
-        let runs = self.queue.iter().take(width);
-        let count = runs.take_while(|item| matches!(item, Item::Run(..))).count();
-        let runs: Vec<Item> = self.queue.drain(..count).collect();
-        let input = self.input;
-        let inflated: Vec<(Vec<Item>, Vec<Lost>)> = runs
-            .into_par_iter()
-            .map(|run| match run {
-                Item::Run(range, fetches) => input.inflate_run(range, fetches),
-                other => (vec![other], Vec::new()),
-            })
-            .collect();
-        for (items, lost) in inflated.into_iter().rev() {
-            self.lost.extend(lost);
-            for item in items.into_iter().rev() {
-                self.queue.push_front(item);
-            }
-        }
+impl Iterator for Feed<'_> {
+    type Item = Part;
+
+    fn next(&mut self) -> Option<Part> {
+        self.read_ahead();
+        self.queue.pop_front()
     }
 }
 
 impl Input<'_> {
-    fn inflate_run(
-        self,
-        run: Range<usize>,
-        mut fetches: VecDeque<Fetch>,
-    ) -> (Vec<Item>, Vec<Lost>) {
+    /// Inflates a part, or what comes first of it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when an object cannot be read on of which something was returned; the batch must begin anew
+    /// without it.
+    pub fn inflate(self, part: Part) -> Result<Inflated, Lost> {
+        match part {
+            Part::Run(run, fetches) => Ok(self.inflate_run(run, fetches)),
+            Part::Object(object) => Ok(self.open(object)),
+            Part::Stream(stream) => self.inflate_segment(stream),
+            Part::Piece(_) => Ok(Inflated { parts: vec![part], ..Inflated::default() }),
+        }
+    }
+
+    fn inflate_run(self, run: Range<usize>, mut fetches: VecDeque<Fetch>) -> Inflated {
         let new_piece = || Piece { text: self.buffers.text(), parts: Vec::new() };
         let (mut whole, mut gzip) = self.buffers.inflaters.take(Default::default);
-        let (mut items, mut lost) = (Vec::new(), Vec::new());
+        let mut inflated = Inflated::default();
         let mut piece = new_piece();
         for index in run {
             let object = &self.batch.objects[index];
             let source = &self.sources[object.source];
             let fetch = fetches.pop_front().unwrap_or_else(|| source.begin(&object.listed));
             if let Err(error) = source.finish(&object.listed, fetch, &mut gzip) {
-                lost.push(Lost { object: index, error });
+                inflated.lost.push(Lost { object: index, error });
                 continue;
             }
             if !whole.inflate(index, &gzip, &mut piece) {
                 if !piece.parts.is_empty() {
-                    items.push(Item::Piece(std::mem::replace(&mut piece, new_piece())));
+                    inflated.parts.push(Part::Piece(mem::replace(&mut piece, new_piece())));
                 }
-                items.push(Item::Stream(index));
+                inflated.parts.push(Part::Object(index));
             } else if piece.text.len() > MAX_WHOLE {
-                items.push(Item::Piece(std::mem::replace(&mut piece, new_piece())));
+                inflated.parts.push(Part::Piece(mem::replace(&mut piece, new_piece())));
             }
         }
         if piece.parts.is_empty() {
             self.buffers.recycle(piece.text);
         } else {
-            items.push(Item::Piece(piece));
+            inflated.parts.push(Part::Piece(piece));
         }
         self.buffers.inflaters.put((whole, gzip));
-        (items, lost)
+        inflated
     }
 
-    fn stream(self, index: usize) -> Result<Stream, StoreError> {
+    /// Begins to stream an object.
+    fn open(self, index: usize) -> Inflated {
         let object = &self.batch.objects[index];
-        let reader = self.sources[object.source].reader(&object.listed)?;
-        Ok(Stream::new(index, object.listed.size, reader)?)
-    }
-}
-
-fn next_segments(stream: &mut Stream, width: usize, buffers: &Buffers) -> Result<Vec<Piece>, Lost> {
-    let mut pieces = Vec::new();
-    while pieces.len() < width {
-        let object = stream.object();
-        let next = stream.next(buffers.text());
-        match next.map_err(|error| Lost { object, error: error.into() })? {
-            Some(piece) => pieces.push(piece),
-            None => break,
+        let reader = self.sources[object.source].reader(&object.listed);
+        let size = object.listed.size;
+        let stream = reader.and_then(|reader| Ok(Stream::new(index, size, reader)?));
+        let mut inflated = Inflated::default();
+        match stream {
+            Ok(stream) => inflated.parts.push(Part::Stream(Box::new(stream))),
+            Err(error) => inflated.lost.push(Lost { object: index, error }),
         }
+        inflated
     }
-    Ok(pieces)
+
+    fn inflate_segment(self, mut stream: Box<Stream>) -> Result<Inflated, Lost> {
+        let object = stream.object();
+        let next = stream.next(self.buffers.text());
+        let piece = next.map_err(|error| Lost { object, error: error.into() })?;
+        let parts = piece.map(|piece| vec![Part::Piece(piece), Part::Stream(stream)]);
+        Ok(Inflated { parts: parts.unwrap_or_default(), ..Inflated::default() })
+    }
 }
