@@ -6,10 +6,26 @@ use std::io;
 use parquet::basic;
 use zstd::zstd_safe::{CParameter, ParamSwitch};
 
-/// Zstandard's level for pages: matches are looked for at every fourth place or so. Those it misses are mostly
-/// accidents, since what repeats as a whole is a key, and what a text shares with the one before is not
-/// stored; what saves space is that few characters need few bits. See `benches/README.md`.
-const ZSTD_LEVEL: i32 = -3;
+/// What a page holds, as far as compression is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Content {
+    /// Texts, or the distinct values of a column.
+    Values,
+    /// Keys of a dictionary, or numbers.
+    Numbers,
+}
+
+impl Content {
+    /// Returns Zstandard's level, which says how thoroughly it looks for matches. Those it misses are mostly accidents,
+    /// since what repeats as a whole is a key, and what a text shares with the one before is not stored; what
+    /// saves space is that few characters need few bits. See `benches/README.md`.
+    fn zstd_level(self) -> i32 {
+        match self {
+            Self::Values => -1,
+            Self::Numbers => -60,
+        }
+    }
+}
 
 /// How pages are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +59,7 @@ pub(super) struct Scratch {
 
 impl Scratch {
     /// Returns the compressed form of the page.
-    pub(super) fn compress(&mut self, how: Compression) -> io::Result<&[u8]> {
+    pub(super) fn compress(&mut self, how: Compression, content: Content) -> io::Result<&[u8]> {
         let Self { page, compressed, zstd } = self;
         let room = match how {
             Compression::None => return Ok(page),
@@ -59,6 +75,7 @@ impl Scratch {
                     Some(zstd) => zstd,
                     None => zstd.insert(compressor()?),
                 };
+                zstd.set_compression_level(content.zstd_level())?;
                 zstd.compress_to_buffer(page, compressed.as_mut_slice())?
             }
             _ => snap::raw::Encoder::new().compress(page, compressed).map_err(io::Error::other)?,
@@ -68,7 +85,7 @@ impl Scratch {
 }
 
 fn compressor() -> io::Result<zstd::bulk::Compressor<'static>> {
-    let mut zstd = zstd::bulk::Compressor::new(ZSTD_LEVEL)?;
+    let mut zstd = zstd::bulk::Compressor::default();
     // Below level 1, the default is to leave bytes without a match as they are.
     zstd.set_parameter(CParameter::LiteralCompressionMode(ParamSwitch::Enable))?;
     Ok(zstd)

@@ -8,7 +8,7 @@ use parquet::column::page::{CompressedPage, Page, PageWriteSpec, PageWriter};
 use parquet::errors::ParquetError;
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 
-use crate::encode::compress::{Compression, SCRATCH};
+use crate::encode::compress::{Compression, Content, SCRATCH};
 use crate::encode::rle;
 use crate::encode::statistics::Bounds;
 
@@ -104,13 +104,17 @@ pub(super) fn data_page(
     how: Compression,
     values: impl FnOnce(&mut Vec<u8>),
 ) -> Result<DataPage, ParquetError> {
+    let content = match encoding {
+        Encoding::DELTA_BYTE_ARRAY => Content::Values,
+        _ => Content::Numbers,
+    };
     let (bytes, spec) = SCRATCH.with_borrow_mut(|scratch| {
         scratch.page.clear();
         levels.encode(&mut scratch.page);
         values(&mut scratch.page);
         let length = scratch.page.len();
         let page = Page::DataPage {
-            buf: Bytes::copy_from_slice(scratch.compress(how)?),
+            buf: Bytes::copy_from_slice(scratch.compress(how, content)?),
             num_values: levels.rows as u32,
             encoding,
             def_level_encoding: Encoding::RLE,
@@ -135,7 +139,7 @@ pub(super) fn dictionary_page(
         values(&mut scratch.page);
         let length = scratch.page.len();
         let page = Page::DictionaryPage {
-            buf: Bytes::copy_from_slice(scratch.compress(how)?),
+            buf: Bytes::copy_from_slice(scratch.compress(how, Content::Values)?),
             num_values: count as u32,
             encoding: Encoding::PLAIN,
             is_sorted: false,
