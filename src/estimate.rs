@@ -53,8 +53,8 @@ pub struct Speed {
 
 impl Speed {
     /// Compressed bytes that a thread converts in a second, about, unless something else was measured: see
-    /// benches/README.md, where the case `many` has 30 MB with two threads and 38 MB with one.
-    pub const RATE: u64 = 30_000_000;
+    /// benches/README.md, where `many` has 85 MB on cores of its own, of which the processors of clouds are often halves.
+    pub const RATE: u64 = 60_000_000;
 }
 
 /// Objects by account, region and load balancer.

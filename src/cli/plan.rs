@@ -64,7 +64,7 @@ pub(super) struct PlanCommand {
     pub(super) threads: Option<u16>,
 
     /// Compressed bytes that a thread converts in a second
-    #[arg(long, value_name = "SIZE", default_value = "30MB", value_parser = options::size)]
+    #[arg(long, value_name = "SIZE", default_value = "60MB", value_parser = options::size)]
     pub(super) rate: u64,
 
     /// US dollars for a thousand requests that read [default: 0.0004, as for S3 Standard in us-east-1]
@@ -360,7 +360,7 @@ mod tests {
 
     #[test]
     fn what_help_says_is_what_is_used() {
-        assert_eq!(options::size("30MB"), Ok(Speed::RATE));
+        assert_eq!(options::size("60MB"), Ok(Speed::RATE));
         let Prices { get, put } = Prices::default();
         assert_eq!((get, put), (0.0004, 0.005));
     }
