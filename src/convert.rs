@@ -1,10 +1,10 @@
 //! The conversion: batches in, published files and a tally out.
 //!
-//! Two kinds of threads share the work. A few *drivers* each take one batch after the other
-//! and hold what is open for it, so their number bounds memory. What is to be computed, inflating,
+//! Two kinds of threads share the work. *Drivers* each take one batch after the other, see to it that it is
+//! converted, wait for the disk or the network, claim and publish. What is to be computed, inflating,
 //! decoding and encoding, workers of one rayon pool do in small steps (see `flow`). So a batch that is alone uses
-//! every core, and no worker ever begins another batch while it waits for its own. The calling thread
-//! waits for the disk, claims and publishes.
+//! every core, and no worker ever begins another batch while it waits for its own. Few large batches are
+//! converted at once, since each holds a row group; of small ones so many that their requests do not add up.
 
 mod files;
 mod flow;
@@ -12,8 +12,8 @@ mod queue;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::{self, SyncSender};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -27,7 +27,7 @@ use crate::convert::queue::Queue;
 use crate::dataset::{Dataset, DatasetError};
 use crate::decode::{Decoded, Decoder};
 use crate::encode::Compression;
-use crate::feed::{Buffers, Input, Lost};
+use crate::feed::{Buffers, Feed, Input, Lost};
 use crate::inflate::Piece;
 use crate::ledger::{Committed, Ledger};
 use crate::plan::{Batch, Failure, Object, Plan};
@@ -37,10 +37,10 @@ use crate::schema::LogType;
 use crate::store::{Source, TargetError, Writing};
 use crate::tally::{CONVERTED_MEANWHILE, Tally};
 
-/// Batches that are open at once, at most: each holds a row group of encoded pages.
+/// Threads that each see to a batch, at most.
+const DRIVERS: usize = 16;
+/// Large batches that are converted at once, at most.
 const MAX_OPEN: usize = 2;
-/// Converted batches that wait for the disk, at most.
-const MAX_STAGED: usize = 2;
 
 /// A conversion that is ready to run.
 pub struct Conversion<'a> {
@@ -140,7 +140,7 @@ impl Conversion<'_> {
     pub fn run(
         &self,
         plan: Plan,
-        ledger: &mut Ledger,
+        ledger: &Ledger,
         started: Instant,
     ) -> Result<Tally, ConvertError> {
         let mut tally = Tally { partitions: plan.partitions() as u64, ..Tally::default() };
@@ -153,54 +153,22 @@ impl Conversion<'_> {
         let pool = ThreadPoolBuilder::new().num_threads(self.threads).build()?;
         let shared = Shared::default();
         let driver = Driver { conversion: self, pool: &pool, shared: &shared };
-        let drivers = MAX_OPEN.min(self.threads).min(plan.batches.len());
-        let queue = Queue::new(plan.batches);
-        let (sender, staged) = mpsc::sync_channel(MAX_STAGED);
-        let drive = |sender: SyncSender<_>| {
-            while let Some((index, batch)) = queue.take() {
-                shared.active.fetch_add(1, Ordering::Relaxed);
-                let result = driver.convert(&batch);
-                shared.active.fetch_sub(1, Ordering::Relaxed);
-                if sender.send((index, batch, result)).is_err() {
-                    break;
-                }
-            }
-        };
-        let tallies = thread::scope(|scope| {
+        let drivers = DRIVERS.min(plan.batches.len());
+        let queue = Queue::new(plan.batches, MAX_OPEN.min(self.threads));
+        let outcome = Mutex::new(Outcome::default());
+        thread::scope(|scope| {
             for _ in 0..drivers {
-                let sender = sender.clone();
-                scope.spawn(|| drive(sender));
+                scope.spawn(|| driver.drive(&queue, ledger, &outcome));
             }
-            drop(sender);
-            let mut tallies = BTreeMap::<usize, (LogType, Tally)>::new();
-            for (index, batch, result) in staged {
-                if self.interrupted() {
-                    queue.close();
-                    tally.objects.left += batch.objects.len() as u64;
-                    continue;
-                }
-                match result.and_then(|staged| self.commit(&batch, staged, ledger)) {
-                    Ok((tally, rest)) => {
-                        let log_type = batch.partition.log_type;
-                        let all = tallies.entry(index).or_insert((log_type, Tally::default()));
-                        all.1.add(log_type, tally);
-                        if rest.is_none() {
-                            self.watcher.settled(index, &all.1);
-                        }
-                        queue.settle(index, rest);
-                    }
-                    Err(error) => {
-                        queue.close();
-                        return Err(error);
-                    }
-                }
-            }
-            Ok(tallies)
-        })?;
+        });
+        let Outcome { tallies, left, failed } = outcome.into_inner().expect("no holder panics");
+        if let Some(error) = failed {
+            return Err(error);
+        }
         for (log_type, batch) in tallies.into_values() {
             tally.add(log_type, batch);
         }
-        tally.objects.left += queue.left();
+        tally.objects.left = left + queue.left();
         tally.interrupted = tally.objects.left > 0;
         tally.seconds = started.elapsed().as_secs_f64();
         Ok(tally)
@@ -212,7 +180,7 @@ impl Conversion<'_> {
         &self,
         batch: &Batch,
         staged: StagedBatch,
-        ledger: &mut Ledger,
+        ledger: &Ledger,
     ) -> Result<(Tally, Option<Batch>), ConvertError> {
         let StagedBatch { mut claim, outputs, mut tally, took } = staged;
         tally.seconds = took.as_secs_f64();
@@ -287,6 +255,17 @@ impl Conversion<'_> {
     }
 }
 
+/// What came of batches.
+#[derive(Default)]
+struct Outcome {
+    /// By their place in the plan, which a batch shares with what was left of it.
+    tallies: BTreeMap<usize, (LogType, Tally)>,
+    /// Objects of batches that were given up, since the user wants the program to end.
+    left: u64,
+    /// Why the dataset cannot be written.
+    failed: Option<ConvertError>,
+}
+
 /// What a driver needs to convert one batch after the other.
 struct Driver<'a> {
     conversion: &'a Conversion<'a>,
@@ -305,6 +284,41 @@ struct Shared {
 }
 
 impl Driver<'_> {
+    /// Takes one batch after the other, converts and publishes it.
+    fn drive(&self, queue: &Queue, ledger: &Ledger, outcome: &Mutex<Outcome>) {
+        let conversion = self.conversion;
+        let outcome = || outcome.lock().expect("no holder panics");
+        let _guard = queue.guard();
+        while let Some((index, batch)) = queue.take() {
+            self.shared.active.fetch_add(1, Ordering::Relaxed);
+            let staged = self.convert(&batch);
+            self.shared.active.fetch_sub(1, Ordering::Relaxed);
+            queue.converted(&batch);
+            if conversion.interrupted() || outcome().failed.is_some() {
+                queue.close();
+                outcome().left += batch.objects.len() as u64;
+                return;
+            }
+            match staged.and_then(|staged| conversion.commit(&batch, staged, ledger)) {
+                Ok((tally, rest)) => {
+                    let log_type = batch.partition.log_type;
+                    let mut outcome = outcome();
+                    let all = outcome.tallies.entry(index).or_insert((log_type, Tally::default()));
+                    all.1.add(log_type, tally);
+                    if rest.is_none() {
+                        conversion.watcher.settled(index, &all.1);
+                    }
+                    queue.settle(index, &batch, rest);
+                }
+                Err(error) => {
+                    queue.close();
+                    outcome().failed.get_or_insert(error);
+                    return;
+                }
+            }
+        }
+    }
+
     /// Converts a batch, without the objects that turn out to be unreadable.
     fn convert(&self, batch: &Batch) -> Result<StagedBatch, ConvertError> {
         let mut torn = Vec::new();
@@ -328,9 +342,11 @@ impl Driver<'_> {
     fn attempt(&self, batch: &Batch) -> Result<StagedBatch, BatchError> {
         let Self { conversion, pool, shared } = *self;
         let keys = batch.keys();
-        let open = Open::new(conversion, batch, &keys)?;
         let input = Input { batch, sources: conversion.sources, buffers: &shared.buffers };
-        let (open, lost) = Flow::new(self, input, &keys, open).run()?;
+        // The first objects come in while the files are begun.
+        let feed = Feed::new(input);
+        let open = Open::new(conversion, batch, &keys)?;
+        let (open, lost) = Flow::new(self, input, feed, &keys, open).run()?;
         Ok(pool.install(|| open.finish(&lost, conversion))?)
     }
 

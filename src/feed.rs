@@ -55,25 +55,31 @@ impl Buffers {
     }
 }
 
-/// Some of a batch, at one of the steps from objects to text.
-pub enum Part {
+/// Some of a batch that is to be inflated.
+pub enum Portion {
     /// Ordinary objects. The first of them are being read already.
     Run(Range<usize>, VecDeque<Fetch>),
     /// An object to be streamed.
     Object(usize),
     /// What is left of an object that is being streamed.
     Stream(Box<Stream>),
-    /// Text.
-    Piece(Piece),
 }
 
-/// What an object or more became.
+/// What a portion became.
 #[derive(Default)]
 pub struct Inflated {
-    /// What is in their place.
-    pub parts: Vec<Part>,
-    /// Those of which nothing could be read.
+    /// What is in its place.
+    pub came: Vec<Came>,
+    /// Objects of which nothing could be read.
     pub lost: Vec<Lost>,
+}
+
+/// Some of what a portion became.
+pub enum Came {
+    /// Text.
+    Piece(Piece),
+    /// What is to be inflated still.
+    Left(Portion),
 }
 
 /// Where the objects of a batch are read.
@@ -90,32 +96,36 @@ pub struct Input<'a> {
 /// Cuts a batch into runs and objects to be streamed, in order.
 pub struct Feed<'a> {
     input: Input<'a>,
-    queue: VecDeque<Part>,
+    queue: VecDeque<Portion>,
 }
 
 impl<'a> Feed<'a> {
-    /// Begins to feed a batch.
+    /// Begins to feed a batch, and to read what comes first.
     pub fn new(input: Input<'a>) -> Self {
         let mut queue = VecDeque::new();
         let mut bytes = 0;
         for (index, object) in input.batch.objects.iter().enumerate() {
             let size = object.listed.size;
             if size > MAX_WHOLE_GZIP {
-                queue.push_back(Part::Object(index));
+                queue.push_back(Portion::Object(index));
                 continue;
             }
             match queue.back_mut() {
-                Some(Part::Run(run, _)) if bytes + size <= RUN_BYTES && run.len() < RUN_OBJECTS => {
+                Some(Portion::Run(run, _))
+                    if bytes + size <= RUN_BYTES && run.len() < RUN_OBJECTS =>
+                {
                     run.end += 1;
                     bytes += size;
                 }
                 _ => {
-                    queue.push_back(Part::Run(index..index + 1, VecDeque::new()));
+                    queue.push_back(Portion::Run(index..index + 1, VecDeque::new()));
                     bytes = size;
                 }
             }
         }
-        Self { input, queue }
+        let mut feed = Self { input, queue };
+        feed.read_ahead();
+        feed
     }
 
     /// Begins to read the objects of the next run, and beyond it so many that they come in while
@@ -123,8 +133,8 @@ impl<'a> Feed<'a> {
     fn read_ahead(&mut self) {
         let Input { batch, sources, .. } = self.input;
         let (mut bytes, mut objects) = (0, 0);
-        for (position, part) in self.queue.iter_mut().enumerate() {
-            let Part::Run(run, fetches) = part else { continue };
+        for (position, portion) in self.queue.iter_mut().enumerate() {
+            let Portion::Run(run, fetches) = portion else { continue };
             for index in run.clone() {
                 let object = &batch.objects[index];
                 if position > 0 {
@@ -143,27 +153,26 @@ impl<'a> Feed<'a> {
 }
 
 impl Iterator for Feed<'_> {
-    type Item = Part;
+    type Item = Portion;
 
-    fn next(&mut self) -> Option<Part> {
+    fn next(&mut self) -> Option<Portion> {
         self.read_ahead();
         self.queue.pop_front()
     }
 }
 
 impl Input<'_> {
-    /// Inflates a part, or what comes first of it.
+    /// Inflates a portion, or what comes first of it.
     ///
     /// # Errors
     ///
     /// Fails when an object cannot be read on of which something was returned; the batch must begin anew
     /// without it.
-    pub fn inflate(self, part: Part) -> Result<Inflated, Lost> {
-        match part {
-            Part::Run(run, fetches) => Ok(self.inflate_run(run, fetches)),
-            Part::Object(object) => Ok(self.open(object)),
-            Part::Stream(stream) => self.inflate_segment(stream),
-            Part::Piece(_) => Ok(Inflated { parts: vec![part], ..Inflated::default() }),
+    pub fn inflate(self, portion: Portion) -> Result<Inflated, Lost> {
+        match portion {
+            Portion::Run(run, fetches) => Ok(self.inflate_run(run, fetches)),
+            Portion::Object(object) => Ok(self.open(object)),
+            Portion::Stream(stream) => self.inflate_segment(stream),
         }
     }
 
@@ -182,17 +191,17 @@ impl Input<'_> {
             }
             if !whole.inflate(index, &gzip, &mut piece) {
                 if !piece.parts.is_empty() {
-                    inflated.parts.push(Part::Piece(mem::replace(&mut piece, new_piece())));
+                    inflated.came.push(Came::Piece(mem::replace(&mut piece, new_piece())));
                 }
-                inflated.parts.push(Part::Object(index));
+                inflated.came.push(Came::Left(Portion::Object(index)));
             } else if piece.text.len() > MAX_WHOLE {
-                inflated.parts.push(Part::Piece(mem::replace(&mut piece, new_piece())));
+                inflated.came.push(Came::Piece(mem::replace(&mut piece, new_piece())));
             }
         }
         if piece.parts.is_empty() {
             self.buffers.recycle(piece.text);
         } else {
-            inflated.parts.push(Part::Piece(piece));
+            inflated.came.push(Came::Piece(piece));
         }
         self.buffers.inflaters.put((whole, gzip));
         inflated
@@ -206,7 +215,7 @@ impl Input<'_> {
         let stream = reader.and_then(|reader| Ok(Stream::new(index, size, reader)?));
         let mut inflated = Inflated::default();
         match stream {
-            Ok(stream) => inflated.parts.push(Part::Stream(Box::new(stream))),
+            Ok(stream) => inflated.came.push(Came::Left(Portion::Stream(Box::new(stream)))),
             Err(error) => inflated.lost.push(Lost { object: index, error }),
         }
         inflated
@@ -216,7 +225,8 @@ impl Input<'_> {
         let object = stream.object();
         let next = stream.next(self.buffers.text());
         let piece = next.map_err(|error| Lost { object, error: error.into() })?;
-        let parts = piece.map(|piece| vec![Part::Piece(piece), Part::Stream(stream)]);
-        Ok(Inflated { parts: parts.unwrap_or_default(), ..Inflated::default() })
+        let left = Came::Left(Portion::Stream(stream));
+        let came = piece.map(|piece| vec![Came::Piece(piece), left]);
+        Ok(Inflated { came: came.unwrap_or_default(), ..Inflated::default() })
     }
 }

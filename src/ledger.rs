@@ -1,8 +1,8 @@
 //! The ledger: what one run knows of the claims of a dataset, and adds to them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 
 use chrono::Days;
@@ -24,7 +24,7 @@ pub struct Ledger<'a> {
     /// Whether nothing is to be written.
     looks_only: bool,
     hints: Hints,
-    logs: BTreeMap<Partition, Log>,
+    logs: Mutex<BTreeMap<Partition, Arc<Mutex<Log>>>>,
     /// Logs that were read before anybody looked at their partitions.
     ahead: BTreeMap<Partition, Log>,
     /// Objects of the partitions that were looked at last.
@@ -88,7 +88,7 @@ impl<'a> Ledger<'a> {
     /// Opens the ledger of a dataset for a run that will look at few partitions: the logs are not listed, which
     /// costs some more requests for each claim that is met.
     pub fn of_few(dataset: &'a Dataset) -> Self {
-        let (logs, ahead, held) = (BTreeMap::new(), BTreeMap::new(), BTreeMap::new());
+        let (logs, ahead, held) = (Mutex::default(), BTreeMap::new(), BTreeMap::new());
         Self { dataset, looks_only: false, hints: Hints::default(), logs, ahead, held }
     }
 
@@ -110,8 +110,10 @@ impl<'a> Ledger<'a> {
         if let Some(held) = self.held.get(partition) {
             return Ok(Arc::clone(held));
         }
-        let ahead = self.ahead.remove(partition);
-        let mut log = ahead.map_or_else(|| self.read(partition), Ok)?;
+        let mut log = match self.ahead.remove(partition) {
+            Some(log) => log,
+            None => self.read(partition)?,
+        };
         self.finish(&mut log)?;
         let mut held = Held::new();
         for (_, claim) in log.holding() {
@@ -126,7 +128,7 @@ impl<'a> Ledger<'a> {
         }
         let held = Arc::new(held);
         log.forget_objects(1..=log.entries().len());
-        self.logs.insert(partition.clone(), log);
+        lock(&self.logs).insert(partition.clone(), Arc::new(Mutex::new(log)));
         // A plan goes from day to day and looks at the days beside each.
         let first = partition.day.checked_sub_days(Days::new(2)).unwrap_or(partition.day);
         self.held.retain(|other, _| {
@@ -209,7 +211,7 @@ impl<'a> Ledger<'a> {
         let is_own = |Partition { account, region, day, .. }: &Partition| {
             shard.is_none_or(|shard| shard.holds(account, region, *day))
         };
-        let others = self.hints.unfinished().filter(|p| !self.logs.contains_key(p) && is_own(p));
+        let others = self.hints.unfinished().filter(|p| self.log(p).is_none() && is_own(p));
         for partition in others.cloned().collect::<Vec<_>>() {
             self.held(&partition)?;
         }
@@ -225,20 +227,40 @@ impl<'a> Ledger<'a> {
     pub fn calls_to_open(&self) -> Calls {
         let listed = self.hints.files().div_ceil(LISTED_AT_ONCE).max(1);
         // Each log ends with the number that is absent.
-        let read = self.logs.values().map(|log| log.entries().len() as u64 + 1).sum();
+        let read = self.logs().into_iter().map(|log| lock(&log).entries().len() as u64 + 1).sum();
         Calls { list: listed, get: read, ..Calls::default() }
     }
 
     /// Returns the entries that cannot be carried out, each with its partition, its name and the reason.
-    pub fn stuck(&self) -> impl Iterator<Item = (&Partition, String, &str)> {
-        self.logs.iter().flat_map(move |(partition, log)| {
-            log.standing().filter_map(move |(number, entry)| match &entry.state {
-                State::Stuck(reason) => {
-                    Some((partition, log.name(self.dataset, number), reason.as_str()))
+    pub fn stuck(&self) -> Vec<(Partition, String, String)> {
+        let mut stuck = Vec::new();
+        for log in self.logs() {
+            let log = lock(&log);
+            for (number, entry) in log.standing() {
+                if let State::Stuck(reason) = &entry.state {
+                    let name = log.name(self.dataset, number);
+                    stuck.push((log.partition().clone(), name, reason.clone()));
                 }
-                _ => None,
-            })
-        })
+            }
+        }
+        stuck
+    }
+
+    /// Returns the logs that were looked at, by partition.
+    fn logs(&self) -> Vec<Arc<Mutex<Log>>> {
+        lock(&self.logs).values().cloned().collect()
+    }
+
+    /// Returns the log of a partition that was looked at.
+    fn log(&self, partition: &Partition) -> Option<Arc<Mutex<Log>>> {
+        lock(&self.logs).get(partition).cloned()
+    }
+
+    /// Keeps a log that was read, unless somebody else did.
+    fn keep(&self, log: Log) -> Arc<Mutex<Log>> {
+        let mut logs = lock(&self.logs);
+        let kept = logs.entry(log.partition().clone());
+        Arc::clone(kept.or_insert_with(|| Arc::new(Mutex::new(log))))
     }
 
     /// Returns the partitions that have a log.
@@ -260,26 +282,32 @@ impl<'a> Ledger<'a> {
         publish::finish(self.dataset, &mut log)?;
         let state = log.entries().last().expect("was just added").state.clone();
         self.held.remove(partition);
-        self.logs.remove(partition);
+        lock(&self.logs).remove(partition);
         Ok(state)
     }
 
-    /// Claims a batch whose outputs are staged, and publishes it.
+    /// Claims a batch whose outputs are staged, and publishes it; many threads may, each a batch.
     ///
     /// # Errors
     ///
     /// Fails when the claim cannot be written, or it is not known whether it was, or its outputs
     /// cannot be made visible. Whatever was claimed is published by a later run.
     pub fn commit(
-        &mut self,
+        &self,
         partition: &Partition,
         claim: Claim,
         outputs: Vec<Writing>,
     ) -> Result<Committed, DatasetError> {
-        if !self.logs.contains_key(partition) {
-            self.held(partition)?;
-        }
-        let log = self.logs.get_mut(partition).expect("was just looked at");
+        let log = if let Some(log) = self.log(partition) {
+            log
+        } else {
+            let mut log = self.read(partition)?;
+            self.finish(&mut log)?;
+            log.forget_objects(1..=log.entries().len());
+            self.keep(log)
+        };
+        // Batches of the same partition take turns.
+        let log = &mut *lock(&log);
         // Once the claim may stand, anybody may complete its outputs.
         outputs.into_iter().for_each(Writing::keep);
         let staged: Vec<_> =
@@ -303,4 +331,8 @@ impl<'a> Ledger<'a> {
             }
         })
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().expect("no holder panics")
 }

@@ -287,9 +287,9 @@ fn beside(partition: &Partition) -> impl Iterator<Item = Partition> {
 
 /// Returns the claims that cannot be carried out, each with its partition.
 pub fn stuck(ledger: &Ledger) -> impl Iterator<Item = (Partition, Failure)> {
-    ledger.stuck().map(|(partition, object, reason)| {
+    ledger.stuck().into_iter().map(|(partition, object, reason)| {
         let error = format!("{reason}. Take the partition back with `remove`, then convert it");
-        (partition.clone(), Failure { object, error })
+        (partition, Failure { object, error })
     })
 }
 

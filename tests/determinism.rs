@@ -12,7 +12,8 @@ use crate::support::{
 
 type Contents = BTreeMap<String, Vec<Vec<u8>>>;
 
-/// Many small objects, some of them with rejects, and one that is streamed.
+/// Many small objects, some of them with rejects, some of two gzip members, which are streamed, and one that is
+/// streamed since it is large.
 fn world() -> World {
     let world = World::new();
     for number in 0..300 {
@@ -20,8 +21,12 @@ fn world() -> World {
         if number % 7 == 0 {
             text.extend(text_of(["bad".to_owned(), Line::of(40).text()]));
         }
+        let mut object = gzip(text);
+        if number % 11 < 2 {
+            object.extend(gzip(good_lines(2)));
+        }
         let day = ["2025/07/18", "2025/07/19"][number % 2];
-        world.put(&key_on(day, number), gzip(text));
+        world.put(&key_on(day, number), object);
     }
     // More than a streamed segment, and more gzip than is inflated at once.
     let large = gzip_at(good_lines(10_000), Compression::none());

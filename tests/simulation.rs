@@ -417,7 +417,7 @@ fn convert(world: &World, run: &str) -> anyhow::Result<Tally> {
         watcher: &Silent,
         stop: &stop,
     };
-    Ok(conversion.run(plan, &mut ledger, Instant::now())?)
+    Ok(conversion.run(plan, &ledger, Instant::now())?)
 }
 
 #[test]

@@ -176,7 +176,7 @@ impl Convert {
         progress::watch(&network.traffic);
         let out = resolve::place_of(&self.out)?;
         let dataset;
-        let Work { sources, mut ledger, plan, begun } = if let Some(name) = &self.batches {
+        let Work { sources, ledger, plan, begun } = if let Some(name) = &self.batches {
             let batches = Batches::read(name, &network, self.wanted.shard)?;
             let sources: Vec<String> = batches.sources.iter().map(Source::address).collect();
             resolve::refuse_overlap(&sources, &self.out, &out)?;
@@ -216,7 +216,7 @@ impl Convert {
             watcher: &watcher,
             stop: signals.stop(),
         };
-        let result = conversion.run(plan, &mut ledger, metrics.began);
+        let result = conversion.run(plan, &ledger, metrics.began);
         progress.end();
         let mut tally = result?;
         watcher.end()?;

@@ -1,12 +1,11 @@
-//! The flow of a batch: its parts are inflated and decoded ahead, in any order, and written in their own.
+//! The flow of a batch: its portions are inflated and decoded ahead, in any order, and written in their own.
 //!
 //! Whoever has done a step looks for the next: what is at the front is written as soon as what was before it is,
-//! and the parts behind it are inflated and decoded, the first of them first. So a batch that is alone keeps
+//! and what is behind it is inflated and decoded, the first of it first. So a batch that is alone keeps
 //! every worker busy. Of two batches each tends to stay with its worker, and a piece in that one's cache.
-//! How many parts are ahead bounds memory.
+//! How many portions are ahead bounds memory, as does that one object is streamed at a time.
 
 use std::collections::VecDeque;
-use std::mem;
 use std::sync::{Mutex, MutexGuard};
 
 use rayon::Scope;
@@ -14,7 +13,7 @@ use rayon::Scope;
 use crate::convert::files::Open;
 use crate::convert::{BatchError, ConvertError, Driver};
 use crate::decode::Decoded;
-use crate::feed::{Feed, Inflated, Input, Lost, Part};
+use crate::feed::{Came, Feed, Inflated, Input, Lost, Portion};
 use crate::inflate::Piece;
 use crate::schema::LogType;
 
@@ -35,6 +34,8 @@ struct State<'a> {
     next: u64,
     /// The files, unless a piece is being written to them.
     open: Option<Box<Open<'a>>>,
+    /// The last object nothing of which is kept, so that the rest of it need not be read.
+    given_up: Option<usize>,
     /// Whether a worker was called that did not come yet.
     called: bool,
     lost: Vec<Lost>,
@@ -47,15 +48,34 @@ struct Slot {
 }
 
 enum Item {
-    Part(Part),
+    Portion(Portion),
+    Piece(Piece),
     Decoded(Decoded),
-    /// In the hands of a worker.
-    Taken,
+    /// A portion in the hands of a worker.
+    Inflating,
+    /// A piece in the hands of a worker.
+    Decoding,
+}
+
+impl Item {
+    /// Tells whether it is what is left of an object that is being streamed.
+    fn is_left_of(&self, object: usize) -> bool {
+        matches!(self, Self::Portion(Portion::Stream(stream)) if stream.object() == object)
+    }
+}
+
+impl From<Came> for Item {
+    fn from(came: Came) -> Self {
+        match came {
+            Came::Piece(piece) => Self::Piece(piece),
+            Came::Left(portion) => Self::Portion(portion),
+        }
+    }
 }
 
 /// A step of a batch.
 enum Step<'a> {
-    Inflate(u64, Part),
+    Inflate(u64, Portion),
     Decode(u64, Piece),
     Write(Box<Open<'a>>, Decoded),
 }
@@ -64,14 +84,16 @@ impl<'a> Flow<'a> {
     pub(super) fn new(
         driver: &'a Driver<'a>,
         input: Input<'a>,
+        feed: Feed<'a>,
         keys: &'a [String],
         open: Open<'a>,
     ) -> Self {
         let state = State {
-            feed: Feed::new(input),
+            feed,
             queue: VecDeque::new(),
             next: 0,
             open: Some(Box::new(open)),
+            given_up: None,
             called: false,
             lost: Vec::new(),
             failed: None,
@@ -87,6 +109,7 @@ impl<'a> Flow<'a> {
         if let Some(error) = state.failed {
             return Err(error);
         }
+        assert!(state.queue.is_empty(), "somebody does every step");
         state.lost.sort_by_key(|lost| lost.object);
         Ok((*state.open.expect("nothing is being written any more"), state.lost))
     }
@@ -105,7 +128,7 @@ impl<'a> Flow<'a> {
         let Some(step) = self.take() else { return };
         self.call(scope);
         match step {
-            Step::Inflate(number, part) => self.inflate(number, part),
+            Step::Inflate(number, portion) => self.inflate(number, portion),
             Step::Decode(number, piece) => {
                 let decoded = self.driver.decode(piece, self.log_type, self.keys);
                 self.state().settle(number, [Item::Decoded(decoded)]);
@@ -125,28 +148,29 @@ impl<'a> Flow<'a> {
         state.take(at)
     }
 
-    fn inflate(&self, number: u64, part: Part) {
-        let inflated = self.input.inflate(part);
+    fn inflate(&self, number: u64, portion: Portion) {
+        let inflated = self.input.inflate(portion);
         let mut state = self.state();
         match inflated {
-            Ok(Inflated { parts, lost }) => {
+            Ok(Inflated { came, lost }) => {
                 state.lost.extend(lost);
-                state.settle(number, parts.into_iter().map(Item::Part));
+                state.settle(number, came.into_iter().map(Item::from));
             }
             Err(lost) => state.fail(lost.into()),
         }
     }
 
     fn write(&self, mut open: Box<Open<'a>>, piece: Decoded) {
+        let last = piece.parts.last().map(|part| part.object);
         let written = open.write(piece, self.driver.conversion);
         let mut state = self.state();
         if let Err(error) = written {
             state.fail(error.into());
         }
-        state.queue.retain(|slot| match &slot.item {
-            Item::Part(Part::Stream(stream)) => !open.is_given_up(stream.object()),
-            _ => true,
-        });
+        if let Some(object) = last.filter(|&object| open.is_given_up(object)) {
+            state.given_up = Some(object);
+            state.queue.retain(|slot| !slot.item.is_left_of(object));
+        }
         state.open = Some(open);
     }
 
@@ -162,33 +186,38 @@ impl<'a> State<'a> {
             return None;
         }
         while self.queue.len() < ahead {
-            let Some(part) = self.feed.next() else { break };
-            self.insert(self.queue.len(), Item::Part(part));
+            let Some(portion) = self.feed.next() else { break };
+            self.insert(self.queue.len(), Item::Portion(portion));
         }
         if self.open.is_some() && matches!(self.queue.front()?.item, Item::Decoded(_)) {
             return Some(0);
         }
-        let find = |is_wanted: fn(&Item) -> bool| {
-            let mut ahead = self.queue.iter().take(ahead);
-            ahead.position(|slot| is_wanted(&slot.item))
-        };
-        // What comes of a stream comes one after the other, so that it must not wait.
-        find(|item| matches!(item, Item::Part(Part::Stream(_))))
-            .or_else(|| find(|item| matches!(item, Item::Part(_))))
+        let (mut first, mut inflating) = (None, false);
+        for (at, slot) in self.queue.iter().take(ahead).enumerate() {
+            match slot.item {
+                // What comes of a stream comes one after the other, so that it must not wait.
+                Item::Portion(Portion::Stream(_)) => return Some(at),
+                // One stream at a time, and none before one that a run may turn out to hold.
+                Item::Portion(Portion::Object(_)) if inflating => {}
+                Item::Portion(_) | Item::Piece(_) => first = first.or(Some(at)),
+                Item::Decoded(_) | Item::Inflating | Item::Decoding => {}
+            }
+            inflating |= matches!(slot.item, Item::Portion(_) | Item::Inflating);
+        }
+        first
     }
 
     /// Takes what is at that place of the queue out of it.
     fn take(&mut self, at: usize) -> Option<Step<'a>> {
-        let slot = &mut self.queue[at];
-        match mem::replace(&mut slot.item, Item::Taken) {
-            Item::Part(Part::Piece(piece)) => Some(Step::Decode(slot.number, piece)),
-            Item::Part(part) => Some(Step::Inflate(slot.number, part)),
-            Item::Decoded(piece) => {
-                self.queue.remove(at);
-                Some(Step::Write(self.open.take()?, piece))
-            }
-            Item::Taken => None,
-        }
+        let Slot { number, item } = self.queue.remove(at)?;
+        let (step, taken) = match item {
+            Item::Portion(portion) => (Step::Inflate(number, portion), Item::Inflating),
+            Item::Piece(piece) => (Step::Decode(number, piece), Item::Decoding),
+            Item::Decoded(piece) => return Some(Step::Write(self.open.take()?, piece)),
+            Item::Inflating | Item::Decoding => return None,
+        };
+        self.queue.insert(at, Slot { number, item: taken });
+        Some(step)
     }
 
     /// Puts what a step came to in the place of what was taken.
@@ -196,7 +225,9 @@ impl<'a> State<'a> {
         let at = self.queue.iter().position(|slot| slot.number == number);
         let at = at.expect("what was taken keeps its place");
         self.queue.remove(at);
-        for (index, item) in items.into_iter().enumerate() {
+        let given_up = self.given_up;
+        let items = items.into_iter().filter(|item| !given_up.is_some_and(|o| item.is_left_of(o)));
+        for (index, item) in items.enumerate() {
             self.insert(at + index, item);
         }
     }
