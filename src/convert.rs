@@ -37,10 +37,11 @@ use crate::schema::LogType;
 use crate::store::{Source, TargetError, Writing};
 use crate::tally::{CONVERTED_MEANWHILE, Tally};
 
-/// Threads that each see to a batch, at most.
+/// Threads that each see to a batch, at most, unless there are very many workers.
 const DRIVERS: usize = 16;
-/// Large batches that are converted at once, at most.
-const MAX_OPEN: usize = 2;
+/// Workers that one large batch can use well: its pieces are written one after the other, and the largest column of a
+/// piece, with the writing of the file, is a sixth of all work.
+const WORKERS_OF_BATCH: usize = 4;
 
 /// A conversion that is ready to run.
 pub struct Conversion<'a> {
@@ -153,8 +154,9 @@ impl Conversion<'_> {
         let pool = ThreadPoolBuilder::new().num_threads(self.threads).build()?;
         let shared = Shared::default();
         let driver = Driver { conversion: self, pool: &pool, shared: &shared };
-        let drivers = DRIVERS.min(plan.batches.len());
-        let queue = Queue::new(plan.batches, MAX_OPEN.min(self.threads));
+        let open = self.threads.div_ceil(WORKERS_OF_BATCH).max(2).min(self.threads);
+        let drivers = DRIVERS.max(2 * open).min(plan.batches.len());
+        let queue = Queue::new(plan.batches, open);
         let outcome = Mutex::new(Outcome::default());
         thread::scope(|scope| {
             for _ in 0..drivers {

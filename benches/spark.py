@@ -1,0 +1,66 @@
+"""Measures scripts/spark_convert.py on a cluster of one master and two workers beside the program alone.
+
+Usage: spark.py SOURCE WORK PROGRAM ROUNDS
+
+All share one machine, so that only ratios count. Prints a table with a column for each round.
+"""
+
+import json
+import pathlib
+import shutil
+import subprocess
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1] / "tests" / "spark"))
+from check import Cluster, Run  # noqa: E402
+
+
+def alone(program, source, out, threads):
+    shutil.rmtree(out, ignore_errors=True)
+    command = [program, "convert", source, "--out", out, "--to", "2099-12-31", "--json", "--quiet",
+               "--threads", str(threads)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return json.loads(done.stdout)
+
+
+def submitted(cluster, source, program, name, size, settings=()):
+    # Eight tasks, of several batches each.
+    return Run(cluster, name, source, "--binary", program, "--task-bytes", str(size // 8), settings=settings).wait(0)
+
+
+def measure(cluster, source, work, program, size):
+    one, two = (alone(program, source, work / "alone", threads) for threads in (1, 2))
+    both = submitted(cluster, source, program, "two-workers", size)
+    single = submitted(cluster, source, program, "one-worker", size, ["spark.cores.max=1"])
+    rows = {run["rows"] for run in (one, two, both.summary, single.summary)}
+    assert len(rows) == 1, rows
+    job, job_of_one = both.summary["converting_seconds"], single.summary["converting_seconds"]
+    return {
+        "the program alone, 1 thread": one["seconds"],
+        "the program alone, 2 threads": two["seconds"],
+        "Spark's job, two workers of one thread": job,
+        "the batches of that, summed over both": both.summary["batch_seconds"],
+        "Spark's job, one worker": job_of_one,
+        "the batches of that": single.summary["batch_seconds"],
+        "one worker / two": job_of_one / job,
+        "two workers / alone with 2 threads": job / two["seconds"],
+        "spark-submit from its start to its end, two workers": both.took,
+    }
+
+
+def main(source, work, program, rounds):
+    source, work, program = (pathlib.Path(each).resolve() for each in (source, work, program))
+    size = sum(file.stat().st_size for file in source.rglob("*.log.gz"))
+    cluster = Cluster(work)
+    try:
+        columns = [measure(cluster, source, work, program, size) for _ in range(int(rounds))]
+    finally:
+        cluster.end()
+    print(f"{size / 1e6:.0f} MB gzip\n\n| seconds |" + "".join(f" {n + 1} |" for n in range(len(columns))))
+    print("|---|" + "--:|" * len(columns))
+    for name in columns[0]:
+        print(f"| {name} |" + "".join(f" {column[name]:.2f} |" for column in columns))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
