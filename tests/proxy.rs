@@ -17,12 +17,15 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::runtime::Runtime;
+use tokio::sync::Barrier;
 
 /// What is done to a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Fault {
     /// It is passed on after a while.
     Delay(Duration),
+    /// It is passed on when so many of them have come.
+    Gather(usize),
     /// It is answered with this status and code, and not passed on.
     Answer(u16, &'static str),
     /// It is passed on, and answered with this status and code.
@@ -90,6 +93,7 @@ struct Shared {
     client: Client<HttpConnector, Full<Bytes>>,
     requests: AtomicUsize,
     injected: AtomicUsize,
+    gathered: Barrier,
 }
 
 type Answer = Response<BoxBody<Bytes, io::Error>>;
@@ -108,6 +112,7 @@ impl Proxy {
             client: Client::builder(TokioExecutor::new()).build_http(),
             requests: AtomicUsize::new(0),
             injected: AtomicUsize::new(0),
+            gathered: Barrier::new(if let Fault::Gather(count) = fault { count } else { 1 }),
         });
         let serving = Arc::clone(&shared);
         runtime.spawn(async move {
@@ -141,8 +146,12 @@ impl Shared {
         };
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let mut fault = (self.choice)(&asked, number).then_some(self.fault);
-        if let Some(Fault::Delay(time)) = fault {
-            tokio::time::sleep(time).await;
+        match fault {
+            Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
+            Some(Fault::Gather(_)) => {
+                self.gathered.wait().await;
+            }
+            _ => {}
         }
         let (parts, body) = request.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();

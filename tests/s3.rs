@@ -412,6 +412,19 @@ fn faults_cost_time_and_no_rows() {
 
 #[test]
 #[ignore = "needs a server; scripts/s3-test runs it"]
+fn small_partitions_are_published_at_once() {
+    let (world, logs) = world_of_days();
+    let lake = new_bucket();
+    // No claim is answered before that of every day has come.
+    let claims: Choice = Box::new(|asked, _| asked.is_create_of("1.claim.json"));
+    let proxy = Proxy::start(&server(), Fault::Gather(4), claims);
+    let run = with_server(&proxy.address, "convert", &logs, &lake, &["--threads", "1"]).expect(0);
+    assert_eq!((proxy.injected(), run.count("/requests_failed")), (4, 0));
+    same(&world, &lake);
+}
+
+#[test]
+#[ignore = "needs a server; scripts/s3-test runs it"]
 fn what_cannot_be_read_is_left_out_by_name() {
     let (_, logs) = world_of_days();
     let of_day = |day: &'static str| -> Choice { Box::new(move |asked, _| asked.is_read_of(day)) };
