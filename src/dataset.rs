@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::key::{PARTITION_COLUMNS, Partition};
 use crate::redact::{Agreement, Rules};
-use crate::store::{Calls, Created, Owner, Patience, Target, TargetError, create_surely};
+use crate::store::{
+    Calls, Created, Owner, Patience, Target, TargetError, create_surely, create_surely_by,
+};
 
 /// Directory of the program's own files, below the dataset.
 pub const STATE: &str = "_alb2parquet";
@@ -287,6 +289,16 @@ impl Dataset {
             return Ok(Owner::Theirs(found));
         }
         Ok(create_surely(&*self.target, key, bytes, self.patience)?)
+    }
+
+    /// Creates a file like [`Self::create`], but one that may be lost when the machine fails.
+    ///
+    /// # Errors
+    ///
+    /// Fails like [`Self::create`].
+    pub fn create_lightly(&self, key: &str, bytes: &[u8]) -> Result<Owner, DatasetError> {
+        let create = || self.target.create_lightly(key, bytes);
+        Ok(create_surely_by(create, &*self.target, key, bytes, self.patience)?)
     }
 
     /// Returns what `dataset.json` says, if it is there.

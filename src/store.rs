@@ -25,7 +25,7 @@ pub use crate::store::place::{Kind, Place, Prefix};
 pub use crate::store::source::{Fetch, Listed, Look, Named, Source};
 pub use crate::store::target::{
     Completed, Created, Leftover, Owner, Patience, Stage, Staged, StagedFile, Stored, Target,
-    TargetError, Writing, create_surely,
+    TargetError, Writing, create_surely, create_surely_by,
 };
 pub use crate::store::text::open_text;
 

@@ -9,13 +9,11 @@ use crate::claim::{Claim, Record};
 use crate::dataset::{Dataset, DatasetError, STATE};
 use crate::key::Partition;
 use crate::schema::LogType;
-use crate::store::{Created, Owner};
+use crate::store::Owner;
 
 const CLAIM: &str = "claim.json";
 const DONE: &str = "done.json";
 const VOID: &str = "void.json";
-/// How often it is tried to write down that an entry was carried out.
-const MARK_ATTEMPTS: usize = 3;
 
 /// The log of a partition, as far as it was read.
 #[derive(Debug, Clone)]
@@ -280,15 +278,8 @@ impl Log {
     /// Fails when that cannot be written. It was carried out all the same.
     pub fn mark_done(&mut self, dataset: &Dataset, number: usize) -> Result<(), DatasetError> {
         let key = self.key(number, DONE);
-        let (target, marker) = (dataset.target(), marker(dataset));
-        // Whoever misses it carries out the entry again, so it need not outlast a failure. A conflict can be
-        // answered as if somebody had written it.
-        for _ in 0..MARK_ATTEMPTS {
-            let created = target.create_lightly(&key, &marker)?;
-            if created == Created::Now || target.size(&key)?.is_some() {
-                break;
-            }
-        }
+        // Whoever misses it carries out the entry again, so it need not outlast a failure.
+        dataset.create_lightly(&key, &marker(dataset))?;
         self.set_state(number, State::Done);
         Ok(())
     }

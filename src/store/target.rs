@@ -358,10 +358,25 @@ pub fn create_surely(
     bytes: &[u8],
     patience: Patience,
 ) -> Result<Owner, TargetError> {
+    create_surely_by(|| target.create(key, bytes), target, key, bytes, patience)
+}
+
+/// Creates a file like [`create_surely`], by this way to create it.
+///
+/// # Errors
+///
+/// Fails like [`create_surely`].
+pub fn create_surely_by(
+    create: impl Fn() -> Result<Created, TargetError>,
+    target: &dyn Target,
+    key: &str,
+    bytes: &[u8],
+    patience: Patience,
+) -> Result<Owner, TargetError> {
     let mut last = None;
     for attempt in 0..patience.attempts {
         patience.wait(attempt);
-        match target.create(key, bytes) {
+        match create() {
             Ok(Created::Now) => return Ok(Owner::Ours),
             // An error of `create` is no reason to read back: a file that is found by its own
             // creator must also be there to stay, which only an undisturbed attempt makes sure.
