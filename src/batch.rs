@@ -364,6 +364,11 @@ impl Batches {
                 met.clear();
                 Before::look(&batch.partition, partitions[place..].iter(), ledger, stop)?
             };
+            if let Some(failure) = &before.unknown {
+                outcome.failed += batch.objects.len() as u64;
+                outcome.failures.push(failure.clone());
+                batch.objects.clear();
+            }
             batch.objects.retain(|object| {
                 match before.judge(object, &sources) {
                     // Of two batches of a run, none sees the other's claim.

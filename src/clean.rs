@@ -79,7 +79,7 @@ fn claimed(dataset: &Dataset) -> Result<BTreeSet<String>, DatasetError> {
 /// What tells one staged file from another.
 fn identity(staged: &Staged) -> String {
     match staged {
-        Staged::File(name) => name.clone(),
+        Staged::File(name) => name.to_string(),
         Staged::Upload { key, id, .. } => format!("{key} {id}"),
     }
 }

@@ -197,35 +197,34 @@ impl Conversion<'_> {
             claim.outputs.push(Output { table: table.to_owned(), rows, file });
             writings.push(writing);
         }
-        let taken = match ledger.commit(&batch.partition, claim, writings)? {
-            Committed::Claimed(State::Done) => {
+        let reason = match ledger.commit(&batch.partition, claim, writings) {
+            Ok(Committed::Claimed(State::Done)) => {
                 self.watcher.published(batch, &tally, took);
                 return Ok((tally, None));
             }
-            Committed::Claimed(state) => {
-                let reason = match state {
-                    State::Stuck(reason) => reason,
-                    _ => "its files were deleted before they were published; the next run converts it \
-                          again"
-                        .to_owned(),
-                };
-                let failed = |object: &Object| Failure {
-                    object: object.listed.key(),
-                    error: reason.clone(),
-                };
-                let failures: Vec<_> = batch.objects.iter().map(failed).collect();
-                let mut tally = Tally { seconds: tally.seconds, ..Tally::default() };
-                tally.objects.failed = failures.len() as u64;
-                tally.failures = failures;
-                return Ok((tally, None));
+            Ok(Committed::Claimed(State::Stuck(reason))) => reason,
+            Ok(Committed::Claimed(_)) => {
+                "its files were deleted before they were published; the next run converts it again"
+                    .to_owned()
             }
-            Committed::Lost(taken) => taken,
+            Ok(Committed::Lost(taken)) => {
+                let mut tally = Tally { seconds: tally.seconds, ..Tally::default() };
+                let mut rest = batch.clone();
+                rest.objects.retain(|object| !taken.contains(object.name()));
+                let lost = batch.objects.len() - rest.objects.len();
+                tally.skip(CONVERTED_MEANWHILE, lost as u64);
+                return Ok((tally, (!rest.objects.is_empty()).then_some(rest)));
+            }
+            Err(error) if error.is_of_partition() => error.to_string(),
+            Err(error) => return Err(error.into()),
         };
+        let failed =
+            |object: &Object| Failure { object: object.listed.key(), error: reason.clone() };
+        let failures: Vec<_> = batch.objects.iter().map(failed).collect();
         let mut tally = Tally { seconds: tally.seconds, ..Tally::default() };
-        let mut rest = batch.clone();
-        rest.objects.retain(|object| !taken.contains(object.name()));
-        tally.skip(CONVERTED_MEANWHILE, (batch.objects.len() - rest.objects.len()) as u64);
-        Ok((tally, (!rest.objects.is_empty()).then_some(rest)))
+        tally.objects.failed = failures.len() as u64;
+        tally.failures = failures;
+        Ok((tally, None))
     }
 
     fn file_name(&self, batch: &Batch) -> String {
@@ -248,8 +247,8 @@ impl Conversion<'_> {
 
     /// Begins the file of a table for a batch.
     fn begin(&self, table: &str, batch: &Batch, name: &str) -> Result<Writing, TargetError> {
-        let directory = self.dataset.partition(table, &batch.partition);
-        Writing::begin(self.dataset.target(), format!("{directory}/{name}"))
+        let key = self.dataset.file(table, &batch.partition, name);
+        Writing::begin(self.dataset.target(), key)
     }
 
     fn interrupted(&self) -> bool {

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::key::{PARTITION_COLUMNS, Partition};
 use crate::redact::{Agreement, Rules};
 use crate::store::{
-    Calls, Created, Owner, Patience, Target, TargetError, create_surely, create_surely_by,
+    Calls, Created, FileKey, Owner, Patience, Target, TargetError, create_surely, create_surely_by,
 };
 
 /// Directory of the program's own files, below the dataset.
@@ -119,6 +119,27 @@ pub enum DatasetError {
         /// Why.
         source: serde_json::Error,
     },
+    /// A file of the state contradicts itself or the place where it lies.
+    #[error("{name} is broken: {why}")]
+    Broken {
+        /// Its path or URL.
+        name: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// A data file is in no claim.
+    #[error(
+        "{partition}: no claim accounts for {name}{}, so that it is not known which objects the partition holds",
+        more(*.others)
+    )]
+    Unaccounted {
+        /// The partition.
+        partition: Partition,
+        /// The path or URL of the first such file.
+        name: String,
+        /// Number of further ones.
+        others: usize,
+    },
     /// The dataset was made by a version that lays it out otherwise.
     #[error(
         "the dataset has format version {0}, this program writes {PLAIN_VERSION} and {REDACTED_VERSION}: use {which}",
@@ -143,6 +164,20 @@ pub enum DatasetError {
          could write rows twice. If no other run writes to this dataset meanwhile, say --single-writer"
     )]
     Unconditional(String),
+}
+
+fn more(others: usize) -> String {
+    match others {
+        0 => String::new(),
+        others => format!(" and {others} other files"),
+    }
+}
+
+impl DatasetError {
+    /// Tells whether a partition is not known because of it, while others are.
+    pub fn is_of_partition(&self) -> bool {
+        matches!(self, Self::State { .. } | Self::Broken { .. } | Self::Unaccounted { .. })
+    }
 }
 
 fn name(layout: Layout) -> &'static str {
@@ -264,6 +299,12 @@ impl Dataset {
     /// Returns the directory of a partition of a table.
     pub fn partition(&self, table: &str, partition: &Partition) -> String {
         format!("{table}/{}", self.layout.directory(&partition.values()))
+    }
+
+    /// Returns the key of a file of a table, by its name.
+    pub fn file(&self, table: &str, partition: &Partition, name: &str) -> FileKey {
+        let key = format!("{}/{name}", self.partition(table, partition));
+        FileKey::parse(key).expect("tables, partitions and names of files have valid names")
     }
 
     /// Returns how partitions become directories.

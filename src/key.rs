@@ -38,6 +38,7 @@ pub struct Key {
 /// Where an object belongs: its log type, told from its name, and account, region and delivery day, taken
 /// from its path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "Unchecked")]
 pub struct Partition {
     /// The log type, which decides the table.
     pub log_type: LogType,
@@ -46,8 +47,31 @@ pub struct Partition {
     /// AWS region, such as `eu-west-1`.
     pub region: String,
     /// Day of delivery (UTC).
-    #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
+    #[serde(serialize_with = "as_text")]
     pub day: NaiveDate,
+}
+
+/// A partition as a file describes it, before its parts are known to be valid in paths.
+#[derive(Deserialize)]
+struct Unchecked {
+    log_type: LogType,
+    account: String,
+    region: String,
+    #[serde(deserialize_with = "from_text")]
+    day: NaiveDate,
+}
+
+/// Text that is no account, region or day, and so belongs in no path.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is not the account or region of a partition")]
+pub struct PartitionError(String);
+
+impl TryFrom<Unchecked> for Partition {
+    type Error = PartitionError;
+
+    fn try_from(text: Unchecked) -> Result<Self, PartitionError> {
+        Self::new(text.log_type, &text.account, &text.region, text.day)
+    }
 }
 
 /// Why an object is left aside, told from its key alone.
@@ -104,6 +128,26 @@ fn from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NaiveDate, D:
 }
 
 impl Partition {
+    /// Returns a partition.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the account is not twelve digits, or the region cannot be one.
+    pub fn new(
+        log_type: LogType,
+        account: &str,
+        region: &str,
+        day: NaiveDate,
+    ) -> Result<Self, PartitionError> {
+        if !is_account(account) {
+            return Err(PartitionError(account.to_owned()));
+        }
+        if !is_region(region) {
+            return Err(PartitionError(region.to_owned()));
+        }
+        Ok(Self { log_type, account: account.to_owned(), region: region.to_owned(), day })
+    }
+
     /// Returns the values of [`PARTITION_COLUMNS`].
     pub fn values(&self) -> [String; 5] {
         let (year, month, day) = (self.day.year(), self.day.month(), self.day.day());

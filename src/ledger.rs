@@ -8,6 +8,7 @@ use std::thread;
 use chrono::Days;
 
 use crate::claim::{Appended, Claim, Hints, Log, Record, Removal, State};
+use crate::data_files::DataFiles;
 use crate::dataset::{Dataset, DatasetError};
 use crate::key::Partition;
 use crate::publish;
@@ -24,6 +25,9 @@ pub struct Ledger<'a> {
     /// Whether nothing is to be written.
     looks_only: bool,
     hints: Hints,
+    files: Arc<DataFiles>,
+    /// Whether the logs and files of each partition are listed when it is met, instead of all of them at once.
+    lists_each: bool,
     logs: Mutex<BTreeMap<Partition, Arc<Mutex<Log>>>>,
     /// Logs that were read before anybody looked at their partitions.
     ahead: BTreeMap<Partition, Log>,
@@ -82,14 +86,15 @@ impl<'a> Ledger<'a> {
     ///
     /// Fails when the logs cannot be listed.
     pub fn open(dataset: &'a Dataset) -> Result<Self, DatasetError> {
-        Ok(Self { hints: Hints::list(dataset)?, ..Self::of_few(dataset) })
+        let (hints, files) = (Hints::list(dataset)?, Arc::new(DataFiles::list(dataset)?));
+        Ok(Self { hints, files, lists_each: false, ..Self::of_few(dataset) })
     }
 
-    /// Opens the ledger of a dataset for a run that will look at few partitions: the logs are not listed, which
-    /// costs some more requests for each claim that is met.
+    /// Opens the ledger of a dataset for a run that reads few partitions: what each holds is listed when it is met.
     pub fn of_few(dataset: &'a Dataset) -> Self {
         let (logs, ahead, held) = (Mutex::default(), BTreeMap::new(), BTreeMap::new());
-        Self { dataset, looks_only: false, hints: Hints::default(), logs, ahead, held }
+        let (hints, files) = (Hints::default(), Arc::default());
+        Self { dataset, looks_only: false, hints, files, lists_each: true, logs, ahead, held }
     }
 
     /// Opens the ledger of a dataset to look at. Nothing is written: what other runs have begun counts as finished.
@@ -141,6 +146,40 @@ impl<'a> Ledger<'a> {
         Ok(held)
     }
 
+    /// Returns the objects that a partition holds like [`Self::held`], if its claims account for all of its files.
+    ///
+    /// # Errors
+    ///
+    /// Fails like [`Self::held`], and when a data file is in no claim.
+    pub fn accounted(&mut self, partition: &Partition) -> Result<Arc<Held>, DatasetError> {
+        let files = if self.lists_each {
+            Arc::new(DataFiles::of(self.dataset, partition)?)
+        } else {
+            Arc::clone(&self.files)
+        };
+        let mut held = self.held(partition)?;
+        if self.unaccounted(&files, partition)?.is_empty() {
+            return Ok(held);
+        }
+        // The log may have been read before the files were listed.
+        self.held.remove(partition);
+        lock(&self.logs).remove(partition);
+        held = self.held(partition)?;
+        let unaccounted = self.unaccounted(&files, partition)?;
+        let Some(first) = unaccounted.first() else { return Ok(held) };
+        let (name, others) = (self.dataset.target().name(first), unaccounted.len() - 1);
+        Err(DatasetError::Unaccounted { partition: partition.clone(), name, others })
+    }
+
+    fn unaccounted(
+        &self,
+        files: &DataFiles,
+        partition: &Partition,
+    ) -> Result<Vec<String>, DatasetError> {
+        let log = self.log(partition).expect("was just read");
+        files.unaccounted(self.dataset, &lock(&log), self.looks_only)
+    }
+
     /// Tells whether a partition needs no more reading.
     pub fn has_read(&self, partition: &Partition) -> bool {
         self.held.contains_key(partition) || self.ahead.contains_key(partition)
@@ -164,7 +203,12 @@ impl<'a> Ledger<'a> {
         let read = || {
             let mut logs = Vec::new();
             while let Some(partition) = unread.get(next.fetch_add(1, Ordering::Relaxed)) {
-                logs.push(self.read(partition)?);
+                match self.read(partition) {
+                    Ok(log) => logs.push(log),
+                    // It is read once more when it is met.
+                    Err(error) if error.is_of_partition() => {}
+                    Err(error) => return Err(error),
+                }
             }
             Ok::<_, DatasetError>(logs)
         };
@@ -181,6 +225,9 @@ impl<'a> Ledger<'a> {
     fn read(&self, partition: &Partition) -> Result<Log, DatasetError> {
         if self.looks_only && !self.hints.has(partition) {
             return Ok(Log::empty(partition));
+        }
+        if self.lists_each {
+            return Log::read(self.dataset, partition, &Hints::of(self.dataset, partition)?);
         }
         Log::read(self.dataset, partition, &self.hints)
     }
@@ -200,22 +247,31 @@ impl<'a> Ledger<'a> {
     }
 
     /// Finishes what other runs have begun in partitions, of a shard if there is one, that were not looked at.
+    /// Returns those whose logs are broken, with what is wrong.
     ///
     /// # Errors
     ///
     /// Fails when a log cannot be read or finished.
-    pub fn finish_others(&mut self, shard: Option<Shard>) -> Result<(), DatasetError> {
+    pub fn finish_others(
+        &mut self,
+        shard: Option<Shard>,
+    ) -> Result<Vec<(Partition, DatasetError)>, DatasetError> {
+        let mut broken = Vec::new();
         if self.looks_only {
-            return Ok(());
+            return Ok(broken);
         }
         let is_own = |Partition { account, region, day, .. }: &Partition| {
             shard.is_none_or(|shard| shard.holds(account, region, *day))
         };
         let others = self.hints.unfinished().filter(|p| self.log(p).is_none() && is_own(p));
         for partition in others.cloned().collect::<Vec<_>>() {
-            self.held(&partition)?;
+            match self.held(&partition) {
+                Ok(_) => {}
+                Err(error) if error.is_of_partition() => broken.push((partition, error)),
+                Err(error) => return Err(error),
+            }
         }
-        Ok(())
+        Ok(broken)
     }
 
     /// Returns how many entries other runs have begun and not finished, as far as the listing shows.
@@ -228,7 +284,7 @@ impl<'a> Ledger<'a> {
         let listed = self.hints.files().div_ceil(LISTED_AT_ONCE).max(1);
         // Each log ends with the number that is absent.
         let read = self.logs().into_iter().map(|log| lock(&log).entries().len() as u64 + 1).sum();
-        Calls { list: listed, get: read, ..Calls::default() }
+        Calls { list: listed + self.files.requests(), get: read, ..Calls::default() }
     }
 
     /// Returns the entries that cannot be carried out, each with its partition, its name and the reason.

@@ -34,6 +34,7 @@ pub mod shard;
 pub mod store;
 pub mod dataset;
 pub mod claim;
+pub mod data_files;
 pub mod publish;
 pub mod ledger;
 // From a listing to text.

@@ -8,6 +8,8 @@ mod selection;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::error::Error;
+use std::iter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -111,6 +113,8 @@ pub const NOT_SELECTED: &str = "not_selected";
 pub const DUPLICATE: &str = "duplicate";
 /// Kind of objects that a claim holds.
 pub const CONVERTED_BEFORE: &str = "converted_before";
+/// Kind of objects of partitions of which it is not known what they hold.
+pub const PARTITION_UNKNOWN: &str = "partition_unknown";
 
 impl Plan {
     /// Plans files of about `target_size` bytes of what no claim holds, after finishing what other runs
@@ -132,7 +136,9 @@ impl Plan {
             Before::look(partition, next, ledger, stop)
         };
         let mut plan = Self::cut(listing, sources, target_size, look)?;
-        ledger.finish_others(shard)?;
+        let broken = ledger.finish_others(shard)?;
+        plan.failures
+            .extend(broken.into_iter().map(|(partition, error)| unknown(&partition, &error)));
         plan.failures.extend(stuck(ledger).map(|(_, failure)| failure));
         Ok(plan)
     }
@@ -158,6 +164,12 @@ impl Plan {
             let partition = Arc::clone(&first.partition);
             let of_partition = |object: &mut Object| object.partition == partition;
             let before = before(&partition, &objects)?;
+            if let Some(failure) = before.unknown {
+                plan.failures.push(failure);
+                let count = iter::from_fn(|| objects.pop_if(of_partition)).count() as u64;
+                plan.skip(PARTITION_UNKNOWN, count);
+                continue;
+            }
             let mut size = 0;
             let mut batch = None;
             while let Some(object) = objects.pop_if(of_partition) {
@@ -211,6 +223,8 @@ impl Plan {
 /// What the claims of a partition, and of the days beside it, hold.
 #[derive(Debug, Clone, Default)]
 pub struct Before {
+    /// Why it is not known what the partition holds.
+    pub unknown: Option<Failure>,
     held: Arc<Held>,
     beside: Vec<(NaiveDate, Arc<Held>)>,
 }
@@ -256,10 +270,23 @@ impl Before {
             }
             ledger.read_ahead(&ahead)?;
         }
-        let held = ledger.held(partition)?;
-        let beside = beside(partition).map(|beside| Ok((beside.day, ledger.held(&beside)?)));
-        let beside = beside.collect::<Result<_, DatasetError>>()?;
-        Ok(Self { held, beside })
+        let held = match ledger.accounted(partition) {
+            Ok(held) => held,
+            Err(error) if error.is_of_partition() => {
+                return Ok(Self { unknown: Some(unknown(partition, &error)), ..Self::default() });
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let mut known = Vec::new();
+        for beside in beside(partition) {
+            match ledger.held(&beside) {
+                Ok(held) => known.push((beside.day, held)),
+                // It is named where objects of its own are met, or by `verify`.
+                Err(error) if error.is_of_partition() => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(Self { unknown: None, held, beside: known })
     }
 
     /// Tells what the claims say of an object.
@@ -283,6 +310,23 @@ impl Before {
 fn beside(partition: &Partition) -> impl Iterator<Item = Partition> {
     let days = [partition.day.pred_opt(), partition.day.succ_opt()].into_iter().flatten();
     days.map(|day| Partition { day, ..partition.clone() })
+}
+
+/// Says why nothing is converted into a partition.
+fn unknown(partition: &Partition, error: &DatasetError) -> Failure {
+    let error = format!(
+        "{}. Nothing is converted into it until `repair` has rebuilt its claims",
+        chain(error)
+    );
+    Failure { object: partition.to_string(), error }
+}
+
+/// Writes out an error with what caused it.
+fn chain(error: &DatasetError) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {source}"),
+        None => error.to_string(),
+    }
 }
 
 /// Returns the claims that cannot be carried out, each with its partition.

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 use crate::claim::Output;
 use crate::dataset::Dataset;
 use crate::hash::hex;
-use crate::store::{Target, TargetError};
+use crate::store::{FileKey, Target, TargetError};
 
 /// Bytes that are read at once.
 const CHUNK: u64 = 1 << 20;
@@ -23,7 +23,7 @@ const FOOTER: u64 = 32 << 10;
 /// A file that a claim has added to the dataset, read in parts.
 pub struct PublishedFile {
     target: Arc<dyn Target>,
-    key: String,
+    key: FileKey,
     size: u64,
 }
 
@@ -99,7 +99,7 @@ impl ChunkReader for PublishedFile {
 /// Such a file from some place to its end.
 pub struct Rest {
     target: Arc<dyn Target>,
-    key: String,
+    key: FileKey,
     at: u64,
     end: u64,
 }

@@ -11,6 +11,17 @@ use crate::schema::LogType;
 /// Name of the table of rejects of all log types, and of its directory in the dataset.
 pub const TABLE: &str = "alb_rejects";
 
+/// Returns the name of a file of rejects that belongs to a file of rows. It begins with the log type, since all log
+/// types share the directories of rejects.
+pub fn file_name(log_type: LogType, of_rows: &str) -> String {
+    format!("{log_type}-{of_rows}")
+}
+
+/// Returns the log type of a file of rejects, from its name.
+pub fn log_type(name: &str) -> Option<LogType> {
+    LogType::named(name.split_once('-')?.0)
+}
+
 /// Bytes of a rejected line that are kept.
 pub const MAX_RAW: usize = 64 << 10;
 

@@ -236,7 +236,7 @@ impl Verification<'_> {
     fn find_strangers(&self, logs: &[Log], report: &mut Report) -> Result<(), DatasetError> {
         let claims = logs.iter().flat_map(Log::holding);
         let outputs = claims.flat_map(|(_, claim)| &claim.outputs);
-        let own: HashSet<&str> = outputs.map(|output| output.file.key.as_str()).collect();
+        let own: HashSet<&str> = outputs.map(|output| &*output.file.key).collect();
         let tables = LogType::ALL.iter().map(|log_type| log_type.table().name.as_str());
         for table in tables.chain([reject::TABLE]) {
             for stored in self.dataset.target().list(table)? {

@@ -297,7 +297,10 @@ fn lines_that_are_none_are_refused_by_number() {
         (format!("{good}{good}"), "trailing"),
         (change("\"log_type\":\"access\"", "\"log_type\":\"network\""), "network"),
         (change("\"log_type\":\"access\"", "\"log_type\":\"connection\""), "no log object of"),
-        (change("\"account\":\"012345678901\"", "\"account\":\"../../../..\""), "no log object of"),
+        (
+            change("\"account\":\"012345678901\"", "\"account\":\"../../../..\""),
+            "not the account or region",
+        ),
         (change("\"day\":\"2025-07-18\"", "\"day\":\"2025-07-17\""), "no log object of"),
         (change("\"day\":\"2025-07-18\"", "\"day\":\"yesterday\""), "no day"),
         (

@@ -41,7 +41,8 @@ fn agree(run: &Run, out: &Path) {
         let below: PathBuf = path.strip_prefix(out).unwrap().iter().skip(1).collect();
         let (_, log_type) =
             LOG_TABLES.iter().find(|(table, _)| path.starts_with(out.join(table))).unwrap();
-        let rejected = out.join(REJECTS).join(below);
+        let name = format!("{log_type}-{}", path.file_name().unwrap().display());
+        let rejected = out.join(REJECTS).join(below).with_file_name(name);
         let rejected = if rejected.exists() { read_file(&rejected).len() } else { 0 };
         let facts = facts(&path);
         let rows = read_file(&path).len();

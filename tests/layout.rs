@@ -537,7 +537,7 @@ fn paths_follow_the_layout() {
         names.retain(|name| !name.starts_with("_alb2parquet/"));
         let name = names[0].rsplit('/').next().unwrap();
         let expected =
-            [format!("{ROWS}/{partition}/{name}"), format!("{REJECTS}/{partition}/{name}")];
+            [format!("{ROWS}/{partition}/{name}"), format!("{REJECTS}/{partition}/access-{name}")];
         assert_eq!(names, expected);
         let hash = name.strip_suffix(".parquet").unwrap();
         assert!(hash.len() == 32 && hash.bytes().all(|b| b.is_ascii_hexdigit()), "{name}");

@@ -210,7 +210,7 @@ fn stage(
     let mut writings = Vec::new();
     for table in TABLES {
         let Some(text) = tables.remove(table) else { continue };
-        let key = format!("{}/{name}", dataset.partition(table, &batch.partition));
+        let key = dataset.file(table, &batch.partition, &name);
         let mut writing = Writing::begin(dataset.target(), key)?;
         writing.write_all(text.as_bytes())?;
         let rows = text.lines().count() as u64;

@@ -7,8 +7,8 @@ use std::sync::Arc;
 use alb2parquet::dataset::{Dataset, DatasetError, Layout, Opening, STAGING};
 use alb2parquet::redact::Agreement;
 use alb2parquet::store::{
-    Bucket, Completed, Created, Disk, Owner, Patience, Staged, StagedFile, Target, TargetError,
-    Writing, create_surely,
+    Bucket, Completed, Created, Disk, FileKey, Owner, Patience, Staged, StagedFile, Target,
+    TargetError, Writing, create_surely,
 };
 use async_trait::async_trait;
 use futures::stream::BoxStream;
@@ -42,7 +42,7 @@ fn on_each(test: fn(&Arc<dyn Target>)) {
 }
 
 fn stage(target: &Arc<dyn Target>, key: &str, bytes: &[u8]) -> StagedFile {
-    let mut writing = Writing::begin(target, key.to_owned()).unwrap();
+    let mut writing = Writing::begin(target, FileKey::parse(key).unwrap()).unwrap();
     writing.write_all(bytes).unwrap();
     let file = writing.seal().unwrap();
     writing.keep();
@@ -119,7 +119,8 @@ fn an_aborted_file_never_appears() {
         assert_eq!(complete(target, &file), Completed::Lost);
         assert_eq!(keys(target, "table"), [""; 0]);
         // One that is dropped is aborted.
-        let mut writing = Writing::begin(target, "table/y.parquet".to_owned()).unwrap();
+        let mut writing =
+            Writing::begin(target, FileKey::parse("table/y.parquet").unwrap()).unwrap();
         writing.write_all(b"y").unwrap();
         let file = writing.seal().unwrap();
         drop(writing);

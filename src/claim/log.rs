@@ -5,13 +5,16 @@ use std::ops::RangeInclusive;
 
 use chrono::NaiveDate;
 
-use crate::claim::{Claim, Record};
-use crate::dataset::{Dataset, DatasetError, STATE};
+use crate::claim::{Claim, Output, Record};
+use crate::dataset::{Dataset, DatasetError};
 use crate::key::Partition;
+use crate::reject;
 use crate::schema::LogType;
-use crate::store::Owner;
+use crate::store::{Owner, Staged};
 
 const CLAIM: &str = "claim.json";
+/// Directory of all logs.
+const CLAIMS: &str = "_alb2parquet/claims";
 const DONE: &str = "done.json";
 const VOID: &str = "void.json";
 
@@ -82,10 +85,22 @@ impl Hints {
     ///
     /// Fails when they cannot be listed.
     pub fn list(dataset: &Dataset) -> Result<Self, DatasetError> {
-        let directory = format!("{STATE}/claims");
+        Self::below(dataset, CLAIMS)
+    }
+
+    /// Lists the log of a partition.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it cannot be listed.
+    pub fn of(dataset: &Dataset, partition: &Partition) -> Result<Self, DatasetError> {
+        Self::below(dataset, &directory(partition))
+    }
+
+    fn below(dataset: &Dataset, directory: &str) -> Result<Self, DatasetError> {
         let mut hints = Self::default();
-        for stored in dataset.target().list(&directory)? {
-            let below = stored.key.strip_prefix(&directory).unwrap_or_default();
+        for stored in dataset.target().list(directory)? {
+            let below = stored.key.strip_prefix(CLAIMS).unwrap_or_default();
             let mut parts = below.trim_start_matches('/').split('/');
             let (Some(log_type), Some(account), Some(region), Some(day), Some(name), None) = (
                 parts.next().and_then(LogType::named),
@@ -102,8 +117,7 @@ impl Hints {
                 continue;
             };
             let Ok(number) = number.parse::<usize>() else { continue };
-            let (account, region) = (account.to_owned(), region.to_owned());
-            let partition = Partition { log_type, account, region, day };
+            let Ok(partition) = Partition::new(log_type, account, region, day) else { continue };
             let markers = hints.partitions.entry(partition).or_default();
             match kind {
                 CLAIM => markers.claims.insert(number),
@@ -143,6 +157,12 @@ impl Hints {
         self.partitions.values().map(|markers| markers.open().count()).sum()
     }
 
+    /// Returns the highest number of an entry of a partition, or of the end of one.
+    fn last(&self, partition: &Partition) -> Option<usize> {
+        let Markers { claims, done, void } = self.partitions.get(partition)?;
+        [claims, done, void].into_iter().filter_map(BTreeSet::last).max().copied()
+    }
+
     fn end(&self, partition: &Partition, number: usize) -> Option<State> {
         let markers = self.partitions.get(partition)?;
         if markers.void.contains(&number) {
@@ -177,6 +197,14 @@ impl Log {
                 None => log.state(dataset, number)?,
             };
             log.entries.push(Entry { record, state });
+        }
+        // Entries are created in order, so that one that is absent was lost.
+        if let Some(number) = hints.last(&log.partition).filter(|last| *last > log.entries.len()) {
+            let name = log.name(dataset, log.entries.len() + 1);
+            return Err(DatasetError::Broken {
+                name,
+                why: format!("it is absent, but {number} exists"),
+            });
         }
         Ok(log)
     }
@@ -251,7 +279,7 @@ impl Log {
                     return Ok(Appended::At(number));
                 }
                 Owner::Theirs(text) => {
-                    let theirs = parse(dataset, &key, &text)?;
+                    let theirs = self.parse(dataset, &key, &text)?;
                     let shared = shares(&theirs);
                     self.entries.push(Entry { record: theirs, state: State::Open });
                     if shared {
@@ -317,18 +345,47 @@ impl Log {
     fn get(&self, dataset: &Dataset, number: usize) -> Result<Option<Record>, DatasetError> {
         let key = self.key(number, CLAIM);
         let text = dataset.target().get(&key)?;
-        text.map(|text| parse(dataset, &key, &text)).transpose()
+        text.map(|text| self.parse(dataset, &key, &text)).transpose()
     }
 
     fn key(&self, number: usize, kind: &str) -> String {
-        let Partition { log_type, account, region, day } = &self.partition;
-        format!("{STATE}/claims/{log_type}/{account}/{region}/{day}/{number}.{kind}")
+        format!("{}/{number}.{kind}", directory(&self.partition))
+    }
+
+    /// Parses an entry. What it names lies in the directories of the partition, or it is broken.
+    fn parse(&self, dataset: &Dataset, key: &str, text: &[u8]) -> Result<Record, DatasetError> {
+        let name = || dataset.target().name(key);
+        let record: Record = serde_json::from_slice(text)
+            .map_err(|source| DatasetError::State { name: name(), source })?;
+        let misplaced = record.claim().and_then(|claim| self.misplaced(dataset, claim));
+        match misplaced {
+            Some(why) => Err(DatasetError::Broken { name: name(), why }),
+            None => Ok(record),
+        }
+    }
+
+    /// Says which output of a claim is no file of the partition, if one is not.
+    fn misplaced(&self, dataset: &Dataset, claim: &Claim) -> Option<String> {
+        let own = self.partition.log_type.table().name.as_str();
+        claim.outputs.iter().find_map(|Output { table, file, .. }| {
+            let is_table = table == own || table == reject::TABLE;
+            let (directory, _) = file.key.split();
+            if !is_table || directory != dataset.partition(table, &self.partition) {
+                return Some(format!("it names {}, which is no file of its partition", file.key));
+            }
+            match &file.staged {
+                Staged::Upload { key, .. } if *key != file.key => {
+                    Some(format!("it names an upload of {key} for {}", file.key))
+                }
+                _ => None,
+            }
+        })
     }
 }
 
-fn parse(dataset: &Dataset, key: &str, text: &[u8]) -> Result<Record, DatasetError> {
-    let state = |source| DatasetError::State { name: dataset.target().name(key), source };
-    serde_json::from_slice(text).map_err(state)
+/// Returns the directory of the log of a partition.
+fn directory(Partition { log_type, account, region, day }: &Partition) -> String {
+    format!("{CLAIMS}/{log_type}/{account}/{region}/{day}")
 }
 
 fn marker(dataset: &Dataset) -> Vec<u8> {

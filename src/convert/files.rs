@@ -149,7 +149,8 @@ impl<'a> Open<'a> {
         conversion: &Conversion,
     ) -> Result<(), ConvertError> {
         if self.rejects.is_none() {
-            let writing = conversion.begin(reject::TABLE, self.batch, &self.name)?;
+            let name = reject::file_name(self.batch.partition.log_type, &self.name);
+            let writing = conversion.begin(reject::TABLE, self.batch, &name)?;
             let staged = writing.name();
             let encoder = RejectsEncoder::new(reject::schema(), conversion.compression, writing)
                 .map_err(write_error(&staged))?;

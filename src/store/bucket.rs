@@ -23,6 +23,7 @@ use crate::store::StoreError;
 use crate::store::calls::Calls;
 use crate::store::client::{Client, io_error};
 use crate::store::explain::is_of_server;
+use crate::store::file_key::FileKey;
 use crate::store::network::{Network, Requests, renewing};
 use crate::store::place::Prefix;
 use crate::store::target::{
@@ -68,7 +69,7 @@ impl std::fmt::Debug for Uploads {
 struct Uploading {
     bucket: Bucket,
     path: Path,
-    key: String,
+    key: FileKey,
     id: String,
     parts: Vec<String>,
     part: Vec<u8>,
@@ -231,10 +232,10 @@ impl Target for Bucket {
         Ok(())
     }
 
-    fn stage(&self, key: &str) -> Result<Box<dyn Stage>, TargetError> {
+    fn stage(&self, key: &FileKey) -> Result<Box<dyn Stage>, TargetError> {
         let path = self.path(key);
         let id = self.ask(|| self.uploads.0.create_multipart(&path)).map_err(self.at(key))?;
-        let (bucket, key) = (self.clone(), key.to_owned());
+        let (bucket, key) = (self.clone(), key.clone());
         let (parts, part, sending) = (Vec::new(), Vec::new(), VecDeque::new());
         let uploading = Uploading { bucket, path, key, id, parts, part, sending };
         let staged = uploading.staged();

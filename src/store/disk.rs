@@ -9,6 +9,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use crate::store::file_key::{FileKey, FileName};
 use crate::store::target::{
     Completed, Created, Leftover, Stage, Staged, StagedFile, Stored, Target, TargetError,
 };
@@ -27,7 +28,7 @@ pub struct Disk {
 struct StagedOnDisk {
     file: File,
     path: PathBuf,
-    name: String,
+    name: FileName,
 }
 
 fn at(path: &Path) -> impl FnOnce(io::Error) -> TargetError + '_ {
@@ -169,13 +170,13 @@ impl Target for Disk {
         Ok(())
     }
 
-    fn stage(&self, key: &str) -> Result<Box<dyn Stage>, TargetError> {
+    fn stage(&self, key: &FileKey) -> Result<Box<dyn Stage>, TargetError> {
         let staging = self.staging();
         create_dir_synced(&staging)?;
         let number = self.count.fetch_add(1, Ordering::Relaxed);
-        let file_name = key.rsplit('/').next().unwrap_or(key);
-        let name = format!("{}-{number}-{file_name}", self.own);
-        let path = staging.join(&name);
+        let name = format!("{}-{number}-{}", self.own, key.split().1);
+        let name = FileName::parse(name).expect("a run and a key have valid names");
+        let path = staging.join(&*name);
         let file = File::create_new(&path).map_err(at(&path))?;
         Ok(Box::new(StagedOnDisk { file, path, name }))
     }
@@ -184,17 +185,24 @@ impl Target for Disk {
         let path = self.path(&file.key);
         let directory = path.parent().expect("keys lie below the root");
         let Staged::File(name) = &file.staged else { return Ok(Completed::Lost) };
+        let staged = self.staging().join(&**name);
+        // A link could publish any file of the machine, and a file that lost its end would be torn.
+        let metadata = found(fs::symlink_metadata(&staged)).map_err(at(&staged))?;
+        let check = |path: &Path, found| {
+            let (name, expected) = (path.display().to_string(), file.size);
+            let is_ours = found == expected;
+            if is_ours { Ok(()) } else { Err(TargetError::Foreign { name, found, expected }) }
+        };
+        if let Some(metadata) = metadata {
+            check(&staged, if metadata.is_file() { metadata.len() } else { 0 })?;
+        }
         create_dir_synced(directory)?;
-        let renamed = found(fs::rename(self.staging().join(name), &path)).map_err(at(&path))?;
+        let renamed = found(fs::rename(&staged, &path)).map_err(at(&path))?;
         if renamed.is_none() {
-            // Somebody renamed it before, or it was removed.
+            // Another run renamed it, or it was removed.
             match self.size(&file.key)? {
                 None => return Ok(Completed::Lost),
-                Some(size) if size == file.size => {}
-                Some(found) => {
-                    let (name, expected) = (self.name(&file.key), file.size);
-                    return Err(TargetError::Foreign { name, found, expected });
-                }
+                Some(size) => check(&path, size)?,
             }
         }
         sync_dir(directory)?;
@@ -203,7 +211,7 @@ impl Target for Disk {
 
     fn abort(&self, staged: &Staged) -> Result<(), TargetError> {
         let Staged::File(name) = staged else { return Ok(()) };
-        let path = self.staging().join(name);
+        let path = self.staging().join(&**name);
         found(fs::remove_file(&path)).map_err(at(&path))?;
         Ok(())
     }
@@ -218,9 +226,10 @@ impl Target for Disk {
             let entry = entry.map_err(at(&directory))?;
             let path = entry.path();
             let Some(metadata) = found(entry.metadata()).map_err(at(&path))? else { continue };
+            let name = entry.file_name().to_string_lossy().into_owned();
             leftovers.push(Leftover {
-                key: format!("{}/{}", self.staging, entry.file_name().to_string_lossy()),
-                staged: Some(Staged::File(entry.file_name().to_string_lossy().into_owned())),
+                key: format!("{}/{name}", self.staging),
+                staged: FileName::parse(name).ok().map(Staged::File),
                 size: metadata.len(),
                 modified: metadata.modified().map_err(at(&path))?,
             });

@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use crate::hash::hex;
 use crate::store::calls::Calls;
 use crate::store::explain::plainly;
+use crate::store::file_key::{FileKey, FileName};
 
 /// A place that a dataset is kept in. Keys are relative to the dataset, with `/` between their parts.
 pub trait Target: fmt::Debug + Send + Sync {
@@ -103,7 +104,7 @@ pub trait Target: fmt::Debug + Send + Sync {
     /// # Errors
     ///
     /// Fails when nothing can be written.
-    fn stage(&self, key: &str) -> Result<Box<dyn Stage>, TargetError>;
+    fn stage(&self, key: &FileKey) -> Result<Box<dyn Stage>, TargetError>;
 
     /// Makes a staged file visible, or finds that somebody did.
     ///
@@ -176,11 +177,11 @@ pub enum Completed {
 #[serde(rename_all = "snake_case")]
 pub enum Staged {
     /// A file in the dataset's staging directory.
-    File(String),
+    File(FileName),
     /// A multipart upload that is not completed.
     Upload {
         /// The key it is for.
-        key: String,
+        key: FileKey,
         /// The store's name of it.
         id: String,
         /// The store's names of its parts, in order.
@@ -192,7 +193,7 @@ pub enum Staged {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StagedFile {
     /// The key under which it becomes visible.
-    pub key: String,
+    pub key: FileKey,
     /// Its size in bytes.
     pub size: u64,
     /// SHA-256 of its bytes.
@@ -217,7 +218,7 @@ pub trait Stage: Write + Send {
 /// A file being written that nobody sees. Unless it is sealed and kept, it is aborted when dropped.
 pub struct Writing {
     target: Arc<dyn Target>,
-    key: String,
+    key: FileKey,
     stage: Box<dyn Stage>,
     hash: Sha256,
     size: u64,
@@ -230,7 +231,7 @@ impl Writing {
     /// # Errors
     ///
     /// Fails when nothing can be written.
-    pub fn begin(target: &Arc<dyn Target>, key: String) -> Result<Self, TargetError> {
+    pub fn begin(target: &Arc<dyn Target>, key: FileKey) -> Result<Self, TargetError> {
         let stage = target.stage(&key)?;
         let target = Arc::clone(target);
         Ok(Self { target, key, stage, hash: Sha256::new(), size: 0, kept: false })

@@ -1,0 +1,122 @@
+//! Data files in the directories of the tables, and which of them no claim accounts for.
+//!
+//! Engines read every file in a table's directory. A file that no claim names may hold the rows of any object, so
+//! that nothing can be converted into its partition until somebody knows: claims were lost, or somebody else put
+//! it there.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::claim::Log;
+use crate::dataset::{Dataset, DatasetError};
+use crate::key::Partition;
+use crate::reject;
+use crate::schema::LogType;
+
+/// Files that a store lists with one request.
+const LISTED_AT_ONCE: u64 = 1000;
+
+/// Data files by directory, as a listing shows them.
+#[derive(Debug, Default)]
+pub struct DataFiles {
+    names: HashMap<Box<str>, Vec<Box<str>>>,
+    requests: u64,
+}
+
+impl DataFiles {
+    /// Lists the files of all tables.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a table cannot be listed.
+    pub fn list(dataset: &Dataset) -> Result<Self, DatasetError> {
+        let tables = LogType::ALL.iter().map(|log_type| log_type.table().name.as_str());
+        Self::below(dataset, tables.chain([reject::TABLE]).map(ToOwned::to_owned))
+    }
+
+    /// Lists the files of a partition.
+    ///
+    /// # Errors
+    ///
+    /// Fails when one of its directories cannot be listed.
+    pub fn of(dataset: &Dataset, partition: &Partition) -> Result<Self, DatasetError> {
+        Self::below(dataset, directories(dataset, partition).into_iter())
+    }
+
+    fn below(
+        dataset: &Dataset,
+        directories: impl Iterator<Item = String>,
+    ) -> Result<Self, DatasetError> {
+        let mut files = Self::default();
+        for directory in directories {
+            let listed = dataset.target().list(&directory)?;
+            files.requests += (listed.len() as u64).div_ceil(LISTED_AT_ONCE).max(1);
+            for stored in listed {
+                let (directory, name) = stored.key.rsplit_once('/').unwrap_or(("", &stored.key));
+                // Engines skip such names, and Spark leaves some behind.
+                if stored.key.split('/').any(|part| part.starts_with(['_', '.'])) {
+                    continue;
+                }
+                match files.names.get_mut(directory) {
+                    Some(names) => names.push(name.into()),
+                    None => drop(files.names.insert(directory.into(), vec![name.into()])),
+                }
+            }
+        }
+        Ok(files)
+    }
+
+    /// Returns the number of requests that listing them takes.
+    pub fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    /// Iterates over the keys of all files.
+    pub fn keys(&self) -> impl Iterator<Item = String> {
+        let keys = |(directory, names): (&Box<str>, &Vec<Box<str>>)| {
+            names.iter().map(|name| format!("{directory}/{name}")).collect::<Vec<_>>()
+        };
+        self.names.iter().flat_map(keys)
+    }
+
+    /// Returns the files of a partition that no claim of its log accounts for, sorted. The log must have been read
+    /// after the files were listed. With `removed`, claims that are removed count, too.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it cannot be told whether a file still exists.
+    pub fn unaccounted(
+        &self,
+        dataset: &Dataset,
+        log: &Log,
+        removed: bool,
+    ) -> Result<Vec<String>, DatasetError> {
+        let partition = log.partition();
+        let holding = log.holding().map(|(_, claim)| claim);
+        let all = log.entries().iter().filter_map(|entry| entry.record.claim());
+        let claims = holding.chain(all.filter(|_| removed));
+        let outputs = claims.flat_map(|claim| &claim.outputs);
+        let claimed: HashSet<&str> = outputs.map(|output| &*output.file.key).collect();
+        let mut unaccounted = Vec::new();
+        for directory in directories(dataset, partition) {
+            for name in self.names.get(&*directory).into_iter().flatten() {
+                let key = format!("{directory}/{name}");
+                let is_others = reject::log_type(name).is_some_and(|t| t != partition.log_type);
+                if is_others || claimed.contains(key.as_str()) {
+                    continue;
+                }
+                // A removal may have deleted it since.
+                if dataset.target().size(&key)?.is_some() {
+                    unaccounted.push(key);
+                }
+            }
+        }
+        unaccounted.sort();
+        Ok(unaccounted)
+    }
+}
+
+/// Returns the directories of a partition: of its rows and of its rejects.
+fn directories(dataset: &Dataset, partition: &Partition) -> [String; 2] {
+    let tables = [partition.log_type.table().name.as_str(), reject::TABLE];
+    tables.map(|table| dataset.partition(table, partition))
+}
