@@ -117,6 +117,8 @@ fn claim_object(claim: &mut Claim, meta: &ObjectMeta) {
     let url = format!("synthetic://logs/{}", meta.location);
     claim.directories = vec![url.rsplit_once('/').expect("has slashes").0.to_owned() + "/"];
     claim.objects.push(alb2parquet::claim::Claimed {
+        crc32: None,
+        uncompressed_size: None,
         directory: 0,
         name: meta.location.filename().expect("has a name").to_owned(),
         size: meta.size,

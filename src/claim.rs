@@ -5,6 +5,7 @@
 //! them and where these are staged, or takes back all entries before it. Whoever reads it can
 //! carry it out; `<number>.done.json` says that somebody has, `<number>.void.json` that nobody can.
 
+pub mod embedded;
 mod log;
 mod record;
 

@@ -126,6 +126,17 @@ impl<W: Write + Send> TableEncoder<W> {
         Ok(())
     }
 
+    /// Writes bytes between two row groups, where no reader of Parquet fetches them. The footer says under `key` where
+    /// they are.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file cannot be written.
+    pub fn embed(&mut self, key: &str, bytes: &[u8]) -> Result<(), ParquetError> {
+        self.file.append_key_value_metadata(place(key, self.file.bytes_written(), bytes));
+        Ok(self.file.write_all(bytes)?)
+    }
+
     /// Writes the last row group and the footer with the given facts, and returns what it wrote to.
     ///
     /// # Errors
@@ -154,6 +165,11 @@ impl<W: Write + Send> TableEncoder<W> {
         self.rows = 0;
         Ok(())
     }
+}
+
+/// Returns the entry of the footer that says where bytes are within a file: offset and length, separated by a plus sign.
+fn place(key: &str, offset: usize, bytes: &[u8]) -> KeyValue {
+    KeyValue::new(key.to_owned(), format!("{offset}+{}", bytes.len()))
 }
 
 /// Tells whether a column is text and has one of some names.
@@ -217,6 +233,16 @@ impl<W: Write + Send> RejectsEncoder<W> {
             self.0.flush()?;
         }
         Ok(())
+    }
+
+    /// Writes bytes between two row groups like [`TableEncoder::embed`].
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file cannot be written.
+    pub fn embed(&mut self, key: &str, bytes: &[u8]) -> Result<(), ParquetError> {
+        self.0.append_key_value_metadata(place(key, self.0.bytes_written(), bytes));
+        Ok(self.0.write_all(bytes)?)
     }
 
     /// Writes the footer, and returns what it wrote to.

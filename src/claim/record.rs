@@ -108,15 +108,9 @@ impl Claim {
         lines: u64,
         rejects: BTreeMap<String, u64>,
     ) -> &mut Claimed {
-        let (directory, name) = url.split_at(url.rfind('/').map_or(0, |slash| slash + 1));
-        // A batch is of one directory, or of few.
-        let known = self.directories.iter().position(|known| known == directory);
-        let directory = known.unwrap_or_else(|| {
-            self.directories.push(directory.to_owned());
-            self.directories.len() - 1
-        });
+        let directory = self.directory_of(url);
         let (name, size, e_tag) =
-            (name.to_owned(), listed.size, listed.e_tag().map(ToOwned::to_owned));
+            (listed.name().to_owned(), listed.size, listed.e_tag().map(ToOwned::to_owned));
         let (crc32, uncompressed_size) = (None, None);
         self.objects.push(Claimed {
             directory,
@@ -129,6 +123,17 @@ impl Claim {
             rejects,
         });
         self.objects.last_mut().expect("was just added")
+    }
+
+    /// Returns the index of the directory of a URL or key, which is added unless it is known.
+    pub(super) fn directory_of(&mut self, url: &str) -> usize {
+        let directory = &url[..url.rfind('/').map_or(0, |slash| slash + 1)];
+        // A batch is of one directory, or of few.
+        let known = self.directories.iter().position(|known| known == directory);
+        known.unwrap_or_else(|| {
+            self.directories.push(directory.to_owned());
+            self.directories.len() - 1
+        })
     }
 
     /// Returns the URL that one of its objects lies below, with a slash at its end.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use parquet::errors::ParquetError;
 
-use crate::claim::Claim;
+use crate::claim::{Claim, embedded};
 use crate::convert::{Conversion, ConvertError, Read};
 use crate::decode::Decoded;
 use crate::encode::{RejectsEncoder, TableEncoder};
@@ -184,19 +184,6 @@ impl<'a> Open<'a> {
         if !conversion.redaction.is_empty() {
             facts.push(("alb2parquet.redaction", conversion.redaction.agreement().to_string()));
         }
-        let mut outputs = Vec::new();
-        if let Some((encoder, staged)) = self.rejects {
-            let writing = encoder.finish().map_err(write_error(&staged))?;
-            let rows = self.tally.reject_count();
-            outputs.push(StagedOutput { table: reject::TABLE, rows, writing });
-        }
-        self.tally.reject_files = outputs.len() as u64;
-        if self.tally.rows > 0 {
-            let writing = self.table.finish(&facts).map_err(write_error(&self.staged))?;
-            let (table, rows) = (log_type.table().name.as_str(), self.tally.rows);
-            outputs.push(StagedOutput { table, rows, writing });
-            self.tally.files = 1;
-        }
         let mut claim = Claim {
             run: conversion.dataset.run().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
@@ -206,12 +193,13 @@ impl<'a> Open<'a> {
             rejects: self.tally.rejects.iter().map(|(code, n)| ((*code).to_owned(), *n)).collect(),
             ..Claim::default()
         };
+        let mut keys = Vec::new();
         let mut read: Vec<Option<Progress>> = self.objects.into_iter().map(Some).collect();
         for Lost { object, error } in lost {
             read[*object] = None;
             leave_out(&self.batch.objects[*object], error, &mut self.tally);
         }
-        for (object, progress) in self.batch.objects.iter().zip(read) {
+        for ((object, key), progress) in self.batch.objects.iter().zip(self.keys).zip(read) {
             let Some(progress) = progress else { continue };
             if let Some(foreign) = progress.foreign {
                 self.tally.objects.failed += 1;
@@ -219,6 +207,7 @@ impl<'a> Open<'a> {
                 self.tally.failures.push(Failure { object, error });
                 continue;
             }
+            keys.push(key.as_str());
             let url = conversion.sources[object.source].url(&object.listed);
             let claimed = claim.add(&url, &object.listed, progress.lines, progress.rejects);
             claimed.crc32 = progress.crc32;
@@ -231,6 +220,21 @@ impl<'a> Open<'a> {
                     self.tally.failures.push(Failure { object, error });
                 }
             }
+        }
+        let objects = embedded::encode(&claim, keys.into_iter());
+        let mut outputs = Vec::new();
+        if let Some((mut encoder, staged)) = self.rejects {
+            encoder.embed(embedded::KEY, &objects).map_err(write_error(&staged))?;
+            let writing = encoder.finish().map_err(write_error(&staged))?;
+            let rows = self.tally.reject_count();
+            outputs.push(StagedOutput { table: reject::TABLE, rows, writing });
+        }
+        self.tally.reject_files = outputs.len() as u64;
+        if self.tally.rows > 0 {
+            let writing = self.table.finish(&facts).map_err(write_error(&self.staged))?;
+            let (table, rows) = (log_type.table().name.as_str(), self.tally.rows);
+            outputs.push(StagedOutput { table, rows, writing });
+            self.tally.files = 1;
         }
         let took = self.began.elapsed();
         Ok(StagedBatch { claim, outputs, tally: self.tally, took })

@@ -254,23 +254,28 @@ impl Target for Bucket {
     }
 
     fn complete(&self, file: &StagedFile) -> Result<Completed, TargetError> {
-        let Staged::Upload { key, id, parts } = &file.staged else { return Ok(Completed::Lost) };
-        let part_id = |content_id: &String| PartId { content_id: content_id.clone() };
-        let parts: Vec<PartId> = parts.iter().map(part_id).collect();
-        let path = self.path(key);
-        let complete = || self.uploads.0.complete_multipart(&path, id, parts.clone());
-        let Err(error) = self.ask(complete) else { return Ok(Completed::Visible) };
-        // Somebody completed it before, or it took effect in spite of the error, or it is gone. Some stores
-        // fail over an upload that is gone, however often they are asked.
-        let may_be_gone = matches!(error, Error::NotFound { .. }) || is_of_server(&error);
+        let mut failed = None;
+        if let Staged::Upload { key, id, parts } = &file.staged {
+            let part_id = |content_id: &String| PartId { content_id: content_id.clone() };
+            let parts: Vec<PartId> = parts.iter().map(part_id).collect();
+            let path = self.path(key);
+            let complete = || self.uploads.0.complete_multipart(&path, id, parts.clone());
+            match self.ask(complete) {
+                Ok(_) => return Ok(Completed::Visible),
+                // Another run completed it, or it took effect in spite of the error, or it is gone. Some stores
+                // fail over an upload that is gone, however often they are asked.
+                Err(Error::NotFound { .. }) => {}
+                Err(error) if is_of_server(&error) => {}
+                Err(error) => failed = Some(error),
+            }
+        }
         match self.size(&file.key)? {
             Some(size) if size == file.size => Ok(Completed::Visible),
             Some(found) => {
                 let (name, expected) = (self.name(&file.key), file.size);
                 Err(TargetError::Foreign { name, found, expected })
             }
-            None if may_be_gone => Ok(Completed::Lost),
-            None => Err(self.at(&file.key)(error)),
+            None => failed.map_or(Ok(Completed::Lost), |error| Err(self.at(&file.key)(error))),
         }
     }
 
