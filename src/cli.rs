@@ -14,6 +14,7 @@ mod plan;
 mod policy;
 mod progress;
 mod remove;
+mod repair;
 mod report;
 mod resolve;
 mod shown;
@@ -38,6 +39,7 @@ use crate::cli::plan::PlanCommand;
 use crate::cli::policy::Policy;
 use crate::cli::progress::Voice;
 use crate::cli::remove::Remove;
+use crate::cli::repair::Repair;
 use crate::cli::report::Report;
 use crate::cli::signals::Signals;
 use crate::cli::verify::Verify;
@@ -88,6 +90,7 @@ enum Command {
     Verify(Verify),
     Report(Report),
     Remove(Remove),
+    Repair(Repair),
     Clean(Clean),
     Inspect(Inspect),
     /// Prints what AWS must be told, as JSON to paste
@@ -179,6 +182,7 @@ pub fn main() -> ExitCode {
         Command::Verify(verify) => verify.run(&signals),
         Command::Report(report) => report.run(&signals),
         Command::Remove(remove) => remove.run(&signals),
+        Command::Repair(repair) => repair.run(&signals),
         Command::Clean(clean) => clean.run(),
         Command::Inspect(inspect) => inspect.run(),
         Command::Policy(policy) => policy.run(),

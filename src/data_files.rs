@@ -52,10 +52,6 @@ impl DataFiles {
             files.requests += (listed.len() as u64).div_ceil(LISTED_AT_ONCE).max(1);
             for stored in listed {
                 let (directory, name) = stored.key.rsplit_once('/').unwrap_or(("", &stored.key));
-                // Engines skip such names, and Spark leaves some behind.
-                if stored.key.split('/').any(|part| part.starts_with(['_', '.'])) {
-                    continue;
-                }
                 match files.names.get_mut(directory) {
                     Some(names) => names.push(name.into()),
                     None => drop(files.names.insert(directory.into(), vec![name.into()])),
@@ -70,7 +66,7 @@ impl DataFiles {
         self.requests
     }
 
-    /// Iterates over the keys of all files.
+    /// Iterates over the keys of all files, hidden ones included.
     pub fn keys(&self) -> impl Iterator<Item = String> {
         let keys = |(directory, names): (&Box<str>, &Vec<Box<str>>)| {
             names.iter().map(|name| format!("{directory}/{name}")).collect::<Vec<_>>()
@@ -79,7 +75,7 @@ impl DataFiles {
     }
 
     /// Returns the files of a partition that no claim of its log accounts for, sorted. The log must have been read
-    /// after the files were listed. With `removed`, claims that are removed count, too.
+    /// after the files were listed. With `removed`, claims before a removal count, too: it may not be finished.
     ///
     /// # Errors
     ///
@@ -92,8 +88,9 @@ impl DataFiles {
     ) -> Result<Vec<String>, DatasetError> {
         let partition = log.partition();
         let holding = log.holding().map(|(_, claim)| claim);
-        let all = log.entries().iter().filter_map(|entry| entry.record.claim());
-        let claims = holding.chain(all.filter(|_| removed));
+        let last = log.entries().iter().rposition(|entry| entry.record.claim().is_none());
+        let before = &log.entries()[..last.filter(|_| removed).unwrap_or(0)];
+        let claims = holding.chain(before.iter().filter_map(|entry| entry.record.claim()));
         let outputs = claims.flat_map(|claim| &claim.outputs);
         let claimed: HashSet<&str> = outputs.map(|output| &*output.file.key).collect();
         let mut unaccounted = Vec::new();
@@ -101,7 +98,7 @@ impl DataFiles {
             for name in self.names.get(&*directory).into_iter().flatten() {
                 let key = format!("{directory}/{name}");
                 let is_others = reject::log_type(name).is_some_and(|t| t != partition.log_type);
-                if is_others || claimed.contains(key.as_str()) {
+                if is_others || is_hidden(&key) || claimed.contains(key.as_str()) {
                     continue;
                 }
                 // A removal may have deleted it since.
@@ -113,6 +110,11 @@ impl DataFiles {
         unaccounted.sort();
         Ok(unaccounted)
     }
+}
+
+/// Tells whether engines skip a file for its name, as they skip what Spark leaves behind.
+pub fn is_hidden(key: &str) -> bool {
+    key.split('/').any(|part| part.starts_with(['_', '.']))
 }
 
 /// Returns the directories of a partition: of its rows and of its rejects.

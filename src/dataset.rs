@@ -7,6 +7,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::key::{PARTITION_COLUMNS, Partition};
 use crate::redact::{Agreement, Rules};
+use crate::reject;
+use crate::schema::LogType;
 use crate::store::{
     Calls, Created, FileKey, Owner, Patience, Target, TargetError, create_surely, create_surely_by,
 };
@@ -56,6 +58,20 @@ impl Layout {
             Self::Plain => value.as_ref().to_owned(),
         });
         parts.collect::<Vec<_>>().join("/")
+    }
+
+    /// Parses the directory of a partition below its table.
+    fn parse(self, log_type: LogType, directory: &str) -> Option<Partition> {
+        let mut columns = PARTITION_COLUMNS.iter();
+        let values = directory.split('/').map(|part| match (self, columns.next()?) {
+            (Self::Hive, column) => part.strip_prefix(column)?.strip_prefix('='),
+            (Self::Plain, _) => Some(part),
+        });
+        let values: Vec<&str> = values.collect::<Option<_>>()?;
+        let [account, region, year, month, day] = values[..] else { return None };
+        let day = format!("{year}-{month}-{day}").parse().ok()?;
+        let partition = Partition::new(log_type, account, region, day).ok()?;
+        (self.directory(&partition.values()) == directory).then_some(partition)
     }
 }
 
@@ -305,6 +321,15 @@ impl Dataset {
     pub fn file(&self, table: &str, partition: &Partition, name: &str) -> FileKey {
         let key = format!("{}/{name}", self.partition(table, partition));
         FileKey::parse(key).expect("tables, partitions and names of files have valid names")
+    }
+
+    /// Returns the partition of a file of rows or rejects, by its key.
+    pub fn partition_of(&self, key: &str) -> Option<Partition> {
+        let (table, rest) = key.split_once('/')?;
+        let (directory, name) = rest.rsplit_once('/')?;
+        let of_rows = LogType::ALL.into_iter().find(|log_type| log_type.table().name == table);
+        let of_rejects = || reject::log_type(name).filter(|_| table == reject::TABLE);
+        self.layout.parse(of_rows.or_else(of_rejects)?, directory)
     }
 
     /// Returns how partitions become directories.

@@ -60,6 +60,7 @@ pub mod convert;
 pub mod published;
 pub mod verify;
 pub mod remove;
+pub mod repair;
 pub mod clean;
 // The program around it.
 pub mod policy;

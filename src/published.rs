@@ -4,13 +4,14 @@
 use std::io::{self, BufReader, Read};
 use std::sync::Arc;
 
+use anyhow::Context;
 use bytes::Bytes;
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
 use parquet::file::reader::{ChunkReader, Length};
 use sha2::{Digest, Sha256};
 
-use crate::claim::Output;
+use crate::claim::{Claim, Output, embedded};
 use crate::dataset::Dataset;
 use crate::hash::hex;
 use crate::store::{FileKey, Target, TargetError};
@@ -30,8 +31,28 @@ pub struct PublishedFile {
 impl PublishedFile {
     /// Names the file of an output; nothing is read yet.
     pub fn new(dataset: &Dataset, output: &Output) -> Self {
-        let (key, size) = (output.file.key.clone(), output.file.size);
+        Self::of(dataset, output.file.key.clone(), output.file.size)
+    }
+
+    /// Names a file by its key and its size in bytes; nothing is read yet.
+    pub fn of(dataset: &Dataset, key: FileKey, size: u64) -> Self {
         Self { target: Arc::clone(dataset.target()), key, size }
+    }
+
+    /// Reads the claim that the file was written for, without its outputs.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file has none, or it cannot be read.
+    pub fn embedded(&self, footer: &ParquetMetaData) -> anyhow::Result<Claim> {
+        let facts = footer.file_metadata().key_value_metadata();
+        let fact = facts.into_iter().flatten().find(|fact| fact.key == embedded::KEY);
+        let place = fact.and_then(|fact| fact.value.as_deref()?.split_once('+'));
+        let (offset, length) = place.context("its footer names no objects")?;
+        let (offset, length): (u64, u64) = (offset.parse()?, length.parse()?);
+        let end = offset.checked_add(length).filter(|end| *end <= self.size);
+        let end = end.context("its footer names objects behind its end")?;
+        Ok(embedded::decode(&self.target.get_range(&self.key, offset..end)?)?)
     }
 
     /// Reads the footer, with one request where that is enough.

@@ -7,19 +7,20 @@
 mod file;
 mod rows;
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
+use std::error::Error;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::claim::{Claim, Hints, Log, Record, State};
+use crate::data_files::{self, DataFiles};
 use crate::dataset::{Dataset, DatasetError};
 use crate::key::Partition;
 use crate::ledger::HeldObject;
 use crate::plan::{Listing, Object, PlanError, Selection};
 use crate::redact::Redaction;
-use crate::reject;
 use crate::schema::LogType;
 use crate::store::Source;
 
@@ -76,7 +77,9 @@ pub struct Finding {
 const CONVERT: &str = "run `convert` again";
 const REMOVE: &str = "take the partition back with `remove`, then run `convert` again";
 const LOOK: &str = "find out who changed it; if in doubt, take the partition back with `remove`";
-const STRANGER: &str = "move it out of the table's directory: engines read it as part of the table";
+const MOVE: &str = "move it out of the table's directory: engines read it as part of the table";
+const ORPHAN: &str = "run `repair`, which rebuilds lost claims, or move the file out of the table's directory: engines read it";
+const REPAIR: &str = "run `repair`, which rebuilds claims from files; nothing is converted into its partition until then";
 
 impl Finding {
     fn new(
@@ -130,10 +133,12 @@ impl Verification<'_> {
             let finding = Finding::new("listing", &failure.object, &failure.error, LOOK);
             report.findings.push(finding);
         }
-        let logs = self.logs(&listing, &mut report)?;
+        let mut unknown = BTreeSet::new();
+        let files = DataFiles::list(self.dataset)?;
+        let logs = self.logs(&listing, &mut unknown, &mut report)?;
+        self.find_unaccounted(&files, &logs, &mut unknown, &mut report)?;
         let standing = self.standing(&logs, &mut report);
-        self.compare_with_source(&listing, &standing, &mut report);
-        self.find_strangers(&logs, &mut report)?;
+        self.compare_with_source(&listing, &standing, &unknown, &mut report);
         let objects: HashMap<&str, &Object> =
             listing.objects.iter().map(|object| (object.name(), object)).collect();
         let looked: Result<Vec<Looked>, PlanError> =
@@ -148,7 +153,12 @@ impl Verification<'_> {
     }
 
     /// Reads the logs of all partitions there are.
-    fn logs(&self, listing: &Listing, report: &mut Report) -> Result<Vec<Log>, DatasetError> {
+    fn logs(
+        &self,
+        listing: &Listing,
+        unknown: &mut BTreeSet<Partition>,
+        report: &mut Report,
+    ) -> Result<Vec<Log>, DatasetError> {
         let hints = Hints::list(self.dataset)?;
         let listed = listing.objects.iter().map(|object| &*object.partition);
         let partitions: BTreeSet<&Partition> = hints.partitions().chain(listed).collect();
@@ -156,9 +166,17 @@ impl Verification<'_> {
         for partition in partitions {
             match Log::read(self.dataset, partition, &hints) {
                 Ok(log) => logs.push(log),
-                Err(DatasetError::State { name, source }) => {
-                    let problem = format!("cannot be understood: {source}");
-                    report.findings.push(Finding::new("state", name, &problem, LOOK));
+                Err(error) if error.is_of_partition() => {
+                    let problem = error
+                        .source()
+                        .map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
+                    report.findings.push(Finding::new(
+                        "state",
+                        partition.to_string(),
+                        &problem,
+                        REPAIR,
+                    ));
+                    unknown.insert(partition.clone());
                 }
                 Err(error) => return Err(error),
             }
@@ -196,7 +214,13 @@ impl Verification<'_> {
     }
 
     /// Every listed object must be in one claim, unchanged.
-    fn compare_with_source(&self, listing: &Listing, standing: &[Standing], report: &mut Report) {
+    fn compare_with_source(
+        &self,
+        listing: &Listing,
+        standing: &[Standing],
+        unknown: &BTreeSet<Partition>,
+        report: &mut Report,
+    ) {
         let mut held = HashMap::new();
         for Standing { claim, name, .. } in standing {
             for object in &claim.objects {
@@ -220,8 +244,10 @@ impl Verification<'_> {
             let url = self.sources[object.source].url(&object.listed);
             match held.get(object.name()) {
                 None => {
+                    let is_unknown = unknown.contains(&*object.partition);
+                    let remedy = if is_unknown { REPAIR } else { CONVERT };
                     let problem = "is in no claim";
-                    report.findings.push(Finding::new("not_converted", url, problem, CONVERT));
+                    report.findings.push(Finding::new("not_converted", url, problem, remedy));
                 }
                 Some((before, _)) => {
                     if let Some(change) = before.change(&url, &object.listed) {
@@ -232,19 +258,43 @@ impl Verification<'_> {
         }
     }
 
-    /// Nothing but the outputs of claims may lie in a table's directory.
-    fn find_strangers(&self, logs: &[Log], report: &mut Report) -> Result<(), DatasetError> {
-        let claims = logs.iter().flat_map(Log::holding);
-        let outputs = claims.flat_map(|(_, claim)| &claim.outputs);
-        let own: HashSet<&str> = outputs.map(|output| &*output.file.key).collect();
-        let tables = LogType::ALL.iter().map(|log_type| log_type.table().name.as_str());
-        for table in tables.chain([reject::TABLE]) {
-            for stored in self.dataset.target().list(table)? {
-                if !own.contains(stored.key.as_str()) {
-                    let name = self.dataset.target().name(&stored.key);
-                    let problem = "lies in a table's directory, but no claim names it";
-                    report.findings.push(Finding::new("stranger", name, problem, STRANGER));
+    /// Claims must account for all files in the tables' directories.
+    fn find_unaccounted(
+        &self,
+        files: &DataFiles,
+        logs: &[Log],
+        unknown: &mut BTreeSet<Partition>,
+        report: &mut Report,
+    ) -> Result<(), DatasetError> {
+        let logs: HashMap<&Partition, &Log> =
+            logs.iter().map(|log| (log.partition(), log)).collect();
+        let mut partitions = BTreeSet::new();
+        for key in files.keys() {
+            match self.dataset.partition_of(&key).filter(|_| !data_files::is_hidden(&key)) {
+                Some(partition) => drop(partitions.insert(partition)),
+                None => {
+                    let name = self.dataset.target().name(&key);
+                    let problem = "lies in a table's directory, but is no file of a partition";
+                    report.findings.push(Finding::new("orphan", name, problem, MOVE));
                 }
+            }
+        }
+        for partition in partitions.difference(&unknown.clone()) {
+            let empty = Log::empty(partition);
+            let log = logs.get(partition).copied().unwrap_or(&empty);
+            if files.unaccounted(self.dataset, log, false)?.is_empty() {
+                continue;
+            }
+            // Another run may have published files since the log was read.
+            let log = match Log::read(self.dataset, partition, &Hints::default()) {
+                Err(error) if error.is_of_partition() => empty,
+                log => log?,
+            };
+            for key in files.unaccounted(self.dataset, &log, false)? {
+                let name = self.dataset.target().name(&key);
+                let problem = "lies in a table's directory, but no claim names it";
+                report.findings.push(Finding::new("orphan", name, problem, ORPHAN));
+                unknown.insert(partition.clone());
             }
         }
         Ok(())

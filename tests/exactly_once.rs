@@ -150,11 +150,11 @@ fn verify_finds_what_is_wrong() {
         ("not_converted", |world| {
             world.put(&key(7), gzip(good_lines(1)));
         }),
-        ("stranger", |world| {
+        ("orphan", |world| {
             let file = files(&world.out(), ROWS).remove(0);
             fs::copy(&file, file.with_file_name("copy.parquet")).unwrap();
         }),
-        ("stranger", |world| fs::write(world.out().join(REJECTS).join("_SUCCESS"), "").unwrap()),
+        ("orphan", |world| fs::write(world.out().join(REJECTS).join("_SUCCESS"), "").unwrap()),
         ("file", |world| fs::remove_file(files(&world.out(), ROWS).remove(0)).unwrap()),
         ("file", |world| {
             let file = files(&world.out(), ROWS).remove(0);

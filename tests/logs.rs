@@ -290,7 +290,7 @@ fn all_logs_are_verified_removed_and_cleaned() {
     // Nothing but what claims name may lie in a table's directory, whatever the table.
     let stranger = world.out().join(CHECKS).join("stranger.parquet");
     std::fs::write(&stranger, "").unwrap();
-    assert_eq!(verify(&[]).expect(1).json()["findings"][0]["kind"], "stranger");
+    assert_eq!(verify(&[]).expect(1).json()["findings"][0]["kind"], "orphan");
     std::fs::remove_file(&stranger).unwrap();
 
     let connection = ["remove", "--out", out, "--log-type", "connection", "--yes", "--json"];

@@ -58,6 +58,8 @@ mod schema;
 // Runs that crash, fail, race and pause at every call to their store leave every row once.
 #[allow(clippy::print_stdout)] // figures of long runs, and the calls of a seed that is replayed
 mod simulation;
+// State that is lost, restored or damaged: nothing is converted twice, and `repair` rebuilds claims.
+mod repair;
 // Job arrays: shards are all of the work, whoever is killed.
 mod shards;
 // Not a test: the server that buckets lie on.

@@ -13,6 +13,8 @@ use crate::schema::LogType;
 use crate::store::{Owner, Staged};
 
 const CLAIM: &str = "claim.json";
+/// Directory of logs that were broken, below the run that rebuilt them.
+const BROKEN: &str = "_alb2parquet/broken";
 /// Directory of all logs.
 const CLAIMS: &str = "_alb2parquet/claims";
 const DONE: &str = "done.json";
@@ -129,6 +131,12 @@ impl Hints {
         Ok(hints)
     }
 
+    /// Returns the numbers of the entries of a partition.
+    pub fn entries(&self, partition: &Partition) -> Vec<usize> {
+        let markers = self.partitions.get(partition);
+        markers.map_or_else(Vec::new, |markers| markers.claims.iter().copied().collect())
+    }
+
     /// Returns the partitions that have a log.
     pub fn partitions(&self) -> impl Iterator<Item = &Partition> {
         self.partitions.keys()
@@ -173,6 +181,55 @@ impl Hints {
 }
 
 impl Log {
+    /// Reads those entries of a broken log that can be read, as if there were no others.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is not known whether an entry can be read.
+    pub fn salvage(
+        dataset: &Dataset,
+        partition: &Partition,
+        hints: &Hints,
+    ) -> Result<Self, DatasetError> {
+        let mut log = Self::empty(partition);
+        for number in hints.entries(partition) {
+            match log.get(dataset, number) {
+                Ok(Some(record)) => {
+                    let state = log.state(dataset, number)?;
+                    log.entries.push(Entry { record, state });
+                }
+                Ok(None) => {}
+                Err(error) if error.is_of_partition() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(log)
+    }
+
+    /// Moves the files of the log of a partition to a directory below `_alb2parquet/broken`, the last entry first: what
+    /// is left at any moment lacks entries at its end only.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a file cannot be moved.
+    pub fn set_aside(dataset: &Dataset, partition: &Partition) -> Result<(), DatasetError> {
+        let (target, own) = (dataset.target(), directory(partition));
+        let mut files = target.list(&own)?;
+        let number = |key: &str| {
+            let name = key.rsplit('/').next().unwrap_or_default();
+            name.split('.').next().and_then(|number| number.parse::<usize>().ok())
+        };
+        files.sort_by_key(|stored| std::cmp::Reverse(number(&stored.key)));
+        for stored in files {
+            if let Some(bytes) = target.get(&stored.key)? {
+                let below = stored.key.strip_prefix(CLAIMS).unwrap_or_default();
+                dataset.create(&format!("{BROKEN}/{}{below}", dataset.run()), &bytes)?;
+                target.delete(&stored.key)?;
+            }
+        }
+        Ok(())
+    }
+
     /// Returns the log of a partition that has none.
     pub fn empty(partition: &Partition) -> Self {
         Self { partition: partition.clone(), entries: Vec::new() }

@@ -231,6 +231,7 @@ impl<'a> Open<'a> {
         }
         self.tally.reject_files = outputs.len() as u64;
         if self.tally.rows > 0 {
+            self.table.embed(embedded::KEY, &objects).map_err(write_error(&self.staged))?;
             let writing = self.table.finish(&facts).map_err(write_error(&self.staged))?;
             let (table, rows) = (log_type.table().name.as_str(), self.tally.rows);
             outputs.push(StagedOutput { table, rows, writing });

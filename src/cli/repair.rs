@@ -1,0 +1,103 @@
+//! `repair`: arguments in, rebuilt claims out.
+
+use std::path::PathBuf;
+
+use chrono::NaiveDate;
+use clap::Args;
+use indicatif::HumanCount;
+
+use crate::cli::options::{Partitions, Stores};
+use crate::cli::signals::Signals;
+use crate::cli::terminal::{print_json, print_line};
+use crate::cli::{DONE, FINDINGS, OBJECTS, resolve};
+use crate::repair::{self, Repair as Found};
+
+const AFTER: &str = "\
+Exit codes:
+  0  the claims account for all files, or were repaired
+  1  partitions need repair; nothing was changed
+  2  some partition cannot be repaired
+  3  fatal error: the dataset cannot be read or written
+
+Examples:
+  alb2parquet repair --out lake
+  alb2parquet repair --out lake --yes
+  alb2parquet repair --out s3://my-lake/alb --account 123456789012 --from 2025-07-01 --yes";
+
+/// Rebuilds claims that were lost or damaged, from the files of their partitions.
+///
+/// `convert` writes nothing into a partition whose claims are broken or do not account for all of its files. Every
+/// file holds the claim that it was written for, so that lost claims can be rebuilt. Without --yes, only what would
+/// be rebuilt is listed. No other run may write to the dataset while --yes is at work.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER)]
+pub(super) struct Repair {
+    /// Directory or URL of the dataset
+    #[arg(long, value_name = "DATASET")]
+    pub(super) out: PathBuf,
+
+    #[command(flatten)]
+    pub(super) partitions: Partitions,
+
+    #[command(flatten)]
+    pub(super) stores: Stores,
+
+    /// Last day, by key (UTC)
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub(super) to: Option<NaiveDate>,
+
+    /// Write the rebuilt claims
+    #[arg(long)]
+    pub(super) yes: bool,
+
+    /// Print the result as one JSON object on stdout
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl Repair {
+    pub(super) fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
+        let selection = resolve::selection(&self.partitions, self.to)?;
+        let dataset = resolve::find_dataset(&self.out, &resolve::network(&self.stores)?)?;
+        let mut found = repair::find(&dataset, &selection, signals.stop())?;
+        if self.yes {
+            repair::apply(&dataset, &mut found, signals.stop())?;
+        }
+        found.iter().for_each(print);
+        print_line(match (found.is_empty(), self.yes) {
+            (true, _) => "the claims account for all files",
+            (false, true) => {
+                "`verify --read-data` compares the repaired partitions with their source"
+            }
+            (false, false) => "nothing was changed: specify --yes to write the rebuilt claims",
+        });
+        if self.json {
+            print_json(&serde_json::json!({ "partitions": found }))?;
+        }
+        Ok(if found.iter().any(|each| each.error.is_some()) {
+            OBJECTS
+        } else if found.iter().all(|each| each.repaired) {
+            DONE
+        } else {
+            signals.exit_code().unwrap_or(FINDINGS)
+        })
+    }
+}
+
+fn print(found: &Found) {
+    let Found { partition, problem, error, .. } = found;
+    print_line(&format!("{partition}: {problem}"));
+    if let Some(error) = error {
+        print_line(&format!("  cannot be repaired: {error}"));
+        return;
+    }
+    print_line(&format!(
+        "  {}: {} claims kept, {} rebuilt with {} objects, {} rows and {} rejects",
+        if found.repaired { "repaired" } else { "can be repaired" },
+        HumanCount(found.claims_kept),
+        HumanCount(found.claims_rebuilt),
+        HumanCount(found.objects),
+        HumanCount(found.rows),
+        HumanCount(found.rejects)
+    ));
+}

@@ -1,0 +1,238 @@
+//! State that is lost, restored from a backup, damaged or forged: no row is written twice, nothing outside of the
+//! dataset is touched, and `repair` rebuilds the claims from the files.
+//!
+//! `scripts/s3-test` runs this suite over buckets too.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::exactly_once::{CLAIMS, findings, verify};
+use crate::support::{ROWS, World, files, good_lines, gzip, key, key_on, tree};
+
+/// Converts three times: twice into one partition, some lines of it rejects, and once into another.
+fn converted() -> World {
+    let world = World::anywhere();
+    world.put(&key(1), gzip([good_lines(3), b"bad\n".to_vec()].concat()));
+    world.convert_with(&["--max-rejects", "1"]).expect(0);
+    world.put(&key(2), gzip([good_lines(2), b"bad\n".to_vec()].concat()));
+    world.put(&key(3), gzip(""));
+    world.convert_with(&["--max-rejects", "1"]).expect(0);
+    world.put(&key(4), gzip(good_lines(4)));
+    world.put(&key_on("2025/07/20", 1), gzip(good_lines(5)));
+    world.convert().expect(0);
+    world
+}
+
+fn claim(world: &World, name: &str) -> PathBuf {
+    world.out().join(CLAIMS).join(name)
+}
+
+fn remove(path: impl AsRef<Path>) {
+    fs::remove_file(path).unwrap();
+}
+
+/// Loses claims from a number on, as the restored backup of an earlier day does.
+fn restore_backup(world: &World, from: usize) {
+    for number in from..=3 {
+        remove(claim(world, &format!("{number}.claim.json")));
+        remove(claim(world, &format!("{number}.done.json")));
+    }
+}
+
+/// Everything that accounts for files can be lost; the rows exist, and stay as they are.
+#[test]
+fn lost_claims_block_their_partition_until_they_are_rebuilt() {
+    type Accident = fn(&World);
+    let accidents: [(&str, Accident, bool); 12] = [
+        ("all state is lost", |w| fs::remove_dir_all(w.out().join("_alb2parquet")).unwrap(), true),
+        (
+            "all claims are lost",
+            |w| {
+                fs::remove_dir_all(w.out().join("_alb2parquet/claims")).unwrap();
+            },
+            true,
+        ),
+        ("the first claim is lost", |w| remove(claim(w, "1.claim.json")), false),
+        ("a claim in the middle is lost", |w| remove(claim(w, "2.claim.json")), false),
+        ("the last claim is lost, its marker is not", |w| remove(claim(w, "3.claim.json")), false),
+        ("a backup of the day before is restored", |w| restore_backup(w, 3), false),
+        ("a backup of two days before is restored", |w| restore_backup(w, 2), false),
+        ("a claim is empty", |w| fs::write(claim(w, "2.claim.json"), "").unwrap(), false),
+        (
+            "a claim is torn",
+            |w| {
+                let text = fs::read(claim(w, "3.claim.json")).unwrap();
+                fs::write(claim(w, "3.claim.json"), &text[..text.len() / 2]).unwrap();
+            },
+            false,
+        ),
+        ("a claim is zeros", |w| fs::write(claim(w, "1.claim.json"), [0; 4096]).unwrap(), false),
+        (
+            "a claim is forged to be void",
+            |w| {
+                fs::write(claim(w, "2.void.json"), "{}").unwrap();
+            },
+            false,
+        ),
+        (
+            "a claim names a file elsewhere",
+            |w| {
+                let text = fs::read_to_string(claim(w, "2.claim.json")).unwrap();
+                let forged = text.replace("\"key\":\"alb_", "\"key\":\"../alb_");
+                assert_ne!(forged, text);
+                fs::write(claim(w, "2.claim.json"), forged).unwrap();
+            },
+            false,
+        ),
+    ];
+    for (name, accident, is_both) in accidents {
+        let world = converted();
+        let rows = world.rows();
+        let data = |world: &World| {
+            let mut tree = tree(&world.out());
+            tree.retain(|name, _| !name.starts_with("_alb2parquet"));
+            tree
+        };
+        let before = data(&world);
+        accident(&world);
+        // The next run converts nothing into the partition, and all else.
+        world.put(&key_on("2025/07/21", 1), gzip(good_lines(1)));
+        let run = world.convert_with(&["--json"]).expect(2);
+        run.says(&["access 012345678901 eu-west-1 2025-07-19", "`repair`"]);
+        assert_eq!(run.count("/objects/converted"), 1, "{name}");
+        let partitions = if is_both { 2 } else { 1 };
+        assert_eq!(run.json()["failures"].as_array().unwrap().len(), partitions, "{name}: {run:?}");
+        assert!(before.iter().all(|(name, bytes)| data(&world)[name] == *bytes), "{name}");
+        assert_eq!(world.rows().len(), rows.len() + 1, "{name}");
+        // `verify` does not advise to convert.
+        let run = verify(&world, &[]).expect(1);
+        for finding in run.json()["findings"].as_array().unwrap() {
+            assert!(finding["remedy"].as_str().unwrap().contains("repair"), "{name}: {finding}");
+        }
+        // `plan` says the same as `convert`.
+        world.run("plan", true, &["--to", "2099-12-31"]).says(&["`repair`"]);
+        // Nothing is changed without --yes.
+        let state = tree(&world.out());
+        let dry = world.run("repair", false, &["--json"]).expect(1);
+        assert_eq!(
+            dry.json()["partitions"].as_array().unwrap().len(),
+            partitions,
+            "{name}: {dry:?}"
+        );
+        assert_eq!(tree(&world.out()), state, "{name}");
+        world.run("repair", false, &["--yes"]).expect(0).says(&["repaired"]);
+        assert_eq!(findings(&world), [""; 0], "{name}");
+        let state = tree(&world.out());
+        let run = world.convert_with(&["--json"]).expect(0);
+        assert_eq!(run.count("/objects/converted"), 0, "{name}");
+        assert_eq!(tree(&world.out()), state, "{name}: a rerun writes nothing");
+        world.run("repair", false, &[]).expect(0).says(&["the claims account for all files"]);
+        // A repaired partition is removed and converted like any other.
+        world.run("remove", false, &["--yes"]).expect(0);
+        assert_eq!(world.rows().len(), 0, "{name}");
+        world.convert_with(&["--max-rejects", "1"]).expect(0);
+        assert_eq!(world.rows().len(), rows.len() + 1, "{name}");
+        assert_eq!(findings(&world), [""; 0], "{name}");
+    }
+}
+
+/// A torn marker is as good as a whole one: it says what its name says.
+#[test]
+fn a_torn_marker_harms_nothing() {
+    let world = converted();
+    fs::write(claim(&world, "1.done.json"), "").unwrap();
+    remove(claim(&world, "3.done.json"));
+    assert_eq!(world.convert_with(&["--json"]).expect(0).count("/objects/converted"), 0);
+    assert_eq!(findings(&world), [""; 0]);
+}
+
+/// What cannot be rebuilt is named, and nothing of its partition is changed.
+#[test]
+fn files_of_others_are_not_claimed() {
+    let world = converted();
+    let partition = files(&world.out(), ROWS).remove(0).parent().unwrap().to_owned();
+    let foreign = partition.join("part-00000.parquet");
+    fs::write(&foreign, "PAR1 but no more").unwrap();
+    world.convert().expect(2).says(&["part-00000.parquet"]);
+    let state = tree(&world.out());
+    let run = world.run("repair", false, &["--yes"]).expect(2);
+    run.says(&["part-00000.parquet", "was not written by this program"]);
+    assert_eq!(tree(&world.out()), state);
+    remove(&foreign);
+    // A copy of a file holds the rows of objects that a claim holds already.
+    let file = files(&world.out(), ROWS).remove(0);
+    let copy = partition.join("copy.parquet");
+    fs::copy(&file, &copy).unwrap();
+    let run = world.run("repair", false, &["--yes"]).expect(2);
+    run.says(&["copy.parquet", "move"]);
+    remove(&copy);
+    world.convert().expect(0);
+    // Hidden files are no data to engines, and block nothing.
+    fs::write(partition.join("_SUCCESS"), "").unwrap();
+    world.convert().expect(0);
+}
+
+/// Rows without their rejects are not all that became of their objects.
+#[test]
+fn half_of_a_claim_is_not_rebuilt() {
+    let world = converted();
+    fs::remove_dir_all(world.out().join("_alb2parquet/claims")).unwrap();
+    fs::remove_dir_all(world.out().join("alb_rejects")).unwrap();
+    let run = world.run("repair", false, &["--yes", "--json"]).expect(2);
+    run.says(&["a file of rows or rejects is lost"]);
+    let json = run.json();
+    let partitions = json["partitions"].as_array().unwrap();
+    let repaired: Vec<&Value> = partitions.iter().map(|each| &each["repaired"]).collect();
+    assert_eq!(repaired, [&Value::Bool(false), &Value::Bool(true)], "only one has rejects");
+}
+
+/// Whatever a claim names, nothing outside of its partition is deleted, overwritten or published.
+#[test]
+fn a_forged_claim_reaches_nothing_elsewhere() {
+    let forge = |world: &World, from: &str, to: &str| {
+        let path = claim(world, "3.claim.json");
+        let text = fs::read_to_string(&path).unwrap();
+        let start = text.find(from).unwrap_or_else(|| panic!("{from} in {text}")) + from.len();
+        let end = start + text[start..].find('"').unwrap();
+        fs::write(&path, [&text[..start], to, &text[end..]].concat()).unwrap();
+        let _ = fs::remove_file(claim(world, "3.done.json"));
+    };
+    for (field, to) in [
+        ("\"key\":\"", "../victim.parquet"),
+        ("\"key\":\"", "/VICTIM"),
+        ("\"key\":\"", "alb_access_logs/victim.parquet"),
+        ("\"key\":\"", "_alb2parquet/dataset.json"),
+        ("\"key\":\"", ""),
+        ("\"file\":\"", "../../../victim.parquet"),
+        ("\"file\":\"", "/VICTIM"),
+        ("\"file\":\"", ".."),
+    ] {
+        let world = converted();
+        let victim = world.path("victim.parquet");
+        fs::write(&victim, "precious").unwrap();
+        let other = world.out().join("alb_access_logs").join("victim.parquet");
+        fs::write(&other, "precious").unwrap();
+        let description = fs::read(world.out().join("_alb2parquet/dataset.json")).unwrap();
+        let to = to.replace("/VICTIM", victim.to_str().unwrap());
+        if !fs::read_to_string(claim(&world, "3.claim.json")).unwrap().contains(field) {
+            // In a bucket, uploads are staged instead of files.
+            continue;
+        }
+        forge(&world, field, &to);
+        for (command, takes_source, args) in [
+            ("convert", true, &["--to", "2099-12-31"][..]),
+            ("verify", true, &["--read-data", "--to", "2099-12-31"]),
+            ("remove", false, &["--yes"]),
+            ("clean", false, &["--older-than", "0s"]),
+            ("repair", false, &["--yes"]),
+        ] {
+            world.run(command, takes_source, args);
+            assert_eq!(fs::read_to_string(&victim).unwrap(), "precious", "{command}: {to}");
+            assert_eq!(fs::read_to_string(&other).unwrap(), "precious", "{command}: {to}");
+            let path = world.out().join("_alb2parquet/dataset.json");
+            assert_eq!(fs::read(path).unwrap(), description, "{command}: {to}");
+        }
+    }
+}
