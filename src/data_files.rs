@@ -7,10 +7,9 @@
 use std::collections::{HashMap, HashSet};
 
 use crate::claim::Log;
-use crate::dataset::{Dataset, DatasetError};
+use crate::dataset::{self, Dataset, DatasetError, is_hidden};
 use crate::key::Partition;
 use crate::reject;
-use crate::schema::LogType;
 
 /// Files that a store lists with one request.
 const LISTED_AT_ONCE: u64 = 1000;
@@ -29,8 +28,7 @@ impl DataFiles {
     ///
     /// Fails when a table cannot be listed.
     pub fn list(dataset: &Dataset) -> Result<Self, DatasetError> {
-        let tables = LogType::ALL.iter().map(|log_type| log_type.table().name.as_str());
-        Self::below(dataset, tables.chain([reject::TABLE]).map(ToOwned::to_owned))
+        Self::below(dataset, dataset::tables().map(ToOwned::to_owned))
     }
 
     /// Lists the files of a partition.
@@ -110,11 +108,6 @@ impl DataFiles {
         unaccounted.sort();
         Ok(unaccounted)
     }
-}
-
-/// Tells whether engines skip a file for its name, as they skip what Spark leaves behind.
-pub fn is_hidden(key: &str) -> bool {
-    key.split('/').any(|part| part.starts_with(['_', '.']))
 }
 
 /// Returns the directories of a partition: of its rows and of its rejects.

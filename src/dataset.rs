@@ -30,10 +30,10 @@ const PROBES: usize = 5;
 const RACERS: usize = 16;
 /// Requests that it takes to open a dataset.
 pub const OPENING: Calls = Calls { list: 0, get: 1, put: 0, delete: 0 };
-/// Requests that it takes to open a dataset which is not there: to look for it, to probe the store, to write what it
-/// is, and to read that.
+/// Requests that it takes to open a dataset which is not there: to look for it, to probe the store, to list the
+/// tables, to write what it is, and to read that.
 pub const BEGINNING: Calls = Calls {
-    list: 0,
+    list: 1 + LogType::ALL.len() as u64,
     get: 2 + PROBES as u64,
     put: 1 + (PROBES * RACERS) as u64,
     delete: PROBES as u64,
@@ -143,6 +143,12 @@ pub enum DatasetError {
         /// What is wrong.
         why: String,
     },
+    /// The dataset lost its description, and a file is not where the layout puts it.
+    #[error(
+        "{0} exists, but {DESCRIPTION} does not, and --layout does not put files there: use the --layout of the \
+         dataset's other runs, or another --out"
+    )]
+    Misplaced(String),
     /// A data file is in no claim.
     #[error(
         "{partition}: no claim accounts for {name}{}, so that it is not known which objects the partition holds",
@@ -180,6 +186,16 @@ pub enum DatasetError {
          could write rows twice. If no other run writes to this dataset meanwhile, say --single-writer"
     )]
     Unconditional(String),
+}
+
+/// Returns the directories of all tables.
+pub fn tables() -> impl Iterator<Item = &'static str> {
+    LogType::ALL.iter().map(|log_type| log_type.table().name.as_str()).chain([reject::TABLE])
+}
+
+/// Tells whether engines skip a file for its name, as they skip what Spark leaves behind.
+pub fn is_hidden(key: &str) -> bool {
+    key.split('/').any(|part| part.starts_with(['_', '.']))
 }
 
 fn more(others: usize) -> String {
@@ -384,6 +400,7 @@ impl Dataset {
         if !conditional_creates && !single_writer {
             return Err(DatasetError::Unconditional(self.target.name("")));
         }
+        self.refuse_misplaced()?;
         let is_plain = self.redaction.is_empty();
         let format_version = if is_plain { PLAIN_VERSION } else { REDACTED_VERSION };
         let ours = Description {
@@ -396,6 +413,19 @@ impl Dataset {
         text.push(b'\n');
         create_surely(&*self.target, DESCRIPTION, &text, self.patience)?;
         self.description()?.ok_or_else(|| DatasetError::Missing(self.target.name("")))
+    }
+
+    /// Refuses a dataset that lost its description and was laid out otherwise: nothing would tell which files its
+    /// partitions hold.
+    fn refuse_misplaced(&self) -> Result<(), DatasetError> {
+        for table in tables() {
+            let listed = self.target.list(table)?;
+            let is_misplaced = |key: &&String| !is_hidden(key) && self.partition_of(key).is_none();
+            if let Some(key) = listed.iter().map(|stored| &stored.key).find(is_misplaced) {
+                return Err(DatasetError::Misplaced(self.target.name(key)));
+            }
+        }
+        Ok(())
     }
 
     /// Finds out whether of those who create a file at once exactly one is told so.

@@ -15,8 +15,8 @@ use rayon::prelude::*;
 use serde::Serialize;
 
 use crate::claim::{Claim, Hints, Log, Record, State};
-use crate::data_files::{self, DataFiles};
-use crate::dataset::{Dataset, DatasetError};
+use crate::data_files::DataFiles;
+use crate::dataset::{Dataset, DatasetError, is_hidden};
 use crate::key::Partition;
 use crate::ledger::HeldObject;
 use crate::plan::{Listing, Object, PlanError, Selection};
@@ -270,7 +270,7 @@ impl Verification<'_> {
             logs.iter().map(|log| (log.partition(), log)).collect();
         let mut partitions = BTreeSet::new();
         for key in files.keys() {
-            match self.dataset.partition_of(&key).filter(|_| !data_files::is_hidden(&key)) {
+            match self.dataset.partition_of(&key).filter(|_| !is_hidden(&key)) {
                 Some(partition) => drop(partitions.insert(partition)),
                 None => {
                     let name = self.dataset.target().name(&key);

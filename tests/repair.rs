@@ -174,6 +174,18 @@ fn files_of_others_are_not_claimed() {
     world.convert().expect(0);
 }
 
+/// With its description a dataset loses its layout, which says where to look for files.
+#[test]
+fn a_dataset_without_its_description_keeps_its_layout() {
+    let world = converted();
+    fs::remove_dir_all(world.out().join("_alb2parquet")).unwrap();
+    let before = tree(&world.out());
+    let run = world.convert_with(&["--layout", "plain"]).expect(3);
+    run.says(&["dataset.json does not", "alb_", "--layout"]);
+    assert!(before.keys().all(|name| tree(&world.out()).contains_key(name)));
+    assert_eq!(world.rows().len(), 14);
+}
+
 /// Rows without their rejects are not all that became of their objects.
 #[test]
 fn half_of_a_claim_is_not_rebuilt() {
