@@ -19,7 +19,7 @@ const MAX_RAW: usize = 64 << 10;
 // ---- the twin
 
 /// Converts a text line by line.
-fn twin(text: &[u8]) -> Outcome {
+pub(crate) fn twin(text: &[u8]) -> Outcome {
     let mut outcome = Outcome::default();
     let mut rest = text;
     while !rest.is_empty() {
@@ -406,18 +406,18 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// 256 cases, or as many as `PROPTEST_CASES` says.
-fn config() -> ProptestConfig {
+pub(crate) fn config() -> ProptestConfig {
     ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
 }
 
 /// A reader that returns little at a time, in lengths that it is given.
-struct Crumbs {
+pub(crate) struct Crumbs {
     bytes: io::Cursor<Vec<u8>>,
     lengths: std::iter::Cycle<std::vec::IntoIter<usize>>,
 }
 
 impl Crumbs {
-    fn new(bytes: Vec<u8>, lengths: Vec<usize>) -> Self {
+    pub(crate) fn new(bytes: Vec<u8>, lengths: Vec<usize>) -> Self {
         let bytes = io::Cursor::new(bytes);
         let lengths = lengths.into_iter().cycle();
         Self { bytes, lengths }

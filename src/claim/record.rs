@@ -73,6 +73,9 @@ pub struct Claimed {
     /// Number of its decompressed bytes, absent where `crc32` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uncompressed_size: Option<u64>,
+    /// Codes of what is unusual about it, see [`Note`](crate::inflate::Note).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Lines read.
     pub lines: u64,
     /// Those that are rejects, by reason.
@@ -125,6 +128,7 @@ impl Claim {
             e_tag,
             crc32,
             uncompressed_size,
+            notes: Vec::new(),
             lines,
             rejects,
         });
@@ -176,7 +180,7 @@ mod hex {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     // serde hands over a reference to the field.
-    #[allow(clippy::ref_option)]
+    #[allow(clippy::ref_option, clippy::trivially_copy_pass_by_ref)]
     pub(super) fn serialize<S: Serializer>(
         crc32: &Option<u32>,
         serializer: S,

@@ -79,6 +79,10 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
             format!("{archived}: restore these objects, then run the same command again"),
         );
     }
+    if !tally.notes.is_empty() {
+        let notes = tally.notes.iter().map(|(note, count)| (*note, *count));
+        fact("notes", counts("", notes, ""));
+    }
     fact("partitions", HumanCount(tally.partitions).to_string());
     fact(
         "lines",
