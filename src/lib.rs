@@ -59,6 +59,7 @@ pub mod convert;
 pub mod published;
 pub mod verify;
 pub mod remove;
+pub mod accept;
 pub mod clean;
 // The program around it.
 pub mod policy;

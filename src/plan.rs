@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 use crate::dataset::DatasetError;
 use crate::hash::hex;
 use crate::key::Partition;
-use crate::ledger::{Held, Ledger};
+use crate::ledger::{Change, Held, Ledger, left_alone};
 use crate::objects::ObjectsError;
 use crate::store::{Listed, Source, StoreError};
 
@@ -268,7 +268,11 @@ impl Before {
         let wrong = |error| Verdict::Wrong(Failure { object: object.listed.key(), error });
         if let Some(before) = self.held.get(name) {
             let url = sources[object.source].url(&object.listed);
-            return before.change(&url, &object.listed).map_or(Verdict::Converted, wrong);
+            return match before.change(&url, &object.listed) {
+                Change::None => Verdict::Converted,
+                Change::Touched => wrong(left_alone("was rewritten since it was converted")),
+                Change::Rewritten(problem) => wrong(problem),
+            };
         }
         match self.beside.iter().find(|(_, held)| held.contains_key(name)) {
             None => Verdict::New,

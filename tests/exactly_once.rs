@@ -241,6 +241,92 @@ fn what_is_no_dataset_is_refused() {
     assert!(!world.out().exists(), "nothing is written");
 }
 
+// ---- incomplete objects
+
+/// A world of a good object, one that is truncated, one that is not gzip, one without a row and one with a reject.
+fn damaged() -> World {
+    let world = World::anywhere();
+    world.put(&key(1), gzip(good_lines(2)));
+    let whole = gzip(good_lines(40));
+    world.put(&key(2), &whole[..whole.len() - 20]);
+    world.put(&key(3), b"\x00\xff neither gzip nor text \x00".repeat(9));
+    world.put(&key(4), gzip("bad\nworse\n"));
+    world.put(&key(5), gzip([good_lines(3), b"bad\n".to_vec()].concat()));
+    world.convert_with(&["--max-rejects", "1"]).expect(2).says(&[&key(2), &key(3)]);
+    world
+}
+
+/// The objects that `verify` names as incomplete.
+#[track_caller]
+fn incomplete(world: &World) -> Vec<String> {
+    let run = verify(world, &[]);
+    let json = run.json();
+    let findings = json["findings"].as_array().unwrap().clone();
+    assert_eq!(run.code, i32::from(!findings.is_empty()), "{run:#?}");
+    let name = |finding: &serde_json::Value| {
+        assert_eq!(finding["kind"], "incomplete_object", "{finding}");
+        finding["name"].as_str().unwrap().rsplit('/').next().unwrap().to_owned()
+    };
+    findings.iter().map(name).collect()
+}
+
+fn name(number: usize) -> String {
+    key(number).rsplit('/').next().unwrap().to_owned()
+}
+
+#[test]
+fn a_damaged_object_is_named_again_by_every_later_run() {
+    let world = damaged();
+    for _ in 0..2 {
+        let run = world.convert_with(&["--json"]).expect(0);
+        assert_eq!(run.count("/incomplete_before"), 3);
+        run.says(&["incomplete  3 objects of earlier runs; `verify` lists them"]);
+        assert_eq!(incomplete(&world), [name(2), name(3), name(4)]);
+    }
+    let run = verify(&world, &[]);
+    run.says(&[
+        "lines became rows; rejects: 1 truncated_gzip",
+        "0 of 2 lines became rows",
+        "good copy",
+    ]);
+    assert_eq!(run.count("/objects_with_rejects"), 4);
+    let worst = run.json()["worst_objects"].clone();
+    assert_eq!(worst.as_array().unwrap().len(), 1, "{worst}");
+    assert!(worst[0]["object"].as_str().unwrap().ends_with(&name(5)), "{worst}");
+    assert_eq!((&worst[0]["lines"], &worst[0]["rejects"]), (&4.into(), &1.into()));
+    assert_eq!(run.count("/accepted"), 0);
+}
+
+#[test]
+fn an_accepted_object_is_no_finding_until_it_is_converted_again() {
+    let world = damaged();
+    let before = tree(&world.out());
+    let run = command(&world, "accept", &[]).expect(0);
+    run.says(&["3 incomplete objects; --yes accepts them"]);
+    assert_eq!(run.json()["objects"].as_array().unwrap().len(), 3);
+    command(&world, "accept", &[&name(1), "--yes"])
+        .expect(3)
+        .says(&["is not an incomplete object"]);
+    assert_eq!(tree(&world.out()), before, "nothing is written");
+
+    let run = command(&world, "accept", &[&name(3), "--yes"]).expect(0);
+    run.says(&["1 of 1 incomplete objects accepted"]);
+    assert_eq!(incomplete(&world), [name(2), name(4)]);
+    assert_eq!(world.convert_with(&["--json"]).expect(0).count("/incomplete_before"), 2);
+    command(&world, "accept", &["--yes"]).expect(0);
+    assert_eq!(incomplete(&world), [""; 0]);
+    assert_eq!(verify(&world, &["--read-data"]).expect(0).count("/accepted"), 3);
+    let run = command(&world, "accept", &["--yes"]).expect(0);
+    run.says(&["no incomplete objects"]);
+    assert_eq!(world.convert_with(&["--json"]).expect(0).count("/incomplete_before"), 0);
+
+    // The remedy: a good copy, and the partition converted again. What is still damaged is named again.
+    world.put(&key(2), gzip(good_lines(40)));
+    command(&world, "remove", &["--yes"]).expect(0);
+    world.convert_with(&["--max-rejects", "1"]).expect(2);
+    assert_eq!(incomplete(&world), [name(3), name(4)]);
+}
+
 // ---- remove
 
 #[test]

@@ -220,6 +220,7 @@ impl Convert {
         progress.end();
         let mut tally = result?;
         watcher.end()?;
+        tally.incomplete_before = ledger.incomplete_objects();
         tally.requests = network.traffic.requests();
         tally.requests_failed = network.traffic.failed();
         progress.sum_up(&tally, self.max_rejects);

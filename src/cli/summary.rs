@@ -35,6 +35,7 @@ pub(super) fn log(tally: &Tally) {
         bytes_in,
         bytes_out,
         seconds,
+        incomplete_before = tally.incomplete_before,
         interrupted = tally.interrupted,
         "conversion ended"
     );
@@ -78,6 +79,10 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
             "archived",
             format!("{archived}: restore these objects, then run the same command again"),
         );
+    }
+    if tally.incomplete_before > 0 {
+        let objects = HumanCount(tally.incomplete_before);
+        fact("incomplete", format!("{objects} objects of earlier runs; `verify` lists them"));
     }
     fact("partitions", HumanCount(tally.partitions).to_string());
     fact(
