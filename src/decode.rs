@@ -59,6 +59,8 @@ pub struct DecodedPart {
     pub rows: u64,
     /// The others. Their line numbers and byte offsets are relative to the part.
     pub rejects: Vec<Reject>,
+    /// CRC-32 of all decompressed bytes of the object, as in [`Part`](crate::inflate::Part).
+    pub crc32: Option<u32>,
 }
 
 impl Decoder {
@@ -98,6 +100,7 @@ impl Decoder {
                 lines: 0,
                 rows: 0,
                 rejects: Vec::new(),
+                crc32: part.crc32,
             };
             let whole = text.len();
             let mut at = part.range.start;

@@ -108,6 +108,7 @@ fn is_row(log_type: LogType, line: &[u8]) -> bool {
     piece.text.extend(line);
     piece.text.extend(b"\n");
     let range = 0..piece.text.len();
-    piece.parts.push(Part { object: 0, range, gzip_bytes: 0, bytes: 0, reject: None });
+    let part = Part { object: 0, range, gzip_bytes: 0, bytes: 0, reject: None, crc32: None };
+    piece.parts.push(part);
     Decoder::new(log_type.table()).decode(&mut piece, |_| "").batch.num_rows() == 1
 }

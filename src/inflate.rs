@@ -54,6 +54,8 @@ pub struct Part {
     pub bytes: u64,
     /// What follows the lines and is not text of whole lines.
     pub reject: Option<RawReject>,
+    /// CRC-32 of all decompressed bytes of the object. Set in its last part, unless it is damaged.
+    pub crc32: Option<u32>,
 }
 
 /// A reject found before lines were looked at: damage, or a line too long to hold.
@@ -97,11 +99,14 @@ impl Whole {
     /// length of its text (RFC 1952, 2.3.1). So an object is taken here only if it ends with the length
     /// of the text that came out, and if nowhere within it a member begins right after that length.
     pub fn inflate(&mut self, object: usize, gzip: &[u8], piece: &mut Piece) -> bool {
-        let Some(length) = gzip.last_chunk::<4>() else {
+        let Some((_, trailer)) = gzip.split_last_chunk::<8>() else {
             return false;
         };
+        let [crc32, length] = [&trailer[..4], &trailer[4..]];
         let ends_member = |at: usize| gzip[..at].ends_with(length);
-        let length = u32::from_le_bytes(*length) as usize;
+        let [crc32, length] = [crc32, length]
+            .map(|field| u32::from_le_bytes(field.try_into().expect("is half of the trailer")));
+        let length = length as usize;
         if length == 0
             || length > MAX_WHOLE
             || !gzip.starts_with(&MEMBER)
@@ -118,7 +123,9 @@ impl Whole {
         end_last_line(&mut piece.text, start);
         let range = start..piece.text.len();
         let (gzip_bytes, bytes) = (gzip.len() as u64, length as u64);
-        piece.parts.push(Part { object, range, gzip_bytes, bytes, reject: None });
+        // libdeflate compared it with the text.
+        let crc32 = Some(crc32);
+        piece.parts.push(Part { object, range, gzip_bytes, bytes, reject: None, crc32 });
         true
     }
 }
@@ -135,6 +142,8 @@ pub struct Stream {
     end: End,
     /// Whether everything was returned.
     ended: bool,
+    /// Of the text so far.
+    crc: libdeflater::Crc,
 }
 
 /// What a stream reads from.
@@ -185,7 +194,8 @@ impl Stream {
     }
 
     fn over(object: usize, input: Input) -> Self {
-        Self { object, input, carry: Vec::new(), long: None, end: End::Full, ended: false }
+        let (carry, crc) = (Vec::new(), libdeflater::Crc::new());
+        Self { object, input, carry, long: None, end: End::Full, ended: false, crc }
     }
 
     /// Returns how many gzip members were begun so far.
@@ -223,7 +233,8 @@ impl Stream {
                 },
             };
             let (object, gzip_bytes) = (self.object, self.input.take_count());
-            let part = Part { object, range: 0..text.len(), gzip_bytes, bytes, reject };
+            let crc32 = (self.ended && end == End::Done).then(|| self.crc.sum());
+            let part = Part { object, range: 0..text.len(), gzip_bytes, bytes, reject, crc32 };
             return Ok(Some(Piece { text, parts: vec![part] }));
         }
         Ok(None)
@@ -243,6 +254,7 @@ impl Stream {
                     (count, if count < room { End::Done } else { End::Full })
                 }
             };
+            self.crc.update(&text.spare(room)[..count]);
             text.advance(count);
             self.end = end;
         }

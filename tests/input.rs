@@ -5,10 +5,11 @@
 use std::fs;
 use std::io::Cursor;
 
-use alb2parquet::inflate::{Piece, Whole};
+use alb2parquet::inflate::{MAX_WHOLE, Piece, Whole};
 use alb2parquet::store::{Network, Source};
 use flate2::{Compression, GzBuilder};
 
+use crate::exactly_once::CLAIMS;
 use crate::support::{
     Line, PARTITION, REJECTS, ROWS, Run, World, contents, convert, decode, decode_streamed, files,
     get, good_lines, gzip, gzip_at, key, key_of, key_on, program, put, text_of, tree,
@@ -235,6 +236,50 @@ fn bytes_after_the_end_are_corruption() {
     // What is too short for a header may have been one.
     for cut_header in [&member[..1], &member[..5], b"x"] {
         object([&*member, cut_header].concat(), 2, 5, "truncated_gzip=1");
+    }
+}
+
+#[test]
+fn a_claim_has_the_crc32_and_the_size_of_the_decompressed_bytes() {
+    let text = good_lines(9);
+    let (head, tail) = text.split_at(1000);
+    let large = good_lines(40_000);
+    assert!(large.len() > MAX_WHOLE);
+    let header = gzip("")[..10].to_vec();
+    let damaged = {
+        let mut object = gzip(&text);
+        object[20] ^= 1;
+        object
+    };
+    let cases: [(Vec<u8>, Option<&[u8]>); 9] = [
+        (gzip(&text), Some(&text)),
+        (gzip_at(&text, Compression::none()), Some(&text)),
+        ([gzip(head), gzip(tail)].concat(), Some(&text)),
+        (gzip(&large), Some(&large)),
+        (gzip(text.trim_ascii_end()), Some(text.trim_ascii_end())),
+        (Vec::new(), Some(&[])),
+        (header, Some(&[])),
+        (gzip(&text)[..200].to_vec(), None),
+        (damaged, None),
+    ];
+    let world = World::new();
+    for (number, (object, _)) in cases.iter().enumerate() {
+        world.put(&key(number), object);
+    }
+    world.convert().expect(2);
+    let claim = fs::read(world.out().join(CLAIMS).join("1.claim.json")).unwrap();
+    let claim: serde_json::Value = serde_json::from_slice(&claim).unwrap();
+    let objects = claim["objects"].as_array().unwrap();
+    assert_eq!(objects.len(), cases.len());
+    for (number, (object, (_, text))) in objects.iter().zip(&cases).enumerate() {
+        assert!(key(number).ends_with(object["name"].as_str().unwrap()), "in order");
+        let crc32 = text.map(|text| {
+            let mut crc = flate2::Crc::new();
+            crc.update(text);
+            format!("{:08x}", crc.sum())
+        });
+        let known = (object["crc32"].as_str(), object["uncompressed_size"].as_u64());
+        assert_eq!(known, (crc32.as_deref(), text.map(|text| text.len() as u64)), "{number}");
     }
 }
 

@@ -251,6 +251,7 @@ pub(crate) fn piece_of(parts: &[&[u8]]) -> Piece {
             gzip_bytes: 0,
             bytes: part.len() as u64,
             reject: None,
+            crc32: None,
         });
     }
     piece

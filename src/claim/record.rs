@@ -70,6 +70,13 @@ pub struct Claimed {
     /// What the store says changes whenever the object does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub e_tag: Option<String>,
+    /// CRC-32 of its decompressed bytes, eight hexadecimal digits in the file. Absent unless all of them were read
+    /// without damage.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "hex")]
+    pub crc32: Option<u32>,
+    /// Number of its decompressed bytes, absent where `crc32` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncompressed_size: Option<u64>,
     /// Lines read.
     pub lines: u64,
     /// Those that are rejects, by reason.
@@ -127,7 +134,13 @@ impl Claimed {
 
 impl Claim {
     /// Adds an object that was read from a URL.
-    pub fn add(&mut self, url: &str, listed: &Listed, lines: u64, rejects: BTreeMap<String, u64>) {
+    pub fn add(
+        &mut self,
+        url: &str,
+        listed: &Listed,
+        lines: u64,
+        rejects: BTreeMap<String, u64>,
+    ) -> &mut Claimed {
         let (directory, name) = url.split_at(url.rfind('/').map_or(0, |slash| slash + 1));
         // A batch is of one directory, or of few.
         let known = self.directories.iter().position(|known| known == directory);
@@ -137,7 +150,18 @@ impl Claim {
         });
         let (name, size, e_tag) =
             (name.to_owned(), listed.size, listed.e_tag().map(ToOwned::to_owned));
-        self.objects.push(Claimed { directory, name, size, e_tag, lines, rejects });
+        let (crc32, uncompressed_size) = (None, None);
+        self.objects.push(Claimed {
+            directory,
+            name,
+            size,
+            e_tag,
+            crc32,
+            uncompressed_size,
+            lines,
+            rejects,
+        });
+        self.objects.last_mut().expect("was just added")
     }
 
     /// Returns the URL that one of its objects lies below, with a slash at its end.
@@ -177,5 +201,30 @@ impl Claim {
         }
         let names: HashSet<&str> = self.objects.iter().map(|object| object.name.as_str()).collect();
         other.objects.iter().any(|object| names.contains(object.name.as_str()))
+    }
+}
+
+/// A CRC-32 as eight hexadecimal digits, or nothing.
+mod hex {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    // serde hands over a reference to the field.
+    #[allow(clippy::ref_option)]
+    pub(super) fn serialize<S: Serializer>(
+        crc32: &Option<u32>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match crc32 {
+            Some(crc32) => serializer.collect_str(&format_args!("{crc32:08x}")),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<u32>, D::Error> {
+        let digits = Option::<String>::deserialize(deserializer)?;
+        let parse = |digits: String| u32::from_str_radix(&digits, 16).map_err(D::Error::custom);
+        digits.map(parse).transpose()
     }
 }

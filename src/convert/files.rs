@@ -56,6 +56,8 @@ struct Progress {
     begun: bool,
     lines: u64,
     bytes: u64,
+    /// Of all its decompressed bytes, once they were read to their end.
+    crc32: Option<u32>,
     rejects: BTreeMap<String, u64>,
     damage: Option<String>,
     /// What it holds instead of what its name says; nothing of it is kept then.
@@ -128,6 +130,7 @@ impl<'a> Open<'a> {
             }
             progress.lines += part.lines;
             progress.bytes += part.bytes;
+            progress.crc32 = part.crc32;
             self.tally.lines += part.lines;
             self.tally.rows += part.rows;
             self.tally.bytes_in += part.gzip_bytes;
@@ -216,7 +219,9 @@ impl<'a> Open<'a> {
                 continue;
             }
             let url = conversion.sources[object.source].url(&object.listed);
-            claim.add(&url, &object.listed, progress.lines, progress.rejects);
+            let claimed = claim.add(&url, &object.listed, progress.lines, progress.rejects);
+            claimed.crc32 = progress.crc32;
+            claimed.uncompressed_size = progress.crc32.map(|_| progress.bytes);
             match progress.damage {
                 None => self.tally.objects.converted += 1,
                 Some(error) => {
