@@ -121,6 +121,8 @@ fn claim_object(claim: &mut Claim, meta: &ObjectMeta) {
         name: meta.location.filename().expect("has a name").to_owned(),
         size: meta.size,
         e_tag: meta.e_tag.clone(),
+        crc32: None,
+        uncompressed_size: None,
         lines: 0,
         rejects: BTreeMap::new(),
     });

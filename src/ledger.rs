@@ -47,6 +47,19 @@ pub struct HeldObject {
     pub size: u64,
     /// The ETag that the object had when its content was last known to be the one that was converted.
     pub e_tag: Option<String>,
+    /// Number of the claim that holds it.
+    pub claim: usize,
+    /// What it held, if it was read to its end without damage.
+    pub content: Option<Content>,
+}
+
+/// What the decompressed bytes of an object are known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Content {
+    /// Their CRC-32.
+    pub crc32: u32,
+    /// Their number.
+    pub size: u64,
 }
 
 /// How an object differs from one of the same name that a claim holds.
@@ -73,7 +86,9 @@ impl HeldObject {
             let directory = directories.get(object.directory).cloned();
             let directory = directory.unwrap_or_else(|| "".into());
             let e_tag = amendments.e_tag(number, object).map(ToOwned::to_owned);
-            (object, Self { directory, size: object.size, e_tag })
+            let content = object.crc32.zip(object.uncompressed_size);
+            let content = content.map(|(crc32, size)| Content { crc32, size });
+            (object, Self { directory, size: object.size, e_tag, claim: number, content })
         })
     }
 

@@ -41,6 +41,7 @@ pub mod objects;
 pub mod plan;
 pub mod inflate;
 pub mod feed;
+pub mod touched;
 pub mod estimate;
 // From text to record batches.
 pub mod fields;
