@@ -219,6 +219,15 @@ impl For<'_> {
         }
         calls
     }
+
+    /// Counts the requests that record touched objects: an entry of each partition, and that it is done.
+    fn calls_to_record(&self, touched: &[Touched]) -> Calls {
+        if !self.dataset.target().is_remote() {
+            return Calls::default();
+        }
+        let partitions = touched.chunk_by(|a, b| a.object.partition == b.object.partition);
+        Calls { put: 2 * partitions.count() as u64, ..Calls::default() }
+    }
 }
 
 impl Estimate {
@@ -250,6 +259,7 @@ impl Estimate {
         if let Some(dataset) = dataset {
             open_claims = dataset.ledger.open_entries() as u64;
             requests += dataset.calls_to_write(&plan.batches);
+            requests += dataset.calls_to_record(&plan.touched);
         }
         let mut skipped_by_kind = plan.skipped;
         skipped_by_kind.remove(CONVERTED_BEFORE);
