@@ -132,7 +132,9 @@ pub fn accept(
                 accepted: true,
             });
             ledger.amend(&some[0].partition, amended.collect())?;
-            some.iter_mut().for_each(|object| object.accepted = true);
+            for object in some {
+                object.accepted = true;
+            }
         }
     }
     Ok(())

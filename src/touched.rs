@@ -169,7 +169,9 @@ impl Comparison<'_> {
                 }
             }
             self.compared.fetch_add(objects.len() as u64, Ordering::Relaxed);
-            read[objects].iter_mut().for_each(|object| object.ended = true);
+            for object in &mut read[objects] {
+                object.ended = true;
+            }
         }
         read
     }
@@ -188,18 +190,15 @@ impl Compared {
 fn chunks(touched: Vec<Touched>) -> Vec<Chunk> {
     let mut chunks: Vec<Chunk> = Vec::new();
     for Touched { object, claim, content } in touched {
-        let has_room = |chunk: &&mut Chunk| {
+        let has_room = |chunk: &Chunk| {
             chunk.batch.partition == object.partition && chunk.converted.len() < OBJECTS_AT_ONCE
         };
-        let chunk = match chunks.last_mut().filter(has_room) {
-            Some(chunk) => chunk,
-            None => {
-                let partition = Arc::clone(&object.partition);
-                let batch = Batch { partition, objects: Vec::new() };
-                chunks.push(Chunk { batch, converted: Vec::new() });
-                chunks.last_mut().expect("was just added")
-            }
-        };
+        if !chunks.last().is_some_and(has_room) {
+            let partition = Arc::clone(&object.partition);
+            let batch = Batch { partition, objects: Vec::new() };
+            chunks.push(Chunk { batch, converted: Vec::new() });
+        }
+        let chunk = chunks.last_mut().expect("one was added");
         chunk.batch.objects.push(object);
         chunk.converted.push((claim, content));
     }
