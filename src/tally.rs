@@ -48,6 +48,9 @@ pub struct Tally {
     pub requests_failed: u64,
     /// Seconds from the first listing to the last file; of a batch, those that its conversion took.
     pub seconds: f64,
+    /// Incomplete objects that earlier runs have converted, in the partitions that this run read; without those that
+    /// the user accepted.
+    pub incomplete_before: u64,
     /// Whether the run was interrupted.
     pub interrupted: bool,
     /// Objects that failed, with what is wrong.

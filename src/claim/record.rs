@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::claim::Amendment;
+use crate::reject::Reason;
 use crate::store::{Listed, StagedFile};
 
 /// An entry of a log.
@@ -14,6 +16,8 @@ pub enum Record {
     Add(Claim),
     /// Takes back everything that stands before it in the log.
     Remove(Removal),
+    /// Adds facts about objects that the dataset holds.
+    Amend(Amendment),
 }
 
 /// Says which objects some outputs hold, and where these are staged.
@@ -97,8 +101,37 @@ impl Record {
     pub fn claim(&self) -> Option<&Claim> {
         match self {
             Self::Add(claim) => Some(claim),
-            Self::Remove(_) => None,
+            Self::Remove(_) | Self::Amend(_) => None,
         }
+    }
+}
+
+impl Claimed {
+    /// Returns the number of its lines that are rejects.
+    pub fn reject_count(&self) -> u64 {
+        self.rejects.values().sum()
+    }
+
+    /// Returns the number of its lines that became rows.
+    pub fn rows(&self) -> u64 {
+        self.lines.saturating_sub(self.reject_count())
+    }
+
+    /// Returns whether the object was damaged, or has lines of which none became a row.
+    ///
+    /// Single rejected lines do not count: the object was read to its end, and they are kept.
+    pub fn is_incomplete(&self) -> bool {
+        let has = |reason: Reason| self.rejects.contains_key(reason.code());
+        !self.rejects.is_empty()
+            && (self.rows() == 0
+                || Reason::ALL.into_iter().any(|reason| reason.is_damage() && has(reason)))
+    }
+
+    /// Describes how many of its lines became rows, and why the others did not.
+    pub fn outcome(&self) -> String {
+        let rejects = self.rejects.iter().map(|(reason, count)| format!("{count} {reason}"));
+        let rejects = rejects.collect::<Vec<_>>().join(", ");
+        format!("{} of {} lines became rows; rejects: {rejects}", self.rows(), self.lines)
     }
 }
 

@@ -35,6 +35,7 @@ pub(super) fn log(tally: &Tally) {
         bytes_in,
         bytes_out,
         seconds,
+        incomplete_before = tally.incomplete_before,
         interrupted = tally.interrupted,
         "conversion ended"
     );
@@ -82,6 +83,10 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
     if !tally.notes.is_empty() {
         let notes = tally.notes.iter().map(|(note, count)| (*note, *count));
         fact("notes", counts("", notes, ""));
+    }
+    if tally.incomplete_before > 0 {
+        let objects = HumanCount(tally.incomplete_before);
+        fact("incomplete", format!("{objects} objects of earlier runs; `verify` lists them"));
     }
     fact("partitions", HumanCount(tally.partitions).to_string());
     fact(
