@@ -4,6 +4,7 @@
 //! inflater. Everything unusual (large, of several members, damaged, empty, no gzip at all) is streamed
 //! by flate2 in segments. Only the streaming side ever decides about damage.
 
+mod cut;
 mod members;
 
 use std::io::{self, Read};
@@ -261,9 +262,10 @@ impl Stream {
                 None
             }
             End::Full => {
-                self.carry.extend_from_slice(&text[lines..]);
-                text.truncate(lines);
-                Some((lines as u64, None))
+                let cut = cut::before_open_line(text, lines);
+                self.carry.extend_from_slice(&text[cut..]);
+                text.truncate(cut);
+                Some((cut as u64, None))
             }
             End::Done => {
                 self.ended = true;
