@@ -504,6 +504,20 @@ proptest! {
         prop_assert_eq!(decode(&text), twin(&text));
     }
 
+    /// Whatever stands before a good line and behind it, it is a row of its own.
+    #[test]
+    fn no_good_line_is_swallowed(lines in vec(line(), 0..9)) {
+        let good = |number: usize| Line::of(36).with(19, &format!("\"good{number}.example\"")).text();
+        let text = (0..).zip(&lines).map(|(number, line)| {
+            [&line[..], b"\n", good(number).as_bytes()].concat()
+        });
+        let outcome = decode(text_of(text));
+        for number in 0..lines.len() {
+            let expected = decode(text_of([good(number)]));
+            prop_assert!(outcome.rows.contains(expected.row()), "line {}", number);
+        }
+    }
+
     #[test]
     fn members_and_chunks_make_no_difference(
         text in text(),
