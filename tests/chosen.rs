@@ -289,19 +289,29 @@ fn health_check() -> Vec<Profile> {
 /// Places of the fields that are left, in their new order.
 type Choice = Vec<usize>;
 
-/// Every choice that leaves out one field or two, or swaps two.
-fn small_choices(count: usize) -> Vec<Choice> {
-    let without = |a: usize, b: usize| (0..count).filter(|&at| at != a && at != b).collect();
-    let mut choices: Vec<Choice> = (0..count).map(|at| without(at, at)).collect();
-    for a in 0..count {
-        for b in a + 1..count {
-            choices.push(without(a, b));
-            let mut swapped: Choice = (0..count).collect();
-            swapped.swap(a, b);
-            choices.push(swapped);
-        }
-    }
-    choices
+/// Every choice that leaves out one field.
+fn without_one(count: usize) -> Vec<Choice> {
+    (0..count).map(|out| (0..count).filter(|&at| at != out).collect()).collect()
+}
+
+fn pairs(count: usize) -> impl Iterator<Item = (usize, usize)> {
+    (0..count).flat_map(move |a| (a + 1..count).map(move |b| (a, b)))
+}
+
+/// Every choice that leaves out two fields.
+fn without_two(count: usize) -> Vec<Choice> {
+    let without = |(a, b)| (0..count).filter(|&at| at != a && at != b).collect();
+    pairs(count).map(without).collect()
+}
+
+/// Every choice that swaps two fields.
+fn swapped(count: usize) -> Vec<Choice> {
+    let swap = |(a, b)| {
+        let mut choice: Choice = (0..count).collect();
+        choice.swap(a, b);
+        choice
+    };
+    pairs(count).map(swap).collect()
 }
 
 /// A generator of numbers that are the same in every run.
@@ -404,14 +414,24 @@ fn check_all(name: &str, most: [u64; 3], mut choices: impl FnMut(usize) -> Vec<C
 }
 
 #[test]
-fn a_line_without_a_field_or_two_or_with_two_swapped_is_no_wrong_row() {
-    check_all("small choices", [40, 40, 40], small_choices);
+fn a_line_without_a_field_is_no_wrong_row() {
+    check_all("without one", [5, 1, 1], without_one);
+}
+
+#[test]
+fn a_line_without_two_fields_is_no_wrong_row() {
+    check_all("without two", [2, 2, 1], without_two);
+}
+
+#[test]
+fn a_line_with_two_fields_swapped_is_no_wrong_row() {
+    check_all("swapped", [70, 50, 70], swapped);
 }
 
 #[test]
 fn a_line_with_any_choice_of_fields_is_no_wrong_row() {
     let mut random = Random(1);
-    check_all("any choice", [20, 20, 20], |count| {
+    check_all("any choice", [2, 2, 1], |count| {
         (0..300).map(|_| any_choice(count, &mut random)).collect()
     });
 }
