@@ -79,6 +79,8 @@ pub struct Outcome {
     pub failed: u64,
     /// Lines read.
     pub lines: u64,
+    /// Lines of text that were joined to the line before them, and are not counted in `lines`.
+    pub joined_lines: u64,
     /// Lines that became rows.
     pub rows: u64,
     /// The others.
@@ -440,6 +442,7 @@ impl Outcome {
             duplicate: 0,
             failed: 0,
             lines: 0,
+            joined_lines: 0,
             rows: 0,
             rejects: 0,
             files: 0,
@@ -461,6 +464,7 @@ impl Outcome {
         self.archived += skipped(ARCHIVED);
         self.failed += tally.objects.failed;
         self.lines += tally.lines;
+        self.joined_lines += tally.joined_lines;
         self.rows += tally.rows;
         self.rejects += tally.reject_count();
         self.files += tally.files;

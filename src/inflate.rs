@@ -6,6 +6,7 @@
 
 mod blank;
 mod content;
+mod cut;
 mod members;
 #[cfg(test)]
 mod tests;
@@ -461,9 +462,14 @@ impl Stream {
                 (0, None)
             }
             End::Full => {
-                self.carry.extend_from_slice(&text[lines..]);
-                text.truncate(lines);
-                (lines as u64, None)
+                // A segment that is all open lines is cut behind them, so that the next one can begin.
+                let cut = match cut::before_open_line(text, lines) {
+                    0 => lines,
+                    cut => cut,
+                };
+                self.carry.extend_from_slice(&text[cut..]);
+                text.truncate(cut);
+                (cut as u64, None)
             }
             End::Done => {
                 self.ended = true;

@@ -111,6 +111,9 @@ pub struct Reader {
 pub struct Counts {
     /// Lines read: `rows + rejects`. The unreadable tail of an object counts as one.
     pub lines: u64,
+    /// Lines of text that were joined to the line before them, because a quoted field holds a line feed. They are not
+    /// counted in `lines`.
+    pub joined_lines: u64,
     /// Lines that became rows.
     pub rows: u64,
     /// The others.
@@ -190,14 +193,15 @@ impl Reader {
         let decoded = self.decoder.decode(&mut piece, |_| key);
         self.text = piece.text;
         for part in decoded.parts {
-            let Counts { lines, bytes_decompressed, .. } = self.counts;
+            let Counts { lines, joined_lines, bytes_decompressed, .. } = self.counts;
             self.notes.extend(part.notes);
             self.rejects.extend(part.rejects.into_iter().map(|reject| Reject {
-                line_number: lines + reject.line_number,
+                line_number: lines + joined_lines + reject.line_number,
                 byte_offset: bytes_decompressed + reject.byte_offset,
                 ..reject
             }));
             self.counts.lines += part.lines;
+            self.counts.joined_lines += part.joined_lines;
             self.counts.rows += part.rows;
             self.counts.rejects += part.lines - part.rows;
             self.counts.bytes_in += part.gzip_bytes;

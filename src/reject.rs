@@ -19,7 +19,7 @@ pub const MAX_RAW: usize = 64 << 10;
 pub enum Reason {
     /// The gzip data is damaged from here on: a bad block, a bad header, or a wrong checksum.
     CorruptGzip,
-    /// A typed field does not parse; the reject names the column.
+    /// A field does not parse, or does not have the shape of its column; the reject names the column.
     InvalidValue,
     /// The line is not UTF-8.
     InvalidUtf8,
@@ -79,7 +79,7 @@ impl Reason {
         match self {
             Self::CorruptGzip => "is the rest of an object behind damaged gzip data",
             Self::InvalidUtf8 => "is not UTF-8",
-            Self::InvalidValue => "has a value that its column's type cannot hold",
+            Self::InvalidValue => "has a value that does not fit its column",
             Self::LineTooLong => "is longer than 1 MiB",
             Self::MisplacedQuote => "has a quote inside a bare field or right behind a quoted one",
             Self::NestedGzip => "is a whole object that is gzip more than four times over",
@@ -121,7 +121,7 @@ pub struct Reject {
     pub byte_offset: u64,
     /// Why.
     pub reason: Reason,
-    /// Column whose value does not parse, for [`Reason::InvalidValue`].
+    /// Column that a value does not fit, for [`Reason::InvalidValue`].
     pub column: Option<Arc<str>>,
     /// Length of the line in bytes, without its line end.
     pub raw_length: u64,
@@ -136,7 +136,7 @@ pub const MEANINGS: [&str; 8] = [
     "Number of the line in its object, from 1",
     "Where the line begins in the decompressed object",
     "Why it could not become a row",
-    "Column whose value does not fit its type, for invalid_value",
+    "Column that the value does not fit, for invalid_value",
     "Length of the line in bytes",
     "The line, as bytes, up to 64 KiB; NULL where rows are redacted",
 ];

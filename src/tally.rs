@@ -26,6 +26,9 @@ pub struct Tally {
     pub reject_files: u64,
     /// Lines read; the unreadable tail of an object counts as one.
     pub lines: u64,
+    /// Lines of text that were joined to the line before them, because a quoted field holds a line feed. They are not
+    /// counted in `lines`.
+    pub joined_lines: u64,
     /// Lines that became rows.
     pub rows: u64,
     /// The others, by reason.
@@ -128,6 +131,7 @@ impl Tally {
         self.files += batch.files;
         self.reject_files += batch.reject_files;
         self.lines += batch.lines;
+        self.joined_lines += batch.joined_lines;
         self.rows += batch.rows;
         for (reason, count) in batch.rejects {
             *self.rejects.entry(reason).or_default() += count;

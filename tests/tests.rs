@@ -13,6 +13,8 @@ mod batches;
 mod bloom;
 // The program's face: exit codes, messages, filters, `--json`.
 mod cli;
+// Lines with chosen fields are rejects, unless nobody could tell them from good ones.
+mod chosen;
 // docs/columns.md says what the schema files say.
 mod columns;
 // Lines read = rows + rejects: in the summary, the files and their footers.
@@ -68,5 +70,7 @@ mod server;
 mod stores;
 // Not a test: log lines, gzip, source trees, the program, and datasets read back.
 mod support;
+// Not a test: what values of the access log look like, for the slow and obvious converter.
+mod shapes;
 // A slow and obvious converter that the fast one must equal on random text.
 mod twin;

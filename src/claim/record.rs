@@ -34,6 +34,9 @@ pub struct Claim {
     pub seconds: Option<f64>,
     /// Lines read; the unreadable tail of an object counts as one.
     pub lines: u64,
+    /// Lines of text that were joined to the line before them, and are not counted in `lines`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub joined_lines: u64,
     /// Lines that became rows.
     pub rows: u64,
     /// The others, by reason.
@@ -94,6 +97,11 @@ pub struct Removal {
     pub run: String,
     /// A name that tells it from other removals of that run.
     pub id: String,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde calls it
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 impl Record {

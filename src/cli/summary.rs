@@ -5,7 +5,7 @@ use std::fmt::Write;
 use indicatif::{HumanBytes, HumanCount};
 use tracing::{info, warn};
 
-use crate::cli::terminal::{MAX_SHOWN, counts, print_line};
+use crate::cli::terminal::{MAX_SHOWN, counts, joined, print_line};
 use crate::plan::Failure;
 use crate::tally::{OfLogType, Tally};
 
@@ -99,6 +99,9 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
             counts(" (", rejects, ")"),
         ),
     );
+    if tally.joined_lines > 0 {
+        fact("joined", joined(tally.joined_lines));
+    }
     if tally.log_types.len() > 1 {
         for (log_type, OfLogType { objects, lines, rows, rejects, .. }) in &tally.log_types {
             let (lines, rows, rejects) =

@@ -56,6 +56,7 @@ pub(super) struct StagedOutput {
 struct Progress {
     begun: bool,
     lines: u64,
+    joined_lines: u64,
     bytes: u64,
     /// Of all its decompressed bytes, once they were read to their end.
     crc32: Option<u32>,
@@ -122,7 +123,7 @@ impl<'a> Open<'a> {
             }
             kept = true;
             for reject in &mut part.rejects {
-                reject.line_number += progress.lines;
+                reject.line_number += progress.lines + progress.joined_lines;
                 reject.byte_offset += progress.bytes;
                 self.tally.reject(reject.reason);
                 *progress.rejects.entry(reject.reason.code().to_owned()).or_default() += 1;
@@ -131,10 +132,12 @@ impl<'a> Open<'a> {
                 }
             }
             progress.lines += part.lines;
+            progress.joined_lines += part.joined_lines;
             progress.bytes += part.bytes;
             progress.crc32 = part.crc32;
             progress.notes.extend(part.notes.drain(..));
             self.tally.lines += part.lines;
+            self.tally.joined_lines += part.joined_lines;
             self.tally.rows += part.rows;
             self.tally.bytes_in += part.gzip_bytes;
             self.tally.bytes_decompressed += part.bytes;
@@ -180,6 +183,7 @@ impl<'a> Open<'a> {
             ("alb2parquet.log_type", log_type.to_string()),
             ("alb2parquet.objects", kept.to_string()),
             ("alb2parquet.lines", self.tally.lines.to_string()),
+            ("alb2parquet.joined_lines", self.tally.joined_lines.to_string()),
             ("alb2parquet.rows", self.tally.rows.to_string()),
             ("alb2parquet.rejects", self.tally.reject_count().to_string()),
         ];
@@ -204,6 +208,7 @@ impl<'a> Open<'a> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             settings: conversion.settings(self.batch),
             lines: self.tally.lines,
+            joined_lines: self.tally.joined_lines,
             rows: self.tally.rows,
             rejects: self.tally.rejects.iter().map(|(code, n)| ((*code).to_owned(), *n)).collect(),
             ..Claim::default()
@@ -268,8 +273,8 @@ pub(super) fn leave_out(object: &Object, error: &StoreError, tally: &mut Tally) 
 /// Says what is wrong with an object that holds something else than its name says.
 fn misnamed(named: LogType, foreign: Foreign) -> String {
     format!(
-        "is named like an object of the {named} log, but holds {foreign}; nothing of it is converted. Move \
-         it out of the source, or give it the name that such objects have"
+        "is named like an object of the {named} log, but holds {foreign}; nothing of it is converted. {}",
+        foreign.remedy()
     )
 }
 

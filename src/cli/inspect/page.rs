@@ -7,7 +7,7 @@ use indicatif::{HumanBytes, HumanCount};
 
 use crate::cli::inspect::rows;
 use crate::cli::shown::{Excerpt, shown};
-use crate::cli::terminal::counts;
+use crate::cli::terminal::{counts, joined};
 use crate::fault;
 use crate::inspect::{About, Format, Inspected, Named, ToldBy};
 use crate::schema::Table;
@@ -71,6 +71,9 @@ fn facts(page: &mut String, object: &str, found: &Inspected) {
         "lines",
         format!("{} = {rows} rows + {rejects} rejects{by_reason}", HumanCount(read.lines)),
     );
+    if read.joined_lines > 0 {
+        fact("joined", joined(read.joined_lines));
+    }
     let mut name = "fields";
     for (&fields, &lines) in &found.fields {
         let lines = format!("{} {}", HumanCount(lines), plural(lines, "line"));
