@@ -40,17 +40,16 @@ impl<W: Write> TypeOrdered<W> {
     /// Returns a writer of a file with so many columns.
     pub(super) fn new(out: W, columns: usize) -> Self {
         let mut orders = vec![LIST_FIELD];
-        match columns {
-            ..15 => orders.push((columns as u8) << 4 | STRUCTS),
-            _ => {
-                orders.push(LONG | STRUCTS);
-                let mut rest = columns;
-                while rest > 0x7f {
-                    orders.push(rest as u8 | 0x80);
-                    rest >>= 7;
-                }
-                orders.push(rest as u8);
+        if columns < 15 {
+            orders.push((columns as u8) << 4 | STRUCTS);
+        } else {
+            orders.push(LONG | STRUCTS);
+            let mut rest = columns;
+            while rest > 0x7f {
+                orders.push(rest as u8 | 0x80);
+                rest >>= 7;
             }
+            orders.push(rest as u8);
         }
         orders.extend(TYPE_ORDER.repeat(columns));
         Self { out, held: Vec::new(), orders }
