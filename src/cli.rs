@@ -4,6 +4,7 @@ mod clean;
 mod completions;
 mod convert;
 mod ddl;
+mod excerpt;
 mod inspect;
 mod log;
 mod man;
@@ -16,7 +17,6 @@ mod progress;
 mod remove;
 mod report;
 mod resolve;
-mod shown;
 mod signals;
 mod summary;
 mod terminal;
@@ -26,6 +26,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::builder::FalseyValueParser;
+use clap::error::ContextValue;
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cli::clean::Clean;
@@ -42,6 +43,7 @@ use crate::cli::report::Report;
 use crate::cli::signals::Signals;
 use crate::cli::verify::Verify;
 use crate::dataset::FORMAT_VERSIONS;
+use crate::escape::printable;
 use crate::schema::LogType;
 
 /// Everything was converted.
@@ -154,16 +156,40 @@ impl Command {
 /// Flags that the environment cannot give, since they would be meant for another run.
 const ONLY_TYPED: [&str; 3] = ["yes", "help", "version"];
 
+/// Prints why the arguments are not understood.
+fn usage(mut error: clap::Error) {
+    // What was typed is escaped before it becomes part of several lines.
+    let typed: Vec<_> = error.context().map(|(kind, value)| (kind, value.clone())).collect();
+    for (kind, value) in typed {
+        let escaped = match value {
+            ContextValue::String(text) => ContextValue::String(printable(text)),
+            ContextValue::Strings(texts) => {
+                ContextValue::Strings(texts.into_iter().map(printable).collect())
+            }
+            // Suggestions, each a line, that repeat what was typed.
+            ContextValue::StyledStrs(texts) => ContextValue::StyledStrs(
+                texts.iter().map(|text| printable(text.to_string()).into()).collect(),
+            ),
+            other => other,
+        };
+        error.insert(kind, escaped);
+    }
+    error.render().to_string().lines().for_each(terminal::print_line);
+}
+
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
     let args =
         match command().try_get_matches().and_then(|matches| Args::from_arg_matches(&matches)) {
             Ok(args) => args,
-            Err(error) => {
-                let code = if error.use_stderr() { FAILED } else { DONE };
+            Err(error) if error.use_stderr() => {
+                usage(error);
+                return ExitCode::from(FAILED);
+            }
+            Err(help) => {
                 // A reader that closed its end of the pipe wants no more help.
-                let _ = error.print();
-                return ExitCode::from(code);
+                let _ = help.print();
+                return ExitCode::from(DONE);
             }
         };
     let signals = match Signals::listen() {
