@@ -1,9 +1,8 @@
 //! Column orders: the footer's statement of how the values of each column are compared.
 //!
 //! The `parquet` crate gives doubles the order IEEE_754_TOTAL_ORDER and has no option for another one. Many readers
-//! do not know that order: older pyarrow ignores the statistics of such a column, and older parquet-java, which Hive
-//! is built on, cannot read the file. TYPE_ORDER is known to all readers, and the statistics of this program are
-//! correct in both orders ([`Plain::least`](crate::encode::statistics::Plain::least)).
+//! do not know that order and ignore the statistics of such a column: pyarrow up to 26 and parquet-java 1.13 do.
+//! TYPE_ORDER is known to all readers, and the statistics of this program are correct in both orders ([`Plain::least`](crate::encode::statistics::Plain::least)).
 
 use std::io::{self, Write};
 
