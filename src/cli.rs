@@ -156,9 +156,8 @@ impl Command {
 /// Flags that the environment cannot give, since they would be meant for another run.
 const ONLY_TYPED: [&str; 3] = ["yes", "help", "version"];
 
-/// Prints why the arguments are not understood.
-fn usage(mut error: clap::Error) {
-    // What was typed is escaped before it becomes part of several lines.
+/// Escapes what an error repeats of the arguments. clap prints it, in colors.
+fn escaped(mut error: clap::Error) -> clap::Error {
     let typed: Vec<_> = error.context().map(|(kind, value)| (kind, value.clone())).collect();
     for (kind, value) in typed {
         let escaped = match value {
@@ -174,7 +173,7 @@ fn usage(mut error: clap::Error) {
         };
         error.insert(kind, escaped);
     }
-    error.render().to_string().lines().for_each(terminal::print_line);
+    error
 }
 
 /// Runs the program with the arguments of the process.
@@ -182,14 +181,11 @@ pub fn main() -> ExitCode {
     let args =
         match command().try_get_matches().and_then(|matches| Args::from_arg_matches(&matches)) {
             Ok(args) => args,
-            Err(error) if error.use_stderr() => {
-                usage(error);
-                return ExitCode::from(FAILED);
-            }
-            Err(help) => {
+            Err(error) => {
+                let code = if error.use_stderr() { FAILED } else { DONE };
                 // A reader that closed its end of the pipe wants no more help.
-                let _ = help.print();
-                return ExitCode::from(DONE);
+                let _ = escaped(error).print();
+                return ExitCode::from(code);
             }
         };
     let signals = match Signals::listen() {

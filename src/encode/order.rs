@@ -2,7 +2,8 @@
 //!
 //! The `parquet` crate gives doubles the order IEEE_754_TOTAL_ORDER and has no option for another one. Many readers
 //! do not know that order and ignore the statistics of such a column: pyarrow up to 26 and parquet-java 1.13 do.
-//! TYPE_ORDER is known to all readers, and the statistics of this program are correct in both orders ([`Plain::least`](crate::encode::statistics::Plain::least)).
+//! TYPE_ORDER is known to all readers, and the statistics of this program are correct in both orders
+//! ([`Plain::least`](crate::encode::statistics::Plain::least)).
 
 use std::io::{self, Write};
 

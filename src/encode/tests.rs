@@ -381,7 +381,6 @@ fn check(case: &Case, seen: &mut Seen) {
 
 /// A bound is marked exact if and only if a row holds it, and encloses all values if it is not.
 #[test]
-#[allow(clippy::print_stdout)] // what a long run has seen
 fn statistics_are_exact_if_and_only_if_they_are_marked_so() {
     let cases = ProptestConfig::default().cases.max(CASES);
     let config = ProptestConfig { cases, failure_persistence: None, ..Default::default() };
@@ -394,7 +393,6 @@ fn statistics_are_exact_if_and_only_if_they_are_marked_so() {
         })
         .unwrap();
     let seen = seen.into_inner();
-    println!("{cases} files: {seen:?}");
     let Seen { row_groups, chunks, pages, exact, .. } = seen;
     assert!(row_groups > CASES as usize && chunks > 10 * row_groups && pages > chunks, "{seen:?}");
     assert!(exact > chunks, "{seen:?}");
