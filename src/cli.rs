@@ -5,6 +5,7 @@ mod clean;
 mod completions;
 mod convert;
 mod ddl;
+mod excerpt;
 mod inspect;
 mod log;
 mod man;
@@ -17,7 +18,6 @@ mod progress;
 mod remove;
 mod report;
 mod resolve;
-mod shown;
 mod signals;
 mod summary;
 mod terminal;
@@ -27,6 +27,7 @@ use std::fmt::Write as _;
 use std::process::ExitCode;
 
 use clap::builder::FalseyValueParser;
+use clap::error::ContextValue;
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cli::accept::Accept;
@@ -44,6 +45,7 @@ use crate::cli::report::Report;
 use crate::cli::signals::Signals;
 use crate::cli::verify::Verify;
 use crate::dataset::FORMAT_VERSIONS;
+use crate::escape::printable;
 use crate::schema::LogType;
 
 /// Everything was converted.
@@ -157,6 +159,26 @@ impl Command {
 /// Flags that the environment cannot give, since they would be meant for another run.
 const ONLY_TYPED: [&str; 3] = ["yes", "help", "version"];
 
+/// Escapes what an error repeats of the arguments. clap prints it, in colors.
+fn escaped(mut error: clap::Error) -> clap::Error {
+    let typed: Vec<_> = error.context().map(|(kind, value)| (kind, value.clone())).collect();
+    for (kind, value) in typed {
+        let escaped = match value {
+            ContextValue::String(text) => ContextValue::String(printable(text)),
+            ContextValue::Strings(texts) => {
+                ContextValue::Strings(texts.into_iter().map(printable).collect())
+            }
+            // Suggestions, each a line, that repeat what was typed.
+            ContextValue::StyledStrs(texts) => ContextValue::StyledStrs(
+                texts.iter().map(|text| printable(text.to_string()).into()).collect(),
+            ),
+            other => other,
+        };
+        error.insert(kind, escaped);
+    }
+    error
+}
+
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
     let args =
@@ -165,7 +187,7 @@ pub fn main() -> ExitCode {
             Err(error) => {
                 let code = if error.use_stderr() { FAILED } else { DONE };
                 // A reader that closed its end of the pipe wants no more help.
-                let _ = error.print();
+                let _ = escaped(error).print();
                 return ExitCode::from(code);
             }
         };

@@ -27,6 +27,8 @@ mod content;
 mod determinism;
 // Reruns add what is new; `verify` and `remove`. On a disk, and in buckets where there is a server.
 mod exactly_once;
+// Names, values and messages from outside are escaped wherever the program prints them.
+mod escapes;
 // Bad input, each kind a case: damaged gzip, hostile lines, keys that lie.
 mod input;
 // What stands in the Parquet files: pages, encodings, statistics, indexes, paths.

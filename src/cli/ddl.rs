@@ -11,6 +11,7 @@ use crate::cli::terminal::{print_line, print_text};
 use crate::cli::{DONE, resolve};
 use crate::dataset::{self, Dataset, DatasetError};
 use crate::ddl::{self, External};
+use crate::escape::printable;
 use crate::key::Partition;
 use crate::plan::Selection;
 use crate::reject;
@@ -213,6 +214,9 @@ pub(super) fn location(
             _ => dataset.to_owned(),
         },
     };
+    if printable(&place) != place {
+        bail!("{place} holds characters that cannot be seen: no statement can name it");
+    }
     Ok(format!("{}/{directory}", place.trim_end_matches('/')))
 }
 

@@ -150,7 +150,9 @@ impl Question<'_> {
         let listing = resolve::listing(self.wanted, &sources, &selection, &network, signals)?;
         let listing_calls = self.listing_calls(&sources, network.traffic.sent() - before);
         if listing.objects.is_empty() && !self.quiet {
-            print_line(&nothing::to_convert(&sources, &listing));
+            for line in nothing::to_convert(&sources, &listing) {
+                print_line(&line);
+            }
         }
         let survey = Survey::of(&listing);
         let size = self.wanted.target_file_size;

@@ -17,6 +17,7 @@ use crate::cli::log::{self, Format};
 use crate::cli::summary;
 use crate::cli::terminal::{self, print_line};
 use crate::convert::{Read, Watcher};
+use crate::escape::printable;
 use crate::key::{Key, Partition};
 use crate::plan::{Batch, Plan};
 use crate::store::Traffic;
@@ -143,11 +144,11 @@ impl Progress {
     }
 
     /// Says something that was found before the conversion.
-    pub(super) fn say(&self, text: impl FnOnce() -> String) {
+    pub(super) fn say(&self, lines: impl FnOnce() -> Vec<String>) {
         match self.voice {
             Voice::Quiet => {}
-            Voice::Text | Voice::Verbose => print_line(&text()),
-            Voice::Json => warn!("{}", text()),
+            Voice::Text | Voice::Verbose => lines().iter().for_each(|line| print_line(line)),
+            Voice::Json => warn!("{}", lines().join("\n")),
         }
     }
 
@@ -310,7 +311,7 @@ impl Bars {
     fn draw(&self, work: &Work, state: &State) {
         self.bar.set_position(work.now(state).bytes);
         for (line, text) in self.lines.iter().zip(work.describe(state)) {
-            line.set_message(text);
+            line.set_message(printable(text));
             line.tick();
         }
     }
