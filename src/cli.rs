@@ -22,9 +22,11 @@ mod signals;
 mod summary;
 mod terminal;
 mod verify;
+mod waiting;
 
 use std::fmt::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
 use clap::error::ContextValue;
@@ -42,10 +44,12 @@ use crate::cli::policy::Policy;
 use crate::cli::progress::Voice;
 use crate::cli::remove::Remove;
 use crate::cli::report::Report;
-use crate::cli::signals::Signals;
+use crate::cli::signals::{GRACE, Signals};
 use crate::cli::verify::Verify;
 use crate::dataset::FORMAT_VERSIONS;
 use crate::escape::printable;
+use crate::plan::PlanError;
+use crate::report::ReportError;
 use crate::schema::LogType;
 
 /// Everything was converted.
@@ -145,14 +149,61 @@ fn with_environment(arg: Arg) -> Arg {
 }
 
 impl Command {
+    /// Whether stderr is JSON.
+    fn speaks_json(&self) -> bool {
+        matches!(self, Self::Convert(convert) if convert.voice() == Voice::Json)
+    }
+
     /// Says why the run could not begin, or not go on.
     fn complain(&self, error: &anyhow::Error) {
-        match self {
-            Self::Convert(convert) if convert.voice() == Voice::Json => {
-                tracing::error!("{error:#}");
-            }
-            _ => terminal::error(error),
+        if is_interruption(error) {
+            say(self.interrupted(), self.speaks_json());
+        } else if self.speaks_json() {
+            tracing::error!("{error:#}");
+        } else {
+            terminal::error(error);
         }
+    }
+
+    /// Says what a signal did, and what to do next.
+    fn interrupted(&self) -> &'static str {
+        match self {
+            Self::Plan(_) => "planning interrupted",
+            Self::Convert(_) => "conversion interrupted; the same command continues it",
+            Self::Verify(_) => "verification interrupted",
+            Self::Report(_) => "report interrupted",
+            Self::Remove(_) => "removal interrupted; the same command finishes it",
+            Self::Clean(_) => "cleaning interrupted; the same command finishes it",
+            Self::Inspect(_) => "inspection interrupted",
+            _ => "interrupted",
+        }
+    }
+
+    /// Returns how long the command may take to end in order after a signal. Those that do not look at signals are
+    /// ended at once.
+    fn grace(&self) -> Duration {
+        match self {
+            Self::Plan(_)
+            | Self::Convert(_)
+            | Self::Verify(_)
+            | Self::Report(_)
+            | Self::Remove(_) => GRACE,
+            _ => Duration::ZERO,
+        }
+    }
+}
+
+/// Tells whether the user has ended the run.
+fn is_interruption(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(PlanError::Interrupted))
+        || matches!(error.downcast_ref(), Some(ReportError::Interrupted))
+}
+
+fn say(sentence: &str, json: bool) {
+    if json {
+        tracing::error!("{sentence}");
+    } else {
+        terminal::print_line(sentence);
     }
 }
 
@@ -191,7 +242,8 @@ pub fn main() -> ExitCode {
                 return ExitCode::from(code);
             }
         };
-    let signals = match Signals::listen() {
+    let (sentence, json) = (args.command.interrupted(), args.command.speaks_json());
+    let signals = match Signals::listen(args.command.grace(), move || say(sentence, json)) {
         Ok(signals) => signals,
         Err(error) => {
             terminal::error(&error.into());

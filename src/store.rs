@@ -7,11 +7,17 @@ mod client;
 mod credentials;
 mod disk;
 mod explain;
+mod listing;
 mod network;
+mod page;
 mod place;
+mod raw;
+mod read;
 mod source;
 mod target;
 mod text;
+mod tree;
+mod waits;
 
 use std::io;
 
@@ -20,14 +26,17 @@ use crate::store::explain::{is_archived, plainly};
 pub use crate::store::bucket::Bucket;
 pub use crate::store::calls::Calls;
 pub use crate::store::disk::Disk;
+pub use crate::store::listing::Look;
 pub use crate::store::network::{Network, Traffic};
 pub use crate::store::place::{Kind, Place, Prefix};
-pub use crate::store::source::{Fetch, Listed, Look, Named, Source};
+pub use crate::store::read::Fetch;
+pub use crate::store::source::{Listed, Named, Source};
 pub use crate::store::target::{
     Completed, Created, Leftover, Owner, Patience, Stage, Staged, StagedFile, Stored, Target,
     TargetError, Writing, create_surely, create_surely_by,
 };
 pub use crate::store::text::open_text;
+pub use crate::store::waits::Wait;
 
 /// A store cannot be reached, or one of its objects cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -69,6 +78,22 @@ pub enum StoreError {
         name: String,
         /// Why.
         error: object_store::Error,
+    },
+    /// A listing cannot be right, or a local directory cannot be listed.
+    #[error("{name} cannot be listed: {problem}")]
+    Listing {
+        /// Its URL or path.
+        name: String,
+        /// Why.
+        problem: String,
+    },
+    /// An object is listed, but cannot be read as it is named.
+    #[error("{name}: {problem}")]
+    Unreadable {
+        /// Its URL or path.
+        name: String,
+        /// Why.
+        problem: String,
     },
     /// An object that was named cannot be found.
     #[error("{name}: {}", plainly(.error))]

@@ -33,6 +33,8 @@ mod escapes;
 mod input;
 // What stands in the Parquet files: pages, encodings, statistics, indexes, paths.
 mod layout;
+// Listings: odd keys, large buckets, stores that answer nonsense or nothing, over a server in memory.
+mod listing;
 // What the program says of itself: help, version, completions, manual pages.
 mod help;
 // `inspect`: the page for people, the JSON for programs.
@@ -43,6 +45,8 @@ mod lines;
 mod logs;
 // `plan` and `--dry-run` say what `convert` does, and do nothing; what a source without logs is told.
 mod plan;
+// Not a test: a server of one bucket in memory.
+mod memory;
 // Not a test: a proxy that fails requests.
 mod proxy;
 // The library's reader of single objects and streams.

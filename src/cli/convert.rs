@@ -174,7 +174,7 @@ impl Convert {
         }
         let progress = Progress::new(self.voice());
         let mut metrics = Metrics::begin();
-        let network = resolve::network(&self.stores)?;
+        let network = resolve::network(&self.stores, progress.say_waiting())?;
         progress::watch(&network.traffic);
         let out = resolve::place_of(&self.out)?;
         let dataset;

@@ -131,7 +131,8 @@ impl Ddl {
         };
         let mut table = described(&self.log_type)?;
         if let Some(name) = &self.from_dataset {
-            let dataset = resolve::find_dataset(name, &resolve::network(&self.stores)?)?;
+            let dataset =
+                resolve::find_dataset(name, &resolve::network(&self.stores, print_line)?)?;
             table.layout = dataset.layout();
             if let Some(asked) = self.layout.map(resolve::layout)
                 && asked != table.layout

@@ -142,7 +142,7 @@ impl PlanCommand {
 impl Question<'_> {
     /// Plans, and prints what that comes to.
     pub(super) fn answer(&self, signals: &Signals) -> anyhow::Result<u8> {
-        let network = resolve::network(self.stores)?;
+        let network = resolve::network(self.stores, self.say_waiting())?;
         let selection = resolve::selected(self.wanted, self.sources.len())?;
         let dataset = self.out.map(|out| self.dataset(out, &network)).transpose()?;
         let before = network.traffic.sent();
@@ -188,6 +188,16 @@ impl Question<'_> {
         self.print(&estimate)?;
         summary::print_failures(&estimate.failures);
         Ok(if estimate.failures.is_empty() { DONE } else { OBJECTS })
+    }
+
+    /// Returns what prints that a store does not answer.
+    fn say_waiting(&self) -> impl Fn(&str) + Send + use<> {
+        let quiet = self.quiet;
+        move |line| {
+            if !quiet {
+                print_line(line);
+            }
+        }
     }
 
     /// Opens the dataset, or what will be one, and tells whether it is there.

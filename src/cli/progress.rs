@@ -152,6 +152,16 @@ impl Progress {
         }
     }
 
+    /// Returns what prints that a store does not answer.
+    pub(super) fn say_waiting(&self) -> impl Fn(&str) + Send + use<> {
+        let (voice, bars) = (self.voice, self.bars.clone());
+        move |line| match voice {
+            Voice::Quiet => {}
+            Voice::Text | Voice::Verbose => bars.suspend(|| print_line(line)),
+            Voice::Json => warn!("{line}"),
+        }
+    }
+
     /// Says what came of the conversion.
     pub(super) fn sum_up(&self, tally: &Tally, max_rejects: f64) {
         if self.voice == Voice::Json {

@@ -65,7 +65,8 @@ impl Report {
     pub(super) fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
         let selection = resolve::selection(&self.partitions, self.to)?;
         self.html.as_deref().map_or(Ok(()), can_be_written)?;
-        let dataset = resolve::find_dataset(&self.dataset, &resolve::network(&self.stores)?)?;
+        let dataset =
+            resolve::find_dataset(&self.dataset, &resolve::network(&self.stores, print_line)?)?;
         let name = self.dataset.to_string_lossy();
         let request = Request {
             dataset: &dataset,

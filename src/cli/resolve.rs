@@ -9,6 +9,7 @@ use chrono::{Days, NaiveDate, Utc};
 
 use crate::cli::options::{Layout, LogType, Partitions, Stores, Wanted};
 use crate::cli::signals::Signals;
+use crate::cli::waiting;
 use crate::dataset::{self, Dataset, STAGING};
 use crate::hash;
 use crate::plan::{Listing, Selection};
@@ -41,8 +42,11 @@ pub(super) fn redact_key() -> anyhow::Result<Option<String>> {
     }
 }
 
-/// Returns how the stores of a run are reached.
-pub(super) fn network(stores: &Stores) -> anyhow::Result<Network> {
+/// Returns how the stores of a run are reached. Whenever one does not answer, `say` gets a line about it.
+pub(super) fn network(
+    stores: &Stores,
+    say: impl Fn(&str) + Send + 'static,
+) -> anyhow::Result<Network> {
     let mut settings = Vec::new();
     for option in &stores.option {
         match option.split_once('=') {
@@ -53,7 +57,9 @@ pub(super) fn network(stores: &Stores) -> anyhow::Result<Network> {
             _ => bail!("an --option has no key or no value: write it like region=eu-west-1"),
         }
     }
-    Ok(Network::new(settings))
+    let network = Network::new(settings);
+    waiting::watch(Arc::clone(&network.traffic), say);
+    Ok(network)
 }
 
 /// Opens a dataset that is there.

@@ -8,13 +8,17 @@ use std::time::Duration;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, resolve_bucket_region};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::list::PaginatedListStore;
 use object_store::multipart::MultipartStore;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
 use crate::store::StoreError;
 use crate::store::credentials::Credentials;
+use crate::store::listing::Pages;
 use crate::store::network::{Connector, Network, Requests};
+use crate::store::page::Stock;
 use crate::store::place::{Kind, Prefix};
+use crate::store::raw::{Raw, Signer};
 
 /// How long nothing may come before a request is given up and repeated. The time a whole answer takes
 /// is not limited: a worker that takes its time must not lose its download.
@@ -34,6 +38,8 @@ const RETRY_TIME: Duration = Duration::from_mins(3);
 pub(super) struct Client {
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) uploads: Arc<dyn MultipartStore>,
+    pub(super) pages: Arc<dyn Pages>,
+    pub(super) raw: Raw,
     pub(super) requests: Requests,
     /// Whether uploads can be aborted.
     pub(super) aborts: bool,
@@ -52,17 +58,37 @@ impl Client {
         let reach = |error| StoreError::Reach { name: prefix.to_string(), error };
         Ok(match prefix.kind {
             Kind::S3 => {
-                let store = requests.wait(amazon(prefix, network)).map_err(reach)?;
-                Self::over(store, requests, true)
+                let (store, raw) = requests.wait(amazon(prefix, network)).map_err(reach)?;
+                Self { raw, ..Self::over(store, requests) }
             }
-            Kind::Google => Self::over(google(prefix, network).map_err(reach)?, requests, true),
-            Kind::Azure => Self::over(azure(prefix, network).map_err(reach)?, requests, false),
+            Kind::Google => {
+                let store = google(prefix, network).map_err(reach)?;
+                Self { raw: Raw::Unsigned, ..Self::over(store, requests) }
+            }
+            Kind::Azure => {
+                let store = Arc::new(azure(prefix, network).map_err(reach)?);
+                let pages = Arc::new(Stock { store: Arc::clone(&store) as _, is_s3: false });
+                Self {
+                    store: Arc::clone(&store) as _,
+                    uploads: store,
+                    pages,
+                    raw: Raw::Never,
+                    requests,
+                    aborts: false,
+                }
+            }
         })
     }
 
-    fn over(store: impl ObjectStore + MultipartStore, requests: Requests, aborts: bool) -> Self {
+    /// Returns the client of a store that lists as S3 does.
+    fn over(
+        store: impl ObjectStore + MultipartStore + PaginatedListStore,
+        requests: Requests,
+    ) -> Self {
         let store = Arc::new(store);
-        Self { uploads: Arc::clone(&store) as _, store, requests, aborts }
+        let pages = Arc::new(Stock { store: Arc::clone(&store) as _, is_s3: true });
+        let uploads = Arc::clone(&store) as _;
+        Self { uploads, pages, store, requests, raw: Raw::Never, aborts: true }
     }
 }
 
@@ -100,7 +126,7 @@ macro_rules! configured {
                     max_retries: $network.retries,
                     retry_timeout: RETRY_TIME,
                 })
-                .with_http_connector(Connector($network.clone()))
+                .with_http_connector(Connector::new($network, &$prefix.bucket))
                 .with_url(&$prefix.bucket),
             |builder, (key, value)| match key.parse() {
                 Ok(key) => builder.with_config(key, value),
@@ -113,7 +139,7 @@ macro_rules! configured {
 async fn amazon(
     prefix: &Prefix,
     network: &Network,
-) -> object_store::Result<object_store::aws::AmazonS3> {
+) -> object_store::Result<(object_store::aws::AmazonS3, Raw)> {
     let mut builder = configured!(AmazonS3Builder, prefix, network, "AWS_");
     let of = |builder: &AmazonS3Builder, key| builder.get_config_value(&key);
     let is_signed = of(&builder, AmazonS3ConfigKey::SkipSignature).as_deref() != Some("true");
@@ -144,7 +170,11 @@ async fn amazon(
         // Who names such an endpoint wants it.
         builder = builder.with_allow_http(true);
     }
-    builder.build()
+    let region = of(&builder, AmazonS3ConfigKey::Region).unwrap_or("us-east-1".to_owned());
+    let store = builder.build()?;
+    let credentials = Arc::clone(store.credentials());
+    let raw = if is_signed { Raw::Signed(Signer { credentials, region }) } else { Raw::Unsigned };
+    Ok((store, raw))
 }
 
 fn google(
