@@ -204,28 +204,14 @@ pub fn read<E: From<ObjectsError>>(
     network: &Network,
     mut each: impl FnMut(Named) -> Result<(), E>,
 ) -> Result<(), E> {
-    let home = Home::of(source);
-    let mut list = List { name, source, home: &home, is_relative: None, each: &mut each };
+    let (home, source) = (Home::of(source), source.to_string());
+    let (source, is_relative) = (source.as_str(), None);
+    let mut list = List { name, source, home: &home, is_relative, each: &mut each };
     let Some(manifest) = list.read(open(name, network)?)? else { return Ok(()) };
-    let bad = |why: String| ObjectsError::Manifest { name: name.to_owned(), why };
-    if let Some(bucket) = &manifest.source_bucket {
-        home.check(bucket).map_err(|stray| list.stray(Place::Manifest, bucket, stray))?;
-    }
-    let names: Vec<&str> = manifest.file_schema.split(',').collect();
-    let shape = match manifest.file_format.as_str() {
-        "CSV" => Shape::Inventory(
-            Columns::of(&names).filter(|columns| columns.bucket.is_some()).ok_or_else(|| {
-                bad(format!("its columns are {}", Shown::of(&manifest.file_schema)))
-            })?,
-        ),
-        "Parquet" => Shape::Parquet,
-        "ORC" => return Err(bad(ORC.to_owned()).into()),
-        other => return Err(bad(format!("its format is {}", Shown::of(other))).into()),
-    };
+    let shape = list.shape_of_files(&manifest)?;
     for file in &manifest.files {
         let name = file_of(name, &manifest.destination_bucket, &file.key);
-        let mut list =
-            List { name: &name, source, home: &home, is_relative: None, each: &mut each };
+        let mut list = List { name: &name, source, home: &home, is_relative, each: &mut each };
         list.read_as(shape, open(&name, network)?)?;
     }
     Ok(())
@@ -259,7 +245,8 @@ fn open(name: &str, network: &Network) -> Result<Box<dyn BufRead>, ObjectsError>
 /// A file of names.
 struct List<'a, E> {
     name: &'a str,
-    source: &'a Source,
+    /// The source as the user named it.
+    source: &'a str,
     home: &'a Home,
     /// Whether the paths of `s5cmd ls` are relative to the source; not known before the first.
     is_relative: Option<bool>,
@@ -273,6 +260,27 @@ impl<E: From<ObjectsError>> List<'_, E> {
         match shape {
             None => Ok(None),
             Some(shape) => self.read_as(shape, input),
+        }
+    }
+
+    /// Returns the kind of the files that a manifest names, which must be of the source's bucket.
+    fn shape_of_files(&self, manifest: &Manifest) -> Result<Shape, ObjectsError> {
+        let bad = |why: String| ObjectsError::Manifest { name: self.name.to_owned(), why };
+        if let Some(bucket) = &manifest.source_bucket {
+            let checked = self.home.check(bucket);
+            checked.map_err(|stray| self.stray(Place::Manifest, bucket, stray))?;
+        }
+        match manifest.file_format.as_str() {
+            "CSV" => {
+                let schema = &manifest.file_schema;
+                let columns = Columns::of(&schema.split(',').collect::<Vec<_>>());
+                let columns = columns.filter(|columns| columns.bucket.is_some());
+                let bad = || bad(format!("its columns are {}", Shown::of(schema)));
+                columns.map(Shape::Inventory).ok_or_else(bad)
+            }
+            "Parquet" => Ok(Shape::Parquet),
+            "ORC" => Err(bad(ORC.to_owned())),
+            other => Err(bad(format!("its format is {}", Shown::of(other)))),
         }
     }
 
@@ -576,7 +584,7 @@ impl<E: From<ObjectsError>> List<'_, E> {
         match stray {
             Stray::Because(why) => self.bad(place, text, why),
             Stray::Bucket(bucket) => {
-                let (name, source_name) = (self.name.to_owned(), self.source.to_string());
+                let (name, source_name) = (self.name.to_owned(), self.source.to_owned());
                 ObjectsError::Bucket { name, place, bucket: Shown::of(&bucket), source_name }
             }
         }
@@ -590,6 +598,9 @@ const ORC_FILE: &str =
 fn lines_in(head: &[u8]) -> usize {
     head.iter().filter(|byte| matches!(byte, b'\n' | 0)).count()
 }
+
+#[cfg(test)]
+mod shapes;
 
 #[cfg(test)]
 mod tests {

@@ -45,6 +45,8 @@ mod read;
 mod readme;
 // Lines that other projects published, of this and of other load balancers; skipped by name where they are not at hand.
 mod real_lines;
+// Lists for `--objects`, URLs that are none, and credentials that nobody may see.
+mod objects;
 // Redaction: what each rule leaves, and that nothing else is left anywhere.
 mod redact;
 // What only a disk shows: staged files, signals, and a mount that numbers its files anew.

@@ -208,7 +208,7 @@ pub(super) fn key<'a>(line: &'a str, prefix: Option<&str>) -> Result<&'a str, Od
     let short = text.trim_end_matches(' ');
     let is_log = short.rsplit('/').next().is_some_and(|name| name.contains(SERVICE));
     let is_url = |text: &str| scheme(text).is_some() || text.starts_with("arn:");
-    let text = if is_log || is_url(short) { short } else { text };
+    let text = if is_log { short } else { text };
     let begun = text.trim_start_matches(' ');
     let prefixed = prefix
         .is_some_and(|prefix| begun.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/')));
@@ -249,7 +249,7 @@ pub(super) fn can_be_first(text: &str) -> bool {
     let is_mode = first.len() >= 10
         && first.starts_with(['-', 'd', 'l'])
         && first[1..].bytes().all(|b| b"rwxsStT-.+@".contains(&b));
-    if is_size || is_mode || text.starts_with(['<', '|', '+']) {
+    if is_size || is_mode || text.starts_with('<') {
         return false;
     }
     let root = text.find(&format!("{ROOT}/"));
@@ -346,7 +346,7 @@ mod tests {
         assert_eq!(of(&format!("  {KEY}  \r"), None), Ok(KEY.to_owned()));
         assert_eq!(of("  own/x ", Some("own")), Ok("own/x ".to_owned()));
         assert_eq!(of("a b ", None), Ok("a b ".to_owned()));
-        assert_eq!(of(" s3://b/k ", None), Ok("s3://b/k".to_owned()));
+        assert_eq!(of(" s3://b/k ", None), Ok("s3://b/k ".to_owned()));
         assert!(of(" a", None).is_err());
         assert_eq!(of("a\tb", None), Err(Odd::Foreign));
         assert!(of(&format!("#{KEY}"), None).is_err());
