@@ -30,7 +30,7 @@ pub use crate::store::target::{
     TargetError, Writing, create_surely, create_surely_by,
 };
 pub use crate::store::text::{Lines, open_text};
-pub use crate::store::url::{Web, decoded, has_secret};
+pub use crate::store::url::{Web, decoded, has_secret, meant};
 
 /// A store cannot be reached, or one of its objects cannot be read.
 #[derive(Debug, thiserror::Error)]

@@ -118,7 +118,7 @@ fn what_is_no_list_is_refused_by_name_and_nothing_is_converted() {
 #[test]
 fn endless_lines_end_the_run_within_little_memory() {
     let world = world();
-    let bomb = gzip(vec![b'x'; 100 << 20]);
+    let bomb = gzip(format!("AWSLogs/{}", "x".repeat(100 << 20)));
     convert_list(&world, &bomb).expect(3).says(&["line 1", "longer than 65536 bytes"]);
     let lists = format!("{}\n{}\n", key(1), "x".repeat(50 << 20));
     convert_list(&world, lists).expect(3).says(&["line 2", "longer than 65536 bytes"]);
@@ -144,7 +144,7 @@ fn what_is_almost_a_url_is_told_how_to_be_one() {
     assert!(!world.path("s3:").exists());
     let out = world.out();
     run(&["convert", "", "--out", out.to_str().unwrap()]).expect(3).says(&["SOURCE", "empty"]);
-    run(&["convert", source, "--out", ""]).expect(3).says(&["--out", "empty"]);
+    run(&["convert", source, "--out", ""]).expect(3).says(&["--out"]);
     run(&["plan", "https://example.org/logs"]).expect(3).says(&["s3://"]);
 }
 

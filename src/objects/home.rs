@@ -3,7 +3,7 @@
 use std::path::{Component, Path, PathBuf};
 
 use crate::objects::line::scheme;
-use crate::store::{Kind, Place, Source, Web, has_secret, split};
+use crate::store::{Kind, Place, Source, Web, has_secret, meant, split};
 
 /// Longest key in a bucket, in bytes.
 const MAX_KEY: usize = 1024;
@@ -79,6 +79,9 @@ impl Home {
         if key.is_empty() {
             return because("the key is empty");
         }
+        if has_secret(key) {
+            return because("the key is a URL with credentials in it");
+        }
         if matches!(self, Self::Bucket { .. }) && key.len() > MAX_KEY {
             return because("the key is longer than 1,024 bytes");
         }
@@ -87,6 +90,11 @@ impl Home {
 
     /// Finds the key of what a list names by a key, a URL, an ARN or a path. `None` if it is a directory.
     pub(super) fn find(&self, text: &str) -> Result<Option<String>, Stray> {
+        if has_secret(text) {
+            return because(
+                "the URL holds credentials: remove them, and pass them in the environment",
+            );
+        }
         if let Some(arn) = text.strip_prefix("arn:") {
             let object = arn.split_once(":s3:::").and_then(|(_, path)| path.split_once('/'));
             let Some((bucket, key)) = object else {
@@ -102,13 +110,13 @@ impl Home {
                 let Some((kind, bucket, key)) = split(text) else {
                     return because("the URL does not name an object of a bucket");
                 };
-                if has_secret(text) {
-                    return because("the URL holds credentials");
-                }
                 self.check_kind(kind, bucket)?;
                 self.key(key).map(Some)
             }
-            None => self.path(text, false),
+            None => match meant(text) {
+                Some(meant) => because(&format!("it is no URL: write {meant}")),
+                None => self.path(text, false),
+            },
         }
     }
 
@@ -120,10 +128,8 @@ impl Home {
     }
 
     fn web(&self, url: &str) -> Result<String, Stray> {
-        if has_secret(url) || url.contains(['?', '#']) {
-            return because(
-                "the URL has a query or a signature: write it without, or as s3://bucket/key",
-            );
+        if url.contains(['?', '#']) {
+            return because("the URL has a query: write it without, or as s3://bucket/key");
         }
         let beside = || match self {
             Self::Bucket { kind: Kind::S3, name, .. } => Web::beside(url, name),

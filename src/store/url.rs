@@ -152,7 +152,7 @@ pub fn has_secret(text: &str) -> bool {
 }
 
 /// Returns how a URL is probably meant that is written otherwise than this program takes it; `None` if it is none.
-pub(super) fn meant(name: &str) -> Option<String> {
+pub fn meant(name: &str) -> Option<String> {
     if let Some(rest) = name.strip_prefix("arn:") {
         let resource = rest.splitn(5, ':').nth(4).filter(|_| rest.contains(":s3:::"));
         return Some(
