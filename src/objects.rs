@@ -9,23 +9,23 @@ mod home;
 mod json;
 mod line;
 mod parquet;
+mod shape;
 mod table;
 
 use std::borrow::Cow;
 use std::fmt;
-use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::io::{self, BufRead};
 use std::path::Path;
 
 use crate::objects::home::{Home, Stray};
 use crate::objects::json::Manifest;
 use crate::objects::line::Odd;
+use crate::objects::shape::Shape;
 use crate::objects::table::Columns;
 use crate::store::{Lines, Named, Network, Source, StoreError, decoded, has_secret, open_text};
 
 /// Longest line of a list, in bytes.
 const MAX_LINE: usize = 1 << 16;
-/// Lines that the kind of a list is told from.
-const FIRST_LINES: usize = 3;
 /// Characters of a line that an error shows.
 const MAX_SHOWN: usize = 80;
 
@@ -171,27 +171,6 @@ impl<'a> From<line::Entry<'a>> for Found<'a> {
     }
 }
 
-/// A kind of list.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
-    /// Keys, URLs, ARNs or paths, separated by some bytes.
-    Keys(&'static [u8]),
-    /// The output of `aws s3 ls`.
-    AwsLs,
-    /// The output of `s5cmd ls`.
-    S5cmdLs,
-    /// The output of `aws s3api … --output text`.
-    Tagged,
-    /// Fields separated by tabs, of which one is the key.
-    Fields,
-    /// CSV with a header.
-    Csv(char, Columns),
-    /// CSV of an S3 Inventory.
-    Inventory(Columns),
-    Json,
-    Parquet,
-}
-
 /// Calls `each` with every object that the file at a path or URL names, or standard input if it is `-`.
 ///
 /// # Errors
@@ -284,119 +263,11 @@ impl<E: From<ObjectsError>> List<'_, E> {
         }
     }
 
-    /// Tells the kind of a list from its first lines; `None` if it says nothing.
-    fn recognise(
-        &self,
-        mut input: Box<dyn BufRead>,
-    ) -> Result<(Option<Shape>, Box<dyn BufRead>), ObjectsError> {
-        let mut head = Vec::new();
-        // A pipe gives what it has: as much is read as the first lines take.
-        while head.len() < MAX_LINE && lines_in(&head) < FIRST_LINES {
-            let more = input.fill_buf().map_err(|source| self.failed(source))?;
-            if more.is_empty() {
-                break;
-            }
-            let count = more.len();
-            head.extend_from_slice(more);
-            input.consume(count);
-        }
-        let is_text = !head.iter().any(|b| b.is_ascii_control() && !b"\t\n\r\0".contains(b));
-        let (binary, why) = match head.as_slice() {
-            [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
-                (None, "the file is UTF-16, but must be UTF-8; ")
-            }
-            [b'P', b'A', b'R', b'1', ..] if !is_text => (Some(Shape::Parquet), ""),
-            [b'O', b'R', b'C', ..] if !is_text => (None, ORC_FILE),
-            _ => (None, ""),
-        };
-        if !why.is_empty() {
-            return Err(self.no_list(1, &String::from_utf8_lossy(&head), why));
-        }
-        if head.starts_with(b"\xef\xbb\xbf") {
-            head.drain(..3);
-        }
-        let shape = if binary.is_some() { binary } else { self.shape_of(&head)? };
-        Ok((shape, Box::new(BufReader::new(Cursor::new(head).chain(input)))))
-    }
-
-    fn shape_of(&self, head: &[u8]) -> Result<Option<Shape>, ObjectsError> {
-        let is_nul = head.iter().find(|byte| matches!(byte, b'\n' | 0)) == Some(&0);
-        let separators: &[u8] = if is_nul { b"\0" } else { b"\n" };
-        let raw = head.split(|byte| separators.contains(byte));
-        let texts = raw.map(|raw| (raw, String::from_utf8_lossy(raw)));
-        let mut texts =
-            (1..).zip(texts).filter(|(_, (_, text))| !line::is_nothing(text)).take(FIRST_LINES);
-        let Some((number, (raw, first))) = texts.next() else { return Ok(None) };
-        // The last character of what is cut may be half.
-        let is_cut = raw.len() == head.len() && head.len() >= MAX_LINE;
-        if !is_cut && std::str::from_utf8(raw).is_err() {
-            return Err(self.no_list(number, &first, "the line is not UTF-8; "));
-        }
-        let others: Vec<Cow<'_, str>> = texts.map(|(_, (_, text))| text).collect();
-        if is_nul {
-            return Ok(Some(Shape::Keys(b"\0")));
-        }
-        let begun = first.trim_start();
-        if begun.starts_with(['{', '[']) {
-            let next = begun[1..].trim_start().chars().next();
-            if next.is_none_or(|next| "\"{[]}".contains(next)) {
-                return Ok(Some(Shape::Json));
-            }
-        }
-        let is_string = begun.starts_with('"') && serde_json::from_str::<String>(begun).is_ok();
-        let shape = if is_string {
-            Shape::Json
-        } else if table::is_inventory(&first) {
-            Shape::Inventory(Columns::FIRST)
-        } else if let Some((delimiter, columns)) = table::header(&first) {
-            Shape::Csv(delimiter, columns)
-        } else if line::aws_ls(&first).is_some() || line::is_summary(&first) {
-            Shape::AwsLs
-        } else if line::s5cmd_ls(&first).is_some() {
-            Shape::S5cmdLs
-        } else if line::is_tagged(&first) || others.iter().any(|text| line::is_tagged(text)) {
-            Shape::Tagged
-        } else if first.contains('\t') && !self.are_keys(&first) {
-            if line::fields(first.trim_end_matches('\r')).is_none() {
-                return Err(self.no_list(number, &first, ""));
-            }
-            Shape::Fields
-        } else {
-            let one = first.split('\t').next().unwrap_or_default();
-            let is_directory = begun.starts_with("PRE ");
-            let why = if is_directory { "aws s3 ls was run without --recursive; " } else { "" };
-            let text = if one == "None" { Ok(one) } else { line::key(one, self.home.prefix()) };
-            match text {
-                Ok(text) if text == "None" || line::can_be_first(text) => {}
-                Err(Odd::Because(why)) => {
-                    return Err(self.bad(Place::Line(number), &first, why.to_owned()));
-                }
-                _ => return Err(self.no_list(number, &first, why)),
-            }
-            Shape::Keys(if first.contains('\t') { b"\n\t" } else { b"\n" })
-        };
-        Ok(Some(shape))
-    }
-
-    /// Tells whether all fields of a line could be keys.
-    fn are_keys(&self, line: &str) -> bool {
-        let mut fields = line.trim_end_matches('\r').split('\t').collect::<Vec<_>>();
-        if line.len() >= MAX_LINE {
-            // It is cut.
-            fields.pop();
-        }
-        let is_key = |field: &&str| {
-            let key = line::key(field, self.home.prefix());
-            key.is_ok_and(line::can_be_first) && line::fields(field).is_some()
-        };
-        fields.iter().all(is_key)
-    }
-
     fn read_as(&mut self, shape: Shape, input: Box<dyn BufRead>) -> Result<Option<Manifest>, E> {
         match shape {
             Shape::Json => return self.read_json(input),
             Shape::Parquet => {
-                return parquet::read(input, |row, found| self.take(Place::Row(row), found))
+                return parquet::read(input, |row, found| self.take(Place::Row(row), &found))
                     .map(|()| None)
                     .map_err(|fault| match fault {
                         parquet::Fault::Read(source) => self.failed(source).into(),
@@ -416,7 +287,7 @@ impl<E: From<ObjectsError>> List<'_, E> {
             let place = Place::Line(number);
             let Ok(text) = std::str::from_utf8(raw) else {
                 let text = String::from_utf8_lossy(raw);
-                return Err(self.bad(place, &text, "the line is not UTF-8".to_owned()).into());
+                return Err(self.bad(place, &text, "the line is not UTF-8").into());
             };
             if line::is_nothing(text) {
                 continue;
@@ -432,7 +303,7 @@ impl<E: From<ObjectsError>> List<'_, E> {
     fn read_line(&mut self, shape: Shape, place: Place, text: &str) -> Result<(), E> {
         let bare = text.strip_suffix('\r').unwrap_or(text);
         if bare.contains('\0') {
-            return Err(self.bad(place, text, "the line holds a NUL byte".to_owned()).into());
+            return Err(self.bad(place, text, "the line holds a NUL byte").into());
         }
         let found = match shape {
             Shape::Keys(_) if text == "None" => return Ok(()),
@@ -453,7 +324,7 @@ impl<E: From<ObjectsError>> List<'_, E> {
             Shape::Csv(delimiter, columns) => match table::split(bare, delimiter) {
                 Some(fields) => {
                     match columns.read(|column| fields.get(column).map(AsRef::as_ref)) {
-                        Some(found) => return self.take(place, found),
+                        Some(found) => return self.take(place, &found),
                         None => return Ok(()),
                     }
                 }
@@ -464,7 +335,7 @@ impl<E: From<ObjectsError>> List<'_, E> {
                     let row = columns.read(|column| fields.get(column).map(AsRef::as_ref));
                     let Some(found) = row else { return Ok(()) };
                     let key = decoded(&found.key.replace('+', " "));
-                    return self.take(place, Found { key: Cow::Owned(key), ..found });
+                    return self.take(place, &Found { key: Cow::Owned(key), ..found });
                 }
                 _ => None,
             },
@@ -472,14 +343,14 @@ impl<E: From<ObjectsError>> List<'_, E> {
         };
         let Some(found) = found else {
             let why = "the line is not like the lines before it";
-            return Err(self.bad(place, text, why.to_owned()).into());
+            return Err(self.bad(place, text, why).into());
         };
         let is_bare = !found.key.contains('/') && found.key.contains("elasticloadbalancing");
         if shape == Shape::AwsLs && is_bare && self.home.prefix().is_some() {
             let why = "the key has no directory: list with aws s3 ls --recursive";
-            return Err(self.bad(place, text, why.to_owned()).into());
+            return Err(self.bad(place, text, why).into());
         }
-        self.take(place, found)
+        self.take(place, &found)
     }
 
     /// Finds out whether the paths of `s5cmd ls` are keys, or relative to what was listed, which then is the source.
@@ -494,7 +365,7 @@ impl<E: From<ObjectsError>> List<'_, E> {
         let is_key = found.key.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'));
         if *self.is_relative.get_or_insert(!is_key) == is_key {
             let why = "the lines before it are not relative to the same prefix: list with --show-fullpath";
-            return Err(self.bad(place, text, why.to_owned()).into());
+            return Err(self.bad(place, text, why).into());
         }
         if !is_key {
             found.key = Cow::Owned(format!("{prefix}/{}", found.key));
@@ -508,9 +379,9 @@ impl<E: From<ObjectsError>> List<'_, E> {
                 Odd::Foreign => "the line holds control characters",
                 Odd::Because(why) => why,
             };
-            self.bad(place, text, why.to_owned())
+            self.bad(place, text, why)
         })?;
-        self.take_text(place, key, Found::from(line::Entry::default()))
+        self.take_text(place, key, &Found::from(line::Entry::default()))
     }
 
     fn read_json(&mut self, input: Box<dyn BufRead>) -> Result<Option<Manifest>, E> {
@@ -524,9 +395,9 @@ impl<E: From<ObjectsError>> List<'_, E> {
                 archived: table::archived(entry.storage_class.as_deref(), None),
             };
             if entry.is_text || line::scheme(&key).is_some() {
-                self.take_text(Place::Line(line), &key, Found { key: "".into(), ..found })
+                self.take_text(Place::Line(line), &key, &found)
             } else {
-                self.take(Place::Line(line), found)
+                self.take(Place::Line(line), &found)
             }
         });
         read.map_err(|fault| match fault {
@@ -546,19 +417,19 @@ impl<E: From<ObjectsError>> List<'_, E> {
     }
 
     /// Takes an object that a text names, of which some other things are known.
-    fn take_text(&mut self, place: Place, text: &str, known: Found<'_>) -> Result<(), E> {
+    fn take_text(&mut self, place: Place, text: &str, known: &Found<'_>) -> Result<(), E> {
         match self.home.find(text) {
-            Ok(Some(key)) => self.give(key, &known),
+            Ok(Some(key)) => self.give(key, known),
             Ok(None) => Ok(()),
             Err(stray) => Err(self.stray(place, text, stray).into()),
         }
     }
 
     /// Takes an object whose key is known.
-    fn take(&mut self, place: Place, found: Found<'_>) -> Result<(), E> {
+    fn take(&mut self, place: Place, found: &Found<'_>) -> Result<(), E> {
         let bucket = found.bucket.map_or(Ok(()), |bucket| self.home.check(bucket));
         match bucket.and_then(|()| self.home.key(&found.key)) {
-            Ok(key) => self.give(key, &found),
+            Ok(key) => self.give(key, found),
             Err(stray) => Err(self.stray(place, &found.key, stray).into()),
         }
     }
@@ -576,27 +447,20 @@ impl<E: From<ObjectsError>> List<'_, E> {
         ObjectsError::Shape { name: self.name.to_owned(), line, text: Shown::of(text), why }
     }
 
-    fn bad(&self, place: Place, text: &str, why: String) -> ObjectsError {
-        ObjectsError::Line { name: self.name.to_owned(), place, text: Shown::of(text), why }
+    fn bad(&self, place: Place, text: &str, why: &str) -> ObjectsError {
+        let (name, text, why) = (self.name.to_owned(), Shown::of(text), why.to_owned());
+        ObjectsError::Line { name, place, text, why }
     }
 
     fn stray(&self, place: Place, text: &str, stray: Stray) -> ObjectsError {
         match stray {
-            Stray::Because(why) => self.bad(place, text, why),
+            Stray::Because(why) => self.bad(place, text, &why),
             Stray::Bucket(bucket) => {
                 let (name, source_name) = (self.name.to_owned(), self.source.to_owned());
                 ObjectsError::Bucket { name, place, bucket: Shown::of(&bucket), source_name }
             }
         }
     }
-}
-
-const ORC_FILE: &str =
-    "inventories in ORC cannot be read: configure the inventory as Parquet or CSV; ";
-
-/// Counts the lines that are whole.
-fn lines_in(head: &[u8]) -> usize {
-    head.iter().filter(|byte| matches!(byte, b'\n' | 0)).count()
 }
 
 #[cfg(test)]

@@ -191,7 +191,7 @@ impl Home {
         if Path::new(&key).components().any(|part| part == Component::ParentDir) {
             return because("it lies outside SOURCE");
         }
-        let is_directory = key.is_empty() || (!key.ends_with(".gz") && root.join(&key).is_dir());
+        let is_directory = key.is_empty() || root.join(&key).is_dir();
         if is_directory { Ok(None) } else { self.key(&key).map(Some) }
     }
 }

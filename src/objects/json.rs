@@ -126,9 +126,10 @@ impl Bounded<'_> {
             let available = self.input.fill_buf()?;
             let space = available.iter().take_while(|byte| byte.is_ascii_whitespace());
             let (count, is_over) = (space.count(), available.is_empty());
-            let lines = available[..count].iter().filter(|byte| **byte == b'\n').count();
+            let lines =
+                available[..count].iter().map(|byte| u64::from(*byte == b'\n')).sum::<u64>();
             let more = count < available.len();
-            self.line.set(self.line.get() + lines as u64);
+            self.line.set(self.line.get() + lines);
             self.input.consume(count);
             if more || is_over {
                 return Ok(more);

@@ -315,7 +315,7 @@ mod tests {
             Entry { key: "a b", size: Some(3), e_tag: Some("\"0f\""), class: Some("GLACIER") };
         let good = [
             format!("CONTENTS\t\"0f\"\ta b\t{time}\t3\tGLACIER"),
-            format!("CONTENTS\tFULL_OBJECT\t\"0f\"\ta b\t2025-07-19T14:05:10+00:00\t3\tGLACIER"),
+            "CONTENTS\tFULL_OBJECT\t\"0f\"\ta b\t2025-07-19T14:05:10+00:00\t3\tGLACIER".to_owned(),
             format!("VERSIONS\t\"0f\"\tTrue\ta b\t{time}\t3\tGLACIER\tnull"),
         ];
         for line in &good {

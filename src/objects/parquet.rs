@@ -57,7 +57,7 @@ pub(super) fn read<E>(
             Columns::of(&names).ok_or_else(|| bad(format!("its columns are {names:?}")))?;
         let texts = batch.columns().iter().map(|column| cast(column, &DataType::Utf8));
         let texts: Vec<_> = texts.collect::<Result<_, _>>().map_err(|error| failed(&error))?;
-        let texts: Vec<_> = texts.iter().map(|column| column.as_string::<i32>()).collect();
+        let texts: Vec<_> = texts.iter().map(AsArray::as_string::<i32>).collect();
         for place in 0..batch.num_rows() {
             row += 1;
             let field = |column: usize| {

@@ -83,21 +83,18 @@ pub(super) fn split(line: &str, delimiter: char) -> Option<Vec<Cow<'_, str>>> {
     let mut fields = Vec::new();
     let mut rest = line;
     loop {
-        let (field, after) = match rest.strip_prefix('"') {
-            Some(quoted) => {
-                let mut end = quoted.find('"')?;
-                while quoted[end + 1..].starts_with('"') {
-                    end += 2 + quoted[end + 2..].find('"')?;
-                }
-                (Cow::Owned(quoted[..end].replace("\"\"", "\"")), &quoted[end + 1..])
+        let (field, after) = if let Some(quoted) = rest.strip_prefix('"') {
+            let mut end = quoted.find('"')?;
+            while quoted[end + 1..].starts_with('"') {
+                end += 2 + quoted[end + 2..].find('"')?;
             }
-            None => {
-                let (field, after) = rest.split_at(rest.find(delimiter).unwrap_or(rest.len()));
-                if field.contains('"') {
-                    return None;
-                }
-                (Cow::Borrowed(field), after)
+            (Cow::Owned(quoted[..end].replace("\"\"", "\"")), &quoted[end + 1..])
+        } else {
+            let (field, after) = rest.split_at(rest.find(delimiter).unwrap_or(rest.len()));
+            if field.contains('"') {
+                return None;
             }
+            (Cow::Borrowed(field), after)
         };
         fields.push(field);
         if after.is_empty() {

@@ -106,7 +106,7 @@ macro_rules! configured {
                 })
                 .with_http_connector(Connector($network.clone())),
             |builder, (key, value)| match key.parse() {
-                Ok(key) if $wanted(&key) => builder.with_config(key, value),
+                Ok(key) if $wanted(key) => builder.with_config(key, value),
                 _ => builder,
             },
         )
@@ -179,7 +179,7 @@ async fn amazon(
 }
 
 /// Tells whether a setting does not say where requests go: [`endpoint::resolve`] decides that.
-fn is_not_of_the_endpoint(key: &AmazonS3ConfigKey) -> bool {
+fn is_not_of_the_endpoint(key: AmazonS3ConfigKey) -> bool {
     use AmazonS3ConfigKey as Key;
     !matches!(key, Key::Endpoint | Key::S3Endpoint | Key::VirtualHostedStyleRequest | Key::Bucket)
 }
@@ -205,7 +205,7 @@ fn google(
     prefix: &Prefix,
     network: &Network,
 ) -> object_store::Result<object_store::gcp::GoogleCloudStorage> {
-    configured!(GoogleCloudStorageBuilder, network, "GOOGLE_", |_: &GoogleConfigKey| true)
+    configured!(GoogleCloudStorageBuilder, network, "GOOGLE_", |_: GoogleConfigKey| true)
         .with_url(&prefix.bucket)
         .build()
 }
@@ -214,7 +214,7 @@ fn azure(
     prefix: &Prefix,
     network: &Network,
 ) -> object_store::Result<object_store::azure::MicrosoftAzure> {
-    configured!(MicrosoftAzureBuilder, network, "AZURE_", |_: &AzureConfigKey| true)
+    configured!(MicrosoftAzureBuilder, network, "AZURE_", |_: AzureConfigKey| true)
         .with_url(&prefix.bucket)
         .build()
 }

@@ -39,7 +39,7 @@ pub fn open_text(name: &str, network: &Network) -> Result<Box<dyn BufRead>, Stor
 }
 
 /// Reads the first bytes, and returns them beside a reader that begins with them again.
-fn peek<R: Read>(mut raw: R, count: u64) -> io::Result<(Vec<u8>, io::Chain<Cursor<Vec<u8>>, R>)> {
+fn peek<R: Read>(mut raw: R, count: u64) -> io::Result<(Vec<u8>, impl Read)> {
     let mut head = Vec::new();
     raw.by_ref().take(count).read_to_end(&mut head)?;
     Ok((head.clone(), Cursor::new(head).chain(raw)))
