@@ -15,6 +15,8 @@ mod bloom;
 mod cli;
 // docs/columns.md says what the schema files say.
 mod columns;
+// Where requests go: endpoints by environment, profile and option.
+mod endpoints;
 // Lines read = rows + rejects: in the summary, the files and their footers.
 mod conservation;
 // What engines are told of tables; the engines themselves are asked by `scripts/engines-test`.

@@ -69,9 +69,14 @@ pub(super) fn find_dataset(out: &Path, network: &Network) -> anyhow::Result<Data
     Ok(Dataset::find(target, run)?)
 }
 
-/// Opens the sources, in the order in which they are named.
-pub(super) fn open_sources(names: &[String], network: &Network) -> anyhow::Result<Vec<Source>> {
-    names.iter().map(|name| Source::open(name, network).map_err(of_source)).collect()
+/// Opens the sources, in the order in which they are named; those that a list takes the place of without listing them.
+pub(super) fn open_sources(
+    names: &[String],
+    is_listed: bool,
+    network: &Network,
+) -> anyhow::Result<Vec<Source>> {
+    let open = if is_listed { Source::open } else { Source::open_unlisted };
+    names.iter().map(|name| open(name, network).map_err(of_source)).collect()
 }
 
 /// Says that it is SOURCE which is wrong, where the error does not say so by itself.

@@ -155,7 +155,13 @@ async fn amazon(
         }
     }
     region = region.or(found.region.clone()).filter(|region| !region.is_empty());
-    region = endpoint::region_of(bucket).map(ToOwned::to_owned).or(region);
+    if let Some(of_arn) = endpoint::region_of(bucket) {
+        if found.own_region_only && region.as_deref() != Some(of_arn) {
+            let why = format!("AWS_S3_USE_ARN_REGION is false, and {of_arn} is another region");
+            return Err(refuse(why));
+        }
+        region = Some(of_arn.to_owned());
+    }
     if region.is_none() && custom.is_none() {
         if flags.fips {
             let why = "FIPS endpoints need a region: set AWS_REGION, or --option region=REGION";

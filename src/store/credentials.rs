@@ -46,6 +46,8 @@ pub(super) struct Found {
     pub(super) region: Option<String>,
     /// The endpoint of S3 that is configured, unless such are to be ignored.
     pub(super) endpoint: Option<String>,
+    /// Whether access points of another region than the configured one are refused.
+    pub(super) own_region_only: bool,
     /// What changes where requests go, or which setting has a value that is none.
     pub(super) flags: Result<Flags, String>,
 }
@@ -130,6 +132,10 @@ impl Credentials {
             credentials,
             region: region.map(|region| region.to_string()),
             endpoint: settings.endpoint(),
+            own_region_only: settings
+                .get(&["AWS_S3_USE_ARN_REGION"], "s3_use_arn_region")
+                .or(settings.of_s3("use_arn_region"))
+                .is_some_and(|value| value.eq_ignore_ascii_case("false")),
             flags: settings.flags(),
         }
     }
