@@ -24,6 +24,7 @@ mod terminal;
 mod verify;
 mod waiting;
 
+use std::env;
 use std::fmt::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -66,7 +67,8 @@ const FAILED: u8 = 3;
 const AFTER: &str = "\
 Environment:
   Each flag but --yes can be given by the environment, too, as ALB2PARQUET_ and its name: ALB2PARQUET_THREADS=4,
-  ALB2PARQUET_ACCOUNT=123456789012,210987654321, ALB2PARQUET_QUIET=1. What is typed wins.
+  ALB2PARQUET_ACCOUNT=123456789012,210987654321, ALB2PARQUET_QUIET=1. What is typed wins. An empty variable counts as
+  none.
 
 Exit codes:
   0  it was done
@@ -139,7 +141,9 @@ fn with_environment(arg: Arg) -> Arg {
         return arg;
     }
     let variable = format!("ALB2PARQUET_{}", long.replace('-', "_").to_uppercase());
-    let arg = arg.env(variable).hide_env(true);
+    // An empty variable counts as none: shells and job templates leave such.
+    let is_empty = env::var_os(&variable).is_some_and(|value| value.is_empty());
+    let arg = if is_empty { arg } else { arg.env(variable).hide_env(true) };
     match arg.get_action() {
         // A setting of a store can hold commas.
         ArgAction::Append if arg.get_long() != Some("option") => arg.value_delimiter(','),

@@ -93,8 +93,7 @@ pub fn recognise(named: LogType, rejects: &[Reject]) -> Option<Foreign> {
         return have_chosen_fields(named, &lines).then_some(Foreign::ChosenFields);
     };
     // A header stands once.
-    let whole =
-        matches!(kind, Foreign::W3c | Foreign::Parquet | Foreign::Header | Foreign::Utf16);
+    let whole = matches!(kind, Foreign::W3c | Foreign::Parquet | Foreign::Header | Foreign::Utf16);
     let alike = whole || lines.all(|line| line.is_empty() || of_line(line) == Some(kind));
     (alike && kind != Foreign::Log(named)).then_some(kind)
 }

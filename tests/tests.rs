@@ -17,6 +17,8 @@ mod cli;
 mod chosen;
 // docs/columns.md says what the schema files say.
 mod columns;
+// Where requests go: endpoints by environment, profile and option.
+mod endpoints;
 // Lines read = rows + rejects: in the summary, the files and their footers.
 mod conservation;
 // What engines are told of tables; the engines themselves are asked by `scripts/engines-test`.
@@ -55,6 +57,8 @@ mod read;
 mod readme;
 // Lines that other projects published, of this and of other load balancers; skipped by name where they are not at hand.
 mod real_lines;
+// Lists for `--objects`, URLs that are none, and credentials that nobody may see.
+mod objects;
 // Redaction: what each rule leaves, and that nothing else is left anywhere.
 mod redact;
 // What only a disk shows: staged files, signals, and a mount that numbers its files anew.

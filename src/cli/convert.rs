@@ -188,7 +188,8 @@ impl Convert {
         } else {
             let selection = resolve::selected(&self.wanted, self.sources.len())?;
             resolve::refuse_overlap(&self.sources, &self.out, &out)?;
-            let sources = resolve::open_sources(&self.sources, &network)?;
+            let sources =
+                resolve::open_sources(&self.sources, self.wanted.objects.is_none(), &network)?;
             dataset = self.dataset(&out, &redaction, &network)?;
             let listing = resolve::listing(&self.wanted, &sources, &selection, &network, signals)?;
             metrics.listed();

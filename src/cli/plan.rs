@@ -146,7 +146,7 @@ impl Question<'_> {
         let selection = resolve::selected(self.wanted, self.sources.len())?;
         let dataset = self.out.map(|out| self.dataset(out, &network)).transpose()?;
         let before = network.traffic.sent();
-        let sources = resolve::open_sources(self.sources, &network)?;
+        let sources = resolve::open_sources(self.sources, self.wanted.objects.is_none(), &network)?;
         let listing = resolve::listing(self.wanted, &sources, &selection, &network, signals)?;
         let listing_calls = self.listing_calls(&sources, network.traffic.sent() - before);
         if listing.objects.is_empty() && !self.quiet {

@@ -79,7 +79,7 @@ impl Verify {
             None
         };
         let verification = Verification {
-            sources: &resolve::open_sources(&self.sources, &network)?,
+            sources: &resolve::open_sources(&self.sources, true, &network)?,
             dataset: &dataset,
             selection: &resolve::selection(&self.partitions, self.to.or_else(resolve::yesterday))?,
             read_data: redaction.as_ref(),

@@ -5,7 +5,7 @@ use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::key::{Directory, Key, Partition};
+use crate::key::{Directory, Key, Other, Partition};
 use crate::objects;
 use crate::plan::{Amount, DUPLICATE, Failure, NOT_SELECTED, Object, PlanError, Selection};
 use crate::shard::Shard;
@@ -90,9 +90,12 @@ impl Listing {
         let mut gathering = Gathering::new(selection, stop);
         let mut waiting = Vec::new();
         objects::read(names, source, network, |named| {
-            if !source.holds(&named.key) {
+            // A key with a slash at its end stands for a directory. It cannot be asked for, and is no log.
+            let is_directory = named.key.ends_with('/');
+            if is_directory || !source.holds(&named.key) {
+                let kind = if is_directory { Other::Unknown.as_str() } else { NOT_SELECTED };
                 gathering.listing.listed += 1;
-                gathering.listing.skip(NOT_SELECTED, &named.key);
+                gathering.listing.skip(kind, &named.key);
                 return Ok(());
             }
             waiting.push(named);

@@ -175,6 +175,18 @@ impl Source {
         }
     }
 
+    /// Opens a source whose objects a list names. A bucket is not asked for anything: it need not be listed.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is no such directory, or the bucket has no endpoint.
+    pub fn open_unlisted(name: &str, network: &Network) -> Result<Self, StoreError> {
+        match Place::parse(name)? {
+            Place::Bucket(prefix) => Self::connect(name, prefix, network),
+            Place::Local(_) => Self::open(name, network),
+        }
+    }
+
     /// Returns the source that is a prefix of a bucket, without asking whether it can be listed.
     fn connect(name: &str, prefix: Prefix, network: &Network) -> Result<Self, StoreError> {
         let client = Client::connect(&prefix, network)?;
