@@ -5,9 +5,8 @@
 //! says is believed no more than a listing: keys decide where an object belongs, and claims whether it is new.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -15,10 +14,15 @@ use sha2::{Digest, Sha256};
 use crate::hash::hex;
 use crate::key::{Key, Partition};
 use crate::ledger::Ledger;
-use crate::plan::{self, Batch, Before, Failure, Object, Plan, PlanError, Verdict};
+use crate::objects;
+use crate::plan::{self, Batch, Before, Failure, Object, Plan, PlanError, Touched, Verdict};
 use crate::shard::Shard;
-use crate::store::{Named, Network, Source, StoreError, open_text};
+use crate::store::{Lines, Named, Network, Source, StoreError, open_text};
 use crate::tally::{ARCHIVED, CONVERTED_MEANWHILE, Tally};
+use crate::touched::{Compared, Comparison};
+
+/// Longest line of a description, in bytes: two million objects, or more.
+const MAX_LINE: usize = 256 << 20;
 
 /// A batch, described for whoever is to convert it. As JSON, its keys are stable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,6 +82,8 @@ pub struct Outcome {
     pub failed: u64,
     /// Lines read.
     pub lines: u64,
+    /// Lines of text that were joined to the line before them, and are not counted in `lines`.
+    pub joined_lines: u64,
     /// Lines that became rows.
     pub rows: u64,
     /// The others.
@@ -140,6 +146,11 @@ pub enum BadLine {
     /// It is no JSON, or lacks something.
     #[error("this is no batch of `plan --jsonl`: {0}")]
     Json(#[from] serde_json::Error),
+    /// It holds credentials, and something else is wrong with it, too.
+    #[error(
+        "this is no batch of `plan --jsonl`, and holds a URL with credentials (not shown here)"
+    )]
+    Secret,
     /// It has no objects.
     #[error("the batch has no objects")]
     Empty,
@@ -369,6 +380,7 @@ impl Batches {
                 outcome.failures.push(failure.clone());
                 batch.objects.clear();
             }
+            let mut touched = Vec::new();
             batch.objects.retain(|object| {
                 match before.judge(object, &sources) {
                     // Of two batches of a run, none sees the other's claim.
@@ -378,6 +390,9 @@ impl Batches {
                         outcome.converted_before += 1;
                         plan.before.add(object);
                     }
+                    Verdict::Touched { claim, content } => {
+                        touched.push(Touched { object: object.clone(), claim, content });
+                    }
                     Verdict::Wrong(failure) => {
                         outcome.failed += 1;
                         outcome.failures.push(failure);
@@ -385,6 +400,26 @@ impl Batches {
                 }
                 false
             });
+            // They were converted and touched since the batch was described, so they are few.
+            if !touched.is_empty() {
+                let comparison = Comparison {
+                    sources: &sources,
+                    ledger,
+                    threads: 1,
+                    compared: &AtomicU64::default(),
+                    stop,
+                };
+                let Compared { equal, archived, failures, left } = comparison.run(touched)?;
+                if left > 0 {
+                    return Err(PlanError::Interrupted);
+                }
+                outcome.converted_before += equal.objects;
+                outcome.archived += archived.objects;
+                outcome.failed += failures.len() as u64;
+                outcome.failures.extend(failures);
+                plan.skip(plan::TOUCHED, equal.objects);
+                plan.skip(ARCHIVED, archived.objects);
+            }
             plan.failures.extend_from_slice(&outcome.failures);
             last = Some((Arc::clone(&batch.partition), before));
             if batch.objects.is_empty() {
@@ -420,6 +455,7 @@ impl Outcome {
             duplicate: 0,
             failed: 0,
             lines: 0,
+            joined_lines: 0,
             rows: 0,
             rejects: 0,
             files: 0,
@@ -441,6 +477,7 @@ impl Outcome {
         self.archived += skipped(ARCHIVED);
         self.failed += tally.objects.failed;
         self.lines += tally.lines;
+        self.joined_lines += tally.joined_lines;
         self.rows += tally.rows;
         self.rejects += tally.reject_count();
         self.files += tally.files;
@@ -472,8 +509,12 @@ fn own_lines(name: &str, network: &Network, shard: Shard) -> Result<Vec<usize>, 
 }
 
 fn parse(name: &str, line: usize, text: &[u8]) -> Result<Description, BatchesError> {
-    let name = || name.to_owned();
-    Description::parse(text).map_err(|why| BatchesError::Line { name: name(), line, why })
+    Description::parse(text).map_err(|why| {
+        // What is wrong may quote the line.
+        let is_secret = objects::has_credentials(&String::from_utf8_lossy(text));
+        let why = if is_secret { BadLine::Secret } else { why };
+        BatchesError::Line { name: name.to_owned(), line, why }
+    })
 }
 
 /// Calls `each` with every line that is not empty, and its number, from 1 on.
@@ -484,10 +525,10 @@ fn each_line(
 ) -> Result<(), BatchesError> {
     let failed = |error| BatchesError::Read { name: name.to_owned(), source: Box::new(error) };
     let file = open_text(name, network).map_err(failed)?;
-    for (line, text) in (1..).zip(io::BufRead::split(file, b'\n')) {
-        let text = text.map_err(|error| failed(error.into()))?;
+    let mut lines = Lines::new(file, MAX_LINE, b"\n");
+    while let Some((line, text)) = lines.next().map_err(|error| failed(error.into()))? {
         if !text.trim_ascii().is_empty() {
-            each(line, &text)?;
+            each(line as usize, text)?;
         }
     }
     Ok(())

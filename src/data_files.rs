@@ -6,7 +6,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::claim::Log;
+use crate::claim::{Log, Record};
 use crate::dataset::{self, Dataset, DatasetError, is_hidden};
 use crate::key::Partition;
 use crate::reject;
@@ -86,7 +86,8 @@ impl DataFiles {
     ) -> Result<Vec<String>, DatasetError> {
         let partition = log.partition();
         let holding = log.holding().map(|(_, claim)| claim);
-        let last = log.entries().iter().rposition(|entry| entry.record.claim().is_none());
+        let last =
+            log.entries().iter().rposition(|entry| matches!(entry.record, Record::Remove(_)));
         let before = &log.entries()[..last.filter(|_| removed).unwrap_or(0)];
         let claims = holding.chain(before.iter().filter_map(|entry| entry.record.claim()));
         let outputs = claims.flat_map(|claim| &claim.outputs);

@@ -24,6 +24,7 @@
 pub mod hash;
 pub mod pool;
 pub mod text;
+pub mod escape;
 // What lines, tables and keys are.
 pub mod schema;
 pub mod reject;
@@ -42,6 +43,7 @@ pub mod objects;
 pub mod plan;
 pub mod inflate;
 pub mod feed;
+pub mod touched;
 pub mod estimate;
 // From text to record batches.
 pub mod fields;
@@ -61,6 +63,7 @@ pub mod published;
 pub mod verify;
 pub mod remove;
 pub mod repair;
+pub mod accept;
 pub mod clean;
 // The program around it.
 pub mod policy;

@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::error::Error;
 use std::iter;
+use std::ops::AddAssign;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -20,7 +21,7 @@ use sha2::{Digest, Sha256};
 use crate::dataset::DatasetError;
 use crate::hash::hex;
 use crate::key::Partition;
-use crate::ledger::{Held, Ledger};
+use crate::ledger::{Change, Content, Held, Ledger, left_alone};
 use crate::objects::ObjectsError;
 use crate::store::{Listed, Source, StoreError};
 
@@ -44,6 +45,13 @@ impl Amount {
     }
 }
 
+impl AddAssign for Amount {
+    fn add_assign(&mut self, other: Self) {
+        self.objects += other.objects;
+        self.bytes += other.bytes;
+    }
+}
+
 /// What is to be done.
 #[derive(Debug, Default)]
 pub struct Plan {
@@ -55,6 +63,8 @@ pub struct Plan {
     pub skipped: BTreeMap<&'static str, u64>,
     /// Those of them that were converted before.
     pub before: Amount,
+    /// Objects whose content must be compared with what was converted before; in the order of their partitions.
+    pub touched: Vec<Touched>,
     /// What could not be listed, contradicts itself or an earlier run, or cannot be finished.
     pub failures: Vec<Failure>,
 }
@@ -65,6 +75,9 @@ pub enum PlanError {
     /// Nothing can be listed.
     #[error(transparent)]
     Source(#[from] StoreError),
+    /// Nothing was listed, because of this.
+    #[error("nothing can be listed: {0}")]
+    Unlisted(String),
     /// The objects cannot be told.
     #[error(transparent)]
     Objects(#[from] ObjectsError),
@@ -72,7 +85,7 @@ pub enum PlanError {
     #[error(transparent)]
     Dataset(#[from] DatasetError),
     /// The user wants the program to end.
-    #[error("interrupted before anything was converted; the same command goes on")]
+    #[error("interrupted")]
     Interrupted,
 }
 
@@ -96,6 +109,17 @@ pub struct Object {
     pub source: usize,
 }
 
+/// An object with the size but not the ETag or time that it had when it was converted.
+#[derive(Debug, Clone)]
+pub struct Touched {
+    /// The object as it is now.
+    pub object: Object,
+    /// Number of the claim that holds it.
+    pub claim: usize,
+    /// What was converted.
+    pub content: Content,
+}
+
 /// An object, or part of a listing, that could not be converted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
@@ -111,6 +135,8 @@ const LOGS_AHEAD: usize = 512;
 pub const NOT_SELECTED: &str = "not_selected";
 /// Kind of objects that are copies of others.
 pub const DUPLICATE: &str = "duplicate";
+/// Kind of objects whose ETag or time changed since they were converted, but not their content.
+pub const TOUCHED: &str = "touched";
 /// Kind of objects that a claim holds.
 pub const CONVERTED_BEFORE: &str = "converted_before";
 /// Kind of objects of partitions of which it is not known what they hold.
@@ -179,6 +205,10 @@ impl Plan {
                         plan.before.add(&object);
                         continue;
                     }
+                    Verdict::Touched { claim, content } => {
+                        plan.touched.push(Touched { object, claim, content });
+                        continue;
+                    }
                     Verdict::Wrong(failure) => {
                         plan.failures.push(failure);
                         continue;
@@ -236,6 +266,13 @@ pub enum Verdict {
     New,
     /// It was converted before, as it is.
     Converted,
+    /// It was converted before; whether as it is, only its content shows.
+    Touched {
+        /// Number of the claim that holds it.
+        claim: usize,
+        /// What was converted.
+        content: Content,
+    },
     /// It contradicts what was converted before, and is left alone.
     Wrong(Failure),
 }
@@ -295,7 +332,16 @@ impl Before {
         let wrong = |error| Verdict::Wrong(Failure { object: object.listed.key(), error });
         if let Some(before) = self.held.get(name) {
             let url = sources[object.source].url(&object.listed);
-            return before.change(&url, &object.listed).map_or(Verdict::Converted, wrong);
+            return match before.change(&url, &object.listed) {
+                Change::None => Verdict::Converted,
+                Change::Touched => match before.content {
+                    Some(content) => Verdict::Touched { claim: before.claim, content },
+                    None => wrong(left_alone(
+                        "was rewritten since it was converted, and its claim has no CRC-32 to compare its content with",
+                    )),
+                },
+                Change::Rewritten(problem) => wrong(problem),
+            };
         }
         match self.beside.iter().find(|(_, held)| held.contains_key(name)) {
             None => Verdict::New,

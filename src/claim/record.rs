@@ -4,6 +4,8 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::claim::Amendment;
+use crate::reject::Reason;
 use crate::store::{Listed, StagedFile};
 
 /// An entry of a log.
@@ -14,6 +16,8 @@ pub enum Record {
     Add(Claim),
     /// Takes back everything that stands before it in the log.
     Remove(Removal),
+    /// Adds facts about objects that the dataset holds.
+    Amend(Amendment),
 }
 
 /// Says which objects some outputs hold, and where these are staged.
@@ -30,6 +34,9 @@ pub struct Claim {
     pub seconds: Option<f64>,
     /// Lines read; the unreadable tail of an object counts as one.
     pub lines: u64,
+    /// Lines of text that were joined to the line before them, and are not counted in `lines`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub joined_lines: u64,
     /// Lines that became rows.
     pub rows: u64,
     /// The others, by reason.
@@ -66,13 +73,16 @@ pub struct Claimed {
     /// What the store says changes whenever the object does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub e_tag: Option<String>,
-    /// CRC-32 of its decompressed bytes, eight hexadecimal digits in the file. Absent unless all of them were read
-    /// without damage.
+    /// CRC-32 of its decompressed bytes, those of all members, eight hexadecimal digits in the file. Of gzip inside
+    /// gzip, they are the innermost; of plain text, the object itself. Absent unless all were read without damage.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "hex")]
     pub crc32: Option<u32>,
     /// Number of its decompressed bytes, absent where `crc32` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uncompressed_size: Option<u64>,
+    /// Codes of what is unusual about it, see [`Note`](crate::inflate::Note).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Lines read.
     pub lines: u64,
     /// Those that are rejects, by reason.
@@ -89,13 +99,47 @@ pub struct Removal {
     pub id: String,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde calls it
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 impl Record {
     /// Returns the claim, if it is one.
     pub fn claim(&self) -> Option<&Claim> {
         match self {
             Self::Add(claim) => Some(claim),
-            Self::Remove(_) => None,
+            Self::Remove(_) | Self::Amend(_) => None,
         }
+    }
+}
+
+impl Claimed {
+    /// Returns the number of its lines that are rejects.
+    pub fn reject_count(&self) -> u64 {
+        self.rejects.values().sum()
+    }
+
+    /// Returns the number of its lines that became rows.
+    pub fn rows(&self) -> u64 {
+        self.lines.saturating_sub(self.reject_count())
+    }
+
+    /// Returns whether the object was damaged, or has lines of which none became a row.
+    ///
+    /// Single rejected lines do not count: the object was read to its end, and they are kept.
+    pub fn is_incomplete(&self) -> bool {
+        let has = |reason: Reason| self.rejects.contains_key(reason.code());
+        !self.rejects.is_empty()
+            && (self.rows() == 0
+                || Reason::ALL.into_iter().any(|reason| reason.is_damage() && has(reason)))
+    }
+
+    /// Describes how many of its lines became rows, and why the others did not.
+    pub fn outcome(&self) -> String {
+        let rejects = self.rejects.iter().map(|(reason, count)| format!("{count} {reason}"));
+        let rejects = rejects.collect::<Vec<_>>().join(", ");
+        format!("{} of {} lines became rows; rejects: {rejects}", self.rows(), self.lines)
     }
 }
 
@@ -119,6 +163,7 @@ impl Claim {
             e_tag,
             crc32,
             uncompressed_size,
+            notes: Vec::new(),
             lines,
             rejects,
         });
@@ -181,7 +226,7 @@ mod hex {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     // serde hands over a reference to the field.
-    #[allow(clippy::ref_option)]
+    #[allow(clippy::ref_option, clippy::trivially_copy_pass_by_ref)]
     pub(super) fn serialize<S: Serializer>(
         crc32: &Option<u32>,
         serializer: S,

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::mem;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::thread;
@@ -20,15 +21,16 @@ use crate::cli::signals::Signals;
 use crate::cli::terminal::print_json;
 use crate::cli::{DONE, FAILED, OBJECTS, REJECTS, nothing, resolve};
 use crate::convert::{Conversion, Read, Watcher};
-use crate::dataset::{Dataset, Opening};
+use crate::dataset::{Dataset, DatasetError, Opening};
 use crate::encode::Compression;
 use crate::estimate::{Prices, Speed};
 use crate::ledger::Ledger;
-use crate::plan::{Batch, Listing, Plan};
+use crate::plan::{Batch, Listing, Plan, PlanError, TOUCHED, Touched};
 use crate::redact::{Redaction, Rules};
 use crate::schema::{self, Kind, Table};
 use crate::store::{Network, Patience, Place, Source};
-use crate::tally::Tally;
+use crate::tally::{ARCHIVED, Tally};
+use crate::touched::{Compared, Comparison};
 
 const AFTER: &str = "\
 Exit codes:
@@ -172,11 +174,11 @@ impl Convert {
         }
         let progress = Progress::new(self.voice());
         let mut metrics = Metrics::begin();
-        let network = resolve::network(&self.stores)?;
+        let network = resolve::network(&self.stores, progress.say_waiting())?;
         progress::watch(&network.traffic);
         let out = resolve::place_of(&self.out)?;
         let dataset;
-        let Work { sources, ledger, plan, begun } = if let Some(name) = &self.batches {
+        let Work { sources, ledger, mut plan, begun } = if let Some(name) = &self.batches {
             let batches = Batches::read(name, &network, self.wanted.shard)?;
             let sources: Vec<String> = batches.sources.iter().map(Source::address).collect();
             resolve::refuse_overlap(&sources, &self.out, &out)?;
@@ -186,7 +188,8 @@ impl Convert {
         } else {
             let selection = resolve::selected(&self.wanted, self.sources.len())?;
             resolve::refuse_overlap(&self.sources, &self.out, &out)?;
-            let sources = resolve::open_sources(&self.sources, &network)?;
+            let sources =
+                resolve::open_sources(&self.sources, self.wanted.objects.is_none(), &network)?;
             dataset = self.dataset(&out, &redaction, &network)?;
             let listing = resolve::listing(&self.wanted, &sources, &selection, &network, signals)?;
             metrics.listed();
@@ -195,11 +198,20 @@ impl Convert {
             }
             self.listed(listing, sources, &dataset, signals)?
         };
-        metrics.planned();
         let threads = match self.threads {
             Some(threads) => threads.into(),
             None => thread::available_parallelism().map_or(1, usize::from),
         };
+        let touched = mem::take(&mut plan.touched);
+        let Compared { equal, archived, failures, left } =
+            compare(touched, &sources, &ledger, threads, &progress, signals)?;
+        if left > 0 {
+            return Err(PlanError::Interrupted.into());
+        }
+        plan.skip(TOUCHED, equal.objects);
+        plan.skip(ARCHIVED, archived.objects);
+        plan.failures.extend(failures);
+        metrics.planned();
         progress.begin(&plan);
         let watcher = Reporting::new(&progress, begun);
         let conversion = Conversion {
@@ -220,6 +232,8 @@ impl Convert {
         progress.end();
         let mut tally = result?;
         watcher.end()?;
+        tally.bytes_archived += archived.bytes;
+        tally.incomplete_before = ledger.incomplete_objects();
         tally.requests = network.traffic.requests();
         tally.requests_failed = network.traffic.failed();
         progress.sum_up(&tally, self.max_rejects);
@@ -286,6 +300,26 @@ impl Convert {
         let plan = Plan::make(listing, &sources, size, &mut ledger, signals.stop())?;
         Ok(Work { sources, ledger, plan, begun: None })
     }
+}
+
+/// Compares touched objects with what was converted, and shows how far it is.
+fn compare(
+    touched: Vec<Touched>,
+    sources: &[Source],
+    ledger: &Ledger,
+    threads: usize,
+    progress: &Progress,
+    signals: &Signals,
+) -> Result<Compared, DatasetError> {
+    if touched.is_empty() {
+        return Ok(Compared::default());
+    }
+    let compared = progress.compare(touched.len() as u64);
+    let stop = signals.stop();
+    let comparison = Comparison { sources, ledger, threads, compared: &compared, stop };
+    let result = comparison.run(touched);
+    progress.end();
+    result
 }
 
 /// Plans what others have planned, and says what needs no work.

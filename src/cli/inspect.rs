@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use crate::cli::options::{self, LogType, Stores};
-use crate::cli::terminal::{print_json, print_text, stdout_width};
+use crate::cli::terminal::{print_json, print_line, print_text, stdout_width};
 use crate::cli::{DONE, OBJECTS, REJECTS, resolve};
 use crate::inspect::{Inspected, Inspection, Limits};
 use crate::key;
@@ -30,7 +30,7 @@ const AFTER: &str = "\
 Exit codes:
   0  every line is a row
   1  some lines are rejects
-  2  the object is damaged, is not text, or holds something else than its name says
+  2  the object is damaged, is neither gzip nor text, or holds something else than its name says
   3  it cannot be read
 
 Examples:
@@ -42,8 +42,7 @@ Examples:
 
 /// Shows what is in one object: its key, its lines, the first rows, and every reject with its place.
 ///
-/// Nothing is written. The object is read as `convert` reads it, except that text which is not compressed is read
-/// too. Bytes that a terminal would act upon are shown as \\x1b or the like.
+/// Nothing is written. The object is read as `convert` reads it. Bytes that a terminal would act upon are shown as \\x1b or the like.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Inspect {
@@ -113,7 +112,7 @@ impl Inspect {
                 Ok((key_of(&path), Box::new(file)))
             }
             Place::Bucket(_) => {
-                let network = resolve::network(&self.stores)?;
+                let network = resolve::network(&self.stores, print_line)?;
                 let object = Source::read_one(name, &network).context("OBJECT")?;
                 let path = name.split_once("://").and_then(|(_, path)| path.split_once('/'));
                 Ok((path.map_or(name, |(_, key)| key).to_owned(), object))

@@ -1,18 +1,16 @@
 //! What a person is told whose sources hold nothing to convert: what there is, and what was expected.
 
-use std::fmt::Write;
-
 use indicatif::HumanCount;
 
 use crate::key::mismatch;
 use crate::plan::{Listing, NOT_SELECTED};
 use crate::store::Source;
 
-/// Says why there is nothing to convert, kind by kind.
-pub(super) fn to_convert(sources: &[Source], listing: &Listing) -> String {
+/// Returns the lines that say why there is nothing to convert, kind by kind.
+pub(super) fn to_convert(sources: &[Source], listing: &Listing) -> Vec<String> {
     let names: Vec<String> = sources.iter().map(ToString::to_string).collect();
     let names = names.join(", ");
-    let mut text = match listing.listed {
+    let mut lines = vec![match listing.listed {
         0 => format!("nothing to convert: {names} holds no objects"),
         1 => format!("nothing to convert: the only object in {names} is no log that is selected"),
         many => {
@@ -21,8 +19,8 @@ pub(super) fn to_convert(sources: &[Source], listing: &Listing) -> String {
                 "nothing to convert: of {many} objects in {names} none is a log that is selected"
             )
         }
-    };
-    let mut line = |line: String| write!(text, "\n  {line}").expect("a string takes everything");
+    }];
+    let mut line = |line: String| lines.push(format!("  {line}"));
     for (kind, count) in &listing.skipped {
         let mut said = format!("{} {kind}", HumanCount(*count));
         let example = listing.examples.get(kind);
@@ -39,10 +37,10 @@ pub(super) fn to_convert(sources: &[Source], listing: &Listing) -> String {
         let what = explain(kind).unwrap_or("what another service delivers");
         line(format!("{kind} was passed by: {what}"));
     }
-    text += "\nExpected are logs of Application Load Balancers, with keys like \
+    lines.push("Expected are logs of Application Load Balancers, with keys like \
              AWSLogs/<account>/elasticloadbalancing/<region>/yyyy/mm/dd/<name>.log.gz; SOURCE is a directory at, \
-             above or below AWSLogs/";
-    text
+             above or below AWSLogs/".to_owned());
+    lines
 }
 
 /// Says what objects of a kind are, and what can be done.

@@ -142,15 +142,17 @@ impl PlanCommand {
 impl Question<'_> {
     /// Plans, and prints what that comes to.
     pub(super) fn answer(&self, signals: &Signals) -> anyhow::Result<u8> {
-        let network = resolve::network(self.stores)?;
+        let network = resolve::network(self.stores, self.say_waiting())?;
         let selection = resolve::selected(self.wanted, self.sources.len())?;
         let dataset = self.out.map(|out| self.dataset(out, &network)).transpose()?;
         let before = network.traffic.sent();
-        let sources = resolve::open_sources(self.sources, &network)?;
+        let sources = resolve::open_sources(self.sources, self.wanted.objects.is_none(), &network)?;
         let listing = resolve::listing(self.wanted, &sources, &selection, &network, signals)?;
         let listing_calls = self.listing_calls(&sources, network.traffic.sent() - before);
         if listing.objects.is_empty() && !self.quiet {
-            print_line(&nothing::to_convert(&sources, &listing));
+            for line in nothing::to_convert(&sources, &listing) {
+                print_line(&line);
+            }
         }
         let survey = Survey::of(&listing);
         let size = self.wanted.target_file_size;
@@ -186,6 +188,16 @@ impl Question<'_> {
         self.print(&estimate)?;
         summary::print_failures(&estimate.failures);
         Ok(if estimate.failures.is_empty() { DONE } else { OBJECTS })
+    }
+
+    /// Returns what prints that a store does not answer.
+    fn say_waiting(&self) -> impl Fn(&str) + Send + use<> {
+        let quiet = self.quiet;
+        move |line| {
+            if !quiet {
+                print_line(line);
+            }
+        }
     }
 
     /// Opens the dataset, or what will be one, and tells whether it is there.
@@ -231,6 +243,13 @@ fn text(estimate: &Estimate, with_dataset: bool) -> String {
     fact("objects", format!("{listed} listed, {selected} selected{skipped}"));
     if estimate.converted_before.objects > 0 {
         fact("", format!("{} converted before", amount(estimate.converted_before)));
+    }
+    if estimate.touched.objects > 0 {
+        let touched = amount(estimate.touched);
+        fact(
+            "",
+            format!("{touched} with a new ETag or time, to be compared with what was converted"),
+        );
     }
     fact("", format!("{} to convert", amount(estimate.to_convert)));
     if estimate.open_claims > 0 {

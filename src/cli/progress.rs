@@ -17,6 +17,7 @@ use crate::cli::log::{self, Format};
 use crate::cli::summary;
 use crate::cli::terminal::{self, print_line};
 use crate::convert::{Read, Watcher};
+use crate::escape::printable;
 use crate::key::{Key, Partition};
 use crate::plan::{Batch, Plan};
 use crate::store::Traffic;
@@ -118,12 +119,46 @@ impl Progress {
         *lock(&self.ticker) = Some(ticker);
     }
 
+    /// Begins to show how many of some touched objects were compared, and returns where they are counted.
+    pub(super) fn compare(&self, objects: u64) -> Arc<AtomicU64> {
+        let compared = Arc::new(AtomicU64::new(0));
+        let all = HumanCount(objects);
+        self.say(|| {
+            vec![format!(
+                "{all} objects have another ETag or time than when they were converted: their contents are compared"
+            )]
+        });
+        let counted = Arc::clone(&compared);
+        let now = move || counted.load(Ordering::Relaxed);
+        let ticker = match self.voice {
+            Voice::Quiet => return compared,
+            Voice::Json => Ticker::begin(PLAIN_TICK, move || {
+                info!(objects = now(), objects_planned = objects, "comparing");
+            }),
+            Voice::Text | Voice::Verbose => Ticker::begin(PLAIN_TICK, move || {
+                print_line(&format!("{} of {all} objects compared", HumanCount(now())));
+            }),
+        };
+        *lock(&self.ticker) = Some(ticker);
+        compared
+    }
+
     /// Says something that was found before the conversion.
-    pub(super) fn say(&self, text: impl FnOnce() -> String) {
+    pub(super) fn say(&self, lines: impl FnOnce() -> Vec<String>) {
         match self.voice {
             Voice::Quiet => {}
-            Voice::Text | Voice::Verbose => print_line(&text()),
-            Voice::Json => warn!("{}", text()),
+            Voice::Text | Voice::Verbose => lines().iter().for_each(|line| print_line(line)),
+            Voice::Json => warn!("{}", lines().join("\n")),
+        }
+    }
+
+    /// Returns what prints that a store does not answer.
+    pub(super) fn say_waiting(&self) -> impl Fn(&str) + Send + use<> {
+        let (voice, bars) = (self.voice, self.bars.clone());
+        move |line| match voice {
+            Voice::Quiet => {}
+            Voice::Text | Voice::Verbose => bars.suspend(|| print_line(line)),
+            Voice::Json => warn!("{line}"),
         }
     }
 
@@ -286,7 +321,7 @@ impl Bars {
     fn draw(&self, work: &Work, state: &State) {
         self.bar.set_position(work.now(state).bytes);
         for (line, text) in self.lines.iter().zip(work.describe(state)) {
-            line.set_message(text);
+            line.set_message(printable(text));
             line.tick();
         }
     }

@@ -58,7 +58,8 @@ pub(super) struct Repair {
 impl Repair {
     pub(super) fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
         let selection = resolve::selection(&self.partitions, self.to)?;
-        let dataset = resolve::find_dataset(&self.out, &resolve::network(&self.stores)?)?;
+        let dataset =
+            resolve::find_dataset(&self.out, &resolve::network(&self.stores, print_line)?)?;
         let mut found = repair::find(&dataset, &selection, signals.stop())?;
         if self.yes {
             repair::apply(&dataset, &mut found, signals.stop())?;

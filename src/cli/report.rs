@@ -11,9 +11,10 @@ use indicatif::{HumanBytes, HumanCount};
 
 use crate::cli::options::{Partitions, Stores};
 use crate::cli::signals::Signals;
-use crate::cli::terminal::{counts, print_json, print_line, print_text};
+use crate::cli::terminal::{MAX_SHOWN, counts, print_json, print_line, print_text};
 use crate::cli::{DONE, ddl, resolve};
-use crate::report::{self, Balancer, Counts, Facts, Request};
+use crate::escape::printable;
+use crate::report::{self, Balancer, Counts, Facts, IncompleteObjects, Request};
 
 const AFTER: &str = "\
 Exit codes:
@@ -64,7 +65,8 @@ impl Report {
     pub(super) fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
         let selection = resolve::selection(&self.partitions, self.to)?;
         self.html.as_deref().map_or(Ok(()), can_be_written)?;
-        let dataset = resolve::find_dataset(&self.dataset, &resolve::network(&self.stores)?)?;
+        let dataset =
+            resolve::find_dataset(&self.dataset, &resolve::network(&self.stores, print_line)?)?;
         let name = self.dataset.to_string_lossy();
         let request = Request {
             dataset: &dataset,
@@ -132,9 +134,40 @@ fn summary(facts: &Facts) -> String {
     let size = HumanBytes(written.all_bytes());
     let files = format!("{} files, {} of rejects", HumanCount(files), HumanCount(of_rejects));
     fact("dataset", format!("{size} in {files}"));
+    let incomplete = &facts.incomplete_objects;
+    if incomplete.objects > 0 {
+        let (objects, accepted) = (HumanCount(incomplete.objects), HumanCount(incomplete.accepted));
+        fact("incomplete", format!("{objects} objects, {accepted} of them accepted"));
+        text += &list(incomplete);
+    }
     if !facts.balancers.is_empty() {
         text.push('\n');
         text += &table(&facts.balancers);
+    }
+    text
+}
+
+/// Lists the incomplete objects, those first that are not accepted.
+fn list(incomplete: &IncompleteObjects) -> String {
+    let mut text = String::new();
+    for each in incomplete.list.iter().take(MAX_SHOWN) {
+        let accepted = if each.accepted { "; accepted" } else { "" };
+        let (lines, rows) = (HumanCount(each.lines), HumanCount(each.rows));
+        let (object, reasons) = (&each.object, each.reasons());
+        writeln!(
+            text,
+            "            {object}: {rows} of {lines} lines became rows ({reasons}){accepted}"
+        )
+        .expect("a string takes everything");
+    }
+    let more = incomplete.objects - incomplete.list.len().min(MAX_SHOWN) as u64;
+    if more > 0 {
+        writeln!(
+            text,
+            "            and {} more; `verify` lists those that are not accepted",
+            HumanCount(more)
+        )
+        .expect("a string takes everything");
     }
     text
 }
@@ -161,9 +194,9 @@ fn table(balancers: &[Balancer]) -> String {
         let Balancer { account, region, balancer, log_type, counts, .. } = each;
         let number = |number: u64| HumanCount(number).to_string();
         rows.push([
-            account.clone(),
-            region.clone(),
-            balancer.split('.').nth(1).unwrap_or_default().to_owned(),
+            printable(account),
+            printable(region),
+            printable(balancer.split('.').nth(1).unwrap_or_default()),
             log_type.to_string(),
             each.first_day.to_string(),
             each.last_day.to_string(),

@@ -9,11 +9,12 @@ use chrono::{Days, NaiveDate, Utc};
 
 use crate::cli::options::{Layout, LogType, Partitions, Stores, Wanted};
 use crate::cli::signals::Signals;
+use crate::cli::waiting;
 use crate::dataset::{self, Dataset, STAGING};
 use crate::hash;
 use crate::plan::{Listing, Selection};
 use crate::schema::{self};
-use crate::store::{Bucket, Disk, Network, Place, Source, Target};
+use crate::store::{Bucket, Disk, Network, Place, Source, StoreError, Target, has_secret};
 
 pub(super) fn layout(layout: Layout) -> dataset::Layout {
     match layout {
@@ -35,17 +36,26 @@ pub(super) fn log_type(log_type: LogType) -> schema::LogType {
 pub(super) fn redact_key() -> anyhow::Result<Option<String>> {
     const VARIABLE: &str = "ALB2PARQUET_REDACT_KEY";
     match env::var(VARIABLE) {
-        Ok(key) => Ok(Some(key)),
+        Ok(key) => Ok(Some(key).filter(|key| !key.is_empty())),
         Err(VarError::NotPresent) => Ok(None),
         Err(VarError::NotUnicode(_)) => bail!("the key in {VARIABLE} is no text"),
     }
 }
 
-/// Returns how the stores of a run are reached.
-pub(super) fn network(stores: &Stores) -> anyhow::Result<Network> {
+/// Returns how the stores of a run are reached. Whenever one does not answer, `say` gets a line about it.
+pub(super) fn network(
+    stores: &Stores,
+    say: impl Fn(&str) + Send + 'static,
+) -> anyhow::Result<Network> {
     let mut settings = Vec::new();
     for option in &stores.option {
         match option.split_once('=') {
+            Some((key, value)) if !key.is_empty() && has_secret(value) => {
+                bail!(
+                    "--option {key}: a URL with credentials in it (not shown here): pass credentials \
+                     in the environment or a profile instead"
+                );
+            }
             Some((key, value)) if !key.is_empty() => {
                 settings.push((key.to_owned(), value.to_owned()));
             }
@@ -53,7 +63,9 @@ pub(super) fn network(stores: &Stores) -> anyhow::Result<Network> {
             _ => bail!("an --option has no key or no value: write it like region=eu-west-1"),
         }
     }
-    Ok(Network::new(settings))
+    let network = Network::new(settings);
+    waiting::watch(Arc::clone(&network.traffic), say);
+    Ok(network)
 }
 
 /// Opens a dataset that is there.
@@ -63,9 +75,24 @@ pub(super) fn find_dataset(out: &Path, network: &Network) -> anyhow::Result<Data
     Ok(Dataset::find(target, run)?)
 }
 
-/// Opens the sources, in the order in which they are named.
-pub(super) fn open_sources(names: &[String], network: &Network) -> anyhow::Result<Vec<Source>> {
-    Ok(names.iter().map(|name| Source::open(name, network)).collect::<Result<Vec<_>, _>>()?)
+/// Opens the sources, in the order in which they are named; those that a list takes the place of without listing them.
+pub(super) fn open_sources(
+    names: &[String],
+    is_listed: bool,
+    network: &Network,
+) -> anyhow::Result<Vec<Source>> {
+    let open = if is_listed { Source::open } else { Source::open_unlisted };
+    names.iter().map(|name| open(name, network).map_err(of_source)).collect()
+}
+
+/// Says that it is SOURCE which is wrong, where the error does not say so by itself.
+fn of_source(error: StoreError) -> anyhow::Error {
+    match error {
+        StoreError::Empty | StoreError::Secret(_) | StoreError::Almost { .. } => {
+            anyhow::Error::new(error).context("SOURCE")
+        }
+        error => error.into(),
+    }
 }
 
 /// Returns what is wanted of sources that are so many.
@@ -143,7 +170,7 @@ pub(super) fn target(
 /// Refuses a dataset within a source, or the reverse: each run would read what the last one wrote.
 pub(super) fn refuse_overlap(sources: &[String], name: &Path, out: &Place) -> anyhow::Result<()> {
     for source in sources {
-        let place = Place::parse(source)?;
+        let place = Place::parse(source).map_err(of_source)?;
         if place.holds(out) {
             bail!("--out {} lies in SOURCE {source}: choose one outside", name.display());
         }

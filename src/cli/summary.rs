@@ -5,7 +5,7 @@ use std::fmt::Write;
 use indicatif::{HumanBytes, HumanCount};
 use tracing::{info, warn};
 
-use crate::cli::terminal::{MAX_SHOWN, counts, print_line};
+use crate::cli::terminal::{MAX_SHOWN, counts, joined, print_line};
 use crate::plan::Failure;
 use crate::tally::{OfLogType, Tally};
 
@@ -35,6 +35,7 @@ pub(super) fn log(tally: &Tally) {
         bytes_in,
         bytes_out,
         seconds,
+        incomplete_before = tally.incomplete_before,
         interrupted = tally.interrupted,
         "conversion ended"
     );
@@ -79,6 +80,14 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
             format!("{archived}: restore these objects, then run the same command again"),
         );
     }
+    if !tally.notes.is_empty() {
+        let notes = tally.notes.iter().map(|(note, count)| (*note, *count));
+        fact("notes", counts("", notes, ""));
+    }
+    if tally.incomplete_before > 0 {
+        let objects = HumanCount(tally.incomplete_before);
+        fact("incomplete", format!("{objects} objects of earlier runs; `verify` lists them"));
+    }
     fact("partitions", HumanCount(tally.partitions).to_string());
     fact(
         "lines",
@@ -90,6 +99,9 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
             counts(" (", rejects, ")"),
         ),
     );
+    if tally.joined_lines > 0 {
+        fact("joined", joined(tally.joined_lines));
+    }
     if tally.log_types.len() > 1 {
         for (log_type, OfLogType { objects, lines, rows, rejects, .. }) in &tally.log_types {
             let (lines, rows, rejects) =

@@ -5,7 +5,7 @@ use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::key::{Directory, Key, Partition};
+use crate::key::{Directory, Key, Other, Partition};
 use crate::objects;
 use crate::plan::{Amount, DUPLICATE, Failure, NOT_SELECTED, Object, PlanError, Selection};
 use crate::shard::Shard;
@@ -40,7 +40,7 @@ impl Listing {
     ///
     /// # Errors
     ///
-    /// Fails when it is interrupted. A part that cannot be listed is a [`Failure`].
+    /// Fails when nothing can be listed, or it is interrupted. A part that cannot be listed is a [`Failure`].
     pub fn take(
         sources: &[Source],
         selection: &Selection,
@@ -64,7 +64,13 @@ impl Listing {
             }
         }
         gathering.listing.passed = mem::take(&mut *passed.lock().expect("no holder panics"));
-        Ok(gathering.end())
+        let listing = gathering.end();
+        match listing.failures.first() {
+            Some(Failure { error, .. }) if listing.listed == 0 => {
+                Err(PlanError::Unlisted(error.clone()))
+            }
+            _ => Ok(listing),
+        }
     }
 
     /// Takes the objects of a source that the file `names` names, instead of listing it. Those that are not below the
@@ -84,9 +90,12 @@ impl Listing {
         let mut gathering = Gathering::new(selection, stop);
         let mut waiting = Vec::new();
         objects::read(names, source, network, |named| {
-            if !source.holds(&named.key) {
+            // A key with a slash at its end stands for a directory. It cannot be asked for, and is no log.
+            let is_directory = named.key.ends_with('/');
+            if is_directory || !source.holds(&named.key) {
+                let kind = if is_directory { Other::Unknown.as_str() } else { NOT_SELECTED };
                 gathering.listing.listed += 1;
-                gathering.listing.skip(NOT_SELECTED, &named.key);
+                gathering.listing.skip(kind, &named.key);
                 return Ok(());
             }
             waiting.push(named);
@@ -173,7 +182,7 @@ impl<'a> Gathering<'a> {
         listed: Result<Listed, StoreError>,
     ) -> Result<(), PlanError> {
         match listed {
-            Ok(listed) => self.sort_in(index, listed),
+            Ok(listed) => self.sort_in(index, source, listed),
             Err(error) => {
                 let (object, error) = (source.to_string(), error.to_string());
                 self.listing.failures.push(Failure { object, error });
@@ -182,17 +191,22 @@ impl<'a> Gathering<'a> {
         if self.stop.load(Ordering::Relaxed) { Err(PlanError::Interrupted) } else { Ok(()) }
     }
 
-    fn sort_in(&mut self, source: usize, listed: Listed) {
+    fn sort_in(&mut self, index: usize, source: &Source, listed: Listed) {
         self.listing.listed += 1;
         let key = listed.key();
         match Key::parse(&key) {
-            Ok(key) if self.selection.wants(&key) => {
+            Ok(parsed) if self.selection.wants(&parsed) => {
+                if let Some(error) = source.refuses(&key) {
+                    self.listing.failures.push(Failure { object: key, error: error.to_owned() });
+                    return;
+                }
+                let key = parsed;
                 let partition = self.partitions.get(&key.partition).cloned().unwrap_or_else(|| {
                     let partition = Arc::new(key.partition);
                     self.partitions.insert(Arc::clone(&partition));
                     partition
                 });
-                self.listing.objects.push(Object { partition, listed, source });
+                self.listing.objects.push(Object { partition, listed, source: index });
             }
             Ok(_) => self.listing.skip(NOT_SELECTED, &key),
             Err(other) => self.listing.skip(other.as_str(), &key),

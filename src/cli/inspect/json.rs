@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::cli::inspect::rows;
-use crate::cli::shown::shown;
+use crate::escape::printable;
 use crate::fault;
 use crate::inspect::{Format, Inspected, Named, ToldBy};
 use crate::reject::Reject;
@@ -23,10 +23,12 @@ pub(super) struct Inspection<'a> {
     told_by: ToldBy,
     format: Format,
     holds: Option<String>,
+    notes: Vec<&'static str>,
     gzip_members: u64,
     bytes_in: u64,
     bytes_decompressed: u64,
     lines: u64,
+    joined_lines: u64,
     rows: u64,
     rejects: &'a BTreeMap<&'static str, u64>,
     fields: Vec<Fields<'a>>,
@@ -79,10 +81,12 @@ pub(super) fn of<'a>(
         told_by: about.told_by,
         format: about.format,
         holds: found.foreign.map(|foreign| foreign.to_string()),
+        notes: found.notes.iter().map(|note| note.code()).collect(),
         gzip_members: counts.members,
         bytes_in: counts.bytes_in,
         bytes_decompressed: counts.bytes_decompressed,
         lines: counts.lines,
+        joined_lines: counts.joined_lines,
         rows: counts.rows,
         rejects: &found.rejects,
         fields: fields.collect(),
@@ -98,7 +102,7 @@ fn rejected<'a>(table: &Table, reject: &'a Reject) -> Rejected<'a> {
         reason: reject.reason.code(),
         column_name: reject.column.as_deref(),
         raw_length: reject.raw_length,
-        raw_line: shown(&reject.raw),
+        raw_line: printable(&reject.raw),
         place: fault::place(table, reject).map(|place| [place.start, place.end]),
     }
 }
