@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use memchr::memchr_iter;
 use memchr::memmem::find;
 
 use crate::columns::number::{Double, Parse};
@@ -143,7 +144,7 @@ fn separator_of(line: &[u8]) -> Option<&'static str> {
             quoted ^= *byte == b'"';
             byte == by && !quoted
         });
-        let fields = fields.map(|field| field.trim_ascii());
+        let fields = fields.map(<[u8]>::trim_ascii);
         let bare = |field| {
             let field: &[u8] = field;
             field.strip_prefix(b"\"").and_then(|f| f.strip_suffix(b"\"")).unwrap_or(field)
@@ -217,7 +218,7 @@ impl Kind {
             Some(Self::Request)
         } else if begins("TLSv") {
             Some(Self::TlsVersion)
-        } else if begins("app/") && value.iter().filter(|&&byte| byte == b'/').count() == 2 {
+        } else if begins("app/") && memchr_iter(b'/', value).count() == 2 {
             Some(Self::LoadBalancer)
         } else {
             let address = value.split(|&byte| byte == b':').next().unwrap_or(value);

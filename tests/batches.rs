@@ -155,6 +155,7 @@ fn a_line_says_all_that_is_needed() {
         "duplicate": 0,
         "failed": 0,
         "lines": 3,
+        "joined_lines": 0,
         "rows": 3,
         "rejects": 0,
         "files": 1,

@@ -122,8 +122,7 @@ fn takes(into: Kind, value: &str, kind: Kind) -> bool {
         Status3 => is_number && digits == 3,
         Seconds => is_number && matches!(value, "0" | "-1"),
         Latency => is_number || kind == Seconds,
-        ErrorCode => is_number,
-        Serial => is_number,
+        ErrorCode | Serial => is_number,
         Path => kind == Url,
         HostName => match kind {
             Address | Endpoint | Name | Reason | ErrorCode => true,
@@ -388,7 +387,10 @@ fn check(
     }
 }
 
-fn logs() -> [(LogType, &'static [Kind], Vec<Profile>, &'static [usize]); 3] {
+/// A log, the kinds of its fields, its profiles, and the numbers of fields of its eras.
+type Log = (LogType, &'static [Kind], Vec<Profile>, &'static [usize]);
+
+fn logs() -> [Log; 3] {
     [
         (LogType::Access, &ACCESS, access(), &[17, 18, 20, 21, 23, 25, 27, 29, 30, 33, 34, 36]),
         (LogType::Connection, &CONNECTION, connection(), &[11, 12, 13, 15]),

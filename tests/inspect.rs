@@ -245,6 +245,7 @@ fn json_has_it_all() {
             "bytes_in": gzip(&text).len(),
             "bytes_decompressed": text.len(),
             "lines": 3,
+            "joined_lines": 0,
             "rows": 2,
             "rejects": { "invalid_utf8": 1 },
             "fields": [

@@ -488,9 +488,13 @@ fn nothing_of_a_refused_line_is_in_a_dictionary() {
     }
 }
 
+fn agents(ends: &[&str]) -> String {
+    ends.iter().flat_map(|end| ["agent", end]).collect()
+}
+
 /// Splits a line in a user agent, at each of these places.
 fn torn(ends: &[&str]) -> String {
-    let agent: String = ends.iter().map(|end| format!("agent{end}")).collect();
+    let agent = agents(ends);
     Line::of(36).with(14, &format!("\"{agent}last\"")).text()
 }
 
@@ -501,7 +505,7 @@ fn a_line_feed_in_a_quoted_field_tears_no_line() {
         let text = text_of([&good, &torn(ends), &Line::of(9).text(), &good]);
         let outcome = decode(text);
         let agent = |row: &Row| get(row, "user_agent").unwrap().to_owned();
-        let expected: String = ends.iter().map(|end| format!("agent{end}")).collect();
+        let expected = agents(ends);
         assert_eq!(outcome.rows.len(), 3, "{ends:?}");
         assert_eq!(agent(&outcome.rows[1]), format!("{expected}last"));
         let joined = expected.matches('\n').count() as u64;

@@ -4,6 +4,7 @@
 //! its column is what gives such a line away. Each rule takes more than load balancers are known to write, so that a new cipher or
 //! reason stays a row. Placeholders of published examples, such as `my-redirect-url`, pass as well.
 
+use memchr::memchr_iter;
 use memchr::memmem::find;
 
 use crate::columns::part;
@@ -50,12 +51,12 @@ impl Shape {
             Self::IpAddress => is_ip_address(value),
             Self::Cipher => is_plain_name(value),
             Self::TlsVersion => {
-                (has_prefix(value, b"tls") || has_prefix(value, b"ssl"))
+                (has_prefix(value, *b"tls") || has_prefix(value, *b"ssl"))
                     && all(value, |b| b.is_ascii_alphanumeric() || b == b'.')
             }
             Self::KeyExchange => {
                 is_plain_name(value)
-                    && !has_prefix(value, b"tls")
+                    && !has_prefix(value, *b"tls")
                     && find(value, b"SHA").is_none()
                     && !all(value, |b| b.is_ascii_hexdigit())
             }
@@ -140,8 +141,8 @@ fn is_name(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_')
 }
 
-fn has_prefix(value: &[u8], prefix: &[u8; 3]) -> bool {
-    value.first_chunk::<3>().is_some_and(|head| head.eq_ignore_ascii_case(prefix))
+fn has_prefix(value: &[u8], prefix: [u8; 3]) -> bool {
+    value.first_chunk::<3>().is_some_and(|head| head.eq_ignore_ascii_case(&prefix))
 }
 
 /// Tells whether a value is a word that only another column holds.
@@ -167,7 +168,7 @@ fn is_reason(value: &[u8]) -> bool {
     value[0].is_ascii_alphabetic()
         && all(value, |b| is_name(b) || b == b'.')
         && value.windows(2).all(is_sound)
-        && !has_prefix(value, b"tls")
+        && !has_prefix(value, *b"tls")
         && !is_of_another_column(value)
 }
 
@@ -181,7 +182,7 @@ fn is_host(value: &[u8]) -> bool {
 }
 
 fn is_ip_address(value: &[u8]) -> bool {
-    let count = |byte: u8| value.iter().filter(|&&b| b == byte).count();
+    let count = |byte| memchr_iter(byte, value).count();
     let is_version_4 = all(value, |b| b.is_ascii_digit() || b == b'.') && count(b'.') == 3;
     is_version_4 || count(b':') > 1 && is_ip_version_6(value)
 }
@@ -201,7 +202,7 @@ fn is_endpoint(value: &[u8]) -> bool {
     let Some(colon) = part::colon(value) else { return false };
     let (host, port) = (&value[..colon], &value[colon + 1..]);
     let host = host.strip_prefix(b"[").and_then(|h| h.strip_suffix(b"]")).unwrap_or(host);
-    !port.is_empty() && all(port, |b| is_name(b)) && is_host(host)
+    !port.is_empty() && all(port, is_name) && is_host(host)
 }
 
 /// An ARN with `kind` in it, or a placeholder such as `my-cert-arn`.
