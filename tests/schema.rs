@@ -112,7 +112,7 @@ fn a_table_may_have_few_fields() {
         Table::parse(&first.replace("required_fields = 17", "required_fields = 1")).unwrap();
     let names: Vec<&str> = table.columns().map(|(_, column)| column.name.as_str()).collect();
     assert_eq!(names, ["type", "time"]);
-    let outcome = decode_as(&table, "http\nws 2025-07-19T00:00:00Z x y\n\n");
+    let outcome = decode_as(&table, "http\n\nws 2025-07-19T00:00:00Z x y\n");
     assert_eq!((outcome.rows.len(), outcome.rejects.len()), (2, 1));
     assert_eq!(get(&outcome.rows[1], "extra_fields"), Some("x y"));
 }
