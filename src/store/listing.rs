@@ -328,15 +328,12 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
         page: Result<Page, ListError>,
     ) -> Result<bool, Closed> {
         self.regions.add(start.region.clone());
-        let taken = match page {
-            Ok(page) => self.sweep(&start, page).await,
+        let Ok(page) = page else {
             // The descent meets the same error, if it is one of the bucket.
-            Err(_) => {
-                self.sweeps = false;
-                return Ok(true);
-            }
+            self.sweeps = false;
+            return Ok(true);
         };
-        match taken {
+        match self.sweep(&start, page).await {
             Ok(()) => Ok(true),
             Err(Sweep::Closed) => Err(Closed),
             Err(Sweep::Unordered) => {
