@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::memory::{Memory, Reply, Request};
 use crate::server::command;
-use crate::support::{ROWS, Run, World, good_lines, gzip, key, read, run_command};
+use crate::support::{ROWS, Run, World, good_lines, gzip, key, read, run_command, tree};
 
 fn convert(server: &Memory, out: &Path, args: &[&str]) -> Run {
     let out = out.to_str().unwrap();
@@ -165,6 +165,37 @@ fn an_answer_that_is_no_listing_is_never_an_empty_bucket() {
                 run_command(&mut command(&server.address, &args))
             };
             run.expect(3).says(&[says, "s3://logs"]);
+        }
+    }
+}
+
+#[test]
+fn a_dataset_whose_listing_is_no_listing_is_never_an_empty_one() {
+    let world = World::with(gzip(good_lines(3)));
+    world.convert().expect(0);
+    let source = world.source();
+    let source = source.to_str().unwrap();
+    for (body, says) in [
+        ("<html></html>", "not an S3 answer from http://127.0.0.1:"),
+        (
+            "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t\
+             </NextContinuationToken></ListBucketResult>",
+            "repeats a continuation token",
+        ),
+    ] {
+        let objects = tree(&world.out());
+        let wrong = move |request: &Request| {
+            if request.is_list() { Reply::Other(200, body.to_owned()) } else { Reply::Usual }
+        };
+        let server = Memory::start(objects, wrong);
+        for args in [
+            &["report", "s3://lake"][..],
+            &["remove", "--out", "s3://lake"],
+            &["clean", "--out", "s3://lake"],
+            &["verify", source, "--out", "s3://lake"],
+            &["convert", source, "--out", "s3://lake"],
+        ] {
+            run_command(&mut command(&server.address, args)).expect(3).says(&[says]);
         }
     }
 }
