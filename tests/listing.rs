@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::memory::{Memory, Reply, Request};
 use crate::server::command;
-use crate::support::{ROWS, Run, World, good_lines, gzip, key, read, run_command};
+use crate::support::{ROWS, Run, World, good_lines, gzip, key, read, run_command, tree};
 
 fn convert(server: &Memory, out: &Path, args: &[&str]) -> Run {
     let out = out.to_str().unwrap();
@@ -170,30 +170,65 @@ fn an_answer_that_is_no_listing_is_never_an_empty_bucket() {
 }
 
 #[test]
-fn a_directory_that_is_listed_wrongly_is_a_failure_and_the_others_are_converted() {
+fn a_dataset_whose_listing_is_no_listing_is_never_an_empty_one() {
+    let world = World::with(gzip(good_lines(3)));
+    world.convert().expect(0);
+    let source = world.source();
+    let source = source.to_str().unwrap();
+    for (body, says) in [
+        ("<html></html>", "not an S3 answer from http://127.0.0.1:"),
+        (
+            "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t\
+             </NextContinuationToken></ListBucketResult>",
+            "repeats a continuation token",
+        ),
+    ] {
+        let objects = tree(&world.out());
+        let wrong = move |request: &Request| {
+            if request.is_list() { Reply::Other(200, body.to_owned()) } else { Reply::Usual }
+        };
+        let server = Memory::start(objects, wrong);
+        for args in [
+            &["report", "s3://lake"][..],
+            &["remove", "--out", "s3://lake"],
+            &["clean", "--out", "s3://lake"],
+            &["verify", source, "--out", "s3://lake"],
+            &["convert", source, "--out", "s3://lake"],
+        ] {
+            run_command(&mut command(&server.address, args)).expect(3).says(&[says]);
+        }
+    }
+}
+
+#[test]
+fn a_directory_that_cannot_be_listed_is_a_failure_and_the_others_are_converted() {
     let day = format!("{}/", key(1).rsplit_once('/').unwrap().0);
     let mut objects = bucket(&[&key(1), &key(2).replace("/2025/07/19/", "/2025/07/18/")]);
     objects.extend((0..2500).map(|number| (format!("0/{number:04}"), b"x".to_vec())));
-    let wrong = {
-        let day = day.clone();
-        move |request: &Request| {
+    for (status, body, says) in [
+        (200, "<html></html>", "not an S3 answer"),
+        (403, "<Error><Code>AccessDenied</Code></Error>", "permission denied"),
+    ] {
+        let of_day = day.clone();
+        let wrong = move |request: &Request| {
             let get = |name: &str| request.query.get(name).map_or("", String::as_str);
             let is_sweep = get("prefix").is_empty() && get("delimiter").is_empty();
             let is_first = get("start-after").is_empty() && get("continuation-token").is_empty();
-            if request.is_list() && (get("prefix") == day || is_sweep && !is_first) {
-                Reply::Other(200, "<html></html>".to_owned())
+            if request.is_list() && (get("prefix") == of_day || is_sweep && !is_first) {
+                Reply::Other(status, body.to_owned())
             } else {
                 Reply::Usual
             }
-        }
-    };
-    let (server, dir) = (Memory::start(objects, wrong), TempDir::new().unwrap());
-    let out = dir.path().to_str().unwrap();
-    let days = ["--from", "2025-07-18", "--to", "2025-07-19"];
-    let args = ["convert", "s3://logs", "--out", out, "--json"];
-    let run = run_command(&mut command(&server.address, &[&args[..], &days].concat())).expect(2);
-    assert_eq!((run.count("/objects/converted"), run.count("/objects/listed")), (1, 2501));
-    run.says(&[&format!("s3://logs/{day} cannot be listed: not an S3 answer")]);
+        };
+        let (server, dir) = (Memory::start(objects.clone(), wrong), TempDir::new().unwrap());
+        let out = dir.path().to_str().unwrap();
+        let days = ["--from", "2025-07-18", "--to", "2025-07-19"];
+        let args = ["convert", "s3://logs", "--out", out, "--json"];
+        let mut command = command(&server.address, &[&args[..], &days].concat());
+        let run = run_command(&mut command).expect(2);
+        assert_eq!((run.count("/objects/converted"), run.count("/objects/listed")), (1, 2501));
+        run.says(&[&format!("s3://logs/{day} cannot be listed: {says}")]);
+    }
 }
 
 // ---- stores that do not answer

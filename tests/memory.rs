@@ -216,7 +216,7 @@ fn page(objects: &BTreeMap<String, Vec<u8>>, request: &Request) -> String {
         if let Some(group) = group {
             write!(text, "<CommonPrefixes><Prefix>{}</Prefix></CommonPrefixes>", xml(group))
                 .unwrap();
-            last = group.to_owned();
+            group.clone_into(&mut last);
         } else {
             let (key, size) = (xml(key), bytes.len());
             write!(

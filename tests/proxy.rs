@@ -61,12 +61,6 @@ impl Asked {
         self.method == Method::GET && self.uri.path().contains(part)
     }
 
-    /// Whether a list is asked for of a prefix that holds this.
-    pub(crate) fn is_list_of(&self, part: &str) -> bool {
-        let query = self.uri.query().unwrap_or_default().replace("%2F", "/");
-        self.method == Method::GET && query.contains("list-type") && query.contains(part)
-    }
-
     /// Whether it was signed with this access key.
     pub(crate) fn is_signed_with(&self, key_id: &str) -> bool {
         self.authorization.contains(key_id)

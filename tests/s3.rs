@@ -451,15 +451,6 @@ fn what_cannot_be_read_is_left_out_by_name() {
         assert_eq!((run.count("/objects/failed"), run.count("/rows")), (5, 1_500));
         run.says(&["2025/07/11", word]);
     }
-    // A prefix that may not be listed is named; the others are converted.
-    let lake = new_bucket();
-    let forbidden: Choice = Box::new(|asked, _| asked.is_list_of("2025/07/12"));
-    let proxy = Proxy::start(&server(), Fault::Answer(403, "AccessDenied"), forbidden);
-    let days = ["--from", "2025-07-11", "--to", "2025-07-12"];
-    let fixed = ["convert", &logs, "--out", &lake, "--json"];
-    let run = run_command(&mut command(&proxy.address, &[&fixed[..], &days].concat())).expect(2);
-    assert_eq!((run.count("/objects/failed"), run.count("/rows")), (1, 500));
-    run.says(&["2025/07/12", "permission denied"]);
 }
 
 /// Plans a conversion, does it, and compares the requests; returns what was planned.

@@ -24,6 +24,7 @@ use crate::store::calls::Calls;
 use crate::store::client::{Client, io_error};
 use crate::store::explain::is_of_server;
 use crate::store::file_key::FileKey;
+use crate::store::listing::{ListError, Pages, list_all};
 use crate::store::network::{Network, Requests, renewing};
 use crate::store::place::Prefix;
 use crate::store::target::{
@@ -43,6 +44,8 @@ const READS: usize = 32;
 pub struct Bucket {
     store: Arc<dyn ObjectStore>,
     uploads: Uploads,
+    /// How the store is listed, if that is not left to `object_store`.
+    pages: Option<Arc<dyn Pages>>,
     /// Prefix of all keys.
     root: Path,
     /// The same as a URL.
@@ -90,7 +93,8 @@ impl Bucket {
         let url = url.trim_end_matches('/').to_owned();
         let uploads = Uploads(uploads);
         let (staging, requests) = (staging.to_owned(), Requests::default());
-        Self { store, uploads, root, url, staging, aborts: true, reads: 1, requests }
+        let (pages, aborts, reads) = (None, true, 1);
+        Self { store, uploads, pages, root, url, staging, aborts, reads, requests }
     }
 
     /// Connects to the target that a prefix of a bucket is.
@@ -99,10 +103,11 @@ impl Bucket {
     ///
     /// Fails when the settings make no sense, or no request can be made.
     pub fn connect(prefix: &Prefix, network: &Network, staging: &str) -> Result<Self, StoreError> {
-        let Client { store, uploads, requests, aborts, .. } = Client::connect(prefix, network)?;
+        let Client { store, uploads, pages, requests, aborts, .. } =
+            Client::connect(prefix, network)?;
         let url = prefix.to_string();
         let bucket = Self::new(store, uploads, prefix.path.clone(), &url, staging);
-        Ok(Self { aborts, requests, reads: READS, ..bucket })
+        Ok(Self { pages: Some(pages), aborts, requests, reads: READS, ..bucket })
     }
 
     /// Says that the store cannot abort an upload, which Azure cannot.
@@ -125,8 +130,8 @@ impl Bucket {
     }
 
     /// Returns the key of a path, which lies below the root.
-    fn key(&self, path: &Path) -> String {
-        let below = path.as_ref().strip_prefix(self.root.as_ref()).unwrap_or(path.as_ref());
+    fn key(&self, path: &str) -> String {
+        let below = path.strip_prefix(self.root.as_ref()).unwrap_or(path);
         below.trim_start_matches('/').to_owned()
     }
 
@@ -143,9 +148,29 @@ impl Bucket {
         format!("{}/{}.json", self.staging, &hex(&hash.finalize())[..32])
     }
 
-    fn objects(&self, directory: &str) -> Result<Vec<ObjectMeta>, TargetError> {
+    fn objects(&self, directory: &str) -> Result<Vec<Stored>, TargetError> {
         let path = self.path(directory);
-        self.ask(|| self.store.list(Some(&path)).try_collect()).map_err(self.at(directory))
+        let Some(pages) = &self.pages else {
+            let objects: Vec<ObjectMeta> = self
+                .ask(|| self.store.list(Some(&path)).try_collect())
+                .map_err(self.at(directory))?;
+            let stored = |meta: ObjectMeta| Stored {
+                key: self.key(meta.location.as_ref()),
+                size: meta.size,
+            };
+            return Ok(objects.into_iter().map(stored).collect());
+        };
+        let prefix = if path.is_root() { String::new() } else { format!("{path}/") };
+        let listed = self.requests.wait(list_all(&**pages, prefix));
+        let entries = listed.map_err(|error| match error {
+            ListError::Store(error) => self.at(directory)(error),
+            ListError::Answer(problem) => {
+                TargetError::Listing { name: self.name(directory), problem }
+            }
+        })?;
+        // Consoles make empty objects for directories.
+        let files = entries.iter().filter(|entry| entry.size > 0 || !entry.key.ends_with('/'));
+        Ok(files.map(|entry| Stored { key: self.key(&entry.key), size: entry.size }).collect())
     }
 
     /// Makes a request and waits for its answer.
@@ -207,9 +232,7 @@ impl Target for Bucket {
     }
 
     fn list(&self, directory: &str) -> Result<Vec<Stored>, TargetError> {
-        let objects = self.objects(directory)?;
-        let stored = |meta: ObjectMeta| Stored { key: self.key(&meta.location), size: meta.size };
-        Ok(objects.into_iter().map(stored).collect())
+        self.objects(directory)
     }
 
     fn create(&self, key: &str, bytes: &[u8]) -> Result<Created, TargetError> {
@@ -291,15 +314,21 @@ impl Target for Bucket {
 
     fn staged(&self) -> Result<Vec<Leftover>, TargetError> {
         let mut leftovers = Vec::new();
-        for meta in self.objects(&self.staging)? {
-            let note = self.key(&meta.location);
+        for Stored { key: note, .. } in self.objects(&self.staging)? {
+            let path = self.path(&note);
+            let read = || async {
+                let result = self.store.get(&path).await?;
+                let modified = result.meta.last_modified;
+                Ok((modified, result.bytes().await?))
+            };
             // A note that is gone again needs no cleaning.
-            let Some(text) = self.get(&note)? else { continue };
+            let read = found(self.ask(read)).map_err(self.at(&note))?;
+            let Some((modified, text)) = read else { continue };
             leftovers.push(Leftover {
                 key: note,
                 staged: serde_json::from_slice(&text).ok(),
                 size: 0,
-                modified: SystemTime::from(meta.last_modified),
+                modified: SystemTime::from(modified),
             });
         }
         Ok(leftovers)

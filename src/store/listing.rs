@@ -187,6 +187,20 @@ pub(super) async fn search(
     let _ = search.run(first).await;
 }
 
+/// Lists everything below a prefix, page by page.
+pub(super) async fn list_all(pages: &dyn Pages, prefix: String) -> Result<Vec<Entry>, ListError> {
+    let mut region = Region::new(prefix, true);
+    let mut entries = Vec::new();
+    loop {
+        let page = region.check(pages.page(&region.ask()).await?)?;
+        entries.extend(page.entries);
+        region.token = page.token;
+        if region.token.is_none() {
+            return Ok(entries);
+        }
+    }
+}
+
 impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
     async fn run(&mut self, first: Option<Page>) -> Result<(), Closed> {
         let Some(region) = self.begin() else { return Ok(()) };
@@ -328,15 +342,12 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
         page: Result<Page, ListError>,
     ) -> Result<bool, Closed> {
         self.regions.add(start.region.clone());
-        let taken = match page {
-            Ok(page) => self.sweep(&start, page).await,
+        let Ok(page) = page else {
             // The descent meets the same error, if it is one of the bucket.
-            Err(_) => {
-                self.sweeps = false;
-                return Ok(true);
-            }
+            self.sweeps = false;
+            return Ok(true);
         };
-        match taken {
+        match self.sweep(&start, page).await {
             Ok(()) => Ok(true),
             Err(Sweep::Closed) => Err(Closed),
             Err(Sweep::Unordered) => {

@@ -109,6 +109,7 @@ enum Problem {
     Broken(String),
 }
 
+#[allow(clippy::needless_pass_by_value)] // as map_err calls it
 fn broken(why: impl ToString) -> Problem {
     Problem::Broken(why.to_string())
 }
@@ -126,10 +127,9 @@ fn parse(body: &[u8]) -> Result<Page, Problem> {
     let mut text = String::new();
     let mut is_listing = false;
     loop {
-        let event = reader.read_event().map_err(|error| match is_listing {
-            true => broken(error),
-            false => Problem::Foreign,
-        })?;
+        let event = reader
+            .read_event()
+            .map_err(|error| if is_listing { broken(error) } else { Problem::Foreign })?;
         let mut is_end = false;
         match event {
             Event::Start(element) => {

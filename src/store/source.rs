@@ -170,7 +170,7 @@ impl Source {
                 let key_prefix = key_prefix.map_or(String::new(), |prefix| format!("{prefix}/"));
                 let url = format!("file://{}", directory.display());
                 let (name, kept) = (name.to_owned(), Kept::Local(directory));
-                Ok(Self { name, key_prefix, kept, ..Self::over(Arc::new(InMemory::new()), &url) })
+                Ok(Self { kept, name, key_prefix, ..Self::over(Arc::new(InMemory::new()), &url) })
             }
         }
     }

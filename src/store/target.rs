@@ -307,6 +307,14 @@ pub enum TargetError {
         /// Why.
         error: object_store::Error,
     },
+    /// The answer to a listing cannot be right.
+    #[error("{name} cannot be listed: {problem}")]
+    Listing {
+        /// Its URL.
+        name: String,
+        /// Why.
+        problem: String,
+    },
     /// A file stands where another was staged for.
     #[error("{name} has {found} bytes instead of {expected}: it was not written by this program")]
     Foreign {

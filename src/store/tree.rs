@@ -3,7 +3,7 @@
 use std::fs::{self, DirEntry, File, Metadata, ReadDir};
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
 use object_store::Error;
@@ -124,9 +124,18 @@ impl Iterator for Walk {
     }
 }
 
+/// Returns the path of a key, which may come from a list that somebody else made.
+fn within(directory: &Path, key: &str) -> Result<PathBuf, Error> {
+    let is_below = |part| matches!(part, Component::Normal(_));
+    if Path::new(key).components().all(is_below) {
+        return Ok(directory.join(key));
+    }
+    Err(Error::Generic { store: "file", source: "does not lie below the source".into() })
+}
+
 /// Returns what a file looks like now.
 pub(super) fn head(directory: &Path, key: &str) -> Result<Entry, Error> {
-    let path = directory.join(key);
+    let path = within(directory, key)?;
     let metadata = fs::metadata(&path).map_err(|error| refused(&path, error))?;
     if !metadata.is_file() {
         return Err(refused(&path, io::Error::other("is not a regular file")));
@@ -136,7 +145,7 @@ pub(super) fn head(directory: &Path, key: &str) -> Result<Entry, Error> {
 
 /// Opens a file that is still what it was when it was listed.
 pub(super) fn open(directory: &Path, key: &str, listed: Option<&str>) -> Result<File, Error> {
-    let path = directory.join(key);
+    let path = within(directory, key)?;
     // Opening a pipe would wait for somebody to write to it.
     head(directory, key)?;
     let file = File::open(&path).map_err(|error| refused(&path, error))?;
@@ -183,4 +192,18 @@ fn unlisted(path: &Path, error: &io::Error) -> StoreError {
 
 fn unread(path: &Path, problem: &str) -> StoreError {
     StoreError::Unreadable { name: path.display().to_string(), problem: problem.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_never_leads_out_of_the_source() {
+        let directory = Path::new("/logs");
+        for key in ["../a", "a/../../b", "/etc/passwd", "./a"] {
+            assert!(within(directory, key).is_err(), "{key}");
+        }
+        assert_eq!(within(directory, "a/b\n").unwrap(), Path::new("/logs/a/b\n"));
+    }
 }

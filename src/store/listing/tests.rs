@@ -1,6 +1,7 @@
 //! Listings of random buckets against a store that counts requests, and of stores that answer nonsense.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 use std::ops::Bound;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -126,12 +127,12 @@ fn bucket() -> impl Strategy<Value = BTreeSet<String>> {
     prop::collection::vec(subtree, 1..5).prop_map(|subtrees| {
         let mut keys = BTreeSet::new();
         for (above, count, of_each, depth) in subtrees {
-            let above: String = above.iter().map(|part| format!("{part}/")).collect();
+            let above = above.iter().fold(String::new(), |path, part| path + part + "/");
             for number in 0..count {
                 let mut key = above.clone();
                 for level in 0..depth {
                     let directory = number / of_each.pow(level as u32 + 1);
-                    key += &format!("d{directory:03}/");
+                    write!(key, "d{directory:03}/").unwrap();
                 }
                 keys.insert(format!("{key}{number:04}"));
             }
