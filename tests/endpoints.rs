@@ -45,14 +45,11 @@ impl Listener {
     }
 }
 
+/// Names of variables with their values.
+type Variables<'a> = &'a [(&'a str, &'a str)];
+
 /// Plans a bucket with some variables and a profile.
-fn plan(
-    world: &World,
-    source: &str,
-    args: &[&str],
-    variables: &[(&str, &str)],
-    profile: &str,
-) -> Run {
+fn plan(world: &World, source: &str, args: &[&str], variables: Variables, profile: &str) -> Run {
     let config = world.path("config");
     fs::write(&config, profile).unwrap();
     let mut command = program(&["plan", source]);
@@ -78,7 +75,7 @@ fn the_nearest_endpoint_that_is_set_is_asked() {
         format!("{rest}services = own\n[services own]\ns3 =\n  endpoint_url = {url}\n")
     };
     let option = format!("endpoint={own}");
-    let cases: [(&[&str], &[(&str, &str)], String); 6] = [
+    let cases: [(&[&str], Variables, String); 6] = [
         (&[], &[("AWS_ENDPOINT_URL", own)], of_profile(not)),
         (&[], &[("AWS_ENDPOINT_URL", not), ("AWS_ENDPOINT_URL_S3", own)], of_profile(not)),
         (&[], &[("AWS_ENDPOINT_URL_S3", "")], of_profile(own)),
@@ -107,7 +104,7 @@ fn settings_that_cannot_be_followed_are_refused_by_name() {
     let china = "[default]\nregion = cn-north-1\n";
     let point = "s3://arn:aws:s3::123456789012:accesspoint/mfzwi23gnjvgw.mrap/own";
     let elsewhere = "s3://arn:aws:s3:us-east-1:123456789012:accesspoint/logs/own";
-    let cases: [(&str, &[(&str, &str)], String, &[&str]); 12] = [
+    let cases: [(&str, Variables, String, &[&str]); 12] = [
         (
             "s3://my-logs",
             &[("AWS_USE_FIPS_ENDPOINT", "yes"), own],

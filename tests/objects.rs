@@ -209,7 +209,7 @@ fn credentials_in_urls_are_refused_and_never_written_anywhere() {
         let torn = world.path("torn");
         fs::write(&torn, format!("{{\"batch\": [\"{url}\"]}}\n")).unwrap();
         let option = format!("endpoint={url}");
-        let runs: [&[&str]; 15] = [
+        let runs: [&[&str]; 16] = [
             &["plan", url],
             &["convert", url, "--out", out],
             &["convert", source, "--out", url],
@@ -218,7 +218,8 @@ fn credentials_in_urls_are_refused_and_never_written_anywhere() {
             &["remove", "--out", url],
             &["clean", "--out", url],
             &["report", url],
-            &["ddl", "athena", "--location", url],
+            &["ddl", "--location", url],
+            &["policy", "convert", "--source", url, "--out", "s3://my-lake/alb"],
             &["inspect", url],
             &["convert", source, "--out", out, "--objects", url],
             &["convert", source, "--out", out, "--objects", list],

@@ -13,6 +13,8 @@ const FIRST_LINES: usize = 3;
 const ORC_FILE: &str =
     "inventories in ORC cannot be read: configure the inventory as Parquet or CSV; ";
 
+const ONLY_COMMENTS: &str = "the first 65,536 bytes are blank lines and comments; ";
+
 /// A kind of list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
@@ -40,16 +42,20 @@ impl<E: From<ObjectsError>> List<'_, E> {
         &self,
         mut input: Box<dyn BufRead>,
     ) -> Result<(Option<Shape>, Box<dyn BufRead>), ObjectsError> {
-        let mut head = Vec::new();
-        // A pipe gives what it has: as much is read as the first lines take.
-        while head.len() < MAX_LINE && lines_in(&head) < FIRST_LINES {
+        // A pipe gives what it has: as much is read as the first lines that say something take.
+        let (mut head, mut counted, mut lines, mut is_over) = (Vec::new(), 0, 0, false);
+        while head.len() < MAX_LINE && lines < FIRST_LINES && !is_over {
             let more = input.fill_buf().map_err(|source| self.failed(source))?;
-            if more.is_empty() {
-                break;
-            }
             let count = more.len();
+            is_over = count == 0;
             head.extend_from_slice(more);
             input.consume(count);
+            let new = counted.max(head.len() - count)..head.len();
+            for end in new.filter(|&place| matches!(head[place], b'\n' | 0)).collect::<Vec<_>>() {
+                let line = String::from_utf8_lossy(&head[counted..end]);
+                lines += usize::from(!line::is_nothing(&line));
+                counted = end + 1;
+            }
         }
         let is_text = !head.iter().any(|b| b.is_ascii_control() && !b"\t\n\r\0".contains(b));
         let (binary, why) = match head.as_slice() {
@@ -67,6 +73,9 @@ impl<E: From<ObjectsError>> List<'_, E> {
             head.drain(..3);
         }
         let shape = if binary.is_some() { binary } else { self.shape_of(&head)? };
+        if shape.is_none() && !is_over {
+            return Err(self.no_list(1, &String::from_utf8_lossy(&head), ONLY_COMMENTS));
+        }
         Ok((shape, Box::new(BufReader::new(Cursor::new(head).chain(input)))))
     }
 
@@ -142,9 +151,4 @@ impl<E: From<ObjectsError>> List<'_, E> {
         };
         fields.iter().all(is_key)
     }
-}
-
-/// Counts the lines that are whole.
-fn lines_in(head: &[u8]) -> usize {
-    head.iter().filter(|byte| matches!(byte, b'\n' | 0)).count()
 }

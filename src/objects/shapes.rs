@@ -384,6 +384,11 @@ fn lines_and_strings_are_bounded() {
         let source = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
         assert!(source.contains("is longer than 65536 bytes"), "{error}: {source}");
     }
+    let comments = "# july\n".repeat(20_000);
+    assert!(refused(format!("{comments}AWSLogs/x\n")).contains("comments"));
+    let some = "# july\n\n".repeat(200);
+    assert_eq!(read_text(format!("{some}AWSLogs/x\n")).named.len(), 1);
+    assert!(read_text(some).end.is_ok());
     // A page of keys on one line is longer than any line, but none of its keys is.
     let keys: Vec<String> = (0..5000).map(|n| format!("AWSLogs/123456789012/{n:060}.gz")).collect();
     assert_eq!(read_text(keys.join("\t")).named.len(), 5000);
