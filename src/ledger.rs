@@ -9,7 +9,7 @@ use chrono::Days;
 
 use crate::claim::{Appended, Claim, Hints, Log, Record, Removal, State};
 use crate::dataset::{Dataset, DatasetError};
-use crate::key::Partition;
+use crate::key::{Form, Partition, identity};
 use crate::publish;
 use crate::shard::Shard;
 use crate::store::{Calls, Listed, Writing};
@@ -31,7 +31,7 @@ pub struct Ledger<'a> {
     held: BTreeMap<Partition, Arc<Held>>,
 }
 
-/// The objects that the claims of a partition hold, by name.
+/// The objects that the claims of a partition hold, by identity.
 pub type Held = HashMap<String, HeldObject>;
 
 /// An object that a claim holds.
@@ -39,6 +39,8 @@ pub type Held = HashMap<String, HeldObject>;
 pub struct HeldObject {
     /// URL that its name stands behind.
     pub directory: Arc<str>,
+    /// Its file name.
+    pub name: Box<str>,
     /// Compressed size in bytes.
     pub size: u64,
     /// What the store said changes whenever the object does.
@@ -46,14 +48,15 @@ pub struct HeldObject {
 }
 
 impl HeldObject {
-    /// Says what is different about an object of the same name, at a URL, if anything is.
+    /// Says what is different about the same object at a URL, if anything is.
     ///
-    /// A copy elsewhere has an ETag of its own, so that only its size tells.
+    /// A copy elsewhere has an ETag of its own, so that only its size tells, and of a decompressed one nothing does.
     pub fn change(&self, url: &str, listed: &Listed) -> Option<String> {
-        let there = url
-            .rsplit_once('/')
-            .is_some_and(|(directory, _)| self.directory.strip_suffix('/') == Some(directory));
-        let what = if listed.size != self.size {
+        let there = url.rsplit_once('/').is_some_and(|(directory, name)| {
+            self.directory.strip_suffix('/') == Some(directory) && *self.name == *name
+        });
+        let has_same_size = listed.size == self.size;
+        let what = if !has_same_size && Form::has_size_of(&self.name, listed.name()) {
             format!("has {} bytes, but had {} when it was converted", listed.size, self.size)
         } else if there && listed.e_tag() != self.e_tag.as_deref() {
             "was rewritten since it was converted".to_owned()
@@ -71,7 +74,8 @@ impl HeldObject {
 pub enum Committed {
     /// It was claimed; its outputs are visible unless the state says otherwise.
     Claimed(State),
-    /// Another run claimed these objects, some of them of the batch, before. The outputs are aborted.
+    /// Another run claimed the objects with these identities, some of them of the batch, before. The outputs are
+    /// aborted.
     Lost(HashSet<String>),
 }
 
@@ -123,7 +127,9 @@ impl<'a> Ledger<'a> {
                 let directory =
                     directories.get(object.directory).cloned().unwrap_or_else(|| "".into());
                 let (size, e_tag) = (object.size, object.e_tag.clone());
-                held.insert(object.name.clone(), HeldObject { directory, size, e_tag });
+                let own = identity(&object.name).to_owned();
+                let name = object.name.as_str().into();
+                held.insert(own, HeldObject { directory, name, size, e_tag });
             }
         }
         let held = Arc::new(held);
@@ -327,7 +333,7 @@ impl<'a> Ledger<'a> {
                 }
                 let names = log.entries().iter().filter_map(|entry| entry.record.claim());
                 let names = names.flat_map(|claim| &claim.objects);
-                Committed::Lost(names.map(|object| object.name.clone()).collect())
+                Committed::Lost(names.map(|object| identity(&object.name).to_owned()).collect())
             }
         })
     }

@@ -4,6 +4,7 @@
 //! threads, memory or time.
 
 mod listing;
+mod scope;
 mod selection;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,13 +18,14 @@ use sha2::{Digest, Sha256};
 
 use crate::dataset::DatasetError;
 use crate::hash::hex;
-use crate::key::Partition;
-use crate::ledger::{Held, Ledger};
+use crate::key::{Other, Partition, identity};
+use crate::ledger::{Held, HeldObject, Ledger};
 use crate::objects::ObjectsError;
 use crate::store::{Listed, Source, StoreError};
 
 pub use crate::plan::listing::Listing;
-pub use crate::plan::selection::Selection;
+pub use crate::plan::scope::{Matching, Scope, ScopeError};
+pub use crate::plan::selection::{Balancer, BalancerError, Selection};
 
 /// So many objects.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -42,6 +44,23 @@ impl Amount {
     }
 }
 
+/// Objects whose paths name a day that is far from their end times.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Moved {
+    /// Number of objects.
+    pub objects: u64,
+    /// Key of the first.
+    pub example: Option<String>,
+}
+
+impl Moved {
+    /// Adds an object.
+    pub fn add(&mut self, key: &str) {
+        self.objects += 1;
+        self.example.get_or_insert_with(|| key.to_owned());
+    }
+}
+
 /// What is to be done.
 #[derive(Debug, Default)]
 pub struct Plan {
@@ -49,9 +68,13 @@ pub struct Plan {
     pub batches: Vec<Batch>,
     /// Number of objects listed, wanted or not.
     pub listed: u64,
-    /// Objects left aside, by kind.
+    /// Objects that are skipped, by kind.
     pub skipped: BTreeMap<&'static str, u64>,
-    /// Those of them that were converted before.
+    /// Key of the first object of each such kind.
+    pub examples: BTreeMap<&'static str, String>,
+    /// Selected objects that lie where AWS did not put them.
+    pub moved: Moved,
+    /// Those that were converted before.
     pub before: Amount,
     /// What could not be listed, contradicts itself or an earlier run, or cannot be finished.
     pub failures: Vec<Failure>,
@@ -109,6 +132,8 @@ const LOGS_AHEAD: usize = 512;
 pub const NOT_SELECTED: &str = "not_selected";
 /// Kind of objects that are copies of others.
 pub const DUPLICATE: &str = "duplicate";
+/// Kind of files beside a log that are named like it, such as `X.log.gz.md5`.
+pub const SIDECAR: &str = "sidecar";
 /// Kind of objects that a claim holds.
 pub const CONVERTED_BEFORE: &str = "converted_before";
 
@@ -150,8 +175,8 @@ impl Plan {
         target_size: u64,
         mut before: impl FnMut(&Partition, &[Object]) -> Result<Before, E>,
     ) -> Result<Self, E> {
-        let Listing { mut objects, listed, skipped, failures, .. } = listing;
-        let mut plan = Self { listed, skipped, failures, ..Self::default() };
+        let Listing { mut objects, listed, skipped, examples, moved, failures, .. } = listing;
+        let mut plan = Self { listed, skipped, examples, moved, failures, ..Self::default() };
         // Taken from the end, they give back their memory while the batches grow.
         objects.reverse();
         while let Some(first) = objects.last() {
@@ -263,24 +288,32 @@ impl Before {
     }
 
     /// Tells what the claims say of an object.
+    ///
+    /// The same object can lie under its day of delivery and under that of its end time, which are the same or
+    /// neighbours, so that it is looked for in the days beside, too.
     pub fn judge(&self, object: &Object, sources: &[Source]) -> Verdict {
-        let name = object.name();
+        let change = |held: &HeldObject| {
+            held.change(&sources[object.source].url(&object.listed), &object.listed)
+        };
         let wrong = |error| Verdict::Wrong(Failure { object: object.listed.key(), error });
-        if let Some(before) = self.held.get(name) {
-            let url = sources[object.source].url(&object.listed);
-            return before.change(&url, &object.listed).map_or(Verdict::Converted, wrong);
+        if let Some(held) = self.held.get(object.identity()) {
+            return change(held).map_or(Verdict::Converted, wrong);
         }
-        match self.beside.iter().find(|(_, held)| held.contains_key(name)) {
-            None => Verdict::New,
-            Some((day, _)) => {
-                wrong(format!("has the name of an object that was converted under {day}"))
-            }
-        }
+        let beside =
+            self.beside.iter().find_map(|(day, held)| Some((day, held.get(object.identity())?)));
+        let Some((day, held)) = beside else { return Verdict::New };
+        let of_day = |change| wrong(format!("was converted under {day}, and {change}"));
+        change(held).map_or(Verdict::Converted, of_day)
     }
 }
 
+/// Returns how many of the objects that were skipped are named like logs.
+pub fn left_out(skipped: &BTreeMap<&'static str, u64>) -> u64 {
+    Other::LOGS.iter().filter_map(|kind| skipped.get(kind)).sum()
+}
+
 /// Returns the partitions of the days beside that of one.
-fn beside(partition: &Partition) -> impl Iterator<Item = Partition> {
+pub fn beside(partition: &Partition) -> impl Iterator<Item = Partition> {
     let days = [partition.day.pred_opt(), partition.day.succ_opt()].into_iter().flatten();
     days.map(|day| Partition { day, ..partition.clone() })
 }
@@ -294,9 +327,14 @@ pub fn stuck(ledger: &Ledger) -> impl Iterator<Item = (Partition, Failure)> {
 }
 
 impl Object {
-    /// Returns the delivered file name, which AWS makes unique.
+    /// Returns the file name.
     pub fn name(&self) -> &str {
         self.listed.name()
+    }
+
+    /// Returns what identifies the object wherever it lies: the part of its name that AWS makes unique.
+    pub fn identity(&self) -> &str {
+        identity(self.name())
     }
 }
 

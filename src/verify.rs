@@ -13,11 +13,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::claim::{Claim, Hints, Log, Record, State};
+use crate::claim::{Claim, Claimed, Hints, Log, Record, State};
 use crate::dataset::{Dataset, DatasetError};
-use crate::key::Partition;
+use crate::key::{Other, Partition, identity, mismatch};
 use crate::ledger::HeldObject;
-use crate::plan::{Listing, Object, PlanError, Selection};
+use crate::plan::{self, Listing, Object, PlanError, Selection};
 use crate::redact::Redaction;
 use crate::reject;
 use crate::schema::LogType;
@@ -76,6 +76,7 @@ pub struct Finding {
 const CONVERT: &str = "run `convert` again";
 const REMOVE: &str = "take the partition back with `remove`, then run `convert` again";
 const LOOK: &str = "find out who changed it; if in doubt, take the partition back with `remove`";
+const LEFT_OUT: &str = "rename or copy it so that its name is as delivered and its path agrees, or move it out of SOURCE";
 const STRANGER: &str = "move it out of the table's directory: engines read it as part of the table";
 
 impl Finding {
@@ -130,12 +131,13 @@ impl Verification<'_> {
             let finding = Finding::new("listing", &failure.object, &failure.error, LOOK);
             report.findings.push(finding);
         }
+        find_left_out(&listing, &mut report);
         let logs = self.logs(&listing, &mut report)?;
         let standing = self.standing(&logs, &mut report);
-        self.compare_with_source(&listing, &standing, &mut report);
+        self.compare_with_source(&listing, &logs, &standing, &mut report);
         self.find_strangers(&logs, &mut report)?;
         let objects: HashMap<&str, &Object> =
-            listing.objects.iter().map(|object| (object.name(), object)).collect();
+            listing.objects.iter().map(|object| (object.identity(), object)).collect();
         let looked: Result<Vec<Looked>, PlanError> =
             standing.par_iter().map(|standing| self.look_at(standing, &objects)).collect();
         let looked = looked?.into_iter().fold(Looked::default(), Looked::add);
@@ -196,16 +198,22 @@ impl Verification<'_> {
     }
 
     /// Every listed object must be in one claim, unchanged.
-    fn compare_with_source(&self, listing: &Listing, standing: &[Standing], report: &mut Report) {
+    ///
+    /// The same object can lie under its day of delivery and under that of its end time, and be claimed under either.
+    /// So claims of the days beside those that are selected count, too.
+    fn compare_with_source(
+        &self,
+        listing: &Listing,
+        logs: &[Log],
+        standing: &[Standing],
+        report: &mut Report,
+    ) {
         let mut held = HashMap::new();
         for Standing { claim, name, .. } in standing {
             for object in &claim.objects {
-                let before = HeldObject {
-                    directory: claim.directory(object).into(),
-                    size: object.size,
-                    e_tag: object.e_tag.clone(),
-                };
-                if let Some((_, first)) = held.insert(object.name.as_str(), (before, name)) {
+                if let Some((_, first)) =
+                    held.insert(identity(&object.name), (held_of(claim, object), name))
+                {
                     let problem = format!("is claimed twice, by {first} and {name}");
                     report.findings.push(Finding::new(
                         "twice",
@@ -216,14 +224,24 @@ impl Verification<'_> {
                 }
             }
         }
+        let is_beside = |log: &&Log| {
+            let wants = |partition: &Partition| self.selection.wants_partition(partition);
+            !wants(log.partition()) && plan::beside(log.partition()).any(|beside| wants(&beside))
+        };
+        let claims = logs.iter().filter(is_beside).flat_map(Log::holding);
+        let beside: HashMap<&str, HeldObject> = claims
+            .flat_map(|(_, claim)| claim.objects.iter().map(move |object| (claim, object)))
+            .map(|(claim, object)| (identity(&object.name), held_of(claim, object)))
+            .collect();
         for object in &listing.objects {
             let url = self.sources[object.source].url(&object.listed);
-            match held.get(object.name()) {
+            let own = object.identity();
+            match held.get(own).map(|(before, _)| before).or_else(|| beside.get(own)) {
                 None => {
                     let problem = "is in no claim";
                     report.findings.push(Finding::new("not_converted", url, problem, CONVERT));
                 }
-                Some((before, _)) => {
+                Some(before) => {
                     if let Some(change) = before.change(&url, &object.listed) {
                         report.findings.push(Finding::new("changed", url, &change, REMOVE));
                     }
@@ -305,12 +323,10 @@ impl Verification<'_> {
         for claimed in &claim.objects {
             let unchanged = |object: &&&Object| {
                 let source = &self.sources[object.source];
-                let directory = claim.directory(claimed).into();
-                let (size, e_tag) = (claimed.size, claimed.e_tag.clone());
-                let before = HeldObject { directory, size, e_tag };
+                let before = held_of(claim, claimed);
                 before.change(&source.url(&object.listed), &object.listed).is_none()
             };
-            let Some(object) = objects.get(claimed.name.as_str()).filter(unchanged) else {
+            let Some(object) = objects.get(identity(&claimed.name)).filter(unchanged) else {
                 looked.not_compared += 1;
                 continue;
             };
@@ -330,5 +346,33 @@ impl Verification<'_> {
                 }
             }
         }
+    }
+}
+
+/// Returns what a claim says of one of its objects.
+fn held_of(claim: &Claim, object: &Claimed) -> HeldObject {
+    HeldObject {
+        directory: claim.directory(object).into(),
+        name: object.name.as_str().into(),
+        size: object.size,
+        e_tag: object.e_tag.clone(),
+    }
+}
+
+/// Names the objects that are named like logs and are not converted, by kind.
+fn find_left_out(listing: &Listing, report: &mut Report) {
+    for kind in Other::LOGS {
+        let (Some(count), Some(key)) = (listing.skipped.get(kind), listing.examples.get(kind))
+        else {
+            continue;
+        };
+        let why = mismatch(key).unwrap_or_default();
+        let problem = match count {
+            1 => format!("is named like a log and is not converted: {why}"),
+            many => format!(
+                "is one of {many} objects that are named like logs and are not converted: {why}"
+            ),
+        };
+        report.findings.push(Finding::new(kind, key, &problem, LEFT_OUT));
     }
 }

@@ -238,12 +238,12 @@ fn rejects_count_against_their_limit() {
 }
 
 #[test]
-fn nothing_to_convert_is_said_but_no_error() {
+fn nothing_to_convert_is_an_error_that_says_what_there_is() {
     let world = World::new();
     world.put("notes.txt", "hello");
-    let run = world.convert_with(&["--json"]).expect(0);
-    run.says(&["nothing to convert", "1 unknown", "AWSLogs/"]);
-    assert_eq!((run.count("/objects/listed"), run.count("/lines"), run.count("/files")), (1, 0, 0));
+    let run = world.convert_with(&["--json", "--quiet"]).expect(3);
+    run.says(&["error: nothing to convert", "1 unknown", "AWSLogs/"]);
+    assert_eq!(run.stdout, "");
 }
 
 #[test]

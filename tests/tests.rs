@@ -25,6 +25,8 @@ mod determinism;
 mod exactly_once;
 // Bad input, each kind a case: damaged gzip, hostile lines, keys that lie.
 mod input;
+// Layouts: the same object, wherever it lies, is converted once; what is not converted is named.
+mod layouts;
 // What stands in the Parquet files: pages, encodings, statistics, indexes, paths.
 mod layout;
 // What the program says of itself: help, version, completions, manual pages.

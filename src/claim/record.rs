@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::key::identity;
 use crate::store::{Listed, StagedFile};
 
 /// An entry of a log.
@@ -142,7 +143,7 @@ impl Claim {
         if other.objects.is_empty() {
             return false;
         }
-        let names: HashSet<&str> = self.objects.iter().map(|object| object.name.as_str()).collect();
-        other.objects.iter().any(|object| names.contains(object.name.as_str()))
+        let own: HashSet<&str> = self.objects.iter().map(|object| identity(&object.name)).collect();
+        other.objects.iter().any(|object| own.contains(identity(&object.name)))
     }
 }

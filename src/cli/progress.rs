@@ -15,7 +15,7 @@ use tracing::{Level, info, warn};
 
 use crate::cli::log::{self, Format};
 use crate::cli::summary;
-use crate::cli::terminal::{self, print_line};
+use crate::cli::terminal::{self, print_line, warning};
 use crate::convert::{Read, Watcher};
 use crate::key::{Key, Partition};
 use crate::plan::{Batch, Plan};
@@ -127,6 +127,15 @@ impl Progress {
         }
     }
 
+    /// Prints a warning.
+    pub(super) fn warn(&self, text: &str) {
+        match self.voice {
+            Voice::Quiet => {}
+            Voice::Text | Voice::Verbose => warning(text),
+            Voice::Json => warn!("{text}"),
+        }
+    }
+
     /// Says what came of the conversion.
     pub(super) fn sum_up(&self, tally: &Tally, max_rejects: f64) {
         if self.voice == Voice::Json {
@@ -137,6 +146,7 @@ impl Progress {
             summary::print(tally, max_rejects);
         }
         summary::print_failures(&tally.failures);
+        summary::print_left_out(&tally.objects);
     }
 
     /// Prints something while the display is out of the way.

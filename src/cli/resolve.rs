@@ -1,5 +1,6 @@
 //! From what the user typed to what a run needs. Every refusal happens here, before any work.
 
+use std::collections::HashMap;
 use std::env::{self, VarError};
 use std::path::Path;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use crate::cli::options::{Layout, LogType, Partitions, Stores, Wanted};
 use crate::cli::signals::Signals;
 use crate::dataset::{self, Dataset, STAGING};
 use crate::hash;
-use crate::plan::{Listing, Selection};
+use crate::plan::{Listing, Scope, Selection};
 use crate::schema::{self};
 use crate::store::{Bucket, Disk, Network, Place, Source, Target};
 
@@ -63,15 +64,48 @@ pub(super) fn find_dataset(out: &Path, network: &Network) -> anyhow::Result<Data
     Ok(Dataset::find(target, run)?)
 }
 
-/// Opens the sources, in the order in which they are named.
-pub(super) fn open_sources(names: &[String], network: &Network) -> anyhow::Result<Vec<Source>> {
-    Ok(names.iter().map(|name| Source::open(name, network)).collect::<Result<Vec<_>, _>>()?)
+/// Opens the sources, in the order in which they are named, and says in the selection what is meant of each.
+pub(super) fn open_sources(
+    names: &[String],
+    network: &Network,
+    selection: &mut Selection,
+) -> anyhow::Result<Vec<Source>> {
+    let scopes = scopes(names)?;
+    let sources = scopes.iter().map(|(name, _)| Source::open(name, network));
+    let sources = sources.collect::<Result<Vec<_>, _>>()?;
+    selection.scopes = scopes.into_iter().map(|(_, scope)| scope).collect();
+    Ok(sources)
 }
 
-/// Returns what is wanted of sources that are so many.
-pub(super) fn selected(wanted: &Wanted, sources: usize) -> anyhow::Result<Selection> {
-    if wanted.objects.is_some() && sources > 1 {
-        bail!("--objects names keys of one SOURCE, but there are {sources}");
+/// Returns the directories and prefixes that sources are in, with what is meant of each. A shell makes thousands of
+/// names of a pattern: those of a directory become one source.
+fn scopes(names: &[String]) -> anyhow::Result<Vec<(String, Scope)>> {
+    let mut scopes: Vec<(String, Scope)> = Vec::new();
+    let mut places = HashMap::new();
+    for name in names {
+        let (above, scope) = Scope::split(name)?;
+        let Scope::Names(mut files) = scope else {
+            scopes.push((above, scope));
+            continue;
+        };
+        let place = *places.entry(above.clone()).or_insert(scopes.len());
+        match scopes.get_mut(place) {
+            Some((_, Scope::Names(known))) => known.append(&mut files),
+            _ => scopes.push((above, Scope::Names(files))),
+        }
+    }
+    Ok(scopes)
+}
+
+/// Returns what is wanted of sources.
+pub(super) fn selected(wanted: &Wanted, sources: &[String]) -> anyhow::Result<Selection> {
+    if wanted.objects.is_some() {
+        if sources.len() > 1 {
+            bail!("--objects names keys of one SOURCE, but there are {}", sources.len());
+        }
+        if let Some((name, _)) = scopes(sources)?.iter().find(|(_, scope)| *scope != Scope::All) {
+            bail!("--objects needs a directory or a prefix as SOURCE, such as {name}");
+        }
     }
     let mut selection = selection(&wanted.partitions, wanted.to.or_else(yesterday))?;
     selection.balancers.clone_from(&wanted.balancer);
@@ -143,7 +177,10 @@ pub(super) fn target(
 /// Refuses a dataset within a source, or the reverse: each run would read what the last one wrote.
 pub(super) fn refuse_overlap(sources: &[String], name: &Path, out: &Place) -> anyhow::Result<()> {
     for source in sources {
-        let place = Place::parse(source)?;
+        let place = match Scope::split(source)? {
+            (above, Scope::Matching(_)) => Place::parse(&above)?,
+            _ => Place::parse(source)?,
+        };
         if place.holds(out) {
             bail!("--out {} lies in SOURCE {source}: choose one outside", name.display());
         }

@@ -5,9 +5,11 @@ use std::fmt::Write;
 use indicatif::{HumanBytes, HumanCount};
 use tracing::{info, warn};
 
-use crate::cli::terminal::{MAX_SHOWN, counts, print_line};
-use crate::plan::Failure;
-use crate::tally::{OfLogType, Tally};
+use crate::cli::nothing;
+use crate::cli::terminal::{MAX_SHOWN, counts, print_line, warning};
+use crate::key::{Other, mismatch};
+use crate::plan::{Failure, Moved};
+use crate::tally::{Objects, OfLogType, Tally};
 
 /// Prints what came of a conversion.
 pub(super) fn print(tally: &Tally, max_rejects: f64) {
@@ -20,6 +22,15 @@ pub(super) fn print(tally: &Tally, max_rejects: f64) {
 pub(super) fn log(tally: &Tally) {
     for Failure { object, error } in &tally.failures {
         warn!(object, error, "object failed");
+    }
+    for kind in Other::LOGS {
+        let Some(count) = tally.objects.skipped_by_kind.get(kind) else { continue };
+        let example = tally.objects.examples.get(kind).map_or("", String::as_str);
+        let reason = mismatch(example).unwrap_or_default();
+        warn!(kind, objects = count, example, reason, "logs left out");
+    }
+    if let Moved { objects, example: Some(example) } = &tally.objects.moved {
+        warn!(objects, example, "logs lie under another day");
     }
     let Tally { objects, partitions, lines, rows, bytes_in, bytes_out, seconds, .. } = tally;
     info!(
@@ -38,6 +49,14 @@ pub(super) fn log(tally: &Tally) {
         interrupted = tally.interrupted,
         "conversion ended"
     );
+}
+
+/// Names what was left out although it is named like a log, by kind.
+pub(super) fn print_left_out(objects: &Objects) {
+    let example = |kind: &str| objects.examples.get(kind);
+    nothing::left_out(objects.skipped_by_kind.iter(), example)
+        .iter()
+        .for_each(|line| warning(line));
 }
 
 /// Names what failed.
@@ -72,6 +91,13 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
             HumanCount(objects.failed),
         ),
     );
+    let example = |kind: &str| objects.examples.get(kind);
+    for line in nothing::of_others(objects.skipped_by_kind.iter(), example) {
+        fact("skipped", line);
+    }
+    if let Some(line) = nothing::moved(&objects.moved) {
+        fact("moved", line);
+    }
     if tally.bytes_archived > 0 {
         let archived = HumanBytes(tally.bytes_archived);
         fact(

@@ -27,6 +27,11 @@ pub(super) fn error(error: &anyhow::Error) {
     print_line(&format!("error: {error:#}"));
 }
 
+/// Prints a warning on stderr.
+pub(super) fn warning(text: &str) {
+    print_line(&format!("warning: {text}"));
+}
+
 /// Prints a line on stderr; when nobody reads it, so be it.
 pub(super) fn print_line(line: &str) {
     print_logged(format!("{line}\n").as_bytes());
