@@ -228,11 +228,21 @@ impl Verification<'_> {
             let wants = |partition: &Partition| self.selection.wants_partition(partition);
             !wants(log.partition()) && plan::beside(log.partition()).any(|beside| wants(&beside))
         };
-        let claims = logs.iter().filter(is_beside).flat_map(Log::holding);
-        let beside: HashMap<&str, HeldObject> = claims
-            .flat_map(|(_, claim)| claim.objects.iter().map(move |object| (claim, object)))
-            .map(|(claim, object)| (identity(&object.name), held_of(claim, object)))
-            .collect();
+        let mut beside = HashMap::new();
+        for log in logs.iter().filter(is_beside) {
+            for (number, claim) in log.holding() {
+                for object in &claim.objects {
+                    let own = identity(&object.name);
+                    if let Some((_, first)) = held.get(own) {
+                        let name = log.name(self.dataset, number);
+                        let problem = format!("is claimed twice, by {first} and {name}");
+                        let url = claim.url(object);
+                        report.findings.push(Finding::new("twice", url, &problem, REMOVE));
+                    }
+                    beside.insert(own, held_of(claim, object));
+                }
+            }
+        }
         for object in &listing.objects {
             let url = self.sources[object.source].url(&object.listed);
             let own = object.identity();

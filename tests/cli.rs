@@ -125,8 +125,8 @@ fn a_source_that_cannot_be_opened_is_refused() {
     let world = World::with(gzip(good_lines(1)));
     let missing = world.path("missing");
     convert(&[&missing], &world.out(), &[]).expect(3).says(&["SOURCE", "missing"]);
-    let file = world.source().join(key(1));
-    convert(&[&file], &world.out(), &[]).expect(3).says(&["SOURCE", &key(1)]);
+    let file = world.put("notes.txt", "hello");
+    convert(&[&file], &world.out(), &[]).expect(3).says(&["nothing to convert", "notes.txt"]);
     for url in ["ftp://host/prefix", "s3://", "s3://bucket/a//b"] {
         convert(&[url.as_ref()], &world.out(), &[]).expect(3).says(&[url]);
         convert(&[&world.source()], url.as_ref(), &[]).expect(3).says(&["--out", url]);

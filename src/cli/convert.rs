@@ -197,7 +197,9 @@ impl Convert {
             dataset = self.dataset(&out, &redaction, &network)?;
             let listing = resolve::listing(&self.wanted, &sources, &selection, &network, signals)?;
             metrics.listed();
-            nothing::unmatched(&listing).iter().for_each(|line| progress.warn(line));
+            for line in nothing::unmatched(&listing) {
+                progress.warn(&line);
+            }
             if listing.objects.is_empty() && listing.failures.is_empty() {
                 let text = nothing::to_convert(&sources, &listing);
                 if !nothing::is_explained(&listing) {

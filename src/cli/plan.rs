@@ -152,7 +152,9 @@ impl Question<'_> {
         let listing = resolve::listing(self.wanted, &sources, &selection, &network, signals)?;
         let listing_calls = self.listing_calls(&sources, network.traffic.sent() - before);
         if !self.quiet {
-            nothing::unmatched(&listing).iter().for_each(|line| warning(line));
+            for line in nothing::unmatched(&listing) {
+                warning(&line);
+            }
         }
         if listing.objects.is_empty() && listing.failures.is_empty() {
             let text = nothing::to_convert(&sources, &listing);
@@ -197,9 +199,9 @@ impl Question<'_> {
         self.print(&estimate)?;
         summary::print_failures(&estimate.failures);
         let skipped = &estimate.skipped_by_kind;
-        nothing::left_out(skipped.iter(), |kind| estimate.examples.get(kind))
-            .iter()
-            .for_each(|line| warning(line));
+        for line in nothing::left_out(skipped.iter(), |kind| estimate.examples.get(kind)) {
+            warning(&line);
+        }
         Ok(if !estimate.failures.is_empty() {
             OBJECTS
         } else if plan::left_out(skipped) > 0 {

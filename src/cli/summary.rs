@@ -54,9 +54,9 @@ pub(super) fn log(tally: &Tally) {
 /// Names what was left out although it is named like a log, by kind.
 pub(super) fn print_left_out(objects: &Objects) {
     let example = |kind: &str| objects.examples.get(kind);
-    nothing::left_out(objects.skipped_by_kind.iter(), example)
-        .iter()
-        .for_each(|line| warning(line));
+    for line in nothing::left_out(objects.skipped_by_kind.iter(), example) {
+        warning(&line);
+    }
 }
 
 /// Names what failed.

@@ -151,13 +151,14 @@ impl Balancer {
                 let place = (account.to_owned(), region.to_owned());
                 Ok(balancer(&format!("app.{name}.{id}"), Some(place)))
             }
-            ("loadbalancer", ["net" | "gwy", ..] | [_]) => Err(BalancerError::OtherKind),
             ("listener" | "listener-rule", ["app", name, id, ..]) => {
                 Err(BalancerError::Listener(format!(
                     "arn:{partition}:elasticloadbalancing:{region}:{account}:loadbalancer/app/{name}/{id}"
                 )))
             }
-            ("listener" | "listener-rule", _) => Err(BalancerError::OtherKind),
+            ("listener" | "listener-rule", _) | ("loadbalancer", ["net" | "gwy", ..] | [_]) => {
+                Err(BalancerError::OtherKind)
+            }
             ("targetgroup", _) => Err(BalancerError::TargetGroup),
             _ => Err(BalancerError::Form),
         }
