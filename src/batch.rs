@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use std::io;
 use std::mem;
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -16,10 +16,11 @@ use sha2::{Digest, Sha256};
 use crate::hash::hex;
 use crate::key::{Key, Partition, identity};
 use crate::ledger::Ledger;
-use crate::plan::{self, Batch, Before, Failure, Object, Plan, PlanError, Verdict};
+use crate::plan::{self, Batch, Before, Failure, Object, Plan, PlanError, Touched, Verdict};
 use crate::shard::Shard;
 use crate::store::{Named, Network, Source, StoreError, open_text};
 use crate::tally::{ARCHIVED, CONVERTED_MEANWHILE, Tally};
+use crate::touched::{Compared, Comparison};
 
 /// A batch, described for whoever is to convert it. As JSON, its keys are stable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -79,6 +80,8 @@ pub struct Outcome {
     pub failed: u64,
     /// Lines read.
     pub lines: u64,
+    /// Lines of text that were joined to the line before them, and are not counted in `lines`.
+    pub joined_lines: u64,
     /// Lines that became rows.
     pub rows: u64,
     /// The others.
@@ -374,6 +377,7 @@ impl Batches {
                 met.clear();
                 Before::look(&batch.partition, partitions[place..].iter(), ledger, stop)?
             };
+            let mut touched = Vec::new();
             batch.objects.retain(|object| {
                 match before.judge(object, &sources) {
                     // Of two batches of a run, none sees the other's claim.
@@ -388,6 +392,9 @@ impl Batches {
                         outcome.converted_before += 1;
                         plan.before.add(object);
                     }
+                    Verdict::Touched { claim, content } => {
+                        touched.push(Touched { object: object.clone(), claim, content });
+                    }
                     Verdict::Wrong(failure) => {
                         outcome.failed += 1;
                         outcome.failures.push(failure);
@@ -395,6 +402,26 @@ impl Batches {
                 }
                 false
             });
+            // They were converted and touched since the batch was described, so they are few.
+            if !touched.is_empty() {
+                let comparison = Comparison {
+                    sources: &sources,
+                    ledger,
+                    threads: 1,
+                    compared: &AtomicU64::default(),
+                    stop,
+                };
+                let Compared { equal, archived, failures, left } = comparison.run(touched)?;
+                if left > 0 {
+                    return Err(PlanError::Interrupted);
+                }
+                outcome.converted_before += equal.objects;
+                outcome.archived += archived.objects;
+                outcome.failed += failures.len() as u64;
+                outcome.failures.extend(failures);
+                plan.skip(plan::TOUCHED, equal.objects);
+                plan.skip(ARCHIVED, archived.objects);
+            }
             plan.failures.extend_from_slice(&outcome.failures);
             last = Some((Arc::clone(&batch.partition), before));
             if batch.objects.is_empty() {
@@ -430,6 +457,7 @@ impl Outcome {
             duplicate: 0,
             failed: 0,
             lines: 0,
+            joined_lines: 0,
             rows: 0,
             rejects: 0,
             files: 0,
@@ -451,6 +479,7 @@ impl Outcome {
         self.archived += skipped(ARCHIVED);
         self.failed += tally.objects.failed;
         self.lines += tally.lines;
+        self.joined_lines += tally.joined_lines;
         self.rows += tally.rows;
         self.rejects += tally.reject_count();
         self.files += tally.files;

@@ -1,5 +1,6 @@
 //! The program around the library: arguments in, text and exit codes out.
 
+mod accept;
 mod clean;
 mod completions;
 mod convert;
@@ -28,6 +29,7 @@ use std::process::ExitCode;
 use clap::builder::FalseyValueParser;
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::cli::accept::Accept;
 use crate::cli::clean::Clean;
 use crate::cli::completions::Completions;
 use crate::cli::convert::Convert;
@@ -90,6 +92,7 @@ enum Command {
     Convert(Convert),
     Verify(Verify),
     Report(Report),
+    Accept(Accept),
     Remove(Remove),
     Clean(Clean),
     Inspect(Inspect),
@@ -181,6 +184,7 @@ pub fn main() -> ExitCode {
         Command::Convert(convert) => convert.run(&signals),
         Command::Verify(verify) => verify.run(&signals),
         Command::Report(report) => report.run(&signals),
+        Command::Accept(accept) => accept.run(&signals),
         Command::Remove(remove) => remove.run(&signals),
         Command::Clean(clean) => clean.run(),
         Command::Inspect(inspect) => inspect.run(),

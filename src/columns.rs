@@ -5,18 +5,19 @@
 mod dictionary;
 pub mod number;
 pub mod part;
+mod shape;
 pub mod text;
 pub mod time;
 pub mod validity;
 
 use arrow::array::ArrayRef;
 
-use crate::columns::number::{Double, Int32, Int64, Numbers, Port};
+use crate::columns::number::{Double, HttpStatus, Int32, Int64, Numbers, Port, Seconds, Status};
 use crate::columns::text::{Interned, Texts};
 use crate::columns::time::Timestamp;
 use crate::columns::validity::{NotAfter, NotBefore};
-use crate::fields::Spans;
-use crate::schema::{Column, Kind, Part, Stored};
+use crate::fields::{Span, Spans};
+use crate::schema::{Column, Kind, Part, Shape, Stored};
 
 /// Collects the values of one column.
 pub trait ColumnBuilder: Send {
@@ -28,7 +29,10 @@ pub trait ColumnBuilder: Send {
     /// `refused` the indices of the lines whose value does not parse.
     fn append(&mut self, text: &[u8], fields: Spans<'_>, refused: &mut Vec<usize>);
 
-    /// Forgets all but the first `rows` values.
+    /// Tells whether [`append`](Self::append) would take the value of one line.
+    fn accepts(&mut self, text: &[u8], field: Span) -> bool;
+
+    /// Forgets all but the first `rows` values, which were all there was before `append` was called last.
     fn truncate(&mut self, rows: usize);
 
     /// Returns the values as an array and begins anew.
@@ -39,8 +43,17 @@ pub trait ColumnBuilder: Send {
 pub fn builder(column: &Column) -> Box<dyn ColumnBuilder> {
     match (column.kind, column.stored) {
         (Kind::Int32, _) if column.part == Part::Port => Box::new(Numbers::<Port>::default()),
+        (Kind::Int32, _) if column.shape == Some(Shape::HttpStatus) => {
+            Box::new(Numbers::<HttpStatus>::default())
+        }
+        (Kind::Int32, _) if column.shape == Some(Shape::Status) => {
+            Box::new(Numbers::<Status>::default())
+        }
         (Kind::Int32, _) => Box::new(Numbers::<Int32>::default()),
         (Kind::Int64, _) => Box::new(Numbers::<Int64>::default()),
+        (Kind::Double, _) if column.shape == Some(Shape::Seconds) => {
+            Box::new(Numbers::<Seconds>::default())
+        }
         (Kind::Double, _) => Box::new(Numbers::<Double>::default()),
         (Kind::Timestamp, _) if column.part == Part::NotBefore => {
             Box::new(Numbers::<NotBefore>::default())
@@ -49,8 +62,10 @@ pub fn builder(column: &Column) -> Box<dyn ColumnBuilder> {
             Box::new(Numbers::<NotAfter>::default())
         }
         (Kind::Timestamp, _) => Box::new(Numbers::<Timestamp>::default()),
-        (Kind::String, Stored::Dictionary) => Box::new(Interned::of_part(column.part)),
-        (Kind::String, Stored::Plain) => Box::new(Texts::new(column.part)),
+        (Kind::String, Stored::Dictionary) => {
+            Box::new(Interned::of_part(column.part, column.shape))
+        }
+        (Kind::String, Stored::Plain) => Box::new(Texts::new(column.part, column.shape)),
     }
 }
 

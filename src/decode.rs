@@ -3,6 +3,7 @@
 //! No input or output happens here: a [`Piece`] goes in, a [`Decoded`] comes out, and what comes
 //! out depends on nothing but what went in.
 
+use std::mem;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -10,8 +11,8 @@ use arrow::datatypes::SchemaRef;
 
 use crate::columns::text::Interned;
 use crate::columns::{self, ColumnBuilder};
-use crate::fields::{Bounds, FieldCount, Tile};
-use crate::inflate::Piece;
+use crate::fields::{Bounds, FieldCount, Fields, MAX_LINE, Span, Tile};
+use crate::inflate::{Note, Piece};
 use crate::reject::{MAX_RAW, Reason, Reject};
 use crate::schema::Table;
 use crate::text::Text;
@@ -55,10 +56,16 @@ pub struct DecodedPart {
     pub bytes: u64,
     /// Lines read; the unreadable tail of an object counts as one.
     pub lines: u64,
+    /// Lines of text that were joined to the line before them, and are not counted in `lines`.
+    pub joined_lines: u64,
     /// Lines that became rows.
     pub rows: u64,
     /// The others. Their line numbers and byte offsets are relative to the part.
     pub rejects: Vec<Reject>,
+    /// CRC-32 of all decompressed bytes of the object, as in [`Part`](crate::inflate::Part).
+    pub crc32: Option<u32>,
+    /// What is unusual about the object, as far as it was found in this part.
+    pub notes: Vec<Note>,
 }
 
 impl Decoder {
@@ -96,20 +103,25 @@ impl Decoder {
                 gzip_bytes: part.gzip_bytes,
                 bytes: part.bytes,
                 lines: 0,
+                joined_lines: 0,
                 rows: 0,
                 rejects: Vec::new(),
+                crc32: part.crc32,
+                notes: mem::take(&mut part.notes),
             };
             let whole = text.len();
             let mut at = part.range.start;
             while at < part.range.end {
-                at = self.tile.read(text, at, part.range.end, self.count);
+                let Self { tile, columns, count, .. } = self;
+                at = tile
+                    .read(text, at, part.range.end, *count, |line| is_row(columns, *count, line));
                 self.append_tile(text, part.range.start, key, &mut outcome);
                 text.truncate(whole);
             }
             if let Some(reject) = part.reject.take() {
                 outcome.lines += 1;
                 outcome.rejects.push(Reject {
-                    line_number: outcome.lines,
+                    line_number: outcome.lines + outcome.joined_lines,
                     byte_offset: part.range.len() as u64,
                     reason: reject.reason,
                     column: None,
@@ -122,6 +134,17 @@ impl Decoder {
         Decoded { batch: self.finish(), parts: decoded }
     }
 
+    /// Tells whether a line, without its end, would become a row.
+    pub fn is_row(&mut self, line: &[u8]) -> bool {
+        is_row(&mut self.columns, self.count, line)
+    }
+
+    /// Tells whether the columns of a field would take it; `index` is its place in the line, from 0.
+    pub fn takes(&mut self, index: usize, line: &[u8], field: Span) -> bool {
+        let mut columns = self.columns.iter_mut().filter(|column| column.field == index);
+        columns.all(|column| column.builder.accepts(line, field))
+    }
+
     /// Appends the rows of the tile to the columns.
     fn append_tile(
         &mut self,
@@ -130,15 +153,17 @@ impl Decoder {
         key: &str,
         outcome: &mut DecodedPart,
     ) {
-        let base = outcome.lines;
+        // Rejects have the numbers of their lines in the text.
+        let base = outcome.lines + outcome.joined_lines;
         outcome.lines += self.tile.line_count() as u64;
+        outcome.joined_lines += self.tile.joined;
         let refused = self.append_checked(text);
         if !refused.is_empty() {
             for column in self.columns.iter_mut().filter(|column| column.builder.may_refuse()) {
                 column.builder.truncate(self.rows);
             }
             let again = self.without(&refused, text, part_start, base, outcome);
-            debug_assert!(again.is_empty(), "a value that was read once is read again");
+            debug_assert!(again.is_empty(), "a value that was taken once is taken again");
         }
         for (bounds, reason) in &self.tile.unsound {
             outcome.rejects.push(reject(text, *bounds, part_start, base, *reason, None));
@@ -199,6 +224,22 @@ impl Decoder {
         RecordBatch::try_new(self.schema.clone(), arrays)
             .expect("builders and schema come from the same table")
     }
+}
+
+/// Tells whether a line would become a row, without any trace of it in the columns.
+fn is_row(columns: &mut [Column], count: FieldCount, line: &[u8]) -> bool {
+    if line.len() > MAX_LINE {
+        return false;
+    }
+    let fields: Result<Vec<Span>, _> = Fields::of(line, count.known).collect();
+    let Some(fields) = fields.ok().filter(|fields| fields.len() >= count.required) else {
+        return false;
+    };
+    let mut fit = columns.iter_mut().map(|column| {
+        let field = fields.get(column.field).copied().unwrap_or_default();
+        column.builder.accepts(line, field)
+    });
+    std::str::from_utf8(line).is_ok() && fit.all(|fits| fits)
 }
 
 fn reject(

@@ -13,7 +13,9 @@ use crate::dataset::{self, Dataset};
 use crate::inflate::MAX_WHOLE_GZIP;
 use crate::key::Name;
 use crate::ledger::Ledger;
-use crate::plan::{Amount, Batch, CONVERTED_BEFORE, Failure, Listing, Moved, Object, Plan};
+use crate::plan::{
+    Amount, Batch, CONVERTED_BEFORE, Failure, Listing, Moved, Object, Plan, Touched,
+};
 use crate::store::{Calls, Source};
 
 /// Bytes of Parquet that become of a byte of gzip, about, with Zstandard: 0.53 to 0.58 in benches/README.md.
@@ -135,6 +137,8 @@ pub struct Estimate {
     pub selected: Amount,
     /// Those of them that the dataset holds already.
     pub converted_before: Amount,
+    /// Those that would be compared with what was converted before, since their ETag or time changed.
+    pub touched: Amount,
     /// Those that would be converted.
     pub to_convert: Amount,
     /// Those of the wanted that must be restored before they can be read; `None` where nothing tells.
@@ -221,6 +225,15 @@ impl For<'_> {
         }
         calls
     }
+
+    /// Counts the requests that record touched objects: an entry of each partition, and that it is done.
+    fn calls_to_record(&self, touched: &[Touched]) -> Calls {
+        if !self.dataset.target().is_remote() {
+            return Calls::default();
+        }
+        let partitions = touched.chunk_by(|a, b| a.object.partition == b.object.partition);
+        Calls { put: 2 * partitions.count() as u64, ..Calls::default() }
+    }
 }
 
 impl Estimate {
@@ -242,10 +255,17 @@ impl Estimate {
             let (source, size) = (&sources[object.source], object.listed.size);
             requests += source.calls_to_read(size, size > MAX_WHOLE_GZIP);
         }
+        let mut touched = Amount::default();
+        for Touched { object, .. } in &plan.touched {
+            let (source, size) = (&sources[object.source], object.listed.size);
+            requests += source.calls_to_read(size, size > MAX_WHOLE_GZIP);
+            touched.add(object);
+        }
         let mut open_claims = 0;
         if let Some(dataset) = dataset {
             open_claims = dataset.ledger.open_entries() as u64;
             requests += dataset.calls_to_write(&plan.batches);
+            requests += dataset.calls_to_record(&plan.touched);
         }
         let mut skipped_by_kind = plan.skipped;
         skipped_by_kind.remove(CONVERTED_BEFORE);
@@ -257,6 +277,7 @@ impl Estimate {
             moved: plan.moved,
             selected: survey.amount(),
             converted_before: plan.before,
+            touched,
             to_convert,
             archived: survey.archived,
             open_claims,

@@ -65,6 +65,17 @@ pub enum Portion {
     Stream(Box<Stream>),
 }
 
+impl Portion {
+    /// Returns which objects of the batch it holds, by their indexes.
+    pub fn objects(&self) -> Range<usize> {
+        match self {
+            Self::Run(run, _) => run.clone(),
+            Self::Object(object) => *object..object + 1,
+            Self::Stream(stream) => stream.object()..stream.object() + 1,
+        }
+    }
+}
+
 /// What a portion became.
 #[derive(Default)]
 pub struct Inflated {

@@ -2,7 +2,8 @@
 //!
 //! The grammar, which `tests/` holds a slow and obvious twin of:
 //!
-//! * A line ends at LF; one CR before it is not part of the line.
+//! * A line ends at LF; one CR before it is not part of the line. A line that ends within a quoted field is joined with those
+//!   behind it if that makes a row: see [`join`].
 //! * Fields are separated by one or more spaces. A field is bare (without a quote) or quoted (from a
 //!   quote to the next one, which a space or the end of the line must follow). Nothing is unescaped:
 //!   AWS writes `\x22` for a quote within a field, and that stays as it is.
@@ -21,6 +22,7 @@
 //! An irregular line that is sound is copied to the end of the text in regular form, so that
 //! everything after this module sees one kind of line.
 
+mod join;
 mod line;
 mod span;
 #[cfg(target_arch = "x86_64")]
@@ -30,14 +32,10 @@ use wide::u8x16;
 
 pub use crate::fields::line::{Fault, Fields};
 pub use crate::fields::span::{Span, Spans};
+pub use crate::text::MAX_LINE;
 
 use crate::reject::Reason;
 use crate::text::Text;
-
-/// Longest line that is read, in bytes; longer ones are rejects.
-///
-/// AWS documents a limit of 8 KB for the user agent and none for the line.
-pub const MAX_LINE: usize = 1 << 20;
 
 /// Number of lines after which a tile is handed on: so many that what forty columns do once for a tile weighs little,
 /// so few that its text is still close when the last of them looks at it.
@@ -55,6 +53,8 @@ pub struct Tile {
     lines: Vec<Line>,
     /// Lines that are not, in order.
     pub unsound: Vec<(Bounds, Reason)>,
+    /// Lines of text that were joined to the one before them.
+    pub joined: u64,
     /// For each line end, its index in `starts`.
     line_ends: Vec<u32>,
     /// Positions of irregularities, in order.
@@ -123,16 +123,26 @@ impl Tile {
     /// Reads lines of `text[from..end]`, which ends with a line end, into the tile.
     ///
     /// Returns the position after the last line read. Copies of irregular lines are appended to
-    /// `text`, behind `end`.
-    pub fn read(&mut self, text: &mut Text, from: usize, end: usize, count: FieldCount) -> usize {
+    /// `text`, behind `end`. `is_row` tells whether a line would become a row; it is asked only of lines that may have to
+    /// be joined.
+    pub fn read(
+        &mut self,
+        text: &mut Text,
+        from: usize,
+        end: usize,
+        count: FieldCount,
+        mut is_row: impl FnMut(&[u8]) -> bool,
+    ) -> usize {
         debug_assert!(text[from..end].ends_with(b"\n"), "a text of whole lines");
         self.scan(&text[..end], from);
         self.lines.clear();
         self.unsound.clear();
+        self.joined = 0;
         self.known = count.known;
         self.stride = self.line_ends.first().map(|&end| end as usize);
         let mut first = 0;
         let mut odd = 0;
+        let mut next = from;
         for (number, &line_end) in (0..).zip(&self.line_ends) {
             let bounds = Bounds {
                 number,
@@ -144,6 +154,12 @@ impl Tile {
             while self.odd.get(odd).is_some_and(|&at| at <= bounds.end) {
                 odd += 1;
             }
+            // Joined to a line before it.
+            if (bounds.start as usize) < next {
+                first = line_end;
+                continue;
+            }
+            next = bounds.end as usize + 1;
             let long = (bounds.end - bounds.start) as usize > MAX_LINE;
             let cr = bounds.end > bounds.start && text[bounds.end as usize - 1] == b'\r';
             if self.stride != Some(fields as usize) {
@@ -153,7 +169,15 @@ impl Tile {
                 self.stride = None;
                 let first = position(self.used);
                 self.starts.truncate(self.used);
-                match read_irregular(text, bounds, count, &mut self.starts) {
+                let mut read = read_irregular(text, bounds, count, &mut self.starts);
+                if let Err((_, Reason::UnterminatedQuote)) = read
+                    && let Some(joined) = join::whole(&text[..end], bounds, count, &mut is_row)
+                {
+                    read = read_irregular(text, joined.bounds, count, &mut self.starts);
+                    self.joined += joined.lines;
+                    next = joined.bounds.end as usize + 1;
+                }
+                match read {
                     Ok((bounds, fields, end)) => {
                         self.used = self.starts.len();
                         self.lines.push(Line { bounds, first, fields, end });
@@ -165,11 +189,10 @@ impl Tile {
             }
             first = line_end;
         }
-        let last = self.line_ends.last().expect("a text of whole lines");
-        self.starts[*last as usize] as usize
+        next
     }
 
-    /// Number of lines read, sound or not.
+    /// Number of lines read, sound or not. What was joined is one.
     pub fn line_count(&self) -> usize {
         self.lines.len() + self.unsound.len()
     }

@@ -7,7 +7,9 @@ use std::thread;
 
 use chrono::Days;
 
-use crate::claim::{Appended, Claim, Hints, Log, Record, Removal, State};
+use crate::claim::{
+    Amended, Amendment, Amendments, Appended, Claim, Claimed, Hints, Log, Record, Removal, State,
+};
 use crate::dataset::{Dataset, DatasetError};
 use crate::key::{Form, Partition, identity};
 use crate::publish;
@@ -29,6 +31,8 @@ pub struct Ledger<'a> {
     ahead: BTreeMap<Partition, Log>,
     /// Objects of the partitions that were looked at last.
     held: BTreeMap<Partition, Arc<Held>>,
+    /// Number of incomplete objects of the partitions that have some.
+    incomplete: BTreeMap<Partition, u64>,
 }
 
 /// The objects that the claims of a partition hold, by identity.
@@ -43,30 +47,79 @@ pub struct HeldObject {
     pub name: Box<str>,
     /// Compressed size in bytes.
     pub size: u64,
-    /// What the store said changes whenever the object does.
+    /// The ETag that the object had when its content was last known to be the one that was converted.
     pub e_tag: Option<String>,
+    /// Number of the claim that holds it.
+    pub claim: usize,
+    /// What it held, if it was read to its end without damage.
+    pub content: Option<Content>,
+}
+
+/// What the decompressed bytes of an object are known by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Content {
+    /// Their CRC-32.
+    pub crc32: u32,
+    /// Their number.
+    pub size: u64,
+}
+
+/// How an object differs from one of the same name that a claim holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Not at all, as far as a listing shows.
+    None,
+    /// Its ETag or its time is another; its content may be the same.
+    Touched,
+    /// Its content is another. The text describes how.
+    Rewritten(String),
 }
 
 impl HeldObject {
-    /// Says what is different about the same object at a URL, if anything is.
+    /// Returns the objects of a claim.
+    pub fn of<'c>(
+        number: usize,
+        claim: &'c Claim,
+        amendments: &Amendments<'c>,
+    ) -> impl Iterator<Item = (&'c Claimed, Self)> {
+        let directories: Vec<Arc<str>> =
+            claim.directories.iter().map(|directory| directory.as_str().into()).collect();
+        claim.objects.iter().map(move |object| {
+            let directory = directories.get(object.directory).cloned();
+            let directory = directory.unwrap_or_else(|| "".into());
+            let name = object.name.as_str().into();
+            let e_tag = amendments.e_tag(number, object).map(ToOwned::to_owned);
+            let content = object.crc32.zip(object.uncompressed_size);
+            let content = content.map(|(crc32, size)| Content { crc32, size });
+            (object, Self { directory, name, size: object.size, e_tag, claim: number, content })
+        })
+    }
+
+    /// Compares the same object, at a URL, with this one.
     ///
-    /// A copy elsewhere has an ETag of its own, so that only its size tells, and of a decompressed one nothing does.
-    pub fn change(&self, url: &str, listed: &Listed) -> Option<String> {
+    /// A copy elsewhere has an ETag of its own, so only its size is compared, and of a decompressed one nothing is.
+    pub fn change(&self, url: &str, listed: &Listed) -> Change {
         let there = url.rsplit_once('/').is_some_and(|(directory, name)| {
             self.directory.strip_suffix('/') == Some(directory) && *self.name == *name
         });
-        let has_same_size = listed.size == self.size;
-        let what = if !has_same_size && Form::has_size_of(&self.name, listed.name()) {
-            format!("has {} bytes, but had {} when it was converted", listed.size, self.size)
+        if listed.size != self.size && Form::has_size_of(&self.name, listed.name()) {
+            let (is, was) = (listed.size, self.size);
+            Change::Rewritten(left_alone(&format!(
+                "has {is} bytes, but had {was} when it was converted"
+            )))
         } else if there && listed.e_tag() != self.e_tag.as_deref() {
-            "was rewritten since it was converted".to_owned()
+            Change::Touched
         } else {
-            return None;
-        };
-        Some(format!(
-            "{what}; it is left alone. To convert it anew, take its partition back with `remove` first"
-        ))
+            Change::None
+        }
     }
+}
+
+/// Completes the description of a change with what happens to the object, and what to do.
+pub fn left_alone(change: &str) -> String {
+    format!(
+        "{change}; it is left alone. To convert it again, remove its partition with `remove` first"
+    )
 }
 
 /// What became of a batch that was to be claimed.
@@ -92,8 +145,15 @@ impl<'a> Ledger<'a> {
     /// Opens the ledger of a dataset for a run that will look at few partitions: the logs are not listed, which
     /// costs some more requests for each claim that is met.
     pub fn of_few(dataset: &'a Dataset) -> Self {
-        let (logs, ahead, held) = (Mutex::default(), BTreeMap::new(), BTreeMap::new());
-        Self { dataset, looks_only: false, hints: Hints::default(), logs, ahead, held }
+        Self {
+            dataset,
+            looks_only: false,
+            hints: Hints::default(),
+            logs: Mutex::default(),
+            ahead: BTreeMap::new(),
+            held: BTreeMap::new(),
+            incomplete: BTreeMap::new(),
+        }
     }
 
     /// Opens the ledger of a dataset to look at. Nothing is written: what other runs have begun counts as finished.
@@ -119,18 +179,18 @@ impl<'a> Ledger<'a> {
             None => self.read(partition)?,
         };
         self.finish(&mut log)?;
-        let mut held = Held::new();
-        for (_, claim) in log.holding() {
-            let directories: Vec<Arc<str>> =
-                claim.directories.iter().map(|directory| directory.as_str().into()).collect();
-            for object in &claim.objects {
-                let directory =
-                    directories.get(object.directory).cloned().unwrap_or_else(|| "".into());
-                let (size, e_tag) = (object.size, object.e_tag.clone());
-                let own = identity(&object.name).to_owned();
-                let name = object.name.as_str().into();
-                held.insert(own, HeldObject { directory, name, size, e_tag });
+        let (mut held, mut incomplete) = (Held::new(), 0);
+        let amendments = log.amendments();
+        for (number, claim) in log.holding() {
+            for (object, known) in HeldObject::of(number, claim, &amendments) {
+                held.insert(identity(&object.name).to_owned(), known);
+                if object.is_incomplete() && !amendments.is_accepted(number, object) {
+                    incomplete += 1;
+                }
             }
+        }
+        if incomplete > 0 {
+            self.incomplete.insert(partition.clone(), incomplete);
         }
         let held = Arc::new(held);
         log.forget_objects(1..=log.entries().len());
@@ -229,6 +289,11 @@ impl<'a> Ledger<'a> {
         self.hints.open_entries()
     }
 
+    /// Returns the number of incomplete objects in the partitions that were read, without those that the user accepted.
+    pub fn incomplete_objects(&self) -> u64 {
+        self.incomplete.values().sum()
+    }
+
     /// Returns the requests that a run makes to open its ledger and to read the logs that were looked at here.
     pub fn calls_to_open(&self) -> Calls {
         let listed = self.hints.files().div_ceil(LISTED_AT_ONCE).max(1);
@@ -292,6 +357,33 @@ impl<'a> Ledger<'a> {
         Ok(state)
     }
 
+    /// Records new facts about objects of a partition; many threads may.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the entry cannot be written, or it is not known whether it was. It can still appear.
+    pub fn amend(&self, partition: &Partition, objects: Vec<Amended>) -> Result<(), DatasetError> {
+        let log = self.finished(partition)?;
+        let log = &mut *lock(&log);
+        let amendment = Amendment { run: self.dataset.run().to_owned(), objects };
+        if let Appended::At(number) = log.append(self.dataset, Record::Amend(amendment))? {
+            log.forget_objects(number..=number);
+            log.mark_done(self.dataset, number)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the log of a partition, read and finished if it was not before.
+    fn finished(&self, partition: &Partition) -> Result<Arc<Mutex<Log>>, DatasetError> {
+        if let Some(log) = self.log(partition) {
+            return Ok(log);
+        }
+        let mut log = self.read(partition)?;
+        self.finish(&mut log)?;
+        log.forget_objects(1..=log.entries().len());
+        Ok(self.keep(log))
+    }
+
     /// Claims a batch whose outputs are staged, and publishes it; many threads may, each a batch.
     ///
     /// # Errors
@@ -304,14 +396,7 @@ impl<'a> Ledger<'a> {
         claim: Claim,
         outputs: Vec<Writing>,
     ) -> Result<Committed, DatasetError> {
-        let log = if let Some(log) = self.log(partition) {
-            log
-        } else {
-            let mut log = self.read(partition)?;
-            self.finish(&mut log)?;
-            log.forget_objects(1..=log.entries().len());
-            self.keep(log)
-        };
+        let log = self.finished(partition)?;
         // Batches of the same partition take turns.
         let log = &mut *lock(&log);
         // Once the claim may stand, anybody may complete its outputs.

@@ -41,6 +41,7 @@ pub mod objects;
 pub mod plan;
 pub mod inflate;
 pub mod feed;
+pub mod touched;
 pub mod estimate;
 // From text to record batches.
 pub mod fields;
@@ -59,6 +60,7 @@ pub mod convert;
 pub mod published;
 pub mod verify;
 pub mod remove;
+pub mod accept;
 pub mod clean;
 // The program around it.
 pub mod policy;

@@ -9,6 +9,7 @@ mod selection;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::ops::AddAssign;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -19,7 +20,7 @@ use sha2::{Digest, Sha256};
 use crate::dataset::DatasetError;
 use crate::hash::hex;
 use crate::key::{Other, Partition, identity};
-use crate::ledger::{Held, HeldObject, Ledger};
+use crate::ledger::{Change, Content, Held, Ledger, left_alone};
 use crate::objects::ObjectsError;
 use crate::store::{Listed, Source, StoreError};
 
@@ -41,6 +42,13 @@ impl Amount {
     pub fn add(&mut self, object: &Object) {
         self.objects += 1;
         self.bytes += object.listed.size;
+    }
+}
+
+impl AddAssign for Amount {
+    fn add_assign(&mut self, other: Self) {
+        self.objects += other.objects;
+        self.bytes += other.bytes;
     }
 }
 
@@ -76,6 +84,8 @@ pub struct Plan {
     pub moved: Moved,
     /// Those that were converted before.
     pub before: Amount,
+    /// Objects whose content must be compared with what was converted before; in the order of their partitions.
+    pub touched: Vec<Touched>,
     /// What could not be listed, contradicts itself or an earlier run, or cannot be finished.
     pub failures: Vec<Failure>,
 }
@@ -117,6 +127,17 @@ pub struct Object {
     pub source: usize,
 }
 
+/// An object with the size but not the ETag or time that it had when it was converted.
+#[derive(Debug, Clone)]
+pub struct Touched {
+    /// The object as it is now.
+    pub object: Object,
+    /// Number of the claim that holds it.
+    pub claim: usize,
+    /// What was converted.
+    pub content: Content,
+}
+
 /// An object, or part of a listing, that could not be converted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
@@ -134,6 +155,8 @@ pub const NOT_SELECTED: &str = "not_selected";
 pub const DUPLICATE: &str = "duplicate";
 /// Kind of files beside a log that are named like it, such as `X.log.gz.md5`.
 pub const SIDECAR: &str = "sidecar";
+/// Kind of objects whose ETag or time changed since they were converted, but not their content.
+pub const TOUCHED: &str = "touched";
 /// Kind of objects that a claim holds.
 pub const CONVERTED_BEFORE: &str = "converted_before";
 
@@ -192,6 +215,10 @@ impl Plan {
                         plan.before.add(&object);
                         continue;
                     }
+                    Verdict::Touched { claim, content } => {
+                        plan.touched.push(Touched { object, claim, content });
+                        continue;
+                    }
                     Verdict::Wrong(failure) => {
                         plan.failures.push(failure);
                         continue;
@@ -247,6 +274,13 @@ pub enum Verdict {
     New,
     /// It was converted before, as it is.
     Converted,
+    /// It was converted before; whether as it is, only its content shows.
+    Touched {
+        /// Number of the claim that holds it.
+        claim: usize,
+        /// What was converted.
+        content: Content,
+    },
     /// It contradicts what was converted before, and is left alone.
     Wrong(Failure),
 }
@@ -292,18 +326,27 @@ impl Before {
     /// The same object can lie under its day of delivery and under that of its end time, which are the same or
     /// neighbours, so that it is looked for in the days beside, too.
     pub fn judge(&self, object: &Object, sources: &[Source]) -> Verdict {
-        let change = |held: &HeldObject| {
-            held.change(&sources[object.source].url(&object.listed), &object.listed)
-        };
+        let own = object.identity();
         let wrong = |error| Verdict::Wrong(Failure { object: object.listed.key(), error });
-        if let Some(held) = self.held.get(object.identity()) {
-            return change(held).map_or(Verdict::Converted, wrong);
-        }
         let beside =
-            self.beside.iter().find_map(|(day, held)| Some((day, held.get(object.identity())?)));
-        let Some((day, held)) = beside else { return Verdict::New };
-        let of_day = |change| wrong(format!("was converted under {day}, and {change}"));
-        change(held).map_or(Verdict::Converted, of_day)
+            || self.beside.iter().find_map(|(day, held)| Some((Some(day), held.get(own)?)));
+        let held = self.held.get(own).map(|held| (None, held));
+        let Some((day, before)) = held.or_else(beside) else { return Verdict::New };
+        let url = sources[object.source].url(&object.listed);
+        match (before.change(&url, &object.listed), day) {
+            (Change::None, _) => Verdict::Converted,
+            (Change::Rewritten(problem), None) => wrong(problem),
+            (Change::Rewritten(problem), Some(day)) => {
+                wrong(format!("was converted under {day}, and {problem}"))
+            }
+            // The same place has the same day, so that it is not a claim of a day beside.
+            (Change::Touched, _) => match before.content {
+                Some(content) => Verdict::Touched { claim: before.claim, content },
+                None => wrong(left_alone(
+                    "was rewritten since it was converted, and its claim has no CRC-32 to compare its content with",
+                )),
+            },
+        }
     }
 }
 

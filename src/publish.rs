@@ -22,7 +22,7 @@ pub fn finish(dataset: &Dataset, log: &mut Log) -> Result<(), DatasetError> {
             continue;
         }
         match &entry.record {
-            Record::Add(_) if number < last_removal => {}
+            Record::Add(_) | Record::Amend(_) if number < last_removal => {}
             Record::Add(_) => {
                 log.settle(dataset, number)?;
                 publish(dataset, log, number)?;
@@ -30,6 +30,10 @@ pub fn finish(dataset: &Dataset, log: &mut Log) -> Result<(), DatasetError> {
             Record::Remove(_) => {
                 log.settle(dataset, number)?;
                 withdraw(dataset, log, number)?;
+            }
+            Record::Amend(_) => {
+                log.settle(dataset, number)?;
+                log.mark_done(dataset, number)?;
             }
         }
     }

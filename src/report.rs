@@ -7,6 +7,7 @@ mod coverage;
 mod eras;
 mod examples;
 mod gather;
+mod incomplete;
 mod page;
 mod statements;
 
@@ -24,6 +25,7 @@ pub use crate::report::coverage::{Balancer, Day, MissingDays, MissingWindows, Sp
 pub use crate::report::eras::{Era, Month};
 pub use crate::report::examples::Example;
 pub use crate::report::gather::Request;
+pub use crate::report::incomplete::{IncompleteObject, IncompleteObjects};
 pub use crate::report::page::html;
 pub use crate::report::statements::{Locate, Statement};
 
@@ -57,6 +59,8 @@ pub struct Facts {
     pub balancers: Vec<Balancer>,
     /// Rejects by reason.
     pub rejects: Vec<RejectsOf>,
+    /// Objects that were damaged, or of whose lines none became a row.
+    pub incomplete_objects: IncompleteObjects,
     /// What the lines of each log type and month of delivery had.
     pub months: Vec<Month>,
     /// The batches that took longest, the slowest first; of those whose claims say.

@@ -125,6 +125,9 @@ pub struct Column {
     pub part: Part,
     /// How it is best stored.
     pub stored: Stored,
+    /// What its values look like. A line with another value in it is a reject.
+    #[serde(default)]
+    pub shape: Option<Shape>,
     /// Meaning, in one line.
     pub description: String,
 }
@@ -168,6 +171,111 @@ pub enum Part {
     NotAfter,
 }
 
+/// What the values of a column look like, so that a line whose fields were left out or moved is told from a good one.
+///
+/// A shape is as loose as it can be: it takes new names of ciphers, actions and reasons, and what published examples have in
+/// place of real values. NULL and empty values have every shape. Fields that a client writes have none. The rules are in
+/// `columns/shape.rs`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Shape {
+    /// Kind of request, such as `h2`.
+    RequestType,
+    /// Resource id of a load balancer, such as `app/my-lb/50dc6c495c0c9188`.
+    LoadBalancer,
+    /// Address or host name in front of a port.
+    Host,
+    /// IP address without a port.
+    IpAddress,
+    /// Duration in seconds with a fraction, or -1.
+    Seconds,
+    /// Status code of HTTP: three digits.
+    HttpStatus,
+    /// Status code of HTTP or gRPC: one to three digits.
+    Status,
+    /// Name of a TLS cipher.
+    Cipher,
+    /// TLS version.
+    TlsVersion,
+    /// Name of a key exchange.
+    KeyExchange,
+    /// ARN of a target group.
+    TargetGroup,
+    /// ARN of a certificate, or `session-reused`.
+    Certificate,
+    /// Trace header, which has a `Root=` or a `Self=` from the load balancer.
+    Trace,
+    /// Actions, separated by commas.
+    Actions,
+    /// Absolute URL.
+    Url,
+    /// Host name or address, with or without a port.
+    HostName,
+    /// Path, with or without what is in front of it.
+    Path,
+    /// Reason code, such as `LambdaUnhandled`.
+    Reason,
+    /// Address and port of targets, separated by spaces.
+    Targets,
+    /// Status codes of targets, separated by spaces.
+    Statuses,
+    /// Classification of a request, such as `Acceptable`.
+    Classification,
+    /// Id of a connection, `TID_` and more.
+    ConnectionId,
+    /// Error code of HTTP/2, such as `0x7`.
+    ErrorCode,
+    /// Subject of a certificate, such as `C=NO,O=Example AS`.
+    Subject,
+    /// Validity of a certificate, such as `NotBefore=time;NotAfter=time`.
+    Validity,
+    /// Serial number of a certificate, hexadecimal.
+    SerialNumber,
+    /// `Success`, or `Failed:` and a reason code.
+    VerifyStatus,
+    /// Address and port, or the ARN of a Lambda function.
+    TargetAddress,
+    /// `PASS` or `FAIL`.
+    CheckStatus,
+}
+
+impl Shape {
+    /// Returns what the values look like, for documentation. What tests them is less strict: see `columns/shape.rs`.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::RequestType => "lowercase word such as `h2`",
+            Self::LoadBalancer => "resource id or name: letters, digits, `-`, `_` and `/`",
+            Self::Host => "address or host name before the port",
+            Self::IpAddress => "IP address without a port",
+            Self::Seconds => "number with a fraction, 0 or -1",
+            Self::HttpStatus => "three digits",
+            Self::Status => "one to three digits",
+            Self::Cipher => "name of letters, digits, `-` and `_`",
+            Self::TlsVersion => "`TLS` or `SSL` and a version",
+            Self::KeyExchange => "name of letters, digits, `-` and `_`, unlike a cipher",
+            Self::TargetGroup => "`arn:` with `:targetgroup/`",
+            Self::Certificate => "`arn:` with `certificate/`, or `session-reused`",
+            Self::Trace => "`Root=` or `Self=` in it",
+            Self::Actions => "lowercase words, separated by commas",
+            Self::Url => "`://` behind its scheme",
+            Self::HostName => "host name or IP address, with or without a port",
+            Self::Path => "`/` at its beginning, or a URL",
+            Self::Reason => "name such as `LambdaUnhandled`",
+            Self::Targets => "addresses with ports, separated by spaces",
+            Self::Statuses => "status codes, separated by spaces",
+            Self::Classification => "one word such as `Acceptable`",
+            Self::ConnectionId => "`TID_` at its beginning",
+            Self::ErrorCode => "hexadecimal number such as `0x7`",
+            Self::Subject => "`=` in it",
+            Self::Validity => "`NotBefore=` or `NotAfter=` in it",
+            Self::SerialNumber => "hexadecimal number",
+            Self::VerifyStatus => "`Success`, or `Failed` at its beginning",
+            Self::TargetAddress => "address with a port, or `arn:` at its beginning",
+            Self::CheckStatus => "uppercase word: `PASS` or `FAIL`",
+        }
+    }
+}
+
 /// How the values of a column repeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -200,6 +308,9 @@ pub enum SchemaError {
     /// A part was asked of a column whose type cannot hold it.
     #[error("column {0}: a part of this kind cannot have this type")]
     PartType(String),
+    /// A shape was asked of a column whose type cannot have it.
+    #[error("column {0}: a value of this type cannot have this shape")]
+    ShapeType(String),
     /// More fields are required than there are.
     #[error("{required} fields are required, but only {known} are described")]
     Required {
@@ -248,6 +359,15 @@ impl Table {
             };
             if !possible {
                 return Err(SchemaError::PartType(column.name.clone()));
+            }
+            let kind = match column.shape {
+                None => column.kind,
+                Some(Shape::Seconds) => Kind::Double,
+                Some(Shape::HttpStatus | Shape::Status) => Kind::Int32,
+                Some(_) => Kind::String,
+            };
+            if kind != column.kind {
+                return Err(SchemaError::ShapeType(column.name.clone()));
             }
         }
         Ok(table)
@@ -351,6 +471,10 @@ mod tests {
         let part = "type = \"timestamp\", stored";
         let part = text.replacen(part, &part.replace(',', ", part = \"verb\","), 1);
         assert!(matches!(Table::parse(&part), Err(SchemaError::PartType(_))));
+        let shape = text.replace("shape = \"http_status\"", "shape = \"seconds\"");
+        assert!(
+            matches!(Table::parse(&shape), Err(SchemaError::ShapeType(name)) if name == "elb_status_code")
+        );
         let required = text.replace("required_fields = 17", "required_fields = 99");
         assert!(matches!(Table::parse(&required), Err(SchemaError::Required { .. })));
     }

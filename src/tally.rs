@@ -26,10 +26,15 @@ pub struct Tally {
     pub reject_files: u64,
     /// Lines read; the unreadable tail of an object counts as one.
     pub lines: u64,
+    /// Lines of text that were joined to the line before them, because a quoted field holds a line feed. They are not
+    /// counted in `lines`.
+    pub joined_lines: u64,
     /// Lines that became rows.
     pub rows: u64,
     /// The others, by reason.
     pub rejects: BTreeMap<&'static str, u64>,
+    /// Objects that are unusual and were read all the same, by note.
+    pub notes: BTreeMap<&'static str, u64>,
     /// What came of each log type of which objects were read.
     pub log_types: BTreeMap<LogType, OfLogType>,
     /// Compressed bytes read.
@@ -46,6 +51,9 @@ pub struct Tally {
     pub requests_failed: u64,
     /// Seconds from the first listing to the last file; of a batch, those that its conversion took.
     pub seconds: f64,
+    /// Incomplete objects that earlier runs have converted, in the partitions that this run read; without those that
+    /// the user accepted.
+    pub incomplete_before: u64,
     /// Whether the run was interrupted.
     pub interrupted: bool,
     /// Objects that failed, with what is wrong.
@@ -127,9 +135,13 @@ impl Tally {
         self.files += batch.files;
         self.reject_files += batch.reject_files;
         self.lines += batch.lines;
+        self.joined_lines += batch.joined_lines;
         self.rows += batch.rows;
         for (reason, count) in batch.rejects {
             *self.rejects.entry(reason).or_default() += count;
+        }
+        for (note, count) in batch.notes {
+            *self.notes.entry(note).or_default() += count;
         }
         self.bytes_in += batch.bytes_in;
         self.bytes_decompressed += batch.bytes_decompressed;

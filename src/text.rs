@@ -2,6 +2,13 @@
 
 use std::ops::Deref;
 
+/// Longest line that is read, in bytes; longer ones are rejects.
+///
+/// AWS documents a limit of 8 KB for the user agent and none for the line.
+pub const MAX_LINE: usize = 1 << 20;
+/// Most lines of text that are joined to one, because quoted fields hold line feeds.
+pub const MAX_JOINED: usize = 16;
+
 /// Bytes that were written, within memory that is cleared once and then reused.
 ///
 /// A `Vec` would clear what it grows by each time it is filled again; inflating a few megabytes per

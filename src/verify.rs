@@ -5,23 +5,28 @@
 //! Nothing is written.
 
 mod file;
+mod incomplete;
 mod rows;
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::claim::{Claim, Claimed, Hints, Log, Record, State};
+use crate::claim::{Amendments, Claim, Hints, Log, Record, State};
 use crate::dataset::{Dataset, DatasetError};
 use crate::key::{Other, Partition, identity, mismatch};
-use crate::ledger::HeldObject;
+use crate::ledger::{Change, HeldObject};
 use crate::plan::{self, Listing, Object, PlanError, Selection};
 use crate::redact::Redaction;
 use crate::reject;
 use crate::schema::LogType;
 use crate::store::Source;
+use crate::verify::incomplete::Objects;
+
+pub use crate::verify::incomplete::WithRejects;
 
 /// A verification that is ready to run.
 pub struct Verification<'a> {
@@ -56,6 +61,15 @@ pub struct Report {
     pub compared: u64,
     /// Objects that could not be compared, because the source has them no more.
     pub not_compared: u64,
+    /// Objects whose ETag or time changed since they were converted, and whose rows and rejects were compared and are
+    /// the same.
+    pub touched: u64,
+    /// Objects with rejects.
+    pub objects_with_rejects: u64,
+    /// Those with the most rejects, without incomplete objects; at most ten.
+    pub worst_objects: Vec<WithRejects>,
+    /// Incomplete objects that the user accepted.
+    pub accepted: u64,
     /// What is not as it should be.
     pub findings: Vec<Finding>,
 }
@@ -75,6 +89,7 @@ pub struct Finding {
 
 const CONVERT: &str = "run `convert` again";
 const REMOVE: &str = "take the partition back with `remove`, then run `convert` again";
+const COMPARE: &str = "run `convert`, which compares the contents and records those that are equal, or `verify --read-data`";
 const LOOK: &str = "find out who changed it; if in doubt, take the partition back with `remove`";
 const LEFT_OUT: &str = "rename or copy it so that its name is as delivered and its path agrees, or move it out of SOURCE";
 const STRANGER: &str = "move it out of the table's directory: engines read it as part of the table";
@@ -93,8 +108,11 @@ impl Finding {
 /// A claim with what is known of it.
 struct Standing<'a> {
     log_type: LogType,
+    number: usize,
     claim: &'a Claim,
     state: &'a State,
+    /// What was found out later about its objects.
+    amendments: Arc<Amendments<'a>>,
     /// Its path or URL.
     name: String,
 }
@@ -105,6 +123,7 @@ struct Looked {
     files: u64,
     compared: u64,
     not_compared: u64,
+    touched: u64,
     findings: Vec<Finding>,
 }
 
@@ -113,6 +132,7 @@ impl Looked {
         self.files += other.files;
         self.compared += other.compared;
         self.not_compared += other.not_compared;
+        self.touched += other.touched;
         self.findings.extend(other.findings);
         self
     }
@@ -135,6 +155,7 @@ impl Verification<'_> {
         let logs = self.logs(&listing, &mut report)?;
         let standing = self.standing(&logs, &mut report);
         self.compare_with_source(&listing, &logs, &standing, &mut report);
+        find_incomplete(&standing, &mut report);
         self.find_strangers(&logs, &mut report)?;
         let objects: HashMap<&str, &Object> =
             listing.objects.iter().map(|object| (object.identity(), object)).collect();
@@ -144,6 +165,7 @@ impl Verification<'_> {
         report.files = looked.files;
         report.compared = looked.compared;
         report.not_compared = looked.not_compared;
+        report.touched = looked.touched;
         report.findings.extend(looked.findings);
         report.findings.sort();
         Ok(report)
@@ -172,6 +194,7 @@ impl Verification<'_> {
     fn standing<'l>(&self, logs: &'l [Log], report: &mut Report) -> Vec<Standing<'l>> {
         let mut standing = Vec::new();
         for log in logs.iter().filter(|log| self.selection.wants_partition(log.partition())) {
+            let amendments = Arc::new(log.amendments());
             for (number, entry) in log.standing() {
                 let name = log.name(self.dataset, number);
                 if matches!(entry.record, Record::Remove(_)) && entry.state != State::Done {
@@ -191,7 +214,8 @@ impl Verification<'_> {
                     report.findings.push(Finding::new("unfinished", &name, problem, CONVERT));
                 }
                 let log_type = log.partition().log_type;
-                standing.push(Standing { log_type, claim, state: &entry.state, name });
+                let (state, amendments) = (&entry.state, Arc::clone(&amendments));
+                standing.push(Standing { log_type, number, claim, state, amendments, name });
             }
         }
         standing
@@ -209,11 +233,9 @@ impl Verification<'_> {
         report: &mut Report,
     ) {
         let mut held = HashMap::new();
-        for Standing { claim, name, .. } in standing {
-            for object in &claim.objects {
-                if let Some((_, first)) =
-                    held.insert(identity(&object.name), (held_of(claim, object), name))
-                {
+        for Standing { number, claim, amendments, name, .. } in standing {
+            for (object, before) in HeldObject::of(*number, claim, amendments) {
+                if let Some((_, first)) = held.insert(identity(&object.name), (before, name)) {
                     let problem = format!("is claimed twice, by {first} and {name}");
                     report.findings.push(Finding::new(
                         "twice",
@@ -230,8 +252,9 @@ impl Verification<'_> {
         };
         let mut beside = HashMap::new();
         for log in logs.iter().filter(is_beside) {
+            let amendments = log.amendments();
             for (number, claim) in log.holding() {
-                for object in &claim.objects {
+                for (object, before) in HeldObject::of(number, claim, &amendments) {
                     let own = identity(&object.name);
                     if let Some((_, first)) = held.get(own) {
                         let name = log.name(self.dataset, number);
@@ -239,7 +262,7 @@ impl Verification<'_> {
                         let url = claim.url(object);
                         report.findings.push(Finding::new("twice", url, &problem, REMOVE));
                     }
-                    beside.insert(own, held_of(claim, object));
+                    beside.insert(own, before);
                 }
             }
         }
@@ -251,11 +274,18 @@ impl Verification<'_> {
                     let problem = "is in no claim";
                     report.findings.push(Finding::new("not_converted", url, problem, CONVERT));
                 }
-                Some(before) => {
-                    if let Some(change) = before.change(&url, &object.listed) {
-                        report.findings.push(Finding::new("changed", url, &change, REMOVE));
+                Some(before) => match before.change(&url, &object.listed) {
+                    Change::None => {}
+                    Change::Rewritten(problem) => {
+                        report.findings.push(Finding::new("changed", url, &problem, REMOVE));
                     }
-                }
+                    // Its rows are compared later.
+                    Change::Touched if self.read_data.is_some() => {}
+                    Change::Touched => {
+                        let problem = "has another ETag or time than when it was converted; its content was not compared";
+                        report.findings.push(Finding::new("touched", url, problem, COMPARE));
+                    }
+                },
             }
         }
     }
@@ -320,7 +350,7 @@ impl Verification<'_> {
         redaction: &Redaction,
         looked: &mut Looked,
     ) {
-        let Standing { log_type, claim, .. } = standing;
+        let Standing { log_type, number, claim, amendments, .. } = standing;
         let standing = match rows::of_claim(self.dataset, log_type.table(), claim) {
             Ok(standing) => standing,
             Err(error) => {
@@ -330,24 +360,33 @@ impl Verification<'_> {
                 return;
             }
         };
-        for claimed in &claim.objects {
-            let unchanged = |object: &&&Object| {
-                let source = &self.sources[object.source];
-                let before = held_of(claim, claimed);
-                before.change(&source.url(&object.listed), &object.listed).is_none()
-            };
-            let Some(object) = objects.get(identity(&claimed.name)).filter(unchanged) else {
+        for (claimed, before) in HeldObject::of(*number, claim, amendments) {
+            let Some(object) = objects.get(identity(&claimed.name)) else {
                 looked.not_compared += 1;
                 continue;
             };
             let source = &self.sources[object.source];
             let url = source.url(&object.listed);
+            let change = before.change(&url, &object.listed);
+            if matches!(change, Change::Rewritten(_)) {
+                looked.not_compared += 1;
+                continue;
+            }
             match rows::of_object(log_type.table(), source, object, redaction) {
                 Ok(read) => {
                     looked.compared += 1;
                     let stands = standing.get(claimed.name.as_str()).copied().unwrap_or_default();
-                    if let Some(problem) = read.difference(stands) {
-                        looked.findings.push(Finding::new("rows", url, &problem, REMOVE));
+                    match (read.difference(stands), change) {
+                        (None, Change::Touched) => looked.touched += 1,
+                        (None, _) => {}
+                        (Some(problem), Change::Touched) => {
+                            let problem =
+                                format!("was rewritten since it was converted: {problem}");
+                            looked.findings.push(Finding::new("changed", url, &problem, REMOVE));
+                        }
+                        (Some(problem), _) => {
+                            looked.findings.push(Finding::new("rows", url, &problem, REMOVE));
+                        }
                     }
                 }
                 Err(error) => {
@@ -356,16 +395,6 @@ impl Verification<'_> {
                 }
             }
         }
-    }
-}
-
-/// Returns what a claim says of one of its objects.
-fn held_of(claim: &Claim, object: &Claimed) -> HeldObject {
-    HeldObject {
-        directory: claim.directory(object).into(),
-        name: object.name.as_str().into(),
-        size: object.size,
-        e_tag: object.e_tag.clone(),
     }
 }
 
@@ -385,4 +414,17 @@ fn find_left_out(listing: &Listing, report: &mut Report) {
         };
         report.findings.push(Finding::new(kind, key, &problem, LEFT_OUT));
     }
+}
+
+/// Every object must have been read to its end, and have at least one row if it has lines.
+fn find_incomplete(standing: &[Standing], report: &mut Report) {
+    let mut objects = Objects::default();
+    for Standing { number, claim, amendments, .. } in standing {
+        objects.add(*number, claim, amendments);
+    }
+    objects.cut();
+    report.objects_with_rejects = objects.with_rejects;
+    report.worst_objects = objects.worst;
+    report.accepted = objects.accepted;
+    report.findings.extend(objects.findings);
 }

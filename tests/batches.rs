@@ -7,9 +7,11 @@ use std::thread;
 
 use serde_json::{Value, json};
 
-use crate::exactly_once::findings;
+use flate2::Compression;
+
+use crate::exactly_once::{findings, touch};
 use crate::support::{
-    Run, World, contents, good_lines, gzip, key, key_of, key_on, program, run, tree,
+    Run, World, contents, good_lines, gzip, gzip_at, key, key_of, key_on, program, run, tree,
 };
 
 /// A world of three days, two accounts and two balancers, with a few rejects, that is not converted.
@@ -373,4 +375,26 @@ fn what_batches_say_is_not_said_again() {
     let file = world.path("batches");
     let args = ["convert", "--batches", file.to_str().unwrap(), "--out", inside.to_str().unwrap()];
     run(&args).expect(3).says(&["lies in SOURCE"]);
+}
+
+#[test]
+fn a_batch_knows_objects_that_were_converted_and_then_touched() {
+    let world = world();
+    world.convert_with(&["--max-rejects", "1"]).expect(0);
+    let (equal, other) = (key_on("2025/07/18", 1), key_on("2025/07/19", 2));
+    touch(&world, &equal);
+    // Of another content, in a deflate block that still has the same size.
+    let path = world.source().join(&other);
+    let size = fs::metadata(&path).unwrap().len() as usize;
+    let text = gzip_at(good_lines(1), Compression::none());
+    world.put(&other, [&text[..], &vec![0; size - text.len()]].concat());
+    // The plan does not know the dataset, so its batches have both as they are now.
+    let lines = plan_without_dataset(&world);
+    let run = convert(&world, &lines, &[]).expect(2);
+    run.says(&[&other, "left alone"]);
+    let outcomes = outcomes(&run);
+    assert_eq!((sum(&outcomes, "objects"), sum(&outcomes, "failed")), (0, 1));
+    assert_eq!(sum(&outcomes, "converted_before"), 12);
+    let run = world.convert_with(&["--json"]).expect(2);
+    assert_eq!(run.count("/objects/skipped_by_kind/converted_before"), 12);
 }

@@ -126,7 +126,9 @@ fn a_source_that_cannot_be_opened_is_refused() {
     let missing = world.path("missing");
     convert(&[&missing], &world.out(), &[]).expect(3).says(&["SOURCE", "missing"]);
     let file = world.put("notes.txt", "hello");
-    convert(&[&file], &world.out(), &[]).expect(3).says(&["nothing to convert", "notes.txt"]);
+    convert(&[&file], &world.path("empty"), &[])
+        .expect(3)
+        .says(&["nothing to convert", "notes.txt"]);
     for url in ["ftp://host/prefix", "s3://", "s3://bucket/a//b"] {
         convert(&[url.as_ref()], &world.out(), &[]).expect(3).says(&[url]);
         convert(&[&world.source()], url.as_ref(), &[]).expect(3).says(&["--out", url]);

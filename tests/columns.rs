@@ -74,14 +74,23 @@ fn rejects() -> String {
     text
 }
 
-#[test]
-fn the_reference_is_that_of_the_schemas() {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/columns.md");
-    let page = fs::read_to_string(&path).unwrap();
-    let of = |log_type: LogType| (format!("schemas/{log_type}.toml"), table(log_type.table()));
-    let mut blocks = LogType::ALL.map(of).to_vec();
-    blocks.push(("src/reject.rs".to_owned(), rejects()));
-    let mut fresh = page.clone();
+/// The shapes of a table's values.
+fn shapes(table: &Table) -> String {
+    let mut text = "| field | column | shape |\n|---|---|---|\n".to_owned();
+    for (index, column) in table.columns() {
+        if let Some(shape) = column.shape {
+            let (number, name) = (index + 1, &column.name);
+            writeln!(text, "| {number} | `{name}` | {} |", shape.meaning()).unwrap();
+        }
+    }
+    text
+}
+
+/// Checks the blocks of a page that are made from files, or makes them anew.
+fn check(page: &str, blocks: impl IntoIterator<Item = (String, String)>) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
+    let text = fs::read_to_string(&path).unwrap();
+    let mut fresh = text.clone();
     for (file, block) in blocks {
         let begin = format!("<!-- made from {file} -->\n");
         let (before, rest) = fresh.split_once(&begin).expect("there is a place for each table");
@@ -91,6 +100,20 @@ fn the_reference_is_that_of_the_schemas() {
     if env::var_os("UPDATE_DOCS").is_some() {
         fs::write(&path, &fresh).unwrap();
     } else {
-        assert!(page == fresh, "docs/columns.md is stale; run: UPDATE_DOCS=1 cargo test columns");
+        assert!(text == fresh, "{page} is stale; run: UPDATE_DOCS=1 cargo test columns");
     }
+}
+
+#[test]
+fn the_shapes_are_those_of_the_schemas() {
+    let of = |log_type: LogType| (format!("schemas/{log_type}.toml"), shapes(log_type.table()));
+    check("docs/lines.md", LogType::ALL.map(of));
+}
+
+#[test]
+fn the_reference_is_that_of_the_schemas() {
+    let of = |log_type: LogType| (format!("schemas/{log_type}.toml"), table(log_type.table()));
+    let mut blocks = LogType::ALL.map(of).to_vec();
+    blocks.push(("src/reject.rs".to_owned(), rejects()));
+    check("docs/columns.md", blocks);
 }

@@ -4,8 +4,10 @@
 
 use std::fs;
 
+use flate2::Compression;
+
 use crate::support::{
-    REJECTS, ROWS, Run, World, convert, files, good_lines, gzip, key, key_on, put, tree,
+    REJECTS, ROWS, Run, World, convert, files, good_lines, gzip, gzip_at, key, key_on, put, tree,
 };
 
 pub(crate) const CLAIMS: &str = "_alb2parquet/claims/access/012345678901/eu-west-1/2025-07-19";
@@ -111,6 +113,105 @@ fn a_name_under_two_days_is_converted_once() {
     run.says(&["1 objects lie under another day", &early]);
     assert_eq!(tree(&world.out()), before);
     assert_eq!(findings(&world), [""; 0]);
+}
+
+// ---- touched objects
+
+/// Gives an object another ETag and time, but neither another size nor another content: its gzip header changes.
+pub(crate) fn touch(world: &World, key: &str) {
+    let path = world.source().join(key);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[4] ^= 0xff;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_touched_object_is_compared_once_and_recorded() {
+    let world = converted();
+    let touched = [key(1), key(3), key_on("2025/07/20", 1)];
+    for key in &touched {
+        touch(&world, key);
+    }
+    let (before, rows) = (tree(&world.out()), world.rows());
+    let run = verify(&world, &[]).expect(1);
+    let json = run.json();
+    let found = json["findings"].as_array().unwrap();
+    assert!(found.len() == 3 && found.iter().all(|each| each["kind"] == "touched"), "{json}");
+    run.says(&["was not compared", "run `convert`", "--read-data"]);
+    let run = verify(&world, &["--read-data"]).expect(0);
+    assert_eq!((run.count("/touched"), run.count("/compared")), (3, 4));
+    let run = world.run("plan", true, &["--json", "--to", "2099-12-31"]).expect(0);
+    assert_eq!((run.count("/touched/objects"), run.count("/to_convert/objects")), (3, 0));
+    run.says(&["3 (", "with a new ETag or time, to be compared"]);
+    let run = world.convert_with(&["--dry-run", "--json"]).expect(0);
+    assert_eq!((run.count("/touched/objects"), run.count("/converted_before/objects")), (3, 1));
+    assert_eq!(tree(&world.out()), before, "nothing is written until `convert` runs");
+
+    let run = world.convert_with(&["--json"]).expect(0);
+    run.says(&["3 objects have another ETag or time", "3 touched"]);
+    assert_eq!((run.count("/objects/converted"), run.count("/objects/failed")), (0, 0));
+    assert_eq!(run.count("/objects/skipped_by_kind/touched"), 3);
+    assert_eq!(run.count("/objects/skipped_by_kind/converted_before"), 1);
+    let after = tree(&world.out());
+    assert_eq!(after.len(), before.len() + 4, "an entry of each of two partitions, and its end");
+    assert!(before.iter().all(|(name, bytes)| after[name] == *bytes), "nothing is rewritten");
+    assert_eq!(world.rows(), rows);
+
+    let run = world.convert_with(&["--json"]).expect(0);
+    assert_eq!(run.count("/objects/skipped_by_kind/converted_before"), 4);
+    assert!(!run.stderr.contains("compared"), "nothing is compared: {run:#?}");
+    assert_eq!(tree(&world.out()), after);
+    verify(&world, &[]).expect(0);
+    assert_eq!(findings(&world), [""; 0]);
+    // Touched once more, it is compared once more.
+    touch(&world, &key(1));
+    let run = world.convert_with(&["--json"]).expect(0);
+    assert_eq!(run.count("/objects/skipped_by_kind/touched"), 1);
+    assert_eq!(tree(&world.out()).len(), after.len() + 2);
+}
+
+#[test]
+fn another_content_of_the_same_size_is_named_by_every_run() {
+    let world = World::anywhere();
+    let object = |byte: &str| {
+        let text = String::from_utf8(good_lines(3)).unwrap().replacen("192.0.2.0", byte, 1);
+        gzip_at(text, Compression::none())
+    };
+    world.put(&key(1), object("192.0.2.0"));
+    world.put(&key(2), object("192.0.2.0"));
+    world.convert().expect(0);
+    world.put(&key(1), object("192.0.2.7"));
+    touch(&world, &key(2));
+    for touched in [1, 0] {
+        let run = world.convert_with(&["--json"]).expect(2);
+        run.says(&[&key(1), "with another content", "left alone", "remove"]);
+        assert_eq!((run.count("/objects/failed"), run.count("/objects/converted")), (1, 0));
+        let json = run.json();
+        let kinds = &json["objects"]["skipped_by_kind"];
+        assert_eq!(kinds["touched"].as_u64().unwrap_or_default(), touched, "{json}");
+    }
+    assert_eq!(findings(&world), ["changed"]);
+    command(&world, "remove", &["--yes"]).expect(0);
+    world.convert().expect(0);
+    assert_eq!(findings(&world), [""; 0]);
+}
+
+#[test]
+fn a_damaged_object_that_is_touched_cannot_be_compared() {
+    let world = damaged();
+    touch(&world, &key(2));
+    let run = world.convert_with(&["--json"]).expect(2);
+    run.says(&[&key(2), "has no CRC-32 to compare", "left alone", "remove"]);
+    assert_eq!(run.count("/objects/failed"), 1);
+    // One that becomes damaged without a change of its size is another content.
+    let path = world.source().join(key(1));
+    let mut bytes = fs::read(&path).unwrap();
+    let crc32 = bytes.len() - 6;
+    bytes[crc32] ^= 1;
+    fs::write(path, bytes).unwrap();
+    let run = world.convert_with(&["--json"]).expect(2);
+    run.says(&[&key(1), "is damaged now", "left alone"]);
+    assert_eq!(run.count("/objects/failed"), 2);
 }
 
 // ---- verify
@@ -241,6 +342,92 @@ fn what_is_no_dataset_is_refused() {
         command(&world, name, &[]).expect(3).says(&["no dataset"]);
     }
     assert!(!world.out().exists(), "nothing is written");
+}
+
+// ---- incomplete objects
+
+/// A world of a good object, one that is truncated, one that is not gzip, one without a row and one with a reject.
+fn damaged() -> World {
+    let world = World::anywhere();
+    world.put(&key(1), gzip(good_lines(2)));
+    let whole = gzip(good_lines(40));
+    world.put(&key(2), &whole[..whole.len() - 20]);
+    world.put(&key(3), b"\x00\xff neither gzip nor text \x00".repeat(9));
+    world.put(&key(4), gzip("bad\nworse\n"));
+    world.put(&key(5), gzip([good_lines(3), b"bad\n".to_vec()].concat()));
+    world.convert_with(&["--max-rejects", "1"]).expect(2).says(&[&key(2), &key(3)]);
+    world
+}
+
+/// The objects that `verify` names as incomplete.
+#[track_caller]
+fn incomplete(world: &World) -> Vec<String> {
+    let run = verify(world, &[]);
+    let json = run.json();
+    let findings = json["findings"].as_array().unwrap().clone();
+    assert_eq!(run.code, i32::from(!findings.is_empty()), "{run:#?}");
+    let name = |finding: &serde_json::Value| {
+        assert_eq!(finding["kind"], "incomplete_object", "{finding}");
+        finding["name"].as_str().unwrap().rsplit('/').next().unwrap().to_owned()
+    };
+    findings.iter().map(name).collect()
+}
+
+fn name(number: usize) -> String {
+    key(number).rsplit('/').next().unwrap().to_owned()
+}
+
+#[test]
+fn a_damaged_object_is_named_again_by_every_later_run() {
+    let world = damaged();
+    for _ in 0..2 {
+        let run = world.convert_with(&["--json"]).expect(0);
+        assert_eq!(run.count("/incomplete_before"), 3);
+        run.says(&["incomplete  3 objects of earlier runs; `verify` lists them"]);
+        assert_eq!(incomplete(&world), [name(2), name(3), name(4)]);
+    }
+    let run = verify(&world, &[]);
+    run.says(&[
+        "lines became rows; rejects: 1 truncated_gzip",
+        "0 of 2 lines became rows",
+        "good copy",
+    ]);
+    assert_eq!(run.count("/objects_with_rejects"), 4);
+    let worst = run.json()["worst_objects"].clone();
+    assert_eq!(worst.as_array().unwrap().len(), 1, "{worst}");
+    assert!(worst[0]["object"].as_str().unwrap().ends_with(&name(5)), "{worst}");
+    assert_eq!((&worst[0]["lines"], &worst[0]["rejects"]), (&4.into(), &1.into()));
+    assert_eq!(run.count("/accepted"), 0);
+}
+
+#[test]
+fn an_accepted_object_is_no_finding_until_it_is_converted_again() {
+    let world = damaged();
+    let before = tree(&world.out());
+    let run = command(&world, "accept", &[]).expect(0);
+    run.says(&["3 incomplete objects; --yes accepts them"]);
+    assert_eq!(run.json()["objects"].as_array().unwrap().len(), 3);
+    command(&world, "accept", &[&name(1), "--yes"])
+        .expect(3)
+        .says(&["is not an incomplete object"]);
+    assert_eq!(tree(&world.out()), before, "nothing is written");
+
+    let run = command(&world, "accept", &[&name(3), "--yes"]).expect(0);
+    run.says(&["1 of 1 incomplete objects accepted"]);
+    assert_eq!(incomplete(&world), [name(2), name(4)]);
+    assert_eq!(world.convert_with(&["--json"]).expect(0).count("/incomplete_before"), 2);
+    command(&world, "accept", &["--yes"]).expect(0);
+    assert_eq!(incomplete(&world), [""; 0]);
+    assert_eq!(verify(&world, &["--read-data"]).expect(0).count("/accepted"), 3);
+    let run = command(&world, "accept", &["--yes"]).expect(0);
+    run.says(&["no incomplete objects"]);
+    assert_eq!(world.convert_with(&["--json"]).expect(0).count("/incomplete_before"), 0);
+
+    // The remedy: a good copy, and the partition converted again. What is still damaged is named again.
+    world.put(&key(2), gzip(good_lines(40)));
+    command(&world, "remove", &["--yes"]).expect(0);
+    world.convert_with(&["--max-rejects", "1"]).expect(2);
+    assert_eq!(incomplete(&world), [name(3), name(4)]);
 }
 
 // ---- remove

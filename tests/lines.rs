@@ -1,8 +1,10 @@
 //! Golden lines: every era, every odd shape, every reason to reject.
 
+use alb2parquet::decode::Decoder;
 use alb2parquet::schema::Table;
+use arrow::array::{Array, AsArray};
 
-use crate::support::{FIELDS, Line, OBJECT, Row, decode, get, text_of};
+use crate::support::{FIELDS, Line, OBJECT, Row, decode, get, piece_of, text_of};
 
 /// What the fields of [`FIELDS`] become, with the number of the field.
 const GOLDEN: [(usize, &str, &str); 40] = [
@@ -189,9 +191,9 @@ fn spaces_in_quotes_are_kept_and_others_collapse() {
 
 #[test]
 fn a_nul_and_other_controls_are_text() {
-    let line = Line::of(29).with(14, "\"a\0b\tc\u{7f}\"").with(3, "app/\0/1");
+    let line = Line::of(29).with(14, "\"a\0b\tc\u{7f}\"").with(19, "a\0.example");
     assert_eq!(column(&line, "user_agent").as_deref(), Some("a\0b\tc\u{7f}"));
-    assert_eq!(column(&line, "elb").as_deref(), Some("app/\0/1"));
+    assert_eq!(column(&line, "domain_name").as_deref(), Some("a\0.example"));
 }
 
 #[test]
@@ -401,6 +403,26 @@ fn bad_lines() -> Vec<(Vec<u8>, &'static str, Option<&'static str>)> {
         value(12, "\"1 0\"", "sent_bytes"),
         value(21, "first", "matched_rule_priority"),
         value(21, "--1", "matched_rule_priority"),
+        value(1, "2025-07-19T14:03:21.123456Z", "type"),
+        value(3, "192.0.2.17:50718", "elb"),
+        value(4, "arn:aws:lambda:eu-west-1:012345678901:function:f:1", "client_ip"),
+        value(5, "2025-07-19T14:03:21", "target_ip"),
+        value(6, "588", "request_processing_time"),
+        value(9, "12", "elb_status_code"),
+        value(10, "10429", "target_status_code"),
+        value(15, "TLSv1.3", "ssl_cipher"),
+        value(16, "TLS_AES_128_GCM_SHA256", "ssl_protocol"),
+        value(17, "\"Root=1-687ba5a9-000000000000000000000001\"", "target_group_arn"),
+        value(18, "2025-07-19T14:03:21.036000Z", "trace_id"),
+        value(18, "\"www.example.com\"", "trace_id"),
+        value(20, "0", "chosen_cert_arn"),
+        value(23, "\"https://example.com:443/new place\"", "actions_executed"),
+        value(24, "\"LambdaUnhandled\"", "redirect_url"),
+        value(25, "\"198.51.100.9:8443\"", "lambda_error_reason"),
+        value(26, "\"201\"", "target_port_list"),
+        value(27, "\"Acceptable\"", "target_status_code_list"),
+        value(28, "TID_0123456789abcdef0123456789abcdef", "classification"),
+        value(29, "\"Severe\"", "classification_reason"),
     ]
 }
 
@@ -435,6 +457,96 @@ fn no_bytes_are_the_day_that_a_fresh_decoder_remembers() {
         let line = Line::of(29).with(2, &format!("{}T12:00:00.000000Z", byte.repeat(10)));
         assert_eq!(decode(text_of([line.text()])).reject().column.as_deref(), Some("time"));
     }
+}
+
+/// The values of a line that is refused are in no dictionary, and so in no page and no statistics.
+#[test]
+fn nothing_of_a_refused_line_is_in_a_dictionary() {
+    let good = |number: usize| Line::of(36).with(14, &format!("\"agent {number}\"")).text();
+    let bad = |number: usize| {
+        let stray = format!("stray{number}-{}", "x".repeat(number % 60));
+        Line::of(36).with(3, &stray).with(15, &stray).with(19, &stray).with(36, "192.0.2.1").text()
+    };
+    let lines = (0..700).map(|number| if number % 7 == 3 { bad(number) } else { good(number) });
+    let mut piece = piece_of(&[&text_of(lines)]);
+    let decoded = Decoder::new(Table::access()).decode(&mut piece, |_| OBJECT);
+    assert_eq!((decoded.parts[0].rows, decoded.parts[0].rejects.len()), (600, 100));
+    for (name, column) in
+        Table::access().batch_schema().fields().iter().zip(decoded.batch.columns())
+    {
+        let Some(column) = column.as_any_dictionary_opt() else { continue };
+        let values = column.values().as_string::<i32>();
+        for value in values.iter().flatten() {
+            assert!(!value.starts_with("stray"), "{name}: {value}");
+        }
+        let distinct = match &name.name()[..] {
+            "user_agent" => 600,
+            "extra_fields" => 0,
+            _ => 1,
+        };
+        assert_eq!(values.len(), distinct, "{name}");
+    }
+}
+
+/// Splits a line in a user agent, at each of these places.
+fn torn(ends: &[&str]) -> String {
+    let agent: String = ends.iter().map(|end| format!("agent{end}")).collect();
+    Line::of(36).with(14, &format!("\"{agent}last\"")).text()
+}
+
+#[test]
+fn a_line_feed_in_a_quoted_field_tears_no_line() {
+    let good = Line::of(36).text();
+    for ends in [&["\n"][..], &["\r\n"], &["\n", "\n\n", " \r\n  "], &["\n"; 15]] {
+        let text = text_of([&good, &torn(ends), &Line::of(9).text(), &good]);
+        let outcome = decode(text);
+        let agent = |row: &Row| get(row, "user_agent").unwrap().to_owned();
+        let expected: String = ends.iter().map(|end| format!("agent{end}")).collect();
+        assert_eq!(outcome.rows.len(), 3, "{ends:?}");
+        assert_eq!(agent(&outcome.rows[1]), format!("{expected}last"));
+        let joined = expected.matches('\n').count() as u64;
+        assert_eq!((outcome.lines, outcome.joined), (4, joined));
+        // Rejects have the numbers and the places of their lines in the text.
+        let reject = &outcome.rejects[0];
+        assert_eq!((reject.line_number, &reject.reason[..]), (3 + joined, "too_few_fields"));
+        assert_eq!(reject.byte_offset as usize, good.len() + 1 + torn(ends).len() + 1);
+    }
+    // A URL, and the last line of a text without an end.
+    let url = Line::of(30).with(13, "\"GET https://h/a\nb HTTP/1.1\"").text();
+    assert_eq!(get(decode(url).row(), "request_url"), Some("https://h/a\nb"));
+}
+
+#[test]
+fn what_is_no_row_when_it_is_joined_stays_apart() {
+    let good = Line::of(36).text();
+    let open = Line::of(36).with(14, "\"open").text();
+    let open = &open[..open.find("open").unwrap() + 4];
+    let reasons = |text: &[&str]| {
+        let outcome = decode(text_of(text));
+        assert_eq!(
+            (outcome.joined, outcome.lines),
+            (0, text.join("\n").matches('\n').count() as u64 + 1)
+        );
+        let reasons: Vec<String> =
+            outcome.rejects.into_iter().map(|reject| reject.reason).collect();
+        (outcome.rows.len(), reasons.join(" "))
+    };
+    let rows = |rows: usize, reasons: &str| (rows, reasons.to_owned());
+    // A line that breaks off swallows no good one, whatever that one has in it.
+    assert_eq!(reasons(&[open, &good]), rows(1, "unterminated_quote"));
+    assert_eq!(reasons(&[open, &good, &good]), rows(2, "unterminated_quote"));
+    assert_eq!(reasons(&[open, open, &good]), rows(1, "unterminated_quote unterminated_quote"));
+    // Not even if the whole would be a row: the second line is one by itself.
+    let rest = good.split_once("curl/8.5.0 (x86_64)\"").unwrap().1;
+    let forged = format!("{good} \"{rest}");
+    assert_eq!(reasons(&[&format!("{open}\n{good} \"{rest}")]).0, 1, "{forged}");
+    // Something is missing, too much is there, or it is no row for another reason.
+    assert_eq!(reasons(&[open, "x\" -"]), rows(0, "unterminated_quote misplaced_quote"));
+    assert_eq!(reasons(&[&torn(&["\n"; 16]), &good]).0, 1);
+    assert_eq!(reasons(&[&torn(&["\n"]).replace("app/my-lb", "1.2.3.4:5")]).0, 0);
+    assert_eq!(reasons(&[open]), rows(0, "unterminated_quote"));
+    let long = torn(&["\n"]).replace("last", &"x".repeat(1 << 20));
+    assert_eq!(reasons(&[&long, &good]).0, 1);
 }
 
 #[test]

@@ -3,11 +3,12 @@
 use std::fs;
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use crate::exactly_once::{CLAIMS, command, converted, findings};
 use crate::support::{
-    ROWS, World, contents, convert, files, good_lines, gzip, key, key_on, program, run, tree,
+    ROWS, World, contents, convert, files, good_lines, gzip, gzip_at, key, key_on, program, run,
+    tree,
 };
 
 #[test]
@@ -21,6 +22,67 @@ fn a_mount_that_numbers_its_files_anew_changes_no_object() {
     fs::rename(world.path("new"), &path).unwrap();
     fs::File::open(&path).unwrap().set_modified(modified).unwrap();
     assert_eq!(findings(&world), [""; 0]);
+}
+
+/// Writes an object, and sets its time.
+fn write_at(world: &World, key: &str, bytes: &[u8], time: SystemTime) {
+    let path = world.put(key, bytes);
+    fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+}
+
+#[test]
+fn a_touched_file_is_not_read_again_once_it_is_recorded() {
+    let world = converted();
+    let path = world.source().join(key(1));
+    let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000);
+    fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
+    let run = world.convert_with(&["--json"]).expect(0);
+    assert_eq!(run.count("/objects/skipped_by_kind/touched"), 1);
+    // Whoever reads it finds garbage of the same size and time.
+    let size = fs::metadata(&path).unwrap().len();
+    write_at(&world, &key(1), &vec![0; size as usize], time);
+    let run = world.convert_with(&["--json"]).expect(0);
+    assert_eq!(run.count("/objects/skipped_by_kind/converted_before"), 4);
+}
+
+#[test]
+fn an_amendment_ends_with_the_claim_that_it_speaks_of() {
+    let world = World::new();
+    let [one, other] = ["192.0.2.0", "192.0.2.7"].map(|address| {
+        let text = String::from_utf8(good_lines(3)).unwrap().replacen("192.0.2.0", address, 1);
+        gzip_at(text, flate2::Compression::none())
+    });
+    let [first, second, third] =
+        [1, 2, 3].map(|hour| SystemTime::UNIX_EPOCH + Duration::from_hours(hour));
+    write_at(&world, &key(1), &one, first);
+    world.convert().expect(0);
+    write_at(&world, &key(1), &one, second);
+    world.convert().expect(0);
+    let claims = world.out().join(CLAIMS);
+    let amendment = fs::read_to_string(claims.join("2.claim.json")).unwrap();
+    assert!(amendment.contains("\"amend\"") && amendment.contains("\"claim\":1"), "{amendment}");
+    // Converted again, from another content.
+    command(&world, "remove", &["--yes"]).expect(0);
+    write_at(&world, &key(1), &other, third);
+    world.convert().expect(0);
+    // A slow run that had compared the first one records it only now.
+    assert!(claims.join("4.claim.json").exists() && !claims.join("5.claim.json").exists());
+    fs::write(claims.join("5.claim.json"), &amendment).unwrap();
+    world.convert_with(&["--json"]).expect(0);
+    assert!(claims.join("5.done.json").exists(), "there is nothing to finish but its mark");
+    write_at(&world, &key(1), &one, second);
+    world.convert().expect(2).says(&["with another content"]);
+    assert_eq!(findings(&world), ["changed"]);
+    // Before it is done, it holds as well.
+    write_at(&world, &key(1), &other, first);
+    world.convert().expect(0);
+    fs::remove_file(claims.join("6.done.json")).unwrap();
+    assert_eq!(findings(&world), [""; 0]);
+    let run = world.convert_with(&["--json"]).expect(0);
+    assert_eq!(run.count("/objects/skipped_by_kind/converted_before"), 1);
+    // What an older program does not know, it refuses.
+    fs::write(claims.join("7.claim.json"), r#"{"action":"unheard_of"}"#).unwrap();
+    world.convert().expect(3).says(&["7.claim.json", "cannot be understood"]);
 }
 
 #[test]

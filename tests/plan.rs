@@ -76,6 +76,7 @@ fn a_plan_counts_by_load_balancer() {
         "moved": { "objects": 0, "example": null },
         "selected": { "objects": 11, "bytes": all },
         "converted_before": { "objects": 0, "bytes": 0 },
+        "touched": { "objects": 0, "bytes": 0 },
         "to_convert": { "objects": 11, "bytes": all },
         "archived": null,
         "open_claims": 0,

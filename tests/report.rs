@@ -6,7 +6,8 @@ use std::path::Path;
 
 use alb2parquet::dataset::Layout;
 use alb2parquet::report::{
-    Balancer, Counts, Day, Facts, MissingDays, MissingWindows, Span, Totals, html,
+    Balancer, Counts, Day, Facts, IncompleteObjects, MissingDays, MissingWindows, Span, Totals,
+    html,
 };
 use alb2parquet::schema::LogType;
 use chrono::{DateTime, NaiveDate};
@@ -318,6 +319,42 @@ fn what_cannot_be_read_is_named() {
 }
 
 #[test]
+fn incomplete_objects_are_listed_by_every_later_report() {
+    let world = world();
+    let whole = gzip(good_lines(30));
+    let hostile = HOSTILE.replace('/', "");
+    put(&world.source(), &format!("{hostile}/{}", key_on("2025/07/17", 8)), gzip("bad\n"));
+    world.put(&key_on("2025/07/18", 7), &whole[..whole.len() - 9]);
+    world.convert_with(&["--max-rejects", "1"]).expect(2);
+    world.convert().expect(0);
+    let facts = facts(&world.out());
+    let incomplete = &facts["incomplete_objects"];
+    assert_eq!((&incomplete["objects"], &incomplete["accepted"]), (&2.into(), &0.into()));
+    let listed = incomplete["list"].as_array().unwrap();
+    let [rejected, cut] = &listed[..] else { panic!("{incomplete}") };
+    assert_eq!((&rejected["lines"], &rejected["rows"]), (&1.into(), &0.into()));
+    assert_eq!((&cut["day"], &cut["rejects"]["truncated_gzip"]), (&"2025-07-18".into(), &1.into()));
+    let summary = report(&world.out(), &[]).expect(0);
+    summary.says(&["warning: 2 objects are incomplete"]);
+    for said in
+        ["incomplete  2 objects, 0 of them accepted", "0 of 1 lines became rows (1 too_few_fields)"]
+    {
+        assert!(summary.stdout.contains(said), "{said} is in {}", summary.stdout);
+    }
+    let out = world.out();
+    run(&["accept", "--out", out.to_str().unwrap(), "--from", "2025-07-18", "--yes"]).expect(0);
+    let summary = report(&out, &[]).expect(0);
+    assert!(summary.stdout.contains("1 truncated_gzip); accepted\n"), "{}", summary.stdout);
+    let page = parsed(&page(&world));
+    let document = document(&page);
+    check_structure(&document);
+    let text = text_in(&document);
+    for said in ["Incomplete objects", "All incomplete objects", &hostile, "1 truncated_gzip"] {
+        assert!(text.contains(said), "{said} is in {text}");
+    }
+}
+
+#[test]
 fn claims_of_older_versions_are_read() {
     let world = world();
     world.convert_with(&["--max-rejects", "1"]).expect(0);
@@ -434,6 +471,7 @@ fn large() -> Facts {
         regions: Vec::new(),
         balancers: (0..60).map(balancer).collect(),
         rejects: Vec::new(),
+        incomplete_objects: IncompleteObjects::default(),
         months: Vec::new(),
         slowest: Vec::new(),
         statements: Vec::new(),

@@ -164,6 +164,8 @@ impl fmt::Debug for Rejected {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) lines: u64,
+    /// Lines of text that were joined to the one before them.
+    pub(crate) joined: u64,
     pub(crate) rows: Vec<Row>,
     pub(crate) rejects: Vec<Rejected>,
 }
@@ -176,7 +178,7 @@ impl Outcome {
             assert_eq!(part.lines, part.rows + part.rejects.len() as u64);
             for reject in part.rejects {
                 self.rejects.push(Rejected {
-                    line_number: self.lines + reject.line_number,
+                    line_number: self.lines + self.joined + reject.line_number,
                     byte_offset: *bytes_before + reject.byte_offset,
                     reason: reject.reason.code().to_owned(),
                     column: reject.column.map(|column| column.to_string()),
@@ -185,6 +187,7 @@ impl Outcome {
                 });
             }
             self.lines += part.lines;
+            self.joined += part.joined_lines;
             *bytes_before += part.bytes;
         }
     }
@@ -246,11 +249,9 @@ pub(crate) fn piece_of(parts: &[&[u8]]) -> Piece {
         let start = piece.text.len();
         piece.text.extend(part);
         piece.parts.push(Part {
-            object: 0,
             range: start..piece.text.len(),
-            gzip_bytes: 0,
             bytes: part.len() as u64,
-            reject: None,
+            ..Part::default()
         });
     }
     piece

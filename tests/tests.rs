@@ -13,12 +13,16 @@ mod batches;
 mod bloom;
 // The program's face: exit codes, messages, filters, `--json`.
 mod cli;
+// Lines with chosen fields are rejects, unless nobody could tell them from good ones.
+mod chosen;
 // docs/columns.md says what the schema files say.
 mod columns;
 // Lines read = rows + rejects: in the summary, the files and their footers.
 mod conservation;
 // What engines are told of tables; the engines themselves are asked by `scripts/engines-test`.
 mod ddl;
+// What the bytes of an object are: members, padding, garbage, gzip inside gzip, plain text, marks.
+mod content;
 // The same input gives the same bytes, whatever the threads, the order and the number of runs.
 mod determinism;
 // Reruns add what is new; `verify` and `remove`. On a disk, and in buckets where there is a server.
@@ -68,5 +72,7 @@ mod server;
 mod stores;
 // Not a test: log lines, gzip, source trees, the program, and datasets read back.
 mod support;
+// Not a test: what values of the access log look like, for the slow and obvious converter.
+mod shapes;
 // A slow and obvious converter that the fast one must equal on random text.
 mod twin;

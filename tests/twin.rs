@@ -9,37 +9,35 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
+use crate::shapes;
 use crate::support::{
     FIELDS, Line, OBJECT, Outcome, Rejected, Row, decode, decode_streamed, gzip, piece_of, text_of,
 };
 
 const MAX_LINE: usize = 1 << 20;
 const MAX_RAW: usize = 64 << 10;
+const MAX_JOINED: usize = 16;
 
 // ---- the twin
 
 /// Converts a text line by line.
-fn twin(text: &[u8]) -> Outcome {
+pub(crate) fn twin(text: &[u8]) -> Outcome {
     let mut outcome = Outcome::default();
-    let mut rest = text;
-    while !rest.is_empty() {
-        let offset = (text.len() - rest.len()) as u64;
-        let mut line = match rest.iter().position(|&byte| byte == b'\n') {
-            Some(end) => {
-                let line = &rest[..end];
-                rest = &rest[end + 1..];
-                line
-            }
-            None => std::mem::take(&mut rest),
-        };
-        if line.last() == Some(&b'\r') {
-            line = &line[..line.len() - 1];
-        }
+    let mut lines: Vec<&[u8]> = text.split(|&byte| byte == b'\n').collect();
+    if lines.last().is_some_and(|last| last.is_empty()) {
+        lines.pop();
+    }
+    let (mut number, mut offset) = (0, 0);
+    while number < lines.len() {
+        let count = joined(&lines[number..]);
+        let whole = lines[number..number + count].join(&b'\n');
+        let line = without_cr(&whole);
         outcome.lines += 1;
+        outcome.joined += count as u64 - 1;
         match row(line) {
             Ok(row) => outcome.rows.push(row),
             Err((reason, column)) => outcome.rejects.push(Rejected {
-                line_number: outcome.lines,
+                line_number: number as u64 + 1,
                 byte_offset: offset,
                 reason: reason.to_owned(),
                 column: column.map(str::to_owned),
@@ -47,8 +45,32 @@ fn twin(text: &[u8]) -> Outcome {
                 raw: line[..line.len().min(MAX_RAW)].to_vec(),
             }),
         }
+        offset += whole.len() as u64 + 1;
+        number += count;
     }
     outcome
+}
+
+/// Returns how many of the first lines of a text are one.
+fn joined(lines: &[&[u8]]) -> usize {
+    let is_open = |line: &[u8]| row(line).is_err_and(|(reason, _)| reason == "unterminated_quote");
+    if !is_open(without_cr(lines[0])) {
+        return 1;
+    }
+    for count in 2..=lines.len().min(MAX_JOINED) {
+        let whole = lines[..count].join(&b'\n');
+        if row(without_cr(lines[count - 1])).is_ok() {
+            return 1;
+        }
+        if !is_open(without_cr(&whole)) {
+            return if row(without_cr(&whole)).is_ok() { count } else { 1 };
+        }
+    }
+    1
+}
+
+fn without_cr(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
 }
 
 type Refusal = (&'static str, Option<&'static str>);
@@ -122,8 +144,14 @@ fn row(line: &[u8]) -> Result<Row, Refusal> {
         let field = fields.get(index).filter(|field| *field != "-");
         let values = match field {
             None => vec![None; columns.len()],
-            Some(field) => values(kind_of(index), field)
-                .ok_or(("invalid_value", Some(columns[columns.len() - 1])))?,
+            Some(field) => {
+                // The first column that refuses it: of an endpoint, the address or the port.
+                if !shapes::fits(index, field) {
+                    return Err(("invalid_value", Some(columns[0])));
+                }
+                values(kind_of(index), field)
+                    .ok_or(("invalid_value", Some(columns[columns.len() - 1])))?
+            }
         };
         for (column, value) in columns.iter().zip(values) {
             row.insert((*column).to_owned(), value);
@@ -379,9 +407,38 @@ fn regular() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// A line with line ends in its quoted fields, sometimes cut off.
+fn torn() -> impl Strategy<Value = Vec<u8>> {
+    let quoted = select(&[12_usize, 13, 17, 18, 23][..]);
+    let ends = select(&["\n", "\r\n", "\n\n", "a\nb", "\n ", "\n\"", "\n\" \"", "\r"][..]);
+    let tears = vec((quoted, ends, any::<Index>()), 1..4);
+    let many = prop_oneof![9 => Just(0_usize), 1 => 12_usize..20];
+    let cut = proptest::option::weighted(0.2, any::<Index>());
+    (regular(), select(&[18_usize, 29, 30, 36][..]), tears, many, cut).prop_map(
+        |(other, count, tears, many, cut)| {
+            let mut line = Line::of(count);
+            for (field, end, at) in tears {
+                if let Some(field) = line.0.get_mut(field) {
+                    let at = 1 + at.index(field.len() - 1);
+                    field.insert_str(at, end);
+                }
+            }
+            line.0[13].insert_str(1, &"\n".repeat(many));
+            let mut line = line.text().into_bytes();
+            if let Some(at) = cut {
+                line.truncate(at.index(line.len()));
+                line.push(b'\n');
+                line.extend(other);
+            }
+            line
+        },
+    )
+}
+
 fn line() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         3 => regular(),
+        2 => torn(),
         3 => (regular(), vec(change(), 1..5)).prop_map(|(mut line, changes)| {
             for change in changes {
                 change.apply(&mut line);
@@ -406,18 +463,18 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// 256 cases, or as many as `PROPTEST_CASES` says.
-fn config() -> ProptestConfig {
+pub(crate) fn config() -> ProptestConfig {
     ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
 }
 
 /// A reader that returns little at a time, in lengths that it is given.
-struct Crumbs {
+pub(crate) struct Crumbs {
     bytes: io::Cursor<Vec<u8>>,
     lengths: std::iter::Cycle<std::vec::IntoIter<usize>>,
 }
 
 impl Crumbs {
-    fn new(bytes: Vec<u8>, lengths: Vec<usize>) -> Self {
+    pub(crate) fn new(bytes: Vec<u8>, lengths: Vec<usize>) -> Self {
         let bytes = io::Cursor::new(bytes);
         let lengths = lengths.into_iter().cycle();
         Self { bytes, lengths }
@@ -445,6 +502,20 @@ proptest! {
     #[test]
     fn random_text_is_read_alike(text in text()) {
         prop_assert_eq!(decode(&text), twin(&text));
+    }
+
+    /// Whatever stands before a good line and behind it, it is a row of its own.
+    #[test]
+    fn no_good_line_is_swallowed(lines in vec(line(), 0..9)) {
+        let good = |number: usize| Line::of(36).with(19, &format!("\"good{number}.example\"")).text();
+        let text = (0..).zip(&lines).map(|(number, line)| {
+            [&line[..], b"\n", good(number).as_bytes()].concat()
+        });
+        let outcome = decode(text_of(text));
+        for number in 0..lines.len() {
+            let expected = decode(text_of([good(number)]));
+            prop_assert!(outcome.rows.contains(expected.row()), "line {}", number);
+        }
     }
 
     #[test]
@@ -516,6 +587,37 @@ fn segments_make_no_difference() {
         );
     }
     assert!(streamed.rows == expected.rows);
+}
+
+/// Lines that are torn apart at the places where a segment of 4 MiB ends are joined as if there were no segments.
+#[test]
+fn segments_tear_no_line() {
+    const SEGMENT: usize = 4 << 20;
+    let torn = Line::of(30).with(14, &format!("\"a{}b\"", "\n torn ".repeat(4))).text();
+    let open = Line::of(20).with(14, "\"open").text();
+    let shut = format!("{open}\n{}", "x \"\n".repeat(3));
+    let good = Line::of(29).text();
+    let filler = |length| Line::of(29).with(14, &format!("\"{}\"", "u".repeat(length))).text();
+    for (name, last) in [("torn", &torn), ("open", &open), ("shut", &shut)] {
+        // Where in the lines the segment ends: before them, in the first, behind each line feed.
+        let ends = last.match_indices('\n').map(|(at, _)| at + 1);
+        for at in [0, 1].into_iter().chain(ends) {
+            let mut text = text_of(vec![filler(1_000_000); 4]);
+            let length = SEGMENT - at - text.len() - 1 - filler(0).len();
+            text.extend(text_of([filler(length)]));
+            assert_eq!(text.len(), SEGMENT - at);
+            text.extend(text_of([last.as_str(), &good, &torn, &good]));
+            let streamed = decode_streamed(gzip(&text).len(), io::Cursor::new(gzip(&text)));
+            let (whole, expected) = (decode(&text), twin(&text));
+            assert!(
+                streamed == expected,
+                "{name} at {at}: {} {}",
+                streamed.joined,
+                expected.joined
+            );
+            assert!(whole == expected, "{name} at {at}");
+        }
+    }
 }
 
 #[test]

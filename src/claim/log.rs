@@ -217,11 +217,13 @@ impl Log {
         self.entries[number - 1].state = state;
     }
 
-    /// Forgets which objects the claims up to a number name, of which there may be millions.
+    /// Forgets which objects these entries name, of which there may be millions.
     pub fn forget_objects(&mut self, numbers: RangeInclusive<usize>) {
         for entry in &mut self.entries[numbers.start() - 1..*numbers.end()] {
-            if let Record::Add(claim) = &mut entry.record {
-                claim.objects = Vec::new();
+            match &mut entry.record {
+                Record::Add(claim) => claim.objects = Vec::new(),
+                Record::Amend(amendment) => amendment.objects = Vec::new(),
+                Record::Remove(_) => {}
             }
         }
     }

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
+use crate::claim::Amendment;
 use crate::key::identity;
+use crate::reject::Reason;
 use crate::store::{Listed, StagedFile};
 
 /// An entry of a log.
@@ -15,6 +17,8 @@ pub enum Record {
     Add(Claim),
     /// Takes back everything that stands before it in the log.
     Remove(Removal),
+    /// Adds facts about objects that the dataset holds.
+    Amend(Amendment),
 }
 
 /// Says which objects some outputs hold, and where these are staged.
@@ -31,6 +35,9 @@ pub struct Claim {
     pub seconds: Option<f64>,
     /// Lines read; the unreadable tail of an object counts as one.
     pub lines: u64,
+    /// Lines of text that were joined to the line before them, and are not counted in `lines`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub joined_lines: u64,
     /// Lines that became rows.
     pub rows: u64,
     /// The others, by reason.
@@ -67,6 +74,16 @@ pub struct Claimed {
     /// What the store says changes whenever the object does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub e_tag: Option<String>,
+    /// CRC-32 of its decompressed bytes, eight hexadecimal digits in the file. Absent unless all of them were read
+    /// without damage.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "hex")]
+    pub crc32: Option<u32>,
+    /// Number of its decompressed bytes, absent where `crc32` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncompressed_size: Option<u64>,
+    /// Codes of what is unusual about it, see [`Note`](crate::inflate::Note).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Lines read.
     pub lines: u64,
     /// Those that are rejects, by reason.
@@ -83,19 +100,59 @@ pub struct Removal {
     pub id: String,
 }
 
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde calls it
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
 impl Record {
     /// Returns the claim, if it is one.
     pub fn claim(&self) -> Option<&Claim> {
         match self {
             Self::Add(claim) => Some(claim),
-            Self::Remove(_) => None,
+            Self::Remove(_) | Self::Amend(_) => None,
         }
+    }
+}
+
+impl Claimed {
+    /// Returns the number of its lines that are rejects.
+    pub fn reject_count(&self) -> u64 {
+        self.rejects.values().sum()
+    }
+
+    /// Returns the number of its lines that became rows.
+    pub fn rows(&self) -> u64 {
+        self.lines.saturating_sub(self.reject_count())
+    }
+
+    /// Returns whether the object was damaged, or has lines of which none became a row.
+    ///
+    /// Single rejected lines do not count: the object was read to its end, and they are kept.
+    pub fn is_incomplete(&self) -> bool {
+        let has = |reason: Reason| self.rejects.contains_key(reason.code());
+        !self.rejects.is_empty()
+            && (self.rows() == 0
+                || Reason::ALL.into_iter().any(|reason| reason.is_damage() && has(reason)))
+    }
+
+    /// Describes how many of its lines became rows, and why the others did not.
+    pub fn outcome(&self) -> String {
+        let rejects = self.rejects.iter().map(|(reason, count)| format!("{count} {reason}"));
+        let rejects = rejects.collect::<Vec<_>>().join(", ");
+        format!("{} of {} lines became rows; rejects: {rejects}", self.rows(), self.lines)
     }
 }
 
 impl Claim {
     /// Adds an object that was read from a URL.
-    pub fn add(&mut self, url: &str, listed: &Listed, lines: u64, rejects: BTreeMap<String, u64>) {
+    pub fn add(
+        &mut self,
+        url: &str,
+        listed: &Listed,
+        lines: u64,
+        rejects: BTreeMap<String, u64>,
+    ) -> &mut Claimed {
         let (directory, name) = url.split_at(url.rfind('/').map_or(0, |slash| slash + 1));
         // A batch is of one directory, or of few.
         let known = self.directories.iter().position(|known| known == directory);
@@ -105,7 +162,19 @@ impl Claim {
         });
         let (name, size, e_tag) =
             (name.to_owned(), listed.size, listed.e_tag().map(ToOwned::to_owned));
-        self.objects.push(Claimed { directory, name, size, e_tag, lines, rejects });
+        let (crc32, uncompressed_size) = (None, None);
+        self.objects.push(Claimed {
+            directory,
+            name,
+            size,
+            e_tag,
+            crc32,
+            uncompressed_size,
+            notes: Vec::new(),
+            lines,
+            rejects,
+        });
+        self.objects.last_mut().expect("was just added")
     }
 
     /// Returns the URL that one of its objects lies below, with a slash at its end.
@@ -145,5 +214,30 @@ impl Claim {
         }
         let own: HashSet<&str> = self.objects.iter().map(|object| identity(&object.name)).collect();
         other.objects.iter().any(|object| own.contains(identity(&object.name)))
+    }
+}
+
+/// A CRC-32 as eight hexadecimal digits, or nothing.
+mod hex {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    // serde hands over a reference to the field.
+    #[allow(clippy::ref_option, clippy::trivially_copy_pass_by_ref)]
+    pub(super) fn serialize<S: Serializer>(
+        crc32: &Option<u32>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match crc32 {
+            Some(crc32) => serializer.collect_str(&format_args!("{crc32:08x}")),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<u32>, D::Error> {
+        let digits = Option::<String>::deserialize(deserializer)?;
+        let parse = |digits: String| u32::from_str_radix(&digits, 16).map_err(D::Error::custom);
+        digits.map(parse).transpose()
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
+use std::mem;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::thread;
@@ -20,15 +21,16 @@ use crate::cli::signals::Signals;
 use crate::cli::terminal::print_json;
 use crate::cli::{DONE, FAILED, LEFT_OUT, OBJECTS, REJECTS, nothing, resolve};
 use crate::convert::{Conversion, Read, Watcher};
-use crate::dataset::{Dataset, Opening};
+use crate::dataset::{Dataset, DatasetError, Opening};
 use crate::encode::Compression;
 use crate::estimate::{Prices, Speed};
 use crate::ledger::Ledger;
-use crate::plan::{self, Batch, Listing, Plan};
+use crate::plan::{self, Batch, Listing, Plan, PlanError, TOUCHED, Touched};
 use crate::redact::{Redaction, Rules};
 use crate::schema::{self, Kind, Table};
 use crate::store::{Network, Patience, Place, Source};
-use crate::tally::Tally;
+use crate::tally::{ARCHIVED, Tally};
+use crate::touched::{Compared, Comparison};
 
 const AFTER: &str = "\
 Exit codes:
@@ -183,7 +185,7 @@ impl Convert {
         progress::watch(&network.traffic);
         let out = resolve::place_of(&self.out)?;
         let dataset;
-        let Work { sources, ledger, plan, begun } = if let Some(name) = &self.batches {
+        let Work { sources, ledger, mut plan, begun } = if let Some(name) = &self.batches {
             let batches = Batches::read(name, &network, self.wanted.shard)?;
             let sources: Vec<String> = batches.sources.iter().map(Source::address).collect();
             resolve::refuse_overlap(&sources, &self.out, &out)?;
@@ -209,11 +211,20 @@ impl Convert {
             }
             self.listed(listing, sources, &dataset, signals)?
         };
-        metrics.planned();
         let threads = match self.threads {
             Some(threads) => threads.into(),
             None => thread::available_parallelism().map_or(1, usize::from),
         };
+        let touched = mem::take(&mut plan.touched);
+        let Compared { equal, archived, failures, left } =
+            compare(touched, &sources, &ledger, threads, &progress, signals)?;
+        if left > 0 {
+            return Err(PlanError::Interrupted.into());
+        }
+        plan.skip(TOUCHED, equal.objects);
+        plan.skip(ARCHIVED, archived.objects);
+        plan.failures.extend(failures);
+        metrics.planned();
         progress.begin(&plan);
         let watcher = Reporting::new(&progress, begun);
         let conversion = Conversion {
@@ -234,6 +245,8 @@ impl Convert {
         progress.end();
         let mut tally = result?;
         watcher.end()?;
+        tally.bytes_archived += archived.bytes;
+        tally.incomplete_before = ledger.incomplete_objects();
         tally.requests = network.traffic.requests();
         tally.requests_failed = network.traffic.failed();
         progress.sum_up(&tally, self.max_rejects);
@@ -300,6 +313,26 @@ impl Convert {
         let plan = Plan::make(listing, &sources, size, &mut ledger, signals.stop())?;
         Ok(Work { sources, ledger, plan, begun: None })
     }
+}
+
+/// Compares touched objects with what was converted, and shows how far it is.
+fn compare(
+    touched: Vec<Touched>,
+    sources: &[Source],
+    ledger: &Ledger,
+    threads: usize,
+    progress: &Progress,
+    signals: &Signals,
+) -> Result<Compared, DatasetError> {
+    if touched.is_empty() {
+        return Ok(Compared::default());
+    }
+    let compared = progress.compare(touched.len() as u64);
+    let stop = signals.stop();
+    let comparison = Comparison { sources, ledger, threads, compared: &compared, stop };
+    let result = comparison.run(touched);
+    progress.end();
+    result
 }
 
 /// Plans what others have planned, and says what needs no work.

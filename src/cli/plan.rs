@@ -255,6 +255,13 @@ fn text(estimate: &Estimate, with_dataset: bool) -> String {
     if estimate.converted_before.objects > 0 {
         fact("", format!("{} converted before", amount(estimate.converted_before)));
     }
+    if estimate.touched.objects > 0 {
+        let touched = amount(estimate.touched);
+        fact(
+            "",
+            format!("{touched} with a new ETag or time, to be compared with what was converted"),
+        );
+    }
     fact("", format!("{} to convert", amount(estimate.to_convert)));
     let (kinds, examples) = (&estimate.skipped_by_kind, &estimate.examples);
     for line in nothing::left_out(kinds.iter(), |kind| examples.get(kind)) {

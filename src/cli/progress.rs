@@ -118,6 +118,30 @@ impl Progress {
         *lock(&self.ticker) = Some(ticker);
     }
 
+    /// Begins to show how many of some touched objects were compared, and returns where they are counted.
+    pub(super) fn compare(&self, objects: u64) -> Arc<AtomicU64> {
+        let compared = Arc::new(AtomicU64::new(0));
+        let all = HumanCount(objects);
+        self.say(|| {
+            format!(
+                "{all} objects have another ETag or time than when they were converted: their contents are compared"
+            )
+        });
+        let counted = Arc::clone(&compared);
+        let now = move || counted.load(Ordering::Relaxed);
+        let ticker = match self.voice {
+            Voice::Quiet => return compared,
+            Voice::Json => Ticker::begin(PLAIN_TICK, move || {
+                info!(objects = now(), objects_planned = objects, "comparing");
+            }),
+            Voice::Text | Voice::Verbose => Ticker::begin(PLAIN_TICK, move || {
+                print_line(&format!("{} of {all} objects compared", HumanCount(now())));
+            }),
+        };
+        *lock(&self.ticker) = Some(ticker);
+        compared
+    }
+
     /// Says something that was found before the conversion.
     pub(super) fn say(&self, text: impl FnOnce() -> String) {
         match self.voice {

@@ -11,9 +11,9 @@ use indicatif::{HumanBytes, HumanCount};
 
 use crate::cli::options::{self, Partitions, Stores};
 use crate::cli::signals::Signals;
-use crate::cli::terminal::{counts, print_json, print_line, print_text};
+use crate::cli::terminal::{MAX_SHOWN, counts, print_json, print_line, print_text};
 use crate::cli::{DONE, ddl, resolve};
-use crate::report::{self, Balancer, Counts, Facts, Request};
+use crate::report::{self, Balancer, Counts, Facts, IncompleteObjects, Request};
 
 const AFTER: &str = "\
 Exit codes:
@@ -132,9 +132,40 @@ fn summary(facts: &Facts) -> String {
     let size = HumanBytes(written.all_bytes());
     let files = format!("{} files, {} of rejects", HumanCount(files), HumanCount(of_rejects));
     fact("dataset", format!("{size} in {files}"));
+    let incomplete = &facts.incomplete_objects;
+    if incomplete.objects > 0 {
+        let (objects, accepted) = (HumanCount(incomplete.objects), HumanCount(incomplete.accepted));
+        fact("incomplete", format!("{objects} objects, {accepted} of them accepted"));
+        text += &list(incomplete);
+    }
     if !facts.balancers.is_empty() {
         text.push('\n');
         text += &table(&facts.balancers);
+    }
+    text
+}
+
+/// Lists the incomplete objects, those first that are not accepted.
+fn list(incomplete: &IncompleteObjects) -> String {
+    let mut text = String::new();
+    for each in incomplete.list.iter().take(MAX_SHOWN) {
+        let accepted = if each.accepted { "; accepted" } else { "" };
+        let (lines, rows) = (HumanCount(each.lines), HumanCount(each.rows));
+        let (object, reasons) = (&each.object, each.reasons());
+        writeln!(
+            text,
+            "            {object}: {rows} of {lines} lines became rows ({reasons}){accepted}"
+        )
+        .expect("a string takes everything");
+    }
+    let more = incomplete.objects - incomplete.list.len().min(MAX_SHOWN) as u64;
+    if more > 0 {
+        writeln!(
+            text,
+            "            and {} more; `verify` lists those that are not accepted",
+            HumanCount(more)
+        )
+        .expect("a string takes everything");
     }
     text
 }

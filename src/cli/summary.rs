@@ -6,7 +6,7 @@ use indicatif::{HumanBytes, HumanCount};
 use tracing::{info, warn};
 
 use crate::cli::nothing;
-use crate::cli::terminal::{MAX_SHOWN, counts, print_line, warning};
+use crate::cli::terminal::{MAX_SHOWN, counts, joined, print_line, warning};
 use crate::key::{Other, mismatch};
 use crate::plan::{Failure, Moved};
 use crate::tally::{Objects, OfLogType, Tally};
@@ -46,6 +46,7 @@ pub(super) fn log(tally: &Tally) {
         bytes_in,
         bytes_out,
         seconds,
+        incomplete_before = tally.incomplete_before,
         interrupted = tally.interrupted,
         "conversion ended"
     );
@@ -70,6 +71,14 @@ pub(super) fn print_failures(failures: &[Failure]) {
     }
 }
 
+/// Says which logs of other load balancers are skipped, and which objects lie where AWS did not put them.
+fn odd_objects(objects: &Objects) -> Vec<(&'static str, String)> {
+    let example = |kind: &str| objects.examples.get(kind);
+    let others = nothing::of_others(objects.skipped_by_kind.iter(), example);
+    let others = others.into_iter().map(|line| ("skipped", line));
+    others.chain(nothing::moved(&objects.moved).map(|line| ("moved", line))).collect()
+}
+
 fn summary(tally: &Tally, max_rejects: f64) -> String {
     let mut text = String::new();
     let objects = &tally.objects;
@@ -91,12 +100,8 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
             HumanCount(objects.failed),
         ),
     );
-    let example = |kind: &str| objects.examples.get(kind);
-    for line in nothing::of_others(objects.skipped_by_kind.iter(), example) {
-        fact("skipped", line);
-    }
-    if let Some(line) = nothing::moved(&objects.moved) {
-        fact("moved", line);
+    for (name, line) in odd_objects(objects) {
+        fact(name, line);
     }
     if tally.bytes_archived > 0 {
         let archived = HumanBytes(tally.bytes_archived);
@@ -104,6 +109,14 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
             "archived",
             format!("{archived}: restore these objects, then run the same command again"),
         );
+    }
+    if !tally.notes.is_empty() {
+        let notes = tally.notes.iter().map(|(note, count)| (*note, *count));
+        fact("notes", counts("", notes, ""));
+    }
+    if tally.incomplete_before > 0 {
+        let objects = HumanCount(tally.incomplete_before);
+        fact("incomplete", format!("{objects} objects of earlier runs; `verify` lists them"));
     }
     fact("partitions", HumanCount(tally.partitions).to_string());
     fact(
@@ -116,6 +129,9 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
             counts(" (", rejects, ")"),
         ),
     );
+    if tally.joined_lines > 0 {
+        fact("joined", joined(tally.joined_lines));
+    }
     if tally.log_types.len() > 1 {
         for (log_type, OfLogType { objects, lines, rows, rejects, .. }) in &tally.log_types {
             let (lines, rows, rejects) =

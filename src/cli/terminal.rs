@@ -42,6 +42,12 @@ pub(super) fn print_logged(lines: &[u8]) {
     let _ = io::stderr().write_all(lines);
 }
 
+/// Says how many lines of text were joined to others.
+pub(super) fn joined(lines: u64) -> String {
+    let lines = HumanCount(lines);
+    format!("{lines} lines of text to the line before them: a quoted field holds a line feed")
+}
+
 /// Lists what was counted, or nothing at all.
 pub(super) fn counts<'a>(
     before: &str,

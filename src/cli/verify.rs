@@ -11,23 +11,33 @@ use crate::cli::signals::Signals;
 use crate::cli::terminal::{MAX_SHOWN, print_json, print_line};
 use crate::cli::{DONE, FINDINGS, resolve};
 use crate::redact::Redaction;
-use crate::verify::{Finding, Report, Verification};
+use crate::verify::{Finding, Report, Verification, WithRejects};
 
 const AFTER: &str = "\
 Exit codes:
   0  everything is as it should be
-  1  something is not; each finding is listed with what to do
+  1  something is not; each finding is printed with its remedy
   3  nothing can be said
 
 Examples:
   alb2parquet verify s3://my-log-bucket --out s3://my-lake/alb
   alb2parquet verify /mnt/logs --out lake --read-data --from 2025-07-01 --to 2025-07-31";
 
+/// Objects with rejects that are named.
+const MAX_WORST: usize = 3;
+
 /// Compares a dataset with its source, its claims and its files.
 ///
 /// Every object that the source lists must be in exactly one claim, every claim must be finished, every file
 /// must stand with the rows that its claim and its footer state, and nothing else may lie in a table's
 /// directory. Nothing is written.
+///
+/// An object is incomplete if it was damaged (corrupt_gzip, truncated_gzip, not_gzip) or none of its lines became a
+/// row. Each incomplete object is a finding (incomplete_object) until its partition is removed and converted from a
+/// good copy, or `accept` records that there is none.
+///
+/// An object with the same size but another ETag or time is a finding (touched). With --read-data its rows are
+/// compared instead. `convert` compares the contents, too, and records those that are equal.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Verify {
@@ -103,6 +113,24 @@ fn print(report: &Report) {
             HumanCount(*compared),
             HumanCount(report.not_compared)
         ));
+    }
+    if report.touched > 0 {
+        let touched = HumanCount(report.touched);
+        print_line(&format!(
+            "touched     {touched} objects with a new ETag or time, but the same rows"
+        ));
+    }
+    if report.objects_with_rejects > 0 {
+        let objects = HumanCount(report.objects_with_rejects);
+        print_line(&format!("rejects     in {objects} objects"));
+        for WithRejects { object, lines, rejects } in report.worst_objects.iter().take(MAX_WORST) {
+            let (lines, rejects) = (HumanCount(*lines), HumanCount(*rejects));
+            print_line(&format!("            {rejects} of {lines} lines of {object}"));
+        }
+    }
+    if report.accepted > 0 {
+        let accepted = HumanCount(report.accepted);
+        print_line(&format!("accepted    {accepted} incomplete objects; `report` lists them"));
     }
     for finding in report.findings.iter().take(MAX_SHOWN) {
         let Finding { kind, name, problem, remedy } = finding;

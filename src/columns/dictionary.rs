@@ -1,6 +1,7 @@
 //! The distinct values of a text column, found again by what stands in the lines.
 
 use std::hash::{BuildHasher, Hasher};
+use std::mem;
 use std::ops::Range;
 
 use arrow::array::StringArray;
@@ -10,9 +11,12 @@ use hashbrown::HashTable;
 use crate::columns::part;
 use crate::columns::text::Values;
 use crate::fields::{Span, Spans};
+use crate::schema::Shape;
 
 /// Key of NULL while a column is built.
 pub(super) const NULL: i32 = -1;
+/// Key of a value that does not have the shape of the column. It is in no slot.
+pub(super) const REFUSED: i32 = -2;
 
 /// Slots to begin with; a power of two, as always.
 const SLOTS: usize = 64;
@@ -44,6 +48,10 @@ pub(super) struct Dictionary {
     hasher: RandomState,
     /// Hardly anything repeats, so it is not looked for: a value may be there twice.
     unique: bool,
+    /// What the values look like, if that is known.
+    shape: Option<Shape>,
+    /// Whether a value was refused since that was asked last.
+    refused: bool,
 }
 
 impl Default for Dictionary {
@@ -58,11 +66,56 @@ impl Default for Dictionary {
             table: HashTable::new(),
             hasher: RandomState::default(),
             unique: false,
+            shape: None,
+            refused: false,
         }
     }
 }
 
 impl Dictionary {
+    /// Returns the dictionary of a column whose values have a shape, if that is known.
+    pub(super) fn of_shape(shape: Option<Shape>) -> Self {
+        Self { shape, ..Self::default() }
+    }
+
+    /// Number of distinct values.
+    pub(super) fn len(&self) -> usize {
+        self.values.len()
+    }
+
+    /// Tells whether a value was refused since this was called last.
+    pub(super) fn take_refused(&mut self) -> bool {
+        mem::take(&mut self.refused)
+    }
+
+    /// Forgets all but the first distinct values.
+    pub(super) fn truncate(&mut self, count: usize) {
+        if count == self.values.len() {
+            return;
+        }
+        self.values.truncate(count);
+        self.table.retain(|&mut key| key < count as i32);
+        let end = self.stamped(count as i32);
+        for slot in self.slots.iter_mut().filter(|slot| slot.stamp >= end) {
+            *slot = Slot::EMPTY;
+            self.taken -= 1;
+        }
+        for stamp in self.recent.iter_mut().filter(|stamp| **stamp >= end) {
+            *stamp = 0;
+        }
+    }
+
+    /// Appends a distinct value and returns its key, unless it does not have the shape.
+    #[inline]
+    fn push(&mut self, value: &[u8]) -> i32 {
+        if self.shape.is_none_or(|shape| shape.fits(value)) {
+            self.values.push(value)
+        } else {
+            self.refused = true;
+            REFUSED
+        }
+    }
+
     /// Decides, after so many rows, whether to go on looking for values that repeat.
     pub(super) fn judge(&mut self, rows: usize) {
         let count = self.values.len();
@@ -79,7 +132,7 @@ impl Dictionary {
     ) {
         if self.unique {
             keys.extend(fields.iter().map(|field| {
-                read(text, field).map_or(NULL, |value| self.values.push(&text[value.range()]))
+                read(text, field).map_or(NULL, |value| self.push(&text[value.range()]))
             }));
             return;
         }
@@ -103,7 +156,7 @@ impl Dictionary {
     ) {
         keys.extend(fields.iter().map(|field| match part::within(text, field, &find) {
             None => NULL,
-            Some(part) if self.unique => self.values.push(&text[part.range()]),
+            Some(part) if self.unique => self.push(&text[part.range()]),
             Some(part) => self.key(text, part, |_, part| Some(part)),
         }));
     }
@@ -146,8 +199,10 @@ impl Dictionary {
         if free.is_none() {
             return self.key_of_long(value);
         }
-        let key = self.values.push(value);
-        self.take(free, wanted, key)
+        match self.push(value) {
+            REFUSED => REFUSED,
+            key => self.take(free, wanted, key),
+        }
     }
 
     /// Looks for a field in the few places it may have.
@@ -183,7 +238,7 @@ impl Dictionary {
     fn grow(&mut self) {
         let more = vec![Slot::EMPTY; self.slots.len() * 2];
         self.shift -= 1;
-        for slot in std::mem::replace(&mut self.slots, more) {
+        for slot in mem::replace(&mut self.slots, more) {
             if slot.stamp >= self.base
                 && let Found::Free(at) = self.find(slot)
             {
@@ -224,13 +279,16 @@ impl Dictionary {
             }
         }
         let key = self.find_or_insert(value);
-        self.recent[index] = self.stamped(key);
+        if key != REFUSED {
+            self.recent[index] = self.stamped(key);
+        }
         key
     }
 
     fn find_or_insert(&mut self, value: &[u8]) -> i32 {
+        let state = self.hasher.clone();
         let hash = |value: &[u8]| {
-            let mut hasher = self.hasher.build_hasher();
+            let mut hasher = state.build_hasher();
             hasher.write(value);
             hasher.finish()
         };
@@ -240,7 +298,10 @@ impl Dictionary {
         if let Some(&key) = found {
             return key;
         }
-        let key = self.values.push(value);
+        let key = self.push(value);
+        if key == REFUSED {
+            return REFUSED;
+        }
         let values = &self.values;
         self.table.insert_unique(hashed, key, |&key| hash(values.get(key)));
         key

@@ -78,6 +78,10 @@ impl<P: Parse> ColumnBuilder for Numbers<P> {
         }));
     }
 
+    fn accepts(&mut self, text: &[u8], field: Span) -> bool {
+        unusual(&mut self.parse, text, field).is_ok()
+    }
+
     fn truncate(&mut self, rows: usize) {
         self.values.truncate(rows);
         self.nulls.truncate(self.nulls.partition_point(|&row| row < rows));
@@ -189,6 +193,65 @@ impl Parse for Double {
             return None;
         }
         millis(last_eight(text, field)?)
+    }
+}
+
+/// Reads a status code of HTTP.
+#[derive(Debug, Default)]
+pub struct HttpStatus;
+
+impl Parse for HttpStatus {
+    type Type = Int32Type;
+
+    #[inline]
+    fn parse(&mut self, text: &[u8]) -> Result<Option<i32>, Refused> {
+        if text.len() == 3 { Status.parse(text) } else { Err(Refused) }
+    }
+
+    #[inline]
+    fn quick(&mut self, text: &[u8], field: Span) -> Option<i32> {
+        if field.len() == 3 { Int32.quick(text, field) } else { None }
+    }
+}
+
+/// Reads a status code of HTTP or gRPC.
+#[derive(Debug, Default)]
+pub struct Status;
+
+impl Parse for Status {
+    type Type = Int32Type;
+
+    #[inline]
+    fn parse(&mut self, text: &[u8]) -> Result<Option<i32>, Refused> {
+        let is_code = text.len() <= 3 && text.iter().all(u8::is_ascii_digit);
+        if is_code { Int32.parse(text) } else { Err(Refused) }
+    }
+
+    #[inline]
+    fn quick(&mut self, text: &[u8], field: Span) -> Option<i32> {
+        if field.len() <= 3 { Int32.quick(text, field) } else { None }
+    }
+}
+
+/// Reads a duration in seconds. Load balancers write a fraction, or -1 where there is no duration; another whole number
+/// is a status code or a size that does not belong here.
+#[derive(Debug, Default)]
+pub struct Seconds;
+
+impl Parse for Seconds {
+    type Type = Float64Type;
+
+    #[inline]
+    fn parse(&mut self, text: &[u8]) -> Result<Option<f64>, Refused> {
+        match Double.parse(text)? {
+            Some(value) if !matches!(value, -1.0 | 0.0) && integer(text).is_ok() => Err(Refused),
+            value => Ok(value),
+        }
+    }
+
+    #[inline]
+    fn quick(&mut self, text: &[u8], field: Span) -> Option<f64> {
+        Double.quick(text, field)
     }
 }
 
@@ -452,8 +515,38 @@ mod tests {
             proptest::prop_assert!(check::<Int32>(text, span));
             proptest::prop_assert!(check::<Int64>(text, span));
             proptest::prop_assert!(check::<Double>(text, span));
+            proptest::prop_assert!(check::<Seconds>(text, span));
+            proptest::prop_assert!(check::<HttpStatus>(text, span));
+            proptest::prop_assert!(check::<Status>(text, span));
             proptest::prop_assert!(check::<Port>(text, span));
             proptest::prop_assert!(check::<Timestamp>(text, span));
+        }
+    }
+
+    #[test]
+    fn statuses_have_three_digits_at_most() {
+        let http = |text: &str| HttpStatus.parse(text.as_bytes());
+        assert_eq!(http("460"), Ok(Some(460)));
+        assert_eq!(http("000"), Ok(Some(0)));
+        for text in ["12", "0200", "-1", "1.5", ""] {
+            assert_eq!(http(text), Err(Refused), "{text}");
+        }
+        let any = |text: &str| Status.parse(text.as_bytes());
+        assert_eq!(any("0"), Ok(Some(0)));
+        assert_eq!(any("12"), Ok(Some(12)));
+        for text in ["1000", "-1", "+12", ""] {
+            assert_eq!(any(text), Err(Refused), "{text}");
+        }
+    }
+
+    #[test]
+    fn seconds_have_a_fraction() {
+        let seconds = |text: &str| Seconds.parse(text.as_bytes()).ok().flatten();
+        for text in ["0.001", "-1", "-1.0", "0", "1e-05", "1.0E-5", "-0.000", "12.0"] {
+            assert_eq!(seconds(text), text.parse().ok(), "{text}");
+        }
+        for text in ["200", "588", "-2", "443", "12345678901", "x", ""] {
+            assert_eq!(seconds(text), None, "{text}");
         }
     }
 

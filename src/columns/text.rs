@@ -7,10 +7,10 @@ use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer};
 use arrow::datatypes::Int32Type;
 use wide::i32x8;
 
-use crate::columns::dictionary::{Dictionary, NULL};
+use crate::columns::dictionary::{Dictionary, NULL, REFUSED};
 use crate::columns::{ColumnBuilder, part, renew};
 use crate::fields::{self, Span, Spans};
-use crate::schema::Part;
+use crate::schema::{Part, Shape};
 
 /// Rows whose validity is one word.
 const WORD: usize = u64::BITS as usize;
@@ -20,19 +20,28 @@ const WORD: usize = u64::BITS as usize;
 pub struct Interned {
     /// Which part of its field the column is; `None` for all of it, as it stands.
     part: Option<Part>,
+    /// What its values look like, if that is known.
+    shape: Option<Shape>,
     keys: Vec<i32>,
     dictionary: Dictionary,
+    /// Distinct values before the last append.
+    distinct: usize,
 }
 
 impl Interned {
     /// Returns the builder of a column that is a part of its field.
-    pub fn of_part(part: Part) -> Self {
-        Self { part: Some(part), keys: Vec::new(), dictionary: Dictionary::default() }
+    pub fn of_part(part: Part, shape: Option<Shape>) -> Self {
+        Self::new(Some(part), shape)
     }
 
     /// Returns the builder of a column that is its field as it stands, NULL where there is nothing.
     pub fn verbatim() -> Self {
-        Self { part: None, keys: Vec::new(), dictionary: Dictionary::default() }
+        Self::new(None, None)
+    }
+
+    fn new(part: Option<Part>, shape: Option<Shape>) -> Self {
+        let dictionary = Dictionary::of_shape(shape);
+        Self { part, shape, keys: Vec::new(), dictionary, distinct: 0 }
     }
 
     /// Appends the same value so many times.
@@ -46,12 +55,14 @@ impl Interned {
 
 impl ColumnBuilder for Interned {
     fn may_refuse(&self) -> bool {
-        false
+        self.shape.is_some()
     }
 
-    fn append(&mut self, text: &[u8], fields: Spans<'_>, _refused: &mut Vec<usize>) {
-        let Self { part, keys, dictionary } = self;
-        dictionary.judge(keys.len());
+    fn append(&mut self, text: &[u8], fields: Spans<'_>, refused: &mut Vec<usize>) {
+        let Self { part, keys, dictionary, .. } = self;
+        let rows = keys.len();
+        self.distinct = dictionary.len();
+        dictionary.judge(rows);
         match *part {
             None => dictionary.add_keys(text, fields, unless_empty, keys),
             Some(Part::Whole) => dictionary.add_keys(text, fields, fields::value, keys),
@@ -64,10 +75,21 @@ impl ColumnBuilder for Interned {
                 unreachable!("{part:?} is no text")
             }
         }
+        // A value that is refused never enters the dictionary, so that rows whose values were met before cost nothing.
+        if dictionary.take_refused() {
+            let keys = keys[rows..].iter().enumerate();
+            refused.extend(keys.filter(|&(_, &key)| key == REFUSED).map(|(index, _)| index));
+        }
+    }
+
+    fn accepts(&mut self, text: &[u8], field: Span) -> bool {
+        let (Some(part), Some(shape)) = (self.part, self.shape) else { return true };
+        part::of(part, text, field).is_none_or(|value| shape.fits(&text[value.range()]))
     }
 
     fn truncate(&mut self, rows: usize) {
         self.keys.truncate(rows);
+        self.dictionary.truncate(self.distinct);
     }
 
     fn finish(&mut self) -> ArrayRef {
@@ -112,28 +134,38 @@ fn unless_empty(_: &[u8], field: Span) -> Option<Span> {
 /// Builder of a column whose values do not repeat.
 pub struct Texts {
     part: Part,
+    shape: Option<Shape>,
     values: Values,
     nulls: NullBufferBuilder,
 }
 
 impl Texts {
     /// Returns the builder of a column that is a part of its field.
-    pub fn new(part: Part) -> Self {
-        Self { part, values: Values::default(), nulls: NullBufferBuilder::new(0) }
+    pub fn new(part: Part, shape: Option<Shape>) -> Self {
+        Self { part, shape, values: Values::default(), nulls: NullBufferBuilder::new(0) }
     }
 }
 
 impl ColumnBuilder for Texts {
     fn may_refuse(&self) -> bool {
-        false
+        self.shape.is_some()
     }
 
-    fn append(&mut self, text: &[u8], fields: Spans<'_>, _refused: &mut Vec<usize>) {
-        for field in fields.iter() {
+    fn append(&mut self, text: &[u8], fields: Spans<'_>, refused: &mut Vec<usize>) {
+        for (index, field) in fields.iter().enumerate() {
             let value = part::of(self.part, text, field);
-            self.values.push(&text[value.unwrap_or_default().range()]);
+            let bytes = &text[value.unwrap_or_default().range()];
+            if self.shape.is_some_and(|shape| !shape.fits(bytes)) {
+                refused.push(index);
+            }
+            self.values.push(bytes);
             self.nulls.append(value.is_some());
         }
+    }
+
+    fn accepts(&mut self, text: &[u8], field: Span) -> bool {
+        let value = part::of(self.part, text, field).unwrap_or_default();
+        self.shape.is_none_or(|shape| shape.fits(&text[value.range()]))
     }
 
     fn truncate(&mut self, rows: usize) {
@@ -183,7 +215,7 @@ impl Values {
         index as i32
     }
 
-    fn truncate(&mut self, count: usize) {
+    pub(super) fn truncate(&mut self, count: usize) {
         self.offsets.truncate(count + 1);
         self.bytes.truncate(self.offsets[count] as usize);
     }

@@ -1,6 +1,6 @@
 //! The files of a batch: written piece by piece, then ended, for the claim to name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use crate::decode::Decoded;
 use crate::encode::{RejectsEncoder, TableEncoder};
 use crate::feed::Lost;
 use crate::foreign::{self, Foreign};
+use crate::inflate::Note;
 use crate::plan::{Batch, Failure, Object};
 use crate::reject::{self, Reason, Reject};
 use crate::schema::LogType;
@@ -55,7 +56,11 @@ pub(super) struct StagedOutput {
 struct Progress {
     begun: bool,
     lines: u64,
+    joined_lines: u64,
     bytes: u64,
+    /// Of all its decompressed bytes, once they were read to their end.
+    crc32: Option<u32>,
+    notes: BTreeSet<Note>,
     rejects: BTreeMap<String, u64>,
     damage: Option<String>,
     /// What it holds instead of what its name says; nothing of it is kept then.
@@ -118,7 +123,7 @@ impl<'a> Open<'a> {
             }
             kept = true;
             for reject in &mut part.rejects {
-                reject.line_number += progress.lines;
+                reject.line_number += progress.lines + progress.joined_lines;
                 reject.byte_offset += progress.bytes;
                 self.tally.reject(reject.reason);
                 *progress.rejects.entry(reject.reason.code().to_owned()).or_default() += 1;
@@ -127,8 +132,12 @@ impl<'a> Open<'a> {
                 }
             }
             progress.lines += part.lines;
+            progress.joined_lines += part.joined_lines;
             progress.bytes += part.bytes;
+            progress.crc32 = part.crc32;
+            progress.notes.extend(part.notes.drain(..));
             self.tally.lines += part.lines;
+            self.tally.joined_lines += part.joined_lines;
             self.tally.rows += part.rows;
             self.tally.bytes_in += part.gzip_bytes;
             self.tally.bytes_decompressed += part.bytes;
@@ -174,6 +183,7 @@ impl<'a> Open<'a> {
             ("alb2parquet.log_type", log_type.to_string()),
             ("alb2parquet.objects", kept.to_string()),
             ("alb2parquet.lines", self.tally.lines.to_string()),
+            ("alb2parquet.joined_lines", self.tally.joined_lines.to_string()),
             ("alb2parquet.rows", self.tally.rows.to_string()),
             ("alb2parquet.rejects", self.tally.reject_count().to_string()),
         ];
@@ -198,6 +208,7 @@ impl<'a> Open<'a> {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             settings: conversion.settings(self.batch),
             lines: self.tally.lines,
+            joined_lines: self.tally.joined_lines,
             rows: self.tally.rows,
             rejects: self.tally.rejects.iter().map(|(code, n)| ((*code).to_owned(), *n)).collect(),
             ..Claim::default()
@@ -216,8 +227,19 @@ impl<'a> Open<'a> {
                 continue;
             }
             let url = conversion.sources[object.source].url(&object.listed);
-            claim.add(&url, &object.listed, progress.lines, progress.rejects);
-            match progress.damage {
+            let damage = progress.damage.or_else(|| {
+                let rejects: u64 = progress.rejects.values().sum();
+                let is_text = progress.notes.contains(&Note::PlainText);
+                (is_text && rejects > 0 && rejects == progress.lines).then(|| no_log(log_type))
+            });
+            let claimed = claim.add(&url, &object.listed, progress.lines, progress.rejects);
+            claimed.crc32 = progress.crc32;
+            claimed.uncompressed_size = progress.crc32.map(|_| progress.bytes);
+            claimed.notes = progress.notes.iter().map(|note| note.code().to_owned()).collect();
+            for note in &progress.notes {
+                *self.tally.notes.entry(note.code()).or_default() += 1;
+            }
+            match damage {
                 None => self.tally.objects.converted += 1,
                 Some(error) => {
                     self.tally.objects.failed += 1;
@@ -251,16 +273,29 @@ pub(super) fn leave_out(object: &Object, error: &StoreError, tally: &mut Tally) 
 /// Says what is wrong with an object that holds something else than its name says.
 fn misnamed(named: LogType, foreign: Foreign) -> String {
     format!(
-        "is named like an object of the {named} log, but holds {foreign}; nothing of it is converted. Move \
-         it out of the source, or give it the name that such objects have"
+        "is named like an object of the {named} log, but holds {foreign}; nothing of it is converted. {}",
+        foreign.remedy()
     )
+}
+
+/// Says what is wrong with an object of plain text that has no row.
+fn no_log(log_type: LogType) -> String {
+    format!("is not gzip, and none of its text is a line of the {log_type} log")
 }
 
 /// Says what is wrong with a damaged object.
 fn damage(reject: &Reject) -> String {
     let kept = reject.line_number - 1;
     let what = match reject.reason {
-        Reason::NotGzip => return "is not gzip".to_owned(),
+        Reason::NotGzip => return "is neither gzip nor text".to_owned(),
+        Reason::NestedGzip => return "is gzip more than four times over".to_owned(),
+        Reason::TrailingGarbage => {
+            let length = reject.raw_length;
+            return format!(
+                "{length} bytes that are not gzip follow its gzip data: the {kept} lines before them are kept, the \
+                 bytes are a reject"
+            );
+        }
         Reason::TruncatedGzip => "its gzip data ends in the middle",
         _ => "its gzip data is corrupt",
     };

@@ -15,6 +15,7 @@ use crate::published::PublishedFile;
 use crate::reject;
 use crate::report::eras::{self, MonthNumber};
 use crate::report::examples::{self, Candidates};
+use crate::report::incomplete;
 use crate::report::statements::{self, Locate};
 use crate::report::{
     Balancer, Counts, Facts, MAX_PROBLEMS, Region, RejectsOf, ReportError, SLOWEST, SlowBatch,
@@ -48,6 +49,7 @@ struct Gathered {
     balancers: BTreeMap<(String, String, String, LogType), coverage::Gathered>,
     months: BTreeMap<(LogType, MonthNumber), eras::Gathered>,
     rejects: BTreeMap<String, u64>,
+    incomplete: incomplete::Gathered,
     candidates: Candidates,
     /// Those that may still be among the slowest.
     slowest: Vec<SlowBatch>,
@@ -132,9 +134,12 @@ impl Request<'_> {
             Err(error) => return Err(error),
         };
         let mut total = Totals::default();
+        let amendments = log.amendments();
         for (number, entry) in log.standing() {
             let finished = matches!(entry.state, State::Done | State::Void);
-            gathered.unfinished += u64::from(!finished);
+            // An amendment takes effect before it is marked done.
+            let is_amendment = matches!(entry.record, Record::Amend(_));
+            gathered.unfinished += u64::from(!finished && !is_amendment);
             let Record::Add(claim) = &entry.record else { continue };
             if entry.state == State::Void {
                 continue;
@@ -142,6 +147,7 @@ impl Request<'_> {
             total.days = 1;
             let counts = gathered.add_objects(partition, claim);
             total.counts.add(&counts);
+            gathered.incomplete.add(partition, number, claim, &amendments);
             total.written.batches += 1;
             if let Some(seconds) = claim.seconds {
                 let partition = partition.clone();
@@ -229,6 +235,13 @@ impl Request<'_> {
                 ));
             }
         }
+        let incomplete_objects = gathered.incomplete.describe();
+        if incomplete_objects.open() > 0 {
+            let objects = incomplete_objects.open();
+            problems.push(format!(
+                "{objects} objects are incomplete: they are damaged, or none of their lines became a row"
+            ));
+        }
         if gathered.unfinished > 0 {
             let claims = gathered.unfinished;
             problems.push(format!("{claims} claims are not carried out; run `convert` again"));
@@ -257,6 +270,7 @@ impl Request<'_> {
             totals,
             log_types,
             rejects: rejects.collect(),
+            incomplete_objects,
             statements: statements::of(&regions, self.dataset.layout(), self.locate),
             regions,
             balancers,
@@ -313,6 +327,7 @@ impl Gathered {
         self.slowest.extend(other.slowest);
         keep_slowest(&mut self.slowest);
         self.unfinished += other.unfinished;
+        self.incomplete.merge(other.incomplete);
         self.problems.merge(other.problems);
         self
     }

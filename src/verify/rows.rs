@@ -154,7 +154,7 @@ pub(super) fn of_object(
             let rejects = part.rejects.iter().map(|reject| (key.as_str(), reject));
             let batch = reject::batch(table.log_type, rejects, redaction.is_empty());
             of_rejects.rows(&batch, |_, row| read.rejects.add(row))?;
-            lines += part.lines;
+            lines += part.lines + part.joined_lines;
             bytes += part.bytes;
         }
         text = piece.text;

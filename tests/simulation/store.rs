@@ -21,7 +21,14 @@ use object_store::{
     PutResult, Result,
 };
 
+use alb2parquet::hash::hex;
+use sha2::{Digest, Sha256};
+
+use crate::simulation::Object;
 use crate::simulation::random::Random;
+
+/// ETags that an object can have for each of its versions.
+const STAMPS: u64 = 3;
 
 /// What a run that crashes unwinds with.
 pub(super) struct Crash;
@@ -47,6 +54,8 @@ pub(super) struct State {
     /// An older state of the dataset, as a lagging listing shows it.
     past: InMemory,
     uploads: BTreeSet<(String, String)>,
+    /// Version and stamp of the objects of the source, by key.
+    versions: BTreeMap<String, (u64, u64)>,
     visible: BTreeMap<String, Vec<String>>,
     /// Whether rows may disappear, because somebody said so.
     pub(super) removing: bool,
@@ -112,6 +121,7 @@ impl Scheduler {
             late: Vec::new(),
             past: InMemory::new(),
             uploads: BTreeSet::new(),
+            versions: BTreeMap::new(),
             visible: BTreeMap::new(),
             removing: false,
             violation: None,
@@ -183,7 +193,7 @@ impl Scheduler {
 }
 
 impl State {
-    fn count(&mut self, fault: &'static str) {
+    pub(super) fn count(&mut self, fault: &'static str) {
         if self.trace {
             println!("     {fault}");
         }
@@ -227,19 +237,44 @@ impl State {
         }
     }
 
-    /// An object of the source vanishes, reappears or is rewritten.
+    /// Writes an object of the source in one of its versions.
+    pub(super) fn write_source(&mut self, object: &Object, version: u64, stamp: u64) {
+        let path = Path::from(object.key.as_str());
+        let bytes = object.bytes(version, stamp);
+        self.source.put(&path, bytes.into()).now_or_never().unwrap().unwrap();
+        self.versions.insert(object.key.clone(), (version, stamp));
+    }
+
+    /// Returns which version of an object the source has, if it has any.
+    pub(super) fn version(&self, object: &Object) -> Option<u64> {
+        self.versions.get(&object.key).map(|(version, _)| *version)
+    }
+
+    /// Gives an object of the source another ETag, but not another content.
+    pub(super) fn touch(&mut self, object: &Object) {
+        if let Some((version, stamp)) = self.versions.get(&object.key).copied() {
+            self.write_source(object, version, (stamp + 1) % STAMPS);
+            self.count("touch");
+        }
+    }
+
+    /// An object of the source vanishes, reappears, is rewritten or is touched.
     fn change_source(&mut self) {
         let objects = crate::simulation::objects();
         let object = &objects[self.random.below(objects.len() as u64) as usize];
-        let path = Path::from(object.key.as_str());
-        if self.random.hits(500) {
-            let _ = self.source.delete(&path).now_or_never();
-            self.count("vanish");
-        } else {
-            let version = self.random.below(3);
-            let text = object.text(version);
-            self.source.put(&path, text.into()).now_or_never().unwrap().unwrap();
-            self.count("rewrite");
+        match self.random.below(4) {
+            0 => {
+                let path = Path::from(object.key.as_str());
+                let _ = self.source.delete(&path).now_or_never();
+                self.versions.remove(&object.key);
+                self.count("vanish");
+            }
+            1 => {
+                let (version, stamp) = (self.random.below(3), self.random.below(STAMPS));
+                self.write_source(object, version, stamp);
+                self.count("rewrite");
+            }
+            _ => self.touch(object),
         }
     }
 
@@ -328,6 +363,23 @@ fn list_now(store: &InMemory, prefix: Option<&Path>) -> Vec<ObjectMeta> {
 fn read_now(store: &InMemory, path: &Path) -> Bytes {
     let read = async { store.get(path).await.unwrap().bytes().await.unwrap() };
     read.now_or_never().unwrap()
+}
+
+/// Returns the ETag that stores give to these bytes: what was there once can be there again.
+fn e_tag(bytes: &[u8]) -> String {
+    hex(&Sha256::digest(bytes)[..8])
+}
+
+/// Reads an object of the source on the condition of its ETag.
+fn get_source(store: &InMemory, path: &Path, mut options: GetOptions) -> Result<GetResult> {
+    if let Some(wanted) = options.if_match.take() {
+        let whole = store.get_opts(path, GetOptions::default()).now_or_never().unwrap()?;
+        if e_tag(&whole.bytes().now_or_never().unwrap()?) != wanted {
+            let source = "412 precondition failed".into();
+            return Err(Error::Precondition { path: path.to_string(), source });
+        }
+    }
+    store.get_opts(path, options).now_or_never().unwrap()
 }
 
 fn failed(what: &'static str) -> Error {
@@ -433,8 +485,11 @@ impl ObjectStore for SimStore {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
-        let path = location.clone();
+        let (path, is_source) = (location.clone(), self.is_source);
         self.call(&format!("get {path}"), false, false, move |store| {
+            if is_source {
+                return get_source(store, &path, options);
+            }
             store.get_opts(&path, options).now_or_never().unwrap()
         })
     }
@@ -471,9 +526,15 @@ impl ObjectStore for SimStore {
             lags
         };
         let past = self.scheduler.state().past.clone();
-        let prefix = prefix.cloned();
+        let (prefix, is_source) = (prefix.cloned(), self.is_source);
         let listed = self.call("list", false, false, move |store| {
-            Ok(list_now(if lag { &past } else { store }, prefix.as_ref()))
+            let mut listed = list_now(if lag { &past } else { store }, prefix.as_ref());
+            if is_source {
+                for meta in &mut listed {
+                    meta.e_tag = Some(e_tag(&read_now(store, &meta.location)));
+                }
+            }
+            Ok(listed)
         });
         match listed {
             // What is new is missing as a whole, or here and there.

@@ -7,7 +7,7 @@ use indicatif::{HumanBytes, HumanCount};
 
 use crate::cli::inspect::rows;
 use crate::cli::shown::{Excerpt, shown};
-use crate::cli::terminal::counts;
+use crate::cli::terminal::{counts, joined};
 use crate::fault;
 use crate::inspect::{About, Format, Inspected, Named, ToldBy};
 use crate::schema::Table;
@@ -57,6 +57,11 @@ fn facts(page: &mut String, object: &str, found: &Inspected) {
     }
     fact("read as", read_as(about));
     fact("content", content(found));
+    let mut name = "notes";
+    for note in &found.notes {
+        fact(name, format!("{}: the object {}", note.code(), note.meaning()));
+        name = "";
+    }
     if let Some(foreign) = found.foreign {
         fact("instead", format!("it holds {foreign}; convert refuses it"));
     }
@@ -67,6 +72,9 @@ fn facts(page: &mut String, object: &str, found: &Inspected) {
         "lines",
         format!("{} = {rows} rows + {rejects} rejects{by_reason}", HumanCount(read.lines)),
     );
+    if read.joined_lines > 0 {
+        fact("joined", joined(read.joined_lines));
+    }
     let mut name = "fields";
     for (&fields, &lines) in &found.fields {
         let lines = format!("{} {}", HumanCount(lines), plural(lines, "line"));
@@ -94,7 +102,7 @@ fn content(found: &Inspected) -> String {
             let ratio = counts.bytes_decompressed as f64 / counts.bytes_in.max(1) as f64;
             format!("gzip, {members}: {read} for {text} of text, 1 to {ratio:.1}")
         }
-        Format::Text => format!("text, {read}: it is not gzip, so convert would reject it whole"),
+        Format::Text => format!("text, not gzip: {read}"),
         Format::Empty => "nothing".to_owned(),
         Format::Binary(name) => format!("{name}, {read}: it has no lines"),
     }

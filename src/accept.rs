@@ -1,0 +1,141 @@
+//! Acceptance: incomplete objects that have no good copy, recorded so that `verify` no longer reports them.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rayon::prelude::*;
+use rayon::{ThreadPoolBuildError, ThreadPoolBuilder};
+use serde::Serialize;
+
+use crate::claim::{Amended, Hints, Log};
+use crate::dataset::{Dataset, DatasetError};
+use crate::key::Partition;
+use crate::ledger::Ledger;
+use crate::plan::Selection;
+
+/// Objects that one entry of a log names, at most.
+const OBJECTS_AT_ONCE: usize = 10_000;
+
+/// An object that was damaged, or of whose lines none became a row. As JSON, it is what `--json` prints.
+#[derive(Debug, Clone, Serialize)]
+pub struct Incomplete {
+    /// Its partition.
+    #[serde(flatten)]
+    pub partition: Partition,
+    /// Its URL.
+    pub object: String,
+    /// Its lines.
+    pub lines: u64,
+    /// Lines that became rows.
+    pub rows: u64,
+    /// The others, by reason.
+    pub rejects: BTreeMap<String, u64>,
+    /// Whether it is accepted.
+    pub accepted: bool,
+    /// Number of the claim that holds it.
+    #[serde(skip)]
+    claim: usize,
+    /// How many of its lines became rows, as text.
+    #[serde(skip)]
+    pub outcome: String,
+}
+
+/// The incomplete objects cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// The dataset cannot be read or written.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// The user wants the program to end.
+    #[error("interrupted")]
+    Interrupted,
+    /// Threads that wait for the dataset cannot be started.
+    #[error("threads cannot be started")]
+    Threads(#[from] ThreadPoolBuildError),
+}
+
+impl Incomplete {
+    /// Returns its file name.
+    pub fn name(&self) -> &str {
+        self.object.rsplit('/').next().unwrap_or(&self.object)
+    }
+}
+
+/// Returns the incomplete objects of a selection that are not accepted yet, by partition.
+///
+/// # Errors
+///
+/// Fails when the dataset cannot be read, or `stop` is set.
+pub fn incomplete(
+    dataset: &Dataset,
+    selection: &Selection,
+    stop: &AtomicBool,
+) -> Result<Vec<Incomplete>, AcceptError> {
+    let hints = Hints::list(dataset)?;
+    let partitions: Vec<&Partition> =
+        hints.partitions().filter(|partition| selection.wants_partition(partition)).collect();
+    let of_partition = |partition: &&Partition| {
+        if stop.load(Ordering::Relaxed) {
+            return Err(AcceptError::Interrupted);
+        }
+        Ok(of_log(&Log::read(dataset, partition, &hints)?))
+    };
+    let threads = dataset.target().reads_at_once();
+    let pool = ThreadPoolBuilder::new().num_threads(threads).build()?;
+    let all =
+        pool.install(|| partitions.par_iter().map(of_partition).collect::<Result<Vec<_>, _>>());
+    Ok(all?.into_iter().flatten().collect())
+}
+
+fn of_log(log: &Log) -> Vec<Incomplete> {
+    let mut all = Vec::new();
+    let amendments = log.amendments();
+    for (number, claim) in log.holding() {
+        for object in claim.objects.iter().filter(|object| object.is_incomplete()) {
+            if !amendments.is_accepted(number, object) {
+                all.push(Incomplete {
+                    partition: log.partition().clone(),
+                    object: claim.url(object),
+                    lines: object.lines,
+                    rows: object.rows(),
+                    rejects: object.rejects.clone(),
+                    accepted: false,
+                    claim: number,
+                    outcome: object.outcome(),
+                });
+            }
+        }
+    }
+    all
+}
+
+/// Accepts objects, partition by partition until `stop` is set, and notes which were accepted.
+///
+/// # Errors
+///
+/// Fails when the dataset cannot be read or written.
+pub fn accept(
+    dataset: &Dataset,
+    all: &mut [Incomplete],
+    stop: &AtomicBool,
+) -> Result<(), AcceptError> {
+    let ledger = Ledger::open(dataset)?;
+    for of_partition in all.chunk_by_mut(|a, b| a.partition == b.partition) {
+        for some in of_partition.chunks_mut(OBJECTS_AT_ONCE) {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            let amended = some.iter().map(|object| Amended {
+                claim: object.claim,
+                name: object.name().to_owned(),
+                e_tag: None,
+                accepted: true,
+            });
+            ledger.amend(&some[0].partition, amended.collect())?;
+            for object in some {
+                object.accepted = true;
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,113 @@
+//! `accept`: arguments in, incomplete objects accepted out.
+
+use std::path::PathBuf;
+
+use anyhow::bail;
+use chrono::NaiveDate;
+use clap::Args;
+use indicatif::HumanCount;
+
+use crate::accept::{self, Incomplete};
+use crate::cli::options::{Partitions, Stores};
+use crate::cli::signals::Signals;
+use crate::cli::terminal::{MAX_SHOWN, print_json, print_line};
+use crate::cli::{DONE, FAILED, resolve};
+
+const AFTER: &str = "\
+Exit codes:
+  0  the objects were accepted, or listed
+  3  the dataset cannot be read or written, or an OBJECT is not incomplete
+
+Examples:
+  alb2parquet accept --out lake --from 2025-07-19 --to 2025-07-19
+  alb2parquet accept --out s3://my-lake/alb --account 123456789012 --region eu-west-1 --yes";
+
+/// Accepts incomplete objects that have no good copy, so that `verify` no longer reports them.
+///
+/// An object is incomplete if it was damaged (corrupt_gzip, truncated_gzip, not_gzip) or none of its lines became a
+/// row. Rows and rejects stay as they are, and `report` still lists the object. Without --yes, the objects are only
+/// listed. `remove` ends the acceptance: an object that is converted again is judged again.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER)]
+pub(super) struct Accept {
+    /// URLs or file names of the objects [default: all incomplete objects that are selected]
+    #[arg(value_name = "OBJECT")]
+    pub(super) objects: Vec<String>,
+
+    /// Directory or URL of the dataset
+    #[arg(long, value_name = "DATASET")]
+    pub(super) out: PathBuf,
+
+    #[command(flatten)]
+    pub(super) partitions: Partitions,
+
+    #[command(flatten)]
+    pub(super) stores: Stores,
+
+    /// Last day, by key (UTC)
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    pub(super) to: Option<NaiveDate>,
+
+    /// Do it
+    #[arg(long)]
+    pub(super) yes: bool,
+
+    /// Print the result as one JSON object on stdout
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+impl Accept {
+    pub(super) fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
+        let selection = resolve::selection(&self.partitions, self.to)?;
+        let dataset = resolve::find_dataset(&self.out, &resolve::network(&self.stores)?)?;
+        let mut objects = accept::incomplete(&dataset, &selection, signals.stop())?;
+        if !self.objects.is_empty() {
+            let is = |object: &Incomplete, named: &String| {
+                [&object.object, object.name()].contains(&named.as_str())
+            };
+            if let Some(other) =
+                self.objects.iter().find(|named| !objects.iter().any(|object| is(object, named)))
+            {
+                bail!("{other} is not an incomplete object of the selected partitions");
+            }
+            objects.retain(|object| self.objects.iter().any(|named| is(object, named)));
+        }
+        if self.yes {
+            accept::accept(&dataset, &mut objects, signals.stop())?;
+        }
+        print(&objects, self.yes);
+        if self.json {
+            print_json(&serde_json::json!({ "objects": objects }))?;
+        }
+        if self.yes && objects.iter().any(|object| !object.accepted) {
+            return Ok(signals.exit_code().unwrap_or(FAILED));
+        }
+        Ok(DONE)
+    }
+}
+
+/// Prints what was, or would be, accepted.
+fn print(objects: &[Incomplete], done: bool) {
+    for Incomplete { object, outcome, accepted, .. } in objects.iter().take(MAX_SHOWN) {
+        let what = match (accepted, done) {
+            (true, _) => "accepted: ",
+            (false, true) => "interrupted before: ",
+            (false, false) => "",
+        };
+        print_line(&format!("{what}{object}: {outcome}"));
+    }
+    let more = objects.len().saturating_sub(MAX_SHOWN);
+    if more > 0 {
+        print_line(&format!("and {more} more; --json lists all"));
+    }
+    let count = HumanCount(objects.len() as u64);
+    print_line(&match (objects.is_empty(), done) {
+        (true, _) => "there are no incomplete objects that are not accepted".to_owned(),
+        (false, true) => {
+            let accepted = objects.iter().filter(|object| object.accepted).count() as u64;
+            format!("{} of {count} incomplete objects accepted", HumanCount(accepted))
+        }
+        (false, false) => format!("{count} incomplete objects; --yes accepts them"),
+    });
+}

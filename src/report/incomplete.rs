@@ -1,0 +1,110 @@
+//! Incomplete objects: those that were damaged, or of whose lines none became a row.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::NaiveDate;
+use serde::Serialize;
+
+use crate::claim::{Amendments, Claim};
+use crate::key::Partition;
+use crate::schema::LogType;
+
+/// Objects that are listed.
+const MAX_LISTED: usize = 100;
+
+/// The incomplete objects of a dataset.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct IncompleteObjects {
+    /// How many there are.
+    pub objects: u64,
+    /// How many of them the user accepted.
+    pub accepted: u64,
+    /// The objects, those that are not accepted first; the first hundred, if there are more.
+    pub list: Vec<IncompleteObject>,
+}
+
+/// An object of which not all became rows.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct IncompleteObject {
+    /// Whether the user accepted it.
+    pub accepted: bool,
+    /// Its URL.
+    pub object: String,
+    /// The log it belongs to.
+    pub log_type: LogType,
+    /// Day of delivery.
+    pub day: NaiveDate,
+    /// Its lines; the unreadable rest of an object counts as one.
+    pub lines: u64,
+    /// Lines that became rows.
+    pub rows: u64,
+    /// The others, by reason.
+    pub rejects: BTreeMap<String, u64>,
+}
+
+/// The incomplete objects of what was read so far.
+#[derive(Debug, Default)]
+pub(super) struct Gathered {
+    objects: u64,
+    accepted: u64,
+    listed: BTreeSet<IncompleteObject>,
+}
+
+impl Gathered {
+    /// Adds those of a claim.
+    pub(super) fn add<'a>(
+        &mut self,
+        partition: &Partition,
+        number: usize,
+        claim: &'a Claim,
+        amendments: &Amendments<'a>,
+    ) {
+        for object in claim.objects.iter().filter(|object| object.is_incomplete()) {
+            let accepted = amendments.is_accepted(number, object);
+            self.objects += 1;
+            self.accepted += u64::from(accepted);
+            self.list(IncompleteObject {
+                accepted,
+                object: claim.url(object),
+                log_type: partition.log_type,
+                day: partition.day,
+                lines: object.lines,
+                rows: object.rows(),
+                rejects: object.rejects.clone(),
+            });
+        }
+    }
+
+    pub(super) fn merge(&mut self, other: Self) {
+        self.objects += other.objects;
+        self.accepted += other.accepted;
+        other.listed.into_iter().for_each(|object| self.list(object));
+    }
+
+    pub(super) fn describe(self) -> IncompleteObjects {
+        let Self { objects, accepted, listed } = self;
+        IncompleteObjects { objects, accepted, list: listed.into_iter().collect() }
+    }
+
+    fn list(&mut self, object: IncompleteObject) {
+        self.listed.insert(object);
+        if self.listed.len() > MAX_LISTED {
+            self.listed.pop_last();
+        }
+    }
+}
+
+impl IncompleteObjects {
+    /// Returns the number of those that the user has not accepted.
+    pub fn open(&self) -> u64 {
+        self.objects - self.accepted
+    }
+}
+
+impl IncompleteObject {
+    /// Returns its rejects as text, by reason.
+    pub fn reasons(&self) -> String {
+        let reasons = self.rejects.iter().map(|(reason, count)| format!("{count} {reason}"));
+        reasons.collect::<Vec<_>>().join(", ")
+    }
+}

@@ -1,0 +1,210 @@
+//! Touched objects: those whose ETag or time changed since they were converted, with the same size.
+//!
+//! `touch`, encryption in place and a copy of an object onto itself change no byte of what it holds. So the CRC-32 and
+//! the size of the decompressed bytes are compared with those in the claim. Where they are equal, an amendment
+//! records the new ETag, and no later run reads the object again.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+
+use crate::claim::Amended;
+use crate::dataset::DatasetError;
+use crate::feed::{Buffers, Came, Feed, Inflated, Input, Lost};
+use crate::ledger::{Content, Ledger, left_alone};
+use crate::plan::{Amount, Batch, Failure, Touched};
+use crate::store::{Source, StoreError};
+
+/// Objects that are compared by one thread and recorded by one entry, at most.
+const OBJECTS_AT_ONCE: usize = 4096;
+
+/// A comparison that is ready to run.
+pub struct Comparison<'a> {
+    /// Where objects are read.
+    pub sources: &'a [Source],
+    /// Where equal objects are recorded.
+    pub ledger: &'a Ledger<'a>,
+    /// Threads that decompress.
+    pub threads: usize,
+    /// Counts the objects that were compared.
+    pub compared: &'a AtomicU64,
+    /// Set when the user wants the program to end.
+    pub stop: &'a AtomicBool,
+}
+
+/// What came of a comparison.
+#[derive(Debug, Default)]
+pub struct Compared {
+    /// Objects with the content that was converted. They are recorded.
+    pub equal: Amount,
+    /// Objects that must be restored before they can be read.
+    pub archived: Amount,
+    /// Objects with another content, and objects that cannot be read.
+    pub failures: Vec<Failure>,
+    /// Objects that were not compared because the run was interrupted.
+    pub left: u64,
+}
+
+/// Some touched objects of a partition, with what was converted of each.
+struct Chunk {
+    batch: Batch,
+    converted: Vec<(usize, Content)>,
+}
+
+/// What was read of an object.
+#[derive(Default)]
+struct Progress {
+    size: u64,
+    crc32: Option<u32>,
+    error: Option<StoreError>,
+    /// Whether nothing more comes of it.
+    ended: bool,
+}
+
+impl Comparison<'_> {
+    /// Compares touched objects, which are in the order of a plan, and records those that are equal.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the dataset cannot be read or written. What was recorded until then is kept.
+    pub fn run(&self, touched: Vec<Touched>) -> Result<Compared, DatasetError> {
+        let chunks = chunks(touched);
+        let threads = self.threads.min(chunks.len());
+        let chunks = Mutex::new(chunks.into_iter());
+        let outcome = Mutex::new(Ok(Compared::default()));
+        let buffers = Buffers::default();
+        let work = || {
+            while let Some(chunk) = lock(&chunks).next() {
+                if lock(&outcome).is_err() {
+                    return;
+                }
+                let compared = self.compare(chunk, &buffers);
+                let outcome = &mut *lock(&outcome);
+                match (&mut *outcome, compared) {
+                    (Ok(all), Ok(compared)) => all.add(compared),
+                    (Ok(_), Err(error)) => *outcome = Err(error),
+                    (Err(_), _) => {}
+                }
+            }
+        };
+        thread::scope(|scope| {
+            // This thread works, too.
+            for _ in 1..threads {
+                scope.spawn(work);
+            }
+            work();
+        });
+        outcome.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Compares a chunk and records its equal objects.
+    fn compare(&self, chunk: Chunk, buffers: &Buffers) -> Result<Compared, DatasetError> {
+        let Chunk { batch, converted } = chunk;
+        let read = self.read(&batch, buffers);
+        let (mut compared, mut amended) = (Compared::default(), Vec::new());
+        for ((object, (claim, content)), read) in batch.objects.iter().zip(converted).zip(read) {
+            let Progress { size, crc32, error, ended } = read;
+            let error = match (error, crc32) {
+                (Some(error), _) if error.is_archived() => {
+                    compared.archived.add(object);
+                    continue;
+                }
+                (Some(error), _) => error.to_string(),
+                _ if !ended => {
+                    compared.left += 1;
+                    continue;
+                }
+                (None, Some(crc32)) if content == (Content { crc32, size }) => {
+                    compared.equal.add(object);
+                    let (name, e_tag) = (object.name().to_owned(), object.listed.e_tag());
+                    let e_tag = e_tag.map(ToOwned::to_owned);
+                    amended.push(Amended { claim, name, e_tag, accepted: false });
+                    continue;
+                }
+                (None, Some(_)) => {
+                    left_alone("was rewritten with another content since it was converted")
+                }
+                (None, None) => {
+                    left_alone("was rewritten since it was converted, and is damaged now")
+                }
+            };
+            compared.failures.push(Failure { object: object.listed.key(), error });
+        }
+        if !amended.is_empty() {
+            self.ledger.amend(&batch.partition, amended)?;
+        }
+        Ok(compared)
+    }
+
+    /// Reads the objects of a batch until `stop` is set.
+    fn read(&self, batch: &Batch, buffers: &Buffers) -> Vec<Progress> {
+        let input = Input { batch, sources: self.sources, buffers };
+        let mut read: Vec<Progress> = Vec::new();
+        read.resize_with(batch.objects.len(), Progress::default);
+        for portion in Feed::new(input) {
+            let objects = portion.objects();
+            let mut portions = VecDeque::from([portion]);
+            while let Some(portion) = portions.pop_front() {
+                if self.stop.load(Ordering::Relaxed) {
+                    return read;
+                }
+                let inflated = input.inflate(portion);
+                let Inflated { came, lost } = inflated
+                    .unwrap_or_else(|lost| Inflated { lost: vec![lost], ..Inflated::default() });
+                for Lost { object, error } in lost {
+                    read[object].error = Some(error);
+                }
+                for came in came {
+                    match came {
+                        Came::Left(portion) => portions.push_back(portion),
+                        Came::Piece(piece) => {
+                            for part in &piece.parts {
+                                read[part.object].size += part.bytes;
+                                read[part.object].crc32 = part.crc32;
+                            }
+                            buffers.recycle(piece.text);
+                        }
+                    }
+                }
+            }
+            self.compared.fetch_add(objects.len() as u64, Ordering::Relaxed);
+            for object in &mut read[objects] {
+                object.ended = true;
+            }
+        }
+        read
+    }
+}
+
+impl Compared {
+    fn add(&mut self, other: Self) {
+        self.equal += other.equal;
+        self.archived += other.archived;
+        self.failures.extend(other.failures);
+        self.left += other.left;
+    }
+}
+
+/// Cuts objects into chunks of one partition each.
+fn chunks(touched: Vec<Touched>) -> Vec<Chunk> {
+    let mut chunks: Vec<Chunk> = Vec::new();
+    for Touched { object, claim, content } in touched {
+        let has_room = |chunk: &Chunk| {
+            chunk.batch.partition == object.partition && chunk.converted.len() < OBJECTS_AT_ONCE
+        };
+        if !chunks.last().is_some_and(has_room) {
+            let partition = Arc::clone(&object.partition);
+            let batch = Batch { partition, objects: Vec::new() };
+            chunks.push(Chunk { batch, converted: Vec::new() });
+        }
+        let chunk = chunks.last_mut().expect("one was added");
+        chunk.batch.objects.push(object);
+        chunk.converted.push((claim, content));
+    }
+    chunks
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,168 @@
+//! What the values of access log fields look like, written from the rules in `docs/lines.md` and the standard library alone.
+
+const TYPES: [&str; 8] = ["http", "https", "h2", "grpcs", "ws", "wss", "grpc", "lambda"];
+const ACTIONS: [&str; 8] = [
+    "authenticate",
+    "fixed-response",
+    "forward",
+    "jwt-validation",
+    "redirect",
+    "rewrite",
+    "waf",
+    "waf-failed",
+];
+const WORDS: [&str; 7] =
+    ["Acceptable", "Ambiguous", "Severe", "PASS", "FAIL", "Success", "session-reused"];
+
+/// Tells whether a value, without its quotes and not `-`, may stand in a field, counted from 0.
+pub(crate) fn fits(field: usize, value: &str) -> bool {
+    if value.is_empty() {
+        // Numbers, times and endpoints are refused by those who read them.
+        return true;
+    }
+    match field {
+        0 => {
+            value.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
+                && !value.starts_with(|c: char| c.is_ascii_digit())
+                && !ACTIONS.contains(&value)
+        }
+        2 => {
+            value.chars().all(|c| c.is_ascii_alphanumeric() || "-_/".contains(c))
+                && value.contains(|c: char| c.is_ascii_alphabetic())
+                && !elsewhere(value)
+        }
+        3 | 4 => match value.rsplit_once(':') {
+            None => true,
+            Some((host, _)) => is_host(unbracketed(host)),
+        },
+        5..=7 => {
+            value.parse::<i64>().is_err() || value.parse::<i64>().is_ok_and(|n| n == 0 || n == -1)
+        }
+        8 => value.len() == 3 && made_of(value, "0123456789"),
+        9 => value.len() <= 3 && made_of(value, "0123456789"),
+        14 => {
+            value.starts_with(|c: char| c.is_ascii_alphabetic())
+                && value.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
+                && !elsewhere(value)
+        }
+        15 => {
+            let lower = value.to_ascii_lowercase();
+            (lower.starts_with("tls") || lower.starts_with("ssl"))
+                && value.chars().all(|c| c.is_ascii_alphanumeric() || c == '.')
+        }
+        16 => is_arn(value, ":targetgroup/"),
+        17 => value.contains("Root=") || value.contains("Self="),
+        19 => value == "session-reused" || is_arn(value, "certificate/"),
+        22 => value.split(',').all(|action| {
+            action.starts_with(|c: char| c.is_ascii_lowercase())
+                && action.chars().all(|c| c.is_ascii_lowercase() || c == '-')
+                && !TYPES.contains(&action)
+                && action != "session-reused"
+        }),
+        23 => {
+            has_scheme(value)
+                || value.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !elsewhere(value)
+        }
+        24 | 28 | 32 => is_reason(value),
+        25 => value.split(' ').all(|target| {
+            target.rsplit_once(':').is_some_and(|(host, port)| {
+                !port.is_empty()
+                    && port.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
+                    && is_host(unbracketed(host))
+            })
+        }),
+        26 => value.split(' ').all(|status| {
+            let name = status.trim_end_matches(|c: char| c.is_ascii_digit());
+            let digits = status.len() - name.len();
+            status == "-"
+                || name.is_empty() && (1..=3).contains(&digits)
+                || !name.is_empty()
+                    && name.chars().all(|c| c.is_ascii_lowercase())
+                    && digits > 0
+                    && status != "h2"
+        }),
+        27 => {
+            let mut rest = value.chars();
+            rest.next().is_some_and(|c| c.is_ascii_alphabetic())
+                && rest.all(|c| c.is_ascii_lowercase())
+                && !TYPES.contains(&value)
+                && !ACTIONS.contains(&value)
+                && value != "Success"
+        }
+        29 => {
+            value.starts_with("TID_")
+                || value.contains(' ') && value.chars().all(|c| c.is_ascii_alphabetic() || c == ' ')
+        }
+        30 => {
+            let (host, port) = value.rsplit_once(':').unwrap_or((value, "none"));
+            value.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+                && value.contains(|c: char| c.is_ascii_alphabetic())
+                && !value.starts_with("TLSv")
+                && !elsewhere(value)
+                || fits(33, value)
+                || !port.is_empty() && made_of(port, "0123456789") && is_host(host)
+        }
+        31 => value.starts_with('/') || has_scheme(value),
+        33 => {
+            let colons = value.matches(':').count();
+            value.matches('.').count() == 3 && made_of(value, "0123456789.")
+                || colons > 1 && is_ip_version_6(value)
+        }
+        34 | 35 => {
+            value.strip_prefix("0x").unwrap_or(value).chars().all(|c| c.is_ascii_hexdigit())
+                || value.chars().all(|c| c.is_ascii_uppercase() || c == '_') && !elsewhere(value)
+        }
+        _ => true,
+    }
+}
+
+fn made_of(value: &str, characters: &str) -> bool {
+    value.chars().all(|c| characters.contains(c))
+}
+
+/// Words and ids that one other field holds.
+fn elsewhere(value: &str) -> bool {
+    [&TYPES[..], &ACTIONS, &WORDS].concat().contains(&value) || value.starts_with("TID_")
+}
+
+fn unbracketed(host: &str) -> &str {
+    host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host)
+}
+
+fn is_host(host: &str) -> bool {
+    if host.contains(':') {
+        return is_ip_version_6(host);
+    }
+    host.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+}
+
+fn is_ip_version_6(value: &str) -> bool {
+    let (address, zone) = value.split_once('%').unwrap_or((value, ""));
+    address.chars().all(|c| c.is_ascii_hexdigit() || ":.".contains(c))
+        && zone.chars().all(|c| c.is_ascii_alphanumeric() || "-_%.".contains(c))
+}
+
+fn is_arn(value: &str, kind: &str) -> bool {
+    value.starts_with("arn:") && value.contains(kind)
+        || value.to_ascii_lowercase().ends_with("arn")
+            && value.chars().all(|c| c.is_ascii_alphabetic() || c == '-')
+}
+
+fn has_scheme(value: &str) -> bool {
+    value.split_once("://").is_some_and(|(scheme, _)| {
+        !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphabetic())
+    })
+}
+
+fn is_reason(value: &str) -> bool {
+    let characters: Vec<char> = value.chars().collect();
+    characters[0].is_ascii_alphabetic()
+        && characters.iter().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(*c))
+        && characters.windows(2).all(|pair| match pair[0] {
+            '.' => pair[1].is_ascii_uppercase(),
+            '-' | '_' => pair[1].is_ascii_lowercase(),
+            _ => true,
+        })
+        && !value.to_ascii_lowercase().starts_with("tls")
+        && !elsewhere(value)
+}
