@@ -71,6 +71,18 @@ pub(super) fn print_failures(failures: &[Failure]) {
     }
 }
 
+fn counted(objects: &Objects) -> String {
+    let skipped = objects.skipped_by_kind.iter().map(|(kind, count)| (*kind, *count));
+    format!(
+        "{} listed, {} converted, {} skipped{}, {} failed",
+        HumanCount(objects.listed),
+        HumanCount(objects.converted),
+        HumanCount(objects.skipped),
+        counts(" (", skipped, ")"),
+        HumanCount(objects.failed),
+    )
+}
+
 /// Says which logs of other load balancers are skipped, and which objects lie where AWS did not put them.
 fn odd_objects(objects: &Objects) -> Vec<(&'static str, String)> {
     let example = |kind: &str| objects.examples.get(kind);
@@ -83,23 +95,12 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
     let mut text = String::new();
     let objects = &tally.objects;
     let line = &mut text;
-    let skipped = objects.skipped_by_kind.iter().map(|(kind, count)| (*kind, *count));
     let rejects = tally.rejects.iter().map(|(reason, count)| (*reason, *count));
     let rate = tally.bytes_decompressed as f64 / 1e6 / tally.seconds.max(1e-9);
     let mut fact = |name: &str, value: String| {
         writeln!(line, "{name:<12}{value}").expect("a string takes everything");
     };
-    fact(
-        "objects",
-        format!(
-            "{} listed, {} converted, {} skipped{}, {} failed",
-            HumanCount(objects.listed),
-            HumanCount(objects.converted),
-            HumanCount(objects.skipped),
-            counts(" (", skipped, ")"),
-            HumanCount(objects.failed),
-        ),
-    );
+    fact("objects", counted(objects));
     for (name, line) in odd_objects(objects) {
         fact(name, line);
     }
