@@ -5,7 +5,6 @@
 //! says is believed no more than a listing: keys decide where an object belongs, and claims whether it is new.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-use std::io;
 use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
@@ -16,11 +15,15 @@ use sha2::{Digest, Sha256};
 use crate::hash::hex;
 use crate::key::{Key, Partition, identity};
 use crate::ledger::Ledger;
+use crate::objects;
 use crate::plan::{self, Batch, Before, Failure, Object, Plan, PlanError, Touched, Verdict};
 use crate::shard::Shard;
-use crate::store::{Named, Network, Source, StoreError, open_text};
+use crate::store::{Lines, Named, Network, Source, StoreError, open_text};
 use crate::tally::{ARCHIVED, CONVERTED_MEANWHILE, Tally};
 use crate::touched::{Compared, Comparison};
+
+/// Longest line of a description, in bytes: two million objects, or more.
+const MAX_LINE: usize = 256 << 20;
 
 /// A batch, described for whoever is to convert it. As JSON, its keys are stable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -144,6 +147,11 @@ pub enum BadLine {
     /// It is no JSON, or lacks something.
     #[error("this is no batch of `plan --jsonl`: {0}")]
     Json(#[from] serde_json::Error),
+    /// It holds credentials, and something else is wrong with it, too.
+    #[error(
+        "this is no batch of `plan --jsonl`, and holds a URL with credentials (not shown here)"
+    )]
+    Secret,
     /// It has no objects.
     #[error("the batch has no objects")]
     Empty,
@@ -511,8 +519,12 @@ fn own_lines(name: &str, network: &Network, shard: Shard) -> Result<Vec<usize>, 
 }
 
 fn parse(name: &str, line: usize, text: &[u8]) -> Result<Description, BatchesError> {
-    let name = || name.to_owned();
-    Description::parse(text).map_err(|why| BatchesError::Line { name: name(), line, why })
+    Description::parse(text).map_err(|why| {
+        // What is wrong may quote the line.
+        let is_secret = objects::has_credentials(&String::from_utf8_lossy(text));
+        let why = if is_secret { BadLine::Secret } else { why };
+        BatchesError::Line { name: name.to_owned(), line, why }
+    })
 }
 
 /// Calls `each` with every line that is not empty, and its number, from 1 on.
@@ -523,10 +535,10 @@ fn each_line(
 ) -> Result<(), BatchesError> {
     let failed = |error| BatchesError::Read { name: name.to_owned(), source: Box::new(error) };
     let file = open_text(name, network).map_err(failed)?;
-    for (line, text) in (1..).zip(io::BufRead::split(file, b'\n')) {
-        let text = text.map_err(|error| failed(error.into()))?;
+    let mut lines = Lines::new(file, MAX_LINE, b"\n");
+    while let Some((line, text)) = lines.next().map_err(|error| failed(error.into()))? {
         if !text.trim_ascii().is_empty() {
-            each(line, &text)?;
+            each(line as usize, text)?;
         }
     }
     Ok(())

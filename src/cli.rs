@@ -5,6 +5,7 @@ mod clean;
 mod completions;
 mod convert;
 mod ddl;
+mod excerpt;
 mod inspect;
 mod log;
 mod man;
@@ -17,16 +18,19 @@ mod progress;
 mod remove;
 mod report;
 mod resolve;
-mod shown;
 mod signals;
 mod summary;
 mod terminal;
 mod verify;
+mod waiting;
 
+use std::env;
 use std::fmt::Write as _;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use clap::builder::FalseyValueParser;
+use clap::error::ContextValue;
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::cli::accept::Accept;
@@ -41,9 +45,12 @@ use crate::cli::policy::Policy;
 use crate::cli::progress::Voice;
 use crate::cli::remove::Remove;
 use crate::cli::report::Report;
-use crate::cli::signals::Signals;
+use crate::cli::signals::{GRACE, Signals};
 use crate::cli::verify::Verify;
 use crate::dataset::FORMAT_VERSIONS;
+use crate::escape::printable;
+use crate::plan::PlanError;
+use crate::report::ReportError;
 use crate::schema::LogType;
 
 /// Everything was converted.
@@ -62,7 +69,8 @@ const LEFT_OUT: u8 = 4;
 const AFTER: &str = "\
 Environment:
   Each flag but --yes can be given by the environment, too, as ALB2PARQUET_ and its name: ALB2PARQUET_THREADS=4,
-  ALB2PARQUET_ACCOUNT=123456789012,210987654321, ALB2PARQUET_QUIET=1. What is typed wins.
+  ALB2PARQUET_ACCOUNT=123456789012,210987654321, ALB2PARQUET_QUIET=1. What is typed wins. An empty variable counts as
+  none.
 
 Exit codes:
   0  it was done
@@ -136,7 +144,9 @@ fn with_environment(arg: Arg) -> Arg {
         return arg;
     }
     let variable = format!("ALB2PARQUET_{}", long.replace('-', "_").to_uppercase());
-    let arg = arg.env(variable).hide_env(true);
+    // An empty variable counts as none: shells and job templates leave such.
+    let is_empty = env::var_os(&variable).is_some_and(|value| value.is_empty());
+    let arg = if is_empty { arg } else { arg.env(variable).hide_env(true) };
     match arg.get_action() {
         // A setting of a store can hold commas.
         ArgAction::Append if arg.get_long() != Some("option") => arg.value_delimiter(','),
@@ -146,19 +156,86 @@ fn with_environment(arg: Arg) -> Arg {
 }
 
 impl Command {
+    /// Whether stderr is JSON.
+    fn speaks_json(&self) -> bool {
+        matches!(self, Self::Convert(convert) if convert.voice() == Voice::Json)
+    }
+
     /// Says why the run could not begin, or not go on.
     fn complain(&self, error: &anyhow::Error) {
-        match self {
-            Self::Convert(convert) if convert.voice() == Voice::Json => {
-                tracing::error!("{error:#}");
-            }
-            _ => terminal::error(error),
+        if is_interruption(error) {
+            say(self.interrupted(), self.speaks_json());
+        } else if self.speaks_json() {
+            tracing::error!("{error:#}");
+        } else {
+            terminal::error(error);
         }
+    }
+
+    /// Says what a signal did, and what to do next.
+    fn interrupted(&self) -> &'static str {
+        match self {
+            Self::Plan(_) => "planning interrupted",
+            Self::Convert(_) => "conversion interrupted; the same command continues it",
+            Self::Verify(_) => "verification interrupted",
+            Self::Report(_) => "report interrupted",
+            Self::Remove(_) => "removal interrupted; the same command finishes it",
+            Self::Clean(_) => "cleaning interrupted; the same command finishes it",
+            Self::Inspect(_) => "inspection interrupted",
+            _ => "interrupted",
+        }
+    }
+
+    /// Returns how long the command may take to end in order after a signal. Those that do not look at signals are
+    /// ended at once.
+    fn grace(&self) -> Duration {
+        match self {
+            Self::Plan(_)
+            | Self::Convert(_)
+            | Self::Verify(_)
+            | Self::Report(_)
+            | Self::Remove(_) => GRACE,
+            _ => Duration::ZERO,
+        }
+    }
+}
+
+/// Tells whether the user has ended the run.
+fn is_interruption(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(PlanError::Interrupted))
+        || matches!(error.downcast_ref(), Some(ReportError::Interrupted))
+}
+
+fn say(sentence: &str, json: bool) {
+    if json {
+        tracing::error!("{sentence}");
+    } else {
+        terminal::print_line(sentence);
     }
 }
 
 /// Flags that the environment cannot give, since they would be meant for another run.
 const ONLY_TYPED: [&str; 3] = ["yes", "help", "version"];
+
+/// Escapes what an error repeats of the arguments. clap prints it, in colors.
+fn escaped(mut error: clap::Error) -> clap::Error {
+    let typed: Vec<_> = error.context().map(|(kind, value)| (kind, value.clone())).collect();
+    for (kind, value) in typed {
+        let escaped = match value {
+            ContextValue::String(text) => ContextValue::String(printable(text)),
+            ContextValue::Strings(texts) => {
+                ContextValue::Strings(texts.into_iter().map(printable).collect())
+            }
+            // Suggestions, each a line, that repeat what was typed.
+            ContextValue::StyledStrs(texts) => ContextValue::StyledStrs(
+                texts.iter().map(|text| printable(text.to_string()).into()).collect(),
+            ),
+            other => other,
+        };
+        error.insert(kind, escaped);
+    }
+    error
+}
 
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
@@ -168,11 +245,12 @@ pub fn main() -> ExitCode {
             Err(error) => {
                 let code = if error.use_stderr() { FAILED } else { DONE };
                 // A reader that closed its end of the pipe wants no more help.
-                let _ = error.print();
+                let _ = escaped(error).print();
                 return ExitCode::from(code);
             }
         };
-    let signals = match Signals::listen() {
+    let (sentence, json) = (args.command.interrupted(), args.command.speaks_json());
+    let signals = match Signals::listen(args.command.grace(), move || say(sentence, json)) {
         Ok(signals) => signals,
         Err(error) => {
             terminal::error(&error.into());

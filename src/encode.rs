@@ -16,6 +16,7 @@ mod chunk;
 mod compress;
 mod delta;
 mod number;
+mod order;
 mod page;
 mod rle;
 mod statistics;
@@ -39,6 +40,8 @@ pub use crate::encode::compress::Compression;
 use crate::encode::bloom::Filtered;
 use crate::encode::chunk::ColumnEncoder;
 use crate::encode::number::NumberEncoder;
+use crate::encode::order::TypeOrdered;
+use crate::encode::statistics::Physical;
 use crate::encode::text::TextEncoder;
 use crate::schema::{Stored, Table};
 
@@ -56,11 +59,34 @@ const REJECTS_BYTES: usize = 16 << 20;
 
 const CREATED_BY: &str = concat!("alb2parquet version ", env!("CARGO_PKG_VERSION"));
 
+/// Sizes at which row groups and pages end and dictionaries are judged.
+///
+/// The program always writes with the default. Tests set smaller sizes, so that few rows make many pages.
+#[derive(Debug, Clone, Copy)]
+struct Limits {
+    /// Rows after which a row group ends.
+    row_group_rows: usize,
+    /// Rows of a full page.
+    page_rows: usize,
+    /// Uncompressed bytes of text after which a page ends.
+    page_bytes: usize,
+    /// Values after which a dictionary must have proved its worth.
+    trial: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        let (page_rows, page_bytes) = (20_000, 1 << 20);
+        Self { row_group_rows: ROW_GROUP_ROWS, page_rows, page_bytes, trial: 4096 }
+    }
+}
+
 /// Writes the rows of one table to one Parquet file.
 pub struct TableEncoder<W: Write + Send> {
-    file: SerializedFileWriter<BufWriter<W>>,
+    file: SerializedFileWriter<TypeOrdered<BufWriter<W>>>,
     columns: Vec<Box<dyn ColumnEncoder>>,
     rows: usize,
+    limits: Limits,
 }
 
 impl<W: Write + Send> TableEncoder<W> {
@@ -70,10 +96,20 @@ impl<W: Write + Send> TableEncoder<W> {
     ///
     /// Fails when the file cannot be written.
     pub fn new(table: &Table, compression: Compression, out: W) -> Result<Self, ParquetError> {
+        Self::with_limits(table, compression, out, Limits::default())
+    }
+
+    fn with_limits(
+        table: &Table,
+        compression: Compression,
+        out: W,
+        limits: Limits,
+    ) -> Result<Self, ParquetError> {
         let schema =
             ArrowSchemaConverter::new().schema_root("row").convert(&table.file_schema())?;
         let properties = WriterProperties::builder().set_created_by(CREATED_BY.to_owned()).build();
         let out = BufWriter::with_capacity(WRITE_BYTES, out);
+        let out = TypeOrdered::new(out, schema.num_columns());
         let file = SerializedFileWriter::new(out, schema.root_schema_ptr(), Arc::new(properties))?;
         let own = [Stored::Dictionary; 2];
         let stored = table.columns().map(|(_, column)| column.stored).chain(own);
@@ -84,10 +120,10 @@ impl<W: Write + Send> TableEncoder<W> {
             .zip(schema.columns())
             .zip(stored)
             .map(|((field, parquet), stored)| {
-                column_encoder(field.data_type(), parquet.clone(), stored, compression)
+                column_encoder(field.data_type(), parquet.clone(), stored, compression, limits)
             })
             .collect();
-        Ok(Self { file, columns, rows: 0 })
+        Ok(Self { file, columns, rows: 0, limits })
     }
 
     /// Lets some text columns have a Bloom filter in each row group. Columns that are no text, or not of
@@ -120,7 +156,7 @@ impl<W: Write + Send> TableEncoder<W> {
             .try_for_each(|(column, array)| column.write(array))?;
         self.rows += batch.num_rows();
         let size = || self.columns.iter().map(|column| column.size()).sum::<usize>();
-        if self.rows >= ROW_GROUP_ROWS || size() >= ROW_GROUP_BYTES {
+        if self.rows >= self.limits.row_group_rows || size() >= ROW_GROUP_BYTES {
             self.write_row_group()?;
         }
         Ok(())
@@ -139,7 +175,7 @@ impl<W: Write + Send> TableEncoder<W> {
             let fact = KeyValue::new((*key).to_owned(), value.clone());
             self.file.append_key_value_metadata(fact);
         }
-        let out = self.file.into_inner()?;
+        let out = self.file.into_inner()?.finish()?;
         out.into_inner().map_err(|error| error.into_error().into())
     }
 
@@ -167,22 +203,28 @@ fn column_encoder(
     column: ColumnDescPtr,
     stored: Stored,
     compression: Compression,
+    limits: Limits,
 ) -> Box<dyn ColumnEncoder> {
     use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
-    match data_type {
-        DataType::Int32 => Box::new(NumberEncoder::<Int32Type>::new(column, stored, compression)),
-        DataType::Int64 => Box::new(NumberEncoder::<Int64Type>::new(column, stored, compression)),
-        DataType::Float64 => {
-            Box::new(NumberEncoder::<Float64Type>::new(column, stored, compression))
-        }
-        DataType::Timestamp(TimeUnit::Microsecond, _) => {
-            Box::new(NumberEncoder::<TimestampMicrosecondType>::new(column, stored, compression))
-        }
+    fn numbers<P: Physical>(
+        column: ColumnDescPtr,
+        stored: Stored,
+        compression: Compression,
+        limits: Limits,
+    ) -> Box<dyn ColumnEncoder> {
+        Box::new(NumberEncoder::<P>::new(column, stored, compression, limits))
+    }
+    let numbers = match data_type {
+        DataType::Int32 => numbers::<Int32Type>,
+        DataType::Int64 => numbers::<Int64Type>,
+        DataType::Float64 => numbers::<Float64Type>,
+        DataType::Timestamp(TimeUnit::Microsecond, _) => numbers::<TimestampMicrosecondType>,
         DataType::Utf8 | DataType::Dictionary(..) => {
-            Box::new(TextEncoder::new(column, compression))
+            return Box::new(TextEncoder::new(column, compression, limits));
         }
         other => unreachable!("no table has a column of type {other}"),
-    }
+    };
+    numbers(column, stored, compression, limits)
 }
 
 /// Writes rejects to one Parquet file. They are few, so the stock writer does.
@@ -228,3 +270,6 @@ impl<W: Write + Send> RejectsEncoder<W> {
         self.0.into_inner()
     }
 }
+
+#[cfg(test)]
+mod tests;

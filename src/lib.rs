@@ -24,6 +24,7 @@
 pub mod hash;
 pub mod pool;
 pub mod text;
+pub mod escape;
 // What lines, tables and keys are.
 pub mod schema;
 pub mod reject;

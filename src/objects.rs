@@ -1,21 +1,38 @@
-//! Objects named by a file in place of a listing: keys, one a line, or an S3 Inventory.
+//! Objects that a list names, in place of a listing: keys, URLs or paths, what `aws s3 ls`, `aws s3api`, `s5cmd ls` and
+//! `find` print, CSV with a header, or an S3 Inventory in CSV or Parquet.
 //!
-//! An inventory is named by its `manifest.json`, which says what its columns are, or by one of its CSV files,
-//! of which the first two columns, bucket and key, are read. See
+//! The kind of a list is told from its first lines. What does not fit is refused with its line; nothing of that line is
+//! asked of the store. See `docs/object-lists.md`, and for inventories
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory-location.html>.
 
+mod home;
+mod json;
+mod line;
+mod parquet;
+mod shape;
+mod table;
+
+use std::borrow::Cow;
+use std::fmt;
 use std::io::{self, BufRead};
 use std::path::Path;
 
-use percent_encoding::percent_decode_str;
-use serde::Deserialize;
+use crate::objects::home::{Home, Stray};
+use crate::objects::json::Manifest;
+use crate::objects::line::Odd;
+use crate::objects::shape::Shape;
+use crate::objects::table::Columns;
+use crate::store::{Lines, Named, Network, Source, StoreError, decoded, has_secret, open_text};
 
-use crate::store::{Named, Network, Source, StoreError, open_text};
+/// Longest line of a list, in bytes.
+const MAX_LINE: usize = 1 << 16;
+/// Characters of a line that an error shows.
+const MAX_SHOWN: usize = 80;
 
-/// Storage classes, and tiers of the class `INTELLIGENT_TIERING`, whose objects must be restored.
-const ARCHIVES: [&str; 2] = ["GLACIER", "DEEP_ARCHIVE"];
-const ARCHIVE_TIERS: [&str; 4] =
-    ["ARCHIVE", "ARCHIVE_ACCESS", "DEEP_ARCHIVE", "DEEP_ARCHIVE_ACCESS"];
+/// What a list may be.
+const SHAPES: &str = "a list holds keys, URLs or paths, one a line, or is what aws s3 ls --recursive, \
+    aws s3api list-objects-v2, s5cmd ls or find prints, CSV with a header, or a manifest.json of an S3 Inventory; \
+    see docs/object-lists.md";
 
 /// A list of objects cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -36,84 +53,121 @@ pub enum ObjectsError {
         /// Why.
         source: Box<StoreError>,
     },
-    /// A manifest is none, or one of an inventory that this program cannot read.
-    #[error("--objects {name} is no manifest of an S3 Inventory in CSV format: {why}")]
+    /// The manifest is one of an inventory that this program cannot read.
+    #[error("--objects {name} is no manifest of an S3 Inventory in CSV or Parquet: {why}")]
     Manifest {
         /// The file as the user named it.
         name: String,
         /// What is wrong.
         why: String,
     },
+    /// It is no list of objects.
+    #[error("--objects {name}, line {line}: {text}: {why}{SHAPES}")]
+    Shape {
+        /// The file.
+        name: String,
+        /// The first line that says something, from 1 on.
+        line: u64,
+        /// The line, escaped and cut.
+        text: Shown,
+        /// What it looks like, if that is known.
+        why: &'static str,
+    },
+    /// A line does not fit the ones before it, or names nothing of the source.
+    #[error("--objects {name}, {place}: {text}: {why}")]
+    Line {
+        /// The file.
+        name: String,
+        /// Which line, entry or row.
+        place: Place,
+        /// The line, escaped and cut.
+        text: Shown,
+        /// What is wrong.
+        why: String,
+    },
     /// A line is of another bucket than the source.
     #[error(
-        "--objects {name}, line {line}: {bucket} is another bucket than that of SOURCE {source_name}"
+        "--objects {name}, {place}: {bucket} is another bucket than that of SOURCE {source_name}"
     )]
     Bucket {
         /// The file.
         name: String,
-        /// Its line, from 1 on.
-        line: u64,
+        /// Which line, entry or row.
+        place: Place,
         /// The bucket that it names.
-        bucket: String,
+        bucket: Shown,
         /// The source as the user named it.
         source_name: String,
     },
 }
 
-/// What a manifest says, as far as it is needed.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Manifest {
-    destination_bucket: String,
-    file_format: String,
-    file_schema: String,
-    files: Vec<ManifestFile>,
+/// Where in a list something stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// A line, from 1 on.
+    Line(u64),
+    /// A row of Parquet, from 1 on.
+    Row(u64),
+    /// A manifest.
+    Manifest,
 }
 
-#[derive(Debug, Deserialize)]
-struct ManifestFile {
-    key: String,
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(line) => write!(f, "line {line}"),
+            Self::Row(row) => write!(f, "row {row}"),
+            Self::Manifest => f.write_str("sourceBucket"),
+        }
+    }
 }
 
-/// Which columns of an inventory say what.
-#[derive(Debug, Clone, Copy)]
-struct Schema {
-    bucket: usize,
-    key: usize,
-    size: Option<usize>,
-    e_tag: Option<usize>,
-    is_latest: Option<usize>,
-    is_delete_marker: Option<usize>,
-    storage_class: Option<usize>,
-    access_tier: Option<usize>,
+/// A part of a list as an error shows it: quoted, escaped and cut; nothing of it if it holds credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown(String);
+
+/// Tells whether a text holds a URL with a password, a key or a signature in it, or a part of one.
+pub fn has_credentials(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    let signed = ["sig=", "signature=", "x-amz-credential", "x-amz-security-token"];
+    let mut words = text.split(|c: char| c.is_whitespace() || matches!(c, '"' | ',' | '\''));
+    signed.iter().any(|name| lower.contains(name)) || words.any(has_secret)
 }
 
-impl Schema {
-    /// The columns that every inventory begins with.
-    const FIRST: Self = Self {
-        bucket: 0,
-        key: 1,
-        size: None,
-        e_tag: None,
-        is_latest: None,
-        is_delete_marker: None,
-        storage_class: None,
-        access_tier: None,
-    };
+impl Shown {
+    fn of(text: &str) -> Self {
+        if has_credentials(text) {
+            return Self("a URL with credentials in it (not shown here)".to_owned());
+        }
+        let mut shown: String = text.chars().take(MAX_SHOWN).flat_map(char::escape_debug).collect();
+        if text.chars().nth(MAX_SHOWN).is_some() {
+            shown.push('…');
+        }
+        Self(format!("\"{shown}\""))
+    }
+}
 
-    /// Parses the names of the columns, separated by commas.
-    fn parse(names: &str) -> Option<Self> {
-        let of = |wanted: &str| names.split(',').position(|name| name.trim() == wanted);
-        Some(Self {
-            bucket: of("Bucket")?,
-            key: of("Key")?,
-            size: of("Size"),
-            e_tag: of("ETag"),
-            is_latest: of("IsLatest"),
-            is_delete_marker: of("IsDeleteMarker"),
-            storage_class: of("StorageClass"),
-            access_tier: of("IntelligentTieringAccessTier"),
-        })
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a list says of an object.
+#[derive(Debug)]
+struct Found<'a> {
+    bucket: Option<&'a str>,
+    key: Cow<'a, str>,
+    size: Option<u64>,
+    e_tag: Option<&'a str>,
+    archived: Option<bool>,
+}
+
+impl<'a> From<line::Entry<'a>> for Found<'a> {
+    fn from(entry: line::Entry<'a>) -> Self {
+        let line::Entry { key, size, e_tag, class } = entry;
+        let archived = table::archived(class, None);
+        Self { bucket: None, key: Cow::Borrowed(key), size, e_tag, archived }
     }
 }
 
@@ -121,31 +175,28 @@ impl Schema {
 ///
 /// # Errors
 ///
-/// Fails when it cannot be read or is no list, names another bucket than the source's, or `each` fails.
+/// Fails when it cannot be read or is no list, a line does not fit or names another bucket than the source's, or `each`
+/// fails.
 pub fn read<E: From<ObjectsError>>(
     name: &str,
     source: &Source,
     network: &Network,
     mut each: impl FnMut(Named) -> Result<(), E>,
 ) -> Result<(), E> {
-    if !name.ends_with("manifest.json") {
-        let list = List { name, source };
-        return list.read(open(name, network)?, None, &mut each);
-    }
-    let bad = |why: String| ObjectsError::Manifest { name: name.to_owned(), why };
-    let manifest: Manifest =
-        serde_json::from_reader(open(name, network)?).map_err(|error| bad(error.to_string()))?;
-    if manifest.file_format != "CSV" {
-        return Err(bad(format!("its format is {}", manifest.file_format)).into());
-    }
-    let schema = Schema::parse(&manifest.file_schema)
-        .ok_or_else(|| bad(format!("its columns are {}", manifest.file_schema)))?;
+    let (home, source) = (Home::of(source), source.to_string());
+    let (source, is_relative) = (source.as_str(), None);
+    let mut list = List { name, source, home: &home, is_relative, each: &mut each };
+    let Some(manifest) = list.read(open(name, network)?)? else { return Ok(()) };
+    let shape = list.shape_of_files(&manifest)?;
     for file in &manifest.files {
         let name = file_of(name, &manifest.destination_bucket, &file.key);
-        List { name: &name, source }.read(open(&name, network)?, Some(schema), &mut each)?;
+        let mut list = List { name: &name, source, home: &home, is_relative, each: &mut each };
+        list.read_as(shape, open(&name, network)?)?;
     }
     Ok(())
 }
+
+const ORC: &str = "inventories in ORC cannot be read: configure the inventory as Parquet or CSV";
 
 /// Returns where a file of an inventory lies: in the bucket that its manifest names, or, of a manifest that was copied
 /// to a disk, in the directory `data` beside that of the manifest.
@@ -159,10 +210,10 @@ fn file_of(manifest: &str, destination: &str, key: &str) -> String {
     above.join("..").join("data").join(name).display().to_string()
 }
 
-/// Opens a file, decompressed if it is gzip.
+/// Opens a file, decompressed if it is gzip or zstd.
 fn open(name: &str, network: &Network) -> Result<Box<dyn BufRead>, ObjectsError> {
     open_text(name, network).map_err(|error| {
-        let name = name.to_owned();
+        let name = if has_secret(name) { "URL" } else { name }.to_owned();
         match error {
             StoreError::Read(source) => ObjectsError::Read { name, source },
             error => ObjectsError::Store { name, source: Box::new(error) },
@@ -171,84 +222,249 @@ fn open(name: &str, network: &Network) -> Result<Box<dyn BufRead>, ObjectsError>
 }
 
 /// A file of names.
-struct List<'a> {
+struct List<'a, E> {
     name: &'a str,
-    source: &'a Source,
+    /// The source as the user named it.
+    source: &'a str,
+    home: &'a Home,
+    /// Whether the paths of `s5cmd ls` are relative to the source; not known before the first.
+    is_relative: Option<bool>,
+    each: &'a mut dyn FnMut(Named) -> Result<(), E>,
 }
 
-impl List<'_> {
-    fn read<E: From<ObjectsError>>(
-        &self,
-        mut file: Box<dyn BufRead>,
-        schema: Option<Schema>,
-        each: &mut impl FnMut(Named) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let failed = |source| ObjectsError::Read { name: self.name.to_owned(), source };
-        let is_csv = file.fill_buf().map_err(failed)?.starts_with(b"\"");
-        if is_csv || schema.is_some() {
-            return self.read_csv(file, schema.unwrap_or(Schema::FIRST), each);
+impl<E: From<ObjectsError>> List<'_, E> {
+    /// Reads a list of any kind, and returns the manifest if it is one.
+    fn read(&mut self, input: Box<dyn BufRead>) -> Result<Option<Manifest>, E> {
+        let (shape, input) = self.recognise(input)?;
+        match shape {
+            None => Ok(None),
+            Some(shape) => self.read_as(shape, input),
         }
-        for (line, text) in (1..).zip(file.lines()) {
-            let text = text.map_err(failed)?;
-            let text = text.trim_end_matches('\r');
-            if text.is_empty() {
-                continue;
+    }
+
+    /// Returns the kind of the files that a manifest names, which must be of the source's bucket.
+    fn shape_of_files(&self, manifest: &Manifest) -> Result<Shape, ObjectsError> {
+        let bad = |why: String| ObjectsError::Manifest { name: self.name.to_owned(), why };
+        if let Some(bucket) = &manifest.source_bucket {
+            let checked = self.home.check(bucket);
+            checked.map_err(|stray| self.stray(Place::Manifest, bucket, stray))?;
+        }
+        match manifest.file_format.as_str() {
+            "CSV" => {
+                let schema = &manifest.file_schema;
+                let columns = Columns::of(&schema.split(',').collect::<Vec<_>>());
+                let columns = columns.filter(|columns| columns.bucket.is_some());
+                let bad = || bad(format!("its columns are {}", Shown::of(schema)));
+                columns.map(Shape::Inventory).ok_or_else(bad)
             }
-            let key = match text.split_once("://").and_then(|(_, rest)| rest.split_once('/')) {
-                None => text,
-                Some((bucket, key)) => {
-                    self.check(bucket, line)?;
-                    key
-                }
+            "Parquet" => Ok(Shape::Parquet),
+            "ORC" => Err(bad(ORC.to_owned())),
+            other => Err(bad(format!("its format is {}", Shown::of(other)))),
+        }
+    }
+
+    fn read_as(&mut self, shape: Shape, input: Box<dyn BufRead>) -> Result<Option<Manifest>, E> {
+        match shape {
+            Shape::Json => return self.read_json(input),
+            Shape::Parquet => {
+                return parquet::read(input, |row, found| self.take(Place::Row(row), &found))
+                    .map(|()| None)
+                    .map_err(|fault| match fault {
+                        parquet::Fault::Read(source) => self.failed(source).into(),
+                        parquet::Fault::Taker(error) => error,
+                    });
+            }
+            _ => {}
+        }
+        let separators = if let Shape::Keys(separators) = shape { separators } else { b"\n" };
+        let mut lines = Lines::new(input, MAX_LINE, separators);
+        let mut is_header = matches!(shape, Shape::Csv(..));
+        loop {
+            let next = lines.next();
+            let Some((number, raw)) = next.map_err(|source| self.failed(source))? else {
+                return Ok(None);
             };
-            each(Named { key: key.to_owned(), size: None, e_tag: None, archived: None })?;
-        }
-        Ok(())
-    }
-
-    fn read_csv<E: From<ObjectsError>>(
-        &self,
-        file: Box<dyn BufRead>,
-        schema: Schema,
-        each: &mut impl FnMut(Named) -> Result<(), E>,
-    ) -> Result<(), E> {
-        let failed = |error: csv::Error| {
-            let source = io::Error::other(error);
-            ObjectsError::Read { name: self.name.to_owned(), source }
-        };
-        let mut csv = csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(file);
-        let mut record = csv::StringRecord::new();
-        while csv.read_record(&mut record).map_err(failed)? {
-            let line = record.position().map_or(0, csv::Position::line);
-            let field = |column: usize| record.get(column).unwrap_or_default();
-            let said = |column: Option<usize>| column.map(field).filter(|text| !text.is_empty());
-            if said(schema.is_latest) == Some("false")
-                || said(schema.is_delete_marker) == Some("true")
-            {
+            let place = Place::Line(number);
+            let Ok(text) = std::str::from_utf8(raw) else {
+                let text = String::from_utf8_lossy(raw);
+                return Err(self.bad(place, &text, "the line is not UTF-8").into());
+            };
+            if line::is_nothing(text) {
                 continue;
             }
-            self.check(field(schema.bucket), line)?;
-            let spaced = field(schema.key).replace('+', " ");
-            let key = percent_decode_str(&spaced).decode_utf8_lossy().into_owned();
-            let size = said(schema.size).and_then(|size| size.parse().ok());
-            let e_tag = said(schema.e_tag).map(|e_tag| format!("\"{}\"", e_tag.trim_matches('"')));
-            let archived = said(schema.storage_class).map(|class| {
-                let tier = said(schema.access_tier).unwrap_or_default();
-                ARCHIVES.contains(&class) || ARCHIVE_TIERS.contains(&tier)
-            });
-            each(Named { key, size, e_tag, archived })?;
+            if is_header {
+                is_header = false;
+                continue;
+            }
+            self.read_line(shape, place, text)?;
         }
-        Ok(())
     }
 
-    fn check(&self, bucket: &str, line: u64) -> Result<(), ObjectsError> {
-        if self.source.bucket() == Some(bucket) {
-            return Ok(());
+    fn read_line(&mut self, shape: Shape, place: Place, text: &str) -> Result<(), E> {
+        let bare = text.strip_suffix('\r').unwrap_or(text);
+        if bare.contains('\0') {
+            return Err(self.bad(place, text, "the line holds a NUL byte").into());
         }
-        let (name, bucket) = (self.name.to_owned(), bucket.to_owned());
-        Err(ObjectsError::Bucket { name, line, bucket, source_name: self.source.to_string() })
+        let found = match shape {
+            Shape::Keys(_) if text == "None" => return Ok(()),
+            Shape::Keys(_) => return self.read_key(place, text),
+            Shape::AwsLs if line::is_summary(bare) => return Ok(()),
+            Shape::AwsLs => line::aws_ls(bare).map(Found::from),
+            Shape::S5cmdLs => match line::s5cmd_ls(bare) {
+                Some(entry) => Some(self.below_source(place, text, entry)?),
+                None => None,
+            },
+            Shape::Tagged => match line::tagged(bare) {
+                Some(line::Row::Nothing) => return Ok(()),
+                Some(line::Row::Object(entry)) => Some(entry.into()),
+                None => None,
+            },
+            Shape::Fields if bare == "None" => return Ok(()),
+            Shape::Fields => line::fields(bare).map(Found::from),
+            Shape::Csv(delimiter, columns) => match table::split(bare, delimiter) {
+                Some(fields) => {
+                    match columns.read(|column| fields.get(column).map(AsRef::as_ref)) {
+                        Some(found) => return self.take(place, &found),
+                        None => return Ok(()),
+                    }
+                }
+                None => None,
+            },
+            Shape::Inventory(columns) => match table::split(bare, ',') {
+                Some(fields) if fields.len() > columns.key => {
+                    let row = columns.read(|column| fields.get(column).map(AsRef::as_ref));
+                    let Some(found) = row else { return Ok(()) };
+                    let key = decoded(&found.key.replace('+', " "));
+                    return self.take(place, &Found { key: Cow::Owned(key), ..found });
+                }
+                _ => None,
+            },
+            Shape::Json | Shape::Parquet => None,
+        };
+        let Some(found) = found else {
+            let why = "the line is not like the lines before it";
+            return Err(self.bad(place, text, why).into());
+        };
+        let is_bare = !found.key.contains('/') && found.key.contains("elasticloadbalancing");
+        if shape == Shape::AwsLs && is_bare && self.home.prefix().is_some() {
+            let why = "the key has no directory: list with aws s3 ls --recursive";
+            return Err(self.bad(place, text, why).into());
+        }
+        self.take(place, &found)
+    }
+
+    /// Finds out whether the paths of `s5cmd ls` are keys, or relative to what was listed, which then is the source.
+    fn below_source<'a>(
+        &mut self,
+        place: Place,
+        text: &str,
+        entry: line::Entry<'a>,
+    ) -> Result<Found<'a>, E> {
+        let mut found = Found::from(entry);
+        let Some(prefix) = self.home.prefix() else { return Ok(found) };
+        let is_key = found.key.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'));
+        if *self.is_relative.get_or_insert(!is_key) == is_key {
+            let why = "the lines before it are not relative to the same prefix: list with --show-fullpath";
+            return Err(self.bad(place, text, why).into());
+        }
+        if !is_key {
+            found.key = Cow::Owned(format!("{prefix}/{}", found.key));
+        }
+        Ok(found)
+    }
+
+    fn read_key(&mut self, place: Place, text: &str) -> Result<(), E> {
+        let key = line::key(text, self.home.prefix()).map_err(|odd| {
+            let why = match odd {
+                Odd::Foreign => "the line holds control characters",
+                Odd::Because(why) => why,
+            };
+            self.bad(place, text, why)
+        })?;
+        self.take_text(place, key, &Found::from(line::Entry::default()))
+    }
+
+    fn read_json(&mut self, input: Box<dyn BufRead>) -> Result<Option<Manifest>, E> {
+        let read = json::read(input, |line, entry| {
+            let key = entry.key.unwrap_or_default();
+            let found = Found {
+                bucket: None,
+                key: Cow::Borrowed(&key),
+                size: entry.size,
+                e_tag: entry.e_tag.as_deref(),
+                archived: table::archived(entry.storage_class.as_deref(), None),
+            };
+            if entry.is_text || line::scheme(&key).is_some() {
+                self.take_text(Place::Line(line), &key, &found)
+            } else {
+                self.take(Place::Line(line), &found)
+            }
+        });
+        read.map_err(|fault| match fault {
+            json::Fault::Read(source) => self.failed(source).into(),
+            json::Fault::Line(line, why) => {
+                let (name, why) = (self.name.to_owned(), format!("{why}; {SHAPES}"));
+                ObjectsError::Line {
+                    name,
+                    place: Place::Line(line),
+                    text: Shown("JSON".to_owned()),
+                    why,
+                }
+                .into()
+            }
+            json::Fault::Taker(error) => error,
+        })
+    }
+
+    /// Takes an object that a text names, of which some other things are known.
+    fn take_text(&mut self, place: Place, text: &str, known: &Found<'_>) -> Result<(), E> {
+        match self.home.find(text) {
+            Ok(Some(key)) => self.give(key, known),
+            Ok(None) => Ok(()),
+            Err(stray) => Err(self.stray(place, text, stray).into()),
+        }
+    }
+
+    /// Takes an object whose key is known.
+    fn take(&mut self, place: Place, found: &Found<'_>) -> Result<(), E> {
+        let bucket = found.bucket.map_or(Ok(()), |bucket| self.home.check(bucket));
+        match bucket.and_then(|()| self.home.key(&found.key)) {
+            Ok(key) => self.give(key, found),
+            Err(stray) => Err(self.stray(place, &found.key, stray).into()),
+        }
+    }
+
+    fn give(&mut self, key: String, found: &Found<'_>) -> Result<(), E> {
+        let e_tag = found.e_tag.map(|e_tag| format!("\"{}\"", e_tag.trim_matches('"')));
+        (self.each)(Named { key, size: found.size, e_tag, archived: found.archived })
+    }
+
+    fn failed(&self, source: io::Error) -> ObjectsError {
+        ObjectsError::Read { name: self.name.to_owned(), source }
+    }
+
+    fn no_list(&self, line: u64, text: &str, why: &'static str) -> ObjectsError {
+        ObjectsError::Shape { name: self.name.to_owned(), line, text: Shown::of(text), why }
+    }
+
+    fn bad(&self, place: Place, text: &str, why: &str) -> ObjectsError {
+        let (name, text, why) = (self.name.to_owned(), Shown::of(text), why.to_owned());
+        ObjectsError::Line { name, place, text, why }
+    }
+
+    fn stray(&self, place: Place, text: &str, stray: Stray) -> ObjectsError {
+        match stray {
+            Stray::Because(why) => self.bad(place, text, &why),
+            Stray::Bucket(bucket) => {
+                let (name, source_name) = (self.name.to_owned(), self.source.to_owned());
+                ObjectsError::Bucket { name, place, bucket: Shown::of(&bucket), source_name }
+            }
+        }
     }
 }
+
+#[cfg(test)]
+mod shapes;
 
 #[cfg(test)]
 mod tests {
@@ -264,11 +480,10 @@ mod tests {
     }
 
     #[test]
-    fn columns_have_any_order() {
-        let schema = Schema::parse("Bucket, Key, VersionId, IsLatest, IsDeleteMarker, Size, ETag");
-        let schema = schema.unwrap();
-        assert_eq!((schema.key, schema.size, schema.e_tag), (1, Some(5), Some(6)));
-        assert_eq!((schema.is_latest, schema.is_delete_marker), (Some(3), Some(4)));
-        assert!(Schema::parse("Key, Size").is_none());
+    fn nothing_of_credentials_is_shown() {
+        for text in ["s3://key:topsecret@b/k", "k?sig=topsecret", "a \"https://u:topsecret@h/k\""] {
+            assert!(!Shown::of(text).to_string().contains("topsecret"), "{text}");
+        }
+        assert_eq!(Shown::of("a\u{1b}\u{202e}\n").to_string(), "\"a\\u{1b}\\u{202e}\\n\"");
     }
 }

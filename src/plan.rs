@@ -96,6 +96,9 @@ pub enum PlanError {
     /// Nothing can be listed.
     #[error(transparent)]
     Source(#[from] StoreError),
+    /// Nothing was listed, because of this.
+    #[error("nothing can be listed: {0}")]
+    Unlisted(String),
     /// The objects cannot be told.
     #[error(transparent)]
     Objects(#[from] ObjectsError),
@@ -103,7 +106,7 @@ pub enum PlanError {
     #[error(transparent)]
     Dataset(#[from] DatasetError),
     /// The user wants the program to end.
-    #[error("interrupted before anything was converted; the same command goes on")]
+    #[error("interrupted")]
     Interrupted,
 }
 

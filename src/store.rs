@@ -6,12 +6,20 @@ mod calls;
 mod client;
 mod credentials;
 mod disk;
+mod endpoint;
 mod explain;
+mod listing;
 mod network;
+mod page;
 mod place;
+mod raw;
+mod read;
 mod source;
 mod target;
 mod text;
+mod tree;
+mod url;
+mod waits;
 
 use std::io;
 
@@ -20,14 +28,18 @@ use crate::store::explain::{is_archived, plainly};
 pub use crate::store::bucket::Bucket;
 pub use crate::store::calls::Calls;
 pub use crate::store::disk::Disk;
+pub use crate::store::listing::Look;
 pub use crate::store::network::{Network, Traffic};
-pub use crate::store::place::{Kind, Place, Prefix};
-pub use crate::store::source::{Fetch, Listed, Look, Named, Source};
+pub use crate::store::place::{Kind, Place, Prefix, split};
+pub use crate::store::read::Fetch;
+pub use crate::store::source::{Listed, Named, Source};
 pub use crate::store::target::{
     Completed, Created, Leftover, Owner, Patience, Stage, Staged, StagedFile, Stored, Target,
     TargetError, Writing, create_surely, create_surely_by,
 };
-pub use crate::store::text::open_text;
+pub use crate::store::text::{Lines, open_text};
+pub use crate::store::url::{Web, decoded, has_secret, meant};
+pub use crate::store::waits::Wait;
 
 /// A store cannot be reached, or one of its objects cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +49,34 @@ pub enum StoreError {
         "{0}: use a local path, or a URL that begins with s3://, gs://, az://, abfss:// or file://"
     )]
     Unsupported(String),
+    /// A path or URL is empty.
+    #[error("an empty path: name a directory, or a URL such as s3://bucket/prefix")]
+    Empty,
+    /// A URL holds a password, a key or a signature. It is not repeated.
+    #[error(
+        "{0} with credentials in it (not shown here): remove them, and pass them in the environment instead, \
+         as AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AZURE_STORAGE_SAS_KEY, or \
+         GOOGLE_APPLICATION_CREDENTIALS"
+    )]
+    Secret(&'static str),
+    /// It is written almost like a URL.
+    #[error(
+        "{name} is no URL that this program takes: write {meant}, or ./{name} for a local path"
+    )]
+    Almost {
+        /// What the user typed.
+        name: String,
+        /// What was probably meant.
+        meant: String,
+    },
+    /// A bucket has no endpoint, or not with these settings.
+    #[error("{name}: {why}; see docs/endpoints.md")]
+    Endpoint {
+        /// The URL of the bucket.
+        name: String,
+        /// Why.
+        why: String,
+    },
     /// A URL names no bucket.
     #[error("{0} names no bucket: write it like s3://bucket/prefix")]
     NoBucket(String),
@@ -69,6 +109,22 @@ pub enum StoreError {
         name: String,
         /// Why.
         error: object_store::Error,
+    },
+    /// A listing cannot be right, or a local directory cannot be listed.
+    #[error("{name} cannot be listed: {problem}")]
+    Listing {
+        /// Its URL or path.
+        name: String,
+        /// Why.
+        problem: String,
+    },
+    /// An object is listed, but cannot be read as it is named.
+    #[error("{name}: {problem}")]
+    Unreadable {
+        /// Its URL or path.
+        name: String,
+        /// Why.
+        problem: String,
     },
     /// An object that was named cannot be found.
     #[error("{name}: {}", plainly(.error))]

@@ -70,7 +70,7 @@ fn named_objects_take_the_place_of_the_listing() {
     let bad = world.path("manifest.json");
     world.convert_with(&["--objects", bad.to_str().unwrap()]).expect(3).says(&["manifest"]);
     world.convert_with(&["--objects", "not-there"]).expect(3).says(&["--objects not-there"]);
-    fs::write(&names, "\"bucket\",\"key\"\n").unwrap();
+    fs::write(&names, "\"other-bucket\",\"key\"\n").unwrap();
     world.convert_with(&["--objects", name]).expect(3).says(&["line 1", "bucket"]);
     let twice = [world.source(), world.path("more")];
     fs::create_dir(&twice[1]).unwrap();

@@ -20,7 +20,7 @@ use crate::exactly_once::CLAIMS;
 use crate::support::{
     Line, OBJECT, Outcome, Rejected, World, get, good_lines, gzip, key, run, text_of,
 };
-use crate::twin::{Crumbs, config, twin};
+use crate::twin::{Crumbs, config, twin, without_blank_end};
 
 const MAX_RAW: usize = 64 << 10;
 const MARK: &[u8] = b"\xef\xbb\xbf";
@@ -87,12 +87,7 @@ fn content(object: &[u8]) -> Content {
     if damage.is_some_and(|damage| damage != "trailing_garbage") {
         (text, rest) = text.split_at(text.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1));
     } else if damage.is_none() {
-        while let Some(blank) = [&b"\r\n"[..], b"\n", b"\r"]
-            .into_iter()
-            .find(|end| text.strip_suffix(*end).is_some_and(|t| t.is_empty() || t.ends_with(b"\n")))
-        {
-            text = &text[..text.len() - blank.len()];
-        }
+        text = without_blank_end(text);
     }
     let mut outcome = twin(text);
     for reject in &mut outcome.rejects {

@@ -9,12 +9,13 @@ use arrow::datatypes::{
     DataType, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType,
 };
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
-use parquet::basic::{Compression, Encoding, PageType};
+use parquet::basic::{ColumnOrder, Compression, Encoding, PageType, Type as PhysicalType};
 use parquet::column::page::Page;
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use parquet::file::serialized_reader::ReadOptionsBuilder;
 use parquet::file::statistics::Statistics;
+use parquet::schema::types::ColumnDescPtr;
 
 use crate::support::{
     FIELDS, Line, PARTITION, REJECTS, ROWS, World, files, good_lines, gzip, key, key_of, only_file,
@@ -391,30 +392,80 @@ fn page_indexes_are_right() {
     assert!(null_pages > 3 * 2, "{null_pages} pages without a value");
 }
 
-/// Zeros have two signs, and the bounds must enclose both.
+/// Engines answer `min()` and `max()` from the footer: a zero there has the sign of a value.
 #[test]
-fn zeros_are_within_their_bounds() {
+fn statistics_keep_the_signs_of_zeros() {
     let world = World::with(gzip(text_of([
-        Line::of(29).with(6, "0.0").with(7, "-0").text(),
-        Line::of(29).with(6, "0").with(7, "-0.000").text(),
+        Line::of(29).with(6, "0.0").with(7, "-0").with(8, "0.000").text(),
+        Line::of(29).with(6, "0").with(7, "-0.000").with(8, "-0.0").text(),
     ])));
     world.convert().expect(0);
     let reader = open(&only_file(&world.out(), ROWS));
     let index = reader.metadata().page_index_for_row_group(0);
-    let mut zeros = 0;
+    let mut signs = Vec::new();
     for (at, column) in reader.metadata().row_group(0).columns().iter().enumerate() {
-        if let Statistics::Double(bounds) = column.statistics().unwrap()
-            && let (Some(min), Some(max)) = (bounds.min_opt(), bounds.max_opt())
-            && *max == 0.0
-        {
-            assert!(min.is_sign_negative() && max.is_sign_positive(), "{}", column.column_path());
-            let page = page_bounds(index.column_index(at).unwrap(), 0).unwrap();
-            let [Value::Double(min), Value::Double(max)] = page else { panic!("{page:?}") };
-            assert!(min.is_sign_negative() && max.is_sign_positive(), "{}", column.column_path());
-            zeros += 1;
-        }
+        let Statistics::Double(statistics) = column.statistics().unwrap() else { continue };
+        let bounds = [*statistics.min_opt().unwrap(), *statistics.max_opt().unwrap()];
+        assert!(statistics.min_is_exact() && statistics.max_is_exact());
+        assert_eq!(statistics.nan_count_opt(), Some(0));
+        let page = page_bounds(index.column_index(at).unwrap(), 0).unwrap();
+        let [Value::Double(min), Value::Double(max)] = page else { panic!("{page:?}") };
+        assert_eq!([min, max].map(f64::to_bits), bounds.map(f64::to_bits));
+        signs.push(bounds.map(f64::is_sign_negative));
+        assert!(bounds.iter().all(|zero| *zero == 0.0), "{bounds:?}");
     }
-    assert_eq!(zeros, 3);
+    assert_eq!(signs, [[false, false], [true, true], [true, false]]);
+}
+
+/// A bound that is truncated between characters is shorter than it may be, and no row holds it.
+#[test]
+fn truncated_bounds_are_not_exact_in_any_column() {
+    let world = World::new();
+    // 61 to 63 bytes of the key fit, by where its first character of three bytes begins.
+    for (number, start) in ["", "x", "xx"].into_iter().enumerate() {
+        let line = Line::of(34).with(14, &format!("\"{start}{}\"", "\u{20ac}".repeat(22))).text();
+        let prefix = format!("{start}{}", "\u{65e5}".repeat(30));
+        world.put(&format!("{prefix}/{}", key(number)), gzip(text_of([line])));
+    }
+    world.convert().expect(0);
+    let reader = open(&only_file(&world.out(), ROWS));
+    let columns = reader.metadata().row_group(0).columns();
+    for (name, least, greatest) in
+        [("user_agent", "xx\u{20ac}", "\u{20ac}"), ("source_key", "xx\u{65e5}", "\u{65e5}")]
+    {
+        let column = columns.iter().find(|column| column.column_path().string() == name).unwrap();
+        let (bounds, _) = chunk_bounds(column.statistics().unwrap());
+        let Some([(Value::Bytes(min), min_exact), (Value::Bytes(max), max_exact)]) = bounds else {
+            panic!("{name}: {bounds:?}")
+        };
+        assert!(!min_exact && !max_exact, "{name}");
+        assert!(
+            min.starts_with(least.as_bytes()) && max.starts_with(greatest.as_bytes()),
+            "{name}"
+        );
+        assert!(min.len() < 64 && max.len() < 64, "{name}: {} and {} bytes", min.len(), max.len());
+    }
+}
+
+/// A reader that does not know a column's order ignores its statistics, or cannot read the file.
+#[test]
+fn every_column_has_the_order_that_all_readers_know() {
+    let world = World::with(gzip([&*good_lines(2), b"bad\n"].concat()));
+    let connection = key(1).replace("012345678901_elastic", "conn_log_012345678901_elastic");
+    let line = "2025-07-19T00:00:00Z 192.0.2.1 40000 443 - - 0.004 - - - -";
+    world.put(&connection, gzip(text_of([line.to_owned()])));
+    world.convert_with(&["--max-rejects", "1"]).expect(0);
+    for (table, doubles) in [(ROWS, 3), ("alb_connection_logs", 1), (REJECTS, 0)] {
+        let reader = open(&only_file(&world.out(), table));
+        let file = reader.metadata().file_metadata();
+        let columns = file.schema_descr().columns();
+        let orders = file.column_orders().expect("the footer has orders");
+        assert_eq!(orders.len(), columns.len(), "{table}");
+        let type_order = |order: &ColumnOrder| matches!(order, ColumnOrder::TYPE_DEFINED_ORDER(_));
+        assert!(orders.iter().all(type_order), "{table}: {orders:?}");
+        let is_double = |column: &&ColumnDescPtr| column.physical_type() == PhysicalType::DOUBLE;
+        assert_eq!(columns.iter().filter(is_double).count(), doubles, "{table}");
+    }
 }
 
 #[test]

@@ -17,6 +17,8 @@ mod cli;
 mod chosen;
 // docs/columns.md says what the schema files say.
 mod columns;
+// Where requests go: endpoints by environment, profile and option.
+mod endpoints;
 // Lines read = rows + rejects: in the summary, the files and their footers.
 mod conservation;
 // What engines are told of tables; the engines themselves are asked by `scripts/engines-test`.
@@ -27,12 +29,16 @@ mod content;
 mod determinism;
 // Reruns add what is new; `verify` and `remove`. On a disk, and in buckets where there is a server.
 mod exactly_once;
+// Names, values and messages from outside are escaped wherever the program prints them.
+mod escapes;
 // Bad input, each kind a case: damaged gzip, hostile lines, keys that lie.
 mod input;
 // Layouts: the same object, wherever it lies, is converted once; what is not converted is named.
 mod layouts;
 // What stands in the Parquet files: pages, encodings, statistics, indexes, paths.
 mod layout;
+// Listings: odd keys, large buckets, stores that answer nonsense or nothing, over a server in memory.
+mod listing;
 // What the program says of itself: help, version, completions, manual pages.
 mod help;
 // `inspect`: the page for people, the JSON for programs.
@@ -43,6 +49,8 @@ mod lines;
 mod logs;
 // `plan` and `--dry-run` say what `convert` does, and do nothing; what a source without logs is told.
 mod plan;
+// Not a test: a server of one bucket in memory.
+mod memory;
 // Not a test: a proxy that fails requests.
 mod proxy;
 // The library's reader of single objects and streams.
@@ -51,6 +59,8 @@ mod read;
 mod readme;
 // Lines that other projects published, of this and of other load balancers; skipped by name where they are not at hand.
 mod real_lines;
+// Lists for `--objects`, URLs that are none, and credentials that nobody may see.
+mod objects;
 // Redaction: what each rule leaves, and that nothing else is left anywhere.
 mod redact;
 // What only a disk shows: staged files, signals, and a mount that numbers its files anew.

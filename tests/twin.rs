@@ -73,6 +73,18 @@ fn without_cr(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
+/// Blank lines at the end of an object are no lines.
+pub(crate) fn without_blank_end(mut text: &[u8]) -> &[u8] {
+    let ends = [&b"\r\n"[..], b"\n", b"\r"];
+    let is_line = |text: &[u8]| text.is_empty() || text.ends_with(b"\n");
+    while let Some(before) =
+        ends.iter().find_map(|end| text.strip_suffix(*end).filter(|text| is_line(text)))
+    {
+        text = before;
+    }
+    text
+}
+
 type Refusal = (&'static str, Option<&'static str>);
 
 /// Type of a field: s text, t time, d double, i 32 bits, l 64 bits, e endpoint, r request.
@@ -501,7 +513,7 @@ proptest! {
 
     #[test]
     fn random_text_is_read_alike(text in text()) {
-        prop_assert_eq!(decode(&text), twin(&text));
+        prop_assert_eq!(decode(&text), twin(without_blank_end(&text)));
     }
 
     /// Whatever stands before a good line and behind it, it is a row of its own.
@@ -527,7 +539,7 @@ proptest! {
         let object: Vec<u8> = cut(&text, &cuts).into_iter().flat_map(gzip).collect();
         let size = object.len();
         let streamed = decode_streamed(size, Crumbs::new(object, lengths));
-        prop_assert_eq!(streamed, twin(&text));
+        prop_assert_eq!(streamed, twin(without_blank_end(&text)));
     }
 
     #[test]

@@ -74,8 +74,8 @@ pub struct Claimed {
     /// What the store says changes whenever the object does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub e_tag: Option<String>,
-    /// CRC-32 of its decompressed bytes, eight hexadecimal digits in the file. Absent unless all of them were read
-    /// without damage.
+    /// CRC-32 of its decompressed bytes, those of all members, eight hexadecimal digits in the file. Of gzip inside
+    /// gzip, they are the innermost; of plain text, the object itself. Absent unless all were read without damage.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "hex")]
     pub crc32: Option<u32>,
     /// Number of its decompressed bytes, absent where `crc32` is.

@@ -42,7 +42,8 @@ pub(super) struct Clean {
 
 impl Clean {
     pub(super) fn run(&self) -> anyhow::Result<u8> {
-        let dataset = resolve::find_dataset(&self.out, &resolve::network(&self.stores)?)?;
+        let dataset =
+            resolve::find_dataset(&self.out, &resolve::network(&self.stores, print_line)?)?;
         let cleaned = clean::clean(&dataset, self.older_than)?;
         print_line(&format!(
             "{} staged files removed ({}), {} kept",

@@ -3,7 +3,7 @@
 use clap::Args;
 use clap_complete::Shell;
 
-use crate::cli::terminal::print_text;
+use crate::cli::terminal::print_document;
 use crate::cli::{DONE, command};
 
 const AFTER: &str = "\
@@ -29,7 +29,7 @@ impl Completions {
     pub(super) fn run(&self) -> anyhow::Result<u8> {
         let mut script = Vec::new();
         clap_complete::generate(self.shell, &mut command(), env!("CARGO_PKG_NAME"), &mut script);
-        print_text(&String::from_utf8(script)?)?;
+        print_document(&String::from_utf8(script)?)?;
         Ok(DONE)
     }
 }

@@ -181,7 +181,7 @@ impl Convert {
         }
         let progress = Progress::new(self.voice());
         let mut metrics = Metrics::begin();
-        let network = resolve::network(&self.stores)?;
+        let network = resolve::network(&self.stores, progress.say_waiting())?;
         progress::watch(&network.traffic);
         let out = resolve::place_of(&self.out)?;
         let dataset;
@@ -195,7 +195,9 @@ impl Convert {
         } else {
             let mut selection = resolve::selected(&self.wanted, &self.sources)?;
             resolve::refuse_overlap(&self.sources, &self.out, &out)?;
-            let sources = resolve::open_sources(&self.sources, &network, &mut selection)?;
+            let is_listed = self.wanted.objects.is_none();
+            let sources =
+                resolve::open_sources(&self.sources, is_listed, &network, &mut selection)?;
             dataset = self.dataset(&out, &redaction, &network)?;
             let listing = resolve::listing(&self.wanted, &sources, &selection, &network, signals)?;
             metrics.listed();
@@ -203,11 +205,12 @@ impl Convert {
                 progress.warn(&line);
             }
             if listing.objects.is_empty() && listing.failures.is_empty() {
-                let text = nothing::to_convert(&sources, &listing);
+                let lines = nothing::to_convert(&sources, &listing);
                 if !nothing::is_explained(&listing) {
-                    bail!(text);
+                    progress.fail(&lines);
+                    return Ok(FAILED);
                 }
-                progress.say(|| text);
+                progress.say(|| lines);
             }
             self.listed(listing, sources, &dataset, signals)?
         };

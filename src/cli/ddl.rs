@@ -11,6 +11,7 @@ use crate::cli::terminal::{print_line, print_text};
 use crate::cli::{DONE, resolve};
 use crate::dataset::{self, Dataset, DatasetError};
 use crate::ddl::{self, External};
+use crate::escape::printable;
 use crate::key::Partition;
 use crate::plan::Selection;
 use crate::reject;
@@ -130,7 +131,8 @@ impl Ddl {
         };
         let mut table = described(&self.log_type)?;
         if let Some(name) = &self.from_dataset {
-            let dataset = resolve::find_dataset(name, &resolve::network(&self.stores)?)?;
+            let dataset =
+                resolve::find_dataset(name, &resolve::network(&self.stores, print_line)?)?;
             table.layout = dataset.layout();
             if let Some(asked) = self.layout.map(resolve::layout)
                 && asked != table.layout
@@ -213,6 +215,9 @@ pub(super) fn location(
             _ => dataset.to_owned(),
         },
     };
+    if printable(&place) != place {
+        bail!("{place} holds characters that cannot be seen: no statement can name it");
+    }
     Ok(format!("{}/{directory}", place.trim_end_matches('/')))
 }
 

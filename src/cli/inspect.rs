@@ -12,7 +12,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 
 use crate::cli::options::{self, LogType, Stores};
-use crate::cli::terminal::{print_json, print_text, stdout_width};
+use crate::cli::terminal::{print_json, print_line, print_text, stdout_width};
 use crate::cli::{DONE, OBJECTS, REJECTS, resolve};
 use crate::inspect::{Inspected, Inspection, Limits};
 use crate::key;
@@ -112,7 +112,7 @@ impl Inspect {
                 Ok((key_of(&path), Box::new(file)))
             }
             Place::Bucket(_) => {
-                let network = resolve::network(&self.stores)?;
+                let network = resolve::network(&self.stores, print_line)?;
                 let object = Source::read_one(name, &network).context("OBJECT")?;
                 let path = name.split_once("://").and_then(|(_, path)| path.split_once('/'));
                 Ok((path.map_or(name, |(_, key)| key).to_owned(), object))

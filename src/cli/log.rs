@@ -23,7 +23,7 @@ pub(super) enum Format {
 
 /// Begins to log what this program says of itself, down to a level, above the bars that are shown.
 pub(super) fn begin(format: Format, level: Level, bars: &MultiProgress) {
-    let stderr = Stderr(bars.clone());
+    let stderr = Stderr { bars: bars.clone(), format };
     // The crates that talk to stores log, too, and more than a person wants to know.
     let own = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
     let layer = fmt::layer().with_writer(stderr).with_target(false);
@@ -38,7 +38,10 @@ pub(super) fn begin(format: Format, level: Level, bars: &MultiProgress) {
 
 /// Stderr without the bars, which are drawn anew below each line.
 #[derive(Clone)]
-struct Stderr(MultiProgress);
+struct Stderr {
+    bars: MultiProgress,
+    format: Format,
+}
 
 impl<'a> MakeWriter<'a> for Stderr {
     type Writer = Self;
@@ -49,8 +52,13 @@ impl<'a> MakeWriter<'a> for Stderr {
 }
 
 impl io::Write for Stderr {
+    /// Writes an event, which comes as one line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
-        self.0.suspend(|| terminal::print_logged(line));
+        let event = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(line));
+        self.bars.suspend(|| match self.format {
+            Format::Text => terminal::print_line(&event),
+            Format::Json => terminal::print_json_line(&event),
+        });
         Ok(line.len())
     }
 

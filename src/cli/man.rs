@@ -7,7 +7,7 @@ use anyhow::{Context, bail};
 use clap::Args;
 use clap_mangen::Man;
 
-use crate::cli::terminal::{print_line, print_text};
+use crate::cli::terminal::{print_document, print_line};
 use crate::cli::{DONE, command};
 
 const AFTER: &str = "\
@@ -57,7 +57,7 @@ impl Manual {
             };
             of = command;
         }
-        print_text(&page(of)?)?;
+        print_document(&page(of)?)?;
         Ok(DONE)
     }
 }

@@ -1,7 +1,5 @@
 //! Explains why a source yielded nothing to convert, and which objects are left out although they are named like logs.
 
-use std::fmt::Write;
-
 use indicatif::HumanCount;
 
 use crate::cli::options::nearest;
@@ -12,17 +10,17 @@ use crate::store::Source;
 /// Load balancers that are listed where none of them was meant.
 const MAX_BALANCERS: usize = 10;
 
-/// Tells whether the selection explains that there is nothing to convert. Otherwise SOURCE holds no log of an
+/// Returns whether the selection explains that there is nothing to convert. Otherwise SOURCE holds no log of an
 /// Application Load Balancer at all.
 pub(super) fn is_explained(listing: &Listing) -> bool {
     listing.is_pruned || listing.skipped.contains_key(NOT_SELECTED)
 }
 
-/// Says why there is nothing to convert, kind by kind.
-pub(super) fn to_convert(sources: &[Source], listing: &Listing) -> String {
+/// Returns the lines that say why there is nothing to convert, kind by kind.
+pub(super) fn to_convert(sources: &[Source], listing: &Listing) -> Vec<String> {
     let names: Vec<String> = sources.iter().map(ToString::to_string).collect();
     let names = names.join(", ");
-    let mut text = match listing.listed {
+    let mut lines = vec![match listing.listed {
         0 if listing.is_pruned => {
             format!("nothing to convert: {names} holds no objects that are selected")
         }
@@ -34,8 +32,8 @@ pub(super) fn to_convert(sources: &[Source], listing: &Listing) -> String {
                 "nothing to convert: of {many} objects in {names} none is a log that is selected"
             )
         }
-    };
-    let mut line = |line: String| write!(text, "\n  {line}").expect("a string takes everything");
+    }];
+    let mut line = |line: String| lines.push(format!("  {line}"));
     for (kind, count) in &listing.skipped {
         line(of_kind(kind, *count, listing.examples.get(kind)));
     }
@@ -46,10 +44,10 @@ pub(super) fn to_convert(sources: &[Source], listing: &Listing) -> String {
     if listing.is_pruned && !listing.skipped.contains_key(NOT_SELECTED) {
         line(format!("directories of what is not selected are skipped: {SELECTING}"));
     }
-    text += "\nExpected are logs of Application Load Balancers, with names like \
+    lines.push("Expected are logs of Application Load Balancers, with names like \
              <account>_elasticloadbalancing_<region>_app.<name>.<id>_<end time>_<ip>_<random>.log.gz, in any directory; \
-             AWS delivers them below AWSLogs/<account>/elasticloadbalancing/<region>/yyyy/mm/dd/";
-    text
+             AWS delivers them below AWSLogs/<account>/elasticloadbalancing/<region>/yyyy/mm/dd/".to_owned());
+    lines
 }
 
 /// Says how many objects of a kind there are, with an example and what they are.

@@ -55,8 +55,11 @@ pub(super) struct Wanted {
     #[arg(long, value_name = "NAME", value_parser = Balancer::parse)]
     pub(super) balancer: Vec<Balancer>,
 
-    /// Read the keys of SOURCE from a file instead of listing it: a key or URL a line, a manifest.json of an
-    /// S3 Inventory (path or URL), or one of its CSV files; - is standard input
+    /// Read the keys of SOURCE from a list instead of listing it (path, URL, or - for standard input)
+    ///
+    /// A list holds keys, URLs or paths, one a line, or is what aws s3 ls --recursive, aws s3api list-objects-v2, s5cmd ls or
+    /// find prints, CSV with a header, or the manifest.json of an S3 Inventory in CSV or Parquet. It may be compressed with gzip
+    /// or zstd. See docs/object-lists.md.
     #[arg(long, value_name = "FILE")]
     pub(super) objects: Option<String>,
 

@@ -5,15 +5,14 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
-use anyhow::bail;
 use clap::Args;
 use indicatif::{DecimalBytes, HumanBytes, HumanCount, HumanDuration};
 
 use crate::batch::Description;
 use crate::cli::options::{self, Layout, Stores, Wanted};
 use crate::cli::signals::Signals;
-use crate::cli::terminal::{counts, print_json, print_line, print_text, warning};
-use crate::cli::{DONE, LEFT_OUT, OBJECTS, nothing, resolve, summary};
+use crate::cli::terminal::{counts, error_lines, print_json, print_line, print_text, warning};
+use crate::cli::{DONE, FAILED, LEFT_OUT, OBJECTS, nothing, resolve, summary};
 use crate::dataset::Dataset;
 use crate::estimate::{Estimate, For, OfBalancer, Prices, Speed, Survey};
 use crate::ledger::Ledger;
@@ -144,11 +143,12 @@ impl PlanCommand {
 impl Question<'_> {
     /// Plans, and prints what that comes to.
     pub(super) fn answer(&self, signals: &Signals) -> anyhow::Result<u8> {
-        let network = resolve::network(self.stores)?;
+        let network = resolve::network(self.stores, self.say_waiting())?;
         let mut selection = resolve::selected(self.wanted, self.sources)?;
         let dataset = self.out.map(|out| self.dataset(out, &network)).transpose()?;
         let before = network.traffic.sent();
-        let sources = resolve::open_sources(self.sources, &network, &mut selection)?;
+        let is_listed = self.wanted.objects.is_none();
+        let sources = resolve::open_sources(self.sources, is_listed, &network, &mut selection)?;
         let listing = resolve::listing(self.wanted, &sources, &selection, &network, signals)?;
         let listing_calls = self.listing_calls(&sources, network.traffic.sent() - before);
         if !self.quiet {
@@ -157,12 +157,15 @@ impl Question<'_> {
             }
         }
         if listing.objects.is_empty() && listing.failures.is_empty() {
-            let text = nothing::to_convert(&sources, &listing);
+            let lines = nothing::to_convert(&sources, &listing);
             if !nothing::is_explained(&listing) {
-                bail!(text);
+                error_lines(&lines);
+                return Ok(FAILED);
             }
             if !self.quiet {
-                print_line(&text);
+                for line in lines {
+                    print_line(&line);
+                }
             }
         }
         let survey = Survey::of(&listing);
@@ -209,6 +212,16 @@ impl Question<'_> {
         } else {
             DONE
         })
+    }
+
+    /// Returns what prints that a store does not answer.
+    fn say_waiting(&self) -> impl Fn(&str) + Send + use<> {
+        let quiet = self.quiet;
+        move |line| {
+            if !quiet {
+                print_line(line);
+            }
+        }
     }
 
     /// Opens the dataset, or what will be one, and tells whether it is there.

@@ -5,6 +5,7 @@ use clap::{Subcommand, ValueEnum};
 use crate::cli::DONE;
 use crate::cli::options;
 use crate::cli::terminal::print_text;
+use crate::escape::printable_json;
 use crate::policy;
 
 pub(super) const AFTER: &str = "\
@@ -125,7 +126,7 @@ impl Policy {
             }
             Policy::Lifecycle { out, days } => policy::lifecycle(out, *days)?,
         };
-        print_text(&format!("{policy:#}\n"))?;
+        print_text(&printable_json(&format!("{policy:#}\n")))?;
         Ok(DONE)
     }
 }

@@ -11,12 +11,13 @@ use indicatif::{
     DecimalBytes, HumanBytes, HumanCount, HumanDuration, MultiProgress, ProgressBar,
     ProgressDrawTarget, ProgressStyle,
 };
-use tracing::{Level, info, warn};
+use tracing::{Level, error, info, warn};
 
 use crate::cli::log::{self, Format};
 use crate::cli::summary;
 use crate::cli::terminal::{self, print_line, warning};
 use crate::convert::{Read, Watcher};
+use crate::escape::printable;
 use crate::key::{Key, Partition};
 use crate::plan::{Batch, Plan};
 use crate::store::Traffic;
@@ -143,11 +144,29 @@ impl Progress {
     }
 
     /// Says something that was found before the conversion.
-    pub(super) fn say(&self, text: impl FnOnce() -> String) {
+    pub(super) fn say(&self, lines: impl FnOnce() -> Vec<String>) {
         match self.voice {
             Voice::Quiet => {}
-            Voice::Text | Voice::Verbose => print_line(&text()),
-            Voice::Json => warn!("{}", text()),
+            Voice::Text | Voice::Verbose => lines().iter().for_each(|line| print_line(line)),
+            Voice::Json => warn!("{}", lines().join("\n")),
+        }
+    }
+
+    /// Returns what prints that a store does not answer.
+    pub(super) fn say_waiting(&self) -> impl Fn(&str) + Send + use<> {
+        let (voice, bars) = (self.voice, self.bars.clone());
+        move |line| match voice {
+            Voice::Quiet => {}
+            Voice::Text | Voice::Verbose => bars.suspend(|| print_line(line)),
+            Voice::Json => warn!("{line}"),
+        }
+    }
+
+    /// Prints an error of several lines.
+    pub(super) fn fail(&self, lines: &[String]) {
+        match self.voice {
+            Voice::Json => error!("{}", lines.join("\n")),
+            _ => terminal::error_lines(lines),
         }
     }
 
@@ -320,7 +339,7 @@ impl Bars {
     fn draw(&self, work: &Work, state: &State) {
         self.bar.set_position(work.now(state).bytes);
         for (line, text) in self.lines.iter().zip(work.describe(state)) {
-            line.set_message(text);
+            line.set_message(printable(text));
             line.tick();
         }
     }

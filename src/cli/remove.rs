@@ -55,7 +55,8 @@ pub(super) struct Remove {
 impl Remove {
     pub(super) fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
         let selection = resolve::selection(&self.partitions, self.to)?;
-        let dataset = resolve::find_dataset(&self.out, &resolve::network(&self.stores)?)?;
+        let dataset =
+            resolve::find_dataset(&self.out, &resolve::network(&self.stores, print_line)?)?;
         let mut contents = remove::contents(&dataset, &selection)?;
         if self.yes {
             remove::remove(&dataset, &mut contents, signals.stop())?;

@@ -13,6 +13,7 @@ use crate::cli::options::{self, Partitions, Stores};
 use crate::cli::signals::Signals;
 use crate::cli::terminal::{MAX_SHOWN, counts, print_json, print_line, print_text};
 use crate::cli::{DONE, ddl, resolve};
+use crate::escape::printable;
 use crate::report::{self, Balancer, Counts, Facts, IncompleteObjects, Request};
 
 const AFTER: &str = "\
@@ -64,7 +65,8 @@ impl Report {
     pub(super) fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
         let selection = resolve::selection(&self.partitions, self.to)?;
         self.html.as_deref().map_or(Ok(()), can_be_written)?;
-        let dataset = resolve::find_dataset(&self.dataset, &resolve::network(&self.stores)?)?;
+        let dataset =
+            resolve::find_dataset(&self.dataset, &resolve::network(&self.stores, print_line)?)?;
         let name = self.dataset.to_string_lossy();
         let request = Request {
             dataset: &dataset,
@@ -192,9 +194,9 @@ fn table(balancers: &[Balancer]) -> String {
         let Balancer { account, region, balancer, log_type, counts, .. } = each;
         let number = |number: u64| HumanCount(number).to_string();
         rows.push([
-            account.clone(),
-            region.clone(),
-            balancer.split('.').nth(1).unwrap_or_default().to_owned(),
+            printable(account),
+            printable(region),
+            printable(balancer.split('.').nth(1).unwrap_or_default()),
             log_type.to_string(),
             each.first_day.to_string(),
             each.last_day.to_string(),

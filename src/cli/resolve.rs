@@ -10,11 +10,12 @@ use chrono::{Days, NaiveDate, Utc};
 
 use crate::cli::options::{Layout, LogType, Partitions, Stores, Wanted};
 use crate::cli::signals::Signals;
+use crate::cli::waiting;
 use crate::dataset::{self, Dataset, STAGING};
 use crate::hash;
 use crate::plan::{Listing, Scope, Selection};
 use crate::schema::{self};
-use crate::store::{Bucket, Disk, Network, Place, Source, Target};
+use crate::store::{Bucket, Disk, Network, Place, Source, StoreError, Target, has_secret};
 
 pub(super) fn layout(layout: Layout) -> dataset::Layout {
     match layout {
@@ -36,17 +37,26 @@ pub(super) fn log_type(log_type: LogType) -> schema::LogType {
 pub(super) fn redact_key() -> anyhow::Result<Option<String>> {
     const VARIABLE: &str = "ALB2PARQUET_REDACT_KEY";
     match env::var(VARIABLE) {
-        Ok(key) => Ok(Some(key)),
+        Ok(key) => Ok(Some(key).filter(|key| !key.is_empty())),
         Err(VarError::NotPresent) => Ok(None),
         Err(VarError::NotUnicode(_)) => bail!("the key in {VARIABLE} is no text"),
     }
 }
 
-/// Returns how the stores of a run are reached.
-pub(super) fn network(stores: &Stores) -> anyhow::Result<Network> {
+/// Returns how the stores of a run are reached. Whenever one does not answer, `say` gets a line about it.
+pub(super) fn network(
+    stores: &Stores,
+    say: impl Fn(&str) + Send + 'static,
+) -> anyhow::Result<Network> {
     let mut settings = Vec::new();
     for option in &stores.option {
         match option.split_once('=') {
+            Some((key, value)) if !key.is_empty() && has_secret(value) => {
+                bail!(
+                    "--option {key}: a URL with credentials in it (not shown here): pass credentials \
+                     in the environment or a profile instead"
+                );
+            }
             Some((key, value)) if !key.is_empty() => {
                 settings.push((key.to_owned(), value.to_owned()));
             }
@@ -54,7 +64,9 @@ pub(super) fn network(stores: &Stores) -> anyhow::Result<Network> {
             _ => bail!("an --option has no key or no value: write it like region=eu-west-1"),
         }
     }
-    Ok(Network::new(settings))
+    let network = Network::new(settings);
+    waiting::watch(Arc::clone(&network.traffic), say);
+    Ok(network)
 }
 
 /// Opens a dataset that is there.
@@ -64,17 +76,30 @@ pub(super) fn find_dataset(out: &Path, network: &Network) -> anyhow::Result<Data
     Ok(Dataset::find(target, run)?)
 }
 
-/// Opens the sources, in the order in which they are named, and says in the selection what is meant of each.
+/// Opens the sources, in the order in which they are named, and says in the selection what is meant of each. Those that
+/// a list takes the place of are opened without listing them.
 pub(super) fn open_sources(
     names: &[String],
+    is_listed: bool,
     network: &Network,
     selection: &mut Selection,
 ) -> anyhow::Result<Vec<Source>> {
+    let open = if is_listed { Source::open } else { Source::open_unlisted };
     let scopes = scopes(names)?;
-    let sources = scopes.iter().map(|(name, _)| Source::open(name, network));
-    let sources = sources.collect::<Result<Vec<_>, _>>()?;
+    let sources = scopes.iter().map(|(name, _)| open(name, network).map_err(of_source));
+    let sources = sources.collect::<anyhow::Result<_>>()?;
     selection.scopes = scopes.into_iter().map(|(_, scope)| scope).collect();
     Ok(sources)
+}
+
+/// Says that it is SOURCE which is wrong, where the error does not say so by itself.
+fn of_source(error: StoreError) -> anyhow::Error {
+    match error {
+        StoreError::Empty | StoreError::Secret(_) | StoreError::Almost { .. } => {
+            anyhow::Error::new(error).context("SOURCE")
+        }
+        error => error.into(),
+    }
 }
 
 /// Returns the directories and prefixes that sources are in, with what is meant of each. A shell makes thousands of
@@ -178,9 +203,10 @@ pub(super) fn target(
 pub(super) fn refuse_overlap(sources: &[String], name: &Path, out: &Place) -> anyhow::Result<()> {
     for source in sources {
         let place = match Scope::split(source)? {
-            (above, Scope::Matching(_)) => Place::parse(&above)?,
-            _ => Place::parse(source)?,
+            (above, Scope::Matching(_)) => Place::parse(&above),
+            _ => Place::parse(source),
         };
+        let place = place.map_err(of_source)?;
         if place.holds(out) {
             bail!("--out {} lies in SOURCE {source}: choose one outside", name.display());
         }

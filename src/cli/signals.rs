@@ -1,14 +1,24 @@
-//! Ctrl-C and SIGTERM: the first asks the program to end in order, the second ends it.
+//! Ctrl-C and SIGTERM: the first asks the program to end in order, the second ends it at once.
+//!
+//! A program that waits for a store cannot be asked. So a thread ends it when it has not ended by
+//! itself within a few seconds. That is safe because a run can be killed at any moment.
 
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
+use signal_hook::iterator;
+use signal_hook::low_level;
 
 /// Exit codes as shells have them: 128 and the signal's number.
 const SIGNALS: [(i32, usize); 2] = [(SIGINT, 130), (SIGTERM, 143)];
+
+/// How long a run may take to end in order.
+pub(super) const GRACE: Duration = Duration::from_secs(4);
 
 /// What signals have asked for.
 pub(super) struct Signals {
@@ -17,8 +27,12 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Begins to listen for signals.
-    pub(super) fn listen() -> io::Result<Self> {
+    /// Begins to listen for signals. If the program still runs when `grace` has passed since the first one, it is
+    /// ended after a call of `before_end`.
+    pub(super) fn listen(
+        grace: Duration,
+        before_end: impl FnOnce() + Send + 'static,
+    ) -> io::Result<Self> {
         let signals = Self { stop: Arc::default(), code: Arc::default() };
         for (signal, code) in SIGNALS {
             // In this order: the first signal finds the flag not yet set.
@@ -26,6 +40,14 @@ impl Signals {
             flag::register_usize(signal, Arc::clone(&signals.code), code)?;
             flag::register(signal, Arc::clone(&signals.stop))?;
         }
+        let mut arrived = iterator::Signals::new(SIGNALS.map(|(signal, _)| signal))?;
+        thread::Builder::new().name("signals".to_owned()).spawn(move || {
+            let Some(first) = arrived.forever().next() else { return };
+            thread::sleep(grace);
+            before_end();
+            let code = SIGNALS.iter().find(|(signal, _)| *signal == first);
+            low_level::exit(code.map_or(1, |(_, code)| *code as i32));
+        })?;
         Ok(signals)
     }
 

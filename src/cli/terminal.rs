@@ -1,22 +1,37 @@
 //! Text for people on stderr, results on stdout. The only module that prints.
+//!
+//! Everything is escaped here, whoever wrote it ([`crate::escape`]): a terminal displays what is printed and
+//! does nothing else. Messages are lines, and a newline in one is escaped like any other control character, so that no
+//! name begins a line of its own.
 
 use std::io::{self, IsTerminal, Write};
 
 use indicatif::HumanCount;
 use serde::Serialize;
 
+use crate::escape::{printable, printable_json, printable_lines};
+
 /// Failures and findings that are named; `--json` has all of them.
 pub(super) const MAX_SHOWN: usize = 20;
 
 /// Prints a result as one JSON object on stdout.
 pub(super) fn print_json(result: &impl Serialize) -> io::Result<()> {
-    print_text(&(serde_json::to_string(result)? + "\n"))
+    print_bytes(printable_json(&(serde_json::to_string(result)? + "\n")).as_bytes())
 }
 
-/// Prints text on stdout.
+/// Prints text of several lines on stdout. A value in it must not hold a newline.
 pub(super) fn print_text(text: &str) -> io::Result<()> {
+    print_bytes(printable_lines(text).as_bytes())
+}
+
+/// Prints a document that the program generates, such as a script, as it is. It holds nothing from outside.
+pub(super) fn print_document(text: &str) -> io::Result<()> {
+    print_bytes(text.as_bytes())
+}
+
+fn print_bytes(bytes: &[u8]) -> io::Result<()> {
     // A reader that closed its end of the pipe has seen enough.
-    io::stdout().lock().write_all(text.as_bytes()).or_else(|error| match error.kind() {
+    io::stdout().lock().write_all(bytes).or_else(|error| match error.kind() {
         io::ErrorKind::BrokenPipe => Ok(()),
         _ => Err(error),
     })
@@ -27,6 +42,13 @@ pub(super) fn error(error: &anyhow::Error) {
     print_line(&format!("error: {error:#}"));
 }
 
+/// Prints an error of several lines.
+pub(super) fn error_lines(lines: &[String]) {
+    for (number, line) in lines.iter().enumerate() {
+        print_line(&if number == 0 { format!("error: {line}") } else { line.clone() });
+    }
+}
+
 /// Prints a warning on stderr.
 pub(super) fn warning(text: &str) {
     print_line(&format!("warning: {text}"));
@@ -34,12 +56,12 @@ pub(super) fn warning(text: &str) {
 
 /// Prints a line on stderr; when nobody reads it, so be it.
 pub(super) fn print_line(line: &str) {
-    print_logged(format!("{line}\n").as_bytes());
+    let _ = io::stderr().write_all((printable(line) + "\n").as_bytes());
 }
 
-/// Prints lines that are whole already on stderr.
-pub(super) fn print_logged(lines: &[u8]) {
-    let _ = io::stderr().write_all(lines);
+/// Prints a line of JSON on stderr.
+pub(super) fn print_json_line(line: &str) {
+    let _ = io::stderr().write_all((printable_json(line) + "\n").as_bytes());
 }
 
 /// Says how many lines of text were joined to others.

@@ -71,7 +71,7 @@ pub(super) struct Verify {
 
 impl Verify {
     pub(super) fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
-        let network = resolve::network(&self.stores)?;
+        let network = resolve::network(&self.stores, print_line)?;
         let dataset = resolve::find_dataset(&self.out, &network)?;
         let redaction = if self.read_data {
             Some(Redaction::agreed(dataset.redaction(), resolve::redact_key()?.as_deref())?)
@@ -81,7 +81,7 @@ impl Verify {
         let mut selection =
             resolve::selection(&self.partitions, self.to.or_else(resolve::yesterday))?;
         let verification = Verification {
-            sources: &resolve::open_sources(&self.sources, &network, &mut selection)?,
+            sources: &resolve::open_sources(&self.sources, true, &network, &mut selection)?,
             dataset: &dataset,
             selection: &selection,
             read_data: redaction.as_ref(),

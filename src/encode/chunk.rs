@@ -97,7 +97,8 @@ impl Chunk {
             let size = page.bytes.len();
             let bounds = page.bounds.as_ref();
             indexed &= bounds.is_some() || page.nulls == page.rows;
-            let (min, max) = bounds.map(|b| (b.min.clone(), b.max.clone())).unwrap_or_default();
+            let (min, max) =
+                bounds.map(|b| (b.min.bytes.clone(), b.max.bytes.clone())).unwrap_or_default();
             let nans = is_double.then_some(0);
             column_index.append(page.nulls == page.rows, min, max, page.nulls as i64, nans);
             offset_index.append_row_count(page.rows as i64);

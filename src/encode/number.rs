@@ -8,22 +8,22 @@ use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::Result;
 use parquet::schema::types::ColumnDescPtr;
 
+use crate::encode::Limits;
 use crate::encode::chunk::{Chunk, ColumnEncoder, Pages};
 use crate::encode::compress::Compression;
 use crate::encode::delta;
-use crate::encode::page::{self, Levels, PAGE_ROWS};
+use crate::encode::page::{self, Levels};
 use crate::encode::rle;
-use crate::encode::statistics::{Bounds, Physical, Plain};
+use crate::encode::statistics::{Bound, Bounds, Physical, Plain};
 use crate::schema::Stored;
 
 /// Distinct numbers that a dictionary may hold.
 const MAX_DISTINCT: usize = 1 << 15;
-/// Values after which a dictionary must have proved its worth.
-const TRIAL: usize = 4096;
 
 /// Encodes a column of numbers.
 pub(super) struct NumberEncoder<P: Physical> {
     chunk: Chunk,
+    limits: Limits,
     stored: Stored,
     /// Distinct values of the chunk, while it has a dictionary.
     dictionary: Option<Dictionary<P::Native>>,
@@ -38,9 +38,15 @@ pub(super) struct NumberEncoder<P: Physical> {
 }
 
 impl<P: Physical> NumberEncoder<P> {
-    pub(super) fn new(column: ColumnDescPtr, stored: Stored, compression: Compression) -> Self {
+    pub(super) fn new(
+        column: ColumnDescPtr,
+        stored: Stored,
+        compression: Compression,
+        limits: Limits,
+    ) -> Self {
         let mut encoder = Self {
             chunk: Chunk::new(column, compression),
+            limits,
             stored,
             dictionary: None,
             has_keys: false,
@@ -77,24 +83,20 @@ impl<P: Physical> NumberEncoder<P> {
 
     fn end_page(&mut self) -> Result<()> {
         let bounds = self.values.split_first().map(|(&first, rest)| {
-            rest.iter().fold((first, first), |(min, max), &value| {
-                (if value < min { value } else { min }, if value > max { value } else { max })
-            })
+            rest.iter()
+                .fold((first, first), |(min, max), &value| (min.least(value), max.greatest(value)))
         });
-        let bounds = bounds.map(|(min, max)| P::Native::bounds(min, max));
         if let Some((min, max)) = bounds {
             let (low, high) = self.chunk_bounds.unwrap_or((min, max));
-            let low = if min < low { min } else { low };
-            let high = if max > high { max } else { high };
-            self.chunk_bounds = Some((low, high));
+            self.chunk_bounds = Some((low.least(min), high.greatest(max)));
         }
         let index = bounds.map(|(min, max)| {
-            let bytes = |value: P::Native| {
+            let bound = |value: P::Native| {
                 let mut bytes = Vec::new();
                 value.push(&mut bytes);
-                bytes
+                Bound { bytes, cut: false }
             };
-            Bounds { min: bytes(min), max: bytes(max) }
+            Bounds { min: bound(min), max: bound(max) }
         });
         let compression = self.chunk.compression();
         let (keys, values) = (&self.keys, &self.values);
@@ -125,7 +127,7 @@ impl<P: Physical> NumberEncoder<P> {
         let useless = self.dictionary.as_ref().is_some_and(|dictionary| {
             let distinct = dictionary.values.len();
             distinct > MAX_DISTINCT
-                || (self.values_seen >= TRIAL && distinct * P::WORTH > self.values_seen)
+                || (self.values_seen >= self.limits.trial && distinct * P::WORTH > self.values_seen)
         });
         if useless {
             self.retired = self.dictionary.take();
@@ -139,10 +141,10 @@ impl<P: Physical> ColumnEncoder for NumberEncoder<P> {
         let array = array.as_primitive::<P>();
         let mut at = 0;
         while at < array.len() {
-            let count = (PAGE_ROWS - self.levels.rows()).min(array.len() - at);
+            let count = (self.limits.page_rows - self.levels.rows()).min(array.len() - at);
             self.append(&array.slice(at, count));
             at += count;
-            if self.levels.rows() == PAGE_ROWS {
+            if self.levels.rows() == self.limits.page_rows {
                 self.end_page()?;
             }
         }

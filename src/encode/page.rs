@@ -12,11 +12,6 @@ use crate::encode::compress::{Compression, Content, SCRATCH};
 use crate::encode::rle;
 use crate::encode::statistics::Bounds;
 
-/// Rows of a page.
-pub(super) const PAGE_ROWS: usize = 20_000;
-/// Bytes of values after which a page ends.
-pub(super) const PAGE_BYTES: usize = 1 << 20;
-
 /// A finished page and what is to be known about it.
 pub(super) struct DataPage {
     /// Header and body.

@@ -10,11 +10,40 @@ use parquet::file::statistics::{Statistics, ValueStatistics};
 /// Bytes of text that a bound keeps.
 const MAX_BOUND: usize = 64;
 
-/// Smallest and largest value, in the encoding of the column index.
+/// A minimum or maximum, in the encoding of the column index.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Bound {
+    pub(super) bytes: Vec<u8>,
+    /// Whether the value was truncated, so that no row holds `bytes`.
+    pub(super) cut: bool,
+}
+
+/// The minimum and the maximum of a page or a column chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bounds {
-    pub(super) min: Vec<u8>,
-    pub(super) max: Vec<u8>,
+    pub(super) min: Bound,
+    pub(super) max: Bound,
+}
+
+impl Bounds {
+    /// Returns the bounds of text, truncated to a length that serves to prune.
+    pub(super) fn of_text(min: &str, max: &str) -> Self {
+        Self { min: lower(min), max: upper(max) }
+    }
+
+    /// Returns the bounds of the values of both.
+    ///
+    /// Where two bounds have the same bytes, one that was not truncated is the true extreme of both.
+    pub(super) fn and(self, other: &Self) -> Self {
+        let Self { mut min, mut max } = self;
+        if (&other.min.bytes, other.min.cut) < (&min.bytes, min.cut) {
+            min.clone_from(&other.min);
+        }
+        if (&other.max.bytes, !other.max.cut) > (&max.bytes, !max.cut) {
+            max.clone_from(&other.max);
+        }
+        Self { min, max }
+    }
 }
 
 /// A number as Parquet stores it.
@@ -35,17 +64,17 @@ impl Physical for Float64Type {
 impl Physical for TimestampMicrosecondType {}
 
 /// A number in PLAIN encoding.
-pub(super) trait Plain: Copy + PartialOrd + Default + Send {
+pub(super) trait Plain: Copy + Default + Send {
     /// Appends its bytes, the lowest first.
     fn push(self, out: &mut Vec<u8>);
     /// Its bits, by which equal numbers are found.
     fn bits(self) -> u64;
     /// The statistics of a chunk of such numbers.
     fn statistics(bounds: Option<(Self, Self)>, nulls: u64) -> Statistics;
-    /// The bounds as they are to be written.
-    fn bounds(min: Self, max: Self) -> (Self, Self) {
-        (min, max)
-    }
+    /// Returns the lesser of two values.
+    fn least(self, other: Self) -> Self;
+    /// Returns the greater of two values.
+    fn greatest(self, other: Self) -> Self;
 }
 
 macro_rules! plain_integer {
@@ -63,6 +92,14 @@ macro_rules! plain_integer {
                 let (min, max) = bounds.unzip();
                 Statistics::$statistics(ValueStatistics::new(min, max, None, Some(nulls), false))
             }
+
+            fn least(self, other: Self) -> Self {
+                self.min(other)
+            }
+
+            fn greatest(self, other: Self) -> Self {
+                self.max(other)
+            }
         }
     };
 }
@@ -79,21 +116,26 @@ impl Plain for f64 {
         self.to_bits()
     }
 
+    /// The number of NaNs is required of every column of doubles. There are none: the decoder refuses them.
     fn statistics(bounds: Option<(Self, Self)>, nulls: u64) -> Statistics {
         let (min, max) = bounds.unzip();
-        Statistics::Double(ValueStatistics::new(min, max, None, Some(nulls), false))
+        let statistics = ValueStatistics::new(min, max, None, Some(nulls), false);
+        Statistics::Double(statistics.with_nan_count(Some(0)))
     }
 
-    /// Zeros are of either sign: a smallest zero is written as -0, a largest as +0
-    /// (<https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift>, `ColumnOrder`).
-    fn bounds(min: Self, max: Self) -> (Self, Self) {
-        (if min == 0.0 { -0.0 } else { min }, if max == 0.0 { 0.0 } else { max })
+    // Zeros keep their signs, and -0.0 is less than +0.0. The specification recommends to write every minimum
+    // of zero as -0.0 and every maximum of zero as +0.0, since a writer that compares with `<` does not know which
+    // zeros there are, and tells readers to expect -0.0 below a minimum of +0.0
+    // (<https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift>, `ColumnOrder`).
+    // Engines answer `min()` and `max()` from the footer, though: DuckDB and DataFusion returned -0.0 where all rows
+    // were 0. Here the true extremes are known, and they are correct bounds in either order of the zeros.
+    fn least(self, other: Self) -> Self {
+        if self.total_cmp(&other).is_le() { self } else { other }
     }
-}
 
-/// Returns the bounds of text, cut to a length that serves to prune.
-pub(super) fn text_bounds(min: &str, max: &str) -> Bounds {
-    Bounds { min: lower(min).as_bytes().to_vec(), max: upper(max).into_bytes() }
+    fn greatest(self, other: Self) -> Self {
+        if self.total_cmp(&other).is_ge() { self } else { other }
+    }
 }
 
 /// Returns the smallest and the largest text, both `None` where there is none.
@@ -117,38 +159,36 @@ fn beginning(text: &[u8]) -> u128 {
     u128::from_be_bytes(bytes)
 }
 
-/// Returns the statistics of a chunk of text whose bounds are given as they are to be written.
+/// Returns the statistics of a chunk of text.
 pub(super) fn text_statistics(bounds: Option<Bounds>, nulls: u64) -> Statistics {
-    let exact = |bound: &Vec<u8>| bound.len() < MAX_BOUND;
-    let exact = bounds.as_ref().map(|bounds| (exact(&bounds.min), exact(&bounds.max)));
-    let (min, max) = bounds.map(|bounds| (bounds.min.into(), bounds.max.into())).unzip();
-    let statistics = ValueStatistics::<ByteArray>::new(min, max, None, Some(nulls), false);
-    Statistics::ByteArray(match exact {
-        Some((min, max)) => statistics.with_min_is_exact(min).with_max_is_exact(max),
-        None => statistics,
-    })
+    let (min, max) = bounds.map(|bounds| (bounds.min, bounds.max)).unzip();
+    let exact = |bound: &Option<Bound>| bound.as_ref().is_some_and(|bound| !bound.cut);
+    let (min_exact, max_exact) = (exact(&min), exact(&max));
+    let bytes = |bound: Option<Bound>| bound.map(|bound| ByteArray::from(bound.bytes));
+    let statistics = ValueStatistics::new(bytes(min), bytes(max), None, Some(nulls), false);
+    Statistics::ByteArray(statistics.with_min_is_exact(min_exact).with_max_is_exact(max_exact))
 }
 
-/// A prefix of at most [`MAX_BOUND`] bytes is never greater than the whole.
-fn lower(text: &str) -> &str {
-    &text[..text.floor_char_boundary(MAX_BOUND)]
+/// Returns a prefix of at most [`MAX_BOUND`] bytes, which is never greater than the whole.
+fn lower(text: &str) -> Bound {
+    let prefix = &text[..text.floor_char_boundary(MAX_BOUND)];
+    Bound { bytes: prefix.as_bytes().to_vec(), cut: prefix.len() < text.len() }
 }
 
-/// A prefix whose last character is replaced by a greater one is greater than the whole.
-fn upper(text: &str) -> String {
-    let mut prefix = lower(text).to_owned();
-    if prefix.len() == text.len() {
-        return prefix;
-    }
-    while let Some(last) = prefix.pop() {
-        let next = char::from_u32(u32::from(last) + 1);
-        if let Some(next) = next.filter(|next| next.len_utf8() == last.len_utf8()) {
-            prefix.push(next);
-            return prefix;
+/// Returns a prefix whose last character is replaced by the next one, which is greater than the whole.
+fn upper(text: &str) -> Bound {
+    let end = text.floor_char_boundary(MAX_BOUND);
+    if end < text.len() {
+        for (at, last) in text[..end].char_indices().rev() {
+            let next = (last..=char::MAX).nth(1);
+            // A longer character could make the bound longer than it may be.
+            if let Some(next) = next.filter(|next| next.len_utf8() == last.len_utf8()) {
+                return Bound { bytes: format!("{}{next}", &text[..at]).into_bytes(), cut: true };
+            }
         }
     }
-    // Nothing but the very last characters of Unicode: no shorter bound exists.
-    text.to_owned()
+    // It is short; or its beginning is nothing but greatest characters, and no shorter bound exists.
+    Bound { bytes: text.as_bytes().to_vec(), cut: false }
 }
 
 #[cfg(test)]
@@ -156,24 +196,55 @@ mod tests {
     use super::*;
 
     #[test]
-    fn bounds_of_short_text_are_exact() {
-        let bounds = text_bounds("a", "b");
-        assert_eq!((bounds.min.as_slice(), bounds.max.as_slice()), (&b"a"[..], &b"b"[..]));
+    fn bounds_are_cut_only_if_they_are_too_long() {
+        for length in 0..=MAX_BOUND {
+            let text = "x".repeat(length);
+            let bound = Bound { bytes: text.clone().into_bytes(), cut: false };
+            assert_eq!(Bounds::of_text(&text, &text), Bounds { min: bound.clone(), max: bound });
+        }
+        let bounds = Bounds::of_text(&"x".repeat(MAX_BOUND + 1), &"x".repeat(MAX_BOUND + 1));
+        assert!(bounds.min.cut && bounds.max.cut);
+    }
+
+    /// The length of a bound says nothing: this one is cut to fewer bytes than it may have.
+    #[test]
+    fn a_bound_that_is_cut_between_characters_is_not_exact() {
+        let text = format!("{}\u{20ac}", "x".repeat(MAX_BOUND - 1));
+        let Bounds { min, max } = Bounds::of_text(&text, &text);
+        assert_eq!((min.bytes.len(), min.cut), (MAX_BOUND - 1, true));
+        assert_eq!((max.bytes.len(), max.cut), (MAX_BOUND - 1, true));
+        assert!(min.bytes.as_slice() < text.as_bytes() && max.bytes.as_slice() > text.as_bytes());
     }
 
     #[test]
-    fn bounds_of_long_text_enclose_it() {
-        for text in [
-            "x".repeat(100),
-            "é".repeat(50),
-            format!("{}\u{10ffff}zz", "y".repeat(60)),
-            "\u{10ffff}".repeat(40),
-        ] {
-            let bounds = text_bounds(&text, &text);
-            assert!(bounds.min.as_slice() <= text.as_bytes(), "{text}");
-            assert!(bounds.max.as_slice() >= text.as_bytes(), "{text}");
-            assert!(bounds.min.len() <= MAX_BOUND);
-            assert!(str::from_utf8(&bounds.max).is_ok());
+    fn the_next_character_is_a_character_of_the_same_length() {
+        let of = |last: &str| upper(&format!("a{}{last}{last}", "b".repeat(63 - last.len())));
+        let last = |bound: Bound| String::from_utf8(bound.bytes).unwrap().pop().unwrap();
+        assert_eq!(last(of("y")), 'z');
+        assert_eq!(last(of("\u{d7ff}")), '\u{e000}', "the surrogates are no characters");
+        for greatest in ["\u{7f}", "\u{7ff}", "\u{ffff}", "\u{10ffff}"] {
+            assert_eq!(last(of(greatest)), 'c', "{greatest:?} has no next character of its length");
+        }
+    }
+
+    #[test]
+    fn text_that_has_no_shorter_bound_is_kept() {
+        let text = "\u{10ffff}".repeat(40);
+        assert_eq!(upper(&text), Bound { bytes: text.into_bytes(), cut: false });
+    }
+
+    #[test]
+    fn a_bound_that_was_not_cut_wins_over_an_equal_one_that_was() {
+        let [short, long] = ["x".repeat(64), "x".repeat(65)];
+        let [short, long] = [&short, &long].map(|text| Bounds::of_text(text, text));
+        for (a, b) in [(&short, &long), (&long, &short)] {
+            assert_eq!(a.clone().and(b), Bounds { min: short.min.clone(), max: long.max.clone() });
+        }
+        let next =
+            Bounds::of_text(&format!("{}y", "x".repeat(63)), &format!("{}y", "x".repeat(63)));
+        assert_eq!(next.max.bytes, long.max.bytes);
+        for (a, b) in [(&next, &long), (&long, &next)] {
+            assert_eq!(a.clone().and(b), Bounds { min: long.min.clone(), max: next.max.clone() });
         }
     }
 
@@ -189,8 +260,11 @@ mod tests {
     }
 
     #[test]
-    fn zeros_have_signs() {
-        let (min, max) = <f64 as Plain>::bounds(0.0, -0.0);
-        assert!(min.is_sign_negative() && max.is_sign_positive());
+    fn zeros_keep_their_signs() {
+        for (a, b) in [(0.0, -0.0), (-0.0, 0.0)] {
+            assert!(f64::least(a, b).is_sign_negative() && f64::greatest(a, b).is_sign_positive());
+        }
+        assert!(f64::least(0.0, 0.0).is_sign_positive());
+        assert!(f64::greatest(-0.0, -0.0).is_sign_negative());
     }
 }

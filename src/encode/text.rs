@@ -12,22 +12,21 @@ use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::Result;
 use parquet::schema::types::ColumnDescPtr;
 
-use crate::encode::LENGTH;
 use crate::encode::chunk::{Chunk, ColumnEncoder, Pages};
 use crate::encode::compress::Compression;
 use crate::encode::delta::Texts;
-use crate::encode::page::{self, DataPage, Levels, PAGE_BYTES, PAGE_ROWS};
+use crate::encode::page::{self, DataPage, Levels};
 use crate::encode::rle;
 use crate::encode::statistics::{self, Bounds};
+use crate::encode::{LENGTH, Limits};
 
 /// Bytes of distinct values that a dictionary may hold.
 const MAX_DICTIONARY: usize = 1 << 20;
-/// Values after which a dictionary must have proved its worth.
-const TRIAL: usize = 4096;
 
 /// Encodes a column of text, given as strings or as keys into a dictionary of each batch.
 pub(super) struct TextEncoder {
     chunk: Chunk,
+    limits: Limits,
     levels: Levels,
     mode: Mode,
     /// The dictionary of the pages written before the chunk went over to plain values.
@@ -50,9 +49,10 @@ impl Mode {
 }
 
 impl TextEncoder {
-    pub(super) fn new(column: ColumnDescPtr, compression: Compression) -> Self {
+    pub(super) fn new(column: ColumnDescPtr, compression: Compression, limits: Limits) -> Self {
         Self {
             chunk: Chunk::new(column, compression),
+            limits,
             levels: Levels::default(),
             mode: Mode::keys(),
             retired: None,
@@ -68,7 +68,7 @@ impl TextEncoder {
         }
         let mut at = 0;
         while at < array.len() {
-            let count = (PAGE_ROWS - self.levels.rows()).min(array.len() - at);
+            let count = (self.limits.page_rows - self.levels.rows()).min(array.len() - at);
             let rows = array.slice(at, count);
             self.levels.append(&rows);
             let Mode::Plain { texts, extremes } = &mut self.mode else {
@@ -92,14 +92,14 @@ impl TextEncoder {
             map.extend(strings.iter().flatten().map(|value| dictionary.key(value, &self.hasher)));
             self.values_seen += array.len() - array.null_count();
             let distinct = dictionary.values.len();
-            let useless = self.values_seen >= TRIAL && distinct * 2 > self.values_seen;
+            let useless = self.values_seen >= self.limits.trial && distinct * 2 > self.values_seen;
             if useless || dictionary.values.bytes.len() > MAX_DICTIONARY {
                 self.use_plain_values()?;
             }
         }
         let mut at = 0;
         while at < array.len() {
-            let count = (PAGE_ROWS - self.levels.rows()).min(array.len() - at);
+            let count = (self.limits.page_rows - self.levels.rows()).min(array.len() - at);
             let rows = array.keys().slice(at, count);
             self.levels.append(&rows);
             match &mut self.mode {
@@ -136,9 +136,9 @@ impl TextEncoder {
     fn end_full_page(&mut self) -> Result<()> {
         let full = match &self.mode {
             Mode::Keys { .. } => false,
-            Mode::Plain { texts, .. } => texts.size() >= PAGE_BYTES,
+            Mode::Plain { texts, .. } => texts.size() >= self.limits.page_bytes,
         };
-        if full || self.levels.rows() == PAGE_ROWS { self.end_page() } else { Ok(()) }
+        if full || self.levels.rows() == self.limits.page_rows { self.end_page() } else { Ok(()) }
     }
 
     fn end_page(&mut self) -> Result<()> {
@@ -210,17 +210,8 @@ impl ColumnEncoder for TextEncoder {
 /// Returns the bounds of all pages, if every page that has values has them.
 fn chunk_bounds(pages: &[DataPage]) -> Option<Bounds> {
     let mut pages = pages.iter().filter(|page| page.nulls < page.rows);
-    let mut all = pages.next()?.bounds.clone()?;
-    for page in pages {
-        let page = page.bounds.as_ref()?;
-        if page.min < all.min {
-            all.min.clone_from(&page.min);
-        }
-        if page.max > all.max {
-            all.max.clone_from(&page.max);
-        }
-    }
-    Some(all)
+    let first = pages.next()?.bounds.clone()?;
+    pages.try_fold(first, |all, page| Some(all.and(page.bounds.as_ref()?)))
 }
 
 /// Distinct values in order of their first appearance.
@@ -300,5 +291,5 @@ impl Values {
 
 fn bounds_of(min: &[u8], max: &[u8]) -> Bounds {
     let [min, max] = [min, max].map(|text| str::from_utf8(text).expect("was written as text"));
-    statistics::text_bounds(min, max)
+    Bounds::of_text(min, max)
 }

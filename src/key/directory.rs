@@ -60,6 +60,7 @@ impl Date {
 impl<'a> Directory<'a> {
     /// Parses the path of a directory; `None` if it says nothing. What it says holds for all paths below it, too.
     pub fn parse(directory: &'a str) -> Option<Self> {
+        let directory = directory.strip_suffix('/').unwrap_or(directory);
         let mut parts = directory.split('/').peekable();
         let mut found = Self::default();
         let mut date = Date::default();

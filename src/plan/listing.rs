@@ -52,7 +52,7 @@ impl Listing {
     ///
     /// # Errors
     ///
-    /// Fails when it is interrupted. A part that cannot be listed is a [`Failure`].
+    /// Fails when nothing can be listed, or it is interrupted. A part that cannot be listed is a [`Failure`].
     pub fn take(
         sources: &[Source],
         selection: &Selection,
@@ -91,7 +91,13 @@ impl Listing {
             mem::take(&mut *skipped.lock().expect("no holder panics"));
         gathering.listing.passed = services;
         gathering.listing.is_pruned = is_pruned;
-        Ok(gathering.end())
+        let listing = gathering.end();
+        match listing.failures.first() {
+            Some(Failure { error, .. }) if listing.listed == 0 => {
+                Err(PlanError::Unlisted(error.clone()))
+            }
+            _ => Ok(listing),
+        }
     }
 
     /// Takes the objects of a source that the file `names` names, instead of listing it. Those that are not below the
@@ -111,9 +117,12 @@ impl Listing {
         let mut gathering = Gathering::new(selection, stop);
         let mut waiting = Vec::new();
         objects::read(names, source, network, |named| {
-            if !source.holds(&named.key) {
+            // A key with a slash at its end stands for a directory. It cannot be asked for, and is no log.
+            let is_directory = named.key.ends_with('/');
+            if is_directory || !source.holds(&named.key) {
+                let kind = if is_directory { Other::Unknown.as_str() } else { NOT_SELECTED };
                 gathering.listing.listed += 1;
-                gathering.listing.skip(NOT_SELECTED, &named.key);
+                gathering.listing.skip(kind, &named.key);
                 return Ok(());
             }
             waiting.push(named);
@@ -256,7 +265,7 @@ impl<'a> Gathering<'a> {
                         return Ok(());
                     }
                 }
-                self.sort_in(index, listed);
+                self.sort_in(index, source, listed);
             }
             Err(error) => {
                 let (object, error) = (source.to_string(), error.to_string());
@@ -266,11 +275,15 @@ impl<'a> Gathering<'a> {
         if self.stop.load(Ordering::Relaxed) { Err(PlanError::Interrupted) } else { Ok(()) }
     }
 
-    fn sort_in(&mut self, source: usize, listed: Listed) {
+    fn sort_in(&mut self, index: usize, source: &Source, listed: Listed) {
         self.listing.listed += 1;
         let key = listed.key();
         match Key::parse(&key) {
             Ok(parsed) if self.wants(&parsed) => {
+                if let Some(error) = source.refuses(&key) {
+                    self.listing.failures.push(Failure { object: key, error: error.to_owned() });
+                    return;
+                }
                 if parsed.is_moved {
                     self.listing.moved.add(&key);
                 }
@@ -280,7 +293,7 @@ impl<'a> Gathering<'a> {
                         self.partitions.insert(Arc::clone(&partition));
                         partition
                     });
-                self.listing.objects.push(Object { partition, listed, source });
+                self.listing.objects.push(Object { partition, listed, source: index });
             }
             Ok(_) => self.listing.skip(NOT_SELECTED, &key),
             Err(other) => {

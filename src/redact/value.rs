@@ -5,23 +5,38 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Longest method that is taken for one, in bytes.
 const MAX_METHOD: usize = 32;
 
-/// Returns the network of an address, /24 or /48; `None` if it is no address.
+/// Returns the network of an address, /24 or /48; `None` if it is no address. What an IPv6 address holds of an IPv4
+/// address is cut as that would be.
 pub(super) fn truncated(address: &str) -> Option<String> {
     let address =
         address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
     let network: IpAddr = match address.parse().ok()? {
         IpAddr::V4(address) => of_v4(address).into(),
-        IpAddr::V6(address) => {
-            if let Some(mapped) = address.to_ipv4_mapped() {
-                // Its first 48 bits say nothing but that.
-                of_v4(mapped).to_ipv6_mapped().into()
-            } else {
-                let [a, b, c, ..] = address.segments();
-                Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0).into()
-            }
-        }
+        IpAddr::V6(address) => of_v6(address).into(),
     };
     Some(network.to_string())
+}
+
+/// Returns the /48 of an address, or less of it where an IPv4 address stands in the first 48 bits.
+///
+/// Prefixes that networks choose for NAT64 themselves (RFC 6052) leave at most the /16 of the IPv4 address in a /48,
+/// and what stands in the last 64 bits (RFC 4291, ISATAP) is gone.
+fn of_v6(address: Ipv6Addr) -> Ipv6Addr {
+    let host = Ipv6Addr::from_bits(0xff);
+    match address.segments() {
+        // Where the first 96 bits say nothing but that an IPv4 address follows, its /24 stays: mapped (RFC 4291),
+        // translated (RFC 2765) and NAT64 (RFC 6052).
+        [0, 0, 0, 0, 0, 0xffff, ..]
+        | [0, 0, 0, 0, 0xffff, 0, ..]
+        | [0x64, 0xff9b, 0, 0, 0, 0, ..] => {
+            Ipv6Addr::from_bits(address.to_bits() & !host.to_bits())
+        }
+        // 6to4 (RFC 3056): the IPv4 address is the second and third group.
+        [0x2002, high, low, ..] => Ipv6Addr::new(0x2002, high, low & 0xff00, 0, 0, 0, 0, 0),
+        // Teredo (RFC 4380): the server's IPv4 address begins in the third group, the client's ends the address.
+        [0x2001, 0, ..] => Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0),
+        [a, b, c, ..] => Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0),
+    }
 }
 
 fn of_v4(address: Ipv4Addr) -> Ipv4Addr {
@@ -49,6 +64,7 @@ pub(super) fn is_protocol(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn addresses_lose_their_host() {
@@ -59,6 +75,13 @@ mod tests {
             ("[2001:db8:514:7::f35]", Some("2001:db8:514::")),
             ("::1", Some("::")),
             ("::ffff:192.0.2.17", Some("::ffff:192.0.2.0")),
+            ("::ffff:0:192.0.2.17", Some("::ffff:0:c000:200")),
+            ("::192.0.2.17", Some("::")),
+            ("64:ff9b::192.0.2.17", Some("64:ff9b::c000:200")),
+            ("64:ff9b:1:2::192.0.2.17", Some("64:ff9b:1::")),
+            ("2002:c000:211:7::f35", Some("2002:c000:200::")),
+            ("2001:0:c633:6401:8000:63bf:3fff:fdee", Some("2001::")),
+            ("fe80::200:5efe:192.0.2.17", Some("fe80::")),
             ("", None),
             ("nobody", None),
             ("192.0.2.17:80", None),
@@ -67,6 +90,57 @@ mod tests {
         ];
         for (address, network) in cases {
             assert_eq!(truncated(address).as_deref(), network, "{address}");
+        }
+    }
+
+    /// All ways in which the RFCs put an IPv4 address into an IPv6 address.
+    fn embedded(address: Ipv4Addr, other: u128) -> Vec<Ipv6Addr> {
+        let v4 = u128::from(address.to_bits());
+        let low = |prefix: u128| Ipv6Addr::from_bits(prefix << 32 | v4);
+        let mut all = vec![
+            low(0),                                                      // RFC 4291, compatible
+            low(0xffff),                                                 // RFC 4291, mapped
+            low(0xffff_0000),                                            // RFC 2765, translated
+            low(0x0064_ff9b << 64),                                      // RFC 6052, well-known
+            low(0x0064_ff9b_0001 << 48 | other >> 80 & 0xffff_ffff),     // RFC 8215
+            low(0xfe80 << 80 | 0x5efe),                                  // ISATAP
+            Ipv6Addr::from_bits(0x2002 << 112 | v4 << 80 | other >> 48), // RFC 3056
+            // RFC 4380, as server and, with its bits turned, as client.
+            Ipv6Addr::from_bits(0x2001 << 112 | v4 << 64 | other >> 64),
+            Ipv6Addr::from_bits(0x2001 << 112 | (other >> 64) << 32 | (!v4 & 0xffff_ffff)),
+        ];
+        // RFC 6052, behind prefixes of networks' own, with bits 64 to 71 left out.
+        for length in [32, 40, 48, 56, 64, 96_u32] {
+            let prefix = (0x2001_0db8 << 96 | other >> 32) >> (128 - length) << (128 - length);
+            let bits = match length {
+                96 => v4,
+                64 => v4 << 24,
+                _ => {
+                    let before = 64 - length;
+                    let high = v4 >> (32 - before) << 64;
+                    high | (v4 & ((1 << (32 - before)) - 1)) << (56 - (32 - before))
+                }
+            };
+            all.push(Ipv6Addr::from_bits(prefix & !(0xff << 56) | bits));
+        }
+        all
+    }
+
+    proptest! {
+        #[test]
+        fn no_ipv4_address_outlasts_truncation_inside_an_ipv6_address(
+            v4: u32, hosts: (u8, u8), other: u128
+        ) {
+            let of = |host: u8| {
+                let v4 = Ipv4Addr::from_bits(v4 & 0xffff_ff00 | u32::from(host));
+                let all = embedded(v4, other).into_iter();
+                all.map(|address| truncated(&address.to_string()).unwrap()).collect::<Vec<_>>()
+            };
+            let networks = of(hosts.0);
+            prop_assert_eq!(&networks, &of(hosts.1));
+            for network in networks {
+                prop_assert_eq!(truncated(&network), Some(network));
+            }
         }
     }
 

@@ -1,7 +1,6 @@
 //! Example lines: of each reason to reject, one reject read from the smallest file that has one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt::Write as _;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::Int64Type;
@@ -10,6 +9,7 @@ use serde::Serialize;
 
 use crate::claim::Output;
 use crate::dataset::Dataset;
+use crate::escape::printable;
 use crate::published::PublishedFile;
 
 /// Bytes of a line that an example shows.
@@ -31,8 +31,7 @@ pub struct Example {
     pub column: Option<String>,
     /// Length of the line in bytes.
     pub length: i64,
-    /// Its first bytes; those that are no text to be seen are written as `\xff` or `\u{202e}`. `None` where
-    /// lines were not kept.
+    /// Its first bytes, escaped. `None` where lines were not kept.
     pub line: Option<String>,
     /// Whether the line goes on.
     pub cut: bool,
@@ -114,7 +113,7 @@ fn example(batch: &RecordBatch, row: usize) -> anyhow::Result<Example> {
         line_number: number("line_number")?,
         column: string("column_name")?,
         length,
-        line: raw.map(|raw| visible(&raw[..raw.len().min(SHOWN)])),
+        line: raw.map(|raw| printable(&raw[..raw.len().min(SHOWN)])),
         cut: raw.is_some_and(|raw| raw.len().min(SHOWN) < usize::try_from(length).unwrap_or(0)),
     })
 }
@@ -127,48 +126,4 @@ fn column<'a>(batch: &'a RecordBatch, name: &str) -> anyhow::Result<&'a dyn Arra
 fn text<'a>(batch: &'a RecordBatch, name: &str) -> anyhow::Result<&'a arrow::array::StringArray> {
     let column = column(batch, name)?.as_string_opt::<i32>();
     column.ok_or_else(|| anyhow::anyhow!("{name} is no text"))
-}
-
-/// Writes bytes as text of which everything can be seen.
-fn visible(raw: &[u8]) -> String {
-    let mut seen = String::with_capacity(raw.len());
-    for chunk in raw.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            if c.is_control() || is_formatting(c) {
-                seen.extend(c.escape_default());
-            } else {
-                seen.push(c);
-            }
-        }
-        for byte in chunk.invalid() {
-            write!(seen, "\\x{byte:02x}").expect("a string takes everything");
-        }
-    }
-    seen
-}
-
-/// Tells whether a character has no face and changes how others are shown: directions, joiners, byte order.
-fn is_formatting(c: char) -> bool {
-    matches!(c, '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn everything_of_a_line_can_be_seen() {
-        let cases: [(&[u8], &str); 6] = [
-            (b"GET /a?b=<script>", "GET /a?b=<script>"),
-            ("grün 日本".as_bytes(), "grün 日本"),
-            (b"a\x00b\tc\r\x1b[2J", "a\\u{0}b\\tc\\r\\u{1b}[2J"),
-            (b"\xff\xc3(", "\\xff\\xc3("),
-            ("a\u{202e}b\u{200d}".as_bytes(), "a\\u{202e}b\\u{200d}"),
-            ("ü".as_bytes().split_last().unwrap().1, "\\xc3"),
-        ];
-        for (raw, text) in cases {
-            assert_eq!(visible(raw), text);
-        }
-    }
 }

@@ -8,13 +8,16 @@ mod calendar;
 mod words;
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use askama::Template;
+use askama::filters::{Escaper, Html};
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use chrono::Datelike;
 use sha2::{Digest, Sha256};
 
+use crate::escape::{printable, printable_lines};
 use crate::report::page::calendar::{Background, Year};
 use crate::report::{Balancer, Counts, Facts, Month, Statement, Totals};
 use crate::schema::LogType;
@@ -23,6 +26,18 @@ use crate::schema::LogType;
 const STYLE: &str = include_str!("page/report.css");
 /// The script, which only shows what a day holds on hover and focus.
 const SCRIPT: &str = include_str!("page/report.js");
+
+/// Escapes what the template inserts: as for terminals, since reversed text deceives in browsers, too, and for HTML.
+///
+/// Newlines stay, because statements have lines.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Escaped;
+
+impl Escaper for Escaped {
+    fn write_escaped_str<W: fmt::Write>(&self, to: W, text: &str) -> fmt::Result {
+        Html.write_escaped_str(to, &printable_lines(text))
+    }
+}
 
 /// Writes the page.
 ///
@@ -46,6 +61,7 @@ pub fn html(facts: &Facts) -> Result<String, askama::Error> {
     let sizes: Vec<Size> = facts.log_types.iter().map(size).collect();
     let page = Page {
         facts,
+        name: printable(&facts.dataset),
         style: STYLE,
         script: SCRIPT,
         policy: policy(),
@@ -65,6 +81,8 @@ pub fn html(facts: &Facts) -> Result<String, askama::Error> {
 #[template(path = "report.html")]
 struct Page<'a> {
     facts: &'a Facts,
+    /// The dataset, in one line.
+    name: String,
     style: &'static str,
     script: &'static str,
     /// What the page allows itself.

@@ -98,7 +98,7 @@ impl Bucket {
     ///
     /// Fails when the settings make no sense, or no request can be made.
     pub fn connect(prefix: &Prefix, network: &Network, staging: &str) -> Result<Self, StoreError> {
-        let Client { store, uploads, requests, aborts } = Client::connect(prefix, network)?;
+        let Client { store, uploads, requests, aborts, .. } = Client::connect(prefix, network)?;
         let url = prefix.to_string();
         let bucket = Self::new(store, uploads, prefix.path.clone(), &url, staging);
         Ok(Self { aborts, requests, reads: READS, ..bucket })

@@ -8,13 +8,19 @@ use std::time::Duration;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, resolve_bucket_region};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
+use object_store::list::PaginatedListStore;
 use object_store::multipart::MultipartStore;
 use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
 
 use crate::store::StoreError;
 use crate::store::credentials::Credentials;
+use crate::store::endpoint::{self, Style};
+use crate::store::listing::Pages;
 use crate::store::network::{Connector, Network, Requests};
+use crate::store::page::Stock;
 use crate::store::place::{Kind, Prefix};
+use crate::store::raw::{Raw, Signer};
+use crate::store::url;
 
 /// How long nothing may come before a request is given up and repeated. The time a whole answer takes
 /// is not limited: a worker that takes its time must not lose its download.
@@ -34,6 +40,8 @@ const RETRY_TIME: Duration = Duration::from_mins(3);
 pub(super) struct Client {
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) uploads: Arc<dyn MultipartStore>,
+    pub(super) pages: Arc<dyn Pages>,
+    pub(super) raw: Raw,
     pub(super) requests: Requests,
     /// Whether uploads can be aborted.
     pub(super) aborts: bool,
@@ -52,17 +60,37 @@ impl Client {
         let reach = |error| StoreError::Reach { name: prefix.to_string(), error };
         Ok(match prefix.kind {
             Kind::S3 => {
-                let store = requests.wait(amazon(prefix, network)).map_err(reach)?;
-                Self::over(store, requests, true)
+                let (store, raw) = requests.wait(amazon(prefix, network))?;
+                Self { raw, ..Self::over(store, requests) }
             }
-            Kind::Google => Self::over(google(prefix, network).map_err(reach)?, requests, true),
-            Kind::Azure => Self::over(azure(prefix, network).map_err(reach)?, requests, false),
+            Kind::Google => {
+                let store = google(prefix, network).map_err(reach)?;
+                Self { raw: Raw::Unsigned, ..Self::over(store, requests) }
+            }
+            Kind::Azure => {
+                let store = Arc::new(azure(prefix, network).map_err(reach)?);
+                let pages = Arc::new(Stock { store: Arc::clone(&store) as _, is_s3: false });
+                Self {
+                    store: Arc::clone(&store) as _,
+                    uploads: store,
+                    pages,
+                    raw: Raw::Never,
+                    requests,
+                    aborts: false,
+                }
+            }
         })
     }
 
-    fn over(store: impl ObjectStore + MultipartStore, requests: Requests, aborts: bool) -> Self {
+    /// Returns the client of a store that lists as S3 does.
+    fn over(
+        store: impl ObjectStore + MultipartStore + PaginatedListStore,
+        requests: Requests,
+    ) -> Self {
         let store = Arc::new(store);
-        Self { uploads: Arc::clone(&store) as _, store, requests, aborts }
+        let pages = Arc::new(Stock { store: Arc::clone(&store) as _, is_s3: true });
+        let uploads = Arc::clone(&store) as _;
+        Self { uploads, pages, store, requests, raw: Raw::Never, aborts: true }
     }
 }
 
@@ -79,7 +107,9 @@ fn is_known(name: &str) -> bool {
 fn settings(network: &Network, variables: &str) -> Vec<(String, String)> {
     let from_environment = env::vars_os().filter_map(|(name, value)| {
         let name = name.into_string().ok().filter(|name| name.starts_with(variables))?;
-        Some((name.to_ascii_lowercase(), value.into_string().ok()?))
+        // As the AWS command line does, an empty variable is taken for none.
+        let value = value.into_string().ok().filter(|value| !value.is_empty())?;
+        Some((name.to_ascii_lowercase(), value))
     });
     let own = network.settings.iter();
     from_environment.chain(own.map(|(key, value)| (key.to_lowercase(), value.clone()))).collect()
@@ -91,7 +121,7 @@ fn client_options() -> ClientOptions {
 
 /// Applies settings to a builder, passing over what is another store's.
 macro_rules! configured {
-    ($builder:ty, $prefix:expr, $network:expr, $variables:expr) => {
+    ($builder:ty, $network:expr, $name:expr, $variables:expr, $wanted:expr) => {
         settings($network, $variables).into_iter().fold(
             <$builder>::new()
                 .with_client_options(client_options())
@@ -100,11 +130,10 @@ macro_rules! configured {
                     max_retries: $network.retries,
                     retry_timeout: RETRY_TIME,
                 })
-                .with_http_connector(Connector($network.clone()))
-                .with_url(&$prefix.bucket),
+                .with_http_connector(Connector::new($network, $name)),
             |builder, (key, value)| match key.parse() {
-                Ok(key) => builder.with_config(key, value),
-                Err(_) => builder,
+                Ok(key) if $wanted(key) => builder.with_config(key, value),
+                _ => builder,
             },
         )
     };
@@ -113,52 +142,124 @@ macro_rules! configured {
 async fn amazon(
     prefix: &Prefix,
     network: &Network,
-) -> object_store::Result<object_store::aws::AmazonS3> {
-    let mut builder = configured!(AmazonS3Builder, prefix, network, "AWS_");
+) -> Result<(object_store::aws::AmazonS3, Raw), StoreError> {
+    let mut builder =
+        configured!(AmazonS3Builder, network, &prefix.bucket, "AWS_", is_not_of_the_endpoint);
     let of = |builder: &AmazonS3Builder, key| builder.get_config_value(&key);
     let is_signed = of(&builder, AmazonS3ConfigKey::SkipSignature).as_deref() != Some("true");
     let has_key = of(&builder, AmazonS3ConfigKey::AccessKeyId).is_some();
-    let mut endpoint = of(&builder, AmazonS3ConfigKey::S3Endpoint)
-        .or_else(|| of(&builder, AmazonS3ConfigKey::Endpoint));
+    if of(&builder, AmazonS3ConfigKey::S3Express).is_some_and(|value| value != "false") {
+        let why = "S3 Express directory buckets are not supported: remove the setting s3_express";
+        return Err(StoreError::Endpoint { name: prefix.to_string(), why: why.to_owned() });
+    }
+    let bucket = prefix.name();
+    let refuse = |why| StoreError::Endpoint { name: prefix.to_string(), why };
     let mut region = of(&builder, AmazonS3ConfigKey::Region);
-    if is_signed && !has_key {
-        // One search for all stores of the run.
-        let found = network.aws.get_or_init(|| Credentials::find(region.clone())).await;
-        if let Some(credentials) = &found.credentials {
-            builder = builder.with_credentials(Arc::clone(credentials) as _);
-        }
-        if let Some(url) = found.endpoint.clone().filter(|_| endpoint.is_none()) {
-            builder = builder.with_endpoint(&url);
-            endpoint = Some(url);
-        }
-        region = region.or(found.region.clone());
+    // One search for all stores of the run.
+    let found = network.aws.get_or_init(|| Credentials::find(region.clone())).await;
+    if let Some(credentials) = found.credentials.as_ref().filter(|_| is_signed && !has_key) {
+        builder = builder.with_credentials(Arc::clone(credentials) as _);
     }
-    if region.is_none() && endpoint.is_none() {
+    let typed = typed(network, |key| {
+        matches!(key, AmazonS3ConfigKey::Endpoint | AmazonS3ConfigKey::S3Endpoint)
+    });
+    let custom = typed.or(found.endpoint.clone());
+    if custom.as_deref().is_some_and(url::has_user_info) {
+        return Err(StoreError::Secret("an endpoint"));
+    }
+    let mut flags = found.flags.clone().map_err(refuse)?;
+    let is_virtual = typed_or_set(network, "AWS_VIRTUAL_HOSTED_STYLE_REQUEST", |key| {
+        matches!(key, AmazonS3ConfigKey::VirtualHostedStyleRequest)
+    });
+    match is_virtual.as_deref() {
+        None => {}
+        Some("true") => flags.style = Style::Virtual,
+        Some("false") => flags.style = Style::Path,
+        Some(_) => {
+            return Err(refuse(
+                "virtual_hosted_style_request is neither true nor false".to_owned(),
+            ));
+        }
+    }
+    region = region.or(found.region.clone()).filter(|region| !region.is_empty());
+    if let Some(of_arn) = endpoint::region_of(bucket) {
+        if found.own_region_only && region.as_deref() != Some(of_arn) {
+            let why = format!("AWS_S3_USE_ARN_REGION is false, and {of_arn} is another region");
+            return Err(refuse(why));
+        }
+        region = Some(of_arn.to_owned());
+    }
+    if region.is_none() && custom.is_none() {
+        if flags.fips {
+            let why = "FIPS endpoints need a region: set AWS_REGION, or --option region=REGION";
+            return Err(refuse(why.to_owned()));
+        }
         // What cannot be found out here is reported by the first request, with the right region.
-        region = resolve_bucket_region(prefix.name(), &ClientOptions::new()).await.ok();
+        region = resolve_bucket_region(bucket, &ClientOptions::new()).await.ok();
     }
-    if let Some(region) = region {
-        builder = builder.with_region(region);
-    }
-    if endpoint.is_some_and(|url| url.starts_with("http://")) {
+    let region = region.unwrap_or_else(|| "us-east-1".to_owned());
+    let endpoint = endpoint::resolve(bucket, &region, custom.as_deref(), flags).map_err(refuse)?;
+    builder = builder
+        .with_bucket_name(bucket)
+        .with_region(endpoint.region)
+        .with_virtual_hosted_style_request(endpoint.virtual_hosted);
+    if endpoint.url.starts_with("http://") {
         // Who names such an endpoint wants it.
         builder = builder.with_allow_http(true);
     }
-    builder.build()
+    let region = of(&builder, AmazonS3ConfigKey::Region).unwrap_or_else(|| "us-east-1".to_owned());
+    let reach = |error| StoreError::Reach { name: prefix.to_string(), error };
+    let store = builder.with_endpoint(endpoint.url).build().map_err(reach)?;
+    let credentials = Arc::clone(store.credentials());
+    let raw = if is_signed { Raw::Signed(Signer { credentials, region }) } else { Raw::Unsigned };
+    Ok((store, raw))
+}
+
+/// Tells whether a setting does not say where requests go: [`endpoint::resolve`] decides that.
+fn is_not_of_the_endpoint(key: AmazonS3ConfigKey) -> bool {
+    use AmazonS3ConfigKey as Key;
+    !matches!(key, Key::Endpoint | Key::S3Endpoint | Key::VirtualHostedStyleRequest | Key::Bucket)
+}
+
+/// Returns the value of the last `--option` whose key is wanted.
+fn typed(network: &Network, wanted: impl Fn(&AmazonS3ConfigKey) -> bool) -> Option<String> {
+    let mut last = network.settings.iter().rev();
+    let found = last.find(|(key, _)| key.to_lowercase().parse().is_ok_and(|key| wanted(&key)));
+    found.map(|(_, value)| value.clone())
+}
+
+/// Returns the value of the last `--option` whose key is wanted, or else that of a variable.
+fn typed_or_set(
+    network: &Network,
+    variable: &str,
+    wanted: impl Fn(&AmazonS3ConfigKey) -> bool,
+) -> Option<String> {
+    let set = || env::var(variable).ok().filter(|value| !value.is_empty());
+    typed(network, wanted).or_else(set).map(|value| value.to_ascii_lowercase())
 }
 
 fn google(
     prefix: &Prefix,
     network: &Network,
 ) -> object_store::Result<object_store::gcp::GoogleCloudStorage> {
-    configured!(GoogleCloudStorageBuilder, prefix, network, "GOOGLE_").build()
+    configured!(
+        GoogleCloudStorageBuilder,
+        network,
+        &prefix.bucket,
+        "GOOGLE_",
+        |_: GoogleConfigKey| true
+    )
+    .with_url(&prefix.bucket)
+    .build()
 }
 
 fn azure(
     prefix: &Prefix,
     network: &Network,
 ) -> object_store::Result<object_store::azure::MicrosoftAzure> {
-    configured!(MicrosoftAzureBuilder, prefix, network, "AZURE_").build()
+    configured!(MicrosoftAzureBuilder, network, &prefix.bucket, "AZURE_", |_: AzureConfigKey| true)
+        .with_url(&prefix.bucket)
+        .build()
 }
 
 /// Returns an error of a request as one of reading.

@@ -1,6 +1,7 @@
 //! AWS credentials, found where the AWS command line finds them: environment, profiles, single
 //! sign-on, `credential_process`, assumed roles, web identity, containers and instances.
 
+use std::env;
 use std::fmt;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -8,12 +9,15 @@ use std::time::{Duration, SystemTime};
 use async_trait::async_trait;
 use aws_config::meta::region::ProvideRegion;
 use aws_config::profile::region::ProfileFileRegionProvider;
-use aws_config::{BehaviorVersion, Region};
+use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_types::service_config::ServiceConfigKey;
 use object_store::aws::AwsCredential;
 use object_store::{CredentialProvider, Error, Result};
 use tokio::sync::Mutex;
 use tokio::time::timeout;
+
+use crate::store::endpoint::{Flags, Style};
 
 /// How long before they expire credentials are fetched anew: longer than a request is repeated.
 const MARGIN: Duration = Duration::from_mins(5);
@@ -40,7 +44,73 @@ struct Kept {
 pub(super) struct Found {
     pub(super) credentials: Option<Arc<Credentials>>,
     pub(super) region: Option<String>,
+    /// The endpoint of S3 that is configured, unless such are to be ignored.
     pub(super) endpoint: Option<String>,
+    /// Whether access points of another region than the configured one are refused.
+    pub(super) own_region_only: bool,
+    /// What changes where requests go, or which setting has a value that is none.
+    pub(super) flags: Result<Flags, String>,
+}
+
+/// The settings of a profile, and the variables that win over them.
+struct Settings<'a>(&'a SdkConfig);
+
+impl Settings<'_> {
+    /// Returns a setting: of the first variable that is not empty, or else of the profile, whose section for S3 wins.
+    fn get(&self, variables: &[&str], key: &str) -> Option<String> {
+        let given = variables.iter().filter_map(|name| env::var(name).ok());
+        given.chain(self.of_profile(key)).find(|value| !value.is_empty())
+    }
+
+    fn of_profile(&self, key: &str) -> Option<String> {
+        // No variable has this name, so that none is asked.
+        let key = ServiceConfigKey::builder().service_id("s3").env("=").profile(key).build();
+        self.0.service_config()?.load_config(key.ok()?)
+    }
+
+    /// Returns a setting of the section `s3 =` of the profile.
+    fn of_s3(&self, key: &str) -> Option<String> {
+        let section = self.of_profile("s3")?;
+        let mut lines = section.lines().filter_map(|line| line.split_once('='));
+        lines.find(|(name, _)| name.trim() == key).map(|(_, value)| value.trim().to_owned())
+    }
+
+    fn flags(&self) -> Result<Flags, String> {
+        let truth = |name: &str, value: Option<String>| match value {
+            None => Ok(false),
+            Some(value) if value.eq_ignore_ascii_case("true") => Ok(true),
+            Some(value) if value.eq_ignore_ascii_case("false") => Ok(false),
+            Some(value) => Err(format!("{name} is {:?}: write true or false", value.trim())),
+        };
+        let flag = |variable: &str, key: &str| truth(variable, self.get(&[variable], key));
+        let dual_stack = flag("AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint")?;
+        let of_s3 = |key: &str| truth(&format!("{key} of the profile"), self.of_s3(key));
+        Ok(Flags {
+            fips: flag("AWS_USE_FIPS_ENDPOINT", "use_fips_endpoint")?,
+            dual_stack: dual_stack || of_s3("use_dualstack_endpoint")?,
+            accelerate: of_s3("use_accelerate_endpoint")?,
+            style: match self.of_s3("addressing_style").as_deref() {
+                None | Some("auto") => Style::Auto,
+                Some("path") => Style::Path,
+                Some("virtual") => Style::Virtual,
+                Some(other) => {
+                    return Err(format!(
+                        "addressing_style of the profile is {other:?}: write auto, path or virtual"
+                    ));
+                }
+            },
+        })
+    }
+
+    fn endpoint(&self) -> Option<String> {
+        let ignored =
+            self.get(&["AWS_IGNORE_CONFIGURED_ENDPOINT_URLS"], "ignore_configured_endpoint_urls");
+        if ignored.is_some_and(|value| value.eq_ignore_ascii_case("true")) {
+            return None;
+        }
+        // The last is a name of the crate object_store.
+        self.get(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"], "endpoint_url")
+    }
 }
 
 impl Credentials {
@@ -55,13 +125,18 @@ impl Credentials {
             .region(region.clone().unwrap_or(fallback))
             .load()
             .await;
-        let kept = Mutex::new(None);
+        let (settings, kept) = (Settings(&config), Mutex::new(None));
         let credentials =
             config.credentials_provider().map(|provider| Arc::new(Self { provider, kept }));
         Found {
             credentials,
             region: region.map(|region| region.to_string()),
-            endpoint: config.endpoint_url().map(ToOwned::to_owned),
+            endpoint: settings.endpoint(),
+            own_region_only: settings
+                .get(&["AWS_S3_USE_ARN_REGION"], "s3_use_arn_region")
+                .or(settings.of_s3("use_arn_region"))
+                .is_some_and(|value| value.eq_ignore_ascii_case("false")),
+            flags: settings.flags(),
         }
     }
 

@@ -3,24 +3,30 @@
 
 use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::task::{Context, Poll};
 
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::executor::block_on;
-use http::StatusCode;
 use http::header::AUTHORIZATION;
+use http::{StatusCode, Uri};
+use http_body::{Body, Frame, SizeHint};
 use object_store::ClientOptions;
 use object_store::client::{
-    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse, HttpService,
-    ReqwestConnector,
+    HttpClient, HttpConnector, HttpError, HttpErrorKind, HttpRequest, HttpResponse,
+    HttpResponseBody, HttpService, ReqwestConnector,
 };
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::OnceCell;
 
 use crate::store::credentials::Found;
 use crate::store::explain;
+use crate::store::page;
+use crate::store::raw;
+use crate::store::waits::{Open, Wait, Waits};
 
 /// Threads that requests run on; what comes in is only copied there.
 const THREADS: usize = 2;
@@ -60,6 +66,7 @@ impl Network {
 pub struct Traffic {
     requests: AtomicU64,
     failed: AtomicU64,
+    waits: Waits,
     observer: OnceLock<Observer>,
 }
 
@@ -80,6 +87,11 @@ impl Traffic {
     /// Number of requests that were sent, those left out that failed.
     pub fn sent(&self) -> u64 {
         self.requests().saturating_sub(self.failed())
+    }
+
+    /// Returns the buckets that a request waits for, and how long none of them answered.
+    pub fn waits(&self) -> Vec<Wait> {
+        self.waits.now()
     }
 
     /// Tells `observer` of each request that fails from now on. Only the first observer is told.
@@ -104,12 +116,23 @@ impl fmt::Debug for Traffic {
 
 /// Makes clients that count their requests, and see to it that what helps is repeated.
 #[derive(Debug)]
-pub(super) struct Connector(pub(super) Network);
+pub(super) struct Connector {
+    network: Network,
+    /// URL of the bucket.
+    bucket: Arc<str>,
+}
+
+impl Connector {
+    pub(super) fn new(network: &Network, bucket: &str) -> Self {
+        Self { network: network.clone(), bucket: bucket.into() }
+    }
+}
 
 impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let client = ReqwestConnector::default().connect(options)?;
-        Ok(HttpClient::new(Watched { client, network: self.0.clone() }))
+        let (network, bucket) = (self.network.clone(), Arc::clone(&self.bucket));
+        Ok(HttpClient::new(Watched { client, network, bucket }))
     }
 }
 
@@ -117,20 +140,28 @@ impl HttpConnector for Connector {
 struct Watched {
     client: HttpClient,
     network: Network,
+    bucket: Arc<str>,
 }
 
 #[async_trait]
 impl HttpService for Watched {
-    async fn call(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
+    async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
+        raw::replace(&mut request).await?;
         let traffic = &self.network.traffic;
         traffic.requests.fetch_add(1, Ordering::Relaxed);
         // Without the query, which is long and says little.
         let what = format!("{} {}", request.method(), request.uri().path());
         let authorization = request.headers().get(AUTHORIZATION).cloned();
+        let open = traffic.waits.open(&self.bucket);
+        let page_of = page::is_wanted(request.extensions()).then(|| request.uri().clone());
         let answer = self.client.execute(request).await;
         let response = match answer {
+            Ok(response) if response.status().is_success() && page_of.is_some() => {
+                Ok(paged(response, &page_of.unwrap_or_default()).await)
+            }
             Ok(response) if is_refusal(response.status()) => Ok(judged(response).await),
             Err(error) if is_open(error.kind()) => {
+                open.fail();
                 traffic.note(&format!("{what}: {error}"));
                 return Ok(unavailable(error.to_string()));
             }
@@ -140,6 +171,7 @@ impl HttpService for Watched {
             Ok(response) => {
                 let status = response.status();
                 if status.is_server_error() || matches!(status.as_u16(), 408 | 429) {
+                    open.fail();
                     traffic.note(&format!("{what}: answered with {status}"));
                 }
                 let found = self.network.aws.get().and_then(|found| found.credentials.as_ref());
@@ -150,9 +182,42 @@ impl HttpService for Watched {
                     credentials.forget(signed.to_str().unwrap_or_default()).await;
                 }
             }
-            Err(error) => traffic.note(&format!("{what}: {error}")),
+            Err(error) => {
+                open.fail();
+                traffic.note(&format!("{what}: {error}"));
+            }
         }
-        response
+        response.map(|response| response.map(|body| HttpResponseBody::new(Arriving { body, open })))
+    }
+}
+
+/// The body of an answer, which is waited for until it is read to its end.
+struct Arriving {
+    body: HttpResponseBody,
+    open: Open,
+}
+
+impl Body for Arriving {
+    type Data = Bytes;
+    type Error = HttpError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, HttpError>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        if let Poll::Ready(Some(Ok(_))) = &frame {
+            self.open.advance();
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }
 
@@ -194,6 +259,15 @@ async fn judged(response: HttpResponse) -> HttpResponse {
         parts.extensions.insert(Expired);
     }
     HttpResponse::from_parts(parts, body.into())
+}
+
+/// Reads a page of a listing. One that is cut is repeated.
+async fn paged(response: HttpResponse, uri: &Uri) -> HttpResponse {
+    let (parts, body) = response.into_parts();
+    match body.bytes().await {
+        Ok(body) => page::read(parts, &body, uri),
+        Err(error) => unavailable(error.to_string()),
+    }
 }
 
 /// Makes a request, and makes it once more if it was signed with credentials that expired before their time.

@@ -5,7 +5,7 @@ use std::path::{Path as LocalPath, PathBuf};
 
 use object_store::path::Path;
 
-use crate::store::StoreError;
+use crate::store::{StoreError, url};
 
 /// A local path, or a prefix of a bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -43,21 +43,26 @@ impl Place {
     ///
     /// # Errors
     ///
-    /// Fails when it is a URL of an unknown kind, names no bucket, or has a prefix that no key can
-    /// have.
+    /// Fails when it is empty, a URL of an unknown kind or with credentials in it, or almost a URL; when it names no
+    /// bucket, or has a prefix that no key can have.
     pub fn parse(name: &str) -> Result<Self, StoreError> {
-        let Some((scheme, rest)) = name.split_once("://") else {
-            return Ok(Self::Local(PathBuf::from(name)));
+        if name.is_empty() {
+            return Err(StoreError::Empty);
+        }
+        if url::has_secret(name) {
+            return Err(StoreError::Secret("a URL"));
+        }
+        let Some((scheme, rest)) = name.split_once("://").filter(|(scheme, _)| is_known(scheme))
+        else {
+            return match (url::meant(name), name.contains("://")) {
+                (Some(meant), _) => Err(StoreError::Almost { name: name.to_owned(), meant }),
+                (None, true) => Err(StoreError::Unsupported(name.to_owned())),
+                (None, false) => Ok(Self::Local(PathBuf::from(name))),
+            };
         };
-        let kind = match scheme {
-            "file" => return Ok(Self::Local(PathBuf::from(rest))),
-            "s3" | "s3a" => Kind::S3,
-            "gs" => Kind::Google,
-            "az" | "azure" | "adl" | "abfs" | "abfss" => Kind::Azure,
-            _ => return Err(StoreError::Unsupported(name.to_owned())),
-        };
-        let (bucket, path) = rest.split_once('/').unwrap_or((rest, ""));
-        if bucket.is_empty() {
+        let Some(kind) = kind_of(scheme) else { return Ok(Self::Local(PathBuf::from(rest))) };
+        let (bucket, path) = rest.split_at(bucket_length(rest));
+        if !is_bucket(kind, bucket) {
             return Err(StoreError::NoBucket(name.to_owned()));
         }
         let path = Path::parse(path.trim_matches('/'))
@@ -77,6 +82,53 @@ impl Place {
             _ => false,
         }
     }
+}
+
+/// Splits the URL of an object into the kind of its store, the name of its bucket and its key, which is taken as it is;
+/// `None` if it names no object of a bucket.
+pub fn split(url: &str) -> Option<(Kind, &str, &str)> {
+    let (scheme, rest) = url.split_once("://")?;
+    let (bucket, key) = rest.split_at(bucket_length(rest));
+    let kind = kind_of(scheme)?;
+    let name = if kind == Kind::Azure { bucket.split('@').next()? } else { bucket };
+    (is_bucket(kind, bucket) && key.len() > 1).then(|| (kind, name, &key[1..]))
+}
+
+fn is_known(scheme: &str) -> bool {
+    scheme == "file" || kind_of(scheme).is_some()
+}
+
+fn kind_of(scheme: &str) -> Option<Kind> {
+    Some(match scheme {
+        "s3" | "s3a" => Kind::S3,
+        "gs" => Kind::Google,
+        "az" | "azure" | "adl" | "abfs" | "abfss" => Kind::Azure,
+        _ => return None,
+    })
+}
+
+/// Returns how long the name of a bucket is that a URL has behind its scheme. An ARN holds colons, and that of an access
+/// point a slash.
+fn bucket_length(rest: &str) -> usize {
+    let resource = match rest.match_indices(':').nth(4) {
+        Some((colon, _)) if rest.starts_with("arn:") => {
+            let point = rest[colon..].strip_prefix(":accesspoint/");
+            colon + point.map_or(0, |_| ":accesspoint/".len())
+        }
+        _ => 0,
+    };
+    rest[resource..].find('/').map_or(rest.len(), |slash| resource + slash)
+}
+
+/// Tells whether a text can be the name of a bucket. What it holds becomes part of a URL.
+fn is_bucket(kind: Kind, bucket: &str) -> bool {
+    let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
+    let also = match kind {
+        Kind::S3 if bucket.starts_with("arn:") => ":/",
+        Kind::Azure => "@$",
+        _ => "",
+    };
+    !bucket.is_empty() && bucket.chars().all(|c| allowed(c) || also.contains(c))
 }
 
 impl Prefix {
@@ -133,6 +185,14 @@ mod tests {
         for bad in ["s3://", "s3:///p", "s3://b/a//b", "s3://b/a/../b", "ftp://b/p", "://b"] {
             assert!(Place::parse(bad).is_err(), "{bad}");
         }
+        for bad in ["", "s3://b:9000/p", "s3://b#c/p", "gs://b c", "s3:/b", "S3://b", "s3://u@b"] {
+            assert!(Place::parse(bad).is_err(), "{bad}");
+        }
+        let point = "s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/logs";
+        assert_eq!(bucket(&format!("{point}/p/q")), of(Kind::S3, point, "p/q"));
+        assert_eq!(bucket(point), of(Kind::S3, point, ""));
+        let colon = point.replace("point/", "point:");
+        assert_eq!(bucket(&format!("{colon}/p")), of(Kind::S3, &colon, "p"));
     }
 
     #[test]

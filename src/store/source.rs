@@ -1,71 +1,68 @@
 //! Sources: where objects are listed and read.
 //!
-//! Sources go through the `object_store` crate. For a local directory its futures are ready at
-//! once when no runtime is around, so that a worker may simply wait for them. Requests to a remote store run on a
-//! runtime of their own, and can be begun long before anybody waits for them.
+//! Remote sources go through the `object_store` crate. Requests to them run on a runtime of their own, and
+//! can be begun long before anybody waits for them. Local files are opened when they are wanted.
 
 use std::collections::HashSet;
 use std::fmt;
 use std::io::{self, Read};
 use std::iter;
-use std::sync::Arc;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
-use bytes::{Buf, Bytes};
-use chrono::DateTime;
 use futures::StreamExt;
-use futures::stream::{self, BoxStream, FuturesUnordered};
-use object_store::local::LocalFileSystem;
+use futures::stream::{self, BoxStream};
+use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{
-    Error, GetOptions, GetRange, GetResultPayload, ObjectMeta, ObjectStore, ObjectStoreExt,
-};
+use object_store::{Error, GetOptions, GetResultPayload, ObjectMeta, ObjectStore};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinHandle;
 
 use crate::key;
 use crate::store::StoreError;
 use crate::store::calls::Calls;
-use crate::store::client::{Client, io_error};
+use crate::store::client::Client;
+use crate::store::listing::{Ask, Entry, Look, Page, Pages, search};
 use crate::store::network::{Network, Requests, renewing};
 use crate::store::place::{Place, Prefix};
+use crate::store::raw::{Location, Raw};
+use crate::store::read::{Fetch, RANGE, Ranges, conditional, read};
+use crate::store::tree::{self, Walk};
 
 /// Objects of a source that are read at the same moment, at most.
 const MAX_READS: usize = 64;
-/// Large objects are read in pieces of this size, the next while one is used.
-const RANGE: u64 = 8 << 20;
-
-/// Directories that are listed at the same moment, at most.
-const MAX_LISTINGS: usize = 16;
 /// Objects that are listed ahead of who takes them, at most.
 const MAX_FOUND: usize = 4096;
-
-/// What a directory is worth to a listing.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Look {
-    /// Nothing below it is wanted.
-    Skip,
-    /// All below it is wanted, or it is not known what is.
-    Whole,
-    /// Its own objects are wanted, and some of the directories below it.
-    Inside,
-}
 
 /// A place that objects are listed in and read from.
 #[derive(Debug, Clone)]
 pub struct Source {
-    store: Arc<dyn ObjectStore>,
+    pub(super) store: Arc<dyn ObjectStore>,
+    kept: Kept,
     /// The source as the user named it.
     name: String,
     /// Name of the bucket.
     bucket: Option<String>,
     /// Prefix of the paths that are listed.
     prefix: Option<Path>,
+    /// How keys are asked for that are no paths.
+    raw: Raw,
     /// What its keys begin with although its listing does not show it.
     key_prefix: String,
     /// What makes the URL of an object of its path, without a slash at its end.
     url: String,
-    requests: Requests,
+    pub(super) requests: Requests,
     reads: Arc<Semaphore>,
+}
+
+/// Where a source is listed.
+#[derive(Debug, Clone)]
+enum Kept {
+    /// In this directory.
+    Local(PathBuf),
+    /// Page by page. The first page is that of the request which found out whether there is a listing.
+    Remote(Arc<dyn Pages>, Arc<Mutex<Option<Page>>>),
+    /// Somewhere else, such as in memory.
+    Elsewhere,
 }
 
 /// An object as a listing shows it. Millions are held at once, so that it shares what it can.
@@ -73,7 +70,7 @@ pub struct Source {
 pub struct Listed {
     /// Compressed size in bytes.
     pub size: u64,
-    /// Its key up to the last slash, without it.
+    /// Its key up to the last slash.
     directory: Arc<str>,
     /// The rest of its key, then its ETag.
     text: Box<str>,
@@ -84,10 +81,7 @@ pub struct Listed {
 impl Listed {
     /// Returns its key as far as it is known, from the source or `AWSLogs` on.
     pub fn key(&self) -> String {
-        match &*self.directory {
-            "" => self.name().to_owned(),
-            directory => format!("{directory}/{}", self.name()),
-        }
+        format!("{}{}", self.directory, self.name())
     }
 
     /// Returns what stands behind the last slash of its key.
@@ -96,7 +90,7 @@ impl Listed {
     }
 
     /// Returns what the store says must not have changed when the object is read.
-    fn condition(&self) -> Option<&str> {
+    pub(super) fn condition(&self) -> Option<&str> {
         let e_tag = &self.text[self.name_len as usize..];
         (!e_tag.is_empty()).then_some(e_tag)
     }
@@ -158,11 +152,13 @@ impl Source {
             Place::Bucket(prefix) => {
                 let source = Self::connect(name, prefix, network)?;
                 // Missing permissions, credentials and buckets are better known before any work.
-                let mut listing = source.store.list(source.prefix.as_ref());
-                match source.requests.wait(listing.next()) {
-                    Some(Err(error)) => Err(StoreError::Reach { name: name.to_owned(), error }),
-                    _ => Ok(source),
+                if let Kept::Remote(pages, first) = &source.kept {
+                    let ask = Ask { prefix: source.listed_prefix(), ..Ask::default() };
+                    let page = source.requests.wait(pages.page(&ask));
+                    let page = page.map_err(|error| error.of(name.to_owned()))?;
+                    *first.lock().unwrap_or_else(PoisonError::into_inner) = Some(page);
                 }
+                Ok(source)
             }
             Place::Local(directory) => {
                 let open = |source| StoreError::Open { name: name.to_owned(), source };
@@ -170,12 +166,24 @@ impl Source {
                 if !directory.is_dir() {
                     return Err(open(io::ErrorKind::NotADirectory.into()));
                 }
-                let store = Arc::new(LocalFileSystem::new_with_prefix(&directory)?);
-                let key_prefix = directory.to_str().and_then(key::from_root).unwrap_or_default();
+                let key_prefix = directory.to_str().and_then(key::from_root);
+                let key_prefix = key_prefix.map_or(String::new(), |prefix| format!("{prefix}/"));
                 let url = format!("file://{}", directory.display());
-                let (name, key_prefix) = (name.to_owned(), key_prefix.to_owned());
-                Ok(Self { name, key_prefix, ..Self::over(store, &url) })
+                let (name, kept) = (name.to_owned(), Kept::Local(directory));
+                Ok(Self { name, key_prefix, kept, ..Self::over(Arc::new(InMemory::new()), &url) })
             }
+        }
+    }
+
+    /// Opens a source whose objects a list names. A bucket is not asked for anything: it need not be listed.
+    ///
+    /// # Errors
+    ///
+    /// Fails when there is no such directory, or the bucket has no endpoint.
+    pub fn open_unlisted(name: &str, network: &Network) -> Result<Self, StoreError> {
+        match Place::parse(name)? {
+            Place::Bucket(prefix) => Self::connect(name, prefix, network),
+            Place::Local(_) => Self::open(name, network),
         }
     }
 
@@ -184,6 +192,8 @@ impl Source {
         let client = Client::connect(&prefix, network)?;
         Ok(Self {
             requests: client.requests,
+            kept: Kept::Remote(client.pages, Arc::default()),
+            raw: client.raw,
             bucket: Some(prefix.name().to_owned()),
             prefix: (!prefix.path.as_ref().is_empty()).then_some(prefix.path),
             name: name.to_owned(),
@@ -195,9 +205,11 @@ impl Source {
     pub fn over(store: Arc<dyn ObjectStore>, url: &str) -> Self {
         Self {
             store,
+            kept: Kept::Elsewhere,
             name: url.to_owned(),
             bucket: None,
             prefix: None,
+            raw: Raw::Never,
             key_prefix: String::new(),
             url: url.trim_end_matches('/').to_owned(),
             requests: Requests::default(),
@@ -207,7 +219,7 @@ impl Source {
 
     /// Returns the URL of an object.
     pub fn url(&self, object: &Listed) -> String {
-        format!("{}/{}", self.url, self.path(object))
+        format!("{}/{}", self.url, self.below(&object.key()))
     }
 
     /// Returns the URL by which the source can be opened from anywhere that reaches it.
@@ -231,54 +243,76 @@ impl Source {
         Calls { get, ..Calls::default() }
     }
 
-    /// Returns the path of an object in the store.
-    fn path(&self, object: &Listed) -> Path {
-        let key = object.key();
-        let below = key.strip_prefix(&self.key_prefix).unwrap_or(&key);
-        // Such a path was listed.
-        Path::parse(below).unwrap_or_else(|_| Path::from(below))
+    /// Returns a key as the source has it.
+    fn below<'a>(&self, key: &'a str) -> &'a str {
+        key.strip_prefix(&self.key_prefix).unwrap_or(key)
+    }
+
+    fn locate(&self, key: &str) -> Result<Location, StoreError> {
+        let unreadable = |problem: &str| StoreError::Unreadable {
+            name: format!("{}/{key}", self.url),
+            problem: problem.to_owned(),
+        };
+        self.raw.locate(self.below(key)).map_err(unreadable)
+    }
+
+    /// Returns why an object that is listed cannot be read, if its key is the reason.
+    pub fn refuses(&self, key: &str) -> Option<&'static str> {
+        match &self.kept {
+            Kept::Remote(..) => self.raw.locate(self.below(key)).err(),
+            _ => None,
+        }
+    }
+
+    /// Returns the prefix that is listed, with a slash at its end.
+    fn listed_prefix(&self) -> String {
+        self.prefix.as_ref().map_or(String::new(), |prefix| format!("{prefix}/"))
     }
 
     /// Lists all objects; what cannot be listed is an error among them.
-    pub fn list(&self) -> impl Iterator<Item = Result<Listed, StoreError>> {
-        let listing = self.store.list(self.prefix.as_ref());
-        let listing = Waiting { stream: listing, requests: self.requests.clone() };
-        let mut directories = Directories::default();
-        listing.map(move |meta| Ok(self.listed(&meta?, &mut directories)))
+    pub fn list(&self) -> Box<dyn Iterator<Item = Result<Listed, StoreError>> + '_> {
+        self.search(|_| Look::Whole)
     }
 
-    fn listed(&self, meta: &ObjectMeta, directories: &mut Directories) -> Listed {
-        let path = meta.location.as_ref();
-        let (directory, name) = path.rsplit_once('/').unwrap_or(("", path));
-        let directory = match (self.key_prefix.as_str(), directory) {
-            ("", below) => directories.share(below),
-            (prefix, "") => directories.share(prefix),
-            (prefix, below) => directories.share(&format!("{prefix}/{below}")),
+    fn listed(&self, entry: &Entry, directories: &mut Directories) -> Listed {
+        let (directory, name) = entry.key.split_at(entry.key.rfind('/').map_or(0, |at| at + 1));
+        let directory = match self.key_prefix.as_str() {
+            "" => directories.share(directory),
+            prefix => directories.share(&format!("{prefix}{directory}")),
         };
-        let text = [name, meta.e_tag.as_deref().unwrap_or_default()].concat().into();
+        let text = [name, entry.e_tag.as_deref().unwrap_or_default()].concat().into();
         let (name_len, is_local) = (name.len() as u32, self.url.starts_with("file:"));
-        Listed { size: meta.size, directory, text, name_len, is_local }
+        Listed { size: entry.size, directory, text, name_len, is_local }
     }
 
     /// Lists the objects of directories that are worth it. Those of a remote store are listed side by side,
-    /// and what `look` skips is not asked for; a local directory is listed whole.
+    /// and what `look` skips is not asked for; other sources are listed whole.
     pub fn search(
         &self,
         look: impl Fn(&str) -> Look + Send + Sync + 'static,
     ) -> Box<dyn Iterator<Item = Result<Listed, StoreError>> + '_> {
-        let Some(runtime) = self.requests.runtime() else { return Box::new(self.list()) };
-        let (found, mut listing) = mpsc::channel(MAX_FOUND);
-        let (store, prefix) = (Arc::clone(&self.store), self.prefix.clone());
-        runtime.spawn(async move { search(&*store, prefix, &look, &found).await });
-        let next = move || listing.blocking_recv();
         let mut directories = Directories::default();
-        Box::new(iter::from_fn(next).map(move |found| match found {
-            Ok(meta) => Ok(self.listed(&meta, &mut directories)),
-            Err((directory, error)) => {
-                let name = format!("{}/{}", self.url, directory.unwrap_or_default());
-                Err(StoreError::Reach { name, error })
+        match (&self.kept, self.requests.runtime()) {
+            (Kept::Local(directory), _) => Box::new(
+                Walk::new(directory).map(move |entry| Ok(self.listed(&entry?, &mut directories))),
+            ),
+            (Kept::Remote(pages, first), Some(runtime)) => {
+                let (found, mut listing) = mpsc::channel(MAX_FOUND);
+                let (pages, prefix) = (Arc::clone(pages), self.listed_prefix());
+                let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
+                runtime.spawn(async move { search(&*pages, &prefix, first, &look, &found).await });
+                let next = move || listing.blocking_recv();
+                Box::new(iter::from_fn(next).map(move |found| match found {
+                    Ok(entry) => Ok(self.listed(&entry, &mut directories)),
+                    Err((prefix, error)) => Err(error.of(format!("{}/{prefix}", self.url))),
+                }))
             }
-        }))
+            _ => {
+                let stream = self.store.list(self.prefix.as_ref());
+                let listing = Waiting { stream, requests: self.requests.clone() };
+                Box::new(listing.map(move |meta| Ok(self.listed(&entry(meta?), &mut directories))))
+            }
+        }
     }
 
     /// Returns the bucket's name; `None` when the source is local.
@@ -290,23 +324,33 @@ impl Source {
     /// taken for granted.
     pub fn find(&self, names: Vec<Named>) -> Vec<Result<Listed, StoreError>> {
         let look = |named: Named| async move {
-            let below = named.key.strip_prefix(&self.key_prefix).unwrap_or(&named.key);
-            let location = Path::parse(below).map_err(Error::from);
-            let meta = match (location, named.size, named.e_tag) {
-                (Ok(location), Some(size), e_tag @ Some(_)) if self.requests.is_remote() => {
-                    let last_modified = DateTime::UNIX_EPOCH;
-                    Ok(ObjectMeta { location, last_modified, size, e_tag, version: None })
+            let key = self.below(&named.key).to_owned();
+            if let (Some(size), Some(_), true) = (named.size, &named.e_tag, self.is_remote()) {
+                return Ok(Entry { key, size, e_tag: named.e_tag });
+            }
+            self.head(&key).await.map_err(|error| match error {
+                StoreError::Store(error) => {
+                    StoreError::Find { name: format!("{}/{}", self.url, named.key), error }
                 }
-                (Ok(location), ..) => renewing(|| self.store.head(&location)).await,
-                (Err(error), ..) => Err(error),
-            };
-            let name = format!("{}/{}", self.url, named.key);
-            meta.map_err(|error| StoreError::Find { name, error })
+                other => other,
+            })
         };
         let found = stream::iter(names).map(look).buffered(MAX_READS).collect::<Vec<_>>();
         let mut directories = Directories::default();
         let found = self.requests.wait(found).into_iter();
-        found.map(|meta| Ok(self.listed(&meta?, &mut directories))).collect()
+        found.map(|entry| Ok(self.listed(&entry?, &mut directories))).collect()
+    }
+
+    /// Returns what the store says of an object now.
+    async fn head(&self, key: &str) -> Result<Entry, StoreError> {
+        if let Kept::Local(directory) = &self.kept {
+            return Ok(tree::head(directory, key)?);
+        }
+        let location = self.locate(key)?;
+        let options = || GetOptions { head: true, ..location.options() };
+        let result = renewing(|| self.store.get_opts(&location.path, options())).await?;
+        let ObjectMeta { size, e_tag, .. } = result.meta;
+        Ok(Entry { key: key.to_owned(), size, e_tag })
     }
 
     /// Tells whether a key lies below the source.
@@ -340,10 +384,12 @@ impl Source {
     pub fn begin(&self, object: &Listed) -> Fetch {
         let Some(runtime) = self.requests.runtime() else { return Fetch(None) };
         let (store, reads) = (Arc::clone(&self.store), Arc::clone(&self.reads));
-        let (path, options) = (self.path(object), conditional(object));
+        // What cannot be located is refused when it is wanted.
+        let Ok(location) = self.locate(&object.key()) else { return Fetch(None) };
+        let options = conditional(object, &location);
         Fetch(Some(runtime.spawn(async move {
             let _one = reads.acquire().await;
-            read(&*store, &path, &options).await
+            read(&*store, &location, &options).await
         })))
     }
 
@@ -385,19 +431,16 @@ impl Source {
     ///
     /// Fails when the object is gone, was rewritten since it was listed, or cannot be opened.
     pub fn reader(&self, object: &Listed) -> Result<Box<dyn Read + Send>, StoreError> {
-        if self.requests.runtime().is_some() {
-            let mut ranges = Ranges {
-                source: self.clone(),
-                object: object.clone(),
-                next: 0,
-                begun: None,
-                current: Bytes::new(),
-            };
-            ranges.advance()?;
-            return Ok(Box::new(ranges));
+        let key = object.key();
+        if let Kept::Local(directory) = &self.kept {
+            return Ok(Box::new(tree::open(directory, self.below(&key), object.condition())?));
         }
-        let result =
-            self.requests.wait(self.store.get_opts(&self.path(object), conditional(object)))?;
+        let location = self.locate(&key)?;
+        if self.is_remote() {
+            return Ok(Box::new(Ranges::open(self.clone(), object.clone(), location)?));
+        }
+        let options = conditional(object, &location);
+        let result = self.requests.wait(self.store.get_opts(&location.path, options))?;
         Ok(match result.payload {
             GetResultPayload::File(file, _) => Box::new(file),
             GetResultPayload::Stream(_) => {
@@ -407,139 +450,8 @@ impl Source {
     }
 }
 
-/// Asks for an object as it was listed, and no other.
-fn conditional(object: &Listed) -> GetOptions {
-    GetOptions { if_match: object.condition().map(ToOwned::to_owned), ..GetOptions::default() }
-}
-
-/// Reads an object, or a part of it, whole.
-async fn read(
-    store: &dyn ObjectStore,
-    path: &Path,
-    options: &GetOptions,
-) -> object_store::Result<Bytes> {
-    renewing(|| async { store.get_opts(path, options.clone()).await?.bytes().await }).await
-}
-
-/// An object, or a part of one, that is being read. Dropped, it is given up.
-pub struct Fetch(Option<JoinHandle<object_store::Result<Bytes>>>);
-
-impl Drop for Fetch {
-    fn drop(&mut self) {
-        if let Some(task) = &self.0 {
-            task.abort();
-        }
-    }
-}
-
-/// A large object of a remote store, read piece by piece.
-struct Ranges {
-    source: Source,
-    object: Listed,
-    /// Where the piece begins that is not begun yet.
-    next: u64,
-    begun: Option<Fetch>,
-    current: Bytes,
-}
-
-impl Ranges {
-    /// Begins the next piece, if there is one.
-    fn begin(&mut self) -> Option<Fetch> {
-        let end = self.object.size.min(self.next + RANGE);
-        let runtime = self.source.requests.runtime().filter(|_| self.next < end)?;
-        let range = Some(GetRange::Bounded(self.next..end));
-        let options = GetOptions { range, ..conditional(&self.object) };
-        let (store, path) = (Arc::clone(&self.source.store), self.source.path(&self.object));
-        self.next = end;
-        Some(Fetch(Some(runtime.spawn(async move { read(&*store, &path, &options).await }))))
-    }
-
-    /// Makes the next piece the current one, and begins the one behind it.
-    fn advance(&mut self) -> object_store::Result<()> {
-        let mut fetch = match self.begun.take() {
-            Some(fetch) => fetch,
-            None => match self.begin() {
-                Some(fetch) => fetch,
-                None => return Ok(()),
-            },
-        };
-        self.begun = self.begin();
-        if let Some(task) = &mut fetch.0 {
-            self.current = self.source.requests.wait(task)??;
-        }
-        Ok(())
-    }
-}
-
-impl Read for Ranges {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        if self.current.is_empty() {
-            self.advance().map_err(io_error)?;
-        }
-        let taken = out.len().min(self.current.len());
-        self.current.copy_to_slice(&mut out[..taken]);
-        Ok(taken)
-    }
-}
-
-/// An object that was found, or a directory that could not be listed.
-type Found = Result<ObjectMeta, (Option<Path>, Error)>;
-
-/// Lists the objects below a directory, as far as they are worth it, several directories at once.
-async fn search(
-    store: &dyn ObjectStore,
-    start: Option<Path>,
-    look: &(impl Fn(&str) -> Look + Sync),
-    found: &mpsc::Sender<Found>,
-) {
-    let mut waiting = vec![start];
-    let mut running = FuturesUnordered::new();
-    loop {
-        while running.len() < MAX_LISTINGS
-            && let Some(directory) = waiting.pop()
-        {
-            running.push(list_one(store, directory, look, found));
-        }
-        match running.next().await {
-            Some(below) => waiting.extend(below.into_iter().map(Some)),
-            None => return,
-        }
-    }
-}
-
-/// Lists a directory, and returns those below it that are to be looked at. Ends early when nobody listens
-/// any more.
-async fn list_one(
-    store: &dyn ObjectStore,
-    directory: Option<Path>,
-    look: &(impl Fn(&str) -> Look + Sync),
-    found: &mpsc::Sender<Found>,
-) -> Vec<Path> {
-    match look(directory.as_ref().map_or("", Path::as_ref)) {
-        Look::Skip => {}
-        Look::Whole => {
-            let mut listing = store.list(directory.as_ref());
-            while let Some(meta) = listing.next().await {
-                let meta = meta.map_err(|error| (directory.clone(), error));
-                if found.send(meta).await.is_err() {
-                    break;
-                }
-            }
-        }
-        Look::Inside => match store.list_with_delimiter(directory.as_ref()).await {
-            Ok(listing) => {
-                for meta in listing.objects {
-                    if found.send(Ok(meta)).await.is_err() {
-                        return Vec::new();
-                    }
-                }
-                return listing.common_prefixes;
-            }
-            // Nobody who listens no more misses it.
-            Err(error) => drop(found.send(Err((directory, error))).await),
-        },
-    }
-    Vec::new()
+fn entry(meta: ObjectMeta) -> Entry {
+    Entry { key: meta.location.into(), size: meta.size, e_tag: meta.e_tag }
 }
 
 /// A listing that is waited for, entry by entry.

@@ -1,27 +1,150 @@
-//! Files of text that a user names: a path, a URL, or standard input, gzip or not.
+//! Files of text that a user names: a path, a URL, or standard input, compressed or not, read line by line.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::fs::{self, File};
+use std::io::{self, BufRead, BufReader, Cursor, Read};
+use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 
 use crate::store::{Network, Place, Source, StoreError};
 
-/// Opens a file of text, decompressed if it is gzip; `-` is standard input.
+/// Longest window of a zstd frame that is decompressed, as its logarithm: 128 MiB, which zstd itself allows.
+const ZSTD_WINDOW_LOG: u32 = 27;
+
+/// Opens a file of text, decompressed if it is gzip or zstd; `-` is standard input.
 ///
 /// # Errors
 ///
-/// Fails when it is not there, or cannot be reached.
+/// Fails when it does not exist, is not a regular file, or cannot be reached.
 pub fn open_text(name: &str, network: &Network) -> Result<Box<dyn BufRead>, StoreError> {
     let raw: Box<dyn Read> = if name == "-" {
         Box::new(io::stdin())
     } else {
         match Place::parse(name)? {
-            Place::Local(path) => Box::new(File::open(path)?),
+            Place::Local(path) => Box::new(open_file(&path)?),
             Place::Bucket(_) => Source::read_one(name, network)?,
         }
     };
-    let mut raw = BufReader::new(raw);
-    let is_gzip = raw.fill_buf()?.starts_with(&[0x1f, 0x8b]);
-    Ok(if is_gzip { Box::new(BufReader::new(MultiGzDecoder::new(raw))) } else { Box::new(raw) })
+    let (magic, raw) = peek(raw, 4)?;
+    let raw = BufReader::new(raw);
+    Ok(if magic.starts_with(&[0x1f, 0x8b]) {
+        Box::new(BufReader::new(MultiGzDecoder::new(raw)))
+    } else if magic == [0x28, 0xb5, 0x2f, 0xfd] {
+        let mut decoder = zstd::stream::read::Decoder::with_buffer(raw)?;
+        decoder.window_log_max(ZSTD_WINDOW_LOG)?;
+        Box::new(BufReader::new(decoder))
+    } else {
+        Box::new(raw)
+    })
+}
+
+/// Reads the first bytes, and returns them beside a reader that begins with them again.
+fn peek<R: Read>(mut raw: R, count: u64) -> io::Result<(Vec<u8>, impl Read)> {
+    let mut head = Vec::new();
+    raw.by_ref().take(count).read_to_end(&mut head)?;
+    Ok((head.clone(), Cursor::new(head).chain(raw)))
+}
+
+/// Opens a regular file, or a descriptor that the shell has opened. Anything else could block for ever.
+fn open_file(path: &Path) -> io::Result<File> {
+    let is_open = ["/dev/stdin", "/dev/fd/", "/proc/self/fd/"];
+    let is_open = path.to_str().is_some_and(|path| is_open.iter().any(|dir| path.starts_with(dir)));
+    let kind = fs::metadata(path)?.file_type();
+    if kind.is_dir() {
+        return Err(io::Error::other("it is a directory, not a file"));
+    }
+    if !kind.is_file() && !is_open {
+        return Err(io::Error::other(
+            "it is a pipe, a device or a socket: name a regular file, or - for standard input",
+        ));
+    }
+    File::open(path)
+}
+
+/// The lines of a text, none of which may be longer than a limit, so that no input fills memory.
+pub struct Lines<R> {
+    input: R,
+    limit: usize,
+    separators: &'static [u8],
+    number: u64,
+    line: Vec<u8>,
+}
+
+impl<R: BufRead> Lines<R> {
+    /// Reads lines of at most `limit` bytes, separated by any of some bytes.
+    pub fn new(input: R, limit: usize, separators: &'static [u8]) -> Self {
+        Self { input, limit, separators, number: 0, line: Vec::new() }
+    }
+
+    /// Returns the next line without its separator, and its number, from 1 on. What other separators than line feeds
+    /// end belongs to the same line.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the input does, or the line is longer than the limit.
+    #[allow(clippy::should_implement_trait)] // the line is lent
+    pub fn next(&mut self) -> io::Result<Option<(u64, &[u8])>> {
+        self.line.clear();
+        let number = self.number + 1;
+        loop {
+            let available = match self.input.fill_buf() {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                available => available?,
+            };
+            let end = available.iter().position(|byte| self.separators.contains(byte));
+            let taken = &available[..end.unwrap_or(available.len())];
+            if self.line.len() + taken.len() > self.limit {
+                let why = format!("line {number} is longer than {} bytes", self.limit);
+                return Err(io::Error::new(io::ErrorKind::InvalidData, why));
+            }
+            let is_over = available.is_empty();
+            self.line.extend_from_slice(taken);
+            let used = taken.len() + usize::from(end.is_some());
+            let separator = end.map(|end| available[end]);
+            self.input.consume(used);
+            if separator.is_some() || is_over {
+                let counts = separator == Some(b'\n') || self.separators[0] != b'\n';
+                self.number += u64::from(counts);
+                let is_end = is_over && self.line.is_empty();
+                return Ok((!is_end).then_some((number, self.line.as_slice())));
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lines(text: &[u8], limit: usize, separators: &'static [u8]) -> Vec<(u64, Vec<u8>)> {
+        // Buffers of three bytes, so that lines lie across them.
+        let mut lines = Lines::new(BufReader::with_capacity(3, text), limit, separators);
+        let mut all = Vec::new();
+        while let Some((number, line)) = lines.next().unwrap() {
+            all.push((number, line.to_vec()));
+        }
+        all
+    }
+
+    #[test]
+    fn lines_are_numbered_and_bounded() {
+        let of = |number, line: &str| (number, line.as_bytes().to_vec());
+        let all = lines(b"first\n\nthird", 5, b"\n");
+        assert_eq!(all, [of(1, "first"), of(2, ""), of(3, "third")]);
+        assert_eq!(lines(b"a\tb\nc", 5, b"\n\t"), [of(1, "a"), of(1, "b"), of(2, "c")]);
+        assert_eq!(lines(b"a\nb\0c\0", 5, b"\0"), [of(1, "a\nb"), of(2, "c")]);
+        assert_eq!(lines(b"", 5, b"\n"), []);
+        let endless = BufReader::new(io::repeat(b'x'));
+        let error = Lines::new(endless, 1 << 16, b"\n").next().unwrap_err();
+        assert_eq!(error.to_string(), "line 1 is longer than 65536 bytes");
+    }
+
+    #[test]
+    fn only_regular_files_are_opened() {
+        let directory = std::env::temp_dir();
+        let error = open_file(&directory).unwrap_err();
+        assert!(error.to_string().contains("directory"), "{error}");
+        let error = open_file(Path::new("/dev/zero")).unwrap_err();
+        assert!(error.to_string().contains("device"), "{error}");
+    }
 }

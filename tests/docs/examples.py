@@ -162,7 +162,7 @@ def named_flags(text):
     prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
     for code in re.findall(r"`([^`\n]*)`", prose):
         # What begins with the name of another program is of that.
-        if not re.match(r"(aws|cargo|scripts/|docker|pip|uvx|systemctl|rustup)", code):
+        if not re.match(r"(aws|cargo|scripts/|docker|pip|uvx|systemctl|rustup|s5cmd)", code):
             yield from re.findall(r"(?<![\w-])--[a-z][a-z-]*", code)
 
 

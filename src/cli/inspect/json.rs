@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::cli::inspect::rows;
-use crate::cli::shown::shown;
+use crate::escape::printable;
 use crate::fault;
 use crate::inspect::{Format, Inspected, Named, ToldBy};
 use crate::reject::Reject;
@@ -102,7 +102,7 @@ fn rejected<'a>(table: &Table, reject: &'a Reject) -> Rejected<'a> {
         reason: reject.reason.code(),
         column_name: reject.column.as_deref(),
         raw_length: reject.raw_length,
-        raw_line: shown(&reject.raw),
+        raw_line: printable(&reject.raw),
         place: fault::place(table, reject).map(|place| [place.start, place.end]),
     }
 }

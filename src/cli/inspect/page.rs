@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use arrow::error::ArrowError;
 use indicatif::{HumanBytes, HumanCount};
 
+use crate::cli::excerpt::Excerpt;
 use crate::cli::inspect::rows;
-use crate::cli::shown::{Excerpt, shown};
 use crate::cli::terminal::{counts, joined};
+use crate::escape::printable;
 use crate::fault;
 use crate::inspect::{About, Format, Inspected, Named, ToldBy};
 use crate::schema::Table;
@@ -43,7 +44,7 @@ pub(super) fn of(
 fn facts(page: &mut String, object: &str, found: &Inspected) {
     let mut fact = |name: &str, value: String| line(page, format_args!("{name:<12}{value}"));
     let Inspected { about, counts: read, .. } = found;
-    fact("object", shown(object));
+    fact("object", printable(object));
     if let Some(named) = &about.named {
         let Named { account, region, balancer, end_time, node, .. } = named;
         let day = named.day.as_ref().map(|day| format!(", partition {day}")).unwrap_or_default();

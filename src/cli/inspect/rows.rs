@@ -13,7 +13,7 @@ use comfy_table::{
 use serde_json::{Map, Value};
 use unicode_width::UnicodeWidthStr;
 
-use crate::cli::shown::shown;
+use crate::escape::printable;
 use crate::schema::LogType;
 
 /// As lines have them.
@@ -178,7 +178,7 @@ fn columns_of<S: AsRef<str>>(rows: &RecordBatch, names: &[S]) -> Result<Vec<Colu
     let of = |name: &S| {
         let name = name.as_ref().to_owned();
         let (values, is_number) = values(rows, &name)?;
-        let text = |value: Option<String>| value.map_or_else(|| NULL.to_owned(), shown);
+        let text = |value: Option<String>| value.map_or_else(|| NULL.to_owned(), printable);
         let values = values.into_iter().map(text).collect();
         Ok(Column { name, is_number, values })
     };

@@ -1,20 +1,13 @@
-//! Bytes that strangers wrote, as a terminal may show them: control characters, what is not UTF-8 and what nobody can
-//! see are written out, so that no line of a log can move the cursor, change colours or reverse the text.
+//! The part of a line around a place, with a mark below it.
 
-use std::fmt::Write as _;
 use std::ops::Range;
 
 use unicode_width::UnicodeWidthStr;
 
+use crate::escape::pieces;
+
 /// Stands for what is cut off.
 const MORE: &str = "…";
-
-/// Returns bytes as text that a terminal only shows.
-pub(super) fn shown(bytes: impl AsRef<[u8]>) -> String {
-    let mut text = String::new();
-    pieces(bytes.as_ref(), |_, piece| text += piece);
-    text
-}
 
 /// A part of a line around some place, and the line below it that points there.
 pub(super) struct Excerpt {
@@ -83,51 +76,9 @@ fn window(cells: &[Cell], focus: usize, width: usize) -> Range<usize> {
     start..end
 }
 
-/// Calls back with what is shown together: a character, or a byte that is none, and where it begins.
-fn pieces(bytes: &[u8], mut each: impl FnMut(usize, &str)) {
-    let mut at = 0;
-    let mut written = String::new();
-    for chunk in bytes.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            written.clear();
-            match c {
-                '"' | '\'' | '\\' => written.push(c),
-                c if c.is_ascii_control() => write_byte(&mut written, c as u8),
-                c => written.extend(c.escape_debug()),
-            }
-            each(at, &written);
-            at += c.len_utf8();
-        }
-        for &byte in chunk.invalid() {
-            written.clear();
-            write_byte(&mut written, byte);
-            each(at, &written);
-            at += 1;
-        }
-    }
-}
-
-fn write_byte(text: &mut String, byte: u8) {
-    write!(text, "\\x{byte:02x}").expect("a string takes everything");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn nothing_reaches_the_terminal_as_a_command() {
-        assert_eq!(shown("GET /ä \"x\" \\x22 'y'"), "GET /ä \"x\" \\x22 'y'");
-        assert_eq!(
-            shown("\u{1b}[31mred\x07\r\n\0\t\x7f"),
-            "\\x1b[31mred\\x07\\x0d\\x0a\\x00\\x09\\x7f"
-        );
-        assert_eq!(shown("a\u{202e}b\u{9b}31m\u{200b}"), "a\\u{202e}b\\u{9b}31m\\u{200b}");
-        assert_eq!(shown(b"a\xff\xe2\x82b"), "a\\xff\\xe2\\x82b");
-        for byte in 0..=u8::MAX {
-            assert!(!shown([byte]).contains(char::is_control), "{byte}");
-        }
-    }
 
     fn excerpt(line: &str, place: Range<usize>, width: usize) -> [String; 2] {
         let Excerpt { line, carets } = Excerpt::of(line.as_bytes(), Some(place), width);

@@ -1,0 +1,81 @@
+//! The files of an S3 Inventory in Parquet.
+
+use std::fs::File;
+use std::io::{self, Read, Seek};
+
+use arrow::array::{Array, AsArray};
+use arrow::compute::cast;
+use arrow::datatypes::DataType;
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+
+use crate::objects::Found;
+use crate::objects::table::Columns;
+
+/// Rows that are read at once.
+const ROWS: usize = 4096;
+
+/// What is wrong with a file.
+pub(super) enum Fault<E> {
+    /// It cannot be read, or is no such file.
+    Read(io::Error),
+    /// Whoever takes the rows failed.
+    Taker(E),
+}
+
+/// Calls `take` with every current object and its row, from 1 on.
+pub(super) fn read<E>(
+    mut input: impl Read,
+    mut take: impl FnMut(u64, Found<'_>) -> Result<(), E>,
+) -> Result<(), Fault<E>> {
+    let file = spooled(&mut input).map_err(Fault::Read)?;
+    let bad = |why: String| Fault::Read(io::Error::new(io::ErrorKind::InvalidData, why));
+    let failed = |error: &dyn std::error::Error| bad(error.to_string());
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).map_err(|error| failed(&error))?;
+    let names: Vec<String> =
+        builder.schema().fields().iter().map(|field| field.name().clone()).collect();
+    let all = Columns::of(&names).ok_or_else(|| bad(format!("its columns are {names:?}")))?;
+    let wanted = [
+        all.bucket,
+        Some(all.key),
+        all.size,
+        all.e_tag,
+        all.is_latest,
+        all.is_delete_marker,
+        all.storage_class,
+        all.access_tier,
+    ];
+    let wanted: Vec<usize> = wanted.into_iter().flatten().collect();
+    let mask = ProjectionMask::roots(builder.parquet_schema(), wanted);
+    let reader = builder.with_projection(mask).with_batch_size(ROWS).build();
+    let mut row = 0;
+    for batch in reader.map_err(|error| failed(&error))? {
+        let batch = batch.map_err(|error| failed(&error))?;
+        let names: Vec<String> =
+            batch.schema().fields().iter().map(|field| field.name().clone()).collect();
+        let columns =
+            Columns::of(&names).ok_or_else(|| bad(format!("its columns are {names:?}")))?;
+        let texts = batch.columns().iter().map(|column| cast(column, &DataType::Utf8));
+        let texts: Vec<_> = texts.collect::<Result<_, _>>().map_err(|error| failed(&error))?;
+        let texts: Vec<_> = texts.iter().map(AsArray::as_string::<i32>).collect();
+        for place in 0..batch.num_rows() {
+            row += 1;
+            let field = |column: usize| {
+                let column = texts[column];
+                (!column.is_null(place)).then(|| column.value(place))
+            };
+            if let Some(found) = columns.read(field) {
+                take(row, found).map_err(Fault::Taker)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Copies what is read to a file without a name, since the footer of Parquet stands at its end.
+fn spooled(input: &mut impl Read) -> io::Result<File> {
+    let mut file = tempfile::tempfile()?;
+    io::copy(input, &mut file)?;
+    file.rewind()?;
+    Ok(file)
+}

@@ -1,0 +1,313 @@
+//! The URL of a bucket, resolved as the AWS command line resolves it.
+//!
+//! The rules are those of the endpoint rule set of S3, which every AWS SDK carries. `tests/endpoints.tsv` holds what
+//! botocore makes of the same buckets and settings; `scripts/endpoints-table` writes that file.
+
+/// Settings that change where requests go.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Flags {
+    /// Only endpoints with FIPS 140 validated cryptography.
+    pub(super) fips: bool,
+    /// Endpoints that answer over IPv4 and IPv6.
+    pub(super) dual_stack: bool,
+    /// S3 Transfer Acceleration.
+    pub(super) accelerate: bool,
+    /// Where the bucket's name goes.
+    pub(super) style: Style,
+}
+
+/// Where the name of a bucket goes in its URL.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Style {
+    /// Into the host name at AWS if the name can stand there, else into the path.
+    #[default]
+    Auto,
+    /// Into the path.
+    Path,
+    /// Into the host name if the name can stand there.
+    Virtual,
+}
+
+/// Where the requests for a bucket go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Endpoint {
+    /// The URL, with the bucket's name in the host name if it is `virtual_hosted`.
+    pub(super) url: String,
+    /// The region that requests are signed for.
+    pub(super) region: String,
+    /// Whether the name of the bucket is part of the host name.
+    pub(super) virtual_hosted: bool,
+}
+
+/// A group of regions that share a DNS suffix.
+struct Partition {
+    name: &'static str,
+    /// What the names of its regions begin with.
+    regions: &'static str,
+    suffix: &'static str,
+    fips: bool,
+    dual_stack: bool,
+}
+
+impl Partition {
+    const fn new(name: &'static str, regions: &'static str, suffix: &'static str) -> Self {
+        Self { name, regions, suffix, fips: true, dual_stack: true }
+    }
+}
+
+/// The first whose prefix fits is a region's; the last has all other regions.
+const PARTITIONS: [Partition; 8] = [
+    Partition { fips: false, ..Partition::new("aws-cn", "cn-", "amazonaws.com.cn") },
+    Partition::new("aws-us-gov", "us-gov-", "amazonaws.com"),
+    Partition::new("aws-iso", "us-iso-", "c2s.ic.gov"),
+    Partition::new("aws-iso-b", "us-isob-", "sc2s.sgov.gov"),
+    Partition { dual_stack: false, ..Partition::new("aws-iso-e", "eu-isoe-", "cloud.adc-e.uk") },
+    Partition { dual_stack: false, ..Partition::new("aws-iso-f", "us-isof-", "csp.hci.ic.gov") },
+    Partition::new("aws-eusc", "eusc-", "amazonaws.eu"),
+    Partition::new("aws", "", "amazonaws.com"),
+];
+
+fn partition_of(region: &str) -> &'static Partition {
+    let own = PARTITIONS.iter().find(|partition| region.starts_with(partition.regions));
+    own.expect("the last has all regions")
+}
+
+/// Returns what stands before the DNS suffix of AWS in a host name.
+pub(super) fn before_suffix(host: &str) -> Option<&str> {
+    let before = |partition: &Partition| host.strip_suffix(partition.suffix)?.strip_suffix('.');
+    PARTITIONS.iter().find_map(before)
+}
+
+/// An access point, as its ARN names it.
+struct AccessPoint<'a> {
+    region: &'a str,
+    account: &'a str,
+    name: &'a str,
+}
+
+impl<'a> AccessPoint<'a> {
+    /// Parses `arn:<partition>:s3:<region>:<account>:accesspoint/<name>`, where a colon may stand for the slash.
+    fn parse(arn: &'a str) -> Result<Self, String> {
+        let mut parts = arn.splitn(6, ':').skip(1);
+        let mut next = || parts.next().unwrap_or_default();
+        let (_, service, region, account, resource) = (next(), next(), next(), next(), next());
+        match service {
+            "s3" => {}
+            "s3-outposts" => return Err("S3 on Outposts is not supported".to_owned()),
+            "s3-object-lambda" => {
+                return Err(
+                    "Object Lambda access points are not supported: name the access point \
+                            or the bucket behind it"
+                        .to_owned(),
+                );
+            }
+            _ => return Err("it is not the ARN of an access point".to_owned()),
+        }
+        let Some(name) = resource.strip_prefix("accesspoint").and_then(|rest| rest.get(1..)) else {
+            return Err(
+                "it is not the ARN of an access point: write a bucket as s3://bucket/prefix"
+                    .to_owned(),
+            );
+        };
+        if region.is_empty() {
+            return Err("multi-region access points need signatures of version 4A, which are not \
+                        supported: name the bucket in one region"
+                .to_owned());
+        }
+        let is_account = account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit());
+        if !is_account || !is_label(name) || !is_label(region) {
+            return Err("an access point is written like \
+                        s3://arn:aws:s3:eu-west-1:123456789012:accesspoint/name/prefix"
+                .to_owned());
+        }
+        Ok(Self { region, account, name })
+    }
+}
+
+/// Returns the region that a bucket's name says by itself: that of an access point.
+pub(super) fn region_of(bucket: &str) -> Option<&str> {
+    AccessPoint::parse(bucket).ok().filter(|_| bucket.starts_with("arn:")).map(|arn| arn.region)
+}
+
+/// Resolves the endpoint of a bucket, an access point's alias or the ARN of one.
+///
+/// A custom endpoint is used as it is, whatever the flags for FIPS, dual-stack and acceleration say.
+///
+/// # Errors
+///
+/// Returns why requests for such a bucket cannot be made, or not with these settings.
+pub(super) fn resolve(
+    bucket: &str,
+    region: &str,
+    custom: Option<&str>,
+    flags: Flags,
+) -> Result<Endpoint, String> {
+    if bucket.ends_with("--x-s3") {
+        return Err("S3 Express directory buckets are not supported".to_owned());
+    }
+    if bucket.ends_with("--op-s3") {
+        return Err("S3 on Outposts is not supported".to_owned());
+    }
+    let point = if bucket.starts_with("arn:") { Some(AccessPoint::parse(bucket)?) } else { None };
+    let region = point.as_ref().map_or(region, |point| point.region);
+    let host = point.as_ref().map(|point| format!("{}-{}", point.name, point.account));
+    if host.is_some() && flags.accelerate {
+        return Err("access points cannot be used with use_accelerate_endpoint".to_owned());
+    }
+    if let Some(custom) = custom {
+        return beside(custom, bucket, host, region, flags.style);
+    }
+    let pseudo = region.starts_with("fips-") || region.ends_with("-fips");
+    if pseudo || region == "aws-global" || !is_label(region) {
+        let hint = if pseudo { ": set AWS_USE_FIPS_ENDPOINT=true instead" } else { "" };
+        return Err(format!(
+            "{:?} is not the name of a region{hint}",
+            region.escape_debug().to_string()
+        ));
+    }
+    let partition = partition_of(region);
+    if flags.fips && !partition.fips {
+        return Err(format!("partition {} has no FIPS endpoints", partition.name));
+    }
+    if flags.dual_stack && !partition.dual_stack {
+        return Err(format!("partition {} has no dual-stack endpoints", partition.name));
+    }
+    let fips = if flags.fips { "-fips" } else { "" };
+    let dual_stack = if flags.dual_stack { ".dualstack" } else { "" };
+    let suffix = partition.suffix;
+    let in_host = is_label(bucket) && flags.style != Style::Path;
+    let (url, virtual_hosted) = if let Some(host) = host {
+        (format!("https://{host}.s3-accesspoint{fips}{dual_stack}.{region}.{suffix}"), true)
+    } else if flags.accelerate {
+        if flags.fips {
+            return Err("use_accelerate_endpoint cannot be combined with FIPS endpoints".to_owned());
+        }
+        if partition.name != "aws" {
+            return Err(format!("partition {} has no Transfer Acceleration", partition.name));
+        }
+        if !is_label(bucket) {
+            return Err("buckets with dots have no Transfer Acceleration".to_owned());
+        }
+        (format!("https://{bucket}.s3-accelerate{dual_stack}.{suffix}"), true)
+    } else if in_host {
+        (format!("https://{bucket}.s3{fips}{dual_stack}.{region}.{suffix}"), true)
+    } else {
+        (format!("https://s3{fips}{dual_stack}.{region}.{suffix}"), false)
+    };
+    Ok(Endpoint { url, region: region.to_owned(), virtual_hosted })
+}
+
+/// Resolves a bucket at an endpoint that the user names, where names of buckets go into the path unless they are wanted
+/// in the host name.
+fn beside(
+    custom: &str,
+    bucket: &str,
+    host: Option<String>,
+    region: &str,
+    style: Style,
+) -> Result<Endpoint, String> {
+    let custom = custom.trim_end_matches('/');
+    let region = region.to_owned();
+    let Some((scheme, rest)) = custom.split_once("://").filter(|(scheme, rest)| {
+        matches!(*scheme, "http" | "https") && !rest.is_empty() && !rest.starts_with('/')
+    }) else {
+        return Err("the endpoint is not a URL that begins with https:// or http://".to_owned());
+    };
+    let authority = rest.split('/').next().unwrap_or(rest);
+    let is_address = authority.starts_with('[')
+        || authority
+            .split(':')
+            .next()
+            .is_some_and(|name| name.parse::<std::net::Ipv4Addr>().is_ok());
+    let wanted = style == Style::Virtual && is_label(bucket) && !is_address;
+    let Some(host) = host.or_else(|| wanted.then(|| bucket.to_owned())) else {
+        return Ok(Endpoint { url: custom.to_owned(), region, virtual_hosted: false });
+    };
+    // Who wrote the bucket's name into the endpoint does not want it twice.
+    let url = match authority.strip_prefix(&host) {
+        Some(after) if after.starts_with('.') => custom.to_owned(),
+        _ => format!("{scheme}://{host}.{rest}"),
+    };
+    Ok(Endpoint { url, region, virtual_hosted: true })
+}
+
+/// Tells whether a text can be one part of a host name.
+fn is_label(text: &str) -> bool {
+    let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    (1..=63).contains(&text.len())
+        && text.bytes().all(good)
+        && !text.starts_with('-')
+        && !text.ends_with('-')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What botocore requests, row by row; see `scripts/endpoints-table`.
+    const TABLE: &str = include_str!("../../tests/endpoints.tsv");
+
+    #[test]
+    fn endpoints_are_those_of_the_aws_command_line() {
+        let mut rows = 0;
+        for line in TABLE.lines().skip(1) {
+            let fields: Vec<&str> = line.split('\t').collect();
+            let [bucket, region, fips, dual_stack, accelerate, style, custom, url, signed] =
+                fields[..]
+            else {
+                panic!("{line}");
+            };
+            let style = match style {
+                "path" => Style::Path,
+                "virtual" => Style::Virtual,
+                _ => Style::Auto,
+            };
+            let flags = Flags {
+                fips: !fips.is_empty(),
+                dual_stack: !dual_stack.is_empty(),
+                accelerate: !accelerate.is_empty(),
+                style,
+            };
+            let custom = (!custom.is_empty()).then_some(custom);
+            let found = resolve(bucket, region, custom, flags);
+            let (own, own_region) = match found {
+                Ok(Endpoint { url, region, virtual_hosted: true }) => (url, region),
+                Ok(Endpoint { url, region, .. }) => (format!("{url}/{bucket}"), region),
+                Err(_) => ("refused".to_owned(), String::new()),
+            };
+            assert_eq!((own.as_str(), own_region.as_str()), (url, signed), "{line}");
+            rows += 1;
+        }
+        assert!(rows >= 100, "{rows}");
+    }
+
+    #[test]
+    fn what_cannot_be_reached_is_refused_by_name() {
+        let why = |bucket: &str, region: &str| {
+            resolve(bucket, region, None, Flags::default()).expect_err(bucket)
+        };
+        let account = "123456789012";
+        let mrap = format!("arn:aws:s3::{account}:accesspoint/mfzwi23gnjvgw.mrap");
+        assert!(why(&mrap, "eu-west-1").contains("multi-region"));
+        assert!(why("logs--use1-az4--x-s3", "us-east-1").contains("S3 Express"));
+        assert!(why("logs--op-s3", "us-east-1").contains("Outposts"));
+        let outpost = format!("arn:aws:s3-outposts:eu-west-1:{account}:outpost/op-1/accesspoint/x");
+        assert!(why(&outpost, "eu-west-1").contains("Outposts"));
+        let lambda = format!("arn:aws:s3-object-lambda:eu-west-1:{account}:accesspoint/x");
+        assert!(why(&lambda, "eu-west-1").contains("Object Lambda"));
+        assert!(why("arn:aws:s3:::logs", "eu-west-1").contains("s3://bucket/prefix"));
+        assert!(why("logs", "fips-us-east-1").contains("AWS_USE_FIPS_ENDPOINT=true"));
+        assert!(why("logs", "evil.example.org/").contains("not the name of a region"));
+        for custom in ["store.example.org", "ftp://store.example.org", "https://", "https:///x"] {
+            let found = resolve("logs", "eu-west-1", Some(custom), Flags::default());
+            assert!(found.is_err(), "{custom}");
+        }
+    }
+
+    #[test]
+    fn an_endpoint_that_names_the_bucket_is_not_given_it_twice() {
+        let flags = Flags { style: Style::Virtual, ..Flags::default() };
+        let found = resolve("logs", "eu-west-1", Some("https://logs.store.example.org"), flags);
+        assert_eq!(found.unwrap().url, "https://logs.store.example.org");
+    }
+}

@@ -1,0 +1,417 @@
+//! Listings of random buckets against a store that counts requests, and of stores that answer nonsense.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use chrono::NaiveDate;
+use futures::executor::block_on;
+use proptest::prelude::*;
+use tokio::sync::mpsc;
+
+use super::*;
+
+/// A store that answers as S3 does, and counts.
+#[derive(Debug)]
+struct Bucket {
+    keys: BTreeSet<String>,
+    page_size: u64,
+    can_skip: bool,
+    requests: AtomicU64,
+}
+
+impl Bucket {
+    fn new(keys: BTreeSet<String>, page_size: u64) -> Self {
+        Self { keys, page_size, can_skip: true, requests: AtomicU64::new(0) }
+    }
+
+    fn answer(&self, ask: &Ask) -> Page {
+        self.requests.fetch_add(1, Ordering::Relaxed);
+        let mut page = Page::default();
+        let mut after = ask.token.clone().or_else(|| ask.after.clone());
+        loop {
+            let from = match &after {
+                Some(after) => (Bound::Excluded(after.as_str()), Bound::Unbounded),
+                None => (Bound::Included(ask.prefix.as_str()), Bound::Unbounded),
+            };
+            let next = self.keys.range::<str, _>(from).next();
+            let Some(key) = next.filter(|key| key.starts_with(&ask.prefix)) else { return page };
+            if page.entries.len() + page.prefixes.len() == self.page_size as usize {
+                page.token = after;
+                return page;
+            }
+            let slash = key[ask.prefix.len()..].find('/').filter(|_| ask.delimiter);
+            if let Some(slash) = slash {
+                let prefix = &key[..=ask.prefix.len() + slash];
+                page.prefixes.push(prefix.to_owned());
+                after = Some(regions::behind(prefix));
+            } else {
+                page.entries.push(Entry { key: key.clone(), size: 1, e_tag: None });
+                after = Some(key.clone());
+            }
+        }
+    }
+
+    /// Lists one directory after the other, as far as they are wanted.
+    fn descend(&self, look: &impl Fn(&str) -> Look) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        let mut waiting = vec![String::new()];
+        while let Some(prefix) = waiting.pop() {
+            let delimiter = match look(prefix.trim_end_matches('/')) {
+                Look::Skip => continue,
+                look => look == Look::Inside,
+            };
+            let mut ask = Ask { prefix, delimiter, ..Ask::default() };
+            loop {
+                let page = self.answer(&ask);
+                found.extend(page.entries.into_iter().map(|entry| entry.key));
+                waiting.extend(page.prefixes);
+                match page.token {
+                    Some(token) => ask.token = Some(token),
+                    None => break,
+                }
+            }
+        }
+        found
+    }
+
+    fn requests(&self) -> u64 {
+        self.requests.swap(0, Ordering::Relaxed)
+    }
+}
+
+#[async_trait]
+impl Pages for Bucket {
+    async fn page(&self, ask: &Ask) -> Result<Page, ListError> {
+        // Requests that are under way together are answered in another order.
+        for _ in 0..hash(&(&ask.prefix, &ask.after, &ask.token)) % 3 {
+            tokio::task::yield_now().await;
+        }
+        Ok(self.answer(ask))
+    }
+
+    fn can_skip(&self) -> bool {
+        self.can_skip
+    }
+
+    fn page_size(&self) -> u64 {
+        self.page_size
+    }
+}
+
+/// Lists a store and returns what was found, and the errors.
+fn list(
+    pages: &dyn Pages,
+    first: Option<Page>,
+    look: &(impl Fn(&str) -> Look + Sync),
+) -> (Vec<String>, Vec<String>) {
+    let (sender, mut receiver) = mpsc::channel(1 << 20);
+    block_on(search(pages, "", first, look, &sender));
+    drop(sender);
+    let (mut keys, mut errors) = (Vec::new(), Vec::new());
+    while let Ok(found) = receiver.try_recv() {
+        match found {
+            Ok(entry) => keys.push(entry.key),
+            Err((prefix, error)) => errors.push(format!("{prefix}: {error}")),
+        }
+    }
+    (keys, errors)
+}
+
+/// Keys of several subtrees, each wide or deep, of many or of few objects.
+fn bucket() -> impl Strategy<Value = BTreeSet<String>> {
+    let part = prop::sample::select(vec!["a", "b", "AWSLogs", "", ".", "z\u{1}", "ü"]);
+    let above = prop::collection::vec(part, 0..4);
+    let subtree = (above, 1_u32..200, 1_u32..40, 0_usize..4);
+    prop::collection::vec(subtree, 1..5).prop_map(|subtrees| {
+        let mut keys = BTreeSet::new();
+        for (above, count, of_each, depth) in subtrees {
+            let above: String = above.iter().map(|part| format!("{part}/")).collect();
+            for number in 0..count {
+                let mut key = above.clone();
+                for level in 0..depth {
+                    let directory = number / of_each.pow(level as u32 + 1);
+                    key += &format!("d{directory:03}/");
+                }
+                keys.insert(format!("{key}{number:04}"));
+            }
+        }
+        keys.insert("a/".to_owned());
+        keys.retain(|key| !key.is_empty());
+        keys
+    })
+}
+
+/// Wants directories at random, but the same each time.
+fn random_look(seed: u64) -> impl Fn(&str) -> Look + Sync {
+    move |directory: &str| {
+        if directory.is_empty() {
+            return Look::Inside;
+        }
+        match hash(&(seed, directory)) % 8 {
+            0 => Look::Skip,
+            1 => Look::Whole,
+            _ => Look::Inside,
+        }
+    }
+}
+
+/// Requests beyond twice the better way, at most.
+const SLACK: u64 = 16;
+
+/// Lists a bucket in all ways, compares what they find, and returns the requests of the search and of the better of
+/// the others.
+fn compare(bucket: &mut Bucket, look: &(impl Fn(&str) -> Look + Sync)) -> (u64, u64) {
+    let wanted = bucket.descend(look);
+    let descent = bucket.requests();
+    let flat = (bucket.keys.len() as u64).div_ceil(bucket.page_size).max(1);
+    let first = bucket.answer(&Ask::default());
+    let (mut found, errors) = list(bucket, Some(first), look);
+    let spent = bucket.requests();
+    found.sort();
+    assert_eq!(errors, [""; 0]);
+    assert_eq!(found, Vec::from_iter(wanted.clone()), "each object once");
+    bucket.can_skip = false;
+    let (mut found, _) = list(bucket, None, look);
+    found.sort();
+    assert_eq!(found, Vec::from_iter(wanted), "without sweeps");
+    assert_eq!(bucket.requests(), descent, "nothing but the descent");
+    bucket.can_skip = true;
+    (spent, descent.min(flat))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    #[test]
+    fn a_search_takes_at_most_twice_the_requests_of_the_better_way(
+        keys in bucket(),
+        page_size in 1_u64..30,
+        seed in any::<u64>(),
+    ) {
+        let mut bucket = Bucket::new(keys, page_size);
+        let (spent, better) = compare(&mut bucket, &random_look(seed));
+        prop_assert!(spent <= 2 * better + SLACK, "{} of {}", spent, better);
+    }
+}
+
+/// A tree as load balancers deliver to, with an object a day, and a lake beside it.
+fn delivered(accounts: u64, days: u64, lake: u64) -> BTreeSet<String> {
+    let mut keys = BTreeSet::new();
+    for account in 0..accounts {
+        for day in 0..days {
+            let date = NaiveDate::from_ymd_opt(2024, 1, 1).unwrap() + chrono::Days::new(day);
+            let path = date.format("%Y/%m/%d");
+            keys.insert(format!(
+                "AWSLogs/{account:012}/elasticloadbalancing/eu-west-1/{path}/{account}.log.gz"
+            ));
+        }
+        keys.insert(format!("AWSLogs/{account:012}/CloudTrail/eu-west-1/x.json.gz"));
+    }
+    keys.extend((0..lake).map(|number| format!("data/customer={number:05}/part-0.json")));
+    keys
+}
+
+/// Wants some days of delivery.
+fn of_days(from: u32, to: u32) -> impl Fn(&str) -> Look + Sync {
+    move |directory: &str| {
+        let mut parts = directory.split('/').skip_while(|part| *part != "elasticloadbalancing");
+        if directory.contains("CloudTrail") {
+            return Look::Skip;
+        }
+        let mut number = || parts.next().and_then(|part| part.parse::<u32>().ok());
+        let _ = (number(), number());
+        let (year, month, day) = (number(), number(), number());
+        let Some(year) = year else { return Look::Inside };
+        let first = year * 10_000 + month.unwrap_or(1) * 100 + day.unwrap_or(1);
+        let last = year * 10_000 + month.unwrap_or(12) * 100 + day.unwrap_or(31);
+        if last < from || first > to {
+            Look::Skip
+        } else if from <= first && last <= to {
+            Look::Whole
+        } else {
+            Look::Inside
+        }
+    }
+}
+
+#[test]
+fn a_search_of_a_delivered_tree_takes_at_most_twice_the_requests_of_the_better_way() {
+    for (accounts, days, lake) in
+        [(1, 1, 1800), (1, 700, 0), (10, 400, 0), (5, 90, 5_000), (3, 30, 300)]
+    {
+        for (from, to) in [(0, 99_999_999), (20_240_110, 20_240_111), (20_240_501, 99_999_999)] {
+            for page_size in [5, 100, 1000] {
+                let mut bucket = Bucket::new(delivered(accounts, days, lake), page_size);
+                let (spent, better) = compare(&mut bucket, &of_days(from, to));
+                let what = format!("{accounts} {days} {lake} {from} {page_size}");
+                assert!(spent <= 2 * better + SLACK, "{what}: {spent} of {better}");
+            }
+        }
+    }
+}
+
+/// A store that does not list in the order of keys.
+#[derive(Debug)]
+struct Shuffled(Bucket);
+
+#[async_trait]
+impl Pages for Shuffled {
+    async fn page(&self, ask: &Ask) -> Result<Page, ListError> {
+        let mut page = self.0.answer(&Ask { after: None, ..ask.clone() });
+        page.entries.reverse();
+        page.prefixes.reverse();
+        Ok(page)
+    }
+
+    fn can_skip(&self) -> bool {
+        true
+    }
+
+    fn page_size(&self) -> u64 {
+        self.0.page_size
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn a_store_that_lists_in_no_order_loses_nothing(
+        keys in bucket(),
+        page_size in 1_u64..30,
+        seed in any::<u64>(),
+    ) {
+        let bucket = Bucket::new(keys, page_size);
+        let look = random_look(seed);
+        let wanted = bucket.descend(&look);
+        let shuffled = Shuffled(bucket);
+        let first = block_on(shuffled.page(&Ask::default())).unwrap();
+        let (found, errors) = list(&shuffled, Some(first), &look);
+        prop_assert_eq!(errors, Vec::<String>::new());
+        prop_assert_eq!(BTreeSet::from_iter(found), wanted);
+    }
+}
+
+// ---- stores that answer nonsense
+
+/// A store that makes up its answers.
+#[derive(Debug)]
+struct Liar {
+    seed: u64,
+    can_skip: bool,
+    requests: AtomicU64,
+}
+
+impl Liar {
+    fn random(&self, ask: &Ask, what: &str, below: u64) -> u64 {
+        hash(&(self.seed, what, &ask.prefix, &ask.after, &ask.token)) % below
+    }
+}
+
+#[async_trait]
+impl Pages for Liar {
+    async fn page(&self, ask: &Ask) -> Result<Page, ListError> {
+        let number = self.requests.fetch_add(1, Ordering::Relaxed);
+        assert!(number < 20_000, "the listing does not end");
+        let prefix = &ask.prefix;
+        let depth = prefix.matches('/').count();
+        let mut page = Page::default();
+        for place in 0..self.random(ask, "count", 4) {
+            let made = match self.random(ask, &format!("prefix {place}"), 60) {
+                0 => "/".to_owned(),
+                1 => "//".to_owned(),
+                2 => prefix.clone(),
+                3 => String::new(),
+                4 => format!("{prefix}x/"),
+                5 => format!("{prefix}x"),
+                6 => format!("{prefix}/"),
+                7 => prefix.split_inclusive('/').take(depth.saturating_sub(1)).collect(),
+                8 => "elsewhere/".to_owned(),
+                9 => format!("{prefix}a/b/"),
+                // Directories that may be, in a tree without end.
+                10 => format!("{prefix}\u{1}/"),
+                _ if depth < 5 => format!("{prefix}{place}/"),
+                _ => continue,
+            };
+            page.prefixes.push(made);
+        }
+        for place in 0..self.random(ask, "objects", 3) {
+            let key = match self.random(ask, &format!("key {place}"), 40) {
+                0 => prefix.clone(),
+                1 => format!("{prefix}{place}"),
+                2 => "elsewhere".to_owned(),
+                _ => format!("{prefix}z{number}"),
+            };
+            page.entries.push(Entry { key, size: 1, e_tag: None });
+        }
+        page.token = match self.random(ask, "token", 20) {
+            0 => Some("always the same".to_owned()),
+            1 => Some(String::new()),
+            2 => Some(format!("{number}")),
+            3 => ask.token.clone(),
+            _ => None,
+        };
+        Ok(page)
+    }
+
+    fn can_skip(&self) -> bool {
+        self.can_skip
+    }
+}
+
+#[test]
+fn a_listing_ends_whatever_the_store_answers() {
+    let mut most = 0;
+    for seed in 0..1_000 {
+        for can_skip in [true, false] {
+            let liar = Liar { seed, can_skip, requests: AtomicU64::new(0) };
+            let _ = list(&liar, None, &|_: &str| Look::Inside);
+            most = most.max(liar.requests.into_inner());
+        }
+    }
+    assert!(most > 50, "the stores go on for a while: {most}");
+}
+
+/// A store whose pages are those of a table, by prefix; all tokens lead to the same page.
+#[derive(Debug)]
+struct Fixed(BTreeMap<&'static str, Page>, AtomicU64);
+
+#[async_trait]
+impl Pages for Fixed {
+    async fn page(&self, ask: &Ask) -> Result<Page, ListError> {
+        assert!(self.1.fetch_add(1, Ordering::Relaxed) < 1_000, "the listing does not end");
+        Ok(self.0.get(ask.prefix.as_str()).cloned().unwrap_or_default())
+    }
+
+    fn can_skip(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_listing_that_repeats_itself_is_a_failure_by_name() {
+    let page = |prefixes: &[&str], token: Option<&str>| Page {
+        entries: vec![Entry { key: "logs/x".to_owned(), size: 1, e_tag: None }],
+        prefixes: prefixes.iter().map(ToString::to_string).collect(),
+        token: token.map(ToOwned::to_owned),
+    };
+    let cases = [
+        (page(&[], Some("t")), "repeats a continuation token"),
+        (page(&["logs/"], None), "\"logs/\", which cannot be"),
+        (page(&["other/"], None), "\"other/\", which cannot be"),
+        (page(&["logs/a/b/"], None), "which cannot be"),
+        (page(&["logs/a"], None), "which cannot be"),
+        (page(&["logs/a/", "logs/a/"], None), "twice"),
+    ];
+    for (of_logs, says) in cases {
+        let root =
+            Page { prefixes: vec!["good/".to_owned(), "logs/".to_owned()], ..Page::default() };
+        let entries = vec![Entry { key: "good/1".to_owned(), size: 1, e_tag: None }];
+        let good = Page { entries, ..Page::default() };
+        let pages = BTreeMap::from([("", root), ("good/", good), ("logs/", of_logs)]);
+        let (found, errors) = list(&Fixed(pages, AtomicU64::new(0)), None, &|_: &str| Look::Inside);
+        assert!(found.contains(&"good/1".to_owned()), "the others are listed: {found:?}");
+        assert!(errors.len() == 1 && errors[0].contains(says), "{says}: {errors:?}");
+    }
+}

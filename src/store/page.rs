@@ -1,0 +1,270 @@
+//! Pages of a listing, read from the answers of stores.
+//!
+//! `object_store` refuses a page with a single key that it has no path for, and believes every answer that is
+//! XML. So pages of S3 and Google are read here, below it, and only pass through it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use http::Uri;
+use object_store::client::HttpResponse;
+use object_store::list::{PaginatedListOptions, PaginatedListStore};
+use quick_xml::Reader;
+use quick_xml::events::Event;
+
+use crate::store::listing::{Ask, Entry, ListError, Page, Pages};
+use crate::store::network::renewing;
+
+/// Bytes of an object, at most: a thousand times what S3 takes.
+const MAX_SIZE: u64 = 1 << 56;
+/// What an answer becomes whose page was read.
+const NOTHING: &str = "<ListBucketResult/>";
+
+/// Marks a request whose answer is read here.
+#[derive(Debug, Clone, Copy)]
+struct Wanted;
+
+/// The page of an answer, or what is wrong with it.
+#[derive(Debug, Clone)]
+struct Answered(Result<Page, String>);
+
+/// A store that `object_store` lists.
+pub(super) struct Stock {
+    pub(super) store: Arc<dyn PaginatedListStore>,
+    /// Whether it answers as S3 does.
+    pub(super) is_s3: bool,
+}
+
+impl fmt::Debug for Stock {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stock").field("is_s3", &self.is_s3).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Pages for Stock {
+    async fn page(&self, ask: &Ask) -> Result<Page, ListError> {
+        let request = || {
+            let mut options = PaginatedListOptions {
+                offset: ask.after.clone(),
+                delimiter: ask.delimiter.then(|| "/".into()),
+                page_token: ask.token.clone(),
+                ..PaginatedListOptions::default()
+            };
+            if self.is_s3 {
+                options.extensions.insert(Wanted);
+            }
+            let prefix = (!ask.prefix.is_empty()).then_some(ask.prefix.as_str());
+            self.store.list_paginated(prefix, options)
+        };
+        let mut answer = renewing(request).await?;
+        if let Some(Answered(page)) = answer.result.extensions.remove() {
+            return page.map_err(ListError::Answer);
+        }
+        let entries = answer.result.objects.into_iter().map(|meta| Entry {
+            key: meta.location.to_string(),
+            size: meta.size,
+            e_tag: meta.e_tag,
+        });
+        let prefixes = answer.result.common_prefixes.into_iter();
+        Ok(Page {
+            entries: entries.collect(),
+            prefixes: prefixes.map(|prefix| format!("{prefix}/")).collect(),
+            token: answer.page_token,
+        })
+    }
+
+    fn can_skip(&self) -> bool {
+        self.is_s3
+    }
+}
+
+/// Tells whether the answer to a request is a page that is read here.
+pub(super) fn is_wanted(extensions: &http::Extensions) -> bool {
+    extensions.get::<Wanted>().is_some()
+}
+
+/// Reads the page that an answer of S3's kind is, and puts it beside an empty one for `object_store`.
+pub(super) fn read(mut parts: http::response::Parts, body: &[u8], uri: &Uri) -> HttpResponse {
+    let endpoint = format!(
+        "{}://{}",
+        uri.scheme_str().unwrap_or("http"),
+        uri.authority().map_or("", http::uri::Authority::as_str)
+    );
+    let page = parse(body).map_err(|problem| match problem {
+        Problem::Foreign => format!("not an S3 answer from {endpoint}: wrong port?"),
+        Problem::Broken(why) => format!("the answer of {endpoint} is no whole listing: {why}"),
+    });
+    parts.extensions.insert(Answered(page));
+    HttpResponse::from_parts(parts, NOTHING.to_owned().into())
+}
+
+/// Why an answer is no page.
+#[derive(Debug, PartialEq, Eq)]
+enum Problem {
+    /// It is something else.
+    Foreign,
+    /// It is one, but not whole, or not plausible.
+    Broken(String),
+}
+
+fn broken(why: impl ToString) -> Problem {
+    Problem::Broken(why.to_string())
+}
+
+/// Parses an answer to ListObjectsV2
+/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html>). Unlike XML it may hold references to
+/// control characters, since keys do.
+fn parse(body: &[u8]) -> Result<Page, Problem> {
+    let mut reader = Reader::from_reader(body);
+    reader.config_mut().expand_empty_elements = true;
+    let mut page = Page::default();
+    let mut entry = Partial::default();
+    let mut is_truncated = false;
+    let mut path: Vec<String> = Vec::new();
+    let mut text = String::new();
+    let mut is_listing = false;
+    loop {
+        let event = reader.read_event().map_err(|error| match is_listing {
+            true => broken(error),
+            false => Problem::Foreign,
+        })?;
+        let mut is_end = false;
+        match event {
+            Event::Start(element) => {
+                let name = String::from_utf8_lossy(element.local_name().as_ref()).into_owned();
+                if !is_listing && name != "ListBucketResult" {
+                    return Err(Problem::Foreign);
+                }
+                is_listing = true;
+                path.push(name);
+                text.clear();
+            }
+            Event::Text(part) => text += &part.decode().map_err(broken)?,
+            Event::CData(part) => text += &part.decode().map_err(broken)?,
+            Event::GeneralRef(part) => {
+                let named = part.decode().map_err(broken)?;
+                text.push(match (part.resolve_char_ref().map_err(broken)?, &*named) {
+                    (Some(character), _) => character,
+                    (None, "amp") => '&',
+                    (None, "lt") => '<',
+                    (None, "gt") => '>',
+                    (None, "quot") => '"',
+                    (None, "apos") => '\'',
+                    (None, other) => return Err(broken(format!("&{other}; is unknown"))),
+                });
+            }
+            Event::End(_) => is_end = true,
+            Event::Eof if is_listing && path.is_empty() => break,
+            Event::Eof if is_listing => return Err(broken("it ends in the middle")),
+            Event::Eof => return Err(Problem::Foreign),
+            _ => {}
+        }
+        if !is_end {
+            continue;
+        }
+        let names: Vec<&str> = path.iter().map(String::as_str).collect();
+        match names[..] {
+            [_, "Contents"] => page.entries.push(std::mem::take(&mut entry).whole()?),
+            [_, "Contents", "Key"] => entry.key = Some(std::mem::take(&mut text)),
+            [_, "Contents", "Size"] => entry.size = Some(std::mem::take(&mut text)),
+            [_, "Contents", "ETag"] => entry.e_tag = Some(std::mem::take(&mut text)),
+            [_, "CommonPrefixes", "Prefix"] => page.prefixes.push(std::mem::take(&mut text)),
+            [_, "IsTruncated"] => is_truncated = text.trim() == "true",
+            [_, "NextContinuationToken"] if !text.is_empty() => {
+                page.token = Some(std::mem::take(&mut text));
+            }
+            _ => {}
+        }
+        path.pop();
+        text.clear();
+    }
+    if is_truncated && page.token.is_none() {
+        return Err(broken("it goes on, but has no continuation token"));
+    }
+    Ok(page)
+}
+
+/// An object whose elements were read so far.
+#[derive(Debug, Default)]
+struct Partial {
+    key: Option<String>,
+    size: Option<String>,
+    e_tag: Option<String>,
+}
+
+impl Partial {
+    fn whole(self) -> Result<Entry, Problem> {
+        let key = self.key.ok_or_else(|| broken("an object has no key"))?;
+        let size = self.size.unwrap_or_default();
+        let Some(size) = size.trim().parse().ok().filter(|size| *size <= MAX_SIZE) else {
+            return Err(broken(format!("{key:?} has the size {size:?}")));
+        };
+        Ok(Entry { key, size, e_tag: self.e_tag })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listing(content: &str) -> Result<Page, Problem> {
+        let text = format!(
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<ListBucketResult \
+             xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">{content}</ListBucketResult>\n"
+        );
+        parse(text.as_bytes())
+    }
+
+    #[test]
+    fn a_page_is_read_with_every_key_a_bucket_can_hold() {
+        let object = |key: &str| {
+            format!(
+                "<Contents><Key>{key}</Key><LastModified>2025-07-19T14:05:00.000Z</LastModified>\
+                 <ETag>&quot;1&quot;</ETag><Size>7</Size><Owner><ID>x</ID></Owner></Contents>"
+            )
+        };
+        let keys = ["a//b", "/", "&#x1;&#10;", "&lt;&amp;&gt;", "./ü ", "<![CDATA[<&]]>"];
+        let objects: String = keys.iter().map(|key| object(key)).collect();
+        let page = listing(&format!(
+            "<Name>b</Name><Prefix></Prefix><IsTruncated>true</IsTruncated>{objects}\
+             <CommonPrefixes><Prefix>p//</Prefix></CommonPrefixes>\
+             <NextContinuationToken>t</NextContinuationToken>"
+        ))
+        .unwrap();
+        let read: Vec<&str> = page.entries.iter().map(|entry| entry.key.as_str()).collect();
+        assert_eq!(read, ["a//b", "/", "\u{1}\n", "<&>", "./ü ", "<&"]);
+        assert!(page.entries.iter().all(|entry| entry.size == 7));
+        assert_eq!(page.entries[0].e_tag.as_deref(), Some("\"1\""));
+        assert_eq!((page.prefixes, page.token), (vec!["p//".to_owned()], Some("t".to_owned())));
+        assert_eq!(listing("").unwrap(), Page::default());
+        assert_eq!(parse(b"<ListBucketResult/>").unwrap(), Page::default());
+    }
+
+    #[test]
+    fn what_is_no_listing_is_not_an_empty_one() {
+        for foreign in
+            ["", "hello", "<html><body>It works!</body></html>", "<!DOCTYPE html><html>", "{}"]
+        {
+            assert_eq!(parse(foreign.as_bytes()), Err(Problem::Foreign), "{foreign}");
+        }
+        let whole = "<ListBucketResult><IsTruncated>false</IsTruncated><Contents><Key>a</Key>\
+                     <Size>1</Size></Contents></ListBucketResult>";
+        assert_eq!(parse(whole.as_bytes()).unwrap().entries.len(), 1);
+        for end in 0..whole.len() {
+            assert!(parse(&whole.as_bytes()[..end]).is_err(), "{end}");
+        }
+        for content in [
+            "<Contents><Size>1</Size></Contents>",
+            "<Contents><Key>a</Key></Contents>",
+            "<Contents><Key>a</Key><Size>-1</Size></Contents>",
+            "<Contents><Key>a</Key><Size>99999999999999999999</Size></Contents>",
+            "<Contents><Key>a</Key><Size>18446744073709551615</Size></Contents>",
+            "<IsTruncated>true</IsTruncated>",
+            "<IsTruncated>true</IsTruncated><NextContinuationToken></NextContinuationToken>",
+        ] {
+            assert!(matches!(listing(content), Err(Problem::Broken(_))), "{content}");
+        }
+    }
+}

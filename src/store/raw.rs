@@ -1,0 +1,162 @@
+//! Keys that `object_store` has no path for, such as `a//b`, `/a` or one with a control character.
+//!
+//! A request for such a key is made for a stand-in. Below `object_store`, the stand-in is replaced by
+//! the key, and the request is signed again. So retries, conditions and ranges are those of every other request.
+
+use std::fmt;
+use std::sync::Arc;
+
+use object_store::aws::{AwsAuthorizer, AwsCredentialProvider};
+use object_store::client::{HttpError, HttpErrorKind, HttpRequest};
+use object_store::path::Path;
+use object_store::{Extensions, GetOptions};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+
+/// What is requested in place of a key that is no path.
+const STAND_IN: &str = "-";
+/// What is encoded in the path of a URL.
+const ENCODED: AsciiSet =
+    NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
+
+/// How a store is asked for keys that are no paths.
+#[derive(Debug, Clone)]
+pub(super) enum Raw {
+    /// Not at all.
+    Never,
+    /// By requests whose path is not signed.
+    Unsigned,
+    /// By requests that are signed again.
+    Signed(Signer),
+}
+
+/// Signs requests to S3.
+#[derive(Clone)]
+pub(super) struct Signer {
+    pub(super) credentials: AwsCredentialProvider,
+    pub(super) region: String,
+}
+
+impl fmt::Debug for Signer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Signer").field("region", &self.region).finish_non_exhaustive()
+    }
+}
+
+/// Where an object is in its store.
+#[derive(Debug, Clone)]
+pub(super) struct Location {
+    pub(super) path: Path,
+    raw: Option<RawKey>,
+}
+
+/// Marks a request whose stand-in is to be replaced by a key.
+#[derive(Debug, Clone)]
+struct RawKey {
+    key: Arc<str>,
+    signer: Option<Signer>,
+}
+
+impl Raw {
+    /// Returns where the object of a key is.
+    ///
+    /// # Errors
+    ///
+    /// Returns why no request can name the key.
+    pub(super) fn locate(&self, key: &str) -> Result<Location, &'static str> {
+        if let Ok(path) = Path::parse(key)
+            && path.as_ref() == key
+        {
+            return Ok(Location { path, raw: None });
+        }
+        if key.split('/').any(|part| matches!(part, "." | "..")) {
+            return Err(
+                "its key has a segment . or .., which URLs cannot hold: copy it to another key",
+            );
+        }
+        let signer = match self {
+            Self::Never => {
+                return Err("no request can be made for its key: copy it to another key");
+            }
+            Self::Unsigned => None,
+            Self::Signed(signer) => Some(signer.clone()),
+        };
+        let raw = Some(RawKey { key: key.into(), signer });
+        Ok(Location { path: Path::from(STAND_IN), raw })
+    }
+}
+
+impl Location {
+    /// Returns options for reading the object.
+    pub(super) fn options(&self) -> GetOptions {
+        let mut extensions = Extensions::new();
+        if let Some(raw) = &self.raw {
+            extensions.insert(raw.clone());
+        }
+        GetOptions { extensions, ..GetOptions::default() }
+    }
+}
+
+/// Replaces the stand-in of a request by the key that it stands for, if there is one.
+pub(super) async fn replace(request: &mut HttpRequest) -> Result<(), HttpError> {
+    let Some(RawKey { key, signer }) = request.extensions().get::<RawKey>().cloned() else {
+        return Ok(());
+    };
+    let failed = |why: Box<dyn std::error::Error + Send + Sync>| {
+        HttpError::new_boxed(HttpErrorKind::Decode, why)
+    };
+    let text = request.uri().to_string();
+    let (url, query) = match text.split_once('?') {
+        Some((url, query)) => (url, format!("?{query}")),
+        None => (text.as_str(), String::new()),
+    };
+    let above = url.strip_suffix(STAND_IN).ok_or_else(|| failed("has no stand-in".into()))?;
+    let url = format!("{above}{}{query}", utf8_percent_encode(&key, &ENCODED));
+    *request.uri_mut() = url.parse().map_err(|error| failed(Box::new(error)))?;
+    if let Some(signer) = signer {
+        let credential =
+            signer.credentials.get_credential().await.map_err(|error| failed(Box::new(error)))?;
+        AwsAuthorizer::new(&credential, "s3", &signer.region)
+            .try_authorize(request, None)
+            .map_err(|error| failed(Box::new(error)))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_that_are_paths_are_requested_as_such() {
+        for key in ["a", "a/b%41 c", "AWSLogs/1/ü"] {
+            let location = Raw::Never.locate(key).unwrap();
+            assert!(location.raw.is_none() && location.path.as_ref() == key, "{key}");
+        }
+    }
+
+    #[test]
+    fn other_keys_are_requested_raw_where_a_url_can_hold_them() {
+        for key in ["a//b", "/a", "a/", "/", "a\tb", "a\u{1}", "//"] {
+            assert!(Raw::Unsigned.locate(key).unwrap().raw.is_some(), "{key:?}");
+            assert!(Raw::Never.locate(key).is_err(), "{key:?}");
+        }
+        for key in ["./a", "a/../b", "..", "a/."] {
+            assert!(Raw::Unsigned.locate(key).is_err(), "{key:?}");
+        }
+    }
+
+    #[test]
+    fn the_key_takes_the_place_of_the_stand_in() {
+        let cases = [
+            ("http://h:1/bucket/-?versionId=1", "a//b c", "http://h:1/bucket/a//b%20c?versionId=1"),
+            ("https://bucket.s3.example/-", "/x\ty", "https://bucket.s3.example//x%09y"),
+        ];
+        for (before, key, after) in cases {
+            let mut request = HttpRequest::new(object_store::client::HttpRequestBody::empty());
+            *request.uri_mut() = before.parse().unwrap();
+            request.extensions_mut().insert(RawKey { key: key.into(), signer: None });
+            futures::executor::block_on(replace(&mut request)).unwrap();
+            assert_eq!(request.uri().to_string(), after);
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! A local directory as a source. Keys are paths below it.
+
+use std::fs::{self, DirEntry, File, Metadata, ReadDir};
+use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use object_store::Error;
+
+use crate::store::StoreError;
+use crate::store::listing::Entry;
+
+/// What the names of all logs of load balancers hold.
+const LOG: &str = "_elasticloadbalancing_";
+
+/// Walks through the files below a directory, following links.
+pub(super) struct Walk {
+    /// Directories from the first one down to the current one.
+    above: Vec<Level>,
+    /// What is reported before the walk goes on.
+    waiting: Option<StoreError>,
+}
+
+struct Level {
+    entries: ReadDir,
+    path: PathBuf,
+    /// Path from the first directory with a slash at its end; `None` if it is not UTF-8.
+    key: Option<String>,
+    /// What tells whether a link leads back to it.
+    id: (u64, u64),
+    /// Whether an entry was refused, which is reported once.
+    refused: bool,
+}
+
+impl Walk {
+    pub(super) fn new(directory: &Path) -> Self {
+        let mut walk = Self { above: Vec::new(), waiting: None };
+        match fs::metadata(directory) {
+            Ok(metadata) => walk.enter(directory.to_owned(), Some(String::new()), &metadata),
+            Err(error) => walk.waiting = Some(unlisted(directory, &error)),
+        }
+        walk
+    }
+
+    fn enter(&mut self, path: PathBuf, key: Option<String>, metadata: &Metadata) {
+        let id = (metadata.dev(), metadata.ino());
+        // All that a link back leads to is listed without it.
+        if self.above.iter().any(|level| level.id == id) {
+            return;
+        }
+        match fs::read_dir(&path) {
+            Ok(entries) => self.above.push(Level { entries, path, key, id, refused: false }),
+            Err(error) => self.waiting = Some(unlisted(&path, &error)),
+        }
+    }
+
+    /// Returns what an entry of the current directory is, if it is to be reported.
+    fn visit(&mut self, entry: &DirEntry) -> Option<Result<Entry, StoreError>> {
+        let path = entry.path();
+        let name = entry.file_name();
+        let is_log = name.to_string_lossy().contains(LOG);
+        let level = self.above.last_mut()?;
+        let metadata = match fs::metadata(&path) {
+            Ok(metadata) => metadata,
+            // A file that is gone again is no longer there to convert.
+            Err(_) if fs::symlink_metadata(&path).is_err_and(|error| is_gone(&error)) => {
+                return None;
+            }
+            Err(error) if is_gone(&error) => {
+                return is_log
+                    .then(|| Err(unread(&path, "is a link to a file that does not exist")));
+            }
+            Err(error) => {
+                let is_first = !std::mem::replace(&mut level.refused, true);
+                return is_first.then(|| Err(unlisted(&level.path, &error)));
+            }
+        };
+        let key =
+            level.key.as_ref().zip(name.to_str()).map(|(above, name)| format!("{above}{name}"));
+        if metadata.is_dir() {
+            self.enter(path, key.map(|key| key + "/"), &metadata);
+            return None;
+        }
+        if !metadata.is_file() {
+            return is_log.then(|| Err(unread(&path, "is not a regular file")));
+        }
+        match key {
+            None if is_log => Some(Err(unread(&path, "its path is not UTF-8: rename it"))),
+            key => Some(Ok(Entry {
+                key: key.unwrap_or_else(|| path.to_string_lossy().into_owned()),
+                size: metadata.len(),
+                e_tag: Some(e_tag(&metadata)),
+            })),
+        }
+    }
+}
+
+impl Iterator for Walk {
+    type Item = Result<Entry, StoreError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            if let Some(error) = self.waiting.take() {
+                return Some(Err(error));
+            }
+            let level = self.above.last_mut()?;
+            let found = match level.entries.next() {
+                None => {
+                    self.above.pop();
+                    continue;
+                }
+                Some(Ok(entry)) => self.visit(&entry),
+                Some(Err(error)) => {
+                    let error = unlisted(&level.path, &error);
+                    self.above.pop();
+                    Some(Err(error))
+                }
+            };
+            if found.is_some() {
+                return found;
+            }
+        }
+    }
+}
+
+/// Returns what a file looks like now.
+pub(super) fn head(directory: &Path, key: &str) -> Result<Entry, Error> {
+    let path = directory.join(key);
+    let metadata = fs::metadata(&path).map_err(|error| refused(&path, error))?;
+    if !metadata.is_file() {
+        return Err(refused(&path, io::Error::other("is not a regular file")));
+    }
+    Ok(Entry { key: key.to_owned(), size: metadata.len(), e_tag: Some(e_tag(&metadata)) })
+}
+
+/// Opens a file that is still what it was when it was listed.
+pub(super) fn open(directory: &Path, key: &str, listed: Option<&str>) -> Result<File, Error> {
+    let path = directory.join(key);
+    // Opening a pipe would wait for somebody to write to it.
+    head(directory, key)?;
+    let file = File::open(&path).map_err(|error| refused(&path, error))?;
+    let metadata = file.metadata().map_err(|error| refused(&path, error))?;
+    match listed {
+        Some(listed) if listed != e_tag(&metadata) => Err(Error::Precondition {
+            path: path.display().to_string(),
+            source: "its time or size is another".into(),
+        }),
+        _ => Ok(file),
+    }
+}
+
+/// Returns the ETag of a file, as `object_store` has it: inode, microseconds of its last change, and size.
+fn e_tag(metadata: &Metadata) -> String {
+    let modified = metadata.modified().ok();
+    let since = modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());
+    let micros = since.unwrap_or_default().as_micros();
+    format!("\"{:x}-{micros:x}-{:x}\"", metadata.ino(), metadata.len())
+}
+
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound
+}
+
+fn refused(path: &Path, error: io::Error) -> Error {
+    let path = path.display().to_string();
+    match error.kind() {
+        io::ErrorKind::NotFound => Error::NotFound { path, source: error.into() },
+        io::ErrorKind::PermissionDenied => Error::PermissionDenied { path, source: error.into() },
+        _ => Error::Generic { store: "file", source: error.into() },
+    }
+}
+
+fn unlisted(path: &Path, error: &io::Error) -> StoreError {
+    let problem = match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            "permission denied: make it readable and searchable".to_owned()
+        }
+        _ => error.to_string(),
+    };
+    StoreError::Listing { name: path.display().to_string(), problem }
+}
+
+fn unread(path: &Path, problem: &str) -> StoreError {
+    StoreError::Unreadable { name: path.display().to_string(), problem: problem.to_owned() }
+}

@@ -1,0 +1,214 @@
+"""Compares min, max and count of every column, which engines answer from footers, with the values of the logs.
+
+    footers.py --program ALB2PARQUET
+
+Makes logs whose values are at the edges of statistics: text of 55 to 70 bytes in characters of one to four bytes,
+shared prefixes, greatest characters, zero durations of either sign, columns without a value, and sources whose keys
+begin with other letters than ASCII. Converts them and asks each engine about every column of every table, once for
+the whole table and once for each file. `../readers/reference.py` reads the raw gzip files for the right answers.
+Ends with 1 when an answer differs.
+"""
+
+import argparse
+import collections
+import gzip
+import pathlib
+import random
+import subprocess
+import sys
+import tempfile
+
+from queries import LOGS, aggregate, plain, reference
+
+REJECTS = "alb_rejects"
+SEED = 16
+OBJECTS, LINES = 12, 40
+PREFIXES = ["", "x", "xx", "xxx"]
+LETTERS = ["a", "~", "\x7f", "é", "\u07ff", "€", "日", "\ud7ff", "\uffff", "\U0001f600", "\U0010ffff"]
+AT = "2025-07-19T{:02}:{:02}:{:02}.{:06}Z"
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--program", type=pathlib.Path, required=True)
+    arguments = arguments.parse_args()
+    with tempfile.TemporaryDirectory(prefix="footers-") as scratch:
+        source, dataset = pathlib.Path(scratch, "source"), pathlib.Path(scratch, "lake")
+        write_logs(source)
+        subprocess.run(
+            [arguments.program.resolve(), "convert", source, "--out", dataset, "--to", "2099-12-31",
+             "--max-rejects", "1", "--quiet"],
+            check=True,
+        )
+        asked = list(groups(source, dataset))
+        wrong = sum(ask(name, engine, asked) for name, engine in ENGINES.items())
+        return 1 if wrong else 0
+
+
+def ask(name, engine, asked):
+    """Asks an engine about all columns of all directories, and prints what differs. Returns the number of those."""
+    wrong, answers = collections.defaultdict(list), 0
+    for directory, rows in asked:
+        answer = engine(directory)
+        for column in columns_of(rows):
+            found = [plain(value) for value in answer(column)]
+            answers += 1
+            if wrong_answer(rows, column, found):
+                wrong[column].append((rows, found))
+    count = sum(map(len, wrong.values()))
+    print(f"{'FAILED' if wrong else 'ok':6} {name}: {answers - count} of {answers} answers agree with the logs")
+    for column, examples in sorted(wrong.items()):
+        rows, found = examples[0]
+        expected = [aggregate(rows, function, column) for function in ("min", "max", "count")]
+        print(f"       {column}, {len(examples)} times, such as {found} instead of {expected}")
+    return count
+
+
+# The logs.
+
+
+def write_logs(source):
+    """Writes objects of all logs below some prefixes; each object is of a day of its own, so it becomes a file."""
+    chance = random.Random(SEED)
+    for number in range(OBJECTS):
+        # Bytes 61 to 67 of a key are in the middle of a character, or not, by its first letters.
+        letter = LETTERS[3 + number % 8] if number % 3 else "日"
+        prefix = PREFIXES[number % 4] + letter * (60 // len(letter.encode()) + number % 3)
+        day = f"2025/07/{number + 1:02}"
+        for log, line in [("", access), ("conn_log_", connection), ("health_check_log_", check)]:
+            name = (
+                f"{log}123456789012_elasticloadbalancing_eu-west-1_app.front.0123456789abcdef"
+                f"_{day.replace('/', '')}T1200Z_192.0.2.1_{number:08x}.log.gz"
+            )
+            path = source / prefix / "AWSLogs/123456789012/elasticloadbalancing/eu-west-1" / day / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            lines = [line(chance, number, row) for row in range(LINES)]
+            lines.insert(7, f"no line: {text(chance)}")
+            path.write_bytes(gzip.compress("".join(line + "\n" for line in lines).encode(), mtime=0))
+
+
+def text(chance):
+    """Text of about the length at which bounds are truncated, of letters of one to four bytes."""
+    letter = chance.choice(LETTERS)
+    size = chance.randint(55, 70)
+    value = chance.choice(PREFIXES) + letter * (size // len(letter.encode()))
+    return value + "".join(chance.choices(LETTERS, k=chance.randint(0, 4)))
+
+
+def seconds(chance, number):
+    """A duration; all of an object are zero, of one sign or both, or some are."""
+    values = [["0.000"], ["-0.000"], ["0", "-0.000"], ["0.000", "1.250", "-1"], ["-1", "0.000"], ["0.004", "0"]]
+    return chance.choice(values[number % len(values)])
+
+
+def access(chance, number, row):
+    time = AT.format(row % 24, number, row, chance.randrange(1_000_000))
+    long = lambda: f'"{text(chance)}"' if number != 5 else '"-"'
+    trace = f'"Root=1-{chance.getrandbits(96):024x}"'
+    target = "-" if number == 4 else f"198.51.100.{row}:{8000 + row}"
+    return " ".join([
+        "https", time, "app/front/0123456789abcdef", f"192.0.2.{row}:{chance.randint(1, 65535)}", target,
+        *(seconds(chance, number + shift) for shift in range(3)), chance.choice(["200", "404"]),
+        "-" if target == "-" else "200", str(chance.getrandbits(chance.randint(1, 62))), "0",
+        f'"GET https://example.com:443/{text(chance)} HTTP/1.1"', long(), "TLS_AES_128_GCM_SHA256", "TLSv1.3",
+        "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/front/0123456789abcdef", trace, long(),
+        '"-"', str(row % 3), time, '"forward"', long(), '"-"', f'"{target}"', '"200"', '"-"', '"-"',
+        f"TID_{chance.getrandbits(128):032x}", long(), long(), '"TransformSuccess"',
+    ])
+
+
+def connection(chance, number, row):
+    time = AT.format(row % 24, number, row, chance.randrange(1_000_000))
+    return " ".join([
+        time, f"192.0.2.{row}", str(chance.randint(1, 65535)), "443", "TLSv1.3", "TLS_AES_128_GCM_SHA256",
+        seconds(chance, number), f'"CN={text(chance)}"', "-", "-", "Success",
+        f"TID_{chance.getrandbits(128):032x}",
+    ])
+
+
+def check(chance, number, row):
+    time = AT.format(row % 24, number, row, chance.randrange(1_000_000))
+    return " ".join([
+        "http", time, seconds(chance, number), f"198.51.100.{row}:8080", "0123456789abcdef", "PASS", "200", "-",
+    ])
+
+
+# The right answers.
+
+
+def groups(source, dataset):
+    """Yields directories of every table, each day's and the whole; each with its rows by the reference."""
+    parsed = [
+        (log, reference.parse_object((path, key, source.parent)))
+        for log in LOGS.values() for path, key in reference.objects(source, log)
+    ]
+    for table in [*(log.table for log in LOGS.values()), REJECTS]:
+        days = collections.defaultdict(list)
+        for log, each in parsed:
+            batches = [each.rejects] if table == REJECTS else [each.rows] if table == log.table else []
+            for row in (row for batch in batches for row in batch.to_pylist()):
+                values = {name: plain(value) for name, value in row.items()}
+                days[row["day"]].append(values)
+        assert len(days) == OBJECTS, f"{table} has rows of {len(days)} days"
+        partition = dataset / table / "account=123456789012/region=eu-west-1/year=2025/month=07"
+        for day, rows in days.items():
+            yield partition / f"day={day}", rows
+        yield dataset / table, [row for rows in days.values() for row in rows]
+
+
+def columns_of(rows):
+    return [column for column in rows[0] if column not in reference.PARTITION_NAMES]
+
+
+def wrong_answer(rows, column, found):
+    """Whether the minimum, the maximum or the count of a column differ from its values."""
+    expected = [aggregate(rows, function, column) for function in ("min", "max", "count")]
+    # Zeros of either sign are equal, but an answer is one of the values.
+    held = {repr(row[column]) for row in rows}
+    return found != expected or not {repr(value) for value in found[:2]} <= held
+
+
+# The engines. Each is a function of a directory that returns one from a column to its min, max and count.
+
+
+def duckdb(directory):
+    import duckdb
+
+    session = duckdb.connect()
+    session.execute("SET TimeZone = 'UTC'")
+    return lambda column: session.sql(
+        f"""SELECT min("{column}"), max("{column}"), count("{column}") FROM '{directory}/**/*.parquet'"""
+    ).fetchall()[0]
+
+
+def datafusion(directory):
+    import datafusion
+
+    config = datafusion.SessionConfig({
+        "datafusion.execution.collect_statistics": "true",
+        "datafusion.execution.listing_table_ignore_subdirectory": "false",
+    })
+    context = datafusion.SessionContext(config)
+    context.register_parquet("logs", directory)
+    return lambda column: tuple(
+        context.sql(f'SELECT min("{column}") AS a, max("{column}") AS b, count("{column}") AS c FROM logs')
+        .to_arrow_table().to_pylist()[0].values()
+    )
+
+
+def polars(directory):
+    import polars
+
+    frame = polars.scan_parquet(directory / "**/*.parquet", hive_partitioning=False)
+    return lambda column: frame.select(
+        polars.col(column).min().alias("min"),
+        polars.col(column).max().alias("max"),
+        polars.col(column).count().alias("count"),
+    ).collect().row(0)
+
+
+ENGINES = {"DuckDB": duckdb, "DataFusion": datafusion, "Polars": polars}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

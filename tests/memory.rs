@@ -1,0 +1,249 @@
+//! Not a test: a server of one bucket in memory, which speaks as much of S3's protocol as listing, reading and small
+//! writes take, and answers what a test wants instead.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use percent_encoding::percent_decode_str;
+
+/// Objects of a page.
+const PAGE: usize = 1000;
+
+/// A request.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Request {
+    pub(crate) method: String,
+    /// The key, decoded once; empty for the bucket.
+    pub(crate) key: String,
+    pub(crate) query: BTreeMap<String, String>,
+    headers: BTreeMap<String, String>,
+    body: Vec<u8>,
+}
+
+impl Request {
+    /// Whether a page is asked for.
+    pub(crate) fn is_list(&self) -> bool {
+        self.query.contains_key("list-type")
+    }
+
+    fn get(&self, name: &str) -> &str {
+        self.query.get(name).map_or("", String::as_str)
+    }
+}
+
+/// What is done about a request.
+pub(crate) enum Reply {
+    /// It is answered from the bucket.
+    Usual,
+    /// It is answered with this status and body.
+    Other(u16, String),
+    /// It is never answered.
+    Silence,
+}
+
+type Choice = Box<dyn Fn(&Request) -> Reply + Send + Sync>;
+
+/// A server that runs as long as the tests do. All of its buckets are the same one.
+pub(crate) struct Memory {
+    /// Its host and port.
+    pub(crate) address: String,
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    objects: Mutex<BTreeMap<String, Vec<u8>>>,
+    choice: Choice,
+    lists: AtomicUsize,
+}
+
+impl Memory {
+    /// Starts a server of some objects.
+    pub(crate) fn start(
+        objects: impl IntoIterator<Item = (String, Vec<u8>)>,
+        choice: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap().to_string();
+        let shared = Arc::new(Shared {
+            objects: Mutex::new(objects.into_iter().collect()),
+            choice: Box::new(choice),
+            lists: AtomicUsize::new(0),
+        });
+        let serving = Arc::clone(&shared);
+        thread::spawn(move || {
+            for stream in listener.incoming() {
+                let shared = Arc::clone(&serving);
+                // A client that goes away in the middle is what some tests are about.
+                thread::spawn(move || stream.and_then(|stream| shared.serve(&stream)));
+            }
+        });
+        Self { address, shared }
+    }
+
+    /// Number of pages that were asked for.
+    pub(crate) fn lists(&self) -> usize {
+        self.shared.lists.load(Ordering::Relaxed)
+    }
+}
+
+fn decoded(text: &str) -> String {
+    percent_decode_str(text).decode_utf8().unwrap().into_owned()
+}
+
+impl Shared {
+    fn serve(&self, stream: &TcpStream) -> std::io::Result<()> {
+        let mut reader = BufReader::new(stream);
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let mut words = line.split_whitespace();
+        let method = words.next().unwrap_or_default().to_owned();
+        let target = words.next().unwrap_or_default();
+        let (path, query) = target.split_once('?').unwrap_or((target, ""));
+        let key = path[1..].split_once('/').map_or("", |(_, key)| key);
+        let pair = |pair: &str| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            (name.to_owned(), decoded(&value.replace('+', " ")))
+        };
+        let query = query.split('&').filter(|part| !part.is_empty()).map(pair).collect();
+        let mut request = Request { method, key: decoded(key), query, ..Request::default() };
+        loop {
+            let mut line = String::new();
+            if reader.read_line(&mut line)? <= 2 {
+                break;
+            }
+            let (name, value) = line.trim_end().split_once(": ").unwrap_or((line.trim_end(), ""));
+            request.headers.insert(name.to_lowercase(), value.to_owned());
+        }
+        let length = request.headers.get("content-length").and_then(|length| length.parse().ok());
+        request.body = vec![0; length.unwrap_or(0)];
+        reader.read_exact(&mut request.body)?;
+        if request.is_list() {
+            self.lists.fetch_add(1, Ordering::Relaxed);
+        }
+        let (status, body) = match (self.choice)(&request) {
+            Reply::Usual => self.usual(&request),
+            Reply::Other(status, body) => (status, body.into_bytes()),
+            Reply::Silence => {
+                thread::sleep(Duration::from_mins(10));
+                return Ok(());
+            }
+        };
+        let (status, range, body) = ranged(&request, status, body);
+        let length = body.len();
+        let head = format!(
+            "HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n{range}ETag: \"{length}\"\r\nLast-Modified: \
+             Sat, 19 Jul 2025 14:05:00 GMT\r\nConnection: close\r\n\r\n"
+        );
+        let mut stream = stream;
+        stream.write_all(head.as_bytes())?;
+        if request.method != "HEAD" {
+            stream.write_all(&body)?;
+        }
+        Ok(())
+    }
+
+    fn usual(&self, request: &Request) -> (u16, Vec<u8>) {
+        let mut objects = self.objects.lock().unwrap();
+        match request.method.as_str() {
+            "GET" if request.is_list() => (200, page(&objects, request).into_bytes()),
+            "GET" | "HEAD" => match objects.get(&request.key) {
+                Some(bytes) => (200, bytes.clone()),
+                None => (404, b"<Error><Code>NoSuchKey</Code></Error>".to_vec()),
+            },
+            "PUT"
+                if request.headers.contains_key("if-none-match")
+                    && objects.contains_key(&request.key) =>
+            {
+                (412, Vec::new())
+            }
+            "PUT" => {
+                objects.insert(request.key.clone(), request.body.clone());
+                (200, Vec::new())
+            }
+            "DELETE" => {
+                objects.remove(&request.key);
+                (204, Vec::new())
+            }
+            _ => (501, Vec::new()),
+        }
+    }
+}
+
+/// Cuts the range out of an answer that is asked for, and returns its header.
+fn ranged(request: &Request, status: u16, body: Vec<u8>) -> (u16, String, Vec<u8>) {
+    let range = request.headers.get("range").and_then(|range| range.strip_prefix("bytes="));
+    match range.and_then(|range| range.split_once('-')).filter(|_| status == 200) {
+        Some((first, last)) => {
+            let (whole, first) = (body.len(), first.parse().unwrap());
+            let last = last.parse().unwrap_or(usize::MAX).min(whole - 1);
+            let header = format!("Content-Range: bytes {first}-{last}/{whole}\r\n");
+            (206, header, body[first..=last].to_vec())
+        }
+        None => (status, String::new(), body),
+    }
+}
+
+/// Answers ListObjectsV2.
+fn page(objects: &BTreeMap<String, Vec<u8>>, request: &Request) -> String {
+    let (prefix, delimiter) = (request.get("prefix"), request.get("delimiter"));
+    let after = match request.get("continuation-token") {
+        "" => request.get("start-after"),
+        token => token,
+    };
+    let (mut text, mut count, mut last) = (String::new(), 0, String::new());
+    let mut token = None;
+    for (key, bytes) in objects.range(prefix.to_owned()..) {
+        if !key.starts_with(prefix) {
+            break;
+        }
+        let group = key[prefix.len()..].find('/').filter(|_| !delimiter.is_empty());
+        let group = group.map(|slash| &key[..=prefix.len() + slash]);
+        let is_over = |last: &str| last.ends_with('/') && group == Some(last);
+        if key.as_str() <= after && !after.is_empty() || is_over(after) || is_over(&last) {
+            continue;
+        }
+        if count == PAGE {
+            token = Some(last);
+            break;
+        }
+        count += 1;
+        if let Some(group) = group {
+            write!(text, "<CommonPrefixes><Prefix>{}</Prefix></CommonPrefixes>", xml(group))
+                .unwrap();
+            last = group.to_owned();
+        } else {
+            let (key, size) = (xml(key), bytes.len());
+            write!(
+                text,
+                "<Contents><Key>{key}</Key><LastModified>2025-07-19T14:05:00.000Z</LastModified>\
+                 <ETag>&quot;{size}&quot;</ETag><Size>{size}</Size></Contents>"
+            )
+            .unwrap();
+            last.clone_from(&key);
+        }
+    }
+    let token = token.map_or_else(
+        || "<IsTruncated>false</IsTruncated>".to_owned(),
+        |token| {
+            format!(
+                "<IsTruncated>true</IsTruncated><NextContinuationToken>{}</NextContinuationToken>",
+                xml(&token)
+            )
+        },
+    );
+    format!("<ListBucketResult>{token}{text}</ListBucketResult>")
+}
+
+fn xml(text: &str) -> String {
+    let escaped = |c: char| match c {
+        '&' | '<' | '>' | '\0'..' ' => format!("&#x{:x};", u32::from(c)),
+        other => other.to_string(),
+    };
+    text.chars().map(escaped).collect()
+}
