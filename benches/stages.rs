@@ -159,7 +159,7 @@ fn decode(criterion: &mut Criterion) {
                 let mut at = 0;
                 let mut refused = Vec::new();
                 while at < text.len() {
-                    at = tile.read(&mut input.text, at, text.len(), count);
+                    at = tile.read(&mut input.text, at, text.len(), count, |_| false);
                     for (field, builder) in &mut builders {
                         builder.append(&input.text, tile.spans(*field), &mut refused);
                     }

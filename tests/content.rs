@@ -127,7 +127,7 @@ fn refused(reason: &str, length: usize, raw: Vec<u8>) -> Content {
         raw_length: length as u64,
         raw,
     };
-    let outcome = Outcome { lines: 1, rows: Vec::new(), rejects: vec![reject] };
+    let outcome = Outcome { lines: 1, joined: 0, rows: Vec::new(), rejects: vec![reject] };
     Content { outcome, ..Content::default() }
 }
 

@@ -60,7 +60,8 @@ pub(super) struct Accept {
 impl Accept {
     pub(super) fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
         let selection = resolve::selection(&self.partitions, self.to)?;
-        let dataset = resolve::find_dataset(&self.out, &resolve::network(&self.stores)?)?;
+        let dataset =
+            resolve::find_dataset(&self.out, &resolve::network(&self.stores, print_line)?)?;
         let mut objects = accept::incomplete(&dataset, &selection, signals.stop())?;
         if !self.objects.is_empty() {
             let is = |object: &Incomplete, named: &String| {

@@ -124,9 +124,9 @@ impl Progress {
         let compared = Arc::new(AtomicU64::new(0));
         let all = HumanCount(objects);
         self.say(|| {
-            format!(
+            vec![format!(
                 "{all} objects have another ETag or time than when they were converted: their contents are compared"
-            )
+            )]
         });
         let counted = Arc::clone(&compared);
         let now = move || counted.load(Ordering::Relaxed);
