@@ -14,7 +14,8 @@ Exit codes, as of `alb2parquet convert`:
   0  every object was converted
   1  more than --max-rejects of the lines are rejects
   2  some object could not be read, or not to its end, or holds something else than its name says
-  3  the run could not begin, or not go on
+  3  the run could not begin, or not go on, or SOURCE holds no logs at all
+  4  objects that are named like logs were not converted, for their endings or paths
 """
 
 import argparse
@@ -41,7 +42,7 @@ from pyspark import SparkFiles, TaskContext
 from pyspark.sql import SparkSession
 
 PROGRAM = "alb2parquet"
-DONE, REJECTS, OBJECTS, FAILED = 0, 1, 2, 3
+DONE, REJECTS, OBJECTS, FAILED, LEFT_OUT = 0, 1, 2, 3, 4
 
 # Gzip bytes of a task, about: some seconds of work, beside which the second that a task may cost is little.
 TASK_BYTES = 256 << 20
@@ -70,7 +71,7 @@ COLUMNS = {
 FATES = ["objects", "converted_before", "archived", "duplicate", "failed"]
 
 Batch = collections.namedtuple("Batch", "id size objects line")
-Plan = collections.namedtuple("Plan", "batches messages complete")
+Plan = collections.namedtuple("Plan", "batches messages complete left_out")
 
 
 class RunFailed(Exception):
@@ -142,9 +143,10 @@ def make_plan(binary, sources, out, options=()):
         # Names of objects are much alike, and stay in memory until their task ends.
         batches.append(Batch(known["batch"], known["bytes"], objects, zlib.compress(line, 1)))
     code, said = process.wait(), errors.end()
-    if code not in (DONE, OBJECTS):
+    if code not in (DONE, OBJECTS, LEFT_OUT):
         raise RunFailed(f"{PROGRAM} plan ended with {code}: " + " / ".join(said))
-    return Plan(batches, [line for line in said if "failed" in line], complete=code == DONE)
+    messages = [line for line in said if "failed" in line or line.startswith("warning: ")]
+    return Plan(batches, messages, complete=code != OBJECTS, left_out=code == LEFT_OUT)
 
 
 def share(batches, slots, task_bytes=TASK_BYTES):
@@ -244,6 +246,7 @@ def summarize(outcomes, plan, tasks, planning_seconds, converting_seconds):
         # The sum over batches, of which several are converted at once.
         "batch_seconds": round(sum(outcome["seconds"] for outcome in outcomes), 3),
         "plan_complete": plan.complete,
+        "logs_left_out": plan.left_out,
         "plan_messages": list(plan.messages),
         "failures": [failure for outcome in outcomes for failure in outcome["failures"]],
     }
@@ -253,6 +256,8 @@ def exit_code(summary, max_rejects):
     """The exit code that `convert` would have."""
     if summary["failed"] or summary["failures"] or not summary["plan_complete"]:
         return OBJECTS
+    if summary["logs_left_out"]:
+        return LEFT_OUT
     if summary["rejects"] > max_rejects * summary["lines"]:
         return REJECTS
     return DONE

@@ -5,6 +5,7 @@
 //! says is believed no more than a listing: keys decide where an object belongs, and claims whether it is new.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64};
 
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::hash::hex;
-use crate::key::{Key, Partition};
+use crate::key::{Key, Partition, identity};
 use crate::ledger::Ledger;
 use crate::objects;
 use crate::plan::{self, Batch, Before, Failure, Object, Plan, PlanError, Touched, Verdict};
@@ -221,7 +222,7 @@ impl Description {
         if names.is_empty() {
             return Err(BadLine::Empty);
         }
-        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        if let Some(pair) = names.windows(2).find(|pair| identity(&pair[0]) == identity(&pair[1])) {
             return Err(BadLine::Twice(pair[0].clone()));
         }
         let id = id(partition, names.iter().map(String::as_str));
@@ -269,6 +270,11 @@ impl Description {
         objects.sort_unstable_by(|a, b| a.name().cmp(b.name()));
         Ok((Batch { partition, objects }, outcome))
     }
+}
+
+/// Tells whether a partition is that of the next day.
+fn is_next(one: &Partition, other: &Partition) -> bool {
+    one.day.succ_opt().is_some_and(|day| Partition { day, ..one.clone() } == *other)
 }
 
 /// Returns how much of a key those of the same balancer share: all before the end time, the address and the
@@ -364,14 +370,18 @@ impl Batches {
         // Claims are read day by day. Those of the same partition keep their order.
         batches.sort_by(|(a, _), (b, _)| a.partition.cmp(&b.partition));
         let mut last: Option<(Arc<Partition>, Before)> = None;
-        let mut met = HashSet::new();
+        // Identities of what is new in a partition, and in that of the day before.
+        let (mut met, mut met_before) = (HashSet::new(), HashSet::new());
         let partitions: Vec<_> = batches.iter().map(|(batch, _)| batch.partition.clone()).collect();
         for (place, (mut batch, mut outcome)) in batches.into_iter().enumerate() {
             plan.listed += batch.objects.len() as u64 + outcome.failed;
+            let last_partition = last.as_ref().map(|(partition, _)| Arc::clone(partition));
             let same = last.take().filter(|(partition, _)| *partition == batch.partition);
             let before = if let Some((_, before)) = same {
                 before
             } else {
+                let is_next = last_partition.is_some_and(|last| is_next(&last, &batch.partition));
+                met_before = if is_next { mem::take(&mut met) } else { HashSet::new() };
                 met.clear();
                 Before::look(&batch.partition, partitions[place..].iter(), ledger, stop)?
             };
@@ -384,7 +394,12 @@ impl Batches {
             batch.objects.retain(|object| {
                 match before.judge(object, &sources) {
                     // Of two batches of a run, none sees the other's claim.
-                    Verdict::New if met.insert(object.name().to_owned()) => return true,
+                    Verdict::New
+                        if !met_before.contains(object.identity())
+                            && met.insert(object.identity().to_owned()) =>
+                    {
+                        return true;
+                    }
                     Verdict::New => outcome.duplicate += 1,
                     Verdict::Converted => {
                         outcome.converted_before += 1;

@@ -65,6 +65,8 @@ const FINDINGS: u8 = 1;
 const OBJECTS: u8 = 2;
 /// The run could not begin, or not go on.
 const FAILED: u8 = 3;
+/// Objects that are named like logs were not converted.
+const LEFT_OUT: u8 = 4;
 
 const AFTER: &str = "\
 Environment:
@@ -77,6 +79,7 @@ Exit codes:
   1  more lines are rejects than may be, or there are findings
   2  some object could not be read, or not whole
   3  it could not begin, or not go on
+  4  objects that are named like logs were not converted
   130, 143  it was interrupted
 
 Examples:

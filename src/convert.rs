@@ -148,6 +148,8 @@ impl Conversion<'_> {
         tally.objects.listed = plan.listed;
         tally.objects.skipped = plan.skipped.values().sum();
         tally.objects.skipped_by_kind = plan.skipped;
+        tally.objects.examples = plan.examples;
+        tally.objects.moved = plan.moved;
         tally.objects.failed = plan.failures.len() as u64;
         tally.failures = plan.failures;
 
@@ -210,7 +212,7 @@ impl Conversion<'_> {
             Ok(Committed::Lost(taken)) => {
                 let mut tally = Tally { seconds: tally.seconds, ..Tally::default() };
                 let mut rest = batch.clone();
-                rest.objects.retain(|object| !taken.contains(object.name()));
+                rest.objects.retain(|object| !taken.contains(object.identity()));
                 let lost = batch.objects.len() - rest.objects.len();
                 tally.skip(CONVERTED_MEANWHILE, lost as u64);
                 return Ok((tally, (!rest.objects.is_empty()).then_some(rest)));

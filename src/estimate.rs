@@ -13,7 +13,9 @@ use crate::dataset::{self, Dataset};
 use crate::inflate::MAX_WHOLE_GZIP;
 use crate::key::Name;
 use crate::ledger::Ledger;
-use crate::plan::{Amount, Batch, CONVERTED_BEFORE, Failure, Listing, Object, Plan, Touched};
+use crate::plan::{
+    Amount, Batch, CONVERTED_BEFORE, Failure, Listing, Moved, Object, Plan, Touched,
+};
 use crate::store::{Calls, Source};
 
 /// Bytes of Parquet that become of a byte of gzip, about, with Zstandard: 0.53 to 0.58 in benches/README.md.
@@ -127,6 +129,10 @@ pub struct Estimate {
     pub listed: u64,
     /// Objects left aside, by kind; those that were converted before are not among them.
     pub skipped_by_kind: BTreeMap<&'static str, u64>,
+    /// Key of the first object of each kind that is skipped by its key.
+    pub examples: BTreeMap<&'static str, String>,
+    /// Wanted objects whose paths name a day far from their end times, of which the latter decide.
+    pub moved: Moved,
     /// Objects that are wanted.
     pub selected: Amount,
     /// Those of them that the dataset holds already.
@@ -267,6 +273,8 @@ impl Estimate {
         Self {
             listed: plan.listed,
             skipped_by_kind,
+            examples: plan.examples,
+            moved: plan.moved,
             selected: survey.amount(),
             converted_before: plan.before,
             touched,

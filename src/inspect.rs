@@ -97,14 +97,14 @@ pub struct Named {
     pub account: String,
     /// The region.
     pub region: String,
-    /// Day of delivery, which only a path says.
+    /// Day of the partition; `None` if `convert` does not take the object.
     pub day: Option<String>,
     /// The load balancer, `app/<name>/<id>`.
     pub balancer: String,
     /// End of the five minutes that the object covers, `yyyy-mm-ddThh:mmZ`.
     pub end_time: String,
-    /// Address of the load balancer node.
-    pub node: String,
+    /// Address of the load balancer node; vended logs have none in their names.
+    pub node: Option<String>,
 }
 
 /// How the log type is known.
@@ -259,7 +259,7 @@ impl Named {
                 &time[..2],
                 &time[2..]
             ),
-            node: name.node.to_owned(),
+            node: name.node.map(ToOwned::to_owned),
         })
     }
 }

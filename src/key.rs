@@ -1,20 +1,28 @@
-//! The key of a delivered object: what its path and name say about it.
+//! The key of a log object: what its path and its name say about it.
 //!
-//! Grammar: `[prefix/]AWSLogs/<account>/elasticloadbalancing/<region>/yyyy/mm/dd/<name>`, as
-//! documented at
+//! AWS documents `[prefix/]AWSLogs/<account>/elasticloadbalancing/<region>/yyyy/mm/dd/<name>`:
 //! <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-access-logs.html#access-log-file-format>.
+//! People copy, move and rearrange these objects, so that the name decides: it has the account, the region, the load
+//! balancer and the end of the five minutes. The path only adds the day of delivery, where it is the documented one.
+//! docs/layouts.md states the rule for users.
+//!
 //! A key is trusted only where it matches: partitions, and so output paths, are made from the parts
 //! returned here, which hold digits, lower-case letters and hyphens and nothing else.
 
+mod directory;
 mod mismatch;
+mod name;
 
 use std::fmt;
 
-use chrono::{Datelike, Months, NaiveDate};
+use chrono::{Datelike, NaiveDate};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
+pub use crate::key::directory::{Directory, is_real_region};
 pub use crate::key::mismatch::mismatch;
+pub use crate::key::name::{Form, Name, identity};
 
+use crate::key::name::{balancer_part, is_end_time, log_type_of};
 use crate::schema::LogType;
 
 const ROOT: &str = "AWSLogs";
@@ -31,12 +39,13 @@ pub struct Key {
     pub balancer: String,
     /// End of the five minutes that the object covers, `yyyymmddThhmmZ`.
     pub end_time: String,
-    /// The delivered file name, which AWS makes unique.
+    /// The file name.
     pub name: String,
+    /// Whether the path names another day, so far from the end time that AWS did not put the object there.
+    pub is_moved: bool,
 }
 
-/// Where an object belongs: its log type, told from its name, and account, region and delivery day, taken
-/// from its path.
+/// Where an object belongs: its log type, account and region, as its name says, and its day.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Unchecked")]
 pub struct Partition {
@@ -46,7 +55,7 @@ pub struct Partition {
     pub account: String,
     /// AWS region, such as `eu-west-1`.
     pub region: String,
-    /// Day of delivery (UTC).
+    /// Day of delivery (UTC): that of a documented path, or else that of the end time.
     #[serde(serialize_with = "as_text")]
     pub day: NaiveDate,
 }
@@ -74,7 +83,7 @@ impl TryFrom<Unchecked> for Partition {
     }
 }
 
-/// Why an object is left aside, told from its key alone.
+/// Why an object is skipped, as far as its key says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Other {
     /// `ELBAccessLogTestFile` and its kin, written when logging is switched on.
@@ -85,15 +94,18 @@ pub enum Other {
     ClassicLoadBalancer,
     /// Object of another service that delivers below `AWSLogs/`, by its kind.
     Service(&'static str),
-    /// Named like a log of an Application Load Balancer, but not below `AWSLogs/`, so that nothing tells its
-    /// partition.
-    Misplaced,
+    /// Named like a log of an Application Load Balancer, but with an ending that is not taken.
+    LogEnding,
+    /// Named like such a log, but its path is of another account, region or service.
+    LogContradiction,
+    /// Nearly named like such a log.
+    LogName,
     /// Anything else.
     Unknown,
 }
 
 /// Services that deliver below `AWSLogs/<account>/`: what their directories begin with, and the kind of their objects.
-const SERVICES: [(&str, &str); 7] = [
+const SERVICES: [(&str, &str); 10] = [
     ("CloudTrail", "cloudtrail"),
     ("vpcflowlogs", "vpc_flow_logs"),
     ("Config", "config"),
@@ -101,20 +113,29 @@ const SERVICES: [(&str, &str); 7] = [
     ("GuardDuty", "guardduty"),
     ("vpcdnsquerylogs", "route53_resolver"),
     ("network-firewall", "network_firewall"),
+    ("globalaccelerator", "global_accelerator"),
+    ("redshift", "redshift"),
+    ("CloudFront", "cloudfront"),
 ];
 
 impl Other {
     /// Returns the name used in summaries and JSON.
-    pub fn as_str(self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::TestFile => "test_file",
             Self::NetworkLoadBalancer => "network_load_balancer",
             Self::ClassicLoadBalancer => "classic_load_balancer",
             Self::Service(kind) => kind,
-            Self::Misplaced => "misplaced",
+            Self::LogEnding => "log_ending",
+            Self::LogContradiction => "log_contradiction",
+            Self::LogName => "log_name",
             Self::Unknown => "unknown",
         }
     }
+
+    /// Kinds of objects that are named like logs of Application Load Balancers and are not converted.
+    pub const LOGS: [&str; 3] =
+        [Self::LogEnding.as_str(), Self::LogContradiction.as_str(), Self::LogName.as_str()];
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
@@ -167,37 +188,90 @@ impl Key {
     ///
     /// # Errors
     ///
-    /// Returns what the object is instead, as far as its key tells.
+    /// Returns what the object is instead, as far as its key says.
     pub fn parse(key: &str) -> Result<Self, Other> {
-        let name = key.rsplit('/').next().unwrap_or(key);
-        let (log_type, rest) = log_type_of(name);
-        let log = || {
-            let partition = partition_of(log_type, key)?;
-            let object = Name::parse(name)?;
-            let same = object.account == partition.account && object.region == partition.region;
-            same.then(|| Self {
-                partition,
-                balancer: object.balancer.to_owned(),
-                end_time: object.end_time.to_owned(),
-                name: name.to_owned(),
-            })
-        };
-        if let Some(other) = kind_of(rest) {
-            return Err(other);
+        let (directory, name) = key.rsplit_once('/').unwrap_or(("", key));
+        let Some(object) = Name::parse(name) else { return Err(other(directory, name)) };
+        let end_day = object.end_day().ok_or(Other::LogName)?;
+        let path = from_root(directory);
+        let delivered = path.and_then(|path| delivery_day(path, &object));
+        // Nearly all paths are documented ones below a prefix without a meaning, and agree with their names.
+        let above = &directory[..directory.len() - path.unwrap_or_default().len()];
+        let is_plain =
+            delivered.is_some() && (above.is_empty() || Directory::parse(above).is_none());
+        let found = if is_plain { None } else { Directory::parse(directory) };
+        let found = found.unwrap_or_default();
+        if found.contradiction(object.account, object.region).is_some() {
+            return Err(Other::LogContradiction);
         }
-        log().ok_or_else(|| match from_root(key) {
-            None if Name::parse(name).is_some() => Other::Misplaced,
-            root => root.and_then(service).map_or(Other::Unknown, Other::Service),
-        })
+        // An object is delivered when its five minutes are over, and at most hours later.
+        let is_near = |day: NaiveDate| day == end_day || day.pred_opt() == Some(end_day);
+        let day = delivered.filter(|day| is_near(*day)).unwrap_or(end_day);
+        let is_moved = delivered.is_some_and(|day| !is_near(day))
+            || found.days.is_some_and(|(first, last)| day < first || day > last);
+        Ok(Self { is_moved, ..Self::of(&object, name, day) })
+    }
+
+    /// Returns what a name says of a log by itself, whatever its ending is.
+    pub fn of_name(name: &str) -> Option<Self> {
+        let (object, _) = Name::split(name)?;
+        Some(Self::of(&object, name, object.end_day()?))
+    }
+
+    fn of(object: &Name, name: &str, day: NaiveDate) -> Self {
+        let (log_type, account, region) =
+            (object.log_type, object.account.to_owned(), object.region.to_owned());
+        Self {
+            partition: Partition { log_type, account, region, day },
+            balancer: object.balancer.to_owned(),
+            end_time: object.end_time.to_owned(),
+            name: name.to_owned(),
+            is_moved: false,
+        }
     }
 }
 
-/// Tells which other service delivers what lies at or below a path from `AWSLogs` on.
-fn service(path: &str) -> Option<&'static str> {
-    // The accounts of an organisation lie below its id.
-    let mut parts = path.split('/').skip(1).filter(|part| !part.starts_with("o-"));
-    parts.next().filter(|part| is_account(part))?;
-    let directory = parts.next()?;
+/// Returns the day that the path of an object names, from `AWSLogs` on, if it is the documented one.
+fn delivery_day(path: &str, object: &Name) -> Option<NaiveDate> {
+    let mut parts = path.split('/').skip(1);
+    for wanted in [object.account, SERVICE, object.region] {
+        parts.next().filter(|part| *part == wanted)?;
+    }
+    let year = parts.next().and_then(|part| digits(part, 4))?;
+    let month = parts.next().and_then(|part| digits(part, 2))?;
+    let day = parts.next().and_then(|part| digits(part, 2))?;
+    parts.next().is_none().then_some(())?;
+    NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, month, day)
+}
+
+/// Tells what an object is that is no log which is taken.
+fn other(directory: &str, name: &str) -> Other {
+    if name.ends_with("TestFile") {
+        return Other::TestFile;
+    }
+    let (_, rest) = log_type_of(name);
+    match balancer_part(rest) {
+        Some((balancer, _)) if balancer.starts_with("net.") => return Other::NetworkLoadBalancer,
+        Some((balancer, rest))
+            if is_word(balancer, "-") && rest.split('_').next().is_some_and(is_end_time) =>
+        {
+            return Other::ClassicLoadBalancer;
+        }
+        _ => {}
+    }
+    if Name::split(name).is_some() {
+        return Other::LogEnding;
+    }
+    if name.contains("elasticloadbalancing_") && name.contains("_app.") {
+        return Other::LogName;
+    }
+    Directory::parse(directory)
+        .and_then(|found| found.service)
+        .map_or(Other::Unknown, Other::Service)
+}
+
+/// Returns the kind of the service that delivers to a directory below an account's, if it is known.
+fn service_kind(directory: &str) -> Option<&'static str> {
     SERVICES.into_iter().find(|(name, _)| directory.starts_with(name)).map(|(_, kind)| kind)
 }
 
@@ -215,127 +289,6 @@ pub fn from_root(path: &str) -> Option<&str> {
     None
 }
 
-/// What the path of a directory says about the objects below it.
-#[derive(Debug, PartialEq, Eq)]
-pub struct Directory<'a> {
-    /// Their account.
-    pub account: &'a str,
-    /// Their region, if the path comes so far.
-    pub region: Option<&'a str>,
-    /// First and last day of their delivery, likewise.
-    pub days: Option<(NaiveDate, NaiveDate)>,
-    /// Whether it holds the logs of load balancers, or may.
-    pub balancers: bool,
-    /// The kind of what another service delivers there, if one does that is known.
-    pub service: Option<&'static str>,
-}
-
-impl<'a> Directory<'a> {
-    /// Parses a directory at or below an account's.
-    pub fn parse(directory: &'a str) -> Option<Self> {
-        let path = from_root(directory)?;
-        let mut parts = path.split('/').skip(1);
-        let account = parts.next().filter(|part| is_account(part))?;
-        let balancers = parts.next().is_none_or(|part| part == SERVICE);
-        let region = parts.next();
-        let mut date = parts.map(|part| part.parse().ok());
-        let mut days = || {
-            let year = i32::try_from(date.next()??).ok()?;
-            let (month, day): (Option<u32>, Option<u32>) =
-                (date.next().flatten(), date.next().flatten());
-            let first = NaiveDate::from_ymd_opt(year, month.unwrap_or(1), day.unwrap_or(1))?;
-            let last = match (month, day) {
-                (Some(_), Some(_)) => Some(first),
-                (Some(_), None) => first.checked_add_months(Months::new(1))?.pred_opt(),
-                (None, _) => NaiveDate::from_ymd_opt(year, 12, 31),
-            };
-            Some((first, last?))
-        };
-        let days = days();
-        Some(Self { account, region, days, balancers, service: service(path) })
-    }
-}
-
-/// Tells the log type of an object from what its name begins with, and returns the rest of the name.
-fn log_type_of(name: &str) -> (LogType, &str) {
-    let prefixes = |log_type: LogType| {
-        let prefixes = log_type.table().object_prefixes.iter();
-        prefixes.filter_map(move |prefix| Some((log_type, name.strip_prefix(prefix.as_str())?)))
-    };
-    let matches = LogType::ALL.into_iter().flat_map(prefixes);
-    // Names of access logs begin with nothing, which all names do.
-    matches.min_by_key(|(_, rest)| rest.len()).unwrap_or((LogType::Access, name))
-}
-
-/// Tells what a file is that is no log object of an Application Load Balancer, by its name.
-fn kind_of(name: &str) -> Option<Other> {
-    if name.ends_with("TestFile") {
-        return Some(Other::TestFile);
-    }
-    let balancer = name.split('_').nth(3)?;
-    if balancer.starts_with("net.") {
-        return Some(Other::NetworkLoadBalancer);
-    }
-    let classic =
-        name.contains(SERVICE) && name.rsplit_once('.').is_some_and(|(_, end)| end == "log");
-    classic.then_some(Other::ClassicLoadBalancer)
-}
-
-fn partition_of(log_type: LogType, key: &str) -> Option<Partition> {
-    let mut parts = from_root(key)?.split('/').skip(1);
-    let account = parts.next().filter(|part| is_account(part))?;
-    parts.next().filter(|part| *part == SERVICE)?;
-    let region = parts.next().filter(|part| is_region(part))?;
-    let year = parts.next().and_then(|part| digits(part, 4))?;
-    let month = parts.next().and_then(|part| digits(part, 2))?;
-    let day = parts.next().and_then(|part| digits(part, 2))?;
-    let day = NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, month, day)?;
-    parts.next()?;
-    parts.next().is_none().then(|| Partition {
-        log_type,
-        account: account.to_owned(),
-        region: region.to_owned(),
-        day,
-    })
-}
-
-/// What the name of a delivered file says by itself, wherever the file lies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Name<'a> {
-    /// The log type.
-    pub log_type: LogType,
-    /// Twelve digits.
-    pub account: &'a str,
-    /// AWS region.
-    pub region: &'a str,
-    /// Resource id of the load balancer with dots for slashes: `app.<name>.<id>`.
-    pub balancer: &'a str,
-    /// End of the five minutes that the file covers, `yyyymmddThhmmZ`.
-    pub end_time: &'a str,
-    /// Address of the load balancer node.
-    pub node: &'a str,
-    /// What makes the name unique.
-    pub random: &'a str,
-}
-
-impl<'a> Name<'a> {
-    /// Parses `[prefix]<account>_elasticloadbalancing_<region>_app.<name>.<id>_<end>_<ip>_<random>.log.gz`.
-    pub fn parse(name: &'a str) -> Option<Self> {
-        let (log_type, rest) = log_type_of(name);
-        let mut parts = rest.strip_suffix(".log.gz")?.split('_');
-        let account = parts.next().filter(|part| is_account(part))?;
-        parts.next().filter(|part| *part == SERVICE)?;
-        let region = parts.next().filter(|part| is_region(part))?;
-        let balancer = parts.next().filter(|part| is_balancer(part))?;
-        let end_time = parts.next().filter(|part| is_end_time(part))?;
-        // The node's address is zero-padded in AWS's own example; it is not read as one.
-        let node = parts.next().filter(|part| is_word(part, ".:-"))?;
-        let random = parts.next().filter(|part| is_word(part, ""))?;
-        let name = Self { log_type, account, region, balancer, end_time, node, random };
-        parts.next().is_none().then_some(name)
-    }
-}
-
 fn is_account(text: &str) -> bool {
     digits(text, 12).is_some()
 }
@@ -343,20 +296,6 @@ fn is_account(text: &str) -> bool {
 fn is_region(text: &str) -> bool {
     let allowed = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     (4..=32).contains(&text.len()) && text.bytes().all(allowed) && text.contains('-')
-}
-
-fn is_balancer(text: &str) -> bool {
-    text.strip_prefix("app.")
-        .and_then(|rest| rest.rsplit_once('.'))
-        .is_some_and(|(name, id)| is_word(name, "-") && is_word(id, ""))
-}
-
-fn is_end_time(text: &str) -> bool {
-    let bytes = text.as_bytes();
-    bytes.len() == 14
-        && bytes[8] == b'T'
-        && bytes[13] == b'Z'
-        && bytes[..8].iter().chain(&bytes[9..13]).all(u8::is_ascii_digit)
 }
 
 fn is_word(text: &str, also: &str) -> bool {
@@ -390,42 +329,6 @@ mod tests {
     }
 
     #[test]
-    fn a_name_alone_tells_the_balancer() {
-        for prefix in ["", "conn_log_", "health_check_log_"] {
-            let name = format!("{prefix}{NAME}");
-            let Name { balancer, end_time, .. } = Name::parse(&name).unwrap();
-            assert_eq!((balancer, end_time), ("app.my-lb.50dc6c495c0c9188", "20250719T1405Z"));
-        }
-        assert_eq!(Name::parse("README.txt"), None);
-    }
-
-    #[test]
-    fn directories_tell_what_lies_below() {
-        let root = "p/AWSLogs/012345678901";
-        let date = |y, m, d| NaiveDate::from_ymd_opt(y, m, d).unwrap();
-        let days = |path: &str| {
-            let path = format!("{root}/elasticloadbalancing/eu-west-1{path}");
-            let directory = Directory::parse(&path).unwrap();
-            assert_eq!(directory.region, Some("eu-west-1"));
-            assert!(directory.balancers);
-            directory.days
-        };
-        assert_eq!(days(""), None);
-        assert_eq!(days("/2024"), Some((date(2024, 1, 1), date(2024, 12, 31))));
-        assert_eq!(days("/2024/02"), Some((date(2024, 2, 1), date(2024, 2, 29))));
-        assert_eq!(days("/2024/02/03"), Some((date(2024, 2, 3), date(2024, 2, 3))));
-        for odd in ["/latest", "/2024/13", "/99999999999/01"] {
-            assert_eq!(days(odd), None, "{odd}");
-        }
-        assert!(Directory::parse(root).unwrap().balancers);
-        let trail = format!("{root}/CloudTrail-Digest");
-        let trail = Directory::parse(&trail).unwrap();
-        assert!(!trail.balancers && trail.service == Some("cloudtrail"));
-        assert_eq!(Directory::parse("p/AWSLogs"), None);
-        assert_eq!(Directory::parse("p/AWSLogs/o-12345"), None);
-    }
-
-    #[test]
     fn other_partitions_of_aws_have_the_same_keys() {
         for region in ["cn-north-1", "us-gov-west-1", "ap-southeast-3"] {
             let key = format!("{DAY}/{NAME}").replace("eu-west-1", region);
@@ -450,7 +353,7 @@ mod tests {
         for prefix in ["conn_log", "health_check_log.", "x_", "conn_log_conn_log_"] {
             assert_eq!(
                 Key::parse(&format!("{DAY}/{prefix}{NAME}")),
-                Err(Other::Unknown),
+                Err(Other::LogName),
                 "{prefix}"
             );
         }
@@ -470,8 +373,8 @@ mod tests {
             ),
             (format!("{DAY}/README.txt"), Other::Unknown),
             (String::new(), Other::Unknown),
-            (NAME.to_owned(), Other::Misplaced),
-            (format!("logs/2025/07/19/{NAME}"), Other::Misplaced),
+            (format!("{DAY}/{}", NAME.replace(".log.gz", ".log.gz.part")), Other::LogEnding),
+            (format!("AWSLogs/012345678901/CloudTrail/{NAME}"), Other::LogContradiction),
             (
                 "AWSLogs/012345678901/CloudTrail/eu-west-1/2025/07/19/x.json.gz".to_owned(),
                 Other::Service("cloudtrail"),
@@ -491,30 +394,99 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_does_not_match_is_not_trusted() {
+    fn a_name_that_does_not_match_is_not_trusted() {
         let good = format!("{DAY}/{NAME}");
         assert!(Key::parse(&good).is_ok());
-        assert_eq!(Key::parse(&good.replace("AWSLogs/", "awslogs/")), Err(Other::Misplaced));
         let bad = [
-            good.replace("AWSLogs/012345678901", "AWSLogs/12345678901"),
-            good.replace("AWSLogs/012345678901", "AWSLogs/999999999999"),
-            good.replace("AWSLogs/012345678901", "AWSLogs/.."),
-            good.replace("/eu-west-1/", "/us-east-1/"),
-            good.replace("eu-west-1", "../../etc"),
-            good.replace("eu-west-1", "EU-WEST-1"),
-            good.replace("/2025/07/19", "/2025/02/30"),
-            good.replace("/2025/07/19", "/2025/7/19"),
-            good.replace("/2025/07/19", "/2025/07"),
-            good.replace("/2025/07/19", "/2025/07/19/20"),
-            good.replace("20250719T1405Z", "20250719T14:05Z"),
-            good.replace("app.my-lb.50dc6c495c0c9188", "app.my lb.50dc6c495c0c9188"),
-            good.replace("app.my-lb.50dc6c495c0c9188", "app.my-lb"),
-            good.replace(".log.gz", ".gz"),
-            good.replace("39xza92o", "39xza92o_x"),
-            good.replace("39xza92o", ""),
+            (good.replace("AWSLogs/012345678901", "AWSLogs/999999999999"), Other::LogContradiction),
+            (good.replace("/eu-west-1/", "/us-east-1/"), Other::LogContradiction),
+            (good.replace("eu-west-1", "../../etc"), Other::Unknown),
+            (good.replace("eu-west-1", "EU-WEST-1"), Other::LogName),
+            (good.replace("20250719T1405Z", "20250719T14:05Z"), Other::LogName),
+            (good.replace("20250719T1405Z", "20250230T1405Z"), Other::LogName),
+            (
+                good.replace("app.my-lb.50dc6c495c0c9188", "app.my lb.50dc6c495c0c9188"),
+                Other::LogName,
+            ),
+            (good.replace("app.my-lb.50dc6c495c0c9188", "app.my-lb"), Other::LogName),
+            (good.replace(".log.gz", ".gz"), Other::LogEnding),
+            (good.replace("39xza92o", "39xza92o_x"), Other::LogEnding),
+            (good.replace("39xza92o", ""), Other::LogName),
         ];
-        for key in bad {
-            assert_eq!(Key::parse(&key), Err(Other::Unknown), "{key}");
+        for (key, other) in bad {
+            assert_eq!(Key::parse(&key), Err(other), "{key}");
+        }
+    }
+
+    /// The path only adds the day, and only where it is the documented one and the day is near.
+    #[test]
+    fn the_day_is_that_of_a_documented_path_or_of_the_end_time() {
+        let good = format!("{DAY}/{NAME}");
+        let day = |key: &str| {
+            let key = Key::parse(key).unwrap_or_else(|other| panic!("{key}: {other:?}"));
+            (key.partition.day.to_string(), key.is_moved)
+        };
+        let of_name = ("2025-07-19".to_owned(), false);
+        for key in [
+            good.clone(),
+            NAME.to_owned(),
+            good.replace("AWSLogs/", "awslogs/"),
+            good.replace("AWSLogs/012345678901", "AWSLogs/12345678901"),
+            good.replace("AWSLogs/012345678901", "AWSLogs/.."),
+            good.replace("/2025/07/19", "/2025/02/30"),
+            good.replace("/2025/07/19", "/2025/7/22"),
+            good.replace("/2025/07/19", "/2025/07"),
+            good.replace("/2025/07/19", "/2025/07/20/20"),
+            good.replace("/2025/07/19", "/year=2025/month=07/day=20"),
+            good.replace("AWSLogs/", "AWSLogs/o-a1b2c3d4e5/").replace("07/19", "07/20"),
+            format!("logs/2025/07/29/{NAME}"),
+        ] {
+            assert_eq!(day(&key), of_name, "{key}");
+        }
+        let of_path = |path: &str| day(&good.replace("/2025/07/19", path));
+        assert_eq!(of_path("/2025/07/20"), ("2025-07-20".to_owned(), false));
+        for far in ["/2025/07/18", "/2025/07/21", "/2024/07/19", "/2026/11/26"] {
+            assert_eq!(of_path(far), ("2025-07-19".to_owned(), true), "{far}");
+        }
+    }
+
+    proptest::proptest! {
+        /// Wherever an object lies, its partition is the same to within a day, what may hold it is not skipped, and
+        /// a path never gives it another account or region.
+        #[test]
+        fn an_object_has_one_partition_in_every_layout(
+            parts in proptest::collection::vec(
+                proptest::sample::select(vec![
+                    "AWSLogs", "awslogs", "AWSLogs-Partitioned", "AWSLogs.bak", "o-a1b2c3d4e5", "012345678901",
+                    "aws-account-id=012345678901", "elasticloadbalancing", "eu-west-1", "region=eu-west-1", "2025",
+                    "07", "19", "20", "18", "year=2025", "month=07", "day=19", "day=20", "hour=14", "14", "myFolder",
+                    "us-east-1", "999999999999", "CloudTrail",
+                ]),
+                0..9,
+            ),
+        ) {
+            let directory = parts.join("/");
+            let key = if directory.is_empty() { NAME.to_owned() } else { format!("{directory}/{NAME}") };
+            let end: NaiveDate = "2025-07-19".parse().unwrap();
+            match Key::parse(&key) {
+                Ok(key) => {
+                    let Partition { account, region, day, .. } = &key.partition;
+                    proptest::prop_assert_eq!((account.as_str(), region.as_str()), ("012345678901", "eu-west-1"));
+                    proptest::prop_assert!(*day == end || *day == end.succ_opt().unwrap(), "{}", day);
+                    for (at, _) in format!("{directory}/").match_indices('/') {
+                        let above = Directory::parse(&directory[..at]).unwrap_or_default();
+                        proptest::prop_assert_eq!(above.service, None);
+                        proptest::prop_assert!(above.account.is_none_or(|own| own == account));
+                        proptest::prop_assert!(above.region.is_none_or(|own| own == region));
+                        let holds = |(first, last): (NaiveDate, NaiveDate)| first <= *day && *day <= last;
+                        proptest::prop_assert!(key.is_moved || above.days.is_none_or(holds), "{:?}", above.days);
+                    }
+                }
+                Err(other) => {
+                    proptest::prop_assert_eq!(other, Other::LogContradiction);
+                    proptest::prop_assert!(mismatch(&key).unwrap().starts_with("its path is of "));
+                }
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use crate::claim::{
 };
 use crate::data_files::DataFiles;
 use crate::dataset::{Dataset, DatasetError};
-use crate::key::Partition;
+use crate::key::{Form, Partition, identity};
 use crate::publish;
 use crate::shard::Shard;
 use crate::store::{Calls, Listed, Writing};
@@ -39,7 +39,7 @@ pub struct Ledger<'a> {
     incomplete: BTreeMap<Partition, u64>,
 }
 
-/// The objects that the claims of a partition hold, by name.
+/// The objects that the claims of a partition hold, by identity.
 pub type Held = HashMap<String, HeldObject>;
 
 /// An object that a claim holds.
@@ -47,6 +47,8 @@ pub type Held = HashMap<String, HeldObject>;
 pub struct HeldObject {
     /// URL that its name stands behind.
     pub directory: Arc<str>,
+    /// Its file name.
+    pub name: Box<str>,
     /// Compressed size in bytes.
     pub size: u64,
     /// The ETag that the object had when its content was last known to be the one that was converted.
@@ -89,21 +91,22 @@ impl HeldObject {
         claim.objects.iter().map(move |object| {
             let directory = directories.get(object.directory).cloned();
             let directory = directory.unwrap_or_else(|| "".into());
+            let name = object.name.as_str().into();
             let e_tag = amendments.e_tag(number, object).map(ToOwned::to_owned);
             let content = object.crc32.zip(object.uncompressed_size);
             let content = content.map(|(crc32, size)| Content { crc32, size });
-            (object, Self { directory, size: object.size, e_tag, claim: number, content })
+            (object, Self { directory, name, size: object.size, e_tag, claim: number, content })
         })
     }
 
-    /// Compares an object of the same name, at a URL, with this one.
+    /// Compares the same object, at a URL, with this one.
     ///
-    /// A copy elsewhere has an ETag of its own, so only its size is compared.
+    /// A copy elsewhere has an ETag of its own, so only its size is compared, and of a decompressed one nothing is.
     pub fn change(&self, url: &str, listed: &Listed) -> Change {
-        let there = url
-            .rsplit_once('/')
-            .is_some_and(|(directory, _)| self.directory.strip_suffix('/') == Some(directory));
-        if listed.size != self.size {
+        let there = url.rsplit_once('/').is_some_and(|(directory, name)| {
+            self.directory.strip_suffix('/') == Some(directory) && *self.name == *name
+        });
+        if listed.size != self.size && Form::has_size_of(&self.name, listed.name()) {
             let (is, was) = (listed.size, self.size);
             Change::Rewritten(left_alone(&format!(
                 "has {is} bytes, but had {was} when it was converted"
@@ -128,7 +131,8 @@ pub fn left_alone(change: &str) -> String {
 pub enum Committed {
     /// It was claimed; its outputs are visible unless the state says otherwise.
     Claimed(State),
-    /// Another run claimed these objects, some of them of the batch, before. The outputs are aborted.
+    /// Another run claimed the objects with these identities, some of them of the batch, before. The outputs are
+    /// aborted.
     Lost(HashSet<String>),
 }
 
@@ -185,7 +189,7 @@ impl<'a> Ledger<'a> {
         let amendments = log.amendments();
         for (number, claim) in log.holding() {
             for (object, known) in HeldObject::of(number, claim, &amendments) {
-                held.insert(object.name.clone(), known);
+                held.insert(identity(&object.name).to_owned(), known);
                 if object.is_incomplete() && !amendments.is_accepted(number, object) {
                     incomplete += 1;
                 }
@@ -471,7 +475,7 @@ impl<'a> Ledger<'a> {
                 }
                 let names = log.entries().iter().filter_map(|entry| entry.record.claim());
                 let names = names.flat_map(|claim| &claim.objects);
-                Committed::Lost(names.map(|object| object.name.clone()).collect())
+                Committed::Lost(names.map(|object| identity(&object.name).to_owned()).collect())
             }
         })
     }

@@ -4,6 +4,7 @@
 //! threads, memory or time.
 
 mod listing;
+mod scope;
 mod selection;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,13 +21,14 @@ use sha2::{Digest, Sha256};
 
 use crate::dataset::DatasetError;
 use crate::hash::hex;
-use crate::key::Partition;
+use crate::key::{Other, Partition, identity};
 use crate::ledger::{Change, Content, Held, Ledger, left_alone};
 use crate::objects::ObjectsError;
 use crate::store::{Listed, Source, StoreError};
 
 pub use crate::plan::listing::Listing;
-pub use crate::plan::selection::Selection;
+pub use crate::plan::scope::{Matching, Scope, ScopeError};
+pub use crate::plan::selection::{Balancer, BalancerError, Selection};
 
 /// So many objects.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -52,6 +54,23 @@ impl AddAssign for Amount {
     }
 }
 
+/// Objects whose paths name a day that is far from their end times.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Moved {
+    /// Number of objects.
+    pub objects: u64,
+    /// Key of the first.
+    pub example: Option<String>,
+}
+
+impl Moved {
+    /// Adds an object.
+    pub fn add(&mut self, key: &str) {
+        self.objects += 1;
+        self.example.get_or_insert_with(|| key.to_owned());
+    }
+}
+
 /// What is to be done.
 #[derive(Debug, Default)]
 pub struct Plan {
@@ -59,9 +78,13 @@ pub struct Plan {
     pub batches: Vec<Batch>,
     /// Number of objects listed, wanted or not.
     pub listed: u64,
-    /// Objects left aside, by kind.
+    /// Objects that are skipped, by kind.
     pub skipped: BTreeMap<&'static str, u64>,
-    /// Those of them that were converted before.
+    /// Key of the first object of each such kind.
+    pub examples: BTreeMap<&'static str, String>,
+    /// Selected objects that lie where AWS did not put them.
+    pub moved: Moved,
+    /// Those that were converted before.
     pub before: Amount,
     /// Objects whose content must be compared with what was converted before; in the order of their partitions.
     pub touched: Vec<Touched>,
@@ -135,6 +158,8 @@ const LOGS_AHEAD: usize = 512;
 pub const NOT_SELECTED: &str = "not_selected";
 /// Kind of objects that are copies of others.
 pub const DUPLICATE: &str = "duplicate";
+/// Kind of files beside a log that are named like it, such as `X.log.gz.md5`.
+pub const SIDECAR: &str = "sidecar";
 /// Kind of objects whose ETag or time changed since they were converted, but not their content.
 pub const TOUCHED: &str = "touched";
 /// Kind of objects that a claim holds.
@@ -182,8 +207,8 @@ impl Plan {
         target_size: u64,
         mut before: impl FnMut(&Partition, &[Object]) -> Result<Before, E>,
     ) -> Result<Self, E> {
-        let Listing { mut objects, listed, skipped, failures, .. } = listing;
-        let mut plan = Self { listed, skipped, failures, ..Self::default() };
+        let Listing { mut objects, listed, skipped, examples, moved, failures, .. } = listing;
+        let mut plan = Self { listed, skipped, examples, moved, failures, ..Self::default() };
         // Taken from the end, they give back their memory while the batches grow.
         objects.reverse();
         while let Some(first) = objects.last() {
@@ -327,33 +352,41 @@ impl Before {
     }
 
     /// Tells what the claims say of an object.
+    ///
+    /// The same object can lie under its day of delivery and under that of its end time, which are the same or
+    /// neighbours, so that it is looked for in the days beside, too.
     pub fn judge(&self, object: &Object, sources: &[Source]) -> Verdict {
-        let name = object.name();
+        let own = object.identity();
         let wrong = |error| Verdict::Wrong(Failure { object: object.listed.key(), error });
-        if let Some(before) = self.held.get(name) {
-            let url = sources[object.source].url(&object.listed);
-            return match before.change(&url, &object.listed) {
-                Change::None => Verdict::Converted,
-                Change::Touched => match before.content {
-                    Some(content) => Verdict::Touched { claim: before.claim, content },
-                    None => wrong(left_alone(
-                        "was rewritten since it was converted, and its claim has no CRC-32 to compare its content with",
-                    )),
-                },
-                Change::Rewritten(problem) => wrong(problem),
-            };
-        }
-        match self.beside.iter().find(|(_, held)| held.contains_key(name)) {
-            None => Verdict::New,
-            Some((day, _)) => {
-                wrong(format!("has the name of an object that was converted under {day}"))
+        let beside =
+            || self.beside.iter().find_map(|(day, held)| Some((Some(day), held.get(own)?)));
+        let held = self.held.get(own).map(|held| (None, held));
+        let Some((day, before)) = held.or_else(beside) else { return Verdict::New };
+        let url = sources[object.source].url(&object.listed);
+        match (before.change(&url, &object.listed), day) {
+            (Change::None, _) => Verdict::Converted,
+            (Change::Rewritten(problem), None) => wrong(problem),
+            (Change::Rewritten(problem), Some(day)) => {
+                wrong(format!("was converted under {day}, and {problem}"))
             }
+            // The same place has the same day, so that it is not a claim of a day beside.
+            (Change::Touched, _) => match before.content {
+                Some(content) => Verdict::Touched { claim: before.claim, content },
+                None => wrong(left_alone(
+                    "was rewritten since it was converted, and its claim has no CRC-32 to compare its content with",
+                )),
+            },
         }
     }
 }
 
+/// Returns how many of the objects that were skipped are named like logs.
+pub fn left_out(skipped: &BTreeMap<&'static str, u64>) -> u64 {
+    Other::LOGS.iter().filter_map(|kind| skipped.get(kind)).sum()
+}
+
 /// Returns the partitions of the days beside that of one.
-fn beside(partition: &Partition) -> impl Iterator<Item = Partition> {
+pub fn beside(partition: &Partition) -> impl Iterator<Item = Partition> {
     let days = [partition.day.pred_opt(), partition.day.succ_opt()].into_iter().flatten();
     days.map(|day| Partition { day, ..partition.clone() })
 }
@@ -384,9 +417,14 @@ pub fn stuck(ledger: &Ledger) -> impl Iterator<Item = (Partition, Failure)> {
 }
 
 impl Object {
-    /// Returns the delivered file name, which AWS makes unique.
+    /// Returns the file name.
     pub fn name(&self) -> &str {
         self.listed.name()
+    }
+
+    /// Returns what identifies the object wherever it lies: the part of its name that AWS makes unique.
+    pub fn identity(&self) -> &str {
+        identity(self.name())
     }
 }
 

@@ -14,7 +14,7 @@ use serde::Serialize;
 use crate::claim::{Appended, Claim, Hints, Log, Output, Record};
 use crate::data_files::DataFiles;
 use crate::dataset::{Dataset, DatasetError};
-use crate::key::Partition;
+use crate::key::{Partition, identity};
 use crate::plan::Selection;
 use crate::published::PublishedFile;
 use crate::reject;
@@ -208,8 +208,9 @@ fn rebuild(dataset: &Dataset, keys: &[String], kept: &[&Claim]) -> anyhow::Resul
         let group = of_rejects.flatten().map_or(name, |(_, of_rows)| of_rows);
         groups.entry(group).or_default().push(key);
     }
-    let names =
-        |claim: &Claim| claim.objects.iter().map(|object| object.name.clone()).collect::<Vec<_>>();
+    let names = |claim: &Claim| {
+        claim.objects.iter().map(|object| identity(&object.name).to_owned()).collect::<Vec<_>>()
+    };
     let mut held: HashSet<String> = kept.iter().copied().flat_map(names).collect();
     let mut claims = Vec::new();
     for mut group in groups.into_values() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use crate::plan::Failure;
+use crate::plan::{Failure, Moved};
 use crate::reject::Reason;
 use crate::schema::LogType;
 
@@ -90,6 +90,10 @@ pub struct Objects {
     pub left: u64,
     /// The skipped ones by kind.
     pub skipped_by_kind: BTreeMap<&'static str, u64>,
+    /// Key of the first object of each kind that was skipped by its key.
+    pub examples: BTreeMap<&'static str, String>,
+    /// Selected objects whose paths name a day far from their end times, of which the latter decide.
+    pub moved: Moved,
 }
 
 impl Tally {

@@ -19,9 +19,9 @@ use serde::Serialize;
 use crate::claim::{Amendments, Claim, Hints, Log, Record, State};
 use crate::data_files::DataFiles;
 use crate::dataset::{Dataset, DatasetError, is_hidden};
-use crate::key::Partition;
+use crate::key::{Other, Partition, identity, mismatch};
 use crate::ledger::{Change, HeldObject};
-use crate::plan::{Listing, Object, PlanError, Selection};
+use crate::plan::{self, Listing, Object, PlanError, Selection};
 use crate::redact::Redaction;
 use crate::schema::LogType;
 use crate::store::Source;
@@ -95,6 +95,7 @@ const LOOK: &str = "find out who changed it; if in doubt, take the partition bac
 const MOVE: &str = "move it out of the table's directory: engines read it as part of the table";
 const ORPHAN: &str = "run `repair`, which rebuilds lost claims, or move the file out of the table's directory: engines read it";
 const REPAIR: &str = "run `repair`, which rebuilds claims from files; nothing is converted into its partition until then";
+const LEFT_OUT: &str = "rename or copy it so that its name is as delivered and its path agrees, or move it out of SOURCE";
 
 impl Finding {
     fn new(
@@ -153,15 +154,16 @@ impl Verification<'_> {
             let finding = Finding::new("listing", &failure.object, &failure.error, LOOK);
             report.findings.push(finding);
         }
+        find_left_out(&listing, &mut report);
         let mut unknown = BTreeSet::new();
         let files = DataFiles::list(self.dataset)?;
         let logs = self.logs(&listing, &mut unknown, &mut report)?;
         self.find_unaccounted(&files, &logs, &mut unknown, &mut report)?;
         let standing = self.standing(&logs, &mut report);
-        self.compare_with_source(&listing, &standing, &unknown, &mut report);
+        self.compare_with_source(&listing, (&logs, &unknown), &standing, &mut report);
         find_incomplete(&standing, &mut report);
         let objects: HashMap<&str, &Object> =
-            listing.objects.iter().map(|object| (object.name(), object)).collect();
+            listing.objects.iter().map(|object| (object.identity(), object)).collect();
         let looked: Result<Vec<Looked>, PlanError> =
             standing.par_iter().map(|standing| self.look_at(standing, &objects)).collect();
         let looked = looked?.into_iter().fold(Looked::default(), Looked::add);
@@ -238,17 +240,20 @@ impl Verification<'_> {
     }
 
     /// Every listed object must be in one claim, unchanged.
+    ///
+    /// The same object can lie under its day of delivery and under that of its end time, and be claimed under either.
+    /// So claims of the days beside those that are selected count, too.
     fn compare_with_source(
         &self,
         listing: &Listing,
+        (logs, unknown): (&[Log], &BTreeSet<Partition>),
         standing: &[Standing],
-        unknown: &BTreeSet<Partition>,
         report: &mut Report,
     ) {
         let mut held = HashMap::new();
         for Standing { number, claim, amendments, name, .. } in standing {
             for (object, before) in HeldObject::of(*number, claim, amendments) {
-                if let Some((_, first)) = held.insert(object.name.as_str(), (before, name)) {
+                if let Some((_, first)) = held.insert(identity(&object.name), (before, name)) {
                     let problem = format!("is claimed twice, by {first} and {name}");
                     report.findings.push(Finding::new(
                         "twice",
@@ -259,16 +264,37 @@ impl Verification<'_> {
                 }
             }
         }
+        let is_beside = |log: &&Log| {
+            let wants = |partition: &Partition| self.selection.wants_partition(partition);
+            !wants(log.partition()) && plan::beside(log.partition()).any(|beside| wants(&beside))
+        };
+        let mut beside = HashMap::new();
+        for log in logs.iter().filter(is_beside) {
+            let amendments = log.amendments();
+            for (number, claim) in log.holding() {
+                for (object, before) in HeldObject::of(number, claim, &amendments) {
+                    let own = identity(&object.name);
+                    if let Some((_, first)) = held.get(own) {
+                        let name = log.name(self.dataset, number);
+                        let problem = format!("is claimed twice, by {first} and {name}");
+                        let url = claim.url(object);
+                        report.findings.push(Finding::new("twice", url, &problem, REMOVE));
+                    }
+                    beside.insert(own, before);
+                }
+            }
+        }
         for object in &listing.objects {
             let url = self.sources[object.source].url(&object.listed);
-            match held.get(object.name()) {
+            let own = object.identity();
+            match held.get(own).map(|(before, _)| before).or_else(|| beside.get(own)) {
                 None => {
                     let is_unknown = unknown.contains(&*object.partition);
                     let remedy = if is_unknown { REPAIR } else { CONVERT };
                     let problem = "is in no claim";
                     report.findings.push(Finding::new("not_converted", url, problem, remedy));
                 }
-                Some((before, _)) => match before.change(&url, &object.listed) {
+                Some(before) => match before.change(&url, &object.listed) {
                     Change::None => {}
                     Change::Rewritten(problem) => {
                         report.findings.push(Finding::new("changed", url, &problem, REMOVE));
@@ -379,7 +405,7 @@ impl Verification<'_> {
             }
         };
         for (claimed, before) in HeldObject::of(*number, claim, amendments) {
-            let Some(object) = objects.get(claimed.name.as_str()) else {
+            let Some(object) = objects.get(identity(&claimed.name)) else {
                 looked.not_compared += 1;
                 continue;
             };
@@ -413,6 +439,24 @@ impl Verification<'_> {
                 }
             }
         }
+    }
+}
+
+/// Names the objects that are named like logs and are not converted, by kind.
+fn find_left_out(listing: &Listing, report: &mut Report) {
+    for kind in Other::LOGS {
+        let (Some(count), Some(key)) = (listing.skipped.get(kind), listing.examples.get(kind))
+        else {
+            continue;
+        };
+        let why = mismatch(key).unwrap_or_default();
+        let problem = match count {
+            1 => format!("is named like a log and is not converted: {why}"),
+            many => format!(
+                "is one of {many} objects that are named like logs and are not converted: {why}"
+            ),
+        };
+        report.findings.push(Finding::new(kind, key, &problem, LEFT_OUT));
     }
 }
 

@@ -307,7 +307,7 @@ fn lines_that_are_none_are_refused_by_number() {
         (change("\"day\":\"2025-07-18\"", "\"day\":\"2025-07-17\""), "no log object of"),
         (change("\"day\":\"2025-07-18\"", "\"day\":\"yesterday\""), "no day"),
         (
-            change("\"prefix\":\"AWSLogs", "\"prefix\":\"../AWSLogs/../AWSLogs/x"),
+            change("\"prefix\":\"AWSLogs/012345678901", "\"prefix\":\"AWSLogs/999999999999"),
             "no log object of",
         ),
         (change("\"bytes\":", "\"bytes\":1"), "says bytes"),

@@ -125,8 +125,10 @@ fn a_source_that_cannot_be_opened_is_refused() {
     let world = World::with(gzip(good_lines(1)));
     let missing = world.path("missing");
     convert(&[&missing], &world.out(), &[]).expect(3).says(&["SOURCE", "missing"]);
-    let file = world.source().join(key(1));
-    convert(&[&file], &world.out(), &[]).expect(3).says(&["SOURCE", &key(1)]);
+    let file = world.put("notes.txt", "hello");
+    convert(&[&file], &world.path("empty"), &[])
+        .expect(3)
+        .says(&["nothing to convert", "notes.txt"]);
     for url in ["ftp://host/prefix", "s3://", "s3://bucket/a//b"] {
         convert(&[url.as_ref()], &world.out(), &[]).expect(3).says(&[url]);
         convert(&[&world.source()], url.as_ref(), &[]).expect(3).says(&["--out", url]);
@@ -236,12 +238,12 @@ fn rejects_count_against_their_limit() {
 }
 
 #[test]
-fn nothing_to_convert_is_said_but_no_error() {
+fn nothing_to_convert_is_an_error_that_says_what_there_is() {
     let world = World::new();
     world.put("notes.txt", "hello");
-    let run = world.convert_with(&["--json"]).expect(0);
-    run.says(&["nothing to convert", "1 unknown", "AWSLogs/"]);
-    assert_eq!((run.count("/objects/listed"), run.count("/lines"), run.count("/files")), (1, 0, 0));
+    let run = world.convert_with(&["--json", "--quiet"]).expect(3);
+    run.says(&["error: nothing to convert", "1 unknown", "AWSLogs/"]);
+    assert_eq!(run.stdout, "");
 }
 
 #[test]

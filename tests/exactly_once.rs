@@ -107,10 +107,12 @@ fn a_name_under_two_days_is_converted_once() {
         fs::remove_file(world.source().join(from)).unwrap();
     }
     let before = tree(&world.out());
-    let run = world.convert_with(&["--json"]).expect(2);
-    assert_eq!((run.count("/objects/converted"), run.count("/objects/failed")), (0, 2));
-    run.says(&[&late, &early, "2025-07-19", "2025-07-20"]);
+    let run = world.convert_with(&["--json"]).expect(0);
+    assert_eq!((run.count("/objects/converted"), run.count("/objects/failed")), (0, 0));
+    assert_eq!(run.count("/objects/skipped_by_kind/converted_before"), 4);
+    run.says(&["1 objects lie under another day", &early]);
     assert_eq!(tree(&world.out()), before);
+    assert_eq!(findings(&world), [""; 0]);
 }
 
 // ---- touched objects

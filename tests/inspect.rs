@@ -47,7 +47,7 @@ fn an_object_is_described() {
     assert_eq!(page.stderr, "");
     for words in [
         "access log of app/my-lb/50dc6c495c0c9188",
-        "account 012345678901, eu-west-1, delivered 2025-07-19",
+        "account 012345678901, eu-west-1, partition 2025-07-19",
         "until 2025-07-19T14:05Z, from node 192.0.2.1",
         "as its name says",
         "gzip, 2 members",
@@ -68,9 +68,10 @@ fn an_object_is_described() {
     fs::create_dir(&copy).unwrap();
     fs::copy(&path, copy.join(&name)).unwrap();
     let page = run_command(program(&["inspect"]).current_dir(&copy).arg(&name)).expect(1).stdout;
-    for words in ["account 012345678901, eu-west-1\n", "no AWSLogs/", "as its name says"] {
+    for words in ["account 012345678901, eu-west-1, partition 2025-07-19\n", "as its name says"] {
         assert!(page.contains(words), "{words:?} is in {page}");
     }
+    assert!(!page.contains("convert skips it"), "{page}");
 }
 
 #[test]

@@ -168,7 +168,7 @@ impl World {
             match ledger.commit(&batch.partition, claim, writings)? {
                 Committed::Claimed(state) => complaints.push(format!("{state:?}")),
                 Committed::Lost(taken) => {
-                    batch.objects.retain(|object| !taken.contains(object.name()));
+                    batch.objects.retain(|object| !taken.contains(object.identity()));
                     batches.extend((!batch.objects.is_empty()).then_some(batch));
                 }
             }

@@ -33,6 +33,8 @@ mod exactly_once;
 mod escapes;
 // Bad input, each kind a case: damaged gzip, hostile lines, keys that lie.
 mod input;
+// Layouts: the same object, wherever it lies, is converted once; what is not converted is named.
+mod layouts;
 // What stands in the Parquet files: pages, encodings, statistics, indexes, paths.
 mod layout;
 // Listings: odd keys, large buckets, stores that answer nonsense or nothing, over a server in memory.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use crate::claim::Amendment;
+use crate::key::identity;
 use crate::reject::Reason;
 use crate::store::{Listed, StagedFile};
 
@@ -216,8 +217,8 @@ impl Claim {
         if other.objects.is_empty() {
             return false;
         }
-        let names: HashSet<&str> = self.objects.iter().map(|object| object.name.as_str()).collect();
-        other.objects.iter().any(|object| names.contains(object.name.as_str()))
+        let own: HashSet<&str> = self.objects.iter().map(|object| identity(&object.name)).collect();
+        other.objects.iter().any(|object| own.contains(identity(&object.name)))
     }
 }
 

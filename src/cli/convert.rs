@@ -19,13 +19,13 @@ use crate::cli::plan::{Form, Question};
 use crate::cli::progress::{self, Progress, Voice};
 use crate::cli::signals::Signals;
 use crate::cli::terminal::print_json;
-use crate::cli::{DONE, FAILED, OBJECTS, REJECTS, nothing, resolve};
+use crate::cli::{DONE, FAILED, LEFT_OUT, OBJECTS, REJECTS, nothing, resolve};
 use crate::convert::{Conversion, Read, Watcher};
 use crate::dataset::{Dataset, DatasetError, Opening};
 use crate::encode::Compression;
 use crate::estimate::{Prices, Speed};
 use crate::ledger::Ledger;
-use crate::plan::{Batch, Listing, Plan, PlanError, TOUCHED, Touched};
+use crate::plan::{self, Batch, Listing, Plan, PlanError, TOUCHED, Touched};
 use crate::redact::{Redaction, Rules};
 use crate::schema::{self, Kind, Table};
 use crate::store::{Network, Patience, Place, Source};
@@ -37,13 +37,15 @@ Exit codes:
   0  every object was converted
   1  more than --max-rejects of the lines are rejects
   2  some object could not be read, or not to its end, or holds something else than its name says
-  3  the run could not begin, or not go on
+  3  the run could not begin, or not go on, or SOURCE holds no logs at all
+  4  objects that are named like logs were not converted, for their endings or paths
   130, 143  it was interrupted; the same command goes on
 
 Examples:
   alb2parquet convert /mnt/logs --out lake
   alb2parquet convert s3://my-log-bucket --out s3://my-lake/alb --account 123456789012
   alb2parquet convert logs/AWSLogs/123456789012 --out lake --region eu-west-1 --from 2025-07-01 --to 2025-07-31
+  alb2parquet convert 'logs/**/*_app.my-lb.*.log.gz' --out lake --from 7d
   alb2parquet convert logs --out lake --log-type access --log-type connection
   alb2parquet convert logs --out lake --redact client_ip=truncate --redact client_port=drop --redact request_url=drop-query
   alb2parquet convert logs --out lake --json --quiet | jq .rejects";
@@ -66,14 +68,19 @@ const OF_SOURCES: [&str; 10] = [
 /// account, region and day.
 ///
 /// Every line becomes a row of the table of its log, such as alb_access_logs, or, with its reason, of
-/// alb_rejects. The names of the objects tell which log they are of. The partition of a row is that of its
-/// object's key, which AWS files by the day of delivery: rows of a day's last five minutes can stand under
-/// the next day.
+/// alb_rejects. The name of an object says of which log, account, region and load balancer it is, wherever it lies. Its
+/// day is that of its path where this is AWS's own (AWSLogs/ACCOUNT/elasticloadbalancing/REGION/yyyy/mm/dd/), the
+/// day of delivery, and that of the end time in its name elsewhere: rows of a day's last five minutes can stand
+/// under the next day.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 #[allow(clippy::struct_excessive_bools)] // flags
 pub(super) struct Convert {
-    /// Directories or URLs (s3://, gs://, az://, abfss://, file://) at, above or below AWSLogs/
+    /// Directories, files or URLs (s3://, gs://, az://, abfss://, file://), or patterns of them
+    ///
+    /// Every file below a directory or prefix is taken that is named like a log of an Application Load Balancer and
+    /// ends with .log.gz, or with .log when it was decompressed, in any layout. A pattern is quoted, so that the
+    /// shell leaves it alone: 's3://bucket/logs/2025/*/x*.log.gz', 'logs/**/*.log.gz'.
     #[arg(required_unless_present = "batches", value_name = "SOURCE")]
     pub(super) sources: Vec<String>,
 
@@ -186,15 +193,24 @@ impl Convert {
             metrics.listed();
             described(batches, &dataset, signals)?
         } else {
-            let selection = resolve::selected(&self.wanted, self.sources.len())?;
+            let mut selection = resolve::selected(&self.wanted, &self.sources)?;
             resolve::refuse_overlap(&self.sources, &self.out, &out)?;
+            let is_listed = self.wanted.objects.is_none();
             let sources =
-                resolve::open_sources(&self.sources, self.wanted.objects.is_none(), &network)?;
+                resolve::open_sources(&self.sources, is_listed, &network, &mut selection)?;
             dataset = self.dataset(&out, &redaction, &network)?;
             let listing = resolve::listing(&self.wanted, &sources, &selection, &network, signals)?;
             metrics.listed();
-            if listing.objects.is_empty() {
-                progress.say(|| nothing::to_convert(&sources, &listing));
+            for line in nothing::unmatched(&listing) {
+                progress.warn(&line);
+            }
+            if listing.objects.is_empty() && listing.failures.is_empty() {
+                let lines = nothing::to_convert(&sources, &listing);
+                if !nothing::is_explained(&listing) {
+                    progress.fail(&lines);
+                    return Ok(FAILED);
+                }
+                progress.say(|| lines);
             }
             self.listed(listing, sources, &dataset, signals)?
         };
@@ -380,6 +396,8 @@ impl Watcher for Reporting<'_> {
 fn exit_code(tally: &Tally, max_rejects: f64) -> u8 {
     if tally.objects.failed > 0 || !tally.failures.is_empty() {
         OBJECTS
+    } else if plan::left_out(&tally.objects.skipped_by_kind) > 0 {
+        LEFT_OUT
     } else if tally.reject_share() > max_rejects {
         REJECTS
     } else {

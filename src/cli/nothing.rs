@@ -1,16 +1,29 @@
-//! What a person is told whose sources hold nothing to convert: what there is, and what was expected.
+//! Explains why a source yielded nothing to convert, and which objects are left out although they are named like logs.
 
 use indicatif::HumanCount;
 
-use crate::key::mismatch;
-use crate::plan::{Listing, NOT_SELECTED};
+use crate::cli::options::nearest;
+use crate::key::{Other, mismatch};
+use crate::plan::{Listing, Moved, NOT_SELECTED};
 use crate::store::Source;
+
+/// Load balancers that are listed where none of them was meant.
+const MAX_BALANCERS: usize = 10;
+
+/// Returns whether the selection explains that there is nothing to convert. Otherwise SOURCE holds no log of an
+/// Application Load Balancer at all.
+pub(super) fn is_explained(listing: &Listing) -> bool {
+    listing.is_pruned || listing.skipped.contains_key(NOT_SELECTED)
+}
 
 /// Returns the lines that say why there is nothing to convert, kind by kind.
 pub(super) fn to_convert(sources: &[Source], listing: &Listing) -> Vec<String> {
     let names: Vec<String> = sources.iter().map(ToString::to_string).collect();
     let names = names.join(", ");
     let mut lines = vec![match listing.listed {
+        0 if listing.is_pruned => {
+            format!("nothing to convert: {names} holds no objects that are selected")
+        }
         0 => format!("nothing to convert: {names} holds no objects"),
         1 => format!("nothing to convert: the only object in {names} is no log that is selected"),
         many => {
@@ -22,34 +35,97 @@ pub(super) fn to_convert(sources: &[Source], listing: &Listing) -> Vec<String> {
     }];
     let mut line = |line: String| lines.push(format!("  {line}"));
     for (kind, count) in &listing.skipped {
-        let mut said = format!("{} {kind}", HumanCount(*count));
-        let example = listing.examples.get(kind);
-        if let Some(key) = example {
-            said = format!("{said}, such as {key}");
-        }
-        let what = explain(kind).map(ToOwned::to_owned);
-        if let Some(what) = what.or_else(|| mismatch(example?)) {
-            said = format!("{said}: {what}");
-        }
-        line(said);
+        line(of_kind(kind, *count, listing.examples.get(kind)));
     }
     for kind in &listing.passed {
         let what = explain(kind).unwrap_or("what another service delivers");
-        line(format!("{kind} was passed by: {what}"));
+        line(format!("directories of {kind} are skipped: {what}"));
     }
-    lines.push("Expected are logs of Application Load Balancers, with keys like \
-             AWSLogs/<account>/elasticloadbalancing/<region>/yyyy/mm/dd/<name>.log.gz; SOURCE is a directory at, \
-             above or below AWSLogs/".to_owned());
+    if listing.is_pruned && !listing.skipped.contains_key(NOT_SELECTED) {
+        line(format!("directories of what is not selected are skipped: {SELECTING}"));
+    }
+    lines.push("Expected are logs of Application Load Balancers, with names like \
+             <account>_elasticloadbalancing_<region>_app.<name>.<id>_<end time>_<ip>_<random>.log.gz, in any directory; \
+             AWS delivers them below AWSLogs/<account>/elasticloadbalancing/<region>/yyyy/mm/dd/".to_owned());
     lines
 }
+
+/// Says how many objects of a kind there are, with an example and what they are.
+pub(super) fn of_kind(kind: &str, count: u64, example: Option<&String>) -> String {
+    let mut said = format!("{} {kind}", HumanCount(count));
+    if let Some(key) = example {
+        said = format!("{said}, such as {key}");
+    }
+    let what = explain(kind).map(ToOwned::to_owned);
+    if let Some(what) = what.or_else(|| mismatch(example?)) {
+        said = format!("{said}: {what}");
+    }
+    said
+}
+
+/// Says what is left out although it is named like a log, by kind.
+pub(super) fn left_out<'a>(
+    skipped: impl Iterator<Item = (&'a &'static str, &'a u64)>,
+    example: impl Fn(&str) -> Option<&'a String>,
+) -> Vec<String> {
+    let logs = skipped.filter(|(kind, _)| Other::LOGS.contains(kind));
+    logs.map(|(kind, count)| of_kind(kind, *count, example(kind))).collect()
+}
+
+/// Says which logs of other load balancers are skipped, by kind.
+pub(super) fn of_others<'a>(
+    skipped: impl Iterator<Item = (&'a &'static str, &'a u64)>,
+    example: impl Fn(&str) -> Option<&'a String>,
+) -> Vec<String> {
+    let kinds = [Other::NetworkLoadBalancer, Other::ClassicLoadBalancer].map(Other::as_str);
+    let others = skipped.filter(|(kind, _)| kinds.contains(kind));
+    others.map(|(kind, count)| of_kind(kind, *count, example(kind))).collect()
+}
+
+/// Says that objects lie where AWS did not put them, if any do.
+pub(super) fn moved(moved: &Moved) -> Option<String> {
+    let example = moved.example.as_ref()?;
+    let count = HumanCount(moved.objects);
+    Some(format!(
+        "{count} objects lie under another day, such as {example}; their end times decide"
+    ))
+}
+
+/// Says which of the wanted load balancers no log is of, and which load balancers there are.
+pub(super) fn unmatched(listing: &Listing) -> Vec<String> {
+    let others: Vec<&str> = listing.others.iter().map(String::as_str).collect();
+    let there_are = match others.len() {
+        0 => "no other load balancer has any".to_owned(),
+        count => {
+            let more = if count > MAX_BALANCERS { ", …" } else { "" };
+            format!("others have: {}{more}", others[..count.min(MAX_BALANCERS)].join(", "))
+        }
+    };
+    let of_name = |name: &str| {
+        let nearest = suggestion(name, &others);
+        format!("--balancer {name} has no logs among the selected ones{nearest} ({there_are})")
+    };
+    listing.unmatched.iter().map(|name| of_name(name)).collect()
+}
+
+/// Suggests the load balancer that was probably meant, by name or by resource id.
+fn suggestion(name: &str, others: &[&str]) -> String {
+    let short = |id: &str| id.split('/').nth(1).unwrap_or(id).to_owned();
+    let wanted = name.rsplit_once("loadbalancer/").map_or(name, |(_, id)| id).replace('.', "/");
+    if wanted.contains('/') {
+        return nearest(&wanted, others);
+    }
+    let names: Vec<String> = others.iter().map(|id| short(id)).collect();
+    nearest(&wanted, &names.iter().map(String::as_str).collect::<Vec<_>>())
+}
+
+const SELECTING: &str = "--from, --to, --account, --region, --balancer, --log-type or --shard leave them out; without \
+                         --to, so is today";
 
 /// Says what objects of a kind are, and what can be done.
 fn explain(kind: &str) -> Option<&'static str> {
     Some(match kind {
-        NOT_SELECTED => {
-            "--from, --to, --account, --region, --balancer, --log-type or --shard leave them out; without --to, so \
-             is today"
-        }
+        NOT_SELECTED => SELECTING,
         "network_load_balancer" => {
             "logs of Network Load Balancers, which this program does not read"
         }
@@ -58,16 +134,14 @@ fn explain(kind: &str) -> Option<&'static str> {
         }
         "cloudtrail" => "events of CloudTrail; did you mean the bucket that load balancers log to?",
         "vpc_flow_logs" => "flow logs of VPCs; did you mean the bucket that load balancers log to?",
-        "config" | "waf" | "guardduty" | "route53_resolver" | "network_firewall" => {
+        "config" | "waf" | "guardduty" | "route53_resolver" | "network_firewall"
+        | "global_accelerator" | "redshift" | "cloudfront" => {
             "what another service delivers; did you mean the bucket that load balancers log to?"
         }
         "test_file" => {
             "written when logging was switched on; logs follow within minutes, if there are requests"
         }
-        "misplaced" => {
-            "named like logs, but not below AWSLogs/<account>/elasticloadbalancing/<region>/yyyy/mm/dd/, from where \
-             their day is taken: copy them with their whole keys"
-        }
+        "sidecar" => "files beside logs, and named like them",
         _ => return None,
     })
 }

@@ -3,9 +3,11 @@
 use std::env;
 use std::time::Duration;
 
-use chrono::NaiveDate;
+use chrono::{Days, NaiveDate, Utc};
 use clap::{Args, ValueEnum};
 
+use crate::key::is_real_region;
+use crate::plan::Balancer;
 use crate::shard::{Shard, ShardError};
 
 /// Which partitions are meant.
@@ -15,8 +17,8 @@ pub(super) struct Partitions {
     #[arg(long, value_enum, value_name = "TYPE")]
     pub(super) log_type: Vec<LogType>,
 
-    /// First day, by key (UTC)
-    #[arg(long, value_name = "YYYY-MM-DD")]
+    /// First day (UTC): YYYY-MM-DD, or 7d for seven days before today
+    #[arg(long, value_name = "DAY", value_parser = day)]
     pub(super) from: Option<NaiveDate>,
 
     /// Only this account (repeatable)
@@ -24,7 +26,7 @@ pub(super) struct Partitions {
     pub(super) account: Vec<String>,
 
     /// Only this region (repeatable)
-    #[arg(long, value_name = "REGION")]
+    #[arg(long, value_name = "REGION", value_parser = region)]
     pub(super) region: Vec<String>,
 }
 
@@ -45,13 +47,13 @@ pub(super) struct Wanted {
     #[command(flatten)]
     pub(super) partitions: Partitions,
 
-    /// Last day, by key (UTC) [default: yesterday, since today still grows]
-    #[arg(long, value_name = "YYYY-MM-DD")]
+    /// Last day (UTC): YYYY-MM-DD, or 1d for yesterday [default: yesterday, since today still grows]
+    #[arg(long, value_name = "DAY", value_parser = day)]
     pub(super) to: Option<NaiveDate>,
 
-    /// Only this load balancer: its name, or app/name/id (repeatable)
-    #[arg(long, value_name = "NAME")]
-    pub(super) balancer: Vec<String>,
+    /// Only this load balancer: its name, app/name/id or ARN (repeatable)
+    #[arg(long, value_name = "NAME", value_parser = Balancer::parse)]
+    pub(super) balancer: Vec<Balancer>,
 
     /// Read the keys of SOURCE from a list instead of listing it (path, URL, or - for standard input)
     ///
@@ -97,8 +99,30 @@ pub(super) fn account(text: &str) -> Result<String, String> {
 
 pub(super) fn region(text: &str) -> Result<String, String> {
     let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
-    let good = !text.is_empty() && text.bytes().all(good);
-    if good { Ok(text.to_owned()) } else { Err("write it like eu-west-1".to_owned()) }
+    let meant = text.trim().to_ascii_lowercase().replace(['_', ' '], "-");
+    // An availability zone is its region and a letter.
+    let zone =
+        meant.strip_suffix(|c: char| c.is_ascii_lowercase()).filter(|_| !is_real_region(text));
+    let meant = zone.filter(|region| is_real_region(region)).unwrap_or(&meant);
+    if meant == text && !text.is_empty() && text.bytes().all(good) {
+        Ok(text.to_owned())
+    } else if is_real_region(meant) {
+        Err(format!("did you mean {meant}?"))
+    } else {
+        Err("write it like eu-west-1".to_owned())
+    }
+}
+
+/// Parses a day, or a number of days before today (UTC).
+pub(super) fn day(text: &str) -> Result<NaiveDate, String> {
+    let before = text.strip_suffix('d').and_then(|days| days.parse::<u64>().ok());
+    let day = match before {
+        Some(days) => Utc::now().date_naive().checked_sub_days(Days::new(days)),
+        None => NaiveDate::parse_from_str(text, "%Y-%m-%d").ok(),
+    };
+    day.ok_or_else(|| {
+        "write it like 2025-07-19, or like 7d for seven days before today (UTC)".to_owned()
+    })
 }
 
 pub(super) fn age(text: &str) -> Result<Duration, String> {
@@ -165,6 +189,34 @@ mod tests {
         assert_eq!(nearest("clientip", &names), "; did you mean client_ip?");
         assert_eq!(nearest("useragent", &names), "; did you mean user_agent?");
         assert_eq!(nearest("zzz", &names), "");
+    }
+
+    #[test]
+    fn a_misspelt_region_is_refused_with_the_right_one() {
+        for good in ["eu-west-1", "us-gov-east-1", "local"] {
+            assert_eq!(region(good), Ok(good.to_owned()));
+        }
+        for bad in ["EU-WEST-1", "eu_west_1", "Eu West 1", "eu-west-1a", "EU_WEST_1B", " eu-west-1"]
+        {
+            assert_eq!(region(bad), Err("did you mean eu-west-1?".to_owned()), "{bad}");
+        }
+        for bad in ["", "Ireland", "eu/west/1", "*"] {
+            assert_eq!(region(bad), Err("write it like eu-west-1".to_owned()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn days_are_dates_or_ages() {
+        assert_eq!(day("2025-07-19"), Ok(NaiveDate::from_ymd_opt(2025, 7, 19).unwrap()));
+        let (before, days, after) = (Utc::now(), ["0d", "1d", "400d"].map(day), Utc::now());
+        for (parsed, age) in days.into_iter().zip([0, 1, 400]) {
+            let of = |now: chrono::DateTime<Utc>| now.date_naive() - Days::new(age);
+            let parsed = parsed.unwrap();
+            assert!(of(before) <= parsed && parsed <= of(after), "{age}");
+        }
+        for text in ["", "d", "7", "-7d", "7 days", "2025-02-30", "2025/07/19", "99999999999999d"] {
+            assert!(day(text).unwrap_err().contains("like 7d"), "{text}");
+        }
     }
 
     #[test]

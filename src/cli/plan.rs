@@ -11,12 +11,12 @@ use indicatif::{DecimalBytes, HumanBytes, HumanCount, HumanDuration};
 use crate::batch::Description;
 use crate::cli::options::{self, Layout, Stores, Wanted};
 use crate::cli::signals::Signals;
-use crate::cli::terminal::{counts, print_json, print_line, print_text};
-use crate::cli::{DONE, OBJECTS, nothing, resolve, summary};
+use crate::cli::terminal::{counts, error_lines, print_json, print_line, print_text, warning};
+use crate::cli::{DONE, FAILED, LEFT_OUT, OBJECTS, nothing, resolve, summary};
 use crate::dataset::Dataset;
 use crate::estimate::{Estimate, For, OfBalancer, Prices, Speed, Survey};
 use crate::ledger::Ledger;
-use crate::plan::{Amount, Plan};
+use crate::plan::{self, Amount, Plan};
 use crate::redact::Agreement;
 use crate::store::{Calls, Network, Source};
 
@@ -24,7 +24,8 @@ const AFTER: &str = "\
 Exit codes:
   0  everything can be converted
   2  something cannot be listed, or contradicts itself or what was converted before
-  3  there can be no plan
+  3  there can be no plan, or SOURCE holds no logs at all
+  4  objects that are named like logs would not be converted
 
 Examples:
   alb2parquet plan s3://my-log-bucket --out s3://my-lake/alb
@@ -41,7 +42,7 @@ const MAX_SHOWN: usize = 40;
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct PlanCommand {
-    /// Directories or URLs (s3://, gs://, az://, abfss://, file://) at, above or below AWSLogs/
+    /// Directories, files, patterns or URLs, as for `convert`
     #[arg(required = true, value_name = "SOURCE")]
     pub(super) sources: Vec<String>,
 
@@ -143,15 +144,28 @@ impl Question<'_> {
     /// Plans, and prints what that comes to.
     pub(super) fn answer(&self, signals: &Signals) -> anyhow::Result<u8> {
         let network = resolve::network(self.stores, self.say_waiting())?;
-        let selection = resolve::selected(self.wanted, self.sources.len())?;
+        let mut selection = resolve::selected(self.wanted, self.sources)?;
         let dataset = self.out.map(|out| self.dataset(out, &network)).transpose()?;
         let before = network.traffic.sent();
-        let sources = resolve::open_sources(self.sources, self.wanted.objects.is_none(), &network)?;
+        let is_listed = self.wanted.objects.is_none();
+        let sources = resolve::open_sources(self.sources, is_listed, &network, &mut selection)?;
         let listing = resolve::listing(self.wanted, &sources, &selection, &network, signals)?;
         let listing_calls = self.listing_calls(&sources, network.traffic.sent() - before);
-        if listing.objects.is_empty() && !self.quiet {
-            for line in nothing::to_convert(&sources, &listing) {
-                print_line(&line);
+        if !self.quiet {
+            for line in nothing::unmatched(&listing) {
+                warning(&line);
+            }
+        }
+        if listing.objects.is_empty() && listing.failures.is_empty() {
+            let lines = nothing::to_convert(&sources, &listing);
+            if !nothing::is_explained(&listing) {
+                error_lines(&lines);
+                return Ok(FAILED);
+            }
+            if !self.quiet {
+                for line in lines {
+                    print_line(&line);
+                }
             }
         }
         let survey = Survey::of(&listing);
@@ -187,7 +201,17 @@ impl Question<'_> {
         );
         self.print(&estimate)?;
         summary::print_failures(&estimate.failures);
-        Ok(if estimate.failures.is_empty() { DONE } else { OBJECTS })
+        let skipped = &estimate.skipped_by_kind;
+        for line in nothing::left_out(skipped.iter(), |kind| estimate.examples.get(kind)) {
+            warning(&line);
+        }
+        Ok(if !estimate.failures.is_empty() {
+            OBJECTS
+        } else if plan::left_out(skipped) > 0 {
+            LEFT_OUT
+        } else {
+            DONE
+        })
     }
 
     /// Returns what prints that a store does not answer.
@@ -252,6 +276,16 @@ fn text(estimate: &Estimate, with_dataset: bool) -> String {
         );
     }
     fact("", format!("{} to convert", amount(estimate.to_convert)));
+    let (kinds, examples) = (&estimate.skipped_by_kind, &estimate.examples);
+    for line in nothing::left_out(kinds.iter(), |kind| examples.get(kind)) {
+        fact("left out", line);
+    }
+    for line in nothing::of_others(kinds.iter(), |kind| examples.get(kind)) {
+        fact("skipped", line);
+    }
+    if let Some(line) = nothing::moved(&estimate.moved) {
+        fact("moved", line);
+    }
     if estimate.open_claims > 0 {
         let claims = HumanCount(estimate.open_claims);
         fact("unfinished", format!("{claims} claims of other runs, which count as converted"));

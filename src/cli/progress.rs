@@ -11,11 +11,11 @@ use indicatif::{
     DecimalBytes, HumanBytes, HumanCount, HumanDuration, MultiProgress, ProgressBar,
     ProgressDrawTarget, ProgressStyle,
 };
-use tracing::{Level, info, warn};
+use tracing::{Level, error, info, warn};
 
 use crate::cli::log::{self, Format};
 use crate::cli::summary;
-use crate::cli::terminal::{self, print_line};
+use crate::cli::terminal::{self, print_line, warning};
 use crate::convert::{Read, Watcher};
 use crate::escape::printable;
 use crate::key::{Key, Partition};
@@ -162,6 +162,23 @@ impl Progress {
         }
     }
 
+    /// Prints an error of several lines.
+    pub(super) fn fail(&self, lines: &[String]) {
+        match self.voice {
+            Voice::Json => error!("{}", lines.join("\n")),
+            _ => terminal::error_lines(lines),
+        }
+    }
+
+    /// Prints a warning.
+    pub(super) fn warn(&self, text: &str) {
+        match self.voice {
+            Voice::Quiet => {}
+            Voice::Text | Voice::Verbose => warning(text),
+            Voice::Json => warn!("{text}"),
+        }
+    }
+
     /// Says what came of the conversion.
     pub(super) fn sum_up(&self, tally: &Tally, max_rejects: f64) {
         if self.voice == Voice::Json {
@@ -172,6 +189,7 @@ impl Progress {
             summary::print(tally, max_rejects);
         }
         summary::print_failures(&tally.failures);
+        summary::print_left_out(&tally.objects);
     }
 
     /// Prints something while the display is out of the way.

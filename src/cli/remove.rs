@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 
-use crate::cli::options::{Partitions, Stores};
+use crate::cli::options::{self, Partitions, Stores};
 use crate::cli::signals::Signals;
 use crate::cli::terminal::{print_json, print_line};
 use crate::cli::{DONE, FAILED, OBJECTS, resolve};
@@ -39,8 +39,8 @@ pub(super) struct Remove {
     #[command(flatten)]
     pub(super) stores: Stores,
 
-    /// Last day, by key (UTC)
-    #[arg(long, value_name = "YYYY-MM-DD")]
+    /// Last day (UTC): YYYY-MM-DD, or 1d for yesterday
+    #[arg(long, value_name = "DAY", value_parser = options::day)]
     pub(super) to: Option<NaiveDate>,
 
     /// Do it

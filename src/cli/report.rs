@@ -9,7 +9,7 @@ use chrono::{NaiveDate, Utc};
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 
-use crate::cli::options::{Partitions, Stores};
+use crate::cli::options::{self, Partitions, Stores};
 use crate::cli::signals::Signals;
 use crate::cli::terminal::{MAX_SHOWN, counts, print_json, print_line, print_text};
 use crate::cli::{DONE, ddl, resolve};
@@ -56,8 +56,8 @@ pub(super) struct Report {
     #[command(flatten)]
     stores: Stores,
 
-    /// Last day, by key (UTC)
-    #[arg(long, value_name = "YYYY-MM-DD")]
+    /// Last day (UTC): YYYY-MM-DD, or 1d for yesterday
+    #[arg(long, value_name = "DAY", value_parser = options::day)]
     to: Option<NaiveDate>,
 }
 

@@ -1,5 +1,6 @@
 //! From what the user typed to what a run needs. Every refusal happens here, before any work.
 
+use std::collections::HashMap;
 use std::env::{self, VarError};
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use crate::cli::signals::Signals;
 use crate::cli::waiting;
 use crate::dataset::{self, Dataset, STAGING};
 use crate::hash;
-use crate::plan::{Listing, Selection};
+use crate::plan::{Listing, Scope, Selection};
 use crate::schema::{self};
 use crate::store::{Bucket, Disk, Network, Place, Source, StoreError, Target, has_secret};
 
@@ -75,14 +76,20 @@ pub(super) fn find_dataset(out: &Path, network: &Network) -> anyhow::Result<Data
     Ok(Dataset::find(target, run)?)
 }
 
-/// Opens the sources, in the order in which they are named; those that a list takes the place of without listing them.
+/// Opens the sources, in the order in which they are named, and says in the selection what is meant of each. Those that
+/// a list takes the place of are opened without listing them.
 pub(super) fn open_sources(
     names: &[String],
     is_listed: bool,
     network: &Network,
+    selection: &mut Selection,
 ) -> anyhow::Result<Vec<Source>> {
     let open = if is_listed { Source::open } else { Source::open_unlisted };
-    names.iter().map(|name| open(name, network).map_err(of_source)).collect()
+    let scopes = scopes(names)?;
+    let sources = scopes.iter().map(|(name, _)| open(name, network).map_err(of_source));
+    let sources = sources.collect::<anyhow::Result<_>>()?;
+    selection.scopes = scopes.into_iter().map(|(_, scope)| scope).collect();
+    Ok(sources)
 }
 
 /// Says that it is SOURCE which is wrong, where the error does not say so by itself.
@@ -95,10 +102,35 @@ fn of_source(error: StoreError) -> anyhow::Error {
     }
 }
 
-/// Returns what is wanted of sources that are so many.
-pub(super) fn selected(wanted: &Wanted, sources: usize) -> anyhow::Result<Selection> {
-    if wanted.objects.is_some() && sources > 1 {
-        bail!("--objects names keys of one SOURCE, but there are {sources}");
+/// Returns the directories and prefixes that sources are in, with what is meant of each. A shell makes thousands of
+/// names of a pattern: those of a directory become one source.
+fn scopes(names: &[String]) -> anyhow::Result<Vec<(String, Scope)>> {
+    let mut scopes: Vec<(String, Scope)> = Vec::new();
+    let mut places = HashMap::new();
+    for name in names {
+        let (above, scope) = Scope::split(name)?;
+        let Scope::Names(mut files) = scope else {
+            scopes.push((above, scope));
+            continue;
+        };
+        let place = *places.entry(above.clone()).or_insert(scopes.len());
+        match scopes.get_mut(place) {
+            Some((_, Scope::Names(known))) => known.append(&mut files),
+            _ => scopes.push((above, Scope::Names(files))),
+        }
+    }
+    Ok(scopes)
+}
+
+/// Returns what is wanted of sources.
+pub(super) fn selected(wanted: &Wanted, sources: &[String]) -> anyhow::Result<Selection> {
+    if wanted.objects.is_some() {
+        if sources.len() > 1 {
+            bail!("--objects names keys of one SOURCE, but there are {}", sources.len());
+        }
+        if let Some((name, _)) = scopes(sources)?.iter().find(|(_, scope)| *scope != Scope::All) {
+            bail!("--objects needs a directory or a prefix as SOURCE, such as {name}");
+        }
     }
     let mut selection = selection(&wanted.partitions, wanted.to.or_else(yesterday))?;
     selection.balancers.clone_from(&wanted.balancer);
@@ -170,7 +202,11 @@ pub(super) fn target(
 /// Refuses a dataset within a source, or the reverse: each run would read what the last one wrote.
 pub(super) fn refuse_overlap(sources: &[String], name: &Path, out: &Place) -> anyhow::Result<()> {
     for source in sources {
-        let place = Place::parse(source).map_err(of_source)?;
+        let place = match Scope::split(source)? {
+            (above, Scope::Matching(_)) => Place::parse(&above),
+            _ => Place::parse(source),
+        };
+        let place = place.map_err(of_source)?;
         if place.holds(out) {
             bail!("--out {} lies in SOURCE {source}: choose one outside", name.display());
         }

@@ -5,9 +5,11 @@ use std::fmt::Write;
 use indicatif::{HumanBytes, HumanCount};
 use tracing::{info, warn};
 
-use crate::cli::terminal::{MAX_SHOWN, counts, joined, print_line};
-use crate::plan::Failure;
-use crate::tally::{OfLogType, Tally};
+use crate::cli::nothing;
+use crate::cli::terminal::{MAX_SHOWN, counts, joined, print_line, warning};
+use crate::key::{Other, mismatch};
+use crate::plan::{Failure, Moved};
+use crate::tally::{Objects, OfLogType, Tally};
 
 /// Prints what came of a conversion.
 pub(super) fn print(tally: &Tally, max_rejects: f64) {
@@ -20,6 +22,15 @@ pub(super) fn print(tally: &Tally, max_rejects: f64) {
 pub(super) fn log(tally: &Tally) {
     for Failure { object, error } in &tally.failures {
         warn!(object, error, "object failed");
+    }
+    for kind in Other::LOGS {
+        let Some(count) = tally.objects.skipped_by_kind.get(kind) else { continue };
+        let example = tally.objects.examples.get(kind).map_or("", String::as_str);
+        let reason = mismatch(example).unwrap_or_default();
+        warn!(kind, objects = count, example, reason, "logs left out");
+    }
+    if let Moved { objects, example: Some(example) } = &tally.objects.moved {
+        warn!(objects, example, "logs lie under another day");
     }
     let Tally { objects, partitions, lines, rows, bytes_in, bytes_out, seconds, .. } = tally;
     info!(
@@ -41,6 +52,14 @@ pub(super) fn log(tally: &Tally) {
     );
 }
 
+/// Names what was left out although it is named like a log, by kind.
+pub(super) fn print_left_out(objects: &Objects) {
+    let example = |kind: &str| objects.examples.get(kind);
+    for line in nothing::left_out(objects.skipped_by_kind.iter(), example) {
+        warning(&line);
+    }
+}
+
 /// Names what failed.
 pub(super) fn print_failures(failures: &[Failure]) {
     for failure in failures.iter().take(MAX_SHOWN) {
@@ -52,27 +71,39 @@ pub(super) fn print_failures(failures: &[Failure]) {
     }
 }
 
+fn counted(objects: &Objects) -> String {
+    let skipped = objects.skipped_by_kind.iter().map(|(kind, count)| (*kind, *count));
+    format!(
+        "{} listed, {} converted, {} skipped{}, {} failed",
+        HumanCount(objects.listed),
+        HumanCount(objects.converted),
+        HumanCount(objects.skipped),
+        counts(" (", skipped, ")"),
+        HumanCount(objects.failed),
+    )
+}
+
+/// Says which logs of other load balancers are skipped, and which objects lie where AWS did not put them.
+fn odd_objects(objects: &Objects) -> Vec<(&'static str, String)> {
+    let example = |kind: &str| objects.examples.get(kind);
+    let others = nothing::of_others(objects.skipped_by_kind.iter(), example);
+    let others = others.into_iter().map(|line| ("skipped", line));
+    others.chain(nothing::moved(&objects.moved).map(|line| ("moved", line))).collect()
+}
+
 fn summary(tally: &Tally, max_rejects: f64) -> String {
     let mut text = String::new();
     let objects = &tally.objects;
     let line = &mut text;
-    let skipped = objects.skipped_by_kind.iter().map(|(kind, count)| (*kind, *count));
     let rejects = tally.rejects.iter().map(|(reason, count)| (*reason, *count));
     let rate = tally.bytes_decompressed as f64 / 1e6 / tally.seconds.max(1e-9);
     let mut fact = |name: &str, value: String| {
         writeln!(line, "{name:<12}{value}").expect("a string takes everything");
     };
-    fact(
-        "objects",
-        format!(
-            "{} listed, {} converted, {} skipped{}, {} failed",
-            HumanCount(objects.listed),
-            HumanCount(objects.converted),
-            HumanCount(objects.skipped),
-            counts(" (", skipped, ")"),
-            HumanCount(objects.failed),
-        ),
-    );
+    fact("objects", counted(objects));
+    for (name, line) in odd_objects(objects) {
+        fact(name, line);
+    }
     if tally.bytes_archived > 0 {
         let archived = HumanBytes(tally.bytes_archived);
         fact(

@@ -42,6 +42,18 @@ pub(super) fn error(error: &anyhow::Error) {
     print_line(&format!("error: {error:#}"));
 }
 
+/// Prints an error of several lines.
+pub(super) fn error_lines(lines: &[String]) {
+    for (number, line) in lines.iter().enumerate() {
+        print_line(&if number == 0 { format!("error: {line}") } else { line.clone() });
+    }
+}
+
+/// Prints a warning on stderr.
+pub(super) fn warning(text: &str) {
+    print_line(&format!("warning: {text}"));
+}
+
 /// Prints a line on stderr; when nobody reads it, so be it.
 pub(super) fn print_line(line: &str) {
     let _ = io::stderr().write_all((printable(line) + "\n").as_bytes());

@@ -6,7 +6,7 @@ use chrono::NaiveDate;
 use clap::Args;
 use indicatif::HumanCount;
 
-use crate::cli::options::{Partitions, Stores};
+use crate::cli::options::{self, Partitions, Stores};
 use crate::cli::signals::Signals;
 use crate::cli::terminal::{MAX_SHOWN, print_json, print_line};
 use crate::cli::{DONE, FINDINGS, resolve};
@@ -41,7 +41,7 @@ const MAX_WORST: usize = 3;
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Verify {
-    /// Directories or URLs that the dataset was made from
+    /// Directories, files, patterns or URLs that the dataset was made from
     #[arg(required = true, value_name = "SOURCE")]
     pub(super) sources: Vec<String>,
 
@@ -55,8 +55,8 @@ pub(super) struct Verify {
     #[command(flatten)]
     pub(super) stores: Stores,
 
-    /// Last day, by key (UTC) [default: yesterday, since today still grows]
-    #[arg(long, value_name = "YYYY-MM-DD")]
+    /// Last day (UTC): YYYY-MM-DD, or 1d for yesterday [default: yesterday, since today still grows]
+    #[arg(long, value_name = "DAY", value_parser = options::day)]
     pub(super) to: Option<NaiveDate>,
 
     /// Read the source again and compare all rows and rejects with those that stand. Where values are hashed, it
@@ -78,10 +78,12 @@ impl Verify {
         } else {
             None
         };
+        let mut selection =
+            resolve::selection(&self.partitions, self.to.or_else(resolve::yesterday))?;
         let verification = Verification {
-            sources: &resolve::open_sources(&self.sources, true, &network)?,
+            sources: &resolve::open_sources(&self.sources, true, &network, &mut selection)?,
             dataset: &dataset,
-            selection: &resolve::selection(&self.partitions, self.to.or_else(resolve::yesterday))?,
+            selection: &selection,
             read_data: redaction.as_ref(),
             stop: signals.stop(),
         };

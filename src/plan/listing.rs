@@ -5,14 +5,18 @@ use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::key::{Directory, Key, Other, Partition};
+use crate::key::{Directory, Form, Key, Other, Partition, identity};
 use crate::objects;
-use crate::plan::{Amount, DUPLICATE, Failure, NOT_SELECTED, Object, PlanError, Selection};
+use crate::plan::{
+    Amount, DUPLICATE, Failure, Moved, NOT_SELECTED, Object, PlanError, SIDECAR, Scope, Selection,
+};
 use crate::shard::Shard;
 use crate::store::{Listed, Look, Named, Network, Source, StoreError};
 
 /// Objects that are named by a file and looked for at once.
 const FOUND_AT_ONCE: usize = 4096;
+/// Load balancers that are kept to suggest one of them.
+const MAX_BALANCERS: usize = 1000;
 
 /// What sources hold of what is wanted.
 #[derive(Debug, Default)]
@@ -27,8 +31,16 @@ pub struct Listing {
     pub failures: Vec<Failure>,
     /// Key of the first object of each kind that is left aside.
     pub examples: BTreeMap<&'static str, String>,
-    /// Kinds of what other services deliver, and was passed by without listing it.
+    /// Kinds of what other services deliver, in directories that were skipped.
     pub passed: BTreeSet<&'static str>,
+    /// Whether directories were skipped because nothing below them is selected.
+    pub is_pruned: bool,
+    /// Selected objects that lie where AWS did not put them, by their end times.
+    pub moved: Moved,
+    /// Wanted load balancers, as they were named, that no object of the selected partitions is of.
+    pub unmatched: Vec<String>,
+    /// Load balancers of the selected partitions that are not wanted, `app/name/id`; not more than a thousand.
+    pub others: BTreeSet<String>,
     /// Selected objects that must be restored before they can be read; `None` where nothing tells.
     pub archived: Option<Amount>,
     /// The shard that this is of, if it is not of all.
@@ -47,15 +59,27 @@ impl Listing {
         stop: &AtomicBool,
     ) -> Result<Self, PlanError> {
         let mut gathering = Gathering::new(selection, stop);
-        let passed = Arc::new(Mutex::new(BTreeSet::new()));
+        let skipped = Arc::new(Mutex::new(Skipped::default()));
         for (index, source) in sources.iter().enumerate() {
-            let (selection, passed) = (selection.clone(), Arc::clone(&passed));
+            if let Scope::Names(names) = selection.scope(index) {
+                gathering.add_all(
+                    index,
+                    source,
+                    names.iter().map(|name| source_key(source, name)).collect(),
+                )?;
+                continue;
+            }
+            let (selection, skipped) = (selection.clone(), Arc::clone(&skipped));
             let look = move |directory: &str| {
-                let look = selection.look(directory);
-                if look == Look::Skip
-                    && let Some(kind) = Directory::parse(directory).and_then(|d| d.service)
-                {
-                    passed.lock().expect("no holder panics").insert(kind);
+                let look = match selection.scope(index) {
+                    Scope::Matching(matching) if !matching.leads_to(directory) => Look::Skip,
+                    _ => selection.look(directory),
+                };
+                if look == Look::Skip {
+                    let service = Directory::parse(directory).and_then(|found| found.service);
+                    let mut skipped = skipped.lock().expect("no holder panics");
+                    skipped.services.extend(service);
+                    skipped.is_pruned |= service.is_none();
                 }
                 look
             };
@@ -63,7 +87,10 @@ impl Listing {
                 gathering.add(index, source, listed)?;
             }
         }
-        gathering.listing.passed = mem::take(&mut *passed.lock().expect("no holder panics"));
+        let Skipped { services, is_pruned } =
+            mem::take(&mut *skipped.lock().expect("no holder panics"));
+        gathering.listing.passed = services;
+        gathering.listing.is_pruned = is_pruned;
         let listing = gathering.end();
         match listing.failures.first() {
             Some(Failure { error, .. }) if listing.listed == 0 => {
@@ -102,9 +129,9 @@ impl Listing {
             if waiting.len() < FOUND_AT_ONCE {
                 return Ok(());
             }
-            gathering.add_all(source, mem::take(&mut waiting))
+            gathering.add_all(0, source, mem::take(&mut waiting))
         })?;
-        gathering.add_all(source, waiting)?;
+        gathering.add_all(0, source, waiting)?;
         Ok(gathering.end())
     }
 
@@ -113,23 +140,29 @@ impl Listing {
         self.examples.entry(kind).or_insert_with(|| key.to_owned());
     }
 
-    /// Keeps one object of each name: AWS makes names unique, so that two of a name are copies.
+    /// Keeps one file of each object: AWS makes names unique, so that two of a name are copies, wherever they lie.
     ///
-    /// Copies that differ in day or size contradict each other and are reported; the first day's
-    /// stays.
+    /// Copies of different sizes contradict each other and are reported. The one in the best form stays, then that of
+    /// the first day.
     fn drop_repeated(&mut self) {
-        let mut objects = std::mem::take(&mut self.objects);
+        let mut objects = mem::take(&mut self.objects);
         objects.sort_unstable_by(|a, b| {
             // The key decides last: a listing comes in no order.
             let order = |o: &Object| (o.partition.day, o.source);
             let by_name = a.name().cmp(b.name()).then_with(|| order(a).cmp(&order(b)));
             by_name.then_with(|| a.listed.key().cmp(&b.listed.key()))
         });
+        // The order of names keeps the files of an object together.
         objects.dedup_by(|next, kept| {
-            if next.name() != kept.name() {
+            if next.identity() != kept.identity() {
                 return false;
             }
-            if next.partition == kept.partition && next.listed.size == kept.listed.size {
+            let rank = |o: &Object| (Form::of(o.name()), o.partition.day, o.source);
+            if next.name() != kept.name() && rank(next) < rank(kept) {
+                mem::swap(next, kept);
+            }
+            let is_comparable = Form::has_size_of(next.name(), kept.name());
+            if !is_comparable || next.listed.size == kept.listed.size {
                 self.skip(DUPLICATE, &next.listed.key());
             } else {
                 let error = format!(
@@ -143,12 +176,47 @@ impl Listing {
         });
         self.objects = objects;
     }
+
+    /// Counts files that are named like logs but have an ending that is not taken: beside the log itself they leave
+    /// nothing out.
+    fn count_endings(&mut self, endings: &[Listed]) {
+        for listed in endings {
+            let own = identity(listed.name());
+            let found = self.objects.binary_search_by(|object| object.identity().cmp(own));
+            let kind = if found.is_ok() { SIDECAR } else { Other::LogEnding.as_str() };
+            self.skip(kind, &listed.key());
+        }
+    }
+}
+
+/// Directories that were skipped.
+#[derive(Default)]
+struct Skipped {
+    /// Kinds of what other services deliver there.
+    services: BTreeSet<&'static str>,
+    /// Whether some are not selected.
+    is_pruned: bool,
+}
+
+/// Returns the object with a name in the directory that a source is.
+fn source_key(source: &Source, name: &str) -> Named {
+    let address = source.address();
+    let prefix = match source.bucket() {
+        Some(_) => address.splitn(4, '/').nth(3).unwrap_or_default(),
+        None => "",
+    };
+    let key = if prefix.is_empty() { name.to_owned() } else { format!("{prefix}/{name}") };
+    Named { key, size: None, e_tag: None, archived: None }
 }
 
 /// A listing that objects are added to.
 struct Gathering<'a> {
     listing: Listing,
     partitions: HashSet<Arc<Partition>>,
+    /// Files that are named like logs but have other endings.
+    endings: Vec<Listed>,
+    /// Which of the wanted load balancers some object is of.
+    matched: Vec<bool>,
     selection: &'a Selection,
     stop: &'a AtomicBool,
 }
@@ -156,15 +224,22 @@ struct Gathering<'a> {
 impl<'a> Gathering<'a> {
     fn new(selection: &'a Selection, stop: &'a AtomicBool) -> Self {
         let listing = Listing { shard: selection.shard, ..Listing::default() };
-        Self { listing, partitions: HashSet::new(), selection, stop }
+        let (partitions, endings) = (HashSet::new(), Vec::new());
+        let matched = vec![false; selection.balancers.len()];
+        Self { listing, partitions, endings, matched, selection, stop }
     }
 
-    /// Adds what is found of the only source.
-    fn add_all(&mut self, source: &Source, named: Vec<Named>) -> Result<(), PlanError> {
+    /// Adds what is found of objects that somebody names.
+    fn add_all(
+        &mut self,
+        index: usize,
+        source: &Source,
+        named: Vec<Named>,
+    ) -> Result<(), PlanError> {
         let archived: Vec<Option<bool>> = named.iter().map(|named| named.archived).collect();
         for (listed, archived) in source.find(named).into_iter().zip(archived) {
             let before = self.listing.objects.len();
-            self.add(0, source, listed)?;
+            self.add(index, source, listed)?;
             let Some(archived) = archived else { continue };
             let amount = self.listing.archived.get_or_insert_default();
             if archived && let Some(object) = self.listing.objects.get(before) {
@@ -182,7 +257,16 @@ impl<'a> Gathering<'a> {
         listed: Result<Listed, StoreError>,
     ) -> Result<(), PlanError> {
         match listed {
-            Ok(listed) => self.sort_in(index, source, listed),
+            Ok(listed) => {
+                if let Scope::Matching(matching) = self.selection.scope(index) {
+                    let (url, address) = (source.url(&listed), source.address());
+                    let below = url.strip_prefix(&address).unwrap_or(&url);
+                    if !matching.holds(below.trim_start_matches('/')) {
+                        return Ok(());
+                    }
+                }
+                self.sort_in(index, source, listed);
+            }
             Err(error) => {
                 let (object, error) = (source.to_string(), error.to_string());
                 self.listing.failures.push(Failure { object, error });
@@ -195,27 +279,63 @@ impl<'a> Gathering<'a> {
         self.listing.listed += 1;
         let key = listed.key();
         match Key::parse(&key) {
-            Ok(parsed) if self.selection.wants(&parsed) => {
+            Ok(parsed) if self.wants(&parsed) => {
                 if let Some(error) = source.refuses(&key) {
                     self.listing.failures.push(Failure { object: key, error: error.to_owned() });
                     return;
                 }
-                let key = parsed;
-                let partition = self.partitions.get(&key.partition).cloned().unwrap_or_else(|| {
-                    let partition = Arc::new(key.partition);
-                    self.partitions.insert(Arc::clone(&partition));
-                    partition
-                });
+                if parsed.is_moved {
+                    self.listing.moved.add(&key);
+                }
+                let partition =
+                    self.partitions.get(&parsed.partition).cloned().unwrap_or_else(|| {
+                        let partition = Arc::new(parsed.partition);
+                        self.partitions.insert(Arc::clone(&partition));
+                        partition
+                    });
                 self.listing.objects.push(Object { partition, listed, source: index });
             }
             Ok(_) => self.listing.skip(NOT_SELECTED, &key),
-            Err(other) => self.listing.skip(other.as_str(), &key),
+            Err(other) => {
+                // What is not selected is not left out, whatever is wrong with it.
+                let is_wanted =
+                    || Key::of_name(listed.name()).is_none_or(|said| self.selection.wants(&said));
+                match other {
+                    Other::LogEnding | Other::LogContradiction if !is_wanted() => {
+                        self.listing.skip(NOT_SELECTED, &key);
+                    }
+                    Other::LogEnding => self.endings.push(listed),
+                    other => self.listing.skip(other.as_str(), &key),
+                }
+            }
         }
+    }
+
+    /// Tells whether a log is wanted, and notes which of the wanted load balancers it is of.
+    fn wants(&mut self, key: &Key) -> bool {
+        let wanted = &self.selection.balancers;
+        if wanted.is_empty() || !self.selection.wants_partition(&key.partition) {
+            return self.selection.wants(key);
+        }
+        let mut is_wanted = false;
+        for (balancer, matched) in wanted.iter().zip(&mut self.matched) {
+            let is_this = balancer.is(key);
+            *matched |= is_this;
+            is_wanted |= is_this;
+        }
+        if !is_wanted && self.listing.others.len() < MAX_BALANCERS {
+            self.listing.others.insert(key.balancer.replace('.', "/"));
+        }
+        is_wanted
     }
 
     fn end(mut self) -> Listing {
         self.listing.drop_repeated();
+        self.listing.count_endings(&self.endings);
         self.listing.objects.sort_unstable_by(|a, b| order(a).cmp(&order(b)));
+        let unmatched = self.selection.balancers.iter().zip(&self.matched);
+        let unmatched = unmatched.filter(|(_, matched)| !**matched);
+        self.listing.unmatched = unmatched.map(|(balancer, _)| balancer.to_string()).collect();
         self.listing
     }
 }

@@ -1,8 +1,11 @@
 //! Which objects are wanted, and which directories may hold some.
 
+use std::fmt;
+
 use chrono::NaiveDate;
 
 use crate::key::{Directory, Key, Partition};
+use crate::plan::Scope;
 use crate::schema::LogType;
 use crate::shard::Shard;
 use crate::store::Look;
@@ -23,8 +26,10 @@ pub struct Selection {
     pub accounts: Vec<String>,
     /// Regions; all when empty.
     pub regions: Vec<String>,
-    /// Load balancers by name, `app/name/id` or `app.name.id`; all when empty.
-    pub balancers: Vec<String>,
+    /// Load balancers; all when empty.
+    pub balancers: Vec<Balancer>,
+    /// What is meant of each source; all of those that have none.
+    pub scopes: Vec<Scope>,
     /// Only the partitions of this shard.
     pub shard: Option<Shard>,
 }
@@ -43,31 +48,45 @@ impl Selection {
             })
     }
 
+    /// Returns what is meant of a source.
+    pub fn scope(&self, source: usize) -> &Scope {
+        self.scopes.get(source).unwrap_or(&Scope::All)
+    }
+
     /// Tells what a directory of a source is worth.
     pub fn look(&self, directory: &str) -> Look {
-        let among = |all: &[String], one: &str| all.is_empty() || all.iter().any(|s| s == one);
-        let Some(Directory { account, region, days, balancers, .. }) = Directory::parse(directory)
-        else {
+        let Some(Directory { account, region, days, service }) = Directory::parse(directory) else {
             // Directories are many somewhere else than above accounts.
             let depth = directory.split('/').count();
             return if depth <= MAX_ABOVE { Look::Inside } else { Look::Whole };
         };
-        if !balancers
+        let among = |all: &[String], one: Option<&str>| {
+            one.is_none_or(|one| all.is_empty() || all.iter().any(|wanted| wanted == one))
+        };
+        let is_of_balancer = |balancer: &Balancer| balancer.may_be_in(account, region);
+        if service.is_some()
             || !among(&self.accounts, account)
-            || region.is_some_and(|region| !among(&self.regions, region))
+            || !among(&self.regions, region)
+            || !self.balancers.is_empty() && !self.balancers.iter().any(is_of_balancer)
         {
             return Look::Skip;
         }
-        let Some(region) = region else { return Look::Inside };
+        if region.is_none() && days.is_none() {
+            return Look::Inside;
+        }
         let (first, last) = days.unwrap_or((NaiveDate::MIN, NaiveDate::MAX));
         let (from, to) = (self.from.unwrap_or(NaiveDate::MIN), self.to.unwrap_or(NaiveDate::MAX));
         if last < from || first > to {
             return Look::Skip;
         }
-        match self.shard {
-            Some(_) if first < last => return Look::Inside,
-            Some(shard) if !shard.holds(account, region, first) => return Look::Skip,
-            _ => {}
+        match (self.shard, account.zip(region)) {
+            (Some(shard), Some((account, region))) if first == last => {
+                if !shard.holds(account, region, first) {
+                    return Look::Skip;
+                }
+            }
+            (Some(_), _) => return Look::Inside,
+            (None, _) => {}
         }
         if from <= first && last <= to { Look::Whole } else { Look::Inside }
     }
@@ -75,14 +94,96 @@ impl Selection {
     /// Tells whether an object is wanted.
     pub(super) fn wants(&self, key: &Key) -> bool {
         self.wants_partition(&key.partition)
-            && (self.balancers.is_empty()
-                || self.balancers.iter().any(|wanted| is_balancer(wanted, &key.balancer)))
+            && (self.balancers.is_empty() || self.balancers.iter().any(|wanted| wanted.is(key)))
     }
 }
 
-/// Tells whether `wanted` names the balancer `app.name.id`.
-fn is_balancer(wanted: &str, balancer: &str) -> bool {
-    wanted.replace('/', ".") == balancer || balancer.split('.').nth(1) == Some(wanted)
+/// A load balancer as somebody names it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Balancer {
+    /// What was typed.
+    text: String,
+    /// Its name, or its resource id with dots for slashes.
+    name: String,
+    /// Account and region, which an ARN has.
+    place: Option<(String, String)>,
+}
+
+/// A text names no Application Load Balancer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum BalancerError {
+    /// It is an ARN of another form.
+    #[error(
+        "an ARN of a load balancer is arn:aws:elasticloadbalancing:REGION:ACCOUNT:loadbalancer/app/NAME/ID"
+    )]
+    Form,
+    /// It is the ARN of a listener or a rule of the load balancer with this one.
+    #[error("this is the ARN of a listener or rule; its load balancer is {0}")]
+    Listener(String),
+    /// It is the ARN of a target group.
+    #[error("this is the ARN of a target group; name the load balancer that forwards to it")]
+    TargetGroup,
+    /// It is the ARN of another kind of load balancer.
+    #[error("this is not an Application Load Balancer; only their logs are converted")]
+    OtherKind,
+}
+
+impl Balancer {
+    /// Parses a name, a resource id, `app/name/id` or `app.name.id`, or an ARN.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is the ARN of something else.
+    pub fn parse(text: &str) -> Result<Self, BalancerError> {
+        let balancer =
+            |name: &str, place| Self { text: text.to_owned(), name: name.replace('/', "."), place };
+        if !text.starts_with("arn:") {
+            return Ok(balancer(text, None));
+        }
+        let parts: Vec<&str> = text.splitn(6, ':').collect();
+        let [_, partition, "elasticloadbalancing", region, account, resource] = parts[..] else {
+            return Err(BalancerError::Form);
+        };
+        let (kind, id) = resource.split_once('/').ok_or(BalancerError::Form)?;
+        let id: Vec<&str> = id.split('/').collect();
+        match (kind, &id[..]) {
+            ("loadbalancer", ["app", name, id]) if !name.is_empty() && !id.is_empty() => {
+                let place = (account.to_owned(), region.to_owned());
+                Ok(balancer(&format!("app.{name}.{id}"), Some(place)))
+            }
+            ("listener" | "listener-rule", ["app", name, id, ..]) => {
+                Err(BalancerError::Listener(format!(
+                    "arn:{partition}:elasticloadbalancing:{region}:{account}:loadbalancer/app/{name}/{id}"
+                )))
+            }
+            ("listener" | "listener-rule", _) | ("loadbalancer", ["net" | "gwy", ..] | [_]) => {
+                Err(BalancerError::OtherKind)
+            }
+            ("targetgroup", _) => Err(BalancerError::TargetGroup),
+            _ => Err(BalancerError::Form),
+        }
+    }
+
+    /// Tells whether it is the load balancer of a log.
+    pub(super) fn is(&self, key: &Key) -> bool {
+        let Key { partition, balancer, .. } = key;
+        self.may_be_in(Some(&partition.account), Some(&partition.region))
+            && (self.name == *balancer || balancer.split('.').nth(1) == Some(&self.name))
+    }
+
+    /// Tells whether it can be in an account and a region, as far as these are known.
+    fn may_be_in(&self, account: Option<&str>, region: Option<&str>) -> bool {
+        self.place.as_ref().is_none_or(|(own_account, own_region)| {
+            account.is_none_or(|account| account == own_account)
+                && region.is_none_or(|region| region == own_region)
+        })
+    }
+}
+
+impl fmt::Display for Balancer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
 }
 
 #[cfg(test)]
@@ -124,14 +225,82 @@ mod tests {
         }
     }
 
+    /// A listing skips no directory that can hold a wanted log, in any layout.
     #[test]
-    fn balancers_have_three_names() {
-        let balancer = "app.my-lb.50dc6c495c0c9188";
-        for wanted in ["my-lb", "app/my-lb/50dc6c495c0c9188", balancer] {
-            assert!(is_balancer(wanted, balancer), "{wanted}");
+    fn filters_prune_other_layouts() {
+        let day = |day| NaiveDate::from_ymd_opt(2025, 7, day);
+        let selection = Selection {
+            from: day(19),
+            to: day(19),
+            accounts: vec!["012345678901".to_owned()],
+            regions: vec!["eu-west-1".to_owned()],
+            ..Selection::default()
+        };
+        let hive = "AWSLogs/aws-account-id=012345678901/elasticloadbalancing/region=eu-west-1/year=2025/month=07";
+        let cases = [
+            ("2025/07/01", Look::Inside),
+            ("backup/2025/11/26", Look::Inside),
+            ("AWSLogs-Partitioned/year=2024", Look::Skip),
+            ("AWSLogs-Partitioned/year=2025", Look::Inside),
+            ("AWSLogs-Partitioned/year=2025/month=07/day=17", Look::Skip),
+            ("AWSLogs-Partitioned/year=2025/month=07/day=18", Look::Inside),
+            ("AWSLogs-Partitioned/year=2025/month=07/day=20/hour=00", Look::Inside),
+            ("AWSLogs-Partitioned/year=2025/month=07/day=21", Look::Skip),
+            ("AWSLogs/aws-account-id=999999999999", Look::Skip),
+            ("AWSLogs/o-a1b2c3d4e5", Look::Inside),
+            ("AWSLogs/o-a1b2c3d4e5/999999999999", Look::Skip),
+            ("AWSLogs/o-a1b2c3d4e5/012345678901", Look::Inside),
+            ("AWSLogs/012345678901/own-folder", Look::Inside),
+            ("012345678901/elasticloadbalancing/us-east-1", Look::Skip),
+            (&format!("{hive}/day=18"), Look::Inside),
+            (&format!("{hive}/day=21"), Look::Skip),
+        ];
+        for (directory, worth) in cases {
+            assert_eq!(selection.look(directory), worth, "{directory}");
+        }
+    }
+
+    const ARN: &str = "arn:aws:elasticloadbalancing:eu-west-1:012345678901:loadbalancer/app/my-lb/50dc6c495c0c9188";
+
+    #[test]
+    fn balancers_have_four_names() {
+        let key = "012345678901_elasticloadbalancing_eu-west-1_app.my-lb.50dc6c495c0c9188_20250719T1405Z_10.0.0.1_39xza92o.log.gz";
+        let key = Key::parse(key).unwrap();
+        let is = |text: &str| Balancer::parse(text).unwrap().is(&key);
+        for wanted in ["my-lb", "app/my-lb/50dc6c495c0c9188", "app.my-lb.50dc6c495c0c9188", ARN] {
+            assert!(is(wanted), "{wanted}");
         }
         for wanted in ["my", "app", "50dc6c495c0c9188", "app/my-lb"] {
-            assert!(!is_balancer(wanted, balancer), "{wanted}");
+            assert!(!is(wanted), "{wanted}");
+        }
+        assert!(!is(&ARN.replace("eu-west-1", "us-east-1")));
+        assert!(!is(&ARN.replace("012345678901", "999999999999")));
+    }
+
+    #[test]
+    fn arns_of_other_things_are_refused() {
+        let parse = |text: &str| Balancer::parse(text).unwrap_err();
+        let listener = ARN.replace("loadbalancer/app", "listener/app") + "/f2f7dc8efc522ab2";
+        assert_eq!(parse(&listener), BalancerError::Listener(ARN.to_owned()));
+        assert_eq!(parse(&ARN.replace("/app/", "/net/")), BalancerError::OtherKind);
+        let group = ARN.replace("loadbalancer/app/my-lb", "targetgroup/web");
+        assert_eq!(parse(&group), BalancerError::TargetGroup);
+        for text in ["arn:", "arn:aws:s3:::bucket", &ARN.replace("/50dc6c495c0c9188", "")] {
+            assert_eq!(parse(text), BalancerError::Form, "{text}");
+        }
+    }
+
+    #[test]
+    fn an_arn_prunes_directories_of_other_accounts_and_regions() {
+        let selection =
+            Selection { balancers: vec![Balancer::parse(ARN).unwrap()], ..Selection::default() };
+        for (directory, worth) in [
+            ("AWSLogs/012345678901", Look::Inside),
+            ("AWSLogs/999999999999", Look::Skip),
+            ("AWSLogs/012345678901/elasticloadbalancing/us-east-1", Look::Skip),
+            ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1", Look::Whole),
+        ] {
+            assert_eq!(selection.look(directory), worth, "{directory}");
         }
     }
 }

@@ -47,13 +47,14 @@ fn facts(page: &mut String, object: &str, found: &Inspected) {
     fact("object", printable(object));
     if let Some(named) = &about.named {
         let Named { account, region, balancer, end_time, node, .. } = named;
-        let day = named.day.as_ref().map(|day| format!(", delivered {day}")).unwrap_or_default();
+        let day = named.day.as_ref().map(|day| format!(", partition {day}")).unwrap_or_default();
+        let node = node.as_ref().map(|node| format!(", from node {node}")).unwrap_or_default();
         fact("key", format!("{} log of {balancer}", named.log_type));
         fact("", format!("account {account}, {region}{day}"));
-        fact("", format!("the five minutes until {end_time}, from node {node}"));
+        fact("", format!("the five minutes until {end_time}{node}"));
     }
     if let Some(mismatch) = &about.mismatch {
-        fact("no key", format!("{mismatch}; convert leaves it aside"));
+        fact("no key", format!("{mismatch}; convert skips it"));
     }
     fact("read as", read_as(about));
     fact("content", content(found));

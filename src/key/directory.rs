@@ -1,0 +1,287 @@
+//! The path of a directory: which logs can lie below it.
+//!
+//! Two kinds of readers need the same answer: a listing, which skips what cannot hold a wanted log, and the key of a
+//! log, whose name must not contradict its path. A component is understood only where AWS, or a tool that
+//! arranges AWS's files, gives it a meaning: below `AWSLogs`, `aws-account-id=…` or `elasticloadbalancing`.
+
+use chrono::{Months, NaiveDate};
+
+use crate::key::{ROOT, SERVICE, digits, is_account, is_region, service_kind};
+
+/// What the path of a directory says about the logs below it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Directory<'a> {
+    /// Their account, if the path says it.
+    pub account: Option<&'a str>,
+    /// Their region, likewise.
+    pub region: Option<&'a str>,
+    /// First and last day that they can belong to, likewise.
+    pub days: Option<(NaiveDate, NaiveDate)>,
+    /// The kind of what another service delivers there, if one does that is known.
+    pub service: Option<&'static str>,
+}
+
+/// Year, month and day, as far as a path says them.
+#[derive(Default)]
+struct Date([Option<u32>; 3]);
+
+impl Date {
+    /// Takes the next part of a date: `2025` or `year=2025`, and so on. Returns whether it is one.
+    fn take(&mut self, part: &str, plain: bool) -> bool {
+        const PARTS: [(&str, usize); 3] = [("year=", 4), ("month=", 2), ("day=", 2)];
+        let Some(next) = self.0.iter().position(Option::is_none) else { return false };
+        let (name, count) = PARTS[next];
+        let value = match part.strip_prefix(name) {
+            Some(value) => value,
+            None if plain => part,
+            None => return false,
+        };
+        self.0[next] = digits(value, count);
+        self.0[next].is_some()
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0 == [None; 3]
+    }
+
+    fn days(&self) -> Option<(NaiveDate, NaiveDate)> {
+        let [year, month, day] = self.0;
+        let year = i32::try_from(year?).ok()?;
+        let first = NaiveDate::from_ymd_opt(year, month.unwrap_or(1), day.unwrap_or(1))?;
+        let last = match (month, day) {
+            (Some(_), Some(_)) => Some(first),
+            (Some(_), None) => first.checked_add_months(Months::new(1))?.pred_opt(),
+            (None, _) => NaiveDate::from_ymd_opt(year, 12, 31),
+        };
+        Some((first, last?))
+    }
+}
+
+impl<'a> Directory<'a> {
+    /// Parses the path of a directory; `None` if it says nothing. What it says holds for all paths below it, too.
+    pub fn parse(directory: &'a str) -> Option<Self> {
+        let directory = directory.strip_suffix('/').unwrap_or(directory);
+        let mut parts = directory.split('/').peekable();
+        let mut found = Self::default();
+        let mut date = Date::default();
+        // The place of a component behind the one that gives the path its meaning, if there is one by now.
+        let mut place = None;
+        // Whether the path is as AWS documents it, as far as it goes: then its day is that of delivery.
+        let mut is_documented = false;
+        let mut is_ours = false;
+        while let Some(part) = parts.next() {
+            let next_is_service = parts.peek() == Some(&SERVICE);
+            if found == Self::default() && date.is_empty() && is_root(part) {
+                (place, is_ours, is_documented) = (Some(0), false, part == ROOT);
+                continue;
+            }
+            let Some(at) = place.or_else(|| is_start(part, next_is_service).then_some(0)) else {
+                continue;
+            };
+            place = Some(at + 1);
+            if at == 0
+                && !is_ours
+                && let Some(account) = account_of(part)
+            {
+                found.account = Some(account);
+                is_documented &= account == part;
+            } else if at == 0 && part.starts_with("o-") {
+                // An organization, with its accounts below it.
+                (place, is_documented) = (Some(0), false);
+            } else if part == SERVICE {
+                is_ours = true;
+                is_documented &= at == 1;
+            } else if at == 1
+                && !is_ours
+                && let Some(kind) = service_kind(part)
+            {
+                found.service = Some(kind);
+                break;
+            } else if found.region.is_none()
+                && let Some(region) = region_of(part)
+            {
+                found.region = Some(region);
+                is_documented &= at == 2 && region == part;
+            } else if date.take(part, is_ours) {
+                is_documented &= at < 6 && !part.contains('=');
+            } else {
+                is_documented = false;
+            }
+        }
+        found.days = date.days();
+        if !is_documented && let Some((first, last)) = found.days {
+            // The day of a log is that of its end time, which such directories need not be named after.
+            found.days = first.pred_opt().zip(last.succ_opt());
+        }
+        (found != Self::default()).then_some(found)
+    }
+
+    /// Says what contradicts the name of a log with this account and region, if anything does.
+    pub(super) fn contradiction(&self, account: &str, region: &str) -> Option<String> {
+        let differs = |own: Option<&str>, other| own.is_some_and(|own| own != other);
+        if differs(self.account, account) {
+            let own = self.account.unwrap_or_default();
+            return Some(format!("its path is of account {own}, its name of {account}"));
+        }
+        if differs(self.region, region) {
+            let own = self.region.unwrap_or_default();
+            return Some(format!("its path is of region {own}, its name of {region}"));
+        }
+        let kind = self.service?;
+        Some(format!("its path is of another service ({kind}), its name of a load balancer"))
+    }
+}
+
+/// Tells whether a component has a meaning although no `AWSLogs` is above it.
+fn is_start(part: &str, next_is_service: bool) -> bool {
+    part == SERVICE
+        || part.contains('=') && account_of(part).is_some()
+        || next_is_service && is_account(part)
+}
+
+/// Tells whether a component is `AWSLogs` in any case, or begins with it: `AWSLogs-Partitioned`, `awslogs.bak`.
+fn is_root(part: &str) -> bool {
+    let root = part.get(..ROOT.len()).is_some_and(|root| root.eq_ignore_ascii_case(ROOT));
+    root && !part[ROOT.len()..].starts_with(|c: char| c.is_ascii_alphanumeric())
+}
+
+fn account_of(part: &str) -> Option<&str> {
+    let account = part.strip_prefix("aws-account-id=").unwrap_or(part);
+    is_account(account).then_some(account)
+}
+
+/// Returns the region that a component names. Plain components can be folders of any name, so they must look like the
+/// regions that there are: `eu-west-1`, `us-gov-east-1`.
+fn region_of(part: &str) -> Option<&str> {
+    if let Some(region) = part.strip_prefix("region=") {
+        return is_region(region).then_some(region);
+    }
+    is_real_region(part).then_some(part)
+}
+
+/// Tells whether a text looks like a region that AWS could have: two to four letters, words, a number.
+pub fn is_real_region(text: &str) -> bool {
+    let mut words: Vec<&str> = text.split('-').collect();
+    let number = words.pop().unwrap_or_default();
+    let letters = |word: &&str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase());
+    (1..=2).contains(&number.len())
+        && number.bytes().all(|b| b.is_ascii_digit())
+        && (2..=4).contains(&words.len())
+        && (2..=4).contains(&words[0].len())
+        && words.iter().all(letters)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn date(text: &str) -> NaiveDate {
+        text.parse().unwrap()
+    }
+
+    fn days(path: &str) -> Option<(NaiveDate, NaiveDate)> {
+        Directory::parse(path).unwrap().days
+    }
+
+    #[test]
+    fn documented_directories_tell_what_lies_below() {
+        let root = "p/AWSLogs/012345678901";
+        let of = |path: &str| days(&format!("{root}/elasticloadbalancing/eu-west-1{path}"));
+        assert_eq!(of(""), None);
+        assert_eq!(of("/2024"), Some((date("2024-01-01"), date("2024-12-31"))));
+        assert_eq!(of("/2024/02"), Some((date("2024-02-01"), date("2024-02-29"))));
+        assert_eq!(of("/2024/02/03"), Some((date("2024-02-03"), date("2024-02-03"))));
+        for odd in ["/latest", "/2024/13", "/99999999999/01"] {
+            assert_eq!(of(odd), None, "{odd}");
+        }
+        let path = format!("{root}/elasticloadbalancing/eu-west-1");
+        let found = Directory::parse(&path).unwrap();
+        assert_eq!((found.account, found.region), (Some("012345678901"), Some("eu-west-1")));
+        let trail = format!("{root}/CloudTrail-Digest");
+        assert_eq!(Directory::parse(&trail).unwrap().service, Some("cloudtrail"));
+        for nothing in ["", "p", "p/AWSLogs", "p/AWSLogs/o-12345", "MyLogs/eu-west-1/2025/07/19"] {
+            assert_eq!(Directory::parse(nothing), None, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn other_layouts_are_understood_to_within_a_day() {
+        let (account, region) = (Some("012345678901"), Some("eu-west-1"));
+        let around = Some((date("2025-07-18"), date("2025-07-20")));
+        for (path, account, region) in [
+            (
+                "AWSLogs/aws-account-id=012345678901/elasticloadbalancing/region=eu-west-1/year=2025/month=07/day=19",
+                account,
+                region,
+            ),
+            (
+                "own/aws-account-id=012345678901/region=eu-west-1/year=2025/month=07/day=19/hour=14",
+                account,
+                region,
+            ),
+            ("AWSLogs-Partitioned/year=2025/month=07/day=19/hour=14", None, None),
+            ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2025/07/19/14", account, region),
+            ("AWSLogs/012345678901/elasticloadbalancing/myFolder/2025/07/19", account, None),
+            (
+                "AWSLogs/o-a1b2c3d4e5/012345678901/elasticloadbalancing/eu-west-1/2025/07/19",
+                account,
+                region,
+            ),
+            (
+                "o-a1b2c3d4e5/awslogs/012345678901/elasticloadbalancing/eu-west-1/2025/07/19",
+                account,
+                region,
+            ),
+            (
+                "b/AWSLogs.bak/012345678901/elasticloadbalancing/eu-west-1/2025/07/19",
+                account,
+                region,
+            ),
+            ("012345678901/elasticloadbalancing/eu-west-1/2025/07/19", account, region),
+            ("elasticloadbalancing/eu-west-1/2025/07/19", None, region),
+        ] {
+            let found = Directory::parse(path).unwrap();
+            assert_eq!(
+                (found.account, found.region, found.days),
+                (account, region, around),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn components_without_a_meaning_say_nothing() {
+        for path in [
+            "backup/2025/11/26",
+            "202507191405/x",
+            "AWSLogs/012345678901/own-folder",
+            "year=2025/month=07",
+            "MyAWSLogs/012345678901/CloudTrail",
+        ] {
+            let found = Directory::parse(path).unwrap_or_default();
+            assert_eq!((found.region, found.days, found.service), (None, None, None), "{path}");
+        }
+    }
+
+    #[test]
+    fn regions_look_like_those_of_aws() {
+        for region in
+            ["eu-west-1", "us-gov-west-1", "ap-southeast-3", "eusc-de-east-1", "us-isob-east-1"]
+        {
+            assert!(is_real_region(region), "{region}");
+        }
+        for text in [
+            "",
+            "eu-west",
+            "EU-WEST-1",
+            "eu_west_1",
+            "eu-west-1a",
+            "my-folder",
+            "backup-eu-1",
+            "1",
+            "-1",
+        ] {
+            assert!(!is_real_region(text), "{text}");
+        }
+    }
+}
