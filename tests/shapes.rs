@@ -22,9 +22,10 @@ pub(crate) fn fits(field: usize, value: &str) -> bool {
     }
     match field {
         0 => {
-            value.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
-                && !value.starts_with(|c: char| c.is_ascii_digit())
+            value.starts_with(|c: char| c.is_ascii_lowercase())
+                && value.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
                 && !ACTIONS.contains(&value)
+                && value != "session-reused"
         }
         2 => {
             value.chars().all(|c| c.is_ascii_alphanumeric() || "-_/".contains(c))

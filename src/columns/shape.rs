@@ -39,8 +39,9 @@ impl Shape {
             Self::Seconds | Self::HttpStatus | Self::Status => true,
             Self::RequestType => {
                 value[0].is_ascii_lowercase()
-                    && all(value, |b| b.is_ascii_lowercase() || b.is_ascii_digit())
+                    && all(value, |b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
                     && !ACTIONS.contains(&value)
+                    && value != b"session-reused"
             }
             Self::LoadBalancer => {
                 all(value, |b| is_name(b) || b == b'/')
@@ -225,7 +226,11 @@ mod tests {
 
     /// Each shape with values that have it and values of other columns that do not.
     const CASES: [(Shape, &[&str], &[&str]); 26] = [
-        (Shape::RequestType, &["h2", "wss", "h3"], &["forward", "app/a/b", "PASS", "192.0.2.1"]),
+        (
+            Shape::RequestType,
+            &["h2", "wss", "h3-new"],
+            &["forward", "app/a/b", "PASS", "192.0.2.1"],
+        ),
         (
             Shape::LoadBalancer,
             &["app/my-lb/50dc6c495c0c9188", "my_lb"],
