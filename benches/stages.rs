@@ -92,8 +92,7 @@ fn piece(text: &[u8]) -> Piece {
 }
 
 fn whole_part(length: usize) -> Part {
-    let (range, bytes) = (0..length, length as u64);
-    Part { object: 0, range, gzip_bytes: 0, bytes, reject: None, crc32: None }
+    Part { range: 0..length, bytes: length as u64, ..Part::default() }
 }
 
 fn inflate(criterion: &mut Criterion) {

@@ -3,6 +3,7 @@
 //! No input or output happens here: a [`Piece`] goes in, a [`Decoded`] comes out, and what comes
 //! out depends on nothing but what went in.
 
+use std::mem;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -11,7 +12,7 @@ use arrow::datatypes::SchemaRef;
 use crate::columns::text::Interned;
 use crate::columns::{self, ColumnBuilder};
 use crate::fields::{Bounds, FieldCount, Tile};
-use crate::inflate::Piece;
+use crate::inflate::{Note, Piece};
 use crate::reject::{MAX_RAW, Reason, Reject};
 use crate::schema::Table;
 use crate::text::Text;
@@ -61,6 +62,8 @@ pub struct DecodedPart {
     pub rejects: Vec<Reject>,
     /// CRC-32 of all decompressed bytes of the object, as in [`Part`](crate::inflate::Part).
     pub crc32: Option<u32>,
+    /// What is unusual about the object, as far as it was found in this part.
+    pub notes: Vec<Note>,
 }
 
 impl Decoder {
@@ -101,6 +104,7 @@ impl Decoder {
                 rows: 0,
                 rejects: Vec::new(),
                 crc32: part.crc32,
+                notes: mem::take(&mut part.notes),
             };
             let whole = text.len();
             let mut at = part.range.start;

@@ -31,7 +31,12 @@ pub fn place(table: &Table, reject: &Reject) -> Option<Range<usize>> {
             let fault = Fields::of(line, table.fields.len()).find_map(Result::err)?;
             (fault.reason == reject.reason).then_some(fault.at..fault.at + 1)
         }
-        Reason::CorruptGzip | Reason::LineTooLong | Reason::NotGzip | Reason::TruncatedGzip => None,
+        Reason::CorruptGzip
+        | Reason::LineTooLong
+        | Reason::NestedGzip
+        | Reason::NotGzip
+        | Reason::TrailingGarbage
+        | Reason::TruncatedGzip => None,
     }
 }
 

@@ -30,6 +30,8 @@ pub enum Foreign {
     W3c,
     /// Parquet, likewise.
     Parquet,
+    /// Text in UTF-16, as Windows tools can save it.
+    Utf16,
 }
 
 impl fmt::Display for Foreign {
@@ -41,6 +43,7 @@ impl fmt::Display for Foreign {
             Self::Json => f.write_str("JSON"),
             Self::W3c => f.write_str("W3C extended log lines"),
             Self::Parquet => f.write_str("Parquet"),
+            Self::Utf16 => f.write_str("UTF-16 text"),
         }
     }
 }
@@ -56,7 +59,7 @@ pub fn recognise(named: LogType, rejects: &[Reject]) -> Option<Foreign> {
     let mut lines = lines.into_iter().take(FIRST);
     let kind = of_line(lines.next()?)?;
     // A header stands once.
-    let whole = matches!(kind, Foreign::W3c | Foreign::Parquet);
+    let whole = matches!(kind, Foreign::W3c | Foreign::Parquet | Foreign::Utf16);
     let alike = whole || lines.all(|line| line.is_empty() || of_line(line) == Some(kind));
     (alike && kind != Foreign::Log(named)).then_some(kind)
 }
@@ -65,6 +68,8 @@ fn of_line(line: &[u8]) -> Option<Foreign> {
     let begins = |marks: &[&str]| marks.iter().any(|mark| line.starts_with(mark.as_bytes()));
     if begins(&["PAR1"]) {
         Some(Foreign::Parquet)
+    } else if line.starts_with(b"\xff\xfe") || line.starts_with(b"\xfe\xff") {
+        Some(Foreign::Utf16)
     } else if begins(&["#Version:", "#Fields:", "#Software:", "#Date:"]) {
         Some(Foreign::W3c)
     } else if begins(&["{\"", "[{\""]) {
@@ -108,7 +113,6 @@ fn is_row(log_type: LogType, line: &[u8]) -> bool {
     piece.text.extend(line);
     piece.text.extend(b"\n");
     let range = 0..piece.text.len();
-    let part = Part { object: 0, range, gzip_bytes: 0, bytes: 0, reject: None, crc32: None };
-    piece.parts.push(part);
+    piece.parts.push(Part { range, ..Part::default() });
     Decoder::new(log_type.table()).decode(&mut piece, |_| "").batch.num_rows() == 1
 }

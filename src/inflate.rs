@@ -1,10 +1,14 @@
-//! Inflating: from the gzip bytes of an object to text of whole lines, within bounded memory.
+//! Inflating: from the bytes of an object to text of whole lines, within bounded memory.
 //!
 //! An ordinary object is inflated at once by libdeflate, about twice as fast as any streaming
 //! inflater. Everything unusual (large, of several members, damaged, empty, no gzip at all) is streamed
 //! by flate2 in segments. Only the streaming side ever decides about damage.
 
+mod blank;
+mod content;
 mod members;
+#[cfg(test)]
+mod tests;
 
 use std::io::{self, Read};
 use std::mem;
@@ -12,9 +16,13 @@ use std::ops::Range;
 
 use memchr::{memchr, memmem, memrchr};
 
-use crate::inflate::members::{End, Members};
+use crate::inflate::blank::BlankLines;
+use crate::inflate::content::{BYTE_ORDER_MARK, is_only_header};
+use crate::inflate::members::{End, Layer};
 use crate::reject::{MAX_RAW, Reason};
 use crate::text::Text;
+
+pub use crate::inflate::content::{HEAD, is_gzip, is_text};
 
 /// Largest text that is inflated at once, in bytes.
 pub const MAX_WHOLE: usize = 16 << 20;
@@ -22,15 +30,16 @@ pub const MAX_WHOLE: usize = 16 << 20;
 pub const MAX_WHOLE_GZIP: u64 = 4 << 20;
 /// Text in a streamed segment, in bytes, give or take a line.
 const SEGMENT: usize = 4 << 20;
+/// How many times over an object may be compressed.
+const MAX_DEPTH: usize = 4;
 
-const MAGIC: [u8; 2] = [0x1f, 0x8b];
 /// The magic and the only compression method there is, as every member begins (RFC 1952, 2.3.1).
 const MEMBER: [u8; 3] = [0x1f, 0x8b, 8];
-
-/// Tells whether an object that begins like this is gzip, as far as it can be told.
-pub fn is_gzip(head: &[u8]) -> bool {
-    head.starts_with(&MAGIC) || head == &MAGIC[..1]
-}
+/// Index of a member's flags, and the flag of a checksum of the header.
+const FLAGS: usize = 3;
+const FHCRC: u8 = 2;
+/// Length of the smallest member without its last four bytes: a header, an empty block and a checksum.
+const LEAST: usize = 16;
 
 /// Text of whole lines from one or more objects, in order.
 #[derive(Debug, Default)]
@@ -42,7 +51,7 @@ pub struct Piece {
 }
 
 /// Some consecutive lines of one object.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Part {
     /// Index of the object in its batch.
     pub object: usize,
@@ -56,6 +65,56 @@ pub struct Part {
     pub reject: Option<RawReject>,
     /// CRC-32 of all decompressed bytes of the object. Set in its last part, unless it is damaged.
     pub crc32: Option<u32>,
+    /// What is unusual about the object, as far as it was found in this part.
+    pub notes: Vec<Note>,
+}
+
+impl Part {
+    /// Accounts for the byte order mark of a text that begins at `at` in a piece. Offsets within the part that
+    /// follows then count the mark.
+    fn of_mark(object: usize, at: usize) -> Self {
+        let bytes = BYTE_ORDER_MARK.len() as u64;
+        Self { object, range: at..at, bytes, notes: vec![Note::ByteOrderMark], ..Self::default() }
+    }
+}
+
+/// What is unusual about an object that is read all the same. The codes are part of claims and of `--json`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Note {
+    /// The text begins with the byte order mark of UTF-8, which is skipped.
+    ByteOrderMark,
+    /// The gzip data holds gzip data, which is decompressed too.
+    GzipInGzip,
+    /// Zero bytes or line ends follow a gzip member; they are skipped.
+    Padding,
+    /// The object is text that was never compressed.
+    PlainText,
+}
+
+impl Note {
+    /// All notes, by code.
+    pub const ALL: [Self; 4] =
+        [Self::ByteOrderMark, Self::GzipInGzip, Self::Padding, Self::PlainText];
+
+    /// Returns the code that claims and summaries have.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::ByteOrderMark => "byte_order_mark",
+            Self::GzipInGzip => "gzip_in_gzip",
+            Self::Padding => "padding",
+            Self::PlainText => "plain_text",
+        }
+    }
+
+    /// Returns what the object has, as the end of a sentence that begins with it.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::ByteOrderMark => "begins with a UTF-8 byte order mark, which is skipped",
+            Self::GzipInGzip => "is gzip inside gzip; both are decompressed",
+            Self::Padding => "has zero bytes or line ends behind a gzip member; they are skipped",
+            Self::PlainText => "is plain text, not gzip",
+        }
+    }
 }
 
 /// A reject found before lines were looked at: damage, or a line too long to hold.
@@ -79,15 +138,11 @@ impl RawReject {
 /// Inflates ordinary objects at once.
 pub struct Whole {
     decompressor: libdeflater::Decompressor,
-    member: memmem::Finder<'static>,
 }
 
 impl Default for Whole {
     fn default() -> Self {
-        Self {
-            decompressor: libdeflater::Decompressor::new(),
-            member: memmem::Finder::new(&MEMBER),
-        }
+        Self { decompressor: libdeflater::Decompressor::new() }
     }
 }
 
@@ -95,114 +150,188 @@ impl Whole {
     /// Appends the lines of an object to a piece, or leaves the piece as it was and returns false
     /// when the object must be streamed.
     ///
-    /// libdeflate stops after the first member without saying how far it came. A member ends with the
-    /// length of its text (RFC 1952, 2.3.1). So an object is taken here only if it ends with the length
-    /// of the text that came out, and if nowhere within it a member begins right after that length.
+    /// libdeflate stops after the first member without saying how far it came. But it has found the length of the
+    /// text in the last four bytes of that member (RFC 1952, 2.3.1). So if the last four bytes of the object are
+    /// that length, and it occurs nowhere else behind the header, then the member ends where the object does, and
+    /// nothing follows it. By chance, one object in thousands is streamed for no reason.
     pub fn inflate(&mut self, object: usize, gzip: &[u8], piece: &mut Piece) -> bool {
-        let Some((_, trailer)) = gzip.split_last_chunk::<8>() else {
+        let Some((before, [crc32 @ .., b0, b1, b2, b3])) = gzip.split_last_chunk::<8>() else {
             return false;
         };
-        let [crc32, length] = [&trailer[..4], &trailer[4..]];
-        let ends_member = |at: usize| gzip[..at].ends_with(length);
-        let [crc32, length] = [crc32, length]
-            .map(|field| u32::from_le_bytes(field.try_into().expect("is half of the trailer")));
-        let length = length as usize;
-        if length == 0
-            || length > MAX_WHOLE
-            || !gzip.starts_with(&MEMBER)
-            || self.member.find_iter(gzip).any(ends_member)
-        {
+        let (crc32, field) = (u32::from_le_bytes(*crc32), [*b0, *b1, *b2, *b3]);
+        let length = u32::from_le_bytes(field) as usize;
+        // libdeflate does not verify the checksum of a header.
+        let is_plain =
+            before.starts_with(&MEMBER) && before.get(FLAGS).is_some_and(|f| f & FHCRC == 0);
+        if !is_plain || length == 0 || length > MAX_WHOLE {
+            return false;
+        }
+        let others = gzip[..gzip.len() - 1].get(LEAST..).unwrap_or_default();
+        if memmem::find(others, &field).is_some() {
             return false;
         }
         let start = piece.text.len();
         let room = &mut piece.text.spare(length)[..length];
-        if !self.decompressor.gzip_decompress(gzip, room).is_ok_and(|written| written == length) {
+        if !self.decompressor.gzip_decompress(gzip, room).is_ok_and(|written| written == length)
+            || room.starts_with(&MEMBER)
+        {
             return false;
         }
         piece.text.advance(length);
+        let mut mark = 0;
+        if piece.text[start..].starts_with(BYTE_ORDER_MARK) {
+            mark = BYTE_ORDER_MARK.len();
+            piece.parts.push(Part::of_mark(object, start));
+        }
+        let start = start + mark;
         end_last_line(&mut piece.text, start);
-        let range = start..piece.text.len();
-        let (gzip_bytes, bytes) = (gzip.len() as u64, length as u64);
-        // libdeflate compared it with the text.
-        let crc32 = Some(crc32);
-        piece.parts.push(Part { object, range, gzip_bytes, bytes, reject: None, crc32 });
+        let (lines, _) = BlankLines::cut_off(&piece.text[start..]);
+        let end = start + lines.len();
+        piece.text.truncate(end);
+        piece.parts.push(Part {
+            object,
+            range: start..end,
+            gzip_bytes: gzip.len() as u64,
+            bytes: (length - mark) as u64,
+            reject: None,
+            // libdeflate has verified it.
+            crc32: Some(crc32),
+            notes: Vec::new(),
+        });
         true
     }
 }
 
-/// Inflates one object in segments.
+/// Reads one object in segments.
 pub struct Stream {
     object: usize,
     input: Input,
+    /// Bytes of text in a segment.
+    segment: usize,
+    /// Whether the first bytes of the text were looked at.
+    begun: bool,
     /// The beginning of a line whose end is still to come.
     carry: Vec<u8>,
     /// A line that does not fit into a segment.
     long: Option<LongLine>,
     /// How far the input was read.
     end: End,
-    /// Whether everything was returned.
+    /// Whether everything was read.
     ended: bool,
     /// Of the text so far.
     crc: libdeflater::Crc,
+    /// What is unusual and was not returned yet.
+    notes: Vec<Note>,
+    /// Blank lines that may be the last ones, and so none.
+    held: BlankLines,
+    /// Blank lines to be returned next, since something follows them.
+    due: BlankLines,
+    /// What follows them.
+    ready: Option<Piece>,
 }
 
 /// What a stream reads from.
 enum Input {
-    Gzip(Members),
-    /// Text that was never compressed.
-    Text(Box<dyn Read + Send>, u64),
-    /// Nothing is left, or never was.
-    Empty,
-    /// The first bytes of something else, and the length of all of it.
-    NotGzip(Vec<u8>, u64),
+    Text(Layer),
+    /// An object that has no text; its size is counted as read.
+    Refused(RawReject, u64),
 }
 
 impl Input {
-    /// Returns how many compressed bytes were read since the last call.
+    /// Returns how many bytes of the object were read since the last call.
     fn take_count(&mut self) -> u64 {
         match self {
-            Self::Gzip(members) => members.take_count(),
-            Self::Text(_, count) => mem::take(count),
-            Self::Empty => 0,
-            Self::NotGzip(_, size) => *size,
+            Self::Text(layer) => layer.count(),
+            Self::Refused(_, size) => mem::take(size),
         }
     }
 }
 
 impl Stream {
-    /// Begins to inflate an object of `size` compressed bytes.
+    /// Begins to read an object of `size` bytes, whatever it is.
     ///
     /// # Errors
     ///
     /// Fails when the reader does.
     pub fn new(object: usize, size: u64, reader: Box<dyn Read + Send>) -> io::Result<Self> {
-        let mut members = Members::new(reader);
-        let head = members.head()?;
-        let input = if head.is_empty() || is_only_header(head, size) {
-            Input::Empty
-        } else if is_gzip(head) {
-            Input::Gzip(members)
-        } else {
-            Input::NotGzip(head[..head.len().min(MAX_RAW)].to_vec(), size)
-        };
-        Ok(Self::over(object, input))
+        Self::begin(object, Some(size), reader)
     }
 
-    /// Begins to cut an object of text that was never compressed.
+    /// Begins to read an object whose size is not known.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the reader does.
+    pub fn of_unknown_size(object: usize, reader: Box<dyn Read + Send>) -> io::Result<Self> {
+        Self::begin(object, None, reader)
+    }
+
+    /// Begins to cut an object into lines that is known to be text.
     pub fn of_text(object: usize, reader: Box<dyn Read + Send>) -> Self {
-        Self::over(object, Input::Text(reader, 0))
+        Self::over(object, Input::Text(Layer::of_object(reader)), Vec::new())
     }
 
-    fn over(object: usize, input: Input) -> Self {
-        let (carry, crc) = (Vec::new(), libdeflater::Crc::new());
-        Self { object, input, carry, long: None, end: End::Full, ended: false, crc }
+    fn begin(object: usize, size: Option<u64>, reader: Box<dyn Read + Send>) -> io::Result<Self> {
+        let mut layer = Layer::of_object(reader);
+        let mut notes = Vec::new();
+        let mut depth = 0;
+        let input = loop {
+            let (head, is_all) = layer.head()?;
+            let is_gzip = if depth == 0 { is_gzip(head) } else { head.starts_with(&MEMBER) };
+            if is_all && (head.is_empty() || is_only_header(head)) {
+                let count = head.len();
+                layer.take(count);
+                break Input::Text(layer);
+            } else if is_gzip && depth == MAX_DEPTH {
+                let reject = RawReject::new(Reason::NestedGzip, head);
+                break Input::Refused(reject, size.unwrap_or_else(|| layer.count()));
+            } else if is_gzip {
+                depth += 1;
+                layer = Layer::of_gzip(layer);
+            } else if depth == 0 && is_text(head) {
+                notes.push(Note::PlainText);
+                break Input::Text(layer);
+            } else if depth == 0 {
+                let mut reject = RawReject::new(Reason::NotGzip, head);
+                reject.raw_length = match size {
+                    Some(size) => size,
+                    None => layer.take_all()?,
+                };
+                let size = reject.raw_length;
+                break Input::Refused(reject, size);
+            } else {
+                break Input::Text(layer);
+            }
+        };
+        if depth > 1 && matches!(input, Input::Text(_)) {
+            notes.push(Note::GzipInGzip);
+        }
+        Ok(Self::over(object, input, notes))
+    }
+
+    fn over(object: usize, input: Input, notes: Vec<Note>) -> Self {
+        Self {
+            object,
+            input,
+            segment: SEGMENT,
+            begun: false,
+            carry: Vec::new(),
+            long: None,
+            end: End::Full,
+            ended: false,
+            crc: libdeflater::Crc::new(),
+            notes,
+            held: BlankLines::default(),
+            due: BlankLines::default(),
+            ready: None,
+        }
     }
 
     /// Returns how many gzip members were begun so far.
     pub fn members(&self) -> u64 {
         match &self.input {
-            Input::Gzip(members) => members.begun(),
-            Input::Text(..) | Input::Empty | Input::NotGzip(..) => 0,
+            Input::Text(layer) => layer.members(),
+            Input::Refused(..) => 0,
         }
     }
 
@@ -211,50 +340,109 @@ impl Stream {
         self.object
     }
 
-    /// Returns the next segment in `text`, or `None` after the last.
+    /// Returns the next segment in `text`, or `None` after the last. A segment may have no lines.
     ///
     /// # Errors
     ///
     /// Fails when the reader does. Damaged data is no error but a reject at the end of the lines
     /// that could be read.
-    pub fn next(&mut self, mut text: Text) -> io::Result<Option<Piece>> {
-        text.truncate(0);
-        while !self.ended {
-            text.extend(&mem::take(&mut self.carry));
-            let end = self.fill(&mut text)?;
-            let (bytes, reject) = match self.long.take() {
-                None => match self.end_lines(&mut text, end) {
-                    Some(lines) => lines,
-                    None => continue,
-                },
-                Some(long) => match self.end_long_line(long, &mut text, end) {
-                    Some((bytes, reject)) => (bytes, Some(reject)),
-                    None => continue,
-                },
-            };
-            let (object, gzip_bytes) = (self.object, self.input.take_count());
-            let crc32 = (self.ended && end == End::Done).then(|| self.crc.sum());
-            let part = Part { object, range: 0..text.len(), gzip_bytes, bytes, reject, crc32 };
-            return Ok(Some(Piece { text, parts: vec![part] }));
+    pub fn next(&mut self, text: Text) -> io::Result<Option<Piece>> {
+        if self.due.is_empty() {
+            if let Some(piece) = self.ready.take() {
+                return Ok(Some(piece));
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            let piece = self.segment(text)?;
+            if self.due.is_empty() {
+                return Ok(Some(piece));
+            }
+            self.ready = Some(piece);
+            return Ok(Some(self.due_lines(Text::default())));
         }
-        Ok(None)
+        Ok(Some(self.due_lines(text)))
+    }
+
+    /// Returns blank lines that something follows.
+    fn due_lines(&mut self, mut text: Text) -> Piece {
+        text.truncate(0);
+        self.due.move_to(&mut text, self.segment);
+        let (object, range, bytes) = (self.object, 0..text.len(), text.len() as u64);
+        Piece { text, parts: vec![Part { object, range, bytes, ..Part::default() }] }
+    }
+
+    /// Reads the next segment. Blank lines at its end are held back.
+    fn segment(&mut self, mut text: Text) -> io::Result<Piece> {
+        text.truncate(0);
+        let mut parts = self.begin_text()?;
+        text.extend(&mem::take(&mut self.carry));
+        let end = self.fill(&mut text)?;
+        let (mut bytes, reject) = match self.long.take() {
+            None => self.end_lines(&mut text, end),
+            Some(long) => self.end_long_line(long, &mut text, end),
+        };
+        if reject.is_some() || matches!(end, End::Damage(_)) {
+            // Something follows the lines of this segment, or is in it.
+            self.due = mem::take(&mut self.held);
+        } else {
+            let (lines, blank) = BlankLines::cut_off(&text);
+            let lines = lines.len();
+            text.truncate(lines);
+            if !self.ended {
+                bytes -= blank.bytes();
+            }
+            if lines == 0 {
+                let held = self.held.bytes();
+                self.due = self.held.append(blank);
+                if self.ended {
+                    // No line is left that would account for them.
+                    bytes += held - self.due.bytes();
+                }
+            } else {
+                self.due = mem::replace(&mut self.held, blank);
+            }
+        }
+        if let (true, Input::Text(layer)) = (self.ended, &self.input)
+            && layer.is_padded()
+        {
+            self.notes.push(Note::Padding);
+        }
+        parts.push(Part {
+            object: self.object,
+            range: 0..text.len(),
+            gzip_bytes: self.input.take_count(),
+            bytes,
+            reject,
+            crc32: (self.ended && end == End::Done).then(|| self.crc.sum()),
+            notes: mem::take(&mut self.notes),
+        });
+        Ok(Piece { text, parts })
+    }
+
+    /// Skips a byte order mark where the text begins.
+    fn begin_text(&mut self) -> io::Result<Vec<Part>> {
+        if let Input::Text(layer) = &mut self.input
+            && !mem::replace(&mut self.begun, true)
+            && layer.ahead(BYTE_ORDER_MARK.len())?.starts_with(BYTE_ORDER_MARK)
+        {
+            layer.take(BYTE_ORDER_MARK.len());
+            self.crc.update(BYTE_ORDER_MARK);
+            return Ok(vec![Part::of_mark(self.object, 0)]);
+        }
+        Ok(Vec::new())
     }
 
     /// Reads until the text holds a segment.
     fn fill(&mut self, text: &mut Text) -> io::Result<End> {
         if self.end == End::Full {
-            let room = SEGMENT.saturating_sub(text.len());
+            let room = self.segment.saturating_sub(text.len());
+            let out = &mut text.spare(room)[..room];
             let (count, end) = match &mut self.input {
-                Input::Empty => (0, End::Done),
-                Input::NotGzip(..) => (0, End::Damage(Reason::NotGzip)),
-                Input::Gzip(members) => members.read(&mut text.spare(room)[..room])?,
-                Input::Text(reader, total) => {
-                    let count = read_full(reader, &mut text.spare(room)[..room])?;
-                    *total += count as u64;
-                    (count, if count < room { End::Done } else { End::Full })
-                }
+                Input::Refused(reject, _) => (0, End::Damage(reject.reason)),
+                Input::Text(layer) => layer.read(out)?,
             };
-            self.crc.update(&text.spare(room)[..count]);
+            self.crc.update(&out[..count]);
             text.advance(count);
             self.end = end;
         }
@@ -262,36 +450,41 @@ impl Stream {
     }
 
     /// Cuts the text behind its last whole line. Returns the bytes it accounts for, and a reject if
-    /// the rest is none; or nothing if a line has just begun that is too long to hold.
-    fn end_lines(&mut self, text: &mut Text, end: End) -> Option<(u64, Option<RawReject>)> {
+    /// the rest is none.
+    fn end_lines(&mut self, text: &mut Text, end: End) -> (u64, Option<RawReject>) {
         let lines = memrchr(b'\n', text).map_or(0, |at| at + 1);
         let all = text.len() as u64;
         match end {
             End::Full if lines == 0 => {
                 self.long = Some(LongLine::new(text));
                 text.truncate(0);
-                None
+                (0, None)
             }
             End::Full => {
                 self.carry.extend_from_slice(&text[lines..]);
                 text.truncate(lines);
-                Some((lines as u64, None))
+                (lines as u64, None)
             }
             End::Done => {
                 self.ended = true;
                 end_last_line(text, 0);
-                Some((all, None))
+                (all, None)
+            }
+            // The text is whole. What follows it comes with the next segment.
+            End::Damage(Reason::TrailingGarbage) if !text.is_empty() => {
+                end_last_line(text, 0);
+                (all, None)
             }
             End::Damage(reason) => {
                 self.ended = true;
                 let reject = match &mut self.input {
-                    Input::NotGzip(raw, raw_length) => {
-                        RawReject { reason, raw: mem::take(raw), raw_length: *raw_length }
-                    }
-                    _ => RawReject::new(reason, &text[lines..]),
+                    Input::Refused(reject, _) => Some(reject.clone()),
+                    Input::Text(layer) if reason == Reason::TrailingGarbage => layer.take_behind(),
+                    Input::Text(_) => None,
                 };
+                let reject = reject.unwrap_or_else(|| RawReject::new(reason, &text[lines..]));
                 text.truncate(lines);
-                Some((all, Some(reject)))
+                (all, Some(reject))
             }
         }
     }
@@ -303,30 +496,33 @@ impl Stream {
         mut long: LongLine,
         text: &mut Text,
         end: End,
-    ) -> Option<(u64, RawReject)> {
+    ) -> (u64, Option<RawReject>) {
         let line_end = memchr(b'\n', text);
         long.extend(&text[..line_end.unwrap_or(text.len())]);
+        if let Some(at) = line_end {
+            self.carry.extend_from_slice(&text[at + 1..]);
+            long.bytes += 1;
+            // As with any line, a CR before the line end is not part of it.
+            long.reject.raw_length -= u64::from(long.last == Some(b'\r'));
+        }
+        text.truncate(0);
         match (line_end, end) {
-            (Some(at), _) => {
-                self.carry.extend_from_slice(&text[at + 1..]);
-                long.bytes += 1;
-                // As with any line, a CR before the line end is not part of it.
-                long.reject.raw_length -= u64::from(long.last == Some(b'\r'));
+            (None, End::Full) => {
+                self.long = Some(long);
+                return (0, None);
             }
-            (None, End::Full) => self.long = Some(long.clone()),
             (None, End::Done) => self.ended = true,
-            (None, End::Damage(reason)) => {
+            (None, End::Damage(reason)) if reason != Reason::TrailingGarbage => {
                 self.ended = true;
                 long.reject.reason = reason;
             }
+            _ => {}
         }
-        text.truncate(0);
-        self.long.is_none().then_some((long.bytes, long.reject))
+        (long.bytes, Some(long.reject))
     }
 }
 
 /// A line that is too long to hold, as far as it was read.
-#[derive(Clone)]
 struct LongLine {
     reject: RawReject,
     bytes: u64,
@@ -346,55 +542,9 @@ impl LongLine {
     }
 }
 
-/// Reads until the buffer is full or nothing is left; returns how many bytes.
-fn read_full(reader: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match reader.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
-}
-
 /// Ends the last line of a text where the object did not.
 fn end_last_line(text: &mut Text, start: usize) {
     if text[start..].last().is_some_and(|&last| last != b'\n') {
         text.extend(b"\n");
     }
-}
-
-/// Tells whether an object ends right after a gzip header (RFC 1952, 2.3), and so holds nothing.
-fn is_only_header(head: &[u8], size: u64) -> bool {
-    const HEADER: usize = 10;
-    const FHCRC: u8 = 2;
-    const FEXTRA: u8 = 4;
-    const FNAME: u8 = 8;
-    const FCOMMENT: u8 = 16;
-    if head.len() as u64 != size || head.len() < HEADER || !head.starts_with(&MEMBER) {
-        return false;
-    }
-    let flags = head[3];
-    let mut rest = &head[HEADER..];
-    if flags & FEXTRA != 0 {
-        let Some((length, after)) = rest.split_first_chunk::<2>() else {
-            return false;
-        };
-        let Some(after) = after.get(usize::from(u16::from_le_bytes(*length))..) else {
-            return false;
-        };
-        rest = after;
-    }
-    for flag in [FNAME, FCOMMENT] {
-        if flags & flag != 0 {
-            let Some(end) = memchr(0, rest) else {
-                return false;
-            };
-            rest = &rest[end + 1..];
-        }
-    }
-    rest.len() == if flags & FHCRC == 0 { 0 } else { 2 }
 }

@@ -12,15 +12,13 @@ use serde::Serialize;
 
 use crate::fields::Fields;
 use crate::foreign::{self, Foreign};
-use crate::inflate::{Piece, Stream, is_gzip};
+use crate::inflate::{HEAD, Note, Piece, Stream, is_gzip, is_text};
 use crate::key::{self, Key, Name};
 use crate::read::{Counts, Reader};
 use crate::reject::Reject;
 use crate::schema::{LogType, Table};
 use crate::text::Text;
 
-/// Bytes that are looked at before anything is decided.
-const HEAD: usize = 64 << 10;
 /// Lines of which the log type is guessed.
 const FIRST: usize = 8;
 /// Binary formats by their first bytes. There is no line to look for in them.
@@ -77,7 +75,9 @@ pub struct Inspected {
     pub counts: Counts,
     /// Rejects by reason.
     pub rejects: BTreeMap<&'static str, u64>,
-    /// Whether its gzip data is damaged, or it is no gzip at all and has no lines.
+    /// What is unusual about the object.
+    pub notes: Vec<Note>,
+    /// Whether its gzip data is damaged, or it is neither gzip nor text and has no lines.
     pub is_damaged: bool,
     /// Lines by their number of fields, as far as quotes let them be told apart; more than are known count as one
     /// more.
@@ -127,7 +127,7 @@ pub enum ToldBy {
 pub enum Format {
     /// Gzip, as load balancers deliver it.
     Gzip,
-    /// Text; a conversion takes only gzip.
+    /// Text that was never compressed.
     Text,
     /// Nothing at all, which is what a conversion takes it for.
     Empty,
@@ -155,7 +155,7 @@ impl Inspection {
             (said, ToldBy::Argument)
         } else if let Some(named) = &named {
             (named.log_type, ToldBy::Name)
-        } else if let Some(found) = log_type_of(format, &head) {
+        } else if let Some(found) = log_type_of(&head) {
             (found, ToldBy::Lines)
         } else {
             (LogType::Access, ToldBy::Nothing)
@@ -174,16 +174,14 @@ impl Inspection {
     pub fn run(self, limits: Limits) -> io::Result<Inspected> {
         let Self { about, object } = self;
         let (log_type, key) = (about.log_type, about.key.as_str());
-        let mut reader = match about.format {
-            Format::Text => Reader::of_text(log_type, key, object),
-            Format::Gzip | Format::Empty | Format::Binary(_) => Reader::new(log_type, key, object)?,
-        };
+        let mut reader = Reader::new(log_type, key, object)?;
         let table = log_type.table();
         let mut found = Inspected {
             about,
             foreign: None,
             counts: Counts::default(),
             rejects: BTreeMap::new(),
+            notes: Vec::new(),
             is_damaged: false,
             fields: BTreeMap::new(),
             first_rows: RecordBatch::new_empty(table.batch_schema()),
@@ -212,6 +210,7 @@ impl Inspection {
             }
         }
         found.counts = reader.counts();
+        found.notes = reader.notes().to_vec();
         Ok(found)
     }
 }
@@ -232,18 +231,11 @@ fn count_fields(table: &Table, piece: &Piece, counts: &mut BTreeMap<usize, u64>)
 }
 
 /// Tells the log type from the first lines.
-fn log_type_of(format: Format, head: &[u8]) -> Option<LogType> {
-    let inflated;
-    let text = match format {
-        Format::Gzip => {
-            // What is not there any more ends in damage, behind the lines before it.
-            let object = Box::new(Cursor::new(head.to_vec()));
-            let mut stream = Stream::new(0, u64::MAX, object).ok()?;
-            inflated = stream.next(Text::default()).ok()??.text;
-            &inflated[..]
-        }
-        _ => head,
-    };
+fn log_type_of(head: &[u8]) -> Option<LogType> {
+    // What is not there any more ends in damage, behind the lines before it.
+    let object = Box::new(Cursor::new(head.to_vec()));
+    let mut stream = Stream::of_unknown_size(0, object).ok()?;
+    let text = stream.next(Text::default()).ok()??.text;
     text.split(|&byte| byte == b'\n').take(FIRST).find_map(foreign::log_type_of)
 }
 
@@ -279,7 +271,8 @@ impl Format {
             _ if head.is_empty() => Self::Empty,
             _ if is_gzip(head) => Self::Gzip,
             Some((_, name)) => Self::Binary(name),
-            None => Self::Text,
+            None if is_text(head) => Self::Text,
+            None => Self::Binary("neither gzip nor text"),
         }
     }
 }

@@ -84,8 +84,8 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 
 use crate::decode::Decoder;
-use crate::inflate::{Piece, Stream, is_gzip};
-use crate::reject::{MAX_RAW, Reject};
+use crate::inflate::{Note, Piece, Stream};
+use crate::reject::Reject;
 use crate::schema::LogType;
 use crate::text::Text;
 
@@ -101,6 +101,7 @@ pub struct Reader {
     text: Text,
     source_key: String,
     counts: Counts,
+    notes: Vec<Note>,
     rejects: Vec<Reject>,
     ended: bool,
 }
@@ -123,28 +124,19 @@ pub struct Counts {
 }
 
 impl Reader {
-    /// Begins to read an object as it was delivered: gzip of any number of members. `source_key` is what its rows
-    /// will have in the column of that name.
+    /// Begins to read an object as a conversion does: gzip of any number of members, or plain text. `source_key` is
+    /// what its rows will have in the column of that name.
     ///
     /// # Errors
     ///
-    /// Fails when the first bytes cannot be read. What is no gzip is a reject.
+    /// Fails when the first bytes cannot be read. An object that is neither gzip nor text is a reject, not an error.
     pub fn new(
         log_type: LogType,
         source_key: impl Into<String>,
-        mut reader: impl Read + Send + 'static,
+        reader: impl Read + Send + 'static,
     ) -> io::Result<Self> {
-        // Of what is no gzip, so much is kept, and the rest counted.
-        let mut head = Vec::new();
-        reader.by_ref().take(MAX_RAW as u64).read_to_end(&mut head)?;
-        let size = match head.len() {
-            // Of gzip data, only the length of a header and nothing else is asked for.
-            MAX_RAW if is_gzip(&head) => u64::MAX,
-            MAX_RAW => MAX_RAW as u64 + io::copy(&mut reader, &mut io::sink())?,
-            all => all as u64,
-        };
-        let reader = Box::new(io::Cursor::new(head).chain(reader));
-        Ok(Self::over(log_type, source_key.into(), Stream::new(0, size, reader)?))
+        let stream = Stream::of_unknown_size(0, Box::new(reader))?;
+        Ok(Self::over(log_type, source_key.into(), stream))
     }
 
     /// Begins to read lines that are not compressed.
@@ -165,6 +157,7 @@ impl Reader {
             text: Text::default(),
             source_key,
             counts: Counts::default(),
+            notes: Vec::new(),
             rejects: Vec::new(),
             ended: false,
         }
@@ -173,6 +166,11 @@ impl Reader {
     /// Returns what was read so far, and what became of it.
     pub fn counts(&self) -> Counts {
         Counts { members: self.stream.members(), ..self.counts }
+    }
+
+    /// Returns what is unusual about the object, as far as it was read.
+    pub fn notes(&self) -> &[Note] {
+        &self.notes
     }
 
     /// Returns the rejects since it was called last, with line numbers and byte offsets of the whole stream.
@@ -193,6 +191,7 @@ impl Reader {
         self.text = piece.text;
         for part in decoded.parts {
             let Counts { lines, bytes_decompressed, .. } = self.counts;
+            self.notes.extend(part.notes);
             self.rejects.extend(part.rejects.into_iter().map(|reject| Reject {
                 line_number: lines + reject.line_number,
                 byte_offset: bytes_decompressed + reject.byte_offset,

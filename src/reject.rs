@@ -17,7 +17,7 @@ pub const MAX_RAW: usize = 64 << 10;
 /// Why a line is a reject. The codes are part of the dataset's format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
-    /// The gzip data is damaged from here on: a bad block, a wrong checksum, or bytes after its end.
+    /// The gzip data is damaged from here on: a bad block, a bad header, or a wrong checksum.
     CorruptGzip,
     /// A typed field does not parse; the reject names the column.
     InvalidValue,
@@ -27,10 +27,14 @@ pub enum Reason {
     LineTooLong,
     /// A quote stands within a bare field, or right after a quoted one.
     MisplacedQuote,
-    /// The object is not gzip at all.
+    /// The object is gzip inside gzip, deeper than is decompressed.
+    NestedGzip,
+    /// The object is neither gzip nor text.
     NotGzip,
     /// The line has fewer fields than any era wrote.
     TooFewFields,
+    /// Bytes that are neither gzip nor padding follow the gzip data.
+    TrailingGarbage,
     /// The gzip data ends in the middle.
     TruncatedGzip,
     /// A quoted field is not closed before the end of the line.
@@ -39,14 +43,16 @@ pub enum Reason {
 
 impl Reason {
     /// All reasons, by code.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::CorruptGzip,
         Self::InvalidUtf8,
         Self::InvalidValue,
         Self::LineTooLong,
         Self::MisplacedQuote,
+        Self::NestedGzip,
         Self::NotGzip,
         Self::TooFewFields,
+        Self::TrailingGarbage,
         Self::TruncatedGzip,
         Self::UnterminatedQuote,
     ];
@@ -59,8 +65,10 @@ impl Reason {
             Self::InvalidValue => "invalid_value",
             Self::LineTooLong => "line_too_long",
             Self::MisplacedQuote => "misplaced_quote",
+            Self::NestedGzip => "nested_gzip",
             Self::NotGzip => "not_gzip",
             Self::TooFewFields => "too_few_fields",
+            Self::TrailingGarbage => "trailing_garbage",
             Self::TruncatedGzip => "truncated_gzip",
             Self::UnterminatedQuote => "unterminated_quote",
         }
@@ -74,8 +82,10 @@ impl Reason {
             Self::InvalidValue => "has a value that its column's type cannot hold",
             Self::LineTooLong => "is longer than 1 MiB",
             Self::MisplacedQuote => "has a quote inside a bare field or right behind a quoted one",
-            Self::NotGzip => "is a whole object that is not gzip",
+            Self::NestedGzip => "is a whole object that is gzip more than four times over",
+            Self::NotGzip => "is a whole object that is neither gzip nor text",
             Self::TooFewFields => "has fewer fields than any era of its log wrote",
+            Self::TrailingGarbage => "is what follows the gzip data of an object and is not gzip",
             Self::TruncatedGzip => {
                 "is the rest of an object that ends in the middle of its gzip data"
             }
@@ -85,7 +95,14 @@ impl Reason {
 
     /// Tells whether the reason is a damaged object rather than a bad line.
     pub fn is_damage(self) -> bool {
-        matches!(self, Self::CorruptGzip | Self::NotGzip | Self::TruncatedGzip)
+        matches!(
+            self,
+            Self::CorruptGzip
+                | Self::NestedGzip
+                | Self::NotGzip
+                | Self::TrailingGarbage
+                | Self::TruncatedGzip
+        )
     }
 }
 

@@ -30,6 +30,8 @@ pub struct Tally {
     pub rows: u64,
     /// The others, by reason.
     pub rejects: BTreeMap<&'static str, u64>,
+    /// Objects that are unusual and were read all the same, by note.
+    pub notes: BTreeMap<&'static str, u64>,
     /// What came of each log type of which objects were read.
     pub log_types: BTreeMap<LogType, OfLogType>,
     /// Compressed bytes read.
@@ -129,6 +131,9 @@ impl Tally {
         self.rows += batch.rows;
         for (reason, count) in batch.rejects {
             *self.rejects.entry(reason).or_default() += count;
+        }
+        for (note, count) in batch.notes {
+            *self.notes.entry(note).or_default() += count;
         }
         self.bytes_in += batch.bytes_in;
         self.bytes_decompressed += batch.bytes_decompressed;

@@ -168,13 +168,13 @@ fn a_wrong_length_is_corruption() {
 }
 
 #[test]
-fn plain_text_is_not_gzip() {
-    let text = good_lines(300);
-    let (world, run) = object(&text, 2, 0, "not_gzip=1");
-    run.says(&[&key(1)]);
+fn what_is_neither_gzip_nor_text_is_one_reject() {
+    let object_bytes = b"\x7fELF and so on\0".repeat(5000);
+    let (world, run) = object(&object_bytes, 2, 0, "not_gzip=1");
+    run.says(&[&key(1), "is neither gzip nor text"]);
     let reject = &world.rejects()[0];
-    assert_eq!(get(reject, "raw_length"), Some(text.len().to_string().as_str()));
-    assert_eq!(get(reject, "raw_line").unwrap().as_bytes(), &text[..64 << 10]);
+    assert_eq!(get(reject, "raw_length"), Some(object_bytes.len().to_string().as_str()));
+    assert_eq!(get(reject, "raw_line").unwrap().as_bytes(), &object_bytes[..64 << 10]);
     assert_eq!((get(reject, "line_number"), get(reject, "byte_offset")), (Some("1"), Some("0")));
     assert_eq!(files(&world.out(), ROWS).len(), 0, "no file without rows");
 }
@@ -226,15 +226,22 @@ fn identical_members_are_not_taken_for_one() {
 }
 
 #[test]
-fn bytes_after_the_end_are_corruption() {
-    let member = gzip(good_lines(5));
-    for garbage in
-        [&b"garbage after the end"[..], &[0; 512], &[0x1f, 0x8b, 0xff, 0, 0, 0, 0, 0, 0, 0, 0]]
-    {
-        object([&*member, garbage].concat(), 2, 5, "corrupt_gzip=1");
+fn bytes_behind_the_gzip_data_are_a_reject_of_their_own() {
+    // The last line does not end; it is a row all the same.
+    let member = gzip(good_lines(5).trim_ascii_end());
+    for garbage in [&b"garbage\n and more"[..], b"x", &[0, 0, 7, 0], &good_lines(2)] {
+        let (world, run) = object([&*member, garbage].concat(), 2, 5, "trailing_garbage=1");
+        let skipped = garbage.iter().take_while(|byte| **byte == 0).count();
+        let reject = &world.rejects()[0];
+        assert_eq!(get(reject, "raw_line").unwrap().as_bytes(), &garbage[skipped..]);
+        let offset = (good_lines(5).len() - 1).to_string();
+        assert_eq!(get(reject, "byte_offset"), Some(offset.as_str()));
+        run.says(&[&key(1), "bytes that are not gzip follow its gzip data: the 5 lines before"]);
     }
-    // What is too short for a header may have been one.
-    for cut_header in [&member[..1], &member[..5], b"x"] {
+    // What begins like a member is one.
+    let member = gzip(good_lines(5));
+    object([&*member, &[0x1f, 0x8b, 0xff, 0]].concat(), 2, 5, "corrupt_gzip=1");
+    for cut_header in [&member[..1], &member[..5]] {
         object([&*member, cut_header].concat(), 2, 5, "truncated_gzip=1");
     }
 }
@@ -582,7 +589,7 @@ fn an_object_of_rejects_alone_makes_no_file_of_rows() {
 #[test]
 fn one_bad_partition_does_not_spoil_another() {
     let world = World::new();
-    world.put(&key_on("2025/07/18", 1), "not gzip");
+    world.put(&key_on("2025/07/18", 1), "not\0gzip");
     world.put(&key_on("2025/07/19", 1), gzip(good_lines(3)));
     world.put(
         &key_of("999999999999", "us-gov-west-1", "2025/07/19", "x.0123456789abcdef", 1),

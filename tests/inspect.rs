@@ -240,6 +240,7 @@ fn json_has_it_all() {
             "told_by": "name",
             "format": "gzip",
             "holds": null,
+            "notes": [],
             "gzip_members": 1,
             "bytes_in": gzip(&text).len(),
             "bytes_decompressed": text.len(),

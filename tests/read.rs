@@ -128,12 +128,9 @@ fn damage_is_a_reject_behind_the_lines_before_it() {
 
 #[test]
 fn what_is_no_gzip_is_a_reject_of_its_length() {
-    for length in [1, MAX_RAW - 1, MAX_RAW, MAX_RAW + 1, 3 * MAX_RAW] {
+    for length in [2, MAX_RAW - 1, MAX_RAW, MAX_RAW + 1, 3 * MAX_RAW] {
         for first in [b'{', 0x1f] {
-            if length == 1 && first == 0x1f {
-                continue;
-            }
-            let mut object = vec![b'x'; length];
+            let mut object = vec![0; length];
             object[0] = first;
             let (outcome, counts) = access(Drops(Cursor::new(object.clone())));
             let reject = outcome.reject();

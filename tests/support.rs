@@ -246,12 +246,9 @@ pub(crate) fn piece_of(parts: &[&[u8]]) -> Piece {
         let start = piece.text.len();
         piece.text.extend(part);
         piece.parts.push(Part {
-            object: 0,
             range: start..piece.text.len(),
-            gzip_bytes: 0,
             bytes: part.len() as u64,
-            reject: None,
-            crc32: None,
+            ..Part::default()
         });
     }
     piece

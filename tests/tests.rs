@@ -19,6 +19,8 @@ mod columns;
 mod conservation;
 // What engines are told of tables; the engines themselves are asked by `scripts/engines-test`.
 mod ddl;
+// What the bytes of an object are: members, padding, garbage, gzip inside gzip, plain text, marks.
+mod content;
 // The same input gives the same bytes, whatever the threads, the order and the number of runs.
 mod determinism;
 // Reruns add what is new; `verify` and `remove`. On a disk, and in buckets where there is a server.

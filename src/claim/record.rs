@@ -70,13 +70,16 @@ pub struct Claimed {
     /// What the store says changes whenever the object does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub e_tag: Option<String>,
-    /// CRC-32 of its decompressed bytes, eight hexadecimal digits in the file. Absent unless all of them were read
-    /// without damage.
+    /// CRC-32 of its decompressed bytes, those of all members, eight hexadecimal digits in the file. Of gzip inside
+    /// gzip, they are the innermost; of plain text, the object itself. Absent unless all were read without damage.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "hex")]
     pub crc32: Option<u32>,
     /// Number of its decompressed bytes, absent where `crc32` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uncompressed_size: Option<u64>,
+    /// Codes of what is unusual about it, see [`Note`](crate::inflate::Note).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
     /// Lines read.
     pub lines: u64,
     /// Those that are rejects, by reason.
@@ -158,6 +161,7 @@ impl Claim {
             e_tag,
             crc32,
             uncompressed_size,
+            notes: Vec::new(),
             lines,
             rejects,
         });
@@ -209,7 +213,7 @@ mod hex {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
     // serde hands over a reference to the field.
-    #[allow(clippy::ref_option)]
+    #[allow(clippy::ref_option, clippy::trivially_copy_pass_by_ref)]
     pub(super) fn serialize<S: Serializer>(
         crc32: &Option<u32>,
         serializer: S,

@@ -30,7 +30,7 @@ const AFTER: &str = "\
 Exit codes:
   0  every line is a row
   1  some lines are rejects
-  2  the object is damaged, is not text, or holds something else than its name says
+  2  the object is damaged, is neither gzip nor text, or holds something else than its name says
   3  it cannot be read
 
 Examples:
@@ -42,8 +42,7 @@ Examples:
 
 /// Shows what is in one object: its key, its lines, the first rows, and every reject with its place.
 ///
-/// Nothing is written. The object is read as `convert` reads it, except that text which is not compressed is read
-/// too. Bytes that a terminal would act upon are shown as \\x1b or the like.
+/// Nothing is written. The object is read as `convert` reads it. Bytes that a terminal would act upon are shown as \\x1b or the like.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Inspect {

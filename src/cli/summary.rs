@@ -84,6 +84,10 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
         let objects = HumanCount(tally.incomplete_before);
         fact("incomplete", format!("{objects} objects of earlier runs; `verify` lists them"));
     }
+    if !tally.notes.is_empty() {
+        let notes = tally.notes.iter().map(|(note, count)| (*note, *count));
+        fact("notes", counts("", notes, ""));
+    }
     fact("partitions", HumanCount(tally.partitions).to_string());
     fact(
         "lines",

@@ -1,6 +1,6 @@
 //! The files of a batch: written piece by piece, then ended, for the claim to name.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::mem;
 use std::time::{Duration, Instant};
 
@@ -12,6 +12,7 @@ use crate::decode::Decoded;
 use crate::encode::{RejectsEncoder, TableEncoder};
 use crate::feed::Lost;
 use crate::foreign::{self, Foreign};
+use crate::inflate::Note;
 use crate::plan::{Batch, Failure, Object};
 use crate::reject::{self, Reason, Reject};
 use crate::schema::LogType;
@@ -58,6 +59,7 @@ struct Progress {
     bytes: u64,
     /// Of all its decompressed bytes, once they were read to their end.
     crc32: Option<u32>,
+    notes: BTreeSet<Note>,
     rejects: BTreeMap<String, u64>,
     damage: Option<String>,
     /// What it holds instead of what its name says; nothing of it is kept then.
@@ -131,6 +133,7 @@ impl<'a> Open<'a> {
             progress.lines += part.lines;
             progress.bytes += part.bytes;
             progress.crc32 = part.crc32;
+            progress.notes.extend(part.notes.drain(..));
             self.tally.lines += part.lines;
             self.tally.rows += part.rows;
             self.tally.bytes_in += part.gzip_bytes;
@@ -219,10 +222,19 @@ impl<'a> Open<'a> {
                 continue;
             }
             let url = conversion.sources[object.source].url(&object.listed);
+            let damage = progress.damage.or_else(|| {
+                let rejects: u64 = progress.rejects.values().sum();
+                let is_text = progress.notes.contains(&Note::PlainText);
+                (is_text && rejects > 0 && rejects == progress.lines).then(|| no_log(log_type))
+            });
             let claimed = claim.add(&url, &object.listed, progress.lines, progress.rejects);
             claimed.crc32 = progress.crc32;
             claimed.uncompressed_size = progress.crc32.map(|_| progress.bytes);
-            match progress.damage {
+            claimed.notes = progress.notes.iter().map(|note| note.code().to_owned()).collect();
+            for note in &progress.notes {
+                *self.tally.notes.entry(note.code()).or_default() += 1;
+            }
+            match damage {
                 None => self.tally.objects.converted += 1,
                 Some(error) => {
                     self.tally.objects.failed += 1;
@@ -261,11 +273,24 @@ fn misnamed(named: LogType, foreign: Foreign) -> String {
     )
 }
 
+/// Says what is wrong with an object of plain text that has no row.
+fn no_log(log_type: LogType) -> String {
+    format!("is not gzip, and none of its text is a line of the {log_type} log")
+}
+
 /// Says what is wrong with a damaged object.
 fn damage(reject: &Reject) -> String {
     let kept = reject.line_number - 1;
     let what = match reject.reason {
-        Reason::NotGzip => return "is not gzip".to_owned(),
+        Reason::NotGzip => return "is neither gzip nor text".to_owned(),
+        Reason::NestedGzip => return "is gzip more than four times over".to_owned(),
+        Reason::TrailingGarbage => {
+            let length = reject.raw_length;
+            return format!(
+                "{length} bytes that are not gzip follow its gzip data: the {kept} lines before them are kept, the \
+                 bytes are a reject"
+            );
+        }
         Reason::TruncatedGzip => "its gzip data ends in the middle",
         _ => "its gzip data is corrupt",
     };

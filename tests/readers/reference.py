@@ -55,7 +55,10 @@ ARROW_TYPES = {
 }
 
 GZIP_MAGIC = b"\x1f\x8b"
+MEMBER = GZIP_MAGIC + b"\x08"
 EMPTY_MEMBER_END = b"\x03\x00" + bytes(8)
+DEEPEST = 4
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 
 LONGEST_LINE = 1 << 20
 LONGEST_RAW_LINE = 64 << 10
@@ -167,12 +170,23 @@ def parse_object(job):
     log = next(log for log in LOGS if log.name == PREFIXES[parts["prefix"]])
     partition = [parts[name] for name in PARTITION_NAMES]
     data = path.read_bytes()
-    text, damage = inflate(data)
-    # An unreadable tail begins with the line that was not read to its end; it is one reject.
-    end = len(text) if damage is None else text.rfind(b"\n") + 1
-    tail = data if damage == "not_gzip" else text[end:]
-    rows, irregular, rejects, regular, left_out = [], [], [], [], {}
+    text, damage, behind = inflate(data)
     number = offset = 0
+    if text.startswith(BYTE_ORDER_MARK):
+        offset = len(BYTE_ORDER_MARK)
+    if damage is None:
+        # Blank lines at the end are none. (The program bounds them in a way that no real object meets.)
+        end = len(text)
+        while blank := re.search(rb"(?:^|(?<=\n))(?:\r?\n|\r)\Z", text[offset:end]):
+            end -= len(blank[0])
+        tail = b""
+    elif behind is not None:
+        end, tail = len(text), behind
+    else:
+        # An unreadable tail begins with the line that was not read to its end; it is one reject.
+        end = max(text.rfind(b"\n") + 1, offset)
+        tail = text[end:]
+    rows, irregular, rejects, regular, left_out = [], [], [], [], {}
     while offset < end:
         number += 1
         newline = text.find(b"\n", offset)
@@ -200,8 +214,8 @@ def parse_object(job):
         reject += partition
 
     csv = path if regular else None
-    # DuckDB wants one kind of line end throughout a file.
-    if regular and (left_out or b"\r" in text):
+    # DuckDB wants one kind of line end throughout a file, gzip without what this program skips.
+    if regular and (left_out or b"\r" in text or text != simply_inflated(data)):
         csv = scratch / path.name.removesuffix(".gz")
         csv.write_bytes(b"".join(line + b"\n" for line in regular))
     rows, rejects = batch(rows, log.schema()), batch(rejects, reject_schema())
@@ -214,20 +228,60 @@ def batch(rows, schema):
     return pyarrow.RecordBatch.from_arrays(arrays, schema=schema)
 
 
+def simply_inflated(data):
+    """Returns the text of one member that is the whole object, or None."""
+    member, damage, rest = inflate_member(data) if data.startswith(GZIP_MAGIC) else (None, None, b"")
+    return member if damage is None and not rest else None
+
+
 def inflate(data):
-    """Returns the text of all gzip members, and the reason why it ends early or None."""
-    if not GZIP_MAGIC.startswith(data[:2]):
-        return b"", "not_gzip"
-    # A header alone is an empty object: given the shortest end there is, it holds nothing.
-    if inflate_member(data + EMPTY_MEMBER_END) == (b"", None, b""):
-        return b"", None
-    text = b""
-    while data:
+    """Returns the text of an object, its damage or None, and what is a reject besides the text, or None."""
+    damage, behind, depth = None, None, 0
+    while True:
+        # A header alone is an empty object: given the shortest end there is, it holds nothing.
+        if damage is None and data.startswith(MEMBER) and inflate_member(data + EMPTY_MEMBER_END) == (b"", None, b""):
+            return b"", None, None
+        if not (data.startswith(MEMBER) if depth else data and GZIP_MAGIC.startswith(data[:2])):
+            break
+        if depth == DEEPEST:
+            return b"", "nested_gzip", data[:LONGEST_RAW_LINE]
+        depth += 1
+        data, damage, behind = inflate_members(data, damage, behind)
+    if depth == 0 and data and not is_text(data[:LONGEST_RAW_LINE]):
+        return b"", "not_gzip", data
+    return data, damage, behind
+
+
+def is_text(head):
+    line, newline, _ = head.partition(b"\n")
+    try:
+        line = line.removesuffix(b"\r").decode()
+    except UnicodeDecodeError:
+        return False
+    ends = newline or len(head) < LONGEST_RAW_LINE
+    return bool(ends) and b"\0" not in head and not re.search(r"[\x00-\x08\x0a-\x1f\x7f]", line)
+
+
+def inflate_members(data, below, behind):
+    """Returns the text of all gzip members, its damage or None, and what stands behind them.
+
+    `below` and `behind` are the same of the data, if that was decompressed.
+    """
+    text, begun = b"", False
+    while True:
+        if begun:
+            data = data.lstrip(b"\0\n\r")
+        if not data:
+            return text, below, behind
+        if not GZIP_MAGIC.startswith(data[:2]):
+            return text, "trailing_garbage", data
+        begun = True
         member, damage, data = inflate_member(data)
         text += member
+        if damage == "truncated_gzip" and below not in (None, "trailing_garbage"):
+            damage = below
         if damage is not None:
-            return text, damage
-    return text, None
+            return text, damage, None
 
 
 def inflate_member(data):

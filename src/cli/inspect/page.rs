@@ -56,6 +56,11 @@ fn facts(page: &mut String, object: &str, found: &Inspected) {
     }
     fact("read as", read_as(about));
     fact("content", content(found));
+    let mut name = "notes";
+    for note in &found.notes {
+        fact(name, format!("{}: the object {}", note.code(), note.meaning()));
+        name = "";
+    }
     if let Some(foreign) = found.foreign {
         fact("instead", format!("it holds {foreign}; convert refuses it"));
     }
@@ -93,7 +98,7 @@ fn content(found: &Inspected) -> String {
             let ratio = counts.bytes_decompressed as f64 / counts.bytes_in.max(1) as f64;
             format!("gzip, {members}: {read} for {text} of text, 1 to {ratio:.1}")
         }
-        Format::Text => format!("text, {read}: it is not gzip, so convert would reject it whole"),
+        Format::Text => format!("text, not gzip: {read}"),
         Format::Empty => "nothing".to_owned(),
         Format::Binary(name) => format!("{name}, {read}: it has no lines"),
     }

@@ -1,0 +1,652 @@
+//! What the bytes of an object are: gzip members, padding, garbage, gzip inside gzip, plain text, marks.
+//!
+//! A slow and obvious reader of gzip, written from RFC 1952 over a raw inflater, and random objects on which both
+//! ways to inflate must equal it.
+
+use std::collections::BTreeSet;
+use std::fs;
+
+use alb2parquet::decode::Decoder;
+use alb2parquet::inflate::{Note, Piece, Stream, Whole};
+use alb2parquet::schema::Table;
+use alb2parquet::text::Text;
+use flate2::{Compress, Compression, Crc, Decompress, FlushCompress, FlushDecompress, Status};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::{Index, select};
+use proptest::strategy::ValueTree;
+
+use crate::exactly_once::CLAIMS;
+use crate::support::{
+    Line, OBJECT, Outcome, Rejected, World, get, good_lines, gzip, key, run, text_of,
+};
+use crate::twin::{Crumbs, config, twin, without_blank_end};
+
+const MAX_RAW: usize = 64 << 10;
+const MARK: &[u8] = b"\xef\xbb\xbf";
+
+// ---- the twin
+
+/// What an object is read as.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Content {
+    outcome: Outcome,
+    notes: BTreeSet<&'static str>,
+    /// Of the whole text, if it is not damaged.
+    crc32: Option<u32>,
+    /// Bytes of text.
+    bytes: u64,
+}
+
+/// What ends some bytes before they are whole.
+type Damage = Option<&'static str>;
+
+fn content(object: &[u8]) -> Content {
+    let mut notes = BTreeSet::new();
+    let (mut bytes, mut damage): (Vec<u8>, Damage) = (object.to_vec(), None);
+    let mut behind: Option<Vec<u8>> = None;
+    let mut depth = 0;
+    loop {
+        let is_gzip = match depth {
+            0 => bytes.starts_with(b"\x1f\x8b") || bytes == b"\x1f",
+            _ => bytes.starts_with(b"\x1f\x8b\x08"),
+        };
+        if damage.is_none() && header(&bytes) == Some(Ok(bytes.len())) {
+            bytes.clear();
+            break;
+        }
+        if !is_gzip {
+            break;
+        }
+        if depth == 4 {
+            let head = bytes[..bytes.len().min(MAX_RAW)].to_vec();
+            return refused("nested_gzip", head.len(), head);
+        }
+        depth += 1;
+        (bytes, damage) = gunzip(&bytes, damage, &mut notes, &mut behind);
+    }
+    if depth == 0 && !bytes.is_empty() {
+        if !is_text(&bytes[..bytes.len().min(MAX_RAW)]) {
+            let head = object[..object.len().min(MAX_RAW)].to_vec();
+            return refused("not_gzip", object.len(), head);
+        }
+        notes.insert("plain_text");
+    }
+    if depth > 1 {
+        notes.insert("gzip_in_gzip");
+    }
+    let mut crc = Crc::new();
+    crc.update(&bytes);
+    let mut skipped = 0;
+    if bytes.starts_with(MARK) {
+        skipped = MARK.len();
+        notes.insert("byte_order_mark");
+    }
+    let mut text = &bytes[skipped..];
+    let mut rest: &[u8] = &[];
+    if damage.is_some_and(|damage| damage != "trailing_garbage") {
+        (text, rest) = text.split_at(text.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1));
+    } else if damage.is_none() {
+        text = without_blank_end(text);
+    }
+    let mut outcome = twin(text);
+    for reject in &mut outcome.rejects {
+        reject.byte_offset += skipped as u64;
+    }
+    if let Some(reason) = damage {
+        let rest = if reason == "trailing_garbage" { behind.unwrap() } else { rest.to_vec() };
+        outcome.lines += 1;
+        outcome.rejects.push(Rejected {
+            line_number: outcome.lines,
+            byte_offset: (skipped + text.len()) as u64,
+            reason: reason.to_owned(),
+            column: None,
+            raw_length: rest.len() as u64,
+            raw: rest[..rest.len().min(MAX_RAW)].to_vec(),
+        });
+    }
+    let crc32 = damage.is_none().then(|| crc.sum());
+    Content { outcome, notes, crc32, bytes: bytes.len() as u64 }
+}
+
+/// Random objects are shorter than what decides, so that their first line always ends.
+fn is_text(head: &[u8]) -> bool {
+    let line = head.split(|byte| *byte == b'\n').next().unwrap();
+    let Ok(line) = std::str::from_utf8(line.strip_suffix(b"\r").unwrap_or(line)) else {
+        return false;
+    };
+    !head.contains(&0) && line.chars().all(|c| !c.is_ascii_control() || c == '\t')
+}
+
+fn refused(reason: &str, length: usize, raw: Vec<u8>) -> Content {
+    let reject = Rejected {
+        line_number: 1,
+        byte_offset: 0,
+        reason: reason.to_owned(),
+        column: None,
+        raw_length: length as u64,
+        raw,
+    };
+    let outcome = Outcome { lines: 1, rows: Vec::new(), rejects: vec![reject] };
+    Content { outcome, ..Content::default() }
+}
+
+/// Decompresses all members of some bytes that end with `below`.
+fn gunzip(
+    mut bytes: &[u8],
+    below: Damage,
+    notes: &mut BTreeSet<&'static str>,
+    behind: &mut Option<Vec<u8>>,
+) -> (Vec<u8>, Damage) {
+    let mut text = Vec::new();
+    for number in 0.. {
+        let padding = bytes.iter().take_while(|byte| [0, b'\n', b'\r'].contains(byte)).count();
+        if number > 0 && padding > 0 {
+            notes.insert("padding");
+            bytes = &bytes[padding..];
+        }
+        if bytes.is_empty() {
+            return (text, below);
+        }
+        if !bytes.starts_with(b"\x1f\x8b") && bytes != b"\x1f" {
+            *behind = Some(bytes.to_vec());
+            return (text, Some("trailing_garbage"));
+        }
+        match member(bytes, &mut text) {
+            Ok(rest) => bytes = rest,
+            Err("truncated_gzip") if below.is_some_and(|below| below != "trailing_garbage") => {
+                return (text, below);
+            }
+            Err(reason) => return (text, Some(reason)),
+        }
+    }
+    unreachable!()
+}
+
+/// Decompresses a member; returns what follows it.
+fn member<'b>(bytes: &'b [u8], text: &mut Vec<u8>) -> Result<&'b [u8], &'static str> {
+    let at = header(bytes).ok_or("truncated_gzip")?.map_err(|()| "corrupt_gzip")?;
+    let mut bytes = &bytes[at..];
+    let start = text.len();
+    let mut inflater = Decompress::new(false);
+    loop {
+        let mut byte = [0];
+        let before = (inflater.total_in(), inflater.total_out());
+        let status = inflater.decompress(bytes, &mut byte, FlushDecompress::None);
+        bytes = &bytes[(inflater.total_in() - before.0) as usize..];
+        let inflated = inflater.total_out() - before.1;
+        text.extend(&byte[..inflated as usize]);
+        match status {
+            Ok(Status::StreamEnd) => break,
+            Ok(_) if inflated > 0 || inflater.total_in() > before.0 => {}
+            Ok(_) if bytes.is_empty() => return Err("truncated_gzip"),
+            Ok(_) | Err(_) => return Err("corrupt_gzip"),
+        }
+    }
+    let mut crc = Crc::new();
+    crc.update(&text[start..]);
+    for field in [crc.sum(), (text.len() - start) as u32] {
+        let (found, rest) = bytes.split_first_chunk::<4>().ok_or("truncated_gzip")?;
+        if *found != field.to_le_bytes() {
+            return Err("corrupt_gzip");
+        }
+        bytes = rest;
+    }
+    Ok(bytes)
+}
+
+/// The length of a header, or `Err` if it is none; nothing if it does not end.
+fn header(bytes: &[u8]) -> Option<Result<usize, ()>> {
+    let [method, flags] = *bytes.get(2..)?.first_chunk::<2>()?;
+    if !bytes.starts_with(b"\x1f\x8b") || method != 8 || flags & 0xe0 != 0 {
+        return Some(Err(()));
+    }
+    let mut at = 10;
+    if flags & 4 != 0 {
+        let length = *bytes.get(at..)?.first_chunk::<2>()?;
+        at += 2 + usize::from(u16::from_le_bytes(length));
+    }
+    for flag in [8, 16] {
+        if flags & flag != 0 {
+            at += bytes.get(at..)?.iter().position(|byte| *byte == 0)? + 1;
+        }
+    }
+    if flags & 2 != 0 {
+        let found = *bytes.get(at..)?.first_chunk::<2>()?;
+        let mut crc = Crc::new();
+        crc.update(&bytes[..at]);
+        if u16::from_le_bytes(found) != crc.sum() as u16 {
+            return Some(Err(()));
+        }
+        at += 2;
+    }
+    (at <= bytes.len()).then_some(Ok(at))
+}
+
+// ---- random objects
+
+/// Some bytes of an object.
+#[derive(Debug, Clone)]
+enum Segment {
+    Member(Vec<u8>, u32, Header),
+    Bytes(Vec<u8>),
+    /// The last bytes again, as many as that: a trailer is eight, a length four.
+    Again(usize),
+    /// The first bytes of a member.
+    Cut(Vec<u8>, Index),
+}
+
+/// Fields of a header that may be absent.
+#[derive(Debug, Clone, Default)]
+struct Header {
+    extra: Option<Vec<u8>>,
+    name: bool,
+    /// A checksum of the header, right or wrong.
+    checksum: Option<bool>,
+}
+
+fn packed(text: &[u8], level: u32, fields: &Header) -> Vec<u8> {
+    let mut flags = 0;
+    let mut member = vec![0x1f, 0x8b, 8, 0, 1, 2, 3, 4, 0, 255];
+    if let Some(extra) = &fields.extra {
+        flags |= 4;
+        member.extend((extra.len() as u16).to_le_bytes());
+        member.extend(extra);
+    }
+    if fields.name {
+        flags |= 8;
+        member.extend(b"a.log\0");
+    }
+    if let Some(right) = fields.checksum {
+        flags |= 2;
+        member[3] = flags;
+        let mut crc = Crc::new();
+        crc.update(&member);
+        member.extend((crc.sum() as u16 ^ u16::from(!right)).to_le_bytes());
+    }
+    member[3] = flags;
+    let mut packed = Vec::with_capacity(text.len() * 2 + 100);
+    let mut compress = Compress::new(Compression::new(level), false);
+    let status = compress.compress_vec(text, &mut packed, FlushCompress::Finish).unwrap();
+    assert_eq!(status, Status::StreamEnd);
+    member.extend(packed);
+    let mut crc = Crc::new();
+    crc.update(text);
+    member.extend(crc.sum().to_le_bytes());
+    member.extend((text.len() as u32).to_le_bytes());
+    member
+}
+
+fn text() -> impl Strategy<Value = Vec<u8>> {
+    let good = Line::of(17).text().into_bytes();
+    let line = select(vec![good, b"bad".to_vec(), Vec::new(), Vec::new(), b"\xff".to_vec()]);
+    let end = select(vec![&b"\n"[..], b"\n", b"\r\n", b"\n\n\n"]);
+    let mark = select(vec![&b""[..], b"", b"", MARK, b"\x1f\x8b", b"\x1f\x8b\x08"]);
+    let last = select(vec![&b""[..], b"", b"x", b"\r", b"\0"]);
+    (mark, vec((line, end), 0..4), last).prop_map(|(mark, lines, last)| {
+        let lines = lines.iter().flat_map(|(line, end)| [line, *end].concat());
+        [mark, &lines.collect::<Vec<u8>>(), last].concat()
+    })
+}
+
+fn fields() -> impl Strategy<Value = Header> {
+    let extra = proptest::option::of(vec(any::<u8>(), 0..9));
+    let checksum = select(&[None, None, None, Some(true), Some(false)]);
+    let some = (extra, any::<bool>(), checksum).prop_map(|(extra, name, checksum)| Header {
+        extra,
+        name,
+        checksum,
+    });
+    prop_oneof![Just(Header::default()), some]
+}
+
+fn segment() -> impl Strategy<Value = Segment> {
+    let padding = (select(&[0, 0, b'\n', b'\r']), 1_usize..20).prop_map(|(b, n)| vec![b; n]);
+    let garbage = vec(any::<u8>(), 1..20);
+    prop_oneof![
+        6 => (text(), select(&[0, 1, 6, 9]), fields()).prop_map(|(t, l, h)| Segment::Member(t, l, h)),
+        2 => padding.prop_map(Segment::Bytes),
+        1 => prop_oneof![garbage, text()].prop_map(Segment::Bytes),
+        1 => select(&[4, 8, 8, 12]).prop_map(Segment::Again),
+        1 => (text(), any::<Index>()).prop_map(|(text, at)| Segment::Cut(text, at)),
+    ]
+}
+
+/// What happens to an object in the end.
+#[derive(Debug, Clone)]
+enum Fate {
+    Stays,
+    Cut(Index),
+    Flip(Index, u8),
+    Packed(usize),
+}
+
+fn fate() -> impl Strategy<Value = Fate> {
+    prop_oneof![
+        5 => Just(Fate::Stays),
+        1 => any::<Index>().prop_map(Fate::Cut),
+        1 => (any::<Index>(), 0_u8..8).prop_map(|(at, bit)| Fate::Flip(at, bit)),
+        2 => (1_usize..6).prop_map(Fate::Packed),
+    ]
+}
+
+fn object() -> impl Strategy<Value = Vec<u8>> {
+    let ordinary = (text(), 1_u32..10).prop_map(|(t, level)| packed(&t, level, &Header::default()));
+    let random = (vec(segment(), 0..5), vec(fate(), 1..3)).prop_map(|(segments, fates)| {
+        let mut object = Vec::new();
+        for segment in segments {
+            match segment {
+                Segment::Member(text, level, fields) => {
+                    object.extend(packed(&text, level, &fields));
+                }
+                Segment::Bytes(bytes) => object.extend(bytes),
+                Segment::Again(count) => {
+                    let from = object.len().saturating_sub(count);
+                    object.extend_from_within(from..);
+                }
+                Segment::Cut(text, at) => {
+                    let member = gzip(text);
+                    object.extend(&member[..at.index(member.len())]);
+                }
+            }
+        }
+        for fate in fates {
+            match fate {
+                Fate::Cut(at) => object.truncate(at.index(object.len() + 1)),
+                Fate::Flip(at, bit) if !object.is_empty() => {
+                    let at = at.index(object.len());
+                    object[at] ^= 1 << bit;
+                }
+                Fate::Packed(times) => {
+                    for _ in 0..times {
+                        object = gzip(&object);
+                    }
+                }
+                Fate::Stays | Fate::Flip(..) => {}
+            }
+        }
+        object
+    });
+    prop_oneof![1 => ordinary, 3 => random]
+}
+
+// ---- both ways
+
+/// Decodes pieces as a conversion does.
+#[derive(Default)]
+struct Read {
+    content: Content,
+    offset: u64,
+}
+
+impl Read {
+    fn add(&mut self, decoder: &mut Decoder, piece: &mut Piece) {
+        let decoded = decoder.decode(piece, |_| OBJECT);
+        for part in &decoded.parts {
+            self.content.bytes += part.bytes;
+            self.content.crc32 = part.crc32;
+            self.content.notes.extend(part.notes.iter().map(|note| note.code()));
+        }
+        self.content.outcome.add(decoded, &mut self.offset);
+    }
+}
+
+fn streamed(object: &[u8], lengths: Vec<usize>) -> Content {
+    let mut decoder = Decoder::new(Table::access());
+    let mut read = Read::default();
+    let crumbs = Box::new(Crumbs::new(object.to_vec(), lengths));
+    let mut stream = Stream::new(0, object.len() as u64, crumbs).unwrap();
+    while let Some(mut piece) = stream.next(Text::default()).unwrap() {
+        read.add(&mut decoder, &mut piece);
+    }
+    read.content
+}
+
+/// Reads an object at once, behind another one, if it can be.
+fn whole(object: &[u8]) -> Option<Content> {
+    let mut piece = Piece::default();
+    let mut inflater = Whole::default();
+    assert!(inflater.inflate(0, &gzip("one\n"), &mut piece));
+    let before = (piece.text.to_vec(), piece.parts.len());
+    let taken = inflater.inflate(0, object, &mut piece);
+    if !taken {
+        assert_eq!((piece.text.to_vec(), piece.parts.len()), before, "left as it was");
+        return None;
+    }
+    piece.parts.drain(..before.1);
+    let mut read = Read::default();
+    read.add(&mut Decoder::new(Table::access()), &mut piece);
+    Some(read.content)
+}
+
+proptest! {
+    #![proptest_config(config())]
+
+    #[test]
+    fn whatever_follows_a_member_is_read_alike_by_both_ways_and_the_twin(
+        object in object(),
+        lengths in vec(1_usize..60, 1..5),
+    ) {
+        let expected = content(&object);
+        prop_assert_eq!(&streamed(&object, lengths), &expected);
+        if let Some(whole) = whole(&object) {
+            prop_assert_eq!(&whole, &expected);
+        }
+        let lines = expected.outcome.rows.len() + expected.outcome.rejects.len();
+        prop_assert_eq!(expected.outcome.lines, lines as u64);
+    }
+}
+
+// ---- through the program
+
+/// Converts one object; returns the run and the object of the claim.
+#[track_caller]
+fn convert(object: impl AsRef<[u8]>, code: i32) -> (World, crate::support::Run, serde_json::Value) {
+    let world = World::with(object);
+    let run = world.convert_with(&["--json", "--max-rejects", "1"]).expect(code);
+    let claim = fs::read(world.out().join(CLAIMS).join("1.claim.json")).unwrap();
+    let mut claim: serde_json::Value = serde_json::from_slice(&claim).unwrap();
+    (world, run, claim["objects"][0].take())
+}
+
+#[test]
+fn what_is_unusual_is_noted_in_the_claim_the_summary_and_by_inspect() {
+    let text = good_lines(3);
+    let marked = [MARK, &text].concat();
+    let padded = |padding: &[u8]| [&*gzip(&text), padding].concat();
+    let twice = [&*padded(&[0; 512]), &gzip(&text), b"\n"].concat();
+    let cases: [(Vec<u8>, u64, &[&str]); 11] = [
+        (gzip(&text), 3, &[]),
+        (gzip(&marked), 3, &["byte_order_mark"]),
+        (marked.clone(), 3, &["byte_order_mark", "plain_text"]),
+        (text.clone(), 3, &["plain_text"]),
+        (gzip(gzip(&text)), 3, &["gzip_in_gzip"]),
+        (gzip(gzip(gzip(gzip(&marked)))), 3, &["byte_order_mark", "gzip_in_gzip"]),
+        (padded(&[0; 512]), 3, &["padding"]),
+        (padded(b"\n"), 3, &["padding"]),
+        (padded(b"\r\n"), 3, &["padding"]),
+        // gzip(1) would lose the second member.
+        (twice.clone(), 6, &["padding"]),
+        (gzip(&twice), 6, &["gzip_in_gzip", "padding"]),
+    ];
+    for (object, rows, notes) in cases {
+        let (world, summary, claimed) = convert(&object, 0);
+        assert_eq!((summary.count("/rows"), summary.count("/lines")), (rows, rows), "{notes:?}");
+        let counted: serde_json::Map<_, _> =
+            notes.iter().map(|note| ((*note).to_owned(), 1.into())).collect();
+        assert_eq!(summary.json()["notes"], serde_json::Value::Object(counted));
+        let in_claim = claimed.get("notes").cloned().unwrap_or_else(|| serde_json::json!([]));
+        assert_eq!(in_claim, serde_json::json!(notes));
+        assert!(claimed["crc32"].is_string());
+        let types: BTreeSet<_> =
+            world.rows().iter().map(|r| get(r, "type").map(str::to_owned)).collect();
+        assert_eq!(types.into_iter().collect::<Vec<_>>(), [Some("https".to_owned())]);
+        let path = world.source().join(key(1));
+        let inspected = run(&["inspect", path.to_str().unwrap(), "--json"]).expect(0).json();
+        let found = inspected["notes"].as_array().unwrap().iter().map(|n| n.as_str().unwrap());
+        assert_eq!(found.collect::<BTreeSet<_>>(), notes.iter().copied().collect());
+        assert_eq!(inspected["rows"], rows);
+        let page = run(&["inspect", path.to_str().unwrap()]).expect(0).stdout;
+        for note in Note::ALL {
+            let is_noted = notes.contains(&note.code());
+            assert_eq!(page.contains(note.meaning()), is_noted, "{note:?} in {page}");
+        }
+        let [source, out] = [world.source(), world.out()].map(|p| p.to_str().unwrap().to_owned());
+        run(&["verify", &source, "--out", &out, "--read-data"]).expect(0);
+    }
+}
+
+#[test]
+fn an_offset_behind_a_byte_order_mark_counts_the_mark() {
+    let text = [MARK, &good_lines(1), b"bad\n"].concat();
+    let large = [MARK, &good_lines(9000), b"bad\n"].concat();
+    for text in [text, large] {
+        for object in [gzip(&text), [gzip(&text[..2]), gzip(&text[2..])].concat(), text.clone()] {
+            let (world, ..) = convert(object, 0);
+            let offset = (text.len() - 4).to_string();
+            assert_eq!(get(&world.rejects()[0], "byte_offset"), Some(offset.as_str()));
+        }
+    }
+}
+
+#[test]
+fn a_bomb_of_nested_gzip_is_refused_by_name() {
+    let mut object = gzip(good_lines(2));
+    for _ in 0..4 {
+        object = gzip(&object);
+    }
+    let (world, run, claimed) = convert(&object, 2);
+    assert_eq!(run.rejects(), "nested_gzip=1");
+    run.says(&[&key(1), "is gzip more than four times over"]);
+    assert_eq!((claimed.get("crc32"), claimed.get("notes")), (None, None));
+    assert!(get(&world.rejects()[0], "raw_line").is_some_and(|raw| raw.len() > 10));
+}
+
+#[test]
+fn plain_text_without_any_log_line_is_a_failure() {
+    let page = "<html>\n<body>Access Denied</body>\n</html>\n";
+    let (_, run, claimed) = convert(page, 2);
+    assert_eq!((run.count("/lines"), run.count("/objects/failed")), (3, 1));
+    run.says(&[&key(1), "is not gzip, and none of its text is a line of the access log"]);
+    assert_eq!(claimed["notes"], serde_json::json!(["plain_text"]));
+    // One good line makes it a log.
+    let (_, run, _) = convert([page.as_bytes(), &good_lines(1)].concat(), 0);
+    assert_eq!((run.count("/lines"), run.count("/rows")), (4, 1));
+}
+
+/// What is no log is refused whole, compressed or not, marked or not.
+#[test]
+fn foreign_content_is_refused_however_it_is_packed() {
+    let utf16 = |mark: &[u8], high: bool| {
+        let units = String::from_utf8(good_lines(2)).unwrap();
+        let units =
+            units.encode_utf16().flat_map(|u| if high { u.to_be_bytes() } else { u.to_le_bytes() });
+        [mark, &units.collect::<Vec<u8>>()].concat()
+    };
+    let cases = [
+        ("UTF-16 text", utf16(b"\xff\xfe", false)),
+        ("UTF-16 text", utf16(b"\xfe\xff", true)),
+        ("JSON", text_of(["{\"type\":\"https\"}"; 3])),
+        ("JSON", [MARK, &text_of(["{\"type\":\"https\"}"; 3])].concat()),
+        ("W3C extended log lines", b"#Version: 1.0\n#Fields: a b\n1 2\n".to_vec()),
+        ("Parquet", b"PAR1\x15\x04\x15\0\n\0PAR1".to_vec()),
+    ];
+    for (holds, bytes) in cases {
+        for object in [bytes.clone(), gzip(&bytes), gzip(gzip(&bytes))] {
+            let world = World::with(&object);
+            let converted = world.convert_with(&["--json"]).expect(2);
+            converted.says(&[&key(1), &format!("but holds {holds};")]);
+            assert_eq!((converted.count("/lines"), world.rejects().len()), (0, 0), "{holds}");
+            let path = world.source().join(key(1));
+            let page = run(&["inspect", path.to_str().unwrap()]).expect(2).stdout;
+            assert!(page.contains(&format!("it holds {holds}")), "{page}");
+        }
+    }
+}
+
+#[test]
+fn blank_lines_at_the_end_are_no_lines_and_others_are_rejects() {
+    let good = good_lines(2);
+    for blank in [&b"\n"[..], b"\n\n\n\n", b"\r\n", b"\r\n\n\r\n", b"\n\r"] {
+        let end = [&good, blank].concat();
+        let middle = [&good, blank, b"\n", &good].concat();
+        let count = middle.split(|byte| *byte == b'\n').count() as u64 - 1 - 4;
+        for (text, rows, rejects) in [(end, 2, 0), (middle, 4, count)] {
+            for object in [gzip(&text), text.clone(), [gzip(&text[..9]), gzip(&text[9..])].concat()]
+            {
+                let (world, run, claimed) = convert(object, 0);
+                assert_eq!(run.count("/rows"), rows, "{}", blank.escape_ascii());
+                assert_eq!(run.count("/lines"), rows + rejects);
+                assert_eq!(world.rejects().len() as u64, rejects);
+                assert_eq!(claimed["uncompressed_size"], text.len());
+                assert_eq!(run.count("/bytes_decompressed"), text.len() as u64);
+            }
+        }
+    }
+    let (_, run, _) = convert(gzip("\n".repeat(5000)), 0);
+    assert_eq!((run.count("/lines"), run.count("/objects/converted")), (0, 1));
+}
+
+/// A copy of the first member's trailer, or only of its length, is not the end of the object.
+#[test]
+fn a_forged_end_hides_nothing() {
+    let first = gzip(good_lines(3));
+    let (trailer, length) = (&first[first.len() - 8..], &first[first.len() - 4..]);
+    let second = gzip_of(&good_lines(2));
+    let cases = [
+        ([&*first, &second, trailer].concat(), 5, "trailing_garbage=1"),
+        ([&*first, &second, length].concat(), 5, "trailing_garbage=1"),
+        ([&*first, b"GET / HTTP/1.1", trailer].concat(), 3, "trailing_garbage=1"),
+        ([&*first, &[0; 9], &second, trailer].concat(), 5, "trailing_garbage=1"),
+        ([&*first, &first].concat(), 6, ""),
+        ([&*first, &[0; 9], &first].concat(), 6, ""),
+    ];
+    for (object, rows, rejects) in cases {
+        assert!(!Whole::default().inflate(0, &object, &mut Piece::default()));
+        let (_, run, _) = convert(object, if rejects.is_empty() { 0 } else { 2 });
+        assert_eq!((run.count("/rows"), run.rejects().as_str()), (rows, rejects));
+    }
+}
+
+fn gzip_of(text: &[u8]) -> Vec<u8> {
+    packed(text, 9, &Header { extra: Some(vec![1, 2]), name: true, checksum: Some(true) })
+}
+
+#[test]
+fn a_wrong_checksum_of_a_header_is_corruption() {
+    for (checksum, rejects) in [(true, ""), (false, "corrupt_gzip=1")] {
+        let fields = Header { checksum: Some(checksum), ..Header::default() };
+        let (_, run, _) = convert(packed(&good_lines(3), 6, &fields), if checksum { 0 } else { 2 });
+        assert_eq!(run.rejects(), rejects);
+    }
+}
+
+/// The one case that `convert` with a single member meets a million times a day.
+#[test]
+fn an_ordinary_object_is_inflated_at_once() {
+    let objects = (1..400).map(|count| gzip(good_lines(count)));
+    let whole = objects.filter(|object| whole(object).is_some()).count();
+    assert!(whole >= 398, "{whole} of 399");
+}
+
+#[test]
+fn random_objects_are_of_every_kind() {
+    let mut runner = proptest::test_runner::TestRunner::deterministic();
+    let (mut whole_count, mut kinds) = (0, BTreeSet::new());
+    for _ in 0..300 {
+        let object = object().new_tree(&mut runner).unwrap().current();
+        whole_count += u32::from(whole(&object).is_some());
+        let content = content(&object);
+        kinds.extend(content.notes);
+        kinds.extend(content.outcome.rejects.into_iter().map(|r| match &r.reason[..] {
+            "corrupt_gzip" => "corrupt_gzip",
+            "truncated_gzip" => "truncated_gzip",
+            "trailing_garbage" => "trailing_garbage",
+            "nested_gzip" => "nested_gzip",
+            "not_gzip" => "not_gzip",
+            _ => "line",
+        }));
+    }
+    assert!(whole_count > 20, "{whole_count} of 300 are inflated at once");
+    assert_eq!(kinds.len(), 10, "random objects are of every kind: {kinds:?}");
+}
