@@ -16,7 +16,7 @@ use std::io::{Read as _, Write};
 use std::mem;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -468,6 +468,32 @@ fn every_call_may_fail() {
             println!("{calls} calls, {fault:?} of each, touched: {touched}");
         }
     }
+}
+
+#[test]
+fn an_interrupted_comparison_records_nothing_that_was_not_compared() {
+    let world = World::with_objects(Random::new(1));
+    world.scheduler.start(1);
+    world.run(0, "first".to_owned(), PROGRAMS[0]).unwrap();
+    for object in objects() {
+        world.scheduler.state().touch(&object);
+    }
+    let dead = Arc::default();
+    let dataset = world.dataset(0, "interrupted".to_owned(), &dead).unwrap();
+    let sources = [Source::over(Arc::new(world.store(0, true, &dead)), "memory://source")];
+    let stop = AtomicBool::new(false);
+    let listing = Listing::take(&sources, &Selection::default(), &stop).unwrap();
+    let mut ledger = Ledger::open(&dataset).unwrap();
+    let plan = Plan::make(listing, &sources, 1000, &mut ledger, &stop).unwrap();
+    assert_eq!((plan.touched.len(), plan.batches.len()), (8, 0));
+    stop.store(true, Ordering::Relaxed);
+    let compared = comparison(&sources, &ledger, &stop).run(plan.touched).unwrap();
+    assert_eq!((compared.left, compared.equal.objects, compared.failures.len()), (8, 0, 0));
+    let recorded = || world.scheduler.state().faults.remove("touched object recorded");
+    world.run(0, "second".to_owned(), PROGRAMS[0]).unwrap();
+    assert_eq!(recorded(), Some(8));
+    world.run(0, "third".to_owned(), PROGRAMS[0]).unwrap();
+    assert_eq!(recorded(), None);
 }
 
 // ---- the real conversion

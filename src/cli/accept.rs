@@ -24,7 +24,7 @@ Examples:
 
 /// Accepts incomplete objects that have no good copy, so that `verify` no longer reports them.
 ///
-/// An object is incomplete if it was damaged (corrupt_gzip, truncated_gzip, not_gzip) or none of its lines became a
+/// An object is incomplete if it was damaged, such as truncated_gzip, or none of its lines became a
 /// row. Rows and rejects stay as they are, and `report` still lists the object. Without --yes, the objects are only
 /// listed. `remove` ends the acceptance: an object that is converted again is judged again.
 #[derive(Debug, Args)]

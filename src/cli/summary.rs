@@ -111,13 +111,13 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
             format!("{archived}: restore these objects, then run the same command again"),
         );
     }
-    if !tally.notes.is_empty() {
-        let notes = tally.notes.iter().map(|(note, count)| (*note, *count));
-        fact("notes", counts("", notes, ""));
-    }
     if tally.incomplete_before > 0 {
         let objects = HumanCount(tally.incomplete_before);
         fact("incomplete", format!("{objects} objects of earlier runs; `verify` lists them"));
+    }
+    if !tally.notes.is_empty() {
+        let notes = tally.notes.iter().map(|(note, count)| (*note, *count));
+        fact("notes", counts("", notes, ""));
     }
     fact("partitions", HumanCount(tally.partitions).to_string());
     fact(

@@ -32,7 +32,7 @@ const MAX_WORST: usize = 3;
 /// must stand with the rows that its claim and its footer state, and nothing else may lie in a table's
 /// directory. Nothing is written.
 ///
-/// An object is incomplete if it was damaged (corrupt_gzip, truncated_gzip, not_gzip) or none of its lines became a
+/// An object is incomplete if it was damaged, such as truncated_gzip, or none of its lines became a
 /// row. Each incomplete object is a finding (incomplete_object) until its partition is removed and converted from a
 /// good copy, or `accept` records that there is none.
 ///
