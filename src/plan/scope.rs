@@ -208,10 +208,10 @@ mod tests {
             let below = path.join("/");
             if matching.holds(&below) {
                 for (at, _) in below.match_indices('/') {
-                    let directory = format!("p/{}", &below[..at]);
+                    let directory = format!("{}/{}", matching.prefix, &below[..at]);
                     proptest::prop_assert!(matching.leads_to(&directory), "{directory}");
                 }
-                proptest::prop_assert!(matching.leads_to("p"));
+                proptest::prop_assert!(matching.leads_to(&matching.prefix));
             }
         }
     }
