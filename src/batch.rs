@@ -22,8 +22,8 @@ use crate::store::{Lines, Named, Network, Source, StoreError, open_text};
 use crate::tally::{ARCHIVED, CONVERTED_MEANWHILE, Tally};
 use crate::touched::{Compared, Comparison};
 
-/// Longest line of a description, in bytes: two million objects, or more.
-const MAX_LINE: usize = 256 << 20;
+/// Longest line of a description, in bytes: about a million objects.
+const MAX_LINE: usize = 128 << 20;
 
 /// A batch, described for whoever is to convert it. As JSON, its keys are stable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
