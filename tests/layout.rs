@@ -39,7 +39,7 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
             .with(18, &format!("\"Root=1-{row:024x}\""))
             .with(24, &format!("\"https://example.com:443/{}{}\"", "long/".repeat(20), row % 10))
             .with(31, &format!("\"host{}.example.com\"", if row < 5000 { row % 5 } else { row }))
-            .with(32, "\"\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}\"");
+            .with(19, "\"\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}\u{10ffff}\"");
         if row % 3 == 0 {
             line = line.with(5, "-").with(10, "-");
         }
