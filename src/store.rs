@@ -8,6 +8,7 @@ mod credentials;
 mod disk;
 mod explain;
 mod network;
+mod open;
 mod place;
 mod source;
 mod target;
@@ -21,6 +22,7 @@ pub use crate::store::bucket::Bucket;
 pub use crate::store::calls::Calls;
 pub use crate::store::disk::Disk;
 pub use crate::store::network::{Network, Traffic};
+pub use crate::store::open::regular as open_regular;
 pub use crate::store::place::{Kind, Place, Prefix};
 pub use crate::store::source::{Fetch, Listed, Look, Named, Source};
 pub use crate::store::target::{

@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::fmt;
 use std::io::{self, Read};
 use std::iter;
+use std::path::Path as LocalPath;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
@@ -27,6 +28,7 @@ use crate::store::StoreError;
 use crate::store::calls::Calls;
 use crate::store::client::{Client, io_error};
 use crate::store::network::{Network, Requests, renewing};
+use crate::store::open;
 use crate::store::place::{Place, Prefix};
 
 /// Objects of a source that are read at the same moment, at most.
@@ -396,8 +398,17 @@ impl Source {
             ranges.advance()?;
             return Ok(Box::new(ranges));
         }
-        let result =
-            self.requests.wait(self.store.get_opts(&self.path(object), conditional(object)))?;
+        let path = self.path(object);
+        if let Some(directory) = self.url.strip_prefix("file://") {
+            // A FIFO or a device can have taken the place of the file that was listed.
+            let found = open::check(&LocalPath::new(directory).join(path.as_ref()));
+            found.or_else(|error| match error.kind() {
+                io::ErrorKind::InvalidInput => Err(error),
+                // The store says it in the words of all stores.
+                _ => Ok(()),
+            })?;
+        }
+        let result = self.requests.wait(self.store.get_opts(&path, conditional(object)))?;
         Ok(match result.payload {
             GetResultPayload::File(file, _) => Box::new(file),
             GetResultPayload::Stream(_) => {
