@@ -142,17 +142,19 @@ fn long_version() -> String {
 
 /// Lets a flag be given by the environment, too: `--log-format` by `ALB2PARQUET_LOG_FORMAT`.
 fn with_environment(arg: Arg) -> Arg {
+    /// Flags whose values can hold commas: settings of a store, and URLs.
+    const WHOLE: [&str; 2] = ["option", "source"];
     let Some(long) = arg.get_long() else { return arg };
     if ONLY_TYPED.contains(&long) {
         return arg;
     }
+    let splits = !WHOLE.contains(&long);
     let variable = format!("ALB2PARQUET_{}", long.replace('-', "_").to_uppercase());
     // An empty variable counts as none: shells and job templates leave such.
     let is_empty = env::var_os(&variable).is_some_and(|value| value.is_empty());
     let arg = if is_empty { arg } else { arg.env(variable).hide_env(true) };
     match arg.get_action() {
-        // A setting of a store can hold commas.
-        ArgAction::Append if arg.get_long() != Some("option") => arg.value_delimiter(','),
+        ArgAction::Append if splits => arg.value_delimiter(','),
         ArgAction::SetTrue => arg.value_parser(FalseyValueParser::new()),
         _ => arg,
     }

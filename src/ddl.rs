@@ -11,6 +11,7 @@ mod compat;
 mod duckdb;
 mod glue;
 mod hive;
+mod location;
 mod projection;
 mod trino;
 
@@ -105,6 +106,19 @@ pub enum DdlError {
     /// Only the access log table is so documented, for Athena.
     #[error("--compat-view is of the access log table, and for the dialects athena and trino")]
     Compat,
+    /// The engine would read another place, or fail without saying why.
+    #[error("the location {location:?} cannot be used: it contains {what:?}, {reason}")]
+    Location {
+        /// The location of the table.
+        location: String,
+        /// The first thing in it that the engine reads as something else.
+        what: String,
+        /// What the engine reads it as.
+        reason: &'static str,
+    },
+    /// Values of partitions are parts of paths, and of lists with commas.
+    #[error("{0:?} cannot be an account or a region: use letters, digits and hyphens")]
+    Value(String),
 }
 
 impl External {
@@ -157,8 +171,10 @@ impl External {
         self.check(dialect)?;
         let projected = self.projection && dialect != Dialect::Spark;
         let create = match dialect {
-            Dialect::Athena if projected => hive::create(self, &projection::properties(self)),
-            Dialect::Athena | Dialect::Spark => hive::create(self, &[]),
+            Dialect::Athena if projected => {
+                hive::create(self, dialect, &projection::properties(self))
+            }
+            Dialect::Athena | Dialect::Spark => hive::create(self, dialect, &[]),
             Dialect::Trino => trino::create(self),
             Dialect::DuckDb => return Ok(duckdb::create(self)),
             Dialect::Glue => return Ok(glue::table_input(self)),
@@ -183,7 +199,7 @@ impl External {
             }
             (Dialect::Glue, Some(partitions)) => Ok(glue::partition_inputs(self, partitions)),
             (Dialect::Athena | Dialect::Spark, Some(partitions)) => {
-                Ok(hive::add_partitions(self, partitions))
+                Ok(hive::add_partitions(self, dialect, partitions))
             }
             (Dialect::Glue, None) => Err(DdlError::Unknown),
             (_, None) if self.layout == Layout::Plain => Err(DdlError::Unknown),
@@ -221,7 +237,14 @@ impl External {
         if amazon && !self.location.starts_with("s3://") {
             return Err(DdlError::NotS3(self.location.clone()));
         }
-        Ok(())
+        location::check(&self.location, dialect, self.projection)?;
+        let partitions = self.partitions.iter().flatten();
+        let values = partitions.flat_map(|partition| [&partition.account, &partition.region]);
+        self.accounts
+            .iter()
+            .chain(&self.regions)
+            .chain(values)
+            .try_for_each(|value| check_value(value))
     }
 
     /// Returns the description of the table, with what its partitions are.
@@ -270,6 +293,12 @@ fn check_name(name: &str) -> Result<(), DdlError> {
     if name.split('.').all(part) { Ok(()) } else { Err(DdlError::Name(name.to_owned())) }
 }
 
+/// Refuses the values of partitions that no account or region has.
+fn check_value(value: &str) -> Result<(), DdlError> {
+    let good = !value.is_empty() && value.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
+    if good { Ok(()) } else { Err(DdlError::Value(value.to_owned())) }
+}
+
 /// Quotes a name of one or more parts.
 fn quoted(name: &str, quote: char) -> String {
     let parts = name.split('.').map(|part| format!("{quote}{part}{quote}"));
@@ -306,6 +335,16 @@ mod tests {
         }
         for bad in ["", ".", "a.", "A", "2a", "_a", "a-b", "a b", "a`b", "a\"b", "ä"] {
             assert!(check_name(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn values_of_partitions_cannot_leave_their_list_or_directory() {
+        for bad in ["", "a,b", "a/b", "..", "a'b", "${year}"] {
+            let table = External { accounts: vec![bad.to_owned()], ..access() };
+            assert!(matches!(table.create(Dialect::Athena), Err(DdlError::Value(_))), "{bad}");
+            let table = External { regions: vec![bad.to_owned()], ..access() };
+            assert!(matches!(table.create(Dialect::DuckDb), Err(DdlError::Value(_))), "{bad}");
         }
     }
 

@@ -1,5 +1,7 @@
 //! What AWS must be told for this program to work, as JSON to paste.
 
+use std::fmt::Write as _;
+
 use serde_json::{Value, json};
 
 use crate::store::{Kind, Place, Prefix, StoreError};
@@ -16,29 +18,105 @@ pub enum PolicyError {
     /// A URL names no bucket of S3.
     #[error("{0} is not in S3: a policy is for URLs that begin with s3://")]
     NotS3(String),
+    /// A policy would read it as a pattern, and grant more.
+    #[error(
+        "{0:?} cannot be the name of a bucket: a name has letters, digits, dots, hyphens and underscores, no \
+         wildcard"
+    )]
+    Bucket(String),
+    /// A policy would read it as a pattern, and grant more.
+    #[error("{0:?} cannot be an account: an account id has twelve digits")]
+    Account(String),
+    /// A policy would read it as a pattern, and grant more.
+    #[error("{0:?} cannot be a partition of AWS: write it like aws or aws-cn")]
+    Partition(String),
+    /// A policy takes nothing else, and would read a wildcard as all keys.
+    #[error(
+        "{key:?} cannot be the ARN of a KMS key: write it like \
+         arn:{aws}:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab; an alias cannot stand \
+         for its key in a policy"
+    )]
+    Key {
+        /// What was given.
+        key: String,
+        /// The partition of AWS that the policy is for.
+        aws: String,
+    },
 }
 
-/// Where the objects of a bucket are, as ARNs say it.
-fn arn(aws: &str, bucket: &str, prefix: &str) -> String {
-    let prefix = prefix.trim_matches('/');
-    let below = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
-    format!("arn:{aws}:s3:::{bucket}/{below}*")
+/// Returns the ARN of a bucket.
+fn bucket_arn(aws: &str, bucket: &str) -> Result<String, PolicyError> {
+    let word = |c: char| c.is_ascii_alphanumeric() || c == '-';
+    if aws.is_empty() || !aws.chars().all(word) {
+        return Err(PolicyError::Partition(aws.to_owned()));
+    }
+    // Buckets of before 2018 can have names with underscores and capitals.
+    let good = bucket.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && bucket.chars().all(|c| word(c) || c == '.' || c == '_');
+    if good {
+        Ok(format!("arn:{aws}:s3:::{bucket}"))
+    } else {
+        // What precedes an @ can be a secret.
+        let shown =
+            bucket.rsplit_once('@').map_or(bucket.to_owned(), |(_, name)| format!("…@{name}"));
+        Err(PolicyError::Bucket(shown))
+    }
+}
+
+/// Returns the ARN of the objects of a bucket below a prefix.
+fn objects_arn(aws: &str, bucket: &str, prefix: &str) -> Result<String, PolicyError> {
+    Ok(format!("{}/{}", bucket_arn(aws, bucket)?, below(prefix)))
+}
+
+/// Returns the pattern of the keys below a prefix.
+fn below(prefix: &str) -> String {
+    if prefix.is_empty() { "*".to_owned() } else { format!("{}/*", verbatim(prefix)) }
+}
+
+/// Returns a pattern that matches this text alone, in a resource and in a condition. Policy variables stand for
+/// the characters that are special there
+/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html>); the version of the
+/// policy language that [`document`] names is the first that knows them.
+fn verbatim(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            '*' | '?' | '$' => pattern.extend(['$', '{', c, '}']),
+            _ => pattern.push(c),
+        }
+    }
+    pattern
 }
 
 /// Returns the bucket policy that lets load balancers of some accounts deliver logs below a prefix.
 /// `aws` is the partition of AWS: `aws`, `aws-cn` or `aws-us-gov`.
-pub fn log_delivery(aws: &str, bucket: &str, prefix: &str, accounts: &[String]) -> Value {
+///
+/// # Errors
+///
+/// Fails when an argument cannot be what it is said to be, and the policy could grant more than was meant.
+pub fn log_delivery(
+    aws: &str,
+    bucket: &str,
+    prefix: &str,
+    accounts: &[String],
+) -> Result<Value, PolicyError> {
+    bucket_arn(aws, bucket)?;
+    let path = in_s3(&format!("s3://{bucket}/{prefix}"))?.map(|Prefix { path, .. }| path);
+    let path = path.unwrap_or_default();
     let logs = |account: &String| {
-        arn(aws, bucket, &format!("{}/AWSLogs/{account}", prefix.trim_matches('/')))
+        if account.len() != 12 || !account.bytes().all(|b| b.is_ascii_digit()) {
+            return Err(PolicyError::Account(account.clone()));
+        }
+        objects_arn(aws, bucket, path.clone().join("AWSLogs").join(account.as_str()).as_ref())
     };
-    let resources: Vec<String> = accounts.iter().map(logs).collect();
-    document(vec![json!({
+    let resources = accounts.iter().map(logs).collect::<Result<Vec<String>, _>>()?;
+    Ok(document(vec![json!({
         "Sid": "LoadBalancersDeliverLogs",
         "Effect": "Allow",
         "Principal": { "Service": "logdelivery.elasticloadbalancing.amazonaws.com" },
         "Action": "s3:PutObject",
         "Resource": resources,
-    })])
+    })]))
 }
 
 /// Returns the least that a role must be allowed to convert sources to a dataset. Places that are local
@@ -46,7 +124,8 @@ pub fn log_delivery(aws: &str, bucket: &str, prefix: &str, accounts: &[String]) 
 ///
 /// # Errors
 ///
-/// Fails when a URL is of another store, or makes no sense.
+/// Fails when a URL is of another store, or an argument cannot be what it is said to be, and the policy could
+/// grant more than was meant.
 pub fn convert(
     aws: &str,
     sources: &[String],
@@ -59,13 +138,13 @@ pub fn convert(
         statements.push(json!({
             "Effect": "Allow",
             "Action": "s3:ListBucket",
-            "Resource": format!("arn:{aws}:s3:::{bucket}"),
-            "Condition": { "StringLike": { "s3:prefix": below(path.as_ref()) } },
+            "Resource": bucket_arn(aws, &bucket)?,
+            "Condition": { "StringLike": { "s3:prefix": [below(path.as_ref())] } },
         }));
         statements.push(json!({
             "Effect": "Allow",
             "Action": "s3:GetObject",
-            "Resource": arn(aws, &bucket, path.as_ref()),
+            "Resource": objects_arn(aws, &bucket, path.as_ref())?,
         }));
     }
     if let Some(Prefix { bucket, path, .. }) = out.map(in_s3).transpose()?.flatten() {
@@ -74,7 +153,7 @@ pub fn convert(
         statements.push(json!({
             "Effect": "Allow",
             "Action": "s3:ListBucket",
-            "Resource": format!("arn:{aws}:s3:::{bucket}"),
+            "Resource": bucket_arn(aws, &bucket)?,
         }));
         statements.push(json!({
             "Effect": "Allow",
@@ -84,8 +163,11 @@ pub fn convert(
                 "s3:GetObject",
                 "s3:PutObject",
             ],
-            "Resource": arn(aws, &bucket, path.as_ref()),
+            "Resource": objects_arn(aws, &bucket, path.as_ref())?,
         }));
+    }
+    if let Some(key) = keys.iter().find(|key| !is_key(aws, key)) {
+        return Err(PolicyError::Key { key: key.clone(), aws: aws.to_owned() });
     }
     if !keys.is_empty() {
         statements.push(json!({
@@ -97,14 +179,31 @@ pub fn convert(
     Ok(document(statements))
 }
 
+/// Checks that a text is the ARN of one KMS key.
+fn is_key(aws: &str, text: &str) -> bool {
+    let word = |text: &str| {
+        !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
+    };
+    let parts: Vec<&str> = text.split(':').collect();
+    let ["arn", partition, "kms", region, account, key] = parts[..] else { return false };
+    partition == aws
+        && word(region)
+        && account.len() == 12
+        && account.bytes().all(|b| b.is_ascii_digit())
+        && key.strip_prefix("key/").is_some_and(word)
+}
+
 /// Returns the lifecycle rule that ends uploads that nobody completed, some days after they began.
 ///
 /// # Errors
 ///
 /// Fails when the dataset is not in S3, or its URL makes no sense.
 pub fn lifecycle(out: &str, days: u16) -> Result<Value, PolicyError> {
-    let prefix = in_s3(out)?.ok_or_else(|| PolicyError::NotS3(out.to_owned()))?.path;
-    let prefix = prefix.as_ref();
+    let Prefix { bucket, path, .. } =
+        in_s3(out)?.ok_or_else(|| PolicyError::NotS3(out.to_owned()))?;
+    bucket_arn("aws", &bucket)?;
+    // A filter is no pattern: nothing in it is special.
+    let prefix = path.as_ref();
     let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
     Ok(json!({ "Rules": [{
         "ID": RULE,
@@ -124,15 +223,27 @@ fn in_s3(url: &str) -> Result<Option<Prefix>, PolicyError> {
     match Place::parse(url)? {
         Place::Local(_) => Ok(None),
         Place::Bucket(prefix) if prefix.kind == Kind::S3 => {
-            Ok(Some(Prefix { bucket: prefix.name().to_owned(), ..prefix }))
+            let bucket = prefix.bucket.split_once("://").map_or("", |(_, bucket)| bucket);
+            Ok(Some(Prefix { bucket: bucket.to_owned(), ..prefix }))
         }
         Place::Bucket(_) => Err(PolicyError::NotS3(url.to_owned())),
     }
 }
 
-/// Returns the prefixes that a listing below a path asks for.
-fn below(path: &str) -> Vec<String> {
-    if path.is_empty() { vec!["*".to_owned()] } else { vec![format!("{path}/*")] }
+/// Returns a policy as text in ASCII: IAM refuses characters beyond U+00FF in the text of a policy, and reads
+/// JSON's escapes.
+pub fn text(policy: &Value) -> String {
+    let mut text = String::new();
+    for c in format!("{policy:#}\n").chars() {
+        if c.is_ascii() {
+            text.push(c);
+        } else {
+            for unit in c.encode_utf16(&mut [0; 2]) {
+                write!(text, "\\u{unit:04x}").expect("a string takes everything");
+            }
+        }
+    }
+    text
 }
 
 #[cfg(test)]
@@ -143,7 +254,8 @@ mod tests {
     fn logs_are_delivered_below_a_prefix() {
         let account = "012345678901".to_owned();
         let resource = |prefix: &str| {
-            let policy = log_delivery("aws-cn", "b", prefix, std::slice::from_ref(&account));
+            let accounts = std::slice::from_ref(&account);
+            let policy = log_delivery("aws-cn", "b", prefix, accounts).unwrap();
             policy["Statement"][0]["Resource"][0].as_str().unwrap().to_owned()
         };
         assert_eq!(resource(""), "arn:aws-cn:s3:::b/AWSLogs/012345678901/*");
@@ -160,8 +272,58 @@ mod tests {
         assert_eq!(statements[1]["Resource"], "arn:aws:s3:::logs/p/*");
         assert_eq!(statements[3]["Resource"], "arn:aws:s3:::lake/alb/*");
         assert!(convert("aws", &sources, Some("gs://lake"), &[]).is_err());
-        let policy = convert("aws", &sources, Some("lake"), &["arn:k".to_owned()]).unwrap();
-        assert_eq!(policy["Statement"][2]["Resource"][0], "arn:k");
+        let key = "arn:aws:kms:eu-west-1:012345678901:key/mrk-1234abcd".to_owned();
+        let policy = convert("aws", &sources, Some("lake"), std::slice::from_ref(&key)).unwrap();
+        assert_eq!(policy["Statement"][2]["Resource"][0], *key);
+    }
+
+    #[test]
+    fn wildcards_and_variables_in_a_prefix_stand_for_themselves() {
+        let source = ["s3://logs/a*?${aws:username}$".to_owned()];
+        let policy = convert("aws", &source, None, &[]).unwrap();
+        let pattern = "a${*}${?}${$}{aws:username}${$}/*";
+        let statements = policy["Statement"].as_array().unwrap();
+        assert_eq!(statements[0]["Condition"]["StringLike"]["s3:prefix"][0], pattern);
+        assert_eq!(statements[1]["Resource"], format!("arn:aws:s3:::logs/{pattern}"));
+        assert_eq!(lifecycle("s3://lake/a*?", 7).unwrap()["Rules"][0]["Filter"]["Prefix"], "a*?/");
+    }
+
+    #[test]
+    fn what_would_grant_more_than_was_meant_is_refused() {
+        let one = |text: &str| [text.to_owned()];
+        for bucket in ["*", "lo*", "l?gs", "${aws:username}", "a b", "a:b", "a@b", "-a", "", "ä"] {
+            assert!(log_delivery("aws", bucket, "", &one("012345678901")).is_err(), "{bucket}");
+            let url = format!("s3://{bucket}");
+            assert!(convert("aws", &one(&url), None, &[]).is_err(), "{bucket}");
+            assert!(convert("aws", &[], Some(&url), &[]).is_err(), "{bucket}");
+            assert!(lifecycle(&url, 7).is_err(), "{bucket}");
+        }
+        for account in ["*", "01234567890?", "0123456789012", ""] {
+            assert!(log_delivery("aws", "b", "", &one(account)).is_err(), "{account}");
+        }
+        for key in [
+            "*",
+            "arn:aws:kms:*:012345678901:key/1",
+            "arn:aws:kms:eu-west-1:012345678901:key/*",
+            "arn:aws:kms:eu-west-1:*:key/1",
+            "arn:aws:kms:eu-west-1:012345678901:alias/logs",
+            "arn:aws-cn:kms:eu-west-1:012345678901:key/1",
+            "arn:aws:kms:eu-west-1:012345678901:key/${aws:username}",
+        ] {
+            assert!(matches!(convert("aws", &[], None, &one(key)), Err(PolicyError::Key { .. })));
+        }
+        for prefix in ["a//b", "a/../b", "a\nb"] {
+            assert!(log_delivery("aws", "b", prefix, &one("012345678901")).is_err(), "{prefix}");
+        }
+        assert!(log_delivery("*", "b", "", &one("012345678901")).is_err());
+    }
+
+    #[test]
+    fn a_policy_is_printed_in_ascii() {
+        let policy = convert("aws", &["s3://b/ü😀\"".to_owned()], None, &[]).unwrap();
+        let printed = text(&policy);
+        assert!(printed.is_ascii() && printed.contains("\\ud83d\\ude00"), "{printed}");
+        assert_eq!(serde_json::from_str::<Value>(&printed).unwrap(), policy);
     }
 
     #[test]

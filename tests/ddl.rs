@@ -136,6 +136,50 @@ fn names_and_places_are_the_users() {
     assert!(text.contains("\nLOCATION 'file:///lake/alb_access_logs/'\n"), "{text}");
 }
 
+#[test]
+fn a_location_that_an_engine_would_misread_is_refused_by_character() {
+    let ddl =
+        |location: &str, dialect: &str| run(&["ddl", "--location", location, "--dialect", dialect]);
+    for (location, dialect, what) in [
+        ("s3://lake/${year}", "athena", "${"),
+        ("s3://lake/${year}", "trino", "${"),
+        ("s3://lake/a*", "glue", "*"),
+        ("s3://lake/a?s3_endpoint=b", "duckdb", "?"),
+        ("/lake/a\\b", "duckdb", "\\\\"),
+    ] {
+        let said = ddl(location, dialect).expect(3);
+        said.says(&[&format!("it contains \"{what}\", ")]);
+        assert!(said.stdout.is_empty() && !said.stderr.contains("--"), "{said:#?}");
+    }
+    let view = ddl("/lake/year=1999/a*'b", "duckdb").expect(0).stdout;
+    assert!(
+        view.contains("FROM read_parquet('/lake/year=1999/a[*]''b/alb_access_logs/account=*/"),
+        "{view}"
+    );
+    let text = ddl("/lake/${env:HOME}", "spark").expect(0).stdout;
+    assert!(text.contains("LOCATION 'file:///lake/\\u0024{env:HOME}/alb_access_logs/'"), "{text}");
+}
+
+#[test]
+fn a_policy_grants_the_prefix_alone() {
+    let convert = |source: &str| run(&["policy", "convert", "--source", source]);
+    let resources = |source: &str| -> Vec<Value> {
+        let policy: Value = serde_json::from_str(&convert(source).expect(0).stdout).unwrap();
+        let statements = policy["Statement"].as_array().unwrap();
+        statements.iter().map(|each| each["Resource"].clone()).collect()
+    };
+    let of_logs = |pattern: &str| {
+        ["arn:aws:s3:::logs".to_owned(), format!("arn:aws:s3:::logs/{pattern}")].map(Value::from)
+    };
+    assert_eq!(resources("s3://logs/a*?${aws:username}"), of_logs("a${*}${?}${$}{aws:username}/*"));
+    // A comma does not end the URL.
+    assert_eq!(resources("s3://logs/,a"), of_logs(",a/*"));
+    convert("s3://*").expect(3).says(&["\"*\" cannot be the name of a bucket"]);
+    run(&["policy", "convert", "--source", "s3://logs", "--kms-key", "*"])
+        .expect(3)
+        .says(&["\"*\" cannot be the ARN of a KMS key", "arn:aws:kms:"]);
+}
+
 /// A dataset of two accounts, one of which has only a reject.
 fn two_accounts(layout: &str) -> World {
     let world = World::new();

@@ -395,6 +395,20 @@ fn a_reject_names_its_object_line_and_column() {
 
 /// The bits of permission do not stop root; a file whose reads fail does.
 #[test]
+#[cfg(unix)]
+fn a_fifo_in_the_place_of_a_listed_object_is_an_error_without_waiting() {
+    let world = World::new();
+    world.put(&key(1), gzip(good_lines(1)));
+    let source = Source::open(world.source().to_str().unwrap(), &Network::default()).unwrap();
+    let listed = source.list().next().unwrap().unwrap();
+    let path = world.source().join(key(1));
+    fs::remove_file(&path).unwrap();
+    assert!(std::process::Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let error = source.read(&listed, &mut Vec::new()).unwrap_err();
+    assert_eq!(error.to_string(), "cannot be read: not a regular file but a FIFO");
+}
+
+#[test]
 #[cfg(target_os = "linux")]
 fn an_unreadable_object_is_left_out_and_named() {
     let world = World::new();

@@ -280,6 +280,17 @@ fn json_has_it_all() {
 }
 
 #[test]
+#[cfg(unix)]
+fn an_object_that_is_no_file_is_refused_without_waiting() {
+    let world = World::new();
+    let fifo = world.path("fifo");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let said = run(&["inspect", fifo.to_str().unwrap()]).expect(3);
+    said.says(&["fifo cannot be opened", "not a regular file but a FIFO"]);
+    run(&["inspect", "/dev/zero"]).expect(3).says(&["not a regular file but a device"]);
+}
+
+#[test]
 fn wrong_arguments_are_named() {
     let text = gzip(good_lines(1));
     inspect(&text, &["--columns", "clientip"])

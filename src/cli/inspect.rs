@@ -4,7 +4,7 @@ mod json;
 mod page;
 mod rows;
 
-use std::fs::{self, File};
+use std::fs;
 use std::io::{self, Read};
 use std::path::Path;
 
@@ -17,7 +17,7 @@ use crate::cli::{DONE, OBJECTS, REJECTS, resolve};
 use crate::inspect::{Inspected, Inspection, Limits};
 use crate::key;
 use crate::schema::{EXTRA_FIELDS, SOURCE_KEY, Table};
-use crate::store::{Place, Source};
+use crate::store::{Place, Source, open_regular};
 
 /// Standard input.
 const STDIN: &str = "-";
@@ -104,11 +104,11 @@ impl Inspect {
         }
         match Place::parse(name)? {
             Place::Local(path) => {
-                let file = File::open(&path);
-                let file = file.with_context(|| format!("OBJECT {name} cannot be opened"))?;
-                if file.metadata().is_ok_and(|metadata| metadata.is_dir()) {
+                if path.is_dir() {
                     bail!("OBJECT {name} is a directory: name one object in it");
                 }
+                let file = open_regular(&path);
+                let file = file.with_context(|| format!("OBJECT {name} cannot be opened"))?;
                 Ok((key_of(&path), Box::new(file)))
             }
             Place::Bucket(_) => {

@@ -5,7 +5,6 @@ use clap::{Subcommand, ValueEnum};
 use crate::cli::DONE;
 use crate::cli::options;
 use crate::cli::terminal::print_text;
-use crate::escape::printable_json;
 use crate::policy;
 
 pub(super) const AFTER: &str = "\
@@ -119,14 +118,14 @@ impl Policy {
     pub(super) fn run(&self) -> anyhow::Result<u8> {
         let policy = match self {
             Policy::LogDelivery { bucket, prefix, account, aws } => {
-                policy::log_delivery(aws.as_str(), bucket, prefix, account)
+                policy::log_delivery(aws.as_str(), bucket, prefix, account)?
             }
             Policy::Convert { source, out, kms_key, aws } => {
                 policy::convert(aws.as_str(), source, out.as_deref(), kms_key)?
             }
             Policy::Lifecycle { out, days } => policy::lifecycle(out, *days)?,
         };
-        print_text(&printable_json(&format!("{policy:#}\n")))?;
+        print_text(&policy::text(&policy))?;
         Ok(DONE)
     }
 }

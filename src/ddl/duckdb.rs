@@ -6,30 +6,31 @@ use crate::dataset::Layout;
 use crate::ddl::{External, literal, quoted};
 use crate::key::PARTITION_COLUMNS;
 
-/// Returns the statements that create a view, in which the values of partitions stay text: taken for
-/// numbers, accounts would lose a leading 0.
+/// Returns the statements that create a view.
+///
+/// The partition columns come from the last directories of each file's path. `DuckDB`'s own reading of
+/// `key=value` takes them from the whole path, those above the dataset too, and takes accounts for numbers,
+/// which lose a leading 0.
 pub(super) fn create(table: &External) -> String {
     let name = quoted(&table.name, '"');
-    let types = PARTITION_COLUMNS.map(|column| format!("'{column}': VARCHAR")).join(", ");
-    let select = match table.layout {
-        Layout::Hive => format!(
-            "SELECT *\nFROM read_parquet({files}, union_by_name = true, hive_partitioning = true,\n  \
-             hive_types = {{{types}}})",
-            files = literal(&format!("{}**/*.parquet", table.location)),
-        ),
-        Layout::Plain => {
-            let values = (2..=6).rev().zip(PARTITION_COLUMNS);
-            let values: Vec<_> = values
-                .map(|(place, column)| format!("split_part(filename, '/', -{place}) AS {column}"))
-                .collect();
-            format!(
-                "SELECT * EXCLUDE (filename),\n  {values}\nFROM read_parquet({files}, \
-                 union_by_name = true, filename = true, hive_partitioning = false)",
-                values = values.join(",\n  "),
-                files = literal(&format!("{}*/*/*/*/*/*.parquet", table.location)),
-            )
+    // From the end of the path: the file is -1, its day -2.
+    let columns = (2..=6).rev().zip(PARTITION_COLUMNS).map(|(place, column)| {
+        let directory = format!("split_part(filename, '/', -{place})");
+        match table.layout {
+            Layout::Hive => format!("split_part({directory}, '=', 2) AS {column}"),
+            Layout::Plain => format!("{directory} AS {column}"),
         }
+    });
+    let directories = match table.layout {
+        Layout::Hive => PARTITION_COLUMNS.map(|column| format!("{column}=*")).join("/"),
+        Layout::Plain => ["*"; 5].join("/"),
     };
+    let select = format!(
+        "SELECT * EXCLUDE (filename),\n  {columns}\nFROM read_parquet({files}, union_by_name = true, \
+         filename = true, hive_partitioning = false)",
+        columns = columns.collect::<Vec<_>>().join(",\n  "),
+        files = literal(&format!("{}{directories}/*.parquet", verbatim(&table.location))),
+    );
     let mut text = format!("CREATE OR REPLACE VIEW {name} AS\n{select};\n");
     let mut comment = |what: &str, comment: &str| {
         writeln!(text, "COMMENT ON {what} IS {};", literal(comment))
@@ -43,4 +44,35 @@ pub(super) fn create(table: &External) -> String {
         comment(&format!("COLUMN {name}.{}", quoted(column, '"')), &meaning);
     }
     text
+}
+
+/// Returns a pattern that matches this path alone. A backslash has none; `External::check` refuses it.
+fn verbatim(path: &str) -> String {
+    let mut pattern = String::with_capacity(path.len());
+    for c in path.chars() {
+        match c {
+            '*' | '?' | '[' => pattern.extend(['[', c, ']']),
+            _ => pattern.push(c),
+        }
+    }
+    pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_view_reads_one_directory_and_names_its_partitions_from_below_it() {
+        let location = "/lake/year=1999/a*?[b]'/t/".to_owned();
+        let table = External { location, ..External::rejects() };
+        let text = create(&table);
+        let files = "'/lake/year=1999/a[*][?][[]b]\'\'/t/account=*/region=*/year=*/month=*/day=*/*.parquet'";
+        assert!(text.contains(files), "{text}");
+        let year = "split_part(split_part(filename, '/', -4), '=', 2) AS year";
+        assert!(text.contains(year) && text.contains("hive_partitioning = false"), "{text}");
+        let text = create(&External { layout: Layout::Plain, ..table });
+        assert!(text.contains("  split_part(filename, '/', -4) AS year,\n"), "{text}");
+        assert!(text.contains("/t/*/*/*/*/*/*.parquet'"), "{text}");
+    }
 }

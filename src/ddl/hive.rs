@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use arrow::datatypes::DataType;
 
-use crate::ddl::{External, quoted};
+use crate::ddl::{Dialect, External, quoted};
 use crate::key::{PARTITION_COLUMNS, Partition};
 
 /// Partitions of one statement. Athena takes statements of at most 262,144 bytes, and a location has at
@@ -28,8 +28,23 @@ fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
+/// Returns how a dialect quotes a text. Spark substitutes variables (`${env:HOME}`) in a statement before it
+/// reads the literals, so that the `$` must come from an escape. Athena substitutes none in statements, and the
+/// templates of its projection need the `$`.
+fn quote(dialect: Dialect) -> impl Fn(&str) -> String {
+    move |text| {
+        let text = literal(text);
+        if dialect == Dialect::Spark { text.replace("${", "\\u0024{") } else { text }
+    }
+}
+
 /// Returns the statement that creates a table with some properties for partition projection.
-pub(super) fn create(table: &External, projection: &[(String, String)]) -> String {
+pub(super) fn create(
+    table: &External,
+    dialect: Dialect,
+    projection: &[(String, String)],
+) -> String {
+    let literal = quote(dialect);
     let column = |name: &str, kind: &str, comment: &str| {
         format!("  {} {kind} COMMENT {}", quoted(name, '`'), literal(comment))
     };
@@ -62,7 +77,12 @@ pub(super) fn repair(table: &External) -> String {
 }
 
 /// Returns the statements that add partitions.
-pub(super) fn add_partitions(table: &External, partitions: &[Partition]) -> String {
+pub(super) fn add_partitions(
+    table: &External,
+    dialect: Dialect,
+    partitions: &[Partition],
+) -> String {
+    let literal = quote(dialect);
     let mut text = String::new();
     for some in partitions.chunks(PARTITIONS) {
         write!(text, "ALTER TABLE {} ADD IF NOT EXISTS", quoted(&table.name, '`'))
@@ -92,6 +112,12 @@ mod tests {
     }
 
     #[test]
+    fn spark_substitutes_no_variable_in_a_text() {
+        assert_eq!(quote(Dialect::Spark)("a$1\\${env:HOME}"), r"'a$1\\\u0024{env:HOME}'");
+        assert_eq!(quote(Dialect::Athena)("${year}"), "'${year}'");
+    }
+
+    #[test]
     fn partitions_come_in_statements_of_bounded_size() {
         let day = chrono::NaiveDate::from_ymd_opt(2025, 7, 19).unwrap();
         let days = day.iter_days().take(PARTITIONS + 1);
@@ -102,7 +128,11 @@ mod tests {
         };
         let partitions: Vec<_> = days.map(partition).collect();
         let location = format!("s3://lake/{}/", "x".repeat(1000));
-        let text = add_partitions(&External { location, ..External::rejects() }, &partitions);
+        let text = add_partitions(
+            &External { location, ..External::rejects() },
+            Dialect::Athena,
+            &partitions,
+        );
         let statements: Vec<_> = text.split_inclusive(";\n").collect();
         assert_eq!(statements.len(), 2);
         assert!(statements.iter().all(|statement| statement.len() < 262_144));

@@ -10,6 +10,7 @@ use object_store::Error;
 
 use crate::store::StoreError;
 use crate::store::listing::Entry;
+use crate::store::open;
 
 /// What the names of all logs of load balancers hold.
 const LOG: &str = "_elasticloadbalancing_";
@@ -146,9 +147,7 @@ pub(super) fn head(directory: &Path, key: &str) -> Result<Entry, Error> {
 /// Opens a file that is still what it was when it was listed.
 pub(super) fn open(directory: &Path, key: &str, listed: Option<&str>) -> Result<File, Error> {
     let path = within(directory, key)?;
-    // Opening a pipe would wait for somebody to write to it.
-    head(directory, key)?;
-    let file = File::open(&path).map_err(|error| refused(&path, error))?;
+    let file = open::regular(&path).map_err(|error| refused(&path, error))?;
     let metadata = file.metadata().map_err(|error| refused(&path, error))?;
     match listed {
         Some(listed) if listed != e_tag(&metadata) => Err(Error::Precondition {

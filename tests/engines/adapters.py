@@ -170,33 +170,39 @@ def text_of(value):
     return value.decode() if isinstance(value, bytes) else value
 
 
+def spark_session(scratch):
+    """A session with a metastore in memory."""
+    os.environ["TZ"] = "UTC"
+    time.tzset()
+    from pyspark.sql import SparkSession
+
+    builder = SparkSession.builder.master("local[2]").appName("engines")
+    for name, value in {
+        "spark.sql.warehouse.dir": scratch / "warehouse",
+        "spark.ui.enabled": "false",
+        "spark.ui.showConsoleProgress": "false",
+        "spark.sql.session.timeZone": "UTC",
+        "spark.sql.shuffle.partitions": "2",
+        "spark.driver.memory": "1g",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.extraJavaOptions": f"-Dderby.system.home={scratch}",
+        "spark.hadoop.javax.jdo.option.ConnectionURL": "jdbc:derby:memory:ms;create=true",
+    }.items():
+        builder = builder.config(name, str(value))
+    session = builder.enableHiveSupport().getOrCreate()
+    session.sparkContext.setLogLevel("OFF")
+    # What it refuses is expected, or reported in a line.
+    logging.disable(logging.ERROR)
+    return session
+
+
 class Spark(Sql):
     name = "Spark"
     position = "instr"
 
     def __init__(self, program, dataset, scratch):
-        os.environ["TZ"] = "UTC"
-        time.tzset()
-        from pyspark.sql import SparkSession
-
-        builder = SparkSession.builder.master("local[2]").appName("engines")
-        for name, value in {
-            "spark.sql.warehouse.dir": scratch / "warehouse",
-            "spark.ui.enabled": "false",
-            "spark.ui.showConsoleProgress": "false",
-            "spark.sql.session.timeZone": "UTC",
-            "spark.sql.shuffle.partitions": "2",
-            "spark.driver.memory": "1g",
-            "spark.driver.bindAddress": "127.0.0.1",
-            "spark.driver.host": "127.0.0.1",
-            "spark.driver.extraJavaOptions": f"-Dderby.system.home={scratch}",
-            "spark.hadoop.javax.jdo.option.ConnectionURL": "jdbc:derby:memory:ms;create=true",
-        }.items():
-            builder = builder.config(name, str(value))
-        self.session = builder.enableHiveSupport().getOrCreate()
-        self.session.sparkContext.setLogLevel("OFF")
-        # What it refuses is expected, or reported in a line.
-        logging.disable(logging.ERROR)
+        self.session = spark_session(scratch)
         self.program, self.dataset = program, dataset
         for table in LOG_TYPES:
             self.script(ddl(program, dataset, table, "spark"))
