@@ -1,14 +1,11 @@
 //! `accept`: arguments in, incomplete objects accepted out.
 
-use std::path::PathBuf;
-
 use anyhow::bail;
-use chrono::NaiveDate;
 use clap::Args;
 use indicatif::HumanCount;
 
 use crate::accept::{self, Incomplete};
-use crate::cli::options::{Partitions, Stores};
+use crate::cli::options::Held;
 use crate::cli::signals::Signals;
 use crate::cli::terminal::{MAX_SHOWN, print_json, print_line};
 use crate::cli::{DONE, FAILED, resolve};
@@ -34,34 +31,17 @@ pub(super) struct Accept {
     #[arg(value_name = "OBJECT")]
     pub(super) objects: Vec<String>,
 
-    /// Directory or URL of the dataset
-    #[arg(long, value_name = "DATASET")]
-    pub(super) out: PathBuf,
-
     #[command(flatten)]
-    pub(super) partitions: Partitions,
-
-    #[command(flatten)]
-    pub(super) stores: Stores,
-
-    /// Last day, by key (UTC)
-    #[arg(long, value_name = "YYYY-MM-DD")]
-    pub(super) to: Option<NaiveDate>,
+    pub(super) held: Held,
 
     /// Do it
     #[arg(long)]
     pub(super) yes: bool,
-
-    /// Print the result as one JSON object on stdout
-    #[arg(long)]
-    pub(super) json: bool,
 }
 
 impl Accept {
     pub(super) fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
-        let selection = resolve::selection(&self.partitions, self.to)?;
-        let dataset =
-            resolve::find_dataset(&self.out, &resolve::network(&self.stores, print_line)?)?;
+        let (dataset, selection) = resolve::held(&self.held)?;
         let mut objects = accept::incomplete(&dataset, &selection, signals.stop())?;
         if !self.objects.is_empty() {
             let is = |object: &Incomplete, named: &String| {
@@ -78,7 +58,7 @@ impl Accept {
             accept::accept(&dataset, &mut objects, signals.stop())?;
         }
         print(&objects, self.yes);
-        if self.json {
+        if self.held.json {
             print_json(&serde_json::json!({ "objects": objects }))?;
         }
         if self.yes && objects.iter().any(|object| !object.accepted) {

@@ -1,6 +1,7 @@
 //! Arguments that several subcommands share, and how values are written.
 
 use std::env;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{Days, NaiveDate, Utc};
@@ -72,6 +73,28 @@ pub(super) struct Wanted {
     /// tells the task. Days are shared by a hash of account, region and day
     #[arg(long, value_name = "I/N", value_parser = shard)]
     pub(super) shard: Option<Shard>,
+}
+
+/// Which partitions of which dataset are meant.
+#[derive(Debug, Args)]
+pub(super) struct Held {
+    /// Directory or URL of the dataset
+    #[arg(long, value_name = "DATASET")]
+    pub(super) out: PathBuf,
+
+    #[command(flatten)]
+    pub(super) partitions: Partitions,
+
+    #[command(flatten)]
+    pub(super) stores: Stores,
+
+    /// Last day (UTC): YYYY-MM-DD, or 1d for yesterday
+    #[arg(long, value_name = "DAY", value_parser = day)]
+    pub(super) to: Option<NaiveDate>,
+
+    /// Print the result as one JSON object on stdout
+    #[arg(long)]
+    pub(super) json: bool,
 }
 
 /// How stores are reached.

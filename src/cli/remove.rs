@@ -1,12 +1,9 @@
 //! `remove`: arguments in, what was taken back out.
 
-use std::path::PathBuf;
-
-use chrono::NaiveDate;
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 
-use crate::cli::options::{self, Partitions, Stores};
+use crate::cli::options::Held;
 use crate::cli::signals::Signals;
 use crate::cli::terminal::{print_json, print_line};
 use crate::cli::{DONE, FAILED, OBJECTS, resolve};
@@ -29,40 +26,23 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Remove {
-    /// Directory or URL of the dataset
-    #[arg(long, value_name = "DATASET")]
-    pub(super) out: PathBuf,
-
     #[command(flatten)]
-    pub(super) partitions: Partitions,
-
-    #[command(flatten)]
-    pub(super) stores: Stores,
-
-    /// Last day (UTC): YYYY-MM-DD, or 1d for yesterday
-    #[arg(long, value_name = "DAY", value_parser = options::day)]
-    pub(super) to: Option<NaiveDate>,
+    pub(super) held: Held,
 
     /// Do it
     #[arg(long)]
     pub(super) yes: bool,
-
-    /// Print the result as one JSON object on stdout
-    #[arg(long)]
-    pub(super) json: bool,
 }
 
 impl Remove {
     pub(super) fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
-        let selection = resolve::selection(&self.partitions, self.to)?;
-        let dataset =
-            resolve::find_dataset(&self.out, &resolve::network(&self.stores, print_line)?)?;
+        let (dataset, selection) = resolve::held(&self.held)?;
         let mut contents = remove::contents(&dataset, &selection)?;
         if self.yes {
             remove::remove(&dataset, &mut contents, signals.stop())?;
         }
         print(&contents, self.yes);
-        if self.json {
+        if self.held.json {
             print_json(&serde_json::json!({ "partitions": contents }))?;
         }
         if self.yes && contents.iter().any(|contents| !contents.removed && contents.error.is_none())

@@ -1,12 +1,9 @@
 //! `repair`: arguments in, rebuilt claims out.
 
-use std::path::PathBuf;
-
-use chrono::NaiveDate;
 use clap::Args;
 use indicatif::HumanCount;
 
-use crate::cli::options::{Partitions, Stores};
+use crate::cli::options::Held;
 use crate::cli::signals::Signals;
 use crate::cli::terminal::{print_json, print_line};
 use crate::cli::{DONE, FINDINGS, OBJECTS, resolve};
@@ -32,34 +29,17 @@ Examples:
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Repair {
-    /// Directory or URL of the dataset
-    #[arg(long, value_name = "DATASET")]
-    pub(super) out: PathBuf,
-
     #[command(flatten)]
-    pub(super) partitions: Partitions,
-
-    #[command(flatten)]
-    pub(super) stores: Stores,
-
-    /// Last day, by key (UTC)
-    #[arg(long, value_name = "YYYY-MM-DD")]
-    pub(super) to: Option<NaiveDate>,
+    pub(super) held: Held,
 
     /// Write the rebuilt claims
     #[arg(long)]
     pub(super) yes: bool,
-
-    /// Print the result as one JSON object on stdout
-    #[arg(long)]
-    pub(super) json: bool,
 }
 
 impl Repair {
     pub(super) fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
-        let selection = resolve::selection(&self.partitions, self.to)?;
-        let dataset =
-            resolve::find_dataset(&self.out, &resolve::network(&self.stores, print_line)?)?;
+        let (dataset, selection) = resolve::held(&self.held)?;
         let mut found = repair::find(&dataset, &selection, signals.stop())?;
         if self.yes {
             repair::apply(&dataset, &mut found, signals.stop())?;
@@ -72,7 +52,7 @@ impl Repair {
             }
             (false, false) => "nothing was changed: specify --yes to write the rebuilt claims",
         });
-        if self.json {
+        if self.held.json {
             print_json(&serde_json::json!({ "partitions": found }))?;
         }
         Ok(if found.iter().any(|each| each.error.is_some()) {

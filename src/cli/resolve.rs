@@ -8,8 +8,9 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use chrono::{Days, NaiveDate, Utc};
 
-use crate::cli::options::{Layout, LogType, Partitions, Stores, Wanted};
+use crate::cli::options::{Held, Layout, LogType, Partitions, Stores, Wanted};
 use crate::cli::signals::Signals;
+use crate::cli::terminal::print_line;
 use crate::cli::waiting;
 use crate::dataset::{self, Dataset, STAGING};
 use crate::hash;
@@ -74,6 +75,13 @@ pub(super) fn find_dataset(out: &Path, network: &Network) -> anyhow::Result<Data
     let run = random_name()?;
     let target = target(&place_of(out)?, &run, network)?;
     Ok(Dataset::find(target, run)?)
+}
+
+/// Opens a dataset that exists, and returns it with the partitions that are meant.
+pub(super) fn held(held: &Held) -> anyhow::Result<(Dataset, Selection)> {
+    let selection = selection(&held.partitions, held.to)?;
+    let dataset = find_dataset(&held.out, &network(&held.stores, print_line)?)?;
+    Ok((dataset, selection))
 }
 
 /// Opens the sources, in the order in which they are named, and says in the selection what is meant of each. Those that
