@@ -66,10 +66,10 @@ impl DataFiles {
 
     /// Iterates over the keys of all files, hidden ones included.
     pub fn keys(&self) -> impl Iterator<Item = String> {
-        let keys = |(directory, names): (&Box<str>, &Vec<Box<str>>)| {
-            names.iter().map(|name| format!("{directory}/{name}")).collect::<Vec<_>>()
-        };
-        self.names.iter().flat_map(keys)
+        let each = self.names.iter();
+        each.flat_map(|(directory, names)| {
+            names.iter().map(move |name| format!("{directory}/{name}"))
+        })
     }
 
     /// Returns the files of a partition that no claim of its log accounts for, sorted. The log must have been read

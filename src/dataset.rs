@@ -149,6 +149,14 @@ pub enum DatasetError {
          dataset's other runs, or another --out"
     )]
     Misplaced(String),
+    /// A newer version of the program wrote an entry of a log.
+    #[error("{name} was written by a newer version of this program: its action is {action}")]
+    Newer {
+        /// Its path or URL.
+        name: String,
+        /// What it says is to be done.
+        action: String,
+    },
     /// A data file is in no claim.
     #[error(
         "{partition}: no claim accounts for {name}{}, so that it is not known which objects the partition holds",
@@ -208,7 +216,13 @@ fn more(others: usize) -> String {
 impl DatasetError {
     /// Tells whether a partition is not known because of it, while others are.
     pub fn is_of_partition(&self) -> bool {
-        matches!(self, Self::State { .. } | Self::Broken { .. } | Self::Unaccounted { .. })
+        matches!(
+            self,
+            Self::State { .. }
+                | Self::Broken { .. }
+                | Self::Newer { .. }
+                | Self::Unaccounted { .. }
+        )
     }
 }
 

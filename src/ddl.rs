@@ -107,7 +107,7 @@ pub enum DdlError {
     #[error("--compat-view is of the access log table, and for the dialects athena and trino")]
     Compat,
     /// The engine would read another place, or fail without saying why.
-    #[error("the location {location:?} cannot be used: it contains {what:?}, {reason}")]
+    #[error("the location \"{location}\" cannot be used: it contains \"{what}\", {reason}")]
     Location {
         /// The location of the table.
         location: String,
@@ -117,7 +117,7 @@ pub enum DdlError {
         reason: &'static str,
     },
     /// Values of partitions are parts of paths, and of lists with commas.
-    #[error("{0:?} cannot be an account or a region: use letters, digits and hyphens")]
+    #[error("\"{0}\" cannot be an account or a region: use letters, digits and hyphens")]
     Value(String),
 }
 

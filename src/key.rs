@@ -72,7 +72,7 @@ struct Unchecked {
 
 /// Text that is no account, region or day, and so belongs in no path.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is not the account or region of a partition")]
+#[error("\"{0}\" is not the account or region of a partition")]
 pub struct PartitionError(String);
 
 impl TryFrom<Unchecked> for Partition {
@@ -145,7 +145,7 @@ fn as_text<S: Serializer>(day: &NaiveDate, serializer: S) -> Result<S::Ok, S::Er
 
 fn from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NaiveDate, D::Error> {
     let text = String::deserialize(deserializer)?;
-    text.parse().map_err(|_| de::Error::custom(format!("{text:?} is no day like 2025-07-19")))
+    text.parse().map_err(|_| de::Error::custom(format!("\"{text}\" is no day like 2025-07-19")))
 }
 
 impl Partition {

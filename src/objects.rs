@@ -17,6 +17,7 @@ use std::fmt;
 use std::io::{self, BufRead};
 use std::path::Path;
 
+use crate::escape::printable;
 use crate::objects::home::{Home, Stray};
 use crate::objects::json::Manifest;
 use crate::objects::line::Odd;
@@ -139,8 +140,9 @@ impl Shown {
         if has_credentials(text) {
             return Self("a URL with credentials in it (not shown here)".to_owned());
         }
-        let mut shown: String = text.chars().take(MAX_SHOWN).flat_map(char::escape_debug).collect();
-        if text.chars().nth(MAX_SHOWN).is_some() {
+        let cut = text.char_indices().nth(MAX_SHOWN).map_or(text.len(), |(at, _)| at);
+        let mut shown = printable(&text[..cut]);
+        if cut < text.len() {
             shown.push('…');
         }
         Self(format!("\"{shown}\""))

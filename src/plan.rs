@@ -188,8 +188,10 @@ impl Plan {
         };
         let mut plan = Self::cut(listing, sources, target_size, look)?;
         let broken = ledger.finish_others(shard)?;
-        plan.failures
-            .extend(broken.into_iter().map(|(partition, error)| unknown(&partition, &error)));
+        let broken = broken.into_iter().map(|(partition, error)| unknown(&partition, &error));
+        // Partitions with objects of their own are named already.
+        let broken: Vec<_> = broken.filter(|failure| !plan.failures.contains(failure)).collect();
+        plan.failures.extend(broken);
         plan.failures.extend(stuck(ledger).map(|(_, failure)| failure));
         Ok(plan)
     }

@@ -20,19 +20,19 @@ pub enum PolicyError {
     NotS3(String),
     /// A policy would read it as a pattern, and grant more.
     #[error(
-        "{0:?} cannot be the name of a bucket: a name has letters, digits, dots, hyphens and underscores, no \
+        "\"{0}\" cannot be the name of a bucket: a name has letters, digits, dots, hyphens and underscores, no \
          wildcard"
     )]
     Bucket(String),
     /// A policy would read it as a pattern, and grant more.
-    #[error("{0:?} cannot be an account: an account id has twelve digits")]
+    #[error("\"{0}\" cannot be an account: an account id has twelve digits")]
     Account(String),
     /// A policy would read it as a pattern, and grant more.
-    #[error("{0:?} cannot be a partition of AWS: write it like aws or aws-cn")]
+    #[error("\"{0}\" cannot be a partition of AWS: write it like aws or aws-cn")]
     Partition(String),
     /// A policy takes nothing else, and would read a wildcard as all keys.
     #[error(
-        "{key:?} cannot be the ARN of a KMS key: write it like \
+        "\"{key}\" cannot be the ARN of a KMS key: write it like \
          arn:{aws}:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab; an alias cannot stand \
          for its key in a policy"
     )]

@@ -53,6 +53,25 @@ pub struct Repair {
     is_broken: bool,
 }
 
+impl Repair {
+    fn of(partition: &Partition, problem: String) -> Self {
+        Self {
+            partition: partition.clone(),
+            problem,
+            claims_kept: 0,
+            claims_rebuilt: 0,
+            objects: 0,
+            rows: 0,
+            rejects: 0,
+            error: None,
+            repaired: false,
+            claims: Vec::new(),
+            dropped: Vec::new(),
+            is_broken: false,
+        }
+    }
+}
+
 /// Finds the partitions of a selection whose claims are broken or do not account for their files, and rebuilds the
 /// claims in memory. Nothing is written.
 ///
@@ -128,9 +147,16 @@ fn examine(
 ) -> Result<Option<Repair>, DatasetError> {
     let (log, broken) = match Log::read(dataset, partition, hints) {
         Ok(log) => (log, None),
-        Err(error) if error.is_of_partition() => {
-            (Log::salvage(dataset, partition, hints)?, Some(error.to_string()))
-        }
+        Err(error) if error.is_of_partition() => match Log::salvage(dataset, partition, hints) {
+            Ok(log) => (log, Some(error.to_string())),
+            Err(error) if error.is_of_partition() => {
+                let why = "use that version, since this one would lose what it wrote";
+                let mut repair = Repair::of(partition, error.to_string());
+                repair.error = Some(why.to_owned());
+                return Ok(Some(repair));
+            }
+            Err(error) => return Err(error),
+        },
         Err(error) => return Err(error),
     };
     let (mut kept, mut dropped) = (Vec::new(), Vec::new());
@@ -158,20 +184,10 @@ fn examine(
         }
         (None, None) => return Ok(None),
     };
-    let mut repair = Repair {
-        partition: partition.clone(),
-        problem,
-        claims_kept: kept.len() as u64,
-        claims_rebuilt: 0,
-        objects: 0,
-        rows: 0,
-        rejects: 0,
-        error: None,
-        repaired: false,
-        claims: Vec::new(),
-        dropped,
-        is_broken,
-    };
+    let mut repair = Repair::of(partition, problem);
+    repair.claims_kept = kept.len() as u64;
+    repair.dropped = dropped;
+    repair.is_broken = is_broken;
     match rebuild(dataset, &unaccounted, &kept) {
         Ok(rebuilt) => {
             repair.claims_rebuilt = rebuilt.len() as u64;

@@ -184,6 +184,11 @@ impl Verification<'_> {
         report: &mut Report,
     ) -> Result<Vec<Log>, DatasetError> {
         let hints = Hints::list(self.dataset)?;
+        for key in hints.unknown() {
+            let name = self.dataset.target().name(key);
+            let problem = "lies among the claims, but belongs to no partition";
+            report.findings.push(Finding::new("state", name, problem, LOOK));
+        }
         let listed = listing.objects.iter().map(|object| &*object.partition);
         let partitions: BTreeSet<&Partition> = hints.partitions().chain(listed).collect();
         let mut logs = Vec::new();
@@ -322,13 +327,13 @@ impl Verification<'_> {
             logs.iter().map(|log| (log.partition(), log)).collect();
         let mut partitions = BTreeSet::new();
         for key in files.keys() {
-            match self.dataset.partition_of(&key).filter(|_| !is_hidden(&key)) {
-                Some(partition) => drop(partitions.insert(partition)),
-                None => {
-                    let name = self.dataset.target().name(&key);
-                    let problem = "lies in a table's directory, but is no file of a partition";
-                    report.findings.push(Finding::new("orphan", name, problem, MOVE));
-                }
+            let partition = self.dataset.partition_of(&key).filter(|_| !is_hidden(&key));
+            if let Some(partition) = partition {
+                partitions.insert(partition);
+            } else {
+                let name = self.dataset.target().name(&key);
+                let problem = "lies in a table's directory, but is no file of a partition";
+                report.findings.push(Finding::new("orphan", name, problem, MOVE));
             }
         }
         for partition in partitions.difference(&unknown.clone()) {

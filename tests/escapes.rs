@@ -176,7 +176,7 @@ fn arguments_are_escaped() {
     add("a directory of man", &["man", "--dir", &format!("{dir}/{HOSTILE}")]);
     cases.add(
         "a bucket of a policy",
-        Seen::Json,
+        Seen::Stderr,
         ["policy", "log-delivery", "--bucket", HOSTILE, "--account", "123456789012"],
     );
     run_all(cases);

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 
-use chrono::NaiveDate;
+use serde::Deserialize;
 
+use crate::claim::record::ACTIONS;
 use crate::claim::{Claim, Output, Record};
 use crate::dataset::{Dataset, DatasetError};
 use crate::key::Partition;
@@ -62,6 +63,7 @@ pub enum Appended {
 #[derive(Debug, Default)]
 pub struct Hints {
     partitions: BTreeMap<Partition, Markers>,
+    unknown: Vec<String>,
 }
 
 #[derive(Debug, Default)]
@@ -102,33 +104,35 @@ impl Hints {
     fn below(dataset: &Dataset, directory: &str) -> Result<Self, DatasetError> {
         let mut hints = Self::default();
         for stored in dataset.target().list(directory)? {
-            let below = stored.key.strip_prefix(CLAIMS).unwrap_or_default();
-            let mut parts = below.trim_start_matches('/').split('/');
-            let (Some(log_type), Some(account), Some(region), Some(day), Some(name), None) = (
-                parts.next().and_then(LogType::named),
-                parts.next(),
-                parts.next(),
-                parts.next(),
-                parts.next(),
-                parts.next(),
-            ) else {
-                continue;
-            };
-            let (Ok(day), Some((number, kind))) = (day.parse::<NaiveDate>(), name.split_once('.'))
-            else {
-                continue;
-            };
-            let Ok(number) = number.parse::<usize>() else { continue };
-            let Ok(partition) = Partition::new(log_type, account, region, day) else { continue };
-            let markers = hints.partitions.entry(partition).or_default();
-            match kind {
-                CLAIM => markers.claims.insert(number),
-                DONE => markers.done.insert(number),
-                VOID => markers.void.insert(number),
-                _ => continue,
-            };
+            if hints.add(&stored.key).is_none() {
+                hints.unknown.push(stored.key);
+            }
         }
         Ok(hints)
+    }
+
+    /// Adds a file, unless its key is none of a log.
+    fn add(&mut self, key: &str) -> Option<()> {
+        let below = key.strip_prefix(CLAIMS)?.strip_prefix('/')?;
+        let parts: Vec<&str> = below.split('/').collect();
+        let [log_type, account, region, day, name] = parts[..] else { return None };
+        let (number, kind) = name.split_once('.')?;
+        let (log_type, day, number) =
+            (LogType::named(log_type)?, day.parse().ok()?, number.parse().ok()?);
+        let partition = Partition::new(log_type, account, region, day).ok()?;
+        let markers = self.partitions.entry(partition).or_default();
+        match kind {
+            CLAIM => markers.claims.insert(number),
+            DONE => markers.done.insert(number),
+            VOID => markers.void.insert(number),
+            _ => return None,
+        };
+        Some(())
+    }
+
+    /// Returns the keys of files among the logs that belong to none.
+    pub fn unknown(&self) -> &[String] {
+        &self.unknown
     }
 
     /// Returns the numbers of the entries of a partition.
@@ -185,7 +189,7 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// Fails when it is not known whether an entry can be read.
+    /// Fails when it is not known whether an entry can be read, or a newer version wrote one.
     pub fn salvage(
         dataset: &Dataset,
         partition: &Partition,
@@ -199,6 +203,7 @@ impl Log {
                     log.entries.push(Entry { record, state });
                 }
                 Ok(None) => {}
+                Err(error @ DatasetError::Newer { .. }) => return Err(error),
                 Err(error) if error.is_of_partition() => {}
                 Err(error) => return Err(error),
             }
@@ -414,8 +419,13 @@ impl Log {
     /// Parses an entry. What it names lies in the directories of the partition, or it is broken.
     fn parse(&self, dataset: &Dataset, key: &str, text: &[u8]) -> Result<Record, DatasetError> {
         let name = || dataset.target().name(key);
-        let record: Record = serde_json::from_slice(text)
-            .map_err(|source| DatasetError::State { name: name(), source })?;
+        let record: Record =
+            serde_json::from_slice(text).map_err(|source| match serde_json::from_slice(text) {
+                Ok(Unknown { action }) if !ACTIONS.contains(&action.as_str()) => {
+                    DatasetError::Newer { name: name(), action }
+                }
+                _ => DatasetError::State { name: name(), source },
+            })?;
         let misplaced = record.claim().and_then(|claim| self.misplaced(dataset, claim));
         match misplaced {
             Some(why) => Err(DatasetError::Broken { name: name(), why }),
@@ -440,6 +450,12 @@ impl Log {
             }
         })
     }
+}
+
+/// The part of an entry that every version has.
+#[derive(Deserialize)]
+struct Unknown {
+    action: String,
 }
 
 /// Returns the directory of the log of a partition.

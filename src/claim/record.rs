@@ -9,6 +9,9 @@ use crate::key::identity;
 use crate::reject::Reason;
 use crate::store::{Listed, StagedFile};
 
+/// The actions of the entries that this version knows.
+pub(super) const ACTIONS: [&str; 3] = ["add", "remove", "amend"];
+
 /// An entry of a log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "lowercase")]

@@ -25,7 +25,7 @@ use crate::dataset::{Dataset, DatasetError, Opening};
 use crate::encode::Compression;
 use crate::estimate::{Prices, Speed};
 use crate::ledger::Ledger;
-use crate::plan::{self, Batch, Listing, Plan, PlanError, TOUCHED, Touched};
+use crate::plan::{self, Batch, Failure, Listing, Plan, PlanError, TOUCHED, Touched};
 use crate::redact::{Redaction, Rules};
 use crate::schema::{self, Kind, Table};
 use crate::store::{Network, Patience, Place, Source};
@@ -204,15 +204,23 @@ impl Convert {
             for line in nothing::unmatched(&listing) {
                 progress.warn(&line);
             }
-            if listing.objects.is_empty() && listing.failures.is_empty() {
-                let lines = nothing::to_convert(&sources, &listing);
-                if !nothing::is_explained(&listing) {
+            let is_nothing = listing.objects.is_empty() && listing.failures.is_empty();
+            let nothing = is_nothing.then(|| nothing::to_convert(&sources, &listing));
+            let is_explained = nothing::is_explained(&listing);
+            // What other runs have begun is finished in any case.
+            let work = self.listed(listing, sources, &dataset, signals)?;
+            match nothing {
+                Some(lines) if !is_explained => {
                     progress.fail(&lines);
+                    for Failure { object, error } in &work.plan.failures {
+                        progress.fail(&[format!("{object}: {error}")]);
+                    }
                     return Ok(FAILED);
                 }
-                progress.say(|| lines);
+                Some(lines) => progress.say(|| lines),
+                None => {}
             }
-            self.listed(listing, sources, &dataset, signals)?
+            work
         };
         let threads = match self.threads {
             Some(threads) => threads.into(),

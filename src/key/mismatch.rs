@@ -17,7 +17,7 @@ pub fn mismatch(key: &str) -> Option<String> {
         Other::Service(kind) => format!("it is what another service of AWS delivers ({kind})"),
         Other::LogEnding => match Name::split(name).map_or("", |(_, ending)| ending) {
             "" => "its name has no ending; a log has .log.gz or .log".to_owned(),
-            ending => format!("its name ends with {ending:?}; a log ends with .log.gz or .log"),
+            ending => format!("its name ends with \"{ending}\"; a log ends with .log.gz or .log"),
         },
         Other::LogContradiction => Name::parse(name)
             .and_then(|object| {
@@ -43,7 +43,7 @@ fn of_name(name: &str) -> String {
         match found.next() {
             None => return format!("its name ends before {wanted}"),
             Some(part) if !fits(part) => {
-                return format!("its name has {part:?} in place of {wanted}");
+                return format!("its name has \"{part}\" in place of {wanted}");
             }
             Some(_) => {}
         }

@@ -103,7 +103,7 @@ impl Request<'_> {
         let partitions: Vec<&Partition> =
             hints.partitions().filter(|each| self.selection.wants_partition(each)).collect();
         let pool = ThreadPoolBuilder::new().num_threads(THREADS).build()?;
-        let gathered = pool.install(|| {
+        let mut gathered = pool.install(|| {
             partitions
                 .par_iter()
                 .try_fold(Gathered::default, |mut gathered, partition| {
@@ -115,6 +115,12 @@ impl Request<'_> {
                 })
                 .try_reduce(Gathered::default, |one, other| Ok(one.merge(other)))
         })?;
+        for key in hints.unknown() {
+            let name = self.dataset.target().name(key);
+            gathered
+                .problems
+                .add(format!("{name} lies among the claims, but belongs to no partition"));
+        }
         Ok(self.describe(gathered))
     }
 

@@ -80,7 +80,7 @@ impl Settings<'_> {
             None => Ok(false),
             Some(value) if value.eq_ignore_ascii_case("true") => Ok(true),
             Some(value) if value.eq_ignore_ascii_case("false") => Ok(false),
-            Some(value) => Err(format!("{name} is {:?}: write true or false", value.trim())),
+            Some(value) => Err(format!("{name} is \"{}\": write true or false", value.trim())),
         };
         let flag = |variable: &str, key: &str| truth(variable, self.get(&[variable], key));
         let dual_stack = flag("AWS_USE_DUALSTACK_ENDPOINT", "use_dualstack_endpoint")?;
@@ -95,7 +95,7 @@ impl Settings<'_> {
                 Some("virtual") => Style::Virtual,
                 Some(other) => {
                     return Err(format!(
-                        "addressing_style of the profile is {other:?}: write auto, path or virtual"
+                        "addressing_style of the profile is \"{other}\": write auto, path or virtual"
                     ));
                 }
             },

@@ -160,10 +160,7 @@ pub(super) fn resolve(
     let pseudo = region.starts_with("fips-") || region.ends_with("-fips");
     if pseudo || region == "aws-global" || !is_label(region) {
         let hint = if pseudo { ": set AWS_USE_FIPS_ENDPOINT=true instead" } else { "" };
-        return Err(format!(
-            "{:?} is not the name of a region{hint}",
-            region.escape_debug().to_string()
-        ));
+        return Err(format!("\"{region}\" is not the name of a region{hint}"));
     }
     let partition = partition_of(region);
     if flags.fips && !partition.fips {

@@ -55,6 +55,7 @@ pub(super) fn plainly(error: &Error) -> String {
             "the bucket lies in another region: set AWS_REGION, or say --option region=REGION"
                 .to_owned()
         }
+        Error::NotSupported { source } => format!("cannot be read: {source}"),
         other => match (said.code, said.message) {
             (Some(code), Some(message)) => format!("the store answered {code}: {message}"),
             _ => with_causes(other),

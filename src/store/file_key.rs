@@ -21,7 +21,7 @@ pub struct FileName(String);
 
 /// A key or name that a dataset cannot have.
 #[derive(Debug, thiserror::Error)]
-#[error("{0:?} is not a valid key of a file in a dataset")]
+#[error("\"{0}\" is not a valid key of a file in a dataset")]
 pub struct FileKeyError(String);
 
 impl FileKey {

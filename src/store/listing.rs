@@ -449,20 +449,22 @@ impl Region {
         if let Some(first) = names.next()
             && !self.seen.insert(hash(&(1, first)))
         {
-            return problem(format!("the store repeats the page that begins with {first:?}"));
+            return problem(format!("the store repeats the page that begins with \"{first}\""));
         }
         if let Some(entry) = page.entries.iter().find(|entry| !entry.key.starts_with(&self.prefix))
         {
-            return problem(format!("the store lists {:?}, which does not lie there", entry.key));
+            return problem(format!("the store lists \"{}\", which does not lie there", entry.key));
         }
         for prefix in &page.prefixes {
             let below = prefix.strip_prefix(&self.prefix).and_then(|rest| rest.strip_suffix('/'));
             let is_below = below.is_some_and(|name| !name.contains('/'));
             if !is_below || prefix.len() > MAX_KEY || self.whole {
-                return problem(format!("the store lists a directory {prefix:?}, which cannot be"));
+                return problem(format!(
+                    "the store lists a directory \"{prefix}\", which cannot be"
+                ));
             }
             if !self.seen.insert(hash(&(2, prefix))) {
-                return problem(format!("the store lists the directory {prefix:?} twice"));
+                return problem(format!("the store lists the directory \"{prefix}\" twice"));
             }
         }
         let key = page.entries.iter().map(|entry| entry.key.clone()).max();

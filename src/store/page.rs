@@ -199,7 +199,7 @@ impl Partial {
         let key = self.key.ok_or_else(|| broken("an object has no key"))?;
         let size = self.size.unwrap_or_default();
         let Some(size) = size.trim().parse().ok().filter(|size| *size <= MAX_SIZE) else {
-            return Err(broken(format!("{key:?} has the size {size:?}")));
+            return Err(broken(format!("\"{key}\" has the size \"{size}\"")));
         };
         Ok(Entry { key, size, e_tag: self.e_tag })
     }

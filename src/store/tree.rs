@@ -175,6 +175,7 @@ fn refused(path: &Path, error: io::Error) -> Error {
     match error.kind() {
         io::ErrorKind::NotFound => Error::NotFound { path, source: error.into() },
         io::ErrorKind::PermissionDenied => Error::PermissionDenied { path, source: error.into() },
+        io::ErrorKind::InvalidInput => Error::NotSupported { source: error.into() },
         _ => Error::Generic { store: "file", source: error.into() },
     }
 }
