@@ -223,7 +223,7 @@ const ENDINGS: [&str; 6] =
 /// An object of so many lines, as a file with this ending holds it.
 fn object(ending: &str, lines: usize) -> Vec<u8> {
     let text = good_lines(lines);
-    if ending.ends_with(".log") { text } else { gzip(text) }
+    if ending.contains(".gz") || ending.contains(".GZ") { gzip(text) } else { text }
 }
 
 #[test]

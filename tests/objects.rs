@@ -90,7 +90,7 @@ fn a_list_can_come_by_standard_input_and_be_compressed() {
 fn what_is_no_list_is_refused_by_name_and_nothing_is_converted() {
     let world = world();
     for (list, words) in [
-        (&b"see\x1b]0;x\x07 the wiki\n"[..], &["line 1", "\\u{1b}", "docs/object-lists.md"][..]),
+        (&b"see\x1b]0;x\x07 the wiki\n"[..], &["line 1", "\\x1b", "docs/object-lists.md"][..]),
         (b"<html><body>403</body></html>\n", &["line 1", "<html>"]),
         (
             b"AWSLogs/x\n2025-07-19 14:05:10        362 AWSLogs/y\n",
