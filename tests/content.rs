@@ -517,7 +517,7 @@ fn a_bomb_of_nested_gzip_is_refused_by_name() {
     }
     let (world, run, claimed) = convert(&object, 2);
     assert_eq!(run.rejects(), "nested_gzip=1");
-    run.says(&[&key(1), "is gzip more than four times over"]);
+    run.says(&[&key(1), "has more than four levels of gzip"]);
     assert_eq!((claimed.get("crc32"), claimed.get("notes")), (None, None));
     assert!(get(&world.rejects()[0], "raw_line").is_some_and(|raw| raw.len() > 10));
 }

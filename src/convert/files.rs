@@ -294,7 +294,7 @@ fn damage(reject: &Reject) -> String {
     let kept = reject.line_number - 1;
     let what = match reject.reason {
         Reason::NotGzip => return "is neither gzip nor text".to_owned(),
-        Reason::NestedGzip => return "is gzip more than four times over".to_owned(),
+        Reason::NestedGzip => return "has more than four levels of gzip".to_owned(),
         Reason::TrailingGarbage => {
             let length = reject.raw_length;
             return format!(
