@@ -151,7 +151,7 @@ pub enum DatasetError {
     Misplaced(String),
     /// A data file is in no claim.
     #[error(
-        "{partition}: no claim accounts for {name}{}, so that it is not known which objects the partition holds",
+        "{partition}: no claim accounts for {name}{}, so the objects of the partition are unknown",
         more(*.others)
     )]
     Unaccounted {

@@ -394,7 +394,7 @@ pub fn beside(partition: &Partition) -> impl Iterator<Item = Partition> {
 /// Says why nothing is converted into a partition.
 fn unknown(partition: &Partition, error: &DatasetError) -> Failure {
     let error = format!(
-        "{}. Nothing is converted into it until `repair` has rebuilt its claims",
+        "{}. Nothing is converted into it until `repair` rebuilds its claims",
         chain(error)
     );
     Failure { object: partition.to_string(), error }

@@ -221,7 +221,7 @@ fn rebuild(dataset: &Dataset, keys: &[String], kept: &[&Claim]) -> anyhow::Resul
         for name in names(&claim) {
             ensure!(
                 held.insert(name.clone()),
-                "{file} holds {name}, which another file holds, too: move one of them out of the table"
+                "{file} and another file both hold {name}: move one of them out of the table"
             );
         }
         let written: u64 = claim.outputs.iter().map(|output| output.rows).sum();

@@ -90,12 +90,13 @@ pub struct Finding {
 
 const CONVERT: &str = "run `convert` again";
 const REMOVE: &str = "take the partition back with `remove`, then run `convert` again";
-const COMPARE: &str = "run `convert`, which compares the contents and records those that are equal, or `verify --read-data`";
+const COMPARE: &str = "run `convert`, which compares the contents and records unchanged objects, or `verify --read-data`";
 const LOOK: &str = "find out who changed it; if in doubt, take the partition back with `remove`";
 const MOVE: &str = "move it out of the table's directory: engines read it as part of the table";
 const ORPHAN: &str = "run `repair`, which rebuilds lost claims, or move the file out of the table's directory: engines read it";
 const REPAIR: &str = "run `repair`, which rebuilds claims from files; nothing is converted into its partition until then";
-const LEFT_OUT: &str = "rename or copy it so that its name is as delivered and its path agrees, or move it out of SOURCE";
+const LEFT_OUT: &str =
+    "restore its original name and a path that matches it, or move it out of SOURCE";
 
 impl Finding {
     fn new(
@@ -302,7 +303,7 @@ impl Verification<'_> {
                     // Its rows are compared later.
                     Change::Touched if self.read_data.is_some() => {}
                     Change::Touched => {
-                        let problem = "has another ETag or time than when it was converted; its content was not compared";
+                        let problem = "has a new ETag or time since it was converted; its content was not compared";
                         report.findings.push(Finding::new("touched", url, problem, COMPARE));
                     }
                 },
@@ -326,7 +327,7 @@ impl Verification<'_> {
                 Some(partition) => drop(partitions.insert(partition)),
                 None => {
                     let name = self.dataset.target().name(&key);
-                    let problem = "lies in a table's directory, but is no file of a partition";
+                    let problem = "is in a table's directory, but is not a file of a partition";
                     report.findings.push(Finding::new("orphan", name, problem, MOVE));
                 }
             }
@@ -344,7 +345,7 @@ impl Verification<'_> {
             };
             for key in files.unaccounted(self.dataset, &log, false)? {
                 let name = self.dataset.target().name(&key);
-                let problem = "lies in a table's directory, but no claim names it";
+                let problem = "is in a table's directory, but no claim names it";
                 report.findings.push(Finding::new("orphan", name, problem, ORPHAN));
                 unknown.insert(partition.clone());
             }

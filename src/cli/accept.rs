@@ -24,13 +24,13 @@ Examples:
 
 /// Accepts incomplete objects that have no good copy, so that `verify` no longer reports them.
 ///
-/// An object is incomplete if it was damaged, such as truncated_gzip, or none of its lines became a
-/// row. Rows and rejects stay as they are, and `report` still lists the object. Without --yes, the objects are only
-/// listed. `remove` ends the acceptance: an object that is converted again is judged again.
+/// An object is incomplete if it was damaged (for example, truncated_gzip), or if none of its lines became a row. Its
+/// rows and rejects do not change, and `report` still lists it. Without --yes, the objects are only listed. `remove`
+/// ends the acceptance, so it does not apply if the object is converted again.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Accept {
-    /// URLs or file names of the objects [default: all incomplete objects that are selected]
+    /// URLs or file names of the objects [default: all selected incomplete objects]
     #[arg(value_name = "OBJECT")]
     pub(super) objects: Vec<String>,
 
@@ -48,7 +48,7 @@ pub(super) struct Accept {
     #[arg(long, value_name = "YYYY-MM-DD")]
     pub(super) to: Option<NaiveDate>,
 
-    /// Do it
+    /// Accept the objects
     #[arg(long)]
     pub(super) yes: bool,
 
@@ -93,7 +93,7 @@ fn print(objects: &[Incomplete], done: bool) {
     for Incomplete { object, outcome, accepted, .. } in objects.iter().take(MAX_SHOWN) {
         let what = match (accepted, done) {
             (true, _) => "accepted: ",
-            (false, true) => "interrupted before: ",
+            (false, true) => "not accepted, interrupted: ",
             (false, false) => "",
         };
         print_line(&format!("{what}{object}: {outcome}"));
@@ -104,7 +104,7 @@ fn print(objects: &[Incomplete], done: bool) {
     }
     let count = HumanCount(objects.len() as u64);
     print_line(&match (objects.is_empty(), done) {
-        (true, _) => "there are no incomplete objects that are not accepted".to_owned(),
+        (true, _) => "no incomplete objects to accept".to_owned(),
         (false, true) => {
             let accepted = objects.iter().filter(|object| object.accepted).count() as u64;
             format!("{} of {count} incomplete objects accepted", HumanCount(accepted))

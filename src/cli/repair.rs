@@ -26,9 +26,9 @@ Examples:
 
 /// Rebuilds claims that were lost or damaged, from the files of their partitions.
 ///
-/// `convert` writes nothing into a partition whose claims are broken or do not account for all of its files. Every
-/// file holds the claim that it was written for, so that lost claims can be rebuilt. Without --yes, only what would
-/// be rebuilt is listed. No other run may write to the dataset while --yes is at work.
+/// `convert` writes nothing into a partition whose claims are damaged or do not account for all of its files. Every
+/// data file contains a copy of its claim, so lost claims can be rebuilt. Without --yes, the command only lists the
+/// claims that it would rebuild. No other run may write to the dataset during a run with --yes.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Repair {
