@@ -61,7 +61,8 @@ impl Incomplete {
     }
 }
 
-/// Returns the incomplete objects of a selection that are not accepted yet, by partition.
+/// Returns the incomplete objects of a selection that are not accepted yet, by partition, and what is wrong with
+/// partitions that cannot be read.
 ///
 /// # Errors
 ///
@@ -70,7 +71,7 @@ pub fn incomplete(
     dataset: &Dataset,
     selection: &Selection,
     stop: &AtomicBool,
-) -> Result<Vec<Incomplete>, AcceptError> {
+) -> Result<(Vec<Incomplete>, Vec<String>), AcceptError> {
     let hints = Hints::list(dataset)?;
     let partitions: Vec<&Partition> =
         hints.partitions().filter(|partition| selection.wants_partition(partition)).collect();
@@ -78,13 +79,18 @@ pub fn incomplete(
         if stop.load(Ordering::Relaxed) {
             return Err(AcceptError::Interrupted);
         }
-        Ok(of_log(&Log::read(dataset, partition, &hints)?))
+        Ok(match Log::read(dataset, partition, &hints) {
+            Ok(log) => (of_log(&log), None),
+            Err(error) if error.is_of_partition() => (Vec::new(), Some(error.with_source())),
+            Err(error) => return Err(error.into()),
+        })
     };
     let threads = dataset.target().reads_at_once();
     let pool = ThreadPoolBuilder::new().num_threads(threads).build()?;
     let all =
         pool.install(|| partitions.par_iter().map(of_partition).collect::<Result<Vec<_>, _>>());
-    Ok(all?.into_iter().flatten().collect())
+    let (objects, problems): (Vec<_>, Vec<_>) = all?.into_iter().unzip();
+    Ok((objects.into_iter().flatten().collect(), problems.into_iter().flatten().collect()))
 }
 
 fn of_log(log: &Log) -> Vec<Incomplete> {
@@ -119,7 +125,7 @@ pub fn accept(
     all: &mut [Incomplete],
     stop: &AtomicBool,
 ) -> Result<(), AcceptError> {
-    let ledger = Ledger::open(dataset)?;
+    let ledger = Ledger::of_few(dataset);
     for of_partition in all.chunk_by_mut(|a, b| a.partition == b.partition) {
         for some in of_partition.chunks_mut(OBJECTS_AT_ONCE) {
             if stop.load(Ordering::Relaxed) {

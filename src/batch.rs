@@ -145,11 +145,11 @@ pub enum BatchesError {
 #[derive(Debug, thiserror::Error)]
 pub enum BadLine {
     /// It is no JSON, or lacks something.
-    #[error("this is no batch of `plan --jsonl`: {0}")]
+    #[error("this is not a batch of `plan --jsonl`: {0}")]
     Json(#[from] serde_json::Error),
     /// It holds credentials, and something else is wrong with it, too.
     #[error(
-        "this is no batch of `plan --jsonl`, and holds a URL with credentials (not shown here)"
+        "this is not a batch of `plan --jsonl`, and contains a URL with credentials (not shown here)"
     )]
     Secret,
     /// It has no objects.

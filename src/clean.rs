@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use crate::claim::{Hints, Log, State};
 use crate::dataset::{Dataset, DatasetError};
+use crate::plan::Failure;
 use crate::store::{Leftover, Staged};
 
 /// What was cleaned. As JSON, it is what `--json` prints.
@@ -18,6 +19,8 @@ pub struct Cleaned {
     pub bytes: u64,
     /// Staged files and uploads that are younger, or named by a claim that is not finished.
     pub kept: u64,
+    /// What could not be removed, and logs that cannot be read, with what is wrong.
+    pub failures: Vec<Failure>,
 }
 
 /// Something staged that was removed.
@@ -41,20 +44,24 @@ pub fn clean(dataset: &Dataset, older_than: Duration) -> Result<Cleaned, Dataset
     let before = SystemTime::now().checked_sub(older_than).unwrap_or(SystemTime::UNIX_EPOCH);
     // Listed before the claims are read, so that what was claimed meanwhile is known.
     let leftovers = target.staged()?;
-    let claimed = claimed(dataset)?;
     let mut cleaned = Cleaned::default();
+    let claimed = claimed(dataset, &mut cleaned.failures)?;
+    // A log that cannot be read may name any of them.
+    let is_known = cleaned.failures.is_empty();
     for Leftover { key, staged, size, modified } in leftovers {
         let kept = staged.as_ref().is_some_and(|staged| claimed.contains(&identity(staged)));
-        if kept || modified >= before {
+        if kept || !is_known || modified >= before {
             cleaned.kept += 1;
             continue;
         }
-        match &staged {
-            Some(staged) => {
-                target.abort(staged)?;
-                target.forget(staged);
-            }
-            None => target.delete(&key)?,
+        let removed = match &staged {
+            Some(staged) => target.abort(staged).map(|()| target.forget(staged)),
+            None => target.delete(&key),
+        };
+        if let Err(error) = removed {
+            let (object, error) = (target.name(&key), DatasetError::from(error).with_source());
+            cleaned.failures.push(Failure { object, error });
+            continue;
         }
         cleaned.bytes += size;
         cleaned.removed.push(Removed { name: target.name(&key), bytes: size });
@@ -62,12 +69,24 @@ pub fn clean(dataset: &Dataset, older_than: Duration) -> Result<Cleaned, Dataset
     Ok(cleaned)
 }
 
-/// Returns what is named by claims that may still be published.
-fn claimed(dataset: &Dataset) -> Result<BTreeSet<String>, DatasetError> {
+/// Returns what is named by claims that may still be published. Adds logs that cannot be read to `failures`.
+fn claimed(
+    dataset: &Dataset,
+    failures: &mut Vec<Failure>,
+) -> Result<BTreeSet<String>, DatasetError> {
     let hints = Hints::list(dataset)?;
     let mut claimed = BTreeSet::new();
     for partition in hints.partitions() {
-        let log = Log::read(dataset, partition, &hints)?;
+        let log = match Log::read(dataset, partition, &hints) {
+            Ok(log) => log,
+            Err(error) if error.is_of_partition() => {
+                let error =
+                    format!("{}; nothing is removed before it is repaired", error.with_source());
+                failures.push(Failure { object: partition.to_string(), error });
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         for (_, entry) in log.standing().filter(|(_, entry)| entry.state == State::Open) {
             let outputs = entry.record.claim().into_iter().flat_map(|claim| &claim.outputs);
             claimed.extend(outputs.map(|output| identity(&output.file.staged)));

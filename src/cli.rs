@@ -71,15 +71,15 @@ const LEFT_OUT: u8 = 4;
 const AFTER: &str = "\
 Environment:
   Each flag but --yes can be given by the environment, too, as ALB2PARQUET_ and its name: ALB2PARQUET_THREADS=4,
-  ALB2PARQUET_ACCOUNT=123456789012,210987654321, ALB2PARQUET_QUIET=1. What is typed wins. An empty variable counts as
-  none.
+  ALB2PARQUET_ACCOUNT=123456789012,210987654321, ALB2PARQUET_QUIET=1. Flags on the command line win. An empty variable is
+  treated as unset.
 
 Exit codes:
   0  it was done
   1  more lines are rejects than may be, or there are findings
   2  some object could not be read, or not whole
   3  it could not begin, or not go on
-  4  objects that are named like logs were not converted
+  4  objects named like logs were not converted
   130, 143  it was interrupted
 
 Examples:
@@ -186,6 +186,7 @@ impl Command {
             Self::Report(_) => "report interrupted",
             Self::Remove(_) => "removal interrupted; the same command finishes it",
             Self::Clean(_) => "cleaning interrupted; the same command finishes it",
+            Self::Repair(_) => "repair interrupted; the same command finishes it",
             Self::Inspect(_) => "inspection interrupted",
             _ => "interrupted",
         }
@@ -269,7 +270,7 @@ pub fn main() -> ExitCode {
         Command::Report(report) => report.run(&signals),
         Command::Accept(accept) => accept.run(&signals),
         Command::Remove(remove) => remove.run(&signals),
-        Command::Repair(repair) => repair.run(&signals),
+        Command::Repair(repair) => repair.run(),
         Command::Clean(clean) => clean.run(),
         Command::Inspect(inspect) => inspect.run(),
         Command::Policy(policy) => policy.run(),

@@ -100,8 +100,11 @@ impl DataFiles {
                 if is_others || is_hidden(&key) || claimed.contains(key.as_str()) {
                     continue;
                 }
-                // A removal may have deleted it since.
-                if dataset.target().size(&key)?.is_some() {
+                // A removal may have deleted it since, unless its name is none that this program gives: stores may not
+                // even find such a name under the key that they list.
+                let is_plain =
+                    name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+                if !is_plain || dataset.target().size(&key)?.is_some() {
                     unaccounted.push(key);
                 }
             }

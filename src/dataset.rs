@@ -1,5 +1,6 @@
 //! The dataset: where its files lie, and what all of its runs have agreed on.
 
+use std::error::Error;
 use std::sync::Arc;
 use std::thread;
 
@@ -159,7 +160,7 @@ pub enum DatasetError {
     },
     /// A data file is in no claim.
     #[error(
-        "{partition}: no claim accounts for {name}{}, so that it is not known which objects the partition holds",
+        "{partition}: no claim accounts for {name}{}, so the objects of the partition are unknown",
         more(*.others)
     )]
     Unaccounted {
@@ -214,6 +215,14 @@ fn more(others: usize) -> String {
 }
 
 impl DatasetError {
+    /// Writes the error out with what caused it.
+    pub fn with_source(&self) -> String {
+        match self.source() {
+            Some(source) => format!("{self}: {source}"),
+            None => self.to_string(),
+        }
+    }
+
     /// Tells whether a partition is not known because of it, while others are.
     pub fn is_of_partition(&self) -> bool {
         matches!(

@@ -61,8 +61,8 @@ impl fmt::Display for Foreign {
             Self::Parquet => f.write_str("Parquet"),
             Self::Utf16 => f.write_str("UTF-16 text"),
             Self::Separated(by) => write!(f, "log lines with fields separated by {by}"),
-            Self::ChosenFields => f.write_str("log lines with fields left out or in another order"),
-            Self::Header => f.write_str("a header line with names of fields"),
+            Self::ChosenFields => f.write_str("log lines with omitted or reordered fields"),
+            Self::Header => f.write_str("a header line with field names"),
         }
     }
 }
@@ -72,9 +72,9 @@ impl Foreign {
     pub fn remedy(self) -> &'static str {
         match self {
             Self::Separated(_) | Self::ChosenFields | Self::Header => {
-                "Have the log delivered with all fields, in their documented order, separated by spaces and without a header"
+                "Configure the log delivery with all fields, in their documented order, separated by spaces and without a header"
             }
-            _ => "Move it out of the source, or give it the name that such objects have",
+            _ => "Move it out of the source, or rename it to match its content",
         }
     }
 }

@@ -112,7 +112,7 @@ impl Note {
         match self {
             Self::ByteOrderMark => "begins with a UTF-8 byte order mark, which is skipped",
             Self::GzipInGzip => "is gzip inside gzip; both are decompressed",
-            Self::Padding => "has zero bytes or line ends behind a gzip member; they are skipped",
+            Self::Padding => "has zero bytes or line ends after a gzip member; they are skipped",
             Self::PlainText => "is plain text, not gzip",
         }
     }

@@ -484,7 +484,7 @@ mod tests {
                 }
                 Err(other) => {
                     proptest::prop_assert_eq!(other, Other::LogContradiction);
-                    proptest::prop_assert!(mismatch(&key).unwrap().starts_with("its path is of "));
+                    proptest::prop_assert!(mismatch(&key).unwrap().starts_with("its path names "));
                 }
             }
         }

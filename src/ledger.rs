@@ -143,7 +143,9 @@ impl<'a> Ledger<'a> {
     ///
     /// Fails when the logs cannot be listed.
     pub fn open(dataset: &'a Dataset) -> Result<Self, DatasetError> {
-        let (hints, files) = (Hints::list(dataset)?, Arc::new(DataFiles::list(dataset)?));
+        // Files first: whatever published them had claimed them.
+        let files = Arc::new(DataFiles::list(dataset)?);
+        let hints = Hints::list(dataset)?;
         Ok(Self { hints, files, lists_each: false, ..Self::of_few(dataset) })
     }
 

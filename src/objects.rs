@@ -31,8 +31,8 @@ const MAX_LINE: usize = 1 << 16;
 const MAX_SHOWN: usize = 80;
 
 /// What a list may be.
-const SHAPES: &str = "a list holds keys, URLs or paths, one a line, or is what aws s3 ls --recursive, \
-    aws s3api list-objects-v2, s5cmd ls or find prints, CSV with a header, or a manifest.json of an S3 Inventory; \
+const SHAPES: &str = "a list is keys, URLs or paths, one per line, the output of aws s3 ls --recursive, \
+    aws s3api list-objects-v2, s5cmd ls or find, CSV with a header, or the manifest.json of an S3 Inventory; \
     see docs/object-lists.md";
 
 /// A list of objects cannot be read.
@@ -55,7 +55,7 @@ pub enum ObjectsError {
         source: Box<StoreError>,
     },
     /// The manifest is one of an inventory that this program cannot read.
-    #[error("--objects {name} is no manifest of an S3 Inventory in CSV or Parquet: {why}")]
+    #[error("--objects {name} is not a manifest of an S3 Inventory in CSV or Parquet: {why}")]
     Manifest {
         /// The file as the user named it.
         name: String,
@@ -88,7 +88,7 @@ pub enum ObjectsError {
     },
     /// A line is of another bucket than the source.
     #[error(
-        "--objects {name}, {place}: {bucket} is another bucket than that of SOURCE {source_name}"
+        "--objects {name}, {place}: {bucket} is another bucket, not that of SOURCE {source_name}"
     )]
     Bucket {
         /// The file.
@@ -138,7 +138,7 @@ pub fn has_credentials(text: &str) -> bool {
 impl Shown {
     fn of(text: &str) -> Self {
         if has_credentials(text) {
-            return Self("a URL with credentials in it (not shown here)".to_owned());
+            return Self("a URL with credentials (not shown here)".to_owned());
         }
         let cut = text.char_indices().nth(MAX_SHOWN).map_or(text.len(), |(at, _)| at);
         let mut shown = printable(&text[..cut]);
@@ -305,7 +305,7 @@ impl<E: From<ObjectsError>> List<'_, E> {
     fn read_line(&mut self, shape: Shape, place: Place, text: &str) -> Result<(), E> {
         let bare = text.strip_suffix('\r').unwrap_or(text);
         if bare.contains('\0') {
-            return Err(self.bad(place, text, "the line holds a NUL byte").into());
+            return Err(self.bad(place, text, "the line contains a NUL byte").into());
         }
         let found = match shape {
             Shape::Keys(_) if text == "None" => return Ok(()),
@@ -344,12 +344,12 @@ impl<E: From<ObjectsError>> List<'_, E> {
             Shape::Json | Shape::Parquet => None,
         };
         let Some(found) = found else {
-            let why = "the line is not like the lines before it";
+            let why = "the line does not match the format of the lines before it";
             return Err(self.bad(place, text, why).into());
         };
         let is_bare = !found.key.contains('/') && found.key.contains("elasticloadbalancing");
         if shape == Shape::AwsLs && is_bare && self.home.prefix().is_some() {
-            let why = "the key has no directory: list with aws s3 ls --recursive";
+            let why = "the key has no directory: list the bucket with aws s3 ls --recursive";
             return Err(self.bad(place, text, why).into());
         }
         self.take(place, &found)
@@ -378,7 +378,7 @@ impl<E: From<ObjectsError>> List<'_, E> {
     fn read_key(&mut self, place: Place, text: &str) -> Result<(), E> {
         let key = line::key(text, self.home.prefix()).map_err(|odd| {
             let why = match odd {
-                Odd::Foreign => "the line holds control characters",
+                Odd::Foreign => "the line contains control characters",
                 Odd::Because(why) => why,
             };
             self.bad(place, text, why)

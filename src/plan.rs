@@ -9,7 +9,6 @@ mod selection;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
-use std::error::Error;
 use std::iter;
 use std::ops::AddAssign;
 use std::sync::Arc;
@@ -396,18 +395,10 @@ pub fn beside(partition: &Partition) -> impl Iterator<Item = Partition> {
 /// Says why nothing is converted into a partition.
 fn unknown(partition: &Partition, error: &DatasetError) -> Failure {
     let error = format!(
-        "{}. Nothing is converted into it until `repair` has rebuilt its claims",
-        chain(error)
+        "{}. Nothing is converted into it until `repair` rebuilds its claims",
+        error.with_source()
     );
     Failure { object: partition.to_string(), error }
-}
-
-/// Writes out an error with what caused it.
-fn chain(error: &DatasetError) -> String {
-    match error.source() {
-        Some(source) => format!("{error}: {source}"),
-        None => error.to_string(),
-    }
 }
 
 /// Returns the claims that cannot be carried out, each with its partition.

@@ -48,10 +48,10 @@ impl PublishedFile {
         let facts = footer.file_metadata().key_value_metadata();
         let fact = facts.into_iter().flatten().find(|fact| fact.key == embedded::KEY);
         let place = fact.and_then(|fact| fact.value.as_deref()?.split_once('+'));
-        let (offset, length) = place.context("its footer names no objects")?;
+        let (offset, length) = place.context("its footer does not locate a claim")?;
         let (offset, length): (u64, u64) = (offset.parse()?, length.parse()?);
         let end = offset.checked_add(length).filter(|end| *end <= self.size);
-        let end = end.context("its footer names objects behind its end")?;
+        let end = end.context("its footer points beyond its end")?;
         Ok(embedded::decode(&self.target.get_range(&self.key, offset..end)?)?)
     }
 

@@ -88,15 +88,15 @@ impl Reason {
     /// Returns what is wrong with the line, as the end of a sentence that begins with it.
     pub fn meaning(self) -> &'static str {
         match self {
-            Self::CorruptGzip => "is the rest of an object behind damaged gzip data",
+            Self::CorruptGzip => "is the rest of an object after damaged gzip data",
             Self::InvalidUtf8 => "is not UTF-8",
             Self::InvalidValue => "has a value that does not fit its column",
             Self::LineTooLong => "is longer than 1 MiB",
             Self::MisplacedQuote => "has a quote inside a bare field or right behind a quoted one",
-            Self::NestedGzip => "is a whole object that is gzip more than four times over",
-            Self::NotGzip => "is a whole object that is neither gzip nor text",
+            Self::NestedGzip => "is an entire object with more than four levels of gzip",
+            Self::NotGzip => "is an entire object that is neither gzip nor text",
             Self::TooFewFields => "has fewer fields than any era of its log wrote",
-            Self::TrailingGarbage => "is what follows the gzip data of an object and is not gzip",
+            Self::TrailingGarbage => "is the rest of an object after its gzip data, and not gzip",
             Self::TruncatedGzip => {
                 "is the rest of an object that ends in the middle of its gzip data"
             }

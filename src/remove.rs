@@ -42,7 +42,7 @@ pub fn contents(dataset: &Dataset, selection: &Selection) -> Result<Vec<Contents
     let hints = Hints::list(dataset)?;
     let mut all = Vec::new();
     for partition in hints.partitions().filter(|partition| selection.wants_partition(partition)) {
-        let log = Log::read(dataset, partition, &hints)?;
+        let log = Log::read(dataset, partition, &hints);
         let mut contents = Contents {
             partition: partition.clone(),
             objects: 0,
@@ -52,6 +52,15 @@ pub fn contents(dataset: &Dataset, selection: &Selection) -> Result<Vec<Contents
             bytes: 0,
             removed: false,
             error: None,
+        };
+        let log = match log {
+            Ok(log) => log,
+            Err(error) if error.is_of_partition() => {
+                contents.error = Some(error.with_source());
+                all.push(contents);
+                continue;
+            }
+            Err(error) => return Err(error),
         };
         let mut claims = 0;
         for (_, claim) in log.holding() {
@@ -80,8 +89,8 @@ pub fn remove(
     all: &mut [Contents],
     stop: &AtomicBool,
 ) -> Result<(), DatasetError> {
-    let mut ledger = Ledger::open(dataset)?;
-    for contents in all {
+    let mut ledger = Ledger::of_few(dataset);
+    for contents in all.iter_mut().filter(|contents| contents.error.is_none()) {
         if stop.load(Ordering::Relaxed) {
             break;
         }

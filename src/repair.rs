@@ -6,7 +6,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::mem;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, bail, ensure};
 use serde::Serialize;
@@ -78,40 +77,26 @@ impl Repair {
 /// # Errors
 ///
 /// Fails when the dataset cannot be read.
-pub fn find(
-    dataset: &Dataset,
-    selection: &Selection,
-    stop: &AtomicBool,
-) -> Result<Vec<Repair>, DatasetError> {
+pub fn find(dataset: &Dataset, selection: &Selection) -> Result<Vec<Repair>, DatasetError> {
     let (hints, files) = (Hints::list(dataset)?, DataFiles::list(dataset)?);
     let with_files: BTreeSet<Partition> =
         files.keys().filter_map(|key| dataset.partition_of(&key)).collect();
     let partitions: BTreeSet<&Partition> = hints.partitions().chain(&with_files).collect();
     let mut found = Vec::new();
     for partition in partitions.into_iter().filter(|each| selection.wants_partition(each)) {
-        if stop.load(Ordering::Relaxed) {
-            break;
-        }
         found.extend(examine(dataset, partition, &hints, &files)?);
     }
     Ok(found)
 }
 
-/// Writes the rebuilt claims of partitions until `stop` is set, and notes in each what came of it. No other run may
+/// Writes the rebuilt claims of partitions, and notes in each what came of it. No other run may
 /// write to the dataset at the same time.
 ///
 /// # Errors
 ///
 /// Fails when the dataset cannot be written. A partition whose claims were being written then is found again.
-pub fn apply(
-    dataset: &Dataset,
-    repairs: &mut [Repair],
-    stop: &AtomicBool,
-) -> Result<(), DatasetError> {
+pub fn apply(dataset: &Dataset, repairs: &mut [Repair]) -> Result<(), DatasetError> {
     for repair in repairs.iter_mut().filter(|repair| repair.error.is_none()) {
-        if stop.load(Ordering::Relaxed) {
-            break;
-        }
         let mut log = if repair.is_broken {
             for staged in &repair.dropped {
                 dataset.target().abort(staged)?;
@@ -237,7 +222,7 @@ fn rebuild(dataset: &Dataset, keys: &[String], kept: &[&Claim]) -> anyhow::Resul
         for name in names(&claim) {
             ensure!(
                 held.insert(name.clone()),
-                "{file} holds {name}, which another file holds, too: move one of them out of the table"
+                "{file} and another file both hold {name}: move one of them out of the table"
             );
         }
         let written: u64 = claim.outputs.iter().map(|output| output.rows).sum();

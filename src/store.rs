@@ -54,7 +54,7 @@ pub enum StoreError {
     )]
     Unsupported(String),
     /// A path or URL is empty.
-    #[error("an empty path: name a directory, or a URL such as s3://bucket/prefix")]
+    #[error("the path is empty: specify a directory, or a URL such as s3://bucket/prefix")]
     Empty,
     /// A URL holds a password, a key or a signature. It is not repeated.
     #[error(
@@ -64,9 +64,7 @@ pub enum StoreError {
     )]
     Secret(&'static str),
     /// It is written almost like a URL.
-    #[error(
-        "{name} is no URL that this program takes: write {meant}, or ./{name} for a local path"
-    )]
+    #[error("{name} is not a supported URL: write {meant}, or ./{name} for a local path")]
     Almost {
         /// What the user typed.
         name: String,

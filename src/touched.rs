@@ -123,7 +123,7 @@ impl Comparison<'_> {
                     continue;
                 }
                 (None, Some(_)) => {
-                    left_alone("was rewritten with another content since it was converted")
+                    left_alone("was rewritten with different content since it was converted")
                 }
                 (None, None) => {
                     left_alone("was rewritten since it was converted, and is damaged now")

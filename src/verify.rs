@@ -9,7 +9,6 @@ mod incomplete;
 mod rows;
 
 use std::collections::{BTreeSet, HashMap};
-use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -88,14 +87,17 @@ pub struct Finding {
     pub remedy: &'static str,
 }
 
+const UNLISTED: &str = "make this path readable or rename it; nothing is wrong with the dataset";
+const FINISH: &str = "run `convert`, which publishes them; if it cannot, `remove` this partition, then run `convert`";
 const CONVERT: &str = "run `convert` again";
 const REMOVE: &str = "take the partition back with `remove`, then run `convert` again";
-const COMPARE: &str = "run `convert`, which compares the contents and records those that are equal, or `verify --read-data`";
+const COMPARE: &str = "run `convert`, which compares the contents and records unchanged objects, or `verify --read-data`";
 const LOOK: &str = "find out who changed it; if in doubt, take the partition back with `remove`";
 const MOVE: &str = "move it out of the table's directory: engines read it as part of the table";
 const ORPHAN: &str = "run `repair`, which rebuilds lost claims, or move the file out of the table's directory: engines read it";
 const REPAIR: &str = "run `repair`, which rebuilds claims from files; nothing is converted into its partition until then";
-const LEFT_OUT: &str = "rename or copy it so that its name is as delivered and its path agrees, or move it out of SOURCE";
+const LEFT_OUT: &str =
+    "restore its original name and a path that matches it, or move it out of SOURCE";
 
 impl Finding {
     fn new(
@@ -151,7 +153,7 @@ impl Verification<'_> {
         let listing = Listing::take(self.sources, self.selection, self.stop)?;
         let mut report = Report { objects: listing.objects.len() as u64, ..Report::default() };
         for failure in &listing.failures {
-            let finding = Finding::new("listing", &failure.object, &failure.error, LOOK);
+            let finding = Finding::new("listing", &failure.object, &failure.error, UNLISTED);
             report.findings.push(finding);
         }
         find_left_out(&listing, &mut report);
@@ -196,9 +198,7 @@ impl Verification<'_> {
             match Log::read(self.dataset, partition, &hints) {
                 Ok(log) => logs.push(log),
                 Err(error) if error.is_of_partition() => {
-                    let problem = error
-                        .source()
-                        .map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
+                    let problem = error.with_source();
                     report.findings.push(Finding::new(
                         "state",
                         partition.to_string(),
@@ -234,7 +234,7 @@ impl Verification<'_> {
                 report.rejects += claim.rejects.values().sum::<u64>();
                 if entry.state != State::Done {
                     let problem = "is claimed, but its files may not be published yet";
-                    report.findings.push(Finding::new("unfinished", &name, problem, CONVERT));
+                    report.findings.push(Finding::new("unfinished", &name, problem, FINISH));
                 }
                 let log_type = log.partition().log_type;
                 let (state, amendments) = (&entry.state, Arc::clone(&amendments));
@@ -307,7 +307,7 @@ impl Verification<'_> {
                     // Its rows are compared later.
                     Change::Touched if self.read_data.is_some() => {}
                     Change::Touched => {
-                        let problem = "has another ETag or time than when it was converted; its content was not compared";
+                        let problem = "has a new ETag or time since it was converted; its content was not compared";
                         report.findings.push(Finding::new("touched", url, problem, COMPARE));
                     }
                 },
@@ -332,7 +332,7 @@ impl Verification<'_> {
                 partitions.insert(partition);
             } else {
                 let name = self.dataset.target().name(&key);
-                let problem = "lies in a table's directory, but is no file of a partition";
+                let problem = "is in a table's directory, but is not a file of a partition";
                 report.findings.push(Finding::new("orphan", name, problem, MOVE));
             }
         }
@@ -349,7 +349,7 @@ impl Verification<'_> {
             };
             for key in files.unaccounted(self.dataset, &log, false)? {
                 let name = self.dataset.target().name(&key);
-                let problem = "lies in a table's directory, but no claim names it";
+                let problem = "is in a table's directory, but no claim names it";
                 report.findings.push(Finding::new("orphan", name, problem, ORPHAN));
                 unknown.insert(partition.clone());
             }

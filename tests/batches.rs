@@ -293,9 +293,9 @@ fn lines_that_are_none_are_refused_by_number() {
     let mut empty = described.clone();
     empty["groups"] = json!([]);
     let cases = [
-        ("x".to_owned(), "no batch of `plan --jsonl`"),
+        ("x".to_owned(), "not a batch of `plan --jsonl`"),
         ("{}".to_owned(), "missing field"),
-        ("[]".to_owned(), "no batch"),
+        ("[]".to_owned(), "not a batch"),
         (good[..good.len() - 1].to_owned(), "EOF"),
         (format!("{good}{good}"), "trailing"),
         (change("\"log_type\":\"access\"", "\"log_type\":\"network\""), "network"),

@@ -77,7 +77,7 @@ fn named_objects_take_the_place_of_the_listing() {
     let twice = [twice[0].as_path(), twice[1].as_path()];
     convert(&twice, &world.out(), &["--objects", name])
         .expect(3)
-        .says(&["--objects", "one SOURCE"]);
+        .says(&["--objects", "a single SOURCE"]);
 }
 
 #[test]

@@ -517,7 +517,7 @@ fn a_bomb_of_nested_gzip_is_refused_by_name() {
     }
     let (world, run, claimed) = convert(&object, 2);
     assert_eq!(run.rejects(), "nested_gzip=1");
-    run.says(&[&key(1), "is gzip more than four times over"]);
+    run.says(&[&key(1), "has more than four levels of gzip"]);
     assert_eq!((claimed.get("crc32"), claimed.get("notes")), (None, None));
     assert!(get(&world.rejects()[0], "raw_line").is_some_and(|raw| raw.len() > 10));
 }
@@ -527,7 +527,7 @@ fn plain_text_without_any_log_line_is_a_failure() {
     let page = "<html>\n<body>Access Denied</body>\n</html>\n";
     let (_, run, claimed) = convert(page, 2);
     assert_eq!((run.count("/lines"), run.count("/objects/failed")), (3, 1));
-    run.says(&[&key(1), "is not gzip, and none of its text is a line of the access log"]);
+    run.says(&[&key(1), "is not gzip, and contains no line of the access log"]);
     assert_eq!(claimed["notes"], serde_json::json!(["plain_text"]));
     // One good line makes it a log.
     let (_, run, _) = convert([page.as_bytes(), &good_lines(1)].concat(), 0);
@@ -555,7 +555,7 @@ fn foreign_content_is_refused_however_it_is_packed() {
         for object in [bytes.clone(), gzip(&bytes), gzip(gzip(&bytes))] {
             let world = World::with(&object);
             let converted = world.convert_with(&["--json"]).expect(2);
-            converted.says(&[&key(1), &format!("but holds {holds};")]);
+            converted.says(&[&key(1), &format!("but contains {holds};")]);
             assert_eq!((converted.count("/lines"), world.rejects().len()), (0, 0), "{holds}");
             let path = world.source().join(key(1));
             let page = run(&["inspect", path.to_str().unwrap()]).expect(2).stdout;

@@ -110,7 +110,7 @@ fn a_name_under_two_days_is_converted_once() {
     let run = world.convert_with(&["--json"]).expect(0);
     assert_eq!((run.count("/objects/converted"), run.count("/objects/failed")), (0, 0));
     assert_eq!(run.count("/objects/skipped_by_kind/converted_before"), 4);
-    run.says(&["1 objects lie under another day", &early]);
+    run.says(&["1 objects are below a directory of another day", &early]);
     assert_eq!(tree(&world.out()), before);
     assert_eq!(findings(&world), [""; 0]);
 }
@@ -148,7 +148,7 @@ fn a_touched_object_is_compared_once_and_recorded() {
     assert_eq!(tree(&world.out()), before, "nothing is written until `convert` runs");
 
     let run = world.convert_with(&["--json"]).expect(0);
-    run.says(&["3 objects have another ETag or time", "3 touched"]);
+    run.says(&["3 objects have a new ETag or time", "3 touched"]);
     assert_eq!((run.count("/objects/converted"), run.count("/objects/failed")), (0, 0));
     assert_eq!(run.count("/objects/skipped_by_kind/touched"), 3);
     assert_eq!(run.count("/objects/skipped_by_kind/converted_before"), 1);
@@ -184,7 +184,7 @@ fn another_content_of_the_same_size_is_named_by_every_run() {
     touch(&world, &key(2));
     for touched in [1, 0] {
         let run = world.convert_with(&["--json"]).expect(2);
-        run.says(&[&key(1), "with another content", "left alone", "remove"]);
+        run.says(&[&key(1), "with different content", "left alone", "remove"]);
         assert_eq!((run.count("/objects/failed"), run.count("/objects/converted")), (1, 0));
         let json = run.json();
         let kinds = &json["objects"]["skipped_by_kind"];

@@ -145,7 +145,12 @@ fn a_path_that_is_far_from_the_end_time_does_not_decide() {
     let run = world.convert_with(&["--json"]).expect(0);
     assert_eq!(run.count("/objects/moved/objects"), 1);
     assert_eq!(run.json()["objects"]["moved"]["example"], moved);
-    run.says(&["moved", "1 objects lie under another day", &moved, "their end times decide"]);
+    run.says(&[
+        "moved",
+        "1 objects are below a directory of another day",
+        &moved,
+        "their end times decide",
+    ]);
     assert_eq!(days(&world.out()), BTreeSet::from(["2025-07-19".to_owned()]));
     let plan = world.run("plan", true, &["--json", "--to", "2099-12-31"]).expect(0);
     assert_eq!(plan.json()["moved"]["example"], moved);
@@ -279,22 +284,22 @@ fn left_out() -> [(&'static str, String, &'static str); 6] {
         (
             "log_contradiction",
             other.replace("AWSLogs/012345678901", "AWSLogs/999999999999"),
-            "its path is of account 999999999999, its name of 012345678901",
+            "its path names account 999999999999, its name 012345678901",
         ),
         (
             "log_contradiction",
             other.replace("/eu-west-1/", "/us-east-1/"),
-            "its path is of region us-east-1, its name of eu-west-1",
+            "its path names region us-east-1, its name eu-west-1",
         ),
         (
             "log_name",
             other.replace("_20250719T", "_20251319T"),
-            "its name has an end time that no calendar has",
+            "its name has an end time that does not exist",
         ),
         (
             "log_name",
             other.replace("/012345678901_elastic", "/copy-012345678901_elastic"),
-            "its name has \"copy-012345678901\" in place of an account of twelve digits",
+            "its name has \"copy-012345678901\" instead of an account of twelve digits",
         ),
     ]
 }
@@ -404,11 +409,11 @@ fn a_mistyped_balancer_is_named_with_the_nearest() {
     ] {
         let run = world.convert_with(&["--balancer", typed, "--json"]).expect(0);
         let there = "app/my-lb/50dc6c495c0c9188, app/shop/00dc6c495c0c9188";
-        run.says(&["warning: --balancer", typed, "has no logs", meant, there]);
+        run.says(&["warning: --balancer", typed, "matches no selected logs", meant, there]);
         assert_eq!(run.count("/objects/skipped_by_kind/not_selected"), 2);
     }
     let run = world.convert_with(&["--balancer", "my-lb", "--balancer", "shob"]).expect(0);
-    run.says(&["--balancer shob has no logs", "did you mean shop?"]);
+    run.says(&["--balancer shob matches no selected logs", "did you mean shop?"]);
 }
 
 #[test]

@@ -142,11 +142,11 @@ fn an_answer_that_is_no_listing_is_never_an_empty_bucket() {
     let cut = "<?xml version=\"1.0\"?><ListBucketResult><Contents><Key>a</Key>";
     let more = "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>";
     let cases = [
-        (html, "not an S3 answer from http://127.0.0.1:"),
+        (html, "not an S3 response from http://127.0.0.1:"),
         ("", "wrong port?"),
-        ("{\"status\":\"ok\"}", "not an S3 answer"),
-        ("<ListAllMyBucketsResult></ListAllMyBucketsResult>", "not an S3 answer"),
-        (cut, "ends in the middle"),
+        ("{\"status\":\"ok\"}", "not an S3 response"),
+        ("<ListAllMyBucketsResult></ListAllMyBucketsResult>", "not an S3 response"),
+        (cut, "it is truncated"),
         (more, "no continuation token"),
     ];
     for (body, says) in cases {
@@ -176,7 +176,7 @@ fn a_dataset_whose_listing_is_no_listing_is_never_an_empty_one() {
     let source = world.source();
     let source = source.to_str().unwrap();
     for (body, says) in [
-        ("<html></html>", "not an S3 answer from http://127.0.0.1:"),
+        ("<html></html>", "not an S3 response from http://127.0.0.1:"),
         (
             "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t\
              </NextContinuationToken></ListBucketResult>",
@@ -206,7 +206,7 @@ fn a_directory_that_cannot_be_listed_is_a_failure_and_the_others_are_converted()
     let mut objects = bucket(&[&key(1), &key(2).replace("/2025/07/19/", "/2025/07/18/")]);
     objects.extend((0..2500).map(|number| (format!("0/{number:04}"), b"x".to_vec())));
     for (status, body, says) in [
-        (200, "<html></html>", "not an S3 answer"),
+        (200, "<html></html>", "not an S3 response"),
         (403, "<Error><Code>AccessDenied</Code></Error>", "permission denied"),
     ] {
         let of_day = day.clone();
@@ -332,7 +332,7 @@ fn a_store_that_is_silent_is_named_while_it_is_waited_for() {
     ];
     thread::sleep(Duration::from_secs(13));
     let [plan, text, json, quiet] = runs.map(terminate);
-    let line = "waiting for s3://b: no answer for 1";
+    let line = "waiting for s3://b: no response for 1";
     assert!(plan.contains(line) && text.contains(line), "{plan}\n{text}");
     assert!(json.contains(line) && json.lines().all(|line| line.starts_with('{')), "{json}");
     assert!(!quiet.contains("waiting"), "{quiet}");

@@ -392,7 +392,7 @@ fn an_object_with_chosen_fields_is_refused_by_name() {
     let names = [names.join(",").into_bytes(), b"\n".to_vec(), quoted(",")].concat();
     let connection = |by: &str| text_of([line(GOLDEN[0], 15).0.join(by)]);
     let check = line(GOLDEN[1], 10).0;
-    let chosen = "log lines with fields left out or in another order";
+    let chosen = "log lines with omitted or reordered fields";
     let separated = |by| format!("log lines with fields separated by {by}");
     let cases = [
         ("", quoted("\t"), separated("tabs")),
@@ -411,8 +411,8 @@ fn an_object_with_chosen_fields_is_refused_by_name() {
         ("", one, chosen.to_owned()),
         ("conn_log_", text_of([line(GOLDEN[0], 15).0[1..].join(" ")]), chosen.to_owned()),
         ("health_check_log_", text_of([check[1..].join(" ")]), chosen.to_owned()),
-        ("", header, "a header line with names of fields".to_owned()),
-        ("", names, "a header line with names of fields".to_owned()),
+        ("", header, "a header line with field names".to_owned()),
+        ("", names, "a header line with field names".to_owned()),
     ];
     let world = World::with(gzip(good_lines(4)));
     let mut objects: Vec<String> = Vec::new();
@@ -429,7 +429,7 @@ fn an_object_with_chosen_fields_is_refused_by_name() {
         let failure = failures.iter().find(|failure| failure["object"] == object[..]).unwrap();
         let error = failure["error"].as_str().unwrap();
         assert!(
-            error.contains(&format!("but holds {holds}; nothing of it is converted. Have")),
+            error.contains(&format!("but contains {holds}; nothing of it is converted. Configure")),
             "{error}"
         );
         // The same is said of it by itself.
@@ -449,7 +449,7 @@ fn a_torn_line_is_one_line_everywhere() {
     let converted = world.convert_with(&["--json", "--max-rejects", "1"]).expect(0);
     assert_eq!(["/lines", "/rows", "/joined_lines"].map(|count| converted.count(count)), [3, 2, 4]);
     converted.says(&[
-        "joined      4 lines of text to the line before them: a quoted field holds a line feed",
+        "joined      4 lines of text to the line before: a quoted field contains a line feed",
     ]);
     assert_eq!(get(&world.rejects()[0], "line_number"), Some("4"));
     let claims = tree(&world.out());

@@ -94,7 +94,7 @@ fn what_is_no_list_is_refused_by_name_and_nothing_is_converted() {
         (b"<html><body>403</body></html>\n", &["line 1", "<html>"]),
         (
             b"AWSLogs/x\n2025-07-19 14:05:10        362 AWSLogs/y\n",
-            &["line 2", "another kind of list"],
+            &["line 2", "another list format"],
         ),
         (b"/elsewhere/AWSLogs/x.log.gz\n", &["line 1", "outside SOURCE"]),
         (b"s3://my-logs/AWSLogs/x.log.gz\n", &["line 1", "another bucket"]),

@@ -69,7 +69,7 @@ fn an_amendment_ends_with_the_claim_that_it_speaks_of() {
     assert!(claims.join("4.claim.json").exists() && !claims.join("5.claim.json").exists());
     fs::write(claims.join("5.claim.json"), &amendment).unwrap();
     write_at(&world, &key(1), &one, second);
-    world.convert().expect(2).says(&["with another content"]);
+    world.convert().expect(2).says(&["with different content"]);
     assert!(claims.join("5.done.json").exists(), "there is nothing to finish but its mark");
     assert_eq!(findings(&world), ["changed"]);
     // Before it is done, it holds as well.

@@ -254,15 +254,15 @@ fn what_is_there_instead_of_logs_is_said() {
     let organisation = "AWSLogs/o-1a2b3c/012345678901/CloudTrail/eu-west-1/2025/07/19/a.json.gz";
     let flow = "AWSLogs/012345678901/vpcflowlogs/eu-west-1/2025/07/19/a.log.gz";
     let cases = [
-        (trail, "1 cloudtrail", "events of CloudTrail; did you mean"),
-        (organisation, "1 cloudtrail", "events of CloudTrail; did you mean"),
-        (flow, "1 vpc_flow_logs", "flow logs of VPCs; did you mean"),
+        (trail, "1 cloudtrail", "CloudTrail events; did you mean"),
+        (organisation, "1 cloudtrail", "CloudTrail events; did you mean"),
+        (flow, "1 vpc_flow_logs", "VPC flow logs; did you mean"),
         (&network, "1 network_load_balancer", "does not read"),
         (&classic, "1 classic_load_balancer", "does not read"),
-        ("AWSLogs/012345678901/ELBAccessLogTestFile", "1 test_file", "logging was switched on"),
+        ("AWSLogs/012345678901/ELBAccessLogTestFile", "1 test_file", "logging was enabled"),
         (&part, "1 log_ending", "ends with \".log.gz.part\""),
-        (&elsewhere, "1 log_contradiction", "its path is of account 999999999999"),
-        ("notes.txt", "1 unknown", "in place of an account"),
+        (&elsewhere, "1 log_contradiction", "its path names account 999999999999"),
+        ("notes.txt", "1 unknown", "instead of an account"),
     ];
     for (key, kind, why) in cases {
         let world = World::new();
@@ -273,7 +273,7 @@ fn what_is_there_instead_of_logs_is_said() {
                 kind,
                 key,
                 why,
-                "Expected",
+                "Logs of Application Load Balancers have names like",
                 "AWSLogs/<account>",
             ]);
         }
@@ -286,7 +286,7 @@ fn what_is_there_instead_of_logs_is_said() {
     world.put("a", "");
     world.put("b", "");
     let run = world.convert_with(&["--to", "2025-07-18"]).expect(0);
-    run.says(&["of 3 objects", "1 not_selected", "2 unknown, such as"]);
+    run.says(&["none of the 3 objects", "1 not_selected", "2 unknown, such as"]);
 }
 
 /// Claims that are read ahead, many at once, make the same plan as those that are read one after the other.

@@ -248,3 +248,49 @@ fn a_forged_claim_reaches_nothing_elsewhere() {
         }
     }
 }
+
+/// A partition that cannot be read keeps no command from the others.
+#[test]
+fn a_broken_log_stops_no_command_for_other_partitions() {
+    let world = converted();
+    fs::write(claim(&world, "2.claim.json"), "torn").unwrap();
+    let staged = world.out().join("_alb2parquet/staging");
+    fs::create_dir_all(&staged).unwrap();
+    fs::write(staged.join("left-behind"), "").unwrap();
+    let broken = "2.claim.json";
+    if let Some(lake) = world.local_out() {
+        crate::support::run(&["report", &lake, "--json"]).expect(0).says(&[broken]);
+    }
+    world.run("accept", false, &["--yes"]).expect(2).says(&[broken]);
+    world.run("clean", false, &["--older-than", "0s"]).expect(2).says(&[broken, "repair"]);
+    let run = world.run("remove", false, &["--yes"]).expect(2);
+    run.says(&[broken, "2025-07-20"]);
+    assert_eq!(world.rows().len(), 9, "the rows of the other partition are removed");
+    assert!(
+        !world
+            .convert()
+            .expect(2)
+            .stderr
+            .contains("failed: access 012345678901 eu-west-1 2025-07-20")
+    );
+}
+
+/// What a repaired claim says is what the lost one said.
+#[test]
+fn a_rebuilt_claim_has_all_counts() {
+    let world = World::anywhere();
+    let line = String::from_utf8(good_lines(1)).unwrap();
+    let joined = line.replacen("\"-\"", "\"a\nb\"", 1);
+    let text = if joined == line { line.clone() } else { joined };
+    world.put(&key(1), gzip(format!("{text}{line}bad\n")));
+    world.convert_with(&["--max-rejects", "1"]).expect(0);
+    let facts = |world: &World| {
+        let text = fs::read(claim(world, "1.claim.json")).unwrap();
+        let claim: Value = serde_json::from_slice(&text).unwrap();
+        ["lines", "joined_lines", "rows", "rejects"].map(|name| claim[name].clone())
+    };
+    let before = facts(&world);
+    fs::remove_dir_all(world.out().join("_alb2parquet/claims")).unwrap();
+    world.run("repair", false, &["--yes"]).expect(0);
+    assert_eq!(facts(&world), before);
+}

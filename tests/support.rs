@@ -371,6 +371,11 @@ impl World {
         self.path("out")
     }
 
+    /// The dataset's directory, unless the dataset lies in a bucket.
+    pub(crate) fn local_out(&self) -> Option<String> {
+        self.buckets.is_none().then(|| self.out().to_str().unwrap().to_owned())
+    }
+
     /// Writes an object below the source.
     pub(crate) fn put(&self, key: &str, object: impl AsRef<[u8]>) -> PathBuf {
         put(&self.source(), key, object)

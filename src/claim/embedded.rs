@@ -23,6 +23,7 @@ pub fn encode<'k>(claim: &Claim, keys: impl Iterator<Item = &'k str>) -> Vec<u8>
         settings: claim.settings.clone(),
         lines: claim.lines,
         rows: claim.rows,
+        joined_lines: claim.joined_lines,
         rejects: claim.rejects.clone(),
         ..Claim::default()
     };

@@ -440,7 +440,10 @@ impl Log {
             let is_table = table == own || table == reject::TABLE;
             let (directory, _) = file.key.split();
             if !is_table || directory != dataset.partition(table, &self.partition) {
-                return Some(format!("it names {}, which is no file of its partition", file.key));
+                return Some(format!(
+                    "it names {}, which is not a file of its partition",
+                    file.key
+                ));
             }
             match &file.staged {
                 Staged::Upload { key, .. } if *key != file.key => {

@@ -8,11 +8,12 @@ use crate::accept::{self, Incomplete};
 use crate::cli::options::Held;
 use crate::cli::signals::Signals;
 use crate::cli::terminal::{MAX_SHOWN, print_json, print_line};
-use crate::cli::{DONE, FAILED, resolve};
+use crate::cli::{DONE, FAILED, OBJECTS, resolve};
 
 const AFTER: &str = "\
 Exit codes:
   0  the objects were accepted, or listed
+  2  some partition cannot be read; each is named
   3  the dataset cannot be read or written, or an OBJECT is not incomplete
 
 Examples:
@@ -21,20 +22,20 @@ Examples:
 
 /// Accepts incomplete objects that have no good copy, so that `verify` no longer reports them.
 ///
-/// An object is incomplete if it was damaged, such as truncated_gzip, or none of its lines became a
-/// row. Rows and rejects stay as they are, and `report` still lists the object. Without --yes, the objects are only
-/// listed. `remove` ends the acceptance: an object that is converted again is judged again.
+/// An object is incomplete if it was damaged (for example, truncated_gzip), or if none of its lines became a row. Its
+/// rows and rejects do not change, and `report` still lists it. Without --yes, the objects are only listed. `remove`
+/// ends the acceptance, so it does not apply if the object is converted again.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Accept {
-    /// URLs or file names of the objects [default: all incomplete objects that are selected]
+    /// URLs or file names of the objects [default: all selected incomplete objects]
     #[arg(value_name = "OBJECT")]
     pub(super) objects: Vec<String>,
 
     #[command(flatten)]
     pub(super) held: Held,
 
-    /// Do it
+    /// Accept the objects
     #[arg(long)]
     pub(super) yes: bool,
 }
@@ -42,7 +43,7 @@ pub(super) struct Accept {
 impl Accept {
     pub(super) fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
         let (dataset, selection) = resolve::held(&self.held)?;
-        let mut objects = accept::incomplete(&dataset, &selection, signals.stop())?;
+        let (mut objects, problems) = accept::incomplete(&dataset, &selection, signals.stop())?;
         if !self.objects.is_empty() {
             let is = |object: &Incomplete, named: &String| {
                 [&object.object, object.name()].contains(&named.as_str())
@@ -57,6 +58,9 @@ impl Accept {
         if self.yes {
             accept::accept(&dataset, &mut objects, signals.stop())?;
         }
+        for problem in problems.iter().take(MAX_SHOWN) {
+            print_line(&format!("failed: {problem}"));
+        }
         print(&objects, self.yes);
         if self.held.json {
             print_json(&serde_json::json!({ "objects": objects }))?;
@@ -64,7 +68,7 @@ impl Accept {
         if self.yes && objects.iter().any(|object| !object.accepted) {
             return Ok(signals.exit_code().unwrap_or(FAILED));
         }
-        Ok(DONE)
+        Ok(if problems.is_empty() { DONE } else { OBJECTS })
     }
 }
 
@@ -73,7 +77,7 @@ fn print(objects: &[Incomplete], done: bool) {
     for Incomplete { object, outcome, accepted, .. } in objects.iter().take(MAX_SHOWN) {
         let what = match (accepted, done) {
             (true, _) => "accepted: ",
-            (false, true) => "interrupted before: ",
+            (false, true) => "not accepted, interrupted: ",
             (false, false) => "",
         };
         print_line(&format!("{what}{object}: {outcome}"));
@@ -84,7 +88,7 @@ fn print(objects: &[Incomplete], done: bool) {
     }
     let count = HumanCount(objects.len() as u64);
     print_line(&match (objects.is_empty(), done) {
-        (true, _) => "there are no incomplete objects that are not accepted".to_owned(),
+        (true, _) => "no incomplete objects to accept".to_owned(),
         (false, true) => {
             let accepted = objects.iter().filter(|object| object.accepted).count() as u64;
             format!("{} of {count} incomplete objects accepted", HumanCount(accepted))

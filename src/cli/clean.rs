@@ -8,12 +8,14 @@ use indicatif::{HumanBytes, HumanCount};
 
 use crate::clean;
 use crate::cli::options::{self, Stores};
-use crate::cli::terminal::{print_json, print_line};
-use crate::cli::{DONE, resolve};
+use crate::cli::terminal::{MAX_SHOWN, print_json, print_line};
+use crate::cli::{DONE, OBJECTS, resolve};
+use crate::plan::Failure;
 
 const AFTER: &str = "\
 Exit codes:
   0  it was done
+  2  something could not be removed; each is named
   3  the dataset cannot be read or written
 
 Examples:
@@ -51,9 +53,12 @@ impl Clean {
             HumanBytes(cleaned.bytes),
             HumanCount(cleaned.kept)
         ));
+        for Failure { object, error } in cleaned.failures.iter().take(MAX_SHOWN) {
+            print_line(&format!("failed: {object}: {error}"));
+        }
         if self.json {
             print_json(&cleaned)?;
         }
-        Ok(DONE)
+        Ok(if cleaned.failures.is_empty() { DONE } else { OBJECTS })
     }
 }

@@ -37,8 +37,8 @@ Exit codes:
   0  every object was converted
   1  more than --max-rejects of the lines are rejects
   2  some object could not be read, or not to its end, or holds something else than its name says
-  3  the run could not begin, or not go on, or SOURCE holds no logs at all
-  4  objects that are named like logs were not converted, for their endings or paths
+  3  fatal error: nothing more was converted; or SOURCE holds no logs at all
+  4  objects named like logs were not converted because of their endings or paths
   130, 143  it was interrupted; the same command goes on
 
 Examples:
@@ -68,19 +68,19 @@ const OF_SOURCES: [&str; 10] = [
 /// account, region and day.
 ///
 /// Every line becomes a row of the table of its log, such as alb_access_logs, or, with its reason, of
-/// alb_rejects. The name of an object says of which log, account, region and load balancer it is, wherever it lies. Its
-/// day is that of its path where this is AWS's own (AWSLogs/ACCOUNT/elasticloadbalancing/REGION/yyyy/mm/dd/), the
-/// day of delivery, and that of the end time in its name elsewhere: rows of a day's last five minutes can stand
-/// under the next day.
+/// alb_rejects. The file name of an object determines its log, account, region and load balancer, in any directory.
+/// Below AWSLogs/ACCOUNT/elasticloadbalancing/REGION/yyyy/mm/dd/, where AWS delivers logs, the path determines the
+/// day; elsewhere, the end time in the name does. AWS files logs under the day of delivery, so rows from the last
+/// five minutes of a day can appear under the next day.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 #[allow(clippy::struct_excessive_bools)] // flags
 pub(super) struct Convert {
-    /// Directories, files or URLs (s3://, gs://, az://, abfss://, file://), or patterns of them
+    /// Directories, files, URLs (s3://, gs://, az://, abfss://, file://), or patterns
     ///
-    /// Every file below a directory or prefix is taken that is named like a log of an Application Load Balancer and
-    /// ends with .log.gz, or with .log when it was decompressed, in any layout. A pattern is quoted, so that the
-    /// shell leaves it alone: 's3://bucket/logs/2025/*/x*.log.gz', 'logs/**/*.log.gz'.
+    /// In a directory or prefix, the program converts every file that is named like a log of an Application Load
+    /// Balancer and ends with .log.gz, or with .log if it is decompressed, in any layout. Quote a pattern so that the
+    /// shell does not expand it: 's3://bucket/logs/2025/*/x*.log.gz', 'logs/**/*.log.gz'.
     #[arg(required_unless_present = "batches", value_name = "SOURCE")]
     pub(super) sources: Vec<String>,
 

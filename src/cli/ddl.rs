@@ -216,7 +216,7 @@ pub(super) fn location(
         },
     };
     if printable(&place) != place {
-        bail!("{place} holds characters that cannot be seen: no statement can name it");
+        bail!("{place} contains invisible characters: no statement can name it");
     }
     Ok(format!("{}/{directory}", place.trim_end_matches('/')))
 }

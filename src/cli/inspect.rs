@@ -42,7 +42,7 @@ Examples:
 
 /// Shows what is in one object: its key, its lines, the first rows, and every reject with its place.
 ///
-/// Nothing is written. The object is read as `convert` reads it. Bytes that a terminal would act upon are shown as \\x1b or the like.
+/// Nothing is written. The object is read as `convert` reads it. Control characters are shown as escapes such as \\x1b.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Inspect {

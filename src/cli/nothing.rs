@@ -22,15 +22,13 @@ pub(super) fn to_convert(sources: &[Source], listing: &Listing) -> Vec<String> {
     let names = names.join(", ");
     let mut lines = vec![match listing.listed {
         0 if listing.is_pruned => {
-            format!("nothing to convert: {names} holds no objects that are selected")
+            format!("nothing to convert: {names} holds no selected objects")
         }
         0 => format!("nothing to convert: {names} holds no objects"),
-        1 => format!("nothing to convert: the only object in {names} is no log that is selected"),
+        1 => format!("nothing to convert: the only object in {names} is not a selected log"),
         many => {
             let many = HumanCount(many);
-            format!(
-                "nothing to convert: of {many} objects in {names} none is a log that is selected"
-            )
+            format!("nothing to convert: none of the {many} objects in {names} is a selected log")
         }
     }];
     let mut line = |line: String| lines.push(format!("  {line}"));
@@ -38,14 +36,14 @@ pub(super) fn to_convert(sources: &[Source], listing: &Listing) -> Vec<String> {
         line(of_kind(kind, *count, listing.examples.get(kind)));
     }
     for kind in &listing.passed {
-        let what = explain(kind).unwrap_or("what another service delivers");
+        let what = explain(kind).unwrap_or("files of another service");
         line(format!("directories of {kind} are skipped: {what}"));
     }
     if listing.is_pruned && !listing.skipped.contains_key(NOT_SELECTED) {
-        line(format!("directories of what is not selected are skipped: {SELECTING}"));
+        line(format!("directories outside the selection are skipped: {SELECTING}"));
     }
-    lines.push("Expected are logs of Application Load Balancers, with names like \
-             <account>_elasticloadbalancing_<region>_app.<name>.<id>_<end time>_<ip>_<random>.log.gz, in any directory; \
+    lines.push("Logs of Application Load Balancers have names like \
+             <account>_elasticloadbalancing_<region>_app.<name>.<id>_<end time>_<ip>_<random>.log.gz, in any directory. \
              AWS delivers them below AWSLogs/<account>/elasticloadbalancing/<region>/yyyy/mm/dd/".to_owned());
     lines
 }
@@ -87,7 +85,7 @@ pub(super) fn moved(moved: &Moved) -> Option<String> {
     let example = moved.example.as_ref()?;
     let count = HumanCount(moved.objects);
     Some(format!(
-        "{count} objects lie under another day, such as {example}; their end times decide"
+        "{count} objects are below a directory of another day, such as {example}; their end times decide"
     ))
 }
 
@@ -95,15 +93,18 @@ pub(super) fn moved(moved: &Moved) -> Option<String> {
 pub(super) fn unmatched(listing: &Listing) -> Vec<String> {
     let others: Vec<&str> = listing.others.iter().map(String::as_str).collect();
     let there_are = match others.len() {
-        0 => "no other load balancer has any".to_owned(),
+        0 => "no other load balancer has logs".to_owned(),
         count => {
             let more = if count > MAX_BALANCERS { ", …" } else { "" };
-            format!("others have: {}{more}", others[..count.min(MAX_BALANCERS)].join(", "))
+            format!(
+                "load balancers with logs: {}{more}",
+                others[..count.min(MAX_BALANCERS)].join(", ")
+            )
         }
     };
     let of_name = |name: &str| {
         let nearest = suggestion(name, &others);
-        format!("--balancer {name} has no logs among the selected ones{nearest} ({there_are})")
+        format!("--balancer {name} matches no selected logs{nearest} ({there_are})")
     };
     listing.unmatched.iter().map(|name| of_name(name)).collect()
 }
@@ -119,8 +120,8 @@ fn suggestion(name: &str, others: &[&str]) -> String {
     nearest(&wanted, &names.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-const SELECTING: &str = "--from, --to, --account, --region, --balancer, --log-type or --shard leave them out; without \
-                         --to, so is today";
+const SELECTING: &str = "excluded by --from, --to, --account, --region, --balancer, --log-type or --shard; without \
+                         --to, today is excluded";
 
 /// Says what objects of a kind are, and what can be done.
 fn explain(kind: &str) -> Option<&'static str> {
@@ -132,16 +133,16 @@ fn explain(kind: &str) -> Option<&'static str> {
         "classic_load_balancer" => {
             "logs of Classic Load Balancers, which this program does not read"
         }
-        "cloudtrail" => "events of CloudTrail; did you mean the bucket that load balancers log to?",
-        "vpc_flow_logs" => "flow logs of VPCs; did you mean the bucket that load balancers log to?",
+        "cloudtrail" => "CloudTrail events; did you mean the bucket that load balancers log to?",
+        "vpc_flow_logs" => "VPC flow logs; did you mean the bucket that load balancers log to?",
         "config" | "waf" | "guardduty" | "route53_resolver" | "network_firewall"
         | "global_accelerator" | "redshift" | "cloudfront" => {
-            "what another service delivers; did you mean the bucket that load balancers log to?"
+            "files of another service; did you mean the bucket that load balancers log to?"
         }
         "test_file" => {
-            "written when logging was switched on; logs follow within minutes, if there are requests"
+            "written when logging was enabled; logs follow within minutes if there are requests"
         }
-        "sidecar" => "files beside logs, and named like them",
+        "sidecar" => "files next to logs and named like them, such as checksums",
         _ => return None,
     })
 }

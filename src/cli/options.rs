@@ -48,7 +48,7 @@ pub(super) struct Wanted {
     #[command(flatten)]
     pub(super) partitions: Partitions,
 
-    /// Last day (UTC): YYYY-MM-DD, or 1d for yesterday [default: yesterday, since today still grows]
+    /// Last day (UTC): YYYY-MM-DD, or 1d for yesterday [default: yesterday, because today still grows]
     #[arg(long, value_name = "DAY", value_parser = day)]
     pub(super) to: Option<NaiveDate>,
 
@@ -58,9 +58,9 @@ pub(super) struct Wanted {
 
     /// Read the keys of SOURCE from a list instead of listing it (path, URL, or - for standard input)
     ///
-    /// A list holds keys, URLs or paths, one a line, or is what aws s3 ls --recursive, aws s3api list-objects-v2, s5cmd ls or
-    /// find prints, CSV with a header, or the manifest.json of an S3 Inventory in CSV or Parquet. It may be compressed with gzip
-    /// or zstd. See docs/object-lists.md.
+    /// A list is one of these: keys, URLs or paths, one per line; the output of aws s3 ls --recursive,
+    /// aws s3api list-objects-v2, s5cmd ls or find; CSV with a header; the manifest.json of an S3 Inventory in CSV or
+    /// Parquet. It can be compressed with gzip or zstd. See docs/object-lists.md.
     #[arg(long, value_name = "FILE")]
     pub(super) objects: Option<String>,
 

@@ -24,8 +24,8 @@ const AFTER: &str = "\
 Exit codes:
   0  everything can be converted
   2  something cannot be listed, or contradicts itself or what was converted before
-  3  there can be no plan, or SOURCE holds no logs at all
-  4  objects that are named like logs would not be converted
+  3  fatal error: there is no plan; or SOURCE holds no logs at all
+  4  objects named like logs would not be converted
 
 Examples:
   alb2parquet plan s3://my-log-bucket --out s3://my-lake/alb

@@ -125,7 +125,7 @@ impl Progress {
         let all = HumanCount(objects);
         self.say(|| {
             vec![format!(
-                "{all} objects have another ETag or time than when they were converted: their contents are compared"
+                "{all} objects have a new ETag or time: comparing their contents with the converted ones"
             )]
         });
         let counted = Arc::clone(&compared);

@@ -4,7 +4,6 @@ use clap::Args;
 use indicatif::HumanCount;
 
 use crate::cli::options::Held;
-use crate::cli::signals::Signals;
 use crate::cli::terminal::{print_json, print_line};
 use crate::cli::{DONE, FINDINGS, OBJECTS, resolve};
 use crate::repair::{self, Repair as Found};
@@ -23,9 +22,9 @@ Examples:
 
 /// Rebuilds claims that were lost or damaged, from the files of their partitions.
 ///
-/// `convert` writes nothing into a partition whose claims are broken or do not account for all of its files. Every
-/// file holds the claim that it was written for, so that lost claims can be rebuilt. Without --yes, only what would
-/// be rebuilt is listed. No other run may write to the dataset while --yes is at work.
+/// `convert` writes nothing into a partition whose claims are damaged or do not account for all of its files. Every
+/// data file contains a copy of its claim, so lost claims can be rebuilt. Without --yes, the command only lists the
+/// claims that it would rebuild. No other run may write to the dataset during a run with --yes.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Repair {
@@ -38,11 +37,11 @@ pub(super) struct Repair {
 }
 
 impl Repair {
-    pub(super) fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
+    pub(super) fn run(&self) -> anyhow::Result<u8> {
         let (dataset, selection) = resolve::held(&self.held)?;
-        let mut found = repair::find(&dataset, &selection, signals.stop())?;
+        let mut found = repair::find(&dataset, &selection)?;
         if self.yes {
-            repair::apply(&dataset, &mut found, signals.stop())?;
+            repair::apply(&dataset, &mut found)?;
         }
         found.iter().for_each(print);
         print_line(match (found.is_empty(), self.yes) {
@@ -60,7 +59,7 @@ impl Repair {
         } else if found.iter().all(|each| each.repaired) {
             DONE
         } else {
-            signals.exit_code().unwrap_or(FINDINGS)
+            FINDINGS
         })
     }
 }

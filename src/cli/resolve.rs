@@ -54,8 +54,8 @@ pub(super) fn network(
         match option.split_once('=') {
             Some((key, value)) if !key.is_empty() && has_secret(value) => {
                 bail!(
-                    "--option {key}: a URL with credentials in it (not shown here): pass credentials \
-                     in the environment or a profile instead"
+                    "--option {key}: the URL contains credentials (not shown here): pass them in the \
+                     environment or a profile instead"
                 );
             }
             Some((key, value)) if !key.is_empty() => {
@@ -134,7 +134,7 @@ fn scopes(names: &[String]) -> anyhow::Result<Vec<(String, Scope)>> {
 pub(super) fn selected(wanted: &Wanted, sources: &[String]) -> anyhow::Result<Selection> {
     if wanted.objects.is_some() {
         if sources.len() > 1 {
-            bail!("--objects names keys of one SOURCE, but there are {}", sources.len());
+            bail!("--objects needs a single SOURCE, but there are {}", sources.len());
         }
         if let Some((name, _)) = scopes(sources)?.iter().find(|(_, scope)| *scope != Scope::All) {
             bail!("--objects needs a directory or a prefix as SOURCE, such as {name}");

@@ -67,7 +67,7 @@ pub(super) fn print_json_line(line: &str) {
 /// Says how many lines of text were joined to others.
 pub(super) fn joined(lines: u64) -> String {
     let lines = HumanCount(lines);
-    format!("{lines} lines of text to the line before them: a quoted field holds a line feed")
+    format!("{lines} lines of text to the line before: a quoted field contains a line feed")
 }
 
 /// Lists what was counted, or nothing at all.

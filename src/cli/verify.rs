@@ -32,12 +32,12 @@ const MAX_WORST: usize = 3;
 /// must stand with the rows that its claim and its footer state, and nothing else may lie in a table's
 /// directory. Nothing is written.
 ///
-/// An object is incomplete if it was damaged, such as truncated_gzip, or none of its lines became a
-/// row. Each incomplete object is a finding (incomplete_object) until its partition is removed and converted from a
-/// good copy, or `accept` records that there is none.
+/// An object is incomplete if it was damaged (for example, truncated_gzip), or if none of its lines became a row. Each
+/// incomplete object is a finding (incomplete_object) until you remove its partition and convert it from a good copy,
+/// or record with `accept` that no good copy exists.
 ///
-/// An object with the same size but another ETag or time is a finding (touched). With --read-data its rows are
-/// compared instead. `convert` compares the contents, too, and records those that are equal.
+/// An object with the same size but a new ETag or time is a finding (touched). With --read-data, its rows are
+/// compared instead. `convert` also compares the contents, and records the objects that are unchanged.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Verify {
@@ -55,7 +55,7 @@ pub(super) struct Verify {
     #[command(flatten)]
     pub(super) stores: Stores,
 
-    /// Last day (UTC): YYYY-MM-DD, or 1d for yesterday [default: yesterday, since today still grows]
+    /// Last day (UTC): YYYY-MM-DD, or 1d for yesterday [default: yesterday, because today still grows]
     #[arg(long, value_name = "DAY", value_parser = options::day)]
     pub(super) to: Option<NaiveDate>,
 
@@ -109,7 +109,7 @@ fn print(report: &Report) {
     ));
     if compared + report.not_compared > 0 {
         print_line(&format!(
-            "compared    {} objects row by row, {} are gone from the source",
+            "compared    {} objects row by row, {} changed or gone since they were converted and not compared",
             HumanCount(*compared),
             HumanCount(report.not_compared)
         ));

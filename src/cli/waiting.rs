@@ -26,7 +26,7 @@ pub(super) fn watch(traffic: Arc<Traffic>, say: impl Fn(&str) + Send + 'static) 
                 let due = next.entry(Arc::clone(&bucket)).or_insert(SILENCE);
                 if time >= *due {
                     *due *= 2;
-                    say(&format!("waiting for {bucket}: no answer for {} s", time.as_secs()));
+                    say(&format!("waiting for {bucket}: no response for {} s", time.as_secs()));
                 }
             }
         }

@@ -83,11 +83,12 @@ impl Shape {
             }
             Self::HostName => {
                 let (host, port) = value.split_at(part::colon(value).unwrap_or(value.len()));
-                let is_name = all(value, |b| is_name(b) || b == b'.')
+                let is_name = all(value, is_of_host)
                     && value.iter().any(u8::is_ascii_alphabetic)
                     && !value.starts_with(b"TLSv")
                     && !is_of_another_column(value);
-                let has_port = all(port, |b| b.is_ascii_digit() || b == b':') && is_host(host);
+                let has_port = all(port, |b| b.is_ascii_digit() || b == b':')
+                    && (all(host, is_of_host) || is_host(host));
                 is_name || is_ip_address(value) || port.len() > 1 && has_port
             }
             Self::Path => value[0] == b'/' || has_scheme(value),
@@ -174,6 +175,11 @@ fn is_reason(value: &[u8]) -> bool {
 }
 
 /// An IP address, or a name without colons.
+/// Tells whether a byte can be part of the name of a host in a Host header, which clients write (RFC 3986, 3.2.2).
+fn is_of_host(b: u8) -> bool {
+    is_name(b) || b".~%!$&'()*+;".contains(&b) || !b.is_ascii()
+}
+
 fn is_host(value: &[u8]) -> bool {
     if value.contains(&b':') {
         is_ip_version_6(value)
@@ -287,7 +293,15 @@ mod tests {
         ),
         (
             Shape::HostName,
-            &["internal.example.com", "backend", "h.example:8080", "192.0.2.1", "2001:db8::1"],
+            &[
+                "internal.example.com",
+                "backend",
+                "h.example:8080",
+                "192.0.2.1",
+                "2001:db8::1",
+                "a~b",
+                "a%20b:80",
+            ],
             &[
                 "/new/a",
                 "200",

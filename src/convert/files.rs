@@ -279,14 +279,14 @@ pub(super) fn leave_out(object: &Object, error: &StoreError, tally: &mut Tally) 
 /// Says what is wrong with an object that holds something else than its name says.
 fn misnamed(named: LogType, foreign: Foreign) -> String {
     format!(
-        "is named like an object of the {named} log, but holds {foreign}; nothing of it is converted. {}",
+        "is named like an object of the {named} log, but contains {foreign}; nothing of it is converted. {}",
         foreign.remedy()
     )
 }
 
 /// Says what is wrong with an object of plain text that has no row.
 fn no_log(log_type: LogType) -> String {
-    format!("is not gzip, and none of its text is a line of the {log_type} log")
+    format!("is not gzip, and contains no line of the {log_type} log")
 }
 
 /// Says what is wrong with a damaged object.
@@ -294,12 +294,12 @@ fn damage(reject: &Reject) -> String {
     let kept = reject.line_number - 1;
     let what = match reject.reason {
         Reason::NotGzip => return "is neither gzip nor text".to_owned(),
-        Reason::NestedGzip => return "is gzip more than four times over".to_owned(),
+        Reason::NestedGzip => return "has more than four levels of gzip".to_owned(),
         Reason::TrailingGarbage => {
             let length = reject.raw_length;
             return format!(
-                "{length} bytes that are not gzip follow its gzip data: the {kept} lines before them are kept, the \
-                 bytes are a reject"
+                "{length} bytes that are not gzip follow its gzip data: the {kept} lines before them are kept, and \
+                 the bytes are one reject"
             );
         }
         Reason::TruncatedGzip => "its gzip data ends in the middle",

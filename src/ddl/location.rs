@@ -11,10 +11,10 @@ const WILDCARD: &str = "which Athena's documentation excludes as a wildcard";
 /// Why they are given no character of which nobody documents how they read it.
 const UNDOCUMENTED: &str = "and AWS does not document how Athena reads it in a location";
 /// Why a table with computed partitions cannot lie there.
-const PLACEHOLDER: &str = "which begins a column's name in the template of computed partitions: move the \
+const PLACEHOLDER: &str = "which starts a column reference in the template of computed partitions: move the \
     dataset, or keep the partitions in the catalog";
 /// Why `DuckDB` cannot be given a path.
-const SEPARATOR: &str = "which no pattern of DuckDB matches";
+const SEPARATOR: &str = "which no DuckDB pattern matches";
 /// Why `DuckDB` cannot be given a URL: it takes `?` for the begin of parameters, and what it lists in a
 /// bucket depends on an extension.
 const PATTERN: &str = "which DuckDB reads as a pattern or a parameter in a URL";

@@ -121,14 +121,14 @@ impl<'a> Directory<'a> {
         let differs = |own: Option<&str>, other| own.is_some_and(|own| own != other);
         if differs(self.account, account) {
             let own = self.account.unwrap_or_default();
-            return Some(format!("its path is of account {own}, its name of {account}"));
+            return Some(format!("its path names account {own}, its name {account}"));
         }
         if differs(self.region, region) {
             let own = self.region.unwrap_or_default();
-            return Some(format!("its path is of region {own}, its name of {region}"));
+            return Some(format!("its path names region {own}, its name {region}"));
         }
         let kind = self.service?;
-        Some(format!("its path is of another service ({kind}), its name of a load balancer"))
+        Some(format!("its path names another service ({kind}), its name a load balancer"))
     }
 }
 

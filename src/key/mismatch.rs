@@ -11,7 +11,7 @@ pub fn mismatch(key: &str) -> Option<String> {
     let other = Key::parse(key).err()?;
     let (directory, name) = key.rsplit_once('/').unwrap_or(("", key));
     Some(match other {
-        Other::TestFile => "it is the file that AWS writes when logging is switched on".to_owned(),
+        Other::TestFile => "it is the test file that AWS writes when logging is enabled".to_owned(),
         Other::NetworkLoadBalancer => "it is the log of a Network Load Balancer".to_owned(),
         Other::ClassicLoadBalancer => "it is the log of a Classic Load Balancer".to_owned(),
         Other::Service(kind) => format!("it is what another service of AWS delivers ({kind})"),
@@ -43,14 +43,14 @@ fn of_name(name: &str) -> String {
         match found.next() {
             None => return format!("its name ends before {wanted}"),
             Some(part) if !fits(part) => {
-                return format!("its name has \"{part}\" in place of {wanted}");
+                return format!("its name has \"{part}\" instead of {wanted}");
             }
             Some(_) => {}
         }
     }
     match Name::split(name) {
         Some((object, _)) if object.end_day().is_none() => {
-            "its name has an end time that no calendar has".to_owned()
+            "its name has an end time that does not exist".to_owned()
         }
         _ => "its name ends before a random word".to_owned(),
     }
@@ -73,15 +73,15 @@ mod tests {
             (KEY.replace("/eu-west-1/", "/us-east-1/"), "region us-east-1"),
             (KEY.replace("/elasticloadbalancing/", "/CloudTrail/"), "another service (cloudtrail)"),
             (KEY.replace("T1405Z", "T14:05Z"), "yyyymmddThhmmZ"),
-            (KEY.replace("_20250719T", "_20251319T"), "no calendar has"),
+            (KEY.replace("_20250719T", "_20251319T"), "does not exist"),
             (KEY.replace("app.my-lb", "app"), "app.<name>.<id>"),
             (KEY.replace("_39xza92o.log.gz", "_.log.gz"), "ends before a random word"),
             (KEY.replace("39xza92o", "39xza92o_x"), "ends with"),
             (KEY.replace("app.", "net."), "Network Load Balancer"),
-            ("AWSLogs/012345678901/ELBAccessLogTestFile".to_owned(), "switched on"),
+            ("AWSLogs/012345678901/ELBAccessLogTestFile".to_owned(), "logging is enabled"),
             ("AWSLogs/012345678901/vpcflowlogs/x.log.gz".to_owned(), "(vpc_flow_logs)"),
             ("x\u{1b}_y.log.gz".to_owned(), "\"x\\u{1b}"),
-            (String::new(), "in place of an account"),
+            (String::new(), "instead of an account"),
         ];
         for (key, words) in cases {
             let reason = mismatch(&key).unwrap();

@@ -80,7 +80,7 @@ impl Home {
             return because("the key is empty");
         }
         if has_secret(key) {
-            return because("the key is a URL with credentials in it");
+            return because("the key is a URL with credentials");
         }
         if matches!(self, Self::Bucket { .. }) && key.len() > MAX_KEY {
             return because("the key is longer than 1,024 bytes");
@@ -92,7 +92,7 @@ impl Home {
     pub(super) fn find(&self, text: &str) -> Result<Option<String>, Stray> {
         if has_secret(text) {
             return because(
-                "the URL holds credentials: remove them, and pass them in the environment",
+                "the URL contains credentials: remove them, and pass them in the environment",
             );
         }
         if let Some(arn) = text.strip_prefix("arn:") {
@@ -114,7 +114,7 @@ impl Home {
                 self.key(key).map(Some)
             }
             None => match meant(text) {
-                Some(meant) => because(&format!("it is no URL: write {meant}")),
+                Some(meant) => because(&format!("it is not a valid URL: write {meant}")),
                 None => self.path(text, false),
             },
         }
@@ -140,7 +140,7 @@ impl Home {
         };
         self.check_kind(web.kind, &web.bucket)?;
         if web.key.contains('\u{fffd}') {
-            return because("the URL is not UTF-8 when it is decoded");
+            return because("the decoded URL is not UTF-8");
         }
         self.key(&web.key)
     }

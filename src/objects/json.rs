@@ -192,7 +192,7 @@ impl<'de> Visitor<'de> for Top<'_> {
     type Value = Option<Manifest>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an answer of aws s3api, an array of keys, or the manifest of an S3 Inventory")
+        f.write_str("a response of aws s3api, an array of keys, or the manifest of an S3 Inventory")
     }
 
     fn visit_unit<E>(self) -> Result<Self::Value, E> {
@@ -266,7 +266,7 @@ impl<'de> Visitor<'de> for Top<'_> {
             taken(self.take, entry)?;
         } else if !is_answer {
             return Err(A::Error::custom(
-                "the object has neither Contents nor Key, and is no manifest of an S3 Inventory",
+                "the object has neither Contents nor Key, and is not a manifest of an S3 Inventory",
             ));
         }
         Ok(None)
@@ -347,7 +347,7 @@ impl<'de> Visitor<'de> for ElementVisitor {
                 }
                 Field::Text(text) if entry.key.is_none() => entry.key = Some(text),
                 Field::Text(_) => {
-                    return Err(A::Error::custom("a row has more texts than a key and an ETag"));
+                    return Err(A::Error::custom("a row has more strings than a key and an ETag"));
                 }
                 Field::Nothing(()) => {}
             }

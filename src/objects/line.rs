@@ -225,7 +225,7 @@ pub(super) fn key<'a>(line: &'a str, prefix: Option<&str>) -> Result<&'a str, Od
         ));
     }
     if aws_ls(text).is_some() || s5cmd_ls(text).is_some() {
-        return Err(Odd::Because("it is a line of another kind of list"));
+        return Err(Odd::Because("it is a line of another list format"));
     }
     Ok(text)
 }

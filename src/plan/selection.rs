@@ -121,10 +121,12 @@ pub enum BalancerError {
     #[error("this is the ARN of a listener or rule; its load balancer is {0}")]
     Listener(String),
     /// It is the ARN of a target group.
-    #[error("this is the ARN of a target group; name the load balancer that forwards to it")]
+    #[error("this is the ARN of a target group; specify the load balancer that forwards to it")]
     TargetGroup,
     /// It is the ARN of another kind of load balancer.
-    #[error("this is not an Application Load Balancer; only their logs are converted")]
+    #[error(
+        "this is not an Application Load Balancer; only logs of Application Load Balancers are converted"
+    )]
     OtherKind,
 }
 

@@ -133,8 +133,8 @@ impl Request<'_> {
     ) -> Result<(), DatasetError> {
         let log = match Log::read(self.dataset, partition, hints) {
             Ok(log) => log,
-            Err(DatasetError::State { name, source }) => {
-                gathered.problems.add(format!("{name} cannot be understood: {source}"));
+            Err(error) if error.is_of_partition() => {
+                gathered.problems.add(error.with_source());
                 return Ok(());
             }
             Err(error) => return Err(error),

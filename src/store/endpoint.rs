@@ -110,7 +110,7 @@ impl<'a> AccessPoint<'a> {
             );
         };
         if region.is_empty() {
-            return Err("multi-region access points need signatures of version 4A, which are not \
+            return Err("multi-region access points need Signature Version 4A, which is not \
                         supported: name the bucket in one region"
                 .to_owned());
         }

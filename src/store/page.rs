@@ -93,8 +93,10 @@ pub(super) fn read(mut parts: http::response::Parts, body: &[u8], uri: &Uri) -> 
         uri.authority().map_or("", http::uri::Authority::as_str)
     );
     let page = parse(body).map_err(|problem| match problem {
-        Problem::Foreign => format!("not an S3 answer from {endpoint}: wrong port?"),
-        Problem::Broken(why) => format!("the answer of {endpoint} is no whole listing: {why}"),
+        Problem::Foreign => format!("not an S3 response from {endpoint}: wrong port?"),
+        Problem::Broken(why) => {
+            format!("the response of {endpoint} is not a complete listing: {why}")
+        }
     });
     parts.extensions.insert(Answered(page));
     HttpResponse::from_parts(parts, NOTHING.to_owned().into())
@@ -157,7 +159,7 @@ fn parse(body: &[u8]) -> Result<Page, Problem> {
             }
             Event::End(_) => is_end = true,
             Event::Eof if is_listing && path.is_empty() => break,
-            Event::Eof if is_listing => return Err(broken("it ends in the middle")),
+            Event::Eof if is_listing => return Err(broken("it is truncated")),
             Event::Eof => return Err(Problem::Foreign),
             _ => {}
         }
@@ -181,7 +183,7 @@ fn parse(body: &[u8]) -> Result<Page, Problem> {
         text.clear();
     }
     if is_truncated && page.token.is_none() {
-        return Err(broken("it goes on, but has no continuation token"));
+        return Err(broken("more pages follow, but it has no continuation token"));
     }
     Ok(page)
 }

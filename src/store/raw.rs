@@ -70,7 +70,7 @@ impl Raw {
         }
         if key.split('/').any(|part| matches!(part, "." | "..")) {
             return Err(
-                "its key has a segment . or .., which URLs cannot hold: copy it to another key",
+                "its key has a segment . or .., which a URL cannot represent: copy it to another key",
             );
         }
         let signer = match self {

@@ -55,7 +55,7 @@ fn open_file(path: &Path) -> io::Result<File> {
     }
     if !kind.is_file() && !is_open {
         return Err(io::Error::other(
-            "it is a pipe, a device or a socket: name a regular file, or - for standard input",
+            "it is a pipe, a device or a socket: specify a regular file, or - for standard input",
         ));
     }
     File::open(path)

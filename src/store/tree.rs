@@ -131,7 +131,7 @@ fn within(directory: &Path, key: &str) -> Result<PathBuf, Error> {
     if Path::new(key).components().all(is_below) {
         return Ok(directory.join(key));
     }
-    Err(Error::Generic { store: "file", source: "does not lie below the source".into() })
+    Err(Error::Generic { store: "file", source: "is not below the source".into() })
 }
 
 /// Returns what a file looks like now.
@@ -152,7 +152,7 @@ pub(super) fn open(directory: &Path, key: &str, listed: Option<&str>) -> Result<
     match listed {
         Some(listed) if listed != e_tag(&metadata) => Err(Error::Precondition {
             path: path.display().to_string(),
-            source: "its time or size is another".into(),
+            source: "its time or size changed".into(),
         }),
         _ => Ok(file),
     }

@@ -7,8 +7,8 @@ use crate::verify::Finding;
 
 /// Objects with the most rejects that are named.
 const MAX_NAMED: usize = 10;
-const REMEDY: &str = "put a good copy of the object in its place, then `remove` its partition and `convert` again; if \
-                      there is no good copy, `accept` it";
+const REMEDY: &str = "replace the object with a good copy, then `remove` its partition and `convert` again; if no \
+                      good copy exists, `accept` it";
 
 /// An object with rejects that was read to its end. As JSON, its keys are stable.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
