@@ -202,7 +202,7 @@ pub fn lifecycle(out: &str, days: u16) -> Result<Value, PolicyError> {
     let Prefix { bucket, path, .. } =
         in_s3(out)?.ok_or_else(|| PolicyError::NotS3(out.to_owned()))?;
     bucket_arn("aws", &bucket)?;
-    // A filter is no pattern: nothing in it is special.
+    // A filter is not a pattern: nothing in it is special.
     let prefix = path.as_ref();
     let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
     Ok(json!({ "Rules": [{

@@ -127,7 +127,7 @@ pub struct Counts {
 }
 
 impl Reader {
-    /// Begins to read an object as a conversion does: gzip of any number of members, or plain text. `source_key` is
+    /// Starts reading an object as a conversion does: gzip of any number of members, or plain text. `source_key` is
     /// what its rows will have in the column of that name.
     ///
     /// # Errors

@@ -189,7 +189,7 @@ fn examine(
     Ok(Some(repair))
 }
 
-/// Tells whether all files of a claim are visible.
+/// Returns whether all files of a claim are visible.
 fn is_visible(dataset: &Dataset, claim: &Claim) -> Result<bool, DatasetError> {
     for output in &claim.outputs {
         if dataset.target().size(&output.file.key)? != Some(output.file.size) {

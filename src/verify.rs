@@ -243,7 +243,7 @@ impl Verification<'_> {
     /// Every listed object must be in one claim, unchanged.
     ///
     /// The same object can lie under its day of delivery and under that of its end time, and be claimed under either.
-    /// So claims of the days beside those that are selected count, too.
+    /// So claims of the adjacent days those that are selected count, too.
     fn compare_with_source(
         &self,
         listing: &Listing,

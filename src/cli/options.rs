@@ -100,7 +100,7 @@ pub(super) fn account(text: &str) -> Result<String, String> {
 pub(super) fn region(text: &str) -> Result<String, String> {
     let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     let meant = text.trim().to_ascii_lowercase().replace(['_', ' '], "-");
-    // An availability zone is its region and a letter.
+    // An availability zone is a region followed by a letter.
     let zone =
         meant.strip_suffix(|c: char| c.is_ascii_lowercase()).filter(|_| !is_real_region(text));
     let meant = zone.filter(|region| is_real_region(region)).unwrap_or(&meant);

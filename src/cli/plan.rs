@@ -214,7 +214,7 @@ impl Question<'_> {
         })
     }
 
-    /// Returns what prints that a store does not answer.
+    /// Returns a callback that prints that a store does not respond.
     fn say_waiting(&self) -> impl Fn(&str) + Send + use<> {
         let quiet = self.quiet;
         move |line| {

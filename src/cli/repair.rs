@@ -1,4 +1,4 @@
-//! `repair`: arguments in, rebuilt claims out.
+//! The `repair` command.
 
 use std::path::PathBuf;
 

@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Longest method that is taken for one, in bytes.
 const MAX_METHOD: usize = 32;
 
-/// Returns the network of an address, /24 or /48; `None` if it is no address. What an IPv6 address holds of an IPv4
+/// Returns the network of an address, /24 or /48; `None` if it is not an address. What an IPv6 address holds of an IPv4
 /// address is cut as that would be.
 pub(super) fn truncated(address: &str) -> Option<String> {
     let address =
@@ -109,7 +109,7 @@ mod tests {
             Ipv6Addr::from_bits(0x2001 << 112 | v4 << 64 | other >> 64),
             Ipv6Addr::from_bits(0x2001 << 112 | (other >> 64) << 32 | (!v4 & 0xffff_ffff)),
         ];
-        // RFC 6052, behind prefixes of networks' own, with bits 64 to 71 left out.
+        // RFC 6052, after prefixes of networks' own, with bits 64 to 71 left out.
         for length in [32, 40, 48, 56, 64, 96_u32] {
             let prefix = (0x2001_0db8 << 96 | other >> 32) >> (128 - length) << (128 - length);
             let bits = match length {

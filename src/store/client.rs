@@ -215,7 +215,7 @@ async fn amazon(
     Ok((store, raw))
 }
 
-/// Tells whether a setting does not say where requests go: [`endpoint::resolve`] decides that.
+/// Returns whether a setting does not say where requests go: [`endpoint::resolve`] decides that.
 fn is_not_of_the_endpoint(key: AmazonS3ConfigKey) -> bool {
     use AmazonS3ConfigKey as Key;
     !matches!(key, Key::Endpoint | Key::S3Endpoint | Key::VirtualHostedStyleRequest | Key::Bucket)

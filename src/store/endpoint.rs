@@ -231,7 +231,7 @@ fn beside(
     Ok(Endpoint { url, region, virtual_hosted: true })
 }
 
-/// Tells whether a text can be one part of a host name.
+/// Returns whether a text can be one part of a host name.
 fn is_label(text: &str) -> bool {
     let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=63).contains(&text.len())

@@ -48,7 +48,7 @@ impl FileName {
     ///
     /// # Errors
     ///
-    /// Fails when it is no key, or has more than one component.
+    /// Fails when it is not a key, or has more than one component.
     pub fn parse(name: impl Into<String>) -> Result<Self, FileKeyError> {
         let FileKey(name) = FileKey::parse(name)?;
         if name.contains('/') { Err(FileKeyError(name)) } else { Ok(Self(name)) }

@@ -3,7 +3,7 @@
 //! A *descent* lists one directory after the other by delimiter, and whole subtrees of what is
 //! wanted without one. A *sweep* lists everything in the order of the keys. A descent is cheap where
 //! it prunes much, a sweep where directories are small. Which is cheaper is unknown beforehand, so
-//! both share the work: the descent goes on as long as its pages are as full as a sweep's would be,
+//! both share the work: the descent continues as long as its pages are as full as a sweep's would be,
 //! and otherwise the two alternate. What one has listed, the other does not list again, so together
 //! they take at most about twice the requests of the better one.
 
@@ -35,7 +35,7 @@ pub enum Look {
     Inside,
 }
 
-/// Directories that are listed at the same moment, at most.
+/// Directories that are listed at the same time, at most.
 const MAX_LISTINGS: u64 = 16;
 /// Pages in a row that may be empty although more follow.
 const MAX_EMPTY: u32 = 100;
@@ -51,7 +51,7 @@ pub(super) struct Entry {
     pub(super) e_tag: Option<String>,
 }
 
-/// An answer to a request for a part of a listing.
+/// A response to a request for a part of a listing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Page {
     pub(super) entries: Vec<Entry>,
@@ -68,7 +68,7 @@ pub(super) struct Ask {
     pub(super) prefix: String,
     /// Whether what lies in directories below the prefix is left out, and the directories are named instead.
     pub(super) delimiter: bool,
-    /// Only keys behind this one.
+    /// Only keys after this one.
     pub(super) after: Option<String>,
     /// Where the page before ended. Takes the place of `after`.
     pub(super) token: Option<String>,
@@ -80,7 +80,7 @@ pub(super) trait Pages: fmt::Debug + Send + Sync {
     /// Requests a page.
     async fn page(&self, ask: &Ask) -> Result<Page, ListError>;
 
-    /// Whether keys come in order, and a listing can begin behind any of them.
+    /// Whether keys come in order, and a listing can begin after any of them.
     fn can_skip(&self) -> bool;
 
     /// Entries of a full page.
@@ -147,7 +147,7 @@ struct Search<'a, L> {
     spent: Spent,
     /// Whether a sweep is possible.
     sweeps: bool,
-    /// Where the last page of the sweep ended, and how it goes on from there.
+    /// Where the last page of the sweep ended, and how it continues from there.
     swept: Option<(String, String)>,
 }
 
@@ -402,7 +402,7 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
         Ok(())
     }
 
-    /// Tells whether the descent would list a directory that lies below one which it lists by delimiter.
+    /// Returns whether the descent would list a directory that lies below one which it lists by delimiter.
     fn wants(&self, directory: &str, above: usize) -> bool {
         for parent in parents(directory, above) {
             match (self.look)(parent.trim_end_matches('/')) {
@@ -422,7 +422,7 @@ enum Next {
 }
 
 impl Region {
-    /// Tells whether the keys and directories of a page come in order, and behind those of the pages before.
+    /// Returns whether the keys and directories of a page come in order, and after those of the pages before.
     fn is_in_order(&self, page: &Page) -> bool {
         let after = self.after.as_deref().unwrap_or_default();
         let keys = page.entries.iter().map(|entry| &entry.key);
@@ -431,8 +431,8 @@ impl Region {
             && keys.chain(&page.prefixes).all(|name| name.as_str() > after || after.is_empty())
     }
 
-    /// Refuses a page that cannot be right, or that would make the listing go on for ever. The keys and directories
-    /// of others become those behind which the region goes on.
+    /// Refuses a page that cannot be right, or that would make the listing continue for ever. The keys and directories
+    /// of others become those after which the region continues.
     fn check(&mut self, page: Page) -> Result<Page, ListError> {
         let problem = |problem: String| Err(ListError::Answer(problem));
         let is_empty = page.entries.is_empty() && page.prefixes.is_empty();

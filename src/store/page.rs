@@ -1,4 +1,4 @@
-//! Pages of a listing, read from the answers of stores.
+//! Pages of a listing, read from the responses of stores.
 //!
 //! `object_store` refuses a page with a single key that it has no path for, and believes every answer that is
 //! XML. So pages of S3 and Google are read here, below it, and only pass through it.
@@ -80,7 +80,7 @@ impl Pages for Stock {
     }
 }
 
-/// Tells whether the answer to a request is a page that is read here.
+/// Returns whether the response to a request is a page that is read here.
 pub(super) fn is_wanted(extensions: &http::Extensions) -> bool {
     extensions.get::<Wanted>().is_some()
 }
@@ -102,7 +102,7 @@ pub(super) fn read(mut parts: http::response::Parts, body: &[u8], uri: &Uri) -> 
     HttpResponse::from_parts(parts, NOTHING.to_owned().into())
 }
 
-/// Why an answer is no page.
+/// Why an answer is not a page.
 #[derive(Debug, PartialEq, Eq)]
 enum Problem {
     /// It is something else.
@@ -116,7 +116,7 @@ fn broken(why: impl ToString) -> Problem {
     Problem::Broken(why.to_string())
 }
 
-/// Parses an answer to ListObjectsV2
+/// Parses a response to ListObjectsV2
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html>). Unlike XML it may hold references to
 /// control characters, since keys do.
 fn parse(body: &[u8]) -> Result<Page, Problem> {

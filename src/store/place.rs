@@ -107,7 +107,7 @@ fn kind_of(scheme: &str) -> Option<Kind> {
     })
 }
 
-/// Returns how long the name of a bucket is that a URL has behind its scheme. An ARN holds colons, and that of an access
+/// Returns how long the name of a bucket is that a URL has after its scheme. An ARN holds colons, and that of an access
 /// point a slash.
 fn bucket_length(rest: &str) -> usize {
     let resource = match rest.match_indices(':').nth(4) {
@@ -120,7 +120,7 @@ fn bucket_length(rest: &str) -> usize {
     rest[resource..].find('/').map_or(rest.len(), |slash| resource + slash)
 }
 
-/// Tells whether a text can be the name of a bucket. What it holds becomes part of a URL.
+/// Returns whether a text can be the name of a bucket. What it holds becomes part of a URL.
 fn is_bucket(kind: Kind, bucket: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     let also = match kind {

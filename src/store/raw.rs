@@ -12,13 +12,13 @@ use object_store::path::Path;
 use object_store::{Extensions, GetOptions};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// What is requested in place of a key that is no path.
+/// What is requested in place of a key that is not a valid path.
 const STAND_IN: &str = "-";
 /// What is encoded in the path of a URL.
 const ENCODED: AsciiSet =
     NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// How a store is asked for keys that are no paths.
+/// How a store is asked for keys that are not valid paths.
 #[derive(Debug, Clone)]
 pub(super) enum Raw {
     /// Not at all.

@@ -77,7 +77,7 @@ impl Ranges {
         Some(Fetch(Some(runtime.spawn(async move { read(&*store, &location, &options).await }))))
     }
 
-    /// Makes the next piece the current one, and begins the one behind it.
+    /// Makes the next piece the current one, and begins the one after it.
     fn advance(&mut self) -> object_store::Result<()> {
         let mut fetch = match self.begun.take() {
             Some(fetch) => fetch,

@@ -44,7 +44,7 @@ pub struct Source {
     bucket: Option<String>,
     /// Prefix of the paths that are listed.
     prefix: Option<Path>,
-    /// How keys are asked for that are no paths.
+    /// How keys are asked for that are not valid paths.
     raw: Raw,
     /// What its keys begin with although its listing does not show it.
     key_prefix: String,

@@ -76,7 +76,7 @@ impl<R: BufRead> Lines<R> {
         Self { input, limit, separators, number: 0, line: Vec::new() }
     }
 
-    /// Returns the next line without its separator, and its number, from 1 on. What other separators than line feeds
+    /// Returns the next line without its separator, and its number, from 1. What other separators than line feeds
     /// end belongs to the same line.
     ///
     /// # Errors

@@ -19,7 +19,7 @@ const LOG: &str = "_elasticloadbalancing_";
 pub(super) struct Walk {
     /// Directories from the first one down to the current one.
     above: Vec<Level>,
-    /// What is reported before the walk goes on.
+    /// What is reported before the walk continues.
     waiting: Option<StoreError>,
 }
 

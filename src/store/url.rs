@@ -110,12 +110,12 @@ fn first_segment(path: &str) -> (String, &str) {
     (decoded(bucket), key)
 }
 
-/// Decodes `%41` and the like. What is no UTF-8 then becomes a replacement character, which is in no key.
+/// Decodes `%41` and the like. What is not UTF-8 then becomes a replacement character, which is in no key.
 pub fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// Tells whether a URL names a user, with a password or without one. Containers of Azure stand in the same place.
+/// Returns whether a URL names a user, with a password or without one. Containers of Azure stand in the same place.
 pub(super) fn has_user_info(url: &str) -> bool {
     let Some((scheme, rest)) = url.split_once("://") else { return false };
     let authority = rest.split('/').next().unwrap_or(rest);
@@ -124,7 +124,7 @@ pub(super) fn has_user_info(url: &str) -> bool {
     authority.split_once('@').is_some_and(|(user, _)| !is_azure || user.contains(':'))
 }
 
-/// Tells whether a text is a URL with a password, a key or a signature in it, which nobody should see.
+/// Returns whether a text is a URL with a password, a key or a signature in it, which nobody should see.
 pub fn has_secret(text: &str) -> bool {
     let Some((scheme, rest)) = text.split_once(':') else { return false };
     let scheme = scheme.to_ascii_lowercase();
@@ -151,7 +151,7 @@ pub fn has_secret(text: &str) -> bool {
     })
 }
 
-/// Returns how a URL is probably meant that is written otherwise than this program takes it; `None` if it is none.
+/// Returns how a URL is probably meant that is written otherwise than this program takes it; `None` if it is not one.
 pub fn meant(name: &str) -> Option<String> {
     if let Some(rest) = name.strip_prefix("arn:") {
         let resource = rest.splitn(5, ':').nth(4).filter(|_| rest.contains(":s3:::"));

@@ -37,7 +37,7 @@ pub(super) struct Open {
 }
 
 impl Waits {
-    /// Begins to wait for an answer of a bucket.
+    /// Starts waiting for an answer of a bucket.
     pub(super) fn open(&self, bucket: &Arc<str>) -> Open {
         let now = Instant::now();
         let mut states = lock(&self.0);

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, HashSet};
 use crate::key;
 use crate::store::listing::Look;
 
-/// Behind every key that begins with what it is appended to.
+/// After every key that begins with what it is appended to.
 const LAST: char = '\u{10FFFF}';
 
-/// The rest of a directory: its keys behind one of them.
+/// The rest of a directory: its keys after one of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Region {
     /// The directory with the slash at its end; empty for all keys.
@@ -17,7 +17,7 @@ pub(super) struct Region {
     pub(super) whole: bool,
     /// The last key that was listed, or the end of the last directory.
     pub(super) after: Option<String>,
-    /// How the store goes on behind it, if it was asked for it before.
+    /// How the store continues after it, if it was asked for it before.
     pub(super) token: Option<String>,
     /// Hashes of its tokens, first keys and directories, so that one that comes again is noticed.
     pub(super) seen: HashSet<u64>,
@@ -52,12 +52,12 @@ impl Region {
         Self { after: Some(after), ..Self::new(prefix.to_owned(), whole) }
     }
 
-    /// Returns what all keys of the region are at or behind.
+    /// Returns what all keys of the region are at or after.
     pub(super) fn start(&self) -> &str {
         self.after.as_deref().unwrap_or(&self.prefix)
     }
 
-    /// Returns what all keys of the region are behind, and no key of interest before it is.
+    /// Returns what all keys of the region are after, and no key of interest before it is.
     pub(super) fn before(&self) -> Option<String> {
         match (&self.after, self.prefix.strip_suffix('/')) {
             (Some(after), _) => Some(after.clone()),
@@ -88,7 +88,7 @@ impl Regions {
         self.of(&region).insert(region.key(), region);
     }
 
-    /// Takes the region that the descent is to list next: the last one, so that it goes deep before it goes on.
+    /// Takes the region that the descent is to list next: the last one, so that it goes deep before it continues.
     pub(super) fn last(&mut self) -> Option<Region> {
         let last = self.logs.pop_last().or_else(|| self.others.pop_last());
         last.map(|(_, region)| region)
@@ -120,7 +120,7 @@ impl Regions {
                 End::Open => regions.split_off(&(from.to_owned(), String::new())),
                 End::At(key) => {
                     let mut listed = regions.split_off(&(from.to_owned(), String::new()));
-                    // A region that begins at the key holds only what is behind it, or the key itself.
+                    // A region that begins at the key holds only what is after it, or the key itself.
                     regions.append(&mut listed.split_off(&(key.clone(), LAST.to_string())));
                     listed
                 }
@@ -136,7 +136,7 @@ impl Regions {
         }
     }
 
-    /// Adds what is left of a region behind one of its keys.
+    /// Adds what is left of a region after one of its keys.
     fn split(&mut self, region: &Region, key: &str, look: &impl Fn(&str) -> Look) {
         let rest = |whole| Region::rest(&region.prefix, whole, key.to_owned());
         if region.whole {
@@ -157,7 +157,7 @@ impl Regions {
     }
 }
 
-/// Returns what is behind every key in or below a directory, and before every other key behind those.
+/// Returns what is after every key in or below a directory, and before every other key after those.
 pub(super) fn behind(directory: &str) -> String {
     format!("{directory}{LAST}")
 }
