@@ -46,7 +46,7 @@ pub enum AcceptError {
     /// The dataset cannot be read or written.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
-    /// The user wants the program to end.
+    /// The user interrupted the program.
     #[error("interrupted")]
     Interrupted,
     /// The threads for requests to the dataset cannot be started.
@@ -65,7 +65,7 @@ impl Incomplete {
 ///
 /// # Errors
 ///
-/// Fails when the dataset cannot be read, or `stop` is set.
+/// Fails when the dataset cannot be read, or when `stop` is set.
 pub fn incomplete(
     dataset: &Dataset,
     selection: &Selection,

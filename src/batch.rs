@@ -22,7 +22,7 @@ use crate::store::{Lines, Named, Network, Source, StoreError, open_text};
 use crate::tally::{ARCHIVED, CONVERTED_MEANWHILE, Tally};
 use crate::touched::{Compared, Comparison};
 
-/// Longest line of a description, in bytes: about a million objects.
+/// Maximum length of a description line in bytes: about a million objects.
 const MAX_LINE: usize = 128 << 20;
 
 /// A batch, described for whoever is to convert it. As JSON, its keys are stable.

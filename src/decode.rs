@@ -56,7 +56,7 @@ pub struct DecodedPart {
     pub bytes: u64,
     /// Lines read; the unreadable tail of an object counts as one.
     pub lines: u64,
-    /// Lines of text that were joined to the line before them, and are not counted in `lines`.
+    /// Lines of text that were joined to the line before them. They are not counted in `lines`.
     pub joined_lines: u64,
     /// Lines that became rows.
     pub rows: u64,

@@ -66,7 +66,7 @@ const CREATED_BY: &str = concat!("alb2parquet version ", env!("CARGO_PKG_VERSION
 struct Limits {
     /// Rows after which a row group ends.
     row_group_rows: usize,
-    /// Rows of a full page.
+    /// Number of rows in a full page.
     page_rows: usize,
     /// Uncompressed bytes of text after which a page ends.
     page_bytes: usize,

@@ -153,7 +153,7 @@ impl Tile {
             while self.odd.get(odd).is_some_and(|&at| at <= bounds.end) {
                 odd += 1;
             }
-            // Joined to a line before it.
+            // This line is joined to a line before it.
             if (bounds.start as usize) < next {
                 first = line_end;
                 continue;

@@ -40,7 +40,7 @@ pub enum Foreign {
     W3c,
     /// Parquet, likewise.
     Parquet,
-    /// Text in UTF-16, as Windows tools can save it.
+    /// UTF-16 text, as some Windows tools save it.
     Utf16,
     /// Log lines with another separator than spaces.
     Separated(&'static str),
@@ -121,7 +121,7 @@ fn of_line(line: &[u8]) -> Option<Foreign> {
     }
 }
 
-/// `type time elb client:port …`, whatever separates the names.
+/// `type time elb client:port …`, with any separator.
 fn is_header(line: &[u8]) -> bool {
     let is_separator = |byte: &u8| *byte == b' ' || SEPARATORS.iter().any(|(by, _)| by == byte);
     let names: Vec<&[u8]> = line.split(is_separator).filter(|name| !name.is_empty()).collect();

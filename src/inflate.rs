@@ -1,4 +1,4 @@
-//! Inflating: from the bytes of an object to text of whole lines, within bounded memory.
+//! Decompresses the bytes of an object to text of whole lines, within bounded memory.
 //!
 //! An ordinary object is inflated at once by libdeflate, about twice as fast as any streaming
 //! inflater. Everything unusual (large, of several members, damaged, empty, no gzip at all) is streamed
@@ -397,7 +397,7 @@ impl Stream {
                 let held = self.held.bytes();
                 self.due = self.held.append(blank);
                 if self.ended {
-                    // No line is left that would account for them.
+                    // No line is left that would account for these bytes.
                     bytes += held - self.due.bytes();
                 }
             } else {

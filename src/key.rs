@@ -153,7 +153,7 @@ impl Partition {
     ///
     /// # Errors
     ///
-    /// Fails when the account is not twelve digits, or the region cannot be one.
+    /// Fails when the account is not twelve digits, or when the region is invalid.
     pub fn new(
         log_type: LogType,
         account: &str,

@@ -68,7 +68,7 @@ pub struct Content {
     pub size: u64,
 }
 
-/// How an object differs from one of the same name that a claim holds.
+/// How an object differs from the claimed object with the same name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// Unchanged, according to the listing.
@@ -213,7 +213,7 @@ impl<'a> Ledger<'a> {
         Ok(held)
     }
 
-    /// Returns the objects that a partition holds like [`Self::held`], if its claims account for all of its files.
+    /// Returns the objects of a partition like [`Self::held`], if its claims account for all of its files.
     ///
     /// # Errors
     ///

@@ -1,8 +1,8 @@
 //! Reads objects from a list instead of a listing: keys, URLs or paths, the output of `aws s3 ls`, `aws s3api`,
 //! `s5cmd ls` or `find`, CSV with a header, or an S3 Inventory in CSV or Parquet.
 //!
-//! The format of a list is detected from its first lines. A line that does not match is refused with its number, and
-//! never sent to the store. See `docs/object-lists.md`, and for inventories
+//! The format of a list is detected from its first lines. A line that does not match is reported with its number,
+//! and never used in a request. See `docs/object-lists.md`, and for inventories
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory-location.html>.
 
 mod home;
@@ -24,7 +24,7 @@ use crate::objects::shape::Shape;
 use crate::objects::table::Columns;
 use crate::store::{Lines, Named, Network, Source, StoreError, decoded, has_secret, open_text};
 
-/// Longest line of a list, in bytes.
+/// Maximum length of a list line in bytes.
 const MAX_LINE: usize = 1 << 16;
 /// Maximum number of characters of a line in an error.
 const MAX_SHOWN: usize = 80;

@@ -135,7 +135,7 @@ pub struct Object {
 /// An object whose ETag or time, but not its size, changed since it was converted.
 #[derive(Debug, Clone)]
 pub struct Touched {
-    /// The object as it is now.
+    /// The current object.
     pub object: Object,
     /// Number of the claim that holds it.
     pub claim: usize,
@@ -380,7 +380,7 @@ impl Before {
     }
 }
 
-/// Returns how many of the objects that were skipped are named like logs.
+/// Returns the number of skipped objects that are named like logs.
 pub fn left_out(skipped: &BTreeMap<&'static str, u64>) -> u64 {
     Other::LOGS.iter().filter_map(|kind| skipped.get(kind)).sum()
 }

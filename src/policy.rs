@@ -30,7 +30,7 @@ pub enum PolicyError {
     /// A policy would read it as a pattern, and grant more.
     #[error("{0:?} cannot be a partition of AWS: write it like aws or aws-cn")]
     Partition(String),
-    /// A policy takes nothing else, and would read a wildcard as all keys.
+    /// A policy accepts only key ARNs, and would read a wildcard as all keys.
     #[error(
         "{key:?} cannot be the ARN of a KMS key: write it like \
          arn:{aws}:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab; an alias cannot stand \

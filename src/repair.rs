@@ -28,7 +28,7 @@ pub struct Repair {
     pub partition: Partition,
     /// What is wrong with it.
     pub problem: String,
-    /// Claims that are kept as they are.
+    /// Claims that are kept unchanged.
     pub claims_kept: u64,
     /// Claims that are rebuilt from files.
     pub claims_rebuilt: u64,

@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-/// Longest line that is read, in bytes; longer ones are rejects.
+/// Maximum length of a line in bytes. Longer lines are rejected.
 ///
 /// AWS documents a limit of 8 KB for the user agent and none for the line.
 pub const MAX_LINE: usize = 1 << 20;

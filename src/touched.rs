@@ -23,13 +23,13 @@ const OBJECTS_AT_ONCE: usize = 4096;
 pub struct Comparison<'a> {
     /// Where objects are read.
     pub sources: &'a [Source],
-    /// Where equal objects are recorded.
+    /// Where unchanged objects are recorded.
     pub ledger: &'a Ledger<'a>,
     /// Threads that decompress.
     pub threads: usize,
     /// Counts the objects that were compared.
     pub compared: &'a AtomicU64,
-    /// Set when the user wants the program to end.
+    /// Set when the user interrupts the program.
     pub stop: &'a AtomicBool,
 }
 
@@ -186,7 +186,7 @@ impl Compared {
     }
 }
 
-/// Cuts objects into chunks of one partition each.
+/// Splits objects into chunks of one partition each.
 fn chunks(touched: Vec<Touched>) -> Vec<Chunk> {
     let mut chunks: Vec<Chunk> = Vec::new();
     for Touched { object, claim, content } in touched {

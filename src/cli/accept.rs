@@ -44,7 +44,7 @@ pub(super) struct Accept {
     #[command(flatten)]
     pub(super) stores: Stores,
 
-    /// Last day, by key (UTC)
+    /// Last day (UTC)
     #[arg(long, value_name = "YYYY-MM-DD")]
     pub(super) to: Option<NaiveDate>,
 

@@ -55,7 +55,7 @@ pub(super) struct Wanted {
     #[arg(long, value_name = "NAME", value_parser = Balancer::parse)]
     pub(super) balancer: Vec<Balancer>,
 
-    /// Read the keys of SOURCE from a list instead of listing it (path, URL, or - for standard input)
+    /// Read object keys from a list instead of listing SOURCE (path, URL, or - for stdin)
     ///
     /// A list is one of these: keys, URLs or paths, one per line; the output of aws s3 ls --recursive,
     /// aws s3api list-objects-v2, s5cmd ls or find; CSV with a header; the manifest.json of an S3 Inventory in CSV or

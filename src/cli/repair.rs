@@ -24,7 +24,7 @@ Examples:
   alb2parquet repair --out lake --yes
   alb2parquet repair --out s3://my-lake/alb --account 123456789012 --from 2025-07-01 --yes";
 
-/// Rebuilds claims that were lost or damaged, from the files of their partitions.
+/// Rebuilds lost or damaged claims from the files of their partitions.
 ///
 /// `convert` writes nothing into a partition whose claims are damaged or do not account for all of its files. Every
 /// data file contains a copy of its claim, so lost claims can be rebuilt. Without --yes, the command only lists the
@@ -42,7 +42,7 @@ pub(super) struct Repair {
     #[command(flatten)]
     pub(super) stores: Stores,
 
-    /// Last day, by key (UTC)
+    /// Last day (UTC)
     #[arg(long, value_name = "YYYY-MM-DD")]
     pub(super) to: Option<NaiveDate>,
 

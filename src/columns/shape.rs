@@ -160,7 +160,7 @@ fn is_plain_name(value: &[u8]) -> bool {
     value[0].is_ascii_alphabetic() && all(value, is_name) && !is_of_another_column(value)
 }
 
-/// `LambdaUnhandled`, `Target.Timeout`; unlike a cipher or a TLS version.
+/// `LambdaUnhandled`, `Target.Timeout`; not a cipher or a TLS version.
 fn is_reason(value: &[u8]) -> bool {
     let is_sound = |pair: &[u8]| match pair {
         [b'.', next] => next.is_ascii_uppercase(),

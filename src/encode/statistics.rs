@@ -26,12 +26,12 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    /// Returns the bounds of text, truncated to a length that serves to prune.
+    /// Returns the bounds of text, truncated to a length that is sufficient for pruning.
     pub(super) fn of_text(min: &str, max: &str) -> Self {
         Self { min: lower(min), max: upper(max) }
     }
 
-    /// Returns the bounds of the values of both.
+    /// Returns the bounds of the union of both.
     ///
     /// If two bounds have the same bytes, an untruncated one is the exact extreme of both.
     pub(super) fn and(self, other: &Self) -> Self {

@@ -61,7 +61,7 @@ impl BlankLines {
         Self { runs: self.runs.drain(..surplus).collect() }
     }
 
-    /// Moves the first lines to a text, up to about `room` bytes.
+    /// Moves the first lines to a text, at most about `room` bytes.
     pub(super) fn move_to(&mut self, text: &mut Text, room: usize) {
         while let Some(run) = self.runs.front_mut() {
             let fit = (room.saturating_sub(text.len()) / run.line.len()) as u64;

@@ -1,4 +1,4 @@
-//! What the bytes of an object are: gzip, text, or neither.
+//! Detects the content type of an object: gzip, text, or neither.
 
 use memchr::memchr;
 
@@ -11,12 +11,13 @@ pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// Returns whether an object that begins with `head` is gzip. For a single byte, returns whether it can be.
+/// Returns whether an object that begins with `head` is gzip. For a single byte, returns whether the object can be
+/// gzip.
 pub fn is_gzip(head: &[u8]) -> bool {
     head.starts_with(&MAGIC) || head == &MAGIC[..1]
 }
 
-/// Returns whether an object is text: `head` is its first [`HEAD`] bytes, or all of it.
+/// Returns whether an object is text: `head` is its first [`HEAD`] bytes, or the entire object if it is shorter.
 ///
 /// Text has no NUL. Its first line ends within the head, is UTF-8 and has no control characters except tabs. Other
 /// lines are not checked here: each is parsed separately.

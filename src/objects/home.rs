@@ -5,7 +5,7 @@ use std::path::{Component, Path, PathBuf};
 use crate::objects::line::scheme;
 use crate::store::{Kind, Place, Source, Web, has_secret, meant, split};
 
-/// Longest key in a bucket, in bytes.
+/// Maximum length of a key in a bucket, in bytes.
 const MAX_KEY: usize = 1024;
 /// Maximum length of a bucket name in an error.
 const MAX_BUCKET: usize = 255;
@@ -180,7 +180,7 @@ impl Home {
             match below(typed, &path).filter(|_| !typed.is_empty() && !typed.starts_with('/')) {
                 Some(_) if root.join(typed).is_dir() => {
                     return because(
-                        "SOURCE has a directory of its own path, so that this can be meant in two ways: \
+                        "SOURCE contains a directory with its own path, so this path is ambiguous: \
                          write absolute paths",
                     );
                 }

@@ -9,7 +9,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// Longest string and longest number, in bytes.
+/// Maximum length of a string or number, in bytes.
 const MAX_TOKEN: usize = 1 << 16;
 
 /// One entry of a list.
@@ -57,7 +57,7 @@ pub(super) struct ManifestFile {
     pub(super) key: String,
 }
 
-/// What is wrong with a list in JSON.
+/// An error in a JSON list.
 pub(super) enum Fault<E> {
     /// It cannot be read.
     Read(io::Error),

@@ -1,4 +1,4 @@
-//! The files of an S3 Inventory in Parquet.
+//! Reads the Parquet files of an S3 Inventory.
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -15,7 +15,7 @@ use crate::objects::table::Columns;
 /// Number of rows per batch.
 const ROWS: usize = 4096;
 
-/// What is wrong with a file.
+/// An error in an inventory file.
 pub(super) enum Fault<E> {
     /// It cannot be read, or is not an inventory file.
     Read(io::Error),

@@ -17,9 +17,9 @@ pub enum Scope {
     /// All.
     #[default]
     All,
-    /// Those with these names, in the directory itself.
+    /// The objects with these names, in the directory itself.
     Names(Vec<String>),
-    /// Those whose paths below the directory match a pattern.
+    /// The objects whose paths below the directory match a pattern.
     Matching(Matching),
 }
 

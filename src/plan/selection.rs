@@ -26,7 +26,7 @@ pub struct Selection {
     pub accounts: Vec<String>,
     /// Regions; all when empty.
     pub regions: Vec<String>,
-    /// Load balancers; all when empty.
+    /// Load balancers; all if empty.
     pub balancers: Vec<Balancer>,
     /// The scope of each source. A source without one is selected entirely.
     pub scopes: Vec<Scope>,
@@ -112,7 +112,7 @@ pub struct Balancer {
 /// A text does not name an Application Load Balancer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BalancerError {
-    /// It is an ARN of another form.
+    /// It is a malformed ARN.
     #[error(
         "an ARN of a load balancer is arn:aws:elasticloadbalancing:REGION:ACCOUNT:loadbalancer/app/NAME/ID"
     )]

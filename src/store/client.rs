@@ -82,7 +82,7 @@ impl Client {
         })
     }
 
-    /// Returns the client of a store that lists as S3 does.
+    /// Returns the client of a store with S3-style listings.
     fn over(
         store: impl ObjectStore + MultipartStore + PaginatedListStore,
         requests: Requests,

@@ -46,7 +46,7 @@ pub(super) struct Found {
     pub(super) region: Option<String>,
     /// The configured S3 endpoint, unless configured endpoints are ignored.
     pub(super) endpoint: Option<String>,
-    /// Whether access points of another region than the configured one are refused.
+    /// Whether access points outside the configured region are refused.
     pub(super) own_region_only: bool,
     /// The settings that affect the endpoint, or the setting with an invalid value.
     pub(super) flags: Result<Flags, String>,

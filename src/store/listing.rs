@@ -50,7 +50,7 @@ pub(super) struct Entry {
     pub(super) e_tag: Option<String>,
 }
 
-/// A response to a request for a part of a listing.
+/// A page of a listing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Page {
     pub(super) entries: Vec<Entry>,
@@ -335,7 +335,7 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
         Ok(true)
     }
 
-    /// Processes a page of the sweep. Returns `false` if the listing restarts without one.
+    /// Processes a page of the sweep. Returns `false` if the listing restarts without a sweep.
     async fn take_sweep(
         &mut self,
         start: Start,

@@ -285,8 +285,8 @@ impl Source {
         Listed { size: entry.size, directory, text, name_len, is_local }
     }
 
-    /// Lists the objects of directories that are worth it. Those of a remote store are listed side by side,
-    /// and what `look` skips is not asked for; other sources are listed whole.
+    /// Lists the objects of directories that are worth it. Those of a remote store are listed side by side, and
+    /// directories that `look` skips are not requested; other sources are listed completely.
     pub fn search(
         &self,
         look: impl Fn(&str) -> Look + Send + Sync + 'static,

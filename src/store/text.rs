@@ -45,7 +45,7 @@ fn peek<R: Read>(mut raw: R, count: u64) -> io::Result<(Vec<u8>, impl Read)> {
     Ok((head.clone(), Cursor::new(head).chain(raw)))
 }
 
-/// Opens a regular file, or a descriptor that the shell has opened. Anything else could block for ever.
+/// Opens a regular file, or a descriptor that the shell has opened. Anything else could block forever.
 fn open_file(path: &Path) -> io::Result<File> {
     let is_open = ["/dev/stdin", "/dev/fd/", "/proc/self/fd/"];
     let is_open = path.to_str().is_some_and(|path| is_open.iter().any(|dir| path.starts_with(dir)));
@@ -81,7 +81,7 @@ impl<R: BufRead> Lines<R> {
     ///
     /// # Errors
     ///
-    /// Fails when the input does, or when the line is longer than the limit.
+    /// Fails when the input cannot be read, or when the line is longer than the limit.
     #[allow(clippy::should_implement_trait)] // the line is lent
     pub fn next(&mut self) -> io::Result<Option<(u64, &[u8])>> {
         self.line.clear();
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     fn lines(text: &[u8], limit: usize, separators: &'static [u8]) -> Vec<(u64, Vec<u8>)> {
-        // Buffers of three bytes, so that lines lie across them.
+        // Buffers of three bytes, so that lines cross their ends.
         let mut lines = Lines::new(BufReader::with_capacity(3, text), limit, separators);
         let mut all = Vec::new();
         while let Some((number, line)) = lines.next().unwrap() {

@@ -162,7 +162,7 @@ pub(super) fn behind(directory: &str) -> String {
     format!("{directory}{LAST}")
 }
 
-/// Returns the directories from below the first `above` bytes of a directory down to itself.
+/// Returns a directory and its parents that are longer than its first `above` bytes, outermost first.
 pub(super) fn parents(directory: &str, above: usize) -> impl Iterator<Item = &str> {
     let slashes = directory.match_indices('/').map(|(slash, _)| slash);
     slashes.filter(move |slash| *slash >= above).map(|slash| &directory[..=slash])
