@@ -147,7 +147,7 @@ pub const MEANINGS: [&str; 8] = [
     "Number of the line in its object, from 1",
     "Where the line begins in the decompressed object",
     "Why it could not become a row",
-    "Column that the value does not fit, for invalid_value",
+    "Column that rejected the value, for invalid_value",
     "Length of the line in bytes",
     "The line, as bytes, up to 64 KiB; NULL where rows are redacted",
 ];

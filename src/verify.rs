@@ -302,7 +302,7 @@ impl Verification<'_> {
                     // Its rows are compared later.
                     Change::Touched if self.read_data.is_some() => {}
                     Change::Touched => {
-                        let problem = "has a new ETag or time since it was converted; its content was not compared";
+                        let problem = "was touched since it was converted (new ETag or time); its content was not compared";
                         report.findings.push(Finding::new("touched", url, problem, COMPARE));
                     }
                 },
