@@ -4,7 +4,7 @@ CREATE EXTERNAL TABLE IF NOT EXISTS `alb_rejects` (
   `line_number` bigint COMMENT 'Number of the line in its object, from 1',
   `byte_offset` bigint COMMENT 'Where the line begins in the decompressed object',
   `reason` string COMMENT 'Why it could not become a row',
-  `column_name` string COMMENT 'Column that the value does not fit, for invalid_value',
+  `column_name` string COMMENT 'Column that rejected the value, for invalid_value',
   `raw_length` bigint COMMENT 'Length of the line in bytes',
   `raw_line` binary COMMENT 'The line, as bytes, up to 64 KiB; NULL where rows are redacted'
 )

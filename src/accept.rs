@@ -1,4 +1,4 @@
-//! Acceptance: incomplete objects that have no good copy, recorded so that `verify` no longer reports them.
+//! Records that incomplete objects have no good copy, so that `verify` no longer reports them.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,10 +13,10 @@ use crate::key::Partition;
 use crate::ledger::Ledger;
 use crate::plan::Selection;
 
-/// Objects that one entry of a log names, at most.
+/// Maximum number of objects in one log entry.
 const OBJECTS_AT_ONCE: usize = 10_000;
 
-/// An object that was damaged, or of whose lines none became a row. As JSON, it is what `--json` prints.
+/// An object that was damaged, or none of whose lines became a row. `--json` prints its JSON form.
 #[derive(Debug, Clone, Serialize)]
 pub struct Incomplete {
     /// Its partition.
@@ -35,7 +35,7 @@ pub struct Incomplete {
     /// Number of the claim that holds it.
     #[serde(skip)]
     claim: usize,
-    /// How many of its lines became rows, as text.
+    /// A description of how many of its lines became rows.
     #[serde(skip)]
     pub outcome: String,
 }
@@ -46,10 +46,10 @@ pub enum AcceptError {
     /// The dataset cannot be read or written.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
-    /// The user wants the program to end.
+    /// The user interrupted the program.
     #[error("interrupted")]
     Interrupted,
-    /// Threads that wait for the dataset cannot be started.
+    /// The threads for requests to the dataset cannot be started.
     #[error("threads cannot be started")]
     Threads(#[from] ThreadPoolBuildError),
 }
@@ -66,7 +66,7 @@ impl Incomplete {
 ///
 /// # Errors
 ///
-/// Fails when the dataset cannot be read, or `stop` is set.
+/// Fails when the dataset cannot be read, or when `stop` is set.
 pub fn incomplete(
     dataset: &Dataset,
     selection: &Selection,
@@ -115,7 +115,7 @@ fn of_log(log: &Log) -> Vec<Incomplete> {
     all
 }
 
-/// Accepts objects, partition by partition until `stop` is set, and notes which were accepted.
+/// Accepts objects, partition by partition, until `stop` is set. Marks the objects that it accepted.
 ///
 /// # Errors
 ///

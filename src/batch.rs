@@ -22,7 +22,7 @@ use crate::store::{Lines, Named, Network, Source, StoreError, open_text};
 use crate::tally::{ARCHIVED, CONVERTED_MEANWHILE, Tally};
 use crate::touched::{Compared, Comparison};
 
-/// Longest line of a description, in bytes: about a million objects.
+/// Maximum length of a description line in bytes: about a million objects.
 const MAX_LINE: usize = 128 << 20;
 
 /// A batch, described for whoever is to convert it. As JSON, its keys are stable.
@@ -83,7 +83,7 @@ pub struct Outcome {
     pub failed: u64,
     /// Lines read.
     pub lines: u64,
-    /// Lines of text that were joined to the line before them, and are not counted in `lines`.
+    /// Lines of text that were joined to the line before them. They are not counted in `lines`.
     pub joined_lines: u64,
     /// Lines that became rows.
     pub rows: u64,
@@ -147,7 +147,7 @@ pub enum BadLine {
     /// It is no JSON, or lacks something.
     #[error("this is not a batch of `plan --jsonl`: {0}")]
     Json(#[from] serde_json::Error),
-    /// It holds credentials, and something else is wrong with it, too.
+    /// It is invalid, and it contains credentials.
     #[error(
         "this is not a batch of `plan --jsonl`, and contains a URL with credentials (not shown here)"
     )]
@@ -272,7 +272,7 @@ impl Description {
     }
 }
 
-/// Tells whether a partition is that of the next day.
+/// Returns whether a partition is that of the next day.
 fn is_next(one: &Partition, other: &Partition) -> bool {
     one.day.succ_opt().is_some_and(|day| Partition { day, ..one.clone() } == *other)
 }
@@ -370,7 +370,7 @@ impl Batches {
         // Claims are read day by day. Those of the same partition keep their order.
         batches.sort_by(|(a, _), (b, _)| a.partition.cmp(&b.partition));
         let mut last: Option<(Arc<Partition>, Before)> = None;
-        // Identities of what is new in a partition, and in that of the day before.
+        // Identities of the new objects in a partition and in that of the previous day.
         let (mut met, mut met_before) = (HashSet::new(), HashSet::new());
         let partitions: Vec<_> = batches.iter().map(|(batch, _)| batch.partition.clone()).collect();
         for (place, (mut batch, mut outcome)) in batches.into_iter().enumerate() {
@@ -415,7 +415,7 @@ impl Batches {
                 }
                 false
             });
-            // They were converted and touched since the batch was described, so they are few.
+            // They were converted and touched after the batch was described, so they are few.
             if !touched.is_empty() {
                 let comparison = Comparison {
                     sources: &sources,
@@ -525,7 +525,7 @@ fn own_lines(name: &str, network: &Network, shard: Shard) -> Result<Vec<usize>, 
 
 fn parse(name: &str, line: usize, text: &[u8]) -> Result<Description, BatchesError> {
     Description::parse(text).map_err(|why| {
-        // What is wrong may quote the line.
+        // The error may quote the line.
         let is_secret = objects::has_credentials(&String::from_utf8_lossy(text));
         let why = if is_secret { BadLine::Secret } else { why };
         BatchesError::Line { name: name.to_owned(), line, why }

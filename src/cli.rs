@@ -65,7 +65,7 @@ const FINDINGS: u8 = 1;
 const OBJECTS: u8 = 2;
 /// The run could not begin, or not go on.
 const FAILED: u8 = 3;
-/// Objects that are named like logs were not converted.
+/// Objects named like logs were not converted.
 const LEFT_OUT: u8 = 4;
 
 const AFTER: &str = "\
@@ -150,7 +150,7 @@ fn with_environment(arg: Arg) -> Arg {
     }
     let splits = !WHOLE.contains(&long);
     let variable = format!("ALB2PARQUET_{}", long.replace('-', "_").to_uppercase());
-    // An empty variable counts as none: shells and job templates leave such.
+    // An empty variable is treated as unset, because shells and job templates often leave one empty.
     let is_empty = env::var_os(&variable).is_some_and(|value| value.is_empty());
     let arg = if is_empty { arg } else { arg.env(variable).hide_env(true) };
     match arg.get_action() {
@@ -177,7 +177,7 @@ impl Command {
         }
     }
 
-    /// Says what a signal did, and what to do next.
+    /// Returns the message after a signal: what was interrupted, and what to do next.
     fn interrupted(&self) -> &'static str {
         match self {
             Self::Plan(_) => "planning interrupted",
@@ -192,8 +192,8 @@ impl Command {
         }
     }
 
-    /// Returns how long the command may take to end in order after a signal. Those that do not look at signals are
-    /// ended at once.
+    /// Returns how long the command may take to shut down after a signal. Commands that do not check for signals are
+    /// ended immediately.
     fn grace(&self) -> Duration {
         match self {
             Self::Plan(_)
@@ -206,7 +206,7 @@ impl Command {
     }
 }
 
-/// Tells whether the user has ended the run.
+/// Returns whether the user has ended the run.
 fn is_interruption(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(PlanError::Interrupted))
         || matches!(error.downcast_ref(), Some(ReportError::Interrupted))
@@ -223,7 +223,7 @@ fn say(sentence: &str, json: bool) {
 /// Flags that the environment cannot give, since they would be meant for another run.
 const ONLY_TYPED: [&str; 3] = ["yes", "help", "version"];
 
-/// Escapes what an error repeats of the arguments. clap prints it, in colors.
+/// Escapes the arguments that an error quotes. clap prints the error in color.
 fn escaped(mut error: clap::Error) -> clap::Error {
     let typed: Vec<_> = error.context().map(|(kind, value)| (kind, value.clone())).collect();
     for (kind, value) in typed {
@@ -232,7 +232,7 @@ fn escaped(mut error: clap::Error) -> clap::Error {
             ContextValue::Strings(texts) => {
                 ContextValue::Strings(texts.into_iter().map(printable).collect())
             }
-            // Suggestions, each a line, that repeat what was typed.
+            // Suggestions, one per line, that quote the arguments.
             ContextValue::StyledStrs(texts) => ContextValue::StyledStrs(
                 texts.iter().map(|text| printable(text.to_string()).into()).collect(),
             ),

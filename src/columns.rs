@@ -29,10 +29,10 @@ pub trait ColumnBuilder: Send {
     /// `refused` the indices of the lines whose value does not parse.
     fn append(&mut self, text: &[u8], fields: Spans<'_>, refused: &mut Vec<usize>);
 
-    /// Tells whether [`append`](Self::append) would take the value of one line.
+    /// Returns whether [`append`](Self::append) would accept the value of one line.
     fn accepts(&mut self, text: &[u8], field: Span) -> bool;
 
-    /// Forgets all but the first `rows` values, which were all there was before `append` was called last.
+    /// Truncates to the first `rows` values, the state before the last call of `append`.
     fn truncate(&mut self, rows: usize);
 
     /// Returns the values as an array and begins anew.

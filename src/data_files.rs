@@ -1,8 +1,8 @@
-//! Data files in the directories of the tables, and which of them no claim accounts for.
+//! Data files in the table directories, and those that no claim accounts for.
 //!
-//! Engines read every file in a table's directory. A file that no claim names may hold the rows of any object, so
-//! that nothing can be converted into its partition until somebody knows: claims were lost, or somebody else put
-//! it there.
+//! Engines read every file in a table's directory. A file that no claim names may hold the rows of any object.
+//! Claims were lost, or someone else put the file there. Nothing can be converted into its partition until that is
+//! resolved.
 
 use std::collections::{HashMap, HashSet};
 
@@ -11,10 +11,10 @@ use crate::dataset::{self, Dataset, DatasetError, is_hidden};
 use crate::key::Partition;
 use crate::reject;
 
-/// Files that a store lists with one request.
+/// Number of files that a store lists per request.
 const LISTED_AT_ONCE: u64 = 1000;
 
-/// Data files by directory, as a listing shows them.
+/// Data files by directory, from a listing.
 #[derive(Debug, Default)]
 pub struct DataFiles {
     names: HashMap<Box<str>, Vec<Box<str>>>,
@@ -72,12 +72,12 @@ impl DataFiles {
         })
     }
 
-    /// Returns the files of a partition that no claim of its log accounts for, sorted. The log must have been read
-    /// after the files were listed. With `removed`, claims before a removal count, too: it may not be finished.
+    /// Returns the sorted files of a partition that no claim of its log accounts for. The log must be read after the
+    /// files are listed. With `removed`, claims before a removal also count, because the removal may be unfinished.
     ///
     /// # Errors
     ///
-    /// Fails when it cannot be told whether a file still exists.
+    /// Fails when it is unknown whether a file still exists.
     pub fn unaccounted(
         &self,
         dataset: &Dataset,
@@ -114,7 +114,7 @@ impl DataFiles {
     }
 }
 
-/// Returns the directories of a partition: of its rows and of its rejects.
+/// Returns the directories of a partition's rows and rejects.
 fn directories(dataset: &Dataset, partition: &Partition) -> [String; 2] {
     let tables = [partition.log_type.table().name.as_str(), reject::TABLE];
     tables.map(|table| dataset.partition(table, partition))

@@ -31,8 +31,8 @@ const PROBES: usize = 5;
 const RACERS: usize = 16;
 /// Requests that it takes to open a dataset.
 pub const OPENING: Calls = Calls { list: 0, get: 1, put: 0, delete: 0 };
-/// Requests that it takes to open a dataset which is not there: to look for it, to probe the store, to list the
-/// tables, to write what it is, and to read that.
+/// Requests that opening a new dataset takes: find it, probe the store, list the tables, write the description, and
+/// read it back.
 pub const BEGINNING: Calls = Calls {
     list: 1 + LogType::ALL.len() as u64,
     get: 2 + PROBES as u64,
@@ -136,7 +136,7 @@ pub enum DatasetError {
         /// Why.
         source: serde_json::Error,
     },
-    /// A file of the state contradicts itself or the place where it lies.
+    /// A state file contradicts itself or its location.
     #[error("{name} is broken: {why}")]
     Broken {
         /// Its path or URL.
@@ -144,7 +144,7 @@ pub enum DatasetError {
         /// What is wrong.
         why: String,
     },
-    /// The dataset lost its description, and a file is not where the layout puts it.
+    /// The dataset has no description, and a file is not where the layout would put it.
     #[error(
         "{0} exists, but {DESCRIPTION} does not, and --layout does not put files there: use the --layout of the \
          dataset's other runs, or another --out"
@@ -202,7 +202,7 @@ pub fn tables() -> impl Iterator<Item = &'static str> {
     LogType::ALL.iter().map(|log_type| log_type.table().name.as_str()).chain([reject::TABLE])
 }
 
-/// Tells whether engines skip a file for its name, as they skip what Spark leaves behind.
+/// Returns whether engines skip a file for its name, such as the temporary files that Spark leaves behind.
 pub fn is_hidden(key: &str) -> bool {
     key.split('/').any(|part| part.starts_with(['_', '.']))
 }
@@ -223,7 +223,7 @@ impl DatasetError {
         }
     }
 
-    /// Tells whether a partition is not known because of it, while others are.
+    /// Returns whether the error affects a single partition only.
     pub fn is_of_partition(&self) -> bool {
         matches!(
             self,
@@ -438,8 +438,8 @@ impl Dataset {
         self.description()?.ok_or_else(|| DatasetError::Missing(self.target.name("")))
     }
 
-    /// Refuses a dataset that lost its description and was laid out otherwise: nothing would tell which files its
-    /// partitions hold.
+    /// Refuses a dataset without a description whose files have another layout: the files of its partitions would be
+    /// unknown.
     fn refuse_misplaced(&self) -> Result<(), DatasetError> {
         for table in tables() {
             let listed = self.target.list(table)?;

@@ -106,14 +106,14 @@ pub enum DdlError {
     /// Only the access log table is so documented, for Athena.
     #[error("--compat-view is of the access log table, and for the dialects athena and trino")]
     Compat,
-    /// The engine would read another place, or fail without saying why.
+    /// The engine would read another location, or fail without an explanation.
     #[error("the location \"{location}\" cannot be used: it contains \"{what}\", {reason}")]
     Location {
         /// The location of the table.
         location: String,
-        /// The first thing in it that the engine reads as something else.
+        /// The first part of it that the engine interprets.
         what: String,
-        /// What the engine reads it as.
+        /// How the engine interprets it.
         reason: &'static str,
     },
     /// Values of partitions are parts of paths, and of lists with commas.
@@ -293,7 +293,7 @@ fn check_name(name: &str) -> Result<(), DdlError> {
     if name.split('.').all(part) { Ok(()) } else { Err(DdlError::Name(name.to_owned())) }
 }
 
-/// Refuses the values of partitions that no account or region has.
+/// Refuses partition values that cannot be an account or a region.
 fn check_value(value: &str) -> Result<(), DdlError> {
     let good = !value.is_empty() && value.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
     if good { Ok(()) } else { Err(DdlError::Value(value.to_owned())) }

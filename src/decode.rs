@@ -56,15 +56,15 @@ pub struct DecodedPart {
     pub bytes: u64,
     /// Lines read; the unreadable tail of an object counts as one.
     pub lines: u64,
-    /// Lines of text that were joined to the line before them, and are not counted in `lines`.
+    /// Lines of text that were joined to the line before them. They are not counted in `lines`.
     pub joined_lines: u64,
     /// Lines that became rows.
     pub rows: u64,
     /// The others. Their line numbers and byte offsets are relative to the part.
     pub rejects: Vec<Reject>,
-    /// CRC-32 of all decompressed bytes of the object, as in [`Part`](crate::inflate::Part).
+    /// CRC-32 of all decompressed bytes of the object, see [`Part`](crate::inflate::Part).
     pub crc32: Option<u32>,
-    /// What is unusual about the object, as far as it was found in this part.
+    /// Notes about the object that were found in this part.
     pub notes: Vec<Note>,
 }
 
@@ -134,12 +134,12 @@ impl Decoder {
         Decoded { batch: self.finish(), parts: decoded }
     }
 
-    /// Tells whether a line, without its end, would become a row.
+    /// Returns whether a line, without its end, would become a row.
     pub fn is_row(&mut self, line: &[u8]) -> bool {
         is_row(&mut self.columns, self.count, line)
     }
 
-    /// Tells whether the columns of a field would take it; `index` is its place in the line, from 0.
+    /// Returns whether the columns of a field would accept it. `index` is its position in the line, from 0.
     pub fn takes(&mut self, index: usize, line: &[u8], field: Span) -> bool {
         let mut columns = self.columns.iter_mut().filter(|column| column.field == index);
         columns.all(|column| column.builder.accepts(line, field))
@@ -153,7 +153,7 @@ impl Decoder {
         key: &str,
         outcome: &mut DecodedPart,
     ) {
-        // Rejects have the numbers of their lines in the text.
+        // The line numbers of rejects are those of the text.
         let base = outcome.lines + outcome.joined_lines;
         outcome.lines += self.tile.line_count() as u64;
         outcome.joined_lines += self.tile.joined;
@@ -226,7 +226,7 @@ impl Decoder {
     }
 }
 
-/// Tells whether a line would become a row, without any trace of it in the columns.
+/// Returns whether a line would become a row. Does not change the columns.
 fn is_row(columns: &mut [Column], count: FieldCount, line: &[u8]) -> bool {
     if line.len() > MAX_LINE {
         return false;

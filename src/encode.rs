@@ -59,18 +59,18 @@ const REJECTS_BYTES: usize = 16 << 20;
 
 const CREATED_BY: &str = concat!("alb2parquet version ", env!("CARGO_PKG_VERSION"));
 
-/// Sizes at which row groups and pages end and dictionaries are judged.
+/// Size limits of row groups, pages and dictionaries.
 ///
-/// The program always writes with the default. Tests set smaller sizes, so that few rows make many pages.
+/// The program always uses the default. Tests set smaller sizes, so that few rows fill many pages.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     /// Rows after which a row group ends.
     row_group_rows: usize,
-    /// Rows of a full page.
+    /// Number of rows in a full page.
     page_rows: usize,
     /// Uncompressed bytes of text after which a page ends.
     page_bytes: usize,
-    /// Values after which a dictionary must have proved its worth.
+    /// Number of values after which a dictionary is kept only if values repeat.
     trial: usize,
 }
 
@@ -162,8 +162,8 @@ impl<W: Write + Send> TableEncoder<W> {
         Ok(())
     }
 
-    /// Writes bytes between two row groups, where no reader of Parquet fetches them. The footer says under `key` where
-    /// they are.
+    /// Writes bytes between two row groups, where Parquet readers do not fetch them. The footer records their
+    /// position under `key`.
     ///
     /// # Errors
     ///
@@ -203,7 +203,7 @@ impl<W: Write + Send> TableEncoder<W> {
     }
 }
 
-/// Returns the entry of the footer that says where bytes are within a file: offset and length, separated by a plus sign.
+/// Returns the footer entry with the position of bytes in the file: offset and length, separated by a plus sign.
 fn place(key: &str, offset: usize, bytes: &[u8]) -> KeyValue {
     KeyValue::new(key.to_owned(), format!("{offset}+{}", bytes.len()))
 }

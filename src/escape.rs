@@ -1,11 +1,11 @@
-//! Text from outside, escaped for terminals: keys, paths, values, URLs, error messages of stores, and lines of logs.
+//! Escapes untrusted text for terminals: keys, paths, values, URLs, error messages of stores, and log lines.
 //!
-//! Control characters, bytes that are not UTF-8 and characters that nobody can see are written as escapes, so that no
-//! name can move the cursor, change colors, reverse the text or begin a line of its own. A backslash stays as it is.
+//! Control characters, invisible characters and bytes that are not UTF-8 become escapes. So no name can move the
+//! cursor, change colors, reverse the text or start a new line. Backslashes are not escaped.
 
 use std::fmt::Write as _;
 
-/// Returns bytes as text that a terminal only displays. Escaping it again changes nothing.
+/// Returns bytes as text that is safe to print on a terminal. The function is idempotent.
 ///
 /// ```
 /// use alb2parquet::escape::printable;
@@ -28,17 +28,17 @@ pub fn printable_lines(text: &str) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// Returns JSON that means the same and that a terminal only displays.
+/// Returns equivalent JSON that is safe to print on a terminal.
 ///
-/// JSON has escapes of its own for control characters below U+0020; this adds those for all others that
-/// [`printable`] escapes.
+/// JSON already escapes control characters below U+0020. This function escapes all others that [`printable`]
+/// escapes.
 pub fn printable_json(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for c in json.chars() {
         if c == '\n' || is_displayed(c) {
             text.push(c);
         } else {
-            // Outside of strings, JSON has no such characters.
+            // Outside strings, JSON has no such characters.
             for unit in c.encode_utf16(&mut [0; 2]) {
                 write!(text, "\\u{unit:04x}").expect("a string takes everything");
             }
@@ -47,7 +47,7 @@ pub fn printable_json(json: &str) -> String {
     text
 }
 
-/// Calls back with each character as it is displayed, or with each byte that belongs to none, and with its place.
+/// Calls back with each displayed character, or each byte that is not part of one, and its position.
 pub(crate) fn pieces(bytes: &[u8], mut each: impl FnMut(usize, &str)) {
     let mut at = 0;
     let mut piece = String::new();
@@ -77,13 +77,13 @@ fn write_byte(text: &mut String, byte: u8) {
     write!(text, "\\x{byte:02x}").expect("a string takes everything");
 }
 
-/// Returns whether a terminal displays a character and does nothing else.
+/// Returns whether a terminal only displays a character.
 fn is_displayed(c: char) -> bool {
     if c.is_ascii() {
         return !c.is_ascii_control();
     }
-    // The standard library knows what has a face. It escapes a combining mark at the beginning of a text only, which
-    // is why another character stands before it.
+    // The standard library knows which characters are printable. It escapes a combining mark only at the start of a
+    // text, so another character precedes it here.
     let mut pair = [b'a'; 5];
     let end = 1 + c.encode_utf8(&mut pair[1..]).len();
     str::from_utf8(&pair[..end]).is_ok_and(|pair| pair.escape_debug().nth(1) == Some(c))
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn text_of_all_languages_stays_as_it_is() {
-        // With combining marks, as macOS writes names and as Hindi and Thai need them.
+        // With combining marks, as in file names on macOS and in Hindi and Thai text.
         for text in
             ["grün", "gru\u{308}n", "日本語", "हिन्दी", "ภาษาไทย", "עברית", "\u{1f600}", "…─"]
         {
@@ -117,7 +117,7 @@ mod tests {
         }
     }
 
-    /// Unicode's own lists: controls (Cc), and the characters that set directions.
+    /// From Unicode: control characters (Cc), and bidirectional control characters.
     #[test]
     fn no_control_and_no_direction_is_left() {
         let directions = ['\u{61c}', '\u{200e}', '\u{200f}']

@@ -131,13 +131,13 @@ pub struct Estimate {
     pub skipped_by_kind: BTreeMap<&'static str, u64>,
     /// Key of the first object of each kind that is skipped by its key.
     pub examples: BTreeMap<&'static str, String>,
-    /// Wanted objects whose paths name a day far from their end times, of which the latter decide.
+    /// Selected objects below a directory of another day. Their end times decide.
     pub moved: Moved,
     /// Objects that are wanted.
     pub selected: Amount,
     /// Those of them that the dataset holds already.
     pub converted_before: Amount,
-    /// Those that would be compared with what was converted before, since their ETag or time changed.
+    /// Objects whose content would be compared because their ETag or time changed.
     pub touched: Amount,
     /// Those that would be converted.
     pub to_convert: Amount,
@@ -226,7 +226,7 @@ impl For<'_> {
         calls
     }
 
-    /// Counts the requests that record touched objects: an entry of each partition, and that it is done.
+    /// Counts the requests that record touched objects: for each partition, an entry and its `done` file.
     fn calls_to_record(&self, touched: &[Touched]) -> Calls {
         if !self.dataset.target().is_remote() {
             return Calls::default();

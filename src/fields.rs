@@ -3,7 +3,7 @@
 //! The grammar, which `tests/` holds a slow and obvious twin of:
 //!
 //! * A line ends at LF; one CR before it is not part of the line. A line that ends within a quoted field is joined with those
-//!   behind it if that makes a row: see [`join`].
+//!   after it if that makes a row: see [`join`].
 //! * Fields are separated by one or more spaces. A field is bare (without a quote) or quoted (from a
 //!   quote to the next one, which a space or the end of the line must follow). Nothing is unescaped:
 //!   AWS writes `\x22` for a quote within a field, and that stays as it is.
@@ -122,9 +122,8 @@ pub struct FieldCount {
 impl Tile {
     /// Reads lines of `text[from..end]`, which ends with a line end, into the tile.
     ///
-    /// Returns the position after the last line read. Copies of irregular lines are appended to
-    /// `text`, behind `end`. `is_row` tells whether a line would become a row; it is asked only of lines that may have to
-    /// be joined.
+    /// Returns the position after the last line read. Copies of irregular lines are appended to `text`, after `end`.
+    /// `is_row` returns whether a line would become a row. It is called only for lines that may have to be joined.
     pub fn read(
         &mut self,
         text: &mut Text,
@@ -154,7 +153,7 @@ impl Tile {
             while self.odd.get(odd).is_some_and(|&at| at <= bounds.end) {
                 odd += 1;
             }
-            // Joined to a line before it.
+            // This line is joined to a line before it.
             if (bounds.start as usize) < next {
                 first = line_end;
                 continue;
@@ -192,7 +191,7 @@ impl Tile {
         next
     }
 
-    /// Number of lines read, sound or not. What was joined is one.
+    /// Number of lines read, valid or not. A joined line counts once.
     pub fn line_count(&self) -> usize {
         self.lines.len() + self.unsound.len()
     }

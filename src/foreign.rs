@@ -17,11 +17,11 @@ use crate::schema::LogType;
 
 /// Lines that are looked at. All must be of one kind.
 const FIRST: usize = 8;
-/// Kinds of value that a line must have to be a log line with chosen fields.
+/// Number of kinds of values that identify a log line with a selection of fields.
 const KINDS: usize = 2;
-/// Names of fields that a line must have to be a header.
+/// Number of field names that identify a header.
 const NAMES: usize = 3;
-/// What fields can be separated by, besides spaces.
+/// Field separators other than spaces.
 const SEPARATORS: [(u8, &str); 4] =
     [(b'\t', "tabs"), (b',', "commas"), (b';', "semicolons"), (b'|', "vertical bars")];
 
@@ -40,13 +40,13 @@ pub enum Foreign {
     W3c,
     /// Parquet, likewise.
     Parquet,
-    /// Text in UTF-16, as Windows tools can save it.
+    /// UTF-16 text, as some Windows tools save it.
     Utf16,
-    /// Log lines whose fields are separated by something else than spaces, likewise.
+    /// Log lines with another separator than spaces.
     Separated(&'static str),
-    /// Log lines with chosen fields: some are left out, or they have another order, likewise.
+    /// Log lines with omitted or reordered fields.
     ChosenFields,
-    /// A header line with names of fields, likewise.
+    /// A header line with field names.
     Header,
 }
 
@@ -68,7 +68,7 @@ impl fmt::Display for Foreign {
 }
 
 impl Foreign {
-    /// Says what to do about it.
+    /// Returns what the user can do about it.
     pub fn remedy(self) -> &'static str {
         match self {
             Self::Separated(_) | Self::ChosenFields | Self::Header => {
@@ -121,7 +121,7 @@ fn of_line(line: &[u8]) -> Option<Foreign> {
     }
 }
 
-/// `type time elb client:port …`, whatever separates the names.
+/// `type time elb client:port …`, with any separator.
 fn is_header(line: &[u8]) -> bool {
     let is_separator = |byte: &u8| *byte == b' ' || SEPARATORS.iter().any(|(by, _)| by == byte);
     let names: Vec<&[u8]> = line.split(is_separator).filter(|name| !name.is_empty()).collect();
@@ -136,7 +136,7 @@ fn is_header(line: &[u8]) -> bool {
     known >= NAMES && known * 2 > names.len()
 }
 
-/// Returns what separates the fields of a log line, if it is none of the usual spaces.
+/// Returns the separator of the fields of a log line, if it is not a space.
 fn separator_of(line: &[u8]) -> Option<&'static str> {
     let separated = |(by, _): &&(u8, &str)| {
         let mut quoted = false;
@@ -154,14 +154,14 @@ fn separator_of(line: &[u8]) -> Option<&'static str> {
     SEPARATORS.iter().find(separated).map(|(_, name)| *name)
 }
 
-/// Tells whether lines of a log have chosen fields: most of them have a value that its column refuses but another would
-/// take, or all end after the same few fields.
+/// Returns whether log lines have a selection of fields: most of them have a value that its column rejects but
+/// another column would accept, or all end after the same few fields.
 fn have_chosen_fields(named: LogType, lines: &[&[u8]]) -> bool {
     let table = named.table();
     let mut decoder = Decoder::new(table);
     let (mut moved, mut lengths) = (0, Vec::new());
     for line in lines {
-        // Of a line that breaks off, what is before that.
+        // For a truncated line, only the part before its end.
         let fields: Vec<Span> =
             Fields::of(line, table.fields.len()).map_while(Result::ok).collect();
         let value = |field: &Span| &line[fields::unquoted(line, *field).range()];
@@ -184,7 +184,7 @@ fn have_chosen_fields(named: LogType, lines: &[&[u8]]) -> bool {
     moved * 2 > lines.len() || lines.len() > 1 && lengths.len() == lines.len() && ended
 }
 
-/// What a value is for certain, whatever its column.
+/// Returns the kind of a value if the value identifies it, regardless of its column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Time,
@@ -227,7 +227,7 @@ impl Kind {
     }
 }
 
-/// Returns how many kinds there are among some values.
+/// Returns the number of different kinds among some values.
 fn count_kinds<'a>(values: impl Iterator<Item = &'a [u8]>) -> usize {
     let mut kinds: Vec<Kind> = Vec::new();
     for kind in values.filter_map(Kind::of) {

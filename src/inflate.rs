@@ -1,4 +1,4 @@
-//! Inflating: from the bytes of an object to text of whole lines, within bounded memory.
+//! Decompresses the bytes of an object to text of whole lines, within bounded memory.
 //!
 //! An ordinary object is inflated at once by libdeflate, about twice as fast as any streaming
 //! inflater. Everything unusual (large, of several members, damaged, empty, no gzip at all) is streamed
@@ -31,7 +31,7 @@ pub const MAX_WHOLE: usize = 16 << 20;
 pub const MAX_WHOLE_GZIP: u64 = 4 << 20;
 /// Text in a streamed segment, in bytes, give or take a line.
 const SEGMENT: usize = 4 << 20;
-/// How many times over an object may be compressed.
+/// Maximum number of gzip levels of an object.
 const MAX_DEPTH: usize = 4;
 
 /// The magic and the only compression method there is, as every member begins (RFC 1952, 2.3.1).
@@ -64,31 +64,31 @@ pub struct Part {
     pub bytes: u64,
     /// What follows the lines and is not text of whole lines.
     pub reject: Option<RawReject>,
-    /// CRC-32 of all decompressed bytes of the object. Set in its last part, unless it is damaged.
+    /// CRC-32 of all decompressed bytes of the object. Set in its last part, unless the object is damaged.
     pub crc32: Option<u32>,
-    /// What is unusual about the object, as far as it was found in this part.
+    /// Notes about the object that were found in this part.
     pub notes: Vec<Note>,
 }
 
 impl Part {
-    /// Accounts for the byte order mark of a text that begins at `at` in a piece. Offsets within the part that
-    /// follows then count the mark.
+    /// Accounts for the byte order mark of a text that begins at `at`. The offsets of the following part then
+    /// include the mark.
     fn of_mark(object: usize, at: usize) -> Self {
         let bytes = BYTE_ORDER_MARK.len() as u64;
         Self { object, range: at..at, bytes, notes: vec![Note::ByteOrderMark], ..Self::default() }
     }
 }
 
-/// What is unusual about an object that is read all the same. The codes are part of claims and of `--json`.
+/// An unusual property of an object that is still converted. The codes are part of claims and of `--json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Note {
-    /// The text begins with the byte order mark of UTF-8, which is skipped.
+    /// The text begins with a UTF-8 byte order mark, which is skipped.
     ByteOrderMark,
-    /// The gzip data holds gzip data, which is decompressed too.
+    /// The gzip data contains gzip data, which is also decompressed.
     GzipInGzip,
     /// Zero bytes or line ends follow a gzip member; they are skipped.
     Padding,
-    /// The object is text that was never compressed.
+    /// The object is uncompressed text.
     PlainText,
 }
 
@@ -97,7 +97,7 @@ impl Note {
     pub const ALL: [Self; 4] =
         [Self::ByteOrderMark, Self::GzipInGzip, Self::Padding, Self::PlainText];
 
-    /// Returns the code that claims and summaries have.
+    /// Returns the code used in claims and summaries.
     pub fn code(self) -> &'static str {
         match self {
             Self::ByteOrderMark => "byte_order_mark",
@@ -107,7 +107,7 @@ impl Note {
         }
     }
 
-    /// Returns what the object has, as the end of a sentence that begins with it.
+    /// Returns a description that completes a sentence with the object as its subject.
     pub fn meaning(self) -> &'static str {
         match self {
             Self::ByteOrderMark => "begins with a UTF-8 byte order mark, which is skipped",
@@ -151,10 +151,10 @@ impl Whole {
     /// Appends the lines of an object to a piece, or leaves the piece as it was and returns false
     /// when the object must be streamed.
     ///
-    /// libdeflate stops after the first member without saying how far it came. But it has found the length of the
-    /// text in the last four bytes of that member (RFC 1952, 2.3.1). So if the last four bytes of the object are
-    /// that length, and it occurs nowhere else behind the header, then the member ends where the object does, and
-    /// nothing follows it. By chance, one object in thousands is streamed for no reason.
+    /// libdeflate stops after the first member without reporting its position. But it verifies the uncompressed size
+    /// in the last four bytes of that member (RFC 1952, 2.3.1). So if the object ends with that size, and the size
+    /// occurs nowhere else after the header, the member ends with the object, and no data follows it. By chance, one
+    /// object in thousands is streamed unnecessarily.
     pub fn inflate(&mut self, object: usize, gzip: &[u8], piece: &mut Piece) -> bool {
         let Some((before, [crc32 @ .., b0, b1, b2, b3])) = gzip.split_last_chunk::<8>() else {
             return false;
@@ -209,7 +209,7 @@ pub struct Stream {
     input: Input,
     /// Bytes of text in a segment.
     segment: usize,
-    /// Whether the first bytes of the text were looked at.
+    /// Whether the first bytes of the text were inspected.
     begun: bool,
     /// The beginning of a line whose end is still to come.
     carry: Vec<u8>,
@@ -221,20 +221,20 @@ pub struct Stream {
     ended: bool,
     /// Of the text so far.
     crc: libdeflater::Crc,
-    /// What is unusual and was not returned yet.
+    /// Notes that were not returned yet.
     notes: Vec<Note>,
-    /// Blank lines that may be the last ones, and so none.
+    /// Blank lines that are ignored if no line follows.
     held: BlankLines,
-    /// Blank lines to be returned next, since something follows them.
+    /// Blank lines to return next, because a line follows them.
     due: BlankLines,
-    /// What follows them.
+    /// The text that follows them.
     ready: Option<Piece>,
 }
 
 /// What a stream reads from.
 enum Input {
     Text(Layer),
-    /// An object that has no text; its size is counted as read.
+    /// An object without text. Its size counts as read.
     Refused(RawReject, u64),
 }
 
@@ -249,7 +249,7 @@ impl Input {
 }
 
 impl Stream {
-    /// Begins to read an object of `size` bytes, whatever it is.
+    /// Starts reading an object of `size` bytes with any content.
     ///
     /// # Errors
     ///
@@ -258,7 +258,7 @@ impl Stream {
         Self::begin(object, Some(size), reader)
     }
 
-    /// Begins to read an object whose size is not known.
+    /// Starts reading an object of unknown size.
     ///
     /// # Errors
     ///
@@ -267,7 +267,7 @@ impl Stream {
         Self::begin(object, None, reader)
     }
 
-    /// Begins to cut an object into lines that is known to be text.
+    /// Starts splitting an object that is known to be text into lines.
     pub fn of_text(object: usize, reader: Box<dyn Read + Send>) -> Self {
         Self::over(object, Input::Text(Layer::of_object(reader)), Vec::new())
     }
@@ -365,7 +365,7 @@ impl Stream {
         Ok(Some(self.due_lines(text)))
     }
 
-    /// Returns blank lines that something follows.
+    /// Returns blank lines that other text follows.
     fn due_lines(&mut self, mut text: Text) -> Piece {
         text.truncate(0);
         self.due.move_to(&mut text, self.segment);
@@ -384,7 +384,7 @@ impl Stream {
             Some(long) => self.end_long_line(long, &mut text, end),
         };
         if reject.is_some() || matches!(end, End::Damage(_)) {
-            // Something follows the lines of this segment, or is in it.
+            // Text follows the lines of this segment, or is in it.
             self.due = mem::take(&mut self.held);
         } else {
             let (lines, blank) = BlankLines::cut_off(&text);
@@ -397,7 +397,7 @@ impl Stream {
                 let held = self.held.bytes();
                 self.due = self.held.append(blank);
                 if self.ended {
-                    // No line is left that would account for them.
+                    // No line is left that would account for these bytes.
                     bytes += held - self.due.bytes();
                 }
             } else {
@@ -462,7 +462,7 @@ impl Stream {
                 (0, None)
             }
             End::Full => {
-                // A segment that is all open lines is cut behind them, so that the next one can begin.
+                // A segment that consists of open lines is cut after them, so the next segment can begin.
                 let cut = match cut::before_open_line(text, lines) {
                     0 => lines,
                     cut => cut,
@@ -476,7 +476,7 @@ impl Stream {
                 end_last_line(text, 0);
                 (all, None)
             }
-            // The text is whole. What follows it comes with the next segment.
+            // The text is complete. The following bytes come with the next segment.
             End::Damage(Reason::TrailingGarbage) if !text.is_empty() => {
                 end_last_line(text, 0);
                 (all, None)

@@ -75,7 +75,7 @@ pub struct Inspected {
     pub counts: Counts,
     /// Rejects by reason.
     pub rejects: BTreeMap<&'static str, u64>,
-    /// What is unusual about the object.
+    /// Notes about the object.
     pub notes: Vec<Note>,
     /// Whether its gzip data is damaged, or it is neither gzip nor text and has no lines.
     pub is_damaged: bool,
@@ -97,7 +97,7 @@ pub struct Named {
     pub account: String,
     /// The region.
     pub region: String,
-    /// Day of the partition; `None` if `convert` does not take the object.
+    /// Day of the partition; `None` if `convert` skips the object.
     pub day: Option<String>,
     /// The load balancer, `app/<name>/<id>`.
     pub balancer: String,
@@ -127,7 +127,7 @@ pub enum ToldBy {
 pub enum Format {
     /// Gzip, as load balancers deliver it.
     Gzip,
-    /// Text that was never compressed.
+    /// Uncompressed text.
     Text,
     /// Nothing at all, which is what a conversion takes it for.
     Empty,
@@ -232,7 +232,7 @@ fn count_fields(table: &Table, piece: &Piece, counts: &mut BTreeMap<usize, u64>)
 
 /// Tells the log type from the first lines.
 fn log_type_of(head: &[u8]) -> Option<LogType> {
-    // What is not there any more ends in damage, behind the lines before it.
+    // If the rest of the object is missing, the lines before it are kept and a damage follows.
     let object = Box::new(Cursor::new(head.to_vec()));
     let mut stream = Stream::of_unknown_size(0, object).ok()?;
     let text = stream.next(Text::default()).ok()??.text;

@@ -1,10 +1,10 @@
-//! The key of a log object: what its path and its name say about it.
+//! Parses the key of a log object, its path and its name.
 //!
 //! AWS documents `[prefix/]AWSLogs/<account>/elasticloadbalancing/<region>/yyyy/mm/dd/<name>`:
 //! <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-access-logs.html#access-log-file-format>.
-//! People copy, move and rearrange these objects, so that the name decides: it has the account, the region, the load
-//! balancer and the end of the five minutes. The path only adds the day of delivery, where it is the documented one.
-//! docs/layouts.md states the rule for users.
+//! People copy, move and rearrange these objects, so the name decides: it contains the account, the region, the load
+//! balancer and the end of the five minutes. The path only adds the day of delivery, if it is the documented one.
+//! docs/layouts.md explains the rule to users.
 //!
 //! A key is trusted only where it matches: partitions, and so output paths, are made from the parts
 //! returned here, which hold digits, lower-case letters and hyphens and nothing else.
@@ -41,11 +41,11 @@ pub struct Key {
     pub end_time: String,
     /// The file name.
     pub name: String,
-    /// Whether the path names another day, so far from the end time that AWS did not put the object there.
+    /// Whether the path names a day on which AWS cannot have delivered the object.
     pub is_moved: bool,
 }
 
-/// Where an object belongs: its log type, account and region, as its name says, and its day.
+/// The partition of an object: log type, account and region from its name, and its day.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Unchecked")]
 pub struct Partition {
@@ -55,12 +55,12 @@ pub struct Partition {
     pub account: String,
     /// AWS region, such as `eu-west-1`.
     pub region: String,
-    /// Day of delivery (UTC): that of a documented path, or else that of the end time.
+    /// Day (UTC): the day of delivery for a documented path, otherwise the day of the end time.
     #[serde(serialize_with = "as_text")]
     pub day: NaiveDate,
 }
 
-/// A partition as a file describes it, before its parts are known to be valid in paths.
+/// A partition read from a file, before its parts are validated for use in paths.
 #[derive(Deserialize)]
 struct Unchecked {
     log_type: LogType,
@@ -70,7 +70,7 @@ struct Unchecked {
     day: NaiveDate,
 }
 
-/// Text that is no account, region or day, and so belongs in no path.
+/// Text that is not an account, region or day and must not be used in a path.
 #[derive(Debug, thiserror::Error)]
 #[error("\"{0}\" is not the account or region of a partition")]
 pub struct PartitionError(String);
@@ -83,7 +83,7 @@ impl TryFrom<Unchecked> for Partition {
     }
 }
 
-/// Why an object is skipped, as far as its key says.
+/// Why an object is skipped, according to its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Other {
     /// `ELBAccessLogTestFile` and its kin, written when logging is switched on.
@@ -94,11 +94,11 @@ pub enum Other {
     ClassicLoadBalancer,
     /// Object of another service that delivers below `AWSLogs/`, by its kind.
     Service(&'static str),
-    /// Named like a log of an Application Load Balancer, but with an ending that is not taken.
+    /// Named like a log of an Application Load Balancer, but with an unsupported ending.
     LogEnding,
-    /// Named like such a log, but its path is of another account, region or service.
+    /// Named like such a log, but its path names another account, region or service.
     LogContradiction,
-    /// Nearly named like such a log.
+    /// Almost named like such a log.
     LogName,
     /// Anything else.
     Unknown,
@@ -133,7 +133,7 @@ impl Other {
         }
     }
 
-    /// Kinds of objects that are named like logs of Application Load Balancers and are not converted.
+    /// Kinds of objects that are named like logs of Application Load Balancers but not converted.
     pub const LOGS: [&str; 3] =
         [Self::LogEnding.as_str(), Self::LogContradiction.as_str(), Self::LogName.as_str()];
 }
@@ -153,7 +153,7 @@ impl Partition {
     ///
     /// # Errors
     ///
-    /// Fails when the account is not twelve digits, or the region cannot be one.
+    /// Fails when the account is not twelve digits, or when the region is invalid.
     pub fn new(
         log_type: LogType,
         account: &str,
@@ -188,14 +188,14 @@ impl Key {
     ///
     /// # Errors
     ///
-    /// Returns what the object is instead, as far as its key says.
+    /// Returns what the object is instead, according to its key.
     pub fn parse(key: &str) -> Result<Self, Other> {
         let (directory, name) = key.rsplit_once('/').unwrap_or(("", key));
         let Some(object) = Name::parse(name) else { return Err(other(directory, name)) };
         let end_day = object.end_day().ok_or(Other::LogName)?;
         let path = from_root(directory);
         let delivered = path.and_then(|path| delivery_day(path, &object));
-        // Nearly all paths are documented ones below a prefix without a meaning, and agree with their names.
+        // Nearly all paths are documented ones below an arbitrary prefix, and match their names.
         let above = &directory[..directory.len() - path.unwrap_or_default().len()];
         let is_plain =
             delivered.is_some() && (above.is_empty() || Directory::parse(above).is_none());
@@ -204,7 +204,7 @@ impl Key {
         if found.contradiction(object.account, object.region).is_some() {
             return Err(Other::LogContradiction);
         }
-        // An object is delivered when its five minutes are over, and at most hours later.
+        // An object is delivered after its five minutes, at most hours later.
         let is_near = |day: NaiveDate| day == end_day || day.pred_opt() == Some(end_day);
         let day = delivered.filter(|day| is_near(*day)).unwrap_or(end_day);
         let is_moved = delivered.is_some_and(|day| !is_near(day))
@@ -212,7 +212,7 @@ impl Key {
         Ok(Self { is_moved, ..Self::of(&object, name, day) })
     }
 
-    /// Returns what a name says of a log by itself, whatever its ending is.
+    /// Parses the name of a log with any ending.
     pub fn of_name(name: &str) -> Option<Self> {
         let (object, _) = Name::split(name)?;
         Some(Self::of(&object, name, object.end_day()?))
@@ -231,7 +231,7 @@ impl Key {
     }
 }
 
-/// Returns the day that the path of an object names, from `AWSLogs` on, if it is the documented one.
+/// Returns the day in the path of an object, from `AWSLogs` on, if the path is the documented one.
 fn delivery_day(path: &str, object: &Name) -> Option<NaiveDate> {
     let mut parts = path.split('/').skip(1);
     for wanted in [object.account, SERVICE, object.region] {
@@ -244,7 +244,7 @@ fn delivery_day(path: &str, object: &Name) -> Option<NaiveDate> {
     NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, month, day)
 }
 
-/// Tells what an object is that is no log which is taken.
+/// Classifies an object that is not a supported log.
 fn other(directory: &str, name: &str) -> Other {
     if name.ends_with("TestFile") {
         return Other::TestFile;
@@ -270,7 +270,7 @@ fn other(directory: &str, name: &str) -> Other {
         .map_or(Other::Unknown, Other::Service)
 }
 
-/// Returns the kind of the service that delivers to a directory below an account's, if it is known.
+/// Returns the kind of the service that delivers to a directory below an account's directory, if it is known.
 fn service_kind(directory: &str) -> Option<&'static str> {
     SERVICES.into_iter().find(|(name, _)| directory.starts_with(name)).map(|(_, kind)| kind)
 }
@@ -418,7 +418,7 @@ mod tests {
         }
     }
 
-    /// The path only adds the day, and only where it is the documented one and the day is near.
+    /// The path only adds the day, and only if it is the documented one and the day is close to the end time.
     #[test]
     fn the_day_is_that_of_a_documented_path_or_of_the_end_time() {
         let good = format!("{DAY}/{NAME}");
@@ -451,8 +451,8 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Wherever an object lies, its partition is the same to within a day, what may hold it is not skipped, and
-        /// a path never gives it another account or region.
+        /// In any directory, an object has the same partition to within a day, its directory is never skipped, and
+        /// no path changes its account or region.
         #[test]
         fn an_object_has_one_partition_in_every_layout(
             parts in proptest::collection::vec(

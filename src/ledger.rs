@@ -28,14 +28,14 @@ pub struct Ledger<'a> {
     looks_only: bool,
     hints: Hints,
     files: Arc<DataFiles>,
-    /// Whether the logs and files of each partition are listed when it is met, instead of all of them at once.
+    /// Whether the logs and files of each partition are listed when it is first used, instead of all at once.
     lists_each: bool,
     logs: Mutex<BTreeMap<Partition, Arc<Mutex<Log>>>>,
     /// Logs that were read before anybody looked at their partitions.
     ahead: BTreeMap<Partition, Log>,
     /// Objects of the partitions that were looked at last.
     held: BTreeMap<Partition, Arc<Held>>,
-    /// Number of incomplete objects of the partitions that have some.
+    /// Number of incomplete objects in each partition that has some.
     incomplete: BTreeMap<Partition, u64>,
 }
 
@@ -51,15 +51,15 @@ pub struct HeldObject {
     pub name: Box<str>,
     /// Compressed size in bytes.
     pub size: u64,
-    /// The ETag that the object had when its content was last known to be the one that was converted.
+    /// The latest ETag at which the object had the converted content.
     pub e_tag: Option<String>,
     /// Number of the claim that holds it.
     pub claim: usize,
-    /// What it held, if it was read to its end without damage.
+    /// Its content, if it was read to its end without damage.
     pub content: Option<Content>,
 }
 
-/// What the decompressed bytes of an object are known by.
+/// Fingerprint of the decompressed bytes of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Content {
     /// Their CRC-32.
@@ -68,14 +68,14 @@ pub struct Content {
     pub size: u64,
 }
 
-/// How an object differs from one of the same name that a claim holds.
+/// How an object differs from the claimed object with the same name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
-    /// Not at all, as far as a listing shows.
+    /// Unchanged, according to the listing.
     None,
-    /// Its ETag or its time is another; its content may be the same.
+    /// Its ETag or time changed; its content may be the same.
     Touched,
-    /// Its content is another. The text describes how.
+    /// Its content changed. The text describes how.
     Rewritten(String),
 }
 
@@ -99,9 +99,9 @@ impl HeldObject {
         })
     }
 
-    /// Compares the same object, at a URL, with this one.
+    /// Compares the listed object at a URL with this one.
     ///
-    /// A copy elsewhere has an ETag of its own, so only its size is compared, and of a decompressed one nothing is.
+    /// A copy elsewhere has its own ETag, so only its size is compared. A decompressed copy is not compared.
     pub fn change(&self, url: &str, listed: &Listed) -> Change {
         let there = url.rsplit_once('/').is_some_and(|(directory, name)| {
             self.directory.strip_suffix('/') == Some(directory) && *self.name == *name
@@ -119,7 +119,7 @@ impl HeldObject {
     }
 }
 
-/// Completes the description of a change with what happens to the object, and what to do.
+/// Appends the consequence and the remedy to the description of a change.
 pub fn left_alone(change: &str) -> String {
     format!(
         "{change}; it is left alone. To convert it again, remove its partition with `remove` first"
@@ -131,7 +131,7 @@ pub fn left_alone(change: &str) -> String {
 pub enum Committed {
     /// It was claimed; its outputs are visible unless the state says otherwise.
     Claimed(State),
-    /// Another run claimed the objects with these identities, some of them of the batch, before. The outputs are
+    /// Another run already claimed the objects with these identities, some of them in the batch. The outputs are
     /// aborted.
     Lost(HashSet<String>),
 }
@@ -149,7 +149,7 @@ impl<'a> Ledger<'a> {
         Ok(Self { hints, files, lists_each: false, ..Self::of_few(dataset) })
     }
 
-    /// Opens the ledger of a dataset for a run that reads few partitions: what each holds is listed when it is met.
+    /// Opens the ledger of a dataset for a run that reads few partitions. Each is listed when it is first used.
     pub fn of_few(dataset: &'a Dataset) -> Self {
         Self {
             dataset,
@@ -215,7 +215,7 @@ impl<'a> Ledger<'a> {
         Ok(held)
     }
 
-    /// Returns the objects that a partition holds like [`Self::held`], if its claims account for all of its files.
+    /// Returns the objects of a partition like [`Self::held`], if its claims account for all of its files.
     ///
     /// # Errors
     ///
@@ -274,7 +274,7 @@ impl<'a> Ledger<'a> {
             while let Some(partition) = unread.get(next.fetch_add(1, Ordering::Relaxed)) {
                 match self.read(partition) {
                     Ok(log) => logs.push(log),
-                    // It is read once more when it is met.
+                    // It is read again when it is used.
                     Err(error) if error.is_of_partition() => {}
                     Err(error) => return Err(error),
                 }
@@ -316,7 +316,7 @@ impl<'a> Ledger<'a> {
     }
 
     /// Finishes what other runs have begun in partitions, of a shard if there is one, that were not looked at.
-    /// Returns those whose logs are broken, with what is wrong.
+    /// Returns the partitions with broken logs, with the error of each.
     ///
     /// # Errors
     ///
@@ -348,7 +348,7 @@ impl<'a> Ledger<'a> {
         self.hints.open_entries()
     }
 
-    /// Returns the number of incomplete objects in the partitions that were read, without those that the user accepted.
+    /// Returns the number of incomplete objects in the partitions that were read, except accepted ones.
     pub fn incomplete_objects(&self) -> u64 {
         self.incomplete.values().sum()
     }
@@ -416,11 +416,12 @@ impl<'a> Ledger<'a> {
         Ok(state)
     }
 
-    /// Records new facts about objects of a partition; many threads may.
+    /// Records new facts about objects of a partition. Can be called from several threads.
     ///
     /// # Errors
     ///
-    /// Fails when the entry cannot be written, or it is not known whether it was. It can still appear.
+    /// Fails when the entry cannot be written, or when the outcome is unknown. In that case, the entry can still
+    /// appear.
     pub fn amend(&self, partition: &Partition, objects: Vec<Amended>) -> Result<(), DatasetError> {
         let log = self.finished(partition)?;
         let log = &mut *lock(&log);
@@ -432,7 +433,7 @@ impl<'a> Ledger<'a> {
         Ok(())
     }
 
-    /// Returns the log of a partition, read and finished if it was not before.
+    /// Returns the log of a partition. Reads and finishes it first if necessary.
     fn finished(&self, partition: &Partition) -> Result<Arc<Mutex<Log>>, DatasetError> {
         if let Some(log) = self.log(partition) {
             return Ok(log);

@@ -1,8 +1,8 @@
-//! Objects that a list names, in place of a listing: keys, URLs or paths, what `aws s3 ls`, `aws s3api`, `s5cmd ls` and
-//! `find` print, CSV with a header, or an S3 Inventory in CSV or Parquet.
+//! Reads objects from a list instead of a listing: keys, URLs or paths, the output of `aws s3 ls`, `aws s3api`,
+//! `s5cmd ls` or `find`, CSV with a header, or an S3 Inventory in CSV or Parquet.
 //!
-//! The kind of a list is told from its first lines. What does not fit is refused with its line; nothing of that line is
-//! asked of the store. See `docs/object-lists.md`, and for inventories
+//! The format of a list is detected from its first lines. A line that does not match is reported with its number,
+//! and never used in a request. See `docs/object-lists.md`, and for inventories
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory-location.html>.
 
 mod home;
@@ -25,12 +25,12 @@ use crate::objects::shape::Shape;
 use crate::objects::table::Columns;
 use crate::store::{Lines, Named, Network, Source, StoreError, decoded, has_secret, open_text};
 
-/// Longest line of a list, in bytes.
+/// Maximum length of a list line in bytes.
 const MAX_LINE: usize = 1 << 16;
-/// Characters of a line that an error shows.
+/// Maximum number of characters of a line in an error.
 const MAX_SHOWN: usize = 80;
 
-/// What a list may be.
+/// The list formats, for errors.
 const SHAPES: &str = "a list is keys, URLs or paths, one per line, the output of aws s3 ls --recursive, \
     aws s3api list-objects-v2, s5cmd ls or find, CSV with a header, or the manifest.json of an S3 Inventory; \
     see docs/object-lists.md";
@@ -54,7 +54,7 @@ pub enum ObjectsError {
         /// Why.
         source: Box<StoreError>,
     },
-    /// The manifest is one of an inventory that this program cannot read.
+    /// The manifest is of an inventory that this program cannot read.
     #[error("--objects {name} is not a manifest of an S3 Inventory in CSV or Parquet: {why}")]
     Manifest {
         /// The file as the user named it.
@@ -62,26 +62,26 @@ pub enum ObjectsError {
         /// What is wrong.
         why: String,
     },
-    /// It is no list of objects.
+    /// It is not a list of objects.
     #[error("--objects {name}, line {line}: {text}: {why}{SHAPES}")]
     Shape {
         /// The file.
         name: String,
-        /// The first line that says something, from 1 on.
+        /// The first line that is not blank or a comment, from 1.
         line: u64,
-        /// The line, escaped and cut.
+        /// The line, escaped and truncated.
         text: Shown,
-        /// What it looks like, if that is known.
+        /// Its probable format, if known.
         why: &'static str,
     },
-    /// A line does not fit the ones before it, or names nothing of the source.
+    /// A line does not match the lines before it, or does not name an object of the source.
     #[error("--objects {name}, {place}: {text}: {why}")]
     Line {
         /// The file.
         name: String,
         /// Which line, entry or row.
         place: Place,
-        /// The line, escaped and cut.
+        /// The line, escaped and truncated.
         text: Shown,
         /// What is wrong.
         why: String,
@@ -102,12 +102,12 @@ pub enum ObjectsError {
     },
 }
 
-/// Where in a list something stands.
+/// A position in a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// A line, from 1 on.
+    /// A line, from 1.
     Line(u64),
-    /// A row of Parquet, from 1 on.
+    /// A row of Parquet, from 1.
     Row(u64),
     /// A manifest.
     Manifest,
@@ -123,11 +123,11 @@ impl fmt::Display for Place {
     }
 }
 
-/// A part of a list as an error shows it: quoted, escaped and cut; nothing of it if it holds credentials.
+/// A part of a list for an error: quoted, escaped and truncated. Omitted if it contains credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown(String);
 
-/// Tells whether a text holds a URL with a password, a key or a signature in it, or a part of one.
+/// Returns whether a text contains a URL with a password, a key or a signature, or a part of such a URL.
 pub fn has_credentials(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     let signed = ["sig=", "signature=", "x-amz-credential", "x-amz-security-token"];
@@ -155,7 +155,7 @@ impl fmt::Display for Shown {
     }
 }
 
-/// What a list says of an object.
+/// An object as a list describes it.
 #[derive(Debug)]
 struct Found<'a> {
     bucket: Option<&'a str>,
@@ -177,8 +177,8 @@ impl<'a> From<line::Entry<'a>> for Found<'a> {
 ///
 /// # Errors
 ///
-/// Fails when it cannot be read or is no list, a line does not fit or names another bucket than the source's, or `each`
-/// fails.
+/// Fails when the list cannot be read or has no known format, when a line does not match the format or names another
+/// bucket, or when `each` fails.
 pub fn read<E: From<ObjectsError>>(
     name: &str,
     source: &Source,
@@ -212,7 +212,7 @@ fn file_of(manifest: &str, destination: &str, key: &str) -> String {
     above.join("..").join("data").join(name).display().to_string()
 }
 
-/// Opens a file, decompressed if it is gzip or zstd.
+/// Opens a file, and decompresses gzip or zstd.
 fn open(name: &str, network: &Network) -> Result<Box<dyn BufRead>, ObjectsError> {
     open_text(name, network).map_err(|error| {
         let name = if has_secret(name) { "URL" } else { name }.to_owned();
@@ -229,13 +229,13 @@ struct List<'a, E> {
     /// The source as the user named it.
     source: &'a str,
     home: &'a Home,
-    /// Whether the paths of `s5cmd ls` are relative to the source; not known before the first.
+    /// Whether the paths of `s5cmd ls` are relative to the source; unknown before the first one.
     is_relative: Option<bool>,
     each: &'a mut dyn FnMut(Named) -> Result<(), E>,
 }
 
 impl<E: From<ObjectsError>> List<'_, E> {
-    /// Reads a list of any kind, and returns the manifest if it is one.
+    /// Reads a list of any format. Returns the manifest if it is one.
     fn read(&mut self, input: Box<dyn BufRead>) -> Result<Option<Manifest>, E> {
         let (shape, input) = self.recognise(input)?;
         match shape {
@@ -244,7 +244,7 @@ impl<E: From<ObjectsError>> List<'_, E> {
         }
     }
 
-    /// Returns the kind of the files that a manifest names, which must be of the source's bucket.
+    /// Returns the format of the files of a manifest, which must describe the source's bucket.
     fn shape_of_files(&self, manifest: &Manifest) -> Result<Shape, ObjectsError> {
         let bad = |why: String| ObjectsError::Manifest { name: self.name.to_owned(), why };
         if let Some(bucket) = &manifest.source_bucket {
@@ -355,7 +355,7 @@ impl<E: From<ObjectsError>> List<'_, E> {
         self.take(place, &found)
     }
 
-    /// Finds out whether the paths of `s5cmd ls` are keys, or relative to what was listed, which then is the source.
+    /// Determines whether the paths of `s5cmd ls` are keys, or relative to the source.
     fn below_source<'a>(
         &mut self,
         place: Place,
@@ -418,7 +418,7 @@ impl<E: From<ObjectsError>> List<'_, E> {
         })
     }
 
-    /// Takes an object that a text names, of which some other things are known.
+    /// Adds an object that a text names, with its known properties.
     fn take_text(&mut self, place: Place, text: &str, known: &Found<'_>) -> Result<(), E> {
         match self.home.find(text) {
             Ok(Some(key)) => self.give(key, known),
@@ -427,7 +427,7 @@ impl<E: From<ObjectsError>> List<'_, E> {
         }
     }
 
-    /// Takes an object whose key is known.
+    /// Adds an object whose key is known.
     fn take(&mut self, place: Place, found: &Found<'_>) -> Result<(), E> {
         let bucket = found.bucket.map_or(Ok(()), |bucket| self.home.check(bucket));
         match bucket.and_then(|()| self.home.key(&found.key)) {

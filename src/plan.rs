@@ -53,7 +53,7 @@ impl AddAssign for Amount {
     }
 }
 
-/// Objects whose paths name a day that is far from their end times.
+/// Objects below a directory of another day.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Moved {
     /// Number of objects.
@@ -81,11 +81,11 @@ pub struct Plan {
     pub skipped: BTreeMap<&'static str, u64>,
     /// Key of the first object of each such kind.
     pub examples: BTreeMap<&'static str, String>,
-    /// Selected objects that lie where AWS did not put them.
+    /// Selected objects below a directory of another day.
     pub moved: Moved,
-    /// Those that were converted before.
+    /// Objects that were converted before.
     pub before: Amount,
-    /// Objects whose content must be compared with what was converted before; in the order of their partitions.
+    /// Objects whose content must be compared with the converted one, in the order of their partitions.
     pub touched: Vec<Touched>,
     /// What could not be listed, contradicts itself or an earlier run, or cannot be finished.
     pub failures: Vec<Failure>,
@@ -97,7 +97,7 @@ pub enum PlanError {
     /// Nothing can be listed.
     #[error(transparent)]
     Source(#[from] StoreError),
-    /// Nothing was listed, because of this.
+    /// Nothing could be listed.
     #[error("nothing can be listed: {0}")]
     Unlisted(String),
     /// The objects cannot be told.
@@ -131,10 +131,10 @@ pub struct Object {
     pub source: usize,
 }
 
-/// An object with the size but not the ETag or time that it had when it was converted.
+/// An object whose ETag or time, but not its size, changed since it was converted.
 #[derive(Debug, Clone)]
 pub struct Touched {
-    /// The object as it is now.
+    /// The current object.
     pub object: Object,
     /// Number of the claim that holds it.
     pub claim: usize,
@@ -157,13 +157,13 @@ const LOGS_AHEAD: usize = 512;
 pub const NOT_SELECTED: &str = "not_selected";
 /// Kind of objects that are copies of others.
 pub const DUPLICATE: &str = "duplicate";
-/// Kind of files beside a log that are named like it, such as `X.log.gz.md5`.
+/// Kind of files next to a log and named like it, such as `X.log.gz.md5`.
 pub const SIDECAR: &str = "sidecar";
-/// Kind of objects whose ETag or time changed since they were converted, but not their content.
+/// Kind of objects whose ETag or time, but not their content, changed since they were converted.
 pub const TOUCHED: &str = "touched";
 /// Kind of objects that a claim holds.
 pub const CONVERTED_BEFORE: &str = "converted_before";
-/// Kind of objects of partitions of which it is not known what they hold.
+/// Kind of objects in partitions with unknown content.
 pub const PARTITION_UNKNOWN: &str = "partition_unknown";
 
 impl Plan {
@@ -279,7 +279,7 @@ impl Plan {
 /// What the claims of a partition, and of the days beside it, hold.
 #[derive(Debug, Clone, Default)]
 pub struct Before {
-    /// Why it is not known what the partition holds.
+    /// Why the content of the partition is unknown.
     pub unknown: Option<Failure>,
     held: Arc<Held>,
     beside: Vec<(NaiveDate, Arc<Held>)>,
@@ -292,7 +292,7 @@ pub enum Verdict {
     New,
     /// It was converted before, as it is.
     Converted,
-    /// It was converted before; whether as it is, only its content shows.
+    /// It was converted before. Its content must be compared.
     Touched {
         /// Number of the claim that holds it.
         claim: usize,
@@ -344,7 +344,7 @@ impl Before {
         for beside in beside(partition) {
             match ledger.held(&beside) {
                 Ok(held) => known.push((beside.day, held)),
-                // It is named where objects of its own are met, or by `verify`.
+                // It is reported with the objects of its own partition, or by `verify`.
                 Err(error) if error.is_of_partition() => {}
                 Err(error) => return Err(error.into()),
             }
@@ -354,8 +354,8 @@ impl Before {
 
     /// Tells what the claims say of an object.
     ///
-    /// The same object can lie under its day of delivery and under that of its end time, which are the same or
-    /// neighbours, so that it is looked for in the days beside, too.
+    /// Copies of an object can be below its day of delivery and below the day of its end time. These days are equal
+    /// or adjacent, so the claims of the adjacent days are also searched.
     pub fn judge(&self, object: &Object, sources: &[Source]) -> Verdict {
         let own = object.identity();
         let wrong = |error| Verdict::Wrong(Failure { object: object.listed.key(), error });
@@ -370,7 +370,7 @@ impl Before {
             (Change::Rewritten(problem), Some(day)) => {
                 wrong(format!("was converted under {day}, and {problem}"))
             }
-            // The same place has the same day, so that it is not a claim of a day beside.
+            // The same path has the same day, so this is not a claim of an adjacent day.
             (Change::Touched, _) => match before.content {
                 Some(content) => Verdict::Touched { claim: before.claim, content },
                 None => wrong(left_alone(
@@ -381,7 +381,7 @@ impl Before {
     }
 }
 
-/// Returns how many of the objects that were skipped are named like logs.
+/// Returns the number of skipped objects that are named like logs.
 pub fn left_out(skipped: &BTreeMap<&'static str, u64>) -> u64 {
     Other::LOGS.iter().filter_map(|kind| skipped.get(kind)).sum()
 }
@@ -392,7 +392,7 @@ pub fn beside(partition: &Partition) -> impl Iterator<Item = Partition> {
     days.map(|day| Partition { day, ..partition.clone() })
 }
 
-/// Says why nothing is converted into a partition.
+/// Explains why nothing is converted into a partition.
 fn unknown(partition: &Partition, error: &DatasetError) -> Failure {
     let error = format!(
         "{}. Nothing is converted into it until `repair` rebuilds its claims",
@@ -415,7 +415,7 @@ impl Object {
         self.listed.name()
     }
 
-    /// Returns what identifies the object wherever it lies: the part of its name that AWS makes unique.
+    /// Returns the identity of the object in any directory: the unique part of its name.
     pub fn identity(&self) -> &str {
         identity(self.name())
     }

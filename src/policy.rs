@@ -30,7 +30,7 @@ pub enum PolicyError {
     /// A policy would read it as a pattern, and grant more.
     #[error("\"{0}\" cannot be a partition of AWS: write it like aws or aws-cn")]
     Partition(String),
-    /// A policy takes nothing else, and would read a wildcard as all keys.
+    /// A policy accepts only key ARNs, and would read a wildcard as all keys.
     #[error(
         "\"{key}\" cannot be the ARN of a KMS key: write it like \
          arn:{aws}:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab; an alias cannot stand \
@@ -50,13 +50,13 @@ fn bucket_arn(aws: &str, bucket: &str) -> Result<String, PolicyError> {
     if aws.is_empty() || !aws.chars().all(word) {
         return Err(PolicyError::Partition(aws.to_owned()));
     }
-    // Buckets of before 2018 can have names with underscores and capitals.
+    // Buckets created before 2018 can have underscores and capitals in their names.
     let good = bucket.starts_with(|c: char| c.is_ascii_alphanumeric())
         && bucket.chars().all(|c| word(c) || c == '.' || c == '_');
     if good {
         Ok(format!("arn:{aws}:s3:::{bucket}"))
     } else {
-        // What precedes an @ can be a secret.
+        // Text before an @ can be a secret.
         let shown =
             bucket.rsplit_once('@').map_or(bucket.to_owned(), |(_, name)| format!("…@{name}"));
         Err(PolicyError::Bucket(shown))
@@ -73,10 +73,9 @@ fn below(prefix: &str) -> String {
     if prefix.is_empty() { "*".to_owned() } else { format!("{}/*", verbatim(prefix)) }
 }
 
-/// Returns a pattern that matches this text alone, in a resource and in a condition. Policy variables stand for
-/// the characters that are special there
-/// (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html>); the version of the
-/// policy language that [`document`] names is the first that knows them.
+/// Returns a pattern that matches only this text, in a resource and in a condition. Policy variables replace the
+/// special characters (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html>). The
+/// policy language version in [`document`] is the first that supports them.
 fn verbatim(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len());
     for c in text.chars() {
@@ -93,7 +92,7 @@ fn verbatim(text: &str) -> String {
 ///
 /// # Errors
 ///
-/// Fails when an argument cannot be what it is said to be, and the policy could grant more than was meant.
+/// Fails when an argument is invalid, because the policy could grant more than intended.
 pub fn log_delivery(
     aws: &str,
     bucket: &str,
@@ -124,8 +123,8 @@ pub fn log_delivery(
 ///
 /// # Errors
 ///
-/// Fails when a URL is of another store, or an argument cannot be what it is said to be, and the policy could
-/// grant more than was meant.
+/// Fails when a URL is of another store, or when an argument is invalid, because the policy could grant more than
+/// intended.
 pub fn convert(
     aws: &str,
     sources: &[String],
@@ -202,7 +201,7 @@ pub fn lifecycle(out: &str, days: u16) -> Result<Value, PolicyError> {
     let Prefix { bucket, path, .. } =
         in_s3(out)?.ok_or_else(|| PolicyError::NotS3(out.to_owned()))?;
     bucket_arn("aws", &bucket)?;
-    // A filter is no pattern: nothing in it is special.
+    // A filter is not a pattern, so no characters are special.
     let prefix = path.as_ref();
     let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}/") };
     Ok(json!({ "Rules": [{
@@ -230,8 +229,7 @@ fn in_s3(url: &str) -> Result<Option<Prefix>, PolicyError> {
     }
 }
 
-/// Returns a policy as text in ASCII: IAM refuses characters beyond U+00FF in the text of a policy, and reads
-/// JSON's escapes.
+/// Returns a policy as ASCII text. IAM refuses characters above U+00FF in a policy, but accepts JSON escapes.
 pub fn text(policy: &Value) -> String {
     let mut text = String::new();
     for c in format!("{policy:#}\n").chars() {

@@ -34,16 +34,16 @@ impl PublishedFile {
         Self::of(dataset, output.file.key.clone(), output.file.size)
     }
 
-    /// Names a file by its key and its size in bytes; nothing is read yet.
+    /// Describes a file by its key and size in bytes. Does not read it.
     pub fn of(dataset: &Dataset, key: FileKey, size: u64) -> Self {
         Self { target: Arc::clone(dataset.target()), key, size }
     }
 
-    /// Reads the claim that the file was written for, without its outputs.
+    /// Reads the embedded claim of the file, without its outputs.
     ///
     /// # Errors
     ///
-    /// Fails when the file has none, or it cannot be read.
+    /// Fails when the file has no claim, or when it cannot be read.
     pub fn embedded(&self, footer: &ParquetMetaData) -> anyhow::Result<Claim> {
         let facts = footer.file_metadata().key_value_metadata();
         let fact = facts.into_iter().flatten().find(|fact| fact.key == embedded::KEY);

@@ -111,8 +111,8 @@ pub struct Reader {
 pub struct Counts {
     /// Lines read: `rows + rejects`. The unreadable tail of an object counts as one.
     pub lines: u64,
-    /// Lines of text that were joined to the line before them, because a quoted field holds a line feed. They are not
-    /// counted in `lines`.
+    /// Lines of text that were joined to the line before them, because a quoted field contains a line feed. They are
+    /// not counted in `lines`.
     pub joined_lines: u64,
     /// Lines that became rows.
     pub rows: u64,
@@ -127,8 +127,8 @@ pub struct Counts {
 }
 
 impl Reader {
-    /// Begins to read an object as a conversion does: gzip of any number of members, or plain text. `source_key` is
-    /// what its rows will have in the column of that name.
+    /// Starts reading an object as a conversion does: gzip of any number of members, or plain text. `source_key` is
+    /// the value of that column in its rows.
     ///
     /// # Errors
     ///
@@ -171,7 +171,7 @@ impl Reader {
         Counts { members: self.stream.members(), ..self.counts }
     }
 
-    /// Returns what is unusual about the object, as far as it was read.
+    /// Returns the notes about the object so far.
     pub fn notes(&self) -> &[Note] {
         &self.notes
     }

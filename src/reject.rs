@@ -11,13 +11,13 @@ use crate::schema::LogType;
 /// Name of the table of rejects of all log types, and of its directory in the dataset.
 pub const TABLE: &str = "alb_rejects";
 
-/// Returns the name of a file of rejects that belongs to a file of rows. It begins with the log type, since all log
-/// types share the directories of rejects.
+/// Returns the name of the reject file for a file of rows. It begins with the log type, because all log types share
+/// the reject directories.
 pub fn file_name(log_type: LogType, of_rows: &str) -> String {
     format!("{log_type}-{of_rows}")
 }
 
-/// Returns the log type of a file of rejects, from its name.
+/// Returns the log type of a reject file from its name.
 pub fn log_type(name: &str) -> Option<LogType> {
     LogType::named(name.split_once('-')?.0)
 }
@@ -30,7 +30,7 @@ pub const MAX_RAW: usize = 64 << 10;
 pub enum Reason {
     /// The gzip data is damaged from here on: a bad block, a bad header, or a wrong checksum.
     CorruptGzip,
-    /// A field does not parse, or does not have the shape of its column; the reject names the column.
+    /// A field does not parse, or does not match the shape of its column. The reject names the column.
     InvalidValue,
     /// The line is not UTF-8.
     InvalidUtf8,
@@ -38,7 +38,7 @@ pub enum Reason {
     LineTooLong,
     /// A quote stands within a bare field, or right after a quoted one.
     MisplacedQuote,
-    /// The object is gzip inside gzip, deeper than is decompressed.
+    /// The object is gzip inside gzip with too many levels.
     NestedGzip,
     /// The object is neither gzip nor text.
     NotGzip,
@@ -132,7 +132,7 @@ pub struct Reject {
     pub byte_offset: u64,
     /// Why.
     pub reason: Reason,
-    /// Column that a value does not fit, for [`Reason::InvalidValue`].
+    /// Column that rejected a value, for [`Reason::InvalidValue`].
     pub column: Option<Arc<str>>,
     /// Length of the line in bytes, without its line end.
     pub raw_length: u64,
@@ -147,7 +147,7 @@ pub const MEANINGS: [&str; 8] = [
     "Number of the line in its object, from 1",
     "Where the line begins in the decompressed object",
     "Why it could not become a row",
-    "Column that the value does not fit, for invalid_value",
+    "Column that rejected the value, for invalid_value",
     "Length of the line in bytes",
     "The line, as bytes, up to 64 KiB; NULL where rows are redacted",
 ];

@@ -1,8 +1,8 @@
-//! Repair: claims that were lost or damaged, rebuilt from the files of their partition.
+//! Rebuilds lost or damaged claims from the files of their partition.
 //!
-//! Every file holds what its claim said of its objects ([`embedded`](crate::claim::embedded)). A partition is
-//! repaired whole or not at all: while a single file of it is not understood, nothing may be converted into it, and
-//! nothing is changed.
+//! Every file contains the object list of its claim ([`embedded`](crate::claim::embedded)). A partition is repaired
+//! completely or not at all: if one of its files cannot be read, the partition does not change and nothing can be
+//! converted into it.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::mem;
@@ -19,7 +19,7 @@ use crate::published::PublishedFile;
 use crate::reject;
 use crate::store::{FileKey, FileName, Staged, StagedFile};
 
-/// A partition whose claims do not account for its files. As JSON, it is what `--json` prints.
+/// A partition whose claims do not account for its files. `--json` prints its JSON form.
 #[derive(Debug, Serialize)]
 pub struct Repair {
     /// The partition.
@@ -27,7 +27,7 @@ pub struct Repair {
     pub partition: Partition,
     /// What is wrong with it.
     pub problem: String,
-    /// Claims that are kept as they are.
+    /// Claims that are kept unchanged.
     pub claims_kept: u64,
     /// Claims that are rebuilt from files.
     pub claims_rebuilt: u64,
@@ -44,10 +44,10 @@ pub struct Repair {
     pub repaired: bool,
     #[serde(skip)]
     claims: Vec<Claim>,
-    /// Files of claims that are not kept: aborted, so that no slow run publishes one of them.
+    /// Files of claims that are not kept. They are aborted, so that no slow run publishes them.
     #[serde(skip)]
     dropped: Vec<Staged>,
-    /// Whether the log is broken, so that it has to be written anew.
+    /// Whether the log is broken and must be rewritten.
     #[serde(skip)]
     is_broken: bool,
 }
@@ -89,12 +89,12 @@ pub fn find(dataset: &Dataset, selection: &Selection) -> Result<Vec<Repair>, Dat
     Ok(found)
 }
 
-/// Writes the rebuilt claims of partitions, and notes in each what came of it. No other run may
+/// Writes the rebuilt claims of partitions, and records the result in each. No other run may
 /// write to the dataset at the same time.
 ///
 /// # Errors
 ///
-/// Fails when the dataset cannot be written. A partition whose claims were being written then is found again.
+/// Fails when the dataset cannot be written. The next run finds a partly written partition again.
 pub fn apply(dataset: &Dataset, repairs: &mut [Repair]) -> Result<(), DatasetError> {
     for repair in repairs.iter_mut().filter(|repair| repair.error.is_none()) {
         let mut log = if repair.is_broken {
@@ -104,7 +104,7 @@ pub fn apply(dataset: &Dataset, repairs: &mut [Repair]) -> Result<(), DatasetErr
             Log::set_aside(dataset, &repair.partition)?;
             Log::empty(&repair.partition)
         } else {
-            // The rebuilt claims share no objects with those that hold theirs, but may with aborted ones.
+            // The rebuilt claims share no objects with valid claims, but may share objects with aborted ones.
             let mut log = Log::read(dataset, &repair.partition, &Hints::default())?;
             log.forget_objects(1..=log.entries().len());
             log
@@ -123,7 +123,7 @@ pub fn apply(dataset: &Dataset, repairs: &mut [Repair]) -> Result<(), DatasetErr
     Ok(())
 }
 
-/// Returns what is to be repaired of a partition, if anything is.
+/// Returns the repair of a partition, if it needs one.
 fn examine(
     dataset: &Dataset,
     partition: &Partition,
@@ -154,7 +154,7 @@ fn examine(
     }
     let mut unaccounted = files.unaccounted(dataset, &log, false)?;
     if broken.is_some() {
-        // Claims that are not kept account for nothing.
+        // Claims that are not kept do not account for any file.
         let outputs = kept.iter().flat_map(|claim| &claim.outputs);
         let claimed: HashSet<&str> = outputs.map(|output| &*output.file.key).collect();
         unaccounted = files.unaccounted(dataset, &Log::empty(partition), false)?;
@@ -181,7 +181,7 @@ fn examine(
                 repair.rows += claim.rows;
                 repair.rejects += claim.rejects.values().sum::<u64>();
             }
-            // A log that is intact is only added to.
+            // An intact log is only appended to.
             let kept = kept.into_iter().filter(|_| is_broken).cloned();
             repair.claims = kept.chain(rebuilt).collect();
         }
@@ -190,7 +190,7 @@ fn examine(
     Ok(Some(repair))
 }
 
-/// Tells whether all files of a claim are visible.
+/// Returns whether all files of a claim are visible.
 fn is_visible(dataset: &Dataset, claim: &Claim) -> Result<bool, DatasetError> {
     for output in &claim.outputs {
         if dataset.target().size(&output.file.key)? != Some(output.file.size) {
@@ -200,7 +200,7 @@ fn is_visible(dataset: &Dataset, claim: &Claim) -> Result<bool, DatasetError> {
     Ok(true)
 }
 
-/// Rebuilds the claims of files, each of its file of rows and its file of rejects.
+/// Rebuilds the claims of files, each from its file of rows and its file of rejects.
 fn rebuild(dataset: &Dataset, keys: &[String], kept: &[&Claim]) -> anyhow::Result<Vec<Claim>> {
     let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for key in keys {
@@ -241,7 +241,7 @@ fn rebuild(dataset: &Dataset, keys: &[String], kept: &[&Claim]) -> anyhow::Resul
     Ok(claims)
 }
 
-/// Rebuilds a claim from those of its files that exist.
+/// Rebuilds a claim from its existing files.
 fn of_files(dataset: &Dataset, keys: &[&str]) -> anyhow::Result<Claim> {
     let mut rebuilt = Claim::default();
     for (index, key) in keys.iter().enumerate() {
@@ -259,7 +259,7 @@ fn of_files(dataset: &Dataset, keys: &[&str]) -> anyhow::Result<Claim> {
     Ok(rebuilt)
 }
 
-/// Reads the claim within a file, and describes the file.
+/// Reads the claim in a file, and describes the file.
 fn of_file(dataset: &Dataset, key: &str) -> anyhow::Result<(Claim, Output)> {
     let key = FileKey::parse(key)?;
     let size = dataset.target().size(&key)?.context("it is gone")?;
@@ -269,7 +269,7 @@ fn of_file(dataset: &Dataset, key: &str) -> anyhow::Result<(Claim, Output)> {
     let rows = footer.file_metadata().num_rows().cast_unsigned();
     let (directory, name) = key.split();
     let table = directory.split('/').next().unwrap_or_default().to_owned();
-    // It is published already, so that nothing is staged under this name.
+    // It is already published, so nothing is staged under this name.
     let staged = Staged::File(FileName::parse(name)?);
     let sha256 = file.sha256()?;
     Ok((claim, Output { table, rows, file: StagedFile { key, size, sha256, staged } }))

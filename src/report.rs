@@ -59,7 +59,7 @@ pub struct Facts {
     pub balancers: Vec<Balancer>,
     /// Rejects by reason.
     pub rejects: Vec<RejectsOf>,
-    /// Objects that were damaged, or of whose lines none became a row.
+    /// Objects that were damaged, or none of whose lines became a row.
     pub incomplete_objects: IncompleteObjects,
     /// What the lines of each log type and month of delivery had.
     pub months: Vec<Month>,

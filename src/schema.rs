@@ -125,7 +125,7 @@ pub struct Column {
     pub part: Part,
     /// How it is best stored.
     pub stored: Stored,
-    /// What its values look like. A line with another value in it is a reject.
+    /// The shape of its values. A line with a value that does not match is rejected.
     #[serde(default)]
     pub shape: Option<Shape>,
     /// Meaning, in one line.
@@ -171,15 +171,15 @@ pub enum Part {
     NotAfter,
 }
 
-/// What the values of a column look like, so that a line whose fields were left out or moved is told from a good one.
+/// The shape of a column's values, which distinguishes a good line from one with omitted or moved fields.
 ///
-/// A shape is as loose as it can be: it takes new names of ciphers, actions and reasons, and what published examples have in
-/// place of real values. NULL and empty values have every shape. Fields that a client writes have none. The rules are in
+/// Shapes are permissive: they accept new names of ciphers, actions and reasons, and the placeholders of published
+/// examples. NULL and empty values match every shape. Fields that a client controls have no shape. The rules are in
 /// `columns/shape.rs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Shape {
-    /// Kind of request, such as `h2`.
+    /// Type of request, such as `h2`.
     RequestType,
     /// Resource id of a load balancer, such as `app/my-lb/50dc6c495c0c9188`.
     LoadBalancer,
@@ -211,7 +211,7 @@ pub enum Shape {
     Url,
     /// Host name or address, with or without a port.
     HostName,
-    /// Path, with or without what is in front of it.
+    /// Path, or a complete URL.
     Path,
     /// Reason code, such as `LambdaUnhandled`.
     Reason,
@@ -221,7 +221,7 @@ pub enum Shape {
     Statuses,
     /// Classification of a request, such as `Acceptable`.
     Classification,
-    /// Id of a connection, `TID_` and more.
+    /// ID of a connection, which begins with `TID_`.
     ConnectionId,
     /// Error code of HTTP/2, such as `0x7`.
     ErrorCode,
@@ -240,7 +240,7 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// Returns what the values look like, for documentation. What tests them is less strict: see `columns/shape.rs`.
+    /// Describes the values for documentation. The actual tests are less strict: see `columns/shape.rs`.
     pub fn meaning(self) -> &'static str {
         match self {
             Self::RequestType => "lowercase word such as `h2`",
@@ -308,7 +308,7 @@ pub enum SchemaError {
     /// A part was asked of a column whose type cannot hold it.
     #[error("column {0}: a part of this kind cannot have this type")]
     PartType(String),
-    /// A shape was asked of a column whose type cannot have it.
+    /// A column has a shape that its type does not support.
     #[error("column {0}: a value of this type cannot have this shape")]
     ShapeType(String),
     /// More fields are required than there are.

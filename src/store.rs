@@ -56,22 +56,22 @@ pub enum StoreError {
     /// A path or URL is empty.
     #[error("the path is empty: specify a directory, or a URL such as s3://bucket/prefix")]
     Empty,
-    /// A URL holds a password, a key or a signature. It is not repeated.
+    /// A URL contains a password, a key or a signature. The error does not repeat it.
     #[error(
         "{0} with credentials in it (not shown here): remove them, and pass them in the environment instead, \
          as AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AZURE_STORAGE_SAS_KEY, or \
          GOOGLE_APPLICATION_CREDENTIALS"
     )]
     Secret(&'static str),
-    /// It is written almost like a URL.
+    /// It is a malformed URL.
     #[error("{name} is not a supported URL: write {meant}, or ./{name} for a local path")]
     Almost {
-        /// What the user typed.
+        /// The text that the user typed.
         name: String,
-        /// What was probably meant.
+        /// The probable meaning.
         meant: String,
     },
-    /// A bucket has no endpoint, or not with these settings.
+    /// A bucket has no endpoint with these settings.
     #[error("{name}: {why}; see docs/endpoints.md")]
     Endpoint {
         /// The URL of the bucket.
@@ -112,7 +112,7 @@ pub enum StoreError {
         /// Why.
         error: object_store::Error,
     },
-    /// A listing cannot be right, or a local directory cannot be listed.
+    /// A listing is invalid, or a local directory cannot be listed.
     #[error("{name} cannot be listed: {problem}")]
     Listing {
         /// Its URL or path.
@@ -120,7 +120,7 @@ pub enum StoreError {
         /// Why.
         problem: String,
     },
-    /// An object is listed, but cannot be read as it is named.
+    /// An object is listed, but its key or path cannot be read.
     #[error("{name}: {problem}")]
     Unreadable {
         /// Its URL or path.

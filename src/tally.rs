@@ -26,14 +26,14 @@ pub struct Tally {
     pub reject_files: u64,
     /// Lines read; the unreadable tail of an object counts as one.
     pub lines: u64,
-    /// Lines of text that were joined to the line before them, because a quoted field holds a line feed. They are not
-    /// counted in `lines`.
+    /// Lines of text that were joined to the line before them, because a quoted field contains a line feed. They are
+    /// not counted in `lines`.
     pub joined_lines: u64,
     /// Lines that became rows.
     pub rows: u64,
     /// The others, by reason.
     pub rejects: BTreeMap<&'static str, u64>,
-    /// Objects that are unusual and were read all the same, by note.
+    /// Unusual objects that were converted, by note.
     pub notes: BTreeMap<&'static str, u64>,
     /// What came of each log type of which objects were read.
     pub log_types: BTreeMap<LogType, OfLogType>,
@@ -51,8 +51,7 @@ pub struct Tally {
     pub requests_failed: u64,
     /// Seconds from the first listing to the last file; of a batch, those that its conversion took.
     pub seconds: f64,
-    /// Incomplete objects that earlier runs have converted, in the partitions that this run read; without those that
-    /// the user accepted.
+    /// Incomplete objects of earlier runs in the partitions that this run read, except accepted ones.
     pub incomplete_before: u64,
     /// Whether the run was interrupted.
     pub interrupted: bool,
@@ -92,7 +91,7 @@ pub struct Objects {
     pub skipped_by_kind: BTreeMap<&'static str, u64>,
     /// Key of the first object of each kind that was skipped by its key.
     pub examples: BTreeMap<&'static str, String>,
-    /// Selected objects whose paths name a day far from their end times, of which the latter decide.
+    /// Selected objects below a directory of another day. Their end times decide.
     pub moved: Moved,
 }
 

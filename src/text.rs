@@ -2,11 +2,11 @@
 
 use std::ops::Deref;
 
-/// Longest line that is read, in bytes; longer ones are rejects.
+/// Maximum length of a line in bytes. Longer lines are rejected.
 ///
 /// AWS documents a limit of 8 KB for the user agent and none for the line.
 pub const MAX_LINE: usize = 1 << 20;
-/// Most lines of text that are joined to one, because quoted fields hold line feeds.
+/// Maximum number of lines of text that are joined to one line.
 pub const MAX_JOINED: usize = 16;
 
 /// Bytes that were written, within memory that is cleared once and then reused.

@@ -1,8 +1,8 @@
-//! Touched objects: those whose ETag or time changed since they were converted, with the same size.
+//! Touched objects: objects whose ETag or time, but not size, changed since they were converted.
 //!
-//! `touch`, encryption in place and a copy of an object onto itself change no byte of what it holds. So the CRC-32 and
-//! the size of the decompressed bytes are compared with those in the claim. Where they are equal, an amendment
-//! records the new ETag, and no later run reads the object again.
+//! `touch`, in-place encryption and copying an object onto itself do not change its content. So the CRC-32 and the
+//! size of the decompressed bytes are compared with those in the claim. If they are equal, an amendment records the
+//! new ETag, and no later run reads the object again.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -16,58 +16,58 @@ use crate::ledger::{Content, Ledger, left_alone};
 use crate::plan::{Amount, Batch, Failure, Touched};
 use crate::store::{Source, StoreError};
 
-/// Objects that are compared by one thread and recorded by one entry, at most.
+/// Maximum number of objects that one thread compares and one entry records.
 const OBJECTS_AT_ONCE: usize = 4096;
 
 /// A comparison that is ready to run.
 pub struct Comparison<'a> {
     /// Where objects are read.
     pub sources: &'a [Source],
-    /// Where equal objects are recorded.
+    /// Where unchanged objects are recorded.
     pub ledger: &'a Ledger<'a>,
     /// Threads that decompress.
     pub threads: usize,
     /// Counts the objects that were compared.
     pub compared: &'a AtomicU64,
-    /// Set when the user wants the program to end.
+    /// Set when the user interrupts the program.
     pub stop: &'a AtomicBool,
 }
 
-/// What came of a comparison.
+/// The result of a comparison.
 #[derive(Debug, Default)]
 pub struct Compared {
-    /// Objects with the content that was converted. They are recorded.
+    /// Objects with unchanged content. They are recorded.
     pub equal: Amount,
     /// Objects that must be restored before they can be read.
     pub archived: Amount,
-    /// Objects with another content, and objects that cannot be read.
+    /// Objects with changed content, and objects that cannot be read.
     pub failures: Vec<Failure>,
     /// Objects that were not compared because the run was interrupted.
     pub left: u64,
 }
 
-/// Some touched objects of a partition, with what was converted of each.
+/// Touched objects of a partition, with the converted content of each.
 struct Chunk {
     batch: Batch,
     converted: Vec<(usize, Content)>,
 }
 
-/// What was read of an object.
+/// The result of reading an object.
 #[derive(Default)]
 struct Progress {
     size: u64,
     crc32: Option<u32>,
     error: Option<StoreError>,
-    /// Whether nothing more comes of it.
+    /// Whether it has no more parts.
     ended: bool,
 }
 
 impl Comparison<'_> {
-    /// Compares touched objects, which are in the order of a plan, and records those that are equal.
+    /// Compares touched objects, in the order of a plan, and records the unchanged ones.
     ///
     /// # Errors
     ///
-    /// Fails when the dataset cannot be read or written. What was recorded until then is kept.
+    /// Fails when the dataset cannot be read or written. Objects recorded before are kept.
     pub fn run(&self, touched: Vec<Touched>) -> Result<Compared, DatasetError> {
         let chunks = chunks(touched);
         let threads = self.threads.min(chunks.len());
@@ -89,7 +89,7 @@ impl Comparison<'_> {
             }
         };
         thread::scope(|scope| {
-            // This thread works, too.
+            // This thread also works.
             for _ in 1..threads {
                 scope.spawn(work);
             }
@@ -98,7 +98,7 @@ impl Comparison<'_> {
         outcome.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Compares a chunk and records its equal objects.
+    /// Compares a chunk and records its unchanged objects.
     fn compare(&self, chunk: Chunk, buffers: &Buffers) -> Result<Compared, DatasetError> {
         let Chunk { batch, converted } = chunk;
         let read = self.read(&batch, buffers);
@@ -186,7 +186,7 @@ impl Compared {
     }
 }
 
-/// Cuts objects into chunks of one partition each.
+/// Splits objects into chunks of one partition each.
 fn chunks(touched: Vec<Touched>) -> Vec<Chunk> {
     let mut chunks: Vec<Chunk> = Vec::new();
     for Touched { object, claim, content } in touched {

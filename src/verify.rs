@@ -61,12 +61,11 @@ pub struct Report {
     pub compared: u64,
     /// Objects that could not be compared, because the source has them no more.
     pub not_compared: u64,
-    /// Objects whose ETag or time changed since they were converted, and whose rows and rejects were compared and are
-    /// the same.
+    /// Objects whose ETag or time, but not rows and rejects, changed since they were converted.
     pub touched: u64,
     /// Objects with rejects.
     pub objects_with_rejects: u64,
-    /// Those with the most rejects, without incomplete objects; at most ten.
+    /// The objects with the most rejects, except incomplete ones; at most ten.
     pub worst_objects: Vec<WithRejects>,
     /// Incomplete objects that the user accepted.
     pub accepted: u64,
@@ -116,7 +115,7 @@ struct Standing<'a> {
     number: usize,
     claim: &'a Claim,
     state: &'a State,
-    /// What was found out later about its objects.
+    /// Facts about its objects that became known later.
     amendments: Arc<Amendments<'a>>,
     /// Its path or URL.
     name: String,
@@ -246,8 +245,8 @@ impl Verification<'_> {
 
     /// Every listed object must be in one claim, unchanged.
     ///
-    /// The same object can lie under its day of delivery and under that of its end time, and be claimed under either.
-    /// So claims of the days beside those that are selected count, too.
+    /// Copies of an object can be below its day of delivery and below the day of its end time, and either can be
+    /// claimed. So the claims of days adjacent to the selection also count.
     fn compare_with_source(
         &self,
         listing: &Listing,
@@ -307,7 +306,7 @@ impl Verification<'_> {
                     // Its rows are compared later.
                     Change::Touched if self.read_data.is_some() => {}
                     Change::Touched => {
-                        let problem = "has a new ETag or time since it was converted; its content was not compared";
+                        let problem = "was touched since it was converted (new ETag or time); its content was not compared";
                         report.findings.push(Finding::new("touched", url, problem, COMPARE));
                     }
                 },
@@ -447,7 +446,7 @@ impl Verification<'_> {
     }
 }
 
-/// Names the objects that are named like logs and are not converted, by kind.
+/// Reports objects that are named like logs and are not converted, by kind.
 fn find_left_out(listing: &Listing, report: &mut Report) {
     for kind in Other::LOGS {
         let (Some(count), Some(key)) = (listing.skipped.get(kind), listing.examples.get(kind))

@@ -142,7 +142,7 @@ fn a_touched_object_is_compared_once_and_recorded() {
     assert_eq!((run.count("/touched"), run.count("/compared")), (3, 4));
     let run = world.run("plan", true, &["--json", "--to", "2099-12-31"]).expect(0);
     assert_eq!((run.count("/touched/objects"), run.count("/to_convert/objects")), (3, 0));
-    run.says(&["3 (", "with a new ETag or time, to be compared"]);
+    run.says(&["3 (", "with a new ETag or time, whose content must be compared"]);
     let run = world.convert_with(&["--dry-run", "--json"]).expect(0);
     assert_eq!((run.count("/touched/objects"), run.count("/converted_before/objects")), (3, 1));
     assert_eq!(tree(&world.out()), before, "nothing is written until `convert` runs");

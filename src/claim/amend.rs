@@ -1,7 +1,8 @@
-//! Amendments: what was found out later about objects that a partition holds.
+//! Amendments: facts about a partition's objects that became known after their claim.
 //!
 //! An amendment takes effect when its entry exists; nothing has to be applied. It names the claim that holds each
-//! object, so that it never speaks of a later conversion of the same object: `remove` and an aborted claim end it.
+//! object, so it never applies to a later conversion of the same object. It ends when the claim is removed or
+//! aborted.
 
 use std::collections::HashMap;
 
@@ -25,7 +26,7 @@ pub struct Amended {
     pub claim: usize,
     /// Its file name.
     pub name: String,
-    /// An ETag under which the object has the content that was converted.
+    /// An ETag at which the object has the converted content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub e_tag: Option<String>,
     /// Whether the user accepted that the object is incomplete.
@@ -44,7 +45,7 @@ struct Latest<'a> {
 }
 
 impl Log {
-    /// Returns the amendments that no removal has ended.
+    /// Returns the amendments that are not ended by a removal.
     pub fn amendments(&self) -> Amendments<'_> {
         let mut amendments = Amendments::default();
         for (_, entry) in self.standing() {
@@ -60,7 +61,7 @@ impl Log {
 }
 
 impl<'a> Amendments<'a> {
-    /// Returns the latest ETag under which an object of a claim has the content that was converted.
+    /// Returns the latest ETag at which an object of a claim has the converted content.
     pub fn e_tag(&self, claim: usize, object: &'a Claimed) -> Option<&'a str> {
         let latest = self.0.get(&(claim, object.name.as_str()));
         latest.and_then(|latest| latest.e_tag).or(object.e_tag.as_deref())

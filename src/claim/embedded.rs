@@ -1,22 +1,22 @@
-//! What a claim says of its objects, kept in the claim's own files, so that a claim that is lost can be rebuilt.
+//! The object list of a claim, embedded in the claim's own files so that a lost claim can be rebuilt.
 //!
-//! It lies between the last row group and the rest of the footer, where no column chunk is: readers of Parquet
-//! never fetch it, however many objects there are. The footer's metadata says where it begins and how long it is.
-//! It depends on the objects alone, as all bytes of a file do: it names neither the run nor the place of a source.
+//! It lies between the last row group and the footer, outside all column chunks, so Parquet readers never fetch it.
+//! The footer's metadata records its offset and length. Like all bytes of a file, it depends on the objects alone:
+//! it names neither the run nor the location of a source.
 
 use std::io;
 
 use crate::claim::Claim;
 
-/// Key of the footer's metadata: offset and length in bytes, separated by a plus sign.
+/// Metadata key in the footer: offset and length in bytes, separated by a plus sign.
 pub const KEY: &str = "alb2parquet.objects_at";
 
-/// Zstandard's level: the names of objects repeat each other almost entirely.
+/// Zstandard level: object names are almost identical to each other.
 const LEVEL: i32 = 3;
-/// Largest size of what is decompressed, in bytes: far more than the objects of a file take up.
+/// Maximum decompressed size in bytes, far more than the objects of a file need.
 const MAX_SIZE: usize = 1 << 30;
 
-/// Encodes what a claim says of its objects, whose keys are given in their order.
+/// Encodes the objects of a claim. The keys are in the order of the objects.
 pub fn encode<'k>(claim: &Claim, keys: impl Iterator<Item = &'k str>) -> Vec<u8> {
     let mut own = Claim {
         version: claim.version.clone(),

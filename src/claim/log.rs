@@ -14,7 +14,7 @@ use crate::schema::LogType;
 use crate::store::{Owner, Staged};
 
 const CLAIM: &str = "claim.json";
-/// Directory of logs that were broken, below the run that rebuilt them.
+/// Directory of broken logs, below the name of the run that rebuilt them.
 const BROKEN: &str = "_alb2parquet/broken";
 /// Directory of all logs.
 const CLAIMS: &str = "_alb2parquet/claims";
@@ -169,7 +169,7 @@ impl Hints {
         self.partitions.values().map(|markers| markers.open().count()).sum()
     }
 
-    /// Returns the highest number of an entry of a partition, or of the end of one.
+    /// Returns the highest number of an entry, or of an end of an entry, of a partition.
     fn last(&self, partition: &Partition) -> Option<usize> {
         let Markers { claims, done, void } = self.partitions.get(partition)?;
         [claims, done, void].into_iter().filter_map(BTreeSet::last).max().copied()
@@ -185,11 +185,11 @@ impl Hints {
 }
 
 impl Log {
-    /// Reads those entries of a broken log that can be read, as if there were no others.
+    /// Reads the readable entries of a broken log and ignores the others.
     ///
     /// # Errors
     ///
-    /// Fails when it is not known whether an entry can be read, or a newer version wrote one.
+    /// Fails when it is unknown whether an entry can be read, or a newer version wrote one.
     pub fn salvage(
         dataset: &Dataset,
         partition: &Partition,
@@ -211,8 +211,8 @@ impl Log {
         Ok(log)
     }
 
-    /// Moves the files of the log of a partition to a directory below `_alb2parquet/broken`, the last entry first: what
-    /// is left at any moment lacks entries at its end only.
+    /// Moves the log files of a partition to a directory below `_alb2parquet/broken`. It moves the last entry first,
+    /// so an interrupted move leaves a valid prefix of the log.
     ///
     /// # Errors
     ///
@@ -260,7 +260,7 @@ impl Log {
             };
             log.entries.push(Entry { record, state });
         }
-        // Entries are created in order, so that one that is absent was lost.
+        // Entries are created in order, so an absent one was lost.
         if let Some(number) = hints.last(&log.partition).filter(|last| *last > log.entries.len()) {
             let name = log.name(dataset, log.entries.len() + 1);
             return Err(DatasetError::Broken {
@@ -307,7 +307,7 @@ impl Log {
         self.entries[number - 1].state = state;
     }
 
-    /// Forgets which objects these entries name, of which there may be millions.
+    /// Drops the object lists of these entries, which can hold millions of objects.
     pub fn forget_objects(&mut self, numbers: RangeInclusive<usize>) {
         for entry in &mut self.entries[numbers.start() - 1..*numbers.end()] {
             match &mut entry.record {
@@ -416,7 +416,7 @@ impl Log {
         format!("{}/{number}.{kind}", directory(&self.partition))
     }
 
-    /// Parses an entry. What it names lies in the directories of the partition, or it is broken.
+    /// Parses an entry. An entry is broken if it names files outside the directories of the partition.
     fn parse(&self, dataset: &Dataset, key: &str, text: &[u8]) -> Result<Record, DatasetError> {
         let name = || dataset.target().name(key);
         let record: Record =
@@ -433,7 +433,7 @@ impl Log {
         }
     }
 
-    /// Says which output of a claim is no file of the partition, if one is not.
+    /// Describes an output of a claim that is not a file of the partition, if there is one.
     fn misplaced(&self, dataset: &Dataset, claim: &Claim) -> Option<String> {
         let own = self.partition.log_type.table().name.as_str();
         claim.outputs.iter().find_map(|Output { table, file, .. }| {

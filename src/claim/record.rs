@@ -38,7 +38,7 @@ pub struct Claim {
     pub seconds: Option<f64>,
     /// Lines read; the unreadable tail of an object counts as one.
     pub lines: u64,
-    /// Lines of text that were joined to the line before them, and are not counted in `lines`.
+    /// Lines of text that were joined to the line before them. They are not counted in `lines`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub joined_lines: u64,
     /// Lines that became rows.
@@ -77,14 +77,15 @@ pub struct Claimed {
     /// What the store says changes whenever the object does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub e_tag: Option<String>,
-    /// CRC-32 of its decompressed bytes, those of all members, eight hexadecimal digits in the file. Of gzip inside
-    /// gzip, they are the innermost; of plain text, the object itself. Absent unless all were read without damage.
+    /// CRC-32 of its decompressed bytes over all members, eight hexadecimal digits in the file. For gzip inside
+    /// gzip, these are the innermost bytes; for plain text, the object itself. Absent unless all bytes were read
+    /// without damage.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "hex")]
     pub crc32: Option<u32>,
     /// Number of its decompressed bytes, absent where `crc32` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uncompressed_size: Option<u64>,
-    /// Codes of what is unusual about it, see [`Note`](crate::inflate::Note).
+    /// Codes of its notes, see [`Note`](crate::inflate::Note).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// Lines read.
@@ -129,9 +130,9 @@ impl Claimed {
         self.lines.saturating_sub(self.reject_count())
     }
 
-    /// Returns whether the object was damaged, or has lines of which none became a row.
+    /// Returns whether the object was damaged, or has lines but none became a row.
     ///
-    /// Single rejected lines do not count: the object was read to its end, and they are kept.
+    /// Individual rejected lines do not make it incomplete: the object was read to its end, and the lines are kept.
     pub fn is_incomplete(&self) -> bool {
         let has = |reason: Reason| self.rejects.contains_key(reason.code());
         !self.rejects.is_empty()
@@ -174,7 +175,7 @@ impl Claim {
         self.objects.last_mut().expect("was just added")
     }
 
-    /// Returns the index of the directory of a URL or key, which is added unless it is known.
+    /// Returns the index of the directory of a URL or key. Adds the directory if it is new.
     pub(super) fn directory_of(&mut self, url: &str) -> usize {
         let directory = &url[..url.rfind('/').map_or(0, |slash| slash + 1)];
         // A batch is of one directory, or of few.
@@ -229,7 +230,7 @@ impl Claim {
 mod hex {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 
-    // serde hands over a reference to the field.
+    // serde passes a reference to the field.
     #[allow(clippy::ref_option, clippy::trivially_copy_pass_by_ref)]
     pub(super) fn serialize<S: Serializer>(
         crc32: &Option<u32>,

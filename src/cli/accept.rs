@@ -1,4 +1,4 @@
-//! `accept`: arguments in, incomplete objects accepted out.
+//! The `accept` command.
 
 use anyhow::bail;
 use clap::Args;
@@ -72,7 +72,7 @@ impl Accept {
     }
 }
 
-/// Prints what was, or would be, accepted.
+/// Prints the objects that were, or would be, accepted.
 fn print(objects: &[Incomplete], done: bool) {
     for Incomplete { object, outcome, accepted, .. } in objects.iter().take(MAX_SHOWN) {
         let what = match (accepted, done) {

@@ -326,7 +326,7 @@ impl Convert {
     }
 }
 
-/// Compares touched objects with what was converted, and shows how far it is.
+/// Compares touched objects with the converted ones, and shows progress.
 fn compare(
     touched: Vec<Touched>,
     sources: &[Source],

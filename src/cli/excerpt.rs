@@ -1,4 +1,4 @@
-//! The part of a line around a place, with a mark below it.
+//! An excerpt of a line around a position, with a mark below it.
 
 use std::ops::Range;
 

@@ -52,7 +52,7 @@ impl<'a> MakeWriter<'a> for Stderr {
 }
 
 impl io::Write for Stderr {
-    /// Writes an event, which comes as one line.
+    /// Writes an event, which is one line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let event = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(line));
         self.bars.suspend(|| match self.format {

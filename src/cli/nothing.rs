@@ -1,4 +1,4 @@
-//! Explains why a source yielded nothing to convert, and which objects are left out although they are named like logs.
+//! Explains why a source has nothing to convert, and reports skipped objects that are named like logs.
 
 use indicatif::HumanCount;
 
@@ -7,7 +7,7 @@ use crate::key::{Other, mismatch};
 use crate::plan::{Listing, Moved, NOT_SELECTED};
 use crate::store::Source;
 
-/// Load balancers that are listed where none of them was meant.
+/// Maximum number of load balancers listed as suggestions.
 const MAX_BALANCERS: usize = 10;
 
 /// Returns whether the selection explains that there is nothing to convert. Otherwise SOURCE holds no log of an
@@ -16,7 +16,7 @@ pub(super) fn is_explained(listing: &Listing) -> bool {
     listing.is_pruned || listing.skipped.contains_key(NOT_SELECTED)
 }
 
-/// Returns the lines that say why there is nothing to convert, kind by kind.
+/// Returns lines that explain, by kind, why there is nothing to convert.
 pub(super) fn to_convert(sources: &[Source], listing: &Listing) -> Vec<String> {
     let names: Vec<String> = sources.iter().map(ToString::to_string).collect();
     let names = names.join(", ");
@@ -48,7 +48,7 @@ pub(super) fn to_convert(sources: &[Source], listing: &Listing) -> Vec<String> {
     lines
 }
 
-/// Says how many objects of a kind there are, with an example and what they are.
+/// Returns the number of objects of a kind, with an example and an explanation.
 pub(super) fn of_kind(kind: &str, count: u64, example: Option<&String>) -> String {
     let mut said = format!("{} {kind}", HumanCount(count));
     if let Some(key) = example {
@@ -61,7 +61,7 @@ pub(super) fn of_kind(kind: &str, count: u64, example: Option<&String>) -> Strin
     said
 }
 
-/// Says what is left out although it is named like a log, by kind.
+/// Returns a line for each kind of skipped object that is named like a log.
 pub(super) fn left_out<'a>(
     skipped: impl Iterator<Item = (&'a &'static str, &'a u64)>,
     example: impl Fn(&str) -> Option<&'a String>,
@@ -70,7 +70,7 @@ pub(super) fn left_out<'a>(
     logs.map(|(kind, count)| of_kind(kind, *count, example(kind))).collect()
 }
 
-/// Says which logs of other load balancers are skipped, by kind.
+/// Returns a line for each kind of other load balancer whose logs are skipped.
 pub(super) fn of_others<'a>(
     skipped: impl Iterator<Item = (&'a &'static str, &'a u64)>,
     example: impl Fn(&str) -> Option<&'a String>,
@@ -80,7 +80,7 @@ pub(super) fn of_others<'a>(
     others.map(|(kind, count)| of_kind(kind, *count, example(kind))).collect()
 }
 
-/// Says that objects lie where AWS did not put them, if any do.
+/// Reports objects that were moved below a directory of another day, if there are any.
 pub(super) fn moved(moved: &Moved) -> Option<String> {
     let example = moved.example.as_ref()?;
     let count = HumanCount(moved.objects);
@@ -89,7 +89,7 @@ pub(super) fn moved(moved: &Moved) -> Option<String> {
     ))
 }
 
-/// Says which of the wanted load balancers no log is of, and which load balancers there are.
+/// Reports selected load balancers without logs, and lists the load balancers with logs.
 pub(super) fn unmatched(listing: &Listing) -> Vec<String> {
     let others: Vec<&str> = listing.others.iter().map(String::as_str).collect();
     let there_are = match others.len() {
@@ -109,7 +109,7 @@ pub(super) fn unmatched(listing: &Listing) -> Vec<String> {
     listing.unmatched.iter().map(|name| of_name(name)).collect()
 }
 
-/// Suggests the load balancer that was probably meant, by name or by resource id.
+/// Suggests the most similar load balancer, by name or by resource ID.
 fn suggestion(name: &str, others: &[&str]) -> String {
     let short = |id: &str| id.split('/').nth(1).unwrap_or(id).to_owned();
     let wanted = name.rsplit_once("loadbalancer/").map_or(name, |(_, id)| id).replace('.', "/");
@@ -123,7 +123,7 @@ fn suggestion(name: &str, others: &[&str]) -> String {
 const SELECTING: &str = "excluded by --from, --to, --account, --region, --balancer, --log-type or --shard; without \
                          --to, today is excluded";
 
-/// Says what objects of a kind are, and what can be done.
+/// Explains a kind of object, and what the user can do.
 fn explain(kind: &str) -> Option<&'static str> {
     Some(match kind {
         NOT_SELECTED => SELECTING,

@@ -56,7 +56,7 @@ pub(super) struct Wanted {
     #[arg(long, value_name = "NAME", value_parser = Balancer::parse)]
     pub(super) balancer: Vec<Balancer>,
 
-    /// Read the keys of SOURCE from a list instead of listing it (path, URL, or - for standard input)
+    /// Read object keys from a list instead of listing SOURCE (path, URL, or - for stdin)
     ///
     /// A list is one of these: keys, URLs or paths, one per line; the output of aws s3 ls --recursive,
     /// aws s3api list-objects-v2, s5cmd ls or find; CSV with a header; the manifest.json of an S3 Inventory in CSV or
@@ -123,7 +123,7 @@ pub(super) fn account(text: &str) -> Result<String, String> {
 pub(super) fn region(text: &str) -> Result<String, String> {
     let good = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
     let meant = text.trim().to_ascii_lowercase().replace(['_', ' '], "-");
-    // An availability zone is its region and a letter.
+    // An availability zone is a region followed by a letter.
     let zone =
         meant.strip_suffix(|c: char| c.is_ascii_lowercase()).filter(|_| !is_real_region(text));
     let meant = zone.filter(|region| is_real_region(region)).unwrap_or(&meant);

@@ -214,7 +214,7 @@ impl Question<'_> {
         })
     }
 
-    /// Returns what prints that a store does not answer.
+    /// Returns a callback that prints that a store does not respond.
     fn say_waiting(&self) -> impl Fn(&str) + Send + use<> {
         let quiet = self.quiet;
         move |line| {
@@ -270,10 +270,7 @@ fn text(estimate: &Estimate, with_dataset: bool) -> String {
     }
     if estimate.touched.objects > 0 {
         let touched = amount(estimate.touched);
-        fact(
-            "",
-            format!("{touched} with a new ETag or time, to be compared with what was converted"),
-        );
+        fact("", format!("{touched} with a new ETag or time, whose content must be compared"));
     }
     fact("", format!("{} to convert", amount(estimate.to_convert)));
     let (kinds, examples) = (&estimate.skipped_by_kind, &estimate.examples);

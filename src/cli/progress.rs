@@ -119,7 +119,7 @@ impl Progress {
         *lock(&self.ticker) = Some(ticker);
     }
 
-    /// Begins to show how many of some touched objects were compared, and returns where they are counted.
+    /// Shows how many touched objects were compared. Returns the counter.
     pub(super) fn compare(&self, objects: u64) -> Arc<AtomicU64> {
         let compared = Arc::new(AtomicU64::new(0));
         let all = HumanCount(objects);
@@ -152,7 +152,7 @@ impl Progress {
         }
     }
 
-    /// Returns what prints that a store does not answer.
+    /// Returns a callback that prints that a store does not respond.
     pub(super) fn say_waiting(&self) -> impl Fn(&str) + Send + use<> {
         let (voice, bars) = (self.voice, self.bars.clone());
         move |line| match voice {
@@ -162,7 +162,7 @@ impl Progress {
         }
     }
 
-    /// Prints an error of several lines.
+    /// Prints a multi-line error.
     pub(super) fn fail(&self, lines: &[String]) {
         match self.voice {
             Voice::Json => error!("{}", lines.join("\n")),

@@ -1,4 +1,4 @@
-//! `repair`: arguments in, rebuilt claims out.
+//! The `repair` command.
 
 use clap::Args;
 use indicatif::HumanCount;
@@ -20,7 +20,7 @@ Examples:
   alb2parquet repair --out lake --yes
   alb2parquet repair --out s3://my-lake/alb --account 123456789012 --from 2025-07-01 --yes";
 
-/// Rebuilds claims that were lost or damaged, from the files of their partitions.
+/// Rebuilds lost or damaged claims from the files of their partitions.
 ///
 /// `convert` writes nothing into a partition whose claims are damaged or do not account for all of its files. Every
 /// data file contains a copy of its claim, so lost claims can be rebuilt. Without --yes, the command only lists the

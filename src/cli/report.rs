@@ -147,7 +147,7 @@ fn summary(facts: &Facts) -> String {
     text
 }
 
-/// Lists the incomplete objects, those first that are not accepted.
+/// Lists the incomplete objects, unaccepted ones first.
 fn list(incomplete: &IncompleteObjects) -> String {
     let mut text = String::new();
     for each in incomplete.list.iter().take(MAX_SHOWN) {

@@ -44,7 +44,7 @@ pub(super) fn redact_key() -> anyhow::Result<Option<String>> {
     }
 }
 
-/// Returns how the stores of a run are reached. Whenever one does not answer, `say` gets a line about it.
+/// Returns the network settings of a run. Passes a line to `say` whenever a store does not respond.
 pub(super) fn network(
     stores: &Stores,
     say: impl Fn(&str) + Send + 'static,
@@ -84,8 +84,8 @@ pub(super) fn held(held: &Held) -> anyhow::Result<(Dataset, Selection)> {
     Ok((dataset, selection))
 }
 
-/// Opens the sources, in the order in which they are named, and says in the selection what is meant of each. Those that
-/// a list takes the place of are opened without listing them.
+/// Opens the sources in the order in which they are named, and sets their scopes in the selection. If an object list
+/// replaces the listing, sources are opened without listing them.
 pub(super) fn open_sources(
     names: &[String],
     is_listed: bool,
@@ -100,7 +100,7 @@ pub(super) fn open_sources(
     Ok(sources)
 }
 
-/// Says that it is SOURCE which is wrong, where the error does not say so by itself.
+/// Adds SOURCE as context to errors that do not mention it.
 fn of_source(error: StoreError) -> anyhow::Error {
     match error {
         StoreError::Empty | StoreError::Secret(_) | StoreError::Almost { .. } => {
@@ -110,8 +110,8 @@ fn of_source(error: StoreError) -> anyhow::Error {
     }
 }
 
-/// Returns the directories and prefixes that sources are in, with what is meant of each. A shell makes thousands of
-/// names of a pattern: those of a directory become one source.
+/// Returns the directories and prefixes of the sources, with the scope of each. A shell can expand a pattern to
+/// thousands of names: all names in one directory become one source.
 fn scopes(names: &[String]) -> anyhow::Result<Vec<(String, Scope)>> {
     let mut scopes: Vec<(String, Scope)> = Vec::new();
     let mut places = HashMap::new();
@@ -130,7 +130,7 @@ fn scopes(names: &[String]) -> anyhow::Result<Vec<(String, Scope)>> {
     Ok(scopes)
 }
 
-/// Returns what is wanted of sources.
+/// Returns the selection of objects in the sources.
 pub(super) fn selected(wanted: &Wanted, sources: &[String]) -> anyhow::Result<Selection> {
     if wanted.objects.is_some() {
         if sources.len() > 1 {

@@ -1,7 +1,7 @@
-//! Ctrl-C and SIGTERM: the first asks the program to end in order, the second ends it at once.
+//! Ctrl-C and SIGTERM: the first requests a clean shutdown, the second ends the program immediately.
 //!
-//! A program that waits for a store cannot be asked. So a thread ends it when it has not ended by
-//! itself within a few seconds. That is safe because a run can be killed at any moment.
+//! A program that waits for a store cannot check for signals. So a thread ends it if it has not ended within a few
+//! seconds. That is safe because a run can be killed at any moment.
 
 use std::io;
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use signal_hook::low_level;
 /// Exit codes as shells have them: 128 and the signal's number.
 const SIGNALS: [(i32, usize); 2] = [(SIGINT, 130), (SIGTERM, 143)];
 
-/// How long a run may take to end in order.
+/// Time that a run may take to shut down.
 pub(super) const GRACE: Duration = Duration::from_secs(4);
 
 /// What signals have asked for.
@@ -27,8 +27,8 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Begins to listen for signals. If the program still runs when `grace` has passed since the first one, it is
-    /// ended after a call of `before_end`.
+    /// Starts listening for signals. If the program still runs `grace` after the first one, calls `before_end` and
+    /// ends the program.
     pub(super) fn listen(
         grace: Duration,
         before_end: impl FnOnce() + Send + 'static,

@@ -52,7 +52,7 @@ pub(super) fn log(tally: &Tally) {
     );
 }
 
-/// Names what was left out although it is named like a log, by kind.
+/// Prints a line for each kind of skipped object that is named like a log.
 pub(super) fn print_left_out(objects: &Objects) {
     let example = |kind: &str| objects.examples.get(kind);
     for line in nothing::left_out(objects.skipped_by_kind.iter(), example) {
@@ -83,7 +83,7 @@ fn counted(objects: &Objects) -> String {
     )
 }
 
-/// Says which logs of other load balancers are skipped, and which objects lie where AWS did not put them.
+/// Returns lines about skipped logs of other load balancers, and about objects below a directory of another day.
 fn odd_objects(objects: &Objects) -> Vec<(&'static str, String)> {
     let example = |kind: &str| objects.examples.get(kind);
     let others = nothing::of_others(objects.skipped_by_kind.iter(), example);

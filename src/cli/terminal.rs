@@ -1,8 +1,7 @@
 //! Text for people on stderr, results on stdout. The only module that prints.
 //!
-//! Everything is escaped here, whoever wrote it ([`crate::escape`]): a terminal displays what is printed and
-//! does nothing else. Messages are lines, and a newline in one is escaped like any other control character, so that no
-//! name begins a line of its own.
+//! Everything printed is escaped here ([`crate::escape`]), so output cannot control the terminal. A message is one
+//! line: newlines in it are escaped like any other control character, so no name can start a new line.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -19,12 +18,12 @@ pub(super) fn print_json(result: &impl Serialize) -> io::Result<()> {
     print_bytes(printable_json(&(serde_json::to_string(result)? + "\n")).as_bytes())
 }
 
-/// Prints text of several lines on stdout. A value in it must not hold a newline.
+/// Prints multi-line text on stdout. Values in it must not contain newlines.
 pub(super) fn print_text(text: &str) -> io::Result<()> {
     print_bytes(printable_lines(text).as_bytes())
 }
 
-/// Prints a document that the program generates, such as a script, as it is. It holds nothing from outside.
+/// Prints a generated document, such as a script, unchanged. It must not contain untrusted text.
 pub(super) fn print_document(text: &str) -> io::Result<()> {
     print_bytes(text.as_bytes())
 }
@@ -42,7 +41,7 @@ pub(super) fn error(error: &anyhow::Error) {
     print_line(&format!("error: {error:#}"));
 }
 
-/// Prints an error of several lines.
+/// Prints a multi-line error.
 pub(super) fn error_lines(lines: &[String]) {
     for (number, line) in lines.iter().enumerate() {
         print_line(&if number == 0 { format!("error: {line}") } else { line.clone() });
@@ -64,7 +63,7 @@ pub(super) fn print_json_line(line: &str) {
     let _ = io::stderr().write_all((printable_json(line) + "\n").as_bytes());
 }
 
-/// Says how many lines of text were joined to others.
+/// Describes how many lines of text were joined to others.
 pub(super) fn joined(lines: u64) -> String {
     let lines = HumanCount(lines);
     format!("{lines} lines of text to the line before: a quoted field contains a line feed")

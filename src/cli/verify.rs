@@ -23,7 +23,7 @@ Examples:
   alb2parquet verify s3://my-log-bucket --out s3://my-lake/alb
   alb2parquet verify /mnt/logs --out lake --read-data --from 2025-07-01 --to 2025-07-31";
 
-/// Objects with rejects that are named.
+/// Maximum number of objects with rejects to print.
 const MAX_WORST: usize = 3;
 
 /// Compares a dataset with its source, its claims and its files.

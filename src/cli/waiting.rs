@@ -1,4 +1,4 @@
-//! Says that a store does not answer, while the program waits for it.
+//! Reports stores that do not respond while the program waits for them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,12 +7,12 @@ use std::time::Duration;
 
 use crate::store::{Traffic, Wait};
 
-/// How long a store may be silent before that is said; then it is said after twice the time each.
+/// Time without a response before the first report. It doubles for each further report.
 const SILENCE: Duration = Duration::from_secs(10);
-/// How often it is looked at.
+/// Interval between checks.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Watches requests until the program ends, and passes a line to `say` for each store that is silent.
+/// Watches requests until the program ends, and passes a line to `say` for each store that does not respond.
 pub(super) fn watch(traffic: Arc<Traffic>, say: impl Fn(&str) + Send + 'static) {
     let mut next: BTreeMap<Arc<str>, Duration> = BTreeMap::new();
     let watch = move || {
@@ -31,6 +31,6 @@ pub(super) fn watch(traffic: Arc<Traffic>, say: impl Fn(&str) + Send + 'static) 
             }
         }
     };
-    // Where no thread can be had, the program does its work without.
+    // If no thread can be started, the program works without these reports.
     let _ = thread::Builder::new().name("waiting".to_owned()).spawn(watch);
 }

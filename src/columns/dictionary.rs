@@ -15,7 +15,7 @@ use crate::schema::Shape;
 
 /// Key of NULL while a column is built.
 pub(super) const NULL: i32 = -1;
-/// Key of a value that does not have the shape of the column. It is in no slot.
+/// Index of a value that does not match the shape of the column. It has no slot.
 pub(super) const REFUSED: i32 = -2;
 
 /// Slots to begin with; a power of two, as always.
@@ -48,9 +48,9 @@ pub(super) struct Dictionary {
     hasher: RandomState,
     /// Hardly anything repeats, so it is not looked for: a value may be there twice.
     unique: bool,
-    /// What the values look like, if that is known.
+    /// The shape of the values, if the column has one.
     shape: Option<Shape>,
-    /// Whether a value was refused since that was asked last.
+    /// Whether a value was rejected since the last query.
     refused: bool,
 }
 
@@ -73,7 +73,7 @@ impl Default for Dictionary {
 }
 
 impl Dictionary {
-    /// Returns the dictionary of a column whose values have a shape, if that is known.
+    /// Returns a dictionary for a column, with the shape of its values if it has one.
     pub(super) fn of_shape(shape: Option<Shape>) -> Self {
         Self { shape, ..Self::default() }
     }
@@ -83,12 +83,12 @@ impl Dictionary {
         self.values.len()
     }
 
-    /// Tells whether a value was refused since this was called last.
+    /// Returns whether a value was rejected since the last call.
     pub(super) fn take_refused(&mut self) -> bool {
         mem::take(&mut self.refused)
     }
 
-    /// Forgets all but the first distinct values.
+    /// Truncates to the first distinct values.
     pub(super) fn truncate(&mut self, count: usize) {
         if count == self.values.len() {
             return;
@@ -105,7 +105,7 @@ impl Dictionary {
         }
     }
 
-    /// Appends a distinct value and returns its key, unless it does not have the shape.
+    /// Appends a distinct value and returns its index, unless it does not match the shape.
     #[inline]
     fn push(&mut self, value: &[u8]) -> i32 {
         if self.shape.is_none_or(|shape| shape.fits(value)) {

@@ -196,7 +196,7 @@ impl Parse for Double {
     }
 }
 
-/// Reads a status code of HTTP.
+/// Parses an HTTP status code.
 #[derive(Debug, Default)]
 pub struct HttpStatus;
 
@@ -214,7 +214,7 @@ impl Parse for HttpStatus {
     }
 }
 
-/// Reads a status code of HTTP or gRPC.
+/// Parses an HTTP or gRPC status code.
 #[derive(Debug, Default)]
 pub struct Status;
 
@@ -233,8 +233,8 @@ impl Parse for Status {
     }
 }
 
-/// Reads a duration in seconds. Load balancers write a fraction, or -1 where there is no duration; another whole number
-/// is a status code or a size that does not belong here.
+/// Parses a duration in seconds. Load balancers write a fraction, or -1 for no duration. Any other whole number is a
+/// status code or a size from another column.
 #[derive(Debug, Default)]
 pub struct Seconds;
 

@@ -1,8 +1,9 @@
-//! Shapes: what the values of a column look like.
+//! Shapes: patterns that the values of a column match.
 //!
-//! The owner of a log can have fields left out or moved, and the line still has fields enough. A value that does not have the shape of
-//! its column is what gives such a line away. Each rule takes more than load balancers are known to write, so that a new cipher or
-//! reason stays a row. Placeholders of published examples, such as `my-redirect-url`, pass as well.
+//! A log can be delivered with omitted or moved fields, and a line can still have enough fields. A value that does
+//! not match the shape of its column reveals such a line. Each rule accepts more than load balancers are known to
+//! write, so that lines with a new cipher or reason are accepted. Placeholders of published examples, such as
+//! `my-redirect-url`, also match.
 
 use memchr::memchr_iter;
 use memchr::memmem::find;
@@ -10,7 +11,7 @@ use memchr::memmem::find;
 use crate::columns::part;
 use crate::schema::Shape;
 
-/// Kinds of request and of health check. No other column holds them.
+/// Types of requests and health checks. No other column holds them.
 const TYPES: [&[u8]; 8] = [b"http", b"https", b"h2", b"grpcs", b"ws", b"wss", b"grpc", b"lambda"];
 /// Actions of listener rules.
 const ACTIONS: [&[u8]; 8] = [
@@ -28,9 +29,9 @@ const WORDS: [&[u8]; 7] =
     [b"Acceptable", b"Ambiguous", b"Severe", b"PASS", b"FAIL", b"Success", b"session-reused"];
 
 impl Shape {
-    /// Tells whether a value has the shape. An empty one has every shape.
+    /// Returns whether a value matches the shape. An empty value matches every shape.
     ///
-    /// Numbers are judged by those who parse them ([`super::number`]).
+    /// Numbers are checked when they are parsed ([`super::number`]).
     pub fn fits(self, value: &[u8]) -> bool {
         if value.is_empty() {
             return true;
@@ -147,7 +148,7 @@ fn has_prefix(value: &[u8], prefix: [u8; 3]) -> bool {
     value.first_chunk::<3>().is_some_and(|head| head.eq_ignore_ascii_case(&prefix))
 }
 
-/// Tells whether a value is a word that only another column holds.
+/// Returns whether a value is a word that only another column holds.
 fn is_of_another_column(value: &[u8]) -> bool {
     TYPES.contains(&value)
         || ACTIONS.contains(&value)
@@ -160,7 +161,7 @@ fn is_plain_name(value: &[u8]) -> bool {
     value[0].is_ascii_alphabetic() && all(value, is_name) && !is_of_another_column(value)
 }
 
-/// `LambdaUnhandled`, `Target.Timeout`; unlike a cipher or a TLS version.
+/// `LambdaUnhandled`, `Target.Timeout`; not a cipher or a TLS version.
 fn is_reason(value: &[u8]) -> bool {
     let is_sound = |pair: &[u8]| match pair {
         [b'.', next] => next.is_ascii_uppercase(),
@@ -230,7 +231,7 @@ fn has_scheme(value: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// Each shape with values that have it and values of other columns that do not.
+    /// Each shape with values that match it, and values of other columns that do not.
     const CASES: [(Shape, &[&str], &[&str]); 26] = [
         (
             Shape::RequestType,

@@ -20,7 +20,7 @@ const WORD: usize = u64::BITS as usize;
 pub struct Interned {
     /// Which part of its field the column is; `None` for all of it, as it stands.
     part: Option<Part>,
-    /// What its values look like, if that is known.
+    /// The shape of its values, if it has one.
     shape: Option<Shape>,
     keys: Vec<i32>,
     dictionary: Dictionary,
@@ -75,7 +75,7 @@ impl ColumnBuilder for Interned {
                 unreachable!("{part:?} is no text")
             }
         }
-        // A value that is refused never enters the dictionary, so that rows whose values were met before cost nothing.
+        // A rejected value never enters the dictionary, so rows with known values need no test.
         if dictionary.take_refused() {
             let keys = keys[rows..].iter().enumerate();
             refused.extend(keys.filter(|&(_, &key)| key == REFUSED).map(|(index, _)| index));

@@ -58,7 +58,7 @@ struct Progress {
     lines: u64,
     joined_lines: u64,
     bytes: u64,
-    /// Of all its decompressed bytes, once they were read to their end.
+    /// CRC-32 of all its decompressed bytes, once the object was read to its end.
     crc32: Option<u32>,
     notes: BTreeSet<Note>,
     rejects: BTreeMap<String, u64>,
@@ -284,7 +284,7 @@ fn misnamed(named: LogType, foreign: Foreign) -> String {
     )
 }
 
-/// Says what is wrong with an object of plain text that has no row.
+/// Describes the problem of a plain text object without rows.
 fn no_log(log_type: LogType) -> String {
     format!("is not gzip, and contains no line of the {log_type} log")
 }

@@ -8,9 +8,9 @@ use crate::key::PARTITION_COLUMNS;
 
 /// Returns the statements that create a view.
 ///
-/// The partition columns come from the last directories of each file's path. `DuckDB`'s own reading of
-/// `key=value` takes them from the whole path, those above the dataset too, and takes accounts for numbers,
-/// which lose a leading 0.
+/// The partition columns come from the last directories of each file's path. `DuckDB`'s own partitioning reads
+/// `key=value` from the whole path, including directories above the dataset, and reads accounts as numbers without
+/// their leading 0.
 pub(super) fn create(table: &External) -> String {
     let name = quoted(&table.name, '"');
     // From the end of the path: the file is -1, its day -2.
@@ -46,7 +46,7 @@ pub(super) fn create(table: &External) -> String {
     text
 }
 
-/// Returns a pattern that matches this path alone. A backslash has none; `External::check` refuses it.
+/// Returns a pattern that matches only this path. A backslash cannot be matched; `External::check` refuses it.
 fn verbatim(path: &str) -> String {
     let mut pattern = String::with_capacity(path.len());
     for c in path.chars() {

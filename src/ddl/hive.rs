@@ -28,9 +28,9 @@ fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
-/// Returns how a dialect quotes a text. Spark substitutes variables (`${env:HOME}`) in a statement before it
-/// reads the literals, so that the `$` must come from an escape. Athena substitutes none in statements, and the
-/// templates of its projection need the `$`.
+/// Quotes a text for a dialect. Spark substitutes variables (`${env:HOME}`) in a statement before it parses
+/// literals, so `$` must be escaped. Athena does not substitute variables in statements, and its projection
+/// templates need the `$`.
 fn quote(dialect: Dialect) -> impl Fn(&str) -> String {
     move |text| {
         let text = literal(text);

@@ -1,25 +1,24 @@
-//! Locations that an engine would read as something else than the directory they name.
+//! Locations that an engine would not interpret as the directory that they name.
 //!
 //! `DuckDB` 2.0, Spark 4.3 and Trino 411 were tested with each character (`tests/engines/locations.py`). Athena
-//! cannot be tested: for it and for Glue, only characters pass that its documentation and Amazon S3's
-//! (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>) do not advise against.
+//! cannot be tested. For Athena and Glue, only characters are accepted that neither its documentation nor that of
+//! Amazon S3 (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>) advises against.
 
 use crate::ddl::{DdlError, Dialect};
 
-/// Why Athena and Glue are given no wildcard.
+/// Why wildcards are refused for Athena and Glue.
 const WILDCARD: &str = "which Athena's documentation excludes as a wildcard";
-/// Why they are given no character of which nobody documents how they read it.
+/// Why characters without documented meaning are refused for Athena and Glue.
 const UNDOCUMENTED: &str = "and AWS does not document how Athena reads it in a location";
-/// Why a table with computed partitions cannot lie there.
+/// Why the location cannot hold a table with computed partitions.
 const PLACEHOLDER: &str = "which starts a column reference in the template of computed partitions: move the \
     dataset, or keep the partitions in the catalog";
-/// Why `DuckDB` cannot be given a path.
+/// Why a path is refused for `DuckDB`.
 const SEPARATOR: &str = "which no DuckDB pattern matches";
-/// Why `DuckDB` cannot be given a URL: it takes `?` for the begin of parameters, and what it lists in a
-/// bucket depends on an extension.
+/// Why a URL is refused for `DuckDB`: `?` starts its parameters, and patterns in buckets depend on an extension.
 const PATTERN: &str = "which DuckDB reads as a pattern or a parameter in a URL";
 
-/// Refuses a location that a dialect reads as something else, and cannot be told otherwise.
+/// Refuses a location that a dialect would misinterpret and that cannot be escaped.
 pub(super) fn check(location: &str, dialect: Dialect, projection: bool) -> Result<(), DdlError> {
     let refuse = |what: &str, reason| {
         let (location, what) = (location.to_owned(), what.to_owned());

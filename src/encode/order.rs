@@ -1,8 +1,8 @@
-//! Column orders: the footer's statement of how the values of each column are compared.
+//! Column orders: how the values of each column are compared, as the footer states it.
 //!
-//! The `parquet` crate gives doubles the order IEEE_754_TOTAL_ORDER and has no option for another one. Many readers
-//! do not know that order and ignore the statistics of such a column: pyarrow up to 26 and parquet-java 1.13 do.
-//! TYPE_ORDER is known to all readers, and the statistics of this program are correct in both orders
+//! The `parquet` crate writes IEEE_754_TOTAL_ORDER for doubles and has no option for another order. Many readers,
+//! such as pyarrow up to 26 and parquet-java 1.13, do not know that order and ignore the statistics of such a
+//! column. All readers know TYPE_ORDER, and the statistics of this program are correct in both orders
 //! ([`Plain::least`](crate::encode::statistics::Plain::least)).
 
 use std::io::{self, Write};
@@ -22,22 +22,22 @@ const TOTAL_ORDER: [u8; 3] = [0x2c, 0, 0];
 /// Bytes that follow: the end of `FileMetaData`, its length and the magic bytes.
 const END: usize = 1 + 4 + 4;
 
-/// A writer that replaces the order of every column of a Parquet file by TYPE_ORDER.
+/// A writer that replaces the order of every column of a Parquet file with TYPE_ORDER.
 ///
 /// The orders are the last field of the file's last structure
 /// (<https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md>). The writer holds back the
-/// last bytes of what is written, and replaces the orders among them in [`TypeOrdered::finish`]. Both orders take
-/// three bytes, so nothing moves.
+/// last bytes written and replaces the orders in them in [`TypeOrdered::finish`]. Both orders have three bytes, so
+/// no offset changes.
 pub(super) struct TypeOrdered<W> {
     out: W,
-    /// The last bytes that were written, as many as the orders take with what follows.
+    /// The last bytes written: the orders and the bytes that follow them.
     held: Vec<u8>,
-    /// The orders as they are to be.
+    /// The orders to write.
     orders: Vec<u8>,
 }
 
 impl<W: Write> TypeOrdered<W> {
-    /// Returns a writer of a file with so many columns.
+    /// Returns a writer for a file with this number of columns.
     pub(super) fn new(out: W, columns: usize) -> Self {
         let mut orders = vec![LIST_FIELD];
         if columns < 15 {

@@ -26,14 +26,14 @@ pub(super) struct Bounds {
 }
 
 impl Bounds {
-    /// Returns the bounds of text, truncated to a length that serves to prune.
+    /// Returns the bounds of text, truncated to a length that is sufficient for pruning.
     pub(super) fn of_text(min: &str, max: &str) -> Self {
         Self { min: lower(min), max: upper(max) }
     }
 
-    /// Returns the bounds of the values of both.
+    /// Returns the bounds of the union of both.
     ///
-    /// Where two bounds have the same bytes, one that was not truncated is the true extreme of both.
+    /// If two bounds have the same bytes, an untruncated one is the exact extreme of both.
     pub(super) fn and(self, other: &Self) -> Self {
         let Self { mut min, mut max } = self;
         if (&other.min.bytes, other.min.cut) < (&min.bytes, min.cut) {
@@ -116,19 +116,19 @@ impl Plain for f64 {
         self.to_bits()
     }
 
-    /// The number of NaNs is required of every column of doubles. There are none: the decoder refuses them.
+    /// Every column of doubles must state its number of NaNs. It is 0, because the decoder rejects NaNs.
     fn statistics(bounds: Option<(Self, Self)>, nulls: u64) -> Statistics {
         let (min, max) = bounds.unzip();
         let statistics = ValueStatistics::new(min, max, None, Some(nulls), false);
         Statistics::Double(statistics.with_nan_count(Some(0)))
     }
 
-    // Zeros keep their signs, and -0.0 is less than +0.0. The specification recommends to write every minimum
-    // of zero as -0.0 and every maximum of zero as +0.0, since a writer that compares with `<` does not know which
-    // zeros there are, and tells readers to expect -0.0 below a minimum of +0.0
-    // (<https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift>, `ColumnOrder`).
-    // Engines answer `min()` and `max()` from the footer, though: DuckDB and DataFusion returned -0.0 where all rows
-    // were 0. Here the true extremes are known, and they are correct bounds in either order of the zeros.
+    // Zeros keep their signs, and -0.0 is less than +0.0. The specification
+    // (<https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift>, `ColumnOrder`)
+    // recommends -0.0 for every minimum of zero and +0.0 for every maximum, because a writer that compares with `<`
+    // cannot distinguish the zeros. It also asks readers to expect -0.0 below a minimum of +0.0. But engines answer
+    // `min()` and `max()` from the footer: DuckDB and DataFusion returned -0.0 where all rows were 0. The exact
+    // extremes are known here, and they are valid bounds in either order of the zeros.
     fn least(self, other: Self) -> Self {
         if self.total_cmp(&other).is_le() { self } else { other }
     }
@@ -181,13 +181,13 @@ fn upper(text: &str) -> Bound {
     if end < text.len() {
         for (at, last) in text[..end].char_indices().rev() {
             let next = (last..=char::MAX).nth(1);
-            // A longer character could make the bound longer than it may be.
+            // A longer character could make the bound exceed its limit.
             if let Some(next) = next.filter(|next| next.len_utf8() == last.len_utf8()) {
                 return Bound { bytes: format!("{}{next}", &text[..at]).into_bytes(), cut: true };
             }
         }
     }
-    // It is short; or its beginning is nothing but greatest characters, and no shorter bound exists.
+    // The text is short, or it begins with only the greatest characters, so no shorter bound exists.
     Bound { bytes: text.as_bytes().to_vec(), cut: false }
 }
 
@@ -206,7 +206,7 @@ mod tests {
         assert!(bounds.min.cut && bounds.max.cut);
     }
 
-    /// The length of a bound says nothing: this one is cut to fewer bytes than it may have.
+    /// The length does not show whether a bound is truncated: this one is shorter than the limit.
     #[test]
     fn a_bound_that_is_cut_between_characters_is_not_exact() {
         let text = format!("{}\u{20ac}", "x".repeat(MAX_BOUND - 1));

@@ -1,12 +1,12 @@
-//! Lines that were torn apart by a line feed in a quoted field, such as a user agent.
+//! Joins lines that are split by a line feed in a quoted field, such as a user agent.
 //!
-//! A line that ends within a quoted field is joined with the lines behind it up to the one that closes the field, if
+//! A line that ends within a quoted field is joined with the lines after it up to the one that closes the field, if
 //!
 //! * the whole is a row,
-//! * none of the lines behind the first is a row by itself, so that a line which was cut off swallows no other, and
+//! * none of the lines after the first is a row by itself, so that a truncated line swallows no other line, and
 //! * they are at most [`MAX_JOINED`] lines of [`MAX_LINE`](crate::text::MAX_LINE) bytes together.
 //!
-//! Otherwise each of them is judged by itself. `inflate` cuts no text where lines may have to be joined.
+//! Otherwise each line is parsed separately. `inflate` never splits text where lines may have to be joined.
 
 use memchr::memchr;
 
@@ -14,15 +14,16 @@ use crate::fields::{Bounds, FieldCount, Fields};
 use crate::reject::Reason;
 use crate::text::{MAX_JOINED, MAX_LINE};
 
-/// Lines that are one.
+/// Lines of text that form one line.
 pub(super) struct Joined {
-    /// Where they stand, with the number of the first.
+    /// Their range, with the number of the first.
     pub(super) bounds: Bounds,
-    /// How many there are behind the first.
+    /// Number of lines after the first.
     pub(super) lines: u64,
 }
 
-/// Returns the row that a line which ends within a quoted field begins, if there is one. `text` ends with a line end.
+/// Returns the joined line that starts with a line that ends within a quoted field, if it is a row. `text` ends with
+/// a line end.
 #[cold]
 pub(super) fn whole(
     text: &[u8],
@@ -31,7 +32,7 @@ pub(super) fn whole(
     is_row: &mut impl FnMut(&[u8]) -> bool,
 ) -> Option<Joined> {
     let start = first.start as usize;
-    // Behind the line and its end, which a CR may precede.
+    // After the line and its end, which a CR may precede.
     let mut at = first.end as usize + memchr(b'\n', &text[first.end as usize..])? + 1;
     for lines in 1..MAX_JOINED as u64 {
         let end = at + memchr(b'\n', &text[at..])?;

@@ -1,13 +1,13 @@
-//! Blank lines at the end of a text, held back until it is known whether a line follows them.
+//! Holds back blank lines at the end of a text until it is known whether a line follows.
 
 use std::collections::VecDeque;
 
 use crate::text::Text;
 
-/// Runs of equal blank lines that are held back, at most.
+/// Maximum number of runs of equal blank lines to hold back.
 ///
-/// The blank lines at the end of an object are those of its last so many runs. The bound is far beyond what
-/// editors and tools leave there, and makes the memory for blank lines independent of their number.
+/// Only the blank lines of this many last runs count as the end of an object. The limit is far above what editors
+/// and tools write, and bounds the memory for any number of blank lines.
 const MAX_RUNS: usize = 1024;
 
 /// Blank lines, as runs of lines that end alike.
@@ -24,7 +24,7 @@ struct Run {
 }
 
 impl BlankLines {
-    /// Cuts the blank lines off the end of a text of whole lines, but no more than are held back.
+    /// Removes the blank lines from the end of a text of whole lines, up to the limit.
     pub(super) fn cut_off(text: &[u8]) -> (&[u8], Self) {
         let (mut rest, mut blank) = (text, Self::default());
         while let Some((before, line)) = last_blank_line(rest) {
@@ -49,7 +49,7 @@ impl BlankLines {
         self.runs.iter().map(|run| run.count * run.line.len() as u64).sum()
     }
 
-    /// Adds lines behind these. Returns the first ones, if there are too many now to be held back.
+    /// Appends lines. Returns the first ones if there are now too many to hold back.
     pub(super) fn append(&mut self, more: Self) -> Self {
         for run in more.runs {
             match self.runs.back_mut() {
@@ -61,7 +61,7 @@ impl BlankLines {
         Self { runs: self.runs.drain(..surplus).collect() }
     }
 
-    /// Moves the first lines to a text, up to about `room` bytes.
+    /// Moves the first lines to a text, at most about `room` bytes.
     pub(super) fn move_to(&mut self, text: &mut Text, room: usize) {
         while let Some(run) = self.runs.front_mut() {
             let fit = (room.saturating_sub(text.len()) / run.line.len()) as u64;

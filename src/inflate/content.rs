@@ -1,25 +1,26 @@
-//! What the bytes of an object are: gzip, text, or neither.
+//! Detects the content type of an object: gzip, text, or neither.
 
 use memchr::memchr;
 
 use crate::inflate::{FHCRC, FLAGS, MEMBER};
 
-/// Bytes that decide what an object is.
+/// Number of bytes that determine the content type of an object.
 pub const HEAD: usize = 64 << 10;
 /// The byte order mark of UTF-8. Windows tools put it before text.
 pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// Returns whether an object that begins with `head` is gzip. Of a single byte, returns whether it may be.
+/// Returns whether an object that begins with `head` is gzip. For a single byte, returns whether the object can be
+/// gzip.
 pub fn is_gzip(head: &[u8]) -> bool {
     head.starts_with(&MAGIC) || head == &MAGIC[..1]
 }
 
-/// Returns whether an object is text: `head` is its first [`HEAD`] bytes, or all of it.
+/// Returns whether an object is text: `head` is its first [`HEAD`] bytes, or the entire object if it is shorter.
 ///
-/// Text has no NUL, and its first line ends within the head, is UTF-8 and has no control characters but tabs.
-/// Other lines may be anything: each of them is judged by itself.
+/// Text has no NUL. Its first line ends within the head, is UTF-8 and has no control characters except tabs. Other
+/// lines are not checked here: each is parsed separately.
 pub fn is_text(head: &[u8]) -> bool {
     let end = match memchr(b'\n', head) {
         Some(end) => end,
@@ -35,7 +36,7 @@ pub fn is_text(head: &[u8]) -> bool {
         && std::str::from_utf8(line).is_ok()
 }
 
-/// Returns whether `all` the bytes of an object are a gzip header (RFC 1952, 2.3), so that it holds nothing.
+/// Returns whether the object is only a gzip header (RFC 1952, 2.3) and so has no content.
 pub(super) fn is_only_header(all: &[u8]) -> bool {
     const HEADER: usize = 10;
     const FEXTRA: u8 = 4;

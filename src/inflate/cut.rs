@@ -1,20 +1,20 @@
-//! Where a text may be cut into segments: not between lines that may have to be joined.
+//! Decides where a text is cut into segments: never between lines that may have to be joined.
 
 use memchr::{memchr_iter, memrchr};
 
 use crate::text::{MAX_JOINED, MAX_LINE};
 
-/// Returns where to cut a text that goes on, at or before the end of its whole lines: before the first of the last lines
-/// that may end within a quoted field, and may reach into what is still to come.
+/// Returns where to cut a text that continues, at or before the end of its whole lines: before the first of the last
+/// lines that may end within a quoted field and continue in the next segment.
 ///
-/// An open quote is the only odd one of its line. So a line with an even number of quotes is closed.
+/// An open quote makes the number of quotes in its line odd. So a line with an even number of quotes is closed.
 pub(super) fn before_open_line(text: &[u8], lines: usize) -> usize {
     let mut cut = lines;
     let mut end = lines;
     for _ in 1..MAX_JOINED {
         let Some(line_end) = end.checked_sub(1) else { break };
         let start = memrchr(b'\n', &text[..line_end]).map_or(0, |at| at + 1);
-        // What is joined with a line that is still to come would be too long; two more for CR and LF.
+        // A line joined with one of the next segment would be too long; two more bytes for CR and LF.
         if text.len() - start > MAX_LINE + 2 {
             break;
         }

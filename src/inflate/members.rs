@@ -29,29 +29,29 @@ pub(super) enum End {
     Damage(Reason),
 }
 
-/// The bytes of an object, or what gzip data decompresses to, which may be gzip again.
+/// The bytes of an object, or decompressed gzip data, which may be gzip again.
 pub(super) struct Layer {
     source: Source,
     buffer: Vec<u8>,
-    /// Where in the buffer the bytes are that were read ahead.
+    /// Range of the buffer that was read ahead.
     ahead: Range<usize>,
-    /// What ends the layer behind what was read ahead; `Full` until that is known.
+    /// What ends the layer after the bytes that were read ahead; `Full` if unknown.
     end: End,
 }
 
 enum Source {
-    /// An object, and how many of its bytes were taken since they were last counted.
+    /// An object, and the number of its bytes consumed since the last count.
     Object(Box<dyn Read + Send>, u64),
     Gzip(Box<Members>),
 }
 
 impl Layer {
-    /// Begins to read an object.
+    /// Starts reading an object.
     pub(super) fn of_object(reader: Box<dyn Read + Send>) -> Self {
         Self::over(Source::Object(reader, 0))
     }
 
-    /// Begins to decompress the bytes of another layer.
+    /// Starts decompressing the bytes of another layer.
     pub(super) fn of_gzip(layer: Self) -> Self {
         let (inflater, behind) = (None, None);
         let members = Members { layer, inflater, begun: 0, padded: false, behind };
@@ -62,7 +62,7 @@ impl Layer {
         Self { source, buffer: Vec::new(), ahead: 0..0, end: End::Full }
     }
 
-    /// Returns the bytes that come next without taking them: at least `count` if so many are left.
+    /// Returns the next bytes without consuming them: at least `count` if that many are left.
     ///
     /// # Errors
     ///
@@ -83,7 +83,7 @@ impl Layer {
         Ok(&self.buffer[self.ahead.clone()])
     }
 
-    /// Returns the first [`HEAD`] bytes that come next, and whether they are all that is left.
+    /// Returns the next [`HEAD`] bytes, and whether no more are left.
     pub(super) fn head(&mut self) -> io::Result<(&[u8], bool)> {
         let count = self.ahead(HEAD)?.len();
         let is_all = self.end == End::Done && count <= HEAD;
@@ -91,7 +91,7 @@ impl Layer {
         Ok((&head[..count.min(HEAD)], is_all))
     }
 
-    /// Takes bytes that were returned by [`Layer::ahead`].
+    /// Consumes bytes that were returned by [`Layer::ahead`].
     pub(super) fn take(&mut self, count: usize) {
         self.ahead.start += count;
         if let Source::Object(_, taken) = &mut self.source {
@@ -99,7 +99,7 @@ impl Layer {
         }
     }
 
-    /// Takes the bytes that come next until `out` is full or nothing is left; returns how many.
+    /// Reads into `out` until it is full or no bytes are left. Returns the number of bytes.
     ///
     /// # Errors
     ///
@@ -119,7 +119,7 @@ impl Layer {
         Ok((filled, if filled == out.len() { End::Full } else { self.end }))
     }
 
-    /// Takes all that is left, and returns how many bytes of the object were taken since they were last counted.
+    /// Consumes the rest. Returns the number of bytes of the object consumed since the last count.
     pub(super) fn take_all(&mut self) -> io::Result<u64> {
         loop {
             let count = self.ahead(1)?.len();
@@ -130,7 +130,7 @@ impl Layer {
         }
     }
 
-    /// Returns how many bytes of the object were taken since the last call.
+    /// Returns the number of bytes of the object consumed since the last call.
     pub(super) fn count(&mut self) -> u64 {
         match &mut self.source {
             Source::Object(_, taken) => mem::take(taken),
@@ -138,7 +138,7 @@ impl Layer {
         }
     }
 
-    /// Returns how many gzip members of the object were begun.
+    /// Returns the number of gzip members started so far.
     pub(super) fn members(&self) -> u64 {
         match &self.source {
             Source::Object(..) => 0,
@@ -149,7 +149,7 @@ impl Layer {
         }
     }
 
-    /// Returns whether padding behind a member was skipped.
+    /// Returns whether padding after a member was skipped.
     pub(super) fn is_padded(&self) -> bool {
         match &self.source {
             Source::Object(..) => false,
@@ -157,7 +157,7 @@ impl Layer {
         }
     }
 
-    /// Returns what stands behind the last member and is none.
+    /// Returns the data after the last member.
     pub(super) fn take_behind(&mut self) -> Option<RawReject> {
         match &mut self.source {
             Source::Object(..) => None,
@@ -167,7 +167,7 @@ impl Layer {
 }
 
 impl Source {
-    /// Reads some bytes, fewer than fit only at the end of gzip data or as the reader likes.
+    /// Reads some bytes. Returns fewer than fit only at the end of gzip data or if the reader does.
     fn read_some(&mut self, out: &mut [u8]) -> io::Result<(usize, End)> {
         match self {
             Self::Gzip(members) => members.read(out),
@@ -186,18 +186,18 @@ impl Source {
 /// Gzip members, one after the other.
 struct Members {
     layer: Layer,
-    /// Of the member that was begun, if one was.
+    /// State of the current member, if one was started.
     inflater: Option<Decompress>,
-    /// Members that were begun.
+    /// Number of members started.
     begun: u64,
-    /// Whether padding behind a member was skipped.
+    /// Whether padding after a member was skipped.
     padded: bool,
-    /// What stands behind the last member and is none.
+    /// Data after the last member.
     behind: Option<RawReject>,
 }
 
 impl Members {
-    /// Inflates into `out` until it is full or nothing more can be; returns how many bytes.
+    /// Inflates into `out` until it is full or the data ends. Returns the number of bytes.
     fn read(&mut self, out: &mut [u8]) -> io::Result<(usize, End)> {
         let mut filled = 0;
         while filled < out.len() {
@@ -211,7 +211,7 @@ impl Members {
             let input = self.layer.ahead(1)?;
             if input.is_empty() {
                 let reason = match self.layer.end {
-                    // What stands behind the outer gzip data is no reason why the inner one ends.
+                    // Data after the outer gzip data does not explain the end of the inner one.
                     End::Damage(reason) if reason != Reason::TrailingGarbage => reason,
                     _ => Reason::TruncatedGzip,
                 };
@@ -232,10 +232,10 @@ impl Members {
         Ok((filled, End::Full))
     }
 
-    /// Finds the beginning of the next member, behind any padding, or returns what there is instead.
+    /// Finds the start of the next member after any padding, or returns what is there instead.
     ///
-    /// Tape drives and some tools pad with zero bytes, which gzip(1) ignores too, and a careless `echo` adds a
-    /// line end. Unlike gzip(1), this goes on with the member that follows padding.
+    /// Tape drives and some tools pad with zero bytes, which gzip(1) also ignores, and a stray `echo` adds a line
+    /// end. Unlike gzip(1), this function continues with the member after the padding.
     fn find_member(&mut self) -> io::Result<Option<End>> {
         let is_padding = |byte: &u8| matches!(byte, 0 | b'\n' | b'\r');
         loop {
@@ -256,7 +256,7 @@ impl Members {
         }
     }
 
-    /// Takes all that is left as a reject.
+    /// Consumes the rest as a reject.
     fn take_rest(&mut self) -> io::Result<RawReject> {
         let mut rest = RawReject::new(Reason::TrailingGarbage, &[]);
         loop {

@@ -1,32 +1,32 @@
-//! The path of a directory: which logs can lie below it.
+//! Parses the path of a directory: which logs can be below it.
 //!
-//! Two kinds of readers need the same answer: a listing, which skips what cannot hold a wanted log, and the key of a
-//! log, whose name must not contradict its path. A component is understood only where AWS, or a tool that
-//! arranges AWS's files, gives it a meaning: below `AWSLogs`, `aws-account-id=…` or `elasticloadbalancing`.
+//! A listing uses this to skip directories that cannot hold a selected log. Key parsing uses it to find names that
+//! contradict their path. A component is interpreted only where AWS, or a tool that arranges AWS's files, gives it a
+//! meaning: below `AWSLogs`, `aws-account-id=…` or `elasticloadbalancing`.
 
 use chrono::{Months, NaiveDate};
 
 use crate::key::{ROOT, SERVICE, digits, is_account, is_region, service_kind};
 
-/// What the path of a directory says about the logs below it.
+/// Properties of the logs below a directory, according to its path.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Directory<'a> {
-    /// Their account, if the path says it.
+    /// Their account, if the path names one.
     pub account: Option<&'a str>,
-    /// Their region, likewise.
+    /// Their region, if the path names one.
     pub region: Option<&'a str>,
-    /// First and last day that they can belong to, likewise.
+    /// First and last day that they can belong to, if the path names a date.
     pub days: Option<(NaiveDate, NaiveDate)>,
-    /// The kind of what another service delivers there, if one does that is known.
+    /// The kind of another service that delivers there, if it is known.
     pub service: Option<&'static str>,
 }
 
-/// Year, month and day, as far as a path says them.
+/// Year, month and day, as far as a path contains them.
 #[derive(Default)]
 struct Date([Option<u32>; 3]);
 
 impl Date {
-    /// Takes the next part of a date: `2025` or `year=2025`, and so on. Returns whether it is one.
+    /// Parses the next part of a date, such as `2025` or `year=2025`. Returns whether it is one.
     fn take(&mut self, part: &str, plain: bool) -> bool {
         const PARTS: [(&str, usize); 3] = [("year=", 4), ("month=", 2), ("day=", 2)];
         let Some(next) = self.0.iter().position(Option::is_none) else { return false };
@@ -58,15 +58,15 @@ impl Date {
 }
 
 impl<'a> Directory<'a> {
-    /// Parses the path of a directory; `None` if it says nothing. What it says holds for all paths below it, too.
+    /// Parses the path of a directory; `None` if it has no meaning. The result also applies to all paths below it.
     pub fn parse(directory: &'a str) -> Option<Self> {
         let directory = directory.strip_suffix('/').unwrap_or(directory);
         let mut parts = directory.split('/').peekable();
         let mut found = Self::default();
         let mut date = Date::default();
-        // The place of a component behind the one that gives the path its meaning, if there is one by now.
+        // Position of a component after the one that gives the path its meaning, once that was found.
         let mut place = None;
-        // Whether the path is as AWS documents it, as far as it goes: then its day is that of delivery.
+        // Whether the path so far is a documented one. Then its day is the day of delivery.
         let mut is_documented = false;
         let mut is_ours = false;
         while let Some(part) = parts.next() {
@@ -86,7 +86,7 @@ impl<'a> Directory<'a> {
                 found.account = Some(account);
                 is_documented &= account == part;
             } else if at == 0 && part.starts_with("o-") {
-                // An organization, with its accounts below it.
+                // An organization, with accounts below it.
                 (place, is_documented) = (Some(0), false);
             } else if part == SERVICE {
                 is_ours = true;
@@ -110,13 +110,13 @@ impl<'a> Directory<'a> {
         }
         found.days = date.days();
         if !is_documented && let Some((first, last)) = found.days {
-            // The day of a log is that of its end time, which such directories need not be named after.
+            // The day of a log is that of its end time, and such directories may have another date.
             found.days = first.pred_opt().zip(last.succ_opt());
         }
         (found != Self::default()).then_some(found)
     }
 
-    /// Says what contradicts the name of a log with this account and region, if anything does.
+    /// Describes how the path contradicts the name of a log with this account and region, if it does.
     pub(super) fn contradiction(&self, account: &str, region: &str) -> Option<String> {
         let differs = |own: Option<&str>, other| own.is_some_and(|own| own != other);
         if differs(self.account, account) {
@@ -132,14 +132,14 @@ impl<'a> Directory<'a> {
     }
 }
 
-/// Tells whether a component has a meaning although no `AWSLogs` is above it.
+/// Returns whether a component has a meaning without an `AWSLogs` above it.
 fn is_start(part: &str, next_is_service: bool) -> bool {
     part == SERVICE
         || part.contains('=') && account_of(part).is_some()
         || next_is_service && is_account(part)
 }
 
-/// Tells whether a component is `AWSLogs` in any case, or begins with it: `AWSLogs-Partitioned`, `awslogs.bak`.
+/// Returns whether a component is `AWSLogs` in any case, or begins with it: `AWSLogs-Partitioned`, `awslogs.bak`.
 fn is_root(part: &str) -> bool {
     let root = part.get(..ROOT.len()).is_some_and(|root| root.eq_ignore_ascii_case(ROOT));
     root && !part[ROOT.len()..].starts_with(|c: char| c.is_ascii_alphanumeric())
@@ -150,8 +150,8 @@ fn account_of(part: &str) -> Option<&str> {
     is_account(account).then_some(account)
 }
 
-/// Returns the region that a component names. Plain components can be folders of any name, so they must look like the
-/// regions that there are: `eu-west-1`, `us-gov-east-1`.
+/// Returns the region that a component names. Plain components can be folders with any name, so they must look like
+/// real regions: `eu-west-1`, `us-gov-east-1`.
 fn region_of(part: &str) -> Option<&str> {
     if let Some(region) = part.strip_prefix("region=") {
         return is_region(region).then_some(region);
@@ -159,7 +159,7 @@ fn region_of(part: &str) -> Option<&str> {
     is_real_region(part).then_some(part)
 }
 
-/// Tells whether a text looks like a region that AWS could have: two to four letters, words, a number.
+/// Returns whether a text looks like an AWS region: two to four letters, words, a number.
 pub fn is_real_region(text: &str) -> bool {
     let mut words: Vec<&str> = text.split('-').collect();
     let number = words.pop().unwrap_or_default();

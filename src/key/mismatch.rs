@@ -1,12 +1,12 @@
-//! Why the key of an object is not that of a log which is converted, for people.
+//! Explains why an object is not converted, from its key.
 
 use crate::key::name::{is_balancer, is_end_time, log_type_of};
 use crate::key::{Directory, Key, Name, Other, SERVICE, is_account, is_region};
 
-/// What a part should be, and whether it is.
+/// Description of a part, and whether the part is valid.
 type Wanted = (&'static str, fn(&str) -> bool);
 
-/// Returns the reason why an object is not converted, as far as its key says; `None` for the key of a log.
+/// Returns the reason why an object is not converted, according to its key; `None` for the key of a log.
 pub fn mismatch(key: &str) -> Option<String> {
     let other = Key::parse(key).err()?;
     let (directory, name) = key.rsplit_once('/').unwrap_or(("", key));

@@ -1,4 +1,4 @@
-//! The name of a delivered file: what it says by itself, wherever the file lies.
+//! Parses the name of a log file, independent of its directory.
 
 use std::ops::Range;
 
@@ -10,7 +10,7 @@ use crate::schema::LogType;
 /// The ending of a file as AWS delivers it.
 const DELIVERED: &str = ".log.gz";
 
-/// What the name of a log file says.
+/// The parts of a log file's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Name<'a> {
     /// The log type.
@@ -25,7 +25,7 @@ pub struct Name<'a> {
     pub end_time: &'a str,
     /// Address of the load balancer node; vended logs have none in their names.
     pub node: Option<&'a str>,
-    /// What makes the name unique.
+    /// Random part that makes the name unique.
     pub random: &'a str,
 }
 
@@ -34,7 +34,7 @@ pub struct Name<'a> {
 pub enum Form {
     /// `.log.gz`, as AWS delivers it.
     Delivered,
-    /// A copy that is still compressed, such as `.LOG.GZ`, `.log.gz.1` or ` (1).log.gz`.
+    /// A compressed copy, such as `.LOG.GZ`, `.log.gz.1` or ` (1).log.gz`.
     Copy,
     /// Decompressed, such as `.log`.
     Text,
@@ -48,7 +48,7 @@ impl<'a> Name<'a> {
         Form::of_ending(ending).map(|_| parsed)
     }
 
-    /// Parses a name whatever its ending is, and returns the ending.
+    /// Parses a name with any ending, and returns the ending.
     pub(super) fn split(name: &'a str) -> Option<(Self, &'a str)> {
         let (log_type, rest) = log_type_of(name);
         let mut parts = rest.splitn(6, '_');
@@ -67,7 +67,7 @@ impl<'a> Name<'a> {
         (!random.is_empty()).then_some((name, ending))
     }
 
-    /// Returns the day (UTC) of the end time, if the calendar has it.
+    /// Returns the day (UTC) of the end time, if that day exists.
     pub fn end_day(&self) -> Option<NaiveDate> {
         let number = |range: Range<usize>| self.end_time.get(range)?.parse::<u32>().ok();
         let (year, month, day) = (number(0..4)?, number(4..6)?, number(6..8)?);
@@ -76,7 +76,7 @@ impl<'a> Name<'a> {
 }
 
 impl Form {
-    /// Returns the form of a file by its name; `None` if files with its ending are not taken.
+    /// Returns the form of a file by its name; `None` if its ending is not supported.
     pub fn of(name: &str) -> Option<Self> {
         Self::of_ending(&name[identity(name).len()..])
     }
@@ -101,33 +101,33 @@ impl Form {
         (rest.is_empty() || is_numbered).then_some(form)
     }
 
-    /// Tells whether two files of the same log must have the same size, as far as their forms tell.
+    /// Returns whether two files of the same log must have the same size, according to their forms.
     pub fn has_size_of(one: &str, other: &str) -> bool {
         let is_text = |name| Self::of(name) == Some(Self::Text);
         is_text(one) == is_text(other)
     }
 }
 
-/// Returns what identifies an object: its file name up to and including the random part. AWS makes that unique, so
-/// that `X.log.gz`, `X.LOG.GZ`, `X.log.gz.1` and the decompressed `X.log` are one object.
+/// Returns the identity of an object: its file name up to and including the random part, which is unique. So
+/// `X.log.gz`, `X.LOG.GZ`, `X.log.gz.1` and the decompressed `X.log` are one object.
 pub fn identity(name: &str) -> &str {
-    // No ending that is taken has an underscore.
+    // No supported ending contains an underscore.
     let Some(at) = name.rfind('_') else { return name };
     &name[..at + 1 + word_length(&name[at + 1..])]
 }
 
-/// Tells the log type of an object from what its name begins with, and returns the rest of the name.
+/// Returns the log type of an object from the prefix of its name, and the rest of the name.
 pub(super) fn log_type_of(name: &str) -> (LogType, &str) {
     let prefixes = |log_type: LogType| {
         let prefixes = log_type.table().object_prefixes.iter();
         prefixes.filter_map(move |prefix| Some((log_type, name.strip_prefix(prefix.as_str())?)))
     };
     let matches = LogType::ALL.into_iter().flat_map(prefixes);
-    // Names of access logs begin with nothing, which all names do.
+    // Access logs have an empty prefix, which matches every name.
     matches.min_by_key(|(_, rest)| rest.len()).unwrap_or((LogType::Access, name))
 }
 
-/// Cuts off the number that browsers give a second download: ` (1)` or `(1)`.
+/// Removes the number that browsers append to a repeated download: ` (1)` or `(1)`.
 fn without_copy_number(text: &str) -> &str {
     let number = text.strip_prefix(' ').unwrap_or(text);
     let rest = number.strip_prefix('(').and_then(|rest| rest.split_once(')'));
@@ -155,7 +155,7 @@ pub(super) fn is_end_time(text: &str) -> bool {
         && bytes[..8].iter().chain(&bytes[9..13]).all(u8::is_ascii_digit)
 }
 
-/// Tells whether a part is the address of a node. It is zero-padded in AWS's own example, so it is not parsed as one.
+/// Returns whether a part is the address of a node. It is zero-padded in AWS's own example, so it is not parsed as one.
 pub(super) fn is_node(text: &str) -> bool {
     let allowed = |c: char| c.is_ascii_hexdigit() || ".:-".contains(c);
     text.chars().all(allowed) && text.contains(['.', ':', '-'])
@@ -166,8 +166,7 @@ fn word_length(text: &str) -> usize {
     text.bytes().position(|b| !b.is_ascii_alphanumeric()).unwrap_or(text.len())
 }
 
-/// Tells whether a text begins with the parts that all names of load balancer logs begin with, and returns what
-/// stands in place of the load balancer.
+/// Returns the load balancer part of a text that begins like the name of a load balancer log.
 pub(super) fn balancer_part(rest: &str) -> Option<(&str, &str)> {
     let mut parts = rest.splitn(5, '_');
     parts.next().filter(|part| digits(part, 12).is_some())?;
@@ -259,7 +258,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// The order of names keeps the files of an object together, which the search for copies relies on.
+        /// Sorting by name keeps the files of an object together. The search for copies relies on that.
         #[test]
         fn names_of_an_object_are_neighbours(
             random in proptest::collection::vec("[0-9A-Za-z]{1,3}", 1..8),

@@ -1,34 +1,34 @@
-//! From what a list says of an object to its key in the source.
+//! Finds the key in the source of an object in a list.
 
 use std::path::{Component, Path, PathBuf};
 
 use crate::objects::line::scheme;
 use crate::store::{Kind, Place, Source, Web, has_secret, meant, split};
 
-/// Longest key in a bucket, in bytes.
+/// Maximum length of a key in a bucket, in bytes.
 const MAX_KEY: usize = 1024;
-/// Longest name of a bucket, which is shown.
+/// Maximum length of a bucket name in an error.
 const MAX_BUCKET: usize = 255;
 
-/// Where the objects of a list lie.
+/// The location of the objects of a list.
 pub(super) enum Home {
     /// In a bucket.
     Bucket {
         kind: Kind,
         name: String,
-        /// What the keys of the source begin with, without the slash at its end.
+        /// Prefix of the keys of the source, without the slash at its end.
         prefix: Option<String>,
     },
     /// Below a directory.
     Local {
         /// The directory without links.
         root: PathBuf,
-        /// The directory as the user typed it, without what changes nothing.
+        /// The directory as the user typed it, normalized.
         typed: String,
     },
 }
 
-/// Why something is no key of the source.
+/// Why a text does not name a key of the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Stray {
     /// It is of another bucket.
@@ -58,7 +58,7 @@ impl Home {
         }
     }
 
-    /// Returns what the keys of the source begin with, without the slash at its end.
+    /// Returns the prefix of the keys of the source, without the slash at its end.
     pub(super) fn prefix(&self) -> Option<&str> {
         match self {
             Self::Bucket { prefix, .. } => prefix.as_deref(),
@@ -66,7 +66,7 @@ impl Home {
         }
     }
 
-    /// Checks the name of a bucket that a list gives.
+    /// Checks the bucket name of a list entry.
     pub(super) fn check(&self, bucket: &str) -> Result<(), Stray> {
         match self {
             Self::Bucket { name, .. } if name == bucket => Ok(()),
@@ -74,7 +74,7 @@ impl Home {
         }
     }
 
-    /// Checks a key that stands for itself.
+    /// Checks a plain key.
     pub(super) fn key(&self, key: &str) -> Result<String, Stray> {
         if key.is_empty() {
             return because("the key is empty");
@@ -88,7 +88,7 @@ impl Home {
         Ok(key.to_owned())
     }
 
-    /// Finds the key of what a list names by a key, a URL, an ARN or a path. `None` if it is a directory.
+    /// Finds the key for a key, a URL, an ARN or a path in a list. `None` if it is a directory.
     pub(super) fn find(&self, text: &str) -> Result<Option<String>, Stray> {
         if has_secret(text) {
             return because(
@@ -156,7 +156,7 @@ impl Home {
                     "it is an absolute path, but SOURCE is a bucket; write s3://bucket/key",
                 );
             }
-            // `find` lists the directory itself, too.
+            // `find` also lists the directory itself.
             return if key == "." || key.is_empty() { Ok(None) } else { self.key(key).map(Some) };
         };
         let path = plain(text);
@@ -180,7 +180,7 @@ impl Home {
             match below(typed, &path).filter(|_| !typed.is_empty() && !typed.starts_with('/')) {
                 Some(_) if root.join(typed).is_dir() => {
                     return because(
-                        "SOURCE has a directory of its own path, so that this can be meant in two ways: \
+                        "SOURCE contains a directory with its own path, so this path is ambiguous: \
                          write absolute paths",
                     );
                 }
@@ -196,7 +196,7 @@ impl Home {
     }
 }
 
-/// Returns a path without the parts that change nothing: `.` and repeated slashes.
+/// Removes `.` and repeated slashes from a path.
 fn plain(path: &str) -> String {
     let parts: Vec<&str> =
         path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();

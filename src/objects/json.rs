@@ -1,4 +1,5 @@
-//! Lists in JSON: answers of `aws s3api`, arrays of keys, lines of `s5cmd --json`, and manifests of an S3 Inventory.
+//! Lists in JSON: responses of `aws s3api`, arrays of keys, lines of `s5cmd --json`, and manifests of an S3
+//! Inventory.
 
 use std::cell::Cell;
 use std::fmt;
@@ -8,7 +9,7 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 
-/// Longest string and longest number, in bytes.
+/// Maximum length of a string or number, in bytes.
 const MAX_TOKEN: usize = 1 << 16;
 
 /// One entry of a list.
@@ -26,7 +27,7 @@ pub(super) struct Entry {
     is_latest: Option<bool>,
     #[serde(rename = "type")]
     kind: Option<String>,
-    /// Whether the entry is only a text, which need not be a key by itself.
+    /// Whether the entry is only a string, which may be a URL instead of a key.
     #[serde(skip)]
     pub(super) is_text: bool,
 }
@@ -41,7 +42,7 @@ impl Entry {
     }
 }
 
-/// What a manifest of an S3 Inventory says, as far as it is needed.
+/// The parts of an S3 Inventory manifest that are needed.
 #[derive(Debug)]
 pub(super) struct Manifest {
     pub(super) source_bucket: Option<String>,
@@ -56,17 +57,17 @@ pub(super) struct ManifestFile {
     pub(super) key: String,
 }
 
-/// What is wrong with a list in JSON.
+/// An error in a JSON list.
 pub(super) enum Fault<E> {
-    /// It cannot be read on.
+    /// It cannot be read.
     Read(io::Error),
-    /// A line is not what it should be.
+    /// A line is invalid.
     Line(u64, String),
-    /// Whoever takes the entries failed.
+    /// The consumer of the entries failed.
     Taker(E),
 }
 
-/// Calls `take` with every current entry and the line that it ends in, and returns the manifest if it is one.
+/// Calls `take` with every current entry and its last line. Returns the manifest if it is one.
 pub(super) fn read<E>(
     input: Box<dyn BufRead>,
     mut take: impl FnMut(u64, Entry) -> Result<(), E>,
@@ -110,7 +111,7 @@ pub(super) fn read<E>(
     }
 }
 
-/// A reader that counts lines and refuses strings and numbers that are too long to be any of a list.
+/// A reader that counts lines and refuses strings and numbers that are too long for a list.
 struct Bounded<'a> {
     input: Box<dyn BufRead>,
     line: &'a Cell<u64>,
@@ -120,7 +121,7 @@ struct Bounded<'a> {
 }
 
 impl Bounded<'_> {
-    /// Skips white space, and tells whether anything follows.
+    /// Skips white space. Returns whether anything follows.
     fn skip_space(&mut self) -> io::Result<bool> {
         loop {
             let available = self.input.fill_buf()?;
@@ -168,14 +169,14 @@ impl Read for Bounded<'_> {
     }
 }
 
-/// Takes entries; answers with false to end the reading.
+/// Consumes entries; returns `false` to stop reading.
 type Take<'a> = &'a mut dyn FnMut(Entry) -> bool;
 
 fn taken<E: serde::de::Error>(take: Take<'_>, entry: Entry) -> Result<(), E> {
     if !entry.is_current() || take(entry) { Ok(()) } else { Err(E::custom("given up")) }
 }
 
-/// A value at the top.
+/// A top-level value.
 struct Top<'a> {
     take: Take<'a>,
 }

@@ -1,17 +1,17 @@
-//! One line of a list: a key, a URL or a path, or an entry as a tool prints it.
+//! Parses one line of a list: a key, a URL or a path, or an entry in the output of a tool.
 
 use crate::key::from_root;
 
-/// What the keys and names of load balancer logs hold.
+/// Text that all keys and names of load balancer logs contain.
 const SERVICE: &str = "elasticloadbalancing";
 const ROOT: &str = "AWSLogs";
 /// Units of sizes as `aws s3 ls --human-readable` prints them.
 const UNITS: [&str; 8] = ["Byte", "Bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
-/// What a line says of an object.
+/// An object as a line describes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Entry<'a> {
-    /// Its key, or what names it.
+    /// Its key, URL or path.
     pub(super) key: &'a str,
     /// Compressed size in bytes.
     pub(super) size: Option<u64>,
@@ -21,18 +21,18 @@ pub(super) struct Entry<'a> {
     pub(super) class: Option<&'a str>,
 }
 
-/// Tells whether a line says nothing: it is blank, or a comment.
+/// Returns whether a line is blank or a comment.
 ///
-/// A comment begins with `#` and names no log, so that no key of a log is taken for one.
+/// A comment begins with `#` and contains no log name, so a key of a log is never read as a comment.
 pub(super) fn is_nothing(line: &str) -> bool {
     let text = line.trim();
     text.is_empty() || (text.starts_with('#') && !text.contains(SERVICE))
 }
 
-/// Parses a line of `aws s3 ls`: `2025-07-19 14:05:10       1234 key`, in local time. `None` if it is none.
+/// Parses a line of `aws s3 ls`: `2025-07-19 14:05:10       1234 key`, in local time. `None` if it is not one.
 pub(super) fn aws_ls(line: &str) -> Option<Entry<'_>> {
     let (size, rest) = number(after_time(line, b'-')?)?;
-    // A size with a unit ends where one without a unit would.
+    // A size with a unit ends in the same column as one without.
     let rest = rest.strip_prefix(' ')?;
     let unit = UNITS.into_iter().find_map(|unit| {
         let key = rest.strip_prefix(unit)?.strip_prefix(' ')?;
@@ -45,12 +45,12 @@ pub(super) fn aws_ls(line: &str) -> Option<Entry<'_>> {
     (!key.is_empty()).then_some(Entry { key, size, ..Entry::default() })
 }
 
-/// Tells whether a line is one of those that `--summarize` adds.
+/// Returns whether `--summarize` printed a line.
 pub(super) fn is_summary(line: &str) -> bool {
     ["Total Objects: ", "Total Size: "].iter().any(|name| line.trim_start().starts_with(name))
 }
 
-/// Parses a line of `s5cmd ls`: time, class, ETag (with `-e`), size, key. `None` if it is none.
+/// Parses a line of `s5cmd ls`: time, class, ETag (with `-e`), size, key. `None` if it is not one.
 pub(super) fn s5cmd_ls(line: &str) -> Option<Entry<'_>> {
     let mut rest = after_time(line, b'/')?.trim_start_matches(' ');
     let mut e_tag = None;
@@ -73,7 +73,7 @@ pub(super) fn s5cmd_ls(line: &str) -> Option<Entry<'_>> {
     }
 }
 
-/// Returns what follows a time like `2025-07-19 14:05:10`, with one space or more behind it.
+/// Returns the text after a time such as `2025-07-19 14:05:10` and one or more spaces.
 fn after_time(line: &str, separator: u8) -> Option<&str> {
     let time = line.as_bytes().get(..20)?;
     let good = time.iter().enumerate().all(|(place, &byte)| match place {
@@ -85,29 +85,29 @@ fn after_time(line: &str, separator: u8) -> Option<&str> {
     good.then(|| &line[20..])
 }
 
-/// Splits a number off, which spaces may stand before, and which may have a fraction.
+/// Splits off a number, with optional leading spaces and an optional fraction.
 fn number(text: &str) -> Option<(&str, &str)> {
     let text = text.trim_start_matches(' ');
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
     (end > 0).then(|| text.split_at(end))
 }
 
-/// What a line of `aws s3api … --output text` is.
+/// A line of `aws s3api … --output text`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Row<'a> {
     /// An object.
     Object(Entry<'a>),
-    /// Something that is no current object.
+    /// Anything other than a current object.
     Nothing,
 }
 
-/// Tells whether a line begins with the name of a list of objects, as `aws s3api` writes it.
+/// Returns whether a line begins with the name that `aws s3api` gives a list of objects.
 pub(super) fn is_tagged(line: &str) -> bool {
     line.starts_with("CONTENTS\t") || line.starts_with("VERSIONS\t")
 }
 
 /// Parses a line of `aws s3api list-objects-v2 --output text`, whose columns are in alphabetical order:
-/// `CONTENTS`, ETag, key, time, size, class; likewise `VERSIONS`. `None` if it is none.
+/// `CONTENTS`, ETag, key, time, size, class; also `VERSIONS`. `None` if it is not one.
 pub(super) fn tagged<'a>(line: &'a str) -> Option<Row<'a>> {
     let fields: Vec<&'a str> = line.split('\t').collect();
     if !is_tagged(line) {
@@ -133,8 +133,8 @@ pub(super) fn tagged<'a>(line: &'a str) -> Option<Row<'a>> {
     Some(Row::Object(Entry { key, size, e_tag, class })).filter(|_| time > 1 && !key.is_empty())
 }
 
-/// Parses a line of fields in any order, one of which is a key, and the others a size, an ETag, a time or a class.
-/// `None` if that is not so.
+/// Parses a line of fields in any order: one key, and optionally a size, an ETag, a time or a class. `None` if it
+/// has other fields.
 pub(super) fn fields(line: &str) -> Option<Entry<'_>> {
     let mut entry = Entry::default();
     for field in line.split('\t') {
@@ -187,19 +187,19 @@ fn is_class(field: &str) -> bool {
     classes.contains(&field)
 }
 
-/// Why a line of keys is not taken.
+/// Why a key line is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Odd {
-    /// It cannot be the line of a list at all.
+    /// It cannot be a line of a list.
     Foreign,
-    /// It could be, but it is not clear as what.
+    /// It could be one, but it is ambiguous.
     Because(&'static str),
 }
 
-/// Takes the spaces and the carriage return away that cannot belong to a key, and refuses what is no key.
+/// Removes spaces and a carriage return that cannot belong to a key, and refuses text that is not a key.
 ///
-/// Spaces at the end go where the name of a log stands before them; spaces at the start, where `AWSLogs/`, the name of a
-/// log, a URL or the prefix of the source stands behind them. Any other space may belong to a key.
+/// Removes trailing spaces after the name of a log, and leading spaces before `AWSLogs/`, the name of a log, a URL
+/// or the prefix of the source. Any other space may belong to a key.
 pub(super) fn key<'a>(line: &'a str, prefix: Option<&str>) -> Result<&'a str, Odd> {
     let text = line.strip_suffix('\r').unwrap_or(line);
     if text.chars().any(char::is_control) {
@@ -230,15 +230,15 @@ pub(super) fn key<'a>(line: &'a str, prefix: Option<&str>) -> Result<&'a str, Od
     Ok(text)
 }
 
-/// Returns the scheme of what is a URL.
+/// Returns the scheme of a URL.
 pub(super) fn scheme(text: &str) -> Option<&str> {
     let (scheme, _) = text.split_once("://")?;
     let good = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '-' | '.');
     (!scheme.is_empty() && scheme.chars().all(good)).then_some(scheme)
 }
 
-/// Tells whether a list of keys can begin with this one. It is asked of the first line only: later keys need not be
-/// like keys of logs.
+/// Returns whether a list of keys can begin with this key. This applies only to the first line: later keys need not
+/// look like keys of logs.
 pub(super) fn can_be_first(text: &str) -> bool {
     if scheme(text).is_some() || text.starts_with("arn:") || text.starts_with('.') {
         return true;
@@ -277,7 +277,7 @@ mod tests {
         assert_eq!(of("2025-07-19 14:05:10 1023 Bytes a"), Some((None, "a")));
         assert_eq!(of("2025-07-19 14:05:10     1 Byte a b"), Some((None, "a b")));
         assert_eq!(of("2025-07-19 14:05:10    1.2 MiB a"), Some((None, "a")));
-        // A key that begins like a unit is one.
+        // A key that begins like a unit is a key.
         let bytes = "2025-07-19 14:05:10        362 Bytes a";
         assert_eq!(of(bytes), Some((Some(362), "Bytes a")));
         for other in [

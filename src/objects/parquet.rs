@@ -1,4 +1,4 @@
-//! The files of an S3 Inventory in Parquet.
+//! Reads the Parquet files of an S3 Inventory.
 
 use std::fs::File;
 use std::io::{self, Read, Seek};
@@ -12,18 +12,18 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use crate::objects::Found;
 use crate::objects::table::Columns;
 
-/// Rows that are read at once.
+/// Number of rows per batch.
 const ROWS: usize = 4096;
 
-/// What is wrong with a file.
+/// An error in an inventory file.
 pub(super) enum Fault<E> {
-    /// It cannot be read, or is no such file.
+    /// It cannot be read, or is not an inventory file.
     Read(io::Error),
-    /// Whoever takes the rows failed.
+    /// The consumer of the rows failed.
     Taker(E),
 }
 
-/// Calls `take` with every current object and its row, from 1 on.
+/// Calls `take` with every current object and its row number, from 1.
 pub(super) fn read<E>(
     mut input: impl Read,
     mut take: impl FnMut(u64, Found<'_>) -> Result<(), E>,
@@ -72,7 +72,7 @@ pub(super) fn read<E>(
     Ok(())
 }
 
-/// Copies what is read to a file without a name, since the footer of Parquet stands at its end.
+/// Copies the input to an anonymous file, because the Parquet footer is at the end.
 fn spooled(input: &mut impl Read) -> io::Result<File> {
     let mut file = tempfile::tempfile()?;
     io::copy(input, &mut file)?;

@@ -1,4 +1,4 @@
-//! The kind of a list, told from its first lines.
+//! Detects the format of a list from its first lines.
 
 use std::borrow::Cow;
 use std::io::{BufRead, BufReader, Cursor, Read};
@@ -7,7 +7,7 @@ use crate::objects::line::{self, Odd};
 use crate::objects::table::{self, Columns};
 use crate::objects::{List, MAX_LINE, ObjectsError, Place};
 
-/// Lines that the kind of a list is told from.
+/// Number of lines for detecting the format of a list.
 const FIRST_LINES: usize = 3;
 
 const ORC_FILE: &str =
@@ -15,10 +15,10 @@ const ORC_FILE: &str =
 
 const ONLY_COMMENTS: &str = "the first 65,536 bytes are blank lines and comments; ";
 
-/// A kind of list.
+/// A list format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Shape {
-    /// Keys, URLs, ARNs or paths, separated by some bytes.
+    /// Keys, URLs, ARNs or paths, separated by one of these bytes.
     Keys(&'static [u8]),
     /// The output of `aws s3 ls`.
     AwsLs,
@@ -26,7 +26,7 @@ pub(super) enum Shape {
     S5cmdLs,
     /// The output of `aws s3api … --output text`.
     Tagged,
-    /// Fields separated by tabs, of which one is the key.
+    /// Fields separated by tabs, one of which is the key.
     Fields,
     /// CSV with a header.
     Csv(char, Columns),
@@ -37,12 +37,12 @@ pub(super) enum Shape {
 }
 
 impl<E: From<ObjectsError>> List<'_, E> {
-    /// Tells the kind of a list from its first lines; `None` if it says nothing.
+    /// Detects the format of a list from its first lines; `None` if it is empty.
     pub(super) fn recognise(
         &self,
         mut input: Box<dyn BufRead>,
     ) -> Result<(Option<Shape>, Box<dyn BufRead>), ObjectsError> {
-        // A pipe gives what it has: as much is read as the first lines that say something take.
+        // A pipe returns the bytes that it has, so this reads until the first lines with content are complete.
         let (mut head, mut counted, mut lines, mut is_over) = (Vec::new(), 0, 0, false);
         while head.len() < MAX_LINE && lines < FIRST_LINES && !is_over {
             let more = input.fill_buf().map_err(|source| self.failed(source))?;
@@ -87,7 +87,7 @@ impl<E: From<ObjectsError>> List<'_, E> {
         let mut texts =
             (1..).zip(texts).filter(|(_, (_, text))| !line::is_nothing(text)).take(FIRST_LINES);
         let Some((number, (raw, first))) = texts.next() else { return Ok(None) };
-        // The last character of what is cut may be half.
+        // The last character may be truncated.
         let is_cut = raw.len() == head.len() && head.len() >= MAX_LINE;
         if !is_cut && std::str::from_utf8(raw).is_err() {
             return Err(self.no_list(number, &first, "the line is not UTF-8; "));
@@ -138,11 +138,11 @@ impl<E: From<ObjectsError>> List<'_, E> {
         Ok(Some(shape))
     }
 
-    /// Tells whether all fields of a line could be keys.
+    /// Returns whether all fields of a line could be keys.
     fn are_keys(&self, line: &str) -> bool {
         let mut fields = line.trim_end_matches('\r').split('\t').collect::<Vec<_>>();
         if line.len() >= MAX_LINE {
-            // It is cut.
+            // It is truncated.
             fields.pop();
         }
         let is_key = |field: &&str| {

@@ -303,7 +303,7 @@ proptest! {
 fn what_is_no_list_is_refused_at_its_first_line() {
     let html = refused("\n<!DOCTYPE html>\n<html>\n");
     assert!(
-        html.starts_with("--objects list.txt, line 2: \"<!DOCTYPE html>\": a list holds keys"),
+        html.starts_with("--objects list.txt, line 2: \"<!DOCTYPE html>\": a list is keys"),
         "{html}"
     );
     for (text, words) in [

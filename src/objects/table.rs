@@ -4,12 +4,12 @@ use std::borrow::Cow;
 
 use crate::objects::Found;
 
-/// Storage classes, and tiers of the class `INTELLIGENT_TIERING`, whose objects must be restored.
+/// Storage classes, and tiers of the class `INTELLIGENT_TIERING`, whose objects must be restored before reading.
 const ARCHIVES: [&str; 2] = ["GLACIER", "DEEP_ARCHIVE"];
 const ARCHIVE_TIERS: [&str; 4] =
     ["ARCHIVE", "ARCHIVE_ACCESS", "DEEP_ARCHIVE", "DEEP_ARCHIVE_ACCESS"];
 
-/// Which columns of a list say what.
+/// The columns of a list by meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Columns {
     pub(super) bucket: Option<usize>,
@@ -35,8 +35,8 @@ impl Columns {
         access_tier: None,
     };
 
-    /// Finds the columns by their names, in whatever case and with whatever between their words. `None` if none of them
-    /// is the key, or a name is no name of a column.
+    /// Finds the columns by their names, in any case and with any separator between words. `None` if no column is
+    /// the key, or if a name cannot be that of a column.
     pub(super) fn of<S: AsRef<str>>(names: &[S]) -> Option<Self> {
         let bare = |name: &str| name.trim().replace(['_', ' ', '-'], "").to_ascii_lowercase();
         let names: Vec<String> = names.iter().map(|name| bare(name.as_ref())).collect();
@@ -54,7 +54,7 @@ impl Columns {
         })
     }
 
-    /// Returns what a row says, whose fields `field` returns; `None` if it is no current object.
+    /// Returns the object of a row, whose fields `field` returns; `None` if it is not a current object.
     pub(super) fn read<'a>(&self, field: impl Fn(usize) -> Option<&'a str>) -> Option<Found<'a>> {
         let said = |column: Option<usize>| field(column?).filter(|text| !text.is_empty());
         let is =
@@ -72,13 +72,13 @@ impl Columns {
     }
 }
 
-/// Tells whether an object must be restored, if its storage class is known.
+/// Returns whether an object must be restored, if its storage class is known.
 pub(super) fn archived(class: Option<&str>, tier: Option<&str>) -> Option<bool> {
     let tier = tier.unwrap_or_default();
     class.map(|class| ARCHIVES.contains(&class) || ARCHIVE_TIERS.contains(&tier))
 }
 
-/// Splits a line of CSV into its fields, which quotes may surround. `None` if a quote is not closed, or stands elsewhere.
+/// Splits a line of CSV into its fields, which can be quoted. `None` if a quote is unclosed or misplaced.
 pub(super) fn split(line: &str, delimiter: char) -> Option<Vec<Cow<'_, str>>> {
     let mut fields = Vec::new();
     let mut rest = line;
@@ -104,13 +104,13 @@ pub(super) fn split(line: &str, delimiter: char) -> Option<Vec<Cow<'_, str>>> {
     }
 }
 
-/// Tells by which sign the names of columns are separated, if a line is a header.
+/// Returns the separator of the column names, if a line is a header.
 pub(super) fn header(line: &str) -> Option<(char, Columns)> {
     let names = |delimiter| split(line.trim_end_matches('\r'), delimiter);
     [',', ';', '\t'].into_iter().find_map(|sign| Some((sign, Columns::of(&names(sign)?)?)))
 }
 
-/// Tells whether a line is one of an inventory's CSV file, which has no header: a bucket and a key, quoted.
+/// Returns whether a line is from an inventory's CSV file, which has no header: a quoted bucket and a quoted key.
 pub(super) fn is_inventory(line: &str) -> bool {
     let Some(fields) = split(line.trim_end_matches('\r'), ',') else { return false };
     let is_bucket = |name: &str| {

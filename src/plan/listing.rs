@@ -15,7 +15,7 @@ use crate::store::{Listed, Look, Named, Network, Source, StoreError};
 
 /// Objects that are named by a file and looked for at once.
 const FOUND_AT_ONCE: usize = 4096;
-/// Load balancers that are kept to suggest one of them.
+/// Maximum number of load balancers kept for suggestions.
 const MAX_BALANCERS: usize = 1000;
 
 /// What sources hold of what is wanted.
@@ -31,15 +31,15 @@ pub struct Listing {
     pub failures: Vec<Failure>,
     /// Key of the first object of each kind that is left aside.
     pub examples: BTreeMap<&'static str, String>,
-    /// Kinds of what other services deliver, in directories that were skipped.
+    /// Kinds of other services whose directories were skipped.
     pub passed: BTreeSet<&'static str>,
     /// Whether directories were skipped because nothing below them is selected.
     pub is_pruned: bool,
-    /// Selected objects that lie where AWS did not put them, by their end times.
+    /// Selected objects below a directory of another day.
     pub moved: Moved,
-    /// Wanted load balancers, as they were named, that no object of the selected partitions is of.
+    /// Selected load balancers, as the user named them, without objects in the selected partitions.
     pub unmatched: Vec<String>,
-    /// Load balancers of the selected partitions that are not wanted, `app/name/id`; not more than a thousand.
+    /// Other load balancers in the selected partitions, as `app/name/id`; at most a thousand.
     pub others: BTreeSet<String>,
     /// Selected objects that must be restored before they can be read; `None` where nothing tells.
     pub archived: Option<Amount>,
@@ -52,7 +52,8 @@ impl Listing {
     ///
     /// # Errors
     ///
-    /// Fails when nothing can be listed, or it is interrupted. A part that cannot be listed is a [`Failure`].
+    /// Fails when nothing can be listed, or when the user interrupts it. A part that cannot be listed is a
+    /// [`Failure`].
     pub fn take(
         sources: &[Source],
         selection: &Selection,
@@ -117,7 +118,7 @@ impl Listing {
         let mut gathering = Gathering::new(selection, stop);
         let mut waiting = Vec::new();
         objects::read(names, source, network, |named| {
-            // A key with a slash at its end stands for a directory. It cannot be asked for, and is no log.
+            // A key that ends with a slash is a directory marker. It cannot be requested, and is not a log.
             let is_directory = named.key.ends_with('/');
             if is_directory || !source.holds(&named.key) {
                 let kind = if is_directory { Other::Unknown.as_str() } else { NOT_SELECTED };
@@ -140,10 +141,9 @@ impl Listing {
         self.examples.entry(kind).or_insert_with(|| key.to_owned());
     }
 
-    /// Keeps one file of each object: AWS makes names unique, so that two of a name are copies, wherever they lie.
+    /// Keeps one file of each object. Names are unique, so files with the same name are copies in any directory.
     ///
-    /// Copies of different sizes contradict each other and are reported. The one in the best form stays, then that of
-    /// the first day.
+    /// Copies of different sizes are reported. The copy with the best form is kept, then the one with the first day.
     fn drop_repeated(&mut self) {
         let mut objects = mem::take(&mut self.objects);
         objects.sort_unstable_by(|a, b| {
@@ -152,7 +152,7 @@ impl Listing {
             let by_name = a.name().cmp(b.name()).then_with(|| order(a).cmp(&order(b)));
             by_name.then_with(|| a.listed.key().cmp(&b.listed.key()))
         });
-        // The order of names keeps the files of an object together.
+        // Sorting by name keeps the files of an object together.
         objects.dedup_by(|next, kept| {
             if next.identity() != kept.identity() {
                 return false;
@@ -177,8 +177,8 @@ impl Listing {
         self.objects = objects;
     }
 
-    /// Counts files that are named like logs but have an ending that is not taken: beside the log itself they leave
-    /// nothing out.
+    /// Counts files that are named like logs but have an unsupported ending. Next to the log itself, they are
+    /// sidecars.
     fn count_endings(&mut self, endings: &[Listed]) {
         for listed in endings {
             let own = identity(listed.name());
@@ -192,13 +192,13 @@ impl Listing {
 /// Directories that were skipped.
 #[derive(Default)]
 struct Skipped {
-    /// Kinds of what other services deliver there.
+    /// Kinds of the other services that deliver there.
     services: BTreeSet<&'static str>,
     /// Whether some are not selected.
     is_pruned: bool,
 }
 
-/// Returns the object with a name in the directory that a source is.
+/// Returns the object with a name in the directory of a source.
 fn source_key(source: &Source, name: &str) -> Named {
     let address = source.address();
     let prefix = match source.bucket() {
@@ -215,7 +215,7 @@ struct Gathering<'a> {
     partitions: HashSet<Arc<Partition>>,
     /// Files that are named like logs but have other endings.
     endings: Vec<Listed>,
-    /// Which of the wanted load balancers some object is of.
+    /// The selected load balancers that have objects.
     matched: Vec<bool>,
     selection: &'a Selection,
     stop: &'a AtomicBool,
@@ -229,7 +229,7 @@ impl<'a> Gathering<'a> {
         Self { listing, partitions, endings, matched, selection, stop }
     }
 
-    /// Adds what is found of objects that somebody names.
+    /// Adds objects that the user named.
     fn add_all(
         &mut self,
         index: usize,
@@ -297,7 +297,7 @@ impl<'a> Gathering<'a> {
             }
             Ok(_) => self.listing.skip(NOT_SELECTED, &key),
             Err(other) => {
-                // What is not selected is not left out, whatever is wrong with it.
+                // An object outside the selection is not reported, whatever its problem.
                 let is_wanted =
                     || Key::of_name(listed.name()).is_none_or(|said| self.selection.wants(&said));
                 match other {
@@ -311,7 +311,7 @@ impl<'a> Gathering<'a> {
         }
     }
 
-    /// Tells whether a log is wanted, and notes which of the wanted load balancers it is of.
+    /// Returns whether a log is selected, and records its load balancer.
     fn wants(&mut self, key: &Key) -> bool {
         let wanted = &self.selection.balancers;
         if wanted.is_empty() || !self.selection.wants_partition(&key.partition) {

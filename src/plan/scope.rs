@@ -1,7 +1,7 @@
-//! Scopes: which objects of a source its name means, where that is not all of them.
+//! Scopes: the objects of a source that its name selects.
 //!
-//! A SOURCE can be a single file or a pattern, such as `logs/**/*.log.gz`. It is opened as the directory above, and its
-//! scope says which objects of that are meant.
+//! A SOURCE can be a single file or a pattern, such as `logs/**/*.log.gz`. The program opens the directory above,
+//! and the scope selects objects in it.
 
 use glob::Pattern;
 
@@ -11,15 +11,15 @@ use crate::store::Place;
 /// Characters that make a name a pattern.
 const SPECIAL: [char; 3] = ['*', '?', '['];
 
-/// Which objects of a source are meant.
+/// The selected objects of a source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Scope {
     /// All.
     #[default]
     All,
-    /// Those with these names, in the directory itself.
+    /// The objects with these names, in the directory itself.
     Names(Vec<String>),
-    /// Those whose paths below the directory match a pattern.
+    /// The objects whose paths below the directory match a pattern.
     Matching(Matching),
 }
 
@@ -38,7 +38,7 @@ enum Part {
     One(Pattern),
 }
 
-/// A name is no pattern.
+/// A name is not a valid pattern.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("SOURCE {name} is not a pattern: {why}")]
 pub struct ScopeError {
@@ -49,7 +49,7 @@ pub struct ScopeError {
 }
 
 impl Scope {
-    /// Splits the name of a source into that of the directory or prefix to open, and what is meant of it.
+    /// Splits the name of a source into the directory or prefix to open, and its scope.
     ///
     /// # Errors
     ///
@@ -66,7 +66,7 @@ impl Scope {
             return whole();
         }
         let (above, last) = path.rsplit_once('/').unwrap_or(("", path));
-        // Whether a key of a bucket is an object or a prefix, only its name tells.
+        // In a bucket, only the name shows whether it is an object or a prefix.
         let is_file = if is_local { local.is_file() } else { Name::parse(last).is_some() };
         if is_file && (is_local || !above.is_empty()) {
             return Ok((base(scheme, above, path), Self::Names(vec![last.to_owned()])));
@@ -106,13 +106,13 @@ fn base(scheme: Option<&str>, above: &str, path: &str) -> String {
 }
 
 impl Matching {
-    /// Tells whether an object is meant, by its path below the directory.
+    /// Returns whether an object is in scope, by its path below the directory.
     pub fn holds(&self, below: &str) -> bool {
         let path: Vec<&str> = below.split('/').collect();
         matches(&self.parts, &path)
     }
 
-    /// Tells whether a directory of the bucket can hold objects that are meant.
+    /// Returns whether a directory of the bucket can hold objects in scope.
     pub fn leads_to(&self, directory: &str) -> bool {
         let Some(below) = directory.strip_prefix(self.prefix.as_str()) else { return true };
         let path: Vec<&str> = below.split('/').filter(|part| !part.is_empty()).collect();
@@ -133,7 +133,7 @@ fn matches(parts: &[Part], path: &[&str]) -> bool {
     }
 }
 
-/// Tells whether something below a path can match.
+/// Returns whether anything below a path can match.
 fn leads(parts: &[Part], path: &[&str]) -> bool {
     match (parts.split_first(), path.split_first()) {
         (None, _) => false,
@@ -198,7 +198,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// A listing skips no directory that holds what is meant.
+        /// A listing skips no directory with objects in scope.
         #[test]
         fn what_matches_is_led_to(
             pattern in proptest::collection::vec(proptest::sample::select(vec!["**", "*", "a", "b*", "?"]), 1..5),

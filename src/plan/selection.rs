@@ -26,9 +26,9 @@ pub struct Selection {
     pub accounts: Vec<String>,
     /// Regions; all when empty.
     pub regions: Vec<String>,
-    /// Load balancers; all when empty.
+    /// Load balancers; all if empty.
     pub balancers: Vec<Balancer>,
-    /// What is meant of each source; all of those that have none.
+    /// The scope of each source. A source without one is selected entirely.
     pub scopes: Vec<Scope>,
     /// Only the partitions of this shard.
     pub shard: Option<Shard>,
@@ -48,7 +48,7 @@ impl Selection {
             })
     }
 
-    /// Returns what is meant of a source.
+    /// Returns the scope of a source.
     pub fn scope(&self, source: usize) -> &Scope {
         self.scopes.get(source).unwrap_or(&Scope::All)
     }
@@ -98,32 +98,32 @@ impl Selection {
     }
 }
 
-/// A load balancer as somebody names it.
+/// A load balancer as the user names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Balancer {
-    /// What was typed.
+    /// The text that the user typed.
     text: String,
     /// Its name, or its resource id with dots for slashes.
     name: String,
-    /// Account and region, which an ARN has.
+    /// Account and region, from an ARN.
     place: Option<(String, String)>,
 }
 
-/// A text names no Application Load Balancer.
+/// A text does not name an Application Load Balancer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BalancerError {
-    /// It is an ARN of another form.
+    /// It is a malformed ARN.
     #[error(
         "an ARN of a load balancer is arn:aws:elasticloadbalancing:REGION:ACCOUNT:loadbalancer/app/NAME/ID"
     )]
     Form,
-    /// It is the ARN of a listener or a rule of the load balancer with this one.
+    /// It is the ARN of a listener or rule of the load balancer with this ARN.
     #[error("this is the ARN of a listener or rule; its load balancer is {0}")]
     Listener(String),
     /// It is the ARN of a target group.
     #[error("this is the ARN of a target group; specify the load balancer that forwards to it")]
     TargetGroup,
-    /// It is the ARN of another kind of load balancer.
+    /// It is the ARN of another type of load balancer.
     #[error(
         "this is not an Application Load Balancer; only logs of Application Load Balancers are converted"
     )]
@@ -166,14 +166,14 @@ impl Balancer {
         }
     }
 
-    /// Tells whether it is the load balancer of a log.
+    /// Returns whether it is the load balancer of a log.
     pub(super) fn is(&self, key: &Key) -> bool {
         let Key { partition, balancer, .. } = key;
         self.may_be_in(Some(&partition.account), Some(&partition.region))
             && (self.name == *balancer || balancer.split('.').nth(1) == Some(&self.name))
     }
 
-    /// Tells whether it can be in an account and a region, as far as these are known.
+    /// Returns whether it can be in an account and a region, if these are known.
     fn may_be_in(&self, account: Option<&str>, region: Option<&str>) -> bool {
         self.place.as_ref().is_none_or(|(own_account, own_region)| {
             account.is_none_or(|account| account == own_account)
@@ -227,7 +227,7 @@ mod tests {
         }
     }
 
-    /// A listing skips no directory that can hold a wanted log, in any layout.
+    /// A listing skips no directory that can hold a selected log, in any layout.
     #[test]
     fn filters_prune_other_layouts() {
         let day = |day| NaiveDate::from_ymd_opt(2025, 7, day);

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Longest method that is taken for one, in bytes.
 const MAX_METHOD: usize = 32;
 
-/// Returns the network of an address, /24 or /48; `None` if it is no address. What an IPv6 address holds of an IPv4
-/// address is cut as that would be.
+/// Returns the network of an address, /24 or /48; `None` if it is not an address. An IPv4 address embedded in an
+/// IPv6 address is truncated like other IPv4 addresses.
 pub(super) fn truncated(address: &str) -> Option<String> {
     let address =
         address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
@@ -17,21 +17,21 @@ pub(super) fn truncated(address: &str) -> Option<String> {
     Some(network.to_string())
 }
 
-/// Returns the /48 of an address, or less of it where an IPv4 address stands in the first 48 bits.
+/// Returns the /48 of an address, or a shorter prefix if the first 48 bits contain an IPv4 address.
 ///
-/// Prefixes that networks choose for NAT64 themselves (RFC 6052) leave at most the /16 of the IPv4 address in a /48,
-/// and what stands in the last 64 bits (RFC 4291, ISATAP) is gone.
+/// Network-specific NAT64 prefixes (RFC 6052) leave at most the /16 of the IPv4 address in a /48. Addresses in the
+/// last 64 bits (RFC 4291, ISATAP) are removed.
 fn of_v6(address: Ipv6Addr) -> Ipv6Addr {
     let host = Ipv6Addr::from_bits(0xff);
     match address.segments() {
-        // Where the first 96 bits say nothing but that an IPv4 address follows, its /24 stays: mapped (RFC 4291),
+        // If the first 96 bits are a well-known prefix of an IPv4 address, its /24 is kept: mapped (RFC 4291),
         // translated (RFC 2765) and NAT64 (RFC 6052).
         [0, 0, 0, 0, 0, 0xffff, ..]
         | [0, 0, 0, 0, 0xffff, 0, ..]
         | [0x64, 0xff9b, 0, 0, 0, 0, ..] => {
             Ipv6Addr::from_bits(address.to_bits() & !host.to_bits())
         }
-        // 6to4 (RFC 3056): the IPv4 address is the second and third group.
+        // 6to4 (RFC 3056): the IPv4 address is in the second and third group.
         [0x2002, high, low, ..] => Ipv6Addr::new(0x2002, high, low & 0xff00, 0, 0, 0, 0, 0),
         // Teredo (RFC 4380): the server's IPv4 address begins in the third group, the client's ends the address.
         [0x2001, 0, ..] => Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0),
@@ -93,7 +93,7 @@ mod tests {
         }
     }
 
-    /// All ways in which the RFCs put an IPv4 address into an IPv6 address.
+    /// All embeddings of an IPv4 address in an IPv6 address that the RFCs define.
     fn embedded(address: Ipv4Addr, other: u128) -> Vec<Ipv6Addr> {
         let v4 = u128::from(address.to_bits());
         let low = |prefix: u128| Ipv6Addr::from_bits(prefix << 32 | v4);
@@ -105,11 +105,11 @@ mod tests {
             low(0x0064_ff9b_0001 << 48 | other >> 80 & 0xffff_ffff),     // RFC 8215
             low(0xfe80 << 80 | 0x5efe),                                  // ISATAP
             Ipv6Addr::from_bits(0x2002 << 112 | v4 << 80 | other >> 48), // RFC 3056
-            // RFC 4380, as server and, with its bits turned, as client.
+            // RFC 4380, as the server and, with inverted bits, as the client.
             Ipv6Addr::from_bits(0x2001 << 112 | v4 << 64 | other >> 64),
             Ipv6Addr::from_bits(0x2001 << 112 | (other >> 64) << 32 | (!v4 & 0xffff_ffff)),
         ];
-        // RFC 6052, behind prefixes of networks' own, with bits 64 to 71 left out.
+        // RFC 6052, after network-specific prefixes, without bits 64 to 71.
         for length in [32, 40, 48, 56, 64, 96_u32] {
             let prefix = (0x2001_0db8 << 96 | other >> 32) >> (128 - length) << (128 - length);
             let bits = match length {

@@ -31,7 +31,7 @@ pub struct Example {
     pub column: Option<String>,
     /// Length of the line in bytes.
     pub length: i64,
-    /// Its first bytes, escaped. `None` where lines were not kept.
+    /// Its first bytes, escaped. `None` if lines were not kept.
     pub line: Option<String>,
     /// Whether the line goes on.
     pub cut: bool,

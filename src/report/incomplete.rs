@@ -1,4 +1,4 @@
-//! Incomplete objects: those that were damaged, or of whose lines none became a row.
+//! Incomplete objects: objects that were damaged, or none of whose lines became a row.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,7 +9,7 @@ use crate::claim::{Amendments, Claim};
 use crate::key::Partition;
 use crate::schema::LogType;
 
-/// Objects that are listed.
+/// Maximum number of objects to list.
 const MAX_LISTED: usize = 100;
 
 /// The incomplete objects of a dataset.
@@ -19,11 +19,11 @@ pub struct IncompleteObjects {
     pub objects: u64,
     /// How many of them the user accepted.
     pub accepted: u64,
-    /// The objects, those that are not accepted first; the first hundred, if there are more.
+    /// The objects, unaccepted ones first; at most a hundred.
     pub list: Vec<IncompleteObject>,
 }
 
-/// An object of which not all became rows.
+/// An object whose lines did not all become rows.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct IncompleteObject {
     /// Whether the user accepted it.
@@ -42,7 +42,7 @@ pub struct IncompleteObject {
     pub rejects: BTreeMap<String, u64>,
 }
 
-/// The incomplete objects of what was read so far.
+/// The incomplete objects found so far.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     objects: u64,
@@ -51,7 +51,7 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    /// Adds those of a claim.
+    /// Adds the incomplete objects of a claim.
     pub(super) fn add<'a>(
         &mut self,
         partition: &Partition,
@@ -95,7 +95,7 @@ impl Gathered {
 }
 
 impl IncompleteObjects {
-    /// Returns the number of those that the user has not accepted.
+    /// Returns the number of unaccepted objects.
     pub fn open(&self) -> u64 {
         self.objects - self.accepted
     }

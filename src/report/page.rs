@@ -27,9 +27,9 @@ const STYLE: &str = include_str!("page/report.css");
 /// The script, which only shows what a day holds on hover and focus.
 const SCRIPT: &str = include_str!("page/report.js");
 
-/// Escapes what the template inserts: as for terminals, since reversed text deceives in browsers, too, and for HTML.
+/// Escapes values in the template: as for terminals, because reversed text also deceives in browsers, and for HTML.
 ///
-/// Newlines stay, because statements have lines.
+/// Newlines are kept, because statements have several lines.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Escaped;
 
@@ -81,7 +81,7 @@ pub fn html(facts: &Facts) -> Result<String, askama::Error> {
 #[template(path = "report.html")]
 struct Page<'a> {
     facts: &'a Facts,
-    /// The dataset, in one line.
+    /// The dataset, on one line.
     name: String,
     style: &'static str,
     script: &'static str,

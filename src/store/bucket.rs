@@ -44,7 +44,7 @@ const READS: usize = 32;
 pub struct Bucket {
     store: Arc<dyn ObjectStore>,
     uploads: Uploads,
-    /// How the store is listed, if that is not left to `object_store`.
+    /// How the store is listed, if not by `object_store`.
     pages: Option<Arc<dyn Pages>>,
     /// Prefix of all keys.
     root: Path,
@@ -168,7 +168,7 @@ impl Bucket {
                 TargetError::Listing { name: self.name(directory), problem }
             }
         })?;
-        // Consoles make empty objects for directories.
+        // Web consoles create empty objects for directories.
         let files = entries.iter().filter(|entry| entry.size > 0 || !entry.key.ends_with('/'));
         Ok(files.map(|entry| Stored { key: self.key(&entry.key), size: entry.size }).collect())
     }
@@ -285,8 +285,8 @@ impl Target for Bucket {
             let complete = || self.uploads.0.complete_multipart(&path, id, parts.clone());
             match self.ask(complete) {
                 Ok(_) => return Ok(Completed::Visible),
-                // Another run completed it, or it took effect in spite of the error, or it is gone. Some stores
-                // fail over an upload that is gone, however often they are asked.
+                // Another run completed it, or it took effect despite the error, or it is gone. Some stores return
+                // an error for an upload that is gone, on every retry.
                 Err(Error::NotFound { .. }) => {}
                 Err(error) if is_of_server(&error) => {}
                 Err(error) => failed = Some(error),

@@ -82,7 +82,7 @@ impl Client {
         })
     }
 
-    /// Returns the client of a store that lists as S3 does.
+    /// Returns the client of a store with S3-style listings.
     fn over(
         store: impl ObjectStore + MultipartStore + PaginatedListStore,
         requests: Requests,
@@ -107,7 +107,7 @@ fn is_known(name: &str) -> bool {
 fn settings(network: &Network, variables: &str) -> Vec<(String, String)> {
     let from_environment = env::vars_os().filter_map(|(name, value)| {
         let name = name.into_string().ok().filter(|name| name.starts_with(variables))?;
-        // As the AWS command line does, an empty variable is taken for none.
+        // Like the AWS CLI, treats an empty variable as unset.
         let value = value.into_string().ok().filter(|value| !value.is_empty())?;
         Some((name.to_ascii_lowercase(), value))
     });
@@ -155,7 +155,7 @@ async fn amazon(
     let bucket = prefix.name();
     let refuse = |why| StoreError::Endpoint { name: prefix.to_string(), why };
     let mut region = of(&builder, AmazonS3ConfigKey::Region);
-    // One search for all stores of the run.
+    // One lookup for all stores of the run.
     let found = network.aws.get_or_init(|| Credentials::find(region.clone())).await;
     if let Some(credentials) = found.credentials.as_ref().filter(|_| is_signed && !has_key) {
         builder = builder.with_credentials(Arc::clone(credentials) as _);
@@ -215,20 +215,20 @@ async fn amazon(
     Ok((store, raw))
 }
 
-/// Tells whether a setting does not say where requests go: [`endpoint::resolve`] decides that.
+/// Returns whether a setting does not affect the endpoint, which [`endpoint::resolve`] decides.
 fn is_not_of_the_endpoint(key: AmazonS3ConfigKey) -> bool {
     use AmazonS3ConfigKey as Key;
     !matches!(key, Key::Endpoint | Key::S3Endpoint | Key::VirtualHostedStyleRequest | Key::Bucket)
 }
 
-/// Returns the value of the last `--option` whose key is wanted.
+/// Returns the value of the last `--option` with a matching key.
 fn typed(network: &Network, wanted: impl Fn(&AmazonS3ConfigKey) -> bool) -> Option<String> {
     let mut last = network.settings.iter().rev();
     let found = last.find(|(key, _)| key.to_lowercase().parse().is_ok_and(|key| wanted(&key)));
     found.map(|(_, value)| value.clone())
 }
 
-/// Returns the value of the last `--option` whose key is wanted, or else that of a variable.
+/// Returns the value of the last `--option` with a matching key, otherwise that of a variable.
 fn typed_or_set(
     network: &Network,
     variable: &str,

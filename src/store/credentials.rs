@@ -44,26 +44,27 @@ struct Kept {
 pub(super) struct Found {
     pub(super) credentials: Option<Arc<Credentials>>,
     pub(super) region: Option<String>,
-    /// The endpoint of S3 that is configured, unless such are to be ignored.
+    /// The configured S3 endpoint, unless configured endpoints are ignored.
     pub(super) endpoint: Option<String>,
-    /// Whether access points of another region than the configured one are refused.
+    /// Whether access points outside the configured region are refused.
     pub(super) own_region_only: bool,
-    /// What changes where requests go, or which setting has a value that is none.
+    /// The settings that affect the endpoint, or the setting with an invalid value.
     pub(super) flags: Result<Flags, String>,
 }
 
-/// The settings of a profile, and the variables that win over them.
+/// The settings of a profile, and the variables that override them.
 struct Settings<'a>(&'a SdkConfig);
 
 impl Settings<'_> {
-    /// Returns a setting: of the first variable that is not empty, or else of the profile, whose section for S3 wins.
+    /// Returns a setting from the first non-empty variable, otherwise from the profile, whose S3 section takes
+    /// precedence.
     fn get(&self, variables: &[&str], key: &str) -> Option<String> {
         let given = variables.iter().filter_map(|name| env::var(name).ok());
         given.chain(self.of_profile(key)).find(|value| !value.is_empty())
     }
 
     fn of_profile(&self, key: &str) -> Option<String> {
-        // No variable has this name, so that none is asked.
+        // There is no variable for this setting.
         let key = ServiceConfigKey::builder().service_id("s3").env("=").profile(key).build();
         self.0.service_config()?.load_config(key.ok()?)
     }
@@ -108,7 +109,7 @@ impl Settings<'_> {
         if ignored.is_some_and(|value| value.eq_ignore_ascii_case("true")) {
             return None;
         }
-        // The last is a name of the crate object_store.
+        // The last name is from the object_store crate.
         self.get(&["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL", "AWS_ENDPOINT"], "endpoint_url")
     }
 }

@@ -186,7 +186,7 @@ impl Target for Disk {
         let directory = path.parent().expect("keys lie below the root");
         let Staged::File(name) = &file.staged else { return Ok(Completed::Lost) };
         let staged = self.staging().join(&**name);
-        // A link could publish any file of the machine, and a file that lost its end would be torn.
+        // A link could publish any file of the machine, and a truncated file would be published incomplete.
         let metadata = found(fs::symlink_metadata(&staged)).map_err(at(&staged))?;
         let check = |path: &Path, found| {
             let (name, expected) = (path.display().to_string(), file.size);

@@ -1,39 +1,39 @@
-//! The URL of a bucket, resolved as the AWS command line resolves it.
+//! Resolves the URL of a bucket as the AWS CLI does.
 //!
-//! The rules are those of the endpoint rule set of S3, which every AWS SDK carries. `tests/endpoints.tsv` holds what
-//! botocore makes of the same buckets and settings; `scripts/endpoints-table` writes that file.
+//! The rules are those of the S3 endpoint rule set in the AWS SDKs. `tests/endpoints.tsv` holds the endpoints of
+//! botocore for the same buckets and settings; `scripts/endpoints-table` writes that file.
 
-/// Settings that change where requests go.
+/// Settings that affect the endpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Flags {
-    /// Only endpoints with FIPS 140 validated cryptography.
+    /// Use only endpoints with FIPS 140 validated cryptography.
     pub(super) fips: bool,
-    /// Endpoints that answer over IPv4 and IPv6.
+    /// Use endpoints that support IPv4 and IPv6.
     pub(super) dual_stack: bool,
     /// S3 Transfer Acceleration.
     pub(super) accelerate: bool,
-    /// Where the bucket's name goes.
+    /// Position of the bucket's name.
     pub(super) style: Style,
 }
 
-/// Where the name of a bucket goes in its URL.
+/// Position of a bucket's name in its URL.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Style {
-    /// Into the host name at AWS if the name can stand there, else into the path.
+    /// In the host name on AWS if it is valid there, otherwise in the path.
     #[default]
     Auto,
     /// Into the path.
     Path,
-    /// Into the host name if the name can stand there.
+    /// In the host name if it is valid there.
     Virtual,
 }
 
-/// Where the requests for a bucket go.
+/// The endpoint of a bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Endpoint {
     /// The URL, with the bucket's name in the host name if it is `virtual_hosted`.
     pub(super) url: String,
-    /// The region that requests are signed for.
+    /// The signing region.
     pub(super) region: String,
     /// Whether the name of the bucket is part of the host name.
     pub(super) virtual_hosted: bool,
@@ -42,7 +42,7 @@ pub(super) struct Endpoint {
 /// A group of regions that share a DNS suffix.
 struct Partition {
     name: &'static str,
-    /// What the names of its regions begin with.
+    /// Prefix of the names of its regions.
     regions: &'static str,
     suffix: &'static str,
     fips: bool,
@@ -55,7 +55,7 @@ impl Partition {
     }
 }
 
-/// The first whose prefix fits is a region's; the last has all other regions.
+/// The first partition with a matching prefix owns a region; the last owns all other regions.
 const PARTITIONS: [Partition; 8] = [
     Partition { fips: false, ..Partition::new("aws-cn", "cn-", "amazonaws.com.cn") },
     Partition::new("aws-us-gov", "us-gov-", "amazonaws.com"),
@@ -72,13 +72,13 @@ fn partition_of(region: &str) -> &'static Partition {
     own.expect("the last has all regions")
 }
 
-/// Returns what stands before the DNS suffix of AWS in a host name.
+/// Returns the part of a host name before the DNS suffix of AWS.
 pub(super) fn before_suffix(host: &str) -> Option<&str> {
     let before = |partition: &Partition| host.strip_suffix(partition.suffix)?.strip_suffix('.');
     PARTITIONS.iter().find_map(before)
 }
 
-/// An access point, as its ARN names it.
+/// An access point, from its ARN.
 struct AccessPoint<'a> {
     region: &'a str,
     account: &'a str,
@@ -86,7 +86,7 @@ struct AccessPoint<'a> {
 }
 
 impl<'a> AccessPoint<'a> {
-    /// Parses `arn:<partition>:s3:<region>:<account>:accesspoint/<name>`, where a colon may stand for the slash.
+    /// Parses `arn:<partition>:s3:<region>:<account>:accesspoint/<name>`. A colon can replace the slash.
     fn parse(arn: &'a str) -> Result<Self, String> {
         let mut parts = arn.splitn(6, ':').skip(1);
         let mut next = || parts.next().unwrap_or_default();
@@ -124,18 +124,18 @@ impl<'a> AccessPoint<'a> {
     }
 }
 
-/// Returns the region that a bucket's name says by itself: that of an access point.
+/// Returns the region in a bucket's name, if it is an access point ARN.
 pub(super) fn region_of(bucket: &str) -> Option<&str> {
     AccessPoint::parse(bucket).ok().filter(|_| bucket.starts_with("arn:")).map(|arn| arn.region)
 }
 
-/// Resolves the endpoint of a bucket, an access point's alias or the ARN of one.
+/// Resolves the endpoint of a bucket, an access point alias or an access point ARN.
 ///
-/// A custom endpoint is used as it is, whatever the flags for FIPS, dual-stack and acceleration say.
+/// A custom endpoint is used unchanged, even with flags for FIPS, dual-stack or acceleration.
 ///
 /// # Errors
 ///
-/// Returns why requests for such a bucket cannot be made, or not with these settings.
+/// Returns why the bucket has no endpoint with these settings.
 pub(super) fn resolve(
     bucket: &str,
     region: &str,
@@ -194,8 +194,7 @@ pub(super) fn resolve(
     Ok(Endpoint { url, region: region.to_owned(), virtual_hosted })
 }
 
-/// Resolves a bucket at an endpoint that the user names, where names of buckets go into the path unless they are wanted
-/// in the host name.
+/// Resolves a bucket at a custom endpoint. The bucket name goes into the path unless virtual hosting is selected.
 fn beside(
     custom: &str,
     bucket: &str,
@@ -220,7 +219,7 @@ fn beside(
     let Some(host) = host.or_else(|| wanted.then(|| bucket.to_owned())) else {
         return Ok(Endpoint { url: custom.to_owned(), region, virtual_hosted: false });
     };
-    // Who wrote the bucket's name into the endpoint does not want it twice.
+    // Do not add the bucket's name twice if the endpoint already contains it.
     let url = match authority.strip_prefix(&host) {
         Some(after) if after.starts_with('.') => custom.to_owned(),
         _ => format!("{scheme}://{host}.{rest}"),
@@ -228,7 +227,7 @@ fn beside(
     Ok(Endpoint { url, region, virtual_hosted: true })
 }
 
-/// Tells whether a text can be one part of a host name.
+/// Returns whether a text can be a label of a host name.
 fn is_label(text: &str) -> bool {
     let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=63).contains(&text.len())
@@ -241,7 +240,7 @@ fn is_label(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// What botocore requests, row by row; see `scripts/endpoints-table`.
+    /// The endpoints of botocore, row by row; see `scripts/endpoints-table`.
     const TABLE: &str = include_str!("../../tests/endpoints.tsv");
 
     #[test]

@@ -1,4 +1,4 @@
-//! Keys and names of a dataset's files as its state records them: parsed, so that none leaves the dataset.
+//! Keys and names of a dataset's files in its state files, validated so that none points outside the dataset.
 
 use std::fmt;
 use std::ops::Deref;
@@ -9,17 +9,17 @@ use serde::{Deserialize, Serialize};
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>).
 const MAX_KEY: usize = 1024;
 
-/// The key of a file relative to the dataset: components separated by `/`, none of which leads elsewhere.
+/// The key of a file relative to the dataset: components separated by `/`, none of which leaves the dataset.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct FileKey(String);
 
-/// The name of a file in a directory that is known: a key of one component.
+/// The name of a file in a known directory: a key with one component.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct FileName(String);
 
-/// A key or name that a dataset cannot have.
+/// A key or name that is invalid in a dataset.
 #[derive(Debug, thiserror::Error)]
 #[error("\"{0}\" is not a valid key of a file in a dataset")]
 pub struct FileKeyError(String);
@@ -48,7 +48,7 @@ impl FileName {
     ///
     /// # Errors
     ///
-    /// Fails when it is no key, or has more than one component.
+    /// Fails when it is not a valid key, or has more than one component.
     pub fn parse(name: impl Into<String>) -> Result<Self, FileKeyError> {
         let FileKey(name) = FileKey::parse(name)?;
         if name.contains('/') { Err(FileKeyError(name)) } else { Ok(Self(name)) }

@@ -1,11 +1,10 @@
 //! Lists the objects below a prefix of a remote store with few requests.
 //!
-//! A *descent* lists one directory after the other by delimiter, and whole subtrees of what is
-//! wanted without one. A *sweep* lists everything in the order of the keys. A descent is cheap where
-//! it prunes much, a sweep where directories are small. Which is cheaper is unknown beforehand, so
-//! both share the work: the descent goes on as long as its pages are as full as a sweep's would be,
-//! and otherwise the two alternate. What one has listed, the other does not list again, so together
-//! they take at most about twice the requests of the better one.
+//! A *descent* lists one directory at a time with a delimiter, and selected subtrees without one. A *sweep* lists
+//! everything in key order. A descent is cheap if it prunes much, a sweep if directories are small. Which is cheaper
+//! is unknown in advance, so both share the work: the descent continues as long as its pages are as full as those of
+//! a sweep, and otherwise the two alternate. Neither lists what the other has listed, so together they take at most
+//! about twice as many requests as the cheaper one.
 
 mod regions;
 #[cfg(test)]
@@ -24,34 +23,34 @@ use crate::store::StoreError;
 use crate::store::explain::plainly;
 use crate::store::listing::regions::{End, Region, Regions, parents};
 
-/// What a directory is worth to a listing.
+/// How a listing treats a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
-    /// Nothing below it is wanted.
+    /// Nothing below it is selected.
     Skip,
-    /// All below it is wanted, or it is not known what is.
+    /// Everything below it is selected, or the selection is unknown.
     Whole,
-    /// Its own objects are wanted, and some of the directories below it.
+    /// Its own objects and some of its subdirectories are selected.
     Inside,
 }
 
-/// Directories that are listed at the same moment, at most.
+/// Maximum number of directories listed concurrently.
 const MAX_LISTINGS: u64 = 16;
-/// Pages in a row that may be empty although more follow.
+/// Maximum number of consecutive empty pages before the last one.
 const MAX_EMPTY: u32 = 100;
-/// Bytes of a key, at most, in every store.
+/// Maximum length of a key in any store, in bytes.
 const MAX_KEY: usize = 1024;
 
 /// An object as a store lists it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// Its whole key, as the store has it.
+    /// Its full key in the store.
     pub(super) key: String,
     pub(super) size: u64,
     pub(super) e_tag: Option<String>,
 }
 
-/// An answer to a request for a part of a listing.
+/// A page of a listing.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Page {
     pub(super) entries: Vec<Entry>,
@@ -64,13 +63,13 @@ pub(super) struct Page {
 /// A request for a part of a listing.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ask {
-    /// What all keys begin with: nothing, or a directory with the slash at its end.
+    /// Prefix of all keys: empty, or a directory with the slash at its end.
     pub(super) prefix: String,
-    /// Whether what lies in directories below the prefix is left out, and the directories are named instead.
+    /// Whether to return the directories below the prefix instead of their objects.
     pub(super) delimiter: bool,
-    /// Only keys behind this one.
+    /// Only keys after this one.
     pub(super) after: Option<String>,
-    /// Where the page before ended. Takes the place of `after`.
+    /// Where the previous page ended. Replaces `after`.
     pub(super) token: Option<String>,
 }
 
@@ -80,28 +79,28 @@ pub(super) trait Pages: fmt::Debug + Send + Sync {
     /// Requests a page.
     async fn page(&self, ask: &Ask) -> Result<Page, ListError>;
 
-    /// Whether keys come in order, and a listing can begin behind any of them.
+    /// Whether keys are sorted, and a listing can start after any key.
     fn can_skip(&self) -> bool;
 
-    /// Entries of a full page.
+    /// Number of entries in a full page.
     fn page_size(&self) -> u64 {
         1000
     }
 }
 
-/// Why a page cannot be had.
+/// Why a page cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ListError {
     /// The request failed.
     #[error("{}", plainly(.0))]
     Store(#[from] object_store::Error),
-    /// The answer cannot be right.
+    /// The response is invalid.
     #[error("{0}")]
     Answer(String),
 }
 
 impl ListError {
-    /// Returns the error of listing what a name stands for.
+    /// Converts to the error of listing a named store or prefix.
     pub(super) fn of(self, name: String) -> StoreError {
         match self {
             Self::Store(error) => StoreError::Reach { name, error },
@@ -113,26 +112,26 @@ impl ListError {
 /// An object that was found, or a part of the listing that failed, by its prefix.
 pub(super) type Found = Result<Entry, (String, ListError)>;
 
-/// Nobody takes what is found any more.
+/// The receiver of the listing is gone.
 struct Closed;
 
 /// Why a sweep ends.
 enum Sweep {
-    /// The store does not list in the order of keys, or not from where it was asked to.
+    /// The store does not list in key order, or does not start where requested.
     Unordered,
     Closed,
 }
 
-/// Requests of a search so far.
+/// Number of requests of a search so far.
 #[derive(Debug, Default)]
 struct Spent {
     /// Pages of the descent that were requested.
     descent: u64,
-    /// Those of them that were answered.
+    /// Pages of the descent with a response.
     answered: u64,
     /// Pages of the sweep.
     sweep: u64,
-    /// Objects that were found, each counted once.
+    /// Distinct objects found.
     objects: u64,
 }
 
@@ -142,16 +141,16 @@ struct Search<'a, L> {
     root: &'a str,
     look: &'a L,
     found: &'a mpsc::Sender<Found>,
-    /// What was not listed yet, and is not being listed.
+    /// Regions that are not listed yet and not being listed.
     regions: Regions,
     spent: Spent,
     /// Whether a sweep is possible.
     sweeps: bool,
-    /// Where the last page of the sweep ended, and how it goes on from there.
+    /// Where the last page of the sweep ended, and its continuation token.
     swept: Option<(String, String)>,
 }
 
-/// A request that was answered.
+/// A request with its response.
 enum Answer {
     Descent(Region, Result<Page, ListError>),
     Sweep(Start, Result<Page, ListError>),
@@ -159,13 +158,13 @@ enum Answer {
 
 /// Where a page of a sweep begins.
 struct Start {
-    /// The region that it begins in, which the descent leaves alone meanwhile.
+    /// The region that it begins in, which the descent skips in the meantime.
     region: Region,
     ask: Ask,
 }
 
-/// Lists the objects below `root`, as far as `look` wants them. `first` is the first page of a sweep, if it was
-/// requested before.
+/// Lists the objects below `root` that `look` selects. `first` is the first page of a sweep, if it was already
+/// requested.
 pub(super) async fn search(
     pages: &dyn Pages,
     root: &str,
@@ -183,7 +182,7 @@ pub(super) async fn search(
         sweeps: pages.can_skip(),
         swept: None,
     };
-    // Whoever does not listen any more does not miss the rest.
+    // A closed receiver does not need the rest.
     let _ = search.run(first).await;
 }
 
@@ -247,20 +246,21 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
         }
     }
 
-    /// Returns what is to be listed at first: everything, if anything.
+    /// Returns the initial regions: everything, or nothing.
     fn begin(&self) -> Option<Region> {
         let look = (self.look)(self.root.trim_end_matches('/'));
         (look != Look::Skip).then(|| Region::new(self.root.to_owned(), look == Look::Whole))
     }
 
-    /// Decides what is requested next while so many requests are under way; `reserved` says whether a sweep is.
+    /// Decides on the next request, given the number of requests in flight. `reserved` is whether one of them is a
+    /// sweep.
     fn next(&mut self, running: u64, reserved: bool) -> Option<Next> {
         let Spent { descent, answered, sweep, objects } = self.spent;
         let all = descent + sweep;
-        // Few at first, so that a small bucket takes few requests.
+        // Starts with few requests, so that a small bucket takes few.
         let window = if self.sweeps { (1 + all / 8).min(MAX_LISTINGS) } else { MAX_LISTINGS };
         let slack = (all.isqrt() / 2).min(MAX_LISTINGS);
-        // A sweep takes at least as many pages as what was found fills.
+        // A sweep takes at least as many pages as the found objects fill.
         let is_cheap = answered <= objects / self.pages.page_size() + slack;
         if !self.sweeps || is_cheap || running == 0 && sweep > descent {
             let under_way = running - u64::from(reserved);
@@ -290,15 +290,15 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
         self.found.send(found).await.map_err(|_| Closed)
     }
 
-    /// Begins anew without a sweep, because the store does not list in the order of keys, or not from where it was
-    /// asked to. Whoever takes what is found drops copies of what was found before.
+    /// Restarts without a sweep, because the store does not list in key order or does not start where requested. The
+    /// receiver drops objects that were found before.
     fn restart(&mut self) {
         self.sweeps = false;
         self.regions = Regions::default();
         self.begin().into_iter().for_each(|region| self.regions.add(region));
     }
 
-    /// Takes a page of the descent. Returns `false` when the listing begins anew without a sweep.
+    /// Processes a page of the descent. Returns `false` if the listing restarts without a sweep.
     async fn take_descent(
         &mut self,
         mut region: Region,
@@ -335,7 +335,7 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
         Ok(true)
     }
 
-    /// Takes a page of the sweep. Returns `false` when the listing begins anew without one.
+    /// Processes a page of the sweep. Returns `false` if the listing restarts without a sweep.
     async fn take_sweep(
         &mut self,
         start: Start,
@@ -343,7 +343,7 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
     ) -> Result<bool, Closed> {
         self.regions.add(start.region.clone());
         let Ok(page) = page else {
-            // The descent meets the same error, if it is one of the bucket.
+            // If the error affects the bucket, the descent meets it too.
             self.sweeps = false;
             return Ok(true);
         };
@@ -374,7 +374,7 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
             (Some(_), Some(last)) => End::At(last.key.clone()),
             _ => End::Open,
         };
-        // What the last directory was found to be worth.
+        // The decision for the last directory.
         let mut known: Option<(String, bool)> = None;
         for entry in page.entries {
             let Some(region) = self.regions.holding(&entry.key) else { continue };
@@ -402,7 +402,7 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
         Ok(())
     }
 
-    /// Tells whether the descent would list a directory that lies below one which it lists by delimiter.
+    /// Returns whether the descent would list a directory below one that it lists with a delimiter.
     fn wants(&self, directory: &str, above: usize) -> bool {
         for parent in parents(directory, above) {
             match (self.look)(parent.trim_end_matches('/')) {
@@ -415,14 +415,14 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
     }
 }
 
-/// What is requested next.
+/// The next request.
 enum Next {
     Descent(Region),
     Sweep(Start),
 }
 
 impl Region {
-    /// Tells whether the keys and directories of a page come in order, and behind those of the pages before.
+    /// Returns whether the keys and directories of a page are sorted, and after those of the previous pages.
     fn is_in_order(&self, page: &Page) -> bool {
         let after = self.after.as_deref().unwrap_or_default();
         let keys = page.entries.iter().map(|entry| &entry.key);
@@ -431,8 +431,8 @@ impl Region {
             && keys.chain(&page.prefixes).all(|name| name.as_str() > after || after.is_empty())
     }
 
-    /// Refuses a page that cannot be right, or that would make the listing go on for ever. The keys and directories
-    /// of others become those behind which the region goes on.
+    /// Refuses a page that is invalid or would make the listing endless. After a valid page, the region continues
+    /// after its last key or directory.
     fn check(&mut self, page: Page) -> Result<Page, ListError> {
         let problem = |problem: String| Err(ListError::Answer(problem));
         let is_empty = page.entries.is_empty() && page.prefixes.is_empty();

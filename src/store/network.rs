@@ -89,7 +89,7 @@ impl Traffic {
         self.requests().saturating_sub(self.failed())
     }
 
-    /// Returns the buckets that a request waits for, and how long none of them answered.
+    /// Returns the buckets with pending requests, and the time since the last response of each.
     pub fn waits(&self) -> Vec<Wait> {
         self.waits.now()
     }
@@ -191,7 +191,7 @@ impl HttpService for Watched {
     }
 }
 
-/// The body of an answer, which is waited for until it is read to its end.
+/// The body of a response. The request is pending until it is read to its end.
 struct Arriving {
     body: HttpResponseBody,
     open: Open,
@@ -261,7 +261,7 @@ async fn judged(response: HttpResponse) -> HttpResponse {
     HttpResponse::from_parts(parts, body.into())
 }
 
-/// Reads a page of a listing. One that is cut is repeated.
+/// Reads a page of a listing. Retries a truncated page.
 async fn paged(response: HttpResponse, uri: &Uri) -> HttpResponse {
     let (parts, body) = response.into_parts();
     match body.bytes().await {

@@ -1,4 +1,4 @@
-//! Opening what may be no regular file, without waiting for it.
+//! Opens files without blocking on FIFOs and devices.
 
 use std::fs::{self, File, FileType, OpenOptions};
 use std::io;
@@ -8,14 +8,14 @@ use std::path::Path;
 ///
 /// # Errors
 ///
-/// Fails when there is none, it may not be read, or it is something else: to open a FIFO without a writer waits
-/// for ever, and a device may have no end.
+/// Fails when it does not exist, cannot be read, or is not a regular file. Opening a FIFO without a writer blocks
+/// forever, and a device can be endless.
 pub fn regular(path: &Path) -> io::Result<File> {
-    // First without opening it: that alone makes some devices do something.
+    // Check before opening: opening a device can have side effects.
     check(path)?;
     let mut options = OpenOptions::new();
     options.read(true);
-    // A FIFO can have taken the place of the file since.
+    // A FIFO can have replaced the file in the meantime.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
     let file = options.open(path)?;
@@ -23,7 +23,7 @@ pub fn regular(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Checks that a path leads to a regular file.
+/// Checks that a path is a regular file or a link to one.
 ///
 /// # Errors
 ///

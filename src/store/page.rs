@@ -1,7 +1,7 @@
-//! Pages of a listing, read from the answers of stores.
+//! Parses listing pages from the responses of stores.
 //!
-//! `object_store` refuses a page with a single key that it has no path for, and believes every answer that is
-//! XML. So pages of S3 and Google are read here, below it, and only pass through it.
+//! `object_store` refuses a page if it cannot represent one of its keys, and accepts any XML document. So pages of
+//! S3 and Google Cloud Storage are parsed here, below it, and only pass through it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,23 +16,23 @@ use quick_xml::events::Event;
 use crate::store::listing::{Ask, Entry, ListError, Page, Pages};
 use crate::store::network::renewing;
 
-/// Bytes of an object, at most: a thousand times what S3 takes.
+/// Maximum size of an object in bytes: a thousand times the limit of S3.
 const MAX_SIZE: u64 = 1 << 56;
-/// What an answer becomes whose page was read.
+/// Replacement for a response whose page was parsed.
 const NOTHING: &str = "<ListBucketResult/>";
 
-/// Marks a request whose answer is read here.
+/// Marks a request whose response is parsed here.
 #[derive(Debug, Clone, Copy)]
 struct Wanted;
 
-/// The page of an answer, or what is wrong with it.
+/// The page of a response, or its error.
 #[derive(Debug, Clone)]
 struct Answered(Result<Page, String>);
 
-/// A store that `object_store` lists.
+/// A store that is listed through `object_store`.
 pub(super) struct Stock {
     pub(super) store: Arc<dyn PaginatedListStore>,
-    /// Whether it answers as S3 does.
+    /// Whether its responses have the format of S3.
     pub(super) is_s3: bool,
 }
 
@@ -80,12 +80,12 @@ impl Pages for Stock {
     }
 }
 
-/// Tells whether the answer to a request is a page that is read here.
+/// Returns whether the response to a request is a page that is parsed here.
 pub(super) fn is_wanted(extensions: &http::Extensions) -> bool {
     extensions.get::<Wanted>().is_some()
 }
 
-/// Reads the page that an answer of S3's kind is, and puts it beside an empty one for `object_store`.
+/// Parses the page of an S3 response, and attaches it to an empty response for `object_store`.
 pub(super) fn read(mut parts: http::response::Parts, body: &[u8], uri: &Uri) -> HttpResponse {
     let endpoint = format!(
         "{}://{}",
@@ -102,12 +102,12 @@ pub(super) fn read(mut parts: http::response::Parts, body: &[u8], uri: &Uri) -> 
     HttpResponse::from_parts(parts, NOTHING.to_owned().into())
 }
 
-/// Why an answer is no page.
+/// Why a response is not a page.
 #[derive(Debug, PartialEq, Eq)]
 enum Problem {
     /// It is something else.
     Foreign,
-    /// It is one, but not whole, or not plausible.
+    /// It is a truncated or invalid page.
     Broken(String),
 }
 
@@ -116,9 +116,8 @@ fn broken(why: impl ToString) -> Problem {
     Problem::Broken(why.to_string())
 }
 
-/// Parses an answer to ListObjectsV2
-/// (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html>). Unlike XML it may hold references to
-/// control characters, since keys do.
+/// Parses a response to ListObjectsV2 (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html>).
+/// Unlike XML, it can contain references to control characters, because keys can contain these.
 fn parse(body: &[u8]) -> Result<Page, Problem> {
     let mut reader = Reader::from_reader(body);
     reader.config_mut().expand_empty_elements = true;
@@ -188,7 +187,7 @@ fn parse(body: &[u8]) -> Result<Page, Problem> {
     Ok(page)
 }
 
-/// An object whose elements were read so far.
+/// An object with the elements parsed so far.
 #[derive(Debug, Default)]
 struct Partial {
     key: Option<String>,

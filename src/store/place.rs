@@ -43,7 +43,7 @@ impl Place {
     ///
     /// # Errors
     ///
-    /// Fails when it is empty, a URL of an unknown kind or with credentials in it, or almost a URL; when it names no
+    /// Fails when it is empty, an unknown or malformed URL, or a URL with credentials. Fails when it does not name a
     /// bucket, or has a prefix that no key can have.
     pub fn parse(name: &str) -> Result<Self, StoreError> {
         if name.is_empty() {
@@ -84,8 +84,8 @@ impl Place {
     }
 }
 
-/// Splits the URL of an object into the kind of its store, the name of its bucket and its key, which is taken as it is;
-/// `None` if it names no object of a bucket.
+/// Splits the URL of an object into the kind of its store, its bucket and its key, which is not decoded. `None` if
+/// it does not name an object in a bucket.
 pub fn split(url: &str) -> Option<(Kind, &str, &str)> {
     let (scheme, rest) = url.split_once("://")?;
     let (bucket, key) = rest.split_at(bucket_length(rest));
@@ -107,8 +107,8 @@ fn kind_of(scheme: &str) -> Option<Kind> {
     })
 }
 
-/// Returns how long the name of a bucket is that a URL has behind its scheme. An ARN holds colons, and that of an access
-/// point a slash.
+/// Returns the length of the bucket name after the scheme of a URL. An ARN contains colons, and the ARN of an access
+/// point also a slash.
 fn bucket_length(rest: &str) -> usize {
     let resource = match rest.match_indices(':').nth(4) {
         Some((colon, _)) if rest.starts_with("arn:") => {
@@ -120,7 +120,7 @@ fn bucket_length(rest: &str) -> usize {
     rest[resource..].find('/').map_or(rest.len(), |slash| resource + slash)
 }
 
-/// Tells whether a text can be the name of a bucket. What it holds becomes part of a URL.
+/// Returns whether a text can be a bucket name. It becomes part of a URL.
 fn is_bucket(kind: Kind, bucket: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     let also = match kind {

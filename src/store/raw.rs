@@ -1,7 +1,7 @@
-//! Keys that `object_store` has no path for, such as `a//b`, `/a` or one with a control character.
+//! Keys that `object_store` cannot represent, such as `a//b`, `/a` or one with a control character.
 //!
-//! A request for such a key is made for a stand-in. Below `object_store`, the stand-in is replaced by
-//! the key, and the request is signed again. So retries, conditions and ranges are those of every other request.
+//! A request for such a key uses a placeholder. Below `object_store`, this module replaces the placeholder with the
+//! key and signs the request again. So retries, conditions and ranges work as for any other request.
 
 use std::fmt;
 use std::sync::Arc;
@@ -12,20 +12,20 @@ use object_store::path::Path;
 use object_store::{Extensions, GetOptions};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// What is requested in place of a key that is no path.
+/// Placeholder for a key that is not a valid path.
 const STAND_IN: &str = "-";
-/// What is encoded in the path of a URL.
+/// Characters that are encoded in the path of a URL.
 const ENCODED: AsciiSet =
     NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// How a store is asked for keys that are no paths.
+/// How keys that are not valid paths are requested.
 #[derive(Debug, Clone)]
 pub(super) enum Raw {
     /// Not at all.
     Never,
-    /// By requests whose path is not signed.
+    /// With requests whose path is not signed.
     Unsigned,
-    /// By requests that are signed again.
+    /// With requests that are signed again.
     Signed(Signer),
 }
 
@@ -42,14 +42,14 @@ impl fmt::Debug for Signer {
     }
 }
 
-/// Where an object is in its store.
+/// The location of an object in its store.
 #[derive(Debug, Clone)]
 pub(super) struct Location {
     pub(super) path: Path,
     raw: Option<RawKey>,
 }
 
-/// Marks a request whose stand-in is to be replaced by a key.
+/// Marks a request whose placeholder is replaced with a key.
 #[derive(Debug, Clone)]
 struct RawKey {
     key: Arc<str>,
@@ -57,7 +57,7 @@ struct RawKey {
 }
 
 impl Raw {
-    /// Returns where the object of a key is.
+    /// Returns the location of the object of a key.
     ///
     /// # Errors
     ///
@@ -96,7 +96,7 @@ impl Location {
     }
 }
 
-/// Replaces the stand-in of a request by the key that it stands for, if there is one.
+/// Replaces the placeholder of a request with its key, if it has one.
 pub(super) async fn replace(request: &mut HttpRequest) -> Result<(), HttpError> {
     let Some(RawKey { key, signer }) = request.extensions().get::<RawKey>().cloned() else {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Objects of remote stores, read while others are waited for.
+//! Reads objects of remote stores ahead of their use.
 
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -12,16 +12,16 @@ use crate::store::network::renewing;
 use crate::store::raw::Location;
 use crate::store::source::{Listed, Source};
 
-/// Large objects are read in pieces of this size, the next while one is used.
+/// Large objects are read in pieces of this size. The next piece is requested while the current one is used.
 pub(super) const RANGE: u64 = 8 << 20;
 
-/// Asks for an object as it was listed, and no other.
+/// Requests exactly the listed version of an object.
 pub(super) fn conditional(object: &Listed, location: &Location) -> GetOptions {
     let if_match = object.condition().map(ToOwned::to_owned);
     GetOptions { if_match, ..location.options() }
 }
 
-/// Reads an object, or a part of it, whole.
+/// Reads an entire object, or an entire range of it.
 pub(super) async fn read(
     store: &dyn ObjectStore,
     location: &Location,
@@ -31,7 +31,7 @@ pub(super) async fn read(
         .await
 }
 
-/// An object, or a part of one, that is being read. Dropped, it is given up.
+/// An object, or a range of one, that is being read. Dropping it cancels the request.
 pub struct Fetch(pub(super) Option<JoinHandle<object_store::Result<Bytes>>>);
 
 impl Drop for Fetch {
@@ -47,7 +47,7 @@ pub(super) struct Ranges {
     source: Source,
     object: Listed,
     location: Location,
-    /// Where the piece begins that is not begun yet.
+    /// Offset of the first piece that is not requested yet.
     next: u64,
     begun: Option<Fetch>,
     current: Bytes,
@@ -66,7 +66,7 @@ impl Ranges {
         Ok(ranges)
     }
 
-    /// Begins the next piece, if there is one.
+    /// Requests the next piece, if there is one.
     fn begin(&mut self) -> Option<Fetch> {
         let end = self.object.size.min(self.next + RANGE);
         let runtime = self.source.requests.runtime().filter(|_| self.next < end)?;
@@ -77,7 +77,7 @@ impl Ranges {
         Some(Fetch(Some(runtime.spawn(async move { read(&*store, &location, &options).await }))))
     }
 
-    /// Makes the next piece the current one, and begins the one behind it.
+    /// Makes the next piece the current one, and requests the one after it.
     fn advance(&mut self) -> object_store::Result<()> {
         let mut fetch = match self.begun.take() {
             Some(fetch) => fetch,

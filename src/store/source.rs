@@ -1,7 +1,7 @@
 //! Sources: where objects are listed and read.
 //!
-//! Remote sources go through the `object_store` crate. Requests to them run on a runtime of their own, and
-//! can be begun long before anybody waits for them. Local files are opened when they are wanted.
+//! Remote sources go through the `object_store` crate. Requests to them run on a separate runtime, and can start
+//! long before their result is needed. Local files are opened on demand.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -44,7 +44,7 @@ pub struct Source {
     bucket: Option<String>,
     /// Prefix of the paths that are listed.
     prefix: Option<Path>,
-    /// How keys are asked for that are no paths.
+    /// How keys that are not valid paths are requested.
     raw: Raw,
     /// What its keys begin with although its listing does not show it.
     key_prefix: String,
@@ -59,7 +59,7 @@ pub struct Source {
 enum Kept {
     /// In this directory.
     Local(PathBuf),
-    /// Page by page. The first page is that of the request which found out whether there is a listing.
+    /// Page by page. The first page comes from the request that checked access.
     Remote(Arc<dyn Pages>, Arc<Mutex<Option<Page>>>),
     /// Somewhere else, such as in memory.
     Elsewhere,
@@ -175,11 +175,11 @@ impl Source {
         }
     }
 
-    /// Opens a source whose objects a list names. A bucket is not asked for anything: it need not be listed.
+    /// Opens a source whose objects come from a list. Sends no request to a bucket, because it need not be listable.
     ///
     /// # Errors
     ///
-    /// Fails when there is no such directory, or the bucket has no endpoint.
+    /// Fails when the directory does not exist, or when the bucket has no endpoint.
     pub fn open_unlisted(name: &str, network: &Network) -> Result<Self, StoreError> {
         match Place::parse(name)? {
             Place::Bucket(prefix) => Self::connect(name, prefix, network),
@@ -243,7 +243,7 @@ impl Source {
         Calls { get, ..Calls::default() }
     }
 
-    /// Returns a key as the source has it.
+    /// Returns a key in the form of the source.
     fn below<'a>(&self, key: &'a str) -> &'a str {
         key.strip_prefix(&self.key_prefix).unwrap_or(key)
     }
@@ -256,7 +256,7 @@ impl Source {
         self.raw.locate(self.below(key)).map_err(unreadable)
     }
 
-    /// Returns why an object that is listed cannot be read, if its key is the reason.
+    /// Returns why a listed object cannot be read, if its key is the reason.
     pub fn refuses(&self, key: &str) -> Option<&'static str> {
         match &self.kept {
             Kept::Remote(..) => self.raw.locate(self.below(key)).err(),
@@ -264,7 +264,7 @@ impl Source {
         }
     }
 
-    /// Returns the prefix that is listed, with a slash at its end.
+    /// Returns the listed prefix, with a slash at its end.
     fn listed_prefix(&self) -> String {
         self.prefix.as_ref().map_or(String::new(), |prefix| format!("{prefix}/"))
     }
@@ -285,8 +285,8 @@ impl Source {
         Listed { size: entry.size, directory, text, name_len, is_local }
     }
 
-    /// Lists the objects of directories that are worth it. Those of a remote store are listed side by side,
-    /// and what `look` skips is not asked for; other sources are listed whole.
+    /// Lists the objects of directories that are worth it. Those of a remote store are listed side by side, and
+    /// directories that `look` skips are not requested; other sources are listed completely.
     pub fn search(
         &self,
         look: impl Fn(&str) -> Look + Send + Sync + 'static,
@@ -341,7 +341,7 @@ impl Source {
         found.map(|entry| Ok(self.listed(&entry?, &mut directories))).collect()
     }
 
-    /// Returns what the store says of an object now.
+    /// Returns the current metadata of an object from the store.
     async fn head(&self, key: &str) -> Result<Entry, StoreError> {
         if let Kept::Local(directory) = &self.kept {
             return Ok(tree::head(directory, key)?);
@@ -384,7 +384,7 @@ impl Source {
     pub fn begin(&self, object: &Listed) -> Fetch {
         let Some(runtime) = self.requests.runtime() else { return Fetch(None) };
         let (store, reads) = (Arc::clone(&self.store), Arc::clone(&self.reads));
-        // What cannot be located is refused when it is wanted.
+        // A key without a location is refused when it is read.
         let Ok(location) = self.locate(&object.key()) else { return Fetch(None) };
         let options = conditional(object, &location);
         Fetch(Some(runtime.spawn(async move {

@@ -307,7 +307,7 @@ pub enum TargetError {
         /// Why.
         error: object_store::Error,
     },
-    /// The answer to a listing cannot be right.
+    /// The response to a listing is invalid.
     #[error("{name} cannot be listed: {problem}")]
     Listing {
         /// Its URL.

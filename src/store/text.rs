@@ -1,4 +1,4 @@
-//! Files of text that a user names: a path, a URL, or standard input, compressed or not, read line by line.
+//! Reads text files line by line: a path, a URL or standard input, compressed or not.
 
 use std::fs::{self, File};
 use std::io::{self, BufRead, BufReader, Cursor, Read};
@@ -8,10 +8,10 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::store::{Network, Place, Source, StoreError};
 
-/// Longest window of a zstd frame that is decompressed, as its logarithm: 128 MiB, which zstd itself allows.
+/// Maximum window of a zstd frame, as a logarithm: 128 MiB, the default limit of zstd.
 const ZSTD_WINDOW_LOG: u32 = 27;
 
-/// Opens a file of text, decompressed if it is gzip or zstd; `-` is standard input.
+/// Opens a text file, and decompresses gzip or zstd; `-` is standard input.
 ///
 /// # Errors
 ///
@@ -38,14 +38,14 @@ pub fn open_text(name: &str, network: &Network) -> Result<Box<dyn BufRead>, Stor
     })
 }
 
-/// Reads the first bytes, and returns them beside a reader that begins with them again.
+/// Reads the first bytes. Returns them with a reader that yields them again.
 fn peek<R: Read>(mut raw: R, count: u64) -> io::Result<(Vec<u8>, impl Read)> {
     let mut head = Vec::new();
     raw.by_ref().take(count).read_to_end(&mut head)?;
     Ok((head.clone(), Cursor::new(head).chain(raw)))
 }
 
-/// Opens a regular file, or a descriptor that the shell has opened. Anything else could block for ever.
+/// Opens a regular file, or a descriptor that the shell has opened. Anything else could block forever.
 fn open_file(path: &Path) -> io::Result<File> {
     let is_open = ["/dev/stdin", "/dev/fd/", "/proc/self/fd/"];
     let is_open = path.to_str().is_some_and(|path| is_open.iter().any(|dir| path.starts_with(dir)));
@@ -61,7 +61,7 @@ fn open_file(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
-/// The lines of a text, none of which may be longer than a limit, so that no input fills memory.
+/// The lines of a text with a maximum length, so that no input exhausts memory.
 pub struct Lines<R> {
     input: R,
     limit: usize,
@@ -71,17 +71,17 @@ pub struct Lines<R> {
 }
 
 impl<R: BufRead> Lines<R> {
-    /// Reads lines of at most `limit` bytes, separated by any of some bytes.
+    /// Reads lines of at most `limit` bytes, separated by any of the given bytes.
     pub fn new(input: R, limit: usize, separators: &'static [u8]) -> Self {
         Self { input, limit, separators, number: 0, line: Vec::new() }
     }
 
-    /// Returns the next line without its separator, and its number, from 1 on. What other separators than line feeds
-    /// end belongs to the same line.
+    /// Returns the next line without its separator, and its number, from 1. Separators other than line feeds do not
+    /// change the number.
     ///
     /// # Errors
     ///
-    /// Fails when the input does, or the line is longer than the limit.
+    /// Fails when the input cannot be read, or when the line is longer than the limit.
     #[allow(clippy::should_implement_trait)] // the line is lent
     pub fn next(&mut self) -> io::Result<Option<(u64, &[u8])>> {
         self.line.clear();
@@ -117,7 +117,7 @@ mod tests {
     use super::*;
 
     fn lines(text: &[u8], limit: usize, separators: &'static [u8]) -> Vec<(u64, Vec<u8>)> {
-        // Buffers of three bytes, so that lines lie across them.
+        // Buffers of three bytes, so that lines cross their ends.
         let mut lines = Lines::new(BufReader::with_capacity(3, text), limit, separators);
         let mut all = Vec::new();
         while let Some((number, line)) = lines.next().unwrap() {

@@ -12,14 +12,14 @@ use crate::store::StoreError;
 use crate::store::listing::Entry;
 use crate::store::open;
 
-/// What the names of all logs of load balancers hold.
+/// Text that all names of load balancer logs contain.
 const LOG: &str = "_elasticloadbalancing_";
 
 /// Walks through the files below a directory, following links.
 pub(super) struct Walk {
     /// Directories from the first one down to the current one.
     above: Vec<Level>,
-    /// What is reported before the walk goes on.
+    /// Results to report before the walk continues.
     waiting: Option<StoreError>,
 }
 
@@ -28,9 +28,9 @@ struct Level {
     path: PathBuf,
     /// Path from the first directory with a slash at its end; `None` if it is not UTF-8.
     key: Option<String>,
-    /// What tells whether a link leads back to it.
+    /// Identity of the directory, to detect links back to it.
     id: (u64, u64),
-    /// Whether an entry was refused, which is reported once.
+    /// Whether an entry was refused. Reported once.
     refused: bool,
 }
 
@@ -46,7 +46,7 @@ impl Walk {
 
     fn enter(&mut self, path: PathBuf, key: Option<String>, metadata: &Metadata) {
         let id = (metadata.dev(), metadata.ino());
-        // All that a link back leads to is listed without it.
+        // The target of a link back is listed anyway.
         if self.above.iter().any(|level| level.id == id) {
             return;
         }
@@ -56,7 +56,7 @@ impl Walk {
         }
     }
 
-    /// Returns what an entry of the current directory is, if it is to be reported.
+    /// Returns an entry of the current directory, if it must be reported.
     fn visit(&mut self, entry: &DirEntry) -> Option<Result<Entry, StoreError>> {
         let path = entry.path();
         let name = entry.file_name();
@@ -64,7 +64,7 @@ impl Walk {
         let level = self.above.last_mut()?;
         let metadata = match fs::metadata(&path) {
             Ok(metadata) => metadata,
-            // A file that is gone again is no longer there to convert.
+            // A file that was deleted in the meantime cannot be converted.
             Err(_) if fs::symlink_metadata(&path).is_err_and(|error| is_gone(&error)) => {
                 return None;
             }
@@ -125,7 +125,7 @@ impl Iterator for Walk {
     }
 }
 
-/// Returns the path of a key, which may come from a list that somebody else made.
+/// Returns the path of a key, which may come from an untrusted list.
 fn within(directory: &Path, key: &str) -> Result<PathBuf, Error> {
     let is_below = |part| matches!(part, Component::Normal(_));
     if Path::new(key).components().all(is_below) {
@@ -134,7 +134,7 @@ fn within(directory: &Path, key: &str) -> Result<PathBuf, Error> {
     Err(Error::Generic { store: "file", source: "is not below the source".into() })
 }
 
-/// Returns what a file looks like now.
+/// Returns the current metadata of a file.
 pub(super) fn head(directory: &Path, key: &str) -> Result<Entry, Error> {
     let path = within(directory, key)?;
     let metadata = fs::metadata(&path).map_err(|error| refused(&path, error))?;
@@ -144,7 +144,7 @@ pub(super) fn head(directory: &Path, key: &str) -> Result<Entry, Error> {
     Ok(Entry { key: key.to_owned(), size: metadata.len(), e_tag: Some(e_tag(&metadata)) })
 }
 
-/// Opens a file that is still what it was when it was listed.
+/// Opens a file if it is unchanged since it was listed.
 pub(super) fn open(directory: &Path, key: &str, listed: Option<&str>) -> Result<File, Error> {
     let path = within(directory, key)?;
     let file = open::regular(&path).map_err(|error| refused(&path, error))?;
@@ -158,7 +158,7 @@ pub(super) fn open(directory: &Path, key: &str, listed: Option<&str>) -> Result<
     }
 }
 
-/// Returns the ETag of a file, as `object_store` has it: inode, microseconds of its last change, and size.
+/// Returns the ETag of a file in the form of `object_store`: inode, modification time in microseconds, and size.
 fn e_tag(metadata: &Metadata) -> String {
     let modified = metadata.modified().ok();
     let since = modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());

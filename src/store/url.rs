@@ -1,11 +1,11 @@
-//! URLs as people copy them: of consoles, presigned, with credentials in them, or written almost right.
+//! Recognizes URLs that users paste: from consoles, presigned, with credentials, or malformed.
 
 use percent_encoding::percent_decode_str;
 
 use crate::store::endpoint;
 use crate::store::place::Kind;
 
-/// Schemes that a path does not begin with by chance, and the one that this program takes for each.
+/// Schemes that do not begin a path by chance, and the supported scheme for each.
 const SCHEMES: [(&str, &str); 16] = [
     ("s3", "s3"),
     ("s3a", "s3a"),
@@ -25,7 +25,7 @@ const SCHEMES: [(&str, &str); 16] = [
     ("hdfs", "hdfs"),
 ];
 
-/// Names of parameters in the query of a URL that let anybody use it.
+/// Query parameters that contain credentials or signatures.
 const SECRETS: [&str; 12] = [
     "sig",
     "signature",
@@ -41,10 +41,10 @@ const SECRETS: [&str; 12] = [
     "password",
 ];
 
-/// A bucket, and a key in it or a prefix of keys, as a URL of the web names them.
+/// A bucket and a key or prefix from an `https://` URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Web {
-    /// What kind of store keeps the bucket.
+    /// The kind of store of the bucket.
     pub kind: Kind,
     /// The name of the bucket.
     pub bucket: String,
@@ -88,7 +88,7 @@ impl Web {
         Some(Self { kind: Kind::S3, bucket, key: decoded(&key.replace('+', " ")) })
     }
 
-    /// Parses a URL of another server that keeps a bucket: in its path, or as the first part of its host name.
+    /// Parses a URL of another server, with the bucket in its path or as the first label of its host name.
     pub fn beside(url: &str, bucket: &str) -> Option<Self> {
         let (host, path) = host_and_path(url)?;
         let in_host = host.strip_prefix(bucket).is_some_and(|rest| rest.starts_with('.'));
@@ -110,12 +110,13 @@ fn first_segment(path: &str) -> (String, &str) {
     (decoded(bucket), key)
 }
 
-/// Decodes `%41` and the like. What is no UTF-8 then becomes a replacement character, which is in no key.
+/// Decodes percent-encoding such as `%41`. Bytes that are not UTF-8 become a replacement character, which no key
+/// contains.
 pub fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// Tells whether a URL names a user, with a password or without one. Containers of Azure stand in the same place.
+/// Returns whether a URL contains a user name, with or without a password. Azure containers have the same syntax.
 pub(super) fn has_user_info(url: &str) -> bool {
     let Some((scheme, rest)) = url.split_once("://") else { return false };
     let authority = rest.split('/').next().unwrap_or(rest);
@@ -124,7 +125,7 @@ pub(super) fn has_user_info(url: &str) -> bool {
     authority.split_once('@').is_some_and(|(user, _)| !is_azure || user.contains(':'))
 }
 
-/// Tells whether a text is a URL with a password, a key or a signature in it, which nobody should see.
+/// Returns whether a text is a URL with a password, a key or a signature, which must not be printed.
 pub fn has_secret(text: &str) -> bool {
     let Some((scheme, rest)) = text.split_once(':') else { return false };
     let scheme = scheme.to_ascii_lowercase();
@@ -136,7 +137,7 @@ pub fn has_secret(text: &str) -> bool {
     if has_user_info(&format!("{scheme}://{rest}")) {
         return true;
     }
-    // A key that holds a slash ends what looks like the host.
+    // A secret key with a slash ends the apparent host.
     let authority = rest.split('/').next().unwrap_or(rest);
     let after = authority.split_once(':').map(|(_, after)| after);
     let is_port = |after: &str| after.len() <= 5 && after.bytes().all(|b| b.is_ascii_digit());
@@ -151,7 +152,7 @@ pub fn has_secret(text: &str) -> bool {
     })
 }
 
-/// Returns how a URL is probably meant that is written otherwise than this program takes it; `None` if it is none.
+/// Returns the probable meaning of an unsupported or malformed URL; `None` if the text is not a URL.
 pub fn meant(name: &str) -> Option<String> {
     if let Some(rest) = name.strip_prefix("arn:") {
         let resource = rest.splitn(5, ':').nth(4).filter(|_| rest.contains(":s3:::"));

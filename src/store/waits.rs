@@ -1,43 +1,43 @@
-//! Requests without an answer, and for how long.
+//! Tracks pending requests and their waiting time.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long after a failure a request may still be about to be repeated.
+/// Time after a failure during which a retry may be pending.
 const PAUSE: Duration = Duration::from_secs(15);
 
-/// A bucket that does not answer.
+/// A bucket that does not respond.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wait {
     /// Its URL.
     pub bucket: Arc<str>,
-    /// How long nothing came.
+    /// Time without a response.
     pub time: Duration,
 }
 
-/// What is waited for, by bucket.
+/// Pending requests by bucket.
 #[derive(Debug, Default)]
 pub(super) struct Waits(Arc<Mutex<BTreeMap<Arc<str>, State>>>);
 
 #[derive(Debug)]
 struct State {
-    /// Requests that are not answered to their end.
+    /// Number of requests without a complete response.
     open: usize,
-    /// When something came last, or, if nothing did, was asked for first.
+    /// Time of the last received data, or of the first request if there was none.
     last: Instant,
-    /// When the last request failed, if nothing came since.
+    /// Time of the last failed request, if no data was received since.
     failed: Option<Instant>,
 }
 
-/// A request that is waited for until this is dropped.
+/// A request that is pending until this is dropped.
 pub(super) struct Open {
     waits: Arc<Mutex<BTreeMap<Arc<str>, State>>>,
     bucket: Arc<str>,
 }
 
 impl Waits {
-    /// Begins to wait for an answer of a bucket.
+    /// Registers a pending request to a bucket.
     pub(super) fn open(&self, bucket: &Arc<str>) -> Open {
         let now = Instant::now();
         let mut states = lock(&self.0);
@@ -71,12 +71,12 @@ impl Open {
         lock(&self.waits).get_mut(&self.bucket).map(change);
     }
 
-    /// Notes that something came.
+    /// Records that data was received.
     pub(super) fn advance(&self) {
         self.change(|state| (state.last, state.failed) = (Instant::now(), None));
     }
 
-    /// Notes that the request failed, and is likely to be repeated.
+    /// Records that the request failed and will probably be retried.
     pub(super) fn fail(&self) {
         self.change(|state| state.failed = Some(Instant::now()));
     }

@@ -1,11 +1,11 @@
-//! Objects of which not all became rows, as their claims have them.
+//! Objects with lines that did not become rows, according to their claims.
 
 use serde::Serialize;
 
 use crate::claim::{Amendments, Claim};
 use crate::verify::Finding;
 
-/// Objects with the most rejects that are named.
+/// Maximum number of objects with rejects to name.
 const MAX_NAMED: usize = 10;
 const REMEDY: &str = "replace the object with a good copy, then `remove` its partition and `convert` again; if no \
                       good copy exists, `accept` it";
@@ -21,14 +21,14 @@ pub struct WithRejects {
     pub rejects: u64,
 }
 
-/// The objects of which not all became rows.
+/// The objects with lines that did not become rows.
 #[derive(Debug, Default)]
 pub(super) struct Objects {
     /// Number of objects with rejects, incomplete ones included.
     pub(super) with_rejects: u64,
     /// Number of incomplete objects that the user accepted.
     pub(super) accepted: u64,
-    /// Objects with the most rejects, without the incomplete ones.
+    /// Objects with the most rejects, except incomplete ones.
     pub(super) worst: Vec<WithRejects>,
     /// The incomplete objects that the user has not accepted.
     pub(super) findings: Vec<Finding>,
@@ -42,7 +42,7 @@ impl Objects {
             let (url, rejects) = (claim.url(object), object.reject_count());
             if !object.is_incomplete() {
                 self.worst.push(WithRejects { object: url, lines: object.lines, rejects });
-                // Cut now and then, since a dataset can have millions of such objects.
+                // Truncated regularly, because a dataset can have millions of such objects.
                 if self.worst.len() > 100 * MAX_NAMED {
                     self.cut();
                 }

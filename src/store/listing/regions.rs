@@ -1,43 +1,43 @@
-//! Parts of the space of keys that are still to be listed.
+//! Parts of the key space that are not listed yet.
 
 use std::collections::{BTreeMap, HashSet};
 
 use crate::key;
 use crate::store::listing::Look;
 
-/// Behind every key that begins with what it is appended to.
+/// Suffix that sorts after every key with the same prefix.
 const LAST: char = '\u{10FFFF}';
 
-/// The rest of a directory: its keys behind one of them.
+/// The rest of a directory: its keys after one of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Region {
     /// The directory with the slash at its end; empty for all keys.
     pub(super) prefix: String,
-    /// Whether everything below it is wanted, so that it is listed without a delimiter.
+    /// Whether everything below it is selected, so that it is listed without a delimiter.
     pub(super) whole: bool,
-    /// The last key that was listed, or the end of the last directory.
+    /// The last listed key, or the end of the last listed directory.
     pub(super) after: Option<String>,
-    /// How the store goes on behind it, if it was asked for it before.
+    /// Continuation token of the store, if the region was requested before.
     pub(super) token: Option<String>,
-    /// Hashes of its tokens, first keys and directories, so that one that comes again is noticed.
+    /// Hashes of its tokens, first keys and directories, to detect repetitions.
     pub(super) seen: HashSet<u64>,
-    /// Pages since the last one that was not empty.
+    /// Number of pages since the last non-empty one.
     pub(super) empty: u32,
 }
 
-/// Where a page of a sweep ends.
+/// End of a page of a sweep.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum End {
-    /// At this key, which it holds.
+    /// At this key, inclusive.
     At(String),
-    /// With the last key of all.
+    /// At the last key of the bucket.
     Open,
 }
 
-/// Regions that do not overlap, in order.
+/// Sorted regions that do not overlap.
 #[derive(Debug, Default)]
 pub(super) struct Regions {
-    /// Those in or below a directory `AWSLogs`, where the descent is likely to be better.
+    /// Regions in or below a directory `AWSLogs`, where the descent is probably cheaper.
     logs: BTreeMap<(String, String), Region>,
     others: BTreeMap<(String, String), Region>,
 }
@@ -52,16 +52,16 @@ impl Region {
         Self { after: Some(after), ..Self::new(prefix.to_owned(), whole) }
     }
 
-    /// Returns what all keys of the region are at or behind.
+    /// Returns the inclusive lower limit of the region's keys.
     pub(super) fn start(&self) -> &str {
         self.after.as_deref().unwrap_or(&self.prefix)
     }
 
-    /// Returns what all keys of the region are behind, and no key of interest before it is.
+    /// Returns the exclusive lower limit of the region's keys.
     pub(super) fn before(&self) -> Option<String> {
         match (&self.after, self.prefix.strip_suffix('/')) {
             (Some(after), _) => Some(after.clone()),
-            // A dot comes right before the slash.
+            // A dot sorts right before the slash.
             (None, Some(name)) => Some(format!("{name}.{LAST}")),
             (None, None) => None,
         }
@@ -88,19 +88,19 @@ impl Regions {
         self.of(&region).insert(region.key(), region);
     }
 
-    /// Takes the region that the descent is to list next: the last one, so that it goes deep before it goes on.
+    /// Takes the region that the descent lists next: the last one, so that it goes depth first.
     pub(super) fn last(&mut self) -> Option<Region> {
         let last = self.logs.pop_last().or_else(|| self.others.pop_last());
         last.map(|(_, region)| region)
     }
 
-    /// Takes the region that a sweep is to begin in.
+    /// Takes the region in which a sweep begins.
     pub(super) fn first(&mut self) -> Option<Region> {
         let first = self.others.pop_first().or_else(|| self.logs.pop_first());
         first.map(|(_, region)| region)
     }
 
-    /// Returns the region that a key lies in.
+    /// Returns the region of a key.
     pub(super) fn holding(&self, key: &str) -> Option<&Region> {
         let bound = (key.to_owned(), LAST.to_string());
         let before = |regions: &'_ BTreeMap<(String, String), Region>| {
@@ -112,7 +112,7 @@ impl Regions {
             .find_map(|(regions, at)| regions.get(&at?).filter(|region| region.holds(key)))
     }
 
-    /// Takes out what a page of a sweep has listed, from where its region began to its end.
+    /// Removes the keys that a page of a sweep has listed, from the start of its region to its end.
     pub(super) fn cut(&mut self, from: &str, end: &End, look: impl Fn(&str) -> Look) {
         let mut rest = Vec::new();
         for regions in [&mut self.logs, &mut self.others] {
@@ -120,7 +120,7 @@ impl Regions {
                 End::Open => regions.split_off(&(from.to_owned(), String::new())),
                 End::At(key) => {
                     let mut listed = regions.split_off(&(from.to_owned(), String::new()));
-                    // A region that begins at the key holds only what is behind it, or the key itself.
+                    // A region that begins at the key contains only the key itself, or the keys after it.
                     regions.append(&mut listed.split_off(&(key.clone(), LAST.to_string())));
                     listed
                 }
@@ -136,7 +136,7 @@ impl Regions {
         }
     }
 
-    /// Adds what is left of a region behind one of its keys.
+    /// Adds the rest of a region after one of its keys.
     fn split(&mut self, region: &Region, key: &str, look: &impl Fn(&str) -> Look) {
         let rest = |whole| Region::rest(&region.prefix, whole, key.to_owned());
         if region.whole {
@@ -157,12 +157,12 @@ impl Regions {
     }
 }
 
-/// Returns what is behind every key in or below a directory, and before every other key behind those.
+/// Returns a limit after every key in or below a directory, and before any later key.
 pub(super) fn behind(directory: &str) -> String {
     format!("{directory}{LAST}")
 }
 
-/// Returns the directories from below the first `above` bytes of a directory down to itself.
+/// Returns a directory and its parents that are longer than its first `above` bytes, outermost first.
 pub(super) fn parents(directory: &str, above: usize) -> impl Iterator<Item = &str> {
     let slashes = directory.match_indices('/').map(|(slash, _)| slash);
     slashes.filter(move |slash| *slash >= above).map(|slash| &directory[..=slash])
