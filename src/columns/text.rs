@@ -155,7 +155,7 @@ impl ColumnBuilder for Texts {
         for (index, field) in fields.iter().enumerate() {
             let value = part::of(self.part, text, field);
             let bytes = &text[value.unwrap_or_default().range()];
-            if self.shape.is_some_and(|shape| !shape.fits(bytes)) {
+            if self.shape.is_some_and(|shape| !shape.is_usual(bytes) && !shape.fits(bytes)) {
                 refused.push(index);
             }
             self.values.push(bytes);
