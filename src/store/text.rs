@@ -1,12 +1,12 @@
 //! Files of text that a user names: a path, a URL, or standard input, compressed or not, read line by line.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 
-use crate::store::{Network, Place, Source, StoreError};
+use crate::store::{Network, Place, Source, StoreError, open};
 
 /// Longest window of a zstd frame that is decompressed, as its logarithm: 128 MiB, which zstd itself allows.
 const ZSTD_WINDOW_LOG: u32 = 27;
@@ -48,17 +48,16 @@ fn peek<R: Read>(mut raw: R, count: u64) -> io::Result<(Vec<u8>, impl Read)> {
 /// Opens a regular file, or a descriptor that the shell has opened. Anything else could block for ever.
 fn open_file(path: &Path) -> io::Result<File> {
     let is_open = ["/dev/stdin", "/dev/fd/", "/proc/self/fd/"];
-    let is_open = path.to_str().is_some_and(|path| is_open.iter().any(|dir| path.starts_with(dir)));
-    let kind = fs::metadata(path)?.file_type();
-    if kind.is_dir() {
-        return Err(io::Error::other("it is a directory, not a file"));
+    if path.to_str().is_some_and(|path| is_open.iter().any(|dir| path.starts_with(dir))) {
+        return File::open(path);
     }
-    if !kind.is_file() && !is_open {
-        return Err(io::Error::other(
+    open::regular(path).map_err(|error| match error.kind() {
+        io::ErrorKind::IsADirectory => io::Error::other("it is a directory, not a file"),
+        io::ErrorKind::InvalidInput => io::Error::other(
             "it is a pipe, a device or a socket: name a regular file, or - for standard input",
-        ));
-    }
-    File::open(path)
+        ),
+        _ => error,
+    })
 }
 
 /// The lines of a text, none of which may be longer than a limit, so that no input fills memory.
