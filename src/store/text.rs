@@ -146,4 +146,32 @@ mod tests {
         let error = open_file(Path::new("/dev/zero")).unwrap_err();
         assert!(error.to_string().contains("device"), "{error}");
     }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_fifo_that_takes_the_place_of_a_file_blocks_nobody() {
+        use std::sync::mpsc;
+        use std::time::Duration;
+        use std::{fs, thread};
+
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        assert!(std::process::Command::new("mkfifo").arg(at("fifo")).status().unwrap().success());
+        let (named, (opened, end)) = (at("list"), mpsc::channel());
+        // A thread that blocks is left behind.
+        thread::spawn(move || {
+            for _ in 0..20_000 {
+                // It is one or the other, or, in between, not there.
+                let _ = open_file(&named);
+            }
+            opened.send(()).unwrap();
+        });
+        while let Err(error) = end.recv_timeout(Duration::ZERO) {
+            assert_eq!(error, mpsc::RecvTimeoutError::Timeout);
+            fs::write(at("new"), "text").unwrap();
+            fs::rename(at("new"), at("list")).unwrap();
+            fs::hard_link(at("fifo"), at("link")).unwrap();
+            fs::rename(at("link"), at("list")).unwrap();
+        }
+    }
 }
