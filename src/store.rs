@@ -139,9 +139,25 @@ pub enum StoreError {
     /// Something else.
     #[error("{}", plainly(.0))]
     Store(object_store::Error),
+    /// Fewer bytes were read of an object than were listed.
+    #[error(
+        "{read} of {listed} bytes were read: the store or the file system returns less than it listed"
+    )]
+    Short {
+        /// Bytes up to the end of what was read.
+        read: u64,
+        /// Size in the listing.
+        listed: u64,
+    },
+    /// More bytes were read of an object than were listed.
+    #[error("more bytes were read than the {listed} that were listed: it is another object")]
+    Long {
+        /// Size in the listing.
+        listed: u64,
+    },
     /// The object's content cannot be read.
     #[error("cannot be read: {0}")]
-    Read(#[from] io::Error),
+    Read(#[source] io::Error),
 }
 
 impl StoreError {
@@ -154,5 +170,12 @@ impl StoreError {
 impl From<object_store::Error> for StoreError {
     fn from(error: object_store::Error) -> Self {
         Self::Store(error)
+    }
+}
+
+impl From<io::Error> for StoreError {
+    fn from(error: io::Error) -> Self {
+        // Readers of objects pass on the errors of stores.
+        error.downcast().unwrap_or_else(Self::Read)
     }
 }

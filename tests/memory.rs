@@ -32,6 +32,18 @@ impl Request {
         self.query.contains_key("list-type")
     }
 
+    /// Whether some or all of an object is read.
+    pub(crate) fn is_read(&self) -> bool {
+        self.method == "GET" && !self.is_list()
+    }
+
+    /// Where the range begins that is asked for, or 0.
+    pub(crate) fn range_start(&self) -> u64 {
+        let range = self.headers.get("range").and_then(|range| range.strip_prefix("bytes="));
+        let start = range.and_then(|range| range.split('-').next());
+        start.map_or(0, |start| start.parse().unwrap())
+    }
+
     fn get(&self, name: &str) -> &str {
         self.query.get(name).map_or("", String::as_str)
     }
@@ -43,6 +55,8 @@ pub(crate) enum Reply {
     Usual,
     /// It is answered with this status and body.
     Other(u16, String),
+    /// It is answered from the bucket, but of the body only so many bytes of its length are sent, as if they were all.
+    Short(fn(usize) -> usize),
     /// It is never answered.
     Silence,
 }
@@ -58,6 +72,7 @@ pub(crate) struct Memory {
 
 struct Shared {
     objects: Mutex<BTreeMap<String, Vec<u8>>>,
+    tag: &'static str,
     choice: Choice,
     lists: AtomicUsize,
 }
@@ -68,10 +83,20 @@ impl Memory {
         objects: impl IntoIterator<Item = (String, Vec<u8>)>,
         choice: impl Fn(&Request) -> Reply + Send + Sync + 'static,
     ) -> Self {
+        Self::start_tagged(objects, "", choice)
+    }
+
+    /// Starts a server of some objects whose ETags begin with `tag`.
+    pub(crate) fn start_tagged(
+        objects: impl IntoIterator<Item = (String, Vec<u8>)>,
+        tag: &'static str,
+        choice: impl Fn(&Request) -> Reply + Send + Sync + 'static,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap().to_string();
         let shared = Arc::new(Shared {
             objects: Mutex::new(objects.into_iter().collect()),
+            tag,
             choice: Box::new(choice),
             lists: AtomicUsize::new(0),
         });
@@ -105,7 +130,7 @@ impl Shared {
         let method = words.next().unwrap_or_default().to_owned();
         let target = words.next().unwrap_or_default();
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
-        let key = path[1..].split_once('/').map_or("", |(_, key)| key);
+        let key = path.get(1..).and_then(|path| path.split_once('/')).map_or("", |(_, key)| key);
         let pair = |pair: &str| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             (name.to_owned(), decoded(&value.replace('+', " ")))
@@ -126,18 +151,24 @@ impl Shared {
         if request.is_list() {
             self.lists.fetch_add(1, Ordering::Relaxed);
         }
+        let mut sent: fn(usize) -> usize = |length| length;
         let (status, body) = match (self.choice)(&request) {
             Reply::Usual => self.usual(&request),
+            Reply::Short(length) => {
+                sent = length;
+                self.usual(&request)
+            }
             Reply::Other(status, body) => (status, body.into_bytes()),
             Reply::Silence => {
                 thread::sleep(Duration::from_mins(10));
                 return Ok(());
             }
         };
-        let (status, range, body) = ranged(&request, status, body);
-        let length = body.len();
+        let (status, range, mut body) = ranged(&request, status, body);
+        body.truncate(sent(body.len()));
+        let (length, tag) = (body.len(), self.tag);
         let head = format!(
-            "HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n{range}ETag: \"{length}\"\r\nLast-Modified: \
+            "HTTP/1.1 {status} X\r\nContent-Length: {length}\r\n{range}ETag: \"{tag}{length}\"\r\nLast-Modified: \
              Sat, 19 Jul 2025 14:05:00 GMT\r\nConnection: close\r\n\r\n"
         );
         let mut stream = stream;
@@ -151,7 +182,7 @@ impl Shared {
     fn usual(&self, request: &Request) -> (u16, Vec<u8>) {
         let mut objects = self.objects.lock().unwrap();
         match request.method.as_str() {
-            "GET" if request.is_list() => (200, page(&objects, request).into_bytes()),
+            "GET" if request.is_list() => (200, page(&objects, request, self.tag).into_bytes()),
             "GET" | "HEAD" => match objects.get(&request.key) {
                 Some(bytes) => (200, bytes.clone()),
                 None => (404, b"<Error><Code>NoSuchKey</Code></Error>".to_vec()),
@@ -190,7 +221,7 @@ fn ranged(request: &Request, status: u16, body: Vec<u8>) -> (u16, String, Vec<u8
 }
 
 /// Answers ListObjectsV2.
-fn page(objects: &BTreeMap<String, Vec<u8>>, request: &Request) -> String {
+fn page(objects: &BTreeMap<String, Vec<u8>>, request: &Request, tag: &str) -> String {
     let (prefix, delimiter) = (request.get("prefix"), request.get("delimiter"));
     let after = match request.get("continuation-token") {
         "" => request.get("start-after"),
@@ -222,7 +253,7 @@ fn page(objects: &BTreeMap<String, Vec<u8>>, request: &Request) -> String {
             write!(
                 text,
                 "<Contents><Key>{key}</Key><LastModified>2025-07-19T14:05:00.000Z</LastModified>\
-                 <ETag>&quot;{size}&quot;</ETag><Size>{size}</Size></Contents>"
+                 <ETag>&quot;{tag}{size}&quot;</ETag><Size>{size}</Size></Contents>"
             )
             .unwrap();
             last.clone_from(&key);

@@ -99,7 +99,7 @@ impl Traffic {
         let _ = self.observer.set(Box::new(observer));
     }
 
-    fn note(&self, failure: &str) {
+    pub(super) fn note(&self, failure: &str) {
         self.failed.fetch_add(1, Ordering::Relaxed);
         if let Some(observer) = self.observer.get() {
             observer(failure);

@@ -1,38 +1,82 @@
 //! Reads objects of remote stores ahead of their use.
 
 use std::io::{self, Read};
+use std::ops::Range;
 use std::sync::Arc;
 
 use bytes::{Buf, Bytes};
 use object_store::{GetOptions, GetRange, ObjectStore};
 use tokio::task::JoinHandle;
 
-use crate::store::client::io_error;
-use crate::store::network::renewing;
+use crate::store::StoreError;
+use crate::store::network::{Requests, Traffic, renewing};
 use crate::store::raw::Location;
-use crate::store::source::{Listed, Source};
 
 /// Large objects are read in pieces of this size. The next piece is requested while the current one is used.
 pub(super) const RANGE: u64 = 8 << 20;
 
-/// Requests exactly the listed version of an object.
-pub(super) fn conditional(object: &Listed, location: &Location) -> GetOptions {
-    let if_match = object.condition().map(ToOwned::to_owned);
-    GetOptions { if_match, ..location.options() }
+/// An object of a store, to be read as it was listed and no other.
+#[derive(Clone)]
+pub(super) struct Wanted {
+    pub(super) store: Arc<dyn ObjectStore>,
+    pub(super) traffic: Arc<Traffic>,
+    pub(super) location: Location,
+    /// ETag that was listed.
+    pub(super) if_match: Option<String>,
+    /// Size that was listed.
+    pub(super) size: u64,
 }
 
-/// Reads an entire object, or an entire range of it.
-pub(super) async fn read(
-    store: &dyn ObjectStore,
-    location: &Location,
-    options: &GetOptions,
-) -> object_store::Result<Bytes> {
-    renewing(|| async { store.get_opts(&location.path, options.clone()).await?.bytes().await })
-        .await
+impl Wanted {
+    /// Reads a range of bytes, or the whole object. An answer of another size is asked for once more.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the store does, or when both answers are shorter or longer than the listed size.
+    pub(super) async fn read(&self, range: Option<Range<u64>>) -> Result<Bytes, StoreError> {
+        match self.attempt(range.clone()).await {
+            Err(StoreError::Short { .. } | StoreError::Long { .. }) => self.attempt(range).await,
+            answer => answer,
+        }
+    }
+
+    async fn attempt(&self, range: Option<Range<u64>>) -> Result<Bytes, StoreError> {
+        let options = || GetOptions {
+            range: range.clone().map(GetRange::Bounded),
+            if_match: self.if_match.clone(),
+            ..self.location.options()
+        };
+        let get = || async {
+            let result = self.store.get_opts(&self.location.path, options()).await?;
+            Ok((result.meta.size, result.bytes().await?))
+        };
+        let (size, bytes) = renewing(get).await?;
+        let Range { start, end } = range.clone().unwrap_or(0..self.size);
+        let end_read = start + bytes.len() as u64;
+        // A range can be complete although the object is not the one listed.
+        let checked = expect(size, self.size).and_then(|()| match end_read {
+            _ if end_read == end => Ok(()),
+            _ if end_read < end => Err(StoreError::Short { read: end_read, listed: self.size }),
+            _ => Err(StoreError::Long { listed: self.size }),
+        });
+        if let Err(error) = &checked {
+            self.traffic.note(&format!("GET {}: {error}", self.location.path));
+        }
+        checked.map(|()| bytes)
+    }
 }
 
-/// An object, or a range of one, that is being read. Dropping it cancels the request.
-pub struct Fetch(pub(super) Option<JoinHandle<object_store::Result<Bytes>>>);
+/// Compares the bytes that were read with the size that was listed.
+fn expect(read: u64, listed: u64) -> Result<(), StoreError> {
+    match read {
+        _ if read == listed => Ok(()),
+        _ if read < listed => Err(StoreError::Short { read, listed }),
+        _ => Err(StoreError::Long { listed }),
+    }
+}
+
+/// An object, or a part of it, that is being read. Dropped, it is given up.
+pub struct Fetch(pub(super) Option<JoinHandle<Result<Bytes, StoreError>>>);
 
 impl Drop for Fetch {
     fn drop(&mut self) {
@@ -44,10 +88,9 @@ impl Drop for Fetch {
 
 /// A large object of a remote store, read piece by piece.
 pub(super) struct Ranges {
-    source: Source,
-    object: Listed,
-    location: Location,
-    /// Offset of the first piece that is not requested yet.
+    wanted: Wanted,
+    requests: Requests,
+    /// Where the piece begins that is not begun yet.
     next: u64,
     begun: Option<Fetch>,
     current: Bytes,
@@ -55,30 +98,23 @@ pub(super) struct Ranges {
 
 impl Ranges {
     /// Opens an object.
-    pub(super) fn open(
-        source: Source,
-        object: Listed,
-        location: Location,
-    ) -> object_store::Result<Self> {
-        let (begun, current) = (None, Bytes::new());
-        let mut ranges = Self { source, object, location, next: 0, begun, current };
+    pub(super) fn open(wanted: Wanted, requests: Requests) -> Result<Self, StoreError> {
+        let mut ranges = Self { wanted, requests, next: 0, begun: None, current: Bytes::new() };
         ranges.advance()?;
         Ok(ranges)
     }
 
     /// Requests the next piece, if there is one.
     fn begin(&mut self) -> Option<Fetch> {
-        let end = self.object.size.min(self.next + RANGE);
-        let runtime = self.source.requests.runtime().filter(|_| self.next < end)?;
-        let range = Some(GetRange::Bounded(self.next..end));
-        let options = GetOptions { range, ..conditional(&self.object, &self.location) };
-        let (store, location) = (Arc::clone(&self.source.store), self.location.clone());
-        self.next = end;
-        Some(Fetch(Some(runtime.spawn(async move { read(&*store, &location, &options).await }))))
+        let range = self.next..self.wanted.size.min(self.next + RANGE);
+        let runtime = self.requests.runtime().filter(|_| !range.is_empty())?;
+        self.next = range.end;
+        let wanted = self.wanted.clone();
+        Some(Fetch(Some(runtime.spawn(async move { wanted.read(Some(range)).await }))))
     }
 
-    /// Makes the next piece the current one, and requests the one after it.
-    fn advance(&mut self) -> object_store::Result<()> {
+    /// Makes the next piece the current one, and begins the one behind it.
+    fn advance(&mut self) -> Result<(), StoreError> {
         let mut fetch = match self.begun.take() {
             Some(fetch) => fetch,
             None => match self.begin() {
@@ -88,7 +124,7 @@ impl Ranges {
         };
         self.begun = self.begin();
         if let Some(task) = &mut fetch.0 {
-            self.current = self.source.requests.wait(task)??;
+            self.current = self.requests.wait(task).map_err(object_store::Error::from)??;
         }
         Ok(())
     }
@@ -97,10 +133,133 @@ impl Ranges {
 impl Read for Ranges {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         if self.current.is_empty() {
-            self.advance().map_err(io_error)?;
+            self.advance().map_err(io::Error::other)?;
         }
         let taken = out.len().min(self.current.len());
         self.current.copy_to_slice(&mut out[..taken]);
         Ok(taken)
+    }
+}
+
+/// A reader of a known size. It fails when it ends before that size, or does not end there.
+pub(super) struct Exact<R> {
+    reader: R,
+    size: u64,
+    read: u64,
+}
+
+impl<R: Read> Exact<R> {
+    pub(super) fn new(reader: R, size: u64) -> Self {
+        Self { reader, size, read: 0 }
+    }
+
+    /// Counts bytes that were read, and checks their number where the reader ended.
+    fn count(&mut self, count: usize, is_end: bool) -> io::Result<usize> {
+        self.read += count as u64;
+        if is_end || self.read > self.size {
+            expect(self.read, self.size).map_err(io::Error::other)?;
+        }
+        Ok(count)
+    }
+}
+
+impl<R: Read> Read for Exact<R> {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let mut count = self.reader.read(out)?;
+        if count == 0 && self.read < self.size {
+            // A mounted bucket can end too early once.
+            count = self.reader.read(out)?;
+        }
+        self.count(count, count == 0 && !out.is_empty())
+    }
+
+    // Files know how much room they need.
+    fn read_to_end(&mut self, out: &mut Vec<u8>) -> io::Result<usize> {
+        let mut count = self.reader.read_to_end(out)?;
+        if self.read + (count as u64) < self.size {
+            count += self.reader.read_to_end(out)?;
+        }
+        self.count(count, true)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Returns one of some runs of bytes after the other. An empty run is an end.
+    struct Runs(VecDeque<Vec<u8>>);
+
+    impl Read for Runs {
+        fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+            let Some(run) = self.0.front_mut() else { return Ok(0) };
+            let count = run.len().min(out.len());
+            out[..count].copy_from_slice(&run[..count]);
+            run.drain(..count);
+            if run.is_empty() {
+                self.0.pop_front();
+            }
+            Ok(count)
+        }
+    }
+
+    /// Reads with a buffer of a given length.
+    fn read_by(mut reader: impl Read, length: usize) -> io::Result<Vec<u8>> {
+        let (mut all, mut buffer) = (Vec::new(), vec![0; length]);
+        loop {
+            match reader.read(&mut buffer)? {
+                0 => return Ok(all),
+                count => all.extend_from_slice(&buffer[..count]),
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_reader_of_another_size_than_the_listed_one_fails(
+            bytes in prop::collection::vec(any::<u8>(), 0..300),
+            listed in 0_u64..300,
+            length in 1_usize..100,
+        ) {
+            for listed in [listed, bytes.len() as u64] {
+                let open = || Exact::new(&bytes[..], listed);
+                let mut whole = Vec::new();
+                let whole = open().read_to_end(&mut whole).map(|_| whole);
+                for read in [read_by(open(), length), whole] {
+                    match read {
+                        Ok(read) => prop_assert!(read == bytes && read.len() as u64 == listed),
+                        Err(error) => match StoreError::from(error) {
+                            StoreError::Short { read, listed: of } => {
+                                prop_assert_eq!((read, of), (bytes.len() as u64, listed));
+                                prop_assert!(read < of);
+                            }
+                            StoreError::Long { .. } => prop_assert!(bytes.len() as u64 > listed),
+                            other => panic!("{other}"),
+                        },
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_reader_that_ends_too_early_is_read_once_more() {
+        let runs = |ends: usize| {
+            let ends = std::iter::repeat_n(Vec::new(), ends);
+            Runs([vec![1; 5]].into_iter().chain(ends).chain([vec![2; 7]]).collect())
+        };
+        for length in [1, 5, 100] {
+            assert_eq!(read_by(Exact::new(runs(1), 12), length).unwrap().len(), 12);
+            assert!(read_by(Exact::new(runs(2), 12), length).is_err());
+        }
+        let mut out = Vec::new();
+        Exact::new(runs(1), 12).read_to_end(&mut out).unwrap();
+        assert_eq!(out.len(), 12);
+        let error = Exact::new(runs(2), 12).read_to_end(&mut Vec::new()).unwrap_err();
+        assert!(error.to_string().starts_with("5 of 12 bytes were read"), "{error}");
     }
 }

@@ -14,7 +14,7 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{Error, GetOptions, GetResultPayload, ObjectMeta, ObjectStore};
+use object_store::{Error, GetOptions, ObjectMeta, ObjectStore};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::key;
@@ -22,10 +22,10 @@ use crate::store::StoreError;
 use crate::store::calls::Calls;
 use crate::store::client::Client;
 use crate::store::listing::{Ask, Entry, Look, Page, Pages, search};
-use crate::store::network::{Network, Requests, renewing};
+use crate::store::network::{Network, Requests, Traffic, renewing};
 use crate::store::place::{Place, Prefix};
 use crate::store::raw::{Location, Raw};
-use crate::store::read::{Fetch, RANGE, Ranges, conditional, read};
+use crate::store::read::{Exact, Fetch, RANGE, Ranges, Wanted};
 use crate::store::tree::{self, Walk};
 
 /// Objects of a source that are read at the same moment, at most.
@@ -36,7 +36,7 @@ const MAX_FOUND: usize = 4096;
 /// A place that objects are listed in and read from.
 #[derive(Debug, Clone)]
 pub struct Source {
-    pub(super) store: Arc<dyn ObjectStore>,
+    store: Arc<dyn ObjectStore>,
     kept: Kept,
     /// The source as the user named it.
     name: String,
@@ -50,7 +50,8 @@ pub struct Source {
     key_prefix: String,
     /// What makes the URL of an object of its path, without a slash at its end.
     url: String,
-    pub(super) requests: Requests,
+    requests: Requests,
+    traffic: Arc<Traffic>,
     reads: Arc<Semaphore>,
 }
 
@@ -192,6 +193,7 @@ impl Source {
         let client = Client::connect(&prefix, network)?;
         Ok(Self {
             requests: client.requests,
+            traffic: Arc::clone(&network.traffic),
             kept: Kept::Remote(client.pages, Arc::default()),
             raw: client.raw,
             bucket: Some(prefix.name().to_owned()),
@@ -213,6 +215,7 @@ impl Source {
             key_prefix: String::new(),
             url: url.trim_end_matches('/').to_owned(),
             requests: Requests::default(),
+            traffic: Arc::default(),
             reads: Arc::new(Semaphore::new(MAX_READS)),
         }
     }
@@ -383,13 +386,12 @@ impl Source {
     /// Begins to read an object that is wanted soon. What is read locally is read when it is wanted.
     pub fn begin(&self, object: &Listed) -> Fetch {
         let Some(runtime) = self.requests.runtime() else { return Fetch(None) };
-        let (store, reads) = (Arc::clone(&self.store), Arc::clone(&self.reads));
-        // A key without a location is refused when it is read.
-        let Ok(location) = self.locate(&object.key()) else { return Fetch(None) };
-        let options = conditional(object, &location);
+        // What cannot be located is refused when it is wanted.
+        let Ok(wanted) = self.wanted(object) else { return Fetch(None) };
+        let reads = Arc::clone(&self.reads);
         Fetch(Some(runtime.spawn(async move {
             let _one = reads.acquire().await;
-            read(&*store, &location, &options).await
+            wanted.read(None).await
         })))
     }
 
@@ -397,7 +399,8 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// Fails when the object is gone, was rewritten since it was listed, or cannot be read.
+    /// Fails when the object is gone, was rewritten since it was listed, has another size than was listed, or cannot be
+    /// read.
     pub fn read(&self, object: &Listed, out: &mut Vec<u8>) -> Result<(), StoreError> {
         self.finish(object, self.begin(object), out)
     }
@@ -425,27 +428,32 @@ impl Source {
         Ok(())
     }
 
-    /// Opens an object for reading.
+    /// Opens an object for reading. The reader fails where the object ends before its listed size, or does not end there.
     ///
     /// # Errors
     ///
     /// Fails when the object is gone, was rewritten since it was listed, or cannot be opened.
     pub fn reader(&self, object: &Listed) -> Result<Box<dyn Read + Send>, StoreError> {
-        let key = object.key();
         if let Kept::Local(directory) = &self.kept {
-            return Ok(Box::new(tree::open(directory, self.below(&key), object.condition())?));
+            let file = tree::open(directory, self.below(&object.key()), object.condition())?;
+            return Ok(Box::new(Exact::new(file, object.size)));
         }
-        let location = self.locate(&key)?;
-        if self.is_remote() {
-            return Ok(Box::new(Ranges::open(self.clone(), object.clone(), location)?));
-        }
-        let options = conditional(object, &location);
-        let result = self.requests.wait(self.store.get_opts(&location.path, options))?;
-        Ok(match result.payload {
-            GetResultPayload::File(file, _) => Box::new(file),
-            GetResultPayload::Stream(_) => {
-                Box::new(io::Cursor::new(self.requests.wait(result.bytes())?))
-            }
+        let wanted = self.wanted(object)?;
+        Ok(if self.is_remote() {
+            Box::new(Ranges::open(wanted, self.requests.clone())?)
+        } else {
+            Box::new(io::Cursor::new(self.requests.wait(wanted.read(None))?))
+        })
+    }
+
+    /// Returns how an object of a store is read.
+    fn wanted(&self, object: &Listed) -> Result<Wanted, StoreError> {
+        Ok(Wanted {
+            store: Arc::clone(&self.store),
+            traffic: Arc::clone(&self.traffic),
+            location: self.locate(&object.key())?,
+            if_match: object.condition().map(ToOwned::to_owned),
+            size: object.size,
         })
     }
 }

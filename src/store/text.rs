@@ -1,12 +1,12 @@
 //! Reads text files line by line: a path, a URL or standard input, compressed or not.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
 
-use crate::store::{Network, Place, Source, StoreError};
+use crate::store::{Network, Place, Source, StoreError, open};
 
 /// Maximum window of a zstd frame, as a logarithm: 128 MiB, the default limit of zstd.
 const ZSTD_WINDOW_LOG: u32 = 27;
@@ -48,17 +48,16 @@ fn peek<R: Read>(mut raw: R, count: u64) -> io::Result<(Vec<u8>, impl Read)> {
 /// Opens a regular file, or a descriptor that the shell has opened. Anything else could block forever.
 fn open_file(path: &Path) -> io::Result<File> {
     let is_open = ["/dev/stdin", "/dev/fd/", "/proc/self/fd/"];
-    let is_open = path.to_str().is_some_and(|path| is_open.iter().any(|dir| path.starts_with(dir)));
-    let kind = fs::metadata(path)?.file_type();
-    if kind.is_dir() {
-        return Err(io::Error::other("it is a directory, not a file"));
+    if path.to_str().is_some_and(|path| is_open.iter().any(|dir| path.starts_with(dir))) {
+        return File::open(path);
     }
-    if !kind.is_file() && !is_open {
-        return Err(io::Error::other(
+    open::regular(path).map_err(|error| match error.kind() {
+        io::ErrorKind::IsADirectory => io::Error::other("it is a directory, not a file"),
+        io::ErrorKind::InvalidInput => io::Error::other(
             "it is a pipe, a device or a socket: specify a regular file, or - for standard input",
-        ));
-    }
-    File::open(path)
+        ),
+        _ => error,
+    })
 }
 
 /// The lines of a text with a maximum length, so that no input exhausts memory.
@@ -146,5 +145,33 @@ mod tests {
         assert!(error.to_string().contains("directory"), "{error}");
         let error = open_file(Path::new("/dev/zero")).unwrap_err();
         assert!(error.to_string().contains("device"), "{error}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_fifo_that_takes_the_place_of_a_file_blocks_nobody() {
+        use std::sync::mpsc;
+        use std::time::Duration;
+        use std::{fs, thread};
+
+        let directory = tempfile::tempdir().unwrap();
+        let at = |name: &str| directory.path().join(name);
+        assert!(std::process::Command::new("mkfifo").arg(at("fifo")).status().unwrap().success());
+        let (named, (opened, end)) = (at("list"), mpsc::channel());
+        // A thread that blocks is left behind.
+        thread::spawn(move || {
+            for _ in 0..20_000 {
+                // It is one or the other, or, in between, not there.
+                let _ = open_file(&named);
+            }
+            opened.send(()).unwrap();
+        });
+        while let Err(error) = end.recv_timeout(Duration::ZERO) {
+            assert_eq!(error, mpsc::RecvTimeoutError::Timeout);
+            fs::write(at("new"), "text").unwrap();
+            fs::rename(at("new"), at("list")).unwrap();
+            fs::hard_link(at("fifo"), at("link")).unwrap();
+            fs::rename(at("link"), at("list")).unwrap();
+        }
     }
 }

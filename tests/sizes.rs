@@ -1,0 +1,235 @@
+//! Objects of which a store or a file system returns fewer or more bytes than it listed: they are read once more, then
+//! left out of the claim and named, and a later run converts them.
+
+use std::collections::{BTreeMap, HashSet};
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::Path;
+use std::sync::Mutex;
+
+use alb2parquet::store::{Network, Source, StoreError};
+use flate2::Compression;
+use tempfile::TempDir;
+
+use crate::memory::{Memory, Reply, Request};
+use crate::server::command;
+use crate::support::{ROWS, Run, get, good_lines, gzip, gzip_at, key, read, run_command};
+
+/// How many bytes of an answer are sent.
+type Cut = fn(usize) -> usize;
+
+const CUTS: [(&str, Cut); 4] = [
+    ("an empty body", |_| 0),
+    ("a half", |length| length / 2),
+    ("only the header", |length| length.min(10)),
+    ("all but one byte", |length| length - 1),
+];
+
+/// Lines of the objects: small and streamed, compressed and plain, each with its number.
+const LINES: [(usize, usize); 4] = [(1, 20), (2, 30), (3, 10_000), (4, 20_000)];
+/// Number and lines of an object that is never cut.
+const WHOLE: (usize, usize) = (9, 3);
+
+/// Returns the objects that are cut, and one that is not.
+fn objects() -> BTreeMap<String, Vec<u8>> {
+    let plain = |number| key(number).replace(".log.gz", ".log");
+    let objects = [
+        (key(1), gzip(good_lines(20))),
+        (plain(2), good_lines(30)),
+        (key(3), gzip_at(good_lines(10_000), Compression::none())),
+        (plain(4), good_lines(20_000)),
+        (key(WHOLE.0), gzip(good_lines(WHOLE.1))),
+    ];
+    let lengths = objects.each_ref().map(|(_, bytes)| bytes.len());
+    assert!(lengths[2] > 4 << 20, "it is streamed: {lengths:?}");
+    assert!(lengths[3] > 8 << 20, "it is streamed in two pieces: {lengths:?}");
+    objects.into()
+}
+
+fn is_cut(request: &Request) -> bool {
+    request.is_read() && !request.key.contains(&number(WHOLE.0))
+}
+
+/// What stands in the key of an object and in no other.
+fn number(number: usize) -> String {
+    key(number).rsplit_once('_').unwrap().1.replace(".log.gz", "")
+}
+
+fn run(server: &Memory, name: &str, out: &Path, args: &[&str]) -> Run {
+    let out = out.to_str().unwrap();
+    let fixed = [name, "s3://logs", "--out", out, "--to", "2099-12-31", "--json"];
+    run_command(&mut command(&server.address, &[&fixed[..], args].concat()))
+}
+
+/// Rows by the number of their object.
+fn rows(out: &Path) -> BTreeMap<usize, usize> {
+    let all = read(out, ROWS);
+    let count = |(place, _)| {
+        let of = |row: &&_| get(row, "source_key").is_some_and(|key| key.contains(&number(place)));
+        (place, all.iter().filter(of).count())
+    };
+    let rows: BTreeMap<_, _> = LINES.into_iter().chain([WHOLE]).map(count).collect();
+    assert_eq!(rows.values().sum::<usize>(), all.len());
+    rows
+}
+
+fn all_rows() -> BTreeMap<usize, usize> {
+    LINES.into_iter().chain([WHOLE]).collect()
+}
+
+/// Asserts that a run names every object that is cut, and left them out.
+#[track_caller]
+fn expect_failures(run: Run, what: &str) {
+    let run = run.expect(2);
+    let failures = run.json()["failures"].as_array().unwrap().clone();
+    assert_eq!(failures.len(), LINES.len(), "{what}: {failures:#?}");
+    for failure in failures {
+        let error = failure["error"].as_str().unwrap();
+        assert!(error.contains("bytes were read: the store"), "{what}: {error}");
+    }
+    assert_eq!(run.count("/objects/converted"), 1, "{what}");
+    assert_eq!(run.rejects(), "", "{what}");
+}
+
+#[test]
+fn a_short_answer_that_lasts_is_a_failure_by_name_and_a_later_run_converts() {
+    let objects = objects();
+    for (what, cut) in CUTS {
+        let dir = TempDir::new().unwrap();
+        let short = move |request: &Request| {
+            if is_cut(request) { Reply::Short(cut) } else { Reply::Usual }
+        };
+        let server = Memory::start(objects.clone(), short);
+        expect_failures(run(&server, "convert", dir.path(), &[]), what);
+        let expected = LINES.map(|(number, _)| (number, 0)).into_iter().chain([WHOLE]);
+        assert_eq!(rows(dir.path()), expected.collect(), "{what}");
+        let server = Memory::start(objects.clone(), |_| Reply::Usual);
+        let run = run(&server, "convert", dir.path(), &[]).expect(0);
+        assert_eq!(run.count("/objects/converted"), LINES.len() as u64, "{what}");
+        assert_eq!(rows(dir.path()), all_rows(), "{what}");
+    }
+}
+
+#[test]
+fn an_object_whose_second_piece_is_short_is_left_out_whole() {
+    let dir = TempDir::new().unwrap();
+    let short = |request: &Request| {
+        if request.range_start() > 0 { Reply::Short(|length| length / 2) } else { Reply::Usual }
+    };
+    let server = Memory::start(objects(), short);
+    let run = run(&server, "convert", dir.path(), &[]).expect(2);
+    let length = objects().values().map(Vec::len).max().unwrap();
+    let piece = 8 << 20;
+    let read = piece + (length - piece) / 2;
+    run.says(&[&format!("{read} of {length} bytes were read")]);
+    let mut expected = all_rows();
+    expected.insert(4, 0);
+    assert_eq!(rows(dir.path()), expected);
+}
+
+#[test]
+fn a_short_answer_that_comes_once_is_asked_for_again_and_loses_no_row() {
+    let objects = objects();
+    for (what, cut) in CUTS {
+        let dir = TempDir::new().unwrap();
+        let met = Mutex::new(HashSet::new());
+        let short = move |request: &Request| {
+            let is_first =
+                || met.lock().unwrap().insert((request.key.clone(), request.range_start()));
+            if is_cut(request) && is_first() { Reply::Short(cut) } else { Reply::Usual }
+        };
+        let server = Memory::start(objects.clone(), short);
+        let run = run(&server, "convert", dir.path(), &[]).expect(0);
+        assert_eq!(rows(dir.path()), all_rows(), "{what}");
+        // One for each object, one more for its second piece.
+        assert_eq!(run.count("/requests_failed"), LINES.len() as u64 + 1, "{what}");
+    }
+}
+
+#[test]
+fn a_longer_answer_than_was_listed_is_a_failure_by_name() {
+    let key = key(1).replace(".log.gz", ".log");
+    let longer = String::from_utf8(good_lines(5)).unwrap();
+    let reply = move |request: &Request| {
+        if request.is_read() { Reply::Other(200, longer.clone()) } else { Reply::Usual }
+    };
+    let server = Memory::start([(key.clone(), good_lines(4))], reply);
+    let dir = TempDir::new().unwrap();
+    let run = run(&server, "convert", dir.path(), &[]).expect(2);
+    assert_eq!(run.json()["failures"][0]["object"], key);
+    run.says(&["more bytes were read than the"]);
+    assert_eq!(read(dir.path(), ROWS).len(), 0);
+}
+
+#[test]
+fn verify_touched_comparisons_and_inspect_trust_no_short_answer() {
+    let (dir, cut): (_, Cut) = (TempDir::new().unwrap(), |length| length / 2);
+    let server = Memory::start(objects(), |_| Reply::Usual);
+    run(&server, "convert", dir.path(), &[]).expect(0);
+    let short = move |request: &Request| {
+        if is_cut(request) { Reply::Short(cut) } else { Reply::Usual }
+    };
+    let server = Memory::start(objects(), short);
+    let verified = run(&server, "verify", dir.path(), &["--read-data"]).expect(1);
+    let json = verified.json();
+    let findings = json["findings"].as_array().unwrap();
+    assert_eq!(findings.len(), LINES.len(), "{findings:#?}");
+    for finding in findings {
+        assert_eq!(finding["kind"], "unreadable");
+        let problem = finding["problem"].as_str().unwrap();
+        assert!(problem.contains("bytes were read: the store"), "{problem}");
+    }
+    let url = format!("s3://logs/{}", key(3));
+    let inspected = run_command(&mut command(&server.address, &["inspect", &url]));
+    inspected.expect(3).says(&["bytes were read: the store"]);
+    // All are touched, the one that is not cut, too.
+    let server = Memory::start_tagged(objects(), "touched", short);
+    let compared = run(&server, "convert", dir.path(), &[]).expect(2);
+    let failures = compared.json()["failures"].as_array().unwrap().clone();
+    assert_eq!(failures.len(), LINES.len(), "{failures:#?}");
+    for failure in failures {
+        let error = failure["error"].as_str().unwrap();
+        assert!(error.contains("bytes were read: the store"), "{error}");
+    }
+    let server = Memory::start_tagged(objects(), "touched", |_| Reply::Usual);
+    run(&server, "convert", dir.path(), &[]).expect(0);
+    assert_eq!(rows(dir.path()), all_rows());
+}
+
+#[test]
+fn a_file_that_changes_its_size_is_never_read_as_if_it_were_whole() {
+    for length in [5 << 10, 5 << 20] {
+        let dir = TempDir::new().unwrap();
+        let path = dir.path().join("x.log");
+        let source = Source::open(dir.path().to_str().unwrap(), &Network::default()).unwrap();
+        let list = || {
+            fs::write(&path, vec![b'x'; length]).unwrap();
+            source.list().next().unwrap().unwrap()
+        };
+        let resize = |length| {
+            let file = File::options().write(true).open(&path).unwrap();
+            file.set_len(length as u64).unwrap();
+        };
+        for other in [0, 10, length / 2, length - 1, length + 1] {
+            // Between listing and opening, the ETag tells.
+            let listed = list();
+            resize(other);
+            let error = source.read(&listed, &mut Vec::new()).unwrap_err();
+            assert!(error.to_string().contains("rewritten since it was listed"), "{error}");
+            // Between opening and reading, the bytes are counted.
+            let listed = list();
+            let mut reader = source.reader(&listed).unwrap();
+            resize(other);
+            let error = StoreError::from(reader.read_to_end(&mut Vec::new()).unwrap_err());
+            let is_short =
+                matches!(&error, StoreError::Short { read, .. } if *read == other as u64);
+            assert!(
+                is_short || other > length && matches!(error, StoreError::Long { .. }),
+                "{error}"
+            );
+        }
+        let mut out = Vec::new();
+        source.read(&list(), &mut out).unwrap();
+        assert_eq!(out.len(), length);
+    }
+}
