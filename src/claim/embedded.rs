@@ -1,6 +1,6 @@
 //! The object list of a claim, embedded in the claim's own files so that a lost claim can be rebuilt.
 //!
-//! It lies between the last row group and the footer, outside all column chunks, so Parquet readers never fetch it.
+//! It lies between row groups or before the footer, outside all column chunks, so Parquet readers never fetch it.
 //! The footer's metadata records its offset and length. Like all bytes of a file, it depends on the objects alone:
 //! it names neither the run nor the location of a source.
 

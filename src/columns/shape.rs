@@ -94,16 +94,7 @@ impl Shape {
                 let is_placeholder = all(value, |b| b.is_ascii_lowercase() || b == b'-');
                 has_scheme(value) || is_placeholder && !is_of_another_column(value)
             }
-            Self::HostName => {
-                let (host, port) = value.split_at(part::colon(value).unwrap_or(value.len()));
-                let is_name = all(value, is_of_host)
-                    && value.iter().any(u8::is_ascii_alphabetic)
-                    && !value.starts_with(b"TLSv")
-                    && !is_of_another_column(value);
-                let has_port = all(port, |b| b.is_ascii_digit() || b == b':')
-                    && (all(host, is_of_host) || is_host(host));
-                is_name || is_ip_address(value) || port.len() > 1 && has_port
-            }
+            Self::HostName => is_host_header(value),
             Self::Path => value[0] == b'/' || has_scheme(value),
             Self::Reason => is_reason(value),
             Self::Targets => value.split(|&b| b == b' ').all(is_endpoint),
@@ -188,7 +179,18 @@ fn is_reason(value: &[u8]) -> bool {
 }
 
 /// An IP address, or a name without colons.
-/// Tells whether a byte can be part of the name of a host in a Host header, which clients write (RFC 3986, 3.2.2).
+/// Returns whether a value can be a Host header: a name or an address, with or without a port.
+fn is_host_header(value: &[u8]) -> bool {
+    let (host, port) = value.split_at(part::colon(value).unwrap_or(value.len()));
+    let is_name = all(value, is_of_host)
+        && value.iter().any(u8::is_ascii_alphabetic)
+        && !value.starts_with(b"TLSv")
+        && !is_of_another_column(value);
+    let is_port = port.len() > 1 && all(port, |b| b.is_ascii_digit() || b == b':');
+    is_name || is_ip_address(value) || is_port && (all(host, is_of_host) || is_host(host))
+}
+
+/// Returns whether a byte can be part of a host name in a Host header, which clients write (RFC 3986, 3.2.2).
 fn is_of_host(b: u8) -> bool {
     is_name(b) || b".~%!$&'()*+;".contains(&b) || !b.is_ascii()
 }
