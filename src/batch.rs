@@ -405,8 +405,8 @@ impl Batches {
                         outcome.converted_before += 1;
                         plan.before.add(object);
                     }
-                    Verdict::Touched { claim, content } => {
-                        touched.push(Touched { object: object.clone(), claim, content });
+                    Verdict::Touched { partition, claim, content } => {
+                        touched.push(Touched { object: object.clone(), partition, claim, content });
                     }
                     Verdict::Wrong(failure) => {
                         outcome.failed += 1;

@@ -231,8 +231,8 @@ impl For<'_> {
         if !self.dataset.target().is_remote() {
             return Calls::default();
         }
-        let partitions = touched.chunk_by(|a, b| a.object.partition == b.object.partition);
-        Calls { put: 2 * partitions.count() as u64, ..Calls::default() }
+        let partitions: BTreeSet<_> = touched.iter().map(|touched| &touched.partition).collect();
+        Calls { put: 2 * partitions.len() as u64, ..Calls::default() }
     }
 }
 

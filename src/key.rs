@@ -43,6 +43,9 @@ pub struct Key {
     pub name: String,
     /// Whether the path names a day on which AWS cannot have delivered the object.
     pub is_moved: bool,
+    /// The day that decides which shard it is of: that of its path if it is moved, else that of its partition. A
+    /// shard lists the directories of its own days.
+    pub shard_day: NaiveDate,
 }
 
 /// The partition of an object: log type, account and region from its name, and its day.
@@ -209,7 +212,9 @@ impl Key {
         let day = delivered.filter(|day| is_near(*day)).unwrap_or(end_day);
         let is_moved = delivered.is_some_and(|day| !is_near(day))
             || found.days.is_some_and(|(first, last)| day < first || day > last);
-        Ok(Self { is_moved, ..Self::of(&object, name, day) })
+        let path_day = found.days.and_then(|(first, _)| first.succ_opt()).or(delivered);
+        let shard_day = path_day.filter(|_| is_moved).unwrap_or(day);
+        Ok(Self { is_moved, shard_day, ..Self::of(&object, name, day) })
     }
 
     /// Parses the name of a log with any ending.
@@ -227,6 +232,7 @@ impl Key {
             end_time: object.end_time.to_owned(),
             name: name.to_owned(),
             is_moved: false,
+            shard_day: day,
         }
     }
 }

@@ -14,7 +14,6 @@ use std::ops::AddAssign;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use chrono::NaiveDate;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -85,7 +84,7 @@ pub struct Plan {
     pub moved: Moved,
     /// Objects that were converted before.
     pub before: Amount,
-    /// Objects whose content must be compared with the converted one, in the order of their partitions.
+    /// Objects whose content must be compared with the converted one.
     pub touched: Vec<Touched>,
     /// What could not be listed, contradicts itself or an earlier run, or cannot be finished.
     pub failures: Vec<Failure>,
@@ -136,6 +135,8 @@ pub struct Object {
 pub struct Touched {
     /// The current object.
     pub object: Object,
+    /// The partition with the claim that holds it: that of the object, or that of a day beside.
+    pub partition: Arc<Partition>,
     /// Number of the claim that holds it.
     pub claim: usize,
     /// What was converted.
@@ -231,8 +232,8 @@ impl Plan {
                         plan.before.add(&object);
                         continue;
                     }
-                    Verdict::Touched { claim, content } => {
-                        plan.touched.push(Touched { object, claim, content });
+                    Verdict::Touched { partition, claim, content } => {
+                        plan.touched.push(Touched { object, partition, claim, content });
                         continue;
                     }
                     Verdict::Wrong(failure) => {
@@ -282,7 +283,7 @@ pub struct Before {
     /// Why the content of the partition is unknown.
     pub unknown: Option<Failure>,
     held: Arc<Held>,
-    beside: Vec<(NaiveDate, Arc<Held>)>,
+    beside: Vec<(Arc<Partition>, Arc<Held>)>,
 }
 
 /// What claims say of an object.
@@ -294,6 +295,8 @@ pub enum Verdict {
     Converted,
     /// It was converted before. Its content must be compared.
     Touched {
+        /// The partition with the claim that holds it.
+        partition: Arc<Partition>,
         /// Number of the claim that holds it.
         claim: usize,
         /// What was converted.
@@ -343,7 +346,7 @@ impl Before {
         let mut known = Vec::new();
         for beside in beside(partition) {
             match ledger.held(&beside) {
-                Ok(held) => known.push((beside.day, held)),
+                Ok(held) => known.push((Arc::new(beside), held)),
                 // It is reported with the objects of its own partition, or by `verify`.
                 Err(error) if error.is_of_partition() => {}
                 Err(error) => return Err(error.into()),
@@ -360,19 +363,22 @@ impl Before {
         let own = object.identity();
         let wrong = |error| Verdict::Wrong(Failure { object: object.listed.key(), error });
         let beside =
-            || self.beside.iter().find_map(|(day, held)| Some((Some(day), held.get(own)?)));
-        let held = self.held.get(own).map(|held| (None, held));
-        let Some((day, before)) = held.or_else(beside) else { return Verdict::New };
+            || self.beside.iter().find_map(|(partition, held)| Some((partition, held.get(own)?)));
+        let held = self.held.get(own).map(|held| (&object.partition, held));
+        let Some((partition, before)) = held.or_else(beside) else { return Verdict::New };
         let url = sources[object.source].url(&object.listed);
-        match (before.change(&url, &object.listed), day) {
-            (Change::None, _) => Verdict::Converted,
-            (Change::Rewritten(problem), None) => wrong(problem),
-            (Change::Rewritten(problem), Some(day)) => {
-                wrong(format!("was converted under {day}, and {problem}"))
+        match before.change(&url, &object.listed) {
+            Change::None => Verdict::Converted,
+            Change::Rewritten(problem) if partition.day == object.partition.day => wrong(problem),
+            Change::Rewritten(problem) => {
+                wrong(format!("was converted under {}, and {problem}", partition.day))
             }
-            // The same path has the same day, so this is not a claim of an adjacent day.
-            (Change::Touched, _) => match before.content {
-                Some(content) => Verdict::Touched { claim: before.claim, content },
+            Change::Touched => match before.content {
+                Some(content) => Verdict::Touched {
+                    partition: Arc::clone(partition),
+                    claim: before.claim,
+                    content,
+                },
                 None => wrong(left_alone(
                     "was rewritten since it was converted, and its claim has no CRC-32 to compare its content with",
                 )),

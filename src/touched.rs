@@ -6,7 +6,7 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use crate::claim::Amended;
@@ -46,7 +46,7 @@ pub struct Compared {
     pub left: u64,
 }
 
-/// Touched objects of a partition, with the converted content of each.
+/// Touched objects that the claims of one partition hold, with the converted content of each.
 struct Chunk {
     batch: Batch,
     converted: Vec<(usize, Content)>,
@@ -63,7 +63,7 @@ struct Progress {
 }
 
 impl Comparison<'_> {
-    /// Compares touched objects, in the order of a plan, and records the unchanged ones.
+    /// Compares touched objects, and records the unchanged ones in the partitions whose claims hold them.
     ///
     /// # Errors
     ///
@@ -187,14 +187,14 @@ impl Compared {
 }
 
 /// Splits objects into chunks of one partition each.
-fn chunks(touched: Vec<Touched>) -> Vec<Chunk> {
+fn chunks(mut touched: Vec<Touched>) -> Vec<Chunk> {
+    touched.sort_by(|a, b| a.partition.cmp(&b.partition));
     let mut chunks: Vec<Chunk> = Vec::new();
-    for Touched { object, claim, content } in touched {
+    for Touched { object, partition, claim, content } in touched {
         let has_room = |chunk: &Chunk| {
-            chunk.batch.partition == object.partition && chunk.converted.len() < OBJECTS_AT_ONCE
+            chunk.batch.partition == partition && chunk.converted.len() < OBJECTS_AT_ONCE
         };
         if !chunks.last().is_some_and(has_room) {
-            let partition = Arc::clone(&object.partition);
             let batch = Batch { partition, objects: Vec::new() };
             chunks.push(Chunk { batch, converted: Vec::new() });
         }

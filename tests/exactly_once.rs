@@ -125,6 +125,37 @@ pub(crate) fn touch(world: &World, key: &str) {
     fs::write(path, bytes).unwrap();
 }
 
+/// The claim of a neighbour's log holds the object, as another rule for the day of an object would have it.
+#[test]
+fn a_touched_object_of_the_day_beside_is_recorded_where_its_claim_is() {
+    let world = World::new();
+    let delivered = key(1).replace("/2025/07/19/", "/2025/07/20/");
+    let name = delivered.rsplit('/').next().unwrap();
+    let own = key_on("2025/07/20", 2);
+    world.put(&format!("flat/{name}"), gzip(good_lines(3)));
+    world.put(&own, gzip(good_lines(2)));
+    world.convert().expect(0);
+    let source = world.source();
+    fs::rename(source.join("flat").join(name), source.join(&delivered)).unwrap();
+    let directory = delivered.rsplit_once('/').unwrap().0;
+    for name in tree(&world.out()).keys().filter(|name| name.ends_with(".claim.json")) {
+        let path = world.out().join(name);
+        let claim = fs::read_to_string(&path).unwrap();
+        fs::write(&path, claim.replace("/source/flat", &format!("/source/{directory}"))).unwrap();
+    }
+    world.convert_with(&["--json"]).expect(0).says(&["2 converted_before"]);
+    touch(&world, &delivered);
+    touch(&world, &own);
+    let run = world.convert_with(&["--json"]).expect(0);
+    assert_eq!(run.count("/objects/skipped_by_kind/touched"), 2);
+    let after = tree(&world.out());
+    let run = world.convert_with(&["--json"]).expect(0);
+    assert_eq!(run.count("/objects/skipped_by_kind/converted_before"), 2);
+    assert!(!run.stderr.contains("compared"), "nothing is compared: {run:#?}");
+    assert_eq!(tree(&world.out()), after, "nothing is recorded again");
+    assert_eq!(findings(&world), [""; 0]);
+}
+
 #[test]
 fn a_touched_object_is_compared_once_and_recorded() {
     let world = converted();

@@ -190,6 +190,8 @@ fn credentials_in_urls_are_refused_and_never_written_anywhere() {
     let batch =
         run(&["plan", source, "--out", out, "--jsonl", "--to", "2099-12-31"]).expect(0).stdout;
     let batches = world.path("batches");
+    // Commands that need a dataset have one.
+    world.convert().expect(0);
     let urls = [
         format!("s3://AKIAEXAMPLE:{SECRET}@my-logs/p"),
         format!("s3://AKIAEXAMPLE:a/{SECRET}@my-logs/p"),
@@ -198,6 +200,10 @@ fn credentials_in_urls_are_refused_and_never_written_anywhere() {
         format!("https://acct.blob.core.windows.net/my-logs?sv=2024-01-01&sig={SECRET}"),
         format!("az://my-logs/p?sv=2024-01-01&sig={SECRET}"),
         format!("abfss://my-logs:{SECRET}@acct.dfs.core.windows.net/p"),
+        format!("az://my-logs?sv=2024-01-01&sig={SECRET}"),
+        format!("https://acct.blob.core.windows.net?sv=2024-01-01&sig={SECRET}"),
+        format!("az://my-logs/*.log.gz?sv=2024-01-01&sig={SECRET}"),
+        format!("s3://my-*/p?X-Amz-Signature={SECRET}"),
     ];
     for url in &urls {
         fs::write(&list, format!("{url}\n")).unwrap();
@@ -232,6 +238,7 @@ fn credentials_in_urls_are_refused_and_never_written_anywhere() {
             assert_ne!(run.code, 0, "{args:?}: {run:?}");
             let all = format!("{}{}", run.stdout, run.stderr);
             assert!(!all.contains(SECRET), "{args:?}: {all}");
+            assert!(run.stderr.contains("credentials"), "{args:?}: {all}");
         }
     }
     for (name, bytes) in tree(Path::new(out)) {

@@ -51,6 +51,8 @@ mod logs;
 mod plan;
 // Not a test: a server of one bucket in memory.
 mod memory;
+// Directories of buckets that a run skips: shards and runs of one day each find every log together.
+mod pruning;
 // Not a test: a proxy that fails requests.
 mod proxy;
 // The library's reader of single objects and streams.

@@ -15,7 +15,8 @@ pub struct Directory<'a> {
     pub account: Option<&'a str>,
     /// Their region, if the path names one.
     pub region: Option<&'a str>,
-    /// First and last day that they can belong to, if the path names a date.
+    /// First and last day that they can belong to, if the path names a date: the days of the path, widened by one day on
+    /// both sides. Only the name of a log tells whether its day is that of the path.
     pub days: Option<(NaiveDate, NaiveDate)>,
     /// The kind of another service that delivers there, if it is known.
     pub service: Option<&'static str>,
@@ -26,18 +27,17 @@ pub struct Directory<'a> {
 struct Date([Option<u32>; 3]);
 
 impl Date {
-    /// Parses the next part of a date, such as `2025` or `year=2025`. Returns whether it is one.
-    fn take(&mut self, part: &str, plain: bool) -> bool {
+    /// Parses the next part of a date, if it is one, such as `2025` or `year=2025`.
+    fn take(&mut self, part: &str, plain: bool) {
         const PARTS: [(&str, usize); 3] = [("year=", 4), ("month=", 2), ("day=", 2)];
-        let Some(next) = self.0.iter().position(Option::is_none) else { return false };
+        let Some(next) = self.0.iter().position(Option::is_none) else { return };
         let (name, count) = PARTS[next];
         let value = match part.strip_prefix(name) {
             Some(value) => value,
             None if plain => part,
-            None => return false,
+            None => return,
         };
         self.0[next] = digits(value, count);
-        self.0[next].is_some()
     }
 
     fn is_empty(&self) -> bool {
@@ -66,13 +66,11 @@ impl<'a> Directory<'a> {
         let mut date = Date::default();
         // Position of a component after the one that gives the path its meaning, once that was found.
         let mut place = None;
-        // Whether the path so far is a documented one. Then its day is the day of delivery.
-        let mut is_documented = false;
         let mut is_ours = false;
         while let Some(part) = parts.next() {
             let next_is_service = parts.peek() == Some(&SERVICE);
             if found == Self::default() && date.is_empty() && is_root(part) {
-                (place, is_ours, is_documented) = (Some(0), false, part == ROOT);
+                (place, is_ours) = (Some(0), false);
                 continue;
             }
             let Some(at) = place.or_else(|| is_start(part, next_is_service).then_some(0)) else {
@@ -84,13 +82,11 @@ impl<'a> Directory<'a> {
                 && let Some(account) = account_of(part)
             {
                 found.account = Some(account);
-                is_documented &= account == part;
             } else if at == 0 && part.starts_with("o-") {
                 // An organization, with accounts below it.
-                (place, is_documented) = (Some(0), false);
+                place = Some(0);
             } else if part == SERVICE {
                 is_ours = true;
-                is_documented &= at == 1;
             } else if at == 1
                 && !is_ours
                 && let Some(kind) = service_kind(part)
@@ -101,18 +97,11 @@ impl<'a> Directory<'a> {
                 && let Some(region) = region_of(part)
             {
                 found.region = Some(region);
-                is_documented &= at == 2 && region == part;
-            } else if date.take(part, is_ours) {
-                is_documented &= at < 6 && !part.contains('=');
             } else {
-                is_documented = false;
+                date.take(part, is_ours);
             }
         }
-        found.days = date.days();
-        if !is_documented && let Some((first, last)) = found.days {
-            // The day of a log is that of its end time, and such directories may have another date.
-            found.days = first.pred_opt().zip(last.succ_opt());
-        }
+        found.days = date.days().and_then(|(first, last)| first.pred_opt().zip(last.succ_opt()));
         (found != Self::default()).then_some(found)
     }
 
@@ -188,9 +177,9 @@ mod tests {
         let root = "p/AWSLogs/012345678901";
         let of = |path: &str| days(&format!("{root}/elasticloadbalancing/eu-west-1{path}"));
         assert_eq!(of(""), None);
-        assert_eq!(of("/2024"), Some((date("2024-01-01"), date("2024-12-31"))));
-        assert_eq!(of("/2024/02"), Some((date("2024-02-01"), date("2024-02-29"))));
-        assert_eq!(of("/2024/02/03"), Some((date("2024-02-03"), date("2024-02-03"))));
+        assert_eq!(of("/2024"), Some((date("2023-12-31"), date("2025-01-01"))));
+        assert_eq!(of("/2024/02"), Some((date("2024-01-31"), date("2024-03-01"))));
+        assert_eq!(of("/2024/02/03"), Some((date("2024-02-02"), date("2024-02-04"))));
         for odd in ["/latest", "/2024/13", "/99999999999/01"] {
             assert_eq!(of(odd), None, "{odd}");
         }

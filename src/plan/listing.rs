@@ -72,10 +72,13 @@ impl Listing {
             }
             let (selection, skipped) = (selection.clone(), Arc::clone(&skipped));
             let look = move |directory: &str| {
-                let look = match selection.scope(index) {
-                    Scope::Matching(matching) if !matching.leads_to(directory) => Look::Skip,
-                    _ => selection.look(directory),
-                };
+                // What a pattern skips is not what the selection leaves out.
+                if let Scope::Matching(matching) = selection.scope(index)
+                    && !matching.leads_to(directory)
+                {
+                    return Look::Skip;
+                }
+                let look = selection.look(directory);
                 if look == Look::Skip {
                     let service = Directory::parse(directory).and_then(|found| found.service);
                     let mut skipped = skipped.lock().expect("no holder panics");
@@ -314,7 +317,7 @@ impl<'a> Gathering<'a> {
     /// Returns whether a log is selected, and records its load balancer.
     fn wants(&mut self, key: &Key) -> bool {
         let wanted = &self.selection.balancers;
-        if wanted.is_empty() || !self.selection.wants_partition(&key.partition) {
+        if wanted.is_empty() || !self.selection.wants_without_balancer(key) {
             return self.selection.wants(key);
         }
         let mut is_wanted = false;

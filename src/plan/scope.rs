@@ -6,7 +6,7 @@
 use glob::Pattern;
 
 use crate::key::Name;
-use crate::store::Place;
+use crate::store::{Place, has_secret};
 
 /// Characters that make a name a pattern.
 const SPECIAL: [char; 3] = ['*', '?', '['];
@@ -49,7 +49,8 @@ pub struct ScopeError {
 }
 
 impl Scope {
-    /// Splits the name of a source into the directory or prefix to open, and its scope.
+    /// Splits the name of a source into the directory or prefix to open, and its scope. A URL with credentials is not a
+    /// pattern: [`Place::parse`] refuses it and does not repeat it.
     ///
     /// # Errors
     ///
@@ -62,7 +63,7 @@ impl Scope {
         let is_local = scheme.is_none_or(|scheme| scheme == "file");
         let local = std::path::Path::new(path);
         let whole = || Ok((name.to_owned(), Self::All));
-        if is_local && local.is_dir() {
+        if has_secret(name) || is_local && local.is_dir() {
             return whole();
         }
         let (above, last) = path.rsplit_once('/').unwrap_or(("", path));

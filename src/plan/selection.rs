@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use chrono::NaiveDate;
+use chrono::{NaiveDate, TimeDelta};
 
 use crate::key::{Directory, Key, Partition};
 use crate::plan::Scope;
@@ -12,6 +12,8 @@ use crate::store::Look;
 
 /// Directories down to this depth are looked into for those of accounts.
 const MAX_ABOVE: usize = 8;
+/// From the first to the last day of the logs that a directory of one day can hold.
+const AROUND_A_DAY: TimeDelta = TimeDelta::days(2);
 
 /// Which objects are wanted.
 #[derive(Debug, Clone, Default)]
@@ -30,12 +32,12 @@ pub struct Selection {
     pub balancers: Vec<Balancer>,
     /// The scope of each source. A source without one is selected entirely.
     pub scopes: Vec<Scope>,
-    /// Only the partitions of this shard.
+    /// Only the objects of this shard: of its partitions, except those that AWS did not put where they lie.
     pub shard: Option<Shard>,
 }
 
 impl Selection {
-    /// Tells whether a partition is wanted, or some of it.
+    /// Tells whether a partition is wanted, or some of it, by whichever shard.
     pub fn wants_partition(&self, partition: &Partition) -> bool {
         let among = |all: &[String], one: &str| all.is_empty() || all.iter().any(|s| s == one);
         (self.log_types.is_empty() || self.log_types.contains(&partition.log_type))
@@ -43,9 +45,6 @@ impl Selection {
             && self.to.is_none_or(|to| partition.day <= to)
             && among(&self.accounts, &partition.account)
             && among(&self.regions, &partition.region)
-            && self.shard.is_none_or(|shard| {
-                shard.holds(&partition.account, &partition.region, partition.day)
-            })
     }
 
     /// Returns the scope of a source.
@@ -79,22 +78,37 @@ impl Selection {
         if last < from || first > to {
             return Look::Skip;
         }
-        match (self.shard, account.zip(region)) {
-            (Some(shard), Some((account, region))) if first == last => {
-                if !shard.holds(account, region, first) {
-                    return Look::Skip;
+        let is_whole = from <= first && last <= to;
+        let Some(shard) = self.shard else {
+            return if is_whole { Look::Whole } else { Look::Inside };
+        };
+        match account.zip(region) {
+            Some((account, region)) if last - first <= AROUND_A_DAY => {
+                let days = || first.iter_days().take_while(|day| *day <= last);
+                let holds = |day| shard.holds(account, region, day);
+                if is_whole && days().all(holds) {
+                    Look::Whole
+                } else if days().any(holds) {
+                    Look::Inside
+                } else {
+                    Look::Skip
                 }
             }
-            (Some(_), _) => return Look::Inside,
-            (None, _) => {}
+            _ => Look::Inside,
         }
-        if from <= first && last <= to { Look::Whole } else { Look::Inside }
     }
 
     /// Tells whether an object is wanted.
     pub(super) fn wants(&self, key: &Key) -> bool {
-        self.wants_partition(&key.partition)
+        self.wants_without_balancer(key)
             && (self.balancers.is_empty() || self.balancers.iter().any(|wanted| wanted.is(key)))
+    }
+
+    /// Tells whether an object is wanted, if its load balancer is.
+    pub(super) fn wants_without_balancer(&self, key: &Key) -> bool {
+        let Partition { account, region, .. } = &key.partition;
+        self.wants_partition(&key.partition)
+            && self.shard.is_none_or(|shard| shard.holds(account, region, key.shard_day))
     }
 }
 
@@ -215,11 +229,17 @@ mod tests {
             ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2025", Look::Inside),
             ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2025/06", Look::Skip),
             ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2025/07", Look::Inside),
-            ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2025/07/29", Look::Skip),
-            ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2025/07/30", Look::Whole),
+            ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2025/07/28", Look::Skip),
+            ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2025/07/29", Look::Inside),
+            ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2025/07/30", Look::Inside),
+            ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2025/07/31", Look::Whole),
             ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2025/08", Look::Whole),
             ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2026", Look::Inside),
-            ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2026/01", Look::Whole),
+            ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2026/01", Look::Inside),
+            ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2026/02", Look::Inside),
+            ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2026/02/01", Look::Inside),
+            ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2026/02/02", Look::Skip),
+            ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2026/03", Look::Skip),
             ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2027", Look::Skip),
         ];
         for (directory, worth) in cases {
@@ -259,6 +279,45 @@ mod tests {
         ];
         for (directory, worth) in cases {
             assert_eq!(selection.look(directory), worth, "{directory}");
+        }
+    }
+
+    proptest::proptest! {
+        /// What a selection wants is found; a moved object unless days are selected. Of the shards, one wants it.
+        #[test]
+        fn no_directory_above_a_wanted_log_is_skipped(
+            parts in proptest::collection::vec(
+                proptest::sample::select(vec![
+                    "AWSLogs", "AWSLogs-Partitioned", "o-a1b2c3d4e5", "012345678901", "aws-account-id=012345678901",
+                    "elasticloadbalancing", "eu-west-1", "region=eu-west-1", "2025", "07", "18", "19", "20", "23",
+                    "year=2025", "month=07", "day=18", "day=20", "day=30", "hour=14", "my-folder",
+                    "AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2025/07",
+                ]),
+                0..7,
+            ),
+            from in proptest::option::of(17_u32..22), days in proptest::option::of(0_u32..4), count in 1_u32..6,
+        ) {
+            let directory = parts.join("/");
+            let name = "012345678901_elasticloadbalancing_eu-west-1_app.my-lb.50dc6c495c0c9188_20250719T2355Z_10.0.0.1_39xza92o.log.gz";
+            let Ok(key) = Key::parse(&format!("{directory}/{name}")) else { return Ok(()) };
+            let day = |day| NaiveDate::from_ymd_opt(2025, 7, day);
+            let to = days.and_then(|days| day(from.unwrap_or(17) + days));
+            let all = Selection { from: from.and_then(day), to, ..Selection::default() };
+            let mut wanted = 0;
+            for index in 0..count {
+                let shard = Shard::parse(&format!("{index}/{count}"), |_| None).ok();
+                let selection = Selection { shard, ..all.clone() };
+                if !selection.wants(&key) {
+                    continue;
+                }
+                wanted += 1;
+                for (at, _) in format!("{directory}/").match_indices('/') {
+                    let look = selection.look(&directory[..at]);
+                    let is_excused = key.is_moved && (all.from.is_some() || all.to.is_some());
+                    proptest::prop_assert!(look != Look::Skip || is_excused, "{}", &directory[..at]);
+                }
+            }
+            proptest::prop_assert_eq!(wanted, u32::from(all.wants(&key)));
         }
     }
 
