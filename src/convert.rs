@@ -360,14 +360,23 @@ impl Driver<'_> {
         self.conversion.threads.div_ceil(active) + 1
     }
 
-    fn decode(&self, mut piece: Piece, log_type: LogType, keys: &[String]) -> Decoded {
+    /// Decodes a piece as far as its rejects are few enough. Returns what is left of it, too.
+    fn decode(
+        &self,
+        mut piece: Piece,
+        log_type: LogType,
+        keys: &[String],
+    ) -> (Decoded, Option<Piece>) {
         let Shared { decoders, buffers, .. } = self.shared;
         let decoders = &decoders[log_type as usize];
         let mut decoder = decoders.take(|| Decoder::new(log_type.table()));
         let mut decoded = decoder.decode(&mut piece, |object| keys[object].as_str());
         decoders.put(decoder);
-        buffers.recycle(piece.text);
         decoded.batch = self.conversion.redaction.apply(decoded.batch);
-        decoded
+        if piece.parts.is_empty() {
+            buffers.recycle(piece.text);
+            return (decoded, None);
+        }
+        (decoded, Some(piece))
     }
 }

@@ -17,6 +17,11 @@ use crate::reject::{MAX_RAW, Reason, Reject};
 use crate::schema::Table;
 use crate::text::Text;
 
+/// Number of rejects, and bytes of their lines, at which [`Decoder::decode`] stops: a line of two bytes may become a reject
+/// of a hundred. The last tile of lines may exceed both limits.
+pub const MAX_REJECTS: usize = 16 << 10;
+const MAX_REJECT_BYTES: usize = 4 << 20;
+
 /// Turns pieces of text into record batches of one table.
 pub struct Decoder {
     schema: SchemaRef,
@@ -68,6 +73,24 @@ pub struct DecodedPart {
     pub notes: Vec<Note>,
 }
 
+/// Size of the rejects of one call.
+#[derive(Default)]
+struct Held {
+    rejects: usize,
+    bytes: usize,
+}
+
+impl Held {
+    fn add(&mut self, rejects: &[Reject]) {
+        self.rejects += rejects.len();
+        self.bytes += rejects.iter().map(|reject| reject.raw.len()).sum::<usize>();
+    }
+
+    fn is_full(&self) -> bool {
+        self.rejects >= MAX_REJECTS || self.bytes >= MAX_REJECT_BYTES
+    }
+}
+
 impl Decoder {
     /// Returns a decoder of lines of that table.
     pub fn new(table: &Table) -> Self {
@@ -93,14 +116,22 @@ impl Decoder {
     }
 
     /// Decodes a piece; `key` names the object with an index.
+    ///
+    /// Stops after [`MAX_REJECTS`] rejects, or fewer if they are long. The piece keeps the parts that are left to
+    /// decode: call this again until it has none.
     pub fn decode<'k>(&mut self, piece: &mut Piece, key: impl Fn(usize) -> &'k str) -> Decoded {
         let Piece { text, parts } = piece;
         let mut decoded = Vec::with_capacity(parts.len());
-        for part in parts {
+        let mut held = Held::default();
+        let mut done = 0;
+        for part in parts.iter_mut() {
+            if held.is_full() {
+                break;
+            }
             let key = key(part.object);
             let mut outcome = DecodedPart {
                 object: part.object,
-                gzip_bytes: part.gzip_bytes,
+                gzip_bytes: mem::take(&mut part.gzip_bytes),
                 bytes: part.bytes,
                 lines: 0,
                 joined_lines: 0,
@@ -111,12 +142,22 @@ impl Decoder {
             };
             let whole = text.len();
             let mut at = part.range.start;
-            while at < part.range.end {
+            while at < part.range.end && !held.is_full() {
                 let Self { tile, columns, count, .. } = self;
                 at = tile
                     .read(text, at, part.range.end, *count, |line| is_row(columns, *count, line));
+                let before = outcome.rejects.len();
                 self.append_tile(text, part.range.start, key, &mut outcome);
+                held.add(&outcome.rejects[before..]);
                 text.truncate(whole);
+            }
+            if at < part.range.end {
+                outcome.bytes = (at - part.range.start) as u64;
+                outcome.crc32 = None;
+                part.bytes -= outcome.bytes;
+                part.range.start = at;
+                decoded.push(outcome);
+                break;
             }
             if let Some(reject) = part.reject.take() {
                 outcome.lines += 1;
@@ -128,9 +169,12 @@ impl Decoder {
                     raw_length: reject.raw_length,
                     raw: reject.raw,
                 });
+                held.add(&outcome.rejects[outcome.rejects.len() - 1..]);
             }
             decoded.push(outcome);
+            done += 1;
         }
+        parts.drain(..done);
         Decoded { batch: self.finish(), parts: decoded }
     }
 

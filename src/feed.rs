@@ -5,7 +5,6 @@
 //! depend on how far ahead they are read.
 
 use std::collections::VecDeque;
-use std::mem;
 use std::ops::Range;
 
 use crate::inflate::{MAX_WHOLE, MAX_WHOLE_GZIP, Piece, Stream, Whole};
@@ -187,12 +186,13 @@ impl Input<'_> {
         }
     }
 
+    /// Inflates objects until one must be streamed, or their text exceeds [`MAX_WHOLE`].
     fn inflate_run(self, run: Range<usize>, mut fetches: VecDeque<Fetch>) -> Inflated {
-        let new_piece = || Piece { text: self.buffers.text(), parts: Vec::new() };
         let (mut whole, mut gzip) = self.buffers.inflaters.take(Default::default);
         let mut inflated = Inflated::default();
-        let mut piece = new_piece();
-        for index in run {
+        let mut piece = Piece { text: self.buffers.text(), parts: Vec::new() };
+        let mut left = Vec::new();
+        for index in run.clone() {
             let object = &self.batch.objects[index];
             let source = &self.sources[object.source];
             let fetch = fetches.pop_front().unwrap_or_else(|| source.begin(&object.listed));
@@ -200,13 +200,13 @@ impl Input<'_> {
                 inflated.lost.push(Lost { object: index, error });
                 continue;
             }
-            if !whole.inflate(index, &gzip, &mut piece) {
-                if !piece.parts.is_empty() {
-                    inflated.came.push(Came::Piece(mem::replace(&mut piece, new_piece())));
-                }
-                inflated.came.push(Came::Left(Portion::Object(index)));
-            } else if piece.text.len() > MAX_WHOLE {
-                inflated.came.push(Came::Piece(mem::replace(&mut piece, new_piece())));
+            let streamed = !whole.inflate(index, &gzip, &mut piece);
+            // The rest waits in the queue: it may inflate to a thousand times its size.
+            if streamed || piece.text.len() > MAX_WHOLE {
+                left.extend(streamed.then_some(Portion::Object(index)));
+                let rest = index + 1..run.end;
+                left.extend((!rest.is_empty()).then(|| Portion::Run(rest, fetches)));
+                break;
             }
         }
         if piece.parts.is_empty() {
@@ -214,6 +214,7 @@ impl Input<'_> {
         } else {
             inflated.came.push(Came::Piece(piece));
         }
+        inflated.came.extend(left.into_iter().map(Came::Left));
         self.buffers.inflaters.put((whole, gzip));
         inflated
     }

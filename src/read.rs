@@ -87,7 +87,6 @@ use crate::decode::Decoder;
 use crate::inflate::{Note, Piece, Stream};
 use crate::reject::Reject;
 use crate::schema::LogType;
-use crate::text::Text;
 
 /// Reads log lines as record batches of the table of their log.
 ///
@@ -98,7 +97,8 @@ pub struct Reader {
     schema: SchemaRef,
     decoder: Decoder,
     stream: Stream,
-    text: Text,
+    /// What is left to decode of the last piece.
+    piece: Piece,
     source_key: String,
     counts: Counts,
     notes: Vec<Note>,
@@ -157,7 +157,7 @@ impl Reader {
             schema: table.batch_schema(),
             decoder: Decoder::new(table),
             stream,
-            text: Text::default(),
+            piece: Piece::default(),
             source_key,
             counts: Counts::default(),
             notes: Vec::new(),
@@ -183,15 +183,17 @@ impl Reader {
         mem::take(&mut self.rejects)
     }
 
-    /// Reads the next batch, and lets `look` see its text before it is decoded.
+    /// Reads the next batch, and lets `look` see a text before the first batch of it is decoded.
     pub(crate) fn read(&mut self, look: impl FnOnce(&Piece)) -> io::Result<Option<RecordBatch>> {
-        let Some(mut piece) = self.stream.next(mem::take(&mut self.text))? else {
-            return Ok(None);
-        };
-        look(&piece);
+        if self.piece.parts.is_empty() {
+            let Some(piece) = self.stream.next(mem::take(&mut self.piece.text))? else {
+                return Ok(None);
+            };
+            look(&piece);
+            self.piece = piece;
+        }
         let key = self.source_key.as_str();
-        let decoded = self.decoder.decode(&mut piece, |_| key);
-        self.text = piece.text;
+        let decoded = self.decoder.decode(&mut self.piece, |_| key);
         for part in decoded.parts {
             let Counts { lines, joined_lines, bytes_decompressed, .. } = self.counts;
             self.notes.extend(part.notes);

@@ -224,7 +224,10 @@ pub(crate) fn decode_as(table: &Table, text: impl AsRef<[u8]>) -> Outcome {
     let whole = Whole::default().inflate(0, &gzip(text.as_ref()), &mut piece);
     assert_eq!(whole, !text.as_ref().is_empty());
     let mut outcome = Outcome::default();
-    outcome.add(Decoder::new(table).decode(&mut piece, |_| OBJECT), &mut 0);
+    let (mut decoder, mut bytes) = (Decoder::new(table), 0);
+    while !piece.parts.is_empty() {
+        outcome.add(decoder.decode(&mut piece, |_| OBJECT), &mut bytes);
+    }
     outcome
 }
 
@@ -236,7 +239,9 @@ pub(crate) fn decode_streamed(size: usize, reader: impl Read + Send + 'static) -
     let mut stream = Stream::new(0, size as u64, Box::new(reader)).unwrap();
     let mut text = Text::default();
     while let Some(mut piece) = stream.next(text).unwrap() {
-        outcome.add(decoder.decode(&mut piece, |_| OBJECT), &mut bytes);
+        while !piece.parts.is_empty() {
+            outcome.add(decoder.decode(&mut piece, |_| OBJECT), &mut bytes);
+        }
         text = piece.text;
     }
     outcome

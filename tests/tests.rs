@@ -11,6 +11,8 @@ mod architecture;
 mod batches;
 // Bloom filters: where they are asked for, and nowhere else.
 mod bloom;
+// Memory is bounded by the text and the rejects that come out of an object.
+mod bounds;
 // The program's face: exit codes, messages, filters, `--json`.
 mod cli;
 // Lines with chosen fields are rejects, unless nobody could tell them from good ones.

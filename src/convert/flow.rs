@@ -58,9 +58,13 @@ enum Item {
 }
 
 impl Item {
-    /// Tells whether it is what is left of an object that is being streamed.
+    /// Tells whether it is some of what is left of an object, and nothing else.
     fn is_left_of(&self, object: usize) -> bool {
-        matches!(self, Self::Portion(Portion::Stream(stream)) if stream.object() == object)
+        match self {
+            Self::Portion(Portion::Stream(stream)) => stream.object() == object,
+            Self::Piece(piece) => piece.parts.iter().all(|part| part.object == object),
+            _ => false,
+        }
     }
 }
 
@@ -130,8 +134,9 @@ impl<'a> Flow<'a> {
         match step {
             Step::Inflate(number, portion) => self.inflate(number, portion),
             Step::Decode(number, piece) => {
-                let decoded = self.driver.decode(piece, self.log_type, self.keys);
-                self.state().settle(number, [Item::Decoded(decoded)]);
+                let (decoded, left) = self.driver.decode(piece, self.log_type, self.keys);
+                let items = [Item::Decoded(decoded)].into_iter().chain(left.map(Item::Piece));
+                self.state().settle(number, items);
             }
             Step::Write(open, piece) => self.write(open, piece),
         }

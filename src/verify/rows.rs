@@ -144,18 +144,20 @@ pub(super) fn of_object(
     let mut stream = Stream::new(0, object.listed.size, source.reader(&object.listed)?)?;
     let mut text = Text::default();
     while let Some(mut piece) = stream.next(text)? {
-        let decoded = decoder.decode(&mut piece, |_| &key);
-        of_rows.rows(&redaction.apply(decoded.batch), |_, row| read.rows.add(row))?;
-        for mut part in decoded.parts {
-            for reject in &mut part.rejects {
-                reject.line_number += lines;
-                reject.byte_offset += bytes;
+        while !piece.parts.is_empty() {
+            let decoded = decoder.decode(&mut piece, |_| &key);
+            of_rows.rows(&redaction.apply(decoded.batch), |_, row| read.rows.add(row))?;
+            for mut part in decoded.parts {
+                for reject in &mut part.rejects {
+                    reject.line_number += lines;
+                    reject.byte_offset += bytes;
+                }
+                let rejects = part.rejects.iter().map(|reject| (key.as_str(), reject));
+                let batch = reject::batch(table.log_type, rejects, redaction.is_empty());
+                of_rejects.rows(&batch, |_, row| read.rejects.add(row))?;
+                lines += part.lines + part.joined_lines;
+                bytes += part.bytes;
             }
-            let rejects = part.rejects.iter().map(|reject| (key.as_str(), reject));
-            let batch = reject::batch(table.log_type, rejects, redaction.is_empty());
-            of_rejects.rows(&batch, |_, row| read.rejects.add(row))?;
-            lines += part.lines + part.joined_lines;
-            bytes += part.bytes;
         }
         text = piece.text;
     }

@@ -1,0 +1,111 @@
+//! Memory is bounded by what comes out of an object, not by what goes in: text, and rejects.
+
+use alb2parquet::decode::{Decoder, MAX_REJECTS};
+use alb2parquet::fields::MAX_LINE;
+use alb2parquet::reject::MAX_RAW;
+use alb2parquet::schema::Table;
+use flate2::Compression;
+
+use crate::support::{Line, OBJECT, Outcome, World, gzip, gzip_at, key, piece_of, text_of};
+
+/// Lines of a tile, which is decoded to its end.
+const TILE: usize = 64;
+
+/// Decodes parts of one object, and checks each call's rejects. Returns the outcome, and the number of calls.
+fn decode_bounded(parts: &[&[u8]]) -> (Outcome, usize) {
+    let mut decoder = Decoder::new(Table::access());
+    let mut piece = piece_of(parts);
+    let (mut outcome, mut bytes, mut calls) = (Outcome::default(), 0, 0);
+    while !piece.parts.is_empty() {
+        let decoded = decoder.decode(&mut piece, |_| OBJECT);
+        let rejects = || decoded.parts.iter().flat_map(|part| &part.rejects);
+        assert!(rejects().count() <= MAX_REJECTS + TILE);
+        let raw: usize = rejects().map(|reject| reject.raw.len()).sum();
+        assert!(raw <= (4 << 20) + TILE * MAX_RAW, "{raw} bytes");
+        let rows: u64 = decoded.parts.iter().map(|part| part.rows).sum();
+        assert_eq!(decoded.batch.num_rows() as u64, rows);
+        outcome.add(decoded, &mut bytes);
+        calls += 1;
+    }
+    assert_eq!(bytes, parts.iter().map(|part| part.len() as u64).sum::<u64>());
+    (outcome, calls)
+}
+
+#[test]
+fn a_piece_of_many_rejects_is_decoded_in_several_calls() {
+    let good = Line::of(33).text();
+    let lines: Vec<String> = (0..3 * MAX_REJECTS)
+        .map(|number| if number % 1000 == 7 { good.clone() } else { number.to_string() })
+        .collect();
+    let text = text_of(&lines);
+    let half = text_of(&lines[..lines.len() / 2]).len();
+    for parts in [vec![&text[..]], vec![&text[..half], &text[half..]]] {
+        let (outcome, calls) = decode_bounded(&parts);
+        assert_eq!(calls, 3);
+        assert_eq!(outcome.lines, lines.len() as u64);
+        let rows = lines.iter().filter(|line| **line == good).count();
+        assert_eq!((outcome.rows.len(), outcome.rejects.len()), (rows, lines.len() - rows));
+        let mut rejects = outcome.rejects.iter();
+        let mut offset = 0;
+        for (number, line) in (1..).zip(&lines) {
+            if *line != good {
+                let reject = rejects.next().unwrap();
+                assert_eq!((reject.line_number, reject.byte_offset), (number, offset));
+                assert_eq!(reject.raw, line.as_bytes());
+            }
+            offset += line.len() as u64 + 1;
+        }
+    }
+}
+
+#[test]
+fn a_piece_of_long_rejects_is_decoded_in_several_calls() {
+    let lines = vec!["x".repeat(MAX_RAW + 1); 300];
+    let text = text_of(&lines);
+    let (outcome, calls) = decode_bounded(&[&text]);
+    assert!(calls > 1);
+    assert_eq!((outcome.lines, outcome.rejects.len()), (300, 300));
+    assert!(outcome.rejects.iter().all(|r| (r.raw_length, r.raw.len()) == (65_537, MAX_RAW)));
+}
+
+/// The batches of rows decide the bytes of files, so ordinary rejects must not cut them.
+#[test]
+fn a_piece_of_few_rejects_is_decoded_in_one_call() {
+    let lines: Vec<String> = (0..MAX_REJECTS - 1).map(|number| number.to_string()).collect();
+    let text = text_of(&lines);
+    let (outcome, calls) = decode_bounded(&[&text, &text_of([Line::of(33).text()])]);
+    assert_eq!((outcome.rejects.len(), outcome.rows.len(), calls), (lines.len(), 1, 1));
+}
+
+/// Converts objects with two threads; returns what was counted of lines and rejects, and the peak in MiB.
+fn converted(world: &World) -> (u64, u64, u64) {
+    let run = world.convert_with(&["--json", "--threads", "2", "--max-rejects", "1"]).expect(0);
+    let rejects = run.json()["rejects"].as_object().unwrap().clone();
+    let rejects = rejects.values().map(|count| count.as_u64().unwrap()).sum();
+    (run.count("/lines"), rejects, run.count("/metrics/peak_memory_bytes") >> 20)
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn an_object_of_a_million_short_bad_lines_takes_little_memory() {
+    let count = 1_500_000;
+    let object = gzip_at("x\n".repeat(count), Compression::best());
+    assert!(object.len() < 16 << 10);
+    let world = World::with(object);
+    let (lines, rejects, peak) = converted(&world);
+    assert_eq!((lines, rejects), (count as u64, count as u64));
+    assert!(peak < 300, "{peak} MiB");
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn small_objects_of_much_text_are_not_decompressed_at_once() {
+    let world = World::new();
+    let object = gzip("0".repeat(16 << 20 >> 1) + "\n" + &"1".repeat(MAX_LINE * 7) + "\n");
+    for number in 0..28 {
+        world.put(&key(number), &object);
+    }
+    let (lines, rejects, peak) = converted(&world);
+    assert_eq!((lines, rejects), (56, 56));
+    assert!(peak < 300, "{peak} MiB");
+}
