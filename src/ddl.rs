@@ -107,7 +107,7 @@ pub enum DdlError {
     #[error("--compat-view is of the access log table, and for the dialects athena and trino")]
     Compat,
     /// The engine would read another location, or fail without an explanation.
-    #[error("the location \"{location}\" cannot be used: it contains \"{what}\", {reason}")]
+    #[error("the location {location:?} cannot be used: it contains {what:?}, {reason}")]
     Location {
         /// The location of the table.
         location: String,

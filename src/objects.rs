@@ -486,6 +486,6 @@ mod tests {
         for text in ["s3://key:topsecret@b/k", "k?sig=topsecret", "a \"https://u:topsecret@h/k\""] {
             assert!(!Shown::of(text).to_string().contains("topsecret"), "{text}");
         }
-        assert_eq!(Shown::of("a\u{1b}\u{202e}\n").to_string(), "\"a\\u{1b}\\u{202e}\\n\"");
+        assert_eq!(Shown::of("a\u{1b}\u{202e}\n").to_string(), "\"a\\x1b\\u{202e}\\x0a\"");
     }
 }

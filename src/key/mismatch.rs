@@ -80,7 +80,7 @@ mod tests {
             (KEY.replace("app.", "net."), "Network Load Balancer"),
             ("AWSLogs/012345678901/ELBAccessLogTestFile".to_owned(), "logging is enabled"),
             ("AWSLogs/012345678901/vpcflowlogs/x.log.gz".to_owned(), "(vpc_flow_logs)"),
-            ("x\u{1b}_y.log.gz".to_owned(), "\"x\\u{1b}"),
+            ("x\u{1b}_y.log.gz".to_owned(), "\"x\u{1b}\""),
             (String::new(), "instead of an account"),
         ];
         for (key, words) in cases {

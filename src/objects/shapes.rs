@@ -320,7 +320,7 @@ fn what_is_no_list_is_refused_at_its_first_line() {
         (b"[{\"Size\": 7}]", "missing field `Key`"),
         (b"[[\"a\", \"b\"]]", "a row has more texts"),
         (b"{\"Contents\": [], \"EncodingType\": \"url\"}", "--encoding-type"),
-        (b"Total: 3\x1b[31m AWSLogs/x\n", "\\u{1b}[31m"),
+        (b"Total: 3\x1b[31m AWSLogs/x\n", "\\x1b[31m"),
         (b"s3://other/AWSLogs/x\n", "\"other\" is another bucket"),
         (b"\"other\",\"AWSLogs/x\"\n", "line 1: \"other\" is another bucket"),
         (b"file:///logs/AWSLogs/x\n", "SOURCE is a bucket"),
