@@ -195,6 +195,27 @@ fn a_table_that_cannot_be_written_ends_the_run() {
 }
 
 #[test]
+fn a_partition_that_cannot_be_written_keeps_what_is_claimed() {
+    let world = World::with(gzip(good_lines(1)));
+    let account = world.out().join(ROWS).join("account=012345678901");
+    fs::create_dir_all(account.parent().unwrap()).unwrap();
+    world.convert_with(&["--layout", "plain"]).expect(0);
+    world.run("remove", false, &["--yes"]).expect(0);
+    let account = account.with_file_name("012345678901");
+    fs::remove_dir_all(&account).unwrap();
+    fs::write(&account, "a file").unwrap();
+    world.convert_with(&["--layout", "plain"]).expect(3).says(&[ROWS]);
+    let left = tree(&world.out());
+    let staged = left.keys().filter(|name| name.starts_with("_alb2parquet/staging/")).count();
+    assert_eq!(staged, 1, "what is claimed stays: {:?}", left.keys());
+    // With room for the partition, the next run publishes it.
+    fs::remove_file(&account).unwrap();
+    let run = world.convert_with(&["--layout", "plain", "--json"]).expect(0);
+    assert_eq!(run.count("/objects/skipped_by_kind/converted_before"), 1);
+    assert_eq!(world.rows().len(), 1);
+}
+
+#[test]
 fn a_dataset_keeps_its_layout() {
     let world = World::with(gzip(good_lines(1)));
     world.convert_with(&["--layout", "plain"]).expect(0);

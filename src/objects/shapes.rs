@@ -318,7 +318,7 @@ fn what_is_no_list_is_refused_at_its_first_line() {
         (b"{\"a\": 1}", "neither Contents nor Key"),
         (b"{\"Contents\": 7}", "an array of keys"),
         (b"[{\"Size\": 7}]", "missing field `Key`"),
-        (b"[[\"a\", \"b\"]]", "a row has more texts"),
+        (b"[[\"a\", \"b\"]]", "a row has more strings"),
         (b"{\"Contents\": [], \"EncodingType\": \"url\"}", "--encoding-type"),
         (b"Total: 3\x1b[31m AWSLogs/x\n", "\\x1b[31m"),
         (b"s3://other/AWSLogs/x\n", "\"other\" is another bucket"),
