@@ -144,5 +144,5 @@ fn a_pattern_that_matches_nothing_in_a_bucket_is_an_error() {
     let right = mistyped.replace("wst", "west");
     plan(&right, &[]).expect(0);
     let run = plan(&right, &["--from", "2024-01-01", "--to", "2024-01-31"]).expect(0);
-    run.says(&["directories of what is not selected are skipped"]);
+    run.says(&["directories outside the selection are skipped"]);
 }
