@@ -129,7 +129,7 @@ pub enum StoreError {
         problem: String,
     },
     /// An object that was named cannot be found.
-    #[error("{name}: {}", plainly(.error))]
+    #[error("{name}: {}", unfound(.error))]
     Find {
         /// Its URL.
         name: String,
@@ -158,6 +158,14 @@ pub enum StoreError {
     /// The object's content cannot be read.
     #[error("cannot be read: {0}")]
     Read(#[source] io::Error),
+}
+
+/// Describes why an object cannot be found by its name.
+fn unfound(error: &object_store::Error) -> String {
+    match error {
+        object_store::Error::NotFound { .. } => "does not exist".to_owned(),
+        error => plainly(error),
+    }
 }
 
 impl StoreError {

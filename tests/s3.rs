@@ -73,10 +73,12 @@ fn every_mix_of_disk_and_bucket_holds_the_same() {
         assert_eq!(again.count("/objects/skipped_by_kind/converted_before"), 7);
         assert_eq!(again.count("/files"), 0);
     }
-    // Below AWSLogs, and with filters, only what is wanted is listed.
+    // Below AWSLogs, and with filters, only the selected days and those beside them are listed.
     let below = format!("{logs}/AWSLogs/012345678901");
     let one = s3("convert", &below, &format!("{lake}/d"), &["--from", "2025-07-20"]).expect(0);
-    assert_eq!(one.count("/objects/listed"), 2);
+    assert_eq!((one.count("/objects/listed"), one.count("/objects/converted")), (7, 2));
+    let none = s3("convert", &below, &format!("{lake}/d"), &["--from", "2025-07-22"]).expect(0);
+    assert_eq!(none.count("/objects/listed"), 0);
     // What was taken back is new.
     let to = format!("{lake}/a");
     let removed = command(&server(), &["remove", "--out", &to, "--to", "2025-07-19", "--yes"]);
