@@ -4,7 +4,7 @@
 //!
 //! * the whole is a row,
 //! * none of the lines after the first is a row by itself, so that a truncated line swallows no other line, and
-//! * they are at most [`MAX_JOINED`] lines of [`MAX_LINE`](crate::text::MAX_LINE) bytes together.
+//! * they are at most [`MAX_JOINED`] lines of [`MAX_LINE`] bytes together.
 //!
 //! Otherwise each line is parsed separately. `inflate` never splits text where lines may have to be joined.
 
