@@ -103,7 +103,9 @@ def seconds(chance, number):
 
 def access(chance, number, row):
     time = AT.format(row % 24, number, row, chance.randrange(1_000_000))
-    long = lambda: f'"{text(chance)}"' if number != 5 else '"-"'
+    long = lambda shape="{}": f'"{shape.format(text(chance))}"' if number != 5 else '"-"'
+    # Only clients choose freely what they write: the load balancer's own values have shapes.
+    host = "".join(letter for letter in text(chance) if letter != "\x7f")
     trace = f'"Root=1-{chance.getrandbits(96):024x}"'
     target = "-" if number == 4 else f"198.51.100.{row}:{8000 + row}"
     return " ".join([
@@ -112,8 +114,8 @@ def access(chance, number, row):
         "-" if target == "-" else "200", str(chance.getrandbits(chance.randint(1, 62))), "0",
         f'"GET https://example.com:443/{text(chance)} HTTP/1.1"', long(), "TLS_AES_128_GCM_SHA256", "TLSv1.3",
         "arn:aws:elasticloadbalancing:eu-west-1:123456789012:targetgroup/front/0123456789abcdef", trace, long(),
-        '"-"', str(row % 3), time, '"forward"', long(), '"-"', f'"{target}"', '"200"', '"-"', '"-"',
-        f"TID_{chance.getrandbits(128):032x}", long(), long(), '"TransformSuccess"',
+        '"-"', str(row % 3), time, '"forward"', long("https://example.com/{}"), '"-"', f'"{target}"', '"200"', '"-"', '"-"',
+        f"TID_{chance.getrandbits(128):032x}", f'"h{host}"', long("/{}"), '"TransformSuccess"',
     ])
 
 
