@@ -12,7 +12,7 @@ use crate::key::Partition;
 use crate::reject;
 
 /// Number of files that a store lists per request.
-const LISTED_AT_ONCE: u64 = 1000;
+pub(crate) const LISTED_AT_ONCE: u64 = 1000;
 
 /// Data files by directory, from a listing.
 #[derive(Debug, Default)]

@@ -10,15 +10,12 @@ use chrono::Days;
 use crate::claim::{
     Amended, Amendment, Amendments, Appended, Claim, Claimed, Hints, Log, Record, Removal, State,
 };
-use crate::data_files::DataFiles;
+use crate::data_files::{DataFiles, LISTED_AT_ONCE};
 use crate::dataset::{Dataset, DatasetError};
 use crate::key::{Form, Partition, identity};
 use crate::publish;
 use crate::shard::Shard;
 use crate::store::{Calls, Listed, Writing};
-
-/// Files that a store lists with one request.
-const LISTED_AT_ONCE: u64 = 1000;
 
 /// The logs of partitions, as far as a run has looked at them.
 #[derive(Debug)]
