@@ -96,12 +96,17 @@ pub(crate) fn fits(field: usize, value: &str) -> bool {
         }
         30 => {
             let (host, port) = value.rsplit_once(':').unwrap_or((value, "none"));
-            value.chars().all(|c| c.is_ascii_alphanumeric() || "-_.".contains(c))
+            let of_host = |c: char| {
+                c.is_ascii_alphanumeric() || "-_.~%!$&'()*+;".contains(c) || !c.is_ascii()
+            };
+            value.chars().all(of_host)
                 && value.contains(|c: char| c.is_ascii_alphabetic())
                 && !value.starts_with("TLSv")
                 && !elsewhere(value)
                 || fits(33, value)
-                || !port.is_empty() && made_of(port, "0123456789") && is_host(host)
+                || !port.is_empty()
+                    && made_of(port, "0123456789")
+                    && (host.chars().all(of_host) || is_host(host))
         }
         31 => value.starts_with('/') || has_scheme(value),
         33 => {

@@ -178,7 +178,6 @@ fn is_reason(value: &[u8]) -> bool {
         && !is_of_another_column(value)
 }
 
-/// An IP address, or a name without colons.
 /// Returns whether a value can be a Host header: a name or an address, with or without a port.
 fn is_host_header(value: &[u8]) -> bool {
     let (host, port) = value.split_at(part::colon(value).unwrap_or(value.len()));
@@ -195,6 +194,7 @@ fn is_of_host(b: u8) -> bool {
     is_name(b) || b".~%!$&'()*+;".contains(&b) || !b.is_ascii()
 }
 
+/// An IP address, or a name without colons.
 fn is_host(value: &[u8]) -> bool {
     if value.contains(&b':') {
         is_ip_version_6(value)
