@@ -94,20 +94,7 @@ pub(crate) fn fits(field: usize, value: &str) -> bool {
             value.starts_with("TID_")
                 || value.contains(' ') && value.chars().all(|c| c.is_ascii_alphabetic() || c == ' ')
         }
-        30 => {
-            let (host, port) = value.rsplit_once(':').unwrap_or((value, "none"));
-            let of_host = |c: char| {
-                c.is_ascii_alphanumeric() || "-_.~%!$&'()*+;".contains(c) || !c.is_ascii()
-            };
-            value.chars().all(of_host)
-                && value.contains(|c: char| c.is_ascii_alphabetic())
-                && !value.starts_with("TLSv")
-                && !elsewhere(value)
-                || fits(33, value)
-                || !port.is_empty()
-                    && made_of(port, "0123456789")
-                    && (host.chars().all(of_host) || is_host(host))
-        }
+        30 => is_host_header(value),
         31 => value.starts_with('/') || has_scheme(value),
         33 => {
             let colons = value.matches(':').count();
@@ -120,6 +107,18 @@ pub(crate) fn fits(field: usize, value: &str) -> bool {
         }
         _ => true,
     }
+}
+
+fn is_host_header(value: &str) -> bool {
+    let of_host =
+        |c: char| c.is_ascii_alphanumeric() || "-_.~%!$&'()*+;".contains(c) || !c.is_ascii();
+    let (host, port) = value.rsplit_once(':').unwrap_or((value, "none"));
+    let is_name = value.chars().all(of_host)
+        && value.contains(|c: char| c.is_ascii_alphabetic())
+        && !value.starts_with("TLSv")
+        && !elsewhere(value);
+    let is_port = !port.is_empty() && made_of(port, "0123456789");
+    is_name || fits(33, value) || is_port && (host.chars().all(of_host) || is_host(host))
 }
 
 fn made_of(value: &str, characters: &str) -> bool {
