@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rayon::ThreadPoolBuildError;
 use rayon::prelude::*;
-use rayon::{ThreadPoolBuildError, ThreadPoolBuilder};
 use serde::Serialize;
 
 use crate::claim::{Amended, Hints, Log};
@@ -12,6 +12,7 @@ use crate::dataset::{Dataset, DatasetError};
 use crate::key::Partition;
 use crate::ledger::Ledger;
 use crate::plan::Selection;
+use crate::threads;
 
 /// Maximum number of objects in one log entry.
 const OBJECTS_AT_ONCE: usize = 10_000;
@@ -85,8 +86,7 @@ pub fn incomplete(
             Err(error) => return Err(error.into()),
         })
     };
-    let threads = dataset.target().reads_at_once();
-    let pool = ThreadPoolBuilder::new().num_threads(threads).build()?;
+    let pool = threads::pool(dataset.target().reads_at_once())?;
     let all =
         pool.install(|| partitions.par_iter().map(of_partition).collect::<Result<Vec<_>, _>>());
     let (objects, problems): (Vec<_>, Vec<_>) = all?.into_iter().unzip();

@@ -7,6 +7,7 @@ mod convert;
 mod ddl;
 mod excerpt;
 mod inspect;
+mod limits;
 mod log;
 mod man;
 mod metrics;
@@ -27,9 +28,12 @@ mod waiting;
 
 use std::env;
 use std::fmt::Write as _;
+use std::io;
 use std::process::ExitCode;
+use std::thread;
 use std::time::Duration;
 
+use anyhow::anyhow;
 use clap::builder::FalseyValueParser;
 use clap::error::ContextValue;
 use clap::{Arg, ArgAction, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -54,6 +58,7 @@ use crate::escape::printable;
 use crate::plan::PlanError;
 use crate::report::ReportError;
 use crate::schema::LogType;
+use crate::threads::{isolated, record_panics};
 
 /// Everything was converted.
 const DONE: u8 = 0;
@@ -166,14 +171,30 @@ impl Command {
         matches!(self, Self::Convert(convert) if convert.voice() == Voice::Json)
     }
 
+    /// Returns the number of workers of a command that starts threads.
+    fn workers(&self) -> Option<u64> {
+        let all = || thread::available_parallelism().map_or(1, usize::from) as u64;
+        match self {
+            Self::Convert(convert) => Some(convert.threads.map_or_else(all, u64::from)),
+            Self::Plan(_)
+            | Self::Verify(_)
+            | Self::Report(_)
+            | Self::Accept(_)
+            | Self::Remove(_)
+            | Self::Repair(_)
+            | Self::Clean(_) => Some(all()),
+            _ => None,
+        }
+    }
+
     /// Says why the run could not begin, or not go on.
     fn complain(&self, error: &anyhow::Error) {
         if is_interruption(error) {
             say(self.interrupted(), self.speaks_json());
         } else if self.speaks_json() {
-            tracing::error!("{error:#}");
+            tracing::error!("{error:#}{}", remedy(error));
         } else {
-            terminal::error(error);
+            terminal::print_line(&format!("error: {error:#}{}", remedy(error)));
         }
     }
 
@@ -210,6 +231,17 @@ impl Command {
 fn is_interruption(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(PlanError::Interrupted))
         || matches!(error.downcast_ref(), Some(ReportError::Interrupted))
+}
+
+/// Returns what helps if the system refuses to start a thread or to allocate memory.
+fn remedy(error: &anyhow::Error) -> &'static str {
+    use io::ErrorKind::{OutOfMemory, WouldBlock};
+    let of_system = |error: &io::Error| matches!(error.kind(), WouldBlock | OutOfMemory);
+    if error.chain().any(|cause| cause.downcast_ref().is_some_and(of_system)) {
+        "; raise the limits on processes (ulimit -u) and on address space (ulimit -v), or convert with fewer --threads"
+    } else {
+        ""
+    }
 }
 
 fn say(sentence: &str, json: bool) {
@@ -255,6 +287,10 @@ pub fn main() -> ExitCode {
                 return ExitCode::from(code);
             }
         };
+    if let Err(error) = args.command.workers().map_or(Ok(()), limits::check) {
+        terminal::error(&error);
+        return ExitCode::from(FAILED);
+    }
     let (sentence, json) = (args.command.interrupted(), args.command.speaks_json());
     let signals = match Signals::listen(args.command.grace(), move || say(sentence, json)) {
         Ok(signals) => signals,
@@ -263,7 +299,8 @@ pub fn main() -> ExitCode {
             return ExitCode::from(FAILED);
         }
     };
-    let code = match &args.command {
+    record_panics();
+    let code = isolated(|| match &args.command {
         Command::Plan(plan) => plan.run(&signals),
         Command::Convert(convert) => convert.run(&signals),
         Command::Verify(verify) => verify.run(&signals),
@@ -277,8 +314,9 @@ pub fn main() -> ExitCode {
         Command::Ddl(ddl) => ddl.run(),
         Command::Completions(completions) => completions.run(),
         Command::Man(manual) => manual.run(),
-    };
-    ExitCode::from(code.unwrap_or_else(|error| {
+    });
+    let fault = |panic| anyhow!("an error in alb2parquet; please report this: {panic}");
+    ExitCode::from(code.map_err(fault).flatten().unwrap_or_else(|error| {
         args.command.complain(&error);
         signals.exit_code().unwrap_or(FAILED)
     }))

@@ -6,6 +6,7 @@
 //! every core, and no worker ever begins another batch while it waits for its own. Few large batches are
 //! converted at once, since each holds a row group; of small ones so many that their requests do not add up.
 
+mod budget;
 mod files;
 mod flow;
 mod queue;
@@ -14,13 +15,13 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use parquet::errors::ParquetError;
-use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
+use rayon::{ThreadPool, ThreadPoolBuildError};
 
 use crate::claim::{Output, State};
+use crate::convert::budget::Budget;
 use crate::convert::files::{Open, StagedBatch, StagedOutput, leave_out};
 use crate::convert::flow::Flow;
 use crate::convert::queue::Queue;
@@ -36,6 +37,7 @@ use crate::redact::Redaction;
 use crate::schema::LogType;
 use crate::store::{Source, TargetError, Writing};
 use crate::tally::{CONVERTED_MEANWHILE, Tally};
+use crate::threads::{self, isolated, on_threads};
 
 /// Threads that each see to a batch, at most, unless there are very many workers.
 const DRIVERS: usize = 16;
@@ -153,18 +155,14 @@ impl Conversion<'_> {
         tally.objects.failed = plan.failures.len() as u64;
         tally.failures = plan.failures;
 
-        let pool = ThreadPoolBuilder::new().num_threads(self.threads).build()?;
-        let shared = Shared::default();
+        let pool = threads::pool(self.threads)?;
+        let shared = Shared::new(self.threads);
         let driver = Driver { conversion: self, pool: &pool, shared: &shared };
         let open = self.threads.div_ceil(WORKERS_OF_BATCH).max(2).min(self.threads);
         let drivers = DRIVERS.max(2 * open).min(plan.batches.len());
         let queue = Queue::new(plan.batches, open);
         let outcome = Mutex::new(Outcome::default());
-        thread::scope(|scope| {
-            for _ in 0..drivers {
-                scope.spawn(|| driver.drive(&queue, ledger, &outcome));
-            }
-        });
+        on_threads(drivers, || driver.drive(&queue, ledger, &outcome));
         let Outcome { tallies, left, failed } = outcome.into_inner().expect("no holder panics");
         if let Some(error) = failed {
             return Err(error);
@@ -220,13 +218,8 @@ impl Conversion<'_> {
             Err(error) if error.is_of_partition() => error.to_string(),
             Err(error) => return Err(error.into()),
         };
-        let failed =
-            |object: &Object| Failure { object: object.listed.key(), error: reason.clone() };
-        let failures: Vec<_> = batch.objects.iter().map(failed).collect();
-        let mut tally = Tally { seconds: tally.seconds, ..Tally::default() };
-        tally.objects.failed = failures.len() as u64;
-        tally.failures = failures;
-        Ok((tally, None))
+        let seconds = tally.seconds;
+        Ok((Tally { seconds, ..failed(batch, &reason) }, None))
     }
 
     fn file_name(&self, batch: &Batch) -> String {
@@ -277,13 +270,24 @@ struct Driver<'a> {
 }
 
 /// What drivers share.
-#[derive(Default)]
 struct Shared {
+    budget: Budget,
     buffers: Buffers,
     /// One pool for each log type.
     decoders: [Pool<Decoder>; LogType::ALL.len()],
     /// Drivers that are at work.
     active: AtomicUsize,
+}
+
+impl Shared {
+    fn new(threads: usize) -> Self {
+        Self {
+            budget: Budget::new(threads),
+            buffers: Buffers::default(),
+            decoders: Default::default(),
+            active: AtomicUsize::new(0),
+        }
+    }
 }
 
 impl Driver<'_> {
@@ -294,7 +298,7 @@ impl Driver<'_> {
         let _guard = queue.guard();
         while let Some((index, batch)) = queue.take() {
             self.shared.active.fetch_add(1, Ordering::Relaxed);
-            let staged = self.convert(&batch);
+            let staged = isolated(|| self.convert(&batch));
             self.shared.active.fetch_sub(1, Ordering::Relaxed);
             queue.converted(&batch);
             if conversion.interrupted() || outcome().failed.is_some() {
@@ -302,7 +306,10 @@ impl Driver<'_> {
                 outcome().left += batch.objects.len() as u64;
                 return;
             }
-            match staged.and_then(|staged| conversion.commit(&batch, staged, ledger)) {
+            let committed = staged
+                .and_then(|staged| isolated(|| conversion.commit(&batch, staged?, ledger)))
+                .unwrap_or_else(|panic| Ok((failed(&batch, &fault(&panic)), None)));
+            match committed {
                 Ok((tally, rest)) => {
                     let log_type = batch.partition.log_type;
                     let mut outcome = outcome();
@@ -379,4 +386,19 @@ impl Driver<'_> {
         }
         (decoded, Some(piece))
     }
+}
+
+/// Returns the outcome of a batch of which nothing is converted.
+fn failed(batch: &Batch, reason: &str) -> Tally {
+    let failed =
+        |object: &Object| Failure { object: object.listed.key(), error: reason.to_owned() };
+    let mut tally =
+        Tally { failures: batch.objects.iter().map(failed).collect(), ..Tally::default() };
+    tally.objects.failed = tally.failures.len() as u64;
+    tally
+}
+
+/// Describes a panic.
+fn fault(panic: &str) -> String {
+    format!("its batch failed because of an error in alb2parquet; please report this: {panic}")
 }

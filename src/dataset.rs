@@ -1,8 +1,9 @@
 //! The dataset: where its files lie, and what all of its runs have agreed on.
 
 use std::error::Error;
+use std::io;
 use std::sync::Arc;
-use std::thread;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,7 @@ use crate::schema::LogType;
 use crate::store::{
     Calls, Created, FileKey, Owner, Patience, Target, TargetError, create_surely, create_surely_by,
 };
+use crate::threads::on_threads;
 
 /// Directory of the program's own files, below the dataset.
 pub const STATE: &str = "_alb2parquet";
@@ -125,6 +127,9 @@ pub enum DatasetError {
     /// A file of it cannot be written or read.
     #[error(transparent)]
     Target(#[from] TargetError),
+    /// The test of conditional creation needs threads.
+    #[error("conditional creation cannot be tested")]
+    NoThreads(#[source] io::Error),
     /// There is no dataset.
     #[error("{0} holds no dataset: there is no {DESCRIPTION}")]
     Missing(String),
@@ -459,16 +464,18 @@ impl Dataset {
         for probe in 0..PROBES {
             let key = format!("{STAGING}/{}-probe-{probe}", self.run);
             let content = |racer: usize| format!("{}-{racer}", self.run).into_bytes();
-            let create = |racer: usize| self.target.create_lightly(&key, &content(racer));
-            let created: Vec<Result<Created, TargetError>> = thread::scope(|scope| {
-                let racer = |racer| scope.spawn(move || create(racer));
-                let racers: Vec<_> = (0..RACERS).map(racer).collect();
-                racers.into_iter().map(|racer| racer.join().expect("does not panic")).collect()
+            let racers = AtomicUsize::new(0);
+            let created = on_threads(RACERS, || {
+                let racer = racers.fetch_add(1, Ordering::Relaxed);
+                (racer, self.target.create_lightly(&key, &content(racer)))
             });
+            if created.len() < 2 {
+                return Err(DatasetError::NoThreads(io::ErrorKind::WouldBlock.into()));
+            }
             let written = self.target.get(&key)?;
             self.target.delete(&key)?;
             let mut winners = Vec::new();
-            for (racer, created) in created.into_iter().enumerate() {
+            for (racer, created) in created {
                 match created {
                     Ok(Created::Now) => winners.push(content(racer)),
                     Ok(Created::Before) => {}

@@ -21,6 +21,8 @@ use crate::text::Text;
 /// of a hundred. The last tile of lines may exceed both limits.
 pub const MAX_REJECTS: usize = 16 << 10;
 const MAX_REJECT_BYTES: usize = 4 << 20;
+/// Number of rows at which [`Decoder::decode`] stops: a row of a short line takes several times the bytes of the line.
+const MAX_ROWS: usize = 100_000;
 
 /// Turns pieces of text into record batches of one table.
 pub struct Decoder {
@@ -91,6 +93,15 @@ impl Held {
     }
 }
 
+impl Decoded {
+    /// Returns the bytes of the record batch and of the rejected lines.
+    pub fn bytes(&self) -> usize {
+        let rejects = self.parts.iter().flat_map(|part| &part.rejects);
+        self.batch.get_array_memory_size()
+            + rejects.map(|reject| size_of_val(reject) + reject.raw.len()).sum::<usize>()
+    }
+}
+
 impl Decoder {
     /// Returns a decoder of lines of that table.
     pub fn new(table: &Table) -> Self {
@@ -117,7 +128,7 @@ impl Decoder {
 
     /// Decodes a piece; `key` names the object with an index.
     ///
-    /// Stops after [`MAX_REJECTS`] rejects, or fewer if they are long. The piece keeps the parts that are left to
+    /// Stops after 100,000 rows, or after [`MAX_REJECTS`] rejects, or fewer if they are long. The piece keeps the parts that are left to
     /// decode: call this again until it has none.
     pub fn decode<'k>(&mut self, piece: &mut Piece, key: impl Fn(usize) -> &'k str) -> Decoded {
         let Piece { text, parts } = piece;
@@ -125,7 +136,7 @@ impl Decoder {
         let mut held = Held::default();
         let mut done = 0;
         for part in parts.iter_mut() {
-            if held.is_full() {
+            if held.is_full() || self.rows >= MAX_ROWS {
                 break;
             }
             let key = key(part.object);
@@ -142,7 +153,7 @@ impl Decoder {
             };
             let whole = text.len();
             let mut at = part.range.start;
-            while at < part.range.end && !held.is_full() {
+            while at < part.range.end && !held.is_full() && self.rows < MAX_ROWS {
                 let Self { tile, columns, count, .. } = self;
                 at = tile
                     .read(text, at, part.range.end, *count, |line| is_row(columns, *count, line));

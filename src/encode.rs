@@ -155,11 +155,15 @@ impl<W: Write + Send> TableEncoder<W> {
             .zip(batch.columns())
             .try_for_each(|(column, array)| column.write(array))?;
         self.rows += batch.num_rows();
-        let size = || self.columns.iter().map(|column| column.size()).sum::<usize>();
-        if self.rows >= self.limits.row_group_rows || size() >= ROW_GROUP_BYTES {
+        if self.rows >= self.limits.row_group_rows || self.size() >= ROW_GROUP_BYTES {
             self.write_row_group()?;
         }
         Ok(())
+    }
+
+    /// Returns the bytes of encoded pages that are held until the row group ends.
+    pub fn size(&self) -> usize {
+        self.columns.iter().map(|column| column.size()).sum()
     }
 
     /// Writes bytes between two row groups, where Parquet readers do not fetch them. The footer records their

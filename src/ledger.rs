@@ -3,7 +3,6 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::thread;
 
 use chrono::Days;
 
@@ -16,6 +15,7 @@ use crate::key::{Form, Partition, identity};
 use crate::publish;
 use crate::shard::Shard;
 use crate::store::{Calls, Listed, Writing};
+use crate::threads::on_threads;
 
 /// The logs of partitions, as far as a run has looked at them.
 #[derive(Debug)]
@@ -278,11 +278,7 @@ impl<'a> Ledger<'a> {
             }
             Ok::<_, DatasetError>(logs)
         };
-        let logs = thread::scope(|scope| {
-            let threads: Vec<_> = (0..threads).map(|_| scope.spawn(read)).collect();
-            let logs = threads.into_iter().map(|thread| thread.join().expect("does not panic"));
-            logs.collect::<Result<Vec<_>, _>>()
-        })?;
+        let logs = on_threads(threads, read).into_iter().collect::<Result<Vec<_>, _>>()?;
         self.ahead.extend(logs.into_iter().flatten().map(|log| (log.partition().clone(), log)));
         Ok(())
     }

@@ -22,6 +22,7 @@
 
 // What batches share while they are converted.
 pub mod hash;
+pub mod threads;
 pub mod pool;
 pub mod text;
 pub mod escape;

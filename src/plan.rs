@@ -14,6 +14,7 @@ use std::ops::AddAssign;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use rayon::ThreadPoolBuildError;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -105,6 +106,9 @@ pub enum PlanError {
     /// The claims cannot be read, or what they say cannot be finished.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
+    /// The worker threads cannot be started.
+    #[error("worker threads cannot be started")]
+    Threads(#[from] ThreadPoolBuildError),
     /// The user wants the program to end.
     #[error("interrupted")]
     Interrupted,

@@ -258,7 +258,9 @@ impl Shape {
             Self::Trace => "contains `Root=` or `Self=`",
             Self::Actions => "lowercase words, separated by commas",
             Self::Url => "URL with a scheme and `://`",
-            Self::HostName => "host name or IP address, with or without a port",
+            Self::HostName => {
+                "host name or IP address, with or without a port; also `~%!$&'()*+;` and characters outside ASCII"
+            }
             Self::Path => "begins with `/`, or is a URL",
             Self::Reason => "name such as `LambdaUnhandled`",
             Self::Targets => "addresses with ports, separated by spaces",

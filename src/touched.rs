@@ -7,7 +7,6 @@
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread;
 
 use crate::claim::Amended;
 use crate::dataset::DatasetError;
@@ -15,6 +14,7 @@ use crate::feed::{Buffers, Came, Feed, Inflated, Input, Lost};
 use crate::ledger::{Content, Ledger, left_alone};
 use crate::plan::{Amount, Batch, Failure, Touched};
 use crate::store::{Source, StoreError};
+use crate::threads::on_threads;
 
 /// Maximum number of objects that one thread compares and one entry records.
 const OBJECTS_AT_ONCE: usize = 4096;
@@ -88,13 +88,7 @@ impl Comparison<'_> {
                 }
             }
         };
-        thread::scope(|scope| {
-            // This thread also works.
-            for _ in 1..threads {
-                scope.spawn(work);
-            }
-            work();
-        });
+        on_threads(threads, work);
         outcome.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -24,6 +24,7 @@ use crate::plan::{self, Listing, Object, PlanError, Selection};
 use crate::redact::Redaction;
 use crate::schema::LogType;
 use crate::store::Source;
+use crate::threads;
 use crate::verify::incomplete::Objects;
 
 pub use crate::verify::incomplete::WithRejects;
@@ -165,8 +166,9 @@ impl Verification<'_> {
         find_incomplete(&standing, &mut report);
         let objects: HashMap<&str, &Object> =
             listing.objects.iter().map(|object| (object.identity(), object)).collect();
-        let looked: Result<Vec<Looked>, PlanError> =
-            standing.par_iter().map(|standing| self.look_at(standing, &objects)).collect();
+        let looked: Result<Vec<Looked>, PlanError> = threads::pool(0)?.install(|| {
+            standing.par_iter().map(|standing| self.look_at(standing, &objects)).collect()
+        });
         let looked = looked?.into_iter().fold(Looked::default(), Looked::add);
         report.files = looked.files;
         report.compared = looked.compared;

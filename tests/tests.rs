@@ -43,6 +43,8 @@ mod layout;
 mod listing;
 // What the program says of itself: help, version, completions, manual pages.
 mod help;
+// A panic fails its batch only; limits on threads and memory are errors.
+mod isolation;
 // `inspect`: the page for people, the JSON for programs.
 mod inspect;
 // Golden lines: every era, every odd shape, every reason to reject.

@@ -68,7 +68,8 @@ struct State {
 /// The thread that shows the counts.
 struct Ticker {
     stop: Sender<()>,
-    thread: JoinHandle<()>,
+    /// None if the system refuses to start a thread; then no progress is shown.
+    thread: Option<JoinHandle<()>>,
 }
 
 /// What there is to do, to compare the counts with.
@@ -202,7 +203,7 @@ impl Progress {
         if let Some(Ticker { stop, thread }) = lock(&self.ticker).take() {
             drop(stop);
             // It has nothing to say any more, whatever became of it.
-            let _ = thread.join();
+            let _ = thread.map(JoinHandle::join);
             let _ = self.bars.clear();
         }
     }
@@ -253,12 +254,12 @@ impl Ticker {
     /// Calls `show` again and again until it is told to stop.
     fn begin(every: Duration, mut show: impl FnMut() + Send + 'static) -> Self {
         let (stop, stopped) = mpsc::channel();
-        let thread = thread::spawn(move || {
+        let watch = move || {
             while stopped.recv_timeout(every) == Err(RecvTimeoutError::Timeout) {
                 show();
             }
-        });
-        Self { stop, thread }
+        };
+        Self { stop, thread: thread::Builder::new().spawn(watch).ok() }
     }
 }
 

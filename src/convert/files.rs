@@ -98,6 +98,11 @@ impl<'a> Open<'a> {
         self.objects[object].foreign.is_some()
     }
 
+    /// Returns the bytes of encoded pages that are held until their row group ends.
+    pub(super) fn size(&self) -> usize {
+        self.table.size()
+    }
+
     /// Writes the rows and rejects of a piece.
     pub(super) fn write(
         &mut self,

@@ -3,13 +3,15 @@
 //! Whoever has done a step looks for the next: what is at the front is written as soon as what was before it is,
 //! and what is behind it is inflated and decoded, the first of it first. So a batch that is alone keeps
 //! every worker busy. Of two batches each tends to stay with its worker, and a piece in that one's cache.
-//! How many portions are ahead bounds memory, as does that one object is streamed at a time.
+//! How many portions are ahead bounds memory, as does that one object is streamed at a time. While the batches of a
+//! conversion hold too many bytes, only the oldest of them inflates more ([`Share`]).
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard};
 
 use rayon::Scope;
 
+use crate::convert::budget::Share;
 use crate::convert::files::Open;
 use crate::convert::{BatchError, ConvertError, Driver};
 use crate::decode::Decoded;
@@ -17,12 +19,16 @@ use crate::feed::{Came, Feed, Inflated, Input, Lost, Portion};
 use crate::inflate::Piece;
 use crate::schema::LogType;
 
+/// Bytes of text that a portion is expected to become.
+const EXPECTED_TEXT: usize = 16 << 20;
+
 /// The flow of one batch.
 pub(super) struct Flow<'a> {
     driver: &'a Driver<'a>,
     input: Input<'a>,
     log_type: LogType,
     keys: &'a [String],
+    share: Share<'a>,
     state: Mutex<State<'a>>,
 }
 
@@ -34,6 +40,8 @@ struct State<'a> {
     next: u64,
     /// The files, unless a piece is being written to them.
     open: Option<Box<Open<'a>>>,
+    /// Bytes of encoded pages, and of a piece that is being written.
+    encoded: usize,
     /// The last object nothing of which is kept, so that the rest of it need not be read.
     given_up: Option<usize>,
     /// Whether a worker was called that did not come yet.
@@ -45,6 +53,8 @@ struct State<'a> {
 struct Slot {
     number: u64,
     item: Item,
+    /// Bytes that the item holds, or is expected to hold when the worker has done the step.
+    bytes: usize,
 }
 
 enum Item {
@@ -64,6 +74,15 @@ impl Item {
             Self::Portion(Portion::Stream(stream)) => stream.object() == object,
             Self::Piece(piece) => piece.parts.iter().all(|part| part.object == object),
             _ => false,
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Portion(_) => 0,
+            Self::Piece(piece) => piece.text.len(),
+            Self::Decoded(decoded) => decoded.bytes(),
+            Self::Inflating | Self::Decoding => EXPECTED_TEXT,
         }
     }
 }
@@ -97,23 +116,30 @@ impl<'a> Flow<'a> {
             queue: VecDeque::new(),
             next: 0,
             open: Some(Box::new(open)),
+            encoded: 0,
             given_up: None,
             called: false,
             lost: Vec::new(),
             failed: None,
         };
         let log_type = input.batch.partition.log_type;
-        Self { driver, input, log_type, keys, state: Mutex::new(state) }
+        let share = driver.shared.budget.share();
+        Self { driver, input, log_type, keys, share, state: Mutex::new(state) }
     }
 
     /// Writes the whole batch. Returns the files, and the objects that nothing was read of.
     pub(super) fn run(self) -> Result<(Open<'a>, Vec<Lost>), BatchError> {
-        self.driver.pool.in_place_scope(|scope| self.call(scope));
+        loop {
+            self.driver.pool.in_place_scope(|scope| self.call(scope));
+            if self.state().is_done() {
+                break;
+            }
+            self.share.wait();
+        }
         let mut state = self.state.into_inner().expect("no holder panics");
         if let Some(error) = state.failed {
             return Err(error);
         }
-        assert!(state.queue.is_empty(), "somebody does every step");
         state.lost.sort_by_key(|lost| lost.object);
         Ok((*state.open.expect("nothing is being written any more"), state.lost))
     }
@@ -121,7 +147,7 @@ impl<'a> Flow<'a> {
     /// Calls a worker if there is a step to do and none was called.
     fn call<'s>(&'s self, scope: &Scope<'s>) {
         let mut state = self.state();
-        if !state.called && state.next_step(self.driver.ahead()).is_some() {
+        if !state.called && state.next_step(self.driver.ahead(), &self.share).is_some() {
             state.called = true;
             scope.spawn(|scope| self.work(scope));
         }
@@ -136,7 +162,7 @@ impl<'a> Flow<'a> {
             Step::Decode(number, piece) => {
                 let (decoded, left) = self.driver.decode(piece, self.log_type, self.keys);
                 let items = [Item::Decoded(decoded)].into_iter().chain(left.map(Item::Piece));
-                self.state().settle(number, items);
+                self.settle(number, items);
             }
             Step::Write(open, piece) => self.write(open, piece),
         }
@@ -149,20 +175,27 @@ impl<'a> Flow<'a> {
         if self.driver.conversion.interrupted() {
             state.fail(ConvertError::Interrupted.into());
         }
-        let at = state.next_step(self.driver.ahead())?;
-        state.take(at)
+        let at = state.next_step(self.driver.ahead(), &self.share)?;
+        let step = state.take(at);
+        self.share.hold(state.bytes());
+        step
     }
 
     fn inflate(&self, number: u64, portion: Portion) {
-        let inflated = self.input.inflate(portion);
-        let mut state = self.state();
-        match inflated {
+        match self.input.inflate(portion) {
             Ok(Inflated { came, lost }) => {
-                state.lost.extend(lost);
-                state.settle(number, came.into_iter().map(Item::from));
+                self.state().lost.extend(lost);
+                self.settle(number, came.into_iter().map(Item::from));
             }
-            Err(lost) => state.fail(lost.into()),
+            Err(lost) => self.state().fail(lost.into()),
         }
+    }
+
+    /// Puts what a step came to in the place of what was taken.
+    fn settle(&self, number: u64, items: impl IntoIterator<Item = Item>) {
+        let mut state = self.state();
+        state.settle(number, items);
+        self.share.hold(state.bytes());
     }
 
     fn write(&self, mut open: Box<Open<'a>>, piece: Decoded) {
@@ -176,7 +209,9 @@ impl<'a> Flow<'a> {
             state.given_up = Some(object);
             state.queue.retain(|slot| !slot.item.is_left_of(object));
         }
+        state.encoded = open.size();
         state.open = Some(open);
+        self.share.hold(state.bytes());
     }
 
     fn state(&self) -> MutexGuard<'_, State<'a>> {
@@ -186,7 +221,7 @@ impl<'a> Flow<'a> {
 
 impl<'a> State<'a> {
     /// Returns where in the queue the most urgent step is, if there is one that can be done.
-    fn next_step(&mut self, ahead: usize) -> Option<usize> {
+    fn next_step(&mut self, ahead: usize, share: &Share) -> Option<usize> {
         if self.failed.is_some() {
             return None;
         }
@@ -197,9 +232,11 @@ impl<'a> State<'a> {
         if self.open.is_some() && matches!(self.queue.front()?.item, Item::Decoded(_)) {
             return Some(0);
         }
+        let may_inflate = share.may_grow();
         let (mut first, mut inflating) = (None, false);
         for (at, slot) in self.queue.iter().take(ahead).enumerate() {
             match slot.item {
+                Item::Portion(_) if !may_inflate => {}
                 // What comes of a stream comes one after the other, so that it must not wait.
                 Item::Portion(Portion::Stream(_)) => return Some(at),
                 // One stream at a time, and none before one that a run may turn out to hold.
@@ -214,15 +251,29 @@ impl<'a> State<'a> {
 
     /// Takes what is at that place of the queue out of it.
     fn take(&mut self, at: usize) -> Option<Step<'a>> {
-        let Slot { number, item } = self.queue.remove(at)?;
+        let Slot { number, item, bytes } = self.queue.remove(at)?;
         let (step, taken) = match item {
             Item::Portion(portion) => (Step::Inflate(number, portion), Item::Inflating),
             Item::Piece(piece) => (Step::Decode(number, piece), Item::Decoding),
-            Item::Decoded(piece) => return Some(Step::Write(self.open.take()?, piece)),
+            Item::Decoded(piece) => {
+                self.encoded += bytes;
+                return Some(Step::Write(self.open.take()?, piece));
+            }
             Item::Inflating | Item::Decoding => return None,
         };
-        self.queue.insert(at, Slot { number, item: taken });
+        let bytes = bytes.max(taken.bytes());
+        self.queue.insert(at, Slot { number, item: taken, bytes });
         Some(step)
+    }
+
+    /// Returns the bytes that the batch holds.
+    fn bytes(&self) -> usize {
+        self.encoded + self.queue.iter().map(|slot| slot.bytes).sum::<usize>()
+    }
+
+    /// Returns whether no step is left.
+    fn is_done(&self) -> bool {
+        self.failed.is_some() || self.queue.is_empty()
     }
 
     /// Puts what a step came to in the place of what was taken.
@@ -238,7 +289,8 @@ impl<'a> State<'a> {
     }
 
     fn insert(&mut self, at: usize, item: Item) {
-        self.queue.insert(at, Slot { number: self.next, item });
+        let bytes = item.bytes();
+        self.queue.insert(at, Slot { number: self.next, item, bytes });
         self.next += 1;
     }
 

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::{DateTime, NaiveDate, Utc};
-use rayon::ThreadPoolBuilder;
 use rayon::prelude::*;
 
 use crate::claim::{Claim, Hints, Log, Record, State};
@@ -22,6 +21,7 @@ use crate::report::{
     Totals, Written, coverage,
 };
 use crate::schema::LogType;
+use crate::threads;
 
 /// Partitions that are read at once. What takes time is waiting for the store.
 const THREADS: usize = 16;
@@ -102,7 +102,7 @@ impl Request<'_> {
         let hints = Hints::list(self.dataset)?;
         let partitions: Vec<&Partition> =
             hints.partitions().filter(|each| self.selection.wants_partition(each)).collect();
-        let pool = ThreadPoolBuilder::new().num_threads(THREADS).build()?;
+        let pool = threads::pool(THREADS)?;
         let mut gathered = pool.install(|| {
             partitions
                 .par_iter()

@@ -3,6 +3,7 @@
 
 use std::fmt;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -27,6 +28,7 @@ use crate::store::explain;
 use crate::store::page;
 use crate::store::raw;
 use crate::store::waits::{Open, Wait, Waits};
+use crate::threads::isolated;
 
 /// Threads that requests run on; what comes in is only copied there.
 const THREADS: usize = 2;
@@ -293,11 +295,11 @@ impl Requests {
         if let Some(runtime) = RUNTIME.get() {
             return Ok(Self(Some(runtime.handle().clone())));
         }
-        let runtime = Builder::new_multi_thread()
-            .worker_threads(THREADS)
-            .thread_name("requests")
-            .enable_all()
-            .build()?;
+        let mut builder = Builder::new_multi_thread();
+        builder.worker_threads(THREADS).thread_name("requests").enable_all();
+        // The runtime panics if the system refuses to start its threads.
+        let runtime = isolated(|| builder.build())
+            .map_err(|panic| io::Error::new(io::ErrorKind::WouldBlock, panic))??;
         // Of two that are made at once, one is dropped unused.
         Ok(Self(Some(RUNTIME.get_or_init(|| runtime).handle().clone())))
     }

@@ -1,0 +1,42 @@
+//! Limits of the process that the program would otherwise meet in the middle of a run.
+
+use std::fs;
+use std::thread;
+
+use anyhow::bail;
+use indicatif::BinaryBytes;
+
+/// Address space of a thread: its stack, and the heap that glibc reserves for it.
+const PER_THREAD: u64 = 66 << 20;
+/// Threads beside the workers.
+const OTHER_THREADS: u64 = 40;
+/// Heaps that glibc reserves per processor, at most (`M_ARENA_MAX` in mallopt(3)).
+const HEAPS_PER_PROCESSOR: u64 = 8;
+/// Memory of a run, and for each worker.
+const BASE: u64 = 512 << 20;
+const PER_WORKER: u64 = 32 << 20;
+
+/// Checks that a number of workers have enough address space. Where there is too little, an allocation would abort the
+/// process.
+///
+/// # Errors
+///
+/// Fails if the limit on address space (RLIMIT_AS) is too low.
+pub(super) fn check(workers: u64) -> anyhow::Result<()> {
+    let Some(limit) = address_space() else { return Ok(()) };
+    let processors = thread::available_parallelism().map_or(1, usize::from) as u64;
+    let heaps = (workers + OTHER_THREADS).min(processors * HEAPS_PER_PROCESSOR);
+    let need = BASE + workers * PER_WORKER + heaps * PER_THREAD;
+    if limit < need {
+        let [limit, need] = [limit, need].map(BinaryBytes);
+        bail!("the limit on address space (ulimit -v) is {limit}; {workers} threads need {need}");
+    }
+    Ok(())
+}
+
+/// Returns the limit on the address space of this process in bytes, if the system has one (proc_pid_limits(5)).
+fn address_space() -> Option<u64> {
+    let limits = fs::read_to_string("/proc/self/limits").ok()?;
+    let line = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
+    line.split_whitespace().next()?.parse().ok()
+}

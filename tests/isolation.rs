@@ -1,0 +1,157 @@
+//! A panic fails its batch only, and limits of the system end in errors that say what helps.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::{Duration, Instant};
+
+use alb2parquet::convert::{Conversion, Read, Watcher};
+use alb2parquet::dataset::{Dataset, Layout, Opening};
+use alb2parquet::encode::Compression;
+use alb2parquet::ledger::Ledger;
+use alb2parquet::plan::{Batch, Listing, Plan, Selection};
+use alb2parquet::redact::{Agreement, Redaction};
+use alb2parquet::store::{Bucket, Network, Patience, Source};
+use alb2parquet::tally::Tally;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+
+use crate::support::{World, good_lines, gzip, key_on};
+
+/// Panics when an object of a day is read, or when a batch is published.
+struct Faulty {
+    day: &'static str,
+    published: bool,
+}
+
+impl Watcher for Faulty {
+    fn read(&self, part: &Read) {
+        assert!(self.published || !part.key.contains(self.day), "a fault of {}", self.day);
+    }
+
+    fn published(&self, batch: &Batch, _: &Tally, _: Duration) {
+        let is_of_day = batch.keys()[0].contains(self.day);
+        assert!(!self.published || !is_of_day, "a fault of {}", self.day);
+    }
+}
+
+#[test]
+fn a_panic_fails_its_batch_only() {
+    let world = World::new();
+    for day in ["2025/07/18", "2025/07/19", "2025/07/20"] {
+        for number in 0..3 {
+            world.put(&key_on(day, number), gzip(good_lines(5)));
+        }
+    }
+    for (published, threads) in [(false, 1), (false, 3), (true, 3)] {
+        let store = Arc::new(InMemory::new());
+        let convert = |run: &str, watcher: &Faulty| {
+            let opening = Opening {
+                layout: Layout::Hive,
+                run: run.to_owned(),
+                single_writer: false,
+                patience: Patience::default(),
+                redaction: Agreement::default(),
+            };
+            let target = Bucket::new(
+                store.clone(),
+                store.clone(),
+                Path::default(),
+                "memory://",
+                "_alb2parquet/staging",
+            );
+            let dataset = Dataset::open(Arc::new(target), opening).unwrap();
+            let name = world.source();
+            let sources = [Source::open(name.to_str().unwrap(), &Network::default()).unwrap()];
+            let stop = AtomicBool::new(false);
+            let listing = Listing::take(&sources, &Selection::default(), &stop).unwrap();
+            let mut ledger = Ledger::open(&dataset).unwrap();
+            let plan = Plan::make(listing, &sources, 1 << 20, &mut ledger, &stop).unwrap();
+            let conversion = Conversion {
+                sources: &sources,
+                dataset: &dataset,
+                compression: Compression::None,
+                bloom_filters: &[],
+                redaction: &Redaction::default(),
+                threads,
+                watcher,
+                stop: &stop,
+            };
+            conversion.run(plan, &ledger, Instant::now()).unwrap()
+        };
+        let tally = convert("first", &Faulty { day: "2025/07/19", published });
+        assert_eq!((tally.objects.converted, tally.objects.failed, tally.rows), (6, 3, 30));
+        assert_eq!(tally.failures.len(), 3);
+        for failure in &tally.failures {
+            assert!(failure.object.contains("2025/07/19"), "{failure:?}");
+            assert!(failure.error.contains("a fault of 2025/07/19"), "{failure:?}");
+            assert!(failure.error.contains("please report"), "{failure:?}");
+        }
+        // What was claimed before the panic stays.
+        let tally = convert("second", &Faulty { day: "none", published });
+        let converted = if published { 0 } else { 3 };
+        assert_eq!((tally.objects.converted, tally.objects.failed), (converted, 0));
+    }
+}
+
+/// The program needs address space for threads, their heaps and the data. With less, it must not begin.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_low_limit_on_address_space_is_an_error_that_says_what_helps() {
+    let world = World::with(gzip(good_lines(100)));
+    for limit in [100_000, 200_000, 300_000, 400_000, 600_000, 1_000_000] {
+        let script = format!("ulimit -v {limit}; exec \"$@\"");
+        let output = std::process::Command::new("sh")
+            .args(["-c", &script, "sh", env!("CARGO_BIN_EXE_alb2parquet"), "convert"])
+            .arg(world.source())
+            .arg("--out")
+            .arg(world.out())
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{limit}: {stderr}");
+        assert!(stderr.starts_with("error: ") && stderr.contains("ulimit -v"), "{limit}: {stderr}");
+    }
+    world.convert().expect(0);
+}
+
+/// Without permission to start many processes, the program works with fewer threads, or says what helps.
+#[test]
+#[cfg(target_os = "linux")]
+fn a_low_limit_on_processes_is_no_panic() {
+    const NOBODY: &str = "65534";
+    let is_root = std::fs::metadata("/proc/self").unwrap();
+    if std::os::unix::fs::MetadataExt::uid(&is_root) != 0 {
+        println!("SKIPPED a_low_limit_on_processes_is_no_panic: only root can become another user");
+        return;
+    }
+    let world = World::with(gzip(good_lines(100)));
+    let (mut failed, mut done) = (0, 0);
+    for limit in [1, 3, 5, 8, 12, 16, 20, 24, 28, 40, 200] {
+        let out = world.path(&format!("out-{limit}"));
+        std::fs::create_dir(&out).unwrap();
+        let open = |path: &std::path::Path, mode| {
+            let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
+            std::fs::set_permissions(path, permissions).unwrap();
+        };
+        open(&world.path(""), 0o755);
+        open(&out, 0o777);
+        let output = std::process::Command::new("prlimit")
+            .args([&format!("--nproc={limit}"), "setpriv", "--reuid", NOBODY, "--clear-groups"])
+            .args([env!("CARGO_BIN_EXE_alb2parquet"), "convert", "--threads", "6"])
+            .arg(world.source())
+            .arg("--out")
+            .arg(&out)
+            .output()
+            .unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        match output.status.code() {
+            Some(0) => done += 1,
+            Some(3) => {
+                assert!(stderr.contains("ulimit -u"), "{limit}: {stderr}");
+                failed += 1;
+            }
+            code => panic!("{limit}: {code:?} {stderr}"),
+        }
+    }
+    assert!(failed > 0 && done > 0, "{failed} failed, {done} done");
+}
