@@ -31,7 +31,8 @@ const PROBES: usize = 5;
 const RACERS: usize = 16;
 /// Requests that it takes to open a dataset.
 pub const OPENING: Calls = Calls { list: 0, get: 1, put: 0, delete: 0 };
-/// Requests that it takes to check that the dataset is still the same: before each claim, and at the end of a run.
+/// Requests that it takes to check that the dataset is still the same: before each file of the state, and at the
+/// end of a run.
 pub const CONFIRMING: Calls = Calls { list: 0, get: 1, put: 0, delete: 0 };
 /// Requests that opening a new dataset takes: find it, probe the store, list the tables, write the description, and
 /// read it back.
@@ -434,6 +435,7 @@ impl Dataset {
     ///
     /// Fails like [`Self::create`].
     pub fn create_lightly(&self, key: &str, bytes: &[u8]) -> Result<Owner, DatasetError> {
+        self.confirm()?;
         let create = || self.target.create_lightly(key, bytes);
         Ok(create_surely_by(create, &*self.target, key, bytes, self.patience)?)
     }

@@ -220,7 +220,7 @@ impl For<'_> {
         calls += self.ledger.calls_to_open();
         calls += dataset::CONFIRMING;
         // The claim, and that it is done.
-        let claim = dataset::CONFIRMING + Calls { put: 2, ..Calls::default() };
+        let claim = dataset::CONFIRMING * 2 + Calls { put: 2, ..Calls::default() };
         for batch in batches {
             calls += target.calls_to_write(parquet(batch.bytes())) + claim;
         }
@@ -233,7 +233,7 @@ impl For<'_> {
             return Calls::default();
         }
         let partitions: BTreeSet<_> = touched.iter().map(|touched| &touched.partition).collect();
-        let entry = dataset::CONFIRMING + Calls { put: 2, ..Calls::default() };
+        let entry = dataset::CONFIRMING * 2 + Calls { put: 2, ..Calls::default() };
         entry * partitions.len() as u64
     }
 }

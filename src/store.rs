@@ -25,7 +25,7 @@ mod waits;
 
 use std::io;
 
-use crate::store::explain::{is_archived, plainly};
+use crate::store::explain::{describe, is_archived, plainly};
 
 pub use crate::store::bucket::Bucket;
 pub use crate::store::calls::Calls;
@@ -157,7 +157,7 @@ pub enum StoreError {
         listed: u64,
     },
     /// The object's content cannot be read.
-    #[error("cannot be read: {0}")]
+    #[error("cannot be read: {}", describe(.0))]
     Read(#[source] io::Error),
 }
 

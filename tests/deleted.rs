@@ -71,7 +71,7 @@ fn recover(world: &World, what: &str) {
     let run = world.convert_with(&["--quiet"]);
     assert!([0, 2].contains(&run.code), "{what}: {run:?}");
     if run.code == 2 {
-        run.says(&["so the objects of the partition are unknown"]);
+        run.says(&["Nothing is converted into it until `repair` rebuilds its claims"]);
     }
     world.run("repair", false, &["--yes"]).expect(0);
     world.convert_with(&["--quiet"]).expect(0);

@@ -242,6 +242,34 @@ fn a_limit_of_file_sizes_is_an_error_with_the_remedy() {
 }
 
 #[test]
+fn too_few_file_descriptors_are_an_error_with_the_remedy() {
+    let world = World::new();
+    for day in 1..29 {
+        world.put(&key_on(&format!("2025/07/{day:02}"), day), gzip(good_lines(2)));
+    }
+    let (source, out) = (world.source(), world.out());
+    let (mut failed, mut worked) = (0, 0);
+    for limit in [11, 13, 16, 20, 32, 64, 128] {
+        let mut limited = Command::new("sh");
+        let script = format!("ulimit -n {limit}; exec \"$@\"");
+        limited.args(["-c", &script, "sh", env!("CARGO_BIN_EXE_alb2parquet")]);
+        let args = ["convert", source.to_str().unwrap(), "--quiet", "--out"];
+        let run = run_command(limited.args(args).arg(&out));
+        if run.code == 0 {
+            worked += 1;
+        } else {
+            failed += 1;
+            assert!([2, 3].contains(&run.code), "{limit}: {run:?}");
+            run.says(&["too many open files", "raise the limit with `ulimit -n 1024`"]);
+            assert!(!run.stderr.contains("not known"), "{limit}: {run:?}");
+        }
+    }
+    assert!(failed > 0 && worked > 0, "{failed} runs failed, {worked} did not");
+    let verify = ["--read-data", "--json", "--to", "2099-12-31"];
+    assert_eq!(world.run("verify", true, &verify).expect(0).count("/rows"), 2 * 28);
+}
+
+#[test]
 fn a_store_that_denies_writing_is_named_with_the_remedy() {
     let denied = "<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>";
     let is_write = |request: &Request| matches!(request.method.as_str(), "PUT" | "POST");

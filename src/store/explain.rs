@@ -58,12 +58,20 @@ pub(super) fn plainly(error: &Error) -> String {
                 .to_owned()
         }
         Error::NotSupported { source } => format!("cannot be read: {source}"),
+        Error::Generic { source, .. }
+            if source.downcast_ref::<io::Error>().is_some_and(is_out_of_files) =>
+        {
+            format!("too many open files: {MORE_FILES}")
+        }
         other => match (said.code, said.message) {
             (Some(code), Some(message)) => format!("the store answered {code}: {message}"),
             _ => with_causes(other),
         },
     }
 }
+
+/// Remedy where the process or the system has no file descriptor left.
+const MORE_FILES: &str = "raise the limit with `ulimit -n 1024`, then run the same command again";
 
 /// Why a file system or a store refuses to read or write a file.
 #[derive(Debug)]
@@ -103,10 +111,7 @@ impl Refusal {
             ErrorKind::NotADirectory => {
                 ("a part of its path is a file", "move that file away, or use another --out")
             }
-            _ if is_out_of_files(error) => (
-                "too many open files",
-                "raise the limit with `ulimit -n 1024`, then run the same command again",
-            ),
+            _ if is_out_of_files(error) => ("too many open files", MORE_FILES),
             _ => return None,
         };
         Some(Self { why: why.to_owned(), remedy })
@@ -133,6 +138,15 @@ fn is_out_of_files(error: &io::Error) -> bool {
 #[cfg(not(unix))]
 fn is_out_of_files(_: &io::Error) -> bool {
     false
+}
+
+/// Describes an error of reading a local file.
+pub(super) fn describe(error: &io::Error) -> String {
+    if is_out_of_files(error) {
+        format!("too many open files: {MORE_FILES}")
+    } else {
+        error.to_string()
+    }
 }
 
 /// Tells whether an answer says that the credentials of its request have expired.
