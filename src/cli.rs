@@ -68,7 +68,7 @@ const REJECTS: u8 = 1;
 const FINDINGS: u8 = 1;
 /// Some object could not be read, or not whole.
 const OBJECTS: u8 = 2;
-/// The run could not begin, or not go on.
+/// Fatal error, or the output could not be written.
 const FAILED: u8 = 3;
 /// Objects named like logs were not converted.
 const LEFT_OUT: u8 = 4;
@@ -83,7 +83,7 @@ Exit codes:
   0  it was done
   1  more lines are rejects than may be, or there are findings
   2  some object could not be read, or not whole
-  3  it could not begin, or not go on
+  3  fatal error, or the output could not be written to stdout
   4  objects named like logs were not converted
   130, 143  it was interrupted
 
@@ -275,16 +275,26 @@ fn escaped(mut error: clap::Error) -> clap::Error {
     error
 }
 
+/// Prints help or the version on stdout, or an error in the arguments on stderr. Returns the exit code.
+fn print_usage(error: clap::Error) -> u8 {
+    let is_error = error.use_stderr();
+    match terminal::print_usage(&escaped(error)) {
+        _ if is_error => FAILED,
+        Ok(()) => DONE,
+        Err(error) => {
+            terminal::error(&error.into());
+            FAILED
+        }
+    }
+}
+
 /// Runs the program with the arguments of the process.
 pub fn main() -> ExitCode {
     let args =
         match command().try_get_matches().and_then(|matches| Args::from_arg_matches(&matches)) {
             Ok(args) => args,
             Err(error) => {
-                let code = if error.use_stderr() { FAILED } else { DONE };
-                // A reader that closed its end of the pipe wants no more help.
-                let _ = escaped(error).print();
-                return ExitCode::from(code);
+                return ExitCode::from(print_usage(error));
             }
         };
     if let Err(error) = args.command.workers().map_or(Ok(()), limits::check) {

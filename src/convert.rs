@@ -164,6 +164,13 @@ impl Conversion<'_> {
         let outcome = Mutex::new(Outcome::default());
         on_threads(drivers, || driver.drive(&queue, ledger, &outcome));
         let Outcome { tallies, left, failed } = outcome.into_inner().expect("no holder panics");
+        match self.dataset.confirm() {
+            // It also explains other failures: files that this run wrote are gone.
+            Err(error) if failed.is_none() || matches!(error, DatasetError::Replaced(_)) => {
+                return Err(error.into());
+            }
+            _ => {}
+        }
         if let Some(error) = failed {
             return Err(error);
         }

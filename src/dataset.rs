@@ -33,6 +33,9 @@ const PROBES: usize = 5;
 const RACERS: usize = 16;
 /// Requests that it takes to open a dataset.
 pub const OPENING: Calls = Calls { list: 0, get: 1, put: 0, delete: 0 };
+/// Requests that it takes to check that the dataset is still the same: before each file of the state, and at the
+/// end of a run.
+pub const CONFIRMING: Calls = Calls { list: 0, get: 1, put: 0, delete: 0 };
 /// Requests that opening a new dataset takes: find it, probe the store, list the tables, write the description, and
 /// read it back.
 pub const BEGINNING: Calls = Calls {
@@ -79,9 +82,12 @@ impl Layout {
 }
 
 /// What `dataset.json` says.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Description {
     format_version: u32,
+    /// Random, so that a run notices if its dataset is deleted and another one takes its place.
+    #[serde(default)]
+    id: String,
     layout: Layout,
     /// Whether of those who created a file at once exactly one was told so.
     conditional_creates: bool,
@@ -114,6 +120,7 @@ pub struct Opening {
 #[derive(Debug, Clone)]
 pub struct Dataset {
     target: Arc<dyn Target>,
+    id: String,
     layout: Layout,
     run: String,
     conditional_creates: bool,
@@ -130,6 +137,12 @@ pub enum DatasetError {
     /// The test of conditional creation needs threads.
     #[error("conditional creation cannot be tested")]
     NoThreads(#[source] io::Error),
+    /// The dataset was deleted during the run, or another one took its place.
+    #[error(
+        "{0} was deleted or replaced during this run, and files of the dataset may be lost: run the same command \
+         again"
+    )]
+    Replaced(String),
     /// There is no dataset.
     #[error("{0} holds no dataset: there is no {DESCRIPTION}")]
     Missing(String),
@@ -266,8 +279,9 @@ impl Dataset {
     /// runs apart.
     pub fn open(target: Arc<dyn Target>, opening: Opening) -> Result<Self, DatasetError> {
         let Opening { layout, run, single_writer, patience, redaction } = opening;
-        let conditional_creates = true;
-        let mut dataset = Self { target, layout, run, conditional_creates, patience, redaction };
+        let (id, conditional_creates) = (String::new(), true);
+        let mut dataset =
+            Self { target, id, layout, run, conditional_creates, patience, redaction };
         let description = match dataset.description()? {
             Some(description) => description,
             None => dataset.begin(single_writer)?,
@@ -277,6 +291,7 @@ impl Dataset {
             return Err(DatasetError::Unconditional(dataset.target.name("")));
         }
         dataset.conditional_creates = description.conditional_creates;
+        dataset.id = description.id;
         Ok(dataset)
     }
 
@@ -288,6 +303,7 @@ impl Dataset {
     pub fn find(target: Arc<dyn Target>, run: String) -> Result<Self, DatasetError> {
         let mut dataset = Self {
             target,
+            id: String::new(),
             layout: Layout::Hive,
             run,
             conditional_creates: true,
@@ -297,6 +313,7 @@ impl Dataset {
         let Some(description) = dataset.description()? else {
             return Err(DatasetError::Missing(dataset.target.name("")));
         };
+        dataset.id = description.id;
         dataset.layout = description.layout;
         dataset.conditional_creates = description.conditional_creates;
         dataset.redaction = description.redaction;
@@ -318,6 +335,7 @@ impl Dataset {
         let is_known = redaction.is_some();
         let mut dataset = Self {
             target,
+            id: String::new(),
             layout,
             run,
             conditional_creates: true,
@@ -329,6 +347,7 @@ impl Dataset {
             dataset.redaction = description.redaction.clone();
         }
         dataset.agree(&description)?;
+        dataset.id = description.id;
         Ok((dataset, true))
     }
 
@@ -386,12 +405,26 @@ impl Dataset {
         &self.redaction
     }
 
+    /// Checks that the dataset is still the one that this run opened.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it was deleted or replaced, or cannot be read.
+    pub fn confirm(&self) -> Result<(), DatasetError> {
+        match self.description()? {
+            Some(description) if description.id == self.id => Ok(()),
+            _ => Err(DatasetError::Replaced(self.target.name(DESCRIPTION))),
+        }
+    }
+
     /// Creates a file of the state whose content no other run would write, and tells whose it is.
     ///
     /// # Errors
     ///
-    /// Fails when that cannot be found out. The file can still appear.
+    /// Fails when that cannot be found out. The file can still appear. Fails like [`Self::confirm`], so that no new
+    /// state begins where the dataset was deleted.
     pub fn create(&self, key: &str, bytes: &[u8]) -> Result<Owner, DatasetError> {
+        self.confirm()?;
         if !self.conditional_creates
             && let Some(found) = self.target.get(key)?
             && found != bytes
@@ -407,6 +440,7 @@ impl Dataset {
     ///
     /// Fails like [`Self::create`].
     pub fn create_lightly(&self, key: &str, bytes: &[u8]) -> Result<Owner, DatasetError> {
+        self.confirm()?;
         let create = || self.target.create_lightly(key, bytes);
         Ok(create_surely_by(create, &*self.target, key, bytes, self.patience)?)
     }
@@ -433,6 +467,7 @@ impl Dataset {
         let format_version = if is_plain { PLAIN_VERSION } else { REDACTED_VERSION };
         let ours = Description {
             format_version,
+            id: self.run.clone(),
             layout: self.layout,
             conditional_creates,
             redaction: self.redaction.clone(),
@@ -473,7 +508,7 @@ impl Dataset {
                 return Err(DatasetError::NoThreads(io::ErrorKind::WouldBlock.into()));
             }
             let written = self.target.get(&key)?;
-            self.target.delete(&key)?;
+            let deleted = self.target.delete(&key);
             let mut winners = Vec::new();
             for (racer, created) in created {
                 match created {
@@ -492,6 +527,7 @@ impl Dataset {
             {
                 return Err(error.into());
             }
+            deleted?;
         }
         Ok(conditional && won)
     }

@@ -218,8 +218,9 @@ impl For<'_> {
         }
         let mut calls = if self.begun { dataset::OPENING } else { dataset::BEGINNING };
         calls += self.ledger.calls_to_open();
+        calls += dataset::CONFIRMING;
         // The claim, and that it is done.
-        let claim = Calls { put: 2, ..Calls::default() };
+        let claim = dataset::CONFIRMING * 2 + Calls { put: 2, ..Calls::default() };
         for batch in batches {
             calls += target.calls_to_write(parquet(batch.bytes())) + claim;
         }
@@ -232,7 +233,8 @@ impl For<'_> {
             return Calls::default();
         }
         let partitions: BTreeSet<_> = touched.iter().map(|touched| &touched.partition).collect();
-        Calls { put: 2 * partitions.len() as u64, ..Calls::default() }
+        let entry = dataset::CONFIRMING * 2 + Calls { put: 2, ..Calls::default() };
+        entry * partitions.len() as u64
     }
 }
 

@@ -25,11 +25,12 @@ mod waits;
 
 use std::io;
 
-use crate::store::explain::{is_archived, plainly};
+use crate::store::explain::{describe, is_archived, plainly};
 
 pub use crate::store::bucket::Bucket;
 pub use crate::store::calls::Calls;
 pub use crate::store::disk::Disk;
+pub use crate::store::explain::Refusal;
 pub use crate::store::file_key::{FileKey, FileKeyError, FileName};
 pub use crate::store::listing::Look;
 pub use crate::store::network::{Network, Traffic};
@@ -38,8 +39,8 @@ pub use crate::store::place::{Kind, Place, Prefix, split};
 pub use crate::store::read::Fetch;
 pub use crate::store::source::{Listed, Named, Source};
 pub use crate::store::target::{
-    Completed, Created, Leftover, Owner, Patience, Stage, Staged, StagedFile, Stored, Target,
-    TargetError, Writing, create_surely, create_surely_by,
+    Access, Completed, Created, Leftover, Owner, Patience, Stage, Staged, StagedFile, Stored,
+    Target, TargetError, Writing, create_surely, create_surely_by,
 };
 pub use crate::store::text::{Lines, open_text};
 pub use crate::store::url::{Web, decoded, has_secret, meant};
@@ -156,7 +157,7 @@ pub enum StoreError {
         listed: u64,
     },
     /// The object's content cannot be read.
-    #[error("cannot be read: {0}")]
+    #[error("cannot be read: {}", describe(.0))]
     Read(#[source] io::Error),
 }
 

@@ -310,3 +310,13 @@ fn wrong_arguments_are_named() {
         assert!(help.contains(word), "{word} is in {help}");
     }
 }
+
+#[test]
+fn a_bucket_is_no_object() {
+    for bucket in ["s3://bucket", "s3://bucket/", "gs://bucket", "az://bucket//"] {
+        let run = run(&["inspect", bucket]).expect(3);
+        run.says(&[&format!(
+            "error: OBJECT {bucket} names a bucket, not an object: write it like"
+        )]);
+    }
+}

@@ -593,9 +593,11 @@ fn paths_follow_the_layout() {
         let hash = name.strip_suffix(".parquet").unwrap();
         assert!(hash.len() == 32 && hash.bytes().all(|b| b.is_ascii_hexdigit()), "{name}");
         let description = &tree(&out)["_alb2parquet/dataset.json"];
-        let description: serde_json::Value = serde_json::from_slice(description).unwrap();
+        let mut description: serde_json::Value = serde_json::from_slice(description).unwrap();
+        let id = description["id"].take();
+        assert_eq!(id.as_str().map(str::len), Some(32), "a random name");
         let expected = serde_json::json!({
-            "format_version": 2, "layout": layout, "conditional_creates": true
+            "format_version": 2, "id": null, "layout": layout, "conditional_creates": true
         });
         assert_eq!(description, expected);
     }

@@ -75,6 +75,9 @@ struct Shared {
     tag: &'static str,
     choice: Choice,
     lists: AtomicUsize,
+    uploads: AtomicUsize,
+    /// Parts of uploads, by upload and number.
+    parts: Mutex<BTreeMap<String, BTreeMap<u32, Vec<u8>>>>,
 }
 
 impl Memory {
@@ -99,6 +102,8 @@ impl Memory {
             tag,
             choice: Box::new(choice),
             lists: AtomicUsize::new(0),
+            uploads: AtomicUsize::new(1),
+            parts: Mutex::default(),
         });
         let serving = Arc::clone(&shared);
         thread::spawn(move || {
@@ -109,6 +114,11 @@ impl Memory {
             }
         });
         Self { address, shared }
+    }
+
+    /// Calls back with all objects, which it can change.
+    pub(crate) fn change<T>(&self, change: impl FnOnce(&mut BTreeMap<String, Vec<u8>>) -> T) -> T {
+        change(&mut self.shared.objects.lock().unwrap())
     }
 
     /// Number of pages that were asked for.
@@ -187,6 +197,46 @@ impl Shared {
                 Some(bytes) => (200, bytes.clone()),
                 None => (404, b"<Error><Code>NoSuchKey</Code></Error>".to_vec()),
             },
+            "POST" if request.query.contains_key("delete") => {
+                let body = String::from_utf8_lossy(&request.body);
+                let mut deleted = String::new();
+                for rest in body.split("<Key>").skip(1) {
+                    let key = rest.split("</Key>").next().unwrap_or_default();
+                    objects.remove(key);
+                    write!(deleted, "<Deleted><Key>{key}</Key></Deleted>").unwrap();
+                }
+                (200, format!("<DeleteResult>{deleted}</DeleteResult>").into_bytes())
+            }
+            "POST" if request.query.contains_key("uploads") => {
+                let id = self.uploads.fetch_add(1, Ordering::Relaxed);
+                let id = format!("<UploadId>{id}</UploadId>");
+                let root = "InitiateMultipartUploadResult";
+                (200, format!("<{root}>{id}</{root}>").into_bytes())
+            }
+            // The parts of an upload are objects that no page shows.
+            "PUT" | "DELETE" if request.query.contains_key("uploadId") => {
+                let mut parts = self.parts.lock().unwrap();
+                let id = request.get("uploadId").to_owned();
+                match request.query.get("partNumber") {
+                    Some(number) => {
+                        let number = number.parse().unwrap();
+                        parts.entry(id).or_default().insert(number, request.body.clone());
+                        (200, Vec::new())
+                    }
+                    None => (if parts.remove(&id).is_some() { 204 } else { 404 }, Vec::new()),
+                }
+            }
+            "POST" if request.query.contains_key("uploadId") => {
+                match self.parts.lock().unwrap().remove(request.get("uploadId")) {
+                    Some(parts) => {
+                        let whole = parts.into_values().flatten().collect();
+                        objects.insert(request.key.clone(), whole);
+                        let root = "CompleteMultipartUploadResult";
+                        (200, format!("<{root}><ETag>whole</ETag></{root}>").into_bytes())
+                    }
+                    None => (404, b"<Error><Code>NoSuchUpload</Code></Error>".to_vec()),
+                }
+            }
             "PUT"
                 if request.headers.contains_key("if-none-match")
                     && objects.contains_key(&request.key) =>

@@ -254,3 +254,21 @@ fn a_store_that_keeps_conditions_is_trusted() {
         Dataset::find(Arc::clone(target), "c".to_owned()).unwrap();
     });
 }
+
+#[test]
+fn no_state_is_created_where_the_dataset_was_deleted_or_replaced() {
+    on_each(|target| {
+        let old = open(target, "a", false).unwrap();
+        old.confirm().unwrap();
+        let refused = |dataset: &Dataset| match dataset.create("_alb2parquet/x", b"1") {
+            Err(DatasetError::Replaced(name)) => assert!(name.ends_with("dataset.json"), "{name}"),
+            other => panic!("{other:?}"),
+        };
+        target.delete("_alb2parquet/dataset.json").unwrap();
+        refused(&old);
+        assert_eq!(keys(target, "_alb2parquet"), [""; 0], "nothing begins anew");
+        let new = open(target, "b", false).unwrap();
+        refused(&old);
+        assert_eq!(new.create("_alb2parquet/x", b"2").unwrap(), Owner::Ours);
+    });
+}

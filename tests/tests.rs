@@ -27,6 +27,9 @@ mod conservation;
 mod ddl;
 // What the bytes of an object are: members, padding, garbage, gzip inside gzip, plain text, marks.
 mod content;
+// A dataset that is deleted during a run: the run fails, and the next ones lose and double nothing.
+#[cfg(unix)]
+mod deleted;
 // The same input gives the same bytes, whatever the threads, the order and the number of runs.
 mod determinism;
 // Reruns add what is new; `verify` and `remove`. On a disk, and in buckets where there is a server.
@@ -71,6 +74,9 @@ mod objects;
 mod redact;
 // What only a disk shows: staged files, signals, and a mount that numbers its files anew.
 mod on_disk;
+// What cannot be written, stdout or a file, is named with its reason and a remedy.
+#[cfg(unix)]
+mod refusals;
 // The report: its numbers, its page; a browser looks at it in `scripts/report-test`.
 mod report;
 // Buckets, credentials and faults, over a server that `scripts/s3-test` starts; ignored without one.

@@ -7,7 +7,7 @@ use indicatif::HumanCount;
 use crate::accept::{self, Incomplete};
 use crate::cli::options::Held;
 use crate::cli::signals::Signals;
-use crate::cli::terminal::{MAX_SHOWN, print_json, print_line};
+use crate::cli::terminal::{MAX_SHOWN, StdoutError, print_json, print_line};
 use crate::cli::{DONE, FAILED, OBJECTS, resolve};
 
 const AFTER: &str = "\
@@ -63,7 +63,8 @@ impl Accept {
         }
         print(&objects, self.yes);
         if self.held.json {
-            print_json(&serde_json::json!({ "objects": objects }))?;
+            print_json(&serde_json::json!({ "objects": objects }))
+                .map_err(StdoutError::finished)?;
         }
         if self.yes && objects.iter().any(|object| !object.accepted) {
             return Ok(signals.exit_code().unwrap_or(FAILED));

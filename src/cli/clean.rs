@@ -8,7 +8,7 @@ use indicatif::{HumanBytes, HumanCount};
 
 use crate::clean;
 use crate::cli::options::{self, Stores};
-use crate::cli::terminal::{MAX_SHOWN, print_json, print_line};
+use crate::cli::terminal::{MAX_SHOWN, StdoutError, print_json, print_line};
 use crate::cli::{DONE, OBJECTS, resolve};
 use crate::plan::Failure;
 
@@ -57,7 +57,7 @@ impl Clean {
             print_line(&format!("failed: {object}: {error}"));
         }
         if self.json {
-            print_json(&cleaned)?;
+            print_json(&cleaned).map_err(StdoutError::finished)?;
         }
         Ok(if cleaned.failures.is_empty() { DONE } else { OBJECTS })
     }

@@ -1,14 +1,13 @@
 //! `convert`: arguments in, a dataset and a summary out.
 
 use std::collections::BTreeSet;
-use std::io;
 use std::mem;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::thread;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Args, ValueEnum};
 
 use crate::batch::{self, Batches, Outcome};
@@ -18,7 +17,7 @@ use crate::cli::options::{self, Layout, Stores, Wanted};
 use crate::cli::plan::{Form, Question};
 use crate::cli::progress::{self, Progress, Voice};
 use crate::cli::signals::Signals;
-use crate::cli::terminal::print_json;
+use crate::cli::terminal::{StdoutError, print_json};
 use crate::cli::{DONE, FAILED, LEFT_OUT, OBJECTS, REJECTS, nothing, resolve};
 use crate::convert::{Conversion, Read, Watcher};
 use crate::dataset::{Dataset, DatasetError, Opening};
@@ -37,7 +36,7 @@ Exit codes:
   0  every object was converted
   1  more than --max-rejects of the lines are rejects
   2  some object could not be read, or not to its end, or holds something else than its name says
-  3  fatal error: nothing more was converted; or SOURCE holds no logs at all
+  3  fatal error: nothing more was converted; SOURCE holds no logs at all; or stdout could not be written
   4  objects named like logs were not converted because of their endings or paths
   130, 143  it was interrupted; the same command goes on
 
@@ -255,15 +254,16 @@ impl Convert {
         let result = conversion.run(plan, &ledger, metrics.began);
         progress.end();
         let mut tally = result?;
-        watcher.end()?;
+        let printed = watcher.end();
         tally.bytes_archived += archived.bytes;
         tally.incomplete_before = ledger.incomplete_objects();
         tally.requests = network.traffic.requests();
         tally.requests_failed = network.traffic.failed();
         progress.sum_up(&tally, self.max_rejects);
-        if self.json {
-            print_json(&metrics.beside(&tally, threads))?;
-        }
+        let printed = printed.and_then(|()| {
+            if self.json { print_json(&metrics.beside(&tally, threads)) } else { Ok(()) }
+        });
+        printed.map_err(|error| error.after(ended(&tally)))?;
         if tally.interrupted {
             return Ok(signals.exit_code().unwrap_or(FAILED));
         }
@@ -369,7 +369,7 @@ struct Reporting<'a> {
 struct Outcomes {
     begun: Option<Vec<Outcome>>,
     /// Why the last one could not be printed.
-    error: Option<io::Error>,
+    error: Option<StdoutError>,
 }
 
 impl<'a> Reporting<'a> {
@@ -377,9 +377,9 @@ impl<'a> Reporting<'a> {
         Self { progress, outcomes: Mutex::new(Outcomes { begun, error: None }) }
     }
 
-    fn end(self) -> anyhow::Result<()> {
+    fn end(self) -> Result<(), StdoutError> {
         let outcomes = self.outcomes.into_inner().expect("no holder panics");
-        outcomes.error.map_or(Ok(()), Err).context("what came of a batch could not be printed")
+        outcomes.error.map_or(Ok(()), Err)
     }
 }
 
@@ -398,6 +398,17 @@ impl Watcher for Reporting<'_> {
             outcome.add(tally);
             *error = self.progress.aside(|| print_json(outcome)).err().or(error.take());
         }
+    }
+}
+
+/// Describes the end of a conversion whose summary is lost.
+fn ended(tally: &Tally) -> &'static str {
+    if tally.interrupted {
+        "the conversion was interrupted; the same command continues it"
+    } else if tally.failures.is_empty() {
+        "the conversion is complete"
+    } else {
+        "the conversion is complete, except for the objects named above"
     }
 }
 

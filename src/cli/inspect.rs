@@ -111,6 +111,9 @@ impl Inspect {
                 let file = file.with_context(|| format!("OBJECT {name} cannot be opened"))?;
                 Ok((key_of(&path), Box::new(file)))
             }
+            Place::Bucket(prefix) if prefix.path.is_root() => {
+                bail!("OBJECT {name} names a bucket, not an object: write it like s3://bucket/key");
+            }
             Place::Bucket(_) => {
                 let network = resolve::network(&self.stores, print_line)?;
                 let object = Source::read_one(name, &network).context("OBJECT")?;

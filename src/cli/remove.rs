@@ -5,7 +5,7 @@ use indicatif::{HumanBytes, HumanCount};
 
 use crate::cli::options::Held;
 use crate::cli::signals::Signals;
-use crate::cli::terminal::{print_json, print_line};
+use crate::cli::terminal::{StdoutError, print_json, print_line};
 use crate::cli::{DONE, FAILED, OBJECTS, resolve};
 use crate::remove::{self, Contents};
 
@@ -43,7 +43,8 @@ impl Remove {
         }
         print(&contents, self.yes);
         if self.held.json {
-            print_json(&serde_json::json!({ "partitions": contents }))?;
+            print_json(&serde_json::json!({ "partitions": contents }))
+                .map_err(StdoutError::finished)?;
         }
         if self.yes && contents.iter().any(|contents| !contents.removed && contents.error.is_none())
         {

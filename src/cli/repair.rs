@@ -4,7 +4,7 @@ use clap::Args;
 use indicatif::HumanCount;
 
 use crate::cli::options::Held;
-use crate::cli::terminal::{print_json, print_line};
+use crate::cli::terminal::{StdoutError, print_json, print_line};
 use crate::cli::{DONE, FINDINGS, OBJECTS, resolve};
 use crate::repair::{self, Repair as Found};
 
@@ -52,7 +52,8 @@ impl Repair {
             (false, false) => "nothing was changed: specify --yes to write the rebuilt claims",
         });
         if self.held.json {
-            print_json(&serde_json::json!({ "partitions": found }))?;
+            print_json(&serde_json::json!({ "partitions": found }))
+                .map_err(StdoutError::finished)?;
         }
         Ok(if found.iter().any(|each| each.error.is_some()) {
             OBJECTS

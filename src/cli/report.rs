@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
@@ -79,8 +80,12 @@ impl Report {
         let facts = request.gather()?;
         if let Some(file) = &self.html {
             let page = report::html(&facts).context("the page cannot be made")?;
-            fs::write(file, page)
-                .with_context(|| format!("--html {} cannot be written", file.display()))?;
+            match fs::write(file, page) {
+                // The file is a pipe, such as /dev/stdout, whose reader has read enough.
+                Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+                written => written
+                    .with_context(|| format!("--html {} cannot be written", file.display()))?,
+            }
         }
         if self.json {
             print_json(&facts)?;

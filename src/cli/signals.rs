@@ -9,6 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::Duration;
 
+#[cfg(target_os = "linux")]
+use signal_hook::consts::SIGXFSZ;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::flag;
 use signal_hook::iterator;
@@ -40,6 +42,10 @@ impl Signals {
             flag::register_usize(signal, Arc::clone(&signals.code), code)?;
             flag::register(signal, Arc::clone(&signals.stop))?;
         }
+        // By default, a file that exceeds `ulimit -f` ends the program without a message. With a handler, the write
+        // fails instead.
+        #[cfg(target_os = "linux")]
+        flag::register(SIGXFSZ, Arc::default())?;
         let mut arrived = iterator::Signals::new(SIGNALS.map(|(signal, _)| signal))?;
         thread::Builder::new().name("signals".to_owned()).spawn(move || {
             let Some(first) = arrived.forever().next() else { return };

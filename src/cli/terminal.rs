@@ -13,27 +13,62 @@ use crate::escape::{printable, printable_json, printable_lines};
 /// Failures and findings that are named; `--json` has all of them.
 pub(super) const MAX_SHOWN: usize = 20;
 
+/// Stdout cannot be written, for example because the disk is full.
+#[derive(Debug, thiserror::Error)]
+#[error("stdout: {error}{}", .done.map_or(String::new(), |done| format!("; {done}")))]
+pub(super) struct StdoutError {
+    error: io::Error,
+    /// What the command did before it printed the result.
+    done: Option<&'static str>,
+}
+
+impl StdoutError {
+    /// Adds what the command did before it printed the result: only the output is lost.
+    pub(super) fn after(self, done: &'static str) -> Self {
+        Self { done: Some(done), ..self }
+    }
+
+    /// Adds that a command that also reports on stderr has finished.
+    pub(super) fn finished(self) -> Self {
+        self.after("the command has finished, and stderr has its result")
+    }
+}
+
 /// Prints a result as one JSON object on stdout.
-pub(super) fn print_json(result: &impl Serialize) -> io::Result<()> {
-    print_bytes(printable_json(&(serde_json::to_string(result)? + "\n")).as_bytes())
+pub(super) fn print_json(result: &impl Serialize) -> Result<(), StdoutError> {
+    let json = serde_json::to_string(result).expect("plain values");
+    print_bytes(printable_json(&(json + "\n")).as_bytes())
 }
 
 /// Prints multi-line text on stdout. Values in it must not contain newlines.
-pub(super) fn print_text(text: &str) -> io::Result<()> {
+pub(super) fn print_text(text: &str) -> Result<(), StdoutError> {
     print_bytes(printable_lines(text).as_bytes())
 }
 
 /// Prints a generated document, such as a script, unchanged. It must not contain untrusted text.
-pub(super) fn print_document(text: &str) -> io::Result<()> {
+pub(super) fn print_document(text: &str) -> Result<(), StdoutError> {
     print_bytes(text.as_bytes())
 }
 
-fn print_bytes(bytes: &[u8]) -> io::Result<()> {
-    // A reader that closed its end of the pipe has seen enough.
-    io::stdout().lock().write_all(bytes).or_else(|error| match error.kind() {
-        io::ErrorKind::BrokenPipe => Ok(()),
-        _ => Err(error),
-    })
+/// Prints help or the version on stdout, or an error in the arguments on stderr.
+pub(super) fn print_usage(usage: &clap::Error) -> Result<(), StdoutError> {
+    printed(usage.print().and_then(|()| io::stdout().flush()))
+}
+
+fn print_bytes(bytes: &[u8]) -> Result<(), StdoutError> {
+    let mut stdout = io::stdout().lock();
+    // Without the flush, the text after the last newline would be written at exit, where errors are ignored.
+    printed(stdout.write_all(bytes).and_then(|()| stdout.flush()))
+}
+
+/// Returns the error of writing to stdout. A closed pipe is none: its reader, such as `head`, has read enough.
+fn printed(result: io::Result<()>) -> Result<(), StdoutError> {
+    match result {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            Err(StdoutError { error, done: None })
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Says what went wrong.

@@ -8,7 +8,7 @@ use indicatif::HumanCount;
 
 use crate::cli::options::{self, Partitions, Stores};
 use crate::cli::signals::Signals;
-use crate::cli::terminal::{MAX_SHOWN, print_json, print_line};
+use crate::cli::terminal::{MAX_SHOWN, StdoutError, print_json, print_line};
 use crate::cli::{DONE, FINDINGS, resolve};
 use crate::redact::Redaction;
 use crate::verify::{Finding, Report, Verification, WithRejects};
@@ -90,7 +90,7 @@ impl Verify {
         let report = verification.run()?;
         print(&report);
         if self.json {
-            print_json(&report)?;
+            print_json(&report).map_err(StdoutError::finished)?;
         }
         Ok(if report.findings.is_empty() { DONE } else { FINDINGS })
     }

@@ -1,6 +1,7 @@
 //! The files of a batch: written piece by piece, then ended, for the claim to name.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::io;
 use std::mem;
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ use crate::inflate::Note;
 use crate::plan::{Batch, Failure, Object};
 use crate::reject::{self, Reason, Reject};
 use crate::schema::LogType;
-use crate::store::{StoreError, Writing};
+use crate::store::{StoreError, TargetError, Writing};
 use crate::tally::{ARCHIVED, Tally};
 
 /// The files of a batch while they are written.
@@ -266,7 +267,19 @@ impl<'a> Open<'a> {
 
 fn write_error(staged: &str) -> impl Fn(ParquetError) -> ConvertError + use<> {
     let path = staged.to_owned();
-    move |source| ConvertError::Write { path: path.clone(), source }
+    move |source| {
+        let write = |source| ConvertError::Write { path: path.clone(), source };
+        match source {
+            ParquetError::External(error) => match error.downcast::<io::Error>() {
+                Ok(error) => match TargetError::of_writing(&path, *error) {
+                    Ok(refused) => refused.into(),
+                    Err(error) => write(error.into()),
+                },
+                Err(error) => write(ParquetError::External(error)),
+            },
+            source => write(source),
+        }
+    }
 }
 
 /// Counts an object that cannot be read.

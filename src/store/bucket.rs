@@ -28,7 +28,7 @@ use crate::store::listing::{ListError, Pages, list_all};
 use crate::store::network::{Network, Requests, renewing};
 use crate::store::place::Prefix;
 use crate::store::target::{
-    Completed, Created, Leftover, Stage, Staged, StagedFile, Stored, Target, TargetError,
+    Access, Completed, Created, Leftover, Stage, Staged, StagedFile, Stored, Target, TargetError,
 };
 
 /// Bytes of a part: all alike but the last, as some stores demand, and at least 5 MiB, as most do.
@@ -135,9 +135,17 @@ impl Bucket {
         below.trim_start_matches('/').to_owned()
     }
 
-    fn at(&self, key: &str) -> impl FnOnce(Error) -> TargetError + use<> {
+    fn reading(&self, key: &str) -> impl FnOnce(Error) -> TargetError + use<> {
+        self.at(key, Access::Read)
+    }
+
+    fn writing(&self, key: &str) -> impl FnOnce(Error) -> TargetError + use<> {
+        self.at(key, Access::Write)
+    }
+
+    fn at(&self, key: &str, access: Access) -> impl FnOnce(Error) -> TargetError + use<> {
         let name = self.name(key);
-        move |error| TargetError::Store { name, error }
+        move |error| TargetError::of_store(name, access, error)
     }
 
     fn note(&self, key: &str, id: &str) -> String {
@@ -153,7 +161,7 @@ impl Bucket {
         let Some(pages) = &self.pages else {
             let objects: Vec<ObjectMeta> = self
                 .ask(|| self.store.list(Some(&path)).try_collect())
-                .map_err(self.at(directory))?;
+                .map_err(self.reading(directory))?;
             let stored = |meta: ObjectMeta| Stored {
                 key: self.key(meta.location.as_ref()),
                 size: meta.size,
@@ -163,7 +171,7 @@ impl Bucket {
         let prefix = if path.is_root() { String::new() } else { format!("{path}/") };
         let listed = self.requests.wait(list_all(&**pages, prefix));
         let entries = listed.map_err(|error| match error {
-            ListError::Store(error) => self.at(directory)(error),
+            ListError::Store(error) => self.reading(directory)(error),
             ListError::Answer(problem) => {
                 TargetError::Listing { name: self.name(directory), problem }
             }
@@ -217,17 +225,17 @@ impl Target for Bucket {
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, TargetError> {
         let path = self.path(key);
         let read = || async { self.store.get(&path).await?.bytes().await };
-        Ok(found(self.ask(read)).map_err(self.at(key))?.map(Vec::from))
+        Ok(found(self.ask(read)).map_err(self.reading(key))?.map(Vec::from))
     }
 
     fn get_range(&self, key: &str, range: Range<u64>) -> Result<Bytes, TargetError> {
         let path = self.path(key);
-        self.ask(|| self.store.get_range(&path, range.clone())).map_err(self.at(key))
+        self.ask(|| self.store.get_range(&path, range.clone())).map_err(self.reading(key))
     }
 
     fn size(&self, key: &str) -> Result<Option<u64>, TargetError> {
         let path = self.path(key);
-        let head = found(self.ask(|| self.store.head(&path))).map_err(self.at(key))?;
+        let head = found(self.ask(|| self.store.head(&path))).map_err(self.reading(key))?;
         Ok(head.map(|meta| meta.size))
     }
 
@@ -241,7 +249,7 @@ impl Target for Bucket {
         match self.ask(put) {
             Ok(_) => Ok(Created::Now),
             Err(Error::AlreadyExists { .. } | Error::Precondition { .. }) => Ok(Created::Before),
-            Err(error) => Err(self.at(key)(error)),
+            Err(error) => Err(self.writing(key)(error)),
         }
     }
 
@@ -251,13 +259,13 @@ impl Target for Bucket {
 
     fn delete(&self, key: &str) -> Result<(), TargetError> {
         let path = self.path(key);
-        found(self.ask(|| self.store.delete(&path))).map_err(self.at(key))?;
+        found(self.ask(|| self.store.delete(&path))).map_err(self.writing(key))?;
         Ok(())
     }
 
     fn stage(&self, key: &FileKey) -> Result<Box<dyn Stage>, TargetError> {
         let path = self.path(key);
-        let id = self.ask(|| self.uploads.0.create_multipart(&path)).map_err(self.at(key))?;
+        let id = self.ask(|| self.uploads.0.create_multipart(&path)).map_err(self.writing(key))?;
         let (bucket, key) = (self.clone(), key.clone());
         let (parts, part, sending) = (Vec::new(), Vec::new(), VecDeque::new());
         let uploading = Uploading { bucket, path, key, id, parts, part, sending };
@@ -266,7 +274,7 @@ impl Target for Bucket {
         let text = PutPayload::from(serde_json::to_vec(&staged).expect("plain values"));
         let at = self.path(&note);
         let written = self.ask(|| self.store.put(&at, text.clone()));
-        match written.map_err(self.at(&note)) {
+        match written.map_err(self.writing(&note)) {
             Ok(_) => Ok(Box::new(uploading)),
             Err(error) => {
                 // Nobody will know of it but the bucket's lifecycle rule.
@@ -298,7 +306,7 @@ impl Target for Bucket {
                 let (name, expected) = (self.name(&file.key), file.size);
                 Err(TargetError::Foreign { name, found, expected })
             }
-            None => failed.map_or(Ok(Completed::Lost), |error| Err(self.at(&file.key)(error))),
+            None => failed.map_or(Ok(Completed::Lost), |error| Err(self.writing(&file.key)(error))),
         }
     }
 
@@ -308,7 +316,7 @@ impl Target for Bucket {
             return Err(TargetError::NoAbort { name: self.name(key) });
         }
         let path = self.path(key);
-        found(self.ask(|| self.uploads.0.abort_multipart(&path, id))).map_err(self.at(key))?;
+        found(self.ask(|| self.uploads.0.abort_multipart(&path, id))).map_err(self.writing(key))?;
         Ok(())
     }
 
@@ -322,7 +330,7 @@ impl Target for Bucket {
                 Ok((modified, result.bytes().await?))
             };
             // A note that is gone again needs no cleaning.
-            let read = found(self.ask(read)).map_err(self.at(&note))?;
+            let read = found(self.ask(read)).map_err(self.reading(&note))?;
             let Some((modified, text)) = read else { continue };
             leftovers.push(Leftover {
                 key: note,
@@ -396,8 +404,8 @@ impl Stage for Uploading {
 
     fn seal(&mut self) -> Result<(), TargetError> {
         if !self.part.is_empty() || self.parts.is_empty() && self.sending.is_empty() {
-            self.put_part().map_err(self.bucket.at(&self.key))?;
+            self.put_part().map_err(self.bucket.writing(&self.key))?;
         }
-        self.arrive(0).map_err(self.bucket.at(&self.key))
+        self.arrive(0).map_err(self.bucket.writing(&self.key))
     }
 }

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::store::file_key::{FileKey, FileName};
 use crate::store::target::{
-    Completed, Created, Leftover, Stage, Staged, StagedFile, Stored, Target, TargetError,
+    Access, Completed, Created, Leftover, Stage, Staged, StagedFile, Stored, Target, TargetError,
 };
 
 /// A local directory that keeps a dataset.
@@ -31,8 +31,16 @@ struct StagedOnDisk {
     name: FileName,
 }
 
-fn at(path: &Path) -> impl FnOnce(io::Error) -> TargetError + '_ {
-    move |source| TargetError::Io { name: path.display().to_string(), source }
+fn reading(path: &Path) -> impl FnOnce(io::Error) -> TargetError + '_ {
+    at(path, Access::Read)
+}
+
+fn writing(path: &Path) -> impl FnOnce(io::Error) -> TargetError + '_ {
+    at(path, Access::Write)
+}
+
+fn at(path: &Path, access: Access) -> impl FnOnce(io::Error) -> TargetError + '_ {
+    move |source| TargetError::of_disk(path.display().to_string(), access, source)
 }
 
 /// Turns "is not there" into `None`.
@@ -80,12 +88,12 @@ impl Disk {
             file.write_all(bytes)?;
             if lasting { file.sync_all() } else { Ok(()) }
         };
-        write().map_err(at(&temporary.0))?;
+        write().map_err(writing(&temporary.0))?;
         // Unlike a rename, a link never replaces what somebody has just put there.
         let created = match fs::hard_link(&temporary.0, &path) {
             Ok(()) => Created::Now,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Created::Before,
-            Err(error) => return Err(at(&path)(error)),
+            Err(error) => return Err(writing(&path)(error)),
         };
         if lasting {
             sync_dir(directory)?;
@@ -111,7 +119,7 @@ impl Target for Disk {
 
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, TargetError> {
         let path = self.path(key);
-        found(fs::read(&path)).map_err(at(&path))
+        found(fs::read(&path)).map_err(reading(&path))
     }
 
     fn get_range(&self, key: &str, range: Range<u64>) -> Result<bytes::Bytes, TargetError> {
@@ -123,12 +131,12 @@ impl Target for Disk {
             file.read_exact(&mut bytes)?;
             Ok(bytes.into())
         };
-        read().map_err(at(&path))
+        read().map_err(reading(&path))
     }
 
     fn size(&self, key: &str) -> Result<Option<u64>, TargetError> {
         let path = self.path(key);
-        Ok(found(fs::metadata(&path)).map_err(at(&path))?.map(|metadata| metadata.len()))
+        Ok(found(fs::metadata(&path)).map_err(reading(&path))?.map(|metadata| metadata.len()))
     }
 
     fn list(&self, directory: &str) -> Result<Vec<Stored>, TargetError> {
@@ -136,13 +144,15 @@ impl Target for Disk {
         let mut directories = vec![directory.to_owned()];
         while let Some(directory) = directories.pop() {
             let path = self.path(&directory);
-            let Some(entries) = found(fs::read_dir(&path)).map_err(at(&path))? else { continue };
+            let Some(entries) = found(fs::read_dir(&path)).map_err(reading(&path))? else {
+                continue;
+            };
             for entry in entries {
-                let entry = entry.map_err(at(&path))?;
+                let entry = entry.map_err(reading(&path))?;
                 let key = format!("{directory}/{}", entry.file_name().to_string_lossy());
-                if entry.file_type().map_err(at(&path))?.is_dir() {
+                if entry.file_type().map_err(reading(&path))?.is_dir() {
                     directories.push(key);
-                } else if let Some(metadata) = found(entry.metadata()).map_err(at(&path))? {
+                } else if let Some(metadata) = found(entry.metadata()).map_err(reading(&path))? {
                     files.push(Stored { key, size: metadata.len() });
                 }
             }
@@ -164,7 +174,7 @@ impl Target for Disk {
 
     fn delete(&self, key: &str) -> Result<(), TargetError> {
         let path = self.path(key);
-        if found(fs::remove_file(&path)).map_err(at(&path))?.is_some() {
+        if found(fs::remove_file(&path)).map_err(writing(&path))?.is_some() {
             sync_dir(path.parent().expect("keys lie below the root"))?;
         }
         Ok(())
@@ -177,7 +187,7 @@ impl Target for Disk {
         let name = format!("{}-{number}-{}", self.own, key.split().1);
         let name = FileName::parse(name).expect("a run and a key have valid names");
         let path = staging.join(&*name);
-        let file = File::create_new(&path).map_err(at(&path))?;
+        let file = File::create_new(&path).map_err(writing(&path))?;
         Ok(Box::new(StagedOnDisk { file, path, name }))
     }
 
@@ -187,7 +197,7 @@ impl Target for Disk {
         let Staged::File(name) = &file.staged else { return Ok(Completed::Lost) };
         let staged = self.staging().join(&**name);
         // A link could publish any file of the machine, and a truncated file would be published incomplete.
-        let metadata = found(fs::symlink_metadata(&staged)).map_err(at(&staged))?;
+        let metadata = found(fs::symlink_metadata(&staged)).map_err(writing(&staged))?;
         let check = |path: &Path, found| {
             let (name, expected) = (path.display().to_string(), file.size);
             let is_ours = found == expected;
@@ -197,7 +207,7 @@ impl Target for Disk {
             check(&staged, if metadata.is_file() { metadata.len() } else { 0 })?;
         }
         create_dir_synced(directory)?;
-        let renamed = found(fs::rename(&staged, &path)).map_err(at(&path))?;
+        let renamed = found(fs::rename(&staged, &path)).map_err(writing(&path))?;
         if renamed.is_none() {
             // Another run renamed it, or it was removed.
             match self.size(&file.key)? {
@@ -212,26 +222,26 @@ impl Target for Disk {
     fn abort(&self, staged: &Staged) -> Result<(), TargetError> {
         let Staged::File(name) = staged else { return Ok(()) };
         let path = self.staging().join(&**name);
-        found(fs::remove_file(&path)).map_err(at(&path))?;
+        found(fs::remove_file(&path)).map_err(writing(&path))?;
         Ok(())
     }
 
     fn staged(&self) -> Result<Vec<Leftover>, TargetError> {
         let directory = self.staging();
-        let Some(entries) = found(fs::read_dir(&directory)).map_err(at(&directory))? else {
+        let Some(entries) = found(fs::read_dir(&directory)).map_err(reading(&directory))? else {
             return Ok(Vec::new());
         };
         let mut leftovers = Vec::new();
         for entry in entries {
-            let entry = entry.map_err(at(&directory))?;
+            let entry = entry.map_err(reading(&directory))?;
             let path = entry.path();
-            let Some(metadata) = found(entry.metadata()).map_err(at(&path))? else { continue };
+            let Some(metadata) = found(entry.metadata()).map_err(reading(&path))? else { continue };
             let name = entry.file_name().to_string_lossy().into_owned();
             leftovers.push(Leftover {
                 key: format!("{}/{name}", self.staging),
                 staged: FileName::parse(name).ok().map(Staged::File),
                 size: metadata.len(),
-                modified: metadata.modified().map_err(at(&path))?,
+                modified: metadata.modified().map_err(reading(&path))?,
             });
         }
         Ok(leftovers)
@@ -256,7 +266,7 @@ impl Stage for StagedOnDisk {
     }
 
     fn seal(&mut self) -> Result<(), TargetError> {
-        self.file.sync_all().map_err(at(&self.path))?;
+        self.file.sync_all().map_err(writing(&self.path))?;
         sync_dir(self.path.parent().expect("staged files lie in a directory"))
     }
 }
@@ -270,7 +280,7 @@ fn create_dir_synced(path: &Path) -> Result<(), TargetError> {
         create_dir_synced(parent)?;
         match fs::create_dir(path) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(at(path)(error));
+                return Err(writing(path)(error));
             }
             _ => sync_dir(parent)?,
         }
@@ -279,5 +289,6 @@ fn create_dir_synced(path: &Path) -> Result<(), TargetError> {
 }
 
 fn sync_dir(path: &Path) -> Result<(), TargetError> {
-    File::open(path).and_then(|directory| directory.sync_all()).map_err(at(path))
+    let directory = File::open(path).map_err(reading(path))?;
+    directory.sync_all().map_err(writing(path))
 }

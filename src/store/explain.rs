@@ -1,5 +1,7 @@
 //! What went wrong in a store, in a few words, and what mends it.
 
+use std::io::{self, ErrorKind};
+
 use object_store::Error;
 
 /// Codes of answers to requests whose credentials have expired.
@@ -56,10 +58,94 @@ pub(super) fn plainly(error: &Error) -> String {
                 .to_owned()
         }
         Error::NotSupported { source } => format!("cannot be read: {source}"),
+        Error::Generic { source, .. }
+            if source.downcast_ref::<io::Error>().is_some_and(is_out_of_files) =>
+        {
+            format!("too many open files: {MORE_FILES}")
+        }
         other => match (said.code, said.message) {
             (Some(code), Some(message)) => format!("the store answered {code}: {message}"),
             _ => with_causes(other),
         },
+    }
+}
+
+/// Remedy where the process or the system has no file descriptor left.
+const MORE_FILES: &str = "raise the limit with `ulimit -n 1024`, then run the same command again";
+
+/// Why a file system or a store refuses to read or write a file.
+#[derive(Debug)]
+pub struct Refusal {
+    /// Why.
+    pub why: String,
+    /// How the user can correct it.
+    pub remedy: &'static str,
+}
+
+impl Refusal {
+    /// Returns why a file system refuses an operation. `None` if the error says nothing about its outcome.
+    pub(super) fn of_disk(error: &io::Error) -> Option<Self> {
+        let (why, remedy) = match error.kind() {
+            ErrorKind::PermissionDenied => (
+                "permission denied",
+                "change its permissions or those of its directory, or run as another user",
+            ),
+            ErrorKind::ReadOnlyFilesystem => {
+                ("the file system is read-only", "mount it read-write, or use another --out")
+            }
+            ErrorKind::CrossesDevices => (
+                "it is on another file system than _alb2parquet/staging",
+                "keep the whole dataset on one file system",
+            ),
+            ErrorKind::StorageFull => {
+                ("no space left on the device", "free some space, then run the same command again")
+            }
+            ErrorKind::QuotaExceeded => (
+                "disk quota exceeded",
+                "free some space or raise the quota, then run the same command again",
+            ),
+            ErrorKind::FileTooLarge => (
+                "file too large",
+                "raise the limit of the file system or of `ulimit -f`, or lower --target-file-size",
+            ),
+            ErrorKind::NotADirectory => {
+                ("a part of its path is a file", "move that file away, or use another --out")
+            }
+            _ if is_out_of_files(error) => ("too many open files", MORE_FILES),
+            _ => return None,
+        };
+        Some(Self { why: why.to_owned(), remedy })
+    }
+
+    /// Returns why a store refuses a request.
+    pub(super) fn of_store(error: &Error) -> Option<Self> {
+        let is_denied =
+            matches!(error, Error::PermissionDenied { .. } | Error::Unauthenticated { .. });
+        is_denied.then(|| Self {
+            why: plainly(error),
+            remedy: "check the credentials and their permissions; for S3, `alb2parquet policy convert` prints those \
+                     that are needed",
+        })
+    }
+}
+
+/// Returns whether the process or the system has no file descriptor left (`EMFILE`, `ENFILE`).
+#[cfg(unix)]
+fn is_out_of_files(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
+}
+
+#[cfg(not(unix))]
+fn is_out_of_files(_: &io::Error) -> bool {
+    false
+}
+
+/// Describes an error of reading a local file.
+pub(super) fn describe(error: &io::Error) -> String {
+    if is_out_of_files(error) {
+        format!("too many open files: {MORE_FILES}")
+    } else {
+        error.to_string()
     }
 }
 

@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::hash::hex;
+use crate::store::StoreError;
 use crate::store::calls::Calls;
-use crate::store::explain::plainly;
+use crate::store::explain::{Refusal, plainly};
 use crate::store::file_key::{FileKey, FileName};
 
 /// A place that a dataset is kept in. Keys are relative to the dataset, with `/` between their parts.
@@ -291,6 +292,16 @@ impl Drop for Writing {
 /// A file of a dataset cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
+    /// The file system or the store refuses to read or write a file.
+    #[error("{name} is not {}: {}; {}", .access, .refusal.why, .refusal.remedy)]
+    Refused {
+        /// Its path or URL.
+        name: String,
+        /// What was refused.
+        access: Access,
+        /// Why, and how to correct it.
+        refusal: Refusal,
+    },
     /// On a local disk.
     #[error("{name} cannot be read or written")]
     Io {
@@ -341,6 +352,56 @@ pub enum TargetError {
         /// The last error, if there was one.
         source: Option<Box<TargetError>>,
     },
+}
+
+/// What is done to a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// It is read.
+    Read,
+    /// It is written or deleted.
+    Write,
+}
+
+impl fmt::Display for Access {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Read => "readable",
+            Self::Write => "writable",
+        })
+    }
+}
+
+impl TargetError {
+    /// Returns the error of a file on a local disk.
+    pub(super) fn of_disk(name: String, access: Access, source: io::Error) -> Self {
+        match Refusal::of_disk(&source) {
+            Some(refusal) => Self::Refused { name, access, refusal },
+            None => Self::Io { name, source },
+        }
+    }
+
+    /// Returns the error of a file in an object store.
+    pub(super) fn of_store(name: String, access: Access, error: object_store::Error) -> Self {
+        match Refusal::of_store(&error) {
+            Some(refusal) => Self::Refused { name, access, refusal },
+            None => Self::Store { name, error },
+        }
+    }
+
+    /// Returns the refusal behind an error of a [`Writing`], or the error itself if it is none.
+    ///
+    /// # Errors
+    ///
+    /// Returns the error of the writer if its cause is not a refusal.
+    pub fn of_writing(name: &str, error: io::Error) -> Result<Self, io::Error> {
+        let refusal = match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+            Some(StoreError::Store(error)) => Refusal::of_store(error),
+            _ => Refusal::of_disk(&error),
+        };
+        let (name, access) = (name.to_owned(), Access::Write);
+        refusal.map(|refusal| Self::Refused { name, access, refusal }).ok_or(error)
+    }
 }
 
 /// Whose content a name has.
@@ -398,7 +459,10 @@ pub fn create_surely_by(
             },
         }
     }
-    Err(TargetError::Unknown { name: target.name(key), source: last.map(Box::new) })
+    match last {
+        Some(error @ TargetError::Refused { .. }) => Err(error),
+        last => Err(TargetError::Unknown { name: target.name(key), source: last.map(Box::new) }),
+    }
 }
 
 /// How often and how long an unknown outcome is looked into.

@@ -9,6 +9,7 @@ use std::time::SystemTime;
 use object_store::Error;
 
 use crate::store::StoreError;
+use crate::store::explain::describe;
 use crate::store::listing::Entry;
 use crate::store::open;
 
@@ -185,7 +186,7 @@ fn unlisted(path: &Path, error: &io::Error) -> StoreError {
         io::ErrorKind::PermissionDenied => {
             "permission denied: make it readable and searchable".to_owned()
         }
-        _ => error.to_string(),
+        _ => describe(error),
     };
     StoreError::Listing { name: path.display().to_string(), problem }
 }

@@ -1,0 +1,154 @@
+//! A dataset, or its state, that is deleted during a run: the run fails, and nothing is lost or doubled afterwards.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::memory::{Memory, Reply};
+use crate::server;
+use crate::support::{Run, World, good_lines, gzip, key_on, program, run_command};
+
+const DAYS: usize = 12;
+const LINES: usize = 300;
+const DATASET: &str = "";
+const STATE: &str = "_alb2parquet";
+
+/// A source of two batches a day, each of one object.
+fn world() -> World {
+    let world = World::new();
+    for number in 0..2 * DAYS {
+        let day = format!("2025/07/{:02}", 1 + number / 2);
+        world.put(&key_on(&day, number), gzip(good_lines(LINES)));
+    }
+    world
+}
+
+const SMALL: [&str; 5] = ["--quiet", "--threads", "1", "--target-file-size", "1KB"];
+
+fn signal(child: &Child, name: &str) {
+    let id = child.id().to_string();
+    assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
+}
+
+/// Returns the number of entries in the logs below a directory, which can change meanwhile.
+fn claims(directory: &Path) -> usize {
+    let entries = fs::read_dir(directory).into_iter().flatten().flatten();
+    entries
+        .map(|entry| match entry.path() {
+            path if path.is_dir() => claims(&path),
+            path => usize::from(path.to_string_lossy().ends_with(".claim.json")),
+        })
+        .sum()
+}
+
+/// Starts a conversion, and stops it once there are so many claims. Returns `None` if it ended before.
+fn stopped(world: &World, after: usize) -> Option<Child> {
+    let (source, out) = (world.source(), world.out());
+    let mut child = program(&["convert", source.to_str().unwrap(), "--out", out.to_str().unwrap()])
+        .args(SMALL)
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let began = Instant::now();
+    while child.try_wait().unwrap().is_none() {
+        assert!(began.elapsed() < Duration::from_mins(2), "it comes to no {after} claims");
+        if claims(&out.join(STATE)) >= after {
+            signal(&child, "-STOP");
+            thread::sleep(Duration::from_millis(20));
+            return child.try_wait().unwrap().is_none().then_some(child);
+        }
+    }
+    None
+}
+
+/// Converts again, repairs, and compares every row.
+fn recover(world: &World, what: &str) {
+    let run = world.convert_with(&["--quiet"]);
+    assert!([0, 2].contains(&run.code), "{what}: {run:?}");
+    if run.code == 2 {
+        run.says(&["Nothing is converted into it until `repair` rebuilds its claims"]);
+    }
+    world.run("repair", false, &["--yes"]).expect(0);
+    world.convert_with(&["--quiet"]).expect(0);
+    let verify = world.run("verify", true, &["--read-data", "--json"]).expect(0);
+    assert_eq!(verify.count("/rows"), (2 * DAYS * LINES) as u64, "{what}");
+}
+
+#[test]
+fn a_dataset_deleted_during_a_run_ends_the_run_and_loses_nothing() {
+    let mut deleted = 0;
+    for what in [DATASET, STATE] {
+        for after in [1, 2, 6, 15] {
+            let world = world();
+            let Some(child) = stopped(&world, after) else { continue };
+            fs::remove_dir_all(world.out().join(what)).unwrap();
+            signal(&child, "-CONT");
+            let run = Run::of(child.wait_with_output().unwrap());
+            assert_eq!(run.code, 3, "{what:?} after {after}: {run:?}");
+            run.says(&["_alb2parquet/dataset.json was deleted or replaced during this run"]);
+            assert!(run.stderr.contains("run the same command again"), "{run:?}");
+            recover(&world, &format!("{what:?} after {after}"));
+            deleted += 1;
+        }
+    }
+    assert!(deleted >= 4, "only {deleted} runs were caught");
+}
+
+#[test]
+fn a_dataset_replaced_during_a_run_ends_the_run() {
+    let world = world();
+    let child = stopped(&world, 5).expect("19 batches are left");
+    fs::remove_dir_all(world.out()).unwrap();
+    world.convert_with(&["--quiet", "--from", "2025-07-12"]).expect(0);
+    signal(&child, "-CONT");
+    let run = Run::of(child.wait_with_output().unwrap()).expect(3);
+    run.says(&["_alb2parquet/dataset.json was deleted or replaced during this run"]);
+    recover(&world, "replaced");
+}
+
+#[test]
+fn a_dataset_deleted_from_a_bucket_during_a_run_ends_the_run() {
+    for (what, after) in [("alb/", 1), ("alb/_alb2parquet/", 9)] {
+        let (claims, deleted) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
+        let (counted, waited) = (Arc::clone(&claims), Arc::clone(&deleted));
+        let bucket = Memory::start([], move |request| {
+            let is_claim = request.method == "PUT" && request.key.ends_with(".claim.json");
+            if is_claim && counted.fetch_add(1, Ordering::SeqCst) >= after {
+                while !waited.load(Ordering::SeqCst) {
+                    thread::sleep(Duration::from_millis(2));
+                }
+            }
+            Reply::Usual
+        });
+        let world = world();
+        let source = world.source();
+        let command = |name: &str, args: &[&str]| {
+            let takes_source = ["convert", "verify"].contains(&name);
+            let source = takes_source.then(|| source.to_str().unwrap());
+            let fixed = [&[name][..], source.as_slice(), &["--out", "s3://lake/alb"]].concat();
+            server::command(&bucket.address, &[&fixed[..], args].concat())
+        };
+        let mut running = command("convert", &SMALL);
+        let child = running.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let began = Instant::now();
+        while claims.load(Ordering::SeqCst) <= after {
+            assert!(began.elapsed() < Duration::from_mins(2), "it comes to no {after} claims");
+            thread::sleep(Duration::from_millis(2));
+        }
+        bucket.change(|objects| objects.retain(|key, _| !key.starts_with(what)));
+        deleted.store(true, Ordering::SeqCst);
+        let run = Run::of(child.wait_with_output().unwrap()).expect(3);
+        run.says(&["_alb2parquet/dataset.json was deleted or replaced during this run"]);
+        let run = run_command(&mut command("convert", &["--quiet"]));
+        assert!([0, 2].contains(&run.code), "{what} after {after}: {run:?}");
+        run_command(&mut command("repair", &["--yes"])).expect(0);
+        run_command(&mut command("convert", &["--quiet"])).expect(0);
+        let verify = run_command(&mut command("verify", &["--read-data", "--json"])).expect(0);
+        assert_eq!(verify.count("/rows"), (2 * DAYS * LINES) as u64, "{what} after {after}");
+    }
+}
