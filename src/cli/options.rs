@@ -119,7 +119,7 @@ pub(super) enum Layout {
 pub(super) enum Profile {
     /// PLAIN and dictionary encoding, no page index: every engine reads it
     Portable,
-    /// Delta encodings and a page index: about as large, and some engines skip more, but others refuse it or lose rows
+    /// Delta encodings and a page index: 1 % smaller, but some engines refuse it or lose rows
     Compact,
 }
 

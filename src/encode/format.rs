@@ -1,4 +1,4 @@
-//! The format of files: how a profile encodes and compresses each kind of content, and how large row groups are.
+//! The format of files: how a profile encodes and compresses each kind of content.
 
 use parquet::basic::Encoding;
 
@@ -63,15 +63,5 @@ impl Format {
     /// Returns whether files have a page index: a column index and an offset index of each column chunk.
     pub(super) fn has_page_index(self) -> bool {
         self.profile == Profile::Compact
-    }
-
-    /// Returns the number of rows after which a row group ends. Many readers prune only by the statistics of row groups,
-    /// so smaller ones let them skip more. Without a page index, all readers do.
-    pub(super) fn row_group_rows(self) -> usize {
-        match self.profile {
-            Profile::Portable => 50_000,
-            // The size of DuckDB's own row groups.
-            Profile::Compact => 125_000,
-        }
     }
 }
