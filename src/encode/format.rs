@@ -39,7 +39,7 @@ pub(super) struct Storage {
 }
 
 /// Zstandard level for bytes that hold matches: the shared beginnings of text, the high bytes of integers. Levels from 1
-/// on are slower and hardly smaller, because few matches are longer than the first one found.
+/// on are slower, hardly smaller for URLs, and larger for ids.
 const MATCHES: i32 = -1;
 /// Zstandard level for bytes without matches, where only Huffman coding saves space: packed indices and packed deltas.
 const NO_MATCHES: i32 = -60;
@@ -50,9 +50,8 @@ impl Format {
         use Content::{Dictionary, Doubles, Indices, Integers, Text};
         use Profile::{Compact, Portable};
         let (encoding, zstd_level) = match (self.profile, content) {
-            (_, Dictionary) => (Encoding::PLAIN, MATCHES),
             (_, Indices) => (Encoding::RLE_DICTIONARY, NO_MATCHES),
-            (Portable, Text | Integers | Doubles) => (Encoding::PLAIN, MATCHES),
+            (_, Dictionary) | (Portable, Text | Integers | Doubles) => (Encoding::PLAIN, MATCHES),
             (Compact, Text) => (Encoding::DELTA_BYTE_ARRAY, MATCHES),
             (Compact, Integers) => (Encoding::DELTA_BINARY_PACKED, NO_MATCHES),
             (Compact, Doubles) => (Encoding::PLAIN, NO_MATCHES),
