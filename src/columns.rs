@@ -69,9 +69,12 @@ pub fn builder(column: &Column) -> Box<dyn ColumnBuilder> {
     }
 }
 
+/// Bytes of room that are left for the next piece, at most.
+const MAX_ROOM: usize = 4 << 20;
+
 /// Takes what was collected, and leaves room for about as much: the next piece is like this one, and
 /// growing by doubling would copy everything once more.
 fn renew<T>(collected: &mut Vec<T>) -> Vec<T> {
-    let room = collected.len() + collected.len() / 8;
+    let room = (collected.len() + collected.len() / 8).min(MAX_ROOM / size_of::<T>());
     std::mem::replace(collected, Vec::with_capacity(room))
 }

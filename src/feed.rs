@@ -20,8 +20,9 @@ const RUN_OBJECTS: usize = 256;
 /// Compressed bytes, and objects, that are read ahead of the run that is taken, at most.
 const AHEAD_BYTES: u64 = 16 << 20;
 const AHEAD_OBJECTS: usize = 512;
-/// Larger buffers are not kept.
-const MAX_KEPT: usize = 2 * MAX_WHOLE;
+/// Bytes of a buffer, and number of buffers, that are kept for reuse, at most.
+const MAX_KEPT: usize = MAX_WHOLE;
+const MAX_IDLE: usize = 8;
 
 /// An object cannot be read.
 #[derive(Debug)]
@@ -43,7 +44,7 @@ impl Buffers {
     /// Takes back the text of a piece.
     pub fn recycle(&self, text: Text) {
         if text.capacity() <= MAX_KEPT {
-            self.texts.put(text);
+            self.texts.put_within(MAX_IDLE, text);
         }
     }
 

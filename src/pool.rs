@@ -21,6 +21,14 @@ impl<T> Pool<T> {
         idle.unwrap_or_else(make)
     }
 
+    /// Puts one back, unless the pool has `max` already.
+    pub fn put_within(&self, max: usize, item: T) {
+        let mut idle = self.idle.lock().expect("no holder panics");
+        if idle.len() < max {
+            idle.push(item);
+        }
+    }
+
     /// Puts one back.
     pub fn put(&self, item: T) {
         self.idle.lock().expect("no holder panics").push(item);

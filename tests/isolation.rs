@@ -6,9 +6,10 @@ use std::time::{Duration, Instant};
 
 use alb2parquet::convert::{Conversion, Read, Watcher};
 use alb2parquet::dataset::{Dataset, Layout, Opening};
-use alb2parquet::encode::Compression;
+use alb2parquet::encode::{Compression, Format};
 use alb2parquet::ledger::Ledger;
 use alb2parquet::plan::{Batch, Listing, Plan, Selection};
+use alb2parquet::profile::Profile;
 use alb2parquet::redact::{Agreement, Redaction};
 use alb2parquet::store::{Bucket, Network, Patience, Source};
 use alb2parquet::tally::Tally;
@@ -51,6 +52,7 @@ fn a_panic_fails_its_batch_only() {
                 single_writer: false,
                 patience: Patience::default(),
                 redaction: Agreement::default(),
+                profile: Profile::Portable,
             };
             let target = Bucket::new(
                 store.clone(),
@@ -69,7 +71,7 @@ fn a_panic_fails_its_batch_only() {
             let conversion = Conversion {
                 sources: &sources,
                 dataset: &dataset,
-                compression: Compression::None,
+                format: Format { profile: Profile::Portable, compression: Compression::None },
                 bloom_filters: &[],
                 redaction: &Redaction::default(),
                 threads,

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard};
 
 /// Bytes that all batches may hold before only the oldest may inflate more text: a base, and a share for each worker.
-const BASE: usize = 64 << 20;
-const PER_WORKER: usize = 32 << 20;
+const BASE: usize = 32 << 20;
+const PER_WORKER: usize = 24 << 20;
 
 /// Counts the bytes of text, record batches and encoded pages that batches hold.
 ///

@@ -16,11 +16,11 @@ use crate::convert::files::Open;
 use crate::convert::{BatchError, ConvertError, Driver};
 use crate::decode::Decoded;
 use crate::feed::{Came, Feed, Inflated, Input, Lost, Portion};
-use crate::inflate::Piece;
+use crate::inflate::{MAX_WHOLE, Piece};
 use crate::schema::LogType;
 
-/// Bytes of text that a portion is expected to become.
-const EXPECTED_TEXT: usize = 16 << 20;
+/// Bytes that a portion may become when it is inflated: almost [`MAX_WHOLE`], and an object beyond it.
+const INFLATED: usize = 2 * MAX_WHOLE;
 
 /// The flow of one batch.
 pub(super) struct Flow<'a> {
@@ -80,9 +80,10 @@ impl Item {
     fn bytes(&self) -> usize {
         match self {
             Self::Portion(_) => 0,
-            Self::Piece(piece) => piece.text.len(),
+            Self::Piece(piece) => piece.text.capacity(),
             Self::Decoded(decoded) => decoded.bytes(),
-            Self::Inflating | Self::Decoding => EXPECTED_TEXT,
+            Self::Inflating => INFLATED,
+            Self::Decoding => 0,
         }
     }
 }
@@ -261,7 +262,8 @@ impl<'a> State<'a> {
             }
             Item::Inflating | Item::Decoding => return None,
         };
-        let bytes = bytes.max(taken.bytes());
+        // While text is decoded, it and its record batch are held.
+        let bytes = 2 * bytes + taken.bytes();
         self.queue.insert(at, Slot { number, item: taken, bytes });
         Some(step)
     }

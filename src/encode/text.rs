@@ -1,27 +1,28 @@
 //! Column chunks of text.
 
 use std::hash::{BuildHasher, Hasher};
-use std::mem;
+use std::{iter, mem};
 
 use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, StringArray};
 use arrow::datatypes::Int32Type;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
-use parquet::basic::Encoding;
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::Result;
 use parquet::schema::types::ColumnDescPtr;
 
 use crate::encode::chunk::{Chunk, ColumnEncoder, Pages};
-use crate::encode::compress::Compression;
-use crate::encode::delta::Texts;
+use crate::encode::format::{Content, Format};
 use crate::encode::page::{self, DataPage, Levels};
 use crate::encode::rle;
 use crate::encode::statistics::{self, Bounds};
+use crate::encode::texts::{self, Texts};
 use crate::encode::{LENGTH, Limits};
 
 /// Bytes of distinct values that a dictionary may hold.
 const MAX_DICTIONARY: usize = 1 << 20;
+/// Text that a page takes at once, as a multiple of the text of a full page.
+const MAX_PAGES: usize = 4;
 
 /// Encodes a column of text, given as strings or as keys into a dictionary of each batch.
 pub(super) struct TextEncoder {
@@ -30,7 +31,7 @@ pub(super) struct TextEncoder {
     levels: Levels,
     mode: Mode,
     /// The dictionary of the pages written before the chunk went over to plain values.
-    retired: Option<Dictionary>,
+    retired: Option<Values>,
     has_keys: bool,
     values_seen: usize,
     hasher: RandomState,
@@ -49,9 +50,9 @@ impl Mode {
 }
 
 impl TextEncoder {
-    pub(super) fn new(column: ColumnDescPtr, compression: Compression, limits: Limits) -> Self {
+    pub(super) fn new(column: ColumnDescPtr, format: Format, limits: Limits) -> Self {
         Self {
-            chunk: Chunk::new(column, compression),
+            chunk: Chunk::new(column, format),
             limits,
             levels: Levels::default(),
             mode: Mode::keys(),
@@ -68,8 +69,10 @@ impl TextEncoder {
         }
         let mut at = 0;
         while at < array.len() {
-            let count = (self.limits.page_rows - self.levels.rows()).min(array.len() - at);
-            let rows = array.slice(at, count);
+            let rows = array.slice(at, array.len() - at);
+            let lengths = (0..rows.len()).map(|row| rows.value_length(row) as usize);
+            let count = self.rows_of_page(lengths);
+            let rows = rows.slice(0, count);
             self.levels.append(&rows);
             let Mode::Plain { texts, extremes } = &mut self.mode else {
                 unreachable!("was just set")
@@ -89,18 +92,28 @@ impl TextEncoder {
         let strings = array.values().as_string::<i32>();
         let mut map = Vec::new();
         if let Mode::Keys { dictionary, .. } = &mut self.mode {
+            let known = dictionary.values.len();
             map.extend(strings.iter().flatten().map(|value| dictionary.key(value, &self.hasher)));
             self.values_seen += array.len() - array.null_count();
             let distinct = dictionary.values.len();
             let useless = self.values_seen >= self.limits.trial && distinct * 2 > self.values_seen;
             if useless || dictionary.values.bytes.len() > MAX_DICTIONARY {
+                dictionary.values.truncate(known);
                 self.use_plain_values()?;
             }
         }
         let mut at = 0;
         while at < array.len() {
-            let count = (self.limits.page_rows - self.levels.rows()).min(array.len() - at);
-            let rows = array.keys().slice(at, count);
+            let rows = array.keys().slice(at, array.len() - at);
+            let count = match self.mode {
+                Mode::Keys { .. } => self.rows_of_page(iter::repeat_n(0, rows.len())),
+                Mode::Plain { .. } => {
+                    let length =
+                        |key: Option<i32>| key.map_or(0, |key| strings.value_length(key as usize));
+                    self.rows_of_page(rows.iter().map(|key| length(key) as usize))
+                }
+            };
+            let rows = rows.slice(0, count);
             self.levels.append(&rows);
             match &mut self.mode {
                 Mode::Keys { keys, .. } => {
@@ -120,15 +133,32 @@ impl TextEncoder {
         Ok(())
     }
 
+    /// Returns how many of the next rows to append before the page may end, given the lengths of their texts: as many
+    /// as a page takes, but no more text than a few pages take.
+    fn rows_of_page(&self, lengths: impl Iterator<Item = usize>) -> usize {
+        let (mut rows, mut bytes) = (0, 0);
+        for length in lengths.take(self.limits.page_rows - self.levels.rows()) {
+            rows += 1;
+            bytes += length;
+            if bytes >= MAX_PAGES * self.limits.page_bytes {
+                break;
+            }
+        }
+        rows
+    }
+
     /// Ends the current page and goes on without a dictionary.
     fn use_plain_values(&mut self) -> Result<()> {
         if self.levels.rows() > 0 {
             self.end_page()?;
         }
-        let plain = Mode::Plain { texts: Texts::default(), extremes: None };
+        let texts = Texts::new(self.chunk.format());
+        let plain = Mode::Plain { texts, extremes: None };
         let mode = mem::replace(&mut self.mode, plain);
-        if let Mode::Keys { dictionary, .. } = mode {
-            self.retired = Some(dictionary);
+        if let Mode::Keys { dictionary, .. } = mode
+            && self.has_keys
+        {
+            self.retired = Some(dictionary.values);
         }
         Ok(())
     }
@@ -142,14 +172,14 @@ impl TextEncoder {
     }
 
     fn end_page(&mut self) -> Result<()> {
-        let how = self.chunk.compression();
+        let format = self.chunk.format();
         let page = match &mut self.mode {
             Mode::Keys { dictionary, keys } => {
                 self.has_keys = true;
                 let bounds = dictionary.bounds(keys);
                 let width = rle::bit_width(dictionary.values.len().saturating_sub(1) as u32);
-                let encoding = Encoding::RLE_DICTIONARY;
-                let page = page::data_page(&mut self.levels, encoding, bounds, how, |out| {
+                let levels = &mut self.levels;
+                let page = page::data_page(levels, Content::Indices, bounds, format, |out| {
                     out.push(width);
                     rle::encode(keys, width, out);
                 })?;
@@ -159,8 +189,7 @@ impl TextEncoder {
             Mode::Plain { texts, extremes } => {
                 // Bounds prune nothing where a dictionary was tried first: such values are in no order.
                 let bounds = extremes.take().map(|(min, max)| bounds_of(&min, &max));
-                let encoding = Encoding::DELTA_BYTE_ARRAY;
-                page::data_page(&mut self.levels, encoding, bounds, how, |out| {
+                page::data_page(&mut self.levels, Content::Text, bounds, format, |out| {
                     texts.encode(out);
                 })?
             }
@@ -187,17 +216,15 @@ impl ColumnEncoder for TextEncoder {
             self.end_page()?;
         }
         let current = match mem::replace(&mut self.mode, Mode::keys()) {
-            Mode::Keys { dictionary, .. } => Some(dictionary),
+            Mode::Keys { dictionary, .. } => Some(dictionary.values),
             Mode::Plain { .. } => None,
         };
         let dictionary = current.or(self.retired.take()).filter(|_| self.has_keys);
         self.has_keys = false;
         self.retired = None;
         self.values_seen = 0;
-        let dictionary = dictionary.map(|dictionary| {
-            let values = &dictionary.values;
-            let compression = self.chunk.compression();
-            page::dictionary_page(values.len(), compression, |out| {
+        let dictionary = dictionary.map(|values| {
+            page::dictionary_page(values.len(), self.chunk.format(), |out| {
                 out.extend_from_slice(&values.bytes);
             })
         });
@@ -258,7 +285,7 @@ impl Dictionary {
     }
 }
 
-/// Values in PLAIN encoding: each after its length.
+/// Values in PLAIN encoding, and where each ends.
 #[derive(Default)]
 struct Values {
     bytes: Vec<u8>,
@@ -268,8 +295,7 @@ struct Values {
 impl Values {
     #[inline]
     fn push(&mut self, value: &str) {
-        self.bytes.extend_from_slice(&(value.len() as u32).to_le_bytes());
-        self.bytes.extend_from_slice(value.as_bytes());
+        texts::push(value.as_bytes(), &mut self.bytes);
         self.ends.push(self.bytes.len() as u32);
     }
 
@@ -281,6 +307,11 @@ impl Values {
 
     fn len(&self) -> usize {
         self.ends.len()
+    }
+
+    fn truncate(&mut self, count: usize) {
+        self.ends.truncate(count);
+        self.bytes.truncate(self.ends.last().map_or(0, |end| *end as usize));
     }
 
     fn bounds(&self, indices: impl Iterator<Item = usize>) -> Option<Bounds> {
