@@ -294,3 +294,14 @@ fn a_rebuilt_claim_has_all_counts() {
     world.run("repair", false, &["--yes"]).expect(0);
     assert_eq!(facts(&world), before);
 }
+
+/// Only claims are aborted. A removal that a marker calls aborted has still removed the files.
+#[test]
+fn a_forged_void_of_a_removal_brings_no_claim_back() {
+    let world = converted();
+    world.run("remove", false, &["--yes"]).expect(0);
+    assert!(world.rows().is_empty());
+    fs::write(claim(&world, "4.void.json"), "{}").unwrap();
+    assert_eq!(world.convert_with(&["--json", "--max-rejects", "1"]).expect(0).count("/rows"), 14);
+    assert_eq!((world.rows().len(), findings(&world)), (14, Vec::new()));
+}
