@@ -287,8 +287,8 @@ fn play(seed: u64, trace: bool) -> Outcome {
     let (actors, runs) = (1 + random.below(3) as usize, 1 + random.below(3));
     let first = random.below(2) as usize;
     // In some seeds a run takes everything back. Rows may disappear then, but never stand twice.
-    let removal =
-        (!loses && random.hits(333)).then(|| (random.below(actors as u64) as usize, random.below(runs)));
+    let removal = (!loses && random.hits(333))
+        .then(|| (random.below(actors as u64) as usize, random.below(runs)));
     let world = World::with_objects(random);
     world.scheduler.state().rates = rates;
     world.scheduler.state().trace = trace;
@@ -351,12 +351,12 @@ fn is_of(complaint: &str, object: &Object) -> bool {
 /// Returns whether a complaint is about the whole partition of an object, or a claim of it.
 fn is_of_partition(complaint: &str, object: &Object) -> bool {
     let day = DAYS.into_iter().find(|day| object.key.contains(day)).unwrap().replace('/', "-");
-    ["access 012345678901 eu-west-1", "access/012345678901/eu-west-1"]
-        .into_iter()
-        .any(|partition| {
+    ["access 012345678901 eu-west-1", "access/012345678901/eu-west-1"].into_iter().any(
+        |partition| {
             complaint.contains(&format!("{partition} {day}"))
                 || complaint.contains(&format!("{partition}/{day}"))
-        })
+        },
+    )
 }
 
 /// Compares the visible rows with the source: every object that is there stands in the dataset in one
@@ -412,12 +412,7 @@ const AT_LEAST: [(&str, u64); 17] = [
 ];
 
 /// Asserts that each kind of fault happened as often as is expected of the default number of seeds.
-fn expect_faults(
-    faults: &BTreeMap<&str, u64>,
-    at_least: &[(&str, u64)],
-    seeds: u64,
-    default: u64,
-) {
+fn expect_faults(faults: &BTreeMap<&str, u64>, at_least: &[(&str, u64)], seeds: u64, default: u64) {
     for (fault, count) in at_least {
         let happened = faults.get(fault).copied().unwrap_or(0);
         assert!(seeds < default || happened >= *count, "{fault} happened {happened} times only");
