@@ -392,23 +392,23 @@ fn compare(state: &store::State, complaints: &[String]) -> Option<String> {
 
 /// How often each kind of fault happens at least over the default seeds.
 const AT_LEAST: [(&str, u64); 17] = [
-    ("all claims lost", 1),
-    ("claim lost", 1),
-    ("claims restored", 1),
+    ("all claims lost", 20),
+    ("claim lost", 40),
+    ("claims restored", 10),
     ("conflict without a file", 600),
     ("crash", 600),
     ("error", 600),
-    ("lagging list", 3000),
-    ("late write", 1),
-    ("lifecycle", 100),
+    ("lagging list", 2500),
+    ("late write", 190),
+    ("lifecycle", 130),
     ("pause", 900),
-    ("rename", 1),
-    ("rewrite", 1),
-    ("short read", 1),
-    ("touch", 1),
-    ("touched object recorded", 1),
-    ("upload not found though there", 60),
-    ("vanish", 1),
+    ("rename", 100),
+    ("rewrite", 60),
+    ("short read", 150),
+    ("touch", 100),
+    ("touched object recorded", 50),
+    ("upload not found though there", 70),
+    ("vanish", 60),
 ];
 
 /// Asserts that each kind of fault happened as often as is expected of the default number of seeds.
