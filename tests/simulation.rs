@@ -5,6 +5,10 @@
 //! After every write the visible files are looked at, and after a last run without faults every object
 //! must stand there, once and whole.
 //!
+//! In a quarter of the seeds claims are lost, or restored from an older state, while runs are active. Rows can be doubled
+//! or missing then, but only in partitions that the last run names. `damage` covers state that is lost or forged between
+//! runs.
+//!
 //! `ALB2PARQUET_SEEDS=10000` tries that many seeds, `ALB2PARQUET_SEED=7` replays one.
 
 mod damage;
