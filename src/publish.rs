@@ -104,7 +104,7 @@ fn void(
         log.set_state(number, stuck(format!("{name} stands already")));
         return Ok(());
     }
-    match log.state(dataset, number)? {
+    match log.state(dataset, number, &log.entry(number).record)? {
         // It was published, and its files were taken away since.
         state @ (State::Done | State::Void) => log.set_state(number, state),
         State::Open | State::Stuck(_) => log.mark_void(dataset, number)?,

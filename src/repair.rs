@@ -10,7 +10,7 @@ use std::mem;
 use anyhow::{Context, bail, ensure};
 use serde::Serialize;
 
-use crate::claim::{Appended, Claim, Hints, Log, Output, Record};
+use crate::claim::{Appended, Claim, Hints, Log, Output, Record, State};
 use crate::data_files::DataFiles;
 use crate::dataset::{Dataset, DatasetError};
 use crate::key::{Partition, identity};
@@ -144,23 +144,8 @@ fn examine(
         },
         Err(error) => return Err(error),
     };
-    let (mut kept, mut dropped) = (Vec::new(), Vec::new());
-    for (_, claim) in log.holding() {
-        if broken.is_none() || is_visible(dataset, claim)? {
-            kept.push(claim);
-        } else {
-            dropped.extend(claim.outputs.iter().map(|output| output.file.staged.clone()));
-        }
-    }
     let mut unaccounted = files.unaccounted(dataset, &log, false)?;
-    if broken.is_some() {
-        // Claims that are not kept do not account for any file.
-        let outputs = kept.iter().flat_map(|claim| &claim.outputs);
-        let claimed: HashSet<&str> = outputs.map(|output| &*output.file.key).collect();
-        unaccounted = files.unaccounted(dataset, &Log::empty(partition), false)?;
-        unaccounted.retain(|key| !claimed.contains(key.as_str()));
-    }
-    let is_broken = broken.is_some();
+    let mut is_broken = broken.is_some();
     let problem = match (broken, unaccounted.first()) {
         (Some(broken), _) => broken,
         (None, Some(first)) => {
@@ -169,6 +154,24 @@ fn examine(
         }
         (None, None) => return Ok(None),
     };
+    let (mut visible, mut dropped) = (Vec::new(), Vec::new());
+    for (number, claim) in log.holding() {
+        if is_visible(dataset, claim)? {
+            visible.push(claim);
+        } else {
+            dropped.extend(claim.outputs.iter().map(|output| output.file.staged.clone()));
+            // A backup can contain claims whose files were removed since.
+            is_broken |= !claim.outputs.is_empty() && log.entry(number).state == State::Done;
+        }
+    }
+    let kept = if is_broken { visible } else { log.holding().map(|(_, claim)| claim).collect() };
+    if is_broken {
+        // Claims that are not kept do not account for any file.
+        let outputs = kept.iter().flat_map(|claim| &claim.outputs);
+        let claimed: HashSet<&str> = outputs.map(|output| &*output.file.key).collect();
+        unaccounted = files.unaccounted(dataset, &Log::empty(partition), false)?;
+        unaccounted.retain(|key| !claimed.contains(key.as_str()));
+    }
     let mut repair = Repair::of(partition, problem);
     repair.claims_kept = kept.len() as u64;
     repair.dropped = dropped;
@@ -190,8 +193,12 @@ fn examine(
     Ok(Some(repair))
 }
 
-/// Returns whether all files of a claim are visible.
+/// Returns whether a claim has files and all of them are visible. The objects of a claim without files have no lines, so
+/// they can be converted again.
 fn is_visible(dataset: &Dataset, claim: &Claim) -> Result<bool, DatasetError> {
+    if claim.outputs.is_empty() {
+        return Ok(false);
+    }
     for output in &claim.outputs {
         if dataset.target().size(&output.file.key)? != Some(output.file.size) {
             return Ok(false);

@@ -294,3 +294,50 @@ fn a_rebuilt_claim_has_all_counts() {
     world.run("repair", false, &["--yes"]).expect(0);
     assert_eq!(facts(&world), before);
 }
+
+/// Only claims are aborted. A removal that a marker calls aborted has still removed the files.
+#[test]
+fn a_forged_void_of_a_removal_brings_no_claim_back() {
+    let world = converted();
+    world.run("remove", false, &["--yes"]).expect(0);
+    assert!(world.rows().is_empty());
+    fs::write(claim(&world, "4.void.json"), "{}").unwrap();
+    assert_eq!(world.convert_with(&["--json", "--max-rejects", "1"]).expect(0).count("/rows"), 14);
+    assert_eq!((world.rows().len(), findings(&world)), (14, Vec::new()));
+}
+
+/// A backup from before a removal has claims without files. The files that were converted since hold the same objects.
+#[test]
+fn claims_restored_from_before_a_removal_are_replaced() {
+    let world = converted();
+    let backup = tree(&world.out().join(CLAIMS));
+    world.run("remove", false, &["--yes"]).expect(0);
+    world.convert_with(&["--max-rejects", "1"]).expect(0);
+    let rows = world.rows().len();
+    fs::remove_dir_all(world.out().join(CLAIMS)).unwrap();
+    fs::create_dir_all(world.out().join(CLAIMS)).unwrap();
+    for (name, bytes) in backup {
+        fs::write(claim(&world, &name), bytes).unwrap();
+    }
+    world.convert().expect(2).says(&["2025-07-19", "`repair`"]);
+    world.run("repair", false, &["--yes"]).expect(0).says(&["repaired"]);
+    world.convert_with(&["--max-rejects", "1"]).expect(0);
+    assert_eq!((world.rows().len(), findings(&world)), (rows, Vec::new()));
+}
+
+/// Objects without lines have no files, so several claims can hold them after a removal was lost.
+#[test]
+fn claims_without_files_do_not_prevent_a_repair() {
+    let world = World::anywhere();
+    world.put(&key(1), gzip(""));
+    world.convert().expect(0);
+    world.run("remove", false, &["--yes"]).expect(0);
+    world.convert().expect(0);
+    world.put(&key(2), gzip(good_lines(2)));
+    world.convert().expect(0);
+    fs::write(claim(&world, "2.claim.json"), "").unwrap();
+    world.convert().expect(2).says(&["`repair`"]);
+    world.run("repair", false, &["--yes"]).expect(0).says(&["repaired"]);
+    world.convert().expect(0);
+    assert_eq!((world.rows().len(), findings(&world)), (2, Vec::new()));
+}

@@ -5,8 +5,13 @@
 //! After every write the visible files are looked at, and after a last run without faults every object
 //! must stand there, once and whole.
 //!
+//! In a quarter of the seeds claims are lost, or restored from an older state, while runs are active. Rows can be doubled
+//! or missing then, but only in partitions that the last run names. `damage` covers state that is lost or forged between
+//! runs.
+//!
 //! `ALB2PARQUET_SEEDS=10000` tries that many seeds, `ALB2PARQUET_SEED=7` replays one.
 
+mod damage;
 mod random;
 mod store;
 
@@ -266,6 +271,8 @@ struct Outcome {
 /// Plays a seed to its end.
 fn play(seed: u64, trace: bool) -> Outcome {
     let mut random = Random::new(seed);
+    // Some seeds lose claims, but no rows are removed in them.
+    let loses = random.hits(250);
     // Some seeds are calm in one way or another, so that others' faults meet long runs.
     let mut rate = |most: u64| if random.hits(300) { 0 } else { random.below(most) };
     let rates = Rates {
@@ -274,15 +281,19 @@ fn play(seed: u64, trace: bool) -> Outcome {
         conflict: rate(300),
         not_found: rate(60),
         pause: rate(40),
-        lag: rate(1000),
+        // A listing that shows too little can hide a file that no claim accounts for.
+        lag: if loses { 0 } else { rate(1000) },
         lifecycle: rate(8),
         source: rate(15),
+        in_flight: 333,
+        short: rate(60),
+        loss: if loses { rate(24) } else { 0 },
     };
     let (actors, runs) = (1 + random.below(3) as usize, 1 + random.below(3));
     let first = random.below(2) as usize;
     // In some seeds a run takes everything back. Rows may disappear then, but never stand twice.
-    let removal =
-        random.hits(333).then(|| (random.below(actors as u64) as usize, random.below(runs)));
+    let removal = (!loses && random.hits(333))
+        .then(|| (random.below(actors as u64) as usize, random.below(runs)));
     let world = World::with_objects(random);
     world.scheduler.state().rates = rates;
     world.scheduler.state().trace = trace;
@@ -313,11 +324,12 @@ fn play(seed: u64, trace: bool) -> Outcome {
     world.scheduler.land_all();
     world.scheduler.state().rates = Rates::default();
     world.scheduler.start(1);
+    let is_damaged = world.scheduler.state().damaged;
     let mut violation = None;
     let last = |run: &str| world.run(0, run.to_owned(), PROGRAMS[first]);
     let mut complaints = Vec::new();
     match last("last") {
-        Ok(lost) if lost.iter().any(|text| text.contains("was lost")) => {
+        Ok(lost) if !is_damaged && lost.iter().any(|text| text.contains("was lost")) => {
             // Of a claim's two uploads one was published and the other aborted by the lifecycle
             // rule: the remedy that is named must help.
             world.scheduler.state().removing = true;
@@ -341,6 +353,17 @@ fn is_of(complaint: &str, object: &Object) -> bool {
     complaint.contains(object.name())
 }
 
+/// Returns whether a complaint is about the whole partition of an object, or a claim of it.
+fn is_of_partition(complaint: &str, object: &Object) -> bool {
+    let day = DAYS.into_iter().find(|day| object.key.contains(day)).unwrap().replace('/', "-");
+    ["access 012345678901 eu-west-1", "access/012345678901/eu-west-1"].into_iter().any(
+        |partition| {
+            complaint.contains(&format!("{partition} {day}"))
+                || complaint.contains(&format!("{partition}/{day}"))
+        },
+    )
+}
+
 /// Compares the visible rows with the source: every object that is there stands in the dataset in one
 /// version, whole; one that is gone does so or not at all. It is the version that the source has, unless the last run
 /// complained about the object.
@@ -350,14 +373,17 @@ fn compare(state: &store::State, complaints: &[String]) -> Option<String> {
     for object in objects() {
         let prefix = format!("{}#", object.name());
         let own: Vec<&String> = rows.iter().filter(|row| row.starts_with(&prefix)).collect();
-        let path = Path::from(object.key.as_str());
-        let is_there = block_on(state.source.head(&path)).is_ok();
+        if state.damaged && complaints.iter().any(|text| is_of_partition(text, &object)) {
+            continue;
+        }
+        let is_there = state.version(&object).is_some();
         let whole = (0..3).any(|version| own.iter().copied().eq(object.text(version).lines()));
         if !(whole || own.is_empty() && !is_there) {
             return Some(format!("object {} has the rows {own:?}", object.key));
         }
         let Some(version) = state.version(&object) else { continue };
-        let is_known = complaints.iter().any(|complaint| is_of(complaint, &object));
+        let is_known = state.is_ambiguous(&object)
+            || complaints.iter().any(|complaint| is_of(complaint, &object));
         if !(is_known || own.iter().copied().eq(object.text(version).lines())) {
             return Some(format!(
                 "object {} has the rows {own:?}, but its version is {version}, and the last run complained only about \
@@ -367,6 +393,35 @@ fn compare(state: &store::State, complaints: &[String]) -> Option<String> {
         }
     }
     None
+}
+
+/// How often each kind of fault happens at least over the default seeds.
+const AT_LEAST: [(&str, u64); 17] = [
+    ("all claims lost", 20),
+    ("claim lost", 40),
+    ("claims restored", 10),
+    ("conflict without a file", 600),
+    ("crash", 600),
+    ("error", 600),
+    ("lagging list", 2500),
+    ("late write", 190),
+    ("lifecycle", 130),
+    ("pause", 900),
+    ("rename", 100),
+    ("rewrite", 60),
+    ("short read", 150),
+    ("touch", 100),
+    ("touched object recorded", 50),
+    ("upload not found though there", 70),
+    ("vanish", 60),
+];
+
+/// Asserts that each kind of fault happened as often as is expected of the default number of seeds.
+fn expect_faults(faults: &BTreeMap<&str, u64>, at_least: &[(&str, u64)], seeds: u64, default: u64) {
+    for (fault, count) in at_least {
+        let happened = faults.get(fault).copied().unwrap_or(0);
+        assert!(seeds < default || happened >= *count, "{fault} happened {happened} times only");
+    }
 }
 
 #[test]
@@ -391,20 +446,7 @@ fn every_row_stands_once_whatever_goes_wrong() {
         }
     }
     println!("{seeds} seeds, {calls} calls, {faults:?}, {:.1} s", began.elapsed().as_secs_f64());
-    let expected = [
-        "crash",
-        "error",
-        "pause",
-        "lifecycle",
-        "vanish",
-        "rewrite",
-        "touch",
-        "touched object recorded",
-        "lagging list",
-    ];
-    for fault in expected {
-        assert!(seeds < SEEDS || faults.contains_key(fault), "{fault} never happened");
-    }
+    expect_faults(&faults, &AT_LEAST, seeds, SEEDS);
 }
 
 // ---- one fault at a time

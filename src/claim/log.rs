@@ -175,9 +175,9 @@ impl Hints {
         [claims, done, void].into_iter().filter_map(BTreeSet::last).max().copied()
     }
 
-    fn end(&self, partition: &Partition, number: usize) -> Option<State> {
+    fn end(&self, partition: &Partition, number: usize, record: &Record) -> Option<State> {
         let markers = self.partitions.get(partition)?;
-        if markers.void.contains(&number) {
+        if markers.void.contains(&number) && record.claim().is_some() {
             return Some(State::Void);
         }
         markers.done.contains(&number).then_some(State::Done)
@@ -199,7 +199,7 @@ impl Log {
         for number in hints.entries(partition) {
             match log.get(dataset, number) {
                 Ok(Some(record)) => {
-                    let state = log.state(dataset, number)?;
+                    let state = log.state(dataset, number, &record)?;
                     log.entries.push(Entry { record, state });
                 }
                 Ok(None) => {}
@@ -254,9 +254,9 @@ impl Log {
         // Counted up by reading, since a listing may lag: the first number that is absent is the next.
         while let Some(record) = log.get(dataset, log.entries.len() + 1)? {
             let number = log.entries.len() + 1;
-            let state = match hints.end(&log.partition, number) {
+            let state = match hints.end(&log.partition, number, &record) {
                 Some(state) => state,
-                None => log.state(dataset, number)?,
+                None => log.state(dataset, number, &record)?,
             };
             log.entries.push(Entry { record, state });
         }
@@ -387,13 +387,21 @@ impl Log {
         Ok(())
     }
 
-    /// Looks up what became of an entry.
+    /// Reads the markers of an entry.
+    ///
+    /// Only claims are ever aborted, so a marker that says so of a removal is ignored: the removal would lose its effect.
     ///
     /// # Errors
     ///
-    /// Fails when that cannot be read.
-    pub fn state(&self, dataset: &Dataset, number: usize) -> Result<State, DatasetError> {
-        for (kind, state) in [(VOID, State::Void), (DONE, State::Done)] {
+    /// Fails when they cannot be read.
+    pub fn state(
+        &self,
+        dataset: &Dataset,
+        number: usize,
+        record: &Record,
+    ) -> Result<State, DatasetError> {
+        let ends = [(VOID, State::Void), (DONE, State::Done)].into_iter();
+        for (kind, state) in ends.filter(|(kind, _)| *kind == DONE || record.claim().is_some()) {
             if dataset.target().get(&self.key(number, kind))?.is_some() {
                 return Ok(state);
             }

@@ -16,9 +16,9 @@ use object_store::memory::InMemory;
 use object_store::multipart::{MultipartStore, PartId};
 use object_store::path::Path;
 use object_store::{
-    CopyOptions, Error, GetOptions, GetResult, ListResult, MultipartId, MultipartUpload,
-    ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions, PutPayload,
-    PutResult, Result,
+    CopyOptions, Error, Extensions, GetOptions, GetResult, GetResultPayload, ListResult,
+    MultipartId, MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
 use alb2parquet::hash::hex;
@@ -56,9 +56,15 @@ pub(super) struct State {
     uploads: BTreeSet<(String, String)>,
     /// Version and stamp of the objects of the source, by key.
     versions: BTreeMap<String, (u64, u64)>,
+    /// Objects of the source whose files have another ending, by key.
+    renamed: BTreeSet<String>,
+    /// Objects that had several names. Copies are compared by size, so any of their versions can be converted.
+    ambiguous: BTreeSet<String>,
     visible: BTreeMap<String, Vec<String>>,
     /// Whether rows may disappear, because somebody said so.
     pub(super) removing: bool,
+    /// Whether claims were lost. Rows can then be doubled or missing, but only in partitions that the last run names.
+    pub(super) damaged: bool,
     pub(super) violation: Option<String>,
     pub(super) calls: u64,
     pub(super) faults: BTreeMap<&'static str, u64>,
@@ -81,6 +87,12 @@ pub(super) struct Rates {
     pub(super) lag: u64,
     pub(super) lifecycle: u64,
     pub(super) source: u64,
+    /// Of writes that go wrong, those that still take effect later.
+    pub(super) in_flight: u64,
+    /// Answers with too few bytes of an object.
+    pub(super) short: u64,
+    /// Claims that are lost, or restored from an older state.
+    pub(super) loss: u64,
 }
 
 /// What is wrong with a call.
@@ -122,8 +134,11 @@ impl Scheduler {
             past: InMemory::new(),
             uploads: BTreeSet::new(),
             versions: BTreeMap::new(),
+            renamed: BTreeSet::new(),
+            ambiguous: BTreeSet::new(),
             visible: BTreeMap::new(),
             removing: false,
+            damaged: false,
             violation: None,
             calls: 0,
             faults: BTreeMap::new(),
@@ -225,7 +240,10 @@ impl State {
         if self.random.hits(50) {
             self.past = self.dataset.fork();
         }
-        let Rates { lifecycle, source, .. } = self.rates;
+        let Rates { lifecycle, source, loss, .. } = self.rates;
+        if self.random.hits(loss) {
+            self.lose_claims();
+        }
         if self.random.hits(lifecycle) && !self.uploads.is_empty() {
             let index = self.random.below(self.uploads.len() as u64) as usize;
             let (path, id) = self.uploads.iter().nth(index).expect("is within").clone();
@@ -239,10 +257,67 @@ impl State {
 
     /// Writes an object of the source in one of its versions.
     pub(super) fn write_source(&mut self, object: &Object, version: u64, stamp: u64) {
-        let path = Path::from(object.key.as_str());
+        let path = self.path(object);
         let bytes = object.bytes(version, stamp);
         self.source.put(&path, bytes.into()).now_or_never().unwrap().unwrap();
         self.versions.insert(object.key.clone(), (version, stamp));
+    }
+
+    /// Returns the current path of an object in the source.
+    fn path(&self, object: &Object) -> Path {
+        let ending = if self.renamed.contains(&object.key) { ".1" } else { "" };
+        Path::from(format!("{}{ending}", object.key))
+    }
+
+    /// Renames an object of the source, as tools do that copy logs.
+    fn rename(&mut self, object: &Object) {
+        let Some((version, stamp)) = self.versions.get(&object.key).copied() else { return };
+        let path = self.path(object);
+        self.source.delete(&path).now_or_never().unwrap().unwrap();
+        if !self.renamed.remove(&object.key) {
+            self.renamed.insert(object.key.clone());
+        }
+        self.ambiguous.insert(object.key.clone());
+        self.write_source(object, version, stamp);
+        self.count("rename");
+    }
+
+    /// Returns whether an object had several names.
+    pub(super) fn is_ambiguous(&self, object: &Object) -> bool {
+        self.ambiguous.contains(&object.key)
+    }
+
+    /// Loses one claim or all, or restores those of an older state.
+    fn lose_claims(&mut self) {
+        let keys = |store: &InMemory| {
+            let listed = list_now(store, Some(&Path::from("_alb2parquet/claims")));
+            listed.into_iter().map(|meta| meta.location).collect::<Vec<_>>()
+        };
+        let mut lost = keys(&self.dataset);
+        let (kind, restored) = match self.random.below(4) {
+            0 => ("all claims lost", Vec::new()),
+            1 => ("claims restored", keys(&self.past)),
+            _ => {
+                lost.retain(|path| path.as_ref().ends_with(".claim.json"));
+                if lost.is_empty() {
+                    return;
+                }
+                lost = vec![lost[self.random.below(lost.len() as u64) as usize].clone()];
+                ("claim lost", Vec::new())
+            }
+        };
+        if lost == restored || lost.is_empty() {
+            return;
+        }
+        for path in lost {
+            self.dataset.delete(&path).now_or_never().unwrap().unwrap();
+        }
+        for path in restored {
+            let bytes = read_now(&self.past, &path);
+            self.dataset.put(&path, bytes.into()).now_or_never().unwrap().unwrap();
+        }
+        self.damaged = true;
+        self.count(kind);
     }
 
     /// Returns which version of an object the source has, if it has any.
@@ -258,13 +333,13 @@ impl State {
         }
     }
 
-    /// An object of the source vanishes, reappears, is rewritten or is touched.
+    /// An object of the source vanishes, reappears, is rewritten, is renamed or is touched.
     fn change_source(&mut self) {
         let objects = crate::simulation::objects();
         let object = &objects[self.random.below(objects.len() as u64) as usize];
-        match self.random.below(4) {
+        match self.random.below(6) {
             0 => {
-                let path = Path::from(object.key.as_str());
+                let path = self.path(object);
                 let _ = self.source.delete(&path).now_or_never();
                 self.versions.remove(&object.key);
                 self.count("vanish");
@@ -274,6 +349,7 @@ impl State {
                 self.write_source(object, version, stamp);
                 self.count("rewrite");
             }
+            2 | 3 => self.rename(object),
             _ => self.touch(object),
         }
     }
@@ -301,7 +377,7 @@ impl State {
             for row in of_file {
                 // Of two versions of an object, rows are the same but for the version.
                 let (row, _) = row.split_once(' ').unwrap();
-                if !rows.insert(row.to_owned()) {
+                if !rows.insert(row.to_owned()) && !self.damaged {
                     self.violation.get_or_insert(format!("row {row} stands twice: in {file}"));
                 }
             }
@@ -325,7 +401,13 @@ impl State {
             return fault;
         }
         let in_flight = |state: &mut Self, fault| {
-            if write && state.random.hits(333) { fault } else { Fault::None }
+            let rate = state.rates.in_flight;
+            if write && state.random.hits(rate) {
+                state.count("late write");
+                fault
+            } else {
+                Fault::None
+            }
         };
         if self.random.hits(self.rates.crash) {
             self.count("crash");
@@ -380,6 +462,19 @@ fn get_source(store: &InMemory, path: &Path, mut options: GetOptions) -> Result<
         }
     }
     store.get_opts(path, options).now_or_never().unwrap()
+}
+
+/// Cuts an answer short. Some stores still state the size of the object.
+fn shortened(answer: GetResult, random: &mut Random) -> GetResult {
+    let (mut meta, range) = (answer.meta.clone(), answer.range.clone());
+    let attributes = answer.attributes.clone();
+    let bytes = answer.bytes().now_or_never().unwrap().unwrap();
+    let cut = bytes.slice(..random.below(bytes.len().max(1) as u64) as usize);
+    if random.hits(500) {
+        meta.size = cut.len() as u64;
+    }
+    let payload = GetResultPayload::Stream(stream::iter([Ok(cut)]).boxed());
+    GetResult { payload, meta, range, attributes, extensions: Extensions::default() }
 }
 
 fn failed(what: &'static str) -> Error {
@@ -486,12 +581,19 @@ impl ObjectStore for SimStore {
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
         let (path, is_source) = (location.clone(), self.is_source);
-        self.call(&format!("get {path}"), false, false, move |store| {
+        let answer = self.call(&format!("get {path}"), false, false, move |store| {
             if is_source {
                 return get_source(store, &path, options);
             }
             store.get_opts(&path, options).now_or_never().unwrap()
-        })
+        })?;
+        let mut state = self.scheduler.state();
+        let rate = state.rates.short;
+        if is_source && state.random.hits(rate) {
+            state.count("short read");
+            return Ok(shortened(answer, &mut state.random));
+        }
+        Ok(answer)
     }
 
     async fn get_ranges(&self, location: &Path, ranges: &[Range<u64>]) -> Result<Vec<Bytes>> {
