@@ -1,8 +1,10 @@
 //! A slow reference reader of objects, written from RFC 1952 over a raw inflater, and what the crate's two ways to
 //! inflate make of the same bytes.
 
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io::{self, Read};
+use std::mem;
 
 use alb2parquet::decode::Decoder;
 use alb2parquet::inflate::{Piece, Stream, Whole};
@@ -86,7 +88,7 @@ pub(crate) fn content(object: &[u8]) -> Content {
         let rest = if reason == "trailing_garbage" { behind.unwrap() } else { rest.to_vec() };
         outcome.lines += 1;
         outcome.rejects.push(Rejected {
-            line_number: outcome.lines,
+            line_number: outcome.lines + outcome.joined,
             byte_offset: (skipped + text.len()) as u64,
             reason: reason.to_owned(),
             column: None,
@@ -297,22 +299,30 @@ impl Reading {
     }
 }
 
+thread_local! {
+    /// A decoder and a buffer of text, which are costly to make and reused as in a conversion.
+    static REUSED: RefCell<(Decoder, Text)> =
+        RefCell::new((Decoder::new(Table::access()), Text::default()));
+}
+
 pub(crate) fn streamed(object: &[u8], lengths: Vec<usize>) -> Content {
-    let mut decoder = Decoder::new(Table::access());
-    let mut read = Reading::default();
-    let crumbs = Box::new(Crumbs::new(object.to_vec(), lengths));
-    let mut stream = Stream::new(0, object.len() as u64, crumbs).unwrap();
-    while let Some(mut piece) = stream.next(Text::default()).unwrap() {
-        read.add(&mut decoder, &mut piece);
-    }
-    read.content
+    REUSED.with_borrow_mut(|(decoder, text)| {
+        let mut read = Reading::default();
+        let crumbs = Box::new(Crumbs::new(object.to_vec(), lengths));
+        let mut stream = Stream::new(0, object.len() as u64, crumbs).unwrap();
+        while let Some(mut piece) = stream.next(mem::take(text)).unwrap() {
+            read.add(decoder, &mut piece);
+            *text = piece.text;
+        }
+        read.content
+    })
 }
 
 /// Reads an object at once, behind another one, if it can be.
 pub(crate) fn whole(object: &[u8]) -> Option<Content> {
     let mut piece = Piece::default();
     let mut inflater = Whole::default();
-    let other = packed(b"one\n", 1, &Header::default());
+    let other = packed(b"one\n", 0, &Header::default());
     assert!(inflater.inflate(0, &other, &mut piece));
     let before = (piece.text.to_vec(), piece.parts.len());
     let taken = inflater.inflate(0, object, &mut piece);
@@ -322,6 +332,6 @@ pub(crate) fn whole(object: &[u8]) -> Option<Content> {
     }
     piece.parts.drain(..before.1);
     let mut read = Reading::default();
-    read.add(&mut Decoder::new(Table::access()), &mut piece);
+    REUSED.with_borrow_mut(|(decoder, _)| read.add(decoder, &mut piece));
     Some(read.content)
 }
