@@ -18,7 +18,7 @@ use crate::ledger::Ledger;
 use crate::objects;
 use crate::plan::{self, Batch, Before, Failure, Object, Plan, PlanError, Touched, Verdict};
 use crate::shard::Shard;
-use crate::store::{Lines, Named, Network, Source, StoreError, open_text};
+use crate::store::{Lines, MAX_SIZE, Named, Network, Source, StoreError, open_text};
 use crate::tally::{ARCHIVED, CONVERTED_MEANWHILE, Tally};
 use crate::touched::{Compared, Comparison};
 
@@ -163,6 +163,9 @@ pub enum BadLine {
         /// The partition that the line names.
         partition: Partition,
     },
+    /// An object has an impossible size.
+    #[error("{0} is described with a size that no object has")]
+    Size(String),
     /// An object is named twice.
     #[error("{0} stands there twice")]
     Twice(String),
@@ -214,6 +217,9 @@ impl Description {
                 match Key::parse(&key) {
                     Ok(key) if key.partition == *partition => names.push(key.name),
                     _ => return Err(BadLine::Key { key, partition: partition.clone() }),
+                }
+                if *size > MAX_SIZE {
+                    return Err(BadLine::Size(key));
                 }
                 sum = sum.saturating_add(*size);
             }

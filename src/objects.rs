@@ -23,7 +23,9 @@ use crate::objects::json::Manifest;
 use crate::objects::line::Odd;
 use crate::objects::shape::Shape;
 use crate::objects::table::Columns;
-use crate::store::{Lines, Named, Network, Source, StoreError, decoded, has_secret, open_text};
+use crate::store::{
+    Lines, MAX_SIZE, Named, Network, Source, StoreError, decoded, has_secret, open_text,
+};
 
 /// Maximum length of a list line in bytes.
 const MAX_LINE: usize = 1 << 16;
@@ -183,17 +185,32 @@ pub fn read<E: From<ObjectsError>>(
     name: &str,
     source: &Source,
     network: &Network,
+    each: impl FnMut(Named) -> Result<(), E>,
+) -> Result<(), E> {
+    read_with(name, source, |name| open(name, network), each)
+}
+
+/// Reads a list like [`read`]. `open` opens the list itself and the files that it names. For fuzz targets.
+///
+/// # Errors
+///
+/// Fails like [`read`].
+#[doc(hidden)]
+pub fn read_with<E: From<ObjectsError>>(
+    name: &str,
+    source: &Source,
+    mut open: impl FnMut(&str) -> Result<Box<dyn BufRead>, ObjectsError>,
     mut each: impl FnMut(Named) -> Result<(), E>,
 ) -> Result<(), E> {
     let (home, source) = (Home::of(source), source.to_string());
     let (source, is_relative) = (source.as_str(), None);
     let mut list = List { name, source, home: &home, is_relative, each: &mut each };
-    let Some(manifest) = list.read(open(name, network)?)? else { return Ok(()) };
+    let Some(manifest) = list.read(open(name)?)? else { return Ok(()) };
     let shape = list.shape_of_files(&manifest)?;
     for file in &manifest.files {
         let name = file_of(name, &manifest.destination_bucket, &file.key);
         let mut list = List { name: &name, source, home: &home, is_relative, each: &mut each };
-        list.read_as(shape, open(&name, network)?)?;
+        list.read_as(shape, open(&name)?)?;
     }
     Ok(())
 }
@@ -421,7 +438,7 @@ impl<E: From<ObjectsError>> List<'_, E> {
     /// Adds an object that a text names, with its known properties.
     fn take_text(&mut self, place: Place, text: &str, known: &Found<'_>) -> Result<(), E> {
         match self.home.find(text) {
-            Ok(Some(key)) => self.give(key, known),
+            Ok(Some(key)) => self.give(place, key, known),
             Ok(None) => Ok(()),
             Err(stray) => Err(self.stray(place, text, stray).into()),
         }
@@ -431,12 +448,15 @@ impl<E: From<ObjectsError>> List<'_, E> {
     fn take(&mut self, place: Place, found: &Found<'_>) -> Result<(), E> {
         let bucket = found.bucket.map_or(Ok(()), |bucket| self.home.check(bucket));
         match bucket.and_then(|()| self.home.key(&found.key)) {
-            Ok(key) => self.give(key, found),
+            Ok(key) => self.give(place, key, found),
             Err(stray) => Err(self.stray(place, &found.key, stray).into()),
         }
     }
 
-    fn give(&mut self, key: String, found: &Found<'_>) -> Result<(), E> {
+    fn give(&mut self, place: Place, key: String, found: &Found<'_>) -> Result<(), E> {
+        if found.size.is_some_and(|size| size > MAX_SIZE) {
+            return Err(self.bad(place, &key, "no object has the size of this one").into());
+        }
         let e_tag = found.e_tag.map(|e_tag| format!("\"{}\"", e_tag.trim_matches('"')));
         (self.each)(Named { key, size: found.size, e_tag, archived: found.archived })
     }

@@ -273,7 +273,7 @@ fn of_file(dataset: &Dataset, key: &str) -> anyhow::Result<(Claim, Output)> {
     let file = PublishedFile::of(dataset, key.clone(), size);
     let footer = file.footer()?;
     let claim = file.embedded(&footer)?;
-    let rows = footer.file_metadata().num_rows().cast_unsigned();
+    let rows = u64::try_from(footer.file_metadata().num_rows())?;
     let (directory, name) = key.split();
     let table = directory.split('/').next().unwrap_or_default().to_owned();
     // It is already published, so nothing is staged under this name.

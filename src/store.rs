@@ -35,6 +35,9 @@ pub use crate::store::file_key::{FileKey, FileKeyError, FileName};
 pub use crate::store::listing::Look;
 pub use crate::store::network::{Network, Traffic};
 pub use crate::store::open::regular as open_regular;
+pub use crate::store::page::MAX_SIZE;
+#[doc(hidden)]
+pub use crate::store::page::parse_page;
 pub use crate::store::place::{Kind, Place, Prefix, split};
 pub use crate::store::read::Fetch;
 pub use crate::store::source::{Listed, Named, Source};
@@ -42,6 +45,8 @@ pub use crate::store::target::{
     Access, Completed, Created, Leftover, Owner, Patience, Stage, Staged, StagedFile, Stored,
     Target, TargetError, Writing, create_surely, create_surely_by,
 };
+#[doc(hidden)]
+pub use crate::store::text::decompressed;
 pub use crate::store::text::{Lines, open_text};
 pub use crate::store::url::{Web, decoded, has_secret, meant};
 pub use crate::store::waits::Wait;

@@ -1,227 +1,20 @@
 //! What the bytes of an object are: gzip members, padding, garbage, gzip inside gzip, plain text, marks.
 //!
-//! A slow and obvious reader of gzip, written from RFC 1952 over a raw inflater, and random objects on which both
-//! ways to inflate must equal it.
+//! Random objects on which both ways to inflate must equal the reference reader.
 
 use std::collections::BTreeSet;
 use std::fs;
 
-use alb2parquet::decode::Decoder;
-use alb2parquet::inflate::{Note, Piece, Stream, Whole};
-use alb2parquet::schema::Table;
-use alb2parquet::text::Text;
-use flate2::{Compress, Compression, Crc, Decompress, FlushCompress, FlushDecompress, Status};
+use alb2parquet::inflate::{Note, Piece, Whole};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 use proptest::strategy::ValueTree;
 
 use crate::exactly_once::CLAIMS;
-use crate::support::{
-    Line, OBJECT, Outcome, Rejected, World, get, good_lines, gzip, key, run, text_of,
-};
-use crate::twin::{Crumbs, config, twin, without_blank_end};
-
-const MAX_RAW: usize = 64 << 10;
-const MARK: &[u8] = b"\xef\xbb\xbf";
-
-// ---- the twin
-
-/// What an object is read as.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Content {
-    outcome: Outcome,
-    notes: BTreeSet<&'static str>,
-    /// Of the whole text, if it is not damaged.
-    crc32: Option<u32>,
-    /// Bytes of text.
-    bytes: u64,
-}
-
-/// What ends some bytes before they are whole.
-type Damage = Option<&'static str>;
-
-fn content(object: &[u8]) -> Content {
-    let mut notes = BTreeSet::new();
-    let (mut bytes, mut damage): (Vec<u8>, Damage) = (object.to_vec(), None);
-    let mut behind: Option<Vec<u8>> = None;
-    let mut depth = 0;
-    loop {
-        let is_gzip = match depth {
-            0 => bytes.starts_with(b"\x1f\x8b") || bytes == b"\x1f",
-            _ => bytes.starts_with(b"\x1f\x8b\x08"),
-        };
-        if damage.is_none() && header(&bytes) == Some(Ok(bytes.len())) {
-            bytes.clear();
-            break;
-        }
-        if !is_gzip {
-            break;
-        }
-        if depth == 4 {
-            let head = bytes[..bytes.len().min(MAX_RAW)].to_vec();
-            return refused("nested_gzip", head.len(), head);
-        }
-        depth += 1;
-        (bytes, damage) = gunzip(&bytes, damage, &mut notes, &mut behind);
-    }
-    if depth == 0 && !bytes.is_empty() {
-        if !is_text(&bytes[..bytes.len().min(MAX_RAW)]) {
-            let head = object[..object.len().min(MAX_RAW)].to_vec();
-            return refused("not_gzip", object.len(), head);
-        }
-        notes.insert("plain_text");
-    }
-    if depth > 1 {
-        notes.insert("gzip_in_gzip");
-    }
-    let mut crc = Crc::new();
-    crc.update(&bytes);
-    let mut skipped = 0;
-    if bytes.starts_with(MARK) {
-        skipped = MARK.len();
-        notes.insert("byte_order_mark");
-    }
-    let mut text = &bytes[skipped..];
-    let mut rest: &[u8] = &[];
-    if damage.is_some_and(|damage| damage != "trailing_garbage") {
-        (text, rest) = text.split_at(text.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1));
-    } else if damage.is_none() {
-        text = without_blank_end(text);
-    }
-    let mut outcome = twin(text);
-    for reject in &mut outcome.rejects {
-        reject.byte_offset += skipped as u64;
-    }
-    if let Some(reason) = damage {
-        let rest = if reason == "trailing_garbage" { behind.unwrap() } else { rest.to_vec() };
-        outcome.lines += 1;
-        outcome.rejects.push(Rejected {
-            line_number: outcome.lines,
-            byte_offset: (skipped + text.len()) as u64,
-            reason: reason.to_owned(),
-            column: None,
-            raw_length: rest.len() as u64,
-            raw: rest[..rest.len().min(MAX_RAW)].to_vec(),
-        });
-    }
-    let crc32 = damage.is_none().then(|| crc.sum());
-    Content { outcome, notes, crc32, bytes: bytes.len() as u64 }
-}
-
-/// Random objects are shorter than what decides, so that their first line always ends.
-fn is_text(head: &[u8]) -> bool {
-    let line = head.split(|byte| *byte == b'\n').next().unwrap();
-    let Ok(line) = std::str::from_utf8(line.strip_suffix(b"\r").unwrap_or(line)) else {
-        return false;
-    };
-    !head.contains(&0) && line.chars().all(|c| !c.is_ascii_control() || c == '\t')
-}
-
-fn refused(reason: &str, length: usize, raw: Vec<u8>) -> Content {
-    let reject = Rejected {
-        line_number: 1,
-        byte_offset: 0,
-        reason: reason.to_owned(),
-        column: None,
-        raw_length: length as u64,
-        raw,
-    };
-    let outcome = Outcome { lines: 1, joined: 0, rows: Vec::new(), rejects: vec![reject] };
-    Content { outcome, ..Content::default() }
-}
-
-/// Decompresses all members of some bytes that end with `below`.
-fn gunzip(
-    mut bytes: &[u8],
-    below: Damage,
-    notes: &mut BTreeSet<&'static str>,
-    behind: &mut Option<Vec<u8>>,
-) -> (Vec<u8>, Damage) {
-    let mut text = Vec::new();
-    for number in 0.. {
-        let padding = bytes.iter().take_while(|byte| [0, b'\n', b'\r'].contains(byte)).count();
-        if number > 0 && padding > 0 {
-            notes.insert("padding");
-            bytes = &bytes[padding..];
-        }
-        if bytes.is_empty() {
-            return (text, below);
-        }
-        if !bytes.starts_with(b"\x1f\x8b") && bytes != b"\x1f" {
-            *behind = Some(bytes.to_vec());
-            return (text, Some("trailing_garbage"));
-        }
-        match member(bytes, &mut text) {
-            Ok(rest) => bytes = rest,
-            Err("truncated_gzip") if below.is_some_and(|below| below != "trailing_garbage") => {
-                return (text, below);
-            }
-            Err(reason) => return (text, Some(reason)),
-        }
-    }
-    unreachable!()
-}
-
-/// Decompresses a member; returns what follows it.
-fn member<'b>(bytes: &'b [u8], text: &mut Vec<u8>) -> Result<&'b [u8], &'static str> {
-    let at = header(bytes).ok_or("truncated_gzip")?.map_err(|()| "corrupt_gzip")?;
-    let mut bytes = &bytes[at..];
-    let start = text.len();
-    let mut inflater = Decompress::new(false);
-    loop {
-        let mut byte = [0];
-        let before = (inflater.total_in(), inflater.total_out());
-        let status = inflater.decompress(bytes, &mut byte, FlushDecompress::None);
-        bytes = &bytes[(inflater.total_in() - before.0) as usize..];
-        let inflated = inflater.total_out() - before.1;
-        text.extend(&byte[..inflated as usize]);
-        match status {
-            Ok(Status::StreamEnd) => break,
-            Ok(_) if inflated > 0 || inflater.total_in() > before.0 => {}
-            Ok(_) if bytes.is_empty() => return Err("truncated_gzip"),
-            Ok(_) | Err(_) => return Err("corrupt_gzip"),
-        }
-    }
-    let mut crc = Crc::new();
-    crc.update(&text[start..]);
-    for field in [crc.sum(), (text.len() - start) as u32] {
-        let (found, rest) = bytes.split_first_chunk::<4>().ok_or("truncated_gzip")?;
-        if *found != field.to_le_bytes() {
-            return Err("corrupt_gzip");
-        }
-        bytes = rest;
-    }
-    Ok(bytes)
-}
-
-/// The length of a header, or `Err` if it is none; nothing if it does not end.
-fn header(bytes: &[u8]) -> Option<Result<usize, ()>> {
-    let [method, flags] = *bytes.get(2..)?.first_chunk::<2>()?;
-    if !bytes.starts_with(b"\x1f\x8b") || method != 8 || flags & 0xe0 != 0 {
-        return Some(Err(()));
-    }
-    let mut at = 10;
-    if flags & 4 != 0 {
-        let length = *bytes.get(at..)?.first_chunk::<2>()?;
-        at += 2 + usize::from(u16::from_le_bytes(length));
-    }
-    for flag in [8, 16] {
-        if flags & flag != 0 {
-            at += bytes.get(at..)?.iter().position(|byte| *byte == 0)? + 1;
-        }
-    }
-    if flags & 2 != 0 {
-        let found = *bytes.get(at..)?.first_chunk::<2>()?;
-        let mut crc = Crc::new();
-        crc.update(&bytes[..at]);
-        if u16::from_le_bytes(found) != crc.sum() as u16 {
-            return Some(Err(()));
-        }
-        at += 2;
-    }
-    (at <= bytes.len()).then_some(Ok(at))
-}
+use crate::reference_objects::{Header, MARK, content, packed, streamed, whole};
+use crate::support::{Line, World, get, good_lines, gzip, key, run, text_of};
+use crate::twin::config;
 
 // ---- random objects
 
@@ -234,47 +27,6 @@ enum Segment {
     Again(usize),
     /// The first bytes of a member.
     Cut(Vec<u8>, Index),
-}
-
-/// Fields of a header that may be absent.
-#[derive(Debug, Clone, Default)]
-struct Header {
-    extra: Option<Vec<u8>>,
-    name: bool,
-    /// A checksum of the header, right or wrong.
-    checksum: Option<bool>,
-}
-
-fn packed(text: &[u8], level: u32, fields: &Header) -> Vec<u8> {
-    let mut flags = 0;
-    let mut member = vec![0x1f, 0x8b, 8, 0, 1, 2, 3, 4, 0, 255];
-    if let Some(extra) = &fields.extra {
-        flags |= 4;
-        member.extend((extra.len() as u16).to_le_bytes());
-        member.extend(extra);
-    }
-    if fields.name {
-        flags |= 8;
-        member.extend(b"a.log\0");
-    }
-    if let Some(right) = fields.checksum {
-        flags |= 2;
-        member[3] = flags;
-        let mut crc = Crc::new();
-        crc.update(&member);
-        member.extend((crc.sum() as u16 ^ u16::from(!right)).to_le_bytes());
-    }
-    member[3] = flags;
-    let mut packed = Vec::with_capacity(text.len() * 2 + 100);
-    let mut compress = Compress::new(Compression::new(level), false);
-    let status = compress.compress_vec(text, &mut packed, FlushCompress::Finish).unwrap();
-    assert_eq!(status, Status::StreamEnd);
-    member.extend(packed);
-    let mut crc = Crc::new();
-    crc.update(text);
-    member.extend(crc.sum().to_le_bytes());
-    member.extend((text.len() as u32).to_le_bytes());
-    member
 }
 
 fn text() -> impl Strategy<Value = Vec<u8>> {
@@ -368,55 +120,6 @@ fn object() -> impl Strategy<Value = Vec<u8>> {
         object
     });
     prop_oneof![1 => ordinary, 3 => random]
-}
-
-// ---- both ways
-
-/// Decodes pieces as a conversion does.
-#[derive(Default)]
-struct Read {
-    content: Content,
-    offset: u64,
-}
-
-impl Read {
-    fn add(&mut self, decoder: &mut Decoder, piece: &mut Piece) {
-        let decoded = decoder.decode(piece, |_| OBJECT);
-        for part in &decoded.parts {
-            self.content.bytes += part.bytes;
-            self.content.crc32 = part.crc32;
-            self.content.notes.extend(part.notes.iter().map(|note| note.code()));
-        }
-        self.content.outcome.add(decoded, &mut self.offset);
-    }
-}
-
-fn streamed(object: &[u8], lengths: Vec<usize>) -> Content {
-    let mut decoder = Decoder::new(Table::access());
-    let mut read = Read::default();
-    let crumbs = Box::new(Crumbs::new(object.to_vec(), lengths));
-    let mut stream = Stream::new(0, object.len() as u64, crumbs).unwrap();
-    while let Some(mut piece) = stream.next(Text::default()).unwrap() {
-        read.add(&mut decoder, &mut piece);
-    }
-    read.content
-}
-
-/// Reads an object at once, behind another one, if it can be.
-fn whole(object: &[u8]) -> Option<Content> {
-    let mut piece = Piece::default();
-    let mut inflater = Whole::default();
-    assert!(inflater.inflate(0, &gzip("one\n"), &mut piece));
-    let before = (piece.text.to_vec(), piece.parts.len());
-    let taken = inflater.inflate(0, object, &mut piece);
-    if !taken {
-        assert_eq!((piece.text.to_vec(), piece.parts.len()), before, "left as it was");
-        return None;
-    }
-    piece.parts.drain(..before.1);
-    let mut read = Read::default();
-    read.add(&mut Decoder::new(Table::access()), &mut piece);
-    Some(read.content)
 }
 
 proptest! {

@@ -275,6 +275,27 @@ fn a_broken_log_stops_no_command_for_other_partitions() {
     );
 }
 
+/// Sums of forged counts would overflow. Every command calls such a claim broken instead.
+#[test]
+fn a_claim_with_impossible_counts_is_broken() {
+    let world = converted();
+    let path = claim(&world, "3.claim.json");
+    let text = fs::read_to_string(&path).unwrap();
+    let forged = text.replacen("\"lines\":", "\"lines\":1844674407370955161", 1);
+    assert_ne!(forged, text);
+    fs::write(&path, forged).unwrap();
+    let message = "is broken: its counts are impossible";
+    world.convert().expect(2).says(&["3.claim.json", message]);
+    world.run("verify", true, &["--to", "2099-12-31"]).expect(1).says(&["3.claim.json"]);
+    world.run("remove", false, &[]).expect(2).says(&["3.claim.json", message]);
+    if let Some(lake) = world.local_out() {
+        crate::support::run(&["report", &lake, "--json"]).expect(0).says(&["3.claim.json"]);
+    }
+    world.run("repair", false, &["--yes"]).expect(0);
+    verify(&world, &[]).expect(0);
+    assert_eq!(world.rows().len(), 14);
+}
+
 /// What a repaired claim says is what the lost one said.
 #[test]
 fn a_rebuilt_claim_has_all_counts() {

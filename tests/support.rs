@@ -1,28 +1,22 @@
 //! What the tests share: log lines, gzip, source trees, the program, and datasets read back.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::fs::{self, File};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use alb2parquet::decode::{Decoded, Decoder};
+use alb2parquet::decode::Decoder;
 use alb2parquet::inflate::{Part, Piece, Stream, Whole};
 use alb2parquet::schema::Table;
 use alb2parquet::text::Text;
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::compute::cast;
-use arrow::datatypes::{
-    DataType, Float64Type, Int32Type, Int64Type, TimeUnit, TimestampMicrosecondType,
-};
-use chrono::DateTime;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 use tempfile::TempDir;
 
+pub(crate) use crate::outcome::{OBJECT, Outcome, Rejected, Row, rows_of};
 use crate::server::{self, Mirror};
 
 /// Name of the table of rows.
@@ -32,9 +26,6 @@ pub(crate) const REJECTS: &str = "alb_rejects";
 /// Directory of the partition that [`key`] makes keys of, as a hive path.
 pub(crate) const PARTITION: &str =
     "account=012345678901/region=eu-west-1/year=2025/month=07/day=19";
-
-/// A row: text as it is, numbers in decimal, times as `2025-07-19T14:03:21.123456Z`.
-pub(crate) type Row = BTreeMap<String, Option<String>>;
 
 // ---- lines
 
@@ -138,80 +129,6 @@ pub(crate) fn gzip_at(text: impl AsRef<[u8]>, level: Compression) -> Vec<u8> {
 
 // ---- decoding without the program
 
-/// A reject, with numbers and offsets of its object.
-#[derive(Clone, PartialEq, Eq)]
-pub(crate) struct Rejected {
-    pub(crate) line_number: u64,
-    pub(crate) byte_offset: u64,
-    pub(crate) reason: String,
-    pub(crate) column: Option<String>,
-    pub(crate) raw_length: u64,
-    pub(crate) raw: Vec<u8>,
-}
-
-impl fmt::Debug for Rejected {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { line_number, byte_offset, reason, column, raw_length, raw } = self;
-        let shown = raw[..raw.len().min(1000)].escape_ascii();
-        write!(
-            f,
-            "line {line_number} at {byte_offset}: {reason} {column:?} {raw_length} \"{shown}\""
-        )
-    }
-}
-
-/// What became of an object.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Outcome {
-    pub(crate) lines: u64,
-    /// Lines of text that were joined to the one before them.
-    pub(crate) joined: u64,
-    pub(crate) rows: Vec<Row>,
-    pub(crate) rejects: Vec<Rejected>,
-}
-
-impl Outcome {
-    /// Adds what was decoded of the same object.
-    pub(crate) fn add(&mut self, decoded: Decoded, bytes_before: &mut u64) {
-        self.rows.extend(rows_of(&decoded.batch));
-        for part in decoded.parts {
-            assert_eq!(part.lines, part.rows + part.rejects.len() as u64);
-            for reject in part.rejects {
-                self.rejects.push(Rejected {
-                    line_number: self.lines + self.joined + reject.line_number,
-                    byte_offset: *bytes_before + reject.byte_offset,
-                    reason: reject.reason.code().to_owned(),
-                    column: reject.column.map(|column| column.to_string()),
-                    raw_length: reject.raw_length,
-                    raw: reject.raw,
-                });
-            }
-            self.lines += part.lines;
-            self.joined += part.joined_lines;
-            *bytes_before += part.bytes;
-        }
-    }
-
-    /// The only row of an outcome without rejects.
-    #[track_caller]
-    pub(crate) fn row(&self) -> &Row {
-        assert_eq!(self.rejects, [], "no rejects were expected");
-        assert_eq!(self.rows.len(), 1);
-        &self.rows[0]
-    }
-
-    /// The only reject of an outcome without rows.
-    #[track_caller]
-    pub(crate) fn reject(&self) -> &Rejected {
-        assert_eq!(self.rows, [], "no rows were expected");
-        assert_eq!(self.rejects.len(), 1);
-        &self.rejects[0]
-    }
-}
-
-/// Key that rows of decoded text come from.
-pub(crate) const OBJECT: &str = "an/object";
-
 /// Decodes the text of an object of the access log table.
 pub(crate) fn decode(text: impl AsRef<[u8]>) -> Outcome {
     decode_as(Table::access(), text)
@@ -260,51 +177,6 @@ pub(crate) fn piece_of(parts: &[&[u8]]) -> Piece {
         });
     }
     piece
-}
-
-/// The rows of a batch.
-pub(crate) fn rows_of(batch: &RecordBatch) -> Vec<Row> {
-    let mut rows = vec![Row::new(); batch.num_rows()];
-    for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
-        let values = values_of(column);
-        assert_eq!(values.len(), rows.len(), "column {} is as long as others", field.name());
-        for (row, value) in rows.iter_mut().zip(values) {
-            row.insert(field.name().clone(), value);
-        }
-    }
-    rows
-}
-
-fn values_of(array: &dyn Array) -> Vec<Option<String>> {
-    fn text<T: ToString>(values: impl Iterator<Item = Option<T>>) -> Vec<Option<String>> {
-        values.map(|value| value.map(|value| value.to_string())).collect()
-    }
-    match array.data_type() {
-        DataType::Dictionary(..) => values_of(&cast(array, &DataType::Utf8).unwrap()),
-        DataType::Utf8 => text(array.as_string::<i32>().iter()),
-        DataType::Int32 => text(array.as_primitive::<Int32Type>().iter()),
-        DataType::Int64 => text(array.as_primitive::<Int64Type>().iter()),
-        DataType::Float64 => {
-            let values = array.as_primitive::<Float64Type>().iter();
-            values.map(|value| value.map(|value| format!("{value:?}"))).collect()
-        }
-        DataType::Timestamp(TimeUnit::Microsecond, zone) => {
-            assert_eq!(zone.as_deref(), Some("UTC"));
-            let values = array.as_primitive::<TimestampMicrosecondType>().iter();
-            values.map(|value| value.map(time_text)).collect()
-        }
-        DataType::Binary => {
-            let values = array.as_binary::<i32>().iter();
-            values.map(|value| value.map(|raw| String::from_utf8_lossy(raw).into_owned())).collect()
-        }
-        other => panic!("a column of type {other}"),
-    }
-}
-
-/// A time in microseconds as text.
-pub(crate) fn time_text(micros: i64) -> String {
-    let time = DateTime::from_timestamp_micros(micros).unwrap();
-    time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
 }
 
 // ---- keys and trees

@@ -32,6 +32,13 @@ mod content;
 mod deleted;
 // The same input gives the same bytes, whatever the threads, the order and the number of runs.
 mod determinism;
+// Fuzz targets on random inputs of a fixed seed; `scripts/fuzz` runs them under libFuzzer.
+mod fuzz;
+// Not a test: the fuzz targets, which `fuzz/` also uses.
+mod fuzz_lines;
+mod fuzz_objects;
+mod fuzz_state;
+mod fuzz_targets;
 // Reruns add what is new; `verify` and `remove`. On a disk, and in buckets where there is a server.
 mod exactly_once;
 // Names, values and messages from outside are escaped wherever the program prints them.
@@ -72,6 +79,11 @@ mod readme;
 mod real_lines;
 // Lists for `--objects`, URLs that are none, and credentials that nobody may see.
 mod objects;
+// Not a test: rows and rejects in plain text, to compare decoders with each other.
+mod outcome;
+// Not a test: slow reference implementations of the decoder and of the gzip reader.
+mod reference_lines;
+mod reference_objects;
 // Redaction: what each rule leaves, and that nothing else is left anywhere.
 mod redact;
 // What only a disk shows: staged files, signals, and a mount that numbers its files anew.
@@ -102,5 +114,5 @@ mod stores;
 mod support;
 // Not a test: what values of the access log look like, for the slow and obvious converter.
 mod shapes;
-// A slow and obvious converter that the fast one must equal on random text.
+// Random text on which the decoder must equal the reference implementation.
 mod twin;

@@ -424,7 +424,8 @@ impl Log {
         format!("{}/{number}.{kind}", directory(&self.partition))
     }
 
-    /// Parses an entry. An entry is broken if it names files outside the directories of the partition.
+    /// Parses an entry. An entry is broken if it names files outside the directories of the partition, or if its counts
+    /// are impossible.
     fn parse(&self, dataset: &Dataset, key: &str, text: &[u8]) -> Result<Record, DatasetError> {
         let name = || dataset.target().name(key);
         let record: Record =
@@ -434,8 +435,11 @@ impl Log {
                 }
                 _ => DatasetError::State { name: name(), source },
             })?;
-        let misplaced = record.claim().and_then(|claim| self.misplaced(dataset, claim));
-        match misplaced {
+        let fault = record.claim().and_then(|claim| {
+            let excess = claim.is_excessive().then(|| "its counts are impossible".to_owned());
+            excess.or_else(|| self.misplaced(dataset, claim))
+        });
+        match fault {
             Some(why) => Err(DatasetError::Broken { name: name(), why }),
             None => Ok(record),
         }

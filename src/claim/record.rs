@@ -13,6 +13,10 @@ use crate::store::{Listed, StagedFile};
 /// The actions of the entries that this version knows.
 pub(super) const ACTIONS: [&str; 3] = ["add", "remove", "amend"];
 
+/// Maximum sum of the counts and sizes of a claim: far above those of any batch, and so small that the sums of all claims
+/// of a dataset cannot overflow.
+const MAX_SUM: u64 = 1 << 48;
+
 /// An entry of a log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "action", rename_all = "lowercase")]
@@ -198,6 +202,19 @@ impl Claim {
     /// Returns the URL of one of its objects.
     pub fn url(&self, object: &Claimed) -> String {
         format!("{}{}", self.directory(object), object.name)
+    }
+
+    /// Returns whether its counts and sizes are larger than those of any batch.
+    pub(super) fn is_excessive(&self) -> bool {
+        let own = [self.lines, self.joined_lines, self.rows];
+        let outputs = self.outputs.iter().flat_map(|output| [output.rows, output.file.size]);
+        let objects = self.objects.iter().flat_map(|object| {
+            let sizes = [object.size, object.uncompressed_size.unwrap_or_default(), object.lines];
+            sizes.into_iter().chain(object.rejects.values().copied())
+        });
+        let rejects = self.rejects.values().copied();
+        let all = own.into_iter().chain(rejects).chain(outputs).chain(objects);
+        all.fold(0, u64::saturating_add) > MAX_SUM
     }
 
     /// Says where its counts contradict each other, if they do.

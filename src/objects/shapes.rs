@@ -433,3 +433,12 @@ fn manifests_say_what_their_files_are() {
     let torn = read_text("{\"fileFormat\": \"CSV\"}").end.unwrap_err().to_string();
     assert!(torn.contains("destinationBucket"), "{torn}");
 }
+
+#[test]
+fn impossible_sizes_are_refused() {
+    for size in ["281474976710657", "18446744073709551615"] {
+        let text = refused(format!("Key,Size\na/b,{size}\n"));
+        assert!(text.contains("line 2: \"a/b\": no object has the size of this one"), "{text}");
+    }
+    assert_eq!(read_text("Key,Size\na/b,281474976710656\n").named.len(), 1);
+}

@@ -16,8 +16,8 @@ use quick_xml::events::Event;
 use crate::store::listing::{Ask, Entry, ListError, Page, Pages};
 use crate::store::network::renewing;
 
-/// Maximum size of an object in bytes: a thousand times the limit of S3.
-const MAX_SIZE: u64 = 1 << 56;
+/// Maximum size of an object in bytes: several times the limit of S3, and so small that sums of sizes do not overflow.
+pub const MAX_SIZE: u64 = 1 << 48;
 /// Replacement for a response whose page was parsed.
 const NOTHING: &str = "<ListBucketResult/>";
 
@@ -185,6 +185,16 @@ fn parse(body: &[u8]) -> Result<Page, Problem> {
         return Err(broken("more pages follow, but it has no continuation token"));
     }
     Ok(page)
+}
+
+/// Parses a response to ListObjectsV2: the keys and sizes, the directories, and the token of the next page. For fuzz
+/// targets.
+#[doc(hidden)]
+#[allow(clippy::type_complexity)] // the page itself is private
+pub fn parse_page(body: &[u8]) -> Option<(Vec<(String, u64)>, Vec<String>, Option<String>)> {
+    let Page { entries, prefixes, token } = parse(body).ok()?;
+    let entries = entries.into_iter().map(|entry| (entry.key, entry.size));
+    Some((entries.collect(), prefixes, token))
 }
 
 /// An object with the elements parsed so far.

@@ -25,6 +25,16 @@ pub fn open_text(name: &str, network: &Network) -> Result<Box<dyn BufRead>, Stor
             Place::Bucket(_) => Source::read_one(name, network)?,
         }
     };
+    Ok(decompressed(raw)?)
+}
+
+/// Decompresses a text if it is gzip or zstd. Public for fuzz targets.
+///
+/// # Errors
+///
+/// Fails when the first bytes cannot be read.
+#[doc(hidden)]
+pub fn decompressed(raw: Box<dyn Read>) -> io::Result<Box<dyn BufRead>> {
     let (magic, raw) = peek(raw, 4)?;
     let raw = BufReader::new(raw);
     Ok(if magic.starts_with(&[0x1f, 0x8b]) {

@@ -1,0 +1,7 @@
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(init: alb2parquet_fuzz::write_seeds("lines"), |input: &[u8]| {
+    alb2parquet_fuzz::run("lines", input);
+});

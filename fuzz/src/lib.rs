@@ -1,0 +1,102 @@
+//! What the fuzz targets share: the target functions of the integration tests, and a bound on memory.
+
+#[path = "../../tests/fuzz_lines.rs"]
+mod fuzz_lines;
+#[path = "../../tests/fuzz_objects.rs"]
+mod fuzz_objects;
+#[path = "../../tests/fuzz_state.rs"]
+mod fuzz_state;
+#[path = "../../tests/fuzz_targets.rs"]
+mod fuzz_targets;
+#[path = "../../tests/outcome.rs"]
+mod outcome;
+#[path = "../../tests/reference_lines.rs"]
+mod reference_lines;
+#[path = "../../tests/reference_objects.rs"]
+mod reference_objects;
+#[path = "../../tests/shapes.rs"]
+mod shapes;
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::fs;
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use fuzz_targets::{FuzzTarget, TARGETS};
+
+/// Maximum number of bytes that one input may allocate at the same time, beyond what its predecessors left.
+const MAX_ALLOCATED: usize = 64 << 20;
+
+/// Counts allocated bytes.
+struct Counting;
+
+static NOW: AtomicUsize = AtomicUsize::new(0);
+static PEAK: AtomicUsize = AtomicUsize::new(0);
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn count(added: usize, removed: usize) {
+    let now = NOW.fetch_add(added, Ordering::Relaxed) + added;
+    PEAK.fetch_max(now, Ordering::Relaxed);
+    NOW.fetch_sub(removed, Ordering::Relaxed);
+}
+
+// SAFETY: all calls are passed to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        count(layout.size(), 0);
+        // SAFETY: as the caller ensures.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn alloc_zeroed(&self, layout: Layout) -> *mut u8 {
+        count(layout.size(), 0);
+        // SAFETY: as the caller ensures.
+        unsafe { System.alloc_zeroed(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        count(0, layout.size());
+        // SAFETY: as the caller ensures.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+
+    unsafe fn realloc(&self, pointer: *mut u8, layout: Layout, size: usize) -> *mut u8 {
+        count(size, layout.size());
+        // SAFETY: as the caller ensures.
+        unsafe { System.realloc(pointer, layout, size) }
+    }
+}
+
+fn target(name: &str) -> FuzzTarget {
+    TARGETS.into_iter().find(|target| target.name == name).expect("the target exists")
+}
+
+/// Writes the seeds of a target to the directory in `ALB2PARQUET_CORPUS`, if that is set.
+///
+/// # Panics
+///
+/// Panics when a file cannot be read or written.
+pub fn write_seeds(name: &str) {
+    let Some(directory) = std::env::var_os("ALB2PARQUET_CORPUS") else { return };
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository");
+    fs::create_dir_all(&directory).expect("the corpus can be written");
+    for (number, seed) in (target(name).seeds)(root).iter().enumerate() {
+        let path = Path::new(&directory).join(format!("seed-{number:03}"));
+        fs::write(path, seed).expect("the corpus can be written");
+    }
+}
+
+/// Runs an input.
+///
+/// # Panics
+///
+/// Panics when the input breaks a rule of the target, or allocates more than [`MAX_ALLOCATED`].
+pub fn run(name: &str, input: &[u8]) {
+    let before = NOW.load(Ordering::Relaxed);
+    PEAK.store(before, Ordering::Relaxed);
+    (target(name).run)(input);
+    let peak = PEAK.load(Ordering::Relaxed).saturating_sub(before);
+    assert!(peak <= MAX_ALLOCATED, "the input allocated {peak} bytes");
+}

@@ -1,0 +1,85 @@
+//! The fuzz targets: functions that panic when an input breaks a rule, and inputs to start from.
+//!
+//! `fuzz/` runs them under libFuzzer, `tests/fuzz.rs` on random inputs of a fixed seed. Inputs are short programs rather
+//! than plain bytes where plain bytes would never get past a checksum or a count of fields.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+
+use crate::fuzz_lines::{line_seeds, lines};
+use crate::fuzz_objects::{object_seeds, objects};
+use crate::fuzz_state::{state, state_seeds};
+
+/// A fuzz target.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct FuzzTarget {
+    /// Name of the target.
+    pub(crate) name: &'static str,
+    /// Runs one input.
+    pub(crate) run: fn(&[u8]),
+    /// Returns inputs to start from, given the directory of the repository.
+    pub(crate) seeds: fn(&Path) -> Vec<Vec<u8>>,
+}
+
+/// All targets.
+pub(crate) const TARGETS: [FuzzTarget; 3] = [
+    FuzzTarget { name: "lines", run: lines, seeds: line_seeds },
+    FuzzTarget { name: "objects", run: objects, seeds: object_seeds },
+    FuzzTarget { name: "state", run: state, seeds: state_seeds },
+];
+
+/// The bytes of an input; zeros after its end.
+pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
+
+impl<'a> Input<'a> {
+    pub(crate) fn byte(&mut self) -> u8 {
+        let (first, rest) = self.0.split_first().unwrap_or((&0, &[]));
+        self.0 = rest;
+        *first
+    }
+
+    pub(crate) fn take(&mut self, count: usize) -> &'a [u8] {
+        let (taken, rest) = self.0.split_at(count.min(self.0.len()));
+        self.0 = rest;
+        taken
+    }
+
+    /// Takes bytes that follow their count.
+    pub(crate) fn counted(&mut self) -> &'a [u8] {
+        let count = self.byte();
+        self.take(count.into())
+    }
+}
+
+/// The paths of the files below a directory, from there.
+pub(crate) fn sample_paths(directory: &Path) -> Vec<String> {
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(directory).unwrap() {
+        let entry = entry.unwrap();
+        let name = entry.file_name().into_string().unwrap();
+        if entry.path().is_dir() {
+            let below = sample_paths(&entry.path());
+            paths.extend(below.iter().map(|path| format!("{name}/{path}")));
+        } else {
+            paths.push(name);
+        }
+    }
+    paths.sort();
+    paths
+}
+
+pub(crate) fn sample_objects(root: &Path) -> Vec<Vec<u8>> {
+    let data = root.join("tests/data/AWSLogs");
+    sample_paths(&data).iter().map(|path| fs::read(data.join(path)).unwrap()).collect()
+}
+
+pub(crate) fn sample_texts(root: &Path) -> Vec<Vec<u8>> {
+    let text = |object: &Vec<u8>| {
+        let mut text = Vec::new();
+        let mut reader = flate2::read::MultiGzDecoder::new(&object[..]);
+        let _ = io::copy(&mut reader, &mut text);
+        text
+    };
+    sample_objects(root).iter().map(text).collect()
+}
