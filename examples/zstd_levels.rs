@@ -9,9 +9,9 @@
 
 #![allow(clippy::print_stdout)] // a program, not the library
 
-use std::error::Error;
 use std::fs::{self, File};
 
+use anyhow::{Context, Result};
 use arrow::array::{Array, ArrayRef, AsArray};
 use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use parquet::arrow::ProjectionMask;
@@ -24,11 +24,13 @@ const LEVELS: [i32; 9] = [-60, -7, -5, -3, -2, -1, 1, 2, 3];
 /// The kernel updates CPU times every few milliseconds, so a single round would be too short.
 const ROUNDS: u64 = 20;
 
-fn main() -> Result<(), Box<dyn Error>> {
+fn main() -> Result<()> {
     let mut arguments = std::env::args().skip(1);
-    let path = arguments.next().ok_or("usage: zstd_levels FILE.parquet COLUMN...")?;
+    let path = arguments.next().context("usage: zstd_levels FILE.parquet COLUMN...")?;
     print!("| column | PLAIN |");
-    LEVELS.iter().for_each(|level| print!(" {level} |"));
+    for level in LEVELS {
+        print!(" {level} |");
+    }
     println!("\n| --- |{}", " --: |".repeat(1 + LEVELS.len()));
     for column in arguments {
         let (pages, rows) = pages(&path, &column)?;
@@ -45,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// Returns the pages of a column in PLAIN encoding, and its number of rows.
-fn pages(path: &str, column: &str) -> Result<(Vec<Vec<u8>>, usize), Box<dyn Error>> {
+fn pages(path: &str, column: &str) -> Result<(Vec<Vec<u8>>, usize)> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
     let mask = ProjectionMask::columns(builder.parquet_schema(), [column]);
     let reader = builder.with_projection(mask).with_batch_size(PAGE_ROWS).build()?;
@@ -53,7 +55,7 @@ fn pages(path: &str, column: &str) -> Result<(Vec<Vec<u8>>, usize), Box<dyn Erro
     for batch in reader {
         let batch = batch?;
         rows += batch.num_rows();
-        pages.push(plain(batch.columns().first().ok_or("there is no such column")?));
+        pages.push(plain(batch.columns().first().context("there is no such column")?));
     }
     Ok((pages, rows))
 }
@@ -82,7 +84,7 @@ fn plain(array: &ArrayRef) -> Vec<u8> {
 }
 
 /// Compresses pages, and returns their size and the CPU time in nanoseconds.
-fn compress(pages: &[Vec<u8>], level: i32) -> Result<(usize, u64), Box<dyn Error>> {
+fn compress(pages: &[Vec<u8>], level: i32) -> Result<(usize, u64)> {
     let mut compressor = Compressor::new(level)?;
     compressor.set_parameter(CParameter::LiteralCompressionMode(ParamSwitch::Enable))?;
     let mut size = 0;
@@ -97,7 +99,7 @@ fn compress(pages: &[Vec<u8>], level: i32) -> Result<(usize, u64), Box<dyn Error
 }
 
 /// Returns the nanoseconds that this thread was on a CPU.
-fn cpu_time() -> Result<u64, Box<dyn Error>> {
+fn cpu_time() -> Result<u64> {
     let text = fs::read_to_string("/proc/thread-self/schedstat")?;
-    Ok(text.split(' ').next().ok_or("the kernel has no scheduler statistics")?.parse()?)
+    Ok(text.split(' ').next().context("the kernel has no scheduler statistics")?.parse()?)
 }
