@@ -323,6 +323,7 @@ class Trino(adapters.Trino):
 
     def __init__(self, installation, scratch, properties):
         self.version = version = trino.version_of(installation)
+        self.properties = properties
         self.name = f"Trino {version}{', ' + properties if properties else ''}"
         directory = scratch / f"trino-{version}-{len(properties)}"
         directory.mkdir()
@@ -361,7 +362,7 @@ def trinos(installations):
 def loses_rows(engine, dataset):
     """Whether an engine is known to lose rows of a dataset."""
     return (
-        isinstance(engine, Trino) and not engine.session["properties"]
+        isinstance(engine, Trino) and not engine.properties
         and engine.version < MENDED and dataset.has_page_index
     )
 
@@ -377,7 +378,9 @@ def with_engine(name, make, sheet, datasets, scratch):
         return
     try:
         for profile, some in datasets.items():
-            sheet.fill(engine, profile, some)
+            # Without page indexes the property changes nothing.
+            if not getattr(engine, "properties", "") or any(each.has_page_index for each in some):
+                sheet.fill(engine, profile, some)
     finally:
         engine.close()
 
@@ -411,7 +414,7 @@ class Sheet:
         if known and len(self.queries) >= ENOUGH and not wrong:
             state = "FAILED"
             line += "; trino#20267 loses rows here, and no query found it"
-        elif known and any(error for _, query, _ in wrong for error in [self.is_other(engine, query)] if error):
+        elif known and any(self.is_other(engine, query) for _, query, _ in wrong):
             state = "FAILED"
         elif known:
             line += f"; trino#20267 was found {len(wrong)} times, as expected"
