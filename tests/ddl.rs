@@ -288,8 +288,8 @@ fn a_check_compares_rows_columns_and_filters() {
          \"region\" = 'eu-west-1' AND \"year\" = '2025') AS s\nWHERE n <> 5;",
         "('rows of account=012345678901/region=eu-west-1/year=2025/month=07/day=19', 5, ",
         "'count(user_agent)', '5'",
-        "'max(user_agent)', from_utf8(X'E697A5E69CAC')",
-        "'min(user_agent)', from_utf8(X'247B656E763A484F4D457D')",
+        "'max(user_agent)', from_utf8(X'e697a5e69cac')",
+        "'min(user_agent)', from_utf8(X'247b656e763a484f4d457d')",
         "min(\"time\") AS a",
         "filter 1: rows by ",
     ] {

@@ -130,22 +130,22 @@ pub(super) fn count(
     // With times in milliseconds.
     let mut rounded = vec![0; candidates.len()];
     scan(dataset, outputs, columns, &wanted, |Batch { group, rows, values }| {
-        let exact = values.iter().map(Option::as_ref).collect::<Vec<_>>();
-        let coarse: Vec<_> = values.iter().map(|values| values.as_ref()?.rounded()).collect();
-        let coarse: Vec<_> =
-            coarse.iter().zip(&exact).map(|(coarse, exact)| coarse.as_ref().or(*exact)).collect();
+        let exact: Vec<_> = values.iter().map(Option::as_ref).collect();
+        let coarse: Vec<_> = exact.iter().map(|values| values.and_then(Values::rounded)).collect();
         for (index, filter) in candidates.iter().enumerate() {
-            let matches = |values: &[Option<&Values>]| -> Result<Matches, ArrowError> {
-                let [one, other] = filter;
-                let of = |condition: &Condition| {
-                    condition.test.apply(values[places[&*condition.column]], rows)
-                };
-                let (one, other) = (of(one)?, of(other)?);
+            let places = filter.each_ref().map(|condition| places[&*condition.column]);
+            let matches = |values: [Option<&Values>; 2]| -> Result<Matches, ArrowError> {
+                let one = filter[0].test.apply(values[0], rows)?;
+                let other = filter[1].test.apply(values[1], rows)?;
                 let both = and_kleene(&one, &other)?;
                 Ok([&one, &other, &both].map(|array| array.true_count() as u64))
             };
-            let found = matches(&exact)?;
-            rounded[index] += matches(&coarse)?[2];
+            let found = matches(places.map(|place| exact[place]))?;
+            rounded[index] += if places.iter().any(|place| coarse[*place].is_some()) {
+                matches(places.map(|place| coarse[place].as_ref().or(exact[place])))?[2]
+            } else {
+                found[2]
+            };
             match counts[index].last_mut() {
                 Some((of, sum)) if *of == group => {
                     sum.iter_mut().zip(found).for_each(|(sum, found)| *sum += found);

@@ -11,6 +11,7 @@ over that dataset; over a copy from which a file was deleted; and over a copy in
 
 import argparse
 import dataclasses
+import functools
 import pathlib
 import shutil
 import subprocess
@@ -24,6 +25,7 @@ import changing_logs
 import random_queries
 from queries import ROWS
 
+TABLE = "checked_table"
 DIALECTS = {"DuckDB": "duckdb", "Spark": "spark", "Trino": "trino"}
 
 
@@ -95,15 +97,18 @@ def change(path):
     pyarrow.parquet.write_table(table, path, compression="zstd", row_group_size=125_000, write_page_index=False)
 
 
+@functools.cache
+def checks(program, dataset, dialect, seed):
+    """What the program prints for a dataset and a table named TABLE."""
+    command = [program, "ddl", f"--check={seed}", "--from-dataset", dataset, "--dialect", dialect, "--name", TABLE]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
 def run(engine, program, case, seed):
     """Runs the statements, prints what they return, and tells whether that is right."""
     engine.open(program, case.dataset)
     dialect = DIALECTS[engine.name.split()[0]]
-    text = subprocess.run(
-        [program, "ddl", f"--check={seed}", "--from-dataset", case.expected.place, "--dialect", dialect,
-         "--name", case.dataset.name],
-        check=True, capture_output=True, text=True,
-    ).stdout
+    text = checks(program, case.expected.place, dialect, seed).replace(TABLE, case.dataset.name)
     statements = [part for part in text.split(";\n") if "SELECT" in part]
     try:
         found = [row for statement in statements for row in engine.run(statement)]
