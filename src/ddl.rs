@@ -312,7 +312,11 @@ fn columns<'a>(schema: &SchemaRef, meanings: impl Iterator<Item = &'a str>) -> V
 }
 
 /// Refuses names that must be quoted, which engines do differently.
-fn check_name(name: &str) -> Result<(), DdlError> {
+///
+/// # Errors
+///
+/// Fails when a part of the name has other characters than lower-case letters, digits and underscores.
+pub fn check_name(name: &str) -> Result<(), DdlError> {
     let part = |part: &str| {
         part.starts_with(|first: char| first.is_ascii_lowercase())
             && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')

@@ -70,6 +70,7 @@ pub mod clean;
 // The program around it.
 pub mod policy;
 pub mod ddl;
+pub mod check;
 pub mod report;
 pub mod cli;
 

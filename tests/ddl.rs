@@ -7,7 +7,7 @@ use alb2parquet::ddl::{Dialect, External};
 use alb2parquet::schema::LogType;
 use serde_json::Value;
 
-use crate::support::{World, convert, files, good_lines, gzip, key, key_of, run};
+use crate::support::{Line, World, convert, files, good_lines, gzip, key, key_of, run, text_of};
 
 /// Every table there is: the name of its file under `schemas/`, and what engines are told of it.
 fn tables() -> Vec<(String, External)> {
@@ -253,4 +253,74 @@ fn the_compat_view_has_the_documented_columns() {
         "  coalesce(CAST(\"target_status_code\" AS varchar), '-') AS \"target_status_code\","
     );
     assert!(ddl(&[&KNOWN[..], &["--compat-view"]].concat()).contains("\"alb_access_logs_compat\""));
+}
+
+/// A dataset of one partition with some user agents, a line each.
+fn with_agents(agents: &[&str]) -> World {
+    let world = World::new();
+    let line = |(number, agent): (usize, &&str)| {
+        let client = format!("192.0.2.{number}:{}", 1024 + number);
+        Line::of(30).with(4, &client).with(14, &format!("\"{agent}\"")).text()
+    };
+    world.put(&key(1), gzip(text_of(agents.iter().enumerate().map(line))));
+    convert(&[&world.source()], &world.out(), &[]).expect(0);
+    world
+}
+
+#[test]
+fn a_check_compares_rows_columns_and_filters() {
+    let agents = ["o'neil", "日本", "a\0b", "${env:HOME}", "x"];
+    let world = with_agents(&agents);
+    let out = world.out();
+    let check = |args: &[&str]| {
+        run(&[&["ddl", "--from-dataset", out.to_str().unwrap()], args].concat()).expect(0).stdout
+    };
+    let text = check(&["--check", "--dialect", "trino", "--name", "logs.alb"]);
+    assert!(
+        text.starts_with("-- Checks what an engine reads of logs.alb: 5 rows in 1 partitions.\n"),
+        "{text}"
+    );
+    let statements: Vec<&str> =
+        text.split("\n-- ").skip(1).filter(|part| part.contains(" of ")).collect();
+    assert!(statements.len() > 4, "{text}");
+    for part in [
+        "FROM (SELECT count(*) AS n FROM \"logs\".\"alb\" WHERE \"account\" = '012345678901' AND \
+         \"region\" = 'eu-west-1' AND \"year\" = '2025') AS s\nWHERE n <> 5;",
+        "('rows of account=012345678901/region=eu-west-1/year=2025/month=07/day=19', 5, ",
+        "'count(user_agent)', '5'",
+        "'max(user_agent)', from_utf8(X'e697a5e69cac')",
+        "'min(user_agent)', from_utf8(X'247b656e763a484f4d457d')",
+        "min(\"time\") AS a",
+        "filter 1: rows by ",
+    ] {
+        assert!(text.contains(part), "{part} is in {text}");
+    }
+    assert!(!text.contains("日") && !text.contains("o'neil"), "{text}");
+    for dialect in ["athena", "spark", "duckdb", "bigquery", "redshift", "snowflake"] {
+        let other = check(&["--check", "--dialect", dialect]);
+        assert_eq!(other.matches("AS seen").count(), text.matches("AS seen").count(), "{dialect}");
+    }
+    let of_seed = |seed: &str| {
+        check(&[&format!("--check={seed}"), "--dialect", "trino", "--name", "logs.alb"])
+    };
+    assert_eq!(of_seed("1"), text, "the seed alone decides");
+    assert_ne!(of_seed("2"), text);
+}
+
+#[test]
+fn a_check_that_cannot_be_made_is_refused() {
+    let world = with_agents(&["x"]);
+    let out = world.out();
+    let check = |args: &[&str]| {
+        run(&[&["ddl", "--check", "--from-dataset", out.to_str().unwrap()], args].concat())
+    };
+    run(&["ddl", "--check", "--location", "s3://lake"]).expect(3).says(&["--from-dataset"]);
+    check(&["--dialect", "glue"]).expect(3).says(&["--dialect glue", "SQL"]);
+    check(&["--name", "a-b"]).expect(3).says(&["a-b", "lower-case"]);
+    check(&["--log-type", "connection"]).expect(3).says(&["alb_connection_logs has no rows"]);
+    run(&["ddl", "--location", "s3://lake", "--dialect", "bigquery"]).expect(3).says(&["--check"]);
+    let file = &files(&out, "alb_access_logs")[0];
+    fs::remove_file(file).unwrap();
+    let name = file.file_name().unwrap().to_str().unwrap();
+    check(&[]).expect(3).says(&[name, "alb2parquet verify"]);
 }

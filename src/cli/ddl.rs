@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
+use crate::check::{Check, Engine};
 use crate::cli::options::{self, Layout, Stores};
 use crate::cli::terminal::{print_line, print_text};
 use crate::cli::{DONE, resolve};
@@ -27,7 +28,8 @@ Examples:
   alb2parquet ddl --location s3://my-lake/alb --account 123456789012 --region eu-west-1
   alb2parquet ddl --from-dataset s3://my-lake/alb --dialect glue > table.json
   alb2parquet ddl --from-dataset s3://my-lake/alb --name alb_parquet --compat-view=alb_access_logs
-  alb2parquet ddl --from-dataset lake --dialect duckdb | duckdb";
+  alb2parquet ddl --from-dataset lake --dialect duckdb | duckdb
+  alb2parquet ddl --from-dataset s3://my-lake/alb --check > check.sql";
 
 /// Prints what makes a table known to Athena, Trino, Spark, DuckDB or the Glue Data Catalog.
 ///
@@ -87,6 +89,22 @@ pub(super) struct Ddl {
     )]
     pub(super) compat_view: Option<String>,
 
+    /// Print statements that check whether the engine reads every row
+    ///
+    /// Each statement returns no row if the engine reads the table right, otherwise a row for each difference. They
+    /// compare rows of all partitions, and columns and filters of a few, which SEED chooses. The right values come from
+    /// claims, footers and rows of the dataset, never from an engine.
+    #[arg(
+        long,
+        value_name = "SEED",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "1",
+        requires = "from_dataset",
+        conflicts_with_all = ["partitions", "compat_view"]
+    )]
+    pub(super) check: Option<u64>,
+
     #[command(flatten)]
     pub(super) stores: Stores,
 }
@@ -104,10 +122,22 @@ pub(super) enum Dialect {
     Duckdb,
     /// JSON for `aws glue create-table` and `batch-create-partition`
     Glue,
+    /// Google BigQuery, only with --check
+    #[allow(clippy::doc_markdown)] // is help
+    #[value(name = "bigquery")]
+    BigQuery,
+    /// Amazon Redshift Spectrum, only with --check
+    Redshift,
+    /// Snowflake, only with --check
+    Snowflake,
 }
 
 impl Ddl {
     pub(super) fn run(&self) -> anyhow::Result<u8> {
+        if let Some(seed) = self.check {
+            print_text(&self.checks(seed)?)?;
+            return Ok(DONE);
+        }
         let (table, dialect) = self.external()?;
         let text = match &self.compat_view {
             Some(view) => table.compat_view(view, dialect)?,
@@ -119,6 +149,37 @@ impl Ddl {
         Ok(DONE)
     }
 
+    /// Returns the statements that check what an engine reads.
+    fn checks(&self, seed: u64) -> anyhow::Result<String> {
+        let engine = match self.dialect {
+            Dialect::Athena | Dialect::Trino => Engine::Trino,
+            Dialect::Spark => Engine::Spark,
+            Dialect::Duckdb => Engine::DuckDb,
+            Dialect::BigQuery => Engine::BigQuery,
+            Dialect::Redshift => Engine::Redshift,
+            Dialect::Snowflake => Engine::Snowflake,
+            Dialect::Glue => bail!(
+                "--check prints SQL, which --dialect glue is not: add the dialect of the engine that queries the table"
+            ),
+        };
+        let described = described(&self.log_type)?;
+        let name = self.name.as_deref().unwrap_or(&described.name);
+        ddl::check_name(name)?;
+        let dataset = self.from_dataset.as_ref().context("--check needs --from-dataset")?;
+        let dataset = resolve::find_dataset(dataset, &resolve::network(&self.stores, print_line)?)?;
+        let check = Check::read(&dataset, &described.name, &described.columns, seed)?;
+        if check.unfinished() > 0 {
+            print_line(&format!(
+                "{} partitions are not checked: their claims are not finished; run `alb2parquet convert` again",
+                check.unfinished()
+            ));
+        }
+        if check.is_empty() {
+            bail!("{} has no rows to check", described.name);
+        }
+        Ok(check.statements(name, engine))
+    }
+
     /// Returns the table that an engine is to be told of, and who that is.
     fn external(&self) -> anyhow::Result<(External, ddl::Dialect)> {
         let dialect = match self.dialect {
@@ -127,6 +188,9 @@ impl Ddl {
             Dialect::Spark => ddl::Dialect::Spark,
             Dialect::Duckdb => ddl::Dialect::DuckDb,
             Dialect::Glue => ddl::Dialect::Glue,
+            Dialect::BigQuery | Dialect::Redshift | Dialect::Snowflake => {
+                bail!("this dialect has statements for --check only: create the table by hand")
+            }
         };
         let mut table = described(&self.log_type)?;
         if let Some(name) = &self.from_dataset {
