@@ -96,6 +96,10 @@ class Sql:
             return f"{name} IN ({', '.join(map(self.literal, value))})"
         if how == "contains":
             return f"{self.position}({name}, {self.literal(value)}) > 0"
+        if how == "between":
+            return f"{name} BETWEEN {self.literal(value[0])} AND {self.literal(value[1])}"
+        if how == "starts":
+            return f"{name} LIKE {self.literal(value + '%')}"
         return f"{name} {how} {self.literal(value)}"
 
     position = "strpos"
@@ -105,7 +109,7 @@ class Sql:
 
     def literal(self, value):
         if isinstance(value, datetime.datetime):
-            return self.time(f"{value:%Y-%m-%d %H:%M:%S}")
+            return self.time(f"{value:%Y-%m-%d %H:%M:%S.%f}")
         if isinstance(value, str):
             return self.text(value)
         return str(value)
@@ -277,6 +281,8 @@ class Polars:
             "<=": lambda: column <= value, ">": lambda: column > value,
             ">=": lambda: column >= value,
             "contains": lambda: column.str.contains(value, literal=True),
+            "between": lambda: (column >= value[0]) & (column <= value[1]),
+            "starts": lambda: column.str.starts_with(value),
         }[how]()
 
     def aggregate(self, function, column, share=None):
@@ -350,6 +356,8 @@ class PyArrow:
             "<=": lambda: field <= value, ">": lambda: field > value,
             ">=": lambda: field >= value,
             "contains": lambda: self.compute.match_substring(field, value),
+            "between": lambda: (field >= value[0]) & (field <= value[1]),
+            "starts": lambda: self.compute.starts_with(field, value),
         }[how]()
 
     def whole(self, table, function, column, share=None):

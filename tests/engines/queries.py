@@ -31,7 +31,8 @@ class Query:
 
     Aggregates are (function, column): count (column None: rows), nulls, distinct, min, max, sum; or
     one (percentile, column, share) alone: the value at place ceil(share × n) of n in order.
-    Filters are (column, operator, value): = <> < <= > >= in contains null notnull. Joined are the rows of another
+    Filters are (column, operator, value): = <> < <= > >= in contains null notnull, between (two values) and starts (a
+    prefix), which the Python oracle does not answer. Joined are the rows of another
     table with the same connection id, of which some columns are taken: (table, columns).
     """
 

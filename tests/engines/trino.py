@@ -18,6 +18,31 @@ STARTUP_SECONDS = 400
 NODE_SECONDS = 60
 
 
+# The first version tried here whose file systems are its own instead of Hadoop's.
+NATIVE_FILES = 483
+# What Java 25 needs for it; the last lets a busy machine start it in a minute.
+MODERN = [
+    "--add-modules", "jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED",
+    "--sun-misc-unsafe-memory-access=allow", "-XX:TieredStopAtLevel=1",
+]
+
+
+def version_of(installation):
+    """Returns the version that `scripts/trino` assembled in a directory."""
+    return int((pathlib.Path(installation) / "version").read_text())
+
+
+def local_files(installation, directory):
+    """Returns the properties of a catalog of local files, and the scheme of their URLs."""
+    properties = {"connector.name": "hive", "hive.metastore": "file"}
+    scheme = "file"
+    if version_of(installation) >= NATIVE_FILES:
+        # A table at file:/// is empty there, without an error.
+        scheme = "local"
+        properties |= {"fs.native-local.enabled": "true", "local.location": "/"}
+    return properties | {"hive.metastore.catalog.dir": f"{scheme}://{directory}/metastore"}, scheme
+
+
 class TrinoError(Exception):
     """A query that failed, or a server that did not start."""
 
@@ -39,9 +64,10 @@ class Server:
         self.url = f"http://127.0.0.1:{free_port()}"
         self.properties = self.configure(catalogs)
         command = [
-            "java", f"-Xmx{MEMORY}", "-Duser.timezone=UTC", f"-Dconfig={self.properties}",
+            (installation / "java").read_text().strip(), f"-Xmx{MEMORY}", "-Duser.timezone=UTC",
+            *(MODERN if version_of(installation) >= NATIVE_FILES else ()), f"-Dconfig={self.properties}",
             "-cp", f"{installation}/classes/server:{installation}/lib/*",
-            "Launcher", (installation / "version").read_text().strip(),
+            "Launcher", str(version_of(installation)),
         ]
         # The server looks for its plugins in the directory where it is started.
         (self.directory / "plugin").symlink_to(installation / "plugin")
