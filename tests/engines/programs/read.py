@@ -5,8 +5,11 @@
 LIST has a line a file: its path, its columns with their types, and more. Prints a line of JSON for each.
 """
 
+import importlib
 import json
+import os
 import pathlib
+import signal
 import sys
 import traceback
 
@@ -18,6 +21,9 @@ import checksums
 
 def main(engine, listed):
     read = ENGINES[engine]
+    if UNSAFE.intersection(read.values()):
+        # Once, instead of in each process of a file.
+        importlib.import_module(engine)
     for line in pathlib.Path(listed).read_text().splitlines():
         path, types = line.split("\t")[:2]
         types = dict(column.split(":") for column in types.split(","))
@@ -28,35 +34,45 @@ def main(engine, listed):
 def attempts(read, path, types):
     """Yields what each way of an engine to read files finds, or why it fails."""
     for reader, function in read.items():
-        try:
-            yield reader, report(function(path, types))
-        except BaseException as error:
-            traceback.print_exc()
-            found = {"error": said(error)}
-            if parts := by_column(function, path, types):
-                found["columns"] = parts
-            yield reader, found
+        if function not in UNSAFE:
+            yield reader, attempt(function, path, types)
+            continue
+        ((_, found),) = apart(function, path, [types])
+        if "error" in found:
+            # A reader that refuses a file may read others of its columns, and wrongly.
+            alone = apart(function, path, [{name: kind} for name, kind in types.items()])
+            found["columns"] = {name: sums for _, each in alone for name, sums in each.get("columns", {}).items()}
+        yield reader, found
 
 
-def by_column(function, path, types):
-    """The checksums of the columns that can be read alone. A reader that refuses a file may read others of its columns, and wrongly."""
-    columns = {}
-    if function in SELECTIVE:
-        for name in types:
-            try:
-                columns |= report(function(path, {name: types[name]}))["columns"]
-            except BaseException:
-                pass
-    return columns
+def attempt(function, path, types):
+    try:
+        found = checksums.of_columns(function(path, types))
+        return {"rows": found.rows, "sum": found.sum, "columns": found.columns}
+    except BaseException as error:
+        traceback.print_exc()
+        return {"error": f"{type(error).__name__}: {error}"}
 
 
-def report(columns):
-    found = checksums.of_columns(columns)
-    return {"rows": found.rows, "sum": found.sum, "columns": found.columns}
-
-
-def said(error):
-    return f"{type(error).__name__}: {error}"
+def apart(function, path, selections):
+    """Attempts several selections of columns in another process, and in a new one after a fault of memory ended that."""
+    found = []
+    while len(found) < len(selections):
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.close(reading)
+            with os.fdopen(writing, "w") as answers:
+                for types in selections[len(found):]:
+                    print(json.dumps(attempt(function, path, types)), file=answers, flush=True)
+            os._exit(0)
+        os.close(writing)
+        with os.fdopen(reading) as answers:
+            found += [json.loads(line) for line in answers if line.endswith("\n")]
+        _, status = os.waitpid(child, 0)
+        if os.WIFSIGNALED(status):
+            found.append({"error": f"ended the process: {signal.Signals(os.WTERMSIG(status)).name}"})
+    return list(zip(selections, found))
 
 
 def of_table(table):
@@ -166,7 +182,7 @@ ENGINES = {
     "polars": {"in memory": read_polars, "streaming": read_polars_streaming},
     "chdb": {"": read_chdb},
 }
-SELECTIVE = {read_fastparquet}
+UNSAFE = {read_fastparquet}
 
 if __name__ == "__main__":
     main(*sys.argv[1:])
