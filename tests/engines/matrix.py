@@ -117,7 +117,7 @@ class Matrix:
     def places(self, engine, files, dataset):
         """Yields the expected checksums of each partition, or of each table, and the names under which they are read."""
         files = [file for file in files if file.dataset == dataset]
-        if engine.partition:
+        if engine.tables:
             for table in checksums.schemas():
                 whole = Checksums()
                 for place, expected in self.expected.items():
@@ -134,26 +134,28 @@ class Matrix:
             yield of_table(self.expected[place], ()), names
 
     def report(self, update, whole):
-        """Prints the table, and compares it with the page. Without all engines, other rows are none of its business."""
+        """Prints the table, and writes its rows to the page or compares them with it. Returns the exit code."""
         head = ["engine", "version", "reader", *self.profiles]
-        fresh = markdown([head, ["---"] * len(head), *self.rows])
-        print(f"\n{fresh}")
+        print(f"\n{markdown(head, self.rows)}")
         page = PAGE.read_text()
-        stands = TABLE.search(page)
-        if not stands:
+        place = TABLE.search(page)
+        if not place:
             sys.exit(f"{PAGE} has no table of engines")
-        if update and whole and self.skipped:
-            self.problems.append(f"{PAGE.name} is not written, because engines were skipped")
-        elif update and whole:
-            PAGE.write_text(page[:stands.start(2)] + fresh + page[stands.end(2):])
+        old = parse(place[2], head)
+        read = {tuple(row[:3]): row[3:] for row in self.rows if not row[3].startswith(SKIPPED)}
+        listed = [(engine.name, engine.version, reader) for engine in matrix_engines.ENGINES for reader in engine.readers]
+        if update:
+            # What was skipped here keeps what was read elsewhere.
+            known = {tuple(row[:3]): row[3:] for row in self.rows} | old | read
+            text = markdown(head, [[*key, *known[key]] for key in listed if key in known])
+            PAGE.write_text(page[:place.start(2)] + text + page[place.end(2):])
         else:
-            self.problems += stale(stands[2], head, self.rows, whole)
+            self.problems += stale(old, read, listed if whole else [])
         for problem in self.problems:
             print(f"FAILED  {problem}")
         for each in self.skipped:
             print(f"SKIPPED {each}")
-        right = sum(SKIPPED not in row[3] for row in self.rows)
-        print(f"{right} of {len(self.rows)} rows were read, {len(self.skipped)} engines skipped; {len(self.problems)} things are wrong")
+        print(f"{len(read)} of {len(self.rows)} rows were read, {len(self.skipped)} engines skipped; {len(self.problems)} things are wrong")
         return 1 if self.problems else 0
 
 
@@ -199,24 +201,23 @@ def message(error, datasets):
     return error if len(error) <= LONGEST_MESSAGE else f"{error[:LONGEST_MESSAGE]}…"
 
 
-def markdown(rows):
-    return "".join(f"| {' | '.join(row)} |\n" for row in rows)
+def markdown(head, rows):
+    return "".join(f"| {' | '.join(row)} |\n" for row in [head, ["---"] * len(head), *rows])
 
 
-def stale(stands, head, rows, whole):
-    """What the page says otherwise than the rows that were read."""
-    table = [[cell.strip() for cell in line.strip("|").split(" | ")] for line in stands.splitlines()]
-    old_head, old = (table[0], {tuple(row[:3]): row[3:] for row in table[2:]}) if table else ([], {})
-    if old_head != head:
-        yield f"{PAGE.name} has the columns {old_head}, not {head}"
-        return
-    for *key, cells in ((*row[:3], row[3:]) for row in rows):
-        said = old.pop(tuple(key), None)
-        if said != cells and not cells[0].startswith(SKIPPED):
-            yield f"{PAGE.name} says of {' '.join(key).strip()}: {said}, which is {cells}; run scripts/engines-matrix --update"
-    if whole:
-        for key in old:
-            yield f"{PAGE.name} has a row of {' '.join(key).strip()}, which is no engine of the list"
+def parse(text, head):
+    """The cells of a table by engine, version and reader; none, if it has other columns."""
+    first, *rows = [[cell.strip() for cell in line.strip()[1:-1].split(" | ")] for line in text.splitlines()] or [[]]
+    return {tuple(row[:3]): row[3:] for row in rows[1:]} if first == head else {}
+
+
+def stale(page, read, listed):
+    """What the page says otherwise than what was read, and which of its rows are not of the list."""
+    for key, cells in read.items():
+        if page.get(key) != cells:
+            yield f"{PAGE.name} says of {' '.join(key).strip()}: {page.get(key)}, which is {cells}; run scripts/engines-matrix --update"
+    for key in page.keys() - listed if listed else []:
+        yield f"{PAGE.name} has a row of {' '.join(key).strip()}, which is no engine of the list"
 
 
 if __name__ == "__main__":

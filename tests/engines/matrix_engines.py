@@ -60,7 +60,8 @@ class Engine:
     readers: tuple = ("",)
     # Whether it reads Zstandard. Where not, files of Snappy prove that it reads all else.
     zstandard: bool = True
-    # The columns of the partition that it shows; none, if it reads files and not tables.
+    # Whether it reads the files of a table together, and the columns of the partition that it shows.
+    tables = False
     partition = ()
 
     def read(self, files, datasets, program):
@@ -175,11 +176,15 @@ def hive(version, **more):
     return Java("Hive", version, program="ReadHive", libraries=libraries, **more)
 
 
+class Spark(Java):
+    tables = True
+
+
 def spark(version, scala):
-    return Java("Spark", version, VECTORIZED, program="ReadSpark", libraries=(f"org.apache.spark:spark-sql_{scala}:{version}",))
+    return Spark("Spark", version, VECTORIZED, program="ReadSpark", libraries=(f"org.apache.spark:spark-sql_{scala}:{version}",))
 
 
-class Bundled(Java):
+class Bundled(Spark):
     """The Spark that pip installed with the other engines of Python."""
 
     def classpath(self):
@@ -188,6 +193,7 @@ class Bundled(Java):
 
 
 class Iceberg(Java):
+    tables = True
     partition = ("account", "region", "day")
 
     def more(self, scratch):
@@ -256,6 +262,7 @@ def pinned(package, requirements="engines"):
 
 
 class Trino(Engine):
+    tables = True
     partition = checksums.PARTITION
 
     def read(self, files, datasets, program):

@@ -2,7 +2,9 @@ import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.Path;
 import java.util.ArrayList;
+import java.util.LinkedHashMap;
 import java.util.List;
+import java.util.Map;
 
 /** A file of the list that programs are given: its path, its columns with their types, its table and its partition. */
 final class ListedFile {
@@ -21,6 +23,15 @@ final class ListedFile {
         }
         table = fields[2];
         partition = List.of(fields[3], fields[4], fields[5]);
+    }
+
+    /** The files of a list by their tables. */
+    static Map<String, List<ListedFile>> tables(String path) throws IOException {
+        Map<String, List<ListedFile>> tables = new LinkedHashMap<>();
+        for (ListedFile file : read(path)) {
+            tables.computeIfAbsent(file.table, name -> new ArrayList<>()).add(file);
+        }
+        return tables;
     }
 
     static List<ListedFile> read(String path) throws IOException {

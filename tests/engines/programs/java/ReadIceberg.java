@@ -1,5 +1,4 @@
 import java.util.ArrayList;
-import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 import org.apache.hadoop.conf.Configuration;
@@ -34,12 +33,12 @@ public final class ReadIceberg {
 
     /** The arguments are the list of files, and a directory for the tables' metadata. */
     public static void main(String[] arguments) throws Exception {
-        Map<String, List<ListedFile>> tables = new LinkedHashMap<>();
-        for (ListedFile file : ListedFile.read(arguments[0])) {
-            tables.computeIfAbsent(file.table, name -> new ArrayList<>()).add(file);
-        }
         SparkSession spark = ReadSpark.session();
-        for (Map.Entry<String, List<ListedFile>> table : tables.entrySet()) {
+        // Tables are named by their paths; the default is a catalog of Hive, which is not there.
+        spark.conf().set("spark.sql.catalog.default_iceberg", "org.apache.iceberg.spark.SparkCatalog");
+        spark.conf().set("spark.sql.catalog.default_iceberg.type", "hadoop");
+        spark.conf().set("spark.sql.catalog.default_iceberg.warehouse", arguments[1]);
+        for (Map.Entry<String, List<ListedFile>> table : ListedFile.tables(arguments[0]).entrySet()) {
             String location = arguments[1] + "/" + table.getKey();
             for (boolean vectorized : new boolean[] {true, false}) {
                 String reader = vectorized ? "vectorized" : "not vectorized";

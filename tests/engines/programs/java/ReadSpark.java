@@ -1,11 +1,12 @@
 import java.util.ArrayList;
 import java.util.Iterator;
 import java.util.List;
+import java.util.Map;
 import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.SparkSession;
 
-/** Reads files by Spark: by its vectorized reader, and by the one that gives rows. */
+/** Reads the files of each table by Spark: by its vectorized reader, and by the one that gives rows. */
 public final class ReadSpark {
     private ReadSpark() {}
 
@@ -14,12 +15,12 @@ public final class ReadSpark {
         for (boolean vectorized : new boolean[] {true, false}) {
             String reader = vectorized ? "vectorized" : "not vectorized";
             spark.conf().set("spark.sql.parquet.enableVectorizedReader", vectorized);
-            for (ListedFile file : ListedFile.read(arguments[0])) {
+            for (Map.Entry<String, List<ListedFile>> table : ListedFile.tables(arguments[0]).entrySet()) {
                 try {
-                    Dataset<Row> rows = spark.read().parquet(file.path);
-                    checksums(rows, rows.columns().length).print(reader, file.path);
+                    Dataset<Row> rows = spark.read().parquet(table.getValue().stream().map(file -> file.path).toArray(String[]::new));
+                    checksums(rows, rows.columns().length).print(reader, table.getKey());
                 } catch (Throwable error) {
-                    Checksums.print(reader, file.path, error);
+                    Checksums.print(reader, table.getKey(), error);
                 }
             }
         }
