@@ -17,6 +17,7 @@ use alb2parquet::dataset::{Dataset, Layout, Opening, STAGING};
 use alb2parquet::estimate::{Estimate, Prices, Speed, Survey};
 use alb2parquet::ledger::Ledger;
 use alb2parquet::plan::{Listing, Plan, Selection};
+use alb2parquet::profile::Profile;
 use alb2parquet::redact::Agreement;
 use alb2parquet::store::{Bucket, Calls, Patience, Source};
 use async_trait::async_trait;
@@ -238,6 +239,7 @@ fn dataset(store: &Arc<Synthetic>, reads: usize) -> Dataset {
         single_writer: false,
         patience: Patience::default(),
         redaction: Agreement::default(),
+        profile: Profile::Portable,
     };
     Dataset::open(Arc::new(target.with_reads(reads)), opening).expect("is there")
 }

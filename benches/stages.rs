@@ -9,10 +9,11 @@ use std::path::Path;
 
 use alb2parquet::columns;
 use alb2parquet::decode::{Decoded, Decoder};
-use alb2parquet::encode::{Compression, TableEncoder};
+use alb2parquet::encode::{Compression, Format, TableEncoder};
 use alb2parquet::fields::{FieldCount, Tile};
 use alb2parquet::inflate::{Part, Piece, Stream, Whole};
 use alb2parquet::key::Key;
+use alb2parquet::profile::Profile;
 use alb2parquet::schema::{Kind, LogType, Table};
 use alb2parquet::text::Text;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
@@ -194,12 +195,17 @@ fn encode(criterion: &mut Criterion) {
 
     let mut decoder = Decoder::new(table);
     let batch = decoder.decode(&mut piece(&text), |_| KEY).batch;
-    for (name, compression) in [("encode, zstd", Compression::Zstd), ("encode", Compression::None)]
-    {
+    for (name, profile, compression) in [
+        ("encode, zstd", Profile::Portable, Compression::Zstd),
+        ("encode", Profile::Portable, Compression::None),
+        ("encode compact, zstd", Profile::Compact, Compression::Zstd),
+        ("encode compact", Profile::Compact, Compression::None),
+    ] {
+        let format = Format { profile, compression };
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 pool.install(|| {
-                    let mut encoder = TableEncoder::new(table, compression, Vec::new()).unwrap();
+                    let mut encoder = TableEncoder::new(table, format, Vec::new()).unwrap();
                     encoder.write(&batch).unwrap();
                     let file = encoder.finish(&[]).unwrap();
                     assert!(file.starts_with(b"PAR1") && file.ends_with(b"PAR1"));
@@ -230,8 +236,9 @@ fn all(criterion: &mut Criterion) {
                     inflated.parts.clear();
                     assert!(whole.inflate(0, &gzip, &mut inflated));
                     let batch = decoder.decode(&mut inflated, |_| KEY).batch;
-                    let mut encoder =
-                        TableEncoder::new(table, Compression::Zstd, Vec::new()).unwrap();
+                    let format =
+                        Format { profile: Profile::Portable, compression: Compression::Zstd };
+                    let mut encoder = TableEncoder::new(table, format, Vec::new()).unwrap();
                     encoder.write(&batch).unwrap();
                     assert_eq!(batch.num_rows(), lines);
                     encoder.finish(&[]).unwrap()

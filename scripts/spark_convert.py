@@ -53,7 +53,7 @@ MAX_TASKS = 50_000
 
 # Options of the program that are handed on: to `plan`, to `convert`, or to both.
 PLAN_OPTIONS = ["log-type", "from", "to", "account", "region", "balancer", "objects", "target-file-size"]
-CONVERT_OPTIONS = ["compression", "bloom-filter", "redact"]
+CONVERT_OPTIONS = ["profile", "compression", "bloom-filter", "redact"]
 BOTH_OPTIONS = ["layout", "option"]
 
 # Columns of the DataFrame: what `convert --batches` prints for a batch, and where that was.

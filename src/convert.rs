@@ -26,12 +26,13 @@ use crate::convert::flow::Flow;
 use crate::convert::queue::Queue;
 use crate::dataset::{Dataset, DatasetError};
 use crate::decode::{Decoded, Decoder};
-use crate::encode::Compression;
+use crate::encode::Format;
 use crate::feed::{Buffers, Feed, Input, Lost};
 use crate::inflate::Piece;
 use crate::ledger::{Committed, Ledger};
 use crate::plan::{Batch, Failure, Object, Plan};
 use crate::pool::Pool;
+use crate::profile::Profile;
 use crate::redact::Redaction;
 use crate::schema::LogType;
 use crate::store::{Source, TargetError, Writing};
@@ -49,8 +50,8 @@ pub struct Conversion<'a> {
     pub sources: &'a [Source],
     /// Where files are written.
     pub dataset: &'a Dataset,
-    /// Compression of pages.
-    pub compression: Compression,
+    /// How files are written.
+    pub format: Format,
     /// Text columns that have Bloom filters, sorted.
     pub bloom_filters: &'a [String],
     /// What is redacted, as the dataset's runs have agreed.
@@ -235,7 +236,12 @@ impl Conversion<'_> {
 
     /// What decides the bytes of a file besides its objects and the version.
     fn settings(&self, batch: &Batch) -> String {
-        let mut settings = format!("{} {:?}", batch.partition.log_type, self.compression);
+        let Format { profile, compression } = self.format;
+        let mut settings = format!("{} {compression:?}", batch.partition.log_type);
+        if profile != Profile::Compact {
+            settings += " ";
+            settings += profile.as_str();
+        }
         for column in self.bloom_filters {
             settings += " bloom filter ";
             settings += column;

@@ -7,6 +7,7 @@ use std::thread;
 use serde::{Deserialize, Serialize};
 
 use crate::key::{PARTITION_COLUMNS, Partition};
+use crate::profile::Profile;
 use crate::redact::{Agreement, Rules};
 use crate::reject;
 use crate::schema::LogType;
@@ -83,6 +84,9 @@ struct Description {
     layout: Layout,
     /// Whether of those who created a file at once exactly one was told so.
     conditional_creates: bool,
+    /// Profile of the run that began the dataset. Later runs can use another.
+    #[serde(default, skip_serializing_if = "Profile::is_compact")]
+    profile: Profile,
     #[serde(default, skip_serializing_if = "Agreement::is_empty")]
     redaction: Agreement,
 }
@@ -106,6 +110,8 @@ pub struct Opening {
     pub patience: Patience,
     /// What is to be redacted.
     pub redaction: Agreement,
+    /// Profile of the files that it writes.
+    pub profile: Profile,
 }
 
 /// A dataset.
@@ -117,6 +123,7 @@ pub struct Dataset {
     conditional_creates: bool,
     patience: Patience,
     redaction: Agreement,
+    profile: Profile,
 }
 
 /// The dataset cannot be written, or must not be.
@@ -260,9 +267,10 @@ impl Dataset {
     /// Fails when it cannot be written, was begun differently, or lies in a store that does not keep
     /// runs apart.
     pub fn open(target: Arc<dyn Target>, opening: Opening) -> Result<Self, DatasetError> {
-        let Opening { layout, run, single_writer, patience, redaction } = opening;
+        let Opening { layout, run, single_writer, patience, redaction, profile } = opening;
         let conditional_creates = true;
-        let mut dataset = Self { target, layout, run, conditional_creates, patience, redaction };
+        let mut dataset =
+            Self { target, layout, run, conditional_creates, patience, redaction, profile };
         let description = match dataset.description()? {
             Some(description) => description,
             None => dataset.begin(single_writer)?,
@@ -272,6 +280,7 @@ impl Dataset {
             return Err(DatasetError::Unconditional(dataset.target.name("")));
         }
         dataset.conditional_creates = description.conditional_creates;
+        dataset.profile = description.profile;
         Ok(dataset)
     }
 
@@ -288,6 +297,7 @@ impl Dataset {
             conditional_creates: true,
             patience: Patience::default(),
             redaction: Agreement::default(),
+            profile: Profile::default(),
         };
         let Some(description) = dataset.description()? else {
             return Err(DatasetError::Missing(dataset.target.name("")));
@@ -295,6 +305,7 @@ impl Dataset {
         dataset.layout = description.layout;
         dataset.conditional_creates = description.conditional_creates;
         dataset.redaction = description.redaction;
+        dataset.profile = description.profile;
         Ok(dataset)
     }
 
@@ -318,12 +329,14 @@ impl Dataset {
             conditional_creates: true,
             patience: Patience::default(),
             redaction: redaction.unwrap_or_default(),
+            profile: Profile::default(),
         };
         let Some(description) = dataset.description()? else { return Ok((dataset, false)) };
         if !is_known {
             dataset.redaction = description.redaction.clone();
         }
         dataset.agree(&description)?;
+        dataset.profile = description.profile;
         Ok((dataset, true))
     }
 
@@ -381,6 +394,11 @@ impl Dataset {
         &self.redaction
     }
 
+    /// Returns the profile of the run that began it.
+    pub fn profile(&self) -> Profile {
+        self.profile
+    }
+
     /// Creates a file of the state whose content no other run would write, and tells whose it is.
     ///
     /// # Errors
@@ -430,6 +448,7 @@ impl Dataset {
             format_version,
             layout: self.layout,
             conditional_creates,
+            profile: self.profile,
             redaction: self.redaction.clone(),
         };
         let mut text = serde_json::to_vec_pretty(&ours).expect("plain values");

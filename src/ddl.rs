@@ -43,6 +43,25 @@ pub enum Dialect {
     Glue,
 }
 
+impl Dialect {
+    /// Returns what an engine needs to read files of the profile compact, if anything.
+    fn need_of_compact_files(self) -> Option<&'static str> {
+        match self {
+            Self::Athena | Self::Glue => Some(
+                "Trino before 436 loses rows of such files, and Athena, which is based on Trino, is untested; \
+                 convert with --profile portable instead",
+            ),
+            Self::Trino => {
+                Some("Trino before 436 loses rows unless parquet.use-column-index=false")
+            }
+            Self::Spark => {
+                Some("Spark before 3.3 needs spark.sql.parquet.enableVectorizedReader=false")
+            }
+            Self::DuckDb => None,
+        }
+    }
+}
+
 /// A table of a dataset, as engines are told of it.
 #[derive(Debug, Clone)]
 pub struct External {
@@ -62,6 +81,8 @@ pub struct External {
     pub regions: Vec<String>,
     /// Whether partitions are computed by the engine rather than kept in a catalogue.
     pub projection: bool,
+    /// Whether some of its files have the profile compact.
+    pub compact: bool,
     /// The partitions that hold files of the table, when they are known.
     pub partitions: Option<Vec<Partition>>,
 }
@@ -146,6 +167,7 @@ impl External {
             accounts: Vec::new(),
             regions: Vec::new(),
             projection: true,
+            compact: false,
             partitions: None,
         }
     }
@@ -247,9 +269,14 @@ impl External {
             .try_for_each(|value| check_value(value))
     }
 
-    /// Returns the description of the table, with what its partitions are.
-    fn comment(&self) -> String {
-        format!("{}. {MIDNIGHT}", self.description)
+    /// Returns the comment of the table: its description, what its partitions are, and what the engine needs to read it.
+    fn comment(&self, dialect: Dialect) -> String {
+        let mut comment = format!("{}. {MIDNIGHT}", self.description);
+        if let Some(need) = dialect.need_of_compact_files().filter(|_| self.compact) {
+            comment += ". Some files have the profile compact: ";
+            comment += need;
+        }
+        comment
     }
 
     /// Returns the partition columns, each with its meaning.

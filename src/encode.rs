@@ -3,9 +3,8 @@
 //! The stock Arrow writer hashes and compares every string again, even those that come with
 //! dictionary keys, and that was a third of the whole run. So the column chunks are encoded here, from
 //! the keys the decoder already holds, and handed to the `parquet` crate, which writes the file
-//! around them. Pages are of format version 1, with a page index; values that repeat are RLE_DICTIONARY, other
-//! text and integers are stored as differences, other doubles PLAIN
-//! (<https://parquet.apache.org/docs/file-format/data-pages/encodings/>).
+//! around them. Pages are of format version 1. Values that repeat are dictionary-encoded; `format` says how each profile
+//! stores the others (<https://parquet.apache.org/docs/file-format/data-pages/encodings/>).
 //!
 //! A row group's columns are independent of each other and are encoded in parallel. Its bounds depend
 //! on the record batches alone, never on threads or memory, so that the same input gives the same
@@ -15,12 +14,14 @@ mod bloom;
 mod chunk;
 mod compress;
 mod delta;
+mod format;
 mod number;
 mod order;
 mod page;
 mod rle;
 mod statistics;
 mod text;
+mod texts;
 
 use std::io::{BufWriter, Write};
 use std::sync::Arc;
@@ -30,12 +31,13 @@ use arrow::datatypes::{DataType, SchemaRef, TimeUnit};
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::KeyValue;
-use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::file::properties::{EnabledStatistics, WriterProperties, WriterPropertiesBuilder};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::ColumnDescPtr;
 use rayon::prelude::*;
 
 pub use crate::encode::compress::Compression;
+pub use crate::encode::format::Format;
 
 use crate::encode::bloom::Filtered;
 use crate::encode::chunk::ColumnEncoder;
@@ -45,9 +47,6 @@ use crate::encode::statistics::Physical;
 use crate::encode::text::TextEncoder;
 use crate::schema::{Stored, Table};
 
-/// Rows after which a row group ends. Many readers prune by the bounds of row groups alone, so that smaller ones
-/// spare them most of a file; these are as large as `DuckDB`'s own.
-const ROW_GROUP_ROWS: usize = 125_000;
 /// Encoded bytes after which a row group ends, whatever its rows.
 const ROW_GROUP_BYTES: usize = 96 << 20;
 /// Bytes of the length before each text in PLAIN encoding.
@@ -61,7 +60,7 @@ const CREATED_BY: &str = concat!("alb2parquet version ", env!("CARGO_PKG_VERSION
 
 /// Size limits of row groups, pages and dictionaries.
 ///
-/// The program always uses the default. Tests set smaller sizes, so that few rows fill many pages.
+/// The program always uses those of the format. Tests set smaller sizes, so that few rows fill many pages.
 #[derive(Debug, Clone, Copy)]
 struct Limits {
     /// Rows after which a row group ends.
@@ -74,10 +73,10 @@ struct Limits {
     trial: usize,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
+impl Limits {
+    fn of(format: Format) -> Self {
         let (page_rows, page_bytes) = (20_000, 1 << 20);
-        Self { row_group_rows: ROW_GROUP_ROWS, page_rows, page_bytes, trial: 4096 }
+        Self { row_group_rows: format.row_group_rows(), page_rows, page_bytes, trial: 4096 }
     }
 }
 
@@ -95,19 +94,19 @@ impl<W: Write + Send> TableEncoder<W> {
     /// # Errors
     ///
     /// Fails when the file cannot be written.
-    pub fn new(table: &Table, compression: Compression, out: W) -> Result<Self, ParquetError> {
-        Self::with_limits(table, compression, out, Limits::default())
+    pub fn new(table: &Table, format: Format, out: W) -> Result<Self, ParquetError> {
+        Self::with_limits(table, format, out, Limits::of(format))
     }
 
     fn with_limits(
         table: &Table,
-        compression: Compression,
+        format: Format,
         out: W,
         limits: Limits,
     ) -> Result<Self, ParquetError> {
         let schema =
             ArrowSchemaConverter::new().schema_root("row").convert(&table.file_schema())?;
-        let properties = WriterProperties::builder().set_created_by(CREATED_BY.to_owned()).build();
+        let properties = properties(format).build();
         let out = BufWriter::with_capacity(WRITE_BYTES, out);
         let out = TypeOrdered::new(out, schema.num_columns());
         let file = SerializedFileWriter::new(out, schema.root_schema_ptr(), Arc::new(properties))?;
@@ -120,7 +119,7 @@ impl<W: Write + Send> TableEncoder<W> {
             .zip(schema.columns())
             .zip(stored)
             .map(|((field, parquet), stored)| {
-                column_encoder(field.data_type(), parquet.clone(), stored, compression, limits)
+                column_encoder(field.data_type(), parquet.clone(), stored, format, limits)
             })
             .collect();
         Ok(Self { file, columns, rows: 0, limits })
@@ -137,8 +136,9 @@ impl<W: Write + Send> TableEncoder<W> {
         let wanted: Vec<bool> =
             schema.columns().iter().map(|column| is_text_of(column, names)).collect();
         let columns = self.columns.into_iter().zip(wanted);
+        let rows = self.limits.row_group_rows;
         let filtered = |(column, wanted)| -> Result<Box<dyn ColumnEncoder>, ParquetError> {
-            Ok(if wanted { Box::new(Filtered::new(column)?) } else { column })
+            Ok(if wanted { Box::new(Filtered::new(column, rows)?) } else { column })
         };
         self.columns = columns.map(filtered).collect::<Result<_, _>>()?;
         Ok(self)
@@ -214,21 +214,28 @@ fn is_text_of(column: &ColumnDescPtr, names: &[String]) -> bool {
     named && column.physical_type() == parquet::basic::Type::BYTE_ARRAY
 }
 
+/// Returns the properties that files of rows and files of rejects share.
+fn properties(format: Format) -> WriterPropertiesBuilder {
+    WriterProperties::builder()
+        .set_created_by(CREATED_BY.to_owned())
+        .set_offset_index_disabled(!format.has_page_index())
+}
+
 fn column_encoder(
     data_type: &DataType,
     column: ColumnDescPtr,
     stored: Stored,
-    compression: Compression,
+    format: Format,
     limits: Limits,
 ) -> Box<dyn ColumnEncoder> {
     use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
     fn numbers<P: Physical>(
         column: ColumnDescPtr,
         stored: Stored,
-        compression: Compression,
+        format: Format,
         limits: Limits,
     ) -> Box<dyn ColumnEncoder> {
-        Box::new(NumberEncoder::<P>::new(column, stored, compression, limits))
+        Box::new(NumberEncoder::<P>::new(column, stored, format, limits))
     }
     let numbers = match data_type {
         DataType::Int32 => numbers::<Int32Type>,
@@ -236,11 +243,11 @@ fn column_encoder(
         DataType::Float64 => numbers::<Float64Type>,
         DataType::Timestamp(TimeUnit::Microsecond, _) => numbers::<TimestampMicrosecondType>,
         DataType::Utf8 | DataType::Dictionary(..) => {
-            return Box::new(TextEncoder::new(column, compression, limits));
+            return Box::new(TextEncoder::new(column, format, limits));
         }
         other => unreachable!("no table has a column of type {other}"),
     };
-    numbers(column, stored, compression, limits)
+    numbers(column, stored, format, limits)
 }
 
 /// Writes rejects to one Parquet file. They are few, so the stock writer does.
@@ -252,10 +259,9 @@ impl<W: Write + Send> RejectsEncoder<W> {
     /// # Errors
     ///
     /// Fails when the file cannot be written.
-    pub fn new(schema: SchemaRef, compression: Compression, out: W) -> Result<Self, ParquetError> {
-        let properties = WriterProperties::builder()
-            .set_created_by(CREATED_BY.to_owned())
-            .set_compression(compression.codec())
+    pub fn new(schema: SchemaRef, format: Format, out: W) -> Result<Self, ParquetError> {
+        let properties = properties(format)
+            .set_compression(format.compression.codec())
             .set_statistics_enabled(EnabledStatistics::Chunk)
             .build();
         let options = parquet::arrow::arrow_writer::ArrowWriterOptions::new()

@@ -31,6 +31,7 @@ pub mod reject;
 pub mod key;
 pub mod redact;
 pub mod shard;
+pub mod profile;
 // Where things are, and which objects a dataset holds.
 pub mod store;
 pub mod dataset;

@@ -26,6 +26,9 @@ pub struct Contents {
     pub rejects: u64,
     /// Bytes of the files.
     pub bytes: u64,
+    /// Whether files of rows have the profile compact.
+    #[serde(skip)]
+    pub compact: bool,
     /// Whether it was taken back.
     pub removed: bool,
     /// Why it could not be.
@@ -50,6 +53,7 @@ pub fn contents(dataset: &Dataset, selection: &Selection) -> Result<Vec<Contents
             rows: 0,
             rejects: 0,
             bytes: 0,
+            compact: false,
             removed: false,
             error: None,
         };
@@ -68,6 +72,7 @@ pub fn contents(dataset: &Dataset, selection: &Selection) -> Result<Vec<Contents
             contents.objects += claim.objects.len() as u64;
             contents.files += claim.outputs.len() as u64;
             contents.rows += claim.rows;
+            contents.compact |= claim.rows > 0 && claim.profile.is_compact();
             contents.rejects += claim.rejects.values().sum::<u64>();
             contents.bytes += claim.outputs.iter().map(|output| output.file.size).sum::<u64>();
         }

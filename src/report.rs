@@ -99,6 +99,8 @@ pub struct Written {
     pub reject_files: u64,
     /// Bytes of them.
     pub reject_bytes: u64,
+    /// Files of rows that have the profile compact.
+    pub compact_files: u64,
 }
 
 /// Objects, and what was written of them.
@@ -187,6 +189,7 @@ impl Written {
         self.bytes += other.bytes;
         self.reject_files += other.reject_files;
         self.reject_bytes += other.reject_bytes;
+        self.compact_files += other.compact_files;
     }
 
     /// Bytes of all files.

@@ -83,9 +83,10 @@ fn named_objects_take_the_place_of_the_listing() {
 #[test]
 fn arguments_that_make_no_sense_are_refused() {
     let world = World::with(gzip(good_lines(1)));
-    let cases: [(&[&str], &[&str]); 16] = [
+    let cases: [(&[&str], &[&str]); 17] = [
         (&["--compresion", "zstd"], &["--compresion", "--compression"]),
         (&["--compression", "gzip"], &["--compression", "zstd", "snappy", "none"]),
+        (&["--profile", "small"], &["--profile", "portable", "compact"]),
         (&["--layout", "flat"], &["--layout", "hive", "plain"]),
         (&["--target-file-size", "big"], &["--target-file-size", "256MiB"]),
         (&["--target-file-size", "0"], &["--target-file-size"]),

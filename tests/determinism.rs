@@ -1,13 +1,13 @@
 //! The same input gives the same bytes, whatever the threads, the order and the number of runs. Only
 //! the names of files tell runs apart.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use flate2::Compression;
 
 use crate::support::{
     Line, ROWS, World, contents, convert, files, get, good_lines, gzip, gzip_at, key, key_of,
-    key_on, put, text_of,
+    key_on, put, text_of, tree,
 };
 
 type Contents = BTreeMap<String, Vec<Vec<u8>>>;
@@ -57,13 +57,16 @@ fn same(a: &Contents, b: &Contents) {
 #[test]
 fn threads_and_runs_make_no_difference() {
     let world = world();
-    let one = dataset(&world, "one", &["--threads", "1"]);
-    assert_eq!(one.len(), 2 + 2, "two partitions of rows, two of rejects");
-    for threads in ["2", "8"] {
-        same(&one, &dataset(&world, threads, &["--threads", threads]));
+    for profile in ["portable", "compact"] {
+        let args = |threads| ["--profile", profile, "--threads", threads];
+        let one = dataset(&world, profile, &args("1"));
+        assert_eq!(one.len(), 2 + 2, "two partitions of rows, two of rejects");
+        for threads in ["2", "8"] {
+            same(&one, &dataset(&world, &format!("{profile}{threads}"), &args(threads)));
+        }
+        // A second run into the same dataset changes nothing.
+        same(&one, &dataset(&world, profile, &args("3")));
     }
-    // A second run into the same dataset changes nothing.
-    same(&one, &dataset(&world, "one", &["--threads", "3"]));
 }
 
 #[test]
@@ -147,15 +150,20 @@ fn of_copies_the_first_by_key_is_taken() {
 }
 
 #[test]
-fn settings_that_change_bytes_change_names() {
+fn settings_that_change_bytes_are_part_of_the_hash_in_the_name() {
     let world = World::with(gzip(good_lines(3)));
-    let names: Vec<_> = ["zstd", "snappy", "none"]
-        .into_iter()
-        .map(|codec| {
-            let out = world.path(codec);
-            convert(&[&world.source()], &out, &["--compression", codec]).expect(0);
-            files(&out, ROWS)[0].file_name().unwrap().to_owned()
+    let settings = ["zstd", "snappy", "none"].map(|codec| ["--compression", codec]);
+    let settings = settings.into_iter().chain([["--profile", "compact"]]);
+    // Names also depend on the run, so the claims are compared.
+    let settings: BTreeSet<String> = settings
+        .map(|args| {
+            let out = world.path(args[1]);
+            convert(&[&world.source()], &out, &args).expect(0);
+            let files = tree(&out);
+            let (_, claim) = files.iter().find(|(name, _)| name.ends_with("1.claim.json")).unwrap();
+            let claim: serde_json::Value = serde_json::from_slice(claim).unwrap();
+            claim["settings"].as_str().unwrap().to_owned()
         })
         .collect();
-    assert!(names[0] != names[1] && names[1] != names[2] && names[0] != names[2], "{names:?}");
+    assert_eq!(settings.len(), 4, "{settings:?}");
 }

@@ -25,9 +25,22 @@ use crate::support::{
 /// Rows of the file that most tests look at: more than a page holds.
 const COUNT: usize = 25_000;
 
-/// A world whose only file has columns of every kind: constant, repeating, all different, all NULL,
+/// A world whose only file has the profile compact and columns of every kind: constant, repeating, all different, all NULL,
 /// NULL here and there, NULL from some row on, long, and going over from few values to many.
 static WORLD: LazyLock<World> = LazyLock::new(|| {
+    let world = World::with(gzip(lines_of_every_kind()));
+    world.convert_with(&["--profile", "compact"]).expect(0);
+    world
+});
+
+/// The same rows in the default profile.
+static PORTABLE: LazyLock<World> = LazyLock::new(|| {
+    let world = World::with(gzip(lines_of_every_kind()));
+    world.convert().expect(0);
+    world
+});
+
+fn lines_of_every_kind() -> Vec<u8> {
     let lines = (0..COUNT).map(|row| {
         let mut line = Line::of(34)
             .with(2, &format!("2025-07-19T{:02}:{:02}:{:02}.{row:06}Z", row / 3600, row / 60 % 60, row % 60))
@@ -51,10 +64,8 @@ static WORLD: LazyLock<World> = LazyLock::new(|| {
         }
         line.text()
     });
-    let world = World::with(gzip(text_of(lines)));
-    world.convert().expect(0);
-    world
-});
+    text_of(lines)
+}
 
 fn open(path: &Path) -> SerializedFileReader<File> {
     let options =
@@ -164,19 +175,23 @@ fn extremes(values: &[Option<Value>]) -> Option<[Value; 2]> {
     Some(bounds)
 }
 
+/// Encodings of portable files.
+const SIMPLE: [Encoding; 3] = [Encoding::PLAIN, Encoding::RLE, Encoding::RLE_DICTIONARY];
+
 #[test]
-fn pages_are_of_version_1_and_encodings_known_to_all() {
-    let reader = open(&only_file(&WORLD.out(), ROWS));
+fn pages_are_of_version_1_and_of_the_encodings_of_their_profile() {
+    check_pages(
+        &WORLD,
+        &[&SIMPLE[..], &[Encoding::DELTA_BINARY_PACKED, Encoding::DELTA_BYTE_ARRAY]].concat(),
+    );
+    check_pages(&PORTABLE, &SIMPLE);
+}
+
+fn check_pages(world: &World, known: &[Encoding]) {
+    let reader = open(&only_file(&world.out(), ROWS));
     let metadata = reader.metadata();
     assert_eq!(metadata.file_metadata().version(), 1, "format version of the footer");
     assert_eq!(metadata.num_row_groups(), 1);
-    let known = [
-        Encoding::PLAIN,
-        Encoding::RLE,
-        Encoding::RLE_DICTIONARY,
-        Encoding::DELTA_BINARY_PACKED,
-        Encoding::DELTA_BYTE_ARRAY,
-    ];
     let group = reader.get_row_group(0).unwrap();
     for (at, column) in metadata.row_group(0).columns().iter().enumerate() {
         let name = column.column_path().string();
@@ -237,7 +252,13 @@ fn pages_are_of_version_1_and_encodings_known_to_all() {
 
 #[test]
 fn encodings_follow_the_values() {
-    let reader = open(&only_file(&WORLD.out(), ROWS));
+    let (text, integers) = (Encoding::DELTA_BYTE_ARRAY, Encoding::DELTA_BINARY_PACKED);
+    check_encodings(&WORLD, text, integers);
+    check_encodings(&PORTABLE, Encoding::PLAIN, Encoding::PLAIN);
+}
+
+fn check_encodings(world: &World, text: Encoding, integers: Encoding) {
+    let reader = open(&only_file(&world.out(), ROWS));
     let pages = |name: &str| -> Vec<Encoding> {
         let group = reader.metadata().row_group(0);
         let at = group.columns().iter().position(|c| c.column_path().string() == name).unwrap();
@@ -255,31 +276,27 @@ fn encodings_follow_the_values() {
     ] {
         assert!(pages(name).iter().all(|e| *e == Encoding::RLE_DICTIONARY), "{name} repeats");
     }
-    for (name, encoding) in [
-        ("trace_id", Encoding::DELTA_BYTE_ARRAY),
-        ("time", Encoding::DELTA_BINARY_PACKED),
-        ("client_port", Encoding::DELTA_BINARY_PACKED),
-    ] {
+    for (name, encoding) in [("trace_id", text), ("time", integers), ("client_port", integers)] {
         assert!(pages(name).iter().all(|e| *e == encoding), "{name} never repeats");
     }
-    for (name, encoding) in [
-        ("request_url", Encoding::DELTA_BYTE_ARRAY),
-        ("transformed_host", Encoding::DELTA_BYTE_ARRAY),
-        ("sent_bytes", Encoding::DELTA_BINARY_PACKED),
-    ] {
+    for (name, encoding) in
+        [("request_url", text), ("transformed_host", text), ("sent_bytes", integers)]
+    {
         assert_eq!(pages(name).last(), Some(&encoding), "{name}: the dictionary is given up");
     }
     let [first, .., last] = pages("transformed_host")[..] else { panic!() };
-    assert_eq!(
-        [first, last],
-        [Encoding::RLE_DICTIONARY, Encoding::DELTA_BYTE_ARRAY],
-        "few values, then many"
-    );
+    assert_eq!([first, last], [Encoding::RLE_DICTIONARY, text], "few values, then many");
 }
 
 #[test]
 fn values_come_back_as_they_were_logged() {
-    let rows = read_file(&only_file(&WORLD.out(), ROWS));
+    for world in [&WORLD, &PORTABLE] {
+        check_values(world);
+    }
+}
+
+fn check_values(world: &World) {
+    let rows = read_file(&only_file(&world.out(), ROWS));
     assert_eq!(rows.len(), COUNT);
     for (at, row) in
         rows.iter().enumerate().step_by(97).chain(rows.iter().enumerate().skip(19_990).take(20))
@@ -308,7 +325,13 @@ fn values_come_back_as_they_were_logged() {
 
 #[test]
 fn statistics_of_chunks_are_right() {
-    let path = only_file(&WORLD.out(), ROWS);
+    for world in [&WORLD, &PORTABLE] {
+        check_statistics(world);
+    }
+}
+
+fn check_statistics(world: &World) {
+    let path = only_file(&world.out(), ROWS);
     let reader = open(&path);
     let [batch] = &batches(&path)[..] else { panic!("one batch") };
     let (mut all_null, mut cut) = (0, 0);
@@ -339,6 +362,27 @@ fn statistics_of_chunks_are_right() {
     // elb_error_code, target_error_code, extra_fields; and some long texts.
     assert_eq!(all_null, 3);
     assert!(cut >= 2, "{cut} long texts");
+}
+
+/// Trino before 436 loses rows of files with a page index.
+#[test]
+fn portable_files_of_rows_and_rejects_have_no_page_index() {
+    let world = World::with(gzip([&*good_lines(20), b"bad\n"].concat()));
+    for (profile, indexed) in [("portable", false), ("compact", true)] {
+        let out = world.path(profile);
+        let args = ["--profile", profile, "--max-rejects", "1"];
+        crate::support::convert(&[&world.source()], &out, &args).expect(0);
+        for table in [ROWS, REJECTS] {
+            let reader = open(&only_file(&out, table));
+            for chunk in reader.metadata().row_group(0).columns() {
+                let name = chunk.column_path().string();
+                assert_eq!(chunk.offset_index_offset().is_some(), indexed, "{table}: {name}");
+                // Files of rejects never have one.
+                let indexed = indexed && table == ROWS;
+                assert_eq!(chunk.column_index_offset().is_some(), indexed, "{table}: {name}");
+            }
+        }
+    }
 }
 
 #[test]
@@ -399,7 +443,7 @@ fn statistics_keep_the_signs_of_zeros() {
         Line::of(29).with(6, "0.0").with(7, "-0").with(8, "0.000").text(),
         Line::of(29).with(6, "0").with(7, "-0.000").with(8, "-0.0").text(),
     ])));
-    world.convert().expect(0);
+    world.convert_with(&["--profile", "compact"]).expect(0);
     let reader = open(&only_file(&world.out(), ROWS));
     let index = reader.metadata().page_index_for_row_group(0);
     let mut signs = Vec::new();
@@ -595,7 +639,7 @@ fn paths_follow_the_layout() {
         let description = &tree(&out)["_alb2parquet/dataset.json"];
         let description: serde_json::Value = serde_json::from_slice(description).unwrap();
         let expected = serde_json::json!({
-            "format_version": 2, "layout": layout, "conditional_creates": true
+            "format_version": 2, "layout": layout, "conditional_creates": true, "profile": "portable"
         });
         assert_eq!(description, expected);
     }

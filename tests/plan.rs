@@ -7,6 +7,7 @@ use std::sync::atomic::AtomicBool;
 use alb2parquet::dataset::{Dataset, Layout, Opening, STAGING};
 use alb2parquet::ledger::Ledger;
 use alb2parquet::plan::{Listing, Plan, Selection};
+use alb2parquet::profile::Profile;
 use alb2parquet::redact::Agreement;
 use alb2parquet::store::{Bucket, Network, Patience, Source};
 use object_store::memory::InMemory;
@@ -316,6 +317,7 @@ fn claims_that_are_read_ahead_make_the_same_plan() {
             single_writer: false,
             patience: Patience::default(),
             redaction: Agreement::default(),
+            profile: Profile::Portable,
         };
         let dataset = Dataset::open(Arc::new(bucket().with_reads(reads)), opening).unwrap();
         let stop = AtomicBool::new(false);

@@ -1,7 +1,8 @@
 //! A new field is one stanza in the schema file and nothing else.
 
 use alb2parquet::decode::Decoder;
-use alb2parquet::encode::{Compression, TableEncoder};
+use alb2parquet::encode::{Compression, Format, TableEncoder};
+use alb2parquet::profile::Profile;
 use alb2parquet::schema::{LogType, SchemaError, Table};
 
 use crate::support::{OBJECT, Row, decode_as, get, piece_of, read_file, text_of};
@@ -95,7 +96,8 @@ fn a_new_field_reaches_the_file() {
         let decoded = Decoder::new(&table).decode(&mut piece_of(&[&text]), |_| OBJECT);
         let file = tempfile::NamedTempFile::new().unwrap();
         let out = file.reopen().unwrap();
-        let mut encoder = TableEncoder::new(&table, Compression::Zstd, out).unwrap();
+        let format = Format { profile: Profile::Portable, compression: Compression::Zstd };
+        let mut encoder = TableEncoder::new(&table, format, out).unwrap();
         encoder.write(&decoded.batch).unwrap();
         encoder.finish(&[]).unwrap();
         let rows = read_file(file.path());

@@ -23,9 +23,10 @@ use std::time::{Duration, Instant};
 use alb2parquet::claim::{Claim, Output};
 use alb2parquet::convert::{Conversion, Read, Watcher};
 use alb2parquet::dataset::{Dataset, Layout, Opening, STAGING};
-use alb2parquet::encode::Compression;
+use alb2parquet::encode::{Compression, Format};
 use alb2parquet::ledger::{Committed, Ledger};
 use alb2parquet::plan::{Batch, Failure, Listing, Plan, Selection, TOUCHED};
+use alb2parquet::profile::Profile;
 use alb2parquet::redact::{Agreement, Redaction};
 use alb2parquet::store::{Bucket, Patience, Source, Writing};
 use alb2parquet::tally::Tally;
@@ -136,8 +137,8 @@ impl World {
         let target = Bucket::new(store.clone(), store, Path::default(), "memory:", STAGING);
         let patience = Patience { attempts: 4, pause: Duration::ZERO };
         let (layout, single_writer) = (Layout::Hive, false);
-        let redaction = Agreement::default();
-        let opening = Opening { layout, run, single_writer, patience, redaction };
+        let (redaction, profile) = (Agreement::default(), Profile::Portable);
+        let opening = Opening { layout, run, single_writer, patience, redaction, profile };
         Ok(Dataset::open(Arc::new(target), opening)?)
     }
 
@@ -520,7 +521,7 @@ fn convert(world: &World, run: &str) -> anyhow::Result<Tally> {
     let conversion = Conversion {
         sources: &sources,
         dataset: &dataset,
-        compression: Compression::None,
+        format: Format { profile: Profile::Portable, compression: Compression::None },
         bloom_filters: &[],
         redaction: &Redaction::default(),
         threads: 1,

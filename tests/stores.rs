@@ -5,6 +5,7 @@ use std::io::Write;
 use std::sync::Arc;
 
 use alb2parquet::dataset::{Dataset, DatasetError, Layout, Opening, STAGING};
+use alb2parquet::profile::Profile;
 use alb2parquet::redact::Agreement;
 use alb2parquet::store::{
     Bucket, Completed, Created, Disk, FileKey, Owner, Patience, Staged, StagedFile, Target,
@@ -218,8 +219,9 @@ impl ObjectStore for Careless {
 
 fn open(target: &Arc<dyn Target>, run: &str, single_writer: bool) -> Result<Dataset, DatasetError> {
     let (layout, run, patience) = (Layout::Hive, run.to_owned(), Patience::default());
-    let redaction = Agreement::default();
-    Dataset::open(Arc::clone(target), Opening { layout, run, single_writer, patience, redaction })
+    let (redaction, profile) = (Agreement::default(), Profile::Portable);
+    let opening = Opening { layout, run, single_writer, patience, redaction, profile };
+    Dataset::open(Arc::clone(target), opening)
 }
 
 #[test]

@@ -55,6 +55,8 @@ mod plan;
 mod memory;
 // Directories of buckets that a run skips: shards and runs of one day each find every log together.
 mod pruning;
+// Profiles: the default, datasets with files of both, and what engines are told.
+mod profiles;
 // Not a test: a proxy that fails requests.
 mod proxy;
 // The library's reader of single objects and streams.

@@ -21,6 +21,7 @@ pub fn encode<'k>(claim: &Claim, keys: impl Iterator<Item = &'k str>) -> Vec<u8>
     let mut own = Claim {
         version: claim.version.clone(),
         settings: claim.settings.clone(),
+        profile: claim.profile,
         lines: claim.lines,
         rows: claim.rows,
         joined_lines: claim.joined_lines,

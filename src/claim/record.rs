@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::claim::Amendment;
 use crate::key::identity;
+use crate::profile::Profile;
 use crate::reject::Reason;
 use crate::store::{Listed, StagedFile};
 
@@ -33,6 +34,9 @@ pub struct Claim {
     pub version: String,
     /// What else decided the bytes of the outputs.
     pub settings: String,
+    /// Profile of its files.
+    #[serde(default, skip_serializing_if = "Profile::is_compact")]
+    pub profile: Profile,
     /// Seconds from the first read to the last byte staged, as far as the version noted them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,

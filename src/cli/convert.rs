@@ -12,9 +12,9 @@ use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
 use crate::batch::{self, Batches, Outcome};
-use crate::cli::log::Format;
+use crate::cli::log;
 use crate::cli::metrics::Metrics;
-use crate::cli::options::{self, Layout, Stores, Wanted};
+use crate::cli::options::{self, Layout, Profile, Stores, Wanted};
 use crate::cli::plan::{Form, Question};
 use crate::cli::progress::{self, Progress, Voice};
 use crate::cli::signals::Signals;
@@ -22,7 +22,7 @@ use crate::cli::terminal::print_json;
 use crate::cli::{DONE, FAILED, LEFT_OUT, OBJECTS, REJECTS, nothing, resolve};
 use crate::convert::{Conversion, Read, Watcher};
 use crate::dataset::{Dataset, DatasetError, Opening};
-use crate::encode::Compression;
+use crate::encode::{Compression, Format};
 use crate::estimate::{Prices, Speed};
 use crate::ledger::Ledger;
 use crate::plan::{self, Batch, Failure, Listing, Plan, PlanError, TOUCHED, Touched};
@@ -107,6 +107,10 @@ pub(super) struct Convert {
     #[arg(long, value_enum, default_value_t = Layout::Hive)]
     pub(super) layout: Layout,
 
+    /// Features of Parquet that the files use; see docs/profiles.md
+    #[arg(long, value_enum, default_value_t = Profile::Portable)]
+    pub(super) profile: Profile,
+
     /// Compression of the Parquet files
     #[arg(long, value_enum, default_value_t = Codec::Zstd)]
     pub(super) compression: Codec,
@@ -148,8 +152,8 @@ pub(super) struct Convert {
     pub(super) verbose: bool,
 
     /// How stderr is written
-    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = Format::Text)]
-    pub(super) log_format: Format,
+    #[arg(long, value_enum, value_name = "FORMAT", default_value_t = log::Format::Text)]
+    pub(super) log_format: log::Format,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -222,6 +226,9 @@ impl Convert {
             }
             work
         };
+        if dataset.profile() != resolve::profile(self.profile) {
+            progress.warn(&other_profile(&dataset, self.profile));
+        }
         let threads = match self.threads {
             Some(threads) => threads.into(),
             None => thread::available_parallelism().map_or(1, usize::from),
@@ -241,11 +248,7 @@ impl Convert {
         let conversion = Conversion {
             sources: &sources,
             dataset: &dataset,
-            compression: match self.compression {
-                Codec::Zstd => Compression::Zstd,
-                Codec::Snappy => Compression::Snappy,
-                Codec::None => Compression::None,
-            },
+            format: self.format(),
             bloom_filters: &bloom_filters,
             redaction: &redaction,
             threads,
@@ -288,10 +291,20 @@ impl Convert {
         question.answer(signals)
     }
 
+    /// Returns how files are written.
+    fn format(&self) -> Format {
+        let compression = match self.compression {
+            Codec::Zstd => Compression::Zstd,
+            Codec::Snappy => Compression::Snappy,
+            Codec::None => Compression::None,
+        };
+        Format { profile: resolve::profile(self.profile), compression }
+    }
+
     /// Returns what is wanted on stderr.
     pub(super) fn voice(&self) -> Voice {
         match (self.log_format, self.quiet, self.verbose) {
-            (Format::Json, ..) => Voice::Json,
+            (log::Format::Json, ..) => Voice::Json,
             (_, true, _) => Voice::Quiet,
             (_, _, true) => Voice::Verbose,
             _ => Voice::Text,
@@ -308,7 +321,9 @@ impl Convert {
         let target = resolve::target(out, &run, network)?;
         let (single_writer, patience) = (self.single_writer, Patience::default());
         let redaction = redaction.agreement();
-        Ok(Dataset::open(target, Opening { layout, run, single_writer, patience, redaction })?)
+        let profile = resolve::profile(self.profile);
+        let opening = Opening { layout, run, single_writer, patience, redaction, profile };
+        Ok(Dataset::open(target, opening)?)
     }
 
     /// Plans what was listed.
@@ -399,6 +414,15 @@ impl Watcher for Reporting<'_> {
             *error = self.progress.aside(|| print_json(outcome)).err().or(error.take());
         }
     }
+}
+
+/// Reports that a run writes files of another profile than the run that began the dataset.
+fn other_profile(dataset: &Dataset, profile: Profile) -> String {
+    format!(
+        "the dataset was begun with --profile {}; new files have the profile {}, existing files stay as they are",
+        dataset.profile(),
+        resolve::profile(profile)
+    )
 }
 
 fn exit_code(tally: &Tally, max_rejects: f64) -> u8 {

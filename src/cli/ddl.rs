@@ -1,6 +1,5 @@
 //! `ddl`: arguments in, what an engine is to be told out.
 
-use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
@@ -139,7 +138,14 @@ impl Ddl {
             {
                 return Err(DatasetError::Layout(table.layout).into());
             }
-            table.hold(held(&dataset, &table, &self.log_type)?);
+            let contents = held(&dataset, &table, &self.log_type)?;
+            // Files of rejects have neither delta encodings nor a column index in any profile.
+            table.compact =
+                table.name != reject::TABLE && contents.iter().any(|contents| contents.compact);
+            // Rejects of all logs lie together.
+            let of_one =
+                |each: Contents| Partition { log_type: schema::LogType::Access, ..each.partition };
+            table.hold(contents.into_iter().map(of_one).collect());
             if table.accounts.is_empty() {
                 bail!("{} holds nothing of {} yet", name.display(), table.name);
             }
@@ -176,12 +182,8 @@ fn described(log_type: &str) -> anyhow::Result<External> {
     bail!("there is no --log-type {log_type}: say one of {}, {REJECTS}", types.join(", "))
 }
 
-/// Returns the partitions in which a table has files.
-fn held(
-    dataset: &Dataset,
-    table: &External,
-    log_type: &str,
-) -> anyhow::Result<BTreeSet<Partition>> {
+/// Returns what the partitions in which a table has files hold.
+fn held(dataset: &Dataset, table: &External, log_type: &str) -> anyhow::Result<Vec<Contents>> {
     let rejects = table.name == reject::TABLE;
     let files = |each: &Contents| {
         if rejects {
@@ -191,9 +193,7 @@ fn held(
         }
     };
     let contents = remove::contents(dataset, &Selection::default())?;
-    // Rejects of all logs lie together.
-    let of_one = |each: Contents| Partition { log_type: schema::LogType::Access, ..each.partition };
-    Ok(contents.into_iter().filter(files).map(of_one).collect())
+    Ok(contents.into_iter().filter(files).collect())
 }
 
 /// Returns the place of a table's directory as an engine is to be told of it.

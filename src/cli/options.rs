@@ -115,6 +115,14 @@ pub(super) enum Layout {
     Plain,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum Profile {
+    /// PLAIN and dictionary encoding, no page index: every engine reads it
+    Portable,
+    /// Delta encodings and a page index: about as large, and some engines skip more, but others refuse it or lose rows
+    Compact,
+}
+
 pub(super) fn account(text: &str) -> Result<String, String> {
     let good = text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit());
     if good { Ok(text.to_owned()) } else { Err("an account id has twelve digits".to_owned()) }

@@ -8,13 +8,14 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use chrono::{Days, NaiveDate, Utc};
 
-use crate::cli::options::{Held, Layout, LogType, Partitions, Stores, Wanted};
+use crate::cli::options::{Held, Layout, LogType, Partitions, Profile, Stores, Wanted};
 use crate::cli::signals::Signals;
 use crate::cli::terminal::print_line;
 use crate::cli::waiting;
 use crate::dataset::{self, Dataset, STAGING};
 use crate::hash;
 use crate::plan::{Listing, Scope, Selection};
+use crate::profile;
 use crate::schema::{self};
 use crate::store::{Bucket, Disk, Network, Place, Source, StoreError, Target, has_secret};
 
@@ -22,6 +23,13 @@ pub(super) fn layout(layout: Layout) -> dataset::Layout {
     match layout {
         Layout::Hive => dataset::Layout::Hive,
         Layout::Plain => dataset::Layout::Plain,
+    }
+}
+
+pub(super) fn profile(profile: Profile) -> profile::Profile {
+    match profile {
+        Profile::Portable => profile::Profile::Portable,
+        Profile::Compact => profile::Profile::Compact,
     }
 }
 

@@ -77,7 +77,7 @@ impl<'a> Open<'a> {
         let table = batch.partition.log_type.table();
         let writing = conversion.begin(&table.name, batch, &name)?;
         let staged = writing.name();
-        let table = TableEncoder::new(table, conversion.compression, writing)
+        let table = TableEncoder::new(table, conversion.format, writing)
             .and_then(|table| table.with_bloom_filters(conversion.bloom_filters))
             .map_err(write_error(&staged))?;
         Ok(Self {
@@ -161,7 +161,7 @@ impl<'a> Open<'a> {
             let name = reject::file_name(self.batch.partition.log_type, &self.name);
             let writing = conversion.begin(reject::TABLE, self.batch, &name)?;
             let staged = writing.name();
-            let encoder = RejectsEncoder::new(reject::schema(), conversion.compression, writing)
+            let encoder = RejectsEncoder::new(reject::schema(), conversion.format, writing)
                 .map_err(write_error(&staged))?;
             self.rejects = Some((encoder, staged));
         }
@@ -195,6 +195,7 @@ impl<'a> Open<'a> {
             run: conversion.dataset.run().to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             settings: conversion.settings(self.batch),
+            profile: conversion.format.profile,
             lines: self.tally.lines,
             joined_lines: self.tally.joined_lines,
             rows: self.tally.rows,

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use crate::dataset::Layout;
-use crate::ddl::{External, literal, quoted};
+use crate::ddl::{Dialect, External, literal, quoted};
 use crate::key::PARTITION_COLUMNS;
 
 /// Returns the statements that create a view.
@@ -36,7 +36,7 @@ pub(super) fn create(table: &External) -> String {
         writeln!(text, "COMMENT ON {what} IS {};", literal(comment))
             .expect("a string takes everything");
     };
-    comment(&format!("VIEW {name}"), &table.comment());
+    comment(&format!("VIEW {name}"), &table.comment(Dialect::DuckDb));
     for column in &table.columns {
         comment(&format!("COLUMN {name}.{}", quoted(&column.name, '"')), &column.description);
     }

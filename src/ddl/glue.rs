@@ -3,7 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use crate::ddl::hive::type_name;
-use crate::ddl::{External, projection};
+use crate::ddl::{Dialect, External, projection};
 use crate::key::Partition;
 
 /// Partitions that one call of `BatchCreatePartition` takes.
@@ -31,7 +31,7 @@ pub(super) fn table_input(table: &External) -> String {
     let name = table.name.rsplit('.').next().unwrap_or(&table.name);
     let input = json!({
         "Name": name,
-        "Description": table.comment(),
+        "Description": table.comment(Dialect::Glue),
         "TableType": "EXTERNAL_TABLE",
         "PartitionKeys": keys,
         "Parameters": parameters,

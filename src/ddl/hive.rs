@@ -66,7 +66,7 @@ pub(super) fn create(
          PARTITIONED BY (\n{partition}\n)\nSTORED AS PARQUET\nLOCATION {location}\n\
          TBLPROPERTIES (\n{properties}\n);\n",
         name = quoted(&table.name, '`'),
-        comment = literal(&table.comment()),
+        comment = literal(&table.comment(dialect)),
         location = literal(&table.location),
     )
 }

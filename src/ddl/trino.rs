@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use arrow::datatypes::DataType;
 
 use crate::ddl::projection::{self, FIRST_YEAR, Values};
-use crate::ddl::{External, literal, quoted};
+use crate::ddl::{Dialect, External, literal, quoted};
 use crate::key::{PARTITION_COLUMNS, Partition};
 
 /// The last year that tables know of: of dates, Trino computes only days and what is shorter.
@@ -81,7 +81,7 @@ pub(super) fn create(table: &External) -> String {
     format!(
         "CREATE TABLE IF NOT EXISTS {name} (\n{columns}\n)\nCOMMENT {comment}\nWITH (\n  {properties}\n);\n",
         name = quoted(&table.name, '"'),
-        comment = literal(&table.comment()),
+        comment = literal(&table.comment(Dialect::Trino)),
         properties = properties.join(",\n  "),
     )
 }

@@ -12,7 +12,6 @@ use parquet::bloom_filter::Sbbf;
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::Result;
 
-use crate::encode::ROW_GROUP_ROWS;
 use crate::encode::chunk::{ColumnEncoder, Pages};
 
 /// Share of values that are not there but seem to be.
@@ -22,17 +21,19 @@ const FALSE_POSITIVES: f64 = 0.01;
 pub(super) struct Filtered {
     column: Box<dyn ColumnEncoder>,
     filter: Sbbf,
+    /// Rows of a full row group.
+    rows: usize,
 }
 
 impl Filtered {
-    pub(super) fn new(column: Box<dyn ColumnEncoder>) -> Result<Self> {
-        Ok(Self { column, filter: empty()? })
+    pub(super) fn new(column: Box<dyn ColumnEncoder>, rows: usize) -> Result<Self> {
+        Ok(Self { column, filter: empty(rows)?, rows })
     }
 }
 
 /// Returns a filter for as many values as a row group has rows. It is folded once they are known.
-fn empty() -> Result<Sbbf> {
-    Sbbf::new_with_ndv_fpp(ROW_GROUP_ROWS as u64, FALSE_POSITIVES)
+fn empty(rows: usize) -> Result<Sbbf> {
+    Sbbf::new_with_ndv_fpp(rows as u64, FALSE_POSITIVES)
 }
 
 impl ColumnEncoder for Filtered {
@@ -53,7 +54,7 @@ impl ColumnEncoder for Filtered {
 
     fn finish(&mut self) -> Result<(Pages, ColumnCloseResult)> {
         let (pages, mut close) = self.column.finish()?;
-        let mut filter = mem::replace(&mut self.filter, empty()?);
+        let mut filter = mem::replace(&mut self.filter, empty(self.rows)?);
         filter.fold_to_target_fpp(FALSE_POSITIVES);
         close.bloom_filter = Some(filter);
         Ok((pages, close))

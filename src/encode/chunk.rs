@@ -16,7 +16,7 @@ use parquet::file::reader::{ChunkReader, Length};
 use parquet::file::statistics::Statistics;
 use parquet::schema::types::ColumnDescPtr;
 
-use crate::encode::Compression;
+use crate::encode::format::{Content, Format};
 use crate::encode::page::DataPage;
 
 /// Encodes one column, row group after row group.
@@ -34,18 +34,18 @@ pub(super) trait ColumnEncoder: Send {
 /// The data pages of a chunk so far.
 pub(super) struct Chunk {
     column: ColumnDescPtr,
-    compression: Compression,
+    format: Format,
     pages: Vec<DataPage>,
     size: usize,
 }
 
 impl Chunk {
-    pub(super) fn new(column: ColumnDescPtr, compression: Compression) -> Self {
-        Self { column, compression, pages: Vec::new(), size: 0 }
+    pub(super) fn new(column: ColumnDescPtr, format: Format) -> Self {
+        Self { column, format, pages: Vec::new(), size: 0 }
     }
 
-    pub(super) fn compression(&self) -> Compression {
-        self.compression
+    pub(super) fn format(&self) -> Format {
+        self.format
     }
 
     pub(super) fn push(&mut self, page: DataPage) {
@@ -87,11 +87,13 @@ impl Chunk {
         let mut encodings = vec![Encoding::RLE];
         let mut encoding_stats = Vec::new();
         if dictionary.is_some() {
-            encodings.push(Encoding::PLAIN);
-            count_page(&mut encoding_stats, PageType::DICTIONARY_PAGE, Encoding::PLAIN);
+            let encoding = self.format.storage(Content::Dictionary).encoding;
+            encodings.push(encoding);
+            count_page(&mut encoding_stats, PageType::DICTIONARY_PAGE, encoding);
         }
         // Without bounds of every page that has values, there is no index of pages by value.
-        let mut indexed = true;
+        let has_page_index = self.format.has_page_index();
+        let mut indexed = has_page_index;
         let is_double = self.column.physical_type() == parquet::basic::Type::DOUBLE;
         for page in &pages {
             let size = page.bytes.len();
@@ -109,7 +111,7 @@ impl Chunk {
         }
 
         let metadata = ColumnChunkMetaData::builder(self.column.clone())
-            .set_compression(self.compression.codec())
+            .set_compression(self.format.compression.codec())
             .set_encodings(encodings)
             .set_page_encoding_stats(encoding_stats)
             .set_total_compressed_size(compressed as i64)
@@ -125,7 +127,7 @@ impl Chunk {
             metadata,
             bloom_filter: None,
             column_index: indexed.then(|| column_index.build()).transpose()?,
-            offset_index: Some(offset_index.build()),
+            offset_index: has_page_index.then(|| offset_index.build()),
         };
         let bytes = dictionary.into_iter().map(|(bytes, _)| bytes);
         let bytes =

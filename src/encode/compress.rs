@@ -6,27 +6,6 @@ use std::io;
 use parquet::basic;
 use zstd::zstd_safe::{CParameter, ParamSwitch};
 
-/// What a page holds, as far as compression is concerned.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Content {
-    /// Texts, or the distinct values of a column.
-    Values,
-    /// Keys of a dictionary, or numbers.
-    Numbers,
-}
-
-impl Content {
-    /// Returns Zstandard's level, which says how thoroughly it looks for matches. Those it misses are mostly accidents,
-    /// since what repeats as a whole is a key, and what a text shares with the one before is not stored; what
-    /// saves space is that few characters need few bits. See `benches/README.md`.
-    fn zstd_level(self) -> i32 {
-        match self {
-            Self::Values => -1,
-            Self::Numbers => -60,
-        }
-    }
-}
-
 /// How pages are compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
@@ -58,8 +37,8 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    /// Returns the compressed form of the page.
-    pub(super) fn compress(&mut self, how: Compression, content: Content) -> io::Result<&[u8]> {
+    /// Returns the compressed form of the page. Only Zstandard uses the level.
+    pub(super) fn compress(&mut self, how: Compression, zstd_level: i32) -> io::Result<&[u8]> {
         let Self { page, compressed, zstd } = self;
         let room = match how {
             Compression::None => return Ok(page),
@@ -75,7 +54,7 @@ impl Scratch {
                     Some(zstd) => zstd,
                     None => zstd.insert(compressor()?),
                 };
-                zstd.set_compression_level(content.zstd_level())?;
+                zstd.set_compression_level(zstd_level)?;
                 zstd.compress_to_buffer(page, compressed.as_mut_slice())?
             }
             _ => snap::raw::Encoder::new().compress(page, compressed).map_err(io::Error::other)?,

@@ -10,8 +10,8 @@ use parquet::schema::types::ColumnDescPtr;
 
 use crate::encode::Limits;
 use crate::encode::chunk::{Chunk, ColumnEncoder, Pages};
-use crate::encode::compress::Compression;
 use crate::encode::delta;
+use crate::encode::format::{Content, Format};
 use crate::encode::page::{self, Levels};
 use crate::encode::rle;
 use crate::encode::statistics::{Bound, Bounds, Physical, Plain};
@@ -41,11 +41,11 @@ impl<P: Physical> NumberEncoder<P> {
     pub(super) fn new(
         column: ColumnDescPtr,
         stored: Stored,
-        compression: Compression,
+        format: Format,
         limits: Limits,
     ) -> Self {
         let mut encoder = Self {
-            chunk: Chunk::new(column, compression),
+            chunk: Chunk::new(column, format),
             limits,
             stored,
             dictionary: None,
@@ -98,23 +98,22 @@ impl<P: Physical> NumberEncoder<P> {
             };
             Bounds { min: bound(min), max: bound(max) }
         });
-        let compression = self.chunk.compression();
+        let format = self.chunk.format();
         let (keys, values) = (&self.keys, &self.values);
         let page = if let Some(dictionary) = &self.dictionary {
             self.has_keys = true;
             let width = rle::bit_width(dictionary.values.len().saturating_sub(1) as u32);
-            let encoding = Encoding::RLE_DICTIONARY;
-            page::data_page(&mut self.levels, encoding, index, compression, |out| {
+            page::data_page(&mut self.levels, Content::Indices, index, format, |out| {
                 out.push(width);
                 rle::encode(keys, width, out);
             })
-        } else if P::ENCODING == Encoding::DELTA_BINARY_PACKED {
-            page::data_page(&mut self.levels, P::ENCODING, index, compression, |out| {
+        } else if format.storage(P::CONTENT).encoding == Encoding::DELTA_BINARY_PACKED {
+            page::data_page(&mut self.levels, P::CONTENT, index, format, |out| {
                 let integers = values.iter().map(|value| value.bits().cast_signed());
                 delta::integers(integers, 8 * size_of::<P::Native>() as u32, out);
             })
         } else {
-            page::data_page(&mut self.levels, P::ENCODING, index, compression, |out| {
+            page::data_page(&mut self.levels, P::CONTENT, index, format, |out| {
                 out.reserve(size_of_val(values.as_slice()));
                 for value in values {
                     value.push(out);
@@ -161,8 +160,7 @@ impl<P: Physical> ColumnEncoder for NumberEncoder<P> {
         }
         let dictionary = self.dictionary.take().or(self.retired.take()).filter(|_| self.has_keys);
         let dictionary = dictionary.map(|dictionary| {
-            let compression = self.chunk.compression();
-            page::dictionary_page(dictionary.values.len(), compression, |out| {
+            page::dictionary_page(dictionary.values.len(), self.chunk.format(), |out| {
                 for &value in &dictionary.values {
                     value.push(out);
                 }

@@ -8,7 +8,8 @@ use parquet::column::page::{CompressedPage, Page, PageWriteSpec, PageWriter};
 use parquet::errors::ParquetError;
 use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 
-use crate::encode::compress::{Compression, Content, SCRATCH};
+use crate::encode::compress::SCRATCH;
+use crate::encode::format::{Content, Format, Storage};
 use crate::encode::rle;
 use crate::encode::statistics::Bounds;
 
@@ -94,22 +95,19 @@ pub(super) fn for_each_run<T>(
 /// Makes a data page of the rows in `levels`, which it clears; `values` appends the encoded values.
 pub(super) fn data_page(
     levels: &mut Levels,
-    encoding: Encoding,
+    content: Content,
     bounds: Option<Bounds>,
-    how: Compression,
+    format: Format,
     values: impl FnOnce(&mut Vec<u8>),
 ) -> Result<DataPage, ParquetError> {
-    let content = match encoding {
-        Encoding::DELTA_BYTE_ARRAY => Content::Values,
-        _ => Content::Numbers,
-    };
+    let Storage { encoding, zstd_level } = format.storage(content);
     let (bytes, spec) = SCRATCH.with_borrow_mut(|scratch| {
         scratch.page.clear();
         levels.encode(&mut scratch.page);
         values(&mut scratch.page);
         let length = scratch.page.len();
         let page = Page::DataPage {
-            buf: Bytes::copy_from_slice(scratch.compress(how, content)?),
+            buf: Bytes::copy_from_slice(scratch.compress(format.compression, zstd_level)?),
             num_values: levels.rows as u32,
             encoding,
             def_level_encoding: Encoding::RLE,
@@ -126,17 +124,18 @@ pub(super) fn data_page(
 /// Makes the dictionary page of a chunk.
 pub(super) fn dictionary_page(
     count: usize,
-    how: Compression,
+    format: Format,
     values: impl FnOnce(&mut Vec<u8>),
 ) -> Result<(Vec<u8>, PageWriteSpec), ParquetError> {
+    let Storage { encoding, zstd_level } = format.storage(Content::Dictionary);
     SCRATCH.with_borrow_mut(|scratch| {
         scratch.page.clear();
         values(&mut scratch.page);
         let length = scratch.page.len();
         let page = Page::DictionaryPage {
-            buf: Bytes::copy_from_slice(scratch.compress(how, Content::Values)?),
+            buf: Bytes::copy_from_slice(scratch.compress(format.compression, zstd_level)?),
             num_values: count as u32,
-            encoding: Encoding::PLAIN,
+            encoding,
             is_sorted: false,
         };
         serialize(CompressedPage::new(page, length))

@@ -3,9 +3,10 @@
 use arrow::datatypes::{
     ArrowPrimitiveType, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
 };
-use parquet::basic::Encoding;
 use parquet::data_type::ByteArray;
 use parquet::file::statistics::{Statistics, ValueStatistics};
+
+use crate::encode::format::Content;
 
 /// Bytes of text that a bound keeps.
 const MAX_BOUND: usize = 64;
@@ -48,9 +49,8 @@ impl Bounds {
 
 /// A number as Parquet stores it.
 pub(super) trait Physical: ArrowPrimitiveType<Native: Plain> {
-    /// How values are stored that no dictionary holds. Differences of integers need few bits even where the
-    /// integers are in no order, and Zstandard then finds hardly anything to do.
-    const ENCODING: Encoding = Encoding::DELTA_BINARY_PACKED;
+    /// What a page without a dictionary holds.
+    const CONTENT: Content = Content::Integers;
     /// How often a number must come, on average, for a dictionary to be worth its time.
     const WORTH: usize = 4;
 }
@@ -58,7 +58,7 @@ pub(super) trait Physical: ArrowPrimitiveType<Native: Plain> {
 impl Physical for Int32Type {}
 impl Physical for Int64Type {}
 impl Physical for Float64Type {
-    const ENCODING: Encoding = Encoding::PLAIN;
+    const CONTENT: Content = Content::Doubles;
     const WORTH: usize = 2;
 }
 impl Physical for TimestampMicrosecondType {}

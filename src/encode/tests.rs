@@ -1,4 +1,5 @@
-//! Statistics of random columns against their values, in column chunks and in column indexes.
+//! Random columns in both profiles: statistics against values, pages against what the profile allows, and the values of
+//! one profile against those of the other.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -9,7 +10,9 @@ use arrow::array::{
 };
 use arrow::datatypes::Int32Type;
 use bytes::Bytes;
-use parquet::basic::{BoundaryOrder, ColumnOrder};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{BoundaryOrder, ColumnOrder, Encoding};
+use parquet::column::page::Page;
 use parquet::file::metadata::{ColumnChunkMetaData, ParquetMetaData};
 use parquet::file::page_index::column_index::ColumnIndexMetaData;
 use parquet::file::reader::{FileReader, SerializedFileReader};
@@ -21,6 +24,8 @@ use proptest::sample::{Index, select};
 use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
 use super::*;
+use crate::encode::format::Content;
+use crate::profile::Profile;
 use crate::schema::{EXTRA_FIELDS, SOURCE_KEY};
 
 /// Files that are checked, or as many as `PROPTEST_CASES` says if those are more.
@@ -197,10 +202,9 @@ fn case() -> impl Strategy<Value = Case> {
     })
 }
 
-fn encode(case: &Case) -> Bytes {
+fn encode(case: &Case, format: Format) -> Bytes {
     let table = Table::parse(TABLE).unwrap();
-    let mut encoder =
-        TableEncoder::with_limits(&table, Compression::None, Vec::new(), case.limits).unwrap();
+    let mut encoder = TableEncoder::with_limits(&table, format, Vec::new(), case.limits).unwrap();
     let schema = table.batch_schema();
     let mut first = 0;
     for rows in &case.batches {
@@ -234,6 +238,8 @@ struct Seen {
     short_and_truncated: usize,
     positive_zeros: usize,
     negative_zeros: usize,
+    plain_pages: usize,
+    indices_pages: usize,
 }
 
 /// A bound, and whether it is marked exact.
@@ -285,7 +291,12 @@ fn check_bound(bound: &Value, extreme: &Value, order: std::cmp::Ordering, seen: 
     }
 }
 
-fn check_chunk(chunk: &ColumnChunkMetaData, values: &[Option<Value>], seen: &mut Seen) {
+fn check_chunk(
+    chunk: &ColumnChunkMetaData,
+    values: &[Option<Value>],
+    format: Format,
+    seen: &mut Seen,
+) {
     let name = chunk.column_path().string();
     let statistics = chunk.statistics().expect("every chunk has statistics");
     let nulls = values.iter().filter(|value| value.is_none()).count();
@@ -300,7 +311,8 @@ fn check_chunk(chunk: &ColumnChunkMetaData, values: &[Option<Value>], seen: &mut
         ((None, None), Some(_)) => {
             // Only text whose dictionary was given up has none.
             assert!(["word", EXTRA_FIELDS, SOURCE_KEY].contains(&&*name), "{name}");
-            assert!(chunk.encodings().any(|e| e == parquet::basic::Encoding::DELTA_BYTE_ARRAY));
+            let encoding = format.storage(Content::Text).encoding;
+            assert!(chunk.encodings().any(|found| found == encoding));
             seen.chunks_without_bounds += 1;
         }
         ((Some((min, min_exact)), Some((max, max_exact))), Some((least, greatest))) => {
@@ -359,8 +371,52 @@ fn check_pages(
     }
 }
 
-fn check(case: &Case, seen: &mut Seen) {
-    let file = metadata(encode(case));
+/// Checks that a file uses only features that every reader supports.
+fn check_portable(file: &Bytes, seen: &mut Seen) {
+    let allowed = [Encoding::PLAIN, Encoding::RLE, Encoding::RLE_DICTIONARY];
+    let metadata = metadata(file.clone());
+    assert!(metadata.page_index().is_none());
+    let reader = SerializedFileReader::new(file.clone()).unwrap();
+    for (number, group) in metadata.row_groups().iter().enumerate() {
+        let pages = reader.get_row_group(number).unwrap();
+        for (at, chunk) in group.columns().iter().enumerate() {
+            let name = chunk.column_path().string();
+            assert_eq!((chunk.offset_index_offset(), chunk.offset_index_length()), (None, None));
+            assert_eq!((chunk.column_index_offset(), chunk.column_index_length()), (None, None));
+            let named: Vec<Encoding> = chunk.encodings().collect();
+            assert!(named.iter().all(|encoding| allowed.contains(encoding)), "{name}: {named:?}");
+            for page in pages.get_column_page_reader(at).unwrap() {
+                let page = page.unwrap();
+                let encoding = page.encoding();
+                assert!(named.contains(&encoding), "{name}: {encoding} is not in {named:?}");
+                match page {
+                    Page::DataPage { def_level_encoding, .. } => {
+                        assert_eq!(def_level_encoding, Encoding::RLE);
+                        seen.plain_pages += usize::from(encoding == Encoding::PLAIN);
+                        seen.indices_pages += usize::from(encoding == Encoding::RLE_DICTIONARY);
+                    }
+                    Page::DictionaryPage { .. } => assert_eq!(encoding, Encoding::PLAIN, "{name}"),
+                    Page::DataPageV2 { .. } => panic!("{name} has a page of version 2"),
+                }
+            }
+        }
+    }
+}
+
+/// Reads a file with the `parquet` crate.
+fn read(file: Bytes) -> Vec<RecordBatch> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
+    builder.with_batch_size(1 << 10).build().unwrap().map(Result::unwrap).collect()
+}
+
+fn check(case: &Case, format: Format, seen: &mut Seen) {
+    let file = encode(case, format);
+    if format.profile == Profile::Portable {
+        check_portable(&file, seen);
+        let compact = Format { profile: Profile::Compact, ..format };
+        assert_eq!(read(file.clone()), read(encode(case, compact)));
+    }
+    let file = metadata(file);
     for column in 0..case.columns.len() {
         let order = file.file_metadata().column_order(column);
         assert!(matches!(order, ColumnOrder::TYPE_DEFINED_ORDER(_)), "{order}");
@@ -370,8 +426,10 @@ fn check(case: &Case, seen: &mut Seen) {
         let end = first + group.num_rows() as usize;
         for (at, values) in case.columns.iter().enumerate() {
             let values: Vec<_> = (first..end).map(|row| values.get(row)).collect();
-            check_chunk(group.column(at), &values, seen);
-            check_pages(&file, number, at, &values, seen);
+            check_chunk(group.column(at), &values, format, seen);
+            if format.has_page_index() {
+                check_pages(&file, number, at, &values, seen);
+            }
         }
         seen.row_groups += 1;
         first = end;
@@ -382,28 +440,41 @@ fn check(case: &Case, seen: &mut Seen) {
 /// A bound is marked exact if and only if a row holds it, and encloses all values if it is not.
 #[test]
 fn statistics_are_exact_if_and_only_if_they_are_marked_so() {
+    let seen = check_random_files(Profile::Compact, Compression::None);
+    assert!(seen.pages > seen.chunks && seen.pages_without_values > 100, "{seen:?}");
+}
+
+#[test]
+fn portable_files_have_simple_pages_exact_statistics_and_the_values_of_compact_files() {
+    let seen = check_random_files(Profile::Portable, Compression::Zstd);
+    assert!(seen.plain_pages > seen.chunks && seen.indices_pages > seen.chunks, "{seen:?}");
+}
+
+/// Checks random files of a profile, and that the rare cases are among them.
+fn check_random_files(profile: Profile, compression: Compression) -> Seen {
+    let format = Format { profile, compression };
     let cases = ProptestConfig::default().cases.max(CASES);
     let config = ProptestConfig { cases, failure_persistence: None, ..Default::default() };
     let rng = TestRng::deterministic_rng(RngAlgorithm::XorShift);
     let seen = RefCell::new(Seen::default());
     TestRunner::new_with_rng(config, rng)
         .run(&case(), |case| {
-            check(&case, &mut seen.borrow_mut());
+            check(&case, format, &mut seen.borrow_mut());
             Ok(())
         })
         .unwrap();
     let seen = seen.into_inner();
-    let Seen { row_groups, chunks, pages, exact, .. } = seen;
-    assert!(row_groups > CASES as usize && chunks > 10 * row_groups && pages > chunks, "{seen:?}");
+    let Seen { row_groups, chunks, exact, .. } = seen;
+    assert!(row_groups > CASES as usize && chunks > 10 * row_groups, "{seen:?}");
     assert!(exact > chunks, "{seen:?}");
     let rare = [
         seen.chunks_without_values,
         seen.chunks_without_bounds,
-        seen.pages_without_values,
         seen.truncated,
         seen.short_and_truncated,
         seen.positive_zeros,
         seen.negative_zeros,
     ];
     assert!(rare.iter().all(|&count| count > 100), "{seen:?}");
+    seen
 }

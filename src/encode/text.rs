@@ -7,17 +7,16 @@ use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, StringArray};
 use arrow::datatypes::Int32Type;
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
-use parquet::basic::Encoding;
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::Result;
 use parquet::schema::types::ColumnDescPtr;
 
 use crate::encode::chunk::{Chunk, ColumnEncoder, Pages};
-use crate::encode::compress::Compression;
-use crate::encode::delta::Texts;
+use crate::encode::format::{Content, Format};
 use crate::encode::page::{self, DataPage, Levels};
 use crate::encode::rle;
 use crate::encode::statistics::{self, Bounds};
+use crate::encode::texts::{self, Texts};
 use crate::encode::{LENGTH, Limits};
 
 /// Bytes of distinct values that a dictionary may hold.
@@ -49,9 +48,9 @@ impl Mode {
 }
 
 impl TextEncoder {
-    pub(super) fn new(column: ColumnDescPtr, compression: Compression, limits: Limits) -> Self {
+    pub(super) fn new(column: ColumnDescPtr, format: Format, limits: Limits) -> Self {
         Self {
-            chunk: Chunk::new(column, compression),
+            chunk: Chunk::new(column, format),
             limits,
             levels: Levels::default(),
             mode: Mode::keys(),
@@ -125,7 +124,8 @@ impl TextEncoder {
         if self.levels.rows() > 0 {
             self.end_page()?;
         }
-        let plain = Mode::Plain { texts: Texts::default(), extremes: None };
+        let texts = Texts::new(self.chunk.format());
+        let plain = Mode::Plain { texts, extremes: None };
         let mode = mem::replace(&mut self.mode, plain);
         if let Mode::Keys { dictionary, .. } = mode {
             self.retired = Some(dictionary);
@@ -142,14 +142,14 @@ impl TextEncoder {
     }
 
     fn end_page(&mut self) -> Result<()> {
-        let how = self.chunk.compression();
+        let format = self.chunk.format();
         let page = match &mut self.mode {
             Mode::Keys { dictionary, keys } => {
                 self.has_keys = true;
                 let bounds = dictionary.bounds(keys);
                 let width = rle::bit_width(dictionary.values.len().saturating_sub(1) as u32);
-                let encoding = Encoding::RLE_DICTIONARY;
-                let page = page::data_page(&mut self.levels, encoding, bounds, how, |out| {
+                let levels = &mut self.levels;
+                let page = page::data_page(levels, Content::Indices, bounds, format, |out| {
                     out.push(width);
                     rle::encode(keys, width, out);
                 })?;
@@ -159,8 +159,7 @@ impl TextEncoder {
             Mode::Plain { texts, extremes } => {
                 // Bounds prune nothing where a dictionary was tried first: such values are in no order.
                 let bounds = extremes.take().map(|(min, max)| bounds_of(&min, &max));
-                let encoding = Encoding::DELTA_BYTE_ARRAY;
-                page::data_page(&mut self.levels, encoding, bounds, how, |out| {
+                page::data_page(&mut self.levels, Content::Text, bounds, format, |out| {
                     texts.encode(out);
                 })?
             }
@@ -196,8 +195,7 @@ impl ColumnEncoder for TextEncoder {
         self.values_seen = 0;
         let dictionary = dictionary.map(|dictionary| {
             let values = &dictionary.values;
-            let compression = self.chunk.compression();
-            page::dictionary_page(values.len(), compression, |out| {
+            page::dictionary_page(values.len(), self.chunk.format(), |out| {
                 out.extend_from_slice(&values.bytes);
             })
         });
@@ -258,7 +256,7 @@ impl Dictionary {
     }
 }
 
-/// Values in PLAIN encoding: each after its length.
+/// Values in PLAIN encoding, and where each ends.
 #[derive(Default)]
 struct Values {
     bytes: Vec<u8>,
@@ -268,8 +266,7 @@ struct Values {
 impl Values {
     #[inline]
     fn push(&mut self, value: &str) {
-        self.bytes.extend_from_slice(&(value.len() as u32).to_le_bytes());
-        self.bytes.extend_from_slice(value.as_bytes());
+        texts::push(value.as_bytes(), &mut self.bytes);
         self.ends.push(self.bytes.len() as u32);
     }
 

@@ -194,6 +194,7 @@ impl Request<'_> {
                 continue;
             }
             written.files += 1;
+            written.compact_files += u64::from(claim.profile.is_compact());
             written.bytes += output.file.size;
             match PublishedFile::new(self.dataset, output).footer() {
                 Ok(footer) => {

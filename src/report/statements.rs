@@ -6,6 +6,7 @@ use serde::Serialize;
 
 use crate::dataset::Layout;
 use crate::ddl::{Dialect, External};
+use crate::reject;
 use crate::report::Region;
 use crate::schema::LogType;
 
@@ -54,9 +55,10 @@ fn add<'r>(
     locate: &Locate,
 ) {
     let (mut accounts, mut names) = (BTreeSet::new(), BTreeSet::new());
-    for Region { account, region, .. } in regions {
+    for Region { account, region, totals, .. } in regions {
         accounts.insert(account.clone());
         names.insert(region.clone());
+        table.compact |= table.name != reject::TABLE && totals.written.compact_files > 0;
     }
     if accounts.is_empty() {
         return;

@@ -1,0 +1,99 @@
+//! Compares Zstandard levels on the columns of a Parquet file in PLAIN encoding.
+//!
+//! ```text
+//! cargo run --release --example zstd_levels -- FILE.parquet COLUMN...
+//! ```
+//!
+//! Splits each column into pages like the encoder, compresses them with literals always Huffman-coded, and prints bytes
+//! and nanoseconds per row for each level. Times are the shortest of five rounds.
+
+#![allow(clippy::print_stdout)] // a program, not the library
+
+use std::error::Error;
+use std::fs::File;
+use std::time::{Duration, Instant};
+
+use arrow::array::{Array, ArrayRef, AsArray};
+use arrow::datatypes::{DataType, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use parquet::arrow::ProjectionMask;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use zstd::bulk::Compressor;
+use zstd::zstd_safe::{CParameter, ParamSwitch};
+
+const PAGE_ROWS: usize = 20_000;
+const LEVELS: [i32; 9] = [-60, -7, -5, -3, -2, -1, 1, 2, 3];
+const ROUNDS: usize = 5;
+
+fn main() -> Result<(), Box<dyn Error>> {
+    let mut arguments = std::env::args().skip(1);
+    let path = arguments.next().ok_or("usage: zstd_levels FILE.parquet COLUMN...")?;
+    print!("| column | PLAIN |");
+    LEVELS.iter().for_each(|level| print!(" {level} |"));
+    println!("\n| --- |{}", " --: |".repeat(1 + LEVELS.len()));
+    for column in arguments {
+        let (pages, rows) = pages(&path, &column)?;
+        let plain: usize = pages.iter().map(Vec::len).sum();
+        print!("| `{column}` | {:.2} B |", plain as f64 / rows as f64);
+        for level in LEVELS {
+            let (bytes, time) = compress(&pages, level)?;
+            let nanoseconds = time.as_nanos() as f64 / rows as f64;
+            print!(" {:.2} B, {nanoseconds:.0} ns |", bytes as f64 / rows as f64);
+        }
+        println!();
+    }
+    Ok(())
+}
+
+/// Returns the pages of a column in PLAIN encoding, and its number of rows.
+fn pages(path: &str, column: &str) -> Result<(Vec<Vec<u8>>, usize), Box<dyn Error>> {
+    let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
+    let mask = ProjectionMask::columns(builder.parquet_schema(), [column]);
+    let reader = builder.with_projection(mask).with_batch_size(PAGE_ROWS).build()?;
+    let (mut pages, mut rows) = (Vec::new(), 0);
+    for batch in reader {
+        let batch = batch?;
+        rows += batch.num_rows();
+        pages.push(plain(batch.columns().first().ok_or("there is no such column")?));
+    }
+    Ok((pages, rows))
+}
+
+/// Returns the values of an array in PLAIN encoding.
+fn plain(array: &ArrayRef) -> Vec<u8> {
+    macro_rules! numbers {
+        ($kind:ty) => {
+            array.as_primitive::<$kind>().iter().flatten().flat_map(|v| v.to_le_bytes()).collect()
+        };
+    }
+    match array.data_type() {
+        DataType::Int32 => numbers!(Int32Type),
+        DataType::Int64 => numbers!(Int64Type),
+        DataType::Timestamp(..) => numbers!(TimestampMicrosecondType),
+        DataType::Float64 => numbers!(Float64Type),
+        _ => {
+            let mut page = Vec::new();
+            for text in array.as_string::<i32>().iter().flatten() {
+                page.extend_from_slice(&(text.len() as u32).to_le_bytes());
+                page.extend_from_slice(text.as_bytes());
+            }
+            page
+        }
+    }
+}
+
+/// Compresses pages, and returns their size and the shortest time.
+fn compress(pages: &[Vec<u8>], level: i32) -> Result<(usize, Duration), Box<dyn Error>> {
+    let mut compressor = Compressor::new(level)?;
+    compressor.set_parameter(CParameter::LiteralCompressionMode(ParamSwitch::Enable))?;
+    let mut shortest = Duration::MAX;
+    let mut size = 0;
+    for _ in 0..ROUNDS {
+        let start = Instant::now();
+        size = 0;
+        for page in pages {
+            size += compressor.compress(page)?.len();
+        }
+        shortest = shortest.min(start.elapsed());
+    }
+    Ok((size, shortest))
+}

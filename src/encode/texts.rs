@@ -1,0 +1,59 @@
+//! Texts of a page without a dictionary.
+
+use parquet::basic::Encoding;
+
+use crate::encode::LENGTH;
+use crate::encode::delta;
+use crate::encode::format::{Content, Format};
+
+/// Texts in the encoding that a format has for them.
+pub(super) enum Texts {
+    /// PLAIN: the encoded bytes.
+    Plain(Vec<u8>),
+    /// DELTA_BYTE_ARRAY.
+    Delta(delta::Texts),
+}
+
+impl Texts {
+    pub(super) fn new(format: Format) -> Self {
+        match format.storage(Content::Text).encoding {
+            Encoding::DELTA_BYTE_ARRAY => Self::Delta(delta::Texts::default()),
+            _ => Self::Plain(Vec::new()),
+        }
+    }
+
+    /// Appends texts.
+    pub(super) fn extend<'a>(&mut self, texts: impl Iterator<Item = &'a [u8]>) {
+        match self {
+            Self::Plain(bytes) => texts.for_each(|text| push(text, bytes)),
+            Self::Delta(delta) => delta.extend(texts),
+        }
+    }
+
+    /// Returns the number of bytes of the texts in PLAIN encoding.
+    pub(super) fn size(&self) -> usize {
+        match self {
+            Self::Plain(bytes) => bytes.len(),
+            Self::Delta(delta) => delta.size(),
+        }
+    }
+
+    /// Appends the encoded texts to `out`, and removes them.
+    pub(super) fn encode(&mut self, out: &mut Vec<u8>) {
+        match self {
+            Self::Plain(bytes) => {
+                out.extend_from_slice(bytes);
+                bytes.clear();
+            }
+            Self::Delta(delta) => delta.encode(out),
+        }
+    }
+}
+
+/// Appends a text in PLAIN encoding: its length, then its bytes.
+#[inline]
+pub(super) fn push(text: &[u8], out: &mut Vec<u8>) {
+    let length: [u8; LENGTH] = (text.len() as u32).to_le_bytes();
+    out.extend_from_slice(&length);
+    out.extend_from_slice(text);
+}

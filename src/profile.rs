@@ -1,0 +1,41 @@
+//! Profiles: which features of Parquet the files of a dataset use.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Which features of Parquet a file uses.
+///
+/// The files of one dataset can have different profiles. All profiles hold the same columns and values.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    /// Features that every reader supports: PLAIN and dictionary encoding, no page index.
+    Portable,
+    /// Delta encodings and a page index, which some readers refuse and some read wrong. Claims and datasets that name
+    /// no profile have this one.
+    #[default]
+    Compact,
+}
+
+impl Profile {
+    /// Returns the name of the profile on the command line and in state files.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Compact => "compact",
+        }
+    }
+
+    /// Returns whether this is [`Profile::Compact`], which state files omit.
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde calls it
+    pub fn is_compact(&self) -> bool {
+        *self == Self::Compact
+    }
+}
+
+impl fmt::Display for Profile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
