@@ -41,6 +41,7 @@ def main():
         if any(part.lower() in f"{engine.name} {engine.version}".lower() for part in arguments.only.split(","))
     ]
 
+    prove_that_faults_are_seen()
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="matrix-") as scratch:
         matrix = Matrix(datasets, arguments.snappy.resolve(), checksums.expected(arguments.sources, pathlib.Path(scratch)))
@@ -191,6 +192,29 @@ def differences(read, expected, partial):
     elif found.sum != expected.sum and not wrong:
         wrong.add("values in the wrong rows")
     return wrong
+
+
+def prove_that_faults_are_seen():
+    """Fails if the checksums of wrong values are those of the right ones."""
+    right = {"text": ["a", "", None, "b"], "number": [1, 2, 3, None], "double": [0.0, -1.0, 0.5, 0.5], "time": [1, 1 << 40, 7, 8]}
+    expected = checksums.of_columns(right)
+    faults = {
+        "NULL for empty text": {"text": ["a", None, None, "b"]},
+        "empty text for NULL": {"text": ["a", "", "", "b"]},
+        "values in other rows": {"text": ["b", "", None, "a"]},
+        "a NULL in another row": {"text": ["a", "", "b", None]},
+        "the other zero": {"double": [-0.0, -1.0, 0.5, 0.5]},
+        "a double that was rounded": {"double": [0.0, -1.0, 0.5, 0.49999999999999994]},
+        "a time that lost its high bits": {"time": [1, 0, 7, 8]},
+        "a time that lost microseconds": {"time": [1, 1 << 40, 7, 0]},
+        "a row fewer": {name: values[:3] for name, values in right.items()},
+        "a row twice": {name: [*values, values[0]] for name, values in right.items()},
+        "columns exchanged": {"number": right["time"], "time": right["number"]},
+    }
+    for name, fault in faults.items():
+        read = checksums.of_columns(right | fault)
+        if not differences([vars(read)], expected, partial=False):
+            sys.exit(f"the checksums do not see {name}")
 
 
 def message(error, datasets):
