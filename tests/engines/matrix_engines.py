@@ -21,7 +21,7 @@ import trino
 ROOT = pathlib.Path(__file__).parents[2]
 PROGRAMS = pathlib.Path(__file__).parent / "programs"
 MADE = ROOT / "target/matrix"
-INSTALL_SECONDS, READ_SECONDS = 1800, 900
+INSTALL_SECONDS = READ_SECONDS = 3600
 HADOOP = ("org.apache.hadoop:hadoop-client-api:3.3.6", "org.apache.hadoop:hadoop-client-runtime:3.3.6")
 VECTORIZED = ("vectorized", "not vectorized")
 # What Spark needs of Java 17.
@@ -203,7 +203,7 @@ class Iceberg(Java):
 def iceberg(version):
     libraries = (f"org.apache.iceberg:iceberg-spark-runtime-3.5_2.12:{version}", "org.apache.spark:spark-sql_2.12:3.5.7")
     return Iceberg(
-        "Iceberg in Spark 3.5.7", version, VECTORIZED, program="ReadIceberg", libraries=libraries, sources=("ReadSpark",)
+        "Iceberg (Spark 3.5)", version, VECTORIZED, program="ReadIceberg", libraries=libraries, sources=("ReadSpark",)
     )
 
 
