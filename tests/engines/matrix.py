@@ -23,7 +23,10 @@ PAGE = matrix_engines.ROOT / "docs/engines.md"
 TABLE = re.compile(r"(<!-- engines: [^\n]*-->\n)(.*?)(<!-- end -->)", re.DOTALL)
 SNAPPY = "snappy"
 LONGEST_MESSAGE = 160
+LISTED = [(engine.name, engine.version, reader) for engine in matrix_engines.ENGINES for reader in engine.readers]
 RIGHT, REFUSED, WRONG, SKIPPED = "right", "refused", "wrong", "skipped"
+# The engine did not get to read: it did not start, or its process ended. Nothing follows from that, so it is never written to the page.
+FAILED = "failed"
 
 
 def main():
@@ -50,6 +53,8 @@ def main():
     print(f"{rows:,} rows of {len(matrix.expected)} partitions by the oracle [{time.monotonic() - began:.0f} s]", flush=True)
     for engine in engines:
         matrix.read(engine, arguments.program.resolve())
+        if arguments.update:
+            matrix.write()
     return matrix.report(update=arguments.update, whole=len(engines) == len(matrix_engines.ENGINES))
 
 
@@ -73,7 +78,7 @@ class Matrix:
             self.skipped.append(f"{name}: {reason}")
             cells = {(reader, dataset): f"{SKIPPED}: {reason}" for reader in engine.readers for dataset in datasets}
         except (OSError, subprocess.TimeoutExpired, matrix_engines.trino.TrinoError) as error:
-            cells = {(reader, dataset): f"{REFUSED}: `{error}`" for reader in engine.readers for dataset in datasets}
+            cells = {(reader, dataset): f"{FAILED}: `{message(str(error), {})}`" for reader in engine.readers for dataset in datasets}
         else:
             cells = {
                 (reader, dataset): self.verdict(engine, files, found, reader, dataset)
@@ -99,11 +104,13 @@ class Matrix:
 
     def verdict(self, engine, files, found, reader, dataset):
         """What came of a dataset by one way of an engine to read it."""
-        broken = [each["error"] for each in found if each["reader"] is None]
+        for each in found:
+            if each["reader"] is None:
+                return f"{FAILED}: `{message(each['error'], {})}`"
         found = {each["name"]: each for each in found if each["reader"] == reader}
         wrong, errors = set(), collections.Counter()
         for expected, names in self.places(engine, files, dataset):
-            read = [found.get(name, {"error": f"no answer; {'; '.join(broken)}"}) for name in names]
+            read = [found.get(name, {"error": "no answer"}) for name in names]
             failed = [each["error"] for each in read if "error" in each]
             errors.update(message(error, self.datasets | {SNAPPY: self.snappy}) for error in failed)
             wrong |= differences(read, expected, partial=bool(failed))
@@ -135,29 +142,38 @@ class Matrix:
         for place, names in places.items():
             yield of_table(self.expected[place], ()), names
 
-    def report(self, update, whole):
-        """Prints the table, and writes its rows to the page or compares them with it. Returns the exit code."""
-        head = ["engine", "version", "reader", *self.profiles]
-        print(f"\n{markdown(head, self.rows)}")
-        page = PAGE.read_text()
-        place = TABLE.search(page)
+    @property
+    def head(self):
+        return ["engine", "version", "reader", *self.profiles]
+
+    def read_rows(self):
+        """The cells of the rows that were read, by engine, version and reader."""
+        return {tuple(row[:3]): row[3:] for row in self.rows if not row[3].startswith((SKIPPED, FAILED))}
+
+    def page(self):
+        """The place of the table in the page, and its cells by engine, version and reader."""
+        place = TABLE.search(PAGE.read_text())
         if not place:
             sys.exit(f"{PAGE} has no table of engines")
-        old = parse(place[2], head)
-        read = {tuple(row[:3]): row[3:] for row in self.rows if not row[3].startswith(SKIPPED)}
-        listed = [(engine.name, engine.version, reader) for engine in matrix_engines.ENGINES for reader in engine.readers]
-        if update:
-            # What was skipped here keeps what was read elsewhere.
-            known = {tuple(row[:3]): row[3:] for row in self.rows} | old | read
-            text = markdown(head, [[*key, *known[key]] for key in listed if key in known])
-            PAGE.write_text(page[:place.start(2)] + text + page[place.end(2):])
-        else:
-            self.problems += stale(old, read, listed if whole else [])
+        return place, parse(place[2], self.head)
+
+    def write(self):
+        """Writes the rows so far to the page. What was not read here keeps what was read elsewhere."""
+        place, old = self.page()
+        known = {tuple(row[:3]): row[3:] for row in self.rows if not row[3].startswith(FAILED)} | old | self.read_rows()
+        text = markdown(self.head, [[*key, *known[key]] for key in LISTED if key in known])
+        PAGE.write_text(place.string[:place.start(2)] + text + place.string[place.end(2):])
+
+    def report(self, update, whole):
+        """Prints the table, and compares it with the page unless that was written. Returns the exit code."""
+        print(f"\n{markdown(self.head, self.rows)}")
+        if not update:
+            self.problems += stale(self.page()[1], self.read_rows(), LISTED if whole else [])
         for problem in self.problems:
             print(f"FAILED  {problem}")
         for each in self.skipped:
             print(f"SKIPPED {each}")
-        print(f"{len(read)} of {len(self.rows)} rows were read, {len(self.skipped)} engines skipped; {len(self.problems)} things are wrong")
+        print(f"{len(self.read_rows())} of {len(self.rows)} rows were read, {len(self.skipped)} engines skipped; {len(self.problems)} things are wrong")
         return 1 if self.problems else 0
 
 
