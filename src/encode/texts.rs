@@ -6,6 +6,9 @@ use crate::encode::LENGTH;
 use crate::encode::delta;
 use crate::encode::format::{Content, Format};
 
+/// Bytes of a page buffer that are kept for the next page, at most.
+const MAX_KEPT: usize = 4 << 20;
+
 /// Texts in the encoding that a format has for them.
 pub(super) enum Texts {
     /// PLAIN: the encoded bytes.
@@ -43,10 +46,18 @@ impl Texts {
         match self {
             Self::Plain(bytes) => {
                 out.extend_from_slice(bytes);
-                bytes.clear();
+                clear(bytes);
             }
             Self::Delta(delta) => delta.encode(out),
         }
+    }
+}
+
+/// Removes the bytes of a page, and frees their memory if the texts were unusually long.
+pub(super) fn clear(bytes: &mut Vec<u8>) {
+    bytes.clear();
+    if bytes.capacity() > MAX_KEPT {
+        *bytes = Vec::new();
     }
 }
 
