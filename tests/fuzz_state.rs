@@ -1,6 +1,7 @@
 //! The fuzz target `state`: keys, state files, lists, listing pages and URLs, parsed.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::io::{self, Cursor, Write};
 use std::ops::Range;
 use std::path::{Component, Path};
@@ -339,13 +340,16 @@ fn page(body: &[u8]) {
     };
     let mut again = "<ListBucketResult>".to_owned();
     for (key, size) in &entries {
-        again += &format!("<Contents><Key>{}</Key><Size>{size}</Size></Contents>", escaped(key));
+        let key = escaped(key);
+        write!(again, "<Contents><Key>{key}</Key><Size>{size}</Size></Contents>").unwrap();
     }
     for prefix in &prefixes {
-        again += &format!("<CommonPrefixes><Prefix>{}</Prefix></CommonPrefixes>", escaped(prefix));
+        let prefix = escaped(prefix);
+        write!(again, "<CommonPrefixes><Prefix>{prefix}</Prefix></CommonPrefixes>").unwrap();
     }
     if let Some(token) = &token {
-        again += &format!("<NextContinuationToken>{}</NextContinuationToken>", escaped(token));
+        let token = escaped(token);
+        write!(again, "<NextContinuationToken>{token}</NextContinuationToken>").unwrap();
     }
     again += "</ListBucketResult>";
     assert_eq!(parse_page(again.as_bytes()), Some((entries, prefixes, token)), "{again}");
