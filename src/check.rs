@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use arrow::datatypes::DataType;
 
-use crate::claim::{Hints, Log, Output, State};
+use crate::claim::{Hints, Log, Output, Record, State};
 use crate::dataset::Dataset;
 use crate::ddl::Column;
 use crate::key::PARTITION_COLUMNS;
@@ -34,7 +34,7 @@ pub struct Check {
     seed: u64,
     /// Rows of each partition that has any.
     partitions: BTreeMap<PartitionValues, u64>,
-    /// Partitions with claims that are not finished, of which nothing can be expected.
+    /// Partitions with claims or removals that are not finished, of which nothing can be expected.
     unfinished: usize,
     probes: Vec<Probe>,
 }
@@ -161,13 +161,17 @@ fn published(
     for partition in hints.partitions() {
         let log = Log::read(dataset, partition, &hints)?;
         let values = partition.values();
+        // A removal that is not finished may have deleted some of the files.
+        let is_removed = log.standing().any(|(_, entry)| {
+            matches!(entry.record, Record::Remove(_)) && entry.state != State::Done
+        });
         for (number, claim) in log.holding() {
             let of_table = claim.outputs.iter().filter(|output| output.table == table);
             let of_table: Vec<Output> = of_table.cloned().collect();
             if of_table.is_empty() {
                 continue;
             }
-            if log.entry(number).state != State::Done {
+            if is_removed || log.entry(number).state != State::Done {
                 unfinished.push(values.clone());
             }
             outputs.entry(values.clone()).or_default().extend(of_table);
@@ -194,7 +198,9 @@ fn choose(
         shuffled.into_iter().map(|(_, (values, rows))| (values, *rows)).collect();
     let large = order.iter().filter(|(values, _)| has_several_groups(values));
     let fits = |(_, rows): &&(_, u64)| *rows <= ROWS;
+    let smallest = || order.iter().min_by_key(|(_, rows)| *rows).filter(|each| !fits(each));
     let first = large.clone().find(fits).or_else(|| large.min_by_key(|(_, rows)| *rows));
+    let first = first.or_else(smallest);
     let mut chosen: Vec<&PartitionValues> = first.iter().map(|(values, _)| *values).collect();
     let mut total = first.map_or(0, |(_, rows)| *rows);
     // Those with several row groups come first, each group in the order of the shuffle.
@@ -268,6 +274,14 @@ mod tests {
             assert_eq!((all[&chosen[0]], chosen.len()), (500_000, PARTITIONS));
         }
         assert!(choose(&partitions(&[]), |_| true, &mut Random(1)).is_empty());
+    }
+
+    /// Partitions of many small files can all have more rows than are read.
+    #[test]
+    fn the_smallest_partition_is_chosen_if_all_are_too_large() {
+        let all = partitions(&[9_000_000, 3_000_000, 8_000_000]);
+        let chosen = choose(&all, |_| false, &mut Random(1));
+        assert_eq!(chosen.iter().map(|each| all[each]).collect::<Vec<_>>(), [3_000_000]);
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::Days;
 
@@ -477,6 +477,8 @@ impl<'a> Ledger<'a> {
     }
 }
 
+/// Locks a log, or the logs. A panic fails one batch only, and a log that it interrupts is still a beginning of the true
+/// one, which is all that is relied upon.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().expect("no holder panics")
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -31,6 +31,9 @@ pub struct Repair {
     pub claims_kept: u64,
     /// Claims that are rebuilt from files.
     pub claims_rebuilt: u64,
+    /// Claims that are dropped, because their files were never published or are gone. The next conversion converts
+    /// their objects again.
+    pub claims_dropped: u64,
     /// Objects of the rebuilt claims.
     pub objects: u64,
     /// Rows of the rebuilt claims.
@@ -59,6 +62,7 @@ impl Repair {
             problem,
             claims_kept: 0,
             claims_rebuilt: 0,
+            claims_dropped: 0,
             objects: 0,
             rows: 0,
             rejects: 0,
@@ -154,12 +158,13 @@ fn examine(
         }
         (None, None) => return Ok(None),
     };
-    let (mut visible, mut dropped) = (Vec::new(), Vec::new());
+    let (mut visible, mut dropped, mut claims_dropped) = (Vec::new(), Vec::new(), 0);
     for (number, claim) in log.holding() {
         if is_visible(dataset, claim)? {
             visible.push(claim);
         } else {
             dropped.extend(claim.outputs.iter().map(|output| output.file.staged.clone()));
+            claims_dropped += u64::from(!claim.outputs.is_empty());
             // A backup can contain claims whose files were removed since.
             is_broken |= !claim.outputs.is_empty() && log.entry(number).state == State::Done;
         }
@@ -174,6 +179,7 @@ fn examine(
     }
     let mut repair = Repair::of(partition, problem);
     repair.claims_kept = kept.len() as u64;
+    repair.claims_dropped = if is_broken { claims_dropped } else { 0 };
     repair.dropped = dropped;
     repair.is_broken = is_broken;
     match rebuild(dataset, &unaccounted, &kept) {

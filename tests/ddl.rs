@@ -7,7 +7,9 @@ use alb2parquet::ddl::{Dialect, External};
 use alb2parquet::schema::LogType;
 use serde_json::Value;
 
-use crate::support::{Line, World, convert, files, good_lines, gzip, key, key_of, run, text_of};
+use crate::support::{
+    Line, World, convert, files, good_lines, gzip, key, key_of, key_on, run, text_of,
+};
 
 /// Every table there is: the name of its file under `schemas/`, and what engines are told of it.
 fn tables() -> Vec<(String, External)> {
@@ -307,6 +309,29 @@ fn a_check_compares_rows_columns_and_filters() {
     assert_ne!(of_seed("2"), text);
 }
 
+/// The table has rows of partitions that are left out, so that the number of all rows is unknown.
+#[test]
+fn a_check_leaves_out_unfinished_partitions_and_the_total() {
+    let world = World::new();
+    for day in ["2025/07/18", "2025/07/19"] {
+        world.put(&key_on(day, 1), gzip(good_lines(3)));
+    }
+    world.convert().expect(0);
+    let out = world.out();
+    let check = || run(&["ddl", "--check", "--from-dataset", out.to_str().unwrap()]).expect(0);
+    assert!(check().stdout.contains("'rows of the table'"));
+    let day = "_alb2parquet/claims/access/012345678901/eu-west-1/2025-07-18";
+    fs::remove_file(out.join(day).join("1.done.json")).unwrap();
+    let run = check();
+    run.says(&["1 partitions are not checked"]);
+    assert!(!run.stdout.contains("'rows of the table'"), "{run:?}");
+    assert!(
+        run.stdout
+            .contains("rows of account=012345678901/region=eu-west-1/year=2025/month=07/day=19")
+    );
+    assert!(!run.stdout.contains("day=18"), "{run:?}");
+}
+
 #[test]
 fn a_check_that_cannot_be_made_is_refused() {
     let world = with_agents(&["x"]);
@@ -323,4 +348,9 @@ fn a_check_that_cannot_be_made_is_refused() {
     fs::remove_file(file).unwrap();
     let name = file.file_name().unwrap().to_str().unwrap();
     check(&[]).expect(3).says(&[name, "alb2parquet verify"]);
+    // A removal that was begun may have deleted files of the claims.
+    world.run("remove", false, &["--yes"]).expect(0);
+    let day = "_alb2parquet/claims/access/012345678901/eu-west-1/2025-07-19";
+    fs::remove_file(out.join(day).join("2.done.json")).unwrap();
+    check(&[]).expect(3).says(&["1 partitions are not checked", "alb_access_logs has no rows"]);
 }

@@ -119,6 +119,7 @@ fn a_low_limit_on_address_space_is_an_error_that_says_what_helps() {
 /// Without permission to start many processes, the program works with fewer threads, or says what helps.
 #[test]
 #[cfg(target_os = "linux")]
+#[allow(clippy::print_stdout)] // names what is skipped
 fn a_low_limit_on_processes_is_no_panic() {
     const NOBODY: &str = "65534";
     let is_root = std::fs::metadata("/proc/self").unwrap();

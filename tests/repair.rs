@@ -341,7 +341,7 @@ fn claims_restored_from_before_a_removal_are_replaced() {
         fs::write(claim(&world, &name), bytes).unwrap();
     }
     world.convert().expect(2).says(&["2025-07-19", "`repair`"]);
-    world.run("repair", false, &["--yes"]).expect(0).says(&["repaired"]);
+    world.run("repair", false, &["--yes"]).expect(0).says(&["repaired", "claims dropped"]);
     world.convert_with(&["--max-rejects", "1"]).expect(0);
     assert_eq!((world.rows().len(), findings(&world)), (rows, Vec::new()));
 }

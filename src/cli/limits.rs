@@ -29,7 +29,10 @@ pub(super) fn check(workers: u64) -> anyhow::Result<()> {
     let need = BASE + workers * PER_WORKER + heaps * PER_THREAD;
     if limit < need {
         let [limit, need] = [limit, need].map(BinaryBytes);
-        bail!("the limit on address space (ulimit -v) is {limit}; {workers} threads need {need}");
+        bail!(
+            "the limit on address space (ulimit -v) is {limit}; {workers} threads need {need}: raise it, or convert \
+             with fewer --threads"
+        );
     }
     Ok(())
 }

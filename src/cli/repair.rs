@@ -81,4 +81,10 @@ fn print(found: &Found) {
         HumanCount(found.rows),
         HumanCount(found.rejects)
     ));
+    if found.claims_dropped > 0 {
+        print_line(&format!(
+            "  {} claims dropped, whose files were never published or are gone: `convert` converts their objects again",
+            HumanCount(found.claims_dropped)
+        ));
+    }
 }

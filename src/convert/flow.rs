@@ -79,11 +79,10 @@ impl Item {
 
     fn bytes(&self) -> usize {
         match self {
-            Self::Portion(_) => 0,
+            Self::Portion(_) | Self::Decoding => 0,
             Self::Piece(piece) => piece.text.capacity(),
             Self::Decoded(decoded) => decoded.bytes(),
             Self::Inflating => INFLATED,
-            Self::Decoding => 0,
         }
     }
 }

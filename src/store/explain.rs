@@ -86,6 +86,10 @@ impl Refusal {
     /// Returns why a file system refuses an operation. `None` if the error says nothing about its outcome.
     pub(super) fn of_disk(error: &io::Error) -> Option<Self> {
         let (why, remedy) = match error.kind() {
+            _ if is_unsupported(error) => (
+                "operation not permitted",
+                "use a file system with hard links for --out, and check that its files are not immutable",
+            ),
             ErrorKind::PermissionDenied => (
                 "permission denied",
                 "change its permissions or those of its directory, or run as another user",
@@ -138,6 +142,16 @@ fn is_out_of_files(error: &io::Error) -> bool {
 #[cfg(not(unix))]
 fn is_out_of_files(_: &io::Error) -> bool {
     false
+}
+
+/// Returns whether the file system does not have the operation. Some answer a hard link with `EPERM`, which is no lack of
+/// permission (`EACCES`).
+fn is_unsupported(error: &io::Error) -> bool {
+    #[cfg(unix)]
+    let is_not_permitted = error.raw_os_error() == Some(libc::EPERM);
+    #[cfg(not(unix))]
+    let is_not_permitted = false;
+    is_not_permitted || error.kind() == ErrorKind::Unsupported
 }
 
 /// Describes an error of reading a local file.
@@ -206,6 +220,21 @@ mod tests {
 
     fn generic(text: &str) -> Error {
         Error::Generic { store: "S3", source: text.to_owned().into() }
+    }
+
+    /// The C library has one message for each, and they have different remedies.
+    #[cfg(unix)]
+    #[test]
+    fn a_file_system_without_hard_links_is_no_lack_of_permission() {
+        for (code, why, remedy) in [
+            (libc::EPERM, "operation not permitted", "hard links"),
+            (libc::EOPNOTSUPP, "operation not permitted", "hard links"),
+            (libc::EACCES, "permission denied", "change its permissions"),
+        ] {
+            let refusal = Refusal::of_disk(&io::Error::from_raw_os_error(code)).unwrap();
+            assert_eq!(refusal.why, why);
+            assert!(refusal.remedy.contains(remedy), "{}", refusal.remedy);
+        }
     }
 
     #[test]

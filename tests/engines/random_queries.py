@@ -15,6 +15,7 @@ import argparse
 import bisect
 import dataclasses
 import datetime
+import functools
 import itertools
 import pathlib
 import random
@@ -358,7 +359,8 @@ def trinos(installations):
     for installation in installations:
         version = trino.version_of(installation)
         for properties in [""] if version >= MENDED else ["", "parquet_use_column_index=false"]:
-            yield f"Trino {version}", lambda scratch: Trino(installation, scratch, properties)
+            # Callers may make the servers later, so that the loop's variables must not decide which one.
+            yield f"Trino {version}", functools.partial(Trino, installation, properties=properties)
 
 
 def loses_rows(engine, dataset):
