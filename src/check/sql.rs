@@ -94,10 +94,19 @@ impl Engine {
         format!("CAST({expression} AS {name})")
     }
 
-    /// Returns a relation of constant rows.
+    /// Returns a relation of constant rows. Spark and Snowflake take no function calls in `VALUES`, and texts can be some;
+    /// BigQuery and Redshift have no such relation.
     fn rows(self, name: &str, columns: &[&str], rows: &[Vec<String>]) -> String {
         match self {
-            Self::BigQuery | Self::Redshift => {
+            Self::Trino | Self::DuckDb => {
+                let rows: Vec<_> = rows.iter().map(|row| format!("({})", row.join(", "))).collect();
+                format!(
+                    "(VALUES\n    {}\n  ) AS {name} ({})",
+                    rows.join(",\n    "),
+                    columns.join(", ")
+                )
+            }
+            _ => {
                 let select = |row: &Vec<String>| {
                     let named = row.iter().zip(columns);
                     let named: Vec<_> =
@@ -106,14 +115,6 @@ impl Engine {
                 };
                 let selects: Vec<_> = rows.iter().map(select).collect();
                 format!("(\n    {}\n  ) AS {name}", selects.join("\n    UNION ALL "))
-            }
-            _ => {
-                let rows: Vec<_> = rows.iter().map(|row| format!("({})", row.join(", "))).collect();
-                format!(
-                    "(VALUES\n    {}\n  ) AS {name} ({})",
-                    rows.join(",\n    "),
-                    columns.join(", ")
-                )
             }
         }
     }
@@ -468,6 +469,22 @@ mod tests {
         assert_eq!(Engine::Trino.value(&Value::Integer(i64::MIN)), "-9223372036854775808");
         assert_eq!(Engine::Spark.quoted("logs.t"), "`logs`.`t`");
         assert_eq!(Engine::Trino.quoted("logs.t"), "\"logs\".\"t\"");
+    }
+
+    #[test]
+    fn constant_rows_are_values_only_where_they_may_call_functions() {
+        let rows =
+            [vec!["1".to_owned(), Engine::Spark.text("é")], vec!["2".to_owned(), "''".to_owned()]];
+        let of = |engine: Engine| engine.rows("e", &["i", "what"], &rows);
+        for engine in ENGINES {
+            let is_values = matches!(engine, Engine::Trino | Engine::DuckDb);
+            assert_eq!(of(engine).contains("VALUES"), is_values, "{engine:?}");
+        }
+        let select = "SELECT 1 AS i, decode(unhex('c3a9'), 'UTF-8') AS what";
+        assert_eq!(
+            of(Engine::Spark),
+            format!("(\n    {select}\n    UNION ALL SELECT 2 AS i, '' AS what\n  ) AS e")
+        );
     }
 
     #[test]
