@@ -316,7 +316,7 @@ fn a_bucket_is_no_object() {
     for bucket in ["s3://bucket", "s3://bucket/", "gs://bucket", "az://bucket//"] {
         let run = run(&["inspect", bucket]).expect(3);
         run.says(&[&format!(
-            "error: OBJECT {bucket} names a bucket, not an object: write it like"
+            "error: OBJECT {bucket} names a bucket, not an object: specify a key, as in"
         )]);
     }
 }

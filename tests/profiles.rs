@@ -65,7 +65,7 @@ fn a_dataset_takes_files_of_the_other_profile_and_convert_warns() {
         let before = tree(&world.out());
         world.put(&key(2), gzip(good_lines(2)));
         let warning = format!(
-            "the dataset was begun with --profile {}; new files have the profile {}, existing files stay as they are",
+            "the dataset was created with --profile {}; new files use the profile {}; existing files are unchanged",
             first[1], second[1]
         );
         world.convert_with(&second).expect(0).says(&[&warning]);
