@@ -26,7 +26,7 @@ pub use sql::Engine;
 const PARTITIONS: usize = 4;
 /// Maximum number of rows in these partitions, unless a single partition is larger.
 const ROWS: u64 = 2_000_000;
-/// A file with more rows has several row groups. A reader that skips row groups loses rows only in such files.
+/// A file with more rows has several row groups. A reader that stops early in a file loses rows only in such files.
 const ROW_GROUP: u64 = 125_000;
 
 /// The values that an engine should read from a table.
@@ -210,7 +210,7 @@ fn choose(
     chosen.into_iter().cloned().collect()
 }
 
-/// Returns the display form of a partition, such as `year=2025/month=07`.
+/// Returns the display form of a partition, such as `account=012345678901/region=eu-west-1/…`.
 fn path(values: &PartitionValues) -> String {
     let pairs = PARTITION_COLUMNS.iter().zip(values);
     pairs.map(|(column, value)| format!("{column}={value}")).collect::<Vec<_>>().join("/")
@@ -261,7 +261,7 @@ mod tests {
             let all = partitions(&[10, 20, 9_000_000, 30, 8_000_000, 40, 50, 60]);
             let large = |values: &PartitionValues| all[values] > ROW_GROUP;
             let chosen = choose(&all, large, &mut Random(seed));
-            assert_eq!(all[&chosen[0]], 8_000_000, "the smaller, since none fits");
+            assert_eq!(all[&chosen[0]], 8_000_000, "the smallest, since none fits");
             assert_eq!(chosen.len(), 1, "there is no room for others");
             let all = partitions(&[10, 20, 500_000, 30, 40, 50]);
             let large = |values: &PartitionValues| all[values] > ROW_GROUP;

@@ -1,4 +1,4 @@
-//! Texts of a page without a dictionary.
+//! Encodes the text of pages without a dictionary.
 
 use parquet::basic::Encoding;
 
@@ -6,7 +6,7 @@ use crate::encode::LENGTH;
 use crate::encode::delta;
 use crate::encode::format::{Content, Format};
 
-/// Texts in the encoding that a format has for them.
+/// Text in the encoding of the profile.
 pub(super) enum Texts {
     /// PLAIN: the encoded bytes.
     Plain(Vec<u8>),
@@ -38,7 +38,7 @@ impl Texts {
         }
     }
 
-    /// Appends the encoded texts to `out`, and removes them.
+    /// Appends the encoded texts to `out`, and clears the buffer.
     pub(super) fn encode(&mut self, out: &mut Vec<u8>) {
         match self {
             Self::Plain(bytes) => {
