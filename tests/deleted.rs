@@ -1,4 +1,4 @@
-//! A dataset, or its state, that is deleted during a run: the run fails, and nothing is lost or doubled afterwards.
+//! If the dataset or its state is deleted during a run, the run fails, and later runs lose and duplicate nothing.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ const LINES: usize = 300;
 const DATASET: &str = "";
 const STATE: &str = "_alb2parquet";
 
-/// A source of two batches a day, each of one object.
+/// A source with two batches per day, each with one object.
 fn world() -> World {
     let world = World::new();
     for number in 0..2 * DAYS {
@@ -34,7 +34,7 @@ fn signal(child: &Child, name: &str) {
     assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
 }
 
-/// Returns the number of entries in the logs below a directory, which can change meanwhile.
+/// Returns the number of entries in the logs below a directory, which can change concurrently.
 fn claims(directory: &Path) -> usize {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries
@@ -45,7 +45,7 @@ fn claims(directory: &Path) -> usize {
         .sum()
 }
 
-/// Starts a conversion, and stops it once there are so many claims. Returns `None` if it ended before.
+/// Starts a conversion, and stops it once there are `after` claims. Returns `None` if it ended earlier.
 fn stopped(world: &World, after: usize) -> Option<Child> {
     let (source, out) = (world.source(), world.out());
     let mut child = program(&["convert", source.to_str().unwrap(), "--out", out.to_str().unwrap()])

@@ -312,7 +312,7 @@ fn wrong_arguments_are_named() {
 }
 
 #[test]
-fn a_bucket_is_no_object() {
+fn a_bucket_is_not_an_object() {
     for bucket in ["s3://bucket", "s3://bucket/", "gs://bucket", "az://bucket//"] {
         let run = run(&["inspect", bucket]).expect(3);
         run.says(&[&format!(

@@ -201,7 +201,7 @@ impl Values {
             DataType::Int32 | DataType::Int64 => {
                 Some(Self::Integers(as_type(&DataType::Int64)?.as_primitive::<Int64Type>().clone()))
             }
-            // SQL does not distinguish zeros by their signs, Arrow does.
+            // SQL treats 0.0 and -0.0 as equal, but Arrow does not.
             DataType::Float64 => Some(Self::Doubles(
                 as_type(&DataType::Float64)?
                     .as_primitive::<Float64Type>()

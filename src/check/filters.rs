@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn filters_are_preferred_whose_pages_do_not_meet() {
+    fn filters_whose_pages_do_not_overlap_are_preferred() {
         let group = |group, matches| ((0, group), matches);
         assert!(is_promising(&[group(0, [5, 7, 0]), group(1, [2, 2, 2])]));
         assert!(!is_promising(&[group(0, [2, 2, 2]), group(1, [5, 7, 0])]), "nothing is lost");
