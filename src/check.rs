@@ -262,7 +262,7 @@ mod tests {
             let large = |values: &PartitionValues| all[values] > ROW_GROUP;
             let chosen = choose(&all, large, &mut Random(seed));
             assert_eq!(all[&chosen[0]], 8_000_000, "the smallest, since none fits");
-            assert_eq!(chosen.len(), 1, "there is no room for others");
+            assert_eq!(chosen.len(), 1, "no other partition fits");
             let all = partitions(&[10, 20, 500_000, 30, 40, 50]);
             let large = |values: &PartitionValues| all[values] > ROW_GROUP;
             let chosen = choose(&all, large, &mut Random(seed));

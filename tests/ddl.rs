@@ -303,7 +303,7 @@ fn a_check_compares_rows_columns_and_filters() {
     let of_seed = |seed: &str| {
         check(&[&format!("--check={seed}"), "--dialect", "trino", "--name", "logs.alb"])
     };
-    assert_eq!(of_seed("1"), text, "the seed alone decides");
+    assert_eq!(of_seed("1"), text, "only the seed selects");
     assert_ne!(of_seed("2"), text);
 }
 

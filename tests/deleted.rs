@@ -56,7 +56,7 @@ fn stopped(world: &World, after: usize) -> Option<Child> {
         .unwrap();
     let began = Instant::now();
     while child.try_wait().unwrap().is_none() {
-        assert!(began.elapsed() < Duration::from_mins(2), "it comes to no {after} claims");
+        assert!(began.elapsed() < Duration::from_mins(2), "the run does not reach {after} claims");
         if claims(&out.join(STATE)) >= after {
             signal(&child, "-STOP");
             thread::sleep(Duration::from_millis(20));
@@ -137,7 +137,10 @@ fn a_dataset_deleted_from_a_bucket_during_a_run_ends_the_run() {
         let child = running.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let began = Instant::now();
         while claims.load(Ordering::SeqCst) <= after {
-            assert!(began.elapsed() < Duration::from_mins(2), "it comes to no {after} claims");
+            assert!(
+                began.elapsed() < Duration::from_mins(2),
+                "the run does not reach {after} claims"
+            );
             thread::sleep(Duration::from_millis(2));
         }
         bucket.change(|objects| objects.retain(|key, _| !key.starts_with(what)));

@@ -118,7 +118,10 @@ fn ddl_states_what_an_engine_needs_if_some_files_are_compact() {
     let out = world.out();
     let args = ["ddl", "--from-dataset", out.to_str().unwrap(), "--log-type", "rejects"];
     let rejects = run(&[&args[..], &["--dialect", "trino"]].concat()).expect(0).stdout;
-    assert!(!rejects.contains("compact"), "files of rejects are alike in both profiles: {rejects}");
+    assert!(
+        !rejects.contains("compact"),
+        "files of rejects are the same in both profiles: {rejects}"
+    );
 }
 
 #[test]

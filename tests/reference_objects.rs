@@ -327,7 +327,7 @@ pub(crate) fn whole(object: &[u8]) -> Option<Content> {
     let before = (piece.text.to_vec(), piece.parts.len());
     let taken = inflater.inflate(0, object, &mut piece);
     if !taken {
-        assert_eq!((piece.text.to_vec(), piece.parts.len()), before, "left as it was");
+        assert_eq!((piece.text.to_vec(), piece.parts.len()), before, "unchanged");
         return None;
     }
     piece.parts.drain(..before.1);

@@ -419,7 +419,7 @@ impl Watcher for Reporting<'_> {
 /// Describes how a conversion ended whose summary could not be written.
 fn ended(tally: &Tally) -> &'static str {
     if tally.interrupted {
-        "the conversion was interrupted; the same command continues it"
+        "the conversion was interrupted; run the same command again to continue it"
     } else if tally.failures.is_empty() {
         "the conversion is complete"
     } else {

@@ -30,7 +30,7 @@ impl StdoutError {
 
     /// Adds that the command has finished and reported its result on stderr.
     pub(super) fn finished(self) -> Self {
-        self.after("the command has finished, and stderr has its result")
+        self.after("the command has finished, and its result is on stderr")
     }
 }
 

@@ -256,9 +256,9 @@ def stale(page, read, listed):
     """Returns the rows of the page that differ from the results, and those that are not in the list."""
     for key, cells in read.items():
         if page.get(key) != cells:
-            yield f"{PAGE.name} says of {' '.join(key).strip()}: {page.get(key)}, which is {cells}; run scripts/engines-matrix --update"
+            yield f"{PAGE.name} has {page.get(key)} for {' '.join(key).strip()}, but the result is {cells}; run scripts/engines-matrix --update"
     for key in page.keys() - listed if listed else []:
-        yield f"{PAGE.name} has a row of {' '.join(key).strip()}, which is no engine of the list"
+        yield f"{PAGE.name} has a row for {' '.join(key).strip()}, which is not in the list of engines"
 
 
 if __name__ == "__main__":
