@@ -194,7 +194,7 @@ impl Command {
         } else if self.speaks_json() {
             tracing::error!("{error:#}{}", remedy(error));
         } else {
-            terminal::print_line(&format!("error: {error:#}{}", remedy(error)));
+            terminal::error_with(error, remedy(error));
         }
     }
 
@@ -305,7 +305,7 @@ pub fn main() -> ExitCode {
     let signals = match Signals::listen(args.command.grace(), move || say(sentence, json)) {
         Ok(signals) => signals,
         Err(error) => {
-            terminal::error(&error.into());
+            args.command.complain(&anyhow!(error).context("no thread can be started"));
             return ExitCode::from(FAILED);
         }
     };

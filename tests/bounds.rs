@@ -6,7 +6,7 @@ use alb2parquet::reject::MAX_RAW;
 use alb2parquet::schema::Table;
 use flate2::Compression;
 
-use crate::support::{Line, OBJECT, Outcome, World, gzip, gzip_at, key, piece_of, text_of};
+use crate::support::{Line, OBJECT, Outcome, World, gzip, gzip_at, key, key_on, piece_of, text_of};
 
 /// Lines of a tile, which is decoded to its end.
 const TILE: usize = 64;
@@ -108,4 +108,31 @@ fn small_objects_of_much_text_are_not_decompressed_at_once() {
     let (lines, rejects, peak) = converted(&world);
     assert_eq!((lines, rejects), (32, 32));
     assert!(peak < 200, "{peak} MiB");
+}
+
+/// Each partition is a batch of its own, so many are converted at once.
+#[test]
+#[cfg(target_os = "linux")]
+fn long_texts_of_many_partitions_share_a_limit_of_memory() {
+    let mut state = 1_u32;
+    let noise: String = (0..30_000)
+        .map(|_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            char::from(b'a' + (state >> 24) as u8 % 26)
+        })
+        .collect();
+    // gzip finds the noise again in the line before; in the page of a column, no prefix repeats.
+    let line = |number| {
+        Line::of(30).with(13, &format!("\"GET https://h:443/{number}{noise} HTTP/1.1\"")).text()
+    };
+    let object = gzip_at(text_of((0..500).map(line)), Compression::best());
+    let world = World::new();
+    for day in 1..=16 {
+        for number in 0..2 {
+            world.put(&key_on(&format!("2025/07/{day:02}"), number), &object);
+        }
+    }
+    let (lines, rejects, peak) = converted(&world);
+    assert_eq!((lines, rejects), (16 * 2 * 500, 0));
+    assert!(peak < 400, "{peak} MiB");
 }

@@ -59,9 +59,13 @@ fn run(name: &str, cases: u32) {
         TARGETS.into_iter().find(|target| target.name == name).unwrap();
     let seeds = seeds(Path::new(env!("CARGO_MANIFEST_DIR")));
     assert!(seeds.len() > 10);
-    seeds.iter().for_each(|seed| run(seed));
+    for seed in &seeds {
+        run(seed);
+    }
     let mutated = (select(seeds), vec(mutation(), 1..6)).prop_map(|(mut input, mutations)| {
-        mutations.iter().for_each(|mutation| mutation.apply(&mut input));
+        for mutation in &mutations {
+            mutation.apply(&mut input);
+        }
         input
     });
     let input = prop_oneof![4 => mutated, 1 => vec(any::<u8>(), 0..200)];

@@ -337,17 +337,17 @@ fn page(body: &[u8]) {
             .map(|c| if special(c) { format!("&#{};", c as u32) } else { c.to_string() })
             .collect::<String>()
     };
-    let mut again = "<ListBucketResult>".to_owned();
-    for (key, size) in &entries {
-        again += &format!("<Contents><Key>{}</Key><Size>{size}</Size></Contents>", escaped(key));
-    }
-    for prefix in &prefixes {
-        again += &format!("<CommonPrefixes><Prefix>{}</Prefix></CommonPrefixes>", escaped(prefix));
-    }
-    if let Some(token) = &token {
-        again += &format!("<NextContinuationToken>{}</NextContinuationToken>", escaped(token));
-    }
-    again += "</ListBucketResult>";
+    let contents = entries.iter().map(|(key, size)| {
+        format!("<Contents><Key>{}</Key><Size>{size}</Size></Contents>", escaped(key))
+    });
+    let directories = prefixes.iter().map(|prefix| {
+        format!("<CommonPrefixes><Prefix>{}</Prefix></CommonPrefixes>", escaped(prefix))
+    });
+    let next = token
+        .iter()
+        .map(|token| format!("<NextContinuationToken>{}</NextContinuationToken>", escaped(token)));
+    let elements: String = contents.chain(directories).chain(next).collect();
+    let again = format!("<ListBucketResult>{elements}</ListBucketResult>");
     assert_eq!(parse_page(again.as_bytes()), Some((entries, prefixes, token)), "{again}");
 }
 

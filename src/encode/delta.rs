@@ -4,6 +4,7 @@
 
 use crate::encode::LENGTH;
 use crate::encode::rle::varint;
+use crate::encode::texts::clear;
 
 /// Differences that share their smallest, which is stored once.
 const BLOCK: usize = 128;
@@ -127,7 +128,7 @@ impl Texts {
             integers(numbers.drain(..).map(i64::from), i32::BITS, out);
         }
         out.extend_from_slice(&self.rests);
-        self.rests.clear();
+        clear(&mut self.rests);
         self.last.clear();
         self.size = 0;
     }

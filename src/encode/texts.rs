@@ -6,6 +6,9 @@ use crate::encode::LENGTH;
 use crate::encode::delta;
 use crate::encode::format::{Content, Format};
 
+/// Maximum capacity in bytes of a page buffer that is kept for the next page.
+const MAX_KEPT: usize = 4 << 20;
+
 /// Text in the encoding of the profile.
 pub(super) enum Texts {
     /// PLAIN: the encoded bytes.
@@ -43,10 +46,18 @@ impl Texts {
         match self {
             Self::Plain(bytes) => {
                 out.extend_from_slice(bytes);
-                bytes.clear();
+                clear(bytes);
             }
             Self::Delta(delta) => delta.encode(out),
         }
+    }
+}
+
+/// Clears the bytes of a page, and frees the buffer if the texts were unusually long.
+pub(super) fn clear(bytes: &mut Vec<u8>) {
+    bytes.clear();
+    if bytes.capacity() > MAX_KEPT {
+        *bytes = Vec::new();
     }
 }
 
