@@ -1,11 +1,11 @@
-//! Compares Zstandard levels on the columns of a Parquet file in PLAIN encoding.
+//! Compares Zstandard levels on PLAIN-encoded columns of a Parquet file.
 //!
 //! ```text
 //! cargo run --release --example zstd_levels -- FILE.parquet COLUMN...
 //! ```
 //!
-//! Splits each column into pages like the encoder, compresses them with literals always Huffman-coded, and prints bytes
-//! and nanoseconds of CPU time per row for each level. Needs Linux.
+//! Splits each column into pages like the encoder, compresses them with Huffman-coded literals, and prints the bytes
+//! and the nanoseconds of CPU time per row for each level. Needs Linux.
 
 #![allow(clippy::print_stdout)] // a program, not the library
 
@@ -55,7 +55,7 @@ fn pages(path: &str, column: &str) -> Result<(Vec<Vec<u8>>, usize)> {
     for batch in reader {
         let batch = batch?;
         rows += batch.num_rows();
-        pages.push(plain(batch.columns().first().context("there is no such column")?));
+        pages.push(plain(batch.columns().first().context("no such column")?));
     }
     Ok((pages, rows))
 }
@@ -83,7 +83,7 @@ fn plain(array: &ArrayRef) -> Vec<u8> {
     }
 }
 
-/// Compresses pages, and returns their size and the CPU time in nanoseconds.
+/// Compresses pages. Returns their compressed size in bytes and the CPU time in nanoseconds.
 fn compress(pages: &[Vec<u8>], level: i32) -> Result<(usize, u64)> {
     let mut compressor = Compressor::new(level)?;
     compressor.set_parameter(CParameter::LiteralCompressionMode(ParamSwitch::Enable))?;

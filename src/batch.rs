@@ -164,7 +164,7 @@ pub enum BadLine {
         partition: Partition,
     },
     /// An object has an impossible size.
-    #[error("{0} is described with a size that no object has")]
+    #[error("{0} has an impossible size")]
     Size(String),
     /// An object is named twice.
     #[error("{0} stands there twice")]

@@ -1,9 +1,10 @@
-//! Statements that compare what an engine reads of a table with claims, footers and rows.
+//! SQL statements that compare an engine's results with claims, footers and rows.
 //!
-//! Engines read the files with readers of their own, and a reader can lose rows without an error (trino#20267). Each
-//! statement of [`Check::statements`] returns no row if the engine reads the table right, otherwise one for each value
-//! that differs. The right values come from the claims (rows of each partition), from the footers (counts, min and max of
-//! columns) and from the rows of some partitions, read by the `parquet` crate (sums, and filters on two columns).
+//! Each engine has its own Parquet reader, and a reader can lose rows without an error (trino#20267). Each
+//! statement of [`Check::statements`] returns no rows if the engine reads the table correctly, and otherwise one row for
+//! each value that differs. The expected values come from the claims (rows of each partition), from the footers (counts,
+//! min and max of columns) and from the rows of some partitions, read by the `parquet` crate (sums, and filters on two
+//! columns).
 
 mod facts;
 mod filters;
@@ -21,20 +22,20 @@ use crate::key::PARTITION_COLUMNS;
 
 pub use sql::Engine;
 
-/// Partitions whose columns are compared.
+/// Maximum number of partitions whose columns are compared.
 const PARTITIONS: usize = 4;
-/// Rows that are read of them, unless the smallest that is needed has more.
+/// Maximum number of rows in these partitions, unless a single partition is larger.
 const ROWS: u64 = 2_000_000;
-/// A file of more rows has several row groups. A reader that ends a file too early loses rows only of such files.
+/// A file with more rows has several row groups. A reader that stops early in a file loses rows only in such files.
 const ROW_GROUP: u64 = 125_000;
 
-/// What an engine should read of a table.
+/// The values that an engine should read from a table.
 #[derive(Debug)]
 pub struct Check {
     seed: u64,
-    /// Rows of each partition that has any.
+    /// Number of rows of each partition that is not empty.
     partitions: BTreeMap<PartitionValues, u64>,
-    /// Partitions with claims or removals that are not finished, of which nothing can be expected.
+    /// Number of partitions with unfinished claims or removals. Their contents are unknown, so they are not checked.
     unfinished: usize,
     probes: Vec<Probe>,
 }
@@ -42,7 +43,7 @@ pub struct Check {
 /// Values of the partition columns.
 type PartitionValues = [String; 5];
 
-/// What is expected of one partition.
+/// The expected values of one partition.
 #[derive(Debug)]
 struct Probe {
     partition: PartitionValues,
@@ -52,30 +53,30 @@ struct Probe {
     filters: Vec<Filter>,
 }
 
-/// What is expected of a column.
+/// The expected values of a column.
 #[derive(Debug, Clone)]
 struct ColumnFacts {
     name: String,
-    /// Number of values that are not NULL, if all footers count the NULLs.
+    /// Number of non-NULL values, if all footers have NULL counts.
     values: Option<u64>,
-    /// The least and the greatest value, if the footers have them.
+    /// The min and max, if the footers have them.
     range: Range,
-    /// The sum of a column of integers that has values, unless it exceeds 64 bits.
+    /// The sum of an integer column that has values, unless it exceeds 64 bits.
     sum: Option<i64>,
 }
 
-/// The least and the greatest value of a column.
+/// The min and max of a column.
 #[derive(Debug, Clone, PartialEq)]
 enum Range {
-    /// There is no value.
+    /// The column has no value.
     Empty,
-    /// These, exactly.
+    /// The exact min and max.
     Exact(Value, Value),
-    /// A footer lacks them, or has bounds only.
+    /// A footer has none, or only truncated ones.
     Unknown,
 }
 
-/// A filter on two columns, with the number of rows that it matches.
+/// A filter on two columns, and the number of rows that it matches.
 #[derive(Debug, Clone)]
 struct Filter {
     conditions: [Condition; 2],
@@ -88,7 +89,7 @@ struct Condition {
     test: Test,
 }
 
-/// What a filter asks of a column.
+/// A condition on a column.
 #[derive(Debug, Clone)]
 enum Test {
     Equal(Value),
@@ -108,8 +109,8 @@ enum Value {
 }
 
 impl Check {
-    /// Reads what an engine should see of a table: `name` is that of its directory, `columns` are those that are not of the
-    /// partition. The seed chooses partitions and filters.
+    /// Reads the expected values of a table. `name` is the name of its directory, and `columns` are its columns without the
+    /// partition columns. The seed selects partitions and filters.
     ///
     /// # Errors
     ///
@@ -139,12 +140,12 @@ impl Check {
         Ok(Self { seed, partitions, unfinished, probes })
     }
 
-    /// Whether there is no row to compare.
+    /// Returns whether there are no rows to compare.
     pub fn is_empty(&self) -> bool {
         self.partitions.is_empty()
     }
 
-    /// Returns the number of partitions with claims that are not finished. They are left out.
+    /// Returns the number of partitions that are not checked because they have unfinished claims.
     pub fn unfinished(&self) -> usize {
         self.unfinished
     }
@@ -185,8 +186,8 @@ fn published(
     Ok((outputs, unfinished.len()))
 }
 
-/// Chooses the partitions to read: first one with several row groups in a file, if there is one, then others as long as
-/// they do not exceed [`ROWS`] together.
+/// Selects the partitions to read: first one that has a file with several row groups, if any, then others while the
+/// total is at most [`ROWS`].
 fn choose(
     partitions: &BTreeMap<PartitionValues, u64>,
     has_several_groups: impl Fn(&PartitionValues) -> bool,
@@ -203,7 +204,7 @@ fn choose(
     let first = first.or_else(smallest);
     let mut chosen: Vec<&PartitionValues> = first.iter().map(|(values, _)| *values).collect();
     let mut total = first.map_or(0, |(_, rows)| *rows);
-    // Those with several row groups come first, each group in the order of the shuffle.
+    // The sort is stable: partitions with several row groups come first, and both groups stay shuffled.
     let mut rest: Vec<_> = order.iter().collect();
     rest.sort_by_key(|(values, _)| !has_several_groups(values));
     for (values, rows) in rest {
@@ -215,18 +216,18 @@ fn choose(
     chosen.into_iter().cloned().collect()
 }
 
-/// Returns a partition as people write it.
+/// Returns the display form of a partition, such as `account=012345678901/region=eu-west-1/…`.
 fn path(values: &PartitionValues) -> String {
     let pairs = PARTITION_COLUMNS.iter().zip(values);
     pairs.map(|(column, value)| format!("{column}={value}")).collect::<Vec<_>>().join("/")
 }
 
-/// Whether a column has values that can be compared with literals.
+/// Returns whether the values of a column can be compared with literals.
 fn is_comparable(data_type: &DataType) -> bool {
     !matches!(data_type, DataType::Binary)
 }
 
-/// Random numbers that depend on the seed alone (SplitMix64), so that the same dataset gives the same statements.
+/// A random number generator (SplitMix64). The same seed and dataset give the same statements.
 #[derive(Debug)]
 struct Random(u64);
 
@@ -266,8 +267,8 @@ mod tests {
             let all = partitions(&[10, 20, 9_000_000, 30, 8_000_000, 40, 50, 60]);
             let large = |values: &PartitionValues| all[values] > ROW_GROUP;
             let chosen = choose(&all, large, &mut Random(seed));
-            assert_eq!(all[&chosen[0]], 8_000_000, "the smaller, since none fits");
-            assert_eq!(chosen.len(), 1, "there is no room for others");
+            assert_eq!(all[&chosen[0]], 8_000_000, "the smallest, since none fits");
+            assert_eq!(chosen.len(), 1, "no other partition fits");
             let all = partitions(&[10, 20, 500_000, 30, 40, 50]);
             let large = |values: &PartitionValues| all[values] > ROW_GROUP;
             let chosen = choose(&all, large, &mut Random(seed));

@@ -233,7 +233,7 @@ fn is_interruption(error: &anyhow::Error) -> bool {
         || matches!(error.downcast_ref(), Some(ReportError::Interrupted))
 }
 
-/// Returns what helps if the system refuses to start a thread or to allocate memory.
+/// Returns the remedy if the system refuses to start a thread or to allocate memory.
 fn remedy(error: &anyhow::Error) -> &'static str {
     use io::ErrorKind::{OutOfMemory, WouldBlock};
     let of_system = |error: &io::Error| matches!(error.kind(), WouldBlock | OutOfMemory);
@@ -275,7 +275,7 @@ fn escaped(mut error: clap::Error) -> clap::Error {
     error
 }
 
-/// Prints help or the version on stdout, or an error in the arguments on stderr. Returns the exit code.
+/// Prints help or the version on stdout, or an argument error on stderr. Returns the exit code.
 fn print_usage(error: clap::Error) -> u8 {
     let is_error = error.use_stderr();
     match terminal::print_usage(&escaped(error)) {
@@ -325,7 +325,7 @@ pub fn main() -> ExitCode {
         Command::Completions(completions) => completions.run(),
         Command::Man(manual) => manual.run(),
     });
-    let fault = |panic| anyhow!("an error in alb2parquet; please report this: {panic}");
+    let fault = |panic| anyhow!("a bug in alb2parquet; please report it: {panic}");
     ExitCode::from(code.map_err(fault).flatten().unwrap_or_else(|error| {
         args.command.complain(&error);
         signals.exit_code().unwrap_or(FAILED)

@@ -69,7 +69,7 @@ pub fn builder(column: &Column) -> Box<dyn ColumnBuilder> {
     }
 }
 
-/// Bytes of room that are left for the next piece, at most.
+/// Maximum capacity in bytes that is kept for the next piece.
 const MAX_ROOM: usize = 4 << 20;
 
 /// Takes what was collected, and leaves room for about as much: the next piece is like this one, and

@@ -166,7 +166,7 @@ impl Conversion<'_> {
         on_threads(drivers, || driver.drive(&queue, ledger, &outcome));
         let Outcome { tallies, left, failed } = outcome.into_inner().expect("no holder panics");
         match self.dataset.confirm() {
-            // It also explains other failures: files that this run wrote are gone.
+            // Checked first, because deleted files also cause other failures.
             Err(error) if failed.is_none() || matches!(error, DatasetError::Replaced(_)) => {
                 return Err(error.into());
             }
@@ -401,7 +401,7 @@ impl Driver<'_> {
     }
 }
 
-/// Returns the outcome of a batch of which nothing is converted.
+/// Returns the outcome of a batch that failed as a whole.
 fn failed(batch: &Batch, reason: &str) -> Tally {
     let failed =
         |object: &Object| Failure { object: object.listed.key(), error: reason.to_owned() };
@@ -413,5 +413,5 @@ fn failed(batch: &Batch, reason: &str) -> Tally {
 
 /// Describes a panic.
 fn fault(panic: &str) -> String {
-    format!("its batch failed because of an error in alb2parquet; please report this: {panic}")
+    format!("its batch failed because of a bug in alb2parquet; please report it: {panic}")
 }

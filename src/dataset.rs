@@ -34,8 +34,8 @@ const PROBES: usize = 5;
 const RACERS: usize = 16;
 /// Requests that it takes to open a dataset.
 pub const OPENING: Calls = Calls { list: 0, get: 1, put: 0, delete: 0 };
-/// Requests that it takes to check that the dataset is still the same: before each file of the state, and at the
-/// end of a run.
+/// Requests of one check that the dataset is still the same. A run checks before it creates each state file, and at
+/// its end.
 pub const CONFIRMING: Calls = Calls { list: 0, get: 1, put: 0, delete: 0 };
 /// Requests that opening a new dataset takes: find it, probe the store, list the tables, write the description, and
 /// read it back.
@@ -86,13 +86,13 @@ impl Layout {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Description {
     format_version: u32,
-    /// Random, so that a run notices if its dataset is deleted and another one takes its place.
+    /// A random id, by which a run detects that its dataset was replaced.
     #[serde(default)]
     id: String,
     layout: Layout,
     /// Whether of those who created a file at once exactly one was told so.
     conditional_creates: bool,
-    /// Profile of the run that began the dataset. Later runs can use another.
+    /// Profile of the run that created the dataset. Later runs can use another.
     #[serde(default, skip_serializing_if = "Profile::is_compact")]
     profile: Profile,
     #[serde(default, skip_serializing_if = "Agreement::is_empty")]
@@ -118,7 +118,7 @@ pub struct Opening {
     pub patience: Patience,
     /// What is to be redacted.
     pub redaction: Agreement,
-    /// Profile of the files that it writes.
+    /// Profile of new files.
     pub profile: Profile,
 }
 
@@ -141,10 +141,10 @@ pub enum DatasetError {
     /// A file of it cannot be written or read.
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// The test of conditional creation needs threads.
-    #[error("conditional creation cannot be tested")]
+    /// Testing conditional create needs threads, which the system refuses to start.
+    #[error("conditional create cannot be tested")]
     NoThreads(#[source] io::Error),
-    /// The dataset was deleted during the run, or another one took its place.
+    /// The dataset was deleted or replaced during the run.
     #[error(
         "{0} was deleted or replaced during this run, and files of the dataset may be lost: run the same command \
          again"
@@ -421,7 +421,7 @@ impl Dataset {
     ///
     /// # Errors
     ///
-    /// Fails when it was deleted or replaced, or cannot be read.
+    /// Fails if the dataset was deleted or replaced, or if `dataset.json` cannot be read.
     pub fn confirm(&self) -> Result<(), DatasetError> {
         match self.description()? {
             Some(description) if description.id == self.id => Ok(()),
@@ -429,7 +429,7 @@ impl Dataset {
         }
     }
 
-    /// Returns the profile of the run that began it.
+    /// Returns the profile of the run that created the dataset.
     pub fn profile(&self) -> Profile {
         self.profile
     }
@@ -438,8 +438,8 @@ impl Dataset {
     ///
     /// # Errors
     ///
-    /// Fails when that cannot be found out. The file can still appear. Fails like [`Self::confirm`], so that no new
-    /// state begins where the dataset was deleted.
+    /// Fails if the outcome is unknown; the file can still appear. Fails like [`Self::confirm`], so that a run creates no
+    /// new state where the dataset was deleted.
     pub fn create(&self, key: &str, bytes: &[u8]) -> Result<Owner, DatasetError> {
         self.confirm()?;
         if !self.conditional_creates

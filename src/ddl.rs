@@ -44,7 +44,7 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// Returns what an engine needs to read files of the profile compact, if anything.
+    /// Returns what an engine needs to read compact files, if anything.
     fn need_of_compact_files(self) -> Option<&'static str> {
         match self {
             Self::Athena | Self::Glue => Some(
@@ -81,7 +81,7 @@ pub struct External {
     pub regions: Vec<String>,
     /// Whether partitions are computed by the engine rather than kept in a catalogue.
     pub projection: bool,
-    /// Whether some of its files have the profile compact.
+    /// Whether some of its files are compact.
     pub compact: bool,
     /// The partitions that hold files of the table, when they are known.
     pub partitions: Option<Vec<Partition>>,
@@ -269,7 +269,7 @@ impl External {
             .try_for_each(|value| check_value(value))
     }
 
-    /// Returns the comment of the table: its description, what its partitions are, and what the engine needs to read it.
+    /// Returns the table comment: the description, how rows are partitioned, and what the engine needs to read compact files.
     fn comment(&self, dialect: Dialect) -> String {
         let mut comment = format!("{}. {MIDNIGHT}", self.description);
         if let Some(need) = dialect.need_of_compact_files().filter(|_| self.compact) {
@@ -315,7 +315,8 @@ fn columns<'a>(schema: &SchemaRef, meanings: impl Iterator<Item = &'a str>) -> V
 ///
 /// # Errors
 ///
-/// Fails when a part of the name has other characters than lower-case letters, digits and underscores.
+/// Fails if a part of the name has characters other than lower-case letters, digits and underscores, or begins with
+/// another character than a letter.
 pub fn check_name(name: &str) -> Result<(), DdlError> {
     let part = |part: &str| {
         part.starts_with(|first: char| first.is_ascii_lowercase())

@@ -21,7 +21,8 @@ use crate::text::Text;
 /// of a hundred. The last tile of lines may exceed both limits.
 pub const MAX_REJECTS: usize = 16 << 10;
 const MAX_REJECT_BYTES: usize = 4 << 20;
-/// Number of rows at which [`Decoder::decode`] stops: a row of a short line takes several times the bytes of the line.
+/// Number of rows at which [`Decoder::decode`] stops. Without a limit, short lines would make a batch several times
+/// larger than their text.
 const MAX_ROWS: usize = 100_000;
 
 /// Turns pieces of text into record batches of one table.
@@ -94,7 +95,7 @@ impl Held {
 }
 
 impl Decoded {
-    /// Returns the bytes of the record batch and of the rejected lines.
+    /// Returns the size in memory of the record batch and the rejected lines.
     pub fn bytes(&self) -> usize {
         let rejects = self.parts.iter().flat_map(|part| &part.rejects);
         self.batch.get_array_memory_size()
@@ -128,7 +129,7 @@ impl Decoder {
 
     /// Decodes a piece; `key` names the object with an index.
     ///
-    /// Stops after 100,000 rows, or after [`MAX_REJECTS`] rejects, or fewer if they are long. The piece keeps the parts that are left to
+    /// Stops after 100,000 rows, or after [`MAX_REJECTS`] rejects (fewer if they are long). The piece keeps the parts left to
     /// decode: call this again until it has none.
     pub fn decode<'k>(&mut self, piece: &mut Piece, key: impl Fn(usize) -> &'k str) -> Decoded {
         let Piece { text, parts } = piece;

@@ -3,8 +3,8 @@
 //! The stock Arrow writer hashes and compares every string again, even those that come with
 //! dictionary keys, and that was a third of the whole run. So the column chunks are encoded here, from
 //! the keys the decoder already holds, and handed to the `parquet` crate, which writes the file
-//! around them. Pages are of format version 1. Values that repeat are dictionary-encoded; `format` says how each profile
-//! stores the others (<https://parquet.apache.org/docs/file-format/data-pages/encodings/>).
+//! around them. Data pages have version 1. Repeated values are dictionary-encoded; `format` defines how each profile
+//! encodes the others (<https://parquet.apache.org/docs/file-format/data-pages/encodings/>).
 //!
 //! A row group's columns are independent of each other and are encoded in parallel. Its bounds depend
 //! on the record batches alone, never on threads or memory, so that the same input gives the same
@@ -48,8 +48,8 @@ use crate::encode::text::TextEncoder;
 use crate::schema::{Stored, Table};
 
 /// Rows after which a row group ends. Many readers prune by the bounds of row groups alone, so that smaller ones
-/// spare them most of a file; these are as large as `DuckDB`'s own. Trino reads columns that are less than 1 MB apart
-/// with everything between them, so it reads more of files with smaller row groups.
+/// spare them most of a file; these are as large as `DuckDB`'s own. Trino merges reads of columns that are less than
+/// 1 MB apart, so it reads more of files with smaller row groups.
 const ROW_GROUP_ROWS: usize = 125_000;
 /// Encoded bytes after which a row group ends, whatever its rows.
 const ROW_GROUP_BYTES: usize = 96 << 20;
@@ -221,7 +221,7 @@ fn is_text_of(column: &ColumnDescPtr, names: &[String]) -> bool {
     named && column.physical_type() == parquet::basic::Type::BYTE_ARRAY
 }
 
-/// Returns the properties that files of rows and files of rejects share.
+/// Returns the properties that are the same for files of rows and files of rejects.
 fn properties(format: Format) -> WriterPropertiesBuilder {
     WriterProperties::builder()
         .set_created_by(CREATED_BY.to_owned())

@@ -20,7 +20,7 @@ const RUN_OBJECTS: usize = 256;
 /// Compressed bytes, and objects, that are read ahead of the run that is taken, at most.
 const AHEAD_BYTES: u64 = 16 << 20;
 const AHEAD_OBJECTS: usize = 512;
-/// Bytes of a buffer, and number of buffers, that are kept for reuse, at most.
+/// Maximum size in bytes of a buffer that is kept for reuse, and maximum number of such buffers.
 const MAX_KEPT: usize = MAX_WHOLE;
 const MAX_IDLE: usize = 8;
 

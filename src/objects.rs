@@ -190,7 +190,7 @@ pub fn read<E: From<ObjectsError>>(
     read_with(name, source, |name| open(name, network), each)
 }
 
-/// Reads a list like [`read`]. `open` opens the list itself and the files that it names. For fuzz targets.
+/// Reads a list like [`read`]. `open` opens the list and the files that it names. Public for fuzz targets.
 ///
 /// # Errors
 ///
@@ -455,7 +455,7 @@ impl<E: From<ObjectsError>> List<'_, E> {
 
     fn give(&mut self, place: Place, key: String, found: &Found<'_>) -> Result<(), E> {
         if found.size.is_some_and(|size| size > MAX_SIZE) {
-            return Err(self.bad(place, &key, "no object has the size of this one").into());
+            return Err(self.bad(place, &key, "the size is impossible").into());
         }
         let e_tag = found.e_tag.map(|e_tag| format!("\"{}\"", e_tag.trim_matches('"')));
         (self.each)(Named { key, size: found.size, e_tag, archived: found.archived })

@@ -21,7 +21,7 @@ impl<T> Pool<T> {
         idle.unwrap_or_else(make)
     }
 
-    /// Puts one back, unless the pool has `max` already.
+    /// Returns an item to the pool, unless the pool already has `max` items.
     pub fn put_within(&self, max: usize, item: T) {
         let mut idle = self.idle.lock().expect("no holder panics");
         if idle.len() < max {

@@ -1,19 +1,19 @@
-//! Profiles: which features of Parquet the files of a dataset use.
+//! Profiles: the Parquet features that files use.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// Which features of Parquet a file uses.
+/// The Parquet features that a file uses.
 ///
-/// The files of one dataset can have different profiles. All profiles hold the same columns and values.
+/// The files of one dataset can have different profiles. Columns and values are the same in all profiles.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {
     /// Features that every reader supports: PLAIN and dictionary encoding, no page index.
     Portable,
-    /// Delta encodings and a page index, which some readers refuse and some read wrong. Claims and datasets that name
-    /// no profile have this one.
+    /// Delta encodings and a page index, which some readers refuse and others read incorrectly. The default of claims and
+    /// datasets without a profile.
     #[default]
     Compact,
 }

@@ -26,7 +26,7 @@ pub struct Contents {
     pub rejects: u64,
     /// Bytes of the files.
     pub bytes: u64,
-    /// Whether files of rows have the profile compact.
+    /// Whether files of rows are compact.
     #[serde(skip)]
     pub compact: bool,
     /// Whether it was taken back.

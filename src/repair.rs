@@ -165,7 +165,7 @@ fn examine(
         } else {
             dropped.extend(claim.outputs.iter().map(|output| output.file.staged.clone()));
             claims_dropped += u64::from(!claim.outputs.is_empty());
-            // A backup can contain claims whose files were removed since.
+            // A restored backup can contain claims whose files were removed later.
             is_broken |= !claim.outputs.is_empty() && log.entry(number).state == State::Done;
         }
     }
@@ -199,8 +199,8 @@ fn examine(
     Ok(Some(repair))
 }
 
-/// Returns whether a claim has files and all of them are visible. The objects of a claim without files have no lines, so
-/// they can be converted again.
+/// Returns whether a claim has files and all of them are visible. Objects of a claim without files have no lines, so
+/// converting them again adds no rows.
 fn is_visible(dataset: &Dataset, claim: &Claim) -> Result<bool, DatasetError> {
     if claim.outputs.is_empty() {
         return Ok(false);

@@ -99,7 +99,7 @@ pub struct Written {
     pub reject_files: u64,
     /// Bytes of them.
     pub reject_bytes: u64,
-    /// Files of rows that have the profile compact.
+    /// Number of compact files of rows.
     pub compact_files: u64,
 }
 

@@ -259,7 +259,7 @@ impl Shape {
             Self::Actions => "lowercase words, separated by commas",
             Self::Url => "URL with a scheme and `://`",
             Self::HostName => {
-                "host name or IP address, with or without a port; also `~%!$&'()*+;` and characters outside ASCII"
+                "host name or IP address, with or without a port; may contain `~%!$&'()*+;` and non-ASCII characters"
             }
             Self::Path => "begins with `/`, or is a URL",
             Self::Reason => "name such as `LambdaUnhandled`",

@@ -30,7 +30,7 @@ impl Text {
     pub fn spare(&mut self, room: usize) -> &mut [u8] {
         let end = self.len + room;
         if self.bytes.len() < end {
-            // Growing by doubling could take twice the memory that the text needs.
+            // Doubling the capacity could allocate twice the memory that the text needs.
             let len = (end + end / 8).next_multiple_of(1 << 16);
             self.bytes.reserve_exact(len - self.bytes.len());
             self.bytes.resize(len, 0);

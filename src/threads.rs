@@ -1,4 +1,4 @@
-//! Threads, and what becomes of their panics.
+//! Starts threads and catches their panics.
 
 use std::any::Any;
 use std::panic::{self, AssertUnwindSafe, PanicHookInfo};
@@ -7,11 +7,11 @@ use std::thread;
 
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
-/// Panics that nobody has reported yet: message, and message with location.
+/// Recorded panics that are not yet reported: the message, and the message with its location.
 static PANICS: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
 
-/// Calls `work` on `count` threads at once, including this one. If the system refuses to start a thread, fewer do
-/// the work.
+/// Calls `work` on `count` threads at once, including this one, and returns the results. If the system refuses to start
+/// a thread, fewer threads call it.
 ///
 /// # Panics
 ///
@@ -28,7 +28,7 @@ pub fn on_threads<R: Send>(count: usize, work: impl Fn() -> R + Sync) -> Vec<R> 
     })
 }
 
-/// Starts a pool of workers; with 0 threads, one per processor.
+/// Starts a pool of worker threads; 0 starts one per core.
 ///
 /// # Errors
 ///
@@ -37,7 +37,7 @@ pub fn pool(threads: usize) -> Result<ThreadPool, ThreadPoolBuildError> {
     ThreadPoolBuilder::new().num_threads(threads).build()
 }
 
-/// Calls `work`. Returns the description of its panic as an error.
+/// Calls `work`. If it panics, returns the description of the panic as an error.
 ///
 /// `work` must not leave shared data inconsistent if it panics.
 ///

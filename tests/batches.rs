@@ -313,7 +313,7 @@ fn lines_that_are_none_are_refused_by_number() {
         (change("\"bytes\":", "\"bytes\":1"), "says bytes"),
         (change("\"name\":\"20250718T1405Z", "\"name\":\"20250718T1410Z"), "says batch"),
         (change("\"size\":", "\"size\":-"), "invalid"),
-        (change("\"size\":", "\"size\":99999999999999"), "a size that no object has"),
+        (change("\"size\":", "\"size\":99999999999999"), "has an impossible size"),
         (twice.to_string(), "twice"),
         (empty.to_string(), "no objects"),
     ];

@@ -1,6 +1,6 @@
 //! What the bytes of an object are: gzip members, padding, garbage, gzip inside gzip, plain text, marks.
 //!
-//! Random objects on which both ways to inflate must equal the reference reader.
+//! Random objects on which both inflaters must agree with the reference reader.
 
 use std::collections::BTreeSet;
 use std::fs;

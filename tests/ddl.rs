@@ -257,7 +257,7 @@ fn the_compat_view_has_the_documented_columns() {
     assert!(ddl(&[&KNOWN[..], &["--compat-view"]].concat()).contains("\"alb_access_logs_compat\""));
 }
 
-/// A dataset of one partition with some user agents, a line each.
+/// A dataset with one partition, and one line for each user agent.
 fn with_agents(agents: &[&str]) -> World {
     let world = World::new();
     let line = |(number, agent): (usize, &&str)| {
@@ -305,7 +305,7 @@ fn a_check_compares_rows_columns_and_filters() {
     let of_seed = |seed: &str| {
         check(&[&format!("--check={seed}"), "--dialect", "trino", "--name", "logs.alb"])
     };
-    assert_eq!(of_seed("1"), text, "the seed alone decides");
+    assert_eq!(of_seed("1"), text, "only the seed selects");
     assert_ne!(of_seed("2"), text);
 }
 
@@ -333,7 +333,7 @@ fn a_check_leaves_out_unfinished_partitions_and_the_total() {
 }
 
 #[test]
-fn a_check_that_cannot_be_made_is_refused() {
+fn impossible_checks_are_refused() {
     let world = with_agents(&["x"]);
     let out = world.out();
     let check = |args: &[&str]| {

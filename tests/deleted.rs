@@ -1,4 +1,4 @@
-//! A dataset, or its state, that is deleted during a run: the run fails, and nothing is lost or doubled afterwards.
+//! If the dataset or its state is deleted during a run, the run fails, and later runs lose and duplicate nothing.
 
 use std::fs;
 use std::path::Path;
@@ -17,7 +17,7 @@ const LINES: usize = 300;
 const DATASET: &str = "";
 const STATE: &str = "_alb2parquet";
 
-/// A source of two batches a day, each of one object.
+/// A source with two batches per day, each with one object.
 fn world() -> World {
     let world = World::new();
     for number in 0..2 * DAYS {
@@ -34,7 +34,7 @@ fn signal(child: &Child, name: &str) {
     assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
 }
 
-/// Returns the number of entries in the logs below a directory, which can change meanwhile.
+/// Returns the number of entries in the logs below a directory, which can change concurrently.
 fn claims(directory: &Path) -> usize {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries
@@ -45,7 +45,7 @@ fn claims(directory: &Path) -> usize {
         .sum()
 }
 
-/// Starts a conversion, and stops it once there are so many claims. Returns `None` if it ended before.
+/// Starts a conversion, and stops it once there are `after` claims. Returns `None` if it ended earlier.
 fn stopped(world: &World, after: usize) -> Option<Child> {
     let (source, out) = (world.source(), world.out());
     let mut child = program(&["convert", source.to_str().unwrap(), "--out", out.to_str().unwrap()])
@@ -56,7 +56,7 @@ fn stopped(world: &World, after: usize) -> Option<Child> {
         .unwrap();
     let began = Instant::now();
     while child.try_wait().unwrap().is_none() {
-        assert!(began.elapsed() < Duration::from_mins(2), "it comes to no {after} claims");
+        assert!(began.elapsed() < Duration::from_mins(2), "the run does not reach {after} claims");
         if claims(&out.join(STATE)) >= after {
             signal(&child, "-STOP");
             thread::sleep(Duration::from_millis(20));
@@ -137,7 +137,10 @@ fn a_dataset_deleted_from_a_bucket_during_a_run_ends_the_run() {
         let child = running.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let began = Instant::now();
         while claims.load(Ordering::SeqCst) <= after {
-            assert!(began.elapsed() < Duration::from_mins(2), "it comes to no {after} claims");
+            assert!(
+                began.elapsed() < Duration::from_mins(2),
+                "the run does not reach {after} claims"
+            );
             thread::sleep(Duration::from_millis(2));
         }
         bucket.change(|objects| objects.retain(|key, _| !key.starts_with(what)));

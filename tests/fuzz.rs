@@ -1,4 +1,4 @@
-//! The fuzz targets on random inputs of a fixed seed, so that every test run executes their code.
+//! Runs the fuzz targets on random inputs from a fixed seed, so that every test run executes their code.
 
 use std::path::Path;
 
@@ -9,7 +9,7 @@ use proptest::test_runner::TestRunner;
 
 use crate::fuzz_targets::{FuzzTarget, TARGETS};
 
-/// A change of an input.
+/// A mutation of an input.
 #[derive(Debug, Clone)]
 enum Mutation {
     Replace(Index, u8),
@@ -53,7 +53,7 @@ impl Mutation {
     }
 }
 
-/// Runs a target on its seeds, and on `cases` inputs of which most are mutated seeds. A failure is minimized.
+/// Runs a target on its seeds and on `cases` inputs, most of them mutated seeds. Minimizes a failing input.
 fn run(name: &str, cases: u32) {
     let FuzzTarget { run, seeds, .. } =
         TARGETS.into_iter().find(|target| target.name == name).unwrap();
@@ -80,16 +80,16 @@ fn run(name: &str, cases: u32) {
 }
 
 #[test]
-fn random_lines_are_decoded_as_by_the_reference() {
+fn the_decoder_agrees_with_the_reference_on_random_lines() {
     run("lines", 1500);
 }
 
 #[test]
-fn random_objects_are_read_alike_by_both_inflaters_and_the_reference() {
+fn both_inflaters_agree_with_the_reference_on_random_objects() {
     run("objects", 300);
 }
 
 #[test]
-fn random_keys_and_state_files_panic_nowhere_and_leave_no_directory() {
+fn random_keys_and_state_files_cause_no_panic_and_stay_in_their_directory() {
     run("state", 3000);
 }

@@ -1,4 +1,4 @@
-//! The fuzz target `lines`: text of one log type, decoded.
+//! The fuzz target `lines`: decodes text of one log type.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::fuzz_targets::{Input, sample_texts};
 use crate::outcome::{OBJECT, Outcome};
 use crate::reference_lines::twin;
 
-/// Values that one byte of an input stands for, so that a short input is a line with many fields.
+/// Values that a single input byte stands for, so that a short input can be a line with many fields.
 const VALUES: [&[u8]; 64] = [
     b"https ",
     b"2025-07-19T14:03:21.123456Z ",
@@ -93,7 +93,7 @@ pub(crate) fn expanded(bytes: &[u8]) -> Vec<u8> {
     text
 }
 
-/// Decodes one text as each log type in turn; the access log is compared with the reference.
+/// Decodes a text as each log type in turn. Access logs are compared with the reference.
 pub(crate) fn lines(input: &[u8]) {
     thread_local! {
         static DECODERS: RefCell<Vec<(LogType, Decoder)>> = RefCell::new(
@@ -123,7 +123,7 @@ pub(crate) fn lines(input: &[u8]) {
     });
 }
 
-/// Decodes a piece to its end, and checks what holds for every text.
+/// Decodes a whole piece, and checks invariants that hold for every text.
 fn decode_all(log_type: LogType, decoder: &mut Decoder, piece: &mut Piece, size: u64) -> Outcome {
     let mut outcome = Outcome::default();
     let mut bytes = 0;

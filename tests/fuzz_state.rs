@@ -1,4 +1,4 @@
-//! The fuzz target `state`: keys, state files, lists, listing pages and URLs, parsed.
+//! The fuzz target `state`: parses keys, state files, lists, listing pages and URLs.
 
 use std::collections::HashMap;
 use std::io::{self, Cursor, Write};
@@ -29,7 +29,7 @@ use parquet::file::properties::WriterProperties;
 
 use crate::fuzz_targets::{Input, sample_paths};
 
-/// Parses text from outside: the first byte says as what.
+/// Parses text from outside. The first byte selects the parser.
 pub(crate) fn state(input: &[u8]) {
     const PARSERS: [fn(&[u8]); 14] = [
         key,
@@ -54,7 +54,7 @@ pub(crate) fn state(input: &[u8]) {
     }
 }
 
-/// The parsers by the first byte of the input.
+/// The parsers, by the first byte of the input.
 const KEY: u8 = 0;
 const FILE_KEY: u8 = 1;
 const RECORD: u8 = 2;
@@ -126,7 +126,7 @@ fn file_key(text: &[u8]) {
     }
 }
 
-/// A dataset in memory that holds only what it is given.
+/// An in-memory dataset with the given files.
 #[derive(Debug, Default)]
 struct Forged(HashMap<String, Vec<u8>>);
 
@@ -217,7 +217,7 @@ fn partition() -> Partition {
     Partition::new(LogType::Access, "012345678901", "eu-west-1", day).unwrap()
 }
 
-/// Entries of a log, separated by zeros, read as those of a partition.
+/// Entries of the log of a partition, separated by zeros.
 fn record(text: &[u8]) {
     let entries = text.split(|byte| *byte == 0).take(3);
     let mut files: HashMap<_, _> = (1..)
@@ -262,7 +262,7 @@ fn description(text: &[u8]) {
     }
 }
 
-/// A line of `--batches`. Its hash and its sum are corrected first, because no input gets them right.
+/// A line of `--batches`. Its hash and sum are corrected first, because no random input has valid ones.
 fn batch(line: &[u8]) {
     let mut line = line.to_vec();
     for _ in 0..2 {
@@ -302,7 +302,7 @@ fn list_of_directory(text: &[u8]) {
     list(text, &SOURCE);
 }
 
-/// An `--objects` list. If it is a manifest, the bytes after the first zero are the files that it names.
+/// An `--objects` list. If it is a manifest, the bytes after the first zero are the content of the files that it names.
 fn list(text: &[u8], source: &Source) -> Vec<String> {
     let (list, file) = match text.iter().position(|byte| *byte == 0) {
         Some(end) if text.starts_with(b"{") => (&text[..end], &text[end + 1..]),
@@ -389,7 +389,7 @@ fn staged(text: &[u8]) {
     }
 }
 
-/// Keys of files among the logs of claims, one a line.
+/// Keys of files in claim logs, one per line.
 fn log_files(text: &[u8]) {
     let Ok(text) = std::str::from_utf8(text) else { return };
     let files = text.lines().map(|name| (format!("_alb2parquet/claims/{name}"), Vec::new()));
@@ -530,7 +530,7 @@ pub(crate) fn state_seeds(root: &Path) -> Vec<Vec<u8>> {
     seeds
 }
 
-/// A Parquet file of an inventory, which also locates a claim.
+/// Returns a Parquet file of an inventory that also contains the location of a claim.
 fn parquet_file(claim: &[u8]) -> Vec<u8> {
     let text = |values: [&str; 2]| Arc::new(StringArray::from(values.to_vec())) as ArrayRef;
     let columns = [

@@ -1,7 +1,7 @@
-//! The fuzz targets: functions that panic when an input breaks a rule, and inputs to start from.
+//! The fuzz targets: functions that panic when an input violates an assertion, and seeds.
 //!
-//! `fuzz/` runs them under libFuzzer, `tests/fuzz.rs` on random inputs of a fixed seed. Inputs are short programs rather
-//! than plain bytes where plain bytes would never get past a checksum or a count of fields.
+//! `fuzz/` runs them under libFuzzer, and `tests/fuzz.rs` on random inputs from a fixed seed. Where plain bytes would
+//! never pass a checksum or a field count, inputs are short programs that build the bytes.
 
 use std::fs;
 use std::io;
@@ -18,7 +18,7 @@ pub(crate) struct FuzzTarget {
     pub(crate) name: &'static str,
     /// Runs one input.
     pub(crate) run: fn(&[u8]),
-    /// Returns inputs to start from, given the directory of the repository.
+    /// Returns the seeds, given the directory of the repository.
     pub(crate) seeds: fn(&Path) -> Vec<Vec<u8>>,
 }
 
@@ -29,7 +29,7 @@ pub(crate) const TARGETS: [FuzzTarget; 3] = [
     FuzzTarget { name: "state", run: state, seeds: state_seeds },
 ];
 
-/// The bytes of an input; zeros after its end.
+/// Reads the bytes of an input, and zeros after its end.
 pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Input<'a> {
@@ -45,14 +45,14 @@ impl<'a> Input<'a> {
         taken
     }
 
-    /// Takes bytes that follow their count.
+    /// Takes a count, and then as many bytes.
     pub(crate) fn counted(&mut self) -> &'a [u8] {
         let count = self.byte();
         self.take(count.into())
     }
 }
 
-/// The paths of the files below a directory, from there.
+/// Returns the paths of the files below a directory, relative to it.
 pub(crate) fn sample_paths(directory: &Path) -> Vec<String> {
     let mut paths = Vec::new();
     for entry in fs::read_dir(directory).unwrap() {

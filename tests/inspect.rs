@@ -312,11 +312,11 @@ fn wrong_arguments_are_named() {
 }
 
 #[test]
-fn a_bucket_is_no_object() {
+fn a_bucket_is_not_an_object() {
     for bucket in ["s3://bucket", "s3://bucket/", "gs://bucket", "az://bucket//"] {
         let run = run(&["inspect", bucket]).expect(3);
         run.says(&[&format!(
-            "error: OBJECT {bucket} names a bucket, not an object: write it like"
+            "error: OBJECT {bucket} names a bucket, not an object: specify a key, as in"
         )]);
     }
 }

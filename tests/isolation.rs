@@ -1,4 +1,4 @@
-//! A panic fails its batch only, and limits of the system end in errors that say what helps.
+//! A panic fails only its batch, and system limits cause errors with a remedy.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -88,17 +88,17 @@ fn a_panic_fails_its_batch_only() {
             assert!(failure.error.contains("a fault of 2025/07/19"), "{failure:?}");
             assert!(failure.error.contains("please report"), "{failure:?}");
         }
-        // What was claimed before the panic stays.
+        // Files that were claimed before the panic remain.
         let tally = convert("second", &Faulty { day: "none", published });
         let converted = if published { 0 } else { 3 };
         assert_eq!((tally.objects.converted, tally.objects.failed), (converted, 0));
     }
 }
 
-/// The program needs address space for threads, their heaps and the data. With less, it must not begin.
+/// The program needs address space for threads, their heaps and the data. With less, it must not start.
 #[test]
 #[cfg(target_os = "linux")]
-fn a_low_limit_on_address_space_is_an_error_that_says_what_helps() {
+fn a_low_limit_on_address_space_is_an_error_with_the_remedy() {
     let world = World::with(gzip(good_lines(100)));
     for limit in [100_000, 200_000, 300_000, 400_000, 600_000, 1_000_000] {
         let script = format!("ulimit -v {limit}; exec \"$@\"");
@@ -116,15 +116,17 @@ fn a_low_limit_on_address_space_is_an_error_that_says_what_helps() {
     world.convert().expect(0);
 }
 
-/// Without permission to start many processes, the program works with fewer threads, or says what helps.
+/// With a low limit on processes, the program uses fewer threads or fails with a remedy.
 #[test]
 #[cfg(target_os = "linux")]
 #[allow(clippy::print_stdout)] // names what is skipped
-fn a_low_limit_on_processes_is_no_panic() {
+fn a_low_limit_on_processes_causes_no_panic() {
     const NOBODY: &str = "65534";
     let is_root = std::fs::metadata("/proc/self").unwrap();
     if std::os::unix::fs::MetadataExt::uid(&is_root) != 0 {
-        println!("SKIPPED a_low_limit_on_processes_is_no_panic: only root can become another user");
+        println!(
+            "SKIPPED a_low_limit_on_processes_causes_no_panic: only root can become another user"
+        );
         return;
     }
     let world = World::with(gzip(good_lines(100)));

@@ -377,7 +377,7 @@ fn portable_files_of_rows_and_rejects_have_no_page_index() {
             for chunk in reader.metadata().row_group(0).columns() {
                 let name = chunk.column_path().string();
                 assert_eq!(chunk.offset_index_offset().is_some(), indexed, "{table}: {name}");
-                // Files of rejects never have one.
+                // Files of rejects never have a page index.
                 let indexed = indexed && table == ROWS;
                 assert_eq!(chunk.column_index_offset().is_some(), indexed, "{table}: {name}");
             }

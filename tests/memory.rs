@@ -116,7 +116,7 @@ impl Memory {
         Self { address, shared }
     }
 
-    /// Calls back with all objects, which it can change.
+    /// Calls a function with all objects, which it can change.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut BTreeMap<String, Vec<u8>>) -> T) -> T {
         change(&mut self.shared.objects.lock().unwrap())
     }
@@ -213,7 +213,7 @@ impl Shared {
                 let root = "InitiateMultipartUploadResult";
                 (200, format!("<{root}>{id}</{root}>").into_bytes())
             }
-            // The parts of an upload are objects that no page shows.
+            // The parts of an upload are stored as objects that no listing returns.
             "PUT" | "DELETE" if request.query.contains_key("uploadId") => {
                 let mut parts = self.parts.lock().unwrap();
                 let id = request.get("uploadId").to_owned();

@@ -1,4 +1,4 @@
-//! The rows and rejects of an object in plain text, to compare decoders with each other.
+//! The rows and rejects of an object as plain text, to compare decoders.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,10 +11,10 @@ use arrow::datatypes::{
 };
 use chrono::DateTime;
 
-/// A row: text as it is, numbers in decimal, times as `2025-07-19T14:03:21.123456Z`.
+/// A row: unchanged text, decimal numbers, and times such as `2025-07-19T14:03:21.123456Z`.
 pub(crate) type Row = BTreeMap<String, Option<String>>;
 
-/// A reject, with numbers and offsets of its object.
+/// A reject, with its line number and offset in the object.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Rejected {
     pub(crate) line_number: u64,
@@ -36,18 +36,18 @@ impl fmt::Debug for Rejected {
     }
 }
 
-/// What became of an object.
+/// The result of decoding an object.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) lines: u64,
-    /// Lines of text that were joined to the one before them.
+    /// Number of lines that were joined to the previous line.
     pub(crate) joined: u64,
     pub(crate) rows: Vec<Row>,
     pub(crate) rejects: Vec<Rejected>,
 }
 
 impl Outcome {
-    /// Adds what was decoded of the same object.
+    /// Adds more decoded rows and rejects of the same object.
     pub(crate) fn add(&mut self, decoded: Decoded, bytes_before: &mut u64) {
         self.rows.extend(rows_of(&decoded.batch));
         for part in decoded.parts {
@@ -68,7 +68,7 @@ impl Outcome {
         }
     }
 
-    /// The only row of an outcome without rejects.
+    /// Returns the only row of an outcome without rejects.
     #[track_caller]
     pub(crate) fn row(&self) -> &Row {
         assert_eq!(self.rejects, [], "no rejects were expected");
@@ -76,7 +76,7 @@ impl Outcome {
         &self.rows[0]
     }
 
-    /// The only reject of an outcome without rows.
+    /// Returns the only reject of an outcome without rows.
     #[track_caller]
     pub(crate) fn reject(&self) -> &Rejected {
         assert_eq!(self.rows, [], "no rows were expected");
@@ -85,10 +85,10 @@ impl Outcome {
     }
 }
 
-/// Key that rows of decoded text come from.
+/// Object key of decoded text.
 pub(crate) const OBJECT: &str = "an/object";
 
-/// The rows of a batch.
+/// Returns the rows of a batch.
 pub(crate) fn rows_of(batch: &RecordBatch) -> Vec<Row> {
     let mut rows = vec![Row::new(); batch.num_rows()];
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
@@ -127,7 +127,7 @@ fn values_of(array: &dyn Array) -> Vec<Option<String>> {
     }
 }
 
-/// A time in microseconds as text.
+/// Returns a time in microseconds as text.
 pub(crate) fn time_text(micros: i64) -> String {
     let time = DateTime::from_timestamp_micros(micros).unwrap();
     time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()

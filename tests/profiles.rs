@@ -1,4 +1,4 @@
-//! Profiles: what is recorded of them, datasets with files of both, and what engines are told.
+//! Profiles: where they are recorded, datasets with files of both, and the DDL for such datasets.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::support::{
 const COMPACT: [&str; 2] = ["--profile", "compact"];
 const PORTABLE: [&str; 2] = ["--profile", "portable"];
 
-/// The state file with a name, as JSON.
+/// Returns a state file as JSON.
 fn state(out: &Path, name: &str) -> Value {
     let files = tree(out);
     let (_, bytes) = files.iter().find(|(path, _)| path.ends_with(name)).unwrap();
@@ -32,7 +32,7 @@ fn portable_is_the_default_and_is_recorded() {
 
 /// Claims and datasets without the field are compact, so the bytes of compact files do not change.
 #[test]
-fn compact_is_what_the_state_files_omit() {
+fn state_files_omit_the_profile_compact() {
     let world = World::with(gzip(good_lines(3)));
     world.convert_with(&COMPACT).expect(0);
     assert_eq!(state(&world.out(), "dataset.json").get("profile"), None);
@@ -57,7 +57,7 @@ fn both_profiles_hold_the_same_rows_and_rejects() {
 }
 
 #[test]
-fn a_dataset_takes_files_of_the_other_profile_and_convert_warns() {
+fn convert_warns_and_adds_files_of_the_other_profile() {
     for (first, second) in [(PORTABLE, COMPACT), (COMPACT, PORTABLE)] {
         let world = World::with(gzip(good_lines(3)));
         let run = world.convert_with(&first).expect(0);
@@ -65,7 +65,7 @@ fn a_dataset_takes_files_of_the_other_profile_and_convert_warns() {
         let before = tree(&world.out());
         world.put(&key(2), gzip(good_lines(2)));
         let warning = format!(
-            "the dataset was begun with --profile {}; new files have the profile {}, existing files stay as they are",
+            "the dataset was created with --profile {}; new files use the profile {}; existing files are unchanged",
             first[1], second[1]
         );
         world.convert_with(&second).expect(0).says(&[&warning]);
@@ -86,7 +86,7 @@ fn repair_rebuilds_the_profile_of_a_claim() {
     assert_eq!(state(&world.out(), "1.claim.json")["profile"], "portable");
 }
 
-/// What `ddl` prints for the dataset of a world.
+/// Returns the output of `ddl` for the dataset of a world.
 fn ddl(world: &World, dialect: &str) -> String {
     let out = world.out();
     let args = ["ddl", "--from-dataset", out.to_str().unwrap(), "--dialect", dialect];
@@ -118,7 +118,10 @@ fn ddl_states_what_an_engine_needs_if_some_files_are_compact() {
     let out = world.out();
     let args = ["ddl", "--from-dataset", out.to_str().unwrap(), "--log-type", "rejects"];
     let rejects = run(&[&args[..], &["--dialect", "trino"]].concat()).expect(0).stdout;
-    assert!(!rejects.contains("compact"), "files of rejects are alike in both profiles: {rejects}");
+    assert!(
+        !rejects.contains("compact"),
+        "files of rejects are the same in both profiles: {rejects}"
+    );
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! A slow reference converter of lines, written from the rules and the standard library alone.
+//! A slow reference converter of lines, written from the documented rules with only the standard library.
 
 use crate::outcome::{OBJECT, Outcome, Rejected, Row};
 use crate::shapes;
@@ -38,7 +38,7 @@ pub(crate) fn twin(text: &[u8]) -> Outcome {
     outcome
 }
 
-/// Returns how many of the first lines of a text are one.
+/// Returns how many of the first lines of a text form one log line.
 fn joined(lines: &[&[u8]]) -> usize {
     let is_open = |line: &[u8]| row(line).is_err_and(|(reason, _)| reason == "unterminated_quote");
     if !is_open(without_cr(lines[0])) {
@@ -60,7 +60,7 @@ fn without_cr(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// Blank lines at the end of an object are no lines.
+/// Blank lines at the end of an object do not count as lines.
 pub(crate) fn without_blank_end(mut text: &[u8]) -> &[u8] {
     let ends = [&b"\r\n"[..], b"\n", b"\r"];
     let is_line = |text: &[u8]| text.is_empty() || text.ends_with(b"\n");
@@ -144,7 +144,7 @@ fn row(line: &[u8]) -> Result<Row, Refusal> {
         let values = match field {
             None => vec![None; columns.len()],
             Some(field) => {
-                // The first column that refuses it: of an endpoint, the address or the port.
+                // The first column that rejects the value: for an endpoint, the address or the port.
                 if !shapes::fits(index, field) {
                     return Err(("invalid_value", Some(columns[0])));
                 }
@@ -159,7 +159,7 @@ fn row(line: &[u8]) -> Result<Row, Refusal> {
     Ok(row)
 }
 
-/// Splits a line into at most 36 fields without their quotes, and what follows them.
+/// Splits a line into at most 36 unquoted fields and the rest.
 fn split(line: &str) -> Result<(Vec<String>, Option<String>), &'static str> {
     let characters: Vec<char> = line.chars().collect();
     let mut fields = Vec::new();
@@ -222,7 +222,7 @@ fn integer(text: &str) -> Option<&str> {
     digits(text.strip_prefix('-').unwrap_or(text)).then_some(text)
 }
 
-/// `-`, digits, perhaps a point and digits, perhaps an exponent.
+/// Matches an optional `-`, digits, an optional fraction and an optional exponent.
 fn double(text: &str) -> Option<String> {
     let number = text.strip_prefix('-').unwrap_or(text);
     let (mantissa, exponent) = match number.split_once(['e', 'E']) {
@@ -238,7 +238,7 @@ fn double(text: &str) -> Option<String> {
     value.is_finite().then(|| format!("{value:?}"))
 }
 
-/// The time with six digits of fraction and a Z.
+/// Returns the time with six fractional digits and a `Z`.
 fn time(text: &str) -> Option<String> {
     let text = text.strip_suffix('Z').unwrap_or(text);
     let (whole, fraction) = match text.split_once('.') {

@@ -1,5 +1,5 @@
-//! A slow reference reader of objects, written from RFC 1952 over a raw inflater, and what the crate's two ways to
-//! inflate make of the same bytes.
+//! A slow reference reader of objects, written from RFC 1952 over a raw inflater, and the results of the crate's two
+//! inflaters for the same bytes.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -18,18 +18,18 @@ use crate::reference_lines::{twin, without_blank_end};
 const MAX_RAW: usize = 64 << 10;
 pub(crate) const MARK: &[u8] = b"\xef\xbb\xbf";
 
-/// What an object is read as.
+/// The result of reading an object.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Content {
     pub(crate) outcome: Outcome,
     pub(crate) notes: BTreeSet<&'static str>,
-    /// Of the whole text, if it is not damaged.
+    /// Checksum of the whole text, if the object is not damaged.
     pub(crate) crc32: Option<u32>,
-    /// Bytes of text.
+    /// Number of decompressed bytes.
     pub(crate) bytes: u64,
 }
 
-/// What ends some bytes before they are whole.
+/// Why decompression ends early.
 type Damage = Option<&'static str>;
 
 pub(crate) fn content(object: &[u8]) -> Content {
@@ -100,7 +100,7 @@ pub(crate) fn content(object: &[u8]) -> Content {
     Content { outcome, notes, crc32, bytes: bytes.len() as u64 }
 }
 
-/// Random objects are shorter than what decides, so that their first line always ends.
+/// Random objects are shorter than the bytes that are inspected, so their first line always ends.
 fn is_text(head: &[u8]) -> bool {
     let line = head.split(|byte| *byte == b'\n').next().unwrap();
     let Ok(line) = std::str::from_utf8(line.strip_suffix(b"\r").unwrap_or(line)) else {
@@ -122,7 +122,7 @@ fn refused(reason: &str, length: usize, raw: Vec<u8>) -> Content {
     Content { outcome, ..Content::default() }
 }
 
-/// Decompresses all members of some bytes that end with `below`.
+/// Decompresses all members of `bytes`, which end with `below`.
 fn gunzip(
     mut bytes: &[u8],
     below: Damage,
@@ -154,7 +154,7 @@ fn gunzip(
     unreachable!()
 }
 
-/// Decompresses a member; returns what follows it.
+/// Decompresses a member, and returns the bytes that follow it.
 fn member<'b>(bytes: &'b [u8], text: &mut Vec<u8>) -> Result<&'b [u8], &'static str> {
     let at = header(bytes).ok_or("truncated_gzip")?.map_err(|()| "corrupt_gzip")?;
     let mut bytes = &bytes[at..];
@@ -186,7 +186,7 @@ fn member<'b>(bytes: &'b [u8], text: &mut Vec<u8>) -> Result<&'b [u8], &'static 
     Ok(bytes)
 }
 
-/// The length of a header, or `Err` if it is none; nothing if it does not end.
+/// Returns the length of a header, `Err` if it is invalid, or `None` if it is incomplete.
 fn header(bytes: &[u8]) -> Option<Result<usize, ()>> {
     let [method, flags] = *bytes.get(2..)?.first_chunk::<2>()?;
     if !bytes.starts_with(b"\x1f\x8b") || method != 8 || flags & 0xe0 != 0 {
@@ -214,12 +214,12 @@ fn header(bytes: &[u8]) -> Option<Result<usize, ()>> {
     (at <= bytes.len()).then_some(Ok(at))
 }
 
-/// Fields of a header that may be absent.
+/// Optional fields of a header.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Header {
     pub(crate) extra: Option<Vec<u8>>,
     pub(crate) name: bool,
-    /// A checksum of the header, right or wrong.
+    /// Whether to write a header checksum, and whether it is correct.
     pub(crate) checksum: Option<bool>,
 }
 
@@ -255,7 +255,7 @@ pub(crate) fn packed(text: &[u8], level: u32, fields: &Header) -> Vec<u8> {
     member
 }
 
-/// A reader that returns little at a time, in lengths that it is given.
+/// A reader that returns short reads of the given lengths.
 pub(crate) struct Crumbs {
     bytes: io::Cursor<Vec<u8>>,
     lengths: std::iter::Cycle<std::vec::IntoIter<usize>>,
@@ -276,9 +276,9 @@ impl Read for Crumbs {
     }
 }
 
-// ---- both ways
+// ---- both inflaters
 
-/// Decodes pieces as a conversion does.
+/// Decodes pieces like a conversion.
 #[derive(Default)]
 struct Reading {
     content: Content,
@@ -300,7 +300,7 @@ impl Reading {
 }
 
 thread_local! {
-    /// A decoder and a buffer of text, which are costly to make and reused as in a conversion.
+    /// A decoder and a text buffer, which are expensive to create and reused as in a conversion.
     static REUSED: RefCell<(Decoder, Text)> =
         RefCell::new((Decoder::new(Table::access()), Text::default()));
 }
@@ -318,7 +318,7 @@ pub(crate) fn streamed(object: &[u8], lengths: Vec<usize>) -> Content {
     })
 }
 
-/// Reads an object at once, behind another one, if it can be.
+/// Reads an object at once, after another one, if the whole-buffer path supports it.
 pub(crate) fn whole(object: &[u8]) -> Option<Content> {
     let mut piece = Piece::default();
     let mut inflater = Whole::default();
@@ -327,7 +327,7 @@ pub(crate) fn whole(object: &[u8]) -> Option<Content> {
     let before = (piece.text.to_vec(), piece.parts.len());
     let taken = inflater.inflate(0, object, &mut piece);
     if !taken {
-        assert_eq!((piece.text.to_vec(), piece.parts.len()), before, "left as it was");
+        assert_eq!((piece.text.to_vec(), piece.parts.len()), before, "unchanged");
         return None;
     }
     piece.parts.drain(..before.1);

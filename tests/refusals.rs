@@ -1,4 +1,4 @@
-//! What cannot be written is named with its reason and a remedy: stdout, and the files of a dataset.
+//! If stdout or a file of a dataset cannot be written, the error has its name, the reason and a remedy.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -12,13 +12,13 @@ use crate::support::{Run, World, good_lines, gzip, key, key_on, program, run_com
 
 // ---- stdout and stderr
 
-/// A command that prints something on stdout, and what its error says besides.
+/// A command that prints to stdout, and what its error states in addition.
 struct Printer {
     args: Vec<String>,
     says: &'static str,
 }
 
-/// Returns every command that prints on stdout. Each leaves the world as it was, but for the dataset `new`.
+/// Returns every command that prints to stdout. None changes the world, except for the dataset `new`.
 fn printers(world: &World) -> Vec<Printer> {
     let text = |path: PathBuf| path.to_str().unwrap().to_owned();
     let (source, out, new) = (text(world.source()), text(world.out()), text(world.path("new")));
@@ -76,7 +76,7 @@ fn full() -> Stdio {
 
 #[test]
 #[cfg_attr(not(target_os = "linux"), ignore = "only Linux has /dev/full")]
-fn a_full_stdout_is_an_error_of_stdout_that_says_what_is_complete() {
+fn a_full_stdout_is_an_error_that_reports_what_is_complete() {
     let world = converted();
     for Printer { args, says } in printers(&world) {
         let run = run_command(command(&args).stdout(full()));
@@ -92,7 +92,7 @@ fn a_full_stdout_is_an_error_of_stdout_that_says_what_is_complete() {
 }
 
 #[test]
-fn a_closed_pipe_is_no_error() {
+fn a_closed_pipe_is_not_an_error() {
     let world = converted();
     for Printer { args, .. } in printers(&world) {
         let mut command = command(&args);
@@ -117,7 +117,7 @@ fn a_full_stderr_changes_no_result() {
 
 // ---- files of a dataset
 
-/// A conversion as a user who may not write everywhere: the one who runs the tests, or `nobody` if that is root.
+/// A conversion as an unprivileged user: the user who runs the tests, or `nobody` if that is root.
 struct Unprivileged {
     world: World,
     program: PathBuf,
@@ -131,7 +131,7 @@ impl Unprivileged {
         for day in ["2025/07/19", "2025/07/20"] {
             world.put(&key_on(day, 1), gzip(good_lines(2)));
         }
-        // Others may not reach the program where it was built.
+        // Other users may have no access to the build directory.
         let (built, program) = (env!("CARGO_BIN_EXE_alb2parquet"), world.path("program"));
         if fs::hard_link(built, &program).is_err() {
             fs::copy(built, &program).unwrap();
@@ -155,7 +155,7 @@ impl Unprivileged {
         run_command(&mut command)
     }
 
-    /// Converts while a directory has these permissions.
+    /// Converts while a directory has the permissions `mode`.
     fn convert_with_mode(&self, directory: &Path, mode: u32) -> Run {
         let before = fs::metadata(directory).unwrap().permissions();
         fs::set_permissions(directory, Permissions::from_mode(mode)).unwrap();
@@ -165,7 +165,7 @@ impl Unprivileged {
     }
 }
 
-/// Asserts that a run ended because a file below a directory could not be written or read.
+/// Asserts that a run failed because a file in a directory could not be written or read.
 #[track_caller]
 fn refused(run: &Run, directory: &Path, why: &str) {
     let Run { code, stderr, .. } = run;
@@ -189,7 +189,7 @@ fn a_directory_without_permission_is_named_with_the_remedy() {
         let run = unprivileged.convert_with_mode(directory, mode);
         refused(&run, directory, "able: permission denied; change its permissions");
     }
-    // The last step of a file: it is staged and claimed already.
+    // The last step of writing a file, after it is staged and claimed.
     for below in ["_alb2parquet/claims/access/012345678901/eu-west-1", "alb_access_logs"] {
         let directory = out.join(below);
         let hidden = |path: PathBuf| fs::rename(path.join("account=012345678901"), path.join("x"));
@@ -212,7 +212,7 @@ fn a_directory_without_permission_is_named_with_the_remedy() {
 }
 
 #[test]
-fn a_file_in_the_place_of_a_directory_is_named_with_the_remedy() {
+fn a_file_in_place_of_a_directory_is_named_with_the_remedy() {
     for place in ["", "_alb2parquet", "_alb2parquet/staging", "_alb2parquet/claims", "alb_rejects"]
     {
         let world = World::with(gzip(good_lines(2)));
@@ -226,7 +226,7 @@ fn a_file_in_the_place_of_a_directory_is_named_with_the_remedy() {
 }
 
 #[test]
-fn a_limit_of_file_sizes_is_an_error_with_the_remedy() {
+fn a_file_size_limit_is_an_error_with_the_remedy() {
     let world = World::with(gzip(good_lines(20_000)));
     let (source, out) = (world.source(), world.out());
     let mut limited = Command::new("sh");

@@ -275,7 +275,7 @@ fn a_broken_log_stops_no_command_for_other_partitions() {
     );
 }
 
-/// Sums of forged counts would overflow. Every command calls such a claim broken instead.
+/// Sums of forged counts would overflow, so every command reports such a claim as broken.
 #[test]
 fn a_claim_with_impossible_counts_is_broken() {
     let world = converted();
@@ -316,9 +316,9 @@ fn a_rebuilt_claim_has_all_counts() {
     assert_eq!(facts(&world), before);
 }
 
-/// Only claims are aborted. A removal that a marker calls aborted has still removed the files.
+/// Only claims can be aborted. A removal with an abort marker has still removed the files.
 #[test]
-fn a_forged_void_of_a_removal_brings_no_claim_back() {
+fn a_forged_abort_of_a_removal_restores_no_claim() {
     let world = converted();
     world.run("remove", false, &["--yes"]).expect(0);
     assert!(world.rows().is_empty());
@@ -327,7 +327,7 @@ fn a_forged_void_of_a_removal_brings_no_claim_back() {
     assert_eq!((world.rows().len(), findings(&world)), (14, Vec::new()));
 }
 
-/// A backup from before a removal has claims without files. The files that were converted since hold the same objects.
+/// A backup from before a removal has claims whose files are gone. Later files contain the same objects.
 #[test]
 fn claims_restored_from_before_a_removal_are_replaced() {
     let world = converted();
@@ -346,7 +346,7 @@ fn claims_restored_from_before_a_removal_are_replaced() {
     assert_eq!((world.rows().len(), findings(&world)), (rows, Vec::new()));
 }
 
-/// Objects without lines have no files, so several claims can hold them after a removal was lost.
+/// Objects without lines have no files, so after a lost removal several claims can list them.
 #[test]
 fn claims_without_files_do_not_prevent_a_repair() {
     let world = World::anywhere();

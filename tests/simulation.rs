@@ -5,9 +5,9 @@
 //! After every write the visible files are looked at, and after a last run without faults every object
 //! must stand there, once and whole.
 //!
-//! In a quarter of the seeds claims are lost, or restored from an older state, while runs are active. Rows can be doubled
-//! or missing then, but only in partitions that the last run names. `damage` covers state that is lost or forged between
-//! runs.
+//! In a quarter of the seeds, claims are lost or restored from an older state while runs are active. Then rows can be
+//! duplicated or missing, but only in partitions that the last run reports. `damage` covers state that is lost or forged
+//! between runs.
 //!
 //! `ALB2PARQUET_SEEDS=10000` tries that many seeds, `ALB2PARQUET_SEED=7` replays one.
 
@@ -271,7 +271,7 @@ struct Outcome {
 /// Plays a seed to its end.
 fn play(seed: u64, trace: bool) -> Outcome {
     let mut random = Random::new(seed);
-    // Some seeds lose claims, but no rows are removed in them.
+    // Some seeds lose claims, but these seeds remove no rows.
     let loses = random.hits(250);
     // Some seeds are calm in one way or another, so that others' faults meet long runs.
     let mut rate = |most: u64| if random.hits(300) { 0 } else { random.below(most) };
@@ -281,7 +281,7 @@ fn play(seed: u64, trace: bool) -> Outcome {
         conflict: rate(300),
         not_found: rate(60),
         pause: rate(40),
-        // A listing that shows too little can hide a file that no claim accounts for.
+        // An incomplete listing can hide a file that no claim accounts for.
         lag: if loses { 0 } else { rate(1000) },
         lifecycle: rate(8),
         source: rate(15),
@@ -395,7 +395,7 @@ fn compare(state: &store::State, complaints: &[String]) -> Option<String> {
     None
 }
 
-/// How often each kind of fault happens at least over the default seeds.
+/// Minimum count of each kind of fault over the default seeds.
 const AT_LEAST: [(&str, u64); 17] = [
     ("all claims lost", 20),
     ("claim lost", 40),
@@ -416,7 +416,7 @@ const AT_LEAST: [(&str, u64); 17] = [
     ("vanish", 60),
 ];
 
-/// Asserts that each kind of fault happened as often as is expected of the default number of seeds.
+/// Asserts the minimum count of each kind of fault for the default number of seeds.
 fn expect_faults(faults: &BTreeMap<&str, u64>, at_least: &[(&str, u64)], seeds: u64, default: u64) {
     for (fault, count) in at_least {
         let happened = faults.get(fault).copied().unwrap_or(0);

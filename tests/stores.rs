@@ -268,7 +268,7 @@ fn no_state_is_created_where_the_dataset_was_deleted_or_replaced() {
         };
         target.delete("_alb2parquet/dataset.json").unwrap();
         refused(&old);
-        assert_eq!(keys(target, "_alb2parquet"), [""; 0], "nothing begins anew");
+        assert_eq!(keys(target, "_alb2parquet"), [""; 0], "no new state is created");
         let new = open(target, "b", false).unwrap();
         refused(&old);
         assert_eq!(new.create("_alb2parquet/x", b"2").unwrap(), Owner::Ours);

@@ -27,12 +27,12 @@ mod conservation;
 mod ddl;
 // What the bytes of an object are: members, padding, garbage, gzip inside gzip, plain text, marks.
 mod content;
-// A dataset that is deleted during a run: the run fails, and the next ones lose and double nothing.
+// If the dataset is deleted during a run, the run fails, and later runs lose and duplicate nothing.
 #[cfg(unix)]
 mod deleted;
 // The same input gives the same bytes, whatever the threads, the order and the number of runs.
 mod determinism;
-// Fuzz targets on random inputs of a fixed seed; `scripts/fuzz` runs them under libFuzzer.
+// The fuzz targets on random inputs from a fixed seed; `scripts/fuzz` runs them under libFuzzer.
 mod fuzz;
 // Not a test: the fuzz targets, which `fuzz/` also uses.
 mod fuzz_lines;
@@ -53,7 +53,7 @@ mod layout;
 mod listing;
 // What the program says of itself: help, version, completions, manual pages.
 mod help;
-// A panic fails its batch only; limits on threads and memory are errors.
+// A panic fails only its batch; limits on threads and memory cause errors.
 mod isolation;
 // `inspect`: the page for people, the JSON for programs.
 mod inspect;
@@ -67,7 +67,7 @@ mod plan;
 mod memory;
 // Directories of buckets that a run skips: shards and runs of one day each find every log together.
 mod pruning;
-// Profiles: the default, datasets with files of both, and what engines are told.
+// Profiles: the default, datasets with files of both, and the DDL for such datasets.
 mod profiles;
 // Not a test: a proxy that fails requests.
 mod proxy;
@@ -79,7 +79,7 @@ mod readme;
 mod real_lines;
 // Lists for `--objects`, URLs that are none, and credentials that nobody may see.
 mod objects;
-// Not a test: rows and rejects in plain text, to compare decoders with each other.
+// Not a test: rows and rejects as plain text, to compare decoders.
 mod outcome;
 // Not a test: slow reference implementations of the decoder and of the gzip reader.
 mod reference_lines;
@@ -88,7 +88,7 @@ mod reference_objects;
 mod redact;
 // What only a disk shows: staged files, signals, and a mount that numbers its files anew.
 mod on_disk;
-// What cannot be written, stdout or a file, is named with its reason and a remedy.
+// If stdout or a file cannot be written, the error has its name, the reason and a remedy.
 #[cfg(unix)]
 mod refusals;
 // The report: its numbers, its page; a browser looks at it in `scripts/report-test`.
@@ -114,5 +114,5 @@ mod stores;
 mod support;
 // Not a test: what values of the access log look like, for the slow and obvious converter.
 mod shapes;
-// Random text on which the decoder must equal the reference implementation.
+// Random text on which the decoder must agree with the reference implementation.
 mod twin;

@@ -1,4 +1,4 @@
-//! Random texts on which the decoder must equal the reference converter.
+//! Random texts on which the decoder must agree with the reference converter.
 
 use std::io;
 

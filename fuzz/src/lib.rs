@@ -1,4 +1,4 @@
-//! What the fuzz targets share: the target functions of the integration tests, and a bound on memory.
+//! Code that the fuzz targets share: the target functions of the integration tests, and a memory limit.
 
 #[path = "../../tests/fuzz_lines.rs"]
 mod fuzz_lines;
@@ -24,7 +24,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fuzz_targets::{FuzzTarget, TARGETS};
 
-/// Maximum number of bytes that one input may allocate at the same time, beyond what its predecessors left.
+/// Maximum number of bytes that one input may hold at once, in addition to what earlier inputs left allocated.
 const MAX_ALLOCATED: usize = 64 << 20;
 
 /// Counts allocated bytes.
@@ -42,7 +42,7 @@ fn count(added: usize, removed: usize) {
     NOW.fetch_sub(removed, Ordering::Relaxed);
 }
 
-// SAFETY: all calls are passed to the system's allocator unchanged.
+// SAFETY: all calls are passed to the system allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         count(layout.size(), 0);
@@ -92,7 +92,7 @@ pub fn write_seeds(name: &str) {
 ///
 /// # Panics
 ///
-/// Panics when the input breaks a rule of the target, or allocates more than [`MAX_ALLOCATED`].
+/// Panics if the input violates an assertion of the target, or holds more than [`MAX_ALLOCATED`] bytes.
 pub fn run(name: &str, input: &[u8]) {
     let before = NOW.load(Ordering::Relaxed);
     PEAK.store(before, Ordering::Relaxed);

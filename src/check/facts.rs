@@ -1,4 +1,4 @@
-//! What footers and rows of a partition say of its columns.
+//! Reads the expected values of columns from footers and rows.
 
 use anyhow::Context;
 use arrow::array::{Array, ArrayRef, AsArray, Float64Array, Int64Array, RecordBatch, StringArray};
@@ -17,9 +17,9 @@ use crate::dataset::Dataset;
 use crate::ddl::Column;
 use crate::published::PublishedFile;
 
-/// Rows of a batch.
+/// Number of rows per batch.
 const BATCH: usize = 16_384;
-/// Rows of which filters are made.
+/// Number of rows from which filters are made.
 const SAMPLES: u64 = 2_048;
 
 /// A row from which filters are made: the value of each column.
@@ -73,7 +73,7 @@ impl Probe {
     }
 }
 
-/// Reads the footers of some files. Returns what they say of each column, without sums, and the number of row groups.
+/// Reads the footers of some files. Returns the expected values of each column, without sums, and the number of row groups.
 fn footers(
     dataset: &Dataset,
     outputs: &[Output],
@@ -155,9 +155,9 @@ fn exact_range(data_type: &DataType, statistics: &Statistics) -> Option<(Value, 
     })
 }
 
-/// Some columns of consecutive rows of a row group.
+/// Some columns of consecutive rows in a row group.
 pub(super) struct Batch {
-    /// Index of the file, and of the row group in it.
+    /// Index of the file, and index of the row group in the file.
     pub(super) group: (usize, usize),
     pub(super) rows: usize,
     /// `None` for columns that the file lacks or that cannot be compared.
@@ -201,7 +201,7 @@ impl Values {
             DataType::Int32 | DataType::Int64 => {
                 Some(Self::Integers(as_type(&DataType::Int64)?.as_primitive::<Int64Type>().clone()))
             }
-            // SQL does not distinguish zeros by their signs, Arrow does.
+            // SQL treats 0.0 and -0.0 as equal, but Arrow does not.
             DataType::Float64 => Some(Self::Doubles(
                 as_type(&DataType::Float64)?
                     .as_primitive::<Float64Type>()

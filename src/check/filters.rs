@@ -1,8 +1,8 @@
 //! Filters on two columns, and the rows that they match.
 //!
-//! A reader that skips pages by their statistics fails, if it does, where the pages that match one condition are not those
-//! that match the other. So filters are preferred whose conditions match different rows of one row group, and the same
-//! row in a later row group of the file.
+//! A faulty reader that skips pages by statistics tends to fail where different pages match the two conditions. So the
+//! preferred filters have conditions that match different rows of one row group, and the same row in a later row group
+//! of the file.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -17,17 +17,17 @@ use crate::claim::Output;
 use crate::dataset::Dataset;
 use crate::ddl::Column;
 
-/// Filters of a partition.
+/// Number of filters for each partition.
 const FILTERS: usize = 16;
-/// Filters from which they are chosen.
+/// Number of candidates from which the filters are selected.
 const CANDIDATES: usize = 128;
-/// Shares of the values that a range takes, in hundredths.
+/// Shares of the values that a range covers, in percent.
 const WIDTHS: [usize; 5] = [2, 5, 8, 15, 30];
-/// Longer texts are no constants of filters.
+/// Maximum length of text in a filter.
 const LONGEST: usize = 200;
 const MILLISECOND: i64 = 1000;
 
-/// Makes filters that may match rows. Each is made around a row, so that most of them do.
+/// Makes candidate filters. Each is made around a row, so most of them match rows.
 pub(super) fn candidates(
     columns: &[Column],
     samples: &[Row],
@@ -41,7 +41,7 @@ pub(super) fn candidates(
             values
         })
         .collect();
-    // A column of one value tells nothing apart.
+    // A filter on a column with a single value excludes nothing.
     let differs = |index: &usize| values[*index].first() != values[*index].last();
     let usable = |index: &usize| is_comparable(&columns[*index].data_type) && differs(index);
     let usable: Vec<usize> = (0..columns.len()).filter(usable).collect();
@@ -49,7 +49,7 @@ pub(super) fn candidates(
         return Vec::new();
     }
     let mut all = Vec::new();
-    // Some attempts give no filter, for example because texts are too long.
+    // Some attempts yield no filter, for example because the text is too long.
     for _ in 0..CANDIDATES * 4 {
         if all.len() == CANDIDATES {
             break;
@@ -71,7 +71,7 @@ pub(super) fn candidates(
     all
 }
 
-/// Makes a test that a value passes. `values` are those of its column, in order.
+/// Makes a test that a value passes. `values` are the sorted values of its column.
 fn test(value: Option<&Value>, values: &[&Value], random: &mut Random) -> Option<Test> {
     let Some(value) = value else { return Some(Test::Null) };
     let constant = |value: &Value| match value {
@@ -111,10 +111,10 @@ fn test(value: Option<&Value>, values: &[&Value], random: &mut Random) -> Option
 
 /// A file and a row group of it.
 type Group = (usize, usize);
-/// Rows of a row group that match the first condition, the second and both.
+/// Number of rows in a row group that match the first condition, the second, and both.
 type Matches = [u64; 3];
 
-/// Counts the rows that filters match, and returns the best of those that match any.
+/// Counts the rows that each filter matches, and returns the best filters that match any.
 pub(super) fn count(
     dataset: &Dataset,
     outputs: &[Output],
@@ -158,7 +158,7 @@ pub(super) fn count(
     let mut found: Vec<(bool, Filter)> = Vec::new();
     for ((conditions, groups), rounded) in candidates.into_iter().zip(counts).zip(rounded) {
         let rows = groups.iter().map(|(_, matches)| matches[2]).sum();
-        // Where the precision of times decides, engines differ and are right.
+        // If the precision of times changes the result, correct engines can differ.
         if rows > 0 && rows == rounded {
             found.push((is_promising(&groups), Filter { conditions, rows }));
         }
@@ -167,7 +167,7 @@ pub(super) fn count(
     Ok(found.into_iter().map(|(_, filter)| filter).take(FILTERS).collect())
 }
 
-/// Whether the conditions match only different rows of a row group, and the same row in a later one of the file.
+/// Returns whether the conditions match only different rows of a row group, and the same row in a later one of the file.
 fn is_promising(groups: &[(Group, Matches)]) -> bool {
     groups.iter().enumerate().any(|(index, (group, [one, other, both]))| {
         let misses = *one > 0 && *other > 0 && *both == 0;
@@ -188,7 +188,7 @@ impl Values {
 }
 
 impl Test {
-    /// Tells which rows pass. `values` is `None` for a column that the file lacks: engines read NULL.
+    /// Returns which rows pass. `values` is `None` for a column that is not in the file: engines read NULL.
     fn apply(&self, values: Option<&Values>, rows: usize) -> Result<BooleanArray, ArrowError> {
         let Some(values) = values else {
             let result = if matches!(self, Self::Null) { Some(true) } else { None };
@@ -263,7 +263,7 @@ mod tests {
 
     use super::*;
 
-    /// What SQL says of a row, `None` for NULL.
+    /// Evaluates a test like SQL, with `None` for NULL.
     fn passes(test: &Test, value: Option<&Value>) -> Option<bool> {
         match (test, value) {
             (Test::Null, value) => Some(value.is_none()),
@@ -322,7 +322,7 @@ mod tests {
     }
 
     #[test]
-    fn filters_are_preferred_whose_pages_do_not_meet() {
+    fn filters_whose_pages_do_not_overlap_are_preferred() {
         let group = |group, matches| ((0, group), matches);
         assert!(is_promising(&[group(0, [5, 7, 0]), group(1, [2, 2, 2])]));
         assert!(!is_promising(&[group(0, [2, 2, 2]), group(1, [5, 7, 0])]), "nothing is lost");

@@ -1,4 +1,4 @@
-//! The statements, as each engine reads them.
+//! The statements in the SQL dialect of each engine.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -9,20 +9,20 @@ use crate::check::{Check, Condition, PartitionValues, Probe, Range, Test, Value,
 use crate::hash::hex;
 use crate::key::PARTITION_COLUMNS;
 
-/// Partitions of a statement, which is shorter than the 262,144 bytes that Athena takes.
+/// Maximum number of partitions in a statement. Athena limits statements to 262,144 bytes.
 const PARTITIONS: usize = 300;
-/// Aggregates of a statement. Engines compile the comparisons to one method, whose size is limited.
+/// Maximum number of aggregates in a statement. Engines compile the comparisons to one method, whose size is limited.
 const AGGREGATES: usize = 40;
-/// Filters of a statement. Each scans the table once, and engines limit the stages of a query.
+/// Maximum number of filters in a statement. Each scans the table once, and engines limit the stages of a query.
 const FILTERS: usize = 8;
 const MILLISECOND: i64 = 1000;
 
-/// An engine that takes SQL.
+/// A SQL engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Engine {
     /// Amazon Athena and Trino.
     Trino,
-    /// Spark, and Databricks and EMR, which are made of it.
+    /// Spark, and Databricks and EMR, which are based on it.
     Spark,
     /// `DuckDB`.
     DuckDb,
@@ -38,7 +38,7 @@ impl Engine {
     fn quoted(self, name: &str) -> String {
         let quote = match self {
             Self::Spark | Self::BigQuery => "`",
-            // Snowflake folds names to upper case, unless they are quoted.
+            // Snowflake converts unquoted names to upper case, so quoted lower-case names would not match.
             Self::Snowflake => "",
             _ => "\"",
         };
@@ -46,8 +46,8 @@ impl Engine {
         parts.collect::<Vec<_>>().join(".")
     }
 
-    /// Returns an expression for a text. What an engine could interpret inside of a literal (escapes, variables, the end
-    /// of a statement) and all that is not printable ASCII is written as bytes.
+    /// Returns an expression for a text. A text that is not printable ASCII, or that an engine could interpret inside a
+    /// literal (escapes, variables, the end of a statement), is written as bytes.
     fn text(self, text: &str) -> String {
         let plain = |c: char| (c.is_ascii_graphic() || c == ' ') && !"'\\$;".contains(c);
         if text.chars().all(plain) {
@@ -119,7 +119,8 @@ impl Engine {
         }
     }
 
-    /// Returns the condition that rows are of some partitions, or of others with values of theirs.
+    /// Returns a condition that all rows of some partitions meet. It has one term per column, so rows of other combinations
+    /// of the same values meet it too.
     fn partitions<'a>(
         self,
         partitions: &(impl Iterator<Item = &'a PartitionValues> + Clone),
@@ -157,19 +158,19 @@ impl Engine {
 }
 
 fn time_text(micros: i64) -> String {
-    // Files hold no time that a timestamp of Chrono does not: the program reads years of four digits.
+    // Chrono can represent every time in a file: the program reads only years of four digits.
     let time = DateTime::from_timestamp_micros(micros).unwrap_or_default();
     time.format("%Y-%m-%d %H:%M:%S%.3f").to_string()
 }
 
-/// A statement with what it is about.
+/// A statement and its description.
 struct Statement {
     about: String,
     text: String,
 }
 
 impl Check {
-    /// Returns the statements for a table of some name, with comments.
+    /// Returns the statements for a table with a name, including comments.
     pub fn statements(&self, table: &str, engine: Engine) -> String {
         let from = engine.quoted(table);
         let mut statements = Vec::new();
@@ -192,7 +193,7 @@ impl Check {
         text
     }
 
-    /// Returns the comment at the beginning.
+    /// Returns the header comment.
     fn head(&self, table: &str) -> String {
         let rows: u64 = self.partitions.values().sum();
         let mut text = format!(
@@ -219,14 +220,14 @@ impl Check {
         text
     }
 
-    /// Compares the number of all rows, which also finds rows of partitions that should have none.
+    /// Compares the total number of rows, which also detects rows in partitions that should be empty.
     fn total(&self, from: &str, engine: Engine) -> Statement {
         let rows: u64 = self.partitions.values().sum();
         let text = format!(
             "SELECT 'rows of the table' AS what, '{rows}' AS expected, {seen} AS seen\n\
              FROM (SELECT count(*) AS n FROM {from} WHERE {of}) AS s\nWHERE n <> {rows}",
             seen = engine.as_text("n"),
-            // Accounts, regions and years: an engine that computes partitions may need their values.
+            // Engines that compute partitions may require values of accounts, regions and years.
             of = engine.partitions(&self.partitions.keys(), 3),
         );
         Statement { about: "rows of the table".to_owned(), text }
@@ -266,18 +267,18 @@ impl Check {
     }
 }
 
-/// An aggregate with what is expected of it.
+/// An aggregate and its expected value.
 struct Aggregate {
     what: String,
     expression: String,
-    /// As text, `None` for NULL.
+    /// The expected value as text, `None` for NULL.
     expected: Option<String>,
-    /// Tells from the name of the result whether it is wrong. It need not hold for NULL.
+    /// Returns the condition that the named result is wrong. NULL is handled separately.
     differs: Box<dyn Fn(&str) -> String>,
 }
 
 impl Probe {
-    /// Compares counts, sums, min and max of columns.
+    /// Compares the counts, sums, min and max of columns.
     fn columns(&self, from: &str, engine: Engine) -> Vec<Statement> {
         let aggregates = self.aggregates(engine);
         let of = engine.partitions(&std::iter::once(&self.partition), 5);
@@ -378,7 +379,7 @@ impl Probe {
     }
 }
 
-/// Returns a value as text that people read.
+/// Returns the display form of a value.
 fn shown(value: &Value) -> String {
     match value {
         Value::Integer(number) => number.to_string(),
@@ -388,8 +389,8 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// Returns what tells whether a result is another value. A time may be one of the two milliseconds beside it, since some
-/// engines round.
+/// Returns a function that makes the condition that a result differs from a value. A time may be either adjacent
+/// millisecond, since some engines round.
 fn differs(value: Option<&Value>, engine: Engine) -> Box<dyn Fn(&str) -> String> {
     let Some(value) = value else { return Box::new(|_| String::new()) };
     if let Value::Time(micros) = value {
@@ -446,7 +447,7 @@ mod tests {
                 let written = engine.text(&text);
                 prop_assert_eq!(written.matches('\'').count() % 2, 0);
                 prop_assert!(written.is_ascii() && !written.contains(['\\', ';', '$', '\n']));
-                // What is between the quotes is the text, or its bytes.
+                // The text between the quotes is the value or its bytes.
                 let inner = written.split('\'').nth(1).unwrap();
                 let hex = hex(text.as_bytes());
                 prop_assert!(inner == text || inner == hex, "{}", written);

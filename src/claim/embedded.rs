@@ -15,10 +15,10 @@ pub const KEY: &str = "alb2parquet.objects_at";
 const LEVEL: i32 = 3;
 /// Maximum decompressed size in bytes, far more than the objects of a file need.
 const MAX_SIZE: usize = 1 << 30;
-/// Maximum ratio of the sizes. A claim compresses at most about twentyfold, because each object has random letters and a
-/// checksum.
+/// Maximum compression ratio. The ratio of a real claim is at most about 20, because each object has random letters and
+/// a checksum.
 const MAX_RATIO: usize = 100;
-/// Decompressed size in bytes that needs no ratio.
+/// Decompressed size in bytes up to which the ratio is not checked.
 const SMALL: usize = 1 << 20;
 
 /// Encodes the objects of a claim. The keys are in the order of the objects.
@@ -49,7 +49,7 @@ pub fn encode<'k>(claim: &Claim, keys: impl Iterator<Item = &'k str>) -> Vec<u8>
 ///
 /// Fails when the bytes are not what [`encode`] returns.
 pub fn decode(bytes: &[u8]) -> io::Result<Claim> {
-    // The memory is allocated at once, so the bytes alone must not decide how much.
+    // The buffer is allocated at once, so a forged size must not decide how large it is.
     let limit = bytes.len().saturating_mul(MAX_RATIO).clamp(SMALL, MAX_SIZE);
     let text = zstd::bulk::decompress(bytes, limit)?;
     let claim: Claim = serde_json::from_slice(&text)?;

@@ -389,7 +389,7 @@ impl Log {
 
     /// Reads the markers of an entry.
     ///
-    /// Only claims are ever aborted, so a marker that says so of a removal is ignored: the removal would lose its effect.
+    /// Only claims can be aborted. A marker that marks a removal as aborted is ignored; otherwise it would undo the removal.
     ///
     /// # Errors
     ///

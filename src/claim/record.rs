@@ -13,8 +13,8 @@ use crate::store::{Listed, StagedFile};
 /// The actions of the entries that this version knows.
 pub(super) const ACTIONS: [&str; 3] = ["add", "remove", "amend"];
 
-/// Maximum sum of the counts and sizes of a claim: far above those of any batch, and so small that the sums of all claims
-/// of a dataset cannot overflow.
+/// Maximum sum of the counts and sizes of a claim: far above the sum of any batch, and so small that sums over all
+/// claims of a dataset cannot overflow.
 const MAX_SUM: u64 = 1 << 48;
 
 /// An entry of a log.
@@ -204,7 +204,7 @@ impl Claim {
         format!("{}{}", self.directory(object), object.name)
     }
 
-    /// Returns whether its counts and sizes are larger than those of any batch.
+    /// Returns whether its counts and sizes exceed those of any possible batch.
     pub(super) fn is_excessive(&self) -> bool {
         let own = [self.lines, self.joined_lines, self.rows];
         let outputs = self.outputs.iter().flat_map(|output| [output.rows, output.file.size]);

@@ -36,7 +36,7 @@ Exit codes:
   0  every object was converted
   1  more than --max-rejects of the lines are rejects
   2  some object could not be read, or not to its end, or holds something else than its name says
-  3  fatal error: nothing more was converted; SOURCE holds no logs at all; or stdout could not be written
+  3  fatal error: nothing more was converted; SOURCE contains no logs; or stdout could not be written
   4  objects named like logs were not converted because of their endings or paths
   130, 143  it was interrupted; the same command goes on
 
@@ -106,7 +106,7 @@ pub(super) struct Convert {
     #[arg(long, value_enum, default_value_t = Layout::Hive)]
     pub(super) layout: Layout,
 
-    /// Features of Parquet that the files use; see docs/profiles.md
+    /// Parquet features of new files; see docs/profiles.md
     #[arg(long, value_enum, default_value_t = Profile::Portable)]
     pub(super) profile: Profile,
 
@@ -291,7 +291,7 @@ impl Convert {
         question.answer(signals)
     }
 
-    /// Returns how files are written.
+    /// Returns the format of new files.
     fn format(&self) -> Format {
         let compression = match self.compression {
             Codec::Zstd => Compression::Zstd,
@@ -416,10 +416,10 @@ impl Watcher for Reporting<'_> {
     }
 }
 
-/// Describes the end of a conversion whose summary is lost.
+/// Describes how a conversion ended whose summary could not be written.
 fn ended(tally: &Tally) -> &'static str {
     if tally.interrupted {
-        "the conversion was interrupted; the same command continues it"
+        "the conversion was interrupted; run the same command again to continue it"
     } else if tally.failures.is_empty() {
         "the conversion is complete"
     } else {
@@ -427,10 +427,10 @@ fn ended(tally: &Tally) -> &'static str {
     }
 }
 
-/// Reports that a run writes files of another profile than the run that began the dataset.
+/// Warns if the dataset was created with another profile.
 fn other_profile(dataset: &Dataset, profile: Profile) -> String {
     format!(
-        "the dataset was begun with --profile {}; new files have the profile {}, existing files stay as they are",
+        "the dataset was created with --profile {}; new files use the profile {}; existing files are unchanged",
         dataset.profile(),
         resolve::profile(profile)
     )

@@ -91,9 +91,9 @@ pub(super) struct Ddl {
 
     /// Print statements that check whether the engine reads every row
     ///
-    /// Each statement returns no row if the engine reads the table right, otherwise a row for each difference. They
-    /// compare rows of all partitions, and columns and filters of a few, which SEED chooses. The right values come from
-    /// claims, footers and rows of the dataset, never from an engine.
+    /// Each statement returns no rows if the engine reads the table correctly, and otherwise a row for each difference.
+    /// The statements compare row counts of all partitions, and columns and filters of a few that SEED selects. The
+    /// expected values come from claims, footers and rows of the dataset, not from an engine.
     #[arg(
         long,
         value_name = "SEED",
@@ -149,7 +149,7 @@ impl Ddl {
         Ok(DONE)
     }
 
-    /// Returns the statements that check what an engine reads.
+    /// Returns the statements of --check.
     fn checks(&self, seed: u64) -> anyhow::Result<String> {
         let engine = match self.dialect {
             Dialect::Athena | Dialect::Trino => Engine::Trino,
@@ -159,7 +159,7 @@ impl Ddl {
             Dialect::Redshift => Engine::Redshift,
             Dialect::Snowflake => Engine::Snowflake,
             Dialect::Glue => bail!(
-                "--check prints SQL, which --dialect glue is not: add the dialect of the engine that queries the table"
+                "--check prints SQL, so it cannot be used with --dialect glue: specify the dialect of the engine that queries the table"
             ),
         };
         let described = described(&self.log_type)?;
@@ -170,7 +170,7 @@ impl Ddl {
         let check = Check::read(&dataset, &described.name, &described.columns, seed)?;
         if check.unfinished() > 0 {
             print_line(&format!(
-                "{} partitions are not checked: their claims are not finished; run `alb2parquet convert` again",
+                "{} partitions are not checked because they have unfinished claims; run `alb2parquet convert` again",
                 check.unfinished()
             ));
         }
@@ -189,7 +189,7 @@ impl Ddl {
             Dialect::Duckdb => ddl::Dialect::DuckDb,
             Dialect::Glue => ddl::Dialect::Glue,
             Dialect::BigQuery | Dialect::Redshift | Dialect::Snowflake => {
-                bail!("this dialect has statements for --check only: create the table by hand")
+                bail!("this dialect supports only --check: create the table by hand")
             }
         };
         let mut table = described(&self.log_type)?;
@@ -206,7 +206,7 @@ impl Ddl {
             // Files of rejects have neither delta encodings nor a column index in any profile.
             table.compact =
                 table.name != reject::TABLE && contents.iter().any(|contents| contents.compact);
-            // Rejects of all logs lie together.
+            // Rejects of all log types share one table.
             let of_one =
                 |each: Contents| Partition { log_type: schema::LogType::Access, ..each.partition };
             table.hold(contents.into_iter().map(of_one).collect());

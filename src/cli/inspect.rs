@@ -112,7 +112,9 @@ impl Inspect {
                 Ok((key_of(&path), Box::new(file)))
             }
             Place::Bucket(prefix) if prefix.path.is_root() => {
-                bail!("OBJECT {name} names a bucket, not an object: write it like s3://bucket/key");
+                bail!(
+                    "OBJECT {name} names a bucket, not an object: specify a key, as in s3://bucket/key"
+                );
             }
             Place::Bucket(_) => {
                 let network = resolve::network(&self.stores, print_line)?;

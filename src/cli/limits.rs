@@ -1,4 +1,4 @@
-//! Limits of the process that the program would otherwise meet in the middle of a run.
+//! Checks process limits at startup that a run would otherwise exceed midway.
 
 use std::fs;
 use std::thread;
@@ -8,16 +8,15 @@ use indicatif::BinaryBytes;
 
 /// Address space of a thread: its stack, and the heap that glibc reserves for it.
 const PER_THREAD: u64 = 66 << 20;
-/// Threads beside the workers.
+/// Number of threads besides the workers.
 const OTHER_THREADS: u64 = 40;
-/// Heaps that glibc reserves per processor, at most (`M_ARENA_MAX` in mallopt(3)).
+/// Maximum number of heaps that glibc reserves per core (`M_ARENA_MAX` in mallopt(3)).
 const HEAPS_PER_PROCESSOR: u64 = 8;
-/// Memory of a run, and for each worker.
+/// Memory of a run in bytes, and of each worker.
 const BASE: u64 = 512 << 20;
 const PER_WORKER: u64 = 32 << 20;
 
-/// Checks that a number of workers have enough address space. Where there is too little, an allocation would abort the
-/// process.
+/// Checks that there is enough address space for a number of workers. If it runs out, an allocation aborts the process.
 ///
 /// # Errors
 ///

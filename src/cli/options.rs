@@ -117,9 +117,9 @@ pub(super) enum Layout {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Profile {
-    /// PLAIN and dictionary encoding, no page index: every engine reads it
+    /// PLAIN and dictionary encoding, no page index: every engine reads these files
     Portable,
-    /// Delta encodings and a page index: 1 % smaller, but some engines refuse it or lose rows
+    /// Delta encodings and a page index: 1 % smaller, but some engines fail or lose rows
     Compact,
 }
 

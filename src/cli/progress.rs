@@ -68,7 +68,7 @@ struct State {
 /// The thread that shows the counts.
 struct Ticker {
     stop: Sender<()>,
-    /// None if the system refuses to start a thread; then no progress is shown.
+    /// `None` if the system refuses to start a thread. Then no progress is shown.
     thread: Option<JoinHandle<()>>,
 }
 

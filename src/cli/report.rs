@@ -81,7 +81,7 @@ impl Report {
         if let Some(file) = &self.html {
             let page = report::html(&facts).context("the page cannot be made")?;
             match fs::write(file, page) {
-                // The file is a pipe, such as /dev/stdout, whose reader has read enough.
+                // The file is a pipe, such as /dev/stdout, and its reader has closed it.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
                 written => written
                     .with_context(|| format!("--html {} cannot be written", file.display()))?,

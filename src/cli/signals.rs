@@ -42,8 +42,8 @@ impl Signals {
             flag::register_usize(signal, Arc::clone(&signals.code), code)?;
             flag::register(signal, Arc::clone(&signals.stop))?;
         }
-        // By default, a file that exceeds `ulimit -f` ends the program without a message. With a handler, the write
-        // fails instead.
+        // By default, SIGXFSZ kills the process without a message when a file exceeds `ulimit -f`. With a handler, the
+        // write fails instead.
         #[cfg(target_os = "linux")]
         flag::register(SIGXFSZ, Arc::default())?;
         let mut arrived = iterator::Signals::new(SIGNALS.map(|(signal, _)| signal))?;

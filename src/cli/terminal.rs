@@ -23,14 +23,14 @@ pub(super) struct StdoutError {
 }
 
 impl StdoutError {
-    /// Adds what the command did before it printed the result: only the output is lost.
+    /// Adds what the command did before it printed the result. Only the output is lost.
     pub(super) fn after(self, done: &'static str) -> Self {
         Self { done: Some(done), ..self }
     }
 
-    /// Adds that a command that also reports on stderr has finished.
+    /// Adds that the command has finished and reported its result on stderr.
     pub(super) fn finished(self) -> Self {
-        self.after("the command has finished, and stderr has its result")
+        self.after("the command has finished, and its result is on stderr")
     }
 }
 
@@ -50,18 +50,18 @@ pub(super) fn print_document(text: &str) -> Result<(), StdoutError> {
     print_bytes(text.as_bytes())
 }
 
-/// Prints help or the version on stdout, or an error in the arguments on stderr.
+/// Prints help or the version on stdout, or an argument error on stderr.
 pub(super) fn print_usage(usage: &clap::Error) -> Result<(), StdoutError> {
     printed(usage.print().and_then(|()| io::stdout().flush()))
 }
 
 fn print_bytes(bytes: &[u8]) -> Result<(), StdoutError> {
     let mut stdout = io::stdout().lock();
-    // Without the flush, the text after the last newline would be written at exit, where errors are ignored.
+    // Without the flush, text after the last newline is written at exit, where errors are ignored.
     printed(stdout.write_all(bytes).and_then(|()| stdout.flush()))
 }
 
-/// Returns the error of writing to stdout. A closed pipe is none: its reader, such as `head`, has read enough.
+/// Returns the error of writing to stdout. A closed pipe is not an error: its reader, such as `head`, needs no more.
 fn printed(result: io::Result<()>) -> Result<(), StdoutError> {
     match result {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -76,7 +76,7 @@ pub(super) fn error(error: &anyhow::Error) {
     print_line(&format!("error: {error:#}"));
 }
 
-/// Says what went wrong, and what helps.
+/// Prints an error and its remedy.
 pub(super) fn error_with(error: &anyhow::Error, remedy: &str) {
     print_line(&format!("error: {error:#}{remedy}"));
 }

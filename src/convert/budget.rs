@@ -1,16 +1,16 @@
-//! The memory that batches share while they are converted.
+//! The memory budget that concurrent batches share.
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard};
 
-/// Bytes that all batches may hold before only the oldest may inflate more text: a base, and a share for each worker.
+/// Bytes that all batches may hold before only the oldest may inflate more: a base, and an amount for each worker.
 const BASE: usize = 32 << 20;
 const PER_WORKER: usize = 24 << 20;
 
-/// Counts the bytes of text, record batches and encoded pages that batches hold.
+/// Counts the decompressed bytes, record batches and encoded pages that batches hold.
 ///
-/// While the bytes exceed the limit, only the oldest batch may inflate more text. The others decode and write what
-/// they have, or wait. The oldest can always continue, so batches never wait for each other.
+/// While the bytes exceed the limit, only the oldest batch may inflate more. The others decode and write what
+/// they have, or wait. The oldest can always continue, so there is no deadlock.
 pub(super) struct Budget {
     limit: usize,
     state: Mutex<State>,
@@ -34,7 +34,7 @@ impl Budget {
         Self { limit, state: Mutex::default(), changed: Condvar::new() }
     }
 
-    /// Returns the share of a new batch.
+    /// Adds a batch, and returns its share.
     pub(super) fn share(&self) -> Share<'_> {
         let mut state = self.state();
         let number = state.next;
@@ -71,12 +71,12 @@ impl Share<'_> {
         }
     }
 
-    /// Returns whether the batch may inflate more text.
+    /// Returns whether the batch may inflate more.
     pub(super) fn may_grow(&self) -> bool {
         self.budget.may_grow(&self.budget.state(), self.number)
     }
 
-    /// Waits until the batch may inflate more text.
+    /// Waits until the batch may inflate more.
     pub(super) fn wait(&self) {
         let mut state = self.budget.state();
         while !self.budget.may_grow(&state, self.number) {

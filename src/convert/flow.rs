@@ -19,7 +19,7 @@ use crate::feed::{Came, Feed, Inflated, Input, Lost, Portion};
 use crate::inflate::{MAX_WHOLE, Piece};
 use crate::schema::LogType;
 
-/// Bytes that a portion may become when it is inflated: almost [`MAX_WHOLE`], and an object beyond it.
+/// Maximum decompressed size of a portion: almost [`MAX_WHOLE`], plus one object.
 const INFLATED: usize = 2 * MAX_WHOLE;
 
 /// The flow of one batch.
@@ -40,7 +40,7 @@ struct State<'a> {
     next: u64,
     /// The files, unless a piece is being written to them.
     open: Option<Box<Open<'a>>>,
-    /// Bytes of encoded pages, and of a piece that is being written.
+    /// Bytes of encoded pages, and of the piece that is being written.
     encoded: usize,
     /// The last object nothing of which is kept, so that the rest of it need not be read.
     given_up: Option<usize>,
@@ -53,7 +53,7 @@ struct State<'a> {
 struct Slot {
     number: u64,
     item: Item,
-    /// Bytes that the item holds, or is expected to hold when the worker has done the step.
+    /// Bytes that the item holds, or is expected to hold after the worker's step.
     bytes: usize,
 }
 
@@ -261,7 +261,7 @@ impl<'a> State<'a> {
             }
             Item::Inflating | Item::Decoding => return None,
         };
-        // While text is decoded, it and its record batch are held.
+        // During decoding, both the text and its record batch are in memory.
         let bytes = 2 * bytes + taken.bytes();
         self.queue.insert(at, Slot { number, item: taken, bytes });
         Some(step)

@@ -1,20 +1,20 @@
-//! The format of files: how a profile encodes and compresses each kind of content.
+//! Defines how each profile encodes and compresses each kind of content.
 
 use parquet::basic::Encoding;
 
 use crate::encode::Compression;
 use crate::profile::Profile;
 
-/// How files are written.
+/// The format of new files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Format {
-    /// Which features of Parquet they use.
+    /// Parquet features that the files use.
     pub profile: Profile,
-    /// How their pages are compressed.
+    /// Compression of the pages.
     pub compression: Compression,
 }
 
-/// What a page holds.
+/// The kind of content of a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Content {
     /// The distinct values of a column chunk.
@@ -29,7 +29,7 @@ pub(super) enum Content {
     Doubles,
 }
 
-/// How a kind of content is stored.
+/// How a kind of content is encoded and compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Storage {
     /// Encoding of the page.
@@ -38,14 +38,14 @@ pub(super) struct Storage {
     pub(super) zstd_level: i32,
 }
 
-/// Zstandard level for bytes that hold matches: the shared beginnings of text, the high bytes of integers. Levels from 1
-/// on are slower, hardly smaller for URLs, and larger for ids.
+/// Zstandard level for bytes with matches: common prefixes of text, high bytes of integers. Levels from 1 up are slower,
+/// save little for URLs, and make ids larger.
 const MATCHES: i32 = -1;
 /// Zstandard level for bytes without matches, where only Huffman coding saves space: packed indices and packed deltas.
 const NO_MATCHES: i32 = -60;
 
 impl Format {
-    /// Returns how a kind of content is stored. `benches/README.md` has the measurements behind this table.
+    /// Returns how a kind of content is encoded and compressed. `benches/README.md` has the measurements behind this table.
     pub(super) fn storage(self, content: Content) -> Storage {
         use Content::{Dictionary, Doubles, Indices, Integers, Text};
         use Profile::{Compact, Portable};

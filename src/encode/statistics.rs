@@ -49,7 +49,7 @@ impl Bounds {
 
 /// A number as Parquet stores it.
 pub(super) trait Physical: ArrowPrimitiveType<Native: Plain> {
-    /// What a page without a dictionary holds.
+    /// Content of pages without a dictionary.
     const CONTENT: Content = Content::Integers;
     /// How often a number must come, on average, for a dictionary to be worth its time.
     const WORTH: usize = 4;

@@ -1,5 +1,5 @@
-//! Random columns in both profiles: statistics against values, pages against what the profile allows, and the values of
-//! one profile against those of the other.
+//! Encodes random columns in both profiles. Checks statistics against values, pages against what the profile allows, and
+//! the values of one profile against those of the other.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -450,7 +450,7 @@ fn portable_files_have_simple_pages_exact_statistics_and_the_values_of_compact_f
     assert!(seen.plain_pages > seen.chunks && seen.indices_pages > seen.chunks, "{seen:?}");
 }
 
-/// Checks random files of a profile, and that the rare cases are among them.
+/// Checks random files of a profile, and asserts that rare cases occurred.
 fn check_random_files(profile: Profile, compression: Compression) -> Seen {
     let format = Format { profile, compression };
     let cases = ProptestConfig::default().cases.max(CASES);

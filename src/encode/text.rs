@@ -21,7 +21,7 @@ use crate::encode::{LENGTH, Limits};
 
 /// Bytes of distinct values that a dictionary may hold.
 const MAX_DICTIONARY: usize = 1 << 20;
-/// Text that a page takes at once, as a multiple of the text of a full page.
+/// Maximum text that is appended to a page at once, as a multiple of a full page.
 const MAX_PAGES: usize = 4;
 
 /// Encodes a column of text, given as strings or as keys into a dictionary of each batch.
@@ -133,8 +133,8 @@ impl TextEncoder {
         Ok(())
     }
 
-    /// Returns how many of the next rows to append before the page may end, given the lengths of their texts: as many
-    /// as a page takes, but no more text than a few pages take.
+    /// Returns how many of the next rows to append before checking whether the page is full, given the lengths of their
+    /// texts: at most the rows of one page, and at most the text of a few pages.
     fn rows_of_page(&self, lengths: impl Iterator<Item = usize>) -> usize {
         let (mut rows, mut bytes) = (0, 0);
         for length in lengths.take(self.limits.page_rows - self.levels.rows()) {
@@ -285,7 +285,7 @@ impl Dictionary {
     }
 }
 
-/// Values in PLAIN encoding, and where each ends.
+/// Values in PLAIN encoding, and the offset of the end of each.
 #[derive(Default)]
 struct Values {
     bytes: Vec<u8>,

@@ -1,4 +1,4 @@
-//! Texts of a page without a dictionary.
+//! Encodes the text of pages without a dictionary.
 
 use parquet::basic::Encoding;
 
@@ -6,10 +6,10 @@ use crate::encode::LENGTH;
 use crate::encode::delta;
 use crate::encode::format::{Content, Format};
 
-/// Bytes of a page buffer that are kept for the next page, at most.
+/// Maximum capacity in bytes of a page buffer that is kept for the next page.
 const MAX_KEPT: usize = 4 << 20;
 
-/// Texts in the encoding that a format has for them.
+/// Text in the encoding of the profile.
 pub(super) enum Texts {
     /// PLAIN: the encoded bytes.
     Plain(Vec<u8>),
@@ -41,7 +41,7 @@ impl Texts {
         }
     }
 
-    /// Appends the encoded texts to `out`, and removes them.
+    /// Appends the encoded texts to `out`, and clears the buffer.
     pub(super) fn encode(&mut self, out: &mut Vec<u8>) {
         match self {
             Self::Plain(bytes) => {
@@ -53,7 +53,7 @@ impl Texts {
     }
 }
 
-/// Removes the bytes of a page, and frees their memory if the texts were unusually long.
+/// Clears the bytes of a page, and frees the buffer if the texts were unusually long.
 pub(super) fn clear(bytes: &mut Vec<u8>) {
     bytes.clear();
     if bytes.capacity() > MAX_KEPT {

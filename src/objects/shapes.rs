@@ -438,7 +438,7 @@ fn manifests_say_what_their_files_are() {
 fn impossible_sizes_are_refused() {
     for size in ["281474976710657", "18446744073709551615"] {
         let text = refused(format!("Key,Size\na/b,{size}\n"));
-        assert!(text.contains("line 2: \"a/b\": no object has the size of this one"), "{text}");
+        assert!(text.contains("line 2: \"a/b\": the size is impossible"), "{text}");
     }
     assert_eq!(read_text("Key,Size\na/b,281474976710656\n").named.len(), 1);
 }

@@ -70,20 +70,20 @@ pub(super) fn plainly(error: &Error) -> String {
     }
 }
 
-/// Remedy where the process or the system has no file descriptor left.
+/// Remedy if the process or the system has no file descriptors left.
 const MORE_FILES: &str = "raise the limit with `ulimit -n 1024`, then run the same command again";
 
-/// Why a file system or a store refuses to read or write a file.
+/// The reason why a file system or a store refuses to read or write a file, and the remedy.
 #[derive(Debug)]
 pub struct Refusal {
-    /// Why.
+    /// The reason.
     pub why: String,
     /// How the user can correct it.
     pub remedy: &'static str,
 }
 
 impl Refusal {
-    /// Returns why a file system refuses an operation. `None` if the error says nothing about its outcome.
+    /// Returns why a file system refuses an operation. `None` if the outcome of the operation is unknown.
     pub(super) fn of_disk(error: &io::Error) -> Option<Self> {
         let (why, remedy) = match error.kind() {
             _ if is_unsupported(error) => (
@@ -98,7 +98,7 @@ impl Refusal {
                 ("the file system is read-only", "mount it read-write, or use another --out")
             }
             ErrorKind::CrossesDevices => (
-                "it is on another file system than _alb2parquet/staging",
+                "it is on a different file system than _alb2parquet/staging",
                 "keep the whole dataset on one file system",
             ),
             ErrorKind::StorageFull => {
@@ -127,13 +127,13 @@ impl Refusal {
             matches!(error, Error::PermissionDenied { .. } | Error::Unauthenticated { .. });
         is_denied.then(|| Self {
             why: plainly(error),
-            remedy: "check the credentials and their permissions; for S3, `alb2parquet policy convert` prints those \
-                     that are needed",
+            remedy: "check the credentials and their permissions; for S3, `alb2parquet policy convert` prints the \
+                    required ones",
         })
     }
 }
 
-/// Returns whether the process or the system has no file descriptor left (`EMFILE`, `ENFILE`).
+/// Returns whether the process or the system has no file descriptors left (`EMFILE`, `ENFILE`).
 #[cfg(unix)]
 fn is_out_of_files(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))

@@ -16,7 +16,7 @@ use quick_xml::events::Event;
 use crate::store::listing::{Ask, Entry, ListError, Page, Pages};
 use crate::store::network::renewing;
 
-/// Maximum size of an object in bytes: several times the limit of S3, and so small that sums of sizes do not overflow.
+/// Maximum size of an object in bytes: several times the S3 limit, and so small that sums of sizes do not overflow.
 pub const MAX_SIZE: u64 = 1 << 48;
 /// Replacement for a response whose page was parsed.
 const NOTHING: &str = "<ListBucketResult/>";
@@ -187,8 +187,8 @@ fn parse(body: &[u8]) -> Result<Page, Problem> {
     Ok(page)
 }
 
-/// Parses a response to ListObjectsV2: the keys and sizes, the directories, and the token of the next page. For fuzz
-/// targets.
+/// Parses a response to ListObjectsV2: the keys and sizes, the directories, and the token of the next page. Public for
+/// fuzz targets.
 #[doc(hidden)]
 #[allow(clippy::type_complexity)] // the page itself is private
 pub fn parse_page(body: &[u8]) -> Option<(Vec<(String, u64)>, Vec<String>, Option<String>)> {

@@ -297,9 +297,9 @@ pub enum TargetError {
     Refused {
         /// Its path or URL.
         name: String,
-        /// What was refused.
+        /// The refused operation.
         access: Access,
-        /// Why, and how to correct it.
+        /// The reason and the remedy.
         refusal: Refusal,
     },
     /// On a local disk.
@@ -354,12 +354,12 @@ pub enum TargetError {
     },
 }
 
-/// What is done to a file.
+/// An operation on a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// It is read.
+    /// Reading.
     Read,
-    /// It is written or deleted.
+    /// Writing or deleting.
     Write,
 }
 
@@ -389,11 +389,11 @@ impl TargetError {
         }
     }
 
-    /// Returns the refusal behind an error of a [`Writing`], or the error itself if it is none.
+    /// Returns the refusal that caused an error of a [`Writing`].
     ///
     /// # Errors
     ///
-    /// Returns the error of the writer if its cause is not a refusal.
+    /// Returns the error unchanged if a refusal did not cause it.
     pub fn of_writing(name: &str, error: io::Error) -> Result<Self, io::Error> {
         let refusal = match error.get_ref().and_then(|inner| inner.downcast_ref()) {
             Some(StoreError::Store(error)) => Refusal::of_store(error),

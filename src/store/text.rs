@@ -32,7 +32,7 @@ pub fn open_text(name: &str, network: &Network) -> Result<Box<dyn BufRead>, Stor
 ///
 /// # Errors
 ///
-/// Fails when the first bytes cannot be read.
+/// Fails if the first bytes cannot be read.
 #[doc(hidden)]
 pub fn decompressed(raw: Box<dyn Read>) -> io::Result<Box<dyn BufRead>> {
     let (magic, raw) = peek(raw, 4)?;

@@ -1,14 +1,14 @@
-"""The checksums by which a reader's values are compared with the raw lines.
+"""The checksums that compare a reader's values with the raw lines.
 
-Every program in `programs/` computes the same, in its own language:
+Every program in `programs/` computes the same checksums, in its own language:
 
-* The text of a value is its bytes, if it is text or binary; a whole number in decimal; a time as whole microseconds since 1970,
-  in decimal; the 64 bits of a double as 16 hexadecimal digits; a date as yyyy-mm-dd.
-* The checksum of a column is the number of its values that are not NULL, and the sum of their texts' CRC-32.
-* The checksum of the rows is the sum of the CRC-32 of each row. A row is its columns in the order of the file, each as the
-  number of bytes of its text, `:` and the text, or as `-` for NULL. It differs if values are in the wrong row.
+* The text of a value is its bytes for text and binary, decimal digits for integers, decimal microseconds since 1970 for times, the
+  64 bits as 16 hexadecimal digits for doubles, and yyyy-mm-dd for dates.
+* The checksum of a column is the number of its non-NULL values, and the sum of the CRC-32 of their texts.
+* The checksum of the rows is the sum of the CRC-32 of each row. A row consists of its columns in file order, each as the length of
+  its text in bytes, `:` and the text, or as `-` for NULL. The checksum differs if values are in the wrong row.
 
-All sums do not depend on the order of rows, so the checksums of files add up to those of a table.
+No sum depends on the order of rows, so the checksums of files add up to those of a table.
 """
 
 import concurrent.futures
@@ -45,7 +45,7 @@ class Checksums:
 
 
 def text(value):
-    """The text of a value; integers stand for times."""
+    """Returns the text of a value. Times are integers."""
     if isinstance(value, str):
         return value.encode()
     if isinstance(value, float):
@@ -56,12 +56,12 @@ def text(value):
 
 
 def of_columns(columns, outside=()):
-    """The checksums of lists of values by name. The columns named `outside` are no part of the rows."""
+    """Returns the checksums of lists of values by name. The checksum of the rows excludes the columns in `outside`."""
     found, framed, rows = Checksums(), [], 0
     for name, values in columns.items():
         known, count, total, frames = {None: (0, b"-")}, 0, 0, []
         for value in values:
-            # Equal numbers of different types have different texts, and so have the zeros.
+            # The zeros are equal but have different texts, so a double is keyed by its bits.
             key = value if type(value) is not float else (value, struct.pack(">d", value))
             if key not in known:
                 data = text(value)
@@ -80,7 +80,7 @@ def of_columns(columns, outside=()):
 
 
 def of_object(job):
-    """The checksums of the rows and rejects of an object, by table and partition; job is as in the reference."""
+    """Returns the checksums of the rows and rejects of an object, by table and partition. `job` is a job of the reference."""
     parsed = reference.parse_object(job)
     log = next(log for log in reference.LOGS if log.schema() == parsed.rows.schema)
     found = {}
@@ -96,7 +96,7 @@ def of_object(job):
 
 
 def values(column):
-    """The values of an Arrow column; times as integers."""
+    """Returns the values of an Arrow column. Times are integers."""
     import pyarrow
 
     if pyarrow.types.is_timestamp(column.type):
@@ -105,7 +105,7 @@ def values(column):
 
 
 def micros(text):
-    """The microseconds since 1970 of a time such as 2025-07-18 23:55:00.000001, in UTC."""
+    """Returns the microseconds since 1970 of a UTC time such as 2025-07-18 23:55:00.000001."""
     if text is None:
         return None
     since = datetime.datetime.fromisoformat(text) - datetime.datetime(1970, 1, 1)
@@ -113,7 +113,7 @@ def micros(text):
 
 
 def expected(sources, scratch):
-    """The checksums of the raw lines of all objects, by table and partition."""
+    """Returns the checksums of the raw lines of all objects, by table and partition."""
     jobs = [
         (path, key, scratch)
         for log in reference.LOGS for source in sources for path, key in reference.objects(source, log)
@@ -127,7 +127,7 @@ def expected(sources, scratch):
 
 
 def kept(sources, scratch, place):
-    """The same, from a file if it was computed for the same sources by the same code."""
+    """Returns the same, from a cache if the sources and the code are unchanged."""
     files = [path for source in sources for path in sorted(source.rglob("*.log.gz"))]
     code = [pathlib.Path(__file__), pathlib.Path(reference.__file__), *sorted(reference.SCHEMAS.glob("*.toml"))]
     made_of = hashlib.sha256()
@@ -143,7 +143,7 @@ def kept(sources, scratch, place):
 
 
 def schemas():
-    """The names and types of the columns of every table's files."""
+    """Returns the names and types of the columns in the files of each table."""
     tables = {log.table: log.schema() for log in reference.LOGS} | {"alb_rejects": reference.reject_schema()}
     return {
         table: {field.name: TYPES[str(field.type)] for field in schema if field.name not in PARTITION}

@@ -1,12 +1,12 @@
-"""Runs the statements of `ddl --check` in engines: no row for the right data, rows for data that was changed.
+"""Runs the statements of `ddl --check` in engines: they return no rows for correct data, and rows for corrupted data.
 
     ddl_check.py --program ALB2PARQUET [--seed 1] [--rows 12500] [--engines duckdb,spark] [--trino DIRECTORY]...
                  [--profiles NAME,...]
 
-For each profile of the program, the statements are printed for a dataset of `changing_logs.py`, and each engine runs them
-over that dataset; over a copy from which a file was deleted; and over a copy in which one value was changed. Trino before
-436 loses rows of files with page indexes (trino#20267): the statements must return that, and nothing with
-`parquet_use_column_index=false`. Ends with 1 when a statement returns anything else.
+For each profile, the program prints the statements for a dataset of `changing_logs.py`. Each engine runs them over that
+dataset, over a copy without one file, and over a copy with one changed value. Trino before 436 loses rows of files with
+page indexes (trino#20267): the statements must detect the loss, and return no rows with
+`parquet_use_column_index=false`. Exits with 1 if a statement returns anything else.
 """
 
 import argparse
@@ -58,7 +58,7 @@ def main():
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A dataset, the dataset of which the statements are printed, and what they must find."""
+    """A dataset, the dataset for which the statements are printed, and what they must detect."""
 
     what: str
     dataset: random_queries.Dataset
@@ -88,7 +88,7 @@ def parquet_files(dataset):
 
 
 def change(path):
-    """Adds 1 to the sent bytes of one row, as a reader that decodes wrongly would."""
+    """Adds 1 to the sent bytes of one row, to simulate a decoding error."""
     table = pyarrow.parquet.ParquetFile(path).read()
     place = table.schema.get_field_index("sent_bytes")
     values = table.column(place).to_pylist()
@@ -99,13 +99,13 @@ def change(path):
 
 @functools.cache
 def checks(program, dataset, dialect, seed):
-    """What the program prints for a dataset and a table named TABLE."""
+    """Returns the statements for a dataset and a table named TABLE."""
     command = [program, "ddl", f"--check={seed}", "--from-dataset", dataset, "--dialect", dialect, "--name", TABLE]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def run(engine, program, case, seed):
-    """Runs the statements, prints what they return, and tells whether that is right."""
+    """Runs the statements and prints their results. Returns whether the results are as expected."""
     engine.open(program, case.dataset)
     dialect = DIALECTS[engine.name.split()[0]]
     text = checks(program, case.expected.place, dialect, seed).replace(TABLE, case.dataset.name)

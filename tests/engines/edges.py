@@ -1,9 +1,9 @@
-"""Writes log objects whose values are at the edges of their types.
+"""Writes log objects with edge values of each type.
 
     edges.py OUT
 
-Text of several bytes a character, NULLs in every column, empty text, the least and greatest integers, doubles of 0 and -1,
-IPv6 addresses, and times to the microsecond that jump between rows. The objects depend on the seed alone.
+Multi-byte text, NULLs in every column, empty text, minimum and maximum integers, doubles of 0 and -1, IPv6 addresses, and
+times with microseconds that jump between rows. The objects depend only on the seed.
 """
 
 import datetime
@@ -25,12 +25,12 @@ ADDRESSES = ["192.0.2.1", "198.51.100.255", "[2001:db8::1]", "[2001:db8:ffff:fff
 PORTS = ["0", "1", "443", "65535", str(2**31 - 1), str(-(2**31)), "-"]
 SECONDS = ["0.000", "0", "-1", "-1.0", "0.001", "0.000001", "1234567.891", "0.1", "0.30000000000000004", "4294967296.5"]
 BYTES = ["0", "1", "127", "128", str(2**31), str(2**53 + 1), str(2**63 - 1), str(-(2**63))]
-# One to four bytes a character, a combining accent, right-to-left text, escapes as AWS logs them, and nothing at all.
+# Characters of one to four bytes, a combining accent, right-to-left text, escapes as AWS logs them, and empty text.
 WORDS = ["", "a", "naïve", "日本語", "😀🧪", "e\u0301", "\u202bعربي\u202c", r"\x22quoted\x22", "tab\tinside", "A" * 70, "ÿ" * 40, "~"]
 
 
 class Values:
-    """The text of every field, as the log has it between its quotes."""
+    """Returns the text of every field, without quotes."""
 
     def __init__(self, random, day):
         self.random, self.day = random, day
@@ -49,7 +49,7 @@ class Values:
         return f"{self.random.getrandbits(4 * digits):0{digits}x}"
 
     def time(self):
-        # Neighbours are up to a day apart, so their differences in microseconds need more than 32 bits.
+        # Consecutive times are up to a day apart, so their deltas in microseconds need more than 32 bits.
         micros = self.random.choice([0, 1, 999_999, self.random.randrange(10**6)])
         time = datetime.datetime.combine(self.day, datetime.time()) + datetime.timedelta(
             seconds=self.random.randrange(86_400), microseconds=micros

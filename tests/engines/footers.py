@@ -2,7 +2,7 @@
 
     footers.py --program ALB2PARQUET
 
-All of it happens once for each profile.
+All checks run once for each profile.
 
 Makes logs whose values are at the edges of statistics: text of 55 to 70 bytes in characters of one to four bytes,
 shared prefixes, greatest characters, zero durations of either sign, columns without a value, and sources whose keys

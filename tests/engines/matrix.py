@@ -1,9 +1,9 @@
-"""Reads every column of datasets by many versions of many engines, and compares them with the raw lines.
+"""Reads every column of datasets with many versions of many engines, and compares the values with the raw lines.
 
     matrix.py SOURCE... --dataset PROFILE=DATASET... --snappy DATASET --program ALB2PARQUET [--only NAME,...] [--update]
 
-Prints the table of docs/engines.md. Ends with 1 if an engine reads files of the first profile wrongly or not at all, or if the table
-in docs/engines.md says something else; --update writes it there. An engine that cannot be installed is skipped by its name.
+Prints the table of docs/engines.md. Exits with 1 if an engine returns wrong values of the first profile or cannot read it, or if the
+table in docs/engines.md is stale; --update writes the table to the page. Engines that cannot be installed are reported as skipped.
 """
 
 import argparse
@@ -24,8 +24,8 @@ TABLE = re.compile(r"(<!-- engines: [^\n]*-->\n)(.*?)(<!-- end -->)", re.DOTALL)
 SNAPPY = "snappy"
 LONGEST_MESSAGE = 160
 LISTED = [(engine.name, engine.version, reader) for engine in matrix_engines.ENGINES for reader in engine.readers]
-RIGHT, REFUSED, WRONG, SKIPPED = "right", "refused", "wrong", "skipped"
-# The engine did not get to read: it did not start, or its process ended. Nothing follows from that, so it is never written to the page.
+RIGHT, REFUSED, WRONG, SKIPPED = "correct", "refused", "wrong", "skipped"
+# The engine did not start, or its process ended before it read anything. That says nothing about the files, so the page omits it.
 FAILED = "failed"
 
 
@@ -33,9 +33,9 @@ def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("sources", type=pathlib.Path, nargs="+")
     arguments.add_argument("--dataset", action="append", required=True, help="a profile and its dataset; the first is the default")
-    arguments.add_argument("--snappy", type=pathlib.Path, required=True, help="the dataset of the first profile, by Snappy")
+    arguments.add_argument("--snappy", type=pathlib.Path, required=True, help="the dataset of the first profile, compressed with Snappy")
     arguments.add_argument("--program", type=pathlib.Path, required=True)
-    arguments.add_argument("--only", default="", help="names of engines, or parts of them, separated by commas")
+    arguments.add_argument("--only", default="", help="comma-separated engine names, or parts of names")
     arguments.add_argument("--update", action="store_true")
     arguments = arguments.parse_args()
     datasets = {name: pathlib.Path(place).resolve() for name, place in (each.split("=", 1) for each in arguments.dataset)}
@@ -91,7 +91,7 @@ class Matrix:
             print(f"          {' | '.join(row[2:])}", flush=True)
 
     def row(self, engine, name, reader, cells):
-        """The cells of a row; notes as a problem if the first profile is not read right."""
+        """Returns the cells of a row. Adds a problem if the first profile is not read correctly."""
         row = [cells[reader, profile] for profile in self.profiles]
         if not engine.zstandard and row[0].startswith(REFUSED):
             row[0] += f"; {RIGHT} with `--compression snappy`" if cells[reader, SNAPPY] == RIGHT else f"; Snappy: {cells[reader, SNAPPY]}"
@@ -103,7 +103,7 @@ class Matrix:
         return row
 
     def verdict(self, engine, files, found, reader, dataset):
-        """What came of a dataset by one way of an engine to read it."""
+        """Returns the cell of a dataset for one reader of an engine."""
         for each in found:
             if each["reader"] is None:
                 return f"{FAILED}: `{message(each['error'], {})}`"
@@ -138,7 +138,7 @@ class Matrix:
         for file in files:
             places[file.table, *file.partition].append(str(file.path))
         if places.keys() != self.expected.keys():
-            sys.exit(f"{dataset} has partitions that the sources have not, or lacks some: {places.keys() ^ self.expected.keys()}")
+            sys.exit(f"{dataset} and the sources have different partitions: {places.keys() ^ self.expected.keys()}")
         for place, names in places.items():
             yield of_table(self.expected[place], ()), names
 
@@ -147,25 +147,25 @@ class Matrix:
         return ["engine", "version", "reader", *self.profiles]
 
     def read_rows(self):
-        """The cells of the rows that were read, by engine, version and reader."""
+        """Returns the cells of the rows that were read, by engine, version and reader."""
         return {tuple(row[:3]): row[3:] for row in self.rows if not row[3].startswith((SKIPPED, FAILED))}
 
     def page(self):
-        """The place of the table in the page, and its cells by engine, version and reader."""
+        """Returns the position of the table in the page, and its cells by engine, version and reader."""
         place = TABLE.search(PAGE.read_text())
         if not place:
             sys.exit(f"{PAGE} has no table of engines")
         return place, parse(place[2], self.head)
 
     def write(self):
-        """Writes the rows so far to the page. What was not read here keeps what was read elsewhere."""
+        """Writes the rows so far to the page. Rows that this run did not read are unchanged."""
         place, old = self.page()
         known = {tuple(row[:3]): row[3:] for row in self.rows if not row[3].startswith(FAILED)} | old | self.read_rows()
         text = markdown(self.head, [[*key, *known[key]] for key in LISTED if key in known])
         PAGE.write_text(place.string[:place.start(2)] + text + place.string[place.end(2):])
 
     def report(self, update, whole):
-        """Prints the table, and compares it with the page unless that was written. Returns the exit code."""
+        """Prints the table, and compares it with the page unless the page was updated. Returns the exit code."""
         print(f"\n{markdown(self.head, self.rows)}")
         if not update:
             self.problems += stale(self.page()[1], self.read_rows(), LISTED if whole else [])
@@ -173,12 +173,12 @@ class Matrix:
             print(f"FAILED  {problem}")
         for each in self.skipped:
             print(f"SKIPPED {each}")
-        print(f"{len(self.read_rows())} of {len(self.rows)} rows were read, {len(self.skipped)} engines skipped; {len(self.problems)} things are wrong")
+        print(f"{len(self.read_rows())} of {len(self.rows)} rows were read, {len(self.skipped)} engines skipped; {len(self.problems)} problems")
         return 1 if self.problems else 0
 
 
 def data_files(dataset, place):
-    """The data files of a dataset in the hive layout."""
+    """Returns the data files of a dataset in the hive layout."""
     for table in checksums.schemas():
         for path in sorted((place / table).rglob("*.parquet")):
             partition = dict(part.split("=", 1) for part in path.parent.relative_to(place / table).parts)
@@ -186,7 +186,7 @@ def data_files(dataset, place):
 
 
 def of_table(expected, partition):
-    """The expected checksums, with such columns of the partition as an engine shows."""
+    """Returns the expected checksums, with the partition columns that the engine returns."""
     columns = {name: value for name, value in expected.columns.items() if name not in (*PARTITION, DATE)}
     for name in partition:
         # Iceberg has dates for days.
@@ -195,7 +195,7 @@ def of_table(expected, partition):
 
 
 def differences(read, expected, partial):
-    """The names of columns that were read wrongly, and what else is wrong of the rows."""
+    """Returns the names of columns with wrong values, and other errors in the rows."""
     found = Checksums()
     for each in read:
         found.add(Checksums(each.get("rows", 0), each.get("sum", 0), each.get("columns", {})))
@@ -212,7 +212,7 @@ def differences(read, expected, partial):
 
 
 def prove_that_faults_are_seen():
-    """Fails if the checksums of wrong values are those of the right ones."""
+    """Fails if wrong values have the same checksums as the correct ones."""
     right = {"text": ["a", "", None, "b"], "number": [1, 2, 3, None], "double": [0.0, -1.0, 0.5, 0.5], "time": [1, 1 << 40, 7, 8]}
     expected = checksums.of_columns(right)
     faults = {
@@ -231,11 +231,11 @@ def prove_that_faults_are_seen():
     for name, fault in faults.items():
         read = checksums.of_columns(right | fault)
         if not differences([vars(read)], expected, partial=False):
-            sys.exit(f"the checksums do not see {name}")
+            sys.exit(f"the checksums do not detect {name}")
 
 
 def message(error, datasets):
-    """An error as it stands in the table: one line without paths."""
+    """Returns an error as one line without paths."""
     for place in datasets.values():
         error = re.sub(rf"(file:/*)?{re.escape(str(place))}\S*", "…", error)
     error = " ".join(error.split()).replace("`", "'").replace("|", "/")
@@ -247,18 +247,18 @@ def markdown(head, rows):
 
 
 def parse(text, head):
-    """The cells of a table by engine, version and reader; none, if it has other columns."""
+    """Returns the cells of a table by engine, version and reader, or none if the table has other columns."""
     first, *rows = [[cell.strip() for cell in line.strip()[1:-1].split(" | ")] for line in text.splitlines()] or [[]]
     return {tuple(row[:3]): row[3:] for row in rows[1:]} if first == head else {}
 
 
 def stale(page, read, listed):
-    """What the page says otherwise than what was read, and which of its rows are not of the list."""
+    """Returns the rows of the page that differ from the results, and those that are not in the list."""
     for key, cells in read.items():
         if page.get(key) != cells:
-            yield f"{PAGE.name} says of {' '.join(key).strip()}: {page.get(key)}, which is {cells}; run scripts/engines-matrix --update"
+            yield f"{PAGE.name} has {page.get(key)} for {' '.join(key).strip()}, but the result is {cells}; run scripts/engines-matrix --update"
     for key in page.keys() - listed if listed else []:
-        yield f"{PAGE.name} has a row of {' '.join(key).strip()}, which is no engine of the list"
+        yield f"{PAGE.name} has a row for {' '.join(key).strip()}, which is not in the list of engines"
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """The engines of `matrix.py`: how each version is installed below target/matrix, and how it reads files.
 
-Reading returns a dictionary for each file and way to read it: `reader`, the way, where an engine has several; `name`, the file or
-the table; and what `checksums.py` defines, or `error`. Whatever cannot be installed raises `Skipped`.
+Reading returns a dictionary for each file and reader: `reader`, if the engine has several; `name`, the file or the table; and the
+checksums that `checksums.py` defines, or `error`. An engine that cannot be installed raises `Skipped`.
 """
 
 import contextlib
@@ -24,7 +24,7 @@ MADE = ROOT / "target/matrix"
 INSTALL_SECONDS = READ_SECONDS = 3600
 HADOOP = ("org.apache.hadoop:hadoop-client-api:3.3.6", "org.apache.hadoop:hadoop-client-runtime:3.3.6")
 VECTORIZED = ("vectorized", "not vectorized")
-# What Spark needs of Java 17.
+# Packages that Spark needs opened on Java 17.
 OPENED = [
     f"--add-opens=java.base/{package}=ALL-UNNAMED"
     for package in ("java.lang", "java.lang.invoke", "java.lang.reflect", "java.io", "java.net", "java.nio", "java.util",
@@ -34,7 +34,7 @@ OPENED = [
 
 
 class Skipped(Exception):
-    """Why an engine cannot be installed here."""
+    """An engine that cannot be installed here, with the reason."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -47,7 +47,7 @@ class File:
     partition: tuple
 
     def line(self):
-        """The line about it in the list that programs are given."""
+        """Returns the line of the file in the list that programs read."""
         account, region, *day = self.partition
         columns = ",".join(f"{name}:{kind}" for name, kind in checksums.schemas()[self.table].items())
         return "\t".join([str(self.path), columns, f"{self.dataset}/{self.table}", account, region, "-".join(day)])
@@ -58,9 +58,9 @@ class Engine:
     name: str
     version: str
     readers: tuple = ("",)
-    # Whether it reads Zstandard. Where not, files of Snappy prove that it reads all else.
+    # Whether it reads Zstandard. If not, it reads the same files compressed with Snappy.
     zstandard: bool = True
-    # Whether it reads the files of a table together, and the columns of the partition that it shows.
+    # Whether it reads the files of a table together, and the partition columns that it returns.
     tables = False
     partition = ()
 
@@ -73,7 +73,7 @@ class Engine:
             return self.output([*command, listed, *self.more(scratch)])
 
     def more(self, scratch):
-        """What its program is told besides the list of files."""
+        """Returns the arguments of its program besides the list of files."""
         return []
 
     def slug(self):
@@ -95,7 +95,7 @@ class Engine:
 
 
 def run(command, **more):
-    """Runs a command of an installation; its failure is why an engine is skipped."""
+    """Runs an installation command. If it fails, the engine is skipped."""
     if not shutil.which(command[0]):
         raise Skipped(f"there is no {command[0]}")
     done = subprocess.run(
@@ -112,7 +112,7 @@ def run(command, **more):
 
 @dataclasses.dataclass(frozen=True)
 class Java(Engine):
-    """A program of Java with libraries of Maven Central: group:artifact:version, or the same with `:alone` for no dependencies."""
+    """A Java program with libraries from Maven Central: group:artifact:version, with `:alone` to exclude dependencies."""
 
     program: str = ""
     libraries: tuple = ()
@@ -128,7 +128,7 @@ class Java(Engine):
         return ["java", "-Xmx1500M", "-Duser.timezone=UTC", *OPENED, "-cp", f"{classes}:{classpath}", self.program]
 
     def classpath(self):
-        """Has Maven fetch the libraries and their dependencies, once; returns the paths of all."""
+        """Fetches the libraries and their dependencies with Maven, once. Returns their paths."""
         pom = project(self.libraries)
         place = MADE / "libraries" / self.slug()
         kept, made = place / "pom.xml", place / "classpath"
@@ -142,7 +142,7 @@ class Java(Engine):
 
 
 def project(libraries):
-    """A project of Maven that depends on some libraries."""
+    """Returns a Maven project that depends on some libraries."""
     dependencies = ""
     for library in libraries:
         group, artifact, version, *alone = library.split(":")
@@ -185,7 +185,7 @@ def spark(version, scala):
 
 
 class Bundled(Spark):
-    """The Spark that pip installed with the other engines of Python."""
+    """The Spark that pip installed with the other Python engines."""
 
     def classpath(self):
         pythons = python("target/engines-python", "scripts/requirements-engines.txt").parents[1]
@@ -219,7 +219,7 @@ class Go(Engine):
 
     @staticmethod
     def version_of(module):
-        """The version in go.mod."""
+        """Returns the version in go.mod."""
         return next(line.split()[1][1:] for line in (PROGRAMS / "go/go.mod").read_text().splitlines() if module in line)
 
 
@@ -253,7 +253,7 @@ class Python(Engine):
 
 
 def pinned(package, requirements="engines"):
-    """The version of a package in the requirements."""
+    """Returns the version of a package in the requirements."""
     lines = (ROOT / f"scripts/requirements-{requirements}.txt").read_text().splitlines()
     return next(line.split("==")[1] for line in lines if line.startswith(f"{package}=="))
 

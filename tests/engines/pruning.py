@@ -251,7 +251,7 @@ def alike(stands, fresh):
     if re.sub(number, "0", stands) != re.sub(number, "0", fresh):
         return False
     for left, right in zip(stands.splitlines(), fresh.splitlines()):
-        # The last column of this table is about an order of rows that several threads left, each time another.
+        # The last column depends on the row order that several threads leave, which differs between runs.
         left, right = ("|".join(line.split("|")[:5]) for line in (left, right))
         for old, new in zip(*(re.findall(number, text) for text in (left, right))):
             old, new = (float(text.replace(",", "")) for text in (old, new))

@@ -1,14 +1,14 @@
-"""Asks every engine random queries of changing logs, and compares each answer with DuckDB over the raw lines.
+"""Runs random queries over changing logs in every engine, and compares each result with DuckDB over the raw lines.
 
     random_queries.py --program ALB2PARQUET [--queries 200] [--seed N] [--rows 12500] [--engines NAME,...]
                       [--trino DIRECTORY]... [--profiles NAME,...]
 
 The logs are those of `changing_logs.py`. The program converts them for each profile with and without Bloom filters, in
-both layouts. Each engine answers so many queries of each profile, a quarter of them of each dataset: counts, sums, min
-and max under filters on one to three random columns. A query whose answer differs is reduced to the fewest filters,
-aggregates and constants with which it still does, and printed with both answers. --trino adds a Trino server that
-`scripts/trino` assembled. Trino before 436 loses rows of files with page indexes (trino#20267): the queries must find
-that loss, and must find none with `parquet_use_column_index=false`. Ends with 1 when anything else differs.
+both layouts. Each engine runs --queries queries for each profile, a quarter of them on each dataset: counts, sums, min
+and max with filters on one to three random columns. A query whose result differs is reduced to the fewest filters,
+aggregates and constants that still fail, and printed with both results. --trino adds a Trino server that
+`scripts/trino` assembled. Trino before 436 loses rows of files with page indexes (trino#20267): the queries must detect
+the loss, and must not detect one with `parquet_use_column_index=false`. Exits with 1 if any other result differs.
 """
 
 import argparse
@@ -34,13 +34,13 @@ from queries import COLUMNS, KINDS, PARTITION, ROWS, Query, differences, plain
 
 BLOOM = "conn_trace_id,trace_id,client_ip,user_agent"
 VARIANTS = [(layout, bloom) for layout in ("hive", "plain") for bloom in (False, True)]
-# Attempts to make a query smaller.
+# Maximum number of attempts to minimize a query.
 ATTEMPTS = 120
-# Examples of each engine that are made smaller and printed.
+# Number of failing queries of each engine that are minimized and printed.
 SHOWN = 2
-# The first Trino without the loss.
+# The first Trino version without the bug.
 MENDED = 436
-# 2 % of the queries and more find it. If none of so many does, up to three times as many others are asked.
+# At least 2 % of the queries detect the loss. If none of this many does, up to three times as many more are run.
 ENOUGH = 200
 NUMBERS = [name for name in COLUMNS if KINDS.get(name) in ("int32", "int64")]
 
@@ -58,12 +58,12 @@ class Dataset:
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--program", type=pathlib.Path, required=True)
-    arguments.add_argument("--queries", type=int, default=200, help="queries of each engine and profile")
-    arguments.add_argument("--seed", type=int, help="a number, to repeat a run [default: another one each time]")
-    arguments.add_argument("--rows", type=int, default=12500, help="rows of an object of the first day")
+    arguments.add_argument("--queries", type=int, default=200, help="number of queries for each engine and profile")
+    arguments.add_argument("--seed", type=int, help="seed of a run to repeat [default: random]")
+    arguments.add_argument("--rows", type=int, default=12500, help="number of rows in each object of the first day")
     arguments.add_argument("--engines", default=",".join(ENGINES))
     arguments.add_argument("--trino", type=pathlib.Path, action="append", default=[])
-    arguments.add_argument("--profiles", help="those of `convert --profile` [default: all that it has]")
+    arguments.add_argument("--profiles", help="values of `convert --profile` [default: all]")
     arguments = arguments.parse_args()
     program = arguments.program.resolve()
     seed = random.SystemRandom().randrange(1 << 32) if arguments.seed is None else arguments.seed
@@ -84,7 +84,7 @@ def main():
 
 
 def profiles_of(program):
-    """Returns the profiles that the program can write, or one without a name where it knows none."""
+    """Returns the profiles that the program can write, or one without a name if it has no profiles."""
     text = subprocess.run([program, "convert", "--help"], check=True, capture_output=True, text=True).stdout
     return ["portable", "compact"] if "--profile" in text else [None]
 
@@ -112,7 +112,7 @@ def convert(program, scratch, profile):
 
 
 class Oracle(adapters.Sql):
-    """Answers queries from the lines. With `rounded`, times are milliseconds, as engines of such types have them."""
+    """Runs a query over the raw lines. With `rounded`, times have milliseconds, as in engines with such types."""
 
     def __init__(self, logs):
         self.session = changing_logs.oracle(logs, COLUMNS + PARTITION)
@@ -128,7 +128,7 @@ class Oracle(adapters.Sql):
         return self.answers[query]
 
     def sample(self):
-        """Returns some thousand rows, as dictionaries."""
+        """Returns a few thousand rows as dictionaries."""
         names = ", ".join(map(self.name_of, COLUMNS))
         rows = self.run(f"SELECT {names} FROM lines USING SAMPLE reservoir(4000 ROWS) REPEATABLE (1)")
         return [dict(zip(COLUMNS, row)) for row in rows]
@@ -162,13 +162,13 @@ def make_queries(oracle, chance, count):
 
 
 def predicate(chance, column, values, row):
-    """Returns a filter on a column that matches a row, if it is given one. `values` are those of the column, in order."""
+    """Returns a filter on a column, which matches `row` if it is given. `values` are the sorted values of the column."""
     value = row.get(column, chance.choice(values))
     if value is None:
         return column, "null", None
     how = chance.choice(["=", "=", "<", "between", "between", "between", "in", "starts"] + ["null"] * (not row))
     if how == "starts":
-        # Characters that LIKE takes as they are.
+        # Characters without a special meaning in LIKE.
         prefix = re.match(r"[A-Za-z0-9./:-]*", value)[0] if isinstance(value, str) else ""
         if prefix:
             return column, "starts", prefix[:chance.randrange(1, len(prefix) + 1)]
@@ -190,14 +190,14 @@ def predicate(chance, column, values, row):
 
 
 def constant(value):
-    """Returns a value as engines are asked for it; times in whole milliseconds, since that is what some have."""
+    """Returns a value as it is in queries. Times have whole milliseconds, since some engines have no more."""
     if isinstance(value, datetime.datetime):
         return value.replace(microsecond=value.microsecond // 1000 * 1000, tzinfo=datetime.timezone.utc)
     return value
 
 
 def smaller(query):
-    """Yields queries that ask for less: without a filter, without an aggregate, or with narrower constants."""
+    """Yields smaller queries: without a filter, without an aggregate, or with narrower constants."""
     replaced = lambda place, each: dataclasses.replace(
         query, where=query.where[:place] + each + query.where[place + 1:])
     if len(query.aggregates) > 1:
@@ -225,7 +225,7 @@ def smaller(query):
                     yield replaced(place, ((column, "between", (middle, high)),))
 
 
-# Engines: each can open a dataset under a name, and answers queries of that table.
+# Engines: each can open a dataset under a name, and run queries on that table.
 
 
 def ddl(program, dataset, dialect, *more):
@@ -264,7 +264,7 @@ class DataFusion(adapters.Sql):
         return [tuple(row.values()) for row in self.context.sql(sql).to_arrow_table().to_pylist()]
 
     def aggregate(self, function, column):
-        # Columns of an answer must have names of their own.
+        # Columns of a result must have unique names.
         return f'{super().aggregate(function, column)} AS "{function}_{column}"'
 
 
@@ -322,7 +322,7 @@ class Spark(adapters.Spark):
 
 
 class Trino(adapters.Trino):
-    """A Trino server. `properties` are those of the session."""
+    """A Trino server. `properties` are session properties."""
 
     def __init__(self, installation, scratch, properties):
         self.version = version = trino.version_of(installation)
@@ -350,12 +350,12 @@ ENGINES = {
     "duckdb": DuckDb, "datafusion": DataFusion, "clickhouse": ClickHouse, "polars": Polars, "pyarrow": PyArrow,
     "spark": Spark,
 }
-# Engines that find partitions by their names only.
+# Engines that find partitions only by directory names.
 HIVE_ONLY = (DataFusion, ClickHouse, Polars, PyArrow)
 
 
 def trinos(installations):
-    """Yields the servers to ask: those before the repair with and without page indexes."""
+    """Yields the servers to query. Versions with the bug are queried with and without page indexes."""
     for installation in installations:
         version = trino.version_of(installation)
         for properties in [""] if version >= MENDED else ["", "parquet_use_column_index=false"]:
@@ -364,7 +364,7 @@ def trinos(installations):
 
 
 def loses_rows(engine, dataset):
-    """Whether an engine is known to lose rows of a dataset."""
+    """Returns whether an engine is known to lose rows of a dataset."""
     return (
         isinstance(engine, Trino) and not engine.properties
         and engine.version < MENDED and dataset.has_page_index
@@ -382,7 +382,7 @@ def with_engine(name, make, sheet, datasets, scratch):
         return
     try:
         for profile, some in datasets.items():
-            # Without page indexes the property changes nothing.
+            # For files without page indexes, the property changes nothing.
             if not getattr(engine, "properties", "") or any(each.has_page_index for each in some):
                 sheet.fill(engine, profile, some)
     finally:
@@ -390,7 +390,7 @@ def with_engine(name, make, sheet, datasets, scratch):
 
 
 class Sheet:
-    """What the engines answered."""
+    """The results of the engines."""
 
     def __init__(self, oracle, queries, spare, program):
         self.oracle, self.queries, self.spare, self.program = oracle, queries, spare, program
@@ -401,7 +401,7 @@ class Sheet:
         began, wrong, with_rows = time.monotonic(), [], 0
         for dataset in datasets:
             engine.open(self.program, dataset)
-        # Each dataset gets its part of the queries, in turns.
+        # Queries are distributed evenly over the datasets.
         known = any(loses_rows(engine, dataset) for dataset in datasets)
         asked = 0
         for query, dataset in zip(self.queries + self.spare, itertools.cycle(datasets)):
@@ -434,7 +434,7 @@ class Sheet:
             self.failed.append(line)
 
     def of(self, engine, query, dataset):
-        """Returns the query of a dataset's table, without partitions where the engine does not know them."""
+        """Returns the query on a dataset's table, without partition columns if the engine does not know them."""
         where = query.where
         if dataset.layout == "plain" and isinstance(engine, HIVE_ONLY):
             where = tuple(each for each in where if each[0] not in PARTITION)
@@ -444,14 +444,14 @@ class Sheet:
         return self.oracle.answer(query, rounded=isinstance(engine, Trino))
 
     def problem(self, engine, query):
-        """Returns what differs between an engine's answer and the lines, or nothing."""
+        """Returns how an engine's result differs from the raw lines, or nothing."""
         try:
             return differences(self.expected(engine, query), engine.ask(query))
-        except Exception as error:  # The engines have nothing else in common.
+        except Exception as error:  # The engines share no other error type.
             return f"{type(error).__name__}: {str(error)[:500]}"
 
     def is_other(self, engine, query):
-        """Whether a wrong answer is anything but too few rows."""
+        """Returns whether a wrong result is anything but missing rows."""
         count = dataclasses.replace(query, aggregates=(("count", None),))
         try:
             return engine.ask(count)[0][0] >= self.expected(engine, count)[0][0]
@@ -459,14 +459,14 @@ class Sheet:
             return True
 
     def show(self, engine, dataset, query, problem):
-        """Makes a failing query smaller and prints it."""
+        """Minimizes a failing query and prints it."""
         attempts = ATTEMPTS
         reduced, found = True, problem
         while reduced and attempts > 0:
             reduced = False
             for each in smaller(query):
                 attempts -= 1
-                # An error is no smaller example of a wrong answer.
+                # A query that ends with an error does not reproduce a wrong result.
                 differs = self.problem(engine, each)
                 if differs and is_error(differs) == is_error(problem):
                     query, found, reduced = each, differs, True

@@ -18,9 +18,9 @@ STARTUP_SECONDS = 900
 NODE_SECONDS = 60
 
 
-# The first version tried here whose file systems are its own instead of Hadoop's.
+# The first tested version with native file systems instead of Hadoop's.
 NATIVE_FILES = 483
-# What Java 25 needs for it.
+# JVM options for Trino on Java 25.
 MODERN = [
     "--add-modules", "jdk.incubator.vector", "--enable-native-access=ALL-UNNAMED",
     "--sun-misc-unsafe-memory-access=allow",
@@ -37,7 +37,7 @@ def local_files(installation, directory):
     properties = {"connector.name": "hive", "hive.metastore": "file"}
     scheme = "file"
     if version_of(installation) >= NATIVE_FILES:
-        # A table at file:/// is empty there, without an error.
+        # With native file systems, a table at file:/// is empty, without an error.
         scheme = "local"
         properties |= {"fs.native-local.enabled": "true", "local.location": "/"}
     return properties | {"hive.metastore.catalog.dir": f"{scheme}://{directory}/metastore"}, scheme
@@ -65,7 +65,7 @@ class Server:
         self.properties = self.configure(catalogs)
         command = [
             (installation / "java").read_text().strip(), f"-Xmx{MEMORY}", "-Duser.timezone=UTC",
-            # A server starts faster without the second compiler, and tests ask little of it.
+            # The server starts faster without the C2 compiler, and the tests are short.
             "-XX:TieredStopAtLevel=1",
             *(MODERN if version_of(installation) >= NATIVE_FILES else ()), f"-Dconfig={self.properties}",
             "-cp", f"{installation}/classes/server:{installation}/lib/*",

@@ -1,8 +1,8 @@
-//! State that is lost, restored from a backup, torn or forged between runs of the real conversion.
+//! State that is lost, restored from a backup, truncated or forged between runs of the real conversion.
 //!
-//! The first run afterwards must name every partition whose claims do not account for its files, convert nothing into
-//! it, and convert everything else. After `repair` and a further run every row is in the dataset once, `verify` finds
-//! nothing, and another run writes nothing.
+//! The next run must report every partition whose claims do not account for its files, convert nothing into such a
+//! partition, and convert everything else. After `repair` and another run, every row is in the dataset once, `verify`
+//! finds nothing, and one more run writes nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -40,7 +40,7 @@ const CLAIMS: &str = "_alb2parquet/claims";
 const ROWS: &str = "alb_health_check_logs";
 const REJECTS: &str = "alb_rejects";
 
-/// What happens to the state.
+/// A kind of damage to the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Damage {
     FirstClaimLost,
@@ -50,11 +50,11 @@ enum Damage {
     AllClaimsLost,
     AllStateLost,
     ClaimsRestored,
-    ClaimTorn,
+    ClaimTruncated,
     ClaimEmpty,
-    MarkerTorn,
+    MarkerTruncated,
     MarkerLost,
-    VoidForged,
+    AbortForged,
     DoneForged,
     KeyOutside,
     KeyOfAnotherPartition,
@@ -71,11 +71,11 @@ impl Damage {
         ("all claims lost", Self::AllClaimsLost),
         ("all state lost", Self::AllStateLost),
         ("claims restored from a backup", Self::ClaimsRestored),
-        ("claim torn", Self::ClaimTorn),
+        ("claim truncated", Self::ClaimTruncated),
         ("claim empty", Self::ClaimEmpty),
-        ("marker torn", Self::MarkerTorn),
+        ("marker truncated", Self::MarkerTruncated),
         ("marker lost", Self::MarkerLost),
-        ("void forged", Self::VoidForged),
+        ("abort marker forged", Self::AbortForged),
         ("done forged", Self::DoneForged),
         ("key outside the dataset", Self::KeyOutside),
         ("key of another partition", Self::KeyOfAnotherPartition),
@@ -88,11 +88,11 @@ impl Damage {
     }
 }
 
-/// A dataset with its source and its history.
+/// A dataset, its source and its history.
 struct History {
     world: World,
     random: Random,
-    /// Lines of each object of the source by its key, good ones and bad ones.
+    /// Number of valid and invalid lines of each source object, by key.
     lines: BTreeMap<String, (u64, u64)>,
     backup: InMemory,
     runs: u64,
@@ -138,7 +138,7 @@ fn log_of(day: &str) -> String {
     format!("{CLAIMS}/health_check/012345678901/eu-west-1/{}", day.replace('/', "-"))
 }
 
-/// Returns how a partition is named to users.
+/// Returns the name of a partition in messages.
 fn partition_of(day: &str) -> String {
     format!("health_check 012345678901 eu-west-1 {}", day.replace('/', "-"))
 }
@@ -175,7 +175,7 @@ impl History {
         self.world.scheduler.state().dataset.clone()
     }
 
-    /// Picks one of some values.
+    /// Picks a random value.
     fn pick<T: Clone>(&mut self, values: &[T]) -> Option<T> {
         let count = values.len() as u64;
         (count > 0).then(|| values[self.random.below(count) as usize].clone())
@@ -200,14 +200,14 @@ impl History {
         }
     }
 
-    /// Converts, and returns what the run names as failed.
+    /// Converts, and returns the failures that the run reports.
     fn convert(&mut self) -> anyhow::Result<Vec<String>> {
         self.runs += 1;
         let tally = convert(&self.world, &format!("run-{}", self.runs))?;
         Ok(tally.failures.into_iter().map(|f| format!("{}: {}", f.object, f.error)).collect())
     }
 
-    /// Runs the program some times, with objects that are added and partitions that are removed, and faults.
+    /// Runs the program several times, with added objects, removed partitions, and faults.
     fn live(&mut self, runs: u64) {
         for _ in 0..runs {
             let day = DAYS[self.runs as usize % 2];
@@ -226,7 +226,7 @@ impl History {
             if self.random.hits(300) {
                 self.world.scheduler.state().rates = Rates { short: 300, ..Rates::default() };
             }
-            // The next run finishes what a fault interrupts.
+            // The next run finishes what a fault interrupted.
             let _ = self.convert();
             let mut state = self.world.scheduler.state();
             (state.fail_at, state.rates) = (None, Rates::default());
@@ -244,7 +244,7 @@ impl History {
         }
     }
 
-    /// Damages the state. Returns whether there was something to damage.
+    /// Damages the state. Returns whether anything could be damaged.
     fn damage(&mut self, damage: Damage) -> bool {
         let store = self.dataset();
         let mut logs: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -292,24 +292,24 @@ impl History {
                     put(&store, &key, get(&self.backup, &key));
                 }
             }
-            Damage::ClaimTorn => {
+            Damage::ClaimTruncated => {
                 let text = get(&store, &claim);
                 let end = self.random.below(text.len() as u64) as usize;
                 put(&store, &claim, text.slice(..end));
             }
             Damage::ClaimEmpty => put(&store, &claim, ""),
-            Damage::MarkerTorn => {
+            Damage::MarkerTruncated => {
                 let Some(marker) = self.pick(&markers) else { return false };
                 put(&store, &marker, "");
             }
             Damage::MarkerLost => {
                 let Some(marker) = self.pick(&markers) else { return false };
-                // An aborted claim without its marker is aborted again.
+                // If the marker of an aborted claim is lost, the claim is aborted again.
                 delete(&store, &marker);
             }
-            Damage::VoidForged => put(&store, &own(".void.json", &claim), "{}"),
+            Damage::AbortForged => put(&store, &own(".void.json", &claim), "{}"),
             Damage::DoneForged => {
-                // An open claim that is forged to be done is one of the claims without files, which `verify` names.
+                // An open claim with a forged marker has no files, and `verify` reports it.
                 if !all.contains(&own(".done.json", &claim)) {
                     return false;
                 }
@@ -320,7 +320,7 @@ impl History {
         true
     }
 
-    /// Forges a claim, or copies a data file. Returns whether it could.
+    /// Forges a claim, or copies a data file. Returns whether it succeeded.
     fn forge(&mut self, damage: Damage, claim: &str, logs: &[Vec<String>]) -> bool {
         let store = self.dataset();
         match damage {
@@ -385,7 +385,7 @@ impl History {
         rows
     }
 
-    /// Asserts that no row is visible twice, and that every object of some days is visible as a whole.
+    /// Asserts that no row is visible twice, and that all rows of the objects of `days` are visible.
     fn expect_rows(&self, days: &[&str], what: &str) {
         let rows = self.rows();
         let twice: Vec<_> = rows.iter().filter(|(_, count)| **count > 1).collect();
@@ -405,8 +405,7 @@ impl History {
         directories(day).iter().flat_map(|directory| keys(&store, directory)).collect()
     }
 
-    /// Returns whether the claims of a day are broken or do not account for its files, as a plain reading of the state
-    /// tells.
+    /// Returns whether the claims of a day are broken or do not account for its files, computed directly from the state.
     fn is_unknown(&self, day: &str) -> bool {
         let store = self.dataset();
         let log = keys(&store, &log_of(day));
@@ -437,7 +436,7 @@ impl History {
         self.files(day).iter().any(|file| !claimed.contains(file))
     }
 
-    /// Returns the days with a claim whose files were published and are absent: of a removal that a backup does not have.
+    /// Returns the days with a published claim whose files are absent, because a backup lacks their removal.
     fn days_without_files(&self) -> Vec<&'static str> {
         let verify = self.verify();
         let gone = verify.iter().filter(|finding| finding.problem == "is gone");
@@ -478,16 +477,16 @@ fn copy_of(file: &str) -> String {
     file.replace(".parquet", "-copy.parquet")
 }
 
-/// Plays a seed to its end. Returns how often each kind of fault and damage happened.
+/// Runs a seed. Returns how often each kind of fault and damage happened.
 fn play(seed: u64) -> BTreeMap<&'static str, u64> {
     let (name, damage) = Damage::ALL[(seed % Damage::ALL.len() as u64) as usize];
     let what = format!("ALB2PARQUET_SEED={seed}: {name}");
     let mut history = History::new(seed);
-    // Data files disappear with removals, and nothing else.
+    // Only removals delete data files.
     history.world.scheduler.state().removing = true;
     let runs = 2 + history.random.below(4);
     history.live(runs);
-    // Some damage takes several claims, or an interrupted run that leaves an open entry.
+    // Some kinds of damage need several claims, or an open entry of an interrupted run.
     while !history.damage(damage) {
         history.live(1);
     }
@@ -528,7 +527,7 @@ fn play(seed: u64) -> BTreeMap<&'static str, u64> {
     let failures = history.convert().unwrap();
     assert!(failures.is_empty(), "{what}: {failures:?}");
     if !history.days_without_files().is_empty() {
-        // Their claims hold objects whose rows a lost removal deleted: `verify` says that they must be removed.
+        // Their claims list objects whose rows a lost removal deleted: `verify` reports that they must be removed.
         history.count("claims without files");
         let is_of_backup = [Damage::ClaimsRestored, Damage::LastClaimLostWithMarkers];
         assert!(is_of_backup.contains(&damage), "{what}");
@@ -543,7 +542,7 @@ fn play(seed: u64) -> BTreeMap<&'static str, u64> {
     history.faults
 }
 
-/// How often each kind of fault and damage happens at least over the default seeds.
+/// Minimum count of each kind of fault and damage over the default seeds.
 const AT_LEAST: [(&str, u64); 5] = [
     ("error before a call", 5),
     ("error after a call", 5),
@@ -553,7 +552,7 @@ const AT_LEAST: [(&str, u64); 5] = [
 ];
 
 #[test]
-fn lost_and_forged_state_doubles_and_loses_no_row() {
+fn lost_or_forged_state_neither_duplicates_nor_loses_rows() {
     if let Some(seed) = env::var("ALB2PARQUET_SEED").ok().and_then(|seed| seed.parse().ok()) {
         play(seed);
         return;
@@ -574,7 +573,7 @@ fn lost_and_forged_state_doubles_and_loses_no_row() {
 
 // ---- copies
 
-/// Places where a copy of an object can be: its name, the directory above it, and whether it is of the day beside.
+/// Returns keys where a copy of an object can be, with another name, directory or adjacent day.
 fn places(key: &str) -> [String; 6] {
     let (directory, name) = key.rsplit_once('/').unwrap();
     let (above, day) = directory.rsplit_once('/').unwrap();
@@ -584,13 +583,13 @@ fn places(key: &str) -> [String; 6] {
         format!("copies/{key}"),
         format!("{key}.1"),
         format!("{above}/{next}/{name}"),
-        // AWS delivers nothing on these days: the end time decides.
+        // AWS delivers nothing on these days, so the end time determines the partition.
         format!("{above}/{:02}/{name}", day.parse::<u32>().unwrap() + 7),
         format!("old/{name}"),
     ]
 }
 
-/// Objects are copied and moved between runs that fail anywhere, and no run sees all copies.
+/// Objects are copied and moved between runs that can fail at any call, and no run sees all copies.
 #[test]
 fn copies_and_moved_objects_are_converted_once() {
     let mut faults = BTreeMap::<&str, u64>::new();
@@ -606,7 +605,7 @@ fn copies_and_moved_objects_are_converted_once() {
                 let mut there = 0;
                 for place in places(&object.key) {
                     let path = Path::from(place.as_str());
-                    // In the last run every object has a copy at least.
+                    // In the last run, every object has at least one copy.
                     if random.hits(300) || run + 1 == runs && there == 0 && place.starts_with("old")
                     {
                         put(&state.source, &place, bytes.clone());
@@ -650,7 +649,7 @@ fn copies_and_moved_objects_are_converted_once() {
 
 // ---- single safeguards
 
-/// The condition of a request is the ETag that was listed.
+/// Requests are conditional on the listed ETag.
 #[test]
 fn an_object_that_was_replaced_after_the_listing_is_not_read() {
     let world = World::with_objects(Random::new(1));
@@ -665,7 +664,7 @@ fn an_object_that_was_replaced_after_the_listing_is_not_read() {
     }
 }
 
-/// A run of few partitions reads a log as that of a day beside, and lists the files of its partition later.
+/// A run of few partitions reads a log as the log of an adjacent day, and later lists the files of its partition.
 #[test]
 fn a_file_of_a_claim_that_is_newer_than_the_log_blocks_nothing() {
     let mut history = History::new(1);

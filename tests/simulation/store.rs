@@ -87,11 +87,11 @@ pub(super) struct Rates {
     pub(super) lag: u64,
     pub(super) lifecycle: u64,
     pub(super) source: u64,
-    /// Of writes that go wrong, those that still take effect later.
+    /// Failed writes that still take effect later.
     pub(super) in_flight: u64,
-    /// Answers with too few bytes of an object.
+    /// Responses with too few bytes of an object.
     pub(super) short: u64,
-    /// Claims that are lost, or restored from an older state.
+    /// Losses of claims, or restores of an older state.
     pub(super) loss: u64,
 }
 
@@ -269,7 +269,7 @@ impl State {
         Path::from(format!("{}{ending}", object.key))
     }
 
-    /// Renames an object of the source, as tools do that copy logs.
+    /// Renames an object of the source, like tools that copy logs.
     fn rename(&mut self, object: &Object) {
         let Some((version, stamp)) = self.versions.get(&object.key).copied() else { return };
         let path = self.path(object);
@@ -287,7 +287,7 @@ impl State {
         self.ambiguous.contains(&object.key)
     }
 
-    /// Loses one claim or all, or restores those of an older state.
+    /// Deletes one claim or all claims, or restores the claims of an older state.
     fn lose_claims(&mut self) {
         let keys = |store: &InMemory| {
             let listed = list_now(store, Some(&Path::from("_alb2parquet/claims")));
@@ -333,7 +333,7 @@ impl State {
         }
     }
 
-    /// An object of the source vanishes, reappears, is rewritten, is renamed or is touched.
+    /// Deletes, restores, rewrites, renames or touches an object of the source.
     fn change_source(&mut self) {
         let objects = crate::simulation::objects();
         let object = &objects[self.random.below(objects.len() as u64) as usize];
@@ -464,7 +464,7 @@ fn get_source(store: &InMemory, path: &Path, mut options: GetOptions) -> Result<
     store.get_opts(path, options).now_or_never().unwrap()
 }
 
-/// Cuts an answer short. Some stores still state the size of the object.
+/// Truncates a response. Some stores still report the size of the object.
 fn shortened(answer: GetResult, random: &mut Random) -> GetResult {
     let (mut meta, range) = (answer.meta.clone(), answer.range.clone());
     let attributes = answer.attributes.clone();

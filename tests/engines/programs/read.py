@@ -1,4 +1,4 @@
-"""Reads files by an engine of Python, and prints the checksums of their columns and rows.
+"""Reads files with a Python engine, and prints the checksums of their columns and rows.
 
     read.py ENGINE LIST
 
@@ -32,14 +32,14 @@ def main(engine, listed):
 
 
 def attempts(read, path, types):
-    """Yields what each way of an engine to read files finds, or why it fails."""
+    """Yields the result or the error of each reader of an engine."""
     for reader, function in read.items():
         if function not in UNSAFE:
             yield reader, attempt(function, path, types)
             continue
         ((_, found),) = apart(function, path, [types])
         if "error" in found:
-            # A reader that refuses a file may read others of its columns, and wrongly.
+            # A reader that refuses a file may still read some columns, possibly with wrong values.
             alone = apart(function, path, [{name: kind} for name, kind in types.items()])
             found["columns"] = {name: sums for _, each in alone for name, sums in each.get("columns", {}).items()}
         yield reader, found
@@ -55,7 +55,7 @@ def attempt(function, path, types):
 
 
 def apart(function, path, selections):
-    """Attempts several selections of columns in another process, and in a new one after a fault of memory ended that."""
+    """Attempts several selections of columns in a child process. Starts another one if the child crashes."""
     found = []
     while len(found) < len(selections):
         reading, writing = os.pipe()
@@ -76,7 +76,7 @@ def apart(function, path, selections):
 
 
 def of_table(table):
-    """The values of an Arrow table by column."""
+    """Returns the values of an Arrow table by column."""
     columns = {}
     for name, column in zip(table.column_names, table.columns):
         column = pyarrow.chunked_array([of_array(chunk) for chunk in column.chunks], of_array(pyarrow.array([], column.type)).type)
@@ -99,7 +99,7 @@ def read_pyarrow(path, types):
 def read_pandas(path, types):
     import pandas
 
-    # Without this, whole numbers beside NULLs become doubles, which hold no more than 53 bits.
+    # Without this, integers in columns with NULLs become doubles, which have only 53 bits of precision.
     frame = pandas.read_parquet(path, engine="pyarrow", dtype_backend="numpy_nullable", partitioning=None)
     return of_frame(frame, types)
 
@@ -111,7 +111,7 @@ def read_fastparquet(path, types):
 
 
 def of_frame(frame, types):
-    """The values of a frame of pandas by column."""
+    """Returns the values of a pandas data frame by column."""
     import pandas
 
     columns = {}
@@ -171,7 +171,7 @@ def read_chdb(path, types):
     return of_table(pyarrow.ipc.open_file(pyarrow.BufferReader(answer)).read_all())
 
 
-# The ways of each engine to read a file, by name where there are several.
+# The readers of each engine, by name if there are several.
 ENGINES = {
     "pyarrow": {"": read_pyarrow},
     "pandas": {"": read_pandas},

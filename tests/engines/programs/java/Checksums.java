@@ -17,7 +17,7 @@ final class Checksums {
     private long rows;
     private long sum;
 
-    /** The first columns, {@code inRow} of them, are part of the checksum of the rows. */
+    /** The first {@code inRow} columns are part of the checksum of the rows. */
     Checksums(List<String> names, int inRow) {
         this.names = names;
         this.inRow = inRow;
@@ -51,7 +51,7 @@ final class Checksums {
         }
     }
 
-    /** The text of a value, or null. */
+    /** Returns the text of a value, or null. */
     private static byte[] text(Object value) {
         if (value == null) {
             return null;
@@ -75,7 +75,7 @@ final class Checksums {
         return crc.getValue();
     }
 
-    /** Prints what was read of a file, or of a table. */
+    /** Prints the checksums of a file or a table. */
     void print(String reader, String name) {
         StringBuilder columns = new StringBuilder();
         for (int each = 0; each < names.size(); each++) {
@@ -85,7 +85,7 @@ final class Checksums {
         print(reader, name, "\"rows\":" + rows + ",\"sum\":" + sum + ",\"columns\":{" + columns + "}");
     }
 
-    /** Prints why a file, or a table, was not read. */
+    /** Prints the error of reading a file or a table. */
     static void print(String reader, String name, Throwable error) {
         Throwable cause = error;
         while (cause.getCause() != null && cause.getCause() != cause) {

@@ -17,7 +17,7 @@ import org.apache.hadoop.mapred.JobConf;
 import org.apache.hadoop.mapred.RecordReader;
 import org.apache.hadoop.mapred.Reporter;
 
-/** Reads files by the record reader that Hive has for tables STORED AS PARQUET. */
+/** Reads files with Hive's record reader for tables STORED AS PARQUET. */
 public final class ReadHive {
     private ReadHive() {}
 
@@ -78,7 +78,7 @@ public final class ReadHive {
         } else if (value instanceof DoubleWritable) {
             return ((DoubleWritable) value).get();
         }
-        // Hive 3 and 4 have classes of different names for a time, but the same method.
+        // Hive 3 and 4 have different timestamp classes, but the method has the same name.
         Object time = value.getClass().getMethod("getTimestamp").invoke(value);
         if (time instanceof java.sql.Timestamp) {
             return ((java.sql.Timestamp) time).toInstant();

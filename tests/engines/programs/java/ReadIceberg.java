@@ -23,18 +23,18 @@ import org.apache.spark.sql.Row;
 import org.apache.spark.sql.SparkSession;
 
 /**
- * Reads tables of Iceberg by Spark, vectorized and not. The files are appended to the tables without rewriting them: each with the
- * values of its partition, and with a mapping of columns by their names, since the files have no field ids.
+ * Reads Iceberg tables with Spark, vectorized and not. The files are appended to the tables unchanged, each with its partition
+ * values. A name mapping identifies the columns, since the files have no field ids.
  */
 public final class ReadIceberg {
     private static final List<String> PARTITION = List.of("account", "region", "day");
 
     private ReadIceberg() {}
 
-    /** The arguments are the list of files, and a directory for the tables' metadata. */
+    /** The arguments are the list of files and a directory for table metadata. */
     public static void main(String[] arguments) throws Exception {
         SparkSession spark = ReadSpark.session();
-        // Tables are named by their paths; the default is a catalog of Hive, which is not there.
+        // Tables are named by path. The default is a Hive catalog, which does not exist here.
         spark.conf().set("spark.sql.catalog.default_iceberg", "org.apache.iceberg.spark.SparkCatalog");
         spark.conf().set("spark.sql.catalog.default_iceberg.type", "hadoop");
         spark.conf().set("spark.sql.catalog.default_iceberg.warehouse", arguments[1]);

@@ -10,7 +10,7 @@ import org.apache.parquet.hadoop.example.GroupReadSupport;
 import org.apache.parquet.schema.GroupType;
 import org.apache.parquet.schema.Type;
 
-/** Reads files by the record reader of parquet-java. */
+/** Reads files with the record reader of parquet-java. */
 public final class ReadParquet {
     private ReadParquet() {}
 

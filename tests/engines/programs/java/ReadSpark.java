@@ -6,7 +6,7 @@ import org.apache.spark.sql.Dataset;
 import org.apache.spark.sql.Row;
 import org.apache.spark.sql.SparkSession;
 
-/** Reads the files of each table by Spark: by its vectorized reader, and by the one that gives rows. */
+/** Reads the files of each table with Spark's vectorized reader and with its row reader. */
 public final class ReadSpark {
     private ReadSpark() {}
 
@@ -39,7 +39,7 @@ public final class ReadSpark {
         return spark;
     }
 
-    /** The checksums of some rows, of whose columns the first are part of the rows' own checksum. */
+    /** Returns the checksums of some rows. The first columns are part of the checksum of the rows. */
     static Checksums checksums(Dataset<Row> rows, int inRow) {
         List<String> names = List.of(rows.columns());
         Checksums found = new Checksums(new ArrayList<>(names), inRow);

@@ -1,4 +1,4 @@
-// Reads files by hyparquet.
+// Reads files with hyparquet.
 import { readFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { pathToFileURL } from 'node:url'
@@ -10,7 +10,7 @@ const load = name => import(pathToFileURL(from.resolve(name)))
 const { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects } = await load('hyparquet')
 const { compressors } = await load('hyparquet-compressors')
 
-// Text and times as they are stored.
+// Return text and times as they are stored.
 const parsers = { stringFromBytes: bytes => bytes, timestampFromMicroseconds: micros => micros }
 const double = Buffer.alloc(8)
 

@@ -1,4 +1,4 @@
-// Reads files by arrow-go, as Arrow records.
+// Reads files with arrow-go, as Arrow records.
 package main
 
 import (

@@ -14,7 +14,7 @@ import (
 	"strings"
 )
 
-// File holds the checksums of the rows that were added.
+// File accumulates the checksums of the rows that are added.
 type File struct {
 	names  []string
 	values []uint64
@@ -25,7 +25,7 @@ type File struct {
 	sum    uint64
 }
 
-// New returns the checksums of no row.
+// New returns the checksums of an empty file.
 func New(names []string) *File {
 	return &File{names: names, values: make([]uint64, len(names)), sums: make([]uint64, len(names))}
 }
@@ -46,7 +46,7 @@ func (file *File) Bytes(text []byte) {
 	file.next()
 }
 
-// Integer adds a whole number, or a time in microseconds, as the value of the next column.
+// Integer adds an integer, or a time in microseconds, as the value of the next column.
 func (file *File) Integer(value int64) {
 	file.Bytes(strconv.AppendInt(nil, value, 10))
 }
@@ -67,7 +67,7 @@ func (file *File) next() {
 	}
 }
 
-// Main reads every file of the list that the program is given, and prints its checksums or its error.
+// Main reads every file of the list in the arguments, and prints its checksums or its error.
 func Main(read func(path string) (*File, error)) {
 	list, err := os.Open(os.Args[1])
 	if err != nil {
@@ -97,7 +97,7 @@ func Main(read func(path string) (*File, error)) {
 	}
 }
 
-// A panic of a reader is its error.
+// A panic of the reader is reported as its error.
 func attempt(read func(path string) (*File, error), path string) (file *File, err error) {
 	defer func() {
 		if problem := recover(); problem != nil {

@@ -1,4 +1,4 @@
-// Reads files by parquet-go, row by row.
+// Reads files with parquet-go, row by row.
 package main
 
 import (
