@@ -23,6 +23,7 @@
 // What batches share while they are converted.
 pub mod hash;
 pub mod threads;
+pub mod corrupt;
 pub mod pool;
 pub mod text;
 pub mod escape;

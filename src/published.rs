@@ -12,6 +12,7 @@ use parquet::file::reader::{ChunkReader, Length};
 use sha2::{Digest, Sha256};
 
 use crate::claim::{Claim, Output, embedded};
+use crate::corrupt::contained;
 use crate::dataset::Dataset;
 use crate::hash::hex;
 use crate::store::{FileKey, Target, TargetError};
@@ -65,7 +66,7 @@ impl PublishedFile {
         let mut tail = FOOTER.min(self.size);
         loop {
             let bytes = self.get_bytes(self.size - tail, tail as usize)?;
-            match reader.try_parse_sized(&bytes, self.size) {
+            match contained(|| reader.try_parse_sized(&bytes, self.size)) {
                 Ok(()) => return reader.finish(),
                 Err(ParquetError::NeedMoreData(needed))
                     if (tail..=self.size).contains(&(needed as u64)) && needed as u64 != tail =>

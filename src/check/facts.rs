@@ -13,6 +13,7 @@ use crate::check::{
     ColumnFacts, PartitionValues, Probe, Random, Range, Value, filters, is_comparable,
 };
 use crate::claim::Output;
+use crate::corrupt::{self, contained};
 use crate::dataset::Dataset;
 use crate::ddl::Column;
 use crate::published::PublishedFile;
@@ -173,7 +174,11 @@ pub(super) fn scan(
     mut each: impl FnMut(Batch) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     for (file, output) in outputs.iter().enumerate() {
-        let open = || ParquetRecordBatchReaderBuilder::try_new(PublishedFile::new(dataset, output));
+        let open = || {
+            contained(|| {
+                ParquetRecordBatchReaderBuilder::try_new(PublishedFile::new(dataset, output))
+            })
+        };
         let groups =
             open().with_context(|| unreadable(dataset, output))?.metadata().num_row_groups();
         for group in 0..groups {
@@ -181,7 +186,8 @@ pub(super) fn scan(
             let names = wanted.iter().map(|index| columns[*index].name.as_str());
             let mask = ProjectionMask::columns(builder.parquet_schema(), names);
             let reader = builder.with_projection(mask).with_row_groups(vec![group]);
-            for batch in reader.with_batch_size(BATCH).build()? {
+            let reader = contained(|| reader.with_batch_size(BATCH).build())?;
+            for batch in corrupt::batches(reader) {
                 let batch = batch.with_context(|| unreadable(dataset, output))?;
                 let values = wanted.iter().map(|index| Values::of(&batch, &columns[*index]));
                 let values = values.collect::<anyhow::Result<Vec<_>>>()?;

@@ -8,6 +8,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Serialize;
 
 use crate::claim::Output;
+use crate::corrupt::{self, contained};
 use crate::dataset::Dataset;
 use crate::escape::printable;
 use crate::published::PublishedFile;
@@ -78,8 +79,8 @@ fn read_file(
     examples: &mut BTreeMap<String, Example>,
 ) -> anyhow::Result<()> {
     let file = PublishedFile::new(dataset, output);
-    let reader = ParquetRecordBatchReaderBuilder::try_new(file)?.with_batch_size(BATCH).build()?;
-    for batch in reader {
+    let open = || ParquetRecordBatchReaderBuilder::try_new(file)?.with_batch_size(BATCH).build();
+    for batch in corrupt::batches(contained(open)?) {
         let batch = batch?;
         let reasons = text(&batch, "reason")?;
         for row in 0..batch.num_rows() {

@@ -14,6 +14,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use sha2::{Digest, Sha256};
 
 use crate::claim::Claim;
+use crate::corrupt::{self, contained};
 use crate::dataset::Dataset;
 use crate::decode::Decoder;
 use crate::inflate::Stream;
@@ -115,7 +116,8 @@ pub(super) fn of_claim(
         let schema = if are_rejects { reject::schema() } else { table.file_schema() };
         let hasher = Hasher::new(schema)?;
         let file = PublishedFile::new(dataset, output);
-        for batch in ParquetRecordBatchReaderBuilder::try_new(file)?.build()? {
+        let reader = contained(|| ParquetRecordBatchReaderBuilder::try_new(file)?.build())?;
+        for batch in corrupt::batches(reader) {
             hasher.rows(&batch?, |name, row| {
                 if !objects.contains_key(name) {
                     objects.insert(name.to_owned(), ObjectRows::default());
