@@ -15,7 +15,7 @@ use crate::threads::isolated;
 ///
 /// Fails if `parse` fails or panics.
 pub fn contained<R>(parse: impl FnOnce() -> Result<R, ParquetError>) -> Result<R, ParquetError> {
-    isolated(parse).map_err(corrupt)?
+    isolated(parse).map_err(|panic| corrupt(&panic))?
 }
 
 /// Returns the record batches of an untrusted file. A panic is the error of the last batch.
@@ -29,11 +29,11 @@ pub fn batches(
         }
         isolated(|| reader.next()).unwrap_or_else(|panic| {
             failed = true;
-            Some(Err(corrupt(panic).into()))
+            Some(Err(corrupt(&panic).into()))
         })
     })
 }
 
-fn corrupt(panic: String) -> ParquetError {
+fn corrupt(panic: &str) -> ParquetError {
     ParquetError::General(format!("the file is corrupt: {panic}"))
 }
