@@ -188,7 +188,11 @@ impl<'a> Ledger<'a> {
         let amendments = log.amendments();
         for (number, claim) in log.holding() {
             for (object, known) in HeldObject::of(number, claim, &amendments) {
-                held.insert(identity(&object.name).to_owned(), known);
+                if let Some(other) = held.insert(identity(&object.name).to_owned(), known) {
+                    let name = log.name(self.dataset, number);
+                    let why = format!("claim {} also holds {}", other.claim, object.name);
+                    return Err(DatasetError::Broken { name, why });
+                }
                 if object.is_incomplete() && !amendments.is_accepted(number, object) {
                     incomplete += 1;
                 }

@@ -362,3 +362,27 @@ fn claims_without_files_do_not_prevent_a_repair() {
     world.convert().expect(0);
     assert_eq!((world.rows().len(), findings(&world)), (2, Vec::new()));
 }
+
+/// Two runs claim the same object if a claim is lost between them, and both logs are mixed.
+#[test]
+fn claims_that_hold_the_same_object_block_their_partition() {
+    let world = World::new();
+    world.put(&key(1), gzip(good_lines(3)));
+    world.convert().expect(0);
+    let first = tree(&world.out());
+    fs::remove_dir_all(world.out()).unwrap();
+    world.convert().expect(0);
+    for (name, bytes) in &first {
+        let name =
+            name.replace("/1.claim.json", "/2.claim.json").replace("/1.done.json", "/2.done.json");
+        if !world.out().join(&name).exists() {
+            fs::write(world.out().join(&name), bytes).unwrap();
+        }
+    }
+    world.put(&key(2), gzip(good_lines(2)));
+    world.convert().expect(2).says(&["2.claim.json is broken: claim 1 also holds"]);
+    // Neither claim can be preferred, so the partition is removed and converted again.
+    world.run("remove", false, &["--yes"]).expect(0);
+    world.convert().expect(0);
+    verify(&world, &["--read-data"]).expect(0);
+}
