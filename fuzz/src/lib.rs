@@ -73,6 +73,16 @@ fn target(name: &str) -> FuzzTarget {
     TARGETS.into_iter().find(|target| target.name == name).expect("the target exists")
 }
 
+/// Returns the seeds of a target.
+///
+/// # Panics
+///
+/// Panics when the sample logs cannot be read.
+pub fn seeds(name: &str) -> Vec<Vec<u8>> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository");
+    (target(name).seeds)(root)
+}
+
 /// Writes the seeds of a target to the directory in `ALB2PARQUET_CORPUS`, if that is set.
 ///
 /// # Panics
@@ -80,9 +90,8 @@ fn target(name: &str) -> FuzzTarget {
 /// Panics when a file cannot be read or written.
 pub fn write_seeds(name: &str) {
     let Some(directory) = std::env::var_os("ALB2PARQUET_CORPUS") else { return };
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the repository");
     fs::create_dir_all(&directory).expect("the corpus can be written");
-    for (number, seed) in (target(name).seeds)(root).iter().enumerate() {
+    for (number, seed) in seeds(name).iter().enumerate() {
         let path = Path::new(&directory).join(format!("seed-{number:03}"));
         fs::write(path, seed).expect("the corpus can be written");
     }
