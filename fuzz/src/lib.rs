@@ -8,6 +8,7 @@ mod fuzz_objects;
 mod fuzz_state;
 #[path = "../../tests/fuzz_targets.rs"]
 mod fuzz_targets;
+#[allow(dead_code)] // the tests use more of it
 #[path = "../../tests/outcome.rs"]
 mod outcome;
 #[path = "../../tests/reference_lines.rs"]

@@ -85,7 +85,10 @@ fn main() -> ExitCode {
         }
         let outcome = std::panic::catch_unwind(|| alb2parquet_fuzz::run(target, &input));
         if outcome.is_err() {
-            eprintln!("{target}: input {number} of seed {seed} fails: {:?}", input.escape_ascii().to_string());
+            eprintln!(
+                "{target}: input {number} of seed {seed} fails: {:?}",
+                input.escape_ascii().to_string()
+            );
             return ExitCode::FAILURE;
         }
     }
