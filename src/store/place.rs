@@ -128,7 +128,10 @@ fn is_bucket(kind: Kind, bucket: &str) -> bool {
         Kind::Azure => "@$",
         _ => "",
     };
-    !bucket.is_empty() && bucket.chars().all(|c| allowed(c) || also.contains(c))
+    // An ARN without the name of its access point would take the key for the name.
+    let has_name = !bucket.starts_with("arn:")
+        || !bucket.ends_with([':', '/']) && !bucket.ends_with(":accesspoint");
+    !bucket.is_empty() && has_name && bucket.chars().all(|c| allowed(c) || also.contains(c))
 }
 
 impl Prefix {
@@ -179,6 +182,10 @@ mod tests {
         assert_eq!(bucket("gs://b/p"), of(Kind::Google, "gs://b", "p"));
         let azure = "abfss://c@a.dfs.core.windows.net";
         assert_eq!(bucket(&format!("{azure}/p/q")), of(Kind::Azure, azure, "p/q"));
+        for end in ["accesspoint", "accesspoint/", "accesspoint//key", ""] {
+            let nameless = format!("s3://arn:aws:s3:eu-west-1:012345678901:{end}");
+            assert!(Place::parse(&nameless).is_err(), "{nameless}");
+        }
         for local in ["a/b", "/a/b", "file:///a/b"] {
             assert!(matches!(Place::parse(local), Ok(Place::Local(_))), "{local}");
         }
