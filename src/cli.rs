@@ -58,7 +58,7 @@ use crate::escape::printable;
 use crate::plan::PlanError;
 use crate::report::ReportError;
 use crate::schema::LogType;
-use crate::threads::{isolated, record_panics};
+use crate::threads::{isolated, record_panics, unreported_panics};
 
 /// Everything was converted.
 const DONE: u8 = 0;
@@ -191,11 +191,12 @@ impl Command {
     fn complain(&self, error: &anyhow::Error) {
         if is_interruption(error) {
             say(self.interrupted(), self.speaks_json());
-        } else if self.speaks_json() {
-            tracing::error!("{error:#}{}", remedy(error));
-        } else {
-            terminal::error_with(error, remedy(error));
+            return;
         }
+        let text = format!("{error:#}{}", remedy(error));
+        // In JSON, the level says that it is an error.
+        let text = if self.speaks_json() { text } else { format!("error: {text}") };
+        say(&text, self.speaks_json());
     }
 
     /// Returns the message after a signal: what was interrupted, and what to do next.
@@ -297,11 +298,15 @@ pub fn main() -> ExitCode {
                 return ExitCode::from(print_usage(error));
             }
         };
+    let (sentence, json) = (args.command.interrupted(), args.command.speaks_json());
+    if json {
+        // Before anything can fail: an error that nobody logs is lost.
+        log::begin_json();
+    }
     if let Err(error) = args.command.workers().map_or(Ok(()), limits::check) {
-        terminal::error(&error);
+        args.command.complain(&error);
         return ExitCode::from(FAILED);
     }
-    let (sentence, json) = (args.command.interrupted(), args.command.speaks_json());
     let signals = match Signals::listen(args.command.grace(), move || say(sentence, json)) {
         Ok(signals) => signals,
         Err(error) => {
@@ -326,10 +331,15 @@ pub fn main() -> ExitCode {
         Command::Man(manual) => manual.run(),
     });
     let fault = |panic| anyhow!("a bug in alb2parquet; please report it: {panic}");
-    ExitCode::from(code.map_err(fault).flatten().unwrap_or_else(|error| {
+    let code = code.map_err(fault).flatten().unwrap_or_else(|error| {
         args.command.complain(&error);
         signals.exit_code().unwrap_or(FAILED)
-    }))
+    });
+    // Panics of threads whose result nobody needs.
+    for panic in unreported_panics() {
+        args.command.complain(&fault(panic));
+    }
+    ExitCode::from(code)
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::error::Error;
 use std::io;
+use std::mem;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -297,9 +298,7 @@ impl Dataset {
         if !description.conditional_creates && !single_writer {
             return Err(DatasetError::Unconditional(dataset.target.name("")));
         }
-        dataset.conditional_creates = description.conditional_creates;
-        dataset.id = description.id;
-        dataset.profile = description.profile;
+        dataset.adopt(description);
         Ok(dataset)
     }
 
@@ -322,11 +321,7 @@ impl Dataset {
         let Some(description) = dataset.description()? else {
             return Err(DatasetError::Missing(dataset.target.name("")));
         };
-        dataset.id = description.id;
-        dataset.layout = description.layout;
-        dataset.conditional_creates = description.conditional_creates;
-        dataset.redaction = description.redaction;
-        dataset.profile = description.profile;
+        dataset.adopt(description);
         Ok(dataset)
     }
 
@@ -358,9 +353,24 @@ impl Dataset {
             dataset.redaction = description.redaction.clone();
         }
         dataset.agree(&description)?;
-        dataset.id = description.id;
-        dataset.profile = description.profile;
+        dataset.adopt(description);
         Ok((dataset, true))
+    }
+
+    /// Takes over what the description says.
+    fn adopt(&mut self, description: Description) {
+        let Description { format_version: _, id, layout, conditional_creates, profile, redaction } =
+            description;
+        *self = Self {
+            target: Arc::clone(&self.target),
+            run: mem::take(&mut self.run),
+            patience: self.patience,
+            id,
+            layout,
+            conditional_creates,
+            profile,
+            redaction,
+        };
     }
 
     /// Sees whether the dataset was begun as this run would have it.

@@ -60,6 +60,12 @@ pub fn record_panics() {
     }));
 }
 
+/// Returns the recorded panics that [`isolated`] has not returned.
+pub fn unreported_panics() -> Vec<String> {
+    let Ok(mut panics) = PANICS.lock() else { return Vec::new() };
+    panics.drain(..).map(|(_, described)| described).collect()
+}
+
 /// Returns the message of a panic, with its location if the panic was recorded.
 fn describe(panic: &(dyn Any + Send)) -> String {
     let message = message(panic);

@@ -95,23 +95,57 @@ fn a_panic_fails_its_batch_only() {
     }
 }
 
+/// Returns whether the whole of stderr is one error in a log format.
+fn is_error(stderr: &str, format: &str) -> bool {
+    let Some(line) = stderr.strip_suffix('\n').filter(|line| !line.contains('\n')) else {
+        return false;
+    };
+    match format {
+        "json" => serde_json::from_str::<serde_json::Value>(line)
+            .is_ok_and(|event| event["level"] == "ERROR"),
+        _ => line.starts_with("error: "),
+    }
+}
+
+#[test]
+fn errors_at_startup_are_printed_in_every_log_format() {
+    let world = World::with(gzip(good_lines(1)));
+    let absent = world.path("absent");
+    let cases: [&[&str]; 4] = [
+        &["--bloom-filter", "nope"],
+        &["--redact", "nope=truncate"],
+        &["--dry-run", "--bloom-filter", "nope"],
+        &["--objects", absent.to_str().unwrap()],
+    ];
+    for case in cases {
+        for format in ["text", "json"] {
+            let run = world.convert_with(&[case, &["--log-format", format]].concat()).expect(3);
+            assert!(is_error(&run.stderr, format), "{case:?}: {:?}", run.stderr);
+        }
+    }
+}
+
 /// The program needs address space for threads, their heaps and the data. With less, it must not start.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_low_limit_on_address_space_is_an_error_with_the_remedy() {
     let world = World::with(gzip(good_lines(100)));
-    for limit in [100_000, 200_000, 300_000, 400_000, 600_000, 1_000_000] {
+    for (limit, format) in [100_000, 200_000, 300_000, 400_000, 600_000, 1_000_000]
+        .into_iter()
+        .flat_map(|limit| [(limit, "text"), (limit, "json")])
+    {
         let script = format!("ulimit -v {limit}; exec \"$@\"");
         let output = std::process::Command::new("sh")
             .args(["-c", &script, "sh", env!("CARGO_BIN_EXE_alb2parquet"), "convert"])
             .arg(world.source())
             .arg("--out")
             .arg(world.out())
+            .args(["--log-format", format])
             .output()
             .unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(3), "{limit}: {stderr}");
-        assert!(stderr.starts_with("error: ") && stderr.contains("ulimit -v"), "{limit}: {stderr}");
+        assert!(is_error(&stderr, format) && stderr.contains("ulimit -v"), "{limit}: {stderr}");
     }
     world.convert().expect(0);
 }
@@ -131,8 +165,11 @@ fn a_low_limit_on_processes_causes_no_panic() {
     }
     let world = World::with(gzip(good_lines(100)));
     let (mut failed, mut done) = (0, 0);
-    for limit in [1, 3, 5, 8, 12, 16, 20, 24, 28, 40, 200] {
-        let out = world.path(&format!("out-{limit}"));
+    for (limit, format) in [1, 3, 5, 8, 12, 16, 20, 24, 28, 40, 200]
+        .into_iter()
+        .flat_map(|limit| [(limit, "text"), (limit, "json")])
+    {
+        let out = world.path(&format!("out-{limit}-{format}"));
         std::fs::create_dir(&out).unwrap();
         let open = |path: &std::path::Path, mode| {
             let permissions = std::os::unix::fs::PermissionsExt::from_mode(mode);
@@ -146,6 +183,7 @@ fn a_low_limit_on_processes_causes_no_panic() {
             .arg(world.source())
             .arg("--out")
             .arg(&out)
+            .args(["--log-format", format])
             .output()
             .unwrap();
         let stderr = String::from_utf8_lossy(&output.stderr);

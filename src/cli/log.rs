@@ -3,7 +3,7 @@
 use std::io;
 
 use clap::ValueEnum;
-use indicatif::MultiProgress;
+use indicatif::{MultiProgress, ProgressDrawTarget};
 use tracing::Level;
 use tracing_subscriber::filter::Targets;
 use tracing_subscriber::fmt::MakeWriter;
@@ -34,6 +34,12 @@ pub(super) fn begin(format: Format, level: Level, bars: &MultiProgress) {
             registry().with(layer.json().flatten_event(true).with_filter(own)).try_init()
         }
     };
+}
+
+/// Begins to log as JSON. No bars are shown then.
+pub(super) fn begin_json() {
+    let hidden = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
+    begin(Format::Json, Level::INFO, &hidden);
 }
 
 /// Stderr without the bars, which are drawn anew below each line.

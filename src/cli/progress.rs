@@ -84,9 +84,9 @@ impl Progress {
     pub(super) fn new(voice: Voice) -> Self {
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
         match voice {
-            Voice::Quiet | Voice::Text => {}
+            // JSON is logged from the beginning of the program on.
+            Voice::Quiet | Voice::Text | Voice::Json => {}
             Voice::Verbose => log::begin(Format::Text, Level::INFO, &bars),
-            Voice::Json => log::begin(Format::Json, Level::INFO, &bars),
         }
         Self { voice, bars, state: Arc::default(), ticker: Mutex::default() }
     }

@@ -76,11 +76,6 @@ pub(super) fn error(error: &anyhow::Error) {
     print_line(&format!("error: {error:#}"));
 }
 
-/// Prints an error and its remedy.
-pub(super) fn error_with(error: &anyhow::Error, remedy: &str) {
-    print_line(&format!("error: {error:#}{remedy}"));
-}
-
 /// Prints a multi-line error.
 pub(super) fn error_lines(lines: &[String]) {
     for (number, line) in lines.iter().enumerate() {
