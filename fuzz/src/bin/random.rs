@@ -5,59 +5,52 @@
 //!
 //! Prints the number of inputs. If one fails, it prints the number of the input, which the same seed reproduces.
 
+#[allow(dead_code)] // the simulation uses more of it
+#[path = "../../../tests/simulation/random.rs"]
+mod random;
+
 use std::env;
 use std::process::ExitCode;
+
+use random::Random;
 
 /// Bytes that delimit values in keys, JSON, CSV, XML and URLs.
 const DELIMITERS: &[u8] = b" \"\n\r\0/.:{}[],-0129<>&;=%?_\\'";
 const MAX_LENGTH: usize = 2048;
 
-/// SplitMix64.
-struct Random(u64);
-
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut value = self.0;
-        value = (value ^ (value >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        value = (value ^ (value >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        value ^ (value >> 31)
+fn byte(random: &mut Random) -> u8 {
+    match random.below(2) {
+        0 => random.next() as u8,
+        _ => DELIMITERS[place(random, DELIMITERS.len())],
     }
+}
 
-    fn below(&mut self, limit: usize) -> usize {
-        (self.next() % limit.max(1) as u64) as usize
-    }
+fn place(random: &mut Random, end: usize) -> usize {
+    random.below(end as u64) as usize
+}
 
-    fn byte(&mut self) -> u8 {
-        match self.below(2) {
-            0 => self.next() as u8,
-            _ => DELIMITERS[self.below(DELIMITERS.len())],
+fn mutate(random: &mut Random, input: &mut Vec<u8>, other: &[u8]) {
+    let at = place(random, input.len() + 1);
+    match random.below(8) {
+        0 | 1 if at < input.len() => input[at] = byte(random),
+        2 if at < input.len() => input[at] ^= 1 << random.below(8),
+        0..=3 => input.insert(at, byte(random)),
+        4 => {
+            let end = input.len().min(at + 1 + place(random, 20));
+            input.drain(at..end);
         }
-    }
-
-    fn mutate(&mut self, input: &mut Vec<u8>, other: &[u8]) {
-        let at = self.below(input.len() + 1);
-        match self.below(8) {
-            0 | 1 if at < input.len() => input[at] = self.byte(),
-            2 if at < input.len() => input[at] ^= 1 << self.below(8),
-            0..=3 => input.insert(at, self.byte()),
-            4 => {
-                let end = input.len().min(at + 1 + self.below(20));
-                input.drain(at..end);
-            }
-            5 => {
-                let end = at + self.below((input.len() - at).min(200) + 1);
-                input.extend_from_within(at..end);
-            }
-            6 => {
-                let from = self.below(other.len() + 1);
-                let to = from + self.below(other.len() - from + 1);
-                input.splice(at..at, other[from..to].iter().copied());
-            }
-            _ => input.truncate(at),
+        5 => {
+            let end = at + place(random, (input.len() - at).min(200) + 1);
+            input.extend_from_within(at..end);
         }
-        input.truncate(MAX_LENGTH);
+        6 => {
+            let from = place(random, other.len() + 1);
+            let to = from + place(random, other.len() - from + 1);
+            input.splice(at..at, other[from..to].iter().copied());
+        }
+        _ => input.truncate(at),
     }
+    input.truncate(MAX_LENGTH);
 }
 
 fn main() -> ExitCode {
@@ -65,23 +58,24 @@ fn main() -> ExitCode {
     let (target, count, seed) = match &arguments[..] {
         [target, count] => (target, count.parse(), Ok(1)),
         [target, count, seed] => (target, count.parse(), seed.parse()),
-        _ => (&String::new(), "".parse::<u64>(), Ok(0)),
+        _ => (&String::new(), Ok(0), Ok(0)),
     };
-    let (Ok(count), Ok(seed)) = (count, seed) else {
+    let is_target = ["lines", "objects", "state"].contains(&target.as_str());
+    let (Ok(count), Ok(seed), true) = (count, seed, is_target) else {
         eprintln!("usage: random lines|objects|state INPUTS [SEED]");
         return ExitCode::from(3);
     };
     let seeds = alb2parquet_fuzz::seeds(target);
-    let mut random = Random(seed);
+    let mut random = Random::new(seed);
     let mut input = Vec::new();
     for number in 0..count {
         // Most inputs are mutated once more, so that mutations accumulate.
         if number % 16 == 0 {
-            input.clone_from(&seeds[random.below(seeds.len())]);
+            input.clone_from(&seeds[place(&mut random, seeds.len())]);
         }
         for _ in 0..=random.below(3) {
-            let other = &seeds[random.below(seeds.len())];
-            random.mutate(&mut input, other);
+            let other = &seeds[place(&mut random, seeds.len())];
+            mutate(&mut random, &mut input, other);
         }
         let outcome = std::panic::catch_unwind(|| alb2parquet_fuzz::run(target, &input));
         if outcome.is_err() {
