@@ -340,6 +340,8 @@ fn impossible_checks_are_refused() {
         run(&[&["ddl", "--check", "--from-dataset", out.to_str().unwrap()], args].concat())
     };
     run(&["ddl", "--check", "--location", "s3://lake"]).expect(3).says(&["--from-dataset"]);
+    let usage = run(&["ddl", "--check"]).expect(3).stderr;
+    assert!(usage.contains("--from-dataset") && !usage.contains("--location"), "{usage}");
     check(&["--dialect", "glue"]).expect(3).says(&["--dialect glue", "SQL"]);
     check(&["--name", "a-b"]).expect(3).says(&["a-b", "lower-case"]);
     check(&["--log-type", "connection"]).expect(3).says(&["alb_connection_logs has no rows"]);

@@ -40,7 +40,7 @@ Examples:
 #[command(after_help = AFTER)]
 pub(super) struct Ddl {
     /// URL of the dataset, as the engine is to reach it [default: that of --from-dataset]
-    #[arg(long, value_name = "URL", required_unless_present = "from_dataset")]
+    #[arg(long, value_name = "URL", required_unless_present_any = ["from_dataset", "check"])]
     pub(super) location: Option<String>,
 
     /// Take layout, accounts, regions and partitions from what this dataset holds
@@ -165,7 +165,7 @@ impl Ddl {
         let described = described(&self.log_type)?;
         let name = self.name.as_deref().unwrap_or(&described.name);
         ddl::check_name(name)?;
-        let dataset = self.from_dataset.as_ref().context("--check needs --from-dataset")?;
+        let dataset = self.from_dataset.as_ref().expect("--check requires it");
         let dataset = resolve::find_dataset(dataset, &resolve::network(&self.stores, print_line)?)?;
         let check = Check::read(&dataset, &described.name, &described.columns, seed)?;
         if check.unfinished() > 0 {
