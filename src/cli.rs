@@ -53,12 +53,12 @@ use crate::cli::repair::Repair;
 use crate::cli::report::Report;
 use crate::cli::signals::{GRACE, Signals};
 use crate::cli::verify::Verify;
-use crate::dataset::FORMAT_VERSIONS;
-use crate::escape::printable;
+use crate::dataset::layout::FORMAT_VERSIONS;
+use crate::logs::schema::LogType;
 use crate::plan::PlanError;
 use crate::report::ReportError;
-use crate::schema::LogType;
-use crate::threads::{isolated, record_panics, unreported_panics};
+use crate::util::escape::printable;
+use crate::util::threads::{isolated, record_panics, unreported_panics};
 
 /// Everything was converted.
 const DONE: u8 = 0;

@@ -7,9 +7,13 @@
 //! converted at once, since each holds a row group; of small ones so many that their requests do not add up.
 
 mod budget;
+pub mod feed;
 mod files;
 mod flow;
+pub mod manifest;
 mod queue;
+pub mod tally;
+pub mod touched;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -20,25 +24,25 @@ use std::time::{Duration, Instant};
 use parquet::errors::ParquetError;
 use rayon::{ThreadPool, ThreadPoolBuildError};
 
-use crate::claim::{Output, State};
 use crate::convert::budget::Budget;
+use crate::convert::feed::{Buffers, Feed, Input, Lost};
 use crate::convert::files::{Open, StagedBatch, StagedOutput, leave_out};
 use crate::convert::flow::Flow;
 use crate::convert::queue::Queue;
-use crate::dataset::{Dataset, DatasetError};
-use crate::decode::{Decoded, Decoder};
+use crate::convert::tally::{CONVERTED_MEANWHILE, Tally};
+use crate::dataset::claim::{Output, State};
+use crate::dataset::layout::{Dataset, DatasetError};
+use crate::dataset::ledger::{Committed, Ledger};
+use crate::decode::decoder::{Decoded, Decoder};
+use crate::decode::gzip::Piece;
 use crate::encode::Format;
-use crate::feed::{Buffers, Feed, Input, Lost};
-use crate::inflate::Piece;
-use crate::ledger::{Committed, Ledger};
+use crate::encode::profile::Profile;
+use crate::logs::schema::LogType;
 use crate::plan::{Batch, Failure, Object, Plan};
-use crate::pool::Pool;
-use crate::profile::Profile;
 use crate::redact::Redaction;
-use crate::schema::LogType;
 use crate::store::{Source, TargetError, Writing};
-use crate::tally::{CONVERTED_MEANWHILE, Tally};
-use crate::threads::{self, isolated, on_threads};
+use crate::util::pool::Pool;
+use crate::util::threads::{self, isolated, on_threads};
 
 /// Threads that each see to a batch, at most, unless there are very many workers.
 const DRIVERS: usize = 16;

@@ -18,6 +18,7 @@ mod format;
 mod number;
 mod order;
 mod page;
+pub mod profile;
 mod rle;
 mod statistics;
 mod text;
@@ -45,7 +46,7 @@ use crate::encode::number::NumberEncoder;
 use crate::encode::order::TypeOrdered;
 use crate::encode::statistics::Physical;
 use crate::encode::text::TextEncoder;
-use crate::schema::{Stored, Table};
+use crate::logs::schema::{Stored, Table};
 
 /// Rows after which a row group ends. Many readers prune by the bounds of row groups alone, so that smaller ones
 /// spare them most of a file; these are as large as `DuckDB`'s own. Trino merges reads of columns that are less than

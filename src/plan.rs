@@ -3,6 +3,8 @@
 //! A plan is a function of the listing, the claims and the options alone. Batches do not depend on
 //! threads, memory or time.
 
+pub mod estimate;
+pub mod inventory;
 mod listing;
 mod scope;
 mod selection;
@@ -18,12 +20,12 @@ use rayon::ThreadPoolBuildError;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::dataset::DatasetError;
-use crate::hash::hex;
-use crate::key::{Other, Partition, identity};
-use crate::ledger::{Change, Content, Held, Ledger, left_alone};
-use crate::objects::ObjectsError;
+use crate::dataset::layout::DatasetError;
+use crate::dataset::ledger::{Change, Content, Held, Ledger, left_alone};
+use crate::logs::key::{Other, Partition, identity};
+use crate::plan::inventory::ObjectsError;
 use crate::store::{Listed, Source, StoreError};
+use crate::util::hash::hex;
 
 pub use crate::plan::listing::Listing;
 pub use crate::plan::scope::{Matching, Scope, ScopeError};

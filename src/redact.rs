@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 
 pub use crate::redact::key::{HASH_DIGITS, Key, MIN_KEY};
 
-use crate::schema::EXTRA_FIELDS;
+use crate::logs::schema::EXTRA_FIELDS;
 
 /// What may be done to which columns.
 pub const COLUMNS: [(&str, &[Action]); 11] = [
@@ -326,7 +326,7 @@ fn map(column: &ArrayRef, change: impl Fn(&str) -> Option<Cow<'_, str>>) -> Arra
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::schema::{Column, Kind, LogType, OWN_COLUMNS, Table};
+    use crate::logs::schema::{Column, Kind, LogType, OWN_COLUMNS, Table};
 
     #[test]
     fn every_rule_is_of_a_column_that_there_is() {

@@ -17,9 +17,9 @@ use chrono::{DateTime, NaiveDate, Utc};
 use rayon::ThreadPoolBuildError;
 use serde::Serialize;
 
-use crate::dataset::{DatasetError, Layout};
-use crate::key::Partition;
-use crate::schema::LogType;
+use crate::dataset::layout::{DatasetError, Layout};
+use crate::logs::key::Partition;
+use crate::logs::schema::LogType;
 
 pub use crate::report::coverage::{Balancer, Day, MissingDays, MissingWindows, Span, Windows};
 pub use crate::report::eras::{Era, Month};

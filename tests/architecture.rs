@@ -27,14 +27,26 @@ fn sources() -> Vec<(String, String)> {
     files.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
 }
 
-/// The modules in the order of the data's way, as `src/lib.rs` has them.
-fn order() -> Vec<String> {
-    let lib = fs::read_to_string(root().join("src/lib.rs")).unwrap();
-    let modules = lib.lines().filter_map(|line| line.strip_prefix("pub mod "));
-    modules.map(|line| line.trim_end_matches(';').to_owned()).collect()
+/// The rule of imports in ARCHITECTURE.md: the folders of `src`, each with its level.
+fn levels() -> Vec<(String, usize)> {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let rule = text.lines().find(|line| line.starts_with("util < ")).expect("the rule of imports");
+    let mut levels = Vec::new();
+    for (level, group) in rule.split(" < ").enumerate() {
+        let folders = group.trim_start_matches('{').trim_end_matches('}').split(',');
+        levels.extend(folders.map(|folder| (folder.trim().to_owned(), level)));
+    }
+    levels
 }
 
-/// Top-level modules that a text names, with the line where it does.
+/// The modules that the root file of a folder declares for other folders.
+fn declared(folder: &str) -> Vec<String> {
+    let text = fs::read_to_string(root().join(format!("src/{folder}.rs"))).unwrap();
+    let modules = text.lines().filter_map(|line| line.strip_prefix("pub mod "));
+    modules.map(|module| format!("{folder}/{}", module.trim_end_matches(';'))).collect()
+}
+
+/// Folders from which a text imports, with the line of each import.
 fn uses(text: &str) -> Vec<(usize, String)> {
     let mut uses = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
@@ -52,41 +64,74 @@ fn uses(text: &str) -> Vec<(usize, String)> {
     uses
 }
 
-#[test]
-fn the_table_of_modules_is_whole() {
-    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
-    let table = text.lines().skip_while(|line| !line.starts_with("| module"));
-    let rows = table.skip(2).take_while(|line| line.starts_with('|'));
-    let named = rows.map(|row| row.split('`').nth(1).expect("a row begins with a module"));
-    let mut named: Vec<&str> = named.collect();
-    let mut order = order();
-    named.sort_unstable();
-    order.sort();
-    assert_eq!(named, order, "the table in ARCHITECTURE.md and the modules of src/lib.rs");
+/// Asserts that `line` of `file` may import `used`.
+fn check_import(levels: &[(String, usize)], file: &str, line: usize, used: &str) {
+    let level = |folder: &str| {
+        let found = levels.iter().find(|(name, _)| name == folder);
+        found.unwrap_or_else(|| panic!("src/{file}:{line}: `{folder}` is in the rule of imports")).1
+    };
+    let folder = file.split(['/', '.']).next().unwrap();
+    assert!(
+        used == folder || level(used) < level(folder),
+        "src/{file}:{line}: `{folder}` must not import from `{used}`; see the rule in ARCHITECTURE.md"
+    );
 }
 
 #[test]
-fn imports_go_one_way() {
-    let order = order();
-    let place = |module: &str| order.iter().position(|name| name == module);
+fn the_table_of_modules_has_every_module_in_the_order_of_the_rule() {
+    let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
+    let table = text.lines().skip_while(|line| !line.starts_with("| module"));
+    let rows = table.skip(2).take_while(|line| line.starts_with('|'));
+    let rows: Vec<&str> = rows.map(|row| row.split('`').nth(1).expect("a module")).collect();
+    let mut expected = Vec::new();
+    for (folder, _) in levels() {
+        let mut modules = declared(&folder);
+        modules.sort();
+        expected.push(folder);
+        expected.extend(modules);
+    }
+    assert_eq!(rows, expected, "the table in ARCHITECTURE.md and the modules of src");
+}
+
+#[test]
+fn every_file_belongs_to_a_folder_of_the_rule() {
+    let levels = levels();
+    for (file, _) in sources() {
+        let folder = file.split(['/', '.']).next().unwrap();
+        let known = levels.iter().any(|(name, _)| name == folder);
+        assert!(known || ["lib.rs", "main.rs"].contains(&&*file), "src/{file} is in no folder");
+    }
+}
+
+#[test]
+fn folders_import_only_from_folders_before_them() {
+    let levels = levels();
     let mut checked = 0;
     for (file, text) in sources() {
-        let module = file.split(['/', '.']).next().unwrap();
-        let Some(own) = place(module) else {
-            assert!(["lib", "main"].contains(&module), "{file} is a module of src/lib.rs");
+        if ["lib.rs", "main.rs"].contains(&&*file) {
             continue;
-        };
+        }
         for (line, used) in uses(&text) {
-            let used_place = place(&used)
-                .unwrap_or_else(|| panic!("src/{file}:{line}: crate::{used} is a module"));
-            assert!(
-                used_place <= own,
-                "src/{file}:{line} uses `{used}`, which comes after `{module}` on the data's way: {order:?}"
-            );
+            check_import(&levels, &file, line, &used);
             checked += 1;
         }
     }
-    assert!(checked > 30, "only {checked} uses were found: does this test still read them?");
+    assert!(checked > 300, "only {checked} imports were found: does this test still read them?");
+}
+
+#[test]
+fn an_import_against_the_rule_is_found() {
+    let levels = levels();
+    let refused = |file: &str, code: &str| {
+        let uses = uses(code);
+        assert_eq!(uses.len(), 1, "{code}");
+        std::panic::catch_unwind(|| check_import(&levels, file, 1, &uses[0].1)).is_err()
+    };
+    assert!(!refused("decode/gzip.rs", "use crate::logs::key::Key;"));
+    assert!(!refused("decode/gzip.rs", "use crate::decode::columns;"));
+    assert!(refused("decode/gzip.rs", "use crate::encode::Format;"), "in the same braces");
+    assert!(refused("decode/gzip.rs", "let plan = crate::plan::Plan::default();"), "upward");
+    assert!(refused("elsewhere.rs", "use crate::logs::key::Key;"), "in no folder");
 }
 
 #[test]

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::{env, fs};
 
-use alb2parquet::reject::{self, MEANINGS};
-use alb2parquet::schema::{LogType, OWN_COLUMNS, Table};
+use alb2parquet::logs::reject::{self, MEANINGS};
+use alb2parquet::logs::schema::{LogType, OWN_COLUMNS, Table};
 use arrow::datatypes::DataType;
 
 const END: &str = "<!-- end -->";
@@ -114,6 +114,6 @@ fn the_shapes_are_those_of_the_schemas() {
 fn the_reference_is_that_of_the_schemas() {
     let of = |log_type: LogType| (format!("schemas/{log_type}.toml"), table(log_type.table()));
     let mut blocks = LogType::ALL.map(of).to_vec();
-    blocks.push(("src/reject.rs".to_owned(), rejects()));
+    blocks.push(("src/logs/reject.rs".to_owned(), rejects()));
     check("docs/columns.md", blocks);
 }

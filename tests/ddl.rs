@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::{env, fs};
 
-use alb2parquet::ddl::{Dialect, External};
-use alb2parquet::schema::LogType;
+use alb2parquet::catalog::ddl::{Dialect, External};
+use alb2parquet::logs::schema::LogType;
 use serde_json::Value;
 
 use crate::support::{

@@ -343,8 +343,9 @@ fn verify_reads_the_rows() {
             (files(&world.out(), table).remove(0), files(&other.out(), table).remove(0));
         let bytes = fs::read(&theirs).unwrap();
         let before = fs::read(&ours).unwrap();
-        let hash =
-            |bytes: &[u8]| alb2parquet::hash::hex(&<sha2::Sha256 as sha2::Digest>::digest(bytes));
+        let hash = |bytes: &[u8]| {
+            alb2parquet::util::hash::hex(&<sha2::Sha256 as sha2::Digest>::digest(bytes))
+        };
         claim(&world, |text| {
             text.replace(&hash(&before), &hash(&bytes)).replace(
                 &format!("\"size\":{},\"sha", before.len()),

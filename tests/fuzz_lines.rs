@@ -3,10 +3,10 @@
 use std::cell::RefCell;
 use std::path::Path;
 
-use alb2parquet::decode::Decoder;
-use alb2parquet::inflate::{Part, Piece};
-use alb2parquet::schema::LogType;
-use alb2parquet::{fault, foreign};
+use alb2parquet::decode::decoder::Decoder;
+use alb2parquet::decode::gzip::{Part, Piece};
+use alb2parquet::decode::{locate, sniff};
+use alb2parquet::logs::schema::LogType;
 use arrow::array::Array;
 
 use crate::fuzz_targets::{Input, sample_texts};
@@ -137,9 +137,9 @@ fn decode_all(log_type: LogType, decoder: &mut Decoder, piece: &mut Piece, size:
             }
         }
         for part in &decoded.parts {
-            foreign::recognise(log_type, &part.rejects);
+            sniff::recognise(log_type, &part.rejects);
             for reject in &part.rejects {
-                if let Some(place) = fault::place(log_type.table(), reject) {
+                if let Some(place) = locate::place(log_type.table(), reject) {
                     assert!(place.start <= place.end && place.end <= reject.raw.len());
                 }
             }

@@ -5,7 +5,7 @@
 use std::fs;
 use std::io::Cursor;
 
-use alb2parquet::inflate::{MAX_WHOLE, Piece, Whole};
+use alb2parquet::decode::gzip::{MAX_WHOLE, Piece, Whole};
 use alb2parquet::store::{Network, Source};
 use flate2::{Compression, GzBuilder};
 

@@ -4,10 +4,10 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use alb2parquet::dataset::{Dataset, Layout, Opening, STAGING};
-use alb2parquet::ledger::Ledger;
+use alb2parquet::dataset::layout::{Dataset, Layout, Opening, STAGING};
+use alb2parquet::dataset::ledger::Ledger;
+use alb2parquet::encode::profile::Profile;
 use alb2parquet::plan::{Listing, Plan, Selection};
-use alb2parquet::profile::Profile;
 use alb2parquet::redact::Agreement;
 use alb2parquet::store::{Bucket, Network, Patience, Source};
 use object_store::memory::InMemory;

@@ -4,12 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use alb2parquet::dataset::Layout;
+use alb2parquet::dataset::layout::Layout;
+use alb2parquet::logs::schema::LogType;
 use alb2parquet::report::{
     Balancer, Counts, Day, Facts, IncompleteObjects, MissingDays, MissingWindows, Span, Totals,
     html,
 };
-use alb2parquet::schema::LogType;
 use chrono::{DateTime, NaiveDate};
 use roxmltree::{Document, Node, ParsingOptions};
 use serde_json::Value;

@@ -4,8 +4,8 @@ use std::fmt;
 use std::io::Write;
 use std::sync::Arc;
 
-use alb2parquet::dataset::{Dataset, DatasetError, Layout, Opening, STAGING};
-use alb2parquet::profile::Profile;
+use alb2parquet::dataset::layout::{Dataset, DatasetError, Layout, Opening, STAGING};
+use alb2parquet::encode::profile::Profile;
 use alb2parquet::redact::Agreement;
 use alb2parquet::store::{
     Bucket, Completed, Created, Disk, FileKey, Owner, Patience, Staged, StagedFile, Target,

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use alb2parquet::decode::Decoder;
-use alb2parquet::schema::Table;
+use alb2parquet::decode::decoder::Decoder;
+use alb2parquet::logs::schema::Table;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};

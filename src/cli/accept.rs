@@ -4,11 +4,11 @@ use anyhow::bail;
 use clap::Args;
 use indicatif::HumanCount;
 
-use crate::accept::{self, Incomplete};
 use crate::cli::options::Held;
 use crate::cli::signals::Signals;
 use crate::cli::terminal::{MAX_SHOWN, StdoutError, print_json, print_line};
 use crate::cli::{DONE, FAILED, OBJECTS, resolve};
+use crate::maintain::accept::{self, Incomplete};
 
 const AFTER: &str = "\
 Exit codes:

@@ -6,10 +6,10 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 
-use crate::clean;
 use crate::cli::options::{self, Stores};
 use crate::cli::terminal::{MAX_SHOWN, StdoutError, print_json, print_line};
 use crate::cli::{DONE, OBJECTS, resolve};
+use crate::maintain::clean;
 use crate::plan::Failure;
 
 const AFTER: &str = "\

@@ -10,7 +10,6 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
-use crate::batch::{self, Batches, Outcome};
 use crate::cli::log;
 use crate::cli::metrics::Metrics;
 use crate::cli::options::{self, Layout, Profile, Stores, Wanted};
@@ -19,17 +18,18 @@ use crate::cli::progress::{self, Progress, Voice};
 use crate::cli::signals::Signals;
 use crate::cli::terminal::{StdoutError, print_json};
 use crate::cli::{DONE, FAILED, LEFT_OUT, OBJECTS, REJECTS, nothing, resolve};
+use crate::convert::manifest::{self, Batches, Outcome};
+use crate::convert::tally::{ARCHIVED, Tally};
+use crate::convert::touched::{Compared, Comparison};
 use crate::convert::{Conversion, Read, Watcher};
-use crate::dataset::{Dataset, DatasetError, Opening};
+use crate::dataset::layout::{Dataset, DatasetError, Opening};
+use crate::dataset::ledger::Ledger;
 use crate::encode::{Compression, Format};
-use crate::estimate::{Prices, Speed};
-use crate::ledger::Ledger;
+use crate::logs::schema::{self, Kind, Table};
+use crate::plan::estimate::{Prices, Speed};
 use crate::plan::{self, Batch, Failure, Listing, Plan, PlanError, TOUCHED, Touched};
 use crate::redact::{Redaction, Rules};
-use crate::schema::{self, Kind, Table};
 use crate::store::{Network, Patience, Place, Source};
-use crate::tally::{ARCHIVED, Tally};
-use crate::touched::{Compared, Comparison};
 
 const AFTER: &str = "\
 Exit codes:
@@ -368,7 +368,8 @@ fn described<'a>(
     signals: &Signals,
 ) -> anyhow::Result<Work<'a>> {
     let mut ledger = Ledger::of_few(dataset);
-    let (sources, batch::Work { plan, begun, done }) = batches.plan(&mut ledger, signals.stop())?;
+    let (sources, manifest::Work { plan, begun, done }) =
+        batches.plan(&mut ledger, signals.stop())?;
     for outcome in &done {
         print_json(outcome)?;
     }

@@ -5,19 +5,19 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 
-use crate::check::{Check, Engine};
+use crate::catalog::check::{Check, Engine};
+use crate::catalog::ddl::{self, External};
 use crate::cli::options::{self, Layout, Stores};
 use crate::cli::terminal::{print_line, print_text};
 use crate::cli::{DONE, resolve};
-use crate::dataset::{self, Dataset, DatasetError};
-use crate::ddl::{self, External};
-use crate::escape::printable;
-use crate::key::Partition;
+use crate::dataset::layout::{self, Dataset, DatasetError};
+use crate::logs::key::Partition;
+use crate::logs::reject;
+use crate::logs::schema;
+use crate::maintain::remove::{self, Contents};
 use crate::plan::Selection;
-use crate::reject;
-use crate::remove::{self, Contents};
-use crate::schema;
 use crate::store::Place;
+use crate::util::escape::printable;
 
 const AFTER: &str = "\
 Exit codes:
@@ -214,7 +214,7 @@ impl Ddl {
                 bail!("{} holds nothing of {} yet", name.display(), table.name);
             }
         } else {
-            table.layout = self.layout.map_or(dataset::Layout::Hive, resolve::layout);
+            table.layout = self.layout.map_or(layout::Layout::Hive, resolve::layout);
             table.accounts.clone_from(&self.account);
             table.regions.clone_from(&self.region);
         }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use unicode_width::UnicodeWidthStr;
 
-use crate::escape::pieces;
+use crate::util::escape::pieces;
 
 /// Stands for what is cut off.
 const MORE: &str = "…";

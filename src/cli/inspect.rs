@@ -14,9 +14,9 @@ use clap::Args;
 use crate::cli::options::{self, LogType, Stores};
 use crate::cli::terminal::{print_json, print_line, print_text, stdout_width};
 use crate::cli::{DONE, OBJECTS, REJECTS, resolve};
-use crate::inspect::{Inspected, Inspection, Limits};
-use crate::key;
-use crate::schema::{EXTRA_FIELDS, SOURCE_KEY, Table};
+use crate::decode::inspect::{Inspected, Inspection, Limits};
+use crate::logs::key;
+use crate::logs::schema::{EXTRA_FIELDS, SOURCE_KEY, Table};
 use crate::store::{Place, Source, open_regular};
 
 /// Standard input.

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use serde::Serialize;
 
-use crate::tally::Tally;
+use crate::convert::tally::Tally;
 
 /// Measures of a run that goes on.
 pub(super) struct Metrics {

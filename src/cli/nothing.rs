@@ -3,7 +3,7 @@
 use indicatif::HumanCount;
 
 use crate::cli::options::nearest;
-use crate::key::{Other, mismatch};
+use crate::logs::key::{Other, mismatch};
 use crate::plan::{Listing, Moved, NOT_SELECTED};
 use crate::store::Source;
 

@@ -7,9 +7,9 @@ use std::time::Duration;
 use chrono::{Days, NaiveDate, Utc};
 use clap::{Args, ValueEnum};
 
-use crate::key::is_real_region;
+use crate::dataset::shard::{Shard, ShardError};
+use crate::logs::key::is_real_region;
 use crate::plan::Balancer;
-use crate::shard::{Shard, ShardError};
 
 /// Which partitions are meant.
 #[derive(Debug, Args)]

@@ -8,14 +8,14 @@ use std::time::Duration;
 use clap::Args;
 use indicatif::{DecimalBytes, HumanBytes, HumanCount, HumanDuration};
 
-use crate::batch::Description;
 use crate::cli::options::{self, Layout, Stores, Wanted};
 use crate::cli::signals::Signals;
 use crate::cli::terminal::{counts, error_lines, print_json, print_line, print_text, warning};
 use crate::cli::{DONE, FAILED, LEFT_OUT, OBJECTS, nothing, resolve, summary};
-use crate::dataset::Dataset;
-use crate::estimate::{Estimate, For, OfBalancer, Prices, Speed, Survey};
-use crate::ledger::Ledger;
+use crate::convert::manifest::Description;
+use crate::dataset::layout::Dataset;
+use crate::dataset::ledger::Ledger;
+use crate::plan::estimate::{Estimate, For, OfBalancer, Prices, Speed, Survey};
 use crate::plan::{self, Amount, Plan};
 use crate::redact::Agreement;
 use crate::store::{Calls, Network, Source};

@@ -2,10 +2,10 @@
 
 use clap::{Subcommand, ValueEnum};
 
+use crate::catalog::policy;
 use crate::cli::DONE;
 use crate::cli::options;
 use crate::cli::terminal::print_text;
-use crate::policy;
 
 pub(super) const AFTER: &str = "\
 Exit codes:

@@ -16,12 +16,12 @@ use tracing::{Level, error, info, warn};
 use crate::cli::log::{self, Format};
 use crate::cli::summary;
 use crate::cli::terminal::{self, print_line, warning};
+use crate::convert::tally::Tally;
 use crate::convert::{Read, Watcher};
-use crate::escape::printable;
-use crate::key::{Key, Partition};
+use crate::logs::key::{Key, Partition};
 use crate::plan::{Batch, Plan};
 use crate::store::Traffic;
-use crate::tally::Tally;
+use crate::util::escape::printable;
 
 const BAR: &str = "{percent:>3} % [{wide_bar}]";
 /// Cut where the terminal ends.

@@ -7,7 +7,7 @@ use crate::cli::options::Held;
 use crate::cli::signals::Signals;
 use crate::cli::terminal::{StdoutError, print_json, print_line};
 use crate::cli::{DONE, FAILED, OBJECTS, resolve};
-use crate::remove::{self, Contents};
+use crate::maintain::remove::{self, Contents};
 
 const AFTER: &str = "\
 Exit codes:

@@ -6,7 +6,7 @@ use indicatif::HumanCount;
 use crate::cli::options::Held;
 use crate::cli::terminal::{StdoutError, print_json, print_line};
 use crate::cli::{DONE, FINDINGS, OBJECTS, resolve};
-use crate::repair::{self, Repair as Found};
+use crate::maintain::repair::{self, Repair as Found};
 
 const AFTER: &str = "\
 Exit codes:

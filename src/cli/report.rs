@@ -14,8 +14,8 @@ use crate::cli::options::{self, Partitions, Stores};
 use crate::cli::signals::Signals;
 use crate::cli::terminal::{MAX_SHOWN, counts, print_json, print_line, print_text};
 use crate::cli::{DONE, ddl, resolve};
-use crate::escape::printable;
 use crate::report::{self, Balancer, Counts, Facts, IncompleteObjects, Request};
+use crate::util::escape::printable;
 
 const AFTER: &str = "\
 Exit codes:

@@ -12,17 +12,17 @@ use crate::cli::options::{Held, Layout, LogType, Partitions, Profile, Stores, Wa
 use crate::cli::signals::Signals;
 use crate::cli::terminal::print_line;
 use crate::cli::waiting;
-use crate::dataset::{self, Dataset, STAGING};
-use crate::hash;
+use crate::dataset::layout::{self, Dataset, STAGING};
+use crate::encode::profile;
+use crate::logs::schema::{self};
 use crate::plan::{Listing, Scope, Selection};
-use crate::profile;
-use crate::schema::{self};
 use crate::store::{Bucket, Disk, Network, Place, Source, StoreError, Target, has_secret};
+use crate::util::hash;
 
-pub(super) fn layout(layout: Layout) -> dataset::Layout {
+pub(super) fn layout(layout: Layout) -> layout::Layout {
     match layout {
-        Layout::Hive => dataset::Layout::Hive,
-        Layout::Plain => dataset::Layout::Plain,
+        Layout::Hive => layout::Layout::Hive,
+        Layout::Plain => layout::Layout::Plain,
     }
 }
 

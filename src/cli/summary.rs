@@ -7,9 +7,9 @@ use tracing::{info, warn};
 
 use crate::cli::nothing;
 use crate::cli::terminal::{MAX_SHOWN, counts, joined, print_line, warning};
-use crate::key::{Other, mismatch};
+use crate::convert::tally::{Objects, OfLogType, Tally};
+use crate::logs::key::{Other, mismatch};
 use crate::plan::{Failure, Moved};
-use crate::tally::{Objects, OfLogType, Tally};
 
 /// Prints what came of a conversion.
 pub(super) fn print(tally: &Tally, max_rejects: f64) {

@@ -1,6 +1,6 @@
 //! Text for people on stderr, results on stdout. The only module that prints.
 //!
-//! Everything printed is escaped here ([`crate::escape`]), so output cannot control the terminal. A message is one
+//! Everything printed is escaped here ([`crate::util::escape`]), so output cannot control the terminal. A message is one
 //! line: newlines in it are escaped like any other control character, so no name can start a new line.
 
 use std::io::{self, IsTerminal, Write};
@@ -8,7 +8,7 @@ use std::io::{self, IsTerminal, Write};
 use indicatif::HumanCount;
 use serde::Serialize;
 
-use crate::escape::{printable, printable_json, printable_lines};
+use crate::util::escape::{printable, printable_json, printable_lines};
 
 /// Failures and findings that are named; `--json` has all of them.
 pub(super) const MAX_SHOWN: usize = 20;

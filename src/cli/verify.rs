@@ -10,8 +10,8 @@ use crate::cli::options::{self, Partitions, Stores};
 use crate::cli::signals::Signals;
 use crate::cli::terminal::{MAX_SHOWN, StdoutError, print_json, print_line};
 use crate::cli::{DONE, FINDINGS, resolve};
+use crate::maintain::verify::{Finding, Report, Verification, WithRejects};
 use crate::redact::Redaction;
-use crate::verify::{Finding, Report, Verification, WithRejects};
 
 const AFTER: &str = "\
 Exit codes:

@@ -7,18 +7,18 @@ use std::time::{Duration, Instant};
 
 use parquet::errors::ParquetError;
 
-use crate::claim::{Claim, embedded};
+use crate::convert::feed::Lost;
+use crate::convert::tally::{ARCHIVED, Tally};
 use crate::convert::{Conversion, ConvertError, Read};
-use crate::decode::Decoded;
+use crate::dataset::claim::{Claim, embedded};
+use crate::decode::decoder::Decoded;
+use crate::decode::gzip::Note;
+use crate::decode::sniff::{self, Foreign};
 use crate::encode::{RejectsEncoder, TableEncoder};
-use crate::feed::Lost;
-use crate::foreign::{self, Foreign};
-use crate::inflate::Note;
+use crate::logs::reject::{self, Reason, Reject};
+use crate::logs::schema::LogType;
 use crate::plan::{Batch, Failure, Object};
-use crate::reject::{self, Reason, Reject};
-use crate::schema::LogType;
 use crate::store::{StoreError, TargetError, Writing};
-use crate::tally::{ARCHIVED, Tally};
 
 /// The files of a batch while they are written.
 pub(super) struct Open<'a> {
@@ -122,7 +122,7 @@ impl<'a> Open<'a> {
                 rejects: part.rejects.len() as u64,
             });
             if progress.foreign.is_none() && progress.lines == 0 && part.rows == 0 {
-                progress.foreign = foreign::recognise(log_type, &part.rejects);
+                progress.foreign = sniff::recognise(log_type, &part.rejects);
             }
             if progress.foreign.is_some() {
                 continue;

@@ -12,12 +12,12 @@ use std::sync::{Mutex, MutexGuard};
 use rayon::Scope;
 
 use crate::convert::budget::Share;
+use crate::convert::feed::{Came, Feed, Inflated, Input, Lost, Portion};
 use crate::convert::files::Open;
 use crate::convert::{BatchError, ConvertError, Driver};
-use crate::decode::Decoded;
-use crate::feed::{Came, Feed, Inflated, Input, Lost, Portion};
-use crate::inflate::{MAX_WHOLE, Piece};
-use crate::schema::LogType;
+use crate::decode::decoder::Decoded;
+use crate::decode::gzip::{MAX_WHOLE, Piece};
+use crate::logs::schema::LogType;
 
 /// Maximum decompressed size of a portion: almost [`MAX_WHOLE`], plus one object.
 const INFLATED: usize = 2 * MAX_WHOLE;

@@ -3,7 +3,7 @@
 use parquet::basic::Encoding;
 
 use crate::encode::Compression;
-use crate::profile::Profile;
+use crate::encode::profile::Profile;
 
 /// The format of new files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

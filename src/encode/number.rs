@@ -15,7 +15,7 @@ use crate::encode::format::{Content, Format};
 use crate::encode::page::{self, Levels};
 use crate::encode::rle;
 use crate::encode::statistics::{Bound, Bounds, Physical, Plain};
-use crate::schema::Stored;
+use crate::logs::schema::Stored;
 
 /// Distinct numbers that a dictionary may hold.
 const MAX_DISTINCT: usize = 1 << 15;

@@ -25,8 +25,8 @@ use proptest::test_runner::{RngAlgorithm, TestRng, TestRunner};
 
 use super::*;
 use crate::encode::format::Content;
-use crate::profile::Profile;
-use crate::schema::{EXTRA_FIELDS, SOURCE_KEY};
+use crate::encode::profile::Profile;
+use crate::logs::schema::{EXTRA_FIELDS, SOURCE_KEY};
 
 /// Files that are checked, or as many as `PROPTEST_CASES` says if those are more.
 const CASES: u32 = 3000;

@@ -5,12 +5,12 @@ use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::key::{Directory, Form, Key, Other, Partition, identity};
-use crate::objects;
+use crate::dataset::shard::Shard;
+use crate::logs::key::{Directory, Form, Key, Other, Partition, identity};
+use crate::plan::inventory;
 use crate::plan::{
     Amount, DUPLICATE, Failure, Moved, NOT_SELECTED, Object, PlanError, SIDECAR, Scope, Selection,
 };
-use crate::shard::Shard;
 use crate::store::{Listed, Look, Named, Network, Source, StoreError};
 
 /// Objects that are named by a file and looked for at once.
@@ -120,7 +120,7 @@ impl Listing {
     ) -> Result<Self, PlanError> {
         let mut gathering = Gathering::new(selection, stop);
         let mut waiting = Vec::new();
-        objects::read(names, source, network, |named| {
+        inventory::read(names, source, network, |named| {
             // A key that ends with a slash is a directory marker. It cannot be requested, and is not a log.
             let is_directory = named.key.ends_with('/');
             if is_directory || !source.holds(&named.key) {

@@ -5,7 +5,7 @@
 
 use glob::Pattern;
 
-use crate::key::Name;
+use crate::logs::key::Name;
 use crate::store::{Place, has_secret};
 
 /// Characters that make a name a pattern.

@@ -4,10 +4,10 @@ use std::fmt;
 
 use chrono::{NaiveDate, TimeDelta};
 
-use crate::key::{Directory, Key, Partition};
+use crate::dataset::shard::Shard;
+use crate::logs::key::{Directory, Key, Partition};
+use crate::logs::schema::LogType;
 use crate::plan::Scope;
-use crate::schema::LogType;
-use crate::shard::Shard;
 use crate::store::Look;
 
 /// Directories down to this depth are looked into for those of accounts.

@@ -5,8 +5,8 @@ use std::fmt;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
-use crate::hash::hex;
 use crate::redact::RedactError;
+use crate::util::hash::hex;
 
 /// Shortest key, in bytes: there are few addresses, so that a hash is worth what its key is.
 pub const MIN_KEY: usize = 32;

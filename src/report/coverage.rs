@@ -8,8 +8,8 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
 use serde::Serialize;
 
+use crate::logs::schema::LogType;
 use crate::report::Counts;
-use crate::schema::LogType;
 
 /// Windows of a day.
 const WINDOWS: u32 = 288;

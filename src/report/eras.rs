@@ -8,7 +8,7 @@ use parquet::file::metadata::ParquetMetaData;
 use parquet::file::statistics::Statistics;
 use serde::Serialize;
 
-use crate::schema::{EXTRA_FIELDS, LogType, Table};
+use crate::logs::schema::{EXTRA_FIELDS, LogType, Table};
 
 /// The rows of a log type that were delivered in a month.
 #[derive(Debug, PartialEq, Eq, Serialize)]

@@ -7,11 +7,11 @@ use arrow::datatypes::Int64Type;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::Serialize;
 
-use crate::claim::Output;
-use crate::corrupt::{self, contained};
-use crate::dataset::Dataset;
-use crate::escape::printable;
-use crate::published::PublishedFile;
+use crate::dataset::claim::Output;
+use crate::dataset::file::PublishedFile;
+use crate::dataset::layout::Dataset;
+use crate::util::corrupt::{self, contained};
+use crate::util::escape::printable;
 
 /// Bytes of a line that an example shows.
 const SHOWN: usize = 400;

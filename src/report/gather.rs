@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use chrono::{DateTime, NaiveDate, Utc};
 use rayon::prelude::*;
 
-use crate::claim::{Claim, Hints, Log, Record, State};
-use crate::dataset::{Dataset, DatasetError};
-use crate::key::{Name, Partition};
+use crate::dataset::claim::{Claim, Hints, Log, Record, State};
+use crate::dataset::file::PublishedFile;
+use crate::dataset::layout::{Dataset, DatasetError};
+use crate::logs::key::{Name, Partition};
+use crate::logs::reject;
+use crate::logs::schema::LogType;
 use crate::plan::Selection;
-use crate::published::PublishedFile;
-use crate::reject;
 use crate::report::eras::{self, MonthNumber};
 use crate::report::examples::{self, Candidates};
 use crate::report::incomplete;
@@ -20,8 +21,7 @@ use crate::report::{
     Balancer, Counts, Facts, MAX_PROBLEMS, Region, RejectsOf, ReportError, SLOWEST, SlowBatch,
     Totals, Written, coverage,
 };
-use crate::schema::LogType;
-use crate::threads;
+use crate::util::threads;
 
 /// Partitions that are read at once. What takes time is waiting for the store.
 const THREADS: usize = 16;

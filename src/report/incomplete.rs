@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::NaiveDate;
 use serde::Serialize;
 
-use crate::claim::{Amendments, Claim};
-use crate::key::Partition;
-use crate::schema::LogType;
+use crate::dataset::claim::{Amendments, Claim};
+use crate::logs::key::Partition;
+use crate::logs::schema::LogType;
 
 /// Maximum number of objects to list.
 const MAX_LISTED: usize = 100;

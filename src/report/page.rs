@@ -17,10 +17,10 @@ use base64::prelude::BASE64_STANDARD;
 use chrono::Datelike;
 use sha2::{Digest, Sha256};
 
-use crate::escape::{printable, printable_lines};
+use crate::logs::schema::LogType;
 use crate::report::page::calendar::{Background, Year};
 use crate::report::{Balancer, Counts, Facts, Month, Statement, Totals};
-use crate::schema::LogType;
+use crate::util::escape::{printable, printable_lines};
 
 /// The style sheet.
 const STYLE: &str = include_str!("page/report.css");

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use serde::Serialize;
 
-use crate::dataset::Layout;
-use crate::ddl::{Dialect, External};
-use crate::reject;
+use crate::catalog::ddl::{Dialect, External};
+use crate::dataset::layout::Layout;
+use crate::logs::reject;
+use crate::logs::schema::LogType;
 use crate::report::Region;
-use crate::schema::LogType;
 
 /// The dialects, and the names that people know them by.
 const DIALECTS: [(Dialect, &str); 4] = [

@@ -18,7 +18,6 @@ use object_store::{Error, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutP
 use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 
-use crate::hash::hex;
 use crate::store::StoreError;
 use crate::store::calls::Calls;
 use crate::store::client::{Client, io_error};
@@ -30,6 +29,7 @@ use crate::store::place::Prefix;
 use crate::store::target::{
     Access, Completed, Created, Leftover, Stage, Staged, StagedFile, Stored, Target, TargetError,
 };
+use crate::util::hash::hex;
 
 /// Bytes of a part: all alike but the last, as some stores demand, and at least 5 MiB, as most do.
 const PART_BYTES: usize = 8 << 20;

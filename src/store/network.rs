@@ -28,7 +28,7 @@ use crate::store::explain;
 use crate::store::page;
 use crate::store::raw;
 use crate::store::waits::{Open, Wait, Waits};
-use crate::threads::isolated;
+use crate::util::threads::isolated;
 
 /// Threads that requests run on; what comes in is only copied there.
 const THREADS: usize = 2;

@@ -17,7 +17,7 @@ use object_store::path::Path;
 use object_store::{Error, GetOptions, ObjectMeta, ObjectStore};
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::key;
+use crate::logs::key;
 use crate::store::StoreError;
 use crate::store::calls::Calls;
 use crate::store::client::Client;

@@ -12,11 +12,11 @@ use std::time::SystemTime;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::hash::hex;
 use crate::store::StoreError;
 use crate::store::calls::Calls;
 use crate::store::explain::{Refusal, plainly};
 use crate::store::file_key::{FileKey, FileName};
+use crate::util::hash::hex;
 
 /// A place that a dataset is kept in. Keys are relative to the dataset, with `/` between their parts.
 pub trait Target: fmt::Debug + Send + Sync {

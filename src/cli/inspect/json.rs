@@ -7,11 +7,11 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::cli::inspect::rows;
-use crate::escape::printable;
-use crate::fault;
-use crate::inspect::{Format, Inspected, Named, ToldBy};
-use crate::reject::Reject;
-use crate::schema::{LogType, Table};
+use crate::decode::inspect::{Format, Inspected, Named, ToldBy};
+use crate::decode::locate;
+use crate::logs::reject::Reject;
+use crate::logs::schema::{LogType, Table};
+use crate::util::escape::printable;
 
 /// What was found.
 #[derive(Serialize)]
@@ -103,6 +103,6 @@ fn rejected<'a>(table: &Table, reject: &'a Reject) -> Rejected<'a> {
         column_name: reject.column.as_deref(),
         raw_length: reject.raw_length,
         raw_line: printable(&reject.raw),
-        place: fault::place(table, reject).map(|place| [place.start, place.end]),
+        place: locate::place(table, reject).map(|place| [place.start, place.end]),
     }
 }

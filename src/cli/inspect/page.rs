@@ -8,10 +8,10 @@ use indicatif::{HumanBytes, HumanCount};
 use crate::cli::excerpt::Excerpt;
 use crate::cli::inspect::rows;
 use crate::cli::terminal::{counts, joined};
-use crate::escape::printable;
-use crate::fault;
-use crate::inspect::{About, Format, Inspected, Named, ToldBy};
-use crate::schema::Table;
+use crate::decode::inspect::{About, Format, Inspected, Named, ToldBy};
+use crate::decode::locate;
+use crate::logs::schema::Table;
+use crate::util::escape::printable;
 
 /// Columns before the lines of rejects.
 const INDENT: usize = 4;
@@ -139,7 +139,7 @@ fn rejects(page: &mut String, found: &Inspected, width: usize) {
         if reject.raw_length == 0 {
             continue;
         }
-        let place = fault::place(found.about.log_type.table(), reject);
+        let place = locate::place(found.about.log_type.table(), reject);
         let Excerpt { line: text, carets } =
             Excerpt::of(&reject.raw, place, width.saturating_sub(INDENT));
         line(page, format_args!("{:INDENT$}{text}", ""));

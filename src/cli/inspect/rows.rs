@@ -13,8 +13,8 @@ use comfy_table::{
 use serde_json::{Map, Value};
 use unicode_width::UnicodeWidthStr;
 
-use crate::escape::printable;
-use crate::schema::LogType;
+use crate::logs::schema::LogType;
+use crate::util::escape::printable;
 
 /// As lines have them.
 const TIME: &str = "%Y-%m-%dT%H:%M:%S%.6fZ";

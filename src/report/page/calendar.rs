@@ -194,8 +194,8 @@ fn runs(days: impl Iterator<Item = NaiveDate>) -> impl Iterator<Item = (u32, u32
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logs::schema::LogType;
     use crate::report::{Counts, MissingDays, MissingWindows};
-    use crate::schema::LogType;
 
     fn date(text: &str) -> NaiveDate {
         text.parse().unwrap()

@@ -5,9 +5,9 @@ use std::borrow::Borrow;
 use chrono::{DateTime, Utc};
 use indicatif::{HumanBytes, HumanCount};
 
-use crate::reject::Reason;
+use crate::logs::reject::Reason;
+use crate::logs::schema::LogType;
 use crate::report::{Era, Month, RejectsOf, SlowBatch, Span};
-use crate::schema::LogType;
 
 pub(super) fn count(number: impl Borrow<u64>) -> HumanCount {
     HumanCount(*number.borrow())

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::key;
+use crate::logs::key;
 use crate::store::listing::Look;
 
 /// Suffix that sorts after every key with the same prefix.

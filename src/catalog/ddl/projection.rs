@@ -1,0 +1,68 @@
+//! Partition projection: partitions that the engine computes from properties of the table.
+
+use crate::catalog::ddl::External;
+use crate::logs::key::PARTITION_COLUMNS;
+
+/// The first year of Application Load Balancers.
+pub(super) const FIRST_YEAR: &str = "2016";
+
+/// Which values a partition column can have.
+pub(super) enum Values<'a> {
+    /// These.
+    Enum(&'a [String]),
+    /// Those that a query names.
+    Injected,
+    /// Years from the first one until now.
+    Years,
+    /// Numbers of two digits from 1 up to this one.
+    Numbers(&'static str),
+}
+
+/// Returns which values a partition column can have.
+pub(super) fn values<'a>(table: &'a External, column: &str) -> Values<'a> {
+    let known = match column {
+        "account" => &table.accounts,
+        "region" => &table.regions,
+        "year" => return Values::Years,
+        "month" => return Values::Numbers("12"),
+        _ => return Values::Numbers("31"),
+    };
+    if known.is_empty() { Values::Injected } else { Values::Enum(known) }
+}
+
+/// Tells whether queries must name the value of a column.
+pub(super) fn is_injected(table: &External, column: &str) -> bool {
+    matches!(values(table, column), Values::Injected)
+}
+
+/// Returns the place of a partition with the names of columns for their values.
+pub(super) fn template(table: &External) -> String {
+    table.directory(&PARTITION_COLUMNS.map(|column| format!("${{{column}}}")))
+}
+
+/// Returns the properties of the table that tell Athena, in the order in which they read best.
+pub(super) fn properties(table: &External) -> Vec<(String, String)> {
+    let mut all = vec![("projection.enabled".to_owned(), "true".to_owned())];
+    for column in PARTITION_COLUMNS {
+        let properties: &[(&str, &str)] = match values(table, column) {
+            Values::Enum(known) => &[("type", "enum"), ("values", &known.join(","))],
+            Values::Injected => &[("type", "injected")],
+            Values::Years => &[
+                ("type", "date"),
+                ("format", "yyyy"),
+                ("range", &format!("{FIRST_YEAR},NOW")),
+                ("interval", "1"),
+                ("interval.unit", "YEARS"),
+            ],
+            Values::Numbers(last) => {
+                &[("type", "integer"), ("range", &format!("1,{last}")), ("digits", "2")]
+            }
+        };
+        let named = |(name, value): &(&str, &str)| {
+            (format!("projection.{column}.{name}"), (*value).to_owned())
+        };
+        all.extend(properties.iter().map(named));
+    }
+    all.push(("storage.location.template".to_owned(), template(table)));
+    all
+}

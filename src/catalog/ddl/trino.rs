@@ -1,0 +1,117 @@
+//! Trino's statements, for its Hive connector.
+
+use std::fmt::Write as _;
+
+use arrow::datatypes::DataType;
+
+use crate::catalog::ddl::projection::{self, FIRST_YEAR, Values};
+use crate::catalog::ddl::{Dialect, External, literal, quoted};
+use crate::logs::key::{PARTITION_COLUMNS, Partition};
+
+/// The last year that tables know of: of dates, Trino computes only days and what is shorter.
+const LAST_YEAR: &str = "2035";
+
+fn type_name(data_type: &DataType) -> &'static str {
+    match data_type {
+        DataType::Int32 => "integer",
+        DataType::Int64 => "bigint",
+        DataType::Float64 => "double",
+        // The connector's own precision; files hold microseconds.
+        DataType::Timestamp(..) => "timestamp(3)",
+        DataType::Binary => "varbinary",
+        _ => "varchar",
+    }
+}
+
+fn array<S: AsRef<str>>(texts: impl IntoIterator<Item = S>) -> String {
+    let texts = texts.into_iter().map(|text| literal(text.as_ref()));
+    format!("ARRAY[{}]", texts.collect::<Vec<_>>().join(", "))
+}
+
+/// Returns the properties that tell which values a partition column can have.
+fn properties(table: &External, column: &str) -> String {
+    let text = |text: &str| literal(text);
+    let properties = match projection::values(table, column) {
+        Values::Enum(known) => vec![("type", text("enum")), ("values", array(known))],
+        Values::Injected => vec![("type", text("injected"))],
+        Values::Years => vec![
+            ("type", text("integer")),
+            ("range", array([FIRST_YEAR, LAST_YEAR])),
+            ("digits", "4".to_owned()),
+        ],
+        Values::Numbers(last) => vec![
+            ("type", text("integer")),
+            ("range", array(["1", last])),
+            ("digits", "2".to_owned()),
+        ],
+    };
+    let properties =
+        properties.iter().map(|(name, value)| format!("partition_projection_{name} = {value}"));
+    properties.collect::<Vec<_>>().join(", ")
+}
+
+/// Returns the statement that creates a table.
+pub(super) fn create(table: &External) -> String {
+    let column = |name: &str, kind: &str, comment: &str, properties: &str| {
+        format!("  {} {kind} COMMENT {}{properties}", quoted(name, '"'), literal(comment))
+    };
+    let columns = table
+        .columns
+        .iter()
+        .map(|each| column(&each.name, type_name(&each.data_type), &each.description, ""));
+    let partition = table.partition_columns(table.projection).map(|(name, comment)| {
+        let properties = if table.projection {
+            format!("\n    WITH ({})", properties(table, name))
+        } else {
+            String::new()
+        };
+        column(name, "varchar", &comment, &properties)
+    });
+    let columns = columns.chain(partition).collect::<Vec<_>>().join(",\n");
+    let mut properties = vec![
+        format!("external_location = {}", literal(&table.location)),
+        "format = 'PARQUET'".to_owned(),
+        format!("partitioned_by = {}", array(PARTITION_COLUMNS)),
+    ];
+    if table.projection {
+        let template = literal(&projection::template(table));
+        properties.push("partition_projection_enabled = true".to_owned());
+        properties.push(format!("partition_projection_location_template = {template}"));
+    }
+    format!(
+        "CREATE TABLE IF NOT EXISTS {name} (\n{columns}\n)\nCOMMENT {comment}\nWITH (\n  {properties}\n);\n",
+        name = quoted(&table.name, '"'),
+        comment = literal(&table.comment(Dialect::Trino)),
+        properties = properties.join(",\n  "),
+    )
+}
+
+/// Splits a name into schema and table, as procedures want them.
+fn schema_and_table(name: &str) -> (&str, &str) {
+    let (before, table) = name.rsplit_once('.').unwrap_or(("default", name));
+    (before.rsplit('.').next().unwrap_or(before), table)
+}
+
+/// Returns the statement that looks for partitions.
+pub(super) fn sync(table: &External) -> String {
+    let (schema, name) = schema_and_table(&table.name);
+    format!("CALL system.sync_partition_metadata('{schema}', '{name}', 'ADD');\n")
+}
+
+/// Returns the statements that add partitions. The catalogue must have
+/// `hive.allow-register-partition-procedure=true`.
+pub(super) fn register(table: &External, partitions: &[Partition]) -> String {
+    let (schema, name) = schema_and_table(&table.name);
+    let mut text = String::new();
+    for partition in partitions {
+        let values = partition.values();
+        let location = literal(&table.directory(&values));
+        let (columns, values) = (array(PARTITION_COLUMNS), array(&values));
+        writeln!(
+            text,
+            "CALL system.register_partition('{schema}', '{name}', {columns}, {values}, {location});"
+        )
+        .expect("a string takes everything");
+    }
+    text
+}

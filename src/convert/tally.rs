@@ -1,0 +1,152 @@
+//! The tally: what was read, what came of it, and what did not.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::logs::reject::Reason;
+use crate::logs::schema::LogType;
+use crate::plan::{Failure, Moved};
+
+/// Kind of objects that must be restored before they can be read.
+pub const ARCHIVED: &str = "archived";
+/// Kind of objects that another run claimed while this one converted them.
+pub const CONVERTED_MEANWHILE: &str = "converted_meanwhile";
+
+/// Counts of a run. As JSON, it is what `--json` prints; its keys are stable.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Tally {
+    /// Objects.
+    pub objects: Objects,
+    /// Partitions that objects were converted in.
+    pub partitions: u64,
+    /// Parquet files of rows written.
+    pub files: u64,
+    /// Parquet files of rejects written.
+    pub reject_files: u64,
+    /// Lines read; the unreadable tail of an object counts as one.
+    pub lines: u64,
+    /// Lines of text that were joined to the line before them, because a quoted field contains a line feed. They are
+    /// not counted in `lines`.
+    pub joined_lines: u64,
+    /// Lines that became rows.
+    pub rows: u64,
+    /// The others, by reason.
+    pub rejects: BTreeMap<&'static str, u64>,
+    /// Unusual objects that were converted, by note.
+    pub notes: BTreeMap<&'static str, u64>,
+    /// What came of each log type of which objects were read.
+    pub log_types: BTreeMap<LogType, OfLogType>,
+    /// Compressed bytes read.
+    pub bytes_in: u64,
+    /// Bytes of text in them.
+    pub bytes_decompressed: u64,
+    /// Bytes of Parquet written.
+    pub bytes_out: u64,
+    /// Compressed bytes of objects that are archived, and so were left aside.
+    pub bytes_archived: u64,
+    /// Requests to remote stores.
+    pub requests: u64,
+    /// Those that the store or the network failed, which are repeated up to a limit.
+    pub requests_failed: u64,
+    /// Seconds from the first listing to the last file; of a batch, those that its conversion took.
+    pub seconds: f64,
+    /// Incomplete objects of earlier runs in the partitions that this run read, except accepted ones.
+    pub incomplete_before: u64,
+    /// Whether the run was interrupted.
+    pub interrupted: bool,
+    /// Objects that failed, with what is wrong.
+    pub failures: Vec<Failure>,
+}
+
+/// Counts of a log type.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct OfLogType {
+    /// Objects read to their end.
+    pub objects: u64,
+    /// Parquet files of rows written.
+    pub files: u64,
+    /// Lines read.
+    pub lines: u64,
+    /// Lines that became rows.
+    pub rows: u64,
+    /// The others.
+    pub rejects: u64,
+}
+
+/// Counts of objects: `listed = converted + skipped + failed + left`.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Objects {
+    /// All that were found in the sources.
+    pub listed: u64,
+    /// Read to their end.
+    pub converted: u64,
+    /// Left aside: of another kind, not selected, archived, a copy, or converted before.
+    pub skipped: u64,
+    /// Not readable, or only in part; they are listed as failures.
+    pub failed: u64,
+    /// Not come to, because the run was interrupted.
+    pub left: u64,
+    /// The skipped ones by kind.
+    pub skipped_by_kind: BTreeMap<&'static str, u64>,
+    /// Key of the first object of each kind that was skipped by its key.
+    pub examples: BTreeMap<&'static str, String>,
+    /// Selected objects below a directory of another day. Their end times decide.
+    pub moved: Moved,
+}
+
+impl Tally {
+    /// Counts a reject.
+    pub fn reject(&mut self, reason: Reason) {
+        *self.rejects.entry(reason.code()).or_default() += 1;
+    }
+
+    /// Counts objects that are left aside.
+    pub fn skip(&mut self, kind: &'static str, count: u64) {
+        self.objects.skipped += count;
+        *self.objects.skipped_by_kind.entry(kind).or_default() += count;
+    }
+
+    /// Number of rejects.
+    pub fn reject_count(&self) -> u64 {
+        self.rejects.values().sum()
+    }
+
+    /// Share of lines that are rejects, from 0 to 1.
+    pub fn reject_share(&self) -> f64 {
+        if self.lines == 0 { 0.0 } else { self.reject_count() as f64 / self.lines as f64 }
+    }
+
+    /// Adds the counts of a batch of a log type.
+    pub fn add(&mut self, log_type: LogType, batch: Self) {
+        let of_type = self.log_types.entry(log_type).or_default();
+        of_type.objects += batch.objects.converted;
+        of_type.files += batch.files;
+        of_type.lines += batch.lines;
+        of_type.rows += batch.rows;
+        of_type.rejects += batch.reject_count();
+        self.objects.converted += batch.objects.converted;
+        self.objects.failed += batch.objects.failed;
+        self.objects.skipped += batch.objects.skipped;
+        for (kind, count) in batch.objects.skipped_by_kind {
+            *self.objects.skipped_by_kind.entry(kind).or_default() += count;
+        }
+        self.files += batch.files;
+        self.reject_files += batch.reject_files;
+        self.lines += batch.lines;
+        self.joined_lines += batch.joined_lines;
+        self.rows += batch.rows;
+        for (reason, count) in batch.rejects {
+            *self.rejects.entry(reason).or_default() += count;
+        }
+        for (note, count) in batch.notes {
+            *self.notes.entry(note).or_default() += count;
+        }
+        self.bytes_in += batch.bytes_in;
+        self.bytes_decompressed += batch.bytes_decompressed;
+        self.bytes_out += batch.bytes_out;
+        self.bytes_archived += batch.bytes_archived;
+        self.seconds += batch.seconds;
+        self.failures.extend(batch.failures);
+    }
+}

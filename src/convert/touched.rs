@@ -1,0 +1,204 @@
+//! Touched objects: objects whose ETag or time, but not size, changed since they were converted.
+//!
+//! `touch`, in-place encryption and copying an object onto itself do not change its content. So the CRC-32 and the
+//! size of the decompressed bytes are compared with those in the claim. If they are equal, an amendment records the
+//! new ETag, and no later run reads the object again.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::convert::feed::{Buffers, Came, Feed, Inflated, Input, Lost};
+use crate::dataset::claim::Amended;
+use crate::dataset::layout::DatasetError;
+use crate::dataset::ledger::{Content, Ledger, left_alone};
+use crate::plan::{Amount, Batch, Failure, Touched};
+use crate::store::{Source, StoreError};
+use crate::util::threads::on_threads;
+
+/// Maximum number of objects that one thread compares and one entry records.
+const OBJECTS_AT_ONCE: usize = 4096;
+
+/// A comparison that is ready to run.
+pub struct Comparison<'a> {
+    /// Where objects are read.
+    pub sources: &'a [Source],
+    /// Where unchanged objects are recorded.
+    pub ledger: &'a Ledger<'a>,
+    /// Threads that decompress.
+    pub threads: usize,
+    /// Counts the objects that were compared.
+    pub compared: &'a AtomicU64,
+    /// Set when the user interrupts the program.
+    pub stop: &'a AtomicBool,
+}
+
+/// The result of a comparison.
+#[derive(Debug, Default)]
+pub struct Compared {
+    /// Objects with unchanged content. They are recorded.
+    pub equal: Amount,
+    /// Objects that must be restored before they can be read.
+    pub archived: Amount,
+    /// Objects with changed content, and objects that cannot be read.
+    pub failures: Vec<Failure>,
+    /// Objects that were not compared because the run was interrupted.
+    pub left: u64,
+}
+
+/// Touched objects that the claims of one partition hold, with the converted content of each.
+struct Chunk {
+    batch: Batch,
+    converted: Vec<(usize, Content)>,
+}
+
+/// The result of reading an object.
+#[derive(Default)]
+struct Progress {
+    size: u64,
+    crc32: Option<u32>,
+    error: Option<StoreError>,
+    /// Whether it has no more parts.
+    ended: bool,
+}
+
+impl Comparison<'_> {
+    /// Compares touched objects, and records the unchanged ones in the partitions whose claims hold them.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the dataset cannot be read or written. Objects recorded before are kept.
+    pub fn run(&self, touched: Vec<Touched>) -> Result<Compared, DatasetError> {
+        let chunks = chunks(touched);
+        let threads = self.threads.min(chunks.len());
+        let chunks = Mutex::new(chunks.into_iter());
+        let outcome = Mutex::new(Ok(Compared::default()));
+        let buffers = Buffers::default();
+        let work = || {
+            while let Some(chunk) = lock(&chunks).next() {
+                if lock(&outcome).is_err() {
+                    return;
+                }
+                let compared = self.compare(chunk, &buffers);
+                let outcome = &mut *lock(&outcome);
+                match (&mut *outcome, compared) {
+                    (Ok(all), Ok(compared)) => all.add(compared),
+                    (Ok(_), Err(error)) => *outcome = Err(error),
+                    (Err(_), _) => {}
+                }
+            }
+        };
+        on_threads(threads, work);
+        outcome.into_inner().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Compares a chunk and records its unchanged objects.
+    fn compare(&self, chunk: Chunk, buffers: &Buffers) -> Result<Compared, DatasetError> {
+        let Chunk { batch, converted } = chunk;
+        let read = self.read(&batch, buffers);
+        let (mut compared, mut amended) = (Compared::default(), Vec::new());
+        for ((object, (claim, content)), read) in batch.objects.iter().zip(converted).zip(read) {
+            let Progress { size, crc32, error, ended } = read;
+            let error = match (error, crc32) {
+                (Some(error), _) if error.is_archived() => {
+                    compared.archived.add(object);
+                    continue;
+                }
+                (Some(error), _) => error.to_string(),
+                _ if !ended => {
+                    compared.left += 1;
+                    continue;
+                }
+                (None, Some(crc32)) if content == (Content { crc32, size }) => {
+                    compared.equal.add(object);
+                    let (name, e_tag) = (object.name().to_owned(), object.listed.e_tag());
+                    let e_tag = e_tag.map(ToOwned::to_owned);
+                    amended.push(Amended { claim, name, e_tag, accepted: false });
+                    continue;
+                }
+                (None, Some(_)) => {
+                    left_alone("was rewritten with different content since it was converted")
+                }
+                (None, None) => {
+                    left_alone("was rewritten since it was converted, and is damaged now")
+                }
+            };
+            compared.failures.push(Failure { object: object.listed.key(), error });
+        }
+        if !amended.is_empty() {
+            self.ledger.amend(&batch.partition, amended)?;
+        }
+        Ok(compared)
+    }
+
+    /// Reads the objects of a batch until `stop` is set.
+    fn read(&self, batch: &Batch, buffers: &Buffers) -> Vec<Progress> {
+        let input = Input { batch, sources: self.sources, buffers };
+        let mut read: Vec<Progress> = Vec::new();
+        read.resize_with(batch.objects.len(), Progress::default);
+        for portion in Feed::new(input) {
+            let objects = portion.objects();
+            let mut portions = VecDeque::from([portion]);
+            while let Some(portion) = portions.pop_front() {
+                if self.stop.load(Ordering::Relaxed) {
+                    return read;
+                }
+                let inflated = input.inflate(portion);
+                let Inflated { came, lost } = inflated
+                    .unwrap_or_else(|lost| Inflated { lost: vec![lost], ..Inflated::default() });
+                for Lost { object, error } in lost {
+                    read[object].error = Some(error);
+                }
+                for came in came {
+                    match came {
+                        Came::Left(portion) => portions.push_back(portion),
+                        Came::Piece(piece) => {
+                            for part in &piece.parts {
+                                read[part.object].size += part.bytes;
+                                read[part.object].crc32 = part.crc32;
+                            }
+                            buffers.recycle(piece.text);
+                        }
+                    }
+                }
+            }
+            self.compared.fetch_add(objects.len() as u64, Ordering::Relaxed);
+            for object in &mut read[objects] {
+                object.ended = true;
+            }
+        }
+        read
+    }
+}
+
+impl Compared {
+    fn add(&mut self, other: Self) {
+        self.equal += other.equal;
+        self.archived += other.archived;
+        self.failures.extend(other.failures);
+        self.left += other.left;
+    }
+}
+
+/// Splits objects into chunks of one partition each.
+fn chunks(mut touched: Vec<Touched>) -> Vec<Chunk> {
+    touched.sort_by(|a, b| a.partition.cmp(&b.partition));
+    let mut chunks: Vec<Chunk> = Vec::new();
+    for Touched { object, partition, claim, content } in touched {
+        let has_room = |chunk: &Chunk| {
+            chunk.batch.partition == partition && chunk.converted.len() < OBJECTS_AT_ONCE
+        };
+        if !chunks.last().is_some_and(has_room) {
+            let batch = Batch { partition, objects: Vec::new() };
+            chunks.push(Chunk { batch, converted: Vec::new() });
+        }
+        let chunk = chunks.last_mut().expect("one was added");
+        chunk.batch.objects.push(object);
+        chunk.converted.push((claim, content));
+    }
+    chunks
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,74 @@
+//! Amendments: facts about a partition's objects that became known after their claim.
+//!
+//! An amendment takes effect when its entry exists; nothing has to be applied. It names the claim that holds each
+//! object, so it never applies to a later conversion of the same object. It ends when the claim is removed or
+//! aborted.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::dataset::claim::{Claimed, Log, Record};
+
+/// Adds facts about objects that earlier claims of the same log hold.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Amendment {
+    /// The run that made it.
+    pub run: String,
+    /// The objects.
+    pub objects: Vec<Amended>,
+}
+
+/// A new fact about an object.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Amended {
+    /// Number of the claim that holds the object.
+    pub claim: usize,
+    /// Its file name.
+    pub name: String,
+    /// An ETag at which the object has the converted content.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub e_tag: Option<String>,
+    /// Whether the user accepted that the object is incomplete.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub accepted: bool,
+}
+
+/// The amendments of a log, by object.
+#[derive(Debug, Default)]
+pub struct Amendments<'a>(HashMap<(usize, &'a str), Latest<'a>>);
+
+#[derive(Debug, Default, Clone, Copy)]
+struct Latest<'a> {
+    e_tag: Option<&'a str>,
+    accepted: bool,
+}
+
+impl Log {
+    /// Returns the amendments that are not ended by a removal.
+    pub fn amendments(&self) -> Amendments<'_> {
+        let mut amendments = Amendments::default();
+        for (_, entry) in self.standing() {
+            let Record::Amend(amendment) = &entry.record else { continue };
+            for Amended { claim, name, e_tag, accepted } in &amendment.objects {
+                let latest = amendments.0.entry((*claim, name)).or_default();
+                latest.e_tag = e_tag.as_deref().or(latest.e_tag);
+                latest.accepted |= accepted;
+            }
+        }
+        amendments
+    }
+}
+
+impl<'a> Amendments<'a> {
+    /// Returns the latest ETag at which an object of a claim has the converted content.
+    pub fn e_tag(&self, claim: usize, object: &'a Claimed) -> Option<&'a str> {
+        let latest = self.0.get(&(claim, object.name.as_str()));
+        latest.and_then(|latest| latest.e_tag).or(object.e_tag.as_deref())
+    }
+
+    /// Returns whether the user accepted that an object of a claim is incomplete.
+    pub fn is_accepted(&self, claim: usize, object: &'a Claimed) -> bool {
+        self.0.get(&(claim, object.name.as_str())).is_some_and(|latest| latest.accepted)
+    }
+}

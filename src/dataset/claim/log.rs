@@ -1,0 +1,483 @@
+//! The log of a partition: read from its beginning, added to at its end.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
+
+use serde::Deserialize;
+
+use crate::dataset::claim::record::ACTIONS;
+use crate::dataset::claim::{Claim, Output, Record};
+use crate::dataset::layout::{Dataset, DatasetError};
+use crate::logs::key::Partition;
+use crate::logs::reject;
+use crate::logs::schema::LogType;
+use crate::store::{Owner, Staged};
+
+const CLAIM: &str = "claim.json";
+/// Directory of broken logs, below the name of the run that rebuilt them.
+const BROKEN: &str = "_alb2parquet/broken";
+/// Directory of all logs.
+const CLAIMS: &str = "_alb2parquet/claims";
+const DONE: &str = "done.json";
+const VOID: &str = "void.json";
+
+/// The log of a partition, as far as it was read.
+#[derive(Debug, Clone)]
+pub struct Log {
+    partition: Partition,
+    entries: Vec<Entry>,
+}
+
+/// An entry of a log.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// What it says.
+    pub record: Record,
+    /// What became of it.
+    pub state: State,
+}
+
+/// What became of an entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// It may have been carried out, and has to be.
+    Open,
+    /// It was carried out.
+    Done,
+    /// It never was and never will be; its objects are as if it had not been.
+    Void,
+    /// It cannot be carried out, nor be known never to be. The text says why.
+    Stuck(String),
+}
+
+/// What became of an attempt to add an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Appended {
+    /// It has this number.
+    At(usize),
+    /// Another run claimed some of its objects before.
+    Lost,
+}
+
+/// Entries and their ends as a listing shows them. What it shows is so; what it does not show may be.
+#[derive(Debug, Default)]
+pub struct Hints {
+    partitions: BTreeMap<Partition, Markers>,
+    unknown: Vec<String>,
+}
+
+#[derive(Debug, Default)]
+struct Markers {
+    claims: BTreeSet<usize>,
+    done: BTreeSet<usize>,
+    void: BTreeSet<usize>,
+}
+
+impl Markers {
+    /// Entries of which no end is known.
+    fn open(&self) -> impl Iterator<Item = &usize> {
+        self.claims
+            .iter()
+            .filter(|number| !self.done.contains(number) && !self.void.contains(number))
+    }
+}
+
+impl Hints {
+    /// Lists the logs of all log types.
+    ///
+    /// # Errors
+    ///
+    /// Fails when they cannot be listed.
+    pub fn list(dataset: &Dataset) -> Result<Self, DatasetError> {
+        Self::below(dataset, CLAIMS)
+    }
+
+    /// Lists the log of a partition.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it cannot be listed.
+    pub fn of(dataset: &Dataset, partition: &Partition) -> Result<Self, DatasetError> {
+        Self::below(dataset, &directory(partition))
+    }
+
+    fn below(dataset: &Dataset, directory: &str) -> Result<Self, DatasetError> {
+        let mut hints = Self::default();
+        for stored in dataset.target().list(directory)? {
+            if hints.add(&stored.key).is_none() {
+                hints.unknown.push(stored.key);
+            }
+        }
+        Ok(hints)
+    }
+
+    /// Adds a file, unless its key is none of a log.
+    fn add(&mut self, key: &str) -> Option<()> {
+        let below = key.strip_prefix(CLAIMS)?.strip_prefix('/')?;
+        let parts: Vec<&str> = below.split('/').collect();
+        let [log_type, account, region, day, name] = parts[..] else { return None };
+        let (number, kind) = name.split_once('.')?;
+        let (log_type, day, number) =
+            (LogType::named(log_type)?, day.parse().ok()?, number.parse().ok()?);
+        let partition = Partition::new(log_type, account, region, day).ok()?;
+        let markers = self.partitions.entry(partition).or_default();
+        match kind {
+            CLAIM => markers.claims.insert(number),
+            DONE => markers.done.insert(number),
+            VOID => markers.void.insert(number),
+            _ => return None,
+        };
+        Some(())
+    }
+
+    /// Returns the keys of files among the logs that belong to none.
+    pub fn unknown(&self) -> &[String] {
+        &self.unknown
+    }
+
+    /// Returns the numbers of the entries of a partition.
+    pub fn entries(&self, partition: &Partition) -> Vec<usize> {
+        let markers = self.partitions.get(partition);
+        markers.map_or_else(Vec::new, |markers| markers.claims.iter().copied().collect())
+    }
+
+    /// Returns the partitions that have a log.
+    pub fn partitions(&self) -> impl Iterator<Item = &Partition> {
+        self.partitions.keys()
+    }
+
+    /// Returns the partitions that have an entry of which no end is known.
+    pub fn unfinished(&self) -> impl Iterator<Item = &Partition> {
+        let unfinished = self.partitions.iter().filter(|(_, markers)| markers.open().count() > 0);
+        unfinished.map(|(partition, _)| partition)
+    }
+
+    /// Tells whether a partition has a log.
+    pub fn has(&self, partition: &Partition) -> bool {
+        self.partitions.contains_key(partition)
+    }
+
+    /// Returns the number of files that were listed.
+    pub fn files(&self) -> u64 {
+        let files =
+            |markers: &Markers| markers.claims.len() + markers.done.len() + markers.void.len();
+        self.partitions.values().map(|markers| files(markers) as u64).sum()
+    }
+
+    /// Returns the number of entries of which no end is known.
+    pub fn open_entries(&self) -> usize {
+        self.partitions.values().map(|markers| markers.open().count()).sum()
+    }
+
+    /// Returns the highest number of an entry, or of an end of an entry, of a partition.
+    fn last(&self, partition: &Partition) -> Option<usize> {
+        let Markers { claims, done, void } = self.partitions.get(partition)?;
+        [claims, done, void].into_iter().filter_map(BTreeSet::last).max().copied()
+    }
+
+    fn end(&self, partition: &Partition, number: usize, record: &Record) -> Option<State> {
+        let markers = self.partitions.get(partition)?;
+        if markers.void.contains(&number) && record.claim().is_some() {
+            return Some(State::Void);
+        }
+        markers.done.contains(&number).then_some(State::Done)
+    }
+}
+
+impl Log {
+    /// Reads the readable entries of a broken log and ignores the others.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is unknown whether an entry can be read, or a newer version wrote one.
+    pub fn salvage(
+        dataset: &Dataset,
+        partition: &Partition,
+        hints: &Hints,
+    ) -> Result<Self, DatasetError> {
+        let mut log = Self::empty(partition);
+        for number in hints.entries(partition) {
+            match log.get(dataset, number) {
+                Ok(Some(record)) => {
+                    let state = log.state(dataset, number, &record)?;
+                    log.entries.push(Entry { record, state });
+                }
+                Ok(None) => {}
+                Err(error @ DatasetError::Newer { .. }) => return Err(error),
+                Err(error) if error.is_of_partition() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(log)
+    }
+
+    /// Moves the log files of a partition to a directory below `_alb2parquet/broken`. It moves the last entry first,
+    /// so an interrupted move leaves a valid prefix of the log.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a file cannot be moved.
+    pub fn set_aside(dataset: &Dataset, partition: &Partition) -> Result<(), DatasetError> {
+        let (target, own) = (dataset.target(), directory(partition));
+        let mut files = target.list(&own)?;
+        let number = |key: &str| {
+            let name = key.rsplit('/').next().unwrap_or_default();
+            name.split('.').next().and_then(|number| number.parse::<usize>().ok())
+        };
+        files.sort_by_key(|stored| std::cmp::Reverse(number(&stored.key)));
+        for stored in files {
+            if let Some(bytes) = target.get(&stored.key)? {
+                let below = stored.key.strip_prefix(CLAIMS).unwrap_or_default();
+                dataset.create(&format!("{BROKEN}/{}{below}", dataset.run()), &bytes)?;
+                target.delete(&stored.key)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the log of a partition that has none.
+    pub fn empty(partition: &Partition) -> Self {
+        Self { partition: partition.clone(), entries: Vec::new() }
+    }
+
+    /// Reads the log of a partition to its end.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it cannot be read.
+    pub fn read(
+        dataset: &Dataset,
+        partition: &Partition,
+        hints: &Hints,
+    ) -> Result<Self, DatasetError> {
+        let mut log = Self::empty(partition);
+        // Counted up by reading, since a listing may lag: the first number that is absent is the next.
+        while let Some(record) = log.get(dataset, log.entries.len() + 1)? {
+            let number = log.entries.len() + 1;
+            let state = match hints.end(&log.partition, number, &record) {
+                Some(state) => state,
+                None => log.state(dataset, number, &record)?,
+            };
+            log.entries.push(Entry { record, state });
+        }
+        // Entries are created in order, so an absent one was lost.
+        if let Some(number) = hints.last(&log.partition).filter(|last| *last > log.entries.len()) {
+            let name = log.name(dataset, log.entries.len() + 1);
+            return Err(DatasetError::Broken {
+                name,
+                why: format!("it is absent, but {number} exists"),
+            });
+        }
+        Ok(log)
+    }
+
+    /// Returns the partition.
+    pub fn partition(&self) -> &Partition {
+        &self.partition
+    }
+
+    /// Returns all entries; the first has the number 1.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
+    /// Returns the claims that hold their objects, with their numbers.
+    pub fn holding(&self) -> impl Iterator<Item = (usize, &Claim)> {
+        self.standing()
+            .filter(|(_, entry)| entry.state != State::Void)
+            .filter_map(|(number, entry)| Some((number, entry.record.claim()?)))
+    }
+
+    /// Returns the entries that no later one has taken back for good, with their numbers.
+    pub fn standing(&self) -> impl Iterator<Item = (usize, &Entry)> {
+        let removed = self.entries.iter().rposition(|entry| {
+            matches!(entry.record, Record::Remove(_)) && entry.state == State::Done
+        });
+        let first = removed.map_or(0, |removed| removed + 1);
+        self.entries.iter().enumerate().skip(first).map(|(index, entry)| (index + 1, entry))
+    }
+
+    /// Returns an entry by its number.
+    pub fn entry(&self, number: usize) -> &Entry {
+        &self.entries[number - 1]
+    }
+
+    /// Notes what became of an entry.
+    pub fn set_state(&mut self, number: usize, state: State) {
+        self.entries[number - 1].state = state;
+    }
+
+    /// Drops the object lists of these entries, which can hold millions of objects.
+    pub fn forget_objects(&mut self, numbers: RangeInclusive<usize>) {
+        for entry in &mut self.entries[numbers.start() - 1..*numbers.end()] {
+            match &mut entry.record {
+                Record::Add(claim) => claim.objects = Vec::new(),
+                Record::Amend(amendment) => amendment.objects = Vec::new(),
+                Record::Remove(_) => {}
+            }
+        }
+    }
+
+    /// Adds an entry at the end of the log, wherever that is by now, unless another run has claimed some
+    /// of its objects, as far as those are not forgotten.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is not known whether the entry was added. It can still appear.
+    pub fn append(&mut self, dataset: &Dataset, record: Record) -> Result<Appended, DatasetError> {
+        let text = serde_json::to_vec(&record).expect("plain values");
+        let shares = |theirs: &Record| match (record.claim(), theirs.claim()) {
+            (Some(ours), Some(theirs)) => ours.shares_objects_with(theirs),
+            _ => false,
+        };
+        // Others may have been found when an earlier batch was claimed.
+        if self.entries.iter().any(|entry| shares(&entry.record)) {
+            return Ok(Appended::Lost);
+        }
+        loop {
+            let number = self.entries.len() + 1;
+            let key = self.key(number, CLAIM);
+            match dataset.create(&key, &text)? {
+                Owner::Ours => {
+                    self.entries.push(Entry { record, state: State::Open });
+                    return Ok(Appended::At(number));
+                }
+                Owner::Theirs(text) => {
+                    let theirs = self.parse(dataset, &key, &text)?;
+                    let shared = shares(&theirs);
+                    self.entries.push(Entry { record: theirs, state: State::Open });
+                    if shared {
+                        return Ok(Appended::Lost);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Waits until an entry that was read outlasts a failure of the machine.
+    ///
+    /// # Errors
+    ///
+    /// Fails when that is not sure.
+    pub fn settle(&self, dataset: &Dataset, number: usize) -> Result<(), DatasetError> {
+        Ok(dataset.target().settle(&self.key(number, CLAIM))?)
+    }
+
+    /// Writes down that an entry was carried out.
+    ///
+    /// # Errors
+    ///
+    /// Fails when that cannot be written. It was carried out all the same.
+    pub fn mark_done(&mut self, dataset: &Dataset, number: usize) -> Result<(), DatasetError> {
+        let key = self.key(number, DONE);
+        // Whoever misses it carries out the entry again, so it need not outlast a failure.
+        dataset.create_lightly(&key, &marker(dataset))?;
+        self.set_state(number, State::Done);
+        Ok(())
+    }
+
+    /// Writes down that an entry never was and never will be carried out.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is not known whether that was written.
+    pub fn mark_void(&mut self, dataset: &Dataset, number: usize) -> Result<(), DatasetError> {
+        dataset.create(&self.key(number, VOID), &marker(dataset))?;
+        self.set_state(number, State::Void);
+        Ok(())
+    }
+
+    /// Reads the markers of an entry.
+    ///
+    /// Only claims can be aborted. A marker that marks a removal as aborted is ignored; otherwise it would undo the removal.
+    ///
+    /// # Errors
+    ///
+    /// Fails when they cannot be read.
+    pub fn state(
+        &self,
+        dataset: &Dataset,
+        number: usize,
+        record: &Record,
+    ) -> Result<State, DatasetError> {
+        let ends = [(VOID, State::Void), (DONE, State::Done)].into_iter();
+        for (kind, state) in ends.filter(|(kind, _)| *kind == DONE || record.claim().is_some()) {
+            if dataset.target().get(&self.key(number, kind))?.is_some() {
+                return Ok(state);
+            }
+        }
+        Ok(State::Open)
+    }
+
+    /// Returns the path or URL of an entry, for messages.
+    pub fn name(&self, dataset: &Dataset, number: usize) -> String {
+        dataset.target().name(&self.key(number, CLAIM))
+    }
+
+    fn get(&self, dataset: &Dataset, number: usize) -> Result<Option<Record>, DatasetError> {
+        let key = self.key(number, CLAIM);
+        let text = dataset.target().get(&key)?;
+        text.map(|text| self.parse(dataset, &key, &text)).transpose()
+    }
+
+    fn key(&self, number: usize, kind: &str) -> String {
+        format!("{}/{number}.{kind}", directory(&self.partition))
+    }
+
+    /// Parses an entry. An entry is broken if it names files outside the directories of the partition, or if its counts
+    /// are impossible.
+    fn parse(&self, dataset: &Dataset, key: &str, text: &[u8]) -> Result<Record, DatasetError> {
+        let name = || dataset.target().name(key);
+        let record: Record =
+            serde_json::from_slice(text).map_err(|source| match serde_json::from_slice(text) {
+                Ok(Unknown { action }) if !ACTIONS.contains(&action.as_str()) => {
+                    DatasetError::Newer { name: name(), action }
+                }
+                _ => DatasetError::State { name: name(), source },
+            })?;
+        let fault = record.claim().and_then(|claim| {
+            let excess = claim.is_excessive().then(|| "its counts are impossible".to_owned());
+            excess.or_else(|| self.misplaced(dataset, claim))
+        });
+        match fault {
+            Some(why) => Err(DatasetError::Broken { name: name(), why }),
+            None => Ok(record),
+        }
+    }
+
+    /// Describes an output of a claim that is not a file of the partition, if there is one.
+    fn misplaced(&self, dataset: &Dataset, claim: &Claim) -> Option<String> {
+        let own = self.partition.log_type.table().name.as_str();
+        claim.outputs.iter().find_map(|Output { table, file, .. }| {
+            let is_table = table == own || table == reject::TABLE;
+            let (directory, _) = file.key.split();
+            if !is_table || directory != dataset.partition(table, &self.partition) {
+                return Some(format!(
+                    "it names {}, which is not a file of its partition",
+                    file.key
+                ));
+            }
+            match &file.staged {
+                Staged::Upload { key, .. } if *key != file.key => {
+                    Some(format!("it names an upload of {key} for {}", file.key))
+                }
+                _ => None,
+            }
+        })
+    }
+}
+
+/// The part of an entry that every version has.
+#[derive(Deserialize)]
+struct Unknown {
+    action: String,
+}
+
+/// Returns the directory of the log of a partition.
+fn directory(Partition { log_type, account, region, day }: &Partition) -> String {
+    format!("{CLAIMS}/{log_type}/{account}/{region}/{day}")
+}
+
+fn marker(dataset: &Dataset) -> Vec<u8> {
+    serde_json::to_vec(&serde_json::json!({ "run": dataset.run() })).expect("plain values")
+}

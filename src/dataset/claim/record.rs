@@ -1,0 +1,273 @@
+//! What the files of a log of claims say.
+
+use std::collections::{BTreeMap, HashSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::dataset::claim::Amendment;
+use crate::encode::profile::Profile;
+use crate::logs::key::identity;
+use crate::logs::reject::Reason;
+use crate::store::{Listed, StagedFile};
+
+/// The actions of the entries that this version knows.
+pub(super) const ACTIONS: [&str; 3] = ["add", "remove", "amend"];
+
+/// Maximum sum of the counts and sizes of a claim: far above the sum of any batch, and so small that sums over all
+/// claims of a dataset cannot overflow.
+const MAX_SUM: u64 = 1 << 48;
+
+/// An entry of a log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "action", rename_all = "lowercase")]
+pub enum Record {
+    /// Adds objects to the dataset.
+    Add(Claim),
+    /// Takes back everything that stands before it in the log.
+    Remove(Removal),
+    /// Adds facts about objects that the dataset holds.
+    Amend(Amendment),
+}
+
+/// Says which objects some outputs hold, and where these are staged.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Claim {
+    /// The run that made it.
+    pub run: String,
+    /// Version of the program.
+    pub version: String,
+    /// What else decided the bytes of the outputs.
+    pub settings: String,
+    /// Profile of its files.
+    #[serde(default, skip_serializing_if = "Profile::is_compact")]
+    pub profile: Profile,
+    /// Seconds from the first read to the last byte staged, as far as the version noted them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
+    /// Lines read; the unreadable tail of an object counts as one.
+    pub lines: u64,
+    /// Lines of text that were joined to the line before them. They are not counted in `lines`.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub joined_lines: u64,
+    /// Lines that became rows.
+    pub rows: u64,
+    /// The others, by reason.
+    pub rejects: BTreeMap<String, u64>,
+    /// Files of rejects, then files of rows, in the order in which they are to become visible.
+    pub outputs: Vec<Output>,
+    /// URLs that objects lie below.
+    pub directories: Vec<String>,
+    /// The objects that were read, in their order in the outputs.
+    pub objects: Vec<Claimed>,
+}
+
+/// A file that a claim adds to the dataset.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Output {
+    /// The table it belongs to.
+    pub table: String,
+    /// Its rows.
+    pub rows: u64,
+    /// What it is and where it is staged.
+    #[serde(flatten)]
+    pub file: StagedFile,
+}
+
+/// An object of a claim.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Claimed {
+    /// Index of its URL's directory among those of the claim.
+    pub directory: usize,
+    /// Its file name.
+    pub name: String,
+    /// Compressed size in bytes.
+    pub size: u64,
+    /// What the store says changes whenever the object does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub e_tag: Option<String>,
+    /// CRC-32 of its decompressed bytes over all members, eight hexadecimal digits in the file. For gzip inside
+    /// gzip, these are the innermost bytes; for plain text, the object itself. Absent unless all bytes were read
+    /// without damage.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "hex")]
+    pub crc32: Option<u32>,
+    /// Number of its decompressed bytes, absent where `crc32` is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uncompressed_size: Option<u64>,
+    /// Codes of its notes, see [`Note`](crate::decode::gzip::Note).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
+    /// Lines read.
+    pub lines: u64,
+    /// Those that are rejects, by reason.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub rejects: BTreeMap<String, u64>,
+}
+
+/// Takes back everything that stands before it in a log.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Removal {
+    /// The run that made it.
+    pub run: String,
+    /// A name that tells it from other removals of that run.
+    pub id: String,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde calls it
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+impl Record {
+    /// Returns the claim, if it is one.
+    pub fn claim(&self) -> Option<&Claim> {
+        match self {
+            Self::Add(claim) => Some(claim),
+            Self::Remove(_) | Self::Amend(_) => None,
+        }
+    }
+}
+
+impl Claimed {
+    /// Returns the number of its lines that are rejects.
+    pub fn reject_count(&self) -> u64 {
+        self.rejects.values().sum()
+    }
+
+    /// Returns the number of its lines that became rows.
+    pub fn rows(&self) -> u64 {
+        self.lines.saturating_sub(self.reject_count())
+    }
+
+    /// Returns whether the object was damaged, or has lines but none became a row.
+    ///
+    /// Individual rejected lines do not make it incomplete: the object was read to its end, and the lines are kept.
+    pub fn is_incomplete(&self) -> bool {
+        let has = |reason: Reason| self.rejects.contains_key(reason.code());
+        !self.rejects.is_empty()
+            && (self.rows() == 0
+                || Reason::ALL.into_iter().any(|reason| reason.is_damage() && has(reason)))
+    }
+
+    /// Describes how many of its lines became rows, and why the others did not.
+    pub fn outcome(&self) -> String {
+        let rejects = self.rejects.iter().map(|(reason, count)| format!("{count} {reason}"));
+        let rejects = rejects.collect::<Vec<_>>().join(", ");
+        format!("{} of {} lines became rows; rejects: {rejects}", self.rows(), self.lines)
+    }
+}
+
+impl Claim {
+    /// Adds an object that was read from a URL.
+    pub fn add(
+        &mut self,
+        url: &str,
+        listed: &Listed,
+        lines: u64,
+        rejects: BTreeMap<String, u64>,
+    ) -> &mut Claimed {
+        let directory = self.directory_of(url);
+        let (name, size, e_tag) =
+            (listed.name().to_owned(), listed.size, listed.e_tag().map(ToOwned::to_owned));
+        let (crc32, uncompressed_size) = (None, None);
+        self.objects.push(Claimed {
+            directory,
+            name,
+            size,
+            e_tag,
+            crc32,
+            uncompressed_size,
+            notes: Vec::new(),
+            lines,
+            rejects,
+        });
+        self.objects.last_mut().expect("was just added")
+    }
+
+    /// Returns the index of the directory of a URL or key. Adds the directory if it is new.
+    pub(super) fn directory_of(&mut self, url: &str) -> usize {
+        let directory = &url[..url.rfind('/').map_or(0, |slash| slash + 1)];
+        // A batch is of one directory, or of few.
+        let known = self.directories.iter().position(|known| known == directory);
+        known.unwrap_or_else(|| {
+            self.directories.push(directory.to_owned());
+            self.directories.len() - 1
+        })
+    }
+
+    /// Returns the URL that one of its objects lies below, with a slash at its end.
+    pub fn directory(&self, object: &Claimed) -> &str {
+        self.directories.get(object.directory).map_or("", String::as_str)
+    }
+
+    /// Returns the URL of one of its objects.
+    pub fn url(&self, object: &Claimed) -> String {
+        format!("{}{}", self.directory(object), object.name)
+    }
+
+    /// Returns whether its counts and sizes exceed those of any possible batch.
+    pub(super) fn is_excessive(&self) -> bool {
+        let own = [self.lines, self.joined_lines, self.rows];
+        let outputs = self.outputs.iter().flat_map(|output| [output.rows, output.file.size]);
+        let objects = self.objects.iter().flat_map(|object| {
+            let sizes = [object.size, object.uncompressed_size.unwrap_or_default(), object.lines];
+            sizes.into_iter().chain(object.rejects.values().copied())
+        });
+        let rejects = self.rejects.values().copied();
+        let all = own.into_iter().chain(rejects).chain(outputs).chain(objects);
+        all.fold(0, u64::saturating_add) > MAX_SUM
+    }
+
+    /// Says where its counts contradict each other, if they do.
+    pub fn contradiction(&self) -> Option<String> {
+        let rejects: u64 = self.rejects.values().sum();
+        let lines: u64 = self.objects.iter().map(|object| object.lines).sum();
+        let of_objects: u64 = self.objects.iter().flat_map(|object| object.rejects.values()).sum();
+        let written: u64 = self.outputs.iter().map(|output| output.rows).sum();
+        let sums = [
+            ("rows and rejects", self.rows + rejects),
+            ("lines of its objects", lines),
+            ("rows of its files", written),
+        ];
+        for (what, sum) in sums {
+            if sum != self.lines {
+                return Some(format!("has {} lines, but {sum} {what}", self.lines));
+            }
+        }
+        (of_objects != rejects)
+            .then(|| format!("has {rejects} rejects, but {of_objects} of its objects"))
+    }
+
+    /// Tells whether another claim names an object of this one.
+    pub fn shares_objects_with(&self, other: &Self) -> bool {
+        if other.objects.is_empty() {
+            return false;
+        }
+        let own: HashSet<&str> = self.objects.iter().map(|object| identity(&object.name)).collect();
+        other.objects.iter().any(|object| own.contains(identity(&object.name)))
+    }
+}
+
+/// A CRC-32 as eight hexadecimal digits, or nothing.
+mod hex {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    // serde passes a reference to the field.
+    #[allow(clippy::ref_option, clippy::trivially_copy_pass_by_ref)]
+    pub(super) fn serialize<S: Serializer>(
+        crc32: &Option<u32>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        match crc32 {
+            Some(crc32) => serializer.collect_str(&format_args!("{crc32:08x}")),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<u32>, D::Error> {
+        let digits = Option::<String>::deserialize(deserializer)?;
+        let parse = |digits: String| u32::from_str_radix(&digits, 16).map_err(D::Error::custom);
+        digits.map(parse).transpose()
+    }
+}

@@ -1,0 +1,121 @@
+//! Data files in the table directories, and those that no claim accounts for.
+//!
+//! Engines read every file in a table's directory. A file that no claim names may hold the rows of any object.
+//! Claims were lost, or someone else put the file there. Nothing can be converted into its partition until that is
+//! resolved.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::dataset::claim::{Log, Record};
+use crate::dataset::layout::{self, Dataset, DatasetError, is_hidden};
+use crate::logs::key::Partition;
+use crate::logs::reject;
+
+/// Number of files that a store lists per request.
+pub(crate) const LISTED_AT_ONCE: u64 = 1000;
+
+/// Data files by directory, from a listing.
+#[derive(Debug, Default)]
+pub struct DataFiles {
+    names: HashMap<Box<str>, Vec<Box<str>>>,
+    requests: u64,
+}
+
+impl DataFiles {
+    /// Lists the files of all tables.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a table cannot be listed.
+    pub fn list(dataset: &Dataset) -> Result<Self, DatasetError> {
+        Self::below(dataset, layout::tables().map(ToOwned::to_owned))
+    }
+
+    /// Lists the files of a partition.
+    ///
+    /// # Errors
+    ///
+    /// Fails when one of its directories cannot be listed.
+    pub fn of(dataset: &Dataset, partition: &Partition) -> Result<Self, DatasetError> {
+        Self::below(dataset, directories(dataset, partition).into_iter())
+    }
+
+    fn below(
+        dataset: &Dataset,
+        directories: impl Iterator<Item = String>,
+    ) -> Result<Self, DatasetError> {
+        let mut files = Self::default();
+        for directory in directories {
+            let listed = dataset.target().list(&directory)?;
+            files.requests += (listed.len() as u64).div_ceil(LISTED_AT_ONCE).max(1);
+            for stored in listed {
+                let (directory, name) = stored.key.rsplit_once('/').unwrap_or(("", &stored.key));
+                match files.names.get_mut(directory) {
+                    Some(names) => names.push(name.into()),
+                    None => drop(files.names.insert(directory.into(), vec![name.into()])),
+                }
+            }
+        }
+        Ok(files)
+    }
+
+    /// Returns the number of requests that listing them takes.
+    pub fn requests(&self) -> u64 {
+        self.requests
+    }
+
+    /// Iterates over the keys of all files, hidden ones included.
+    pub fn keys(&self) -> impl Iterator<Item = String> {
+        let each = self.names.iter();
+        each.flat_map(|(directory, names)| {
+            names.iter().map(move |name| format!("{directory}/{name}"))
+        })
+    }
+
+    /// Returns the sorted files of a partition that no claim of its log accounts for. The log must be read after the
+    /// files are listed. With `removed`, claims before a removal also count, because the removal may be unfinished.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it is unknown whether a file still exists.
+    pub fn unaccounted(
+        &self,
+        dataset: &Dataset,
+        log: &Log,
+        removed: bool,
+    ) -> Result<Vec<String>, DatasetError> {
+        let partition = log.partition();
+        let holding = log.holding().map(|(_, claim)| claim);
+        let last =
+            log.entries().iter().rposition(|entry| matches!(entry.record, Record::Remove(_)));
+        let before = &log.entries()[..last.filter(|_| removed).unwrap_or(0)];
+        let claims = holding.chain(before.iter().filter_map(|entry| entry.record.claim()));
+        let outputs = claims.flat_map(|claim| &claim.outputs);
+        let claimed: HashSet<&str> = outputs.map(|output| &*output.file.key).collect();
+        let mut unaccounted = Vec::new();
+        for directory in directories(dataset, partition) {
+            for name in self.names.get(&*directory).into_iter().flatten() {
+                let key = format!("{directory}/{name}");
+                let is_others = reject::log_type(name).is_some_and(|t| t != partition.log_type);
+                if is_others || is_hidden(&key) || claimed.contains(key.as_str()) {
+                    continue;
+                }
+                // A removal may have deleted it since, unless its name is none that this program gives: stores may not
+                // even find such a name under the key that they list.
+                let is_plain =
+                    name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+                if !is_plain || dataset.target().size(&key)?.is_some() {
+                    unaccounted.push(key);
+                }
+            }
+        }
+        unaccounted.sort();
+        Ok(unaccounted)
+    }
+}
+
+/// Returns the directories of a partition's rows and rejects.
+fn directories(dataset: &Dataset, partition: &Partition) -> [String; 2] {
+    let tables = [partition.log_type.table().name.as_str(), reject::TABLE];
+    tables.map(|table| dataset.partition(table, partition))
+}

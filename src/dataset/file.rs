@@ -1,0 +1,140 @@
+//! A published file read back: its footer, its bytes, and its rows through the `parquet` crate's own reader,
+//! which shares nothing with the encoder.
+
+use std::io::{self, BufReader, Read};
+use std::sync::Arc;
+
+use anyhow::Context;
+use bytes::Bytes;
+use parquet::errors::ParquetError;
+use parquet::file::metadata::{ParquetMetaData, ParquetMetaDataReader};
+use parquet::file::reader::{ChunkReader, Length};
+use sha2::{Digest, Sha256};
+
+use crate::dataset::claim::{Claim, Output, embedded};
+use crate::dataset::layout::Dataset;
+use crate::store::{FileKey, Target, TargetError};
+use crate::util::corrupt::contained;
+use crate::util::hash::hex;
+
+/// Bytes that are read at once.
+const CHUNK: u64 = 1 << 20;
+/// Bytes at the end of a file that hold its footer, as a rule.
+const FOOTER: u64 = 32 << 10;
+
+/// A file that a claim has added to the dataset, read in parts.
+pub struct PublishedFile {
+    target: Arc<dyn Target>,
+    key: FileKey,
+    size: u64,
+}
+
+impl PublishedFile {
+    /// Names the file of an output; nothing is read yet.
+    pub fn new(dataset: &Dataset, output: &Output) -> Self {
+        Self::of(dataset, output.file.key.clone(), output.file.size)
+    }
+
+    /// Describes a file by its key and size in bytes. Does not read it.
+    pub fn of(dataset: &Dataset, key: FileKey, size: u64) -> Self {
+        Self { target: Arc::clone(dataset.target()), key, size }
+    }
+
+    /// Reads the embedded claim of the file, without its outputs.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file has no claim, or when it cannot be read.
+    pub fn embedded(&self, footer: &ParquetMetaData) -> anyhow::Result<Claim> {
+        let facts = footer.file_metadata().key_value_metadata();
+        let fact = facts.into_iter().flatten().find(|fact| fact.key == embedded::KEY);
+        let place = fact.and_then(|fact| fact.value.as_deref()?.split_once('+'));
+        let (offset, length) = place.context("its footer does not locate a claim")?;
+        let (offset, length): (u64, u64) = (offset.parse()?, length.parse()?);
+        let end = offset.checked_add(length).filter(|end| *end <= self.size);
+        let end = end.context("its footer points beyond its end")?;
+        Ok(embedded::decode(&self.target.get_range(&self.key, offset..end)?)?)
+    }
+
+    /// Reads the footer, with one request where that is enough.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the file cannot be read or is not Parquet.
+    pub fn footer(&self) -> Result<ParquetMetaData, ParquetError> {
+        let mut reader = ParquetMetaDataReader::new();
+        let mut tail = FOOTER.min(self.size);
+        loop {
+            let bytes = self.get_bytes(self.size - tail, tail as usize)?;
+            match contained(|| reader.try_parse_sized(&bytes, self.size)) {
+                Ok(()) => return reader.finish(),
+                Err(ParquetError::NeedMoreData(needed))
+                    if (tail..=self.size).contains(&(needed as u64)) && needed as u64 != tail =>
+                {
+                    tail = needed as u64;
+                }
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Reads the whole file and hashes it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when it cannot be read.
+    pub fn sha256(&self) -> Result<String, TargetError> {
+        let mut hash = Sha256::new();
+        let mut at = 0;
+        while at < self.size {
+            let end = self.size.min(at + CHUNK);
+            hash.update(self.target.get_range(&self.key, at..end)?);
+            at = end;
+        }
+        Ok(hex(&hash.finalize()))
+    }
+}
+
+impl Length for PublishedFile {
+    fn len(&self) -> u64 {
+        self.size
+    }
+}
+
+impl ChunkReader for PublishedFile {
+    type T = BufReader<Rest>;
+
+    fn get_read(&self, start: u64) -> Result<Self::T, ParquetError> {
+        let (target, key) = (Arc::clone(&self.target), self.key.clone());
+        Ok(BufReader::with_capacity(64 << 10, Rest { target, key, at: start, end: self.size }))
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> Result<Bytes, ParquetError> {
+        if length == 0 {
+            return Ok(Bytes::new());
+        }
+        let bytes = self.target.get_range(&self.key, start..start + length as u64);
+        bytes.map_err(|error| ParquetError::General(format!("{:#}", anyhow::Error::from(error))))
+    }
+}
+
+/// Such a file from some place to its end.
+pub struct Rest {
+    target: Arc<dyn Target>,
+    key: FileKey,
+    at: u64,
+    end: u64,
+}
+
+impl Read for Rest {
+    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
+        let end = self.end.min(self.at + out.len() as u64);
+        if end <= self.at {
+            return Ok(0);
+        }
+        let bytes = self.target.get_range(&self.key, self.at..end).map_err(io::Error::other)?;
+        out[..bytes.len()].copy_from_slice(&bytes);
+        self.at = end;
+        Ok(bytes.len())
+    }
+}

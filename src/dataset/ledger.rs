@@ -1,0 +1,488 @@
+//! The ledger: what one run knows of the claims of a dataset, and adds to them.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use chrono::Days;
+
+use crate::dataset::claim::{
+    Amended, Amendment, Amendments, Appended, Claim, Claimed, Hints, Log, Record, Removal, State,
+};
+use crate::dataset::data_files::{DataFiles, LISTED_AT_ONCE};
+use crate::dataset::layout::{Dataset, DatasetError};
+use crate::dataset::publish;
+use crate::dataset::shard::Shard;
+use crate::logs::key::{Form, Partition, identity};
+use crate::store::{Calls, Listed, Writing};
+use crate::util::threads::on_threads;
+
+/// The logs of partitions, as far as a run has looked at them.
+#[derive(Debug)]
+pub struct Ledger<'a> {
+    dataset: &'a Dataset,
+    /// Whether nothing is to be written.
+    looks_only: bool,
+    hints: Hints,
+    files: Arc<DataFiles>,
+    /// Whether the logs and files of each partition are listed when it is first used, instead of all at once.
+    lists_each: bool,
+    logs: Mutex<BTreeMap<Partition, Arc<Mutex<Log>>>>,
+    /// Logs that were read before anybody looked at their partitions.
+    ahead: BTreeMap<Partition, Log>,
+    /// Objects of the partitions that were looked at last.
+    held: BTreeMap<Partition, Arc<Held>>,
+    /// Number of incomplete objects in each partition that has some.
+    incomplete: BTreeMap<Partition, u64>,
+}
+
+/// The objects that the claims of a partition hold, by identity.
+pub type Held = HashMap<String, HeldObject>;
+
+/// An object that a claim holds.
+#[derive(Debug, Clone)]
+pub struct HeldObject {
+    /// URL that its name stands behind.
+    pub directory: Arc<str>,
+    /// Its file name.
+    pub name: Box<str>,
+    /// Compressed size in bytes.
+    pub size: u64,
+    /// The latest ETag at which the object had the converted content.
+    pub e_tag: Option<String>,
+    /// Number of the claim that holds it.
+    pub claim: usize,
+    /// Its content, if it was read to its end without damage.
+    pub content: Option<Content>,
+}
+
+/// Fingerprint of the decompressed bytes of an object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Content {
+    /// Their CRC-32.
+    pub crc32: u32,
+    /// Their number.
+    pub size: u64,
+}
+
+/// How an object differs from the claimed object with the same name.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Unchanged, according to the listing.
+    None,
+    /// Its ETag or time changed; its content may be the same.
+    Touched,
+    /// Its content changed. The text describes how.
+    Rewritten(String),
+}
+
+impl HeldObject {
+    /// Returns the objects of a claim.
+    pub fn of<'c>(
+        number: usize,
+        claim: &'c Claim,
+        amendments: &Amendments<'c>,
+    ) -> impl Iterator<Item = (&'c Claimed, Self)> {
+        let directories: Vec<Arc<str>> =
+            claim.directories.iter().map(|directory| directory.as_str().into()).collect();
+        claim.objects.iter().map(move |object| {
+            let directory = directories.get(object.directory).cloned();
+            let directory = directory.unwrap_or_else(|| "".into());
+            let name = object.name.as_str().into();
+            let e_tag = amendments.e_tag(number, object).map(ToOwned::to_owned);
+            let content = object.crc32.zip(object.uncompressed_size);
+            let content = content.map(|(crc32, size)| Content { crc32, size });
+            (object, Self { directory, name, size: object.size, e_tag, claim: number, content })
+        })
+    }
+
+    /// Compares the listed object at a URL with this one.
+    ///
+    /// A copy elsewhere has its own ETag, so only its size is compared. A decompressed copy is not compared.
+    pub fn change(&self, url: &str, listed: &Listed) -> Change {
+        let there = url.rsplit_once('/').is_some_and(|(directory, name)| {
+            self.directory.strip_suffix('/') == Some(directory) && *self.name == *name
+        });
+        if listed.size != self.size && Form::has_size_of(&self.name, listed.name()) {
+            let (is, was) = (listed.size, self.size);
+            Change::Rewritten(left_alone(&format!(
+                "has {is} bytes, but had {was} when it was converted"
+            )))
+        } else if there && listed.e_tag() != self.e_tag.as_deref() {
+            Change::Touched
+        } else {
+            Change::None
+        }
+    }
+}
+
+/// Appends the consequence and the remedy to the description of a change.
+pub fn left_alone(change: &str) -> String {
+    format!(
+        "{change}; it is left alone. To convert it again, remove its partition with `remove` first"
+    )
+}
+
+/// What became of a batch that was to be claimed.
+#[derive(Debug)]
+pub enum Committed {
+    /// It was claimed; its outputs are visible unless the state says otherwise.
+    Claimed(State),
+    /// Another run already claimed the objects with these identities, some of them in the batch. The outputs are
+    /// aborted.
+    Lost(HashSet<String>),
+}
+
+impl<'a> Ledger<'a> {
+    /// Opens the ledger of a dataset.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the logs cannot be listed.
+    pub fn open(dataset: &'a Dataset) -> Result<Self, DatasetError> {
+        // Files first: whatever published them had claimed them.
+        let files = Arc::new(DataFiles::list(dataset)?);
+        let hints = Hints::list(dataset)?;
+        Ok(Self { hints, files, lists_each: false, ..Self::of_few(dataset) })
+    }
+
+    /// Opens the ledger of a dataset for a run that reads few partitions. Each is listed when it is first used.
+    pub fn of_few(dataset: &'a Dataset) -> Self {
+        Self {
+            dataset,
+            looks_only: false,
+            hints: Hints::default(),
+            files: Arc::default(),
+            lists_each: true,
+            logs: Mutex::default(),
+            ahead: BTreeMap::new(),
+            held: BTreeMap::new(),
+            incomplete: BTreeMap::new(),
+        }
+    }
+
+    /// Opens the ledger of a dataset to look at. Nothing is written: what other runs have begun counts as finished.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the logs cannot be listed.
+    pub fn look(dataset: &'a Dataset) -> Result<Self, DatasetError> {
+        Ok(Self { looks_only: true, ..Self::open(dataset)? })
+    }
+
+    /// Returns the objects that a partition holds, after finishing what other runs have begun there.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the log cannot be read or finished.
+    pub fn held(&mut self, partition: &Partition) -> Result<Arc<Held>, DatasetError> {
+        if let Some(held) = self.held.get(partition) {
+            return Ok(Arc::clone(held));
+        }
+        let mut log = match self.ahead.remove(partition) {
+            Some(log) => log,
+            None => self.read(partition)?,
+        };
+        self.finish(&mut log)?;
+        let (mut held, mut incomplete) = (Held::new(), 0);
+        let amendments = log.amendments();
+        for (number, claim) in log.holding() {
+            for (object, known) in HeldObject::of(number, claim, &amendments) {
+                if let Some(other) = held.insert(identity(&object.name).to_owned(), known) {
+                    let name = log.name(self.dataset, number);
+                    let why = format!("claim {} also holds {}", other.claim, object.name);
+                    return Err(DatasetError::Broken { name, why });
+                }
+                if object.is_incomplete() && !amendments.is_accepted(number, object) {
+                    incomplete += 1;
+                }
+            }
+        }
+        if incomplete > 0 {
+            self.incomplete.insert(partition.clone(), incomplete);
+        }
+        let held = Arc::new(held);
+        log.forget_objects(1..=log.entries().len());
+        lock(&self.logs).insert(partition.clone(), Arc::new(Mutex::new(log)));
+        // A plan goes from day to day and looks at the days beside each.
+        let first = partition.day.checked_sub_days(Days::new(2)).unwrap_or(partition.day);
+        self.held.retain(|other, _| {
+            other.log_type == partition.log_type
+                && other.account == partition.account
+                && other.region == partition.region
+                && other.day >= first
+        });
+        self.held.insert(partition.clone(), Arc::clone(&held));
+        Ok(held)
+    }
+
+    /// Returns the objects of a partition like [`Self::held`], if its claims account for all of its files.
+    ///
+    /// # Errors
+    ///
+    /// Fails like [`Self::held`], and when a data file is in no claim.
+    pub fn accounted(&mut self, partition: &Partition) -> Result<Arc<Held>, DatasetError> {
+        let files = if self.lists_each {
+            Arc::new(DataFiles::of(self.dataset, partition)?)
+        } else {
+            Arc::clone(&self.files)
+        };
+        let mut held = self.held(partition)?;
+        if self.unaccounted(&files, partition)?.is_empty() {
+            return Ok(held);
+        }
+        // The log may have been read before the files were listed.
+        self.held.remove(partition);
+        lock(&self.logs).remove(partition);
+        held = self.held(partition)?;
+        let unaccounted = self.unaccounted(&files, partition)?;
+        let Some(first) = unaccounted.first() else { return Ok(held) };
+        let (name, others) = (self.dataset.target().name(first), unaccounted.len() - 1);
+        Err(DatasetError::Unaccounted { partition: partition.clone(), name, others })
+    }
+
+    fn unaccounted(
+        &self,
+        files: &DataFiles,
+        partition: &Partition,
+    ) -> Result<Vec<String>, DatasetError> {
+        let log = self.log(partition).expect("was just read");
+        files.unaccounted(self.dataset, &lock(&log), self.looks_only)
+    }
+
+    /// Tells whether a partition needs no more reading.
+    pub fn has_read(&self, partition: &Partition) -> bool {
+        self.held.contains_key(partition) || self.ahead.contains_key(partition)
+    }
+
+    /// Tells whether it is worth while to read logs ahead: where answers are long in coming.
+    pub fn reads_ahead(&self) -> bool {
+        self.dataset.target().reads_at_once() > 1
+    }
+
+    /// Reads the logs of partitions that will be looked at soon, as many at once as the place of the dataset is good
+    /// for.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a log cannot be read.
+    pub fn read_ahead(&mut self, partitions: &BTreeSet<Partition>) -> Result<(), DatasetError> {
+        let unread: Vec<&Partition> = partitions.iter().filter(|p| !self.has_read(p)).collect();
+        let threads = self.dataset.target().reads_at_once().min(unread.len());
+        let next = AtomicUsize::new(0);
+        let read = || {
+            let mut logs = Vec::new();
+            while let Some(partition) = unread.get(next.fetch_add(1, Ordering::Relaxed)) {
+                match self.read(partition) {
+                    Ok(log) => logs.push(log),
+                    // It is read again when it is used.
+                    Err(error) if error.is_of_partition() => {}
+                    Err(error) => return Err(error),
+                }
+            }
+            Ok::<_, DatasetError>(logs)
+        };
+        let logs = on_threads(threads, read).into_iter().collect::<Result<Vec<_>, _>>()?;
+        self.ahead.extend(logs.into_iter().flatten().map(|log| (log.partition().clone(), log)));
+        Ok(())
+    }
+
+    /// Reads a log; one that is only looked at, if the listing shows it.
+    fn read(&self, partition: &Partition) -> Result<Log, DatasetError> {
+        if self.looks_only && !self.hints.has(partition) {
+            return Ok(Log::empty(partition));
+        }
+        if self.lists_each {
+            return Log::read(self.dataset, partition, &Hints::of(self.dataset, partition)?);
+        }
+        Log::read(self.dataset, partition, &self.hints)
+    }
+
+    /// Finishes what other runs have begun in a log, or, if it is only looked at, sees it so.
+    fn finish(&self, log: &mut Log) -> Result<(), DatasetError> {
+        if !self.looks_only {
+            return publish::finish(self.dataset, log);
+        }
+        for number in 1..=log.entries().len() {
+            let entry = log.entry(number);
+            if matches!(entry.record, Record::Remove(_)) && entry.state == State::Open {
+                log.set_state(number, State::Done);
+            }
+        }
+        Ok(())
+    }
+
+    /// Finishes what other runs have begun in partitions, of a shard if there is one, that were not looked at.
+    /// Returns the partitions with broken logs, with the error of each.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a log cannot be read or finished.
+    pub fn finish_others(
+        &mut self,
+        shard: Option<Shard>,
+    ) -> Result<Vec<(Partition, DatasetError)>, DatasetError> {
+        let mut broken = Vec::new();
+        if self.looks_only {
+            return Ok(broken);
+        }
+        let is_own = |Partition { account, region, day, .. }: &Partition| {
+            shard.is_none_or(|shard| shard.holds(account, region, *day))
+        };
+        let others = self.hints.unfinished().filter(|p| self.log(p).is_none() && is_own(p));
+        for partition in others.cloned().collect::<Vec<_>>() {
+            match self.held(&partition) {
+                Ok(_) => {}
+                Err(error) if error.is_of_partition() => broken.push((partition, error)),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(broken)
+    }
+
+    /// Returns how many entries other runs have begun and not finished, as far as the listing shows.
+    pub fn open_entries(&self) -> usize {
+        self.hints.open_entries()
+    }
+
+    /// Returns the number of incomplete objects in the partitions that were read, except accepted ones.
+    pub fn incomplete_objects(&self) -> u64 {
+        self.incomplete.values().sum()
+    }
+
+    /// Returns the requests that a run makes to open its ledger and to read the logs that were looked at here.
+    pub fn calls_to_open(&self) -> Calls {
+        let listed = self.hints.files().div_ceil(LISTED_AT_ONCE).max(1);
+        // Each log ends with the number that is absent.
+        let read = self.logs().into_iter().map(|log| lock(&log).entries().len() as u64 + 1).sum();
+        Calls { list: listed + self.files.requests(), get: read, ..Calls::default() }
+    }
+
+    /// Returns the entries that cannot be carried out, each with its partition, its name and the reason.
+    pub fn stuck(&self) -> Vec<(Partition, String, String)> {
+        let mut stuck = Vec::new();
+        for log in self.logs() {
+            let log = lock(&log);
+            for (number, entry) in log.standing() {
+                if let State::Stuck(reason) = &entry.state {
+                    let name = log.name(self.dataset, number);
+                    stuck.push((log.partition().clone(), name, reason.clone()));
+                }
+            }
+        }
+        stuck
+    }
+
+    /// Returns the logs that were looked at, by partition.
+    fn logs(&self) -> Vec<Arc<Mutex<Log>>> {
+        lock(&self.logs).values().cloned().collect()
+    }
+
+    /// Returns the log of a partition that was looked at.
+    fn log(&self, partition: &Partition) -> Option<Arc<Mutex<Log>>> {
+        lock(&self.logs).get(partition).cloned()
+    }
+
+    /// Keeps a log that was read, unless somebody else did.
+    fn keep(&self, log: Log) -> Arc<Mutex<Log>> {
+        let mut logs = lock(&self.logs);
+        let kept = logs.entry(log.partition().clone());
+        Arc::clone(kept.or_insert_with(|| Arc::new(Mutex::new(log))))
+    }
+
+    /// Returns the partitions that have a log.
+    pub fn partitions(&self) -> Vec<Partition> {
+        self.hints.partitions().cloned().collect()
+    }
+
+    /// Takes back everything that a partition holds. Its objects are new again when this is through;
+    /// if it is not, the next run that comes by goes on with it.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the dataset cannot be read or written.
+    pub fn remove(&mut self, partition: &Partition) -> Result<State, DatasetError> {
+        let mut log = Log::read(self.dataset, partition, &self.hints)?;
+        let run = self.dataset.run().to_owned();
+        let removal = Removal { id: format!("{run}-{}", log.entries().len()), run };
+        log.append(self.dataset, Record::Remove(removal))?;
+        publish::finish(self.dataset, &mut log)?;
+        let state = log.entries().last().expect("was just added").state.clone();
+        self.held.remove(partition);
+        lock(&self.logs).remove(partition);
+        Ok(state)
+    }
+
+    /// Records new facts about objects of a partition. Can be called from several threads.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the entry cannot be written, or when the outcome is unknown. In that case, the entry can still
+    /// appear.
+    pub fn amend(&self, partition: &Partition, objects: Vec<Amended>) -> Result<(), DatasetError> {
+        let log = self.finished(partition)?;
+        let log = &mut *lock(&log);
+        let amendment = Amendment { run: self.dataset.run().to_owned(), objects };
+        if let Appended::At(number) = log.append(self.dataset, Record::Amend(amendment))? {
+            log.forget_objects(number..=number);
+            log.mark_done(self.dataset, number)?;
+        }
+        Ok(())
+    }
+
+    /// Returns the log of a partition. Reads and finishes it first if necessary.
+    fn finished(&self, partition: &Partition) -> Result<Arc<Mutex<Log>>, DatasetError> {
+        if let Some(log) = self.log(partition) {
+            return Ok(log);
+        }
+        let mut log = self.read(partition)?;
+        self.finish(&mut log)?;
+        log.forget_objects(1..=log.entries().len());
+        Ok(self.keep(log))
+    }
+
+    /// Claims a batch whose outputs are staged, and publishes it; many threads may, each a batch.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the claim cannot be written, or it is not known whether it was, or its outputs
+    /// cannot be made visible. Whatever was claimed is published by a later run.
+    pub fn commit(
+        &self,
+        partition: &Partition,
+        claim: Claim,
+        outputs: Vec<Writing>,
+    ) -> Result<Committed, DatasetError> {
+        let log = self.finished(partition)?;
+        // Batches of the same partition take turns.
+        let log = &mut *lock(&log);
+        // Once the claim may stand, anybody may complete its outputs.
+        outputs.into_iter().for_each(Writing::keep);
+        let staged: Vec<_> =
+            claim.outputs.iter().map(|output| output.file.staged.clone()).collect();
+        Ok(match log.append(self.dataset, Record::Add(claim))? {
+            Appended::At(number) => {
+                log.forget_objects(number..=number);
+                publish::publish(self.dataset, log, number)?;
+                Committed::Claimed(log.entry(number).state.clone())
+            }
+            Appended::Lost => {
+                for staged in &staged {
+                    // What cannot be aborted now is found by `clean`: no claim names it.
+                    if self.dataset.target().abort(staged).is_ok() {
+                        self.dataset.target().forget(staged);
+                    }
+                }
+                let names = log.entries().iter().filter_map(|entry| entry.record.claim());
+                let names = names.flat_map(|claim| &claim.objects);
+                Committed::Lost(names.map(|object| identity(&object.name).to_owned()).collect())
+            }
+        })
+    }
+}
+
+/// Locks a log, or the logs. A panic fails one batch only, and a log that it interrupts is still a beginning of the true
+/// one, which is all that is relied upon.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

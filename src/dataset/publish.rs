@@ -1,0 +1,150 @@
+//! Publishing: carrying out what claims and removals say.
+//!
+//! Anyone may carry out any entry of a log, at any time, as often as they like; it needs no source. Claims
+//! that stand before a removal are never published: the removal sees to them.
+
+use crate::dataset::claim::{Claim, Log, Record, State};
+use crate::dataset::layout::{Dataset, DatasetError};
+use crate::store::{Completed, TargetError};
+
+/// Carries out every open entry of a log. What cannot be is [`State::Stuck`] then.
+///
+/// # Errors
+///
+/// Fails when the dataset cannot be read or written. Nothing is lost; the next run goes on.
+pub fn finish(dataset: &Dataset, log: &mut Log) -> Result<(), DatasetError> {
+    let is_removal = |number: &usize| matches!(log.entry(*number).record, Record::Remove(_));
+    let numbers = 1..=log.entries().len();
+    let last_removal = numbers.clone().rev().find(is_removal).unwrap_or(0);
+    for number in numbers {
+        let entry = log.entry(number);
+        if entry.state != State::Open {
+            continue;
+        }
+        match &entry.record {
+            Record::Add(_) | Record::Amend(_) if number < last_removal => {}
+            Record::Add(_) => {
+                log.settle(dataset, number)?;
+                publish(dataset, log, number)?;
+            }
+            Record::Remove(_) => {
+                log.settle(dataset, number)?;
+                withdraw(dataset, log, number)?;
+            }
+            Record::Amend(_) => {
+                log.settle(dataset, number)?;
+                log.mark_done(dataset, number)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Makes the outputs of a claim visible. The claim must outlast a failure of the machine already.
+///
+/// # Errors
+///
+/// Fails when it is not known whether they are visible.
+pub fn publish(dataset: &Dataset, log: &mut Log, number: usize) -> Result<(), DatasetError> {
+    let Record::Add(claim) = log.entry(number).record.clone() else { return Ok(()) };
+    for output in &claim.outputs {
+        match dataset.target().complete(&output.file) {
+            Ok(Completed::Visible) => {}
+            Ok(Completed::Lost) => return void(dataset, log, number, &claim, &output.file.key),
+            Err(error @ TargetError::Foreign { .. }) => {
+                log.set_state(number, State::Stuck(error.to_string()));
+                return Ok(());
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+    log.mark_done(dataset, number)?;
+    forget(dataset, &claim);
+    Ok(())
+}
+
+/// Gives up a claim of which an output was lost before it became visible, unless another stands.
+///
+/// Every output is aborted once more, even the one that is lost: a slow run that is about to complete it
+/// has either done so by then, which is looked at afterwards, or never will, whatever the store
+/// answered before.
+fn void(
+    dataset: &Dataset,
+    log: &mut Log,
+    number: usize,
+    claim: &Claim,
+    lost: &str,
+) -> Result<(), DatasetError> {
+    let target = dataset.target();
+    let stands = || {
+        for output in &claim.outputs {
+            if target.size(&output.file.key)?.is_some() {
+                return Ok(Some(target.name(&output.file.key)));
+            }
+        }
+        Ok::<_, TargetError>(None)
+    };
+    let stuck = |why: String| {
+        State::Stuck(format!("{} was lost before it was published; {why}", target.name(lost)))
+    };
+    if let Some(name) = stands()? {
+        log.set_state(number, stuck(format!("{name} stands already")));
+        return Ok(());
+    }
+    for output in &claim.outputs {
+        match target.abort(&output.file.staged) {
+            Err(error @ TargetError::NoAbort { .. }) => {
+                log.set_state(number, stuck(error.to_string()));
+                return Ok(());
+            }
+            aborted => aborted?,
+        }
+    }
+    if let Some(name) = stands()? {
+        log.set_state(number, stuck(format!("{name} stands already")));
+        return Ok(());
+    }
+    match log.state(dataset, number, &log.entry(number).record)? {
+        // It was published, and its files were taken away since.
+        state @ (State::Done | State::Void) => log.set_state(number, state),
+        State::Open | State::Stuck(_) => log.mark_void(dataset, number)?,
+    }
+    forget(dataset, claim);
+    Ok(())
+}
+
+/// Takes back what the claims before a removal made visible, or were about to.
+fn withdraw(dataset: &Dataset, log: &mut Log, number: usize) -> Result<(), DatasetError> {
+    let target = dataset.target();
+    let before = log.standing().filter(|(n, entry)| *n < number && entry.state != State::Void);
+    let claims: Vec<(State, Claim)> = before
+        .filter_map(|(_, entry)| Some((entry.state.clone(), entry.record.claim()?.clone())))
+        .collect();
+    for (state, claim) in &claims {
+        for output in &claim.outputs {
+            match target.abort(&output.file.staged) {
+                // Whoever published it is through with it.
+                Err(TargetError::NoAbort { .. }) if *state == State::Done => {}
+                Err(error @ TargetError::NoAbort { .. }) => {
+                    log.set_state(number, State::Stuck(error.to_string()));
+                    return Ok(());
+                }
+                aborted => aborted?,
+            }
+        }
+    }
+    // From here on nobody can publish one of them any more.
+    for (_, claim) in &claims {
+        for output in &claim.outputs {
+            target.delete(&output.file.key)?;
+        }
+        forget(dataset, claim);
+    }
+    log.mark_done(dataset, number)
+}
+
+fn forget(dataset: &Dataset, claim: &Claim) {
+    for output in &claim.outputs {
+        dataset.target().forget(&output.file.staged);
+    }
+}

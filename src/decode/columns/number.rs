@@ -1,0 +1,563 @@
+//! Numbers: integers, durations and ports, parsed digit by digit.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, ArrowPrimitiveType, BooleanBufferBuilder, PrimitiveArray};
+use arrow::buffer::NullBuffer;
+use arrow::datatypes::{Float64Type, Int32Type, Int64Type};
+
+use crate::decode::columns::{ColumnBuilder, part, renew};
+use crate::decode::tokenizer::{self, Span, Spans};
+
+/// The text is not a value of the column's type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused;
+
+/// How the values of a column of numbers are read.
+pub trait Parse: Send + Default {
+    /// Arrow's type of the values.
+    type Type: ArrowPrimitiveType;
+
+    /// Reads a value; `None` is NULL.
+    ///
+    /// # Errors
+    ///
+    /// Refuses text that is no value of the type.
+    fn parse(
+        &mut self,
+        text: &[u8],
+    ) -> Result<Option<<Self::Type as ArrowPrimitiveType>::Native>, Refused>;
+
+    /// Reads a value that stands in the line in its usual form, as nearly all do; `None` for anything else.
+    fn quick(
+        &mut self,
+        text: &[u8],
+        field: Span,
+    ) -> Option<<Self::Type as ArrowPrimitiveType>::Native>;
+
+    /// Gives an array of the values its final type.
+    fn array(array: PrimitiveArray<Self::Type>) -> ArrayRef {
+        Arc::new(array)
+    }
+}
+
+/// Builder of a column of numbers.
+pub struct Numbers<P: Parse> {
+    parse: P,
+    values: Vec<<P::Type as ArrowPrimitiveType>::Native>,
+    /// Rows that are NULL.
+    nulls: Vec<usize>,
+}
+
+impl<P: Parse> Default for Numbers<P> {
+    fn default() -> Self {
+        Self { parse: P::default(), values: Vec::new(), nulls: Vec::new() }
+    }
+}
+
+impl<P: Parse> ColumnBuilder for Numbers<P> {
+    fn may_refuse(&self) -> bool {
+        true
+    }
+
+    fn append(&mut self, text: &[u8], fields: Spans<'_>, refused: &mut Vec<usize>) {
+        let Self { parse, values, nulls } = self;
+        let rows = values.len();
+        values.extend(fields.iter().enumerate().map(|(index, field)| {
+            if let Some(value) = parse.quick(text, field) {
+                return value;
+            }
+            let value = unusual(parse, text, field).unwrap_or_else(|Refused| {
+                refused.push(index);
+                None
+            });
+            value.unwrap_or_else(|| {
+                nulls.push(rows + index);
+                Default::default()
+            })
+        }));
+    }
+
+    fn accepts(&mut self, text: &[u8], field: Span) -> bool {
+        unusual(&mut self.parse, text, field).is_ok()
+    }
+
+    fn truncate(&mut self, rows: usize) {
+        self.values.truncate(rows);
+        self.nulls.truncate(self.nulls.partition_point(|&row| row < rows));
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        let values = renew(&mut self.values);
+        let nulls = (!self.nulls.is_empty()).then(|| {
+            let mut valid = BooleanBufferBuilder::new(values.len());
+            valid.append_n(values.len(), true);
+            for row in self.nulls.drain(..) {
+                valid.set_bit(row, false);
+            }
+            NullBuffer::new(valid.finish())
+        });
+        P::array(PrimitiveArray::new(values.into(), nulls))
+    }
+}
+
+/// Reads what is no value in its usual form: an unusual one, one in quotes, or NULL.
+#[inline(never)]
+fn unusual<P: Parse>(
+    parse: &mut P,
+    text: &[u8],
+    field: Span,
+) -> Result<Option<<P::Type as ArrowPrimitiveType>::Native>, Refused> {
+    parse.parse(&text[field.range()]).or_else(|Refused| {
+        tokenizer::value(text, field).map_or(Ok(None), |value| parse.parse(&text[value.range()]))
+    })
+}
+
+/// Reads a 32-bit integer.
+#[derive(Debug, Default)]
+pub struct Int32;
+
+impl Parse for Int32 {
+    type Type = Int32Type;
+
+    #[inline]
+    fn parse(&mut self, text: &[u8]) -> Result<Option<i32>, Refused> {
+        i32::try_from(integer(text)?).map(Some).map_err(|_| Refused)
+    }
+
+    #[inline]
+    fn quick(&mut self, text: &[u8], field: Span) -> Option<i32> {
+        let digits = last_eight(text, field)?;
+        are_digits(digits).then(|| value_of(digits).cast_signed())
+    }
+}
+
+/// Reads a 64-bit integer.
+#[derive(Debug, Default)]
+pub struct Int64;
+
+impl Parse for Int64 {
+    type Type = Int64Type;
+
+    #[inline]
+    fn parse(&mut self, text: &[u8]) -> Result<Option<i64>, Refused> {
+        integer(text).map(Some)
+    }
+
+    #[inline]
+    fn quick(&mut self, text: &[u8], field: Span) -> Option<i64> {
+        let digits = last_eight(text, field)?;
+        are_digits(digits).then(|| value_of(digits).into())
+    }
+}
+
+/// Reads the port of `address:port`.
+#[derive(Debug, Default)]
+pub struct Port;
+
+impl Parse for Port {
+    type Type = Int32Type;
+
+    #[inline]
+    fn parse(&mut self, text: &[u8]) -> Result<Option<i32>, Refused> {
+        match &text[part::colon(text).ok_or(Refused)? + 1..] {
+            b"-" => Ok(None),
+            port => Int32.parse(port),
+        }
+    }
+
+    #[inline]
+    fn quick(&mut self, text: &[u8], field: Span) -> Option<i32> {
+        let last = *text[field.range()].last_chunk()?;
+        let length = part::CHUNK - 1 - part::last_equal(last, b':')?;
+        let digits = padded(u64::from_le_bytes(last), length);
+        (length > 0 && are_digits(digits)).then(|| value_of(digits).cast_signed())
+    }
+}
+
+/// Reads a decimal number, such as a duration in seconds.
+#[derive(Debug, Default)]
+pub struct Double;
+
+impl Parse for Double {
+    type Type = Float64Type;
+
+    #[inline]
+    fn parse(&mut self, text: &[u8]) -> Result<Option<f64>, Refused> {
+        short_decimal(text).or_else(|| long_decimal(text)).map(Some).ok_or(Refused)
+    }
+
+    #[inline]
+    fn quick(&mut self, text: &[u8], field: Span) -> Option<f64> {
+        if field.len() < 5 {
+            return None;
+        }
+        millis(last_eight(text, field)?)
+    }
+}
+
+/// Parses an HTTP status code.
+#[derive(Debug, Default)]
+pub struct HttpStatus;
+
+impl Parse for HttpStatus {
+    type Type = Int32Type;
+
+    #[inline]
+    fn parse(&mut self, text: &[u8]) -> Result<Option<i32>, Refused> {
+        if text.len() == 3 { Status.parse(text) } else { Err(Refused) }
+    }
+
+    #[inline]
+    fn quick(&mut self, text: &[u8], field: Span) -> Option<i32> {
+        if field.len() == 3 { Int32.quick(text, field) } else { None }
+    }
+}
+
+/// Parses an HTTP or gRPC status code.
+#[derive(Debug, Default)]
+pub struct Status;
+
+impl Parse for Status {
+    type Type = Int32Type;
+
+    #[inline]
+    fn parse(&mut self, text: &[u8]) -> Result<Option<i32>, Refused> {
+        let is_code = text.len() <= 3 && text.iter().all(u8::is_ascii_digit);
+        if is_code { Int32.parse(text) } else { Err(Refused) }
+    }
+
+    #[inline]
+    fn quick(&mut self, text: &[u8], field: Span) -> Option<i32> {
+        if field.len() <= 3 { Int32.quick(text, field) } else { None }
+    }
+}
+
+/// Parses a duration in seconds. Load balancers write a fraction, or -1 for no duration. Any other whole number is a
+/// status code or a size from another column.
+#[derive(Debug, Default)]
+pub struct Seconds;
+
+impl Parse for Seconds {
+    type Type = Float64Type;
+
+    #[inline]
+    fn parse(&mut self, text: &[u8]) -> Result<Option<f64>, Refused> {
+        match Double.parse(text)? {
+            Some(value) if !matches!(value, -1.0 | 0.0) && integer(text).is_ok() => Err(Refused),
+            value => Ok(value),
+        }
+    }
+
+    #[inline]
+    fn quick(&mut self, text: &[u8], field: Span) -> Option<f64> {
+        Double.quick(text, field)
+    }
+}
+
+/// Reads an optionally negative integer.
+#[inline]
+fn integer(text: &[u8]) -> Result<i64, Refused> {
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    if digits.is_empty() || digits.len() > 8 {
+        return long_integer(text);
+    }
+    let mut value = 0;
+    for byte in digits {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            return Err(Refused);
+        }
+        value = value * 10 + i64::from(digit);
+    }
+    Ok(if negative { -value } else { value })
+}
+
+#[cold]
+fn long_integer(text: &[u8]) -> Result<i64, Refused> {
+    let plain = !text.starts_with(b"+");
+    let text = std::str::from_utf8(text).map_err(|_| Refused)?;
+    text.parse().ok().filter(|_| plain).ok_or(Refused)
+}
+
+pub(super) const ZEROS: u64 = 0x3030_3030_3030_3030;
+
+/// Returns a field of one to eight characters as a word, the last in the highest byte, with zeros
+/// before them.
+#[inline]
+fn last_eight(text: &[u8], field: Span) -> Option<u64> {
+    if field.len().wrapping_sub(1) >= 8 {
+        return None;
+    }
+    // What stands before the field is read with it: never a loop of unforeseeable length.
+    let last = text[..field.end as usize].last_chunk()?;
+    Some(padded(u64::from_le_bytes(*last), field.len()))
+}
+
+/// Keeps so many of the last characters of a word, none to all, and puts zeros before them.
+#[inline]
+fn padded(word: u64, length: usize) -> u64 {
+    // In two steps, since there is no shift by all bits of a word.
+    let half = 4 * length as u32;
+    let before = (u64::MAX >> half) >> half;
+    word & !before | ZEROS & before
+}
+
+/// Tells whether all eight characters are digits.
+#[inline]
+pub(super) fn are_digits(word: u64) -> bool {
+    const HIGH: u64 = 0xf0f0_f0f0_f0f0_f0f0;
+    const SIX: u64 = 0x0606_0606_0606_0606;
+    word & HIGH == ZEROS && word.wrapping_add(SIX) & HIGH == ZEROS
+}
+
+/// Returns the number that eight digits are: neighbours are added up in three steps.
+#[inline]
+pub(super) fn value_of(word: u64) -> u32 {
+    const PAIRS: u64 = 0x00ff_00ff_00ff_00ff;
+    const QUADS: u64 = 0x0000_ffff_0000_ffff;
+    let digits = word - ZEROS;
+    let pairs = (digits * 10 + (digits >> 8)) & PAIRS;
+    let quads = (pairs * 100 + (pairs >> 16)) & QUADS;
+    (quads * 10_000 + (quads >> 32)) as u32
+}
+
+/// Reads seconds with three decimals, such as `0.001`, the form of nearly every duration, out of its
+/// five to eight characters.
+#[inline]
+fn millis(word: u64) -> Option<f64> {
+    const WHOLE: u64 = 0x0000_0000_ffff_ffff;
+    const FRACTION: u64 = 0xffff_ff00_0000_0000;
+    // `0000.001`: the point is the fifth character; what stands before it moves up by one.
+    let digits = word & FRACTION | (word & WHOLE) << 8 | u64::from(b'0');
+    let point = (word >> 32) as u8;
+    (point == b'.' && are_digits(digits)).then(|| f64::from(value_of(digits)) / 1000.0)
+}
+
+/// Powers of ten that a double holds exactly and that are used here.
+const POWERS: [f64; 16] =
+    [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+
+/// Reads a decimal of at most fifteen digits.
+///
+/// Its digits as an integer and the power of ten below it are both exact doubles, so that the one
+/// division rounds correctly (Clinger, "How to Read Floating Point Numbers Accurately", 1990).
+#[inline]
+fn short_decimal(text: &[u8]) -> Option<f64> {
+    let (negative, digits) = match text {
+        [b'-', digits @ ..] => (true, digits),
+        digits => (false, digits),
+    };
+    if digits.is_empty() || digits.len() > POWERS.len() {
+        return None;
+    }
+    let mut value = 0_u64;
+    let mut point = None;
+    for (at, &byte) in digits.iter().enumerate() {
+        let digit = byte.wrapping_sub(b'0');
+        if digit <= 9 {
+            value = value * 10 + u64::from(digit);
+        } else if byte == b'.' && point.is_none() && at > 0 && at + 1 < digits.len() {
+            point = Some(digits.len() - 1 - at);
+        } else {
+            return None;
+        }
+    }
+    if point.is_none() && digits.len() == POWERS.len() {
+        return None;
+    }
+    let value = value as f64 / POWERS[point.unwrap_or(0)];
+    Some(if negative { -value } else { value })
+}
+
+/// Reads a decimal of any length, with an optional exponent.
+#[cold]
+fn long_decimal(text: &[u8]) -> Option<f64> {
+    let allowed = |b: &u8| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'+' | b'e' | b'E');
+    let digit_first = text.iter().find(|b| **b != b'-').is_some_and(u8::is_ascii_digit);
+    let digit_follows = match text.iter().position(|&b| b == b'.') {
+        Some(point) => text.get(point + 1).is_some_and(u8::is_ascii_digit),
+        None => true,
+    };
+    if !digit_first || !digit_follows || !text.iter().all(allowed) {
+        return None;
+    }
+    let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    value.is_finite().then_some(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decode::columns::timestamp::Timestamp;
+
+    fn int32(text: &str) -> Result<Option<i32>, Refused> {
+        Int32.parse(text.as_bytes())
+    }
+
+    fn double(text: &str) -> Option<f64> {
+        Double.parse(text.as_bytes()).unwrap_or(None)
+    }
+
+    #[test]
+    fn integers() {
+        assert_eq!(int32("200"), Ok(Some(200)));
+        assert_eq!(int32("-1"), Ok(Some(-1)));
+        assert_eq!(int32("007"), Ok(Some(7)));
+        assert_eq!(int32("2147483647"), Ok(Some(i32::MAX)));
+        assert_eq!(int32("-2147483648"), Ok(Some(i32::MIN)));
+        for text in ["2147483648", "", "-", "+1", "1.0", "1 ", "0x1", "--1", "\u{661}"] {
+            assert_eq!(int32(text), Err(Refused), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn long_integers() {
+        let int64 = |text: &str| Int64.parse(text.as_bytes());
+        assert_eq!(int64("9223372036854775807"), Ok(Some(i64::MAX)));
+        assert_eq!(int64("-9223372036854775808"), Ok(Some(i64::MIN)));
+        assert_eq!(int64("00000000000000000000001"), Ok(Some(1)));
+        for text in ["9223372036854775808", "+9223372036854775807", "999999999999999999x"] {
+            assert_eq!(int64(text), Err(Refused), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn decimals_are_what_the_standard_library_reads() {
+        let texts = [
+            "0.001",
+            "-1",
+            "0.000",
+            "1.5414835421835185",
+            "12.345",
+            "0.086",
+            "3600.000",
+            "0.1",
+            "0.3",
+            "123456789012345",
+            "1234567890123456",
+            "1234567890.12345",
+            "0.00001",
+            "0.000000001",
+            "99999999999999.9",
+            "-0.5",
+            "1e-5",
+            "179769313486231570000000000000000000000",
+        ];
+        for text in texts {
+            assert_eq!(double(text), text.parse().ok(), "{text}");
+        }
+        for text in
+            ["", "-", ".", ".5", "5.", "1.2.3", "inf", "NaN", "-inf", "1e999", "1,5", "0x1", "+1"]
+        {
+            assert_eq!(double(text), None, "{text:?}");
+        }
+    }
+
+    /// What is read quickly is what is read slowly; and the usual form is read quickly.
+    fn assert_quick<P: Parse>(field: &str, usual: bool)
+    where
+        <P::Type as ArrowPrimitiveType>::Native: PartialEq,
+    {
+        // Its neighbours in the line are no part of it.
+        let text = format!("7{field}7");
+        let span = Span { start: 1, end: 1 + field.len() as u32 };
+        let quick = P::default().quick(text.as_bytes(), span);
+        assert_eq!(quick.is_some(), usual, "{field:?}");
+        if quick.is_some() {
+            assert_eq!(Ok(quick), P::default().parse(field.as_bytes()), "{field:?}");
+        }
+    }
+
+    #[test]
+    fn the_usual_forms_are_read_quickly() {
+        // A whole word stands before the end of each, as nearly always in a line.
+        for digits in ["1234567", "12345678"] {
+            assert_quick::<Int32>(digits, true);
+            assert_quick::<Int64>(digits, true);
+        }
+        for field in ["", "-", "123456789", "1234567x", "+1234567"] {
+            assert_quick::<Int32>(field, false);
+            assert_quick::<Int64>(field, false);
+        }
+        for field in ["1234.567", "123.456"] {
+            assert_quick::<Double>(field, true);
+        }
+        for field in ["0.1", "12345.678", "1234567", "1234.56x", "-123.456"] {
+            assert_quick::<Double>(field, false);
+        }
+        for field in ["192.0.2.1:443", "2001:db8::1:50718", "10.0.0.1:1"] {
+            assert_quick::<Port>(field, true);
+        }
+        for field in ["192.0.2.1:", "192.0.2.1:-", "192.0.2.1:http", "192.0.2.1", "-"] {
+            assert_quick::<Port>(field, false);
+        }
+        assert_quick::<Timestamp>("2018-07-02T22:22:48.364123Z", true);
+        assert_quick::<Timestamp>("2018-07-02T22:22:48.364Z", false);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn quick_is_never_wrong(
+            field in "[0-9.:T-]{0,12}|2018-0[67]-0[0-9]T[0-2][0-9][:.0-9][0-9]{2}:[0-9]{2}[.:][0-9/:]{6}[Z0]",
+            before in "[0-9a-f .:]{8}",
+        ) {
+            fn check<P: Parse>(text: &[u8], span: Span) -> bool {
+                let quick = P::default().quick(text, span);
+                quick.is_none() || Ok(quick) == P::default().parse(&text[span.range()])
+            }
+            let text = format!("{before}{field}");
+            let span = Span { start: before.len() as u32, end: text.len() as u32 };
+            let text = text.as_bytes();
+            proptest::prop_assert!(check::<Int32>(text, span));
+            proptest::prop_assert!(check::<Int64>(text, span));
+            proptest::prop_assert!(check::<Double>(text, span));
+            proptest::prop_assert!(check::<Seconds>(text, span));
+            proptest::prop_assert!(check::<HttpStatus>(text, span));
+            proptest::prop_assert!(check::<Status>(text, span));
+            proptest::prop_assert!(check::<Port>(text, span));
+            proptest::prop_assert!(check::<Timestamp>(text, span));
+        }
+    }
+
+    #[test]
+    fn statuses_have_three_digits_at_most() {
+        let http = |text: &str| HttpStatus.parse(text.as_bytes());
+        assert_eq!(http("460"), Ok(Some(460)));
+        assert_eq!(http("000"), Ok(Some(0)));
+        for text in ["12", "0200", "-1", "1.5", ""] {
+            assert_eq!(http(text), Err(Refused), "{text}");
+        }
+        let any = |text: &str| Status.parse(text.as_bytes());
+        assert_eq!(any("0"), Ok(Some(0)));
+        assert_eq!(any("12"), Ok(Some(12)));
+        for text in ["1000", "-1", "+12", ""] {
+            assert_eq!(any(text), Err(Refused), "{text}");
+        }
+    }
+
+    #[test]
+    fn seconds_have_a_fraction() {
+        let seconds = |text: &str| Seconds.parse(text.as_bytes()).ok().flatten();
+        for text in ["0.001", "-1", "-1.0", "0", "1e-05", "1.0E-5", "-0.000", "12.0"] {
+            assert_eq!(seconds(text), text.parse().ok(), "{text}");
+        }
+        for text in ["200", "588", "-2", "443", "12345678901", "x", ""] {
+            assert_eq!(seconds(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn ports() {
+        let port = |text: &str| Port.parse(text.as_bytes());
+        assert_eq!(port("192.0.2.1:443"), Ok(Some(443)));
+        assert_eq!(port("2001:db8::1:50718"), Ok(Some(50718)));
+        assert_eq!(port("192.0.2.1:-"), Ok(None));
+        assert_eq!(port("192.0.2.1"), Err(Refused));
+        assert_eq!(port("192.0.2.1:"), Err(Refused));
+        assert_eq!(port("192.0.2.1:http"), Err(Refused));
+    }
+}

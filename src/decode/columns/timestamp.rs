@@ -1,0 +1,172 @@
+//! Times: ISO 8601 in UTC, to the microsecond.
+
+use std::sync::Arc;
+
+use arrow::array::{ArrayRef, PrimitiveArray};
+use arrow::datatypes::TimestampMicrosecondType;
+use chrono::NaiveDate;
+
+use crate::decode::columns::number::{Parse, Refused, ZEROS, are_digits, value_of};
+use crate::decode::tokenizer::Span;
+
+const MICROS_PER_SECOND: i64 = 1_000_000;
+const SECONDS_PER_DAY: i64 = 86_400;
+/// `2018-07-02T22:22:48.364000Z`, as every captured line has it.
+const USUAL_LENGTH: usize = 27;
+/// Where no digit stands in `HH:MM:SS`, the first byte lowest.
+const COLONS: u64 = 0x0000_ff00_00ff_0000;
+/// Where none stands in `.ffffffZ`.
+const ENDS: u64 = 0xff00_0000_0000_00ff;
+
+/// Reads a time; remembers the day, since the lines of an object nearly all share it.
+#[derive(Debug)]
+pub struct Timestamp {
+    day: [u8; 10],
+    day_start: i64,
+}
+
+impl Default for Timestamp {
+    fn default() -> Self {
+        Self { day: *b"1970-01-01", day_start: 0 }
+    }
+}
+
+impl Parse for Timestamp {
+    type Type = TimestampMicrosecondType;
+
+    #[inline]
+    fn parse(&mut self, text: &[u8]) -> Result<Option<i64>, Refused> {
+        match <&[u8; USUAL_LENGTH]>::try_from(text) {
+            Ok(usual) => self.usual(usual).map(Some),
+            Err(_) => self.unusual(text).map(Some),
+        }
+    }
+
+    #[inline]
+    fn quick(&mut self, text: &[u8], field: Span) -> Option<i64> {
+        let usual = text[field.range()].first_chunk().filter(|_| field.len() == USUAL_LENGTH)?;
+        self.usual(usual).ok()
+    }
+
+    fn array(array: PrimitiveArray<TimestampMicrosecondType>) -> ArrayRef {
+        Arc::new(array.with_timezone("UTC"))
+    }
+}
+
+impl Timestamp {
+    #[inline]
+    fn usual(&mut self, text: &[u8; USUAL_LENGTH]) -> Result<i64, Refused> {
+        let (date, time) = text.split_first_chunk().expect("is as long as that");
+        if *date != self.day {
+            self.set_day(date)?;
+        }
+        // `THH:MM:SS.ffffffZ`: where a digit stands, what differs from a zero is its number.
+        let word = |at: usize| u64::from_le_bytes(*time[at..].first_chunk().expect("lies within"));
+        let clock = word(1) ^ u64::from_le_bytes(*b"00:00:00");
+        let fraction = word(9) ^ u64::from_le_bytes(*b".000000Z");
+        if time[0] != b'T' || !are_digits(clock ^ ZEROS) || !are_digits(fraction ^ ZEROS) {
+            return Err(Refused);
+        }
+        // Where none stands, nothing may differ at all.
+        if clock & COLONS | fraction & ENDS != 0 {
+            return Err(Refused);
+        }
+        let pairs = clock * 10 + (clock >> 8);
+        let [hour, _, _, minute, _, _, second, _] = pairs.to_le_bytes().map(u32::from);
+        if hour > 23 || minute > 59 || second > 59 {
+            return Err(Refused);
+        }
+        let micros = value_of((fraction << 8) ^ ZEROS);
+        let seconds = hour * 3600 + minute * 60 + second;
+        Ok(self.day_start + i64::from(seconds) * MICROS_PER_SECOND + i64::from(micros))
+    }
+
+    /// Reads a time with another number of fraction digits, none at all, or without its `Z`.
+    #[cold]
+    fn unusual(&mut self, text: &[u8]) -> Result<i64, Refused> {
+        let text = text.strip_suffix(b"Z").unwrap_or(text);
+        let (whole, fraction) = match text.iter().position(|&b| b == b'.') {
+            Some(point) if point + 1 == text.len() => return Err(Refused),
+            Some(point) => (&text[..point], &text[point + 1..]),
+            None => (text, &b""[..]),
+        };
+        if whole.len() != 19 || fraction.len() > 6 {
+            return Err(Refused);
+        }
+        let mut usual = *b"0000-00-00T00:00:00.000000Z";
+        usual[..19].copy_from_slice(whole);
+        usual[20..20 + fraction.len()].copy_from_slice(fraction);
+        self.usual(&usual)
+    }
+
+    #[cold]
+    fn set_day(&mut self, date: &[u8; 10]) -> Result<(), Refused> {
+        let digits = |from: usize, to: usize| {
+            let text = &date[from..to];
+            let all = text.iter().all(u8::is_ascii_digit);
+            all.then(|| text.iter().fold(0_u32, |n, b| n * 10 + u32::from(b - b'0'))).ok_or(Refused)
+        };
+        if date[4] != b'-' || date[7] != b'-' {
+            return Err(Refused);
+        }
+        let year = digits(0, 4)?.cast_signed();
+        let day = NaiveDate::from_ymd_opt(year, digits(5, 7)?, digits(8, 10)?).ok_or(Refused)?;
+        let since_epoch = day.signed_duration_since(NaiveDate::default()).num_days();
+        self.day_start = since_epoch * SECONDS_PER_DAY * MICROS_PER_SECOND;
+        self.day = *date;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> Option<i64> {
+        Timestamp::default().parse(text.as_bytes()).unwrap_or(None)
+    }
+
+    #[test]
+    fn times_are_exact() {
+        assert_eq!(parse("1970-01-01T00:00:00.000000Z"), Some(0));
+        assert_eq!(parse("1970-01-01T00:00:00.000001Z"), Some(1));
+        assert_eq!(parse("1969-12-31T23:59:59.999999Z"), Some(-1));
+        assert_eq!(parse("2018-07-02T22:22:48.364123Z"), Some(1_530_570_168_364_123));
+        assert_eq!(parse("2018-07-02T22:22:48.364Z"), Some(1_530_570_168_364_000));
+        assert_eq!(parse("2018-07-02T22:22:48Z"), Some(1_530_570_168_000_000));
+        assert_eq!(parse("2018-07-02T22:22:48"), Some(1_530_570_168_000_000));
+        assert_eq!(parse("2018-07-02T22:22:48.364123"), Some(1_530_570_168_364_123));
+        assert_eq!(parse("2024-02-29T00:00:00.000000Z"), Some(1_709_164_800_000_000));
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused() {
+        let texts = [
+            "",
+            "Z",
+            "2018-07-02",
+            "2018-07-02 22:22:48.364000Z",
+            "2018-13-02T22:22:48.364000Z",
+            "2023-02-29T00:00:00.000000Z",
+            "2018-07-02T24:00:00.000000Z",
+            "2018-07-02T22:60:00.000000Z",
+            "2018-07-02T22:22:60.000000Z",
+            "2018-07-02T22:22:48.36400xZ",
+            "2018-07-02T22:22:48.3640000Z",
+            "2018-07-02T22:22:48.Z",
+            "2018-07-02T22:22:48.364000+",
+            "+018-07-02T22:22:48.364000Z",
+        ];
+        for text in texts {
+            assert_eq!(parse(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_refused_day_is_not_remembered() {
+        let mut timestamp = Timestamp::default();
+        assert!(timestamp.parse(b"2018-07-02T00:00:00.000000Z").is_ok());
+        assert_eq!(timestamp.parse(b"2018-99-99T00:00:00.000000Z"), Err(Refused));
+        assert_eq!(timestamp.parse(b"1970-01-02T00:00:00.000000Z"), Ok(Some(86_400_000_000)));
+    }
+}

@@ -1,0 +1,87 @@
+//! The validity of a certificate, `NotBefore=2023-09-21T22:43:21Z;NotAfter=2026-06-17T22:43:21Z`.
+//!
+//! What does not parse is NULL and never refused: the field stands as logged in a column of its own.
+
+use arrow::array::{ArrayRef, PrimitiveArray};
+use arrow::datatypes::TimestampMicrosecondType;
+
+use crate::decode::columns::number::{Parse, Refused};
+use crate::decode::columns::timestamp::Timestamp;
+use crate::decode::tokenizer::Span;
+
+/// Reads the beginning of a validity.
+#[derive(Debug, Default)]
+pub struct NotBefore(Timestamp);
+
+impl Parse for NotBefore {
+    type Type = TimestampMicrosecondType;
+
+    fn parse(&mut self, text: &[u8]) -> Result<Option<i64>, Refused> {
+        bound(&mut self.0, b"NotBefore=", text)
+    }
+
+    fn quick(&mut self, _: &[u8], _: Span) -> Option<i64> {
+        None
+    }
+
+    fn array(array: PrimitiveArray<TimestampMicrosecondType>) -> ArrayRef {
+        Timestamp::array(array)
+    }
+}
+
+/// Reads the end of a validity.
+#[derive(Debug, Default)]
+pub struct NotAfter(Timestamp);
+
+impl Parse for NotAfter {
+    type Type = TimestampMicrosecondType;
+
+    fn parse(&mut self, text: &[u8]) -> Result<Option<i64>, Refused> {
+        bound(&mut self.0, b"NotAfter=", text)
+    }
+
+    fn quick(&mut self, _: &[u8], _: Span) -> Option<i64> {
+        None
+    }
+
+    fn array(array: PrimitiveArray<TimestampMicrosecondType>) -> ArrayRef {
+        Timestamp::array(array)
+    }
+}
+
+fn bound(time: &mut Timestamp, name: &[u8], text: &[u8]) -> Result<Option<i64>, Refused> {
+    // Refused here, it comes again without its quotes.
+    if text.starts_with(b"\"") {
+        return Err(Refused);
+    }
+    let bound = text.split(|&byte| byte == b';').find_map(|bound| bound.strip_prefix(name));
+    Ok(bound.and_then(|bound| time.parse(bound).ok().flatten()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> [Option<i64>; 2] {
+        let text = text.as_bytes();
+        [NotBefore::default().parse(text).unwrap(), NotAfter::default().parse(text).unwrap()]
+    }
+
+    #[test]
+    fn each_bound_parses_by_itself() {
+        let (day, year) = (Some(86_400_000_000), Some(31_536_000_000_000));
+        assert_eq!(
+            parse("NotBefore=1970-01-02T00:00:00Z;NotAfter=1971-01-01T00:00:00Z"),
+            [day, year]
+        );
+        assert_eq!(
+            parse("NotAfter=1971-01-01T00:00:00Z;NotBefore=1970-01-02T00:00:00Z"),
+            [day, year]
+        );
+        assert_eq!(parse("NotBefore=1970-01-02T00:00:00.000000Z;NotAfter=never"), [day, None]);
+        assert_eq!(parse("NotBefore=;NotAfter=1971-01-01T00:00:00Z"), [None, year]);
+        for nothing in ["", "-", ";", "NotBefore", "1970-01-02T00:00:00Z;1971-01-01T00:00:00Z"] {
+            assert_eq!(parse(nothing), [None, None], "{nothing:?}");
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! Decoding: from text of whole lines to a record batch and the lines that could not become rows.
+//!
+//! No input or output happens here: a [`Piece`] goes in, a [`Decoded`] comes out, and what comes
+//! out depends on nothing but what went in.
+
+use std::mem;
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+
+use crate::decode::columns::string::Interned;
+use crate::decode::columns::{self, ColumnBuilder};
+use crate::decode::gzip::{Note, Piece};
+use crate::decode::text_buffer::Text;
+use crate::decode::tokenizer::{Bounds, FieldCount, Fields, MAX_LINE, Span, Tile};
+use crate::logs::reject::{MAX_RAW, Reason, Reject};
+use crate::logs::schema::Table;
+
+/// Number of rejects, and bytes of their lines, at which [`Decoder::decode`] stops: a line of two bytes may become a reject
+/// of a hundred. The last tile of lines may exceed both limits.
+pub const MAX_REJECTS: usize = 16 << 10;
+const MAX_REJECT_BYTES: usize = 4 << 20;
+/// Number of rows at which [`Decoder::decode`] stops. Without a limit, short lines would make a batch several times
+/// larger than their text.
+const MAX_ROWS: usize = 100_000;
+
+/// Turns pieces of text into record batches of one table.
+pub struct Decoder {
+    schema: SchemaRef,
+    count: FieldCount,
+    tile: Tile,
+    /// All columns but the last, in the order of the schema.
+    columns: Vec<Column>,
+    source_key: Interned,
+    rows: usize,
+}
+
+/// A column that comes from a field.
+struct Column {
+    name: Arc<str>,
+    /// Index of the field.
+    field: usize,
+    builder: Box<dyn ColumnBuilder>,
+}
+
+/// What became of a piece.
+#[derive(Debug)]
+pub struct Decoded {
+    /// The rows of all parts, in order.
+    pub batch: RecordBatch,
+    /// What became of each part, in order.
+    pub parts: Vec<DecodedPart>,
+}
+
+/// What became of a part of a piece.
+#[derive(Debug)]
+pub struct DecodedPart {
+    /// Index of the object in its batch.
+    pub object: usize,
+    /// Compressed bytes.
+    pub gzip_bytes: u64,
+    /// Bytes of decompressed text.
+    pub bytes: u64,
+    /// Lines read; the unreadable tail of an object counts as one.
+    pub lines: u64,
+    /// Lines of text that were joined to the line before them. They are not counted in `lines`.
+    pub joined_lines: u64,
+    /// Lines that became rows.
+    pub rows: u64,
+    /// The others. Their line numbers and byte offsets are relative to the part.
+    pub rejects: Vec<Reject>,
+    /// CRC-32 of all decompressed bytes of the object, see [`Part`](crate::decode::gzip::Part).
+    pub crc32: Option<u32>,
+    /// Notes about the object that were found in this part.
+    pub notes: Vec<Note>,
+}
+
+/// Size of the rejects of one call.
+#[derive(Default)]
+struct Held {
+    rejects: usize,
+    bytes: usize,
+}
+
+impl Held {
+    fn add(&mut self, rejects: &[Reject]) {
+        self.rejects += rejects.len();
+        self.bytes += rejects.iter().map(|reject| reject.raw.len()).sum::<usize>();
+    }
+
+    fn is_full(&self) -> bool {
+        self.rejects >= MAX_REJECTS || self.bytes >= MAX_REJECT_BYTES
+    }
+}
+
+impl Decoded {
+    /// Returns the size in memory of the record batch and the rejected lines.
+    pub fn bytes(&self) -> usize {
+        let rejects = self.parts.iter().flat_map(|part| &part.rejects);
+        self.batch.get_array_memory_size()
+            + rejects.map(|reject| size_of_val(reject) + reject.raw.len()).sum::<usize>()
+    }
+}
+
+impl Decoder {
+    /// Returns a decoder of lines of that table.
+    pub fn new(table: &Table) -> Self {
+        let known = table.fields.len();
+        let columns = table.columns().map(|(field, column)| Column {
+            name: column.name.as_str().into(),
+            field,
+            builder: columns::builder(column),
+        });
+        let extra = Column {
+            name: crate::logs::schema::EXTRA_FIELDS.into(),
+            field: known,
+            builder: Box::new(Interned::verbatim()),
+        };
+        Self {
+            schema: table.batch_schema(),
+            count: FieldCount { required: table.required_fields, known },
+            tile: Tile::default(),
+            columns: columns.chain([extra]).collect(),
+            source_key: Interned::verbatim(),
+            rows: 0,
+        }
+    }
+
+    /// Decodes a piece; `key` names the object with an index.
+    ///
+    /// Stops after 100,000 rows, or after [`MAX_REJECTS`] rejects (fewer if they are long). The piece keeps the parts left to
+    /// decode: call this again until it has none.
+    pub fn decode<'k>(&mut self, piece: &mut Piece, key: impl Fn(usize) -> &'k str) -> Decoded {
+        let Piece { text, parts } = piece;
+        let mut decoded = Vec::with_capacity(parts.len());
+        let mut held = Held::default();
+        let mut done = 0;
+        for part in parts.iter_mut() {
+            if held.is_full() || self.rows >= MAX_ROWS {
+                break;
+            }
+            let key = key(part.object);
+            let mut outcome = DecodedPart {
+                object: part.object,
+                gzip_bytes: mem::take(&mut part.gzip_bytes),
+                bytes: part.bytes,
+                lines: 0,
+                joined_lines: 0,
+                rows: 0,
+                rejects: Vec::new(),
+                crc32: part.crc32,
+                notes: mem::take(&mut part.notes),
+            };
+            let whole = text.len();
+            let mut at = part.range.start;
+            while at < part.range.end && !held.is_full() && self.rows < MAX_ROWS {
+                let Self { tile, columns, count, .. } = self;
+                at = tile
+                    .read(text, at, part.range.end, *count, |line| is_row(columns, *count, line));
+                let before = outcome.rejects.len();
+                self.append_tile(text, part.range.start, key, &mut outcome);
+                held.add(&outcome.rejects[before..]);
+                text.truncate(whole);
+            }
+            if at < part.range.end {
+                outcome.bytes = (at - part.range.start) as u64;
+                outcome.crc32 = None;
+                part.bytes -= outcome.bytes;
+                part.range.start = at;
+                decoded.push(outcome);
+                break;
+            }
+            if let Some(reject) = part.reject.take() {
+                outcome.lines += 1;
+                outcome.rejects.push(Reject {
+                    line_number: outcome.lines + outcome.joined_lines,
+                    byte_offset: part.range.len() as u64,
+                    reason: reject.reason,
+                    column: None,
+                    raw_length: reject.raw_length,
+                    raw: reject.raw,
+                });
+                held.add(&outcome.rejects[outcome.rejects.len() - 1..]);
+            }
+            decoded.push(outcome);
+            done += 1;
+        }
+        parts.drain(..done);
+        Decoded { batch: self.finish(), parts: decoded }
+    }
+
+    /// Returns whether a line, without its end, would become a row.
+    pub fn is_row(&mut self, line: &[u8]) -> bool {
+        is_row(&mut self.columns, self.count, line)
+    }
+
+    /// Returns whether the columns of a field would accept it. `index` is its position in the line, from 0.
+    pub fn takes(&mut self, index: usize, line: &[u8], field: Span) -> bool {
+        let mut columns = self.columns.iter_mut().filter(|column| column.field == index);
+        columns.all(|column| column.builder.accepts(line, field))
+    }
+
+    /// Appends the rows of the tile to the columns.
+    fn append_tile(
+        &mut self,
+        text: &Text,
+        part_start: usize,
+        key: &str,
+        outcome: &mut DecodedPart,
+    ) {
+        // The line numbers of rejects are those of the text.
+        let base = outcome.lines + outcome.joined_lines;
+        outcome.lines += self.tile.line_count() as u64;
+        outcome.joined_lines += self.tile.joined;
+        let refused = self.append_checked(text);
+        if !refused.is_empty() {
+            for column in self.columns.iter_mut().filter(|column| column.builder.may_refuse()) {
+                column.builder.truncate(self.rows);
+            }
+            let again = self.without(&refused, text, part_start, base, outcome);
+            debug_assert!(again.is_empty(), "a value that was taken once is taken again");
+        }
+        for (bounds, reason) in &self.tile.unsound {
+            outcome.rejects.push(reject(text, *bounds, part_start, base, *reason, None));
+        }
+        if !refused.is_empty() && !self.tile.unsound.is_empty() {
+            outcome.rejects.sort_by_key(|reject| reject.line_number);
+        }
+        for column in self.columns.iter_mut().filter(|column| !column.builder.may_refuse()) {
+            column.builder.append(text, self.tile.spans(column.field), &mut Vec::new());
+        }
+        let rows = self.tile.lines().len();
+        self.source_key.repeat(key, rows);
+        self.rows += rows;
+        outcome.rows += rows as u64;
+    }
+
+    /// Appends to the columns that may refuse a value; returns what they refused: the index of
+    /// the line and of the first column, by line.
+    fn append_checked(&mut self, text: &Text) -> Vec<(usize, usize)> {
+        let mut refused = Vec::new();
+        let mut lines = Vec::new();
+        for (index, column) in self.columns.iter_mut().enumerate() {
+            if column.builder.may_refuse() {
+                column.builder.append(text, self.tile.spans(column.field), &mut lines);
+                refused.extend(lines.drain(..).map(|line| (line, index)));
+            }
+        }
+        refused.sort_unstable();
+        refused.dedup_by_key(|(line, _)| *line);
+        refused
+    }
+
+    /// Takes refused lines out of the tile and appends the others.
+    #[cold]
+    fn without(
+        &mut self,
+        refused: &[(usize, usize)],
+        text: &Text,
+        part_start: usize,
+        base: u64,
+        outcome: &mut DecodedPart,
+    ) -> Vec<(usize, usize)> {
+        for &(line, column) in refused {
+            let bounds = self.tile.lines()[line].bounds;
+            let column = Some(self.columns[column].name.clone());
+            let reason = Reason::InvalidValue;
+            outcome.rejects.push(reject(text, bounds, part_start, base, reason, column));
+        }
+        self.tile.retain(|index| refused.binary_search_by_key(&index, |(line, _)| *line).is_err());
+        self.append_checked(text)
+    }
+
+    fn finish(&mut self) -> RecordBatch {
+        self.rows = 0;
+        let mut arrays: Vec<_> =
+            self.columns.iter_mut().map(|column| column.builder.finish()).collect();
+        arrays.push(self.source_key.finish());
+        RecordBatch::try_new(self.schema.clone(), arrays)
+            .expect("builders and schema come from the same table")
+    }
+}
+
+/// Returns whether a line would become a row. Does not change the columns.
+fn is_row(columns: &mut [Column], count: FieldCount, line: &[u8]) -> bool {
+    if line.len() > MAX_LINE {
+        return false;
+    }
+    let fields: Result<Vec<Span>, _> = Fields::of(line, count.known).collect();
+    let Some(fields) = fields.ok().filter(|fields| fields.len() >= count.required) else {
+        return false;
+    };
+    let mut fit = columns.iter_mut().map(|column| {
+        let field = fields.get(column.field).copied().unwrap_or_default();
+        column.builder.accepts(line, field)
+    });
+    std::str::from_utf8(line).is_ok() && fit.all(|fits| fits)
+}
+
+fn reject(
+    text: &Text,
+    bounds: Bounds,
+    part_start: usize,
+    base: u64,
+    reason: Reason,
+    column: Option<Arc<str>>,
+) -> Reject {
+    let raw = &text[bounds.start as usize..bounds.end as usize];
+    Reject {
+        line_number: base + u64::from(bounds.number) + 1,
+        byte_offset: (bounds.start as usize - part_start) as u64,
+        reason,
+        column,
+        raw_length: raw.len() as u64,
+        raw: raw[..raw.len().min(MAX_RAW)].to_vec(),
+    }
+}

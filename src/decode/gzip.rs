@@ -1,0 +1,556 @@
+//! Decompresses the bytes of an object to text of whole lines, within bounded memory.
+//!
+//! An ordinary object is inflated at once by libdeflate, about twice as fast as any streaming
+//! inflater. Everything unusual (large, of several members, damaged, empty, no gzip at all) is streamed
+//! by flate2 in segments. Only the streaming side ever decides about damage.
+
+mod blank;
+mod content;
+mod cut;
+mod members;
+#[cfg(test)]
+mod tests;
+
+use std::io::{self, Read};
+use std::mem;
+use std::ops::Range;
+
+use memchr::{memchr, memmem, memrchr};
+
+use crate::decode::gzip::blank::BlankLines;
+use crate::decode::gzip::content::{BYTE_ORDER_MARK, is_only_header};
+use crate::decode::gzip::members::{End, Layer};
+use crate::decode::text_buffer::Text;
+use crate::logs::reject::{MAX_RAW, Reason};
+
+pub use crate::decode::gzip::content::{HEAD, is_gzip, is_text};
+
+/// Largest text that is inflated at once, in bytes.
+pub const MAX_WHOLE: usize = 16 << 20;
+/// Largest object that is read at once, in bytes.
+pub const MAX_WHOLE_GZIP: u64 = 4 << 20;
+/// Text in a streamed segment, in bytes, give or take a line.
+const SEGMENT: usize = 4 << 20;
+/// Maximum number of gzip levels of an object.
+const MAX_DEPTH: usize = 4;
+
+/// The magic and the only compression method there is, as every member begins (RFC 1952, 2.3.1).
+const MEMBER: [u8; 3] = [0x1f, 0x8b, 8];
+/// Index of a member's flags, and the flag of a checksum of the header.
+const FLAGS: usize = 3;
+const FHCRC: u8 = 2;
+/// Length of the smallest member without its last four bytes: a header, an empty block and a checksum.
+const LEAST: usize = 16;
+
+/// Text of whole lines from one or more objects, in order.
+#[derive(Debug, Default)]
+pub struct Piece {
+    /// The lines of all parts.
+    pub text: Text,
+    /// Which lines come from which object.
+    pub parts: Vec<Part>,
+}
+
+/// Some consecutive lines of one object.
+#[derive(Debug, Default)]
+pub struct Part {
+    /// Index of the object in its batch.
+    pub object: usize,
+    /// Its lines in the piece's text; ends with a line end unless it is empty.
+    pub range: Range<usize>,
+    /// Compressed bytes that the part accounts for.
+    pub gzip_bytes: u64,
+    /// Bytes of decompressed text that the part accounts for.
+    pub bytes: u64,
+    /// What follows the lines and is not text of whole lines.
+    pub reject: Option<RawReject>,
+    /// CRC-32 of all decompressed bytes of the object. Set in its last part, unless the object is damaged.
+    pub crc32: Option<u32>,
+    /// Notes about the object that were found in this part.
+    pub notes: Vec<Note>,
+}
+
+impl Part {
+    /// Accounts for the byte order mark of a text that begins at `at`. The offsets of the following part then
+    /// include the mark.
+    fn of_mark(object: usize, at: usize) -> Self {
+        let bytes = BYTE_ORDER_MARK.len() as u64;
+        Self { object, range: at..at, bytes, notes: vec![Note::ByteOrderMark], ..Self::default() }
+    }
+}
+
+/// An unusual property of an object that is still converted. The codes are part of claims and of `--json`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Note {
+    /// The text begins with a UTF-8 byte order mark, which is skipped.
+    ByteOrderMark,
+    /// The gzip data contains gzip data, which is also decompressed.
+    GzipInGzip,
+    /// Zero bytes or line ends follow a gzip member; they are skipped.
+    Padding,
+    /// The object is uncompressed text.
+    PlainText,
+}
+
+impl Note {
+    /// All notes, by code.
+    pub const ALL: [Self; 4] =
+        [Self::ByteOrderMark, Self::GzipInGzip, Self::Padding, Self::PlainText];
+
+    /// Returns the code used in claims and summaries.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::ByteOrderMark => "byte_order_mark",
+            Self::GzipInGzip => "gzip_in_gzip",
+            Self::Padding => "padding",
+            Self::PlainText => "plain_text",
+        }
+    }
+
+    /// Returns a description that completes a sentence with the object as its subject.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::ByteOrderMark => "begins with a UTF-8 byte order mark, which is skipped",
+            Self::GzipInGzip => "is gzip inside gzip; both are decompressed",
+            Self::Padding => "has zero bytes or line ends after a gzip member; they are skipped",
+            Self::PlainText => "is plain text, not gzip",
+        }
+    }
+}
+
+/// A reject found before lines were looked at: damage, or a line too long to hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RawReject {
+    /// Why.
+    pub reason: Reason,
+    /// Length of what is rejected, in bytes.
+    pub raw_length: u64,
+    /// Its first [`MAX_RAW`] bytes.
+    pub raw: Vec<u8>,
+}
+
+impl RawReject {
+    fn new(reason: Reason, bytes: &[u8]) -> Self {
+        let raw = bytes[..bytes.len().min(MAX_RAW)].to_vec();
+        Self { reason, raw_length: bytes.len() as u64, raw }
+    }
+}
+
+/// Inflates ordinary objects at once.
+pub struct Whole {
+    decompressor: libdeflater::Decompressor,
+}
+
+impl Default for Whole {
+    fn default() -> Self {
+        Self { decompressor: libdeflater::Decompressor::new() }
+    }
+}
+
+impl Whole {
+    /// Appends the lines of an object to a piece, or leaves the piece as it was and returns false
+    /// when the object must be streamed.
+    ///
+    /// libdeflate stops after the first member without reporting its position. But it verifies the uncompressed size
+    /// in the last four bytes of that member (RFC 1952, 2.3.1). So if the object ends with that size, and the size
+    /// occurs nowhere else after the header, the member ends with the object, and no data follows it. By chance, one
+    /// object in thousands is streamed unnecessarily.
+    pub fn inflate(&mut self, object: usize, gzip: &[u8], piece: &mut Piece) -> bool {
+        let Some((before, [crc32 @ .., b0, b1, b2, b3])) = gzip.split_last_chunk::<8>() else {
+            return false;
+        };
+        let (crc32, field) = (u32::from_le_bytes(*crc32), [*b0, *b1, *b2, *b3]);
+        let length = u32::from_le_bytes(field) as usize;
+        // libdeflate does not verify the checksum of a header.
+        let is_plain =
+            before.starts_with(&MEMBER) && before.get(FLAGS).is_some_and(|f| f & FHCRC == 0);
+        if !is_plain || length == 0 || length > MAX_WHOLE {
+            return false;
+        }
+        let others = gzip[..gzip.len() - 1].get(LEAST..).unwrap_or_default();
+        if memmem::find(others, &field).is_some() {
+            return false;
+        }
+        let start = piece.text.len();
+        let room = &mut piece.text.spare(length)[..length];
+        if !self.decompressor.gzip_decompress(gzip, room).is_ok_and(|written| written == length)
+            || room.starts_with(&MEMBER)
+        {
+            return false;
+        }
+        piece.text.advance(length);
+        let mut mark = 0;
+        if piece.text[start..].starts_with(BYTE_ORDER_MARK) {
+            mark = BYTE_ORDER_MARK.len();
+            piece.parts.push(Part::of_mark(object, start));
+        }
+        let start = start + mark;
+        end_last_line(&mut piece.text, start);
+        let (lines, _) = BlankLines::cut_off(&piece.text[start..]);
+        let end = start + lines.len();
+        piece.text.truncate(end);
+        piece.parts.push(Part {
+            object,
+            range: start..end,
+            gzip_bytes: gzip.len() as u64,
+            bytes: (length - mark) as u64,
+            reject: None,
+            // libdeflate has verified it.
+            crc32: Some(crc32),
+            notes: Vec::new(),
+        });
+        true
+    }
+}
+
+/// Reads one object in segments.
+pub struct Stream {
+    object: usize,
+    input: Input,
+    /// Bytes of text in a segment.
+    segment: usize,
+    /// Whether the first bytes of the text were inspected.
+    begun: bool,
+    /// The beginning of a line whose end is still to come.
+    carry: Vec<u8>,
+    /// A line that does not fit into a segment.
+    long: Option<LongLine>,
+    /// How far the input was read.
+    end: End,
+    /// Whether everything was read.
+    ended: bool,
+    /// Of the text so far.
+    crc: libdeflater::Crc,
+    /// Notes that were not returned yet.
+    notes: Vec<Note>,
+    /// Blank lines that are ignored if no line follows.
+    held: BlankLines,
+    /// Blank lines to return next, because a line follows them.
+    due: BlankLines,
+    /// The text that follows them.
+    ready: Option<Piece>,
+}
+
+/// What a stream reads from.
+enum Input {
+    Text(Layer),
+    /// An object without text. Its size counts as read.
+    Refused(RawReject, u64),
+}
+
+impl Input {
+    /// Returns how many bytes of the object were read since the last call.
+    fn take_count(&mut self) -> u64 {
+        match self {
+            Self::Text(layer) => layer.count(),
+            Self::Refused(_, size) => mem::take(size),
+        }
+    }
+}
+
+impl Stream {
+    /// Starts reading an object of `size` bytes with any content.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the reader does.
+    pub fn new(object: usize, size: u64, reader: Box<dyn Read + Send>) -> io::Result<Self> {
+        Self::begin(object, Some(size), reader)
+    }
+
+    /// Starts reading an object of unknown size.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the reader does.
+    pub fn of_unknown_size(object: usize, reader: Box<dyn Read + Send>) -> io::Result<Self> {
+        Self::begin(object, None, reader)
+    }
+
+    /// Starts splitting an object that is known to be text into lines.
+    pub fn of_text(object: usize, reader: Box<dyn Read + Send>) -> Self {
+        Self::over(object, Input::Text(Layer::of_object(reader)), Vec::new())
+    }
+
+    fn begin(object: usize, size: Option<u64>, reader: Box<dyn Read + Send>) -> io::Result<Self> {
+        let mut layer = Layer::of_object(reader);
+        let mut notes = Vec::new();
+        let mut depth = 0;
+        let input = loop {
+            let (head, is_all) = layer.head()?;
+            let is_gzip = if depth == 0 { is_gzip(head) } else { head.starts_with(&MEMBER) };
+            if is_all && (head.is_empty() || is_only_header(head)) {
+                let count = head.len();
+                layer.take(count);
+                break Input::Text(layer);
+            } else if is_gzip && depth == MAX_DEPTH {
+                let reject = RawReject::new(Reason::NestedGzip, head);
+                break Input::Refused(reject, size.unwrap_or_else(|| layer.count()));
+            } else if is_gzip {
+                depth += 1;
+                layer = Layer::of_gzip(layer);
+            } else if depth == 0 && is_text(head) {
+                notes.push(Note::PlainText);
+                break Input::Text(layer);
+            } else if depth == 0 {
+                let mut reject = RawReject::new(Reason::NotGzip, head);
+                reject.raw_length = match size {
+                    Some(size) => size,
+                    None => layer.take_all()?,
+                };
+                let size = reject.raw_length;
+                break Input::Refused(reject, size);
+            } else {
+                break Input::Text(layer);
+            }
+        };
+        if depth > 1 && matches!(input, Input::Text(_)) {
+            notes.push(Note::GzipInGzip);
+        }
+        Ok(Self::over(object, input, notes))
+    }
+
+    fn over(object: usize, input: Input, notes: Vec<Note>) -> Self {
+        Self {
+            object,
+            input,
+            segment: SEGMENT,
+            begun: false,
+            carry: Vec::new(),
+            long: None,
+            end: End::Full,
+            ended: false,
+            crc: libdeflater::Crc::new(),
+            notes,
+            held: BlankLines::default(),
+            due: BlankLines::default(),
+            ready: None,
+        }
+    }
+
+    /// Returns how many gzip members were begun so far.
+    pub fn members(&self) -> u64 {
+        match &self.input {
+            Input::Text(layer) => layer.members(),
+            Input::Refused(..) => 0,
+        }
+    }
+
+    /// Returns the index of the object in its batch.
+    pub fn object(&self) -> usize {
+        self.object
+    }
+
+    /// Returns the next segment in `text`, or `None` after the last. A segment may have no lines.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the reader does. Damaged data is no error but a reject at the end of the lines
+    /// that could be read.
+    pub fn next(&mut self, text: Text) -> io::Result<Option<Piece>> {
+        if self.due.is_empty() {
+            if let Some(piece) = self.ready.take() {
+                return Ok(Some(piece));
+            }
+            if self.ended {
+                return Ok(None);
+            }
+            let piece = self.segment(text)?;
+            if self.due.is_empty() {
+                return Ok(Some(piece));
+            }
+            self.ready = Some(piece);
+            return Ok(Some(self.due_lines(Text::default())));
+        }
+        Ok(Some(self.due_lines(text)))
+    }
+
+    /// Returns blank lines that other text follows.
+    fn due_lines(&mut self, mut text: Text) -> Piece {
+        text.truncate(0);
+        self.due.move_to(&mut text, self.segment);
+        let (object, range, bytes) = (self.object, 0..text.len(), text.len() as u64);
+        Piece { text, parts: vec![Part { object, range, bytes, ..Part::default() }] }
+    }
+
+    /// Reads the next segment. Blank lines at its end are held back.
+    fn segment(&mut self, mut text: Text) -> io::Result<Piece> {
+        text.truncate(0);
+        let mut parts = self.begin_text()?;
+        text.extend(&mem::take(&mut self.carry));
+        let end = self.fill(&mut text)?;
+        let (mut bytes, reject) = match self.long.take() {
+            None => self.end_lines(&mut text, end),
+            Some(long) => self.end_long_line(long, &mut text, end),
+        };
+        if reject.is_some() || matches!(end, End::Damage(_)) {
+            // Text follows the lines of this segment, or is in it.
+            self.due = mem::take(&mut self.held);
+        } else {
+            let (lines, blank) = BlankLines::cut_off(&text);
+            let lines = lines.len();
+            text.truncate(lines);
+            if !self.ended {
+                bytes -= blank.bytes();
+            }
+            if lines == 0 {
+                let held = self.held.bytes();
+                self.due = self.held.append(blank);
+                if self.ended {
+                    // No line is left that would account for these bytes.
+                    bytes += held - self.due.bytes();
+                }
+            } else {
+                self.due = mem::replace(&mut self.held, blank);
+            }
+        }
+        if let (true, Input::Text(layer)) = (self.ended, &self.input)
+            && layer.is_padded()
+        {
+            self.notes.push(Note::Padding);
+        }
+        parts.push(Part {
+            object: self.object,
+            range: 0..text.len(),
+            gzip_bytes: self.input.take_count(),
+            bytes,
+            reject,
+            crc32: (self.ended && end == End::Done).then(|| self.crc.sum()),
+            notes: mem::take(&mut self.notes),
+        });
+        Ok(Piece { text, parts })
+    }
+
+    /// Skips a byte order mark where the text begins.
+    fn begin_text(&mut self) -> io::Result<Vec<Part>> {
+        if let Input::Text(layer) = &mut self.input
+            && !mem::replace(&mut self.begun, true)
+            && layer.ahead(BYTE_ORDER_MARK.len())?.starts_with(BYTE_ORDER_MARK)
+        {
+            layer.take(BYTE_ORDER_MARK.len());
+            self.crc.update(BYTE_ORDER_MARK);
+            return Ok(vec![Part::of_mark(self.object, 0)]);
+        }
+        Ok(Vec::new())
+    }
+
+    /// Reads until the text holds a segment.
+    fn fill(&mut self, text: &mut Text) -> io::Result<End> {
+        if self.end == End::Full {
+            let room = self.segment.saturating_sub(text.len());
+            let out = &mut text.spare(room)[..room];
+            let (count, end) = match &mut self.input {
+                Input::Refused(reject, _) => (0, End::Damage(reject.reason)),
+                Input::Text(layer) => layer.read(out)?,
+            };
+            self.crc.update(&out[..count]);
+            text.advance(count);
+            self.end = end;
+        }
+        Ok(self.end)
+    }
+
+    /// Cuts the text behind its last whole line. Returns the bytes it accounts for, and a reject if
+    /// the rest is none.
+    fn end_lines(&mut self, text: &mut Text, end: End) -> (u64, Option<RawReject>) {
+        let lines = memrchr(b'\n', text).map_or(0, |at| at + 1);
+        let all = text.len() as u64;
+        match end {
+            End::Full if lines == 0 => {
+                self.long = Some(LongLine::new(text));
+                text.truncate(0);
+                (0, None)
+            }
+            End::Full => {
+                // A segment that consists of open lines is cut after them, so the next segment can begin.
+                let cut = match cut::before_open_line(text, lines) {
+                    0 => lines,
+                    cut => cut,
+                };
+                self.carry.extend_from_slice(&text[cut..]);
+                text.truncate(cut);
+                (cut as u64, None)
+            }
+            End::Done => {
+                self.ended = true;
+                end_last_line(text, 0);
+                (all, None)
+            }
+            // The text is complete. The following bytes come with the next segment.
+            End::Damage(Reason::TrailingGarbage) if !text.is_empty() => {
+                end_last_line(text, 0);
+                (all, None)
+            }
+            End::Damage(reason) => {
+                self.ended = true;
+                let reject = match &mut self.input {
+                    Input::Refused(reject, _) => Some(reject.clone()),
+                    Input::Text(layer) if reason == Reason::TrailingGarbage => layer.take_behind(),
+                    Input::Text(_) => None,
+                };
+                let reject = reject.unwrap_or_else(|| RawReject::new(reason, &text[lines..]));
+                text.truncate(lines);
+                (all, Some(reject))
+            }
+        }
+    }
+
+    /// Looks for the end of a line that is too long to hold. Returns the bytes it accounts for and
+    /// the line as a reject; or nothing if it goes on.
+    fn end_long_line(
+        &mut self,
+        mut long: LongLine,
+        text: &mut Text,
+        end: End,
+    ) -> (u64, Option<RawReject>) {
+        let line_end = memchr(b'\n', text);
+        long.extend(&text[..line_end.unwrap_or(text.len())]);
+        if let Some(at) = line_end {
+            self.carry.extend_from_slice(&text[at + 1..]);
+            long.bytes += 1;
+            // As with any line, a CR before the line end is not part of it.
+            long.reject.raw_length -= u64::from(long.last == Some(b'\r'));
+        }
+        text.truncate(0);
+        match (line_end, end) {
+            (None, End::Full) => {
+                self.long = Some(long);
+                return (0, None);
+            }
+            (None, End::Done) => self.ended = true,
+            (None, End::Damage(reason)) if reason != Reason::TrailingGarbage => {
+                self.ended = true;
+                long.reject.reason = reason;
+            }
+            _ => {}
+        }
+        (long.bytes, Some(long.reject))
+    }
+}
+
+/// A line that is too long to hold, as far as it was read.
+struct LongLine {
+    reject: RawReject,
+    bytes: u64,
+    last: Option<u8>,
+}
+
+impl LongLine {
+    fn new(beginning: &[u8]) -> Self {
+        let reject = RawReject::new(Reason::LineTooLong, beginning);
+        Self { reject, bytes: beginning.len() as u64, last: beginning.last().copied() }
+    }
+
+    fn extend(&mut self, more: &[u8]) {
+        self.reject.raw_length += more.len() as u64;
+        self.bytes += more.len() as u64;
+        self.last = more.last().copied().or(self.last);
+    }
+}
+
+/// Ends the last line of a text where the object did not.
+fn end_last_line(text: &mut Text, start: usize) {
+    if text[start..].last().is_some_and(|&last| last != b'\n') {
+        text.extend(b"\n");
+    }
+}

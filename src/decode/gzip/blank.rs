@@ -1,0 +1,88 @@
+//! Holds back blank lines at the end of a text until it is known whether a line follows.
+
+use std::collections::VecDeque;
+
+use crate::decode::text_buffer::Text;
+
+/// Maximum number of runs of equal blank lines to hold back.
+///
+/// Only the blank lines of this many last runs count as the end of an object. The limit is far above what editors
+/// and tools write, and bounds the memory for any number of blank lines.
+const MAX_RUNS: usize = 1024;
+
+/// Blank lines, as runs of lines that end alike.
+#[derive(Debug, Default)]
+pub(super) struct BlankLines {
+    /// From the first to the last.
+    runs: VecDeque<Run>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Run {
+    line: &'static [u8],
+    count: u64,
+}
+
+impl BlankLines {
+    /// Removes the blank lines from the end of a text of whole lines, up to the limit.
+    pub(super) fn cut_off(text: &[u8]) -> (&[u8], Self) {
+        let (mut rest, mut blank) = (text, Self::default());
+        while let Some((before, line)) = last_blank_line(rest) {
+            let count = blank.runs.len();
+            match blank.runs.front_mut() {
+                Some(run) if run.line == line => run.count += 1,
+                _ if count == MAX_RUNS => break,
+                _ => blank.runs.push_front(Run { line, count: 1 }),
+            }
+            rest = before;
+        }
+        (rest, blank)
+    }
+
+    /// Returns whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+
+    /// Returns their length in bytes.
+    pub(super) fn bytes(&self) -> u64 {
+        self.runs.iter().map(|run| run.count * run.line.len() as u64).sum()
+    }
+
+    /// Appends lines. Returns the first ones if there are now too many to hold back.
+    pub(super) fn append(&mut self, more: Self) -> Self {
+        for run in more.runs {
+            match self.runs.back_mut() {
+                Some(last) if last.line == run.line => last.count += run.count,
+                _ => self.runs.push_back(run),
+            }
+        }
+        let surplus = self.runs.len().saturating_sub(MAX_RUNS);
+        Self { runs: self.runs.drain(..surplus).collect() }
+    }
+
+    /// Moves the first lines to a text, at most about `room` bytes.
+    pub(super) fn move_to(&mut self, text: &mut Text, room: usize) {
+        while let Some(run) = self.runs.front_mut() {
+            let fit = (room.saturating_sub(text.len()) / run.line.len()) as u64;
+            let count = run.count.min(fit);
+            for _ in 0..count {
+                text.extend(run.line);
+            }
+            run.count -= count;
+            if run.count > 0 {
+                break;
+            }
+            self.runs.pop_front();
+        }
+    }
+}
+
+/// Splits the last line off, if it is blank.
+fn last_blank_line(text: &[u8]) -> Option<(&[u8], &'static [u8])> {
+    let lines: [&'static [u8]; 2] = [b"\n", b"\r\n"];
+    lines.into_iter().find_map(|line| {
+        let before = text.strip_suffix(line)?;
+        matches!(before.last(), None | Some(b'\n')).then_some((before, line))
+    })
+}

@@ -1,0 +1,114 @@
+//! Detects the content type of an object: gzip, text, or neither.
+
+use memchr::memchr;
+
+use crate::decode::gzip::{FHCRC, FLAGS, MEMBER};
+
+/// Number of bytes that determine the content type of an object.
+pub const HEAD: usize = 64 << 10;
+/// The byte order mark of UTF-8. Windows tools put it before text.
+pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
+
+const MAGIC: [u8; 2] = [0x1f, 0x8b];
+
+/// Returns whether an object that begins with `head` is gzip. For a single byte, returns whether the object can be
+/// gzip.
+pub fn is_gzip(head: &[u8]) -> bool {
+    head.starts_with(&MAGIC) || head == &MAGIC[..1]
+}
+
+/// Returns whether an object is text: `head` is its first [`HEAD`] bytes, or the entire object if it is shorter.
+///
+/// Text has no NUL. Its first line ends within the head, is UTF-8 and has no control characters except tabs. Other
+/// lines are not checked here: each is parsed separately.
+pub fn is_text(head: &[u8]) -> bool {
+    let end = match memchr(b'\n', head) {
+        Some(end) => end,
+        None if head.len() < HEAD => head.len(),
+        None => return false,
+    };
+    let line = &head[..end];
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    let is_control = |byte: &u8| byte.is_ascii_control() && *byte != b'\t';
+    !head.is_empty()
+        && memchr(0, head).is_none()
+        && !line.iter().any(is_control)
+        && std::str::from_utf8(line).is_ok()
+}
+
+/// Returns whether the object is only a gzip header (RFC 1952, 2.3) and so has no content.
+pub(super) fn is_only_header(all: &[u8]) -> bool {
+    const HEADER: usize = 10;
+    const FEXTRA: u8 = 4;
+    const FNAME: u8 = 8;
+    const FCOMMENT: u8 = 16;
+    const RESERVED: u8 = 0xe0;
+    if all.len() < HEADER || !all.starts_with(&MEMBER) {
+        return false;
+    }
+    let flags = all[FLAGS];
+    if flags & RESERVED != 0 {
+        return false;
+    }
+    let mut rest = &all[HEADER..];
+    if flags & FEXTRA != 0 {
+        let Some((length, after)) = rest.split_first_chunk::<2>() else {
+            return false;
+        };
+        let Some(after) = after.get(usize::from(u16::from_le_bytes(*length))..) else {
+            return false;
+        };
+        rest = after;
+    }
+    for flag in [FNAME, FCOMMENT] {
+        if flags & flag != 0 {
+            let Some(end) = memchr(0, rest) else {
+                return false;
+            };
+            rest = &rest[end + 1..];
+        }
+    }
+    if flags & FHCRC == 0 {
+        return rest.is_empty();
+    }
+    let (fields, checksum) = all.split_at(all.len() - rest.len());
+    // The lower half of the CRC-32.
+    checksum == &libdeflater::crc32(fields).to_le_bytes()[..2]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_is_told_from_other_bytes() {
+        let long = vec![b'x'; HEAD];
+        let text: [&[u8]; 8] = [
+            b"h2 2025-07-19T14:03:21.123456Z\n",
+            b"no line end",
+            b"crlf\r\nand \xff behind it\n",
+            b"\xef\xbb\xbfa byte order mark\n",
+            b"\n",
+            b"tab\there\n",
+            "\u{e9}\n".as_bytes(),
+            &long[1..],
+        ];
+        for head in text {
+            assert!(is_text(head), "{}", head.escape_ascii());
+        }
+        let other: [&[u8]; 9] = [
+            b"",
+            b"PAR1\x15\x04\x15\x20\n",
+            b"a line\nand a \0 behind it",
+            b"\xff\xfeh\0t\0\n\0",
+            b"\xe9 is Latin-1\n",
+            b"\x1b[2J\n",
+            b"\x7f\n",
+            b"BZh91AY&SY\xd7\n",
+            &long,
+        ];
+        for head in other {
+            assert!(!is_text(head), "{}", head.escape_ascii());
+        }
+    }
+}

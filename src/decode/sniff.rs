@@ -1,0 +1,264 @@
+//! What an object holds whose name says otherwise, told from its first lines.
+//!
+//! Only an object of which no line became a row is looked at, so that an odd line among good ones is a
+//! reject like any other. What is not recognised stays rejects as well.
+
+use std::fmt;
+
+use memchr::memchr_iter;
+use memchr::memmem::find;
+
+use crate::decode::columns::number::{Double, Parse};
+use crate::decode::columns::timestamp::Timestamp;
+use crate::decode::decoder::Decoder;
+use crate::decode::tokenizer::{self, Fields, Span};
+use crate::logs::reject::{Reason, Reject};
+use crate::logs::schema::LogType;
+
+/// Lines that are looked at. All must be of one kind.
+const FIRST: usize = 8;
+/// Number of kinds of values that identify a log line with a selection of fields.
+const KINDS: usize = 2;
+/// Number of field names that identify a header.
+const NAMES: usize = 3;
+/// Field separators other than spaces.
+const SEPARATORS: [(u8, &str); 4] =
+    [(b'\t', "tabs"), (b',', "commas"), (b';', "semicolons"), (b'|', "vertical bars")];
+
+/// What an object can hold instead of lines of its log type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Foreign {
+    /// Lines of another log of Application Load Balancers.
+    Log(LogType),
+    /// Lines of a Network Load Balancer's access log.
+    NetworkLoadBalancer,
+    /// Lines of a Classic Load Balancer's access log.
+    ClassicLoadBalancer,
+    /// JSON, as CloudWatch can deliver logs.
+    Json,
+    /// The W3C's extended log file format, likewise (<https://www.w3.org/TR/WD-logfile.html>).
+    W3c,
+    /// Parquet, likewise.
+    Parquet,
+    /// UTF-16 text, as some Windows tools save it.
+    Utf16,
+    /// Log lines with another separator than spaces.
+    Separated(&'static str),
+    /// Log lines with omitted or reordered fields.
+    ChosenFields,
+    /// A header line with field names.
+    Header,
+}
+
+impl fmt::Display for Foreign {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Log(log_type) => write!(f, "{log_type} log lines"),
+            Self::NetworkLoadBalancer => f.write_str("a Network Load Balancer's log lines"),
+            Self::ClassicLoadBalancer => f.write_str("a Classic Load Balancer's log lines"),
+            Self::Json => f.write_str("JSON"),
+            Self::W3c => f.write_str("W3C extended log lines"),
+            Self::Parquet => f.write_str("Parquet"),
+            Self::Utf16 => f.write_str("UTF-16 text"),
+            Self::Separated(by) => write!(f, "log lines with fields separated by {by}"),
+            Self::ChosenFields => f.write_str("log lines with omitted or reordered fields"),
+            Self::Header => f.write_str("a header line with field names"),
+        }
+    }
+}
+
+impl Foreign {
+    /// Returns what the user can do about it.
+    pub fn remedy(self) -> &'static str {
+        match self {
+            Self::Separated(_) | Self::ChosenFields | Self::Header => {
+                "Configure the log delivery with all fields, in their documented order, separated by spaces and without a header"
+            }
+            _ => "Move it out of the source, or rename it to match its content",
+        }
+    }
+}
+
+/// Recognises what an object holds of which every line so far is a reject, given the first of those.
+/// Returns `None` when that is not known, or is what its name says.
+pub fn recognise(named: LogType, rejects: &[Reject]) -> Option<Foreign> {
+    let lines: Vec<&[u8]> = match rejects {
+        // Nothing was inflated; what there is instead may be text.
+        [whole] if whole.reason == Reason::NotGzip => whole.raw.split(|&b| b == b'\n').collect(),
+        lines => lines.iter().filter(|r| !r.reason.is_damage()).map(|r| &r.raw[..]).collect(),
+    };
+    let mut lines = lines.into_iter().take(FIRST);
+    let first = lines.next()?;
+    let Some(kind) = of_line(first) else {
+        let lines: Vec<&[u8]> = std::iter::once(first).chain(lines).collect();
+        return have_chosen_fields(named, &lines).then_some(Foreign::ChosenFields);
+    };
+    // A header stands once.
+    let whole = matches!(kind, Foreign::W3c | Foreign::Parquet | Foreign::Header | Foreign::Utf16);
+    let alike = whole || lines.all(|line| line.is_empty() || of_line(line) == Some(kind));
+    (alike && kind != Foreign::Log(named)).then_some(kind)
+}
+
+fn of_line(line: &[u8]) -> Option<Foreign> {
+    let begins = |marks: &[&str]| marks.iter().any(|mark| line.starts_with(mark.as_bytes()));
+    if begins(&["PAR1"]) {
+        Some(Foreign::Parquet)
+    } else if line.starts_with(b"\xff\xfe") || line.starts_with(b"\xfe\xff") {
+        Some(Foreign::Utf16)
+    } else if begins(&["#Version:", "#Fields:", "#Software:", "#Date:"]) {
+        Some(Foreign::W3c)
+    } else if begins(&["{\"", "[{\""]) {
+        Some(Foreign::Json)
+    } else if is_header(line) {
+        Some(Foreign::Header)
+    } else if is_network(line) {
+        Some(Foreign::NetworkLoadBalancer)
+    } else if is_classic(line) {
+        Some(Foreign::ClassicLoadBalancer)
+    } else {
+        let log_type = log_type_of(line).map(Foreign::Log);
+        log_type.or_else(|| separator_of(line).map(Foreign::Separated))
+    }
+}
+
+/// `type time elb client:port …`, with any separator.
+fn is_header(line: &[u8]) -> bool {
+    let is_separator = |byte: &u8| *byte == b' ' || SEPARATORS.iter().any(|(by, _)| by == byte);
+    let names: Vec<&[u8]> = line.split(is_separator).filter(|name| !name.is_empty()).collect();
+    let is_name = |name: &&&[u8]| {
+        let name = name.trim_ascii().strip_prefix(b"\"").unwrap_or(name);
+        let name = name.strip_suffix(b"\"").unwrap_or(name);
+        let is = |known: &str| known.as_bytes().eq_ignore_ascii_case(name);
+        let mut fields = LogType::ALL.iter().flat_map(|log_type| &log_type.table().fields);
+        fields.any(|field| is(&field.name) || field.columns.iter().any(|column| is(&column.name)))
+    };
+    let known = names.iter().filter(is_name).count();
+    known >= NAMES && known * 2 > names.len()
+}
+
+/// Returns the separator of the fields of a log line, if it is not a space.
+fn separator_of(line: &[u8]) -> Option<&'static str> {
+    let separated = |(by, _): &&(u8, &str)| {
+        let mut quoted = false;
+        let fields = line.split(|byte| {
+            quoted ^= *byte == b'"';
+            byte == by && !quoted
+        });
+        let fields = fields.map(<[u8]>::trim_ascii);
+        let bare = |field| {
+            let field: &[u8] = field;
+            field.strip_prefix(b"\"").and_then(|f| f.strip_suffix(b"\"")).unwrap_or(field)
+        };
+        count_kinds(fields.map(bare)) >= KINDS
+    };
+    SEPARATORS.iter().find(separated).map(|(_, name)| *name)
+}
+
+/// Returns whether log lines have a selection of fields: most of them have a value that its column rejects but
+/// another column would accept, or all end after the same few fields.
+fn have_chosen_fields(named: LogType, lines: &[&[u8]]) -> bool {
+    let table = named.table();
+    let mut decoder = Decoder::new(table);
+    let (mut moved, mut lengths) = (0, Vec::new());
+    for line in lines {
+        // For a truncated line, only the part before its end.
+        let fields: Vec<Span> =
+            Fields::of(line, table.fields.len()).map_while(Result::ok).collect();
+        let value = |field: &Span| &line[tokenizer::unquoted(line, *field).range()];
+        if count_kinds(fields.iter().map(value)) < KINDS {
+            continue;
+        }
+        let mut refused = fields.iter().enumerate().filter(|(index, field)| {
+            tokenizer::value(line, **field).is_some() && !decoder.takes(*index, line, **field)
+        });
+        match refused.next() {
+            Some(first) => {
+                let mut refused = std::iter::once(first).chain(refused);
+                moved += usize::from(refused.any(|(_, field)| Kind::of(value(field)).is_some()));
+            }
+            None => lengths.push(fields.len()),
+        }
+    }
+    let ended =
+        lengths.iter().all(|length| *length < table.required_fields && *length == lengths[0]);
+    moved * 2 > lines.len() || lines.len() > 1 && lengths.len() == lines.len() && ended
+}
+
+/// Returns the kind of a value if the value identifies it, regardless of its column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    Time,
+    Arn,
+    ConnectionId,
+    Trace,
+    Request,
+    TlsVersion,
+    LoadBalancer,
+    Address,
+}
+
+impl Kind {
+    fn of(value: &[u8]) -> Option<Self> {
+        let begins = |mark: &str| value.starts_with(mark.as_bytes());
+        let is_address = |address: &[u8]| {
+            let parts = address.split(|&byte| byte == b'.');
+            let is_part =
+                |part: &[u8]| (1..=3).contains(&part.len()) && part.iter().all(u8::is_ascii_digit);
+            parts.clone().count() == 4 && parts.into_iter().all(is_part)
+        };
+        if Timestamp::default().parse(value).is_ok() {
+            Some(Self::Time)
+        } else if begins("arn:") {
+            Some(Self::Arn)
+        } else if begins("TID_") {
+            Some(Self::ConnectionId)
+        } else if begins("Root=") || begins("Self=") {
+            Some(Self::Trace)
+        } else if find(value, b" http").is_some() && find(value, b"://").is_some() {
+            Some(Self::Request)
+        } else if begins("TLSv") {
+            Some(Self::TlsVersion)
+        } else if begins("app/") && memchr_iter(b'/', value).count() == 2 {
+            Some(Self::LoadBalancer)
+        } else {
+            let address = value.split(|&byte| byte == b':').next().unwrap_or(value);
+            is_address(address).then_some(Self::Address)
+        }
+    }
+}
+
+/// Returns the number of different kinds among some values.
+fn count_kinds<'a>(values: impl Iterator<Item = &'a [u8]>) -> usize {
+    let mut kinds: Vec<Kind> = Vec::new();
+    for kind in values.filter_map(Kind::of) {
+        if !kinds.contains(&kind) {
+            kinds.push(kind);
+        }
+    }
+    kinds.len()
+}
+
+/// Returns the log type in whose table a line becomes a row.
+pub fn log_type_of(line: &[u8]) -> Option<LogType> {
+    LogType::ALL.into_iter().find(|log_type| Decoder::new(log_type.table()).is_row(line))
+}
+
+/// `tls 2.0 2018-12-20T02:59:40 net/name/id …`
+/// (<https://docs.aws.amazon.com/elasticloadbalancing/latest/network/load-balancer-access-logs.html>)
+fn is_network(line: &[u8]) -> bool {
+    let words: Vec<&[u8]> = line.split(|&b| b == b' ').take(4).collect();
+    let [_, _, time, elb] = words[..] else { return false };
+    Timestamp::default().parse(time).is_ok() && elb.starts_with(b"net/")
+}
+
+/// `2015-05-13T23:39:43.945958Z name 192.0.2.1:2817 10.0.0.1:80 0.000073 0.001048 0.000057 …`
+/// (<https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/access-log-collection.html>)
+fn is_classic(line: &[u8]) -> bool {
+    let words: Vec<&[u8]> = line.split(|&b| b == b' ').take(7).collect();
+    let [time, name, client, _, durations @ ..] = &words[..] else { return false };
+    Timestamp::default().parse(time).is_ok()
+        && !name.contains(&b':')
+        && client.contains(&b':')
+        && durations.len() == 3
+        && durations.iter().all(|duration| Double.parse(duration).is_ok())
+}

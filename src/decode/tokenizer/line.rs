@@ -1,0 +1,104 @@
+//! One line read byte by byte, the slow and plain way: for lines that are irregular, and for whoever wants to
+//! know where in a line something stands.
+
+use crate::decode::tokenizer::Span;
+use crate::logs::reject::Reason;
+
+/// Where a line breaks the grammar, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault {
+    /// How: an [`Reason::UnterminatedQuote`] or a [`Reason::MisplacedQuote`].
+    pub reason: Reason,
+    /// The byte of the line that should not be there, or is not closed: the quote.
+    pub at: usize,
+}
+
+/// The fields of one line, quotes and all, in order. Ends after the first fault.
+#[derive(Debug, Clone)]
+pub struct Fields<'a> {
+    line: &'a [u8],
+    at: usize,
+    /// Fields that are still known; what follows them is one more, as it stands.
+    known: usize,
+}
+
+impl<'a> Fields<'a> {
+    /// Returns the fields of a line without its end, of which the table knows so many.
+    pub fn of(line: &'a [u8], known: usize) -> Self {
+        Self { line, at: 0, known }
+    }
+}
+
+impl Iterator for Fields<'_> {
+    type Item = Result<Span, Fault>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let rest = &self.line[self.at..];
+        let start = self.at + rest.iter().take_while(|&&byte| byte == b' ').count();
+        let rest = &self.line[start..];
+        // Until it is known that there is a next one.
+        self.at = self.line.len();
+        if rest.is_empty() {
+            return None;
+        }
+        let length = match self.known.checked_sub(1) {
+            None => rest.len(),
+            Some(known) => {
+                self.known = known;
+                match field_length(rest) {
+                    Ok(length) => length,
+                    Err(fault) => return Some(Err(Fault { at: start + fault.at, ..fault })),
+                }
+            }
+        };
+        self.at = start + length;
+        Some(Ok(Span { start: start as u32, end: self.at as u32 }))
+    }
+}
+
+/// Returns the length of the field at the beginning of `rest`.
+fn field_length(rest: &[u8]) -> Result<usize, Fault> {
+    let misplaced = |at| Fault { reason: Reason::MisplacedQuote, at };
+    if rest[0] == b'"' {
+        let unterminated = Fault { reason: Reason::UnterminatedQuote, at: 0 };
+        let inner = memchr::memchr(b'"', &rest[1..]).ok_or(unterminated)?;
+        let length = inner + 2;
+        return match rest.get(length) {
+            None | Some(b' ') => Ok(length),
+            Some(_) => Err(misplaced(length - 1)),
+        };
+    }
+    match memchr::memchr2(b' ', b'"', rest) {
+        Some(at) if rest[at] == b'"' => Err(misplaced(at)),
+        Some(at) => Ok(at),
+        None => Ok(rest.len()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fields(line: &str, known: usize) -> Vec<Result<&str, Fault>> {
+        let fields = Fields::of(line.as_bytes(), known);
+        fields.map(|field| field.map(|field| &line[field.range()])).collect()
+    }
+
+    #[test]
+    fn a_line_is_taken_apart() {
+        assert_eq!(fields("", 9), []);
+        assert_eq!(fields("  ", 9), []);
+        assert_eq!(fields(" a  \"b c\" d ", 9), [Ok("a"), Ok("\"b c\""), Ok("d")]);
+        assert_eq!(fields("a b \"c d ", 2), [Ok("a"), Ok("b"), Ok("\"c d ")]);
+        assert_eq!(fields("a b", 0), [Ok("a b")]);
+    }
+
+    #[test]
+    fn a_fault_has_a_place_and_ends_the_line() {
+        let fault = |reason, at| Err(Fault { reason, at });
+        assert_eq!(fields("a \"b c", 9), [Ok("a"), fault(Reason::UnterminatedQuote, 2)]);
+        assert_eq!(fields("a b\"c d", 9), [Ok("a"), fault(Reason::MisplacedQuote, 3)]);
+        assert_eq!(fields("a \"b\"c d", 9), [Ok("a"), fault(Reason::MisplacedQuote, 4)]);
+        assert_eq!(fields("\"", 9), [fault(Reason::UnterminatedQuote, 0)]);
+    }
+}

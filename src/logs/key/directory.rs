@@ -1,0 +1,276 @@
+//! Parses the path of a directory: which logs can be below it.
+//!
+//! A listing uses this to skip directories that cannot hold a selected log. Key parsing uses it to find names that
+//! contradict their path. A component is interpreted only where AWS, or a tool that arranges AWS's files, gives it a
+//! meaning: below `AWSLogs`, `aws-account-id=…` or `elasticloadbalancing`.
+
+use chrono::{Months, NaiveDate};
+
+use crate::logs::key::{ROOT, SERVICE, digits, is_account, is_region, service_kind};
+
+/// Properties of the logs below a directory, according to its path.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Directory<'a> {
+    /// Their account, if the path names one.
+    pub account: Option<&'a str>,
+    /// Their region, if the path names one.
+    pub region: Option<&'a str>,
+    /// First and last day that they can belong to, if the path names a date: the days of the path, widened by one day on
+    /// both sides. Only the name of a log tells whether its day is that of the path.
+    pub days: Option<(NaiveDate, NaiveDate)>,
+    /// The kind of another service that delivers there, if it is known.
+    pub service: Option<&'static str>,
+}
+
+/// Year, month and day, as far as a path contains them.
+#[derive(Default)]
+struct Date([Option<u32>; 3]);
+
+impl Date {
+    /// Parses the next part of a date, if it is one, such as `2025` or `year=2025`.
+    fn take(&mut self, part: &str, plain: bool) {
+        const PARTS: [(&str, usize); 3] = [("year=", 4), ("month=", 2), ("day=", 2)];
+        let Some(next) = self.0.iter().position(Option::is_none) else { return };
+        let (name, count) = PARTS[next];
+        let value = match part.strip_prefix(name) {
+            Some(value) => value,
+            None if plain => part,
+            None => return,
+        };
+        self.0[next] = digits(value, count);
+    }
+
+    fn is_empty(&self) -> bool {
+        self.0 == [None; 3]
+    }
+
+    fn days(&self) -> Option<(NaiveDate, NaiveDate)> {
+        let [year, month, day] = self.0;
+        let year = i32::try_from(year?).ok()?;
+        let first = NaiveDate::from_ymd_opt(year, month.unwrap_or(1), day.unwrap_or(1))?;
+        let last = match (month, day) {
+            (Some(_), Some(_)) => Some(first),
+            (Some(_), None) => first.checked_add_months(Months::new(1))?.pred_opt(),
+            (None, _) => NaiveDate::from_ymd_opt(year, 12, 31),
+        };
+        Some((first, last?))
+    }
+}
+
+impl<'a> Directory<'a> {
+    /// Parses the path of a directory; `None` if it has no meaning. The result also applies to all paths below it.
+    pub fn parse(directory: &'a str) -> Option<Self> {
+        let directory = directory.strip_suffix('/').unwrap_or(directory);
+        let mut parts = directory.split('/').peekable();
+        let mut found = Self::default();
+        let mut date = Date::default();
+        // Position of a component after the one that gives the path its meaning, once that was found.
+        let mut place = None;
+        let mut is_ours = false;
+        while let Some(part) = parts.next() {
+            let next_is_service = parts.peek() == Some(&SERVICE);
+            if found == Self::default() && date.is_empty() && is_root(part) {
+                (place, is_ours) = (Some(0), false);
+                continue;
+            }
+            let Some(at) = place.or_else(|| is_start(part, next_is_service).then_some(0)) else {
+                continue;
+            };
+            place = Some(at + 1);
+            if at == 0
+                && !is_ours
+                && let Some(account) = account_of(part)
+            {
+                found.account = Some(account);
+            } else if at == 0 && part.starts_with("o-") {
+                // An organization, with accounts below it.
+                place = Some(0);
+            } else if part == SERVICE {
+                is_ours = true;
+            } else if at == 1
+                && !is_ours
+                && let Some(kind) = service_kind(part)
+            {
+                found.service = Some(kind);
+                break;
+            } else if found.region.is_none()
+                && let Some(region) = region_of(part)
+            {
+                found.region = Some(region);
+            } else {
+                date.take(part, is_ours);
+            }
+        }
+        found.days = date.days().and_then(|(first, last)| first.pred_opt().zip(last.succ_opt()));
+        (found != Self::default()).then_some(found)
+    }
+
+    /// Describes how the path contradicts the name of a log with this account and region, if it does.
+    pub(super) fn contradiction(&self, account: &str, region: &str) -> Option<String> {
+        let differs = |own: Option<&str>, other| own.is_some_and(|own| own != other);
+        if differs(self.account, account) {
+            let own = self.account.unwrap_or_default();
+            return Some(format!("its path names account {own}, its name {account}"));
+        }
+        if differs(self.region, region) {
+            let own = self.region.unwrap_or_default();
+            return Some(format!("its path names region {own}, its name {region}"));
+        }
+        let kind = self.service?;
+        Some(format!("its path names another service ({kind}), its name a load balancer"))
+    }
+}
+
+/// Returns whether a component has a meaning without an `AWSLogs` above it.
+fn is_start(part: &str, next_is_service: bool) -> bool {
+    part == SERVICE
+        || part.contains('=') && account_of(part).is_some()
+        || next_is_service && is_account(part)
+}
+
+/// Returns whether a component is `AWSLogs` in any case, or begins with it: `AWSLogs-Partitioned`, `awslogs.bak`.
+fn is_root(part: &str) -> bool {
+    let root = part.get(..ROOT.len()).is_some_and(|root| root.eq_ignore_ascii_case(ROOT));
+    root && !part[ROOT.len()..].starts_with(|c: char| c.is_ascii_alphanumeric())
+}
+
+fn account_of(part: &str) -> Option<&str> {
+    let account = part.strip_prefix("aws-account-id=").unwrap_or(part);
+    is_account(account).then_some(account)
+}
+
+/// Returns the region that a component names. Plain components can be folders with any name, so they must look like
+/// real regions: `eu-west-1`, `us-gov-east-1`.
+fn region_of(part: &str) -> Option<&str> {
+    if let Some(region) = part.strip_prefix("region=") {
+        return is_region(region).then_some(region);
+    }
+    is_real_region(part).then_some(part)
+}
+
+/// Returns whether a text looks like an AWS region: two to four letters, words, a number.
+pub fn is_real_region(text: &str) -> bool {
+    let mut words: Vec<&str> = text.split('-').collect();
+    let number = words.pop().unwrap_or_default();
+    let letters = |word: &&str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase());
+    (1..=2).contains(&number.len())
+        && number.bytes().all(|b| b.is_ascii_digit())
+        && (2..=4).contains(&words.len())
+        && (2..=4).contains(&words[0].len())
+        && words.iter().all(letters)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn date(text: &str) -> NaiveDate {
+        text.parse().unwrap()
+    }
+
+    fn days(path: &str) -> Option<(NaiveDate, NaiveDate)> {
+        Directory::parse(path).unwrap().days
+    }
+
+    #[test]
+    fn documented_directories_tell_what_lies_below() {
+        let root = "p/AWSLogs/012345678901";
+        let of = |path: &str| days(&format!("{root}/elasticloadbalancing/eu-west-1{path}"));
+        assert_eq!(of(""), None);
+        assert_eq!(of("/2024"), Some((date("2023-12-31"), date("2025-01-01"))));
+        assert_eq!(of("/2024/02"), Some((date("2024-01-31"), date("2024-03-01"))));
+        assert_eq!(of("/2024/02/03"), Some((date("2024-02-02"), date("2024-02-04"))));
+        for odd in ["/latest", "/2024/13", "/99999999999/01"] {
+            assert_eq!(of(odd), None, "{odd}");
+        }
+        let path = format!("{root}/elasticloadbalancing/eu-west-1");
+        let found = Directory::parse(&path).unwrap();
+        assert_eq!((found.account, found.region), (Some("012345678901"), Some("eu-west-1")));
+        let trail = format!("{root}/CloudTrail-Digest");
+        assert_eq!(Directory::parse(&trail).unwrap().service, Some("cloudtrail"));
+        for nothing in ["", "p", "p/AWSLogs", "p/AWSLogs/o-12345", "MyLogs/eu-west-1/2025/07/19"] {
+            assert_eq!(Directory::parse(nothing), None, "{nothing}");
+        }
+    }
+
+    #[test]
+    fn other_layouts_are_understood_to_within_a_day() {
+        let (account, region) = (Some("012345678901"), Some("eu-west-1"));
+        let around = Some((date("2025-07-18"), date("2025-07-20")));
+        for (path, account, region) in [
+            (
+                "AWSLogs/aws-account-id=012345678901/elasticloadbalancing/region=eu-west-1/year=2025/month=07/day=19",
+                account,
+                region,
+            ),
+            (
+                "own/aws-account-id=012345678901/region=eu-west-1/year=2025/month=07/day=19/hour=14",
+                account,
+                region,
+            ),
+            ("AWSLogs-Partitioned/year=2025/month=07/day=19/hour=14", None, None),
+            ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2025/07/19/14", account, region),
+            ("AWSLogs/012345678901/elasticloadbalancing/myFolder/2025/07/19", account, None),
+            (
+                "AWSLogs/o-a1b2c3d4e5/012345678901/elasticloadbalancing/eu-west-1/2025/07/19",
+                account,
+                region,
+            ),
+            (
+                "o-a1b2c3d4e5/awslogs/012345678901/elasticloadbalancing/eu-west-1/2025/07/19",
+                account,
+                region,
+            ),
+            (
+                "b/AWSLogs.bak/012345678901/elasticloadbalancing/eu-west-1/2025/07/19",
+                account,
+                region,
+            ),
+            ("012345678901/elasticloadbalancing/eu-west-1/2025/07/19", account, region),
+            ("elasticloadbalancing/eu-west-1/2025/07/19", None, region),
+        ] {
+            let found = Directory::parse(path).unwrap();
+            assert_eq!(
+                (found.account, found.region, found.days),
+                (account, region, around),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn components_without_a_meaning_say_nothing() {
+        for path in [
+            "backup/2025/11/26",
+            "202507191405/x",
+            "AWSLogs/012345678901/own-folder",
+            "year=2025/month=07",
+            "MyAWSLogs/012345678901/CloudTrail",
+        ] {
+            let found = Directory::parse(path).unwrap_or_default();
+            assert_eq!((found.region, found.days, found.service), (None, None, None), "{path}");
+        }
+    }
+
+    #[test]
+    fn regions_look_like_those_of_aws() {
+        for region in
+            ["eu-west-1", "us-gov-west-1", "ap-southeast-3", "eusc-de-east-1", "us-isob-east-1"]
+        {
+            assert!(is_real_region(region), "{region}");
+        }
+        for text in [
+            "",
+            "eu-west",
+            "EU-WEST-1",
+            "eu_west_1",
+            "eu-west-1a",
+            "my-folder",
+            "backup-eu-1",
+            "1",
+            "-1",
+        ] {
+            assert!(!is_real_region(text), "{text}");
+        }
+    }
+}

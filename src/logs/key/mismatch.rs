@@ -1,0 +1,91 @@
+//! Explains why an object is not converted, from its key.
+
+use crate::logs::key::name::{is_balancer, is_end_time, log_type_of};
+use crate::logs::key::{Directory, Key, Name, Other, SERVICE, is_account, is_region};
+
+/// Description of a part, and whether the part is valid.
+type Wanted = (&'static str, fn(&str) -> bool);
+
+/// Returns the reason why an object is not converted, according to its key; `None` for the key of a log.
+pub fn mismatch(key: &str) -> Option<String> {
+    let other = Key::parse(key).err()?;
+    let (directory, name) = key.rsplit_once('/').unwrap_or(("", key));
+    Some(match other {
+        Other::TestFile => "it is the test file that AWS writes when logging is enabled".to_owned(),
+        Other::NetworkLoadBalancer => "it is the log of a Network Load Balancer".to_owned(),
+        Other::ClassicLoadBalancer => "it is the log of a Classic Load Balancer".to_owned(),
+        Other::Service(kind) => format!("it is what another service of AWS delivers ({kind})"),
+        Other::LogEnding => match Name::split(name).map_or("", |(_, ending)| ending) {
+            "" => "its name has no ending; a log has .log.gz or .log".to_owned(),
+            ending => format!("its name ends with \"{ending}\"; a log ends with .log.gz or .log"),
+        },
+        Other::LogContradiction => Name::parse(name)
+            .and_then(|object| {
+                Directory::parse(directory)?.contradiction(object.account, object.region)
+            })
+            .unwrap_or_else(|| "its path contradicts its name".to_owned()),
+        Other::LogName | Other::Unknown => of_name(name),
+    })
+}
+
+/// Finds the first part of a name that does not fit.
+fn of_name(name: &str) -> String {
+    let (_, rest) = log_type_of(name);
+    let parts: [Wanted; 5] = [
+        ("an account of twelve digits", is_account),
+        (SERVICE, |part| part == SERVICE),
+        ("a region, such as eu-west-1", is_region),
+        ("a load balancer, app.<name>.<id>", is_balancer),
+        ("the end of its five minutes, yyyymmddThhmmZ", is_end_time),
+    ];
+    let mut found = rest.split('_');
+    for (wanted, fits) in parts {
+        match found.next() {
+            None => return format!("its name ends before {wanted}"),
+            Some(part) if !fits(part) => {
+                return format!("its name has \"{part}\" instead of {wanted}");
+            }
+            Some(_) => {}
+        }
+    }
+    match Name::split(name) {
+        Some((object, _)) if object.end_day().is_none() => {
+            "its name has an end time that does not exist".to_owned()
+        }
+        _ => "its name ends before a random word".to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEY: &str = "AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2025/07/19/012345678901_elasticloadbalancing_eu-west-1_app.my-lb.50dc6c495c0c9188_20250719T1405Z_10.0.0.1_39xza92o.log.gz";
+
+    #[test]
+    fn every_key_that_is_none_has_a_reason() {
+        assert_eq!(mismatch(KEY), None);
+        let cases = [
+            (KEY.replace(".log.gz", ".gz"), "ends with \".gz\""),
+            (KEY.replace(".log.gz", ".log.gz.part"), "ends with \".log.gz.part\""),
+            (KEY.replace(".log.gz", ""), "has no ending"),
+            (KEY.replace("AWSLogs/012345678901", "AWSLogs/999999999999"), "account 999999999999"),
+            (KEY.replace("/eu-west-1/", "/us-east-1/"), "region us-east-1"),
+            (KEY.replace("/elasticloadbalancing/", "/CloudTrail/"), "another service (cloudtrail)"),
+            (KEY.replace("T1405Z", "T14:05Z"), "yyyymmddThhmmZ"),
+            (KEY.replace("_20250719T", "_20251319T"), "does not exist"),
+            (KEY.replace("app.my-lb", "app"), "app.<name>.<id>"),
+            (KEY.replace("_39xza92o.log.gz", "_.log.gz"), "ends before a random word"),
+            (KEY.replace("39xza92o", "39xza92o_x"), "ends with"),
+            (KEY.replace("app.", "net."), "Network Load Balancer"),
+            ("AWSLogs/012345678901/ELBAccessLogTestFile".to_owned(), "logging is enabled"),
+            ("AWSLogs/012345678901/vpcflowlogs/x.log.gz".to_owned(), "(vpc_flow_logs)"),
+            ("x\u{1b}_y.log.gz".to_owned(), "\"x\u{1b}\""),
+            (String::new(), "instead of an account"),
+        ];
+        for (key, words) in cases {
+            let reason = mismatch(&key).unwrap();
+            assert!(reason.contains(words), "{key}: {reason}");
+        }
+    }
+}

@@ -1,0 +1,147 @@
+//! Records that incomplete objects have no good copy, so that `verify` no longer reports them.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rayon::ThreadPoolBuildError;
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::dataset::claim::{Amended, Hints, Log};
+use crate::dataset::layout::{Dataset, DatasetError};
+use crate::dataset::ledger::Ledger;
+use crate::logs::key::Partition;
+use crate::plan::Selection;
+use crate::util::threads;
+
+/// Maximum number of objects in one log entry.
+const OBJECTS_AT_ONCE: usize = 10_000;
+
+/// An object that was damaged, or none of whose lines became a row. `--json` prints its JSON form.
+#[derive(Debug, Clone, Serialize)]
+pub struct Incomplete {
+    /// Its partition.
+    #[serde(flatten)]
+    pub partition: Partition,
+    /// Its URL.
+    pub object: String,
+    /// Its lines.
+    pub lines: u64,
+    /// Lines that became rows.
+    pub rows: u64,
+    /// The others, by reason.
+    pub rejects: BTreeMap<String, u64>,
+    /// Whether it is accepted.
+    pub accepted: bool,
+    /// Number of the claim that holds it.
+    #[serde(skip)]
+    claim: usize,
+    /// A description of how many of its lines became rows.
+    #[serde(skip)]
+    pub outcome: String,
+}
+
+/// The incomplete objects cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptError {
+    /// The dataset cannot be read or written.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// The user interrupted the program.
+    #[error("interrupted")]
+    Interrupted,
+    /// The threads for requests to the dataset cannot be started.
+    #[error("threads cannot be started")]
+    Threads(#[from] ThreadPoolBuildError),
+}
+
+impl Incomplete {
+    /// Returns its file name.
+    pub fn name(&self) -> &str {
+        self.object.rsplit('/').next().unwrap_or(&self.object)
+    }
+}
+
+/// Returns the incomplete objects of a selection that are not accepted yet, by partition, and what is wrong with
+/// partitions that cannot be read.
+///
+/// # Errors
+///
+/// Fails when the dataset cannot be read, or when `stop` is set.
+pub fn incomplete(
+    dataset: &Dataset,
+    selection: &Selection,
+    stop: &AtomicBool,
+) -> Result<(Vec<Incomplete>, Vec<String>), AcceptError> {
+    let hints = Hints::list(dataset)?;
+    let partitions: Vec<&Partition> =
+        hints.partitions().filter(|partition| selection.wants_partition(partition)).collect();
+    let of_partition = |partition: &&Partition| {
+        if stop.load(Ordering::Relaxed) {
+            return Err(AcceptError::Interrupted);
+        }
+        Ok(match Log::read(dataset, partition, &hints) {
+            Ok(log) => (of_log(&log), None),
+            Err(error) if error.is_of_partition() => (Vec::new(), Some(error.with_source())),
+            Err(error) => return Err(error.into()),
+        })
+    };
+    let pool = threads::pool(dataset.target().reads_at_once())?;
+    let all =
+        pool.install(|| partitions.par_iter().map(of_partition).collect::<Result<Vec<_>, _>>());
+    let (objects, problems): (Vec<_>, Vec<_>) = all?.into_iter().unzip();
+    Ok((objects.into_iter().flatten().collect(), problems.into_iter().flatten().collect()))
+}
+
+fn of_log(log: &Log) -> Vec<Incomplete> {
+    let mut all = Vec::new();
+    let amendments = log.amendments();
+    for (number, claim) in log.holding() {
+        for object in claim.objects.iter().filter(|object| object.is_incomplete()) {
+            if !amendments.is_accepted(number, object) {
+                all.push(Incomplete {
+                    partition: log.partition().clone(),
+                    object: claim.url(object),
+                    lines: object.lines,
+                    rows: object.rows(),
+                    rejects: object.rejects.clone(),
+                    accepted: false,
+                    claim: number,
+                    outcome: object.outcome(),
+                });
+            }
+        }
+    }
+    all
+}
+
+/// Accepts objects, partition by partition, until `stop` is set. Marks the objects that it accepted.
+///
+/// # Errors
+///
+/// Fails when the dataset cannot be read or written.
+pub fn accept(
+    dataset: &Dataset,
+    all: &mut [Incomplete],
+    stop: &AtomicBool,
+) -> Result<(), AcceptError> {
+    let ledger = Ledger::of_few(dataset);
+    for of_partition in all.chunk_by_mut(|a, b| a.partition == b.partition) {
+        for some in of_partition.chunks_mut(OBJECTS_AT_ONCE) {
+            if stop.load(Ordering::Relaxed) {
+                return Ok(());
+            }
+            let amended = some.iter().map(|object| Amended {
+                claim: object.claim,
+                name: object.name().to_owned(),
+                e_tag: None,
+                accepted: true,
+            });
+            ledger.amend(&some[0].partition, amended.collect())?;
+            for object in some {
+                object.accepted = true;
+            }
+        }
+    }
+    Ok(())
+}

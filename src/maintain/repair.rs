@@ -1,0 +1,289 @@
+//! Rebuilds lost or damaged claims from the files of their partition.
+//!
+//! Every file contains the object list of its claim ([`embedded`](crate::dataset::claim::embedded)). A partition is repaired
+//! completely or not at all: if one of its files cannot be read, the partition does not change and nothing can be
+//! converted into it.
+
+use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::mem;
+
+use anyhow::{Context, bail, ensure};
+use serde::Serialize;
+
+use crate::dataset::claim::{Appended, Claim, Hints, Log, Output, Record, State};
+use crate::dataset::data_files::DataFiles;
+use crate::dataset::file::PublishedFile;
+use crate::dataset::layout::{Dataset, DatasetError};
+use crate::logs::key::{Partition, identity};
+use crate::logs::reject;
+use crate::plan::Selection;
+use crate::store::{FileKey, FileName, Staged, StagedFile};
+
+/// A partition whose claims do not account for its files. `--json` prints its JSON form.
+#[derive(Debug, Serialize)]
+pub struct Repair {
+    /// The partition.
+    #[serde(flatten)]
+    pub partition: Partition,
+    /// What is wrong with it.
+    pub problem: String,
+    /// Claims that are kept unchanged.
+    pub claims_kept: u64,
+    /// Claims that are rebuilt from files.
+    pub claims_rebuilt: u64,
+    /// Claims that are dropped, because their files were never published or are gone. The next conversion converts
+    /// their objects again.
+    pub claims_dropped: u64,
+    /// Objects of the rebuilt claims.
+    pub objects: u64,
+    /// Rows of the rebuilt claims.
+    pub rows: u64,
+    /// Rejects of the rebuilt claims.
+    pub rejects: u64,
+    /// Why it cannot be repaired.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Whether it was repaired.
+    pub repaired: bool,
+    #[serde(skip)]
+    claims: Vec<Claim>,
+    /// Files of claims that are not kept. They are aborted, so that no slow run publishes them.
+    #[serde(skip)]
+    dropped: Vec<Staged>,
+    /// Whether the log is broken and must be rewritten.
+    #[serde(skip)]
+    is_broken: bool,
+}
+
+impl Repair {
+    fn of(partition: &Partition, problem: String) -> Self {
+        Self {
+            partition: partition.clone(),
+            problem,
+            claims_kept: 0,
+            claims_rebuilt: 0,
+            claims_dropped: 0,
+            objects: 0,
+            rows: 0,
+            rejects: 0,
+            error: None,
+            repaired: false,
+            claims: Vec::new(),
+            dropped: Vec::new(),
+            is_broken: false,
+        }
+    }
+}
+
+/// Finds the partitions of a selection whose claims are broken or do not account for their files, and rebuilds the
+/// claims in memory. Nothing is written.
+///
+/// # Errors
+///
+/// Fails when the dataset cannot be read.
+pub fn find(dataset: &Dataset, selection: &Selection) -> Result<Vec<Repair>, DatasetError> {
+    let (hints, files) = (Hints::list(dataset)?, DataFiles::list(dataset)?);
+    let with_files: BTreeSet<Partition> =
+        files.keys().filter_map(|key| dataset.partition_of(&key)).collect();
+    let partitions: BTreeSet<&Partition> = hints.partitions().chain(&with_files).collect();
+    let mut found = Vec::new();
+    for partition in partitions.into_iter().filter(|each| selection.wants_partition(each)) {
+        found.extend(examine(dataset, partition, &hints, &files)?);
+    }
+    Ok(found)
+}
+
+/// Writes the rebuilt claims of partitions, and records the result in each. No other run may
+/// write to the dataset at the same time.
+///
+/// # Errors
+///
+/// Fails when the dataset cannot be written. The next run finds a partly written partition again.
+pub fn apply(dataset: &Dataset, repairs: &mut [Repair]) -> Result<(), DatasetError> {
+    for repair in repairs.iter_mut().filter(|repair| repair.error.is_none()) {
+        let mut log = if repair.is_broken {
+            for staged in &repair.dropped {
+                dataset.target().abort(staged)?;
+            }
+            Log::set_aside(dataset, &repair.partition)?;
+            Log::empty(&repair.partition)
+        } else {
+            // The rebuilt claims share no objects with valid claims, but may share objects with aborted ones.
+            let mut log = Log::read(dataset, &repair.partition, &Hints::default())?;
+            log.forget_objects(1..=log.entries().len());
+            log
+        };
+        repair.repaired = true;
+        for claim in repair.claims.drain(..) {
+            match log.append(dataset, Record::Add(claim))? {
+                Appended::At(number) => log.mark_done(dataset, number)?,
+                Appended::Lost => {
+                    repair.repaired = false;
+                    repair.error = Some("another run claimed its objects meanwhile".to_owned());
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Returns the repair of a partition, if it needs one.
+fn examine(
+    dataset: &Dataset,
+    partition: &Partition,
+    hints: &Hints,
+    files: &DataFiles,
+) -> Result<Option<Repair>, DatasetError> {
+    let (log, broken) = match Log::read(dataset, partition, hints) {
+        Ok(log) => (log, None),
+        Err(error) if error.is_of_partition() => match Log::salvage(dataset, partition, hints) {
+            Ok(log) => (log, Some(error.to_string())),
+            Err(error) if error.is_of_partition() => {
+                let why = "use that version, since this one would lose what it wrote";
+                let mut repair = Repair::of(partition, error.to_string());
+                repair.error = Some(why.to_owned());
+                return Ok(Some(repair));
+            }
+            Err(error) => return Err(error),
+        },
+        Err(error) => return Err(error),
+    };
+    let mut unaccounted = files.unaccounted(dataset, &log, false)?;
+    let mut is_broken = broken.is_some();
+    let problem = match (broken, unaccounted.first()) {
+        (Some(broken), _) => broken,
+        (None, Some(first)) => {
+            let name = dataset.target().name(first);
+            format!("{} files are in no claim, such as {name}", unaccounted.len())
+        }
+        (None, None) => return Ok(None),
+    };
+    let (mut visible, mut dropped, mut claims_dropped) = (Vec::new(), Vec::new(), 0);
+    for (number, claim) in log.holding() {
+        if is_visible(dataset, claim)? {
+            visible.push(claim);
+        } else {
+            dropped.extend(claim.outputs.iter().map(|output| output.file.staged.clone()));
+            claims_dropped += u64::from(!claim.outputs.is_empty());
+            // A restored backup can contain claims whose files were removed later.
+            is_broken |= !claim.outputs.is_empty() && log.entry(number).state == State::Done;
+        }
+    }
+    let kept = if is_broken { visible } else { log.holding().map(|(_, claim)| claim).collect() };
+    if is_broken {
+        // Claims that are not kept do not account for any file.
+        let outputs = kept.iter().flat_map(|claim| &claim.outputs);
+        let claimed: HashSet<&str> = outputs.map(|output| &*output.file.key).collect();
+        unaccounted = files.unaccounted(dataset, &Log::empty(partition), false)?;
+        unaccounted.retain(|key| !claimed.contains(key.as_str()));
+    }
+    let mut repair = Repair::of(partition, problem);
+    repair.claims_kept = kept.len() as u64;
+    repair.claims_dropped = if is_broken { claims_dropped } else { 0 };
+    repair.dropped = dropped;
+    repair.is_broken = is_broken;
+    match rebuild(dataset, &unaccounted, &kept) {
+        Ok(rebuilt) => {
+            repair.claims_rebuilt = rebuilt.len() as u64;
+            for claim in &rebuilt {
+                repair.objects += claim.objects.len() as u64;
+                repair.rows += claim.rows;
+                repair.rejects += claim.rejects.values().sum::<u64>();
+            }
+            // An intact log is only appended to.
+            let kept = kept.into_iter().filter(|_| is_broken).cloned();
+            repair.claims = kept.chain(rebuilt).collect();
+        }
+        Err(error) => repair.error = Some(format!("{error:#}")),
+    }
+    Ok(Some(repair))
+}
+
+/// Returns whether a claim has files and all of them are visible. Objects of a claim without files have no lines, so
+/// converting them again adds no rows.
+fn is_visible(dataset: &Dataset, claim: &Claim) -> Result<bool, DatasetError> {
+    if claim.outputs.is_empty() {
+        return Ok(false);
+    }
+    for output in &claim.outputs {
+        if dataset.target().size(&output.file.key)? != Some(output.file.size) {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Rebuilds the claims of files, each from its file of rows and its file of rejects.
+fn rebuild(dataset: &Dataset, keys: &[String], kept: &[&Claim]) -> anyhow::Result<Vec<Claim>> {
+    let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for key in keys {
+        let name = key.rsplit('/').next().unwrap_or(key);
+        let of_rejects = key.starts_with(reject::TABLE).then(|| name.split_once('-'));
+        let group = of_rejects.flatten().map_or(name, |(_, of_rows)| of_rows);
+        groups.entry(group).or_default().push(key);
+    }
+    let names = |claim: &Claim| {
+        claim.objects.iter().map(|object| identity(&object.name).to_owned()).collect::<Vec<_>>()
+    };
+    let mut held: HashSet<String> = kept.iter().copied().flat_map(names).collect();
+    let mut claims = Vec::new();
+    for mut group in groups.into_values() {
+        // Rejects are published first.
+        group.sort_by_key(|key| !key.starts_with(reject::TABLE));
+        let mut claim = of_files(dataset, &group)?;
+        let file = dataset.target().name(group[0]);
+        for name in names(&claim) {
+            ensure!(
+                held.insert(name.clone()),
+                "{file} and another file both hold {name}: move one of them out of the table"
+            );
+        }
+        let written: u64 = claim.outputs.iter().map(|output| output.rows).sum();
+        ensure!(
+            written == claim.lines,
+            "of the {} rows and rejects that {file} was written with, {written} exist: a file of rows or rejects is \
+             lost. Move the other out of the table, so that its objects are converted again",
+            claim.lines
+        );
+        if let Some(why) = claim.contradiction() {
+            bail!("the claim in {file} {why}");
+        }
+        dataset.run().clone_into(&mut claim.run);
+        claims.push(claim);
+    }
+    Ok(claims)
+}
+
+/// Rebuilds a claim from its existing files.
+fn of_files(dataset: &Dataset, keys: &[&str]) -> anyhow::Result<Claim> {
+    let mut rebuilt = Claim::default();
+    for (index, key) in keys.iter().enumerate() {
+        let name = dataset.target().name(key);
+        let (claim, output) = of_file(dataset, key).with_context(|| {
+            format!(
+                "{name} was not written by this program, or is damaged: move it out of the table"
+            )
+        })?;
+        let outputs = mem::take(&mut rebuilt.outputs);
+        ensure!(index == 0 || claim == rebuilt, "{name} and its rejects contradict each other");
+        rebuilt = Claim { outputs, ..claim };
+        rebuilt.outputs.push(output);
+    }
+    Ok(rebuilt)
+}
+
+/// Reads the claim in a file, and describes the file.
+fn of_file(dataset: &Dataset, key: &str) -> anyhow::Result<(Claim, Output)> {
+    let key = FileKey::parse(key)?;
+    let size = dataset.target().size(&key)?.context("it is gone")?;
+    let file = PublishedFile::of(dataset, key.clone(), size);
+    let footer = file.footer()?;
+    let claim = file.embedded(&footer)?;
+    let rows = u64::try_from(footer.file_metadata().num_rows())?;
+    let (directory, name) = key.split();
+    let table = directory.split('/').next().unwrap_or_default().to_owned();
+    // It is already published, so nothing is staged under this name.
+    let staged = Staged::File(FileName::parse(name)?);
+    let sha256 = file.sha256()?;
+    Ok((claim, Output { table, rows, file: StagedFile { key, size, sha256, staged } }))
+}

@@ -1,0 +1,480 @@
+//! Verification: what a dataset must be, looked at from outside.
+//!
+//! The claims are compared with the source and with the files that stand in the tables, the files with
+//! what their footers say, and on demand the rows with those that the source gives when it is read again.
+//! Nothing is written.
+
+mod file;
+mod incomplete;
+mod rows;
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::dataset::claim::{Amendments, Claim, Hints, Log, Record, State};
+use crate::dataset::data_files::DataFiles;
+use crate::dataset::layout::{Dataset, DatasetError, is_hidden};
+use crate::dataset::ledger::{Change, HeldObject};
+use crate::logs::key::{Other, Partition, identity, mismatch};
+use crate::logs::schema::LogType;
+use crate::maintain::verify::incomplete::Objects;
+use crate::plan::{self, Listing, Object, PlanError, Selection};
+use crate::redact::Redaction;
+use crate::store::Source;
+use crate::util::threads;
+
+pub use crate::maintain::verify::incomplete::WithRejects;
+
+/// A verification that is ready to run.
+pub struct Verification<'a> {
+    /// What the dataset was made from.
+    pub sources: &'a [Source],
+    /// The dataset.
+    pub dataset: &'a Dataset,
+    /// Which part of them.
+    pub selection: &'a Selection,
+    /// The dataset's redaction, if the source is to be read again and its rows are to be compared.
+    pub read_data: Option<&'a Redaction>,
+    /// Set when the user wants the program to end.
+    pub stop: &'a AtomicBool,
+}
+
+/// What a verification found. As JSON, it is what `--json` prints; its keys are stable.
+#[derive(Debug, Default, Serialize)]
+pub struct Report {
+    /// Objects that the sources list and the selection wants.
+    pub objects: u64,
+    /// Claims that hold objects.
+    pub claims: u64,
+    /// Files of rows and of rejects that stand as they were claimed.
+    pub files: u64,
+    /// Lines that were read, as the claims say.
+    pub lines: u64,
+    /// Rows, as the claims say.
+    pub rows: u64,
+    /// Rejects, as the claims say.
+    pub rejects: u64,
+    /// Objects that were read again and whose rows and rejects were compared.
+    pub compared: u64,
+    /// Objects that could not be compared, because the source has them no more.
+    pub not_compared: u64,
+    /// Objects whose ETag or time, but not rows and rejects, changed since they were converted.
+    pub touched: u64,
+    /// Objects with rejects.
+    pub objects_with_rejects: u64,
+    /// The objects with the most rejects, except incomplete ones; at most ten.
+    pub worst_objects: Vec<WithRejects>,
+    /// Incomplete objects that the user accepted.
+    pub accepted: u64,
+    /// What is not as it should be.
+    pub findings: Vec<Finding>,
+}
+
+/// Something that is not as it should be.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Finding {
+    /// What kind of finding it is.
+    pub kind: &'static str,
+    /// The object, claim or file.
+    pub name: String,
+    /// What is wrong with it.
+    pub problem: String,
+    /// What to do about it.
+    pub remedy: &'static str,
+}
+
+const UNLISTED: &str = "make this path readable or rename it; nothing is wrong with the dataset";
+const FINISH: &str = "run `convert`, which publishes them; if it cannot, `remove` this partition, then run `convert`";
+const CONVERT: &str = "run `convert` again";
+const REMOVE: &str = "take the partition back with `remove`, then run `convert` again";
+const COMPARE: &str = "run `convert`, which compares the contents and records unchanged objects, or `verify --read-data`";
+const LOOK: &str = "find out who changed it; if in doubt, take the partition back with `remove`";
+const MOVE: &str = "move it out of the table's directory: engines read it as part of the table";
+const ORPHAN: &str = "run `repair`, which rebuilds lost claims, or move the file out of the table's directory: engines read it";
+const REPAIR: &str = "run `repair`, which rebuilds claims from files; nothing is converted into its partition until then";
+const LEFT_OUT: &str =
+    "restore its original name and a path that matches it, or move it out of SOURCE";
+
+impl Finding {
+    fn new(
+        kind: &'static str,
+        name: impl Into<String>,
+        problem: &str,
+        remedy: &'static str,
+    ) -> Self {
+        Self { kind, name: name.into(), problem: problem.to_owned(), remedy }
+    }
+}
+
+/// A claim with what is known of it.
+struct Standing<'a> {
+    log_type: LogType,
+    number: usize,
+    claim: &'a Claim,
+    state: &'a State,
+    /// Facts about its objects that became known later.
+    amendments: Arc<Amendments<'a>>,
+    /// Its path or URL.
+    name: String,
+}
+
+/// What the files and rows of claims came to.
+#[derive(Default)]
+struct Looked {
+    files: u64,
+    compared: u64,
+    not_compared: u64,
+    touched: u64,
+    findings: Vec<Finding>,
+}
+
+impl Looked {
+    fn add(mut self, other: Self) -> Self {
+        self.files += other.files;
+        self.compared += other.compared;
+        self.not_compared += other.not_compared;
+        self.touched += other.touched;
+        self.findings.extend(other.findings);
+        self
+    }
+}
+
+impl Verification<'_> {
+    /// Looks at everything, and returns what it found.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the source or the dataset cannot be read, so that nothing can be said.
+    pub fn run(&self) -> Result<Report, PlanError> {
+        let listing = Listing::take(self.sources, self.selection, self.stop)?;
+        let mut report = Report { objects: listing.objects.len() as u64, ..Report::default() };
+        for failure in &listing.failures {
+            let finding = Finding::new("listing", &failure.object, &failure.error, UNLISTED);
+            report.findings.push(finding);
+        }
+        find_left_out(&listing, &mut report);
+        let mut unknown = BTreeSet::new();
+        let files = DataFiles::list(self.dataset)?;
+        let logs = self.logs(&listing, &mut unknown, &mut report)?;
+        self.find_unaccounted(&files, &logs, &mut unknown, &mut report)?;
+        let standing = self.standing(&logs, &mut report);
+        self.compare_with_source(&listing, (&logs, &unknown), &standing, &mut report);
+        find_incomplete(&standing, &mut report);
+        let objects: HashMap<&str, &Object> =
+            listing.objects.iter().map(|object| (object.identity(), object)).collect();
+        let looked: Result<Vec<Looked>, PlanError> = threads::pool(0)?.install(|| {
+            standing.par_iter().map(|standing| self.look_at(standing, &objects)).collect()
+        });
+        let looked = looked?.into_iter().fold(Looked::default(), Looked::add);
+        report.files = looked.files;
+        report.compared = looked.compared;
+        report.not_compared = looked.not_compared;
+        report.touched = looked.touched;
+        report.findings.extend(looked.findings);
+        report.findings.sort();
+        Ok(report)
+    }
+
+    /// Reads the logs of all partitions there are.
+    fn logs(
+        &self,
+        listing: &Listing,
+        unknown: &mut BTreeSet<Partition>,
+        report: &mut Report,
+    ) -> Result<Vec<Log>, DatasetError> {
+        let hints = Hints::list(self.dataset)?;
+        for key in hints.unknown() {
+            let name = self.dataset.target().name(key);
+            let problem = "lies among the claims, but belongs to no partition";
+            report.findings.push(Finding::new("state", name, problem, LOOK));
+        }
+        let listed = listing.objects.iter().map(|object| &*object.partition);
+        let partitions: BTreeSet<&Partition> = hints.partitions().chain(listed).collect();
+        let mut logs = Vec::new();
+        for partition in partitions {
+            match Log::read(self.dataset, partition, &hints) {
+                Ok(log) => logs.push(log),
+                Err(error) if error.is_of_partition() => {
+                    let problem = error.with_source();
+                    report.findings.push(Finding::new(
+                        "state",
+                        partition.to_string(),
+                        &problem,
+                        REPAIR,
+                    ));
+                    unknown.insert(partition.clone());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(logs)
+    }
+
+    /// Returns the claims of the selection that hold their objects, and counts them.
+    fn standing<'l>(&self, logs: &'l [Log], report: &mut Report) -> Vec<Standing<'l>> {
+        let mut standing = Vec::new();
+        for log in logs.iter().filter(|log| self.selection.wants_partition(log.partition())) {
+            let amendments = Arc::new(log.amendments());
+            for (number, entry) in log.standing() {
+                let name = log.name(self.dataset, number);
+                if matches!(entry.record, Record::Remove(_)) && entry.state != State::Done {
+                    let problem = "is a removal that is not finished";
+                    report.findings.push(Finding::new("unfinished", &name, problem, CONVERT));
+                }
+                let Record::Add(claim) = &entry.record else { continue };
+                if entry.state == State::Void {
+                    continue;
+                }
+                report.claims += 1;
+                report.lines += claim.lines;
+                report.rows += claim.rows;
+                report.rejects += claim.rejects.values().sum::<u64>();
+                if entry.state != State::Done {
+                    let problem = "is claimed, but its files may not be published yet";
+                    report.findings.push(Finding::new("unfinished", &name, problem, FINISH));
+                }
+                let log_type = log.partition().log_type;
+                let (state, amendments) = (&entry.state, Arc::clone(&amendments));
+                standing.push(Standing { log_type, number, claim, state, amendments, name });
+            }
+        }
+        standing
+    }
+
+    /// Every listed object must be in one claim, unchanged.
+    ///
+    /// Copies of an object can be below its day of delivery and below the day of its end time, and either can be
+    /// claimed. So the claims of days adjacent to the selection also count.
+    fn compare_with_source(
+        &self,
+        listing: &Listing,
+        (logs, unknown): (&[Log], &BTreeSet<Partition>),
+        standing: &[Standing],
+        report: &mut Report,
+    ) {
+        let mut held = HashMap::new();
+        for Standing { number, claim, amendments, name, .. } in standing {
+            for (object, before) in HeldObject::of(*number, claim, amendments) {
+                if let Some((_, first)) = held.insert(identity(&object.name), (before, name)) {
+                    let problem = format!("is claimed twice, by {first} and {name}");
+                    report.findings.push(Finding::new(
+                        "twice",
+                        claim.url(object),
+                        &problem,
+                        REMOVE,
+                    ));
+                }
+            }
+        }
+        let is_beside = |log: &&Log| {
+            let wants = |partition: &Partition| self.selection.wants_partition(partition);
+            !wants(log.partition()) && plan::beside(log.partition()).any(|beside| wants(&beside))
+        };
+        let mut beside = HashMap::new();
+        for log in logs.iter().filter(is_beside) {
+            let amendments = log.amendments();
+            for (number, claim) in log.holding() {
+                for (object, before) in HeldObject::of(number, claim, &amendments) {
+                    let own = identity(&object.name);
+                    if let Some((_, first)) = held.get(own) {
+                        let name = log.name(self.dataset, number);
+                        let problem = format!("is claimed twice, by {first} and {name}");
+                        let url = claim.url(object);
+                        report.findings.push(Finding::new("twice", url, &problem, REMOVE));
+                    }
+                    beside.insert(own, before);
+                }
+            }
+        }
+        for object in &listing.objects {
+            let url = self.sources[object.source].url(&object.listed);
+            let own = object.identity();
+            match held.get(own).map(|(before, _)| before).or_else(|| beside.get(own)) {
+                None => {
+                    let is_unknown = unknown.contains(&*object.partition);
+                    let remedy = if is_unknown { REPAIR } else { CONVERT };
+                    let problem = "is in no claim";
+                    report.findings.push(Finding::new("not_converted", url, problem, remedy));
+                }
+                Some(before) => match before.change(&url, &object.listed) {
+                    Change::None => {}
+                    Change::Rewritten(problem) => {
+                        report.findings.push(Finding::new("changed", url, &problem, REMOVE));
+                    }
+                    // Its rows are compared later.
+                    Change::Touched if self.read_data.is_some() => {}
+                    Change::Touched => {
+                        let problem = "was touched since it was converted (new ETag or time); its content was not compared";
+                        report.findings.push(Finding::new("touched", url, problem, COMPARE));
+                    }
+                },
+            }
+        }
+    }
+
+    /// Claims must account for all files in the tables' directories.
+    fn find_unaccounted(
+        &self,
+        files: &DataFiles,
+        logs: &[Log],
+        unknown: &mut BTreeSet<Partition>,
+        report: &mut Report,
+    ) -> Result<(), DatasetError> {
+        let logs: HashMap<&Partition, &Log> =
+            logs.iter().map(|log| (log.partition(), log)).collect();
+        let mut partitions = BTreeSet::new();
+        for key in files.keys() {
+            let partition = self.dataset.partition_of(&key).filter(|_| !is_hidden(&key));
+            if let Some(partition) = partition {
+                partitions.insert(partition);
+            } else {
+                let name = self.dataset.target().name(&key);
+                let problem = "is in a table's directory, but is not a file of a partition";
+                report.findings.push(Finding::new("orphan", name, problem, MOVE));
+            }
+        }
+        for partition in partitions.difference(&unknown.clone()) {
+            let empty = Log::empty(partition);
+            let log = logs.get(partition).copied().unwrap_or(&empty);
+            if files.unaccounted(self.dataset, log, false)?.is_empty() {
+                continue;
+            }
+            // Another run may have published files since the log was read.
+            let log = match Log::read(self.dataset, partition, &Hints::default()) {
+                Err(error) if error.is_of_partition() => empty,
+                log => log?,
+            };
+            for key in files.unaccounted(self.dataset, &log, false)? {
+                let name = self.dataset.target().name(&key);
+                let problem = "is in a table's directory, but no claim names it";
+                report.findings.push(Finding::new("orphan", name, problem, ORPHAN));
+                unknown.insert(partition.clone());
+            }
+        }
+        Ok(())
+    }
+
+    /// Looks at the files of a claim, and at their rows if that is wanted.
+    fn look_at(
+        &self,
+        standing: &Standing,
+        objects: &HashMap<&str, &Object>,
+    ) -> Result<Looked, PlanError> {
+        if self.stop.load(Ordering::Relaxed) {
+            return Err(PlanError::Interrupted);
+        }
+        let Standing { claim, state, name, .. } = standing;
+        let mut looked = Looked::default();
+        if let Some(problem) = claim.contradiction() {
+            looked.findings.push(Finding::new("counts", name, &problem, REMOVE));
+        }
+        if **state != State::Done {
+            return Ok(looked);
+        }
+        let mut readable = true;
+        for output in &claim.outputs {
+            let file = self.dataset.target().name(&output.file.key);
+            match file::check(self.dataset, claim, output, self.read_data.is_some())? {
+                None => looked.files += 1,
+                Some(problem) => {
+                    readable = false;
+                    looked.findings.push(Finding::new("file", file, &problem, REMOVE));
+                }
+            }
+        }
+        if let Some(redaction) = self.read_data.filter(|_| readable) {
+            self.compare_rows(standing, objects, redaction, &mut looked);
+        }
+        Ok(looked)
+    }
+
+    /// Reads the objects of a claim again and compares their rows and rejects with those that stand.
+    fn compare_rows(
+        &self,
+        standing: &Standing,
+        objects: &HashMap<&str, &Object>,
+        redaction: &Redaction,
+        looked: &mut Looked,
+    ) {
+        let Standing { log_type, number, claim, amendments, .. } = standing;
+        let standing = match rows::of_claim(self.dataset, log_type.table(), claim) {
+            Ok(standing) => standing,
+            Err(error) => {
+                let name = claim.outputs.first().map_or("", |output| &output.file.key);
+                let (name, problem) = (self.dataset.target().name(name), format!("{error:#}"));
+                looked.findings.push(Finding::new("file", name, &problem, REMOVE));
+                return;
+            }
+        };
+        for (claimed, before) in HeldObject::of(*number, claim, amendments) {
+            let Some(object) = objects.get(identity(&claimed.name)) else {
+                looked.not_compared += 1;
+                continue;
+            };
+            let source = &self.sources[object.source];
+            let url = source.url(&object.listed);
+            let change = before.change(&url, &object.listed);
+            if matches!(change, Change::Rewritten(_)) {
+                looked.not_compared += 1;
+                continue;
+            }
+            match rows::of_object(log_type.table(), source, object, redaction) {
+                Ok(read) => {
+                    looked.compared += 1;
+                    let stands = standing.get(claimed.name.as_str()).copied().unwrap_or_default();
+                    match (read.difference(stands), change) {
+                        (None, Change::Touched) => looked.touched += 1,
+                        (None, _) => {}
+                        (Some(problem), Change::Touched) => {
+                            let problem =
+                                format!("was rewritten since it was converted: {problem}");
+                            looked.findings.push(Finding::new("changed", url, &problem, REMOVE));
+                        }
+                        (Some(problem), _) => {
+                            looked.findings.push(Finding::new("rows", url, &problem, REMOVE));
+                        }
+                    }
+                }
+                Err(error) => {
+                    let problem = format!("cannot be read again: {error:#}");
+                    looked.findings.push(Finding::new("unreadable", url, &problem, LOOK));
+                }
+            }
+        }
+    }
+}
+
+/// Reports objects that are named like logs and are not converted, by kind.
+fn find_left_out(listing: &Listing, report: &mut Report) {
+    for kind in Other::LOGS {
+        let (Some(count), Some(key)) = (listing.skipped.get(kind), listing.examples.get(kind))
+        else {
+            continue;
+        };
+        let why = mismatch(key).unwrap_or_default();
+        let problem = match count {
+            1 => format!("is named like a log and is not converted: {why}"),
+            many => format!(
+                "is one of {many} objects that are named like logs and are not converted: {why}"
+            ),
+        };
+        report.findings.push(Finding::new(kind, key, &problem, LEFT_OUT));
+    }
+}
+
+/// Every object must have been read to its end, and have at least one row if it has lines.
+fn find_incomplete(standing: &[Standing], report: &mut Report) {
+    let mut objects = Objects::default();
+    for Standing { number, claim, amendments, .. } in standing {
+        objects.add(*number, claim, amendments);
+    }
+    objects.cut();
+    report.objects_with_rejects = objects.with_rejects;
+    report.worst_objects = objects.worst;
+    report.accepted = objects.accepted;
+    report.findings.extend(objects.findings);
+}

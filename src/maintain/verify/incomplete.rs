@@ -1,0 +1,63 @@
+//! Objects with lines that did not become rows, according to their claims.
+
+use serde::Serialize;
+
+use crate::dataset::claim::{Amendments, Claim};
+use crate::maintain::verify::Finding;
+
+/// Maximum number of objects with rejects to name.
+const MAX_NAMED: usize = 10;
+const REMEDY: &str = "replace the object with a good copy, then `remove` its partition and `convert` again; if no \
+                      good copy exists, `accept` it";
+
+/// An object with rejects that was read to its end. As JSON, its keys are stable.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct WithRejects {
+    /// Its URL.
+    pub object: String,
+    /// Its lines.
+    pub lines: u64,
+    /// Those that are rejects.
+    pub rejects: u64,
+}
+
+/// The objects with lines that did not become rows.
+#[derive(Debug, Default)]
+pub(super) struct Objects {
+    /// Number of objects with rejects, incomplete ones included.
+    pub(super) with_rejects: u64,
+    /// Number of incomplete objects that the user accepted.
+    pub(super) accepted: u64,
+    /// Objects with the most rejects, except incomplete ones.
+    pub(super) worst: Vec<WithRejects>,
+    /// The incomplete objects that the user has not accepted.
+    pub(super) findings: Vec<Finding>,
+}
+
+impl Objects {
+    /// Adds the objects of a claim.
+    pub(super) fn add<'a>(&mut self, number: usize, claim: &'a Claim, amendments: &Amendments<'a>) {
+        for object in claim.objects.iter().filter(|object| !object.rejects.is_empty()) {
+            self.with_rejects += 1;
+            let (url, rejects) = (claim.url(object), object.reject_count());
+            if !object.is_incomplete() {
+                self.worst.push(WithRejects { object: url, lines: object.lines, rejects });
+                // Truncated regularly, because a dataset can have millions of such objects.
+                if self.worst.len() > 100 * MAX_NAMED {
+                    self.cut();
+                }
+            } else if amendments.is_accepted(number, object) {
+                self.accepted += 1;
+            } else {
+                let problem = object.outcome();
+                self.findings.push(Finding::new("incomplete_object", url, &problem, REMEDY));
+            }
+        }
+    }
+
+    /// Keeps the objects with the most rejects.
+    pub(super) fn cut(&mut self) {
+        self.worst.sort_unstable_by(|a, b| (b.rejects, a).cmp(&(a.rejects, b)));
+        self.worst.truncate(MAX_NAMED);
+    }
+}

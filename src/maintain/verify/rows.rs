@@ -1,0 +1,167 @@
+//! Rows as multisets: those of an object as the source gives them, those of a claim as they stand.
+//!
+//! A multiset is kept as the number of its rows and the sum of their hashes, so that it takes the
+//! same few bytes whatever its size. The sum of 128 bits of SHA-256 does not depend on the order; that
+//! two different multisets agree by accident need not be expected.
+
+use std::collections::HashMap;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, SchemaRef};
+use arrow::row::{RowConverter, SortField};
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use sha2::{Digest, Sha256};
+
+use crate::dataset::claim::Claim;
+use crate::dataset::file::PublishedFile;
+use crate::dataset::layout::Dataset;
+use crate::decode::decoder::Decoder;
+use crate::decode::gzip::Stream;
+use crate::decode::text_buffer::Text;
+use crate::logs::reject;
+use crate::logs::schema::Table;
+use crate::plan::Object;
+use crate::redact::Redaction;
+use crate::store::Source;
+use crate::util::corrupt::{self, contained};
+
+/// Column that says which object a row is from.
+const SOURCE_KEY: &str = "source_key";
+
+/// The rows and rejects of an object.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct ObjectRows {
+    rows: Multiset,
+    rejects: Multiset,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Multiset {
+    count: u64,
+    sum: u128,
+}
+
+impl Multiset {
+    fn add(&mut self, row: &[u8]) {
+        let hash = Sha256::digest(row);
+        let (half, _) = hash.split_first_chunk::<16>().expect("is longer");
+        self.count += 1;
+        self.sum = self.sum.wrapping_add(u128::from_le_bytes(*half));
+    }
+}
+
+impl ObjectRows {
+    /// Says how what stands differs from what was read, if it does.
+    pub(super) fn difference(self, stands: Self) -> Option<String> {
+        let of = |what: &str, read: Multiset, stands: Multiset| {
+            if read.count != stands.count {
+                Some(format!("has {} {what}, but {} stand", read.count, stands.count))
+            } else if read.sum != stands.sum {
+                Some(format!("has {} {what}, but others stand", read.count))
+            } else {
+                None
+            }
+        };
+        of("rows", self.rows, stands.rows).or_else(|| of("rejects", self.rejects, stands.rejects))
+    }
+}
+
+/// Turns the rows of record batches of one table into bytes that are the same for the same values.
+struct Hasher {
+    schema: SchemaRef,
+    converter: RowConverter,
+}
+
+impl Hasher {
+    fn new(schema: SchemaRef) -> anyhow::Result<Self> {
+        let fields = schema.fields().iter().filter(|field| field.name() != SOURCE_KEY);
+        let fields = fields.map(|field| SortField::new(field.data_type().clone())).collect();
+        Ok(Self { converter: RowConverter::new(fields)?, schema })
+    }
+
+    /// Calls back with each row's bytes, and its object's name.
+    fn rows(&self, batch: &RecordBatch, mut each: impl FnMut(&str, &[u8])) -> anyhow::Result<()> {
+        let column = |name: &str, data_type: &DataType| -> anyhow::Result<ArrayRef> {
+            let column = batch.column_by_name(name);
+            let column = column.ok_or_else(|| anyhow::anyhow!("has no column {name}"))?;
+            Ok(cast(column, data_type)?)
+        };
+        let mut columns = Vec::new();
+        for field in self.schema.fields() {
+            if field.name() != SOURCE_KEY {
+                columns.push(column(field.name(), field.data_type())?);
+            }
+        }
+        let keys = column(SOURCE_KEY, &DataType::Utf8)?;
+        let keys = keys.as_string::<i32>();
+        let rows = self.converter.convert_columns(&columns)?;
+        for (index, row) in rows.iter().enumerate() {
+            let key = if keys.is_null(index) { "" } else { keys.value(index) };
+            each(key.rsplit('/').next().unwrap_or(key), row.as_ref());
+        }
+        Ok(())
+    }
+}
+
+/// Reads the rows and rejects that stand for a claim, by the names of its objects.
+pub(super) fn of_claim(
+    dataset: &Dataset,
+    table: &Table,
+    claim: &Claim,
+) -> anyhow::Result<HashMap<String, ObjectRows>> {
+    let mut objects: HashMap<String, ObjectRows> = HashMap::new();
+    for output in &claim.outputs {
+        let are_rejects = output.table == reject::TABLE;
+        let schema = if are_rejects { reject::schema() } else { table.file_schema() };
+        let hasher = Hasher::new(schema)?;
+        let file = PublishedFile::new(dataset, output);
+        let reader = contained(|| ParquetRecordBatchReaderBuilder::try_new(file)?.build())?;
+        for batch in corrupt::batches(reader) {
+            hasher.rows(&batch?, |name, row| {
+                if !objects.contains_key(name) {
+                    objects.insert(name.to_owned(), ObjectRows::default());
+                }
+                let object = objects.get_mut(name).expect("was just made");
+                let multiset = if are_rejects { &mut object.rejects } else { &mut object.rows };
+                multiset.add(row);
+            })?;
+        }
+    }
+    Ok(objects)
+}
+
+/// Reads an object of a source again, piece by piece, and returns its rows and rejects as they are to stand.
+pub(super) fn of_object(
+    table: &Table,
+    source: &Source,
+    object: &Object,
+    redaction: &Redaction,
+) -> anyhow::Result<ObjectRows> {
+    let (of_rows, of_rejects) = (Hasher::new(table.file_schema())?, Hasher::new(reject::schema())?);
+    let key = object.listed.key();
+    let mut read = ObjectRows::default();
+    let (mut lines, mut bytes) = (0, 0);
+    let mut decoder = Decoder::new(table);
+    let mut stream = Stream::new(0, object.listed.size, source.reader(&object.listed)?)?;
+    let mut text = Text::default();
+    while let Some(mut piece) = stream.next(text)? {
+        while !piece.parts.is_empty() {
+            let decoded = decoder.decode(&mut piece, |_| &key);
+            of_rows.rows(&redaction.apply(decoded.batch), |_, row| read.rows.add(row))?;
+            for mut part in decoded.parts {
+                for reject in &mut part.rejects {
+                    reject.line_number += lines;
+                    reject.byte_offset += bytes;
+                }
+                let rejects = part.rejects.iter().map(|reject| (key.as_str(), reject));
+                let batch = reject::batch(table.log_type, rejects, redaction.is_empty());
+                of_rejects.rows(&batch, |_, row| read.rejects.add(row))?;
+                lines += part.lines + part.joined_lines;
+                bytes += part.bytes;
+            }
+        }
+        text = piece.text;
+    }
+    Ok(read)
+}

@@ -1,0 +1,326 @@
+//! What a conversion will take, before it is begun: its objects by load balancer, its files, requests, price and
+//! time.
+//!
+//! Objects, bytes, batches and requests are counted, in the order in which `convert` makes them. Sizes of files and the time
+//! are what was measured elsewhere, scaled.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::NaiveDate;
+use serde::{Serialize, Serializer};
+
+use crate::dataset::layout::{self, Dataset};
+use crate::dataset::ledger::Ledger;
+use crate::decode::gzip::MAX_WHOLE_GZIP;
+use crate::logs::key::Name;
+use crate::plan::{
+    Amount, Batch, CONVERTED_BEFORE, Failure, Listing, Moved, Object, Plan, Touched,
+};
+use crate::store::{Calls, Source};
+
+/// Bytes of Parquet that become of a byte of gzip, about, with Zstandard: 0.53 to 0.58 in benches/README.md.
+pub const PARQUET_PER_GZIP: f64 = 0.55;
+
+/// What a thousand requests cost, in US dollars. The default is S3's price list for the class Standard in
+/// us-east-1 (<https://aws.amazon.com/s3/pricing/>).
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Prices {
+    /// Those that read.
+    pub get: f64,
+    /// Those that write or list.
+    pub put: f64,
+}
+
+impl Default for Prices {
+    fn default() -> Self {
+        Self { get: 0.0004, put: 0.005 }
+    }
+}
+
+impl Prices {
+    /// Returns what some requests cost, in US dollars.
+    pub fn of(self, calls: Calls) -> f64 {
+        (self.get * calls.get as f64 + self.put * (calls.put + calls.list) as f64) / 1000.0
+    }
+}
+
+/// How fast a conversion is.
+#[derive(Debug, Clone, Copy)]
+pub struct Speed {
+    /// Compressed bytes that a thread converts in a second.
+    pub rate: u64,
+    /// Threads.
+    pub threads: usize,
+}
+
+impl Speed {
+    /// Compressed bytes that a thread converts in a second, about, unless something else was measured: see
+    /// benches/README.md, where `many` has 85 MB on cores of its own, of which the processors of clouds are often halves.
+    pub const RATE: u64 = 60_000_000;
+}
+
+/// Objects by account, region and load balancer.
+#[derive(Debug, Default)]
+pub struct Survey {
+    balancers: BTreeMap<Id, Found>,
+    archived: Option<Amount>,
+}
+
+/// Which load balancer is meant.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct Id {
+    account: String,
+    region: String,
+    /// `app/name/id`.
+    balancer: String,
+}
+
+#[derive(Debug, Default)]
+struct Found {
+    amount: Amount,
+    days: BTreeSet<NaiveDate>,
+}
+
+impl Survey {
+    /// Counts the objects of a listing.
+    pub fn of(listing: &Listing) -> Self {
+        let mut survey = Self { archived: listing.archived, ..Self::default() };
+        survey.add(&listing.objects);
+        survey
+    }
+
+    /// Counts objects in their order: by partition, load balancer and time.
+    fn add(&mut self, objects: &[Object]) {
+        for of_partition in objects.chunk_by(|a, b| a.partition == b.partition) {
+            let mut rest = of_partition;
+            while let Some(first) = rest.first() {
+                let balancer = balancer(first);
+                let end = rest.partition_point(|object| self::balancer(object) == balancer);
+                let (run, others) = rest.split_at(end);
+                rest = others;
+                let (account, region) = (&first.partition.account, &first.partition.region);
+                let id = Id {
+                    account: account.clone(),
+                    region: region.clone(),
+                    balancer: balancer.replace('.', "/"),
+                };
+                let found = self.balancers.entry(id).or_default();
+                found.days.insert(first.partition.day);
+                for object in run {
+                    found.amount.add(object);
+                }
+            }
+        }
+    }
+
+    fn amount(&self) -> Amount {
+        let amounts = self.balancers.values().map(|found| found.amount);
+        amounts.fold(Amount::default(), |sum, amount| Amount {
+            objects: sum.objects + amount.objects,
+            bytes: sum.bytes + amount.bytes,
+        })
+    }
+}
+
+/// What a conversion will take. As JSON, its keys are stable.
+#[derive(Debug, Serialize)]
+pub struct Estimate {
+    /// Objects listed, wanted or not.
+    pub listed: u64,
+    /// Objects left aside, by kind; those that were converted before are not among them.
+    pub skipped_by_kind: BTreeMap<&'static str, u64>,
+    /// Key of the first object of each kind that is skipped by its key.
+    pub examples: BTreeMap<&'static str, String>,
+    /// Selected objects below a directory of another day. Their end times decide.
+    pub moved: Moved,
+    /// Objects that are wanted.
+    pub selected: Amount,
+    /// Those of them that the dataset holds already.
+    pub converted_before: Amount,
+    /// Objects whose content would be compared because their ETag or time changed.
+    pub touched: Amount,
+    /// Those that would be converted.
+    pub to_convert: Amount,
+    /// Those of the wanted that must be restored before they can be read; `None` where nothing tells.
+    pub archived: Option<Amount>,
+    /// Claims that other runs have begun and not finished: the conversion would finish them first.
+    pub open_claims: u64,
+    /// The wanted objects by load balancer.
+    pub balancers: Vec<OfBalancer>,
+    /// Partitions that would be written to.
+    pub partitions: u64,
+    /// Batches, each of which becomes one file of rows, and one of rejects if there are any.
+    pub batches: u64,
+    /// Bytes of those files, about.
+    pub bytes_out: u64,
+    /// Requests to remote stores, those for rejects and repetitions left out.
+    pub requests: Calls,
+    /// Prices of a thousand requests, in US dollars.
+    pub prices: Prices,
+    /// Price of the requests, in US dollars.
+    pub price: f64,
+    /// Compressed bytes that a thread converts in a second.
+    pub rate: u64,
+    /// Threads.
+    pub threads: usize,
+    /// Seconds that the conversion takes, about, listing left out.
+    pub seconds: f64,
+    /// What cannot be listed, contradicts itself or an earlier run, or cannot be finished.
+    pub failures: Vec<Failure>,
+}
+
+/// The objects of a load balancer.
+#[derive(Debug, Serialize)]
+pub struct OfBalancer {
+    /// Its account.
+    pub account: String,
+    /// Its region.
+    pub region: String,
+    /// Its resource id, `app/name/id`.
+    pub balancer: String,
+    /// The wanted objects.
+    pub objects: u64,
+    /// Their compressed bytes.
+    pub bytes: u64,
+    /// Days of delivery that have objects.
+    pub days: usize,
+    /// The first of them.
+    #[serde(serialize_with = "as_text")]
+    pub first_day: NaiveDate,
+    /// The last of them.
+    #[serde(serialize_with = "as_text")]
+    pub last_day: NaiveDate,
+    /// The objects that would be converted.
+    pub to_convert: Amount,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+fn as_text<S: Serializer>(day: &NaiveDate, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(day)
+}
+
+/// A dataset that a plan was made for.
+pub struct For<'a> {
+    /// The dataset.
+    pub dataset: &'a Dataset,
+    /// Whether it is there already.
+    pub begun: bool,
+    /// What the plan was made with.
+    pub ledger: &'a Ledger<'a>,
+}
+
+impl For<'_> {
+    /// Counts the requests of a run to its dataset.
+    fn calls_to_write(&self, batches: &[Batch]) -> Calls {
+        let target = self.dataset.target();
+        if !target.is_remote() {
+            return Calls::default();
+        }
+        let mut calls = if self.begun { layout::OPENING } else { layout::BEGINNING };
+        calls += self.ledger.calls_to_open();
+        calls += layout::CONFIRMING;
+        // The claim, and that it is done.
+        let claim = layout::CONFIRMING * 2 + Calls { put: 2, ..Calls::default() };
+        for batch in batches {
+            calls += target.calls_to_write(parquet(batch.bytes())) + claim;
+        }
+        calls
+    }
+
+    /// Counts the requests that record touched objects: for each partition, an entry and its `done` file.
+    fn calls_to_record(&self, touched: &[Touched]) -> Calls {
+        if !self.dataset.target().is_remote() {
+            return Calls::default();
+        }
+        let partitions: BTreeSet<_> = touched.iter().map(|touched| &touched.partition).collect();
+        let entry = layout::CONFIRMING * 2 + Calls { put: 2, ..Calls::default() };
+        entry * partitions.len() as u64
+    }
+}
+
+impl Estimate {
+    /// Estimates what a plan will take that was made of the listing which was surveyed, with so many requests.
+    pub fn of(
+        plan: Plan,
+        survey: Survey,
+        sources: &[Source],
+        dataset: Option<&For>,
+        listing: Calls,
+        prices: Prices,
+        speed: Speed,
+    ) -> Self {
+        let mut new = Survey::default();
+        plan.batches.iter().for_each(|batch| new.add(&batch.objects));
+        let to_convert = new.amount();
+        let mut requests = listing;
+        for object in plan.batches.iter().flat_map(|batch| &batch.objects) {
+            let (source, size) = (&sources[object.source], object.listed.size);
+            requests += source.calls_to_read(size, size > MAX_WHOLE_GZIP);
+        }
+        let mut touched = Amount::default();
+        for Touched { object, .. } in &plan.touched {
+            let (source, size) = (&sources[object.source], object.listed.size);
+            requests += source.calls_to_read(size, size > MAX_WHOLE_GZIP);
+            touched.add(object);
+        }
+        let mut open_claims = 0;
+        if let Some(dataset) = dataset {
+            open_claims = dataset.ledger.open_entries() as u64;
+            requests += dataset.calls_to_write(&plan.batches);
+            requests += dataset.calls_to_record(&plan.touched);
+        }
+        let mut skipped_by_kind = plan.skipped;
+        skipped_by_kind.remove(CONVERTED_BEFORE);
+        let batches = plan.batches.len() as u64;
+        Self {
+            listed: plan.listed,
+            skipped_by_kind,
+            examples: plan.examples,
+            moved: plan.moved,
+            selected: survey.amount(),
+            converted_before: plan.before,
+            touched,
+            to_convert,
+            archived: survey.archived,
+            open_claims,
+            partitions: plan.batches.chunk_by(|a, b| a.partition == b.partition).count() as u64,
+            balancers: of_balancers(survey, &new),
+            batches,
+            bytes_out: parquet(to_convert.bytes),
+            requests,
+            prices,
+            price: prices.of(requests),
+            rate: speed.rate,
+            threads: speed.threads,
+            seconds: to_convert.bytes as f64 / (speed.rate as f64 * speed.threads as f64),
+            failures: plan.failures,
+        }
+    }
+}
+
+fn balancer(object: &Object) -> &str {
+    Name::parse(object.name()).map_or("", |name| name.balancer)
+}
+
+fn of_balancers(survey: Survey, new: &Survey) -> Vec<OfBalancer> {
+    let of_balancer = |(id, Found { amount, days }): (Id, Found)| {
+        let to_convert = new.balancers.get(&id).map_or(Amount::default(), |found| found.amount);
+        let Id { account, region, balancer } = id;
+        Some(OfBalancer {
+            account,
+            region,
+            balancer,
+            objects: amount.objects,
+            bytes: amount.bytes,
+            days: days.len(),
+            first_day: *days.first()?,
+            last_day: *days.last()?,
+            to_convert,
+        })
+    };
+    survey.balancers.into_iter().filter_map(of_balancer).collect()
+}
+
+fn parquet(gzip: u64) -> u64 {
+    (gzip as f64 * PARQUET_PER_GZIP) as u64
+}

@@ -1,0 +1,511 @@
+//! Reads objects from a list instead of a listing: keys, URLs or paths, the output of `aws s3 ls`, `aws s3api`,
+//! `s5cmd ls` or `find`, CSV with a header, or an S3 Inventory in CSV or Parquet.
+//!
+//! The format of a list is detected from its first lines. A line that does not match is reported with its number,
+//! and never used in a request. See `docs/object-lists.md`, and for inventories
+//! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory-location.html>.
+
+mod home;
+mod json;
+mod line;
+mod parquet;
+mod shape;
+mod table;
+
+use std::borrow::Cow;
+use std::fmt;
+use std::io::{self, BufRead};
+use std::path::Path;
+
+use crate::plan::inventory::home::{Home, Stray};
+use crate::plan::inventory::json::Manifest;
+use crate::plan::inventory::line::Odd;
+use crate::plan::inventory::shape::Shape;
+use crate::plan::inventory::table::Columns;
+use crate::store::{
+    Lines, MAX_SIZE, Named, Network, Source, StoreError, decoded, has_secret, open_text,
+};
+use crate::util::escape::printable;
+
+/// Maximum length of a list line in bytes.
+const MAX_LINE: usize = 1 << 16;
+/// Maximum number of characters of a line in an error.
+const MAX_SHOWN: usize = 80;
+
+/// The list formats, for errors.
+const SHAPES: &str = "a list is keys, URLs or paths, one per line, the output of aws s3 ls --recursive, \
+    aws s3api list-objects-v2, s5cmd ls or find, CSV with a header, or the manifest.json of an S3 Inventory; \
+    see docs/object-lists.md";
+
+/// A list of objects cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ObjectsError {
+    /// It cannot be opened or read on.
+    #[error("--objects {name} cannot be read")]
+    Read {
+        /// The file as the user named it, or a file that it names.
+        name: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// It lies in a store that cannot be reached.
+    #[error("--objects {name}")]
+    Store {
+        /// The file as the user named it.
+        name: String,
+        /// Why.
+        source: Box<StoreError>,
+    },
+    /// The manifest is of an inventory that this program cannot read.
+    #[error("--objects {name} is not a manifest of an S3 Inventory in CSV or Parquet: {why}")]
+    Manifest {
+        /// The file as the user named it.
+        name: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// It is not a list of objects.
+    #[error("--objects {name}, line {line}: {text}: {why}{SHAPES}")]
+    Shape {
+        /// The file.
+        name: String,
+        /// The first line that is not blank or a comment, from 1.
+        line: u64,
+        /// The line, escaped and truncated.
+        text: Shown,
+        /// Its probable format, if known.
+        why: &'static str,
+    },
+    /// A line does not match the lines before it, or does not name an object of the source.
+    #[error("--objects {name}, {place}: {text}: {why}")]
+    Line {
+        /// The file.
+        name: String,
+        /// Which line, entry or row.
+        place: Place,
+        /// The line, escaped and truncated.
+        text: Shown,
+        /// What is wrong.
+        why: String,
+    },
+    /// A line is of another bucket than the source.
+    #[error(
+        "--objects {name}, {place}: {bucket} is another bucket, not that of SOURCE {source_name}"
+    )]
+    Bucket {
+        /// The file.
+        name: String,
+        /// Which line, entry or row.
+        place: Place,
+        /// The bucket that it names.
+        bucket: Shown,
+        /// The source as the user named it.
+        source_name: String,
+    },
+}
+
+/// A position in a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// A line, from 1.
+    Line(u64),
+    /// A row of Parquet, from 1.
+    Row(u64),
+    /// A manifest.
+    Manifest,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Line(line) => write!(f, "line {line}"),
+            Self::Row(row) => write!(f, "row {row}"),
+            Self::Manifest => f.write_str("sourceBucket"),
+        }
+    }
+}
+
+/// A part of a list for an error: quoted, escaped and truncated. Omitted if it contains credentials.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown(String);
+
+/// Returns whether a text contains a URL with a password, a key or a signature, or a part of such a URL.
+pub fn has_credentials(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    let signed = ["sig=", "signature=", "x-amz-credential", "x-amz-security-token"];
+    let mut words = text.split(|c: char| c.is_whitespace() || matches!(c, '"' | ',' | '\''));
+    signed.iter().any(|name| lower.contains(name)) || words.any(has_secret)
+}
+
+impl Shown {
+    fn of(text: &str) -> Self {
+        if has_credentials(text) {
+            return Self("a URL with credentials (not shown here)".to_owned());
+        }
+        let cut = text.char_indices().nth(MAX_SHOWN).map_or(text.len(), |(at, _)| at);
+        let mut shown = printable(&text[..cut]);
+        if cut < text.len() {
+            shown.push('…');
+        }
+        Self(format!("\"{shown}\""))
+    }
+}
+
+impl fmt::Display for Shown {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// An object as a list describes it.
+#[derive(Debug)]
+struct Found<'a> {
+    bucket: Option<&'a str>,
+    key: Cow<'a, str>,
+    size: Option<u64>,
+    e_tag: Option<&'a str>,
+    archived: Option<bool>,
+}
+
+impl<'a> From<line::Entry<'a>> for Found<'a> {
+    fn from(entry: line::Entry<'a>) -> Self {
+        let line::Entry { key, size, e_tag, class } = entry;
+        let archived = table::archived(class, None);
+        Self { bucket: None, key: Cow::Borrowed(key), size, e_tag, archived }
+    }
+}
+
+/// Calls `each` with every object that the file at a path or URL names, or standard input if it is `-`.
+///
+/// # Errors
+///
+/// Fails when the list cannot be read or has no known format, when a line does not match the format or names another
+/// bucket, or when `each` fails.
+pub fn read<E: From<ObjectsError>>(
+    name: &str,
+    source: &Source,
+    network: &Network,
+    each: impl FnMut(Named) -> Result<(), E>,
+) -> Result<(), E> {
+    read_with(name, source, |name| open(name, network), each)
+}
+
+/// Reads a list like [`read`]. `open` opens the list and the files that it names. Public for fuzz targets.
+///
+/// # Errors
+///
+/// Fails like [`read`].
+#[doc(hidden)]
+pub fn read_with<E: From<ObjectsError>>(
+    name: &str,
+    source: &Source,
+    mut open: impl FnMut(&str) -> Result<Box<dyn BufRead>, ObjectsError>,
+    mut each: impl FnMut(Named) -> Result<(), E>,
+) -> Result<(), E> {
+    let (home, source) = (Home::of(source), source.to_string());
+    let (source, is_relative) = (source.as_str(), None);
+    let mut list = List { name, source, home: &home, is_relative, each: &mut each };
+    let Some(manifest) = list.read(open(name)?)? else { return Ok(()) };
+    let shape = list.shape_of_files(&manifest)?;
+    for file in &manifest.files {
+        let name = file_of(name, &manifest.destination_bucket, &file.key);
+        let mut list = List { name: &name, source, home: &home, is_relative, each: &mut each };
+        list.read_as(shape, open(&name)?)?;
+    }
+    Ok(())
+}
+
+const ORC: &str = "inventories in ORC cannot be read: configure the inventory as Parquet or CSV";
+
+/// Returns where a file of an inventory lies: in the bucket that its manifest names, or, of a manifest that was copied
+/// to a disk, in the directory `data` beside that of the manifest.
+fn file_of(manifest: &str, destination: &str, key: &str) -> String {
+    if manifest.contains("://") {
+        let bucket = destination.rsplit(':').next().unwrap_or(destination);
+        return format!("s3://{bucket}/{key}");
+    }
+    let name = key.rsplit('/').next().unwrap_or(key);
+    let above = Path::new(manifest).parent().unwrap_or(Path::new(""));
+    above.join("..").join("data").join(name).display().to_string()
+}
+
+/// Opens a file, and decompresses gzip or zstd.
+fn open(name: &str, network: &Network) -> Result<Box<dyn BufRead>, ObjectsError> {
+    open_text(name, network).map_err(|error| {
+        let name = if has_secret(name) { "URL" } else { name }.to_owned();
+        match error {
+            StoreError::Read(source) => ObjectsError::Read { name, source },
+            error => ObjectsError::Store { name, source: Box::new(error) },
+        }
+    })
+}
+
+/// A file of names.
+struct List<'a, E> {
+    name: &'a str,
+    /// The source as the user named it.
+    source: &'a str,
+    home: &'a Home,
+    /// Whether the paths of `s5cmd ls` are relative to the source; unknown before the first one.
+    is_relative: Option<bool>,
+    each: &'a mut dyn FnMut(Named) -> Result<(), E>,
+}
+
+impl<E: From<ObjectsError>> List<'_, E> {
+    /// Reads a list of any format. Returns the manifest if it is one.
+    fn read(&mut self, input: Box<dyn BufRead>) -> Result<Option<Manifest>, E> {
+        let (shape, input) = self.recognise(input)?;
+        match shape {
+            None => Ok(None),
+            Some(shape) => self.read_as(shape, input),
+        }
+    }
+
+    /// Returns the format of the files of a manifest, which must describe the source's bucket.
+    fn shape_of_files(&self, manifest: &Manifest) -> Result<Shape, ObjectsError> {
+        let bad = |why: String| ObjectsError::Manifest { name: self.name.to_owned(), why };
+        if let Some(bucket) = &manifest.source_bucket {
+            let checked = self.home.check(bucket);
+            checked.map_err(|stray| self.stray(Place::Manifest, bucket, stray))?;
+        }
+        match manifest.file_format.as_str() {
+            "CSV" => {
+                let schema = &manifest.file_schema;
+                let columns = Columns::of(&schema.split(',').collect::<Vec<_>>());
+                let columns = columns.filter(|columns| columns.bucket.is_some());
+                let bad = || bad(format!("its columns are {}", Shown::of(schema)));
+                columns.map(Shape::Inventory).ok_or_else(bad)
+            }
+            "Parquet" => Ok(Shape::Parquet),
+            "ORC" => Err(bad(ORC.to_owned())),
+            other => Err(bad(format!("its format is {}", Shown::of(other)))),
+        }
+    }
+
+    fn read_as(&mut self, shape: Shape, input: Box<dyn BufRead>) -> Result<Option<Manifest>, E> {
+        match shape {
+            Shape::Json => return self.read_json(input),
+            Shape::Parquet => {
+                return parquet::read(input, |row, found| self.take(Place::Row(row), &found))
+                    .map(|()| None)
+                    .map_err(|fault| match fault {
+                        parquet::Fault::Read(source) => self.failed(source).into(),
+                        parquet::Fault::Taker(error) => error,
+                    });
+            }
+            _ => {}
+        }
+        let separators = if let Shape::Keys(separators) = shape { separators } else { b"\n" };
+        let mut lines = Lines::new(input, MAX_LINE, separators);
+        let mut is_header = matches!(shape, Shape::Csv(..));
+        loop {
+            let next = lines.next();
+            let Some((number, raw)) = next.map_err(|source| self.failed(source))? else {
+                return Ok(None);
+            };
+            let place = Place::Line(number);
+            let Ok(text) = std::str::from_utf8(raw) else {
+                let text = String::from_utf8_lossy(raw);
+                return Err(self.bad(place, &text, "the line is not UTF-8").into());
+            };
+            if line::is_nothing(text) {
+                continue;
+            }
+            if is_header {
+                is_header = false;
+                continue;
+            }
+            self.read_line(shape, place, text)?;
+        }
+    }
+
+    fn read_line(&mut self, shape: Shape, place: Place, text: &str) -> Result<(), E> {
+        let bare = text.strip_suffix('\r').unwrap_or(text);
+        if bare.contains('\0') {
+            return Err(self.bad(place, text, "the line contains a NUL byte").into());
+        }
+        let found = match shape {
+            Shape::Keys(_) if text == "None" => return Ok(()),
+            Shape::Keys(_) => return self.read_key(place, text),
+            Shape::AwsLs if line::is_summary(bare) => return Ok(()),
+            Shape::AwsLs => line::aws_ls(bare).map(Found::from),
+            Shape::S5cmdLs => match line::s5cmd_ls(bare) {
+                Some(entry) => Some(self.below_source(place, text, entry)?),
+                None => None,
+            },
+            Shape::Tagged => match line::tagged(bare) {
+                Some(line::Row::Nothing) => return Ok(()),
+                Some(line::Row::Object(entry)) => Some(entry.into()),
+                None => None,
+            },
+            Shape::Fields if bare == "None" => return Ok(()),
+            Shape::Fields => line::fields(bare).map(Found::from),
+            Shape::Csv(delimiter, columns) => match table::split(bare, delimiter) {
+                Some(fields) => {
+                    match columns.read(|column| fields.get(column).map(AsRef::as_ref)) {
+                        Some(found) => return self.take(place, &found),
+                        None => return Ok(()),
+                    }
+                }
+                None => None,
+            },
+            Shape::Inventory(columns) => match table::split(bare, ',') {
+                Some(fields) if fields.len() > columns.key => {
+                    let row = columns.read(|column| fields.get(column).map(AsRef::as_ref));
+                    let Some(found) = row else { return Ok(()) };
+                    let key = decoded(&found.key.replace('+', " "));
+                    return self.take(place, &Found { key: Cow::Owned(key), ..found });
+                }
+                _ => None,
+            },
+            Shape::Json | Shape::Parquet => None,
+        };
+        let Some(found) = found else {
+            let why = "the line does not match the format of the lines before it";
+            return Err(self.bad(place, text, why).into());
+        };
+        let is_bare = !found.key.contains('/') && found.key.contains("elasticloadbalancing");
+        if shape == Shape::AwsLs && is_bare && self.home.prefix().is_some() {
+            let why = "the key has no directory: list the bucket with aws s3 ls --recursive";
+            return Err(self.bad(place, text, why).into());
+        }
+        self.take(place, &found)
+    }
+
+    /// Determines whether the paths of `s5cmd ls` are keys, or relative to the source.
+    fn below_source<'a>(
+        &mut self,
+        place: Place,
+        text: &str,
+        entry: line::Entry<'a>,
+    ) -> Result<Found<'a>, E> {
+        let mut found = Found::from(entry);
+        let Some(prefix) = self.home.prefix() else { return Ok(found) };
+        let is_key = found.key.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'));
+        if *self.is_relative.get_or_insert(!is_key) == is_key {
+            let why = "the lines before it are not relative to the same prefix: list with --show-fullpath";
+            return Err(self.bad(place, text, why).into());
+        }
+        if !is_key {
+            found.key = Cow::Owned(format!("{prefix}/{}", found.key));
+        }
+        Ok(found)
+    }
+
+    fn read_key(&mut self, place: Place, text: &str) -> Result<(), E> {
+        let key = line::key(text, self.home.prefix()).map_err(|odd| {
+            let why = match odd {
+                Odd::Foreign => "the line contains control characters",
+                Odd::Because(why) => why,
+            };
+            self.bad(place, text, why)
+        })?;
+        self.take_text(place, key, &Found::from(line::Entry::default()))
+    }
+
+    fn read_json(&mut self, input: Box<dyn BufRead>) -> Result<Option<Manifest>, E> {
+        let read = json::read(input, |line, entry| {
+            let key = entry.key.unwrap_or_default();
+            let found = Found {
+                bucket: None,
+                key: Cow::Borrowed(&key),
+                size: entry.size,
+                e_tag: entry.e_tag.as_deref(),
+                archived: table::archived(entry.storage_class.as_deref(), None),
+            };
+            if entry.is_text || line::scheme(&key).is_some() {
+                self.take_text(Place::Line(line), &key, &found)
+            } else {
+                self.take(Place::Line(line), &found)
+            }
+        });
+        read.map_err(|fault| match fault {
+            json::Fault::Read(source) => self.failed(source).into(),
+            json::Fault::Line(line, why) => {
+                let (name, why) = (self.name.to_owned(), format!("{why}; {SHAPES}"));
+                ObjectsError::Line {
+                    name,
+                    place: Place::Line(line),
+                    text: Shown("JSON".to_owned()),
+                    why,
+                }
+                .into()
+            }
+            json::Fault::Taker(error) => error,
+        })
+    }
+
+    /// Adds an object that a text names, with its known properties.
+    fn take_text(&mut self, place: Place, text: &str, known: &Found<'_>) -> Result<(), E> {
+        match self.home.find(text) {
+            Ok(Some(key)) => self.give(place, key, known),
+            Ok(None) => Ok(()),
+            Err(stray) => Err(self.stray(place, text, stray).into()),
+        }
+    }
+
+    /// Adds an object whose key is known.
+    fn take(&mut self, place: Place, found: &Found<'_>) -> Result<(), E> {
+        let bucket = found.bucket.map_or(Ok(()), |bucket| self.home.check(bucket));
+        match bucket.and_then(|()| self.home.key(&found.key)) {
+            Ok(key) => self.give(place, key, found),
+            Err(stray) => Err(self.stray(place, &found.key, stray).into()),
+        }
+    }
+
+    fn give(&mut self, place: Place, key: String, found: &Found<'_>) -> Result<(), E> {
+        if found.size.is_some_and(|size| size > MAX_SIZE) {
+            return Err(self.bad(place, &key, "the size is impossible").into());
+        }
+        let e_tag = found.e_tag.map(|e_tag| format!("\"{}\"", e_tag.trim_matches('"')));
+        (self.each)(Named { key, size: found.size, e_tag, archived: found.archived })
+    }
+
+    fn failed(&self, source: io::Error) -> ObjectsError {
+        ObjectsError::Read { name: self.name.to_owned(), source }
+    }
+
+    fn no_list(&self, line: u64, text: &str, why: &'static str) -> ObjectsError {
+        ObjectsError::Shape { name: self.name.to_owned(), line, text: Shown::of(text), why }
+    }
+
+    fn bad(&self, place: Place, text: &str, why: &str) -> ObjectsError {
+        let (name, text, why) = (self.name.to_owned(), Shown::of(text), why.to_owned());
+        ObjectsError::Line { name, place, text, why }
+    }
+
+    fn stray(&self, place: Place, text: &str, stray: Stray) -> ObjectsError {
+        match stray {
+            Stray::Because(why) => self.bad(place, text, &why),
+            Stray::Bucket(bucket) => {
+                let (name, source_name) = (self.name.to_owned(), self.source.to_owned());
+                ObjectsError::Bucket { name, place, bucket: Shown::of(&bucket), source_name }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod shapes;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn files_of_an_inventory_lie_beside_their_manifest() {
+        let key = "inventory/logs/all/data/0f.csv.gz";
+        let there = file_of("s3://b/i/2026-11-01T01-00Z/manifest.json", "arn:aws:s3:::dest", key);
+        assert_eq!(there, "s3://dest/inventory/logs/all/data/0f.csv.gz");
+        let here = file_of("all/2026-11-01T01-00Z/manifest.json", "arn:aws:s3:::dest", key);
+        assert_eq!(here, "all/2026-11-01T01-00Z/../data/0f.csv.gz");
+    }
+
+    #[test]
+    fn nothing_of_credentials_is_shown() {
+        for text in ["s3://key:topsecret@b/k", "k?sig=topsecret", "a \"https://u:topsecret@h/k\""] {
+            assert!(!Shown::of(text).to_string().contains("topsecret"), "{text}");
+        }
+        assert_eq!(Shown::of("a\u{1b}\u{202e}\n").to_string(), "\"a\\x1b\\u{202e}\\x0a\"");
+    }
+}

@@ -1,0 +1,7 @@
+//! Utilities that know nothing of logs: hashes, threads, pools, and the escaping of untrusted text.
+
+pub mod corrupt;
+pub mod escape;
+pub mod hash;
+pub mod pool;
+pub mod threads;
