@@ -103,7 +103,7 @@ class Checks:
             "a directory that is not there, on a disk", f"SELECT count(*) FROM {name} WHERE year = '2025'",
             "does not exist", properties="hive.ignore_absent_partitions=false",
         )
-        text = documentation.block("docs/athena.md", "and ask:", "sql")
+        text = documentation.block("docs/athena.md", "Then query the table:", "sql")
         found = {row[:2] for row in self.server.query(text, **session).rows}
         wanted = others.errors(
             self.oracle,

@@ -57,7 +57,7 @@ def duckdb(engine, program, dataset, oracle):
     ).fetchall()
     yield "comments on every column", differ(bare, [])
 
-    text = documentation.block("README.md", "For example, in DuckDB", "sql")
+    text = documentation.block("README.md", "DuckDB can also read", "sql")
     text = text.replace("'012345678901'", "'123456789012'")  # It has errors in the sample.
     found = {row[:2] for row in engine.session.sql(documentation.of_dataset(text, dataset)).fetchall()}
     yield "the README's query", differ(found, errors(oracle, {"account": ["123456789012"]}))
