@@ -34,7 +34,8 @@ pub mod catalog;
 pub mod report;
 pub mod cli;
 
-/// The README's examples compile.
+/// Compiles the Rust examples in the documentation.
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
-struct Readme;
+#[doc = include_str!("../docs/library.md")]
+struct Documentation;

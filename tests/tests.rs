@@ -73,8 +73,8 @@ mod profiles;
 mod proxy;
 // The library's reader of single objects and streams.
 mod read;
-// The README says what the program says.
-mod readme;
+// The reasons and notes in docs/rejects.md are those of the program.
+mod rejects_page;
 // Lines that other projects published, of this and of other load balancers; skipped by name where they are not at hand.
 mod real_lines;
 // Lists for `--objects`, URLs that are none, and credentials that nobody may see.
