@@ -1,18 +1,16 @@
-"""Measures alb2parquet beside general engines that do the same job.
+"""Compares the speed of alb2parquet with general engines.
 
     scripts/bench-peers [--cases …] [--tools …] [--rounds …] [--threads …] [--spark]
 
-The job: read the gzip objects of a tree of logs of 36 fields; make `-` NULL, times timestamps, codes,
-ports and byte counts integers, durations doubles; split `client:port`, `target:port` and the request
-into their columns; write Parquet, ZSTD level 3, into hive partitions by account, region, year, month
-and day as the object's path has them. The peers are spared what alb2parquet does besides: logs of
-older eras, irregular lines, rejects, damaged objects, the accounting and the state of the dataset.
+The job: read the gzip objects of a tree of logs with 36 fields; convert `-` to NULL, times to timestamps, codes, ports and
+byte counts to integers, and durations to doubles; split `client:port`, `target:port` and the request into columns; write
+Parquet with Zstandard level 3 to hive partitions by account, region, year, month and day, which are in the object's path. The
+other engines do not handle older eras, irregular lines, rejects, damaged objects, accounting and the state of the dataset.
 
-Every run is a process of its own (for the peers Python, with its start), limited to the same number of
-threads. Time is the wall clock's, memory the largest resident set that the kernel saw. The rounds go
-through all tools in turn, so that a slow minute of the machine meets everyone; the medians count.
-After every run DuckDB reads the output: all must agree on the number of rows, on the partitions, and
-on a sum of hashes over all the values of every row.
+Every run is a separate process (for the other engines Python, including its start) with the same number of threads. Time is
+wall time, and memory is the maximum resident set size. Each round runs all tools in turn, so that a busy period of the
+machine affects all of them. The tables show medians. After every run, DuckDB reads the output: all outputs must have the
+same number of rows and partitions, and the same sum of hashes over all values of every row.
 """
 
 import argparse
@@ -31,26 +29,26 @@ BENCH = ROOT / "target" / "bench"
 BINARY = ROOT / "target" / "release" / "alb2parquet"
 INFLATE = ROOT / "target" / "release" / "examples" / "inflate_floor"
 OURS = "alb2parquet"
-# Inflating the same objects and doing nothing else: nobody can be faster.
-FLOORS = {"inflate only, libdeflate": [], "inflate only, flate2 stream": ["--stream"]}
+# The lower bound: decompressing the same objects and nothing else.
+FLOORS = {"decompress only, libdeflate": [], "decompress only, flate2 stream": ["--stream"]}
 
-# What scripts/generate-logs is asked for, besides logs of 36 fields.
+# Options of scripts/generate-logs, in addition to 36 fields.
 CASES = {
-    # The ordinary tree: some hundred objects in each of a few partitions.
+    # An ordinary tree: dozens of objects in each of a few partitions.
     "many": "--accounts 2 --regions 2 --balancers 1 --days 2 --objects-per-day 42 --rows-per-object 8000",
-    # Nothing to run in parallel but the inside of one object.
+    # A single object.
     "one": "--single-object --rows-per-object 1364000",
     # The cost of opening files.
     "small": "--accounts 2 --regions 2 --balancers 1 --days 2 --objects-per-day 575 --rows-per-object 60",
-    # Every object goes to the same partition.
+    # A single partition.
     "single": "--accounts 1 --regions 1 --balancers 4 --days 1 --objects-per-day 48 --rows-per-object 8000",
 }
 
 PARTITION = ["account", "region", "year", "month", "day"]
-# Where they stand in the path of an object, counted from its end.
+# Their positions in the path of an object, counted from its end.
 PATH_PARTS = {"account": -7, "region": -5, "year": -4, "month": -3, "day": -2}
 
-# The fields of a line with their types: text, a number's type of SQL, time, endpoint or request.
+# The fields of a line with their types: text, an SQL number type, time, endpoint or request.
 FIELDS = [pair.split(":") for pair in """
     type:text time:time elb:text client:endpoint target:endpoint request_processing_time:double
     target_processing_time:double response_processing_time:double elb_status_code:int
@@ -64,7 +62,7 @@ FIELDS = [pair.split(":") for pair in """
 """.split()]
 
 
-# The peers, each in a process of its own: read below `source`, write below `out`.
+# The other engines, each in a separate process: read `source`, write `out`.
 
 
 def run_duckdb(source, out, threads):
@@ -120,7 +118,7 @@ def run_polars(source, out, threads):
     values = []
     for name, kind in FIELDS:
         if kind == "time":
-            # Parsing without the zone is the faster way; the zone is then only declared.
+            # Parsing without the time zone is faster; the time zone is then declared.
             time = col(name).str.to_datetime("%Y-%m-%dT%H:%M:%S%.6fZ", time_unit="us")
             values.append(time.dt.replace_time_zone("UTC"))
         elif kind == "endpoint":
@@ -166,14 +164,14 @@ def run_chdb(source, out, threads):
             for part, value in [("verb", verb), ("url", url), ("proto", protocol)]:
                 values.append(f"nullIf(nullIf({value}, '-'), '') AS request_{part}")
         elif kind == "time":
-            # Cut before the `Z`, which only the far slower "best effort" would take.
+            # Cut before the `Z`, which only the much slower "best effort" parser accepts.
             values.append(f"toDateTime64(left(f_{name}, 26), 6, 'UTC') AS {name}")
         elif kind == "text":
-            # Within quotes, `-` is not the representation of NULL to this reader.
+            # This reader does not convert a quoted `-` to NULL.
             values.append(f"nullIf(f_{name}, '-') AS {name}")
         else:
             values.append(f"f_{name} AS {name}")
-    # It must be one of the columns written; hardly a byte, as it is the same in all of a file.
+    # It must be a written column. It is constant in a file, so it needs almost no bytes.
     values.append("concat(" + ", '/', ".join(
         f"'{name}=', splitByChar('/', _path)[{at}]" for name, at in PATH_PARTS.items()
     ) + ") AS partition")
@@ -249,17 +247,17 @@ def main():
     arguments.add_argument("--cases", default=",".join(CASES), help="some of the cases")
     arguments.add_argument("--tools", default=",".join([OURS, *PEERS]), help="some of the tools")
     arguments.add_argument("--rounds", type=int, default=3)
-    arguments.add_argument("--threads", type=int, default=2, help="threads that a tool may use")
-    arguments.add_argument("--spark", action="store_true", help="measure Spark as well")
+    arguments.add_argument("--threads", type=int, default=2, help="number of threads of each tool")
+    arguments.add_argument("--spark", action="store_true", help="also measure Spark")
     arguments = arguments.parse_args()
     tools = arguments.tools.split(",") + ["spark"] * arguments.spark
     unknown = {*tools} - {OURS, *JOBS} | {*arguments.cases.split(",")} - {*CASES}
     if unknown:
         sys.exit(f"unknown: {', '.join(sorted(unknown))}")
     if os.getloadavg()[0] > 0.5:
-        print("the machine is busy with something else; the figures will be worse", file=sys.stderr)
-    # The same with one thread shows how much of the speed comes from working in parallel; the floor with one
-    # thread, how much could come from it on this machine.
+        print("the machine is busy; the results will be inaccurate", file=sys.stderr)
+    # A run with one thread shows the gain of parallelism. The lower bound with one thread shows the possible gain on this
+    # machine.
     jobs = []
     for tool in [*tools, *FLOORS]:
         jobs.append((tool, arguments.threads))
@@ -291,7 +289,7 @@ def label(job):
 
 
 def generate(case):
-    """Returns the directory of a case's logs; makes them unless they are there."""
+    """Returns the directory of the logs of a case. Generates them if necessary."""
     source, stamp = BENCH / case, BENCH / f"{case}.made-from"
     options = f"--seed 1 --fields 36 {CASES[case]}"
     if not stamp.exists() or stamp.read_text() != options:
@@ -305,28 +303,28 @@ def generate(case):
 
 
 class Result:
-    """What one run took and wrote."""
+    """The time, memory and output of a run."""
 
-    def __init__(self, seconds, processor, peak, failure, output=0, content=None):
-        self.seconds, self.processor, self.peak, self.failure = seconds, processor, peak, failure
+    def __init__(self, seconds, cpu, peak, failure, output=0, content=None):
+        self.seconds, self.cpu, self.peak, self.failure = seconds, cpu, peak, failure
         self.output, self.content = output, content
 
     def __str__(self):
         return self.failure or (
-            f"{self.seconds:.2f} s, {self.processor:.2f} s of processors, {self.peak / 1e6:,.0f} MB"
+            f"{self.seconds:.2f} s, {self.cpu:.2f} s of CPU time, {self.peak / 1e6:,.0f} MB"
         )
 
 
 def measure(job, source):
-    """Runs a tool once, in a process of its own.
+    """Runs a tool once, in a separate process.
 
-    All that needs memory is left to other processes: Linux counts what this one ever held in the
-    peak of those that it starts.
+    Other processes do all work that needs memory: on Linux, the peak memory of a child includes that of its parent before
+    exec.
     """
     tool, threads = job
     out = BENCH / "out"
     shutil.rmtree(out, ignore_errors=True)
-    # What earlier runs wrote is on the disk before this one begins, and its input in memory.
+    # Flush the output of earlier runs to disk, and load the input into the page cache.
     os.sync()
     subprocess.run(["find", source, "-type", "f", "-exec", "cat", "{}", "+"], stdout=subprocess.DEVNULL)
     if tool == OURS:
@@ -343,25 +341,25 @@ def measure(job, source):
         process = subprocess.Popen(command, stdout=stream, stderr=stream)
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.monotonic() - began
-    processor = usage.ru_utime + usage.ru_stime
+    cpu = usage.ru_utime + usage.ru_stime
     process.returncode = os.waitstatus_to_exitcode(status)
-    # The kernel counts in KiB, on macOS in bytes.
+    # ru_maxrss is in KiB, on macOS in bytes.
     peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     if process.returncode != 0:
         end = log.read_text(errors="replace").strip()[-300:]
-        return Result(seconds, processor, peak, f"failed with {process.returncode}: {end}")
+        return Result(seconds, cpu, peak, f"failed with {process.returncode}: {end}")
     if tool in FLOORS:
-        return Result(seconds, processor, peak, None)
+        return Result(seconds, cpu, peak, None)
     dataset = out / "alb_access_logs" if tool == OURS else out
     output = sum(path.stat().st_size for path in dataset.rglob("*.parquet"))
     check = subprocess.check_output([sys.executable, "-B", __file__, "--content", dataset])
-    result = Result(seconds, processor, peak, None, output, tuple(json.loads(check)))
+    result = Result(seconds, cpu, peak, None, output, tuple(json.loads(check)))
     shutil.rmtree(out)
     return result
 
 
 def content(dataset):
-    """The number of rows and of partitions of a dataset, and a sum over all values of its rows."""
+    """Returns the number of rows and partitions of a dataset, and a sum of hashes over all values of its rows."""
     import duckdb
 
     columns = []
@@ -373,7 +371,7 @@ def content(dataset):
         elif kind == "time":
             columns.append(f"epoch_us({name})")
         elif kind == "double":
-            # Not every engine reads decimals to the last bit.
+            # Some engines do not parse decimals exactly.
             columns.append(f"CAST(round({name} * 1e9) AS BIGINT)")
         else:
             columns.append(name)
@@ -386,7 +384,7 @@ def content(dataset):
 
 
 def table(case, source, results, first):
-    """A case's results as a table in Markdown; ratios are to the first tool."""
+    """Returns the results of a case as a Markdown table, with ratios to the first tool."""
     sizes = [path.stat().st_size for path in source.rglob("*.gz")]
     text = 0
     for path in source.rglob("*.gz"):
@@ -394,9 +392,9 @@ def table(case, source, results, first):
             stream.seek(-4, os.SEEK_END)
             text += int.from_bytes(stream.read(), "little")
     lines = [
-        f"### {case}: {len(sizes):,} objects, {sum(sizes) / 1e6:,.0f} MB gzip, {text / 1e6:,.0f} MB text",
+        f"### {case}: {len(sizes):,} objects, {sum(sizes) / 1e6:,.0f} MB gzip, {text / 1e6:,.0f} MB decompressed",
         "",
-        f"| case | tool | median seconds | ratio to {first[0]} | seconds of processors | MB/s of text "
+        f"| case | tool | median seconds | ratio to {first[0]} | CPU seconds | MB/s, decompressed "
         "| peak MB | output MB | rows |",
         "|---|---|--:|--:|--:|--:|--:|--:|--:|",
     ]
@@ -409,22 +407,22 @@ def table(case, source, results, first):
         medians[job] = seconds = statistics.median(run.seconds for run in runs)
         ratio = f"{seconds / medians[first]:.2f}" if first in medians else ""
         peak = max(run.peak for run in runs)
-        processor = statistics.median(run.processor for run in runs)
+        cpu = statistics.median(run.cpu for run in runs)
         lines.append(
-            f"| {case} | {label(job)} | {seconds:.2f} | {ratio} | {processor:.2f} | {text / 1e6 / seconds:,.0f} "
+            f"| {case} | {label(job)} | {seconds:.2f} | {ratio} | {cpu:.2f} | {text / 1e6 / seconds:,.0f} "
             f"| {peak / 1e6:,.0f} | "
             + (f"{runs[0].output / 1e6:,.1f} | {runs[0].content[0]:,} |" if runs[0].content else "| |")
         )
     contents = {run.content for runs in results.values() for run in runs if run.content}
     lines.append("")
-    lines.append("All outputs hold the same values." if len(contents) == 1 else
+    lines.append("All outputs contain the same values." if len(contents) == 1 else
                  f"THE OUTPUTS DIFFER (rows, partitions, sum of hashes): {sorted(contents)}")
     lines += ["", *comparisons(medians, first)]
     return "\n".join(lines) + "\n"
 
 
 def comparisons(medians, first):
-    """The first tool and the floors compared, and what each gains from its threads."""
+    """Compares the first tool with the lower bounds, and each with its run with one thread."""
     tool, threads = first
     for floor in FLOORS:
         if first in medians and (floor, threads) in medians:
@@ -436,7 +434,7 @@ def comparisons(medians, first):
 
 
 def machine(tools):
-    """What it was measured on, and with which versions."""
+    """Returns the machine and the versions of the tools."""
     from importlib import metadata
 
     cpu = platform.processor() or platform.machine()

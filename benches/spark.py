@@ -1,8 +1,8 @@
-"""Measures scripts/spark_convert.py on a cluster of one master and two workers beside the program alone.
+"""Compares scripts/spark_convert.py on a cluster of one master and two workers with the program alone.
 
 Usage: spark.py SOURCE WORK PROGRAM ROUNDS
 
-All share one machine, so that only ratios count. Prints a table with a column for each round.
+All share one machine, so only ratios are meaningful. Prints a table with a column for each round.
 """
 
 import json
@@ -24,7 +24,7 @@ def alone(program, source, out, threads):
 
 
 def submitted(cluster, source, program, name, size, settings=()):
-    # Eight tasks, of several batches each.
+    # Eight tasks with several batches each.
     return Run(cluster, name, source, "--binary", program, "--task-bytes", str(size // 8), settings=settings).wait(0)
 
 
@@ -36,15 +36,15 @@ def measure(cluster, source, work, program, size):
     assert len(rows) == 1, rows
     job, job_of_one = both.summary["converting_seconds"], single.summary["converting_seconds"]
     return {
-        "the program alone, 1 thread": one["seconds"],
-        "the program alone, 2 threads": two["seconds"],
-        "Spark's job, two workers of one thread": job,
-        "the batches of that, summed over both": both.summary["batch_seconds"],
-        "Spark's job, one worker": job_of_one,
-        "the batches of that": single.summary["batch_seconds"],
+        "program alone, 1 thread": one["seconds"],
+        "program alone, 2 threads": two["seconds"],
+        "Spark job, two workers with one thread each": job,
+        "its batches, summed over both workers": both.summary["batch_seconds"],
+        "Spark job, one worker": job_of_one,
+        "its batches": single.summary["batch_seconds"],
         "one worker / two": job_of_one / job,
         "two workers / alone with 2 threads": job / two["seconds"],
-        "spark-submit from its start to its end, two workers": both.took,
+        "entire spark-submit, two workers": both.took,
     }
 
 

@@ -1,9 +1,9 @@
-"""Looks at the page of `report` in Chromium, over a dataset whose names and lines are made of markup.
+"""Tests the page of `report` in Chromium, over a dataset whose names and lines contain markup.
 
 Usage: report.py PROGRAM DIRECTORY
 
-DIRECTORY/source holds logs; the rest is made there. What is shown of each day is compared with `report --json`.
-Nothing but the page itself may be asked for, and nothing may be said on the console.
+DIRECTORY/source contains logs; the other files are created there. The text of each day is compared with `report --json`. The
+page must make no requests and print nothing to the console.
 """
 
 import gzip
@@ -26,14 +26,14 @@ CHROMIUM = [
     "--disable-component-update", "--disable-sync",
 ]
 HOSTILE = "<script>alert(1)</script><img src=x onerror='alert(2)'><!--"
-# No name of a directory has a slash.
+# Directory names cannot contain a slash.
 PREFIX = HOSTILE.replace("/", "")
 MISSING = ["2024-12-24", "2024-12-25", "2025-01-07"]
 checks = 0
 
 
 def check(what, condition, seen=""):
-    """Counts a check, and ends the test where it fails."""
+    """Counts a check, and ends the test if it fails."""
     global checks
     checks += 1
     if not condition:
@@ -48,7 +48,7 @@ def equal(what, seen, expected):
 
 
 def make_source(source):
-    """Moves the logs below a hostile name, takes days out, and puts hostile lines in."""
+    """Moves the logs to a directory whose name is markup, deletes some days, and adds lines with markup."""
     shutil.move(source / "AWSLogs", source / PREFIX / "AWSLogs")
     objects = sorted(path for path in source.rglob("*.log.gz"))
     by_day = {}
@@ -60,14 +60,14 @@ def make_source(source):
             by_day.setdefault(day, []).append(path)
     for path in by_day["2025-01-15"]:
         lines = gzip.decompress(path.read_bytes()).splitlines()
-        # A user agent is anything in quotes: that line is a row. The other two are rejects.
+        # Any quoted text is a valid user agent, so that line is a row. The other two are rejected.
         agent = lines[0].replace(b'"', b'"' + HOSTILE.encode(), 1)
         lines += [agent, HOSTILE.encode(), b"\xff\xe2\x80\xae " + HOSTILE.encode()]
         path.write_bytes(gzip.compress(b"\n".join(lines) + b"\n"))
 
 
 def forge_claims(out):
-    """Adds an account and a region that are markup, as far as paths can be."""
+    """Adds an account and a region that contain markup, as far as paths allow."""
     claims = out / "_alb2parquet/claims/access"
     made = next(claims.glob("*/*/2025-01-15"))
     forged = claims / PREFIX / "<b>" / "2025-01-15"
@@ -89,7 +89,7 @@ def run(program, *args):
 
 @contextmanager
 def serving(directory):
-    """Serves a directory on loopback, and notes what it is asked for."""
+    """Serves a directory on loopback and records the requests."""
     asked = []
 
     class Handler(SimpleHTTPRequestHandler):
@@ -104,7 +104,7 @@ def serving(directory):
 
 @contextmanager
 def opened(browser, url, **options):
-    """Opens the page, and checks in the end that it was silent and asked for nothing else."""
+    """Opens the page. Checks at the end that it printed nothing to the console and made no other requests."""
     context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
     page = context.new_page()
     requests, said = [], []
@@ -125,7 +125,7 @@ def opened(browser, url, **options):
     context.close()
 
 
-# ---- what is checked
+# ---- the checks
 
 
 def structure(page):
@@ -140,7 +140,7 @@ def structure(page):
         "[...document.querySelectorAll('a[href]')].map(a => a.getAttribute('href'))"
         ".filter(href => !href.startsWith('#') || !document.getElementById(href.slice(1)))"
     )
-    equal("links that lead nowhere", broken, [])
+    equal("broken links", broken, [])
 
 
 def escaping(page):
@@ -155,7 +155,7 @@ def escaping(page):
 
 
 def told(day, calendar):
-    """What the page is to say of a day."""
+    """Returns the expected text of a day."""
     name = f"{day:%a} {day}"
     known = calendar.get(str(day))
     if known is None:
@@ -178,7 +178,7 @@ def keyboard(page, facts):
     equal("the first stop", page.evaluate("document.activeElement.textContent"), "Skip to the facts")
     page.keyboard.press("Enter")
     check("it skips", page.url.endswith("#main"), page.url)
-    # The whole page is walked through; a calendar is one stop.
+    # Tab through the entire page. A calendar is one Tab stop.
     stops = []
     for _ in range(1000):
         page.keyboard.press("Tab")
@@ -186,8 +186,8 @@ def keyboard(page, facts):
         if stop == "BODY":
             break
         stops.append(stop)
-    equal("calendars that are stops", stops.count("years"), len(facts["balancers"]))
-    check("stops of the Tab key", len(stops) < 12 * len(facts["balancers"]), len(stops))
+    equal("calendars that are Tab stops", stops.count("years"), len(facts["balancers"]))
+    check("Tab stops", len(stops) < 12 * len(facts["balancers"]), len(stops))
 
     for number in [0, len(facts["balancers"]) - 1]:
         balancer = facts["balancers"][number]
@@ -195,13 +195,13 @@ def keyboard(page, facts):
         all_days = days(balancer)
         years, readout = (page.locator(f"#c{number} .{name}") for name in ["years", "readout"])
         hint = readout.text_content()
-        check("it says what can be done", "arrow keys" in hint, hint)
+        check("keyboard instructions are present", "arrow keys" in hint, hint)
         years.focus()
-        equal("the last day at first", readout.text_content(), told(all_days[-1], calendar))
+        equal("the last day is selected first", readout.text_content(), told(all_days[-1], calendar))
         page.keyboard.press("Home")
         for day in all_days:
-            equal(f"what is told of {day}", readout.text_content(), told(day, calendar))
-            equal("what is said of it", years.get_attribute("aria-valuetext"), told(day, calendar))
+            equal(f"visible text of {day}", readout.text_content(), told(day, calendar))
+            equal("accessible text of it", years.get_attribute("aria-valuetext"), told(day, calendar))
             page.keyboard.press("ArrowDown")
         equal("there it ends", readout.text_content(), told(all_days[-1], calendar))
         steps = [("ArrowLeft", 7), ("ArrowUp", 1), ("PageUp", 28)]
@@ -222,7 +222,7 @@ def keyboard(page, facts):
 
 
 def pointer(page, facts):
-    """Every day is found where it is drawn, whichever way one comes to it."""
+    """Every day is at its position in the picture, by keyboard and by pointer."""
     balancer = facts["balancers"][0]
     calendar = {day["day"]: day for day in balancer["calendar"]}
     years, readout = (page.locator(f"#c0 .{name}") for name in ["years", "readout"])
@@ -241,7 +241,7 @@ def pointer(page, facts):
 
 
 def pictures(page, facts):
-    """A shape for each kind of day, as many as there are days."""
+    """The picture has as many shapes as there are days of each kind."""
     drawn = page.evaluate(
         """() => [...document.querySelectorAll('.calendar')].map(calendar => {
             const days = name => [...calendar.querySelectorAll(name)].map(path => path.getAttribute('d'));
@@ -251,7 +251,7 @@ def pictures(page, facts):
             return sum(strokes) + sum(boxes) + boxes.length;
         })"""
     )
-    equal("days that are drawn", drawn, [len(days(balancer)) for balancer in facts["balancers"]])
+    equal("drawn days", drawn, [len(days(balancer)) for balancer in facts["balancers"]])
     gaps = page.locator("#c0 .gap")
     check("gaps stand out", gaps.count() == 2, gaps.count())
     label = page.locator("#c0 svg[data-year='2024']").get_attribute("aria-label")
@@ -264,17 +264,17 @@ def accessible(page, scheme):
         f"{each['id']}: {each['nodes'][0]['html'][:200]}: {each['nodes'][0]['failureSummary']}"
         for each in results.response["violations"]
     ]
-    equal(f"what axe finds, {scheme}", found, [])
+    equal(f"findings of axe, {scheme}", found, [])
 
 
 def no_overflow(page, width):
     page.evaluate("document.querySelectorAll('details').forEach(each => each.open = true)")
     seen = page.evaluate("document.documentElement.scrollWidth")
-    check(f"nothing hangs over at {width} px", seen <= width, seen)
+    check(f"no overflow at {width} px", seen <= width, seen)
 
 
 def policy_holds(browser, url, asked):
-    """A hole in the escaping would still run nothing and fetch nothing."""
+    """The content security policy blocks injected markup."""
     context = browser.new_context()
     page = context.new_page()
     page.goto(url)
@@ -316,7 +316,7 @@ def main():
             light = page.evaluate("getComputedStyle(document.body).backgroundColor")
         with opened(browser, url, color_scheme="dark") as page:
             dark = page.evaluate("getComputedStyle(document.body).backgroundColor")
-            check("it is dark at night", dark != light, dark)
+            check("the dark theme is used", dark != light, dark)
             accessible(page, "dark")
             page.screenshot(path=made / "dark.png", full_page=True)
         with opened(browser, url, viewport={"width": 360, "height": 740}) as page:
@@ -325,14 +325,14 @@ def main():
             accessible(page, "narrow")
         with opened(browser, url) as page:
             page.emulate_media(media="print")
-            check("links are of no use on paper", not page.get_by_role("navigation").is_visible())
+            check("links are hidden in print", not page.get_by_role("navigation").is_visible())
             pdf = page.pdf(path=made / "print.pdf", format="A4")
             check("it prints", len(pdf) > 10_000, len(pdf))
         with opened(browser, url, java_script_enabled=False) as page:
             structure_without_script = page.locator(".calendar svg[role=img]").count()
             check("pictures without the script", structure_without_script > 0)
-            check("no hint at what cannot be done", not page.locator("#c0 .readout").is_visible())
-        equal("what the server was asked for", set(asked), {"/report.html"})
+            check("no instructions without the script", not page.locator("#c0 .readout").is_visible())
+        equal("requests to the server", set(asked), {"/report.html"})
         policy_holds(browser, url, asked)
         browser.close()
     print(f"{checks} checks passed; screenshots are in {made}")

@@ -1,13 +1,11 @@
-"""Runs the shell examples of the documentation, as a reader would who has the logs of tests/data.
+"""Runs the shell examples of the documentation over the logs of tests/data.
 
     examples.py --program ALB2PARQUET --aws URL [PAGE...]
 
-Each page's blocks of `sh` run in order, by bash, in one directory: what a block makes, the next ones find; so do the commands of
-`crontab` and of systemd's units. The logs lie in
-/mnt/my-log-bucket (which is moved below that directory) and s3://my-log-bucket. Lines that other tests run are left out, and
-what a machine must have for the rest is put in their place: nothing else is changed. A block behind a comment `not run: REASON`
-is left out, and that is said. Every `--flag` that a page names must stand in the program's help, or be one of
-scripts/spark_convert.py.
+bash runs the `sh` blocks of a page in order, in one directory, so a block can use the results of earlier ones. The commands of
+`crontab` blocks and systemd units run too. The logs are in /mnt/my-log-bucket (which is moved below that directory) and in
+s3://my-log-bucket. Lines that other tests run are skipped; see ELSEWHERE. A block after a comment `not run: REASON` is
+reported as skipped. Every `--flag` on a page must be in the program's help, or be an option of scripts/spark_convert.py.
 """
 
 import argparse
@@ -32,17 +30,17 @@ SAMPLE = ROOT / "tests" / "data"
 SPARK = ROOT / "scripts" / "spark_convert.py"
 LOGS, LAKE, INVENTORIES = "my-log-bucket", "my-lake", "my-inventories"
 INVENTORY = f"{LOGS}/all/2026-11-01T01-00Z"
-# Lines that other scripts run, and who does.
+# Lines that other scripts run, and the scripts.
 ELSEWHERE = {
     "cargo install --path .": "scripts/install-test",
     "scripts/demo": "runs for itself",
     "scripts/test": "runs this",
     "spark-submit --files ": "scripts/spark-test",
 }
-# The lines that are commands, by the language of a block.
+# Functions that extract the commands of a block, by language.
 COMMANDS = {
     "sh": str.splitlines,
-    # Five fields of time; a percent sign is escaped.
+    # Five time fields; percent signs are escaped.
     "crontab": lambda block: [
         re.fullmatch(r"(?:[\d*/,-]+ ){5}(.*)", line)[1].replace("\\%", "%") for line in block.splitlines()
     ],
@@ -50,7 +48,7 @@ COMMANDS = {
         command.replace("/usr/local/bin/", "") for command in re.findall(r"^ExecStart=(.*)$", block, re.MULTILINE)
     ],
 }
-# Flags of others.
+# Flags of other programs.
 FOREIGN = {"--open", "--path", "--trino", "--all", "--update", "--all-logs", "--files", "--archives", "--py-files",
            "--deploy-mode"}
 SECONDS = 120
@@ -71,21 +69,21 @@ def main():
         with tempfile.TemporaryDirectory(prefix="examples-") as scratch:
             problems += run(page.name, text, pathlib.Path(scratch), program, arguments.aws)
         for flag in sorted(set(named_flags(text)) - flags - FOREIGN):
-            problems.append(f"{page.name} names {flag}, which no help has")
+            problems.append(f"{page.name} has {flag}, which is not in the help")
     print(*problems, sep="\n")
     print(f"{len(problems)} problems")
     return 1 if problems else 0
 
 
 def run(name, text, scratch, program, aws):
-    """Runs the blocks of a page, and returns what went wrong."""
+    """Runs the blocks of a page, and returns the problems."""
     blocks = re.findall(r"(?:^<!-- not run: (.*?) -->\n)?^```(sh|crontab|ini)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     if not blocks:
         return []
     environment = prepare(scratch, program, aws)
     for reason, language, block in blocks:
         if reason:
-            print(f"{'left':6} {name}: {block.splitlines()[0]} [{reason}]", flush=True)
+            print(f"{'skipped':7} {name}: {block.splitlines()[0]} [{reason}]", flush=True)
             continue
         lines = COMMANDS[language](block)
         lines = [line for line in lines if not any(map(line.startswith, ELSEWHERE))]
@@ -93,7 +91,7 @@ def run(name, text, scratch, program, aws):
         if not script.strip():
             continue
         began = time.monotonic()
-        # Variables that a block exports are there for the ones that follow, as in a reader's shell.
+        # Exported variables are kept for the following blocks, as in an interactive shell.
         script = f"set -euo pipefail\n{script}\nexport -p >{scratch}/.environment\n"
         shell = f"source {scratch}/.environment; {script}"
         try:
@@ -101,19 +99,19 @@ def run(name, text, scratch, program, aws):
                 ["bash", "-c", shell], cwd=scratch, env=environment, timeout=SECONDS, text=True,
                 stdout=subprocess.PIPE, stderr=subprocess.STDOUT, stdin=subprocess.DEVNULL,
             )
-            status, said = ended.returncode, ended.stdout
+            status, output = ended.returncode, ended.stdout
         except subprocess.TimeoutExpired as error:
-            status, said = "too late", (error.stdout or b"").decode()
+            status, output = "a timeout", (error.stdout or b"").decode()
         first = next(line for line in lines if line.strip())
-        print(f"{'ok' if status == 0 else 'FAILED':6} {name}: {first} [{time.monotonic() - began:.1f} s]",
+        print(f"{'ok' if status == 0 else 'FAILED':7} {name}: {first} [{time.monotonic() - began:.1f} s]",
               flush=True)
         if status != 0:
-            return [f"{name}: this ended with {status}:\n{block}\nand said:\n{said}"]
+            return [f"{name}: this block ended with {status}:\n{block}\noutput:\n{output}"]
     return []
 
 
 def prepare(scratch, program, aws):
-    """Makes the directories and buckets that the pages speak of, and returns the environment of a reader."""
+    """Creates the directories and buckets that the pages use, and returns the environment variables."""
     (scratch / "mnt").mkdir()
     (scratch / "home").mkdir()
     shutil.copytree(SAMPLE, scratch / "mnt" / LOGS)
@@ -141,13 +139,13 @@ def prepare(scratch, program, aws):
     }))
     client("glue").create_database(DatabaseInput={"Name": "default"})
     path = f"{program.parent}:{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}"
-    # The sample has more rejects than any real logs.
+    # The sample has more rejects than real logs.
     settings = {"ALB2PARQUET_MAX_REJECTS": "0.1", "AWS_ENDPOINT_URL": aws, "AWS_PAGER": ""}
     return {"PATH": path, "HOME": str(scratch / "home"), **settings, **keys, **region}
 
 
 def flags_of(program, *command):
-    """All flags in the help of the program, or of a command of it, and of all commands below."""
+    """Returns all flags in the help of the program or of a command, including subcommands."""
     text = subprocess.run([program, *command, "--help"], check=True, capture_output=True, text=True).stdout
     flags = set(re.findall(r"--[a-z][a-z-]*", text))
     _, _, commands = text.partition("\nCommands:\n")
@@ -158,10 +156,10 @@ def flags_of(program, *command):
 
 
 def named_flags(text):
-    """The flags of this program that a page names: in prose within back quotes, and in its commands."""
+    """Yields the flags of this program in the inline code of a page."""
     prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
     for code in re.findall(r"`([^`\n]*)`", prose):
-        # What begins with the name of another program is of that.
+        # Code that begins with the name of another program has flags of that program.
         if not re.match(r"(aws|cargo|scripts/|docker|pip|uvx|systemctl|rustup|s5cmd)", code):
             yield from re.findall(r"(?<![\w-])--[a-z][a-z-]*", code)
 

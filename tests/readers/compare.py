@@ -1,18 +1,17 @@
-"""Proves that readers which nobody here wrote see in a dataset exactly what its source says.
+"""Checks that independent readers return exactly the contents of the source from a dataset.
 
     scripts/python-env, then: target/python/bin/python tests/readers/compare.py SOURCE DATASET
 
 Two parsers that share no code with alb2parquet read the objects below SOURCE:
 
-* `reference.py`, a slow and obvious one written from the documented rules of the line. It tells
-  every row and every reject that the dataset must hold.
-* DuckDB's CSV reader, for all the lines that are regular enough for CSV. It must be at least 90 %
-  of them; the rest is listed with the reasons.
+* `reference.py`, a slow and simple parser, written from the documented rules of the lines. It returns every row and every
+  reject that the dataset must contain.
+* DuckDB's CSV reader, for all lines that are regular enough for CSV. At least 90 % of the lines must be; the others are
+  listed with the reasons.
 
-Three readers read the dataset: pyarrow, DuckDB and Polars, each with the partition columns. Every
-column of every row is compared, and every reject: NULL is not the empty string, doubles count by
-their bits, timestamps by their microseconds. pyarrow must see statistics of every column of doubles.
-Ends with 1 when anything differs.
+pyarrow, DuckDB and Polars read the dataset with its partition columns. Every column of every row and every reject is compared:
+NULL differs from the empty string, doubles are compared by their bits, and timestamps by their microseconds. pyarrow must
+find statistics of every double column. Exits with 1 if anything differs.
 """
 
 import argparse
@@ -78,7 +77,7 @@ def main():
 
 
 class Checks:
-    """Counts checks and prints one line for each, followed by what is wrong."""
+    """Counts checks, and prints one line for each, followed by its problems."""
 
     def __init__(self):
         self.passed = self.failed = 0
@@ -94,11 +93,11 @@ class Checks:
         self.began = time.monotonic()
 
 
-# The source: what the dataset must hold.
+# The source: the expected contents of the dataset.
 
 
 class Expected:
-    """What the reference says of all the objects of a log in a source."""
+    """The result of the reference parser for all objects of a log in a source."""
 
     def __init__(self, log, parsed, scratch):
         self.log = log
@@ -110,7 +109,7 @@ class Expected:
         self.rejects = pyarrow.Table.from_batches(
             (each.rejects for each in parsed), reference.reject_schema()
         )
-        # Which rows stand in lines that CSV cannot express; in step with `rows`.
+        # Whether each of `rows` comes from a line that CSV cannot express.
         self.irregular = pyarrow.array(
             itertools.chain.from_iterable(each.irregular for each in parsed), pyarrow.bool_()
         )
@@ -128,17 +127,17 @@ def read_source(log, source, scratch):
 
 
 def read_source_as_csv(expected, checks):
-    """Returns the rows as DuckDB's CSV reader sees them.
+    """Returns the rows that DuckDB's CSV reader returns.
 
-    Objects that hold an irregular line were copied without it by the reference; the rows of those
-    lines are taken from the reference, so that the result is comparable with the whole dataset.
+    The reference has copied objects without their irregular lines. The rows of these lines come from the reference, so the
+    result is comparable with the entire dataset.
     """
     left_out = collections.Counter()
     for each in expected.parsed:
         left_out.update(each.left_out)
     covered = expected.lines - left_out.total()
     share = covered / max(expected.lines, 1)
-    print(f"DuckDB's CSV reader is given {covered} of {expected.lines} lines ({share:.1%})")
+    print(f"DuckDB's CSV reader reads {covered} of {expected.lines} lines ({share:.1%})")
     for reason, lines in sorted(left_out.items()):
         keys = [each.key for each in expected.parsed if reason in each.left_out]
         print(f"       without {lines} lines in {len(keys)} objects: {reason}")
@@ -161,7 +160,7 @@ def read_source_as_csv(expected, checks):
     )
 
 
-# The dataset: three readers of a table's directory.
+# The dataset: three readers of the directory of a table.
 
 
 def read_with_pyarrow(directory):
@@ -189,9 +188,9 @@ def read_with_polars(directory):
 
 
 def without_statistics(dataset):
-    """Yields the column chunks of doubles of which pyarrow sees no minimum and maximum.
+    """Yields the column chunks of doubles for which pyarrow returns no minimum and maximum.
 
-    It ignores the statistics of columns in an order that it does not know.
+    pyarrow ignores statistics with a column order that it does not know.
     """
     for file in sorted(dataset.glob("alb_*/**/*.parquet")):
         footer = pyarrow.parquet.ParquetFile(file).metadata
@@ -220,18 +219,18 @@ def duckdb_session():
 
 
 def compare(name, expected, reader, directory):
-    """Compares what a reader sees with what is expected, as multisets of rows.
+    """Compares the rows of a reader with the expected rows, as multisets.
 
     Returns the check's name, its problems and a note.
     """
     try:
-        # A table without any row has no files, and its directory may be absent.
+        # A table without rows has no files, and its directory can be absent.
         has_files = any(directory.rglob("*.parquet"))
         actual = reader(directory) if has_files else expected.schema.empty_table()
-    except Exception as error:  # The readers have nothing else in common.
+    except Exception as error:  # The readers have no common error type.
         return name, [f"{type(error).__name__}: {error}"], ": unreadable"
     note = f": {actual.num_rows} of {expected.num_rows}, {actual.num_columns} columns"
-    # Where a reader puts the partition columns is its own affair.
+    # The position of the partition columns depends on the reader.
     columns = [column for column in actual.column_names if column not in PARTITION.names]
     partition = [column for column in PARTITION.names if column in actual.column_names]
     if columns + partition != expected.column_names:
@@ -248,7 +247,7 @@ def compare(name, expected, reader, directory):
         return name, problems, note
 
     expected, actual = exactly(expected), exactly(actual.cast(expected.schema))
-    # Usually the rows of an object stand in the order of its lines, which is quick to compare.
+    # Usually the rows of an object are in the order of its lines, which is fast to compare.
     if by_object(expected).equals(by_object(actual)):
         return name, [], note
     session = duckdb_session()
@@ -274,15 +273,15 @@ def compare(name, expected, reader, directory):
         lacks, has = differences(session, f'source_key, "{column}"')
         problems += [f"column {column}:", *lacks, *has] if lacks or has else []
     if not problems:
-        problems = ["every column is right by itself; the values are combined wrongly"]
+        problems = ["every column is correct alone; values are in wrong rows"]
         problems += missing + surplus
     return name, problems, note
 
 
 def differences(session, columns):
-    """The rows that only the expected table holds, and those that only the actual one holds.
+    """Returns the rows that are only in the expected table, and those that are only in the actual one.
 
-    Both as lines of text: how many there are, and a few of them.
+    Both as lines of text: their number and a few examples.
     """
     found = []
     for what, left, right in [("missing", "expected", "actual"), ("surplus", "actual", "expected")]:
@@ -301,7 +300,7 @@ def shortened(row, longest=2000):
 
 
 def family(type):
-    """The type itself, but one for all the ways in which Arrow can hold text and bytes."""
+    """Returns the type. All Arrow types for text and bytes become one type each."""
     if pyarrow.types.is_large_string(type) or pyarrow.types.is_string_view(type):
         return pyarrow.string()
     if pyarrow.types.is_large_binary(type) or pyarrow.types.is_binary_view(type):
@@ -312,7 +311,7 @@ def family(type):
 
 
 def exactly(table):
-    """Doubles as their bits, so that -0.0 is not 0.0 and nothing is rounded."""
+    """Returns doubles as their bits, so that -0.0 differs from 0.0 and nothing is rounded."""
     for index, field in enumerate(table.schema):
         if pyarrow.types.is_floating(field.type):
             bits = [chunk.view(pyarrow.int64()) for chunk in table.column(index).chunks]
@@ -321,7 +320,7 @@ def exactly(table):
 
 
 def by_object(table):
-    """The rows of every object together, otherwise in the order they had."""
+    """Returns the rows grouped by object, in a stable order."""
     return table.take(pyarrow.compute.sort_indices(table, [("source_key", "ascending")]))
 
 

@@ -1,9 +1,9 @@
-"""Proves that the README's worked join finds in a dataset what its source says.
+"""Checks the result of the join in docs/queries.md.
 
     scripts/python-env, then: target/python/bin/python tests/readers/join.py DATASET TOTALS
 
-Runs the SQL of the README with DuckDB over DATASET, and compares what it finds with the
-`troubled_connections` of TOTALS, the JSON that `scripts/make-sample --totals` prints.
+Runs the SQL of the page with DuckDB over DATASET, and compares the result with `troubled_connections` in TOTALS, the JSON
+that `scripts/make-sample --totals` prints.
 """
 
 import json
@@ -12,15 +12,15 @@ import sys
 
 import duckdb
 
-README = pathlib.Path(__file__).parents[2] / "README.md"
+PAGE = pathlib.Path(__file__).parents[2] / "docs" / "queries.md"
 MARK = "<!-- worked join: run by tests/readers/join.py -->\n```sql\n"
 
 
 def main():
     dataset, totals = (pathlib.Path(argument) for argument in sys.argv[1:])
     expected = json.loads(totals.read_text())["troubled_connections"]
-    before, mark, rest = README.read_text().partition(MARK)
-    assert mark, "the README has a worked join"
+    before, mark, rest = PAGE.read_text().partition(MARK)
+    assert mark, "docs/queries.md has the join"
     sql, end, _ = rest.partition("```")
     assert end and "'lake/" in sql, "the join reads the dataset `lake`"
     duckdb.sql("SET TimeZone = 'UTC'")

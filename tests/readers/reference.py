@@ -1,7 +1,7 @@
-"""A slow and obvious parser of log objects, to hold alb2parquet against.
+"""A slow and simple parser of log objects, as a reference for alb2parquet.
 
-Written from the documented rules of the line, not from the program. All that it shares with the
-program are the files in `schemas/`: which columns a field of the line becomes, and their types.
+It is written from the documented rules of the lines, not from the program. It shares only the files in `schemas/` with the
+program: the columns of each field and their types.
 """
 
 import dataclasses
@@ -19,8 +19,8 @@ SCHEMAS = pathlib.Path(__file__).parents[2] / "schemas"
 
 PARTITION_NAMES = ["account", "region", "year", "month", "day"]
 
-# The columns of the tables in AWS's Athena documentation, in its order. The schemas must begin so, but for
-# what they split. There is no such table for health checks.
+# The columns of the tables in AWS's Athena documentation, in its order. The schemas must begin with these columns, except for
+# fields that they split. AWS documents no table for health checks.
 DOCUMENTED_COLUMNS = {
     "access": """
     type time elb client_ip client_port target_ip target_port request_processing_time
@@ -38,7 +38,7 @@ DOCUMENTED_COLUMNS = {
     "health_check": [],
 }
 SPLIT_COLUMNS = {"leaf_client_cert_not_before", "leaf_client_cert_not_after"}
-# What the names of objects begin with.
+# Prefixes of object names.
 PREFIXES = {
     "": "access",
     "conn_log_": "connection",
@@ -74,12 +74,12 @@ INTEGER = re.compile(r"-?\d+", re.ASCII)
 DECIMAL = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 EPOCH = datetime.datetime(1970, 1, 1)
 
-# Lines that CSV with a space as delimiter reads just as the rules of the line say.
+# Lines that a CSV reader with a space as delimiter parses correctly.
 REGULAR_LINE = re.compile(r'(?:[^" ]+|"[^"]*")(?: (?:[^" ]+|"[^"]*"))*')
 
 
 class Log:
-    """A log type, as its schema file describes it."""
+    """A log type, from its schema file."""
 
     def __init__(self, name):
         schema = tomllib.loads((SCHEMAS / f"{name}.toml").read_text())
@@ -87,20 +87,20 @@ class Log:
         self.table = schema["table"]
         self.fields = schema["field"]
         self.required = schema["required_fields"]
-        # Every column with the index of its field.
+        # Each column with the index of its field.
         self.columns = [
             (index, column) for index, field in enumerate(self.fields) for column in field["columns"]
         ]
 
     def schema(self):
-        """The Arrow schema of the rows, with the partition columns last."""
+        """Returns the Arrow schema of the rows, with the partition columns last."""
         rows = [(column["name"], ARROW_TYPES[column["type"]]) for _, column in self.columns]
         own = [("extra_fields", pyarrow.string()), ("source_key", pyarrow.string())]
         return pyarrow.schema(rows + own + PARTITION)
 
     @functools.cached_property
     def values(self):
-        """For every column: the index of its field, its name, the function that makes its value."""
+        """Returns, for every column, the index of its field, its name, and the function that parses its value."""
         return [
             (index, column["name"], PARTS.get(column.get("part")) or TYPES[column["type"]])
             for index, column in self.columns
@@ -121,7 +121,7 @@ LOGS = [Log("access"), Log("connection"), Log("health_check")]
 
 
 def reject_schema():
-    """The Arrow schema of the rejects of all logs, with the partition columns last."""
+    """Returns the Arrow schema of the rejects of all logs, with the partition columns last."""
     rejects = [
         ("log_type", pyarrow.string()),
         ("source_key", pyarrow.string()),
@@ -152,7 +152,7 @@ def objects(source, log):
 
 @dataclasses.dataclass
 class Parsed:
-    """What one object holds."""
+    """The contents of an object."""
 
     key: str
     lines: int
@@ -175,7 +175,7 @@ def parse_object(job):
     if text.startswith(BYTE_ORDER_MARK):
         offset = len(BYTE_ORDER_MARK)
     if damage is None:
-        # Blank lines at the end are none. (The program bounds them in a way that no real object meets.)
+        # Blank lines at the end are ignored. (The program has a limit, which no real object reaches.)
         end = len(text)
         while blank := re.search(rb"(?:^|(?<=\n))(?:\r?\n|\r)\Z", text[offset:end]):
             end -= len(blank[0])
@@ -183,7 +183,7 @@ def parse_object(job):
     elif behind is not None:
         end, tail = len(text), behind
     else:
-        # An unreadable tail begins with the line that was not read to its end; it is one reject.
+        # A damaged rest begins with the line that is incomplete. It is one reject.
         end = max(text.rfind(b"\n") + 1, offset)
         tail = text[end:]
     rows, irregular, rejects, regular, left_out = [], [], [], [], {}
@@ -214,7 +214,7 @@ def parse_object(job):
         reject += partition
 
     csv = path if regular else None
-    # DuckDB wants one kind of line end throughout a file, gzip without what this program skips.
+    # DuckDB needs the same line end in the entire file, and gzip without padding.
     if regular and (left_out or b"\r" in text or text != simply_inflated(data)):
         csv = scratch / path.name.removesuffix(".gz")
         csv.write_bytes(b"".join(line + b"\n" for line in regular))
@@ -229,16 +229,16 @@ def batch(rows, schema):
 
 
 def simply_inflated(data):
-    """Returns the text of one member that is the whole object, or None."""
+    """Returns the text of an object with a single member, or None."""
     member, damage, rest = inflate_member(data) if data.startswith(GZIP_MAGIC) else (None, None, b"")
     return member if damage is None and not rest else None
 
 
 def inflate(data):
-    """Returns the text of an object, its damage or None, and what is a reject besides the text, or None."""
+    """Returns the text of an object, its damage or None, and another reject or None."""
     damage, behind, depth = None, None, 0
     while True:
-        # A header alone is an empty object: given the shortest end there is, it holds nothing.
+        # A header alone is an empty object: with the shortest possible end, it decompresses to nothing.
         if damage is None and data.startswith(MEMBER) and inflate_member(data + EMPTY_MEMBER_END) == (b"", None, b""):
             return b"", None, None
         if not (data.startswith(MEMBER) if depth else data and GZIP_MAGIC.startswith(data[:2])):
@@ -263,9 +263,9 @@ def is_text(head):
 
 
 def inflate_members(data, below, behind):
-    """Returns the text of all gzip members, its damage or None, and what stands behind them.
+    """Returns the text of all gzip members, its damage or None, and the data after them.
 
-    `below` and `behind` are the same of the data, if that was decompressed.
+    `below` and `behind` are the damage and the following data of the outer gzip level, if there is one.
     """
     text, begun = b"", False
     while True:
@@ -292,7 +292,7 @@ def inflate_member(data):
         return text, None if member.eof else "truncated_gzip", member.unused_data
     except zlib.error:
         pass
-    # Again, byte by byte, so that nothing is lost of the text before the damaged place.
+    # Again, byte by byte, to keep all text before the damage.
     member = zlib.decompressobj(wbits=31)
     text = bytearray()
     for at in range(len(data)):
@@ -307,14 +307,14 @@ def inflate_member(data):
 
 
 class Reject(Exception):
-    """Why a line cannot become a row: the reason, and the column for a bad value."""
+    """A rejected line: the reason, and the column of an invalid value."""
 
     def __init__(self, reason, column=None):
         super().__init__(reason, column)
 
 
 def parse_line(line, log):
-    """Returns the values of a line's columns, and the fields that the schema does not know."""
+    """Returns the column values of a line, and the fields that are not in the schema."""
     if len(line) > LONGEST_LINE:
         raise Reject("line_too_long")
     try:
@@ -362,7 +362,7 @@ def split_fields(line, known):
             at = end
 
 
-# The value of a column, from the text of its field without quotes. `-` does not come this far.
+# Functions that parse the value of a column, from the text of its field without quotes. `-` is handled before.
 
 
 def address(text):
@@ -380,7 +380,7 @@ def port(text):
 
 
 def request(text):
-    """Splits a request line at its first and its last space: verb, URL and protocol."""
+    """Splits a request line at its first and last space into verb, URL and protocol."""
     verb, _, rest = text.partition(" ")
     if " " in rest:
         url, _, protocol = rest.rpartition(" ")
@@ -408,7 +408,7 @@ def decimal(text):
 
 
 def timestamp(text):
-    """Microseconds since 1970."""
+    """Returns microseconds since 1970."""
     parts = TIMESTAMP.fullmatch(text)
     if not parts:
         raise ValueError(text)
@@ -419,7 +419,7 @@ def timestamp(text):
 
 
 def bound(name):
-    """The function that reads one of the two times of a validity; NULL where there is none."""
+    """Returns the function that parses one of the two times of a validity, or NULL if there is none."""
 
     def read(text):
         for part in text.split(";"):
@@ -451,11 +451,11 @@ TYPES = {
 }
 
 
-# The same, told to a CSV reader.
+# The same for a CSV reader.
 
 
 def csv_exception(line, extra):
-    """Why a good line cannot be read as CSV; None when it can."""
+    """Returns why a valid line cannot be read as CSV, or None if it can."""
     text = line.decode()
     if not REGULAR_LINE.fullmatch(text):
         return "more than single spaces between fields"
@@ -467,9 +467,9 @@ def csv_exception(line, extra):
 
 
 def csv_query(log):
-    """The SQL that reads CSV files into the columns of a log's table.
+    """Returns the SQL that reads CSV files into the columns of the table of a log.
 
-    Needs the list of files as its parameter and a table `keys` with the key of every file.
+    Its parameter is the list of files. A table `keys` must have the key of every file.
     """
     names = [f"f{index}" for index in range(len(log.fields))]
     columns = ", ".join(f"'{name}': 'VARCHAR'" for name in names)
@@ -489,7 +489,7 @@ def csv_query(log):
 
 
 def csv_value(name, column):
-    """The SQL of one column's value; the CSV reader has made NULL of `-` already."""
+    """Returns the SQL of a column value. The CSV reader has already converted `-` to NULL."""
     long = f"{name} LIKE '% % %'"
     address = f"regexp_extract({name}, '(.*):', 1)"
     parts = {

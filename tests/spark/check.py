@@ -1,10 +1,10 @@
-"""Runs scripts/spark_convert.py on a cluster of one master and two workers, and compares what it makes with what the
-program makes alone.
+"""Runs scripts/spark_convert.py on a cluster of one master and two workers, and compares the dataset with that of the
+program alone.
 
 Usage: check.py SOURCE WORK PROGRAM
 
-The cluster is real: JVMs of the pip package, on 127.0.0.1 and 127.0.0.2, since Spark puts no speculative copy on a
-host that has one already. What Spark did is read from its event logs. All processes are ended by their ids.
+The cluster consists of JVMs of the pip package on 127.0.0.1 and 127.0.0.2, because Spark starts a speculative copy only on
+another host. The tests read the event logs of Spark. All processes are stopped by their ids.
 """
 
 import ast
@@ -31,7 +31,7 @@ import spark_convert  # noqa: E402
 
 SPARK = pathlib.Path(pyspark.__file__).parent
 HOSTS = ["127.0.0.1", "127.0.0.2"]
-# Long enough for a busy machine.
+# Seconds, enough for a busy machine.
 PATIENCE = 120
 
 
@@ -43,7 +43,7 @@ def wait_for(what, condition):
         if value:
             return value
         time.sleep(0.1)
-    raise SystemExit(f"waited {PATIENCE} s in vain: {what}")
+    raise SystemExit(f"timeout after {PATIENCE} s: {what}")
 
 
 def free_port():
@@ -56,7 +56,7 @@ def free_port():
 
 
 def lives(process):
-    """Whether a process, by its id, is there and no zombie."""
+    """Returns whether a process exists and is not a zombie."""
     try:
         return pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
     except (FileNotFoundError, ProcessLookupError):
@@ -64,7 +64,7 @@ def lives(process):
 
 
 def descendants(process):
-    """The ids of what a process has started, and of what those have."""
+    """Returns the ids of the descendants of a process."""
     children = {}
     for directory in pathlib.Path("/proc").iterdir():
         if directory.name.isdigit():
@@ -85,7 +85,7 @@ def command_of(process):
 
 
 class Cluster:
-    """A master and two workers of one core each."""
+    """A master and two workers with one core each."""
 
     def __init__(self, work):
         self.work, self.processes = work, {}
@@ -102,7 +102,7 @@ class Cluster:
         command = [SPARK / "bin/spark-class", f"org.apache.spark.deploy.{main}", *map(str, arguments)]
         environment = self.environment(address, SPARK_DAEMON_MEMORY="256m")
         with open(self.work / "logs" / name, "a") as log:
-            # It replaces itself by the JVM, so that this is the id of the JVM.
+            # The shell replaces itself with the JVM, so this is the id of the JVM.
             self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 
     def start_worker(self, host):
@@ -112,7 +112,7 @@ class Cluster:
         wait_for(f"the worker {host}", lambda: self.alive() == before + 1)
 
     def alive(self):
-        """The number of workers, or None as long as there is no master."""
+        """Returns the number of workers, or None while the master has not started."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.page}/json/", timeout=10) as page:
                 return sum(worker["state"] == "ALIVE" for worker in json.load(page)["workers"])
@@ -130,13 +130,13 @@ class Cluster:
                     "spark.executor.memory=512m", "spark.ui.enabled=false", "spark.eventLog.enabled=true",
                     "spark.eventLog.compress=false", "spark.eventLog.rolling.enabled=false",
                     f"spark.eventLog.dir=file://{events}",
-                    # So that both workers are there when the work is shared.
+                    # Both workers must have registered before tasks are scheduled.
                     "spark.scheduler.minRegisteredResourcesRatio=1.0", *configuration]
         return [SPARK / "bin/spark-submit", "--master", self.url,
                 *(part for setting in settings for part in ("--conf", setting))]
 
     def kill_worker(self, name):
-        """Kills a worker, its executor and their Python, all by SIGKILL, but not what those have started."""
+        """Kills a worker, its executor and their Python processes by SIGKILL, but not the children of these."""
         worker = self.processes.pop(name)
         below = descendants(worker.pid)
         spark = [process for process in below if "org.apache.spark" in command_of(process)
@@ -158,8 +158,8 @@ class Cluster:
                 process.wait()
 
 
-# Runs the script, but does not let Spark end before a process has: when a job is over, Spark stops before it hears
-# what became of a copy that lost.
+# Runs the script, but delays the end of Spark until a process has ended. Otherwise Spark stops before it receives the result of
+# the slower copy.
 UNTIL_GONE = """
 import pathlib, runpy, sys, time
 from pyspark.sql import SparkSession
@@ -173,7 +173,7 @@ def stop_later(session):
             break
         time.sleep(0.1)
     else:
-        print("IT LIVES ON")
+        print("STILL RUNNING")
     stop(session)
 SparkSession.stop = stop_later
 runpy.run_path(sys.argv[0], run_name="__main__")
@@ -181,7 +181,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 class Run:
-    """A run of the script: its exit code, what it said, its summary, and what Spark noted."""
+    """A run of the script: its exit code, output, summary, and the events of Spark."""
 
     def __init__(self, cluster, name, source, *arguments, settings=(), until_gone=None):
         self.name, self.work = name, cluster.work / name
@@ -210,7 +210,7 @@ class Run:
         self.summary = json.loads(summary.read_text()) if summary.exists() else None
         (log,) = self.events_in.iterdir()
         events = [json.loads(line) for line in log.read_text().splitlines()]
-        # The stage with the batches is the first.
+        # The first stage converts the batches.
         self.ends = [event for event in events
                      if event["Event"] == "SparkListenerTaskEnd" and event["Stage ID"] == 0]
         self.titles = [event["Properties"].get("spark.job.description") for event in events
@@ -225,13 +225,13 @@ class Run:
 
 
 class Oracle:
-    """What the program makes of a source by itself."""
+    """The dataset that the program creates without Spark."""
 
     def __init__(self, program, source, out):
         self.program, self.source = program, source
         shutil.rmtree(out, ignore_errors=True)
         began = time.monotonic()
-        # One thread, as each task has.
+        # One thread, as in each task.
         command = [program, "convert", source, "--out", out, "--to", "2099-12-31", "--json", "--quiet",
                    "--threads", "1"]
         done = subprocess.run(command, capture_output=True, text=True)
@@ -239,7 +239,7 @@ class Oracle:
         self.code, self.summary, self.files = done.returncode, json.loads(done.stdout), files(out)
 
     def compare(self, run):
-        """The dataset holds what it should, `verify` finds nothing, and the summary is true."""
+        """Checks that the dataset is correct, that `verify` has no findings, and that the summary matches."""
         command = [self.program, "verify", self.source, "--out", run.out, "--to", "2099-12-31", "--read-data", "--json"]
         done = subprocess.run(command, capture_output=True, text=True)
         report = json.loads(done.stdout)
@@ -248,7 +248,7 @@ class Oracle:
         counts = [report[name] for name in ("lines", "rows", "rejects")]
         assert counts == [self.summary["lines"], self.summary["rows"], rejects], (run.name, counts)
         assert report["compared"] == self.summary["objects"]["converted"], (run.name, report["compared"])
-        assert files(run.out) == self.files, f"{run.name}: other files than those of the program alone"
+        assert files(run.out) == self.files, f"{run.name}: the files differ from those of the program alone"
         summary = run.summary
         known = sum(summary[fate] for fate in ("objects", "converted_before", "archived", "duplicate", "failed"))
         assert known == self.summary["objects"]["listed"], (run.name, summary)
@@ -259,13 +259,13 @@ class Oracle:
 
 
 def files(out):
-    """The Parquet files of a dataset, by their directories and bytes: names differ from run to run."""
+    """Returns the Parquet files of a dataset by directory and contents, because names differ between runs."""
     found = (file for file in pathlib.Path(out).rglob("*.parquet") if "_alb2parquet" not in file.parts)
     return sorted((str(file.parent.relative_to(out)), hashlib.sha256(file.read_bytes()).hexdigest()) for file in found)
 
 
 def wrapper(directory, program, call, does):
-    """A program that does the same, but for the given call of `convert`; `all` then is what that was fed."""
+    """Returns a wrapper of the program that hangs in the given call of `convert`. The file `all` then has its input."""
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     file = directory / "alb2parquet"
@@ -286,9 +286,9 @@ exec sleep 600
     return file
 
 
-# It does the first of its batches, and hangs before the next.
+# Converts the first of its batches, and hangs before the next.
 FIRST_ONLY = 'head -n 1 {directory}/all | {program} "$@"'
-# Besides, something does all of them beside and behind Spark's back, as a process that outlived its task would.
+# In addition, an orphaned process converts all of the batches, like a process that outlived its task.
 WITH_ORPHAN = FIRST_ONLY + """
 setsid bash -c 'sleep 2; exec "$@" <{directory}/all >{directory}/orphan.out 2>&1' orphan {program} "$@" \\
     </dev/null >/dev/null 2>&1 &
@@ -318,17 +318,17 @@ def main(source, work, program):
         cluster.end()
     job = two.summary["converting_seconds"]
     print(f"""
-figures of this run: ratios only, since all JVMs share one machine
+results of this run: only ratios, because all JVMs share one machine
   the job with one worker / with two                    {one / job:.2f}
   planning, program alone in all = 1                    {two.summary['planning_seconds'] / oracle.took:.2f}
   the job with two workers                              {job / oracle.took:.2f}
-  sum over batches, as the tasks tell                   {two.summary['batch_seconds'] / oracle.took:.2f}
-  spark-submit from its start to its end                {two.took / oracle.took:.2f}
+  sum over batches, as reported by the tasks            {two.summary['batch_seconds'] / oracle.took:.2f}
+  entire spark-submit                                   {two.took / oracle.took:.2f}
   (the program alone, with one thread as each task has, took {oracle.took:.2f} s)""")
 
 
 def shares():
-    """How batches are shared among tasks, without any cluster."""
+    """Tests the assignment of batches to tasks, without a cluster."""
     random.seed(1)
     for sizes in ([], [7], [1] * 100, [1000, *[1] * 50], [random.randrange(1, 1000) for _ in range(500)]):
         batches = [spark_convert.Batch(str(place), size, 1, b"") for place, size in enumerate(sizes)]
@@ -338,18 +338,18 @@ def shares():
             assert sorted(batch.id for group in groups for batch in group) == sorted(batch.id for batch in batches)
             assert loads == sorted(loads, reverse=True) and all(groups)
             assert len(groups) <= len(batches)
-            # None has more than its part, but for what the last batch that it got is larger.
+            # Without its smallest batch, no task has more than an equal share.
             for group, load in zip(groups, loads):
                 assert load - min(batch.size for batch in group) <= sum(sizes) / len(groups), (sizes, loads)
 
 
 def tasks(source):
-    """Arguments that make some twenty tasks, of several batches each."""
+    """Returns arguments for about twenty tasks with several batches each."""
     return ["--task-bytes", str(sum(file.stat().st_size for file in source.rglob("*.log.gz")) // 20)]
 
 
 def spoil_a_line(source):
-    """Adds a line that becomes a reject."""
+    """Adds a line that is rejected."""
     object = sorted(source.rglob("*_app.*.log.gz"))[0]
     text = gzip.decompress(object.read_bytes())
     if b"spoiled\n" not in text:
@@ -366,7 +366,7 @@ def plain(cluster, oracle, source, program):
     assert run.summary["batches"] > run.summary["tasks"], run.summary
     title = f"alb2parquet: {run.summary['batches']} batches"
     assert any(title in (each or "") for each in run.titles), run.titles
-    # The last line of progress, whose counts are those of accumulators.
+    # The last progress line has the counts of the accumulators.
     counts = f"{run.summary['lines']:,} lines, {rows:,} rows, 1 rejects"
     assert counts in run.said, run.said[-2000:]
     print(f"plain: {rows} rows, {run.summary['tasks']} tasks on {len(hosts)} workers; verify found nothing", flush=True)
@@ -400,11 +400,11 @@ def killed(cluster, oracle, source, program):
     assert 0 < before < after, (before, after)
     lost = run.attempts(lambda info, reason: reason == "ExecutorLostFailure")
     assert len(lost) == 1 and lost[0]["Task Info"]["Host"] == worker, lost
-    # What the lost attempt had published was found by the next, and not done again.
+    # The next attempt found what the lost attempt had published.
     assert run.summary["converted_before"] > 0 and run.summary["repeated_batches"] > 1, run.summary
-    print(f"killed: {count + 1} processes of worker {worker} after {before} of {after} claims, the program ended with "
-          f"them; {run.summary['repeated_batches']} batches went to the other worker, "
-          f"{run.summary['converted_before']} objects of them were there already; {rows} rows, verify found nothing",
+    print(f"killed: {count + 1} processes of worker {worker} after {before} of {after} claims, the program ended "
+          f"too; {run.summary['repeated_batches']} batches went to the other worker, "
+          f"{run.summary['converted_before']} objects were already converted; {rows} rows, verify found nothing",
           flush=True)
     cluster.start_worker(worker)
 
@@ -416,12 +416,12 @@ def speculation(cluster, oracle, source, program):
     run = Run(cluster, "speculation", source, "--binary", binary, *tasks(source),
               settings=["spark.speculation=true", "spark.speculation.quantile=0.5",
                         "spark.speculation.multiplier=1.5"], until_gone=directory / "hung").wait(0)
-    # Its parent was killed, and nobody but the kernel told it.
-    assert "IT LIVES ON" not in run.said
+    # Its parent was killed, so only the kernel could signal it.
+    assert "STILL RUNNING" not in run.said
     orphan = int((directory / "orphan").read_text())
     wait_for("the orphan to end", lambda: not lives(orphan))
-    said = (directory / "orphan.out").read_text().splitlines()
-    assert len(said) == len((directory / "all").read_text().splitlines()) > 1, said
+    outcomes = (directory / "orphan.out").read_text().splitlines()
+    assert len(outcomes) == len((directory / "all").read_text().splitlines()) > 1, outcomes
     rows = oracle.compare(run)
     copies = run.attempts(lambda info, reason: info["Speculative"] and reason == "Success")
     assert copies, "no speculative copy ended first"
@@ -429,8 +429,8 @@ def speculation(cluster, oracle, source, program):
     indices = {end["Task Info"]["Index"] for end in slow} & {end["Task Info"]["Index"] for end in copies}
     assert indices, (slow, copies)
     assert run.summary["converted_before"] > 0, run.summary
-    print(f"speculation: {len(copies)} speculative copies won, the slow one was killed and its program ended; another, "
-          f"which nobody ended, did the same {len(said)} batches; {rows} rows, verify found nothing", flush=True)
+    print(f"speculation: {len(copies)} speculative copies won, the slow one was killed and its program ended; an orphan "
+          f"converted the same {len(outcomes)} batches; {rows} rows, verify found nothing", flush=True)
 
 
 def corrupt(cluster, program):
@@ -441,7 +441,7 @@ def corrupt(cluster, program):
     broken = objects[len(objects) // 2]
     broken.write_bytes(broken.read_bytes()[:-500])
     oracle = Oracle(program, source, cluster.work / "corrupt-alone")
-    # The program as `--files` brings it, and the summary by way of Hadoop.
+    # The program comes from `--files`, and Hadoop writes the summary.
     run = Run(cluster, "corrupt", source, "--summary", f"file://{cluster.work}/corrupt/summary.json",
               settings=[f"spark.files={program}"]).wait(oracle.code)
     assert oracle.code == 2
@@ -449,12 +449,12 @@ def corrupt(cluster, program):
     assert run.summary["failed"] == 1 and f"{broken.name}: " in run.said, run.said
     assert files(run.out) == oracle.files
     print(f"corrupt: exit code 2, {run.summary['failures'][0]['error']!r}, as alone; with --files", flush=True)
-    # Nothing is to be done, but for an object that is not the same any more.
+    # Everything is converted, except an object whose content has changed.
     objects[0].write_bytes(gzip.compress(gzip.decompress(objects[0].read_bytes()) + b"more\n"))
     again = Run(cluster, "changed", source, "--binary", program, "--out", run.out).wait(2)
     assert again.summary["batches"] == 0 and not again.summary["plan_complete"], again.summary
     assert [objects[0].name in line for line in again.summary["plan_messages"]] == [True], again.summary
-    print("changed: exit code 2, as the plan says", flush=True)
+    print("changed: exit code 2, as in the plan", flush=True)
 
 
 def missing(cluster, source, program):
@@ -487,7 +487,7 @@ print("SUMS", json.dumps([row.asDict() for row in sums]))
 
 
 def notebook(cluster, oracle, source, program):
-    """`convert` as an imported function, twice."""
+    """Tests `convert` as an imported function, twice."""
     work = cluster.work / "notebook"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()

@@ -1,9 +1,9 @@
-"""Looks at the progress of a conversion as a terminal shows it, wide and narrow.
+"""Tests the progress of a conversion on terminals of several widths.
 
     progress.py PROGRAM SOURCE DIRECTORY
 
-The program runs in a pseudo-terminal, and a terminal emulator (pyte) draws what it writes. Exits with 1 and the
-screen when something is missing, cut in the wrong place or left behind.
+The program runs in a pseudo-terminal, and a terminal emulator (pyte) renders its output. Exits with 1 and prints the
+screen if something is missing, truncated in the wrong place or not erased.
 """
 
 import fcntl
@@ -20,7 +20,7 @@ import termios
 import pyte
 
 ROWS = 30
-# What the lines below the bar begin with.
+# Beginnings of the lines below the bar.
 LINES = (
     r"[\d.]+ [KMG]?i?B of [\d.]+ [KMG]?i?B, ",
     r"[\d,]+ rejects, [\d,]+/[\d,]+ objects",
@@ -29,7 +29,7 @@ LINES = (
 
 
 def screens(command, columns):
-    """Runs a command in a terminal; yields the screen after each piece of output, and returns at its end."""
+    """Runs a command in a terminal. Yields the screen after each read, until the command ends."""
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
     environment = {**os.environ, "TERM": "xterm"}
@@ -40,7 +40,7 @@ def screens(command, columns):
     while True:
         try:
             output = os.read(leader, 65536)
-        except OSError:  # The last one has closed the other end.
+        except OSError:  # The last process closed the other end.
             break
         if not output:
             break
@@ -57,7 +57,7 @@ def check(condition, what, screen):
 
 
 def watch(program, source, out, columns, more=()):
-    """Converts in a terminal of some width; checks each screen and returns the fullest and the last."""
+    """Converts in a terminal of the given width. Checks each screen, and returns the fullest and the last one."""
     shutil.rmtree(out, ignore_errors=True)
     command = [program, "convert", source, "--out", out, "--threads", "1", "--to", "2099-12-31", *more]
     shown, last = [], []
@@ -68,15 +68,15 @@ def watch(program, source, out, columns, more=()):
         if not bars:
             continue
         below = screen[bars[0] + 1 :]
-        check(not any(below[3:]), f"something lies below the bar and its three lines at {columns} columns", screen)
+        check(not any(below[3:]), f"unexpected text below the bar and its three lines at {columns} columns", screen)
         if all(below[:3]):
             shown.append(screen)
             for line, what in zip(below, LINES):
-                # At the narrowest, only the beginning is left.
+                # On the narrowest terminal, only the beginning fits.
                 check(re.match(what if columns >= 40 else what.split(" ")[0], line), f"{what} is not shown", screen)
     check(shown, f"no progress was shown at {columns} columns", last)
     left = [line for line in last if "%" in line and "[" in line]
-    check(not left, "the bar was left behind", last)
+    check(not left, "the bar was not erased", last)
     check(any(line.startswith("lines ") for line in last), "there is no summary", last)
     return shown[-1]
 
@@ -90,7 +90,7 @@ def main():
     screen = watch(program, source, out, 240, ["--verbose"])
     events = [line for line in screen if "INFO batch published" in line]
     whole = [line for line in events if re.search(r" seconds=[\d.]+$", line)]
-    check(len(whole) == len(events), "a line of the log is cut by the bar", screen)
+    check(len(whole) == len(events), "the bar overwrites a log line", screen)
     shutil.rmtree(out)
     print("4 passed, 0 failed")
 
