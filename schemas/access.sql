@@ -39,7 +39,7 @@ CREATE EXTERNAL TABLE IF NOT EXISTS `alb_access_logs` (
   `ip_address` string COMMENT 'Address of the load balancer node',
   `target_error_code` string COMMENT 'HTTP/2 error code of a stream that the target reset',
   `elb_error_code` string COMMENT 'HTTP/2 error code of a stream that the load balancer reset',
-  `extra_fields` string COMMENT 'What AWS appended that this version does not know, as it stands',
+  `extra_fields` string COMMENT 'Unchanged text of fields that AWS added after this version',
   `source_key` string COMMENT 'Key of the object that the row came from'
 )
 COMMENT 'Requests served by Application Load Balancers, one row per request. Partitions are days of delivery (UTC): the last minutes of a day can stand under the next, so ask for two and filter by time'

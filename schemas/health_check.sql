@@ -9,7 +9,7 @@ CREATE EXTERNAL TABLE IF NOT EXISTS `alb_health_check_logs` (
   `reason_code` string COMMENT 'Why the check failed; NULL when it passed',
   `elb` string COMMENT 'Resource id of the load balancer, app/name/id',
   `ip_address` string COMMENT 'Address of the load balancer node',
-  `extra_fields` string COMMENT 'What AWS appended that this version does not know, as it stands',
+  `extra_fields` string COMMENT 'Unchanged text of fields that AWS added after this version',
   `source_key` string COMMENT 'Key of the object that the row came from'
 )
 COMMENT 'Health checks of targets by Application Load Balancers, one row per check. Partitions are days of delivery (UTC): the last minutes of a day can stand under the next, so ask for two and filter by time'

@@ -1,9 +1,9 @@
 CREATE EXTERNAL TABLE IF NOT EXISTS `alb_rejects` (
-  `log_type` string COMMENT 'Kind of log that the line stood in',
-  `source_key` string COMMENT 'Key of the object that the line stood in',
+  `log_type` string COMMENT 'Log type of the line',
+  `source_key` string COMMENT 'Key of the object that contains the line',
   `line_number` bigint COMMENT 'Number of the line in its object, from 1',
   `byte_offset` bigint COMMENT 'Where the line begins in the decompressed object',
-  `reason` string COMMENT 'Why it could not become a row',
+  `reason` string COMMENT 'Why the line was rejected',
   `column_name` string COMMENT 'Column that rejected the value, for invalid_value',
   `raw_length` bigint COMMENT 'Length of the line in bytes',
   `raw_line` binary COMMENT 'The line, as bytes, up to 64 KiB; NULL where rows are redacted'

@@ -142,11 +142,11 @@ pub struct Reject {
 
 /// What the columns of the rejects table mean, in one line each, in the order of [`schema`].
 pub const MEANINGS: [&str; 8] = [
-    "Kind of log that the line stood in",
-    "Key of the object that the line stood in",
+    "Log type of the line",
+    "Key of the object that contains the line",
     "Number of the line in its object, from 1",
     "Where the line begins in the decompressed object",
-    "Why it could not become a row",
+    "Why the line was rejected",
     "Column that rejected the value, for invalid_value",
     "Length of the line in bytes",
     "The line, as bytes, up to 64 KiB; NULL where rows are redacted",

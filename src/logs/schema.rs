@@ -15,7 +15,7 @@ pub const EXTRA_FIELDS: &str = "extra_fields";
 pub const SOURCE_KEY: &str = "source_key";
 /// The columns of our own, at the end of every table of rows, with their meaning in one line.
 pub const OWN_COLUMNS: [(&str, &str); 2] = [
-    (EXTRA_FIELDS, "What AWS appended that this version does not know, as it stands"),
+    (EXTRA_FIELDS, "Unchanged text of fields that AWS added after this version"),
     (SOURCE_KEY, "Key of the object that the row came from"),
 ];
 

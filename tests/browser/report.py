@@ -253,7 +253,7 @@ def pictures(page, facts):
     )
     equal("drawn days", drawn, [len(days(balancer)) for balancer in facts["balancers"]])
     gaps = page.locator("#c0 .gap")
-    check("gaps stand out", gaps.count() == 2, gaps.count())
+    check("missing days are marked", gaps.count() == 2, gaps.count())
     label = page.locator("#c0 svg[data-year='2024']").get_attribute("aria-label")
     equal("a year in words", label, "2024: 40 days with objects, 2 missing")
 

@@ -1,7 +1,7 @@
-"""How each engine is told of a dataset's tables and asked the questions of `queries.py`.
+"""Registers the tables of a dataset in each engine and runs the queries of `queries.py`.
 
-Where `alb2parquet ddl` knows the engine, the engine is told by its text; the others by the calls that
-stand in docs/athena.md. An adapter has a name, and `ask`, which returns rows as tuples.
+Engines that `alb2parquet ddl` supports use its statements; the others use the calls in docs/athena.md. An adapter has a name,
+and a method `ask`, which returns rows as tuples.
 """
 
 import datetime
@@ -18,38 +18,38 @@ LOG_TYPES = {ROWS: "access", CONNECTIONS: "connection", CHECKS: "health_check", 
 
 
 def ddl(program, dataset, table, dialect, *more):
-    """What the program prints for a table of a dataset."""
+    """Returns the DDL for a table of a dataset."""
     return bare_ddl(program, table, dialect, "--from-dataset", str(dataset), *more)
 
 
 def bare_ddl(program, table, dialect, *more):
-    """What the program prints for a table, of which it knows what is said and nothing else."""
+    """Returns the DDL for a table, from the arguments alone."""
     command = [program, "ddl", "--log-type", LOG_TYPES[table], "--dialect", dialect, *more]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def documented(engine, language, dataset, table):
-    """What docs/athena.md says to an engine."""
+    """Returns the example for an engine in docs/athena.md."""
     text = documentation.block("docs/athena.md", f"**{engine}**", language)
     return documentation.of_dataset(text, dataset, table)
 
 
 def used(query):
-    """The columns that a query looks at."""
+    """Returns the columns that a query uses."""
     columns = {*query.group, *(each[1] for each in query.aggregates), *(each[0] for each in query.where)}
     return columns - {None}
 
 
-# Engines that take SQL.
+# Engines with SQL.
 
 
 class Sql:
-    """Says a query in SQL. Subclasses run it, and say what is particular."""
+    """Translates a query to SQL. Subclasses run it and override differences."""
 
     def ask(self, query):
-        return self.run(self.say(query))
+        return self.run(self.translate(query))
 
-    def say(self, query):
+    def translate(self, query):
         conditions = [self.condition(*each) for each in query.where]
         function, column, *share = query.aggregates[0]
         if function == "percentile":
@@ -196,7 +196,7 @@ def spark_session(scratch):
         builder = builder.config(name, str(value))
     session = builder.enableHiveSupport().getOrCreate()
     session.sparkContext.setLogLevel("OFF")
-    # What it refuses is expected, or reported in a line.
+    # Errors are expected, or reported in one line.
     logging.disable(logging.ERROR)
     return session
 
@@ -239,7 +239,7 @@ class Trino(Sql):
         return self.server.query(sql, **self.session).rows
 
 
-# Engines that take expressions.
+# Engines with expressions.
 
 
 class Polars:
@@ -294,7 +294,7 @@ class Polars:
             "count": lambda: column.count(), "nulls": lambda: column.null_count(),
             "distinct": lambda: values.n_unique(), "min": lambda: column.min(),
             "max": lambda: column.max(),
-            # The sum of nothing is 0 here and NULL in SQL.
+            # The sum of no values is 0 here and NULL in SQL.
             "sum": lambda: self.polars.when(column.count() > 0).then(column.sum()),
             "percentile": lambda: values.sort().get(
                 (self.polars.lit(share) * column.count()).ceil().cast(int) - 1),
@@ -344,7 +344,7 @@ class PyArrow:
             for function, column in query.aggregates
         ]
         answer = table.group_by(list(query.group)).aggregate(aggregates)
-        # Columns come with the groups first, as they are asked for.
+        # Groups come first, then aggregates.
         return list(zip(*(column.to_pylist() for column in answer.columns)))
 
     def condition(self, column, how, value):

@@ -1,7 +1,7 @@
-"""Trino as Athena is built of it: its engine over a dataset, with partition projection, S3 and Glue.
+"""Tests Trino, on which Athena is based, over a dataset with partition projection, S3 and Glue.
 
-What is told to Trino is what `alb2parquet ddl` prints for Trino, and for Glue: the catalogue of moto
-plays Glue, so that the properties which Athena reads are read by the engine that they come from.
+Trino runs the statements that `alb2parquet ddl` prints for Trino, and reads the tables that it prints for Glue from the catalog of
+moto. So Trino reads the table properties that Athena reads.
 """
 
 import json
@@ -15,7 +15,7 @@ import others
 from queries import ROWS
 from trino import Server, TrinoError
 
-# A query without a filter looks into each partition that there might be, which is slow over moto.
+# A query without a filter lists every possible partition, which is slow over moto.
 MONTH = {"year": "2025", "month": "07"}
 ACCESS = {
     "hive.s3.path-style-access": "true",
@@ -25,13 +25,13 @@ ACCESS = {
 
 
 def checks(arguments, dataset, scratch, oracle, sheet):
-    """Fills columns for Trino, and yields the other checks."""
+    """Adds the answers of Trino to the sheet, and yields the other checks."""
     moto = os.environ["MOTO"]
     common = {
         "connector.name": "hive",
         "hive.partition-projection-enabled": "true",
         "hive.allow-register-partition-procedure": "true",
-        # On disks, directories that are not there are errors; S3 has no directories.
+        # On a disk, missing directories are errors; S3 has no directories.
         "hive.ignore-absent-partitions": "true",
     }
     files = {"hive.metastore": "file", "hive.metastore.catalog.dir": f"file://{scratch}/metastore"}
@@ -42,7 +42,7 @@ def checks(arguments, dataset, scratch, oracle, sheet):
         "hive.metastore.glue.endpoint-url": f"http://{moto}",
         "hive.metastore.glue.aws-access-key": "test",
         "hive.metastore.glue.aws-secret-key": "test",
-        # moto answers with all partitions, whichever share of them is asked for.
+        # moto returns all partitions for each segment.
         "hive.metastore.glue.partitions-segments": "1",
     }
     (scratch / "server").mkdir()
@@ -76,7 +76,7 @@ class Checks:
         return adapters.ddl(self.program, dataset or self.dataset, table, dialect, *more)
 
     def counts(self, name, table, where=None, **session):
-        """Compares the number of rows of a table, or of those that pass a filter."""
+        """Compares the number of rows of a table, or of the rows that match a filter."""
         wanted = sum(where is None or all(row[c] == v for c, v in where.items())
                      for row in self.oracle.tables[ROWS])
         filters = " AND ".join(f"{c} = '{v}'" for c, v in (where or {}).items()) or "true"
@@ -84,7 +84,7 @@ class Checks:
         return name, "" if found == wanted else f"{found} rows instead of {wanted}"
 
     def local(self):
-        """Tables are created with what the program prints, and computed or kept partitions are the same."""
+        """Creates tables from the statements of `ddl`, with projected and stored partitions."""
         session = {"catalog": "hive", "schema": "local"}
         for table in adapters.LOG_TYPES:
             text = self.ddl("trino", "--no-projection", "--name", f"local.{table}", table=table)
@@ -100,7 +100,7 @@ class Checks:
         name = f"local.{ROWS}_projected"
         yield self.counts("partition projection of the hive layout", name, MONTH)
         yield self.refuses(
-            "a directory that is not there, on a disk", f"SELECT count(*) FROM {name} WHERE year = '2025'",
+            "a missing directory, on a disk", f"SELECT count(*) FROM {name} WHERE year = '2025'",
             "does not exist", properties="hive.ignore_absent_partitions=false",
         )
         text = documentation.block("docs/athena.md", "Then query the table:", "sql")
@@ -111,7 +111,7 @@ class Checks:
              "day": ["19", "20"]},
             "2025-07-19T00:00:00", "2025-07-20T00:00:00",
         )
-        problem = others.differ(found, wanted) if wanted else "the sample has no answer"
+        problem = others.differ(found, wanted) if wanted else "the sample has no rows for it"
         yield "the first query of docs/athena.md", problem
 
     def plain(self):
@@ -122,14 +122,14 @@ class Checks:
         self.server.run(text)
         yield self.counts("registered partitions of the plain layout", "local.plain_kept")
         text = self.ddl("trino", "--name", "local.plain_kept", "--partitions", dataset=place)
-        yield self.refuses("to register partitions again", text.split(";\n")[0], "already registered")
+        yield self.refuses("registering partitions again", text.split(";\n")[0], "already registered")
         text = self.ddl("trino", "--name", f"local.{ROWS}", "--partitions")
         self.server.run(text + text)
-        yield self.counts("partitions looked for once and again", f"local.{ROWS}")
+        yield self.counts("adding partitions twice", f"local.{ROWS}")
 
     def refuses(self, what, sql, why, **session):
-        """A limit that docs/athena.md names."""
-        name = f"refuses {what}, as docs/athena.md says"
+        """Checks a limit in docs/athena.md."""
+        name = f"refuses {what}, a limit in docs/athena.md"
         try:
             self.server.query(sql, **session)
         except TrinoError as error:
@@ -153,7 +153,7 @@ class Checks:
     def client(self, service):
         import boto3
 
-        # In any other region buckets want a location.
+        # In other regions, buckets need a location constraint.
         region = "us-east-1" if service == "s3" else "eu-west-1"
         return boto3.client(
             service, endpoint_url=f"http://{self.moto}", region_name=region,
@@ -161,7 +161,7 @@ class Checks:
         )
 
     def in_glue(self):
-        """Tables as Athena finds them: Glue's catalogue, S3, and Athena's own properties."""
+        """Tests tables as Athena reads them: in Glue and S3, with the properties of Athena."""
         client = self.client("glue")
         client.create_database(DatabaseInput={"Name": "lake"})
         session = {"catalog": "glue", "schema": "lake"}
@@ -172,7 +172,7 @@ class Checks:
         text = self.ddl("glue", "--location", "s3://lake", "--name", "by_date")
         client.create_table(DatabaseName="lake", TableInput=json.loads(text))
         yield self.refuses(
-            "years of dates, which Athena computes", "SELECT count(*) FROM by_date WHERE month = '07'",
+            "projected years of type date, which Athena supports", "SELECT count(*) FROM by_date WHERE month = '07'",
             "interval", **session,
         )
 
@@ -190,16 +190,16 @@ class Checks:
             assert not answer.get("Errors"), answer
         yield self.counts("partitions of batch-create-partition", "kept", **session)
 
-        # What Athena's statement says of a table is what Glue is told.
+        # The properties in Athena's statement are those in Glue.
         text = self.ddl("athena", "--location", "s3://lake", "--name", "by_date")
-        said = dict(re.findall(r"^  '([^']+)' = '([^']+)'", text, re.MULTILINE))
-        told = client.get_table(DatabaseName="lake", Name="by_date")["Table"]["Parameters"]
-        told.pop("EXTERNAL", None)
+        in_sql = dict(re.findall(r"^  '([^']+)' = '([^']+)'", text, re.MULTILINE))
+        in_glue = client.get_table(DatabaseName="lake", Name="by_date")["Table"]["Parameters"]
+        in_glue.pop("EXTERNAL", None)
         yield ("the properties of Athena's statement are those in Glue",
-                  "" if said == told else f"{said} is not {told}")
+                  "" if in_sql == in_glue else f"{in_sql} is not {in_glue}")
 
     def injected(self):
-        """Accounts and regions that are not known must be named, and then all is well."""
+        """Queries of tables with unknown accounts and regions must filter on both."""
         text = subprocess.run(
             [self.program, "ddl", "--dialect", "trino", "--location", str(self.dataset),
              "--name", "local.injected"], check=True, capture_output=True, text=True,
@@ -213,10 +213,10 @@ class Checks:
         yield self.counts("a query that names account and region", "local.injected", one)
 
     def compat(self):
-        """The view of AWS's documented columns has the rows that AWS's table has."""
+        """The compatibility view has the rows of AWS's table."""
         import compat
 
-        # What Athena is told of the view is what Trino is told.
+        # Athena and Trino use the same statement for the view.
         session = {"catalog": "hive", "schema": "local"}
         view = self.ddl("athena", "--location", "s3://lake", "--compat-view=aws_table")
         self.server.run(view, **session)
@@ -224,8 +224,7 @@ class Checks:
 
 
 def with_whole_years(text):
-    """A table for Glue with the one thing changed that Athena's engine does and Trino's does not: years
-    that are computed as dates."""
+    """Returns the table for Glue without years projected as dates, which Athena supports and Trino does not."""
     table = json.loads(text)
     parameters = table["Parameters"]
     for name in [name for name in parameters if name.startswith("projection.year.")]:

@@ -1,9 +1,9 @@
-"""Asks every engine the same questions about a dataset, and compares each answer with an oracle.
+"""Runs the same queries in every engine over a dataset, and compares each result with an oracle.
 
     check.py SOURCE... --dataset DATASET --program ALB2PARQUET [--trino DIRECTORY] [--engines NAME,...]
 
-The oracle (`queries.py`) reads the raw gzip files of SOURCE. Prints the table of queries and engines and,
-below it, what differs. Ends with 1 when anything does.
+The oracle (`queries.py`) reads the raw gzip files of SOURCE. Prints a table of queries and engines, and the differences.
+Exits with 1 if there are any.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def main():
     arguments.add_argument("--engines", default="duckdb,clickhouse,polars,pyarrow,spark")
     arguments = arguments.parse_args()
 
-    # Spark sees paths with other eyes.
+    # Spark interprets paths differently.
     dataset = arguments.dataset.resolve()
     with tempfile.TemporaryDirectory(prefix="engines-") as scratch:
         scratch = pathlib.Path(scratch)
@@ -67,8 +67,8 @@ class Sheet:
 
     def __init__(self, questions):
         self.questions = questions
-        self.engines = []  # name, seconds, what differs for each question
-        self.checks = []  # what else was looked at: its name, and what is wrong
+        self.engines = []  # name, seconds, the difference for each query
+        self.checks = []  # other checks: name and problem
 
     def fill(self, engine, oracle):
         began = time.monotonic()
@@ -78,7 +78,7 @@ class Sheet:
         print(f"{engine.name}: {cells.count('')} of {len(cells)} answers agree [{taken:.1f} s]", flush=True)
 
     def look(self, name, checks):
-        """Adds further checks, each a name and what is wrong; what breaks off is wrong too."""
+        """Adds checks, each a name and a problem. An exception is a problem, too."""
         try:
             for check in checks():
                 self.checks.append((f"{name}: {check[0]}", check[1]))
@@ -109,14 +109,14 @@ class Sheet:
         print(*wrong, sep="\n")
         cells = len(self.questions) * len(self.engines)
         failed = len(wrong) + sum(1 for _, problem in self.checks if problem)
-        print(f"{cells - len(wrong)} of {cells} answers agree; {failed} things are wrong")
+        print(f"{cells - len(wrong)} of {cells} answers agree; {failed} other checks failed")
         return 1 if failed else 0
 
 
 def ask(engine, query, oracle):
     try:
         return differences(oracle.answer(query), engine.ask(query))
-    except Exception as error:  # The engines have nothing else in common.
+    except Exception as error:  # The engines have no common error type.
         return f"{type(error).__name__}: {str(error)[:500]}"
 
 

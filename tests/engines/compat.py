@@ -1,9 +1,9 @@
-"""The compatibility view beside the table that AWS documents, and AWS's sample queries on it.
+"""Compares the compatibility view with the table that AWS documents, and runs AWS's sample queries on the view.
 
-AWS's table reads lines through a regular expression
-(https://docs.aws.amazon.com/athena/latest/ug/create-alb-access-logs-table.html). The same expression is
-run here over the raw lines; what it gives must be what the view gives, but for the differences that
-docs/athena.md lists. Each of those is a function here, and no other is allowed.
+AWS's table parses lines with a regular expression
+(https://docs.aws.amazon.com/athena/latest/ug/create-alb-access-logs-table.html). The tests apply this expression to the raw
+lines. The result must equal that of the view, except for the differences that docs/athena.md lists. Each of these is
+handled below; no other is allowed.
 """
 
 import collections
@@ -14,7 +14,7 @@ from queries import reference
 
 WORD, QUOTED = "([^ ]*)", '"([^"]*)"'
 SECONDS, NUMBER = "([-.0-9]*)", "([-0-9]*)"
-# Field by field, as documented; the last group takes what is yet to come and has no column.
+# One group per field, as documented. The last group matches future fields and has no column.
 EXPRESSION = re.compile(
     " ".join([
         WORD, WORD, WORD, "([^ ]*):([0-9]*)", "([^ ]*)[:-]([0-9]*)", SECONDS, SECONDS, SECONDS,
@@ -47,7 +47,7 @@ def columns(server, view, session):
 
 
 def rows(server, view, sources, session):
-    """Every line that AWS's expression takes, as its table and as the view have it."""
+    """Compares every line that AWS's expression matches, in its table and in the view."""
     theirs, missed = [], collections.Counter()
     for key, line in lines(sources):
         row = documented(key, line)
@@ -60,10 +60,10 @@ def rows(server, view, sources, session):
     ours = collections.Counter(map(allowed, answer.rows))
     wanted = collections.Counter(map(allowed, theirs))
     lost = wanted - ours
-    print(f"AWS's expression takes {len(theirs)} lines and misses {missed.total()}, by year "
+    print(f"AWS's expression matches {len(theirs)} lines and does not match {missed.total()}, by year "
           f"{dict(missed)}; the view has {len(answer.rows)} rows")
     shown = "; ".join(str(row) for row in list(lost)[:3])
-    yield ("the compat view has every row that AWS's table has, but for the listed differences",
+    yield ("the compat view has every row of AWS's table, except for the listed differences",
            f"{lost.total()} lines differ, such as {shown}" if lost or not theirs else "")
     early = sum(int(row[-1][:4]) < 2020 for row in answer.rows)
     yield ("the compat view has rows from before August 2020, where AWS's table has NULLs",
@@ -83,7 +83,7 @@ def lines(sources):
 
 
 def documented(key, line):
-    """The row of AWS's table; None where all its columns are NULL."""
+    """Returns the row of AWS's table, or None if all its columns are NULL."""
     found = EXPRESSION.fullmatch(line)
     if not found:
         return None
@@ -99,24 +99,24 @@ def documented(key, line):
 
 
 def allowed(row):
-    """A row without what may differ: see the table in docs/athena.md."""
+    """Normalizes the allowed differences of a row: see the table in docs/athena.md."""
     row = dict(zip([*NAMES, "day"], row))
     for name in TIMES:
         row[name] = milliseconds(row[name])
-    # Spaces at the end of a request line: there a part of the version or of the URL, here not.
+    # Spaces at the end of a request line belong to the version or the URL in AWS's table.
     for name in ("request_verb", "request_url", "request_proto"):
         row[name] = row[name].strip() or "-"
-    # A dash in the place of the connection's id is told from its absence there, here not.
+    # AWS's table distinguishes a dash from an absent connection id; the view does not.
     if row["conn_trace_id"] == "-":
         row["conn_trace_id"] = ""
-    # Brackets around an IPv6 address stay there, and go here.
+    # AWS's table keeps the brackets around an IPv6 address; the view removes them.
     for name in ("client_ip", "target_ip"):
         row[name] = row[name].strip("[]")
     return tuple(row.values())
 
 
 def milliseconds(text):
-    """Times with the precision that Athena has, written in one way."""
+    """Returns a time with the precision of Athena, in a uniform format."""
     try:
         time = datetime.datetime.fromisoformat(text.rstrip("Z"))
     except ValueError:
@@ -126,7 +126,7 @@ def milliseconds(text):
 
 
 def samples(server, view, sources, session):
-    """The sample queries of AWS's page, unchanged but for the name and the days:
+    """The sample queries of AWS's page, unchanged except for the table name and the days:
     https://docs.aws.amazon.com/athena/latest/ug/query-alb-access-logs-examples.html"""
     theirs = [row for row in (documented(*line) for line in lines(sources)) if row]
     theirs = [dict(zip([*NAMES, "day"], row)) for row in theirs]

@@ -1,4 +1,4 @@
-"""The calls and statements that the documentation gives, so that tests run what people read."""
+"""Extracts calls and statements from the documentation, so that tests run them."""
 
 import pathlib
 import re
@@ -7,19 +7,19 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 def block(page, before, language):
-    """The first block of code in a language behind some words of a page."""
+    """Returns the first block of code in a language after the given words of a page."""
     text = (ROOT / page).read_text()
     if text.count(before) != 1:
-        raise ValueError(f"{page} has {text.count(before)} places with {before!r}")
+        raise ValueError(f"{page} contains {before!r} {text.count(before)} times")
     found = re.search(rf"^```{language}\n(.*?)^```$", text.split(before)[1], re.MULTILINE | re.DOTALL)
     if not found:
-        raise ValueError(f"{page} has no {language} behind {before!r}")
+        raise ValueError(f"{page} has no {language} after {before!r}")
     return found[1]
 
 
 def of_dataset(text, dataset, table="alb_access_logs"):
-    """A text about the table of requests in `lake`, made one about a table of a dataset."""
+    """Replaces the table of requests in `lake` by a table of a dataset."""
     changed = re.sub(r"(?<=['\"])lake/", f"{dataset}/", text).replace("alb_access_logs", table)
     if str(dataset) not in changed:
-        raise ValueError(f"there is nothing of lake in {text}")
+        raise ValueError(f"lake is not in {text}")
     return changed

@@ -4,11 +4,11 @@
 
 All checks run once for each profile.
 
-Makes logs whose values are at the edges of statistics: text of 55 to 70 bytes in characters of one to four bytes,
-shared prefixes, greatest characters, zero durations of either sign, columns without a value, and sources whose keys
-begin with other letters than ASCII. Converts them and asks each engine about every column of every table, once for
-the whole table and once for each file. `../readers/reference.py` reads the raw gzip files for the right answers.
-Ends with 1 when an answer differs.
+Generates logs with edge cases of statistics: text of 55 to 70 bytes in characters of one to four bytes, shared prefixes, the
+greatest characters, zero durations with both signs, columns without a value, and sources whose keys begin with non-ASCII
+letters. Converts them and queries every column of every table in each engine, once for the entire table and once for
+each file. `../readers/reference.py` computes the expected results from the raw gzip files. Exits with 1 if a result
+differs.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def main():
 
 
 def ask(name, engine, asked):
-    """Asks an engine about all columns of all directories, and prints what differs. Returns the number of those."""
+    """Queries all columns of all directories in an engine, and prints the differences. Returns their number."""
     wrong, answers = collections.defaultdict(list), 0
     for directory, rows in asked:
         answer = engine(directory)
@@ -73,10 +73,10 @@ def ask(name, engine, asked):
 
 
 def write_logs(source):
-    """Writes objects of all logs below some prefixes; each object is of a day of its own, so it becomes a file."""
+    """Writes objects of all logs below some prefixes. Each object has a separate day, so it becomes a file."""
     chance = random.Random(SEED)
     for number in range(OBJECTS):
-        # Bytes 61 to 67 of a key are in the middle of a character, or not, by its first letters.
+        # The first letters determine whether bytes 61 to 67 of a key are in the middle of a character.
         letter = LETTERS[3 + number % 8] if number % 3 else "日"
         prefix = PREFIXES[number % 4] + letter * (60 // len(letter.encode()) + number % 3)
         day = f"2025/07/{number + 1:02}"
@@ -93,7 +93,7 @@ def write_logs(source):
 
 
 def text(chance):
-    """Text of about the length at which bounds are truncated, of letters of one to four bytes."""
+    """Returns text of about the length at which statistics are truncated, in letters of one to four bytes."""
     letter = chance.choice(LETTERS)
     size = chance.randint(55, 70)
     value = chance.choice(PREFIXES) + letter * (size // len(letter.encode()))
@@ -101,7 +101,7 @@ def text(chance):
 
 
 def seconds(chance, number):
-    """A duration; all of an object are zero, of one sign or both, or some are."""
+    """Returns a duration. In an object, all are zero with one sign or both, or only some are."""
     values = [["0.000"], ["-0.000"], ["0", "-0.000"], ["0.000", "1.250", "-1"], ["-1", "0.000"], ["0.004", "0"]]
     return chance.choice(values[number % len(values)])
 
@@ -109,7 +109,7 @@ def seconds(chance, number):
 def access(chance, number, row):
     time = AT.format(row % 24, number, row, chance.randrange(1_000_000))
     long = lambda shape="{}": f'"{shape.format(text(chance))}"' if number != 5 else '"-"'
-    # Only clients choose freely what they write: the load balancer's own values have shapes.
+    # Only columns that clients control can have any text: the others have shapes.
     host = "".join(letter for letter in text(chance) if letter != "\x7f")
     trace = f'"Root=1-{chance.getrandbits(96):024x}"'
     target = "-" if number == 4 else f"198.51.100.{row}:{8000 + row}"
@@ -140,11 +140,11 @@ def check(chance, number, row):
     ])
 
 
-# The right answers.
+# The expected results.
 
 
 def groups(source, dataset):
-    """Yields directories of every table, each day's and the whole; each with its rows by the reference."""
+    """Yields the directories of every table and day, with their rows by the reference."""
     parsed = [
         (log, reference.parse_object((path, key, source.parent)))
         for log in LOGS.values() for path, key in reference.objects(source, log)
@@ -168,14 +168,14 @@ def columns_of(rows):
 
 
 def wrong_answer(rows, column, found):
-    """Whether the minimum, the maximum or the count of a column differ from its values."""
+    """Returns whether the minimum, maximum or count of a column differs from its values."""
     expected = [aggregate(rows, function, column) for function in ("min", "max", "count")]
-    # Zeros of either sign are equal, but an answer is one of the values.
+    # Zeros with different signs are equal, but the result must be one of the values.
     held = {repr(row[column]) for row in rows}
     return found != expected or not {repr(value) for value in found[:2]} <= held
 
 
-# The engines. Each is a function of a directory that returns one from a column to its min, max and count.
+# The engines. Each is a function of a directory that returns a function from a column to its min, max and count.
 
 
 def duckdb(directory):

@@ -1,12 +1,12 @@
-"""Runs what `alb2parquet ddl` and `policy` print for datasets in directories with hostile names.
+"""Runs the output of `alb2parquet ddl` and `policy` for datasets in directories with special characters in their names.
 
     locations.py --program ALB2PARQUET [--trino DIRECTORY] [--engines NAME,...] [--seed N] [--cases N]
 
-Each case is a dataset in a directory whose name has characters that some engine treats specially: wildcards,
-quotes, escapes, variables, `key=value`. Beside it lies another dataset wherever a misread name would lead. An
-engine must return the rows and the partition columns of the first alone, or the program must refuse the
-location, name the character and end with 3. Policies are evaluated by IAM's rules on random keys.
-Prints how many cases each engine ran, and what is wrong; ends with 1 when anything is.
+Each case is a dataset in a directory whose name contains characters with a special meaning in some engine: wildcards, quotes,
+escapes, variables, `key=value`. A second dataset exists in each directory to which a misread name would refer. An engine must
+return only the rows and partition columns of the first dataset, or the program must refuse the location, name the character
+and exit with 3. Policies are evaluated by the rules of IAM on random keys. Prints the number of cases of each engine and the
+problems. Exits with 1 if there are any.
 """
 
 import argparse
@@ -25,22 +25,22 @@ import tempfile
 import documentation
 from queries import PARTITION, REJECTS, ROWS
 
-# What names are made of. Each piece is tried alone, too.
+# Parts of names. Each part is also tested alone.
 PIECES = [
     "*", "**", "?", "[", "]", "[ab]", "[!a]", "{", "}", "{a,b}", "{1..3}", "\\", "\\*", "'", "''", '"', "`", ";",
     ";", "%", "%20", "%2F", "#", "+", " ", "ä", "日", "😀", "$", "$1", "${", "${year}",
     "${account}", "${env:HOME}", "${aws:username}", "${*}", "\\u0041", ":", ",", "=", "&", "@", "!", "|", "<",
     ">", "^", "(", ")", "~", "year=1999", "account=5", "..", "--",
 ]
-# Where a name would lead that is misread: what a wildcard matches, what an escape or a variable becomes.
+# The misread form of each part: a match of a wildcard, or the result of an escape or a variable.
 MISREAD = {
     "**": "z", "*": "zz", "?": "z", "[ab]": "a", "[!a]": "z", "{a,b}": "a", "{1..3}": "2", "\\u0041": "A", "\\": "",
     "''": "'", "%20": " ", "%2F": "_", "+": " ", "${year}": "2025", "${account}": "012345678901", "${*}": "*",
 }
-# A directory above the dataset that reads like partitions.
+# A parent directory that looks like a partition.
 ABOVE = "year=1999/account=5"
 
-# Accounts with regions, days and numbers of rows: of a dataset, and of the one that nobody asks for.
+# Accounts with regions, days and numbers of rows, of the dataset and of the second dataset.
 WANTED = {("012345678901", "eu-west-1", "2025", "07", "09"): 3, ("123456789012", "us-east-1", "2025", "08", "31"): 2}
 OTHER = {("999999999999", "sa-east-1", "2024", "02", "29"): 5}
 
@@ -48,10 +48,10 @@ OTHER = {("999999999999", "sa-east-1", "2024", "02", "29"): 5}
 def main():
     arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     arguments.add_argument("--program", type=pathlib.Path, required=True)
-    arguments.add_argument("--trino", type=pathlib.Path, help="what scripts/trino prints; needs MOTO")
+    arguments.add_argument("--trino", type=pathlib.Path, help="the directory that scripts/trino prints; needs MOTO")
     arguments.add_argument("--engines", default="duckdb,clickhouse,polars,pyarrow,spark,athena,policies")
     arguments.add_argument("--seed", type=int, default=1)
-    arguments.add_argument("--cases", type=int, default=40, help="random names, besides each piece alone")
+    arguments.add_argument("--cases", type=int, default=40, help="number of random names, in addition to each part alone")
     arguments = arguments.parse_args()
     program = Program(arguments.program.resolve())
     with tempfile.TemporaryDirectory(prefix="locations-") as scratch:
@@ -71,7 +71,7 @@ def main():
 
 
 class Sheet:
-    """What came of an engine's cases."""
+    """The results of the cases of an engine."""
 
     def __init__(self, engine):
         self.engine, self.right, self.refused, self.left, self.wrong = engine, 0, 0, 0, []
@@ -83,16 +83,16 @@ class Sheet:
             self.wrong.append(f"{self.engine}: {what}: {str(problem)[:600]}")
 
     def rows(self, case, ask):
-        """Compares what an engine answers about a case with the rows of its dataset."""
+        """Compares the result of an engine for a case with the rows of its dataset."""
         try:
             found = sorted(tuple(row) for row in ask())
-        except Exception as error:  # The engines have nothing else in common.
+        except Exception as error:  # The engines have no common error type.
             found = f"{type(error).__name__}: {error}"
         wanted = sorted((*values, count) for values, count in case.wanted().items())
         self.check(case, found == wanted, f"{found} is not {wanted}")
 
     def refusal(self, case, answer, pieces):
-        """Checks that a location was refused, and that the message names the character."""
+        """Checks that a location is refused, and that the message names the character."""
         named = any(f"contains {debug(piece)}, " in answer.stderr for piece in pieces)
         if answer.returncode == 3 and named and not answer.stdout:
             self.refused += 1
@@ -101,7 +101,7 @@ class Sheet:
 
 
 def debug(text):
-    """A text as Rust prints it for debugging."""
+    """Returns a text in the debug format of Rust."""
     special = {"\n": "\\n", "\t": "\\t", "\\": "\\\\", '"': '\\"'}
     return '"' + "".join(special.get(c, c) for c in text) + '"'
 
@@ -122,19 +122,19 @@ class Program:
         return answer.stdout
 
     def ddl(self, case, dialect, *more):
-        """What `ddl` answers about the dataset of a case."""
+        """Returns the output of `ddl` for the dataset of a case."""
         log_type = "rejects" if case.table == REJECTS else "access"
         return self.ask("ddl", "--from-dataset", case.dataset, "--log-type", log_type, "--dialect", dialect, *more)
 
 
 class Case:
-    """A dataset in a directory with some name."""
+    """A dataset in a directory with a given name."""
 
     def __init__(self, number, name, dataset, layout, table):
         self.number, self.name, self.dataset, self.layout, self.table = number, name, dataset, layout, table
 
     def wanted(self):
-        # A reject for each partition.
+        # One reject per partition.
         return WANTED if self.table == ROWS else dict.fromkeys(WANTED, 1)
 
     def __str__(self):
@@ -145,7 +145,7 @@ class Case:
 
 
 class Maker:
-    """Makes datasets: two of each layout by the program, which are then linked to where they are asked for."""
+    """Creates datasets: the program converts two of each layout, which are then linked to the directories of the cases."""
 
     def __init__(self, program, scratch):
         self.scratch, self.made = scratch, {}
@@ -170,7 +170,7 @@ class Maker:
             parent = self.scratch / "datasets" / f"{number}" / above
             for other in misread(name):
                 self.put("other", layout, parent / other)
-            # Last, so that it replaces what is misread as itself.
+            # Last, because it replaces a misread name that equals it.
             self.put("wanted", layout, parent / name)
             table = chance.choice([ROWS, ROWS, REJECTS])
             yield Case(number, name, parent / name, layout, table)
@@ -182,7 +182,7 @@ class Maker:
 
 
 def misread(name):
-    """Other names to which a misread name would lead."""
+    """Returns other names to which a misread name would refer."""
     found = {name.replace(piece, other) for piece, other in MISREAD.items() if piece in name}
     everything = name
     for piece, other in MISREAD.items():
@@ -192,7 +192,7 @@ def misread(name):
 
 
 def write_object(source, partition, count):
-    """Writes an object with some requests and a line that is none."""
+    """Writes an object with some requests and an invalid line."""
     account, region, *day = partition
     directory = source.joinpath("AWSLogs", account, "elasticloadbalancing", region, *day)
     directory.mkdir(parents=True)
@@ -215,7 +215,7 @@ def question(table, quote='"'):
 
 
 def statements(script, backslash):
-    """The statements of a script; a semicolon in a literal ends none. In some dialects `\\` escapes."""
+    """Splits a script into statements. A semicolon in a literal does not end a statement. In some dialects, `\\` escapes."""
     begin, quote, place = 0, None, 0
     while place < len(script):
         c = script[place]
@@ -250,7 +250,7 @@ def duckdb(program, scratch, cases, sheet, arguments):
 
 
 def reads_one_file(session, table):
-    """Tells whether DuckDB leaves files unread for a filter on the partition columns, and its plan."""
+    """Returns whether DuckDB skips files because of a filter on the partition columns, and its plan."""
     import duckdb
 
     where = " AND ".join(f"{column} = '{value}'" for column, value in zip(PARTITION, next(iter(WANTED))))
@@ -263,7 +263,7 @@ def reads_one_file(session, table):
 
 
 def documented(engine, language, case, form):
-    """What docs/athena.md says to an engine, about the table of a case. `form` writes a text in its language."""
+    """Returns the example for an engine in docs/athena.md, for the table of a case. `form` formats a literal."""
     text = documentation.block("docs/athena.md", f"**{engine}**", language)
     text = text.replace(ROWS, case.table)
     literal = re.search(r"(['\"])lake/(.*?)\1", text)
@@ -285,7 +285,7 @@ def clickhouse(program, scratch, cases, sheet, arguments):
         return [tuple(map(text, row.values())) for row in table.to_pylist()]
 
     for case in filter(is_documented, cases):
-        # A limit that docs/athena.md names.
+        # A limit in docs/athena.md.
         if case.holds("*", "?", "{", "}"):
             sheet.left += 1
         else:
@@ -294,7 +294,7 @@ def clickhouse(program, scratch, cases, sheet, arguments):
 
 
 def is_documented(case):
-    """Tells whether the documentation's calls are for the layout of a case."""
+    """Returns whether the examples in the documentation apply to the layout of a case."""
     return case.layout == "hive"
 
 
@@ -326,8 +326,7 @@ def pyarrow(program, scratch, cases, sheet, arguments):
 
 
 def spark(program, scratch, cases, sheet, arguments):
-    """Spark, by its own dialect and, where it is told so, by what is printed for Athena, which Hive's parser reads
-    too."""
+    """Spark, with the statements for Spark, and optionally with those for Athena, which Hive's parser also accepts."""
     import adapters
 
     session = adapters.spark_session(scratch)
@@ -360,19 +359,19 @@ def succeeded(answer):
     return answer.stdout
 
 
-# What Athena and Glue are not given.
+# Characters that `ddl` refuses for Athena and Glue.
 AMAZON = set('*?[]{}\\"`;#%^|<>')
 
 
 def athena(program, scratch, cases, sheet, arguments):
-    """Athena cannot be asked: what AWS advises against is refused, and the rest is printed."""
+    """Athena cannot run here: `ddl` must refuse the characters that AWS advises against, and print all others."""
     for case in cases:
         place = case.dataset.relative_to(scratch)
         for dialect in ("athena", "glue"):
             answer = program.ddl(case, dialect, "--location", f"s3://lake/{place}")
             signs = set(str(place))
             if any(ord(c) < 32 for c in signs):
-                # No key of the program's has control characters: the URL is refused before.
+                # Control characters are refused earlier, in the URL.
                 sheet.check(f"{case} for {dialect}", answer.returncode == 3 and not answer.stdout, answer)
             elif signs & AMAZON:
                 sheet.refusal(case, answer, [*(signs & AMAZON), "${"])
@@ -381,7 +380,7 @@ def athena(program, scratch, cases, sheet, arguments):
 
 
 def trino(program, scratch, cases, sheet, arguments):
-    """Trino on the local disk, with computed and kept partitions; and by what Glue is told, over S3."""
+    """Trino on a local disk, with projected and stored partitions, and over S3 with the tables in Glue."""
     import boto3
     from athena import ACCESS, with_whole_years
     from trino import Server
@@ -447,8 +446,8 @@ def upload(client, bucket, dataset, prefix):
 
 
 def granted(pattern, text):
-    """Tells whether a pattern of a policy matches a text, by the rules of IAM's documentation of policy
-    variables: `*` is any text, `?` one character, `${*}`, `${?}` and `${$}` are these characters."""
+    """Returns whether a pattern of a policy matches a text, by IAM's documentation of policy variables: `*` is any text, `?` is
+    one character, and `${*}`, `${?}` and `${$}` are these characters."""
     expression = ""
     for variable, sign in re.findall(r"\$\{([^}]*)\}|(.)", pattern, re.DOTALL):
         if sign in ("*", "?"):
@@ -499,7 +498,7 @@ def policies(program, scratch, cases, sheet, arguments):
 
 
 def near(chance, prefix):
-    """Prefixes that are this one, and others that a wildcard or a variable in it would match."""
+    """Returns the prefix, and prefixes that a wildcard or a variable in it would match."""
     changed = list(prefix)
     changed[chance.randrange(len(changed))] = chance.choice("xyz*?$")
     return {prefix, *misread(prefix), "".join(changed), prefix + "x", "x" + prefix, prefix[:-1] or "x"} - {""} - {
@@ -507,7 +506,7 @@ def near(chance, prefix):
 
 
 def refused(program, sheet):
-    """Arguments with which a policy would grant more than its reader sees."""
+    """Tests arguments with which a policy would grant more than is visible."""
     delivery = ("policy", "log-delivery", "--account", "123456789012", "--bucket")
     key = "arn:aws:kms:eu-west-1:123456789012:"
     for bad, command in [
@@ -520,7 +519,7 @@ def refused(program, sheet):
         ("*", ("policy", "convert", "--source", "s3://b", "--kms-key", "*")),
         (f"{key}key/*", ("policy", "convert", "--source", "s3://b", "--kms-key", f"{key}key/*")),
         (f"{key}alias/x", ("policy", "convert", "--source", "s3://b", "--kms-key", f"{key}alias/x")),
-        # Nobody sees what such a location says.
+        # Such a location is not readable.
         ("a\\x0ab", ("ddl", "--location", "s3://lake/a\nb", "--dialect", "spark")),
         ("a\\u{202e}b", ("ddl", "--location", "s3://lake/a\u202eb", "--dialect", "duckdb")),
     ]:

@@ -25,7 +25,7 @@ SNAPPY = "snappy"
 LONGEST_MESSAGE = 160
 LISTED = [(engine.name, engine.version, reader) for engine in matrix_engines.ENGINES for reader in engine.readers]
 RIGHT, REFUSED, WRONG, SKIPPED = "correct", "refused", "wrong", "skipped"
-# The engine did not start, or its process ended before it read anything. That says nothing about the files, so the page omits it.
+# The engine did not start, or its process ended before it read anything. The files are not the cause, so the page omits it.
 FAILED = "failed"
 
 

@@ -1,6 +1,6 @@
-"""What else is asked of engines: both layouts, the statements of the documentation, and the limits that it names.
+"""Other checks of engines: both layouts, the examples of the documentation, and the documented limits.
 
-A limit that is gone fails as well: then docs/athena.md says something that is no longer so.
+A check also fails if a limit no longer exists, because docs/athena.md is then out of date.
 """
 
 import collections
@@ -10,7 +10,7 @@ import documentation
 from adapters import LOG_TYPES
 from queries import PARTITION, ROWS, Query, utc
 
-# The sum of a column that holds the greatest whole number there is.
+# The sum of a column that contains the greatest integer.
 TOO_LARGE = Query("a sum beyond 64 bits", (("sum", "received_bytes"),))
 SUMS = {
     "DuckDB": "right", "ClickHouse": "wrong", "Polars": "wrong", "pyarrow": "wrong",
@@ -19,7 +19,7 @@ SUMS = {
 
 
 def checks(engine, program, dataset, oracle):
-    """Yields the name of every check and what is wrong, which is empty when nothing is."""
+    """Yields the name and the problem of every check. The problem is empty if there is none."""
     yield large_sum(engine, oracle)
     yield from {"DuckDB": duckdb, "ClickHouse": clickhouse}.get(engine.name, nothing)(
         engine, program, dataset, oracle
@@ -35,9 +35,9 @@ def large_sum(engine, oracle):
     try:
         found = "right" if engine.ask(TOO_LARGE) == oracle.answer(TOO_LARGE) else "wrong"
     except Exception as error:
-        # Any other error is none of an overflow.
+        # Other errors are not overflows.
         found = "an error" if "overflow" in str(error).lower() else f"{error}"
-    return f"{TOO_LARGE.name} is {wanted}, as docs/athena.md says", differ(found, wanted)
+    return f"{TOO_LARGE.name} is {wanted}, as in docs/athena.md", differ(found, wanted)
 
 
 def duckdb(engine, program, dataset, oracle):
@@ -58,9 +58,9 @@ def duckdb(engine, program, dataset, oracle):
     yield "comments on every column", differ(bare, [])
 
     text = documentation.block("README.md", "DuckDB can also read", "sql")
-    text = text.replace("'012345678901'", "'123456789012'")  # It has errors in the sample.
+    text = text.replace("'012345678901'", "'123456789012'")  # This account has errors in the sample.
     found = {row[:2] for row in engine.session.sql(documentation.of_dataset(text, dataset)).fetchall()}
-    yield "the README's query", differ(found, errors(oracle, {"account": ["123456789012"]}))
+    yield "the query of the README", differ(found, errors(oracle, {"account": ["123456789012"]}))
 
     kinds = [
         engine.session.sql(
@@ -69,7 +69,7 @@ def duckdb(engine, program, dataset, oracle):
         ).fetchall()
         for some in ("1*", "*")
     ]
-    yield ("guesses by itself whether accounts are numbers, as docs/athena.md says",
+    yield ("infers the type of accounts, as in docs/athena.md",
            differ(kinds, [[("BIGINT",)], [("VARCHAR",)]]))
 
 
@@ -78,7 +78,7 @@ def clickhouse(engine, program, dataset, oracle):
         f"SELECT DISTINCT toTypeName(account) FROM file('{dataset}/{ROWS}/**/*.parquet', Parquet)"
     )
     problem = "" if all("Int" in kind for (kind,) in kinds) else f"{kinds}"
-    yield "takes accounts for numbers by itself, as docs/athena.md says", problem
+    yield "reads accounts as numbers by default, as in docs/athena.md", problem
 
 
 def by_partition(oracle, table):
@@ -87,7 +87,7 @@ def by_partition(oracle, table):
 
 
 def errors(oracle, where, begin=None, end=None):
-    """The balancers with errors among some rows, and how many."""
+    """Returns the load balancers with errors in some rows, and the number of errors."""
     rows = (
         row["elb"] for row in oracle.tables[ROWS]
         if row["elb_status_code"] >= 500
@@ -102,7 +102,7 @@ def micros(text):
 
 
 def beside(dataset):
-    """The same dataset in the plain layout, which scripts/engines-test makes beside it."""
+    """Returns the dataset in the plain layout, which scripts/engines-test creates next to it."""
     return dataset.with_name(f"{dataset.name}-plain")
 
 

@@ -1,11 +1,11 @@
-"""What DuckDB and Trino read to answer, of this program's files and of DuckDB's own partitioned export.
+"""Measures what DuckDB and Trino read for a query, of this program's files and of DuckDB's own partitioned export.
 
     pruning.py LOGS DAY COMPACT IDS FILTERED --program ALB2PARQUET --trino DIRECTORY [--update]
 
-DAY is the dataset of LOGS, a day of several balancers; COMPACT has the same rows in the other profile. IDS and FILTERED hold the same rows in many files,
-the second with Bloom filters. All numbers are the engines' own: bytes, rows and row groups as DuckDB's profile
-and Trino's statistics of the query give them. Prints the tables of docs/athena.md, and ends with 1 when what
-they claim is not so or a number is no longer the one in the documentation; --update writes them there.
+DAY is the dataset of LOGS, one day of several load balancers. COMPACT has the same rows in the other profile. IDS and FILTERED have
+the same rows in many files, FILTERED with Bloom filters. The engines report all numbers: bytes, rows and row groups come from
+DuckDB's profile and from Trino's query statistics. Prints the tables of docs/athena.md. Exits with 1 if a claim about them is
+false or a number differs from the documentation; --update writes them to the page.
 """
 
 import argparse
@@ -25,7 +25,7 @@ from trino import Server
 
 DOCUMENTATION = pathlib.Path(__file__).parents[2] / "docs" / "athena.md"
 COLUMNS = ["elb", "time", "sent_bytes"]
-# How far a documented number may be from what is measured, by a factor: other versions of libraries compress otherwise.
+# The maximum factor between a documented and a measured number, because library versions compress differently.
 NEAR = 1.1
 
 
@@ -60,10 +60,10 @@ def start(trino, scratch):
 
 
 def measure(arguments, scratch, server):
-    """Asks both engines, checks what the documentation claims, and returns its tables by name."""
+    """Runs the queries in both engines, checks the claims of the documentation, and returns its tables by name."""
     server.query("CREATE SCHEMA hive.local")
     ours, export, shuffled = arguments.day, scratch / "export", scratch / "shuffled"
-    # One thread keeps the order of the rows, which is ours and the best there is for this query.
+    # One thread keeps the order of the rows, which is the best order for this query.
     write_export(ours, export, threads=1)
     write_export(ours, shuffled, threads=4)
 
@@ -89,7 +89,7 @@ def measure(arguments, scratch, server):
     claim("a day's columns are a tenth of its gzip", ours.columns * 10 < delivered)
     claim("an hour in Trino is a hundredth of the day's gzip", ours.trino_bytes * 100 < delivered)
     claim("Trino reads less than of the export", ours.trino_bytes < 0.7 * export.trino_bytes)
-    claim("Trino looks at fewer rows", ours.trino_rows < 0.6 * export.trino_rows)
+    claim("Trino reads fewer rows", ours.trino_rows < 0.6 * export.trino_rows)
     claim("DuckDB reads less than of the export", ours.duckdb_bytes < 0.7 * export.duckdb_bytes)
     claim("DuckDB rules row groups out", 4 * ours.scanned < ours.groups)
     claim("the order of rows matters", export.duckdb_bytes < shuffled.duckdb_bytes)
@@ -100,11 +100,11 @@ def measure(arguments, scratch, server):
             [f"AWS's table: all objects of the day, gzip ({every:,} requests)", f"{delivered:,}", ""],
             [f"this table: the columns `elb`, `time` and `sent_bytes` of the day", f"{ours.columns:,}",
              f"{delivered / ours.columns:.0f} times less"],
-            ["this table: one hour of one balancer, in Trino", f"{ours.trino_bytes:,}",
+            ["this table: one hour of one load balancer, in Trino", f"{ours.trino_bytes:,}",
              f"{delivered / ours.trino_bytes:.0f} times less"],
         ),
         "pruning": table(
-            [f"one hour of one balancer, {rows:,} of {every:,} rows", "portable", "compact",
+            [f"one hour of one load balancer, {rows:,} of {every:,} rows", "portable", "compact",
              "DuckDB's export, by one thread", "by four threads, for example"],
             *compared([ours, compact, export, shuffled]),
         ),
@@ -129,13 +129,13 @@ def measure(arguments, scratch, server):
 def compared(reads):
     yield ["size", *(f"{read.size:,}" for read in reads)]
     yield ["bytes that Trino read", *(f"{read.trino_bytes:,}" for read in reads)]
-    yield ["rows that Trino looked at", *(f"{read.trino_rows:,}" for read in reads)]
+    yield ["rows that Trino read", *(f"{read.trino_rows:,}" for read in reads)]
     yield ["bytes that DuckDB read", *(f"{read.duckdb_bytes:,}" for read in reads)]
     yield ["row groups that DuckDB scanned", *(f"{read.scanned} of {read.groups}" for read in reads)]
 
 
 class Read:
-    """What a query reads of a dataset's table, in both engines."""
+    """Measures what a query reads of the table of a dataset, in both engines."""
 
     def __init__(self, arguments, server, dataset, query):
         paths = sorted((dataset / ROWS).rglob("*.parquet"))
@@ -145,7 +145,7 @@ class Read:
         self.trino(arguments.program, server, dataset, query)
 
     def duckdb(self, dataset, query):
-        # Anew, so that nothing is remembered of the files.
+        # A new session, so that nothing about the files is cached.
         session = connect()
         with tempfile.NamedTemporaryFile(suffix=".json") as profile:
             session.execute("SET enable_profiling = 'json'")
@@ -171,7 +171,7 @@ class Read:
 
 
 def write_export(dataset, place, threads):
-    """The same rows as DuckDB writes them by itself, but for the compression, which is the same here and there."""
+    """Writes the same rows with DuckDB's defaults and the same compression."""
     place.mkdir()
     connect(threads).execute(
         f"COPY (SELECT * FROM {files(dataset)}) TO '{place / ROWS}' "
@@ -241,17 +241,17 @@ def compare(tables, update):
     elif stale:
         print(f"{DOCUMENTATION.name} is stale: {', '.join(stale)}; run scripts/pruning --update")
     if FALSE:
-        print(f"not so: {'; '.join(FALSE)}")
+        print(f"false claims: {'; '.join(FALSE)}")
     return 1 if FALSE or stale and not update else 0
 
 
 def alike(stands, fresh):
-    """Whether two tables have the same words, and numbers that are near to each other."""
+    """Returns whether two tables have the same words and similar numbers."""
     number = r"[\d,.]*\d"
     if re.sub(number, "0", stands) != re.sub(number, "0", fresh):
         return False
     for left, right in zip(stands.splitlines(), fresh.splitlines()):
-        # The last column depends on the row order that several threads leave, which differs between runs.
+        # The last column depends on the row order of several threads, which differs between runs.
         left, right = ("|".join(line.split("|")[:5]) for line in (left, right))
         for old, new in zip(*(re.findall(number, text) for text in (left, right))):
             old, new = (float(text.replace(",", "")) for text in (old, new))

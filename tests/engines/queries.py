@@ -1,8 +1,7 @@
-"""The questions that every engine is asked, and an oracle that answers them without an engine.
+"""The queries that run in every engine, and an oracle that answers them without an engine.
 
-A question is data: filters, groups and aggregates. Each engine's adapter (`adapters.py`) says it in
-its own words; the oracle computes it in Python from the rows of `../readers/reference.py`, which reads
-the raw gzip files.
+A query is data: filters, groups and aggregates. The adapter of each engine (`adapters.py`) translates it. The oracle computes the
+result in Python from the rows of `../readers/reference.py`, which reads the raw gzip files.
 """
 
 import collections
@@ -19,7 +18,7 @@ LOGS = {log.name: log for log in reference.LOGS}
 ROWS, CONNECTIONS, CHECKS = (LOGS[name].table for name in ("access", "connection", "health_check"))
 REJECTS = "alb_rejects"
 COLUMNS = [column["name"] for _, column in LOGS["access"].columns] + ["extra_fields", "source_key"]
-# The type of a column by its name, which is the same in every log.
+# The type of each column name, which is the same in every log.
 KINDS = {column["name"]: column["type"] for log in LOGS.values() for _, column in log.columns}
 JOIN = "conn_trace_id"
 PARTITION = reference.PARTITION_NAMES
@@ -27,13 +26,13 @@ PARTITION = reference.PARTITION_NAMES
 
 @dataclasses.dataclass(frozen=True)
 class Query:
-    """Aggregates of a table's rows that pass all filters, by group.
+    """Aggregates over the rows of a table that match all filters, by group.
 
     Aggregates are (function, column): count (column None: rows), nulls, distinct, min, max, sum; or
-    one (percentile, column, share) alone: the value at place ceil(share × n) of n in order.
+    a single (percentile, column, share): the value at position ceil(share × n) of n sorted values.
     Filters are (column, operator, value): = <> < <= > >= in contains null notnull, between (two values) and starts (a
-    prefix), which the Python oracle does not answer. Joined are the rows of another
-    table with the same connection id, of which some columns are taken: (table, columns).
+    prefix), which the Python oracle does not support. `joined` is another table and its selected columns, (table, columns),
+    joined by connection id.
     """
 
     name: str
@@ -49,12 +48,12 @@ def utc(text):
 
 
 def queries(oracle):
-    """The list. Needles are taken from the rows themselves."""
+    """Returns the queries. Searched values come from the rows."""
     numbers = [name for name in COLUMNS if KINDS.get(name) in ("int32", "int64")]
     doubles = [name for name in COLUMNS if KINDS.get(name) == "double"]
     every = lambda function: tuple((function, column) for column in COLUMNS)
     rows = ("count", None)
-    # One sample line holds the greatest number there is; a sum with it overflows, here silently, there not.
+    # One sample line has the greatest integer. A sum with it overflows, silently in some engines.
     moderate = (("received_bytes", "<", 1 << 40),)
     answered = (("target_processing_time", ">=", 0.0),)
     return [
@@ -93,7 +92,7 @@ def queries(oracle):
               (("trace_id", "=", oracle.some("trace_id")),)),
         Query("needle by connection", (rows, ("min", "source_key")),
               (("conn_trace_id", "=", oracle.some("conn_trace_id")),)),
-        Query("status by balancer", (rows, ("sum", "sent_bytes")), group=("elb", "elb_status_code")),
+        Query("status by load balancer", (rows, ("sum", "sent_bytes")), group=("elb", "elb_status_code")),
         Query("errors by target group", (rows,), (("elb_status_code", ">=", 500),),
               ("target_group_arn", "target_status_code")),
         Query("user agents", (rows,), group=("user_agent",)),

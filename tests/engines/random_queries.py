@@ -474,7 +474,7 @@ class Sheet:
                 if attempts <= 0:
                     break
         print(f"       query {query.name} of {dataset.name} differs: {engine.name}", flush=True)
-        print(f"         {adapters.Sql.say(self.oracle, query)}")
+        print(f"         {adapters.Sql.translate(self.oracle, query)}")
         print(f"         expected {self.expected(engine, query)}")
         try:
             print(f"         actual   {[tuple(map(plain, row)) for row in engine.ask(query)]}", flush=True)

@@ -1,4 +1,4 @@
-"""What else is asked of Spark: its catalogue of partitions, and the reader of Hive 2."""
+"""Other checks of Spark: its partition catalog, and the reader of Hive 2."""
 
 import adapters
 import others
@@ -7,7 +7,7 @@ from queries import PARTITION, ROWS
 
 
 def checks(engine, oracle):
-    """Yields the name of every check and what is wrong, which is empty when nothing is."""
+    """Yields the name and the problem of every check. The problem is empty if there is none."""
     session, rows = engine.session, oracle.tables[ROWS]
     partitions = {tuple(row[column] for column in PARTITION) for row in rows}
     spec = lambda values, form: form.join(
@@ -48,7 +48,7 @@ def checks(engine, oracle):
         engine.script(adapters.ddl(engine.program, place, table, "spark", "--name", name))
         yield f"what ddl prints for the plain layout, {table}", differ(by_partition(name), wanted)
 
-        # Text for Athena is Hive's too: the same statements make a table here, but for its place.
+        # Spark accepts the statements for Athena, except for the location.
         name = f"{table}_as_athena"
         text = adapters.ddl(engine.program, engine.dataset, table, "athena", "--location", "s3://lake",
                             "--name", name, "--no-projection")
@@ -59,14 +59,14 @@ def checks(engine, oracle):
         yield (f"Athena's CREATE TABLE and ALTER TABLE ADD, with comments, {table}",
                problem or differ(bare, []))
 
-    # A known limit, which docs/athena.md names: it must still be one.
+    # A limit in docs/athena.md, which must still exist.
     session.conf.set("spark.sql.hive.convertMetastoreParquet", "false")
     try:
         session.sql(f"SELECT max(`time`) FROM {ROWS}").collect()
-        problem = "it can; docs/athena.md says that it cannot"
+        problem = "it can, but docs/athena.md lists it as a limit"
     except Exception as error:
         problem = "" if "LongWritable" in str(error) else str(error)[:300]
-    yield ("the reader of Hive 2 refuses times, as docs/athena.md says", problem)
+    yield ("the reader of Hive 2 refuses times, as in docs/athena.md", problem)
     answer = session.sql(f"SELECT count(*), sum(client_port), max(elb) FROM {ROWS}").first()
     wanted = (len(rows), sum(row["client_port"] or 0 for row in rows), max(r["elb"] for r in rows))
     yield ("the reader of Hive 2 reads other columns",

@@ -1,4 +1,4 @@
-"""A Trino server of this machine, and the little of its protocol that tests need.
+"""A local Trino server, and a client for the part of its protocol that the tests need.
 
 The protocol: https://trino.io/docs/current/develop/client-protocol.html
 """
@@ -49,7 +49,7 @@ class TrinoError(Exception):
 
 @dataclasses.dataclass
 class Answer:
-    """What a query gave, and what it read to find that."""
+    """The result of a query, and what it read."""
 
     names: list
     rows: list
@@ -71,7 +71,7 @@ class Server:
             "-cp", f"{installation}/classes/server:{installation}/lib/*",
             "Launcher", str(version_of(installation)),
         ]
-        # The server looks for its plugins in the directory where it is started.
+        # The server loads plugins from its working directory.
         (self.directory / "plugin").symlink_to(installation / "plugin")
         self.log = (self.directory / "server.log").open("w")
         self.process = subprocess.Popen(
@@ -106,7 +106,7 @@ class Server:
         end = time.monotonic() + STARTUP_SECONDS
         while time.monotonic() < end:
             if self.process.poll() is not None:
-                raise TrinoError(f"the server ended, and said: {self.said()}")
+                raise TrinoError(f"the server ended; its output: {self.output()}")
             try:
                 if not self.get(f"{self.url}/v1/info")["starting"]:
                     self.query("SELECT 1")
@@ -114,9 +114,9 @@ class Server:
             except (OSError, TrinoError):
                 pass
             time.sleep(0.5)
-        raise TrinoError(f"no start in {STARTUP_SECONDS} s; the server said: {self.said()}")
+        raise TrinoError(f"no start in {STARTUP_SECONDS} s; its output: {self.output()}")
 
-    def said(self):
+    def output(self):
         return pathlib.Path(self.log.name).read_text()[-2000:]
 
     def close(self):
@@ -135,8 +135,8 @@ class Server:
             return json.load(response)
 
     def query(self, sql, **session):
-        """Runs a statement to its end."""
-        # The server says that it has started some seconds before catalogues know of its only node.
+        """Runs a statement. Waits until the server accepts queries."""
+        # The server reports that it has started several seconds before its only node is active.
         end = time.monotonic() + NODE_SECONDS
         while True:
             try:
@@ -147,7 +147,7 @@ class Server:
                 time.sleep(0.5)
 
     def ask(self, sql, catalog="hive", schema="default", properties=""):
-        """Runs a statement once, with some properties of the session: `name=value,…`."""
+        """Runs a statement once, with session properties: `name=value,…`."""
         headers = {"X-Trino-Catalog": catalog, "X-Trino-Schema": schema, "X-Trino-Session": properties}
         page = self.get(f"{self.url}/v1/statement", sql.strip().rstrip(";").encode(), headers)
         columns, rows = [], []
