@@ -1,4 +1,4 @@
-//! docs/columns.md says what the schema files say.
+//! docs/columns.md matches the schema files.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -10,7 +10,7 @@ use arrow::datatypes::DataType;
 
 const END: &str = "<!-- end -->";
 
-/// A type as the README and Athena name it.
+/// A type as docs/columns.md and Athena name it.
 fn name_of(data_type: &DataType) -> &'static str {
     match data_type {
         DataType::Utf8 => "string",

@@ -17,7 +17,7 @@ mod bounds;
 mod cli;
 // Lines with chosen fields are rejects, unless nobody could tell them from good ones.
 mod chosen;
-// docs/columns.md says what the schema files say.
+// docs/columns.md matches the schema files.
 mod columns;
 // Where requests go: endpoints by environment, profile and option.
 mod endpoints;

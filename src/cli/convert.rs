@@ -120,7 +120,7 @@ pub(super) struct Convert {
     pub(super) bloom_filter: Vec<String>,
 
     /// Take what is known of clients out of a column (repeatable): client_ip=truncate|hash|drop,
-    /// client_port=drop, request_url=drop-query|drop, user_agent=hash|drop, and more in the README. The same for all
+    /// client_port=drop, request_url=drop-query|drop, user_agent=hash|drop, and more in docs/redaction.md. The same for all
     /// runs of a dataset; rejects are kept without their lines then. Hashes need a key in ALB2PARQUET_REDACT_KEY
     #[arg(long, value_name = "COLUMN=ACTION")]
     pub(super) redact: Vec<String>,

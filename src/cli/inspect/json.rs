@@ -1,4 +1,4 @@
-//! An inspection as JSON. Its keys are stable; the README documents them.
+//! An inspection as JSON. Its keys are stable; docs/json.md documents them.
 
 use std::collections::BTreeMap;
 
