@@ -33,6 +33,8 @@ pub mod maintain;
 pub mod catalog;
 pub mod report;
 pub mod cli;
+#[doc(hidden)]
+pub mod internals;
 
 /// The README's examples compile.
 #[cfg(doctest)]

@@ -1,9 +1,9 @@
 //! Memory is bounded by what comes out of an object, not by what goes in: text, and rejects.
 
-use alb2parquet::decode::decoder::{Decoder, MAX_REJECTS};
-use alb2parquet::decode::tokenizer::MAX_LINE;
-use alb2parquet::logs::reject::MAX_RAW;
-use alb2parquet::logs::schema::Table;
+use alb2parquet::internals::decode::decoder::{Decoder, MAX_REJECTS};
+use alb2parquet::internals::decode::tokenizer::MAX_LINE;
+use alb2parquet::internals::logs::reject::MAX_RAW;
+use alb2parquet::internals::logs::schema::Table;
 use flate2::Compression;
 
 use crate::support::{Line, OBJECT, Outcome, World, gzip, gzip_at, key, key_on, piece_of, text_of};

@@ -3,10 +3,10 @@
 use std::cell::RefCell;
 use std::path::Path;
 
-use alb2parquet::decode::decoder::Decoder;
-use alb2parquet::decode::gzip::{Part, Piece};
-use alb2parquet::decode::{locate, sniff};
-use alb2parquet::logs::schema::LogType;
+use alb2parquet::internals::decode::decoder::Decoder;
+use alb2parquet::internals::decode::gzip::{Part, Piece};
+use alb2parquet::internals::decode::{locate, sniff};
+use alb2parquet::internals::logs::schema::LogType;
 use arrow::array::Array;
 
 use crate::fuzz_targets::{Input, sample_texts};

@@ -4,10 +4,10 @@ use std::fs;
 use std::io::Write;
 use std::process::Stdio;
 
-use alb2parquet::decode::inspect::{Inspection, Limits};
-use alb2parquet::decode::locate;
-use alb2parquet::logs::reject::{Reason, Reject};
-use alb2parquet::logs::schema::LogType;
+use alb2parquet::internals::decode::inspect::{Inspection, Limits};
+use alb2parquet::internals::decode::locate;
+use alb2parquet::internals::logs::reject::{Reason, Reject};
+use alb2parquet::internals::logs::schema::LogType;
 use serde_json::{Value, json};
 
 use crate::support::{Line, Run, World, good_lines, gzip, key, program, run, run_command, text_of};

@@ -1,7 +1,7 @@
 //! Golden lines: every era, every odd shape, every reason to reject.
 
-use alb2parquet::decode::decoder::Decoder;
-use alb2parquet::logs::schema::Table;
+use alb2parquet::internals::decode::decoder::Decoder;
+use alb2parquet::internals::logs::schema::Table;
 use arrow::array::{Array, AsArray};
 
 use crate::support::{FIELDS, Line, OBJECT, Row, decode, get, piece_of, text_of};

@@ -6,10 +6,10 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use alb2parquet::decode::decoder::Decoder;
-use alb2parquet::decode::gzip::{Part, Piece, Stream, Whole};
-use alb2parquet::decode::text_buffer::Text;
-use alb2parquet::logs::schema::Table;
+use alb2parquet::internals::decode::decoder::Decoder;
+use alb2parquet::internals::decode::gzip::{Part, Piece, Stream, Whole};
+use alb2parquet::internals::decode::text_buffer::Text;
+use alb2parquet::internals::logs::schema::Table;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use alb2parquet::decode::decoder::Decoder;
-use alb2parquet::logs::schema::Table;
+use alb2parquet::internals::decode::decoder::Decoder;
+use alb2parquet::internals::logs::schema::Table;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
