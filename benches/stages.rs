@@ -15,7 +15,7 @@ use alb2parquet::internals::decode::tokenizer::{FieldCount, Tile};
 use alb2parquet::internals::encode::profile::Profile;
 use alb2parquet::internals::encode::{Compression, Format, TableEncoder};
 use alb2parquet::internals::logs::key::Key;
-use alb2parquet::internals::logs::schema::{Kind, LogType, Table};
+use alb2parquet::internals::logs::schema::{Kind, LogType};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flate2::Compression as Level;
 use flate2::write::GzEncoder;
@@ -131,7 +131,7 @@ fn inflate(criterion: &mut Criterion) {
 fn decode(criterion: &mut Criterion) {
     let text = sample_text(LogType::Access);
     let lines = memchr::memchr_iter(b'\n', &text).count();
-    let table = Table::access();
+    let table = LogType::Access.table();
     let mut group = criterion.benchmark_group("stage");
     group.throughput(Throughput::Bytes(text.len() as u64));
 
@@ -188,7 +188,7 @@ fn decode(criterion: &mut Criterion) {
 
 fn encode(criterion: &mut Criterion) {
     let text = sample_text(LogType::Access);
-    let table = Table::access();
+    let table = LogType::Access.table();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let mut group = criterion.benchmark_group("stage");
     group.throughput(Throughput::Bytes(text.len() as u64));

@@ -18,7 +18,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Int32Type};
 use serde::{Deserialize, Serialize};
 
-pub use crate::redact::key::{HASH_DIGITS, Key, MIN_KEY};
+pub(crate) use crate::redact::key::{Key, MIN_KEY};
 
 use crate::logs::schema::EXTRA_FIELDS;
 
@@ -61,9 +61,6 @@ pub enum Action {
 }
 
 impl Action {
-    /// All there are.
-    pub const ALL: [Self; 4] = [Self::Truncate, Self::Hash, Self::Drop, Self::DropQuery];
-
     /// Returns the name that it is asked for by.
     pub fn as_str(self) -> &'static str {
         match self {

@@ -45,7 +45,7 @@ fn levels() -> Vec<(String, usize)> {
 /// The modules that the root file of a folder declares for other folders.
 fn declared(folder: &str) -> Vec<String> {
     let text = fs::read_to_string(root().join(format!("src/{folder}.rs"))).unwrap();
-    let modules = text.lines().filter_map(|line| line.strip_prefix("pub mod "));
+    let modules = text.lines().filter_map(|line| line.strip_prefix("pub(crate) mod "));
     modules.map(|module| format!("{folder}/{}", module.trim_end_matches(';'))).collect()
 }
 

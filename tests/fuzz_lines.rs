@@ -139,7 +139,7 @@ fn decode_all(log_type: LogType, decoder: &mut Decoder, piece: &mut Piece, size:
         for part in &decoded.parts {
             sniff::recognise(log_type, &part.rejects);
             for reject in &part.rejects {
-                if let Some(place) = locate::place(log_type.table(), reject) {
+                if let Some(place) = locate::fault_range(log_type.table(), reject) {
                     assert!(place.start <= place.end && place.end <= reject.raw.len());
                 }
             }

@@ -114,7 +114,7 @@ fn every_reject_of_a_line_has_a_place_within_it() {
     assert!(found.first_rejects.len() > 300, "{}", found.first_rejects.len());
     for reject in &found.first_rejects {
         let Reject { raw, reason, .. } = reject;
-        let place = locate::place(LogType::Access.table(), reject);
+        let place = locate::fault_range(LogType::Access.table(), reject);
         let place = place.unwrap_or_else(|| panic!("{reason} has a place in {raw:?}"));
         assert!(place.start <= place.end && place.end <= raw.len(), "{place:?} of {raw:?}");
         assert_eq!(place.is_empty(), *reason == Reason::TooFewFields, "{reason} {place:?}");

@@ -9,9 +9,9 @@ use crate::logs::schema::LogType;
 use crate::plan::{Failure, Moved};
 
 /// Kind of objects that must be restored before they can be read.
-pub const ARCHIVED: &str = "archived";
+pub(crate) const ARCHIVED: &str = "archived";
 /// Kind of objects that another run claimed while this one converted them.
-pub const CONVERTED_MEANWHILE: &str = "converted_meanwhile";
+pub(crate) const CONVERTED_MEANWHILE: &str = "converted_meanwhile";
 
 /// Counts of a run. As JSON, it is what `--json` prints; its keys are stable.
 #[derive(Debug, Clone, Default, Serialize)]

@@ -10,9 +10,9 @@ use arrow::datatypes::{DataType, Field as ArrowField, Schema as ArrowSchema, Sch
 use serde::{Deserialize, Serialize};
 
 /// Column that holds what AWS appended to a line after the fields known here.
-pub const EXTRA_FIELDS: &str = "extra_fields";
+pub(crate) const EXTRA_FIELDS: &str = "extra_fields";
 /// Column that holds the key of the object a row came from.
-pub const SOURCE_KEY: &str = "source_key";
+pub(crate) const SOURCE_KEY: &str = "source_key";
 /// The columns of our own, at the end of every table of rows, with their meaning in one line.
 pub const OWN_COLUMNS: [(&str, &str); 2] = [
     (EXTRA_FIELDS, "What AWS appended that this version does not know, as it stands"),
@@ -324,16 +324,6 @@ pub enum SchemaError {
 }
 
 impl Table {
-    /// Returns all tables of rows.
-    pub fn all() -> impl Iterator<Item = &'static Self> {
-        [Self::access()].into_iter()
-    }
-
-    /// Returns the access log table, from `schemas/access.toml`.
-    pub fn access() -> &'static Self {
-        LogType::Access.table()
-    }
-
     /// Reads a table from the text of a schema file.
     ///
     /// # Errors

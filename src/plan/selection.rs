@@ -31,6 +31,7 @@ pub struct Selection {
     /// Load balancers; all if empty.
     pub balancers: Vec<Balancer>,
     /// The scope of each source. A source without one is selected entirely.
+    #[doc(hidden)] // set when sources are opened
     pub scopes: Vec<Scope>,
     /// Only the objects of this shard: of its partitions, except those that AWS did not put where they lie.
     pub shard: Option<Shard>,

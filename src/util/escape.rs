@@ -23,7 +23,7 @@ pub fn printable(bytes: impl AsRef<[u8]>) -> String {
 }
 
 /// Returns lines as [`printable`] lines, each ended by a newline like those of `text`.
-pub fn printable_lines(text: &str) -> String {
+pub(crate) fn printable_lines(text: &str) -> String {
     let lines = text.split('\n').map(printable);
     lines.collect::<Vec<_>>().join("\n")
 }
