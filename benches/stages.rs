@@ -31,6 +31,7 @@ fn sample_text(log_type: LogType) -> Vec<u8> {
         LogType::Access => ("\"Root=1-", " TID_"),
         LogType::Connection => (" TID_", " TLSv1"),
         LogType::HealthCheck => (" 0.00", " PASS "),
+        other => unimplemented!("lines of {other}"),
     };
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/AWSLogs");
     let mut lines = Vec::new();

@@ -49,6 +49,7 @@ const BESIDE_URL: [Beside; 2] =
 /// What is done to the values of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Action {
     /// Addresses lose their host: /24 of IPv4, /48 of IPv6 stay. What is no address becomes NULL.
     Truncate,
@@ -79,6 +80,7 @@ pub struct Rules(BTreeMap<String, Action>);
 
 /// Rules, or a key, that cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum RedactError {
     /// A rule is not of the form `column=action`.
     #[error("--redact {0}: write it like client_ip=truncate")]

@@ -15,6 +15,7 @@ pub(crate) const CONVERTED_MEANWHILE: &str = "converted_meanwhile";
 
 /// Counts of a run. As JSON, it is what `--json` prints; its keys are stable.
 #[derive(Debug, Clone, Default, Serialize)]
+#[non_exhaustive]
 pub struct Tally {
     /// Objects.
     pub objects: Objects,
@@ -61,6 +62,7 @@ pub struct Tally {
 
 /// Counts of a log type.
 #[derive(Debug, Clone, Default, Serialize)]
+#[non_exhaustive]
 pub struct OfLogType {
     /// Objects read to their end.
     pub objects: u64,
@@ -76,6 +78,7 @@ pub struct OfLogType {
 
 /// Counts of objects: `listed = converted + skipped + failed + left`.
 #[derive(Debug, Clone, Default, Serialize)]
+#[non_exhaustive]
 pub struct Objects {
     /// All that were found in the sources.
     pub listed: u64,

@@ -81,6 +81,7 @@ impl Part {
 
 /// An unusual property of an object that is still converted. The codes are part of claims and of `--json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Note {
     /// The text begins with a UTF-8 byte order mark, which is skipped.
     ByteOrderMark,

@@ -8,6 +8,7 @@ use zstd::zstd_safe::{CParameter, ParamSwitch};
 
 /// How pages are compressed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Compression {
     /// Zstandard.
     #[default]

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 /// The files of one dataset can have different profiles. Columns and values are the same in all profiles.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Profile {
     /// Features that every reader supports: PLAIN and dictionary encoding, no page index.
     Portable,

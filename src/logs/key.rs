@@ -34,6 +34,7 @@ pub(crate) const PARTITION_COLUMNS: [&str; 5] = ["account", "region", "year", "m
 
 /// What the key of a log object says.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Key {
     /// Where the object belongs.
     pub partition: Partition,
@@ -90,6 +91,7 @@ impl TryFrom<Unchecked> for Partition {
 
 /// Why an object is skipped, according to its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum SkipReason {
     /// `ELBAccessLogTestFile` and its kin, written when logging is switched on.
     TestFile,

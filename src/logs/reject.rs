@@ -27,6 +27,7 @@ pub const MAX_RAW: usize = 64 << 10;
 
 /// Why a line is a reject. The codes are part of the dataset's format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Reason {
     /// The gzip data is damaged from here on: a bad block, a bad header, or a wrong checksum.
     CorruptGzip,
@@ -125,6 +126,7 @@ impl fmt::Display for Reason {
 
 /// One rejected line, or the unreadable tail of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Reject {
     /// Number of the line within its object, from 1.
     pub line_number: u64,

@@ -29,6 +29,7 @@ static TABLES: LazyLock<[Table; LogType::ALL.len()]> = LazyLock::new(|| {
 /// A kind of log that load balancers write. Each is a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum LogType {
     /// Requests.
     Access,
@@ -80,6 +81,7 @@ impl fmt::Display for LogType {
 /// One kind of log and the table it becomes.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Table {
     /// The log type.
     pub log_type: LogType,
@@ -102,6 +104,7 @@ pub struct Table {
 /// One field of a line.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Field {
     /// Name in AWS's documentation.
     pub name: String,
@@ -114,6 +117,7 @@ pub struct Field {
 /// One column of the table.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Column {
     /// Name, as in AWS's Athena tables where those have the column.
     pub name: String,
@@ -135,6 +139,7 @@ pub struct Column {
 /// Type of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Kind {
     /// UTF-8 text, byte for byte as logged.
     String,
@@ -151,6 +156,7 @@ pub enum Kind {
 /// Part of a field that a column takes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Part {
     /// All of it.
     #[default]
@@ -178,6 +184,7 @@ pub enum Part {
 /// `columns/shape.rs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Shape {
     /// Type of request, such as `h2`.
     RequestType,
