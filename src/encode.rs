@@ -176,7 +176,7 @@ impl<W: Write + Send> TableEncoder<W> {
     /// # Errors
     ///
     /// Fails when the file cannot be written.
-    pub fn embed(&mut self, key: &str, bytes: &[u8]) -> Result<(), ParquetError> {
+    pub(crate) fn embed(&mut self, key: &str, bytes: &[u8]) -> Result<(), ParquetError> {
         self.file.append_key_value_metadata(place(key, self.file.bytes_written(), bytes));
         Ok(self.file.write_all(bytes)?)
     }

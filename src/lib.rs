@@ -91,7 +91,7 @@ use alb2parquet::{Converter, Selection};
 let selection = Selection { accounts: vec!["123456789012".to_owned()], ..Selection::default() };
 let converter = Converter::new("s3://my-lake/alb").selection(selection);
 let tally = converter.convert(&["s3://my-log-bucket"], &AtomicBool::new(false))?;
-println!("{} rows, {} rejected lines", tally.rows, tally.reject_count());
+assert!(tally.failures.is_empty(), "{:?}", tally.failures);
 # Ok(())
 # }
 ```

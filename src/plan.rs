@@ -67,7 +67,7 @@ pub struct Moved {
 
 impl Moved {
     /// Adds an object.
-    pub fn add(&mut self, key: &str) {
+    pub(crate) fn add(&mut self, key: &str) {
         self.objects += 1;
         self.example.get_or_insert_with(|| key.to_owned());
     }

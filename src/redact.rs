@@ -238,13 +238,13 @@ impl Redaction {
     /// # Errors
     ///
     /// Fails when it needs a key, and that is missing or another.
-    pub fn agreed(agreement: &Agreement, key: Option<&str>) -> Result<Self, RedactError> {
+    pub(crate) fn agreed(agreement: &Agreement, key: Option<&str>) -> Result<Self, RedactError> {
         let redaction = Self::new(agreement.columns.clone(), key)?;
         if redaction.agreement() == *agreement { Ok(redaction) } else { Err(RedactError::OtherKey) }
     }
 
     /// Returns what is to be agreed on.
-    pub fn agreement(&self) -> Agreement {
+    pub(crate) fn agreement(&self) -> Agreement {
         Agreement { columns: self.rules.clone(), key: self.key.as_ref().map(Key::fingerprint) }
     }
 

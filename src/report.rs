@@ -118,6 +118,7 @@ pub struct Totals {
 
 /// A log type in a region of an account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[allow(clippy::struct_field_names)] // the names are keys of the JSON
 pub struct Region {
     /// Twelve digits.
     pub account: String,

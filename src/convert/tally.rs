@@ -100,12 +100,12 @@ pub struct Objects {
 
 impl Tally {
     /// Counts a reject.
-    pub fn reject(&mut self, reason: Reason) {
+    pub(crate) fn reject(&mut self, reason: Reason) {
         *self.rejects.entry(reason.code()).or_default() += 1;
     }
 
     /// Counts objects that are left aside.
-    pub fn skip(&mut self, kind: &'static str, count: u64) {
+    pub(crate) fn skip(&mut self, kind: &'static str, count: u64) {
         self.objects.skipped += count;
         *self.objects.skipped_by_kind.entry(kind).or_default() += count;
     }
@@ -121,7 +121,7 @@ impl Tally {
     }
 
     /// Adds the counts of a batch of a log type.
-    pub fn add(&mut self, log_type: LogType, batch: Self) {
+    pub(crate) fn add(&mut self, log_type: LogType, batch: Self) {
         let of_type = self.log_types.entry(log_type).or_default();
         of_type.objects += batch.objects.converted;
         of_type.files += batch.files;

@@ -59,7 +59,7 @@ pub enum Layout {
 impl Layout {
     /// Returns the directory of a partition below its table, from the values of
     /// [`PARTITION_COLUMNS`].
-    pub fn directory<S: AsRef<str>>(self, values: &[S; 5]) -> String {
+    pub(crate) fn directory<S: AsRef<str>>(self, values: &[S; 5]) -> String {
         let parts = PARTITION_COLUMNS.iter().zip(values).map(|(column, value)| match self {
             Self::Hive => format!("{column}={}", value.as_ref()),
             Self::Plain => value.as_ref().to_owned(),

@@ -30,7 +30,7 @@ impl Profile {
 
     /// Returns whether this is [`Profile::Compact`], which state files omit.
     #[allow(clippy::trivially_copy_pass_by_ref)] // serde calls it
-    pub fn is_compact(&self) -> bool {
+    pub(crate) fn is_compact(&self) -> bool {
         *self == Self::Compact
     }
 }

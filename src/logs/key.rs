@@ -141,7 +141,7 @@ impl SkipReason {
     }
 
     /// Kinds of objects that are named like logs of Application Load Balancers but not converted.
-    pub const LOGS: [&str; 3] =
+    pub(crate) const LOGS: [&str; 3] =
         [Self::LogEnding.as_str(), Self::LogContradiction.as_str(), Self::LogName.as_str()];
 }
 
@@ -177,7 +177,7 @@ impl Partition {
     }
 
     /// Returns the values of [`PARTITION_COLUMNS`].
-    pub fn values(&self) -> [String; 5] {
+    pub(crate) fn values(&self) -> [String; 5] {
         let (year, month, day) = (self.day.year(), self.day.month(), self.day.day());
         let (year, month, day) = (format!("{year:04}"), format!("{month:02}"), format!("{day:02}"));
         [self.account.clone(), self.region.clone(), year, month, day]

@@ -336,6 +336,7 @@ impl Table {
     /// # Errors
     ///
     /// Fails when the text is not TOML of the expected shape, or contradicts itself.
+    #[doc(hidden)] // for tests
     pub fn parse(text: &str) -> Result<Self, SchemaError> {
         let table: Self = toml::from_str(text)?;
         if table.required_fields > table.fields.len() {
