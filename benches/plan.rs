@@ -11,15 +11,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use alb2parquet::convert::manifest::Description;
-use alb2parquet::dataset::claim::{Claim, Record};
-use alb2parquet::dataset::layout::{Dataset, Layout, Opening, STAGING};
-use alb2parquet::dataset::ledger::Ledger;
-use alb2parquet::encode::profile::Profile;
-use alb2parquet::plan::estimate::{Estimate, Prices, Speed, Survey};
-use alb2parquet::plan::{Listing, Plan, Selection};
-use alb2parquet::redact::Agreement;
-use alb2parquet::store::{Bucket, Calls, Patience, Source};
+use alb2parquet::internals::convert::manifest::Description;
+use alb2parquet::internals::dataset::claim::{Claim, Record};
+use alb2parquet::internals::dataset::layout::{Dataset, Layout, Opening, STAGING};
+use alb2parquet::internals::dataset::ledger::Ledger;
+use alb2parquet::internals::encode::profile::Profile;
+use alb2parquet::internals::plan::estimate::{Estimate, Prices, Speed, Survey};
+use alb2parquet::internals::plan::{Listing, Plan, Selection};
+use alb2parquet::internals::redact::Agreement;
+use alb2parquet::internals::store::{Bucket, Calls, Patience, Source};
 use async_trait::async_trait;
 use chrono::{DateTime, Days, NaiveDate};
 use futures::stream::{self, BoxStream, StreamExt};
@@ -122,7 +122,7 @@ fn number_of(url: &str) -> u32 {
 fn claim_object(claim: &mut Claim, meta: &ObjectMeta) {
     let url = format!("synthetic://logs/{}", meta.location);
     claim.directories = vec![url.rsplit_once('/').expect("has slashes").0.to_owned() + "/"];
-    claim.objects.push(alb2parquet::dataset::claim::Claimed {
+    claim.objects.push(alb2parquet::internals::dataset::claim::Claimed {
         directory: 0,
         name: meta.location.filename().expect("has a name").to_owned(),
         size: meta.size,

@@ -7,15 +7,15 @@ use std::hint::black_box;
 use std::io::{Cursor, Write};
 use std::path::Path;
 
-use alb2parquet::decode::columns;
-use alb2parquet::decode::decoder::{Decoded, Decoder};
-use alb2parquet::decode::gzip::{Part, Piece, Stream, Whole};
-use alb2parquet::decode::text_buffer::Text;
-use alb2parquet::decode::tokenizer::{FieldCount, Tile};
-use alb2parquet::encode::profile::Profile;
-use alb2parquet::encode::{Compression, Format, TableEncoder};
-use alb2parquet::logs::key::Key;
-use alb2parquet::logs::schema::{Kind, LogType, Table};
+use alb2parquet::internals::decode::columns;
+use alb2parquet::internals::decode::decoder::{Decoded, Decoder};
+use alb2parquet::internals::decode::gzip::{Part, Piece, Stream, Whole};
+use alb2parquet::internals::decode::text_buffer::Text;
+use alb2parquet::internals::decode::tokenizer::{FieldCount, Tile};
+use alb2parquet::internals::encode::profile::Profile;
+use alb2parquet::internals::encode::{Compression, Format, TableEncoder};
+use alb2parquet::internals::logs::key::Key;
+use alb2parquet::internals::logs::schema::{Kind, LogType};
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flate2::Compression as Level;
 use flate2::write::GzEncoder;
@@ -31,6 +31,7 @@ fn sample_text(log_type: LogType) -> Vec<u8> {
         LogType::Access => ("\"Root=1-", " TID_"),
         LogType::Connection => (" TID_", " TLSv1"),
         LogType::HealthCheck => (" 0.00", " PASS "),
+        other => unimplemented!("lines of {other}"),
     };
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/AWSLogs");
     let mut lines = Vec::new();
@@ -131,7 +132,7 @@ fn inflate(criterion: &mut Criterion) {
 fn decode(criterion: &mut Criterion) {
     let text = sample_text(LogType::Access);
     let lines = memchr::memchr_iter(b'\n', &text).count();
-    let table = Table::access();
+    let table = LogType::Access.table();
     let mut group = criterion.benchmark_group("stage");
     group.throughput(Throughput::Bytes(text.len() as u64));
 
@@ -188,7 +189,7 @@ fn decode(criterion: &mut Criterion) {
 
 fn encode(criterion: &mut Criterion) {
     let text = sample_text(LogType::Access);
-    let table = Table::access();
+    let table = LogType::Access.table();
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let mut group = criterion.benchmark_group("stage");
     group.throughput(Throughput::Bytes(text.len() as u64));

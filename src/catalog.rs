@@ -1,5 +1,5 @@
 //! What engines and AWS need to know of a dataset: DDL statements, checks of engines, and policies.
 
-pub mod check;
-pub mod ddl;
-pub mod policy;
+pub(crate) mod check;
+pub(crate) mod ddl;
+pub(crate) mod policy;

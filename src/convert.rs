@@ -7,13 +7,14 @@
 //! converted at once, since each holds a row group; of small ones so many that their requests do not add up.
 
 mod budget;
-pub mod feed;
+pub(crate) mod converter;
+pub(crate) mod feed;
 mod files;
 mod flow;
-pub mod manifest;
+pub(crate) mod manifest;
 mod queue;
-pub mod tally;
-pub mod touched;
+pub(crate) mod tally;
+pub(crate) mod touched;
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -159,6 +160,7 @@ impl Conversion<'_> {
         tally.objects.moved = plan.moved;
         tally.objects.failed = plan.failures.len() as u64;
         tally.failures = plan.failures;
+        tally.bytes_archived = plan.bytes_archived;
 
         let pool = threads::pool(self.threads)?;
         let shared = Shared::new(self.threads);
@@ -184,6 +186,7 @@ impl Conversion<'_> {
         }
         tally.objects.left = left + queue.left();
         tally.interrupted = tally.objects.left > 0;
+        tally.incomplete_before = ledger.incomplete_objects();
         tally.seconds = started.elapsed().as_secs_f64();
         Ok(tally)
     }

@@ -1,9 +1,9 @@
 //! Datasets: the files below `--out`, the claims that name them, and the protocol by which runs change them.
 
-pub mod claim;
-pub mod data_files;
-pub mod file;
-pub mod layout;
-pub mod ledger;
-pub mod publish;
-pub mod shard;
+pub(crate) mod claim;
+pub(crate) mod data_files;
+pub(crate) mod file;
+pub(crate) mod layout;
+pub(crate) mod ledger;
+pub(crate) mod publish;
+pub(crate) mod shard;

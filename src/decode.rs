@@ -3,12 +3,12 @@
 //! [`gzip`] decompresses an object into pieces of text, [`tokenizer`] finds lines and fields, [`columns`] convert
 //! the fields, and [`decoder`] combines them. Nothing here reads a store, a file or the clock.
 
-pub mod columns;
-pub mod decoder;
-pub mod gzip;
-pub mod inspect;
-pub mod locate;
-pub mod reader;
-pub mod sniff;
-pub mod text_buffer;
-pub mod tokenizer;
+pub(crate) mod columns;
+pub(crate) mod decoder;
+pub(crate) mod gzip;
+pub(crate) mod inspect;
+pub(crate) mod locate;
+pub(crate) mod reader;
+pub(crate) mod sniff;
+pub(crate) mod text_buffer;
+pub(crate) mod tokenizer;

@@ -18,7 +18,7 @@ mod format;
 mod number;
 mod order;
 mod page;
-pub mod profile;
+pub(crate) mod profile;
 mod rle;
 mod statistics;
 mod text;
@@ -176,7 +176,7 @@ impl<W: Write + Send> TableEncoder<W> {
     /// # Errors
     ///
     /// Fails when the file cannot be written.
-    pub fn embed(&mut self, key: &str, bytes: &[u8]) -> Result<(), ParquetError> {
+    pub(crate) fn embed(&mut self, key: &str, bytes: &[u8]) -> Result<(), ParquetError> {
         self.file.append_key_value_metadata(place(key, self.file.bytes_written(), bytes));
         Ok(self.file.write_all(bytes)?)
     }
@@ -259,7 +259,7 @@ fn column_encoder(
 }
 
 /// Writes rejects to one Parquet file. They are few, so the stock writer does.
-pub struct RejectsEncoder<W: Write + Send>(ArrowWriter<W>);
+pub(crate) struct RejectsEncoder<W: Write + Send>(ArrowWriter<W>);
 
 impl<W: Write + Send> RejectsEncoder<W> {
     /// Begins a file.
@@ -267,7 +267,7 @@ impl<W: Write + Send> RejectsEncoder<W> {
     /// # Errors
     ///
     /// Fails when the file cannot be written.
-    pub fn new(schema: SchemaRef, format: Format, out: W) -> Result<Self, ParquetError> {
+    pub(crate) fn new(schema: SchemaRef, format: Format, out: W) -> Result<Self, ParquetError> {
         let properties = properties(format)
             .set_compression(format.compression.codec())
             .set_statistics_enabled(EnabledStatistics::Chunk)
@@ -283,7 +283,7 @@ impl<W: Write + Send> RejectsEncoder<W> {
     /// # Errors
     ///
     /// Fails when the file cannot be written.
-    pub fn write(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
         self.0.write(batch)?;
         if self.0.in_progress_size() >= REJECTS_BYTES {
             self.0.flush()?;
@@ -296,7 +296,7 @@ impl<W: Write + Send> RejectsEncoder<W> {
     /// # Errors
     ///
     /// Fails when the file cannot be written.
-    pub fn embed(&mut self, key: &str, bytes: &[u8]) -> Result<(), ParquetError> {
+    pub(crate) fn embed(&mut self, key: &str, bytes: &[u8]) -> Result<(), ParquetError> {
         self.0.append_key_value_metadata(place(key, self.0.bytes_written(), bytes));
         Ok(self.0.write_all(bytes)?)
     }
@@ -306,7 +306,7 @@ impl<W: Write + Send> RejectsEncoder<W> {
     /// # Errors
     ///
     /// Fails when the file cannot be written.
-    pub fn finish(self) -> Result<W, ParquetError> {
+    pub(crate) fn finish(self) -> Result<W, ParquetError> {
         self.0.into_inner()
     }
 }

@@ -1,5 +1,5 @@
 //! What logs are: their types and columns, the keys of their objects, and rejected lines.
 
-pub mod key;
-pub mod reject;
-pub mod schema;
+pub(crate) mod key;
+pub(crate) mod reject;
+pub(crate) mod schema;

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    alb2parquet::cli::main()
+    alb2parquet::internals::main()
 }

@@ -1,7 +1,7 @@
 //! Maintenance: verifying, repairing and cleaning a dataset, and removing partitions.
 
-pub mod accept;
-pub mod clean;
-pub mod remove;
-pub mod repair;
-pub mod verify;
+pub(crate) mod accept;
+pub(crate) mod clean;
+pub(crate) mod remove;
+pub(crate) mod repair;
+pub(crate) mod verify;

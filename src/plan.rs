@@ -3,11 +3,12 @@
 //! A plan is a function of the listing, the claims and the options alone. Batches do not depend on
 //! threads, memory or time.
 
-pub mod estimate;
-pub mod inventory;
+pub(crate) mod estimate;
+pub(crate) mod inventory;
 mod listing;
 mod scope;
 mod selection;
+pub(crate) mod sources;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
@@ -22,13 +23,13 @@ use sha2::{Digest, Sha256};
 
 use crate::dataset::layout::DatasetError;
 use crate::dataset::ledger::{Change, Content, Held, Ledger, left_alone};
-use crate::logs::key::{Other, Partition, identity};
+use crate::logs::key::{Partition, SkipReason, identity};
 use crate::plan::inventory::ObjectsError;
 use crate::store::{Listed, Source, StoreError};
 use crate::util::hash::hex;
 
 pub use crate::plan::listing::Listing;
-pub use crate::plan::scope::{Matching, Scope, ScopeError};
+pub use crate::plan::scope::Scope;
 pub use crate::plan::selection::{Balancer, BalancerError, Selection};
 
 /// So many objects.
@@ -66,7 +67,7 @@ pub struct Moved {
 
 impl Moved {
     /// Adds an object.
-    pub fn add(&mut self, key: &str) {
+    pub(crate) fn add(&mut self, key: &str) {
         self.objects += 1;
         self.example.get_or_insert_with(|| key.to_owned());
     }
@@ -89,6 +90,8 @@ pub struct Plan {
     pub before: Amount,
     /// Objects whose content must be compared with the converted one.
     pub touched: Vec<Touched>,
+    /// Compressed bytes of those that are archived, and so are skipped.
+    pub bytes_archived: u64,
     /// What could not be listed, contradicts itself or an earlier run, or cannot be finished.
     pub failures: Vec<Failure>,
 }
@@ -161,17 +164,17 @@ pub struct Failure {
 /// Logs of claims that are read before their partitions are come to, about.
 const LOGS_AHEAD: usize = 512;
 /// Kind of objects that are of another partition or load balancer than is wanted.
-pub const NOT_SELECTED: &str = "not_selected";
+pub(crate) const NOT_SELECTED: &str = "not_selected";
 /// Kind of objects that are copies of others.
-pub const DUPLICATE: &str = "duplicate";
+pub(crate) const DUPLICATE: &str = "duplicate";
 /// Kind of files next to a log and named like it, such as `X.log.gz.md5`.
-pub const SIDECAR: &str = "sidecar";
+pub(crate) const SIDECAR: &str = "sidecar";
 /// Kind of objects whose ETag or time, but not their content, changed since they were converted.
 pub const TOUCHED: &str = "touched";
 /// Kind of objects that a claim holds.
-pub const CONVERTED_BEFORE: &str = "converted_before";
+pub(crate) const CONVERTED_BEFORE: &str = "converted_before";
 /// Kind of objects in partitions with unknown content.
-pub const PARTITION_UNKNOWN: &str = "partition_unknown";
+pub(crate) const PARTITION_UNKNOWN: &str = "partition_unknown";
 
 impl Plan {
     /// Plans files of about `target_size` bytes of what no claim holds, after finishing what other runs
@@ -285,7 +288,7 @@ impl Plan {
 
 /// What the claims of a partition, and of the days beside it, hold.
 #[derive(Debug, Clone, Default)]
-pub struct Before {
+pub(crate) struct Before {
     /// Why the content of the partition is unknown.
     pub unknown: Option<Failure>,
     held: Arc<Held>,
@@ -294,7 +297,7 @@ pub struct Before {
 
 /// What claims say of an object.
 #[derive(Debug)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// None holds it.
     New,
     /// It was converted before, as it is.
@@ -318,7 +321,7 @@ impl Before {
     /// # Errors
     ///
     /// Fails when they cannot be read, or what they say cannot be finished, or it is interrupted.
-    pub fn look<'a>(
+    pub(crate) fn look<'a>(
         partition: &Partition,
         next: impl Iterator<Item = &'a Arc<Partition>>,
         ledger: &mut Ledger,
@@ -365,7 +368,7 @@ impl Before {
     ///
     /// Copies of an object can be below its day of delivery and below the day of its end time. These days are equal
     /// or adjacent, so the claims of the adjacent days are also searched.
-    pub fn judge(&self, object: &Object, sources: &[Source]) -> Verdict {
+    pub(crate) fn judge(&self, object: &Object, sources: &[Source]) -> Verdict {
         let own = object.identity();
         let wrong = |error| Verdict::Wrong(Failure { object: object.listed.key(), error });
         let beside =
@@ -394,12 +397,12 @@ impl Before {
 }
 
 /// Returns the number of skipped objects that are named like logs.
-pub fn left_out(skipped: &BTreeMap<&'static str, u64>) -> u64 {
-    Other::LOGS.iter().filter_map(|kind| skipped.get(kind)).sum()
+pub(crate) fn left_out(skipped: &BTreeMap<&'static str, u64>) -> u64 {
+    SkipReason::LOGS.iter().filter_map(|kind| skipped.get(kind)).sum()
 }
 
 /// Returns the partitions of the days beside that of one.
-pub fn beside(partition: &Partition) -> impl Iterator<Item = Partition> {
+pub(crate) fn beside(partition: &Partition) -> impl Iterator<Item = Partition> {
     let days = [partition.day.pred_opt(), partition.day.succ_opt()].into_iter().flatten();
     days.map(|day| Partition { day, ..partition.clone() })
 }
@@ -414,7 +417,7 @@ fn unknown(partition: &Partition, error: &DatasetError) -> Failure {
 }
 
 /// Returns the claims that cannot be carried out, each with its partition.
-pub fn stuck(ledger: &Ledger) -> impl Iterator<Item = (Partition, Failure)> {
+pub(crate) fn stuck(ledger: &Ledger) -> impl Iterator<Item = (Partition, Failure)> {
     ledger.stuck().into_iter().map(|(partition, object, reason)| {
         let error = format!("{reason}. Take the partition back with `remove`, then convert it");
         (partition, Failure { object, error })

@@ -18,7 +18,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Int32Type};
 use serde::{Deserialize, Serialize};
 
-pub use crate::redact::key::{HASH_DIGITS, Key, MIN_KEY};
+pub(crate) use crate::redact::key::{Key, MIN_KEY};
 
 use crate::logs::schema::EXTRA_FIELDS;
 
@@ -49,6 +49,7 @@ const BESIDE_URL: [Beside; 2] =
 /// What is done to the values of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Action {
     /// Addresses lose their host: /24 of IPv4, /48 of IPv6 stay. What is no address becomes NULL.
     Truncate,
@@ -61,9 +62,6 @@ pub enum Action {
 }
 
 impl Action {
-    /// All there are.
-    pub const ALL: [Self; 4] = [Self::Truncate, Self::Hash, Self::Drop, Self::DropQuery];
-
     /// Returns the name that it is asked for by.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -82,6 +80,7 @@ pub struct Rules(BTreeMap<String, Action>);
 
 /// Rules, or a key, that cannot be.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum RedactError {
     /// A rule is not of the form `column=action`.
     #[error("--redact {0}: write it like client_ip=truncate")]
@@ -239,13 +238,13 @@ impl Redaction {
     /// # Errors
     ///
     /// Fails when it needs a key, and that is missing or another.
-    pub fn agreed(agreement: &Agreement, key: Option<&str>) -> Result<Self, RedactError> {
+    pub(crate) fn agreed(agreement: &Agreement, key: Option<&str>) -> Result<Self, RedactError> {
         let redaction = Self::new(agreement.columns.clone(), key)?;
         if redaction.agreement() == *agreement { Ok(redaction) } else { Err(RedactError::OtherKey) }
     }
 
     /// Returns what is to be agreed on.
-    pub fn agreement(&self) -> Agreement {
+    pub(crate) fn agreement(&self) -> Agreement {
         Agreement { columns: self.rules.clone(), key: self.key.as_ref().map(Key::fingerprint) }
     }
 

@@ -21,13 +21,13 @@ use crate::dataset::layout::{DatasetError, Layout};
 use crate::logs::key::Partition;
 use crate::logs::schema::LogType;
 
-pub use crate::report::coverage::{Balancer, Day, MissingDays, MissingWindows, Span, Windows};
-pub use crate::report::eras::{Era, Month};
-pub use crate::report::examples::Example;
-pub use crate::report::gather::Request;
-pub use crate::report::incomplete::{IncompleteObject, IncompleteObjects};
+pub use crate::report::coverage::{Balancer, Day, MissingDays, MissingWindows, Span};
+pub(crate) use crate::report::eras::{Era, Month};
+pub(crate) use crate::report::examples::Example;
+pub(crate) use crate::report::gather::Request;
+pub use crate::report::incomplete::IncompleteObjects;
 pub use crate::report::page::html;
-pub use crate::report::statements::{Locate, Statement};
+pub(crate) use crate::report::statements::Statement;
 
 /// Batches that are named as the slowest.
 const SLOWEST: usize = 10;
@@ -118,6 +118,7 @@ pub struct Totals {
 
 /// A log type in a region of an account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[allow(clippy::struct_field_names)] // the names are keys of the JSON
 pub struct Region {
     /// Twelve digits.
     pub account: String,
@@ -158,7 +159,7 @@ pub struct SlowBatch {
 
 /// The facts cannot be gathered.
 #[derive(Debug, thiserror::Error)]
-pub enum ReportError {
+pub(crate) enum ReportError {
     /// The dataset cannot be read.
     #[error(transparent)]
     Dataset(#[from] DatasetError),

@@ -30,26 +30,29 @@ use crate::store::explain::{describe, is_archived, plainly};
 pub use crate::store::bucket::Bucket;
 pub use crate::store::calls::Calls;
 pub use crate::store::disk::Disk;
-pub use crate::store::explain::Refusal;
-pub use crate::store::file_key::{FileKey, FileKeyError, FileName};
-pub use crate::store::listing::Look;
-pub use crate::store::network::{Network, Traffic};
-pub use crate::store::open::regular as open_regular;
+pub use crate::store::file_key::{FileKey, FileName};
+pub(crate) use crate::store::listing::Look;
+pub use crate::store::network::Network;
+pub(crate) use crate::store::network::Traffic;
+pub(crate) use crate::store::open::regular as open_regular;
 pub use crate::store::page::MAX_SIZE;
 #[doc(hidden)]
 pub use crate::store::page::parse_page;
-pub use crate::store::place::{Kind, Place, Prefix, split};
-pub use crate::store::read::Fetch;
-pub use crate::store::source::{Listed, Named, Source};
+pub(crate) use crate::store::place::{Kind, Prefix};
+pub use crate::store::place::{Place, split};
+pub(crate) use crate::store::read::Fetch;
+pub use crate::store::source::Source;
+pub(crate) use crate::store::source::{Listed, Named};
+pub(crate) use crate::store::target::create_surely_by;
 pub use crate::store::target::{
-    Access, Completed, Created, Leftover, Owner, Patience, Stage, Staged, StagedFile, Stored,
-    Target, TargetError, Writing, create_surely, create_surely_by,
+    Completed, Created, Leftover, Owner, Patience, Stage, Staged, StagedFile, Stored, Target,
+    TargetError, Writing, create_surely,
 };
 #[doc(hidden)]
 pub use crate::store::text::decompressed;
-pub use crate::store::text::{Lines, open_text};
+pub(crate) use crate::store::text::{Lines, open_text};
 pub use crate::store::url::{Web, decoded, has_secret, meant};
-pub use crate::store::waits::Wait;
+pub(crate) use crate::store::waits::Wait;
 
 /// A store cannot be reached, or one of its objects cannot be read.
 #[derive(Debug, thiserror::Error)]
@@ -102,6 +105,14 @@ pub enum StoreError {
          https://docs.rs/object_store/0.14/object_store/aws/enum.AmazonS3ConfigKey.html and its like"
     )]
     Setting(String),
+    /// A local path cannot be made absolute.
+    #[error("{name} cannot be a path")]
+    Path {
+        /// The path.
+        name: String,
+        /// Why.
+        source: io::Error,
+    },
     /// The source is not there, or is not a directory.
     #[error("SOURCE {name} cannot be opened")]
     Open {

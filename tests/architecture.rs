@@ -7,6 +7,9 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// Files of `src` that are in no folder of the rule.
+const ROOT: [&str; 3] = ["lib.rs", "main.rs", "internals.rs"];
+
 /// Every source file with its text, by its path below `src`.
 fn sources() -> Vec<(String, String)> {
     fn visit(dir: &Path, files: &mut Vec<PathBuf>) {
@@ -42,7 +45,7 @@ fn levels() -> Vec<(String, usize)> {
 /// The modules that the root file of a folder declares for other folders.
 fn declared(folder: &str) -> Vec<String> {
     let text = fs::read_to_string(root().join(format!("src/{folder}.rs"))).unwrap();
-    let modules = text.lines().filter_map(|line| line.strip_prefix("pub mod "));
+    let modules = text.lines().filter_map(|line| line.strip_prefix("pub(crate) mod "));
     modules.map(|module| format!("{folder}/{}", module.trim_end_matches(';'))).collect()
 }
 
@@ -99,7 +102,7 @@ fn every_file_belongs_to_a_folder_of_the_rule() {
     for (file, _) in sources() {
         let folder = file.split(['/', '.']).next().unwrap();
         let known = levels.iter().any(|(name, _)| name == folder);
-        assert!(known || ["lib.rs", "main.rs"].contains(&&*file), "src/{file} is in no folder");
+        assert!(known || ROOT.contains(&&*file), "src/{file} is in no folder");
     }
 }
 
@@ -108,7 +111,7 @@ fn folders_import_only_from_folders_before_them() {
     let levels = levels();
     let mut checked = 0;
     for (file, text) in sources() {
-        if ["lib.rs", "main.rs"].contains(&&*file) {
+        if ROOT.contains(&&*file) {
             continue;
         }
         for (line, used) in uses(&text) {

@@ -1,9 +1,9 @@
 //! Memory is bounded by what comes out of an object, not by what goes in: text, and rejects.
 
-use alb2parquet::decode::decoder::{Decoder, MAX_REJECTS};
-use alb2parquet::decode::tokenizer::MAX_LINE;
-use alb2parquet::logs::reject::MAX_RAW;
-use alb2parquet::logs::schema::Table;
+use alb2parquet::internals::decode::decoder::{Decoder, MAX_REJECTS};
+use alb2parquet::internals::decode::tokenizer::MAX_LINE;
+use alb2parquet::internals::logs::reject::MAX_RAW;
+use alb2parquet::internals::logs::schema::LogType;
 use flate2::Compression;
 
 use crate::support::{Line, OBJECT, Outcome, World, gzip, gzip_at, key, key_on, piece_of, text_of};
@@ -13,7 +13,7 @@ const TILE: usize = 64;
 
 /// Decodes parts of one object, and checks each call's rejects. Returns the outcome, and the number of calls.
 fn decode_bounded(parts: &[&[u8]]) -> (Outcome, usize) {
-    let mut decoder = Decoder::new(Table::access());
+    let mut decoder = Decoder::new(LogType::Access.table());
     let mut piece = piece_of(parts);
     let (mut outcome, mut bytes, mut calls) = (Outcome::default(), 0, 0);
     while !piece.parts.is_empty() {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use alb2parquet::logs::schema::LogType;
+use alb2parquet::internals::logs::schema::LogType;
 
 use crate::support::{FIELDS, Row, decode_as, text_of};
 

@@ -4,8 +4,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 use std::{env, fs};
 
-use alb2parquet::logs::reject::{self, MEANINGS};
-use alb2parquet::logs::schema::{LogType, OWN_COLUMNS, Table};
+use alb2parquet::internals::logs::reject::{self, MEANINGS};
+use alb2parquet::internals::logs::schema::{LogType, OWN_COLUMNS, Table};
 use arrow::datatypes::DataType;
 
 const END: &str = "<!-- end -->";

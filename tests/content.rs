@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use alb2parquet::decode::gzip::{Note, Piece, Whole};
+use alb2parquet::internals::decode::gzip::{Note, Piece, Whole};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::{env, fs};
 
-use alb2parquet::catalog::ddl::{Dialect, External};
-use alb2parquet::logs::schema::LogType;
+use alb2parquet::internals::catalog::ddl::{Dialect, External};
+use alb2parquet::internals::logs::schema::LogType;
 use serde_json::Value;
 
 use crate::support::{

@@ -344,7 +344,7 @@ fn verify_reads_the_rows() {
         let bytes = fs::read(&theirs).unwrap();
         let before = fs::read(&ours).unwrap();
         let hash = |bytes: &[u8]| {
-            alb2parquet::util::hash::hex(&<sha2::Sha256 as sha2::Digest>::digest(bytes))
+            alb2parquet::internals::util::hash::hex(&<sha2::Sha256 as sha2::Digest>::digest(bytes))
         };
         claim(&world, |text| {
             text.replace(&hash(&before), &hash(&bytes)).replace(

@@ -3,10 +3,10 @@
 use std::cell::RefCell;
 use std::path::Path;
 
-use alb2parquet::decode::decoder::Decoder;
-use alb2parquet::decode::gzip::{Part, Piece};
-use alb2parquet::decode::{locate, sniff};
-use alb2parquet::logs::schema::LogType;
+use alb2parquet::internals::decode::decoder::Decoder;
+use alb2parquet::internals::decode::gzip::{Part, Piece};
+use alb2parquet::internals::decode::{locate, sniff};
+use alb2parquet::internals::logs::schema::LogType;
 use arrow::array::Array;
 
 use crate::fuzz_targets::{Input, sample_texts};
@@ -139,7 +139,7 @@ fn decode_all(log_type: LogType, decoder: &mut Decoder, piece: &mut Piece, size:
         for part in &decoded.parts {
             sniff::recognise(log_type, &part.rejects);
             for reject in &part.rejects {
-                if let Some(place) = locate::place(log_type.table(), reject) {
+                if let Some(place) = locate::fault_range(log_type.table(), reject) {
                     assert!(place.start <= place.end && place.end <= reject.raw.len());
                 }
             }

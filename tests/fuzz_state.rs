@@ -6,22 +6,22 @@ use std::ops::Range;
 use std::path::{Component, Path};
 use std::sync::{Arc, LazyLock};
 
-use alb2parquet::convert::manifest::{BadLine, Description};
-use alb2parquet::dataset::claim::{Hints, Log, Record, embedded};
-use alb2parquet::dataset::file::PublishedFile;
-use alb2parquet::dataset::layout::Dataset;
-use alb2parquet::dataset::shard::Shard;
-use alb2parquet::logs::key::{Directory, Key, Partition, from_root, identity, mismatch};
-use alb2parquet::logs::schema::LogType;
-use alb2parquet::plan::Scope;
-use alb2parquet::plan::inventory::{ObjectsError, has_credentials, read_with};
-use alb2parquet::redact::Rules;
-use alb2parquet::store::{
+use alb2parquet::internals::convert::manifest::{BadLine, Description};
+use alb2parquet::internals::dataset::claim::{Hints, Log, Record, embedded};
+use alb2parquet::internals::dataset::file::PublishedFile;
+use alb2parquet::internals::dataset::layout::Dataset;
+use alb2parquet::internals::dataset::shard::Shard;
+use alb2parquet::internals::logs::key::{Directory, Key, Partition, from_root, identity, mismatch};
+use alb2parquet::internals::logs::schema::LogType;
+use alb2parquet::internals::plan::Scope;
+use alb2parquet::internals::plan::inventory::{ObjectsError, has_credentials, read_with};
+use alb2parquet::internals::redact::Rules;
+use alb2parquet::internals::store::{
     self, Completed, Created, FileKey, FileName, Leftover, MAX_SIZE, Network, Place, Source, Stage,
     Staged, StagedFile, Stored, Target, TargetError, Web, decoded, has_secret, meant, parse_page,
     split,
 };
-use alb2parquet::util::escape::{printable, printable_json};
+use alb2parquet::internals::util::escape::{printable, printable_json};
 use arrow::array::{ArrayRef, Int64Array, RecordBatch, StringArray};
 use parquet::arrow::ArrowWriter;
 use parquet::file::metadata::KeyValue;
@@ -205,7 +205,7 @@ fn dataset(description: &[u8]) -> Dataset {
 fn holding(
     description: &[u8],
     mut files: HashMap<String, Vec<u8>>,
-) -> Result<Dataset, alb2parquet::dataset::layout::DatasetError> {
+) -> Result<Dataset, alb2parquet::internals::dataset::layout::DatasetError> {
     files.insert("_alb2parquet/dataset.json".to_owned(), description.to_vec());
     Dataset::find(Arc::new(Forged(files)), "run".to_owned())
 }
@@ -514,7 +514,8 @@ pub(crate) fn state_seeds(root: &Path) -> Vec<Vec<u8>> {
     for (list, parser) in lists.iter().flat_map(|list| LIST.map(|parser| (list, parser))) {
         seeds.push(of(parser, list));
     }
-    let claim: alb2parquet::dataset::claim::Claim = serde_json::from_str(&claim).unwrap();
+    let claim: alb2parquet::internals::dataset::claim::Claim =
+        serde_json::from_str(&claim).unwrap();
     let encoded = embedded::encode(&claim, [format!("{path}/{name}")].iter().map(String::as_str));
     seeds.push([&[EMBEDDED][..], &encoded].concat());
     seeds.push([&[DATA_FILE][..], &parquet_file(&encoded)].concat());

@@ -5,8 +5,8 @@
 use std::fs;
 use std::io::Cursor;
 
-use alb2parquet::decode::gzip::{MAX_WHOLE, Piece, Whole};
-use alb2parquet::store::{Network, Source};
+use alb2parquet::internals::decode::gzip::{MAX_WHOLE, Piece, Whole};
+use alb2parquet::internals::store::{Network, Source};
 use flate2::{Compression, GzBuilder};
 
 use crate::exactly_once::CLAIMS;

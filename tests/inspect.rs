@@ -4,10 +4,10 @@ use std::fs;
 use std::io::Write;
 use std::process::Stdio;
 
-use alb2parquet::decode::inspect::{Inspection, Limits};
-use alb2parquet::decode::locate;
-use alb2parquet::logs::reject::{Reason, Reject};
-use alb2parquet::logs::schema::LogType;
+use alb2parquet::internals::decode::inspect::{Inspection, Limits};
+use alb2parquet::internals::decode::locate;
+use alb2parquet::internals::logs::reject::{Reason, Reject};
+use alb2parquet::internals::logs::schema::LogType;
 use serde_json::{Value, json};
 
 use crate::support::{Line, Run, World, good_lines, gzip, key, program, run, run_command, text_of};
@@ -114,7 +114,7 @@ fn every_reject_of_a_line_has_a_place_within_it() {
     assert!(found.first_rejects.len() > 300, "{}", found.first_rejects.len());
     for reject in &found.first_rejects {
         let Reject { raw, reason, .. } = reject;
-        let place = locate::place(LogType::Access.table(), reject);
+        let place = locate::fault_range(LogType::Access.table(), reject);
         let place = place.unwrap_or_else(|| panic!("{reason} has a place in {raw:?}"));
         assert!(place.start <= place.end && place.end <= raw.len(), "{place:?} of {raw:?}");
         assert_eq!(place.is_empty(), *reason == Reason::TooFewFields, "{reason} {place:?}");

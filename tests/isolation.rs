@@ -4,15 +4,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
-use alb2parquet::convert::tally::Tally;
-use alb2parquet::convert::{Conversion, Read, Watcher};
-use alb2parquet::dataset::layout::{Dataset, Layout, Opening};
-use alb2parquet::dataset::ledger::Ledger;
-use alb2parquet::encode::profile::Profile;
-use alb2parquet::encode::{Compression, Format};
-use alb2parquet::plan::{Batch, Listing, Plan, Selection};
-use alb2parquet::redact::{Agreement, Redaction};
-use alb2parquet::store::{Bucket, Network, Patience, Source};
+use alb2parquet::internals::convert::tally::Tally;
+use alb2parquet::internals::convert::{Conversion, Read, Watcher};
+use alb2parquet::internals::dataset::layout::{Dataset, Layout, Opening};
+use alb2parquet::internals::dataset::ledger::Ledger;
+use alb2parquet::internals::encode::profile::Profile;
+use alb2parquet::internals::encode::{Compression, Format};
+use alb2parquet::internals::plan::{Batch, Listing, Plan, Selection};
+use alb2parquet::internals::redact::{Agreement, Redaction};
+use alb2parquet::internals::store::{Bucket, Network, Patience, Source};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 

@@ -1,7 +1,7 @@
 //! Golden lines: every era, every odd shape, every reason to reject.
 
-use alb2parquet::decode::decoder::Decoder;
-use alb2parquet::logs::schema::Table;
+use alb2parquet::internals::decode::decoder::Decoder;
+use alb2parquet::internals::logs::schema::LogType;
 use arrow::array::{Array, AsArray};
 
 use crate::support::{FIELDS, Line, OBJECT, Row, decode, get, piece_of, text_of};
@@ -83,7 +83,7 @@ fn request(request: &str) -> [Option<String>; 3] {
 #[test]
 fn columns_stand_in_the_order_of_the_fields() {
     let names: Vec<String> =
-        Table::access().columns().map(|(_, column)| column.name.clone()).collect();
+        LogType::Access.table().columns().map(|(_, column)| column.name.clone()).collect();
     assert_eq!(names, GOLDEN.map(|(_, name, _)| name));
 }
 
@@ -469,10 +469,10 @@ fn nothing_of_a_refused_line_is_in_a_dictionary() {
     };
     let lines = (0..700).map(|number| if number % 7 == 3 { bad(number) } else { good(number) });
     let mut piece = piece_of(&[&text_of(lines)]);
-    let decoded = Decoder::new(Table::access()).decode(&mut piece, |_| OBJECT);
+    let decoded = Decoder::new(LogType::Access.table()).decode(&mut piece, |_| OBJECT);
     assert_eq!((decoded.parts[0].rows, decoded.parts[0].rejects.len()), (600, 100));
     for (name, column) in
-        Table::access().batch_schema().fields().iter().zip(decoded.batch.columns())
+        LogType::Access.table().batch_schema().fields().iter().zip(decoded.batch.columns())
     {
         let Some(column) = column.as_any_dictionary_opt() else { continue };
         let values = column.values().as_string::<i32>();

@@ -1,7 +1,7 @@
 //! The connection log and the health check log: golden lines, trees of all logs, and objects that hold
 //! something else than their names say.
 
-use alb2parquet::logs::schema::LogType;
+use alb2parquet::internals::logs::schema::LogType;
 use serde_json::json;
 
 use crate::support::{

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use alb2parquet::decode::decoder::Decoded;
+use alb2parquet::internals::decode::decoder::Decoded;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{

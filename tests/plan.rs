@@ -4,12 +4,12 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use alb2parquet::dataset::layout::{Dataset, Layout, Opening, STAGING};
-use alb2parquet::dataset::ledger::Ledger;
-use alb2parquet::encode::profile::Profile;
-use alb2parquet::plan::{Listing, Plan, Selection};
-use alb2parquet::redact::Agreement;
-use alb2parquet::store::{Bucket, Network, Patience, Source};
+use alb2parquet::internals::dataset::layout::{Dataset, Layout, Opening, STAGING};
+use alb2parquet::internals::dataset::ledger::Ledger;
+use alb2parquet::internals::encode::profile::Profile;
+use alb2parquet::internals::plan::{Listing, Plan, Selection};
+use alb2parquet::internals::redact::Agreement;
+use alb2parquet::internals::store::{Bucket, Network, Patience, Source};
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use serde_json::json;
@@ -307,7 +307,7 @@ fn claims_that_are_read_ahead_make_the_same_plan() {
     let bucket =
         || Bucket::new(store.clone(), store.clone(), Path::default(), "memory://", STAGING);
     for (key, bytes) in tree(&world.out()) {
-        alb2parquet::store::Target::create(&bucket(), &key, &bytes).unwrap();
+        alb2parquet::internals::store::Target::create(&bucket(), &key, &bytes).unwrap();
     }
     let source = [Source::open(world.source().to_str().unwrap(), &Network::default()).unwrap()];
     let plans = [1, 7].map(|reads| {
@@ -326,7 +326,7 @@ fn claims_that_are_read_ahead_make_the_same_plan() {
         let plan = Plan::make(listing, &source, 300, &mut ledger, &stop).unwrap();
         assert_eq!(plan.failures, []);
         assert_eq!(plan.before.objects, 60);
-        let names = |batch: &alb2parquet::plan::Batch| batch.keys();
+        let names = |batch: &alb2parquet::internals::plan::Batch| batch.keys();
         plan.batches.iter().map(names).collect::<Vec<_>>()
     });
     assert_eq!(plans[0], plans[1]);

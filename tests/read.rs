@@ -4,9 +4,9 @@ use std::fs::File;
 use std::io::{self, Cursor, Read};
 use std::path::Path;
 
-use alb2parquet::decode::reader::{Counts, Reader};
-use alb2parquet::logs::reject::MAX_RAW;
-use alb2parquet::logs::schema::LogType;
+use alb2parquet::internals::decode::reader::{Counts, Reader};
+use alb2parquet::internals::logs::reject::MAX_RAW;
+use alb2parquet::internals::logs::schema::LogType;
 
 use crate::support::{
     Line, OBJECT, Outcome, Rejected, decode, decode_streamed, good_lines, gzip, rows_of, text_of,

@@ -140,7 +140,7 @@ fn nothing_of_a_client_is_left_anywhere() {
     let world = world();
     let run = convert(&world, &[]);
     assert_eq!(found(&world, &run, &SECRETS), all);
-    let columns = alb2parquet::redact::COLUMNS;
+    let columns = alb2parquet::internals::redact::COLUMNS;
     let drop: Vec<String> = columns.iter().map(|(name, _)| format!("{name}=drop")).collect();
     let drop: Vec<&str> = drop.iter().map(String::as_str).collect();
     for rules in [&LENIENT[..], &drop, &[&LENIENT[1..], &["client_ip=hash"]].concat()] {

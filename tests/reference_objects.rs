@@ -6,10 +6,10 @@ use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::mem;
 
-use alb2parquet::decode::decoder::Decoder;
-use alb2parquet::decode::gzip::{Piece, Stream, Whole};
-use alb2parquet::decode::text_buffer::Text;
-use alb2parquet::logs::schema::Table;
+use alb2parquet::internals::decode::decoder::Decoder;
+use alb2parquet::internals::decode::gzip::{Piece, Stream, Whole};
+use alb2parquet::internals::decode::text_buffer::Text;
+use alb2parquet::internals::logs::schema::LogType;
 use flate2::{Compress, Compression, Crc, Decompress, FlushCompress, FlushDecompress, Status};
 
 use crate::outcome::{OBJECT, Outcome, Rejected};
@@ -318,7 +318,7 @@ impl Reading {
 thread_local! {
     /// A decoder and a text buffer, which are expensive to create and reused as in a conversion.
     static REUSED: RefCell<(Decoder, Text)> =
-        RefCell::new((Decoder::new(Table::access()), Text::default()));
+        RefCell::new((Decoder::new(LogType::Access.table()), Text::default()));
 }
 
 pub(crate) fn streamed(object: &[u8], lengths: Vec<usize>) -> Content {

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::Path;
 
-use alb2parquet::decode::gzip::Note;
-use alb2parquet::logs::reject::Reason;
+use alb2parquet::internals::decode::gzip::Note;
+use alb2parquet::internals::logs::reject::Reason;
 
 #[test]
 fn docs_rejects_has_every_reason_and_note_with_its_meaning() {

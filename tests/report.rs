@@ -4,9 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
-use alb2parquet::dataset::layout::Layout;
-use alb2parquet::logs::schema::LogType;
-use alb2parquet::report::{
+use alb2parquet::internals::dataset::layout::Layout;
+use alb2parquet::internals::logs::schema::LogType;
+use alb2parquet::internals::report::{
     Balancer, Counts, Day, Facts, IncompleteObjects, MissingDays, MissingWindows, Span, Totals,
     html,
 };

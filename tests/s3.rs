@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use alb2parquet::store::Target;
+use alb2parquet::internals::store::Target;
 use flate2::Compression;
 
 use crate::proxy::{Asked, Choice, Fault, Proxy};

@@ -1,9 +1,9 @@
 //! A new field is one stanza in the schema file and nothing else.
 
-use alb2parquet::decode::decoder::Decoder;
-use alb2parquet::encode::profile::Profile;
-use alb2parquet::encode::{Compression, Format, TableEncoder};
-use alb2parquet::logs::schema::{LogType, SchemaError, Table};
+use alb2parquet::internals::decode::decoder::Decoder;
+use alb2parquet::internals::encode::profile::Profile;
+use alb2parquet::internals::encode::{Compression, Format, TableEncoder};
+use alb2parquet::internals::logs::schema::{LogType, SchemaError, Table};
 
 use crate::support::{OBJECT, Row, decode_as, get, piece_of, read_file, text_of};
 

@@ -8,7 +8,7 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use alb2parquet::store::{Bucket, Created, Network, Place, Target};
+use alb2parquet::internals::store::{Bucket, Created, Network, Place, Target};
 
 use crate::support::{program, put, tree};
 

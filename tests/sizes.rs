@@ -7,7 +7,7 @@ use std::io::Read;
 use std::path::Path;
 use std::sync::Mutex;
 
-use alb2parquet::store::{Network, Source, StoreError};
+use alb2parquet::internals::store::{Network, Source, StoreError};
 use flate2::Compression;
 use tempfile::TempDir;
 

@@ -4,10 +4,10 @@ use std::fmt;
 use std::io::Write;
 use std::sync::Arc;
 
-use alb2parquet::dataset::layout::{Dataset, DatasetError, Layout, Opening, STAGING};
-use alb2parquet::encode::profile::Profile;
-use alb2parquet::redact::Agreement;
-use alb2parquet::store::{
+use alb2parquet::internals::dataset::layout::{Dataset, DatasetError, Layout, Opening, STAGING};
+use alb2parquet::internals::encode::profile::Profile;
+use alb2parquet::internals::redact::Agreement;
+use alb2parquet::internals::store::{
     Bucket, Completed, Created, Disk, FileKey, Owner, Patience, Staged, StagedFile, Target,
     TargetError, Writing, create_surely,
 };

@@ -6,10 +6,10 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use alb2parquet::decode::decoder::Decoder;
-use alb2parquet::decode::gzip::{Part, Piece, Stream, Whole};
-use alb2parquet::decode::text_buffer::Text;
-use alb2parquet::logs::schema::Table;
+use alb2parquet::internals::decode::decoder::Decoder;
+use alb2parquet::internals::decode::gzip::{Part, Piece, Stream, Whole};
+use alb2parquet::internals::decode::text_buffer::Text;
+use alb2parquet::internals::logs::schema::{LogType, Table};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -131,7 +131,7 @@ pub(crate) fn gzip_at(text: impl AsRef<[u8]>, level: Compression) -> Vec<u8> {
 
 /// Decodes the text of an object of the access log table.
 pub(crate) fn decode(text: impl AsRef<[u8]>) -> Outcome {
-    decode_as(Table::access(), text)
+    decode_as(LogType::Access.table(), text)
 }
 
 /// Decodes the text of an object of some table, by the way of ordinary objects; an object without
@@ -150,7 +150,7 @@ pub(crate) fn decode_as(table: &Table, text: impl AsRef<[u8]>) -> Outcome {
 
 /// Decodes an object by the way of streamed ones.
 pub(crate) fn decode_streamed(size: usize, reader: impl Read + Send + 'static) -> Outcome {
-    let mut decoder = Decoder::new(Table::access());
+    let mut decoder = Decoder::new(LogType::Access.table());
     let mut outcome = Outcome::default();
     let mut bytes = 0;
     let mut stream = Stream::new(0, size as u64, Box::new(reader)).unwrap();

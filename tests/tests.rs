@@ -57,6 +57,8 @@ mod help;
 mod isolation;
 // `inspect`: the page for people, the JSON for programs.
 mod inspect;
+// The library: features, public API, and the examples that users copy.
+mod library;
 // Golden lines: every era, every odd shape, every reason to reject.
 mod lines;
 // Connection and health check logs; trees of all logs; objects that hold something else.

@@ -2,8 +2,8 @@
 
 use std::io;
 
-use alb2parquet::decode::decoder::Decoder;
-use alb2parquet::logs::schema::Table;
+use alb2parquet::internals::decode::decoder::Decoder;
+use alb2parquet::internals::logs::schema::LogType;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -230,7 +230,7 @@ proptest! {
         pieces in vec(any::<bool>(), 4),
     ) {
         // One decoder reads all pieces: nothing may stay behind in it.
-        let mut decoder = Decoder::new(Table::access());
+        let mut decoder = Decoder::new(LogType::Access.table());
         let mut whole = Vec::new();
         let (mut outcome, mut bytes) = (Outcome::default(), 0);
         let mut parts: Vec<Vec<u8>> = Vec::new();
@@ -316,7 +316,7 @@ fn segments_tear_no_line() {
 
 #[test]
 fn the_twin_knows_the_schema() {
-    let names = Table::access().columns().map(|(_, column)| column.name.as_str());
+    let names = LogType::Access.table().columns().map(|(_, column)| column.name.as_str());
     let expected: Vec<&str> = COLUMNS.iter().flat_map(|columns| columns.iter().copied()).collect();
     assert_eq!(names.collect::<Vec<_>>(), expected);
     assert_eq!(FIELDS.len(), COLUMNS.len());

@@ -20,7 +20,7 @@ use crate::dataset::claim::{Hints, Log, Output, Record, State};
 use crate::dataset::layout::Dataset;
 use crate::logs::key::PARTITION_COLUMNS;
 
-pub use sql::Engine;
+pub(crate) use sql::Engine;
 
 /// Maximum number of partitions whose columns are compared.
 const PARTITIONS: usize = 4;
@@ -31,7 +31,7 @@ const ROW_GROUP: u64 = 125_000;
 
 /// The values that an engine should read from a table.
 #[derive(Debug)]
-pub struct Check {
+pub(crate) struct Check {
     seed: u64,
     /// Number of rows of each partition that is not empty.
     partitions: BTreeMap<PartitionValues, u64>,
@@ -115,7 +115,7 @@ impl Check {
     /// # Errors
     ///
     /// Fails when a claim or a file cannot be read.
-    pub fn read(
+    pub(crate) fn read(
         dataset: &Dataset,
         name: &str,
         columns: &[Column],
@@ -141,12 +141,12 @@ impl Check {
     }
 
     /// Returns whether there are no rows to compare.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.partitions.is_empty()
     }
 
     /// Returns the number of partitions that are not checked because they have unfinished claims.
-    pub fn unfinished(&self) -> usize {
+    pub(crate) fn unfinished(&self) -> usize {
         self.unfinished
     }
 }

@@ -317,7 +317,7 @@ fn columns<'a>(schema: &SchemaRef, meanings: impl Iterator<Item = &'a str>) -> V
 ///
 /// Fails if a part of the name has characters other than lower-case letters, digits and underscores, or begins with
 /// another character than a letter.
-pub fn check_name(name: &str) -> Result<(), DdlError> {
+pub(crate) fn check_name(name: &str) -> Result<(), DdlError> {
     let part = |part: &str| {
         part.starts_with(|first: char| first.is_ascii_lowercase())
             && part.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_')
@@ -345,10 +345,11 @@ fn literal(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logs::schema::LogType;
 
     fn access() -> External {
         let location = "s3://lake/alb/alb_access_logs/".to_owned();
-        External { location, ..External::rows(Table::access()) }
+        External { location, ..External::rows(LogType::Access.table()) }
     }
 
     #[test]
@@ -356,7 +357,7 @@ mod tests {
         for table in [access(), External::rejects()] {
             assert!(table.columns.iter().all(|column| column.description.len() > 3));
         }
-        assert_eq!(access().columns.len(), Table::access().file_schema().fields().len());
+        assert_eq!(access().columns.len(), LogType::Access.table().file_schema().fields().len());
         assert_eq!(External::rejects().columns.len(), reject::schema().fields().len());
     }
 

@@ -11,7 +11,7 @@ const RULE: &str = "abort-incomplete-uploads-of-alb2parquet";
 
 /// A policy that cannot be written.
 #[derive(Debug, thiserror::Error)]
-pub enum PolicyError {
+pub(crate) enum PolicyError {
     /// A URL makes no sense.
     #[error(transparent)]
     Url(#[from] StoreError),
@@ -93,7 +93,7 @@ fn verbatim(text: &str) -> String {
 /// # Errors
 ///
 /// Fails when an argument is invalid, because the policy could grant more than intended.
-pub fn log_delivery(
+pub(crate) fn log_delivery(
     aws: &str,
     bucket: &str,
     prefix: &str,
@@ -125,7 +125,7 @@ pub fn log_delivery(
 ///
 /// Fails when a URL is of another store, or when an argument is invalid, because the policy could grant more than
 /// intended.
-pub fn convert(
+pub(crate) fn convert(
     aws: &str,
     sources: &[String],
     out: Option<&str>,
@@ -197,7 +197,7 @@ fn is_key(aws: &str, text: &str) -> bool {
 /// # Errors
 ///
 /// Fails when the dataset is not in S3, or its URL makes no sense.
-pub fn lifecycle(out: &str, days: u16) -> Result<Value, PolicyError> {
+pub(crate) fn lifecycle(out: &str, days: u16) -> Result<Value, PolicyError> {
     let Prefix { bucket, path, .. } =
         in_s3(out)?.ok_or_else(|| PolicyError::NotS3(out.to_owned()))?;
     bucket_arn("aws", &bucket)?;
@@ -230,7 +230,7 @@ fn in_s3(url: &str) -> Result<Option<Prefix>, PolicyError> {
 }
 
 /// Returns a policy as ASCII text. IAM refuses characters above U+00FF in a policy, but accepts JSON escapes.
-pub fn text(policy: &Value) -> String {
+pub(crate) fn text(policy: &Value) -> String {
     let mut text = String::new();
     for c in format!("{policy:#}\n").chars() {
         if c.is_ascii() {

@@ -1,7 +1,6 @@
 //! `convert`: arguments in, a dataset and a summary out.
 
 use std::collections::BTreeSet;
-use std::mem;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::thread;
@@ -19,15 +18,15 @@ use crate::cli::signals::Signals;
 use crate::cli::terminal::{StdoutError, print_json};
 use crate::cli::{DONE, FAILED, LEFT_OUT, OBJECTS, REJECTS, nothing, resolve};
 use crate::convert::manifest::{self, Batches, Outcome};
-use crate::convert::tally::{ARCHIVED, Tally};
-use crate::convert::touched::{Compared, Comparison};
+use crate::convert::tally::Tally;
+use crate::convert::touched::Comparison;
 use crate::convert::{Conversion, Read, Watcher};
-use crate::dataset::layout::{Dataset, DatasetError, Opening};
+use crate::dataset::layout::{Dataset, Opening};
 use crate::dataset::ledger::Ledger;
 use crate::encode::{Compression, Format};
 use crate::logs::schema::{self, Kind, Table};
 use crate::plan::estimate::{Prices, Speed};
-use crate::plan::{self, Batch, Failure, Listing, Plan, PlanError, TOUCHED, Touched};
+use crate::plan::{self, Batch, Failure, Listing, Plan, PlanError};
 use crate::redact::{Redaction, Rules};
 use crate::store::{Network, Patience, Place, Source};
 
@@ -232,15 +231,7 @@ impl Convert {
             Some(threads) => threads.into(),
             None => thread::available_parallelism().map_or(1, usize::from),
         };
-        let touched = mem::take(&mut plan.touched);
-        let Compared { equal, archived, failures, left } =
-            compare(touched, &sources, &ledger, threads, &progress, signals)?;
-        if left > 0 {
-            return Err(PlanError::Interrupted.into());
-        }
-        plan.skip(TOUCHED, equal.objects);
-        plan.skip(ARCHIVED, archived.objects);
-        plan.failures.extend(failures);
+        compare(&mut plan, &sources, &ledger, threads, &progress, signals)?;
         metrics.planned();
         progress.begin(&plan);
         let watcher = Reporting::new(&progress, begun);
@@ -258,8 +249,6 @@ impl Convert {
         progress.end();
         let mut tally = result?;
         let printed = watcher.end();
-        tally.bytes_archived += archived.bytes;
-        tally.incomplete_before = ledger.incomplete_objects();
         tally.requests = network.traffic.requests();
         tally.requests_failed = network.traffic.failed();
         progress.sum_up(&tally, self.max_rejects);
@@ -343,20 +332,20 @@ impl Convert {
 
 /// Compares touched objects with the converted ones, and shows progress.
 fn compare(
-    touched: Vec<Touched>,
+    plan: &mut Plan,
     sources: &[Source],
     ledger: &Ledger,
     threads: usize,
     progress: &Progress,
     signals: &Signals,
-) -> Result<Compared, DatasetError> {
-    if touched.is_empty() {
-        return Ok(Compared::default());
+) -> Result<(), PlanError> {
+    if plan.touched.is_empty() {
+        return Ok(());
     }
-    let compared = progress.compare(touched.len() as u64);
+    let compared = progress.compare(plan.touched.len() as u64);
     let stop = signals.stop();
     let comparison = Comparison { sources, ledger, threads, compared: &compared, stop };
-    let result = comparison.run(touched);
+    let result = comparison.update(plan);
     progress.end();
     result
 }

@@ -3,7 +3,7 @@
 use indicatif::HumanCount;
 
 use crate::cli::options::nearest;
-use crate::logs::key::{Other, mismatch};
+use crate::logs::key::{SkipReason, mismatch};
 use crate::plan::{Listing, Moved, NOT_SELECTED};
 use crate::store::Source;
 
@@ -66,7 +66,7 @@ pub(super) fn left_out<'a>(
     skipped: impl Iterator<Item = (&'a &'static str, &'a u64)>,
     example: impl Fn(&str) -> Option<&'a String>,
 ) -> Vec<String> {
-    let logs = skipped.filter(|(kind, _)| Other::LOGS.contains(kind));
+    let logs = skipped.filter(|(kind, _)| SkipReason::LOGS.contains(kind));
     logs.map(|(kind, count)| of_kind(kind, *count, example(kind))).collect()
 }
 
@@ -75,7 +75,8 @@ pub(super) fn of_others<'a>(
     skipped: impl Iterator<Item = (&'a &'static str, &'a u64)>,
     example: impl Fn(&str) -> Option<&'a String>,
 ) -> Vec<String> {
-    let kinds = [Other::NetworkLoadBalancer, Other::ClassicLoadBalancer].map(Other::as_str);
+    let kinds =
+        [SkipReason::NetworkLoadBalancer, SkipReason::ClassicLoadBalancer].map(SkipReason::as_str);
     let others = skipped.filter(|(kind, _)| kinds.contains(kind));
     others.map(|(kind, count)| of_kind(kind, *count, example(kind))).collect()
 }

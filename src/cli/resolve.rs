@@ -1,6 +1,5 @@
 //! From what the user typed to what a run needs. Every refusal happens here, before any work.
 
-use std::collections::HashMap;
 use std::env::{self, VarError};
 use std::path::Path;
 use std::sync::Arc;
@@ -15,8 +14,9 @@ use crate::cli::waiting;
 use crate::dataset::layout::{self, Dataset, STAGING};
 use crate::encode::profile;
 use crate::logs::schema::{self};
+use crate::plan::sources::{self, OpenError, Overlap};
 use crate::plan::{Listing, Scope, Selection};
-use crate::store::{Bucket, Disk, Network, Place, Source, StoreError, Target, has_secret};
+use crate::store::{Network, Place, Source, StoreError, Target, has_secret};
 use crate::util::hash;
 
 pub(super) fn layout(layout: Layout) -> layout::Layout {
@@ -100,42 +100,20 @@ pub(super) fn open_sources(
     network: &Network,
     selection: &mut Selection,
 ) -> anyhow::Result<Vec<Source>> {
-    let open = if is_listed { Source::open } else { Source::open_unlisted };
-    let scopes = scopes(names)?;
-    let sources = scopes.iter().map(|(name, _)| open(name, network).map_err(of_source));
-    let sources = sources.collect::<anyhow::Result<_>>()?;
-    selection.scopes = scopes.into_iter().map(|(_, scope)| scope).collect();
+    let (sources, scopes) = sources::open(names, is_listed, network).map_err(of_source)?;
+    selection.scopes = scopes;
     Ok(sources)
 }
 
 /// Adds SOURCE as context to errors that do not mention it.
-fn of_source(error: StoreError) -> anyhow::Error {
+fn of_source(error: OpenError) -> anyhow::Error {
     match error {
-        StoreError::Empty | StoreError::Secret(_) | StoreError::Almost { .. } => {
-            anyhow::Error::new(error).context("SOURCE")
-        }
-        error => error.into(),
+        OpenError::Scope(error) => error.into(),
+        OpenError::Store(
+            error @ (StoreError::Empty | StoreError::Secret(_) | StoreError::Almost { .. }),
+        ) => anyhow::Error::new(error).context("SOURCE"),
+        OpenError::Store(error) => error.into(),
     }
-}
-
-/// Returns the directories and prefixes of the sources, with the scope of each. A shell can expand a pattern to
-/// thousands of names: all names in one directory become one source.
-fn scopes(names: &[String]) -> anyhow::Result<Vec<(String, Scope)>> {
-    let mut scopes: Vec<(String, Scope)> = Vec::new();
-    let mut places = HashMap::new();
-    for name in names {
-        let (above, scope) = Scope::split(name)?;
-        let Scope::Names(mut files) = scope else {
-            scopes.push((above, scope));
-            continue;
-        };
-        let place = *places.entry(above.clone()).or_insert(scopes.len());
-        match scopes.get_mut(place) {
-            Some((_, Scope::Names(known))) => known.append(&mut files),
-            _ => scopes.push((above, Scope::Names(files))),
-        }
-    }
-    Ok(scopes)
 }
 
 /// Returns the selection of objects in the sources.
@@ -144,7 +122,9 @@ pub(super) fn selected(wanted: &Wanted, sources: &[String]) -> anyhow::Result<Se
         if sources.len() > 1 {
             bail!("--objects needs a single SOURCE, but there are {}", sources.len());
         }
-        if let Some((name, _)) = scopes(sources)?.iter().find(|(_, scope)| *scope != Scope::All) {
+        if let Some((name, _)) =
+            sources::scopes(sources)?.iter().find(|(_, scope)| *scope != Scope::All)
+        {
             bail!("--objects needs a directory or a prefix as SOURCE, such as {name}");
         }
     }
@@ -205,29 +185,23 @@ pub(super) fn target(
     run: &str,
     network: &Network,
 ) -> anyhow::Result<Arc<dyn Target>> {
-    Ok(match place {
-        Place::Local(path) => {
-            let absolute = std::path::absolute(path)
-                .with_context(|| format!("--out {} cannot be a path", path.display()))?;
-            Arc::new(Disk::new(absolute, STAGING, run))
-        }
-        Place::Bucket(prefix) => Arc::new(Bucket::connect(prefix, network, STAGING)?),
+    place.target(STAGING, run, network).map_err(|error| match error {
+        error @ StoreError::Path { .. } => anyhow::Error::new(error).context("--out"),
+        error => error.into(),
     })
 }
 
 /// Refuses a dataset within a source, or the reverse: each run would read what the last one wrote.
 pub(super) fn refuse_overlap(sources: &[String], name: &Path, out: &Place) -> anyhow::Result<()> {
     for source in sources {
-        let place = match Scope::split(source)? {
-            (above, Scope::Matching(_)) => Place::parse(&above),
-            _ => Place::parse(source),
-        };
-        let place = place.map_err(of_source)?;
-        if place.holds(out) {
-            bail!("--out {} lies in SOURCE {source}: choose one outside", name.display());
-        }
-        if out.holds(&place) {
-            bail!("SOURCE {source} lies in --out {}: choose another --out", name.display());
+        match sources::overlap(source, out).map_err(of_source)? {
+            Some(Overlap::InSource) => {
+                bail!("--out {} lies in SOURCE {source}: choose one outside", name.display());
+            }
+            Some(Overlap::InDataset) => {
+                bail!("SOURCE {source} lies in --out {}: choose another --out", name.display());
+            }
+            None => {}
         }
     }
     Ok(())

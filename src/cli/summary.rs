@@ -8,7 +8,7 @@ use tracing::{info, warn};
 use crate::cli::nothing;
 use crate::cli::terminal::{MAX_SHOWN, counts, joined, print_line, warning};
 use crate::convert::tally::{Objects, OfLogType, Tally};
-use crate::logs::key::{Other, mismatch};
+use crate::logs::key::{SkipReason, mismatch};
 use crate::plan::{Failure, Moved};
 
 /// Prints what came of a conversion.
@@ -23,7 +23,7 @@ pub(super) fn log(tally: &Tally) {
     for Failure { object, error } in &tally.failures {
         warn!(object, error, "object failed");
     }
-    for kind in Other::LOGS {
+    for kind in SkipReason::LOGS {
         let Some(count) = tally.objects.skipped_by_kind.get(kind) else { continue };
         let example = tally.objects.examples.get(kind).map_or("", String::as_str);
         let reason = mismatch(example).unwrap_or_default();

@@ -26,7 +26,7 @@ const MAX_IDLE: usize = 8;
 
 /// An object cannot be read.
 #[derive(Debug)]
-pub struct Lost {
+pub(crate) struct Lost {
     /// Index of the object in its batch.
     pub object: usize,
     /// Why.
@@ -35,14 +35,14 @@ pub struct Lost {
 
 /// What the feeds of one conversion share and reuse.
 #[derive(Default)]
-pub struct Buffers {
+pub(crate) struct Buffers {
     texts: Pool<Text>,
     inflaters: Pool<(Whole, Vec<u8>)>,
 }
 
 impl Buffers {
     /// Takes back the text of a piece.
-    pub fn recycle(&self, text: Text) {
+    pub(crate) fn recycle(&self, text: Text) {
         if text.capacity() <= MAX_KEPT {
             self.texts.put_within(MAX_IDLE, text);
         }
@@ -56,7 +56,7 @@ impl Buffers {
 }
 
 /// Some of a batch that is to be inflated.
-pub enum Portion {
+pub(crate) enum Portion {
     /// Ordinary objects. The first of them are being read already.
     Run(Range<usize>, VecDeque<Fetch>),
     /// An object to be streamed.
@@ -67,7 +67,7 @@ pub enum Portion {
 
 impl Portion {
     /// Returns which objects of the batch it holds, by their indexes.
-    pub fn objects(&self) -> Range<usize> {
+    pub(crate) fn objects(&self) -> Range<usize> {
         match self {
             Self::Run(run, _) => run.clone(),
             Self::Object(object) => *object..object + 1,
@@ -78,7 +78,7 @@ impl Portion {
 
 /// What a portion became.
 #[derive(Default)]
-pub struct Inflated {
+pub(crate) struct Inflated {
     /// What is in its place.
     pub came: Vec<Came>,
     /// Objects of which nothing could be read.
@@ -86,7 +86,7 @@ pub struct Inflated {
 }
 
 /// Some of what a portion became.
-pub enum Came {
+pub(crate) enum Came {
     /// Text.
     Piece(Piece),
     /// What is to be inflated still.
@@ -95,7 +95,7 @@ pub enum Came {
 
 /// Where the objects of a batch are read.
 #[derive(Clone, Copy)]
-pub struct Input<'a> {
+pub(crate) struct Input<'a> {
     /// The batch.
     pub batch: &'a Batch,
     /// The sources of its objects.
@@ -105,14 +105,14 @@ pub struct Input<'a> {
 }
 
 /// Cuts a batch into runs and objects to be streamed, in order.
-pub struct Feed<'a> {
+pub(crate) struct Feed<'a> {
     input: Input<'a>,
     queue: VecDeque<Portion>,
 }
 
 impl<'a> Feed<'a> {
     /// Begins to feed a batch, and to read what comes first.
-    pub fn new(input: Input<'a>) -> Self {
+    pub(crate) fn new(input: Input<'a>) -> Self {
         let mut queue = VecDeque::new();
         let mut bytes = 0;
         for (index, object) in input.batch.objects.iter().enumerate() {
@@ -179,7 +179,7 @@ impl Input<'_> {
     ///
     /// Fails when an object cannot be read on of which something was returned; the batch must begin anew
     /// without it.
-    pub fn inflate(self, portion: Portion) -> Result<Inflated, Lost> {
+    pub(crate) fn inflate(self, portion: Portion) -> Result<Inflated, Lost> {
         match portion {
             Portion::Run(run, fetches) => Ok(self.inflate_run(run, fetches)),
             Portion::Object(object) => Ok(self.open(object)),

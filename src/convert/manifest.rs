@@ -65,7 +65,7 @@ pub struct Described {
 /// What came of a batch. As JSON, its keys are stable. The objects of its description are those converted,
 /// converted before, archived, duplicate and failed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// Hash of the partition and of the names of its objects.
     pub batch: String,
     /// Where its rows went.
@@ -107,7 +107,7 @@ pub struct Outcome {
 
 /// Descriptions cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum BatchesError {
+pub(crate) enum BatchesError {
     /// The file cannot be opened or read on.
     #[error("--batches {name} cannot be read")]
     Read {
@@ -318,14 +318,14 @@ impl Sources<'_> {
 }
 
 /// Batches that were described, and what is known of each.
-pub struct Batches {
+pub(crate) struct Batches {
     /// Where their objects are.
     pub sources: Vec<Source>,
     batches: Vec<(Batch, Outcome)>,
 }
 
 /// What described batches come to.
-pub struct Work {
+pub(crate) struct Work {
     /// What is to be converted, by partition.
     pub plan: Plan,
     /// What is known of each batch of the plan, in the same order.
@@ -340,7 +340,11 @@ impl Batches {
     /// # Errors
     ///
     /// Fails when the file cannot be read, a line is no description, or a source cannot be opened.
-    pub fn read(name: &str, network: &Network, shard: Option<Shard>) -> Result<Self, BatchesError> {
+    pub(crate) fn read(
+        name: &str,
+        network: &Network,
+        shard: Option<Shard>,
+    ) -> Result<Self, BatchesError> {
         let own = shard.map(|shard| own_lines(name, network, shard)).transpose()?;
         let (places, opened) = (HashMap::new(), Vec::new());
         let mut sources = Sources { network, places, opened };
@@ -365,7 +369,7 @@ impl Batches {
     /// # Errors
     ///
     /// Fails when the claims cannot be read, or what they say cannot be finished, or it is interrupted.
-    pub fn plan(
+    pub(crate) fn plan(
         self,
         ledger: &mut Ledger,
         stop: &AtomicBool,
@@ -490,7 +494,7 @@ impl Outcome {
     }
 
     /// Adds what came of the conversion.
-    pub fn add(&mut self, tally: &Tally) {
+    pub(crate) fn add(&mut self, tally: &Tally) {
         let skipped =
             |kind: &str| tally.objects.skipped_by_kind.get(kind).copied().unwrap_or_default();
         self.objects += tally.objects.converted;

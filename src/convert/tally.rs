@@ -9,12 +9,13 @@ use crate::logs::schema::LogType;
 use crate::plan::{Failure, Moved};
 
 /// Kind of objects that must be restored before they can be read.
-pub const ARCHIVED: &str = "archived";
+pub(crate) const ARCHIVED: &str = "archived";
 /// Kind of objects that another run claimed while this one converted them.
-pub const CONVERTED_MEANWHILE: &str = "converted_meanwhile";
+pub(crate) const CONVERTED_MEANWHILE: &str = "converted_meanwhile";
 
 /// Counts of a run. As JSON, it is what `--json` prints; its keys are stable.
 #[derive(Debug, Clone, Default, Serialize)]
+#[non_exhaustive]
 pub struct Tally {
     /// Objects.
     pub objects: Objects,
@@ -61,6 +62,7 @@ pub struct Tally {
 
 /// Counts of a log type.
 #[derive(Debug, Clone, Default, Serialize)]
+#[non_exhaustive]
 pub struct OfLogType {
     /// Objects read to their end.
     pub objects: u64,
@@ -76,6 +78,7 @@ pub struct OfLogType {
 
 /// Counts of objects: `listed = converted + skipped + failed + left`.
 #[derive(Debug, Clone, Default, Serialize)]
+#[non_exhaustive]
 pub struct Objects {
     /// All that were found in the sources.
     pub listed: u64,
@@ -97,12 +100,12 @@ pub struct Objects {
 
 impl Tally {
     /// Counts a reject.
-    pub fn reject(&mut self, reason: Reason) {
+    pub(crate) fn reject(&mut self, reason: Reason) {
         *self.rejects.entry(reason.code()).or_default() += 1;
     }
 
     /// Counts objects that are left aside.
-    pub fn skip(&mut self, kind: &'static str, count: u64) {
+    pub(crate) fn skip(&mut self, kind: &'static str, count: u64) {
         self.objects.skipped += count;
         *self.objects.skipped_by_kind.entry(kind).or_default() += count;
     }
@@ -118,7 +121,7 @@ impl Tally {
     }
 
     /// Adds the counts of a batch of a log type.
-    pub fn add(&mut self, log_type: LogType, batch: Self) {
+    pub(crate) fn add(&mut self, log_type: LogType, batch: Self) {
         let of_type = self.log_types.entry(log_type).or_default();
         of_type.objects += batch.objects.converted;
         of_type.files += batch.files;

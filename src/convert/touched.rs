@@ -5,14 +5,16 @@
 //! new ETag, and no later run reads the object again.
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::convert::feed::{Buffers, Came, Feed, Inflated, Input, Lost};
+use crate::convert::tally::ARCHIVED;
 use crate::dataset::claim::Amended;
 use crate::dataset::layout::DatasetError;
 use crate::dataset::ledger::{Content, Ledger, left_alone};
-use crate::plan::{Amount, Batch, Failure, Touched};
+use crate::plan::{Amount, Batch, Failure, Plan, PlanError, TOUCHED, Touched};
 use crate::store::{Source, StoreError};
 use crate::util::threads::on_threads;
 
@@ -63,6 +65,29 @@ struct Progress {
 }
 
 impl Comparison<'_> {
+    /// Compares the touched objects of a plan. The plan then counts the unchanged and the archived ones as skipped,
+    /// and the others as failures.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the dataset cannot be read or written, or when the user interrupts it. Objects recorded before are
+    /// kept.
+    pub fn update(&self, plan: &mut Plan) -> Result<(), PlanError> {
+        let touched = mem::take(&mut plan.touched);
+        if touched.is_empty() {
+            return Ok(());
+        }
+        let Compared { equal, archived, failures, left } = self.run(touched)?;
+        if left > 0 {
+            return Err(PlanError::Interrupted);
+        }
+        plan.skip(TOUCHED, equal.objects);
+        plan.skip(ARCHIVED, archived.objects);
+        plan.bytes_archived += archived.bytes;
+        plan.failures.extend(failures);
+        Ok(())
+    }
+
     /// Compares touched objects, and records the unchanged ones in the partitions whose claims hold them.
     ///
     /// # Errors

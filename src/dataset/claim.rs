@@ -6,10 +6,12 @@
 //! somebody has, `<number>.void.json` that nobody can. An amendment adds facts about the objects of earlier entries.
 
 mod amend;
-pub mod embedded;
+pub(crate) mod embedded;
 mod log;
 mod record;
 
-pub use crate::dataset::claim::amend::{Amended, Amendment, Amendments};
-pub use crate::dataset::claim::log::{Appended, Entry, Hints, Log, State};
-pub use crate::dataset::claim::record::{Claim, Claimed, Output, Record, Removal};
+pub(crate) use crate::dataset::claim::amend::{Amended, Amendment, Amendments};
+pub(crate) use crate::dataset::claim::log::{Appended, State};
+pub use crate::dataset::claim::log::{Hints, Log};
+pub(crate) use crate::dataset::claim::record::Removal;
+pub use crate::dataset::claim::record::{Claim, Claimed, Output, Record};

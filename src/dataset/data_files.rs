@@ -16,7 +16,7 @@ pub(crate) const LISTED_AT_ONCE: u64 = 1000;
 
 /// Data files by directory, from a listing.
 #[derive(Debug, Default)]
-pub struct DataFiles {
+pub(crate) struct DataFiles {
     names: HashMap<Box<str>, Vec<Box<str>>>,
     requests: u64,
 }
@@ -27,7 +27,7 @@ impl DataFiles {
     /// # Errors
     ///
     /// Fails when a table cannot be listed.
-    pub fn list(dataset: &Dataset) -> Result<Self, DatasetError> {
+    pub(crate) fn list(dataset: &Dataset) -> Result<Self, DatasetError> {
         Self::below(dataset, layout::tables().map(ToOwned::to_owned))
     }
 
@@ -36,7 +36,7 @@ impl DataFiles {
     /// # Errors
     ///
     /// Fails when one of its directories cannot be listed.
-    pub fn of(dataset: &Dataset, partition: &Partition) -> Result<Self, DatasetError> {
+    pub(crate) fn of(dataset: &Dataset, partition: &Partition) -> Result<Self, DatasetError> {
         Self::below(dataset, directories(dataset, partition).into_iter())
     }
 
@@ -60,12 +60,12 @@ impl DataFiles {
     }
 
     /// Returns the number of requests that listing them takes.
-    pub fn requests(&self) -> u64 {
+    pub(crate) fn requests(&self) -> u64 {
         self.requests
     }
 
     /// Iterates over the keys of all files, hidden ones included.
-    pub fn keys(&self) -> impl Iterator<Item = String> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = String> {
         let each = self.names.iter();
         each.flat_map(|(directory, names)| {
             names.iter().map(move |name| format!("{directory}/{name}"))
@@ -78,7 +78,7 @@ impl DataFiles {
     /// # Errors
     ///
     /// Fails when it is unknown whether a file still exists.
-    pub fn unaccounted(
+    pub(crate) fn unaccounted(
         &self,
         dataset: &Dataset,
         log: &Log,

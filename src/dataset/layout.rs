@@ -18,8 +18,6 @@ use crate::store::{
 };
 use crate::util::threads::on_threads;
 
-/// Directory of the program's own files, below the dataset.
-pub const STATE: &str = "_alb2parquet";
 /// Directory of what is not visible yet, below the dataset.
 pub const STAGING: &str = "_alb2parquet/staging";
 /// What the dataset is, below it.
@@ -29,18 +27,18 @@ const PLAIN_VERSION: u32 = 2;
 /// Of datasets that are redacted: a program that does not know it would write in clear.
 const REDACTED_VERSION: u32 = 3;
 /// Those that this program knows, of datasets that hold everything and of redacted ones.
-pub const FORMAT_VERSIONS: [u32; 2] = [PLAIN_VERSION, REDACTED_VERSION];
+pub(crate) const FORMAT_VERSIONS: [u32; 2] = [PLAIN_VERSION, REDACTED_VERSION];
 /// Names that are tried before the first claim, and attempts at once for each.
 const PROBES: usize = 5;
 const RACERS: usize = 16;
 /// Requests that it takes to open a dataset.
-pub const OPENING: Calls = Calls { list: 0, get: 1, put: 0, delete: 0 };
+pub(crate) const OPENING: Calls = Calls { list: 0, get: 1, put: 0, delete: 0 };
 /// Requests of one check that the dataset is still the same. A run checks before it creates each state file, and at
 /// its end.
-pub const CONFIRMING: Calls = Calls { list: 0, get: 1, put: 0, delete: 0 };
+pub(crate) const CONFIRMING: Calls = Calls { list: 0, get: 1, put: 0, delete: 0 };
 /// Requests that opening a new dataset takes: find it, probe the store, list the tables, write the description, and
 /// read it back.
-pub const BEGINNING: Calls = Calls {
+pub(crate) const BEGINNING: Calls = Calls {
     list: 1 + LogType::ALL.len() as u64,
     get: 2 + PROBES as u64,
     put: 1 + (PROBES * RACERS) as u64,
@@ -48,10 +46,11 @@ pub const BEGINNING: Calls = Calls {
 };
 
 /// How partitions become directories.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Layout {
     /// `account=…/region=…/year=…/month=…/day=…`, which engines find by themselves.
+    #[default]
     Hive,
     /// `ACCOUNT/REGION/yyyy/mm/dd`, as in the source.
     Plain,
@@ -60,7 +59,7 @@ pub enum Layout {
 impl Layout {
     /// Returns the directory of a partition below its table, from the values of
     /// [`PARTITION_COLUMNS`].
-    pub fn directory<S: AsRef<str>>(self, values: &[S; 5]) -> String {
+    pub(crate) fn directory<S: AsRef<str>>(self, values: &[S; 5]) -> String {
         let parts = PARTITION_COLUMNS.iter().zip(values).map(|(column, value)| match self {
             Self::Hive => format!("{column}={}", value.as_ref()),
             Self::Plain => value.as_ref().to_owned(),
@@ -224,12 +223,12 @@ pub enum DatasetError {
 }
 
 /// Returns the directories of all tables.
-pub fn tables() -> impl Iterator<Item = &'static str> {
+pub(crate) fn tables() -> impl Iterator<Item = &'static str> {
     LogType::ALL.iter().map(|log_type| log_type.table().name.as_str()).chain([reject::TABLE])
 }
 
 /// Returns whether engines skip a file for its name, such as the temporary files that Spark leaves behind.
-pub fn is_hidden(key: &str) -> bool {
+pub(crate) fn is_hidden(key: &str) -> bool {
     key.split('/').any(|part| part.starts_with(['_', '.']))
 }
 

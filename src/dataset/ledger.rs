@@ -37,7 +37,7 @@ pub struct Ledger<'a> {
 }
 
 /// The objects that the claims of a partition hold, by identity.
-pub type Held = HashMap<String, HeldObject>;
+pub(crate) type Held = HashMap<String, HeldObject>;
 
 /// An object that a claim holds.
 #[derive(Debug, Clone)]
@@ -117,7 +117,7 @@ impl HeldObject {
 }
 
 /// Appends the consequence and the remedy to the description of a change.
-pub fn left_alone(change: &str) -> String {
+pub(crate) fn left_alone(change: &str) -> String {
     format!(
         "{change}; it is left alone. To convert it again, remove its partition with `remove` first"
     )

@@ -12,7 +12,7 @@ use crate::store::{Completed, TargetError};
 /// # Errors
 ///
 /// Fails when the dataset cannot be read or written. Nothing is lost; the next run goes on.
-pub fn finish(dataset: &Dataset, log: &mut Log) -> Result<(), DatasetError> {
+pub(crate) fn finish(dataset: &Dataset, log: &mut Log) -> Result<(), DatasetError> {
     let is_removal = |number: &usize| matches!(log.entry(*number).record, Record::Remove(_));
     let numbers = 1..=log.entries().len();
     let last_removal = numbers.clone().rev().find(is_removal).unwrap_or(0);
@@ -45,7 +45,7 @@ pub fn finish(dataset: &Dataset, log: &mut Log) -> Result<(), DatasetError> {
 /// # Errors
 ///
 /// Fails when it is not known whether they are visible.
-pub fn publish(dataset: &Dataset, log: &mut Log, number: usize) -> Result<(), DatasetError> {
+pub(crate) fn publish(dataset: &Dataset, log: &mut Log, number: usize) -> Result<(), DatasetError> {
     let Record::Add(claim) = log.entry(number).record.clone() else { return Ok(()) };
     for output in &claim.outputs {
         match dataset.target().complete(&output.file) {

@@ -80,6 +80,7 @@ impl Shard {
 
     /// Tells whether the partitions of a day are of this shard, those of all log types: so are, or are not, whole
     /// directories of a source.
+    #[doc(hidden)] // for tests
     pub fn holds(self, account: &str, region: &str, day: NaiveDate) -> bool {
         let hash = Sha256::digest(format!("{account}/{region}/{day}"));
         let hash = u64::from_be_bytes(hash[..8].try_into().expect("has 32 bytes"));
@@ -88,7 +89,7 @@ impl Shard {
 
     /// Returns the places of those pieces of work that are of this shard, in order. All shards of the same pieces
     /// have about the same size: the largest piece goes first, each to the shard that has least by then.
-    pub fn share(self, sizes: &[u64]) -> Vec<usize> {
+    pub(crate) fn share(self, sizes: &[u64]) -> Vec<usize> {
         let mut order: Vec<usize> = (0..sizes.len()).collect();
         order.sort_by_key(|place| Reverse(sizes[*place]));
         // Pieces without bytes are spread, too: what is counted besides is how many there are.

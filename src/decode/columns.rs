@@ -3,12 +3,12 @@
 //! One file per kind of value; [`builder`] is the only place that tells them apart.
 
 mod dictionary;
-pub mod number;
-pub mod part;
+pub(crate) mod number;
+pub(crate) mod part;
 mod shape;
-pub mod string;
-pub mod timestamp;
-pub mod validity;
+pub(crate) mod string;
+pub(crate) mod timestamp;
+pub(crate) mod validity;
 
 use arrow::array::ArrayRef;
 

@@ -23,12 +23,12 @@ use crate::decode::gzip::members::{End, Layer};
 use crate::decode::text_buffer::Text;
 use crate::logs::reject::{MAX_RAW, Reason};
 
-pub use crate::decode::gzip::content::{HEAD, is_gzip, is_text};
+pub(crate) use crate::decode::gzip::content::{HEAD, is_gzip, is_text};
 
 /// Largest text that is inflated at once, in bytes.
 pub const MAX_WHOLE: usize = 16 << 20;
 /// Largest object that is read at once, in bytes.
-pub const MAX_WHOLE_GZIP: u64 = 4 << 20;
+pub(crate) const MAX_WHOLE_GZIP: u64 = 4 << 20;
 /// Text in a streamed segment, in bytes, give or take a line.
 const SEGMENT: usize = 4 << 20;
 /// Maximum number of gzip levels of an object.
@@ -81,6 +81,7 @@ impl Part {
 
 /// An unusual property of an object that is still converted. The codes are part of claims and of `--json`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[non_exhaustive]
 pub enum Note {
     /// The text begins with a UTF-8 byte order mark, which is skipped.
     ByteOrderMark,

@@ -14,7 +14,7 @@ use crate::logs::schema::{Part, Table};
 ///
 /// Returns `None` when no place is at fault more than another, or it is not among the bytes that were kept: for
 /// damage, for lines that are too long, and behind the first 64 KiB.
-pub fn place(table: &Table, reject: &Reject) -> Option<Range<usize>> {
+pub fn fault_range(table: &Table, reject: &Reject) -> Option<Range<usize>> {
     let line = reject.raw.as_slice();
     let end = line.len()..line.len();
     let is_whole = reject.raw_length == line.len() as u64;
@@ -67,7 +67,7 @@ mod tests {
             raw_length: line.len() as u64,
             raw: line.to_vec(),
         };
-        place(LogType::HealthCheck.table(), &reject)
+        fault_range(LogType::HealthCheck.table(), &reject)
     }
 
     #[test]
@@ -101,7 +101,7 @@ mod tests {
             let (raw, raw_length) = (raw.to_vec(), 1 << 20);
             let (line_number, byte_offset, column) = (1, 0, None);
             let reject = Reject { line_number, byte_offset, reason, column, raw_length, raw };
-            place(LogType::Access.table(), &reject)
+            fault_range(LogType::Access.table(), &reject)
         };
         assert_eq!(cut(b"a b", Reason::TooFewFields), None);
         assert_eq!(cut(b"a \xe2\x82", Reason::InvalidUtf8), None);

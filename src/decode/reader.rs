@@ -1,80 +1,4 @@
-//! One object, or any stream of log lines, read as Arrow record batches.
-//!
-//! This is the part of the library that is useful without a dataset: no threads, no files of its own, memory for a few
-//! megabytes of text whatever the size of the object.
-//!
-//! ```
-//! use std::fs::File;
-//!
-//! use alb2parquet::decode::reader::Reader;
-//! use alb2parquet::logs::schema::LogType;
-//!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let path = concat!(
-//! #     "tests/data/AWSLogs/123456789012/elasticloadbalancing/eu-west-1/2016/09/14/",
-//! #     "123456789012_elasticloadbalancing_eu-west-1_app.archive.75d2b90a6705c041_",
-//! #     "20160914T1005Z_203.0.113.40_8567f577.log.gz",
-//! # );
-//! let mut reader = Reader::new(LogType::Access, path, File::open(path)?)?;
-//! for batch in &mut reader {
-//!     let batch = batch?;
-//!     println!("{} rows of {} columns", batch.num_rows(), batch.num_columns());
-//! }
-//! let counts = reader.counts();
-//! assert!(counts.rows > 0);
-//! assert_eq!(counts.lines, counts.rows + counts.rejects);
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! Text that repeats comes as dictionaries. [`arrow::compute::cast`] makes plain strings of it, and
-//! [`fault::place`](crate::decode::locate::place) tells where in a rejected line the fault stands:
-//!
-//! ```
-//! use alb2parquet::decode::locate;
-//! use alb2parquet::decode::reader::Reader;
-//! use alb2parquet::logs::schema::LogType;
-//! use arrow::array::AsArray;
-//! use arrow::compute::cast;
-//! use arrow::datatypes::DataType;
-//!
-//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! let text = "\
-//! http 2025-11-24T10:00:00.000000Z 0.0012 192.0.2.1:80 web PASS 200 -
-//! http 2025-11-24T10:00:05.000000Z 0.0012 192.0.2.1:80 web FAIL five Target.ResponseCodeMismatch
-//! ";
-//! let mut reader = Reader::of_text(LogType::HealthCheck, "typed by hand", text.as_bytes());
-//! let batch = reader.next().expect("there is text")?;
-//! let targets = cast(&batch["target_addr"], &DataType::Utf8)?;
-//! assert_eq!(targets.as_string::<i32>().value(0), "192.0.2.1:80");
-//!
-//! let rejects = reader.take_rejects();
-//! assert_eq!(rejects[0].line_number, 2);
-//! assert_eq!(rejects[0].column.as_deref(), Some("status_code"));
-//! let place = fault::place(LogType::HealthCheck.table(), &rejects[0]).expect("a value has a place");
-//! assert_eq!(&rejects[0].raw[place], b"five");
-//! # Ok(())
-//! # }
-//! ```
-//!
-//! A [`Reader`] is a [`RecordBatchReader`], so that whatever takes one takes it:
-//!
-//! ```
-//! use alb2parquet::decode::reader::Reader;
-//! use alb2parquet::logs::schema::LogType;
-//! use arrow::array::RecordBatchReader;
-//!
-//! fn count(batches: impl RecordBatchReader) -> usize {
-//!     batches.map(|batch| batch.expect("is readable").num_rows()).sum()
-//! }
-//!
-//! # fn main() -> std::io::Result<()> {
-//! let nothing = Reader::new(LogType::Connection, "an empty object", std::io::empty())?;
-//! assert_eq!(nothing.schema().fields().len(), LogType::Connection.table().columns().count() + 2);
-//! assert_eq!(count(nothing), 0);
-//! # Ok(())
-//! # }
-//! ```
+//! Reads one object, or any stream of log lines, as Arrow record batches: the part of the library that needs no dataset.
 
 use std::io::{self, Read};
 use std::mem;
@@ -88,11 +12,42 @@ use crate::decode::gzip::{Note, Piece, Stream};
 use crate::logs::reject::Reject;
 use crate::logs::schema::LogType;
 
-/// Reads log lines as record batches of the table of their log.
+/// Reads one object, or any stream of log lines, as Arrow record batches.
 ///
-/// It is an iterator of batches, one for each few megabytes of text. A batch without rows is no end: all of its lines may
-/// be rejects. Lines that cannot become rows are no errors, nor is damaged gzip data: see
-/// [`Reader::take_rejects`]. An error is a stream that cannot be read on; it is the last item then.
+/// It is an iterator of record batches, one for each few megabytes of text, and uses memory for one of them whatever
+/// the size of the object. It starts no threads. A batch can be empty if all of its lines are rejects. Lines that do not
+/// parse are not errors, nor is corrupt gzip data: see [`Reader::take_rejects`]. If the stream cannot be read, the last
+/// item is an error.
+///
+/// Text that repeats is dictionary-encoded. [`arrow::compute::cast`] converts it to plain strings, and [`fault_range`]
+/// finds the fault in a rejected line:
+///
+/// ```
+/// use alb2parquet::arrow::array::AsArray;
+/// use alb2parquet::arrow::compute::cast;
+/// use alb2parquet::arrow::datatypes::DataType;
+/// use alb2parquet::{LogType, Reader, fault_range};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let text = "\
+/// http 2025-11-24T10:00:00.000000Z 0.0012 192.0.2.1:80 web PASS 200 -
+/// http 2025-11-24T10:00:05.000000Z 0.0012 192.0.2.1:80 web FAIL five Target.ResponseCodeMismatch
+/// ";
+/// let mut reader = Reader::of_text(LogType::HealthCheck, "source_key", text.as_bytes());
+/// let batch = reader.next().expect("there is text")?;
+/// let targets = cast(&batch["target_addr"], &DataType::Utf8)?;
+/// assert_eq!(targets.as_string::<i32>().value(0), "192.0.2.1:80");
+///
+/// let rejects = reader.take_rejects();
+/// assert_eq!(rejects[0].line_number, 2);
+/// assert_eq!(rejects[0].column.as_deref(), Some("status_code"));
+/// let fault = fault_range(LogType::HealthCheck.table(), &rejects[0]).expect("the value is known");
+/// assert_eq!(&rejects[0].raw[fault], b"five");
+/// # Ok(())
+/// # }
+/// ```
+///
+/// [`fault_range`]: crate::fault_range
 pub struct Reader {
     schema: SchemaRef,
     decoder: Decoder,
@@ -108,6 +63,7 @@ pub struct Reader {
 
 /// What was read so far, and what became of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Counts {
     /// Lines read: `rows + rejects`. The unreadable tail of an object counts as one.
     pub lines: u64,

@@ -239,7 +239,7 @@ fn count_kinds<'a>(values: impl Iterator<Item = &'a [u8]>) -> usize {
 }
 
 /// Returns the log type in whose table a line becomes a row.
-pub fn log_type_of(line: &[u8]) -> Option<LogType> {
+pub(crate) fn log_type_of(line: &[u8]) -> Option<LogType> {
     LogType::ALL.into_iter().find(|log_type| Decoder::new(log_type.table()).is_row(line))
 }
 

@@ -7,7 +7,7 @@ use std::ops::Deref;
 /// AWS documents a limit of 8 KB for the user agent and none for the line.
 pub const MAX_LINE: usize = 1 << 20;
 /// Maximum number of lines of text that are joined to one line.
-pub const MAX_JOINED: usize = 16;
+pub(crate) const MAX_JOINED: usize = 16;
 
 /// Bytes that were written, within memory that is cleared once and then reused.
 ///

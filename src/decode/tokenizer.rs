@@ -31,8 +31,8 @@ mod x86;
 use wide::u8x16;
 
 pub use crate::decode::text_buffer::MAX_LINE;
-pub use crate::decode::tokenizer::line::{Fault, Fields};
-pub use crate::decode::tokenizer::span::{Span, Spans};
+pub(crate) use crate::decode::tokenizer::line::Fields;
+pub(crate) use crate::decode::tokenizer::span::{Span, Spans};
 
 use crate::decode::text_buffer::Text;
 use crate::logs::reject::Reason;
@@ -93,7 +93,7 @@ pub struct Line {
 
 /// Returns a field without its quotes, if it has any.
 #[inline]
-pub fn unquoted(text: &[u8], field: Span) -> Span {
+pub(crate) fn unquoted(text: &[u8], field: Span) -> Span {
     match text[field.range()] {
         [b'"', .., b'"'] => Span { start: field.start + 1, end: field.end - 1 },
         _ => field,
@@ -102,7 +102,7 @@ pub fn unquoted(text: &[u8], field: Span) -> Span {
 
 /// Returns what a field says: nothing where it is absent or `-`.
 #[inline]
-pub fn value(text: &[u8], field: Span) -> Option<Span> {
+pub(crate) fn value(text: &[u8], field: Span) -> Option<Span> {
     if field.is_empty() {
         return None;
     }

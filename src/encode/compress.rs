@@ -7,9 +7,11 @@ use parquet::basic;
 use zstd::zstd_safe::{CParameter, ParamSwitch};
 
 /// How pages are compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Compression {
     /// Zstandard.
+    #[default]
     Zstd,
     /// Snappy.
     Snappy,

@@ -6,7 +6,7 @@ use crate::encode::Compression;
 use crate::encode::profile::Profile;
 
 /// The format of new files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Format {
     /// Parquet features that the files use.
     pub profile: Profile,

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 /// The files of one dataset can have different profiles. Columns and values are the same in all profiles.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Profile {
     /// Features that every reader supports: PLAIN and dictionary encoding, no page index.
     Portable,
@@ -29,7 +30,7 @@ impl Profile {
 
     /// Returns whether this is [`Profile::Compact`], which state files omit.
     #[allow(clippy::trivially_copy_pass_by_ref)] // serde calls it
-    pub fn is_compact(&self) -> bool {
+    pub(crate) fn is_compact(&self) -> bool {
         *self == Self::Compact
     }
 }

@@ -18,9 +18,11 @@ use std::fmt;
 use chrono::{Datelike, NaiveDate};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-pub use crate::logs::key::directory::{Directory, is_real_region};
+pub use crate::logs::key::directory::Directory;
+pub(crate) use crate::logs::key::directory::is_real_region;
 pub use crate::logs::key::mismatch::mismatch;
-pub use crate::logs::key::name::{Form, Name, identity};
+pub use crate::logs::key::name::identity;
+pub(crate) use crate::logs::key::name::{Form, Name};
 
 use crate::logs::key::name::{balancer_part, is_end_time, log_type_of};
 use crate::logs::schema::LogType;
@@ -28,10 +30,11 @@ use crate::logs::schema::LogType;
 const ROOT: &str = "AWSLogs";
 const SERVICE: &str = "elasticloadbalancing";
 /// Names of the columns that partitions have in a table. All of them are text.
-pub const PARTITION_COLUMNS: [&str; 5] = ["account", "region", "year", "month", "day"];
+pub(crate) const PARTITION_COLUMNS: [&str; 5] = ["account", "region", "year", "month", "day"];
 
 /// What the key of a log object says.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Key {
     /// Where the object belongs.
     pub partition: Partition,
@@ -88,7 +91,8 @@ impl TryFrom<Unchecked> for Partition {
 
 /// Why an object is skipped, according to its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Other {
+#[non_exhaustive]
+pub enum SkipReason {
     /// `ELBAccessLogTestFile` and its kin, written when logging is switched on.
     TestFile,
     /// Log of a Network Load Balancer.
@@ -121,7 +125,7 @@ const SERVICES: [(&str, &str); 10] = [
     ("CloudFront", "cloudfront"),
 ];
 
-impl Other {
+impl SkipReason {
     /// Returns the name used in summaries and JSON.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -137,7 +141,7 @@ impl Other {
     }
 
     /// Kinds of objects that are named like logs of Application Load Balancers but not converted.
-    pub const LOGS: [&str; 3] =
+    pub(crate) const LOGS: [&str; 3] =
         [Self::LogEnding.as_str(), Self::LogContradiction.as_str(), Self::LogName.as_str()];
 }
 
@@ -173,7 +177,7 @@ impl Partition {
     }
 
     /// Returns the values of [`PARTITION_COLUMNS`].
-    pub fn values(&self) -> [String; 5] {
+    pub(crate) fn values(&self) -> [String; 5] {
         let (year, month, day) = (self.day.year(), self.day.month(), self.day.day());
         let (year, month, day) = (format!("{year:04}"), format!("{month:02}"), format!("{day:02}"));
         [self.account.clone(), self.region.clone(), year, month, day]
@@ -192,10 +196,10 @@ impl Key {
     /// # Errors
     ///
     /// Returns what the object is instead, according to its key.
-    pub fn parse(key: &str) -> Result<Self, Other> {
+    pub fn parse(key: &str) -> Result<Self, SkipReason> {
         let (directory, name) = key.rsplit_once('/').unwrap_or(("", key));
         let Some(object) = Name::parse(name) else { return Err(other(directory, name)) };
-        let end_day = object.end_day().ok_or(Other::LogName)?;
+        let end_day = object.end_day().ok_or(SkipReason::LogName)?;
         let path = from_root(directory);
         let delivered = path.and_then(|path| delivery_day(path, &object));
         // Nearly all paths are documented ones below an arbitrary prefix, and match their names.
@@ -205,7 +209,7 @@ impl Key {
         let found = if is_plain { None } else { Directory::parse(directory) };
         let found = found.unwrap_or_default();
         if found.contradiction(object.account, object.region).is_some() {
-            return Err(Other::LogContradiction);
+            return Err(SkipReason::LogContradiction);
         }
         // An object is delivered after its five minutes, at most hours later.
         let is_near = |day: NaiveDate| day == end_day || day.pred_opt() == Some(end_day);
@@ -251,29 +255,31 @@ fn delivery_day(path: &str, object: &Name) -> Option<NaiveDate> {
 }
 
 /// Classifies an object that is not a supported log.
-fn other(directory: &str, name: &str) -> Other {
+fn other(directory: &str, name: &str) -> SkipReason {
     if name.ends_with("TestFile") {
-        return Other::TestFile;
+        return SkipReason::TestFile;
     }
     let (_, rest) = log_type_of(name);
     match balancer_part(rest) {
-        Some((balancer, _)) if balancer.starts_with("net.") => return Other::NetworkLoadBalancer,
+        Some((balancer, _)) if balancer.starts_with("net.") => {
+            return SkipReason::NetworkLoadBalancer;
+        }
         Some((balancer, rest))
             if is_word(balancer, "-") && rest.split('_').next().is_some_and(is_end_time) =>
         {
-            return Other::ClassicLoadBalancer;
+            return SkipReason::ClassicLoadBalancer;
         }
         _ => {}
     }
     if Name::split(name).is_some() {
-        return Other::LogEnding;
+        return SkipReason::LogEnding;
     }
     if name.contains("elasticloadbalancing_") && name.contains("_app.") {
-        return Other::LogName;
+        return SkipReason::LogName;
     }
     Directory::parse(directory)
         .and_then(|found| found.service)
-        .map_or(Other::Unknown, Other::Service)
+        .map_or(SkipReason::Unknown, SkipReason::Service)
 }
 
 /// Returns the kind of the service that delivers to a directory below an account's directory, if it is known.
@@ -359,7 +365,7 @@ mod tests {
         for prefix in ["conn_log", "health_check_log.", "x_", "conn_log_conn_log_"] {
             assert_eq!(
                 Key::parse(&format!("{DAY}/{prefix}{NAME}")),
-                Err(Other::LogName),
+                Err(SkipReason::LogName),
                 "{prefix}"
             );
         }
@@ -368,30 +374,30 @@ mod tests {
     #[test]
     fn what_is_not_a_log_is_named() {
         let cases = [
-            ("AWSLogs/012345678901/ELBAccessLogTestFile".to_owned(), Other::TestFile),
-            ("AWSLogs/012345678901/ELBConnectionLogTestFile".to_owned(), Other::TestFile),
-            (format!("{DAY}/{}", NAME.replace("app.", "net.")), Other::NetworkLoadBalancer),
+            ("AWSLogs/012345678901/ELBAccessLogTestFile".to_owned(), SkipReason::TestFile),
+            ("AWSLogs/012345678901/ELBConnectionLogTestFile".to_owned(), SkipReason::TestFile),
+            (format!("{DAY}/{}", NAME.replace("app.", "net.")), SkipReason::NetworkLoadBalancer),
             (
                 format!(
                     "{DAY}/012345678901_elasticloadbalancing_eu-west-1_my-lb_20250719T1405Z_10.0.0.1_39xza92o.log"
                 ),
-                Other::ClassicLoadBalancer,
+                SkipReason::ClassicLoadBalancer,
             ),
-            (format!("{DAY}/README.txt"), Other::Unknown),
-            (String::new(), Other::Unknown),
-            (format!("{DAY}/{}", NAME.replace(".log.gz", ".log.gz.part")), Other::LogEnding),
-            (format!("AWSLogs/012345678901/CloudTrail/{NAME}"), Other::LogContradiction),
+            (format!("{DAY}/README.txt"), SkipReason::Unknown),
+            (String::new(), SkipReason::Unknown),
+            (format!("{DAY}/{}", NAME.replace(".log.gz", ".log.gz.part")), SkipReason::LogEnding),
+            (format!("AWSLogs/012345678901/CloudTrail/{NAME}"), SkipReason::LogContradiction),
             (
                 "AWSLogs/012345678901/CloudTrail/eu-west-1/2025/07/19/x.json.gz".to_owned(),
-                Other::Service("cloudtrail"),
+                SkipReason::Service("cloudtrail"),
             ),
             (
                 "p/AWSLogs/o-abc/012345678901/CloudTrail-Insight/x.json.gz".to_owned(),
-                Other::Service("cloudtrail"),
+                SkipReason::Service("cloudtrail"),
             ),
             (
                 "AWSLogs/012345678901/vpcflowlogs/eu-west-1/x.log.gz".to_owned(),
-                Other::Service("vpc_flow_logs"),
+                SkipReason::Service("vpc_flow_logs"),
             ),
         ];
         for (key, other) in cases {
@@ -404,20 +410,23 @@ mod tests {
         let good = format!("{DAY}/{NAME}");
         assert!(Key::parse(&good).is_ok());
         let bad = [
-            (good.replace("AWSLogs/012345678901", "AWSLogs/999999999999"), Other::LogContradiction),
-            (good.replace("/eu-west-1/", "/us-east-1/"), Other::LogContradiction),
-            (good.replace("eu-west-1", "../../etc"), Other::Unknown),
-            (good.replace("eu-west-1", "EU-WEST-1"), Other::LogName),
-            (good.replace("20250719T1405Z", "20250719T14:05Z"), Other::LogName),
-            (good.replace("20250719T1405Z", "20250230T1405Z"), Other::LogName),
+            (
+                good.replace("AWSLogs/012345678901", "AWSLogs/999999999999"),
+                SkipReason::LogContradiction,
+            ),
+            (good.replace("/eu-west-1/", "/us-east-1/"), SkipReason::LogContradiction),
+            (good.replace("eu-west-1", "../../etc"), SkipReason::Unknown),
+            (good.replace("eu-west-1", "EU-WEST-1"), SkipReason::LogName),
+            (good.replace("20250719T1405Z", "20250719T14:05Z"), SkipReason::LogName),
+            (good.replace("20250719T1405Z", "20250230T1405Z"), SkipReason::LogName),
             (
                 good.replace("app.my-lb.50dc6c495c0c9188", "app.my lb.50dc6c495c0c9188"),
-                Other::LogName,
+                SkipReason::LogName,
             ),
-            (good.replace("app.my-lb.50dc6c495c0c9188", "app.my-lb"), Other::LogName),
-            (good.replace(".log.gz", ".gz"), Other::LogEnding),
-            (good.replace("39xza92o", "39xza92o_x"), Other::LogEnding),
-            (good.replace("39xza92o", ""), Other::LogName),
+            (good.replace("app.my-lb.50dc6c495c0c9188", "app.my-lb"), SkipReason::LogName),
+            (good.replace(".log.gz", ".gz"), SkipReason::LogEnding),
+            (good.replace("39xza92o", "39xza92o_x"), SkipReason::LogEnding),
+            (good.replace("39xza92o", ""), SkipReason::LogName),
         ];
         for (key, other) in bad {
             assert_eq!(Key::parse(&key), Err(other), "{key}");
@@ -489,7 +498,7 @@ mod tests {
                     }
                 }
                 Err(other) => {
-                    proptest::prop_assert_eq!(other, Other::LogContradiction);
+                    proptest::prop_assert_eq!(other, SkipReason::LogContradiction);
                     proptest::prop_assert!(mismatch(&key).unwrap().starts_with("its path names "));
                 }
             }

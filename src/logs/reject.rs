@@ -9,16 +9,16 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use crate::logs::schema::LogType;
 
 /// Name of the table of rejects of all log types, and of its directory in the dataset.
-pub const TABLE: &str = "alb_rejects";
+pub(crate) const TABLE: &str = "alb_rejects";
 
 /// Returns the name of the reject file for a file of rows. It begins with the log type, because all log types share
 /// the reject directories.
-pub fn file_name(log_type: LogType, of_rows: &str) -> String {
+pub(crate) fn file_name(log_type: LogType, of_rows: &str) -> String {
     format!("{log_type}-{of_rows}")
 }
 
 /// Returns the log type of a reject file from its name.
-pub fn log_type(name: &str) -> Option<LogType> {
+pub(crate) fn log_type(name: &str) -> Option<LogType> {
     LogType::named(name.split_once('-')?.0)
 }
 
@@ -27,6 +27,7 @@ pub const MAX_RAW: usize = 64 << 10;
 
 /// Why a line is a reject. The codes are part of the dataset's format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[non_exhaustive]
 pub enum Reason {
     /// The gzip data is damaged from here on: a bad block, a bad header, or a wrong checksum.
     CorruptGzip,
@@ -125,6 +126,7 @@ impl fmt::Display for Reason {
 
 /// One rejected line, or the unreadable tail of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Reject {
     /// Number of the line within its object, from 1.
     pub line_number: u64,
@@ -167,7 +169,7 @@ pub fn schema() -> SchemaRef {
 }
 
 /// Builds the record batch of some rejects, each with the key of its object, and with its bytes if they are wanted.
-pub fn batch<'a>(
+pub(crate) fn batch<'a>(
     log_type: LogType,
     rejects: impl IntoIterator<Item = (&'a str, &'a Reject)>,
     with_lines: bool,

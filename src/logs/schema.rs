@@ -10,9 +10,9 @@ use arrow::datatypes::{DataType, Field as ArrowField, Schema as ArrowSchema, Sch
 use serde::{Deserialize, Serialize};
 
 /// Column that holds what AWS appended to a line after the fields known here.
-pub const EXTRA_FIELDS: &str = "extra_fields";
+pub(crate) const EXTRA_FIELDS: &str = "extra_fields";
 /// Column that holds the key of the object a row came from.
-pub const SOURCE_KEY: &str = "source_key";
+pub(crate) const SOURCE_KEY: &str = "source_key";
 /// The columns of our own, at the end of every table of rows, with their meaning in one line.
 pub const OWN_COLUMNS: [(&str, &str); 2] = [
     (EXTRA_FIELDS, "Unchanged text of fields that AWS added after this version"),
@@ -29,6 +29,7 @@ static TABLES: LazyLock<[Table; LogType::ALL.len()]> = LazyLock::new(|| {
 /// A kind of log that load balancers write. Each is a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum LogType {
     /// Requests.
     Access,
@@ -80,6 +81,7 @@ impl fmt::Display for LogType {
 /// One kind of log and the table it becomes.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Table {
     /// The log type.
     pub log_type: LogType,
@@ -102,6 +104,7 @@ pub struct Table {
 /// One field of a line.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Field {
     /// Name in AWS's documentation.
     pub name: String,
@@ -114,6 +117,7 @@ pub struct Field {
 /// One column of the table.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[non_exhaustive]
 pub struct Column {
     /// Name, as in AWS's Athena tables where those have the column.
     pub name: String,
@@ -135,6 +139,7 @@ pub struct Column {
 /// Type of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Kind {
     /// UTF-8 text, byte for byte as logged.
     String,
@@ -151,6 +156,7 @@ pub enum Kind {
 /// Part of a field that a column takes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Part {
     /// All of it.
     #[default]
@@ -178,6 +184,7 @@ pub enum Part {
 /// `columns/shape.rs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Shape {
     /// Type of request, such as `h2`.
     RequestType,
@@ -324,21 +331,12 @@ pub enum SchemaError {
 }
 
 impl Table {
-    /// Returns all tables of rows.
-    pub fn all() -> impl Iterator<Item = &'static Self> {
-        [Self::access()].into_iter()
-    }
-
-    /// Returns the access log table, from `schemas/access.toml`.
-    pub fn access() -> &'static Self {
-        LogType::Access.table()
-    }
-
     /// Reads a table from the text of a schema file.
     ///
     /// # Errors
     ///
     /// Fails when the text is not TOML of the expected shape, or contradicts itself.
+    #[doc(hidden)] // for tests
     pub fn parse(text: &str) -> Result<Self, SchemaError> {
         let table: Self = toml::from_str(text)?;
         if table.required_fields > table.fields.len() {

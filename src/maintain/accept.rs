@@ -19,7 +19,7 @@ const OBJECTS_AT_ONCE: usize = 10_000;
 
 /// An object that was damaged, or none of whose lines became a row. `--json` prints its JSON form.
 #[derive(Debug, Clone, Serialize)]
-pub struct Incomplete {
+pub(crate) struct Incomplete {
     /// Its partition.
     #[serde(flatten)]
     pub partition: Partition,
@@ -43,7 +43,7 @@ pub struct Incomplete {
 
 /// The incomplete objects cannot be read.
 #[derive(Debug, thiserror::Error)]
-pub enum AcceptError {
+pub(crate) enum AcceptError {
     /// The dataset cannot be read or written.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
@@ -57,7 +57,7 @@ pub enum AcceptError {
 
 impl Incomplete {
     /// Returns its file name.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.object.rsplit('/').next().unwrap_or(&self.object)
     }
 }
@@ -68,7 +68,7 @@ impl Incomplete {
 /// # Errors
 ///
 /// Fails when the dataset cannot be read, or when `stop` is set.
-pub fn incomplete(
+pub(crate) fn incomplete(
     dataset: &Dataset,
     selection: &Selection,
     stop: &AtomicBool,
@@ -120,7 +120,7 @@ fn of_log(log: &Log) -> Vec<Incomplete> {
 /// # Errors
 ///
 /// Fails when the dataset cannot be read or written.
-pub fn accept(
+pub(crate) fn accept(
     dataset: &Dataset,
     all: &mut [Incomplete],
     stop: &AtomicBool,

@@ -12,7 +12,7 @@ use crate::store::{Leftover, Staged};
 
 /// What was cleaned. As JSON, it is what `--json` prints.
 #[derive(Debug, Default, Serialize)]
-pub struct Cleaned {
+pub(crate) struct Cleaned {
     /// Staged files and uploads that were removed.
     pub removed: Vec<Removed>,
     /// Bytes that they took up, as far as they are known.
@@ -25,7 +25,7 @@ pub struct Cleaned {
 
 /// Something staged that was removed.
 #[derive(Debug, Serialize)]
-pub struct Removed {
+pub(crate) struct Removed {
     /// Its path or URL.
     pub name: String,
     /// Bytes that it took up, as far as they are known.
@@ -39,7 +39,7 @@ pub struct Removed {
 /// # Errors
 ///
 /// Fails when the dataset cannot be read or written.
-pub fn clean(dataset: &Dataset, older_than: Duration) -> Result<Cleaned, DatasetError> {
+pub(crate) fn clean(dataset: &Dataset, older_than: Duration) -> Result<Cleaned, DatasetError> {
     let target = dataset.target();
     let before = SystemTime::now().checked_sub(older_than).unwrap_or(SystemTime::UNIX_EPOCH);
     // Listed before the claims are read, so that what was claimed meanwhile is known.

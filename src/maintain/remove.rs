@@ -12,7 +12,7 @@ use crate::plan::Selection;
 
 /// What a partition holds, and what became of it. As JSON, it is what `--json` prints.
 #[derive(Debug, Clone, Serialize)]
-pub struct Contents {
+pub(crate) struct Contents {
     /// The partition.
     #[serde(flatten)]
     pub partition: Partition,
@@ -41,7 +41,10 @@ pub struct Contents {
 /// # Errors
 ///
 /// Fails when the dataset cannot be read.
-pub fn contents(dataset: &Dataset, selection: &Selection) -> Result<Vec<Contents>, DatasetError> {
+pub(crate) fn contents(
+    dataset: &Dataset,
+    selection: &Selection,
+) -> Result<Vec<Contents>, DatasetError> {
     let hints = Hints::list(dataset)?;
     let mut all = Vec::new();
     for partition in hints.partitions().filter(|partition| selection.wants_partition(partition)) {
@@ -89,7 +92,7 @@ pub fn contents(dataset: &Dataset, selection: &Selection) -> Result<Vec<Contents
 /// # Errors
 ///
 /// Fails when the dataset cannot be read or written.
-pub fn remove(
+pub(crate) fn remove(
     dataset: &Dataset,
     all: &mut [Contents],
     stop: &AtomicBool,

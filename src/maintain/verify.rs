@@ -19,7 +19,7 @@ use crate::dataset::claim::{Amendments, Claim, Hints, Log, Record, State};
 use crate::dataset::data_files::DataFiles;
 use crate::dataset::layout::{Dataset, DatasetError, is_hidden};
 use crate::dataset::ledger::{Change, HeldObject};
-use crate::logs::key::{Other, Partition, identity, mismatch};
+use crate::logs::key::{Partition, SkipReason, identity, mismatch};
 use crate::logs::schema::LogType;
 use crate::maintain::verify::incomplete::Objects;
 use crate::plan::{self, Listing, Object, PlanError, Selection};
@@ -27,7 +27,7 @@ use crate::redact::Redaction;
 use crate::store::Source;
 use crate::util::threads;
 
-pub use crate::maintain::verify::incomplete::WithRejects;
+pub(crate) use crate::maintain::verify::incomplete::WithRejects;
 
 /// A verification that is ready to run.
 pub struct Verification<'a> {
@@ -450,7 +450,7 @@ impl Verification<'_> {
 
 /// Reports objects that are named like logs and are not converted, by kind.
 fn find_left_out(listing: &Listing, report: &mut Report) {
-    for kind in Other::LOGS {
+    for kind in SkipReason::LOGS {
         let (Some(count), Some(key)) = (listing.skipped.get(kind), listing.examples.get(kind))
         else {
             continue;

@@ -19,7 +19,7 @@ use crate::plan::{
 use crate::store::{Calls, Source};
 
 /// Bytes of Parquet that become of a byte of gzip, about, with Zstandard: 0.53 to 0.58 in benches/README.md.
-pub const PARQUET_PER_GZIP: f64 = 0.55;
+pub(crate) const PARQUET_PER_GZIP: f64 = 0.55;
 
 /// What a thousand requests cost, in US dollars. The default is S3's price list for the class Standard in
 /// us-east-1 (<https://aws.amazon.com/s3/pricing/>).

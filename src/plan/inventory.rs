@@ -181,7 +181,7 @@ impl<'a> From<line::Entry<'a>> for Found<'a> {
 ///
 /// Fails when the list cannot be read or has no known format, when a line does not match the format or names another
 /// bucket, or when `each` fails.
-pub fn read<E: From<ObjectsError>>(
+pub(crate) fn read<E: From<ObjectsError>>(
     name: &str,
     source: &Source,
     network: &Network,

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::dataset::shard::Shard;
-use crate::logs::key::{Directory, Form, Key, Other, Partition, identity};
+use crate::logs::key::{Directory, Form, Key, Partition, SkipReason, identity};
 use crate::plan::inventory;
 use crate::plan::{
     Amount, DUPLICATE, Failure, Moved, NOT_SELECTED, Object, PlanError, SIDECAR, Scope, Selection,
@@ -124,7 +124,7 @@ impl Listing {
             // A key that ends with a slash is a directory marker. It cannot be requested, and is not a log.
             let is_directory = named.key.ends_with('/');
             if is_directory || !source.holds(&named.key) {
-                let kind = if is_directory { Other::Unknown.as_str() } else { NOT_SELECTED };
+                let kind = if is_directory { SkipReason::Unknown.as_str() } else { NOT_SELECTED };
                 gathering.listing.listed += 1;
                 gathering.listing.skip(kind, &named.key);
                 return Ok(());
@@ -186,7 +186,7 @@ impl Listing {
         for listed in endings {
             let own = identity(listed.name());
             let found = self.objects.binary_search_by(|object| object.identity().cmp(own));
-            let kind = if found.is_ok() { SIDECAR } else { Other::LogEnding.as_str() };
+            let kind = if found.is_ok() { SIDECAR } else { SkipReason::LogEnding.as_str() };
             self.skip(kind, &listed.key());
         }
     }
@@ -304,10 +304,10 @@ impl<'a> Gathering<'a> {
                 let is_wanted =
                     || Key::of_name(listed.name()).is_none_or(|said| self.selection.wants(&said));
                 match other {
-                    Other::LogEnding | Other::LogContradiction if !is_wanted() => {
+                    SkipReason::LogEnding | SkipReason::LogContradiction if !is_wanted() => {
                         self.listing.skip(NOT_SELECTED, &key);
                     }
-                    Other::LogEnding => self.endings.push(listed),
+                    SkipReason::LogEnding => self.endings.push(listed),
                     other => self.listing.skip(other.as_str(), &key),
                 }
             }

@@ -31,6 +31,7 @@ pub struct Selection {
     /// Load balancers; all if empty.
     pub balancers: Vec<Balancer>,
     /// The scope of each source. A source without one is selected entirely.
+    #[doc(hidden)] // set when sources are opened
     pub scopes: Vec<Scope>,
     /// Only the objects of this shard: of its partitions, except those that AWS did not put where they lie.
     pub shard: Option<Shard>,
@@ -38,7 +39,7 @@ pub struct Selection {
 
 impl Selection {
     /// Tells whether a partition is wanted, or some of it, by whichever shard.
-    pub fn wants_partition(&self, partition: &Partition) -> bool {
+    pub(crate) fn wants_partition(&self, partition: &Partition) -> bool {
         let among = |all: &[String], one: &str| all.is_empty() || all.iter().any(|s| s == one);
         (self.log_types.is_empty() || self.log_types.contains(&partition.log_type))
             && self.from.is_none_or(|from| partition.day >= from)
@@ -48,12 +49,12 @@ impl Selection {
     }
 
     /// Returns the scope of a source.
-    pub fn scope(&self, source: usize) -> &Scope {
+    pub(crate) fn scope(&self, source: usize) -> &Scope {
         self.scopes.get(source).unwrap_or(&Scope::All)
     }
 
     /// Tells what a directory of a source is worth.
-    pub fn look(&self, directory: &str) -> Look {
+    pub(crate) fn look(&self, directory: &str) -> Look {
         let Some(Directory { account, region, days, service }) = Directory::parse(directory) else {
             // Directories are many somewhere else than above accounts.
             let depth = directory.split('/').count();

@@ -9,9 +9,9 @@ use crate::redact::RedactError;
 use crate::util::hash::hex;
 
 /// Shortest key, in bytes: there are few addresses, so that a hash is worth what its key is.
-pub const MIN_KEY: usize = 32;
+pub(crate) const MIN_KEY: usize = 32;
 /// Hexadecimal digits of a hashed value: 128 bits.
-pub const HASH_DIGITS: usize = 32;
+pub(super) const HASH_DIGITS: usize = 32;
 /// Digits of a key's fingerprint. They do not tell the key, if that is none that can be guessed.
 const FINGERPRINT_DIGITS: usize = 16;
 /// What is hashed for the fingerprint. No column has such a name.
@@ -19,7 +19,7 @@ const FINGERPRINT: &str = "alb2parquet key";
 
 /// A key. It shows itself to nobody.
 #[derive(Clone)]
-pub struct Key(Hmac<Sha256>);
+pub(crate) struct Key(Hmac<Sha256>);
 
 impl fmt::Debug for Key {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -33,7 +33,7 @@ impl Key {
     /// # Errors
     ///
     /// Fails when the secret is shorter than [`MIN_KEY`] bytes.
-    pub fn new(secret: &str) -> Result<Self, RedactError> {
+    pub(crate) fn new(secret: &str) -> Result<Self, RedactError> {
         if secret.len() < MIN_KEY {
             return Err(RedactError::ShortKey);
         }
@@ -43,12 +43,12 @@ impl Key {
 
     /// Returns what stands for a value of a column: the first [`HASH_DIGITS`] hexadecimal digits of the
     /// HMAC-SHA-256 of the column's name, a zero byte and the value.
-    pub fn hash(&self, column: &str, value: &str) -> String {
+    pub(crate) fn hash(&self, column: &str, value: &str) -> String {
         self.digits(column, value, HASH_DIGITS)
     }
 
     /// Returns what tells this key from another.
-    pub fn fingerprint(&self) -> String {
+    pub(crate) fn fingerprint(&self) -> String {
         self.digits(FINGERPRINT, "", FINGERPRINT_DIGITS)
     }
 

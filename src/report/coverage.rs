@@ -91,7 +91,7 @@ pub struct Span<T> {
 
 /// Windows of a day, each by its end.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Windows([u64; WINDOWS.div_ceil(u64::BITS) as usize]);
+pub(super) struct Windows([u64; WINDOWS.div_ceil(u64::BITS) as usize]);
 
 impl Windows {
     /// Adds a window by its number from midnight.

@@ -12,6 +12,7 @@ use crate::logs::schema::{EXTRA_FIELDS, LogType, Table};
 
 /// The rows of a log type that were delivered in a month.
 #[derive(Debug, PartialEq, Eq, Serialize)]
+#[allow(clippy::struct_field_names)] // the names are keys of the JSON
 pub struct Month {
     /// The log type.
     pub log_type: LogType,

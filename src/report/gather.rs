@@ -27,7 +27,7 @@ use crate::util::threads;
 const THREADS: usize = 16;
 
 /// What a report is to be about.
-pub struct Request<'a> {
+pub(crate) struct Request<'a> {
     /// The dataset.
     pub dataset: &'a Dataset,
     /// How the user named it.
@@ -98,7 +98,7 @@ impl Request<'_> {
     ///
     /// Fails when the dataset cannot be listed or reached. A claim or a file that cannot be read is among the
     /// problems instead.
-    pub fn gather(&self) -> Result<Facts, ReportError> {
+    pub(crate) fn gather(&self) -> Result<Facts, ReportError> {
         let hints = Hints::list(self.dataset)?;
         let partitions: Vec<&Partition> =
             hints.partitions().filter(|each| self.selection.wants_partition(each)).collect();

@@ -19,7 +19,7 @@ const DIALECTS: [(Dialect, &str); 4] = [
 ];
 
 /// Says where the directory of a table is, as an engine is to be told of it; `None` where it cannot be.
-pub type Locate<'a> = dyn Fn(&str, Dialect) -> Option<String> + Sync + 'a;
+pub(super) type Locate<'a> = dyn Fn(&str, Dialect) -> Option<String> + Sync + 'a;
 
 /// A statement that makes a table known to an engine.
 #[derive(Debug, PartialEq, Eq, Serialize)]

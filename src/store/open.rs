@@ -10,7 +10,7 @@ use std::path::Path;
 ///
 /// Fails when it does not exist, cannot be read, or is not a regular file. Opening a FIFO without a writer blocks
 /// forever, and a device can be endless.
-pub fn regular(path: &Path) -> io::Result<File> {
+pub(crate) fn regular(path: &Path) -> io::Result<File> {
     // Check before opening: opening a device can have side effects.
     check(path)?;
     let mut options = OpenOptions::new();

@@ -2,10 +2,11 @@
 
 use std::fmt;
 use std::path::{Path as LocalPath, PathBuf};
+use std::sync::Arc;
 
 use object_store::path::Path;
 
-use crate::store::{StoreError, url};
+use crate::store::{Bucket, Disk, Network, StoreError, Target, url};
 
 /// A local path, or a prefix of a bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,6 +69,28 @@ impl Place {
         let path = Path::parse(path.trim_matches('/'))
             .map_err(|source| StoreError::Prefix { name: name.to_owned(), source })?;
         Ok(Self::Bucket(Prefix { kind, bucket: format!("{scheme}://{bucket}"), path }))
+    }
+
+    /// Opens the place as that of a dataset, for a run that stages files below `staging`.
+    ///
+    /// # Errors
+    ///
+    /// Fails when a bucket has invalid settings, or the current directory does not exist.
+    pub fn target(
+        &self,
+        staging: &str,
+        run: &str,
+        network: &Network,
+    ) -> Result<Arc<dyn Target>, StoreError> {
+        Ok(match self {
+            Self::Local(path) => {
+                let name = || path.display().to_string();
+                let absolute = std::path::absolute(path)
+                    .map_err(|source| StoreError::Path { name: name(), source })?;
+                Arc::new(Disk::new(absolute, staging, run))
+            }
+            Self::Bucket(prefix) => Arc::new(Bucket::connect(prefix, network, staging)?),
+        })
     }
 
     /// Tells whether `other` is the same place or lies within this one.

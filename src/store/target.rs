@@ -436,7 +436,7 @@ pub fn create_surely(
 /// # Errors
 ///
 /// Fails like [`create_surely`].
-pub fn create_surely_by(
+pub(crate) fn create_surely_by(
     create: impl Fn() -> Result<Created, TargetError>,
     target: &dyn Target,
     key: &str,

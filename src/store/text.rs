@@ -16,7 +16,7 @@ const ZSTD_WINDOW_LOG: u32 = 27;
 /// # Errors
 ///
 /// Fails when it does not exist, is not a regular file, or cannot be reached.
-pub fn open_text(name: &str, network: &Network) -> Result<Box<dyn BufRead>, StoreError> {
+pub(crate) fn open_text(name: &str, network: &Network) -> Result<Box<dyn BufRead>, StoreError> {
     let raw: Box<dyn Read> = if name == "-" {
         Box::new(io::stdin())
     } else {
@@ -71,7 +71,7 @@ fn open_file(path: &Path) -> io::Result<File> {
 }
 
 /// The lines of a text with a maximum length, so that no input exhausts memory.
-pub struct Lines<R> {
+pub(crate) struct Lines<R> {
     input: R,
     limit: usize,
     separators: &'static [u8],
@@ -81,7 +81,7 @@ pub struct Lines<R> {
 
 impl<R: BufRead> Lines<R> {
     /// Reads lines of at most `limit` bytes, separated by any of the given bytes.
-    pub fn new(input: R, limit: usize, separators: &'static [u8]) -> Self {
+    pub(crate) fn new(input: R, limit: usize, separators: &'static [u8]) -> Self {
         Self { input, limit, separators, number: 0, line: Vec::new() }
     }
 
@@ -92,7 +92,7 @@ impl<R: BufRead> Lines<R> {
     ///
     /// Fails when the input cannot be read, or when the line is longer than the limit.
     #[allow(clippy::should_implement_trait)] // the line is lent
-    pub fn next(&mut self) -> io::Result<Option<(u64, &[u8])>> {
+    pub(crate) fn next(&mut self) -> io::Result<Option<(u64, &[u8])>> {
         self.line.clear();
         let number = self.number + 1;
         loop {

@@ -14,12 +14,14 @@ use crate::util::threads::isolated;
 /// # Errors
 ///
 /// Fails if `parse` fails or panics.
-pub fn contained<R>(parse: impl FnOnce() -> Result<R, ParquetError>) -> Result<R, ParquetError> {
+pub(crate) fn contained<R>(
+    parse: impl FnOnce() -> Result<R, ParquetError>,
+) -> Result<R, ParquetError> {
     isolated(parse).map_err(|panic| corrupt(&panic))?
 }
 
 /// Returns the record batches of an untrusted file. A panic is the error of the last batch.
-pub fn batches(
+pub(crate) fn batches(
     mut reader: ParquetRecordBatchReader,
 ) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> {
     let mut failed = false;

@@ -6,15 +6,6 @@
 use std::fmt::Write as _;
 
 /// Returns bytes as text that is safe to print on a terminal. The function is idempotent.
-///
-/// ```
-/// use alb2parquet::util::escape::printable;
-///
-/// assert_eq!(printable("GET /ä \"x\""), "GET /ä \"x\"");
-/// assert_eq!(printable("\x1b[31mred\n"), "\\x1b[31mred\\x0a");
-/// assert_eq!(printable("a\u{202e}b"), "a\\u{202e}b");
-/// assert_eq!(printable(b"\xff"), "\\xff");
-/// ```
 pub fn printable(bytes: impl AsRef<[u8]>) -> String {
     let bytes = bytes.as_ref();
     let mut text = String::with_capacity(bytes.len());
@@ -23,7 +14,7 @@ pub fn printable(bytes: impl AsRef<[u8]>) -> String {
 }
 
 /// Returns lines as [`printable`] lines, each ended by a newline like those of `text`.
-pub fn printable_lines(text: &str) -> String {
+pub(crate) fn printable_lines(text: &str) -> String {
     let lines = text.split('\n').map(printable);
     lines.collect::<Vec<_>>().join("\n")
 }

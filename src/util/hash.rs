@@ -16,7 +16,7 @@ pub fn hex(bytes: &[u8]) -> String {
 /// # Errors
 ///
 /// Fails when the system has no randomness to give.
-pub fn random_name() -> Result<String, getrandom::Error> {
+pub(crate) fn random_name() -> Result<String, getrandom::Error> {
     let mut bytes = [0; 16];
     getrandom::fill(&mut bytes)?;
     Ok(hex(&bytes))

@@ -4,7 +4,7 @@ use std::sync::Mutex;
 
 /// Holds what is not in use.
 #[derive(Debug)]
-pub struct Pool<T> {
+pub(crate) struct Pool<T> {
     idle: Mutex<Vec<T>>,
 }
 
@@ -16,13 +16,13 @@ impl<T> Default for Pool<T> {
 
 impl<T> Pool<T> {
     /// Takes one out of the pool, or makes it.
-    pub fn take(&self, make: impl FnOnce() -> T) -> T {
+    pub(crate) fn take(&self, make: impl FnOnce() -> T) -> T {
         let idle = self.idle.lock().expect("no holder panics").pop();
         idle.unwrap_or_else(make)
     }
 
     /// Returns an item to the pool, unless the pool already has `max` items.
-    pub fn put_within(&self, max: usize, item: T) {
+    pub(crate) fn put_within(&self, max: usize, item: T) {
         let mut idle = self.idle.lock().expect("no holder panics");
         if idle.len() < max {
             idle.push(item);
@@ -30,7 +30,7 @@ impl<T> Pool<T> {
     }
 
     /// Puts one back.
-    pub fn put(&self, item: T) {
+    pub(crate) fn put(&self, item: T) {
         self.idle.lock().expect("no holder panics").push(item);
     }
 }

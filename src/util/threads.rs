@@ -16,7 +16,7 @@ static PANICS: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
 /// # Panics
 ///
 /// Panics if `work` panics.
-pub fn on_threads<R: Send>(count: usize, work: impl Fn() -> R + Sync) -> Vec<R> {
+pub(crate) fn on_threads<R: Send>(count: usize, work: impl Fn() -> R + Sync) -> Vec<R> {
     thread::scope(|scope| {
         let start = |_| thread::Builder::new().spawn_scoped(scope, &work).ok();
         let others: Vec<_> = (1..count).map_while(start).collect();
@@ -33,7 +33,7 @@ pub fn on_threads<R: Send>(count: usize, work: impl Fn() -> R + Sync) -> Vec<R> 
 /// # Errors
 ///
 /// Fails if the system refuses to start the threads.
-pub fn pool(threads: usize) -> Result<ThreadPool, ThreadPoolBuildError> {
+pub(crate) fn pool(threads: usize) -> Result<ThreadPool, ThreadPoolBuildError> {
     ThreadPoolBuilder::new().num_threads(threads).build()
 }
 
@@ -44,12 +44,12 @@ pub fn pool(threads: usize) -> Result<ThreadPool, ThreadPoolBuildError> {
 /// # Errors
 ///
 /// Fails if `work` panics.
-pub fn isolated<R>(work: impl FnOnce() -> R) -> Result<R, String> {
+pub(crate) fn isolated<R>(work: impl FnOnce() -> R) -> Result<R, String> {
     panic::catch_unwind(AssertUnwindSafe(work)).map_err(|panic| describe(&*panic))
 }
 
 /// Records panics for [`isolated`] instead of printing them.
-pub fn record_panics() {
+pub(crate) fn record_panics() {
     panic::set_hook(Box::new(|info: &PanicHookInfo| {
         let message = message(info.payload());
         let location = info.location().map(|at| format!(" ({}:{})", at.file(), at.line()));
@@ -61,7 +61,7 @@ pub fn record_panics() {
 }
 
 /// Returns the recorded panics that [`isolated`] has not returned.
-pub fn unreported_panics() -> Vec<String> {
+pub(crate) fn unreported_panics() -> Vec<String> {
     let Ok(mut panics) = PANICS.lock() else { return Vec::new() };
     panics.drain(..).map(|(_, described)| described).collect()
 }

@@ -21,7 +21,7 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
 };
 
-use alb2parquet::util::hash::hex;
+use alb2parquet::internals::util::hash::hex;
 use sha2::{Digest, Sha256};
 
 use crate::simulation::Object;

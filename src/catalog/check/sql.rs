@@ -19,7 +19,7 @@ const MILLISECOND: i64 = 1000;
 
 /// A SQL engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Engine {
+pub(crate) enum Engine {
     /// Amazon Athena and Trino.
     Trino,
     /// Spark, and Databricks and EMR, which are based on it.
@@ -171,7 +171,7 @@ struct Statement {
 
 impl Check {
     /// Returns the statements for a table with a name, including comments.
-    pub fn statements(&self, table: &str, engine: Engine) -> String {
+    pub(crate) fn statements(&self, table: &str, engine: Engine) -> String {
         let from = engine.quoted(table);
         let mut statements = Vec::new();
         if !self.partitions.is_empty() {

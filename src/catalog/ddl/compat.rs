@@ -6,7 +6,7 @@
 use arrow::datatypes::DataType;
 
 use crate::catalog::ddl::{Column, External, quoted};
-use crate::logs::schema::Table;
+use crate::logs::schema::LogType;
 
 /// The last column that AWS's table has.
 const LAST: &str = "conn_trace_id";
@@ -19,7 +19,7 @@ const EMPTY: [&str; 2] = ["target_ip", LAST];
 /// Returns the statement that creates the view; `None` for a table that AWS does not document so.
 pub(super) fn view(table: &External, view: &str) -> Option<String> {
     let last = table.columns.iter().position(|column| column.name == LAST)?;
-    let access = External::rows(Table::access());
+    let access = External::rows(LogType::Access.table());
     if table.columns != access.columns {
         return None;
     }

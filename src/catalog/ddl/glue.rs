@@ -75,7 +75,7 @@ fn storage(columns: &[Value], location: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::logs::schema::{LogType, Table};
+    use crate::logs::schema::LogType;
 
     #[test]
     fn a_call_takes_a_hundred_partitions() {
@@ -86,7 +86,8 @@ mod tests {
             Partition { log_type, account, region, day }
         };
         let partitions: Vec<_> = day.iter_days().take(101).map(partition).collect();
-        let table = External { location: "s3://b/t/".into(), ..External::rows(Table::access()) };
+        let table =
+            External { location: "s3://b/t/".into(), ..External::rows(LogType::Access.table()) };
         let text = partition_inputs(&table, &partitions);
         let calls: Vec<Vec<Value>> =
             text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();

@@ -103,6 +103,6 @@ fn rejected<'a>(table: &Table, reject: &'a Reject) -> Rejected<'a> {
         column_name: reject.column.as_deref(),
         raw_length: reject.raw_length,
         raw_line: printable(&reject.raw),
-        place: locate::place(table, reject).map(|place| [place.start, place.end]),
+        place: locate::fault_range(table, reject).map(|place| [place.start, place.end]),
     }
 }

@@ -139,7 +139,7 @@ fn rejects(page: &mut String, found: &Inspected, width: usize) {
         if reject.raw_length == 0 {
             continue;
         }
-        let place = locate::place(found.about.log_type.table(), reject);
+        let place = locate::fault_range(found.about.log_type.table(), reject);
         let Excerpt { line: text, carets } =
             Excerpt::of(&reject.raw, place, width.saturating_sub(INDENT));
         line(page, format_args!("{:INDENT$}{text}", ""));

@@ -11,10 +11,10 @@ use crate::decode::tokenizer::{self, Span, Spans};
 
 /// The text is not a value of the column's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refused;
+pub(crate) struct Refused;
 
 /// How the values of a column of numbers are read.
-pub trait Parse: Send + Default {
+pub(crate) trait Parse: Send + Default {
     /// Arrow's type of the values.
     type Type: ArrowPrimitiveType;
 
@@ -42,7 +42,7 @@ pub trait Parse: Send + Default {
 }
 
 /// Builder of a column of numbers.
-pub struct Numbers<P: Parse> {
+pub(crate) struct Numbers<P: Parse> {
     parse: P,
     values: Vec<<P::Type as ArrowPrimitiveType>::Native>,
     /// Rows that are NULL.
@@ -115,7 +115,7 @@ fn unusual<P: Parse>(
 
 /// Reads a 32-bit integer.
 #[derive(Debug, Default)]
-pub struct Int32;
+pub(crate) struct Int32;
 
 impl Parse for Int32 {
     type Type = Int32Type;
@@ -134,7 +134,7 @@ impl Parse for Int32 {
 
 /// Reads a 64-bit integer.
 #[derive(Debug, Default)]
-pub struct Int64;
+pub(crate) struct Int64;
 
 impl Parse for Int64 {
     type Type = Int64Type;
@@ -153,7 +153,7 @@ impl Parse for Int64 {
 
 /// Reads the port of `address:port`.
 #[derive(Debug, Default)]
-pub struct Port;
+pub(crate) struct Port;
 
 impl Parse for Port {
     type Type = Int32Type;
@@ -177,7 +177,7 @@ impl Parse for Port {
 
 /// Reads a decimal number, such as a duration in seconds.
 #[derive(Debug, Default)]
-pub struct Double;
+pub(crate) struct Double;
 
 impl Parse for Double {
     type Type = Float64Type;
@@ -198,7 +198,7 @@ impl Parse for Double {
 
 /// Parses an HTTP status code.
 #[derive(Debug, Default)]
-pub struct HttpStatus;
+pub(crate) struct HttpStatus;
 
 impl Parse for HttpStatus {
     type Type = Int32Type;
@@ -216,7 +216,7 @@ impl Parse for HttpStatus {
 
 /// Parses an HTTP or gRPC status code.
 #[derive(Debug, Default)]
-pub struct Status;
+pub(crate) struct Status;
 
 impl Parse for Status {
     type Type = Int32Type;
@@ -236,7 +236,7 @@ impl Parse for Status {
 /// Parses a duration in seconds. Load balancers write a fraction, or -1 for no duration. Any other whole number is a
 /// status code or a size from another column.
 #[derive(Debug, Default)]
-pub struct Seconds;
+pub(crate) struct Seconds;
 
 impl Parse for Seconds {
     type Type = Float64Type;

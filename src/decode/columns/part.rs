@@ -12,7 +12,7 @@ use crate::logs::schema::Part;
 /// Ports and times are not text; see [`colon`] and [`super::validity`].
 #[allow(clippy::inline_always)] // a call for each row of a text column would be a third of what the column costs
 #[inline(always)]
-pub fn of(part: Part, text: &[u8], field: Span) -> Option<Span> {
+pub(crate) fn of(part: Part, text: &[u8], field: Span) -> Option<Span> {
     match part {
         Part::Whole | Part::Port | Part::NotBefore | Part::NotAfter => {
             tokenizer::value(text, field)
@@ -40,7 +40,7 @@ pub(super) fn within(
 /// Splits `address:port` at the last colon: IPv6 addresses are logged without brackets. Returns where
 /// the colon stands.
 #[inline]
-pub fn colon(field: &[u8]) -> Option<usize> {
+pub(crate) fn colon(field: &[u8]) -> Option<usize> {
     // Nearly every port has five digits at most, so the colon is close to the end.
     match field.last_chunk().and_then(|last| last_equal(*last, b':')) {
         Some(at) => Some(field.len() - CHUNK + at),

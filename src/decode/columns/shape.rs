@@ -43,7 +43,7 @@ impl Shape {
     /// Returns whether a value matches the shape. An empty value matches every shape.
     ///
     /// Numbers are checked when they are parsed ([`super::number`]).
-    pub fn fits(self, value: &[u8]) -> bool {
+    pub(crate) fn fits(self, value: &[u8]) -> bool {
         if value.is_empty() {
             return true;
         }

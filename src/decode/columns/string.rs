@@ -17,7 +17,7 @@ const WORD: usize = u64::BITS as usize;
 
 /// Builder of a column whose values repeat: keys into a dictionary of distinct values, in order of
 /// their first appearance.
-pub struct Interned {
+pub(crate) struct Interned {
     /// Which part of its field the column is; `None` for all of it, as it stands.
     part: Option<Part>,
     /// The shape of its values, if it has one.
@@ -30,12 +30,12 @@ pub struct Interned {
 
 impl Interned {
     /// Returns the builder of a column that is a part of its field.
-    pub fn of_part(part: Part, shape: Option<Shape>) -> Self {
+    pub(crate) fn of_part(part: Part, shape: Option<Shape>) -> Self {
         Self::new(Some(part), shape)
     }
 
     /// Returns the builder of a column that is its field as it stands, NULL where there is nothing.
-    pub fn verbatim() -> Self {
+    pub(crate) fn verbatim() -> Self {
         Self::new(None, None)
     }
 
@@ -45,7 +45,7 @@ impl Interned {
     }
 
     /// Appends the same value so many times.
-    pub fn repeat(&mut self, value: &str, count: usize) {
+    pub(crate) fn repeat(&mut self, value: &str, count: usize) {
         if count > 0 {
             let key = self.dictionary.key_of_long(value.as_bytes());
             self.keys.extend(std::iter::repeat_n(key, count));
@@ -132,7 +132,7 @@ fn unless_empty(_: &[u8], field: Span) -> Option<Span> {
 }
 
 /// Builder of a column whose values do not repeat.
-pub struct Texts {
+pub(crate) struct Texts {
     part: Part,
     shape: Option<Shape>,
     values: Values,
@@ -141,7 +141,7 @@ pub struct Texts {
 
 impl Texts {
     /// Returns the builder of a column that is a part of its field.
-    pub fn new(part: Part, shape: Option<Shape>) -> Self {
+    pub(crate) fn new(part: Part, shape: Option<Shape>) -> Self {
         Self { part, shape, values: Values::default(), nulls: NullBufferBuilder::new(0) }
     }
 }

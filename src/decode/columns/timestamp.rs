@@ -20,7 +20,7 @@ const ENDS: u64 = 0xff00_0000_0000_00ff;
 
 /// Reads a time; remembers the day, since the lines of an object nearly all share it.
 #[derive(Debug)]
-pub struct Timestamp {
+pub(crate) struct Timestamp {
     day: [u8; 10],
     day_start: i64,
 }

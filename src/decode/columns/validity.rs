@@ -11,7 +11,7 @@ use crate::decode::tokenizer::Span;
 
 /// Reads the beginning of a validity.
 #[derive(Debug, Default)]
-pub struct NotBefore(Timestamp);
+pub(crate) struct NotBefore(Timestamp);
 
 impl Parse for NotBefore {
     type Type = TimestampMicrosecondType;
@@ -31,7 +31,7 @@ impl Parse for NotBefore {
 
 /// Reads the end of a validity.
 #[derive(Debug, Default)]
-pub struct NotAfter(Timestamp);
+pub(crate) struct NotAfter(Timestamp);
 
 impl Parse for NotAfter {
     type Type = TimestampMicrosecondType;

@@ -5,7 +5,7 @@ use memchr::memchr;
 use crate::decode::gzip::{FHCRC, FLAGS, MEMBER};
 
 /// Number of bytes that determine the content type of an object.
-pub const HEAD: usize = 64 << 10;
+pub(crate) const HEAD: usize = 64 << 10;
 /// The byte order mark of UTF-8. Windows tools put it before text.
 pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
@@ -13,7 +13,7 @@ const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
 /// Returns whether an object that begins with `head` is gzip. For a single byte, returns whether the object can be
 /// gzip.
-pub fn is_gzip(head: &[u8]) -> bool {
+pub(crate) fn is_gzip(head: &[u8]) -> bool {
     head.starts_with(&MAGIC) || head == &MAGIC[..1]
 }
 
@@ -21,7 +21,7 @@ pub fn is_gzip(head: &[u8]) -> bool {
 ///
 /// Text has no NUL. Its first line ends within the head, is UTF-8 and has no control characters except tabs. Other
 /// lines are not checked here: each is parsed separately.
-pub fn is_text(head: &[u8]) -> bool {
+pub(crate) fn is_text(head: &[u8]) -> bool {
     let end = match memchr(b'\n', head) {
         Some(end) => end,
         None if head.len() < HEAD => head.len(),

@@ -6,7 +6,7 @@ use crate::logs::reject::Reason;
 
 /// Where a line breaks the grammar, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fault {
+pub(crate) struct Fault {
     /// How: an [`Reason::UnterminatedQuote`] or a [`Reason::MisplacedQuote`].
     pub reason: Reason,
     /// The byte of the line that should not be there, or is not closed: the quote.
@@ -15,7 +15,7 @@ pub struct Fault {
 
 /// The fields of one line, quotes and all, in order. Ends after the first fault.
 #[derive(Debug, Clone)]
-pub struct Fields<'a> {
+pub(crate) struct Fields<'a> {
     line: &'a [u8],
     at: usize,
     /// Fields that are still known; what follows them is one more, as it stands.
@@ -24,7 +24,7 @@ pub struct Fields<'a> {
 
 impl<'a> Fields<'a> {
     /// Returns the fields of a line without its end, of which the table knows so many.
-    pub fn of(line: &'a [u8], known: usize) -> Self {
+    pub(crate) fn of(line: &'a [u8], known: usize) -> Self {
         Self { line, at: 0, known }
     }
 }

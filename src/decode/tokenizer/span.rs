@@ -62,12 +62,6 @@ impl<'a> Spans<'a> {
         self.lines
     }
 
-    /// Tells whether there are no lines.
-    #[inline]
-    pub fn is_empty(self) -> bool {
-        self.lines == 0
-    }
-
     /// Returns the spans, line by line.
     #[inline]
     pub fn iter(self) -> impl ExactSizeIterator<Item = Span> + Clone + 'a {

@@ -149,7 +149,7 @@ fn region_of(part: &str) -> Option<&str> {
 }
 
 /// Returns whether a text looks like an AWS region: two to four letters, words, a number.
-pub fn is_real_region(text: &str) -> bool {
+pub(crate) fn is_real_region(text: &str) -> bool {
     let mut words: Vec<&str> = text.split('-').collect();
     let number = words.pop().unwrap_or_default();
     let letters = |word: &&str| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase());

@@ -1,7 +1,7 @@
 //! Explains why an object is not converted, from its key.
 
 use crate::logs::key::name::{is_balancer, is_end_time, log_type_of};
-use crate::logs::key::{Directory, Key, Name, Other, SERVICE, is_account, is_region};
+use crate::logs::key::{Directory, Key, Name, SERVICE, SkipReason, is_account, is_region};
 
 /// Description of a part, and whether the part is valid.
 type Wanted = (&'static str, fn(&str) -> bool);
@@ -11,20 +11,22 @@ pub fn mismatch(key: &str) -> Option<String> {
     let other = Key::parse(key).err()?;
     let (directory, name) = key.rsplit_once('/').unwrap_or(("", key));
     Some(match other {
-        Other::TestFile => "it is the test file that AWS writes when logging is enabled".to_owned(),
-        Other::NetworkLoadBalancer => "it is the log of a Network Load Balancer".to_owned(),
-        Other::ClassicLoadBalancer => "it is the log of a Classic Load Balancer".to_owned(),
-        Other::Service(kind) => format!("it is what another service of AWS delivers ({kind})"),
-        Other::LogEnding => match Name::split(name).map_or("", |(_, ending)| ending) {
+        SkipReason::TestFile => {
+            "it is the test file that AWS writes when logging is enabled".to_owned()
+        }
+        SkipReason::NetworkLoadBalancer => "it is the log of a Network Load Balancer".to_owned(),
+        SkipReason::ClassicLoadBalancer => "it is the log of a Classic Load Balancer".to_owned(),
+        SkipReason::Service(kind) => format!("it is what another service of AWS delivers ({kind})"),
+        SkipReason::LogEnding => match Name::split(name).map_or("", |(_, ending)| ending) {
             "" => "its name has no ending; a log has .log.gz or .log".to_owned(),
             ending => format!("its name ends with \"{ending}\"; a log ends with .log.gz or .log"),
         },
-        Other::LogContradiction => Name::parse(name)
+        SkipReason::LogContradiction => Name::parse(name)
             .and_then(|object| {
                 Directory::parse(directory)?.contradiction(object.account, object.region)
             })
             .unwrap_or_else(|| "its path contradicts its name".to_owned()),
-        Other::LogName | Other::Unknown => of_name(name),
+        SkipReason::LogName | SkipReason::Unknown => of_name(name),
     })
 }
 

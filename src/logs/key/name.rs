@@ -12,7 +12,7 @@ const DELIVERED: &str = ".log.gz";
 
 /// The parts of a log file's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Name<'a> {
+pub(crate) struct Name<'a> {
     /// The log type.
     pub log_type: LogType,
     /// Twelve digits.
@@ -31,7 +31,7 @@ pub struct Name<'a> {
 
 /// The form in which a file holds a log, best first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Form {
+pub(crate) enum Form {
     /// `.log.gz`, as AWS delivers it.
     Delivered,
     /// A compressed copy, such as `.LOG.GZ`, `.log.gz.1` or ` (1).log.gz`.
@@ -43,7 +43,7 @@ pub enum Form {
 impl<'a> Name<'a> {
     /// Parses `[prefix]<account>_elasticloadbalancing_<region>_app.<name>.<id>_<end>[_<ip>]_<random>.log.gz`, or a
     /// name with another ending that [`Form::of`] knows.
-    pub fn parse(name: &'a str) -> Option<Self> {
+    pub(crate) fn parse(name: &'a str) -> Option<Self> {
         let (parsed, ending) = Self::split(name)?;
         Form::of_ending(ending).map(|_| parsed)
     }
@@ -68,7 +68,7 @@ impl<'a> Name<'a> {
     }
 
     /// Returns the day (UTC) of the end time, if that day exists.
-    pub fn end_day(&self) -> Option<NaiveDate> {
+    pub(crate) fn end_day(&self) -> Option<NaiveDate> {
         let number = |range: Range<usize>| self.end_time.get(range)?.parse::<u32>().ok();
         let (year, month, day) = (number(0..4)?, number(4..6)?, number(6..8)?);
         NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, month, day)
@@ -77,7 +77,7 @@ impl<'a> Name<'a> {
 
 impl Form {
     /// Returns the form of a file by its name; `None` if its ending is not supported.
-    pub fn of(name: &str) -> Option<Self> {
+    pub(crate) fn of(name: &str) -> Option<Self> {
         Self::of_ending(&name[identity(name).len()..])
     }
 
@@ -102,7 +102,7 @@ impl Form {
     }
 
     /// Returns whether two files of the same log must have the same size, according to their forms.
-    pub fn has_size_of(one: &str, other: &str) -> bool {
+    pub(crate) fn has_size_of(one: &str, other: &str) -> bool {
         let is_text = |name| Self::of(name) == Some(Self::Text);
         is_text(one) == is_text(other)
     }

@@ -1,0 +1,15 @@
+"""Queries an Arrow stream on stdin with DuckDB, as the table logs. Needs the packages duckdb and pyarrow.
+
+    arrow_stream OBJECT | python3 arrow_query.py "SELECT elb_status_code, count(*) FROM logs GROUP BY 1"
+
+DuckDB reads the stream batch by batch. It holds no more of it than the query needs.
+"""
+
+import sys
+
+import duckdb
+import pyarrow
+
+logs = pyarrow.ipc.open_stream(sys.stdin.buffer)
+for row in duckdb.sql(sys.argv[1]).fetchall():
+    print(*row, sep="\t")

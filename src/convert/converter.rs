@@ -1,0 +1,229 @@
+//! Converts directories and buckets with one call, for users of the library.
+
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::convert::tally::Tally;
+use crate::convert::touched::Comparison;
+use crate::convert::{Conversion, ConvertError, Read, Watcher};
+use crate::dataset::layout::{Dataset, DatasetError, Layout, Opening, STAGING};
+use crate::dataset::ledger::Ledger;
+use crate::encode::Format;
+use crate::plan::sources::{self, OpenError};
+use crate::plan::{Batch, Listing, Plan, PlanError, Selection};
+use crate::redact::Redaction;
+use crate::store::{Network, Patience, Place, StoreError};
+use crate::util::hash;
+
+/// Converts logs to a dataset: Parquet files partitioned by account, region and day.
+///
+/// It converts each object once, however often it runs and however many runs write to the dataset at the same time.
+/// A run that was interrupted is continued by the next.
+///
+/// ```
+/// use std::sync::atomic::AtomicBool;
+///
+/// use alb2parquet::{Converter, LogType, Selection};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # let lake = concat!(env!("CARGO_MANIFEST_DIR"), "/target/converter-doctest");
+/// # let _ = std::fs::remove_dir_all(lake);
+/// let selection = Selection { log_types: vec![LogType::Access], ..Selection::default() };
+/// let converter = Converter::new(lake).selection(selection);
+/// let tally = converter.convert(&["tests/data"], &AtomicBool::new(false))?;
+/// assert_eq!(tally.lines, tally.rows + tally.reject_count());
+/// for failure in &tally.failures {
+///     println!("{}: {}", failure.object, failure.error);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+#[must_use]
+pub struct Converter {
+    out: String,
+    selection: Selection,
+    layout: Layout,
+    format: Format,
+    redaction: Redaction,
+    target_file_size: u64,
+    threads: Option<usize>,
+    settings: Vec<(String, String)>,
+    single_writer: bool,
+}
+
+/// A conversion cannot start or continue. Objects converted before are kept, and the next run continues.
+#[derive(Debug, thiserror::Error)]
+#[error(transparent)]
+pub struct ConverterError(#[from] Cause);
+
+#[derive(Debug, thiserror::Error)]
+enum Cause {
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the dataset {out} and the source {source_name} overlap: choose separate directories")]
+    Overlap { source_name: String, out: String },
+    #[error("the system has no random numbers")]
+    Random(#[from] getrandom::Error),
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    #[error(transparent)]
+    Convert(#[from] ConvertError),
+}
+
+impl ConverterError {
+    /// Returns whether the conversion was stopped before it had read the sources.
+    pub fn is_interruption(&self) -> bool {
+        matches!(
+            self.0,
+            Cause::Plan(PlanError::Interrupted) | Cause::Convert(ConvertError::Interrupted)
+        )
+    }
+}
+
+impl Converter {
+    /// Returns a converter to the dataset in a directory, or at a URL such as `s3://bucket/prefix`. The directory is
+    /// created if it does not exist.
+    pub fn new(out: impl Into<String>) -> Self {
+        Self {
+            out: out.into(),
+            selection: Selection::default(),
+            layout: Layout::default(),
+            format: Format::default(),
+            redaction: Redaction::default(),
+            target_file_size: 256 << 20,
+            threads: None,
+            settings: Vec::new(),
+            single_writer: false,
+        }
+    }
+
+    /// Selects the objects to convert. The default is all, including those of today, of which more will follow.
+    pub fn selection(mut self, selection: Selection) -> Self {
+        self.selection = selection;
+        self
+    }
+
+    /// Sets the directory layout of the dataset. All runs must use the same.
+    pub fn layout(mut self, layout: Layout) -> Self {
+        self.layout = layout;
+        self
+    }
+
+    /// Sets the format of new files.
+    pub fn format(mut self, format: Format) -> Self {
+        self.format = format;
+        self
+    }
+
+    /// Redacts columns. All runs must use the same rules and key.
+    pub fn redaction(mut self, redaction: Redaction) -> Self {
+        self.redaction = redaction;
+        self
+    }
+
+    /// Sets the compressed bytes of the objects that become one file. The default is 256 MiB.
+    pub fn target_file_size(mut self, bytes: u64) -> Self {
+        self.target_file_size = bytes;
+        self
+    }
+
+    /// Sets the number of worker threads. The default is the number of cores.
+    pub fn threads(mut self, threads: usize) -> Self {
+        self.threads = Some(threads.max(1));
+        self
+    }
+
+    /// Sets an option of the object stores, such as `region`. Options override the environment.
+    pub fn option(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
+        self.settings.push((key.into(), value.into()));
+        self
+    }
+
+    /// Asserts that this is the only writer. Needed only for stores without conditional create.
+    pub fn single_writer(mut self) -> Self {
+        self.single_writer = true;
+        self
+    }
+
+    /// Converts the objects in directories, files, patterns or URLs that no earlier run has converted.
+    ///
+    /// Set `stop` to end the conversion early: the tally is then [interrupted](Tally::interrupted).
+    ///
+    /// # Errors
+    ///
+    /// Fails when a source cannot be read, when the dataset cannot be written, and when it is stopped before it has
+    /// read the sources. Objects that cannot be read and lines that do not parse are no errors; the tally has them.
+    pub fn convert<S: AsRef<str>>(
+        &self,
+        sources: &[S],
+        stop: &AtomicBool,
+    ) -> Result<Tally, ConverterError> {
+        let names: Vec<String> = sources.iter().map(|name| name.as_ref().to_owned()).collect();
+        Ok(self.run(&names, stop)?)
+    }
+
+    fn run(&self, names: &[String], stop: &AtomicBool) -> Result<Tally, Cause> {
+        let began = Instant::now();
+        let network = Network::new(self.settings.clone());
+        let out = Place::parse(&self.out)?;
+        for name in names {
+            if sources::overlap(name, &out)?.is_some() {
+                return Err(Cause::Overlap { source_name: name.clone(), out: self.out.clone() });
+            }
+        }
+        let (sources, scopes) = sources::open(names, true, &network)?;
+        let dataset = self.dataset(&out, &network)?;
+        let selection = Selection { scopes, ..self.selection.clone() };
+        let listing = Listing::take(&sources, &selection, stop)?;
+        let mut ledger = Ledger::open(&dataset)?;
+        let mut plan = Plan::make(listing, &sources, self.target_file_size, &mut ledger, stop)?;
+        let threads = || thread::available_parallelism().map_or(1, usize::from);
+        let threads = self.threads.unwrap_or_else(threads);
+        let compared = &AtomicU64::new(0);
+        Comparison { sources: &sources, ledger: &ledger, threads, compared, stop }
+            .update(&mut plan)?;
+        let conversion = Conversion {
+            sources: &sources,
+            dataset: &dataset,
+            format: self.format,
+            bloom_filters: &[],
+            redaction: &self.redaction,
+            threads,
+            watcher: &Unwatched,
+            stop,
+        };
+        let mut tally = conversion.run(plan, &ledger, began)?;
+        tally.requests = network.traffic.requests();
+        tally.requests_failed = network.traffic.failed();
+        Ok(tally)
+    }
+
+    fn dataset(&self, out: &Place, network: &Network) -> Result<Dataset, Cause> {
+        let run = hash::random_name()?;
+        let target = out.target(STAGING, &run, network)?;
+        let opening = Opening {
+            layout: self.layout,
+            run,
+            single_writer: self.single_writer,
+            patience: Patience::default(),
+            redaction: self.redaction.agreement(),
+            profile: self.format.profile,
+        };
+        Ok(Dataset::open(target, opening)?)
+    }
+}
+
+/// Watches nothing.
+struct Unwatched;
+
+impl Watcher for Unwatched {
+    fn read(&self, _part: &Read) {}
+
+    fn published(&self, _batch: &Batch, _tally: &Tally, _took: Duration) {}
+}

@@ -1,0 +1,149 @@
+//! Internals that the program, tests, benches and fuzz targets use. They are not part of the public API and change
+//! without notice.
+
+#[cfg(feature = "cli")]
+pub use crate::cli::main;
+
+pub mod logs {
+    pub mod key {
+        pub use crate::logs::key::{Directory, Key, Partition, from_root, identity, mismatch};
+    }
+    pub mod reject {
+        pub use crate::logs::reject::{MAX_RAW, MEANINGS, Reason, Reject, schema};
+    }
+    pub mod schema {
+        pub use crate::logs::schema::{Kind, LogType, OWN_COLUMNS, SchemaError, Table};
+    }
+}
+
+pub mod decode {
+    pub mod columns {
+        pub use crate::decode::columns::builder;
+    }
+    pub mod decoder {
+        pub use crate::decode::decoder::{Decoded, Decoder, MAX_REJECTS};
+    }
+    pub mod gzip {
+        pub use crate::decode::gzip::{MAX_WHOLE, Note, Part, Piece, Stream, Whole};
+    }
+    pub mod inspect {
+        pub use crate::decode::inspect::{Inspection, Limits};
+    }
+    pub mod locate {
+        pub use crate::decode::locate::fault_range;
+    }
+    pub mod reader {
+        pub use crate::decode::reader::{Counts, Reader};
+    }
+    pub mod sniff {
+        pub use crate::decode::sniff::recognise;
+    }
+    pub mod text_buffer {
+        pub use crate::decode::text_buffer::Text;
+    }
+    pub mod tokenizer {
+        pub use crate::decode::tokenizer::{FieldCount, MAX_LINE, Tile};
+    }
+}
+
+#[cfg(feature = "cli")]
+pub use with_cli::*;
+
+/// What only tests with all features use.
+#[cfg(feature = "cli")]
+mod with_cli {
+    pub mod util {
+        pub mod escape {
+            pub use crate::util::escape::{printable, printable_json};
+        }
+        pub mod hash {
+            pub use crate::util::hash::hex;
+        }
+    }
+
+    pub mod encode {
+        pub use crate::encode::{Compression, Format, TableEncoder};
+        pub mod profile {
+            pub use crate::encode::profile::Profile;
+        }
+    }
+
+    pub mod redact {
+        pub use crate::redact::{Agreement, COLUMNS, Redaction, Rules};
+    }
+
+    pub mod store {
+        pub use crate::store::{
+            Bucket, Calls, Completed, Created, Disk, FileKey, FileName, Leftover, MAX_SIZE,
+            Network, Owner, Patience, Place, Source, Stage, Staged, StagedFile, StoreError, Stored,
+            Target, TargetError, Web, Writing, create_surely, decoded, decompressed, has_secret,
+            meant, parse_page, split,
+        };
+    }
+
+    pub mod dataset {
+        pub mod claim {
+            pub use crate::dataset::claim::{Claim, Claimed, Hints, Log, Output, Record};
+            pub mod embedded {
+                pub use crate::dataset::claim::embedded::{KEY, decode, encode};
+            }
+        }
+        pub mod file {
+            pub use crate::dataset::file::PublishedFile;
+        }
+        pub mod layout {
+            pub use crate::dataset::layout::{Dataset, DatasetError, Layout, Opening, STAGING};
+        }
+        pub mod ledger {
+            pub use crate::dataset::ledger::{Committed, Ledger};
+        }
+        pub mod shard {
+            pub use crate::dataset::shard::Shard;
+        }
+    }
+
+    pub mod plan {
+        pub use crate::plan::{Batch, Failure, Listing, Plan, Scope, Selection, TOUCHED};
+        pub mod estimate {
+            pub use crate::plan::estimate::{Estimate, Prices, Speed, Survey};
+        }
+        pub mod inventory {
+            pub use crate::plan::inventory::{ObjectsError, has_credentials, read_with};
+        }
+    }
+
+    pub mod convert {
+        pub use crate::convert::{Conversion, Read, Watcher};
+        pub mod manifest {
+            pub use crate::convert::manifest::{BadLine, Description};
+        }
+        pub mod tally {
+            pub use crate::convert::tally::Tally;
+        }
+        pub mod touched {
+            pub use crate::convert::touched::{Compared, Comparison};
+        }
+    }
+
+    pub mod maintain {
+        pub mod repair {
+            pub use crate::maintain::repair::{apply, find};
+        }
+        pub mod verify {
+            pub use crate::maintain::verify::{Finding, Verification};
+        }
+    }
+
+    pub mod catalog {
+        pub mod ddl {
+            pub use crate::catalog::ddl::{Dialect, External};
+        }
+    }
+
+    pub mod report {
+        pub use crate::report::{
+            Balancer, Counts, Day, Facts, IncompleteObjects, MissingDays, MissingWindows, Span,
+            Totals, html,
+        };
+    }
+}
