@@ -71,10 +71,10 @@ pub fn builder(column: &Column) -> Box<dyn ColumnBuilder> {
     }
 }
 
-/// Maximum capacity in bytes that is kept for the next piece.
+/// Maximum capacity in bytes that is kept for the next record batch.
 const MAX_ROOM: usize = 4 << 20;
 
-/// Takes what was collected, and leaves room for about as much: the next piece is like this one, and
+/// Takes what was collected, and leaves room for about as much: the next batch is like this one, and
 /// growing by doubling would copy everything once more.
 fn renew<T>(collected: &mut Vec<T>) -> Vec<T> {
     let room = (collected.len() + collected.len() / 8).min(MAX_ROOM / size_of::<T>());

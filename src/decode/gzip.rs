@@ -42,36 +42,36 @@ const FHCRC: u8 = 2;
 /// Length of the smallest member without its last four bytes: a header, an empty block and a checksum.
 const LEAST: usize = 16;
 
-/// Text of whole lines from one or more objects, in order.
+/// Decompressed text of whole lines, from one object or several.
 #[derive(Debug, Default)]
-pub struct Piece {
-    /// The lines of all parts.
+pub struct Decompressed {
+    /// The lines of all segments.
     pub text: Text,
-    /// Which lines come from which object.
-    pub parts: Vec<Part>,
+    /// Which lines come from which object, in order.
+    pub segments: Vec<Segment>,
 }
 
-/// Some consecutive lines of one object.
+/// Consecutive lines of one object.
 #[derive(Debug, Default)]
-pub struct Part {
+pub struct Segment {
     /// Index of the object in its batch.
     pub object: usize,
-    /// Its lines in the piece's text; ends with a line end unless it is empty.
+    /// Its lines in the text; ends with a line end unless it is empty.
     pub range: Range<usize>,
-    /// Compressed bytes that the part accounts for.
+    /// Compressed bytes that the segment accounts for.
     pub gzip_bytes: u64,
-    /// Bytes of decompressed text that the part accounts for.
+    /// Bytes of decompressed text that the segment accounts for.
     pub bytes: u64,
     /// What follows the lines and is not text of whole lines.
     pub reject: Option<RawReject>,
-    /// CRC-32 of all decompressed bytes of the object. Set in its last part, unless the object is damaged.
+    /// CRC-32 of all decompressed bytes of the object. Set in its last segment, unless the object is damaged.
     pub crc32: Option<u32>,
-    /// Notes about the object that were found in this part.
+    /// Notes about the object that were found in this segment.
     pub notes: Vec<Note>,
 }
 
-impl Part {
-    /// Accounts for the byte order mark of a text that begins at `at`. The offsets of the following part then
+impl Segment {
+    /// Accounts for the byte order mark of a text that begins at `at`. The offsets of the following segment then
     /// include the mark.
     fn of_mark(object: usize, at: usize) -> Self {
         let bytes = BYTE_ORDER_MARK.len() as u64;
@@ -148,14 +148,14 @@ impl Default for Whole {
 }
 
 impl Whole {
-    /// Appends the lines of an object to a piece, or leaves the piece as it was and returns false
-    /// when the object must be streamed.
+    /// Appends the lines of an object and returns true, or changes nothing and returns false when the object must be
+    /// streamed.
     ///
     /// libdeflate stops after the first member without reporting its position. But it verifies the uncompressed size
     /// in the last four bytes of that member (RFC 1952, 2.3.1). So if the object ends with that size, and the size
     /// occurs nowhere else after the header, the member ends with the object, and no data follows it. By chance, one
     /// object in thousands is streamed unnecessarily.
-    pub fn inflate(&mut self, object: usize, gzip: &[u8], piece: &mut Piece) -> bool {
+    pub fn inflate(&mut self, object: usize, gzip: &[u8], decompressed: &mut Decompressed) -> bool {
         let Some((before, [crc32 @ .., b0, b1, b2, b3])) = gzip.split_last_chunk::<8>() else {
             return false;
         };
@@ -171,25 +171,25 @@ impl Whole {
         if memmem::find(others, &field).is_some() {
             return false;
         }
-        let start = piece.text.len();
-        let room = &mut piece.text.spare(length)[..length];
+        let start = decompressed.text.len();
+        let room = &mut decompressed.text.spare(length)[..length];
         if !self.decompressor.gzip_decompress(gzip, room).is_ok_and(|written| written == length)
             || room.starts_with(&MEMBER)
         {
             return false;
         }
-        piece.text.advance(length);
+        decompressed.text.advance(length);
         let mut mark = 0;
-        if piece.text[start..].starts_with(BYTE_ORDER_MARK) {
+        if decompressed.text[start..].starts_with(BYTE_ORDER_MARK) {
             mark = BYTE_ORDER_MARK.len();
-            piece.parts.push(Part::of_mark(object, start));
+            decompressed.segments.push(Segment::of_mark(object, start));
         }
         let start = start + mark;
-        end_last_line(&mut piece.text, start);
-        let (lines, _) = BlankLines::cut_off(&piece.text[start..]);
+        end_last_line(&mut decompressed.text, start);
+        let (lines, _) = BlankLines::cut_off(&decompressed.text[start..]);
         let end = start + lines.len();
-        piece.text.truncate(end);
-        piece.parts.push(Part {
+        decompressed.text.truncate(end);
+        decompressed.segments.push(Segment {
             object,
             range: start..end,
             gzip_bytes: gzip.len() as u64,
@@ -208,7 +208,7 @@ pub struct Stream {
     object: usize,
     input: Input,
     /// Bytes of text in a segment.
-    segment: usize,
+    segment_size: usize,
     /// Whether the first bytes of the text were inspected.
     begun: bool,
     /// The beginning of a line whose end is still to come.
@@ -228,7 +228,7 @@ pub struct Stream {
     /// Blank lines to return next, because a line follows them.
     due: BlankLines,
     /// The text that follows them.
-    ready: Option<Piece>,
+    ready: Option<Decompressed>,
 }
 
 /// What a stream reads from.
@@ -314,7 +314,7 @@ impl Stream {
         Self {
             object,
             input,
-            segment: SEGMENT,
+            segment_size: SEGMENT,
             begun: false,
             carry: Vec::new(),
             long: None,
@@ -347,36 +347,39 @@ impl Stream {
     ///
     /// Fails when the reader does. Damaged data is no error but a reject at the end of the lines
     /// that could be read.
-    pub fn next(&mut self, text: Text) -> io::Result<Option<Piece>> {
+    pub fn next(&mut self, text: Text) -> io::Result<Option<Decompressed>> {
         if self.due.is_empty() {
-            if let Some(piece) = self.ready.take() {
-                return Ok(Some(piece));
+            if let Some(decompressed) = self.ready.take() {
+                return Ok(Some(decompressed));
             }
             if self.ended {
                 return Ok(None);
             }
-            let piece = self.segment(text)?;
+            let decompressed = self.read_segment(text)?;
             if self.due.is_empty() {
-                return Ok(Some(piece));
+                return Ok(Some(decompressed));
             }
-            self.ready = Some(piece);
+            self.ready = Some(decompressed);
             return Ok(Some(self.due_lines(Text::default())));
         }
         Ok(Some(self.due_lines(text)))
     }
 
     /// Returns blank lines that other text follows.
-    fn due_lines(&mut self, mut text: Text) -> Piece {
+    fn due_lines(&mut self, mut text: Text) -> Decompressed {
         text.truncate(0);
-        self.due.move_to(&mut text, self.segment);
+        self.due.move_to(&mut text, self.segment_size);
         let (object, range, bytes) = (self.object, 0..text.len(), text.len() as u64);
-        Piece { text, parts: vec![Part { object, range, bytes, ..Part::default() }] }
+        Decompressed {
+            text,
+            segments: vec![Segment { object, range, bytes, ..Segment::default() }],
+        }
     }
 
     /// Reads the next segment. Blank lines at its end are held back.
-    fn segment(&mut self, mut text: Text) -> io::Result<Piece> {
+    fn read_segment(&mut self, mut text: Text) -> io::Result<Decompressed> {
         text.truncate(0);
-        let mut parts = self.begin_text()?;
+        let mut segments = self.begin_text()?;
         text.extend(&mem::take(&mut self.carry));
         let end = self.fill(&mut text)?;
         let (mut bytes, reject) = match self.long.take() {
@@ -409,7 +412,7 @@ impl Stream {
         {
             self.notes.push(Note::Padding);
         }
-        parts.push(Part {
+        segments.push(Segment {
             object: self.object,
             range: 0..text.len(),
             gzip_bytes: self.input.take_count(),
@@ -418,18 +421,18 @@ impl Stream {
             crc32: (self.ended && end == End::Done).then(|| self.crc.sum()),
             notes: mem::take(&mut self.notes),
         });
-        Ok(Piece { text, parts })
+        Ok(Decompressed { text, segments })
     }
 
     /// Skips a byte order mark where the text begins.
-    fn begin_text(&mut self) -> io::Result<Vec<Part>> {
+    fn begin_text(&mut self) -> io::Result<Vec<Segment>> {
         if let Input::Text(layer) = &mut self.input
             && !mem::replace(&mut self.begun, true)
             && layer.ahead(BYTE_ORDER_MARK.len())?.starts_with(BYTE_ORDER_MARK)
         {
             layer.take(BYTE_ORDER_MARK.len());
             self.crc.update(BYTE_ORDER_MARK);
-            return Ok(vec![Part::of_mark(self.object, 0)]);
+            return Ok(vec![Segment::of_mark(self.object, 0)]);
         }
         Ok(Vec::new())
     }
@@ -437,7 +440,7 @@ impl Stream {
     /// Reads until the text holds a segment.
     fn fill(&mut self, text: &mut Text) -> io::Result<End> {
         if self.end == End::Full {
-            let room = self.segment.saturating_sub(text.len());
+            let room = self.segment_size.saturating_sub(text.len());
             let out = &mut text.spare(room)[..room];
             let (count, end) = match &mut self.input {
                 Input::Refused(reject, _) => (0, End::Damage(reject.reason)),

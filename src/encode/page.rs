@@ -1,4 +1,4 @@
-//! Pages: the pieces of a column chunk, and which of their rows are NULL.
+//! Pages of a column chunk, and which of their rows are NULL.
 
 use arrow::array::{Array, BooleanBufferBuilder};
 use arrow::buffer::NullBuffer;

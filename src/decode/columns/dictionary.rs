@@ -38,7 +38,7 @@ pub(super) struct Dictionary {
     taken: usize,
     /// What a hash is shifted by to be the index of a slot.
     shift: u32,
-    /// Key of NULL as slots hold it; what is below was met in an earlier piece, and is forgotten.
+    /// Key of NULL as slots hold it; what is below was met in an earlier batch, and is forgotten.
     base: u32,
     /// For some bits of a long value, the key of the last that had them, as slots hold it.
     recent: Box<[u32; RECENT]>,
@@ -338,7 +338,7 @@ struct Slot {
     /// The last bytes.
     tail: u64,
     length: u32,
-    /// The key, from the base of its piece on.
+    /// The key, from the base of its batch on.
     stamp: u32,
 }
 
@@ -456,7 +456,7 @@ mod tests {
     use super::*;
     use crate::decode::tokenizer;
 
-    /// Returns the values that a dictionary gives back for the fields of a piece.
+    /// Returns the values that a dictionary gives back for the fields of a batch.
     fn interned(dictionary: &mut Dictionary, fields: &[String]) -> Vec<Option<String>> {
         let mut keys = Vec::new();
         for field in fields {
@@ -474,14 +474,14 @@ mod tests {
     }
 
     #[test]
-    fn pieces_do_not_see_each_other() {
+    fn batchs_do_not_see_each_other() {
         let mut dictionary = Dictionary::default();
-        for piece in 0..4 {
-            // Some of them are long, some come again in the next piece with another key.
+        for batch in 0..4 {
+            // Some of them are long, some come again in the next batch with another key.
             let field = |row: usize| match row % 7 {
                 0 => "-".to_owned(),
-                1 => format!("{:060}", row * piece / 90),
-                _ => format!("{}", row * piece / 50),
+                1 => format!("{:060}", row * batch / 90),
+                _ => format!("{}", row * batch / 50),
             };
             let fields: Vec<_> = (0..2000).map(field).collect();
             assert_eq!(interned(&mut dictionary, &fields), expected(&fields));
