@@ -48,15 +48,15 @@ pub(super) struct Flow<'a> {
     log_type: LogType,
     keys: &'a [String],
     share: Share<'a>,
-    queue: Mutex<Queue<'a>>,
-    /// Only one worker writes at a time, see [`Queue::writing`].
+    schedule: Mutex<Schedule<'a>>,
+    /// Only one worker writes at a time, see [`Schedule::writing`].
     open: Mutex<Open<'a>>,
 }
 
-struct Queue<'a> {
+struct Schedule<'a> {
     feed: Feed<'a>,
     /// What was taken from the feed and is not written, in order.
-    entries: VecDeque<Entry>,
+    queue: VecDeque<Queued>,
     /// Number of the next entry.
     next: u64,
     /// Whether a worker is writing to the files.
@@ -71,7 +71,7 @@ struct Queue<'a> {
     failed: Option<BatchError>,
 }
 
-struct Entry {
+struct Queued {
     number: u64,
     state: State,
     /// Bytes that the entry holds, or is expected to hold in its next state.
@@ -117,9 +117,9 @@ impl<'a> Flow<'a> {
         keys: &'a [String],
         open: Open<'a>,
     ) -> Self {
-        let queue = Queue {
+        let schedule = Schedule {
             feed,
-            entries: VecDeque::new(),
+            queue: VecDeque::new(),
             next: 0,
             writing: false,
             encoded: 0,
@@ -130,32 +130,32 @@ impl<'a> Flow<'a> {
         };
         let log_type = input.batch.partition.log_type;
         let share = driver.shared.budget.share();
-        let (queue, open) = (Mutex::new(queue), Mutex::new(open));
-        Self { driver, input, log_type, keys, share, queue, open }
+        let (schedule, open) = (Mutex::new(schedule), Mutex::new(open));
+        Self { driver, input, log_type, keys, share, schedule, open }
     }
 
     /// Writes the whole batch. Returns the files, and the objects of which nothing could be read.
     pub(super) fn run(self) -> Result<(Open<'a>, Vec<Lost>), BatchError> {
         loop {
             self.driver.pool.in_place_scope(|scope| self.call(scope));
-            if self.queue().is_done() {
+            if self.schedule().is_done() {
                 break;
             }
             self.share.wait();
         }
-        let mut queue = self.queue.into_inner().expect("no holder panics");
-        if let Some(error) = queue.failed {
+        let mut schedule = self.schedule.into_inner().expect("no holder panics");
+        if let Some(error) = schedule.failed {
             return Err(error);
         }
-        queue.lost.sort_by_key(|lost| lost.object);
-        Ok((self.open.into_inner().expect("no holder panics"), queue.lost))
+        schedule.lost.sort_by_key(|lost| lost.object);
+        Ok((self.open.into_inner().expect("no holder panics"), schedule.lost))
     }
 
     /// Calls a worker if an entry can be moved on and none was called.
     fn call<'s>(&'s self, scope: &Scope<'s>) {
-        let mut queue = self.queue();
-        if !queue.called && queue.most_urgent(self.driver.ahead(), &self.share).is_some() {
-            queue.called = true;
+        let mut schedule = self.schedule();
+        if !schedule.called && schedule.most_urgent(self.driver.ahead(), &self.share).is_some() {
+            schedule.called = true;
             scope.spawn(|scope| self.work(scope));
         }
     }
@@ -178,73 +178,73 @@ impl<'a> Flow<'a> {
     }
 
     fn take(&self) -> Option<(u64, State)> {
-        let mut queue = self.queue();
-        queue.called = false;
+        let mut schedule = self.schedule();
+        schedule.called = false;
         if self.driver.conversion.interrupted() {
-            queue.fail(ConvertError::Interrupted.into());
+            schedule.fail(ConvertError::Interrupted.into());
         }
-        let at = queue.most_urgent(self.driver.ahead(), &self.share)?;
-        let taken = queue.take(at);
-        self.share.hold(queue.bytes());
+        let at = schedule.most_urgent(self.driver.ahead(), &self.share)?;
+        let taken = schedule.take(at);
+        self.share.hold(schedule.bytes());
         taken
     }
 
     fn inflate(&self, number: u64, compressed: Compressed) {
         match self.input.inflate(compressed) {
             Ok(Inflated { text, rest, lost }) => {
-                self.queue().lost.extend(lost);
+                self.schedule().lost.extend(lost);
                 let states = text.map(State::Decompressed).into_iter();
                 self.replace(number, states.chain(rest.into_iter().map(State::Compressed)));
             }
-            Err(lost) => self.queue().fail(lost.into()),
+            Err(lost) => self.schedule().fail(lost.into()),
         }
     }
 
     /// Replaces an entry that a worker took.
     fn replace(&self, number: u64, states: impl Iterator<Item = State>) {
-        let mut queue = self.queue();
-        queue.replace(number, states);
-        self.share.hold(queue.bytes());
+        let mut schedule = self.schedule();
+        schedule.replace(number, states);
+        self.share.hold(schedule.bytes());
     }
 
     fn write(&self, decoded: Decoded) {
         let last = decoded.segments.last().map(|segment| segment.object);
         let mut open = self.open.lock().expect("no holder panics");
         let written = open.write(decoded, self.driver.conversion);
-        let mut queue = self.queue();
+        let mut schedule = self.schedule();
         if let Err(error) = written {
-            queue.fail(error.into());
+            schedule.fail(error.into());
         }
         if let Some(object) = last.filter(|&object| open.is_given_up(object)) {
-            queue.given_up = Some(object);
-            queue.entries.retain(|entry| !entry.state.is_rest_of(object));
+            schedule.given_up = Some(object);
+            schedule.queue.retain(|entry| !entry.state.is_rest_of(object));
         }
-        queue.encoded = open.size();
-        queue.writing = false;
-        self.share.hold(queue.bytes());
+        schedule.encoded = open.size();
+        schedule.writing = false;
+        self.share.hold(schedule.bytes());
     }
 
-    fn queue(&self) -> MutexGuard<'_, Queue<'a>> {
-        self.queue.lock().expect("no holder panics")
+    fn schedule(&self) -> MutexGuard<'_, Schedule<'a>> {
+        self.schedule.lock().expect("no holder panics")
     }
 }
 
-impl Queue<'_> {
+impl Schedule<'_> {
     /// Returns the index of the most urgent entry, if one can be moved to its next state.
     fn most_urgent(&mut self, ahead: usize, share: &Share) -> Option<usize> {
         if self.failed.is_some() {
             return None;
         }
-        while self.entries.len() < ahead {
+        while self.queue.len() < ahead {
             let Some(compressed) = self.feed.next() else { break };
-            self.insert(self.entries.len(), State::Compressed(compressed));
+            self.insert(self.queue.len(), State::Compressed(compressed));
         }
-        if !self.writing && matches!(self.entries.front()?.state, State::Decoded(_)) {
+        if !self.writing && matches!(self.queue.front()?.state, State::Decoded(_)) {
             return Some(0);
         }
         let may_inflate = share.may_grow();
         let (mut first, mut inflating) = (None, false);
-        for (at, entry) in self.entries.iter().take(ahead).enumerate() {
+        for (at, entry) in self.queue.iter().take(ahead).enumerate() {
             match entry.state {
                 State::Compressed(_) if !may_inflate => {}
                 // Only one worker at a time can read a stream, so it must not wait.
@@ -261,12 +261,12 @@ impl Queue<'_> {
 
     /// Takes the data of an entry for a worker.
     fn take(&mut self, at: usize) -> Option<(u64, State)> {
-        let entry = self.entries.get_mut(at)?;
+        let entry = self.queue.get_mut(at)?;
         let next = match entry.state {
             State::Compressed(_) => State::Inflating,
             State::Decompressed(_) => State::Decoding,
             State::Decoded(_) => {
-                let Entry { number, state, bytes } = self.entries.remove(at)?;
+                let Queued { number, state, bytes } = self.queue.remove(at)?;
                 self.writing = true;
                 self.encoded += bytes;
                 return Some((number, state));
@@ -280,19 +280,19 @@ impl Queue<'_> {
 
     /// Returns the bytes that the batch holds.
     fn bytes(&self) -> usize {
-        self.encoded + self.entries.iter().map(|entry| entry.bytes).sum::<usize>()
+        self.encoded + self.queue.iter().map(|entry| entry.bytes).sum::<usize>()
     }
 
     /// Returns whether everything is written, or the batch has failed.
     fn is_done(&self) -> bool {
-        self.failed.is_some() || self.entries.is_empty()
+        self.failed.is_some() || self.queue.is_empty()
     }
 
     /// Replaces an entry that a worker took by what it has become.
     fn replace(&mut self, number: u64, states: impl Iterator<Item = State>) {
-        let at = self.entries.iter().position(|entry| entry.number == number);
+        let at = self.queue.iter().position(|entry| entry.number == number);
         let at = at.expect("an entry keeps its place while a worker has it");
-        self.entries.remove(at);
+        self.queue.remove(at);
         let given_up = self.given_up;
         let states = states.filter(|state| !given_up.is_some_and(|o| state.is_rest_of(o)));
         for (index, state) in states.enumerate() {
@@ -302,7 +302,7 @@ impl Queue<'_> {
 
     fn insert(&mut self, at: usize, state: State) {
         let bytes = state.bytes();
-        self.entries.insert(at, Entry { number: self.next, state, bytes });
+        self.queue.insert(at, Queued { number: self.next, state, bytes });
         self.next += 1;
     }
 

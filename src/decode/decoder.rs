@@ -31,13 +31,13 @@ pub struct Decoder {
     count: FieldCount,
     tile: Tile,
     /// All columns but the last, in the order of the schema.
-    columns: Vec<Column>,
+    columns: Vec<FieldColumn>,
     source_key: Interned,
     rows: usize,
 }
 
 /// A column that comes from a field.
-struct Column {
+struct FieldColumn {
     name: Arc<str>,
     /// Index of the field.
     field: usize,
@@ -78,12 +78,12 @@ pub struct DecodedSegment {
 
 /// Size of the rejects of one call.
 #[derive(Default)]
-struct Held {
+struct RejectSize {
     rejects: usize,
     bytes: usize,
 }
 
-impl Held {
+impl RejectSize {
     fn add(&mut self, rejects: &[Reject]) {
         self.rejects += rejects.len();
         self.bytes += rejects.iter().map(|reject| reject.raw.len()).sum::<usize>();
@@ -107,12 +107,12 @@ impl Decoder {
     /// Returns a decoder of lines of that table.
     pub fn new(table: &Table) -> Self {
         let known = table.fields.len();
-        let columns = table.columns().map(|(field, column)| Column {
+        let columns = table.columns().map(|(field, column)| FieldColumn {
             name: column.name.as_str().into(),
             field,
             builder: columns::builder(column),
         });
-        let extra = Column {
+        let extra = FieldColumn {
             name: crate::logs::schema::EXTRA_FIELDS.into(),
             field: known,
             builder: Box::new(Interned::verbatim()),
@@ -138,7 +138,7 @@ impl Decoder {
     ) -> Decoded {
         let Decompressed { text, segments } = decompressed;
         let mut decoded = Vec::with_capacity(segments.len());
-        let mut held = Held::default();
+        let mut held = RejectSize::default();
         let mut done = 0;
         for segment in segments.iter_mut() {
             if held.is_full() || self.rows >= MAX_ROWS {
@@ -288,7 +288,7 @@ impl Decoder {
 }
 
 /// Returns whether a line would become a row. Does not change the columns.
-fn is_row(columns: &mut [Column], count: FieldCount, line: &[u8]) -> bool {
+fn is_row(columns: &mut [FieldColumn], count: FieldCount, line: &[u8]) -> bool {
     if line.len() > MAX_LINE {
         return false;
     }

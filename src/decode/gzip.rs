@@ -206,7 +206,7 @@ impl Whole {
 /// Reads one object in segments.
 pub struct Stream {
     object: usize,
-    input: Input,
+    body: Body,
     /// Bytes of text in a segment.
     segment_size: usize,
     /// Whether the first bytes of the text were inspected.
@@ -232,13 +232,13 @@ pub struct Stream {
 }
 
 /// What a stream reads from.
-enum Input {
+enum Body {
     Text(Layer),
     /// An object without text. Its size counts as read.
     Refused(RawReject, u64),
 }
 
-impl Input {
+impl Body {
     /// Returns how many bytes of the object were read since the last call.
     fn take_count(&mut self) -> u64 {
         match self {
@@ -269,29 +269,29 @@ impl Stream {
 
     /// Starts splitting an object that is known to be text into lines.
     pub fn of_text(object: usize, reader: Box<dyn Read + Send>) -> Self {
-        Self::over(object, Input::Text(Layer::of_object(reader)), Vec::new())
+        Self::over(object, Body::Text(Layer::of_object(reader)), Vec::new())
     }
 
     fn begin(object: usize, size: Option<u64>, reader: Box<dyn Read + Send>) -> io::Result<Self> {
         let mut layer = Layer::of_object(reader);
         let mut notes = Vec::new();
         let mut depth = 0;
-        let input = loop {
+        let body = loop {
             let (head, is_all) = layer.head()?;
             let is_gzip = if depth == 0 { is_gzip(head) } else { head.starts_with(&MEMBER) };
             if is_all && (head.is_empty() || is_only_header(head)) {
                 let count = head.len();
                 layer.take(count);
-                break Input::Text(layer);
+                break Body::Text(layer);
             } else if is_gzip && depth == MAX_DEPTH {
                 let reject = RawReject::new(Reason::NestedGzip, head);
-                break Input::Refused(reject, size.unwrap_or_else(|| layer.count()));
+                break Body::Refused(reject, size.unwrap_or_else(|| layer.count()));
             } else if is_gzip {
                 depth += 1;
                 layer = Layer::of_gzip(layer);
             } else if depth == 0 && is_text(head) {
                 notes.push(Note::PlainText);
-                break Input::Text(layer);
+                break Body::Text(layer);
             } else if depth == 0 {
                 let mut reject = RawReject::new(Reason::NotGzip, head);
                 reject.raw_length = match size {
@@ -299,21 +299,21 @@ impl Stream {
                     None => layer.take_all()?,
                 };
                 let size = reject.raw_length;
-                break Input::Refused(reject, size);
+                break Body::Refused(reject, size);
             } else {
-                break Input::Text(layer);
+                break Body::Text(layer);
             }
         };
-        if depth > 1 && matches!(input, Input::Text(_)) {
+        if depth > 1 && matches!(body, Body::Text(_)) {
             notes.push(Note::GzipInGzip);
         }
-        Ok(Self::over(object, input, notes))
+        Ok(Self::over(object, body, notes))
     }
 
-    fn over(object: usize, input: Input, notes: Vec<Note>) -> Self {
+    fn over(object: usize, body: Body, notes: Vec<Note>) -> Self {
         Self {
             object,
-            input,
+            body,
             segment_size: SEGMENT,
             begun: false,
             carry: Vec::new(),
@@ -330,9 +330,9 @@ impl Stream {
 
     /// Returns how many gzip members were begun so far.
     pub fn members(&self) -> u64 {
-        match &self.input {
-            Input::Text(layer) => layer.members(),
-            Input::Refused(..) => 0,
+        match &self.body {
+            Body::Text(layer) => layer.members(),
+            Body::Refused(..) => 0,
         }
     }
 
@@ -407,7 +407,7 @@ impl Stream {
                 self.due = mem::replace(&mut self.held, blank);
             }
         }
-        if let (true, Input::Text(layer)) = (self.ended, &self.input)
+        if let (true, Body::Text(layer)) = (self.ended, &self.body)
             && layer.is_padded()
         {
             self.notes.push(Note::Padding);
@@ -415,7 +415,7 @@ impl Stream {
         segments.push(Segment {
             object: self.object,
             range: 0..text.len(),
-            gzip_bytes: self.input.take_count(),
+            gzip_bytes: self.body.take_count(),
             bytes,
             reject,
             crc32: (self.ended && end == End::Done).then(|| self.crc.sum()),
@@ -426,7 +426,7 @@ impl Stream {
 
     /// Skips a byte order mark where the text begins.
     fn begin_text(&mut self) -> io::Result<Vec<Segment>> {
-        if let Input::Text(layer) = &mut self.input
+        if let Body::Text(layer) = &mut self.body
             && !mem::replace(&mut self.begun, true)
             && layer.ahead(BYTE_ORDER_MARK.len())?.starts_with(BYTE_ORDER_MARK)
         {
@@ -442,9 +442,9 @@ impl Stream {
         if self.end == End::Full {
             let room = self.segment_size.saturating_sub(text.len());
             let out = &mut text.spare(room)[..room];
-            let (count, end) = match &mut self.input {
-                Input::Refused(reject, _) => (0, End::Damage(reject.reason)),
-                Input::Text(layer) => layer.read(out)?,
+            let (count, end) = match &mut self.body {
+                Body::Refused(reject, _) => (0, End::Damage(reject.reason)),
+                Body::Text(layer) => layer.read(out)?,
             };
             self.crc.update(&out[..count]);
             text.advance(count);
@@ -486,10 +486,10 @@ impl Stream {
             }
             End::Damage(reason) => {
                 self.ended = true;
-                let reject = match &mut self.input {
-                    Input::Refused(reject, _) => Some(reject.clone()),
-                    Input::Text(layer) if reason == Reason::TrailingGarbage => layer.take_behind(),
-                    Input::Text(_) => None,
+                let reject = match &mut self.body {
+                    Body::Refused(reject, _) => Some(reject.clone()),
+                    Body::Text(layer) if reason == Reason::TrailingGarbage => layer.take_behind(),
+                    Body::Text(_) => None,
                 };
                 let reject = reject.unwrap_or_else(|| RawReject::new(reason, &text[lines..]));
                 text.truncate(lines);

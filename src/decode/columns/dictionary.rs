@@ -474,7 +474,7 @@ mod tests {
     }
 
     #[test]
-    fn batchs_do_not_see_each_other() {
+    fn batches_do_not_see_each_other() {
         let mut dictionary = Dictionary::default();
         for batch in 0..4 {
             // Some of them are long, some come again in the next batch with another key.
