@@ -9,7 +9,7 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
-use crate::decode::columns::string::Interned;
+use crate::decode::columns::string::DictionaryBuilder;
 use crate::decode::columns::{self, ColumnBuilder};
 use crate::decode::gzip::{Decompressed, Note};
 use crate::decode::text_buffer::Text;
@@ -32,7 +32,7 @@ pub struct Decoder {
     tile: Tile,
     /// All columns but the last, in the order of the schema.
     columns: Vec<FieldColumn>,
-    source_key: Interned,
+    source_key: DictionaryBuilder,
     rows: usize,
 }
 
@@ -115,14 +115,14 @@ impl Decoder {
         let extra = FieldColumn {
             name: crate::logs::schema::EXTRA_FIELDS.into(),
             field: known,
-            builder: Box::new(Interned::verbatim()),
+            builder: Box::new(DictionaryBuilder::verbatim()),
         };
         Self {
             schema: table.batch_schema(),
             count: FieldCount { required: table.required_fields, known },
             tile: Tile::default(),
             columns: columns.chain([extra]).collect(),
-            source_key: Interned::verbatim(),
+            source_key: DictionaryBuilder::verbatim(),
             rows: 0,
         }
     }
