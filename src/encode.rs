@@ -1,12 +1,12 @@
 //! Encoding: from record batches to a Parquet file. The only module that knows Parquet.
 //!
 //! The stock Arrow writer hashes and compares every string again, even those that come with
-//! dictionary keys, and that was a third of the whole run. So the column chunks are encoded here, from
-//! the keys the decoder already holds, and handed to the `parquet` crate, which writes the file
+//! dictionary indices, and that was a third of the whole run. So the column chunks are encoded here, from
+//! the indices the decoder already holds, and handed to the `parquet` crate, which writes the file
 //! around them. Data pages have version 1. Repeated values are dictionary-encoded; `format` defines how each profile
 //! encodes the others (<https://parquet.apache.org/docs/file-format/data-pages/encodings/>).
 //!
-//! A row group's columns are independent of each other and are encoded in parallel. Its bounds depend
+//! A row group's columns are independent of each other and are encoded in parallel. Where it ends depends
 //! on the record batches alone, never on threads or memory, so that the same input gives the same
 //! bytes.
 
@@ -14,15 +14,16 @@ mod bloom;
 mod chunk;
 mod compress;
 mod delta;
+mod fallback;
 mod format;
-mod number;
+mod number_column;
 mod order;
 mod page;
 pub mod profile;
 mod rle;
 mod statistics;
-mod text;
-mod texts;
+mod text_column;
+mod text_values;
 
 use std::io::{BufWriter, Write};
 use std::sync::Arc;
@@ -42,13 +43,13 @@ pub use crate::encode::format::Format;
 
 use crate::encode::bloom::Filtered;
 use crate::encode::chunk::ColumnEncoder;
-use crate::encode::number::NumberEncoder;
+use crate::encode::number_column::NumberEncoder;
 use crate::encode::order::TypeOrdered;
 use crate::encode::statistics::Physical;
-use crate::encode::text::TextEncoder;
+use crate::encode::text_column::TextEncoder;
 use crate::logs::schema::{Stored, Table};
 
-/// Rows after which a row group ends. Many readers prune by the bounds of row groups alone, so that smaller ones
+/// Rows after which a row group ends. Many readers prune by the statistics of row groups alone, so that smaller ones
 /// spare them most of a file; these are as large as `DuckDB`'s own. Trino merges reads of columns that are less than
 /// 1 MB apart, so it reads more of files with smaller row groups.
 const ROW_GROUP_ROWS: usize = 125_000;
