@@ -9,16 +9,16 @@ mod disk;
 mod endpoint;
 mod explain;
 mod file_key;
-mod listing;
+mod lister;
 mod network;
 mod open;
-mod page;
+mod listing_page;
 mod place;
 mod raw;
 mod read;
 mod source;
 mod target;
-mod text;
+mod text_file;
 mod tree;
 mod url;
 mod waits;
@@ -32,12 +32,12 @@ pub use crate::store::calls::Calls;
 pub use crate::store::disk::Disk;
 pub use crate::store::explain::Refusal;
 pub use crate::store::file_key::{FileKey, FileKeyError, FileName};
-pub use crate::store::listing::Look;
+pub use crate::store::lister::Look;
+pub use crate::store::listing_page::MAX_SIZE;
+#[doc(hidden)]
+pub use crate::store::listing_page::parse_page;
 pub use crate::store::network::{Network, Traffic};
 pub use crate::store::open::regular as open_regular;
-pub use crate::store::page::MAX_SIZE;
-#[doc(hidden)]
-pub use crate::store::page::parse_page;
 pub use crate::store::place::{Kind, Place, Prefix, split};
 pub use crate::store::read::Fetch;
 pub use crate::store::source::{Listed, Named, Source};
@@ -46,8 +46,8 @@ pub use crate::store::target::{
     Target, TargetError, Writing, create_surely, create_surely_by,
 };
 #[doc(hidden)]
-pub use crate::store::text::decompressed;
-pub use crate::store::text::{Lines, open_text};
+pub use crate::store::text_file::decompressed;
+pub use crate::store::text_file::{Lines, open_text};
 pub use crate::store::url::{Web, decoded, has_secret, meant};
 pub use crate::store::waits::Wait;
 
