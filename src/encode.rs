@@ -68,7 +68,7 @@ const CREATED_BY: &str = concat!("alb2parquet version ", env!("CARGO_PKG_VERSION
 ///
 /// The program always uses the default. Tests set smaller sizes, so that few rows fill many pages.
 #[derive(Debug, Clone, Copy)]
-struct Limits {
+struct SizeLimits {
     /// Rows after which a row group ends.
     row_group_rows: usize,
     /// Number of rows in a full page.
@@ -79,7 +79,7 @@ struct Limits {
     trial: usize,
 }
 
-impl Default for Limits {
+impl Default for SizeLimits {
     fn default() -> Self {
         let (page_rows, page_bytes) = (20_000, 1 << 20);
         Self { row_group_rows: ROW_GROUP_ROWS, page_rows, page_bytes, trial: 4096 }
@@ -91,7 +91,7 @@ pub struct TableEncoder<W: Write + Send> {
     file: SerializedFileWriter<TypeOrdered<BufWriter<W>>>,
     columns: Vec<Box<dyn ColumnEncoder>>,
     rows: usize,
-    limits: Limits,
+    limits: SizeLimits,
 }
 
 impl<W: Write + Send> TableEncoder<W> {
@@ -101,14 +101,14 @@ impl<W: Write + Send> TableEncoder<W> {
     ///
     /// Fails when the file cannot be written.
     pub fn new(table: &Table, format: Format, out: W) -> Result<Self, ParquetError> {
-        Self::with_limits(table, format, out, Limits::default())
+        Self::with_limits(table, format, out, SizeLimits::default())
     }
 
     fn with_limits(
         table: &Table,
         format: Format,
         out: W,
-        limits: Limits,
+        limits: SizeLimits,
     ) -> Result<Self, ParquetError> {
         let schema =
             ArrowSchemaConverter::new().schema_root("row").convert(&table.file_schema())?;
@@ -235,14 +235,14 @@ fn column_encoder(
     column: ColumnDescPtr,
     stored: Stored,
     format: Format,
-    limits: Limits,
+    limits: SizeLimits,
 ) -> Box<dyn ColumnEncoder> {
     use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
     fn numbers<P: Physical>(
         column: ColumnDescPtr,
         stored: Stored,
         format: Format,
-        limits: Limits,
+        limits: SizeLimits,
     ) -> Box<dyn ColumnEncoder> {
         Box::new(NumberEncoder::<P>::new(column, stored, format, limits))
     }

@@ -112,7 +112,7 @@ fn regular() -> impl Strategy<Value = Vec<u8>> {
             *field = if bare == *field { format!("\"{bare}\"") } else { bare };
         }
         if let Some((blocks, off)) = length {
-            // A line end 2 bytes before to 2 bytes after the border of a block of 64.
+            // A line end 2 bytes before to 2 bytes after the boundary of a block of 64.
             "p".clone_into(&mut line.0[2]);
             let least = line.text().len();
             let length = least.next_multiple_of(64) + 64 * blocks + 62 + off;

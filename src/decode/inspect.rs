@@ -48,7 +48,7 @@ pub struct About {
     /// Why the key is none of a log object.
     pub mismatch: Option<String>,
     /// What the object is.
-    pub format: Format,
+    pub format: ObjectFormat,
     /// The log that its lines are read as.
     pub log_type: LogType,
     /// How that is known.
@@ -124,7 +124,7 @@ pub enum ToldBy {
 /// What an object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Format {
+pub enum ObjectFormat {
     /// Gzip, as load balancers deliver it.
     Gzip,
     /// Uncompressed text.
@@ -150,7 +150,7 @@ impl Inspection {
         let mut head = Vec::new();
         object.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
         let named = Named::of(key);
-        let format = Format::of(&head);
+        let format = ObjectFormat::of(&head);
         let (log_type, told_by) = if let Some(said) = log_type {
             (said, ToldBy::Argument)
         } else if let Some(named) = &named {
@@ -266,7 +266,7 @@ impl Named {
     }
 }
 
-impl Format {
+impl ObjectFormat {
     fn of(head: &[u8]) -> Self {
         let binary = BINARY.iter().find(|(magic, _)| head.starts_with(magic));
         match binary {

@@ -29,11 +29,10 @@ pub(super) enum Fallback<D> {
     Plain(Option<D>),
 }
 
-/// A dictionary, and the indices of the current page.
+/// The dictionary of a chunk.
 #[derive(Default)]
 pub(super) struct Indexed<D> {
     pub(super) dictionary: D,
-    pub(super) indices: Vec<u32>,
     /// Number of values of the chunk that were looked up.
     pub(super) values_seen: usize,
     /// Whether a finished page holds indices.
@@ -46,16 +45,17 @@ impl<D: Dictionary> Indexed<D> {
         self.values_seen >= trial && self.dictionary.len() * worth > self.values_seen
     }
 
-    /// Makes a page of the indices, and starts the next.
+    /// Makes a page of indices, which it clears.
     pub(super) fn page(
         &mut self,
+        indices: &mut Vec<u32>,
         levels: &mut Levels,
         min_max: Option<MinMax>,
         format: Format,
     ) -> Result<DataPage> {
         self.has_pages = true;
-        let page = page::index_page(levels, &self.indices, self.dictionary.len(), min_max, format);
-        self.indices.clear();
+        let page = page::index_page(levels, indices, self.dictionary.len(), min_max, format);
+        indices.clear();
         page
     }
 

@@ -8,7 +8,7 @@ use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::Result;
 use parquet::schema::types::ColumnDescPtr;
 
-use crate::encode::Limits;
+use crate::encode::SizeLimits;
 use crate::encode::chunk::{Chunk, ColumnEncoder, Pages};
 use crate::encode::delta;
 use crate::encode::fallback::{Dictionary, Fallback};
@@ -23,12 +23,13 @@ const MAX_DISTINCT: usize = 1 << 15;
 /// Encodes a column of numbers.
 pub(super) struct NumberEncoder<P: Physical> {
     chunk: Chunk,
-    limits: Limits,
+    limits: SizeLimits,
     stored: Stored,
     pages: Fallback<NumberDictionary<P::Native>>,
     levels: Levels,
-    /// Values of the current page.
+    /// Values of the current page, and their indices if it has a dictionary.
     values: Vec<P::Native>,
+    indices: Vec<u32>,
     /// Minimum and maximum of the chunk.
     min_max: Option<(P::Native, P::Native)>,
 }
@@ -38,7 +39,7 @@ impl<P: Physical> NumberEncoder<P> {
         column: ColumnDescPtr,
         stored: Stored,
         format: Format,
-        limits: Limits,
+        limits: SizeLimits,
     ) -> Self {
         Self {
             chunk: Chunk::new(column, format),
@@ -47,6 +48,7 @@ impl<P: Physical> NumberEncoder<P> {
             pages: Fallback::new(stored == Stored::Dictionary),
             levels: Levels::default(),
             values: Vec::new(),
+            indices: Vec::new(),
             min_max: None,
         }
     }
@@ -60,7 +62,7 @@ impl<P: Physical> NumberEncoder<P> {
         if let Fallback::Indexed(indexed) = &mut self.pages {
             let (new, dictionary) = (&values[start..], &mut indexed.dictionary);
             indexed.values_seen += new.len();
-            indexed.indices.extend(new.iter().map(|&value| dictionary.index(value)));
+            self.indices.extend(new.iter().map(|&value| dictionary.index(value)));
         }
     }
 
@@ -84,7 +86,9 @@ impl<P: Physical> NumberEncoder<P> {
         let format = self.chunk.format();
         let values = &self.values;
         let page = match &mut self.pages {
-            Fallback::Indexed(indexed) => indexed.page(&mut self.levels, min_max, format),
+            Fallback::Indexed(indexed) => {
+                indexed.page(&mut self.indices, &mut self.levels, min_max, format)
+            }
             Fallback::Plain(_) => {
                 let is_delta = format.storage(P::CONTENT).encoding == Encoding::DELTA_BINARY_PACKED;
                 page::data_page(&mut self.levels, P::CONTENT, min_max, format, |out| {

@@ -14,7 +14,7 @@ use crate::encode::format::{Content, Format};
 use crate::encode::page::{self, DataPage, Levels};
 use crate::encode::statistics::{self, MinMax};
 use crate::encode::text_values::{self, TextValues};
-use crate::encode::{LENGTH, Limits};
+use crate::encode::{LENGTH, SizeLimits};
 use crate::util::arena::Interner;
 
 /// Bytes of distinct values in PLAIN encoding that a dictionary may hold.
@@ -27,9 +27,13 @@ const MAX_PAGES: usize = 4;
 /// Encodes a column of text, given as strings or as indices into a dictionary of each batch.
 pub(super) struct TextEncoder {
     chunk: Chunk,
-    limits: Limits,
+    limits: SizeLimits,
     levels: Levels,
     pages: Fallback<Interner>,
+    /// Indices of the current page, if it has a dictionary.
+    indices: Vec<u32>,
+    /// Which values of the dictionary the page uses. Kept to be reused.
+    used: Vec<bool>,
     /// Values of the current page, if it has no dictionary.
     plain: TextValues,
     /// Least and greatest of the values in `plain`, unless they come from dictionaries.
@@ -54,12 +58,14 @@ fn plain_size(dictionary: &Interner) -> usize {
 }
 
 impl TextEncoder {
-    pub(super) fn new(column: ColumnDescPtr, format: Format, limits: Limits) -> Self {
+    pub(super) fn new(column: ColumnDescPtr, format: Format, limits: SizeLimits) -> Self {
         Self {
             chunk: Chunk::new(column, format),
             limits,
             levels: Levels::default(),
             pages: Fallback::new(true),
+            indices: Vec::new(),
+            used: Vec::new(),
             plain: TextValues::new(format),
             extremes: None,
         }
@@ -116,10 +122,10 @@ impl TextEncoder {
             };
             let rows = rows.slice(0, count);
             self.levels.append(&rows);
-            match &mut self.pages {
-                Fallback::Indexed(indexed) => {
+            match self.pages {
+                Fallback::Indexed(_) => {
                     page::for_each_run(rows.values(), rows.nulls(), |run| {
-                        indexed.indices.extend(run.iter().map(|&index| map[index as usize]));
+                        self.indices.extend(run.iter().map(|&index| map[index as usize]));
                     });
                 }
                 Fallback::Plain(_) => {
@@ -167,8 +173,9 @@ impl TextEncoder {
         let format = self.chunk.format();
         let page = match &mut self.pages {
             Fallback::Indexed(indexed) => {
-                let min_max = min_max_of_used(&indexed.dictionary, &indexed.indices);
-                indexed.page(&mut self.levels, min_max, format)
+                let Self { indices, used, levels, .. } = self;
+                let min_max = min_max_of_used(&indexed.dictionary, indices, used);
+                indexed.page(indices, levels, min_max, format)
             }
             Fallback::Plain(_) => {
                 // Statistics prune nothing where a dictionary was tried first: such values are in no order.
@@ -217,13 +224,14 @@ fn min_max_of_chunk(pages: &[DataPage]) -> Option<MinMax> {
     pages.try_fold(first, |all, page| Some(all.and(page.min_max.as_ref()?)))
 }
 
-/// Returns the minimum and maximum of the values that a page uses.
-fn min_max_of_used(dictionary: &Interner, indices: &[u32]) -> Option<MinMax> {
-    let mut used = vec![false; dictionary.len()];
+/// Returns the minimum and maximum of the values with some indices.
+fn min_max_of_used(dictionary: &Interner, indices: &[u32], used: &mut Vec<bool>) -> Option<MinMax> {
+    used.clear();
+    used.resize(dictionary.len(), false);
     for &index in indices {
         used[index as usize] = true;
     }
-    let used = used.into_iter().enumerate().filter(|(_, used)| *used);
+    let used = used.iter().enumerate().filter(|(_, used)| **used);
     let strings = dictionary.strings();
     let extremes = statistics::extremes(used.map(|(index, _)| strings.get(index)));
     extremes.map(|(min, max)| min_max_of(min, max))

@@ -5,6 +5,7 @@ use std::mem;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
 
 /// Maximum capacity in bytes that a buffer keeps for its next use.
 const MAX_ROOM: usize = 4 << 20;
@@ -114,17 +115,19 @@ impl Interner {
             hasher.write(string);
             hasher.finish()
         };
-        let hashed = hash(string);
-        let is_same = |&index: &u32| strings.get(index as usize) == string;
-        if let Some(&index) = table.find(hashed, is_same) {
-            return Some(index as usize);
+        let entry = table.entry(
+            hash(string),
+            |&index| strings.get(index as usize) == string,
+            |&index| hash(strings.get(index as usize)),
+        );
+        match entry {
+            Entry::Occupied(entry) => Some(*entry.get() as usize),
+            Entry::Vacant(entry) => accept(string).then(|| {
+                let index = strings.push(string);
+                entry.insert(index as u32);
+                index
+            }),
         }
-        if !accept(string) {
-            return None;
-        }
-        let index = strings.push(string);
-        table.insert_unique(hashed, index as u32, |&index| hash(strings.get(index as usize)));
-        Some(index)
     }
 
     /// Appends a string that [`intern`](Self::intern) will not find, because its caller finds it in another way or does
