@@ -9,7 +9,7 @@ use std::path::Path;
 
 use alb2parquet::internals::decode::columns;
 use alb2parquet::internals::decode::decoder::{Decoded, Decoder};
-use alb2parquet::internals::decode::gzip::{Part, Piece, Stream, Whole};
+use alb2parquet::internals::decode::gzip::{Decompressed, Segment, Stream, Whole};
 use alb2parquet::internals::decode::text_buffer::Text;
 use alb2parquet::internals::decode::tokenizer::{FieldCount, Tile};
 use alb2parquet::internals::encode::profile::Profile;
@@ -57,7 +57,7 @@ fn sample_text(log_type: LogType) -> Vec<u8> {
     }
     let mut decoder = Decoder::new(log_type.table());
     let mut is_row = |line: &str| {
-        let decoded = decoder.decode(&mut piece(format!("{line}\n").as_bytes()), |_| KEY);
+        let decoded = decoder.decode(&mut decompressed(format!("{line}\n").as_bytes()), |_| KEY);
         decoded.batch.num_rows() == 1
     };
     lines.retain(|line| line.contains(mark) && line.contains(also) && is_row(line));
@@ -86,15 +86,15 @@ fn gzip(text: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-fn piece(text: &[u8]) -> Piece {
-    let mut piece = Piece { text: Text::default(), parts: Vec::new() };
-    piece.text.extend(text);
-    piece.parts.push(whole_part(text.len()));
-    piece
+fn decompressed(text: &[u8]) -> Decompressed {
+    let mut decompressed = Decompressed { text: Text::default(), segments: Vec::new() };
+    decompressed.text.extend(text);
+    decompressed.segments.push(whole_part(text.len()));
+    decompressed
 }
 
-fn whole_part(length: usize) -> Part {
-    Part { range: 0..length, bytes: length as u64, ..Part::default() }
+fn whole_part(length: usize) -> Segment {
+    Segment { range: 0..length, bytes: length as u64, ..Segment::default() }
 }
 
 fn inflate(criterion: &mut Criterion) {
@@ -104,11 +104,11 @@ fn inflate(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes(text.len() as u64));
 
     let mut whole = Whole::default();
-    let mut inflated = Piece::default();
+    let mut inflated = Decompressed::default();
     group.bench_function("inflate whole", |bencher| {
         bencher.iter(|| {
             inflated.text.truncate(0);
-            inflated.parts.clear();
+            inflated.segments.clear();
             assert!(whole.inflate(0, &gzip, &mut inflated));
             assert_eq!(inflated.text.len(), text.len());
         });
@@ -119,8 +119,8 @@ fn inflate(criterion: &mut Criterion) {
             let reader = Box::new(Cursor::new(gzip.clone()));
             let mut stream = Stream::new(0, gzip.len() as u64, reader).unwrap();
             let mut length = 0;
-            while let Some(piece) = stream.next(Text::default()).unwrap() {
-                length += piece.text.len();
+            while let Some(decompressed) = stream.next(Text::default()).unwrap() {
+                length += decompressed.text.len();
             }
             assert_eq!(length, text.len());
         });
@@ -136,7 +136,7 @@ fn decode(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("stage");
     group.throughput(Throughput::Bytes(text.len() as u64));
 
-    let mut input = piece(&text);
+    let mut input = decompressed(&text);
     let mut tile = Tile::default();
     let count = FieldCount { required: table.required_fields, known: table.fields.len() };
     group.bench_function("fields", |bencher| {
@@ -195,7 +195,7 @@ fn encode(criterion: &mut Criterion) {
     group.throughput(Throughput::Bytes(text.len() as u64));
 
     let mut decoder = Decoder::new(table);
-    let batch = decoder.decode(&mut piece(&text), |_| KEY).batch;
+    let batch = decoder.decode(&mut decompressed(&text), |_| KEY).batch;
     for (name, profile, compression) in [
         ("encode, zstd", Profile::Portable, Compression::Zstd),
         ("encode", Profile::Portable, Compression::None),
@@ -229,12 +229,12 @@ fn all(criterion: &mut Criterion) {
         group.throughput(Throughput::Bytes(text.len() as u64));
         let mut decoder = Decoder::new(table);
         let mut whole = Whole::default();
-        let mut inflated = Piece::default();
+        let mut inflated = Decompressed::default();
         group.bench_function(log_type.as_str(), |bencher| {
             bencher.iter(|| {
                 pool.install(|| {
                     inflated.text.truncate(0);
-                    inflated.parts.clear();
+                    inflated.segments.clear();
                     assert!(whole.inflate(0, &gzip, &mut inflated));
                     let batch = decoder.decode(&mut inflated, |_| KEY).batch;
                     let format =

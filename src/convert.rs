@@ -26,7 +26,7 @@ use parquet::errors::ParquetError;
 use rayon::{ThreadPool, ThreadPoolBuildError};
 
 use crate::convert::budget::Budget;
-use crate::convert::feed::{Buffers, Feed, Input, Lost};
+use crate::convert::feed::{Decompressors, Feed, Input, Lost};
 use crate::convert::files::{Open, StagedBatch, StagedOutput, leave_out};
 use crate::convert::flow::Flow;
 use crate::convert::queue::Queue;
@@ -35,7 +35,8 @@ use crate::dataset::claim::{Output, State};
 use crate::dataset::layout::{Dataset, DatasetError};
 use crate::dataset::ledger::{Committed, Ledger};
 use crate::decode::decoder::{Decoded, Decoder};
-use crate::decode::gzip::Piece;
+use crate::decode::gzip::Decompressed;
+use crate::decode::text_buffer::TextPool;
 use crate::encode::Format;
 use crate::encode::profile::Profile;
 use crate::logs::schema::LogType;
@@ -47,8 +48,8 @@ use crate::util::threads::{self, isolated, on_threads};
 
 /// Threads that each see to a batch, at most, unless there are very many workers.
 const DRIVERS: usize = 16;
-/// Workers that one large batch can use well: its pieces are written one after the other, and the largest column of a
-/// piece, with the writing of the file, is a sixth of all work.
+/// Workers that one large batch can use well: its record batches are written one after the other, and the largest column
+/// of one, with the writing of the file, is a sixth of all work.
 const WORKERS_OF_BATCH: usize = 4;
 
 /// A conversion that is ready to run.
@@ -73,8 +74,8 @@ pub struct Conversion<'a> {
 
 /// Is told how a conversion goes, from many threads.
 pub trait Watcher: Sync {
-    /// A part of an object was converted, or the whole.
-    fn read(&self, part: &Read);
+    /// A segment of an object was converted, or the whole.
+    fn read(&self, segment: &Read);
 
     /// A batch is published.
     fn published(&self, batch: &Batch, tally: &Tally, took: Duration);
@@ -83,12 +84,12 @@ pub trait Watcher: Sync {
     fn settled(&self, _place: usize, _tally: &Tally) {}
 }
 
-/// A part of an object that was converted.
+/// A segment of an object that was converted.
 #[derive(Debug, Clone, Copy)]
 pub struct Read<'a> {
     /// Key of the object.
     pub key: &'a str,
-    /// Whether it is the first part of the object.
+    /// Whether it is the first segment of the object.
     pub begins: bool,
     /// Its compressed bytes.
     pub bytes: u64,
@@ -292,7 +293,8 @@ struct Driver<'a> {
 /// What drivers share.
 struct Shared {
     budget: Budget,
-    buffers: Buffers,
+    texts: TextPool,
+    decompressors: Decompressors,
     /// One pool for each log type.
     decoders: [Pool<Decoder>; LogType::ALL.len()],
     /// Drivers that are at work.
@@ -303,7 +305,8 @@ impl Shared {
     fn new(threads: usize) -> Self {
         Self {
             budget: Budget::new(threads),
-            buffers: Buffers::default(),
+            texts: TextPool::default(),
+            decompressors: Decompressors::default(),
             decoders: Default::default(),
             active: AtomicUsize::new(0),
         }
@@ -372,7 +375,8 @@ impl Driver<'_> {
     fn attempt(&self, batch: &Batch) -> Result<StagedBatch, BatchError> {
         let Self { conversion, pool, shared } = *self;
         let keys = batch.keys();
-        let input = Input { batch, sources: conversion.sources, buffers: &shared.buffers };
+        let Shared { texts, decompressors, .. } = shared;
+        let input = Input { batch, sources: conversion.sources, texts, decompressors };
         // The first objects come in while the files are begun.
         let feed = Feed::new(input);
         let open = Open::new(conversion, batch, &keys)?;
@@ -380,31 +384,31 @@ impl Driver<'_> {
         Ok(pool.install(|| open.finish(&lost, conversion))?)
     }
 
-    /// Number of parts of a batch that are inflated and decoded before they can be written, at most.
+    /// Returns how many entries of a batch are inflated and decoded ahead of the writer, at most.
     fn ahead(&self) -> usize {
         // Alone, a batch needs something to do for all workers.
         let active = self.shared.active.load(Ordering::Relaxed).max(1);
         self.conversion.threads.div_ceil(active) + 1
     }
 
-    /// Decodes a piece as far as its rejects are few enough. Returns what is left of it, too.
+    /// Decodes text up to the limits of one record batch. Returns the rest of the text, too.
     fn decode(
         &self,
-        mut piece: Piece,
+        mut decompressed: Decompressed,
         log_type: LogType,
         keys: &[String],
-    ) -> (Decoded, Option<Piece>) {
-        let Shared { decoders, buffers, .. } = self.shared;
+    ) -> (Decoded, Option<Decompressed>) {
+        let Shared { decoders, texts, .. } = self.shared;
         let decoders = &decoders[log_type as usize];
         let mut decoder = decoders.take(|| Decoder::new(log_type.table()));
-        let mut decoded = decoder.decode(&mut piece, |object| keys[object].as_str());
+        let mut decoded = decoder.decode(&mut decompressed, |object| keys[object].as_str());
         decoders.put(decoder);
         decoded.batch = self.conversion.redaction.apply(decoded.batch);
-        if piece.parts.is_empty() {
-            buffers.recycle(piece.text);
+        if decompressed.segments.is_empty() {
+            texts.put(decompressed.text);
             return (decoded, None);
         }
-        (decoded, Some(piece))
+        (decoded, Some(decompressed))
     }
 }
 

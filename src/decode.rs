@@ -1,6 +1,6 @@
 //! Decoding: from the bytes of an object to Arrow record batches and rejects.
 //!
-//! [`gzip`] decompresses an object into pieces of text, [`tokenizer`] finds lines and fields, [`columns`] convert
+//! [`gzip`] decompresses objects to text of whole lines, [`tokenizer`] finds lines and fields, [`columns`] convert
 //! the fields, and [`decoder`] combines them. Nothing here reads a store, a file or the clock.
 
 pub(crate) mod columns;

@@ -1,12 +1,12 @@
 //! Encoding: from record batches to a Parquet file. The only module that knows Parquet.
 //!
 //! The stock Arrow writer hashes and compares every string again, even those that come with
-//! dictionary keys, and that was a third of the whole run. So the column chunks are encoded here, from
-//! the keys the decoder already holds, and handed to the `parquet` crate, which writes the file
+//! dictionary indices, and that was a third of the whole run. So the column chunks are encoded here, from
+//! the indices the decoder already holds, and handed to the `parquet` crate, which writes the file
 //! around them. Data pages have version 1. Repeated values are dictionary-encoded; `format` defines how each profile
 //! encodes the others (<https://parquet.apache.org/docs/file-format/data-pages/encodings/>).
 //!
-//! A row group's columns are independent of each other and are encoded in parallel. Its bounds depend
+//! A row group's columns are independent of each other and are encoded in parallel. Where it ends depends
 //! on the record batches alone, never on threads or memory, so that the same input gives the same
 //! bytes.
 
@@ -14,15 +14,16 @@ mod bloom;
 mod chunk;
 mod compress;
 mod delta;
+mod fallback;
 mod format;
-mod number;
+mod number_column;
 mod order;
 mod page;
 pub(crate) mod profile;
 mod rle;
 mod statistics;
-mod text;
-mod texts;
+mod text_column;
+mod text_values;
 
 use std::io::{BufWriter, Write};
 use std::sync::Arc;
@@ -42,13 +43,13 @@ pub use crate::encode::format::Format;
 
 use crate::encode::bloom::Filtered;
 use crate::encode::chunk::ColumnEncoder;
-use crate::encode::number::NumberEncoder;
+use crate::encode::number_column::NumberEncoder;
 use crate::encode::order::TypeOrdered;
 use crate::encode::statistics::Physical;
-use crate::encode::text::TextEncoder;
+use crate::encode::text_column::TextEncoder;
 use crate::logs::schema::{Stored, Table};
 
-/// Rows after which a row group ends. Many readers prune by the bounds of row groups alone, so that smaller ones
+/// Rows after which a row group ends. Many readers prune by the statistics of row groups alone, so that smaller ones
 /// spare them most of a file; these are as large as `DuckDB`'s own. Trino merges reads of columns that are less than
 /// 1 MB apart, so it reads more of files with smaller row groups.
 const ROW_GROUP_ROWS: usize = 125_000;
@@ -67,7 +68,7 @@ const CREATED_BY: &str = concat!("alb2parquet version ", env!("CARGO_PKG_VERSION
 ///
 /// The program always uses the default. Tests set smaller sizes, so that few rows fill many pages.
 #[derive(Debug, Clone, Copy)]
-struct Limits {
+struct SizeLimits {
     /// Rows after which a row group ends.
     row_group_rows: usize,
     /// Number of rows in a full page.
@@ -78,7 +79,7 @@ struct Limits {
     trial: usize,
 }
 
-impl Default for Limits {
+impl Default for SizeLimits {
     fn default() -> Self {
         let (page_rows, page_bytes) = (20_000, 1 << 20);
         Self { row_group_rows: ROW_GROUP_ROWS, page_rows, page_bytes, trial: 4096 }
@@ -90,7 +91,7 @@ pub struct TableEncoder<W: Write + Send> {
     file: SerializedFileWriter<TypeOrdered<BufWriter<W>>>,
     columns: Vec<Box<dyn ColumnEncoder>>,
     rows: usize,
-    limits: Limits,
+    limits: SizeLimits,
 }
 
 impl<W: Write + Send> TableEncoder<W> {
@@ -100,14 +101,14 @@ impl<W: Write + Send> TableEncoder<W> {
     ///
     /// Fails when the file cannot be written.
     pub fn new(table: &Table, format: Format, out: W) -> Result<Self, ParquetError> {
-        Self::with_limits(table, format, out, Limits::default())
+        Self::with_limits(table, format, out, SizeLimits::default())
     }
 
     fn with_limits(
         table: &Table,
         format: Format,
         out: W,
-        limits: Limits,
+        limits: SizeLimits,
     ) -> Result<Self, ParquetError> {
         let schema =
             ArrowSchemaConverter::new().schema_root("row").convert(&table.file_schema())?;
@@ -234,14 +235,14 @@ fn column_encoder(
     column: ColumnDescPtr,
     stored: Stored,
     format: Format,
-    limits: Limits,
+    limits: SizeLimits,
 ) -> Box<dyn ColumnEncoder> {
     use arrow::datatypes::{Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
     fn numbers<P: Physical>(
         column: ColumnDescPtr,
         stored: Stored,
         format: Format,
-        limits: Limits,
+        limits: SizeLimits,
     ) -> Box<dyn ColumnEncoder> {
         Box::new(NumberEncoder::<P>::new(column, stored, format, limits))
     }

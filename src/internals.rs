@@ -24,7 +24,7 @@ pub mod decode {
         pub use crate::decode::decoder::{Decoded, Decoder, MAX_REJECTS};
     }
     pub mod gzip {
-        pub use crate::decode::gzip::{MAX_WHOLE, Note, Part, Piece, Stream, Whole};
+        pub use crate::decode::gzip::{Decompressed, MAX_WHOLE, Note, Segment, Stream, Whole};
     }
     pub mod inspect {
         pub use crate::decode::inspect::{Inspection, Limits};

@@ -4,7 +4,7 @@
 //! and a fingerprint of the key that values are hashed with, but never the key. They work on decoded record
 //! batches, on each distinct value of a dictionary once; without rules nothing is looked at.
 
-mod key;
+mod hmac_key;
 mod value;
 
 use std::borrow::Cow;
@@ -18,7 +18,7 @@ use arrow::array::{
 use arrow::datatypes::{DataType, Int32Type};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use crate::redact::key::{Key, MIN_KEY};
+pub(crate) use crate::redact::hmac_key::{Key, MIN_KEY};
 
 use crate::logs::schema::EXTRA_FIELDS;
 

@@ -8,7 +8,7 @@ mod eras;
 mod examples;
 mod gather;
 mod incomplete;
-mod page;
+mod html;
 mod statements;
 
 use std::collections::BTreeMap;
@@ -25,8 +25,8 @@ pub use crate::report::coverage::{Balancer, Day, MissingDays, MissingWindows, Sp
 pub(crate) use crate::report::eras::{Era, Month};
 pub(crate) use crate::report::examples::Example;
 pub(crate) use crate::report::gather::Request;
+pub use crate::report::html::html;
 pub use crate::report::incomplete::IncompleteObjects;
-pub use crate::report::page::html;
 pub(crate) use crate::report::statements::Statement;
 
 /// Batches that are named as the slowest.

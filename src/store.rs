@@ -9,16 +9,16 @@ mod disk;
 mod endpoint;
 mod explain;
 mod file_key;
-mod listing;
+mod lister;
 mod network;
 mod open;
-mod page;
+mod listing_page;
 mod place;
 mod raw;
 mod read;
 mod source;
 mod target;
-mod text;
+mod text_file;
 mod tree;
 mod url;
 mod waits;
@@ -31,13 +31,13 @@ pub use crate::store::bucket::Bucket;
 pub use crate::store::calls::Calls;
 pub use crate::store::disk::Disk;
 pub use crate::store::file_key::{FileKey, FileName};
-pub(crate) use crate::store::listing::Look;
+pub(crate) use crate::store::lister::Look;
+pub use crate::store::listing_page::MAX_SIZE;
+#[doc(hidden)]
+pub use crate::store::listing_page::parse_page;
 pub use crate::store::network::Network;
 pub(crate) use crate::store::network::Traffic;
 pub(crate) use crate::store::open::regular as open_regular;
-pub use crate::store::page::MAX_SIZE;
-#[doc(hidden)]
-pub use crate::store::page::parse_page;
 pub(crate) use crate::store::place::{Kind, Prefix};
 pub use crate::store::place::{Place, split};
 pub(crate) use crate::store::read::Fetch;
@@ -49,8 +49,8 @@ pub use crate::store::target::{
     TargetError, Writing, create_surely,
 };
 #[doc(hidden)]
-pub use crate::store::text::decompressed;
-pub(crate) use crate::store::text::{Lines, open_text};
+pub use crate::store::text_file::decompressed;
+pub(crate) use crate::store::text_file::{Lines, open_text};
 pub use crate::store::url::{Web, decoded, has_secret, meant};
 pub(crate) use crate::store::waits::Wait;
 

@@ -1,5 +1,6 @@
-//! Utilities that know nothing of logs: hashes, threads, pools, and the escaping of untrusted text.
+//! Utilities that know nothing of logs: arenas, hashes, threads, pools, and the escaping of untrusted text.
 
+pub(crate) mod arena;
 #[cfg(feature = "parquet")]
 pub(crate) mod corrupt;
 pub(crate) mod escape;

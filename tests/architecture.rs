@@ -146,6 +146,21 @@ fn a_file_begins_by_saying_what_it_is() {
     }
 }
 
+/// `cli` is left out: there, a module is named like the command that it parses. So are modules of tests.
+#[test]
+fn no_two_modules_share_a_name() {
+    let mut modules = std::collections::BTreeMap::<String, String>::new();
+    for (file, _) in sources() {
+        let name = file.trim_end_matches(".rs").rsplit('/').next().unwrap().to_owned();
+        if file.starts_with("cli") || name == "tests" {
+            continue;
+        }
+        if let Some(other) = modules.insert(name, file.clone()) {
+            panic!("src/{file} and src/{other} have the same name");
+        }
+    }
+}
+
 #[test]
 fn only_the_terminal_prints() {
     const TERMINAL: &str = "cli/terminal.rs";

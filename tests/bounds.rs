@@ -6,41 +6,43 @@ use alb2parquet::internals::logs::reject::MAX_RAW;
 use alb2parquet::internals::logs::schema::LogType;
 use flate2::Compression;
 
-use crate::support::{Line, OBJECT, Outcome, World, gzip, gzip_at, key, key_on, piece_of, text_of};
+use crate::support::{
+    Line, OBJECT, Outcome, World, gzip, gzip_at, key, key_on, segments_of, text_of,
+};
 
 /// Lines of a tile, which is decoded to its end.
 const TILE: usize = 64;
 
-/// Decodes parts of one object, and checks each call's rejects. Returns the outcome, and the number of calls.
-fn decode_bounded(parts: &[&[u8]]) -> (Outcome, usize) {
+/// Decodes segments of one object, and checks each call's rejects. Returns the outcome, and the number of calls.
+fn decode_bounded(segments: &[&[u8]]) -> (Outcome, usize) {
     let mut decoder = Decoder::new(LogType::Access.table());
-    let mut piece = piece_of(parts);
+    let mut decompressed = segments_of(segments);
     let (mut outcome, mut bytes, mut calls) = (Outcome::default(), 0, 0);
-    while !piece.parts.is_empty() {
-        let decoded = decoder.decode(&mut piece, |_| OBJECT);
-        let rejects = || decoded.parts.iter().flat_map(|part| &part.rejects);
+    while !decompressed.segments.is_empty() {
+        let decoded = decoder.decode(&mut decompressed, |_| OBJECT);
+        let rejects = || decoded.segments.iter().flat_map(|segment| &segment.rejects);
         assert!(rejects().count() <= MAX_REJECTS + TILE);
         let raw: usize = rejects().map(|reject| reject.raw.len()).sum();
         assert!(raw <= (4 << 20) + TILE * MAX_RAW, "{raw} bytes");
-        let rows: u64 = decoded.parts.iter().map(|part| part.rows).sum();
+        let rows: u64 = decoded.segments.iter().map(|segment| segment.rows).sum();
         assert_eq!(decoded.batch.num_rows() as u64, rows);
         outcome.add(decoded, &mut bytes);
         calls += 1;
     }
-    assert_eq!(bytes, parts.iter().map(|part| part.len() as u64).sum::<u64>());
+    assert_eq!(bytes, segments.iter().map(|segment| segment.len() as u64).sum::<u64>());
     (outcome, calls)
 }
 
 #[test]
-fn a_piece_of_many_rejects_is_decoded_in_several_calls() {
+fn many_rejects_are_decoded_in_several_calls() {
     let good = Line::of(33).text();
     let lines: Vec<String> = (0..3 * MAX_REJECTS)
         .map(|number| if number % 1000 == 7 { good.clone() } else { number.to_string() })
         .collect();
     let text = text_of(&lines);
     let half = text_of(&lines[..lines.len() / 2]).len();
-    for parts in [vec![&text[..]], vec![&text[..half], &text[half..]]] {
-        let (outcome, calls) = decode_bounded(&parts);
+    for segments in [vec![&text[..]], vec![&text[..half], &text[half..]]] {
+        let (outcome, calls) = decode_bounded(&segments);
         assert_eq!(calls, 3);
         assert_eq!(outcome.lines, lines.len() as u64);
         let rows = lines.iter().filter(|line| **line == good).count();
@@ -59,7 +61,7 @@ fn a_piece_of_many_rejects_is_decoded_in_several_calls() {
 }
 
 #[test]
-fn a_piece_of_long_rejects_is_decoded_in_several_calls() {
+fn long_rejects_are_decoded_in_several_calls() {
     let lines = vec!["x".repeat(MAX_RAW + 1); 300];
     let text = text_of(&lines);
     let (outcome, calls) = decode_bounded(&[&text]);
@@ -70,7 +72,7 @@ fn a_piece_of_long_rejects_is_decoded_in_several_calls() {
 
 /// The batches of rows decide the bytes of files, so ordinary rejects must not cut them.
 #[test]
-fn a_piece_of_few_rejects_is_decoded_in_one_call() {
+fn few_rejects_are_decoded_in_one_call() {
     let lines: Vec<String> = (0..MAX_REJECTS - 1).map(|number| number.to_string()).collect();
     let text = text_of(&lines);
     let (outcome, calls) = decode_bounded(&[&text, &text_of([Line::of(33).text()])]);

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use alb2parquet::internals::decode::gzip::{Note, Piece, Whole};
+use alb2parquet::internals::decode::gzip::{Decompressed, Note, Whole};
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
@@ -305,7 +305,7 @@ fn a_forged_end_hides_nothing() {
         ([&*first, &[0; 9], &first].concat(), 6, ""),
     ];
     for (object, rows, rejects) in cases {
-        assert!(!Whole::default().inflate(0, &object, &mut Piece::default()));
+        assert!(!Whole::default().inflate(0, &object, &mut Decompressed::default()));
         let (_, run, _) = convert(object, if rejects.is_empty() { 0 } else { 2 });
         assert_eq!((run.count("/rows"), run.rejects().as_str()), (rows, rejects));
     }

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::path::Path;
 
 use alb2parquet::internals::decode::decoder::Decoder;
-use alb2parquet::internals::decode::gzip::{Part, Piece};
+use alb2parquet::internals::decode::gzip::{Decompressed, Segment};
 use alb2parquet::internals::decode::{locate, sniff};
 use alb2parquet::internals::logs::schema::LogType;
 use arrow::array::Array;
@@ -99,7 +99,7 @@ pub(crate) fn lines(input: &[u8]) {
         static DECODERS: RefCell<Vec<(LogType, Decoder)>> = RefCell::new(
             LogType::ALL.iter().map(|log| (*log, Decoder::new(log.table()))).collect(),
         );
-        static PIECE: RefCell<Piece> = RefCell::new(Piece::default());
+        static DECOMPRESSED: RefCell<Decompressed> = RefCell::new(Decompressed::default());
     }
     let mut input = Input(input);
     let mode = input.byte();
@@ -108,14 +108,15 @@ pub(crate) fn lines(input: &[u8]) {
         text.push(b'\n');
     }
     DECODERS.with_borrow_mut(|decoders| {
-        PIECE.with_borrow_mut(|piece| {
+        DECOMPRESSED.with_borrow_mut(|decompressed| {
             let index = usize::from(mode & 0x0f).saturating_sub(0x0f - 2);
             let (log_type, decoder) = &mut decoders[index];
-            piece.text.truncate(0);
-            piece.text.extend(&text);
-            let part = Part { range: 0..text.len(), bytes: text.len() as u64, ..Part::default() };
-            piece.parts.push(part);
-            let outcome = decode_all(*log_type, decoder, piece, text.len() as u64);
+            decompressed.text.truncate(0);
+            decompressed.text.extend(&text);
+            let segment =
+                Segment { range: 0..text.len(), bytes: text.len() as u64, ..Segment::default() };
+            decompressed.segments.push(segment);
+            let outcome = decode_all(*log_type, decoder, decompressed, text.len() as u64);
             if *log_type == LogType::Access {
                 assert_eq!(outcome, twin(&text));
             }
@@ -123,22 +124,27 @@ pub(crate) fn lines(input: &[u8]) {
     });
 }
 
-/// Decodes a whole piece, and checks invariants that hold for every text.
-fn decode_all(log_type: LogType, decoder: &mut Decoder, piece: &mut Piece, size: u64) -> Outcome {
+/// Decodes a whole text, and checks invariants that hold for every text.
+fn decode_all(
+    log_type: LogType,
+    decoder: &mut Decoder,
+    decompressed: &mut Decompressed,
+    size: u64,
+) -> Outcome {
     let mut outcome = Outcome::default();
     let mut bytes = 0;
-    while !piece.parts.is_empty() {
-        let decoded = decoder.decode(piece, |_| OBJECT);
-        let rows: u64 = decoded.parts.iter().map(|part| part.rows).sum();
+    while !decompressed.segments.is_empty() {
+        let decoded = decoder.decode(decompressed, |_| OBJECT);
+        let rows: u64 = decoded.segments.iter().map(|segment| segment.rows).sum();
         assert_eq!(decoded.batch.num_rows() as u64, rows);
         if rows > 0 {
             for column in decoded.batch.columns() {
                 column.to_data().validate_full().expect("the array is valid");
             }
         }
-        for part in &decoded.parts {
-            sniff::recognise(log_type, &part.rejects);
-            for reject in &part.rejects {
+        for segment in &decoded.segments {
+            sniff::recognise(log_type, &segment.rejects);
+            for reject in &segment.rejects {
                 if let Some(place) = locate::fault_range(log_type.table(), reject) {
                     assert!(place.start <= place.end && place.end <= reject.raw.len());
                 }

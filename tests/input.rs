@@ -5,7 +5,7 @@
 use std::fs;
 use std::io::Cursor;
 
-use alb2parquet::internals::decode::gzip::{MAX_WHOLE, Piece, Whole};
+use alb2parquet::internals::decode::gzip::{Decompressed, MAX_WHOLE, Whole};
 use alb2parquet::internals::store::{Network, Source};
 use flate2::{Compression, GzBuilder};
 
@@ -98,11 +98,14 @@ fn no_flipped_byte_goes_unnoticed() {
         for flip in [0x01, 0x80] {
             let mut object = object.clone();
             object[at] ^= flip;
-            let mut piece = Piece::default();
-            if Whole::default().inflate(0, &object, &mut piece) {
-                assert_eq!(&piece.text[..], &text, "byte {at} ^ {flip}");
+            let mut decompressed = Decompressed::default();
+            if Whole::default().inflate(0, &object, &mut decompressed) {
+                assert_eq!(&decompressed.text[..], &text, "byte {at} ^ {flip}");
             } else {
-                assert!(piece.text.is_empty() && piece.parts.is_empty(), "left as it was");
+                assert!(
+                    decompressed.text.is_empty() && decompressed.segments.is_empty(),
+                    "left as it was"
+                );
             }
             let outcome = decode_streamed(object.len(), Cursor::new(object));
             assert_eq!(outcome.lines, (outcome.rows.len() + outcome.rejects.len()) as u64);

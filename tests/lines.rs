@@ -4,7 +4,7 @@ use alb2parquet::internals::decode::decoder::Decoder;
 use alb2parquet::internals::logs::schema::LogType;
 use arrow::array::{Array, AsArray};
 
-use crate::support::{FIELDS, Line, OBJECT, Row, decode, get, piece_of, text_of};
+use crate::support::{FIELDS, Line, OBJECT, Row, decode, get, segments_of, text_of};
 
 /// What the fields of [`FIELDS`] become, with the number of the field.
 const GOLDEN: [(usize, &str, &str); 40] = [
@@ -468,9 +468,9 @@ fn nothing_of_a_refused_line_is_in_a_dictionary() {
         Line::of(36).with(3, &stray).with(15, &stray).with(19, &stray).with(36, "192.0.2.1").text()
     };
     let lines = (0..700).map(|number| if number % 7 == 3 { bad(number) } else { good(number) });
-    let mut piece = piece_of(&[&text_of(lines)]);
-    let decoded = Decoder::new(LogType::Access.table()).decode(&mut piece, |_| OBJECT);
-    assert_eq!((decoded.parts[0].rows, decoded.parts[0].rejects.len()), (600, 100));
+    let mut decompressed = segments_of(&[&text_of(lines)]);
+    let decoded = Decoder::new(LogType::Access.table()).decode(&mut decompressed, |_| OBJECT);
+    assert_eq!((decoded.segments[0].rows, decoded.segments[0].rejects.len()), (600, 100));
     for (name, column) in
         LogType::Access.table().batch_schema().fields().iter().zip(decoded.batch.columns())
     {

@@ -50,9 +50,9 @@ impl Outcome {
     /// Adds more decoded rows and rejects of the same object.
     pub(crate) fn add(&mut self, decoded: Decoded, bytes_before: &mut u64) {
         self.rows.extend(rows_of(&decoded.batch));
-        for part in decoded.parts {
-            assert_eq!(part.lines, part.rows + part.rejects.len() as u64);
-            for reject in part.rejects {
+        for segment in decoded.segments {
+            assert_eq!(segment.lines, segment.rows + segment.rejects.len() as u64);
+            for reject in segment.rejects {
                 self.rejects.push(Rejected {
                     line_number: self.lines + self.joined + reject.line_number,
                     byte_offset: *bytes_before + reject.byte_offset,
@@ -62,9 +62,9 @@ impl Outcome {
                     raw: reject.raw,
                 });
             }
-            self.lines += part.lines;
-            self.joined += part.joined_lines;
-            *bytes_before += part.bytes;
+            self.lines += segment.lines;
+            self.joined += segment.joined_lines;
+            *bytes_before += segment.bytes;
         }
     }
 

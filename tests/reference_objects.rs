@@ -7,7 +7,7 @@ use std::io::{self, Read};
 use std::mem;
 
 use alb2parquet::internals::decode::decoder::Decoder;
-use alb2parquet::internals::decode::gzip::{Piece, Stream, Whole};
+use alb2parquet::internals::decode::gzip::{Decompressed, Stream, Whole};
 use alb2parquet::internals::decode::text_buffer::Text;
 use alb2parquet::internals::logs::schema::LogType;
 use flate2::{Compress, Compression, Crc, Decompress, FlushCompress, FlushDecompress, Status};
@@ -294,7 +294,7 @@ impl Read for Crumbs {
 
 // ---- both inflaters
 
-/// Decodes pieces like a conversion.
+/// Decodes text like a conversion.
 #[derive(Default)]
 struct Reading {
     content: Content,
@@ -302,13 +302,13 @@ struct Reading {
 }
 
 impl Reading {
-    fn add(&mut self, decoder: &mut Decoder, piece: &mut Piece) {
-        while !piece.parts.is_empty() {
-            let decoded = decoder.decode(piece, |_| OBJECT);
-            for part in &decoded.parts {
-                self.content.bytes += part.bytes;
-                self.content.crc32 = part.crc32;
-                self.content.notes.extend(part.notes.iter().map(|note| note.code()));
+    fn add(&mut self, decoder: &mut Decoder, decompressed: &mut Decompressed) {
+        while !decompressed.segments.is_empty() {
+            let decoded = decoder.decode(decompressed, |_| OBJECT);
+            for segment in &decoded.segments {
+                self.content.bytes += segment.bytes;
+                self.content.crc32 = segment.crc32;
+                self.content.notes.extend(segment.notes.iter().map(|note| note.code()));
             }
             self.content.outcome.add(decoded, &mut self.offset);
         }
@@ -326,9 +326,9 @@ pub(crate) fn streamed(object: &[u8], lengths: Vec<usize>) -> Content {
         let mut read = Reading::default();
         let crumbs = Box::new(Crumbs::new(object.to_vec(), lengths));
         let mut stream = Stream::new(0, object.len() as u64, crumbs).unwrap();
-        while let Some(mut piece) = stream.next(mem::take(text)).unwrap() {
-            read.add(decoder, &mut piece);
-            *text = piece.text;
+        while let Some(mut decompressed) = stream.next(mem::take(text)).unwrap() {
+            read.add(decoder, &mut decompressed);
+            *text = decompressed.text;
         }
         read.content
     })
@@ -336,18 +336,18 @@ pub(crate) fn streamed(object: &[u8], lengths: Vec<usize>) -> Content {
 
 /// Reads an object at once, after another one, if the whole-buffer path supports it.
 pub(crate) fn whole(object: &[u8]) -> Option<Content> {
-    let mut piece = Piece::default();
+    let mut decompressed = Decompressed::default();
     let mut inflater = Whole::default();
     let other = packed(b"one\n", 0, &Header::default());
-    assert!(inflater.inflate(0, &other, &mut piece));
-    let before = (piece.text.to_vec(), piece.parts.len());
-    let taken = inflater.inflate(0, object, &mut piece);
+    assert!(inflater.inflate(0, &other, &mut decompressed));
+    let before = (decompressed.text.to_vec(), decompressed.segments.len());
+    let taken = inflater.inflate(0, object, &mut decompressed);
     if !taken {
-        assert_eq!((piece.text.to_vec(), piece.parts.len()), before, "unchanged");
+        assert_eq!((decompressed.text.to_vec(), decompressed.segments.len()), before, "unchanged");
         return None;
     }
-    piece.parts.drain(..before.1);
+    decompressed.segments.drain(..before.1);
     let mut read = Reading::default();
-    REUSED.with_borrow_mut(|(decoder, _)| read.add(decoder, &mut piece));
+    REUSED.with_borrow_mut(|(decoder, _)| read.add(decoder, &mut decompressed));
     Some(read.content)
 }

@@ -43,7 +43,7 @@ fn page(world: &World) -> String {
 fn parsed(page: &str) -> String {
     let mut page = page.to_owned();
     for name in ["report.css", "report.js"] {
-        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/report/page").join(name);
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/report/html").join(name);
         let text = fs::read_to_string(path).unwrap();
         assert_eq!(page.matches(&text).count(), 1, "{name} stands in the page once");
         page = page.replace(&text, "");

@@ -5,7 +5,7 @@ use alb2parquet::internals::encode::profile::Profile;
 use alb2parquet::internals::encode::{Compression, Format, TableEncoder};
 use alb2parquet::internals::logs::schema::{LogType, SchemaError, Table};
 
-use crate::support::{OBJECT, Row, decode_as, get, piece_of, read_file, text_of};
+use crate::support::{OBJECT, Row, decode_as, get, read_file, segments_of, text_of};
 
 const FILES: [(LogType, &str); 3] = [
     (LogType::Access, include_str!("../schemas/access.toml")),
@@ -93,7 +93,7 @@ fn a_new_field_is_checked_like_the_others() {
 fn a_new_field_reaches_the_file() {
     for (log_type, file) in FILES {
         let (table, text) = (grown(file), lines(log_type.table()));
-        let decoded = Decoder::new(&table).decode(&mut piece_of(&[&text]), |_| OBJECT);
+        let decoded = Decoder::new(&table).decode(&mut segments_of(&[&text]), |_| OBJECT);
         let file = tempfile::NamedTempFile::new().unwrap();
         let out = file.reopen().unwrap();
         let format = Format { profile: Profile::Portable, compression: Compression::Zstd };

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use alb2parquet::internals::decode::decoder::Decoder;
-use alb2parquet::internals::decode::gzip::{Part, Piece, Stream, Whole};
+use alb2parquet::internals::decode::gzip::{Decompressed, Segment, Stream, Whole};
 use alb2parquet::internals::decode::text_buffer::Text;
 use alb2parquet::internals::logs::schema::{LogType, Table};
 use flate2::Compression;
@@ -137,13 +137,13 @@ pub(crate) fn decode(text: impl AsRef<[u8]>) -> Outcome {
 /// Decodes the text of an object of some table, by the way of ordinary objects; an object without
 /// text is not ordinary.
 pub(crate) fn decode_as(table: &Table, text: impl AsRef<[u8]>) -> Outcome {
-    let mut piece = Piece::default();
-    let whole = Whole::default().inflate(0, &gzip(text.as_ref()), &mut piece);
+    let mut decompressed = Decompressed::default();
+    let whole = Whole::default().inflate(0, &gzip(text.as_ref()), &mut decompressed);
     assert_eq!(whole, !text.as_ref().is_empty());
     let mut outcome = Outcome::default();
     let (mut decoder, mut bytes) = (Decoder::new(table), 0);
-    while !piece.parts.is_empty() {
-        outcome.add(decoder.decode(&mut piece, |_| OBJECT), &mut bytes);
+    while !decompressed.segments.is_empty() {
+        outcome.add(decoder.decode(&mut decompressed, |_| OBJECT), &mut bytes);
     }
     outcome
 }
@@ -155,28 +155,28 @@ pub(crate) fn decode_streamed(size: usize, reader: impl Read + Send + 'static) -
     let mut bytes = 0;
     let mut stream = Stream::new(0, size as u64, Box::new(reader)).unwrap();
     let mut text = Text::default();
-    while let Some(mut piece) = stream.next(text).unwrap() {
-        while !piece.parts.is_empty() {
-            outcome.add(decoder.decode(&mut piece, |_| OBJECT), &mut bytes);
+    while let Some(mut decompressed) = stream.next(text).unwrap() {
+        while !decompressed.segments.is_empty() {
+            outcome.add(decoder.decode(&mut decompressed, |_| OBJECT), &mut bytes);
         }
-        text = piece.text;
+        text = decompressed.text;
     }
     outcome
 }
 
-/// A piece of some runs of whole lines, each a part of object 0.
-pub(crate) fn piece_of(parts: &[&[u8]]) -> Piece {
-    let mut piece = Piece::default();
-    for part in parts {
-        let start = piece.text.len();
-        piece.text.extend(part);
-        piece.parts.push(Part {
-            range: start..piece.text.len(),
-            bytes: part.len() as u64,
-            ..Part::default()
+/// Decompressed text of segments of whole lines, all of object 0.
+pub(crate) fn segments_of(segments: &[&[u8]]) -> Decompressed {
+    let mut decompressed = Decompressed::default();
+    for segment in segments {
+        let start = decompressed.text.len();
+        decompressed.text.extend(segment);
+        decompressed.segments.push(Segment {
+            range: start..decompressed.text.len(),
+            bytes: segment.len() as u64,
+            ..Segment::default()
         });
     }
-    piece
+    decompressed
 }
 
 // ---- keys and trees

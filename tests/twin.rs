@@ -11,7 +11,7 @@ use proptest::sample::{Index, select};
 use crate::reference_lines::{COLUMNS, twin, without_blank_end};
 use crate::reference_objects::Crumbs;
 use crate::support::{
-    FIELDS, Line, OBJECT, Outcome, decode, decode_streamed, gzip, piece_of, text_of,
+    FIELDS, Line, OBJECT, Outcome, decode, decode_streamed, gzip, segments_of, text_of,
 };
 
 // ---- random text
@@ -112,7 +112,7 @@ fn regular() -> impl Strategy<Value = Vec<u8>> {
             *field = if bare == *field { format!("\"{bare}\"") } else { bare };
         }
         if let Some((blocks, off)) = length {
-            // A line end 2 bytes before to 2 bytes after the border of a block of 64.
+            // A line end 2 bytes before to 2 bytes after the boundary of a block of 64.
             "p".clone_into(&mut line.0[2]);
             let least = line.text().len();
             let length = least.next_multiple_of(64) + 64 * blocks + 62 + off;
@@ -225,29 +225,29 @@ proptest! {
     }
 
     #[test]
-    fn pieces_and_parts_make_no_difference(
+    fn blocks_and_segments_make_no_difference(
         texts in vec(text(), 1..4),
-        pieces in vec(any::<bool>(), 4),
+        blocks in vec(any::<bool>(), 4),
     ) {
-        // One decoder reads all pieces: nothing may stay behind in it.
+        // One decoder reads all blocks: nothing may stay behind in it.
         let mut decoder = Decoder::new(LogType::Access.table());
         let mut whole = Vec::new();
         let (mut outcome, mut bytes) = (Outcome::default(), 0);
-        let mut parts: Vec<Vec<u8>> = Vec::new();
-        for (mut text, ends) in texts.into_iter().zip(pieces) {
+        let mut segments: Vec<Vec<u8>> = Vec::new();
+        for (mut text, ends) in texts.into_iter().zip(blocks) {
             if text.last().is_some_and(|&last| last != b'\n') {
                 text.push(b'\n');
             }
             whole.extend_from_slice(&text);
-            parts.push(text);
+            segments.push(text);
             if ends {
-                let parts: Vec<Vec<u8>> = std::mem::take(&mut parts);
-                let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
-                outcome.add(decoder.decode(&mut piece_of(&parts), |_| OBJECT), &mut bytes);
+                let segments: Vec<Vec<u8>> = std::mem::take(&mut segments);
+                let segments: Vec<&[u8]> = segments.iter().map(Vec::as_slice).collect();
+                outcome.add(decoder.decode(&mut segments_of(&segments), |_| OBJECT), &mut bytes);
             }
         }
-        let parts: Vec<&[u8]> = parts.iter().map(Vec::as_slice).collect();
-        outcome.add(decoder.decode(&mut piece_of(&parts), |_| OBJECT), &mut bytes);
+        let segments: Vec<&[u8]> = segments.iter().map(Vec::as_slice).collect();
+        outcome.add(decoder.decode(&mut segments_of(&segments), |_| OBJECT), &mut bytes);
         prop_assert_eq!(outcome, twin(&whole));
     }
 }

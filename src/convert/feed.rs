@@ -1,14 +1,14 @@
-//! The feed of a batch: what is to be inflated of it, in order, and read ahead.
+//! The feed of a batch: its compressed objects, in order and read ahead, and their decompression.
 //!
-//! Ordinary objects are gathered into runs of about a megabyte. An object that cannot be inflated at once is
-//! streamed, a segment at a time. Runs are cut by the sizes in the listing, so that what comes out does not
-//! depend on how far ahead they are read.
+//! Ordinary objects are grouped into runs of about half a megabyte. An object that cannot be decompressed at once is
+//! streamed, a segment at a time. The sizes in the listing determine the runs, so the output does not depend on how far
+//! ahead they are read.
 
 use std::collections::VecDeque;
 use std::ops::Range;
 
-use crate::decode::gzip::{MAX_WHOLE, MAX_WHOLE_GZIP, Piece, Stream, Whole};
-use crate::decode::text_buffer::Text;
+use crate::decode::gzip::{Decompressed, MAX_WHOLE, MAX_WHOLE_GZIP, Stream, Whole};
+use crate::decode::text_buffer::TextPool;
 use crate::plan::Batch;
 use crate::store::{Fetch, Source, StoreError};
 use crate::util::pool::Pool;
@@ -20,9 +20,6 @@ const RUN_OBJECTS: usize = 256;
 /// Compressed bytes, and objects, that are read ahead of the run that is taken, at most.
 const AHEAD_BYTES: u64 = 16 << 20;
 const AHEAD_OBJECTS: usize = 512;
-/// Maximum size in bytes of a buffer that is kept for reuse, and maximum number of such buffers.
-const MAX_KEPT: usize = MAX_WHOLE;
-const MAX_IDLE: usize = 8;
 
 /// An object cannot be read.
 #[derive(Debug)]
@@ -33,40 +30,21 @@ pub(crate) struct Lost {
     pub error: StoreError,
 }
 
-/// What the feeds of one conversion share and reuse.
-#[derive(Default)]
-pub(crate) struct Buffers {
-    texts: Pool<Text>,
-    inflaters: Pool<(Whole, Vec<u8>)>,
-}
+/// Decompressors for reuse, each with a buffer for the bytes of an object.
+pub(crate) type Decompressors = Pool<(Whole, Vec<u8>)>;
 
-impl Buffers {
-    /// Takes back the text of a piece.
-    pub(crate) fn recycle(&self, text: Text) {
-        if text.capacity() <= MAX_KEPT {
-            self.texts.put_within(MAX_IDLE, text);
-        }
-    }
-
-    fn text(&self) -> Text {
-        let mut text = self.texts.take(Text::default);
-        text.truncate(0);
-        text
-    }
-}
-
-/// Some of a batch that is to be inflated.
-pub(crate) enum Portion {
+/// Compressed data of a batch.
+pub(crate) enum Compressed {
     /// Ordinary objects. The first of them are being read already.
     Run(Range<usize>, VecDeque<Fetch>),
     /// An object to be streamed.
     Object(usize),
-    /// What is left of an object that is being streamed.
+    /// The rest of an object that is being streamed.
     Stream(Box<Stream>),
 }
 
-impl Portion {
-    /// Returns which objects of the batch it holds, by their indexes.
+impl Compressed {
+    /// Returns the indices of its objects in the batch.
     pub(crate) fn objects(&self) -> Range<usize> {
         match self {
             Self::Run(run, _) => run.clone(),
@@ -76,21 +54,15 @@ impl Portion {
     }
 }
 
-/// What a portion became.
+/// The result of decompressing some data.
 #[derive(Default)]
 pub(crate) struct Inflated {
-    /// What is in its place.
-    pub came: Vec<Came>,
+    /// The text, if there is any.
+    pub text: Option<Decompressed>,
+    /// The data that follows the text and is still compressed, in order.
+    pub rest: Vec<Compressed>,
     /// Objects of which nothing could be read.
     pub lost: Vec<Lost>,
-}
-
-/// Some of what a portion became.
-pub(crate) enum Came {
-    /// Text.
-    Piece(Piece),
-    /// What is to be inflated still.
-    Left(Portion),
 }
 
 /// Where the objects of a batch are read.
@@ -100,14 +72,16 @@ pub(crate) struct Input<'a> {
     pub batch: &'a Batch,
     /// The sources of its objects.
     pub sources: &'a [Source],
-    /// Buffers to use.
-    pub buffers: &'a Buffers,
+    /// Buffers for decompressed text.
+    pub texts: &'a TextPool,
+    /// Decompressors of whole objects.
+    pub decompressors: &'a Decompressors,
 }
 
 /// Cuts a batch into runs and objects to be streamed, in order.
 pub(crate) struct Feed<'a> {
     input: Input<'a>,
-    queue: VecDeque<Portion>,
+    queue: VecDeque<Compressed>,
 }
 
 impl<'a> Feed<'a> {
@@ -118,18 +92,18 @@ impl<'a> Feed<'a> {
         for (index, object) in input.batch.objects.iter().enumerate() {
             let size = object.listed.size;
             if size > MAX_WHOLE_GZIP {
-                queue.push_back(Portion::Object(index));
+                queue.push_back(Compressed::Object(index));
                 continue;
             }
             match queue.back_mut() {
-                Some(Portion::Run(run, _))
+                Some(Compressed::Run(run, _))
                     if bytes + size <= RUN_BYTES && run.len() < RUN_OBJECTS =>
                 {
                     run.end += 1;
                     bytes += size;
                 }
                 _ => {
-                    queue.push_back(Portion::Run(index..index + 1, VecDeque::new()));
+                    queue.push_back(Compressed::Run(index..index + 1, VecDeque::new()));
                     bytes = size;
                 }
             }
@@ -144,8 +118,8 @@ impl<'a> Feed<'a> {
     fn read_ahead(&mut self) {
         let Input { batch, sources, .. } = self.input;
         let (mut bytes, mut objects) = (0, 0);
-        for (position, portion) in self.queue.iter_mut().enumerate() {
-            let Portion::Run(run, fetches) = portion else { continue };
+        for (position, compressed) in self.queue.iter_mut().enumerate() {
+            let Compressed::Run(run, fetches) = compressed else { continue };
             for index in run.clone() {
                 let object = &batch.objects[index];
                 if position > 0 {
@@ -164,35 +138,34 @@ impl<'a> Feed<'a> {
 }
 
 impl Iterator for Feed<'_> {
-    type Item = Portion;
+    type Item = Compressed;
 
-    fn next(&mut self) -> Option<Portion> {
+    fn next(&mut self) -> Option<Compressed> {
         self.read_ahead();
         self.queue.pop_front()
     }
 }
 
 impl Input<'_> {
-    /// Inflates a portion, or what comes first of it.
+    /// Decompresses data, or the beginning of it.
     ///
     /// # Errors
     ///
-    /// Fails when an object cannot be read on of which something was returned; the batch must begin anew
-    /// without it.
-    pub(crate) fn inflate(self, portion: Portion) -> Result<Inflated, Lost> {
-        match portion {
-            Portion::Run(run, fetches) => Ok(self.inflate_run(run, fetches)),
-            Portion::Object(object) => Ok(self.open(object)),
-            Portion::Stream(stream) => self.inflate_segment(stream),
+    /// Fails when the rest of an object cannot be read after some of it was returned. The batch must start again
+    /// without the object.
+    pub(crate) fn inflate(self, compressed: Compressed) -> Result<Inflated, Lost> {
+        match compressed {
+            Compressed::Run(run, fetches) => Ok(self.inflate_run(run, fetches)),
+            Compressed::Object(object) => Ok(self.open(object)),
+            Compressed::Stream(stream) => self.inflate_segment(stream),
         }
     }
 
     /// Inflates objects until one must be streamed, or their text exceeds [`MAX_WHOLE`].
     fn inflate_run(self, run: Range<usize>, mut fetches: VecDeque<Fetch>) -> Inflated {
-        let (mut whole, mut gzip) = self.buffers.inflaters.take(Default::default);
+        let (mut whole, mut gzip) = self.decompressors.take(Default::default);
         let mut inflated = Inflated::default();
-        let mut piece = Piece { text: self.buffers.text(), parts: Vec::new() };
-        let mut left = Vec::new();
+        let mut decompressed = Decompressed { text: self.texts.take(), segments: Vec::new() };
         for index in run.clone() {
             let object = &self.batch.objects[index];
             let source = &self.sources[object.source];
@@ -201,22 +174,21 @@ impl Input<'_> {
                 inflated.lost.push(Lost { object: index, error });
                 continue;
             }
-            let streamed = !whole.inflate(index, &gzip, &mut piece);
+            let streamed = !whole.inflate(index, &gzip, &mut decompressed);
             // The rest waits in the queue: it may inflate to a thousand times its size.
-            if streamed || piece.text.len() > MAX_WHOLE {
-                left.extend(streamed.then_some(Portion::Object(index)));
+            if streamed || decompressed.text.len() > MAX_WHOLE {
+                inflated.rest.extend(streamed.then_some(Compressed::Object(index)));
                 let rest = index + 1..run.end;
-                left.extend((!rest.is_empty()).then(|| Portion::Run(rest, fetches)));
+                inflated.rest.extend((!rest.is_empty()).then(|| Compressed::Run(rest, fetches)));
                 break;
             }
         }
-        if piece.parts.is_empty() {
-            self.buffers.recycle(piece.text);
+        if decompressed.segments.is_empty() {
+            self.texts.put(decompressed.text);
         } else {
-            inflated.came.push(Came::Piece(piece));
+            inflated.text = Some(decompressed);
         }
-        inflated.came.extend(left.into_iter().map(Came::Left));
-        self.buffers.inflaters.put((whole, gzip));
+        self.decompressors.put((whole, gzip));
         inflated
     }
 
@@ -228,7 +200,7 @@ impl Input<'_> {
         let stream = reader.and_then(|reader| Ok(Stream::new(index, size, reader)?));
         let mut inflated = Inflated::default();
         match stream {
-            Ok(stream) => inflated.came.push(Came::Left(Portion::Stream(Box::new(stream)))),
+            Ok(stream) => inflated.rest.push(Compressed::Stream(Box::new(stream))),
             Err(error) => inflated.lost.push(Lost { object: index, error }),
         }
         inflated
@@ -236,10 +208,9 @@ impl Input<'_> {
 
     fn inflate_segment(self, mut stream: Box<Stream>) -> Result<Inflated, Lost> {
         let object = stream.object();
-        let next = stream.next(self.buffers.text());
-        let piece = next.map_err(|error| Lost { object, error: error.into() })?;
-        let left = Came::Left(Portion::Stream(stream));
-        let came = piece.map(|piece| vec![Came::Piece(piece), left]);
-        Ok(Inflated { came: came.unwrap_or_default(), ..Inflated::default() })
+        let next = stream.next(self.texts.take());
+        let text = next.map_err(|error| Lost { object, error: error.into() })?;
+        let rest = text.is_some().then(|| Compressed::Stream(stream));
+        Ok(Inflated { text, rest: rest.into_iter().collect(), lost: Vec::new() })
     }
 }

@@ -1,4 +1,4 @@
-//! The files of a batch: written piece by piece, then ended, for the claim to name.
+//! The files of a batch: written one record batch at a time, then finished, so that the claim can name them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -104,7 +104,7 @@ impl<'a> Open<'a> {
         self.table.size()
     }
 
-    /// Writes the rows and rejects of a piece.
+    /// Writes decoded rows and rejects.
     pub(super) fn write(
         &mut self,
         mut decoded: Decoded,
@@ -112,23 +112,23 @@ impl<'a> Open<'a> {
     ) -> Result<(), ConvertError> {
         let log_type = self.batch.partition.log_type;
         let (mut rejected, mut kept) = (Vec::new(), false);
-        for part in &mut decoded.parts {
-            let key = self.keys[part.object].as_str();
-            let progress = &mut self.objects[part.object];
+        for segment in &mut decoded.segments {
+            let key = self.keys[segment.object].as_str();
+            let progress = &mut self.objects[segment.object];
             conversion.watcher.read(&Read {
                 key,
                 begins: !mem::replace(&mut progress.begun, true),
-                bytes: part.gzip_bytes,
-                rejects: part.rejects.len() as u64,
+                bytes: segment.gzip_bytes,
+                rejects: segment.rejects.len() as u64,
             });
-            if progress.foreign.is_none() && progress.lines == 0 && part.rows == 0 {
-                progress.foreign = sniff::recognise(log_type, &part.rejects);
+            if progress.foreign.is_none() && progress.lines == 0 && segment.rows == 0 {
+                progress.foreign = sniff::recognise(log_type, &segment.rejects);
             }
             if progress.foreign.is_some() {
                 continue;
             }
             kept = true;
-            for reject in &mut part.rejects {
+            for reject in &mut segment.rejects {
                 reject.line_number += progress.lines + progress.joined_lines;
                 reject.byte_offset += progress.bytes;
                 self.tally.reject(reject.reason);
@@ -137,17 +137,17 @@ impl<'a> Open<'a> {
                     progress.damage = Some(damage(reject));
                 }
             }
-            progress.lines += part.lines;
-            progress.joined_lines += part.joined_lines;
-            progress.bytes += part.bytes;
-            progress.crc32 = part.crc32;
-            progress.notes.extend(part.notes.drain(..));
-            self.tally.lines += part.lines;
-            self.tally.joined_lines += part.joined_lines;
-            self.tally.rows += part.rows;
-            self.tally.bytes_in += part.gzip_bytes;
-            self.tally.bytes_decompressed += part.bytes;
-            rejected.extend(part.rejects.iter().map(|reject| (key, reject)));
+            progress.lines += segment.lines;
+            progress.joined_lines += segment.joined_lines;
+            progress.bytes += segment.bytes;
+            progress.crc32 = segment.crc32;
+            progress.notes.extend(segment.notes.drain(..));
+            self.tally.lines += segment.lines;
+            self.tally.joined_lines += segment.joined_lines;
+            self.tally.rows += segment.rows;
+            self.tally.bytes_in += segment.gzip_bytes;
+            self.tally.bytes_decompressed += segment.bytes;
+            rejected.extend(segment.rejects.iter().map(|reject| (key, reject)));
         }
         if !rejected.is_empty() {
             self.write_rejects(&rejected, conversion)?;

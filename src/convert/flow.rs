@@ -1,46 +1,67 @@
-//! The flow of a batch: its portions are inflated and decoded ahead, in any order, and written in their own.
+//! The pipeline of a batch. Its data passes through four states:
 //!
-//! Whoever has done a step looks for the next: what is at the front is written as soon as what was before it is,
-//! and what is behind it is inflated and decoded, the first of it first. So a batch that is alone keeps
-//! every worker busy. Of two batches each tends to stay with its worker, and a piece in that one's cache.
-//! How many portions are ahead bounds memory, as does that one object is streamed at a time. While the batches of a
-//! conversion hold too many bytes, only the oldest of them inflates more ([`Share`]).
+//! ```text
+//!               inflate                  decode             write
+//!  Compressed ───────────► Decompressed ────────► Decoded ────────► encoded
+//!    ▲      │                ▲        │
+//!    └──────┘                └────────┘
+//!  rest of a run          lines beyond the limits
+//!  or a stream            of a record batch
+//! ```
+//!
+//! | state | what it is |
+//! |---|---|
+//! | [`Compressed`] | objects as the feed returns them, or the rest of one that is streamed |
+//! | [`Decompressed`] | text of whole lines |
+//! | [`Decoded`] | a record batch, and rejected lines |
+//! | encoded | pages in the current row group of the files, see [`Open`] |
+//!
+//! A queue holds the data of the first three states in the order of the feed. Workers inflate and decode its entries in
+//! any order, the first entries first, and write only the entry at the front. A worker that has moved an entry to its
+//! next state takes the most urgent entry next. So a single batch keeps every worker busy, and of two batches each tends
+//! to stay with its worker and in the cache of that worker.
+//!
+//! The length of the queue bounds memory, and so does streaming one object at a time. While the batches of a conversion
+//! hold too many bytes, only the oldest of them inflates more ([`Share`]).
 
 use std::collections::VecDeque;
+use std::mem;
 use std::sync::{Mutex, MutexGuard};
 
 use rayon::Scope;
 
 use crate::convert::budget::Share;
-use crate::convert::feed::{Came, Feed, Inflated, Input, Lost, Portion};
+use crate::convert::feed::{Compressed, Feed, Inflated, Input, Lost};
 use crate::convert::files::Open;
 use crate::convert::{BatchError, ConvertError, Driver};
 use crate::decode::decoder::Decoded;
-use crate::decode::gzip::{MAX_WHOLE, Piece};
+use crate::decode::gzip::{Decompressed, MAX_WHOLE};
 use crate::logs::schema::LogType;
 
-/// Maximum decompressed size of a portion: almost [`MAX_WHOLE`], plus one object.
+/// Maximum decompressed size of an entry: almost [`MAX_WHOLE`], plus one object.
 const INFLATED: usize = 2 * MAX_WHOLE;
 
-/// The flow of one batch.
+/// The pipeline of one batch.
 pub(super) struct Flow<'a> {
     driver: &'a Driver<'a>,
     input: Input<'a>,
     log_type: LogType,
     keys: &'a [String],
     share: Share<'a>,
-    state: Mutex<State<'a>>,
+    schedule: Mutex<Schedule<'a>>,
+    /// Only one worker writes at a time, see [`Schedule::writing`].
+    open: Mutex<Open<'a>>,
 }
 
-struct State<'a> {
+struct Schedule<'a> {
     feed: Feed<'a>,
     /// What was taken from the feed and is not written, in order.
-    queue: VecDeque<Slot>,
-    /// Number of the next slot.
+    queue: VecDeque<Queued>,
+    /// Number of the next entry.
     next: u64,
-    /// The files, unless a piece is being written to them.
-    open: Option<Box<Open<'a>>>,
-    /// Bytes of encoded pages, and of the piece that is being written.
+    /// Whether a worker is writing to the files.
+    writing: bool,
+    /// Bytes of encoded pages, and of the record batch that is being written.
     encoded: usize,
     /// The last object nothing of which is kept, so that the rest of it need not be read.
     given_up: Option<usize>,
@@ -50,57 +71,42 @@ struct State<'a> {
     failed: Option<BatchError>,
 }
 
-struct Slot {
+struct Queued {
     number: u64,
-    item: Item,
-    /// Bytes that the item holds, or is expected to hold after the worker's step.
+    state: State,
+    /// Bytes that the entry holds, or is expected to hold in its next state.
     bytes: usize,
 }
 
-enum Item {
-    Portion(Portion),
-    Piece(Piece),
-    Decoded(Decoded),
-    /// A portion in the hands of a worker.
+/// The state of an entry.
+enum State {
+    Compressed(Compressed),
+    /// A worker inflates it.
     Inflating,
-    /// A piece in the hands of a worker.
+    Decompressed(Decompressed),
+    /// A worker decodes it.
     Decoding,
+    Decoded(Decoded),
 }
 
-impl Item {
-    /// Tells whether it is some of what is left of an object, and nothing else.
-    fn is_left_of(&self, object: usize) -> bool {
+impl State {
+    /// Returns whether it holds only data of this object, none of it its beginning.
+    fn is_rest_of(&self, object: usize) -> bool {
         match self {
-            Self::Portion(Portion::Stream(stream)) => stream.object() == object,
-            Self::Piece(piece) => piece.parts.iter().all(|part| part.object == object),
+            Self::Compressed(Compressed::Stream(stream)) => stream.object() == object,
+            Self::Decompressed(text) => text.segments.iter().all(|s| s.object == object),
             _ => false,
         }
     }
 
     fn bytes(&self) -> usize {
         match self {
-            Self::Portion(_) | Self::Decoding => 0,
-            Self::Piece(piece) => piece.text.capacity(),
-            Self::Decoded(decoded) => decoded.bytes(),
+            Self::Compressed(_) | Self::Decoding => 0,
             Self::Inflating => INFLATED,
+            Self::Decompressed(decompressed) => decompressed.text.capacity(),
+            Self::Decoded(decoded) => decoded.bytes(),
         }
     }
-}
-
-impl From<Came> for Item {
-    fn from(came: Came) -> Self {
-        match came {
-            Came::Piece(piece) => Self::Piece(piece),
-            Came::Left(portion) => Self::Portion(portion),
-        }
-    }
-}
-
-/// A step of a batch.
-enum Step<'a> {
-    Inflate(u64, Portion),
-    Decode(u64, Piece),
-    Write(Box<Open<'a>>, Decoded),
 }
 
 impl<'a> Flow<'a> {
@@ -111,11 +117,11 @@ impl<'a> Flow<'a> {
         keys: &'a [String],
         open: Open<'a>,
     ) -> Self {
-        let state = State {
+        let schedule = Schedule {
             feed,
             queue: VecDeque::new(),
             next: 0,
-            open: Some(Box::new(open)),
+            writing: false,
             encoded: 0,
             given_up: None,
             called: false,
@@ -124,174 +130,179 @@ impl<'a> Flow<'a> {
         };
         let log_type = input.batch.partition.log_type;
         let share = driver.shared.budget.share();
-        Self { driver, input, log_type, keys, share, state: Mutex::new(state) }
+        let (schedule, open) = (Mutex::new(schedule), Mutex::new(open));
+        Self { driver, input, log_type, keys, share, schedule, open }
     }
 
-    /// Writes the whole batch. Returns the files, and the objects that nothing was read of.
+    /// Writes the whole batch. Returns the files, and the objects of which nothing could be read.
     pub(super) fn run(self) -> Result<(Open<'a>, Vec<Lost>), BatchError> {
         loop {
             self.driver.pool.in_place_scope(|scope| self.call(scope));
-            if self.state().is_done() {
+            if self.schedule().is_done() {
                 break;
             }
             self.share.wait();
         }
-        let mut state = self.state.into_inner().expect("no holder panics");
-        if let Some(error) = state.failed {
+        let mut schedule = self.schedule.into_inner().expect("no holder panics");
+        if let Some(error) = schedule.failed {
             return Err(error);
         }
-        state.lost.sort_by_key(|lost| lost.object);
-        Ok((*state.open.expect("nothing is being written any more"), state.lost))
+        schedule.lost.sort_by_key(|lost| lost.object);
+        Ok((self.open.into_inner().expect("no holder panics"), schedule.lost))
     }
 
-    /// Calls a worker if there is a step to do and none was called.
+    /// Calls a worker if an entry can be moved on and none was called.
     fn call<'s>(&'s self, scope: &Scope<'s>) {
-        let mut state = self.state();
-        if !state.called && state.next_step(self.driver.ahead(), &self.share).is_some() {
-            state.called = true;
+        let mut schedule = self.schedule();
+        if !schedule.called && schedule.most_urgent(self.driver.ahead(), &self.share).is_some() {
+            schedule.called = true;
             scope.spawn(|scope| self.work(scope));
         }
     }
 
-    /// Does a step, if there still is one, while others do what else there is.
+    /// Moves one entry to its next state, if one still can be moved, while other workers move others.
     fn work<'s>(&'s self, scope: &Scope<'s>) {
-        let Some(step) = self.take() else { return };
+        let Some((number, state)) = self.take() else { return };
         self.call(scope);
-        match step {
-            Step::Inflate(number, portion) => self.inflate(number, portion),
-            Step::Decode(number, piece) => {
-                let (decoded, left) = self.driver.decode(piece, self.log_type, self.keys);
-                let items = [Item::Decoded(decoded)].into_iter().chain(left.map(Item::Piece));
-                self.settle(number, items);
+        match state {
+            State::Compressed(compressed) => self.inflate(number, compressed),
+            State::Decompressed(text) => {
+                let (decoded, rest) = self.driver.decode(text, self.log_type, self.keys);
+                let states = [State::Decoded(decoded)].into_iter();
+                self.replace(number, states.chain(rest.map(State::Decompressed)));
             }
-            Step::Write(open, piece) => self.write(open, piece),
+            State::Decoded(decoded) => self.write(decoded),
+            State::Inflating | State::Decoding => unreachable!("a worker has it"),
         }
         self.call(scope);
     }
 
-    fn take(&self) -> Option<Step<'a>> {
-        let mut state = self.state();
-        state.called = false;
+    fn take(&self) -> Option<(u64, State)> {
+        let mut schedule = self.schedule();
+        schedule.called = false;
         if self.driver.conversion.interrupted() {
-            state.fail(ConvertError::Interrupted.into());
+            schedule.fail(ConvertError::Interrupted.into());
         }
-        let at = state.next_step(self.driver.ahead(), &self.share)?;
-        let step = state.take(at);
-        self.share.hold(state.bytes());
-        step
+        let at = schedule.most_urgent(self.driver.ahead(), &self.share)?;
+        let taken = schedule.take(at);
+        self.share.hold(schedule.bytes());
+        taken
     }
 
-    fn inflate(&self, number: u64, portion: Portion) {
-        match self.input.inflate(portion) {
-            Ok(Inflated { came, lost }) => {
-                self.state().lost.extend(lost);
-                self.settle(number, came.into_iter().map(Item::from));
+    fn inflate(&self, number: u64, compressed: Compressed) {
+        match self.input.inflate(compressed) {
+            Ok(Inflated { text, rest, lost }) => {
+                self.schedule().lost.extend(lost);
+                let states = text.map(State::Decompressed).into_iter();
+                self.replace(number, states.chain(rest.into_iter().map(State::Compressed)));
             }
-            Err(lost) => self.state().fail(lost.into()),
+            Err(lost) => self.schedule().fail(lost.into()),
         }
     }
 
-    /// Puts what a step came to in the place of what was taken.
-    fn settle(&self, number: u64, items: impl IntoIterator<Item = Item>) {
-        let mut state = self.state();
-        state.settle(number, items);
-        self.share.hold(state.bytes());
+    /// Replaces an entry that a worker took.
+    fn replace(&self, number: u64, states: impl Iterator<Item = State>) {
+        let mut schedule = self.schedule();
+        schedule.replace(number, states);
+        self.share.hold(schedule.bytes());
     }
 
-    fn write(&self, mut open: Box<Open<'a>>, piece: Decoded) {
-        let last = piece.parts.last().map(|part| part.object);
-        let written = open.write(piece, self.driver.conversion);
-        let mut state = self.state();
+    fn write(&self, decoded: Decoded) {
+        let last = decoded.segments.last().map(|segment| segment.object);
+        let mut open = self.open.lock().expect("no holder panics");
+        let written = open.write(decoded, self.driver.conversion);
+        let mut schedule = self.schedule();
         if let Err(error) = written {
-            state.fail(error.into());
+            schedule.fail(error.into());
         }
         if let Some(object) = last.filter(|&object| open.is_given_up(object)) {
-            state.given_up = Some(object);
-            state.queue.retain(|slot| !slot.item.is_left_of(object));
+            schedule.given_up = Some(object);
+            schedule.queue.retain(|entry| !entry.state.is_rest_of(object));
         }
-        state.encoded = open.size();
-        state.open = Some(open);
-        self.share.hold(state.bytes());
+        schedule.encoded = open.size();
+        schedule.writing = false;
+        self.share.hold(schedule.bytes());
     }
 
-    fn state(&self) -> MutexGuard<'_, State<'a>> {
-        self.state.lock().expect("no holder panics")
+    fn schedule(&self) -> MutexGuard<'_, Schedule<'a>> {
+        self.schedule.lock().expect("no holder panics")
     }
 }
 
-impl<'a> State<'a> {
-    /// Returns where in the queue the most urgent step is, if there is one that can be done.
-    fn next_step(&mut self, ahead: usize, share: &Share) -> Option<usize> {
+impl Schedule<'_> {
+    /// Returns the index of the most urgent entry, if one can be moved to its next state.
+    fn most_urgent(&mut self, ahead: usize, share: &Share) -> Option<usize> {
         if self.failed.is_some() {
             return None;
         }
         while self.queue.len() < ahead {
-            let Some(portion) = self.feed.next() else { break };
-            self.insert(self.queue.len(), Item::Portion(portion));
+            let Some(compressed) = self.feed.next() else { break };
+            self.insert(self.queue.len(), State::Compressed(compressed));
         }
-        if self.open.is_some() && matches!(self.queue.front()?.item, Item::Decoded(_)) {
+        if !self.writing && matches!(self.queue.front()?.state, State::Decoded(_)) {
             return Some(0);
         }
         let may_inflate = share.may_grow();
         let (mut first, mut inflating) = (None, false);
-        for (at, slot) in self.queue.iter().take(ahead).enumerate() {
-            match slot.item {
-                Item::Portion(_) if !may_inflate => {}
-                // What comes of a stream comes one after the other, so that it must not wait.
-                Item::Portion(Portion::Stream(_)) => return Some(at),
+        for (at, entry) in self.queue.iter().take(ahead).enumerate() {
+            match entry.state {
+                State::Compressed(_) if !may_inflate => {}
+                // Only one worker at a time can read a stream, so it must not wait.
+                State::Compressed(Compressed::Stream(_)) => return Some(at),
                 // One stream at a time, and none before one that a run may turn out to hold.
-                Item::Portion(Portion::Object(_)) if inflating => {}
-                Item::Portion(_) | Item::Piece(_) => first = first.or(Some(at)),
-                Item::Decoded(_) | Item::Inflating | Item::Decoding => {}
+                State::Compressed(Compressed::Object(_)) if inflating => {}
+                State::Compressed(_) | State::Decompressed(_) => first = first.or(Some(at)),
+                State::Inflating | State::Decoding | State::Decoded(_) => {}
             }
-            inflating |= matches!(slot.item, Item::Portion(_) | Item::Inflating);
+            inflating |= matches!(entry.state, State::Compressed(_) | State::Inflating);
         }
         first
     }
 
-    /// Takes what is at that place of the queue out of it.
-    fn take(&mut self, at: usize) -> Option<Step<'a>> {
-        let Slot { number, item, bytes } = self.queue.remove(at)?;
-        let (step, taken) = match item {
-            Item::Portion(portion) => (Step::Inflate(number, portion), Item::Inflating),
-            Item::Piece(piece) => (Step::Decode(number, piece), Item::Decoding),
-            Item::Decoded(piece) => {
+    /// Takes the data of an entry for a worker.
+    fn take(&mut self, at: usize) -> Option<(u64, State)> {
+        let entry = self.queue.get_mut(at)?;
+        let next = match entry.state {
+            State::Compressed(_) => State::Inflating,
+            State::Decompressed(_) => State::Decoding,
+            State::Decoded(_) => {
+                let Queued { number, state, bytes } = self.queue.remove(at)?;
+                self.writing = true;
                 self.encoded += bytes;
-                return Some(Step::Write(self.open.take()?, piece));
+                return Some((number, state));
             }
-            Item::Inflating | Item::Decoding => return None,
+            State::Inflating | State::Decoding => return None,
         };
         // During decoding, both the text and its record batch are in memory.
-        let bytes = 2 * bytes + taken.bytes();
-        self.queue.insert(at, Slot { number, item: taken, bytes });
-        Some(step)
+        entry.bytes = 2 * entry.bytes + next.bytes();
+        Some((entry.number, mem::replace(&mut entry.state, next)))
     }
 
     /// Returns the bytes that the batch holds.
     fn bytes(&self) -> usize {
-        self.encoded + self.queue.iter().map(|slot| slot.bytes).sum::<usize>()
+        self.encoded + self.queue.iter().map(|entry| entry.bytes).sum::<usize>()
     }
 
-    /// Returns whether no step is left.
+    /// Returns whether everything is written, or the batch has failed.
     fn is_done(&self) -> bool {
         self.failed.is_some() || self.queue.is_empty()
     }
 
-    /// Puts what a step came to in the place of what was taken.
-    fn settle(&mut self, number: u64, items: impl IntoIterator<Item = Item>) {
-        let at = self.queue.iter().position(|slot| slot.number == number);
-        let at = at.expect("what was taken keeps its place");
+    /// Replaces an entry that a worker took by what it has become.
+    fn replace(&mut self, number: u64, states: impl Iterator<Item = State>) {
+        let at = self.queue.iter().position(|entry| entry.number == number);
+        let at = at.expect("an entry keeps its place while a worker has it");
         self.queue.remove(at);
         let given_up = self.given_up;
-        let items = items.into_iter().filter(|item| !given_up.is_some_and(|o| item.is_left_of(o)));
-        for (index, item) in items.enumerate() {
-            self.insert(at + index, item);
+        let states = states.filter(|state| !given_up.is_some_and(|o| state.is_rest_of(o)));
+        for (index, state) in states.enumerate() {
+            self.insert(at + index, state);
         }
     }
 
-    fn insert(&mut self, at: usize, item: Item) {
-        let bytes = item.bytes();
-        self.queue.insert(at, Slot { number: self.next, item, bytes });
+    fn insert(&mut self, at: usize, state: State) {
+        let bytes = state.bytes();
+        self.queue.insert(at, Queued { number: self.next, state, bytes });
         self.next += 1;
     }
 

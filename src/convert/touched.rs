@@ -9,11 +9,13 @@ use std::mem;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use crate::convert::feed::{Buffers, Came, Feed, Inflated, Input, Lost};
+use crate::convert::feed::{Decompressors, Feed, Inflated, Input, Lost};
 use crate::convert::tally::ARCHIVED;
 use crate::dataset::claim::Amended;
 use crate::dataset::layout::DatasetError;
 use crate::dataset::ledger::{Content, Ledger, left_alone};
+use crate::decode::gzip::Decompressed;
+use crate::decode::text_buffer::TextPool;
 use crate::plan::{Amount, Batch, Failure, Plan, PlanError, TOUCHED, Touched};
 use crate::store::{Source, StoreError};
 use crate::util::threads::on_threads;
@@ -60,7 +62,7 @@ struct Progress {
     size: u64,
     crc32: Option<u32>,
     error: Option<StoreError>,
-    /// Whether it has no more parts.
+    /// Whether it was read to its end.
     ended: bool,
 }
 
@@ -98,13 +100,13 @@ impl Comparison<'_> {
         let threads = self.threads.min(chunks.len());
         let chunks = Mutex::new(chunks.into_iter());
         let outcome = Mutex::new(Ok(Compared::default()));
-        let buffers = Buffers::default();
+        let pools = (TextPool::default(), Decompressors::default());
         let work = || {
             while let Some(chunk) = lock(&chunks).next() {
                 if lock(&outcome).is_err() {
                     return;
                 }
-                let compared = self.compare(chunk, &buffers);
+                let compared = self.compare(chunk, &pools);
                 let outcome = &mut *lock(&outcome);
                 match (&mut *outcome, compared) {
                     (Ok(all), Ok(compared)) => all.add(compared),
@@ -118,9 +120,13 @@ impl Comparison<'_> {
     }
 
     /// Compares a chunk and records its unchanged objects.
-    fn compare(&self, chunk: Chunk, buffers: &Buffers) -> Result<Compared, DatasetError> {
+    fn compare(
+        &self,
+        chunk: Chunk,
+        pools: &(TextPool, Decompressors),
+    ) -> Result<Compared, DatasetError> {
         let Chunk { batch, converted } = chunk;
-        let read = self.read(&batch, buffers);
+        let read = self.read(&batch, pools);
         let (mut compared, mut amended) = (Compared::default(), Vec::new());
         for ((object, (claim, content)), read) in batch.objects.iter().zip(converted).zip(read) {
             let Progress { size, crc32, error, ended } = read;
@@ -157,34 +163,34 @@ impl Comparison<'_> {
     }
 
     /// Reads the objects of a batch until `stop` is set.
-    fn read(&self, batch: &Batch, buffers: &Buffers) -> Vec<Progress> {
-        let input = Input { batch, sources: self.sources, buffers };
+    fn read(
+        &self,
+        batch: &Batch,
+        (texts, decompressors): &(TextPool, Decompressors),
+    ) -> Vec<Progress> {
+        let input = Input { batch, sources: self.sources, texts, decompressors };
         let mut read: Vec<Progress> = Vec::new();
         read.resize_with(batch.objects.len(), Progress::default);
-        for portion in Feed::new(input) {
-            let objects = portion.objects();
-            let mut portions = VecDeque::from([portion]);
-            while let Some(portion) = portions.pop_front() {
+        for compressed in Feed::new(input) {
+            let objects = compressed.objects();
+            let mut queue = VecDeque::from([compressed]);
+            while let Some(compressed) = queue.pop_front() {
                 if self.stop.load(Ordering::Relaxed) {
                     return read;
                 }
-                let inflated = input.inflate(portion);
-                let Inflated { came, lost } = inflated
+                let inflated = input.inflate(compressed);
+                let Inflated { text, rest, lost } = inflated
                     .unwrap_or_else(|lost| Inflated { lost: vec![lost], ..Inflated::default() });
                 for Lost { object, error } in lost {
                     read[object].error = Some(error);
                 }
-                for came in came {
-                    match came {
-                        Came::Left(portion) => portions.push_back(portion),
-                        Came::Piece(piece) => {
-                            for part in &piece.parts {
-                                read[part.object].size += part.bytes;
-                                read[part.object].crc32 = part.crc32;
-                            }
-                            buffers.recycle(piece.text);
-                        }
+                queue.extend(rest);
+                if let Some(Decompressed { text, segments }) = text {
+                    for segment in segments {
+                        read[segment.object].size += segment.bytes;
+                        read[segment.object].crc32 = segment.crc32;
                     }
+                    texts.put(text);
                 }
             }
             self.compared.fetch_add(objects.len() as u64, Ordering::Relaxed);

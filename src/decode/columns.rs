@@ -13,9 +13,9 @@ pub(crate) mod validity;
 use arrow::array::ArrayRef;
 
 use crate::decode::columns::number::{
-    Double, HttpStatus, Int32, Int64, Numbers, Port, Seconds, Status,
+    Double, HttpStatus, Int32, Int64, NumberBuilder, Port, Seconds, Status,
 };
-use crate::decode::columns::string::{Interned, Texts};
+use crate::decode::columns::string::{DictionaryBuilder, StringBuilder};
 use crate::decode::columns::timestamp::Timestamp;
 use crate::decode::columns::validity::{NotAfter, NotBefore};
 use crate::decode::tokenizer::{Span, Spans};
@@ -44,39 +44,29 @@ pub trait ColumnBuilder: Send {
 /// Returns the builder of a column.
 pub fn builder(column: &Column) -> Box<dyn ColumnBuilder> {
     match (column.kind, column.stored) {
-        (Kind::Int32, _) if column.part == Part::Port => Box::new(Numbers::<Port>::default()),
+        (Kind::Int32, _) if column.part == Part::Port => Box::new(NumberBuilder::<Port>::default()),
         (Kind::Int32, _) if column.shape == Some(Shape::HttpStatus) => {
-            Box::new(Numbers::<HttpStatus>::default())
+            Box::new(NumberBuilder::<HttpStatus>::default())
         }
         (Kind::Int32, _) if column.shape == Some(Shape::Status) => {
-            Box::new(Numbers::<Status>::default())
+            Box::new(NumberBuilder::<Status>::default())
         }
-        (Kind::Int32, _) => Box::new(Numbers::<Int32>::default()),
-        (Kind::Int64, _) => Box::new(Numbers::<Int64>::default()),
+        (Kind::Int32, _) => Box::new(NumberBuilder::<Int32>::default()),
+        (Kind::Int64, _) => Box::new(NumberBuilder::<Int64>::default()),
         (Kind::Double, _) if column.shape == Some(Shape::Seconds) => {
-            Box::new(Numbers::<Seconds>::default())
+            Box::new(NumberBuilder::<Seconds>::default())
         }
-        (Kind::Double, _) => Box::new(Numbers::<Double>::default()),
+        (Kind::Double, _) => Box::new(NumberBuilder::<Double>::default()),
         (Kind::Timestamp, _) if column.part == Part::NotBefore => {
-            Box::new(Numbers::<NotBefore>::default())
+            Box::new(NumberBuilder::<NotBefore>::default())
         }
         (Kind::Timestamp, _) if column.part == Part::NotAfter => {
-            Box::new(Numbers::<NotAfter>::default())
+            Box::new(NumberBuilder::<NotAfter>::default())
         }
-        (Kind::Timestamp, _) => Box::new(Numbers::<Timestamp>::default()),
+        (Kind::Timestamp, _) => Box::new(NumberBuilder::<Timestamp>::default()),
         (Kind::String, Stored::Dictionary) => {
-            Box::new(Interned::of_part(column.part, column.shape))
+            Box::new(DictionaryBuilder::of_part(column.part, column.shape))
         }
-        (Kind::String, Stored::Plain) => Box::new(Texts::new(column.part, column.shape)),
+        (Kind::String, Stored::Plain) => Box::new(StringBuilder::new(column.part, column.shape)),
     }
-}
-
-/// Maximum capacity in bytes that is kept for the next piece.
-const MAX_ROOM: usize = 4 << 20;
-
-/// Takes what was collected, and leaves room for about as much: the next piece is like this one, and
-/// growing by doubling would copy everything once more.
-fn renew<T>(collected: &mut Vec<T>) -> Vec<T> {
-    let room = (collected.len() + collected.len() / 8).min(MAX_ROOM / size_of::<T>());
-    std::mem::replace(collected, Vec::with_capacity(room))
 }

@@ -1,6 +1,6 @@
 //! Decoding: from text of whole lines to a record batch and the lines that could not become rows.
 //!
-//! No input or output happens here: a [`Piece`] goes in, a [`Decoded`] comes out, and what comes
+//! No input or output happens here: a [`Decompressed`] goes in, a [`Decoded`] comes out, and what comes
 //! out depends on nothing but what went in.
 
 use std::mem;
@@ -9,9 +9,9 @@ use std::sync::Arc;
 use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
-use crate::decode::columns::string::Interned;
+use crate::decode::columns::string::DictionaryBuilder;
 use crate::decode::columns::{self, ColumnBuilder};
-use crate::decode::gzip::{Note, Piece};
+use crate::decode::gzip::{Decompressed, Note};
 use crate::decode::text_buffer::Text;
 use crate::decode::tokenizer::{Bounds, FieldCount, Fields, MAX_LINE, Span, Tile};
 use crate::logs::reject::{MAX_RAW, Reason, Reject};
@@ -25,37 +25,37 @@ const MAX_REJECT_BYTES: usize = 4 << 20;
 /// larger than their text.
 const MAX_ROWS: usize = 100_000;
 
-/// Turns pieces of text into record batches of one table.
+/// Decodes text to record batches of one table.
 pub struct Decoder {
     schema: SchemaRef,
     count: FieldCount,
     tile: Tile,
     /// All columns but the last, in the order of the schema.
-    columns: Vec<Column>,
-    source_key: Interned,
+    columns: Vec<FieldColumn>,
+    source_key: DictionaryBuilder,
     rows: usize,
 }
 
 /// A column that comes from a field.
-struct Column {
+struct FieldColumn {
     name: Arc<str>,
     /// Index of the field.
     field: usize,
     builder: Box<dyn ColumnBuilder>,
 }
 
-/// What became of a piece.
+/// A record batch, and the rejected lines.
 #[derive(Debug)]
 pub struct Decoded {
-    /// The rows of all parts, in order.
+    /// The rows of all segments, in order.
     pub batch: RecordBatch,
-    /// What became of each part, in order.
-    pub parts: Vec<DecodedPart>,
+    /// The counts and rejects of each segment, in order.
+    pub segments: Vec<DecodedSegment>,
 }
 
-/// What became of a part of a piece.
+/// The counts and rejects of a segment.
 #[derive(Debug)]
-pub struct DecodedPart {
+pub struct DecodedSegment {
     /// Index of the object in its batch.
     pub object: usize,
     /// Compressed bytes.
@@ -68,22 +68,22 @@ pub struct DecodedPart {
     pub joined_lines: u64,
     /// Lines that became rows.
     pub rows: u64,
-    /// The others. Their line numbers and byte offsets are relative to the part.
+    /// The others. Their line numbers and byte offsets are relative to the segment.
     pub rejects: Vec<Reject>,
-    /// CRC-32 of all decompressed bytes of the object, see [`Part`](crate::decode::gzip::Part).
+    /// CRC-32 of all decompressed bytes of the object, see [`Segment`](crate::decode::gzip::Segment).
     pub crc32: Option<u32>,
-    /// Notes about the object that were found in this part.
+    /// Notes about the object that were found in this segment.
     pub notes: Vec<Note>,
 }
 
 /// Size of the rejects of one call.
 #[derive(Default)]
-struct Held {
+struct RejectSize {
     rejects: usize,
     bytes: usize,
 }
 
-impl Held {
+impl RejectSize {
     fn add(&mut self, rejects: &[Reject]) {
         self.rejects += rejects.len();
         self.bytes += rejects.iter().map(|reject| reject.raw.len()).sum::<usize>();
@@ -97,7 +97,7 @@ impl Held {
 impl Decoded {
     /// Returns the size in memory of the record batch and the rejected lines.
     pub fn bytes(&self) -> usize {
-        let rejects = self.parts.iter().flat_map(|part| &part.rejects);
+        let rejects = self.segments.iter().flat_map(|segment| &segment.rejects);
         self.batch.get_array_memory_size()
             + rejects.map(|reject| size_of_val(reject) + reject.raw.len()).sum::<usize>()
     }
@@ -107,75 +107,80 @@ impl Decoder {
     /// Returns a decoder of lines of that table.
     pub fn new(table: &Table) -> Self {
         let known = table.fields.len();
-        let columns = table.columns().map(|(field, column)| Column {
+        let columns = table.columns().map(|(field, column)| FieldColumn {
             name: column.name.as_str().into(),
             field,
             builder: columns::builder(column),
         });
-        let extra = Column {
+        let extra = FieldColumn {
             name: crate::logs::schema::EXTRA_FIELDS.into(),
             field: known,
-            builder: Box::new(Interned::verbatim()),
+            builder: Box::new(DictionaryBuilder::verbatim()),
         };
         Self {
             schema: table.batch_schema(),
             count: FieldCount { required: table.required_fields, known },
             tile: Tile::default(),
             columns: columns.chain([extra]).collect(),
-            source_key: Interned::verbatim(),
+            source_key: DictionaryBuilder::verbatim(),
             rows: 0,
         }
     }
 
-    /// Decodes a piece; `key` names the object with an index.
+    /// Decodes text; `key` returns the key of the object with an index.
     ///
-    /// Stops after 100,000 rows, or after [`MAX_REJECTS`] rejects (fewer if they are long). The piece keeps the parts left to
-    /// decode: call this again until it has none.
-    pub fn decode<'k>(&mut self, piece: &mut Piece, key: impl Fn(usize) -> &'k str) -> Decoded {
-        let Piece { text, parts } = piece;
-        let mut decoded = Vec::with_capacity(parts.len());
-        let mut held = Held::default();
+    /// Stops after 100,000 rows, or after [`MAX_REJECTS`] rejects (fewer if they are long). The segments left to
+    /// decode stay in `decompressed`: call this again until there are none.
+    pub fn decode<'k>(
+        &mut self,
+        decompressed: &mut Decompressed,
+        key: impl Fn(usize) -> &'k str,
+    ) -> Decoded {
+        let Decompressed { text, segments } = decompressed;
+        let mut decoded = Vec::with_capacity(segments.len());
+        let mut held = RejectSize::default();
         let mut done = 0;
-        for part in parts.iter_mut() {
+        for segment in segments.iter_mut() {
             if held.is_full() || self.rows >= MAX_ROWS {
                 break;
             }
-            let key = key(part.object);
-            let mut outcome = DecodedPart {
-                object: part.object,
-                gzip_bytes: mem::take(&mut part.gzip_bytes),
-                bytes: part.bytes,
+            let key = key(segment.object);
+            let mut outcome = DecodedSegment {
+                object: segment.object,
+                gzip_bytes: mem::take(&mut segment.gzip_bytes),
+                bytes: segment.bytes,
                 lines: 0,
                 joined_lines: 0,
                 rows: 0,
                 rejects: Vec::new(),
-                crc32: part.crc32,
-                notes: mem::take(&mut part.notes),
+                crc32: segment.crc32,
+                notes: mem::take(&mut segment.notes),
             };
             let whole = text.len();
-            let mut at = part.range.start;
-            while at < part.range.end && !held.is_full() && self.rows < MAX_ROWS {
+            let mut at = segment.range.start;
+            while at < segment.range.end && !held.is_full() && self.rows < MAX_ROWS {
                 let Self { tile, columns, count, .. } = self;
-                at = tile
-                    .read(text, at, part.range.end, *count, |line| is_row(columns, *count, line));
+                at = tile.read(text, at, segment.range.end, *count, |line| {
+                    is_row(columns, *count, line)
+                });
                 let before = outcome.rejects.len();
-                self.append_tile(text, part.range.start, key, &mut outcome);
+                self.append_tile(text, segment.range.start, key, &mut outcome);
                 held.add(&outcome.rejects[before..]);
                 text.truncate(whole);
             }
-            if at < part.range.end {
-                outcome.bytes = (at - part.range.start) as u64;
+            if at < segment.range.end {
+                outcome.bytes = (at - segment.range.start) as u64;
                 outcome.crc32 = None;
-                part.bytes -= outcome.bytes;
-                part.range.start = at;
+                segment.bytes -= outcome.bytes;
+                segment.range.start = at;
                 decoded.push(outcome);
                 break;
             }
-            if let Some(reject) = part.reject.take() {
+            if let Some(reject) = segment.reject.take() {
                 outcome.lines += 1;
                 outcome.rejects.push(Reject {
                     line_number: outcome.lines + outcome.joined_lines,
-                    byte_offset: part.range.len() as u64,
+                    byte_offset: segment.range.len() as u64,
                     reason: reject.reason,
                     column: None,
                     raw_length: reject.raw_length,
@@ -186,8 +191,8 @@ impl Decoder {
             decoded.push(outcome);
             done += 1;
         }
-        parts.drain(..done);
-        Decoded { batch: self.finish(), parts: decoded }
+        segments.drain(..done);
+        Decoded { batch: self.finish(), segments: decoded }
     }
 
     /// Returns whether a line, without its end, would become a row.
@@ -207,7 +212,7 @@ impl Decoder {
         text: &Text,
         part_start: usize,
         key: &str,
-        outcome: &mut DecodedPart,
+        outcome: &mut DecodedSegment,
     ) {
         // The line numbers of rejects are those of the text.
         let base = outcome.lines + outcome.joined_lines;
@@ -260,7 +265,7 @@ impl Decoder {
         text: &Text,
         part_start: usize,
         base: u64,
-        outcome: &mut DecodedPart,
+        outcome: &mut DecodedSegment,
     ) -> Vec<(usize, usize)> {
         for &(line, column) in refused {
             let bounds = self.tile.lines()[line].bounds;
@@ -283,7 +288,7 @@ impl Decoder {
 }
 
 /// Returns whether a line would become a row. Does not change the columns.
-fn is_row(columns: &mut [Column], count: FieldCount, line: &[u8]) -> bool {
+fn is_row(columns: &mut [FieldColumn], count: FieldCount, line: &[u8]) -> bool {
     if line.len() > MAX_LINE {
         return false;
     }

@@ -42,36 +42,36 @@ const FHCRC: u8 = 2;
 /// Length of the smallest member without its last four bytes: a header, an empty block and a checksum.
 const LEAST: usize = 16;
 
-/// Text of whole lines from one or more objects, in order.
+/// Decompressed text of whole lines, from one object or several.
 #[derive(Debug, Default)]
-pub struct Piece {
-    /// The lines of all parts.
+pub struct Decompressed {
+    /// The lines of all segments.
     pub text: Text,
-    /// Which lines come from which object.
-    pub parts: Vec<Part>,
+    /// Which lines come from which object, in order.
+    pub segments: Vec<Segment>,
 }
 
-/// Some consecutive lines of one object.
+/// Consecutive lines of one object.
 #[derive(Debug, Default)]
-pub struct Part {
+pub struct Segment {
     /// Index of the object in its batch.
     pub object: usize,
-    /// Its lines in the piece's text; ends with a line end unless it is empty.
+    /// Its lines in the text; ends with a line end unless it is empty.
     pub range: Range<usize>,
-    /// Compressed bytes that the part accounts for.
+    /// Compressed bytes that the segment accounts for.
     pub gzip_bytes: u64,
-    /// Bytes of decompressed text that the part accounts for.
+    /// Bytes of decompressed text that the segment accounts for.
     pub bytes: u64,
     /// What follows the lines and is not text of whole lines.
     pub reject: Option<RawReject>,
-    /// CRC-32 of all decompressed bytes of the object. Set in its last part, unless the object is damaged.
+    /// CRC-32 of all decompressed bytes of the object. Set in its last segment, unless the object is damaged.
     pub crc32: Option<u32>,
-    /// Notes about the object that were found in this part.
+    /// Notes about the object that were found in this segment.
     pub notes: Vec<Note>,
 }
 
-impl Part {
-    /// Accounts for the byte order mark of a text that begins at `at`. The offsets of the following part then
+impl Segment {
+    /// Accounts for the byte order mark of a text that begins at `at`. The offsets of the following segment then
     /// include the mark.
     fn of_mark(object: usize, at: usize) -> Self {
         let bytes = BYTE_ORDER_MARK.len() as u64;
@@ -149,14 +149,14 @@ impl Default for Whole {
 }
 
 impl Whole {
-    /// Appends the lines of an object to a piece, or leaves the piece as it was and returns false
-    /// when the object must be streamed.
+    /// Appends the lines of an object and returns true, or changes nothing and returns false when the object must be
+    /// streamed.
     ///
     /// libdeflate stops after the first member without reporting its position. But it verifies the uncompressed size
     /// in the last four bytes of that member (RFC 1952, 2.3.1). So if the object ends with that size, and the size
     /// occurs nowhere else after the header, the member ends with the object, and no data follows it. By chance, one
     /// object in thousands is streamed unnecessarily.
-    pub fn inflate(&mut self, object: usize, gzip: &[u8], piece: &mut Piece) -> bool {
+    pub fn inflate(&mut self, object: usize, gzip: &[u8], decompressed: &mut Decompressed) -> bool {
         let Some((before, [crc32 @ .., b0, b1, b2, b3])) = gzip.split_last_chunk::<8>() else {
             return false;
         };
@@ -172,25 +172,25 @@ impl Whole {
         if memmem::find(others, &field).is_some() {
             return false;
         }
-        let start = piece.text.len();
-        let room = &mut piece.text.spare(length)[..length];
+        let start = decompressed.text.len();
+        let room = &mut decompressed.text.spare(length)[..length];
         if !self.decompressor.gzip_decompress(gzip, room).is_ok_and(|written| written == length)
             || room.starts_with(&MEMBER)
         {
             return false;
         }
-        piece.text.advance(length);
+        decompressed.text.advance(length);
         let mut mark = 0;
-        if piece.text[start..].starts_with(BYTE_ORDER_MARK) {
+        if decompressed.text[start..].starts_with(BYTE_ORDER_MARK) {
             mark = BYTE_ORDER_MARK.len();
-            piece.parts.push(Part::of_mark(object, start));
+            decompressed.segments.push(Segment::of_mark(object, start));
         }
         let start = start + mark;
-        end_last_line(&mut piece.text, start);
-        let (lines, _) = BlankLines::cut_off(&piece.text[start..]);
+        end_last_line(&mut decompressed.text, start);
+        let (lines, _) = BlankLines::cut_off(&decompressed.text[start..]);
         let end = start + lines.len();
-        piece.text.truncate(end);
-        piece.parts.push(Part {
+        decompressed.text.truncate(end);
+        decompressed.segments.push(Segment {
             object,
             range: start..end,
             gzip_bytes: gzip.len() as u64,
@@ -207,9 +207,9 @@ impl Whole {
 /// Reads one object in segments.
 pub struct Stream {
     object: usize,
-    input: Input,
+    body: Body,
     /// Bytes of text in a segment.
-    segment: usize,
+    segment_size: usize,
     /// Whether the first bytes of the text were inspected.
     begun: bool,
     /// The beginning of a line whose end is still to come.
@@ -229,17 +229,17 @@ pub struct Stream {
     /// Blank lines to return next, because a line follows them.
     due: BlankLines,
     /// The text that follows them.
-    ready: Option<Piece>,
+    ready: Option<Decompressed>,
 }
 
 /// What a stream reads from.
-enum Input {
+enum Body {
     Text(Layer),
     /// An object without text. Its size counts as read.
     Refused(RawReject, u64),
 }
 
-impl Input {
+impl Body {
     /// Returns how many bytes of the object were read since the last call.
     fn take_count(&mut self) -> u64 {
         match self {
@@ -270,29 +270,29 @@ impl Stream {
 
     /// Starts splitting an object that is known to be text into lines.
     pub fn of_text(object: usize, reader: Box<dyn Read + Send>) -> Self {
-        Self::over(object, Input::Text(Layer::of_object(reader)), Vec::new())
+        Self::over(object, Body::Text(Layer::of_object(reader)), Vec::new())
     }
 
     fn begin(object: usize, size: Option<u64>, reader: Box<dyn Read + Send>) -> io::Result<Self> {
         let mut layer = Layer::of_object(reader);
         let mut notes = Vec::new();
         let mut depth = 0;
-        let input = loop {
+        let body = loop {
             let (head, is_all) = layer.head()?;
             let is_gzip = if depth == 0 { is_gzip(head) } else { head.starts_with(&MEMBER) };
             if is_all && (head.is_empty() || is_only_header(head)) {
                 let count = head.len();
                 layer.take(count);
-                break Input::Text(layer);
+                break Body::Text(layer);
             } else if is_gzip && depth == MAX_DEPTH {
                 let reject = RawReject::new(Reason::NestedGzip, head);
-                break Input::Refused(reject, size.unwrap_or_else(|| layer.count()));
+                break Body::Refused(reject, size.unwrap_or_else(|| layer.count()));
             } else if is_gzip {
                 depth += 1;
                 layer = Layer::of_gzip(layer);
             } else if depth == 0 && is_text(head) {
                 notes.push(Note::PlainText);
-                break Input::Text(layer);
+                break Body::Text(layer);
             } else if depth == 0 {
                 let mut reject = RawReject::new(Reason::NotGzip, head);
                 reject.raw_length = match size {
@@ -300,22 +300,22 @@ impl Stream {
                     None => layer.take_all()?,
                 };
                 let size = reject.raw_length;
-                break Input::Refused(reject, size);
+                break Body::Refused(reject, size);
             } else {
-                break Input::Text(layer);
+                break Body::Text(layer);
             }
         };
-        if depth > 1 && matches!(input, Input::Text(_)) {
+        if depth > 1 && matches!(body, Body::Text(_)) {
             notes.push(Note::GzipInGzip);
         }
-        Ok(Self::over(object, input, notes))
+        Ok(Self::over(object, body, notes))
     }
 
-    fn over(object: usize, input: Input, notes: Vec<Note>) -> Self {
+    fn over(object: usize, body: Body, notes: Vec<Note>) -> Self {
         Self {
             object,
-            input,
-            segment: SEGMENT,
+            body,
+            segment_size: SEGMENT,
             begun: false,
             carry: Vec::new(),
             long: None,
@@ -331,9 +331,9 @@ impl Stream {
 
     /// Returns how many gzip members were begun so far.
     pub fn members(&self) -> u64 {
-        match &self.input {
-            Input::Text(layer) => layer.members(),
-            Input::Refused(..) => 0,
+        match &self.body {
+            Body::Text(layer) => layer.members(),
+            Body::Refused(..) => 0,
         }
     }
 
@@ -348,36 +348,39 @@ impl Stream {
     ///
     /// Fails when the reader does. Damaged data is no error but a reject at the end of the lines
     /// that could be read.
-    pub fn next(&mut self, text: Text) -> io::Result<Option<Piece>> {
+    pub fn next(&mut self, text: Text) -> io::Result<Option<Decompressed>> {
         if self.due.is_empty() {
-            if let Some(piece) = self.ready.take() {
-                return Ok(Some(piece));
+            if let Some(decompressed) = self.ready.take() {
+                return Ok(Some(decompressed));
             }
             if self.ended {
                 return Ok(None);
             }
-            let piece = self.segment(text)?;
+            let decompressed = self.read_segment(text)?;
             if self.due.is_empty() {
-                return Ok(Some(piece));
+                return Ok(Some(decompressed));
             }
-            self.ready = Some(piece);
+            self.ready = Some(decompressed);
             return Ok(Some(self.due_lines(Text::default())));
         }
         Ok(Some(self.due_lines(text)))
     }
 
     /// Returns blank lines that other text follows.
-    fn due_lines(&mut self, mut text: Text) -> Piece {
+    fn due_lines(&mut self, mut text: Text) -> Decompressed {
         text.truncate(0);
-        self.due.move_to(&mut text, self.segment);
+        self.due.move_to(&mut text, self.segment_size);
         let (object, range, bytes) = (self.object, 0..text.len(), text.len() as u64);
-        Piece { text, parts: vec![Part { object, range, bytes, ..Part::default() }] }
+        Decompressed {
+            text,
+            segments: vec![Segment { object, range, bytes, ..Segment::default() }],
+        }
     }
 
     /// Reads the next segment. Blank lines at its end are held back.
-    fn segment(&mut self, mut text: Text) -> io::Result<Piece> {
+    fn read_segment(&mut self, mut text: Text) -> io::Result<Decompressed> {
         text.truncate(0);
-        let mut parts = self.begin_text()?;
+        let mut segments = self.begin_text()?;
         text.extend(&mem::take(&mut self.carry));
         let end = self.fill(&mut text)?;
         let (mut bytes, reject) = match self.long.take() {
@@ -405,32 +408,32 @@ impl Stream {
                 self.due = mem::replace(&mut self.held, blank);
             }
         }
-        if let (true, Input::Text(layer)) = (self.ended, &self.input)
+        if let (true, Body::Text(layer)) = (self.ended, &self.body)
             && layer.is_padded()
         {
             self.notes.push(Note::Padding);
         }
-        parts.push(Part {
+        segments.push(Segment {
             object: self.object,
             range: 0..text.len(),
-            gzip_bytes: self.input.take_count(),
+            gzip_bytes: self.body.take_count(),
             bytes,
             reject,
             crc32: (self.ended && end == End::Done).then(|| self.crc.sum()),
             notes: mem::take(&mut self.notes),
         });
-        Ok(Piece { text, parts })
+        Ok(Decompressed { text, segments })
     }
 
     /// Skips a byte order mark where the text begins.
-    fn begin_text(&mut self) -> io::Result<Vec<Part>> {
-        if let Input::Text(layer) = &mut self.input
+    fn begin_text(&mut self) -> io::Result<Vec<Segment>> {
+        if let Body::Text(layer) = &mut self.body
             && !mem::replace(&mut self.begun, true)
             && layer.ahead(BYTE_ORDER_MARK.len())?.starts_with(BYTE_ORDER_MARK)
         {
             layer.take(BYTE_ORDER_MARK.len());
             self.crc.update(BYTE_ORDER_MARK);
-            return Ok(vec![Part::of_mark(self.object, 0)]);
+            return Ok(vec![Segment::of_mark(self.object, 0)]);
         }
         Ok(Vec::new())
     }
@@ -438,11 +441,11 @@ impl Stream {
     /// Reads until the text holds a segment.
     fn fill(&mut self, text: &mut Text) -> io::Result<End> {
         if self.end == End::Full {
-            let room = self.segment.saturating_sub(text.len());
+            let room = self.segment_size.saturating_sub(text.len());
             let out = &mut text.spare(room)[..room];
-            let (count, end) = match &mut self.input {
-                Input::Refused(reject, _) => (0, End::Damage(reject.reason)),
-                Input::Text(layer) => layer.read(out)?,
+            let (count, end) = match &mut self.body {
+                Body::Refused(reject, _) => (0, End::Damage(reject.reason)),
+                Body::Text(layer) => layer.read(out)?,
             };
             self.crc.update(&out[..count]);
             text.advance(count);
@@ -484,10 +487,10 @@ impl Stream {
             }
             End::Damage(reason) => {
                 self.ended = true;
-                let reject = match &mut self.input {
-                    Input::Refused(reject, _) => Some(reject.clone()),
-                    Input::Text(layer) if reason == Reason::TrailingGarbage => layer.take_behind(),
-                    Input::Text(_) => None,
+                let reject = match &mut self.body {
+                    Body::Refused(reject, _) => Some(reject.clone()),
+                    Body::Text(layer) if reason == Reason::TrailingGarbage => layer.take_behind(),
+                    Body::Text(_) => None,
                 };
                 let reject = reject.unwrap_or_else(|| RawReject::new(reason, &text[lines..]));
                 text.truncate(lines);

@@ -10,7 +10,7 @@ use arrow::array::RecordBatch;
 use arrow::compute::concat_batches;
 use serde::Serialize;
 
-use crate::decode::gzip::{HEAD, Note, Piece, Stream, is_gzip, is_text};
+use crate::decode::gzip::{Decompressed, HEAD, Note, Stream, is_gzip, is_text};
 use crate::decode::reader::{Counts, Reader};
 use crate::decode::sniff::{self, Foreign};
 use crate::decode::text_buffer::Text;
@@ -48,7 +48,7 @@ pub struct About {
     /// Why the key is none of a log object.
     pub mismatch: Option<String>,
     /// What the object is.
-    pub format: Format,
+    pub format: ObjectFormat,
     /// The log that its lines are read as.
     pub log_type: LogType,
     /// How that is known.
@@ -124,7 +124,7 @@ pub enum ToldBy {
 /// What an object is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Format {
+pub enum ObjectFormat {
     /// Gzip, as load balancers deliver it.
     Gzip,
     /// Uncompressed text.
@@ -150,7 +150,7 @@ impl Inspection {
         let mut head = Vec::new();
         object.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
         let named = Named::of(key);
-        let format = Format::of(&head);
+        let format = ObjectFormat::of(&head);
         let (log_type, told_by) = if let Some(said) = log_type {
             (said, ToldBy::Argument)
         } else if let Some(named) = &named {
@@ -188,9 +188,11 @@ impl Inspection {
             first_rejects: Vec::new(),
         };
         let fields = &mut found.fields;
-        while let Some(batch) = reader.read(|piece| count_fields(table, piece, fields))? {
+        while let Some(batch) =
+            reader.read(|decompressed| count_fields(table, decompressed, fields))?
+        {
             let rejects = reader.take_rejects();
-            // As in a conversion, only an object whose first piece has no row is looked at.
+            // As in a conversion, only an object whose first batch has no row is inspected.
             if found.counts.lines == 0 && batch.num_rows() == 0 {
                 found.foreign = sniff::recognise(log_type, &rejects);
             }
@@ -215,10 +217,10 @@ impl Inspection {
     }
 }
 
-/// Counts the lines of a piece by their number of fields.
-fn count_fields(table: &Table, piece: &Piece, counts: &mut BTreeMap<usize, u64>) {
-    for part in &piece.parts {
-        let text = &piece.text[part.range.clone()];
+/// Counts lines by their number of fields.
+fn count_fields(table: &Table, decompressed: &Decompressed, counts: &mut BTreeMap<usize, u64>) {
+    for segment in &decompressed.segments {
+        let text = &decompressed.text[segment.range.clone()];
         for line in text.split_inclusive(|&byte| byte == b'\n') {
             let line = line.strip_suffix(b"\n").unwrap_or(line);
             let line = line.strip_suffix(b"\r").unwrap_or(line);
@@ -264,7 +266,7 @@ impl Named {
     }
 }
 
-impl Format {
+impl ObjectFormat {
     fn of(head: &[u8]) -> Self {
         let binary = BINARY.iter().find(|(magic, _)| head.starts_with(magic));
         match binary {

@@ -8,7 +8,7 @@ use arrow::datatypes::SchemaRef;
 use arrow::error::ArrowError;
 
 use crate::decode::decoder::Decoder;
-use crate::decode::gzip::{Note, Piece, Stream};
+use crate::decode::gzip::{Decompressed, Note, Stream};
 use crate::logs::reject::Reject;
 use crate::logs::schema::LogType;
 
@@ -52,8 +52,8 @@ pub struct Reader {
     schema: SchemaRef,
     decoder: Decoder,
     stream: Stream,
-    /// What is left to decode of the last piece.
-    piece: Piece,
+    /// The text that is left to decode.
+    decompressed: Decompressed,
     source_key: String,
     counts: Counts,
     notes: Vec<Note>,
@@ -113,7 +113,7 @@ impl Reader {
             schema: table.batch_schema(),
             decoder: Decoder::new(table),
             stream,
-            piece: Piece::default(),
+            decompressed: Decompressed::default(),
             source_key,
             counts: Counts::default(),
             notes: Vec::new(),
@@ -140,30 +140,34 @@ impl Reader {
     }
 
     /// Reads the next batch, and lets `look` see a text before the first batch of it is decoded.
-    pub(crate) fn read(&mut self, look: impl FnOnce(&Piece)) -> io::Result<Option<RecordBatch>> {
-        if self.piece.parts.is_empty() {
-            let Some(piece) = self.stream.next(mem::take(&mut self.piece.text))? else {
+    pub(crate) fn read(
+        &mut self,
+        look: impl FnOnce(&Decompressed),
+    ) -> io::Result<Option<RecordBatch>> {
+        if self.decompressed.segments.is_empty() {
+            let Some(decompressed) = self.stream.next(mem::take(&mut self.decompressed.text))?
+            else {
                 return Ok(None);
             };
-            look(&piece);
-            self.piece = piece;
+            look(&decompressed);
+            self.decompressed = decompressed;
         }
         let key = self.source_key.as_str();
-        let decoded = self.decoder.decode(&mut self.piece, |_| key);
-        for part in decoded.parts {
+        let decoded = self.decoder.decode(&mut self.decompressed, |_| key);
+        for segment in decoded.segments {
             let Counts { lines, joined_lines, bytes_decompressed, .. } = self.counts;
-            self.notes.extend(part.notes);
-            self.rejects.extend(part.rejects.into_iter().map(|reject| Reject {
+            self.notes.extend(segment.notes);
+            self.rejects.extend(segment.rejects.into_iter().map(|reject| Reject {
                 line_number: lines + joined_lines + reject.line_number,
                 byte_offset: bytes_decompressed + reject.byte_offset,
                 ..reject
             }));
-            self.counts.lines += part.lines;
-            self.counts.joined_lines += part.joined_lines;
-            self.counts.rows += part.rows;
-            self.counts.rejects += part.lines - part.rows;
-            self.counts.bytes_in += part.gzip_bytes;
-            self.counts.bytes_decompressed += part.bytes;
+            self.counts.lines += segment.lines;
+            self.counts.joined_lines += segment.joined_lines;
+            self.counts.rows += segment.rows;
+            self.counts.rejects += segment.lines - segment.rows;
+            self.counts.bytes_in += segment.gzip_bytes;
+            self.counts.bytes_decompressed += segment.bytes;
         }
         Ok(Some(decoded.batch))
     }

@@ -1,6 +1,8 @@
-//! A reusable buffer of decompressed text.
+//! Reusable buffers of decompressed text.
 
 use std::ops::Deref;
+
+use crate::util::pool::Pool;
 
 /// Maximum length of a line in bytes. Longer lines are rejected.
 ///
@@ -8,6 +10,9 @@ use std::ops::Deref;
 pub const MAX_LINE: usize = 1 << 20;
 /// Maximum number of lines of text that are joined to one line.
 pub(crate) const MAX_JOINED: usize = 16;
+/// Maximum size in bytes of a buffer that is kept for reuse, and maximum number of such buffers.
+const MAX_KEPT: usize = 16 << 20;
+const MAX_IDLE: usize = 8;
 
 /// Bytes that were written, within memory that is cleared once and then reused.
 ///
@@ -64,5 +69,31 @@ impl Deref for Text {
 
     fn deref(&self) -> &[u8] {
         &self.bytes[..self.len]
+    }
+}
+
+/// Buffers that threads share and reuse.
+#[derive(Debug)]
+pub(crate) struct TextPool(Pool<Text>);
+
+impl Default for TextPool {
+    fn default() -> Self {
+        Self(Pool::bounded(MAX_IDLE))
+    }
+}
+
+impl TextPool {
+    /// Returns an empty buffer.
+    pub(crate) fn take(&self) -> Text {
+        let mut text = self.0.take(Text::default);
+        text.truncate(0);
+        text
+    }
+
+    /// Keeps a buffer for reuse, unless it is unusually large.
+    pub(crate) fn put(&self, text: Text) {
+        if text.capacity() <= MAX_KEPT {
+            self.0.put(text);
+        }
     }
 }

@@ -13,7 +13,7 @@
 //!
 //! `Tile::scan` looks at 64 bytes at a time and turns quotes, spaces and line ends into bit masks,
 //! one bit a byte. A running exclusive-or over the quotes tells which bytes lie within quotes; what is
-//! left of the spaces are the borders of fields. This finds the fields of every regular line without
+//! left of the spaces are the delimiters of fields. This finds the fields of every regular line without
 //! a branch per byte. Whatever makes a line irregular (two spaces in a row, a quote where none belongs, a
 //! byte above 0x7f, a CR, …) merely leaves a position in `odd`, and the whole line is then read again by
 //! `read_irregular`, byte by byte. So the fast path may be rewritten at will, as long as it
@@ -217,7 +217,7 @@ impl Tile {
             let from = first + index;
             let end = from + stride * lines.len();
             if self.starts.len() < end {
-                // The last line has no more borders, but the same room.
+                // The last line has no more boundaries, but the same room.
                 self.starts.resize(end, 0);
             }
             return Spans::new(&self.starts[from..end], stride, lines.len());
@@ -236,7 +236,7 @@ impl Tile {
         Spans::new(&self.scattered, 2, self.lines.len())
     }
 
-    /// Finds the borders of lines and fields, and what is irregular.
+    /// Finds the boundaries of lines and fields, and what is irregular.
     fn scan(&mut self, text: &[u8], from: usize) {
         #[cfg(target_arch = "x86_64")]
         if x86::WAYS.iter().any(|scan| scan(self, text, from)) {
@@ -263,9 +263,9 @@ impl Tile {
         }
         self.starts[0] = position(from);
         let mut starts = 1;
-        // What the last byte of the block before was: a border (bit 0), a closing quote (bit 0),
+        // What the last byte of the block before was: a delimiter (bit 0), a closing quote (bit 0),
         // within quotes (all bits).
-        let (mut border, mut closed, mut quoted) = (1_u64, 0_u64, 0_u64);
+        let (mut delimiter, mut closed, mut quoted) = (1_u64, 0_u64, 0_u64);
         let mut base = from;
         while base < text.len() && self.line_ends.len() < TILE_LINES {
             let mut masks = match text[base..].first_chunk::<BLOCK>() {
@@ -276,13 +276,14 @@ impl Tile {
             if masks.line_ends & within != 0 {
                 within = self.end_quotes_at_line_ends(within, masks.line_ends, base);
             }
-            let borders = (masks.spaces & !within) | masks.line_ends;
+            let delimiters = (masks.spaces & !within) | masks.line_ends;
             let opening = masks.quotes & within;
             let closing = masks.quotes & !within;
-            let before = (borders << 1) | border;
+            let before = (delimiters << 1) | delimiter;
             let after_closing = (closing << 1) | closed;
-            masks.odd |= (borders & before) | (opening & !before) | (after_closing & !borders);
-            border = borders >> 63;
+            masks.odd |=
+                (delimiters & before) | (opening & !before) | (after_closing & !delimiters);
+            delimiter = delimiters >> 63;
             closed = closing >> 63;
             // An arithmetic shift spreads the last bit over all of them.
             quoted = (within.cast_signed() >> 63).cast_unsigned();
@@ -293,12 +294,12 @@ impl Tile {
             }
             let mut line_ends = masks.line_ends;
             while line_ends != 0 {
-                let below = borders & (line_ends ^ (line_ends - 1));
+                let below = delimiters & (line_ends ^ (line_ends - 1));
                 self.line_ends.push(position(starts) + below.count_ones() - 1);
                 line_ends &= line_ends - 1;
             }
-            write_positions(borders, position(base + 1), self.room(starts));
-            starts += borders.count_ones() as usize;
+            write_positions(delimiters, position(base + 1), self.room(starts));
+            starts += delimiters.count_ones() as usize;
             base += BLOCK;
         }
         self.used = starts;

@@ -1,6 +1,6 @@
 //! Bloom filters: which texts a row group certainly does not hold.
 //!
-//! Text of which nearly every row has its own has no bounds that would prune anything; with a filter a
+//! Text of which nearly every row has its own has no statistics that would prune anything; with a filter a
 //! reader that looks for one value passes over the row groups that lack it
 //! (<https://parquet.apache.org/docs/file-format/bloomfilter/>).
 

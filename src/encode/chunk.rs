@@ -91,16 +91,16 @@ impl Chunk {
             encodings.push(encoding);
             count_page(&mut encoding_stats, PageType::DICTIONARY_PAGE, encoding);
         }
-        // Without bounds of every page that has values, there is no index of pages by value.
+        // A column index needs the minimum and maximum of every page that has values.
         let has_page_index = self.format.has_page_index();
         let mut indexed = has_page_index;
         let is_double = self.column.physical_type() == parquet::basic::Type::DOUBLE;
         for page in &pages {
             let size = page.bytes.len();
-            let bounds = page.bounds.as_ref();
-            indexed &= bounds.is_some() || page.nulls == page.rows;
+            let min_max = page.min_max.as_ref();
+            indexed &= min_max.is_some() || page.nulls == page.rows;
             let (min, max) =
-                bounds.map(|b| (b.min.bytes.clone(), b.max.bytes.clone())).unwrap_or_default();
+                min_max.map(|b| (b.min.bytes.clone(), b.max.bytes.clone())).unwrap_or_default();
             let nans = is_double.then_some(0);
             column_index.append(page.nulls == page.rows, min, max, page.nulls as i64, nans);
             offset_index.append_row_count(page.rows as i64);

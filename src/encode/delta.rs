@@ -1,19 +1,19 @@
-//! Differences between neighbours: for times, and for text that begins like that of the row before.
+//! Delta encodings: for times, and for text that begins like that of the row before.
 //!
 //! DELTA_BINARY_PACKED and DELTA_BYTE_ARRAY, <https://parquet.apache.org/docs/file-format/data-pages/encodings/#delta-encoding-delta_binary_packed--5>
 
 use crate::encode::LENGTH;
 use crate::encode::rle::varint;
-use crate::encode::texts::clear;
+use crate::encode::text_values::clear;
 
-/// Differences that share their smallest, which is stored once.
+/// Deltas that share their smallest, which is stored once.
 const BLOCK: usize = 128;
-/// Differences that share a bit width.
+/// Deltas that share a bit width.
 const MINIBLOCK: usize = 32;
 
 /// Appends the DELTA_BINARY_PACKED encoding of integers of so many bits.
 ///
-/// Differences overflow silently, as readers' sums do: those of 32 bits must not need more than these.
+/// Deltas overflow silently, as readers' sums do: those of 32 bits must not need more than these.
 pub(super) fn integers(
     mut values: impl ExactSizeIterator<Item = i64>,
     bits: u32,
@@ -25,27 +25,27 @@ pub(super) fn integers(
     varint(values.len() as u64, out);
     let mut last = values.next().unwrap_or_default();
     varint(zigzag(last), out);
-    let mut differences = [0; BLOCK];
+    let mut deltas = [0; BLOCK];
     while values.len() > 0 {
         let count = values.len().min(BLOCK);
-        for (difference, value) in differences.iter_mut().zip(values.by_ref().take(count)) {
-            *difference = value.wrapping_sub(last) << unused >> unused;
+        for (delta, value) in deltas.iter_mut().zip(values.by_ref().take(count)) {
+            *delta = value.wrapping_sub(last) << unused >> unused;
             last = value;
         }
-        block(&differences[..count], out);
+        block(&deltas[..count], out);
     }
 }
 
-fn block(differences: &[i64], out: &mut Vec<u8>) {
-    let least = differences.iter().copied().min().unwrap_or_default();
+fn block(deltas: &[i64], out: &mut Vec<u8>) {
+    let least = deltas.iter().copied().min().unwrap_or_default();
     varint(zigzag(least), out);
     let widths = out.len();
     out.extend_from_slice(&[0; BLOCK / MINIBLOCK]);
-    for (index, differences) in differences.chunks(MINIBLOCK).enumerate() {
+    for (index, deltas) in deltas.chunks(MINIBLOCK).enumerate() {
         // The last one is filled up with zeros.
         let mut values = [0; MINIBLOCK];
-        for (value, difference) in values.iter_mut().zip(differences) {
-            *value = difference.wrapping_sub(least).cast_unsigned();
+        for (value, delta) in values.iter_mut().zip(deltas) {
+            *value = delta.wrapping_sub(least).cast_unsigned();
         }
         let width = u64::BITS - values.iter().fold(0, |all, value| all | value).leading_zeros();
         out[widths + index] = width as u8;
@@ -92,7 +92,7 @@ fn zigzag(value: i64) -> u64 {
 
 /// Texts for a page in DELTA_BYTE_ARRAY encoding: how much of each is that of the one before, and the rest.
 #[derive(Default)]
-pub(super) struct Texts {
+pub(super) struct DeltaTexts {
     shared: Vec<u32>,
     lengths: Vec<u32>,
     rests: Vec<u8>,
@@ -101,7 +101,7 @@ pub(super) struct Texts {
     size: usize,
 }
 
-impl Texts {
+impl DeltaTexts {
     /// Appends texts. Only what they do not share is copied, and the last of them.
     pub(super) fn extend<'a>(&mut self, texts: impl Iterator<Item = &'a [u8]>) {
         let mut last = self.last.as_slice();
@@ -190,10 +190,9 @@ mod tests {
                 let bit = |at: usize| u64::from(packed[at / 8] >> (at % 8) & 1);
                 for index in 0..block / miniblocks {
                     let first = index * usize::from(width);
-                    let difference: u64 =
-                        (0..usize::from(width)).map(|i| bit(first + i) << i).sum();
+                    let delta: u64 = (0..usize::from(width)).map(|i| bit(first + i) << i).sum();
                     let last = *values.last().unwrap();
-                    values.push(last.wrapping_add(least).wrapping_add(difference.cast_signed()));
+                    values.push(last.wrapping_add(least).wrapping_add(delta.cast_signed()));
                 }
             }
         }
@@ -235,7 +234,7 @@ mod tests {
         #[test]
         fn texts_come_back(values in proptest::collection::vec("[ab]{0,20}", 1..300)) {
             let mut bytes = Vec::new();
-            let mut texts = Texts::default();
+            let mut texts = DeltaTexts::default();
             // The neighbours of a text are those of the page, however the texts arrive.
             for values in values.chunks(7) {
                 texts.extend(values.iter().map(String::as_bytes));

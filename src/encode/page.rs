@@ -1,4 +1,4 @@
-//! Pages: the pieces of a column chunk, and which of their rows are NULL.
+//! Pages of a column chunk, and which of their rows are NULL.
 
 use arrow::array::{Array, BooleanBufferBuilder};
 use arrow::buffer::NullBuffer;
@@ -11,7 +11,7 @@ use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use crate::encode::compress::SCRATCH;
 use crate::encode::format::{Content, Format, Storage};
 use crate::encode::rle;
-use crate::encode::statistics::Bounds;
+use crate::encode::statistics::MinMax;
 
 /// A finished page and what is to be known about it.
 pub(super) struct DataPage {
@@ -19,7 +19,7 @@ pub(super) struct DataPage {
     pub(super) bytes: Vec<u8>,
     pub(super) rows: usize,
     pub(super) nulls: usize,
-    pub(super) bounds: Option<Bounds>,
+    pub(super) min_max: Option<MinMax>,
     pub(super) encoding: Encoding,
     pub(super) spec: PageWriteSpec,
 }
@@ -96,7 +96,7 @@ pub(super) fn for_each_run<T>(
 pub(super) fn data_page(
     levels: &mut Levels,
     content: Content,
-    bounds: Option<Bounds>,
+    min_max: Option<MinMax>,
     format: Format,
     values: impl FnOnce(&mut Vec<u8>),
 ) -> Result<DataPage, ParquetError> {
@@ -118,7 +118,22 @@ pub(super) fn data_page(
     })?;
     let (rows, nulls) = (levels.rows, levels.nulls);
     levels.clear();
-    Ok(DataPage { bytes, rows, nulls, bounds, encoding, spec })
+    Ok(DataPage { bytes, rows, nulls, min_max, encoding, spec })
+}
+
+/// Makes a data page of indices into a dictionary of so many distinct values.
+pub(super) fn index_page(
+    levels: &mut Levels,
+    indices: &[u32],
+    distinct: usize,
+    min_max: Option<MinMax>,
+    format: Format,
+) -> Result<DataPage, ParquetError> {
+    let width = rle::bit_width(distinct.saturating_sub(1) as u32);
+    data_page(levels, Content::Indices, min_max, format, |out| {
+        out.push(width);
+        rle::encode(indices, width, out);
+    })
 }
 
 /// Makes the dictionary page of a chunk.

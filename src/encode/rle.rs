@@ -1,4 +1,4 @@
-//! The hybrid of run lengths and bit packing that holds dictionary keys and definition levels.
+//! The hybrid of run lengths and bit packing that holds dictionary indices and definition levels.
 //!
 //! <https://parquet.apache.org/docs/file-format/data-pages/encodings/#run-length-encoding--bit-packing-hybrid-rle--3>
 

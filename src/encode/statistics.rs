@@ -21,18 +21,18 @@ pub(super) struct Bound {
 
 /// The minimum and the maximum of a page or a column chunk.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Bounds {
+pub(super) struct MinMax {
     pub(super) min: Bound,
     pub(super) max: Bound,
 }
 
-impl Bounds {
-    /// Returns the bounds of text, truncated to a length that is sufficient for pruning.
+impl MinMax {
+    /// Returns the minimum and maximum of text, truncated to a length that is sufficient for pruning.
     pub(super) fn of_text(min: &str, max: &str) -> Self {
         Self { min: lower(min), max: upper(max) }
     }
 
-    /// Returns the bounds of the union of both.
+    /// Returns the minimum and maximum of both.
     ///
     /// If two bounds have the same bytes, an untruncated one is the exact extreme of both.
     pub(super) fn and(self, other: &Self) -> Self {
@@ -70,7 +70,7 @@ pub(super) trait Plain: Copy + Default + Send {
     /// Its bits, by which equal numbers are found.
     fn bits(self) -> u64;
     /// The statistics of a chunk of such numbers.
-    fn statistics(bounds: Option<(Self, Self)>, nulls: u64) -> Statistics;
+    fn statistics(min_max: Option<(Self, Self)>, nulls: u64) -> Statistics;
     /// Returns the lesser of two values.
     fn least(self, other: Self) -> Self;
     /// Returns the greater of two values.
@@ -88,8 +88,8 @@ macro_rules! plain_integer {
                 i64::from(self).cast_unsigned()
             }
 
-            fn statistics(bounds: Option<(Self, Self)>, nulls: u64) -> Statistics {
-                let (min, max) = bounds.unzip();
+            fn statistics(min_max: Option<(Self, Self)>, nulls: u64) -> Statistics {
+                let (min, max) = min_max.unzip();
                 Statistics::$statistics(ValueStatistics::new(min, max, None, Some(nulls), false))
             }
 
@@ -117,8 +117,8 @@ impl Plain for f64 {
     }
 
     /// Every column of doubles must state its number of NaNs. It is 0, because the decoder rejects NaNs.
-    fn statistics(bounds: Option<(Self, Self)>, nulls: u64) -> Statistics {
-        let (min, max) = bounds.unzip();
+    fn statistics(min_max: Option<(Self, Self)>, nulls: u64) -> Statistics {
+        let (min, max) = min_max.unzip();
         let statistics = ValueStatistics::new(min, max, None, Some(nulls), false);
         Statistics::Double(statistics.with_nan_count(Some(0)))
     }
@@ -160,8 +160,8 @@ fn beginning(text: &[u8]) -> u128 {
 }
 
 /// Returns the statistics of a chunk of text.
-pub(super) fn text_statistics(bounds: Option<Bounds>, nulls: u64) -> Statistics {
-    let (min, max) = bounds.map(|bounds| (bounds.min, bounds.max)).unzip();
+pub(super) fn text_statistics(min_max: Option<MinMax>, nulls: u64) -> Statistics {
+    let (min, max) = min_max.map(|both| (both.min, both.max)).unzip();
     let exact = |bound: &Option<Bound>| bound.as_ref().is_some_and(|bound| !bound.cut);
     let (min_exact, max_exact) = (exact(&min), exact(&max));
     let bytes = |bound: Option<Bound>| bound.map(|bound| ByteArray::from(bound.bytes));
@@ -200,9 +200,9 @@ mod tests {
         for length in 0..=MAX_BOUND {
             let text = "x".repeat(length);
             let bound = Bound { bytes: text.clone().into_bytes(), cut: false };
-            assert_eq!(Bounds::of_text(&text, &text), Bounds { min: bound.clone(), max: bound });
+            assert_eq!(MinMax::of_text(&text, &text), MinMax { min: bound.clone(), max: bound });
         }
-        let bounds = Bounds::of_text(&"x".repeat(MAX_BOUND + 1), &"x".repeat(MAX_BOUND + 1));
+        let bounds = MinMax::of_text(&"x".repeat(MAX_BOUND + 1), &"x".repeat(MAX_BOUND + 1));
         assert!(bounds.min.cut && bounds.max.cut);
     }
 
@@ -210,7 +210,7 @@ mod tests {
     #[test]
     fn a_bound_that_is_cut_between_characters_is_not_exact() {
         let text = format!("{}\u{20ac}", "x".repeat(MAX_BOUND - 1));
-        let Bounds { min, max } = Bounds::of_text(&text, &text);
+        let MinMax { min, max } = MinMax::of_text(&text, &text);
         assert_eq!((min.bytes.len(), min.cut), (MAX_BOUND - 1, true));
         assert_eq!((max.bytes.len(), max.cut), (MAX_BOUND - 1, true));
         assert!(min.bytes.as_slice() < text.as_bytes() && max.bytes.as_slice() > text.as_bytes());
@@ -236,15 +236,15 @@ mod tests {
     #[test]
     fn a_bound_that_was_not_cut_wins_over_an_equal_one_that_was() {
         let [short, long] = ["x".repeat(64), "x".repeat(65)];
-        let [short, long] = [&short, &long].map(|text| Bounds::of_text(text, text));
+        let [short, long] = [&short, &long].map(|text| MinMax::of_text(text, text));
         for (a, b) in [(&short, &long), (&long, &short)] {
-            assert_eq!(a.clone().and(b), Bounds { min: short.min.clone(), max: long.max.clone() });
+            assert_eq!(a.clone().and(b), MinMax { min: short.min.clone(), max: long.max.clone() });
         }
         let next =
-            Bounds::of_text(&format!("{}y", "x".repeat(63)), &format!("{}y", "x".repeat(63)));
+            MinMax::of_text(&format!("{}y", "x".repeat(63)), &format!("{}y", "x".repeat(63)));
         assert_eq!(next.max.bytes, long.max.bytes);
         for (a, b) in [(&next, &long), (&long, &next)] {
-            assert_eq!(a.clone().and(b), Bounds { min: long.min.clone(), max: next.max.clone() });
+            assert_eq!(a.clone().and(b), MinMax { min: long.min.clone(), max: next.max.clone() });
         }
     }
 

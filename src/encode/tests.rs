@@ -168,7 +168,7 @@ fn column<T: Clone + std::fmt::Debug + 'static>(
 
 #[derive(Debug)]
 struct Case {
-    limits: Limits,
+    limits: SizeLimits,
     /// Rows of each record batch.
     batches: Vec<usize>,
     columns: Vec<Values>,
@@ -176,7 +176,7 @@ struct Case {
 
 fn case() -> impl Strategy<Value = Case> {
     let limits = (1_usize..30, 1_usize..10, 1_usize..300, 1_usize..20).prop_map(
-        |(row_group_rows, page_rows, page_bytes, trial)| Limits {
+        |(row_group_rows, page_rows, page_bytes, trial)| SizeLimits {
             row_group_rows,
             page_rows,
             page_bytes,

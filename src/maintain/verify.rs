@@ -4,9 +4,9 @@
 //! what their footers say, and on demand the rows with those that the source gives when it is read again.
 //! Nothing is written.
 
-mod file;
-mod incomplete;
+mod output;
 mod rows;
+mod with_rejects;
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -21,13 +21,13 @@ use crate::dataset::layout::{Dataset, DatasetError, is_hidden};
 use crate::dataset::ledger::{Change, HeldObject};
 use crate::logs::key::{Partition, SkipReason, identity, mismatch};
 use crate::logs::schema::LogType;
-use crate::maintain::verify::incomplete::Objects;
+use crate::maintain::verify::with_rejects::Objects;
 use crate::plan::{self, Listing, Object, PlanError, Selection};
 use crate::redact::Redaction;
 use crate::store::Source;
 use crate::util::threads;
 
-pub(crate) use crate::maintain::verify::incomplete::WithRejects;
+pub(crate) use crate::maintain::verify::with_rejects::WithRejects;
 
 /// A verification that is ready to run.
 pub struct Verification<'a> {
@@ -378,7 +378,7 @@ impl Verification<'_> {
         let mut readable = true;
         for output in &claim.outputs {
             let file = self.dataset.target().name(&output.file.key);
-            match file::check(self.dataset, claim, output, self.read_data.is_some())? {
+            match output::check(self.dataset, claim, output, self.read_data.is_some())? {
                 None => looked.files += 1,
                 Some(problem) => {
                     readable = false;

@@ -7,9 +7,9 @@
 
 mod home;
 mod json;
-mod line;
+mod entry;
 mod parquet;
-mod shape;
+mod list_format;
 mod table;
 
 use std::borrow::Cow;
@@ -17,10 +17,10 @@ use std::fmt;
 use std::io::{self, BufRead};
 use std::path::Path;
 
+use crate::plan::inventory::entry::Odd;
 use crate::plan::inventory::home::{Home, Stray};
 use crate::plan::inventory::json::Manifest;
-use crate::plan::inventory::line::Odd;
-use crate::plan::inventory::shape::Shape;
+use crate::plan::inventory::list_format::ListFormat;
 use crate::plan::inventory::table::Columns;
 use crate::store::{
     Lines, MAX_SIZE, Named, Network, Source, StoreError, decoded, has_secret, open_text,
@@ -167,9 +167,9 @@ struct Found<'a> {
     archived: Option<bool>,
 }
 
-impl<'a> From<line::Entry<'a>> for Found<'a> {
-    fn from(entry: line::Entry<'a>) -> Self {
-        let line::Entry { key, size, e_tag, class } = entry;
+impl<'a> From<entry::Entry<'a>> for Found<'a> {
+    fn from(entry: entry::Entry<'a>) -> Self {
+        let entry::Entry { key, size, e_tag, class } = entry;
         let archived = table::archived(class, None);
         Self { bucket: None, key: Cow::Borrowed(key), size, e_tag, archived }
     }
@@ -206,11 +206,11 @@ pub fn read_with<E: From<ObjectsError>>(
     let (source, is_relative) = (source.as_str(), None);
     let mut list = List { name, source, home: &home, is_relative, each: &mut each };
     let Some(manifest) = list.read(open(name)?)? else { return Ok(()) };
-    let shape = list.shape_of_files(&manifest)?;
+    let format = list.format_of_files(&manifest)?;
     for file in &manifest.files {
         let name = file_of(name, &manifest.destination_bucket, &file.key);
         let mut list = List { name: &name, source, home: &home, is_relative, each: &mut each };
-        list.read_as(shape, open(&name)?)?;
+        list.read_as(format, open(&name)?)?;
     }
     Ok(())
 }
@@ -254,15 +254,15 @@ struct List<'a, E> {
 impl<E: From<ObjectsError>> List<'_, E> {
     /// Reads a list of any format. Returns the manifest if it is one.
     fn read(&mut self, input: Box<dyn BufRead>) -> Result<Option<Manifest>, E> {
-        let (shape, input) = self.recognise(input)?;
-        match shape {
+        let (format, input) = self.recognise(input)?;
+        match format {
             None => Ok(None),
-            Some(shape) => self.read_as(shape, input),
+            Some(format) => self.read_as(format, input),
         }
     }
 
     /// Returns the format of the files of a manifest, which must describe the source's bucket.
-    fn shape_of_files(&self, manifest: &Manifest) -> Result<Shape, ObjectsError> {
+    fn format_of_files(&self, manifest: &Manifest) -> Result<ListFormat, ObjectsError> {
         let bad = |why: String| ObjectsError::Manifest { name: self.name.to_owned(), why };
         if let Some(bucket) = &manifest.source_bucket {
             let checked = self.home.check(bucket);
@@ -274,18 +274,22 @@ impl<E: From<ObjectsError>> List<'_, E> {
                 let columns = Columns::of(&schema.split(',').collect::<Vec<_>>());
                 let columns = columns.filter(|columns| columns.bucket.is_some());
                 let bad = || bad(format!("its columns are {}", Shown::of(schema)));
-                columns.map(Shape::Inventory).ok_or_else(bad)
+                columns.map(ListFormat::Inventory).ok_or_else(bad)
             }
-            "Parquet" => Ok(Shape::Parquet),
+            "Parquet" => Ok(ListFormat::Parquet),
             "ORC" => Err(bad(ORC.to_owned())),
             other => Err(bad(format!("its format is {}", Shown::of(other)))),
         }
     }
 
-    fn read_as(&mut self, shape: Shape, input: Box<dyn BufRead>) -> Result<Option<Manifest>, E> {
-        match shape {
-            Shape::Json => return self.read_json(input),
-            Shape::Parquet => {
+    fn read_as(
+        &mut self,
+        format: ListFormat,
+        input: Box<dyn BufRead>,
+    ) -> Result<Option<Manifest>, E> {
+        match format {
+            ListFormat::Json => return self.read_json(input),
+            ListFormat::Parquet => {
                 return parquet::read(input, |row, found| self.take(Place::Row(row), &found))
                     .map(|()| None)
                     .map_err(|fault| match fault {
@@ -295,9 +299,9 @@ impl<E: From<ObjectsError>> List<'_, E> {
             }
             _ => {}
         }
-        let separators = if let Shape::Keys(separators) = shape { separators } else { b"\n" };
+        let separators = if let ListFormat::Keys(separators) = format { separators } else { b"\n" };
         let mut lines = Lines::new(input, MAX_LINE, separators);
-        let mut is_header = matches!(shape, Shape::Csv(..));
+        let mut is_header = matches!(format, ListFormat::Csv(..));
         loop {
             let next = lines.next();
             let Some((number, raw)) = next.map_err(|source| self.failed(source))? else {
@@ -308,39 +312,39 @@ impl<E: From<ObjectsError>> List<'_, E> {
                 let text = String::from_utf8_lossy(raw);
                 return Err(self.bad(place, &text, "the line is not UTF-8").into());
             };
-            if line::is_nothing(text) {
+            if entry::is_nothing(text) {
                 continue;
             }
             if is_header {
                 is_header = false;
                 continue;
             }
-            self.read_line(shape, place, text)?;
+            self.read_line(format, place, text)?;
         }
     }
 
-    fn read_line(&mut self, shape: Shape, place: Place, text: &str) -> Result<(), E> {
+    fn read_line(&mut self, format: ListFormat, place: Place, text: &str) -> Result<(), E> {
         let bare = text.strip_suffix('\r').unwrap_or(text);
         if bare.contains('\0') {
             return Err(self.bad(place, text, "the line contains a NUL byte").into());
         }
-        let found = match shape {
-            Shape::Keys(_) if text == "None" => return Ok(()),
-            Shape::Keys(_) => return self.read_key(place, text),
-            Shape::AwsLs if line::is_summary(bare) => return Ok(()),
-            Shape::AwsLs => line::aws_ls(bare).map(Found::from),
-            Shape::S5cmdLs => match line::s5cmd_ls(bare) {
+        let found = match format {
+            ListFormat::Keys(_) if text == "None" => return Ok(()),
+            ListFormat::Keys(_) => return self.read_key(place, text),
+            ListFormat::AwsLs if entry::is_summary(bare) => return Ok(()),
+            ListFormat::AwsLs => entry::aws_ls(bare).map(Found::from),
+            ListFormat::S5cmdLs => match entry::s5cmd_ls(bare) {
                 Some(entry) => Some(self.below_source(place, text, entry)?),
                 None => None,
             },
-            Shape::Tagged => match line::tagged(bare) {
-                Some(line::Row::Nothing) => return Ok(()),
-                Some(line::Row::Object(entry)) => Some(entry.into()),
+            ListFormat::Tagged => match entry::tagged(bare) {
+                Some(entry::Row::Nothing) => return Ok(()),
+                Some(entry::Row::Object(entry)) => Some(entry.into()),
                 None => None,
             },
-            Shape::Fields if bare == "None" => return Ok(()),
-            Shape::Fields => line::fields(bare).map(Found::from),
-            Shape::Csv(delimiter, columns) => match table::split(bare, delimiter) {
+            ListFormat::Fields if bare == "None" => return Ok(()),
+            ListFormat::Fields => entry::fields(bare).map(Found::from),
+            ListFormat::Csv(delimiter, columns) => match table::split(bare, delimiter) {
                 Some(fields) => {
                     match columns.read(|column| fields.get(column).map(AsRef::as_ref)) {
                         Some(found) => return self.take(place, &found),
@@ -349,7 +353,7 @@ impl<E: From<ObjectsError>> List<'_, E> {
                 }
                 None => None,
             },
-            Shape::Inventory(columns) => match table::split(bare, ',') {
+            ListFormat::Inventory(columns) => match table::split(bare, ',') {
                 Some(fields) if fields.len() > columns.key => {
                     let row = columns.read(|column| fields.get(column).map(AsRef::as_ref));
                     let Some(found) = row else { return Ok(()) };
@@ -358,14 +362,14 @@ impl<E: From<ObjectsError>> List<'_, E> {
                 }
                 _ => None,
             },
-            Shape::Json | Shape::Parquet => None,
+            ListFormat::Json | ListFormat::Parquet => None,
         };
         let Some(found) = found else {
             let why = "the line does not match the format of the lines before it";
             return Err(self.bad(place, text, why).into());
         };
         let is_bare = !found.key.contains('/') && found.key.contains("elasticloadbalancing");
-        if shape == Shape::AwsLs && is_bare && self.home.prefix().is_some() {
+        if format == ListFormat::AwsLs && is_bare && self.home.prefix().is_some() {
             let why = "the key has no directory: list the bucket with aws s3 ls --recursive";
             return Err(self.bad(place, text, why).into());
         }
@@ -377,7 +381,7 @@ impl<E: From<ObjectsError>> List<'_, E> {
         &mut self,
         place: Place,
         text: &str,
-        entry: line::Entry<'a>,
+        entry: entry::Entry<'a>,
     ) -> Result<Found<'a>, E> {
         let mut found = Found::from(entry);
         let Some(prefix) = self.home.prefix() else { return Ok(found) };
@@ -393,14 +397,14 @@ impl<E: From<ObjectsError>> List<'_, E> {
     }
 
     fn read_key(&mut self, place: Place, text: &str) -> Result<(), E> {
-        let key = line::key(text, self.home.prefix()).map_err(|odd| {
+        let key = entry::key(text, self.home.prefix()).map_err(|odd| {
             let why = match odd {
                 Odd::Foreign => "the line contains control characters",
                 Odd::Because(why) => why,
             };
             self.bad(place, text, why)
         })?;
-        self.take_text(place, key, &Found::from(line::Entry::default()))
+        self.take_text(place, key, &Found::from(entry::Entry::default()))
     }
 
     fn read_json(&mut self, input: Box<dyn BufRead>) -> Result<Option<Manifest>, E> {
@@ -413,7 +417,7 @@ impl<E: From<ObjectsError>> List<'_, E> {
                 e_tag: entry.e_tag.as_deref(),
                 archived: table::archived(entry.storage_class.as_deref(), None),
             };
-            if entry.is_text || line::scheme(&key).is_some() {
+            if entry.is_text || entry::scheme(&key).is_some() {
                 self.take_text(Place::Line(line), &key, &found)
             } else {
                 self.take(Place::Line(line), &found)
@@ -486,7 +490,7 @@ impl<E: From<ObjectsError>> List<'_, E> {
 }
 
 #[cfg(test)]
-mod shapes;
+mod round_trips;
 
 #[cfg(test)]
 mod tests {

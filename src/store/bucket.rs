@@ -23,7 +23,7 @@ use crate::store::calls::Calls;
 use crate::store::client::{Client, io_error};
 use crate::store::explain::is_of_server;
 use crate::store::file_key::FileKey;
-use crate::store::listing::{ListError, Pages, list_all};
+use crate::store::lister::{ListError, Pages, list_all};
 use crate::store::network::{Network, Requests, renewing};
 use crate::store::place::Prefix;
 use crate::store::target::{

@@ -25,7 +25,7 @@ use tokio::sync::OnceCell;
 
 use crate::store::credentials::Found;
 use crate::store::explain;
-use crate::store::page;
+use crate::store::listing_page;
 use crate::store::raw;
 use crate::store::waits::{Open, Wait, Waits};
 use crate::util::threads::isolated;
@@ -155,7 +155,7 @@ impl HttpService for Watched {
         let what = format!("{} {}", request.method(), request.uri().path());
         let authorization = request.headers().get(AUTHORIZATION).cloned();
         let open = traffic.waits.open(&self.bucket);
-        let page_of = page::is_wanted(request.extensions()).then(|| request.uri().clone());
+        let page_of = listing_page::is_wanted(request.extensions()).then(|| request.uri().clone());
         let answer = self.client.execute(request).await;
         let response = match answer {
             Ok(response) if response.status().is_success() && page_of.is_some() => {
@@ -267,7 +267,7 @@ async fn judged(response: HttpResponse) -> HttpResponse {
 async fn paged(response: HttpResponse, uri: &Uri) -> HttpResponse {
     let (parts, body) = response.into_parts();
     match body.bytes().await {
-        Ok(body) => page::read(parts, &body, uri),
+        Ok(body) => listing_page::read(parts, &body, uri),
         Err(error) => unavailable(error.to_string()),
     }
 }

@@ -21,7 +21,7 @@ use crate::logs::key;
 use crate::store::StoreError;
 use crate::store::calls::Calls;
 use crate::store::client::Client;
-use crate::store::listing::{Ask, Entry, Look, Page, Pages, search};
+use crate::store::lister::{Ask, Entry, Look, Page, Pages, search};
 use crate::store::network::{Network, Requests, Traffic, renewing};
 use crate::store::place::{Place, Prefix};
 use crate::store::raw::{Location, Raw};

@@ -10,7 +10,7 @@ use object_store::Error;
 
 use crate::store::StoreError;
 use crate::store::explain::describe;
-use crate::store::listing::Entry;
+use crate::store::lister::Entry;
 use crate::store::open;
 
 /// Text that all names of load balancer logs contain.

@@ -6,31 +6,32 @@ use std::sync::Mutex;
 #[derive(Debug)]
 pub(crate) struct Pool<T> {
     idle: Mutex<Vec<T>>,
+    max: usize,
 }
 
 impl<T> Default for Pool<T> {
     fn default() -> Self {
-        Self { idle: Mutex::default() }
+        Self::bounded(usize::MAX)
     }
 }
 
 impl<T> Pool<T> {
-    /// Takes one out of the pool, or makes it.
+    /// Returns an empty pool that keeps at most `max` items.
+    pub(crate) fn bounded(max: usize) -> Self {
+        Self { idle: Mutex::default(), max }
+    }
+
+    /// Takes an item out of the pool, or makes one.
     pub(crate) fn take(&self, make: impl FnOnce() -> T) -> T {
         let idle = self.idle.lock().expect("no holder panics").pop();
         idle.unwrap_or_else(make)
     }
 
-    /// Returns an item to the pool, unless the pool already has `max` items.
-    pub(crate) fn put_within(&self, max: usize, item: T) {
+    /// Returns an item to the pool, or drops it if the pool is full.
+    pub(crate) fn put(&self, item: T) {
         let mut idle = self.idle.lock().expect("no holder panics");
-        if idle.len() < max {
+        if idle.len() < self.max {
             idle.push(item);
         }
-    }
-
-    /// Puts one back.
-    pub(crate) fn put(&self, item: T) {
-        self.idle.lock().expect("no holder panics").push(item);
     }
 }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::cli::inspect::rows;
-use crate::decode::inspect::{Format, Inspected, Named, ToldBy};
+use crate::decode::inspect::{Inspected, Named, ObjectFormat, ToldBy};
 use crate::decode::locate;
 use crate::logs::reject::Reject;
 use crate::logs::schema::{LogType, Table};
@@ -21,7 +21,7 @@ pub(super) struct Inspection<'a> {
     key_problem: Option<&'a str>,
     log_type: LogType,
     told_by: ToldBy,
-    format: Format,
+    format: ObjectFormat,
     holds: Option<String>,
     notes: Vec<&'static str>,
     gzip_members: u64,

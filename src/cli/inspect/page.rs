@@ -8,7 +8,7 @@ use indicatif::{HumanBytes, HumanCount};
 use crate::cli::excerpt::Excerpt;
 use crate::cli::inspect::rows;
 use crate::cli::terminal::{counts, joined};
-use crate::decode::inspect::{About, Format, Inspected, Named, ToldBy};
+use crate::decode::inspect::{About, Inspected, Named, ObjectFormat, ToldBy};
 use crate::decode::locate;
 use crate::logs::schema::Table;
 use crate::util::escape::printable;
@@ -98,14 +98,14 @@ fn content(found: &Inspected) -> String {
     let counts = &found.counts;
     let (read, text) = (HumanBytes(counts.bytes_in), HumanBytes(counts.bytes_decompressed));
     match found.about.format {
-        Format::Gzip => {
+        ObjectFormat::Gzip => {
             let members = format!("{} {}", counts.members, plural(counts.members, "member"));
             let ratio = counts.bytes_decompressed as f64 / counts.bytes_in.max(1) as f64;
             format!("gzip, {members}: {read} for {text} of text, 1 to {ratio:.1}")
         }
-        Format::Text => format!("text, not gzip: {read}"),
-        Format::Empty => "nothing".to_owned(),
-        Format::Binary(name) => format!("{name}, {read}: it has no lines"),
+        ObjectFormat::Text => format!("text, not gzip: {read}"),
+        ObjectFormat::Empty => "nothing".to_owned(),
+        ObjectFormat::Binary(name) => format!("{name}, {read}: it has no lines"),
     }
 }
 

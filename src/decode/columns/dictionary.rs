@@ -1,19 +1,14 @@
 //! The distinct values of a text column, found again by what stands in the lines.
 
-use std::hash::{BuildHasher, Hasher};
 use std::mem;
 use std::ops::Range;
 
-use arrow::array::StringArray;
-use foldhash::fast::RandomState;
-use hashbrown::HashTable;
-
 use crate::decode::columns::part;
-use crate::decode::columns::string::Values;
 use crate::decode::tokenizer::{Span, Spans};
 use crate::logs::schema::Shape;
+use crate::util::arena::Interner;
 
-/// Key of NULL while a column is built.
+/// Index of NULL while a column is built.
 pub(super) const NULL: i32 = -1;
 /// Index of a value that does not match the shape of the column. It has no slot.
 pub(super) const REFUSED: i32 = -2;
@@ -31,21 +26,18 @@ const TRIAL: usize = 512;
 /// Distinct values in order of their first appearance.
 ///
 /// A value that is logged with quotes in one line and without in another may be there twice.
-pub(super) struct Dictionary {
-    values: Values,
+pub(super) struct FieldDictionary {
+    /// Those of short fields are found by `slots`, others by their bytes.
+    values: Interner,
     /// Every short field that was met, by a hash of all its bytes; at most half of them are taken.
     slots: Vec<Slot>,
     taken: usize,
     /// What a hash is shifted by to be the index of a slot.
     shift: u32,
-    /// Key of NULL as slots hold it; what is below was met in an earlier piece, and is forgotten.
+    /// Index of NULL as slots hold it; what is below was met in an earlier batch, and is forgotten.
     base: u32,
-    /// For some bits of a long value, the key of the last that had them, as slots hold it.
+    /// For some bits of a long value, the index of the last that had them, as slots hold it.
     recent: Box<[u32; RECENT]>,
-    /// Keys of long values.
-    table: HashTable<i32>,
-    // Log lines are written by strangers: a fixed seed would let them choose colliding values.
-    hasher: RandomState,
     /// Hardly anything repeats, so it is not looked for: a value may be there twice.
     unique: bool,
     /// The shape of the values, if the column has one.
@@ -54,17 +46,15 @@ pub(super) struct Dictionary {
     refused: bool,
 }
 
-impl Default for Dictionary {
+impl Default for FieldDictionary {
     fn default() -> Self {
         Self {
-            values: Values::default(),
+            values: Interner::default(),
             slots: vec![Slot::EMPTY; SLOTS],
             taken: 0,
             shift: u64::BITS - SLOTS.ilog2(),
             base: 1,
             recent: Box::new([0; RECENT]),
-            table: HashTable::new(),
-            hasher: RandomState::default(),
             unique: false,
             shape: None,
             refused: false,
@@ -72,7 +62,7 @@ impl Default for Dictionary {
     }
 }
 
-impl Dictionary {
+impl FieldDictionary {
     /// Returns a dictionary for a column, with the shape of its values if it has one.
     pub(super) fn of_shape(shape: Option<Shape>) -> Self {
         Self { shape, ..Self::default() }
@@ -80,7 +70,7 @@ impl Dictionary {
 
     /// Number of distinct values.
     pub(super) fn len(&self) -> usize {
-        self.values.len()
+        self.values.strings().len()
     }
 
     /// Returns whether a value was rejected since the last call.
@@ -90,11 +80,10 @@ impl Dictionary {
 
     /// Truncates to the first distinct values.
     pub(super) fn truncate(&mut self, count: usize) {
-        if count == self.values.len() {
+        if count == self.len() {
             return;
         }
         self.values.truncate(count);
-        self.table.retain(|&mut key| key < count as i32);
         let end = self.stamped(count as i32);
         for slot in self.slots.iter_mut().filter(|slot| slot.stamp >= end) {
             *slot = Slot::EMPTY;
@@ -109,7 +98,7 @@ impl Dictionary {
     #[inline]
     fn push(&mut self, value: &[u8]) -> i32 {
         if self.shape.is_none_or(|shape| shape.fits(value)) {
-            self.values.push(value)
+            self.values.push(value) as i32
         } else {
             self.refused = true;
             REFUSED
@@ -118,20 +107,20 @@ impl Dictionary {
 
     /// Decides, after so many rows, whether to go on looking for values that repeat.
     pub(super) fn judge(&mut self, rows: usize) {
-        let count = self.values.len();
+        let count = self.len();
         self.unique |= count > TRIAL && count * 2 > rows;
     }
 
-    /// Appends the keys of the values that `read` finds in fields.
-    pub(super) fn add_keys(
+    /// Appends the indices of the values that `read` finds in fields.
+    pub(super) fn add_indices(
         &mut self,
         text: &[u8],
         fields: Spans<'_>,
         read: impl Fn(&[u8], Span) -> Option<Span>,
-        keys: &mut Vec<i32>,
+        indices: &mut Vec<i32>,
     ) {
         if self.unique {
-            keys.extend(fields.iter().map(|field| {
+            indices.extend(fields.iter().map(|field| {
                 read(text, field).map_or(NULL, |value| self.push(&text[value.range()]))
             }));
             return;
@@ -139,37 +128,43 @@ impl Dictionary {
         match same(text, fields) {
             // Often all lines of a tile have the same, such as `-`, or the name of the load balancer.
             Some(field) => {
-                let key = self.key(text, field, read);
-                keys.extend(std::iter::repeat_n(key, fields.len()));
+                let index = self.index(text, field, read);
+                indices.extend(std::iter::repeat_n(index, fields.len()));
             }
-            None => keys.extend(fields.iter().map(|field| self.key(text, field, &read))),
+            None => indices.extend(fields.iter().map(|field| self.index(text, field, &read))),
         }
     }
 
-    /// Appends the keys of the parts that `find` finds in fields.
+    /// Appends the indices of the parts that `find` finds in fields.
     pub(super) fn add_parts(
         &mut self,
         text: &[u8],
         fields: Spans<'_>,
         find: impl Fn(&[u8]) -> Option<Range<usize>>,
-        keys: &mut Vec<i32>,
+        indices: &mut Vec<i32>,
     ) {
-        keys.extend(fields.iter().map(|field| match part::within(text, field, &find) {
+        indices.extend(fields.iter().map(|field| match part::within(text, field, &find) {
             None => NULL,
             Some(part) if self.unique => self.push(&text[part.range()]),
-            Some(part) => self.key(text, part, |_, part| Some(part)),
+            Some(part) => self.index(text, part, |_, part| Some(part)),
         }));
     }
 
-    /// Returns the key of the value that `read` finds in a field: equal fields have equal values.
+    /// Returns the index of the value that `read` finds in a field: equal fields have equal values.
     ///
     /// Nearly every field is short and was met before. So this is a hash, a look at one slot, and branches
     /// that are easy to foresee.
     #[allow(clippy::inline_always)] // the loop over a tile is to keep the table at hand
     #[inline(always)]
-    fn key(&mut self, text: &[u8], field: Span, read: impl Fn(&[u8], Span) -> Option<Span>) -> i32 {
+    fn index(
+        &mut self,
+        text: &[u8],
+        field: Span,
+        read: impl Fn(&[u8], Span) -> Option<Span>,
+    ) -> i32 {
         if field.len() > Slot::WHOLE {
-            return read(text, field).map_or(NULL, |value| self.key_of_long(&text[value.range()]));
+            return read(text, field)
+                .map_or(NULL, |value| self.index_of_long(&text[value.range()]));
         }
         let wanted = Slot::of(text, field);
         let at = self.place(wanted);
@@ -177,12 +172,12 @@ impl Dictionary {
         if slot.is_like(wanted) && slot.stamp >= self.base {
             return self.unstamped(slot.stamp);
         }
-        self.key_of_unmet(text, field, read)
+        self.index_of_unmet(text, field, read)
     }
 
-    /// Returns the key of a short field that is not in its first place, if in any.
+    /// Returns the index of a short field that is not in its first place, if in any.
     #[inline(never)]
-    fn key_of_unmet(
+    fn index_of_unmet(
         &mut self,
         text: &[u8],
         field: Span,
@@ -190,47 +185,47 @@ impl Dictionary {
     ) -> i32 {
         let wanted = Slot::of(text, field);
         let free = match self.find(wanted) {
-            Found::Here(at) => return self.unstamped(self.slots[at].stamp),
-            Found::Free(at) => Some(at),
-            Found::Crowd => None,
+            Search::Found(at) => return self.unstamped(self.slots[at].stamp),
+            Search::Free(at) => Some(at),
+            Search::Crowd => None,
         };
-        let Some(value) = read(text, field) else { return self.take(free, wanted, NULL) };
+        let Some(value) = read(text, field) else { return self.occupy(free, wanted, NULL) };
         let value = &text[value.range()];
         if free.is_none() {
-            return self.key_of_long(value);
+            return self.index_of_long(value);
         }
         match self.push(value) {
             REFUSED => REFUSED,
-            key => self.take(free, wanted, key),
+            index => self.occupy(free, wanted, index),
         }
     }
 
     /// Looks for a field in the few places it may have.
-    fn find(&self, wanted: Slot) -> Found {
+    fn find(&self, wanted: Slot) -> Search {
         let first = self.place(wanted);
         for at in first..first + PLACES {
             let at = at % self.slots.len();
             let slot = &self.slots[at];
             if slot.stamp < self.base {
-                return Found::Free(at);
+                return Search::Free(at);
             }
             if slot.is_like(wanted) {
-                return Found::Here(at);
+                return Search::Found(at);
             }
         }
-        Found::Crowd
+        Search::Crowd
     }
 
-    /// Lets a field have a slot that is free, and returns its key.
-    fn take(&mut self, free: Option<usize>, slot: Slot, key: i32) -> i32 {
+    /// Lets a field have a slot that is free, and returns its index.
+    fn occupy(&mut self, free: Option<usize>, slot: Slot, index: i32) -> i32 {
         if let Some(at) = free {
-            self.slots[at] = Slot { stamp: self.stamped(key), ..slot };
+            self.slots[at] = Slot { stamp: self.stamped(index), ..slot };
             self.taken += 1;
             if self.taken * 2 > self.slots.len() {
                 self.grow();
             }
         }
-        key
+        index
     }
 
     /// Doubles the slots.
@@ -240,7 +235,7 @@ impl Dictionary {
         self.shift -= 1;
         for slot in mem::replace(&mut self.slots, more) {
             if slot.stamp >= self.base
-                && let Found::Free(at) = self.find(slot)
+                && let Search::Free(at) = self.find(slot)
             {
                 self.slots[at] = slot;
             }
@@ -253,10 +248,10 @@ impl Dictionary {
         (slot.hash() >> self.shift) as usize
     }
 
-    /// Returns a key as slots hold it.
+    /// Returns a index as slots hold it.
     #[inline]
-    fn stamped(&self, key: i32) -> u32 {
-        self.base + (key - NULL) as u32
+    fn stamped(&self, index: i32) -> u32 {
+        self.base + (index - NULL) as u32
     }
 
     #[inline]
@@ -264,73 +259,53 @@ impl Dictionary {
         (stamp - self.base) as i32 + NULL
     }
 
-    /// Returns the key of a value of any length, best a long one.
+    /// Returns the index of a value of any length, best a long one.
     ///
     /// All its bytes are hashed only if it is not that which was last met with the same bytes in some
     /// places.
     #[inline(never)]
-    pub(super) fn key_of_long(&mut self, value: &[u8]) -> i32 {
-        let index = sample(value);
-        let stamp = self.recent[index];
+    pub(super) fn index_of_long(&mut self, value: &[u8]) -> i32 {
+        let at = sample(value);
+        let stamp = self.recent[at];
         if stamp > self.base {
-            let key = self.unstamped(stamp);
-            if self.values.get(key) == value {
-                return key;
+            let index = self.unstamped(stamp);
+            if self.values.strings().get(index as usize) == value {
+                return index;
             }
         }
-        let key = self.find_or_insert(value);
-        if key != REFUSED {
-            self.recent[index] = self.stamped(key);
-        }
-        key
-    }
-
-    fn find_or_insert(&mut self, value: &[u8]) -> i32 {
-        let state = self.hasher.clone();
-        let hash = |value: &[u8]| {
-            let mut hasher = state.build_hasher();
-            hasher.write(value);
-            hasher.finish()
-        };
-        let values = &self.values;
-        let hashed = hash(value);
-        let found = self.table.find(hashed, |&key| values.get(key) == value);
-        if let Some(&key) = found {
-            return key;
-        }
-        let key = self.push(value);
-        if key == REFUSED {
+        let shape = self.shape;
+        let accept = |value: &[u8]| shape.is_none_or(|shape| shape.fits(value));
+        let Some(index) = self.values.intern_if(value, accept) else {
+            self.refused = true;
             return REFUSED;
-        }
-        let values = &self.values;
-        self.table.insert_unique(hashed, key, |&key| hash(values.get(key)));
-        key
+        };
+        self.recent[at] = self.stamped(index as i32);
+        index as i32
     }
 
-    /// Returns the values and begins anew.
-    pub(super) fn finish(&mut self) -> StringArray {
-        self.base += self.values.len() as u32 + 1;
+    /// Returns the bytes and the offsets of the values, and starts again without values.
+    pub(super) fn take(&mut self) -> (Vec<u8>, Vec<i32>) {
+        self.base += self.len() as u32 + 1;
         if self.base > u32::MAX / 2 {
             self.base = 1;
             self.slots.fill(Slot::EMPTY);
             self.recent.fill(0);
         }
         self.taken = 0;
-        self.table.clear();
         self.unique = false;
-        self.values.finish(None)
+        self.values.take()
     }
 }
 
 /// What became of the search for a field.
-enum Found {
-    Here(usize),
+enum Search {
+    Found(usize),
     Free(usize),
     /// Others have all the places it may have.
     Crowd,
 }
 
-/// A short field that was met, and its key.
+/// A short field that was met, and its index.
 #[derive(Clone, Copy)]
 struct Slot {
     /// The first bytes, and zeros.
@@ -338,7 +313,7 @@ struct Slot {
     /// The last bytes.
     tail: u64,
     length: u32,
-    /// The key, from the base of its piece on.
+    /// The index, from the base of its batch on.
     stamp: u32,
 }
 
@@ -347,8 +322,8 @@ impl Slot {
     const WHOLE: usize = HEAD + TAIL;
     const EMPTY: Self = Self { head: 0, tail: 0, length: 0, stamp: 0 };
 
-    /// Makes the slot of a field, without a key.
-    #[allow(clippy::inline_always)] // as `Dictionary::key`
+    /// Makes the slot of a field, without a index.
+    #[allow(clippy::inline_always)] // as `FieldDictionary::index`
     #[inline(always)]
     fn of(text: &[u8], field: Span) -> Self {
         // Without a branch, because in some columns short fields and shorter ones take turns.
@@ -456,17 +431,20 @@ mod tests {
     use super::*;
     use crate::decode::tokenizer;
 
-    /// Returns the values that a dictionary gives back for the fields of a piece.
-    fn interned(dictionary: &mut Dictionary, fields: &[String]) -> Vec<Option<String>> {
-        let mut keys = Vec::new();
+    /// Returns the values that a dictionary gives back for the fields of a batch.
+    fn interned(dictionary: &mut FieldDictionary, fields: &[String]) -> Vec<Option<String>> {
+        let mut indices = Vec::new();
         for field in fields {
-            let borders = [0, field.len() as u32 + 1];
-            let fields = Spans::of_one(&borders);
-            dictionary.add_keys(field.as_bytes(), fields, tokenizer::value, &mut keys);
+            let boundaries = [0, field.len() as u32 + 1];
+            let fields = Spans::of_one(&boundaries);
+            dictionary.add_indices(field.as_bytes(), fields, tokenizer::value, &mut indices);
         }
-        let values = dictionary.finish();
-        let value = |key| (key != NULL).then(|| values.value(key as usize).to_owned());
-        keys.into_iter().map(value).collect()
+        let (bytes, offsets) = dictionary.take();
+        let string = |index: usize| &bytes[offsets[index] as usize..offsets[index + 1] as usize];
+        let value = |index| {
+            (index != NULL).then(|| str::from_utf8(string(index as usize)).unwrap().to_owned())
+        };
+        indices.into_iter().map(value).collect()
     }
 
     fn expected(fields: &[String]) -> Vec<Option<String>> {
@@ -474,14 +452,14 @@ mod tests {
     }
 
     #[test]
-    fn pieces_do_not_see_each_other() {
-        let mut dictionary = Dictionary::default();
-        for piece in 0..4 {
-            // Some of them are long, some come again in the next piece with another key.
+    fn batches_do_not_see_each_other() {
+        let mut dictionary = FieldDictionary::default();
+        for batch in 0..4 {
+            // Some of them are long, some come again in the next batch with another index.
             let field = |row: usize| match row % 7 {
                 0 => "-".to_owned(),
-                1 => format!("{:060}", row * piece / 90),
-                _ => format!("{}", row * piece / 50),
+                1 => format!("{:060}", row * batch / 90),
+                _ => format!("{}", row * batch / 50),
             };
             let fields: Vec<_> = (0..2000).map(field).collect();
             assert_eq!(interned(&mut dictionary, &fields), expected(&fields));
@@ -489,8 +467,9 @@ mod tests {
     }
 
     #[test]
-    fn keys_that_run_out_begin_anew() {
-        let mut dictionary = Dictionary { base: u32::MAX / 2 - 1, ..Dictionary::default() };
+    fn indices_that_run_out_begin_anew() {
+        let mut dictionary =
+            FieldDictionary { base: u32::MAX / 2 - 1, ..FieldDictionary::default() };
         for fields in [["a", "b", "a", "-"], ["b", "c", "-", "b"], ["a", "c", "c", "b"]] {
             let fields = fields.map(str::to_owned);
             assert_eq!(interned(&mut dictionary, &fields), expected(&fields));
@@ -520,6 +499,6 @@ mod tests {
             |field: &String| Slot::of(field.as_bytes(), Span { start: 0, end: field.len() as u32 });
         assert!(fields.iter().all(|field| slot(field).hash() == slot(&fields[0]).hash()));
         fields.extend(fields.clone());
-        assert_eq!(interned(&mut Dictionary::default(), &fields), expected(&fields));
+        assert_eq!(interned(&mut FieldDictionary::default(), &fields), expected(&fields));
     }
 }

@@ -1,4 +1,4 @@
-//! Numbers: integers, durations and ports, parsed digit by digit.
+//! NumberBuilder: integers, durations and ports, parsed digit by digit.
 
 use std::sync::Arc;
 
@@ -6,8 +6,9 @@ use arrow::array::{ArrayRef, ArrowPrimitiveType, BooleanBufferBuilder, Primitive
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{Float64Type, Int32Type, Int64Type};
 
-use crate::decode::columns::{ColumnBuilder, part, renew};
+use crate::decode::columns::{ColumnBuilder, part};
 use crate::decode::tokenizer::{self, Span, Spans};
+use crate::util::arena::renew;
 
 /// The text is not a value of the column's type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,20 +43,20 @@ pub(crate) trait Parse: Send + Default {
 }
 
 /// Builder of a column of numbers.
-pub(crate) struct Numbers<P: Parse> {
+pub(crate) struct NumberBuilder<P: Parse> {
     parse: P,
     values: Vec<<P::Type as ArrowPrimitiveType>::Native>,
     /// Rows that are NULL.
     nulls: Vec<usize>,
 }
 
-impl<P: Parse> Default for Numbers<P> {
+impl<P: Parse> Default for NumberBuilder<P> {
     fn default() -> Self {
         Self { parse: P::default(), values: Vec::new(), nulls: Vec::new() }
     }
 }
 
-impl<P: Parse> ColumnBuilder for Numbers<P> {
+impl<P: Parse> ColumnBuilder for NumberBuilder<P> {
     fn may_refuse(&self) -> bool {
         true
     }
@@ -344,7 +345,7 @@ const POWERS: [f64; 16] =
 /// Reads a decimal of at most fifteen digits.
 ///
 /// Its digits as an integer and the power of ten below it are both exact doubles, so that the one
-/// division rounds correctly (Clinger, "How to Read Floating Point Numbers Accurately", 1990).
+/// division rounds correctly (Clinger, "How to Read Floating Point NumberBuilder Accurately", 1990).
 #[inline]
 fn short_decimal(text: &[u8]) -> Option<f64> {
     let (negative, digits) = match text {

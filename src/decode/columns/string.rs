@@ -1,4 +1,4 @@
-//! Text: repeating values interned into a dictionary, others one after the other.
+//! Text: repeating values as a dictionary, others as strings.
 
 use std::sync::Arc;
 
@@ -7,28 +7,29 @@ use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer};
 use arrow::datatypes::Int32Type;
 use wide::i32x8;
 
-use crate::decode::columns::dictionary::{Dictionary, NULL, REFUSED};
-use crate::decode::columns::{ColumnBuilder, part, renew};
+use crate::decode::columns::dictionary::{FieldDictionary, NULL, REFUSED};
+use crate::decode::columns::{ColumnBuilder, part};
 use crate::decode::tokenizer::{self, Span, Spans};
 use crate::logs::schema::{Part, Shape};
+use crate::util::arena::{Arena, renew};
 
 /// Rows whose validity is one word.
 const WORD: usize = u64::BITS as usize;
 
-/// Builder of a column whose values repeat: keys into a dictionary of distinct values, in order of
-/// their first appearance.
-pub(crate) struct Interned {
+/// Builder of a column whose values repeat: indices into a dictionary of distinct values, in order of their first
+/// appearance.
+pub(crate) struct DictionaryBuilder {
     /// Which part of its field the column is; `None` for all of it, as it stands.
     part: Option<Part>,
     /// The shape of its values, if it has one.
     shape: Option<Shape>,
-    keys: Vec<i32>,
-    dictionary: Dictionary,
+    indices: Vec<i32>,
+    dictionary: FieldDictionary,
     /// Distinct values before the last append.
     distinct: usize,
 }
 
-impl Interned {
+impl DictionaryBuilder {
     /// Returns the builder of a column that is a part of its field.
     pub(crate) fn of_part(part: Part, shape: Option<Shape>) -> Self {
         Self::new(Some(part), shape)
@@ -40,45 +41,45 @@ impl Interned {
     }
 
     fn new(part: Option<Part>, shape: Option<Shape>) -> Self {
-        let dictionary = Dictionary::of_shape(shape);
-        Self { part, shape, keys: Vec::new(), dictionary, distinct: 0 }
+        let dictionary = FieldDictionary::of_shape(shape);
+        Self { part, shape, indices: Vec::new(), dictionary, distinct: 0 }
     }
 
     /// Appends the same value so many times.
     pub(crate) fn repeat(&mut self, value: &str, count: usize) {
         if count > 0 {
-            let key = self.dictionary.key_of_long(value.as_bytes());
-            self.keys.extend(std::iter::repeat_n(key, count));
+            let index = self.dictionary.index_of_long(value.as_bytes());
+            self.indices.extend(std::iter::repeat_n(index, count));
         }
     }
 }
 
-impl ColumnBuilder for Interned {
+impl ColumnBuilder for DictionaryBuilder {
     fn may_refuse(&self) -> bool {
         self.shape.is_some()
     }
 
     fn append(&mut self, text: &[u8], fields: Spans<'_>, refused: &mut Vec<usize>) {
-        let Self { part, keys, dictionary, .. } = self;
-        let rows = keys.len();
+        let Self { part, indices, dictionary, .. } = self;
+        let rows = indices.len();
         self.distinct = dictionary.len();
         dictionary.judge(rows);
         match *part {
-            None => dictionary.add_keys(text, fields, unless_empty, keys),
-            Some(Part::Whole) => dictionary.add_keys(text, fields, tokenizer::value, keys),
+            None => dictionary.add_indices(text, fields, unless_empty, indices),
+            Some(Part::Whole) => dictionary.add_indices(text, fields, tokenizer::value, indices),
             // A loop for each part, rather than a choice for each row.
-            Some(Part::Address) => dictionary.add_parts(text, fields, part::address, keys),
-            Some(Part::Verb) => dictionary.add_parts(text, fields, part::verb, keys),
-            Some(Part::Url) => dictionary.add_parts(text, fields, part::url, keys),
-            Some(Part::Protocol) => dictionary.add_parts(text, fields, part::protocol, keys),
+            Some(Part::Address) => dictionary.add_parts(text, fields, part::address, indices),
+            Some(Part::Verb) => dictionary.add_parts(text, fields, part::verb, indices),
+            Some(Part::Url) => dictionary.add_parts(text, fields, part::url, indices),
+            Some(Part::Protocol) => dictionary.add_parts(text, fields, part::protocol, indices),
             Some(part @ (Part::Port | Part::NotBefore | Part::NotAfter)) => {
                 unreachable!("{part:?} is no text")
             }
         }
         // A rejected value never enters the dictionary, so rows with known values need no test.
         if dictionary.take_refused() {
-            let keys = keys[rows..].iter().enumerate();
-            refused.extend(keys.filter(|&(_, &key)| key == REFUSED).map(|(index, _)| index));
+            let lines = indices[rows..].iter().enumerate();
+            refused.extend(lines.filter(|&(_, &index)| index == REFUSED).map(|(line, _)| line));
         }
     }
 
@@ -88,36 +89,36 @@ impl ColumnBuilder for Interned {
     }
 
     fn truncate(&mut self, rows: usize) {
-        self.keys.truncate(rows);
+        self.indices.truncate(rows);
         self.dictionary.truncate(self.distinct);
     }
 
     fn finish(&mut self) -> ArrayRef {
-        let mut keys = renew(&mut self.keys);
-        let nulls = take_nulls(&mut keys);
-        let keys = Int32Array::new(keys.into(), nulls);
-        let values = Arc::new(self.dictionary.finish());
-        Arc::new(DictionaryArray::<Int32Type>::new(keys, values))
+        let mut indices = renew(&mut self.indices);
+        let nulls = take_nulls(&mut indices);
+        let indices = Int32Array::new(indices.into(), nulls);
+        let values = string_array(self.dictionary.take(), None);
+        Arc::new(DictionaryArray::<Int32Type>::new(indices, Arc::new(values)))
     }
 }
 
-/// Tells which keys are those of NULL, if any is, and makes them keys that an array may have.
-fn take_nulls(keys: &mut [i32]) -> Option<NullBuffer> {
-    let rows = keys.len();
+/// Returns which indices are that of NULL, if any is, and replaces them by indices that an array may have.
+fn take_nulls(indices: &mut [i32]) -> Option<NullBuffer> {
+    let rows = indices.len();
     let mut words = Vec::with_capacity(rows.div_ceil(WORD));
-    for keys in keys.chunks_mut(WORD) {
+    for indices in indices.chunks_mut(WORD) {
         let mut nulls = 0;
-        let (eights, rest) = keys.as_chunks::<8>();
+        let (eights, rest) = indices.as_chunks::<8>();
         for (at, eight) in eights.iter().enumerate() {
-            // Of all keys, only that of NULL has its highest bit set.
+            // Of all indices, only that of NULL has its highest bit set.
             nulls |= u64::from(i32x8::new(*eight).to_bitmask()) << (8 * at);
         }
-        for (at, &key) in (8 * eights.len()..).zip(rest) {
-            nulls |= u64::from(key == NULL) << at;
+        for (at, &index) in (8 * eights.len()..).zip(rest) {
+            nulls |= u64::from(index == NULL) << at;
         }
         if nulls != 0 {
-            for key in keys {
-                *key = (*key).max(0);
+            for index in indices {
+                *index = (*index).max(0);
             }
         }
         words.push(!nulls);
@@ -132,21 +133,21 @@ fn unless_empty(_: &[u8], field: Span) -> Option<Span> {
 }
 
 /// Builder of a column whose values do not repeat.
-pub(crate) struct Texts {
+pub(crate) struct StringBuilder {
     part: Part,
     shape: Option<Shape>,
-    values: Values,
+    values: Arena,
     nulls: NullBufferBuilder,
 }
 
-impl Texts {
+impl StringBuilder {
     /// Returns the builder of a column that is a part of its field.
     pub(crate) fn new(part: Part, shape: Option<Shape>) -> Self {
-        Self { part, shape, values: Values::default(), nulls: NullBufferBuilder::new(0) }
+        Self { part, shape, values: Arena::default(), nulls: NullBufferBuilder::new(0) }
     }
 }
 
-impl ColumnBuilder for Texts {
+impl ColumnBuilder for StringBuilder {
     fn may_refuse(&self) -> bool {
         self.shape.is_some()
     }
@@ -174,57 +175,12 @@ impl ColumnBuilder for Texts {
     }
 
     fn finish(&mut self) -> ArrayRef {
-        Arc::new(self.values.finish(self.nulls.finish()))
+        Arc::new(string_array(self.values.take(), self.nulls.finish()))
     }
 }
 
-/// Strings one after the other.
-pub(super) struct Values {
-    bytes: Vec<u8>,
-    offsets: Vec<i32>,
-}
-
-impl Default for Values {
-    fn default() -> Self {
-        Self { bytes: Vec::new(), offsets: vec![0] }
-    }
-}
-
-impl Values {
-    #[inline]
-    pub(super) fn len(&self) -> usize {
-        self.offsets.len() - 1
-    }
-
-    #[inline]
-    pub(super) fn get(&self, index: i32) -> &[u8] {
-        let index = index as usize;
-        &self.bytes[self.offsets[index] as usize..self.offsets[index + 1] as usize]
-    }
-
-    /// Appends a value and returns its index.
-    #[inline]
-    pub(super) fn push(&mut self, value: &[u8]) -> i32 {
-        let index = self.offsets.len() - 1;
-        self.bytes.extend_from_slice(value);
-        debug_assert!(
-            i32::try_from(self.bytes.len()).is_ok(),
-            "a batch of text is far below 2 GiB"
-        );
-        self.offsets.push(self.bytes.len() as i32);
-        index as i32
-    }
-
-    pub(super) fn truncate(&mut self, count: usize) {
-        self.offsets.truncate(count + 1);
-        self.bytes.truncate(self.offsets[count] as usize);
-    }
-
-    pub(super) fn finish(&mut self, nulls: Option<NullBuffer>) -> StringArray {
-        let bytes = renew(&mut self.bytes);
-        let offsets = renew(&mut self.offsets);
-        self.offsets.push(0);
-        StringArray::try_new(OffsetBuffer::new(offsets.into()), bytes.into(), nulls)
-            .expect("irregular lines were checked to be UTF-8, and borders are ASCII")
-    }
+/// Returns the strings of [`Arena::take`] as an array.
+fn string_array((bytes, offsets): (Vec<u8>, Vec<i32>), nulls: Option<NullBuffer>) -> StringArray {
+    StringArray::try_new(OffsetBuffer::new(offsets.into()), bytes.into(), nulls)
+        .expect("irregular lines were checked to be UTF-8, and delimiters are ASCII")
 }

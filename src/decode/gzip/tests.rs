@@ -6,7 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::select;
 
-use crate::decode::gzip::{Piece, Stream, Whole};
+use crate::decode::gzip::{Decompressed, Stream, Whole};
 use crate::decode::text_buffer::Text;
 use crate::logs::reject::Reason;
 
@@ -28,30 +28,31 @@ fn expected(text: &[u8], segment: usize) -> Lines {
     lines
 }
 
-/// Adds what a piece returns to `lines`; `offset` is where it begins.
-fn add(piece: &Piece, lines: &mut Lines, offset: &mut u64) {
-    for part in &piece.parts {
+/// Appends decompressed lines to `lines`; `offset` is where they begin in the object.
+fn add(decompressed: &Decompressed, lines: &mut Lines, offset: &mut u64) {
+    for segment in &decompressed.segments {
         let mut at = *offset;
-        for line in piece.text[part.range.clone()].split_inclusive(|&byte| byte == b'\n') {
+        for line in decompressed.text[segment.range.clone()].split_inclusive(|&byte| byte == b'\n')
+        {
             lines.push((at, Some([line.trim_ascii_end(), b"\n"].concat())));
             at += line.len() as u64;
         }
-        if let Some(reject) = &part.reject {
+        if let Some(reject) = &segment.reject {
             assert_eq!(reject.reason, Reason::LineTooLong);
             lines.push((at, None));
         }
-        *offset += part.bytes;
+        *offset += segment.bytes;
     }
 }
 
 fn streamed(mut stream: Stream, segment: usize) -> (Lines, u64, Option<u32>) {
-    stream.segment = segment;
+    stream.segment_size = segment;
     let (mut lines, mut offset, mut crc32) = (Vec::new(), 0, None);
-    while let Some(piece) = stream.next(Text::default()).unwrap() {
-        assert!(piece.text.len() <= segment + 1, "memory is bounded");
-        assert_eq!(crc32, None, "only the last part has a checksum");
-        crc32 = piece.parts.last().unwrap().crc32;
-        add(&piece, &mut lines, &mut offset);
+    while let Some(decompressed) = stream.next(Text::default()).unwrap() {
+        assert!(decompressed.text.len() <= segment + 1, "memory is bounded");
+        assert_eq!(crc32, None, "only the last segment has a checksum");
+        crc32 = decompressed.segments.last().unwrap().crc32;
+        add(&decompressed, &mut lines, &mut offset);
     }
     (lines, offset, crc32)
 }
@@ -68,11 +69,11 @@ fn check(text: &[u8], segment: usize) {
     packed.truncate(length);
     let stream = Stream::new(0, length as u64, Box::new(Cursor::new(packed.clone()))).unwrap();
     assert_eq!(streamed(stream, segment), whole, "as gzip");
-    let mut piece = Piece::default();
-    if Whole::default().inflate(0, &packed, &mut piece) {
+    let mut decompressed = Decompressed::default();
+    if Whole::default().inflate(0, &packed, &mut decompressed) {
         let (mut lines, mut bytes) = (Vec::new(), 0);
-        add(&piece, &mut lines, &mut bytes);
-        let crc32 = piece.parts.last().unwrap().crc32;
+        add(&decompressed, &mut lines, &mut bytes);
+        let crc32 = decompressed.segments.last().unwrap().crc32;
         assert_eq!((lines, bytes, crc32), (expected(text, text.len()), whole.1, whole.2), "whole");
     }
 }
@@ -111,10 +112,10 @@ fn a_tail_of_line_feeds_is_never_held() {
         let mut stream = Stream::of_text(0, Box::new(std::io::Read::chain(text, end)));
         let (mut lines, mut bytes) = (0, 0);
         let mut text = Text::default();
-        while let Some(piece) = stream.next(text).unwrap() {
-            lines += memchr::memchr_iter(b'\n', &piece.text).count();
-            bytes += piece.parts.iter().map(|part| part.bytes).sum::<u64>();
-            text = piece.text;
+        while let Some(decompressed) = stream.next(text).unwrap() {
+            lines += memchr::memchr_iter(b'\n', &decompressed.text).count();
+            bytes += decompressed.segments.iter().map(|segment| segment.bytes).sum::<u64>();
+            text = decompressed.text;
             assert!(text.capacity() <= 8 << 20, "{}", text.capacity());
         }
         assert_eq!((lines, bytes), (expected, (2 + COUNT + end.len()) as u64));

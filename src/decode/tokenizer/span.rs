@@ -33,27 +33,27 @@ impl Span {
 
 /// Where a field stands in each line of a tile.
 ///
-/// The borders of all fields lie one after the other, so that nothing is copied to look at one field.
+/// The boundaries of all fields lie one after the other, so that nothing is copied to look at one field.
 #[derive(Debug, Clone, Copy)]
 pub struct Spans<'a> {
     /// Starts of this field, and behind each of them that of the next field, one byte after its end.
-    borders: &'a [u32],
+    boundaries: &'a [u32],
     /// From a line to the next; at least 2.
     stride: usize,
     lines: usize,
 }
 
 impl<'a> Spans<'a> {
-    pub(super) fn new(borders: &'a [u32], stride: usize, lines: usize) -> Self {
+    pub(super) fn new(boundaries: &'a [u32], stride: usize, lines: usize) -> Self {
         debug_assert!(stride >= 2, "a start and an end");
-        debug_assert!(borders.len() >= lines * stride, "all lines");
-        Self { borders, stride, lines }
+        debug_assert!(boundaries.len() >= lines * stride, "all lines");
+        Self { boundaries, stride, lines }
     }
 
-    /// Returns the one span between two borders.
+    /// Returns the one span between two boundaries.
     #[cfg(test)]
-    pub(crate) fn of_one(borders: &'a [u32; 2]) -> Self {
-        Self::new(borders, 2, 1)
+    pub(crate) fn of_one(boundaries: &'a [u32; 2]) -> Self {
+        Self::new(boundaries, 2, 1)
     }
 
     /// Number of lines.
@@ -65,8 +65,8 @@ impl<'a> Spans<'a> {
     /// Returns the spans, line by line.
     #[inline]
     pub fn iter(self) -> impl ExactSizeIterator<Item = Span> + Clone + 'a {
-        self.borders[..self.lines * self.stride].chunks_exact(self.stride).map(|borders| {
-            match borders {
+        self.boundaries[..self.lines * self.stride].chunks_exact(self.stride).map(|boundaries| {
+            match boundaries {
                 [start, next, ..] => Span { start: *start, end: next - 1 },
                 _ => unreachable!("behind each start is the next one"),
             }

@@ -131,7 +131,7 @@ pub(super) fn of_claim(
     Ok(objects)
 }
 
-/// Reads an object of a source again, piece by piece, and returns its rows and rejects as they are to stand.
+/// Reads an object of a source again, and returns the rows and rejects that the dataset should contain.
 pub(super) fn of_object(
     table: &Table,
     source: &Source,
@@ -145,23 +145,23 @@ pub(super) fn of_object(
     let mut decoder = Decoder::new(table);
     let mut stream = Stream::new(0, object.listed.size, source.reader(&object.listed)?)?;
     let mut text = Text::default();
-    while let Some(mut piece) = stream.next(text)? {
-        while !piece.parts.is_empty() {
-            let decoded = decoder.decode(&mut piece, |_| &key);
+    while let Some(mut decompressed) = stream.next(text)? {
+        while !decompressed.segments.is_empty() {
+            let decoded = decoder.decode(&mut decompressed, |_| &key);
             of_rows.rows(&redaction.apply(decoded.batch), |_, row| read.rows.add(row))?;
-            for mut part in decoded.parts {
-                for reject in &mut part.rejects {
+            for mut segment in decoded.segments {
+                for reject in &mut segment.rejects {
                     reject.line_number += lines;
                     reject.byte_offset += bytes;
                 }
-                let rejects = part.rejects.iter().map(|reject| (key.as_str(), reject));
+                let rejects = segment.rejects.iter().map(|reject| (key.as_str(), reject));
                 let batch = reject::batch(table.log_type, rejects, redaction.is_empty());
                 of_rejects.rows(&batch, |_, row| read.rejects.add(row))?;
-                lines += part.lines + part.joined_lines;
-                bytes += part.bytes;
+                lines += segment.lines + segment.joined_lines;
+                bytes += segment.bytes;
             }
         }
-        text = piece.text;
+        text = decompressed.text;
     }
     Ok(read)
 }

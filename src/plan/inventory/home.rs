@@ -2,7 +2,7 @@
 
 use std::path::{Component, Path, PathBuf};
 
-use crate::plan::inventory::line::scheme;
+use crate::plan::inventory::entry::scheme;
 use crate::store::{Kind, Place, Source, Web, has_secret, meant, split};
 
 /// Maximum length of a key in a bucket, in bytes.

@@ -422,12 +422,12 @@ fn manifests_say_what_their_files_are() {
         let (home, mut each) = (home(None), |_| Ok::<(), ObjectsError>(()));
         let (name, source, is_relative) = ("manifest.json", "s3://my-logs", None);
         let list = List { name, source, home: &home, is_relative, each: &mut each };
-        list.shape_of_files(&manifest)
+        list.format_of_files(&manifest)
     };
     assert!(
-        matches!(shape(manifest("CSV", BUCKET)), Ok(Shape::Inventory(columns)) if columns.size == Some(2))
+        matches!(shape(manifest("CSV", BUCKET)), Ok(ListFormat::Inventory(columns)) if columns.size == Some(2))
     );
-    assert!(matches!(shape(manifest("Parquet", BUCKET)), Ok(Shape::Parquet)));
+    assert!(matches!(shape(manifest("Parquet", BUCKET)), Ok(ListFormat::Parquet)));
     assert!(shape(manifest("ORC", BUCKET)).unwrap_err().to_string().contains("Parquet or CSV"));
     assert!(shape(manifest("CSV", "other")).unwrap_err().to_string().contains("another bucket"));
     let torn = read_text("{\"fileFormat\": \"CSV\"}").end.unwrap_err().to_string();

@@ -21,7 +21,7 @@ use tokio::sync::mpsc;
 
 use crate::store::StoreError;
 use crate::store::explain::plainly;
-use crate::store::listing::regions::{End, Region, Regions, parents};
+use crate::store::lister::regions::{End, Region, Regions, parents};
 
 /// How a listing treats a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::io::{BufRead, BufReader, Cursor, Read};
 
-use crate::plan::inventory::line::{self, Odd};
+use crate::plan::inventory::entry::{self, Odd};
 use crate::plan::inventory::table::{self, Columns};
 use crate::plan::inventory::{List, MAX_LINE, ObjectsError, Place};
 
@@ -17,7 +17,7 @@ const ONLY_COMMENTS: &str = "the first 65,536 bytes are blank lines and comments
 
 /// A list format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Shape {
+pub(super) enum ListFormat {
     /// Keys, URLs, ARNs or paths, separated by one of these bytes.
     Keys(&'static [u8]),
     /// The output of `aws s3 ls`.
@@ -41,7 +41,7 @@ impl<E: From<ObjectsError>> List<'_, E> {
     pub(super) fn recognise(
         &self,
         mut input: Box<dyn BufRead>,
-    ) -> Result<(Option<Shape>, Box<dyn BufRead>), ObjectsError> {
+    ) -> Result<(Option<ListFormat>, Box<dyn BufRead>), ObjectsError> {
         // A pipe returns the bytes that it has, so this reads until the first lines with content are complete.
         let (mut head, mut counted, mut lines, mut is_over) = (Vec::new(), 0, 0, false);
         while head.len() < MAX_LINE && lines < FIRST_LINES && !is_over {
@@ -53,7 +53,7 @@ impl<E: From<ObjectsError>> List<'_, E> {
             let new = counted.max(head.len() - count)..head.len();
             for end in new.filter(|&place| matches!(head[place], b'\n' | 0)).collect::<Vec<_>>() {
                 let line = String::from_utf8_lossy(&head[counted..end]);
-                lines += usize::from(!line::is_nothing(&line));
+                lines += usize::from(!entry::is_nothing(&line));
                 counted = end + 1;
             }
         }
@@ -62,7 +62,7 @@ impl<E: From<ObjectsError>> List<'_, E> {
             [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => {
                 (None, "the file is UTF-16, but must be UTF-8; ")
             }
-            [b'P', b'A', b'R', b'1', ..] if !is_text => (Some(Shape::Parquet), ""),
+            [b'P', b'A', b'R', b'1', ..] if !is_text => (Some(ListFormat::Parquet), ""),
             [b'O', b'R', b'C', ..] if !is_text => (None, ORC_FILE),
             _ => (None, ""),
         };
@@ -72,20 +72,20 @@ impl<E: From<ObjectsError>> List<'_, E> {
         if head.starts_with(b"\xef\xbb\xbf") {
             head.drain(..3);
         }
-        let shape = if binary.is_some() { binary } else { self.shape_of(&head)? };
-        if shape.is_none() && !is_over {
+        let format = if binary.is_some() { binary } else { self.format_of(&head)? };
+        if format.is_none() && !is_over {
             return Err(self.no_list(1, &String::from_utf8_lossy(&head), ONLY_COMMENTS));
         }
-        Ok((shape, Box::new(BufReader::new(Cursor::new(head).chain(input)))))
+        Ok((format, Box::new(BufReader::new(Cursor::new(head).chain(input)))))
     }
 
-    fn shape_of(&self, head: &[u8]) -> Result<Option<Shape>, ObjectsError> {
+    fn format_of(&self, head: &[u8]) -> Result<Option<ListFormat>, ObjectsError> {
         let is_nul = head.iter().find(|byte| matches!(byte, b'\n' | 0)) == Some(&0);
         let separators: &[u8] = if is_nul { b"\0" } else { b"\n" };
         let raw = head.split(|byte| separators.contains(byte));
         let texts = raw.map(|raw| (raw, String::from_utf8_lossy(raw)));
         let mut texts =
-            (1..).zip(texts).filter(|(_, (_, text))| !line::is_nothing(text)).take(FIRST_LINES);
+            (1..).zip(texts).filter(|(_, (_, text))| !entry::is_nothing(text)).take(FIRST_LINES);
         let Some((number, (raw, first))) = texts.next() else { return Ok(None) };
         // The last character may be truncated.
         let is_cut = raw.len() == head.len() && head.len() >= MAX_LINE;
@@ -94,48 +94,48 @@ impl<E: From<ObjectsError>> List<'_, E> {
         }
         let others: Vec<Cow<'_, str>> = texts.map(|(_, (_, text))| text).collect();
         if is_nul {
-            return Ok(Some(Shape::Keys(b"\0")));
+            return Ok(Some(ListFormat::Keys(b"\0")));
         }
         let begun = first.trim_start();
         if begun.starts_with(['{', '[']) {
             let next = begun[1..].trim_start().chars().next();
             if next.is_none_or(|next| "\"{[]}".contains(next)) {
-                return Ok(Some(Shape::Json));
+                return Ok(Some(ListFormat::Json));
             }
         }
         let is_string = begun.starts_with('"') && serde_json::from_str::<String>(begun).is_ok();
-        let shape = if is_string {
-            Shape::Json
+        let format = if is_string {
+            ListFormat::Json
         } else if table::is_inventory(&first) {
-            Shape::Inventory(Columns::FIRST)
+            ListFormat::Inventory(Columns::FIRST)
         } else if let Some((delimiter, columns)) = table::header(&first) {
-            Shape::Csv(delimiter, columns)
-        } else if line::aws_ls(&first).is_some() || line::is_summary(&first) {
-            Shape::AwsLs
-        } else if line::s5cmd_ls(&first).is_some() {
-            Shape::S5cmdLs
-        } else if line::is_tagged(&first) || others.iter().any(|text| line::is_tagged(text)) {
-            Shape::Tagged
+            ListFormat::Csv(delimiter, columns)
+        } else if entry::aws_ls(&first).is_some() || entry::is_summary(&first) {
+            ListFormat::AwsLs
+        } else if entry::s5cmd_ls(&first).is_some() {
+            ListFormat::S5cmdLs
+        } else if entry::is_tagged(&first) || others.iter().any(|text| entry::is_tagged(text)) {
+            ListFormat::Tagged
         } else if first.contains('\t') && !self.are_keys(&first) {
-            if line::fields(first.trim_end_matches('\r')).is_none() {
+            if entry::fields(first.trim_end_matches('\r')).is_none() {
                 return Err(self.no_list(number, &first, ""));
             }
-            Shape::Fields
+            ListFormat::Fields
         } else {
             let one = first.split('\t').next().unwrap_or_default();
             let is_directory = begun.starts_with("PRE ");
             let why = if is_directory { "aws s3 ls was run without --recursive; " } else { "" };
-            let text = if one == "None" { Ok(one) } else { line::key(one, self.home.prefix()) };
+            let text = if one == "None" { Ok(one) } else { entry::key(one, self.home.prefix()) };
             match text {
-                Ok(text) if text == "None" || line::can_be_first(text) => {}
+                Ok(text) if text == "None" || entry::can_be_first(text) => {}
                 Err(Odd::Because(why)) => {
                     return Err(self.bad(Place::Line(number), &first, why));
                 }
                 _ => return Err(self.no_list(number, &first, why)),
             }
-            Shape::Keys(if first.contains('\t') { b"\n\t" } else { b"\n" })
+            ListFormat::Keys(if first.contains('\t') { b"\n\t" } else { b"\n" })
         };
-        Ok(Some(shape))
+        Ok(Some(format))
     }
 
     /// Returns whether all fields of a line could be keys.
@@ -146,8 +146,8 @@ impl<E: From<ObjectsError>> List<'_, E> {
             fields.pop();
         }
         let is_key = |field: &&str| {
-            let key = line::key(field, self.home.prefix());
-            key.is_ok_and(line::can_be_first) && line::fields(field).is_some()
+            let key = entry::key(field, self.home.prefix());
+            key.is_ok_and(entry::can_be_first) && entry::fields(field).is_some()
         };
         fields.iter().all(is_key)
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use crate::logs::key;
-use crate::store::listing::Look;
+use crate::store::lister::Look;
 
 /// Suffix that sorts after every key with the same prefix.
 const LAST: char = '\u{10FFFF}';

@@ -3,24 +3,24 @@
 use parquet::basic::Encoding;
 
 use crate::encode::LENGTH;
-use crate::encode::delta;
+use crate::encode::delta::DeltaTexts;
 use crate::encode::format::{Content, Format};
 
 /// Maximum capacity in bytes of a page buffer that is kept for the next page.
 const MAX_KEPT: usize = 4 << 20;
 
 /// Text in the encoding of the profile.
-pub(super) enum Texts {
+pub(super) enum TextValues {
     /// PLAIN: the encoded bytes.
     Plain(Vec<u8>),
     /// DELTA_BYTE_ARRAY.
-    Delta(delta::Texts),
+    Delta(DeltaTexts),
 }
 
-impl Texts {
+impl TextValues {
     pub(super) fn new(format: Format) -> Self {
         match format.storage(Content::Text).encoding {
-            Encoding::DELTA_BYTE_ARRAY => Self::Delta(delta::Texts::default()),
+            Encoding::DELTA_BYTE_ARRAY => Self::Delta(DeltaTexts::default()),
             _ => Self::Plain(Vec::new()),
         }
     }

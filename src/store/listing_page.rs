@@ -13,7 +13,7 @@ use object_store::list::{PaginatedListOptions, PaginatedListStore};
 use quick_xml::Reader;
 use quick_xml::events::Event;
 
-use crate::store::listing::{Ask, Entry, ListError, Page, Pages};
+use crate::store::lister::{Ask, Entry, ListError, Page, Pages};
 use crate::store::network::renewing;
 
 /// Maximum size of an object in bytes: several times the S3 limit, and so small that sums of sizes do not overflow.

@@ -18,14 +18,14 @@ use chrono::Datelike;
 use sha2::{Digest, Sha256};
 
 use crate::logs::schema::LogType;
-use crate::report::page::calendar::{Background, Year};
+use crate::report::html::calendar::{Background, Year};
 use crate::report::{Balancer, Counts, Facts, Month, Statement, Totals};
 use crate::util::escape::{printable, printable_lines};
 
 /// The style sheet.
-const STYLE: &str = include_str!("page/report.css");
+const STYLE: &str = include_str!("html/report.css");
 /// The script, which only shows what a day holds on hover and focus.
-const SCRIPT: &str = include_str!("page/report.js");
+const SCRIPT: &str = include_str!("html/report.js");
 
 /// Escapes values in the template: as for terminals, because reversed text also deceives in browsers, and for HTML.
 ///

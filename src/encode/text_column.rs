@@ -1,0 +1,243 @@
+//! Column chunks of text.
+
+use std::iter;
+
+use arrow::array::{Array, ArrayRef, AsArray, DictionaryArray, StringArray};
+use arrow::datatypes::Int32Type;
+use parquet::column::writer::ColumnCloseResult;
+use parquet::errors::Result;
+use parquet::schema::types::ColumnDescPtr;
+
+use crate::encode::chunk::{Chunk, ColumnEncoder, Pages};
+use crate::encode::fallback::{Dictionary, Fallback};
+use crate::encode::format::{Content, Format};
+use crate::encode::page::{self, DataPage, Levels};
+use crate::encode::statistics::{self, MinMax};
+use crate::encode::text_values::{self, TextValues};
+use crate::encode::{LENGTH, SizeLimits};
+use crate::util::arena::Interner;
+
+/// Bytes of distinct values in PLAIN encoding that a dictionary may hold.
+const MAX_DICTIONARY: usize = 1 << 20;
+/// How often a value must come, on average, for a dictionary to be worth its size.
+const WORTH: usize = 2;
+/// Maximum text that is appended to a page at once, as a multiple of a full page.
+const MAX_PAGES: usize = 4;
+
+/// Encodes a column of text, given as strings or as indices into a dictionary of each batch.
+pub(super) struct TextEncoder {
+    chunk: Chunk,
+    limits: SizeLimits,
+    levels: Levels,
+    pages: Fallback<Interner>,
+    /// Indices of the current page, if it has a dictionary.
+    indices: Vec<u32>,
+    /// Which values of the dictionary the page uses. Kept to be reused.
+    used: Vec<bool>,
+    /// Values of the current page, if it has no dictionary.
+    plain: TextValues,
+    /// Least and greatest of the values in `plain`, unless they come from dictionaries.
+    extremes: Option<(Vec<u8>, Vec<u8>)>,
+}
+
+impl Dictionary for Interner {
+    fn len(&self) -> usize {
+        self.strings().len()
+    }
+
+    fn encode(&self, out: &mut Vec<u8>) {
+        let strings = self.strings();
+        out.reserve(plain_size(self));
+        (0..strings.len()).for_each(|index| text_values::push(strings.get(index), out));
+    }
+}
+
+/// Returns the size of the values in PLAIN encoding.
+fn plain_size(dictionary: &Interner) -> usize {
+    dictionary.strings().size() + LENGTH * dictionary.len()
+}
+
+impl TextEncoder {
+    pub(super) fn new(column: ColumnDescPtr, format: Format, limits: SizeLimits) -> Self {
+        Self {
+            chunk: Chunk::new(column, format),
+            limits,
+            levels: Levels::default(),
+            pages: Fallback::new(true),
+            indices: Vec::new(),
+            used: Vec::new(),
+            plain: TextValues::new(format),
+            extremes: None,
+        }
+    }
+
+    fn write_strings(&mut self, array: &StringArray) -> Result<()> {
+        if let Fallback::Indexed(_) = self.pages {
+            self.fall_back()?;
+        }
+        let mut at = 0;
+        while at < array.len() {
+            let rows = array.slice(at, array.len() - at);
+            let lengths = (0..rows.len()).map(|row| rows.value_length(row) as usize);
+            let count = self.rows_of_page(lengths);
+            let rows = rows.slice(0, count);
+            self.levels.append(&rows);
+            self.plain.extend(rows.iter().flatten().map(str::as_bytes));
+            let known = self.extremes.iter().flat_map(|(min, max)| [min.as_slice(), max]);
+            let new = rows.iter().flatten().map(str::as_bytes);
+            let all = statistics::extremes(known.chain(new));
+            self.extremes = all.map(|(min, max)| (min.to_owned(), max.to_owned()));
+            at += count;
+            self.end_full_page()?;
+        }
+        Ok(())
+    }
+
+    fn write_dictionary(&mut self, array: &DictionaryArray<Int32Type>) -> Result<()> {
+        let strings = array.values().as_string::<i32>();
+        // For each index of the batch, that of the chunk.
+        let mut map = Vec::new();
+        if let Fallback::Indexed(indexed) = &mut self.pages {
+            let dictionary = &mut indexed.dictionary;
+            let known = dictionary.len();
+            let values = strings.iter().flatten().map(str::as_bytes);
+            map.extend(values.map(|value| dictionary.intern(value) as u32));
+            indexed.values_seen += array.len() - array.null_count();
+            if indexed.is_useless(WORTH, self.limits.trial)
+                || plain_size(&indexed.dictionary) > MAX_DICTIONARY
+            {
+                indexed.dictionary.truncate(known);
+                self.fall_back()?;
+            }
+        }
+        let mut at = 0;
+        while at < array.len() {
+            let rows = array.keys().slice(at, array.len() - at);
+            let count = match self.pages {
+                Fallback::Indexed(_) => self.rows_of_page(iter::repeat_n(0, rows.len())),
+                Fallback::Plain(_) => {
+                    let length = |index: i32| strings.value_length(index as usize) as usize;
+                    self.rows_of_page(rows.iter().map(|index| index.map_or(0, length)))
+                }
+            };
+            let rows = rows.slice(0, count);
+            self.levels.append(&rows);
+            match self.pages {
+                Fallback::Indexed(_) => {
+                    page::for_each_run(rows.values(), rows.nulls(), |run| {
+                        self.indices.extend(run.iter().map(|&index| map[index as usize]));
+                    });
+                }
+                Fallback::Plain(_) => {
+                    let string = |&index: &i32| strings.value(index as usize).as_bytes();
+                    page::for_each_run(rows.values(), rows.nulls(), |run| {
+                        self.plain.extend(run.iter().map(string));
+                    });
+                }
+            }
+            at += count;
+            self.end_full_page()?;
+        }
+        Ok(())
+    }
+
+    /// Returns how many of the next rows to append before checking whether the page is full, given the lengths of their
+    /// texts: at most the rows of one page, and at most the text of a few pages.
+    fn rows_of_page(&self, lengths: impl Iterator<Item = usize>) -> usize {
+        let (mut rows, mut bytes) = (0, 0);
+        for length in lengths.take(self.limits.page_rows - self.levels.rows()) {
+            rows += 1;
+            bytes += length;
+            if bytes >= MAX_PAGES * self.limits.page_bytes {
+                break;
+            }
+        }
+        rows
+    }
+
+    /// Ends the current page and continues without a dictionary.
+    fn fall_back(&mut self) -> Result<()> {
+        if self.levels.rows() > 0 {
+            self.end_page()?;
+        }
+        self.pages.fall_back();
+        Ok(())
+    }
+
+    fn end_full_page(&mut self) -> Result<()> {
+        let full = self.plain.size() >= self.limits.page_bytes;
+        if full || self.levels.rows() == self.limits.page_rows { self.end_page() } else { Ok(()) }
+    }
+
+    fn end_page(&mut self) -> Result<()> {
+        let format = self.chunk.format();
+        let page = match &mut self.pages {
+            Fallback::Indexed(indexed) => {
+                let Self { indices, used, levels, .. } = self;
+                let min_max = min_max_of_used(&indexed.dictionary, indices, used);
+                indexed.page(indices, levels, min_max, format)
+            }
+            Fallback::Plain(_) => {
+                // Statistics prune nothing where a dictionary was tried first: such values are in no order.
+                let min_max = self.extremes.take().map(|(min, max)| min_max_of(&min, &max));
+                let plain = &mut self.plain;
+                page::data_page(&mut self.levels, Content::Text, min_max, format, |out| {
+                    plain.encode(out);
+                })
+            }
+        }?;
+        self.chunk.push(page);
+        Ok(())
+    }
+}
+
+impl ColumnEncoder for TextEncoder {
+    fn write(&mut self, array: &ArrayRef) -> Result<()> {
+        match array.as_dictionary_opt::<Int32Type>() {
+            Some(array) => self.write_dictionary(array),
+            None => self.write_strings(array.as_string()),
+        }
+    }
+
+    fn size(&self) -> usize {
+        self.chunk.size()
+    }
+
+    fn finish(&mut self) -> Result<(Pages, ColumnCloseResult)> {
+        if self.levels.rows() > 0 {
+            self.end_page()?;
+        }
+        let format = self.chunk.format();
+        let dictionary = self.pages.dictionary_page(format)?;
+        self.pages = Fallback::new(true);
+        self.plain = TextValues::new(format);
+        self.chunk.finish(dictionary, |pages, nulls| {
+            statistics::text_statistics(min_max_of_chunk(pages), nulls)
+        })
+    }
+}
+
+/// Returns the minimum and maximum of all pages, if every page that has values has them.
+fn min_max_of_chunk(pages: &[DataPage]) -> Option<MinMax> {
+    let mut pages = pages.iter().filter(|page| page.nulls < page.rows);
+    let first = pages.next()?.min_max.clone()?;
+    pages.try_fold(first, |all, page| Some(all.and(page.min_max.as_ref()?)))
+}
+
+/// Returns the minimum and maximum of the values with some indices.
+fn min_max_of_used(dictionary: &Interner, indices: &[u32], used: &mut Vec<bool>) -> Option<MinMax> {
+    used.clear();
+    used.resize(dictionary.len(), false);
+    for &index in indices {
+        used[index as usize] = true;
+    }
+    let used = used.iter().enumerate().filter(|(_, used)| **used);
+    let strings = dictionary.strings();
+    let extremes = statistics::extremes(used.map(|(index, _)| strings.get(index)));
+    extremes.map(|(min, max)| min_max_of(min, max))
+}
+
+fn min_max_of(min: &[u8], max: &[u8]) -> MinMax {
+    let [min, max] = [min, max].map(|text| str::from_utf8(text).expect("was written as text"));
+    MinMax::of_text(min, max)
+}

@@ -1,0 +1,194 @@
+//! Byte strings one after the other in one buffer, and the distinct ones among them.
+
+use std::hash::{BuildHasher, Hasher};
+use std::mem;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
+/// Maximum capacity in bytes that a buffer keeps for its next use.
+const MAX_ROOM: usize = 4 << 20;
+
+/// Byte strings in the layout of Arrow's string arrays.
+#[derive(Debug)]
+pub(crate) struct Arena {
+    bytes: Vec<u8>,
+    /// Where each string begins, and the end of the last.
+    offsets: Vec<i32>,
+}
+
+impl Default for Arena {
+    fn default() -> Self {
+        Self { bytes: Vec::new(), offsets: vec![0] }
+    }
+}
+
+impl Arena {
+    /// Returns the number of strings.
+    #[inline]
+    pub(crate) fn len(&self) -> usize {
+        self.offsets.len() - 1
+    }
+
+    /// Returns the number of bytes of all strings.
+    pub(crate) fn size(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Returns the string with an index.
+    #[inline]
+    pub(crate) fn get(&self, index: usize) -> &[u8] {
+        &self.bytes[self.offsets[index] as usize..self.offsets[index + 1] as usize]
+    }
+
+    /// Appends a string and returns its index. All strings together must be shorter than 2 GiB.
+    #[inline]
+    pub(crate) fn push(&mut self, string: &[u8]) -> usize {
+        let index = self.len();
+        self.bytes.extend_from_slice(string);
+        debug_assert!(
+            i32::try_from(self.bytes.len()).is_ok(),
+            "a batch of text is far below 2 GiB"
+        );
+        self.offsets.push(self.bytes.len() as i32);
+        index
+    }
+
+    /// Truncates to the first `count` strings.
+    pub(crate) fn truncate(&mut self, count: usize) {
+        self.offsets.truncate(count + 1);
+        self.bytes.truncate(self.offsets[count] as usize);
+    }
+
+    /// Returns the bytes and the offsets, and starts again without strings.
+    pub(crate) fn take(&mut self) -> (Vec<u8>, Vec<i32>) {
+        let parts = (renew(&mut self.bytes), renew(&mut self.offsets));
+        self.offsets.push(0);
+        parts
+    }
+}
+
+/// Takes a buffer, and leaves one with room for about as much: the next batch is like this one, and growing by doubling
+/// would copy everything once more.
+pub(crate) fn renew<T>(buffer: &mut Vec<T>) -> Vec<T> {
+    let room = (buffer.len() + buffer.len() / 8).min(MAX_ROOM / size_of::<T>());
+    mem::replace(buffer, Vec::with_capacity(room))
+}
+
+/// Distinct byte strings in the order of their first appearance.
+#[derive(Debug, Default)]
+pub(crate) struct Interner {
+    strings: Arena,
+    /// Indices of strings.
+    table: HashTable<u32>,
+    // Clients choose what is logged: with a fixed seed they could choose strings that collide.
+    hasher: RandomState,
+}
+
+impl Interner {
+    /// Returns the strings.
+    #[inline]
+    pub(crate) fn strings(&self) -> &Arena {
+        &self.strings
+    }
+
+    /// Returns the index of a string, which is appended if it is new.
+    pub(crate) fn intern(&mut self, string: &[u8]) -> usize {
+        self.intern_if(string, |_| true).expect("every string is accepted")
+    }
+
+    /// Returns the index of a string. A new string is appended if `accept` returns true.
+    pub(crate) fn intern_if(
+        &mut self,
+        string: &[u8],
+        accept: impl FnOnce(&[u8]) -> bool,
+    ) -> Option<usize> {
+        let Self { strings, table, hasher } = self;
+        let hash = |string: &[u8]| {
+            let mut hasher = hasher.build_hasher();
+            hasher.write(string);
+            hasher.finish()
+        };
+        let entry = table.entry(
+            hash(string),
+            |&index| strings.get(index as usize) == string,
+            |&index| hash(strings.get(index as usize)),
+        );
+        match entry {
+            Entry::Occupied(entry) => Some(*entry.get() as usize),
+            Entry::Vacant(entry) => accept(string).then(|| {
+                let index = strings.push(string);
+                entry.insert(index as u32);
+                index
+            }),
+        }
+    }
+
+    /// Appends a string that [`intern`](Self::intern) will not find, because its caller finds it in another way or does
+    /// not expect it again.
+    #[inline]
+    pub(crate) fn push(&mut self, string: &[u8]) -> usize {
+        self.strings.push(string)
+    }
+
+    /// Truncates to the first `count` strings.
+    pub(crate) fn truncate(&mut self, count: usize) {
+        self.table.retain(|&mut index| (index as usize) < count);
+        self.strings.truncate(count);
+    }
+
+    /// Returns the bytes and the offsets of the strings, and starts again without strings.
+    pub(crate) fn take(&mut self) -> (Vec<u8>, Vec<i32>) {
+        self.table.clear();
+        self.strings.take()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use proptest::collection::vec;
+
+    use super::*;
+
+    proptest::proptest! {
+        /// Compares with a map from strings to indices, across truncations.
+        #[test]
+        fn equal_strings_have_one_index(
+            rounds in vec((vec("[ab]{0,6}", 0..60), 0_usize..60), 1..5),
+        ) {
+            let mut interner = Interner::default();
+            let mut expected: Vec<String> = Vec::new();
+            for (strings, keep) in rounds {
+                for string in strings {
+                    let known: HashMap<_, _> = expected.iter().zip(0..).collect();
+                    let index = known.get(&string).copied();
+                    let refused = interner.intern_if(string.as_bytes(), |_| false);
+                    proptest::prop_assert_eq!(refused, index, "a refused string is not appended");
+                    proptest::prop_assert_eq!(
+                        interner.intern(string.as_bytes()),
+                        index.unwrap_or(expected.len()),
+                    );
+                    if index.is_none() {
+                        expected.push(string);
+                    }
+                }
+                let count = keep.min(expected.len());
+                interner.truncate(count);
+                expected.truncate(count);
+                let size: usize = expected.iter().map(String::len).sum();
+                let strings = interner.strings();
+                proptest::prop_assert_eq!((strings.len(), strings.size()), (count, size));
+                for (index, string) in expected.iter().enumerate() {
+                    proptest::prop_assert_eq!(strings.get(index), string.as_bytes());
+                }
+            }
+            let (bytes, offsets) = interner.take();
+            proptest::prop_assert_eq!(bytes, expected.concat().into_bytes());
+            proptest::prop_assert_eq!(offsets.len(), expected.len() + 1);
+            proptest::prop_assert!(interner.strings().is_empty());
+        }
+    }
+}
