@@ -40,13 +40,13 @@
 //! of record batches, in which repeated text is dictionary-encoded; [`Table::file_schema`] is that of files.
 //!
 //! ```
-//! use alb2parquet::LogType;
+//! use alb2parquet::{Kind, LogType};
 //!
 //! let table = LogType::Access.table();
 //! assert_eq!(table.name, "alb_access_logs");
 //! let (field, column) = table.columns().find(|(_, column)| column.name == "client_ip").expect("a column");
 //! assert_eq!(table.fields[field].name, "client:port");
-//! assert_eq!(column.description, "Address of the client");
+//! assert_eq!(column.kind, Kind::String);
 //! ```
 //!
 #![cfg_attr(
