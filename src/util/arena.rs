@@ -188,7 +188,7 @@ mod tests {
             let (bytes, offsets) = interner.take();
             proptest::prop_assert_eq!(bytes, expected.concat().into_bytes());
             proptest::prop_assert_eq!(offsets.len(), expected.len() + 1);
-            proptest::prop_assert!(interner.strings().is_empty());
+            proptest::prop_assert_eq!(interner.strings().len(), 0);
         }
     }
 }
