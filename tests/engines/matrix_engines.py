@@ -200,10 +200,10 @@ class Iceberg(Java):
         return [pathlib.Path(scratch, "tables")]
 
 
-def iceberg(version):
-    libraries = (f"org.apache.iceberg:iceberg-spark-runtime-3.5_2.12:{version}", "org.apache.spark:spark-sql_2.12:3.5.7")
+def iceberg(version, spark="3.5.7"):
+    libraries = (f"org.apache.iceberg:iceberg-spark-runtime-3.5_2.12:{version}", f"org.apache.spark:spark-sql_2.12:{spark}")
     return Iceberg(
-        "Iceberg (Spark 3.5)", version, VECTORIZED, program="ReadIceberg", libraries=libraries, sources=("ReadSpark",)
+        f"Iceberg (Spark {spark})", version, VECTORIZED, program="ReadIceberg", libraries=libraries, sources=("ReadSpark",)
     )
 
 
@@ -315,13 +315,15 @@ ENGINES = [
     spark("3.5.7", "2.12"),
     spark("4.0.1", "2.13"),
     Bundled("Spark", pinned("pyspark"), VECTORIZED, program="ReadSpark"),
-    iceberg("1.7.1"),
+    # Spark 3.5.4 and later free the vectors of each batch (SPARK-50235). Iceberg 1.7.1 writes the next batch to them, so the JVM
+    # crashes in every file with more than one batch, whatever program wrote it.
+    iceberg("1.7.1", spark="3.5.3"),
     iceberg("1.10.1"),
     iceberg("1.12.0"),
     hive("3.1.3", zstandard=False),
     hive("4.0.1"),
     parquet_java("1.10.1", zstandard=False),
-    parquet_java("1.11.2"),
+    parquet_java("1.11.2", zstandard=False),
     parquet_java("1.12.3"),
     parquet_java("1.13.1"),
     parquet_java("1.14.4"),
