@@ -4,11 +4,11 @@ use indicatif::HumanCount;
 
 use crate::cli::options::nearest;
 use crate::logs::key::{Other, mismatch};
-use crate::plan::{Listing, Moved, NOT_SELECTED};
+use crate::plan::{Listing, Matches, Moved, NOT_SELECTED};
 use crate::store::Source;
 
-/// Maximum number of load balancers listed as suggestions.
-const MAX_BALANCERS: usize = 10;
+/// Maximum number of names listed as suggestions.
+const MAX_NAMES: usize = 10;
 
 /// Returns whether the selection explains that there is nothing to convert. Otherwise SOURCE holds no log of an
 /// Application Load Balancer at all.
@@ -89,24 +89,39 @@ pub(super) fn moved(moved: &Moved) -> Option<String> {
     ))
 }
 
-/// Reports selected load balancers without logs, and lists the load balancers with logs.
+/// Reports selected accounts, regions and load balancers without logs, and lists those with logs.
 pub(super) fn unmatched(listing: &Listing) -> Vec<String> {
     let others: Vec<&str> = listing.others.iter().map(String::as_str).collect();
-    let there_are = match others.len() {
-        0 => "no other load balancer has logs".to_owned(),
-        count => {
-            let more = if count > MAX_BALANCERS { ", …" } else { "" };
-            format!(
-                "load balancers with logs: {}{more}",
-                others[..count.min(MAX_BALANCERS)].join(", ")
-            )
-        }
+    let there_are = match &others[..] {
+        [] => "no other load balancer has logs".to_owned(),
+        others => format!("load balancers with logs: {}", some_of(others)),
     };
-    let of_name = |name: &str| {
+    let of_balancer = |name: &String| {
         let nearest = suggestion(name, &others);
         format!("--balancer {name} matches no selected logs{nearest} ({there_are})")
     };
-    listing.unmatched.iter().map(|name| of_name(name)).collect()
+    let mut lines = of_place("account", &listing.accounts);
+    lines.extend(of_place("region", &listing.regions));
+    lines.extend(listing.unmatched.iter().map(of_balancer));
+    lines
+}
+
+/// Reports selected accounts or regions that are not in the sources, if there are others.
+fn of_place(what: &str, matches: &Matches) -> Vec<String> {
+    let others: Vec<&str> = matches.others.iter().map(String::as_str).collect();
+    if others.is_empty() {
+        return Vec::new();
+    }
+    let of_name = |name: &String| {
+        let (nearest, there_are) = (nearest(name, &others), some_of(&others));
+        format!("--{what} {name} matches no logs{nearest} (other {what}s: {there_are})")
+    };
+    matches.missing.iter().map(of_name).collect()
+}
+
+fn some_of(names: &[&str]) -> String {
+    let more = if names.len() > MAX_NAMES { ", …" } else { "" };
+    format!("{}{more}", names[..names.len().min(MAX_NAMES)].join(", "))
 }
 
 /// Suggests the most similar load balancer, by name or by resource ID.
