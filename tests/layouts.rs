@@ -509,7 +509,7 @@ fn a_file_or_a_pattern_is_a_source() {
         assert_eq!(run.count("/objects/converted"), 6 - objects);
     }
     for (name, words) in [
-        (format!("{source}/*/nothing*"), "holds no objects"),
+        (format!("{source}/*/nothing*"), "/*/nothing* holds no objects"),
         (format!("{source}/absent.log.gz"), "No such file"),
         (format!("{source}/[x"), "is not a pattern"),
     ] {

@@ -2,10 +2,9 @@
 
 use indicatif::HumanCount;
 
-use crate::cli::options::nearest;
+use crate::cli::options::{Wanted, nearest};
 use crate::logs::key::{Other, mismatch};
 use crate::plan::{Listing, Matches, Moved, NOT_SELECTED};
-use crate::store::Source;
 
 /// Maximum number of names listed as suggestions.
 const MAX_NAMES: usize = 10;
@@ -16,10 +15,12 @@ pub(super) fn is_explained(listing: &Listing) -> bool {
     listing.is_pruned || listing.skipped.contains_key(NOT_SELECTED)
 }
 
-/// Returns lines that explain, by kind, why there is nothing to convert.
-pub(super) fn to_convert(sources: &[Source], listing: &Listing) -> Vec<String> {
-    let names: Vec<String> = sources.iter().map(ToString::to_string).collect();
-    let names = names.join(", ");
+/// Returns lines that explain, by kind, why there is nothing to convert in the sources, as the user named them.
+pub(super) fn to_convert(sources: &[String], wanted: &Wanted, listing: &Listing) -> Vec<String> {
+    let names = match &wanted.objects {
+        Some(list) => format!("the list {list}"),
+        None => sources.join(", "),
+    };
     let mut lines = vec![match listing.listed {
         0 if listing.is_pruned => {
             format!("nothing to convert: {names} holds no selected objects")
