@@ -6,6 +6,7 @@
 pub(crate) mod estimate;
 pub(crate) mod inventory;
 mod listing;
+mod matches;
 mod scope;
 mod selection;
 pub(crate) mod sources;
@@ -29,6 +30,7 @@ use crate::store::{Listed, Source, StoreError};
 use crate::util::hash::hex;
 
 pub use crate::plan::listing::Listing;
+pub(crate) use crate::plan::matches::Matches;
 pub use crate::plan::scope::Scope;
 pub use crate::plan::selection::{Balancer, BalancerError, Selection};
 
@@ -105,6 +107,19 @@ pub enum PlanError {
     /// Nothing could be listed.
     #[error("nothing can be listed: {0}")]
     Unlisted(String),
+    /// No object of a list is there.
+    #[error(
+        "--objects {list}: none of its {count} objects can be found, the first one because {error}. Keys are those of the \
+         bucket; paths are absolute, relative to SOURCE, or begin with SOURCE"
+    )]
+    Unfound {
+        /// The list as the user named it.
+        list: String,
+        /// Number of objects that the list names.
+        count: usize,
+        /// Why the first one cannot be found.
+        error: String,
+    },
     /// The objects cannot be told.
     #[error(transparent)]
     Objects(#[from] ObjectsError),

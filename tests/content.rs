@@ -227,7 +227,7 @@ fn a_bomb_of_nested_gzip_is_refused_by_name() {
 
 #[test]
 fn plain_text_without_any_log_line_is_a_failure() {
-    let page = "<html>\n<body>Access Denied</body>\n</html>\n";
+    let page = "Access denied\nby the proxy\nof the network\n";
     let (_, run, claimed) = convert(page, 2);
     assert_eq!((run.count("/lines"), run.count("/objects/failed")), (3, 1));
     run.says(&[&key(1), "is not gzip, and contains no line of the access log"]);
@@ -252,6 +252,7 @@ fn foreign_content_is_refused_however_it_is_packed() {
         ("JSON", text_of(["{\"type\":\"https\"}"; 3])),
         ("JSON", [MARK, &text_of(["{\"type\":\"https\"}"; 3])].concat()),
         ("W3C extended log lines", b"#Version: 1.0\n#Fields: a b\n1 2\n".to_vec()),
+        ("HTML or XML", text_of(["<html>", "<body>Access denied</body>", "</html>"])),
         ("Parquet", b"PAR1\x15\x04\x15\0\n\0PAR1".to_vec()),
     ];
     for (holds, bytes) in cases {

@@ -417,6 +417,36 @@ fn a_mistyped_balancer_is_named_with_the_nearest() {
 }
 
 #[test]
+fn a_mistyped_account_or_region_is_named_with_the_nearest() {
+    let world = World::with(gzip(good_lines(1)));
+    world.put(
+        &key_of("123456789013", "us-east-1", DAY, "shop.00dc6c495c0c9188", 2),
+        gzip(good_lines(1)),
+    );
+    for (typed, words) in [
+        (
+            ["--region", "eu-west-11"],
+            ["did you mean eu-west-1?", "(other regions: eu-west-1, us-east-1)"],
+        ),
+        (["--region", "euwest1"], ["did you mean eu-west-1?", "matches no logs"]),
+        (["--account", "123456789014"], ["did you mean 123456789013?", "(other accounts: "]),
+    ] {
+        let run = world.convert_with(&typed).expect(0);
+        run.says(&typed);
+        run.says(&words);
+    }
+    // One of several is missing, and the others are converted.
+    let some = ["--region", "eu-west-1", "--region", "us-east-2", "--json"];
+    let run = world.convert_with(&some).expect(0);
+    run.says(&["warning: --region us-east-2 matches no logs; did you mean us-east-1? (other regions: us-east-1)"]);
+    assert_eq!(run.count("/objects/converted"), 1);
+    // Days without logs are no reason to doubt a region.
+    let args = ["--region", "eu-west-1", "--from", "2020-01-01", "--to", "2020-01-02"];
+    let run = world.convert_with(&args).expect(0);
+    assert!(!run.stderr.contains("matches no logs"), "{run:#?}");
+}
+
+#[test]
 fn arguments_are_taken_as_people_type_them() {
     let today = Utc::now().date_naive();
     let on = |age: u64| key_on(&(today - Days::new(age)).format("%Y/%m/%d").to_string(), 1);
@@ -479,7 +509,7 @@ fn a_file_or_a_pattern_is_a_source() {
         assert_eq!(run.count("/objects/converted"), 6 - objects);
     }
     for (name, words) in [
-        (format!("{source}/*/nothing*"), "holds no objects"),
+        (format!("{source}/*/nothing*"), "/*/nothing* holds no objects"),
         (format!("{source}/absent.log.gz"), "No such file"),
         (format!("{source}/[x"), "is not a pattern"),
     ] {

@@ -335,7 +335,9 @@ fn an_object_of_another_kind_is_refused() {
     let json = text_of(["{\"type\":\"https\",\"time\":\"2025-07-19T14:03:21Z\"}"; 3]);
     let header =
         "#Version: 1.0\n#Fields: type time elb\nhttps 2025-07-19T14:03:21.123456Z app/a/b\n";
-    let cases: [(&str, Vec<u8>, &str); 11] = [
+    let page = text_of(["<?xml version=\"1.0\"?>", "<Error><Code>AccessDenied</Code></Error>"]);
+    let cases: [(&str, Vec<u8>, &str); 12] = [
+        ("", page, "HTML or XML"),
         ("", connections(3), "connection log lines"),
         ("", checks(1), "health_check log lines"),
         ("conn_log_", good_lines(20), "access log lines"),
@@ -400,6 +402,13 @@ fn an_object_with_chosen_fields_is_refused_by_name() {
         ("", quoted(","), separated("commas")),
         ("", quoted(";"), separated("semicolons")),
         ("", bare("|").into(), separated("vertical bars")),
+        ("", quoted("~"), separated("\"~\"")),
+        ("", bare("::").into(), separated("\"::\"")),
+        ("", quoted("\x01"), separated("\"\\x01\"")),
+        ("", quoted(" | "), separated("vertical bars")),
+        ("", quoted("#@#@#"), separated("\"#@#@#\"")),
+        ("conn_log_", connection("^"), separated("\"^\"")),
+        ("health_check_log_", text_of([check.join("||")]), separated("\"||\"")),
         ("conn_log_", connection("\t"), separated("tabs")),
         ("conn_log_", connection("; "), separated("semicolons")),
         ("health_check_log_", text_of([check.join(",")]), separated("commas")),

@@ -56,6 +56,30 @@ fn what_find_prints_is_read() {
 }
 
 #[test]
+fn a_list_of_which_nothing_is_there_is_one_error() {
+    let world = world();
+    let listed = |prefix: &str| {
+        let lines: Vec<String> = (1..4).map(|n| format!("{prefix}{}\n", key(n))).collect();
+        lines.concat()
+    };
+    let run = convert_list(&world, listed("elsewhere/")).expect(3);
+    run.says(&[
+        "none of its 3 objects can be found",
+        "elsewhere/",
+        "does not exist",
+        "relative to SOURCE",
+    ]);
+    assert_eq!(run.stderr.matches("does not exist").count(), 1);
+    // An empty list says nothing of the source.
+    convert_list(&world, "\n")
+        .expect(3)
+        .says(&["nothing to convert: the list ", "names holds no objects"]);
+    // One that is gone is a failure, and the others are converted.
+    let run = convert_list(&world, listed("") + &listed("elsewhere/")).expect(2);
+    assert_eq!((run.count("/objects/converted"), run.count("/objects/failed")), (3, 3));
+}
+
+#[test]
 fn a_list_can_come_by_standard_input_and_be_compressed() {
     let world = world();
     let list = format!("\u{feff}{}\r\n# july\r\n\r\n./{}\r\n", key(1), key(2));

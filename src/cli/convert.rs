@@ -207,7 +207,8 @@ impl Convert {
                 progress.warn(&line);
             }
             let is_nothing = listing.objects.is_empty() && listing.failures.is_empty();
-            let nothing = is_nothing.then(|| nothing::to_convert(&sources, &listing));
+            let nothing =
+                is_nothing.then(|| nothing::to_convert(&self.sources, &self.wanted, &listing));
             let is_explained = nothing::is_explained(&listing);
             // What other runs have begun is finished in any case.
             let work = self.listed(listing, sources, &dataset, signals)?;

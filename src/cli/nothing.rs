@@ -2,13 +2,12 @@
 
 use indicatif::HumanCount;
 
-use crate::cli::options::nearest;
+use crate::cli::options::{Wanted, nearest};
 use crate::logs::key::{SkipReason, mismatch};
-use crate::plan::{Listing, Moved, NOT_SELECTED};
-use crate::store::Source;
+use crate::plan::{Listing, Matches, Moved, NOT_SELECTED};
 
-/// Maximum number of load balancers listed as suggestions.
-const MAX_BALANCERS: usize = 10;
+/// Maximum number of names listed as suggestions.
+const MAX_NAMES: usize = 10;
 
 /// Returns whether the selection explains that there is nothing to convert. Otherwise SOURCE holds no log of an
 /// Application Load Balancer at all.
@@ -16,10 +15,12 @@ pub(super) fn is_explained(listing: &Listing) -> bool {
     listing.is_pruned || listing.skipped.contains_key(NOT_SELECTED)
 }
 
-/// Returns lines that explain, by kind, why there is nothing to convert.
-pub(super) fn to_convert(sources: &[Source], listing: &Listing) -> Vec<String> {
-    let names: Vec<String> = sources.iter().map(ToString::to_string).collect();
-    let names = names.join(", ");
+/// Returns lines that explain, by kind, why there is nothing to convert in the sources, as the user named them.
+pub(super) fn to_convert(sources: &[String], wanted: &Wanted, listing: &Listing) -> Vec<String> {
+    let names = match &wanted.objects {
+        Some(list) => format!("the list {list}"),
+        None => sources.join(", "),
+    };
     let mut lines = vec![match listing.listed {
         0 if listing.is_pruned => {
             format!("nothing to convert: {names} holds no selected objects")
@@ -90,24 +91,39 @@ pub(super) fn moved(moved: &Moved) -> Option<String> {
     ))
 }
 
-/// Reports selected load balancers without logs, and lists the load balancers with logs.
+/// Reports selected accounts, regions and load balancers without logs, and lists those with logs.
 pub(super) fn unmatched(listing: &Listing) -> Vec<String> {
     let others: Vec<&str> = listing.others.iter().map(String::as_str).collect();
-    let there_are = match others.len() {
-        0 => "no other load balancer has logs".to_owned(),
-        count => {
-            let more = if count > MAX_BALANCERS { ", …" } else { "" };
-            format!(
-                "load balancers with logs: {}{more}",
-                others[..count.min(MAX_BALANCERS)].join(", ")
-            )
-        }
+    let there_are = match &others[..] {
+        [] => "no other load balancer has logs".to_owned(),
+        others => format!("load balancers with logs: {}", some_of(others)),
     };
-    let of_name = |name: &str| {
+    let of_balancer = |name: &String| {
         let nearest = suggestion(name, &others);
         format!("--balancer {name} matches no selected logs{nearest} ({there_are})")
     };
-    listing.unmatched.iter().map(|name| of_name(name)).collect()
+    let mut lines = of_place("account", &listing.accounts);
+    lines.extend(of_place("region", &listing.regions));
+    lines.extend(listing.unmatched.iter().map(of_balancer));
+    lines
+}
+
+/// Reports selected accounts or regions that are not in the sources, if there are others.
+fn of_place(what: &str, matches: &Matches) -> Vec<String> {
+    let others: Vec<&str> = matches.others.iter().map(String::as_str).collect();
+    if others.is_empty() {
+        return Vec::new();
+    }
+    let of_name = |name: &String| {
+        let (nearest, there_are) = (nearest(name, &others), some_of(&others));
+        format!("--{what} {name} matches no logs{nearest} (other {what}s: {there_are})")
+    };
+    matches.missing.iter().map(of_name).collect()
+}
+
+fn some_of(names: &[&str]) -> String {
+    let more = if names.len() > MAX_NAMES { ", …" } else { "" };
+    format!("{}{more}", names[..names.len().min(MAX_NAMES)].join(", "))
 }
 
 /// Suggests the most similar load balancer, by name or by resource ID.

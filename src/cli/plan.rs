@@ -157,7 +157,7 @@ impl Question<'_> {
             }
         }
         if listing.objects.is_empty() && listing.failures.is_empty() {
-            let lines = nothing::to_convert(&sources, &listing);
+            let lines = nothing::to_convert(self.sources, self.wanted, &listing);
             if !nothing::is_explained(&listing) {
                 error_lines(&lines);
                 return Ok(FAILED);

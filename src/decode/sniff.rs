@@ -21,9 +21,14 @@ const FIRST: usize = 8;
 const KINDS: usize = 2;
 /// Number of field names that identify a header.
 const NAMES: usize = 3;
-/// Field separators other than spaces.
-const SEPARATORS: [(u8, &str); 4] =
-    [(b'\t', "tabs"), (b',', "commas"), (b';', "semicolons"), (b'|', "vertical bars")];
+/// Maximum bytes of a field separator in a log delivery
+/// (<https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_CreateDelivery.html>).
+const MAX_SEPARATOR: usize = 5;
+/// Maximum candidates for a separator that are taken from a line.
+const MAX_CANDIDATES: usize = 4 * MAX_SEPARATOR;
+/// Field separators that have names. They are tried even in lines without a time.
+const SEPARATORS: [(&str, &str); 4] =
+    [("\t", "tabs"), (",", "commas"), (";", "semicolons"), ("|", "vertical bars")];
 
 /// What an object can hold instead of lines of its log type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,12 +47,70 @@ pub enum Foreign {
     Parquet,
     /// UTF-16 text, as some Windows tools save it.
     Utf16,
+    /// HTML or XML, such as the error page of a proxy or a store.
+    Markup,
     /// Log lines with another separator than spaces.
-    Separated(&'static str),
+    Separated(Separator),
     /// Log lines with omitted or reordered fields.
     ChosenFields,
     /// A header line with field names.
     Header,
+}
+
+/// A string between the fields of a line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Separator {
+    bytes: [u8; MAX_SEPARATOR],
+    length: usize,
+}
+
+impl Separator {
+    /// Returns `None` if the bytes cannot separate fields: there are too many, they can be part of a value, or they
+    /// are only spaces.
+    fn new(text: &[u8]) -> Option<Self> {
+        let is_value = |byte: &u8| byte.is_ascii_alphanumeric() || b"\"-".contains(byte);
+        let is_blank = text.iter().all(|&byte| byte == b' ');
+        if text.len() > MAX_SEPARATOR || is_blank || text.iter().any(is_value) {
+            return None;
+        }
+        let mut bytes = [0; MAX_SEPARATOR];
+        bytes[..text.len()].copy_from_slice(text);
+        Some(Self { bytes, length: text.len() })
+    }
+
+    fn as_bytes(&self) -> &[u8] {
+        &self.bytes[..self.length]
+    }
+
+    /// Returns the fields of a line, without the quotes around them. A separator in quotes is part of a value.
+    fn split(self, mut line: &[u8]) -> Vec<&[u8]> {
+        let mut fields = Vec::new();
+        loop {
+            let mut quoted = false;
+            let end = (0..line.len()).find(|&at| {
+                quoted ^= line[at] == b'"';
+                !quoted && line[at..].starts_with(self.as_bytes())
+            });
+            let field = line[..end.unwrap_or(line.len())].trim_ascii();
+            let bare = field.strip_prefix(b"\"").and_then(|field| field.strip_suffix(b"\""));
+            fields.push(bare.unwrap_or(field));
+            match end {
+                Some(end) => line = &line[end + self.length..],
+                None => return fields,
+            }
+        }
+    }
+}
+
+impl fmt::Display for Separator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let bytes = self.as_bytes();
+        let visible = || bytes.iter().filter(|byte| **byte != b' ');
+        match SEPARATORS.iter().find(|(by, _)| visible().eq(by.as_bytes())) {
+            Some((_, name)) => f.write_str(name),
+            None => write!(f, "\"{}\"", bytes.escape_ascii()),
+        }
+    }
 }
 
 impl fmt::Display for Foreign {
@@ -60,6 +123,7 @@ impl fmt::Display for Foreign {
             Self::W3c => f.write_str("W3C extended log lines"),
             Self::Parquet => f.write_str("Parquet"),
             Self::Utf16 => f.write_str("UTF-16 text"),
+            Self::Markup => f.write_str("HTML or XML"),
             Self::Separated(by) => write!(f, "log lines with fields separated by {by}"),
             Self::ChosenFields => f.write_str("log lines with omitted or reordered fields"),
             Self::Header => f.write_str("a header line with field names"),
@@ -94,7 +158,10 @@ pub fn recognise(named: LogType, rejects: &[Reject]) -> Option<Foreign> {
         return have_chosen_fields(named, &lines).then_some(Foreign::ChosenFields);
     };
     // A header stands once.
-    let whole = matches!(kind, Foreign::W3c | Foreign::Parquet | Foreign::Header | Foreign::Utf16);
+    let whole = matches!(
+        kind,
+        Foreign::W3c | Foreign::Parquet | Foreign::Header | Foreign::Utf16 | Foreign::Markup
+    );
     let alike = whole || lines.all(|line| line.is_empty() || of_line(line) == Some(kind));
     (alike && kind != Foreign::Log(named)).then_some(kind)
 }
@@ -109,6 +176,8 @@ fn of_line(line: &[u8]) -> Option<Foreign> {
         Some(Foreign::W3c)
     } else if begins(&["{\"", "[{\""]) {
         Some(Foreign::Json)
+    } else if begins(&["<"]) {
+        Some(Foreign::Markup)
     } else if is_header(line) {
         Some(Foreign::Header)
     } else if is_network(line) {
@@ -123,7 +192,7 @@ fn of_line(line: &[u8]) -> Option<Foreign> {
 
 /// `type time elb client:port …`, with any separator.
 fn is_header(line: &[u8]) -> bool {
-    let is_separator = |byte: &u8| *byte == b' ' || SEPARATORS.iter().any(|(by, _)| by == byte);
+    let is_separator = |byte: &u8| !byte.is_ascii_alphanumeric() && !b"_:\"-".contains(byte);
     let names: Vec<&[u8]> = line.split(is_separator).filter(|name| !name.is_empty()).collect();
     let is_name = |name: &&&[u8]| {
         let name = name.trim_ascii().strip_prefix(b"\"").unwrap_or(name);
@@ -136,22 +205,29 @@ fn is_header(line: &[u8]) -> bool {
     known >= NAMES && known * 2 > names.len()
 }
 
-/// Returns the separator of the fields of a log line, if it is not a space.
-fn separator_of(line: &[u8]) -> Option<&'static str> {
-    let separated = |(by, _): &&(u8, &str)| {
-        let mut quoted = false;
-        let fields = line.split(|byte| {
-            quoted ^= *byte == b'"';
-            byte == by && !quoted
-        });
-        let fields = fields.map(<[u8]>::trim_ascii);
-        let bare = |field| {
-            let field: &[u8] = field;
-            field.strip_prefix(b"\"").and_then(|f| f.strip_suffix(b"\"")).unwrap_or(field)
-        };
-        count_kinds(fields.map(bare)) >= KINDS
-    };
-    SEPARATORS.iter().find(separated).map(|(_, name)| *name)
+/// Returns the separator of the fields of a log line, if it is not a space: what splits the line into values of the most
+/// kinds. Candidates are the bytes after each time.
+fn separator_of(line: &[u8]) -> Option<Separator> {
+    let ends = memchr_iter(b'Z', line).filter(|&end| is_time_before(line, end + 1));
+    let after = ends.flat_map(|end| {
+        let rest = &line[end + 1..];
+        let rest = rest.strip_prefix(b"\"").unwrap_or(rest);
+        (1..=rest.len().min(MAX_SEPARATOR)).map(|length| &rest[..length])
+    });
+    let named = SEPARATORS.iter().map(|(by, _)| by.as_bytes());
+    let candidates = named.chain(after.take(MAX_CANDIDATES)).filter_map(Separator::new);
+    let counted = candidates.map(|by| (count_kinds(by.split(line).into_iter()), by));
+    let best = counted.filter(|(kinds, _)| *kinds >= KINDS);
+    best.max_by_key(|(kinds, by)| (*kinds, by.length)).map(|(_, by)| by)
+}
+
+/// Returns whether a time ends before a position.
+fn is_time_before(line: &[u8], end: usize) -> bool {
+    const LENGTHS: std::ops::RangeInclusive<usize> = 20..=30;
+    LENGTHS.filter_map(|length| end.checked_sub(length)).any(|start| {
+        let is_start = start == 0 || !line[start - 1].is_ascii_digit();
+        is_start && Timestamp::default().parse(&line[start..end]).is_ok()
+    })
 }
 
 /// Returns whether log lines have a selection of fields: most of them have a value that its column rejects but

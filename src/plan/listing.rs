@@ -9,7 +9,8 @@ use crate::dataset::shard::Shard;
 use crate::logs::key::{Directory, Form, Key, Partition, SkipReason, identity};
 use crate::plan::inventory;
 use crate::plan::{
-    Amount, DUPLICATE, Failure, Moved, NOT_SELECTED, Object, PlanError, SIDECAR, Scope, Selection,
+    Amount, DUPLICATE, Failure, Matches, Moved, NOT_SELECTED, Object, PlanError, SIDECAR, Scope,
+    Selection,
 };
 use crate::store::{Listed, Look, Named, Network, Source, StoreError};
 
@@ -41,6 +42,10 @@ pub struct Listing {
     pub unmatched: Vec<String>,
     /// Other load balancers in the selected partitions, as `app/name/id`; at most a thousand.
     pub others: BTreeSet<String>,
+    /// The selected accounts, compared with those in the sources.
+    pub accounts: Matches,
+    /// The selected regions, compared with those in the sources.
+    pub regions: Matches,
     /// Selected objects that must be restored before they can be read; `None` where nothing tells.
     pub archived: Option<Amount>,
     /// The shard that this is of, if it is not of all.
@@ -80,10 +85,15 @@ impl Listing {
                 }
                 let look = selection.look(directory);
                 if look == Look::Skip {
-                    let service = Directory::parse(directory).and_then(|found| found.service);
+                    let found = Directory::parse(directory);
+                    let service = found.and_then(|found| found.service);
                     let mut skipped = skipped.lock().expect("no holder panics");
                     skipped.services.extend(service);
                     skipped.is_pruned |= service.is_none();
+                    if let Some(Directory { account, region, service: None, .. }) = found {
+                        skipped.accounts.extend(account.map(ToOwned::to_owned));
+                        skipped.regions.extend(region.map(ToOwned::to_owned));
+                    }
                 }
                 look
             };
@@ -91,8 +101,14 @@ impl Listing {
                 gathering.add(index, source, listed)?;
             }
         }
-        let Skipped { services, is_pruned } =
+        let Skipped { services, is_pruned, accounts, regions } =
             mem::take(&mut *skipped.lock().expect("no holder panics"));
+        for account in &accounts {
+            gathering.listing.accounts.see(account, &selection.accounts);
+        }
+        for region in &regions {
+            gathering.listing.regions.see(region, &selection.regions);
+        }
         gathering.listing.passed = services;
         gathering.listing.is_pruned = is_pruned;
         let listing = gathering.end();
@@ -109,8 +125,8 @@ impl Listing {
     ///
     /// # Errors
     ///
-    /// Fails when the file cannot be read, or it is interrupted. An object that cannot be found is a
-    /// [`Failure`].
+    /// Fails when the file cannot be read, when none of its objects can be found, or when it is interrupted. One object
+    /// that cannot be found is a [`Failure`].
     pub fn read(
         names: &str,
         source: &Source,
@@ -136,7 +152,15 @@ impl Listing {
             gathering.add_all(0, source, mem::take(&mut waiting))
         })?;
         gathering.add_all(0, source, waiting)?;
-        Ok(gathering.end())
+        let listing = gathering.end();
+        match listing.failures.first() {
+            Some(Failure { error, .. }) if listing.listed == 0 => Err(PlanError::Unfound {
+                list: names.to_owned(),
+                count: listing.failures.len(),
+                error: error.clone(),
+            }),
+            _ => Ok(listing),
+        }
     }
 
     fn skip(&mut self, kind: &'static str, key: &str) {
@@ -199,6 +223,10 @@ struct Skipped {
     services: BTreeSet<&'static str>,
     /// Whether some are not selected.
     is_pruned: bool,
+    /// Their accounts.
+    accounts: BTreeSet<String>,
+    /// Their regions.
+    regions: BTreeSet<String>,
 }
 
 /// Returns the object with a name in the directory of a source.
@@ -226,7 +254,9 @@ struct Gathering<'a> {
 
 impl<'a> Gathering<'a> {
     fn new(selection: &'a Selection, stop: &'a AtomicBool) -> Self {
-        let listing = Listing { shard: selection.shard, ..Listing::default() };
+        let (accounts, regions) =
+            (Matches::new(&selection.accounts), Matches::new(&selection.regions));
+        let listing = Listing { shard: selection.shard, accounts, regions, ..Listing::default() };
         let (partitions, endings) = (HashSet::new(), Vec::new());
         let matched = vec![false; selection.balancers.len()];
         Self { listing, partitions, endings, matched, selection, stop }
@@ -314,8 +344,11 @@ impl<'a> Gathering<'a> {
         }
     }
 
-    /// Returns whether a log is selected, and records its load balancer.
+    /// Returns whether a log is selected, and records its account, region and load balancer.
     fn wants(&mut self, key: &Key) -> bool {
+        let Partition { account, region, .. } = &key.partition;
+        self.listing.accounts.see(account, &self.selection.accounts);
+        self.listing.regions.see(region, &self.selection.regions);
         let wanted = &self.selection.balancers;
         if wanted.is_empty() || !self.selection.wants_without_balancer(key) {
             return self.selection.wants(key);

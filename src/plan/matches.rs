@@ -1,0 +1,34 @@
+//! Selected names, such as regions, compared with the names in the sources.
+
+use std::collections::BTreeSet;
+
+/// Maximum number of other names kept for suggestions.
+const MAX_OTHERS: usize = 1000;
+
+/// Selected names, and the names in the sources.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Matches {
+    /// The selected names that are not found, as the user wrote them. Empty if all names are selected.
+    pub missing: Vec<String>,
+    /// Names in the sources that are not selected; at most a thousand.
+    pub others: BTreeSet<String>,
+}
+
+impl Matches {
+    /// Starts a comparison with the selected names; all are selected if there are none.
+    pub(super) fn new(selected: &[String]) -> Self {
+        Self { missing: selected.to_vec(), others: BTreeSet::new() }
+    }
+
+    /// Records a name in a source.
+    pub(super) fn see(&mut self, name: &str, selected: &[String]) {
+        if selected.is_empty() {
+            return;
+        }
+        if selected.iter().any(|one| one == name) {
+            self.missing.retain(|missing| missing != name);
+        } else if self.others.len() < MAX_OTHERS && !self.others.contains(name) {
+            self.others.insert(name.to_owned());
+        }
+    }
+}
