@@ -40,7 +40,7 @@ pub use crate::store::page::MAX_SIZE;
 pub use crate::store::page::parse_page;
 pub use crate::store::place::{Kind, Place, Prefix, split};
 pub use crate::store::read::Fetch;
-pub use crate::store::source::{Listed, Named, Source};
+pub use crate::store::source::{KeyOf, Listed, Named, Source};
 pub use crate::store::target::{
     Access, Completed, Created, Leftover, Owner, Patience, Stage, Staged, StagedFile, Stored,
     Target, TargetError, Writing, create_surely, create_surely_by,

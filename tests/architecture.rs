@@ -119,6 +119,16 @@ fn folders_import_only_from_folders_before_them() {
     assert!(checked > 300, "only {checked} imports were found: does this test still read them?");
 }
 
+/// The rule allows it, but a store holds any files.
+#[test]
+fn stores_know_nothing_of_logs() {
+    for (file, text) in sources().iter().filter(|(file, _)| file.starts_with("store")) {
+        for (line, used) in uses(text) {
+            assert!(used != "logs", "src/{file}:{line}: `store` must not import from `logs`");
+        }
+    }
+}
+
 #[test]
 fn an_import_against_the_rule_is_found() {
     let levels = levels();

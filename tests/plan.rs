@@ -309,7 +309,12 @@ fn claims_that_are_read_ahead_make_the_same_plan() {
     for (key, bytes) in tree(&world.out()) {
         alb2parquet::store::Target::create(&bucket(), &key, &bytes).unwrap();
     }
-    let source = [Source::open(world.source().to_str().unwrap(), &Network::default()).unwrap()];
+    let source = [Source::open(
+        world.source().to_str().unwrap(),
+        &Network::default(),
+        alb2parquet::logs::key::from_root,
+    )
+    .unwrap()];
     let plans = [1, 7].map(|reads| {
         let opening = Opening {
             layout: Layout::Hive,

@@ -14,7 +14,8 @@ use crate::cli::terminal::print_line;
 use crate::cli::waiting;
 use crate::dataset::layout::{self, Dataset, STAGING};
 use crate::encode::profile;
-use crate::logs::schema::{self};
+use crate::logs::key::from_root;
+use crate::logs::schema;
 use crate::plan::{Listing, Scope, Selection};
 use crate::store::{Bucket, Disk, Network, Place, Source, StoreError, Target, has_secret};
 use crate::util::hash;
@@ -102,7 +103,7 @@ pub(super) fn open_sources(
 ) -> anyhow::Result<Vec<Source>> {
     let open = if is_listed { Source::open } else { Source::open_unlisted };
     let scopes = scopes(names)?;
-    let sources = scopes.iter().map(|(name, _)| open(name, network).map_err(of_source));
+    let sources = scopes.iter().map(|(name, _)| open(name, network, from_root).map_err(of_source));
     let sources = sources.collect::<anyhow::Result<_>>()?;
     selection.scopes = scopes.into_iter().map(|(_, scope)| scope).collect();
     Ok(sources)

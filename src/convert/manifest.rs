@@ -16,7 +16,7 @@ use crate::convert::tally::{ARCHIVED, CONVERTED_MEANWHILE, Tally};
 use crate::convert::touched::{Compared, Comparison};
 use crate::dataset::ledger::Ledger;
 use crate::dataset::shard::Shard;
-use crate::logs::key::{Key, Partition, identity};
+use crate::logs::key::{Key, Partition, from_root, identity};
 use crate::plan::inventory;
 use crate::plan::{self, Batch, Before, Failure, Object, Plan, PlanError, Touched, Verdict};
 use crate::store::{Lines, MAX_SIZE, Named, Network, Source, StoreError, open_text};
@@ -311,7 +311,7 @@ impl Sources<'_> {
         if let Some(place) = self.places.get(&url) {
             return Ok(*place);
         }
-        self.opened.push(Source::open(&url, self.network)?);
+        self.opened.push(Source::open(&url, self.network, from_root)?);
         self.places.insert(url, self.opened.len() - 1);
         Ok(self.opened.len() - 1)
     }

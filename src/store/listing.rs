@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use crate::store::StoreError;
 use crate::store::explain::plainly;
 use crate::store::listing::regions::{End, Region, Regions, parents};
+use crate::store::source::KeyOf;
 
 /// How a listing treats a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,6 +169,7 @@ struct Start {
 pub(super) async fn search(
     pages: &dyn Pages,
     root: &str,
+    key_of: KeyOf,
     first: Option<Page>,
     look: &(impl Fn(&str) -> Look + Sync),
     found: &mpsc::Sender<Found>,
@@ -177,7 +179,7 @@ pub(super) async fn search(
         root,
         look,
         found,
-        regions: Regions::default(),
+        regions: Regions::new(key_of),
         spent: Spent::default(),
         sweeps: pages.can_skip(),
         swept: None,
@@ -294,7 +296,7 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
     /// receiver drops objects that were found before.
     fn restart(&mut self) {
         self.sweeps = false;
-        self.regions = Regions::default();
+        self.regions.clear();
         self.begin().into_iter().for_each(|region| self.regions.add(region));
     }
 
