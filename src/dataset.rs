@@ -3,6 +3,7 @@
 pub mod claim;
 pub mod data_files;
 pub mod file;
+pub mod held;
 pub mod layout;
 pub mod ledger;
 pub mod publish;

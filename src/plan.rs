@@ -18,8 +18,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::ThreadPoolBuildError;
 
+use crate::dataset::held::{Change, Content, Held, left_alone};
 use crate::dataset::layout::DatasetError;
-use crate::dataset::ledger::{Change, Content, Held, Ledger, left_alone};
+use crate::dataset::ledger::Ledger;
 use crate::logs::key::{Other, Partition};
 use crate::plan::inventory::ObjectsError;
 use crate::store::{Source, StoreError};

@@ -10,8 +10,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::convert::feed::{Buffers, Came, Feed, Inflated, Input, Lost};
 use crate::dataset::claim::Amended;
+use crate::dataset::held::{Content, left_alone};
 use crate::dataset::layout::DatasetError;
-use crate::dataset::ledger::{Content, Ledger, left_alone};
+use crate::dataset::ledger::Ledger;
 use crate::plan::{Amount, Batch, Failure, Touched};
 use crate::store::{Source, StoreError};
 use crate::util::threads::on_threads;

@@ -17,8 +17,8 @@ use serde::Serialize;
 
 use crate::dataset::claim::{Amendments, Claim, Hints, Log, Record, State};
 use crate::dataset::data_files::DataFiles;
+use crate::dataset::held::{Change, HeldObject};
 use crate::dataset::layout::{Dataset, DatasetError, is_hidden};
-use crate::dataset::ledger::{Change, HeldObject};
 use crate::logs::key::{Other, Partition, identity, mismatch};
 use crate::logs::schema::LogType;
 use crate::maintain::verify::incomplete::Objects;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::dataset::ledger::Content;
+use crate::dataset::held::Content;
 use crate::logs::key::{Partition, identity};
 use crate::store::Listed;
 use crate::util::hash::hex;
