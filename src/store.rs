@@ -27,19 +27,19 @@ use std::io;
 
 use crate::store::explain::{describe, is_archived, plainly};
 
-pub use crate::store::bucket::Bucket;
+pub use crate::store::bucket::{Bucket, PART_BYTES};
 pub use crate::store::calls::Calls;
 pub use crate::store::disk::Disk;
 pub use crate::store::explain::Refusal;
 pub use crate::store::file_key::{FileKey, FileKeyError, FileName};
-pub use crate::store::listing::Look;
+pub use crate::store::listing::{Look, PAGE_FILES};
 pub use crate::store::network::{Network, Traffic};
 pub use crate::store::open::regular as open_regular;
 pub use crate::store::page::MAX_SIZE;
 #[doc(hidden)]
 pub use crate::store::page::parse_page;
 pub use crate::store::place::{Kind, Place, Prefix, split};
-pub use crate::store::read::Fetch;
+pub use crate::store::read::{Fetch, READ_BYTES};
 pub use crate::store::source::{KeyOf, Listed, Named, Source};
 pub use crate::store::target::{
     Access, Completed, Created, Leftover, Owner, Patience, Stage, Staged, StagedFile, Stored,

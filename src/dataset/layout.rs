@@ -14,7 +14,7 @@ use crate::logs::reject;
 use crate::logs::schema::LogType;
 use crate::redact::{Agreement, Rules};
 use crate::store::{
-    Calls, Created, FileKey, Owner, Patience, Target, TargetError, create_surely, create_surely_by,
+    Created, FileKey, Owner, Patience, Target, TargetError, create_surely, create_surely_by,
 };
 use crate::util::threads::on_threads;
 
@@ -30,22 +30,10 @@ const PLAIN_VERSION: u32 = 2;
 const REDACTED_VERSION: u32 = 3;
 /// Those that this program knows, of datasets that hold everything and of redacted ones.
 pub const FORMAT_VERSIONS: [u32; 2] = [PLAIN_VERSION, REDACTED_VERSION];
-/// Names that are tried before the first claim, and attempts at once for each.
-const PROBES: usize = 5;
-const RACERS: usize = 16;
-/// Requests that it takes to open a dataset.
-pub const OPENING: Calls = Calls { list: 0, get: 1, put: 0, delete: 0 };
-/// Requests of one check that the dataset is still the same. A run checks before it creates each state file, and at
-/// its end.
-pub const CONFIRMING: Calls = Calls { list: 0, get: 1, put: 0, delete: 0 };
-/// Requests that opening a new dataset takes: find it, probe the store, list the tables, write the description, and
-/// read it back.
-pub const BEGINNING: Calls = Calls {
-    list: 1 + LogType::ALL.len() as u64,
-    get: 2 + PROBES as u64,
-    put: 1 + (PROBES * RACERS) as u64,
-    delete: PROBES as u64,
-};
+/// Names that are tried before the first claim.
+pub const PROBES: usize = 5;
+/// Attempts at once for each of these names.
+pub const RACERS: usize = 16;
 
 /// How partitions become directories.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

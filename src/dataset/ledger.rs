@@ -9,13 +9,13 @@ use chrono::Days;
 use crate::dataset::claim::{
     Amended, Amendment, Appended, Claim, Hints, Log, Record, Removal, State,
 };
-use crate::dataset::data_files::{DataFiles, LISTED_AT_ONCE};
+use crate::dataset::data_files::DataFiles;
 use crate::dataset::held::{Held, HeldObject};
 use crate::dataset::layout::{Dataset, DatasetError};
 use crate::dataset::publish;
 use crate::dataset::shard::Shard;
 use crate::logs::key::{Partition, identity};
-use crate::store::{Calls, Writing};
+use crate::store::Writing;
 use crate::util::threads::on_threads;
 
 /// The logs of partitions, as far as a run has looked at them.
@@ -264,12 +264,19 @@ impl<'a> Ledger<'a> {
         self.incomplete.values().sum()
     }
 
-    /// Returns the requests that a run makes to open its ledger and to read the logs that were looked at here.
-    pub fn calls_to_open(&self) -> Calls {
-        let listed = self.hints.files().div_ceil(LISTED_AT_ONCE).max(1);
-        // Each log ends with the number that is absent.
-        let read = self.logs().into_iter().map(|log| lock(&log).entries().len() as u64 + 1).sum();
-        Calls { list: listed + self.files.requests(), get: read, ..Calls::default() }
+    /// Returns the number of state files that were listed.
+    pub fn state_files(&self) -> u64 {
+        self.hints.files()
+    }
+
+    /// Returns the number of files that were listed in the directory of each table.
+    pub fn files_by_table(&self) -> &[u64] {
+        self.files.listed()
+    }
+
+    /// Returns the number of entries of each log that was read.
+    pub fn logs_read(&self) -> Vec<u64> {
+        self.logs().into_iter().map(|log| lock(&log).entries().len() as u64).collect()
     }
 
     /// Returns the entries that cannot be carried out, each with its partition, its name and the reason.

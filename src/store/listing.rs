@@ -35,6 +35,8 @@ pub enum Look {
     Inside,
 }
 
+/// Number of files that a store lists per request.
+pub const PAGE_FILES: u64 = 1000;
 /// Maximum number of directories listed concurrently.
 const MAX_LISTINGS: u64 = 16;
 /// Maximum number of consecutive empty pages before the last one.
@@ -85,7 +87,7 @@ pub(super) trait Pages: fmt::Debug + Send + Sync {
 
     /// Number of entries in a full page.
     fn page_size(&self) -> u64 {
-        1000
+        PAGE_FILES
     }
 }
 

@@ -18,13 +18,12 @@ use object_store::{Error, GetOptions, ObjectMeta, ObjectStore};
 use tokio::sync::{Semaphore, mpsc};
 
 use crate::store::StoreError;
-use crate::store::calls::Calls;
 use crate::store::client::Client;
 use crate::store::listing::{Ask, Entry, Look, Page, Pages, search};
 use crate::store::network::{Network, Requests, Traffic, renewing};
 use crate::store::place::{Place, Prefix};
 use crate::store::raw::{Location, Raw};
-use crate::store::read::{Exact, Fetch, RANGE, Ranges, Wanted};
+use crate::store::read::{Exact, Fetch, Ranges, Wanted};
 use crate::store::tree::{self, Walk};
 
 /// Objects of a source that are read at the same moment, at most.
@@ -240,14 +239,6 @@ impl Source {
     /// Tells whether it takes requests to reach it.
     pub fn is_remote(&self) -> bool {
         self.requests.is_remote()
-    }
-
-    /// Returns the requests that it takes to read an object of so many bytes: one, or, if it is streamed, one for
-    /// each piece.
-    pub fn calls_to_read(&self, size: u64, streamed: bool) -> Calls {
-        let pieces = if streamed { size.div_ceil(RANGE) } else { 1 };
-        let get = if self.is_remote() { pieces } else { 0 };
-        Calls { get, ..Calls::default() }
     }
 
     /// Returns a key in the form of the source.

@@ -13,7 +13,6 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::store::StoreError;
-use crate::store::calls::Calls;
 use crate::store::explain::{Refusal, plainly};
 use crate::store::file_key::{FileKey, FileName};
 use crate::util::hash::hex;
@@ -31,12 +30,6 @@ pub trait Target: fmt::Debug + Send + Sync {
     /// Returns how many files are best read at once.
     fn reads_at_once(&self) -> usize {
         1
-    }
-
-    /// Returns the requests that it takes to stage a file of so many bytes, make it visible and forget that it was
-    /// staged.
-    fn calls_to_write(&self, _size: u64) -> Calls {
-        Calls::default()
     }
 
     /// Reads a whole file; `None` when there is none.
