@@ -7,6 +7,7 @@ mod batch;
 pub mod estimate;
 pub mod inventory;
 mod listing;
+mod remedy;
 mod scope;
 mod selection;
 
@@ -27,6 +28,7 @@ use crate::store::{Source, StoreError};
 
 pub use crate::plan::batch::{Amount, Batch, Failure, Moved, Object, Touched};
 pub use crate::plan::listing::Listing;
+pub use crate::plan::remedy::Remedy;
 pub use crate::plan::scope::{Matching, Scope, ScopeError};
 pub use crate::plan::selection::{Balancer, BalancerError, Selection};
 
@@ -283,7 +285,9 @@ impl Before {
     /// or adjacent, so the claims of the adjacent days are also searched.
     pub fn judge(&self, object: &Object, sources: &[Source]) -> Verdict {
         let own = object.identity();
-        let wrong = |error| Verdict::Wrong(Failure { object: object.listed.key(), error });
+        let wrong = |error: String| {
+            Verdict::Wrong(Failure::new(object.listed.key(), error).ends_by(Remedy::Remove))
+        };
         let beside =
             || self.beside.iter().find_map(|(partition, held)| Some((partition, held.get(own)?)));
         let held = self.held.get(own).map(|held| (&object.partition, held));
@@ -322,17 +326,13 @@ pub fn beside(partition: &Partition) -> impl Iterator<Item = Partition> {
 
 /// Explains why nothing is converted into a partition.
 fn unknown(partition: &Partition, error: &DatasetError) -> Failure {
-    let error = format!(
-        "{}. Nothing is converted into it until `repair` rebuilds its claims",
-        error.with_source()
-    );
-    Failure { object: partition.to_string(), error }
+    let error = format!("{}; nothing is converted into it", error.with_source());
+    Failure::new(partition.to_string(), error).ends_by(Remedy::Repair)
 }
 
 /// Returns the claims that cannot be carried out, each with its partition.
 pub fn stuck(ledger: &Ledger) -> impl Iterator<Item = (Partition, Failure)> {
     ledger.stuck().into_iter().map(|(partition, object, reason)| {
-        let error = format!("{reason}. Take the partition back with `remove`, then convert it");
-        (partition, Failure { object, error })
+        (partition, Failure::new(object, reason).ends_by(Remedy::Remove))
     })
 }

@@ -30,7 +30,7 @@ use crate::store::explain::{describe, is_archived, plainly};
 pub use crate::store::bucket::{Bucket, PART_BYTES};
 pub use crate::store::calls::Calls;
 pub use crate::store::disk::Disk;
-pub use crate::store::explain::Refusal;
+pub use crate::store::explain::{Cause, Refusal};
 pub use crate::store::file_key::{FileKey, FileKeyError, FileName};
 pub use crate::store::listing::{Look, PAGE_FILES};
 pub use crate::store::network::{Network, Traffic};
@@ -98,7 +98,7 @@ pub enum StoreError {
     },
     /// No store has such a setting.
     #[error(
-        "--option {0}: no store has such a setting; see \
+        "no store has a setting {0}; see \
          https://docs.rs/object_store/0.14/object_store/aws/enum.AmazonS3ConfigKey.html and its like"
     )]
     Setting(String),
@@ -175,6 +175,16 @@ fn unfound(error: &object_store::Error) -> String {
 }
 
 impl StoreError {
+    /// Returns why there is no access, if the user can change it.
+    pub fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::Reach { error, .. } | Self::Find { error, .. } | Self::Store(error) => {
+                explain::cause(error)
+            }
+            _ => None,
+        }
+    }
+
     /// Tells whether an object must be restored from an archive before it can be read.
     pub fn is_archived(&self) -> bool {
         matches!(self, Self::Store(error) if is_archived(error))

@@ -29,6 +29,11 @@ const ROWS: u64 = 2_000_000;
 /// A file with more rows has several row groups. A reader that stops early in a file loses rows only in such files.
 const ROW_GROUP: u64 = 125_000;
 
+/// A file of the dataset cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {0}")]
+pub struct Unreadable(String);
+
 /// The values that an engine should read from a table.
 #[derive(Debug)]
 pub struct Check {

@@ -49,7 +49,7 @@ impl Dialect {
         match self {
             Self::Athena | Self::Glue => Some(
                 "Trino before 436 loses rows of such files, and Athena, which is based on Trino, is untested; \
-                 convert with --profile portable instead",
+                 convert with the profile portable instead",
             ),
             Self::Trino => {
                 Some("Trino before 436 loses rows unless parquet.use-column-index=false")
@@ -111,21 +111,16 @@ pub enum DdlError {
     )]
     Name(String),
     /// Directories that are only values say nothing to a catalogue.
-    #[error(
-        "engines cannot find the partitions of --layout plain by themselves: add --from-dataset"
-    )]
+    #[error("engines cannot find the partitions of the layout plain by themselves")]
     Unknown,
     /// `DuckDB` looks into the directories with each query.
-    #[error("--dialect duckdb has no catalogue of partitions: its view finds them with each query")]
+    #[error("DuckDB has no catalog of partitions: its view finds them with each query")]
     NoCatalogue,
     /// A view that asks for all days can name no account.
-    #[error(
-        "--compat-view needs to know which accounts and regions there are: add --account and --region, \
-         --from-dataset, or --no-projection"
-    )]
+    #[error("the view needs to know which accounts and regions there are")]
     Injected,
     /// Only the access log table is so documented, for Athena.
-    #[error("--compat-view is of the access log table, and for the dialects athena and trino")]
+    #[error("the view is of the access log table, and for the dialects athena and trino")]
     Compat,
     /// The engine would read another location, or fail without an explanation.
     #[error("the location {location:?} cannot be used: it contains {what:?}, {reason}")]

@@ -87,9 +87,7 @@ impl HeldObject {
     }
 }
 
-/// Appends the consequence and the remedy to the description of a change.
+/// Appends the consequence to the description of a change.
 pub fn left_alone(change: &str) -> String {
-    format!(
-        "{change}; it is left alone. To convert it again, remove its partition with `remove` first"
-    )
+    format!("{change}; it is left alone")
 }

@@ -8,6 +8,7 @@ use sha2::{Digest, Sha256};
 
 use crate::dataset::held::Content;
 use crate::logs::key::{Partition, identity};
+use crate::plan::Remedy;
 use crate::store::Listed;
 use crate::util::hash::hex;
 
@@ -51,6 +52,22 @@ pub struct Failure {
     pub object: String,
     /// What is wrong.
     pub error: String,
+    /// What ends the failure, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<Remedy>,
+}
+
+impl Failure {
+    /// Describes a failure without a remedy.
+    pub fn new(object: impl Into<String>, error: impl Into<String>) -> Self {
+        Self { object: object.into(), error: error.into(), remedy: None }
+    }
+
+    /// Adds the remedy.
+    #[must_use]
+    pub fn ends_by(self, remedy: Remedy) -> Self {
+        Self { remedy: Some(remedy), ..self }
+    }
 }
 
 /// So many objects.
