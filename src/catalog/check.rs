@@ -18,7 +18,7 @@ use arrow::datatypes::DataType;
 use crate::catalog::ddl::Column;
 use crate::dataset::claim::{Hints, Log, Output, Record, State};
 use crate::dataset::layout::Dataset;
-use crate::logs::key::PARTITION_COLUMNS;
+use crate::logs::key::{PARTITION_COLUMNS, PartitionValues};
 
 pub use sql::Engine;
 
@@ -44,9 +44,6 @@ pub struct Check {
     unfinished: usize,
     probes: Vec<Probe>,
 }
-
-/// Values of the partition columns.
-type PartitionValues = [String; 5];
 
 /// The expected values of one partition.
 #[derive(Debug)]

@@ -229,7 +229,14 @@ fn of_ddl(error: &DdlError) -> Option<Hint> {
         }
         DdlError::Compat => "leave --compat-view out, or change --log-type or --dialect".into(),
         DdlError::NoCatalogue => "leave --partitions out".into(),
-        DdlError::NotS3(_) | DdlError::Name(_) | DdlError::Location { .. } | DdlError::Value(_) => {
+        DdlError::Place(error) => return of_store(error),
+        DdlError::Path { .. }
+        | DdlError::NotText
+        | DdlError::Invisible(_)
+        | DdlError::NotS3(_)
+        | DdlError::Name(_)
+        | DdlError::Location { .. }
+        | DdlError::Value(_) => {
             return None;
         }
     })
