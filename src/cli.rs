@@ -6,6 +6,7 @@ mod completions;
 mod convert;
 mod ddl;
 mod excerpt;
+mod hint;
 mod inspect;
 mod limits;
 mod log;
@@ -28,7 +29,6 @@ mod waiting;
 
 use std::env;
 use std::fmt::Write as _;
-use std::io;
 use std::process::ExitCode;
 use std::thread;
 use std::time::Duration;
@@ -193,10 +193,15 @@ impl Command {
             say(self.interrupted(), self.speaks_json());
             return;
         }
-        let text = format!("{error:#}{}", remedy(error));
-        // In JSON, the level says that it is an error.
-        let text = if self.speaks_json() { text } else { format!("error: {text}") };
-        say(&text, self.speaks_json());
+        let hint = hint::of(error);
+        if self.speaks_json() {
+            tracing::error!(hint = hint.as_deref(), "{error:#}");
+        } else {
+            terminal::error(error);
+            if let Some(hint) = hint {
+                terminal::hint(&hint);
+            }
+        }
     }
 
     /// Returns the message after a signal: what was interrupted, and what to do next.
@@ -232,17 +237,6 @@ impl Command {
 fn is_interruption(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(PlanError::Interrupted))
         || matches!(error.downcast_ref(), Some(ReportError::Interrupted))
-}
-
-/// Returns the remedy if the system refuses to start a thread or to allocate memory.
-fn remedy(error: &anyhow::Error) -> &'static str {
-    use io::ErrorKind::{OutOfMemory, WouldBlock};
-    let of_system = |error: &io::Error| matches!(error.kind(), WouldBlock | OutOfMemory);
-    if error.chain().any(|cause| cause.downcast_ref().is_some_and(of_system)) {
-        "; raise the limits on processes (ulimit -u) and on address space (ulimit -v), or convert with fewer --threads"
-    } else {
-        ""
-    }
 }
 
 fn say(sentence: &str, json: bool) {

@@ -40,7 +40,7 @@ use crate::decode::text_buffer::TextPool;
 use crate::encode::Format;
 use crate::encode::profile::Profile;
 use crate::logs::schema::LogType;
-use crate::plan::{Batch, Failure, Object, Plan};
+use crate::plan::{Batch, Failure, Object, Plan, Remedy};
 use crate::redact::Redaction;
 use crate::store::{Source, TargetError, Writing};
 use crate::util::pool::Pool;
@@ -213,15 +213,15 @@ impl Conversion<'_> {
             claim.outputs.push(Output { table: table.to_owned(), rows, file });
             writings.push(writing);
         }
-        let reason = match ledger.commit(&batch.partition, claim, writings) {
+        let (reason, remedy) = match ledger.commit(&batch.partition, claim, writings) {
             Ok(Committed::Claimed(State::Done)) => {
                 self.watcher.published(batch, &tally, took);
                 return Ok((tally, None));
             }
-            Ok(Committed::Claimed(State::Stuck(reason))) => reason,
+            Ok(Committed::Claimed(State::Stuck(reason))) => (reason, Some(Remedy::Remove)),
             Ok(Committed::Claimed(_)) => {
-                "its files were deleted before they were published; the next run converts it again"
-                    .to_owned()
+                let reason = "its files were deleted before they were published; the next run converts it again";
+                (reason.to_owned(), None)
             }
             Ok(Committed::Lost(taken)) => {
                 let mut tally = Tally { seconds: tally.seconds, ..Tally::default() };
@@ -231,11 +231,11 @@ impl Conversion<'_> {
                 tally.skip(CONVERTED_MEANWHILE, lost as u64);
                 return Ok((tally, (!rest.objects.is_empty()).then_some(rest)));
             }
-            Err(error) if error.is_of_partition() => error.to_string(),
+            Err(error) if error.is_of_partition() => (error.to_string(), Some(Remedy::Repair)),
             Err(error) => return Err(error.into()),
         };
         let seconds = tally.seconds;
-        Ok((Tally { seconds, ..failed(batch, &reason) }, None))
+        Ok((Tally { seconds, ..failed(batch, &reason, remedy) }, None))
     }
 
     fn file_name(&self, batch: &Batch) -> String {
@@ -331,7 +331,7 @@ impl Driver<'_> {
             }
             let committed = staged
                 .and_then(|staged| isolated(|| conversion.commit(&batch, staged?, ledger)))
-                .unwrap_or_else(|panic| Ok((failed(&batch, &fault(&panic)), None)));
+                .unwrap_or_else(|panic| Ok((failed(&batch, &fault(&panic), None), None)));
             match committed {
                 Ok((tally, rest)) => {
                     let log_type = batch.partition.log_type;
@@ -413,9 +413,9 @@ impl Driver<'_> {
 }
 
 /// Returns the outcome of a batch that failed as a whole.
-fn failed(batch: &Batch, reason: &str) -> Tally {
+fn failed(batch: &Batch, reason: &str, remedy: Option<Remedy>) -> Tally {
     let failed =
-        |object: &Object| Failure { object: object.listed.key(), error: reason.to_owned() };
+        |object: &Object| Failure { object: object.listed.key(), error: reason.to_owned(), remedy };
     let mut tally =
         Tally { failures: batch.objects.iter().map(failed).collect(), ..Tally::default() };
     tally.objects.failed = tally.failures.len() as u64;

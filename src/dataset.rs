@@ -1,8 +1,10 @@
 //! Datasets: the files below `--out`, the claims that name them, and the protocol by which runs change them.
 
 pub(crate) mod claim;
+pub(crate) mod contents;
 pub(crate) mod data_files;
 pub(crate) mod file;
+pub(crate) mod held;
 pub(crate) mod layout;
 pub(crate) mod ledger;
 pub(crate) mod publish;

@@ -3,10 +3,12 @@
 //! A plan is a function of the listing, the claims and the options alone. Batches do not depend on
 //! threads, memory or time.
 
+mod batch;
 pub(crate) mod estimate;
 pub(crate) mod inventory;
 mod listing;
 mod matches;
+mod remedy;
 mod scope;
 mod selection;
 pub(crate) mod sources;
@@ -14,66 +16,27 @@ pub(crate) mod sources;
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
 use std::iter;
-use std::ops::AddAssign;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::ThreadPoolBuildError;
-use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 
+use crate::dataset::held::{Change, Content, Held, left_alone};
 use crate::dataset::layout::DatasetError;
-use crate::dataset::ledger::{Change, Content, Held, Ledger, left_alone};
-use crate::logs::key::{Partition, SkipReason, identity};
+use crate::dataset::ledger::Ledger;
+use crate::logs::key::{Partition, SkipReason};
 use crate::plan::inventory::ObjectsError;
-use crate::store::{Listed, Source, StoreError};
-use crate::util::hash::hex;
+use crate::store::{Source, StoreError};
 
+pub(crate) use crate::plan::batch::Amount;
+pub(crate) use crate::plan::batch::Object;
+pub(crate) use crate::plan::batch::Touched;
+pub use crate::plan::batch::{Batch, Failure, Moved};
 pub use crate::plan::listing::Listing;
 pub(crate) use crate::plan::matches::Matches;
+pub(crate) use crate::plan::remedy::Remedy;
 pub use crate::plan::scope::Scope;
 pub use crate::plan::selection::{Balancer, BalancerError, Selection};
-
-/// So many objects.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
-pub struct Amount {
-    /// Number of objects.
-    pub objects: u64,
-    /// Their compressed bytes.
-    pub bytes: u64,
-}
-
-impl Amount {
-    /// Adds an object.
-    pub fn add(&mut self, object: &Object) {
-        self.objects += 1;
-        self.bytes += object.listed.size;
-    }
-}
-
-impl AddAssign for Amount {
-    fn add_assign(&mut self, other: Self) {
-        self.objects += other.objects;
-        self.bytes += other.bytes;
-    }
-}
-
-/// Objects below a directory of another day.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct Moved {
-    /// Number of objects.
-    pub objects: u64,
-    /// Key of the first.
-    pub example: Option<String>,
-}
-
-impl Moved {
-    /// Adds an object.
-    pub(crate) fn add(&mut self, key: &str) {
-        self.objects += 1;
-        self.example.get_or_insert_with(|| key.to_owned());
-    }
-}
 
 /// What is to be done.
 #[derive(Debug, Default)]
@@ -108,10 +71,7 @@ pub enum PlanError {
     #[error("nothing can be listed: {0}")]
     Unlisted(String),
     /// No object of a list is there.
-    #[error(
-        "--objects {list}: none of its {count} objects can be found, the first one because {error}. Keys are those of the \
-         bucket; paths are absolute, relative to SOURCE, or begin with SOURCE"
-    )]
+    #[error("{list}: none of its {count} objects can be found, the first one because {error}")]
     Unfound {
         /// The list as the user named it.
         list: String,
@@ -132,48 +92,6 @@ pub enum PlanError {
     /// The user wants the program to end.
     #[error("interrupted")]
     Interrupted,
-}
-
-/// The objects of one partition that become one Parquet file.
-#[derive(Debug, Clone)]
-pub struct Batch {
-    /// Where the file goes.
-    pub partition: Arc<Partition>,
-    /// Its objects, by name.
-    pub objects: Vec<Object>,
-}
-
-/// An object to convert.
-#[derive(Debug, Clone)]
-pub struct Object {
-    /// Where its key says that it belongs.
-    pub partition: Arc<Partition>,
-    /// What the listing says.
-    pub listed: Listed,
-    /// Index of its source among those of the run.
-    pub source: usize,
-}
-
-/// An object whose ETag or time, but not its size, changed since it was converted.
-#[derive(Debug, Clone)]
-pub struct Touched {
-    /// The current object.
-    pub object: Object,
-    /// The partition with the claim that holds it: that of the object, or that of a day beside.
-    pub partition: Arc<Partition>,
-    /// Number of the claim that holds it.
-    pub claim: usize,
-    /// What was converted.
-    pub content: Content,
-}
-
-/// An object, or part of a listing, that could not be converted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failure {
-    /// Key of the object, or name of the source.
-    pub object: String,
-    /// What is wrong.
-    pub error: String,
 }
 
 /// Logs of claims that are read before their partitions are come to, about.
@@ -385,7 +303,9 @@ impl Before {
     /// or adjacent, so the claims of the adjacent days are also searched.
     pub(crate) fn judge(&self, object: &Object, sources: &[Source]) -> Verdict {
         let own = object.identity();
-        let wrong = |error| Verdict::Wrong(Failure { object: object.listed.key(), error });
+        let wrong = |error: String| {
+            Verdict::Wrong(Failure::new(object.listed.key(), error).ends_by(Remedy::Remove))
+        };
         let beside =
             || self.beside.iter().find_map(|(partition, held)| Some((partition, held.get(own)?)));
         let held = self.held.get(own).map(|held| (&object.partition, held));
@@ -424,57 +344,13 @@ pub(crate) fn beside(partition: &Partition) -> impl Iterator<Item = Partition> {
 
 /// Explains why nothing is converted into a partition.
 fn unknown(partition: &Partition, error: &DatasetError) -> Failure {
-    let error = format!(
-        "{}. Nothing is converted into it until `repair` rebuilds its claims",
-        error.with_source()
-    );
-    Failure { object: partition.to_string(), error }
+    let error = format!("{}; nothing is converted into it", error.with_source());
+    Failure::new(partition.to_string(), error).ends_by(Remedy::Repair)
 }
 
 /// Returns the claims that cannot be carried out, each with its partition.
 pub(crate) fn stuck(ledger: &Ledger) -> impl Iterator<Item = (Partition, Failure)> {
     ledger.stuck().into_iter().map(|(partition, object, reason)| {
-        let error = format!("{reason}. Take the partition back with `remove`, then convert it");
-        (partition, Failure { object, error })
+        (partition, Failure::new(object, reason).ends_by(Remedy::Remove))
     })
-}
-
-impl Object {
-    /// Returns the file name.
-    pub fn name(&self) -> &str {
-        self.listed.name()
-    }
-
-    /// Returns the identity of the object in any directory: the unique part of its name.
-    pub fn identity(&self) -> &str {
-        identity(self.name())
-    }
-}
-
-impl Batch {
-    /// Returns the keys of its objects.
-    pub fn keys(&self) -> Vec<String> {
-        self.objects.iter().map(|object| object.listed.key()).collect()
-    }
-
-    /// Compressed bytes of its objects.
-    pub fn bytes(&self) -> u64 {
-        self.objects.iter().map(|object| object.listed.size).sum()
-    }
-
-    /// Returns the name of its files: a hash of its objects, of the settings that decide its bytes and
-    /// of the run that writes them.
-    pub fn file_name(&self, settings: &str, run: &str) -> String {
-        let mut hash = Sha256::new();
-        for part in [env!("CARGO_PKG_VERSION"), settings, run] {
-            hash.update(part.as_bytes());
-            hash.update([0]);
-        }
-        for object in &self.objects {
-            hash.update(object.listed.key());
-            hash.update([0]);
-            hash.update(object.listed.size.to_le_bytes());
-        }
-        hex(&hash.finalize()[..16]) + ".parquet"
-    }
 }

@@ -83,13 +83,13 @@ pub struct Rules(BTreeMap<String, Action>);
 #[non_exhaustive]
 pub enum RedactError {
     /// A rule is not of the form `column=action`.
-    #[error("--redact {0}: write it like client_ip=truncate")]
+    #[error("{0}: write it like client_ip=truncate")]
     Form(String),
     /// No such column can be redacted.
-    #[error("--redact {0}: no such column can be redacted, but {all} can", all = names())]
+    #[error("{0}: no such column can be redacted, but {all} can", all = names())]
     Column(String),
     /// The column knows no such action.
-    #[error("--redact {column}={action}: say one of {}", actions(.column))]
+    #[error("{column}={action}: say one of {}", actions(.column))]
     Action {
         /// The column.
         column: String,
@@ -97,24 +97,18 @@ pub enum RedactError {
         action: String,
     },
     /// A column has two rules.
-    #[error("--redact {0} is given twice")]
+    #[error("{0} is given twice")]
     Twice(String),
     /// Something is to be hashed, but there is no key.
-    #[error(
-        "--redact {0}=hash needs a key of at least {MIN_KEY} bytes in the environment variable \
-         ALB2PARQUET_REDACT_KEY, such as `openssl rand -hex 32` makes"
-    )]
+    #[error("{0}=hash needs a key of at least {MIN_KEY} bytes")]
     NoKey(String),
     /// The key can be guessed.
     #[error(
-        "the key in ALB2PARQUET_REDACT_KEY is shorter than {MIN_KEY} bytes: hashes of addresses could be undone \
-         by guessing it. `openssl rand -hex 32` makes a good one"
+        "the key for hashes is shorter than {MIN_KEY} bytes: hashes of addresses could be undone by guessing it"
     )]
     ShortKey,
     /// The dataset's values were hashed with another.
-    #[error(
-        "the key in ALB2PARQUET_REDACT_KEY is another than the one that the dataset was begun with: use that one"
-    )]
+    #[error("the key for hashes is another key than the one that the dataset was begun with")]
     OtherKey,
 }
 
@@ -171,21 +165,23 @@ impl Rules {
         self.0.is_empty()
     }
 
+    /// Returns the rules, each like `client_ip=truncate`.
+    pub fn actions(&self) -> Vec<String> {
+        let actions = self.0.iter();
+        actions.map(|(column, action)| format!("{column}={}", action.as_str())).collect()
+    }
+
     /// Returns a column that is hashed, if any is.
     fn hashed(&self) -> Option<&str> {
         self.0.iter().find(|(_, action)| **action == Action::Hash).map(|(name, _)| name.as_str())
     }
 }
 
-/// The rules as they are typed.
+/// The rules as the metadata of files has them.
 impl fmt::Display for Rules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut gap = "";
-        for (column, action) in &self.0 {
-            write!(f, "{gap}--redact {column}={}", action.as_str())?;
-            gap = " ";
-        }
-        Ok(())
+        let rules = self.actions().into_iter().map(|rule| format!("--redact {rule}"));
+        f.write_str(&rules.collect::<Vec<_>>().join(" "))
     }
 }
 

@@ -28,10 +28,12 @@ use std::io;
 use crate::store::explain::{describe, is_archived, plainly};
 
 pub use crate::store::bucket::Bucket;
+pub(crate) use crate::store::bucket::PART_BYTES;
 pub use crate::store::calls::Calls;
 pub use crate::store::disk::Disk;
+pub(crate) use crate::store::explain::Cause;
 pub use crate::store::file_key::{FileKey, FileName};
-pub(crate) use crate::store::lister::Look;
+pub(crate) use crate::store::lister::{Look, PAGE_FILES};
 pub use crate::store::listing_page::MAX_SIZE;
 #[doc(hidden)]
 pub use crate::store::listing_page::parse_page;
@@ -40,7 +42,7 @@ pub(crate) use crate::store::network::Traffic;
 pub(crate) use crate::store::open::regular as open_regular;
 pub(crate) use crate::store::place::{Kind, Prefix};
 pub use crate::store::place::{Place, split};
-pub(crate) use crate::store::read::Fetch;
+pub(crate) use crate::store::read::{Fetch, READ_BYTES};
 pub use crate::store::source::Source;
 pub(crate) use crate::store::source::{Listed, Named};
 pub(crate) use crate::store::target::create_surely_by;
@@ -101,7 +103,7 @@ pub enum StoreError {
     },
     /// No store has such a setting.
     #[error(
-        "--option {0}: no store has such a setting; see \
+        "no store has a setting {0}; see \
          https://docs.rs/object_store/0.14/object_store/aws/enum.AmazonS3ConfigKey.html and its like"
     )]
     Setting(String),
@@ -186,6 +188,16 @@ fn unfound(error: &object_store::Error) -> String {
 }
 
 impl StoreError {
+    /// Returns why there is no access, if the user can change it.
+    pub fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::Reach { error, .. } | Self::Find { error, .. } | Self::Store(error) => {
+                explain::cause(error)
+            }
+            _ => None,
+        }
+    }
+
     /// Tells whether an object must be restored from an archive before it can be read.
     pub fn is_archived(&self) -> bool {
         matches!(self, Self::Store(error) if is_archived(error))

@@ -1,7 +1,10 @@
 //! Imports go one way along the data's path; files say what they are; one module prints.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+
+use crate::support::run;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -122,6 +125,16 @@ fn folders_import_only_from_folders_before_them() {
     assert!(checked > 300, "only {checked} imports were found: does this test still read them?");
 }
 
+/// The rule allows it, but a store holds any files.
+#[test]
+fn stores_know_nothing_of_logs() {
+    for (file, text) in sources().iter().filter(|(file, _)| file.starts_with("store")) {
+        for (line, used) in uses(text) {
+            assert!(used != "logs", "src/{file}:{line}: `store` must not import from `logs`");
+        }
+    }
+}
+
 #[test]
 fn an_import_against_the_rule_is_found() {
     let levels = levels();
@@ -135,6 +148,83 @@ fn an_import_against_the_rule_is_found() {
     assert!(refused("decode/gzip.rs", "use crate::encode::Format;"), "in the same braces");
     assert!(refused("decode/gzip.rs", "let plan = crate::plan::Plan::default();"), "upward");
     assert!(refused("elsewhere.rs", "use crate::logs::key::Key;"), "in no folder");
+}
+
+/// Long flags and subcommands of the program, from its completions and its help.
+fn flags_and_commands() -> (BTreeSet<String>, BTreeSet<String>) {
+    let completions = run(&["completions", "bash"]).expect(0).stdout;
+    let words = completions.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
+    let flags = words.filter(|word| word.len() > 3 && word.starts_with("--"));
+    let help = run(&["--help"]).expect(0).stdout;
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let commands = listed.take_while(|line| !line.is_empty());
+    let commands = commands.filter_map(|line| line.split_whitespace().next());
+    (flags.map(ToOwned::to_owned).collect(), commands.map(ToOwned::to_owned).collect())
+}
+
+/// Returns the first thing in a line of code that only `cli` may name.
+fn of_command_line<'a>(
+    code: &str,
+    flags: &'a BTreeSet<String>,
+    commands: &'a BTreeSet<String>,
+) -> Option<&'a str> {
+    // Programs whose output is read have flags of their own.
+    const OTHERS: [&str; 3] = ["aws s3 ", "aws s3api ", "s5cmd "];
+    if code.contains("ALB2PARQUET_") {
+        return Some("ALB2PARQUET_");
+    }
+    let is_whole = |at: usize, length: usize| {
+        let next = code[at + length..].chars().next();
+        next.is_none_or(|c| !c.is_ascii_alphanumeric() && c != '-' && c != '_')
+    };
+    let flag = flags.iter().find(|flag| {
+        let mut found = code.match_indices(flag.as_str());
+        found.any(|(at, _)| {
+            is_whole(at, flag.len()) && !OTHERS.iter().any(|other| code[..at].contains(other))
+        })
+    });
+    let command = commands.iter().find(|command| {
+        let named = ["`", "`alb2parquet ", "<code>alb2parquet "];
+        named.iter().any(|before| {
+            let text = format!("{before}{command}");
+            code.match_indices(&text).any(|(at, _)| is_whole(at, text.len()))
+        })
+    });
+    flag.or(command).map(String::as_str)
+}
+
+/// The library says what is wrong; `cli::hint` says which flag or command mends it.
+#[test]
+fn only_cli_names_flags_commands_and_variables() {
+    /// The metadata of files contains the rules as flags.
+    const FORMAT: [(&str, &str); 1] = [("redact.rs", "--redact")];
+    let (flags, commands) = flags_and_commands();
+    assert!(flags.contains("--target-file-size") && flags.contains("--out"), "{flags:?}");
+    assert!(commands.contains("convert") && commands.contains("repair"), "{commands:?}");
+    let found = |code: &str| of_command_line(code, &flags, &commands);
+    assert_eq!(found("\"another --out\""), Some("--out"));
+    assert_eq!(found("\"--batches {name} cannot be read\""), Some("--batches"));
+    assert_eq!(found("\"then run `convert` again\""), Some("convert"));
+    assert_eq!(found("\"`plan --jsonl` prints batches\""), Some("--jsonl"));
+    assert_eq!(found("\"the key in ALB2PARQUET_REDACT_KEY\""), Some("ALB2PARQUET_"));
+    assert_eq!(found("\"the output of s5cmd --json ls\""), None);
+    assert_eq!(found("\"a lowercase word such as `converted` or a b--output\""), None);
+    let page = fs::read_to_string(root().join("src/report/page/report.html")).unwrap();
+    for (file, text) in sources().into_iter().chain([("report/page/report.html".to_owned(), page)])
+    {
+        if file.starts_with("cli") {
+            continue;
+        }
+        for (number, line) in (1..).zip(text.lines()) {
+            let code = if line.trim_start().starts_with("//") { "" } else { line };
+            let Some(name) = found(code) else { continue };
+            assert!(
+                FORMAT.contains(&(&file, name)),
+                "src/{file}:{number} names {name}, which only `cli` may: {}",
+                line.trim()
+            );
+        }
+    }
 }
 
 #[test]

@@ -293,7 +293,7 @@ fn lines_that_are_none_are_refused_by_number() {
     let mut empty = described.clone();
     empty["groups"] = json!([]);
     let cases = [
-        ("x".to_owned(), "not a batch of `plan --jsonl`"),
+        ("x".to_owned(), "`plan --jsonl`"),
         ("{}".to_owned(), "missing field"),
         ("[]".to_owned(), "not a batch"),
         (good[..good.len() - 1].to_owned(), "EOF"),

@@ -71,7 +71,7 @@ fn recover(world: &World, what: &str) {
     let run = world.convert_with(&["--quiet"]);
     assert!([0, 2].contains(&run.code), "{what}: {run:?}");
     if run.code == 2 {
-        run.says(&["Nothing is converted into it until `repair` rebuilds its claims"]);
+        run.says(&["nothing is converted into it", "hint: run `repair`, which rebuilds claims"]);
     }
     world.run("repair", false, &["--yes"]).expect(0);
     world.convert_with(&["--quiet"]).expect(0);

@@ -288,7 +288,8 @@ fn list_of_bucket(text: &[u8]) {
     static SOURCE: LazyLock<Source> = LazyLock::new(|| {
         let settings = [("aws_region", "eu-west-1"), ("aws_skip_signature", "true")];
         let settings = settings.map(|(name, value)| (name.to_owned(), value.to_owned()));
-        Source::open_unlisted("s3://logs/some/prefix", &Network::new(settings.to_vec())).unwrap()
+        Source::open_unlisted("s3://logs/some/prefix", &Network::new(settings.to_vec()), from_root)
+            .unwrap()
     });
     for named in list(text, &SOURCE) {
         assert!(!named.is_empty() && named.len() <= 1024, "{named:?}");

@@ -402,7 +402,12 @@ fn a_reject_names_its_object_line_and_column() {
 fn a_fifo_in_the_place_of_a_listed_object_is_an_error_without_waiting() {
     let world = World::new();
     world.put(&key(1), gzip(good_lines(1)));
-    let source = Source::open(world.source().to_str().unwrap(), &Network::default()).unwrap();
+    let source = Source::open(
+        world.source().to_str().unwrap(),
+        &Network::default(),
+        alb2parquet::internals::logs::key::from_root,
+    )
+    .unwrap();
     let listed = source.list().next().unwrap().unwrap();
     let path = world.source().join(key(1));
     fs::remove_file(&path).unwrap();
@@ -435,7 +440,12 @@ fn an_unreadable_object_is_left_out_and_named() {
 fn an_object_that_changed_since_the_listing_is_not_read() {
     let world = World::with(gzip(good_lines(2)));
     let path = world.put(&key(2), gzip(good_lines(3)));
-    let source = Source::open(world.source().to_str().unwrap(), &Network::default()).unwrap();
+    let source = Source::open(
+        world.source().to_str().unwrap(),
+        &Network::default(),
+        alb2parquet::internals::logs::key::from_root,
+    )
+    .unwrap();
     let listed: Vec<_> = source.list().map(Result::unwrap).collect();
     let object = |key: &str| listed.iter().find(|object| object.key() == key).unwrap();
     let read = |key: &str| source.read(object(key), &mut Vec::new()).map_err(|e| e.to_string());

@@ -63,7 +63,12 @@ fn a_panic_fails_its_batch_only() {
             );
             let dataset = Dataset::open(Arc::new(target), opening).unwrap();
             let name = world.source();
-            let sources = [Source::open(name.to_str().unwrap(), &Network::default()).unwrap()];
+            let sources = [Source::open(
+                name.to_str().unwrap(),
+                &Network::default(),
+                alb2parquet::internals::logs::key::from_root,
+            )
+            .unwrap()];
             let stop = AtomicBool::new(false);
             let listing = Listing::take(&sources, &Selection::default(), &stop).unwrap();
             let mut ledger = Ledger::open(&dataset).unwrap();

@@ -1,6 +1,7 @@
 //! `plan` and `--dry-run` say what `convert` does, and do nothing.
 
 use std::fs;
+use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
@@ -10,12 +11,16 @@ use alb2parquet::internals::encode::profile::Profile;
 use alb2parquet::internals::plan::{Listing, Plan, Selection};
 use alb2parquet::internals::redact::Agreement;
 use alb2parquet::internals::store::{Bucket, Network, Patience, Source};
+use flate2::Compression;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use serde_json::json;
 
 use crate::exactly_once::{CLAIMS, command, converted, findings};
-use crate::support::{Run, World, good_lines, gzip, key, key_of, key_on, run, tree};
+use crate::simulation::random::Random;
+use crate::support::{
+    Line, Run, World, files, good_lines, gzip, gzip_at, key, key_of, key_on, run, text_of, tree,
+};
 
 /// A world of three load balancers, and of objects that are none of their logs.
 fn world() -> World {
@@ -152,6 +157,65 @@ fn what_is_planned_is_done() {
     plan(&world, &[]).expect(0);
     let text = plan(&world, &[]).stdout;
     assert!(text.contains("10 (") && text.contains("converted before"), "{text}");
+}
+
+/// Lines of clients, paths and times that are chosen at random, as gzip.
+fn busy_object(random: &mut Random, lines: usize) -> Vec<u8> {
+    let line = |_| {
+        let mut below = |limit: u64| random.below(limit);
+        Line::of(30)
+            .with(2, &format!("2025-07-19T14:03:{:02}.{:06}Z", below(60), below(1_000_000)))
+            .with(4, &format!("192.0.2.{}:{}", below(256), 1_024 + below(60_000)))
+            .with(7, &format!("0.{:03}", below(1_000)))
+            .with(6, &format!("0.{:03}", below(30)))
+            .with(8, &format!("0.{:03}", below(30)))
+            .with(11, &below(3_000).to_string())
+            .with(12, &below(90_000).to_string())
+            .with(
+                13,
+                &format!(
+                    "\"GET https://www.example.com:443/{}?id={} HTTP/2.0\"",
+                    below(200),
+                    below(1 << 30)
+                ),
+            )
+            .with(
+                18,
+                &format!("\"Root=1-687ba5a9-{:012x}{:012x}\"", below(1 << 48), below(1 << 48)),
+            )
+            .text()
+    };
+    gzip_at(text_of((0..lines).map(line)), Compression::default())
+}
+
+/// The tolerance that the documentation states.
+#[test]
+fn the_estimated_size_is_within_a_quarter_of_what_is_written() {
+    let mut random = Random::new(7);
+    let samples = World::new();
+    for (key, bytes) in tree(FilePath::new("tests/data/AWSLogs")) {
+        samples.put(&format!("AWSLogs/{key}"), bytes);
+    }
+    let mut worlds = vec![("samples".to_owned(), samples)];
+    for (days, objects, lines) in [(6, 1, 3), (2, 12, 50), (1, 4, 4_000)] {
+        let world = World::new();
+        for day in 1..=days {
+            for number in 0..objects {
+                let key = key_on(&format!("2025/07/{day:02}"), number);
+                world.put(&key, busy_object(&mut random, lines));
+            }
+        }
+        worlds.push((format!("{days} days of {objects} objects of {lines} lines"), world));
+    }
+    for (name, world) in worlds {
+        let planned = plan(&world, &["--json"]).expect(0).count("/bytes_out") as f64;
+        world.convert_with(&["--max-rejects", "1"]);
+        let tables = ["alb_access_logs", "alb_connection_logs", "alb_health_check_logs"];
+        let written = tables.map(|table| files(&world.out(), table)).concat();
+        let written: u64 = written.iter().map(|file| fs::metadata(file).unwrap().len()).sum();
+        let ratio = planned / written as f64;
+        assert!((0.75..=1.25).contains(&ratio), "{name}: {planned} planned, {written} written");
+    }
 }
 
 /// What other runs have begun is for `convert` to finish.
@@ -309,7 +373,12 @@ fn claims_that_are_read_ahead_make_the_same_plan() {
     for (key, bytes) in tree(&world.out()) {
         alb2parquet::internals::store::Target::create(&bucket(), &key, &bytes).unwrap();
     }
-    let source = [Source::open(world.source().to_str().unwrap(), &Network::default()).unwrap()];
+    let source = [Source::open(
+        world.source().to_str().unwrap(),
+        &Network::default(),
+        alb2parquet::internals::logs::key::from_root,
+    )
+    .unwrap()];
     let plans = [1, 7].map(|reads| {
         let opening = Opening {
             layout: Layout::Hive,

@@ -167,11 +167,14 @@ impl Unprivileged {
 
 /// Asserts that a run failed because a file in a directory could not be written or read.
 #[track_caller]
-fn refused(run: &Run, directory: &Path, why: &str) {
+fn refused(run: &Run, directory: &Path, why: (&str, &str)) {
     let Run { code, stderr, .. } = run;
     assert_eq!(*code, 3, "{run:?}");
     assert!(stderr.starts_with(&format!("error: {}", directory.display())), "{run:?}");
-    assert!(stderr.contains(why) && stderr.lines().count() == 1, "{run:?}");
+    let (why, hint) = why;
+    let lines: Vec<&str> = stderr.lines().collect();
+    assert!(lines.len() == 2 && lines[0].ends_with(why), "{run:?}");
+    assert!(lines[1].starts_with("hint: ") && lines[1].contains(hint), "{run:?}");
     assert!(!stderr.contains("not known"), "{run:?}");
 }
 
@@ -179,7 +182,7 @@ fn refused(run: &Run, directory: &Path, why: &str) {
 fn a_directory_without_permission_is_named_with_the_remedy() {
     let unprivileged = Unprivileged::new();
     let (lakes, out) = (unprivileged.world.path("lakes"), unprivileged.out());
-    let not_writable = " is not writable: permission denied; change its permissions";
+    let not_writable = (" is not writable: permission denied", "change its permissions");
     refused(&unprivileged.convert_with_mode(&lakes, 0o555), &out, not_writable);
     unprivileged.convert(&["--to", "2025-07-19"]).expect(0);
     let state = out.join("_alb2parquet");
@@ -187,7 +190,7 @@ fn a_directory_without_permission_is_named_with_the_remedy() {
     refused(&unprivileged.convert_with_mode(&staging, 0o555), &staging, not_writable);
     for (directory, mode) in [(&staging, 0o000), (&state, 0o000)] {
         let run = unprivileged.convert_with_mode(directory, mode);
-        refused(&run, directory, "able: permission denied; change its permissions");
+        refused(&run, directory, ("able: permission denied", "change its permissions"));
     }
     // The last step of writing a file, after it is staged and claimed.
     for below in ["_alb2parquet/claims/access/012345678901/eu-west-1", "alb_access_logs"] {
@@ -221,7 +224,9 @@ fn a_file_in_place_of_a_directory_is_named_with_the_remedy() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, "a file").unwrap();
         let run = world.convert_with(&["--quiet"]);
-        refused(&run, &world.out(), "able: a part of its path is a file; move that file away");
+        let why =
+            ("able: a part of its path is a file", "move that file away, or use another --out");
+        refused(&run, &world.out(), why);
     }
 }
 
@@ -235,7 +240,10 @@ fn a_file_size_limit_is_an_error_with_the_remedy() {
     refused(
         &run_command(limited.args(args).arg(&out)),
         &out.join("alb_access_logs"),
-        " is not writable: file too large; raise the limit of the file system or of `ulimit -f`",
+        (
+            " is not writable: file too large",
+            "raise the limit of the file system or of `ulimit -f`, or lower --target-file-size",
+        ),
     );
     let run = world.convert_with(&["--json"]).expect(0);
     assert_eq!(run.count("/rows"), 20_000);
@@ -283,8 +291,9 @@ fn a_store_that_denies_writing_is_named_with_the_remedy() {
         let args = ["convert", source.to_str().unwrap(), "--out", "s3://lake/alb", "--quiet"];
         let run = run_command(server::command(&server.address, &args).args(["--to", "2099-12-31"]));
         assert_eq!(run.code, 3, "{part:?}: {run:?}");
-        let says = " is not writable: permission denied: Access Denied; check the credentials";
-        run.says(&["error: s3://lake/alb/", part, says, "`alb2parquet policy convert`"]);
+        let says = " is not writable: permission denied: Access Denied";
+        let hint = "hint: check the credentials";
+        run.says(&["error: s3://lake/alb/", part, says, hint, "`alb2parquet policy convert`"]);
         assert!(!run.stderr.contains("not known"), "{part:?}: {run:?}");
     }
 }

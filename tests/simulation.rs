@@ -12,7 +12,7 @@
 //! `ALB2PARQUET_SEEDS=10000` tries that many seeds, `ALB2PARQUET_SEED=7` replays one.
 
 mod damage;
-mod random;
+pub(crate) mod random;
 mod store;
 
 use std::collections::{BTreeMap, VecDeque};

@@ -205,7 +205,12 @@ fn a_file_that_changes_its_size_is_never_read_as_if_it_were_whole() {
     for length in [5 << 10, 5 << 20] {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("x.log");
-        let source = Source::open(dir.path().to_str().unwrap(), &Network::default()).unwrap();
+        let source = Source::open(
+            dir.path().to_str().unwrap(),
+            &Network::default(),
+            alb2parquet::internals::logs::key::from_root,
+        )
+        .unwrap();
         let list = || {
             fs::write(&path, vec![b'x'; length]).unwrap();
             source.list().next().unwrap().unwrap()

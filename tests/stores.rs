@@ -234,7 +234,7 @@ fn a_store_that_ignores_conditions_is_found_out() {
         Err(error @ DatasetError::Unconditional(_)) => error.to_string(),
         other => panic!("{other:?}"),
     };
-    assert!(refused("a").contains("--single-writer"));
+    assert!(refused("a").contains("does not keep two runs from creating the same file"));
     assert_eq!(keys(&target, "_alb2parquet"), [""; 0], "nothing is begun, nor left");
     // On the user's word it goes on, and the answer is kept for later runs.
     let dataset = open(&target, "b", true).unwrap();

@@ -18,7 +18,7 @@ use arrow::datatypes::DataType;
 use crate::catalog::ddl::Column;
 use crate::dataset::claim::{Hints, Log, Output, Record, State};
 use crate::dataset::layout::Dataset;
-use crate::logs::key::PARTITION_COLUMNS;
+use crate::logs::key::{PARTITION_COLUMNS, PartitionValues};
 
 pub(crate) use sql::Engine;
 
@@ -28,6 +28,11 @@ const PARTITIONS: usize = 4;
 const ROWS: u64 = 2_000_000;
 /// A file with more rows has several row groups. A reader that stops early in a file loses rows only in such files.
 const ROW_GROUP: u64 = 125_000;
+
+/// A file of the dataset cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot read {0}")]
+pub(crate) struct Unreadable(String);
 
 /// The values that an engine should read from a table.
 #[derive(Debug)]
@@ -39,9 +44,6 @@ pub(crate) struct Check {
     unfinished: usize,
     probes: Vec<Probe>,
 }
-
-/// Values of the partition columns.
-type PartitionValues = [String; 5];
 
 /// The expected values of one partition.
 #[derive(Debug)]

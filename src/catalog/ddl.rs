@@ -11,18 +11,23 @@ mod compat;
 mod duckdb;
 mod glue;
 mod hive;
+mod known;
 mod location;
 mod projection;
 mod trino;
 
-use std::collections::BTreeSet;
+use std::io;
 
 use arrow::datatypes::{DataType, SchemaRef};
 
 use crate::dataset::layout::Layout;
-use crate::logs::key::{PARTITION_COLUMNS, Partition};
+use crate::logs::key::{PARTITION_COLUMNS, PartitionValues};
 use crate::logs::reject;
-use crate::logs::schema::{OWN_COLUMNS, Table};
+use crate::logs::schema::{LogType, OWN_COLUMNS, Table};
+use crate::store::StoreError;
+
+pub(crate) use crate::catalog::ddl::known::REJECTS;
+pub(crate) use crate::catalog::ddl::location::locate;
 
 /// What AWS's rule of delivery means for whoever asks for a day.
 const MIDNIGHT: &str = "Partitions are days of delivery (UTC): the last minutes of a day can \
@@ -44,12 +49,17 @@ pub enum Dialect {
 }
 
 impl Dialect {
+    /// Returns whether the engine can compute the partitions of a table, without a catalog.
+    pub fn computes_partitions(self) -> bool {
+        !matches!(self, Self::Spark | Self::DuckDb)
+    }
+
     /// Returns what an engine needs to read compact files, if anything.
     fn need_of_compact_files(self) -> Option<&'static str> {
         match self {
             Self::Athena | Self::Glue => Some(
                 "Trino before 436 loses rows of such files, and Athena, which is based on Trino, is untested; \
-                 convert with --profile portable instead",
+                 convert with the profile portable instead",
             ),
             Self::Trino => {
                 Some("Trino before 436 loses rows unless parquet.use-column-index=false")
@@ -65,6 +75,8 @@ impl Dialect {
 /// A table of a dataset, as engines are told of it.
 #[derive(Debug, Clone)]
 pub struct External {
+    /// The log type of its rows; `None` for the table of rejects.
+    pub log_type: Option<LogType>,
     /// Its name, such as `alb_access_logs` or `logs.alb_access_logs`.
     pub name: String,
     /// What a row is.
@@ -84,7 +96,7 @@ pub struct External {
     /// Whether some of its files are compact.
     pub compact: bool,
     /// The partitions that hold files of the table, when they are known.
-    pub partitions: Option<Vec<Partition>>,
+    pub partitions: Option<Vec<PartitionValues>>,
 }
 
 /// A column of a table.
@@ -111,21 +123,16 @@ pub enum DdlError {
     )]
     Name(String),
     /// Directories that are only values say nothing to a catalogue.
-    #[error(
-        "engines cannot find the partitions of --layout plain by themselves: add --from-dataset"
-    )]
+    #[error("engines cannot find the partitions of the layout plain by themselves")]
     Unknown,
     /// `DuckDB` looks into the directories with each query.
-    #[error("--dialect duckdb has no catalogue of partitions: its view finds them with each query")]
+    #[error("DuckDB has no catalog of partitions: its view finds them with each query")]
     NoCatalogue,
     /// A view that asks for all days can name no account.
-    #[error(
-        "--compat-view needs to know which accounts and regions there are: add --account and --region, \
-         --from-dataset, or --no-projection"
-    )]
+    #[error("the view needs to know which accounts and regions there are")]
     Injected,
     /// Only the access log table is so documented, for Athena.
-    #[error("--compat-view is of the access log table, and for the dialects athena and trino")]
+    #[error("the view is of the access log table, and for the dialects athena and trino")]
     Compat,
     /// The engine would read another location, or fail without an explanation.
     #[error("the location {location:?} cannot be used: it contains {what:?}, {reason}")]
@@ -137,6 +144,23 @@ pub enum DdlError {
         /// How the engine interprets it.
         reason: &'static str,
     },
+    /// The URL of the dataset makes no sense.
+    #[error(transparent)]
+    Place(#[from] StoreError),
+    /// The path of the dataset cannot be made absolute.
+    #[error("{path} cannot be a path")]
+    Path {
+        /// The path.
+        path: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// The path of the dataset is not UTF-8.
+    #[error("the path of the dataset is not text")]
+    NotText,
+    /// No statement can show the location.
+    #[error("{0} contains invisible characters: no statement can name it")]
+    Invisible(String),
     /// Values of partitions are parts of paths, and of lists with commas.
     #[error("\"{0}\" cannot be an account or a region: use letters, digits and hyphens")]
     Value(String),
@@ -148,17 +172,23 @@ impl External {
         let own = OWN_COLUMNS.map(|(_, meaning)| meaning);
         let described = table.columns().map(|(_, column)| column.description.as_str());
         let columns = columns(&table.file_schema(), described.chain(own));
-        Self::new(&table.name, &table.description, columns)
+        Self::new(Some(table.log_type), &table.name, &table.description, columns)
     }
 
     /// Describes the table of rejects. The caller completes it.
     pub fn rejects() -> Self {
         let columns = columns(&reject::schema(), reject::MEANINGS.into_iter());
-        Self::new(reject::TABLE, "Log lines that could not become rows, one row per line", columns)
+        Self::new(
+            None,
+            reject::TABLE,
+            "Log lines that could not become rows, one row per line",
+            columns,
+        )
     }
 
-    fn new(name: &str, description: &str, columns: Vec<Column>) -> Self {
+    fn new(log_type: Option<LogType>, name: &str, description: &str, columns: Vec<Column>) -> Self {
         Self {
+            log_type,
             name: name.to_owned(),
             description: description.to_owned(),
             columns,
@@ -170,18 +200,6 @@ impl External {
             compact: false,
             partitions: None,
         }
-    }
-
-    /// Notes in which partitions the table has files, and so which accounts and regions there are.
-    pub fn hold(&mut self, partitions: BTreeSet<Partition>) {
-        let distinct = |value: fn(&Partition) -> &String| {
-            let values: BTreeSet<String> =
-                partitions.iter().map(|each| value(each).clone()).collect();
-            values.into_iter().collect()
-        };
-        self.accounts = distinct(|partition| &partition.account);
-        self.regions = distinct(|partition| &partition.region);
-        self.partitions = Some(partitions.into_iter().collect());
     }
 
     /// Returns what makes the table known, and its partitions too where they are kept in a catalogue.
@@ -261,7 +279,7 @@ impl External {
         }
         location::check(&self.location, dialect, self.projection)?;
         let partitions = self.partitions.iter().flatten();
-        let values = partitions.flat_map(|partition| [&partition.account, &partition.region]);
+        let values = partitions.flat_map(|[account, region, ..]| [account, region]);
         self.accounts
             .iter()
             .chain(&self.regions)

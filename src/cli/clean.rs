@@ -7,10 +7,9 @@ use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 
 use crate::cli::options::{self, Stores};
-use crate::cli::terminal::{MAX_SHOWN, StdoutError, print_json, print_line};
-use crate::cli::{DONE, OBJECTS, resolve};
+use crate::cli::terminal::{StdoutError, print_json, print_line};
+use crate::cli::{DONE, OBJECTS, resolve, summary};
 use crate::maintain::clean;
-use crate::plan::Failure;
 
 const AFTER: &str = "\
 Exit codes:
@@ -53,9 +52,7 @@ impl Clean {
             HumanBytes(cleaned.bytes),
             HumanCount(cleaned.kept)
         ));
-        for Failure { object, error } in cleaned.failures.iter().take(MAX_SHOWN) {
-            print_line(&format!("failed: {object}: {error}"));
-        }
+        summary::print_failures(&cleaned.failures);
         if self.json {
             print_json(&cleaned).map_err(StdoutError::finished)?;
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
+use crate::cli::hint::OfFlag;
 use crate::cli::log;
 use crate::cli::metrics::Metrics;
 use crate::cli::options::{self, Layout, Profile, Stores, Wanted};
@@ -176,8 +177,8 @@ struct Work<'a> {
 impl Convert {
     pub(super) fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
         let bloom_filters = bloom_filters(&self.bloom_filter)?;
-        let redaction =
-            Redaction::new(Rules::parse(&self.redact)?, resolve::redact_key()?.as_deref())?;
+        let rules = Rules::parse(&self.redact).map_err(|error| OfFlag::new("--redact", error))?;
+        let redaction = Redaction::new(rules, resolve::redact_key()?.as_deref())?;
         if self.dry_run {
             return self.foretell(&redaction, signals);
         }
@@ -188,7 +189,8 @@ impl Convert {
         let out = resolve::place_of(&self.out)?;
         let dataset;
         let Work { sources, ledger, mut plan, begun } = if let Some(name) = &self.batches {
-            let batches = Batches::read(name, &network, self.wanted.shard)?;
+            let batches = Batches::read(name, &network, self.wanted.shard)
+                .map_err(|error| OfFlag::new("--batches", error))?;
             let sources: Vec<String> = batches.sources.iter().map(Source::address).collect();
             resolve::refuse_overlap(&sources, &self.out, &out)?;
             dataset = self.dataset(&out, &redaction, &network)?;
@@ -215,7 +217,7 @@ impl Convert {
             match nothing {
                 Some(lines) if !is_explained => {
                     progress.fail(&lines);
-                    for Failure { object, error } in &work.plan.failures {
+                    for Failure { object, error, .. } in &work.plan.failures {
                         progress.fail(&[format!("{object}: {error}")]);
                     }
                     return Ok(FAILED);

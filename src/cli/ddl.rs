@@ -10,14 +10,8 @@ use crate::catalog::ddl::{self, External};
 use crate::cli::options::{self, Layout, Stores};
 use crate::cli::terminal::{print_line, print_text};
 use crate::cli::{DONE, resolve};
-use crate::dataset::layout::{self, Dataset, DatasetError};
-use crate::logs::key::Partition;
-use crate::logs::reject;
-use crate::logs::schema;
-use crate::maintain::remove::{self, Contents};
-use crate::plan::Selection;
-use crate::store::Place;
-use crate::util::escape::printable;
+use crate::dataset::layout::{self, DatasetError};
+use crate::logs::schema::LogType;
 
 const AFTER: &str = "\
 Exit codes:
@@ -196,20 +190,12 @@ impl Ddl {
         if let Some(name) = &self.from_dataset {
             let dataset =
                 resolve::find_dataset(name, &resolve::network(&self.stores, print_line)?)?;
-            table.layout = dataset.layout();
             if let Some(asked) = self.layout.map(resolve::layout)
-                && asked != table.layout
+                && asked != dataset.layout()
             {
-                return Err(DatasetError::Layout(table.layout).into());
+                return Err(DatasetError::Layout(dataset.layout()).into());
             }
-            let contents = held(&dataset, &table, &self.log_type)?;
-            // Files of rejects have neither delta encodings nor a column index in any profile.
-            table.compact =
-                table.name != reject::TABLE && contents.iter().any(|contents| contents.compact);
-            // Rejects of all log types share one table.
-            let of_one =
-                |each: Contents| Partition { log_type: schema::LogType::Access, ..each.partition };
-            table.hold(contents.into_iter().map(of_one).collect());
+            table.learn(&dataset)?;
             if table.accounts.is_empty() {
                 bail!("{} holds nothing of {} yet", name.display(), table.name);
             }
@@ -223,9 +209,8 @@ impl Ddl {
             (None, Some(name)) => name.to_str().context("--from-dataset is no text")?.to_owned(),
             (None, None) => bail!("say where the dataset is: --location or --from-dataset"),
         };
-        table.location = location(&dataset, &table.location, dialect)?;
-        table.projection =
-            !self.no_projection && !matches!(dialect, ddl::Dialect::Spark | ddl::Dialect::DuckDb);
+        table.location = ddl::locate(&dataset, &table.location, dialect)?;
+        table.projection = !self.no_projection && dialect.computes_partitions();
         if let Some(name) = &self.name {
             table.name.clone_from(name);
         }
@@ -235,54 +220,10 @@ impl Ddl {
 
 /// Describes the table of a log type, or of rejects.
 fn described(log_type: &str) -> anyhow::Result<External> {
-    const REJECTS: &str = "rejects";
-    if log_type == REJECTS {
-        return Ok(External::rejects());
-    }
-    if let Some(of_type) = schema::LogType::named(log_type) {
-        return Ok(External::rows(of_type.table()));
-    }
-    let types = schema::LogType::ALL.map(schema::LogType::as_str);
-    bail!("there is no --log-type {log_type}: say one of {}, {REJECTS}", types.join(", "))
-}
-
-/// Returns what the partitions in which a table has files hold.
-fn held(dataset: &Dataset, table: &External, log_type: &str) -> anyhow::Result<Vec<Contents>> {
-    let rejects = table.name == reject::TABLE;
-    let files = |each: &Contents| {
-        if rejects {
-            each.rejects > 0
-        } else {
-            each.rows > 0 && each.partition.log_type.as_str() == log_type
-        }
-    };
-    let contents = remove::contents(dataset, &Selection::default())?;
-    Ok(contents.into_iter().filter(files).collect())
-}
-
-/// Returns the place of a table's directory as an engine is to be told of it.
-pub(super) fn location(
-    dataset: &str,
-    directory: &str,
-    dialect: ddl::Dialect,
-) -> anyhow::Result<String> {
-    let place = match Place::parse(dataset)? {
-        Place::Local(path) => {
-            let path = std::path::absolute(&path)
-                .with_context(|| format!("{} cannot be a path", path.display()))?;
-            let path = path.to_str().context("the path of the dataset is no text")?.to_owned();
-            if dialect == ddl::Dialect::DuckDb { path } else { format!("file://{path}") }
-        }
-        Place::Bucket(_) => match dataset.strip_prefix("s3a://") {
-            // Only Hadoop knows that name.
-            Some(rest) if dialect != ddl::Dialect::Spark => format!("s3://{rest}"),
-            _ => dataset.to_owned(),
-        },
-    };
-    if printable(&place) != place {
-        bail!("{place} contains invisible characters: no statement can name it");
-    }
-    Ok(format!("{}/{directory}", place.trim_end_matches('/')))
+    External::named(log_type).with_context(|| {
+        let types = LogType::ALL.map(LogType::as_str).join(", ");
+        format!("there is no --log-type {log_type}: say one of {types}, {}", ddl::REJECTS)
+    })
 }
 
 /// Says what its users must know.

@@ -15,10 +15,10 @@ use crate::cli::{DONE, FAILED, LEFT_OUT, OBJECTS, nothing, resolve, summary};
 use crate::convert::manifest::Description;
 use crate::dataset::layout::Dataset;
 use crate::dataset::ledger::Ledger;
-use crate::plan::estimate::{Estimate, For, OfBalancer, Prices, Speed, Survey};
+use crate::plan::estimate::{Estimate, For, OfBalancer, Prices, Speed, Survey, of_listing};
 use crate::plan::{self, Amount, Plan};
 use crate::redact::Agreement;
-use crate::store::{Calls, Network, Source};
+use crate::store::{Calls, Network};
 
 const AFTER: &str = "\
 Exit codes:
@@ -150,7 +150,7 @@ impl Question<'_> {
         let is_listed = self.wanted.objects.is_none();
         let sources = resolve::open_sources(self.sources, is_listed, &network, &mut selection)?;
         let listing = resolve::listing(self.wanted, &sources, &selection, &network, signals)?;
-        let listing_calls = self.listing_calls(&sources, network.traffic.sent() - before);
+        let listing_calls = of_listing(&sources, is_listed, network.traffic.sent() - before);
         if !self.quiet {
             for line in nothing::unmatched(&listing) {
                 warning(&line);
@@ -232,16 +232,6 @@ impl Question<'_> {
         let target = resolve::target(&place, &run, network)?;
         let redaction = self.redaction.clone();
         Ok(Dataset::look(target, run, resolve::layout(self.layout), redaction)?)
-    }
-
-    /// Tells what so many requests were, with which the sources were listed.
-    fn listing_calls(&self, sources: &[Source], sent: u64) -> Calls {
-        if self.wanted.objects.is_none() {
-            return Calls { list: sent, ..Calls::default() };
-        }
-        // A source is listed when it is opened, to see whether that may be done.
-        let list = sources.iter().filter(|source| source.is_remote()).count() as u64;
-        Calls { list, get: sent.saturating_sub(list), ..Calls::default() }
     }
 
     fn print(&self, estimate: &Estimate) -> anyhow::Result<()> {

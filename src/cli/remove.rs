@@ -7,7 +7,8 @@ use crate::cli::options::Held;
 use crate::cli::signals::Signals;
 use crate::cli::terminal::{StdoutError, print_json, print_line};
 use crate::cli::{DONE, FAILED, OBJECTS, resolve};
-use crate::maintain::remove::{self, Contents};
+use crate::dataset::contents::Contents;
+use crate::maintain::remove::{self, PartitionRemoval};
 
 const AFTER: &str = "\
 Exit codes:
@@ -55,12 +56,12 @@ impl Remove {
 }
 
 /// Prints what was, or would be, taken back.
-fn print(contents: &[Contents], done: bool) {
-    for contents in contents {
+fn print(all: &[PartitionRemoval], done: bool) {
+    for PartitionRemoval { contents, removed, error } in all {
         let Contents { partition, objects, files, rows, rejects, bytes, .. } = contents;
-        let what = match (&contents.error, done) {
+        let what = match (error, done) {
             (Some(error), _) => format!("not taken back: {error}: "),
-            (None, true) if !contents.removed => "interrupted before: ".to_owned(),
+            (None, true) if !removed => "interrupted before: ".to_owned(),
             (None, true) => "taken back: ".to_owned(),
             (None, false) => String::new(),
         };
@@ -73,7 +74,7 @@ fn print(contents: &[Contents], done: bool) {
             HumanCount(*files)
         ));
     }
-    print_line(match (contents.is_empty(), done) {
+    print_line(match (all.is_empty(), done) {
         (true, _) => "the dataset holds nothing of that",
         (false, true) => "their objects are new again; `convert` converts them",
         (false, false) => "nothing was taken back yet: say --yes to do it",

@@ -10,10 +10,11 @@ use chrono::{NaiveDate, Utc};
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
 
+use crate::catalog::ddl;
 use crate::cli::options::{self, Partitions, Stores};
 use crate::cli::signals::Signals;
 use crate::cli::terminal::{MAX_SHOWN, counts, print_json, print_line, print_text};
-use crate::cli::{DONE, ddl, resolve};
+use crate::cli::{DONE, resolve};
 use crate::report::{self, Balancer, Counts, Facts, IncompleteObjects, Request};
 use crate::util::escape::printable;
 
@@ -74,7 +75,7 @@ impl Report {
             name: &name,
             selection: &selection,
             made: Utc::now(),
-            locate: &|directory, dialect| ddl::location(&name, directory, dialect).ok(),
+            locate: &|directory, dialect| ddl::locate(&name, directory, dialect).ok(),
             stop: signals.stop(),
         };
         let facts = request.gather()?;

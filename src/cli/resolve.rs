@@ -7,15 +7,16 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use chrono::{Days, NaiveDate, Utc};
 
+use crate::cli::hint::OfFlag;
 use crate::cli::options::{Held, Layout, LogType, Partitions, Profile, Stores, Wanted};
 use crate::cli::signals::Signals;
 use crate::cli::terminal::print_line;
 use crate::cli::waiting;
 use crate::dataset::layout::{self, Dataset, STAGING};
 use crate::encode::profile;
-use crate::logs::schema::{self};
+use crate::logs::schema;
 use crate::plan::sources::{self, OpenError, Overlap};
-use crate::plan::{Listing, Scope, Selection};
+use crate::plan::{Listing, PlanError, Scope, Selection};
 use crate::store::{Network, Place, Source, StoreError, Target, has_secret};
 use crate::util::hash;
 
@@ -142,10 +143,15 @@ pub(super) fn listing(
     network: &Network,
     signals: &Signals,
 ) -> anyhow::Result<Listing> {
-    Ok(match (&wanted.objects, sources) {
+    let listing = match (&wanted.objects, sources) {
         (Some(names), [source]) => Listing::read(names, source, network, selection, signals.stop()),
         _ => Listing::take(sources, selection, signals.stop()),
-    }?)
+    };
+    listing.map_err(|error| match error {
+        PlanError::Objects(error) => OfFlag::new("--objects", error).into(),
+        error @ PlanError::Unfound { .. } => OfFlag::new("--objects", error).into(),
+        error => error.into(),
+    })
 }
 
 /// Returns the selection of some partitions up to a day.

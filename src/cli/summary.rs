@@ -5,8 +5,8 @@ use std::fmt::Write;
 use indicatif::{HumanBytes, HumanCount};
 use tracing::{info, warn};
 
-use crate::cli::nothing;
-use crate::cli::terminal::{MAX_SHOWN, counts, joined, print_line, warning};
+use crate::cli::terminal::{self, MAX_SHOWN, counts, joined, print_line, warning};
+use crate::cli::{hint, nothing};
 use crate::convert::tally::{Objects, OfLogType, Tally};
 use crate::logs::key::{SkipReason, mismatch};
 use crate::plan::{Failure, Moved};
@@ -20,8 +20,9 @@ pub(super) fn print(tally: &Tally, max_rejects: f64) {
 
 /// Logs what came of a conversion, and each object that failed.
 pub(super) fn log(tally: &Tally) {
-    for Failure { object, error } in &tally.failures {
-        warn!(object, error, "object failed");
+    for Failure { object, error, remedy } in &tally.failures {
+        let hint = remedy.map(hint::of_remedy);
+        warn!(object, error, hint, "object failed");
     }
     for kind in SkipReason::LOGS {
         let Some(count) = tally.objects.skipped_by_kind.get(kind) else { continue };
@@ -69,6 +70,7 @@ pub(super) fn print_failures(failures: &[Failure]) {
     if more > 0 {
         print_line(&format!("{more} more failed than are named here; --json names all"));
     }
+    hint::of_failures(failures).into_iter().for_each(terminal::hint);
 }
 
 fn counted(objects: &Objects) -> String {

@@ -76,6 +76,11 @@ pub(super) fn error(error: &anyhow::Error) {
     print_line(&format!("error: {error:#}"));
 }
 
+/// Prints what the user can do about an error.
+pub(super) fn hint(text: &str) {
+    print_line(&format!("hint: {text}"));
+}
+
 /// Prints a multi-line error.
 pub(super) fn error_lines(lines: &[String]) {
     for (number, line) in lines.iter().enumerate() {

@@ -9,7 +9,7 @@ use indicatif::HumanCount;
 use crate::cli::options::{self, Partitions, Stores};
 use crate::cli::signals::Signals;
 use crate::cli::terminal::{MAX_SHOWN, StdoutError, print_json, print_line};
-use crate::cli::{DONE, FINDINGS, resolve};
+use crate::cli::{DONE, FINDINGS, hint, resolve};
 use crate::maintain::verify::{Finding, Report, Verification, WithRejects};
 use crate::redact::Redaction;
 
@@ -134,7 +134,7 @@ fn print(report: &Report) {
     }
     for finding in report.findings.iter().take(MAX_SHOWN) {
         let Finding { kind, name, problem, remedy } = finding;
-        print_line(&format!("{kind}: {name}: {problem}; {remedy}"));
+        print_line(&format!("{kind}: {name}: {problem}; {}", hint::of_remedy(*remedy)));
     }
     let more = report.findings.len().saturating_sub(MAX_SHOWN);
     if more > 0 {

@@ -219,7 +219,7 @@ impl<'a> Open<'a> {
             if let Some(foreign) = progress.foreign {
                 self.tally.objects.failed += 1;
                 let (object, error) = (object.listed.key(), misnamed(log_type, foreign));
-                self.tally.failures.push(Failure { object, error });
+                self.tally.failures.push(Failure::new(object, error));
                 continue;
             }
             keys.push(key.as_str());
@@ -241,7 +241,7 @@ impl<'a> Open<'a> {
                 Some(error) => {
                     self.tally.objects.failed += 1;
                     let object = object.listed.key();
-                    self.tally.failures.push(Failure { object, error });
+                    self.tally.failures.push(Failure::new(object, error));
                 }
             }
         }
@@ -291,7 +291,7 @@ pub(super) fn leave_out(object: &Object, error: &StoreError, tally: &mut Tally) 
     } else {
         let (object, error) = (object.listed.key(), error.to_string());
         tally.objects.failed += 1;
-        tally.failures.push(Failure { object, error });
+        tally.failures.push(Failure::new(object, error));
     }
 }
 

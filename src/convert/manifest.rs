@@ -16,7 +16,7 @@ use crate::convert::tally::{ARCHIVED, CONVERTED_MEANWHILE, Tally};
 use crate::convert::touched::{Compared, Comparison};
 use crate::dataset::ledger::Ledger;
 use crate::dataset::shard::Shard;
-use crate::logs::key::{Key, Partition, identity};
+use crate::logs::key::{Key, Partition, from_root, identity};
 use crate::plan::inventory;
 use crate::plan::{self, Batch, Before, Failure, Object, Plan, PlanError, Touched, Verdict};
 use crate::store::{Lines, MAX_SIZE, Named, Network, Source, StoreError, open_text};
@@ -109,7 +109,7 @@ pub(crate) struct Outcome {
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BatchesError {
     /// The file cannot be opened or read on.
-    #[error("--batches {name} cannot be read")]
+    #[error("{name} cannot be read")]
     Read {
         /// The file as the user named it.
         name: String,
@@ -117,7 +117,7 @@ pub(crate) enum BatchesError {
         source: Box<StoreError>,
     },
     /// A line is no description, or contradicts itself.
-    #[error("--batches {name}, line {line}: {why}")]
+    #[error("{name}, line {line}: {why}")]
     Line {
         /// The file as the user named it.
         name: String,
@@ -127,7 +127,7 @@ pub(crate) enum BatchesError {
         why: BadLine,
     },
     /// A source that a line names cannot be opened.
-    #[error("--batches {name}, line {line}")]
+    #[error("{name}, line {line}")]
     Source {
         /// The file as the user named it.
         name: String,
@@ -137,7 +137,7 @@ pub(crate) enum BatchesError {
         source: Box<StoreError>,
     },
     /// What is read but once cannot be shared by size.
-    #[error("--shard shares the batches of a file that can be read twice: give --batches a name")]
+    #[error("stdin cannot be read twice, so its batches cannot be shared by size")]
     Once,
 }
 
@@ -145,12 +145,10 @@ pub(crate) enum BatchesError {
 #[derive(Debug, thiserror::Error)]
 pub enum BadLine {
     /// It is no JSON, or lacks something.
-    #[error("this is not a batch of `plan --jsonl`: {0}")]
+    #[error("this is not a batch of a plan: {0}")]
     Json(#[from] serde_json::Error),
     /// It is invalid, and it contains credentials.
-    #[error(
-        "this is not a batch of `plan --jsonl`, and contains a URL with credentials (not shown here)"
-    )]
+    #[error("this is not a batch of a plan, and contains a URL with credentials (not shown here)")]
     Secret,
     /// It has no objects.
     #[error("the batch has no objects")]
@@ -259,7 +257,7 @@ impl Description {
             });
             let found = sources.opened[place].find(named.collect());
             for (Described { name, size, e_tag }, found) in described.into_iter().zip(found) {
-                let fail = |error| Failure { object: format!("{prefix}{name}"), error };
+                let fail = |error| Failure::new(format!("{prefix}{name}"), error);
                 match found {
                     Ok(listed) if listed.size == size && listed.e_tag() == e_tag.as_deref() => {
                         let partition = Arc::clone(&partition);
@@ -311,7 +309,7 @@ impl Sources<'_> {
         if let Some(place) = self.places.get(&url) {
             return Ok(*place);
         }
-        self.opened.push(Source::open(&url, self.network)?);
+        self.opened.push(Source::open(&url, self.network, from_root)?);
         self.places.insert(url, self.opened.len() - 1);
         Ok(self.opened.len() - 1)
     }

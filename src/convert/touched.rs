@@ -12,11 +12,12 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::convert::feed::{Decompressors, Feed, Inflated, Input, Lost};
 use crate::convert::tally::ARCHIVED;
 use crate::dataset::claim::Amended;
+use crate::dataset::held::{Content, left_alone};
 use crate::dataset::layout::DatasetError;
-use crate::dataset::ledger::{Content, Ledger, left_alone};
+use crate::dataset::ledger::Ledger;
 use crate::decode::gzip::Decompressed;
 use crate::decode::text_buffer::TextPool;
-use crate::plan::{Amount, Batch, Failure, Plan, PlanError, TOUCHED, Touched};
+use crate::plan::{Amount, Batch, Failure, Plan, PlanError, Remedy, TOUCHED, Touched};
 use crate::store::{Source, StoreError};
 use crate::util::threads::on_threads;
 
@@ -130,12 +131,12 @@ impl Comparison<'_> {
         let (mut compared, mut amended) = (Compared::default(), Vec::new());
         for ((object, (claim, content)), read) in batch.objects.iter().zip(converted).zip(read) {
             let Progress { size, crc32, error, ended } = read;
-            let error = match (error, crc32) {
+            let (error, remedy) = match (error, crc32) {
                 (Some(error), _) if error.is_archived() => {
                     compared.archived.add(object);
                     continue;
                 }
-                (Some(error), _) => error.to_string(),
+                (Some(error), _) => (error.to_string(), None),
                 _ if !ended => {
                     compared.left += 1;
                     continue;
@@ -147,14 +148,16 @@ impl Comparison<'_> {
                     amended.push(Amended { claim, name, e_tag, accepted: false });
                     continue;
                 }
-                (None, Some(_)) => {
-                    left_alone("was rewritten with different content since it was converted")
-                }
-                (None, None) => {
-                    left_alone("was rewritten since it was converted, and is damaged now")
-                }
+                (None, Some(_)) => (
+                    left_alone("was rewritten with different content since it was converted"),
+                    Some(Remedy::Remove),
+                ),
+                (None, None) => (
+                    left_alone("was rewritten since it was converted, and is damaged now"),
+                    Some(Remedy::Remove),
+                ),
             };
-            compared.failures.push(Failure { object: object.listed.key(), error });
+            compared.failures.push(Failure { object: object.listed.key(), error, remedy });
         }
         if !amended.is_empty() {
             self.ledger.amend(&batch.partition, amended)?;

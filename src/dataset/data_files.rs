@@ -11,14 +11,12 @@ use crate::dataset::layout::{self, Dataset, DatasetError, is_hidden};
 use crate::logs::key::Partition;
 use crate::logs::reject;
 
-/// Number of files that a store lists per request.
-pub(crate) const LISTED_AT_ONCE: u64 = 1000;
-
 /// Data files by directory, from a listing.
 #[derive(Debug, Default)]
 pub(crate) struct DataFiles {
     names: HashMap<Box<str>, Vec<Box<str>>>,
-    requests: u64,
+    /// Number of files in each listed directory.
+    listed: Vec<u64>,
 }
 
 impl DataFiles {
@@ -47,7 +45,7 @@ impl DataFiles {
         let mut files = Self::default();
         for directory in directories {
             let listed = dataset.target().list(&directory)?;
-            files.requests += (listed.len() as u64).div_ceil(LISTED_AT_ONCE).max(1);
+            files.listed.push(listed.len() as u64);
             for stored in listed {
                 let (directory, name) = stored.key.rsplit_once('/').unwrap_or(("", &stored.key));
                 match files.names.get_mut(directory) {
@@ -59,9 +57,9 @@ impl DataFiles {
         Ok(files)
     }
 
-    /// Returns the number of requests that listing them takes.
-    pub(crate) fn requests(&self) -> u64 {
-        self.requests
+    /// Returns the number of files in each directory that was listed.
+    pub(crate) fn listed(&self) -> &[u64] {
+        &self.listed
     }
 
     /// Iterates over the keys of all files, hidden ones included.

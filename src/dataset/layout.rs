@@ -1,6 +1,7 @@
 //! The dataset: where its files lie, and what all of its runs have agreed on.
 
 use std::error::Error;
+use std::fmt;
 use std::io;
 use std::mem;
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use crate::logs::reject;
 use crate::logs::schema::LogType;
 use crate::redact::{Agreement, Rules};
 use crate::store::{
-    Calls, Created, FileKey, Owner, Patience, Target, TargetError, create_surely, create_surely_by,
+    Created, FileKey, Owner, Patience, Target, TargetError, create_surely, create_surely_by,
 };
 use crate::util::threads::on_threads;
 
@@ -28,22 +29,10 @@ const PLAIN_VERSION: u32 = 2;
 const REDACTED_VERSION: u32 = 3;
 /// Those that this program knows, of datasets that hold everything and of redacted ones.
 pub(crate) const FORMAT_VERSIONS: [u32; 2] = [PLAIN_VERSION, REDACTED_VERSION];
-/// Names that are tried before the first claim, and attempts at once for each.
-const PROBES: usize = 5;
-const RACERS: usize = 16;
-/// Requests that it takes to open a dataset.
-pub(crate) const OPENING: Calls = Calls { list: 0, get: 1, put: 0, delete: 0 };
-/// Requests of one check that the dataset is still the same. A run checks before it creates each state file, and at
-/// its end.
-pub(crate) const CONFIRMING: Calls = Calls { list: 0, get: 1, put: 0, delete: 0 };
-/// Requests that opening a new dataset takes: find it, probe the store, list the tables, write the description, and
-/// read it back.
-pub(crate) const BEGINNING: Calls = Calls {
-    list: 1 + LogType::ALL.len() as u64,
-    get: 2 + PROBES as u64,
-    put: 1 + (PROBES * RACERS) as u64,
-    delete: PROBES as u64,
-};
+/// Names that are tried before the first claim.
+pub(crate) const PROBES: usize = 5;
+/// Attempts at once for each of these names.
+pub(crate) const RACERS: usize = 16;
 
 /// How partitions become directories.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -170,10 +159,7 @@ pub enum DatasetError {
         why: String,
     },
     /// The dataset has no description, and a file is not where the layout would put it.
-    #[error(
-        "{0} exists, but {DESCRIPTION} does not, and --layout does not put files there: use the --layout of the \
-         dataset's other runs, or another --out"
-    )]
+    #[error("{0} exists, but {DESCRIPTION} does not, and this layout does not put files there")]
     Misplaced(String),
     /// A newer version of the program wrote an entry of a log.
     #[error("{name} was written by a newer version of this program: its action is {action}")]
@@ -198,26 +184,22 @@ pub enum DatasetError {
     },
     /// The dataset was made by a version that lays it out otherwise.
     #[error(
-        "the dataset has format version {0}, this program writes {PLAIN_VERSION} and {REDACTED_VERSION}: use {which}",
-        which = if *.0 > REDACTED_VERSION { "a newer version of it" } else { "another --out" }
+        "the dataset has format version {0}, this program writes {PLAIN_VERSION} and {REDACTED_VERSION}"
     )]
     Version(u32),
     /// The dataset was begun with another layout.
-    #[error("the dataset was begun with --layout {}: use that, or another --out", name(*.0))]
+    #[error("the dataset was begun with the layout {0}")]
     Layout(Layout),
     /// The dataset was begun with another redaction, or none.
     #[error("{}", redacted(.0))]
     Redaction(Rules),
     /// The dataset's values were hashed with another key.
-    #[error(
-        "the dataset was begun with another key than the one in ALB2PARQUET_REDACT_KEY: use that one, or \
-         another --out"
-    )]
+    #[error("the dataset was begun with another key for hashes")]
     RedactionKey,
     /// The store lets two runs create the same file.
     #[error(
         "{0}: the store does not keep two runs from creating the same file, so that runs at the same time \
-         could write rows twice. If no other run writes to this dataset meanwhile, say --single-writer"
+         could write rows twice"
     )]
     Unconditional(String),
 }
@@ -260,20 +242,20 @@ impl DatasetError {
     }
 }
 
-fn name(layout: Layout) -> &'static str {
-    match layout {
-        Layout::Hive => "hive",
-        Layout::Plain => "plain",
+impl fmt::Display for Layout {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Hive => "hive",
+            Self::Plain => "plain",
+        })
     }
 }
 
 fn redacted(rules: &Rules) -> String {
     if rules.is_empty() {
-        "the dataset was begun without --redact, and holds values in clear: leave --redact out, or use another \
-         --out"
-            .to_owned()
+        "the dataset was begun without redaction, and holds values in clear".to_owned()
     } else {
-        format!("the dataset was begun with {rules}: use that, or another --out")
+        format!("the dataset was begun with another redaction: {}", rules.actions().join(", "))
     }
 }
 

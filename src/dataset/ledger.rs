@@ -1,20 +1,21 @@
 //! The ledger: what one run knows of the claims of a dataset, and adds to them.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::Days;
 
 use crate::dataset::claim::{
-    Amended, Amendment, Amendments, Appended, Claim, Claimed, Hints, Log, Record, Removal, State,
+    Amended, Amendment, Appended, Claim, Hints, Log, Record, Removal, State,
 };
-use crate::dataset::data_files::{DataFiles, LISTED_AT_ONCE};
+use crate::dataset::data_files::DataFiles;
+use crate::dataset::held::{Held, HeldObject};
 use crate::dataset::layout::{Dataset, DatasetError};
 use crate::dataset::publish;
 use crate::dataset::shard::Shard;
-use crate::logs::key::{Form, Partition, identity};
-use crate::store::{Calls, Listed, Writing};
+use crate::logs::key::{Partition, identity};
+use crate::store::Writing;
 use crate::util::threads::on_threads;
 
 /// The logs of partitions, as far as a run has looked at them.
@@ -34,93 +35,6 @@ pub struct Ledger<'a> {
     held: BTreeMap<Partition, Arc<Held>>,
     /// Number of incomplete objects in each partition that has some.
     incomplete: BTreeMap<Partition, u64>,
-}
-
-/// The objects that the claims of a partition hold, by identity.
-pub(crate) type Held = HashMap<String, HeldObject>;
-
-/// An object that a claim holds.
-#[derive(Debug, Clone)]
-pub struct HeldObject {
-    /// URL that its name stands behind.
-    pub directory: Arc<str>,
-    /// Its file name.
-    pub name: Box<str>,
-    /// Compressed size in bytes.
-    pub size: u64,
-    /// The latest ETag at which the object had the converted content.
-    pub e_tag: Option<String>,
-    /// Number of the claim that holds it.
-    pub claim: usize,
-    /// Its content, if it was read to its end without damage.
-    pub content: Option<Content>,
-}
-
-/// Fingerprint of the decompressed bytes of an object.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Content {
-    /// Their CRC-32.
-    pub crc32: u32,
-    /// Their number.
-    pub size: u64,
-}
-
-/// How an object differs from the claimed object with the same name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// Unchanged, according to the listing.
-    None,
-    /// Its ETag or time changed; its content may be the same.
-    Touched,
-    /// Its content changed. The text describes how.
-    Rewritten(String),
-}
-
-impl HeldObject {
-    /// Returns the objects of a claim.
-    pub fn of<'c>(
-        number: usize,
-        claim: &'c Claim,
-        amendments: &Amendments<'c>,
-    ) -> impl Iterator<Item = (&'c Claimed, Self)> {
-        let directories: Vec<Arc<str>> =
-            claim.directories.iter().map(|directory| directory.as_str().into()).collect();
-        claim.objects.iter().map(move |object| {
-            let directory = directories.get(object.directory).cloned();
-            let directory = directory.unwrap_or_else(|| "".into());
-            let name = object.name.as_str().into();
-            let e_tag = amendments.e_tag(number, object).map(ToOwned::to_owned);
-            let content = object.crc32.zip(object.uncompressed_size);
-            let content = content.map(|(crc32, size)| Content { crc32, size });
-            (object, Self { directory, name, size: object.size, e_tag, claim: number, content })
-        })
-    }
-
-    /// Compares the listed object at a URL with this one.
-    ///
-    /// A copy elsewhere has its own ETag, so only its size is compared. A decompressed copy is not compared.
-    pub fn change(&self, url: &str, listed: &Listed) -> Change {
-        let there = url.rsplit_once('/').is_some_and(|(directory, name)| {
-            self.directory.strip_suffix('/') == Some(directory) && *self.name == *name
-        });
-        if listed.size != self.size && Form::has_size_of(&self.name, listed.name()) {
-            let (is, was) = (listed.size, self.size);
-            Change::Rewritten(left_alone(&format!(
-                "has {is} bytes, but had {was} when it was converted"
-            )))
-        } else if there && listed.e_tag() != self.e_tag.as_deref() {
-            Change::Touched
-        } else {
-            Change::None
-        }
-    }
-}
-
-/// Appends the consequence and the remedy to the description of a change.
-pub(crate) fn left_alone(change: &str) -> String {
-    format!(
-        "{change}; it is left alone. To convert it again, remove its partition with `remove` first"
-    )
 }
 
 /// What became of a batch that was to be claimed.
@@ -350,12 +264,19 @@ impl<'a> Ledger<'a> {
         self.incomplete.values().sum()
     }
 
-    /// Returns the requests that a run makes to open its ledger and to read the logs that were looked at here.
-    pub fn calls_to_open(&self) -> Calls {
-        let listed = self.hints.files().div_ceil(LISTED_AT_ONCE).max(1);
-        // Each log ends with the number that is absent.
-        let read = self.logs().into_iter().map(|log| lock(&log).entries().len() as u64 + 1).sum();
-        Calls { list: listed + self.files.requests(), get: read, ..Calls::default() }
+    /// Returns the number of state files that were listed.
+    pub fn state_files(&self) -> u64 {
+        self.hints.files()
+    }
+
+    /// Returns the number of files that were listed in the directory of each table.
+    pub fn files_by_table(&self) -> &[u64] {
+        self.files.listed()
+    }
+
+    /// Returns the number of entries of each log that was read.
+    pub fn logs_read(&self) -> Vec<u64> {
+        self.logs().into_iter().map(|log| lock(&log).entries().len() as u64).collect()
     }
 
     /// Returns the entries that cannot be carried out, each with its partition, its name and the reason.

@@ -31,6 +31,8 @@ const ROOT: &str = "AWSLogs";
 const SERVICE: &str = "elasticloadbalancing";
 /// Names of the columns that partitions have in a table. All of them are text.
 pub(crate) const PARTITION_COLUMNS: [&str; 5] = ["account", "region", "year", "month", "day"];
+/// Values of [`PARTITION_COLUMNS`].
+pub(crate) type PartitionValues = [String; 5];
 
 /// What the key of a log object says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -177,7 +179,7 @@ impl Partition {
     }
 
     /// Returns the values of [`PARTITION_COLUMNS`].
-    pub(crate) fn values(&self) -> [String; 5] {
+    pub(crate) fn values(&self) -> PartitionValues {
         let (year, month, day) = (self.day.year(), self.day.month(), self.day.day());
         let (year, month, day) = (format!("{year:04}"), format!("{month:02}"), format!("{day:02}"));
         [self.account.clone(), self.region.clone(), year, month, day]

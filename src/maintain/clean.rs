@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::dataset::claim::{Hints, Log, State};
 use crate::dataset::layout::{Dataset, DatasetError};
-use crate::plan::Failure;
+use crate::plan::{Failure, Remedy};
 use crate::store::{Leftover, Staged};
 
 /// What was cleaned. As JSON, it is what `--json` prints.
@@ -60,7 +60,7 @@ pub(crate) fn clean(dataset: &Dataset, older_than: Duration) -> Result<Cleaned, 
         };
         if let Err(error) = removed {
             let (object, error) = (target.name(&key), DatasetError::from(error).with_source());
-            cleaned.failures.push(Failure { object, error });
+            cleaned.failures.push(Failure::new(object, error));
             continue;
         }
         cleaned.bytes += size;
@@ -80,9 +80,9 @@ fn claimed(
         let log = match Log::read(dataset, partition, &hints) {
             Ok(log) => log,
             Err(error) if error.is_of_partition() => {
-                let error =
-                    format!("{}; nothing is removed before it is repaired", error.with_source());
-                failures.push(Failure { object: partition.to_string(), error });
+                let error = format!("{}; nothing of it is removed", error.with_source());
+                let failure = Failure::new(partition.to_string(), error);
+                failures.push(failure.ends_by(Remedy::Repair));
                 continue;
             }
             Err(error) => return Err(error),

@@ -17,12 +17,12 @@ use serde::Serialize;
 
 use crate::dataset::claim::{Amendments, Claim, Hints, Log, Record, State};
 use crate::dataset::data_files::DataFiles;
+use crate::dataset::held::{Change, HeldObject};
 use crate::dataset::layout::{Dataset, DatasetError, is_hidden};
-use crate::dataset::ledger::{Change, HeldObject};
 use crate::logs::key::{Partition, SkipReason, identity, mismatch};
 use crate::logs::schema::LogType;
 use crate::maintain::verify::with_rejects::Objects;
-use crate::plan::{self, Listing, Object, PlanError, Selection};
+use crate::plan::{self, Listing, Object, PlanError, Remedy, Selection};
 use crate::redact::Redaction;
 use crate::store::Source;
 use crate::util::threads;
@@ -83,29 +83,12 @@ pub struct Finding {
     pub name: String,
     /// What is wrong with it.
     pub problem: String,
-    /// What to do about it.
-    pub remedy: &'static str,
+    /// What ends it.
+    pub remedy: Remedy,
 }
 
-const UNLISTED: &str = "make this path readable or rename it; nothing is wrong with the dataset";
-const FINISH: &str = "run `convert`, which publishes them; if it cannot, `remove` this partition, then run `convert`";
-const CONVERT: &str = "run `convert` again";
-const REMOVE: &str = "take the partition back with `remove`, then run `convert` again";
-const COMPARE: &str = "run `convert`, which compares the contents and records unchanged objects, or `verify --read-data`";
-const LOOK: &str = "find out who changed it; if in doubt, take the partition back with `remove`";
-const MOVE: &str = "move it out of the table's directory: engines read it as part of the table";
-const ORPHAN: &str = "run `repair`, which rebuilds lost claims, or move the file out of the table's directory: engines read it";
-const REPAIR: &str = "run `repair`, which rebuilds claims from files; nothing is converted into its partition until then";
-const LEFT_OUT: &str =
-    "restore its original name and a path that matches it, or move it out of SOURCE";
-
 impl Finding {
-    fn new(
-        kind: &'static str,
-        name: impl Into<String>,
-        problem: &str,
-        remedy: &'static str,
-    ) -> Self {
+    fn new(kind: &'static str, name: impl Into<String>, problem: &str, remedy: Remedy) -> Self {
         Self { kind, name: name.into(), problem: problem.to_owned(), remedy }
     }
 }
@@ -153,7 +136,7 @@ impl Verification<'_> {
         let listing = Listing::take(self.sources, self.selection, self.stop)?;
         let mut report = Report { objects: listing.objects.len() as u64, ..Report::default() };
         for failure in &listing.failures {
-            let finding = Finding::new("listing", &failure.object, &failure.error, UNLISTED);
+            let finding = Finding::new("listing", &failure.object, &failure.error, Remedy::Rename);
             report.findings.push(finding);
         }
         find_left_out(&listing, &mut report);
@@ -190,7 +173,7 @@ impl Verification<'_> {
         for key in hints.unknown() {
             let name = self.dataset.target().name(key);
             let problem = "lies among the claims, but belongs to no partition";
-            report.findings.push(Finding::new("state", name, problem, LOOK));
+            report.findings.push(Finding::new("state", name, problem, Remedy::Investigate));
         }
         let listed = listing.objects.iter().map(|object| &*object.partition);
         let partitions: BTreeSet<&Partition> = hints.partitions().chain(listed).collect();
@@ -204,7 +187,7 @@ impl Verification<'_> {
                         "state",
                         partition.to_string(),
                         &problem,
-                        REPAIR,
+                        Remedy::Repair,
                     ));
                     unknown.insert(partition.clone());
                 }
@@ -223,7 +206,12 @@ impl Verification<'_> {
                 let name = log.name(self.dataset, number);
                 if matches!(entry.record, Record::Remove(_)) && entry.state != State::Done {
                     let problem = "is a removal that is not finished";
-                    report.findings.push(Finding::new("unfinished", &name, problem, CONVERT));
+                    report.findings.push(Finding::new(
+                        "unfinished",
+                        &name,
+                        problem,
+                        Remedy::Convert,
+                    ));
                 }
                 let Record::Add(claim) = &entry.record else { continue };
                 if entry.state == State::Void {
@@ -235,7 +223,12 @@ impl Verification<'_> {
                 report.rejects += claim.rejects.values().sum::<u64>();
                 if entry.state != State::Done {
                     let problem = "is claimed, but its files may not be published yet";
-                    report.findings.push(Finding::new("unfinished", &name, problem, FINISH));
+                    report.findings.push(Finding::new(
+                        "unfinished",
+                        &name,
+                        problem,
+                        Remedy::Publish,
+                    ));
                 }
                 let log_type = log.partition().log_type;
                 let (state, amendments) = (&entry.state, Arc::clone(&amendments));
@@ -265,7 +258,7 @@ impl Verification<'_> {
                         "twice",
                         claim.url(object),
                         &problem,
-                        REMOVE,
+                        Remedy::Remove,
                     ));
                 }
             }
@@ -284,7 +277,7 @@ impl Verification<'_> {
                         let name = log.name(self.dataset, number);
                         let problem = format!("is claimed twice, by {first} and {name}");
                         let url = claim.url(object);
-                        report.findings.push(Finding::new("twice", url, &problem, REMOVE));
+                        report.findings.push(Finding::new("twice", url, &problem, Remedy::Remove));
                     }
                     beside.insert(own, before);
                 }
@@ -296,20 +289,30 @@ impl Verification<'_> {
             match held.get(own).map(|(before, _)| before).or_else(|| beside.get(own)) {
                 None => {
                     let is_unknown = unknown.contains(&*object.partition);
-                    let remedy = if is_unknown { REPAIR } else { CONVERT };
+                    let remedy = if is_unknown { Remedy::Repair } else { Remedy::Convert };
                     let problem = "is in no claim";
                     report.findings.push(Finding::new("not_converted", url, problem, remedy));
                 }
                 Some(before) => match before.change(&url, &object.listed) {
                     Change::None => {}
                     Change::Rewritten(problem) => {
-                        report.findings.push(Finding::new("changed", url, &problem, REMOVE));
+                        report.findings.push(Finding::new(
+                            "changed",
+                            url,
+                            &problem,
+                            Remedy::Remove,
+                        ));
                     }
                     // Its rows are compared later.
                     Change::Touched if self.read_data.is_some() => {}
                     Change::Touched => {
                         let problem = "was touched since it was converted (new ETag or time); its content was not compared";
-                        report.findings.push(Finding::new("touched", url, problem, COMPARE));
+                        report.findings.push(Finding::new(
+                            "touched",
+                            url,
+                            problem,
+                            Remedy::Compare,
+                        ));
                     }
                 },
             }
@@ -334,7 +337,7 @@ impl Verification<'_> {
             } else {
                 let name = self.dataset.target().name(&key);
                 let problem = "is in a table's directory, but is not a file of a partition";
-                report.findings.push(Finding::new("orphan", name, problem, MOVE));
+                report.findings.push(Finding::new("orphan", name, problem, Remedy::Move));
             }
         }
         for partition in partitions.difference(&unknown.clone()) {
@@ -351,7 +354,7 @@ impl Verification<'_> {
             for key in files.unaccounted(self.dataset, &log, false)? {
                 let name = self.dataset.target().name(&key);
                 let problem = "is in a table's directory, but no claim names it";
-                report.findings.push(Finding::new("orphan", name, problem, ORPHAN));
+                report.findings.push(Finding::new("orphan", name, problem, Remedy::RepairOrMove));
                 unknown.insert(partition.clone());
             }
         }
@@ -370,7 +373,7 @@ impl Verification<'_> {
         let Standing { claim, state, name, .. } = standing;
         let mut looked = Looked::default();
         if let Some(problem) = claim.contradiction() {
-            looked.findings.push(Finding::new("counts", name, &problem, REMOVE));
+            looked.findings.push(Finding::new("counts", name, &problem, Remedy::Remove));
         }
         if **state != State::Done {
             return Ok(looked);
@@ -382,7 +385,7 @@ impl Verification<'_> {
                 None => looked.files += 1,
                 Some(problem) => {
                     readable = false;
-                    looked.findings.push(Finding::new("file", file, &problem, REMOVE));
+                    looked.findings.push(Finding::new("file", file, &problem, Remedy::Remove));
                 }
             }
         }
@@ -406,7 +409,7 @@ impl Verification<'_> {
             Err(error) => {
                 let name = claim.outputs.first().map_or("", |output| &output.file.key);
                 let (name, problem) = (self.dataset.target().name(name), format!("{error:#}"));
-                looked.findings.push(Finding::new("file", name, &problem, REMOVE));
+                looked.findings.push(Finding::new("file", name, &problem, Remedy::Remove));
                 return;
             }
         };
@@ -432,16 +435,31 @@ impl Verification<'_> {
                         (Some(problem), Change::Touched) => {
                             let problem =
                                 format!("was rewritten since it was converted: {problem}");
-                            looked.findings.push(Finding::new("changed", url, &problem, REMOVE));
+                            looked.findings.push(Finding::new(
+                                "changed",
+                                url,
+                                &problem,
+                                Remedy::Remove,
+                            ));
                         }
                         (Some(problem), _) => {
-                            looked.findings.push(Finding::new("rows", url, &problem, REMOVE));
+                            looked.findings.push(Finding::new(
+                                "rows",
+                                url,
+                                &problem,
+                                Remedy::Remove,
+                            ));
                         }
                     }
                 }
                 Err(error) => {
                     let problem = format!("cannot be read again: {error:#}");
-                    looked.findings.push(Finding::new("unreadable", url, &problem, LOOK));
+                    looked.findings.push(Finding::new(
+                        "unreadable",
+                        url,
+                        &problem,
+                        Remedy::Investigate,
+                    ));
                 }
             }
         }
@@ -462,7 +480,7 @@ fn find_left_out(listing: &Listing, report: &mut Report) {
                 "is one of {many} objects that are named like logs and are not converted: {why}"
             ),
         };
-        report.findings.push(Finding::new(kind, key, &problem, LEFT_OUT));
+        report.findings.push(Finding::new(kind, key, &problem, Remedy::RestoreName));
     }
 }
 

@@ -41,7 +41,7 @@ const SHAPES: &str = "a list is keys, URLs or paths, one per line, the output of
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectsError {
     /// It cannot be opened or read on.
-    #[error("--objects {name} cannot be read")]
+    #[error("{name} cannot be read")]
     Read {
         /// The file as the user named it, or a file that it names.
         name: String,
@@ -49,7 +49,7 @@ pub enum ObjectsError {
         source: io::Error,
     },
     /// It lies in a store that cannot be reached.
-    #[error("--objects {name}")]
+    #[error("{name}")]
     Store {
         /// The file as the user named it.
         name: String,
@@ -57,7 +57,7 @@ pub enum ObjectsError {
         source: Box<StoreError>,
     },
     /// The manifest is of an inventory that this program cannot read.
-    #[error("--objects {name} is not a manifest of an S3 Inventory in CSV or Parquet: {why}")]
+    #[error("{name} is not a manifest of an S3 Inventory in CSV or Parquet: {why}")]
     Manifest {
         /// The file as the user named it.
         name: String,
@@ -65,7 +65,7 @@ pub enum ObjectsError {
         why: String,
     },
     /// It is not a list of objects.
-    #[error("--objects {name}, line {line}: {text}: {why}{SHAPES}")]
+    #[error("{name}, line {line}: {text}: {why}{SHAPES}")]
     Shape {
         /// The file.
         name: String,
@@ -77,7 +77,7 @@ pub enum ObjectsError {
         why: &'static str,
     },
     /// A line does not match the lines before it, or does not name an object of the source.
-    #[error("--objects {name}, {place}: {text}: {why}")]
+    #[error("{name}, {place}: {text}: {why}")]
     Line {
         /// The file.
         name: String,
@@ -89,9 +89,7 @@ pub enum ObjectsError {
         why: String,
     },
     /// A line is of another bucket than the source.
-    #[error(
-        "--objects {name}, {place}: {bucket} is another bucket, not that of SOURCE {source_name}"
-    )]
+    #[error("{name}, {place}: {bucket} is another bucket, not that of SOURCE {source_name}")]
     Bucket {
         /// The file.
         name: String,

@@ -197,7 +197,7 @@ impl Listing {
                     kept.listed.key(),
                     kept.listed.size
                 );
-                self.failures.push(Failure { object: next.listed.key(), error });
+                self.failures.push(Failure::new(next.listed.key(), error));
             }
             true
         });
@@ -302,7 +302,7 @@ impl<'a> Gathering<'a> {
             }
             Err(error) => {
                 let (object, error) = (source.to_string(), error.to_string());
-                self.listing.failures.push(Failure { object, error });
+                self.listing.failures.push(Failure::new(object, error));
             }
         }
         if self.stop.load(Ordering::Relaxed) { Err(PlanError::Interrupted) } else { Ok(()) }
@@ -314,7 +314,7 @@ impl<'a> Gathering<'a> {
         match Key::parse(&key) {
             Ok(parsed) if self.wants(&parsed) => {
                 if let Some(error) = source.refuses(&key) {
-                    self.listing.failures.push(Failure { object: key, error: error.to_owned() });
+                    self.listing.failures.push(Failure::new(key, error));
                     return;
                 }
                 if parsed.is_moved {

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::logs::key::from_root;
 use crate::plan::scope::{Scope, ScopeError};
 use crate::store::{Network, Place, Source, StoreError};
 
@@ -38,7 +39,8 @@ pub(crate) fn open(
 ) -> Result<(Vec<Source>, Vec<Scope>), OpenError> {
     let open = if is_listed { Source::open } else { Source::open_unlisted };
     let (names, scopes): (Vec<_>, Vec<_>) = scopes(names)?.into_iter().unzip();
-    let sources = names.iter().map(|name| open(name, network)).collect::<Result<_, _>>()?;
+    let sources =
+        names.iter().map(|name| open(name, network, from_root)).collect::<Result<_, _>>()?;
     Ok((sources, scopes))
 }
 

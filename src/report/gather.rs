@@ -85,7 +85,7 @@ impl Problems {
         let more = self.count - self.named.len() as u64;
         let mut list: Vec<String> = self.named.into_iter().collect();
         if more > 0 {
-            list.push(format!("{more} more files cannot be read; `verify` names all"));
+            list.push(format!("{more} more files cannot be read"));
         }
         list
     }
@@ -251,7 +251,9 @@ impl Request<'_> {
         }
         if gathered.unfinished > 0 {
             let claims = gathered.unfinished;
-            problems.push(format!("{claims} claims are not carried out; run `convert` again"));
+            problems.push(format!(
+                "{claims} claims are not carried out; the next conversion finishes them"
+            ));
         }
         let regions: Vec<Region> = gathered
             .regions

@@ -6,7 +6,6 @@ use serde::Serialize;
 
 use crate::catalog::ddl::{Dialect, External};
 use crate::dataset::layout::Layout;
-use crate::logs::reject;
 use crate::logs::schema::LogType;
 use crate::report::Region;
 
@@ -58,7 +57,7 @@ fn add<'r>(
     for Region { account, region, totals, .. } in regions {
         accounts.insert(account.clone());
         names.insert(region.clone());
-        table.compact |= table.name != reject::TABLE && totals.written.compact_files > 0;
+        table.compact |= table.log_type.is_some() && totals.written.compact_files > 0;
     }
     if accounts.is_empty() {
         return;
@@ -70,7 +69,7 @@ fn add<'r>(
     for (dialect, engine) in DIALECTS {
         let Some(location) = locate(&directory, dialect) else { continue };
         table.location = location;
-        table.projection = !matches!(dialect, Dialect::Spark | Dialect::DuckDb);
+        table.projection = dialect.computes_partitions();
         // What an engine cannot be told of this dataset is left out.
         if let Ok(text) = table.create(dialect) {
             statements.push(Statement { table: table.name.clone(), engine, text });

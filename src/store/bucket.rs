@@ -19,7 +19,6 @@ use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 
 use crate::store::StoreError;
-use crate::store::calls::Calls;
 use crate::store::client::{Client, io_error};
 use crate::store::explain::is_of_server;
 use crate::store::file_key::FileKey;
@@ -32,7 +31,7 @@ use crate::store::target::{
 use crate::util::hash::hex;
 
 /// Bytes of a part: all alike but the last, as some stores demand, and at least 5 MiB, as most do.
-const PART_BYTES: usize = 8 << 20;
+pub(crate) const PART_BYTES: usize = 8 << 20;
 /// Parts of an upload that are on their way at once, at most.
 const MAX_SENDING: usize = 2;
 
@@ -210,16 +209,6 @@ impl Target for Bucket {
 
     fn reads_at_once(&self) -> usize {
         self.reads
-    }
-
-    fn calls_to_write(&self, size: u64) -> Calls {
-        // The upload is begun, noted, filled and completed; then its note goes.
-        let parts = size.div_ceil(PART_BYTES as u64).max(1);
-        if self.is_remote() {
-            Calls { put: 3 + parts, delete: 1, ..Calls::default() }
-        } else {
-            Calls::default()
-        }
     }
 
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, TargetError> {

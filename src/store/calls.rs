@@ -18,6 +18,9 @@ pub struct Calls {
 }
 
 impl Calls {
+    /// No requests.
+    pub const NONE: Self = Self { list: 0, get: 0, put: 0, delete: 0 };
+
     /// Returns the number of all requests.
     pub fn sum(self) -> u64 {
         self.list + self.get + self.put + self.delete

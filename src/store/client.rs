@@ -191,7 +191,7 @@ async fn amazon(
     }
     if region.is_none() && custom.is_none() {
         if flags.fips {
-            let why = "FIPS endpoints need a region: set AWS_REGION, or --option region=REGION";
+            let why = "FIPS endpoints need a region: set AWS_REGION";
             return Err(refuse(why.to_owned()));
         }
         // What cannot be found out here is reported by the first request, with the right region.

@@ -1,4 +1,4 @@
-//! What went wrong in a store, in a few words, and what mends it.
+//! What went wrong in a store, in a few words, and why as far as the user can change it.
 
 use std::io::{self, ErrorKind};
 
@@ -7,15 +7,15 @@ use object_store::Error;
 /// Codes of answers to requests whose credentials have expired.
 const EXPIRED: [&str; 3] = ["ExpiredToken", "ExpiredTokenException", "RequestExpired"];
 
+/// How `object_store` says that a bucket lies in another region.
+const OTHER_REGION: &str = "incorrectly configured region";
+
 /// Says in a few words what `object_store` says in many.
 pub(super) fn plainly(error: &Error) -> String {
     let text = error.to_string();
     let said = Said::read(&text);
     if let Some(region) = said.region {
-        return format!(
-            "the bucket lies in the region {region}: set AWS_REGION={region}, or say \
-             --option region={region}"
-        );
+        return format!("the bucket lies in the region {region}: set AWS_REGION={region}");
     }
     match said.code.unwrap_or_default() {
         "AccessDenied" => {
@@ -50,12 +50,10 @@ pub(super) fn plainly(error: &Error) -> String {
         },
         Error::Unauthenticated { source, .. } if said.code.is_none() => format!(
             "no credentials were found ({source}): set AWS_PROFILE, or AWS_ACCESS_KEY_ID and \
-             AWS_SECRET_ACCESS_KEY, or give the machine a role; for a public bucket say \
-             --option skip_signature=true"
+             AWS_SECRET_ACCESS_KEY, or give the machine a role"
         ),
-        _ if text.contains("incorrectly configured region") => {
-            "the bucket lies in another region: set AWS_REGION, or say --option region=REGION"
-                .to_owned()
+        _ if text.contains(OTHER_REGION) => {
+            "the bucket lies in another region: set AWS_REGION".to_owned()
         }
         Error::NotSupported { source } => format!("cannot be read: {source}"),
         Error::Generic { source, .. }
@@ -73,64 +71,86 @@ pub(super) fn plainly(error: &Error) -> String {
 /// Remedy if the process or the system has no file descriptors left.
 const MORE_FILES: &str = "raise the limit with `ulimit -n 1024`, then run the same command again";
 
-/// The reason why a file system or a store refuses to read or write a file, and the remedy.
+/// Why a file system or a store gives no access, as far as the user can change it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cause {
+    /// The file system has no hard links, or the file is immutable.
+    NoHardLinks,
+    /// The user may not.
+    Permission,
+    /// The file system is read-only.
+    ReadOnly,
+    /// The dataset is on several file systems.
+    OtherFileSystem,
+    /// The device is full.
+    Full,
+    /// The quota is exhausted.
+    Quota,
+    /// The file is larger than the file system or the process may write.
+    FileSize,
+    /// A file stands where a directory is expected.
+    NotADirectory,
+    /// The process or the system has no file descriptors left.
+    OpenFiles,
+    /// The store denies access.
+    Denied,
+    /// No credentials were found.
+    NoCredentials,
+    /// The bucket lies in another region: this one, if the store names it.
+    Region(Option<String>),
+}
+
+/// The reason why a file system or a store refuses to read or write a file.
 #[derive(Debug)]
 pub struct Refusal {
-    /// The reason.
+    /// The reason in words.
     pub why: String,
-    /// How the user can correct it.
-    pub remedy: &'static str,
+    /// The same, for programs.
+    pub cause: Cause,
 }
 
 impl Refusal {
     /// Returns why a file system refuses an operation. `None` if the outcome of the operation is unknown.
     pub(super) fn of_disk(error: &io::Error) -> Option<Self> {
-        let (why, remedy) = match error.kind() {
-            _ if is_unsupported(error) => (
-                "operation not permitted",
-                "use a file system with hard links for --out, and check that its files are not immutable",
-            ),
-            ErrorKind::PermissionDenied => (
-                "permission denied",
-                "change its permissions or those of its directory, or run as another user",
-            ),
-            ErrorKind::ReadOnlyFilesystem => {
-                ("the file system is read-only", "mount it read-write, or use another --out")
-            }
+        let (why, cause) = match error.kind() {
+            _ if is_unsupported(error) => ("operation not permitted", Cause::NoHardLinks),
+            ErrorKind::PermissionDenied => ("permission denied", Cause::Permission),
+            ErrorKind::ReadOnlyFilesystem => ("the file system is read-only", Cause::ReadOnly),
             ErrorKind::CrossesDevices => (
                 "it is on a different file system than _alb2parquet/staging",
-                "keep the whole dataset on one file system",
+                Cause::OtherFileSystem,
             ),
-            ErrorKind::StorageFull => {
-                ("no space left on the device", "free some space, then run the same command again")
-            }
-            ErrorKind::QuotaExceeded => (
-                "disk quota exceeded",
-                "free some space or raise the quota, then run the same command again",
-            ),
-            ErrorKind::FileTooLarge => (
-                "file too large",
-                "raise the limit of the file system or of `ulimit -f`, or lower --target-file-size",
-            ),
-            ErrorKind::NotADirectory => {
-                ("a part of its path is a file", "move that file away, or use another --out")
-            }
-            _ if is_out_of_files(error) => ("too many open files", MORE_FILES),
+            ErrorKind::StorageFull => ("no space left on the device", Cause::Full),
+            ErrorKind::QuotaExceeded => ("disk quota exceeded", Cause::Quota),
+            ErrorKind::FileTooLarge => ("file too large", Cause::FileSize),
+            ErrorKind::NotADirectory => ("a part of its path is a file", Cause::NotADirectory),
+            _ if is_out_of_files(error) => ("too many open files", Cause::OpenFiles),
             _ => return None,
         };
-        Some(Self { why: why.to_owned(), remedy })
+        Some(Self { why: why.to_owned(), cause })
     }
 
     /// Returns why a store refuses a request.
     pub(super) fn of_store(error: &Error) -> Option<Self> {
-        let is_denied =
-            matches!(error, Error::PermissionDenied { .. } | Error::Unauthenticated { .. });
-        is_denied.then(|| Self {
-            why: plainly(error),
-            remedy: "check the credentials and their permissions; for S3, `alb2parquet policy convert` prints the \
-                    required ones",
-        })
+        is_denied(error).then(|| Self { why: plainly(error), cause: Cause::Denied })
     }
+}
+
+/// Returns why a store gives no access, if the user can change it.
+pub(super) fn cause(error: &Error) -> Option<Cause> {
+    let text = error.to_string();
+    let said = Said::read(&text);
+    if said.region.is_some() || text.contains(OTHER_REGION) {
+        return Some(Cause::Region(said.region.map(ToOwned::to_owned)));
+    }
+    if matches!(error, Error::Unauthenticated { .. }) && said.code.is_none() {
+        return Some(Cause::NoCredentials);
+    }
+    is_denied(error).then_some(Cause::Denied)
+}
+
+fn is_denied(error: &Error) -> bool {
+    matches!(error, Error::PermissionDenied { .. } | Error::Unauthenticated { .. })
 }
 
 /// Returns whether the process or the system has no file descriptors left (`EMFILE`, `ENFILE`).
@@ -226,14 +246,14 @@ mod tests {
     #[cfg(unix)]
     #[test]
     fn a_file_system_without_hard_links_is_no_lack_of_permission() {
-        for (code, why, remedy) in [
-            (libc::EPERM, "operation not permitted", "hard links"),
-            (libc::EOPNOTSUPP, "operation not permitted", "hard links"),
-            (libc::EACCES, "permission denied", "change its permissions"),
+        for (code, why, cause) in [
+            (libc::EPERM, "operation not permitted", Cause::NoHardLinks),
+            (libc::EOPNOTSUPP, "operation not permitted", Cause::NoHardLinks),
+            (libc::EACCES, "permission denied", Cause::Permission),
         ] {
             let refusal = Refusal::of_disk(&io::Error::from_raw_os_error(code)).unwrap();
             assert_eq!(refusal.why, why);
-            assert!(refusal.remedy.contains(remedy), "{}", refusal.remedy);
+            assert_eq!(refusal.cause, cause);
         }
     }
 
@@ -243,6 +263,7 @@ mod tests {
                     header is malformed; the region 'us-east-1' is wrong; expecting \
                     'eu-west-1'</Message><Region>eu-west-1</Region></Error>";
         assert!(plainly(&generic(text)).contains("AWS_REGION=eu-west-1"));
+        assert_eq!(cause(&generic(text)), Some(Cause::Region(Some("eu-west-1".to_owned()))));
     }
 
     #[test]

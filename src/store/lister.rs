@@ -22,6 +22,7 @@ use tokio::sync::mpsc;
 use crate::store::StoreError;
 use crate::store::explain::plainly;
 use crate::store::lister::regions::{End, Region, Regions, parents};
+use crate::store::source::KeyOf;
 
 /// How a listing treats a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -34,6 +35,8 @@ pub enum Look {
     Inside,
 }
 
+/// Number of files that a store lists per request.
+pub(crate) const PAGE_FILES: u64 = 1000;
 /// Maximum number of directories listed concurrently.
 const MAX_LISTINGS: u64 = 16;
 /// Maximum number of consecutive empty pages before the last one.
@@ -84,7 +87,7 @@ pub(super) trait Pages: fmt::Debug + Send + Sync {
 
     /// Number of entries in a full page.
     fn page_size(&self) -> u64 {
-        1000
+        PAGE_FILES
     }
 }
 
@@ -168,6 +171,7 @@ struct Start {
 pub(super) async fn search(
     pages: &dyn Pages,
     root: &str,
+    key_of: KeyOf,
     first: Option<Page>,
     look: &(impl Fn(&str) -> Look + Sync),
     found: &mpsc::Sender<Found>,
@@ -177,7 +181,7 @@ pub(super) async fn search(
         root,
         look,
         found,
-        regions: Regions::default(),
+        regions: Regions::new(key_of),
         spent: Spent::default(),
         sweeps: pages.can_skip(),
         swept: None,
@@ -294,7 +298,7 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
     /// receiver drops objects that were found before.
     fn restart(&mut self) {
         self.sweeps = false;
-        self.regions = Regions::default();
+        self.regions.clear();
         self.begin().into_iter().for_each(|region| self.regions.add(region));
     }
 

@@ -13,7 +13,7 @@ use crate::store::network::{Requests, Traffic, renewing};
 use crate::store::raw::Location;
 
 /// Large objects are read in pieces of this size. The next piece is requested while the current one is used.
-pub(super) const RANGE: u64 = 8 << 20;
+pub(crate) const READ_BYTES: u64 = 8 << 20;
 
 /// An object of a store, to be read as it was listed and no other.
 #[derive(Clone)]
@@ -106,7 +106,7 @@ impl Ranges {
 
     /// Requests the next piece, if there is one.
     fn begin(&mut self) -> Option<Fetch> {
-        let range = self.next..self.wanted.size.min(self.next + RANGE);
+        let range = self.next..self.wanted.size.min(self.next + READ_BYTES);
         let runtime = self.requests.runtime().filter(|_| !range.is_empty())?;
         self.next = range.end;
         let wanted = self.wanted.clone();

@@ -17,21 +17,22 @@ use object_store::path::Path;
 use object_store::{Error, GetOptions, ObjectMeta, ObjectStore};
 use tokio::sync::{Semaphore, mpsc};
 
-use crate::logs::key;
 use crate::store::StoreError;
-use crate::store::calls::Calls;
 use crate::store::client::Client;
 use crate::store::lister::{Ask, Entry, Look, Page, Pages, search};
 use crate::store::network::{Network, Requests, Traffic, renewing};
 use crate::store::place::{Place, Prefix};
 use crate::store::raw::{Location, Raw};
-use crate::store::read::{Exact, Fetch, RANGE, Ranges, Wanted};
+use crate::store::read::{Exact, Fetch, Ranges, Wanted};
 use crate::store::tree::{self, Walk};
 
 /// Objects of a source that are read at the same moment, at most.
 const MAX_READS: usize = 64;
 /// Objects that are listed ahead of who takes them, at most.
 const MAX_FOUND: usize = 4096;
+
+/// Returns the part of a path from which on keys are known, if it has one: `AWSLogs/…` for logs of AWS.
+pub(crate) type KeyOf = fn(&str) -> Option<&str>;
 
 /// A place that objects are listed in and read from.
 #[derive(Debug, Clone)]
@@ -46,6 +47,7 @@ pub struct Source {
     prefix: Option<Path>,
     /// How keys that are not valid paths are requested.
     raw: Raw,
+    key_of: KeyOf,
     /// What its keys begin with although its listing does not show it.
     key_prefix: String,
     /// What makes the URL of an object of its path, without a slash at its end.
@@ -80,7 +82,7 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// Returns its key as far as it is known, from the source or `AWSLogs` on.
+    /// Returns its key as far as it is known: from the source on, or from where [`KeyOf`] says.
     pub fn key(&self) -> String {
         format!("{}{}", self.directory, self.name())
     }
@@ -143,15 +145,15 @@ impl fmt::Display for Source {
 }
 
 impl Source {
-    /// Opens a source: a directory or a prefix of a bucket, at, above or below `AWSLogs`.
+    /// Opens a source: a directory or a prefix of a bucket, at, above or below the directory that `key_of` finds.
     ///
     /// # Errors
     ///
     /// Fails when there is no such directory, or the bucket cannot be listed.
-    pub fn open(name: &str, network: &Network) -> Result<Self, StoreError> {
+    pub fn open(name: &str, network: &Network, key_of: KeyOf) -> Result<Self, StoreError> {
         match Place::parse(name)? {
             Place::Bucket(prefix) => {
-                let source = Self::connect(name, prefix, network)?;
+                let source = Self { key_of, ..Self::connect(name, prefix, network)? };
                 // Missing permissions, credentials and buckets are better known before any work.
                 if let Kept::Remote(pages, first) = &source.kept {
                     let ask = Ask { prefix: source.listed_prefix(), ..Ask::default() };
@@ -167,7 +169,7 @@ impl Source {
                 if !directory.is_dir() {
                     return Err(open(io::ErrorKind::NotADirectory.into()));
                 }
-                let key_prefix = directory.to_str().and_then(key::from_root);
+                let key_prefix = directory.to_str().and_then(key_of);
                 let key_prefix = key_prefix.map_or(String::new(), |prefix| format!("{prefix}/"));
                 let url = format!("file://{}", directory.display());
                 let (name, kept) = (name.to_owned(), Kept::Local(directory));
@@ -181,10 +183,10 @@ impl Source {
     /// # Errors
     ///
     /// Fails when the directory does not exist, or when the bucket has no endpoint.
-    pub fn open_unlisted(name: &str, network: &Network) -> Result<Self, StoreError> {
+    pub fn open_unlisted(name: &str, network: &Network, key_of: KeyOf) -> Result<Self, StoreError> {
         match Place::parse(name)? {
-            Place::Bucket(prefix) => Self::connect(name, prefix, network),
-            Place::Local(_) => Self::open(name, network),
+            Place::Bucket(prefix) => Ok(Self { key_of, ..Self::connect(name, prefix, network)? }),
+            Place::Local(_) => Self::open(name, network, key_of),
         }
     }
 
@@ -212,6 +214,7 @@ impl Source {
             bucket: None,
             prefix: None,
             raw: Raw::Never,
+            key_of: |_| None,
             key_prefix: String::new(),
             url: url.trim_end_matches('/').to_owned(),
             requests: Requests::default(),
@@ -236,14 +239,6 @@ impl Source {
     /// Tells whether it takes requests to reach it.
     pub fn is_remote(&self) -> bool {
         self.requests.is_remote()
-    }
-
-    /// Returns the requests that it takes to read an object of so many bytes: one, or, if it is streamed, one for
-    /// each piece.
-    pub fn calls_to_read(&self, size: u64, streamed: bool) -> Calls {
-        let pieces = if streamed { size.div_ceil(RANGE) } else { 1 };
-        let get = if self.is_remote() { pieces } else { 0 };
-        Calls { get, ..Calls::default() }
     }
 
     /// Returns a key in the form of the source.
@@ -303,7 +298,10 @@ impl Source {
                 let (found, mut listing) = mpsc::channel(MAX_FOUND);
                 let (pages, prefix) = (Arc::clone(pages), self.listed_prefix());
                 let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
-                runtime.spawn(async move { search(&*pages, &prefix, first, &look, &found).await });
+                let key_of = self.key_of;
+                runtime.spawn(async move {
+                    search(&*pages, &prefix, key_of, first, &look, &found).await;
+                });
                 let next = move || listing.blocking_recv();
                 Box::new(iter::from_fn(next).map(move |found| match found {
                     Ok(entry) => Ok(self.listed(&entry, &mut directories)),
@@ -373,7 +371,7 @@ impl Source {
         let (above, name) = url.rsplit_once('/').unwrap_or((url, ""));
         let source = match Place::parse(above)? {
             Place::Bucket(prefix) => Self::connect(above, prefix, network)?,
-            Place::Local(_) => Self::open(above, network)?,
+            Place::Local(_) => Self::open(above, network, |_| None)?,
         };
         let key = match &source.prefix {
             Some(prefix) => format!("{prefix}/{name}"),

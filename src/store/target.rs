@@ -13,8 +13,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::store::StoreError;
-use crate::store::calls::Calls;
-use crate::store::explain::{Refusal, plainly};
+use crate::store::explain::{self, Cause, Refusal, plainly};
 use crate::store::file_key::{FileKey, FileName};
 use crate::util::hash::hex;
 
@@ -31,12 +30,6 @@ pub trait Target: fmt::Debug + Send + Sync {
     /// Returns how many files are best read at once.
     fn reads_at_once(&self) -> usize {
         1
-    }
-
-    /// Returns the requests that it takes to stage a file of so many bytes, make it visible and forget that it was
-    /// staged.
-    fn calls_to_write(&self, _size: u64) -> Calls {
-        Calls::default()
     }
 
     /// Reads a whole file; `None` when there is none.
@@ -293,13 +286,13 @@ impl Drop for Writing {
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
     /// The file system or the store refuses to read or write a file.
-    #[error("{name} is not {}: {}; {}", .access, .refusal.why, .refusal.remedy)]
+    #[error("{name} is not {}: {}", .access, .refusal.why)]
     Refused {
         /// Its path or URL.
         name: String,
         /// The refused operation.
         access: Access,
-        /// The reason and the remedy.
+        /// The reason.
         refusal: Refusal,
     },
     /// On a local disk.
@@ -386,6 +379,19 @@ impl TargetError {
         match Refusal::of_store(&error) {
             Some(refusal) => Self::Refused { name, access, refusal },
             None => Self::Store { name, error },
+        }
+    }
+
+    /// Returns why there is no access, if the user can change it.
+    pub fn cause(&self) -> Option<Cause> {
+        match self {
+            Self::Refused { refusal, .. } => Some(refusal.cause.clone()),
+            Self::Store { error, .. } => explain::cause(error),
+            Self::Unknown { source, .. } => source.as_ref()?.cause(),
+            Self::Io { .. }
+            | Self::Listing { .. }
+            | Self::Foreign { .. }
+            | Self::NoAbort { .. } => None,
         }
     }
 

@@ -10,7 +10,7 @@ use parquet::file::metadata::RowGroupMetaData;
 use parquet::file::statistics::Statistics;
 
 use crate::catalog::check::{
-    ColumnFacts, PartitionValues, Probe, Random, Range, Value, filters, is_comparable,
+    ColumnFacts, PartitionValues, Probe, Random, Range, Unreadable, Value, filters, is_comparable,
 };
 use crate::catalog::ddl::Column;
 use crate::dataset::claim::Output;
@@ -101,9 +101,8 @@ fn footers(
     Ok((facts, row_groups))
 }
 
-fn unreadable(dataset: &Dataset, output: &Output) -> String {
-    let name = dataset.target().name(&output.file.key);
-    format!("cannot read {name}; `alb2parquet verify` lists damaged and absent files")
+fn unreadable(dataset: &Dataset, output: &Output) -> Unreadable {
+    Unreadable(dataset.target().name(&output.file.key))
 }
 
 impl ColumnFacts {

@@ -199,7 +199,7 @@ impl Check {
         let mut text = format!(
             "-- Checks what an engine reads of {table}: {rows} rows in {} partitions.\n\
              -- Each statement returns no row if all is right, otherwise a row for each difference: what, expected, seen.\n\
-             -- Columns and filters are checked in {} partitions, chosen by seed {}; --check=SEED chooses others:\n",
+             -- Columns and filters are checked in {} partitions, chosen by seed {}; another seed chooses others:\n",
             self.partitions.len(),
             self.probes.len(),
             self.seed
@@ -211,8 +211,8 @@ impl Check {
         if self.unfinished > 0 {
             writeln!(
                 text,
-                "-- {} partitions and the rows of the table are not checked: their claims are not finished; run \
-                 `convert` again.",
+                "-- {} partitions and the rows of the table are not checked: their claims are not finished; \
+                 convert again.",
                 self.unfinished
             )
             .expect("a string takes everything");

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::catalog::ddl::hive::type_name;
 use crate::catalog::ddl::{Dialect, External, projection};
-use crate::logs::key::Partition;
+use crate::logs::key::PartitionValues;
 
 /// Partitions that one call of `BatchCreatePartition` takes.
 const PARTITIONS: usize = 100;
@@ -41,14 +41,13 @@ pub(super) fn table_input(table: &External) -> String {
 }
 
 /// Returns what `aws glue batch-create-partition --partition-input-list` takes, a line for each call.
-pub(super) fn partition_inputs(table: &External, partitions: &[Partition]) -> String {
+pub(super) fn partition_inputs(table: &External, partitions: &[PartitionValues]) -> String {
     let columns = table.columns.iter();
     let columns =
         columns.map(|each| json!({ "Name": each.name, "Type": type_name(&each.data_type) }));
     let columns: Vec<Value> = columns.collect();
-    let input = |partition: &Partition| {
-        let values = partition.values();
-        let storage = storage(&columns, &table.directory(&values));
+    let input = |values: &PartitionValues| {
+        let storage = storage(&columns, &table.directory(values));
         json!({ "Values": values, "StorageDescriptor": storage })
     };
     let calls = partitions.chunks(PARTITIONS);
@@ -75,6 +74,7 @@ fn storage(columns: &[Value], location: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logs::key::Partition;
     use crate::logs::schema::LogType;
 
     #[test]
@@ -83,7 +83,7 @@ mod tests {
         let log_type = LogType::Access;
         let partition = |day| {
             let (account, region) = ("012345678901".into(), "r".into());
-            Partition { log_type, account, region, day }
+            Partition { log_type, account, region, day }.values()
         };
         let partitions: Vec<_> = day.iter_days().take(101).map(partition).collect();
         let table =

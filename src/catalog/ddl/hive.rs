@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use arrow::datatypes::DataType;
 
 use crate::catalog::ddl::{Dialect, External, quoted};
-use crate::logs::key::{PARTITION_COLUMNS, Partition};
+use crate::logs::key::{PARTITION_COLUMNS, PartitionValues};
 
 /// Partitions of one statement. Athena takes statements of at most 262,144 bytes, and a location has at
 /// most some 1,100.
@@ -80,19 +80,18 @@ pub(super) fn repair(table: &External) -> String {
 pub(super) fn add_partitions(
     table: &External,
     dialect: Dialect,
-    partitions: &[Partition],
+    partitions: &[PartitionValues],
 ) -> String {
     let literal = quote(dialect);
     let mut text = String::new();
     for some in partitions.chunks(PARTITIONS) {
         write!(text, "ALTER TABLE {} ADD IF NOT EXISTS", quoted(&table.name, '`'))
             .expect("a string takes everything");
-        for partition in some {
-            let values = partition.values();
-            let pairs = PARTITION_COLUMNS.iter().zip(&values);
+        for values in some {
+            let pairs = PARTITION_COLUMNS.iter().zip(values);
             let pairs: Vec<_> =
                 pairs.map(|(column, value)| format!("`{column}` = {}", literal(value))).collect();
-            let location = literal(&table.directory(&values));
+            let location = literal(&table.directory(values));
             write!(text, "\n  PARTITION ({}) LOCATION {location}", pairs.join(", "))
                 .expect("a string takes everything");
         }
@@ -104,6 +103,7 @@ pub(super) fn add_partitions(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::logs::key::Partition;
     use crate::logs::schema::LogType;
 
     #[test]
@@ -124,7 +124,7 @@ mod tests {
         let log_type = LogType::Access;
         let partition = |day| {
             let (account, region) = ("012345678901".into(), "r".into());
-            Partition { log_type, account, region, day }
+            Partition { log_type, account, region, day }.values()
         };
         let partitions: Vec<_> = days.map(partition).collect();
         let location = format!("s3://lake/{}/", "x".repeat(1000));

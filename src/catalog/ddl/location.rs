@@ -5,6 +5,8 @@
 //! Amazon S3 (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>) advises against.
 
 use crate::catalog::ddl::{DdlError, Dialect};
+use crate::store::Place;
+use crate::util::escape::printable;
 
 /// Why wildcards are refused for Athena and Glue.
 const WILDCARD: &str = "which Athena's documentation excludes as a wildcard";
@@ -17,6 +19,32 @@ const PLACEHOLDER: &str = "which starts a column reference in the template of co
 const SEPARATOR: &str = "which no DuckDB pattern matches";
 /// Why a URL is refused for `DuckDB`: `?` starts its parameters, and patterns in buckets depend on an extension.
 const PATTERN: &str = "which DuckDB reads as a pattern or a parameter in a URL";
+
+/// Returns the location of a table's directory in a dataset, as an engine reaches it.
+///
+/// # Errors
+///
+/// Fails if the dataset has no such location.
+pub(crate) fn locate(dataset: &str, directory: &str, dialect: Dialect) -> Result<String, DdlError> {
+    let place = match Place::parse(dataset)? {
+        Place::Local(path) => {
+            let absolute = std::path::absolute(&path);
+            let path = absolute
+                .map_err(|source| DdlError::Path { path: path.display().to_string(), source })?;
+            let path = path.to_str().ok_or(DdlError::NotText)?;
+            if dialect == Dialect::DuckDb { path.to_owned() } else { format!("file://{path}") }
+        }
+        Place::Bucket(_) => match dataset.strip_prefix("s3a://") {
+            // Only Hadoop knows that name.
+            Some(rest) if dialect != Dialect::Spark => format!("s3://{rest}"),
+            _ => dataset.to_owned(),
+        },
+    };
+    if printable(&place) != place {
+        return Err(DdlError::Invisible(place));
+    }
+    Ok(format!("{}/{directory}", place.trim_end_matches('/')))
+}
 
 /// Refuses a location that a dialect would misinterpret and that cannot be escaped.
 pub(super) fn check(location: &str, dialect: Dialect, projection: bool) -> Result<(), DdlError> {

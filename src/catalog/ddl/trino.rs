@@ -6,7 +6,7 @@ use arrow::datatypes::DataType;
 
 use crate::catalog::ddl::projection::{self, FIRST_YEAR, Values};
 use crate::catalog::ddl::{Dialect, External, literal, quoted};
-use crate::logs::key::{PARTITION_COLUMNS, Partition};
+use crate::logs::key::{PARTITION_COLUMNS, PartitionValues};
 
 /// The last year that tables know of: of dates, Trino computes only days and what is shorter.
 const LAST_YEAR: &str = "2035";
@@ -100,13 +100,12 @@ pub(super) fn sync(table: &External) -> String {
 
 /// Returns the statements that add partitions. The catalogue must have
 /// `hive.allow-register-partition-procedure=true`.
-pub(super) fn register(table: &External, partitions: &[Partition]) -> String {
+pub(super) fn register(table: &External, partitions: &[PartitionValues]) -> String {
     let (schema, name) = schema_and_table(&table.name);
     let mut text = String::new();
-    for partition in partitions {
-        let values = partition.values();
-        let location = literal(&table.directory(&values));
-        let (columns, values) = (array(PARTITION_COLUMNS), array(&values));
+    for values in partitions {
+        let location = literal(&table.directory(values));
+        let (columns, values) = (array(PARTITION_COLUMNS), array(values));
         writeln!(
             text,
             "CALL system.register_partition('{schema}', '{name}', {columns}, {values}, {location});"

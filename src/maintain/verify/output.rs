@@ -2,10 +2,11 @@
 
 use parquet::file::metadata::ParquetMetaData;
 
-use crate::dataset::claim::{Claim, Output};
+use crate::dataset::claim::{Claim, Output, embedded};
 use crate::dataset::file::PublishedFile;
 use crate::dataset::layout::{Dataset, DatasetError};
 use crate::logs::reject;
+use crate::logs::schema::LogType;
 
 /// Says what is wrong with an output that should stand, if anything is.
 pub(super) fn check(
@@ -27,30 +28,50 @@ pub(super) fn check(
         return Ok(Some("has other bytes than were written".to_owned()));
     }
     Ok(match file.footer() {
-        Ok(metadata) => contradiction(&metadata, claim, output),
+        Ok(footer) => contradiction(&footer, dataset, claim, output),
         Err(error) => Some(format!("is not a Parquet file: {error}")),
     })
 }
 
-/// Says where a footer contradicts the claim, if it does.
-fn contradiction(metadata: &ParquetMetaData, claim: &Claim, output: &Output) -> Option<String> {
-    let file = metadata.file_metadata();
+/// Says where a footer contradicts the claim, or lacks what the footers of this program have, if it does.
+fn contradiction(
+    footer: &ParquetMetaData,
+    dataset: &Dataset,
+    claim: &Claim,
+    output: &Output,
+) -> Option<String> {
+    let file = footer.file_metadata();
     let rows = file.num_rows().cast_unsigned();
     if rows != output.rows {
         return Some(format!("has {rows} rows instead of {}", output.rows));
     }
+    let fact = |key: &str| {
+        let facts = file.key_value_metadata().into_iter().flatten();
+        facts.into_iter().find(|fact| fact.key == key).and_then(|fact| fact.value.as_deref())
+    };
+    if fact(embedded::KEY).is_none() {
+        return Some("has no embedded claim, from which a lost claim can be rebuilt".to_owned());
+    }
     if output.table == reject::TABLE {
         return None;
     }
-    let facts = file.key_value_metadata()?;
+    let log_type = LogType::ALL.into_iter().find(|each| each.table().name == output.table)?;
     let rejects: u64 = claim.rejects.values().sum();
-    for (name, expected) in [("lines", claim.lines), ("rows", claim.rows), ("rejects", rejects)] {
-        let key = format!("alb2parquet.{name}");
-        let fact = facts.iter().find(|fact| fact.key == key).and_then(|fact| fact.value.as_deref());
-        if fact != Some(&expected.to_string()) {
-            let found = fact.unwrap_or("nothing");
-            return Some(format!("says {found} of its {name} in its footer, the claim {expected}"));
-        }
+    let mut expected = vec![
+        ("log_type", log_type.to_string()),
+        ("objects", claim.objects.len().to_string()),
+        ("lines", claim.lines.to_string()),
+        ("joined_lines", claim.joined_lines.to_string()),
+        ("rows", claim.rows.to_string()),
+        ("rejects", rejects.to_string()),
+    ];
+    if !dataset.redaction().is_empty() {
+        expected.push(("redaction", dataset.redaction().to_string()));
     }
-    None
+    expected.into_iter().find_map(|(name, expected)| {
+        let found = fact(&format!("alb2parquet.{name}"));
+        let said = found.unwrap_or("nothing");
+        (found != Some(&expected))
+            .then(|| format!("says {said} of its {name} in its footer, the claim {expected}"))
+    })
 }

@@ -4,11 +4,10 @@ use serde::Serialize;
 
 use crate::dataset::claim::{Amendments, Claim};
 use crate::maintain::verify::Finding;
+use crate::plan::Remedy;
 
 /// Maximum number of objects with rejects to name.
 const MAX_NAMED: usize = 10;
-const REMEDY: &str = "replace the object with a good copy, then `remove` its partition and `convert` again; if no \
-                      good copy exists, `accept` it";
 
 /// An object with rejects that was read to its end. As JSON, its keys are stable.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -50,7 +49,12 @@ impl Objects {
                 self.accepted += 1;
             } else {
                 let problem = object.outcome();
-                self.findings.push(Finding::new("incomplete_object", url, &problem, REMEDY));
+                self.findings.push(Finding::new(
+                    "incomplete_object",
+                    url,
+                    &problem,
+                    Remedy::ReplaceOrAccept,
+                ));
             }
         }
     }

@@ -302,10 +302,7 @@ proptest! {
 #[test]
 fn what_is_no_list_is_refused_at_its_first_line() {
     let html = refused("\n<!DOCTYPE html>\n<html>\n");
-    assert!(
-        html.starts_with("--objects list.txt, line 2: \"<!DOCTYPE html>\": a list is keys"),
-        "{html}"
-    );
+    assert!(html.starts_with("list.txt, line 2: \"<!DOCTYPE html>\": a list is keys"), "{html}");
     for (text, words) in [
         (&b"hello\nAWSLogs/x\n"[..], "line 1: \"hello\""),
         (b"total 12\n-rw-r--r-- 1 root root 362 Jul 19 14:05 AWSLogs/x\n", "line 1"),

@@ -2,8 +2,8 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use crate::logs::key;
 use crate::store::lister::Look;
+use crate::store::source::KeyOf;
 
 /// Suffix that sorts after every key with the same prefix.
 const LAST: char = '\u{10FFFF}';
@@ -35,10 +35,11 @@ pub(super) enum End {
 }
 
 /// Sorted regions that do not overlap.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Regions {
-    /// Regions in or below a directory `AWSLogs`, where the descent is probably cheaper.
-    logs: BTreeMap<(String, String), Region>,
+    key_of: KeyOf,
+    /// Regions in or below a directory that keys begin with, where the descent is probably cheaper.
+    likely: BTreeMap<(String, String), Region>,
     others: BTreeMap<(String, String), Region>,
 }
 
@@ -77,11 +78,20 @@ impl Region {
 }
 
 impl Regions {
+    pub(super) fn new(key_of: KeyOf) -> Self {
+        Self { key_of, likely: BTreeMap::new(), others: BTreeMap::new() }
+    }
+
     fn of(&mut self, region: &Region) -> &mut BTreeMap<(String, String), Region> {
-        match key::from_root(&region.prefix) {
-            Some(_) => &mut self.logs,
+        match (self.key_of)(&region.prefix) {
+            Some(_) => &mut self.likely,
             None => &mut self.others,
         }
+    }
+
+    pub(super) fn clear(&mut self) {
+        self.likely.clear();
+        self.others.clear();
     }
 
     pub(super) fn add(&mut self, region: Region) {
@@ -90,13 +100,13 @@ impl Regions {
 
     /// Takes the region that the descent lists next: the last one, so that it goes depth first.
     pub(super) fn last(&mut self) -> Option<Region> {
-        let last = self.logs.pop_last().or_else(|| self.others.pop_last());
+        let last = self.likely.pop_last().or_else(|| self.others.pop_last());
         last.map(|(_, region)| region)
     }
 
     /// Takes the region in which a sweep begins.
     pub(super) fn first(&mut self) -> Option<Region> {
-        let first = self.others.pop_first().or_else(|| self.logs.pop_first());
+        let first = self.others.pop_first().or_else(|| self.likely.pop_first());
         first.map(|(_, region)| region)
     }
 
@@ -106,7 +116,7 @@ impl Regions {
         let before = |regions: &'_ BTreeMap<(String, String), Region>| {
             regions.range(..=&bound).next_back().map(|(at, _)| at.clone())
         };
-        let found = [(&self.logs, before(&self.logs)), (&self.others, before(&self.others))];
+        let found = [(&self.likely, before(&self.likely)), (&self.others, before(&self.others))];
         found
             .into_iter()
             .find_map(|(regions, at)| regions.get(&at?).filter(|region| region.holds(key)))
@@ -115,7 +125,7 @@ impl Regions {
     /// Removes the keys that a page of a sweep has listed, from the start of its region to its end.
     pub(super) fn cut(&mut self, from: &str, end: &End, look: impl Fn(&str) -> Look) {
         let mut rest = Vec::new();
-        for regions in [&mut self.logs, &mut self.others] {
+        for regions in [&mut self.likely, &mut self.others] {
             let listed = match end {
                 End::Open => regions.split_off(&(from.to_owned(), String::new())),
                 End::At(key) => {

@@ -100,6 +100,11 @@ impl Pages for Bucket {
     }
 }
 
+/// Returns the part of a path from `AWSLogs` on.
+fn from_logs(path: &str) -> Option<&str> {
+    path.find("AWSLogs").map(|start| &path[start..])
+}
+
 /// Lists a store and returns what was found, and the errors.
 fn list(
     pages: &dyn Pages,
@@ -107,7 +112,7 @@ fn list(
     look: &(impl Fn(&str) -> Look + Sync),
 ) -> (Vec<String>, Vec<String>) {
     let (sender, mut receiver) = mpsc::channel(1 << 20);
-    block_on(search(pages, "", first, look, &sender));
+    block_on(search(pages, "", from_logs, first, look, &sender));
     drop(sender);
     let (mut keys, mut errors) = (Vec::new(), Vec::new());
     while let Ok(found) = receiver.try_recv() {

@@ -1,0 +1,49 @@
+//! What a dataset tells of its tables.
+
+use std::collections::BTreeSet;
+
+use crate::catalog::ddl::External;
+use crate::dataset::contents::Contents;
+use crate::dataset::layout::{Dataset, DatasetError};
+use crate::logs::key::PartitionValues;
+use crate::logs::schema::LogType;
+
+/// What the table of rejects is called where log types are named.
+pub(crate) const REJECTS: &str = "rejects";
+
+impl External {
+    /// Describes the table of a log type, or that of [`REJECTS`], by name. The caller completes it.
+    pub fn named(name: &str) -> Option<Self> {
+        if name == REJECTS {
+            return Some(Self::rejects());
+        }
+        LogType::named(name).map(|log_type| Self::rows(log_type.table()))
+    }
+
+    /// Takes layout, accounts, regions and partitions from what a dataset holds.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the dataset cannot be read.
+    pub fn learn(&mut self, dataset: &Dataset) -> Result<(), DatasetError> {
+        self.layout = dataset.layout();
+        let is_own = |each: &Contents| match self.log_type {
+            Some(log_type) => each.rows > 0 && each.partition.log_type == log_type,
+            None => each.rejects > 0,
+        };
+        let all = Contents::list(dataset, |_| true)?.into_iter().map(|(contents, _)| contents);
+        let own: Vec<Contents> = all.filter(is_own).collect();
+        // Files of rejects have neither delta encodings nor a column index in any profile.
+        self.compact = self.log_type.is_some() && own.iter().any(|each| each.compact);
+        // Rejects of all log types share the directories of one table.
+        let partitions: BTreeSet<PartitionValues> =
+            own.iter().map(|each| each.partition.values()).collect();
+        let distinct = |column: usize| {
+            let values: BTreeSet<&String> = partitions.iter().map(|each| &each[column]).collect();
+            values.into_iter().cloned().collect()
+        };
+        (self.accounts, self.regions) = (distinct(0), distinct(1));
+        self.partitions = Some(partitions.into_iter().collect());
+        Ok(())
+    }
+}

@@ -1,0 +1,295 @@
+//! What the user can do about an error: the only place that knows which flag or command mends what.
+//!
+//! The library's errors say what failed and why. Each enum of errors is matched without a wildcard where hints differ, so
+//! that a new error asks for its hint here.
+
+use std::borrow::Cow;
+use std::collections::BTreeSet;
+use std::error::Error;
+use std::fmt;
+use std::io;
+
+use crate::catalog::check::Unreadable;
+use crate::catalog::ddl::DdlError;
+use crate::convert::ConvertError;
+use crate::convert::manifest::{BadLine, BatchesError};
+use crate::dataset::layout::{DatasetError, FORMAT_VERSIONS};
+use crate::maintain::accept::AcceptError;
+use crate::plan::inventory::ObjectsError;
+use crate::plan::{Failure, PlanError, Remedy};
+use crate::redact::RedactError;
+use crate::report::ReportError;
+use crate::store::{Cause, StoreError, TargetError};
+
+/// What the user can do.
+type Hint = Cow<'static, str>;
+
+/// An error in the value of a flag. Its text begins with the flag.
+#[derive(Debug)]
+pub(super) struct OfFlag {
+    flag: &'static str,
+    error: anyhow::Error,
+}
+
+impl OfFlag {
+    pub(super) fn new(flag: &'static str, error: impl Into<anyhow::Error>) -> Self {
+        Self { flag, error: error.into() }
+    }
+}
+
+impl fmt::Display for OfFlag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.flag, self.error)
+    }
+}
+
+impl Error for OfFlag {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        self.error.source()
+    }
+}
+
+/// Returns what mends an error, if a flag, a command or a permission does.
+pub(super) fn of(error: &anyhow::Error) -> Option<Hint> {
+    if let Some(OfFlag { error, .. }) = error.downcast_ref() {
+        return of(error);
+    }
+    if error.is::<Unreadable>() {
+        return Some("`alb2parquet verify` lists damaged and absent files".into());
+    }
+    error.chain().find_map(of_cause)
+}
+
+/// Returns the hint of one error of a chain. Errors that are transparent hide those that they consist of.
+fn of_cause(error: &(dyn Error + 'static)) -> Option<Hint> {
+    None.or_else(|| error.downcast_ref().and_then(of_plan))
+        .or_else(|| error.downcast_ref().and_then(of_conversion))
+        .or_else(|| error.downcast_ref().and_then(of_dataset))
+        .or_else(|| error.downcast_ref().and_then(of_store))
+        .or_else(|| error.downcast_ref().and_then(of_target))
+        .or_else(|| error.downcast_ref().and_then(of_objects))
+        .or_else(|| error.downcast_ref().and_then(of_batches))
+        .or_else(|| error.downcast_ref().and_then(of_redaction))
+        .or_else(|| error.downcast_ref().and_then(of_ddl))
+        .or_else(|| match error.downcast_ref()? {
+            ReportError::Dataset(error) => of_dataset(error),
+            ReportError::Interrupted | ReportError::Threads(_) => None,
+        })
+        .or_else(|| match error.downcast_ref()? {
+            AcceptError::Dataset(error) => of_dataset(error),
+            AcceptError::Interrupted | AcceptError::Threads(_) => None,
+        })
+        .or_else(|| error.downcast_ref().and_then(of_system))
+}
+
+fn of_plan(error: &PlanError) -> Option<Hint> {
+    match error {
+        PlanError::Source(error) => of_store(error),
+        PlanError::Dataset(error) => of_dataset(error),
+        PlanError::Objects(error) => of_objects(error),
+        PlanError::Unfound { .. } => Some(
+            "keys are those of the bucket; paths are absolute, relative to SOURCE, or begin with SOURCE".into(),
+        ),
+        PlanError::Unlisted(_) | PlanError::Threads(_) | PlanError::Interrupted => None,
+    }
+}
+
+fn of_conversion(error: &ConvertError) -> Option<Hint> {
+    match error {
+        ConvertError::Dataset(error) => of_dataset(error),
+        ConvertError::Target(error) => of_target(error),
+        ConvertError::Write { .. } | ConvertError::Threads(_) | ConvertError::Interrupted => None,
+    }
+}
+
+fn of_dataset(error: &DatasetError) -> Option<Hint> {
+    Some(match error {
+        DatasetError::Target(error) => return of_target(error),
+        DatasetError::Misplaced(_) => {
+            "use the --layout of the dataset's other runs, or another --out".into()
+        }
+        DatasetError::Version(version) if FORMAT_VERSIONS.iter().all(|own| own < version) => {
+            "use a newer version of this program".into()
+        }
+        DatasetError::Version(_) => "use another --out".into(),
+        DatasetError::Layout(layout) => format!("use --layout {layout}, or another --out").into(),
+        DatasetError::Redaction(rules) if rules.is_empty() => {
+            "leave --redact out, or use another --out".into()
+        }
+        DatasetError::Redaction(rules) => {
+            let flags = rules.actions().into_iter().map(|rule| format!("--redact {rule}"));
+            format!("use {}, or another --out", flags.collect::<Vec<_>>().join(" ")).into()
+        }
+        DatasetError::RedactionKey => {
+            "set ALB2PARQUET_REDACT_KEY to the dataset's key, or use another --out".into()
+        }
+        DatasetError::Unconditional(_) => {
+            "if no other run writes to this dataset meanwhile, use --single-writer".into()
+        }
+        DatasetError::State { .. }
+        | DatasetError::Broken { .. }
+        | DatasetError::Unaccounted { .. } => of_remedy(Remedy::Repair).into(),
+        DatasetError::Missing(_)
+        | DatasetError::Newer { .. }
+        | DatasetError::NoThreads(_)
+        | DatasetError::Replaced(_) => {
+            return None;
+        }
+    })
+}
+
+fn of_store(error: &StoreError) -> Option<Hint> {
+    match error {
+        StoreError::Setting(name) => {
+            Some(format!("correct --option {name}, or leave it out").into())
+        }
+        StoreError::Endpoint { .. } => Some(
+            "settings of the store can be given by --option, such as --option region=REGION".into(),
+        ),
+        error => error.cause().map(of_access),
+    }
+}
+
+fn of_target(error: &TargetError) -> Option<Hint> {
+    error.cause().map(of_access)
+}
+
+/// Returns what gives access to a file or a store.
+fn of_access(cause: Cause) -> Hint {
+    match cause {
+        Cause::NoHardLinks => {
+            "use a file system with hard links for --out, and check that its files are not immutable".into()
+        }
+        Cause::Permission => {
+            "change its permissions or those of its directory, or run as another user".into()
+        }
+        Cause::ReadOnly => "mount it read-write, or use another --out".into(),
+        Cause::OtherFileSystem => "keep the whole dataset on one file system".into(),
+        Cause::Full => "free some space, then run the same command again".into(),
+        Cause::Quota => {
+            "free some space or raise the quota, then run the same command again".into()
+        }
+        Cause::FileSize => {
+            "raise the limit of the file system or of `ulimit -f`, or lower --target-file-size".into()
+        }
+        Cause::NotADirectory => "move that file away, or use another --out".into(),
+        Cause::OpenFiles => {
+            "raise the limit with `ulimit -n 1024`, then run the same command again".into()
+        }
+        Cause::Denied => "check the credentials and their permissions; for S3, `alb2parquet policy convert` prints the \
+                          required ones"
+            .into(),
+        Cause::NoCredentials => {
+            "for a public bucket, use --option skip_signature=true".into()
+        }
+        Cause::Region(region) => {
+            format!("use --option region={}", region.as_deref().unwrap_or("REGION")).into()
+        }
+    }
+}
+
+fn of_objects(error: &ObjectsError) -> Option<Hint> {
+    match error {
+        ObjectsError::Store { source, .. } => of_store(source),
+        ObjectsError::Read { .. }
+        | ObjectsError::Manifest { .. }
+        | ObjectsError::Shape { .. }
+        | ObjectsError::Line { .. }
+        | ObjectsError::Bucket { .. } => None,
+    }
+}
+
+fn of_batches(error: &BatchesError) -> Option<Hint> {
+    match error {
+        BatchesError::Read { source, .. } | BatchesError::Source { source, .. } => of_store(source),
+        BatchesError::Line { why: BadLine::Json(_) | BadLine::Secret, .. } => {
+            Some("`plan --jsonl` prints batches".into())
+        }
+        BatchesError::Line { .. } => None,
+        BatchesError::Once => Some("with --shard, give --batches the name of a file".into()),
+    }
+}
+
+fn of_redaction(error: &RedactError) -> Option<Hint> {
+    match error {
+        RedactError::NoKey(_) | RedactError::ShortKey => Some(
+            "set ALB2PARQUET_REDACT_KEY, for example to what `openssl rand -hex 32` prints".into(),
+        ),
+        RedactError::OtherKey => Some("set ALB2PARQUET_REDACT_KEY to the dataset's key".into()),
+        RedactError::Form(_)
+        | RedactError::Column(_)
+        | RedactError::Action { .. }
+        | RedactError::Twice(_) => None,
+    }
+}
+
+fn of_ddl(error: &DdlError) -> Option<Hint> {
+    Some(match error {
+        DdlError::Unknown => "add --from-dataset".into(),
+        DdlError::Injected => {
+            "with --compat-view, add --account and --region, --from-dataset, or --no-projection"
+                .into()
+        }
+        DdlError::Compat => "leave --compat-view out, or change --log-type or --dialect".into(),
+        DdlError::NoCatalogue => "leave --partitions out".into(),
+        DdlError::Place(error) => return of_store(error),
+        DdlError::Path { .. }
+        | DdlError::NotText
+        | DdlError::Invisible(_)
+        | DdlError::NotS3(_)
+        | DdlError::Name(_)
+        | DdlError::Location { .. }
+        | DdlError::Value(_) => {
+            return None;
+        }
+    })
+}
+
+/// Returns what helps if the system refuses to start a thread or to allocate memory.
+fn of_system(error: &io::Error) -> Option<Hint> {
+    use io::ErrorKind::{OutOfMemory, WouldBlock};
+    matches!(error.kind(), WouldBlock | OutOfMemory).then(|| {
+        "raise the limits on processes (ulimit -u) and on address space (ulimit -v), or convert with fewer --threads"
+            .into()
+    })
+}
+
+/// Returns what ends failures, each remedy once.
+pub(super) fn of_failures(failures: &[Failure]) -> Vec<&'static str> {
+    let remedies: BTreeSet<Remedy> = failures.iter().filter_map(|each| each.remedy).collect();
+    remedies.into_iter().map(of_remedy).collect()
+}
+
+/// Returns a remedy in words.
+pub(super) fn of_remedy(remedy: Remedy) -> &'static str {
+    match remedy {
+        Remedy::Rename => "make this path readable or rename it; nothing is wrong with the dataset",
+        Remedy::RestoreName => {
+            "restore its original name and a path that matches it, or move it out of SOURCE"
+        }
+        Remedy::Convert => "run `convert` again",
+        Remedy::Publish => {
+            "run `convert`, which publishes them; if it cannot, `remove` this partition, then run `convert`"
+        }
+        Remedy::Remove => "remove the partition with `remove`, then run `convert` again",
+        Remedy::Compare => {
+            "run `convert`, which compares the contents and records unchanged objects, or `verify --read-data`"
+        }
+        Remedy::Investigate => {
+            "investigate who changed it; if in doubt, remove the partition with `remove`"
+        }
+        Remedy::Move => {
+            "move it out of the table's directory: engines read it as part of the table"
+        }
+        Remedy::Repair => {
+            "run `repair`, which rebuilds claims from files; nothing is converted into the partition until then"
+        }
+        Remedy::RepairOrMove => {
+            "run `repair`, which rebuilds lost claims, or move the file out of the table's directory: engines read it"
+        }
+        Remedy::ReplaceOrAccept => {
+            "replace the object with a good copy, then `remove` its partition and `convert` again; if no good copy \
+             exists, `accept` it"
+        }
+    }
+}

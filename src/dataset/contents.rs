@@ -1,0 +1,74 @@
+//! What partitions hold, according to their claims.
+
+use serde::Serialize;
+
+use crate::dataset::claim::{Hints, Log};
+use crate::dataset::layout::{Dataset, DatasetError};
+use crate::logs::key::Partition;
+
+/// What a partition holds. As JSON, its keys are stable.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Contents {
+    /// The partition.
+    #[serde(flatten)]
+    pub partition: Partition,
+    /// Objects that its claims hold.
+    pub objects: u64,
+    /// Files of rows and of rejects.
+    pub files: u64,
+    /// Rows.
+    pub rows: u64,
+    /// Rejects.
+    pub rejects: u64,
+    /// Bytes of the files.
+    pub bytes: u64,
+    /// Whether files of rows are compact.
+    #[serde(skip)]
+    pub compact: bool,
+}
+
+impl Contents {
+    /// Returns what partitions hold, of those that hold anything. A partition whose log is broken holds an error.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the dataset cannot be read.
+    pub(crate) fn list(
+        dataset: &Dataset,
+        wants: impl Fn(&Partition) -> bool,
+    ) -> Result<Vec<(Self, Option<DatasetError>)>, DatasetError> {
+        let hints = Hints::list(dataset)?;
+        let mut all = Vec::new();
+        for partition in hints.partitions().filter(|partition| wants(partition)) {
+            match Log::read(dataset, partition, &hints) {
+                Ok(log) => all.extend(Self::of(partition, &log).map(|contents| (contents, None))),
+                Err(error) if error.is_of_partition() => {
+                    all.push((Self::nothing(partition), Some(error)));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(all)
+    }
+
+    fn nothing(partition: &Partition) -> Self {
+        let partition = partition.clone();
+        Self { partition, objects: 0, files: 0, rows: 0, rejects: 0, bytes: 0, compact: false }
+    }
+
+    /// Adds up the claims of a log. `None` if it has none.
+    fn of(partition: &Partition, log: &Log) -> Option<Self> {
+        let mut contents = Self::nothing(partition);
+        let mut claims = 0;
+        for (_, claim) in log.holding() {
+            claims += 1;
+            contents.objects += claim.objects.len() as u64;
+            contents.files += claim.outputs.len() as u64;
+            contents.rows += claim.rows;
+            contents.compact |= claim.rows > 0 && claim.profile.is_compact();
+            contents.rejects += claim.rejects.values().sum::<u64>();
+            contents.bytes += claim.outputs.iter().map(|output| output.file.size).sum::<u64>();
+        }
+        (claims > 0).then_some(contents)
+    }
+}

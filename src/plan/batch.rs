@@ -1,0 +1,152 @@
+//! Objects, the batches that they become, and what cannot be converted: what a plan hands to whoever carries it out.
+
+use std::ops::AddAssign;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+
+use crate::dataset::held::Content;
+use crate::logs::key::{Partition, identity};
+use crate::plan::Remedy;
+use crate::store::Listed;
+use crate::util::hash::hex;
+
+/// The objects of one partition that become one Parquet file.
+#[derive(Debug, Clone)]
+pub struct Batch {
+    /// Where the file goes.
+    pub partition: Arc<Partition>,
+    /// Its objects, by name.
+    pub objects: Vec<Object>,
+}
+
+/// An object to convert.
+#[derive(Debug, Clone)]
+pub struct Object {
+    /// Where its key says that it belongs.
+    pub partition: Arc<Partition>,
+    /// What the listing says.
+    pub listed: Listed,
+    /// Index of its source among those of the run.
+    pub source: usize,
+}
+
+/// An object whose ETag or time, but not its size, changed since it was converted.
+#[derive(Debug, Clone)]
+pub struct Touched {
+    /// The current object.
+    pub object: Object,
+    /// The partition with the claim that holds it: that of the object, or that of a day beside.
+    pub partition: Arc<Partition>,
+    /// Number of the claim that holds it.
+    pub claim: usize,
+    /// What was converted.
+    pub content: Content,
+}
+
+/// An object, or part of a listing, that could not be converted.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failure {
+    /// Key of the object, or name of the source.
+    pub object: String,
+    /// What is wrong.
+    pub error: String,
+    /// What ends the failure, if it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remedy: Option<Remedy>,
+}
+
+impl Failure {
+    /// Describes a failure without a remedy.
+    pub fn new(object: impl Into<String>, error: impl Into<String>) -> Self {
+        Self { object: object.into(), error: error.into(), remedy: None }
+    }
+
+    /// Adds the remedy.
+    #[must_use]
+    pub fn ends_by(self, remedy: Remedy) -> Self {
+        Self { remedy: Some(remedy), ..self }
+    }
+}
+
+/// So many objects.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Amount {
+    /// Number of objects.
+    pub objects: u64,
+    /// Their compressed bytes.
+    pub bytes: u64,
+}
+
+impl Amount {
+    /// Adds an object.
+    pub fn add(&mut self, object: &Object) {
+        self.objects += 1;
+        self.bytes += object.listed.size;
+    }
+}
+
+impl AddAssign for Amount {
+    fn add_assign(&mut self, other: Self) {
+        self.objects += other.objects;
+        self.bytes += other.bytes;
+    }
+}
+
+/// Objects below a directory of another day.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Moved {
+    /// Number of objects.
+    pub objects: u64,
+    /// Key of the first.
+    pub example: Option<String>,
+}
+
+impl Moved {
+    /// Adds an object.
+    pub fn add(&mut self, key: &str) {
+        self.objects += 1;
+        self.example.get_or_insert_with(|| key.to_owned());
+    }
+}
+
+impl Object {
+    /// Returns the file name.
+    pub fn name(&self) -> &str {
+        self.listed.name()
+    }
+
+    /// Returns the identity of the object in any directory: the unique part of its name.
+    pub fn identity(&self) -> &str {
+        identity(self.name())
+    }
+}
+
+impl Batch {
+    /// Returns the keys of its objects.
+    pub fn keys(&self) -> Vec<String> {
+        self.objects.iter().map(|object| object.listed.key()).collect()
+    }
+
+    /// Compressed bytes of its objects.
+    pub fn bytes(&self) -> u64 {
+        self.objects.iter().map(|object| object.listed.size).sum()
+    }
+
+    /// Returns the name of its files: a hash of its objects, of the settings that decide its bytes and
+    /// of the run that writes them.
+    pub fn file_name(&self, settings: &str, run: &str) -> String {
+        let mut hash = Sha256::new();
+        for part in [env!("CARGO_PKG_VERSION"), settings, run] {
+            hash.update(part.as_bytes());
+            hash.update([0]);
+        }
+        for object in &self.objects {
+            hash.update(object.listed.key());
+            hash.update([0]);
+            hash.update(object.listed.size.to_le_bytes());
+        }
+        hex(&hash.finalize()[..16]) + ".parquet"
+    }
+}

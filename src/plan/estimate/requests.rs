@@ -1,0 +1,84 @@
+//! The requests of a conversion, counted in advance in the order in which it makes them.
+//!
+//! The only module that counts them. Stores, the dataset and its ledger contribute facts, such as the size of a part.
+
+use std::collections::BTreeSet;
+
+use crate::dataset::layout;
+use crate::decode::gzip::MAX_WHOLE_GZIP;
+use crate::plan::estimate::{For, parquet};
+use crate::plan::{Object, Plan};
+use crate::store::{Calls, PAGE_FILES, PART_BYTES, READ_BYTES, Source};
+
+/// A run reads `dataset.json` again before it creates each state file, and at its end.
+const CONFIRM: Calls = Calls { get: 1, ..Calls::NONE };
+/// An entry of a log, and the file that says that it is done.
+const ENTRY: Calls = Calls { get: 2 * CONFIRM.get, put: 2, ..Calls::NONE };
+
+/// Returns the kinds of the requests that were sent to list some sources, or to read the list of their objects.
+pub(crate) fn of_listing(sources: &[Source], is_listed: bool, sent: u64) -> Calls {
+    if is_listed {
+        return Calls { list: sent, ..Calls::NONE };
+    }
+    // A source is listed when it is opened, to see whether that may be done.
+    let list = sources.iter().filter(|source| source.is_remote()).count() as u64;
+    Calls { list, get: sent.saturating_sub(list), ..Calls::NONE }
+}
+
+/// Counts the requests of a conversion after its listing. Those for rejects and repetitions are not included.
+pub(super) fn of_plan(plan: &Plan, sources: &[Source], dataset: Option<&For>) -> Calls {
+    let converted = plan.batches.iter().flat_map(|batch| &batch.objects);
+    let compared = plan.touched.iter().map(|touched| &touched.object);
+    let mut calls = Calls::NONE;
+    for object in converted.chain(compared) {
+        calls += read(object, &sources[object.source]);
+    }
+    let Some(dataset) = dataset.filter(|each| each.dataset.target().is_remote()) else {
+        return calls;
+    };
+    calls += open(dataset) + CONFIRM;
+    for batch in &plan.batches {
+        calls += write(parquet(batch.bytes())) + ENTRY;
+    }
+    // Touched objects are recorded together, partition by partition.
+    let touched: BTreeSet<_> = plan.touched.iter().map(|touched| &touched.partition).collect();
+    calls + ENTRY * touched.len() as u64
+}
+
+/// Reads an object: at once, or, if it is streamed, in pieces.
+fn read(object: &Object, source: &Source) -> Calls {
+    let size = object.listed.size;
+    let pieces = if size > MAX_WHOLE_GZIP { size.div_ceil(READ_BYTES) } else { 1 };
+    Calls { get: if source.is_remote() { pieces } else { 0 }, ..Calls::NONE }
+}
+
+/// Opens a dataset and its ledger, and reads the logs that the plan has read.
+fn open(For { begun, ledger, .. }: &For) -> Calls {
+    let mut calls = if *begun { Calls { get: 1, ..Calls::NONE } } else { begin() };
+    calls.list += pages(ledger.state_files());
+    calls.list += ledger.files_by_table().iter().map(|files| pages(*files)).sum::<u64>();
+    // Each log ends with the number that is absent.
+    calls.get += ledger.logs_read().iter().map(|entries| entries + 1).sum::<u64>();
+    calls
+}
+
+/// Begins a dataset: finds it absent, probes the store, lists the tables, writes the description and reads it back.
+fn begin() -> Calls {
+    let (probes, racers) = (layout::PROBES as u64, layout::RACERS as u64);
+    Calls {
+        list: layout::tables().count() as u64,
+        get: 2 + probes,
+        put: 1 + probes * racers,
+        delete: probes,
+    }
+}
+
+/// Writes a file: its upload is begun, noted, filled and completed; then its note is deleted.
+fn write(size: u64) -> Calls {
+    Calls { put: 3 + size.div_ceil(PART_BYTES as u64).max(1), delete: 1, ..Calls::NONE }
+}
+
+/// Lists so many files.
+fn pages(files: u64) -> u64 {
+    files.div_ceil(PAGE_FILES).max(1)
+}

@@ -1,0 +1,31 @@
+//! What ends a failure or a finding.
+
+use serde::{Deserialize, Serialize};
+
+/// What ends a failure or a finding. As JSON, its names are stable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Remedy {
+    /// Make the path readable, or rename it. The dataset is complete.
+    Rename,
+    /// Restore the original name of the object, or move it out of the source.
+    RestoreName,
+    /// Convert again.
+    Convert,
+    /// Convert again, which publishes the files of the claim; or else remove the partition first.
+    Publish,
+    /// Remove the partition, then convert again.
+    Remove,
+    /// Compare the contents, by a conversion or by a verification that reads the data.
+    Compare,
+    /// Investigate who changed the file; if in doubt, remove the partition.
+    Investigate,
+    /// Move the file out of the directory of the table.
+    Move,
+    /// Rebuild lost claims from files.
+    Repair,
+    /// Rebuild lost claims from files, or move the file out of the directory of the table.
+    RepairOrMove,
+    /// Replace the object with a good copy and convert its partition again, or accept that there is none.
+    ReplaceOrAccept,
+}
