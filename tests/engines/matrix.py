@@ -22,7 +22,7 @@ from checksums import DATE, PARTITION, Checksums
 PAGE = matrix_engines.ROOT / "docs/engines.md"
 TABLE = re.compile(r"(<!-- engines: [^\n]*-->\n)(.*?)(<!-- end -->)", re.DOTALL)
 SNAPPY = "snappy"
-LONGEST_MESSAGE = 200
+LONGEST_MESSAGE = 160
 LISTED = [(engine.name, engine.version, reader) for engine in matrix_engines.ENGINES for reader in engine.readers]
 RIGHT, REFUSED, WRONG, SKIPPED = "correct", "refused", "wrong", "skipped"
 # The engine did not start, or its process ended before it read anything. The files are not the cause, so the page omits it.
