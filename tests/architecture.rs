@@ -209,8 +209,8 @@ fn only_cli_names_flags_commands_and_variables() {
     assert_eq!(found("\"the key in ALB2PARQUET_REDACT_KEY\""), Some("ALB2PARQUET_"));
     assert_eq!(found("\"the output of s5cmd --json ls\""), None);
     assert_eq!(found("\"a lowercase word such as `converted` or a b--output\""), None);
-    let page = fs::read_to_string(root().join("src/report/page/report.html")).unwrap();
-    for (file, text) in sources().into_iter().chain([("report/page/report.html".to_owned(), page)])
+    let page = fs::read_to_string(root().join("src/report/html/report.html")).unwrap();
+    for (file, text) in sources().into_iter().chain([("report/html/report.html".to_owned(), page)])
     {
         if file.starts_with("cli") {
             continue;

@@ -108,8 +108,8 @@ fn a_plan_counts_by_load_balancer() {
     let text = plan(&world, &[]).expect(0).stdout;
     for words in [
         "13 listed, 11 (",
-        "left aside: 1 cloudtrail, 1 test_file",
-        "archived    not known, since listings do not tell",
+        "skipped: 1 cloudtrail, 1 test_file",
+        "archived    unknown (listings omit the storage class)",
         "5 in 5 partitions",
         "requests    none, all is local",
     ] {

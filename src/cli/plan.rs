@@ -253,7 +253,7 @@ fn text(estimate: &Estimate, with_dataset: bool) -> String {
     let mut fact = |name: &'static str, value: String| facts.push((name, value));
     let skipped = estimate.skipped_by_kind.iter().map(|(kind, count)| (*kind, *count));
     let (listed, selected) = (HumanCount(estimate.listed), amount(estimate.selected));
-    let skipped = counts("; left aside: ", skipped, "");
+    let skipped = counts("; skipped: ", skipped, "");
     fact("objects", format!("{listed} listed, {selected} selected{skipped}"));
     if estimate.converted_before.objects > 0 {
         fact("", format!("{} converted before", amount(estimate.converted_before)));
@@ -300,7 +300,7 @@ fn text(estimate: &Estimate, with_dataset: bool) -> String {
                 "{price} for the requests, at {put} USD for a thousand PUT or LIST and {get} USD for a thousand GET"
             ),
         );
-        fact("", "transfer, storage and processors are not in it".to_owned());
+        fact("", "transfer, storage and compute are not included".to_owned());
     }
     if estimate.batches > 0 {
         let time = HumanDuration(Duration::from_secs_f64(estimate.seconds.max(1.0)));
@@ -323,7 +323,7 @@ fn archived(archived: Option<Amount>) -> String {
         Some(Amount { objects: 0, .. }) => "none, by the inventory".to_owned(),
         Some(archived) => format!("{} by the inventory: restore them first", amount(archived)),
         None => {
-            "not known, since listings do not tell; such objects are left aside when they are come to"
+            "unknown (listings omit the storage class); archived objects are skipped during conversion"
                 .to_owned()
         }
     }
