@@ -6,7 +6,6 @@ use std::mem;
 use arrow::array::ArrayRef;
 use bytes::Bytes;
 use parquet::basic::{BoundaryOrder, Encoding, PageType};
-use parquet::column::page::PageWriteSpec;
 use parquet::column::writer::ColumnCloseResult;
 use parquet::errors::{ParquetError, Result};
 use parquet::file::metadata::{
@@ -17,7 +16,7 @@ use parquet::file::statistics::Statistics;
 use parquet::schema::types::ColumnDescPtr;
 
 use crate::encode::format::{Content, Format};
-use crate::encode::page::DataPage;
+use crate::encode::page::{DataPage, DictionaryPage};
 
 /// Encodes one column, row group after row group.
 pub(super) trait ColumnEncoder: Send {
@@ -62,7 +61,7 @@ impl Chunk {
     /// Offsets are relative to the chunk; the file writer moves them to where it puts the chunk.
     pub(super) fn finish(
         &mut self,
-        dictionary: Option<(Vec<u8>, PageWriteSpec)>,
+        dictionary: Option<DictionaryPage>,
         statistics: impl FnOnce(&[DataPage], u64) -> Statistics,
     ) -> Result<(Pages, ColumnCloseResult)> {
         let pages = mem::take(&mut self.pages);

@@ -1,15 +1,14 @@
 //! Dictionary encoding that falls back to plain values.
 //!
 //! The pages of a chunk hold indices into a dictionary, until the dictionary is not worth its size. Then the pages hold
-//! values, and the dictionary is written only if earlier pages need it.
+//! values, and the dictionary is kept, as an encoded page, only if earlier pages need it.
 
 use std::mem;
 
-use parquet::column::page::PageWriteSpec;
 use parquet::errors::Result;
 
 use crate::encode::format::Format;
-use crate::encode::page::{self, DataPage, Levels};
+use crate::encode::page::{self, DataPage, DictionaryPage, Levels};
 use crate::encode::statistics::MinMax;
 
 /// The distinct values of a chunk.
@@ -25,8 +24,8 @@ pub(super) trait Dictionary: Default {
 pub(super) enum Fallback<D> {
     /// Pages hold indices.
     Indexed(Indexed<D>),
-    /// Pages hold values. Earlier pages may hold indices into a dictionary.
-    Plain(Option<D>),
+    /// Pages hold values. If earlier pages hold indices, this is the page of their dictionary.
+    Plain(Option<DictionaryPage>),
 }
 
 /// The dictionary of a chunk.
@@ -40,7 +39,7 @@ pub(super) struct Indexed<D> {
 }
 
 impl<D: Dictionary> Indexed<D> {
-    /// Returns whether values repeat less than `worth` times on average, once more than `trial` values were seen.
+    /// Returns whether values come less than `worth` times on average, once `trial` values were seen.
     pub(super) fn is_useless(&self, worth: usize, trial: usize) -> bool {
         self.values_seen >= trial && self.dictionary.len() * worth > self.values_seen
     }
@@ -58,10 +57,6 @@ impl<D: Dictionary> Indexed<D> {
         indices.clear();
         page
     }
-
-    fn into_used(self) -> Option<D> {
-        self.has_pages.then_some(self.dictionary)
-    }
 }
 
 impl<D: Dictionary> Fallback<D> {
@@ -71,26 +66,20 @@ impl<D: Dictionary> Fallback<D> {
     }
 
     /// Continues with plain values. The current page must be finished.
-    pub(super) fn fall_back(&mut self) {
-        let used = self.take_used();
-        *self = Self::Plain(used);
+    pub(super) fn fall_back(&mut self, format: Format) -> Result<()> {
+        *self = Self::Plain(self.dictionary_page(format)?);
+        Ok(())
     }
 
-    /// Returns the dictionary page of the chunk, if pages need it.
-    pub(super) fn dictionary_page(
-        &mut self,
-        format: Format,
-    ) -> Result<Option<(Vec<u8>, PageWriteSpec)>> {
-        let page = |dictionary: D| {
-            page::dictionary_page(dictionary.len(), format, |out| dictionary.encode(out))
-        };
-        self.take_used().map(page).transpose()
-    }
-
-    fn take_used(&mut self) -> Option<D> {
+    /// Returns the dictionary page of the chunk, if pages need it. No page may follow.
+    pub(super) fn dictionary_page(&mut self, format: Format) -> Result<Option<DictionaryPage>> {
         match mem::replace(self, Self::Plain(None)) {
-            Self::Indexed(indexed) => indexed.into_used(),
-            Self::Plain(used) => used,
+            Self::Indexed(Indexed { dictionary, has_pages: true, .. }) => {
+                let encode = |out: &mut Vec<u8>| dictionary.encode(out);
+                page::dictionary_page(dictionary.len(), format, encode).map(Some)
+            }
+            Self::Indexed(_) => Ok(None),
+            Self::Plain(page) => Ok(page),
         }
     }
 }

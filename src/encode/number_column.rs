@@ -107,7 +107,7 @@ impl<P: Physical> NumberEncoder<P> {
             && (indexed.dictionary.len() > MAX_DISTINCT
                 || indexed.is_useless(P::WORTH, self.limits.trial))
         {
-            self.pages.fall_back();
+            self.pages.fall_back(format)?;
         }
         Ok(())
     }

@@ -136,12 +136,15 @@ pub(super) fn index_page(
     })
 }
 
+/// A dictionary page: header and body, and their sizes.
+pub(super) type DictionaryPage = (Vec<u8>, PageWriteSpec);
+
 /// Makes the dictionary page of a chunk.
 pub(super) fn dictionary_page(
     count: usize,
     format: Format,
     values: impl FnOnce(&mut Vec<u8>),
-) -> Result<(Vec<u8>, PageWriteSpec), ParquetError> {
+) -> Result<DictionaryPage, ParquetError> {
     let Storage { encoding, zstd_level } = format.storage(Content::Dictionary);
     SCRATCH.with_borrow_mut(|scratch| {
         scratch.page.clear();

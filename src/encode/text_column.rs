@@ -160,8 +160,8 @@ impl TextEncoder {
         if self.levels.rows() > 0 {
             self.end_page()?;
         }
-        self.pages.fall_back();
-        Ok(())
+        (self.indices, self.used) = (Vec::new(), Vec::new());
+        self.pages.fall_back(self.chunk.format())
     }
 
     fn end_full_page(&mut self) -> Result<()> {
