@@ -63,7 +63,7 @@ COLUMNS = {
     **dict.fromkeys(["batch", "log_type", "account", "region", "day"], "string"),
     **dict.fromkeys(SUMS, "bigint"),
     "seconds": "double",
-    "failures": "array<struct<object: string, error: string>>",
+    "failures": "array<struct<object: string, error: string, remedy: string>>",
     "host": "string",
     "attempt": "int",
 }
@@ -487,7 +487,8 @@ def main(arguments):
         summary = summarize(outcomes, plan, tasks, planned - began, time.monotonic() - planned)
         code = exit_code(summary, known.max_rejects)
         for failure in summary["failures"]:
-            print(f"failed: {failure['object']}: {failure['error']}", file=sys.stderr)
+            remedy = f" (remedy: {failure['remedy']})" if failure.get("remedy") else ""
+            print(f"failed: {failure['object']}: {failure['error']}{remedy}", file=sys.stderr)
         write(spark, known.summary, {"exit_code": code, **summary})
         return code
     except (RunFailed, TaskFailed, OSError) as error:

@@ -177,7 +177,7 @@ pub use crate::dataset::layout::Layout;
 #[cfg(feature = "convert")]
 pub use crate::dataset::shard::{Shard, ShardError};
 #[cfg(feature = "convert")]
-pub use crate::plan::{Balancer, BalancerError, Failure, Moved, Selection};
+pub use crate::plan::{Balancer, BalancerError, Failure, Moved, Remedy, Selection};
 
 /// Compiles the Rust examples in the documentation.
 #[cfg(all(doctest, feature = "cli"))]

@@ -28,13 +28,11 @@ use crate::logs::key::{Partition, SkipReason};
 use crate::plan::inventory::ObjectsError;
 use crate::store::{Source, StoreError};
 
-pub(crate) use crate::plan::batch::Amount;
-pub(crate) use crate::plan::batch::Object;
-pub(crate) use crate::plan::batch::Touched;
+pub(crate) use crate::plan::batch::{Amount, Object, Touched};
 pub use crate::plan::batch::{Batch, Failure, Moved};
 pub use crate::plan::listing::Listing;
 pub(crate) use crate::plan::matches::Matches;
-pub(crate) use crate::plan::remedy::Remedy;
+pub use crate::plan::remedy::Remedy;
 pub use crate::plan::scope::Scope;
 pub use crate::plan::selection::{Balancer, BalancerError, Selection};
 

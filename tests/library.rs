@@ -205,6 +205,9 @@ fn the_converter_writes_what_the_program_writes_and_converts_nothing_twice() {
     assert!(!tally.interrupted);
     let converted = rows_and_rejects(&world.path("library"));
     assert_eq!(converted, rows_and_rejects(&world.out()));
+    let description =
+        std::fs::read_to_string(world.path("library/_alb2parquet/dataset.json")).unwrap();
+    assert!(description.contains("\"portable\""), "{description}");
     let again = converter(&world).convert(&sources, &go_on).unwrap();
     assert_eq!((again.rows, again.objects.skipped_by_kind["converted_before"]), (0, 5));
     assert_eq!(converted, rows_and_rejects(&world.path("library")));

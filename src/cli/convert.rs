@@ -9,6 +9,7 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
+use crate::cli::hint;
 use crate::cli::hint::OfFlag;
 use crate::cli::log;
 use crate::cli::metrics::Metrics;
@@ -219,6 +220,9 @@ impl Convert {
                     progress.fail(&lines);
                     for Failure { object, error, .. } in &work.plan.failures {
                         progress.fail(&[format!("{object}: {error}")]);
+                    }
+                    for hint in hint::of_failures(&work.plan.failures) {
+                        progress.fail(&[format!("hint: {hint}")]);
                     }
                     return Ok(FAILED);
                 }

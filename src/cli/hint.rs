@@ -88,7 +88,7 @@ fn of_plan(error: &PlanError) -> Option<Hint> {
         PlanError::Dataset(error) => of_dataset(error),
         PlanError::Objects(error) => of_objects(error),
         PlanError::Unfound { .. } => Some(
-            "keys are those of the bucket; paths are absolute, relative to SOURCE, or begin with SOURCE".into(),
+            "if the list is wrong: keys are those of the bucket; paths are absolute, relative to SOURCE, or begin with SOURCE".into(),
         ),
         PlanError::Unlisted(_) | PlanError::Threads(_) | PlanError::Interrupted => None,
     }
@@ -144,7 +144,8 @@ fn of_store(error: &StoreError) -> Option<Hint> {
             Some(format!("correct --option {name}, or leave it out").into())
         }
         StoreError::Endpoint { .. } => Some(
-            "settings of the store can be given by --option, such as --option region=REGION".into(),
+            "if a setting is wrong or absent, give it by --option, such as --option region=REGION"
+                .into(),
         ),
         error => error.cause().map(of_access),
     }

@@ -77,7 +77,7 @@ enum Cause {
 }
 
 impl ConverterError {
-    /// Returns whether the conversion was stopped before it had read the sources.
+    /// Returns whether the conversion was stopped before it began to convert.
     pub fn is_interruption(&self) -> bool {
         matches!(
             self.0,

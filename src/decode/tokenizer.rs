@@ -3,7 +3,7 @@
 //! The grammar, which `tests/` holds a slow and obvious twin of:
 //!
 //! * A line ends at LF; one CR before it is not part of the line. A line that ends within a quoted field is joined with those
-//!   after it if that makes a row: see `fields::join`.
+//!   after it if that makes a row: see `tokenizer::join`.
 //! * Fields are separated by one or more spaces. A field is bare (without a quote) or quoted (from a
 //!   quote to the next one, which a space or the end of the line must follow). Nothing is unescaped:
 //!   AWS writes `\x22` for a quote within a field, and that stays as it is.

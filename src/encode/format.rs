@@ -5,13 +5,19 @@ use parquet::basic::Encoding;
 use crate::encode::Compression;
 use crate::encode::profile::Profile;
 
-/// The format of new files.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+/// The format of new files. The default is portable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Format {
     /// Parquet features that the files use.
     pub profile: Profile,
     /// Compression of the pages.
     pub compression: Compression,
+}
+
+impl Default for Format {
+    fn default() -> Self {
+        Self { profile: Profile::Portable, compression: Compression::default() }
+    }
 }
 
 /// The kind of content of a page.

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 /// What ends a failure or a finding. As JSON, its names are stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[non_exhaustive]
 pub enum Remedy {
     /// Make the path readable, or rename it. The dataset is complete.
     Rename,

@@ -132,7 +132,8 @@ impl Refusal {
 
     /// Returns why a store refuses a request.
     pub(super) fn of_store(error: &Error) -> Option<Self> {
-        is_denied(error).then(|| Self { why: plainly(error), cause: Cause::Denied })
+        let cause = if is_denied(error) { cause(error)? } else { return None };
+        Some(Self { why: plainly(error), cause })
     }
 }
 

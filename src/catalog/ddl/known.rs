@@ -12,7 +12,7 @@ use crate::logs::schema::LogType;
 pub(crate) const REJECTS: &str = "rejects";
 
 impl External {
-    /// Describes the table of a log type, or that of [`REJECTS`], by name. The caller completes it.
+    /// Describes the table of a log type, or that of rejects, by name. The caller completes it.
     pub fn named(name: &str) -> Option<Self> {
         if name == REJECTS {
             return Some(Self::rejects());

@@ -248,7 +248,7 @@ impl FieldDictionary {
         (slot.hash() >> self.shift) as usize
     }
 
-    /// Returns a index as slots hold it.
+    /// Returns an index as slots hold it.
     #[inline]
     fn stamped(&self, index: i32) -> u32 {
         self.base + (index - NULL) as u32
