@@ -9,8 +9,7 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::{Args, ValueEnum};
 
-use crate::cli::hint;
-use crate::cli::hint::OfFlag;
+use crate::cli::hint::{self, OfFlag};
 use crate::cli::log;
 use crate::cli::metrics::Metrics;
 use crate::cli::options::{self, Layout, Profile, Stores, Wanted};
