@@ -12,7 +12,7 @@ import subprocess
 import time
 
 import documentation
-from queries import CHECKS, CONNECTIONS, JOIN, REJECTS, ROWS
+from queries import CHECKS, CONNECTIONS, JOIN, KINDS, REJECTS, ROWS
 
 LOG_TYPES = {ROWS: "access", CONNECTIONS: "connection", CHECKS: "health_check", REJECTS: "rejects"}
 
@@ -288,14 +288,17 @@ class Polars:
     def aggregate(self, function, column, share=None):
         if column is None:
             return self.polars.len().cast(int)
+        is_narrow = KINDS.get(column) == "int32"
         column = self.polars.col(column)
+        # A sum of 32-bit integers has 32 bits.
+        widened = column.cast(self.polars.Int64) if is_narrow else column
         values = column.drop_nulls()
         return {
             "count": lambda: column.count(), "nulls": lambda: column.null_count(),
             "distinct": lambda: values.n_unique(), "min": lambda: column.min(),
             "max": lambda: column.max(),
             # The sum of no values is 0 here and NULL in SQL.
-            "sum": lambda: self.polars.when(column.count() > 0).then(column.sum()),
+            "sum": lambda: self.polars.when(column.count() > 0).then(widened.sum()),
             "percentile": lambda: values.sort().get(
                 (self.polars.lit(share) * column.count()).ceil().cast(int) - 1),
         }[function]()

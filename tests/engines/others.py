@@ -21,7 +21,7 @@ SUMS = {
 def checks(engine, program, dataset, oracle):
     """Yields the name and the problem of every check. The problem is empty if there is none."""
     yield large_sum(engine, oracle)
-    yield from {"DuckDB": duckdb, "ClickHouse": clickhouse}.get(engine.name, nothing)(
+    yield from {"DuckDB": duckdb, "ClickHouse": clickhouse, "Polars": polars}.get(engine.name, nothing)(
         engine, program, dataset, oracle
     )
 
@@ -79,6 +79,11 @@ def clickhouse(engine, program, dataset, oracle):
     )
     problem = "" if all("Int" in kind for (kind,) in kinds) else f"{kinds}"
     yield "reads accounts as numbers by default, as in docs/athena.md", problem
+
+
+def polars(engine, *_):
+    found = engine.polars.Series([2**31 - 1, 1], dtype=engine.polars.Int32).sum()
+    yield "a sum of integers beyond 32 bits is wrong, as in docs/athena.md", differ(found, -(2**31))
 
 
 def by_partition(oracle, table):
