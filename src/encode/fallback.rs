@@ -28,10 +28,12 @@ pub(super) enum Fallback<D> {
     Plain(Option<DictionaryPage>),
 }
 
-/// The dictionary of a chunk.
+/// The dictionary of a chunk, and the current page. It is dropped with the dictionary, so finished chunks hold no buffers.
 #[derive(Default)]
 pub(super) struct Indexed<D> {
     pub(super) dictionary: D,
+    /// Indices of the current page.
+    pub(super) indices: Vec<u32>,
     /// Number of values of the chunk that were looked up.
     pub(super) values_seen: usize,
     /// Whether a finished page holds indices.
@@ -44,17 +46,16 @@ impl<D: Dictionary> Indexed<D> {
         self.values_seen >= trial && self.dictionary.len() * worth > self.values_seen
     }
 
-    /// Makes a page of indices, which it clears.
+    /// Ends the current page.
     pub(super) fn page(
         &mut self,
-        indices: &mut Vec<u32>,
         levels: &mut Levels,
         min_max: Option<MinMax>,
         format: Format,
     ) -> Result<DataPage> {
         self.has_pages = true;
-        let page = page::index_page(levels, indices, self.dictionary.len(), min_max, format);
-        indices.clear();
+        let page = page::index_page(levels, &self.indices, self.dictionary.len(), min_max, format);
+        self.indices.clear();
         page
     }
 }

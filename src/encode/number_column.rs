@@ -11,7 +11,7 @@ use parquet::schema::types::ColumnDescPtr;
 use crate::encode::SizeLimits;
 use crate::encode::chunk::{Chunk, ColumnEncoder, Pages};
 use crate::encode::delta;
-use crate::encode::fallback::{Dictionary, Fallback};
+use crate::encode::fallback::{Dictionary, Fallback, Indexed};
 use crate::encode::format::Format;
 use crate::encode::page::{self, Levels};
 use crate::encode::statistics::{Bound, MinMax, Physical, Plain};
@@ -27,9 +27,8 @@ pub(super) struct NumberEncoder<P: Physical> {
     stored: Stored,
     pages: Fallback<NumberDictionary<P::Native>>,
     levels: Levels,
-    /// Values of the current page, and their indices if it has a dictionary.
+    /// Values of the current page.
     values: Vec<P::Native>,
-    indices: Vec<u32>,
     /// Minimum and maximum of the chunk.
     min_max: Option<(P::Native, P::Native)>,
 }
@@ -48,7 +47,6 @@ impl<P: Physical> NumberEncoder<P> {
             pages: Fallback::new(stored == Stored::Dictionary),
             levels: Levels::default(),
             values: Vec::new(),
-            indices: Vec::new(),
             min_max: None,
         }
     }
@@ -60,9 +58,10 @@ impl<P: Physical> NumberEncoder<P> {
         let values = &mut self.values;
         page::for_each_run(array.values(), array.nulls(), |run| values.extend_from_slice(run));
         if let Fallback::Indexed(indexed) = &mut self.pages {
-            let (new, dictionary) = (&values[start..], &mut indexed.dictionary);
+            let new = &values[start..];
             indexed.values_seen += new.len();
-            self.indices.extend(new.iter().map(|&value| dictionary.index(value)));
+            let Indexed { dictionary, indices, .. } = indexed;
+            indices.extend(new.iter().map(|&value| dictionary.index(value)));
         }
     }
 
@@ -86,9 +85,7 @@ impl<P: Physical> NumberEncoder<P> {
         let format = self.chunk.format();
         let values = &self.values;
         let page = match &mut self.pages {
-            Fallback::Indexed(indexed) => {
-                indexed.page(&mut self.indices, &mut self.levels, min_max, format)
-            }
+            Fallback::Indexed(indexed) => indexed.page(&mut self.levels, min_max, format),
             Fallback::Plain(_) => {
                 let is_delta = format.storage(P::CONTENT).encoding == Encoding::DELTA_BINARY_PACKED;
                 page::data_page(&mut self.levels, P::CONTENT, min_max, format, |out| {

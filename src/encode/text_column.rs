@@ -30,10 +30,6 @@ pub(super) struct TextEncoder {
     limits: SizeLimits,
     levels: Levels,
     pages: Fallback<Interner>,
-    /// Indices of the current page, if it has a dictionary.
-    indices: Vec<u32>,
-    /// Which values of the dictionary the page uses. Kept to be reused.
-    used: Vec<bool>,
     /// Values of the current page, if it has no dictionary.
     plain: TextValues,
     /// Least and greatest of the values in `plain`, unless they come from dictionaries.
@@ -64,8 +60,6 @@ impl TextEncoder {
             limits,
             levels: Levels::default(),
             pages: Fallback::new(true),
-            indices: Vec::new(),
-            used: Vec::new(),
             plain: TextValues::new(format),
             extremes: None,
         }
@@ -122,10 +116,10 @@ impl TextEncoder {
             };
             let rows = rows.slice(0, count);
             self.levels.append(&rows);
-            match self.pages {
-                Fallback::Indexed(_) => {
+            match &mut self.pages {
+                Fallback::Indexed(indexed) => {
                     page::for_each_run(rows.values(), rows.nulls(), |run| {
-                        self.indices.extend(run.iter().map(|&index| map[index as usize]));
+                        indexed.indices.extend(run.iter().map(|&index| map[index as usize]));
                     });
                 }
                 Fallback::Plain(_) => {
@@ -160,7 +154,6 @@ impl TextEncoder {
         if self.levels.rows() > 0 {
             self.end_page()?;
         }
-        (self.indices, self.used) = (Vec::new(), Vec::new());
         self.pages.fall_back(self.chunk.format())
     }
 
@@ -173,9 +166,8 @@ impl TextEncoder {
         let format = self.chunk.format();
         let page = match &mut self.pages {
             Fallback::Indexed(indexed) => {
-                let Self { indices, used, levels, .. } = self;
-                let min_max = min_max_of_used(&indexed.dictionary, indices, used);
-                indexed.page(indices, levels, min_max, format)
+                let min_max = min_max_of_used(&indexed.dictionary, &indexed.indices);
+                indexed.page(&mut self.levels, min_max, format)
             }
             Fallback::Plain(_) => {
                 // Statistics prune nothing where a dictionary was tried first: such values are in no order.
@@ -207,10 +199,8 @@ impl ColumnEncoder for TextEncoder {
         if self.levels.rows() > 0 {
             self.end_page()?;
         }
-        let format = self.chunk.format();
-        let dictionary = self.pages.dictionary_page(format)?;
+        let dictionary = self.pages.dictionary_page(self.chunk.format())?;
         self.pages = Fallback::new(true);
-        self.plain = TextValues::new(format);
         self.chunk.finish(dictionary, |pages, nulls| {
             statistics::text_statistics(min_max_of_chunk(pages), nulls)
         })
@@ -225,9 +215,8 @@ fn min_max_of_chunk(pages: &[DataPage]) -> Option<MinMax> {
 }
 
 /// Returns the minimum and maximum of the values with some indices.
-fn min_max_of_used(dictionary: &Interner, indices: &[u32], used: &mut Vec<bool>) -> Option<MinMax> {
-    used.clear();
-    used.resize(dictionary.len(), false);
+fn min_max_of_used(dictionary: &Interner, indices: &[u32]) -> Option<MinMax> {
+    let mut used = vec![false; dictionary.len()];
     for &index in indices {
         used[index as usize] = true;
     }
