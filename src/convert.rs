@@ -231,7 +231,7 @@ impl Conversion<'_> {
                 tally.skip(CONVERTED_MEANWHILE, lost as u64);
                 return Ok((tally, (!rest.objects.is_empty()).then_some(rest)));
             }
-            Err(error) if error.is_of_partition() => (error.to_string(), Some(Remedy::Repair)),
+            Err(error) if error.is_of_partition() => (error.to_string(), Remedy::of(&error)),
             Err(error) => return Err(error.into()),
         };
         let seconds = tally.seconds;

@@ -67,7 +67,7 @@ pub enum PlanError {
     Source(#[from] StoreError),
     /// Nothing could be listed.
     #[error("nothing can be listed: {0}")]
-    Unlisted(String),
+    Unlisted(StoreError),
     /// No object of a list is there.
     #[error("{list}: none of its {count} objects can be found, the first one because {error}")]
     Unfound {
@@ -76,7 +76,7 @@ pub enum PlanError {
         /// Number of objects that the list names.
         count: usize,
         /// Why the first one cannot be found.
-        error: String,
+        error: Box<StoreError>,
     },
     /// The objects cannot be told.
     #[error(transparent)]
@@ -342,8 +342,8 @@ pub(crate) fn beside(partition: &Partition) -> impl Iterator<Item = Partition> {
 
 /// Explains why nothing is converted into a partition.
 fn unknown(partition: &Partition, error: &DatasetError) -> Failure {
-    let error = format!("{}; nothing is converted into it", error.with_source());
-    Failure::new(partition.to_string(), error).ends_by(Remedy::Repair)
+    let reason = format!("{}; nothing is converted into it", error.with_source());
+    Failure::new(partition.to_string(), reason).ends_by(Remedy::of(error))
 }
 
 /// Returns the claims that cannot be carried out, each with its partition.

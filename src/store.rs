@@ -198,6 +198,11 @@ impl StoreError {
         }
     }
 
+    /// Returns whether an object that was named does not exist.
+    pub(crate) fn is_absent(&self) -> bool {
+        matches!(self, Self::Find { error: object_store::Error::NotFound { .. }, .. })
+    }
+
     /// Tells whether an object must be restored from an archive before it can be read.
     pub fn is_archived(&self) -> bool {
         matches!(self, Self::Store(error) if is_archived(error))

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::{Duration, Instant, SystemTime};
 
-use crate::exactly_once::{CLAIMS, command, converted, findings};
+use serde_json::{Value, json};
+
+use crate::exactly_once::{CLAIMS, command, converted, findings, verify};
 use crate::support::{
     ROWS, World, contents, convert, files, good_lines, gzip, gzip_at, key, key_on, program, run,
     tree,
@@ -81,7 +83,12 @@ fn an_amendment_ends_with_the_claim_that_it_speaks_of() {
     assert_eq!(run.count("/objects/skipped_by_kind/converted_before"), 1);
     // What an older program does not know, it refuses.
     fs::write(claims.join("7.claim.json"), r#"{"action":"unheard_of"}"#).unwrap();
-    world.convert().expect(2).says(&["7.claim.json", "newer version"]);
+    world.convert().expect(2).says(&["7.claim.json", "newer version", "hint: use a newer version"]);
+    let found = verify(&world, &[]).expect(1).json()["findings"].clone();
+    let of = |finding: &Value| (finding["kind"].clone(), finding["remedy"].clone());
+    let found: Vec<_> = found.as_array().unwrap().iter().map(of).collect();
+    assert!(found.contains(&(json!("state"), json!("update"))), "{found:?}");
+    assert!(found.iter().all(|(_, remedy)| remedy == "update"), "{found:?}");
     let before = tree(&world.out());
     world.run("repair", false, &["--yes"]).expect(2).says(&["7.claim.json", "newer version"]);
     assert_eq!(tree(&world.out()), before);

@@ -297,3 +297,26 @@ fn a_store_that_denies_writing_is_named_with_the_remedy() {
         assert!(!run.stderr.contains("not known"), "{part:?}: {run:?}");
     }
 }
+
+#[test]
+fn a_list_of_which_nothing_can_be_read_is_named_with_the_remedy_of_its_cause() {
+    let world = World::new();
+    let (list, out) = (world.path("list"), world.out());
+    fs::write(&list, format!("logs/{}\nlogs/{}\n", key(1), key(2))).unwrap();
+    let keys = "hint: keys are those of the bucket";
+    for (code, hint) in
+        [(404, keys), (403, "hint: check the credentials"), (400, "400 Bad Request")]
+    {
+        let server = Memory::start([], move |request| {
+            let is_read = ["GET", "HEAD"].contains(&request.method.as_str());
+            if is_read { Reply::Other(code, String::new()) } else { Reply::Usual }
+        });
+        let args =
+            ["convert", "s3://logs", "--quiet", "--objects", list.to_str().unwrap(), "--out"];
+        let mut command = server::command(&server.address, &args);
+        let run = run_command(command.arg(&out).args(["--to", "2099-12-31"]));
+        assert_eq!(run.code, 3, "{code}: {run:?}");
+        run.says(&["none of its 2 objects can be found", hint]);
+        assert_eq!(run.stderr.contains(keys), hint == keys, "{code}: {run:?}");
+    }
+}

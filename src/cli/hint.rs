@@ -84,13 +84,15 @@ fn of_cause(error: &(dyn Error + 'static)) -> Option<Hint> {
 
 fn of_plan(error: &PlanError) -> Option<Hint> {
     match error {
-        PlanError::Source(error) => of_store(error),
+        PlanError::Source(error) | PlanError::Unlisted(error) => of_store(error),
         PlanError::Dataset(error) => of_dataset(error),
         PlanError::Objects(error) => of_objects(error),
-        PlanError::Unfound { .. } => Some(
-            "if the list is wrong: keys are those of the bucket; paths are absolute, relative to SOURCE, or begin with SOURCE".into(),
-        ),
-        PlanError::Unlisted(_) | PlanError::Threads(_) | PlanError::Interrupted => None,
+        PlanError::Unfound { error, .. } => of_store(error).or_else(|| {
+            error.is_absent().then(|| {
+                "keys are those of the bucket; paths are absolute, relative to SOURCE, or begin with SOURCE".into()
+            })
+        }),
+        PlanError::Threads(_) | PlanError::Interrupted => None,
     }
 }
 
@@ -109,7 +111,7 @@ fn of_dataset(error: &DatasetError) -> Option<Hint> {
             "use the --layout of the dataset's other runs, or another --out".into()
         }
         DatasetError::Version(version) if FORMAT_VERSIONS.iter().all(|own| own < version) => {
-            "use a newer version of this program".into()
+            of_remedy(Remedy::Update).into()
         }
         DatasetError::Version(_) => "use another --out".into(),
         DatasetError::Layout(layout) => format!("use --layout {layout}, or another --out").into(),
@@ -128,11 +130,9 @@ fn of_dataset(error: &DatasetError) -> Option<Hint> {
         }
         DatasetError::State { .. }
         | DatasetError::Broken { .. }
-        | DatasetError::Unaccounted { .. } => of_remedy(Remedy::Repair).into(),
-        DatasetError::Missing(_)
         | DatasetError::Newer { .. }
-        | DatasetError::NoThreads(_)
-        | DatasetError::Replaced(_) => {
+        | DatasetError::Unaccounted { .. } => of_remedy(Remedy::of(error)?).into(),
+        DatasetError::Missing(_) | DatasetError::NoThreads(_) | DatasetError::Replaced(_) => {
             return None;
         }
     })
@@ -264,6 +264,7 @@ pub(super) fn of_failures(failures: &[Failure]) -> Vec<&'static str> {
 /// Returns a remedy in words.
 pub(super) fn of_remedy(remedy: Remedy) -> &'static str {
     match remedy {
+        Remedy::Update => "use a newer version of this program",
         Remedy::Rename => "make this path readable or rename it; nothing is wrong with the dataset",
         Remedy::RestoreName => {
             "restore its original name and a path that matches it, or move it out of SOURCE"

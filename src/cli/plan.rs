@@ -150,7 +150,7 @@ impl Question<'_> {
         let is_listed = self.wanted.objects.is_none();
         let sources = resolve::open_sources(self.sources, is_listed, &network, &mut selection)?;
         let listing = resolve::listing(self.wanted, &sources, &selection, &network, signals)?;
-        let listing_calls = of_listing(&sources, is_listed, network.traffic.sent() - before);
+        let listing_calls = of_listing(is_listed, network.traffic.sent() - before);
         if !self.quiet {
             for line in nothing::unmatched(&listing) {
                 warning(&line);

@@ -80,9 +80,9 @@ fn claimed(
         let log = match Log::read(dataset, partition, &hints) {
             Ok(log) => log,
             Err(error) if error.is_of_partition() => {
-                let error = format!("{}; nothing of it is removed", error.with_source());
-                let failure = Failure::new(partition.to_string(), error);
-                failures.push(failure.ends_by(Remedy::Repair));
+                let reason = format!("{}; nothing of it is removed", error.with_source());
+                let failure = Failure::new(partition.to_string(), reason);
+                failures.push(failure.ends_by(Remedy::of(&error)));
                 continue;
             }
             Err(error) => return Err(error),

@@ -8,7 +8,7 @@ mod output;
 mod rows;
 mod with_rejects;
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -140,7 +140,8 @@ impl Verification<'_> {
             report.findings.push(finding);
         }
         find_left_out(&listing, &mut report);
-        let mut unknown = BTreeSet::new();
+        // What ends the problem of each partition whose objects are unknown.
+        let mut unknown = BTreeMap::new();
         let files = DataFiles::list(self.dataset)?;
         let logs = self.logs(&listing, &mut unknown, &mut report)?;
         self.find_unaccounted(&files, &logs, &mut unknown, &mut report)?;
@@ -166,7 +167,7 @@ impl Verification<'_> {
     fn logs(
         &self,
         listing: &Listing,
-        unknown: &mut BTreeSet<Partition>,
+        unknown: &mut BTreeMap<Partition, Remedy>,
         report: &mut Report,
     ) -> Result<Vec<Log>, DatasetError> {
         let hints = Hints::list(self.dataset)?;
@@ -181,17 +182,13 @@ impl Verification<'_> {
         for partition in partitions {
             match Log::read(self.dataset, partition, &hints) {
                 Ok(log) => logs.push(log),
-                Err(error) if error.is_of_partition() => {
+                Err(error) => {
+                    let Some(remedy) = Remedy::of(&error) else { return Err(error) };
                     let problem = error.with_source();
-                    report.findings.push(Finding::new(
-                        "state",
-                        partition.to_string(),
-                        &problem,
-                        Remedy::Repair,
-                    ));
-                    unknown.insert(partition.clone());
+                    let name = partition.to_string();
+                    report.findings.push(Finding::new("state", name, &problem, remedy));
+                    unknown.insert(partition.clone(), remedy);
                 }
-                Err(error) => return Err(error),
             }
         }
         Ok(logs)
@@ -245,7 +242,7 @@ impl Verification<'_> {
     fn compare_with_source(
         &self,
         listing: &Listing,
-        (logs, unknown): (&[Log], &BTreeSet<Partition>),
+        (logs, unknown): (&[Log], &BTreeMap<Partition, Remedy>),
         standing: &[Standing],
         report: &mut Report,
     ) {
@@ -288,8 +285,8 @@ impl Verification<'_> {
             let own = object.identity();
             match held.get(own).map(|(before, _)| before).or_else(|| beside.get(own)) {
                 None => {
-                    let is_unknown = unknown.contains(&*object.partition);
-                    let remedy = if is_unknown { Remedy::Repair } else { Remedy::Convert };
+                    let remedy = unknown.get(&*object.partition).copied();
+                    let remedy = remedy.unwrap_or(Remedy::Convert);
                     let problem = "is in no claim";
                     report.findings.push(Finding::new("not_converted", url, problem, remedy));
                 }
@@ -324,7 +321,7 @@ impl Verification<'_> {
         &self,
         files: &DataFiles,
         logs: &[Log],
-        unknown: &mut BTreeSet<Partition>,
+        unknown: &mut BTreeMap<Partition, Remedy>,
         report: &mut Report,
     ) -> Result<(), DatasetError> {
         let logs: HashMap<&Partition, &Log> =
@@ -340,7 +337,8 @@ impl Verification<'_> {
                 report.findings.push(Finding::new("orphan", name, problem, Remedy::Move));
             }
         }
-        for partition in partitions.difference(&unknown.clone()) {
+        partitions.retain(|partition| !unknown.contains_key(partition));
+        for partition in &partitions {
             let empty = Log::empty(partition);
             let log = logs.get(partition).copied().unwrap_or(&empty);
             if files.unaccounted(self.dataset, log, false)?.is_empty() {
@@ -355,7 +353,7 @@ impl Verification<'_> {
                 let name = self.dataset.target().name(&key);
                 let problem = "is in a table's directory, but no claim names it";
                 report.findings.push(Finding::new("orphan", name, problem, Remedy::RepairOrMove));
-                unknown.insert(partition.clone());
+                unknown.insert(partition.clone(), Remedy::Repair);
             }
         }
         Ok(())

@@ -65,8 +65,8 @@ impl Failure {
 
     /// Adds the remedy.
     #[must_use]
-    pub fn ends_by(self, remedy: Remedy) -> Self {
-        Self { remedy: Some(remedy), ..self }
+    pub fn ends_by(self, remedy: impl Into<Option<Remedy>>) -> Self {
+        Self { remedy: remedy.into(), ..self }
     }
 }
 

@@ -111,11 +111,10 @@ impl Listing {
         }
         gathering.listing.passed = services;
         gathering.listing.is_pruned = is_pruned;
+        let refused = gathering.refused.take();
         let listing = gathering.end();
-        match listing.failures.first() {
-            Some(Failure { error, .. }) if listing.listed == 0 => {
-                Err(PlanError::Unlisted(error.clone()))
-            }
+        match refused {
+            Some(error) if listing.listed == 0 => Err(PlanError::Unlisted(error)),
             _ => Ok(listing),
         }
     }
@@ -152,12 +151,13 @@ impl Listing {
             gathering.add_all(0, source, mem::take(&mut waiting))
         })?;
         gathering.add_all(0, source, waiting)?;
+        let refused = gathering.refused.take();
         let listing = gathering.end();
-        match listing.failures.first() {
-            Some(Failure { error, .. }) if listing.listed == 0 => Err(PlanError::Unfound {
+        match refused {
+            Some(error) if listing.listed == 0 => Err(PlanError::Unfound {
                 list: names.to_owned(),
                 count: listing.failures.len(),
-                error: error.clone(),
+                error: error.into(),
             }),
             _ => Ok(listing),
         }
@@ -243,6 +243,8 @@ fn source_key(source: &Source, name: &str) -> Named {
 /// A listing that objects are added to.
 struct Gathering<'a> {
     listing: Listing,
+    /// The first error of a source.
+    refused: Option<StoreError>,
     partitions: HashSet<Arc<Partition>>,
     /// Files that are named like logs but have other endings.
     endings: Vec<Listed>,
@@ -259,7 +261,8 @@ impl<'a> Gathering<'a> {
         let listing = Listing { shard: selection.shard, accounts, regions, ..Listing::default() };
         let (partitions, endings) = (HashSet::new(), Vec::new());
         let matched = vec![false; selection.balancers.len()];
-        Self { listing, partitions, endings, matched, selection, stop }
+        let refused = None;
+        Self { listing, refused, partitions, endings, matched, selection, stop }
     }
 
     /// Adds objects that the user named.
@@ -301,8 +304,8 @@ impl<'a> Gathering<'a> {
                 self.sort_in(index, source, listed);
             }
             Err(error) => {
-                let (object, error) = (source.to_string(), error.to_string());
-                self.listing.failures.push(Failure::new(object, error));
+                self.listing.failures.push(Failure::new(source.to_string(), error.to_string()));
+                self.refused.get_or_insert(error);
             }
         }
         if self.stop.load(Ordering::Relaxed) { Err(PlanError::Interrupted) } else { Ok(()) }

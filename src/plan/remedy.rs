@@ -2,11 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::dataset::layout::DatasetError;
+
 /// What ends a failure or a finding. As JSON, its names are stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Remedy {
+    /// Use a newer version of the program.
+    Update,
     /// Make the path readable, or rename it. The dataset is complete.
     Rename,
     /// Restore the original name of the object, or move it out of the source.
@@ -29,4 +33,14 @@ pub enum Remedy {
     RepairOrMove,
     /// Replace the object with a good copy and convert its partition again, or accept that there is none.
     ReplaceOrAccept,
+}
+
+impl Remedy {
+    /// Returns what ends the error of a single partition. `None` for other errors.
+    pub(crate) fn of(error: &DatasetError) -> Option<Self> {
+        match error {
+            DatasetError::Newer { .. } => Some(Self::Update),
+            error => error.is_of_partition().then_some(Self::Repair),
+        }
+    }
 }

@@ -16,13 +16,8 @@ const CONFIRM: Calls = Calls { get: 1, ..Calls::NONE };
 const ENTRY: Calls = Calls { get: 2 * CONFIRM.get, put: 2, ..Calls::NONE };
 
 /// Returns the kinds of the requests that were sent to list some sources, or to read the list of their objects.
-pub(crate) fn of_listing(sources: &[Source], is_listed: bool, sent: u64) -> Calls {
-    if is_listed {
-        return Calls { list: sent, ..Calls::NONE };
-    }
-    // A source is listed when it is opened, to see whether that may be done.
-    let list = sources.iter().filter(|source| source.is_remote()).count() as u64;
-    Calls { list, get: sent.saturating_sub(list), ..Calls::NONE }
+pub(crate) fn of_listing(is_listed: bool, sent: u64) -> Calls {
+    if is_listed { Calls { list: sent, ..Calls::NONE } } else { Calls { get: sent, ..Calls::NONE } }
 }
 
 /// Counts the requests of a conversion after its listing. Those for rejects and repetitions are not included.
