@@ -55,7 +55,7 @@ pub fn clean(dataset: &Dataset, older_than: Duration) -> Result<Cleaned, Dataset
             continue;
         }
         let removed = match &staged {
-            Some(staged) => target.abort(staged).map(|()| target.forget(staged)),
+            Some(staged) => target.discard(staged),
             None => target.delete(&key),
         };
         if let Err(error) = removed {

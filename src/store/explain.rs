@@ -7,6 +7,9 @@ use object_store::Error;
 /// Codes of answers to requests whose credentials have expired.
 const EXPIRED: [&str; 3] = ["ExpiredToken", "ExpiredTokenException", "RequestExpired"];
 
+/// Codes of answers to reads of archived objects in Azure.
+const ARCHIVED: [&str; 2] = ["BlobArchived", "BlobBeingRehydrated"];
+
 /// Says in a few words what `object_store` says in many.
 pub(super) fn plainly(error: &Error) -> String {
     let text = error.to_string();
@@ -24,10 +27,14 @@ pub(super) fn plainly(error: &Error) -> String {
                 said.message.unwrap_or("the store says no more")
             );
         }
-        "NoSuchBucket" => return "there is no such bucket".to_owned(),
-        "NoSuchUpload" => return "the upload is gone".to_owned(),
+        "NoSuchBucket" | "ContainerNotFound" => return "there is no such bucket".to_owned(),
+        "NoSuchUpload" | "InvalidBlockList" => return "the upload is gone".to_owned(),
         "InvalidObjectState" => {
             return "is archived (Glacier): restore it first, then convert it".to_owned();
+        }
+        code if ARCHIVED.contains(&code) => {
+            return "is archived: restore it to an online access tier first, then convert it"
+                .to_owned();
         }
         code if EXPIRED.contains(&code) => {
             return "the credentials have expired: renew them, then run the same command again"
@@ -173,9 +180,17 @@ pub(super) fn is_of_server(error: &Error) -> bool {
     error.to_string().contains("status code: 5")
 }
 
+/// Returns whether Azure does not have the uncommitted blocks of an upload: they were committed, replaced or deleted.
+/// Each of these happens once, because no other upload uses the same block IDs.
+pub(super) fn is_without_parts(error: &Error) -> bool {
+    Said::read(&error.to_string()).code == Some("InvalidBlockList")
+}
+
 /// Tells whether an object was asked for that must be restored first.
 pub(super) fn is_archived(error: &Error) -> bool {
-    Said::read(&error.to_string()).code == Some("InvalidObjectState")
+    let text = error.to_string();
+    let code = Said::read(&text).code;
+    code.is_some_and(|code| code == "InvalidObjectState" || ARCHIVED.contains(&code))
 }
 
 /// Returns an error with those of its causes that it does not tell itself.

@@ -122,6 +122,22 @@ pub trait Target: fmt::Debug + Send + Sync {
     /// Fails when somebody might still complete it.
     fn abort(&self, staged: &Staged) -> Result<(), TargetError>;
 
+    /// Aborts and forgets a staged file that no claim names, so that no other run completes it. A store that cannot
+    /// abort uploads deletes it later.
+    ///
+    /// # Errors
+    ///
+    /// Fails like [`Self::abort`], and then keeps the note of it.
+    fn discard(&self, staged: &Staged) -> Result<(), TargetError> {
+        match self.abort(staged) {
+            Ok(()) | Err(TargetError::NoAbort { .. }) => {
+                self.forget(staged);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     /// Lists what is staged, whoever staged it.
     ///
     /// # Errors
@@ -281,10 +297,7 @@ impl Drop for Writing {
     fn drop(&mut self) {
         if !self.kept {
             // What cannot be removed stays where no reader looks; `clean` finds it.
-            let staged = self.stage.staged();
-            if self.target.abort(&staged).is_ok() {
-                self.target.forget(&staged);
-            }
+            let _ = self.target.discard(&self.stage.staged());
         }
     }
 }
