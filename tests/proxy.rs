@@ -135,7 +135,9 @@ impl Shared {
         let asked = Asked {
             method: request.method().clone(),
             uri: request.uri().clone(),
-            is_conditional: request.headers().contains_key("if-none-match"),
+            is_conditional: ["if-none-match", "x-goog-if-generation-match"]
+                .into_iter()
+                .any(|name| request.headers().contains_key(name)),
             authorization: format!("{:?}", request.headers().get("authorization")),
         };
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
