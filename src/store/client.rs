@@ -283,3 +283,39 @@ fn is_plain_http(endpoint: Option<&str>) -> Result<bool, StoreError> {
 pub(super) fn io_error(error: object_store::Error) -> io::Error {
     io::Error::other(StoreError::Store(error))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::place::Place;
+
+    /// Returns whether the clients of Google and of Azure may use plain http with an endpoint.
+    fn allow_http(endpoint: &str) -> Result<[bool; 2], StoreError> {
+        let option = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let network = Network::new(vec![
+            option("google_base_url", endpoint),
+            option("azure_storage_endpoint", endpoint),
+        ]);
+        let prefix = |url| match Place::parse(url).unwrap() {
+            Place::Bucket(prefix) => prefix,
+            Place::Local(path) => panic!("{} is local", path.display()),
+        };
+        let key = ClientConfigKey::AllowHttp;
+        let google =
+            google(&prefix("gs://logs"), &network)?.get_config_value(&GoogleConfigKey::Client(key));
+        let azure =
+            azure(&prefix("az://logs"), &network)?.get_config_value(&AzureConfigKey::Client(key));
+        Ok([google, azure].map(|value| value.as_deref() == Some("true")))
+    }
+
+    #[test]
+    fn only_a_plain_http_endpoint_allows_plain_http() {
+        assert_eq!(allow_http("http://127.0.0.1:10000").unwrap(), [true; 2]);
+        assert_eq!(allow_http("https://store.example.org").unwrap(), [false; 2]);
+        for secret in ["http://user:topsecret@store.example.org", "https://user@store.example.org"]
+        {
+            let error = allow_http(secret).unwrap_err();
+            assert!(matches!(error, StoreError::Secret(_)), "{error}");
+        }
+    }
+}

@@ -265,7 +265,16 @@ mod tests {
         let of = |code: &str| {
             plainly(&generic(&format!("<Code>{code}</Code><Message>said so</Message>")))
         };
-        assert_eq!(of("NoSuchBucket"), "there is no such bucket");
+        for code in ["NoSuchBucket", "ContainerNotFound"] {
+            assert_eq!(of(code), "there is no such bucket");
+        }
+        for code in ["NoSuchUpload", "InvalidBlockList"] {
+            assert_eq!(of(code), "the upload is gone");
+        }
+        for code in ["InvalidObjectState", "BlobArchived", "BlobBeingRehydrated"] {
+            assert!(of(code).contains("restore it"), "{code}");
+            assert!(is_archived(&generic(&format!("<Code>{code}</Code>"))), "{code}");
+        }
         assert!(of("InvalidObjectState").contains("Glacier"));
         assert!(of("ExpiredToken").contains("expired"));
         assert!(of("SignatureDoesNotMatch").contains("credentials"));
