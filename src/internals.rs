@@ -74,7 +74,7 @@ mod with_cli {
 
     pub mod store {
         pub use crate::store::{
-            Bucket, Calls, Completed, Created, Disk, FileKey, FileName, Leftover, MAX_SIZE,
+            Bucket, Calls, Completed, Created, Disk, FileKey, FileName, Kind, Leftover, MAX_SIZE,
             Network, Owner, Patience, Place, Source, Stage, Staged, StagedFile, StoreError, Stored,
             Target, TargetError, Web, Writing, create_surely, decoded, decompressed, has_secret,
             meant, parse_page, split,
@@ -96,6 +96,9 @@ mod with_cli {
         }
         pub mod ledger {
             pub use crate::dataset::ledger::{Committed, Ledger};
+        }
+        pub mod publish {
+            pub use crate::dataset::publish::end;
         }
         pub mod shard {
             pub use crate::dataset::shard::Shard;
@@ -126,6 +129,9 @@ mod with_cli {
     }
 
     pub mod maintain {
+        pub mod clean {
+            pub use crate::maintain::clean::clean;
+        }
         pub mod repair {
             pub use crate::maintain::repair::{apply, find};
         }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::stream;
-use http::{Method, Request, Response, StatusCode, Uri};
+use http::{Method, Request, Response, StatusCode};
 use http_body_util::combinators::BoxBody;
 use http_body_util::{BodyExt, Full, StreamBody};
 use hyper::body::{Frame, Incoming};
@@ -16,6 +16,7 @@ use hyper::service::service_fn;
 use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use percent_encoding::percent_decode_str;
 use tokio::runtime::Runtime;
 use tokio::sync::Barrier;
 
@@ -50,7 +51,8 @@ pub(crate) type Choice = Box<dyn Fn(&Asked, usize) -> bool + Send + Sync>;
 /// A request as far as a choice looks at it.
 pub(crate) struct Asked {
     method: Method,
-    uri: Uri,
+    /// Path of the URL, decoded.
+    path: String,
     is_conditional: bool,
     authorization: String,
 }
@@ -58,7 +60,7 @@ pub(crate) struct Asked {
 impl Asked {
     /// Whether an object is read whose path holds this.
     pub(crate) fn is_read_of(&self, part: &str) -> bool {
-        self.method == Method::GET && self.uri.path().contains(part)
+        self.method == Method::GET && self.path.contains(part)
     }
 
     /// Whether it was signed with this access key.
@@ -68,7 +70,7 @@ impl Asked {
 
     /// Whether an object is created, if there is none, whose path holds this.
     pub(crate) fn is_create_of(&self, part: &str) -> bool {
-        self.method == Method::PUT && self.is_conditional && self.uri.path().contains(part)
+        self.method == Method::PUT && self.is_conditional && self.path.contains(part)
     }
 }
 
@@ -134,8 +136,10 @@ impl Shared {
     async fn serve(self: Arc<Self>, request: Request<Incoming>) -> io::Result<Answer> {
         let asked = Asked {
             method: request.method().clone(),
-            uri: request.uri().clone(),
-            is_conditional: request.headers().contains_key("if-none-match"),
+            path: percent_decode_str(request.uri().path()).decode_utf8_lossy().into_owned(),
+            is_conditional: ["if-none-match", "x-goog-if-generation-match"]
+                .into_iter()
+                .any(|name| request.headers().contains_key(name)),
             authorization: format!("{:?}", request.headers().get("authorization")),
         };
         let number = self.requests.fetch_add(1, Ordering::Relaxed);

@@ -1,4 +1,4 @@
-//! Not a test: a server that speaks S3's protocol, which `scripts/s3-test` starts.
+//! Not a test: the server of an object store that `scripts/s3-test` or `scripts/emulators-test` starts.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -8,92 +8,146 @@ use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use alb2parquet::internals::store::{Bucket, Created, Network, Place, Target};
+use alb2parquet::internals::store::{Bucket, Created, Kind, Network, Place, Target};
 
 use crate::support::{program, put, tree};
 
-/// Host and port of the server, if there is one.
-pub(crate) fn known() -> Option<String> {
-    env::var("ALB2PARQUET_S3").ok()
+/// The key of Azurite's account, which is public.
+const AZURITE_KEY: &str =
+    "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
+
+/// A server of object storage.
+#[derive(Debug, Clone)]
+pub(crate) struct Server {
+    pub(crate) kind: Kind,
+    /// Its host and port.
+    pub(crate) address: String,
 }
 
-/// Host and port of the server.
-pub(crate) fn server() -> String {
-    known().expect("ALB2PARQUET_S3 is the host and port of a server")
-}
+impl Server {
+    /// Returns the server that `ALB2PARQUET_SERVER` names, such as `s3://127.0.0.1:5000`.
+    pub(crate) fn known() -> Option<Self> {
+        let url = env::var("ALB2PARQUET_SERVER").ok()?;
+        let (scheme, address) = url.split_once("://").expect("ALB2PARQUET_SERVER is a URL");
+        let kind = match scheme {
+            "s3" => Kind::S3,
+            "gs" => Kind::Google,
+            "az" => Kind::Azure,
+            other => panic!("ALB2PARQUET_SERVER has the scheme {other}"),
+        };
+        Some(Self { kind, address: address.to_owned() })
+    }
 
-/// Returns the URL of an empty bucket, one of those that `scripts/s3-test` has made.
-pub(crate) fn new_bucket() -> String {
-    static TAKEN: AtomicUsize = AtomicUsize::new(1);
-    format!("s3://test-{}", TAKEN.fetch_add(1, Ordering::Relaxed))
-}
+    /// Returns the server that the test needs.
+    pub(crate) fn required() -> Self {
+        Self::known().expect("ALB2PARQUET_SERVER is the URL of a server")
+    }
 
-/// Returns what lies below a URL.
-pub(crate) fn target(url: &str) -> Bucket {
-    let settings = [
-        ("endpoint", format!("http://{}", server())),
-        ("region", "us-east-1".to_owned()),
-        ("access_key_id", "testing".to_owned()),
-        ("secret_access_key", "topsecret".to_owned()),
-    ];
-    let settings = settings.map(|(key, value)| (key.to_owned(), value)).to_vec();
-    // moto fails over an upload that is gone, however often it is asked.
-    let mut network = Network::new(settings);
-    network.retries = 3;
-    match Place::parse(url).unwrap() {
-        Place::Bucket(prefix) => Bucket::connect(&prefix, &network, "staging").unwrap(),
-        Place::Local(path) => panic!("{} is local", path.display()),
+    /// Returns a server of the same kind at another address, such as that of a proxy.
+    pub(crate) fn at(&self, address: &str) -> Self {
+        Self { kind: self.kind, address: address.to_owned() }
+    }
+
+    /// Returns the URL of a bucket.
+    pub(crate) fn url(&self, bucket: &str) -> String {
+        let scheme = match self.kind {
+            Kind::S3 => "s3",
+            Kind::Google => "gs",
+            Kind::Azure => "az",
+        };
+        format!("{scheme}://{bucket}")
+    }
+
+    /// Returns the URL of an empty bucket, one of those that the script has created.
+    pub(crate) fn new_bucket(&self) -> String {
+        static TAKEN: AtomicUsize = AtomicUsize::new(1);
+        self.url(&format!("test-{}", TAKEN.fetch_add(1, Ordering::Relaxed)))
+    }
+
+    /// Returns the environment variables that select the server.
+    fn variables(&self) -> Vec<(&'static str, String)> {
+        let url = format!("http://{}", self.address);
+        match self.kind {
+            Kind::S3 => vec![
+                ("AWS_ENDPOINT_URL", url),
+                ("AWS_REGION", "us-east-1".to_owned()),
+                ("AWS_ACCESS_KEY_ID", "testing".to_owned()),
+                ("AWS_SECRET_ACCESS_KEY", "topsecret".to_owned()),
+            ],
+            Kind::Google => {
+                vec![("GOOGLE_BASE_URL", url), ("GOOGLE_BEARER_TOKEN", "testing".to_owned())]
+            }
+            Kind::Azure => vec![
+                ("AZURE_STORAGE_ENDPOINT", format!("{url}/devstoreaccount1")),
+                ("AZURE_STORAGE_ACCOUNT_NAME", "devstoreaccount1".to_owned()),
+                ("AZURE_STORAGE_ACCOUNT_KEY", AZURITE_KEY.to_owned()),
+            ],
+        }
+    }
+
+    /// Returns the target below a URL.
+    pub(crate) fn target(&self, url: &str) -> Bucket {
+        let settings = self.variables().into_iter();
+        let mut network =
+            Network::new(settings.map(|(key, value)| (key.to_lowercase(), value)).collect());
+        // moto answers 500 for an upload that does not exist, to every retry.
+        network.retries = 3;
+        match Place::parse(url).unwrap() {
+            Place::Bucket(prefix) => Bucket::connect(&prefix, &network, "staging").unwrap(),
+            Place::Local(path) => panic!("{} is local", path.display()),
+        }
+    }
+
+    /// Uploads the files below a directory to a bucket.
+    pub(crate) fn upload(&self, directory: &Path, url: &str) {
+        let target = self.target(url);
+        for (key, bytes) in tree(directory) {
+            target.create(&key, &bytes).unwrap();
+        }
+    }
+
+    /// Downloads the files below a URL.
+    pub(crate) fn download(&self, url: &str, directory: &Path) {
+        let target = self.target(url);
+        for stored in target.list("").unwrap() {
+            let bytes = target.get(&stored.key).unwrap().unwrap();
+            put(directory, &stored.key, bytes);
+        }
+    }
+
+    /// Returns a command of the program that reaches the server.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        let mut command = program(args);
+        for name in ["AWS_PROFILE", "AWS_SESSION_TOKEN"] {
+            command.env_remove(name);
+        }
+        command.env("AWS_EC2_METADATA_DISABLED", "true").envs(self.variables());
+        command
     }
 }
 
-/// Puts the files below a directory into a bucket.
-pub(crate) fn upload(directory: &Path, url: &str) {
-    let target = target(url);
-    for (key, bytes) in tree(directory) {
-        target.create(&key, &bytes).unwrap();
-    }
+/// Returns a command of the program that reaches an S3 server at an address.
+pub(crate) fn command(address: &str, args: &[&str]) -> Command {
+    Server { kind: Kind::S3, address: address.to_owned() }.command(args)
 }
 
-/// Gets the files below a URL.
-pub(crate) fn download(url: &str, directory: &Path) {
-    let target = target(url);
-    for stored in target.list("").unwrap() {
-        let bytes = target.get(&stored.key).unwrap().unwrap();
-        put(directory, &stored.key, bytes);
-    }
-}
-
-/// A command of the program, with a server.
-pub(crate) fn command(server: &str, args: &[&str]) -> Command {
-    let mut command = program(args);
-    for name in ["AWS_PROFILE", "AWS_SESSION_TOKEN"] {
-        command.env_remove(name);
-    }
-    command
-        .env("AWS_ENDPOINT_URL", format!("http://{server}"))
-        .env("AWS_REGION", "us-east-1")
-        .env("AWS_ACCESS_KEY_ID", "testing")
-        .env("AWS_SECRET_ACCESS_KEY", "topsecret")
-        .env("AWS_EC2_METADATA_DISABLED", "true");
-    command
-}
-
-/// A bucket with a copy on the disk, in which a test looks and changes what it likes.
+/// A bucket with a copy on the disk, which a test can read and change.
 pub(crate) struct Mirror {
+    server: Server,
     pub(crate) url: String,
     copy: PathBuf,
-    /// What the bucket holds.
+    /// The content of the bucket.
     known: Mutex<BTreeMap<String, Vec<u8>>>,
 }
 
 impl Mirror {
-    pub(crate) fn new(copy: PathBuf) -> Self {
-        Self { url: new_bucket(), copy, known: Mutex::default() }
+    pub(crate) fn new(server: &Server, copy: PathBuf) -> Self {
+        Self { server: server.clone(), url: server.new_bucket(), copy, known: Mutex::default() }
     }
 
-    /// Brings the changes of the copy to the bucket.
+    /// Applies the changes of the copy to the bucket.
     pub(crate) fn push(&self) {
-        let (target, changed) = (target(&self.url), tree(&self.copy));
+        let (target, changed) = (self.server.target(&self.url), tree(&self.copy));
         let mut known = self.known.lock().unwrap();
         for key in known.keys().filter(|key| known.get(*key) != changed.get(*key)) {
             target.delete(key).unwrap();
@@ -104,10 +158,15 @@ impl Mirror {
         *known = changed;
     }
 
-    /// Brings the changes of the bucket to the copy.
+    /// Applies the changes of the bucket to the copy.
     pub(crate) fn pull(&self) {
         let _ = fs::remove_dir_all(&self.copy);
-        download(&self.url, &self.copy);
+        self.server.download(&self.url, &self.copy);
         *self.known.lock().unwrap() = tree(&self.copy);
+    }
+
+    /// Runs a command of the program that reaches the bucket.
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
+        self.server.command(args)
     }
 }

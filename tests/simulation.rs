@@ -100,6 +100,8 @@ const PROGRAMS: [Program; 2] = [
 /// The scheduler of a seed with all that is known of its faults, for messages.
 struct World {
     scheduler: Arc<Scheduler>,
+    /// Whether the store of the dataset can abort uploads.
+    aborts: bool,
 }
 
 fn put(store: &InMemory, key: &str, bytes: impl Into<object_store::PutPayload>) {
@@ -124,12 +126,12 @@ impl World {
         });
         let text = description.to_string();
         put(&scheduler.state().dataset, "_alb2parquet/dataset.json", text);
-        Self { scheduler }
+        Self { scheduler, aborts: true }
     }
 
     fn store(&self, actor: usize, is_source: bool, dead: &Arc<AtomicBool>) -> SimStore {
         let (scheduler, dead) = (Arc::clone(&self.scheduler), Arc::clone(dead));
-        SimStore { scheduler, actor, dead, is_source }
+        SimStore { scheduler, actor, dead, is_source, aborts: self.aborts }
     }
 
     fn dataset(
@@ -140,6 +142,7 @@ impl World {
     ) -> anyhow::Result<Dataset> {
         let store = Arc::new(self.store(actor, false, dead));
         let target = Bucket::new(store.clone(), store, Path::default(), "memory:", STAGING);
+        let target = if self.aborts { target } else { target.without_abort() };
         let patience = Patience { attempts: 4, pause: Duration::ZERO };
         let (layout, single_writer) = (Layout::Hive, false);
         let (redaction, profile) = (Agreement::default(), Profile::Portable);
@@ -268,8 +271,8 @@ struct Outcome {
     faults: BTreeMap<&'static str, u64>,
 }
 
-/// Plays a seed to its end.
-fn play(seed: u64, trace: bool) -> Outcome {
+/// Plays a seed to its end, in a store that can abort uploads or not.
+fn play(seed: u64, trace: bool, aborts: bool) -> Outcome {
     let mut random = Random::new(seed);
     // Some seeds lose claims, but these seeds remove no rows.
     let loses = random.hits(250);
@@ -294,7 +297,7 @@ fn play(seed: u64, trace: bool) -> Outcome {
     // In some seeds a run takes everything back. Rows may disappear then, but never stand twice.
     let removal = (!loses && random.hits(333))
         .then(|| (random.below(actors as u64) as usize, random.below(runs)));
-    let world = World::with_objects(random);
+    let world = World { aborts, ..World::with_objects(random) };
     world.scheduler.state().rates = rates;
     world.scheduler.state().trace = trace;
     world.scheduler.start(actors);
@@ -426,17 +429,27 @@ fn expect_faults(faults: &BTreeMap<&str, u64>, at_least: &[(&str, u64)], seeds: 
 
 #[test]
 fn every_row_stands_once_whatever_goes_wrong() {
+    play_all(true, SEEDS);
+}
+
+#[test]
+fn every_row_exists_once_in_a_store_that_cannot_abort_uploads() {
+    play_all(false, SEEDS / 4);
+}
+
+/// Plays all seeds, by default this number of them, or the one that is selected.
+fn play_all(aborts: bool, default: u64) {
     if let Some(seed) = env::var("ALB2PARQUET_SEED").ok().and_then(|seed| seed.parse().ok()) {
-        let outcome = play(seed, true);
+        let outcome = play(seed, true, aborts);
         assert_eq!(outcome.violation, None, "seed {seed}, after {:?}", outcome.faults);
         return;
     }
     let seeds = env::var("ALB2PARQUET_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
-    let seeds: u64 = seeds.unwrap_or(SEEDS);
+    let seeds: u64 = seeds.unwrap_or(default);
     let began = Instant::now();
     let (mut calls, mut faults) = (0, BTreeMap::<&str, u64>::new());
     for seed in 0..seeds {
-        let outcome = play(seed, false);
+        let outcome = play(seed, false, aborts);
         calls += outcome.calls;
         for (fault, count) in outcome.faults {
             *faults.entry(fault).or_default() += count;
@@ -445,16 +458,18 @@ fn every_row_stands_once_whatever_goes_wrong() {
             panic!("{violation}\nseed {seed} fails: replay it with ALB2PARQUET_SEED={seed}");
         }
     }
-    println!("{seeds} seeds, {calls} calls, {faults:?}, {:.1} s", began.elapsed().as_secs_f64());
-    expect_faults(&faults, &AT_LEAST, seeds, SEEDS);
+    let seconds = began.elapsed().as_secs_f64();
+    println!("{seeds} seeds, {calls} calls, {faults:?}, {seconds:.1} s, aborts: {aborts}");
+    let at_least = AT_LEAST.map(|(fault, count)| (fault, count * default / SEEDS));
+    expect_faults(&faults, &at_least, seeds, default);
 }
 
 // ---- one fault at a time
 
 /// Plays a run whose call of that number goes wrong, and two after it. Returns whether it came so far. Its objects are
 /// new, or converted and `touched` before.
-fn play_fault(call: u64, fault: Fault, touched: bool) -> bool {
-    let world = World::with_objects(Random::new(call));
+fn play_fault(call: u64, fault: Fault, touched: bool, aborts: bool) -> bool {
+    let world = World { aborts, ..World::with_objects(Random::new(call)) };
     world.scheduler.start(1);
     if touched {
         world.run(0, "earlier".to_owned(), PROGRAMS[0]).unwrap();
@@ -491,24 +506,60 @@ fn play_fault(call: u64, fault: Fault, touched: bool) -> bool {
     reached
 }
 
+const FAULTS: [Fault; 6] = [
+    Fault::CrashBefore,
+    Fault::CrashAfter,
+    Fault::CrashInFlight,
+    Fault::ErrorBefore,
+    Fault::ErrorAfter,
+    Fault::ErrorInFlight,
+];
+
 #[test]
 fn every_call_may_fail() {
-    let faults = [
-        Fault::CrashBefore,
-        Fault::CrashAfter,
-        Fault::CrashInFlight,
-        Fault::ErrorBefore,
-        Fault::ErrorAfter,
-        Fault::ErrorInFlight,
-    ];
-    for fault in faults {
-        for (touched, expected) in [(false, 80), (true, 20)] {
+    for fault in FAULTS {
+        for (touched, aborts, expected) in
+            [(false, true, 80), (true, true, 20), (false, false, 80), (true, false, 20)]
+        {
             let mut calls = 0;
-            while play_fault(calls + 1, fault, touched) {
+            while play_fault(calls + 1, fault, touched, aborts) {
                 calls += 1;
             }
             assert!(calls > expected, "only {calls} calls were made");
-            println!("{calls} calls, {fault:?} of each, touched: {touched}");
+            println!("{calls} calls, {fault:?} of each, touched: {touched}, aborts: {aborts}");
+        }
+    }
+}
+
+/// A run that fails at any call leaves nothing that `remove` cannot remove, whether its claims are published or not.
+#[test]
+fn every_call_may_fail_before_a_removal() {
+    for (aborts, fault) in [true, false].into_iter().flat_map(|aborts| FAULTS.map(|f| (aborts, f)))
+    {
+        for call in 1.. {
+            let world = World { aborts, ..World::with_objects(Random::new(call)) };
+            world.scheduler.start(1);
+            world.scheduler.state().fail_at = Some((call, fault));
+            world.run_and_survive(0, "first".to_owned(), PROGRAMS[0]);
+            let mut state = world.scheduler.state();
+            let reached = state.calls >= call;
+            state.fail_at = None;
+            state.removing = true;
+            drop(state);
+            world.remove(0, "removal".to_owned()).unwrap();
+            world.scheduler.land_all();
+            let context = format!("after {fault:?} of call {call}, aborts: {aborts}");
+            assert_eq!(world.scheduler.state().rows(), [""; 0], "{context}");
+            let complaints = world.run(0, "second".to_owned(), PROGRAMS[1]).unwrap();
+            let mut state = world.scheduler.state();
+            state.look();
+            let violation = state.violation.take().or_else(|| compare(&state, &complaints));
+            assert_eq!(violation, None, "{context}");
+            assert_eq!(complaints, ["Done", "Done"], "{context}");
+            if !reached {
+                assert!(call > 80, "only {call} calls were made");
+                break;
+            }
         }
     }
 }

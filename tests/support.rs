@@ -17,7 +17,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 pub(crate) use crate::outcome::{OBJECT, Outcome, Rejected, Row, rows_of};
-use crate::server::{self, Mirror};
+use crate::server::{Mirror, Server};
 
 /// Name of the table of rows.
 pub(crate) const ROWS: &str = "alb_access_logs";
@@ -223,8 +223,9 @@ impl World {
     /// into and changed in either case.
     pub(crate) fn anywhere() -> Self {
         let mut world = Self::new();
-        if server::known().is_some() {
-            world.buckets = Some([world.source(), world.out()].map(Mirror::new));
+        if let Some(server) = Server::known() {
+            world.buckets =
+                Some([world.source(), world.out()].map(|copy| Mirror::new(&server, copy)));
         }
         world
     }
@@ -281,7 +282,7 @@ impl World {
         let args = [&fixed[..], args].concat();
         let Some(buckets) = &self.buckets else { return run(&args) };
         buckets.iter().for_each(Mirror::push);
-        let run = run_command(&mut server::command(&server::server(), &args));
+        let run = run_command(&mut buckets[1].command(&args));
         buckets[1].pull();
         run
     }

@@ -95,7 +95,9 @@ mod on_disk;
 mod refusals;
 // The report: its numbers, its page; a browser looks at it in `scripts/report-test`.
 mod report;
-// Buckets, credentials and faults, over a server that `scripts/s3-test` starts; ignored without one.
+// Buckets and faults, over a server that `scripts/s3-test` or `scripts/emulators-test` starts; ignored without one.
+mod buckets;
+// What only S3 has, over a server that `scripts/s3-test` starts; ignored without one.
 mod s3;
 // A new field is one stanza in the schema file and nothing else.
 mod schema;

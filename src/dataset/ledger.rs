@@ -390,9 +390,7 @@ impl<'a> Ledger<'a> {
             Appended::Lost => {
                 for staged in &staged {
                     // What cannot be aborted now is found by `clean`: no claim names it.
-                    if self.dataset.target().abort(staged).is_ok() {
-                        self.dataset.target().forget(staged);
-                    }
+                    let _ = self.dataset.target().discard(staged);
                 }
                 let names = log.entries().iter().filter_map(|entry| entry.record.claim());
                 let names = names.flat_map(|claim| &claim.objects);

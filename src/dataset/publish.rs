@@ -5,7 +5,7 @@
 
 use crate::dataset::claim::{Claim, Log, Record, State};
 use crate::dataset::layout::{Dataset, DatasetError};
-use crate::store::{Completed, TargetError};
+use crate::store::{Completed, StagedFile, Target, TargetError};
 
 /// Carries out every open entry of a log. What cannot be is [`State::Stuck`] then.
 ///
@@ -92,13 +92,7 @@ fn void(
         return Ok(());
     }
     for output in &claim.outputs {
-        match target.abort(&output.file.staged) {
-            Err(error @ TargetError::NoAbort { .. }) => {
-                log.set_state(number, stuck(error.to_string()));
-                return Ok(());
-            }
-            aborted => aborted?,
-        }
+        end(&**target, &output.file)?;
     }
     if let Some(name) = stands()? {
         log.set_state(number, stuck(format!("{name} stands already")));
@@ -117,30 +111,37 @@ fn void(
 fn withdraw(dataset: &Dataset, log: &mut Log, number: usize) -> Result<(), DatasetError> {
     let target = dataset.target();
     let before = log.standing().filter(|(n, entry)| *n < number && entry.state != State::Void);
-    let claims: Vec<(State, Claim)> = before
-        .filter_map(|(_, entry)| Some((entry.state.clone(), entry.record.claim()?.clone())))
-        .collect();
-    for (state, claim) in &claims {
-        for output in &claim.outputs {
-            match target.abort(&output.file.staged) {
-                // Whoever published it is through with it.
-                Err(TargetError::NoAbort { .. }) if *state == State::Done => {}
-                Err(error @ TargetError::NoAbort { .. }) => {
-                    log.set_state(number, State::Stuck(error.to_string()));
-                    return Ok(());
-                }
-                aborted => aborted?,
-            }
-        }
+    let claims: Vec<Claim> =
+        before.filter_map(|(_, entry)| entry.record.claim().cloned()).collect();
+    for output in claims.iter().flat_map(|claim| &claim.outputs) {
+        end(&**target, &output.file)?;
     }
     // From here on nobody can publish one of them any more.
-    for (_, claim) in &claims {
+    for claim in &claims {
         for output in &claim.outputs {
             target.delete(&output.file.key)?;
         }
         forget(dataset, claim);
     }
     log.mark_done(dataset, number)
+}
+
+/// Ensures that no run can make a claimed file visible from now on; it may be visible already.
+///
+/// A store that cannot abort an upload completes it instead, because no upload completes twice. In such a store, the
+/// file can become visible here.
+///
+/// # Errors
+///
+/// Fails when another run might still complete the file.
+pub fn end(target: &dyn Target, file: &StagedFile) -> Result<(), TargetError> {
+    match target.abort(&file.staged) {
+        Err(TargetError::NoAbort { .. }) => match target.complete(file) {
+            Ok(_) | Err(TargetError::Foreign { .. }) => Ok(()),
+            Err(error) => Err(error),
+        },
+        aborted => aborted,
+    }
 }
 
 fn forget(dataset: &Dataset, claim: &Claim) {

@@ -12,7 +12,7 @@ use crate::store::{Leftover, Staged};
 
 /// What was cleaned. As JSON, it is what `--json` prints.
 #[derive(Debug, Default, Serialize)]
-pub(crate) struct Cleaned {
+pub struct Cleaned {
     /// Staged files and uploads that were removed.
     pub removed: Vec<Removed>,
     /// Bytes that they took up, as far as they are known.
@@ -25,7 +25,7 @@ pub(crate) struct Cleaned {
 
 /// Something staged that was removed.
 #[derive(Debug, Serialize)]
-pub(crate) struct Removed {
+pub struct Removed {
     /// Its path or URL.
     pub name: String,
     /// Bytes that it took up, as far as they are known.
@@ -39,7 +39,7 @@ pub(crate) struct Removed {
 /// # Errors
 ///
 /// Fails when the dataset cannot be read or written.
-pub(crate) fn clean(dataset: &Dataset, older_than: Duration) -> Result<Cleaned, DatasetError> {
+pub fn clean(dataset: &Dataset, older_than: Duration) -> Result<Cleaned, DatasetError> {
     let target = dataset.target();
     let before = SystemTime::now().checked_sub(older_than).unwrap_or(SystemTime::UNIX_EPOCH);
     // Listed before the claims are read, so that what was claimed meanwhile is known.
@@ -55,7 +55,7 @@ pub(crate) fn clean(dataset: &Dataset, older_than: Duration) -> Result<Cleaned, 
             continue;
         }
         let removed = match &staged {
-            Some(staged) => target.abort(staged).map(|()| target.forget(staged)),
+            Some(staged) => target.discard(staged),
             None => target.delete(&key),
         };
         if let Err(error) = removed {

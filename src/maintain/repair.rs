@@ -14,6 +14,7 @@ use crate::dataset::claim::{Appended, Claim, Hints, Log, Output, Record, State};
 use crate::dataset::data_files::DataFiles;
 use crate::dataset::file::PublishedFile;
 use crate::dataset::layout::{Dataset, DatasetError};
+use crate::dataset::publish;
 use crate::logs::key::{Partition, identity};
 use crate::logs::reject;
 use crate::plan::Selection;
@@ -49,7 +50,7 @@ pub struct Repair {
     claims: Vec<Claim>,
     /// Files of claims that are not kept. They are aborted, so that no slow run publishes them.
     #[serde(skip)]
-    dropped: Vec<Staged>,
+    dropped: Vec<StagedFile>,
     /// Whether the log is broken and must be rewritten.
     #[serde(skip)]
     is_broken: bool,
@@ -102,8 +103,12 @@ pub fn find(dataset: &Dataset, selection: &Selection) -> Result<Vec<Repair>, Dat
 pub fn apply(dataset: &Dataset, repairs: &mut [Repair]) -> Result<(), DatasetError> {
     for repair in repairs.iter_mut().filter(|repair| repair.error.is_none()) {
         let mut log = if repair.is_broken {
-            for staged in &repair.dropped {
-                dataset.target().abort(staged)?;
+            for file in &repair.dropped {
+                let is_visible = dataset.target().size(&file.key)?.is_some();
+                publish::end(&**dataset.target(), file)?;
+                if !is_visible {
+                    dataset.target().delete(&file.key)?;
+                }
             }
             Log::set_aside(dataset, &repair.partition)?;
             Log::empty(&repair.partition)
@@ -163,7 +168,7 @@ fn examine(
         if is_visible(dataset, claim)? {
             visible.push(claim);
         } else {
-            dropped.extend(claim.outputs.iter().map(|output| output.file.staged.clone()));
+            dropped.extend(claim.outputs.iter().map(|output| output.file.clone()));
             claims_dropped += u64::from(!claim.outputs.is_empty());
             // A restored backup can contain claims whose files were removed later.
             is_broken |= !claim.outputs.is_empty() && log.entry(number).state == State::Done;

@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 
 use crate::store::StoreError;
 use crate::store::client::{Client, io_error};
-use crate::store::explain::is_of_server;
+use crate::store::explain::{is_of_server, is_without_parts};
 use crate::store::file_key::FileKey;
 use crate::store::lister::{ListError, Pages, list_all};
 use crate::store::network::{Network, Requests, renewing};
@@ -51,7 +51,7 @@ pub struct Bucket {
     url: String,
     /// Directory of notes about uploads.
     staging: String,
-    /// Whether the store can end an upload for good.
+    /// Whether the store has requests that begin and abort an upload. In other stores, the first part begins it.
     aborts: bool,
     /// Files that are best read at once.
     reads: usize,
@@ -109,7 +109,7 @@ impl Bucket {
         Ok(Self { pages: Some(pages), aborts, requests, reads: READS, ..bucket })
     }
 
-    /// Says that the store cannot abort an upload, which Azure cannot.
+    /// Returns the target of a store that cannot abort uploads, such as Azure.
     #[must_use]
     pub fn without_abort(mut self) -> Self {
         self.aborts = false;
@@ -180,6 +180,18 @@ impl Bucket {
         Ok(files.map(|entry| Stored { key: self.key(&entry.key), size: entry.size }).collect())
     }
 
+    /// Returns whether an upload that cannot be completed no longer exists.
+    ///
+    /// Any other run may abort an upload again before it relies on that, so weak evidence suffices: some stores answer
+    /// every retry with a server error. Without abort, only an answer about the parts themselves is proof.
+    fn is_gone(&self, error: &Error) -> bool {
+        if self.aborts {
+            matches!(error, Error::NotFound { .. }) || is_of_server(error)
+        } else {
+            is_without_parts(error)
+        }
+    }
+
     /// Makes a request and waits for its answer.
     fn ask<T, F: Future<Output = Result<T, Error>>>(
         &self,
@@ -205,6 +217,10 @@ impl Target for Bucket {
 
     fn is_remote(&self) -> bool {
         self.requests.is_remote()
+    }
+
+    fn begins_uploads(&self) -> bool {
+        self.aborts
     }
 
     fn reads_at_once(&self) -> usize {
@@ -282,20 +298,21 @@ impl Target for Bucket {
             let complete = || self.uploads.0.complete_multipart(&path, id, parts.clone());
             match self.ask(complete) {
                 Ok(_) => return Ok(Completed::Visible),
-                // Another run completed it, or it took effect despite the error, or it is gone. Some stores return
-                // an error for an upload that is gone, on every retry.
-                Err(Error::NotFound { .. }) => {}
-                Err(error) if is_of_server(&error) => {}
+                // Another run completed it, or it took effect despite the error, or it was aborted.
+                Err(error) if self.is_gone(&error) => {}
                 Err(error) => failed = Some(error),
             }
         }
-        match self.size(&file.key)? {
-            Some(size) if size == file.size => Ok(Completed::Visible),
-            Some(found) => {
+        match (self.size(&file.key)?, failed) {
+            (Some(size), _) if size == file.size => Ok(Completed::Visible),
+            (None, Some(error)) => Err(self.writing(&file.key)(error)),
+            // Without abort, another run can still complete the upload after an unknown error.
+            (Some(_), Some(error)) if !self.aborts => Err(self.writing(&file.key)(error)),
+            (Some(found), _) => {
                 let (name, expected) = (self.name(&file.key), file.size);
                 Err(TargetError::Foreign { name, found, expected })
             }
-            None => failed.map_or(Ok(Completed::Lost), |error| Err(self.writing(&file.key)(error))),
+            (None, None) => Ok(Completed::Lost),
         }
     }
 

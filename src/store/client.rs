@@ -10,7 +10,7 @@ use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
 use object_store::list::PaginatedListStore;
 use object_store::multipart::MultipartStore;
-use object_store::{BackoffConfig, ClientOptions, ObjectStore, RetryConfig};
+use object_store::{BackoffConfig, ClientConfigKey, ClientOptions, ObjectStore, RetryConfig};
 
 use crate::store::StoreError;
 use crate::store::credentials::Credentials;
@@ -64,11 +64,11 @@ impl Client {
                 Self { raw, ..Self::over(store, requests) }
             }
             Kind::Google => {
-                let store = google(prefix, network).map_err(reach)?;
+                let store = google(prefix, network)?.build().map_err(reach)?;
                 Self { raw: Raw::Unsigned, ..Self::over(store, requests) }
             }
             Kind::Azure => {
-                let store = Arc::new(azure(prefix, network).map_err(reach)?);
+                let store = Arc::new(azure(prefix, network)?.build().map_err(reach)?);
                 let pages = Arc::new(Stock { store: Arc::clone(&store) as _, is_s3: false });
                 Self {
                     store: Arc::clone(&store) as _,
@@ -164,9 +164,7 @@ async fn amazon(
         matches!(key, AmazonS3ConfigKey::Endpoint | AmazonS3ConfigKey::S3Endpoint)
     });
     let custom = typed.or(found.endpoint.clone());
-    if custom.as_deref().is_some_and(url::has_user_info) {
-        return Err(StoreError::Secret("an endpoint"));
-    }
+    is_plain_http(custom.as_deref())?;
     let mut flags = found.flags.clone().map_err(refuse)?;
     let is_virtual = typed_or_set(network, "AWS_VIRTUAL_HOSTED_STYLE_REQUEST", |key| {
         matches!(key, AmazonS3ConfigKey::VirtualHostedStyleRequest)
@@ -238,31 +236,86 @@ fn typed_or_set(
     typed(network, wanted).or_else(set).map(|value| value.to_ascii_lowercase())
 }
 
-fn google(
-    prefix: &Prefix,
-    network: &Network,
-) -> object_store::Result<object_store::gcp::GoogleCloudStorage> {
-    configured!(
+fn google(prefix: &Prefix, network: &Network) -> Result<GoogleCloudStorageBuilder, StoreError> {
+    let builder = configured!(
         GoogleCloudStorageBuilder,
         network,
         &prefix.bucket,
         "GOOGLE_",
         |_: GoogleConfigKey| true
-    )
-    .with_url(&prefix.bucket)
-    .build()
+    );
+    let endpoint = builder.get_config_value(&GoogleConfigKey::BaseUrl);
+    let builder = if is_plain_http(endpoint.as_deref())? {
+        builder.with_config(GoogleConfigKey::Client(ClientConfigKey::AllowHttp), "true")
+    } else {
+        builder
+    };
+    Ok(builder.with_url(&prefix.bucket))
 }
 
-fn azure(
-    prefix: &Prefix,
-    network: &Network,
-) -> object_store::Result<object_store::azure::MicrosoftAzure> {
-    configured!(MicrosoftAzureBuilder, network, &prefix.bucket, "AZURE_", |_: AzureConfigKey| true)
-        .with_url(&prefix.bucket)
-        .build()
+fn azure(prefix: &Prefix, network: &Network) -> Result<MicrosoftAzureBuilder, StoreError> {
+    let builder = configured!(
+        MicrosoftAzureBuilder,
+        network,
+        &prefix.bucket,
+        "AZURE_",
+        |_: AzureConfigKey| true
+    );
+    let endpoint = builder.get_config_value(&AzureConfigKey::Endpoint);
+    let is_plain = is_plain_http(endpoint.as_deref())?;
+    let builder = if is_plain { builder.with_allow_http(true) } else { builder };
+    Ok(builder.with_url(&prefix.bucket))
+}
+
+/// Returns whether an endpoint has no encryption, which only a user who names such an endpoint wants.
+///
+/// # Errors
+///
+/// Refuses an endpoint with credentials.
+fn is_plain_http(endpoint: Option<&str>) -> Result<bool, StoreError> {
+    if endpoint.is_some_and(url::has_user_info) {
+        return Err(StoreError::Secret("an endpoint"));
+    }
+    Ok(endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")))
 }
 
 /// Returns an error of a request as one of reading.
 pub(super) fn io_error(error: object_store::Error) -> io::Error {
     io::Error::other(StoreError::Store(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::place::Place;
+
+    /// Returns whether the clients of Google and of Azure may use plain http with an endpoint.
+    fn allow_http(endpoint: &str) -> Result<[bool; 2], StoreError> {
+        let option = |key: &str, value: &str| (key.to_owned(), value.to_owned());
+        let network = Network::new(vec![
+            option("google_base_url", endpoint),
+            option("azure_storage_endpoint", endpoint),
+        ]);
+        let prefix = |url| match Place::parse(url).unwrap() {
+            Place::Bucket(prefix) => prefix,
+            Place::Local(path) => panic!("{} is local", path.display()),
+        };
+        let key = ClientConfigKey::AllowHttp;
+        let google =
+            google(&prefix("gs://logs"), &network)?.get_config_value(&GoogleConfigKey::Client(key));
+        let azure =
+            azure(&prefix("az://logs"), &network)?.get_config_value(&AzureConfigKey::Client(key));
+        Ok([google, azure].map(|value| value.as_deref() == Some("true")))
+    }
+
+    #[test]
+    fn only_a_plain_http_endpoint_allows_plain_http() {
+        assert_eq!(allow_http("http://127.0.0.1:10000").unwrap(), [true; 2]);
+        assert_eq!(allow_http("https://store.example.org").unwrap(), [false; 2]);
+        for secret in ["http://user:topsecret@store.example.org", "https://user@store.example.org"]
+        {
+            let error = allow_http(secret).unwrap_err();
+            assert!(matches!(error, StoreError::Secret(_)), "{error}");
+        }
+    }
 }

@@ -10,6 +10,9 @@ const EXPIRED: [&str; 3] = ["ExpiredToken", "ExpiredTokenException", "RequestExp
 /// How `object_store` says that a bucket lies in another region.
 const OTHER_REGION: &str = "incorrectly configured region";
 
+/// Codes of answers to reads of archived objects in Azure.
+const ARCHIVED: [&str; 2] = ["BlobArchived", "BlobBeingRehydrated"];
+
 /// Says in a few words what `object_store` says in many.
 pub(super) fn plainly(error: &Error) -> String {
     let text = error.to_string();
@@ -24,10 +27,14 @@ pub(super) fn plainly(error: &Error) -> String {
                 said.message.unwrap_or("the store says no more")
             );
         }
-        "NoSuchBucket" => return "there is no such bucket".to_owned(),
-        "NoSuchUpload" => return "the upload is gone".to_owned(),
+        "NoSuchBucket" | "ContainerNotFound" => return "there is no such bucket".to_owned(),
+        "NoSuchUpload" | "InvalidBlockList" => return "the upload is gone".to_owned(),
         "InvalidObjectState" => {
             return "is archived (Glacier): restore it first, then convert it".to_owned();
+        }
+        code if ARCHIVED.contains(&code) => {
+            return "is archived: restore it to an online access tier first, then convert it"
+                .to_owned();
         }
         code if EXPIRED.contains(&code) => {
             return "the credentials have expired: renew them, then run the same command again"
@@ -194,9 +201,17 @@ pub(super) fn is_of_server(error: &Error) -> bool {
     error.to_string().contains("status code: 5")
 }
 
+/// Returns whether Azure does not have the uncommitted blocks of an upload: they were committed, replaced or deleted.
+/// Each of these happens once, because no other upload uses the same block IDs.
+pub(super) fn is_without_parts(error: &Error) -> bool {
+    Said::read(&error.to_string()).code == Some("InvalidBlockList")
+}
+
 /// Tells whether an object was asked for that must be restored first.
 pub(super) fn is_archived(error: &Error) -> bool {
-    Said::read(&error.to_string()).code == Some("InvalidObjectState")
+    let text = error.to_string();
+    let code = Said::read(&text).code;
+    code.is_some_and(|code| code == "InvalidObjectState" || ARCHIVED.contains(&code))
 }
 
 /// Returns an error with those of its causes that it does not tell itself.
@@ -272,7 +287,16 @@ mod tests {
         let of = |code: &str| {
             plainly(&generic(&format!("<Code>{code}</Code><Message>said so</Message>")))
         };
-        assert_eq!(of("NoSuchBucket"), "there is no such bucket");
+        for code in ["NoSuchBucket", "ContainerNotFound"] {
+            assert_eq!(of(code), "there is no such bucket");
+        }
+        for code in ["NoSuchUpload", "InvalidBlockList"] {
+            assert_eq!(of(code), "the upload is gone");
+        }
+        for code in ["InvalidObjectState", "BlobArchived", "BlobBeingRehydrated"] {
+            assert!(of(code).contains("restore it"), "{code}");
+            assert!(is_archived(&generic(&format!("<Code>{code}</Code>"))), "{code}");
+        }
         assert!(of("InvalidObjectState").contains("Glacier"));
         assert!(of("ExpiredToken").contains("expired"));
         assert!(of("SignatureDoesNotMatch").contains("credentials"));

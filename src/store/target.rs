@@ -27,6 +27,11 @@ pub trait Target: fmt::Debug + Send + Sync {
         false
     }
 
+    /// Returns whether requests begin and abort an upload. In other stores, the first part begins it.
+    fn begins_uploads(&self) -> bool {
+        true
+    }
+
     /// Returns how many files are best read at once.
     fn reads_at_once(&self) -> usize {
         1
@@ -114,6 +119,22 @@ pub trait Target: fmt::Debug + Send + Sync {
     ///
     /// Fails when somebody might still complete it.
     fn abort(&self, staged: &Staged) -> Result<(), TargetError>;
+
+    /// Aborts and forgets a staged file that no claim names, so that no other run completes it. A store that cannot
+    /// abort uploads deletes it later.
+    ///
+    /// # Errors
+    ///
+    /// Fails like [`Self::abort`], and then keeps the note of it.
+    fn discard(&self, staged: &Staged) -> Result<(), TargetError> {
+        match self.abort(staged) {
+            Ok(()) | Err(TargetError::NoAbort { .. }) => {
+                self.forget(staged);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
 
     /// Lists what is staged, whoever staged it.
     ///
@@ -274,10 +295,7 @@ impl Drop for Writing {
     fn drop(&mut self) {
         if !self.kept {
             // What cannot be removed stays where no reader looks; `clean` finds it.
-            let staged = self.stage.staged();
-            if self.target.abort(&staged).is_ok() {
-                self.target.forget(&staged);
-            }
+            let _ = self.target.discard(&self.stage.staged());
         }
     }
 }

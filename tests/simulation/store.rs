@@ -118,6 +118,8 @@ pub(super) struct SimStore {
     pub(super) actor: usize,
     pub(super) dead: Arc<AtomicBool>,
     pub(super) is_source: bool,
+    /// Whether it can abort uploads.
+    pub(super) aborts: bool,
 }
 
 impl Scheduler {
@@ -536,10 +538,14 @@ impl SimStore {
     }
 }
 
-/// An upload that is not there is "not found", as in real stores.
-fn gone<T>(result: Result<T>, path: &Path) -> Result<T> {
+/// An upload that does not exist is "not found", as in real stores. Stores without abort, such as Azure, answer that
+/// the list of its parts is wrong.
+fn gone<T>(result: Result<T>, path: &Path, aborts: bool) -> Result<T> {
     result.map_err(|error| match error {
-        Error::Generic { source, .. } => Error::NotFound { path: path.to_string(), source },
+        Error::Generic { source, .. } if aborts => {
+            Error::NotFound { path: path.to_string(), source }
+        }
+        Error::Generic { .. } => failed("400 <Code>InvalidBlockList</Code>"),
         other => other,
     })
 }
@@ -678,9 +684,9 @@ impl MultipartStore for SimStore {
         number: usize,
         data: PutPayload,
     ) -> Result<PartId> {
-        let (path, id) = (path.clone(), id.clone());
+        let (path, id, aborts) = (path.clone(), id.clone(), self.aborts);
         self.call(&format!("put_part {path} {id}"), true, false, move |store| {
-            gone(store.put_part(&path, &id, number, data).now_or_never().unwrap(), &path)
+            gone(store.put_part(&path, &id, number, data).now_or_never().unwrap(), &path, aborts)
         })
     }
 
@@ -690,16 +696,17 @@ impl MultipartStore for SimStore {
         id: &MultipartId,
         parts: Vec<PartId>,
     ) -> Result<PutResult> {
-        let (path, id) = (path.clone(), id.clone());
+        let (path, id, aborts) = (path.clone(), id.clone(), self.aborts);
         self.call(&format!("complete_multipart {path} {id}"), true, false, move |store| {
-            gone(store.complete_multipart(&path, &id, parts).now_or_never().unwrap(), &path)
+            gone(store.complete_multipart(&path, &id, parts).now_or_never().unwrap(), &path, aborts)
         })
     }
 
     async fn abort_multipart(&self, path: &Path, id: &MultipartId) -> Result<()> {
-        let (path, id) = (path.clone(), id.clone());
+        let (path, id, aborts) = (path.clone(), id.clone(), self.aborts);
+        assert!(aborts, "the store cannot abort uploads");
         self.call(&format!("abort_multipart {path} {id}"), true, false, move |store| {
-            gone(store.abort_multipart(&path, &id).now_or_never().unwrap(), &path)
+            gone(store.abort_multipart(&path, &id).now_or_never().unwrap(), &path, aborts)
         })
     }
 }

@@ -31,9 +31,10 @@ pub(super) fn of_plan(plan: &Plan, sources: &[Source], dataset: Option<&For>) ->
     let Some(dataset) = dataset.filter(|each| each.dataset.target().is_remote()) else {
         return calls;
     };
+    let begins_uploads = dataset.dataset.target().begins_uploads();
     calls += open(dataset) + CONFIRM;
     for batch in &plan.batches {
-        calls += write(parquet(batch.bytes())) + ENTRY;
+        calls += write(parquet(batch.bytes()), begins_uploads) + ENTRY;
     }
     // Touched objects are recorded together, partition by partition.
     let touched: BTreeSet<_> = plan.touched.iter().map(|touched| &touched.partition).collect();
@@ -69,8 +70,9 @@ fn begin() -> Calls {
 }
 
 /// Writes a file: its upload is begun, noted, filled and completed; then its note is deleted.
-fn write(size: u64) -> Calls {
-    Calls { put: 3 + size.div_ceil(PART_BYTES as u64).max(1), delete: 1, ..Calls::NONE }
+fn write(size: u64, begins_uploads: bool) -> Calls {
+    let parts = size.div_ceil(PART_BYTES as u64).max(1);
+    Calls { put: u64::from(begins_uploads) + parts + 2, delete: 1, ..Calls::NONE }
 }
 
 /// Lists so many files.
