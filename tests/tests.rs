@@ -119,4 +119,5 @@ mod support;
 // Not a test: what values of the access log look like, for the slow and obvious converter.
 mod shapes;
 // Random text on which the decoder must agree with the reference implementation.
+mod tls;
 mod twin;

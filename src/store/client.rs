@@ -116,6 +116,8 @@ fn settings(network: &Network, variables: &str) -> Vec<(String, String)> {
 }
 
 fn client_options() -> ClientOptions {
+    // reqwest, below object_store, has no TLS of its own. An error means that there is a default already.
+    let _ = rustls::crypto::ring::default_provider().install_default();
     ClientOptions::new().with_timeout_disabled().with_read_timeout(STALL)
 }
 

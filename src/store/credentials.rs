@@ -11,6 +11,8 @@ use aws_config::meta::region::ProvideRegion;
 use aws_config::profile::region::ProfileFileRegionProvider;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::provider::{ProvideCredentials, SharedCredentialsProvider};
+use aws_smithy_http_client::tls::Provider;
+use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_types::service_config::ServiceConfigKey;
 use object_store::aws::AwsCredential;
 use object_store::{CredentialProvider, Error, Result};
@@ -122,7 +124,10 @@ impl Credentials {
         let known = region.map(Region::new);
         let region = known.or(ProfileFileRegionProvider::new().region().await);
         let fallback = Region::from_static("us-east-1");
+        let tls = Provider::Rustls(CryptoMode::Ring);
+        let http_client = aws_smithy_http_client::Builder::new().tls_provider(tls).build_https();
         let config = aws_config::defaults(BehaviorVersion::latest())
+            .http_client(http_client)
             .region(region.clone().unwrap_or(fallback))
             .load()
             .await;

@@ -1,6 +1,7 @@
 //! The network: settings of stores, the runtime that their requests run on, and a count of what went
 //! wrong on the way.
 
+use std::error::Error;
 use std::fmt;
 use std::future::Future;
 use std::io;
@@ -162,6 +163,10 @@ impl HttpService for Watched {
                 Ok(paged(response, &page_of.unwrap_or_default()).await)
             }
             Ok(response) if is_refusal(response.status()) => Ok(judged(response).await),
+            // `object_store` retries failed connections, but not this kind of error.
+            Err(error) if has_invalid_certificate(&error) => {
+                Err(HttpError::new(HttpErrorKind::Decode, error))
+            }
             Err(error) if is_open(error.kind()) => {
                 open.fail();
                 traffic.note(&format!("{what}: {error}"));
@@ -236,6 +241,21 @@ fn is_refusal(status: StatusCode) -> bool {
 /// here it may be repeated, because whose file it is in the end is always found out by reading it.
 fn is_open(kind: HttpErrorKind) -> bool {
     matches!(kind, HttpErrorKind::Interrupted | HttpErrorKind::Timeout | HttpErrorKind::Unknown)
+}
+
+/// Returns whether a connection failed because the client does not accept the certificate of the server.
+fn has_invalid_certificate(error: &HttpError) -> bool {
+    let mut cause = Some(error as &(dyn Error + 'static));
+    while let Some(error) = cause {
+        // The source of an I/O error is the source of the error that it wraps.
+        let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+        let tls = wrapped.and_then(|wrapped| wrapped.downcast_ref::<rustls::Error>());
+        if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
+            return true;
+        }
+        cause = wrapped.map_or_else(|| error.source(), |wrapped| Some(wrapped));
+    }
+    false
 }
 
 /// Returns an answer that makes `object_store` repeat the request.
