@@ -28,7 +28,8 @@ pub(super) enum Fallback<D> {
     Plain(Option<DictionaryPage>),
 }
 
-/// The dictionary of a chunk and the current page. Both are dropped together, so that no buffer outlives the dictionary.
+/// The dictionary of a chunk and the current page. Both are dropped together, so that no buffer outlives the
+/// dictionary.
 #[derive(Default)]
 pub(super) struct Indexed<D> {
     pub(super) dictionary: D,
