@@ -229,7 +229,7 @@ pub struct Stream {
     held: BlankLines,
     /// Blank lines to return next, because a line follows them.
     due: BlankLines,
-    /// The segment after these blank lines.
+    /// The segment that follows the blank lines in `due`.
     ready: Option<Decompressed>,
 }
 

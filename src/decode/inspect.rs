@@ -234,7 +234,7 @@ fn count_fields(table: &Table, decompressed: &Decompressed, counts: &mut BTreeMa
 
 /// Detects the log type from the first lines.
 fn log_type_of(head: &[u8]) -> Option<LogType> {
-    // The head is truncated gzip data. The stream still returns the lines before the end.
+    // The head of a longer object is truncated gzip data. The stream still returns the lines before the end.
     let object = Box::new(Cursor::new(head.to_vec()));
     let mut stream = Stream::of_unknown_size(0, object).ok()?;
     let text = stream.next(Text::default()).ok()??.text;

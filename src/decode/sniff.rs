@@ -237,7 +237,7 @@ fn have_chosen_fields(named: LogType, lines: &[&[u8]]) -> bool {
     let mut decoder = Decoder::new(table);
     let (mut moved, mut lengths) = (0, Vec::new());
     for line in lines {
-        // Of an invalid line, the fields before the fault.
+        // For an invalid line, only the fields before the fault.
         let fields: Vec<Span> =
             Fields::of(line, table.fields.len()).map_while(Result::ok).collect();
         let value = |field: &Span| &line[tokenizer::unquoted(line, *field).range()];

@@ -214,8 +214,8 @@ impl<T: Plain> NumberDictionary<T> {
     }
 }
 
-/// Hashes the bits of a number. Clients can choose only ports and sizes that collide, and the dictionary of a chunk is
-/// abandoned long before collisions matter.
+/// Hashes the bits of a number. The only numbers that clients could choose to collide are ports and sizes, and the
+/// dictionary of a chunk is abandoned long before collisions matter.
 #[inline]
 fn hash(bits: u64) -> u64 {
     const MIX: u64 = 0x9e37_79b9_7f4a_7c15;

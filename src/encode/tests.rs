@@ -30,7 +30,7 @@ use crate::logs::schema::{EXTRA_FIELDS, SOURCE_KEY};
 
 /// Minimum number of files to check. `PROPTEST_CASES` can increase it.
 const CASES: u32 = 3000;
-/// Maximum length in bytes of a value of text that must not be truncated in statistics.
+/// Length in bytes up to which text must not be truncated in statistics.
 const KEPT: usize = 64;
 
 /// A table with columns of every type, each stored with and without a dictionary.

@@ -135,7 +135,7 @@ impl TextEncoder {
         Ok(())
     }
 
-    /// Returns how many of the next rows to append before the next check whether the page is full, given the lengths of
+    /// Returns how many of the next rows to append before checking again whether the page is full, given the lengths of
     /// their texts: at most the rows of one page, and about the text of a few pages.
     fn rows_of_page(&self, lengths: impl Iterator<Item = usize>) -> usize {
         let (mut rows, mut bytes) = (0, 0);

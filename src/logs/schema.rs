@@ -94,7 +94,7 @@ pub struct Table {
     pub reference: String,
     /// Prefixes of the names of its objects, before the account.
     pub object_prefixes: Vec<String>,
-    /// Number of fields that load balancers have written since the first version of the log.
+    /// Minimum number of fields of a line: the number of fields in the first version of the log.
     pub required_fields: usize,
     /// The fields, in the order of a line.
     #[serde(rename = "field")]

@@ -63,7 +63,7 @@ impl Default for FieldDictionary {
 }
 
 impl FieldDictionary {
-    /// Returns a dictionary for a column whose values must match a shape, if there is one.
+    /// Returns an empty dictionary. If `shape` is given, it rejects values that do not match.
     pub(super) fn of_shape(shape: Option<Shape>) -> Self {
         Self { shape, ..Self::default() }
     }
@@ -431,7 +431,7 @@ mod tests {
     use super::*;
     use crate::decode::tokenizer;
 
-    /// Returns the values that a dictionary returns for the fields of a batch.
+    /// Interns the fields of a batch, and returns the value of each row.
     fn interned(dictionary: &mut FieldDictionary, fields: &[String]) -> Vec<Option<String>> {
         let mut indices = Vec::new();
         for field in fields {

@@ -49,7 +49,7 @@ impl BlankLines {
         self.runs.iter().map(|run| run.count * run.line.len() as u64).sum()
     }
 
-    /// Appends lines. Returns the first runs that now exceed the limit.
+    /// Appends lines. If there are then too many runs, removes and returns the first ones.
     pub(super) fn append(&mut self, more: Self) -> Self {
         for run in more.runs {
             match self.runs.back_mut() {
