@@ -1,14 +1,13 @@
-//! Encoding: from record batches to a Parquet file. The only module that knows Parquet.
+//! Encodes record batches to Parquet files. No other module writes Parquet.
 //!
-//! The stock Arrow writer hashes and compares every string again, even those that come with
-//! dictionary indices, and that was a third of the whole run. So the column chunks are encoded here, from
-//! the indices the decoder already holds, and handed to the `parquet` crate, which writes the file
-//! around them. Data pages have version 1. Repeated values are dictionary-encoded; `format` defines how each profile
-//! encodes the others (<https://parquet.apache.org/docs/file-format/data-pages/encodings/>).
+//! The Arrow writer of the `parquet` crate hashes and compares every string again, even if it gets dictionary indices.
+//! This took a third of the time of the entire run. So this module encodes column chunks itself, from the indices of
+//! the decoder, and the `parquet` crate writes the rest of the file. Data pages have version 1. Repeated values are
+//! dictionary-encoded; `format` defines how each profile encodes the others
+//! (<https://parquet.apache.org/docs/file-format/data-pages/encodings/>).
 //!
-//! A row group's columns are independent of each other and are encoded in parallel. Where it ends depends
-//! on the record batches alone, never on threads or memory, so that the same input gives the same
-//! bytes.
+//! The columns of a row group are independent and are encoded in parallel. The end of a row group depends only on the
+//! record batches, never on threads or memory, so that the same input gives the same bytes.
 
 mod bloom;
 mod chunk;
@@ -49,17 +48,17 @@ use crate::encode::statistics::Physical;
 use crate::encode::text_column::TextEncoder;
 use crate::logs::schema::{Stored, Table};
 
-/// Rows after which a row group ends. Many readers prune by the statistics of row groups alone, so that smaller ones
-/// spare them most of a file; these are as large as `DuckDB`'s own. Trino merges reads of columns that are less than
-/// 1 MB apart, so it reads more of files with smaller row groups.
+/// Number of rows after which a row group ends. Many readers prune only by the statistics of row groups, so smaller row
+/// groups let them skip more of a file. These are as large as those of `DuckDB`. Trino merges reads of columns that are
+/// less than 1 MB apart, so it reads more of files with smaller row groups.
 const ROW_GROUP_ROWS: usize = 125_000;
-/// Encoded bytes after which a row group ends, whatever its rows.
+/// Number of encoded bytes after which a row group ends, regardless of its rows.
 const ROW_GROUP_BYTES: usize = 96 << 20;
-/// Bytes of the length before each text in PLAIN encoding.
+/// Size in bytes of the length that precedes each text in PLAIN encoding.
 const LENGTH: usize = 4;
-/// Bytes that are written at once.
+/// Size in bytes of the write buffer.
 const WRITE_BYTES: usize = 256 << 10;
-/// Encoded bytes after which a row group of rejects ends.
+/// Number of encoded bytes after which a row group of rejects ends.
 const REJECTS_BYTES: usize = 16 << 20;
 
 const CREATED_BY: &str = concat!("alb2parquet version ", env!("CARGO_PKG_VERSION"));
@@ -69,13 +68,13 @@ const CREATED_BY: &str = concat!("alb2parquet version ", env!("CARGO_PKG_VERSION
 /// The program always uses the default. Tests set smaller sizes, so that few rows fill many pages.
 #[derive(Debug, Clone, Copy)]
 struct SizeLimits {
-    /// Rows after which a row group ends.
+    /// Number of rows after which a row group ends.
     row_group_rows: usize,
     /// Number of rows in a full page.
     page_rows: usize,
-    /// Uncompressed bytes of text after which a page ends.
+    /// Number of uncompressed bytes of text after which a page ends.
     page_bytes: usize,
-    /// Number of values after which a dictionary is kept only if values repeat.
+    /// Number of values after which a dictionary is kept only if the values repeat.
     trial: usize,
 }
 
@@ -95,11 +94,11 @@ pub struct TableEncoder<W: Write + Send> {
 }
 
 impl<W: Write + Send> TableEncoder<W> {
-    /// Begins a file.
+    /// Starts a file.
     ///
     /// # Errors
     ///
-    /// Fails when the file cannot be written.
+    /// Fails if the file cannot be written.
     pub fn new(table: &Table, format: Format, out: W) -> Result<Self, ParquetError> {
         Self::with_limits(table, format, out, SizeLimits::default())
     }
@@ -131,12 +130,11 @@ impl<W: Write + Send> TableEncoder<W> {
         Ok(Self { file, columns, rows: 0, limits })
     }
 
-    /// Lets some text columns have a Bloom filter in each row group. Columns that are no text, or not of
-    /// the table, have none.
+    /// Adds a Bloom filter in each row group to the named text columns. Ignores the names of other columns.
     ///
     /// # Errors
     ///
-    /// Never, as long as a row group can have a filter at all.
+    /// Does not fail, because a filter can be created for the number of rows of a row group.
     pub fn with_bloom_filters(mut self, names: &[String]) -> Result<Self, ParquetError> {
         let schema = self.file.schema_descr();
         let wanted: Vec<bool> =
@@ -149,11 +147,11 @@ impl<W: Write + Send> TableEncoder<W> {
         Ok(self)
     }
 
-    /// Appends the rows of a batch, and writes a row group when it is full.
+    /// Appends the rows of a batch, and writes the row group if it is full.
     ///
     /// # Errors
     ///
-    /// Fails when the file cannot be written.
+    /// Fails if the file cannot be written.
     pub fn write(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
         self.columns
             .par_iter_mut()
@@ -166,7 +164,7 @@ impl<W: Write + Send> TableEncoder<W> {
         Ok(())
     }
 
-    /// Returns the bytes of encoded pages that are held until the row group ends.
+    /// Returns the size in bytes of the encoded pages that are held in memory until the row group ends.
     pub fn size(&self) -> usize {
         self.columns.iter().map(|column| column.size()).sum()
     }
@@ -176,17 +174,17 @@ impl<W: Write + Send> TableEncoder<W> {
     ///
     /// # Errors
     ///
-    /// Fails when the file cannot be written.
+    /// Fails if the file cannot be written.
     pub(crate) fn embed(&mut self, key: &str, bytes: &[u8]) -> Result<(), ParquetError> {
         self.file.append_key_value_metadata(place(key, self.file.bytes_written(), bytes));
         Ok(self.file.write_all(bytes)?)
     }
 
-    /// Writes the last row group and the footer with the given facts, and returns what it wrote to.
+    /// Writes the last row group and the footer, with `facts` as its key-value metadata, and returns the writer.
     ///
     /// # Errors
     ///
-    /// Fails when the file cannot be written.
+    /// Fails if the file cannot be written.
     pub fn finish(mut self, facts: &[(&str, String)]) -> Result<W, ParquetError> {
         if self.rows > 0 {
             self.write_row_group()?;
@@ -212,18 +210,18 @@ impl<W: Write + Send> TableEncoder<W> {
     }
 }
 
-/// Returns the footer entry with the position of bytes in the file: offset and length, separated by a plus sign.
+/// Returns the footer entry for the position of bytes in the file: offset and length, separated by a plus sign.
 fn place(key: &str, offset: usize, bytes: &[u8]) -> KeyValue {
     KeyValue::new(key.to_owned(), format!("{offset}+{}", bytes.len()))
 }
 
-/// Tells whether a column is text and has one of some names.
+/// Returns whether a column is text and has one of the names.
 fn is_text_of(column: &ColumnDescPtr, names: &[String]) -> bool {
     let named = names.iter().any(|name| name == column.name());
     named && column.physical_type() == parquet::basic::Type::BYTE_ARRAY
 }
 
-/// Returns the properties that are the same for files of rows and files of rejects.
+/// Returns the writer properties that files of rows and files of rejects have in common.
 fn properties(format: Format) -> WriterPropertiesBuilder {
     WriterProperties::builder()
         .set_created_by(CREATED_BY.to_owned())
@@ -259,15 +257,15 @@ fn column_encoder(
     numbers(column, stored, format, limits)
 }
 
-/// Writes rejects to one Parquet file. They are few, so the stock writer does.
+/// Writes rejects to one Parquet file. Rejects are few, so this uses the Arrow writer of the `parquet` crate.
 pub(crate) struct RejectsEncoder<W: Write + Send>(ArrowWriter<W>);
 
 impl<W: Write + Send> RejectsEncoder<W> {
-    /// Begins a file.
+    /// Starts a file.
     ///
     /// # Errors
     ///
-    /// Fails when the file cannot be written.
+    /// Fails if the file cannot be written.
     pub(crate) fn new(schema: SchemaRef, format: Format, out: W) -> Result<Self, ParquetError> {
         let properties = properties(format)
             .set_compression(format.compression.codec())
@@ -283,7 +281,7 @@ impl<W: Write + Send> RejectsEncoder<W> {
     ///
     /// # Errors
     ///
-    /// Fails when the file cannot be written.
+    /// Fails if the file cannot be written.
     pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), ParquetError> {
         self.0.write(batch)?;
         if self.0.in_progress_size() >= REJECTS_BYTES {
@@ -292,21 +290,21 @@ impl<W: Write + Send> RejectsEncoder<W> {
         Ok(())
     }
 
-    /// Writes bytes between two row groups like [`TableEncoder::embed`].
+    /// Writes bytes between two row groups, like [`TableEncoder::embed`].
     ///
     /// # Errors
     ///
-    /// Fails when the file cannot be written.
+    /// Fails if the file cannot be written.
     pub(crate) fn embed(&mut self, key: &str, bytes: &[u8]) -> Result<(), ParquetError> {
         self.0.append_key_value_metadata(place(key, self.0.bytes_written(), bytes));
         Ok(self.0.write_all(bytes)?)
     }
 
-    /// Writes the footer, and returns what it wrote to.
+    /// Writes the footer, and returns the writer.
     ///
     /// # Errors
     ///
-    /// Fails when the file cannot be written.
+    /// Fails if the file cannot be written.
     pub(crate) fn finish(self) -> Result<W, ParquetError> {
         self.0.into_inner()
     }

@@ -1,4 +1,4 @@
-//! What logs are: their types and columns, the keys of their objects, and rejected lines.
+//! Defines log types and their columns, the keys of log objects, and rejects.
 
 pub(crate) mod key;
 pub(crate) mod reject;

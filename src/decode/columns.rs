@@ -1,6 +1,6 @@
-//! Columns: the values of fields, converted a tile at a time into Arrow arrays.
+//! Converts the fields of a tile of lines to the values of Arrow arrays, column by column.
 //!
-//! One file per kind of value; [`builder`] is the only place that tells them apart.
+//! Each kind of value has its own file. [`builder`] is the only function that selects among the kinds.
 
 mod dictionary;
 pub(crate) mod number;
@@ -21,27 +21,27 @@ use crate::decode::columns::validity::{NotAfter, NotBefore};
 use crate::decode::tokenizer::{Span, Spans};
 use crate::logs::schema::{Column, Kind, Part, Shape, Stored};
 
-/// Collects the values of one column.
+/// Builds the Arrow array of one column.
 pub trait ColumnBuilder: Send {
-    /// Tells whether a value may fail to parse. Such columns are built first, so that a line they
-    /// refuse never reaches the others.
-    fn may_refuse(&self) -> bool;
+    /// Returns whether the column can reject a value. Such columns are built first, so that a rejected line never
+    /// reaches the other columns.
+    fn may_reject(&self) -> bool;
 
-    /// Appends the column's value of every line, given where its field stands in `text`, and to
-    /// `refused` the indices of the lines whose value does not parse.
-    fn append(&mut self, text: &[u8], fields: Spans<'_>, refused: &mut Vec<usize>);
+    /// Appends the value of each line. `fields` are the spans of the column's field in `text`. The indices of lines
+    /// whose values are rejected are appended to `rejected`.
+    fn append(&mut self, text: &[u8], fields: Spans<'_>, rejected: &mut Vec<usize>);
 
     /// Returns whether [`append`](Self::append) would accept the value of one line.
     fn accepts(&mut self, text: &[u8], field: Span) -> bool;
 
-    /// Truncates to the first `rows` values, the state before the last call of `append`.
+    /// Truncates to the first `rows` values, the number before the last call of `append`.
     fn truncate(&mut self, rows: usize);
 
-    /// Returns the values as an array and begins anew.
+    /// Returns the values as an array, and resets the builder.
     fn finish(&mut self) -> ArrayRef;
 }
 
-/// Returns the builder of a column.
+/// Returns a builder for a column.
 pub fn builder(column: &Column) -> Box<dyn ColumnBuilder> {
     match (column.kind, column.stored) {
         (Kind::Int32, _) if column.part == Part::Port => Box::new(NumberBuilder::<Port>::default()),

@@ -1,7 +1,6 @@
-//! Decoding: from text of whole lines to a record batch and the lines that could not become rows.
+//! Decodes text of whole lines to a record batch and rejects.
 //!
-//! No input or output happens here: a [`Decompressed`] goes in, a [`Decoded`] comes out, and what comes
-//! out depends on nothing but what went in.
+//! This module does no I/O. A [`Decoded`] depends only on its [`Decompressed`].
 
 use std::mem;
 use std::sync::Arc;
@@ -17,9 +16,10 @@ use crate::decode::tokenizer::{Bounds, FieldCount, Fields, MAX_LINE, Span, Tile}
 use crate::logs::reject::{MAX_RAW, Reason, Reject};
 use crate::logs::schema::Table;
 
-/// Number of rejects, and bytes of their lines, at which [`Decoder::decode`] stops: a line of two bytes may become a reject
-/// of a hundred. The last tile of lines may exceed both limits.
+/// Number of rejects at which [`Decoder::decode`] stops. Without a limit, rejects could need far more memory than their
+/// text: a line of two bytes can become a reject of a hundred. The last tile of lines can exceed the limit.
 pub const MAX_REJECTS: usize = 16 << 10;
+/// Bytes of rejected lines at which [`Decoder::decode`] stops. The last tile of lines can exceed the limit.
 const MAX_REJECT_BYTES: usize = 4 << 20;
 /// Number of rows at which [`Decoder::decode`] stops. Without a limit, short lines would make a batch several times
 /// larger than their text.
@@ -30,13 +30,13 @@ pub struct Decoder {
     schema: SchemaRef,
     count: FieldCount,
     tile: Tile,
-    /// All columns but the last, in the order of the schema.
+    /// All columns except the last, in the order of the schema.
     columns: Vec<FieldColumn>,
     source_key: DictionaryBuilder,
     rows: usize,
 }
 
-/// A column that comes from a field.
+/// A column whose values are read from a field.
 struct FieldColumn {
     name: Arc<str>,
     /// Index of the field.
@@ -64,19 +64,19 @@ pub struct DecodedSegment {
     pub bytes: u64,
     /// Lines read; the unreadable tail of an object counts as one.
     pub lines: u64,
-    /// Lines of text that were joined to the line before them. They are not counted in `lines`.
+    /// Lines of text that were joined to the preceding line. They are not counted in `lines`.
     pub joined_lines: u64,
     /// Lines that became rows.
     pub rows: u64,
-    /// The others. Their line numbers and byte offsets are relative to the segment.
+    /// Lines that were rejected. Their line numbers and byte offsets are relative to the segment.
     pub rejects: Vec<Reject>,
-    /// CRC-32 of all decompressed bytes of the object, see [`Segment`](crate::decode::gzip::Segment).
+    /// CRC-32 of all decompressed bytes of the object; see [`Segment`](crate::decode::gzip::Segment).
     pub crc32: Option<u32>,
     /// Notes about the object that were found in this segment.
     pub notes: Vec<Note>,
 }
 
-/// Size of the rejects of one call.
+/// Total size of the rejects of one call to [`Decoder::decode`].
 #[derive(Default)]
 struct RejectSize {
     rejects: usize,
@@ -104,7 +104,7 @@ impl Decoded {
 }
 
 impl Decoder {
-    /// Returns a decoder of lines of that table.
+    /// Returns a decoder for the lines of a table.
     pub fn new(table: &Table) -> Self {
         let known = table.fields.len();
         let columns = table.columns().map(|(field, column)| FieldColumn {
@@ -127,10 +127,10 @@ impl Decoder {
         }
     }
 
-    /// Decodes text; `key` returns the key of the object with an index.
+    /// Decodes text. `key` returns the key of an object from its index.
     ///
-    /// Stops after 100,000 rows, or after [`MAX_REJECTS`] rejects (fewer if they are long). The segments left to
-    /// decode stay in `decompressed`: call this again until there are none.
+    /// Stops after 100,000 rows, or after [`MAX_REJECTS`] rejects (fewer if they are long). The remaining segments stay
+    /// in `decompressed`: call this method again until none remain.
     pub fn decode<'k>(
         &mut self,
         decompressed: &mut Decompressed,
@@ -195,13 +195,13 @@ impl Decoder {
         Decoded { batch: self.finish(), segments: decoded }
     }
 
-    /// Returns whether a line, without its end, would become a row.
+    /// Returns whether a line, given without its line end, would become a row.
     pub fn is_row(&mut self, line: &[u8]) -> bool {
         is_row(&mut self.columns, self.count, line)
     }
 
     /// Returns whether the columns of a field would accept it. `index` is its position in the line, from 0.
-    pub fn takes(&mut self, index: usize, line: &[u8], field: Span) -> bool {
+    pub fn accepts(&mut self, index: usize, line: &[u8], field: Span) -> bool {
         let mut columns = self.columns.iter_mut().filter(|column| column.field == index);
         columns.all(|column| column.builder.accepts(line, field))
     }
@@ -214,25 +214,25 @@ impl Decoder {
         key: &str,
         outcome: &mut DecodedSegment,
     ) {
-        // The line numbers of rejects are those of the text.
+        // Rejects have the line numbers of the text, in which joined lines count separately.
         let base = outcome.lines + outcome.joined_lines;
         outcome.lines += self.tile.line_count() as u64;
         outcome.joined_lines += self.tile.joined;
-        let refused = self.append_checked(text);
-        if !refused.is_empty() {
-            for column in self.columns.iter_mut().filter(|column| column.builder.may_refuse()) {
+        let rejected = self.append_checked(text);
+        if !rejected.is_empty() {
+            for column in self.columns.iter_mut().filter(|column| column.builder.may_reject()) {
                 column.builder.truncate(self.rows);
             }
-            let again = self.without(&refused, text, part_start, base, outcome);
-            debug_assert!(again.is_empty(), "a value that was taken once is taken again");
+            let again = self.remove_rejected(&rejected, text, part_start, base, outcome);
+            debug_assert!(again.is_empty(), "a value that was accepted once is accepted again");
         }
-        for (bounds, reason) in &self.tile.unsound {
+        for (bounds, reason) in &self.tile.invalid {
             outcome.rejects.push(reject(text, *bounds, part_start, base, *reason, None));
         }
-        if !refused.is_empty() && !self.tile.unsound.is_empty() {
+        if !rejected.is_empty() && !self.tile.invalid.is_empty() {
             outcome.rejects.sort_by_key(|reject| reject.line_number);
         }
-        for column in self.columns.iter_mut().filter(|column| !column.builder.may_refuse()) {
+        for column in self.columns.iter_mut().filter(|column| !column.builder.may_reject()) {
             column.builder.append(text, self.tile.spans(column.field), &mut Vec::new());
         }
         let rows = self.tile.lines().len();
@@ -241,39 +241,40 @@ impl Decoder {
         outcome.rows += rows as u64;
     }
 
-    /// Appends to the columns that may refuse a value; returns what they refused: the index of
-    /// the line and of the first column, by line.
+    /// Appends the tile to the columns that can reject values. Returns, for each rejected line, its index and the index
+    /// of the first column that rejected it, sorted by line.
     fn append_checked(&mut self, text: &Text) -> Vec<(usize, usize)> {
-        let mut refused = Vec::new();
+        let mut rejected = Vec::new();
         let mut lines = Vec::new();
         for (index, column) in self.columns.iter_mut().enumerate() {
-            if column.builder.may_refuse() {
+            if column.builder.may_reject() {
                 column.builder.append(text, self.tile.spans(column.field), &mut lines);
-                refused.extend(lines.drain(..).map(|line| (line, index)));
+                rejected.extend(lines.drain(..).map(|line| (line, index)));
             }
         }
-        refused.sort_unstable();
-        refused.dedup_by_key(|(line, _)| *line);
-        refused
+        rejected.sort_unstable();
+        rejected.dedup_by_key(|(line, _)| *line);
+        rejected
     }
 
-    /// Takes refused lines out of the tile and appends the others.
+    /// Removes rejected lines from the tile, adds them to the rejects, and appends the others to the columns that can
+    /// reject values.
     #[cold]
-    fn without(
+    fn remove_rejected(
         &mut self,
-        refused: &[(usize, usize)],
+        rejected: &[(usize, usize)],
         text: &Text,
         part_start: usize,
         base: u64,
         outcome: &mut DecodedSegment,
     ) -> Vec<(usize, usize)> {
-        for &(line, column) in refused {
+        for &(line, column) in rejected {
             let bounds = self.tile.lines()[line].bounds;
             let column = Some(self.columns[column].name.clone());
             let reason = Reason::InvalidValue;
             outcome.rejects.push(reject(text, bounds, part_start, base, reason, column));
         }
-        self.tile.retain(|index| refused.binary_search_by_key(&index, |(line, _)| *line).is_err());
+        self.tile.retain(|index| rejected.binary_search_by_key(&index, |(line, _)| *line).is_err());
         self.append_checked(text)
     }
 
@@ -283,11 +284,11 @@ impl Decoder {
             self.columns.iter_mut().map(|column| column.builder.finish()).collect();
         arrays.push(self.source_key.finish());
         RecordBatch::try_new(self.schema.clone(), arrays)
-            .expect("builders and schema come from the same table")
+            .expect("builders and schema are those of the same table")
     }
 }
 
-/// Returns whether a line would become a row. Does not change the columns.
+/// Returns whether a line would become a row. Appends nothing to the columns.
 fn is_row(columns: &mut [FieldColumn], count: FieldCount, line: &[u8]) -> bool {
     if line.len() > MAX_LINE {
         return false;

@@ -1,8 +1,8 @@
-//! Decompresses the bytes of an object to text of whole lines, within bounded memory.
+//! Decompresses objects to text of whole lines, in bounded memory.
 //!
-//! An ordinary object is inflated at once by libdeflate, about twice as fast as any streaming
-//! inflater. Everything unusual (large, of several members, damaged, empty, no gzip at all) is streamed
-//! by flate2 in segments. Only the streaming side ever decides about damage.
+//! libdeflate decompresses an ordinary object at once, about twice as fast as any streaming decompressor. flate2
+//! streams all other objects in segments: those that are large, empty, corrupt or not gzip, and those with several
+//! members. Only the streaming path decides whether an object is corrupt.
 
 mod blank;
 mod content;
@@ -25,29 +25,30 @@ use crate::logs::reject::{MAX_RAW, Reason};
 
 pub(crate) use crate::decode::gzip::content::{HEAD, is_gzip, is_text};
 
-/// Largest text that is inflated at once, in bytes.
+/// Maximum size in bytes of a text that is decompressed at once.
 pub const MAX_WHOLE: usize = 16 << 20;
-/// Largest object that is read at once, in bytes.
+/// Maximum size in bytes of an object that is read at once.
 pub(crate) const MAX_WHOLE_GZIP: u64 = 4 << 20;
-/// Text in a streamed segment, in bytes, give or take a line.
+/// Approximate size in bytes of the text of a streamed segment, which ends with a whole line.
 const SEGMENT: usize = 4 << 20;
-/// Maximum number of gzip levels of an object.
+/// Maximum number of levels of nested gzip.
 const MAX_DEPTH: usize = 4;
 
-/// The magic and the only compression method there is, as every member begins (RFC 1952, 2.3.1).
+/// The first bytes of every member: the magic number and the only compression method (RFC 1952, 2.3.1).
 const MEMBER: [u8; 3] = [0x1f, 0x8b, 8];
-/// Index of a member's flags, and the flag of a checksum of the header.
+/// Index of the flags in a member.
 const FLAGS: usize = 3;
+/// Flag of a member whose header has a checksum.
 const FHCRC: u8 = 2;
-/// Length of the smallest member without its last four bytes: a header, an empty block and a checksum.
+/// Length in bytes of the smallest member without its size field: a header, an empty block and a checksum.
 const LEAST: usize = 16;
 
-/// Decompressed text of whole lines, from one object or several.
+/// Decompressed text of whole lines, from one or more objects.
 #[derive(Debug, Default)]
 pub struct Decompressed {
     /// The lines of all segments.
     pub text: Text,
-    /// Which lines come from which object, in order.
+    /// The segments of the text, in order. Each belongs to one object.
     pub segments: Vec<Segment>,
 }
 
@@ -56,23 +57,23 @@ pub struct Decompressed {
 pub struct Segment {
     /// Index of the object in its batch.
     pub object: usize,
-    /// Its lines in the text; ends with a line end unless it is empty.
+    /// Range of its lines in the text. The last line has a line end.
     pub range: Range<usize>,
     /// Compressed bytes that the segment accounts for.
     pub gzip_bytes: u64,
     /// Bytes of decompressed text that the segment accounts for.
     pub bytes: u64,
-    /// What follows the lines and is not text of whole lines.
+    /// Rejected data after the lines: corrupt data, trailing garbage, or a line that is too long.
     pub reject: Option<RawReject>,
-    /// CRC-32 of all decompressed bytes of the object. Set in its last segment, unless the object is damaged.
+    /// CRC-32 of all decompressed bytes of the object. Set in its last segment, unless the object is corrupt.
     pub crc32: Option<u32>,
     /// Notes about the object that were found in this segment.
     pub notes: Vec<Note>,
 }
 
 impl Segment {
-    /// Accounts for the byte order mark of a text that begins at `at`. The offsets of the following segment then
-    /// include the mark.
+    /// Returns an empty segment that accounts for the byte order mark of a text that begins at `at`, so that the
+    /// offsets in the next segment include the mark.
     fn of_mark(object: usize, at: usize) -> Self {
         let bytes = BYTE_ORDER_MARK.len() as u64;
         Self { object, range: at..at, bytes, notes: vec![Note::ByteOrderMark], ..Self::default() }
@@ -98,7 +99,7 @@ impl Note {
     pub const ALL: [Self; 4] =
         [Self::ByteOrderMark, Self::GzipInGzip, Self::Padding, Self::PlainText];
 
-    /// Returns the code used in claims and summaries.
+    /// Returns the code of the note in claims and summaries.
     pub fn code(self) -> &'static str {
         match self {
             Self::ByteOrderMark => "byte_order_mark",
@@ -108,7 +109,7 @@ impl Note {
         }
     }
 
-    /// Returns a description that completes a sentence with the object as its subject.
+    /// Returns a description that completes a sentence whose subject is the object.
     pub fn meaning(self) -> &'static str {
         match self {
             Self::ByteOrderMark => "begins with a UTF-8 byte order mark, which is skipped",
@@ -119,14 +120,14 @@ impl Note {
     }
 }
 
-/// A reject found before lines were looked at: damage, or a line too long to hold.
+/// A reject that is found before lines are decoded: corrupt data, or a line that is longer than a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawReject {
-    /// Why.
+    /// Reason of the reject.
     pub reason: Reason,
-    /// Length of what is rejected, in bytes.
+    /// Length of the rejected data in bytes.
     pub raw_length: u64,
-    /// Its first [`MAX_RAW`] bytes.
+    /// The first [`MAX_RAW`] bytes of the data.
     pub raw: Vec<u8>,
 }
 
@@ -137,7 +138,7 @@ impl RawReject {
     }
 }
 
-/// Inflates ordinary objects at once.
+/// Decompresses ordinary objects at once.
 pub struct Whole {
     decompressor: libdeflater::Decompressor,
 }
@@ -149,13 +150,13 @@ impl Default for Whole {
 }
 
 impl Whole {
-    /// Appends the lines of an object and returns true, or changes nothing and returns false when the object must be
-    /// streamed.
+    /// Appends the lines of an object and returns true. If the object must be streamed, appends nothing and returns
+    /// false.
     ///
-    /// libdeflate stops after the first member without reporting its position. But it verifies the uncompressed size
-    /// in the last four bytes of that member (RFC 1952, 2.3.1). So if the object ends with that size, and the size
-    /// occurs nowhere else after the header, the member ends with the object, and no data follows it. By chance, one
-    /// object in thousands is streamed unnecessarily.
+    /// libdeflate stops after the first member without reporting its position. But it verifies the uncompressed size,
+    /// which is the last four bytes of that member (RFC 1952, 2.3.1). So if these four bytes end the object and occur
+    /// nowhere else after the header, the member ends at the end of the object, and no data follows it. The four bytes
+    /// can also occur by chance, so one object in thousands is streamed unnecessarily.
     pub fn inflate(&mut self, object: usize, gzip: &[u8], decompressed: &mut Decompressed) -> bool {
         let Some((before, [crc32 @ .., b0, b1, b2, b3])) = gzip.split_last_chunk::<8>() else {
             return false;
@@ -196,7 +197,7 @@ impl Whole {
             gzip_bytes: gzip.len() as u64,
             bytes: (length - mark) as u64,
             reject: None,
-            // libdeflate has verified it.
+            // libdeflate has verified this checksum.
             crc32: Some(crc32),
             notes: Vec::new(),
         });
@@ -204,71 +205,71 @@ impl Whole {
     }
 }
 
-/// Reads one object in segments.
+/// Streams one object in segments.
 pub struct Stream {
     object: usize,
     body: Body,
-    /// Bytes of text in a segment.
+    /// Approximate size in bytes of the text of a segment.
     segment_size: usize,
-    /// Whether the first bytes of the text were inspected.
-    begun: bool,
-    /// The beginning of a line whose end is still to come.
+    /// Whether the start of the text was checked for a byte order mark.
+    started: bool,
+    /// Text for the next segment: an incomplete line, and lines before it that it may have to be joined with.
     carry: Vec<u8>,
-    /// A line that does not fit into a segment.
+    /// The current line, if it is longer than a segment.
     long: Option<LongLine>,
-    /// How far the input was read.
+    /// How the last read ended.
     end: End,
-    /// Whether everything was read.
+    /// Whether the last segment was read.
     ended: bool,
-    /// Of the text so far.
+    /// CRC-32 of the text so far.
     crc: libdeflater::Crc,
-    /// Notes that were not returned yet.
+    /// Notes that no segment has returned yet.
     notes: Vec<Note>,
-    /// Blank lines that are ignored if no line follows.
+    /// Blank lines that are ignored unless a line follows.
     held: BlankLines,
     /// Blank lines to return next, because a line follows them.
     due: BlankLines,
-    /// The text that follows them.
+    /// The segment that follows the blank lines in `due`.
     ready: Option<Decompressed>,
 }
 
-/// What a stream reads from.
+/// The content of a stream.
 enum Body {
     Text(Layer),
-    /// An object without text. Its size counts as read.
-    Refused(RawReject, u64),
+    /// An object that is rejected as a whole, and its size, which counts as read.
+    Rejected(RawReject, u64),
 }
 
 impl Body {
-    /// Returns how many bytes of the object were read since the last call.
+    /// Returns the number of bytes of the object that were read since the last call.
     fn take_count(&mut self) -> u64 {
         match self {
             Self::Text(layer) => layer.count(),
-            Self::Refused(_, size) => mem::take(size),
+            Self::Rejected(_, size) => mem::take(size),
         }
     }
 }
 
 impl Stream {
-    /// Starts reading an object of `size` bytes with any content.
+    /// Starts to read an object of `size` bytes with any content.
     ///
     /// # Errors
     ///
-    /// Fails when the reader does.
+    /// Fails if the reader fails.
     pub fn new(object: usize, size: u64, reader: Box<dyn Read + Send>) -> io::Result<Self> {
         Self::begin(object, Some(size), reader)
     }
 
-    /// Starts reading an object of unknown size.
+    /// Starts to read an object of unknown size.
     ///
     /// # Errors
     ///
-    /// Fails when the reader does.
+    /// Fails if the reader fails.
     pub fn of_unknown_size(object: usize, reader: Box<dyn Read + Send>) -> io::Result<Self> {
         Self::begin(object, None, reader)
     }
 
-    /// Starts splitting an object that is known to be text into lines.
+    /// Starts to read an object that is known to be text.
     pub fn of_text(object: usize, reader: Box<dyn Read + Send>) -> Self {
         Self::over(object, Body::Text(Layer::of_object(reader)), Vec::new())
     }
@@ -286,7 +287,7 @@ impl Stream {
                 break Body::Text(layer);
             } else if is_gzip && depth == MAX_DEPTH {
                 let reject = RawReject::new(Reason::NestedGzip, head);
-                break Body::Refused(reject, size.unwrap_or_else(|| layer.count()));
+                break Body::Rejected(reject, size.unwrap_or_else(|| layer.count()));
             } else if is_gzip {
                 depth += 1;
                 layer = Layer::of_gzip(layer);
@@ -300,7 +301,7 @@ impl Stream {
                     None => layer.take_all()?,
                 };
                 let size = reject.raw_length;
-                break Body::Refused(reject, size);
+                break Body::Rejected(reject, size);
             } else {
                 break Body::Text(layer);
             }
@@ -316,7 +317,7 @@ impl Stream {
             object,
             body,
             segment_size: SEGMENT,
-            begun: false,
+            started: false,
             carry: Vec::new(),
             long: None,
             end: End::Full,
@@ -329,11 +330,11 @@ impl Stream {
         }
     }
 
-    /// Returns how many gzip members were begun so far.
+    /// Returns the number of gzip members started so far.
     pub fn members(&self) -> u64 {
         match &self.body {
             Body::Text(layer) => layer.members(),
-            Body::Refused(..) => 0,
+            Body::Rejected(..) => 0,
         }
     }
 
@@ -342,12 +343,11 @@ impl Stream {
         self.object
     }
 
-    /// Returns the next segment in `text`, or `None` after the last. A segment may have no lines.
+    /// Returns the next segment, or `None` after the last. A segment can have no lines. Reuses the buffer `text`.
     ///
     /// # Errors
     ///
-    /// Fails when the reader does. Damaged data is no error but a reject at the end of the lines
-    /// that could be read.
+    /// Fails if the reader fails. Corrupt data is not an error: it becomes a reject after the lines that were read.
     pub fn next(&mut self, text: Text) -> io::Result<Option<Decompressed>> {
         if self.due.is_empty() {
             if let Some(decompressed) = self.ready.take() {
@@ -366,7 +366,7 @@ impl Stream {
         Ok(Some(self.due_lines(text)))
     }
 
-    /// Returns blank lines that other text follows.
+    /// Returns a segment of blank lines that more text follows.
     fn due_lines(&mut self, mut text: Text) -> Decompressed {
         text.truncate(0);
         self.due.move_to(&mut text, self.segment_size);
@@ -377,7 +377,7 @@ impl Stream {
         }
     }
 
-    /// Reads the next segment. Blank lines at its end are held back.
+    /// Reads the next segment. Holds back blank lines at its end.
     fn read_segment(&mut self, mut text: Text) -> io::Result<Decompressed> {
         text.truncate(0);
         let mut segments = self.begin_text()?;
@@ -388,7 +388,7 @@ impl Stream {
             Some(long) => self.end_long_line(long, &mut text, end),
         };
         if reject.is_some() || matches!(end, End::Damage(_)) {
-            // Text follows the lines of this segment, or is in it.
+            // Rejected data follows, so neither the held lines nor those of this segment end the object.
             self.due = mem::take(&mut self.held);
         } else {
             let (lines, blank) = BlankLines::cut_off(&text);
@@ -401,7 +401,7 @@ impl Stream {
                 let held = self.held.bytes();
                 self.due = self.held.append(blank);
                 if self.ended {
-                    // No line is left that would account for these bytes.
+                    // The ignored lines are in no other segment, so this segment accounts for their bytes.
                     bytes += held - self.due.bytes();
                 }
             } else {
@@ -425,10 +425,10 @@ impl Stream {
         Ok(Decompressed { text, segments })
     }
 
-    /// Skips a byte order mark where the text begins.
+    /// Skips a byte order mark at the start of the text. Returns a segment that accounts for it.
     fn begin_text(&mut self) -> io::Result<Vec<Segment>> {
         if let Body::Text(layer) = &mut self.body
-            && !mem::replace(&mut self.begun, true)
+            && !mem::replace(&mut self.started, true)
             && layer.ahead(BYTE_ORDER_MARK.len())?.starts_with(BYTE_ORDER_MARK)
         {
             layer.take(BYTE_ORDER_MARK.len());
@@ -438,13 +438,13 @@ impl Stream {
         Ok(Vec::new())
     }
 
-    /// Reads until the text holds a segment.
+    /// Fills `text` up to the size of a segment. Returns how the read ended.
     fn fill(&mut self, text: &mut Text) -> io::Result<End> {
         if self.end == End::Full {
             let room = self.segment_size.saturating_sub(text.len());
             let out = &mut text.spare(room)[..room];
             let (count, end) = match &mut self.body {
-                Body::Refused(reject, _) => (0, End::Damage(reject.reason)),
+                Body::Rejected(reject, _) => (0, End::Damage(reject.reason)),
                 Body::Text(layer) => layer.read(out)?,
             };
             self.crc.update(&out[..count]);
@@ -454,8 +454,8 @@ impl Stream {
         Ok(self.end)
     }
 
-    /// Cuts the text behind its last whole line. Returns the bytes it accounts for, and a reject if
-    /// the rest is none.
+    /// Truncates the text to whole lines, and carries the rest over to the next segment. Returns the number of bytes
+    /// that the segment accounts for, and a reject if the data ends with one.
     fn end_lines(&mut self, text: &mut Text, end: End) -> (u64, Option<RawReject>) {
         let lines = memrchr(b'\n', text).map_or(0, |at| at + 1);
         let all = text.len() as u64;
@@ -466,7 +466,7 @@ impl Stream {
                 (0, None)
             }
             End::Full => {
-                // A segment that consists of open lines is cut after them, so the next segment can begin.
+                // If all lines may be open, the cut is after them: a cut before them would make no progress.
                 let cut = match cut::before_open_line(text, lines) {
                     0 => lines,
                     cut => cut,
@@ -480,7 +480,7 @@ impl Stream {
                 end_last_line(text, 0);
                 (all, None)
             }
-            // The text is complete. The following bytes come with the next segment.
+            // The text is complete. The next segment contains the garbage.
             End::Damage(Reason::TrailingGarbage) if !text.is_empty() => {
                 end_last_line(text, 0);
                 (all, None)
@@ -488,8 +488,10 @@ impl Stream {
             End::Damage(reason) => {
                 self.ended = true;
                 let reject = match &mut self.body {
-                    Body::Refused(reject, _) => Some(reject.clone()),
-                    Body::Text(layer) if reason == Reason::TrailingGarbage => layer.take_behind(),
+                    Body::Rejected(reject, _) => Some(reject.clone()),
+                    Body::Text(layer) if reason == Reason::TrailingGarbage => {
+                        layer.take_trailing_data()
+                    }
                     Body::Text(_) => None,
                 };
                 let reject = reject.unwrap_or_else(|| RawReject::new(reason, &text[lines..]));
@@ -499,8 +501,8 @@ impl Stream {
         }
     }
 
-    /// Looks for the end of a line that is too long to hold. Returns the bytes it accounts for and
-    /// the line as a reject; or nothing if it goes on.
+    /// Searches for the end of a line that is longer than a segment. If the line ends, returns the number of bytes that
+    /// the segment accounts for and the line as a reject.
     fn end_long_line(
         &mut self,
         mut long: LongLine,
@@ -532,7 +534,7 @@ impl Stream {
     }
 }
 
-/// A line that is too long to hold, as far as it was read.
+/// The part of a line longer than a segment that was read so far.
 struct LongLine {
     reject: RawReject,
     bytes: u64,
@@ -552,7 +554,7 @@ impl LongLine {
     }
 }
 
-/// Ends the last line of a text where the object did not.
+/// Appends a line end to the last line of a text if it has none.
 fn end_last_line(text: &mut Text, start: usize) {
     if text[start..].last().is_some_and(|&last| last != b'\n') {
         text.extend(b"\n");

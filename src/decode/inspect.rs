@@ -1,7 +1,7 @@
-//! Inspection: one object as a person asks about it.
+//! Inspects one object in detail.
 //!
-//! It is read as a conversion reads it, and what is noticed on the way is kept: what its key and its first bytes
-//! say, how many fields its lines have, the first rows and the first rejects.
+//! Reads the object like a conversion, and collects the properties of its key and its first bytes, the number of fields
+//! of its lines, the first rows and the first rejects.
 
 use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read};
@@ -19,9 +19,9 @@ use crate::logs::key::{self, Key, Name};
 use crate::logs::reject::Reject;
 use crate::logs::schema::{LogType, Table};
 
-/// Lines of which the log type is guessed.
+/// Number of lines from which to detect the log type.
 const FIRST: usize = 8;
-/// Binary formats by their first bytes. There is no line to look for in them.
+/// Binary formats by their first bytes. They contain no lines.
 const BINARY: [(&[u8], &str); 6] = [
     (b"PAR1", "Parquet"),
     (b"\x28\xb5\x2f\xfd", "Zstandard data"),
@@ -31,56 +31,56 @@ const BINARY: [(&[u8], &str); 6] = [
     (b"\x89PNG", "a PNG image"),
 ];
 
-/// An object that is about to be inspected, and what is known before it is read.
+/// Inspects an object. [`Inspection::begin`] reads only its first bytes, and [`Inspection::run`] reads the rest.
 pub struct Inspection {
-    /// What is known.
+    /// Properties that are known before the object is read.
     pub about: About,
     object: Box<dyn Read + Send>,
 }
 
-/// What is known of an object from its key and its first bytes.
+/// Properties of an object according to its key and its first bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct About {
-    /// Its key, or as much of it as is known; empty of a stream.
+    /// Key of the object, or as much of it as is known; empty for a stream.
     pub key: String,
-    /// What the key says, or the name alone.
+    /// Parts of the key, or of the name alone; `None` if the name is not that of a log.
     pub named: Option<Named>,
-    /// Why the key is none of a log object.
+    /// Why the key is not that of a log.
     pub mismatch: Option<String>,
-    /// What the object is.
+    /// Format of the object.
     pub format: ObjectFormat,
-    /// The log that its lines are read as.
+    /// Log type as which the lines are decoded.
     pub log_type: LogType,
-    /// How that is known.
+    /// How the log type was determined.
     pub told_by: ToldBy,
 }
 
-/// How much of an object is kept to be shown.
+/// How many rows and rejects of an object to return.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Rows.
+    /// Maximum number of rows.
     pub rows: usize,
-    /// Rejects.
+    /// Maximum number of rejects.
     pub rejects: usize,
 }
 
-/// What was found.
+/// The result of an inspection.
 #[derive(Debug)]
 pub struct Inspected {
-    /// What was known before.
+    /// Properties that were known before the object was read.
     pub about: About,
-    /// What the object holds instead of lines of its log.
+    /// What the object contains instead of lines of its log type, if that was recognized.
     pub foreign: Option<Foreign>,
-    /// What was read.
+    /// Counts of what was read.
     pub counts: Counts,
-    /// Rejects by reason.
+    /// Number of rejects by reason code.
     pub rejects: BTreeMap<&'static str, u64>,
     /// Notes about the object.
     pub notes: Vec<Note>,
-    /// Whether its gzip data is damaged, or it is neither gzip nor text and has no lines.
+    /// Whether the object is corrupt, or is neither gzip nor text.
     pub is_damaged: bool,
-    /// Lines by their number of fields, as far as quotes let them be told apart; more than are known count as one
-    /// more.
+    /// Number of lines by their number of fields, except for lines with invalid quotes. All fields after the known ones
+    /// count as one.
     pub fields: BTreeMap<usize, u64>,
     /// The first rows.
     pub first_rows: RecordBatch,
@@ -88,40 +88,40 @@ pub struct Inspected {
     pub first_rejects: Vec<Reject>,
 }
 
-/// What a key or a name says.
+/// The parts of a log's key or name.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Named {
-    /// The log type.
+    /// Log type.
     pub log_type: LogType,
-    /// The account.
+    /// AWS account.
     pub account: String,
-    /// The region.
+    /// AWS region.
     pub region: String,
     /// Day of the partition; `None` if `convert` skips the object.
     pub day: Option<String>,
-    /// The load balancer, `app/<name>/<id>`.
+    /// Resource id of the load balancer, `app/<name>/<id>`.
     pub balancer: String,
     /// End of the five minutes that the object covers, `yyyy-mm-ddThh:mmZ`.
     pub end_time: String,
-    /// Address of the load balancer node; vended logs have none in their names.
+    /// Address of the load balancer node; names of vended logs have none.
     pub node: Option<String>,
 }
 
-/// How the log type is known.
+/// How the log type was determined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ToldBy {
-    /// It was said.
+    /// The caller specified it.
     Argument,
-    /// The name of the object tells it.
+    /// From the name of the object.
     Name,
-    /// Its first lines do.
+    /// From the first lines.
     Lines,
-    /// Nothing tells it.
+    /// Not at all: access logs are the default.
     Nothing,
 }
 
-/// What an object is.
+/// The format of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ObjectFormat {
@@ -129,19 +129,19 @@ pub enum ObjectFormat {
     Gzip,
     /// Uncompressed text.
     Text,
-    /// Nothing at all, which is what a conversion takes it for.
+    /// An object of zero bytes. A conversion accepts it as a log without lines.
     Empty,
-    /// Something that has no lines.
+    /// A binary format, by its name. The object has no lines.
     Binary(&'static str),
 }
 
 impl Inspection {
-    /// Looks at the first bytes of an object. Which log its lines are of is told from its name or from them, unless
-    /// it is said.
+    /// Reads the first bytes of an object. Unless `log_type` specifies it, the log type is determined from the name, or
+    /// else from the first lines.
     ///
     /// # Errors
     ///
-    /// Fails when it cannot be read.
+    /// Fails if the object cannot be read.
     pub fn begin(
         key: &str,
         mut object: impl Read + Send + 'static,
@@ -151,8 +151,8 @@ impl Inspection {
         object.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
         let named = Named::of(key);
         let format = ObjectFormat::of(&head);
-        let (log_type, told_by) = if let Some(said) = log_type {
-            (said, ToldBy::Argument)
+        let (log_type, told_by) = if let Some(specified) = log_type {
+            (specified, ToldBy::Argument)
         } else if let Some(named) = &named {
             (named.log_type, ToldBy::Name)
         } else if let Some(found) = log_type_of(&head) {
@@ -166,11 +166,11 @@ impl Inspection {
         Ok(Self { about, object: Box::new(Cursor::new(head).chain(object)) })
     }
 
-    /// Reads the object to its end.
+    /// Reads the entire object.
     ///
     /// # Errors
     ///
-    /// Fails when it cannot be read on. Whatever stands in it is no error.
+    /// Fails if the object cannot be read. Invalid content is not an error.
     pub fn run(self, limits: Limits) -> io::Result<Inspected> {
         let Self { about, object } = self;
         let (log_type, key) = (about.log_type, about.key.as_str());
@@ -192,7 +192,7 @@ impl Inspection {
             reader.read(|decompressed| count_fields(table, decompressed, fields))?
         {
             let rejects = reader.take_rejects();
-            // As in a conversion, only an object whose first batch has no row is inspected.
+            // As in a conversion, only an object whose first batch has no rows is checked for other content.
             if found.counts.lines == 0 && batch.num_rows() == 0 {
                 found.foreign = sniff::recognise(log_type, &rejects);
             }
@@ -232,9 +232,9 @@ fn count_fields(table: &Table, decompressed: &Decompressed, counts: &mut BTreeMa
     }
 }
 
-/// Tells the log type from the first lines.
+/// Detects the log type from the first lines.
 fn log_type_of(head: &[u8]) -> Option<LogType> {
-    // If the rest of the object is missing, the lines before it are kept and a damage follows.
+    // The head of a longer object is truncated gzip data. The stream still returns the lines before the end.
     let object = Box::new(Cursor::new(head.to_vec()));
     let mut stream = Stream::of_unknown_size(0, object).ok()?;
     let text = stream.next(Text::default()).ok()??.text;

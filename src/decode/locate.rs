@@ -1,7 +1,7 @@
-//! Faults: where in a rejected line it stands what made it a reject.
+//! Finds the position of the fault in a rejected line.
 //!
-//! A [`Reject`] does not say it, so that nothing is kept for the sake of it while lines are decoded. The one line
-//! is read once more here, byte by byte.
+//! A [`Reject`] does not contain this position, so that the decoder need not record it. This module parses the line
+//! again, byte by byte.
 
 use std::ops::Range;
 
@@ -10,10 +10,11 @@ use crate::decode::tokenizer::{self, Fields, Span};
 use crate::logs::reject::{Reason, Reject};
 use crate::logs::schema::{Part, Table};
 
-/// Returns the bytes of a reject's line that are at fault. They are none, at its end, where something is missing.
+/// Returns the range of the bytes that caused a reject. If fields are missing, this is the empty range at the end of
+/// the line.
 ///
-/// Returns `None` when no place is at fault more than another, or it is not among the bytes that were kept: for
-/// damage, for lines that are too long, and behind the first 64 KiB.
+/// Returns `None` if the fault has no position, as for corrupt data and lines that are too long, or if the position is
+/// not in the reject, which contains only the first 64 KiB of a line.
 pub fn fault_range(table: &Table, reject: &Reject) -> Option<Range<usize>> {
     let line = reject.raw.as_slice();
     let end = line.len()..line.len();
@@ -40,7 +41,7 @@ pub fn fault_range(table: &Table, reject: &Reject) -> Option<Range<usize>> {
     }
 }
 
-/// Returns where the value of a column stands in a line.
+/// Returns the range of the value of a column in a line.
 fn value(table: &Table, line: &[u8], name: &str) -> Option<Range<usize>> {
     let (index, column) = table.columns().find(|(_, column)| column.name == name)?;
     let field = Fields::of(line, table.fields.len()).nth(index)?.ok()?;
@@ -57,7 +58,7 @@ mod tests {
     use super::*;
     use crate::logs::schema::LogType;
 
-    /// A line of the health check log, with places for what is wrong with it.
+    /// Returns the range of the fault in a line of a health check log.
     fn fault(line: &[u8], reason: Reason, column: Option<&str>) -> Option<Range<usize>> {
         let reject = Reject {
             line_number: 1,
@@ -86,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn quotes_and_bytes_have_places() {
+    fn faults_in_quotes_and_bytes_have_positions() {
         assert_eq!(fault(b"a \"b c", Reason::UnterminatedQuote, None), Some(2..3));
         assert_eq!(fault(b"a b\"c", Reason::MisplacedQuote, None), Some(3..4));
         assert_eq!(fault(b"a \xe2\x82 b", Reason::InvalidUtf8, None), Some(2..4));
@@ -96,7 +97,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_not_kept_has_no_place() {
+    fn a_fault_after_the_kept_bytes_has_no_position() {
         let cut = |raw: &[u8], reason| {
             let (raw, raw_length) = (raw.to_vec(), 1 << 20);
             let (line_number, byte_offset, column) = (1, 0, None);

@@ -1,4 +1,4 @@
-//! Reads one object, or any stream of log lines, as Arrow record batches: the part of the library that needs no dataset.
+//! Reads one object, or any stream of log lines, as Arrow record batches. Needs no dataset.
 
 use std::io::{self, Read};
 use std::mem;
@@ -14,13 +14,13 @@ use crate::logs::schema::LogType;
 
 /// Reads one object, or any stream of log lines, as Arrow record batches.
 ///
-/// It is an iterator of record batches, one for each few megabytes of text, and uses memory for one of them whatever
-/// the size of the object. It starts no threads. A batch can be empty if all of its lines are rejects. Lines that do not
-/// parse are not errors, nor is corrupt gzip data: see [`Reader::take_rejects`]. If the stream cannot be read, the last
-/// item is an error.
+/// A `Reader` is an iterator of record batches, one for every few megabytes of text. It holds only one batch in memory,
+/// regardless of the size of the object, and starts no threads. A batch is empty if all of its lines were rejected.
+/// Lines that do not parse and corrupt gzip data are rejects, not errors: see [`Reader::take_rejects`]. If the stream
+/// cannot be read, the last item is an error.
 ///
-/// Text that repeats is dictionary-encoded. [`arrow::compute::cast`] converts it to plain strings, and [`fault_range`]
-/// finds the fault in a rejected line:
+/// Text columns whose values repeat are dictionary-encoded. [`arrow::compute::cast`] converts them to plain strings.
+/// [`fault_range`] finds the fault in a rejected line:
 ///
 /// ```
 /// use alb2parquet::arrow::array::AsArray;
@@ -52,7 +52,7 @@ pub struct Reader {
     schema: SchemaRef,
     decoder: Decoder,
     stream: Stream,
-    /// The text that is left to decode.
+    /// Text that is not decoded yet.
     decompressed: Decompressed,
     source_key: String,
     counts: Counts,
@@ -61,34 +61,34 @@ pub struct Reader {
     ended: bool,
 }
 
-/// What was read so far, and what became of it.
+/// Counts of what was read so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
-    /// Lines read: `rows + rejects`. The unreadable tail of an object counts as one.
+    /// Lines read: `rows + rejects`. The unreadable tail of an object counts as one line.
     pub lines: u64,
-    /// Lines of text that were joined to the line before them, because a quoted field contains a line feed. They are
-    /// not counted in `lines`.
+    /// Lines of text that were joined to the preceding line, because a quoted field contains a line feed. They are not
+    /// counted in `lines`.
     pub joined_lines: u64,
     /// Lines that became rows.
     pub rows: u64,
-    /// The others.
+    /// Lines that were rejected.
     pub rejects: u64,
-    /// Bytes read, compressed unless the stream is not.
+    /// Bytes read, before decompression.
     pub bytes_in: u64,
-    /// Bytes of text in them.
+    /// Bytes of text, after decompression.
     pub bytes_decompressed: u64,
-    /// Gzip members begun.
+    /// Gzip members started.
     pub members: u64,
 }
 
 impl Reader {
-    /// Starts reading an object as a conversion does: gzip of any number of members, or plain text. `source_key` is
-    /// the value of that column in its rows.
+    /// Starts to read an object like a conversion: gzip with any number of members, or plain text. `source_key` is the
+    /// value of that column in all rows.
     ///
     /// # Errors
     ///
-    /// Fails when the first bytes cannot be read. An object that is neither gzip nor text is a reject, not an error.
+    /// Fails if the first bytes cannot be read. An object that is neither gzip nor text is a reject, not an error.
     pub fn new(
         log_type: LogType,
         source_key: impl Into<String>,
@@ -98,7 +98,7 @@ impl Reader {
         Ok(Self::over(log_type, source_key.into(), stream))
     }
 
-    /// Begins to read lines that are not compressed.
+    /// Starts to read lines that are not compressed.
     pub fn of_text(
         log_type: LogType,
         source_key: impl Into<String>,
@@ -122,34 +122,35 @@ impl Reader {
         }
     }
 
-    /// Returns what was read so far, and what became of it.
+    /// Returns counts of what was read so far.
     pub fn counts(&self) -> Counts {
         Counts { members: self.stream.members(), ..self.counts }
     }
 
-    /// Returns the notes about the object so far.
+    /// Returns the notes about the object that were found so far.
     pub fn notes(&self) -> &[Note] {
         &self.notes
     }
 
-    /// Returns the rejects since it was called last, with line numbers and byte offsets of the whole stream.
+    /// Returns the rejects since the last call, with line numbers and byte offsets in the entire stream.
     ///
-    /// They are held until they are taken: of a stream that may be all rejects, take them after each batch.
+    /// The reader keeps rejects in memory until this method returns them. If many lines can be rejects, call it after
+    /// each batch.
     pub fn take_rejects(&mut self) -> Vec<Reject> {
         mem::take(&mut self.rejects)
     }
 
-    /// Reads the next batch, and lets `look` see a text before the first batch of it is decoded.
+    /// Reads the next batch. Calls `observe` with each text before its first batch is decoded.
     pub(crate) fn read(
         &mut self,
-        look: impl FnOnce(&Decompressed),
+        observe: impl FnOnce(&Decompressed),
     ) -> io::Result<Option<RecordBatch>> {
         if self.decompressed.segments.is_empty() {
             let Some(decompressed) = self.stream.next(mem::take(&mut self.decompressed.text))?
             else {
                 return Ok(None);
             };
-            look(&decompressed);
+            observe(&decompressed);
             self.decompressed = decompressed;
         }
         let key = self.source_key.as_str();

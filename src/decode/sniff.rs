@@ -1,7 +1,7 @@
-//! What an object holds whose name says otherwise, told from its first lines.
+//! Detects the content of objects that do not contain the log that their names promise, from their first lines.
 //!
-//! Only an object of which no line became a row is looked at, so that an odd line among good ones is a
-//! reject like any other. What is not recognised stays rejects as well.
+//! Only objects whose lines are all rejected are checked, so an invalid line among valid ones is an ordinary reject. If
+//! the content is not recognized, its lines are ordinary rejects, too.
 
 use std::fmt;
 
@@ -15,22 +15,22 @@ use crate::decode::tokenizer::{self, Fields, Span};
 use crate::logs::reject::{Reason, Reject};
 use crate::logs::schema::LogType;
 
-/// Lines that are looked at. All must be of one kind.
+/// Number of lines to check. All must be of the same kind.
 const FIRST: usize = 8;
-/// Number of kinds of values that identify a log line with a selection of fields.
+/// Number of different kinds of values that identify a log line with a selection of fields.
 const KINDS: usize = 2;
 /// Number of field names that identify a header.
 const NAMES: usize = 3;
-/// Maximum bytes of a field separator in a log delivery
+/// Maximum length in bytes of a field separator in a log delivery
 /// (<https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_CreateDelivery.html>).
 const MAX_SEPARATOR: usize = 5;
-/// Maximum candidates for a separator that are taken from a line.
+/// Maximum number of candidates for a separator that are tried in a line.
 const MAX_CANDIDATES: usize = 4 * MAX_SEPARATOR;
-/// Field separators that have names. They are tried even in lines without a time.
+/// Common field separators and their names. They are tried even in lines without a time.
 const SEPARATORS: [(&str, &str); 4] =
     [("\t", "tabs"), (",", "commas"), (";", "semicolons"), ("|", "vertical bars")];
 
-/// What an object can hold instead of lines of its log type.
+/// Content of an object instead of lines of its log type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Foreign {
     /// Lines of another log of Application Load Balancers.
@@ -39,17 +39,17 @@ pub enum Foreign {
     NetworkLoadBalancer,
     /// Lines of a Classic Load Balancer's access log.
     ClassicLoadBalancer,
-    /// JSON, as CloudWatch can deliver logs.
+    /// JSON, a format in which CloudWatch can deliver logs.
     Json,
-    /// The W3C's extended log file format, likewise (<https://www.w3.org/TR/WD-logfile.html>).
+    /// The extended log file format of the W3C, another such format (<https://www.w3.org/TR/WD-logfile.html>).
     W3c,
-    /// Parquet, likewise.
+    /// Parquet, another such format.
     Parquet,
     /// UTF-16 text, as some Windows tools save it.
     Utf16,
     /// HTML or XML, such as the error page of a proxy or a store.
     Markup,
-    /// Log lines with another separator than spaces.
+    /// Log lines whose fields are not separated by spaces.
     Separated(Separator),
     /// Log lines with omitted or reordered fields.
     ChosenFields,
@@ -57,7 +57,7 @@ pub enum Foreign {
     Header,
 }
 
-/// A string between the fields of a line.
+/// The string that separates the fields of a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Separator {
     bytes: [u8; MAX_SEPARATOR],
@@ -65,8 +65,8 @@ pub struct Separator {
 }
 
 impl Separator {
-    /// Returns `None` if the bytes cannot separate fields: there are too many, they can be part of a value, or they
-    /// are only spaces.
+    /// Returns a separator, or `None` if the bytes cannot separate fields: they are too many, some can be part of a
+    /// value, or all are spaces.
     fn new(text: &[u8]) -> Option<Self> {
         let is_value = |byte: &u8| byte.is_ascii_alphanumeric() || b"\"-".contains(byte);
         let is_blank = text.iter().all(|&byte| byte == b' ');
@@ -82,7 +82,7 @@ impl Separator {
         &self.bytes[..self.length]
     }
 
-    /// Returns the fields of a line, without the quotes around them. A separator in quotes is part of a value.
+    /// Returns the fields of a line without their quotes. A separator within quotes is part of a value.
     fn split(self, mut line: &[u8]) -> Vec<&[u8]> {
         let mut fields = Vec::new();
         loop {
@@ -132,7 +132,7 @@ impl fmt::Display for Foreign {
 }
 
 impl Foreign {
-    /// Returns what the user can do about it.
+    /// Returns what the user can do about such an object.
     pub fn remedy(self) -> &'static str {
         match self {
             Self::Separated(_) | Self::ChosenFields | Self::Header => {
@@ -143,11 +143,11 @@ impl Foreign {
     }
 }
 
-/// Recognises what an object holds of which every line so far is a reject, given the first of those.
-/// Returns `None` when that is not known, or is what its name says.
+/// Recognizes the content of an object whose lines so far were all rejected, from the first of these rejects. Returns
+/// `None` if the content is not recognized, or is that of the log type in the name.
 pub fn recognise(named: LogType, rejects: &[Reject]) -> Option<Foreign> {
     let lines: Vec<&[u8]> = match rejects {
-        // Nothing was inflated; what there is instead may be text.
+        // Nothing was decompressed. The object itself may be text.
         [whole] if whole.reason == Reason::NotGzip => whole.raw.split(|&b| b == b'\n').collect(),
         lines => lines.iter().filter(|r| !r.reason.is_damage()).map(|r| &r.raw[..]).collect(),
     };
@@ -157,12 +157,12 @@ pub fn recognise(named: LogType, rejects: &[Reject]) -> Option<Foreign> {
         let lines: Vec<&[u8]> = std::iter::once(first).chain(lines).collect();
         return have_chosen_fields(named, &lines).then_some(Foreign::ChosenFields);
     };
-    // A header stands once.
-    let whole = matches!(
+    // These are recognized by the first line alone.
+    let by_first_line = matches!(
         kind,
         Foreign::W3c | Foreign::Parquet | Foreign::Header | Foreign::Utf16 | Foreign::Markup
     );
-    let alike = whole || lines.all(|line| line.is_empty() || of_line(line) == Some(kind));
+    let alike = by_first_line || lines.all(|line| line.is_empty() || of_line(line) == Some(kind));
     (alike && kind != Foreign::Log(named)).then_some(kind)
 }
 
@@ -190,7 +190,7 @@ fn of_line(line: &[u8]) -> Option<Foreign> {
     }
 }
 
-/// `type time elb client:port …`, with any separator.
+/// Recognizes a header line: `type time elb client:port …`, with any separator.
 fn is_header(line: &[u8]) -> bool {
     let is_separator = |byte: &u8| !byte.is_ascii_alphanumeric() && !b"_:\"-".contains(byte);
     let names: Vec<&[u8]> = line.split(is_separator).filter(|name| !name.is_empty()).collect();
@@ -205,8 +205,8 @@ fn is_header(line: &[u8]) -> bool {
     known >= NAMES && known * 2 > names.len()
 }
 
-/// Returns the separator of the fields of a log line, if it is not a space: what splits the line into values of the most
-/// kinds. Candidates are the bytes after each time.
+/// Returns the separator of the fields of a log line, if it is not a space. This is the candidate that splits the line
+/// into values of the most kinds. Candidates are the common separators, and the bytes after each time.
 fn separator_of(line: &[u8]) -> Option<Separator> {
     let ends = memchr_iter(b'Z', line).filter(|&end| is_time_before(line, end + 1));
     let after = ends.flat_map(|end| {
@@ -221,7 +221,7 @@ fn separator_of(line: &[u8]) -> Option<Separator> {
     best.max_by_key(|(kinds, by)| (*kinds, by.length)).map(|(_, by)| by)
 }
 
-/// Returns whether a time ends before a position.
+/// Returns whether a time ends at a position.
 fn is_time_before(line: &[u8], end: usize) -> bool {
     const LENGTHS: std::ops::RangeInclusive<usize> = 20..=30;
     LENGTHS.filter_map(|length| end.checked_sub(length)).any(|start| {
@@ -230,27 +230,27 @@ fn is_time_before(line: &[u8], end: usize) -> bool {
     })
 }
 
-/// Returns whether log lines have a selection of fields: most of them have a value that its column rejects but
-/// another column would accept, or all end after the same few fields.
+/// Returns whether log lines have a selection of fields: most lines have a rejected value that belongs to another
+/// column, or all lines end after the same number of fields, which is too small.
 fn have_chosen_fields(named: LogType, lines: &[&[u8]]) -> bool {
     let table = named.table();
     let mut decoder = Decoder::new(table);
     let (mut moved, mut lengths) = (0, Vec::new());
     for line in lines {
-        // For a truncated line, only the part before its end.
+        // For an invalid line, only the fields before the fault.
         let fields: Vec<Span> =
             Fields::of(line, table.fields.len()).map_while(Result::ok).collect();
         let value = |field: &Span| &line[tokenizer::unquoted(line, *field).range()];
         if count_kinds(fields.iter().map(value)) < KINDS {
             continue;
         }
-        let mut refused = fields.iter().enumerate().filter(|(index, field)| {
-            tokenizer::value(line, **field).is_some() && !decoder.takes(*index, line, **field)
+        let mut rejected = fields.iter().enumerate().filter(|(index, field)| {
+            tokenizer::value(line, **field).is_some() && !decoder.accepts(*index, line, **field)
         });
-        match refused.next() {
+        match rejected.next() {
             Some(first) => {
-                let mut refused = std::iter::once(first).chain(refused);
-                moved += usize::from(refused.any(|(_, field)| Kind::of(value(field)).is_some()));
+                let mut rejected = std::iter::once(first).chain(rejected);
+                moved += usize::from(rejected.any(|(_, field)| Kind::of(value(field)).is_some()));
             }
             None => lengths.push(fields.len()),
         }
@@ -260,7 +260,7 @@ fn have_chosen_fields(named: LogType, lines: &[&[u8]]) -> bool {
     moved * 2 > lines.len() || lines.len() > 1 && lengths.len() == lines.len() && ended
 }
 
-/// Returns the kind of a value if the value identifies it, regardless of its column.
+/// A kind of value that can be recognized without knowing its column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Time,
@@ -274,6 +274,7 @@ enum Kind {
 }
 
 impl Kind {
+    /// Returns the kind of a value, if it is recognized.
     fn of(value: &[u8]) -> Option<Self> {
         let begins = |mark: &str| value.starts_with(mark.as_bytes());
         let is_address = |address: &[u8]| {
@@ -303,7 +304,7 @@ impl Kind {
     }
 }
 
-/// Returns the number of different kinds among some values.
+/// Returns the number of different kinds among values.
 fn count_kinds<'a>(values: impl Iterator<Item = &'a [u8]>) -> usize {
     let mut kinds: Vec<Kind> = Vec::new();
     for kind in values.filter_map(Kind::of) {
@@ -319,7 +320,7 @@ pub(crate) fn log_type_of(line: &[u8]) -> Option<LogType> {
     LogType::ALL.into_iter().find(|log_type| Decoder::new(log_type.table()).is_row(line))
 }
 
-/// `tls 2.0 2018-12-20T02:59:40 net/name/id …`
+/// Recognizes a line of a Network Load Balancer: `tls 2.0 2018-12-20T02:59:40 net/name/id …`
 /// (<https://docs.aws.amazon.com/elasticloadbalancing/latest/network/load-balancer-access-logs.html>)
 fn is_network(line: &[u8]) -> bool {
     let words: Vec<&[u8]> = line.split(|&b| b == b' ').take(4).collect();
@@ -327,6 +328,7 @@ fn is_network(line: &[u8]) -> bool {
     Timestamp::default().parse(time).is_ok() && elb.starts_with(b"net/")
 }
 
+/// Recognizes a line of a Classic Load Balancer:
 /// `2015-05-13T23:39:43.945958Z name 192.0.2.1:2817 10.0.0.1:80 0.000073 0.001048 0.000057 …`
 /// (<https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/access-log-collection.html>)
 fn is_classic(line: &[u8]) -> bool {

@@ -8,16 +8,17 @@ use crate::util::pool::Pool;
 ///
 /// AWS documents a limit of 8 KB for the user agent and none for the line.
 pub const MAX_LINE: usize = 1 << 20;
-/// Maximum number of lines of text that are joined to one line.
+/// Maximum number of lines of text that are joined into one line.
 pub(crate) const MAX_JOINED: usize = 16;
-/// Maximum size in bytes of a buffer that is kept for reuse, and maximum number of such buffers.
+/// Maximum size in bytes of a buffer that is kept for reuse.
 const MAX_KEPT: usize = 16 << 20;
+/// Maximum number of buffers that are kept for reuse.
 const MAX_IDLE: usize = 8;
 
-/// Bytes that were written, within memory that is cleared once and then reused.
+/// A byte buffer that clears its memory only once and can be refilled any number of times.
 ///
-/// A `Vec` would clear what it grows by each time it is filled again; inflating a few megabytes per
-/// object into it, that costs a twentieth of the whole run.
+/// A `Vec` clears the memory by which it grows each time it is refilled. With a few megabytes of decompressed text for
+/// each object, this would take a twentieth of the time of the entire run.
 #[derive(Debug, Default)]
 pub struct Text {
     bytes: Vec<u8>,
@@ -31,11 +32,11 @@ impl Text {
         self.len += bytes.len();
     }
 
-    /// Returns at least `room` bytes to write to; [`Text::advance`] makes them part of the text.
+    /// Returns at least `room` bytes to write to. [`Text::advance`] makes them part of the text.
     pub fn spare(&mut self, room: usize) -> &mut [u8] {
         let end = self.len + room;
         if self.bytes.len() < end {
-            // Doubling the capacity could allocate twice the memory that the text needs.
+            // `resize` alone could double the capacity, and so allocate twice the memory that the text needs.
             let len = (end + end / 8).next_multiple_of(1 << 16);
             self.bytes.reserve_exact(len - self.bytes.len());
             self.bytes.resize(len, 0);
@@ -47,18 +48,18 @@ impl Text {
     ///
     /// # Panics
     ///
-    /// Panics when there is less room than that.
+    /// Panics if the room is smaller than `count`.
     pub fn advance(&mut self, count: usize) {
         assert!(count <= self.bytes.len() - self.len, "advanced past the end");
         self.len += count;
     }
 
-    /// Forgets everything after the first `len` bytes; does nothing when there is less.
+    /// Truncates the text to `len` bytes. Does nothing if the text is shorter. Keeps the memory.
     pub fn truncate(&mut self, len: usize) {
         self.len = self.len.min(len);
     }
 
-    /// Returns the memory held, in bytes.
+    /// Returns the size of the memory in bytes.
     pub fn capacity(&self) -> usize {
         self.bytes.capacity()
     }
@@ -72,7 +73,7 @@ impl Deref for Text {
     }
 }
 
-/// Buffers that threads share and reuse.
+/// A pool of buffers that threads share and reuse.
 #[derive(Debug)]
 pub(crate) struct TextPool(Pool<Text>);
 

@@ -1,26 +1,25 @@
-//! Lines and fields: where they begin and end, not what they mean.
+//! Finds the boundaries of lines and fields.
 //!
-//! The grammar, which `tests/` holds a slow and obvious twin of:
+//! The grammar, of which `tests/reference_lines.rs` is a slow and simple implementation:
 //!
-//! * A line ends at LF; one CR before it is not part of the line. A line that ends within a quoted field is joined with those
-//!   after it if that makes a row: see `tokenizer::join`.
-//! * Fields are separated by one or more spaces. A field is bare (without a quote) or quoted (from a
-//!   quote to the next one, which a space or the end of the line must follow). Nothing is unescaped:
-//!   AWS writes `\x22` for a quote within a field, and that stays as it is.
-//! * After the last field that the table knows, the rest of the line is taken as it stands.
+//! * A line ends at LF; one CR before the LF is not part of the line. A line that ends within a quoted field is joined
+//!   with the lines after it if the result is a row: see `tokenizer::join`.
+//! * Fields are separated by one or more spaces. A field is bare (without quotes) or quoted (from a quote to the next
+//!   quote, which a space or the end of the line must follow). Nothing is unescaped: AWS writes `\x22` for a quote
+//!   within a field, and the field keeps it.
+//! * After the last known field of the table, the rest of the line is one field, unchanged.
 //!
-//! # Advice for whoever changes this
+//! # How to change this module
 //!
-//! `Tile::scan` looks at 64 bytes at a time and turns quotes, spaces and line ends into bit masks,
-//! one bit a byte. A running exclusive-or over the quotes tells which bytes lie within quotes; what is
-//! left of the spaces are the delimiters of fields. This finds the fields of every regular line without
-//! a branch per byte. Whatever makes a line irregular (two spaces in a row, a quote where none belongs, a
-//! byte above 0x7f, a CR, …) merely leaves a position in `odd`, and the whole line is then read again by
-//! `read_irregular`, byte by byte. So the fast path may be rewritten at will, as long as it
-//! reports every irregularity; it never has to decide about one.
+//! `Tile::scan` converts the quotes, spaces and line ends of 64 bytes at a time to bit masks with one bit for each
+//! byte. A prefix XOR of the quotes gives the bytes within quotes. The spaces that are not within quotes are the field
+//! delimiters. This finds the fields of all regular lines without a branch for each byte. If a line is irregular (two
+//! spaces in a row, a misplaced quote, a byte above 0x7f, …), the scan only records a position in `odd`, and
+//! `read_irregular` parses the entire line again, byte by byte. So the scan can be rewritten freely, as long as it
+//! records a position for each irregular line. It need not decide whether such a line is valid.
 //!
-//! An irregular line that is sound is copied to the end of the text in regular form, so that
-//! everything after this module sees one kind of line.
+//! A valid irregular line is copied to the end of the text in regular form, so that other modules only process regular
+//! lines.
 
 mod join;
 mod line;
@@ -37,61 +36,63 @@ pub(crate) use crate::decode::tokenizer::span::{Span, Spans};
 use crate::decode::text_buffer::Text;
 use crate::logs::reject::Reason;
 
-/// Number of lines after which a tile is handed on: so many that what forty columns do once for a tile weighs little,
-/// so few that its text is still close when the last of them looks at it.
+/// Maximum number of lines of a tile. Large enough that the fixed costs of forty columns for each tile are small, and
+/// small enough that the text is still in the CPU cache when the last column reads it.
 const TILE_LINES: usize = 64;
+/// Number of bytes to scan at a time: one bit of a mask for each.
 const BLOCK: usize = 64;
 
-/// Some lines of a text and the bounds of their fields; reused from tile to tile.
+/// A tile: some lines of a text and the boundaries of their fields. Reused for the next tile.
 #[derive(Debug, Default)]
 pub struct Tile {
     /// Starts of fields. The field that begins at `starts[i]` ends one byte before `starts[i + 1]`.
     starts: Vec<u32>,
-    /// How many of `starts` belong to this tile; the others are not cleared, only written over.
+    /// Number of `starts` of this tile. The others are not cleared, and will be overwritten.
     used: usize,
-    /// Sound lines.
+    /// The valid lines.
     lines: Vec<Line>,
-    /// Lines that are not, in order.
-    pub unsound: Vec<(Bounds, Reason)>,
-    /// Lines of text that were joined to the one before them.
+    /// The invalid lines, in order.
+    pub invalid: Vec<(Bounds, Reason)>,
+    /// Number of lines of text that were joined to the preceding line.
     pub joined: u64,
     /// For each line end, its index in `starts`.
     line_ends: Vec<u32>,
-    /// Positions of irregularities, in order.
+    /// Positions that make their lines irregular, in order.
     odd: Vec<u32>,
-    /// Starts and ends of one field, where they do not lie in `starts` at equal distances.
+    /// Starts and ends of one field in all lines, if those in `starts` are not at equal distances.
     scattered: Vec<u32>,
-    /// Number of fields of every line, when all lines are regular and have the same; one stands after the other.
+    /// Number of fields of each line, if all lines are regular and have the same number. The fields of a line then
+    /// directly follow those of the preceding line in `starts`.
     stride: Option<usize>,
-    /// Number of fields that the table knows.
+    /// Number of known fields of the table.
     known: usize,
 }
 
-/// Where a line stands in its text, without its line end.
+/// Position of a line in its text, without its line end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
-    /// Number of the line within the tile, from 0.
+    /// Number of the line in the tile, from 0.
     pub number: u32,
-    /// First byte.
+    /// Position of the first byte.
     pub start: u32,
-    /// One past the last byte.
+    /// Position after the last byte.
     pub end: u32,
 }
 
-/// A sound line.
+/// A valid line.
 #[derive(Debug, Clone, Copy)]
 pub struct Line {
-    /// Where it was read.
+    /// Position of the line as it was read.
     pub bounds: Bounds,
-    /// Index of its first field in the tile's starts.
+    /// Index of its first field in the `starts` of the tile.
     first: u32,
     /// Number of its fields.
     fields: u32,
-    /// End of the text that its fields lie in; differs from `bounds` for a copy in regular form.
+    /// End of the text that contains its fields. Differs from `bounds` if the line was copied in regular form.
     end: u32,
 }
 
-/// Returns a field without its quotes, if it has any.
+/// Returns a field without its quotes, if it is quoted.
 #[inline]
 pub(crate) fn unquoted(text: &[u8], field: Span) -> Span {
     match text[field.range()] {
@@ -100,7 +101,7 @@ pub(crate) fn unquoted(text: &[u8], field: Span) -> Span {
     }
 }
 
-/// Returns what a field says: nothing where it is absent or `-`.
+/// Returns the value of a field without its quotes, or `None` if the field is absent or `-`.
 #[inline]
 pub(crate) fn value(text: &[u8], field: Span) -> Option<Span> {
     if field.is_empty() {
@@ -110,17 +111,17 @@ pub(crate) fn value(text: &[u8], field: Span) -> Option<Span> {
     (text[value.range()] != *b"-").then_some(value)
 }
 
-/// How many fields a table knows of, and demands.
+/// The number of fields of a table.
 #[derive(Debug, Clone, Copy)]
 pub struct FieldCount {
-    /// Fewer are a reject.
+    /// Lines with fewer fields are rejected.
     pub required: usize,
-    /// More are taken as they stand.
+    /// Number of fields that the table describes. The rest of a line is one more field, unchanged.
     pub known: usize,
 }
 
 impl Tile {
-    /// Reads lines of `text[from..end]`, which ends with a line end, into the tile.
+    /// Reads lines of `text[from..end]`, which must end with a line end, into the tile.
     ///
     /// Returns the position after the last line read. Copies of irregular lines are appended to `text`, after `end`.
     /// `is_row` returns whether a line would become a row. It is called only for lines that may have to be joined.
@@ -135,7 +136,7 @@ impl Tile {
         debug_assert!(text[from..end].ends_with(b"\n"), "a text of whole lines");
         self.scan(&text[..end], from);
         self.lines.clear();
-        self.unsound.clear();
+        self.invalid.clear();
         self.joined = 0;
         self.known = count.known;
         self.stride = self.line_ends.first().map(|&end| end as usize);
@@ -153,7 +154,7 @@ impl Tile {
             while self.odd.get(odd).is_some_and(|&at| at <= bounds.end) {
                 odd += 1;
             }
-            // This line is joined to a line before it.
+            // This line was joined to a preceding line.
             if (bounds.start as usize) < next {
                 first = line_end;
                 continue;
@@ -181,7 +182,7 @@ impl Tile {
                         self.used = self.starts.len();
                         self.lines.push(Line { bounds, first, fields, end });
                     }
-                    Err((bounds, reason)) => self.unsound.push((bounds, reason)),
+                    Err((bounds, reason)) => self.invalid.push((bounds, reason)),
                 }
             } else {
                 self.lines.push(Line { bounds, first, fields, end: bounds.end });
@@ -191,24 +192,24 @@ impl Tile {
         next
     }
 
-    /// Number of lines read, valid or not. A joined line counts once.
+    /// Returns the number of lines read, valid or not. A joined line counts once.
     pub fn line_count(&self) -> usize {
-        self.lines.len() + self.unsound.len()
+        self.lines.len() + self.invalid.len()
     }
 
-    /// Sound lines, in order.
+    /// Returns the valid lines, in order.
     pub fn lines(&self) -> &[Line] {
         &self.lines
     }
 
-    /// Keeps the sound lines whose indices `keep` likes.
+    /// Keeps the valid lines for whose indices `keep` returns true.
     pub fn retain(&mut self, mut keep: impl FnMut(usize) -> bool) {
         let mut indices = 0..;
         self.lines.retain(|_| indices.next().is_some_and(&mut keep));
         self.stride = None;
     }
 
-    /// Returns where a field stands in each sound line, quotes and all; nothing where it is absent. The
+    /// Returns the span of a field in each valid line, including quotes. The span is empty if the field is absent. The
     /// field after the last known one is the rest of the line.
     pub fn spans(&mut self, index: usize) -> Spans<'_> {
         let lines = self.lines.iter();
@@ -217,7 +218,7 @@ impl Tile {
             let from = first + index;
             let end = from + stride * lines.len();
             if self.starts.len() < end {
-                // The last line has no more boundaries, but the same room.
+                // `Spans` needs a full stride for the last line as well.
                 self.starts.resize(end, 0);
             }
             return Spans::new(&self.starts[from..end], stride, lines.len());
@@ -236,17 +237,17 @@ impl Tile {
         Spans::new(&self.scattered, 2, self.lines.len())
     }
 
-    /// Finds the boundaries of lines and fields, and what is irregular.
+    /// Finds the boundaries of lines and fields, and positions that make lines irregular.
     fn scan(&mut self, text: &[u8], from: usize) {
         #[cfg(target_arch = "x86_64")]
-        if x86::WAYS.iter().any(|scan| scan(self, text, from)) {
+        if x86::IMPLEMENTATIONS.iter().any(|scan| scan(self, text, from)) {
             return;
         }
         self.scan_with(text, from, Masks::of, running_xor, write_positions);
     }
 
-    /// Does it with the given ways to look at a block, to sum up quotes and to write positions.
-    #[allow(clippy::inline_always)] // it is to be compiled for the processor that the caller is for
+    /// Scans with the given functions to compute the masks of a block, the prefix XOR of its quotes, and positions.
+    #[allow(clippy::inline_always)] // so that it is compiled for the CPU features of its caller
     #[inline(always)]
     fn scan_with(
         &mut self,
@@ -263,7 +264,7 @@ impl Tile {
         }
         self.starts[0] = position(from);
         let mut starts = 1;
-        // What the last byte of the block before was: a delimiter (bit 0), a closing quote (bit 0),
+        // State of the last byte of the previous block: whether it was a delimiter (bit 0), a closing quote (bit 0), or
         // within quotes (all bits).
         let (mut delimiter, mut closed, mut quoted) = (1_u64, 0_u64, 0_u64);
         let mut base = from;
@@ -285,7 +286,7 @@ impl Tile {
                 (delimiters & before) | (opening & !before) | (after_closing & !delimiters);
             delimiter = delimiters >> 63;
             closed = closing >> 63;
-            // An arithmetic shift spreads the last bit over all of them.
+            // The arithmetic shift copies the last bit to all bits.
             quoted = (within.cast_signed() >> 63).cast_unsigned();
             let mut odd = masks.odd;
             while odd != 0 {
@@ -303,22 +304,22 @@ impl Tile {
             base += BLOCK;
         }
         self.used = starts;
-        // Positions arrive in order within a kind; an unterminated quote is noted before its block.
+        // The positions of unterminated quotes precede the other positions of their block, so `odd` must be sorted.
         debug_assert!(self.line_ends.is_sorted());
         self.odd.sort_unstable();
     }
 
-    /// Returns where the starts of a block's fields go, behind those that are known.
+    /// Returns room for the starts of a block's fields, after the first `known` ones.
     #[inline]
     fn room(&mut self, known: usize) -> &mut [u32; BLOCK] {
         if self.starts.len() < known + BLOCK {
             self.starts.resize((known + BLOCK) * 2, 0);
         }
-        self.starts[known..].first_chunk_mut().expect("was just made")
+        self.starts[known..].first_chunk_mut().expect("the vector was just resized")
     }
 
-    /// A quote never reaches into the next line: notes those that would, and returns the mask of
-    /// bytes within quotes as it is without them.
+    /// Ends open quotes at line ends, because the scan never continues a quoted field in the next line. Records the
+    /// positions of these line ends, and returns the corrected mask of bytes within quotes.
     #[cold]
     #[inline(never)]
     fn end_quotes_at_line_ends(&mut self, mut within: u64, line_ends: u64, base: usize) -> u64 {
@@ -333,12 +334,12 @@ impl Tile {
     }
 }
 
-/// One bit a byte of a block.
+/// Masks of a block, with one bit for each byte.
 struct Masks {
     quotes: u64,
     spaces: u64,
     line_ends: u64,
-    /// Bytes that make a line irregular by themselves: everything above 0x7f.
+    /// Bytes that make their line irregular by themselves: those above 0x7f.
     odd: u64,
 }
 
@@ -367,7 +368,7 @@ fn last_block(rest: &[u8]) -> [u8; BLOCK] {
     block
 }
 
-/// Sets every bit that has an odd number of set bits at or below it.
+/// Returns the prefix XOR: sets each bit that has an odd number of set bits at or below it.
 #[inline]
 fn running_xor(mut bits: u64) -> u64 {
     for shift in [1, 2, 4, 8, 16, 32] {
@@ -376,12 +377,12 @@ fn running_xor(mut bits: u64) -> u64 {
     bits
 }
 
-/// Writes the positions of set bits, counted from `base`; what follows them is written over.
-#[allow(clippy::inline_always)] // as `scan_with`
+/// Writes the positions of set bits, starting at `base`. Also overwrites entries after them.
+#[allow(clippy::inline_always)] // like `scan_with`
 #[inline(always)]
 fn write_positions(mut bits: u64, base: u32, out: &mut [u32; BLOCK]) {
-    // Eight at a time, some of them for nothing: nearly always the loop then turns just once, which
-    // the processor foresees.
+    // Writes eight positions at a time, even if fewer bits are set. So the outer loop nearly always runs once, which
+    // the CPU predicts.
     for eight in out.chunks_exact_mut(8) {
         for position in eight {
             *position = base + bits.trailing_zeros();
@@ -399,12 +400,13 @@ fn position(at: usize) -> u32 {
     at as u32
 }
 
+/// Position of a line, the number of its fields, and the end of its copy.
 type Copied = (Bounds, u32, u32);
 
-/// Reads one line byte by byte; copies it in regular form to the end of `text` if it is sound.
+/// Parses one line byte by byte. If it is valid, copies it in regular form to the end of `text`.
 ///
-/// Returns the number of fields of the copy and its end. `starts` receives the starts of its fields
-/// and one more entry that bounds the last.
+/// Returns the position of the line, the number of fields of the copy, and the end of the copy. Appends the starts of
+/// the fields to `starts`, and one more entry that marks the end of the last field.
 #[cold]
 #[inline(never)]
 fn read_irregular(
@@ -465,9 +467,9 @@ mod tests {
     use super::*;
 
     proptest::proptest! {
-        /// All ways to look at a block see the same, whatever stands in it.
+        /// All implementations find the same boundaries in any text.
         #[test]
-        fn every_processor_finds_the_same(
+        fn all_implementations_find_the_same(
             text in "([a-c\\-]{0,30}[ \"\n\r\u{e9}]){0,200}\n",
             from in 0_usize..20,
         ) {
@@ -479,7 +481,7 @@ mod tests {
                 (tile.starts[..tile.used].to_vec(), tile.line_ends.clone(), tile.odd.clone())
             };
             #[cfg(target_arch = "x86_64")]
-            for scan in x86::WAYS {
+            for scan in x86::IMPLEMENTATIONS {
                 let mut tile = Tile::default();
                 if scan(&mut tile, text, from) {
                     proptest::prop_assert_eq!(found(&portable), found(&tile));

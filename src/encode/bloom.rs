@@ -1,7 +1,7 @@
-//! Bloom filters: which texts a row group certainly does not hold.
+//! Adds Bloom filters to text columns.
 //!
-//! Text of which nearly every row has its own has no statistics that would prune anything; with a filter a
-//! reader that looks for one value passes over the row groups that lack it
+//! The statistics of a column whose values are nearly all distinct prune nothing. With a Bloom filter, a reader that
+//! searches for one value can skip the row groups that do not contain it
 //! (<https://parquet.apache.org/docs/file-format/bloomfilter/>).
 
 use std::mem;
@@ -15,10 +15,10 @@ use parquet::errors::Result;
 use crate::encode::ROW_GROUP_ROWS;
 use crate::encode::chunk::{ColumnEncoder, Pages};
 
-/// Share of values that are not there but seem to be.
+/// Target rate of false positives: the share of absent values that a filter does not rule out.
 const FALSE_POSITIVES: f64 = 0.01;
 
-/// A text column that has a filter in each row group.
+/// An encoder of a text column that adds a filter to each row group.
 pub(super) struct Filtered {
     column: Box<dyn ColumnEncoder>,
     filter: Sbbf,
@@ -30,7 +30,8 @@ impl Filtered {
     }
 }
 
-/// Returns a filter for as many values as a row group has rows. It is folded once they are known.
+/// Returns an empty filter for as many values as a row group has rows. It is folded to a smaller size when the row
+/// group ends.
 fn empty() -> Result<Sbbf> {
     Sbbf::new_with_ndv_fpp(ROW_GROUP_ROWS as u64, FALSE_POSITIVES)
 }

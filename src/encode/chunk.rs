@@ -1,4 +1,4 @@
-//! Column chunks: the pages of one column in one row group.
+//! Assembles the pages of a column chunk: one column in one row group.
 
 use std::io::{self, Read};
 use std::mem;
@@ -18,19 +18,19 @@ use parquet::schema::types::ColumnDescPtr;
 use crate::encode::format::{Content, Format};
 use crate::encode::page::{DataPage, DictionaryPage};
 
-/// Encodes one column, row group after row group.
+/// Encodes the column chunks of one column.
 pub(super) trait ColumnEncoder: Send {
     /// Appends the values of an array.
     fn write(&mut self, array: &ArrayRef) -> Result<()>;
 
-    /// Bytes held for the current row group.
+    /// Returns the size in bytes of the encoded pages of the current row group.
     fn size(&self) -> usize;
 
-    /// Ends the chunk of the current row group and begins the next.
+    /// Finishes the chunk of the current row group, and starts the next one. Returns its pages and metadata.
     fn finish(&mut self) -> Result<(Pages, ColumnCloseResult)>;
 }
 
-/// The data pages of a chunk so far.
+/// The data pages of the current chunk so far.
 pub(super) struct Chunk {
     column: ColumnDescPtr,
     format: Format,
@@ -56,9 +56,9 @@ impl Chunk {
         self.size
     }
 
-    /// Returns the pages and the metadata of the chunk, and begins the next.
+    /// Returns the pages and the metadata of the chunk, and starts the next one.
     ///
-    /// Offsets are relative to the chunk; the file writer moves them to where it puts the chunk.
+    /// Offsets are relative to the chunk. The file writer adds the position of the chunk.
     pub(super) fn finish(
         &mut self,
         dictionary: Option<DictionaryPage>,
@@ -142,7 +142,7 @@ fn count_page(stats: &mut Vec<PageEncodingStats>, page_type: PageType, encoding:
     }
 }
 
-/// The bytes of a chunk, read one page after the other.
+/// The encoded pages of a chunk. Readable only as one stream from the start.
 pub(super) struct Pages(Vec<Bytes>);
 
 impl Length for Pages {
@@ -156,13 +156,15 @@ impl ChunkReader for Pages {
 
     fn get_read(&self, start: u64) -> Result<Self::T> {
         if start != 0 {
-            return Err(ParquetError::General("a chunk is read from its beginning".to_owned()));
+            return Err(ParquetError::General(
+                "a chunk can only be read from its start".to_owned(),
+            ));
         }
         Ok(PagesReader { pages: self.0.clone().into_iter(), page: Bytes::new() })
     }
 
     fn get_bytes(&self, _start: u64, _length: usize) -> Result<Bytes> {
-        Err(ParquetError::General("a chunk is read from its beginning".to_owned()))
+        Err(ParquetError::General("a chunk can only be read from its start".to_owned()))
     }
 }
 

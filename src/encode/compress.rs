@@ -1,4 +1,4 @@
-//! Compression of pages.
+//! Compresses pages.
 
 use std::cell::RefCell;
 use std::io;
@@ -6,7 +6,7 @@ use std::io;
 use parquet::basic;
 use zstd::zstd_safe::{CParameter, ParamSwitch};
 
-/// How pages are compressed.
+/// The compression of pages.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Compression {
@@ -15,7 +15,7 @@ pub enum Compression {
     Zstd,
     /// Snappy.
     Snappy,
-    /// Not at all.
+    /// No compression.
     None,
 }
 
@@ -29,7 +29,7 @@ impl Compression {
     }
 }
 
-/// Memory that a worker writes page after page into.
+/// Buffers that a worker reuses for each page.
 #[derive(Default)]
 pub(super) struct Scratch {
     /// The page before compression.
@@ -39,7 +39,7 @@ pub(super) struct Scratch {
 }
 
 impl Scratch {
-    /// Returns the compressed form of the page. Only Zstandard uses the level.
+    /// Returns the compressed page. Only Zstandard uses the level.
     pub(super) fn compress(&mut self, how: Compression, zstd_level: i32) -> io::Result<&[u8]> {
         let Self { page, compressed, zstd } = self;
         let room = match how {
@@ -67,12 +67,12 @@ impl Scratch {
 
 fn compressor() -> io::Result<zstd::bulk::Compressor<'static>> {
     let mut zstd = zstd::bulk::Compressor::default();
-    // Below level 1, the default is to leave bytes without a match as they are.
+    // Below level 1, Zstandard by default does not compress literals, which are bytes without a match.
     zstd.set_parameter(CParameter::LiteralCompressionMode(ParamSwitch::Enable))?;
     Ok(zstd)
 }
 
 thread_local! {
-    /// A compressor holds a megabyte or two: one per worker rather than one per column.
+    /// One for each worker instead of one for each column, because a compressor uses one or two megabytes.
     pub(super) static SCRATCH: RefCell<Scratch> = RefCell::default();
 }

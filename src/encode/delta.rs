@@ -1,19 +1,19 @@
-//! Delta encodings: for times, and for text that begins like that of the row before.
+//! Delta encodings: for integers and times, and for text that shares a prefix with the preceding row.
 //!
-//! DELTA_BINARY_PACKED and DELTA_BYTE_ARRAY, <https://parquet.apache.org/docs/file-format/data-pages/encodings/#delta-encoding-delta_binary_packed--5>
+//! DELTA_BINARY_PACKED and DELTA_BYTE_ARRAY: <https://parquet.apache.org/docs/file-format/data-pages/encodings/#delta-encoding-delta_binary_packed--5>
 
 use crate::encode::LENGTH;
 use crate::encode::rle::varint;
 use crate::encode::text_values::clear;
 
-/// Deltas that share their smallest, which is stored once.
+/// Number of deltas in a block, which stores the least delta once.
 const BLOCK: usize = 128;
-/// Deltas that share a bit width.
+/// Number of deltas that share a bit width.
 const MINIBLOCK: usize = 32;
 
-/// Appends the DELTA_BINARY_PACKED encoding of integers of so many bits.
+/// Appends the DELTA_BINARY_PACKED encoding of integers with `bits` bits.
 ///
-/// Deltas overflow silently, as readers' sums do: those of 32 bits must not need more than these.
+/// Deltas wrap on overflow, like the sums of readers. So the deltas of 32-bit integers need at most 32 bits.
 pub(super) fn integers(
     mut values: impl ExactSizeIterator<Item = i64>,
     bits: u32,
@@ -42,7 +42,7 @@ fn block(deltas: &[i64], out: &mut Vec<u8>) {
     let widths = out.len();
     out.extend_from_slice(&[0; BLOCK / MINIBLOCK]);
     for (index, deltas) in deltas.chunks(MINIBLOCK).enumerate() {
-        // The last one is filled up with zeros.
+        // The last miniblock is padded with zeros.
         let mut values = [0; MINIBLOCK];
         for (value, delta) in values.iter_mut().zip(deltas) {
             *value = delta.wrapping_sub(least).cast_unsigned();
@@ -56,7 +56,7 @@ fn block(deltas: &[i64], out: &mut Vec<u8>) {
 fn pack(values: &[u64; MINIBLOCK], width: u32, out: &mut Vec<u8>) {
     match width {
         0 => {}
-        // What is held and what comes fit into one word.
+        // The pending bits (fewer than 32) and the next value fit into one word.
         1..=32 => {
             let (mut bits, mut held) = (0, 0);
             for &value in values {
@@ -85,12 +85,13 @@ fn pack(values: &[u64; MINIBLOCK], width: u32, out: &mut Vec<u8>) {
     }
 }
 
-/// Maps integers that are close to zero to small ones without a sign.
+/// Maps integers close to zero to small unsigned integers.
 fn zigzag(value: i64) -> u64 {
     (value << 1 ^ value >> 63).cast_unsigned()
 }
 
-/// Texts for a page in DELTA_BYTE_ARRAY encoding: how much of each is that of the one before, and the rest.
+/// Texts of a page for DELTA_BYTE_ARRAY encoding: the length of the prefix that each shares with the preceding text,
+/// and the rest of each.
 #[derive(Default)]
 pub(super) struct DeltaTexts {
     shared: Vec<u32>,
@@ -102,7 +103,7 @@ pub(super) struct DeltaTexts {
 }
 
 impl DeltaTexts {
-    /// Appends texts. Only what they do not share is copied, and the last of them.
+    /// Appends texts. Copies only the parts after the shared prefixes, and the entire last text.
     pub(super) fn extend<'a>(&mut self, texts: impl Iterator<Item = &'a [u8]>) {
         let mut last = self.last.as_slice();
         for text in texts {
@@ -117,12 +118,12 @@ impl DeltaTexts {
         self.last = last.to_vec();
     }
 
-    /// Bytes that the texts would take up in PLAIN encoding.
+    /// Returns the size in bytes of the texts in PLAIN encoding.
     pub(super) fn size(&self) -> usize {
         self.size
     }
 
-    /// Appends their encoding, and begins anew.
+    /// Appends the encoded texts to `out`, and clears the buffer.
     pub(super) fn encode(&mut self, out: &mut Vec<u8>) {
         for numbers in [&mut self.shared, &mut self.lengths] {
             integers(numbers.drain(..).map(i64::from), i32::BITS, out);
@@ -171,7 +172,7 @@ mod tests {
         (value >> 1).cast_signed() ^ -(value & 1).cast_signed()
     }
 
-    /// Decodes as the specification reads, and leaves what follows.
+    /// Decodes integers exactly as specified. Leaves the bytes after them.
     fn decode(bytes: &mut &[u8]) -> Vec<i64> {
         let block = read_varint(bytes) as usize;
         let miniblocks = read_varint(bytes) as usize;
@@ -202,7 +203,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn integers_come_back(
+        fn integers_survive_a_round_trip(
             values in proptest::collection::vec(
                 proptest::prop_oneof![0_i64..1000, proptest::num::i64::ANY], 1..400,
             ),
@@ -215,7 +216,7 @@ mod tests {
         }
 
         #[test]
-        fn integers_of_32_bits_need_no_more(
+        fn deltas_of_32_bit_integers_need_at_most_32_bits(
             values in proptest::collection::vec(
                 proptest::prop_oneof![proptest::num::i32::ANY, proptest::bool::ANY.prop_map(|max| {
                     if max { i32::MAX } else { i32::MIN }
@@ -226,16 +227,16 @@ mod tests {
             let mut bytes = Vec::new();
             integers(values.iter().copied().map(i64::from), i32::BITS, &mut bytes);
             proptest::prop_assert!(bytes.len() <= 20 + (values.len() / BLOCK + 1) * (9 + 4 * BLOCK));
-            // A reader of 32 bits keeps the lower ones of each sum.
+            // A reader of 32-bit integers keeps the lower 32 bits of each sum.
             let read: Vec<i32> = decode(&mut bytes.as_slice()).iter().map(|&v| v as i32).collect();
             proptest::prop_assert_eq!(read, values);
         }
 
         #[test]
-        fn texts_come_back(values in proptest::collection::vec("[ab]{0,20}", 1..300)) {
+        fn texts_survive_a_round_trip(values in proptest::collection::vec("[ab]{0,20}", 1..300)) {
             let mut bytes = Vec::new();
             let mut texts = DeltaTexts::default();
-            // The neighbours of a text are those of the page, however the texts arrive.
+            // The shared prefixes do not depend on how many texts are appended at once.
             for values in values.chunks(7) {
                 texts.extend(values.iter().map(String::as_bytes));
             }
@@ -256,7 +257,7 @@ mod tests {
     }
 
     #[test]
-    fn steady_times_take_next_to_nothing() {
+    fn evenly_spaced_times_take_little_space() {
         let mut bytes = Vec::new();
         integers(
             (0..20_000_i32).map(|row| 1_751_328_000_000_000 + i64::from(row) * 1000),

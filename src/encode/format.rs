@@ -44,14 +44,15 @@ pub(super) struct Storage {
     pub(super) zstd_level: i32,
 }
 
-/// Zstandard level for bytes with matches: common prefixes of text, high bytes of integers. Levels from 1 up are slower,
-/// save little for URLs, and make ids larger.
+/// Zstandard level for bytes with matches, such as common prefixes of text and high bytes of integers. Levels from 1 up
+/// are slower, save little space for URLs, and make ids larger.
 const MATCHES: i32 = -1;
-/// Zstandard level for bytes without matches, where only Huffman coding saves space: packed indices and packed deltas.
+/// Zstandard level for bytes without matches, where only Huffman coding saves space, such as bit-packed indices and
+/// deltas.
 const NO_MATCHES: i32 = -60;
 
 impl Format {
-    /// Returns how a kind of content is encoded and compressed. `benches/README.md` has the measurements behind this table.
+    /// Returns how to encode and compress a kind of content. `benches/README.md` has the measurements behind the table.
     pub(super) fn storage(self, content: Content) -> Storage {
         use Content::{Dictionary, Doubles, Indices, Integers, Text};
         use Profile::{Compact, Portable};

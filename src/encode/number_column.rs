@@ -1,4 +1,4 @@
-//! Column chunks of numbers.
+//! Encodes column chunks of numbers.
 
 use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
 use hashbrown::HashTable;
@@ -17,7 +17,7 @@ use crate::encode::page::{self, Levels};
 use crate::encode::statistics::{Bound, MinMax, Physical, Plain};
 use crate::logs::schema::Stored;
 
-/// Distinct numbers that a dictionary may hold.
+/// Maximum number of distinct numbers in a dictionary.
 const MAX_DISTINCT: usize = 1 << 15;
 
 /// Encodes a column of numbers.
@@ -27,9 +27,9 @@ pub(super) struct NumberEncoder<P: Physical> {
     stored: Stored,
     pages: Fallback<NumberDictionary<P::Native>>,
     levels: Levels,
-    /// Values of the current page.
+    /// Values of the current page that are not NULL.
     values: Vec<P::Native>,
-    /// Minimum and maximum of the chunk.
+    /// Minimum and maximum of the finished pages of the chunk.
     min_max: Option<(P::Native, P::Native)>,
 }
 
@@ -51,7 +51,7 @@ impl<P: Physical> NumberEncoder<P> {
         }
     }
 
-    /// Appends rows that fit into the page.
+    /// Appends rows, which must fit into the current page.
     fn append(&mut self, array: &PrimitiveArray<P>) {
         self.levels.append(array);
         let start = self.values.len();
@@ -152,13 +152,13 @@ fn push_all<T: Plain>(values: &[T], out: &mut Vec<u8>) {
 struct NumberDictionary<T> {
     values: Vec<T>,
     table: HashTable<u32>,
-    /// For some bits of a hash, the number that was last found by them, and its index.
+    /// Cache of recent numbers: for each value of the highest bits of a hash, the last number and its index.
     recent: Vec<(u64, u32)>,
 }
 
-/// Slots for numbers that were met recently, as a power of two.
+/// Size of the cache of recent numbers, as a power of two.
 const RECENT_BITS: u32 = 10;
-/// Index in a slot that is empty.
+/// Index in an empty entry of the cache.
 const NONE: u32 = u32::MAX;
 
 impl<T> Default for NumberDictionary<T> {
@@ -214,8 +214,8 @@ impl<T: Plain> NumberDictionary<T> {
     }
 }
 
-/// Hashes the bits of a number. Numbers that collide on purpose would have to be a client's
-/// ports or sizes, and a chunk's dictionary is given up long before that hurts.
+/// Hashes the bits of a number. The only numbers that clients could choose to collide are ports and sizes, and the
+/// dictionary of a chunk is abandoned long before collisions matter.
 #[inline]
 fn hash(bits: u64) -> u64 {
     const MIX: u64 = 0x9e37_79b9_7f4a_7c15;

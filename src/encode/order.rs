@@ -1,43 +1,44 @@
-//! Column orders: how the values of each column are compared, as the footer states it.
+//! Replaces the column orders in the footer, which state how to compare the values of each column.
 //!
-//! The `parquet` crate writes IEEE_754_TOTAL_ORDER for doubles and has no option for another order. Many readers,
-//! such as pyarrow up to 26 and parquet-java 1.13, do not know that order and ignore the statistics of such a
-//! column. All readers know TYPE_ORDER, and the statistics of this program are correct in both orders
+//! The `parquet` crate writes IEEE_754_TOTAL_ORDER for doubles and has no option for another order. Many readers, such
+//! as pyarrow up to 26 and parquet-java 1.13, do not support that order and ignore the statistics of such a column. All
+//! readers support TYPE_ORDER, and the statistics of this program are correct in both orders
 //! ([`Plain::least`](crate::encode::statistics::Plain::least)).
 
 use std::io::{self, Write};
 
 use parquet::errors::{ParquetError, Result};
 
-/// Header of the field `column_orders` in `FileMetaData`: a list, and the field after the one before it.
+/// Header of the field `column_orders` in `FileMetaData`: a list, whose field number is one more than that of the
+/// preceding field.
 const LIST_FIELD: u8 = 0x19;
-/// Type of the list's elements, in the lower half of its header.
+/// Type of the elements of the list, in the lower half of its header.
 const STRUCTS: u8 = 0x0c;
-/// Upper half of a list's header if the length follows as a varint.
+/// Upper half of the header of a list whose length follows as a varint.
 const LONG: u8 = 0xf0;
 /// A union whose first field is an empty struct: TYPE_ORDER.
 const TYPE_ORDER: [u8; 3] = [0x1c, 0, 0];
 /// A union whose second field is an empty struct: IEEE_754_TOTAL_ORDER.
 const TOTAL_ORDER: [u8; 3] = [0x2c, 0, 0];
-/// Bytes that follow: the end of `FileMetaData`, its length and the magic bytes.
+/// Number of bytes after the orders: the end of `FileMetaData`, its length and the magic bytes.
 const END: usize = 1 + 4 + 4;
 
 /// A writer that replaces the order of every column of a Parquet file with TYPE_ORDER.
 ///
-/// The orders are the last field of the file's last structure
+/// The orders are the last field of the last structure in the file
 /// (<https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md>). The writer holds back the
 /// last bytes written and replaces the orders in them in [`TypeOrdered::finish`]. Both orders have three bytes, so
 /// no offset changes.
 pub(super) struct TypeOrdered<W> {
     out: W,
-    /// The last bytes written: the orders and the bytes that follow them.
+    /// The last bytes written: the orders and the bytes after them.
     held: Vec<u8>,
     /// The orders to write.
     orders: Vec<u8>,
 }
 
 impl<W: Write> TypeOrdered<W> {
-    /// Returns a writer for a file with this number of columns.
+    /// Returns a writer for a file with `columns` columns.
     pub(super) fn new(out: W, columns: usize) -> Self {
         let mut orders = vec![LIST_FIELD];
         if columns < 15 {
@@ -55,11 +56,11 @@ impl<W: Write> TypeOrdered<W> {
         Self { out, held: Vec::new(), orders }
     }
 
-    /// Writes the end of the file, and returns what it wrote to.
+    /// Writes the end of the file, and returns the inner writer.
     ///
     /// # Errors
     ///
-    /// Fails when the file cannot be written, or does not end with one order for each column.
+    /// Fails if the file cannot be written, or does not end with one order for each column.
     pub(super) fn finish(mut self) -> Result<W> {
         let Some((found, end)) = self.held.split_at_mut_checked(self.orders.len()) else {
             return Err(unexpected());
@@ -78,7 +79,7 @@ impl<W: Write> TypeOrdered<W> {
 }
 
 fn unexpected() -> ParquetError {
-    ParquetError::General("the footer does not end with the orders of the columns".to_owned())
+    ParquetError::General("the footer does not end with the column orders".to_owned())
 }
 
 impl<W: Write> Write for TypeOrdered<W> {
@@ -102,14 +103,14 @@ impl<W: Write> Write for TypeOrdered<W> {
 mod tests {
     use super::*;
 
-    /// The end of a file with the given orders, after some bytes.
+    /// Returns the end of a file with the given orders, after `before` other bytes.
     fn file(before: usize, header: &[u8], orders: &[[u8; 3]]) -> Vec<u8> {
         let before = (0..before).map(|at| at as u8).collect();
         [before, header.to_vec(), orders.concat(), b"\0\x01\x02\x03\x04PAR1".to_vec()].concat()
     }
 
     #[test]
-    fn orders_are_replaced_whatever_the_sizes_of_writes() {
+    fn orders_are_replaced_for_all_sizes_of_writes() {
         let cases: [(usize, &[u8]); 4] = [
             (1, &[0x19, 0x1c]),
             (14, &[0x19, 0xec]),
@@ -134,7 +135,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_ends_otherwise_is_an_error() {
+    fn a_file_with_another_end_is_an_error() {
         let other_union = [0x3c, 0, 0];
         let cases = [
             Vec::new(),

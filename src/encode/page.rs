@@ -1,4 +1,4 @@
-//! Pages of a column chunk, and which of their rows are NULL.
+//! Encodes the pages of a column chunk, including the definition levels, which mark NULL.
 
 use arrow::array::{Array, BooleanBufferBuilder};
 use arrow::buffer::NullBuffer;
@@ -13,9 +13,9 @@ use crate::encode::format::{Content, Format, Storage};
 use crate::encode::rle;
 use crate::encode::statistics::MinMax;
 
-/// A finished page and what is to be known about it.
+/// A finished page and its properties.
 pub(super) struct DataPage {
-    /// Header and body.
+    /// Header and body of the page.
     pub(super) bytes: Vec<u8>,
     pub(super) rows: usize,
     pub(super) nulls: usize,
@@ -24,11 +24,11 @@ pub(super) struct DataPage {
     pub(super) spec: PageWriteSpec,
 }
 
-/// Which rows of a page are NULL: all columns are optional, so levels are 0 (NULL) or 1.
+/// The definition levels of a page. All columns are optional, so a level is 0 (NULL) or 1.
 pub(super) struct Levels {
     rows: usize,
     nulls: usize,
-    /// One bit a row, once NULLs and values are mixed; packed as Parquet packs levels of one bit.
+    /// One bit for each row, in the bit packing of Parquet. Empty as long as all rows are NULL or none is.
     mixed: BooleanBufferBuilder,
 }
 
@@ -61,7 +61,7 @@ impl Levels {
         self.rows
     }
 
-    /// Appends their encoding, with its length before it as pages of version 1 have it.
+    /// Appends the encoded levels after their length, which precedes them in pages of version 1.
     fn encode(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&[0; 4]);
@@ -80,7 +80,7 @@ impl Levels {
     }
 }
 
-/// Hands on the values that are not NULL, as slices of neighbours.
+/// Calls `each` with the values that are not NULL, as slices of consecutive values.
 pub(super) fn for_each_run<T>(
     values: &[T],
     nulls: Option<&NullBuffer>,
@@ -92,7 +92,7 @@ pub(super) fn for_each_run<T>(
     }
 }
 
-/// Makes a data page of the rows in `levels`, which it clears; `values` appends the encoded values.
+/// Returns a data page with the rows of `levels`, and clears `levels`. `values` appends the encoded values.
 pub(super) fn data_page(
     levels: &mut Levels,
     content: Content,
@@ -121,7 +121,7 @@ pub(super) fn data_page(
     Ok(DataPage { bytes, rows, nulls, min_max, encoding, spec })
 }
 
-/// Makes a data page of indices into a dictionary of so many distinct values.
+/// Returns a data page of indices into a dictionary with `distinct` values.
 pub(super) fn index_page(
     levels: &mut Levels,
     indices: &[u32],
@@ -136,10 +136,10 @@ pub(super) fn index_page(
     })
 }
 
-/// A dictionary page: header and body, and their sizes.
+/// A dictionary page: its header and body, and their sizes.
 pub(super) type DictionaryPage = (Vec<u8>, PageWriteSpec);
 
-/// Makes the dictionary page of a chunk.
+/// Returns the dictionary page of a chunk. `values` appends the `count` encoded values.
 pub(super) fn dictionary_page(
     count: usize,
     format: Format,

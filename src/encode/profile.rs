@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 pub enum Profile {
     /// Features that every reader supports: PLAIN and dictionary encoding, no page index.
     Portable,
-    /// Delta encodings and a page index, which some readers refuse and others read incorrectly. The default of claims and
-    /// datasets without a profile.
+    /// Delta encodings and a page index, which some readers reject and others read incorrectly. The default for claims
+    /// and datasets without a profile.
     #[default]
     Compact,
 }
@@ -29,7 +29,7 @@ impl Profile {
     }
 
     /// Returns whether this is [`Profile::Compact`], which state files omit.
-    #[allow(clippy::trivially_copy_pass_by_ref)] // serde calls it
+    #[allow(clippy::trivially_copy_pass_by_ref)] // serde passes a reference
     pub(crate) fn is_compact(&self) -> bool {
         *self == Self::Compact
     }

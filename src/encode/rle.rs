@@ -1,18 +1,17 @@
-//! The hybrid of run lengths and bit packing that holds dictionary indices and definition levels.
-//!
+//! The hybrid encoding of run lengths and bit packing, for dictionary indices and definition levels:
 //! <https://parquet.apache.org/docs/file-format/data-pages/encodings/#run-length-encoding--bit-packing-hybrid-rle--3>
 
-/// Values are packed in groups of eight, so that a group is a whole number of bytes.
+/// Number of values that are bit-packed together. A group is a whole number of bytes.
 const GROUP: usize = 8;
 
-/// Returns the number of bits that hold every value up to `max`; at least 1, as all writers do.
+/// Returns the number of bits of values up to `max`; at least 1, as in all writers.
 pub(super) fn bit_width(max: u32) -> u8 {
     (u32::BITS - max.leading_zeros()).max(1) as u8
 }
 
 /// Appends the encoding of `values`, each of which fits into `width` bits.
 ///
-/// Runs are looked for where a group would begin; one that is too short to fill a group is packed.
+/// A run can only start where a group would start. Runs that are shorter than a group are bit-packed.
 pub(super) fn encode(values: &[u32], width: u8, out: &mut Vec<u8>) {
     let mut packed_from = 0;
     let mut at = 0;
@@ -30,14 +29,14 @@ pub(super) fn encode(values: &[u32], width: u8, out: &mut Vec<u8>) {
     pack(&values[packed_from..], width, out);
 }
 
-/// Appends `count` times the same value.
+/// Appends a run of `count` equal values.
 pub(super) fn repeat(value: u32, count: usize, width: u8, out: &mut Vec<u8>) {
     varint((count as u64) << 1, out);
     let bytes = usize::from(width).div_ceil(8);
     out.extend_from_slice(&value.to_le_bytes()[..bytes]);
 }
 
-/// Appends bits that are packed already.
+/// Appends levels of one bit that are already bit-packed.
 pub(super) fn packed_bits(bits: &[u8], out: &mut Vec<u8>) {
     varint((bits.len() as u64) << 1 | 1, out);
     out.extend_from_slice(bits);
@@ -50,7 +49,7 @@ fn pack(values: &[u32], width: u8, out: &mut Vec<u8>) {
     let (whole, rest) = values.as_chunks::<GROUP>();
     let mut last = [0; GROUP];
     last[..rest.len()].copy_from_slice(rest);
-    // The last group is filled up with zeros.
+    // The last group is padded with zeros.
     let groups = whole.iter().chain((!rest.is_empty()).then_some(&last));
     varint((values.len().div_ceil(GROUP) as u64) << 1 | 1, out);
     for group in groups {
@@ -61,7 +60,7 @@ fn pack(values: &[u32], width: u8, out: &mut Vec<u8>) {
 /// Appends a group, each value of which fits into `width` bits.
 #[inline]
 fn pack_group(group: &[u32; GROUP], width: u32, out: &mut Vec<u8>) {
-    // Values one above the other, from the first on.
+    // Concatenates the bits of values; the first value has the lowest bits.
     let word = |values: &[u32]| {
         values.iter().rev().fold(0_u64, |bits, &value| bits << width | u64::from(value))
     };
@@ -70,7 +69,7 @@ fn pack_group(group: &[u32; GROUP], width: u32, out: &mut Vec<u8>) {
         out.extend_from_slice(&word(group).to_le_bytes()[..bytes]);
         return;
     }
-    // Four values are a whole number of half bytes, and at most a word of sixteen bytes.
+    // Four values are a whole number of half bytes, and at most sixteen bytes.
     let four = |values: &[u32]| {
         u128::from(word(&values[..2])) | u128::from(word(&values[2..])) << (2 * width)
     };
@@ -80,7 +79,7 @@ fn pack_group(group: &[u32; GROUP], width: u32, out: &mut Vec<u8>) {
         out.extend_from_slice(&(low | high << shift).to_le_bytes()[..bytes]);
         return;
     }
-    // The rest of the second word does not fit beside the first.
+    // Both halves together are longer than sixteen bytes.
     let carried = if shift == u128::BITS { 0 } else { high << shift };
     let first = low | carried;
     let rest = high >> (u128::BITS - shift);
@@ -88,7 +87,7 @@ fn pack_group(group: &[u32; GROUP], width: u32, out: &mut Vec<u8>) {
     out.extend_from_slice(&rest.to_le_bytes()[..bytes - 16]);
 }
 
-/// Appends an unsigned integer, seven bits a byte, the lowest first.
+/// Appends an unsigned integer as a varint: seven bits in each byte, the lowest first.
 pub(super) fn varint(mut value: u64, out: &mut Vec<u8>) {
     while value >= 0x80 {
         out.push(value as u8 | 0x80);
@@ -101,7 +100,7 @@ pub(super) fn varint(mut value: u64, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
 
-    /// Decodes as the specification reads, one value after the other.
+    /// Decodes values exactly as specified, one at a time.
     fn decode(mut bytes: &[u8], width: u8, count: usize) -> Vec<u32> {
         let mut values = Vec::new();
         while values.len() < count {
@@ -136,7 +135,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn what_is_encoded_is_decoded(
+        fn values_survive_a_round_trip(
             runs in proptest::collection::vec((0_u32..70_000, 1_usize..40), 0..60),
             spare in 0_u8..3,
         ) {
@@ -150,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn long_runs_are_short() {
+    fn long_runs_take_few_bytes() {
         let mut bytes = Vec::new();
         encode(&vec![5; 20_000], 3, &mut bytes);
         assert_eq!(bytes.len(), 4);

@@ -1,4 +1,4 @@
-//! Smallest and largest values of pages and column chunks.
+//! The statistics of pages and column chunks: minimum and maximum.
 
 use arrow::datatypes::{
     ArrowPrimitiveType, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
@@ -8,14 +8,14 @@ use parquet::file::statistics::{Statistics, ValueStatistics};
 
 use crate::encode::format::Content;
 
-/// Bytes of text that a bound keeps.
+/// Maximum length in bytes of a bound of text. Longer values are truncated.
 const MAX_BOUND: usize = 64;
 
 /// A minimum or maximum, in the encoding of the column index.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Bound {
     pub(super) bytes: Vec<u8>,
-    /// Whether the value was truncated, so that no row holds `bytes`.
+    /// Whether the value was truncated, so that no row has the value `bytes`.
     pub(super) cut: bool,
 }
 
@@ -27,14 +27,14 @@ pub(super) struct MinMax {
 }
 
 impl MinMax {
-    /// Returns the minimum and maximum of text, truncated to a length that is sufficient for pruning.
+    /// Returns the minimum and maximum of a text column, truncated to a length that is sufficient for pruning.
     pub(super) fn of_text(min: &str, max: &str) -> Self {
         Self { min: lower(min), max: upper(max) }
     }
 
     /// Returns the minimum and maximum of both.
     ///
-    /// If two bounds have the same bytes, an untruncated one is the exact extreme of both.
+    /// Of two bounds with the same bytes, it keeps an untruncated one, which is the exact extreme of both.
     pub(super) fn and(self, other: &Self) -> Self {
         let Self { mut min, mut max } = self;
         if (&other.min.bytes, other.min.cut) < (&min.bytes, min.cut) {
@@ -47,11 +47,11 @@ impl MinMax {
     }
 }
 
-/// A number as Parquet stores it.
+/// An Arrow type of numbers that is stored as a physical type of Parquet.
 pub(super) trait Physical: ArrowPrimitiveType<Native: Plain> {
-    /// Content of pages without a dictionary.
+    /// Kind of content of pages without a dictionary.
     const CONTENT: Content = Content::Integers;
-    /// How often a number must come, on average, for a dictionary to be worth its time.
+    /// How often a number must occur on average for a dictionary to be worth the time.
     const WORTH: usize = 4;
 }
 
@@ -65,11 +65,11 @@ impl Physical for TimestampMicrosecondType {}
 
 /// A number in PLAIN encoding.
 pub(super) trait Plain: Copy + Default + Send {
-    /// Appends its bytes, the lowest first.
+    /// Appends the bytes of the number in little-endian order.
     fn push(self, out: &mut Vec<u8>);
-    /// Its bits, by which equal numbers are found.
+    /// Returns the bits of the number, which identify equal numbers.
     fn bits(self) -> u64;
-    /// The statistics of a chunk of such numbers.
+    /// Returns the statistics of a chunk of such numbers.
     fn statistics(min_max: Option<(Self, Self)>, nulls: u64) -> Statistics;
     /// Returns the lesser of two values.
     fn least(self, other: Self) -> Self;
@@ -116,7 +116,7 @@ impl Plain for f64 {
         self.to_bits()
     }
 
-    /// Every column of doubles must state its number of NaNs. It is 0, because the decoder rejects NaNs.
+    /// Sets the number of NaNs, which every column of doubles must have. It is 0, because the decoder rejects NaN.
     fn statistics(min_max: Option<(Self, Self)>, nulls: u64) -> Statistics {
         let (min, max) = min_max.unzip();
         let statistics = ValueStatistics::new(min, max, None, Some(nulls), false);
@@ -127,8 +127,8 @@ impl Plain for f64 {
     // (<https://github.com/apache/parquet-format/blob/master/src/main/thrift/parquet.thrift>, `ColumnOrder`)
     // recommends -0.0 for every minimum of zero and +0.0 for every maximum, because a writer that compares with `<`
     // cannot distinguish the zeros. It also asks readers to expect -0.0 below a minimum of +0.0. But engines answer
-    // `min()` and `max()` from the footer: DuckDB and DataFusion returned -0.0 where all rows were 0. The exact
-    // extremes are known here, and they are valid bounds in either order of the zeros.
+    // `min()` and `max()` from the footer: DuckDB and DataFusion returned -0.0 if all rows were 0. This encoder knows
+    // the exact extremes, and they are valid bounds in either order of the zeros.
     fn least(self, other: Self) -> Self {
         if self.total_cmp(&other).is_le() { self } else { other }
     }
@@ -138,10 +138,10 @@ impl Plain for f64 {
     }
 }
 
-/// Returns the smallest and the largest text, both `None` where there is none.
+/// Returns the least and the greatest text; `None` if there are no texts.
 pub(super) fn extremes<'a>(texts: impl Iterator<Item = &'a [u8]>) -> Option<(&'a [u8], &'a [u8])> {
-    // Where the beginnings of texts, taken as numbers, differ, the texts are in the same order: so few
-    // are looked at whole.
+    // Compares the first sixteen bytes as big-endian integers, which have the order of the texts if they differ. So few
+    // texts are compared entirely.
     let keyed = texts.map(|text| (beginning(text), text));
     let extremes = keyed.map(|keyed| (keyed, keyed)).reduce(|(min, max), (keyed, _)| {
         (if keyed < min { keyed } else { min }, if keyed > max { keyed } else { max })
@@ -169,13 +169,14 @@ pub(super) fn text_statistics(min_max: Option<MinMax>, nulls: u64) -> Statistics
     Statistics::ByteArray(statistics.with_min_is_exact(min_exact).with_max_is_exact(max_exact))
 }
 
-/// Returns a prefix of at most [`MAX_BOUND`] bytes, which is never greater than the whole.
+/// Returns a prefix of at most [`MAX_BOUND`] bytes, which is never greater than the text.
 fn lower(text: &str) -> Bound {
     let prefix = &text[..text.floor_char_boundary(MAX_BOUND)];
     Bound { bytes: prefix.as_bytes().to_vec(), cut: prefix.len() < text.len() }
 }
 
-/// Returns a prefix whose last character is replaced by the next one, which is greater than the whole.
+/// Returns the text if it is short. Otherwise, returns a prefix whose last character is replaced by its successor,
+/// which is greater than the text.
 fn upper(text: &str) -> Bound {
     let end = text.floor_char_boundary(MAX_BOUND);
     if end < text.len() {
@@ -187,7 +188,7 @@ fn upper(text: &str) -> Bound {
             }
         }
     }
-    // The text is short, or it begins with only the greatest characters, so no shorter bound exists.
+    // The text is short, or its prefix has only the greatest characters of each length: there is no shorter bound.
     Bound { bytes: text.as_bytes().to_vec(), cut: false }
 }
 
@@ -206,7 +207,7 @@ mod tests {
         assert!(bounds.min.cut && bounds.max.cut);
     }
 
-    /// The length does not show whether a bound is truncated: this one is shorter than the limit.
+    /// The length does not reveal whether a bound is truncated: this bound is shorter than the limit.
     #[test]
     fn a_bound_that_is_cut_between_characters_is_not_exact() {
         let text = format!("{}\u{20ac}", "x".repeat(MAX_BOUND - 1));
@@ -221,7 +222,7 @@ mod tests {
         let of = |last: &str| upper(&format!("a{}{last}{last}", "b".repeat(63 - last.len())));
         let last = |bound: Bound| String::from_utf8(bound.bytes).unwrap().pop().unwrap();
         assert_eq!(last(of("y")), 'z');
-        assert_eq!(last(of("\u{d7ff}")), '\u{e000}', "the surrogates are no characters");
+        assert_eq!(last(of("\u{d7ff}")), '\u{e000}', "surrogates are not characters");
         for greatest in ["\u{7f}", "\u{7ff}", "\u{ffff}", "\u{10ffff}"] {
             assert_eq!(last(of(greatest)), 'c', "{greatest:?} has no next character of its length");
         }
@@ -234,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn a_bound_that_was_not_cut_wins_over_an_equal_one_that_was() {
+    fn an_untruncated_bound_wins_over_an_equal_truncated_one() {
         let [short, long] = ["x".repeat(64), "x".repeat(65)];
         let [short, long] = [&short, &long].map(|text| MinMax::of_text(text, text));
         for (a, b) in [(&short, &long), (&long, &short)] {
@@ -250,7 +251,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn extremes_are_those_of_the_standard_library(
+        fn extremes_equal_those_of_the_standard_library(
             texts in proptest::collection::vec("[a\\x00\u{e9}]{0,20}", 0..20),
         ) {
             let texts = || texts.iter().map(String::as_bytes);

@@ -1,5 +1,5 @@
-//! Encodes random columns in both profiles. Checks statistics against values, pages against what the profile allows, and
-//! the values of one profile against those of the other.
+//! Encodes random columns in both profiles. Compares the statistics with the values, the pages with the features of the
+//! profile, and the values of both profiles.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -28,12 +28,12 @@ use crate::encode::format::Content;
 use crate::encode::profile::Profile;
 use crate::logs::schema::{EXTRA_FIELDS, SOURCE_KEY};
 
-/// Files that are checked, or as many as `PROPTEST_CASES` says if those are more.
+/// Minimum number of files to check. `PROPTEST_CASES` can increase it.
 const CASES: u32 = 3000;
-/// Bytes above which a bound of text may be truncated.
+/// Length in bytes up to which text must not be truncated in statistics.
 const KEPT: usize = 64;
 
-/// A table with columns of every type, stored in every way.
+/// A table with columns of every type, each stored with and without a dictionary.
 const TABLE: &str = r#"
 log_type = "access"
 table = "t"
@@ -66,7 +66,7 @@ enum Values {
     Double(Vec<Option<f64>>),
 }
 
-/// A value in the order of its column.
+/// A value that compares in the order of its column.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Value {
     Bytes(Vec<u8>),
@@ -77,7 +77,7 @@ fn bytes(value: &[u8]) -> Value {
     Value::Bytes(value.to_vec())
 }
 
-/// The bits of a double as an integer that is in the same order: -0.0 comes before +0.0.
+/// Converts a double to an integer with the same order: -0.0 is less than +0.0.
 fn double(value: f64) -> Value {
     let bits = value.to_bits().cast_signed();
     Value::Int(bits ^ ((bits >> 63).cast_unsigned() >> 1).cast_signed())
@@ -113,7 +113,7 @@ impl Values {
     }
 }
 
-/// Text around the length at which bounds are truncated, of characters at the ends of their ranges.
+/// Generates text around the length at which bounds are truncated, with the first and last characters of each length.
 fn text() -> impl Strategy<Value = String> {
     let edge = || {
         select(vec![
@@ -146,7 +146,8 @@ fn doubles() -> impl Strategy<Value = f64> {
     ]
 }
 
-/// A column of so many rows: of few values or many; with NULLs nowhere, here and there, in a row, or everywhere.
+/// Generates a column with `rows` rows and few or many distinct values. No rows, random rows, a range of rows or all
+/// rows are NULL.
 fn column<T: Clone + std::fmt::Debug + 'static>(
     rows: usize,
     value: impl Fn() -> BoxedStrategy<T>,
@@ -169,7 +170,7 @@ fn column<T: Clone + std::fmt::Debug + 'static>(
 #[derive(Debug)]
 struct Case {
     limits: SizeLimits,
-    /// Rows of each record batch.
+    /// Number of rows of each record batch.
     batches: Vec<usize>,
     columns: Vec<Values>,
 }
@@ -224,7 +225,7 @@ fn metadata(file: Bytes) -> ParquetMetaData {
     SerializedFileReader::new_with_options(file, options).unwrap().metadata().clone()
 }
 
-/// How often something was checked.
+/// Counts of what was checked.
 #[derive(Debug, Default)]
 struct Seen {
     row_groups: usize,
@@ -274,14 +275,14 @@ fn bounds_of_page(index: &ColumnIndexMetaData, page: usize) -> (Option<Value>, O
         ColumnIndexMetaData::INT64(i) => bounds!(i, |v: &i64| Value::Int(*v)),
         ColumnIndexMetaData::DOUBLE(i) => bounds!(i, |v: &f64| double(*v)),
         ColumnIndexMetaData::BYTE_ARRAY(i) => bounds!(i, bytes),
-        _ => panic!("no column has such a type"),
+        _ => panic!("no column has this type"),
     }
 }
 
-/// Checks a bound against the true extreme: it encloses it, is text if that is, and is truncated only if it is long.
+/// Checks that a bound encloses the actual extreme, and that a truncated bound is UTF-8 within the length limit.
 fn check_bound(bound: &Value, extreme: &Value, order: std::cmp::Ordering, seen: &mut Seen) {
     let distance = bound.cmp(extreme);
-    assert!(distance.is_eq() || distance == order, "{bound:?} is no bound of {extreme:?}");
+    assert!(distance.is_eq() || distance == order, "{bound:?} does not bound {extreme:?}");
     if let Value::Bytes(bound) = bound
         && distance.is_ne()
     {
@@ -309,7 +310,7 @@ fn check_chunk(
     match (bounds_of_chunk(statistics), present().min().zip(present().max())) {
         ((None, None), None) => seen.chunks_without_values += 1,
         ((None, None), Some(_)) => {
-            // Only text whose dictionary was given up has none.
+            // Only a text column whose dictionary was abandoned can have no bounds.
             assert!(["word", EXTRA_FIELDS, SOURCE_KEY].contains(&&*name), "{name}");
             let encoding = format.storage(Content::Text).encoding;
             assert!(chunk.encodings().any(|found| found == encoding));
@@ -437,7 +438,7 @@ fn check(case: &Case, format: Format, seen: &mut Seen) {
     assert_eq!(first, case.batches.iter().sum::<usize>());
 }
 
-/// A bound is marked exact if and only if a row holds it, and encloses all values if it is not.
+/// A bound is marked exact if and only if it is a value of a row. Other bounds enclose all values.
 #[test]
 fn statistics_are_exact_if_and_only_if_they_are_marked_so() {
     let seen = check_random_files(Profile::Compact, Compression::None);
@@ -450,7 +451,7 @@ fn portable_files_have_simple_pages_exact_statistics_and_the_values_of_compact_f
     assert!(seen.plain_pages > seen.chunks && seen.indices_pages > seen.chunks, "{seen:?}");
 }
 
-/// Checks random files of a profile, and asserts that rare cases occurred.
+/// Checks random files of a profile, and asserts that rare cases occur.
 fn check_random_files(profile: Profile, compression: Compression) -> Seen {
     let format = Format { profile, compression };
     let cases = ProptestConfig::default().cases.max(CASES);

@@ -1,4 +1,4 @@
-//! Column chunks of text.
+//! Encodes column chunks of text.
 
 use std::iter;
 
@@ -17,14 +17,14 @@ use crate::encode::text_values::{self, TextValues};
 use crate::encode::{LENGTH, SizeLimits};
 use crate::util::arena::Interner;
 
-/// Bytes of distinct values in PLAIN encoding that a dictionary may hold.
+/// Maximum size in bytes of a dictionary in PLAIN encoding.
 const MAX_DICTIONARY: usize = 1 << 20;
-/// How often a value must come, on average, for a dictionary to be worth its size.
+/// How often a value must occur on average for a dictionary to be worth its size.
 const WORTH: usize = 2;
-/// Maximum text that is appended to a page at once, as a multiple of a full page.
+/// Maximum size of the text that is appended to a page at once, as a multiple of a full page.
 const MAX_PAGES: usize = 4;
 
-/// Encodes a column of text, given as strings or as indices into a dictionary of each batch.
+/// Encodes a column of text. Each batch contains strings, or indices into a dictionary of its own.
 pub(super) struct TextEncoder {
     chunk: Chunk,
     limits: SizeLimits,
@@ -32,7 +32,7 @@ pub(super) struct TextEncoder {
     pages: Fallback<Interner>,
     /// Values of the current page, if it has no dictionary.
     plain: TextValues,
-    /// Least and greatest of the values in `plain`, unless they come from dictionaries.
+    /// Minimum and maximum of the values in `plain`. `None` if they come from dictionaries.
     extremes: Option<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -89,7 +89,7 @@ impl TextEncoder {
 
     fn write_dictionary(&mut self, array: &DictionaryArray<Int32Type>) -> Result<()> {
         let strings = array.values().as_string::<i32>();
-        // For each index of the batch, that of the chunk.
+        // Maps the indices of the batch to those of the chunk.
         let mut map = Vec::new();
         if let Fallback::Indexed(indexed) = &mut self.pages {
             let dictionary = &mut indexed.dictionary;
@@ -135,8 +135,8 @@ impl TextEncoder {
         Ok(())
     }
 
-    /// Returns how many of the next rows to append before checking whether the page is full, given the lengths of their
-    /// texts: at most the rows of one page, and at most the text of a few pages.
+    /// Returns how many of the next rows to append before checking again whether the page is full, given the lengths of
+    /// their texts: at most the rows of one page, and about the text of a few pages.
     fn rows_of_page(&self, lengths: impl Iterator<Item = usize>) -> usize {
         let (mut rows, mut bytes) = (0, 0);
         for length in lengths.take(self.limits.page_rows - self.levels.rows()) {
@@ -149,7 +149,7 @@ impl TextEncoder {
         rows
     }
 
-    /// Ends the current page and continues without a dictionary.
+    /// Finishes the current page, and continues without a dictionary.
     fn fall_back(&mut self) -> Result<()> {
         if self.levels.rows() > 0 {
             self.end_page()?;
@@ -170,7 +170,8 @@ impl TextEncoder {
                 indexed.page(&mut self.levels, min_max, format)
             }
             Fallback::Plain(_) => {
-                // Statistics prune nothing where a dictionary was tried first: such values are in no order.
+                // Values that come from dictionaries have no extremes: they are in no order, so statistics would prune
+                // nothing.
                 let min_max = self.extremes.take().map(|(min, max)| min_max_of(&min, &max));
                 let plain = &mut self.plain;
                 page::data_page(&mut self.levels, Content::Text, min_max, format, |out| {
@@ -207,14 +208,14 @@ impl ColumnEncoder for TextEncoder {
     }
 }
 
-/// Returns the minimum and maximum of all pages, if every page that has values has them.
+/// Returns the minimum and maximum of all pages; `None` if a page with values lacks them.
 fn min_max_of_chunk(pages: &[DataPage]) -> Option<MinMax> {
     let mut pages = pages.iter().filter(|page| page.nulls < page.rows);
     let first = pages.next()?.min_max.clone()?;
     pages.try_fold(first, |all, page| Some(all.and(page.min_max.as_ref()?)))
 }
 
-/// Returns the minimum and maximum of the values with some indices.
+/// Returns the minimum and maximum of the values that `indices` refer to.
 fn min_max_of_used(dictionary: &Interner, indices: &[u32]) -> Option<MinMax> {
     let mut used = vec![false; dictionary.len()];
     for &index in indices {
@@ -227,6 +228,6 @@ fn min_max_of_used(dictionary: &Interner, indices: &[u32]) -> Option<MinMax> {
 }
 
 fn min_max_of(min: &[u8], max: &[u8]) -> MinMax {
-    let [min, max] = [min, max].map(|text| str::from_utf8(text).expect("was written as text"));
+    let [min, max] = [min, max].map(|text| str::from_utf8(text).expect("the values are strings"));
     MinMax::of_text(min, max)
 }

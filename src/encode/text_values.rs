@@ -9,7 +9,7 @@ use crate::encode::format::{Content, Format};
 /// Maximum capacity in bytes of a page buffer that is kept for the next page.
 const MAX_KEPT: usize = 4 << 20;
 
-/// Text in the encoding of the profile.
+/// The text of a page, in the encoding of the profile.
 pub(super) enum TextValues {
     /// PLAIN: the encoded bytes.
     Plain(Vec<u8>),
@@ -53,7 +53,7 @@ impl TextValues {
     }
 }
 
-/// Clears the bytes of a page, and frees the buffer if the texts were unusually long.
+/// Clears the bytes of a page. Frees the buffer if it is unusually large.
 pub(super) fn clear(bytes: &mut Vec<u8>) {
     bytes.clear();
     if bytes.capacity() > MAX_KEPT {

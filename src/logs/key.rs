@@ -2,12 +2,12 @@
 //!
 //! AWS documents `[prefix/]AWSLogs/<account>/elasticloadbalancing/<region>/yyyy/mm/dd/<name>`:
 //! <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-access-logs.html#access-log-file-format>.
-//! People copy, move and rearrange these objects, so the name decides: it contains the account, the region, the load
-//! balancer and the end of the five minutes. The path only adds the day of delivery, if it is the documented one.
+//! Users copy, move and rearrange these objects, so the name is authoritative: it contains the account, the region, the
+//! load balancer and the end of the five minutes. The path only adds the day of delivery, if it is the documented path.
 //! docs/layouts.md explains the rule to users.
 //!
-//! A key is trusted only where it matches: partitions, and so output paths, are made from the parts
-//! returned here, which hold digits, lower-case letters and hyphens and nothing else.
+//! Keys are untrusted. Partitions, and so output paths, are built only from the parts that this module returns, which
+//! contain only digits, lowercase letters and hyphens.
 
 mod directory;
 mod mismatch;
@@ -29,41 +29,41 @@ use crate::logs::schema::LogType;
 
 const ROOT: &str = "AWSLogs";
 const SERVICE: &str = "elasticloadbalancing";
-/// Names of the columns that partitions have in a table. All of them are text.
+/// Names of the partition columns of a table. All of them are text.
 pub(crate) const PARTITION_COLUMNS: [&str; 5] = ["account", "region", "year", "month", "day"];
 /// Values of [`PARTITION_COLUMNS`].
 pub(crate) type PartitionValues = [String; 5];
 
-/// What the key of a log object says.
+/// The parsed key of a log object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Key {
-    /// Where the object belongs.
+    /// Partition of the object.
     pub partition: Partition,
-    /// Resource id of the load balancer with dots for slashes: `app.<name>.<id>`.
+    /// Resource id of the load balancer, with dots instead of slashes: `app.<name>.<id>`.
     pub balancer: String,
     /// End of the five minutes that the object covers, `yyyymmddThhmmZ`.
     pub end_time: String,
-    /// The file name.
+    /// File name of the object.
     pub name: String,
-    /// Whether the path names a day on which AWS cannot have delivered the object.
+    /// Whether the path contains a day on which AWS cannot have delivered the object.
     pub is_moved: bool,
-    /// The day that decides which shard it is of: that of its path if it is moved, else that of its partition. A
-    /// shard lists the directories of its own days.
+    /// Day that determines the shard of the object: the day of the path if the object was moved, otherwise the day of
+    /// the partition. A shard lists the directories of its own days.
     pub shard_day: NaiveDate,
 }
 
-/// The partition of an object: log type, account and region from its name, and its day.
+/// The partition of an object: the log type, account and region in its name, and its day.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "Unchecked")]
 pub struct Partition {
-    /// The log type, which decides the table.
+    /// Log type, which determines the table.
     pub log_type: LogType,
-    /// Twelve digits; may begin with 0.
+    /// AWS account: twelve digits, possibly with leading zeros.
     pub account: String,
     /// AWS region, such as `eu-west-1`.
     pub region: String,
-    /// Day (UTC): the day of delivery for a documented path, otherwise the day of the end time.
+    /// Day in UTC: the day of delivery for a documented path, otherwise the day of the end time.
     #[serde(serialize_with = "as_text")]
     pub day: NaiveDate,
 }
@@ -78,7 +78,7 @@ struct Unchecked {
     day: NaiveDate,
 }
 
-/// Text that is not an account, region or day and must not be used in a path.
+/// The error for text that is not an account or region, and so must not be used in a path.
 #[derive(Debug, thiserror::Error)]
 #[error("\"{0}\" is not the account or region of a partition")]
 pub struct PartitionError(String);
@@ -95,25 +95,25 @@ impl TryFrom<Unchecked> for Partition {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum SkipReason {
-    /// `ELBAccessLogTestFile` and its kin, written when logging is switched on.
+    /// Test file such as `ELBAccessLogTestFile`, which AWS writes when logging is enabled.
     TestFile,
     /// Log of a Network Load Balancer.
     NetworkLoadBalancer,
     /// Log of a Classic Load Balancer.
     ClassicLoadBalancer,
-    /// Object of another service that delivers below `AWSLogs/`, by its kind.
+    /// Object of another service that delivers below `AWSLogs/`; the text is its kind.
     Service(&'static str),
     /// Named like a log of an Application Load Balancer, but with an unsupported ending.
     LogEnding,
-    /// Named like such a log, but its path names another account, region or service.
+    /// Named like such a log, but its path contains another account, region or service.
     LogContradiction,
-    /// Almost named like such a log.
+    /// Named similarly to such a log, but its name does not parse.
     LogName,
     /// Anything else.
     Unknown,
 }
 
-/// Services that deliver below `AWSLogs/<account>/`: what their directories begin with, and the kind of their objects.
+/// Services that deliver below `AWSLogs/<account>/`: prefix of their directories, and kind of their objects.
 const SERVICES: [(&str, &str); 10] = [
     ("CloudTrail", "cloudtrail"),
     ("vpcflowlogs", "vpc_flow_logs"),
@@ -142,19 +142,20 @@ impl SkipReason {
         }
     }
 
-    /// Kinds of objects that are named like logs of Application Load Balancers but not converted.
+    /// Kinds of objects that are named like logs of Application Load Balancers but are not converted.
     pub(crate) const LOGS: [&str; 3] =
         [Self::LogEnding.as_str(), Self::LogContradiction.as_str(), Self::LogName.as_str()];
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde passes a reference
 fn as_text<S: Serializer>(day: &NaiveDate, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(day)
 }
 
 fn from_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<NaiveDate, D::Error> {
     let text = String::deserialize(deserializer)?;
-    text.parse().map_err(|_| de::Error::custom(format!("\"{text}\" is no day like 2025-07-19")))
+    text.parse()
+        .map_err(|_| de::Error::custom(format!("\"{text}\" is not a day such as 2025-07-19")))
 }
 
 impl Partition {
@@ -162,7 +163,7 @@ impl Partition {
     ///
     /// # Errors
     ///
-    /// Fails when the account is not twelve digits, or when the region is invalid.
+    /// Fails if the account is not twelve digits, or if the region is invalid.
     pub fn new(
         log_type: LogType,
         account: &str,
@@ -197,14 +198,14 @@ impl Key {
     ///
     /// # Errors
     ///
-    /// Returns what the object is instead, according to its key.
+    /// Returns the reason why the object is skipped, according to its key.
     pub fn parse(key: &str) -> Result<Self, SkipReason> {
         let (directory, name) = key.rsplit_once('/').unwrap_or(("", key));
         let Some(object) = Name::parse(name) else { return Err(other(directory, name)) };
         let end_day = object.end_day().ok_or(SkipReason::LogName)?;
         let path = from_root(directory);
         let delivered = path.and_then(|path| delivery_day(path, &object));
-        // Nearly all paths are documented ones below an arbitrary prefix, and match their names.
+        // Nearly all paths are the documented path below an arbitrary prefix, and match their names.
         let above = &directory[..directory.len() - path.unwrap_or_default().len()];
         let is_plain =
             delivered.is_some() && (above.is_empty() || Directory::parse(above).is_none());
@@ -213,7 +214,7 @@ impl Key {
         if found.contradiction(object.account, object.region).is_some() {
             return Err(SkipReason::LogContradiction);
         }
-        // An object is delivered after its five minutes, at most hours later.
+        // AWS delivers an object after its five minutes, at most a few hours later.
         let is_near = |day: NaiveDate| day == end_day || day.pred_opt() == Some(end_day);
         let day = delivered.filter(|day| is_near(*day)).unwrap_or(end_day);
         let is_moved = delivered.is_some_and(|day| !is_near(day))
@@ -223,7 +224,7 @@ impl Key {
         Ok(Self { is_moved, shard_day, ..Self::of(&object, name, day) })
     }
 
-    /// Parses the name of a log with any ending.
+    /// Parses the name of a log without its path. The name can have any ending.
     pub fn of_name(name: &str) -> Option<Self> {
         let (object, _) = Name::split(name)?;
         Some(Self::of(&object, name, object.end_day()?))
@@ -243,7 +244,7 @@ impl Key {
     }
 }
 
-/// Returns the day in the path of an object, from `AWSLogs` on, if the path is the documented one.
+/// Returns the day in the path of an object, if it is the documented path. `path` must begin with `AWSLogs`.
 fn delivery_day(path: &str, object: &Name) -> Option<NaiveDate> {
     let mut parts = path.split('/').skip(1);
     for wanted in [object.account, SERVICE, object.region] {
@@ -284,12 +285,12 @@ fn other(directory: &str, name: &str) -> SkipReason {
         .map_or(SkipReason::Unknown, SkipReason::Service)
 }
 
-/// Returns the kind of the service that delivers to a directory below an account's directory, if it is known.
+/// Returns the kind of the service that delivers to a directory of an account, if it is known.
 fn service_kind(directory: &str) -> Option<&'static str> {
     SERVICES.into_iter().find(|(name, _)| directory.starts_with(name)).map(|(_, kind)| kind)
 }
 
-/// Returns the part of a path from its last `AWSLogs` component on, if it has one.
+/// Returns the part of a path that begins with its last `AWSLogs` component, if it has one.
 pub fn from_root(path: &str) -> Option<&str> {
     let mut end = path.len();
     while let Some(start) = path[..end].rfind(ROOT) {
@@ -316,7 +317,7 @@ fn is_word(text: &str, also: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || also.contains(c))
 }
 
-/// Reads a number of exactly `count` digits; its value is only meaningful below 10 digits.
+/// Parses a number of exactly `count` digits. The value is only valid for fewer than 10 digits; more digits wrap.
 fn digits(text: &str, count: usize) -> Option<u32> {
     let all = text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
     all.then(|| {
@@ -332,7 +333,7 @@ mod tests {
     const NAME: &str = "012345678901_elasticloadbalancing_eu-west-1_app.my-lb.50dc6c495c0c9188_20250719T1405Z_10.0.0.1_39xza92o.log.gz";
 
     #[test]
-    fn a_key_is_taken_apart() {
+    fn a_key_is_parsed() {
         let key = Key::parse(&format!("some/prefix/{DAY}/{NAME}")).unwrap();
         assert_eq!(key.partition.account, "012345678901");
         assert_eq!(key.partition.region, "eu-west-1");
@@ -351,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn names_tell_the_log_type() {
+    fn the_prefix_of_a_name_determines_the_log_type() {
         let cases = [
             ("", LogType::Access),
             ("conn_log_", LogType::Connection),
@@ -374,7 +375,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_log_is_named() {
+    fn other_objects_are_classified() {
         let cases = [
             ("AWSLogs/012345678901/ELBAccessLogTestFile".to_owned(), SkipReason::TestFile),
             ("AWSLogs/012345678901/ELBConnectionLogTestFile".to_owned(), SkipReason::TestFile),
@@ -435,7 +436,7 @@ mod tests {
         }
     }
 
-    /// The path only adds the day, and only if it is the documented one and the day is close to the end time.
+    /// The path only adds the day, and only if it is the documented path and its day is close to the end time.
     #[test]
     fn the_day_is_that_of_a_documented_path_or_of_the_end_time() {
         let good = format!("{DAY}/{NAME}");
@@ -468,8 +469,8 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// In any directory, an object has the same partition to within a day, its directory is never skipped, and
-        /// no path changes its account or region.
+        /// In any directory, an object has the same partition, except that the day can be one day later. A listing
+        /// never skips its directory, and no path changes its account or region.
         #[test]
         fn an_object_has_one_partition_in_every_layout(
             parts in proptest::collection::vec(

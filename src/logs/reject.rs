@@ -1,4 +1,4 @@
-//! Rejects: lines that could not become rows, kept with their reason and their bytes.
+//! Defines rejects: lines that could not become rows, with the reason and the bytes of each.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,28 +8,28 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use crate::logs::schema::LogType;
 
-/// Name of the table of rejects of all log types, and of its directory in the dataset.
+/// Name of the rejects table of all log types, and of its directory in the dataset.
 pub(crate) const TABLE: &str = "alb_rejects";
 
-/// Returns the name of the reject file for a file of rows. It begins with the log type, because all log types share
-/// the reject directories.
+/// Returns the name of the rejects file that belongs to a file of rows. The name begins with the log type, because all
+/// log types share the directories of rejects.
 pub(crate) fn file_name(log_type: LogType, of_rows: &str) -> String {
     format!("{log_type}-{of_rows}")
 }
 
-/// Returns the log type of a reject file from its name.
+/// Returns the log type of a rejects file from its name.
 pub(crate) fn log_type(name: &str) -> Option<LogType> {
     LogType::named(name.split_once('-')?.0)
 }
 
-/// Bytes of a rejected line that are kept.
+/// Maximum number of bytes of a rejected line that a reject contains.
 pub const MAX_RAW: usize = 64 << 10;
 
-/// Why a line is a reject. The codes are part of the dataset's format.
+/// Why a line was rejected. The codes are part of the format of the dataset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Reason {
-    /// The gzip data is damaged from here on: a bad block, a bad header, or a wrong checksum.
+    /// The gzip data is corrupt from here on: an invalid block, an invalid header, or a wrong checksum.
     CorruptGzip,
     /// A field does not parse, or does not match the shape of its column. The reject names the column.
     InvalidValue,
@@ -37,17 +37,17 @@ pub enum Reason {
     InvalidUtf8,
     /// The line is longer than 1 MiB.
     LineTooLong,
-    /// A quote stands within a bare field, or right after a quoted one.
+    /// A quote is inside a bare field, or is directly followed by another character after a quoted field.
     MisplacedQuote,
-    /// The object is gzip inside gzip with too many levels.
+    /// The object has too many levels of nested gzip.
     NestedGzip,
     /// The object is neither gzip nor text.
     NotGzip,
-    /// The line has fewer fields than any era wrote.
+    /// The line has fewer fields than load balancers have ever written.
     TooFewFields,
     /// Bytes that are neither gzip nor padding follow the gzip data.
     TrailingGarbage,
-    /// The gzip data ends in the middle.
+    /// The gzip data ends before it is complete.
     TruncatedGzip,
     /// A quoted field is not closed before the end of the line.
     UnterminatedQuote,
@@ -69,7 +69,7 @@ impl Reason {
         Self::UnterminatedQuote,
     ];
 
-    /// Returns the code that stands in the rejects table and in summaries.
+    /// Returns the code of the reason in the rejects table and in summaries.
     pub fn code(self) -> &'static str {
         match self {
             Self::CorruptGzip => "corrupt_gzip",
@@ -86,18 +86,22 @@ impl Reason {
         }
     }
 
-    /// Returns what is wrong with the line, as the end of a sentence that begins with it.
+    /// Returns a description that completes a sentence whose subject is the line.
     pub fn meaning(self) -> &'static str {
         match self {
-            Self::CorruptGzip => "is the rest of an object after damaged gzip data",
+            Self::CorruptGzip => "is the rest of an object after corrupt gzip data",
             Self::InvalidUtf8 => "is not UTF-8",
             Self::InvalidValue => "has a value that does not fit its column",
             Self::LineTooLong => "is longer than 1 MiB",
-            Self::MisplacedQuote => "has a quote inside a bare field or right behind a quoted one",
+            Self::MisplacedQuote => {
+                "has a quote inside a bare field, or text directly after a quoted field"
+            }
             Self::NestedGzip => "is an entire object with more than four levels of gzip",
             Self::NotGzip => "is an entire object that is neither gzip nor text",
-            Self::TooFewFields => "has fewer fields than any era of its log wrote",
-            Self::TrailingGarbage => "is the rest of an object after its gzip data, and not gzip",
+            Self::TooFewFields => "has fewer fields than load balancers have ever written",
+            Self::TrailingGarbage => {
+                "is the rest of an object after its gzip data, and is not gzip"
+            }
             Self::TruncatedGzip => {
                 "is the rest of an object that ends in the middle of its gzip data"
             }
@@ -105,7 +109,7 @@ impl Reason {
         }
     }
 
-    /// Tells whether the reason is a damaged object rather than a bad line.
+    /// Returns whether the reason is a corrupt object, not an invalid line.
     pub fn is_damage(self) -> bool {
         matches!(
             self,
@@ -124,25 +128,25 @@ impl fmt::Display for Reason {
     }
 }
 
-/// One rejected line, or the unreadable tail of an object.
+/// A rejected line, or the unreadable tail of an object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reject {
-    /// Number of the line within its object, from 1.
+    /// Number of the line in its object, from 1.
     pub line_number: u64,
-    /// Offset of its first byte in the decompressed object.
+    /// Offset in bytes of the line in the decompressed object.
     pub byte_offset: u64,
-    /// Why.
+    /// Why the line was rejected.
     pub reason: Reason,
-    /// Column that rejected a value, for [`Reason::InvalidValue`].
+    /// Column that rejected its value, for [`Reason::InvalidValue`].
     pub column: Option<Arc<str>>,
     /// Length of the line in bytes, without its line end.
     pub raw_length: u64,
-    /// Its first [`MAX_RAW`] bytes.
+    /// The first [`MAX_RAW`] bytes of the line.
     pub raw: Vec<u8>,
 }
 
-/// What the columns of the rejects table mean, in one line each, in the order of [`schema`].
+/// Descriptions of the columns of the rejects table, one line each, in the order of [`schema`].
 pub const MEANINGS: [&str; 8] = [
     "Log type of the line",
     "Key of the object that contains the line",
@@ -168,7 +172,7 @@ pub fn schema() -> SchemaRef {
     ]))
 }
 
-/// Builds the record batch of some rejects, each with the key of its object, and with its bytes if they are wanted.
+/// Returns a record batch of rejects, each with the key of its object. `with_lines` includes the bytes of the lines.
 pub(crate) fn batch<'a>(
     log_type: LogType,
     rejects: impl IntoIterator<Item = (&'a str, &'a Reject)>,
@@ -201,5 +205,5 @@ pub(crate) fn batch<'a>(
             Arc::new(raws.finish()),
         ],
     )
-    .expect("the columns are built to the schema")
+    .expect("the columns match the schema")
 }

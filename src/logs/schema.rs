@@ -1,7 +1,7 @@
-//! A table: which fields a log line has, and what columns become of them.
+//! Defines the tables: the fields of the log lines and the columns that they are converted to.
 //!
-//! The files under `schemas/` are the single truth; everything that depends on a field's position,
-//! name or type is derived from a [`Table`] read from one of them.
+//! The files in `schemas/` are the single source of truth. Everything that depends on the position, name or type of a
+//! field is derived from a [`Table`] that is parsed from one of these files.
 
 use std::fmt;
 use std::sync::{Arc, LazyLock};
@@ -9,11 +9,11 @@ use std::sync::{Arc, LazyLock};
 use arrow::datatypes::{DataType, Field as ArrowField, Schema as ArrowSchema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 
-/// Column that holds what AWS appended to a line after the fields known here.
+/// Column with the text of fields that AWS has added after those in the schema file.
 pub(crate) const EXTRA_FIELDS: &str = "extra_fields";
-/// Column that holds the key of the object a row came from.
+/// Column with the key of the object that a row was read from.
 pub(crate) const SOURCE_KEY: &str = "source_key";
-/// The columns of our own, at the end of every table of rows, with their meaning in one line.
+/// Names and descriptions of the columns that this program adds at the end of every table of rows.
 pub const OWN_COLUMNS: [(&str, &str); 2] = [
     (EXTRA_FIELDS, "Unchanged text of fields that AWS added after this version"),
     (SOURCE_KEY, "Key of the object that the row came from"),
@@ -26,7 +26,7 @@ static TABLES: LazyLock<[Table; LogType::ALL.len()]> = LazyLock::new(|| {
     })
 });
 
-/// A kind of log that load balancers write. Each is a table.
+/// A type of log that load balancers write. Each log type has its own table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -40,10 +40,10 @@ pub enum LogType {
 }
 
 impl LogType {
-    /// All there are.
+    /// All log types.
     pub const ALL: [Self; 3] = [Self::Access, Self::Connection, Self::HealthCheck];
 
-    /// Returns the name that stands in schema files, paths, rejects and JSON.
+    /// Returns the name of the log type in schema files, paths, rejects and JSON.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Access => "access",
@@ -52,17 +52,17 @@ impl LogType {
         }
     }
 
-    /// Returns the log type of that name.
+    /// Returns the log type with a name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|log_type| log_type.as_str() == name)
     }
 
-    /// Returns its table.
+    /// Returns the table of the log type.
     pub fn table(self) -> &'static Table {
         &TABLES[self as usize]
     }
 
-    /// Returns the text of its schema file.
+    /// Returns the text of the schema file of the log type.
     fn file(self) -> &'static str {
         match self {
             Self::Access => include_str!("../../schemas/access.toml"),
@@ -78,25 +78,25 @@ impl fmt::Display for LogType {
     }
 }
 
-/// One kind of log and the table it becomes.
+/// The fields of a log type, and the table that they are converted to.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Table {
-    /// The log type.
+    /// Log type.
     pub log_type: LogType,
     /// Name of the table, and of its directory in the dataset.
     #[serde(rename = "table")]
     pub name: String,
-    /// What a row is, in one line.
+    /// Description of a row, in one line.
     pub description: String,
     /// The AWS page that documents the format.
     pub reference: String,
-    /// What the names of its objects begin with, before the account.
+    /// Prefixes of the names of its objects, before the account.
     pub object_prefixes: Vec<String>,
-    /// Number of fields that every line of the log type has had since its first day.
+    /// Minimum number of fields of a line: the number of fields in the first version of the log.
     pub required_fields: usize,
-    /// The fields, in the order of the line.
+    /// The fields, in the order of a line.
     #[serde(rename = "field")]
     pub fields: Vec<Field>,
 }
@@ -108,9 +108,9 @@ pub struct Table {
 pub struct Field {
     /// Name in AWS's documentation.
     pub name: String,
-    /// Year, or year and month, in which load balancers began to write it.
+    /// Year, or year and month, in which load balancers began to write the field.
     pub era: String,
-    /// The columns it becomes.
+    /// The columns that the field is converted to.
     pub columns: Vec<Column>,
 }
 
@@ -119,20 +119,20 @@ pub struct Field {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Column {
-    /// Name, as in AWS's Athena tables where those have the column.
+    /// Name, as in AWS's Athena documentation if it has the column.
     pub name: String,
     /// Type of its values.
     #[serde(rename = "type")]
     pub kind: Kind,
-    /// Which part of a composite field it is.
+    /// Part of a composite field that the column contains.
     #[serde(default)]
     pub part: Part,
-    /// How it is best stored.
+    /// Whether a dictionary is worthwhile.
     pub stored: Stored,
     /// The shape of its values. A line with a value that does not match is rejected.
     #[serde(default)]
     pub shape: Option<Shape>,
-    /// Meaning, in one line.
+    /// Description, in one line.
     pub description: String,
 }
 
@@ -141,7 +141,7 @@ pub struct Column {
 #[serde(rename_all = "lowercase")]
 #[non_exhaustive]
 pub enum Kind {
-    /// UTF-8 text, byte for byte as logged.
+    /// UTF-8 text, exactly as logged.
     String,
     /// 32-bit signed integer.
     Int32,
@@ -153,31 +153,31 @@ pub enum Kind {
     Timestamp,
 }
 
-/// Part of a field that a column takes.
+/// The part of a field that a column contains.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
 pub enum Part {
-    /// All of it.
+    /// The entire field.
     #[default]
     Whole,
-    /// `address:port`, before the last colon, without the brackets of an IPv6 address.
+    /// The part of `address:port` before the last colon, without the brackets of an IPv6 address.
     Address,
-    /// `address:port`, after the last colon.
+    /// The part of `address:port` after the last colon.
     Port,
-    /// Request line, up to the first space.
+    /// The part of a request line before the first space.
     Verb,
-    /// Request line, between the first and the last space.
+    /// The part of a request line between the first and the last space.
     Url,
-    /// Request line, after the last space.
+    /// The part of a request line after the last space.
     Protocol,
-    /// `NotBefore=time;NotAfter=time`, the first time.
+    /// The first time of `NotBefore=time;NotAfter=time`.
     NotBefore,
-    /// The second one.
+    /// The second time of `NotBefore=time;NotAfter=time`.
     NotAfter,
 }
 
-/// The shape of a column's values, which distinguishes a good line from one with omitted or moved fields.
+/// The shape of the values of a column, which distinguishes valid lines from those with omitted or reordered fields.
 ///
 /// Shapes are permissive: they accept new names of ciphers, actions and reasons, and the placeholders of published
 /// examples. NULL and empty values match every shape. Fields that a client controls have no shape. The rules are in
@@ -190,15 +190,15 @@ pub enum Shape {
     RequestType,
     /// Resource id of a load balancer, such as `app/my-lb/50dc6c495c0c9188`.
     LoadBalancer,
-    /// Address or host name in front of a port.
+    /// Address or host name before a port.
     Host,
     /// IP address without a port.
     IpAddress,
     /// Duration in seconds with a fraction, or -1.
     Seconds,
-    /// Status code of HTTP: three digits.
+    /// HTTP status code: three digits.
     HttpStatus,
-    /// Status code of HTTP or gRPC: one to three digits.
+    /// HTTP or gRPC status code: one to three digits.
     Status,
     /// Name of a TLS cipher.
     Cipher,
@@ -230,7 +230,7 @@ pub enum Shape {
     Classification,
     /// ID of a connection, which begins with `TID_`.
     ConnectionId,
-    /// Error code of HTTP/2, such as `0x7`.
+    /// HTTP/2 error code, such as `0x7`.
     ErrorCode,
     /// Subject of a certificate, such as `C=NO,O=Example AS`.
     Subject,
@@ -247,7 +247,8 @@ pub enum Shape {
 }
 
 impl Shape {
-    /// Describes the values for documentation. The actual tests are less strict: see `columns/shape.rs`.
+    /// Returns a description of the values for the documentation. The actual rules are less strict: see
+    /// `columns/shape.rs`.
     pub fn meaning(self) -> &'static str {
         match self {
             Self::RequestType => "lowercase word such as `h2`",
@@ -285,42 +286,42 @@ impl Shape {
     }
 }
 
-/// How the values of a column repeat.
+/// Whether the values of a column repeat.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stored {
-    /// Values repeat: a dictionary pays until it has grown too large.
+    /// Values repeat. A dictionary is worthwhile until it grows too large.
     Dictionary,
-    /// Nearly every row has a value of its own.
+    /// Nearly all values are distinct.
     Plain,
 }
 
-/// When load balancers wrote lines of some number of fields: months, or years.
+/// The period in which load balancers wrote lines with some number of fields. Times are years, or years and months.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Era<'a> {
-    /// When the last of the fields came.
+    /// When load balancers began to write the last of the fields.
     pub since: &'a str,
-    /// When the next one came, if there is one. The same as `since` if the line has some of the fields that came
-    /// together.
+    /// When load balancers began to write the next field, if there is one. Equal to `since` if AWS added several fields
+    /// at once and the line has only some of them.
     pub until: Option<&'a str>,
 }
 
-/// A schema file that does not describe a table.
+/// The error for a schema file that does not describe a table.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
-    /// It is not TOML of the expected shape.
+    /// The file is not valid TOML, or its keys or values are not the expected ones.
     #[error("schema file cannot be read")]
     Syntax(#[from] toml::de::Error),
-    /// Two columns share a name.
+    /// Two columns have the same name.
     #[error("column {0} appears twice")]
     DuplicateColumn(String),
-    /// A part was asked of a column whose type cannot hold it.
-    #[error("column {0}: a part of this kind cannot have this type")]
+    /// The type of a column does not support its part.
+    #[error("column {0}: its type does not support its part")]
     PartType(String),
-    /// A column has a shape that its type does not support.
-    #[error("column {0}: a value of this type cannot have this shape")]
+    /// The type of a column does not support its shape.
+    #[error("column {0}: its type does not support its shape")]
     ShapeType(String),
-    /// More fields are required than there are.
+    /// More fields are required than described.
     #[error("{required} fields are required, but only {known} are described")]
     Required {
         /// `required_fields` of the file.
@@ -331,11 +332,11 @@ pub enum SchemaError {
 }
 
 impl Table {
-    /// Reads a table from the text of a schema file.
+    /// Parses the text of a schema file.
     ///
     /// # Errors
     ///
-    /// Fails when the text is not TOML of the expected shape, or contradicts itself.
+    /// Fails if the text is not a valid schema file, or if it is contradictory.
     #[doc(hidden)] // for tests
     pub fn parse(text: &str) -> Result<Self, SchemaError> {
         let table: Self = toml::from_str(text)?;
@@ -373,7 +374,8 @@ impl Table {
         Ok(table)
     }
 
-    /// Returns when load balancers wrote lines of so many fields, or `None` if none ever did, as far as is known.
+    /// Returns the period in which load balancers wrote lines with this number of fields, or `None` if no such period
+    /// is known.
     pub fn era(&self, fields: usize) -> Option<Era<'_>> {
         let last = fields.checked_sub(1).filter(|_| fields >= self.required_fields)?;
         let since = self.fields.get(last)?.era.as_str();
@@ -381,7 +383,7 @@ impl Table {
         Some(Era { since, until })
     }
 
-    /// Iterates over the columns that come from fields, each with the index of its field.
+    /// Returns the columns that are read from fields, each with the index of its field.
     pub fn columns(&self) -> impl Iterator<Item = (usize, &Column)> {
         self.fields
             .iter()
@@ -389,7 +391,7 @@ impl Table {
             .flat_map(|(index, field)| field.columns.iter().map(move |column| (index, column)))
     }
 
-    /// Returns the Arrow schema of decoded record batches: repeating text as dictionaries.
+    /// Returns the Arrow schema of decoded record batches, in which text that repeats is dictionary-encoded.
     pub fn batch_schema(&self) -> SchemaRef {
         self.schema(|stored| match stored {
             Stored::Dictionary => {
@@ -399,7 +401,7 @@ impl Table {
         })
     }
 
-    /// Returns the schema that readers of the Parquet files see: only types every reader has.
+    /// Returns the schema of the Parquet files, which has only types that every reader supports.
     pub fn file_schema(&self) -> SchemaRef {
         self.schema(|_| DataType::Utf8)
     }
@@ -431,7 +433,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_embedded_schemas_are_whole() {
+    fn the_embedded_schemas_are_complete() {
         let counts = [(17, 36, 40), (11, 15, 17), (8, 10, 10)];
         for (log_type, counts) in LogType::ALL.into_iter().zip(counts) {
             let table = Table::parse(log_type.file()).unwrap();
@@ -445,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_of_fields_tells_the_era() {
+    fn the_number_of_fields_determines_the_era() {
         let era = |fields| LogType::Access.table().era(fields);
         assert_eq!(era(0), None);
         assert_eq!(era(16), None);
@@ -457,7 +459,7 @@ mod tests {
     }
 
     #[test]
-    fn contradictions_are_refused() {
+    fn contradictory_schemas_are_rejected() {
         let text = include_str!("../../schemas/access.toml");
         let twice = format!(
             "{text}\n[[field]]\nname = \"x\"\nera = \"2027\"\ncolumns = [{{ name = \"time\", type = \"string\", stored = \"plain\", description = \"\" }}]\n"

@@ -1,4 +1,4 @@
-//! The distinct values of a text column, found again by what stands in the lines.
+//! The dictionary of a text column: finds the index of a value by the bytes of its field.
 
 use std::mem;
 use std::ops::Range;
@@ -8,42 +8,42 @@ use crate::decode::tokenizer::{Span, Spans};
 use crate::logs::schema::Shape;
 use crate::util::arena::Interner;
 
-/// Index of NULL while a column is built.
+/// Index of NULL while a column is being built.
 pub(super) const NULL: i32 = -1;
-/// Index of a value that does not match the shape of the column. It has no slot.
-pub(super) const REFUSED: i32 = -2;
+/// Index of a value that does not match the shape of the column. It is in no slot.
+pub(super) const REJECTED: i32 = -2;
 
-/// Slots to begin with; a power of two, as always.
+/// Initial number of slots. The number of slots is always a power of two.
 const SLOTS: usize = 64;
-/// Slots that a field may have. Strangers might choose fields that crowd in a few places: those that find no
-/// slot are treated like long ones.
-const PLACES: usize = 8;
-/// Places for long values that were met recently.
+/// Maximum number of slots to probe for a field. Clients could send fields whose hashes collide: fields for which no
+/// slot is free are handled like long fields.
+const PROBES: usize = 8;
+/// Number of entries in the cache of recent long values.
 const RECENT: usize = 1024;
-/// Rows after which interning must have proved its worth.
+/// Number of distinct values above which values are interned only if they repeat.
 const TRIAL: usize = 512;
 
 /// Distinct values in order of their first appearance.
 ///
-/// A value that is logged with quotes in one line and without in another may be there twice.
+/// A value that is logged with quotes in one line and without quotes in another can occur twice.
 pub(super) struct FieldDictionary {
-    /// Those of short fields are found by `slots`, others by their bytes.
+    /// The values. `slots` finds those of short fields; the interner's own table finds the others.
     values: Interner,
-    /// Every short field that was met, by a hash of all its bytes; at most half of them are taken.
+    /// A hash table of the short fields of the batch, hashed by all their bytes. At most half of the slots are taken.
     slots: Vec<Slot>,
     taken: usize,
-    /// What a hash is shifted by to be the index of a slot.
+    /// Number of bits by which a hash is shifted right to get the index of a slot.
     shift: u32,
-    /// Index of NULL as slots hold it; what is below was met in an earlier batch, and is forgotten.
+    /// Stamp of NULL in this batch. Slots with a lower stamp are from earlier batches and count as free.
     base: u32,
-    /// For some bits of a long value, the index of the last that had them, as slots hold it.
+    /// Cache of long values: for each result of [`sample`], the stamp of the last value with that result.
     recent: Box<[u32; RECENT]>,
-    /// Hardly anything repeats, so it is not looked for: a value may be there twice.
+    /// Whether values hardly repeat. Then they are no longer looked up, and a value can occur twice.
     unique: bool,
     /// The shape of the values, if the column has one.
     shape: Option<Shape>,
     /// Whether a value was rejected since the last query.
-    refused: bool,
+    rejected: bool,
 }
 
 impl Default for FieldDictionary {
@@ -57,28 +57,28 @@ impl Default for FieldDictionary {
             recent: Box::new([0; RECENT]),
             unique: false,
             shape: None,
-            refused: false,
+            rejected: false,
         }
     }
 }
 
 impl FieldDictionary {
-    /// Returns a dictionary for a column, with the shape of its values if it has one.
+    /// Returns an empty dictionary. If `shape` is given, it rejects values that do not match.
     pub(super) fn of_shape(shape: Option<Shape>) -> Self {
         Self { shape, ..Self::default() }
     }
 
-    /// Number of distinct values.
+    /// Returns the number of distinct values.
     pub(super) fn len(&self) -> usize {
         self.values.strings().len()
     }
 
     /// Returns whether a value was rejected since the last call.
-    pub(super) fn take_refused(&mut self) -> bool {
-        mem::take(&mut self.refused)
+    pub(super) fn take_rejected(&mut self) -> bool {
+        mem::take(&mut self.rejected)
     }
 
-    /// Truncates to the first distinct values.
+    /// Truncates to the first `count` distinct values.
     pub(super) fn truncate(&mut self, count: usize) {
         if count == self.len() {
             return;
@@ -100,13 +100,13 @@ impl FieldDictionary {
         if self.shape.is_none_or(|shape| shape.fits(value)) {
             self.values.push(value) as i32
         } else {
-            self.refused = true;
-            REFUSED
+            self.rejected = true;
+            REJECTED
         }
     }
 
-    /// Decides, after so many rows, whether to go on looking for values that repeat.
-    pub(super) fn judge(&mut self, rows: usize) {
+    /// Stops looking up values if they hardly repeat, given the number of rows so far.
+    pub(super) fn stop_interning_if_unique(&mut self, rows: usize) {
         let count = self.len();
         self.unique |= count > TRIAL && count * 2 > rows;
     }
@@ -126,7 +126,7 @@ impl FieldDictionary {
             return;
         }
         match same(text, fields) {
-            // Often all lines of a tile have the same, such as `-`, or the name of the load balancer.
+            // Often the field is the same in all lines of a tile, such as `-` or the name of the load balancer.
             Some(field) => {
                 let index = self.index(text, field, read);
                 indices.extend(std::iter::repeat_n(index, fields.len()));
@@ -150,11 +150,11 @@ impl FieldDictionary {
         }));
     }
 
-    /// Returns the index of the value that `read` finds in a field: equal fields have equal values.
+    /// Returns the index of the value that `read` finds in a field. Equal fields must have equal values.
     ///
-    /// Nearly every field is short and was met before. So this is a hash, a look at one slot, and branches
-    /// that are easy to foresee.
-    #[allow(clippy::inline_always)] // the loop over a tile is to keep the table at hand
+    /// Nearly every field is short and is already in its first slot. So this function only computes a hash, compares
+    /// one slot, and has branches that are easy to predict.
+    #[allow(clippy::inline_always)] // so that the loop over a tile does not reload the table
     #[inline(always)]
     fn index(
         &mut self,
@@ -162,22 +162,22 @@ impl FieldDictionary {
         field: Span,
         read: impl Fn(&[u8], Span) -> Option<Span>,
     ) -> i32 {
-        if field.len() > Slot::WHOLE {
+        if field.len() > Slot::MAX_LEN {
             return read(text, field)
                 .map_or(NULL, |value| self.index_of_long(&text[value.range()]));
         }
         let wanted = Slot::of(text, field);
-        let at = self.place(wanted);
+        let at = self.first_slot(wanted);
         let slot = &self.slots[at];
-        if slot.is_like(wanted) && slot.stamp >= self.base {
+        if slot.holds_same_field(wanted) && slot.stamp >= self.base {
             return self.unstamped(slot.stamp);
         }
-        self.index_of_unmet(text, field, read)
+        self.index_of_new(text, field, read)
     }
 
-    /// Returns the index of a short field that is not in its first place, if in any.
+    /// Returns the index of a short field that is not in its first slot, and possibly in none.
     #[inline(never)]
-    fn index_of_unmet(
+    fn index_of_new(
         &mut self,
         text: &[u8],
         field: Span,
@@ -187,7 +187,7 @@ impl FieldDictionary {
         let free = match self.find(wanted) {
             Search::Found(at) => return self.unstamped(self.slots[at].stamp),
             Search::Free(at) => Some(at),
-            Search::Crowd => None,
+            Search::Full => None,
         };
         let Some(value) = read(text, field) else { return self.occupy(free, wanted, NULL) };
         let value = &text[value.range()];
@@ -195,28 +195,28 @@ impl FieldDictionary {
             return self.index_of_long(value);
         }
         match self.push(value) {
-            REFUSED => REFUSED,
+            REJECTED => REJECTED,
             index => self.occupy(free, wanted, index),
         }
     }
 
-    /// Looks for a field in the few places it may have.
+    /// Searches the slots that a field can have.
     fn find(&self, wanted: Slot) -> Search {
-        let first = self.place(wanted);
-        for at in first..first + PLACES {
+        let first = self.first_slot(wanted);
+        for at in first..first + PROBES {
             let at = at % self.slots.len();
             let slot = &self.slots[at];
             if slot.stamp < self.base {
                 return Search::Free(at);
             }
-            if slot.is_like(wanted) {
+            if slot.holds_same_field(wanted) {
                 return Search::Found(at);
             }
         }
-        Search::Crowd
+        Search::Full
     }
 
-    /// Lets a field have a slot that is free, and returns its index.
+    /// Stores a field and its index in a free slot, if there is one, and returns the index.
     fn occupy(&mut self, free: Option<usize>, slot: Slot, index: i32) -> i32 {
         if let Some(at) = free {
             self.slots[at] = Slot { stamp: self.stamped(index), ..slot };
@@ -228,7 +228,7 @@ impl FieldDictionary {
         index
     }
 
-    /// Doubles the slots.
+    /// Doubles the number of slots.
     #[cold]
     fn grow(&mut self) {
         let more = vec![Slot::EMPTY; self.slots.len() * 2];
@@ -242,13 +242,13 @@ impl FieldDictionary {
         }
     }
 
-    /// Returns where a field is looked for first.
+    /// Returns the first slot to probe for a field.
     #[inline]
-    fn place(&self, slot: Slot) -> usize {
+    fn first_slot(&self, slot: Slot) -> usize {
         (slot.hash() >> self.shift) as usize
     }
 
-    /// Returns an index as slots hold it.
+    /// Returns the stamp of an index in this batch.
     #[inline]
     fn stamped(&self, index: i32) -> u32 {
         self.base + (index - NULL) as u32
@@ -259,10 +259,9 @@ impl FieldDictionary {
         (stamp - self.base) as i32 + NULL
     }
 
-    /// Returns the index of a value of any length, best a long one.
+    /// Returns the index of a value of any length. This is fastest for long values.
     ///
-    /// All its bytes are hashed only if it is not that which was last met with the same bytes in some
-    /// places.
+    /// Hashes all bytes of the value only if it differs from the last value with the same [`sample`].
     #[inline(never)]
     pub(super) fn index_of_long(&mut self, value: &[u8]) -> i32 {
         let at = sample(value);
@@ -276,14 +275,14 @@ impl FieldDictionary {
         let shape = self.shape;
         let accept = |value: &[u8]| shape.is_none_or(|shape| shape.fits(value));
         let Some(index) = self.values.intern_if(value, accept) else {
-            self.refused = true;
-            return REFUSED;
+            self.rejected = true;
+            return REJECTED;
         };
         self.recent[at] = self.stamped(index as i32);
         index as i32
     }
 
-    /// Returns the bytes and the offsets of the values, and starts again without values.
+    /// Returns the bytes and the offsets of the values, and clears the dictionary.
     pub(super) fn take(&mut self) -> (Vec<u8>, Vec<i32>) {
         self.base += self.len() as u32 + 1;
         if self.base > u32::MAX / 2 {
@@ -297,36 +296,36 @@ impl FieldDictionary {
     }
 }
 
-/// What became of the search for a field.
+/// Result of the search for a field: the index of a slot.
 enum Search {
     Found(usize),
     Free(usize),
-    /// Others have all the places it may have.
-    Crowd,
+    /// Other fields occupy all slots that the field can have.
+    Full,
 }
 
-/// A short field that was met, and its index.
+/// A short field and the index of its value.
 #[derive(Clone, Copy)]
 struct Slot {
-    /// The first bytes, and zeros.
+    /// The first bytes, padded with zeros.
     head: u128,
     /// The last bytes.
     tail: u64,
     length: u32,
-    /// The index, from the base of its batch on.
+    /// The index, offset by the base of its batch.
     stamp: u32,
 }
 
 impl Slot {
-    /// Fields up to this length are the same when their ends and lengths are.
-    const WHOLE: usize = HEAD + TAIL;
+    /// Maximum length of a short field. `head` and `tail` together cover all of its bytes.
+    const MAX_LEN: usize = HEAD + TAIL;
     const EMPTY: Self = Self { head: 0, tail: 0, length: 0, stamp: 0 };
 
-    /// Makes the slot of a field, without a index.
-    #[allow(clippy::inline_always)] // as `FieldDictionary::index`
+    /// Returns a slot with a field, without its index.
+    #[allow(clippy::inline_always)] // like `FieldDictionary::index`
     #[inline(always)]
     fn of(text: &[u8], field: Span) -> Self {
-        // Without a branch, because in some columns short fields and shorter ones take turns.
+        // No branch on the length: it would be mispredicted in columns whose fields alternate in length.
         let mask = MASKS[field.len().min(HEAD)];
         let head = head(text, field.start) & mask;
         let tail = word(text, field.end as usize - field.len().min(TAIL)) & mask as u64;
@@ -341,15 +340,16 @@ impl Slot {
     }
 
     #[inline]
-    fn is_like(&self, other: Self) -> bool {
-        // All at once: one branch rather than three.
+    fn holds_same_field(&self, other: Self) -> bool {
+        // Combined, so that there is one branch instead of three.
         let head = self.head ^ other.head;
         let rest = (self.tail ^ other.tail) | u64::from(self.length ^ other.length);
         head as u64 | (head >> 64) as u64 | rest == 0
     }
 }
 
-/// Returns a place for a long value, by bytes at its ends and inside it: user agents differ there.
+/// Hashes bytes at both ends and in the middle of a long value, where user agents differ, to an index in the cache of
+/// recent values.
 #[inline]
 fn sample(value: &[u8]) -> usize {
     const WORD: usize = size_of::<u64>();
@@ -366,10 +366,10 @@ fn sample(value: &[u8]) -> usize {
 
 const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Bytes of the beginning and the end of a field that are looked at.
+/// Number of bytes at the start and the end of a field that are compared.
 const HEAD: usize = size_of::<u128>();
 const TAIL: usize = size_of::<u64>();
-/// What to keep of them, by the number of bytes that count.
+/// Masks that keep the first bytes of a field and clear the bytes after it, by the length of the field.
 const MASKS: [u128; HEAD + 1] = {
     let mut masks = [u128::MAX; HEAD + 1];
     let mut length = 0;
@@ -390,16 +390,16 @@ fn word(text: &[u8], start: usize) -> u64 {
     u64::from_le_bytes(bytes_at(text, start))
 }
 
-/// Always reads as many bytes, even of a shorter field: no branch depends on its length.
+/// Reads `N` bytes even if the field is shorter, so that no branch depends on its length.
 #[inline]
 fn bytes_at<const N: usize>(text: &[u8], start: usize) -> [u8; N] {
     match text.get(start..start + N) {
-        Some(bytes) => *bytes.first_chunk().expect("is as long as that"),
+        Some(bytes) => *bytes.first_chunk().expect("the slice has N bytes"),
         None => last_bytes(&text[start..]),
     }
 }
 
-/// Returns the last bytes of the whole text, and zeros.
+/// Returns the last bytes of the entire text, padded with zeros.
 #[cold]
 fn last_bytes<const N: usize>(rest: &[u8]) -> [u8; N] {
     let mut bytes = [0; N];
@@ -407,7 +407,7 @@ fn last_bytes<const N: usize>(rest: &[u8]) -> [u8; N] {
     bytes
 }
 
-/// Returns the first field, if it is not long and all are the same.
+/// Returns the first field if all fields are equal and at most twice [`HEAD`] bytes long.
 #[inline]
 fn same(text: &[u8], fields: Spans<'_>) -> Option<Span> {
     let mut others = fields.iter();
@@ -431,7 +431,7 @@ mod tests {
     use super::*;
     use crate::decode::tokenizer;
 
-    /// Returns the values that a dictionary gives back for the fields of a batch.
+    /// Interns the fields of a batch, and returns the value of each row.
     fn interned(dictionary: &mut FieldDictionary, fields: &[String]) -> Vec<Option<String>> {
         let mut indices = Vec::new();
         for field in fields {
@@ -452,10 +452,10 @@ mod tests {
     }
 
     #[test]
-    fn batches_do_not_see_each_other() {
+    fn batches_are_independent() {
         let mut dictionary = FieldDictionary::default();
         for batch in 0..4 {
-            // Some of them are long, some come again in the next batch with another index.
+            // Some are long; some occur again in the next batch with another index.
             let field = |row: usize| match row % 7 {
                 0 => "-".to_owned(),
                 1 => format!("{:060}", row * batch / 90),
@@ -467,7 +467,7 @@ mod tests {
     }
 
     #[test]
-    fn indices_that_run_out_begin_anew() {
+    fn stamps_restart_before_they_overflow() {
         let mut dictionary =
             FieldDictionary { base: u32::MAX / 2 - 1, ..FieldDictionary::default() };
         for fields in [["a", "b", "a", "-"], ["b", "c", "-", "b"], ["a", "c", "c", "b"]] {
@@ -477,10 +477,10 @@ mod tests {
         assert!(dictionary.base < 10);
     }
 
-    /// Fields that all have the same hash: bits of the eighth last byte and those that they meet in the hash
-    /// change together.
+    /// All fields have the same hash: bits of their last eight bytes change together with the bits that the hash XORs
+    /// them with.
     #[test]
-    fn fields_that_crowd_are_told_apart() {
+    fn colliding_fields_are_distinguished() {
         let mut fields = Vec::new();
         for number in 0..256_usize {
             let (mut head, mut tail) = (*b"dddddddddddddddd", *b"aaaaaaaa");

@@ -1,4 +1,4 @@
-//! NumberBuilder: integers, durations and ports, parsed digit by digit.
+//! Builders of numeric columns: parses integers, ports, status codes and durations.
 
 use std::sync::Arc;
 
@@ -10,43 +10,43 @@ use crate::decode::columns::{ColumnBuilder, part};
 use crate::decode::tokenizer::{self, Span, Spans};
 use crate::util::arena::renew;
 
-/// The text is not a value of the column's type.
+/// The error for text that is not a value of the column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Refused;
+pub(crate) struct Rejected;
 
-/// How the values of a column of numbers are read.
+/// Parses the values of a numeric column.
 pub(crate) trait Parse: Send + Default {
-    /// Arrow's type of the values.
+    /// The Arrow type of the values.
     type Type: ArrowPrimitiveType;
 
-    /// Reads a value; `None` is NULL.
+    /// Parses a value; `None` is NULL.
     ///
     /// # Errors
     ///
-    /// Refuses text that is no value of the type.
+    /// Fails if the text is not a value of the type.
     fn parse(
         &mut self,
         text: &[u8],
-    ) -> Result<Option<<Self::Type as ArrowPrimitiveType>::Native>, Refused>;
+    ) -> Result<Option<<Self::Type as ArrowPrimitiveType>::Native>, Rejected>;
 
-    /// Reads a value that stands in the line in its usual form, as nearly all do; `None` for anything else.
+    /// Parses a field in its usual form, the form of nearly all fields; `None` for anything else.
     fn quick(
         &mut self,
         text: &[u8],
         field: Span,
     ) -> Option<<Self::Type as ArrowPrimitiveType>::Native>;
 
-    /// Gives an array of the values its final type.
+    /// Converts an array of the values to its final type.
     fn array(array: PrimitiveArray<Self::Type>) -> ArrayRef {
         Arc::new(array)
     }
 }
 
-/// Builder of a column of numbers.
+/// Builds a numeric column.
 pub(crate) struct NumberBuilder<P: Parse> {
     parse: P,
     values: Vec<<P::Type as ArrowPrimitiveType>::Native>,
-    /// Rows that are NULL.
+    /// Indices of the rows that are NULL.
     nulls: Vec<usize>,
 }
 
@@ -57,19 +57,19 @@ impl<P: Parse> Default for NumberBuilder<P> {
 }
 
 impl<P: Parse> ColumnBuilder for NumberBuilder<P> {
-    fn may_refuse(&self) -> bool {
+    fn may_reject(&self) -> bool {
         true
     }
 
-    fn append(&mut self, text: &[u8], fields: Spans<'_>, refused: &mut Vec<usize>) {
+    fn append(&mut self, text: &[u8], fields: Spans<'_>, rejected: &mut Vec<usize>) {
         let Self { parse, values, nulls } = self;
         let rows = values.len();
         values.extend(fields.iter().enumerate().map(|(index, field)| {
             if let Some(value) = parse.quick(text, field) {
                 return value;
             }
-            let value = unusual(parse, text, field).unwrap_or_else(|Refused| {
-                refused.push(index);
+            let value = unusual(parse, text, field).unwrap_or_else(|Rejected| {
+                rejected.push(index);
                 None
             });
             value.unwrap_or_else(|| {
@@ -102,19 +102,19 @@ impl<P: Parse> ColumnBuilder for NumberBuilder<P> {
     }
 }
 
-/// Reads what is no value in its usual form: an unusual one, one in quotes, or NULL.
+/// Parses a field that is not in its usual form: another form, a value in quotes, or NULL.
 #[inline(never)]
 fn unusual<P: Parse>(
     parse: &mut P,
     text: &[u8],
     field: Span,
-) -> Result<Option<<P::Type as ArrowPrimitiveType>::Native>, Refused> {
-    parse.parse(&text[field.range()]).or_else(|Refused| {
+) -> Result<Option<<P::Type as ArrowPrimitiveType>::Native>, Rejected> {
+    parse.parse(&text[field.range()]).or_else(|Rejected| {
         tokenizer::value(text, field).map_or(Ok(None), |value| parse.parse(&text[value.range()]))
     })
 }
 
-/// Reads a 32-bit integer.
+/// Parses a 32-bit integer.
 #[derive(Debug, Default)]
 pub(crate) struct Int32;
 
@@ -122,8 +122,8 @@ impl Parse for Int32 {
     type Type = Int32Type;
 
     #[inline]
-    fn parse(&mut self, text: &[u8]) -> Result<Option<i32>, Refused> {
-        i32::try_from(integer(text)?).map(Some).map_err(|_| Refused)
+    fn parse(&mut self, text: &[u8]) -> Result<Option<i32>, Rejected> {
+        i32::try_from(integer(text)?).map(Some).map_err(|_| Rejected)
     }
 
     #[inline]
@@ -133,7 +133,7 @@ impl Parse for Int32 {
     }
 }
 
-/// Reads a 64-bit integer.
+/// Parses a 64-bit integer.
 #[derive(Debug, Default)]
 pub(crate) struct Int64;
 
@@ -141,7 +141,7 @@ impl Parse for Int64 {
     type Type = Int64Type;
 
     #[inline]
-    fn parse(&mut self, text: &[u8]) -> Result<Option<i64>, Refused> {
+    fn parse(&mut self, text: &[u8]) -> Result<Option<i64>, Rejected> {
         integer(text).map(Some)
     }
 
@@ -152,7 +152,7 @@ impl Parse for Int64 {
     }
 }
 
-/// Reads the port of `address:port`.
+/// Parses the port of `address:port`.
 #[derive(Debug, Default)]
 pub(crate) struct Port;
 
@@ -160,8 +160,8 @@ impl Parse for Port {
     type Type = Int32Type;
 
     #[inline]
-    fn parse(&mut self, text: &[u8]) -> Result<Option<i32>, Refused> {
-        match &text[part::colon(text).ok_or(Refused)? + 1..] {
+    fn parse(&mut self, text: &[u8]) -> Result<Option<i32>, Rejected> {
+        match &text[part::colon(text).ok_or(Rejected)? + 1..] {
             b"-" => Ok(None),
             port => Int32.parse(port),
         }
@@ -176,7 +176,7 @@ impl Parse for Port {
     }
 }
 
-/// Reads a decimal number, such as a duration in seconds.
+/// Parses a decimal number, such as a duration in seconds.
 #[derive(Debug, Default)]
 pub(crate) struct Double;
 
@@ -184,8 +184,8 @@ impl Parse for Double {
     type Type = Float64Type;
 
     #[inline]
-    fn parse(&mut self, text: &[u8]) -> Result<Option<f64>, Refused> {
-        short_decimal(text).or_else(|| long_decimal(text)).map(Some).ok_or(Refused)
+    fn parse(&mut self, text: &[u8]) -> Result<Option<f64>, Rejected> {
+        short_decimal(text).or_else(|| long_decimal(text)).map(Some).ok_or(Rejected)
     }
 
     #[inline]
@@ -197,7 +197,7 @@ impl Parse for Double {
     }
 }
 
-/// Parses an HTTP status code.
+/// Parses an HTTP status code: three digits.
 #[derive(Debug, Default)]
 pub(crate) struct HttpStatus;
 
@@ -205,8 +205,8 @@ impl Parse for HttpStatus {
     type Type = Int32Type;
 
     #[inline]
-    fn parse(&mut self, text: &[u8]) -> Result<Option<i32>, Refused> {
-        if text.len() == 3 { Status.parse(text) } else { Err(Refused) }
+    fn parse(&mut self, text: &[u8]) -> Result<Option<i32>, Rejected> {
+        if text.len() == 3 { Status.parse(text) } else { Err(Rejected) }
     }
 
     #[inline]
@@ -215,7 +215,7 @@ impl Parse for HttpStatus {
     }
 }
 
-/// Parses an HTTP or gRPC status code.
+/// Parses an HTTP or gRPC status code: one to three digits.
 #[derive(Debug, Default)]
 pub(crate) struct Status;
 
@@ -223,9 +223,9 @@ impl Parse for Status {
     type Type = Int32Type;
 
     #[inline]
-    fn parse(&mut self, text: &[u8]) -> Result<Option<i32>, Refused> {
+    fn parse(&mut self, text: &[u8]) -> Result<Option<i32>, Rejected> {
         let is_code = text.len() <= 3 && text.iter().all(u8::is_ascii_digit);
-        if is_code { Int32.parse(text) } else { Err(Refused) }
+        if is_code { Int32.parse(text) } else { Err(Rejected) }
     }
 
     #[inline]
@@ -234,8 +234,8 @@ impl Parse for Status {
     }
 }
 
-/// Parses a duration in seconds. Load balancers write a fraction, or -1 for no duration. Any other whole number is a
-/// status code or a size from another column.
+/// Parses a duration in seconds. Load balancers write a fraction, or -1 for no duration. Except for -1 and 0, whole
+/// numbers are rejected: they are status codes or sizes of another column.
 #[derive(Debug, Default)]
 pub(crate) struct Seconds;
 
@@ -243,9 +243,9 @@ impl Parse for Seconds {
     type Type = Float64Type;
 
     #[inline]
-    fn parse(&mut self, text: &[u8]) -> Result<Option<f64>, Refused> {
+    fn parse(&mut self, text: &[u8]) -> Result<Option<f64>, Rejected> {
         match Double.parse(text)? {
-            Some(value) if !matches!(value, -1.0 | 0.0) && integer(text).is_ok() => Err(Refused),
+            Some(value) if !matches!(value, -1.0 | 0.0) && integer(text).is_ok() => Err(Rejected),
             value => Ok(value),
         }
     }
@@ -256,9 +256,9 @@ impl Parse for Seconds {
     }
 }
 
-/// Reads an optionally negative integer.
+/// Parses an integer with an optional minus sign.
 #[inline]
-fn integer(text: &[u8]) -> Result<i64, Refused> {
+fn integer(text: &[u8]) -> Result<i64, Rejected> {
     let (negative, digits) = match text {
         [b'-', digits @ ..] => (true, digits),
         digits => (false, digits),
@@ -270,7 +270,7 @@ fn integer(text: &[u8]) -> Result<i64, Refused> {
     for byte in digits {
         let digit = byte.wrapping_sub(b'0');
         if digit > 9 {
-            return Err(Refused);
+            return Err(Rejected);
         }
         value = value * 10 + i64::from(digit);
     }
@@ -278,36 +278,36 @@ fn integer(text: &[u8]) -> Result<i64, Refused> {
 }
 
 #[cold]
-fn long_integer(text: &[u8]) -> Result<i64, Refused> {
+fn long_integer(text: &[u8]) -> Result<i64, Rejected> {
     let plain = !text.starts_with(b"+");
-    let text = std::str::from_utf8(text).map_err(|_| Refused)?;
-    text.parse().ok().filter(|_| plain).ok_or(Refused)
+    let text = std::str::from_utf8(text).map_err(|_| Rejected)?;
+    text.parse().ok().filter(|_| plain).ok_or(Rejected)
 }
 
 pub(super) const ZEROS: u64 = 0x3030_3030_3030_3030;
 
-/// Returns a field of one to eight characters as a word, the last in the highest byte, with zeros
-/// before them.
+/// Returns a field of one to eight bytes as a word, with the last byte as the highest, and the digit zero in the bytes
+/// before the field.
 #[inline]
 fn last_eight(text: &[u8], field: Span) -> Option<u64> {
     if field.len().wrapping_sub(1) >= 8 {
         return None;
     }
-    // What stands before the field is read with it: never a loop of unforeseeable length.
+    // Always reads eight bytes, including those before the field, because a loop over the field's length mispredicts.
     let last = text[..field.end as usize].last_chunk()?;
     Some(padded(u64::from_le_bytes(*last), field.len()))
 }
 
-/// Keeps so many of the last characters of a word, none to all, and puts zeros before them.
+/// Keeps the last `length` bytes of a word (0 to 8), and replaces the bytes before them with the digit zero.
 #[inline]
 fn padded(word: u64, length: usize) -> u64 {
-    // In two steps, since there is no shift by all bits of a word.
+    // In two steps, because a shift by all 64 bits overflows.
     let half = 4 * length as u32;
     let before = (u64::MAX >> half) >> half;
     word & !before | ZEROS & before
 }
 
-/// Tells whether all eight characters are digits.
+/// Returns whether all eight bytes are digits.
 #[inline]
 pub(super) fn are_digits(word: u64) -> bool {
     const HIGH: u64 = 0xf0f0_f0f0_f0f0_f0f0;
@@ -315,7 +315,7 @@ pub(super) fn are_digits(word: u64) -> bool {
     word & HIGH == ZEROS && word.wrapping_add(SIX) & HIGH == ZEROS
 }
 
-/// Returns the number that eight digits are: neighbours are added up in three steps.
+/// Returns the value of eight digits. Combines adjacent digits to pairs, pairs to quads, and quads to the value.
 #[inline]
 pub(super) fn value_of(word: u64) -> u32 {
     const PAIRS: u64 = 0x00ff_00ff_00ff_00ff;
@@ -326,26 +326,25 @@ pub(super) fn value_of(word: u64) -> u32 {
     (quads * 10_000 + (quads >> 32)) as u32
 }
 
-/// Reads seconds with three decimals, such as `0.001`, the form of nearly every duration, out of its
-/// five to eight characters.
+/// Parses five to eight bytes that are seconds with three decimals, such as `0.001`, the form of nearly every duration.
 #[inline]
 fn millis(word: u64) -> Option<f64> {
     const WHOLE: u64 = 0x0000_0000_ffff_ffff;
     const FRACTION: u64 = 0xffff_ff00_0000_0000;
-    // `0000.001`: the point is the fifth character; what stands before it moves up by one.
+    // `0000.001`: the decimal point is the fifth byte. The digits before it are shifted up by one byte.
     let digits = word & FRACTION | (word & WHOLE) << 8 | u64::from(b'0');
     let point = (word >> 32) as u8;
     (point == b'.' && are_digits(digits)).then(|| f64::from(value_of(digits)) / 1000.0)
 }
 
-/// Powers of ten that a double holds exactly and that are used here.
+/// Powers of ten. A double represents each of them exactly.
 const POWERS: [f64; 16] =
     [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
 
-/// Reads a decimal of at most fifteen digits.
+/// Parses a decimal number of at most fifteen digits.
 ///
-/// Its digits as an integer and the power of ten below it are both exact doubles, so that the one
-/// division rounds correctly (Clinger, "How to Read Floating Point NumberBuilder Accurately", 1990).
+/// Both its digits as an integer and the power of ten that divides them are exact doubles, so the single division
+/// rounds correctly (Clinger, "How to Read Floating Point Numbers Accurately", 1990).
 #[inline]
 fn short_decimal(text: &[u8]) -> Option<f64> {
     let (negative, digits) = match text {
@@ -374,7 +373,7 @@ fn short_decimal(text: &[u8]) -> Option<f64> {
     Some(if negative { -value } else { value })
 }
 
-/// Reads a decimal of any length, with an optional exponent.
+/// Parses a decimal number of any length, with an optional exponent.
 #[cold]
 fn long_decimal(text: &[u8]) -> Option<f64> {
     let allowed = |b: &u8| b.is_ascii_digit() || matches!(b, b'.' | b'-' | b'+' | b'e' | b'E');
@@ -395,7 +394,7 @@ mod tests {
     use super::*;
     use crate::decode::columns::timestamp::Timestamp;
 
-    fn int32(text: &str) -> Result<Option<i32>, Refused> {
+    fn int32(text: &str) -> Result<Option<i32>, Rejected> {
         Int32.parse(text.as_bytes())
     }
 
@@ -411,7 +410,7 @@ mod tests {
         assert_eq!(int32("2147483647"), Ok(Some(i32::MAX)));
         assert_eq!(int32("-2147483648"), Ok(Some(i32::MIN)));
         for text in ["2147483648", "", "-", "+1", "1.0", "1 ", "0x1", "--1", "\u{661}"] {
-            assert_eq!(int32(text), Err(Refused), "{text:?}");
+            assert_eq!(int32(text), Err(Rejected), "{text:?}");
         }
     }
 
@@ -422,12 +421,12 @@ mod tests {
         assert_eq!(int64("-9223372036854775808"), Ok(Some(i64::MIN)));
         assert_eq!(int64("00000000000000000000001"), Ok(Some(1)));
         for text in ["9223372036854775808", "+9223372036854775807", "999999999999999999x"] {
-            assert_eq!(int64(text), Err(Refused), "{text:?}");
+            assert_eq!(int64(text), Err(Rejected), "{text:?}");
         }
     }
 
     #[test]
-    fn decimals_are_what_the_standard_library_reads() {
+    fn decimals_equal_those_of_the_standard_library() {
         let texts = [
             "0.001",
             "-1",
@@ -458,12 +457,12 @@ mod tests {
         }
     }
 
-    /// What is read quickly is what is read slowly; and the usual form is read quickly.
+    /// Checks whether `quick` parses a field, and that its value is that of `parse`.
     fn assert_quick<P: Parse>(field: &str, usual: bool)
     where
         <P::Type as ArrowPrimitiveType>::Native: PartialEq,
     {
-        // Its neighbours in the line are no part of it.
+        // Adjacent bytes are not part of the field.
         let text = format!("7{field}7");
         let span = Span { start: 1, end: 1 + field.len() as u32 };
         let quick = P::default().quick(text.as_bytes(), span);
@@ -474,8 +473,8 @@ mod tests {
     }
 
     #[test]
-    fn the_usual_forms_are_read_quickly() {
-        // A whole word stands before the end of each, as nearly always in a line.
+    fn quick_parses_the_usual_forms() {
+        // Each ends at least eight bytes after the start of the text, as nearly always in a line.
         for digits in ["1234567", "12345678"] {
             assert_quick::<Int32>(digits, true);
             assert_quick::<Int64>(digits, true);
@@ -502,7 +501,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn quick_is_never_wrong(
+        fn quick_agrees_with_parse(
             field in "[0-9.:T-]{0,12}|2018-0[67]-0[0-9]T[0-2][0-9][:.0-9][0-9]{2}:[0-9]{2}[.:][0-9/:]{6}[Z0]",
             before in "[0-9a-f .:]{8}",
         ) {
@@ -530,13 +529,13 @@ mod tests {
         assert_eq!(http("460"), Ok(Some(460)));
         assert_eq!(http("000"), Ok(Some(0)));
         for text in ["12", "0200", "-1", "1.5", ""] {
-            assert_eq!(http(text), Err(Refused), "{text}");
+            assert_eq!(http(text), Err(Rejected), "{text}");
         }
         let any = |text: &str| Status.parse(text.as_bytes());
         assert_eq!(any("0"), Ok(Some(0)));
         assert_eq!(any("12"), Ok(Some(12)));
         for text in ["1000", "-1", "+12", ""] {
-            assert_eq!(any(text), Err(Refused), "{text}");
+            assert_eq!(any(text), Err(Rejected), "{text}");
         }
     }
 
@@ -557,8 +556,8 @@ mod tests {
         assert_eq!(port("192.0.2.1:443"), Ok(Some(443)));
         assert_eq!(port("2001:db8::1:50718"), Ok(Some(50718)));
         assert_eq!(port("192.0.2.1:-"), Ok(None));
-        assert_eq!(port("192.0.2.1"), Err(Refused));
-        assert_eq!(port("192.0.2.1:"), Err(Refused));
-        assert_eq!(port("192.0.2.1:http"), Err(Refused));
+        assert_eq!(port("192.0.2.1"), Err(Rejected));
+        assert_eq!(port("192.0.2.1:"), Err(Rejected));
+        assert_eq!(port("192.0.2.1:http"), Err(Rejected));
     }
 }

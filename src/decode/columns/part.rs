@@ -1,4 +1,4 @@
-//! Parts of composite fields: `address:port` and the request line.
+//! Finds the parts of composite fields: `address:port` and the request line.
 
 use std::ops::Range;
 
@@ -7,10 +7,10 @@ use memchr::{memchr, memrchr};
 use crate::decode::tokenizer::{self, Span};
 use crate::logs::schema::Part;
 
-/// Returns the part of a field, or `None` where it is missing or `-`.
+/// Returns a part of a field, or `None` if it is missing or `-`.
 ///
-/// Ports and times are not text; see [`colon`] and [`super::validity`].
-#[allow(clippy::inline_always)] // a call for each row of a text column would be a third of what the column costs
+/// For ports and times, which are not text, this is the entire value. [`colon`] and [`super::validity`] find them.
+#[allow(clippy::inline_always)] // a call for each row would be a third of the cost of a text column
 #[inline(always)]
 pub(crate) fn of(part: Part, text: &[u8], field: Span) -> Option<Span> {
     match part {
@@ -24,7 +24,7 @@ pub(crate) fn of(part: Part, text: &[u8], field: Span) -> Option<Span> {
     }
 }
 
-/// Returns what is found in the value of a field.
+/// Returns the span of what `find` finds in the value of a field.
 #[inline]
 pub(super) fn within(
     text: &[u8],
@@ -37,11 +37,11 @@ pub(super) fn within(
     Some(Span { start: value.start + from, end: value.start + to })
 }
 
-/// Splits `address:port` at the last colon: IPv6 addresses are logged without brackets. Returns where
-/// the colon stands.
+/// Returns the position of the last colon of `address:port`. IPv6 addresses are logged without brackets, so the address
+/// can contain colons.
 #[inline]
 pub(crate) fn colon(field: &[u8]) -> Option<usize> {
-    // Nearly every port has five digits at most, so the colon is close to the end.
+    // Nearly every port has at most five digits, so the colon is in the last eight bytes.
     match field.last_chunk().and_then(|last| last_equal(*last, b':')) {
         Some(at) => Some(field.len() - CHUNK + at),
         None => memrchr(b':', field),
@@ -69,7 +69,7 @@ pub(super) fn url(request: &[u8]) -> Option<Range<usize>> {
     let first = first_space(request)?;
     let last = last_space(request)?;
     if first == last {
-        // No protocol: what follows the verb is the URL.
+        // Without a protocol, the URL is everything after the verb.
         return unless_dash(request, first + 1..request.len()).filter(|url| !url.is_empty());
     }
     unless_dash(request, first + 1..last)
@@ -86,14 +86,14 @@ fn unless_dash(text: &[u8], part: Range<usize>) -> Option<Range<usize>> {
     (text[part.clone()] != *b"-").then_some(part)
 }
 
-/// Finds the first space; verbs are short.
+/// Finds the first space. Verbs are short, so the first eight bytes are searched first.
 #[inline]
 fn first_space(request: &[u8]) -> Option<usize> {
     let found = request.first_chunk().and_then(|first| first_equal(*first, b' '));
     found.or_else(|| memchr(b' ', request))
 }
 
-/// Finds the last space: before a protocol such as `HTTP/1.1`.
+/// Finds the last space. It nearly always precedes a protocol of eight bytes, such as `HTTP/1.1`.
 #[inline]
 fn last_space(request: &[u8]) -> Option<usize> {
     const PROTOCOL: usize = 8;
@@ -103,10 +103,10 @@ fn last_space(request: &[u8]) -> Option<usize> {
     }
 }
 
-/// Bytes that are searched at once.
+/// Number of bytes to search at once.
 pub(super) const CHUNK: usize = 8;
 
-/// Returns a word with the highest bit of every byte set that is equal to `wanted`.
+/// Returns a word in which the highest bit of each byte is set if that byte equals `wanted`.
 #[inline]
 fn equal(bytes: [u8; CHUNK], wanted: u8) -> u64 {
     const LOW: u64 = 0x7f7f_7f7f_7f7f_7f7f;

@@ -1,8 +1,8 @@
-//! Shapes: patterns that the values of a column match.
+//! Checks whether a value matches the shape of its column.
 //!
-//! A log can be delivered with omitted or moved fields, and a line can still have enough fields. A value that does
-//! not match the shape of its column reveals such a line. Each rule accepts more than load balancers are known to
-//! write, so that lines with a new cipher or reason are accepted. Placeholders of published examples, such as
+//! A log can be delivered with omitted or reordered fields, and its lines can still have enough fields. A value that
+//! does not match the shape of its column identifies such a line. Each rule accepts more than load balancers are known
+//! to write, so that lines with a new cipher or reason are accepted. Placeholders of published examples, such as
 //! `my-redirect-url`, also match.
 
 use memchr::memchr_iter;
@@ -11,7 +11,7 @@ use memchr::memmem::find;
 use crate::decode::columns::part;
 use crate::logs::schema::Shape;
 
-/// Types of requests and health checks. No other column holds them.
+/// Types of requests and health checks. No other column contains them.
 const TYPES: [&[u8]; 8] = [b"http", b"https", b"h2", b"grpcs", b"ws", b"wss", b"grpc", b"lambda"];
 /// Actions of listener rules.
 const ACTIONS: [&[u8]; 8] = [
@@ -24,13 +24,13 @@ const ACTIONS: [&[u8]; 8] = [
     b"waf",
     b"waf-failed",
 ];
-/// Other words that belong to one column.
+/// Other words that only one column contains.
 const WORDS: [&[u8]; 7] =
     [b"Acceptable", b"Ambiguous", b"Severe", b"PASS", b"FAIL", b"Success", b"session-reused"];
 
 impl Shape {
-    /// Returns whether a value of a column that does not repeat certainly has the shape, as nearly all values do. It costs a
-    /// comparison for each row, where `fits` would cost a call.
+    /// Returns whether a value is known to match without calling [`Self::fits`]. True for nearly all values of columns
+    /// whose values do not repeat. Costs one comparison for each row instead of a call.
     #[inline]
     pub(super) fn is_usual(self, value: &[u8]) -> bool {
         match self {
@@ -42,7 +42,7 @@ impl Shape {
 
     /// Returns whether a value matches the shape. An empty value matches every shape.
     ///
-    /// Numbers are checked when they are parsed ([`super::number`]).
+    /// [`super::number`] checks numbers when it parses them.
     pub(crate) fn fits(self, value: &[u8]) -> bool {
         if value.is_empty() {
             return true;
@@ -151,7 +151,7 @@ fn has_prefix(value: &[u8], prefix: [u8; 3]) -> bool {
     value.first_chunk::<3>().is_some_and(|head| head.eq_ignore_ascii_case(&prefix))
 }
 
-/// Returns whether a value is a word that only another column holds.
+/// Returns whether a value is a word that only another column contains.
 fn is_of_another_column(value: &[u8]) -> bool {
     TYPES.contains(&value)
         || ACTIONS.contains(&value)
@@ -159,21 +159,21 @@ fn is_of_another_column(value: &[u8]) -> bool {
         || value.starts_with(b"TID_")
 }
 
-/// `ECDHE-RSA-AES128-GCM-SHA256`, `x25519`.
+/// Matches `ECDHE-RSA-AES128-GCM-SHA256` and `x25519`.
 fn is_plain_name(value: &[u8]) -> bool {
     value[0].is_ascii_alphabetic() && all(value, is_name) && !is_of_another_column(value)
 }
 
-/// `LambdaUnhandled`, `Target.Timeout`; not a cipher or a TLS version.
+/// Matches `LambdaUnhandled` and `Target.Timeout`, but no cipher or TLS version.
 fn is_reason(value: &[u8]) -> bool {
-    let is_sound = |pair: &[u8]| match pair {
+    let is_valid = |pair: &[u8]| match pair {
         [b'.', next] => next.is_ascii_uppercase(),
         [b'-' | b'_', next] => next.is_ascii_lowercase(),
         _ => true,
     };
     value[0].is_ascii_alphabetic()
         && all(value, |b| is_name(b) || b == b'.')
-        && value.windows(2).all(is_sound)
+        && value.windows(2).all(is_valid)
         && !has_prefix(value, *b"tls")
         && !is_of_another_column(value)
 }
@@ -194,7 +194,7 @@ fn is_of_host(b: u8) -> bool {
     is_name(b) || b".~%!$&'()*+;".contains(&b) || !b.is_ascii()
 }
 
-/// An IP address, or a name without colons.
+/// Matches an IP address, or a name without colons.
 fn is_host(value: &[u8]) -> bool {
     if value.contains(&b':') {
         is_ip_version_6(value)
@@ -209,7 +209,7 @@ fn is_ip_address(value: &[u8]) -> bool {
     is_version_4 || count(b':') > 1 && is_ip_version_6(value)
 }
 
-/// `2001:db8::1`, `fe80::1%eth0`.
+/// Matches `2001:db8::1` and `fe80::1%eth0`.
 fn is_ip_version_6(value: &[u8]) -> bool {
     let (address, zone) = match value.iter().position(|&b| b == b'%') {
         Some(at) => value.split_at(at),
@@ -219,7 +219,7 @@ fn is_ip_version_6(value: &[u8]) -> bool {
         && all(zone, |b| is_name(b) || matches!(b, b'%' | b'.'))
 }
 
-/// `192.0.2.1:80`, `[2001:db8::1]:80`, `target:port1`.
+/// Matches `192.0.2.1:80`, `[2001:db8::1]:80` and `target:port1`.
 fn is_endpoint(value: &[u8]) -> bool {
     let Some(colon) = part::colon(value) else { return false };
     let (host, port) = (&value[..colon], &value[colon + 1..]);
@@ -227,7 +227,7 @@ fn is_endpoint(value: &[u8]) -> bool {
     !port.is_empty() && all(port, is_name) && is_host(host)
 }
 
-/// An ARN with `kind` in it, or a placeholder such as `my-cert-arn`.
+/// Matches an ARN that contains `kind`, or a placeholder such as `my-cert-arn`.
 fn is_arn(value: &[u8], kind: &[u8]) -> bool {
     let is_placeholder = || {
         let is_arn = value.last_chunk::<3>().is_some_and(|end| end.eq_ignore_ascii_case(b"arn"));
@@ -236,7 +236,7 @@ fn is_arn(value: &[u8], kind: &[u8]) -> bool {
     value.starts_with(b"arn:") && find(value, kind).is_some() || is_placeholder()
 }
 
-/// `https://…`
+/// Matches text that contains `://` after a scheme of letters, such as `https://example.com/`.
 fn has_scheme(value: &[u8]) -> bool {
     find(value, b"://").is_some_and(|at| at > 0 && all(&value[..at], |b| b.is_ascii_alphabetic()))
 }
@@ -372,7 +372,7 @@ mod tests {
     ];
 
     #[test]
-    fn shapes_have_values_of_their_column_and_not_of_others() {
+    fn shapes_match_values_of_their_column_and_not_of_others() {
         for (shape, own, others) in CASES {
             for value in own {
                 assert!(shape.fits(value.as_bytes()), "{shape:?}: {value}");
@@ -386,7 +386,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn no_value_is_too_odd_for_a_shape(value in proptest::collection::vec(proptest::num::u8::ANY, 0..40)) {
+        fn no_value_makes_a_shape_panic(value in proptest::collection::vec(proptest::num::u8::ANY, 0..40)) {
             for (shape, ..) in CASES {
                 shape.fits(&value);
             }

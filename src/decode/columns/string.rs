@@ -1,4 +1,4 @@
-//! Text: repeating values as a dictionary, others as strings.
+//! Builders of text columns: dictionaries for values that repeat, strings for others.
 
 use std::sync::Arc;
 
@@ -7,35 +7,35 @@ use arrow::buffer::{BooleanBuffer, NullBuffer, OffsetBuffer};
 use arrow::datatypes::Int32Type;
 use wide::i32x8;
 
-use crate::decode::columns::dictionary::{FieldDictionary, NULL, REFUSED};
+use crate::decode::columns::dictionary::{FieldDictionary, NULL, REJECTED};
 use crate::decode::columns::{ColumnBuilder, part};
 use crate::decode::tokenizer::{self, Span, Spans};
 use crate::logs::schema::{Part, Shape};
 use crate::util::arena::{Arena, renew};
 
-/// Rows whose validity is one word.
+/// Number of rows in one word of a validity bitmap.
 const WORD: usize = u64::BITS as usize;
 
-/// Builder of a column whose values repeat: indices into a dictionary of distinct values, in order of their first
+/// Builds a text column whose values repeat: indices into a dictionary of distinct values, in order of their first
 /// appearance.
 pub(crate) struct DictionaryBuilder {
-    /// Which part of its field the column is; `None` for all of it, as it stands.
+    /// The part of the field that the column contains; `None` for the unchanged field.
     part: Option<Part>,
-    /// The shape of its values, if it has one.
+    /// The shape that values must match, if there is one.
     shape: Option<Shape>,
     indices: Vec<i32>,
     dictionary: FieldDictionary,
-    /// Distinct values before the last append.
+    /// Number of distinct values before the last append.
     distinct: usize,
 }
 
 impl DictionaryBuilder {
-    /// Returns the builder of a column that is a part of its field.
+    /// Returns a builder for a column that contains a part of its field.
     pub(crate) fn of_part(part: Part, shape: Option<Shape>) -> Self {
         Self::new(Some(part), shape)
     }
 
-    /// Returns the builder of a column that is its field as it stands, NULL where there is nothing.
+    /// Returns a builder for a column that contains its field unchanged, and NULL if the field is empty.
     pub(crate) fn verbatim() -> Self {
         Self::new(None, None)
     }
@@ -45,7 +45,7 @@ impl DictionaryBuilder {
         Self { part, shape, indices: Vec::new(), dictionary, distinct: 0 }
     }
 
-    /// Appends the same value so many times.
+    /// Appends a value `count` times.
     pub(crate) fn repeat(&mut self, value: &str, count: usize) {
         if count > 0 {
             let index = self.dictionary.index_of_long(value.as_bytes());
@@ -55,31 +55,31 @@ impl DictionaryBuilder {
 }
 
 impl ColumnBuilder for DictionaryBuilder {
-    fn may_refuse(&self) -> bool {
+    fn may_reject(&self) -> bool {
         self.shape.is_some()
     }
 
-    fn append(&mut self, text: &[u8], fields: Spans<'_>, refused: &mut Vec<usize>) {
+    fn append(&mut self, text: &[u8], fields: Spans<'_>, rejected: &mut Vec<usize>) {
         let Self { part, indices, dictionary, .. } = self;
         let rows = indices.len();
         self.distinct = dictionary.len();
-        dictionary.judge(rows);
+        dictionary.stop_interning_if_unique(rows);
         match *part {
             None => dictionary.add_indices(text, fields, unless_empty, indices),
             Some(Part::Whole) => dictionary.add_indices(text, fields, tokenizer::value, indices),
-            // A loop for each part, rather than a choice for each row.
+            // One loop for each part avoids a branch for each row.
             Some(Part::Address) => dictionary.add_parts(text, fields, part::address, indices),
             Some(Part::Verb) => dictionary.add_parts(text, fields, part::verb, indices),
             Some(Part::Url) => dictionary.add_parts(text, fields, part::url, indices),
             Some(Part::Protocol) => dictionary.add_parts(text, fields, part::protocol, indices),
             Some(part @ (Part::Port | Part::NotBefore | Part::NotAfter)) => {
-                unreachable!("{part:?} is no text")
+                unreachable!("{part:?} is not text")
             }
         }
-        // A rejected value never enters the dictionary, so rows with known values need no test.
-        if dictionary.take_refused() {
+        // A rejected value never enters the dictionary, so rows with known values need no check.
+        if dictionary.take_rejected() {
             let lines = indices[rows..].iter().enumerate();
-            refused.extend(lines.filter(|&(_, &index)| index == REFUSED).map(|(line, _)| line));
+            rejected.extend(lines.filter(|&(_, &index)| index == REJECTED).map(|(line, _)| line));
         }
     }
 
@@ -102,7 +102,8 @@ impl ColumnBuilder for DictionaryBuilder {
     }
 }
 
-/// Returns which indices are that of NULL, if any is, and replaces them by indices that an array may have.
+/// Returns the validity of the rows, if any is NULL, and replaces negative indices with 0, because an array must not
+/// contain them.
 fn take_nulls(indices: &mut [i32]) -> Option<NullBuffer> {
     let rows = indices.len();
     let mut words = Vec::with_capacity(rows.div_ceil(WORD));
@@ -110,7 +111,7 @@ fn take_nulls(indices: &mut [i32]) -> Option<NullBuffer> {
         let mut nulls = 0;
         let (eights, rest) = indices.as_chunks::<8>();
         for (at, eight) in eights.iter().enumerate() {
-            // Of all indices, only that of NULL has its highest bit set.
+            // Only the index of NULL has its highest bit set.
             nulls |= u64::from(i32x8::new(*eight).to_bitmask()) << (8 * at);
         }
         for (at, &index) in (8 * eights.len()..).zip(rest) {
@@ -132,7 +133,7 @@ fn unless_empty(_: &[u8], field: Span) -> Option<Span> {
     (!field.is_empty()).then_some(field)
 }
 
-/// Builder of a column whose values do not repeat.
+/// Builds a text column whose values do not repeat.
 pub(crate) struct StringBuilder {
     part: Part,
     shape: Option<Shape>,
@@ -141,23 +142,23 @@ pub(crate) struct StringBuilder {
 }
 
 impl StringBuilder {
-    /// Returns the builder of a column that is a part of its field.
+    /// Returns a builder for a column that contains a part of its field.
     pub(crate) fn new(part: Part, shape: Option<Shape>) -> Self {
         Self { part, shape, values: Arena::default(), nulls: NullBufferBuilder::new(0) }
     }
 }
 
 impl ColumnBuilder for StringBuilder {
-    fn may_refuse(&self) -> bool {
+    fn may_reject(&self) -> bool {
         self.shape.is_some()
     }
 
-    fn append(&mut self, text: &[u8], fields: Spans<'_>, refused: &mut Vec<usize>) {
+    fn append(&mut self, text: &[u8], fields: Spans<'_>, rejected: &mut Vec<usize>) {
         for (index, field) in fields.iter().enumerate() {
             let value = part::of(self.part, text, field);
             let bytes = &text[value.unwrap_or_default().range()];
             if self.shape.is_some_and(|shape| !shape.is_usual(bytes) && !shape.fits(bytes)) {
-                refused.push(index);
+                rejected.push(index);
             }
             self.values.push(bytes);
             self.nulls.append(value.is_some());
@@ -179,7 +180,7 @@ impl ColumnBuilder for StringBuilder {
     }
 }
 
-/// Returns the strings of [`Arena::take`] as an array.
+/// Returns an array of the strings of [`Arena::take`].
 fn string_array((bytes, offsets): (Vec<u8>, Vec<i32>), nulls: Option<NullBuffer>) -> StringArray {
     StringArray::try_new(OffsetBuffer::new(offsets.into()), bytes.into(), nulls)
         .expect("irregular lines were checked to be UTF-8, and delimiters are ASCII")

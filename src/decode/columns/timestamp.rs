@@ -1,4 +1,4 @@
-//! Times: ISO 8601 in UTC, to the microsecond.
+//! Parses times: ISO 8601 in UTC, in microseconds.
 
 use std::sync::Arc;
 
@@ -6,19 +6,19 @@ use arrow::array::{ArrayRef, PrimitiveArray};
 use arrow::datatypes::TimestampMicrosecondType;
 use chrono::NaiveDate;
 
-use crate::decode::columns::number::{Parse, Refused, ZEROS, are_digits, value_of};
+use crate::decode::columns::number::{Parse, Rejected, ZEROS, are_digits, value_of};
 use crate::decode::tokenizer::Span;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
-/// `2018-07-02T22:22:48.364000Z`, as every captured line has it.
+/// Length of `2018-07-02T22:22:48.364000Z`, the form in every captured line.
 const USUAL_LENGTH: usize = 27;
-/// Where no digit stands in `HH:MM:SS`, the first byte lowest.
+/// Mask of the bytes of `HH:MM:SS` that are not digits, in little-endian order.
 const COLONS: u64 = 0x0000_ff00_00ff_0000;
-/// Where none stands in `.ffffffZ`.
+/// Mask of the bytes of `.ffffffZ` that are not digits, in little-endian order.
 const ENDS: u64 = 0xff00_0000_0000_00ff;
 
-/// Reads a time; remembers the day, since the lines of an object nearly all share it.
+/// Parses times. Caches the last day, because nearly all lines of an object have the same day.
 #[derive(Debug)]
 pub(crate) struct Timestamp {
     day: [u8; 10],
@@ -35,7 +35,7 @@ impl Parse for Timestamp {
     type Type = TimestampMicrosecondType;
 
     #[inline]
-    fn parse(&mut self, text: &[u8]) -> Result<Option<i64>, Refused> {
+    fn parse(&mut self, text: &[u8]) -> Result<Option<i64>, Rejected> {
         match <&[u8; USUAL_LENGTH]>::try_from(text) {
             Ok(usual) => self.usual(usual).map(Some),
             Err(_) => self.unusual(text).map(Some),
@@ -55,43 +55,45 @@ impl Parse for Timestamp {
 
 impl Timestamp {
     #[inline]
-    fn usual(&mut self, text: &[u8; USUAL_LENGTH]) -> Result<i64, Refused> {
-        let (date, time) = text.split_first_chunk().expect("is as long as that");
+    fn usual(&mut self, text: &[u8; USUAL_LENGTH]) -> Result<i64, Rejected> {
+        let (date, time) = text.split_first_chunk().expect("the text is longer than a date");
         if *date != self.day {
             self.set_day(date)?;
         }
-        // `THH:MM:SS.ffffffZ`: where a digit stands, what differs from a zero is its number.
-        let word = |at: usize| u64::from_le_bytes(*time[at..].first_chunk().expect("lies within"));
+        // `THH:MM:SS.ffffffZ`: XOR with the zero digit turns each digit into its value.
+        let word = |at: usize| {
+            u64::from_le_bytes(*time[at..].first_chunk().expect("the word is within the time"))
+        };
         let clock = word(1) ^ u64::from_le_bytes(*b"00:00:00");
         let fraction = word(9) ^ u64::from_le_bytes(*b".000000Z");
         if time[0] != b'T' || !are_digits(clock ^ ZEROS) || !are_digits(fraction ^ ZEROS) {
-            return Err(Refused);
+            return Err(Rejected);
         }
-        // Where none stands, nothing may differ at all.
+        // Bytes that are not digits must be equal to the pattern.
         if clock & COLONS | fraction & ENDS != 0 {
-            return Err(Refused);
+            return Err(Rejected);
         }
         let pairs = clock * 10 + (clock >> 8);
         let [hour, _, _, minute, _, _, second, _] = pairs.to_le_bytes().map(u32::from);
         if hour > 23 || minute > 59 || second > 59 {
-            return Err(Refused);
+            return Err(Rejected);
         }
         let micros = value_of((fraction << 8) ^ ZEROS);
         let seconds = hour * 3600 + minute * 60 + second;
         Ok(self.day_start + i64::from(seconds) * MICROS_PER_SECOND + i64::from(micros))
     }
 
-    /// Reads a time with another number of fraction digits, none at all, or without its `Z`.
+    /// Parses a time with fewer than six fraction digits, without a fraction, or without `Z`.
     #[cold]
-    fn unusual(&mut self, text: &[u8]) -> Result<i64, Refused> {
+    fn unusual(&mut self, text: &[u8]) -> Result<i64, Rejected> {
         let text = text.strip_suffix(b"Z").unwrap_or(text);
         let (whole, fraction) = match text.iter().position(|&b| b == b'.') {
-            Some(point) if point + 1 == text.len() => return Err(Refused),
+            Some(point) if point + 1 == text.len() => return Err(Rejected),
             Some(point) => (&text[..point], &text[point + 1..]),
             None => (text, &b""[..]),
         };
         if whole.len() != 19 || fraction.len() > 6 {
-            return Err(Refused);
+            return Err(Rejected);
         }
         let mut usual = *b"0000-00-00T00:00:00.000000Z";
         usual[..19].copy_from_slice(whole);
@@ -100,17 +102,18 @@ impl Timestamp {
     }
 
     #[cold]
-    fn set_day(&mut self, date: &[u8; 10]) -> Result<(), Refused> {
+    fn set_day(&mut self, date: &[u8; 10]) -> Result<(), Rejected> {
         let digits = |from: usize, to: usize| {
             let text = &date[from..to];
             let all = text.iter().all(u8::is_ascii_digit);
-            all.then(|| text.iter().fold(0_u32, |n, b| n * 10 + u32::from(b - b'0'))).ok_or(Refused)
+            all.then(|| text.iter().fold(0_u32, |n, b| n * 10 + u32::from(b - b'0')))
+                .ok_or(Rejected)
         };
         if date[4] != b'-' || date[7] != b'-' {
-            return Err(Refused);
+            return Err(Rejected);
         }
         let year = digits(0, 4)?.cast_signed();
-        let day = NaiveDate::from_ymd_opt(year, digits(5, 7)?, digits(8, 10)?).ok_or(Refused)?;
+        let day = NaiveDate::from_ymd_opt(year, digits(5, 7)?, digits(8, 10)?).ok_or(Rejected)?;
         let since_epoch = day.signed_duration_since(NaiveDate::default()).num_days();
         self.day_start = since_epoch * SECONDS_PER_DAY * MICROS_PER_SECOND;
         self.day = *date;
@@ -140,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_time_is_refused() {
+    fn invalid_times_are_rejected() {
         let texts = [
             "",
             "Z",
@@ -163,10 +166,10 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_day_is_not_remembered() {
+    fn a_rejected_day_is_not_cached() {
         let mut timestamp = Timestamp::default();
         assert!(timestamp.parse(b"2018-07-02T00:00:00.000000Z").is_ok());
-        assert_eq!(timestamp.parse(b"2018-99-99T00:00:00.000000Z"), Err(Refused));
+        assert_eq!(timestamp.parse(b"2018-99-99T00:00:00.000000Z"), Err(Rejected));
         assert_eq!(timestamp.parse(b"1970-01-02T00:00:00.000000Z"), Ok(Some(86_400_000_000)));
     }
 }

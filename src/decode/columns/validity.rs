@@ -1,22 +1,22 @@
-//! The validity of a certificate, `NotBefore=2023-09-21T22:43:21Z;NotAfter=2026-06-17T22:43:21Z`.
+//! Parses the validity of a certificate, `NotBefore=2023-09-21T22:43:21Z;NotAfter=2026-06-17T22:43:21Z`.
 //!
-//! What does not parse is NULL and never refused: the field stands as logged in a column of its own.
+//! A time that does not parse becomes NULL and never rejects the line: another column contains the field as logged.
 
 use arrow::array::{ArrayRef, PrimitiveArray};
 use arrow::datatypes::TimestampMicrosecondType;
 
-use crate::decode::columns::number::{Parse, Refused};
+use crate::decode::columns::number::{Parse, Rejected};
 use crate::decode::columns::timestamp::Timestamp;
 use crate::decode::tokenizer::Span;
 
-/// Reads the beginning of a validity.
+/// Parses the start of a validity.
 #[derive(Debug, Default)]
 pub(crate) struct NotBefore(Timestamp);
 
 impl Parse for NotBefore {
     type Type = TimestampMicrosecondType;
 
-    fn parse(&mut self, text: &[u8]) -> Result<Option<i64>, Refused> {
+    fn parse(&mut self, text: &[u8]) -> Result<Option<i64>, Rejected> {
         bound(&mut self.0, b"NotBefore=", text)
     }
 
@@ -29,14 +29,14 @@ impl Parse for NotBefore {
     }
 }
 
-/// Reads the end of a validity.
+/// Parses the end of a validity.
 #[derive(Debug, Default)]
 pub(crate) struct NotAfter(Timestamp);
 
 impl Parse for NotAfter {
     type Type = TimestampMicrosecondType;
 
-    fn parse(&mut self, text: &[u8]) -> Result<Option<i64>, Refused> {
+    fn parse(&mut self, text: &[u8]) -> Result<Option<i64>, Rejected> {
         bound(&mut self.0, b"NotAfter=", text)
     }
 
@@ -49,10 +49,10 @@ impl Parse for NotAfter {
     }
 }
 
-fn bound(time: &mut Timestamp, name: &[u8], text: &[u8]) -> Result<Option<i64>, Refused> {
-    // Refused here, it comes again without its quotes.
+fn bound(time: &mut Timestamp, name: &[u8], text: &[u8]) -> Result<Option<i64>, Rejected> {
+    // The caller then parses the value again without its quotes.
     if text.starts_with(b"\"") {
-        return Err(Refused);
+        return Err(Rejected);
     }
     let bound = text.split(|&byte| byte == b';').find_map(|bound| bound.strip_prefix(name));
     Ok(bound.and_then(|bound| time.parse(bound).ok().flatten()))

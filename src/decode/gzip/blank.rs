@@ -1,4 +1,4 @@
-//! Holds back blank lines at the end of a text until it is known whether a line follows.
+//! Holds back blank lines at the end of a text until the next line or the end of the object is read.
 
 use std::collections::VecDeque;
 
@@ -6,14 +6,14 @@ use crate::decode::text_buffer::Text;
 
 /// Maximum number of runs of equal blank lines to hold back.
 ///
-/// Only the blank lines of this many last runs count as the end of an object. The limit is far above what editors
-/// and tools write, and bounds the memory for any number of blank lines.
+/// Only the blank lines in this many last runs of an object are ignored. The limit is far above what editors and tools
+/// write. It bounds the memory for any number of blank lines.
 const MAX_RUNS: usize = 1024;
 
-/// Blank lines, as runs of lines that end alike.
+/// Blank lines, as runs of lines with the same line end.
 #[derive(Debug, Default)]
 pub(super) struct BlankLines {
-    /// From the first to the last.
+    /// The runs, in the order of the text.
     runs: VecDeque<Run>,
 }
 
@@ -39,17 +39,17 @@ impl BlankLines {
         (rest, blank)
     }
 
-    /// Returns whether there are none.
+    /// Returns whether there are no blank lines.
     pub(super) fn is_empty(&self) -> bool {
         self.runs.is_empty()
     }
 
-    /// Returns their length in bytes.
+    /// Returns the length of all lines in bytes.
     pub(super) fn bytes(&self) -> u64 {
         self.runs.iter().map(|run| run.count * run.line.len() as u64).sum()
     }
 
-    /// Appends lines. Returns the first ones if there are now too many to hold back.
+    /// Appends lines. If there are then too many runs, removes and returns the first ones.
     pub(super) fn append(&mut self, more: Self) -> Self {
         for run in more.runs {
             match self.runs.back_mut() {
@@ -61,7 +61,7 @@ impl BlankLines {
         Self { runs: self.runs.drain(..surplus).collect() }
     }
 
-    /// Moves the first lines to a text, at most about `room` bytes.
+    /// Moves the first lines to a text, until the text is about `room` bytes long.
     pub(super) fn move_to(&mut self, text: &mut Text, room: usize) {
         while let Some(run) = self.runs.front_mut() {
             let fit = (room.saturating_sub(text.len()) / run.line.len()) as u64;
@@ -78,7 +78,7 @@ impl BlankLines {
     }
 }
 
-/// Splits the last line off, if it is blank.
+/// Splits off the last line if it is blank.
 fn last_blank_line(text: &[u8]) -> Option<(&[u8], &'static [u8])> {
     let lines: [&'static [u8]; 2] = [b"\n", b"\r\n"];
     lines.into_iter().find_map(|line| {

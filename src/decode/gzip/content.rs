@@ -1,12 +1,12 @@
-//! Detects the content type of an object: gzip, text, or neither.
+//! Detects whether an object is gzip, text or neither.
 
 use memchr::memchr;
 
 use crate::decode::gzip::{FHCRC, FLAGS, MEMBER};
 
-/// Number of bytes that determine the content type of an object.
+/// Number of bytes at the start of an object that determine its content type.
 pub(crate) const HEAD: usize = 64 << 10;
-/// The byte order mark of UTF-8. Windows tools put it before text.
+/// The byte order mark of UTF-8. Some Windows tools write it before text.
 pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
@@ -19,8 +19,8 @@ pub(crate) fn is_gzip(head: &[u8]) -> bool {
 
 /// Returns whether an object is text: `head` is its first [`HEAD`] bytes, or the entire object if it is shorter.
 ///
-/// Text has no NUL. Its first line ends within the head, is UTF-8 and has no control characters except tabs. Other
-/// lines are not checked here: each is parsed separately.
+/// Text has no NUL. Its first line ends within the head, is UTF-8 and has no control characters except tabs. The
+/// decoder checks the other lines.
 pub(crate) fn is_text(head: &[u8]) -> bool {
     let end = match memchr(b'\n', head) {
         Some(end) => end,
@@ -36,7 +36,7 @@ pub(crate) fn is_text(head: &[u8]) -> bool {
         && std::str::from_utf8(line).is_ok()
 }
 
-/// Returns whether the object is only a gzip header (RFC 1952, 2.3) and so has no content.
+/// Returns whether the object consists of a gzip header alone (RFC 1952, 2.3), and so has no content.
 pub(super) fn is_only_header(all: &[u8]) -> bool {
     const HEADER: usize = 10;
     const FEXTRA: u8 = 4;
@@ -72,7 +72,7 @@ pub(super) fn is_only_header(all: &[u8]) -> bool {
         return rest.is_empty();
     }
     let (fields, checksum) = all.split_at(all.len() - rest.len());
-    // The lower half of the CRC-32.
+    // The checksum is the lower half of the CRC-32 of the header (RFC 1952, 2.3.1).
     checksum == &libdeflater::crc32(fields).to_le_bytes()[..2]
 }
 
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_told_from_other_bytes() {
+    fn text_is_distinguished_from_binary_data() {
         let long = vec![b'x'; HEAD];
         let text: [&[u8]; 8] = [
             b"h2 2025-07-19T14:03:21.123456Z\n",

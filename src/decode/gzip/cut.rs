@@ -1,20 +1,21 @@
-//! Decides where a text is cut into segments: never between lines that may have to be joined.
+//! Decides where to cut a text into segments: never between lines that may have to be joined.
 
 use memchr::{memchr_iter, memrchr};
 
 use crate::decode::text_buffer::{MAX_JOINED, MAX_LINE};
 
-/// Returns where to cut a text that continues, at or before the end of its whole lines: before the first of the last
-/// lines that may end within a quoted field and continue in the next segment.
+/// Returns the position at which to cut a text that is not complete. `lines` is the end of its last whole line.
 ///
-/// An open quote makes the number of quotes in its line odd. So a line with an even number of quotes is closed.
+/// A line that ends within a quoted field may have to be joined with lines of the next segment. So the cut is before
+/// the first such line among the last lines, or at `lines` if there is none. An open quote makes the number of quotes
+/// in its line odd, so a line with an even number of quotes is closed.
 pub(super) fn before_open_line(text: &[u8], lines: usize) -> usize {
     let mut cut = lines;
     let mut end = lines;
     for _ in 1..MAX_JOINED {
         let Some(line_end) = end.checked_sub(1) else { break };
         let start = memrchr(b'\n', &text[..line_end]).map_or(0, |at| at + 1);
-        // A line joined with one of the next segment would be too long; two more bytes for CR and LF.
+        // Joined with a line of the next segment, this line would be too long. The two bytes are CR and LF.
         if text.len() - start > MAX_LINE + 2 {
             break;
         }
@@ -45,7 +46,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_is_too_far_away_is_no_reason() {
+    fn a_line_that_is_too_far_away_does_not_move_the_cut() {
         let far = format!("a \"b\n{}", "c\n".repeat(MAX_JOINED));
         assert_eq!(before_open_line(far.as_bytes(), far.len()), far.len());
         let long = format!("a\nb \"c\n{}", "d".repeat(MAX_LINE));

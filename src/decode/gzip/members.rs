@@ -1,7 +1,7 @@
-//! Gzip members read one after the other, with every byte that damaged data still gives.
+//! Decompresses consecutive gzip members, including all data before any corruption.
 //!
-//! flate2's own readers return either bytes or an error; what they had inflated before they met the
-//! damage is then lost. So flate2's inflater is driven here.
+//! The readers of flate2 return either bytes or an error, so the bytes that they decompressed before the corruption are
+//! lost. This module therefore calls the decompressor of flate2 directly.
 
 use std::io::{self, Read};
 use std::mem;
@@ -13,9 +13,9 @@ use crate::decode::gzip::RawReject;
 use crate::decode::gzip::content::{HEAD, is_gzip};
 use crate::logs::reject::{MAX_RAW, Reason};
 
-/// Bytes of an object read at a time.
+/// Number of bytes of an object to read at a time.
 const READ_AHEAD: usize = 256 << 10;
-/// Largest window that gzip data may look back, as a power of two.
+/// Maximum window size of gzip data, as a power of two.
 const WINDOW_BITS: u8 = 15;
 
 /// How a read ended.
@@ -23,24 +23,24 @@ const WINDOW_BITS: u8 = 15;
 pub(super) enum End {
     /// The buffer is full.
     Full,
-    /// So is the object.
+    /// The input has ended.
     Done,
-    /// The data is damaged here.
+    /// The data is corrupt from here on.
     Damage(Reason),
 }
 
-/// The bytes of an object, or decompressed gzip data, which may be gzip again.
+/// A source of bytes: an object, or the decompressed data of another layer. The result can be gzip data again.
 pub(super) struct Layer {
     source: Source,
     buffer: Vec<u8>,
     /// Range of the buffer that was read ahead.
     ahead: Range<usize>,
-    /// What ends the layer after the bytes that were read ahead; `Full` if unknown.
+    /// How the layer ends after the bytes that were read ahead; `Full` if unknown.
     end: End,
 }
 
 enum Source {
-    /// An object, and the number of its bytes consumed since the last count.
+    /// An object, and the number of its bytes that were consumed since the last count.
     Object(Box<dyn Read + Send>, u64),
     Gzip(Box<Members>),
 }
@@ -53,8 +53,8 @@ impl Layer {
 
     /// Starts decompressing the bytes of another layer.
     pub(super) fn of_gzip(layer: Self) -> Self {
-        let (inflater, behind) = (None, None);
-        let members = Members { layer, inflater, begun: 0, padded: false, behind };
+        let (inflater, trailing) = (None, None);
+        let members = Members { layer, inflater, started: 0, padded: false, trailing };
         Self::over(Source::Gzip(Box::new(members)))
     }
 
@@ -62,11 +62,11 @@ impl Layer {
         Self { source, buffer: Vec::new(), ahead: 0..0, end: End::Full }
     }
 
-    /// Returns the next bytes without consuming them: at least `count` if that many are left.
+    /// Returns the next bytes without consuming them: at least `count` if that many remain.
     ///
     /// # Errors
     ///
-    /// Fails when the reader does.
+    /// Fails if the reader fails.
     pub(super) fn ahead(&mut self, count: usize) -> io::Result<&[u8]> {
         while self.end == End::Full && self.ahead.len() < count {
             let size = match self.source {
@@ -83,7 +83,7 @@ impl Layer {
         Ok(&self.buffer[self.ahead.clone()])
     }
 
-    /// Returns the next [`HEAD`] bytes, and whether no more are left.
+    /// Returns the next [`HEAD`] bytes, and whether the layer ends after them.
     pub(super) fn head(&mut self) -> io::Result<(&[u8], bool)> {
         let count = self.ahead(HEAD)?.len();
         let is_all = self.end == End::Done && count <= HEAD;
@@ -91,7 +91,7 @@ impl Layer {
         Ok((&head[..count.min(HEAD)], is_all))
     }
 
-    /// Consumes bytes that were returned by [`Layer::ahead`].
+    /// Consumes bytes that [`Layer::ahead`] returned.
     pub(super) fn take(&mut self, count: usize) {
         self.ahead.start += count;
         if let Source::Object(_, taken) = &mut self.source {
@@ -99,11 +99,11 @@ impl Layer {
         }
     }
 
-    /// Reads into `out` until it is full or no bytes are left. Returns the number of bytes.
+    /// Reads into `out` until it is full or the layer ends. Returns the number of bytes.
     ///
     /// # Errors
     ///
-    /// Fails when the reader does. Damaged data is no error.
+    /// Fails if the reader fails. Corrupt data is not an error.
     pub(super) fn read(&mut self, out: &mut [u8]) -> io::Result<(usize, End)> {
         let mut filled = out.len().min(self.ahead.len());
         out[..filled].copy_from_slice(&self.buffer[self.ahead.clone()][..filled]);
@@ -119,7 +119,7 @@ impl Layer {
         Ok((filled, if filled == out.len() { End::Full } else { self.end }))
     }
 
-    /// Consumes the rest. Returns the number of bytes of the object consumed since the last count.
+    /// Consumes all remaining bytes. Returns the number of bytes of the object that were consumed since the last count.
     pub(super) fn take_all(&mut self) -> io::Result<u64> {
         loop {
             let count = self.ahead(1)?.len();
@@ -130,7 +130,7 @@ impl Layer {
         }
     }
 
-    /// Returns the number of bytes of the object consumed since the last call.
+    /// Returns the number of bytes of the object that were consumed since the last call.
     pub(super) fn count(&mut self) -> u64 {
         match &mut self.source {
             Source::Object(_, taken) => mem::take(taken),
@@ -138,18 +138,18 @@ impl Layer {
         }
     }
 
-    /// Returns the number of gzip members started so far.
+    /// Returns the number of gzip members of the object started so far. Members of nested gzip do not count.
     pub(super) fn members(&self) -> u64 {
         match &self.source {
             Source::Object(..) => 0,
             Source::Gzip(members) => match members.layer.source {
-                Source::Object(..) => members.begun,
+                Source::Object(..) => members.started,
                 Source::Gzip(_) => members.layer.members(),
             },
         }
     }
 
-    /// Returns whether padding after a member was skipped.
+    /// Returns whether padding was skipped after a member.
     pub(super) fn is_padded(&self) -> bool {
         match &self.source {
             Source::Object(..) => false,
@@ -157,17 +157,19 @@ impl Layer {
         }
     }
 
-    /// Returns the data after the last member.
-    pub(super) fn take_behind(&mut self) -> Option<RawReject> {
+    /// Returns the data after the last member, if there is any, as a reject. A second call returns `None`.
+    pub(super) fn take_trailing_data(&mut self) -> Option<RawReject> {
         match &mut self.source {
             Source::Object(..) => None,
-            Source::Gzip(members) => members.behind.take().or_else(|| members.layer.take_behind()),
+            Source::Gzip(members) => {
+                members.trailing.take().or_else(|| members.layer.take_trailing_data())
+            }
         }
     }
 }
 
 impl Source {
-    /// Reads some bytes. Returns fewer than fit only at the end of gzip data or if the reader does.
+    /// Reads some bytes. Fills `out` unless gzip data ends or the reader of the object returns fewer bytes.
     fn read_some(&mut self, out: &mut [u8]) -> io::Result<(usize, End)> {
         match self {
             Self::Gzip(members) => members.read(out),
@@ -183,21 +185,21 @@ impl Source {
     }
 }
 
-/// Gzip members, one after the other.
+/// A decompressor of consecutive gzip members.
 struct Members {
     layer: Layer,
-    /// State of the current member, if one was started.
+    /// The decompressor of the current member; `None` between members.
     inflater: Option<Decompress>,
-    /// Number of members started.
-    begun: u64,
-    /// Whether padding after a member was skipped.
+    /// Number of members started so far.
+    started: u64,
+    /// Whether padding was skipped after a member.
     padded: bool,
-    /// Data after the last member.
-    behind: Option<RawReject>,
+    /// Data after the last member that is neither gzip nor padding.
+    trailing: Option<RawReject>,
 }
 
 impl Members {
-    /// Inflates into `out` until it is full or the data ends. Returns the number of bytes.
+    /// Decompresses into `out` until it is full or the data ends. Returns the number of bytes.
     fn read(&mut self, out: &mut [u8]) -> io::Result<(usize, End)> {
         let mut filled = 0;
         while filled < out.len() {
@@ -211,7 +213,7 @@ impl Members {
             let input = self.layer.ahead(1)?;
             if input.is_empty() {
                 let reason = match self.layer.end {
-                    // Data after the outer gzip data does not explain the end of the inner one.
+                    // Garbage after the outer gzip data is not the reason why the inner gzip data ends early.
                     End::Damage(reason) if reason != Reason::TrailingGarbage => reason,
                     _ => Reason::TruncatedGzip,
                 };
@@ -232,31 +234,31 @@ impl Members {
         Ok((filled, End::Full))
     }
 
-    /// Finds the start of the next member after any padding, or returns what is there instead.
+    /// Finds the start of the next member after any padding. Returns how the data ends if there is no next member.
     ///
-    /// Tape drives and some tools pad with zero bytes, which gzip(1) also ignores, and a stray `echo` adds a line
-    /// end. Unlike gzip(1), this function continues with the member after the padding.
+    /// Tape drives and some tools pad with zero bytes, which gzip(1) also ignores, and a stray `echo` appends a line
+    /// end. Unlike gzip(1), this method continues with a member after the padding.
     fn find_member(&mut self) -> io::Result<Option<End>> {
         let is_padding = |byte: &u8| matches!(byte, 0 | b'\n' | b'\r');
         loop {
             let head = self.layer.ahead(2)?;
             let padding = head.iter().take_while(|byte| is_padding(byte)).count();
-            if self.begun > 0 && padding > 0 {
+            if self.started > 0 && padding > 0 {
                 self.padded = true;
                 self.layer.take(padding);
             } else if head.is_empty() {
                 return Ok(Some(self.layer.end));
             } else if is_gzip(head) {
-                self.begun += 1;
+                self.started += 1;
                 return Ok(None);
             } else {
-                self.behind = Some(self.take_rest()?);
+                self.trailing = Some(self.take_rest()?);
                 return Ok(Some(End::Damage(Reason::TrailingGarbage)));
             }
         }
     }
 
-    /// Consumes the rest as a reject.
+    /// Consumes all remaining bytes, and returns them as a reject.
     fn take_rest(&mut self) -> io::Result<RawReject> {
         let mut rest = RawReject::new(Reason::TrailingGarbage, &[]);
         loop {

@@ -1,4 +1,4 @@
-//! Streams with segments of a few bytes, so that cuts fall everywhere.
+//! Tests streams with segments of a few bytes, so that cuts occur at all positions.
 
 use std::io::Cursor;
 
@@ -10,10 +10,10 @@ use crate::decode::gzip::{Decompressed, Stream, Whole};
 use crate::decode::text_buffer::Text;
 use crate::logs::reject::Reason;
 
-/// Lines of a text, each with its offset: `None` for one that is too long to hold.
+/// Lines of a text with their offsets; `None` for a line that is longer than a segment.
 type Lines = Vec<(u64, Option<Vec<u8>>)>;
 
-/// What a text is to be returned as: all its lines but the blank ones at the end.
+/// Returns the expected lines of a text: all except the blank lines at its end.
 fn expected(text: &[u8], segment: usize) -> Lines {
     let mut lines: Lines = Vec::new();
     let mut offset = 0;
@@ -28,7 +28,7 @@ fn expected(text: &[u8], segment: usize) -> Lines {
     lines
 }
 
-/// Appends decompressed lines to `lines`; `offset` is where they begin in the object.
+/// Appends decompressed lines to `lines`. `offset` is their position in the object.
 fn add(decompressed: &Decompressed, lines: &mut Lines, offset: &mut u64) {
     for segment in &decompressed.segments {
         let mut at = *offset;
@@ -82,7 +82,7 @@ proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
-    fn cuts_and_blank_lines_make_no_difference(
+    fn segment_cuts_do_not_change_the_lines(
         lines in vec(select(&["\n", "\n", "\n\n\n\n\n\n\n\n", "\r\n", "a\n", "bcd\r\n", "efghijklmnopqrs\n"]), 0..60),
         end in select(&["", "\r", "x", "xyz\r", "\n\n\n"]),
         segment in 8_usize..40,
@@ -91,9 +91,9 @@ proptest! {
     }
 }
 
-/// The bound on what is held back is a rule of the text, wherever it is cut.
+/// The limit on blank lines that are held back depends on the text alone, not on how it is cut.
 #[test]
-fn blank_lines_of_too_many_kinds_are_lines_before_the_last_ones() {
+fn only_the_last_1024_runs_of_blank_lines_are_ignored() {
     let text = ["a\n", &"\n\r\n".repeat(700)].concat();
     for segment in [10, 100, 4000] {
         let stream = Stream::of_text(0, Box::new(Cursor::new(text.clone().into_bytes())));
@@ -102,9 +102,9 @@ fn blank_lines_of_too_many_kinds_are_lines_before_the_last_ones() {
     }
 }
 
-/// Line feeds at the end take no memory, however many they are, and are lines again if one follows.
+/// Any number of line feeds at the end takes no memory. They are lines if another line follows.
 #[test]
-fn a_tail_of_line_feeds_is_never_held() {
+fn trailing_line_feeds_take_no_memory() {
     const COUNT: usize = 9_000_000;
     for (end, expected) in [(&b""[..], 1), (b"b\n", COUNT + 2)] {
         let feeds = std::io::Read::take(std::io::repeat(b'\n'), COUNT as u64);

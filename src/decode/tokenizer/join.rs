@@ -1,12 +1,13 @@
 //! Joins lines that are split by a line feed in a quoted field, such as a user agent.
 //!
-//! A line that ends within a quoted field is joined with the lines after it up to the one that closes the field, if
+//! A line that ends within a quoted field is joined with the lines after it, up to the line that closes the field, if
 //!
-//! * the whole is a row,
-//! * none of the lines after the first is a row by itself, so that a truncated line swallows no other line, and
-//! * they are at most [`MAX_JOINED`] lines of [`MAX_LINE`] bytes together.
+//! * the joined line is a row,
+//! * none of the lines after the first is a row by itself, so that a truncated line swallows no other row, and
+//! * there are at most [`MAX_JOINED`] lines with at most [`MAX_LINE`] bytes together.
 //!
-//! Otherwise each line is parsed separately. `inflate` never splits text where lines may have to be joined.
+//! Otherwise each line is parsed separately. [`gzip`](crate::decode::gzip) never cuts text between lines that may have
+//! to be joined.
 
 use memchr::memchr;
 
@@ -14,16 +15,16 @@ use crate::decode::text_buffer::{MAX_JOINED, MAX_LINE};
 use crate::decode::tokenizer::{Bounds, FieldCount, Fields};
 use crate::logs::reject::Reason;
 
-/// Lines of text that form one line.
+/// A line that was joined from several lines of text.
 pub(super) struct Joined {
-    /// Their range, with the number of the first.
+    /// Position of the joined line, with the number of its first line.
     pub(super) bounds: Bounds,
     /// Number of lines after the first.
     pub(super) lines: u64,
 }
 
-/// Returns the joined line that starts with a line that ends within a quoted field, if it is a row. `text` ends with
-/// a line end.
+/// Joins `first`, a line that ends within a quoted field, with the lines after it. Returns `None` if they must not be
+/// joined. `text` must end with a line end.
 #[cold]
 pub(super) fn whole(
     text: &[u8],
@@ -32,11 +33,11 @@ pub(super) fn whole(
     is_row: &mut impl FnMut(&[u8]) -> bool,
 ) -> Option<Joined> {
     let start = first.start as usize;
-    // After the line and its end, which a CR may precede.
+    // After the line end, which a CR can precede.
     let mut at = first.end as usize + memchr(b'\n', &text[first.end as usize..])? + 1;
     for lines in 1..MAX_JOINED as u64 {
         let end = at + memchr(b'\n', &text[at..])?;
-        // One more for a CR.
+        // Plus one byte for a CR.
         if end - start > MAX_LINE + 1 || is_row(without_cr(&text[at..end])) {
             return None;
         }

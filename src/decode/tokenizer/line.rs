@@ -1,29 +1,28 @@
-//! One line read byte by byte, the slow and plain way: for lines that are irregular, and for whoever wants to
-//! know where in a line something stands.
+//! Parses one line byte by byte: for irregular lines, and to find the positions of faults.
 
 use crate::decode::tokenizer::Span;
 use crate::logs::reject::Reason;
 
-/// Where a line breaks the grammar, and how.
+/// A violation of the grammar in a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fault {
-    /// How: an [`Reason::UnterminatedQuote`] or a [`Reason::MisplacedQuote`].
+    /// [`Reason::UnterminatedQuote`] or [`Reason::MisplacedQuote`].
     pub reason: Reason,
-    /// The byte of the line that should not be there, or is not closed: the quote.
+    /// Position of the quote in the line.
     pub at: usize,
 }
 
-/// The fields of one line, quotes and all, in order. Ends after the first fault.
+/// An iterator over the fields of one line, including quotes. Ends after the first fault.
 #[derive(Debug, Clone)]
 pub(crate) struct Fields<'a> {
     line: &'a [u8],
     at: usize,
-    /// Fields that are still known; what follows them is one more, as it stands.
+    /// Number of known fields that remain. The text after them is one more field, unchanged.
     known: usize,
 }
 
 impl<'a> Fields<'a> {
-    /// Returns the fields of a line without its end, of which the table knows so many.
+    /// Returns the fields of a line, given without its line end. `known` is the number of fields of the table.
     pub(crate) fn of(line: &'a [u8], known: usize) -> Self {
         Self { line, at: 0, known }
     }
@@ -36,7 +35,7 @@ impl Iterator for Fields<'_> {
         let rest = &self.line[self.at..];
         let start = self.at + rest.iter().take_while(|&&byte| byte == b' ').count();
         let rest = &self.line[start..];
-        // Until it is known that there is a next one.
+        // Ends the iterator after a fault or the last field.
         self.at = self.line.len();
         if rest.is_empty() {
             return None;
@@ -56,7 +55,7 @@ impl Iterator for Fields<'_> {
     }
 }
 
-/// Returns the length of the field at the beginning of `rest`.
+/// Returns the length of the field at the start of `rest`.
 fn field_length(rest: &[u8]) -> Result<usize, Fault> {
     let misplaced = |at| Fault { reason: Reason::MisplacedQuote, at };
     if rest[0] == b'"' {
@@ -85,7 +84,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_is_taken_apart() {
+    fn a_line_is_split_into_fields() {
         assert_eq!(fields("", 9), []);
         assert_eq!(fields("  ", 9), []);
         assert_eq!(fields(" a  \"b c\" d ", 9), [Ok("a"), Ok("\"b c\""), Ok("d")]);
@@ -94,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fault_has_a_place_and_ends_the_line() {
+    fn a_fault_has_a_position_and_ends_the_line() {
         let fault = |reason, at| Err(Fault { reason, at });
         assert_eq!(fields("a \"b c", 9), [Ok("a"), fault(Reason::UnterminatedQuote, 2)]);
         assert_eq!(fields("a b\"c d", 9), [Ok("a"), fault(Reason::MisplacedQuote, 3)]);

@@ -1,44 +1,45 @@
-//! Spans: where something stands in the text, one or one for each line.
+//! Positions in the text: of one field, or of one field in each line.
 
 use std::ops::Range;
 
-/// Where something stands in the text.
+/// A range of bytes in the text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Span {
-    /// First byte.
+    /// Position of the first byte.
     pub start: u32,
-    /// One past the last byte.
+    /// Position after the last byte.
     pub end: u32,
 }
 
 impl Span {
-    /// Length in bytes.
+    /// Returns the length in bytes.
     #[inline]
     pub fn len(self) -> usize {
         (self.end - self.start) as usize
     }
 
-    /// Tells whether there is nothing.
+    /// Returns whether the length is zero.
     #[inline]
     pub fn is_empty(self) -> bool {
         self.start == self.end
     }
 
-    /// Returns the range of bytes in the text.
+    /// Returns the span as a range of indices into the text.
     #[inline]
     pub fn range(self) -> Range<usize> {
         self.start as usize..self.end as usize
     }
 }
 
-/// Where a field stands in each line of a tile.
+/// The spans of one field in each line of a tile.
 ///
-/// The boundaries of all fields lie one after the other, so that nothing is copied to look at one field.
+/// Borrows from the boundaries of all fields of the tile, so that access to one field copies nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct Spans<'a> {
-    /// Starts of this field, and behind each of them that of the next field, one byte after its end.
+    /// Starts of this field. Each is followed by the start of the next field, which is one byte after the end of this
+    /// field.
     boundaries: &'a [u32],
-    /// From a line to the next; at least 2.
+    /// Distance from a line to the next in `boundaries`; at least 2.
     stride: usize,
     lines: usize,
 }
@@ -50,13 +51,13 @@ impl<'a> Spans<'a> {
         Self { boundaries, stride, lines }
     }
 
-    /// Returns the one span between two boundaries.
+    /// Returns the single span between two boundaries.
     #[cfg(test)]
     pub(crate) fn of_one(boundaries: &'a [u32; 2]) -> Self {
         Self::new(boundaries, 2, 1)
     }
 
-    /// Number of lines.
+    /// Returns the number of lines.
     #[inline]
     pub fn len(self) -> usize {
         self.lines
@@ -68,7 +69,7 @@ impl<'a> Spans<'a> {
         self.boundaries[..self.lines * self.stride].chunks_exact(self.stride).map(|boundaries| {
             match boundaries {
                 [start, next, ..] => Span { start: *start, end: next - 1 },
-                _ => unreachable!("behind each start is the next one"),
+                _ => unreachable!("the next start follows each start"),
             }
         })
     }

@@ -1,5 +1,5 @@
-//! Scanning for processors with AVX2 or AVX-512 and their companions, which are found out at run time: a
-//! third, and half, less time for finding fields.
+//! Scans text with AVX2 or AVX-512 on CPUs that support them and the related features, which are detected at run time.
+//! Finding fields takes a third less time with AVX2, and half the time with AVX-512.
 
 use std::arch::x86_64::{
     __m256i, __m512i, _mm_clmulepi64_si128, _mm_cvtsi128_si64, _mm_extract_epi64, _mm_set_epi64x,
@@ -11,11 +11,11 @@ use std::arch::x86_64::{
 
 use super::{BLOCK, Masks, Tile, write_positions};
 
-/// Scans, if the processor can do it this way, and tells whether it can.
+/// Scans text if the CPU supports the required features. Returns whether it does.
 type Scan = fn(&mut Tile, &[u8], usize) -> bool;
 
-/// The ways to do it, the fastest first.
-pub(super) const WAYS: [Scan; 2] = [avx512, avx2];
+/// The implementations, from the fastest to the slowest.
+pub(super) const IMPLEMENTATIONS: [Scan; 2] = [avx512, avx2];
 
 #[allow(unsafe_code)]
 fn avx512(tile: &mut Tile, text: &[u8], from: usize) -> bool {
@@ -26,8 +26,8 @@ fn avx512(tile: &mut Tile, text: &[u8], from: usize) -> bool {
         && is_x86_feature_detected!("popcnt")
         && is_x86_feature_detected!("pclmulqdq");
     if available {
-        // SAFETY: the features that the function is compiled for were just found to be there, and
-        // it demands nothing else of its caller.
+        // SAFETY: all features that the function is compiled for were just detected. The function has no other safety
+        // requirements.
         unsafe { scan_64(tile, text, from) }
     }
     available
@@ -40,7 +40,7 @@ fn avx2(tile: &mut Tile, text: &[u8], from: usize) -> bool {
         && is_x86_feature_detected!("popcnt")
         && is_x86_feature_detected!("pclmulqdq");
     if available {
-        // SAFETY: as above.
+        // SAFETY: as in `avx512`, all features were just detected, and there are no other requirements.
         unsafe { scan_32(tile, text, from) }
     }
     available
@@ -83,7 +83,8 @@ fn load_64(bytes: &[u8; BLOCK]) -> __m512i {
     _mm512_setr_epi64(word(0), word(1), word(2), word(3), word(4), word(5), word(6), word(7))
 }
 
-/// Moves the numbers of set bits together, sixteen at once.
+/// Writes the positions of up to sixteen set bits at once: compresses the numbers of set bits to the front, and adds
+/// `base`.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vbmi2,bmi1,popcnt")]
 fn positions_64(bits: u64, base: u32, out: &mut [u32; BLOCK]) {
@@ -141,7 +142,7 @@ fn load_32(bytes: &[u8; 32]) -> __m256i {
     _mm256_setr_epi64x(word(0), word(1), word(2), word(3))
 }
 
-/// Multiplies without carries by all ones.
+/// Computes the prefix XOR as a carry-less product with all ones.
 #[inline]
 #[target_feature(enable = "pclmulqdq")]
 fn running_xor(bits: u64) -> u64 {

@@ -1,8 +1,8 @@
-//! Parses the path of a directory: which logs can be below it.
+//! Parses the path of a directory, to determine which logs can be below it.
 //!
-//! A listing uses this to skip directories that cannot hold a selected log. Key parsing uses it to find names that
-//! contradict their path. A component is interpreted only where AWS, or a tool that arranges AWS's files, gives it a
-//! meaning: below `AWSLogs`, `aws-account-id=…` or `elasticloadbalancing`.
+//! A listing skips directories that cannot contain a selected log. The parser of keys finds names that contradict their
+//! path. A component has a meaning only where AWS, or a tool that arranges AWS's files, defines it: below `AWSLogs`,
+//! `aws-account-id=…` or `elasticloadbalancing`.
 
 use chrono::{Months, NaiveDate};
 
@@ -11,23 +11,23 @@ use crate::logs::key::{ROOT, SERVICE, digits, is_account, is_region, service_kin
 /// Properties of the logs below a directory, according to its path.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Directory<'a> {
-    /// Their account, if the path names one.
+    /// Account, if the path contains one.
     pub account: Option<&'a str>,
-    /// Their region, if the path names one.
+    /// Region, if the path contains one.
     pub region: Option<&'a str>,
-    /// First and last day that they can belong to, if the path names a date: the days of the path, widened by one day on
-    /// both sides. Only the name of a log tells whether its day is that of the path.
+    /// First and last day of the logs, if the path contains a date: the days of the path, extended by one day on both
+    /// sides. Only the name of a log determines its exact day.
     pub days: Option<(NaiveDate, NaiveDate)>,
-    /// The kind of another service that delivers there, if it is known.
+    /// Kind of another service that delivers to the directory, if it is known.
     pub service: Option<&'static str>,
 }
 
-/// Year, month and day, as far as a path contains them.
+/// The year, month and day in a path. The path can contain only the first of them.
 #[derive(Default)]
 struct Date([Option<u32>; 3]);
 
 impl Date {
-    /// Parses the next part of a date, if it is one, such as `2025` or `year=2025`.
+    /// Parses a component as the next part of the date, such as `year=2025`, or `2025` if `plain` is true.
     fn take(&mut self, part: &str, plain: bool) {
         const PARTS: [(&str, usize); 3] = [("year=", 4), ("month=", 2), ("day=", 2)];
         let Some(next) = self.0.iter().position(Option::is_none) else { return };
@@ -58,13 +58,14 @@ impl Date {
 }
 
 impl<'a> Directory<'a> {
-    /// Parses the path of a directory; `None` if it has no meaning. The result also applies to all paths below it.
+    /// Parses the path of a directory. Returns `None` if the path has no meaning. The result also applies to all paths
+    /// below the directory.
     pub fn parse(directory: &'a str) -> Option<Self> {
         let directory = directory.strip_suffix('/').unwrap_or(directory);
         let mut parts = directory.split('/').peekable();
         let mut found = Self::default();
         let mut date = Date::default();
-        // Position of a component after the one that gives the path its meaning, once that was found.
+        // Position of the component relative to the start of the part that has a meaning; `None` before that part.
         let mut place = None;
         let mut is_ours = false;
         while let Some(part) = parts.next() {
@@ -83,7 +84,7 @@ impl<'a> Directory<'a> {
             {
                 found.account = Some(account);
             } else if at == 0 && part.starts_with("o-") {
-                // An organization, with accounts below it.
+                // An organization, whose accounts are below it.
                 place = Some(0);
             } else if part == SERVICE {
                 is_ours = true;
@@ -105,7 +106,8 @@ impl<'a> Directory<'a> {
         (found != Self::default()).then_some(found)
     }
 
-    /// Describes how the path contradicts the name of a log with this account and region, if it does.
+    /// Describes the contradiction between the path and the name of a log with this account and region, if there is
+    /// one.
     pub(super) fn contradiction(&self, account: &str, region: &str) -> Option<String> {
         let differs = |own: Option<&str>, other| own.is_some_and(|own| own != other);
         if differs(self.account, account) {
@@ -121,14 +123,15 @@ impl<'a> Directory<'a> {
     }
 }
 
-/// Returns whether a component has a meaning without an `AWSLogs` above it.
+/// Returns whether a component has a meaning without `AWSLogs` above it.
 fn is_start(part: &str, next_is_service: bool) -> bool {
     part == SERVICE
         || part.contains('=') && account_of(part).is_some()
         || next_is_service && is_account(part)
 }
 
-/// Returns whether a component is `AWSLogs` in any case, or begins with it: `AWSLogs-Partitioned`, `awslogs.bak`.
+/// Returns whether a component is `AWSLogs`, or begins with it as a word: `AWSLogs-Partitioned`, `awslogs.bak`. Ignores
+/// case.
 fn is_root(part: &str) -> bool {
     let root = part.get(..ROOT.len()).is_some_and(|root| root.eq_ignore_ascii_case(ROOT));
     root && !part[ROOT.len()..].starts_with(|c: char| c.is_ascii_alphanumeric())
@@ -139,8 +142,8 @@ fn account_of(part: &str) -> Option<&str> {
     is_account(account).then_some(account)
 }
 
-/// Returns the region that a component names. Plain components can be folders with any name, so they must look like
-/// real regions: `eu-west-1`, `us-gov-east-1`.
+/// Returns the region in a component. A component without `region=` can be a folder with any name, so it must look like
+/// a real region, such as `eu-west-1` or `us-gov-east-1`.
 fn region_of(part: &str) -> Option<&str> {
     if let Some(region) = part.strip_prefix("region=") {
         return is_region(region).then_some(region);
@@ -148,7 +151,7 @@ fn region_of(part: &str) -> Option<&str> {
     is_real_region(part).then_some(part)
 }
 
-/// Returns whether a text looks like an AWS region: two to four letters, words, a number.
+/// Returns whether a text looks like an AWS region: two to four letters, one to three words, and a number.
 pub(crate) fn is_real_region(text: &str) -> bool {
     let mut words: Vec<&str> = text.split('-').collect();
     let number = words.pop().unwrap_or_default();
@@ -173,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn documented_directories_tell_what_lies_below() {
+    fn documented_directories_determine_what_is_below_them() {
         let root = "p/AWSLogs/012345678901";
         let of = |path: &str| days(&format!("{root}/elasticloadbalancing/eu-west-1{path}"));
         assert_eq!(of(""), None);
@@ -239,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn components_without_a_meaning_say_nothing() {
+    fn components_without_a_meaning_are_ignored() {
         for path in [
             "backup/2025/11/26",
             "202507191405/x",

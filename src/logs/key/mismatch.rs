@@ -3,10 +3,10 @@
 use crate::logs::key::name::{is_balancer, is_end_time, log_type_of};
 use crate::logs::key::{Directory, Key, Name, SERVICE, SkipReason, is_account, is_region};
 
-/// Description of a part, and whether the part is valid.
+/// Description of a part of a name, and a function that returns whether the part is valid.
 type Wanted = (&'static str, fn(&str) -> bool);
 
-/// Returns the reason why an object is not converted, according to its key; `None` for the key of a log.
+/// Explains why an object is not converted, according to its key. Returns `None` for the key of a log.
 pub fn mismatch(key: &str) -> Option<String> {
     let other = Key::parse(key).err()?;
     let (directory, name) = key.rsplit_once('/').unwrap_or(("", key));
@@ -16,10 +16,12 @@ pub fn mismatch(key: &str) -> Option<String> {
         }
         SkipReason::NetworkLoadBalancer => "it is the log of a Network Load Balancer".to_owned(),
         SkipReason::ClassicLoadBalancer => "it is the log of a Classic Load Balancer".to_owned(),
-        SkipReason::Service(kind) => format!("it is what another service of AWS delivers ({kind})"),
+        SkipReason::Service(kind) => format!("it is an object of another AWS service ({kind})"),
         SkipReason::LogEnding => match Name::split(name).map_or("", |(_, ending)| ending) {
-            "" => "its name has no ending; a log has .log.gz or .log".to_owned(),
-            ending => format!("its name ends with \"{ending}\"; a log ends with .log.gz or .log"),
+            "" => "its name has no ending; the name of a log ends with .log.gz or .log".to_owned(),
+            ending => format!(
+                "its name ends with \"{ending}\"; the name of a log ends with .log.gz or .log"
+            ),
         },
         SkipReason::LogContradiction => Name::parse(name)
             .and_then(|object| {
@@ -30,7 +32,7 @@ pub fn mismatch(key: &str) -> Option<String> {
     })
 }
 
-/// Finds the first part of a name that does not fit.
+/// Describes the first invalid part of a name.
 fn of_name(name: &str) -> String {
     let (_, rest) = log_type_of(name);
     let parts: [Wanted; 5] = [
@@ -54,7 +56,7 @@ fn of_name(name: &str) -> String {
         Some((object, _)) if object.end_day().is_none() => {
             "its name has an end time that does not exist".to_owned()
         }
-        _ => "its name ends before a random word".to_owned(),
+        _ => "its name has no random part at its end".to_owned(),
     }
 }
 
@@ -65,7 +67,7 @@ mod tests {
     const KEY: &str = "AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2025/07/19/012345678901_elasticloadbalancing_eu-west-1_app.my-lb.50dc6c495c0c9188_20250719T1405Z_10.0.0.1_39xza92o.log.gz";
 
     #[test]
-    fn every_key_that_is_none_has_a_reason() {
+    fn every_key_that_is_not_that_of_a_log_has_a_reason() {
         assert_eq!(mismatch(KEY), None);
         let cases = [
             (KEY.replace(".log.gz", ".gz"), "ends with \".gz\""),
@@ -77,7 +79,7 @@ mod tests {
             (KEY.replace("T1405Z", "T14:05Z"), "yyyymmddThhmmZ"),
             (KEY.replace("_20250719T", "_20251319T"), "does not exist"),
             (KEY.replace("app.my-lb", "app"), "app.<name>.<id>"),
-            (KEY.replace("_39xza92o.log.gz", "_.log.gz"), "ends before a random word"),
+            (KEY.replace("_39xza92o.log.gz", "_.log.gz"), "has no random part"),
             (KEY.replace("39xza92o", "39xza92o_x"), "ends with"),
             (KEY.replace("app.", "net."), "Network Load Balancer"),
             ("AWSLogs/012345678901/ELBAccessLogTestFile".to_owned(), "logging is enabled"),

@@ -7,32 +7,32 @@ use chrono::NaiveDate;
 use crate::logs::key::{SERVICE, digits, is_account, is_region, is_word};
 use crate::logs::schema::LogType;
 
-/// The ending of a file as AWS delivers it.
+/// The ending of a file in the form in which AWS delivers it.
 const DELIVERED: &str = ".log.gz";
 
-/// The parts of a log file's name.
+/// The parts of the name of a log file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Name<'a> {
-    /// The log type.
+    /// Log type.
     pub log_type: LogType,
-    /// Twelve digits.
+    /// AWS account: twelve digits.
     pub account: &'a str,
     /// AWS region.
     pub region: &'a str,
-    /// Resource id of the load balancer with dots for slashes: `app.<name>.<id>`.
+    /// Resource id of the load balancer, with dots instead of slashes: `app.<name>.<id>`.
     pub balancer: &'a str,
     /// End of the five minutes that the file covers, `yyyymmddThhmmZ`.
     pub end_time: &'a str,
-    /// Address of the load balancer node; vended logs have none in their names.
+    /// Address of the load balancer node; names of vended logs have none.
     pub node: Option<&'a str>,
     /// Random part that makes the name unique.
     pub random: &'a str,
 }
 
-/// The form in which a file holds a log, best first.
+/// The form of a log file, from the most to the least preferred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Form {
-    /// `.log.gz`, as AWS delivers it.
+    /// The original with the ending `.log.gz`, as AWS delivers it.
     Delivered,
     /// A compressed copy, such as `.LOG.GZ`, `.log.gz.1` or ` (1).log.gz`.
     Copy,
@@ -42,7 +42,7 @@ pub(crate) enum Form {
 
 impl<'a> Name<'a> {
     /// Parses `[prefix]<account>_elasticloadbalancing_<region>_app.<name>.<id>_<end>[_<ip>]_<random>.log.gz`, or a
-    /// name with another ending that [`Form::of`] knows.
+    /// name with another ending that [`Form::of`] supports.
     pub(crate) fn parse(name: &'a str) -> Option<Self> {
         let (parsed, ending) = Self::split(name)?;
         Form::of_ending(ending).map(|_| parsed)
@@ -67,7 +67,7 @@ impl<'a> Name<'a> {
         (!random.is_empty()).then_some((name, ending))
     }
 
-    /// Returns the day (UTC) of the end time, if that day exists.
+    /// Returns the day of the end time in UTC, if that day exists.
     pub(crate) fn end_day(&self) -> Option<NaiveDate> {
         let number = |range: Range<usize>| self.end_time.get(range)?.parse::<u32>().ok();
         let (year, month, day) = (number(0..4)?, number(4..6)?, number(6..8)?);
@@ -101,7 +101,7 @@ impl Form {
         (rest.is_empty() || is_numbered).then_some(form)
     }
 
-    /// Returns whether two files of the same log must have the same size, according to their forms.
+    /// Returns whether two files of the same log must have the same size: both are compressed, or both are text.
     pub(crate) fn has_size_of(one: &str, other: &str) -> bool {
         let is_text = |name| Self::of(name) == Some(Self::Text);
         is_text(one) == is_text(other)
@@ -155,18 +155,19 @@ pub(super) fn is_end_time(text: &str) -> bool {
         && bytes[..8].iter().chain(&bytes[9..13]).all(u8::is_ascii_digit)
 }
 
-/// Returns whether a part is the address of a node. It is zero-padded in AWS's own example, so it is not parsed as one.
+/// Returns whether a part is the address of a node. It is not parsed as an IP address, because the example in AWS's
+/// documentation is zero-padded.
 pub(super) fn is_node(text: &str) -> bool {
     let allowed = |c: char| c.is_ascii_hexdigit() || ".:-".contains(c);
     text.chars().all(allowed) && text.contains(['.', ':', '-'])
 }
 
-/// Returns the length of the letters and digits that a text begins with.
+/// Returns the number of letters and digits at the start of a text.
 fn word_length(text: &str) -> usize {
     text.bytes().position(|b| !b.is_ascii_alphanumeric()).unwrap_or(text.len())
 }
 
-/// Returns the load balancer part of a text that begins like the name of a load balancer log.
+/// Returns the load balancer and the text after it, if a text begins like the name of a load balancer log.
 pub(super) fn balancer_part(rest: &str) -> Option<(&str, &str)> {
     let mut parts = rest.splitn(5, '_');
     parts.next().filter(|part| digits(part, 12).is_some())?;
@@ -182,7 +183,7 @@ mod tests {
     const STEM: &str = "012345678901_elasticloadbalancing_eu-west-1_app.my-lb.50dc6c495c0c9188_20250719T1405Z_10.0.0.1_39xza92o";
 
     #[test]
-    fn a_name_alone_tells_the_balancer() {
+    fn a_name_is_parsed_without_a_path() {
         for prefix in ["", "conn_log_", "health_check_log_"] {
             let name = format!("{prefix}{STEM}.log.gz");
             let Name { balancer, end_time, node, random, .. } = Name::parse(&name).unwrap();
@@ -200,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn endings_that_are_taken_do_not_change_the_identity() {
+    fn supported_endings_do_not_change_the_identity() {
         let cases = [
             (".log.gz", Form::Delivered),
             (".LOG.GZ", Form::Copy),
@@ -229,7 +230,7 @@ mod tests {
     }
 
     #[test]
-    fn endings_of_files_that_may_not_be_whole_logs_are_not_taken() {
+    fn endings_of_possibly_incomplete_logs_are_not_supported() {
         for ending in [
             "",
             ".gz",
@@ -258,9 +259,9 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Sorting by name keeps the files of an object together. The search for copies relies on that.
+        /// Files of the same object are adjacent when sorted by name. The search for copies relies on that.
         #[test]
-        fn names_of_an_object_are_neighbours(
+        fn names_of_an_object_are_adjacent(
             random in proptest::collection::vec("[0-9A-Za-z]{1,3}", 1..8),
             endings in proptest::collection::vec(0_usize..8, 1..24),
         ) {
