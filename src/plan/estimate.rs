@@ -57,7 +57,7 @@ pub struct Speed {
 
 impl Speed {
     /// Default number of compressed bytes that a thread converts per second. In benches/README.md, `many` reaches 85 MB
-    /// on entire cores, but a vCPU of a cloud is often only half a core.
+    /// on full cores, but the vCPUs of cloud machines are often only half a core.
     pub const RATE: u64 = 60_000_000;
 }
 

@@ -1,4 +1,4 @@
-//! Scopes: the objects of a source that its name selects.
+//! Selects objects of a source by the name of the source.
 //!
 //! A SOURCE can be a single file or a pattern, such as `logs/**/*.log.gz`. The program opens the directory above,
 //! and the scope selects objects in it.

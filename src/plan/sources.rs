@@ -17,7 +17,7 @@ pub(crate) enum OpenError {
     Store(#[from] StoreError),
 }
 
-/// How a source and a dataset overlap.
+/// The relation of a source and a dataset that overlap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Overlap {
     /// The dataset is in the source.
