@@ -1,5 +1,5 @@
-//! The memory and time of a plan and of its claims, over a store that lists as many objects as are asked for and
-//! has claims for all of them, or none.
+//! Measures the memory and time of a plan and of its claims, over a synthetic store that lists any number of objects
+//! and has claims for all of them or none.
 //!
 //!     cargo bench --bench plan -- [OBJECTS [PARTITIONS]]
 
@@ -31,13 +31,14 @@ use object_store::{
     PutPayload, PutResult, Result,
 };
 
-/// Partitions that are planned over a store that is far away.
-const FAR: u64 = 300;
-/// How far.
+/// Number of partitions that are planned over a remote store.
+const REMOTE_PARTITIONS: u64 = 300;
+/// Time that each request to the remote store takes.
 const LATENCY: Duration = Duration::from_millis(20);
 const DESCRIPTION: &str = r#"{"format_version":2,"layout":"hive","conditional_creates":true}"#;
 
-/// A store that lists objects, holds a dataset in which all of them are claimed or none, and keeps nothing.
+/// A store that generates a listing, and a dataset in which all objects are claimed or none. It discards what is
+/// written.
 #[derive(Debug)]
 struct Synthetic {
     objects: u64,
@@ -57,13 +58,13 @@ fn never<T>(operation: &str) -> Result<T> {
     Err(Error::NotImplemented { operation, implementer: "synthetic".to_owned() })
 }
 
-/// Account and day of a partition.
+/// Returns the account and the day of a partition.
 fn partition(number: u64) -> (u64, NaiveDate) {
-    let first = NaiveDate::from_ymd_opt(2016, 1, 1).expect("is a day");
+    let first = NaiveDate::from_ymd_opt(2016, 1, 1).expect("a valid day");
     (100_000_000_000 + number % 20, first + Days::new(number / 20))
 }
 
-/// The object with a number, as S3 lists it: four balancers in each partition.
+/// Returns the object with a number, as S3 lists it. Each partition has four load balancers.
 fn object(number: u64, partition_number: u64) -> ObjectMeta {
     let (account, day) = partition(partition_number);
     let (path, date) = (day.format("%Y/%m/%d"), day.format("%Y%m%d"));
@@ -92,7 +93,7 @@ impl Synthetic {
         self.objects.div_ceil(self.partitions)
     }
 
-    /// The text of a file of the dataset.
+    /// Returns the contents of a file of the dataset.
     fn text(&self, path: &str) -> Option<Vec<u8>> {
         if path.ends_with("dataset.json") {
             return Some(DESCRIPTION.into());
@@ -110,24 +111,24 @@ impl Synthetic {
             claim_object(&mut claim, &meta);
         }
         (!claim.objects.is_empty())
-            .then(|| serde_json::to_vec(&Record::Add(claim)).expect("plain values"))
+            .then(|| serde_json::to_vec(&Record::Add(claim)).expect("it is serializable"))
     }
 }
 
-/// Eight digits that differ from object to object.
-fn number_of(url: &str) -> u32 {
+/// Returns a number that differs between objects, as a CRC-32 would.
+fn hash_of(url: &str) -> u32 {
     url.bytes().fold(0, |sum: u32, byte| sum.wrapping_mul(31).wrapping_add(byte.into()))
 }
 
 fn claim_object(claim: &mut Claim, meta: &ObjectMeta) {
     let url = format!("synthetic://logs/{}", meta.location);
-    claim.directories = vec![url.rsplit_once('/').expect("has slashes").0.to_owned() + "/"];
+    claim.directories = vec![url.rsplit_once('/').expect("a URL has slashes").0.to_owned() + "/"];
     claim.objects.push(alb2parquet::internals::dataset::claim::Claimed {
         directory: 0,
-        name: meta.location.filename().expect("has a name").to_owned(),
+        name: meta.location.filename().expect("an object has a name").to_owned(),
         size: meta.size,
         e_tag: meta.e_tag.clone(),
-        crc32: Some(number_of(&url)),
+        crc32: Some(hash_of(&url)),
         uncompressed_size: Some(meta.size * 8),
         notes: Vec::new(),
         lines: 0,
@@ -202,31 +203,34 @@ impl ObjectStore for Synthetic {
     }
 }
 
-/// Largest memory of this process since the last call, in MiB.
+/// Returns the peak memory of this process since the last call, in MiB.
 fn peak() -> u64 {
-    let status = fs::read_to_string("/proc/self/status").expect("Linux tells it");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("is told");
-    let peak = line.trim().trim_end_matches(" kB").parse::<u64>().expect("is a number") >> 10;
-    fs::write("/proc/self/clear_refs", "5").expect("Linux begins anew");
+    let status = fs::read_to_string("/proc/self/status").expect("Linux has it");
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmHWM:"))
+        .expect("Linux reports the peak");
+    let peak = line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") >> 10;
+    fs::write("/proc/self/clear_refs", "5").expect("Linux resets the peak");
     peak
 }
 
-/// Seconds of processors that this process has taken.
-fn processors() -> f64 {
-    let stat = fs::read_to_string("/proc/self/stat").expect("Linux tells it");
-    let behind_name = stat.rsplit(')').next().expect("the name is in brackets");
-    let ticks = behind_name.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
-    // A tick is a hundredth of a second wherever Linux runs (proc_pid_stat(5), `utime` and `stime`).
-    ticks.map(|ticks| ticks.expect("is a number") / 100.0).sum()
+/// Returns the CPU time that this process has used, in seconds.
+fn cpu_time() -> f64 {
+    let stat = fs::read_to_string("/proc/self/stat").expect("Linux has it");
+    let after_name = stat.rsplit(')').next().expect("the name is in parentheses");
+    let ticks = after_name.split_whitespace().skip(11).take(2).map(str::parse::<f64>);
+    // A tick is a hundredth of a second on all common architectures (proc_pid_stat(5), `utime` and `stime`).
+    ticks.map(|ticks| ticks.expect("a number") / 100.0).sum()
 }
 
-/// Prints what time something took, by the clock and of processors, and the memory.
+/// Runs a task, and prints its wall time, its CPU time and the peak memory.
 #[allow(clippy::print_stdout)] // the figures
 fn measured<T>(what: &str, task: impl FnOnce() -> T) -> T {
-    let (began, before) = (Instant::now(), processors());
+    let (began, before) = (Instant::now(), cpu_time());
     let result = task();
-    let (clock, taken) = (began.elapsed().as_secs_f64(), processors() - before);
-    println!("{what:45} {clock:>7.1} s {taken:>7.1} s of processors {:>6} MiB", peak());
+    let (wall, cpu) = (began.elapsed().as_secs_f64(), cpu_time() - before);
+    println!("{what:45} {wall:>7.1} s {cpu:>7.1} s of CPU time {:>6} MiB", peak());
     result
 }
 
@@ -241,7 +245,7 @@ fn dataset(store: &Arc<Synthetic>, reads: usize) -> Dataset {
         redaction: Agreement::default(),
         profile: Profile::Portable,
     };
-    Dataset::open(Arc::new(target.with_reads(reads)), opening).expect("is there")
+    Dataset::open(Arc::new(target.with_reads(reads)), opening).expect("the dataset exists")
 }
 
 fn listing(sources: &[Source]) -> Listing {
@@ -266,9 +270,8 @@ fn main() {
 
     let listing = measured("listed and sorted", || self::listing(&sources));
     let survey = measured("counted by load balancer", || Survey::of(&listing));
-    let mut ledger = Ledger::open(&dataset).expect("can be listed");
-    let plan =
-        measured("planned, nothing is claimed", || self::plan(listing, &sources, &mut ledger));
+    let mut ledger = Ledger::open(&dataset).expect("claims can be listed");
+    let plan = measured("planned, without claims", || self::plan(listing, &sources, &mut ledger));
     let batches = plan.batches.iter();
     assert_eq!(batches.map(|batch| batch.objects.len() as u64).sum::<u64>(), objects);
     assert_eq!(plan.partitions() as u64, partitions);
@@ -276,19 +279,20 @@ fn main() {
     let bytes = measured("written as lines of JSON", || {
         let mut sink = Counted(0);
         for batch in &plan.batches {
-            serde_json::to_writer(&mut sink, &Description::of(batch, &sources)).expect("is taken");
+            serde_json::to_writer(&mut sink, &Description::of(batch, &sources))
+                .expect("the sink accepts it");
         }
         sink.0
     });
     println!("{:45} {:>7.0} MB", "", bytes as f64 / 1e6);
-    measured("claimed and published, file by file", || {
+    measured("claimed and published, one by one", || {
         for batch in &plan.batches {
             let mut claim = Claim { run: "bench".to_owned(), ..Claim::default() };
             for object in &batch.objects {
                 let url = sources[object.source].url(&object.listed);
                 claim.add(&url, &object.listed, 0, BTreeMap::new());
             }
-            ledger.commit(&batch.partition, claim, Vec::new()).expect("everything is taken");
+            ledger.commit(&batch.partition, claim, Vec::new()).expect("the store accepts it");
         }
     });
     drop(ledger);
@@ -298,26 +302,28 @@ fn main() {
 
     store.claimed.store(true, Ordering::Relaxed);
     let listing = measured("listed and sorted again", || self::listing(&sources));
-    let mut ledger = measured("claims listed", || Ledger::open(&dataset).expect("can be listed"));
+    let mut ledger =
+        measured("claims listed", || Ledger::open(&dataset).expect("claims can be listed"));
     let plan =
         measured("planned, everything is claimed", || self::plan(listing, &sources, &mut ledger));
     assert_eq!((plan.batches.len(), plan.before.objects), (0, objects));
     drop((plan, ledger));
 
-    let store = Synthetic::new(FAR * 100, FAR, LATENCY);
+    let store = Synthetic::new(REMOTE_PARTITIONS * 100, REMOTE_PARTITIONS, LATENCY);
     store.claimed.store(true, Ordering::Relaxed);
     let sources = [Source::over(store.clone(), "synthetic://logs")];
     for reads in [1, 32] {
         let dataset = self::dataset(&store, reads);
         let listing = self::listing(&sources);
-        let mut ledger = Ledger::open(&dataset).expect("can be listed");
-        let what = format!("{FAR} partitions, {LATENCY:?} away, {reads} claims at once");
+        let mut ledger = Ledger::open(&dataset).expect("claims can be listed");
+        let what =
+            format!("{REMOTE_PARTITIONS} partitions, {LATENCY:?} per request, {reads} at once");
         let plan = measured(&what, || self::plan(listing, &sources, &mut ledger));
-        assert_eq!(plan.before.objects, FAR * 100);
+        assert_eq!(plan.before.objects, REMOTE_PARTITIONS * 100);
     }
 }
 
-/// Counts what is written.
+/// Counts the bytes that are written.
 struct Counted(usize);
 
 impl Write for Counted {

@@ -1,7 +1,7 @@
-//! Each stage of a conversion by itself, on one thread, in bytes of text per second.
+//! Measures each stage of a conversion alone, on one thread, in decompressed bytes per second.
 //!
-//! `cargo bench` runs them on text made from the sample logs of the repository. Every iteration asserts
-//! its answer.
+//! `cargo bench` runs the stages on text generated from the sample logs of the repository. Every iteration checks its
+//! result.
 
 use std::hint::black_box;
 use std::io::{Cursor, Write};
@@ -20,12 +20,12 @@ use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use flate2::Compression as Level;
 use flate2::write::GzEncoder;
 
-/// Text of an ordinary busy object, in bytes.
+/// Decompressed size of a typical busy object, in bytes.
 const TEXT: usize = 4 << 20;
 const KEY: &str = "AWSLogs/123456789012/elasticloadbalancing/eu-west-1/2025/07/19/object.log.gz";
 
-/// Repeats the sound modern lines of a log in the sample until they fill an object, with ids or durations of
-/// their own so that they are as hard to compress as real ones.
+/// Repeats the valid modern lines of a log type in the samples until they fill an object. Each repetition has new ids
+/// or durations, so that the text is as hard to compress as real logs.
 fn sample_text(log_type: LogType) -> Vec<u8> {
     let (mark, also) = match log_type {
         LogType::Access => ("\"Root=1-", " TID_"),
@@ -89,11 +89,11 @@ fn gzip(text: &[u8]) -> Vec<u8> {
 fn decompressed(text: &[u8]) -> Decompressed {
     let mut decompressed = Decompressed { text: Text::default(), segments: Vec::new() };
     decompressed.text.extend(text);
-    decompressed.segments.push(whole_part(text.len()));
+    decompressed.segments.push(whole_segment(text.len()));
     decompressed
 }
 
-fn whole_part(length: usize) -> Segment {
+fn whole_segment(length: usize) -> Segment {
     Segment { range: 0..length, bytes: length as u64, ..Segment::default() }
 }
 
@@ -159,15 +159,15 @@ fn decode(criterion: &mut Criterion) {
         group.bench_function(name, |bencher| {
             bencher.iter(|| {
                 let mut at = 0;
-                let mut refused = Vec::new();
+                let mut rejected = Vec::new();
                 while at < text.len() {
                     at = tile.read(&mut input.text, at, text.len(), count, |_| false);
                     for (field, builder) in &mut builders {
-                        builder.append(&input.text, tile.spans(*field), &mut refused);
+                        builder.append(&input.text, tile.spans(*field), &mut rejected);
                     }
                     input.text.truncate(text.len());
                 }
-                assert!(refused.is_empty());
+                assert!(rejected.is_empty());
                 for (_, builder) in &mut builders {
                     assert_eq!(builder.finish().len(), lines);
                 }
@@ -218,7 +218,7 @@ fn encode(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// All stages, for each log.
+/// Measures all stages together, for each log type.
 fn all(criterion: &mut Criterion) {
     let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build().unwrap();
     let mut group = criterion.benchmark_group("all");

@@ -22,7 +22,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut rejects = 0;
     for path in files(Path::new(&directory))? {
         let Some(path) = path.to_str() else { continue };
-        // Skips everything that is not named like an access log.
+        // Skip everything that is not named like an access log.
         if !Key::parse(path).is_ok_and(|key| key.partition.log_type == LogType::Access) {
             continue;
         }

@@ -1,22 +1,22 @@
-//! Writes a tree of made-up Application Load Balancer logs, of any size, from a seed: access logs and, with
-//! `--all-logs`, beside each object the connections that its requests came over and the health checks of
-//! the same minutes. The access logs are the same with and without that.
+//! Generates a tree of Application Load Balancer logs of any size from a seed. It contains access logs and, with
+//! `--all-logs`, the connection and health check logs for the same load balancers and times. The access logs are the
+//! same with and without `--all-logs`.
 //!
-//! The output is a pure function of the arguments: every object draws from a random generator of its
-//! own, seeded with the run's seed and the object's place in the tree, so the number of threads has no
-//! say in it. Lines are streamed through gzip; memory does not grow with the size of an object.
+//! The output is a pure function of the arguments. Every object has its own random generator, seeded with the seed of
+//! the run and the position of the object in the tree, so the output does not depend on the number of threads. Lines
+//! are streamed through gzip, so memory does not grow with the size of an object.
 //!
-//! What makes the logs look alive, and makes them compress much as real ones do:
+//! These properties make the logs realistic, and make them compress about as well as real logs:
 //!
-//! - few clients send most of the requests, each over connections that it keeps for a while;
-//! - some sixty routes with ids, slugs and query strings, so that URLs vary but also repeat;
-//! - durations that are log-normal, sizes that depend on the route, a mix of status codes;
-//! - small shares of redirects, fixed responses, Lambda targets, blocks by WAF, time-outs, WebSockets
-//!   and requests that nobody could parse;
-//! - trace and connection ids that are random, as they are in life, and so do not compress.
+//! - a few clients send most of the requests, over connections that each client keeps open for a while;
+//! - about sixty routes have ids, slugs and query strings, so that URLs vary but also repeat;
+//! - durations are log-normal, sizes depend on the route, and status codes are mixed;
+//! - small shares are redirects, fixed responses, Lambda targets, requests blocked by WAF, timeouts, WebSockets and
+//!   malformed requests;
+//! - trace and connection ids are random, as in real logs, and so do not compress.
 //!
-//! Nobody's addresses appear in them: clients come from the private, shared and benchmarking ranges of
-//! IPv4 and from the documentation range of IPv6, host names from the example domains.
+//! The logs contain no real addresses. Clients have addresses in the private, shared and benchmarking ranges of IPv4
+//! and in the documentation range of IPv6. Host names are in the example domains.
 
 #![allow(clippy::print_stderr)] // a program, not the library
 
@@ -33,42 +33,42 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use rayon::prelude::*;
 
-/// Write a tree of made-up Application Load Balancer logs.
+/// Generate a tree of Application Load Balancer logs.
 #[derive(Debug, Parser)]
 struct Args {
-    /// Folder below which `AWSLogs/` is written.
+    /// Directory to write `AWSLogs/` to.
     out: PathBuf,
-    /// Number from which everything else follows.
+    /// Seed of the random generator.
     #[arg(long, default_value_t = 1)]
     seed: u64,
-    /// Accounts; the id of the second begins with a zero.
+    /// Number of accounts; the id of the second begins with a zero.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=100))]
     accounts: u32,
-    /// Regions of each account.
+    /// Number of regions per account.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=8))]
     regions: u32,
-    /// Load balancers of each region.
+    /// Number of load balancers per region.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1000))]
     balancers: u32,
     /// First day, as `YYYY-MM-DD`.
     #[arg(long, default_value = "2025-07-01")]
     from: NaiveDate,
-    /// Days, counted from the first.
+    /// Number of days.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=3660))]
     days: u32,
-    /// Objects of each load balancer and day, spread over the day's 5-minute windows.
+    /// Number of objects per load balancer and day, spread over the five-minute windows of the day.
     #[arg(long, default_value_t = 48, value_parser = clap::value_parser!(u32).range(1..=100_000))]
     objects_per_day: u32,
-    /// Rows of each object.
+    /// Number of rows per object.
     #[arg(long, default_value_t = 8000)]
     rows_per_object: u64,
-    /// Fields of each line: 30 as in 2025, 36 as in 2026.
+    /// Number of fields per line: 30 as in 2025, 36 as in 2026.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u8).range(29..=36))]
     fields: u8,
-    /// Write connection and health check logs as well.
+    /// Also write connection and health check logs.
     #[arg(long)]
     all_logs: bool,
-    /// Write only the first access log object of the tree.
+    /// Write only the first object of the tree.
     #[arg(long)]
     single_object: bool,
 }
@@ -83,7 +83,7 @@ fn main() -> Result<()> {
     }
     let total = objects
         .par_iter()
-        // One object at a time to each thread: they are large, and one may be very large.
+        // Each thread takes one object at a time, because objects are large.
         .with_max_len(1)
         .map(|object| object.write(&world, &args))
         .try_reduce(Totals::default, |left, right| Ok(left + right))?;
@@ -94,7 +94,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// What was written.
+/// Counts of what was written.
 #[derive(Clone, Copy, Debug, Default)]
 struct Totals {
     objects: u64,
@@ -117,15 +117,15 @@ impl std::ops::Add for Totals {
 }
 
 // ---------------------------------------------------------------------------------------------------
-// Chance
+// Random numbers
 // ---------------------------------------------------------------------------------------------------
 
-/// SplitMix64: small, quick, and good enough for text that only has to look random.
+/// SplitMix64: small, fast, and random enough for generated text.
 #[derive(Clone, Debug)]
 struct Rng(u64);
 
 impl Rng {
-    /// The generator that belongs to a place in the tree, named by a path of numbers.
+    /// Returns the generator of a position in the tree, which is a path of numbers.
     fn at(path: &[u64]) -> Self {
         let mut rng = Self(0x0a1b_2c3d_4e5f_6071);
         for &step in path {
@@ -142,17 +142,17 @@ impl Rng {
         mixed ^ (mixed >> 31)
     }
 
-    /// A number below `bound`.
+    /// Returns a number below `bound`.
     fn below(&mut self, bound: u64) -> u64 {
         ((u128::from(self.next()) * u128::from(bound)) >> 64) as u64
     }
 
-    /// A number from `low` to `high`, both included.
+    /// Returns a number from `low` to `high`, inclusive.
     fn between(&mut self, low: u64, high: u64) -> u64 {
         low + self.below(high - low + 1)
     }
 
-    /// True in `share` of 10 000 cases.
+    /// Returns true in `share` of 10,000 cases.
     fn chance(&mut self, share: u64) -> bool {
         self.below(10_000) < share
     }
@@ -161,19 +161,19 @@ impl Rng {
         &items[self.index(items.len())]
     }
 
-    /// An index into something of length `len`.
+    /// Returns an index into a slice of length `len`.
     fn index(&mut self, len: usize) -> usize {
         usize::try_from(self.below(len as u64)).expect("below a usize")
     }
 
-    /// A log-normal number around `median`; `spread` is the deviation of its logarithm.
+    /// Returns a log-normal number with a median. `spread` is the standard deviation of its logarithm.
     ///
-    /// Additions and multiplications only, which give the same bits on every machine; the functions of
-    /// a mathematical library need not.
+    /// Uses only additions and multiplications, whose results are the same on every machine. Those of a math library
+    /// may differ.
     fn log_normal(&mut self, median: u64, spread: f64) -> u64 {
         let bits = self.next();
-        let sum: u64 = (0..4).map(|piece| (bits >> (16 * piece)) & 0xffff).sum();
-        // Four uniform numbers add up to something near enough to a normal one.
+        let sum: u64 = (0..4).map(|part| (bits >> (16 * part)) & 0xffff).sum();
+        // The sum of four uniform numbers is approximately normal.
         let normal = (sum as f64 - 131_070.0) / 37_837.0;
         let mut factor = 1.0 + normal * spread / 1024.0;
         for _ in 0..10 {
@@ -182,7 +182,7 @@ impl Rng {
         (median as f64 * factor) as u64
     }
 
-    /// Appends lower-case hexadecimal digits.
+    /// Appends random lowercase hexadecimal digits.
     fn hex(&mut self, digits: usize, out: &mut Vec<u8>) {
         let mut left = digits;
         while left > 0 {
@@ -202,7 +202,7 @@ impl Rng {
         })
     }
 
-    /// Appends the 8-4-4-4-12 form of a random id.
+    /// Appends a random id in the form 8-4-4-4-12.
     fn uuid(&mut self, out: &mut Vec<u8>) {
         for (at, digits) in [8, 4, 4, 4, 12].into_iter().enumerate() {
             if at > 0 {
@@ -213,15 +213,15 @@ impl Rng {
     }
 }
 
-/// Draws ranks of which the first is much likelier than the last: the n-th has a weight of 1/(n + k).
+/// A distribution of ranks whose first ranks are the most likely: the n-th rank has the weight 1/(n + k).
 #[derive(Debug)]
 struct Skew {
-    /// Sums of the weights up to and including each rank.
+    /// Sum of the weights up to and including each rank.
     sums: Vec<u64>,
 }
 
 impl Skew {
-    /// `flatness` is the k above: the larger, the closer the first ranks are to each other.
+    /// Returns a distribution with `flatness` as k. The larger it is, the more similar are the first weights.
     fn new(ranks: usize, flatness: u64) -> Self {
         let sums = (1..=ranks as u64)
             .scan(0, |sum, rank| {
@@ -239,10 +239,10 @@ impl Skew {
 }
 
 // ---------------------------------------------------------------------------------------------------
-// The world: what all load balancers have in common
+// The world that all load balancers share
 // ---------------------------------------------------------------------------------------------------
 
-/// Clients, programs and routes.
+/// Clients, user agents and routes.
 #[derive(Debug)]
 struct World {
     seed: u64,
@@ -262,13 +262,13 @@ struct World {
 #[derive(Debug)]
 struct Client {
     address: String,
-    /// Index into [`World::agents`] of the program most used there.
+    /// Index of its most common user agent in [`World::agents`].
     agent: usize,
 }
 
-/// How many addresses there are.
+/// Number of client addresses.
 const CLIENTS: usize = 20_000;
-/// How many numbers stand for the ids of orders, products and so on.
+/// Number of different ids of orders, products and other items.
 const NUMBERS: usize = 50_000;
 
 impl World {
@@ -301,7 +301,7 @@ impl World {
         }
     }
 
-    /// A route for a connection of some kind, and its number.
+    /// Returns a random route for a kind of connection, and its index.
     fn route(&self, kind: &str, rng: &mut Rng) -> (usize, &Route) {
         let (routes, index) = match kind {
             "grpcs" => (&self.calls, rng.index(self.calls.len())),
@@ -332,7 +332,7 @@ fn client_address(rng: &mut Rng) -> String {
     }
 }
 
-/// Some 150 user agents, the common ones first.
+/// Returns about 150 user agents, the most common first.
 fn agents() -> Vec<String> {
     const SYSTEMS: [&str; 4] = [
         "Windows NT 10.0; Win64; x64",
@@ -393,7 +393,7 @@ fn agents() -> Vec<String> {
         agents.push(format!("Java-http-client/{version}"));
         agents.push(format!("grpc-java-netty/1.6{}", &version[..1]));
     }
-    // Quotes, backslashes and bytes beyond ASCII are escaped by the load balancer.
+    // The load balancer escapes quotes, backslashes and bytes that are not ASCII.
     agents.push(r"ExampleKiosk/2.1 (\x22front desk\x22; C:\x5CKiosk)".to_owned());
     agents.push(r"ExampleReader/1.0 (\xC3\xA9dition)".to_owned());
     agents
@@ -408,10 +408,10 @@ const WORDS: &[&str] = &[
     "summer", "table", "travel", "velvet", "walnut", "warm", "white", "willow", "winter", "wool",
 ];
 
-/// The routes, the most used first: method, median milliseconds, median bytes sent, path.
+/// The routes, the most common first: method, median milliseconds, median sent bytes, path.
 ///
-/// In a path, `{n}` is a number (few of them often), `{page}` a small number, `{slug}` some words (few
-/// of them often), `{word}` one word, `{uuid}` and `{hex}` are random.
+/// In a path, `{n}` is a number and `{slug}` a group of words; a few of each are frequent. `{page}` is a small number,
+/// `{word}` one word, and `{uuid}` and `{hex}` are random.
 const ROUTES: &[&str] = &[
     "GET 4 1830 /api/v2/products/{n}",
     "GET 9 6400 /api/v2/products?category={word}&page={page}&per_page=24",
@@ -475,27 +475,27 @@ const ROUTES: &[&str] = &[
     "GET 5 2200 /api/v2/translations/en-GB?keys={word}.{word},{word}.{word}&build={hex}",
 ];
 
-/// The routes of gRPC calls, in the same form.
+/// The routes of gRPC calls, in the same format.
 const CALLS: &[&str] =
     &["POST 3 90 /example.stock.v1.Stock/Reserve", "POST 2 120 /example.prices.v1.Prices/Get"];
 
-/// The routes of WebSockets.
+/// The routes of WebSockets, in the same format.
 const SOCKETS: &[&str] = &["GET 3 0 /live/orders?session={uuid}", "GET 3 0 /live/chat/{n}"];
 
-/// A kind of request: one line of [`ROUTES`].
+/// A kind of request: a parsed line of [`ROUTES`].
 #[derive(Debug)]
 struct Route {
     method: &'static str,
-    /// Median time that a target takes.
+    /// Median milliseconds that a target takes.
     millis: u64,
-    /// Median size of the answer.
+    /// Median size of the response in bytes.
     bytes: u64,
-    path: Vec<Piece>,
+    path: Vec<Segment>,
 }
 
-/// A piece of a path.
+/// A segment of a path.
 #[derive(Debug)]
-enum Piece {
+enum Segment {
     Text(&'static str),
     Number,
     Page,
@@ -513,19 +513,19 @@ impl Route {
         let mut path = Vec::new();
         while let Some((text, after)) = rest.split_once('{') {
             let (name, after) = after.split_once('}').expect("a brace is closed");
-            path.push(Piece::Text(text));
+            path.push(Segment::Text(text));
             path.push(match name {
-                "n" => Piece::Number,
-                "page" => Piece::Page,
-                "slug" => Piece::Slug,
-                "word" => Piece::Word,
-                "uuid" => Piece::Uuid,
-                "hex" => Piece::Hex,
-                _ => unreachable!("no such piece: {name}"),
+                "n" => Segment::Number,
+                "page" => Segment::Page,
+                "slug" => Segment::Slug,
+                "word" => Segment::Word,
+                "uuid" => Segment::Uuid,
+                "hex" => Segment::Hex,
+                _ => unreachable!("unknown segment: {name}"),
             });
             rest = after;
         }
-        path.push(Piece::Text(rest));
+        path.push(Segment::Text(rest));
         Self {
             method,
             millis: millis.parse().expect("a number"),
@@ -535,21 +535,21 @@ impl Route {
     }
 
     fn write_path(&self, world: &World, rng: &mut Rng, out: &mut Vec<u8>) {
-        for piece in &self.path {
-            match piece {
-                Piece::Text(text) => out.extend_from_slice(text.as_bytes()),
-                Piece::Number => decimal(1000 + world.number_skew.draw(rng) as u64 * 7, out),
-                Piece::Page => decimal(1 + rng.below(12) * rng.below(12) / 11, out),
-                Piece::Slug => {
+        for segment in &self.path {
+            match segment {
+                Segment::Text(text) => out.extend_from_slice(text.as_bytes()),
+                Segment::Number => decimal(1000 + world.number_skew.draw(rng) as u64 * 7, out),
+                Segment::Page => decimal(1 + rng.below(12) * rng.below(12) / 11, out),
+                Segment::Slug => {
                     out.extend_from_slice(world.slugs[world.slug_skew.draw(rng)].as_bytes());
                 }
-                Piece::Word => out.extend_from_slice(rng.pick(WORDS).as_bytes()),
-                // Half of the random ids belong to something that comes back.
-                Piece::Uuid if rng.chance(5000) => {
+                Segment::Word => out.extend_from_slice(rng.pick(WORDS).as_bytes()),
+                // Half of the random ids repeat.
+                Segment::Uuid if rng.chance(5000) => {
                     Rng::at(&[world.seed, 2, world.number_skew.draw(rng) as u64]).uuid(out);
                 }
-                Piece::Uuid => rng.uuid(out),
-                Piece::Hex => Rng::at(&[world.seed, 3, rng.below(8)]).hex(8, out),
+                Segment::Uuid => rng.uuid(out),
+                Segment::Hex => Rng::at(&[world.seed, 3, rng.below(8)]).hex(8, out),
             }
         }
     }
@@ -559,16 +559,16 @@ impl Route {
 // Load balancers
 // ---------------------------------------------------------------------------------------------------
 
-/// A load balancer and what stands behind it.
+/// A load balancer and its targets.
 #[derive(Debug)]
 struct Balancer {
-    /// Its place in the tree: account, region, load balancer.
+    /// Its position in the tree: account, region, load balancer.
     place: [u64; 3],
     account: String,
     region: &'static str,
     /// `app/name/id`
     resource: String,
-    /// Addresses of its nodes, one of which writes each object.
+    /// Addresses of its nodes. One node writes each object.
     nodes: Vec<String>,
     hosts: Vec<Host>,
     groups: Vec<TargetGroup>,
@@ -686,14 +686,14 @@ impl Balancer {
 // Objects
 // ---------------------------------------------------------------------------------------------------
 
-/// Seconds of logs that one object covers.
+/// Seconds that the log in one object covers.
 const WINDOW: i64 = 300;
 
-/// An object to write: what one node logged in five minutes.
+/// An object to write: the log of one node in five minutes.
 #[derive(Debug)]
 struct Object<'a> {
     balancer: &'a Balancer,
-    /// Index of the node into [`Balancer::nodes`].
+    /// Index of the node in [`Balancer::nodes`].
     node: usize,
     /// End of its window, in seconds since 1970.
     end: i64,
@@ -702,7 +702,7 @@ struct Object<'a> {
 }
 
 impl<'a> Object<'a> {
-    /// All objects of the tree, in its order.
+    /// Returns all objects in the order of the tree.
     fn all(args: &Args, balancers: &'a [Balancer]) -> Result<Vec<Self>> {
         let mut all = Vec::new();
         for balancer in balancers {
@@ -721,8 +721,8 @@ impl<'a> Object<'a> {
     }
 
     fn new(args: &Args, balancer: &'a Balancer, date: NaiveDate, index: u32) -> Self {
-        // The first window ends at midnight and so holds the last minutes of the day before, as it does
-        // in the logs of AWS: folders go by delivery, not by the times of the requests.
+        // The first window ends at midnight, so it contains the last minutes of the previous day. AWS also chooses the
+        // directory by the time of delivery, not by the times of the requests.
         let window = i64::from(index) * 288 / i64::from(args.objects_per_day);
         let start_of_day = date.and_time(NaiveTime::MIN).and_utc();
         let end = start_of_day + TimeDelta::seconds(window * WINDOW);
@@ -755,8 +755,8 @@ impl<'a> Object<'a> {
         let Args { rows_per_object, fields, all_logs, .. } = *args;
         let mut access = Output::create(self.path.clone())?;
         let mut traffic = Traffic::new(world, self, rows_per_object);
-        // What is added must not draw from the generator of the requests.
-        let mut beside = Beside::new(self, fields);
+        // The other logs must not use the generator of the requests, so that the access logs stay the same.
+        let mut other_logs = OtherLogs::new(self, fields);
         let connections = all_logs.then(|| Output::create(self.path_as("conn_log_")));
         let mut connections = connections.transpose()?;
         for row in 0..rows_per_object {
@@ -764,20 +764,20 @@ impl<'a> Object<'a> {
             traffic.row.write(fields, &mut traffic.clocks, &mut access.text);
             access.end_row()?;
             if let (Some(output), Some(connection)) = (&mut connections, &traffic.current) {
-                beside.write_connection(connection, traffic.row.created, output)?;
+                other_logs.write_connection(connection, traffic.row.created, output)?;
             }
         }
         let mut totals = access.finish()?;
         if let Some(output) = connections {
             totals = totals + output.finish()?;
             let mut checks = Output::create(self.path_as("health_check_log_"))?;
-            beside.write_checks(&mut checks)?;
+            other_logs.write_checks(&mut checks)?;
             totals = totals + checks.finish()?;
         }
         Ok(totals)
     }
 
-    /// The path of the object of another log for the same node and window.
+    /// Returns the path of the object of another log type for the same node and window.
     fn path_as(&self, prefix: &str) -> PathBuf {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         self.path.with_file_name(format!("{prefix}{name}"))
@@ -788,7 +788,7 @@ impl<'a> Object<'a> {
 struct Output {
     path: PathBuf,
     gzip: GzEncoder<BufWriter<File>>,
-    /// Lines that are not compressed yet.
+    /// Text that is not compressed yet.
     text: Vec<u8>,
     totals: Totals,
 }
@@ -827,24 +827,24 @@ impl Output {
 // Connections and health checks
 // ---------------------------------------------------------------------------------------------------
 
-/// What stands in the other logs of a node and a window.
-struct Beside<'a> {
+/// Writes the connection and health check logs of a node and a window.
+struct OtherLogs<'a> {
     balancer: &'a Balancer,
     node: &'a str,
     /// End of the window, in microseconds since 1970.
     end: i64,
-    /// Fields of an access log line, which tell the era.
+    /// Number of fields of an access log line, which determines the era.
     fields: u8,
     rng: Rng,
     clock: Clock,
-    /// Connections that were written.
+    /// Ids of the connections that were written.
     seen: HashSet<[u8; 32]>,
 }
 
-/// Seconds from one check of a target to the next.
+/// Seconds between two checks of a target.
 const CHECK_INTERVAL: i64 = 30;
 
-impl<'a> Beside<'a> {
+impl<'a> OtherLogs<'a> {
     fn new(object: &Object<'a>, fields: u8) -> Self {
         let Object { balancer, node, end, ref rng, .. } = *object;
         Self {
@@ -858,7 +858,7 @@ impl<'a> Beside<'a> {
         }
     }
 
-    /// Writes the line of a connection at its first request, and now and then that of one that failed.
+    /// Writes the line of a connection at its first request, and sometimes the line of a failed connection.
     fn write_connection(
         &mut self,
         connection: &Connection<'_>,
@@ -885,8 +885,8 @@ impl<'a> Beside<'a> {
         Ok(())
     }
 
-    /// Appends a line: the handshake with its milliseconds, if it came to its end, and the outcome of
-    /// looking at the client's certificate, if there was one.
+    /// Appends a line. `tls` is the cipher, the version and the milliseconds of a completed handshake. `verified` is
+    /// the result of verifying the client certificate, if there was one.
     fn write_handshake(
         &mut self,
         connection: &Connection<'_>,
@@ -936,7 +936,7 @@ impl<'a> Beside<'a> {
         out.push(b'\n');
     }
 
-    /// Writes the checks of all targets.
+    /// Writes the health checks of all targets.
     fn write_checks(&mut self, output: &mut Output) -> Result<()> {
         let balancer = self.balancer;
         for round in 0..WINDOW / CHECK_INTERVAL {
@@ -991,14 +991,14 @@ struct Connection<'a> {
     port: u64,
     agent: &'a str,
     host: &'a Host,
-    /// Cipher and version; none on plain HTTP.
+    /// Cipher and version; `None` for plain HTTP.
     tls: Option<(&'static str, &'static str)>,
-    /// Whether the handshake took up an earlier session.
+    /// Whether the handshake resumed an earlier session.
     resumed: bool,
     id: [u8; 32],
 }
 
-/// The requests of one object.
+/// Generates the requests of one object.
 struct Traffic<'a> {
     world: &'a World,
     balancer: &'a Balancer,
@@ -1006,10 +1006,10 @@ struct Traffic<'a> {
     connections: Vec<Connection<'a>>,
     /// Start of the window, in microseconds since 1970.
     start: i64,
-    /// Length of the part of the window in which each request falls, in nanoseconds.
+    /// Nanoseconds of the window per request.
     step: u64,
     row: Row<'a>,
-    /// The connection of that row.
+    /// The connection of the row.
     current: Option<Connection<'a>>,
     clocks: [Clock; 2],
 }
@@ -1029,7 +1029,7 @@ impl<'a> Traffic<'a> {
         };
         traffic.row.balancer = &object.balancer.resource;
         traffic.row.node = &object.balancer.nodes[object.node];
-        // The more requests in the window, the more connections at a time.
+        // A window with more requests has more concurrent connections.
         for _ in 0..(rows / 20).clamp(4, 400) {
             let connection = traffic.connect();
             traffic.connections.push(connection);
@@ -1041,7 +1041,7 @@ impl<'a> Traffic<'a> {
     fn connect(&mut self) -> Connection<'a> {
         let (world, rng) = (self.world, &mut self.rng);
         let client = &world.clients[world.client_skew.draw(rng)];
-        // Behind one address there may be several programs.
+        // One address can have several user agents.
         let agent = if rng.chance(1500) { rng.index(world.agents.len()) } else { client.agent };
         let kind = match rng.below(1000) {
             0..45 => "http",
@@ -1072,7 +1072,7 @@ impl<'a> Traffic<'a> {
         }
     }
 
-    /// Makes up the next request and its answer.
+    /// Generates the next request and its response.
     fn next_row(&mut self, index: u64) {
         let slot = self.rng.index(self.connections.len());
         if self.rng.chance(2200) {
@@ -1119,7 +1119,7 @@ impl<'a> Traffic<'a> {
             110..210 => row.fixed_response(rng),
             210..7000 if plain => row.redirect(&connection.host.name),
             _ => {
-                // Most routes have a target group of their own; a few requests go to Lambda functions.
+                // Each route has a target group; a few requests go to Lambda functions.
                 let lambda = (outcome < 330).then_some(balancer.lambda_group.as_str());
                 let group = &balancer.groups[[1, 1, 0, 2, 1, 0, 3][route_index % 7]];
                 millis = row.forward(route, group, lambda, rng);
@@ -1129,7 +1129,7 @@ impl<'a> Traffic<'a> {
     }
 }
 
-/// Everything that a line says. Texts that are missing are `-`.
+/// The fields of a line. Missing text is `-`.
 #[derive(Debug, Default)]
 struct Row<'a> {
     kind: &'static str,
@@ -1141,7 +1141,7 @@ struct Row<'a> {
     client: &'a str,
     client_port: u64,
     target: &'a str,
-    /// Milliseconds until the request was sent on, answered, and sent back.
+    /// The request, target and response processing times, in milliseconds.
     times: [Option<u64>; 3],
     status: u64,
     target_status: Option<u64>,
@@ -1165,12 +1165,12 @@ struct Row<'a> {
     stream_error: &'static str,
 }
 
-/// What is logged in place of requests that the load balancer could not parse.
+/// Request lines of requests that the load balancer could not parse.
 const MALFORMED: [&str; 4] =
     ["- http://www.example.com:80- -", "- http://www.example.com:80- ", "- - -", "- - - "];
 
 impl<'a> Row<'a> {
-    /// Forgets the last request. The load balancer and its node stay.
+    /// Clears the fields of the last request. The load balancer and its node remain.
     fn clear(&mut self) {
         self.target = "-";
         self.times = [None; 3];
@@ -1190,7 +1190,7 @@ impl<'a> Row<'a> {
         self.stream_error = "-";
     }
 
-    /// The request line.
+    /// Writes the request line.
     fn write_request(
         &mut self,
         connection: &Connection<'_>,
@@ -1217,7 +1217,7 @@ impl<'a> Row<'a> {
         request.extend_from_slice(version.as_bytes());
     }
 
-    /// The id that the load balancer gave to the request, after the client's own if it sent one.
+    /// Writes the trace id. If the client sent its own (`Root`), the load balancer adds another (`Self`).
     fn write_trace(&mut self, rng: &mut Rng) {
         let seconds = (self.time / 1_000_000) as u64;
         if rng.chance(400) {
@@ -1255,7 +1255,7 @@ impl<'a> Row<'a> {
         }
     }
 
-    /// Plain HTTP is sent to HTTPS.
+    /// Redirects plain HTTP to HTTPS.
     fn redirect(&mut self, host: &str) {
         self.actions = "redirect";
         self.status = 301;
@@ -1269,7 +1269,7 @@ impl<'a> Row<'a> {
         self.redirect.extend_from_slice(path);
     }
 
-    /// Blocked by a rule of the firewall.
+    /// Blocks the request by a rule of the firewall.
     fn block(&mut self, rng: &mut Rng) {
         self.actions = "waf";
         self.status = 403;
@@ -1284,8 +1284,8 @@ impl<'a> Row<'a> {
         self.priority = Some(rng.between(20, 24));
     }
 
-    /// Sent on to a target, or to a Lambda function, which has no address. Returns the milliseconds
-    /// it took.
+    /// Forwards the request to a target, or to a Lambda function, which has no address. Returns the duration in
+    /// milliseconds.
     fn forward(
         &mut self,
         route: &Route,
@@ -1338,7 +1338,7 @@ impl<'a> Row<'a> {
         let mut millis: u64 = self.times.iter().flatten().sum();
         if matches!(status, 502 | 504 | 460) {
             self.target_status = None;
-            // The target has a minute, the client less patience.
+            // A target times out after a minute, and a client closes the connection earlier.
             millis += match status {
                 504 => 60_000,
                 460 => rng.between(500, 30_000),
@@ -1358,7 +1358,7 @@ impl<'a> Row<'a> {
         millis
     }
 
-    /// Appends the line.
+    /// Appends the line of the access log.
     fn write(&self, fields: u8, clocks: &mut [Clock; 2], out: &mut Vec<u8>) {
         let [answered, created] = clocks;
         out.extend_from_slice(self.kind.as_bytes());
@@ -1390,7 +1390,7 @@ impl<'a> Row<'a> {
         quoted(self.certificate.as_bytes(), out);
         number(self.priority, out);
         out.push(b' ');
-        // The load balancer notes this time in whole milliseconds only.
+        // The load balancer logs this time in whole milliseconds.
         created.write(self.created / 1000 * 1000, out);
         quoted(self.actions.as_bytes(), out);
         quoted(if self.redirect.is_empty() { b"-" } else { &self.redirect }, out);
@@ -1430,7 +1430,7 @@ impl<'a> Row<'a> {
 // Text
 // ---------------------------------------------------------------------------------------------------
 
-/// Writes times, and remembers the text of the last second.
+/// Writes times. It caches the text of the last second.
 #[derive(Debug, Default)]
 struct Clock {
     second: i64,
@@ -1438,7 +1438,7 @@ struct Clock {
 }
 
 impl Clock {
-    /// Appends `micros` since 1970 as `2025-07-01T12:34:56.123456Z`.
+    /// Appends the time `micros` microseconds after 1970 as `2025-07-01T12:34:56.123456Z`.
     fn write(&mut self, micros: i64, out: &mut Vec<u8>) {
         let second = micros.div_euclid(1_000_000);
         if self.text.is_empty() || self.second != second {

@@ -1,5 +1,5 @@
-//! Inflates every `.log.gz` below a directory and throws the text away: the floor under any
-//! conversion of the same files.
+//! Decompresses every `.log.gz` below a directory and discards the result. This is the lower bound of the time that any
+//! conversion of the same files takes.
 //!
 //! `cargo run --release --example inflate_floor -- DIRECTORY [--threads N] [--stream]`
 
@@ -21,7 +21,7 @@ struct Args {
     /// Worker threads
     #[arg(long, default_value_t = 2)]
     threads: usize,
-    /// Stream with flate2 rather than inflating whole buffers with libdeflate
+    /// Stream with flate2 instead of decompressing entire objects with libdeflate
     #[arg(long)]
     stream: bool,
 }
@@ -39,7 +39,7 @@ impl Worker {
         }
         self.gzip.clear();
         std::fs::File::open(path)?.read_to_end(&mut self.gzip)?;
-        let length = self.gzip.last_chunk::<4>().context("no gzip")?;
+        let length = self.gzip.last_chunk::<4>().context("not gzip")?;
         let length = u32::from_le_bytes(*length) as usize;
         if self.text.len() < length {
             self.text.resize(length, 0);

@@ -4,7 +4,7 @@
 //! cargo run --release --example zstd_levels -- FILE.parquet COLUMN...
 //! ```
 //!
-//! Splits each column into pages like the encoder, compresses them with Huffman-coded literals, and prints the bytes
+//! Splits each column into pages as the encoder does, compresses them with Huffman-coded literals, and prints the bytes
 //! and the nanoseconds of CPU time per row for each level. Needs Linux.
 
 #![allow(clippy::print_stdout)] // a program, not the library
@@ -98,7 +98,7 @@ fn compress(pages: &[Vec<u8>], level: i32) -> Result<(usize, u64)> {
     Ok((size, (cpu_time()? - start) / ROUNDS))
 }
 
-/// Returns the nanoseconds that this thread was on a CPU.
+/// Returns the CPU time of this thread in nanoseconds.
 fn cpu_time() -> Result<u64> {
     let text = fs::read_to_string("/proc/thread-self/schedstat")?;
     Ok(text.split(' ').next().context("the kernel has no scheduler statistics")?.parse()?)

@@ -1,10 +1,10 @@
-//! The conversion: batches in, published files and a tally out.
+//! Converts batches to published files and a tally.
 //!
-//! Two kinds of threads share the work. *Drivers* each take one batch after the other, see to it that it is
-//! converted, wait for the disk or the network, claim and publish. What is to be computed, inflating,
-//! decoding and encoding, workers of one rayon pool do in small steps (see `flow`). So a batch that is alone uses
-//! every core, and no worker ever begins another batch while it waits for its own. Few large batches are
-//! converted at once, since each holds a row group; of small ones so many that their requests do not add up.
+//! Two kinds of threads share the work. A *driver* takes one batch after another, starts its conversion, waits for the
+//! disk or the network, and claims and publishes the batch. The *workers* of one rayon pool decompress, decode and
+//! encode in small steps (see `flow`). So a single batch uses every core, and a worker never starts another batch while
+//! it waits for its own. Only a few large batches are converted concurrently, because each holds a row group in memory.
+//! Many small batches are converted concurrently, so that the latencies of their requests overlap.
 
 mod budget;
 pub(crate) mod converter;
@@ -46,75 +46,75 @@ use crate::store::{Source, TargetError, Writing};
 use crate::util::pool::Pool;
 use crate::util::threads::{self, isolated, on_threads};
 
-/// Threads that each see to a batch, at most, unless there are very many workers.
+/// Maximum number of drivers, unless there are so many workers that large batches need more.
 const DRIVERS: usize = 16;
-/// Workers that one large batch can use well: its record batches are written one after the other, and the largest column
-/// of one, with the writing of the file, is a sixth of all work.
+/// Number of workers that one large batch can keep busy: its record batches are written one after another, and encoding
+/// the largest column and writing the file is a sixth of all work.
 const WORKERS_OF_BATCH: usize = 4;
 
 /// A conversion that is ready to run.
 pub struct Conversion<'a> {
-    /// Where objects are read.
+    /// The sources of the objects.
     pub sources: &'a [Source],
-    /// Where files are written.
+    /// The dataset to write to.
     pub dataset: &'a Dataset,
-    /// How files are written.
+    /// Format of the files.
     pub format: Format,
-    /// Text columns that have Bloom filters, sorted.
+    /// Text columns with Bloom filters, sorted.
     pub bloom_filters: &'a [String],
-    /// What is redacted, as the dataset's runs have agreed.
+    /// The redaction that all runs of the dataset use.
     pub redaction: &'a Redaction,
-    /// Worker threads.
+    /// Number of worker threads.
     pub threads: usize,
-    /// Who is told how it goes.
+    /// Observer of the progress.
     pub watcher: &'a dyn Watcher,
-    /// Set when nothing new is to be begun, and what is not claimed yet to be given up.
+    /// If set, no more batches are started, and batches that are not claimed yet are discarded.
     pub stop: &'a AtomicBool,
 }
 
-/// Is told how a conversion goes, from many threads.
+/// Observes the progress of a conversion. Its methods are called from many threads.
 pub trait Watcher: Sync {
-    /// A segment of an object was converted, or the whole.
+    /// Called after a segment of an object, or the entire object, is converted.
     fn read(&self, segment: &Read);
 
-    /// A batch is published.
+    /// Called after a batch is published.
     fn published(&self, batch: &Batch, tally: &Tally, took: Duration);
 
-    /// All is known that came of the batch with this place in the plan.
+    /// Called after the batch at this index of the plan is finished, with its entire tally.
     fn settled(&self, _place: usize, _tally: &Tally) {}
 }
 
-/// A segment of an object that was converted.
+/// A converted segment of an object.
 #[derive(Debug, Clone, Copy)]
 pub struct Read<'a> {
     /// Key of the object.
     pub key: &'a str,
     /// Whether it is the first segment of the object.
     pub begins: bool,
-    /// Its compressed bytes.
+    /// Compressed bytes of the segment.
     pub bytes: u64,
-    /// Its rejects.
+    /// Number of its rejects.
     pub rejects: u64,
 }
 
-/// The conversion cannot go on.
+/// The conversion cannot continue.
 #[derive(Debug, thiserror::Error)]
 pub enum ConvertError {
     /// The dataset cannot be written.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
-    /// A file of it cannot be written.
+    /// A file of the dataset cannot be written.
     #[error(transparent)]
     Target(#[from] TargetError),
     /// A Parquet file cannot be written.
     #[error("{path} cannot be written")]
     Write {
-        /// Where it was to stand.
+        /// Path of the file.
         path: String,
-        /// Why.
+        /// The cause.
         source: ParquetError,
     },
-    /// The user wants the program to end.
+    /// The user interrupted the program.
     #[error("interrupted")]
     Interrupted,
     /// The worker threads cannot be started.
@@ -122,7 +122,7 @@ pub enum ConvertError {
     Threads(#[from] ThreadPoolBuildError),
 }
 
-/// Why a batch is not converted at the first attempt.
+/// Why an attempt to convert a batch failed.
 enum BatchError {
     Lost(Lost),
     Run(ConvertError),
@@ -145,8 +145,8 @@ impl Conversion<'_> {
     ///
     /// # Errors
     ///
-    /// Fails when the dataset cannot be written. Objects that cannot be read and lines that cannot
-    /// become rows are no errors; the tally names them.
+    /// Fails when the dataset cannot be written. Objects that cannot be read and rejected lines are not errors: the
+    /// tally contains them.
     pub fn run(
         &self,
         plan: Plan,
@@ -192,8 +192,8 @@ impl Conversion<'_> {
         Ok(tally)
     }
 
-    /// Waits until the files of a batch are there to stay, claims its objects and publishes the files,
-    /// rejects first. Returns what is left to convert when another run claimed some of the objects.
+    /// Makes the files of a batch durable, claims its objects and publishes the files, rejects first. If another run
+    /// claimed some of the objects, returns a batch of the others, which must be converted again.
     fn commit(
         &self,
         batch: &Batch,
@@ -242,7 +242,7 @@ impl Conversion<'_> {
         batch.file_name(&self.settings(batch), self.dataset.run())
     }
 
-    /// What decides the bytes of a file besides its objects and the version.
+    /// Returns the settings that determine the bytes of a file, besides its objects and the version.
     fn settings(&self, batch: &Batch) -> String {
         let Format { profile, compression } = self.format;
         let mut settings = format!("{} {compression:?}", batch.partition.log_type);
@@ -261,7 +261,7 @@ impl Conversion<'_> {
         settings
     }
 
-    /// Begins the file of a table for a batch.
+    /// Starts writing the file of a table for a batch.
     fn begin(&self, table: &str, batch: &Batch, name: &str) -> Result<Writing, TargetError> {
         let key = self.dataset.file(table, &batch.partition, name);
         Writing::begin(self.dataset.target(), key)
@@ -272,32 +272,32 @@ impl Conversion<'_> {
     }
 }
 
-/// What came of batches.
+/// The results of batches.
 #[derive(Default)]
 struct Outcome {
-    /// By their place in the plan, which a batch shares with what was left of it.
+    /// Tallies by index in the plan. The rest of a batch has the same index as the batch.
     tallies: BTreeMap<usize, (LogType, Tally)>,
-    /// Objects of batches that were given up, since the user wants the program to end.
+    /// Number of objects in batches that were discarded because the user interrupted the program.
     left: u64,
-    /// Why the dataset cannot be written.
+    /// The error that ended the conversion.
     failed: Option<ConvertError>,
 }
 
-/// What a driver needs to convert one batch after the other.
+/// Converts one batch after another on a driver thread.
 struct Driver<'a> {
     conversion: &'a Conversion<'a>,
     pool: &'a ThreadPool,
     shared: &'a Shared,
 }
 
-/// What drivers share.
+/// The state that all drivers share.
 struct Shared {
     budget: Budget,
     texts: TextPool,
     decompressors: Decompressors,
     /// One pool for each log type.
     decoders: [Pool<Decoder>; LogType::ALL.len()],
-    /// Drivers that are at work.
+    /// Number of drivers that are converting a batch.
     active: AtomicUsize,
 }
 
@@ -314,7 +314,7 @@ impl Shared {
 }
 
 impl Driver<'_> {
-    /// Takes one batch after the other, converts and publishes it.
+    /// Converts and publishes batches until the queue is empty or closed.
     fn drive(&self, queue: &Queue, ledger: &Ledger, outcome: &Mutex<Outcome>) {
         let conversion = self.conversion;
         let outcome = || outcome.lock().expect("no holder panics");
@@ -331,7 +331,7 @@ impl Driver<'_> {
             }
             let committed = staged
                 .and_then(|staged| isolated(|| conversion.commit(&batch, staged?, ledger)))
-                .unwrap_or_else(|panic| Ok((failed(&batch, &fault(&panic), None), None)));
+                .unwrap_or_else(|panic| Ok((failed(&batch, &panicked(&panic), None), None)));
             match committed {
                 Ok((tally, rest)) => {
                     let log_type = batch.partition.log_type;
@@ -341,7 +341,7 @@ impl Driver<'_> {
                     if rest.is_none() {
                         conversion.watcher.settled(index, &all.1);
                     }
-                    queue.settle(index, &batch, rest);
+                    queue.finish(index, &batch, rest);
                 }
                 Err(error) => {
                     queue.close();
@@ -352,21 +352,21 @@ impl Driver<'_> {
         }
     }
 
-    /// Converts a batch, without the objects that turn out to be unreadable.
+    /// Converts a batch without the objects that cannot be read.
     fn convert(&self, batch: &Batch) -> Result<StagedBatch, ConvertError> {
-        let mut torn = Vec::new();
+        let mut unreadable = Vec::new();
         let mut batch = Cow::Borrowed(batch);
         let mut staged = loop {
             match self.attempt(&batch) {
                 Ok(staged) => break staged,
                 Err(BatchError::Run(error)) => return Err(error),
-                // Some of it was written already.
+                // Part of the object is already written, so the batch starts again without it.
                 Err(BatchError::Lost(Lost { object, error })) => {
-                    torn.push((batch.to_mut().objects.remove(object), error));
+                    unreadable.push((batch.to_mut().objects.remove(object), error));
                 }
             }
         };
-        for (object, error) in torn {
+        for (object, error) in unreadable {
             leave_out(&object, &error, &mut staged.tally);
         }
         Ok(staged)
@@ -377,21 +377,21 @@ impl Driver<'_> {
         let keys = batch.keys();
         let Shared { texts, decompressors, .. } = shared;
         let input = Input { batch, sources: conversion.sources, texts, decompressors };
-        // The first objects come in while the files are begun.
+        // The first objects are read while the files are created.
         let feed = Feed::new(input);
         let open = Open::new(conversion, batch, &keys)?;
         let (open, lost) = Flow::new(self, input, feed, &keys, open).run()?;
         Ok(pool.install(|| open.finish(&lost, conversion))?)
     }
 
-    /// Returns how many entries of a batch are inflated and decoded ahead of the writer, at most.
+    /// Returns the maximum number of entries of a batch that are decompressed and decoded ahead of the writer.
     fn ahead(&self) -> usize {
-        // Alone, a batch needs something to do for all workers.
+        // A single batch needs enough entries for all workers.
         let active = self.shared.active.load(Ordering::Relaxed).max(1);
         self.conversion.threads.div_ceil(active) + 1
     }
 
-    /// Decodes text up to the limits of one record batch. Returns the rest of the text, too.
+    /// Decodes text up to the limits of one record batch. Also returns the rest of the text.
     fn decode(
         &self,
         mut decompressed: Decompressed,
@@ -412,7 +412,7 @@ impl Driver<'_> {
     }
 }
 
-/// Returns the outcome of a batch that failed as a whole.
+/// Returns the tally of a batch that failed as a whole.
 fn failed(batch: &Batch, reason: &str, remedy: Option<Remedy>) -> Tally {
     let failed =
         |object: &Object| Failure { object: object.listed.key(), error: reason.to_owned(), remedy };
@@ -422,7 +422,7 @@ fn failed(batch: &Batch, reason: &str, remedy: Option<Remedy>) -> Tally {
     tally
 }
 
-/// Describes a panic.
-fn fault(panic: &str) -> String {
+/// Describes a panic as the reason of a failure.
+fn panicked(panic: &str) -> String {
     format!("its batch failed because of a bug in alb2parquet; please report it: {panic}")
 }

@@ -49,7 +49,7 @@ pub mod decode {
 #[cfg(feature = "cli")]
 pub use with_cli::*;
 
-/// What only tests with all features use.
+/// Internals that only tests with all features use.
 #[cfg(feature = "cli")]
 mod with_cli {
     pub mod util {

@@ -101,7 +101,7 @@ assert!(tally.failures.is_empty(), "{:?}", tally.failures);
 //!
 //! The folder `examples` has a program for each of these tasks:
 //!
-//! | example | what it does |
+//! | example | purpose |
 //! |---|---|
 //! | `print_rows` | prints the rows of an object |
 //! | `count_statuses` | counts the status codes of a directory of objects |
@@ -112,14 +112,14 @@ assert!(tally.failures.is_empty(), "{:?}", tally.failures);
 //!
 //! Each feature includes the one before it.
 //!
-//! | feature | what it adds |
+//! | feature | adds |
 //! |---|---|
 //! | none | [`Reader`] and the schemas |
 //! | `parquet` | `TableEncoder`, which writes Parquet files, and `Redaction`, which removes personal data |
 //! | `convert` | `Converter`, which converts directories and buckets to a dataset |
 //! | `cli` (default) | the program |
 //!
-//! Only `convert` compiles cloud SDKs, and only `cli` compiles a parser of command lines.
+//! `convert` adds cloud SDKs to the build, and `cli` adds a command line parser.
 
 // Without the program, some internals have no caller.
 #![cfg_attr(not(feature = "cli"), allow(dead_code, unreachable_pub, unused_imports))]

@@ -1,4 +1,4 @@
-//! The `alb2parquet` program; see the library for what it does.
+//! The `alb2parquet` program. See the library for its documentation.
 
 use std::process::ExitCode;
 

@@ -1,7 +1,7 @@
-//! The plan: which objects become which files, before anything is read.
+//! Plans a conversion: decides which objects become which files, before any object is read.
 //!
-//! A plan is a function of the listing, the claims and the options alone. Batches do not depend on
-//! threads, memory or time.
+//! A plan depends only on the listing, the claims and the options. Batches do not depend on the number of threads,
+//! memory or time.
 
 mod batch;
 pub(crate) mod estimate;
@@ -36,84 +36,85 @@ pub use crate::plan::remedy::Remedy;
 pub use crate::plan::scope::Scope;
 pub use crate::plan::selection::{Balancer, BalancerError, Selection};
 
-/// What is to be done.
+/// The batches to convert, and the objects that were skipped or failed.
 #[derive(Debug, Default)]
 pub struct Plan {
-    /// Batches in the order in which they are begun: partition by partition.
+    /// Batches in the order in which they are started, partition by partition.
     pub batches: Vec<Batch>,
-    /// Number of objects listed, wanted or not.
+    /// Number of listed objects, selected or not.
     pub listed: u64,
-    /// Objects that are skipped, by kind.
+    /// Number of skipped objects by kind.
     pub skipped: BTreeMap<&'static str, u64>,
-    /// Key of the first object of each such kind.
+    /// Key of the first skipped object of each kind.
     pub examples: BTreeMap<&'static str, String>,
-    /// Selected objects below a directory of another day.
+    /// Selected objects below the directory of another day.
     pub moved: Moved,
-    /// Objects that were converted before.
+    /// Objects that are already converted.
     pub before: Amount,
-    /// Objects whose content must be compared with the converted one.
+    /// Objects whose content must be compared with the converted content.
     pub touched: Vec<Touched>,
-    /// Compressed bytes of those that are archived, and so are skipped.
+    /// Compressed bytes of archived objects, which are skipped.
     pub bytes_archived: u64,
-    /// What could not be listed, contradicts itself or an earlier run, or cannot be finished.
+    /// Failed listings, objects that contradict each other or an earlier run, partitions with damaged claims, and
+    /// claims that cannot be applied.
     pub failures: Vec<Failure>,
 }
 
-/// There can be no plan.
+/// A conversion cannot be planned.
 #[derive(Debug, thiserror::Error)]
 pub enum PlanError {
-    /// Nothing can be listed.
+    /// A source cannot be read.
     #[error(transparent)]
     Source(#[from] StoreError),
-    /// Nothing could be listed.
+    /// None of the sources can be listed.
     #[error("nothing can be listed: {0}")]
     Unlisted(StoreError),
-    /// No object of a list is there.
-    #[error("{list}: none of its {count} objects can be found, the first one because {error}")]
+    /// None of the objects in a list can be found.
+    #[error("{list}: none of its {count} objects can be found; first error: {error}")]
     Unfound {
-        /// The list as the user named it.
+        /// The list as the user specified it.
         list: String,
-        /// Number of objects that the list names.
+        /// Number of objects in the list.
         count: usize,
         /// Why the first one cannot be found.
         error: Box<StoreError>,
     },
-    /// The objects cannot be told.
+    /// The list of objects cannot be read.
     #[error(transparent)]
     Objects(#[from] ObjectsError),
-    /// The claims cannot be read, or what they say cannot be finished.
+    /// The claims cannot be read, or an open claim cannot be finished.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
     /// The worker threads cannot be started.
     #[error("worker threads cannot be started")]
     Threads(#[from] ThreadPoolBuildError),
-    /// The user wants the program to end.
+    /// The user interrupted the program.
     #[error("interrupted")]
     Interrupted,
 }
 
-/// Logs of claims that are read before their partitions are come to, about.
+/// Approximate number of claim logs that are read ahead of the partition being planned.
 const LOGS_AHEAD: usize = 512;
-/// Kind of objects that are of another partition or load balancer than is wanted.
+/// Kind of objects whose partition or load balancer is not selected.
 pub(crate) const NOT_SELECTED: &str = "not_selected";
-/// Kind of objects that are copies of others.
+/// Kind of objects that are copies of other objects.
 pub(crate) const DUPLICATE: &str = "duplicate";
-/// Kind of files next to a log and named like it, such as `X.log.gz.md5`.
+/// Kind of files next to a log that share its name, such as `X.log.gz.md5`.
 pub(crate) const SIDECAR: &str = "sidecar";
 /// Kind of objects whose ETag or time, but not their content, changed since they were converted.
 pub const TOUCHED: &str = "touched";
-/// Kind of objects that a claim holds.
+/// Kind of objects that a claim already holds.
 pub(crate) const CONVERTED_BEFORE: &str = "converted_before";
-/// Kind of objects in partitions with unknown content.
+/// Kind of objects in partitions with unknown contents.
 pub(crate) const PARTITION_UNKNOWN: &str = "partition_unknown";
 
 impl Plan {
-    /// Plans files of about `target_size` bytes of what no claim holds, after finishing what other runs
-    /// have begun, unless the ledger only looks.
+    /// Plans batches of up to `target_size` compressed bytes from the objects that no claim holds. A larger object is a
+    /// batch of its own. Also finishes the claims that other runs left open, unless the ledger is read-only.
     ///
     /// # Errors
     ///
-    /// Fails when the claims cannot be read, or what they say cannot be finished, or it is interrupted.
+    /// Fails when the claims cannot be read, an open claim cannot be finished, or the user interrupts it.
     pub fn make(
         listing: Listing,
         sources: &[Source],
@@ -129,14 +130,14 @@ impl Plan {
         let mut plan = Self::cut(listing, sources, target_size, look)?;
         let broken = ledger.finish_others(shard)?;
         let broken = broken.into_iter().map(|(partition, error)| unknown(&partition, &error));
-        // Partitions with objects of their own are named already.
+        // The partitions of listed objects are already reported.
         let broken: Vec<_> = broken.filter(|failure| !plan.failures.contains(failure)).collect();
         plan.failures.extend(broken);
         plan.failures.extend(stuck(ledger).map(|(_, failure)| failure));
         Ok(plan)
     }
 
-    /// Plans files as if nothing had been converted yet.
+    /// Plans all listed objects, as if none had been converted.
     pub fn anew(listing: Listing, sources: &[Source], target_size: u64) -> Self {
         let nothing = |_: &Partition, _: &[Object]| Ok::<_, Infallible>(Before::default());
         let Ok(plan) = Self::cut(listing, sources, target_size, nothing);
@@ -151,7 +152,7 @@ impl Plan {
     ) -> Result<Self, E> {
         let Listing { mut objects, listed, skipped, examples, moved, failures, .. } = listing;
         let mut plan = Self { listed, skipped, examples, moved, failures, ..Self::default() };
-        // Taken from the end, they give back their memory while the batches grow.
+        // Objects are removed from the end, so that the list can shrink while the batches grow.
         objects.reverse();
         while let Some(first) = objects.last() {
             let partition = Arc::clone(&first.partition);
@@ -199,59 +200,59 @@ impl Plan {
         Ok(plan)
     }
 
-    /// Counts objects that are left aside.
+    /// Counts skipped objects of a kind.
     pub fn skip(&mut self, kind: &'static str, count: u64) {
         if count > 0 {
             *self.skipped.entry(kind).or_default() += count;
         }
     }
 
-    /// Number of partitions.
+    /// Returns the number of partitions.
     pub fn partitions(&self) -> usize {
         self.batches.chunk_by(|a, b| a.partition == b.partition).count()
     }
 
-    /// Compressed bytes to read.
+    /// Returns the number of compressed bytes to read.
     pub fn bytes(&self) -> u64 {
         self.batches.iter().map(Batch::bytes).sum()
     }
 }
 
-/// What the claims of a partition, and of the days beside it, hold.
+/// The objects that the claims of a partition and of the adjacent days hold.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Before {
-    /// Why the content of the partition is unknown.
+    /// Why the contents of the partition are unknown, if they are.
     pub unknown: Option<Failure>,
     held: Arc<Held>,
     beside: Vec<(Arc<Partition>, Arc<Held>)>,
 }
 
-/// What claims say of an object.
+/// The result of comparing an object with the claims.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    /// None holds it.
+    /// No claim holds it.
     New,
-    /// It was converted before, as it is.
+    /// It was converted, and has not changed since.
     Converted,
-    /// It was converted before. Its content must be compared.
+    /// It was converted, but its ETag or time changed since. Its content must be compared.
     Touched {
-        /// The partition with the claim that holds it.
+        /// Partition of the claim that holds it.
         partition: Arc<Partition>,
         /// Number of the claim that holds it.
         claim: usize,
-        /// What was converted.
+        /// CRC-32 and size of the converted content.
         content: Content,
     },
-    /// It contradicts what was converted before, and is left alone.
+    /// It differs from the object that was converted, and is not converted again.
     Wrong(Failure),
 }
 
 impl Before {
-    /// Reads the claims of a partition. Those of the partitions that come `next` may be read at the same moment.
+    /// Reads the claims of a partition and of the adjacent days. Claims of the partitions in `next` can be read ahead.
     ///
     /// # Errors
     ///
-    /// Fails when they cannot be read, or what they say cannot be finished, or it is interrupted.
+    /// Fails when the claims cannot be read, an open claim cannot be finished, or the user interrupts it.
     pub(crate) fn look<'a>(
         partition: &Partition,
         next: impl Iterator<Item = &'a Arc<Partition>>,
@@ -287,7 +288,7 @@ impl Before {
         for beside in beside(partition) {
             match ledger.held(&beside) {
                 Ok(held) => known.push((Arc::new(beside), held)),
-                // It is reported with the objects of its own partition, or by `verify`.
+                // The error is reported with the objects of that partition, or by `verify`.
                 Err(error) if error.is_of_partition() => {}
                 Err(error) => return Err(error.into()),
             }
@@ -295,7 +296,7 @@ impl Before {
         Ok(Self { unknown: None, held, beside: known })
     }
 
-    /// Tells what the claims say of an object.
+    /// Compares an object with the claims.
     ///
     /// Copies of an object can be below its day of delivery and below the day of its end time. These days are equal
     /// or adjacent, so the claims of the adjacent days are also searched.
@@ -312,9 +313,10 @@ impl Before {
         match before.change(&url, &object.listed) {
             Change::None => Verdict::Converted,
             Change::Rewritten(problem) if partition.day == object.partition.day => wrong(problem),
-            Change::Rewritten(problem) => {
-                wrong(format!("was converted under {}, and {problem}", partition.day))
-            }
+            Change::Rewritten(problem) => wrong(format!(
+                "was converted into the partition of {}, and {problem}",
+                partition.day
+            )),
             Change::Touched => match before.content {
                 Some(content) => Verdict::Touched {
                     partition: Arc::clone(partition),
@@ -334,19 +336,19 @@ pub(crate) fn left_out(skipped: &BTreeMap<&'static str, u64>) -> u64 {
     SkipReason::LOGS.iter().filter_map(|kind| skipped.get(kind)).sum()
 }
 
-/// Returns the partitions of the days beside that of one.
+/// Returns the partitions of the previous and the next day.
 pub(crate) fn beside(partition: &Partition) -> impl Iterator<Item = Partition> {
     let days = [partition.day.pred_opt(), partition.day.succ_opt()].into_iter().flatten();
     days.map(|day| Partition { day, ..partition.clone() })
 }
 
-/// Explains why nothing is converted into a partition.
+/// Describes why nothing is converted into a partition.
 fn unknown(partition: &Partition, error: &DatasetError) -> Failure {
     let reason = format!("{}; nothing is converted into it", error.with_source());
     Failure::new(partition.to_string(), reason).ends_by(Remedy::of(error))
 }
 
-/// Returns the claims that cannot be carried out, each with its partition.
+/// Returns a failure for each claim that cannot be applied, with its partition.
 pub(crate) fn stuck(ledger: &Ledger) -> impl Iterator<Item = (Partition, Failure)> {
     ledger.stuck().into_iter().map(|(partition, object, reason)| {
         (partition, Failure::new(object, reason).ends_by(Remedy::Remove))

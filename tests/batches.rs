@@ -299,16 +299,19 @@ fn lines_that_are_none_are_refused_by_number() {
         (good[..good.len() - 1].to_owned(), "EOF"),
         (format!("{good}{good}"), "trailing"),
         (change("\"log_type\":\"access\"", "\"log_type\":\"network\""), "network"),
-        (change("\"log_type\":\"access\"", "\"log_type\":\"connection\""), "no log object of"),
+        (
+            change("\"log_type\":\"access\"", "\"log_type\":\"connection\""),
+            "not the key of a log in",
+        ),
         (
             change("\"account\":\"012345678901\"", "\"account\":\"../../../..\""),
             "not the account or region",
         ),
-        (change("\"day\":\"2025-07-18\"", "\"day\":\"2025-07-17\""), "no log object of"),
+        (change("\"day\":\"2025-07-18\"", "\"day\":\"2025-07-17\""), "not the key of a log in"),
         (change("\"day\":\"2025-07-18\"", "\"day\":\"yesterday\""), "no day"),
         (
             change("\"prefix\":\"AWSLogs/012345678901", "\"prefix\":\"AWSLogs/999999999999"),
-            "no log object of",
+            "not the key of a log in",
         ),
         (change("\"bytes\":", "\"bytes\":1"), "says bytes"),
         (change("\"name\":\"20250718T1405Z", "\"name\":\"20250718T1410Z"), "says batch"),

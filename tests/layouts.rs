@@ -175,7 +175,7 @@ fn a_copy_of_another_size_under_the_day_beside_is_named() {
     let source = world.path("other");
     put(&source, &late, gzip(good_lines(50)));
     let run = convert(&[&source], &world.out(), &["--json"]).expect(2);
-    run.says(&[&late, "was converted under 2025-07-19", "bytes"]);
+    run.says(&[&late, "was converted into the partition of 2025-07-19", "bytes"]);
     assert_eq!((run.count("/rows"), run.count("/objects/failed")), (0, 1));
 }
 

@@ -438,7 +438,7 @@ fn an_object_with_chosen_fields_is_refused_by_name() {
         let failure = failures.iter().find(|failure| failure["object"] == object[..]).unwrap();
         let error = failure["error"].as_str().unwrap();
         assert!(
-            error.contains(&format!("but contains {holds}; nothing of it is converted. Configure")),
+            error.contains(&format!("but contains {holds}; none of it is converted. Configure")),
             "{error}"
         );
         // The same is said of it by itself.

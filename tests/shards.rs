@@ -175,7 +175,7 @@ fn what_is_read_once_is_not_shared_by_size() {
     let world = World::with(gzip(good_lines(1)));
     let out = world.out();
     let args = ["convert", "--batches", "-", "--shard", "0/2", "--out", out.to_str().unwrap()];
-    run_command(program(&args).stdin(Stdio::null())).expect(3).says(&["twice"]);
+    run_command(program(&args).stdin(Stdio::null())).expect(3).says(&["only once"]);
 }
 
 /// The command of each definition in docs/scale.md converts its shard, with paths in place of URLs.

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard};
 
-/// Bytes that all batches may hold before only the oldest may inflate more: a base, and an amount for each worker.
+/// Limit on the bytes that all batches hold: a base, and an amount for each worker. Above it, only the oldest batch
+/// decompresses more.
 const BASE: usize = 32 << 20;
 const PER_WORKER: usize = 24 << 20;
 
 /// Counts the decompressed bytes, record batches and encoded pages that batches hold.
 ///
-/// While the bytes exceed the limit, only the oldest batch may inflate more. The others decode and write what
+/// While the bytes exceed the limit, only the oldest batch may decompress more. The others decode and write what
 /// they have, or wait. The oldest can always continue, so there is no deadlock.
 pub(super) struct Budget {
     limit: usize,
@@ -71,12 +72,12 @@ impl Share<'_> {
         }
     }
 
-    /// Returns whether the batch may inflate more.
+    /// Returns whether the batch may decompress more.
     pub(super) fn may_grow(&self) -> bool {
         self.budget.may_grow(&self.budget.state(), self.number)
     }
 
-    /// Waits until the batch may inflate more.
+    /// Waits until the batch may decompress more.
     pub(super) fn wait(&self) {
         let mut state = self.budget.state();
         while !self.budget.may_grow(&state, self.number) {

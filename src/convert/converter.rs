@@ -66,7 +66,7 @@ enum Cause {
     Store(#[from] StoreError),
     #[error("the dataset {out} and the source {source_name} overlap: choose separate directories")]
     Overlap { source_name: String, out: String },
-    #[error("the system has no random numbers")]
+    #[error("the system cannot provide random numbers")]
     Random(#[from] getrandom::Error),
     #[error(transparent)]
     Dataset(#[from] DatasetError),
@@ -77,7 +77,7 @@ enum Cause {
 }
 
 impl ConverterError {
-    /// Returns whether the conversion was stopped before it began to convert.
+    /// Returns whether the conversion was stopped before it started to convert.
     pub fn is_interruption(&self) -> bool {
         matches!(
             self.0,
@@ -103,7 +103,8 @@ impl Converter {
         }
     }
 
-    /// Selects the objects to convert. The default is all, including those of today, of which more will follow.
+    /// Selects the objects to convert. The default is all objects, including those of the current day, which is not
+    /// complete yet.
     pub fn selection(mut self, selection: Selection) -> Self {
         self.selection = selection;
         self
@@ -127,7 +128,8 @@ impl Converter {
         self
     }
 
-    /// Sets the compressed bytes of the objects that become one file. The default is 256 MiB.
+    /// Sets the maximum compressed size, in bytes, of the objects in one file. A larger object has a file of its own.
+    /// The default is 256 MiB.
     pub fn target_file_size(mut self, bytes: u64) -> Self {
         self.target_file_size = bytes;
         self
@@ -158,7 +160,8 @@ impl Converter {
     /// # Errors
     ///
     /// Fails when a source cannot be read, when the dataset cannot be written, and when it is stopped before it has
-    /// read the sources. Objects that cannot be read and lines that do not parse are no errors; the tally has them.
+    /// read the sources. Objects that cannot be read and lines that do not parse are not errors: the tally contains
+    /// them.
     pub fn convert<S: AsRef<str>>(
         &self,
         sources: &[S],
@@ -195,7 +198,7 @@ impl Converter {
             bloom_filters: &[],
             redaction: &self.redaction,
             threads,
-            watcher: &Unwatched,
+            watcher: &Unobserved,
             stop,
         };
         let mut tally = conversion.run(plan, &ledger, began)?;
@@ -219,11 +222,11 @@ impl Converter {
     }
 }
 
-/// Watches nothing.
-struct Unwatched;
+/// An observer that ignores everything.
+struct Unobserved;
 
-impl Watcher for Unwatched {
-    fn read(&self, _part: &Read) {}
+impl Watcher for Unobserved {
+    fn read(&self, _segment: &Read) {}
 
     fn published(&self, _batch: &Batch, _tally: &Tally, _took: Duration) {}
 }

@@ -13,11 +13,11 @@ use crate::plan::Batch;
 use crate::store::{Fetch, Source, StoreError};
 use crate::util::pool::Pool;
 
-/// Compressed bytes of a run.
+/// Maximum compressed bytes of a run.
 const RUN_BYTES: u64 = 512 << 10;
-/// Objects of a run.
+/// Maximum number of objects in a run.
 const RUN_OBJECTS: usize = 256;
-/// Compressed bytes, and objects, that are read ahead of the run that is taken, at most.
+/// Maximum compressed bytes, and number of objects, that are read ahead of the current run.
 const AHEAD_BYTES: u64 = 16 << 20;
 const AHEAD_OBJECTS: usize = 512;
 
@@ -26,7 +26,7 @@ const AHEAD_OBJECTS: usize = 512;
 pub(crate) struct Lost {
     /// Index of the object in its batch.
     pub object: usize,
-    /// Why.
+    /// The cause.
     pub error: StoreError,
 }
 
@@ -35,7 +35,7 @@ pub(crate) type Decompressors = Pool<(Whole, Vec<u8>)>;
 
 /// Compressed data of a batch.
 pub(crate) enum Compressed {
-    /// Ordinary objects. The first of them are being read already.
+    /// Ordinary objects, and the reads of the first of them, which are already in progress.
     Run(Range<usize>, VecDeque<Fetch>),
     /// An object to be streamed.
     Object(usize),
@@ -61,11 +61,11 @@ pub(crate) struct Inflated {
     pub text: Option<Decompressed>,
     /// The data that follows the text and is still compressed, in order.
     pub rest: Vec<Compressed>,
-    /// Objects of which nothing could be read.
+    /// Objects that could not be read at all.
     pub lost: Vec<Lost>,
 }
 
-/// Where the objects of a batch are read.
+/// A batch, with the resources for reading its objects.
 #[derive(Clone, Copy)]
 pub(crate) struct Input<'a> {
     /// The batch.
@@ -85,7 +85,7 @@ pub(crate) struct Feed<'a> {
 }
 
 impl<'a> Feed<'a> {
-    /// Begins to feed a batch, and to read what comes first.
+    /// Returns the feed of a batch, and starts reading its first objects.
     pub(crate) fn new(input: Input<'a>) -> Self {
         let mut queue = VecDeque::new();
         let mut bytes = 0;
@@ -113,8 +113,8 @@ impl<'a> Feed<'a> {
         feed
     }
 
-    /// Begins to read the objects of the next run, and beyond it so many that they come in while
-    /// that is inflated.
+    /// Starts reading the objects of the next run, and enough objects beyond it to arrive while that run is
+    /// decompressed.
     fn read_ahead(&mut self) {
         let Input { batch, sources, .. } = self.input;
         let (mut bytes, mut objects) = (0, 0);
@@ -147,7 +147,7 @@ impl Iterator for Feed<'_> {
 }
 
 impl Input<'_> {
-    /// Decompresses data, or the beginning of it.
+    /// Decompresses data, or its beginning.
     ///
     /// # Errors
     ///
@@ -161,7 +161,7 @@ impl Input<'_> {
         }
     }
 
-    /// Inflates objects until one must be streamed, or their text exceeds [`MAX_WHOLE`].
+    /// Decompresses objects until one must be streamed, or their text exceeds [`MAX_WHOLE`].
     fn inflate_run(self, run: Range<usize>, mut fetches: VecDeque<Fetch>) -> Inflated {
         let (mut whole, mut gzip) = self.decompressors.take(Default::default);
         let mut inflated = Inflated::default();
@@ -175,7 +175,7 @@ impl Input<'_> {
                 continue;
             }
             let streamed = !whole.inflate(index, &gzip, &mut decompressed);
-            // The rest waits in the queue: it may inflate to a thousand times its size.
+            // The rest returns to the queue, because it can decompress to a thousand times its size.
             if streamed || decompressed.text.len() > MAX_WHOLE {
                 inflated.rest.extend(streamed.then_some(Compressed::Object(index)));
                 let rest = index + 1..run.end;
@@ -192,7 +192,7 @@ impl Input<'_> {
         inflated
     }
 
-    /// Begins to stream an object.
+    /// Starts streaming an object.
     fn open(self, index: usize) -> Inflated {
         let object = &self.batch.objects[index];
         let reader = self.sources[object.source].reader(&object.listed);

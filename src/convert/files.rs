@@ -1,4 +1,4 @@
-//! The files of a batch: written one record batch at a time, then finished, so that the claim can name them.
+//! Writes the files of a batch, one record batch at a time, and finishes them for the claim.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -23,12 +23,12 @@ use crate::store::{StoreError, TargetError, Writing};
 /// The files of a batch while they are written.
 pub(super) struct Open<'a> {
     batch: &'a Batch,
-    /// Keys of its objects.
+    /// Keys of the objects.
     keys: &'a [String],
-    /// Name of its files.
+    /// Name of the files.
     name: String,
     table: TableEncoder<Writing>,
-    /// Where it is to stand, for messages.
+    /// Path of the file of rows, for messages.
     staged: String,
     rejects: Option<(RejectsEncoder<Writing>, String)>,
     tally: Tally,
@@ -36,9 +36,9 @@ pub(super) struct Open<'a> {
     began: Instant,
 }
 
-/// A converted batch whose files nobody sees yet.
+/// A converted batch whose files are not visible to readers yet.
 pub(super) struct StagedBatch {
-    /// What it is to claim, but for the outputs.
+    /// The claim, without its outputs.
     pub(super) claim: Claim,
     pub(super) outputs: Vec<StagedOutput>,
     pub(super) tally: Tally,
@@ -52,19 +52,19 @@ pub(super) struct StagedOutput {
     pub(super) writing: Writing,
 }
 
-/// How far an object was read.
+/// The state of an object while it is read.
 #[derive(Default, Clone)]
 struct Progress {
     begun: bool,
     lines: u64,
     joined_lines: u64,
     bytes: u64,
-    /// CRC-32 of all its decompressed bytes, once the object was read to its end.
+    /// CRC-32 of all its decompressed bytes; `None` until the object is read to its end.
     crc32: Option<u32>,
     notes: BTreeSet<Note>,
     rejects: BTreeMap<String, u64>,
     damage: Option<String>,
-    /// What it holds instead of what its name says; nothing of it is kept then.
+    /// Content of an object that is not the log that its name promises. None of its lines are kept.
     foreign: Option<Foreign>,
 }
 
@@ -94,12 +94,12 @@ impl<'a> Open<'a> {
         })
     }
 
-    /// Tells whether nothing of an object is kept, so that the rest of it need not be read.
+    /// Returns whether no line of an object is kept. Its rest need not be read then.
     pub(super) fn is_given_up(&self, object: usize) -> bool {
         self.objects[object].foreign.is_some()
     }
 
-    /// Returns the bytes of encoded pages that are held until their row group ends.
+    /// Returns the size of the encoded pages that are in memory until their row group ends, in bytes.
     pub(super) fn size(&self) -> usize {
         self.table.size()
     }
@@ -171,13 +171,13 @@ impl<'a> Open<'a> {
                 .map_err(write_error(&staged))?;
             self.rejects = Some((encoder, staged));
         }
-        let (encoder, staged) = self.rejects.as_mut().expect("was just made");
+        let (encoder, staged) = self.rejects.as_mut().expect("was just created");
         let (log_type, rejects) = (self.batch.partition.log_type, rejects.iter().copied());
         let batch = reject::batch(log_type, rejects, conversion.redaction.is_empty());
         encoder.write(&batch).map_err(write_error(staged))
     }
 
-    /// Ends the files; `lost` are the objects that nothing was read of.
+    /// Finishes the files. `lost` are the objects that could not be read at all.
     pub(super) fn finish(
         mut self,
         lost: &[Lost],
@@ -283,7 +283,7 @@ fn write_error(staged: &str) -> impl Fn(ParquetError) -> ConvertError + use<> {
     }
 }
 
-/// Counts an object that cannot be read.
+/// Counts an object that cannot be read, as archived or failed.
 pub(super) fn leave_out(object: &Object, error: &StoreError, tally: &mut Tally) {
     if error.is_archived() {
         tally.skip(ARCHIVED, 1);
@@ -295,20 +295,20 @@ pub(super) fn leave_out(object: &Object, error: &StoreError, tally: &mut Tally) 
     }
 }
 
-/// Says what is wrong with an object that holds something else than its name says.
+/// Describes an object that does not contain the log that its name promises.
 fn misnamed(named: LogType, foreign: Foreign) -> String {
     format!(
-        "is named like an object of the {named} log, but contains {foreign}; nothing of it is converted. {}",
+        "is named like an object of the {named} log, but contains {foreign}; none of it is converted. {}",
         foreign.remedy()
     )
 }
 
-/// Describes the problem of a plain text object without rows.
+/// Describes a plain text object without rows.
 fn no_log(log_type: LogType) -> String {
     format!("is not gzip, and contains no line of the {log_type} log")
 }
 
-/// Says what is wrong with a damaged object.
+/// Describes the damage of an object.
 fn damage(reject: &Reject) -> String {
     let kept = reject.line_number - 1;
     let what = match reject.reason {
@@ -321,11 +321,11 @@ fn damage(reject: &Reject) -> String {
                  the bytes are one reject"
             );
         }
-        Reason::TruncatedGzip => "its gzip data ends in the middle",
+        Reason::TruncatedGzip => "its gzip data is truncated",
         _ => "its gzip data is corrupt",
     };
     format!(
-        "{what}: {kept} lines are kept, the text from byte {} on is a reject",
+        "{what}: {kept} lines are kept, and the text from byte {} to the end is a reject",
         reject.byte_offset
     )
 }

@@ -1,7 +1,7 @@
 //! The pipeline of a batch. Its data passes through four states:
 //!
 //! ```text
-//!               inflate                  decode             write
+//!              decompress                decode             write
 //!  Compressed ───────────► Decompressed ────────► Decoded ────────► encoded
 //!    ▲      │                ▲        │
 //!    └──────┘                └────────┘
@@ -9,20 +9,20 @@
 //!  or a stream            of a record batch
 //! ```
 //!
-//! | state | what it is |
+//! | state | contents |
 //! |---|---|
-//! | [`Compressed`] | objects as the feed returns them, or the rest of one that is streamed |
+//! | [`Compressed`] | objects from the feed, or the rest of an object that is streamed |
 //! | [`Decompressed`] | text of whole lines |
 //! | [`Decoded`] | a record batch, and rejected lines |
 //! | encoded | pages in the current row group of the files, see [`Open`] |
 //!
-//! A queue holds the data of the first three states in the order of the feed. Workers inflate and decode its entries in
-//! any order, the first entries first, and write only the entry at the front. A worker that has moved an entry to its
-//! next state takes the most urgent entry next. So a single batch keeps every worker busy, and of two batches each tends
-//! to stay with its worker and in the cache of that worker.
+//! A queue contains the data of the first three states in the order of the feed. Workers decompress and decode several
+//! entries concurrently, starting with the first, and write only the entry at the front. After a worker has moved an
+//! entry to its next state, it takes the most urgent entry. So a single batch keeps every worker busy. If there are two
+//! batches, each tends to stay with one worker and in its cache.
 //!
-//! The length of the queue bounds memory, and so does streaming one object at a time. While the batches of a conversion
-//! hold too many bytes, only the oldest of them inflates more ([`Share`]).
+//! The bounded queue limits memory, as does streaming only one object at a time. While the batches of a conversion hold
+//! too many bytes, only the oldest of them decompresses more ([`Share`]).
 
 use std::collections::VecDeque;
 use std::mem;
@@ -55,7 +55,7 @@ pub(super) struct Flow<'a> {
 
 struct Schedule<'a> {
     feed: Feed<'a>,
-    /// What was taken from the feed and is not written, in order.
+    /// Entries that were taken from the feed and are not written yet, in order.
     queue: VecDeque<Queued>,
     /// Number of the next entry.
     next: u64,
@@ -63,9 +63,9 @@ struct Schedule<'a> {
     writing: bool,
     /// Bytes of encoded pages, and of the record batch that is being written.
     encoded: usize,
-    /// The last object nothing of which is kept, so that the rest of it need not be read.
+    /// The last object without a line that is kept. Its rest need not be read.
     given_up: Option<usize>,
-    /// Whether a worker was called that did not come yet.
+    /// Whether a worker was called that has not started yet.
     called: bool,
     lost: Vec<Lost>,
     failed: Option<BatchError>,
@@ -81,16 +81,16 @@ struct Queued {
 /// The state of an entry.
 enum State {
     Compressed(Compressed),
-    /// A worker inflates it.
+    /// A worker is decompressing it.
     Inflating,
     Decompressed(Decompressed),
-    /// A worker decodes it.
+    /// A worker is decoding it.
     Decoding,
     Decoded(Decoded),
 }
 
 impl State {
-    /// Returns whether it holds only data of this object, none of it its beginning.
+    /// Returns whether it contains only data of this object, and not its beginning.
     fn is_rest_of(&self, object: usize) -> bool {
         match self {
             Self::Compressed(Compressed::Stream(stream)) => stream.object() == object,
@@ -134,7 +134,7 @@ impl<'a> Flow<'a> {
         Self { driver, input, log_type, keys, share, schedule, open }
     }
 
-    /// Writes the whole batch. Returns the files, and the objects of which nothing could be read.
+    /// Converts the entire batch. Returns the files, and the objects that could not be read at all.
     pub(super) fn run(self) -> Result<(Open<'a>, Vec<Lost>), BatchError> {
         loop {
             self.driver.pool.in_place_scope(|scope| self.call(scope));
@@ -151,7 +151,7 @@ impl<'a> Flow<'a> {
         Ok((self.open.into_inner().expect("no holder panics"), schedule.lost))
     }
 
-    /// Calls a worker if an entry can be moved on and none was called.
+    /// Calls a worker, if an entry can be moved to its next state and no worker was called.
     fn call<'s>(&'s self, scope: &Scope<'s>) {
         let mut schedule = self.schedule();
         if !schedule.called && schedule.most_urgent(self.driver.ahead(), &self.share).is_some() {
@@ -160,7 +160,7 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// Moves one entry to its next state, if one still can be moved, while other workers move others.
+    /// Moves one entry to its next state, if one can still be moved. Meanwhile, other workers move other entries.
     fn work<'s>(&'s self, scope: &Scope<'s>) {
         let Some((number, state)) = self.take() else { return };
         self.call(scope);
@@ -172,7 +172,7 @@ impl<'a> Flow<'a> {
                 self.replace(number, states.chain(rest.map(State::Decompressed)));
             }
             State::Decoded(decoded) => self.write(decoded),
-            State::Inflating | State::Decoding => unreachable!("a worker has it"),
+            State::Inflating | State::Decoding => unreachable!("another worker has the entry"),
         }
         self.call(scope);
     }
@@ -200,7 +200,7 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// Replaces an entry that a worker took.
+    /// Replaces an entry that a worker took with the results.
     fn replace(&self, number: u64, states: impl Iterator<Item = State>) {
         let mut schedule = self.schedule();
         schedule.replace(number, states);
@@ -249,7 +249,7 @@ impl Schedule<'_> {
                 State::Compressed(_) if !may_inflate => {}
                 // Only one worker at a time can read a stream, so it must not wait.
                 State::Compressed(Compressed::Stream(_)) => return Some(at),
-                // One stream at a time, and none before one that a run may turn out to hold.
+                // Only one stream at a time. An earlier entry can still turn out to contain one.
                 State::Compressed(Compressed::Object(_)) if inflating => {}
                 State::Compressed(_) | State::Decompressed(_) => first = first.or(Some(at)),
                 State::Inflating | State::Decoding | State::Decoded(_) => {}
@@ -288,10 +288,10 @@ impl Schedule<'_> {
         self.failed.is_some() || self.queue.is_empty()
     }
 
-    /// Replaces an entry that a worker took by what it has become.
+    /// Replaces an entry that a worker took with the results.
     fn replace(&mut self, number: u64, states: impl Iterator<Item = State>) {
         let at = self.queue.iter().position(|entry| entry.number == number);
-        let at = at.expect("an entry keeps its place while a worker has it");
+        let at = at.expect("an entry stays in the queue while a worker has it");
         self.queue.remove(at);
         let given_up = self.given_up;
         let states = states.filter(|state| !given_up.is_some_and(|o| state.is_rest_of(o)));

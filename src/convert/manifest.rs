@@ -1,8 +1,8 @@
-//! Batches as data: a line of JSON that says all that is needed to convert a batch, by any run on any machine,
-//! and one that says what came of it.
+//! Batches as data: a line of JSON describes a batch, so that any run on any machine can convert it, and another line
+//! contains its outcome.
 //!
-//! `plan --jsonl` writes descriptions, `convert --batches` reads them and writes outcomes. What a description
-//! says is believed no more than a listing: keys decide where an object belongs, and claims whether it is new.
+//! `plan --jsonl` writes descriptions. `convert --batches` reads them and writes outcomes. A description is trusted no
+//! more than a listing: the key of an object determines its partition, and the claims determine whether it is new.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::mem;
@@ -25,50 +25,50 @@ use crate::util::hash::hex;
 /// Maximum length of a description line in bytes: about a million objects.
 const MAX_LINE: usize = 128 << 20;
 
-/// A batch, described for whoever is to convert it. As JSON, its keys are stable.
+/// The description of a batch, for the run that converts it. Its JSON keys are stable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Description {
     /// Hash of the partition and of the names of its objects.
     pub batch: String,
-    /// Where its rows go.
+    /// Partition of its rows.
     #[serde(flatten)]
     pub partition: Partition,
-    /// Compressed bytes of its objects.
+    /// Compressed bytes of the objects.
     pub bytes: u64,
-    /// Its objects, by what their keys begin with.
+    /// The objects, grouped by source and key prefix.
     pub groups: Vec<Group>,
 }
 
-/// Objects of a source whose keys begin alike.
+/// Objects of a source whose keys have the same prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
     /// URL of the source.
     pub source: String,
-    /// What their keys begin with.
+    /// Prefix of the keys.
     pub prefix: String,
     /// The objects.
     pub objects: Vec<Described>,
 }
 
-/// An object, described.
+/// The description of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Described {
     /// The rest of its key.
     pub name: String,
     /// Compressed size in bytes.
     pub size: u64,
-    /// What the store says changes whenever the object does.
+    /// ETag of the object, if the store returns one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub e_tag: Option<String>,
 }
 
-/// What came of a batch. As JSON, its keys are stable. The objects of its description are those converted,
-/// converted before, archived, duplicate and failed.
+/// The outcome of a batch. Its JSON keys are stable. Each object of the description is counted once: as converted
+/// (`objects`), converted before, archived, duplicate or failed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Outcome {
     /// Hash of the partition and of the names of its objects.
     pub batch: String,
-    /// Where its rows went.
+    /// Partition of its rows.
     #[serde(flatten)]
     pub partition: Partition,
     /// Objects that were read to their end.
@@ -77,9 +77,9 @@ pub(crate) struct Outcome {
     pub converted_before: u64,
     /// Objects that must be restored before they can be read.
     pub archived: u64,
-    /// Objects that another batch of the same run names, too.
+    /// Objects that are also in another batch of the same run.
     pub duplicate: u64,
-    /// Objects that could not be read, or only in part.
+    /// Objects that could not be read, or only partly.
     pub failed: u64,
     /// Lines read.
     pub lines: u64,
@@ -87,7 +87,7 @@ pub(crate) struct Outcome {
     pub joined_lines: u64,
     /// Lines that became rows.
     pub rows: u64,
-    /// The others.
+    /// Lines that were rejected.
     pub rejects: u64,
     /// Parquet files of rows written.
     pub files: u64,
@@ -95,56 +95,58 @@ pub(crate) struct Outcome {
     pub reject_files: u64,
     /// Compressed bytes read.
     pub bytes_in: u64,
-    /// Bytes of text in them.
+    /// Decompressed bytes.
     pub bytes_decompressed: u64,
     /// Bytes of Parquet written.
     pub bytes_out: u64,
     /// Seconds that the conversion took.
     pub seconds: f64,
-    /// What failed, with what is wrong; also claims of the partition that cannot be finished.
+    /// Failures of objects, and of claims of the partition that cannot be applied.
     pub failures: Vec<Failure>,
 }
 
-/// Descriptions cannot be read.
+/// The descriptions of batches cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum BatchesError {
-    /// The file cannot be opened or read on.
+    /// The file cannot be opened or read.
     #[error("{name} cannot be read")]
     Read {
-        /// The file as the user named it.
+        /// The file as the user specified it.
         name: String,
-        /// Why.
+        /// The cause.
         source: Box<StoreError>,
     },
-    /// A line is no description, or contradicts itself.
+    /// A line is not a valid description.
     #[error("{name}, line {line}: {why}")]
     Line {
-        /// The file as the user named it.
+        /// The file as the user specified it.
         name: String,
-        /// The line, from 1 on.
+        /// The line number, from 1.
         line: usize,
-        /// What is wrong.
+        /// The reason.
         why: BadLine,
     },
-    /// A source that a line names cannot be opened.
+    /// A source in a line cannot be opened.
     #[error("{name}, line {line}")]
     Source {
-        /// The file as the user named it.
+        /// The file as the user specified it.
         name: String,
-        /// The line, from 1 on.
+        /// The line number, from 1.
         line: usize,
-        /// Why.
+        /// The cause.
         source: Box<StoreError>,
     },
-    /// What is read but once cannot be shared by size.
-    #[error("stdin cannot be read twice, so its batches cannot be shared by size")]
+    /// Dividing batches into shards needs two passes, but standard input can be read only once.
+    #[error(
+        "batches from stdin cannot be divided into shards, because stdin can be read only once"
+    )]
     Once,
 }
 
-/// Why a line is no description of a batch.
+/// Why a line is not a valid description of a batch.
 #[derive(Debug, thiserror::Error)]
 pub enum BadLine {
-    /// It is no JSON, or lacks something.
+    /// It is not JSON, or a key is missing.
     #[error("this is not a batch of a plan: {0}")]
     Json(#[from] serde_json::Error),
     /// It is invalid, and it contains credentials.
@@ -153,28 +155,28 @@ pub enum BadLine {
     /// It has no objects.
     #[error("the batch has no objects")]
     Empty,
-    /// A key is none of a log object, or one of another partition.
-    #[error("{key} is no log object of {partition}")]
+    /// A key is not that of a log, or belongs to another partition.
+    #[error("{key} is not the key of a log in {partition}")]
     Key {
         /// The key.
         key: String,
-        /// The partition that the line names.
+        /// The partition in the line.
         partition: Partition,
     },
     /// An object has an impossible size.
     #[error("{0} has an impossible size")]
     Size(String),
-    /// An object is named twice.
-    #[error("{0} stands there twice")]
+    /// An object occurs twice.
+    #[error("{0} occurs twice")]
     Twice(String),
-    /// What it says of itself is not so.
-    #[error("it says {what} {said}, but its objects make that {found}: it was changed")]
+    /// A value does not match the objects.
+    #[error("the line was changed: {what} is {stated}, but {found} according to its objects")]
     Changed {
-        /// What it says.
+        /// The JSON key.
         what: &'static str,
-        /// As which value.
-        said: String,
-        /// What is so.
+        /// The value in the line.
+        stated: String,
+        /// The value according to the objects.
         found: String,
     },
 }
@@ -204,7 +206,7 @@ impl Description {
     ///
     /// # Errors
     ///
-    /// Fails when it is no description, or contradicts itself.
+    /// Fails if the line is not a valid description.
     pub fn parse(line: &[u8]) -> Result<Self, BadLine> {
         let description: Self = serde_json::from_slice(line)?;
         let Self { batch, partition, bytes, groups } = &description;
@@ -230,8 +232,8 @@ impl Description {
             return Err(BadLine::Twice(pair[0].clone()));
         }
         let id = id(partition, names.iter().map(String::as_str));
-        let changed = |what, said: &dyn ToString, found: &dyn ToString| {
-            Err(BadLine::Changed { what, said: said.to_string(), found: found.to_string() })
+        let changed = |what, stated: &dyn ToString, found: &dyn ToString| {
+            Err(BadLine::Changed { what, stated: stated.to_string(), found: found.to_string() })
         };
         if id != *batch {
             return changed("batch", batch, &id);
@@ -242,7 +244,7 @@ impl Description {
         Ok(description)
     }
 
-    /// Returns the batch, and what is known of its outcome: the objects that are there no more, or are not the same.
+    /// Opens the sources. Returns the batch, and its outcome so far: the objects that no longer exist or have changed.
     fn open(self, sources: &mut Sources) -> Result<(Batch, Outcome), StoreError> {
         let partition = Arc::new(self.partition);
         let mut outcome = Outcome::new(self.batch, Partition::clone(&partition));
@@ -264,7 +266,7 @@ impl Description {
                         objects.push(Object { partition, listed, source: place });
                     }
                     Ok(_) => outcome.failures.push(fail(
-                        "was rewritten since it was listed; plan anew to convert it".to_owned(),
+                        "was rewritten since it was listed; plan again to convert it".to_owned(),
                     )),
                     Err(error) => outcome.failures.push(fail(error.to_string())),
                 }
@@ -276,13 +278,13 @@ impl Description {
     }
 }
 
-/// Returns whether a partition is that of the next day.
+/// Returns whether `other` is the partition of the day after `one`.
 fn is_next(one: &Partition, other: &Partition) -> bool {
     one.day.succ_opt().is_some_and(|day| Partition { day, ..one.clone() } == *other)
 }
 
-/// Returns how much of a key those of the same balancer share: all before the end time, the address and the
-/// random letters.
+/// Returns the length of the key prefix that the logs of a load balancer share: everything before the end time, the
+/// address and the random part.
 fn shared_length(key: &str) -> usize {
     key.rmatch_indices('_').nth(2).map_or(0, |(place, _)| place + 1)
 }
@@ -297,7 +299,7 @@ fn id<'a>(partition: &Partition, names: impl Iterator<Item = &'a str>) -> String
     hex(&hash.finalize()[..16])
 }
 
-/// The sources that descriptions name, each opened once.
+/// The sources in the descriptions, each opened once.
 struct Sources<'a> {
     network: &'a Network,
     places: HashMap<String, usize>,
@@ -315,29 +317,29 @@ impl Sources<'_> {
     }
 }
 
-/// Batches that were described, and what is known of each.
+/// Described batches, each with its outcome so far.
 pub(crate) struct Batches {
-    /// Where their objects are.
+    /// The sources of the objects.
     pub sources: Vec<Source>,
     batches: Vec<(Batch, Outcome)>,
 }
 
-/// What described batches come to.
+/// The plan of described batches.
 pub(crate) struct Work {
-    /// What is to be converted, by partition.
+    /// The objects to convert, by partition.
     pub plan: Plan,
-    /// What is known of each batch of the plan, in the same order.
+    /// The outcome so far of each batch of the plan, in the same order.
     pub begun: Vec<Outcome>,
-    /// What came of the other batches, of which nothing is to be converted.
+    /// The outcomes of the other batches, which have nothing to convert.
     pub done: Vec<Outcome>,
 }
 
 impl Batches {
-    /// Reads the descriptions in a file, or those of a shard. All of them are looked at before this returns.
+    /// Reads the descriptions in a file, or only those of a shard. It checks all of them before it returns.
     ///
     /// # Errors
     ///
-    /// Fails when the file cannot be read, a line is no description, or a source cannot be opened.
+    /// Fails when the file cannot be read, a line is not a valid description, or a source cannot be opened.
     pub(crate) fn read(
         name: &str,
         network: &Network,
@@ -346,13 +348,13 @@ impl Batches {
         let own = shard.map(|shard| own_lines(name, network, shard)).transpose()?;
         let (places, opened) = (HashMap::new(), Vec::new());
         let mut sources = Sources { network, places, opened };
-        let (mut batches, mut met) = (Vec::new(), HashSet::new());
+        let (mut batches, mut seen) = (Vec::new(), HashSet::new());
         each_line(name, network, |line, text| {
             if own.as_ref().is_some_and(|own| own.binary_search(&line).is_err()) {
                 return Ok(());
             }
             let description = parse(name, line, text)?;
-            if met.insert(description.batch.clone()) {
+            if seen.insert(description.batch.clone()) {
                 let name = name.to_owned();
                 let failed = |error| BatchesError::Source { name, line, source: Box::new(error) };
                 batches.push(description.open(&mut sources).map_err(failed)?);
@@ -362,11 +364,11 @@ impl Batches {
         Ok(Self { sources: sources.opened, batches })
     }
 
-    /// Plans what no claim holds, after finishing what other runs have begun in the same partitions.
+    /// Plans the objects that no claim holds. First finishes the open claims of other runs in the same partitions.
     ///
     /// # Errors
     ///
-    /// Fails when the claims cannot be read, or what they say cannot be finished, or it is interrupted.
+    /// Fails when the claims cannot be read, an open claim cannot be finished, or the user interrupts it.
     pub(crate) fn plan(
         self,
         ledger: &mut Ledger,
@@ -375,11 +377,11 @@ impl Batches {
         let Self { sources, mut batches } = self;
         let mut plan = Plan::default();
         let (mut begun, mut done) = (Vec::new(), Vec::new());
-        // Claims are read day by day. Those of the same partition keep their order.
+        // Claims are read day by day. Batches of the same partition keep their order.
         batches.sort_by(|(a, _), (b, _)| a.partition.cmp(&b.partition));
         let mut last: Option<(Arc<Partition>, Before)> = None;
         // Identities of the new objects in a partition and in that of the previous day.
-        let (mut met, mut met_before) = (HashSet::new(), HashSet::new());
+        let (mut seen, mut seen_before) = (HashSet::new(), HashSet::new());
         let partitions: Vec<_> = batches.iter().map(|(batch, _)| batch.partition.clone()).collect();
         for (place, (mut batch, mut outcome)) in batches.into_iter().enumerate() {
             plan.listed += batch.objects.len() as u64 + outcome.failed;
@@ -389,8 +391,8 @@ impl Batches {
                 before
             } else {
                 let is_next = last_partition.is_some_and(|last| is_next(&last, &batch.partition));
-                met_before = if is_next { mem::take(&mut met) } else { HashSet::new() };
-                met.clear();
+                seen_before = if is_next { mem::take(&mut seen) } else { HashSet::new() };
+                seen.clear();
                 Before::look(&batch.partition, partitions[place..].iter(), ledger, stop)?
             };
             if let Some(failure) = &before.unknown {
@@ -401,10 +403,10 @@ impl Batches {
             let mut touched = Vec::new();
             batch.objects.retain(|object| {
                 match before.judge(object, &sources) {
-                    // Of two batches of a run, none sees the other's claim.
+                    // Batches of the same run do not see each other's claims.
                     Verdict::New
-                        if !met_before.contains(object.identity())
-                            && met.insert(object.identity().to_owned()) =>
+                        if !seen_before.contains(object.identity())
+                            && seen.insert(object.identity().to_owned()) =>
                     {
                         return true;
                     }
@@ -491,7 +493,7 @@ impl Outcome {
         }
     }
 
-    /// Adds what came of the conversion.
+    /// Adds the tally of the conversion.
     pub(crate) fn add(&mut self, tally: &Tally) {
         let skipped =
             |kind: &str| tally.objects.skipped_by_kind.get(kind).copied().unwrap_or_default();
@@ -513,7 +515,7 @@ impl Outcome {
     }
 }
 
-/// Returns the lines of a shard, in order. Every line is looked at, so that all shards refuse the same files.
+/// Returns the numbers of a shard's lines, in order. Every line is parsed, so that all shards refuse the same files.
 fn own_lines(name: &str, network: &Network, shard: Shard) -> Result<Vec<usize>, BatchesError> {
     if name == "-" {
         return Err(BatchesError::Once);
@@ -524,7 +526,7 @@ fn own_lines(name: &str, network: &Network, shard: Shard) -> Result<Vec<usize>, 
         batches.entry(batch).or_insert((line, bytes));
         Ok(())
     })?;
-    // By their hashes, so that the order of the lines decides nothing.
+    // Sorted by hash, so that the order of the lines does not matter.
     let (lines, sizes): (Vec<usize>, Vec<u64>) = batches.into_values().unzip();
     let mut own: Vec<usize> = shard.share(&sizes).into_iter().map(|place| lines[place]).collect();
     own.sort_unstable();
@@ -540,7 +542,7 @@ fn parse(name: &str, line: usize, text: &[u8]) -> Result<Description, BatchesErr
     })
 }
 
-/// Calls `each` with every line that is not empty, and its number, from 1 on.
+/// Calls `each` with every line that is not empty, and its number, from 1.
 fn each_line(
     name: &str,
     network: &Network,

@@ -1,4 +1,4 @@
-//! The batches that wait for a driver, and those whose end is not known yet.
+//! The queue of batches that wait for a driver or are not finished.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex};
@@ -6,27 +6,28 @@ use std::thread;
 
 use crate::plan::Batch;
 
-/// Compressed bytes from which on a batch is large: it holds a row group of encoded pages, and text ahead of it.
+/// Compressed bytes above which a batch is large: it needs memory for a row group of encoded pages, and for the text
+/// that follows.
 const LARGE: u64 = 1 << 20;
-/// Large batches that are converted and not settled, at most, beside those that are being converted.
+/// Maximum number of large batches that are converted and not finished, besides those that are being converted.
 const MAX_STAGED: usize = 3;
 
-/// A queue of batches that what is left of a batch can come back to.
+/// A queue of batches, to which the rest of a batch can return.
 pub(super) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
-    /// Large batches that are converted at once, at most.
+    /// Maximum number of large batches that are converted concurrently.
     max_open: usize,
 }
 
 struct State {
-    /// Batches with their place in the plan.
+    /// Batches with their index in the plan.
     waiting: VecDeque<(usize, Batch)>,
-    /// Batches that were taken and not settled.
+    /// Number of batches that were taken and are not finished.
     taken: usize,
-    /// The large ones of them.
+    /// Number of large batches among them.
     large: usize,
-    /// The large ones of them that are not converted.
+    /// Number of large batches among them that are not converted yet.
     open: usize,
     closed: bool,
 }
@@ -47,8 +48,8 @@ impl Queue {
         Self { state: Mutex::new(state), changed: Condvar::new(), max_open }
     }
 
-    /// Takes the next batch; waits for it while there are too many large ones, or while batches are open that might
-    /// come back.
+    /// Takes the next batch. Waits while there are too many large batches, or while the rest of a taken batch might
+    /// return.
     pub(super) fn take(&self) -> Option<(usize, Batch)> {
         let mut state = self.state.lock().expect("no holder panics");
         while !state.closed {
@@ -72,15 +73,15 @@ impl Queue {
         None
     }
 
-    /// Tells that a batch that was taken is converted.
+    /// Records that a taken batch is converted.
     pub(super) fn converted(&self, batch: &Batch) {
         let mut state = self.state.lock().expect("no holder panics");
         state.open -= usize::from(is_large(batch));
         self.changed.notify_all();
     }
 
-    /// Settles a batch that was taken and converted, of which this much is left to convert.
-    pub(super) fn settle(&self, index: usize, batch: &Batch, rest: Option<Batch>) {
+    /// Records that a converted batch is finished, except for its rest, which returns to the queue.
+    pub(super) fn finish(&self, index: usize, batch: &Batch, rest: Option<Batch>) {
         let mut state = self.state.lock().expect("no holder panics");
         state.taken -= 1;
         state.large -= usize::from(is_large(batch));
@@ -90,18 +91,18 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Gives out no more batches.
+    /// Stops handing out batches.
     pub(super) fn close(&self) {
         self.state.lock().expect("no holder panics").closed = true;
         self.changed.notify_all();
     }
 
-    /// Returns what closes the queue if the thread that drops it panics, so that others do not wait for its batch.
+    /// Returns a guard that closes the queue if its thread panics, so that other threads do not wait for its batch.
     pub(super) fn guard(&self) -> Guard<'_> {
         Guard(self)
     }
 
-    /// Number of objects that nobody took.
+    /// Returns the number of objects that no driver took.
     pub(super) fn left(&self) -> u64 {
         let state = self.state.lock().expect("no holder panics");
         state.waiting.iter().map(|(_, batch)| batch.objects.len() as u64).sum()

@@ -1,4 +1,4 @@
-//! The tally: what was read, what came of it, and what did not.
+//! The tally of a run: what was read, converted, rejected and skipped.
 
 use std::collections::BTreeMap;
 
@@ -13,13 +13,13 @@ pub(crate) const ARCHIVED: &str = "archived";
 /// Kind of objects that another run claimed while this one converted them.
 pub(crate) const CONVERTED_MEANWHILE: &str = "converted_meanwhile";
 
-/// Counts of a run. As JSON, it is what `--json` prints; its keys are stable.
+/// The counts of a run. `--json` prints them; the JSON keys are stable.
 #[derive(Debug, Clone, Default, Serialize)]
 #[non_exhaustive]
 pub struct Tally {
-    /// Objects.
+    /// Counts of objects.
     pub objects: Objects,
-    /// Partitions that objects were converted in.
+    /// Partitions that objects were converted into.
     pub partitions: u64,
     /// Parquet files of rows written.
     pub files: u64,
@@ -32,31 +32,31 @@ pub struct Tally {
     pub joined_lines: u64,
     /// Lines that became rows.
     pub rows: u64,
-    /// The others, by reason.
+    /// Rejected lines by reason.
     pub rejects: BTreeMap<&'static str, u64>,
     /// Unusual objects that were converted, by note.
     pub notes: BTreeMap<&'static str, u64>,
-    /// What came of each log type of which objects were read.
+    /// Counts of each log type whose objects were read.
     pub log_types: BTreeMap<LogType, OfLogType>,
     /// Compressed bytes read.
     pub bytes_in: u64,
-    /// Bytes of text in them.
+    /// Decompressed bytes.
     pub bytes_decompressed: u64,
     /// Bytes of Parquet written.
     pub bytes_out: u64,
-    /// Compressed bytes of objects that are archived, and so were left aside.
+    /// Compressed bytes of archived objects, which are skipped.
     pub bytes_archived: u64,
     /// Requests to remote stores.
     pub requests: u64,
-    /// Those that the store or the network failed, which are repeated up to a limit.
+    /// Requests that failed in the store or the network. They are retried up to a limit.
     pub requests_failed: u64,
-    /// Seconds from the first listing to the last file; of a batch, those that its conversion took.
+    /// Seconds from the first listing to the last file. For a batch: seconds that its conversion took.
     pub seconds: f64,
     /// Incomplete objects of earlier runs in the partitions that this run read, except accepted ones.
     pub incomplete_before: u64,
     /// Whether the run was interrupted.
     pub interrupted: bool,
-    /// Objects that failed, with what is wrong.
+    /// Failed objects, with the reason.
     pub failures: Vec<Failure>,
 }
 
@@ -72,7 +72,7 @@ pub struct OfLogType {
     pub lines: u64,
     /// Lines that became rows.
     pub rows: u64,
-    /// The others.
+    /// Rejected lines.
     pub rejects: u64,
 }
 
@@ -80,21 +80,21 @@ pub struct OfLogType {
 #[derive(Debug, Clone, Default, Serialize)]
 #[non_exhaustive]
 pub struct Objects {
-    /// All that were found in the sources.
+    /// Objects found in the sources.
     pub listed: u64,
-    /// Read to their end.
+    /// Objects read to their end.
     pub converted: u64,
-    /// Left aside: of another kind, not selected, archived, a copy, or converted before.
+    /// Skipped objects: not logs, not selected, archived, copies, or converted before.
     pub skipped: u64,
-    /// Not readable, or only in part; they are listed as failures.
+    /// Objects that could not be read, or only partly. They are listed as failures.
     pub failed: u64,
-    /// Not come to, because the run was interrupted.
+    /// Objects that were not processed, because the run was interrupted.
     pub left: u64,
-    /// The skipped ones by kind.
+    /// Skipped objects by kind.
     pub skipped_by_kind: BTreeMap<&'static str, u64>,
-    /// Key of the first object of each kind that was skipped by its key.
+    /// Key of the first object of each kind that the listing skipped.
     pub examples: BTreeMap<&'static str, String>,
-    /// Selected objects below a directory of another day. Their end times decide.
+    /// Selected objects below the directory of another day. Their end times determine their partitions.
     pub moved: Moved,
 }
 
@@ -104,18 +104,18 @@ impl Tally {
         *self.rejects.entry(reason.code()).or_default() += 1;
     }
 
-    /// Counts objects that are left aside.
+    /// Counts skipped objects of a kind.
     pub(crate) fn skip(&mut self, kind: &'static str, count: u64) {
         self.objects.skipped += count;
         *self.objects.skipped_by_kind.entry(kind).or_default() += count;
     }
 
-    /// Number of rejects.
+    /// Returns the number of rejected lines.
     pub fn reject_count(&self) -> u64 {
         self.rejects.values().sum()
     }
 
-    /// Share of lines that are rejects, from 0 to 1.
+    /// Returns the share of lines that were rejected, from 0 to 1.
     pub fn reject_share(&self) -> f64 {
         if self.lines == 0 { 0.0 } else { self.reject_count() as f64 / self.lines as f64 }
     }

@@ -26,11 +26,11 @@ const OBJECTS_AT_ONCE: usize = 4096;
 
 /// A comparison that is ready to run.
 pub struct Comparison<'a> {
-    /// Where objects are read.
+    /// The sources of the objects.
     pub sources: &'a [Source],
-    /// Where unchanged objects are recorded.
+    /// The ledger that records unchanged objects.
     pub ledger: &'a Ledger<'a>,
-    /// Threads that decompress.
+    /// Number of threads that decompress.
     pub threads: usize,
     /// Counts the objects that were compared.
     pub compared: &'a AtomicU64,

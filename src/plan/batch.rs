@@ -1,4 +1,4 @@
-//! Objects, the batches that they become, and what cannot be converted: what a plan hands to whoever carries it out.
+//! The contents of a plan: batches, their objects, and failures.
 
 use std::ops::AddAssign;
 use std::sync::Arc;
@@ -15,20 +15,20 @@ use crate::util::hash::hex;
 /// The objects of one partition that become one Parquet file.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// Where the file goes.
+    /// The partition of the file.
     pub partition: Arc<Partition>,
-    /// Its objects, by name.
+    /// Its objects, sorted by name.
     pub objects: Vec<Object>,
 }
 
 /// An object to convert.
 #[derive(Debug, Clone)]
 pub struct Object {
-    /// Where its key says that it belongs.
+    /// The partition that its key determines.
     pub partition: Arc<Partition>,
-    /// What the listing says.
+    /// Its entry in the listing.
     pub listed: Listed,
-    /// Index of its source among those of the run.
+    /// Index of its source in the sources of the run.
     pub source: usize,
 }
 
@@ -37,45 +37,45 @@ pub struct Object {
 pub struct Touched {
     /// The current object.
     pub object: Object,
-    /// The partition with the claim that holds it: that of the object, or that of a day beside.
+    /// Partition of the claim that holds it: that of the object, or of an adjacent day.
     pub partition: Arc<Partition>,
     /// Number of the claim that holds it.
     pub claim: usize,
-    /// What was converted.
+    /// CRC-32 and size of the converted content.
     pub content: Content,
 }
 
-/// An object, or part of a listing, that could not be converted.
+/// A failure that does not end the run, such as an object that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// Key of the object, or name of the source.
+    /// Key of the object, or name of the source, partition or claim.
     pub object: String,
-    /// What is wrong.
+    /// Description of the failure.
     pub error: String,
-    /// What ends the failure, if it is known.
+    /// How to resolve the failure, if known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub remedy: Option<Remedy>,
 }
 
 impl Failure {
-    /// Describes a failure without a remedy.
+    /// Returns a failure without a remedy.
     pub fn new(object: impl Into<String>, error: impl Into<String>) -> Self {
         Self { object: object.into(), error: error.into(), remedy: None }
     }
 
-    /// Adds the remedy.
+    /// Sets the remedy.
     #[must_use]
     pub fn ends_by(self, remedy: impl Into<Option<Remedy>>) -> Self {
         Self { remedy: remedy.into(), ..self }
     }
 }
 
-/// So many objects.
+/// A number of objects, and their size.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Amount {
     /// Number of objects.
     pub objects: u64,
-    /// Their compressed bytes.
+    /// Compressed bytes of the objects.
     pub bytes: u64,
 }
 
@@ -94,12 +94,12 @@ impl AddAssign for Amount {
     }
 }
 
-/// Objects below a directory of another day.
+/// Objects below the directory of another day.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Moved {
     /// Number of objects.
     pub objects: u64,
-    /// Key of the first.
+    /// Key of the first object.
     pub example: Option<String>,
 }
 
@@ -124,18 +124,18 @@ impl Object {
 }
 
 impl Batch {
-    /// Returns the keys of its objects.
+    /// Returns the keys of the objects.
     pub fn keys(&self) -> Vec<String> {
         self.objects.iter().map(|object| object.listed.key()).collect()
     }
 
-    /// Compressed bytes of its objects.
+    /// Returns the compressed size of the objects in bytes.
     pub fn bytes(&self) -> u64 {
         self.objects.iter().map(|object| object.listed.size).sum()
     }
 
-    /// Returns the name of its files: a hash of its objects, of the settings that decide its bytes and
-    /// of the run that writes them.
+    /// Returns the name of the files: a hash of the objects, the settings that determine the bytes, and the name of the
+    /// run.
     pub fn file_name(&self, settings: &str, run: &str) -> String {
         let mut hash = Sha256::new();
         for part in [env!("CARGO_PKG_VERSION"), settings, run] {

@@ -1,8 +1,7 @@
-//! What a conversion will take, before it is begun: its objects by load balancer, its files, requests, price and
-//! time.
+//! Estimates a conversion before it starts: objects by load balancer, files, requests, price and time.
 //!
-//! Objects, bytes, batches and requests are counted, in the order in which `convert` makes them. Sizes of files and the time
-//! are what was measured elsewhere, scaled.
+//! Objects, bytes, batches and requests are counted as `convert` would process them. The sizes of files and the time
+//! are scaled from measurements.
 
 mod requests;
 
@@ -19,18 +18,18 @@ use crate::store::{Calls, Source};
 
 pub(crate) use crate::plan::estimate::requests::of_listing;
 
-/// Bytes of Parquet that become of a byte of gzip, about, with Zstandard: 0.53 to 0.58 in benches/README.md.
+/// Approximate bytes of Parquet per byte of gzip, with Zstandard: 0.53 to 0.58 in benches/README.md.
 pub(crate) const PARQUET_PER_GZIP: f64 = 0.55;
-/// Bytes of a Parquet file besides its values, about: headers of pages, the embedded claim and the footer.
+/// Approximate bytes of a Parquet file besides its values: page headers, the embedded claim and the footer.
 const PER_FILE: u64 = 7_000;
 
-/// What a thousand requests cost, in US dollars. The default is S3's price list for the class Standard in
-/// us-east-1 (<https://aws.amazon.com/s3/pricing/>).
+/// Prices of a thousand requests, in US dollars. The default is the price of S3 Standard in us-east-1
+/// (<https://aws.amazon.com/s3/pricing/>).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Prices {
-    /// Those that read.
+    /// Price of requests that read.
     pub get: f64,
-    /// Those that write or list.
+    /// Price of requests that write or list.
     pub put: f64,
 }
 
@@ -41,35 +40,35 @@ impl Default for Prices {
 }
 
 impl Prices {
-    /// Returns what some requests cost, in US dollars.
+    /// Returns the price of requests, in US dollars.
     pub fn of(self, calls: Calls) -> f64 {
         (self.get * calls.get as f64 + self.put * (calls.put + calls.list) as f64) / 1000.0
     }
 }
 
-/// How fast a conversion is.
+/// The speed of a conversion.
 #[derive(Debug, Clone, Copy)]
 pub struct Speed {
-    /// Compressed bytes that a thread converts in a second.
+    /// Compressed bytes that a thread converts per second.
     pub rate: u64,
-    /// Threads.
+    /// Number of threads.
     pub threads: usize,
 }
 
 impl Speed {
-    /// Compressed bytes that a thread converts in a second, about, unless something else was measured: see
-    /// benches/README.md, where `many` has 85 MB on cores of its own, of which the processors of clouds are often halves.
+    /// Default number of compressed bytes that a thread converts per second. In benches/README.md, `many` reaches 85 MB
+    /// on full cores, but the vCPUs of cloud machines are often only half a core.
     pub const RATE: u64 = 60_000_000;
 }
 
-/// Objects by account, region and load balancer.
+/// Numbers of objects by account, region and load balancer.
 #[derive(Debug, Default)]
 pub struct Survey {
     balancers: BTreeMap<Id, Found>,
     archived: Option<Amount>,
 }
 
-/// Which load balancer is meant.
+/// Identifies a load balancer.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Id {
     account: String,
@@ -92,7 +91,7 @@ impl Survey {
         survey
     }
 
-    /// Counts objects in their order: by partition, load balancer and time.
+    /// Counts objects, which must be sorted by partition, load balancer and time.
     fn add(&mut self, objects: &[Object]) {
         for of_partition in objects.chunk_by(|a, b| a.partition == b.partition) {
             let mut rest = of_partition;
@@ -125,50 +124,51 @@ impl Survey {
     }
 }
 
-/// What a conversion will take. As JSON, its keys are stable.
+/// The estimate of a conversion. Its JSON keys are stable.
 #[derive(Debug, Serialize)]
 pub struct Estimate {
-    /// Objects listed, wanted or not.
+    /// Number of listed objects, selected or not.
     pub listed: u64,
-    /// Objects left aside, by kind; those that were converted before are not among them.
+    /// Number of skipped objects by kind, without those that are already converted.
     pub skipped_by_kind: BTreeMap<&'static str, u64>,
-    /// Key of the first object of each kind that is skipped by its key.
+    /// Key of the first object of each kind that the listing skipped.
     pub examples: BTreeMap<&'static str, String>,
-    /// Selected objects below a directory of another day. Their end times decide.
+    /// Selected objects below the directory of another day. Their end times determine their partitions.
     pub moved: Moved,
-    /// Objects that are wanted.
+    /// Selected objects.
     pub selected: Amount,
-    /// Those of them that the dataset holds already.
+    /// Selected objects that the dataset already contains.
     pub converted_before: Amount,
     /// Objects whose content would be compared because their ETag or time changed.
     pub touched: Amount,
-    /// Those that would be converted.
+    /// Objects that would be converted.
     pub to_convert: Amount,
-    /// Those of the wanted that must be restored before they can be read; `None` where nothing tells.
+    /// Selected objects that must be restored before they can be read; `None` if the storage classes are unknown.
     pub archived: Option<Amount>,
-    /// Claims that other runs have begun and not finished: the conversion would finish them first.
+    /// Claims that other runs did not finish. The conversion would finish them first.
     pub open_claims: u64,
-    /// The wanted objects by load balancer.
+    /// The selected objects by load balancer.
     pub balancers: Vec<OfBalancer>,
-    /// Partitions that would be written to.
+    /// Number of partitions that would be written to.
     pub partitions: u64,
-    /// Batches, each of which becomes one file of rows, and one of rejects if there are any.
+    /// Number of batches. Each becomes one file of rows, and one file of rejects if there are any.
     pub batches: u64,
-    /// Bytes of the files of rows, about: within a quarter of what is written, in the cases of tests/plan.rs.
+    /// Approximate bytes of the files of rows. In tests/plan.rs, it is within a quarter of the written bytes.
     pub bytes_out: u64,
-    /// Requests to remote stores, those for rejects and repetitions left out.
+    /// Requests to remote stores, without those for rejects and retries.
     pub requests: Calls,
     /// Prices of a thousand requests, in US dollars.
     pub prices: Prices,
     /// Price of the requests, in US dollars.
     pub price: f64,
-    /// Compressed bytes that a thread converts in a second.
+    /// Compressed bytes that a thread converts per second.
     pub rate: u64,
-    /// Threads.
+    /// Number of threads.
     pub threads: usize,
-    /// Seconds that the conversion takes, about, listing left out.
+    /// Approximate seconds that the conversion takes, without listing.
     pub seconds: f64,
-    /// What cannot be listed, contradicts itself or an earlier run, or cannot be finished.
+    /// Failed listings, objects that contradict each other or an earlier run, partitions with damaged claims, and
+    /// claims that cannot be applied.
     pub failures: Vec<Failure>,
 }
 
@@ -181,39 +181,39 @@ pub struct OfBalancer {
     pub region: String,
     /// Its resource id, `app/name/id`.
     pub balancer: String,
-    /// The wanted objects.
+    /// Number of selected objects.
     pub objects: u64,
-    /// Their compressed bytes.
+    /// Compressed bytes of the selected objects.
     pub bytes: u64,
-    /// Days of delivery that have objects.
+    /// Number of delivery days with selected objects.
     pub days: usize,
-    /// The first of them.
+    /// The first of these days.
     #[serde(serialize_with = "as_text")]
     pub first_day: NaiveDate,
-    /// The last of them.
+    /// The last of these days.
     #[serde(serialize_with = "as_text")]
     pub last_day: NaiveDate,
     /// The objects that would be converted.
     pub to_convert: Amount,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)] // as serde calls it
+#[allow(clippy::trivially_copy_pass_by_ref)] // the signature that serde requires
 fn as_text<S: Serializer>(day: &NaiveDate, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(day)
 }
 
-/// A dataset that a plan was made for.
+/// The dataset of a plan.
 pub struct For<'a> {
     /// The dataset.
     pub dataset: &'a Dataset,
-    /// Whether it is there already.
+    /// Whether it already exists.
     pub begun: bool,
-    /// What the plan was made with.
+    /// The ledger that the plan was made with.
     pub ledger: &'a Ledger<'a>,
 }
 
 impl Estimate {
-    /// Estimates what a plan will take that was made of the listing which was surveyed, with so many requests.
+    /// Estimates a plan. `survey` counts the listing that the plan was made from, and `listing` its requests.
     pub fn of(
         plan: Plan,
         survey: Survey,
@@ -282,7 +282,7 @@ fn of_balancers(survey: Survey, new: &Survey) -> Vec<OfBalancer> {
     survey.balancers.into_iter().filter_map(of_balancer).collect()
 }
 
-/// Returns the size of the Parquet file that becomes of so many bytes of gzip, about.
+/// Returns the approximate size of the Parquet file for a number of gzip bytes.
 fn parquet(gzip: u64) -> u64 {
     PER_FILE + (gzip as f64 * PARQUET_PER_GZIP) as u64
 }

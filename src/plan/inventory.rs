@@ -40,28 +40,28 @@ const SHAPES: &str = "a list is keys, URLs or paths, one per line, the output of
 /// A list of objects cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum ObjectsError {
-    /// It cannot be opened or read on.
+    /// The file cannot be opened or read.
     #[error("{name} cannot be read")]
     Read {
-        /// The file as the user named it, or a file that it names.
+        /// The file as the user specified it, or a file that a manifest names.
         name: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
-    /// It lies in a store that cannot be reached.
+    /// The file is in a store that cannot be reached.
     #[error("{name}")]
     Store {
-        /// The file as the user named it.
+        /// The file as the user specified it.
         name: String,
-        /// Why.
+        /// The cause.
         source: Box<StoreError>,
     },
     /// The manifest is of an inventory that this program cannot read.
     #[error("{name} is not a manifest of an S3 Inventory in CSV or Parquet: {why}")]
     Manifest {
-        /// The file as the user named it.
+        /// The file as the user specified it.
         name: String,
-        /// What is wrong.
+        /// The reason.
         why: String,
     },
     /// It is not a list of objects.
@@ -81,23 +81,23 @@ pub enum ObjectsError {
     Line {
         /// The file.
         name: String,
-        /// Which line, entry or row.
+        /// The position in the list.
         place: Place,
         /// The line, escaped and truncated.
         text: Shown,
-        /// What is wrong.
+        /// The reason.
         why: String,
     },
-    /// A line is of another bucket than the source.
+    /// A line names a bucket other than that of the source.
     #[error("{name}, {place}: {bucket} is another bucket, not that of SOURCE {source_name}")]
     Bucket {
         /// The file.
         name: String,
-        /// Which line, entry or row.
+        /// The position in the list.
         place: Place,
-        /// The bucket that it names.
+        /// The bucket in the list.
         bucket: Shown,
-        /// The source as the user named it.
+        /// The source as the user specified it.
         source_name: String,
     },
 }
@@ -173,7 +173,7 @@ impl<'a> From<entry::Entry<'a>> for Found<'a> {
     }
 }
 
-/// Calls `each` with every object that the file at a path or URL names, or standard input if it is `-`.
+/// Calls `each` with every object of the list at a path or URL, or on standard input if `name` is `-`.
 ///
 /// # Errors
 ///
@@ -215,8 +215,8 @@ pub fn read_with<E: From<ObjectsError>>(
 
 const ORC: &str = "inventories in ORC cannot be read: configure the inventory as Parquet or CSV";
 
-/// Returns where a file of an inventory lies: in the bucket that its manifest names, or, of a manifest that was copied
-/// to a disk, in the directory `data` beside that of the manifest.
+/// Returns the location of an inventory file: in the bucket that the manifest names or, if the manifest was copied to a
+/// disk, in the directory `data` beside that of the manifest.
 fn file_of(manifest: &str, destination: &str, key: &str) -> String {
     if manifest.contains("://") {
         let bucket = destination.rsplit(':').next().unwrap_or(destination);
@@ -238,10 +238,10 @@ fn open(name: &str, network: &Network) -> Result<Box<dyn BufRead>, ObjectsError>
     })
 }
 
-/// A file of names.
+/// Reads one object list.
 struct List<'a, E> {
     name: &'a str,
-    /// The source as the user named it.
+    /// The source as the user specified it.
     source: &'a str,
     home: &'a Home,
     /// Whether the paths of `s5cmd ls` are relative to the source; unknown before the first one.
@@ -437,7 +437,7 @@ impl<E: From<ObjectsError>> List<'_, E> {
         })
     }
 
-    /// Adds an object that a text names, with its known properties.
+    /// Adds the object that a key, URL or path refers to, with its known properties.
     fn take_text(&mut self, place: Place, text: &str, known: &Found<'_>) -> Result<(), E> {
         match self.home.find(text) {
             Ok(Some(key)) => self.give(place, key, known),
@@ -495,16 +495,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_of_an_inventory_lie_beside_their_manifest() {
+    fn files_of_an_inventory_are_beside_their_manifest() {
         let key = "inventory/logs/all/data/0f.csv.gz";
-        let there = file_of("s3://b/i/2026-11-01T01-00Z/manifest.json", "arn:aws:s3:::dest", key);
-        assert_eq!(there, "s3://dest/inventory/logs/all/data/0f.csv.gz");
-        let here = file_of("all/2026-11-01T01-00Z/manifest.json", "arn:aws:s3:::dest", key);
-        assert_eq!(here, "all/2026-11-01T01-00Z/../data/0f.csv.gz");
+        let remote = file_of("s3://b/i/2026-11-01T01-00Z/manifest.json", "arn:aws:s3:::dest", key);
+        assert_eq!(remote, "s3://dest/inventory/logs/all/data/0f.csv.gz");
+        let local = file_of("all/2026-11-01T01-00Z/manifest.json", "arn:aws:s3:::dest", key);
+        assert_eq!(local, "all/2026-11-01T01-00Z/../data/0f.csv.gz");
     }
 
     #[test]
-    fn nothing_of_credentials_is_shown() {
+    fn credentials_are_not_shown() {
         for text in ["s3://key:topsecret@b/k", "k?sig=topsecret", "a \"https://u:topsecret@h/k\""] {
             assert!(!Shown::of(text).to_string().contains("topsecret"), "{text}");
         }

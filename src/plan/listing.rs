@@ -1,4 +1,4 @@
-//! What sources hold: listed, or named by a file, and put in order.
+//! Lists the objects of sources, or reads them from an object list, and sorts them by partition and name.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::mem;
@@ -14,31 +14,31 @@ use crate::plan::{
 };
 use crate::store::{Listed, Look, Named, Network, Source, StoreError};
 
-/// Objects that are named by a file and looked for at once.
+/// Number of objects of an object list that are looked up at once.
 const FOUND_AT_ONCE: usize = 4096;
 /// Maximum number of load balancers kept for suggestions.
 const MAX_BALANCERS: usize = 1000;
 
-/// What sources hold of what is wanted.
+/// The selected objects of sources.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// The objects, one of each name, by partition and name, which begins with balancer and end time.
+    /// The objects without copies, sorted by partition and name. Names sort by load balancer and end time.
     pub objects: Vec<Object>,
-    /// Number of objects listed, wanted or not.
+    /// Number of listed objects, selected or not.
     pub listed: u64,
-    /// Objects left aside, by kind.
+    /// Number of skipped objects by kind.
     pub skipped: BTreeMap<&'static str, u64>,
-    /// What could not be listed, or contradicts itself.
+    /// Failed listings, objects that cannot be read, and objects that contradict each other.
     pub failures: Vec<Failure>,
-    /// Key of the first object of each kind that is left aside.
+    /// Key of the first skipped object of each kind.
     pub examples: BTreeMap<&'static str, String>,
-    /// Kinds of other services whose directories were skipped.
+    /// Other AWS services whose directories were skipped.
     pub passed: BTreeSet<&'static str>,
     /// Whether directories were skipped because nothing below them is selected.
     pub is_pruned: bool,
-    /// Selected objects below a directory of another day.
+    /// Selected objects below the directory of another day.
     pub moved: Moved,
-    /// Selected load balancers, as the user named them, without objects in the selected partitions.
+    /// Selected load balancers, as the user specified them, without objects in the selected partitions.
     pub unmatched: Vec<String>,
     /// Other load balancers in the selected partitions, as `app/name/id`; at most a thousand.
     pub others: BTreeSet<String>,
@@ -46,9 +46,9 @@ pub struct Listing {
     pub accounts: Matches,
     /// The selected regions, compared with those in the sources.
     pub regions: Matches,
-    /// Selected objects that must be restored before they can be read; `None` where nothing tells.
+    /// Selected objects that must be restored before they can be read; `None` if the storage classes are unknown.
     pub archived: Option<Amount>,
-    /// The shard that this is of, if it is not of all.
+    /// The shard of the listed objects; `None` for all objects.
     pub shard: Option<Shard>,
 }
 
@@ -57,7 +57,7 @@ impl Listing {
     ///
     /// # Errors
     ///
-    /// Fails when nothing can be listed, or when the user interrupts it. A part that cannot be listed is a
+    /// Fails when nothing can be listed, or when the user interrupts it. A directory that cannot be listed is a
     /// [`Failure`].
     pub fn take(
         sources: &[Source],
@@ -77,7 +77,7 @@ impl Listing {
             }
             let (selection, skipped) = (selection.clone(), Arc::clone(&skipped));
             let look = move |directory: &str| {
-                // What a pattern skips is not what the selection leaves out.
+                // Not recorded as skipped: the pattern excludes the directory, not the selection.
                 if let Scope::Matching(matching) = selection.scope(index)
                     && !matching.leads_to(directory)
                 {
@@ -119,13 +119,13 @@ impl Listing {
         }
     }
 
-    /// Takes the objects of a source that the file `names` names, instead of listing it. Those that are not below the
-    /// source are not selected.
+    /// Reads the objects of a source from the object list `names`, instead of listing the source. Objects that are not
+    /// below the source are not selected.
     ///
     /// # Errors
     ///
-    /// Fails when the file cannot be read, when none of its objects can be found, or when it is interrupted. One object
-    /// that cannot be found is a [`Failure`].
+    /// Fails when the list cannot be read, when none of its objects can be found, or when the user interrupts it. A
+    /// single object that cannot be found is a [`Failure`].
     pub fn read(
         names: &str,
         source: &Source,
@@ -168,13 +168,13 @@ impl Listing {
         self.examples.entry(kind).or_insert_with(|| key.to_owned());
     }
 
-    /// Keeps one file of each object. Names are unique, so files with the same name are copies in any directory.
+    /// Keeps one copy of each object. Names are unique, so files with the same name are copies, in any directory.
     ///
     /// Copies of different sizes are reported. The copy with the best form is kept, then the one with the first day.
     fn drop_repeated(&mut self) {
         let mut objects = mem::take(&mut self.objects);
         objects.sort_unstable_by(|a, b| {
-            // The key decides last: a listing comes in no order.
+            // The key decides last, because the order of a listing is undefined.
             let order = |o: &Object| (o.partition.day, o.source);
             let by_name = a.name().cmp(b.name()).then_with(|| order(a).cmp(&order(b)));
             by_name.then_with(|| a.listed.key().cmp(&b.listed.key()))
@@ -219,9 +219,9 @@ impl Listing {
 /// Directories that were skipped.
 #[derive(Default)]
 struct Skipped {
-    /// Kinds of the other services that deliver there.
+    /// Other services that deliver logs there.
     services: BTreeSet<&'static str>,
-    /// Whether some are not selected.
+    /// Whether any was skipped because nothing below it is selected.
     is_pruned: bool,
     /// Their accounts.
     accounts: BTreeSet<String>,
@@ -240,7 +240,7 @@ fn source_key(source: &Source, name: &str) -> Named {
     Named { key, size: None, e_tag: None, archived: None }
 }
 
-/// A listing that objects are added to.
+/// Builds a listing.
 struct Gathering<'a> {
     listing: Listing,
     /// The first error of a source.
@@ -248,7 +248,7 @@ struct Gathering<'a> {
     partitions: HashSet<Arc<Partition>>,
     /// Files that are named like logs but have other endings.
     endings: Vec<Listed>,
-    /// The selected load balancers that have objects.
+    /// Whether each selected load balancer has objects.
     matched: Vec<bool>,
     selection: &'a Selection,
     stop: &'a AtomicBool,
@@ -265,7 +265,7 @@ impl<'a> Gathering<'a> {
         Self { listing, refused, partitions, endings, matched, selection, stop }
     }
 
-    /// Adds objects that the user named.
+    /// Adds objects that the user specified by name.
     fn add_all(
         &mut self,
         index: usize,
@@ -285,7 +285,7 @@ impl<'a> Gathering<'a> {
         Ok(())
     }
 
-    /// Adds what a source lists.
+    /// Adds an object of a source, or the error of its listing.
     fn add(
         &mut self,
         index: usize,
@@ -335,7 +335,7 @@ impl<'a> Gathering<'a> {
             Err(other) => {
                 // An object outside the selection is not reported, whatever its problem.
                 let is_wanted =
-                    || Key::of_name(listed.name()).is_none_or(|said| self.selection.wants(&said));
+                    || Key::of_name(listed.name()).is_none_or(|named| self.selection.wants(&named));
                 match other {
                     SkipReason::LogEnding | SkipReason::LogContradiction if !is_wanted() => {
                         self.listing.skip(NOT_SELECTED, &key);

@@ -20,7 +20,7 @@ impl Matches {
         Self { missing: selected.to_vec(), others: BTreeSet::new() }
     }
 
-    /// Records a name in a source.
+    /// Records a name that a source contains.
     pub(super) fn see(&mut self, name: &str, selected: &[String]) {
         if selected.is_empty() {
             return;

@@ -1,10 +1,10 @@
-//! What ends a failure or a finding.
+//! Remedies of failures and findings.
 
 use serde::{Deserialize, Serialize};
 
 use crate::dataset::layout::DatasetError;
 
-/// What ends a failure or a finding. As JSON, its names are stable.
+/// How to resolve a failure or a finding. Its JSON names are stable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[non_exhaustive]
@@ -17,11 +17,11 @@ pub enum Remedy {
     RestoreName,
     /// Convert again.
     Convert,
-    /// Convert again, which publishes the files of the claim; or else remove the partition first.
+    /// Convert again, which publishes the files of the claim. If that fails, remove the partition first.
     Publish,
     /// Remove the partition, then convert again.
     Remove,
-    /// Compare the contents, by a conversion or by a verification that reads the data.
+    /// Compare the contents with `convert` or `verify --read-data`.
     Compare,
     /// Investigate who changed the file; if in doubt, remove the partition.
     Investigate,
@@ -36,7 +36,7 @@ pub enum Remedy {
 }
 
 impl Remedy {
-    /// Returns what ends the error of a single partition. `None` for other errors.
+    /// Returns the remedy of an error of a single partition; `None` for other errors.
     pub(crate) fn of(error: &DatasetError) -> Option<Self> {
         match error {
             DatasetError::Newer { .. } => Some(Self::Update),

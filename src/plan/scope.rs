@@ -1,4 +1,4 @@
-//! Scopes: the objects of a source that its name selects.
+//! Selects objects of a source by the name of the source.
 //!
 //! A SOURCE can be a single file or a pattern, such as `logs/**/*.log.gz`. The program opens the directory above,
 //! and the scope selects objects in it.
@@ -14,7 +14,7 @@ const SPECIAL: [char; 3] = ['*', '?', '['];
 /// The selected objects of a source.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Scope {
-    /// All.
+    /// All objects.
     #[default]
     All,
     /// The objects with these names, in the directory itself.
@@ -23,7 +23,7 @@ pub enum Scope {
     Matching(Matching),
 }
 
-/// A pattern of paths.
+/// A path pattern.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Matching {
     /// Prefix of the directory in its bucket.
@@ -42,9 +42,9 @@ enum Part {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("SOURCE {name} is not a pattern: {why}")]
 pub struct ScopeError {
-    /// The source as the user named it.
+    /// The source as the user specified it.
     name: String,
-    /// What is wrong.
+    /// The reason.
     why: String,
 }
 
@@ -54,7 +54,7 @@ impl Scope {
     ///
     /// # Errors
     ///
-    /// Fails when it is a malformed pattern.
+    /// Fails if the name is a malformed pattern.
     pub fn split(name: &str) -> Result<(String, Self), ScopeError> {
         let (scheme, path) = match name.split_once("://") {
             Some((scheme, path)) => (Some(scheme), path),
@@ -201,7 +201,7 @@ mod tests {
     proptest::proptest! {
         /// A listing skips no directory with objects in scope.
         #[test]
-        fn what_matches_is_led_to(
+        fn directories_of_matching_paths_are_not_skipped(
             pattern in proptest::collection::vec(proptest::sample::select(vec!["**", "*", "a", "b*", "?"]), 1..5),
             path in proptest::collection::vec(proptest::sample::select(vec!["a", "b", "bc"]), 1..6),
         ) {

@@ -1,4 +1,4 @@
-//! Which objects are wanted, and which directories may hold some.
+//! Selects objects by key, and the directories that can contain selected objects.
 
 use std::fmt;
 
@@ -10,35 +10,36 @@ use crate::logs::schema::LogType;
 use crate::plan::Scope;
 use crate::store::Look;
 
-/// Directories down to this depth are looked into for those of accounts.
+/// Maximum depth at which directories above those of accounts are listed one by one.
 const MAX_ABOVE: usize = 8;
-/// From the first to the last day of the logs that a directory of one day can hold.
+/// Time from the first to the last day whose logs a directory of one day can contain.
 const AROUND_A_DAY: TimeDelta = TimeDelta::days(2);
 
-/// Which objects are wanted.
+/// Selects the objects to convert.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
-    /// Log types; all when empty.
+    /// Log types; all if empty.
     pub log_types: Vec<LogType>,
     /// First day of delivery.
     pub from: Option<NaiveDate>,
     /// Last day of delivery.
     pub to: Option<NaiveDate>,
-    /// Accounts; all when empty.
+    /// Accounts; all if empty.
     pub accounts: Vec<String>,
-    /// Regions; all when empty.
+    /// Regions; all if empty.
     pub regions: Vec<String>,
     /// Load balancers; all if empty.
     pub balancers: Vec<Balancer>,
     /// The scope of each source. A source without one is selected entirely.
     #[doc(hidden)] // set when sources are opened
     pub scopes: Vec<Scope>,
-    /// Only the objects of this shard: of its partitions, except those that AWS did not put where they lie.
+    /// The shard to convert. An object belongs to the shard of its partition, unless it was moved to the directory of
+    /// another day: then it belongs to the shard of that day.
     pub shard: Option<Shard>,
 }
 
 impl Selection {
-    /// Tells whether a partition is wanted, or some of it, by whichever shard.
+    /// Returns whether objects of a partition can be selected, in any shard.
     pub(crate) fn wants_partition(&self, partition: &Partition) -> bool {
         let among = |all: &[String], one: &str| all.is_empty() || all.iter().any(|s| s == one);
         (self.log_types.is_empty() || self.log_types.contains(&partition.log_type))
@@ -53,10 +54,10 @@ impl Selection {
         self.scopes.get(source).unwrap_or(&Scope::All)
     }
 
-    /// Tells what a directory of a source is worth.
+    /// Returns whether to list a directory of a source as a whole, list its subdirectories one by one, or skip it.
     pub(crate) fn look(&self, directory: &str) -> Look {
         let Some(Directory { account, region, days, service }) = Directory::parse(directory) else {
-            // Directories are many somewhere else than above accounts.
+            // A tree that is deep above its accounts can have too many directories to list one by one.
             let depth = directory.split('/').count();
             return if depth <= MAX_ABOVE { Look::Inside } else { Look::Whole };
         };
@@ -99,13 +100,13 @@ impl Selection {
         }
     }
 
-    /// Tells whether an object is wanted.
+    /// Returns whether an object is selected.
     pub(super) fn wants(&self, key: &Key) -> bool {
         self.wants_without_balancer(key)
             && (self.balancers.is_empty() || self.balancers.iter().any(|wanted| wanted.is(key)))
     }
 
-    /// Tells whether an object is wanted, if its load balancer is.
+    /// Returns whether an object is selected, provided that its load balancer is.
     pub(super) fn wants_without_balancer(&self, key: &Key) -> bool {
         let Partition { account, region, .. } = &key.partition;
         self.wants_partition(&key.partition)
@@ -113,7 +114,7 @@ impl Selection {
     }
 }
 
-/// A load balancer as the user names it.
+/// A load balancer as the user specified it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Balancer {
     /// The text that the user typed.
@@ -146,11 +147,11 @@ pub enum BalancerError {
 }
 
 impl Balancer {
-    /// Parses a name, a resource id, `app/name/id` or `app.name.id`, or an ARN.
+    /// Parses a name, a resource id (`app/name/id` or `app.name.id`), or an ARN.
     ///
     /// # Errors
     ///
-    /// Fails when it is the ARN of something else.
+    /// Fails if the text is an ARN, but not that of an Application Load Balancer.
     pub fn parse(text: &str) -> Result<Self, BalancerError> {
         let balancer =
             |name: &str, place| Self { text: text.to_owned(), name: name.replace('/', "."), place };
@@ -243,8 +244,8 @@ mod tests {
             ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2026/03", Look::Skip),
             ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2027", Look::Skip),
         ];
-        for (directory, worth) in cases {
-            assert_eq!(selection.look(directory), worth, "{directory}");
+        for (directory, expected) in cases {
+            assert_eq!(selection.look(directory), expected, "{directory}");
         }
     }
 
@@ -278,15 +279,16 @@ mod tests {
             (&format!("{hive}/day=18"), Look::Inside),
             (&format!("{hive}/day=21"), Look::Skip),
         ];
-        for (directory, worth) in cases {
-            assert_eq!(selection.look(directory), worth, "{directory}");
+        for (directory, expected) in cases {
+            assert_eq!(selection.look(directory), expected, "{directory}");
         }
     }
 
     proptest::proptest! {
-        /// What a selection wants is found; a moved object unless days are selected. Of the shards, one wants it.
+        /// No directory above a selected object is skipped, unless the object was moved and days are selected. Exactly
+        /// one shard selects each object.
         #[test]
-        fn no_directory_above_a_wanted_log_is_skipped(
+        fn no_directory_above_a_selected_log_is_skipped(
             parts in proptest::collection::vec(
                 proptest::sample::select(vec![
                     "AWSLogs", "AWSLogs-Partitioned", "o-a1b2c3d4e5", "012345678901", "aws-account-id=012345678901",
@@ -356,13 +358,13 @@ mod tests {
     fn an_arn_prunes_directories_of_other_accounts_and_regions() {
         let selection =
             Selection { balancers: vec![Balancer::parse(ARN).unwrap()], ..Selection::default() };
-        for (directory, worth) in [
+        for (directory, expected) in [
             ("AWSLogs/012345678901", Look::Inside),
             ("AWSLogs/999999999999", Look::Skip),
             ("AWSLogs/012345678901/elasticloadbalancing/us-east-1", Look::Skip),
             ("AWSLogs/012345678901/elasticloadbalancing/eu-west-1", Look::Whole),
         ] {
-            assert_eq!(selection.look(directory), worth, "{directory}");
+            assert_eq!(selection.look(directory), expected, "{directory}");
         }
     }
 }

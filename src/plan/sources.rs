@@ -17,7 +17,7 @@ pub(crate) enum OpenError {
     Store(#[from] StoreError),
 }
 
-/// How a source and a dataset overlap.
+/// The relation of a source and a dataset that overlap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Overlap {
     /// The dataset is in the source.
@@ -26,7 +26,7 @@ pub(crate) enum Overlap {
     InDataset,
 }
 
-/// Opens the sources in the order in which they are named, with the scope of each. If an object list replaces the
+/// Opens the sources in the order of their names, with the scope of each. If an object list replaces the
 /// listing, sources are opened without listing them.
 ///
 /// # Errors
@@ -68,7 +68,7 @@ pub(crate) fn scopes(names: &[String]) -> Result<Vec<(String, Scope)>, ScopeErro
     Ok(scopes)
 }
 
-/// Returns how a source and a dataset overlap. Each run would read what the last one wrote.
+/// Returns how a source and a dataset overlap. If they do, each run would read the output of the previous one.
 ///
 /// # Errors
 ///

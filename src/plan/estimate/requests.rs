@@ -1,6 +1,7 @@
-//! The requests of a conversion, counted in advance in the order in which it makes them.
+//! Counts the requests of a conversion in advance, in the order in which it sends them.
 //!
-//! The only module that counts them. Stores, the dataset and its ledger contribute facts, such as the size of a part.
+//! This is the only module that counts them. Stores, the dataset and its ledger contribute facts, such as the size of a
+//! part.
 
 use std::collections::BTreeSet;
 
@@ -12,10 +13,10 @@ use crate::store::{Calls, PAGE_FILES, PART_BYTES, READ_BYTES, Source};
 
 /// A run reads `dataset.json` again before it creates each state file, and at its end.
 const CONFIRM: Calls = Calls { get: 1, ..Calls::NONE };
-/// An entry of a log, and the file that says that it is done.
+/// A log entry, and the file that marks it as done.
 const ENTRY: Calls = Calls { get: 2 * CONFIRM.get, put: 2, ..Calls::NONE };
 
-/// Returns the kinds of the requests that were sent to list some sources, or to read the list of their objects.
+/// Returns the `sent` requests by kind. They listed the sources, or read an object list.
 pub(crate) fn of_listing(is_listed: bool, sent: u64) -> Calls {
     if is_listed { Calls { list: sent, ..Calls::NONE } } else { Calls { get: sent, ..Calls::NONE } }
 }
@@ -41,24 +42,25 @@ pub(super) fn of_plan(plan: &Plan, sources: &[Source], dataset: Option<&For>) ->
     calls + ENTRY * touched.len() as u64
 }
 
-/// Reads an object: at once, or, if it is streamed, in pieces.
+/// Counts the requests for reading an object: one, or one for each range if it is streamed.
 fn read(object: &Object, source: &Source) -> Calls {
     let size = object.listed.size;
-    let pieces = if size > MAX_WHOLE_GZIP { size.div_ceil(READ_BYTES) } else { 1 };
-    Calls { get: if source.is_remote() { pieces } else { 0 }, ..Calls::NONE }
+    let ranges = if size > MAX_WHOLE_GZIP { size.div_ceil(READ_BYTES) } else { 1 };
+    Calls { get: if source.is_remote() { ranges } else { 0 }, ..Calls::NONE }
 }
 
-/// Opens a dataset and its ledger, and reads the logs that the plan has read.
+/// Counts the requests for opening a dataset and its ledger, and for reading the logs that the plan has read.
 fn open(For { begun, ledger, .. }: &For) -> Calls {
     let mut calls = if *begun { Calls { get: 1, ..Calls::NONE } } else { begin() };
     calls.list += pages(ledger.state_files());
     calls.list += ledger.files_by_table().iter().map(|files| pages(*files)).sum::<u64>();
-    // Each log ends with the number that is absent.
+    // One more for each log: a log ends at the first absent number.
     calls.get += ledger.logs_read().iter().map(|entries| entries + 1).sum::<u64>();
     calls
 }
 
-/// Begins a dataset: finds it absent, probes the store, lists the tables, writes the description and reads it back.
+/// Counts the requests for creating a dataset: one that finds it absent, the probes of the store, the listings of the
+/// tables, and writing the description and reading it back.
 fn begin() -> Calls {
     let (probes, racers) = (layout::PROBES as u64, layout::RACERS as u64);
     Calls {
@@ -69,13 +71,14 @@ fn begin() -> Calls {
     }
 }
 
-/// Writes a file: its upload is begun, noted, filled and completed; then its note is deleted.
+/// Counts the requests for writing a file: starting the upload, writing its note, uploading the parts, completing the
+/// upload and deleting the note.
 fn write(size: u64, begins_uploads: bool) -> Calls {
     let parts = size.div_ceil(PART_BYTES as u64).max(1);
     Calls { put: u64::from(begins_uploads) + parts + 2, delete: 1, ..Calls::NONE }
 }
 
-/// Lists so many files.
+/// Counts the requests for listing a number of files.
 fn pages(files: u64) -> u64 {
     files.div_ceil(PAGE_FILES).max(1)
 }

@@ -277,7 +277,7 @@ mod tests {
         assert_eq!(of("2025-07-19 14:05:10 1023 Bytes a"), Some((None, "a")));
         assert_eq!(of("2025-07-19 14:05:10     1 Byte a b"), Some((None, "a b")));
         assert_eq!(of("2025-07-19 14:05:10    1.2 MiB a"), Some((None, "a")));
-        // A key that begins like a unit is a key.
+        // A key can begin like a unit.
         let bytes = "2025-07-19 14:05:10        362 Bytes a";
         assert_eq!(of(bytes), Some((Some(362), "Bytes a")));
         for other in [
@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn spaces_go_only_where_they_cannot_belong_to_a_key() {
+    fn only_spaces_that_cannot_belong_to_a_key_are_removed() {
         let of = |line: &str, prefix| key(line, prefix).map(ToOwned::to_owned);
         assert_eq!(of(&format!("  {KEY}  \r"), None), Ok(KEY.to_owned()));
         assert_eq!(of("  own/x ", Some("own")), Ok("own/x ".to_owned()));

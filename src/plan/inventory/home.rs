@@ -1,4 +1,4 @@
-//! Finds the key in the source of an object in a list.
+//! Converts the objects of a list to keys of the source.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -10,7 +10,7 @@ const MAX_KEY: usize = 1024;
 /// Maximum length of a bucket name in an error.
 const MAX_BUCKET: usize = 255;
 
-/// The location of the objects of a list.
+/// The location that the objects of a list must be in.
 pub(super) enum Home {
     /// In a bucket.
     Bucket {
@@ -31,7 +31,7 @@ pub(super) enum Home {
 /// Why a text does not name a key of the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Stray {
-    /// It is of another bucket.
+    /// It names another bucket.
     Bucket(String),
     /// Anything else.
     Because(String),
@@ -88,7 +88,7 @@ impl Home {
         Ok(key.to_owned())
     }
 
-    /// Finds the key for a key, a URL, an ARN or a path in a list. `None` if it is a directory.
+    /// Returns the key that a key, URL, ARN or path in a list refers to; `None` if it is a directory.
     pub(super) fn find(&self, text: &str) -> Result<Option<String>, Stray> {
         if has_secret(text) {
             return because(
@@ -174,7 +174,7 @@ impl Home {
             let roots = [root.to_str().map(plain), typed];
             match roots.iter().flatten().find_map(|root| below(root, &path)) {
                 Some(key) => key,
-                None => return because("it lies outside SOURCE"),
+                None => return because("it is outside SOURCE"),
             }
         } else {
             match below(typed, &path).filter(|_| !typed.is_empty() && !typed.starts_with('/')) {
@@ -189,7 +189,7 @@ impl Home {
             }
         };
         if Path::new(&key).components().any(|part| part == Component::ParentDir) {
-            return because("it lies outside SOURCE");
+            return because("it is outside SOURCE");
         }
         let is_directory = key.is_empty() || root.join(&key).is_dir();
         if is_directory { Ok(None) } else { self.key(&key).map(Some) }
@@ -272,7 +272,7 @@ mod tests {
         assert_eq!(home.find("cases/tree"), Ok(None));
         assert_eq!(home.find("."), Ok(None));
         for text in ["/elsewhere/a.gz", "../a.gz", "a/../../b.gz"] {
-            assert_eq!(home.find(text), because("it lies outside SOURCE"), "{text}");
+            assert_eq!(home.find(text), because("it is outside SOURCE"), "{text}");
         }
         let above = Home::Local { root, typed: "../logs".to_owned() };
         assert_eq!(above.find("../logs/a.gz"), Ok(Some("a.gz".to_owned())));

@@ -173,7 +173,7 @@ impl Read for Bounded<'_> {
 type Take<'a> = &'a mut dyn FnMut(Entry) -> bool;
 
 fn taken<E: serde::de::Error>(take: Take<'_>, entry: Entry) -> Result<(), E> {
-    if !entry.is_current() || take(entry) { Ok(()) } else { Err(E::custom("given up")) }
+    if !entry.is_current() || take(entry) { Ok(()) } else { Err(E::custom("stopped")) }
 }
 
 /// A top-level value.

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn a_corrupt_inventory_is_an_error_and_no_panic() {
+    fn a_corrupt_inventory_is_an_error_not_a_panic() {
         let valid = inventory();
         let (mut read_well, mut refused, mut panicked) = (0, 0, 0);
         for at in 0..valid.len() {

@@ -1,4 +1,4 @@
-//! Tests: what obvious writers make of random keys is read back, and nothing else is taken for a list.
+//! Tests: lists of random keys in every format are read back, and anything else is refused.
 
 use std::io::{BufReader, Cursor, Write as _};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use crate::store::Kind;
 const BUCKET: &str = "my-logs";
 const TAG: &str = "0123456789abcdef0123456789abcdef";
 
-/// What was read: keys, sizes and ETags, and how it ended.
+/// The result of reading a list.
 struct Read {
     named: Vec<Named>,
     manifest: Option<Manifest>,
@@ -34,7 +34,7 @@ fn read_of(home: &Home, text: &[u8]) -> Read {
     };
     let (name, source, is_relative) = ("list.txt", "s3://my-logs", None);
     let mut list = List { name, source, home, is_relative, each: &mut each };
-    // Small pieces, as a pipe gives them.
+    // Small reads, as from a pipe.
     let input = BufReader::with_capacity(7, Cursor::new(text.to_vec()));
     let (manifest, end) = match list.read(Box::new(input)) {
         Ok(manifest) => (manifest, Ok(())),
@@ -82,8 +82,8 @@ fn encoded(key: &str) -> String {
 }
 
 #[allow(clippy::too_many_lines)] // a table
-/// A list of objects in every shape, and whether it says sizes and ETags.
-fn shapes(keys: &[String], sizes: &[u64]) -> Vec<(&'static str, Vec<u8>, bool, bool)> {
+/// Returns a list of objects in every format, and whether the format contains sizes and ETags.
+fn formats(keys: &[String], sizes: &[u64]) -> Vec<(&'static str, Vec<u8>, bool, bool)> {
     let lines = |line: &dyn Fn(&str, u64) -> String| -> Vec<u8> {
         let lines = keys.iter().zip(sizes).map(|(key, size)| line(key, *size) + "\n");
         lines.collect::<String>().into_bytes()
@@ -104,7 +104,7 @@ fn shapes(keys: &[String], sizes: &[u64]) -> Vec<(&'static str, Vec<u8>, bool, b
         keys.iter().zip(sizes).map(object).collect()
     };
     let half = keys.len() / 2;
-    let answers = [(0, half), (half, keys.len())].map(|(from, to)| {
+    let responses = [(0, half), (half, keys.len())].map(|(from, to)| {
         let contents = contents(&keys[from..to], &sizes[from..to], false);
         serde_json::to_string_pretty(
             &json!({"IsTruncated": false, "Contents": contents, "Name": BUCKET}),
@@ -139,8 +139,8 @@ fn shapes(keys: &[String], sizes: &[u64]) -> Vec<(&'static str, Vec<u8>, bool, b
             false,
             false,
         ),
-        ("keys, the last unended", text.trim_end_matches('\n').into(), false, false),
-        ("keys behind a comment", format!("# july\n\n{text}").into_bytes(), false, false),
+        ("keys, last line not terminated", text.trim_end_matches('\n').into(), false, false),
+        ("keys after a comment", format!("# july\n\n{text}").into_bytes(), false, false),
         ("find", lines(&|key, _| format!("./{key}")), false, false),
         ("find -print0", text.replace('\n', "\0").into_bytes(), false, false),
         ("s3 URLs", lines(&|key, _| format!("s3://{BUCKET}/{key}")), false, false),
@@ -196,8 +196,8 @@ fn shapes(keys: &[String], sizes: &[u64]) -> Vec<(&'static str, Vec<u8>, bool, b
             true,
             true,
         ),
-        ("s3api json", answers[0].clone().into_bytes(), true, true),
-        ("s3api json, two answers", answers.join("\n").into_bytes(), true, true),
+        ("s3api json", responses[0].clone().into_bytes(), true, true),
+        ("s3api json, two responses", responses.join("\n").into_bytes(), true, true),
         ("s3api json, versions", versions.to_string().into_bytes(), true, true),
         (
             "s3api json, keys",
@@ -220,7 +220,7 @@ fn shapes(keys: &[String], sizes: &[u64]) -> Vec<(&'static str, Vec<u8>, bool, b
             true,
         ),
         ("s3api text", tagged.clone(), true, true),
-        ("s3api text, whole", [b"None\t\tNone\n", &tagged[..]].concat(), true, true),
+        ("s3api text, entire output", [b"None\t\tNone\n", &tagged[..]].concat(), true, true),
         ("s3api text, keys", format!("{}\n", keys.join("\t")).into_bytes(), false, false),
         ("s3api text, rows", lines(&|key, size| format!("{key}\t{size}\t\"{TAG}\"")), true, true),
         ("CSV", csv.into_inner().unwrap(), true, true),
@@ -234,7 +234,7 @@ fn shapes(keys: &[String], sizes: &[u64]) -> Vec<(&'static str, Vec<u8>, bool, b
     ]
 }
 
-/// Keys of logs below prefixes of people's own.
+/// Keys of logs below arbitrary prefixes.
 fn keys() -> impl Strategy<Value = Vec<(String, u64)>> {
     let own = "([A-Za-z(%=_\u{e9}\u{65e5}][ -.0-~\u{e9}\u{65e5}\u{1f600}]{0,10}/){0,2}";
     let key = (own, 0_u32..100).prop_map(|(own, number)| {
@@ -244,36 +244,36 @@ fn keys() -> impl Strategy<Value = Vec<(String, u64)>> {
     prop::collection::vec((key, 0_u64..u64::from(u32::MAX)), 1..6)
 }
 
-/// Whether a text begins as if it were JSON, a URL or an ARN.
+/// Returns whether a key cannot be mistaken for a URL, an ARN or a signature.
 fn is_plain(key: &str) -> bool {
     !key.contains("://") && !key.starts_with("arn:") && !key.contains("sig=")
 }
 
 proptest! {
-    // Each case is a list in thirty shapes.
+    // Each case is a list in thirty formats.
     #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
 
     #[test]
-    fn keys_are_read_back_from_every_shape(objects in keys()) {
+    fn keys_are_read_back_from_every_format(objects in keys()) {
         let (keys, sizes): (Vec<String>, Vec<u64>) = objects.into_iter().unzip();
         prop_assume!(keys.iter().all(|key| is_plain(key)));
-        for (shape, text, has_size, has_tag) in shapes(&keys, &sizes) {
+        for (format, text, has_size, has_tag) in formats(&keys, &sizes) {
             let read = read_text(&text);
-            prop_assert!(read.end.is_ok(), "{}: {}", shape, read.end.unwrap_err());
+            prop_assert!(read.end.is_ok(), "{}: {}", format, read.end.unwrap_err());
             let half = keys.len() / 2;
-            let expected = if shape == "s3api json" { &keys[..half] } else { &keys[..] };
+            let expected = if format == "s3api json" { &keys[..half] } else { &keys[..] };
             let found: Vec<&String> = read.named.iter().map(|named| &named.key).collect();
-            prop_assert_eq!(found, expected.iter().collect::<Vec<_>>(), "{}", shape);
+            prop_assert_eq!(found, expected.iter().collect::<Vec<_>>(), "{}", format);
             for (named, size) in read.named.iter().zip(&sizes) {
-                prop_assert_eq!(named.size, has_size.then_some(*size), "{}", shape);
+                prop_assert_eq!(named.size, has_size.then_some(*size), "{}", format);
                 let tag = has_tag.then(|| format!("\"{TAG}\""));
-                prop_assert_eq!(named.e_tag.as_ref(), tag.as_ref(), "{}", shape);
+                prop_assert_eq!(named.e_tag.as_ref(), tag.as_ref(), "{}", format);
             }
         }
     }
 
     #[test]
-    fn no_text_is_too_odd(
+    fn arbitrary_text_does_not_panic(
         parts in prop::collection::vec(
             prop_oneof![
                 Just("AWSLogs/1/x.log.gz".to_owned()), Just("2025-07-19 14:05:10        3 a/b".to_owned()),
@@ -293,14 +293,14 @@ proptest! {
     }
 
     #[test]
-    fn no_bytes_are_too_odd(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+    fn arbitrary_bytes_do_not_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
         let read = read_text(bytes);
         prop_assert!(read.named.len() < 100);
     }
 }
 
 #[test]
-fn what_is_no_list_is_refused_at_its_first_line() {
+fn anything_but_a_list_is_refused_at_its_first_line() {
     let html = refused("\n<!DOCTYPE html>\n<html>\n");
     assert!(html.starts_with("list.txt, line 2: \"<!DOCTYPE html>\": a list is keys"), "{html}");
     for (text, words) in [
@@ -332,7 +332,7 @@ fn what_is_no_list_is_refused_at_its_first_line() {
 }
 
 #[test]
-fn a_line_that_does_not_fit_is_refused_with_its_number() {
+fn a_line_in_another_format_is_refused_with_its_number() {
     for (text, line, count) in [
         ("AWSLogs/x\n\n2025-07-19 14:05:10         3 AWSLogs/y\n", "line 3", 1),
         ("AWSLogs/x\nAWSLogs/\ty\n", "line 2", 1),
@@ -386,13 +386,13 @@ fn lines_and_strings_are_bounded() {
     let some = "# july\n\n".repeat(200);
     assert_eq!(read_text(format!("{some}AWSLogs/x\n")).named.len(), 1);
     assert!(read_text(some).end.is_ok());
-    // A page of keys on one line is longer than any line, but none of its keys is.
+    // The limit applies to each key, so a page of tab-separated keys on one line can exceed it.
     let keys: Vec<String> = (0..5000).map(|n| format!("AWSLogs/123456789012/{n:060}.gz")).collect();
     assert_eq!(read_text(keys.join("\t")).named.len(), 5000);
 }
 
 #[test]
-fn paths_of_s5cmd_are_relative_to_what_was_listed() {
+fn paths_of_s5cmd_are_relative_to_the_listed_prefix() {
     let home = home(Some("own"));
     let line = |key: &str| format!("2025/07/19 14:05:10             3 {key}\n");
     for text in [line("own/AWSLogs/x"), line("AWSLogs/x")] {
@@ -409,12 +409,12 @@ fn paths_of_s5cmd_are_relative_to_what_was_listed() {
 }
 
 #[test]
-fn manifests_say_what_their_files_are() {
+fn manifests_determine_the_format_of_their_files() {
     let manifest = |format: &str, bucket: &str| {
         json!({"sourceBucket": bucket, "destinationBucket": "arn:aws:s3:::inventories", "fileFormat": format,
             "fileSchema": "Bucket, Key, Size", "files": [{"key": "data/0f", "size": 9}]})
     };
-    let shape = |json: serde_json::Value| {
+    let format_of = |json: serde_json::Value| {
         let manifest = read_text(json.to_string()).manifest.expect("it is a manifest");
         let (home, mut each) = (home(None), |_| Ok::<(), ObjectsError>(()));
         let (name, source, is_relative) = ("manifest.json", "s3://my-logs", None);
@@ -422,13 +422,15 @@ fn manifests_say_what_their_files_are() {
         list.format_of_files(&manifest)
     };
     assert!(
-        matches!(shape(manifest("CSV", BUCKET)), Ok(ListFormat::Inventory(columns)) if columns.size == Some(2))
+        matches!(format_of(manifest("CSV", BUCKET)), Ok(ListFormat::Inventory(columns)) if columns.size == Some(2))
     );
-    assert!(matches!(shape(manifest("Parquet", BUCKET)), Ok(ListFormat::Parquet)));
-    assert!(shape(manifest("ORC", BUCKET)).unwrap_err().to_string().contains("Parquet or CSV"));
-    assert!(shape(manifest("CSV", "other")).unwrap_err().to_string().contains("another bucket"));
-    let torn = read_text("{\"fileFormat\": \"CSV\"}").end.unwrap_err().to_string();
-    assert!(torn.contains("destinationBucket"), "{torn}");
+    assert!(matches!(format_of(manifest("Parquet", BUCKET)), Ok(ListFormat::Parquet)));
+    assert!(format_of(manifest("ORC", BUCKET)).unwrap_err().to_string().contains("Parquet or CSV"));
+    assert!(
+        format_of(manifest("CSV", "other")).unwrap_err().to_string().contains("another bucket")
+    );
+    let truncated = read_text("{\"fileFormat\": \"CSV\"}").end.unwrap_err().to_string();
+    assert!(truncated.contains("destinationBucket"), "{truncated}");
 }
 
 #[test]

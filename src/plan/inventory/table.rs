@@ -56,18 +56,17 @@ impl Columns {
 
     /// Returns the object of a row, whose fields `field` returns; `None` if it is not a current object.
     pub(super) fn read<'a>(&self, field: impl Fn(usize) -> Option<&'a str>) -> Option<Found<'a>> {
-        let said = |column: Option<usize>| field(column?).filter(|text| !text.is_empty());
-        let is =
-            |column, value: &str| said(column).is_some_and(|text| text.eq_ignore_ascii_case(value));
+        let value = |column: Option<usize>| field(column?).filter(|text| !text.is_empty());
+        let is = |column, text: &str| value(column).is_some_and(|v| v.eq_ignore_ascii_case(text));
         if is(self.is_latest, "false") || is(self.is_delete_marker, "true") {
             return None;
         }
         Some(Found {
             bucket: self.bucket.map(|column| field(column).unwrap_or_default()),
             key: Cow::Borrowed(field(self.key).unwrap_or_default()),
-            size: said(self.size).and_then(|size| size.parse().ok()),
-            e_tag: said(self.e_tag),
-            archived: archived(said(self.storage_class), said(self.access_tier)),
+            size: value(self.size).and_then(|size| size.parse().ok()),
+            e_tag: value(self.e_tag),
+            archived: archived(value(self.storage_class), value(self.access_tier)),
         })
     }
 }
@@ -104,7 +103,7 @@ pub(super) fn split(line: &str, delimiter: char) -> Option<Vec<Cow<'_, str>>> {
     }
 }
 
-/// Returns the separator of the column names, if a line is a header.
+/// Returns the delimiter and the columns, if a line is a header.
 pub(super) fn header(line: &str) -> Option<(char, Columns)> {
     let names = |delimiter| split(line.trim_end_matches('\r'), delimiter);
     [',', ';', '\t'].into_iter().find_map(|sign| Some((sign, Columns::of(&names(sign)?)?)))
@@ -147,7 +146,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn lines_of_csv_are_split_as_the_crate_csv_does(
+        fn lines_of_csv_are_split_as_by_the_csv_crate(
             fields in prop::collection::vec("[ -~\u{e9}]{0,8}", 1..5)
         ) {
             let mut writer = csv::Writer::from_writer(Vec::new());
@@ -158,7 +157,7 @@ mod tests {
         }
 
         #[test]
-        fn no_line_of_csv_is_too_odd(line in "[a,\"\u{e9};]{0,12}") {
+        fn arbitrary_lines_of_csv_do_not_panic(line in "[a,\"\u{e9};]{0,12}") {
             let _ = split(&line, ',');
         }
     }
