@@ -1,4 +1,4 @@
-//! Datasets: the files below `--out`, the claims that name them, and the protocol by which runs change them.
+//! Datasets: the files below `--out`, the claims that name them, and the protocol for changing them.
 
 pub(crate) mod claim;
 pub(crate) mod contents;

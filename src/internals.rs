@@ -76,7 +76,7 @@ mod with_cli {
         pub use crate::store::{
             Bucket, Calls, Completed, Created, Disk, FileKey, FileName, Kind, Leftover, MAX_SIZE,
             Network, Owner, Patience, Place, Source, Stage, Staged, StagedFile, StoreError, Stored,
-            Target, TargetError, Web, Writing, create_surely, decoded, decompressed, has_secret,
+            Target, TargetError, Web, Writing, create_confirmed, decoded, decompressed, has_secret,
             meant, parse_page, split,
         };
     }

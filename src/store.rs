@@ -1,5 +1,5 @@
-//! Stores: sources that objects are listed in and read from, and targets that keep a dataset. The
-//! only module that knows async.
+//! Stores: sources, where objects are listed and read, and targets, where a dataset is kept. This is the only module
+//! with async code.
 
 mod bucket;
 mod calls;
@@ -25,7 +25,7 @@ mod waits;
 
 use std::io;
 
-use crate::store::explain::{describe, is_archived, plainly};
+use crate::store::explain::{describe, is_archived, summarize};
 
 pub use crate::store::bucket::Bucket;
 pub(crate) use crate::store::bucket::PART_BYTES;
@@ -45,10 +45,10 @@ pub use crate::store::place::{Kind, Place, split};
 pub(crate) use crate::store::read::{Fetch, READ_BYTES};
 pub use crate::store::source::Source;
 pub(crate) use crate::store::source::{Listed, Named};
-pub(crate) use crate::store::target::create_surely_by;
+pub(crate) use crate::store::target::create_confirmed_by;
 pub use crate::store::target::{
     Completed, Created, Leftover, Owner, Patience, Stage, Staged, StagedFile, Stored, Target,
-    TargetError, Writing, create_surely,
+    TargetError, Writing, create_confirmed,
 };
 #[doc(hidden)]
 pub use crate::store::text_file::decompressed;
@@ -56,10 +56,10 @@ pub(crate) use crate::store::text_file::{Lines, open_text};
 pub use crate::store::url::{Web, decoded, has_secret, meant};
 pub(crate) use crate::store::waits::Wait;
 
-/// A store cannot be reached, or one of its objects cannot be read.
+/// Why a store cannot be reached, or one of its objects cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// A URL is of a kind that this program does not know.
+    /// The scheme of a URL is not supported.
     #[error(
         "{0}: use a local path, or a URL that begins with s3://, gs://, az://, abfss:// or file://"
     )]
@@ -67,14 +67,14 @@ pub enum StoreError {
     /// A path or URL is empty.
     #[error("the path is empty: specify a directory, or a URL such as s3://bucket/prefix")]
     Empty,
-    /// A URL contains a password, a key or a signature. The error does not repeat it.
+    /// A URL contains a password, a key or a signature. The message does not repeat it.
     #[error(
-        "{0} with credentials in it (not shown here): remove them, and pass them in the environment instead, \
+        "{0} contains credentials (not shown here): remove them, and pass them in the environment instead, \
          as AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AZURE_STORAGE_SAS_KEY, or \
          GOOGLE_APPLICATION_CREDENTIALS"
     )]
     Secret(&'static str),
-    /// It is a malformed URL.
+    /// A URL is malformed.
     #[error("{name} is not a supported URL: write {meant}, or ./{name} for a local path")]
     Almost {
         /// The text that the user typed.
@@ -87,48 +87,49 @@ pub enum StoreError {
     Endpoint {
         /// The URL of the bucket.
         name: String,
-        /// Why.
+        /// The reason.
         why: String,
     },
-    /// A URL names no bucket.
-    #[error("{0} names no bucket: write it like s3://bucket/prefix")]
+    /// A URL has no valid bucket name.
+    #[error("{0} has no valid bucket name: use the form s3://bucket/prefix")]
     NoBucket(String),
-    /// A URL has a prefix that no key can have.
-    #[error("{name} has a prefix that no key can have")]
+    /// The prefix of a URL is invalid.
+    #[error("{name} has an invalid prefix")]
     Prefix {
         /// The URL.
         name: String,
-        /// Why.
+        /// The reason.
         source: object_store::path::Error,
     },
-    /// No store has such a setting.
+    /// No kind of store has this setting.
     #[error(
-        "no store has a setting {0}; see \
-         https://docs.rs/object_store/0.14/object_store/aws/enum.AmazonS3ConfigKey.html and its like"
+        "unknown setting {0}; see \
+         https://docs.rs/object_store/0.14/object_store/aws/enum.AmazonS3ConfigKey.html and the corresponding \
+         pages for Azure and Google Cloud"
     )]
     Setting(String),
     /// A local path cannot be made absolute.
-    #[error("{name} cannot be a path")]
+    #[error("{name} cannot be made an absolute path")]
     Path {
         /// The path.
         name: String,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
-    /// The source is not there, or is not a directory.
+    /// A source cannot be opened, for example because the directory does not exist.
     #[error("SOURCE {name} cannot be opened")]
     Open {
-        /// The source as the user named it.
+        /// The source, as the user specified it.
         name: String,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
     /// A bucket cannot be reached.
-    #[error("{name} cannot be listed: {}", plainly(.error))]
+    #[error("{name} cannot be listed: {}", summarize(.error))]
     Reach {
         /// Its URL.
         name: String,
-        /// Why.
+        /// The reason.
         error: object_store::Error,
     },
     /// A listing is invalid, or a local directory cannot be listed.
@@ -136,59 +137,59 @@ pub enum StoreError {
     Listing {
         /// Its URL or path.
         name: String,
-        /// Why.
+        /// The reason.
         problem: String,
     },
-    /// An object is listed, but its key or path cannot be read.
+    /// A listed object cannot be read because of its key or path.
     #[error("{name}: {problem}")]
     Unreadable {
         /// Its URL or path.
         name: String,
-        /// Why.
+        /// The reason.
         problem: String,
     },
-    /// An object that was named cannot be found.
-    #[error("{name}: {}", unfound(.error))]
+    /// An object that was requested by name cannot be found.
+    #[error("{name}: {}", not_found(.error))]
     Find {
         /// Its URL.
         name: String,
-        /// Why.
+        /// The reason.
         error: object_store::Error,
     },
-    /// Something else.
-    #[error("{}", plainly(.0))]
+    /// Any other error of a store.
+    #[error("{}", summarize(.0))]
     Store(object_store::Error),
-    /// Fewer bytes were read of an object than were listed.
+    /// An object has fewer bytes than were listed.
     #[error(
         "{read} of {listed} bytes were read: the store or the file system returns less than it listed"
     )]
     Short {
-        /// Bytes up to the end of what was read.
+        /// Offset in bytes at which reading ended.
         read: u64,
-        /// Size in the listing.
+        /// Size in the listing, in bytes.
         listed: u64,
     },
-    /// More bytes were read of an object than were listed.
-    #[error("more bytes were read than the {listed} that were listed: it is another object")]
+    /// An object has more bytes than were listed.
+    #[error("more than the listed {listed} bytes were read: it is another object")]
     Long {
-        /// Size in the listing.
+        /// Size in the listing, in bytes.
         listed: u64,
     },
-    /// The object's content cannot be read.
+    /// The content of an object cannot be read.
     #[error("cannot be read: {}", describe(.0))]
     Read(#[source] io::Error),
 }
 
-/// Describes why an object cannot be found by its name.
-fn unfound(error: &object_store::Error) -> String {
+/// Describes why an object was not found.
+fn not_found(error: &object_store::Error) -> String {
     match error {
         object_store::Error::NotFound { .. } => "does not exist".to_owned(),
-        error => plainly(error),
+        error => summarize(error),
     }
 }
 
 impl StoreError {
-    /// Returns why there is no access, if the user can change it.
+    /// Returns the cause of the error, if the user can fix it.
     pub fn cause(&self) -> Option<Cause> {
         match self {
             Self::Reach { error, .. } | Self::Find { error, .. } | Self::Store(error) => {
@@ -198,12 +199,12 @@ impl StoreError {
         }
     }
 
-    /// Returns whether an object that was named does not exist.
+    /// Returns whether an object that was requested by name does not exist.
     pub(crate) fn is_absent(&self) -> bool {
         matches!(self, Self::Find { error: object_store::Error::NotFound { .. }, .. })
     }
 
-    /// Tells whether an object must be restored from an archive before it can be read.
+    /// Returns whether the object is archived and must be restored before it can be read.
     pub fn is_archived(&self) -> bool {
         matches!(self, Self::Store(error) if is_archived(error))
     }
@@ -217,7 +218,7 @@ impl From<object_store::Error> for StoreError {
 
 impl From<io::Error> for StoreError {
     fn from(error: io::Error) -> Self {
-        // Readers of objects pass on the errors of stores.
+        // Readers of objects wrap store errors in I/O errors.
         error.downcast().unwrap_or_else(Self::Read)
     }
 }

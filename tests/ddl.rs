@@ -176,7 +176,7 @@ fn a_policy_grants_the_prefix_alone() {
     assert_eq!(resources("s3://logs/a*?${aws:username}"), of_logs("a${*}${?}${$}{aws:username}/*"));
     // A comma does not end the URL.
     assert_eq!(resources("s3://logs/,a"), of_logs(",a/*"));
-    convert("s3://*").expect(3).says(&["s3://* names no bucket"]);
+    convert("s3://*").expect(3).says(&["s3://* has no valid bucket name"]);
     run(&["policy", "convert", "--source", "s3://logs", "--kms-key", "*"])
         .expect(3)
         .says(&["\"*\" cannot be the ARN of a KMS key", "arn:aws:kms:"]);

@@ -171,7 +171,7 @@ impl Target for Forged {
         Err(read_only(key))
     }
 
-    fn settle(&self, key: &str) -> Result<(), TargetError> {
+    fn sync(&self, key: &str) -> Result<(), TargetError> {
         Err(read_only(key))
     }
 

@@ -231,11 +231,16 @@ fn a_dataset_is_redacted_as_a_whole_or_not_at_all() {
     };
     let plain = world();
     convert(&plain, &[]);
-    refused(&plain, &["client_ip=drop"], KEY, &["begun without redaction", "in clear", "--redact"]);
+    refused(
+        &plain,
+        &["client_ip=drop"],
+        KEY,
+        &["created without redaction", "unredacted values", "--redact"],
+    );
     let world = self::world();
     convert(&world, &["client_ip=hash", "user_agent=drop"]);
     let begun =
-        ["begun with another redaction", "--redact client_ip=hash", "--redact user_agent=drop"];
+        ["created with another redaction", "--redact client_ip=hash", "--redact user_agent=drop"];
     refused(&world, &[], KEY, &begun);
     refused(&world, &["client_ip=hash"], KEY, &begun);
     refused(&world, &["client_ip=truncate", "user_agent=drop"], KEY, &begun);

@@ -162,7 +162,7 @@ fn a_task_learns_its_shard_from_the_environment() {
     assert_eq!(plan("auto/3", &[("JOB_COMPLETION_INDEX", "1")]).expect(0).stdout, said);
     for (shard, words) in [
         ("auto", "none of AWS_BATCH_JOB_ARRAY_INDEX, JOB_COMPLETION_INDEX is set"),
-        ("3/3", "counted from 0"),
+        ("3/3", "numbered from 0"),
         ("1of3", "0/16"),
     ] {
         plan(shard, &[]).expect(3).says(&[words]);

@@ -13,7 +13,7 @@ use alb2parquet::internals::maintain::clean::clean;
 use alb2parquet::internals::redact::Agreement;
 use alb2parquet::internals::store::{
     Bucket, Completed, Created, Disk, FileKey, Owner, Patience, Staged, StagedFile, Target,
-    TargetError, Writing, create_surely,
+    TargetError, Writing, create_confirmed,
 };
 use async_trait::async_trait;
 use futures::FutureExt;
@@ -134,14 +134,14 @@ fn a_file_is_created_once() {
         assert_eq!(target.get("a/b/1.json").unwrap(), None);
         assert_eq!(target.create("a/b/1.json", b"one").unwrap(), Created::Now);
         assert_eq!(target.create("a/b/1.json", b"two").unwrap(), Created::Before);
-        assert_eq!(target.create_lightly("a/b/1.json", b"two").unwrap(), Created::Before);
+        assert_eq!(target.create_non_durable("a/b/1.json", b"two").unwrap(), Created::Before);
         assert_eq!(target.get("a/b/1.json").unwrap().as_deref(), Some(&b"one"[..]));
         assert_eq!(target.size("a/b/1.json").unwrap(), Some(3));
         assert_eq!(&target.get_range("a/b/1.json", 1..3).unwrap()[..], b"ne");
         assert!(target.get_range("a/b/2.json", 1..3).is_err());
-        target.settle("a/b/1.json").unwrap();
+        target.sync("a/b/1.json").unwrap();
         assert_eq!(keys(target, STAGING), [""; 0], "nothing is left behind");
-        let surely = |bytes| create_surely(&**target, "a/b/1.json", bytes, Patience::default());
+        let surely = |bytes| create_confirmed(&**target, "a/b/1.json", bytes, Patience::default());
         assert_eq!(surely(b"one").unwrap(), Owner::Ours, "of an attempt before");
         assert_eq!(surely(b"two").unwrap(), Owner::Theirs(b"one".to_vec()));
     });
@@ -356,7 +356,7 @@ fn a_store_that_ignores_conditions_is_found_out() {
         Err(error @ DatasetError::Unconditional(_)) => error.to_string(),
         other => panic!("{other:?}"),
     };
-    assert!(refused("a").contains("does not keep two runs from creating the same file"));
+    assert!(refused("a").contains("does not support conditional create"));
     assert_eq!(keys(&target, "_alb2parquet"), [""; 0], "nothing is begun, nor left");
     // On the user's word it goes on, and the answer is kept for later runs.
     let dataset = open(&target, "b", true).unwrap();

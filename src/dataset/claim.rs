@@ -1,9 +1,9 @@
-//! Claims: which objects an output holds, decided by one write each.
+//! Claims: which objects an output holds. Creating one file decides each claim.
 //!
-//! Each partition has a log of numbered entries, `1.claim.json`, `2.claim.json` and so on, each created only where
-//! there is none of its number. An entry adds objects, by naming the outputs that hold them and where these are
-//! staged, or takes back all entries before it. Whoever reads it can carry it out; `<number>.done.json` says that
-//! somebody has, `<number>.void.json` that nobody can. An amendment adds facts about the objects of earlier entries.
+//! Each partition has a log of numbered entries, `1.claim.json`, `2.claim.json` and so on. An entry is created only if
+//! its number is not taken. It adds objects, by naming the outputs that hold them and their staged files, or removes
+//! all entries before it. Any run that reads an entry can apply it. `<number>.done.json` marks it as applied, and
+//! `<number>.void.json` as aborted. An amendment adds facts about the objects of earlier entries.
 
 mod amend;
 pub(crate) mod embedded;

@@ -1,4 +1,4 @@
-//! What partitions hold, according to their claims.
+//! The contents of partitions, according to their claims.
 
 use serde::Serialize;
 
@@ -6,29 +6,30 @@ use crate::dataset::claim::{Hints, Log};
 use crate::dataset::layout::{Dataset, DatasetError};
 use crate::logs::key::Partition;
 
-/// What a partition holds. As JSON, its keys are stable.
+/// The contents of a partition. The keys of its JSON form are stable.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Contents {
     /// The partition.
     #[serde(flatten)]
     pub partition: Partition,
-    /// Objects that its claims hold.
+    /// Number of objects that its claims hold.
     pub objects: u64,
-    /// Files of rows and of rejects.
+    /// Number of files of rows and of rejects.
     pub files: u64,
-    /// Rows.
+    /// Number of rows.
     pub rows: u64,
-    /// Rejects.
+    /// Number of rejects.
     pub rejects: u64,
-    /// Bytes of the files.
+    /// Total size of the files in bytes.
     pub bytes: u64,
-    /// Whether files of rows are compact.
+    /// Whether some files of rows have the compact profile.
     #[serde(skip)]
     pub compact: bool,
 }
 
 impl Contents {
-    /// Returns what partitions hold, of those that hold anything. A partition whose log is broken holds an error.
+    /// Returns the contents of all partitions that `wants` selects and that have claims. If the log of a partition is
+    /// broken, its contents are empty and its error is returned.
     ///
     /// # Errors
     ///
@@ -56,7 +57,7 @@ impl Contents {
         Self { partition, objects: 0, files: 0, rows: 0, rejects: 0, bytes: 0, compact: false }
     }
 
-    /// Adds up the claims of a log. `None` if it has none.
+    /// Sums up the claims of a log. Returns `None` if no claim holds objects.
     fn of(partition: &Partition, log: &Log) -> Option<Self> {
         let mut contents = Self::nothing(partition);
         let mut claims = 0;

@@ -1,8 +1,8 @@
 //! Data files in the table directories, and those that no claim accounts for.
 //!
-//! Engines read every file in a table's directory. A file that no claim names may hold the rows of any object.
-//! Claims were lost, or someone else put the file there. Nothing can be converted into its partition until that is
-//! resolved.
+//! Engines read every file in a table's directory. A file that no claim names may contain the rows of any object:
+//! either its claim was lost, or another program put the file there. Nothing can be converted into its partition until
+//! that is resolved.
 
 use std::collections::{HashMap, HashSet};
 
@@ -57,12 +57,12 @@ impl DataFiles {
         Ok(files)
     }
 
-    /// Returns the number of files in each directory that was listed.
+    /// Returns the number of files in each listed directory.
     pub(crate) fn listed(&self) -> &[u64] {
         &self.listed
     }
 
-    /// Iterates over the keys of all files, hidden ones included.
+    /// Returns the keys of all files, including hidden ones.
     pub(crate) fn keys(&self) -> impl Iterator<Item = String> {
         let each = self.names.iter();
         each.flat_map(|(directory, names)| {
@@ -98,8 +98,8 @@ impl DataFiles {
                 if is_others || is_hidden(&key) || claimed.contains(key.as_str()) {
                     continue;
                 }
-                // A removal may have deleted it since, unless its name is none that this program gives: stores may not
-                // even find such a name under the key that they list.
+                // A removal may have deleted the file since it was listed. A name with special characters is not from
+                // this program, and a store may not find it by the listed key.
                 let is_plain =
                     name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
                 if !is_plain || dataset.target().size(&key)?.is_some() {

@@ -1,5 +1,5 @@
-//! A published file read back: its footer, its bytes, and its rows through the `parquet` crate's own reader,
-//! which shares nothing with the encoder.
+//! Reads published files: the footer, the bytes, and the rows with the reader of the `parquet` crate, which shares no
+//! code with the encoder.
 
 use std::io::{self, BufReader, Read};
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use crate::store::{FileKey, Target, TargetError};
 use crate::util::corrupt::contained;
 use crate::util::hash::hex;
 
-/// Bytes that are read at once.
+/// Number of bytes per read when a whole file is hashed.
 const CHUNK: u64 = 1 << 20;
-/// Bytes at the end of a file that hold its footer, as a rule.
+/// Number of bytes at the end of a file that usually contain the whole footer.
 const FOOTER: u64 = 32 << 10;
 
-/// A file that a claim has added to the dataset, read in parts.
+/// A file that a claim has added to the dataset, read in ranges.
 pub struct PublishedFile {
     target: Arc<dyn Target>,
     key: FileKey,
@@ -30,7 +30,7 @@ pub struct PublishedFile {
 }
 
 impl PublishedFile {
-    /// Names the file of an output; nothing is read yet.
+    /// Describes the file of an output. Does not read it.
     pub fn new(dataset: &Dataset, output: &Output) -> Self {
         Self::of(dataset, output.file.key.clone(), output.file.size)
     }
@@ -56,7 +56,7 @@ impl PublishedFile {
         Ok(embedded::decode(&self.target.get_range(&self.key, offset..end)?)?)
     }
 
-    /// Reads the footer, with one request where that is enough.
+    /// Reads the footer, usually with one request.
     ///
     /// # Errors
     ///
@@ -118,7 +118,7 @@ impl ChunkReader for PublishedFile {
     }
 }
 
-/// Such a file from some place to its end.
+/// Reads a published file from an offset to its end.
 pub struct Rest {
     target: Arc<dyn Target>,
     key: FileKey,

@@ -13,7 +13,7 @@ pub(crate) type Held = HashMap<String, HeldObject>;
 /// An object that a claim holds.
 #[derive(Debug, Clone)]
 pub struct HeldObject {
-    /// URL that its name stands behind.
+    /// URL of its directory, with a slash at its end.
     pub directory: Arc<str>,
     /// Its file name.
     pub name: Box<str>,
@@ -30,9 +30,9 @@ pub struct HeldObject {
 /// Fingerprint of the decompressed bytes of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Content {
-    /// Their CRC-32.
+    /// CRC-32 of the bytes.
     pub crc32: u32,
-    /// Their number.
+    /// Number of bytes.
     pub size: u64,
 }
 

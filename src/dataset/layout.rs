@@ -1,4 +1,4 @@
-//! The dataset: where its files lie, and what all of its runs have agreed on.
+//! The dataset: the paths of its files, and the settings that all of its runs share.
 
 use std::error::Error;
 use std::fmt;
@@ -15,30 +15,30 @@ use crate::logs::reject;
 use crate::logs::schema::LogType;
 use crate::redact::{Agreement, Rules};
 use crate::store::{
-    Created, FileKey, Owner, Patience, Target, TargetError, create_surely, create_surely_by,
+    Created, FileKey, Owner, Patience, Target, TargetError, create_confirmed, create_confirmed_by,
 };
 use crate::util::threads::on_threads;
 
-/// Directory of what is not visible yet, below the dataset.
+/// Directory of staged files, below the dataset.
 pub const STAGING: &str = "_alb2parquet/staging";
-/// What the dataset is, below it.
+/// File with the settings of the dataset, below it.
 const DESCRIPTION: &str = "_alb2parquet/dataset.json";
-/// Of datasets that hold everything. Programs that know nothing else read them, and go on with them.
+/// Format version of datasets without redaction. Programs that do not support redaction can read and extend them.
 const PLAIN_VERSION: u32 = 2;
-/// Of datasets that are redacted: a program that does not know it would write in clear.
+/// Format version of redacted datasets. A program that does not support redaction would add unredacted rows.
 const REDACTED_VERSION: u32 = 3;
-/// Those that this program knows, of datasets that hold everything and of redacted ones.
+/// The format versions that this program supports: without and with redaction.
 pub(crate) const FORMAT_VERSIONS: [u32; 2] = [PLAIN_VERSION, REDACTED_VERSION];
-/// Names that are tried before the first claim.
+/// Number of files that are created to test conditional create.
 pub(crate) const PROBES: usize = 5;
-/// Attempts at once for each of these names.
+/// Number of concurrent attempts to create each of these files.
 pub(crate) const RACERS: usize = 16;
 
-/// How partitions become directories.
+/// How partitions are mapped to directories.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Layout {
-    /// `account=…/region=…/year=…/month=…/day=…`, which engines find by themselves.
+    /// `account=…/region=…/year=…/month=…/day=…`, whose partitions engines discover.
     #[default]
     Hive,
     /// `ACCOUNT/REGION/yyyy/mm/dd`, as in the source.
@@ -71,7 +71,7 @@ impl Layout {
     }
 }
 
-/// What `dataset.json` says.
+/// The content of `dataset.json`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Description {
     format_version: u32,
@@ -79,7 +79,7 @@ struct Description {
     #[serde(default)]
     id: String,
     layout: Layout,
-    /// Whether of those who created a file at once exactly one was told so.
+    /// Whether the store supports conditional create: only one of several concurrent creates of a file succeeded.
     conditional_creates: bool,
     /// Profile of the run that created the dataset. Later runs can use another.
     #[serde(default, skip_serializing_if = "Profile::is_compact")]
@@ -88,24 +88,24 @@ struct Description {
     redaction: Agreement,
 }
 
-/// The part of it that every version has.
+/// The part of `dataset.json` that every version has.
 #[derive(Deserialize)]
 struct Version {
     format_version: u32,
 }
 
-/// How a run begins to write to a dataset.
+/// The settings with which a run opens a dataset for writing.
 #[derive(Debug, Clone)]
 pub struct Opening {
-    /// The layout it is to have.
+    /// Layout of the dataset.
     pub layout: Layout,
-    /// A name that no other run has.
+    /// Name of the run, which no other run has.
     pub run: String,
-    /// Whether the user vouches that no other run writes at the same time.
+    /// Whether the user asserts that no other run writes at the same time.
     pub single_writer: bool,
-    /// How unknown outcomes are looked into.
+    /// How often a create with an unknown outcome is repeated.
     pub patience: Patience,
-    /// What is to be redacted.
+    /// The redaction of the dataset.
     pub redaction: Agreement,
     /// Profile of new files.
     pub profile: Profile,
@@ -124,10 +124,10 @@ pub struct Dataset {
     profile: Profile,
 }
 
-/// The dataset cannot be written, or must not be.
+/// Why a dataset cannot be read or must not be written.
 #[derive(Debug, thiserror::Error)]
 pub enum DatasetError {
-    /// A file of it cannot be written or read.
+    /// A file of the dataset cannot be read or written.
     #[error(transparent)]
     Target(#[from] TargetError),
     /// Testing conditional create needs threads, which the system refuses to start.
@@ -140,14 +140,14 @@ pub enum DatasetError {
     )]
     Replaced(String),
     /// There is no dataset.
-    #[error("{0} holds no dataset: there is no {DESCRIPTION}")]
+    #[error("{0} holds no dataset: {DESCRIPTION} does not exist")]
     Missing(String),
-    /// A file of the state does not say what it should.
-    #[error("{name} cannot be understood")]
+    /// A state file cannot be parsed.
+    #[error("{name} cannot be parsed")]
     State {
         /// Its path or URL.
         name: String,
-        /// Why.
+        /// The reason.
         source: serde_json::Error,
     },
     /// A state file contradicts itself or its location.
@@ -166,7 +166,7 @@ pub enum DatasetError {
     Newer {
         /// Its path or URL.
         name: String,
-        /// What it says is to be done.
+        /// The action of the entry, which this version does not support.
         action: String,
     },
     /// A data file is in no claim.
@@ -179,27 +179,28 @@ pub enum DatasetError {
         partition: Partition,
         /// The path or URL of the first such file.
         name: String,
-        /// Number of further ones.
+        /// Number of other such files.
         others: usize,
     },
-    /// The dataset was made by a version that lays it out otherwise.
+    /// The dataset has a format version that this program does not support.
     #[error(
-        "the dataset has format version {0}, this program writes {PLAIN_VERSION} and {REDACTED_VERSION}"
+        "the dataset has format version {0}, but this program supports only {PLAIN_VERSION} and \
+         {REDACTED_VERSION}"
     )]
     Version(u32),
-    /// The dataset was begun with another layout.
-    #[error("the dataset was begun with the layout {0}")]
+    /// The dataset has another layout.
+    #[error("the dataset was created with the layout {0}")]
     Layout(Layout),
-    /// The dataset was begun with another redaction, or none.
+    /// The dataset has another redaction, or none.
     #[error("{}", redacted(.0))]
     Redaction(Rules),
     /// The dataset's values were hashed with another key.
-    #[error("the dataset was begun with another key for hashes")]
+    #[error("the dataset was created with another key for hashes")]
     RedactionKey,
-    /// The store lets two runs create the same file.
+    /// The store does not support conditional create.
     #[error(
-        "{0}: the store does not keep two runs from creating the same file, so that runs at the same time \
-         could write rows twice"
+        "{0}: the store does not support conditional create (create a file only if it does not exist), so \
+         concurrent runs could write rows twice"
     )]
     Unconditional(String),
 }
@@ -222,7 +223,7 @@ fn more(others: usize) -> String {
 }
 
 impl DatasetError {
-    /// Writes the error out with what caused it.
+    /// Returns the message of the error, followed by that of its cause.
     pub fn with_source(&self) -> String {
         match self.source() {
             Some(source) => format!("{self}: {source}"),
@@ -253,19 +254,19 @@ impl fmt::Display for Layout {
 
 fn redacted(rules: &Rules) -> String {
     if rules.is_empty() {
-        "the dataset was begun without redaction, and holds values in clear".to_owned()
+        "the dataset was created without redaction and contains unredacted values".to_owned()
     } else {
-        format!("the dataset was begun with another redaction: {}", rules.actions().join(", "))
+        format!("the dataset was created with another redaction: {}", rules.actions().join(", "))
     }
 }
 
 impl Dataset {
-    /// Opens the dataset in a target to write to it, or begins it.
+    /// Opens the dataset of a target for writing, or creates it.
     ///
     /// # Errors
     ///
-    /// Fails when it cannot be written, was begun differently, or lies in a store that does not keep
-    /// runs apart.
+    /// Fails when the dataset cannot be written, was created with other settings, or is in a store without conditional
+    /// create.
     pub fn open(target: Arc<dyn Target>, opening: Opening) -> Result<Self, DatasetError> {
         let Opening { layout, run, single_writer, patience, redaction, profile } = opening;
         let (id, conditional_creates) = (String::new(), true);
@@ -273,7 +274,7 @@ impl Dataset {
             Self { target, id, layout, run, conditional_creates, patience, redaction, profile };
         let description = match dataset.description()? {
             Some(description) => description,
-            None => dataset.begin(single_writer)?,
+            None => dataset.initialize(single_writer)?,
         };
         dataset.agree(&description)?;
         if !description.conditional_creates && !single_writer {
@@ -283,11 +284,11 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// Opens a dataset that is there, as it was begun.
+    /// Opens an existing dataset with the settings with which it was created.
     ///
     /// # Errors
     ///
-    /// Fails when there is none, or it cannot be read.
+    /// Fails when the dataset does not exist or cannot be read.
     pub fn find(target: Arc<dyn Target>, run: String) -> Result<Self, DatasetError> {
         let mut dataset = Self {
             target,
@@ -306,12 +307,12 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// Opens a dataset to look at, for a run that would write it with some layout, and redact so much if that is
-    /// known. Returns it, and whether it is there yet. Nothing is written.
+    /// Opens a dataset read-only, for the dry run of a conversion with this layout and, if it is known, this redaction.
+    /// Returns the dataset, and whether it exists.
     ///
     /// # Errors
     ///
-    /// Fails when it cannot be read, or was begun differently.
+    /// Fails when the dataset cannot be read, or was created with other settings.
     pub fn look(
         target: Arc<dyn Target>,
         run: String,
@@ -338,7 +339,7 @@ impl Dataset {
         Ok((dataset, true))
     }
 
-    /// Takes over what the description says.
+    /// Applies the settings of the description.
     fn adopt(&mut self, description: Description) {
         let Description { format_version: _, id, layout, conditional_creates, profile, redaction } =
             description;
@@ -354,7 +355,7 @@ impl Dataset {
         };
     }
 
-    /// Sees whether the dataset was begun as this run would have it.
+    /// Checks that the dataset has the layout and the redaction of this run.
     fn agree(&self, description: &Description) -> Result<(), DatasetError> {
         if description.layout != self.layout {
             return Err(DatasetError::Layout(description.layout));
@@ -368,7 +369,7 @@ impl Dataset {
         Ok(())
     }
 
-    /// Returns where its files are.
+    /// Returns the target that contains its files.
     pub fn target(&self) -> &Arc<dyn Target> {
         &self.target
     }
@@ -398,12 +399,12 @@ impl Dataset {
         self.layout.parse(of_rows.or_else(of_rejects)?, directory)
     }
 
-    /// Returns how partitions become directories.
+    /// Returns the layout, which maps partitions to directories.
     pub fn layout(&self) -> Layout {
         self.layout
     }
 
-    /// Returns what all of its runs redact.
+    /// Returns the redaction that all of its runs apply.
     pub fn redaction(&self) -> &Agreement {
         &self.redaction
     }
@@ -425,12 +426,12 @@ impl Dataset {
         self.profile
     }
 
-    /// Creates a file of the state whose content no other run would write, and tells whose it is.
+    /// Creates a state file and returns who created it. The content must be unique to this run.
     ///
     /// # Errors
     ///
-    /// Fails if the outcome is unknown; the file can still appear. Fails like [`Self::confirm`], so that a run creates no
-    /// new state where the dataset was deleted.
+    /// Fails if the outcome is unknown; the file can still appear. Fails like [`Self::confirm`], so that a run creates
+    /// no new state where the dataset was deleted.
     pub fn create(&self, key: &str, bytes: &[u8]) -> Result<Owner, DatasetError> {
         self.confirm()?;
         if !self.conditional_creates
@@ -439,21 +440,21 @@ impl Dataset {
         {
             return Ok(Owner::Theirs(found));
         }
-        Ok(create_surely(&*self.target, key, bytes, self.patience)?)
+        Ok(create_confirmed(&*self.target, key, bytes, self.patience)?)
     }
 
-    /// Creates a file like [`Self::create`], but one that may be lost when the machine fails.
+    /// Creates a file like [`Self::create`], without making it durable: it can be lost if the machine fails.
     ///
     /// # Errors
     ///
     /// Fails like [`Self::create`].
-    pub fn create_lightly(&self, key: &str, bytes: &[u8]) -> Result<Owner, DatasetError> {
+    pub fn create_non_durable(&self, key: &str, bytes: &[u8]) -> Result<Owner, DatasetError> {
         self.confirm()?;
-        let create = || self.target.create_lightly(key, bytes);
-        Ok(create_surely_by(create, &*self.target, key, bytes, self.patience)?)
+        let create = || self.target.create_non_durable(key, bytes);
+        Ok(create_confirmed_by(create, &*self.target, key, bytes, self.patience)?)
     }
 
-    /// Returns what `dataset.json` says, if it is there.
+    /// Returns the content of `dataset.json`, if the file exists.
     fn description(&self) -> Result<Option<Description>, DatasetError> {
         let Some(text) = self.target.get(DESCRIPTION)? else { return Ok(None) };
         let state = |source| DatasetError::State { name: self.target.name(DESCRIPTION), source };
@@ -464,8 +465,8 @@ impl Dataset {
         Ok(Some(serde_json::from_slice(&text).map_err(state)?))
     }
 
-    /// Writes the description unless another run does, and returns what it says then.
-    fn begin(&self, single_writer: bool) -> Result<Description, DatasetError> {
+    /// Creates `dataset.json` unless another run has, and returns its content.
+    fn initialize(&self, single_writer: bool) -> Result<Description, DatasetError> {
         let conditional_creates = self.probe()?;
         if !conditional_creates && !single_writer {
             return Err(DatasetError::Unconditional(self.target.name("")));
@@ -483,7 +484,7 @@ impl Dataset {
         };
         let mut text = serde_json::to_vec_pretty(&ours).expect("plain values");
         text.push(b'\n');
-        create_surely(&*self.target, DESCRIPTION, &text, self.patience)?;
+        create_confirmed(&*self.target, DESCRIPTION, &text, self.patience)?;
         self.description()?.ok_or_else(|| DatasetError::Missing(self.target.name("")))
     }
 
@@ -500,9 +501,9 @@ impl Dataset {
         Ok(())
     }
 
-    /// Finds out whether of those who create a file at once exactly one is told so.
+    /// Tests whether the store supports conditional create: only one of several concurrent creates may succeed.
     ///
-    /// That is evidence, not proof; but stores that ignore the condition fail at once.
+    /// Success is evidence, not proof. But a store that ignores the condition fails the test at once.
     fn probe(&self) -> Result<bool, DatasetError> {
         let (mut conditional, mut won, mut failed) = (true, false, None);
         for probe in 0..PROBES {
@@ -511,7 +512,7 @@ impl Dataset {
             let racers = AtomicUsize::new(0);
             let created = on_threads(RACERS, || {
                 let racer = racers.fetch_add(1, Ordering::Relaxed);
-                (racer, self.target.create_lightly(&key, &content(racer)))
+                (racer, self.target.create_non_durable(&key, &content(racer)))
             });
             if created.len() < 2 {
                 return Err(DatasetError::NoThreads(io::ErrorKind::WouldBlock.into()));
@@ -526,7 +527,7 @@ impl Dataset {
                     Err(error) => failed = Some(error),
                 }
             }
-            // Who won may have been told otherwise, if the answer was lost on its way.
+            // No racer knows that it won if the response to the successful create was lost.
             let nobody = winners.is_empty();
             conditional &= nobody || winners.len() == 1 && written.as_ref() == winners.first();
             won |= !nobody;

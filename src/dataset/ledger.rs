@@ -1,4 +1,4 @@
-//! The ledger: what one run knows of the claims of a dataset, and adds to them.
+//! The ledger: the claims of a dataset that a run has read or added.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -18,29 +18,29 @@ use crate::logs::key::{Partition, identity};
 use crate::store::Writing;
 use crate::util::threads::on_threads;
 
-/// The logs of partitions, as far as a run has looked at them.
+/// The logs of the partitions that a run has used.
 #[derive(Debug)]
 pub struct Ledger<'a> {
     dataset: &'a Dataset,
-    /// Whether nothing is to be written.
-    looks_only: bool,
+    /// Whether nothing may be written.
+    read_only: bool,
     hints: Hints,
     files: Arc<DataFiles>,
     /// Whether the logs and files of each partition are listed when it is first used, instead of all at once.
     lists_each: bool,
     logs: Mutex<BTreeMap<Partition, Arc<Mutex<Log>>>>,
-    /// Logs that were read before anybody looked at their partitions.
+    /// Logs that were read in advance, before their partitions were used.
     ahead: BTreeMap<Partition, Log>,
-    /// Objects of the partitions that were looked at last.
+    /// Objects of the partitions that were used last.
     held: BTreeMap<Partition, Arc<Held>>,
     /// Number of incomplete objects in each partition that has some.
     incomplete: BTreeMap<Partition, u64>,
 }
 
-/// What became of a batch that was to be claimed.
+/// Result of claiming a batch.
 #[derive(Debug)]
 pub enum Committed {
-    /// It was claimed; its outputs are visible unless the state says otherwise.
+    /// It was claimed. Its outputs are visible if the state is [`State::Done`].
     Claimed(State),
     /// Another run already claimed the objects with these identities, some of them in the batch. The outputs are
     /// aborted.
@@ -54,7 +54,7 @@ impl<'a> Ledger<'a> {
     ///
     /// Fails when the logs cannot be listed.
     pub fn open(dataset: &'a Dataset) -> Result<Self, DatasetError> {
-        // Files first: whatever published them had claimed them.
+        // Files are listed first: a published file was claimed before, so its claim is listed, too.
         let files = Arc::new(DataFiles::list(dataset)?);
         let hints = Hints::list(dataset)?;
         Ok(Self { hints, files, lists_each: false, ..Self::of_few(dataset) })
@@ -64,7 +64,7 @@ impl<'a> Ledger<'a> {
     pub fn of_few(dataset: &'a Dataset) -> Self {
         Self {
             dataset,
-            looks_only: false,
+            read_only: false,
             hints: Hints::default(),
             files: Arc::default(),
             lists_each: true,
@@ -75,16 +75,16 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// Opens the ledger of a dataset to look at. Nothing is written: what other runs have begun counts as finished.
+    /// Opens the ledger of a dataset read-only. Entries that other runs have not finished count as finished.
     ///
     /// # Errors
     ///
     /// Fails when the logs cannot be listed.
     pub fn look(dataset: &'a Dataset) -> Result<Self, DatasetError> {
-        Ok(Self { looks_only: true, ..Self::open(dataset)? })
+        Ok(Self { read_only: true, ..Self::open(dataset)? })
     }
 
-    /// Returns the objects that a partition holds, after finishing what other runs have begun there.
+    /// Returns the objects that a partition holds. First finishes the entries that other runs have left open.
     ///
     /// # Errors
     ///
@@ -118,7 +118,7 @@ impl<'a> Ledger<'a> {
         let held = Arc::new(held);
         log.forget_objects(1..=log.entries().len());
         lock(&self.logs).insert(partition.clone(), Arc::new(Mutex::new(log)));
-        // A plan goes from day to day and looks at the days beside each.
+        // A plan proceeds from day to day and reads the adjacent days of each.
         let first = partition.day.checked_sub_days(Days::new(2)).unwrap_or(partition.day);
         self.held.retain(|other, _| {
             other.log_type == partition.log_type
@@ -161,21 +161,20 @@ impl<'a> Ledger<'a> {
         partition: &Partition,
     ) -> Result<Vec<String>, DatasetError> {
         let log = self.log(partition).expect("was just read");
-        files.unaccounted(self.dataset, &lock(&log), self.looks_only)
+        files.unaccounted(self.dataset, &lock(&log), self.read_only)
     }
 
-    /// Tells whether a partition needs no more reading.
+    /// Returns whether the log of a partition is in memory.
     pub fn has_read(&self, partition: &Partition) -> bool {
         self.held.contains_key(partition) || self.ahead.contains_key(partition)
     }
 
-    /// Tells whether it is worth while to read logs ahead: where answers are long in coming.
+    /// Returns whether logs should be read in advance, because each read takes a round trip.
     pub fn reads_ahead(&self) -> bool {
         self.dataset.target().reads_at_once() > 1
     }
 
-    /// Reads the logs of partitions that will be looked at soon, as many at once as the place of the dataset is good
-    /// for.
+    /// Reads the logs of partitions that are needed soon, with the number of concurrent reads that suits the target.
     ///
     /// # Errors
     ///
@@ -189,7 +188,7 @@ impl<'a> Ledger<'a> {
             while let Some(partition) = unread.get(next.fetch_add(1, Ordering::Relaxed)) {
                 match self.read(partition) {
                     Ok(log) => logs.push(log),
-                    // It is read again when it is used.
+                    // It is read again, and the error reported, when the partition is used.
                     Err(error) if error.is_of_partition() => {}
                     Err(error) => return Err(error),
                 }
@@ -201,9 +200,9 @@ impl<'a> Ledger<'a> {
         Ok(())
     }
 
-    /// Reads a log; one that is only looked at, if the listing shows it.
+    /// Reads a log. A read-only ledger treats a log that is not in the listing as empty.
     fn read(&self, partition: &Partition) -> Result<Log, DatasetError> {
-        if self.looks_only && !self.hints.has(partition) {
+        if self.read_only && !self.hints.has(partition) {
             return Ok(Log::empty(partition));
         }
         if self.lists_each {
@@ -212,9 +211,9 @@ impl<'a> Ledger<'a> {
         Log::read(self.dataset, partition, &self.hints)
     }
 
-    /// Finishes what other runs have begun in a log, or, if it is only looked at, sees it so.
+    /// Finishes the open entries of a log. A read-only ledger only marks removals as done in memory.
     fn finish(&self, log: &mut Log) -> Result<(), DatasetError> {
-        if !self.looks_only {
+        if !self.read_only {
             return publish::finish(self.dataset, log);
         }
         for number in 1..=log.entries().len() {
@@ -226,7 +225,7 @@ impl<'a> Ledger<'a> {
         Ok(())
     }
 
-    /// Finishes what other runs have begun in partitions, of a shard if there is one, that were not looked at.
+    /// Finishes the open entries of the partitions that this run has not used; with a shard, only those of the shard.
     /// Returns the partitions with broken logs, with the error of each.
     ///
     /// # Errors
@@ -237,7 +236,7 @@ impl<'a> Ledger<'a> {
         shard: Option<Shard>,
     ) -> Result<Vec<(Partition, DatasetError)>, DatasetError> {
         let mut broken = Vec::new();
-        if self.looks_only {
+        if self.read_only {
             return Ok(broken);
         }
         let is_own = |Partition { account, region, day, .. }: &Partition| {
@@ -254,7 +253,7 @@ impl<'a> Ledger<'a> {
         Ok(broken)
     }
 
-    /// Returns how many entries other runs have begun and not finished, as far as the listing shows.
+    /// Returns the number of entries that other runs have not finished, according to the listing.
     pub fn open_entries(&self) -> usize {
         self.hints.open_entries()
     }
@@ -264,12 +263,12 @@ impl<'a> Ledger<'a> {
         self.incomplete.values().sum()
     }
 
-    /// Returns the number of state files that were listed.
+    /// Returns the number of listed state files.
     pub fn state_files(&self) -> u64 {
         self.hints.files()
     }
 
-    /// Returns the number of files that were listed in the directory of each table.
+    /// Returns the number of listed files in the directory of each table.
     pub fn files_by_table(&self) -> &[u64] {
         self.files.listed()
     }
@@ -279,7 +278,7 @@ impl<'a> Ledger<'a> {
         self.logs().into_iter().map(|log| lock(&log).entries().len() as u64).collect()
     }
 
-    /// Returns the entries that cannot be carried out, each with its partition, its name and the reason.
+    /// Returns the entries that cannot be applied, each with its partition, its name and the reason.
     pub fn stuck(&self) -> Vec<(Partition, String, String)> {
         let mut stuck = Vec::new();
         for log in self.logs() {
@@ -294,17 +293,17 @@ impl<'a> Ledger<'a> {
         stuck
     }
 
-    /// Returns the logs that were looked at, by partition.
+    /// Returns the logs of the partitions that were used, in the order of the partitions.
     fn logs(&self) -> Vec<Arc<Mutex<Log>>> {
         lock(&self.logs).values().cloned().collect()
     }
 
-    /// Returns the log of a partition that was looked at.
+    /// Returns the log of a partition, if the partition was used.
     fn log(&self, partition: &Partition) -> Option<Arc<Mutex<Log>>> {
         lock(&self.logs).get(partition).cloned()
     }
 
-    /// Keeps a log that was read, unless somebody else did.
+    /// Keeps a log that was read, unless another thread already has. Returns the log that was kept.
     fn keep(&self, log: Log) -> Arc<Mutex<Log>> {
         let mut logs = lock(&self.logs);
         let kept = logs.entry(log.partition().clone());
@@ -316,8 +315,8 @@ impl<'a> Ledger<'a> {
         self.hints.partitions().cloned().collect()
     }
 
-    /// Takes back everything that a partition holds. Its objects are new again when this is through;
-    /// if it is not, the next run that comes by goes on with it.
+    /// Removes everything that a partition holds. When the removal is done, its objects become eligible for conversion
+    /// again. An interrupted removal is finished by the next run that uses the partition.
     ///
     /// # Errors
     ///
@@ -362,12 +361,12 @@ impl<'a> Ledger<'a> {
         Ok(self.keep(log))
     }
 
-    /// Claims a batch whose outputs are staged, and publishes it; many threads may, each a batch.
+    /// Claims a batch whose outputs are staged, and publishes it. Can be called from several threads.
     ///
     /// # Errors
     ///
-    /// Fails when the claim cannot be written, or it is not known whether it was, or its outputs
-    /// cannot be made visible. Whatever was claimed is published by a later run.
+    /// Fails when the claim cannot be written, when it is unknown whether it was written, or when its outputs cannot be
+    /// made visible. If the claim was written, a later run publishes it.
     pub fn commit(
         &self,
         partition: &Partition,
@@ -375,9 +374,9 @@ impl<'a> Ledger<'a> {
         outputs: Vec<Writing>,
     ) -> Result<Committed, DatasetError> {
         let log = self.finished(partition)?;
-        // Batches of the same partition take turns.
+        // Batches of the same partition are claimed one at a time.
         let log = &mut *lock(&log);
-        // Once the claim may stand, anybody may complete its outputs.
+        // As soon as the claim may exist, any run may complete its outputs, so they must not be aborted.
         outputs.into_iter().for_each(Writing::keep);
         let staged: Vec<_> =
             claim.outputs.iter().map(|output| output.file.staged.clone()).collect();
@@ -389,7 +388,7 @@ impl<'a> Ledger<'a> {
             }
             Appended::Lost => {
                 for staged in &staged {
-                    // What cannot be aborted now is found by `clean`: no claim names it.
+                    // `clean` removes the file if this fails, because no claim names it.
                     let _ = self.dataset.target().discard(staged);
                 }
                 let names = log.entries().iter().filter_map(|entry| entry.record.claim());
@@ -400,8 +399,8 @@ impl<'a> Ledger<'a> {
     }
 }
 
-/// Locks a log, or the logs. A panic fails one batch only, and a log that it interrupts is still a beginning of the true
-/// one, which is all that is relied upon.
+/// Locks a log, or the map of logs. A mutex that a panic poisoned is used nevertheless: the panic fails one batch only,
+/// and the log in memory is still a prefix of the stored one, which is all that is required.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

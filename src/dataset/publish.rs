@@ -1,17 +1,17 @@
-//! Publishing: carrying out what claims and removals say.
+//! Publishing: applying claims and removals.
 //!
-//! Anyone may carry out any entry of a log, at any time, as often as they like; it needs no source. Claims
-//! that stand before a removal are never published: the removal sees to them.
+//! Any run can apply any entry of a log, at any time and any number of times, without access to the source. Claims
+//! before a removal are never published: the removal deletes their files.
 
 use crate::dataset::claim::{Claim, Log, Record, State};
 use crate::dataset::layout::{Dataset, DatasetError};
 use crate::store::{Completed, StagedFile, Target, TargetError};
 
-/// Carries out every open entry of a log. What cannot be is [`State::Stuck`] then.
+/// Applies every open entry of a log. An entry that cannot be applied becomes [`State::Stuck`].
 ///
 /// # Errors
 ///
-/// Fails when the dataset cannot be read or written. Nothing is lost; the next run goes on.
+/// Fails when the dataset cannot be read or written. Nothing is lost; the next run continues.
 pub(crate) fn finish(dataset: &Dataset, log: &mut Log) -> Result<(), DatasetError> {
     let is_removal = |number: &usize| matches!(log.entry(*number).record, Record::Remove(_));
     let numbers = 1..=log.entries().len();
@@ -24,15 +24,15 @@ pub(crate) fn finish(dataset: &Dataset, log: &mut Log) -> Result<(), DatasetErro
         match &entry.record {
             Record::Add(_) | Record::Amend(_) if number < last_removal => {}
             Record::Add(_) => {
-                log.settle(dataset, number)?;
+                log.sync(dataset, number)?;
                 publish(dataset, log, number)?;
             }
             Record::Remove(_) => {
-                log.settle(dataset, number)?;
+                log.sync(dataset, number)?;
                 withdraw(dataset, log, number)?;
             }
             Record::Amend(_) => {
-                log.settle(dataset, number)?;
+                log.sync(dataset, number)?;
                 log.mark_done(dataset, number)?;
             }
         }
@@ -40,17 +40,19 @@ pub(crate) fn finish(dataset: &Dataset, log: &mut Log) -> Result<(), DatasetErro
     Ok(())
 }
 
-/// Makes the outputs of a claim visible. The claim must outlast a failure of the machine already.
+/// Makes the outputs of a claim visible. The claim must be durable.
 ///
 /// # Errors
 ///
-/// Fails when it is not known whether they are visible.
+/// Fails when it is unknown whether they are visible.
 pub(crate) fn publish(dataset: &Dataset, log: &mut Log, number: usize) -> Result<(), DatasetError> {
     let Record::Add(claim) = log.entry(number).record.clone() else { return Ok(()) };
     for output in &claim.outputs {
         match dataset.target().complete(&output.file) {
             Ok(Completed::Visible) => {}
-            Ok(Completed::Lost) => return void(dataset, log, number, &claim, &output.file.key),
+            Ok(Completed::Lost) => {
+                return abort_claim(dataset, log, number, &claim, &output.file.key);
+            }
             Err(error @ TargetError::Foreign { .. }) => {
                 log.set_state(number, State::Stuck(error.to_string()));
                 return Ok(());
@@ -63,12 +65,11 @@ pub(crate) fn publish(dataset: &Dataset, log: &mut Log, number: usize) -> Result
     Ok(())
 }
 
-/// Gives up a claim of which an output was lost before it became visible, unless another stands.
+/// Aborts a claim with an output that was lost before it became visible, unless another of its outputs exists.
 ///
-/// Every output is aborted once more, even the one that is lost: a slow run that is about to complete it
-/// has either done so by then, which is looked at afterwards, or never will, whatever the store
-/// answered before.
-fn void(
+/// Every output is aborted once more, even the lost one. After that, a slow run either has completed it, which the
+/// second check finds, or never will, whatever the store responded before.
+fn abort_claim(
     dataset: &Dataset,
     log: &mut Log,
     number: usize,
@@ -76,7 +77,7 @@ fn void(
     lost: &str,
 ) -> Result<(), DatasetError> {
     let target = dataset.target();
-    let stands = || {
+    let existing = || {
         for output in &claim.outputs {
             if target.size(&output.file.key)?.is_some() {
                 return Ok(Some(target.name(&output.file.key)));
@@ -87,19 +88,19 @@ fn void(
     let stuck = |why: String| {
         State::Stuck(format!("{} was lost before it was published; {why}", target.name(lost)))
     };
-    if let Some(name) = stands()? {
-        log.set_state(number, stuck(format!("{name} stands already")));
+    if let Some(name) = existing()? {
+        log.set_state(number, stuck(format!("{name} already exists")));
         return Ok(());
     }
     for output in &claim.outputs {
         end(&**target, &output.file)?;
     }
-    if let Some(name) = stands()? {
-        log.set_state(number, stuck(format!("{name} stands already")));
+    if let Some(name) = existing()? {
+        log.set_state(number, stuck(format!("{name} already exists")));
         return Ok(());
     }
     match log.state(dataset, number, &log.entry(number).record)? {
-        // It was published, and its files were taken away since.
+        // It was published, and its files were deleted since.
         state @ (State::Done | State::Void) => log.set_state(number, state),
         State::Open | State::Stuck(_) => log.mark_void(dataset, number)?,
     }
@@ -107,7 +108,7 @@ fn void(
     Ok(())
 }
 
-/// Takes back what the claims before a removal made visible, or were about to.
+/// Deletes the files of the claims before a removal, and ensures that no run publishes them later.
 fn withdraw(dataset: &Dataset, log: &mut Log, number: usize) -> Result<(), DatasetError> {
     let target = dataset.target();
     let before = log.standing().filter(|(n, entry)| *n < number && entry.state != State::Void);
@@ -116,7 +117,7 @@ fn withdraw(dataset: &Dataset, log: &mut Log, number: usize) -> Result<(), Datas
     for output in claims.iter().flat_map(|claim| &claim.outputs) {
         end(&**target, &output.file)?;
     }
-    // From here on nobody can publish one of them any more.
+    // From here on, no run can publish any of these files.
     for claim in &claims {
         for output in &claim.outputs {
             target.delete(&output.file.key)?;

@@ -1,4 +1,4 @@
-//! Shards: what each of several runs takes of one piece of work, without a word between them.
+//! Shards: divide work among several runs without coordination.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -6,53 +6,53 @@ use std::collections::BinaryHeap;
 use chrono::NaiveDate;
 use sha2::{Digest, Sha256};
 
-/// One of so many shards.
+/// One of `count` shards.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shard {
     index: u32,
     count: u32,
 }
 
-/// A text names no shard.
+/// Why a text does not specify a shard.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ShardError {
-    /// It has another form.
+    /// Its format is invalid.
     #[error("write it like 0/16, auto or auto/16")]
     Form,
-    /// It is none of the shards.
-    #[error("there is no shard {0} of {1}: they are counted from 0")]
+    /// Its index is not less than the number of shards.
+    #[error("there is no shard {0} of {1}: shards are numbered from 0")]
     Beyond(u32, u32),
-    /// Nothing in the environment tells the number of this shard.
+    /// No environment variable contains the index of this shard.
     #[error(
         "none of {} is set: is this a task of a job array?",
         INDEX_VARIABLES.join(", ")
     )]
     NoIndex,
-    /// Nothing in the environment tells how many shards there are.
-    #[error("{SIZE_VARIABLE} is not set: say how many shards there are, as in auto/16")]
+    /// No environment variable contains the number of shards.
+    #[error("{SIZE_VARIABLE} is not set: specify the number of shards, as in auto/16")]
     NoCount,
-    /// A variable of the environment is no number.
-    #[error("{0} is no number")]
+    /// The value of an environment variable is not a number.
+    #[error("{0} is not a number")]
     Variable(&'static str),
 }
 
-/// What AWS Batch and Kubernetes call the number of a task, counted from 0.
+/// The variables in which AWS Batch and Kubernetes pass the index of a task, from 0.
 const INDEX_VARIABLES: [&str; 2] = ["AWS_BATCH_JOB_ARRAY_INDEX", "JOB_COMPLETION_INDEX"];
-/// What AWS Batch calls the number of tasks; Kubernetes does not tell it.
+/// The variable in which AWS Batch passes the number of tasks. Kubernetes has none.
 const SIZE_VARIABLE: &str = "AWS_BATCH_JOB_ARRAY_SIZE";
 
 impl Shard {
-    /// Parses `i/n`, `auto` or `auto/n`, where `auto` is what the environment of a job array tells.
+    /// Parses `i/n`, `auto` or `auto/n`. `auto` uses the environment variables of a job array.
     ///
     /// # Errors
     ///
-    /// Fails when the text has another form, or the environment does not tell.
+    /// Fails when the format is invalid, or when a variable is missing or invalid.
     pub fn parse(
         text: &str,
         variable: impl Fn(&str) -> Option<String>,
     ) -> Result<Self, ShardError> {
         let number = |text: &str| text.parse::<u32>().map_err(|_| ShardError::Form);
-        let said = |name: &'static str| {
+        let in_environment = |name: &'static str| {
             let value = variable(name).filter(|value| !value.is_empty());
             value.map(|value| value.parse::<u32>().map_err(|_| ShardError::Variable(name)))
         };
@@ -61,15 +61,16 @@ impl Shard {
             None => (text, None),
         };
         let index = match (index, count) {
-            ("auto", _) => {
-                INDEX_VARIABLES.into_iter().find_map(said).ok_or(ShardError::NoIndex)??
-            }
+            ("auto", _) => INDEX_VARIABLES
+                .into_iter()
+                .find_map(in_environment)
+                .ok_or(ShardError::NoIndex)??,
             (_, None) => return Err(ShardError::Form),
             (index, _) => number(index)?,
         };
         let count = match count {
             Some(count) => count,
-            None => said(SIZE_VARIABLE).ok_or(ShardError::NoCount)??,
+            None => in_environment(SIZE_VARIABLE).ok_or(ShardError::NoCount)??,
         };
         if index < count {
             Ok(Self { index, count })
@@ -78,8 +79,8 @@ impl Shard {
         }
     }
 
-    /// Tells whether the partitions of a day are of this shard, those of all log types: so are, or are not, whole
-    /// directories of a source.
+    /// Returns whether the partitions of a day belong to this shard. Those of all log types belong to the same shard,
+    /// so each directory of a source belongs to one shard as a whole.
     #[doc(hidden)] // for tests
     pub fn holds(self, account: &str, region: &str, day: NaiveDate) -> bool {
         let hash = Sha256::digest(format!("{account}/{region}/{day}"));
@@ -87,18 +88,18 @@ impl Shard {
         hash % u64::from(self.count) == u64::from(self.index)
     }
 
-    /// Returns the places of those pieces of work that are of this shard, in order. All shards of the same pieces
-    /// have about the same size: the largest piece goes first, each to the shard that has least by then.
+    /// Returns the sorted indices of the items that belong to this shard. All shards of the same items have about the
+    /// same size: the largest items are assigned first, each to the shard with the smallest total so far.
     pub(crate) fn share(self, sizes: &[u64]) -> Vec<usize> {
         let mut order: Vec<usize> = (0..sizes.len()).collect();
         order.sort_by_key(|place| Reverse(sizes[*place]));
-        // Pieces without bytes are spread, too: what is counted besides is how many there are.
+        // Shards of the same size are compared by the number of their items, so that items of size 0 are spread, too.
         let mut loads: BinaryHeap<_> =
             (0..self.count).map(|shard| Reverse((0, 0, shard))).collect();
         let mut own = Vec::new();
         for place in order {
-            let Some(Reverse((load, pieces, shard))) = loads.pop() else { break };
-            loads.push(Reverse((load + sizes[place], pieces + 1, shard)));
+            let Some(Reverse((load, items, shard))) = loads.pop() else { break };
+            loads.push(Reverse((load + sizes[place], items + 1, shard)));
             if shard == self.index {
                 own.push(place);
             }
@@ -120,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn shards_are_named_or_found_in_the_environment() {
+    fn shards_are_parsed_or_read_from_the_environment() {
         let aws = [("AWS_BATCH_JOB_ARRAY_INDEX", "2"), ("AWS_BATCH_JOB_ARRAY_SIZE", "5")];
         let kubernetes = [("JOB_COMPLETION_INDEX", "1")];
         let shard = |index, count| Ok(Shard { index, count });
@@ -143,18 +144,18 @@ mod tests {
         }
     }
 
-    /// The hash is of the day's text and may never change: tasks of two versions must agree.
+    /// The hash of a day must never change: tasks with different versions of the program must agree.
     #[test]
-    fn the_shard_of_a_day_stays() {
+    fn the_shard_of_a_day_never_changes() {
         let day = NaiveDate::from_ymd_opt(2025, 7, 19).unwrap();
         let holds = |index| Shard { index, count: 16 }.holds("012345678901", "eu-west-1", day);
         assert_eq!((0..16).filter(|index| holds(*index)).collect::<Vec<u32>>(), [2]);
     }
 
     proptest::proptest! {
-        /// What is shared is done, and once.
+        /// No work is left out or done twice.
         #[test]
-        fn everything_is_of_one_shard(
+        fn every_day_and_item_belongs_to_exactly_one_shard(
             account in "[0-9]{12}", region in "[a-z]{2}-[a-z]{4,9}-[1-9]", day in 0_u64..20_000,
             sizes in proptest::collection::vec(0_u64..1000, 0..60), count in 1_u32..20,
         ) {

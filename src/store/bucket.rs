@@ -1,8 +1,8 @@
 //! A dataset in an object store.
 //!
-//! A staged file is a multipart upload that is not completed: no reader sees it, and anyone who knows its id
-//! can complete or abort it, once. Because stores list such uploads in ways of their own, or not at
-//! all, each has a note in the staging directory, which `clean` reads.
+//! A staged file is a multipart upload that is not completed: no reader sees it, and any run that knows its ID can
+//! complete or abort it, once. Stores list such uploads differently or not at all, so each upload has a note in the
+//! staging directory, which `clean` reads.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -20,7 +20,7 @@ use tokio::task::JoinHandle;
 
 use crate::store::StoreError;
 use crate::store::client::{Client, io_error};
-use crate::store::explain::{is_of_server, is_without_parts};
+use crate::store::explain::{is_server_error, is_without_parts};
 use crate::store::file_key::FileKey;
 use crate::store::lister::{ListError, Pages, list_all};
 use crate::store::network::{Network, Requests, renewing};
@@ -30,30 +30,31 @@ use crate::store::target::{
 };
 use crate::util::hash::hex;
 
-/// Bytes of a part: all alike but the last, as some stores demand, and at least 5 MiB, as most do.
+/// Size of a part in bytes. Most stores require at least 5 MiB, and some require that all parts except the last have
+/// the same size.
 pub(crate) const PART_BYTES: usize = 8 << 20;
-/// Parts of an upload that are on their way at once, at most.
+/// Maximum number of parts of an upload that are sent while the next part is filled.
 const MAX_SENDING: usize = 2;
 
-/// Files that are read at once of a remote store.
+/// Number of files that are read concurrently from a remote store.
 const READS: usize = 32;
 
-/// An object store, or a prefix of one, that keeps a dataset.
+/// An object store, or a prefix of one, in which a dataset is kept.
 #[derive(Debug, Clone)]
 pub struct Bucket {
     store: Arc<dyn ObjectStore>,
     uploads: Uploads,
-    /// How the store is listed, if not by `object_store`.
+    /// Lists the store. `None` if `object_store` itself lists it.
     pages: Option<Arc<dyn Pages>>,
     /// Prefix of all keys.
     root: Path,
-    /// The same as a URL.
+    /// URL of the root.
     url: String,
     /// Directory of notes about uploads.
     staging: String,
     /// Whether the store has requests that begin and abort an upload. In other stores, the first part begins it.
     aborts: bool,
-    /// Files that are best read at once.
+    /// Number of files to read concurrently.
     reads: usize,
     requests: Requests,
 }
@@ -67,7 +68,7 @@ impl std::fmt::Debug for Uploads {
     }
 }
 
-/// An upload that parts are still added to.
+/// An upload to which parts are still added.
 struct Uploading {
     bucket: Bucket,
     path: Path,
@@ -75,13 +76,13 @@ struct Uploading {
     id: String,
     parts: Vec<String>,
     part: Vec<u8>,
-    /// Parts on their way, in order.
+    /// Parts that are being sent, in order.
     sending: VecDeque<JoinHandle<Result<PartId, Error>>>,
 }
 
 impl Bucket {
-    /// Returns the target below a prefix of a store, which is named by its URL. Notes about what is not
-    /// visible yet lie in `staging` below it.
+    /// Returns the target below a prefix of a store. `url` is the URL of the prefix. Notes about staged files are in
+    /// `staging` below it.
     pub fn new(
         store: Arc<dyn ObjectStore>,
         uploads: Arc<dyn MultipartStore>,
@@ -96,11 +97,11 @@ impl Bucket {
         Self { store, uploads, pages, root, url, staging, aborts, reads, requests }
     }
 
-    /// Connects to the target that a prefix of a bucket is.
+    /// Connects to a prefix of a bucket as a target.
     ///
     /// # Errors
     ///
-    /// Fails when the settings make no sense, or no request can be made.
+    /// Fails when the settings are invalid, or the threads for requests cannot be started.
     pub fn connect(prefix: &Prefix, network: &Network, staging: &str) -> Result<Self, StoreError> {
         let Client { store, uploads, pages, requests, aborts, .. } =
             Client::connect(prefix, network)?;
@@ -109,14 +110,14 @@ impl Bucket {
         Ok(Self { pages: Some(pages), aborts, requests, reads: READS, ..bucket })
     }
 
-    /// Returns the target of a store that cannot abort uploads, such as Azure.
+    /// Declares that the store, like Azure, cannot abort uploads.
     #[must_use]
     pub fn without_abort(mut self) -> Self {
         self.aborts = false;
         self
     }
 
-    /// Says how many files are best read at once.
+    /// Sets the number of files to read concurrently.
     #[must_use]
     pub fn with_reads(mut self, reads: usize) -> Self {
         self.reads = reads;
@@ -128,7 +129,7 @@ impl Bucket {
         parts.fold(self.root.clone(), Path::join)
     }
 
-    /// Returns the key of a path, which lies below the root.
+    /// Returns the key of a path below the root.
     fn key(&self, path: &str) -> String {
         let below = path.strip_prefix(self.root.as_ref()).unwrap_or(path);
         below.trim_start_matches('/').to_owned()
@@ -180,19 +181,19 @@ impl Bucket {
         Ok(files.map(|entry| Stored { key: self.key(&entry.key), size: entry.size }).collect())
     }
 
-    /// Returns whether an upload that cannot be completed no longer exists.
+    /// Returns whether an upload that could not be completed no longer exists, according to the error.
     ///
-    /// Any other run may abort an upload again before it relies on that, so weak evidence suffices: some stores answer
-    /// every retry with a server error. Without abort, only an answer about the parts themselves is proof.
+    /// A run that relies on this aborts the upload once more first, so weak evidence suffices: some stores respond to
+    /// every retry with a server error. If the store cannot abort uploads, only a response about the parts is proof.
     fn is_gone(&self, error: &Error) -> bool {
         if self.aborts {
-            matches!(error, Error::NotFound { .. }) || is_of_server(error)
+            matches!(error, Error::NotFound { .. }) || is_server_error(error)
         } else {
             is_without_parts(error)
         }
     }
 
-    /// Makes a request and waits for its answer.
+    /// Sends a request and waits for its response.
     fn ask<T, F: Future<Output = Result<T, Error>>>(
         &self,
         request: impl Fn() -> F,
@@ -201,7 +202,7 @@ impl Bucket {
     }
 }
 
-/// Turns "is not there" into `None`.
+/// Turns `NotFound` into `None`.
 fn found<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -258,7 +259,7 @@ impl Target for Bucket {
         }
     }
 
-    fn settle(&self, _: &str) -> Result<(), TargetError> {
+    fn sync(&self, _: &str) -> Result<(), TargetError> {
         Ok(())
     }
 
@@ -282,7 +283,7 @@ impl Target for Bucket {
         match written.map_err(self.writing(&note)) {
             Ok(_) => Ok(Box::new(uploading)),
             Err(error) => {
-                // Nobody will know of it but the bucket's lifecycle rule.
+                // If this fails, too, only a lifecycle rule of the bucket deletes the upload.
                 let _ = self.abort(&staged);
                 Err(error)
             }
@@ -298,7 +299,7 @@ impl Target for Bucket {
             let complete = || self.uploads.0.complete_multipart(&path, id, parts.clone());
             match self.ask(complete) {
                 Ok(_) => return Ok(Completed::Visible),
-                // Another run completed it, or it took effect despite the error, or it was aborted.
+                // Another run completed or aborted it, or this request succeeded despite the error.
                 Err(error) if self.is_gone(&error) => {}
                 Err(error) => failed = Some(error),
             }
@@ -335,7 +336,7 @@ impl Target for Bucket {
                 let modified = result.meta.last_modified;
                 Ok((modified, result.bytes().await?))
             };
-            // A note that is gone again needs no cleaning.
+            // A note that was deleted since the listing needs no cleaning.
             let read = found(self.ask(read)).map_err(self.reading(&note))?;
             let Some((modified, text)) = read else { continue };
             leftovers.push(Leftover {
@@ -350,15 +351,14 @@ impl Target for Bucket {
 
     fn forget(&self, staged: &Staged) {
         if let Staged::Upload { key, id, .. } = staged {
-            // A note too many is found by `clean`.
+            // `clean` deletes the note if this fails.
             let _ = self.delete(&self.note(key, id));
         }
     }
 }
 
 impl Uploading {
-    /// Sends the part that is full, or the last one. To a remote store it is on its way while the next one
-    /// fills.
+    /// Sends a part that is full, or the last one. A part for a remote store is sent while the next one is filled.
     fn put_part(&mut self) -> Result<(), Error> {
         let bytes = std::mem::replace(&mut self.part, Vec::with_capacity(PART_BYTES));
         let number = self.parts.len() + self.sending.len();
@@ -376,9 +376,9 @@ impl Uploading {
         Ok(())
     }
 
-    /// Waits until at most so many parts are on their way.
-    fn arrive(&mut self, left: usize) -> Result<(), Error> {
-        while self.sending.len() > left
+    /// Waits until at most `limit` parts are being sent.
+    fn arrive(&mut self, limit: usize) -> Result<(), Error> {
+        while self.sending.len() > limit
             && let Some(put) = self.sending.pop_front()
         {
             self.parts.push(self.bucket.requests.wait(put)??.content_id);

@@ -1,19 +1,19 @@
-//! Requests to stores, counted by what is charged for them.
+//! Counts of requests to stores, by how they are charged.
 
 use std::ops::{Add, AddAssign, Mul};
 
 use serde::Serialize;
 
-/// So many requests. A local disk takes none.
+/// The number of requests of each kind. A local disk needs none.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Calls {
-    /// Those that list.
+    /// Requests that list objects.
     pub list: u64,
-    /// Those that read an object, a part of one, or what is known of it.
+    /// Requests that read an object, a range of it or its metadata.
     pub get: u64,
-    /// Those that write, or begin or complete what is written in parts.
+    /// Requests that write an object or a part, or that begin or complete a multipart upload.
     pub put: u64,
-    /// Those that delete or abort, which cost nothing.
+    /// Requests that delete an object or abort an upload. They are free of charge.
     pub delete: u64,
 }
 
@@ -21,7 +21,7 @@ impl Calls {
     /// No requests.
     pub const NONE: Self = Self { list: 0, get: 0, put: 0, delete: 0 };
 
-    /// Returns the number of all requests.
+    /// Returns the total number of requests.
     pub fn sum(self) -> u64 {
         self.list + self.get + self.put + self.delete
     }

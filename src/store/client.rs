@@ -22,21 +22,21 @@ use crate::store::place::{Kind, Prefix};
 use crate::store::raw::{Raw, Signer};
 use crate::store::url;
 
-/// How long nothing may come before a request is given up and repeated. The time a whole answer takes
-/// is not limited: a worker that takes its time must not lose its download.
+/// Time without data after which a request is aborted and retried. The total time of a response is not limited, so that
+/// a busy worker does not lose its download.
 const STALL: Duration = Duration::from_mins(1);
 
-/// The first pause before a request is repeated, the longest, and how much longer each may be than the one before.
-/// `object_store`'s own end after as little as two seconds, which no restart of a server takes.
+/// Pauses before retries: the first, the longest, and their growth factor. The defaults of `object_store` can give up
+/// after two seconds, which is shorter than any restart of a server.
 const BACKOFF: BackoffConfig = BackoffConfig {
     init_backoff: Duration::from_millis(200),
     max_backoff: Duration::from_secs(10),
     base: 3.0,
 };
-/// How long a request is repeated at all.
+/// Time after which a request is not retried any more.
 const RETRY_TIME: Duration = Duration::from_mins(3);
 
-/// A store, and where its requests run.
+/// The interfaces of a store, and the runtime of its requests.
 pub(super) struct Client {
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) uploads: Arc<dyn MultipartStore>,
@@ -48,7 +48,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// Sets up a client of the store that keeps a bucket.
+    /// Creates a client for the bucket of a prefix.
     pub(super) fn connect(prefix: &Prefix, network: &Network) -> Result<Self, StoreError> {
         for (name, _) in &network.settings {
             if !is_known(name) {
@@ -94,7 +94,7 @@ impl Client {
     }
 }
 
-/// Tells whether any kind of store has a setting of that name.
+/// Returns whether any kind of store has a setting of that name.
 fn is_known(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     name.parse::<AmazonS3ConfigKey>().is_ok()
@@ -102,8 +102,8 @@ fn is_known(name: &str) -> bool {
         || name.parse::<AzureConfigKey>().is_ok()
 }
 
-/// Returns the settings that one kind of store may understand, the environment's first so that the user's
-/// win.
+/// Returns the settings from environment variables with the prefix `variables`, then those of the user, which take
+/// precedence.
 fn settings(network: &Network, variables: &str) -> Vec<(String, String)> {
     let from_environment = env::vars_os().filter_map(|(name, value)| {
         let name = name.into_string().ok().filter(|name| name.starts_with(variables))?;
@@ -121,7 +121,7 @@ fn client_options() -> ClientOptions {
     ClientOptions::new().with_timeout_disabled().with_read_timeout(STALL)
 }
 
-/// Applies settings to a builder, passing over what is another store's.
+/// Creates a builder and applies the settings of its kind of store.
 macro_rules! configured {
     ($builder:ty, $network:expr, $name:expr, $variables:expr, $wanted:expr) => {
         settings($network, $variables).into_iter().fold(
@@ -176,9 +176,7 @@ async fn amazon(
         Some("true") => flags.style = Style::Virtual,
         Some("false") => flags.style = Style::Path,
         Some(_) => {
-            return Err(refuse(
-                "virtual_hosted_style_request is neither true nor false".to_owned(),
-            ));
+            return Err(refuse("virtual_hosted_style_request must be true or false".to_owned()));
         }
     }
     region = region.or(found.region.clone()).filter(|region| !region.is_empty());
@@ -194,7 +192,7 @@ async fn amazon(
             let why = "FIPS endpoints need a region: set AWS_REGION";
             return Err(refuse(why.to_owned()));
         }
-        // What cannot be found out here is reported by the first request, with the right region.
+        // If the lookup fails, the first request reports an error that contains the right region.
         region = resolve_bucket_region(bucket, &ClientOptions::new()).await.ok();
     }
     let region = region.unwrap_or_else(|| "us-east-1".to_owned());
@@ -204,7 +202,7 @@ async fn amazon(
         .with_region(endpoint.region)
         .with_virtual_hosted_style_request(endpoint.virtual_hosted);
     if endpoint.url.starts_with("http://") {
-        // Who names such an endpoint wants it.
+        // Only a user who accepts plain HTTP specifies such an endpoint.
         builder = builder.with_allow_http(true);
     }
     let region = of(&builder, AmazonS3ConfigKey::Region).unwrap_or_else(|| "us-east-1".to_owned());
@@ -215,7 +213,7 @@ async fn amazon(
     Ok((store, raw))
 }
 
-/// Returns whether a setting does not affect the endpoint, which [`endpoint::resolve`] decides.
+/// Returns whether a setting does not affect the endpoint. [`endpoint::resolve`] applies those that do.
 fn is_not_of_the_endpoint(key: AmazonS3ConfigKey) -> bool {
     use AmazonS3ConfigKey as Key;
     !matches!(key, Key::Endpoint | Key::S3Endpoint | Key::VirtualHostedStyleRequest | Key::Bucket)
@@ -228,7 +226,7 @@ fn typed(network: &Network, wanted: impl Fn(&AmazonS3ConfigKey) -> bool) -> Opti
     found.map(|(_, value)| value.clone())
 }
 
-/// Returns the value of the last `--option` with a matching key, otherwise that of a variable.
+/// Returns the value of the last `--option` with a matching key, or else that of an environment variable.
 fn typed_or_set(
     network: &Network,
     variable: &str,
@@ -269,11 +267,11 @@ fn azure(prefix: &Prefix, network: &Network) -> Result<MicrosoftAzureBuilder, St
     Ok(builder.with_url(&prefix.bucket))
 }
 
-/// Returns whether an endpoint has no encryption, which only a user who names such an endpoint wants.
+/// Returns whether an endpoint uses plain HTTP. Only a user who accepts that specifies such an endpoint.
 ///
 /// # Errors
 ///
-/// Refuses an endpoint with credentials.
+/// Fails when the endpoint contains credentials.
 fn is_plain_http(endpoint: Option<&str>) -> Result<bool, StoreError> {
     if endpoint.is_some_and(url::has_user_info) {
         return Err(StoreError::Secret("an endpoint"));
@@ -281,7 +279,7 @@ fn is_plain_http(endpoint: Option<&str>) -> Result<bool, StoreError> {
     Ok(endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")))
 }
 
-/// Returns an error of a request as one of reading.
+/// Wraps an error of a request in an I/O error.
 pub(super) fn io_error(error: object_store::Error) -> io::Error {
     io::Error::other(StoreError::Store(error))
 }
@@ -291,7 +289,7 @@ mod tests {
     use super::*;
     use crate::store::place::Place;
 
-    /// Returns whether the clients of Google and of Azure may use plain http with an endpoint.
+    /// Returns whether the clients of Google and of Azure allow plain HTTP with an endpoint.
     fn allow_http(endpoint: &str) -> Result<[bool; 2], StoreError> {
         let option = |key: &str, value: &str| (key.to_owned(), value.to_owned());
         let network = Network::new(vec![

@@ -1,5 +1,5 @@
-//! AWS credentials, found where the AWS command line finds them: environment, profiles, single
-//! sign-on, `credential_process`, assumed roles, web identity, containers and instances.
+//! AWS credentials, from the same places as the AWS CLI: environment, profiles, single sign-on, `credential_process`,
+//! assumed roles, web identity, containers and instances.
 
 use std::env;
 use std::fmt;
@@ -21,17 +21,17 @@ use tokio::time::timeout;
 
 use crate::store::endpoint::{Flags, Style};
 
-/// How long before they expire credentials are fetched anew: longer than a request is repeated.
+/// Credentials are renewed this long before they expire: longer than a request is retried.
 const MARGIN: Duration = Duration::from_mins(5);
-/// How long credentials that do not say so are believed.
+/// Credentials without an expiry time are renewed after this time.
 const UNDATED: Duration = Duration::from_hours(1);
-/// How long one search may take: a role may be assumed through others.
+/// Timeout for resolving credentials. A role can be assumed through other roles.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Credentials that are fetched when they are needed, kept, and renewed in time.
+/// Credentials that are resolved when they are needed, cached, and renewed before they expire.
 pub(super) struct Credentials {
     provider: SharedCredentialsProvider,
-    /// Locked while credentials are fetched, so that all who need them wait for one search.
+    /// Locked while credentials are resolved, so that all requests wait for the same resolution.
     kept: Mutex<Option<Kept>>,
 }
 
@@ -41,7 +41,7 @@ struct Kept {
     expires: Option<SystemTime>,
 }
 
-/// What the configuration of the user and the machine says.
+/// The AWS configuration of the user and the machine.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) credentials: Option<Arc<Credentials>>,
@@ -117,10 +117,10 @@ impl Settings<'_> {
 }
 
 impl Credentials {
-    /// Reads the configuration; credentials are fetched when they are first needed. A region that is
-    /// known is the one that roles are assumed in.
+    /// Reads the configuration. Credentials are resolved when they are first needed. Roles are assumed in `region`, or
+    /// in the configured region if it is `None`.
     pub(super) async fn find(region: Option<String>) -> Found {
-        // The region of the machine itself is not asked for: it need not be the bucket's.
+        // The region of the machine itself is not requested, because the bucket can be in another one.
         let known = region.map(Region::new);
         let region = known.or(ProfileFileRegionProvider::new().region().await);
         let fallback = Region::from_static("us-east-1");
@@ -146,7 +146,7 @@ impl Credentials {
         }
     }
 
-    /// Forgets the credentials that a request was signed with, if they are still the newest.
+    /// Forgets the cached credentials if they signed the request with this `Authorization` header.
     pub(super) async fn forget(&self, authorization: &str) {
         let mut kept = self.kept.lock().await;
         if kept.as_ref().is_some_and(|kept| authorization.contains(&kept.credential.key_id)) {
@@ -159,14 +159,14 @@ impl Credentials {
             |why: String| Error::Unauthenticated { path: "AWS".to_owned(), source: why.into() };
         let found = timeout(PATIENCE, self.provider.provide_credentials()).await;
         let found = found
-            .map_err(|_| failed(format!("no answer within {} s", PATIENCE.as_secs())))?
+            .map_err(|_| failed(format!("no response within {} s", PATIENCE.as_secs())))?
             .map_err(|error| failed(whole(&error)))?;
         let now = SystemTime::now();
         let life = match found.expiry() {
             Some(expires) => expires.duration_since(now).unwrap_or_default(),
             None => UNDATED + MARGIN,
         };
-        // Those that live shorter than the margin are not fetched for every request.
+        // Credentials that are valid for less than the margin are not resolved for every request.
         let renew = now + life.saturating_sub(MARGIN).max(life / 2);
         let credential = AwsCredential {
             key_id: found.access_key_id().to_owned(),
@@ -177,7 +177,7 @@ impl Credentials {
     }
 }
 
-/// Returns an error with all of its causes, none of which says a secret.
+/// Returns the message of an error with those of all its causes. None of them contains a secret.
 fn whole(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -206,7 +206,7 @@ impl CredentialProvider for Credentials {
                 *kept = Some(fetched);
                 Ok(credential)
             }
-            // What could not be renewed is good until it expires.
+            // If the renewal fails, the cached credentials are used until they expire.
             (Err(_), Some(old)) if old.expires.is_none_or(|expires| now < expires) => {
                 Ok(Arc::clone(&old.credential))
             }

@@ -1,7 +1,7 @@
 //! A dataset in a local directory.
 //!
-//! Whatever becomes visible is whole and on disk before: a staged file and its directory entry are synced,
-//! then it is renamed, or linked where it must not replace another.
+//! A file is complete and durable before it becomes visible: the staged file and its directory entry are synced, then
+//! the file is renamed, or linked if it must not replace another.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -14,13 +14,13 @@ use crate::store::target::{
     Access, Completed, Created, Leftover, Stage, Staged, StagedFile, Stored, Target, TargetError,
 };
 
-/// A local directory that keeps a dataset.
+/// A local directory in which a dataset is kept.
 #[derive(Debug)]
 pub struct Disk {
     root: PathBuf,
-    /// Directory of what is not visible yet, below the root.
+    /// Directory of staged files, below the root.
     staging: String,
-    /// What the names of temporary files begin with, unlike those of any other process.
+    /// Prefix of the names of temporary files, unique to this process.
     own: String,
     count: AtomicU64,
 }
@@ -43,7 +43,7 @@ fn at(path: &Path, access: Access) -> impl FnOnce(io::Error) -> TargetError + '_
     move |source| TargetError::of_disk(path.display().to_string(), access, source)
 }
 
-/// Turns "is not there" into `None`.
+/// Turns `NotFound` into `None`.
 fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -53,8 +53,8 @@ fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 }
 
 impl Disk {
-    /// Returns the target below a directory, which need not be there. What is not visible yet lies in
-    /// `staging` below it, temporary files under names that begin with `own`.
+    /// Returns the target below a directory, which need not exist. Staged files are in `staging` below it. The names of
+    /// temporary files begin with `own`.
     pub fn new(root: PathBuf, staging: &str, own: &str) -> Self {
         let (staging, own) = (staging.to_owned(), own.to_owned());
         Self { root, staging, own, count: AtomicU64::new(0) }
@@ -68,13 +68,13 @@ impl Disk {
         self.root.join(&self.staging)
     }
 
-    fn link_new(&self, key: &str, bytes: &[u8], lasting: bool) -> Result<Created, TargetError> {
+    fn link_new(&self, key: &str, bytes: &[u8], durable: bool) -> Result<Created, TargetError> {
         let path = self.path(key);
-        let directory = path.parent().expect("keys lie below the root");
+        let directory = path.parent().expect("keys are below the root");
         create_dir_synced(directory)?;
         if path.exists() {
-            if lasting {
-                // Whoever is told so may rely on it.
+            if durable {
+                // The caller relies on the existing file, so it must be durable, too.
                 sync_dir(directory)?;
             }
             return Ok(Created::Before);
@@ -86,28 +86,28 @@ impl Disk {
         let write = || {
             let mut file = File::create_new(&temporary.0)?;
             file.write_all(bytes)?;
-            if lasting { file.sync_all() } else { Ok(()) }
+            if durable { file.sync_all() } else { Ok(()) }
         };
         write().map_err(writing(&temporary.0))?;
-        // Unlike a rename, a link never replaces what somebody has just put there.
+        // Unlike a rename, a link never replaces a file that another run has just created.
         let created = match fs::hard_link(&temporary.0, &path) {
             Ok(()) => Created::Now,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Created::Before,
             Err(error) => return Err(writing(&path)(error)),
         };
-        if lasting {
+        if durable {
             sync_dir(directory)?;
         }
         Ok(created)
     }
 }
 
-/// A file that is removed in the end.
+/// A file that is removed when this is dropped.
 struct Temporary(PathBuf);
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // What cannot be removed stays in staging, where no reader looks.
+        // A file that cannot be removed stays in staging, where readers ignore it.
         let _ = fs::remove_file(&self.0);
     }
 }
@@ -164,18 +164,18 @@ impl Target for Disk {
         self.link_new(key, bytes, true)
     }
 
-    fn create_lightly(&self, key: &str, bytes: &[u8]) -> Result<Created, TargetError> {
+    fn create_non_durable(&self, key: &str, bytes: &[u8]) -> Result<Created, TargetError> {
         self.link_new(key, bytes, false)
     }
 
-    fn settle(&self, key: &str) -> Result<(), TargetError> {
-        sync_dir(self.path(key).parent().expect("keys lie below the root"))
+    fn sync(&self, key: &str) -> Result<(), TargetError> {
+        sync_dir(self.path(key).parent().expect("keys are below the root"))
     }
 
     fn delete(&self, key: &str) -> Result<(), TargetError> {
         let path = self.path(key);
         if found(fs::remove_file(&path)).map_err(writing(&path))?.is_some() {
-            sync_dir(path.parent().expect("keys lie below the root"))?;
+            sync_dir(path.parent().expect("keys are below the root"))?;
         }
         Ok(())
     }
@@ -193,10 +193,10 @@ impl Target for Disk {
 
     fn complete(&self, file: &StagedFile) -> Result<Completed, TargetError> {
         let path = self.path(&file.key);
-        let directory = path.parent().expect("keys lie below the root");
+        let directory = path.parent().expect("keys are below the root");
         let Staged::File(name) = &file.staged else { return Ok(Completed::Lost) };
         let staged = self.staging().join(&**name);
-        // A link could publish any file of the machine, and a truncated file would be published incomplete.
+        // A symbolic link could publish any file of the machine, and a truncated file must not be published.
         let metadata = found(fs::symlink_metadata(&staged)).map_err(writing(&staged))?;
         let check = |path: &Path, found| {
             let (name, expected) = (path.display().to_string(), file.size);
@@ -267,11 +267,11 @@ impl Stage for StagedOnDisk {
 
     fn seal(&mut self) -> Result<(), TargetError> {
         self.file.sync_all().map_err(writing(&self.path))?;
-        sync_dir(self.path.parent().expect("staged files lie in a directory"))
+        sync_dir(self.path.parent().expect("staged files are in a directory"))
     }
 }
 
-/// Creates a directory and those above it, and waits until each is on disk.
+/// Creates a directory and its parents, and makes each of them durable.
 fn create_dir_synced(path: &Path) -> Result<(), TargetError> {
     if path.is_dir() {
         return Ok(());

@@ -22,7 +22,7 @@ pub(super) enum Style {
     /// In the host name on AWS if it is valid there, otherwise in the path.
     #[default]
     Auto,
-    /// Into the path.
+    /// In the path.
     Path,
     /// In the host name if it is valid there.
     Virtual,
@@ -55,7 +55,7 @@ impl Partition {
     }
 }
 
-/// The first partition with a matching prefix owns a region; the last owns all other regions.
+/// A region belongs to the first partition with a matching prefix. The prefix of the last one matches all regions.
 const PARTITIONS: [Partition; 8] = [
     Partition { fips: false, ..Partition::new("aws-cn", "cn-", "amazonaws.com.cn") },
     Partition::new("aws-us-gov", "us-gov-", "amazonaws.com"),
@@ -69,7 +69,7 @@ const PARTITIONS: [Partition; 8] = [
 
 fn partition_of(region: &str) -> &'static Partition {
     let own = PARTITIONS.iter().find(|partition| region.starts_with(partition.regions));
-    own.expect("the last has all regions")
+    own.expect("the last partition matches every region")
 }
 
 /// Returns the part of a host name before the DNS suffix of AWS.
@@ -96,7 +96,7 @@ impl<'a> AccessPoint<'a> {
             "s3-outposts" => return Err("S3 on Outposts is not supported".to_owned()),
             "s3-object-lambda" => {
                 return Err(
-                    "Object Lambda access points are not supported: name the access point \
+                    "Object Lambda access points are not supported: specify the access point \
                             or the bucket behind it"
                         .to_owned(),
                 );
@@ -111,7 +111,7 @@ impl<'a> AccessPoint<'a> {
         };
         if region.is_empty() {
             return Err("multi-region access points need Signature Version 4A, which is not \
-                        supported: name the bucket in one region"
+                        supported: specify the bucket in one region"
                 .to_owned());
         }
         let is_account = account.len() == 12 && account.bytes().all(|b| b.is_ascii_digit());
@@ -194,7 +194,7 @@ pub(super) fn resolve(
     Ok(Endpoint { url, region: region.to_owned(), virtual_hosted })
 }
 
-/// Resolves a bucket at a custom endpoint. The bucket name goes into the path unless virtual hosting is selected.
+/// Resolves a bucket at a custom endpoint. The bucket name is in the path unless virtual hosting is selected.
 fn beside(
     custom: &str,
     bucket: &str,
@@ -244,7 +244,7 @@ mod tests {
     const TABLE: &str = include_str!("../../tests/endpoints.tsv");
 
     #[test]
-    fn endpoints_are_those_of_the_aws_command_line() {
+    fn endpoints_are_those_of_the_aws_cli() {
         let mut rows = 0;
         for line in TABLE.lines().skip(1) {
             let fields: Vec<&str> = line.split('\t').collect();
@@ -278,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_reached_is_refused_by_name() {
+    fn unsupported_buckets_and_endpoints_are_refused_with_the_reason() {
         let why = |bucket: &str, region: &str| {
             resolve(bucket, region, None, Flags::default()).expect_err(bucket)
         };
@@ -301,7 +301,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_that_names_the_bucket_is_not_given_it_twice() {
+    fn the_bucket_is_not_added_twice_to_an_endpoint() {
         let flags = Flags { style: Style::Virtual, ..Flags::default() };
         let found = resolve("logs", "eu-west-1", Some("https://logs.store.example.org"), flags);
         assert_eq!(found.unwrap().url, "https://logs.store.example.org");

@@ -1,34 +1,34 @@
-//! What went wrong in a store, in a few words, and why as far as the user can change it.
+//! Describes errors of stores and file systems in a few words, and finds the causes that the user can fix.
 
 use std::io::{self, ErrorKind};
 
 use object_store::Error;
 
-/// Codes of answers to requests whose credentials have expired.
+/// Error codes of responses to requests with expired credentials.
 const EXPIRED: [&str; 3] = ["ExpiredToken", "ExpiredTokenException", "RequestExpired"];
 
-/// How `object_store` says that a bucket lies in another region.
+/// Part of the message of `object_store` if the bucket is in another region.
 const OTHER_REGION: &str = "incorrectly configured region";
 
-/// Codes of answers to reads of archived objects in Azure.
+/// Error codes of responses to reads of archived objects in Azure.
 const ARCHIVED: [&str; 2] = ["BlobArchived", "BlobBeingRehydrated"];
 
-/// Says in a few words what `object_store` says in many.
-pub(super) fn plainly(error: &Error) -> String {
+/// Returns a short message for an error of `object_store`.
+pub(super) fn summarize(error: &Error) -> String {
     let text = error.to_string();
-    let said = Said::read(&text);
-    if let Some(region) = said.region {
-        return format!("the bucket lies in the region {region}: set AWS_REGION={region}");
+    let response = ErrorResponse::parse(&text);
+    if let Some(region) = response.region {
+        return format!("the bucket is in the region {region}: set AWS_REGION={region}");
     }
-    match said.code.unwrap_or_default() {
+    match response.code.unwrap_or_default() {
         "AccessDenied" => {
             return format!(
                 "permission denied: {}",
-                said.message.unwrap_or("the store says no more")
+                response.message.unwrap_or("the store gives no reason")
             );
         }
         "NoSuchBucket" | "ContainerNotFound" => return "there is no such bucket".to_owned(),
-        "NoSuchUpload" | "InvalidBlockList" => return "the upload is gone".to_owned(),
+        "NoSuchUpload" | "InvalidBlockList" => return "the upload no longer exists".to_owned(),
         "InvalidObjectState" => {
             return "is archived (Glacier): restore it first, then convert it".to_owned();
         }
@@ -42,25 +42,25 @@ pub(super) fn plainly(error: &Error) -> String {
         }
         code @ ("InvalidAccessKeyId" | "SignatureDoesNotMatch" | "InvalidToken") => {
             return format!(
-                "the store does not accept the credentials ({code}): check AWS_PROFILE or \
+                "the store rejects the credentials ({code}): check AWS_PROFILE or \
                  AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"
             );
         }
         _ => {}
     }
     match error {
-        Error::NotFound { .. } => "is gone since it was listed".to_owned(),
+        Error::NotFound { .. } => "no longer exists".to_owned(),
         Error::Precondition { .. } => "was rewritten since it was listed".to_owned(),
-        Error::PermissionDenied { .. } => match said.message {
+        Error::PermissionDenied { .. } => match response.message {
             Some(message) => format!("permission denied: {message}"),
             None => "permission denied".to_owned(),
         },
-        Error::Unauthenticated { source, .. } if said.code.is_none() => format!(
+        Error::Unauthenticated { source, .. } if response.code.is_none() => format!(
             "no credentials were found ({source}): set AWS_PROFILE, or AWS_ACCESS_KEY_ID and \
-             AWS_SECRET_ACCESS_KEY, or give the machine a role"
+             AWS_SECRET_ACCESS_KEY, or attach a role to the machine"
         ),
         _ if text.contains(OTHER_REGION) => {
-            "the bucket lies in another region: set AWS_REGION".to_owned()
+            "the bucket is in another region: set AWS_REGION".to_owned()
         }
         Error::NotSupported { source } => format!("cannot be read: {source}"),
         Error::Generic { source, .. }
@@ -68,22 +68,22 @@ pub(super) fn plainly(error: &Error) -> String {
         {
             format!("too many open files: {MORE_FILES}")
         }
-        other => match (said.code, said.message) {
-            (Some(code), Some(message)) => format!("the store answered {code}: {message}"),
+        other => match (response.code, response.message) {
+            (Some(code), Some(message)) => format!("the store returned {code}: {message}"),
             _ => with_causes(other),
         },
     }
 }
 
-/// Remedy if the process or the system has no file descriptors left.
+/// Hint for a process or system that has no file descriptors left.
 const MORE_FILES: &str = "raise the limit with `ulimit -n 1024`, then run the same command again";
 
-/// Why a file system or a store gives no access, as far as the user can change it.
+/// The cause of a file system or store error that the user can fix.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {
     /// The file system has no hard links, or the file is immutable.
     NoHardLinks,
-    /// The user may not.
+    /// The user lacks permission.
     Permission,
     /// The file system is read-only.
     ReadOnly,
@@ -93,9 +93,9 @@ pub enum Cause {
     Full,
     /// The quota is exhausted.
     Quota,
-    /// The file is larger than the file system or the process may write.
+    /// The file exceeds the size limit of the file system or the process.
     FileSize,
-    /// A file stands where a directory is expected.
+    /// A file exists where a directory is expected.
     NotADirectory,
     /// The process or the system has no file descriptors left.
     OpenFiles,
@@ -103,16 +103,16 @@ pub enum Cause {
     Denied,
     /// No credentials were found.
     NoCredentials,
-    /// The bucket lies in another region: this one, if the store names it.
+    /// The bucket is in another region. Contains the region, if the store returned it.
     Region(Option<String>),
 }
 
 /// The reason why a file system or a store refuses to read or write a file.
 #[derive(Debug)]
 pub struct Refusal {
-    /// The reason in words.
+    /// The reason, for messages.
     pub why: String,
-    /// The same, for programs.
+    /// The reason, for programs.
     pub cause: Cause,
 }
 
@@ -137,21 +137,21 @@ impl Refusal {
         Some(Self { why: why.to_owned(), cause })
     }
 
-    /// Returns why a store refuses a request.
+    /// Returns why a store denies a request. `None` if the request failed for another reason.
     pub(super) fn of_store(error: &Error) -> Option<Self> {
         let cause = if is_denied(error) { cause(error)? } else { return None };
-        Some(Self { why: plainly(error), cause })
+        Some(Self { why: summarize(error), cause })
     }
 }
 
-/// Returns why a store gives no access, if the user can change it.
+/// Returns why a store denies access, if the user can fix it.
 pub(super) fn cause(error: &Error) -> Option<Cause> {
     let text = error.to_string();
-    let said = Said::read(&text);
-    if said.region.is_some() || text.contains(OTHER_REGION) {
-        return Some(Cause::Region(said.region.map(ToOwned::to_owned)));
+    let response = ErrorResponse::parse(&text);
+    if response.region.is_some() || text.contains(OTHER_REGION) {
+        return Some(Cause::Region(response.region.map(ToOwned::to_owned)));
     }
-    if matches!(error, Error::Unauthenticated { .. }) && said.code.is_none() {
+    if matches!(error, Error::Unauthenticated { .. }) && response.code.is_none() {
         return Some(Cause::NoCredentials);
     }
     is_denied(error).then_some(Cause::Denied)
@@ -172,8 +172,8 @@ fn is_out_of_files(_: &io::Error) -> bool {
     false
 }
 
-/// Returns whether the file system does not have the operation. Some answer a hard link with `EPERM`, which is no lack of
-/// permission (`EACCES`).
+/// Returns whether the file system does not support the operation. Some file systems return `EPERM` for a hard link,
+/// which does not mean that the user lacks permission (`EACCES`).
 fn is_unsupported(error: &io::Error) -> bool {
     #[cfg(unix)]
     let is_not_permitted = error.raw_os_error() == Some(libc::EPERM);
@@ -182,7 +182,7 @@ fn is_unsupported(error: &io::Error) -> bool {
     is_not_permitted || error.kind() == ErrorKind::Unsupported
 }
 
-/// Describes an error of reading a local file.
+/// Describes why a local file cannot be read.
 pub(super) fn describe(error: &io::Error) -> String {
     if is_out_of_files(error) {
         format!("too many open files: {MORE_FILES}")
@@ -191,53 +191,53 @@ pub(super) fn describe(error: &io::Error) -> String {
     }
 }
 
-/// Tells whether an answer says that the credentials of its request have expired.
+/// Returns whether an error response states that the credentials of its request have expired.
 pub(super) fn is_expired(text: &str) -> bool {
-    Said::read(text).code.is_some_and(|code| EXPIRED.contains(&code))
+    ErrorResponse::parse(text).code.is_some_and(|code| EXPIRED.contains(&code))
 }
 
-/// Tells whether the server said, each time a request was repeated, that it failed.
-pub(super) fn is_of_server(error: &Error) -> bool {
+/// Returns whether a request still failed with a server error after all retries.
+pub(super) fn is_server_error(error: &Error) -> bool {
     error.to_string().contains("status code: 5")
 }
 
 /// Returns whether Azure does not have the uncommitted blocks of an upload: they were committed, replaced or deleted.
-/// Each of these happens once, because no other upload uses the same block IDs.
+/// Each of these happens only once, because no other upload uses the same block IDs.
 pub(super) fn is_without_parts(error: &Error) -> bool {
-    Said::read(&error.to_string()).code == Some("InvalidBlockList")
+    ErrorResponse::parse(&error.to_string()).code == Some("InvalidBlockList")
 }
 
-/// Tells whether an object was asked for that must be restored first.
+/// Returns whether an object cannot be read because it is archived and must be restored first.
 pub(super) fn is_archived(error: &Error) -> bool {
     let text = error.to_string();
-    let code = Said::read(&text).code;
+    let code = ErrorResponse::parse(&text).code;
     code.is_some_and(|code| code == "InvalidObjectState" || ARCHIVED.contains(&code))
 }
 
-/// Returns an error with those of its causes that it does not tell itself.
+/// Returns the message of an error, followed by the messages of its causes that it does not contain.
 fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {
-        let said = error.to_string();
-        if !text.contains(&said) {
-            text = format!("{text}: {said}");
+        let message = error.to_string();
+        if !text.contains(&message) {
+            text = format!("{text}: {message}");
         }
         cause = error.source();
     }
     text
 }
 
-/// What the answer of a store says, if it is an error of S3's or Azure's kind.
+/// The fields of an error response in the format of S3 or Azure, if it has them.
 #[derive(Debug, PartialEq, Eq)]
-struct Said<'a> {
+struct ErrorResponse<'a> {
     code: Option<&'a str>,
     message: Option<&'a str>,
     region: Option<&'a str>,
 }
 
-impl<'a> Said<'a> {
-    fn read(text: &'a str) -> Self {
+impl<'a> ErrorResponse<'a> {
+    fn parse(text: &'a str) -> Self {
         let element = |name: &str| {
             let (_, rest) = text.split_once(&format!("<{name}>"))?;
             rest.split_once(&format!("</{name}>")).map(|(content, _)| content)
@@ -258,10 +258,10 @@ mod tests {
         Error::Generic { store: "S3", source: text.to_owned().into() }
     }
 
-    /// The C library has one message for each, and they have different remedies.
+    /// The standard library maps `EPERM` and `EACCES` to the same kind, but the remedies differ.
     #[cfg(unix)]
     #[test]
-    fn a_file_system_without_hard_links_is_no_lack_of_permission() {
+    fn missing_hard_links_are_not_a_permission_error() {
         for (code, why, cause) in [
             (libc::EPERM, "operation not permitted", Cause::NoHardLinks),
             (libc::EOPNOTSUPP, "operation not permitted", Cause::NoHardLinks),
@@ -274,24 +274,24 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_region_names_the_right_one() {
+    fn an_error_for_a_wrong_region_contains_the_right_one() {
         let text = "400: <Error><Code>AuthorizationHeaderMalformed</Code><Message>The authorization \
                     header is malformed; the region 'us-east-1' is wrong; expecting \
                     'eu-west-1'</Message><Region>eu-west-1</Region></Error>";
-        assert!(plainly(&generic(text)).contains("AWS_REGION=eu-west-1"));
+        assert!(summarize(&generic(text)).contains("AWS_REGION=eu-west-1"));
         assert_eq!(cause(&generic(text)), Some(Cause::Region(Some("eu-west-1".to_owned()))));
     }
 
     #[test]
-    fn codes_become_words() {
+    fn error_codes_are_explained() {
         let of = |code: &str| {
-            plainly(&generic(&format!("<Code>{code}</Code><Message>said so</Message>")))
+            summarize(&generic(&format!("<Code>{code}</Code><Message>the reason</Message>")))
         };
         for code in ["NoSuchBucket", "ContainerNotFound"] {
             assert_eq!(of(code), "there is no such bucket");
         }
         for code in ["NoSuchUpload", "InvalidBlockList"] {
-            assert_eq!(of(code), "the upload is gone");
+            assert_eq!(of(code), "the upload no longer exists");
         }
         for code in ["InvalidObjectState", "BlobArchived", "BlobBeingRehydrated"] {
             assert!(of(code).contains("restore it"), "{code}");
@@ -300,7 +300,7 @@ mod tests {
         assert!(of("InvalidObjectState").contains("Glacier"));
         assert!(of("ExpiredToken").contains("expired"));
         assert!(of("SignatureDoesNotMatch").contains("credentials"));
-        assert_eq!(of("SlowDown"), "the store answered SlowDown: said so");
-        assert!(plainly(&generic("no xml")).contains("no xml"));
+        assert_eq!(of("SlowDown"), "the store returned SlowDown: the reason");
+        assert!(summarize(&generic("no xml")).contains("no xml"));
     }
 }

@@ -20,7 +20,7 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::mpsc;
 
 use crate::store::StoreError;
-use crate::store::explain::plainly;
+use crate::store::explain::summarize;
 use crate::store::lister::regions::{End, Region, Regions, parents};
 use crate::store::source::KeyOf;
 
@@ -95,7 +95,7 @@ pub(super) trait Pages: fmt::Debug + Send + Sync {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ListError {
     /// The request failed.
-    #[error("{}", plainly(.0))]
+    #[error("{}", summarize(.0))]
     Store(#[from] object_store::Error),
     /// The response is invalid.
     #[error("{0}")]
@@ -112,10 +112,10 @@ impl ListError {
     }
 }
 
-/// An object that was found, or a part of the listing that failed, by its prefix.
+/// An object that was found, or the prefix of a part of the listing that failed, with its error.
 pub(super) type Found = Result<Entry, (String, ListError)>;
 
-/// The receiver of the listing is gone.
+/// The receiver of the listing was dropped.
 struct Closed;
 
 /// Why a sweep ends.
@@ -250,7 +250,7 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
         }
     }
 
-    /// Returns the initial regions: everything, or nothing.
+    /// Returns the initial region: everything below the root. `None` if `look` skips the root.
     fn begin(&self) -> Option<Region> {
         let look = (self.look)(self.root.trim_end_matches('/'));
         (look != Look::Skip).then(|| Region::new(self.root.to_owned(), look == Look::Whole))
@@ -347,7 +347,7 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
     ) -> Result<bool, Closed> {
         self.regions.add(start.region.clone());
         let Ok(page) = page else {
-            // If the error affects the bucket, the descent meets it too.
+            // If the error affects the bucket, the descent fails, too, and reports it.
             self.sweeps = false;
             return Ok(true);
         };
@@ -378,7 +378,7 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
             (Some(_), Some(last)) => End::At(last.key.clone()),
             _ => End::Open,
         };
-        // The decision for the last directory.
+        // The last directory, and whether it is selected.
         let mut known: Option<(String, bool)> = None;
         for entry in page.entries {
             let Some(region) = self.regions.holding(&entry.key) else { continue };
@@ -435,14 +435,14 @@ impl Region {
             && keys.chain(&page.prefixes).all(|name| name.as_str() > after || after.is_empty())
     }
 
-    /// Refuses a page that is invalid or would make the listing endless. After a valid page, the region continues
+    /// Rejects a page that is invalid or would make the listing endless. After a valid page, the region continues
     /// after its last key or directory.
     fn check(&mut self, page: Page) -> Result<Page, ListError> {
         let problem = |problem: String| Err(ListError::Answer(problem));
         let is_empty = page.entries.is_empty() && page.prefixes.is_empty();
         self.empty = if is_empty { self.empty + 1 } else { 0 };
         if self.empty > MAX_EMPTY {
-            return problem(format!("the store answered {MAX_EMPTY} empty pages in a row"));
+            return problem(format!("the store returned {MAX_EMPTY} empty pages in a row"));
         }
         if let Some(token) = &page.token
             && !self.seen.insert(hash(&(0, token)))
@@ -457,15 +457,16 @@ impl Region {
         }
         if let Some(entry) = page.entries.iter().find(|entry| !entry.key.starts_with(&self.prefix))
         {
-            return problem(format!("the store lists \"{}\", which does not lie there", entry.key));
+            return problem(format!(
+                "the store lists \"{}\", which is not below the requested prefix",
+                entry.key
+            ));
         }
         for prefix in &page.prefixes {
             let below = prefix.strip_prefix(&self.prefix).and_then(|rest| rest.strip_suffix('/'));
             let is_below = below.is_some_and(|name| !name.contains('/'));
             if !is_below || prefix.len() > MAX_KEY || self.whole {
-                return problem(format!(
-                    "the store lists a directory \"{prefix}\", which cannot be"
-                ));
+                return problem(format!("the store lists the invalid directory \"{prefix}\""));
             }
             if !self.seen.insert(hash(&(2, prefix))) {
                 return problem(format!("the store lists the directory \"{prefix}\" twice"));

@@ -1,7 +1,7 @@
 //! Parses listing pages from the responses of stores.
 //!
-//! `object_store` refuses a page if it cannot represent one of its keys, and accepts any XML document. So pages of
-//! S3 and Google Cloud Storage are parsed here, below it, and only pass through it.
+//! `object_store` rejects a page if it cannot represent one of its keys, and accepts any XML document. So pages of S3
+//! and Google Cloud Storage are parsed here, below `object_store`, and only pass through it.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::store::network::renewing;
 
 /// Maximum size of an object in bytes: several times the S3 limit, and so small that sums of sizes do not overflow.
 pub const MAX_SIZE: u64 = 1 << 48;
-/// Replacement for a response whose page was parsed.
+/// Replacement for the body of a response whose page was parsed.
 const NOTHING: &str = "<ListBucketResult/>";
 
 /// Marks a request whose response is parsed here.
@@ -105,13 +105,13 @@ pub(super) fn read(mut parts: http::response::Parts, body: &[u8], uri: &Uri) -> 
 /// Why a response is not a page.
 #[derive(Debug, PartialEq, Eq)]
 enum Problem {
-    /// It is something else.
+    /// It is not a listing.
     Foreign,
     /// It is a truncated or invalid page.
     Broken(String),
 }
 
-#[allow(clippy::needless_pass_by_value)] // as map_err calls it
+#[allow(clippy::needless_pass_by_value)] // passed to map_err
 fn broken(why: impl ToString) -> Problem {
     Problem::Broken(why.to_string())
 }
@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn a_page_is_read_with_every_key_a_bucket_can_hold() {
+    fn a_page_can_contain_any_key_of_a_bucket() {
         let object = |key: &str| {
             format!(
                 "<Contents><Key>{key}</Key><LastModified>2025-07-19T14:05:00.000Z</LastModified>\
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_listing_is_not_an_empty_one() {
+    fn an_invalid_listing_is_not_an_empty_one() {
         for foreign in
             ["", "hello", "<html><body>It works!</body></html>", "<!DOCTYPE html><html>", "{}"]
         {

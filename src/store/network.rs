@@ -1,5 +1,4 @@
-//! The network: settings of stores, the runtime that their requests run on, and a count of what went
-//! wrong on the way.
+//! The network: settings of stores, the runtime of their requests, and counts of requests and failures.
 
 use std::error::Error;
 use std::fmt;
@@ -31,22 +30,22 @@ use crate::store::raw;
 use crate::store::waits::{Open, Wait, Waits};
 use crate::util::threads::isolated;
 
-/// Threads that requests run on; what comes in is only copied there.
+/// Number of threads for requests. They only copy received data, so two are enough.
 const THREADS: usize = 2;
 
-/// How often a request is repeated, at most: with growing pauses, for about two minutes.
+/// Maximum number of retries of a request. They take about two minutes, with increasing pauses.
 const RETRIES: usize = 20;
 
-/// How stores are reached, for all stores of a run.
+/// Network settings and statistics that all stores of a run share.
 #[derive(Debug, Clone)]
 pub struct Network {
-    /// Settings by their names, which win over the environment's.
+    /// Settings by name. They take precedence over the environment.
     pub settings: Vec<(String, String)>,
-    /// How often a request is repeated that a server or the network fails, at most.
+    /// Maximum number of retries of a request that the server or the network fails.
     pub retries: usize,
-    /// What is known of the requests so far.
+    /// Statistics of the requests so far.
     pub traffic: Arc<Traffic>,
-    /// What the configuration of AWS says; read when it is first needed.
+    /// The configuration of AWS, read when it is first needed.
     pub(super) aws: Arc<OnceCell<Found>>,
 }
 
@@ -58,13 +57,13 @@ impl Default for Network {
 }
 
 impl Network {
-    /// Returns a network with some settings.
+    /// Returns a network with these settings and the default number of retries.
     pub fn new(settings: Vec<(String, String)>) -> Self {
         Self { settings, ..Self::default() }
     }
 }
 
-/// Requests of a run.
+/// Statistics of the requests of a run.
 #[derive(Default)]
 pub struct Traffic {
     requests: AtomicU64,
@@ -73,21 +72,21 @@ pub struct Traffic {
     observer: OnceLock<Observer>,
 }
 
-/// Is told of each request that failed and may be repeated.
+/// Called for each request that failed and may be retried.
 type Observer = Box<dyn Fn(&str) + Send + Sync>;
 
 impl Traffic {
-    /// Number of requests that were sent.
+    /// Returns the number of requests sent, including retries.
     pub fn requests(&self) -> u64 {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Number of those that the server or the network failed; such are repeated, up to a limit.
+    /// Returns the number of requests that the server or the network failed. These are retried, up to a limit.
     pub fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// Number of requests that were sent, those left out that failed.
+    /// Returns the number of requests sent, without those that failed.
     pub fn sent(&self) -> u64 {
         self.requests().saturating_sub(self.failed())
     }
@@ -97,7 +96,7 @@ impl Traffic {
         self.waits.now()
     }
 
-    /// Tells `observer` of each request that fails from now on. Only the first observer is told.
+    /// Calls `observer` for each request that fails from now on. Only the first observer is used.
     pub fn observe(&self, observer: impl Fn(&str) + Send + Sync + 'static) {
         let _ = self.observer.set(Box::new(observer));
     }
@@ -117,7 +116,7 @@ impl fmt::Debug for Traffic {
     }
 }
 
-/// Makes clients that count their requests, and see to it that what helps is repeated.
+/// Creates clients that count their requests and turn transient errors into errors that `object_store` retries.
 #[derive(Debug)]
 pub(super) struct Connector {
     network: Network,
@@ -135,24 +134,24 @@ impl HttpConnector for Connector {
     fn connect(&self, options: &ClientOptions) -> object_store::Result<HttpClient> {
         let client = ReqwestConnector::default().connect(options)?;
         let (network, bucket) = (self.network.clone(), Arc::clone(&self.bucket));
-        Ok(HttpClient::new(Watched { client, network, bucket }))
+        Ok(HttpClient::new(Observed { client, network, bucket }))
     }
 }
 
 #[derive(Debug)]
-struct Watched {
+struct Observed {
     client: HttpClient,
     network: Network,
     bucket: Arc<str>,
 }
 
 #[async_trait]
-impl HttpService for Watched {
+impl HttpService for Observed {
     async fn call(&self, mut request: HttpRequest) -> Result<HttpResponse, HttpError> {
         raw::replace(&mut request).await?;
         let traffic = &self.network.traffic;
         traffic.requests.fetch_add(1, Ordering::Relaxed);
-        // Without the query, which is long and says little.
+        // Without the query, which is long and rarely informative.
         let what = format!("{} {}", request.method(), request.uri().path());
         let authorization = request.headers().get(AUTHORIZATION).cloned();
         let open = traffic.waits.open(&self.bucket);
@@ -160,9 +159,9 @@ impl HttpService for Watched {
         let answer = self.client.execute(request).await;
         let response = match answer {
             Ok(response) if response.status().is_success() && page_of.is_some() => {
-                Ok(paged(response, &page_of.unwrap_or_default()).await)
+                Ok(read_page(response, &page_of.unwrap_or_default()).await)
             }
-            Ok(response) if is_refusal(response.status()) => Ok(judged(response).await),
+            Ok(response) if is_refusal(response.status()) => Ok(read_refusal(response).await),
             // `object_store` retries failed connections, but not this kind of error.
             Err(error) if has_invalid_certificate(&error) => {
                 Err(HttpError::new(HttpErrorKind::Decode, error))
@@ -179,7 +178,7 @@ impl HttpService for Watched {
                 let status = response.status();
                 if status.is_server_error() || matches!(status.as_u16(), 408 | 429) {
                     open.fail();
-                    traffic.note(&format!("{what}: answered with {status}"));
+                    traffic.note(&format!("{what}: status {status}"));
                 }
                 let found = self.network.aws.get().and_then(|found| found.credentials.as_ref());
                 if response.extensions().get() == Some(&Expired)
@@ -198,7 +197,7 @@ impl HttpService for Watched {
     }
 }
 
-/// The body of a response. The request is pending until it is read to its end.
+/// The body of a response. The request is pending until its body is dropped.
 struct Arriving {
     body: HttpResponseBody,
     open: Open,
@@ -228,17 +227,17 @@ impl Body for Arriving {
     }
 }
 
-/// Marks an answer that says that credentials have expired.
+/// Marks a response to a request with expired credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Expired;
 
-/// Tells whether an answer is one that `object_store` does not repeat.
+/// Returns whether the status of a response is an error that `object_store` does not retry.
 fn is_refusal(status: StatusCode) -> bool {
     status.is_client_error() && !matches!(status.as_u16(), 408 | 429)
 }
 
-/// Tells whether it is open if a request took effect that ended so. `object_store` repeats no such create;
-/// here it may be repeated, because whose file it is in the end is always found out by reading it.
+/// Returns whether a request that failed with this error may have taken effect. `object_store` does not retry such a
+/// create. Here a retry is safe, because the file is always read back to find out which create succeeded.
 fn is_open(kind: HttpErrorKind) -> bool {
     matches!(kind, HttpErrorKind::Interrupted | HttpErrorKind::Timeout | HttpErrorKind::Unknown)
 }
@@ -258,16 +257,16 @@ fn has_invalid_certificate(error: &HttpError) -> bool {
     false
 }
 
-/// Returns an answer that makes `object_store` repeat the request.
+/// Returns a response that makes `object_store` retry the request.
 fn unavailable(why: impl Into<Bytes>) -> HttpResponse {
     let mut answer = HttpResponse::new(why.into().into());
     *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     answer
 }
 
-/// Reads a refusal, and turns into an error of the server what is worth a repetition: an answer that is cut, and a
-/// `RequestTimeout`, which S3 sends with status 400 when a request arrived too slowly.
-async fn judged(response: HttpResponse) -> HttpResponse {
+/// Reads an error response. Two kinds become server errors, so that they are retried: a truncated response, and
+/// `RequestTimeout`, which S3 sends with status 400 when a request arrives too slowly.
+async fn read_refusal(response: HttpResponse) -> HttpResponse {
     let (mut parts, body) = response.into_parts();
     let body = match body.bytes().await {
         Ok(body) => body,
@@ -283,8 +282,8 @@ async fn judged(response: HttpResponse) -> HttpResponse {
     HttpResponse::from_parts(parts, body.into())
 }
 
-/// Reads a page of a listing. Retries a truncated page.
-async fn paged(response: HttpResponse, uri: &Uri) -> HttpResponse {
+/// Reads a page of a listing. A truncated page becomes a server error, so that it is retried.
+async fn read_page(response: HttpResponse, uri: &Uri) -> HttpResponse {
     let (parts, body) = response.into_parts();
     match body.bytes().await {
         Ok(body) => listing_page::read(parts, &body, uri),
@@ -292,7 +291,7 @@ async fn paged(response: HttpResponse, uri: &Uri) -> HttpResponse {
     }
 }
 
-/// Makes a request, and makes it once more if it was signed with credentials that expired before their time.
+/// Sends a request. Sends it once more if its credentials expired earlier than expected.
 pub(super) async fn renewing<T, F>(request: impl Fn() -> F) -> object_store::Result<T>
 where
     F: Future<Output = object_store::Result<T>>,
@@ -303,8 +302,8 @@ where
     }
 }
 
-/// Where the requests of a store run: on the runtime of all remote stores, or, for what is ready at
-/// once, nowhere.
+/// Runs the requests of a store: on the runtime that all remote stores share, or on the calling thread if no request
+/// has to wait.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Requests(Option<Handle>);
 
@@ -320,11 +319,11 @@ impl Requests {
         // The runtime panics if the system refuses to start its threads.
         let runtime = isolated(|| builder.build())
             .map_err(|panic| io::Error::new(io::ErrorKind::WouldBlock, panic))??;
-        // Of two that are made at once, one is dropped unused.
+        // If two threads create a runtime at the same time, one of the two is dropped unused.
         Ok(Self(Some(RUNTIME.get_or_init(|| runtime).handle().clone())))
     }
 
-    /// Waits for a request. Must not be called by what runs as one.
+    /// Blocks until a request is finished. Must not be called from a request.
     pub(super) fn wait<F: Future>(&self, request: F) -> F::Output {
         match &self.0 {
             Some(runtime) => runtime.block_on(request),
@@ -332,12 +331,12 @@ impl Requests {
         }
     }
 
-    /// Tells whether the store is remote.
+    /// Returns whether the store is remote.
     pub(super) fn is_remote(&self) -> bool {
         self.0.is_some()
     }
 
-    /// Returns the runtime of a remote store, on which requests run while nobody waits.
+    /// Returns the runtime of a remote store, which runs requests in the background.
     pub(super) fn runtime(&self) -> Option<&Handle> {
         self.0.as_ref()
     }

@@ -4,7 +4,7 @@ use std::fs::{self, File, FileType, OpenOptions};
 use std::io;
 use std::path::Path;
 
-/// Opens a regular file for reading; links to one are followed.
+/// Opens a regular file for reading. Follows links.
 ///
 /// # Errors
 ///
@@ -68,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_no_regular_file_is_refused_without_waiting() {
+    fn only_regular_files_are_opened_and_others_do_not_block() {
         let directory = tempfile::tempdir().unwrap();
         let at = |name: &str| directory.path().join(name);
         fs::write(at("file"), "text").unwrap();
@@ -91,8 +91,8 @@ mod tests {
             ("socket", "a socket"),
             ("to-device", "a device"),
         ] {
-            let said = regular(&at(name)).unwrap_err().to_string();
-            assert_eq!(said, format!("not a regular file but {kind}"), "{name}");
+            let message = regular(&at(name)).unwrap_err().to_string();
+            assert_eq!(message, format!("not a regular file but {kind}"), "{name}");
         }
         assert_eq!(regular(&at("to-nothing")).unwrap_err().kind(), io::ErrorKind::NotFound);
         assert_eq!(regular(&at(".")).unwrap_err().kind(), io::ErrorKind::IsADirectory);

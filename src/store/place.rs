@@ -1,4 +1,4 @@
-//! Where a source or a dataset is: what a path or URL names, without a look at it.
+//! Parses the path or URL of a source or a dataset, without accessing it.
 
 use std::fmt;
 use std::path::{Path as LocalPath, PathBuf};
@@ -13,25 +13,25 @@ use crate::store::{Bucket, Disk, Network, StoreError, Target, url};
 pub enum Place {
     /// A plain path, or a `file://` URL.
     Local(PathBuf),
-    /// Anything else.
+    /// Any other URL.
     Bucket(Prefix),
 }
 
 /// A prefix of a bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prefix {
-    /// What kind of store keeps the bucket.
+    /// The kind of store that contains the bucket.
     pub kind: Kind,
     /// Scheme and bucket as the user typed them: `s3://bucket`.
     pub bucket: String,
-    /// What all keys begin with; may be empty.
+    /// Prefix of all keys. Can be empty.
     pub path: Path,
 }
 
 /// A kind of object store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
-    /// Amazon S3, and what speaks its protocol.
+    /// Amazon S3 and compatible stores.
     S3,
     /// Google Cloud Storage.
     Google,
@@ -44,8 +44,8 @@ impl Place {
     ///
     /// # Errors
     ///
-    /// Fails when it is empty, an unknown or malformed URL, or a URL with credentials. Fails when it does not name a
-    /// bucket, or has a prefix that no key can have.
+    /// Fails when it is empty, an unsupported or malformed URL, or a URL with credentials. Fails when its bucket name
+    /// or its prefix is invalid.
     pub fn parse(name: &str) -> Result<Self, StoreError> {
         if name.is_empty() {
             return Err(StoreError::Empty);
@@ -71,7 +71,7 @@ impl Place {
         Ok(Self::Bucket(Prefix { kind, bucket: format!("{scheme}://{bucket}"), path }))
     }
 
-    /// Opens the place as that of a dataset, for a run that stages files below `staging`.
+    /// Opens the place as the target of a run that stages files below `staging`.
     ///
     /// # Errors
     ///
@@ -93,7 +93,7 @@ impl Place {
         })
     }
 
-    /// Tells whether `other` is the same place or lies within this one.
+    /// Returns whether `other` is this place or is inside it.
     pub fn holds(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Local(own), Self::Local(other)) => absolute(other).starts_with(absolute(own)),
@@ -143,7 +143,7 @@ fn bucket_length(rest: &str) -> usize {
     rest[resource..].find('/').map_or(rest.len(), |slash| resource + slash)
 }
 
-/// Returns whether a text can be a bucket name. It becomes part of a URL.
+/// Returns whether a text can be a bucket name. The name becomes part of a URL.
 fn is_bucket(kind: Kind, bucket: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     let also = match kind {
@@ -151,19 +151,19 @@ fn is_bucket(kind: Kind, bucket: &str) -> bool {
         Kind::Azure => "@$",
         _ => "",
     };
-    // An ARN without the name of its access point would take the key for the name.
+    // In an ARN without the name of its access point, the key would be parsed as the name.
     let has_name = !bucket.starts_with("arn:")
         || !bucket.ends_with([':', '/']) && !bucket.ends_with(":accesspoint");
     !bucket.is_empty() && has_name && bucket.chars().all(|c| allowed(c) || also.contains(c))
 }
 
 impl Prefix {
-    /// Returns the bucket without its scheme, which some have two of.
+    /// Returns the bucket without its scheme, because some kinds of stores have several schemes.
     fn container(&self) -> &str {
         self.bucket.split_once("://").map_or("", |(_, bucket)| bucket)
     }
 
-    /// Returns the bucket's name.
+    /// Returns the name of the bucket, without the account of an Azure URL.
     pub fn name(&self) -> &str {
         self.container().split('@').next().unwrap_or_default()
     }
@@ -175,7 +175,7 @@ impl fmt::Display for Prefix {
     }
 }
 
-/// Returns an absolute path with the links resolved in the part of it that is there.
+/// Returns an absolute path. Resolves the links in the part that exists.
 fn absolute(path: &LocalPath) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let known = path.ancestors().find_map(|known| known.canonicalize().ok().map(|c| (known, c)));
@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn places_lie_in_one_another() {
+    fn a_place_holds_itself_and_the_places_inside_it() {
         let holds = |a: &str, b: &str| Place::parse(a).unwrap().holds(&Place::parse(b).unwrap());
         for (a, b) in [
             ("s3://b", "s3://b/p"),

@@ -13,8 +13,8 @@ use object_store::{Extensions, GetOptions};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 /// Placeholder for a key that is not a valid path.
-const STAND_IN: &str = "-";
-/// Characters that are encoded in the path of a URL.
+const PLACEHOLDER: &str = "-";
+/// Characters that are percent-encoded in the path of a URL.
 const ENCODED: AsciiSet =
     NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
@@ -57,11 +57,11 @@ struct RawKey {
 }
 
 impl Raw {
-    /// Returns the location of the object of a key.
+    /// Returns the location of the object with a key.
     ///
     /// # Errors
     ///
-    /// Returns why no request can name the key.
+    /// Returns why no request can contain the key.
     pub(super) fn locate(&self, key: &str) -> Result<Location, &'static str> {
         if let Ok(path) = Path::parse(key)
             && path.as_ref() == key
@@ -81,7 +81,7 @@ impl Raw {
             Self::Signed(signer) => Some(signer.clone()),
         };
         let raw = Some(RawKey { key: key.into(), signer });
-        Ok(Location { path: Path::from(STAND_IN), raw })
+        Ok(Location { path: Path::from(PLACEHOLDER), raw })
     }
 }
 
@@ -109,7 +109,9 @@ pub(super) async fn replace(request: &mut HttpRequest) -> Result<(), HttpError> 
         Some((url, query)) => (url, format!("?{query}")),
         None => (text.as_str(), String::new()),
     };
-    let above = url.strip_suffix(STAND_IN).ok_or_else(|| failed("has no stand-in".into()))?;
+    let above = url
+        .strip_suffix(PLACEHOLDER)
+        .ok_or_else(|| failed("the request has no placeholder".into()))?;
     let url = format!("{above}{}{query}", utf8_percent_encode(&key, &ENCODED));
     *request.uri_mut() = url.parse().map_err(|error| failed(Box::new(error)))?;
     if let Some(signer) = signer {
@@ -127,7 +129,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn keys_that_are_paths_are_requested_as_such() {
+    fn keys_that_are_valid_paths_need_no_placeholder() {
         for key in ["a", "a/b%41 c", "AWSLogs/1/ü"] {
             let location = Raw::Never.locate(key).unwrap();
             assert!(location.raw.is_none() && location.path.as_ref() == key, "{key}");
@@ -135,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn other_keys_are_requested_raw_where_a_url_can_hold_them() {
+    fn other_keys_need_a_placeholder_unless_a_url_cannot_represent_them() {
         for key in ["a//b", "/a", "a/", "/", "a\tb", "a\u{1}", "//"] {
             assert!(Raw::Unsigned.locate(key).unwrap().raw.is_some(), "{key:?}");
             assert!(Raw::Never.locate(key).is_err(), "{key:?}");
@@ -146,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn the_key_takes_the_place_of_the_stand_in() {
+    fn the_key_replaces_the_placeholder() {
         let cases = [
             ("http://h:1/bucket/-?versionId=1", "a//b c", "http://h:1/bucket/a//b%20c?versionId=1"),
             ("https://bucket.s3.example/-", "/x\ty", "https://bucket.s3.example//x%09y"),

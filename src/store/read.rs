@@ -12,27 +12,27 @@ use crate::store::StoreError;
 use crate::store::network::{Requests, Traffic, renewing};
 use crate::store::raw::Location;
 
-/// Large objects are read in pieces of this size. The next piece is requested while the current one is used.
+/// Large objects are read in ranges of this size. The next range is requested while the current one is used.
 pub(crate) const READ_BYTES: u64 = 8 << 20;
 
-/// An object of a store, to be read as it was listed and no other.
+/// An object to read. Reading it fails if it changed since it was listed.
 #[derive(Clone)]
 pub(super) struct Wanted {
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) traffic: Arc<Traffic>,
     pub(super) location: Location,
-    /// ETag that was listed.
+    /// The listed ETag.
     pub(super) if_match: Option<String>,
-    /// Size that was listed.
+    /// The listed size in bytes.
     pub(super) size: u64,
 }
 
 impl Wanted {
-    /// Reads a range of bytes, or the whole object. An answer of another size is asked for once more.
+    /// Reads a range of bytes, or the whole object. Sends the request once more if the response has an unexpected size.
     ///
     /// # Errors
     ///
-    /// Fails when the store does, or when both answers are shorter or longer than the listed size.
+    /// Fails when the request fails, or when both responses are shorter or longer than the listing implies.
     pub(super) async fn read(&self, range: Option<Range<u64>>) -> Result<Bytes, StoreError> {
         match self.attempt(range.clone()).await {
             Err(StoreError::Short { .. } | StoreError::Long { .. }) => self.attempt(range).await,
@@ -53,7 +53,7 @@ impl Wanted {
         let (size, bytes) = renewing(get).await?;
         let Range { start, end } = range.clone().unwrap_or(0..self.size);
         let end_read = start + bytes.len() as u64;
-        // A range can be complete although the object is not the one listed.
+        // A range can be complete although the size of the object differs from the listing.
         let checked = expect(size, self.size).and_then(|()| match end_read {
             _ if end_read == end => Ok(()),
             _ if end_read < end => Err(StoreError::Short { read: end_read, listed: self.size }),
@@ -66,7 +66,7 @@ impl Wanted {
     }
 }
 
-/// Compares the bytes that were read with the size that was listed.
+/// Compares the number of bytes read with the listed size.
 fn expect(read: u64, listed: u64) -> Result<(), StoreError> {
     match read {
         _ if read == listed => Ok(()),
@@ -75,7 +75,7 @@ fn expect(read: u64, listed: u64) -> Result<(), StoreError> {
     }
 }
 
-/// An object, or a part of it, that is being read. Dropped, it is given up.
+/// A pending read of an object or of a range. Dropping it cancels the read.
 pub struct Fetch(pub(super) Option<JoinHandle<Result<Bytes, StoreError>>>);
 
 impl Drop for Fetch {
@@ -86,25 +86,25 @@ impl Drop for Fetch {
     }
 }
 
-/// A large object of a remote store, read piece by piece.
+/// A large object of a remote store, read range by range.
 pub(super) struct Ranges {
     wanted: Wanted,
     requests: Requests,
-    /// Where the piece begins that is not begun yet.
+    /// Start of the first range that is not requested yet.
     next: u64,
     begun: Option<Fetch>,
     current: Bytes,
 }
 
 impl Ranges {
-    /// Opens an object.
+    /// Opens an object and waits for its first range.
     pub(super) fn open(wanted: Wanted, requests: Requests) -> Result<Self, StoreError> {
         let mut ranges = Self { wanted, requests, next: 0, begun: None, current: Bytes::new() };
         ranges.advance()?;
         Ok(ranges)
     }
 
-    /// Requests the next piece, if there is one.
+    /// Requests the next range, if there is one.
     fn begin(&mut self) -> Option<Fetch> {
         let range = self.next..self.wanted.size.min(self.next + READ_BYTES);
         let runtime = self.requests.runtime().filter(|_| !range.is_empty())?;
@@ -113,7 +113,7 @@ impl Ranges {
         Some(Fetch(Some(runtime.spawn(async move { wanted.read(Some(range)).await }))))
     }
 
-    /// Makes the next piece the current one, and begins the one behind it.
+    /// Waits for the next range, which becomes the current one, and requests the range after it.
     fn advance(&mut self) -> Result<(), StoreError> {
         let mut fetch = match self.begun.take() {
             Some(fetch) => fetch,
@@ -141,7 +141,7 @@ impl Read for Ranges {
     }
 }
 
-/// A reader of a known size. It fails when it ends before that size, or does not end there.
+/// A reader with a known size. Reading fails if the data ends before that size or continues after it.
 pub(super) struct Exact<R> {
     reader: R,
     size: u64,
@@ -153,7 +153,7 @@ impl<R: Read> Exact<R> {
         Self { reader, size, read: 0 }
     }
 
-    /// Counts bytes that were read, and checks their number where the reader ended.
+    /// Counts the bytes read, and checks their number at the end.
     fn count(&mut self, count: usize, is_end: bool) -> io::Result<usize> {
         self.read += count as u64;
         if is_end || self.read > self.size {
@@ -167,13 +167,13 @@ impl<R: Read> Read for Exact<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let mut count = self.reader.read(out)?;
         if count == 0 && self.read < self.size {
-            // A mounted bucket can end too early once.
+            // A read from a mounted bucket can end too early, so it is repeated once.
             count = self.reader.read(out)?;
         }
         self.count(count, count == 0 && !out.is_empty())
     }
 
-    // Files know how much room they need.
+    // Passed on to the reader, because files reserve the necessary capacity.
     fn read_to_end(&mut self, out: &mut Vec<u8>) -> io::Result<usize> {
         let mut count = self.reader.read_to_end(out)?;
         if self.read + (count as u64) < self.size {
@@ -191,7 +191,7 @@ mod tests {
 
     use super::*;
 
-    /// Returns one of some runs of bytes after the other. An empty run is an end.
+    /// Yields runs of bytes, one after the other. An empty run reads as the end.
     struct Runs(VecDeque<Vec<u8>>);
 
     impl Read for Runs {
@@ -220,7 +220,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_reader_of_another_size_than_the_listed_one_fails(
+        fn a_reader_fails_if_its_size_differs_from_the_listing(
             bytes in prop::collection::vec(any::<u8>(), 0..300),
             listed in 0_u64..300,
             length in 1_usize..100,

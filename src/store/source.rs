@@ -26,49 +26,49 @@ use crate::store::raw::{Location, Raw};
 use crate::store::read::{Exact, Fetch, Ranges, Wanted};
 use crate::store::tree::{self, Walk};
 
-/// Objects of a source that are read at the same moment, at most.
+/// Maximum number of objects of a source that are read concurrently.
 const MAX_READS: usize = 64;
-/// Objects that are listed ahead of who takes them, at most.
+/// Maximum number of objects that are listed before they are needed.
 const MAX_FOUND: usize = 4096;
 
-/// Returns the part of a path from which on keys are known, if it has one: `AWSLogs/…` for logs of AWS.
+/// Finds the key in a path: for logs of AWS, the part from `AWSLogs/` on. Returns `None` if the path contains no key.
 pub(crate) type KeyOf = fn(&str) -> Option<&str>;
 
-/// A place that objects are listed in and read from.
+/// A place where objects are listed and read.
 #[derive(Debug, Clone)]
 pub struct Source {
     store: Arc<dyn ObjectStore>,
     kept: Kept,
-    /// The source as the user named it.
+    /// The source, as the user specified it.
     name: String,
     /// Name of the bucket.
     bucket: Option<String>,
-    /// Prefix of the paths that are listed.
+    /// Prefix of the listed paths.
     prefix: Option<Path>,
     /// How keys that are not valid paths are requested.
     raw: Raw,
     key_of: KeyOf,
-    /// What its keys begin with although its listing does not show it.
+    /// Prefix that is added to listed paths to form keys.
     key_prefix: String,
-    /// What makes the URL of an object of its path, without a slash at its end.
+    /// URL to which the path of an object is appended, without a slash at its end.
     url: String,
     requests: Requests,
     traffic: Arc<Traffic>,
     reads: Arc<Semaphore>,
 }
 
-/// Where a source is listed.
+/// The kind of a source, which determines how it is listed.
 #[derive(Debug, Clone)]
 enum Kept {
-    /// In this directory.
+    /// A local directory.
     Local(PathBuf),
-    /// Page by page. The first page comes from the request that checked access.
+    /// A remote store, listed page by page. The first page comes from the request that checked access.
     Remote(Arc<dyn Pages>, Arc<Mutex<Option<Page>>>),
-    /// Somewhere else, such as in memory.
+    /// Any other store, such as one in memory.
     Elsewhere,
 }
 
-/// An object as a listing shows it. Millions are held at once, so that it shares what it can.
+/// An object in a listing. Millions are in memory at once, so objects of a directory share its name.
 #[derive(Debug, Clone)]
 pub struct Listed {
     /// Compressed size in bytes.
@@ -82,25 +82,26 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// Returns its key as far as it is known: from the source on, or from where [`KeyOf`] says.
+    /// Returns its key. The key begins at the source, or where [`KeyOf`] finds its beginning.
     pub fn key(&self) -> String {
         format!("{}{}", self.directory, self.name())
     }
 
-    /// Returns what stands behind the last slash of its key.
+    /// Returns the part of its key after the last slash.
     pub fn name(&self) -> &str {
         &self.text[..self.name_len as usize]
     }
 
-    /// Returns what the store says must not have changed when the object is read.
+    /// Returns the listed ETag, which the object must still have when it is read.
     pub(super) fn condition(&self) -> Option<&str> {
         let e_tag = &self.text[self.name_len as usize..];
         (!e_tag.is_empty()).then_some(e_tag)
     }
 
-    /// Returns what changes whenever the object does, and stays the same otherwise.
+    /// Returns the part of the ETag that changes only when the object changes.
     ///
-    /// The ETag of a local file begins with its inode, which a mounted bucket gives out anew each time.
+    /// The ETag of a local file begins with its inode number, which is omitted because it is not stable in mounted
+    /// buckets.
     pub fn e_tag(&self) -> Option<&str> {
         let e_tag = self.condition()?;
         match e_tag.split_once('-') {
@@ -110,20 +111,20 @@ impl Listed {
     }
 }
 
-/// An object that somebody names.
+/// An object that is requested by name.
 #[derive(Debug, Clone)]
 pub struct Named {
     /// Its key in its bucket, or its path below a local source.
     pub key: String,
     /// Compressed size in bytes, if it is known.
     pub size: Option<u64>,
-    /// What the store says changes whenever the object does, if it is known.
+    /// Its ETag, if it is known.
     pub e_tag: Option<String>,
-    /// Whether it must be restored before it can be read, if that is known.
+    /// Whether it is archived and must be restored before it can be read, if that is known.
     pub archived: Option<bool>,
 }
 
-/// The directories of a listing, each held once.
+/// The directories of a listing, each stored once.
 #[derive(Default)]
 struct Directories(HashSet<Arc<str>>);
 
@@ -149,12 +150,12 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// Fails when there is no such directory, or the bucket cannot be listed.
+    /// Fails when the directory does not exist, or the bucket cannot be listed.
     pub fn open(name: &str, network: &Network, key_of: KeyOf) -> Result<Self, StoreError> {
         match Place::parse(name)? {
             Place::Bucket(prefix) => {
                 let source = Self { key_of, ..Self::connect(name, prefix, network)? };
-                // Missing permissions, credentials and buckets are better known before any work.
+                // Reports missing permissions, credentials and buckets before any work is done.
                 if let Kept::Remote(pages, first) = &source.kept {
                     let ask = Ask { prefix: source.listed_prefix(), ..Ask::default() };
                     let page = source.requests.wait(pages.page(&ask));
@@ -190,7 +191,7 @@ impl Source {
         }
     }
 
-    /// Returns the source that is a prefix of a bucket, without asking whether it can be listed.
+    /// Returns a prefix of a bucket as a source, without checking whether it can be listed.
     fn connect(name: &str, prefix: Prefix, network: &Network) -> Result<Self, StoreError> {
         let client = Client::connect(&prefix, network)?;
         Ok(Self {
@@ -205,7 +206,7 @@ impl Source {
         })
     }
 
-    /// Returns the source that is all of a store, named by a URL.
+    /// Returns a whole store as a source. The URLs of its objects begin with `url`.
     pub fn over(store: Arc<dyn ObjectStore>, url: &str) -> Self {
         Self {
             store,
@@ -228,7 +229,7 @@ impl Source {
         format!("{}/{}", self.url, self.below(&object.key()))
     }
 
-    /// Returns the URL by which the source can be opened from anywhere that reaches it.
+    /// Returns a URL that opens the source on any machine with access to it.
     pub fn address(&self) -> String {
         match &self.prefix {
             Some(prefix) => format!("{}/{prefix}", self.url),
@@ -236,12 +237,12 @@ impl Source {
         }
     }
 
-    /// Tells whether it takes requests to reach it.
+    /// Returns whether the source is accessed over the network.
     pub fn is_remote(&self) -> bool {
         self.requests.is_remote()
     }
 
-    /// Returns a key in the form of the source.
+    /// Returns the listed path of a key.
     fn below<'a>(&self, key: &'a str) -> &'a str {
         key.strip_prefix(&self.key_prefix).unwrap_or(key)
     }
@@ -267,7 +268,7 @@ impl Source {
         self.prefix.as_ref().map_or(String::new(), |prefix| format!("{prefix}/"))
     }
 
-    /// Lists all objects; what cannot be listed is an error among them.
+    /// Lists all objects. A part that cannot be listed yields an error.
     pub fn list(&self) -> Box<dyn Iterator<Item = Result<Listed, StoreError>> + '_> {
         self.search(|_| Look::Whole)
     }
@@ -283,8 +284,8 @@ impl Source {
         Listed { size: entry.size, directory, text, name_len, is_local }
     }
 
-    /// Lists the objects of directories that are worth it. Those of a remote store are listed side by side, and
-    /// directories that `look` skips are not requested; other sources are listed completely.
+    /// Lists the objects of the directories that `look` selects. Directories of a remote store are listed concurrently,
+    /// and those that `look` skips are not requested. Other sources are listed completely.
     pub fn search(
         &self,
         look: impl Fn(&str) -> Look + Send + Sync + 'static,
@@ -316,13 +317,13 @@ impl Source {
         }
     }
 
-    /// Returns the bucket's name; `None` when the source is local.
+    /// Returns the name of the bucket. `None` if the source is local.
     pub fn bucket(&self) -> Option<&str> {
         self.bucket.as_deref()
     }
 
-    /// Looks for objects by their names, side by side. Those of a remote store of which size and ETag are known are
-    /// taken for granted.
+    /// Finds objects by name, concurrently. No request is sent for an object of a remote store whose size and ETag are
+    /// known.
     pub fn find(&self, names: Vec<Named>) -> Vec<Result<Listed, StoreError>> {
         let look = |named: Named| async move {
             let key = self.below(&named.key).to_owned();
@@ -354,7 +355,7 @@ impl Source {
         Ok(Entry { key: key.to_owned(), size, e_tag })
     }
 
-    /// Tells whether a key lies below the source.
+    /// Returns whether a key is below the source.
     pub fn holds(&self, key: &str) -> bool {
         self.prefix.as_ref().is_none_or(|prefix| {
             let below = key.strip_prefix(prefix.as_ref());
@@ -362,11 +363,11 @@ impl Source {
         })
     }
 
-    /// Opens the one object that a URL names. Its bucket need not be listed.
+    /// Opens the object at a URL. The bucket need not be listable.
     ///
     /// # Errors
     ///
-    /// Fails when it is not there, or cannot be reached.
+    /// Fails when the object does not exist or cannot be reached.
     pub fn read_one(url: &str, network: &Network) -> Result<Box<dyn Read + Send>, StoreError> {
         let (above, name) = url.rsplit_once('/').unwrap_or((url, ""));
         let source = match Place::parse(above)? {
@@ -378,32 +379,32 @@ impl Source {
             None => name.to_owned(),
         };
         let found = source.find(vec![Named { key, size: None, e_tag: None, archived: None }]);
-        source.reader(&found.into_iter().next().expect("one was looked for")?)
+        source.reader(&found.into_iter().next().expect("one object was requested")?)
     }
 
-    /// Begins to read an object that is wanted soon. What is read locally is read when it is wanted.
+    /// Starts to read an object that is needed soon. Local objects are read when they are needed.
     pub fn begin(&self, object: &Listed) -> Fetch {
         let Some(runtime) = self.requests.runtime() else { return Fetch(None) };
-        // What cannot be located is refused when it is wanted.
+        // A key that cannot be requested is reported when the object is needed.
         let Ok(wanted) = self.wanted(object) else { return Fetch(None) };
         let reads = Arc::clone(&self.reads);
         Fetch(Some(runtime.spawn(async move {
-            let _one = reads.acquire().await;
+            let _permit = reads.acquire().await;
             wanted.read(None).await
         })))
     }
 
-    /// Reads an object whole into `out`, which is emptied first.
+    /// Reads a whole object into `out`, replacing its content.
     ///
     /// # Errors
     ///
-    /// Fails when the object is gone, was rewritten since it was listed, has another size than was listed, or cannot be
-    /// read.
+    /// Fails when the object no longer exists, was rewritten since it was listed, has another size than was listed, or
+    /// cannot be read.
     pub fn read(&self, object: &Listed, out: &mut Vec<u8>) -> Result<(), StoreError> {
         self.finish(object, self.begin(object), out)
     }
 
-    /// Reads an object whole that was begun.
+    /// Finishes a read that [`Self::begin`] started. Puts the whole object into `out`.
     ///
     /// # Errors
     ///
@@ -426,11 +427,11 @@ impl Source {
         Ok(())
     }
 
-    /// Opens an object for reading. The reader fails where the object ends before its listed size, or does not end there.
+    /// Opens an object for reading. The reader fails if the object is shorter or longer than its listed size.
     ///
     /// # Errors
     ///
-    /// Fails when the object is gone, was rewritten since it was listed, or cannot be opened.
+    /// Fails when the object no longer exists, was rewritten since it was listed, or cannot be opened.
     pub fn reader(&self, object: &Listed) -> Result<Box<dyn Read + Send>, StoreError> {
         if let Kept::Local(directory) = &self.kept {
             let file = tree::open(directory, self.below(&object.key()), object.condition())?;
@@ -444,7 +445,7 @@ impl Source {
         })
     }
 
-    /// Returns how an object of a store is read.
+    /// Returns the parameters for reading an object of a store.
     fn wanted(&self, object: &Listed) -> Result<Wanted, StoreError> {
         Ok(Wanted {
             store: Arc::clone(&self.store),
@@ -460,7 +461,7 @@ fn entry(meta: ObjectMeta) -> Entry {
     Entry { key: meta.location.into(), size: meta.size, e_tag: meta.e_tag }
 }
 
-/// A listing that is waited for, entry by entry.
+/// A blocking iterator over a listing of `object_store`.
 struct Waiting {
     stream: BoxStream<'static, object_store::Result<ObjectMeta>>,
     requests: Requests,

@@ -1,7 +1,7 @@
-//! Targets: what a dataset asks of the place that keeps it, and files while they are written there.
+//! Targets: the operations that a dataset needs from the place where it is kept, and files that are being written.
 //!
-//! A file is first *staged*: written where no reader looks. Completing it makes it visible, at once and
-//! whole, and anyone who knows its [`Staged`] name can complete or abort it, any number of times.
+//! A file is first *staged*: written where no reader sees it. Completing it makes the whole file visible at once. Any
+//! run that knows its [`Staged`] name can complete or abort it, any number of times.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -13,111 +13,111 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::store::StoreError;
-use crate::store::explain::{self, Cause, Refusal, plainly};
+use crate::store::explain::{self, Cause, Refusal, summarize};
 use crate::store::file_key::{FileKey, FileName};
 use crate::util::hash::hex;
 
-/// A place that a dataset is kept in. Keys are relative to the dataset, with `/` between their parts.
+/// A place where a dataset is kept. Keys are relative to the dataset, with `/` between their components.
 pub trait Target: fmt::Debug + Send + Sync {
     /// Returns the path or URL of a key, for messages.
     fn name(&self, key: &str) -> String;
 
-    /// Tells whether it takes requests to reach it.
+    /// Returns whether the target is accessed over the network.
     fn is_remote(&self) -> bool {
         false
     }
 
-    /// Returns whether requests begin and abort an upload. In other stores, the first part begins it.
+    /// Returns whether the store has requests that begin and abort an upload. In others, the first part begins it.
     fn begins_uploads(&self) -> bool {
         true
     }
 
-    /// Returns how many files are best read at once.
+    /// Returns the number of files to read concurrently.
     fn reads_at_once(&self) -> usize {
         1
     }
 
-    /// Reads a whole file; `None` when there is none.
+    /// Reads a whole file. Returns `None` if it does not exist.
     ///
     /// # Errors
     ///
-    /// Fails when that cannot be told.
+    /// Fails when the file cannot be read, or when it is unknown whether it exists.
     fn get(&self, key: &str) -> Result<Option<Vec<u8>>, TargetError>;
 
-    /// Reads a part of a file.
+    /// Reads a range of bytes of a file.
     ///
     /// # Errors
     ///
-    /// Fails when the file is not there, is shorter, or cannot be read.
+    /// Fails when the file does not exist, is too short, or cannot be read.
     fn get_range(&self, key: &str, range: Range<u64>) -> Result<bytes::Bytes, TargetError>;
 
-    /// Returns the size of a file in bytes; `None` when there is none.
+    /// Returns the size of a file in bytes. Returns `None` if it does not exist.
     ///
     /// # Errors
     ///
-    /// Fails when that cannot be told.
+    /// Fails when it is unknown whether the file exists.
     fn size(&self, key: &str) -> Result<Option<u64>, TargetError>;
 
-    /// Lists all files below a directory, in any order. What was written just now may be missing.
+    /// Lists all files below a directory, in any order. Recently written files can be missing.
     ///
     /// # Errors
     ///
-    /// Fails when it cannot be listed. A directory that is not there is empty.
+    /// Fails when the directory cannot be listed. A directory that does not exist is empty.
     fn list(&self, directory: &str) -> Result<Vec<Stored>, TargetError>;
 
-    /// Writes a file unless there is one of that name: of all who try, one is told [`Created::Now`].
+    /// Creates a file if it does not exist. If several runs create it at the same time, only one gets [`Created::Now`].
     ///
-    /// After [`Created::Before`] or an error it is open who wrote the file, if anybody did; see
-    /// [`create_surely`].
+    /// After [`Created::Before`] or an error, it is unknown who created the file, and whether it exists; see
+    /// [`create_confirmed`].
     ///
     /// # Errors
     ///
-    /// Fails when the file cannot be written, or when it is not known whether it was.
+    /// Fails when the file cannot be written, or when it is unknown whether it was written.
     fn create(&self, key: &str, bytes: &[u8]) -> Result<Created, TargetError>;
 
-    /// Writes a file like [`Self::create`], but one that may be lost when the machine fails.
+    /// Creates a file like [`Self::create`], without making it durable: it can be lost if the machine fails.
     ///
     /// # Errors
     ///
     /// Fails like [`Self::create`].
-    fn create_lightly(&self, key: &str, bytes: &[u8]) -> Result<Created, TargetError> {
+    fn create_non_durable(&self, key: &str, bytes: &[u8]) -> Result<Created, TargetError> {
         self.create(key, bytes)
     }
 
-    /// Waits until a file that was found by [`Self::get`] outlasts a failure of the machine.
+    /// Syncs a file that [`Self::get`] returned, so that it is durable.
     ///
     /// # Errors
     ///
-    /// Fails when that is not sure.
-    fn settle(&self, key: &str) -> Result<(), TargetError>;
+    /// Fails when the file may not be durable.
+    fn sync(&self, key: &str) -> Result<(), TargetError>;
 
-    /// Deletes a file; one that is not there is no error.
+    /// Deletes a file, if it exists.
     ///
     /// # Errors
     ///
-    /// Fails when it may still be there.
+    /// Fails when the file may still exist.
     fn delete(&self, key: &str) -> Result<(), TargetError>;
 
-    /// Begins to stage the file of a key.
+    /// Starts to stage the file of a key.
     ///
     /// # Errors
     ///
     /// Fails when nothing can be written.
     fn stage(&self, key: &FileKey) -> Result<Box<dyn Stage>, TargetError>;
 
-    /// Makes a staged file visible, or finds that somebody did.
+    /// Makes a staged file visible, unless another run already has.
     ///
     /// # Errors
     ///
-    /// Fails when it is not known whether the file is visible.
+    /// Fails when it is unknown whether the file is visible.
     fn complete(&self, file: &StagedFile) -> Result<Completed, TargetError>;
 
-    /// Sees to it that a staged file will never become visible unless it already is. Staged files that
-    /// are gone are no error.
+    /// Ensures that a staged file never becomes visible, unless it already is. Succeeds if the staged file no longer
+    /// exists.
     ///
     /// # Errors
     ///
-    /// Fails when somebody might still complete it.
+    /// Fails when another run might still complete it.
     fn abort(&self, staged: &Staged) -> Result<(), TargetError>;
 
     /// Aborts and forgets a staged file that no claim names, so that no other run completes it. A store that cannot
@@ -125,7 +125,7 @@ pub trait Target: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// Fails like [`Self::abort`], and then keeps the note of it.
+    /// Fails like [`Self::abort`], and then keeps the note about the file.
     fn discard(&self, staged: &Staged) -> Result<(), TargetError> {
         match self.abort(staged) {
             Ok(()) | Err(TargetError::NoAbort { .. }) => {
@@ -136,18 +136,18 @@ pub trait Target: fmt::Debug + Send + Sync {
         }
     }
 
-    /// Lists what is staged, whoever staged it.
+    /// Lists the staged files of all runs.
     ///
     /// # Errors
     ///
     /// Fails when it cannot be listed.
     fn staged(&self) -> Result<Vec<Leftover>, TargetError>;
 
-    /// Forgets that a file was staged, once it is visible or aborted.
+    /// Deletes the note about a staged file that is visible or aborted, if there is one.
     fn forget(&self, staged: &Staged);
 }
 
-/// A file of a target, as a listing shows it.
+/// A file in a listing of a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
     /// Its key.
@@ -156,38 +156,39 @@ pub struct Stored {
     pub size: u64,
 }
 
-/// Something staged, as a listing shows it.
+/// A staged file or upload in a listing.
 #[derive(Debug, Clone)]
 pub struct Leftover {
-    /// Key of the file that says so.
+    /// Key of the staged file, or of the note about the upload.
     pub key: String,
-    /// What was staged; `None` when that cannot be told.
+    /// Name of the staged file. `None` if it is invalid.
     pub staged: Option<Staged>,
-    /// Bytes that it takes up, as far as they are known.
+    /// Its size in bytes, or 0 if it is unknown.
     pub size: u64,
-    /// When it was last written, or begun.
+    /// Time of its last change, or of the start of the upload.
     pub modified: SystemTime,
 }
 
-/// Who wrote a file.
+/// Result of creating a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Created {
-    /// This call.
+    /// This call created it.
     Now,
-    /// Somebody before, which can be an earlier attempt; or nobody, and the call is to be repeated.
+    /// The store reports that it exists: another run or an earlier attempt created it. If it does not exist, the call
+    /// must be repeated.
     Before,
 }
 
-/// What became of a staged file.
+/// Result of completing a staged file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Completed {
     /// It is visible.
     Visible,
-    /// It is neither visible nor staged any more.
+    /// It is neither visible nor staged.
     Lost,
 }
 
-/// The name by which anyone completes or aborts a staged file.
+/// The name of a staged file, by which any run can complete or abort it.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Staged {
@@ -195,16 +196,16 @@ pub enum Staged {
     File(FileName),
     /// A multipart upload that is not completed.
     Upload {
-        /// The key it is for.
+        /// Key of the file.
         key: FileKey,
-        /// The store's name of it.
+        /// ID of the upload.
         id: String,
-        /// The store's names of its parts, in order.
+        /// IDs of its parts, in order.
         parts: Vec<String>,
     },
 }
 
-/// A file that is staged whole.
+/// A file that is completely staged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StagedFile {
     /// The key under which it becomes visible.
@@ -213,24 +214,24 @@ pub struct StagedFile {
     pub size: u64,
     /// SHA-256 of its bytes.
     pub sha256: String,
-    /// Where it is until then.
+    /// Its name until then.
     pub staged: Staged,
 }
 
-/// A file of a target while it is staged.
+/// A file of a target that is being staged.
 pub trait Stage: Write + Send {
-    /// Returns its name as far as it stands.
+    /// Returns its name, with the parts that were written so far.
     fn staged(&self) -> Staged;
 
-    /// Waits until all that was written is there to stay.
+    /// Waits until all written bytes are durable.
     ///
     /// # Errors
     ///
-    /// Fails when it is not.
+    /// Fails when some may not be durable.
     fn seal(&mut self) -> Result<(), TargetError>;
 }
 
-/// A file being written that nobody sees. Unless it is sealed and kept, it is aborted when dropped.
+/// A staged file that is being written. It is aborted when dropped, unless it was sealed and kept.
 pub struct Writing {
     target: Arc<dyn Target>,
     key: FileKey,
@@ -241,7 +242,7 @@ pub struct Writing {
 }
 
 impl Writing {
-    /// Begins the file of a key.
+    /// Starts to write the file of a key.
     ///
     /// # Errors
     ///
@@ -252,12 +253,12 @@ impl Writing {
         Ok(Self { target, key, stage, hash: Sha256::new(), size: 0, kept: false })
     }
 
-    /// Returns the path or URL that the file is to have, for messages.
+    /// Returns the path or URL of the completed file, for messages.
     pub fn name(&self) -> String {
         self.target.name(&self.key)
     }
 
-    /// Waits until the whole file is staged, and describes it.
+    /// Waits until the whole file is durably staged, and describes it.
     ///
     /// # Errors
     ///
@@ -272,7 +273,7 @@ impl Writing {
         })
     }
 
-    /// Leaves the staged file to whoever knows its name.
+    /// Keeps the staged file, so that any run that knows its name can complete it.
     pub fn keep(mut self) {
         self.kept = true;
     }
@@ -294,13 +295,13 @@ impl Write for Writing {
 impl Drop for Writing {
     fn drop(&mut self) {
         if !self.kept {
-            // What cannot be removed stays where no reader looks; `clean` finds it.
+            // `clean` removes the file if this fails. Until then, no reader sees it.
             let _ = self.target.discard(&self.stage.staged());
         }
     }
 }
 
-/// A file of a dataset cannot be read or written.
+/// Why a file of a dataset cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
     /// The file system or the store refuses to read or write a file.
@@ -313,20 +314,20 @@ pub enum TargetError {
         /// The reason.
         refusal: Refusal,
     },
-    /// On a local disk.
+    /// An operation on a local disk failed.
     #[error("{name} cannot be read or written")]
     Io {
         /// Its path.
         name: String,
-        /// Why.
+        /// The reason.
         source: io::Error,
     },
-    /// In an object store.
-    #[error("{name} cannot be read or written: {}", plainly(.error))]
+    /// A request to an object store failed.
+    #[error("{name} cannot be read or written: {}", summarize(.error))]
     Store {
         /// Its URL.
         name: String,
-        /// Why.
+        /// The reason.
         error: object_store::Error,
     },
     /// The response to a listing is invalid.
@@ -334,10 +335,10 @@ pub enum TargetError {
     Listing {
         /// Its URL.
         name: String,
-        /// Why.
+        /// The reason.
         problem: String,
     },
-    /// A file stands where another was staged for.
+    /// A file does not have the size of the file that was staged.
     #[error("{name} has {found} bytes instead of {expected}: it was not written by this program")]
     Foreign {
         /// Its path or URL.
@@ -347,15 +348,17 @@ pub enum TargetError {
         /// The size it should have.
         expected: u64,
     },
-    /// The store cannot take back an upload that was begun.
-    #[error("{name}: this store cannot abort uploads, so that somebody might still complete it")]
+    /// The store cannot abort an upload.
+    #[error(
+        "{name}: this store cannot abort uploads, so another run might still complete this one"
+    )]
     NoAbort {
-        /// The path or URL it is for.
+        /// The path or URL of its file.
         name: String,
     },
-    /// A file could neither be created nor be found.
+    /// It is unknown whether a file was created.
     #[error(
-        "{name}: it is not known whether it was written. Nothing was deleted; run the same command again"
+        "{name}: it is unknown whether the file was written. Nothing was deleted; run the same command again"
     )]
     Unknown {
         /// Its path or URL.
@@ -400,7 +403,7 @@ impl TargetError {
         }
     }
 
-    /// Returns why there is no access, if the user can change it.
+    /// Returns the cause of the error, if the user can fix it.
     pub fn cause(&self) -> Option<Cause> {
         match self {
             Self::Refused { refusal, .. } => Some(refusal.cause.clone()),
@@ -428,39 +431,39 @@ impl TargetError {
     }
 }
 
-/// Whose content a name has.
+/// The creator of a file.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Owner {
-    /// What this call was to write.
+    /// This call.
     Ours,
-    /// Something else, which is this.
+    /// Another run, which wrote this content.
     Theirs(Vec<u8>),
 }
 
-/// Creates a file and makes sure whose it is, whatever the store answers.
+/// Creates a file and finds out who created it, whatever the store responds.
 ///
-/// An attempt that landed can be answered with an error, and then its repetition finds its own file; a
-/// conflict can be answered as if the file were there. So the file is read back, and no answer but the
-/// file itself counts as somebody else's. The content must be unique to the caller.
+/// A create can succeed although the response is an error; then its retry finds its own file. A store can also respond
+/// with a conflict although the file does not exist. So the file is read back, and only other content proves that
+/// another run created it. The content must be unique to the caller.
 ///
 /// # Errors
 ///
-/// Fails when the answer cannot be found out in `patience` attempts. The file can still appear.
-pub fn create_surely(
+/// Fails when the creator is still unknown after the attempts of `patience`. The file can still appear.
+pub fn create_confirmed(
     target: &dyn Target,
     key: &str,
     bytes: &[u8],
     patience: Patience,
 ) -> Result<Owner, TargetError> {
-    create_surely_by(|| target.create(key, bytes), target, key, bytes, patience)
+    create_confirmed_by(|| target.create(key, bytes), target, key, bytes, patience)
 }
 
-/// Creates a file like [`create_surely`], by this way to create it.
+/// Creates a file like [`create_confirmed`], by calling `create`.
 ///
 /// # Errors
 ///
-/// Fails like [`create_surely`].
-pub(crate) fn create_surely_by(
+/// Fails like [`create_confirmed`].
+pub(crate) fn create_confirmed_by(
     create: impl Fn() -> Result<Created, TargetError>,
     target: &dyn Target,
     key: &str,
@@ -472,8 +475,8 @@ pub(crate) fn create_surely_by(
         patience.wait(attempt);
         match create() {
             Ok(Created::Now) => return Ok(Owner::Ours),
-            // An error of `create` is no reason to read back: a file that is found by its own
-            // creator must also be there to stay, which only an undisturbed attempt makes sure.
+            // The file is not read back after an error: it must also be durable, which only a create without an error
+            // ensures.
             Err(error) => last = Some(error),
             Ok(Created::Before) => match target.get(key) {
                 Ok(Some(found)) if found == bytes => return Ok(Owner::Ours),
@@ -489,12 +492,12 @@ pub(crate) fn create_surely_by(
     }
 }
 
-/// How often and how long an unknown outcome is looked into.
+/// How often and at which intervals a create with an unknown outcome is repeated.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
-    /// Attempts.
+    /// Maximum number of attempts.
     pub attempts: u32,
-    /// Pause before the second attempt; it doubles before each further one.
+    /// Pause before the second attempt. It doubles before each further one.
     pub pause: std::time::Duration,
 }
 

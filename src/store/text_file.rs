@@ -11,7 +11,7 @@ use crate::store::{Network, Place, Source, StoreError, open};
 /// Maximum window of a zstd frame, as a logarithm: 128 MiB, the default limit of zstd.
 const ZSTD_WINDOW_LOG: u32 = 27;
 
-/// Opens a text file, and decompresses gzip or zstd; `-` is standard input.
+/// Opens a text file and decompresses it if it is gzip or zstd. `-` is standard input.
 ///
 /// # Errors
 ///
@@ -28,7 +28,7 @@ pub(crate) fn open_text(name: &str, network: &Network) -> Result<Box<dyn BufRead
     Ok(decompressed(raw)?)
 }
 
-/// Decompresses a text if it is gzip or zstd. Public for fuzz targets.
+/// Decompresses gzip and zstd, and returns any other text unchanged. Public for fuzz targets.
 ///
 /// # Errors
 ///
@@ -91,7 +91,7 @@ impl<R: BufRead> Lines<R> {
     /// # Errors
     ///
     /// Fails when the input cannot be read, or when the line is longer than the limit.
-    #[allow(clippy::should_implement_trait)] // the line is lent
+    #[allow(clippy::should_implement_trait)] // an iterator cannot return a borrowed line
     pub(crate) fn next(&mut self) -> io::Result<Option<(u64, &[u8])>> {
         self.line.clear();
         let number = self.number + 1;
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     fn lines(text: &[u8], limit: usize, separators: &'static [u8]) -> Vec<(u64, Vec<u8>)> {
-        // Buffers of three bytes, so that lines cross their ends.
+        // The buffer has three bytes, so that lines span several reads.
         let mut lines = Lines::new(BufReader::with_capacity(3, text), limit, separators);
         let mut all = Vec::new();
         while let Some((number, line)) = lines.next().unwrap() {
@@ -159,7 +159,7 @@ mod tests {
 
     #[cfg(unix)]
     #[test]
-    fn a_fifo_that_takes_the_place_of_a_file_blocks_nobody() {
+    fn a_fifo_that_replaces_a_file_does_not_block() {
         use std::sync::mpsc;
         use std::time::{Duration, Instant};
         use std::{fs, thread};
@@ -169,16 +169,19 @@ mod tests {
         assert!(std::process::Command::new("mkfifo").arg(at("fifo")).status().unwrap().success());
         let (named, (opened, end)) = (at("list"), mpsc::channel());
         let began = Instant::now();
-        // A thread that blocks is left behind.
+        // The thread is not joined, so that the test fails instead of hanging if it blocks.
         thread::spawn(move || {
             while began.elapsed() < Duration::from_secs(1) {
-                // It is one or the other, or, in between, not there.
+                // The path is a file, a FIFO, or does not exist yet.
                 let _ = open_file(&named);
             }
             opened.send(()).unwrap();
         });
         while end.try_recv().is_err() {
-            assert!(began.elapsed() < Duration::from_mins(1), "the thread waits for a writer");
+            assert!(
+                began.elapsed() < Duration::from_mins(1),
+                "the thread blocks until a writer opens the FIFO"
+            );
             fs::write(at("new"), "text").unwrap();
             fs::rename(at("new"), at("list")).unwrap();
             fs::hard_link(at("fifo"), at("link")).unwrap();

@@ -47,7 +47,7 @@ impl Walk {
 
     fn enter(&mut self, path: PathBuf, key: Option<String>, metadata: &Metadata) {
         let id = (metadata.dev(), metadata.ino());
-        // The target of a link back is listed anyway.
+        // A link to a parent directory: its target is already being listed.
         if self.above.iter().any(|level| level.id == id) {
             return;
         }
@@ -200,7 +200,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_key_never_leads_out_of_the_source() {
+    fn no_key_leaves_the_source() {
         let directory = Path::new("/logs");
         for key in ["../a", "a/../../b", "/etc/passwd", "./a"] {
             assert!(within(directory, key).is_err(), "{key}");

@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 use crate::store::endpoint;
 use crate::store::place::Kind;
 
-/// Schemes that do not begin a path by chance, and the supported scheme for each.
+/// Schemes by which a text is recognized as a URL, even if it is malformed, and the canonical scheme for each.
 const SCHEMES: [(&str, &str); 16] = [
     ("s3", "s3"),
     ("s3a", "s3a"),
@@ -55,7 +55,7 @@ pub struct Web {
 impl Web {
     /// Parses an `https://` or `http://` URL of S3, Google Cloud Storage or Azure Blob Storage without a query.
     ///
-    /// A plus sign in a URL of S3 is a space, as S3 itself reads it.
+    /// A plus sign in a URL of S3 is a space, as S3 itself interprets it.
     pub fn parse(url: &str) -> Option<Self> {
         let (host, path) = host_and_path(url)?;
         if let Some(account) = host.strip_suffix(".core.windows.net") {
@@ -137,7 +137,7 @@ pub fn has_secret(text: &str) -> bool {
     if has_user_info(&format!("{scheme}://{rest}")) {
         return true;
     }
-    // A secret key with a slash ends the apparent host.
+    // A slash in a secret key ends the apparent host.
     let authority = rest.split('/').next().unwrap_or(rest);
     let after = authority.split_once(':').map(|(_, after)| after);
     let is_port = |after: &str| after.len() <= 5 && after.bytes().all(|b| b.is_ascii_digit());
@@ -183,7 +183,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn urls_of_the_web_name_a_bucket_and_a_key() {
+    fn https_urls_are_parsed_to_a_bucket_and_a_key() {
         let s3 = |bucket: &str, key: &str| (Kind::S3, bucket.to_owned(), key.to_owned());
         let cases = [
             ("https://logs.s3.amazonaws.com/a/b", s3("logs", "a/b")),
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn secrets_are_seen() {
+    fn secrets_are_detected() {
         for secret in [
             "s3://AKIAEXAMPLE:topsecret@logs/p",
             "s3://AKIAEXAMPLE:top/sec+ret@logs/p",
@@ -258,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_almost_a_url_is_told_how_to_be_one() {
+    fn a_supported_url_is_suggested_for_a_malformed_one() {
         let cases = [
             ("s3:/lake/x", Some("s3://lake/x")),
             ("s3:lake", Some("s3://lake")),

@@ -97,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bucket_is_waited_for_until_it_answers() {
+    fn a_bucket_is_waited_for_until_it_responds() {
         let waits = Waits::default();
         let bucket: Arc<str> = "s3://b".into();
         assert_eq!(waits.now(), []);
@@ -108,7 +108,7 @@ mod tests {
         first.fail();
         drop(first);
         let second = waits.open(&bucket);
-        assert!(waits.now()[0].time >= Duration::from_millis(20), "a repetition goes on waiting");
+        assert!(waits.now()[0].time >= Duration::from_millis(20), "a retry continues the wait");
         second.advance();
         assert!(waits.now()[0].time < waited[0].time);
         drop(second);

@@ -13,9 +13,9 @@ use crate::dataset::claim::{Claimed, Log, Record};
 /// Adds facts about objects that earlier claims of the same log hold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Amendment {
-    /// The run that made it.
+    /// Name of the run that created it.
     pub run: String,
-    /// The objects.
+    /// The objects with their new facts.
     pub objects: Vec<Amended>,
 }
 

@@ -1,6 +1,6 @@
 //! The object list of a claim, embedded in the claim's own files so that a lost claim can be rebuilt.
 //!
-//! It lies between row groups or before the footer, outside all column chunks, so Parquet readers never fetch it.
+//! It is stored between row groups or before the footer, outside all column chunks, so Parquet readers never fetch it.
 //! The footer's metadata records its offset and length. Like all bytes of a file, it depends on the objects alone:
 //! it names neither the run nor the location of a source.
 
@@ -40,16 +40,16 @@ pub fn encode<'k>(claim: &Claim, keys: impl Iterator<Item = &'k str>) -> Vec<u8>
         own.objects.push(object);
     }
     let text = serde_json::to_vec(&own).expect("plain values");
-    zstd::bulk::compress(&text, LEVEL).expect("memory takes everything")
+    zstd::bulk::compress(&text, LEVEL).expect("compression in memory does not fail")
 }
 
 /// Decodes a claim without outputs.
 ///
 /// # Errors
 ///
-/// Fails when the bytes are not what [`encode`] returns.
+/// Fails when the bytes are not an encoded claim.
 pub fn decode(bytes: &[u8]) -> io::Result<Claim> {
-    // The buffer is allocated at once, so a forged size must not decide how large it is.
+    // The whole buffer is allocated first, so a forged size must not determine its length.
     let limit = bytes.len().saturating_mul(MAX_RATIO).clamp(SMALL, MAX_SIZE);
     let text = zstd::bulk::decompress(bytes, limit)?;
     let claim: Claim = serde_json::from_slice(&text)?;

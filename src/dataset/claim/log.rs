@@ -1,4 +1,4 @@
-//! The log of a partition: read from its beginning, added to at its end.
+//! The log of a partition: read from the first entry, appended to at the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -14,14 +14,14 @@ use crate::logs::schema::LogType;
 use crate::store::{Owner, Staged};
 
 const CLAIM: &str = "claim.json";
-/// Directory of broken logs, below the name of the run that rebuilt them.
+/// Directory of broken logs, each below the name of the run that rebuilt it.
 const BROKEN: &str = "_alb2parquet/broken";
 /// Directory of all logs.
 const CLAIMS: &str = "_alb2parquet/claims";
 const DONE: &str = "done.json";
 const VOID: &str = "void.json";
 
-/// The log of a partition, as far as it was read.
+/// The log of a partition, up to the last entry that was read.
 #[derive(Debug, Clone)]
 pub struct Log {
     partition: Partition,
@@ -31,35 +31,36 @@ pub struct Log {
 /// An entry of a log.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// What it says.
+    /// Its content.
     pub record: Record,
-    /// What became of it.
+    /// Its state.
     pub state: State,
 }
 
-/// What became of an entry.
+/// The state of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// It may have been carried out, and has to be.
+    /// It must be applied, and may already have been.
     Open,
-    /// It was carried out.
+    /// It was applied.
     Done,
-    /// It never was and never will be; its objects are as if it had not been.
+    /// It was aborted: it was never applied and never will be, and holds no objects.
     Void,
-    /// It cannot be carried out, nor be known never to be. The text says why.
+    /// It can be neither applied nor aborted, for this reason.
     Stuck(String),
 }
 
-/// What became of an attempt to add an entry.
+/// Result of appending an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Appended {
     /// It has this number.
     At(usize),
-    /// Another run claimed some of its objects before.
+    /// It was not added, because another run has already claimed some of its objects.
     Lost,
 }
 
-/// Entries and their ends as a listing shows them. What it shows is so; what it does not show may be.
+/// Entries and their markers in a listing. Those in the listing exist; others can exist, too, because a listing can be
+/// stale.
 #[derive(Debug, Default)]
 pub struct Hints {
     partitions: BTreeMap<Partition, Markers>,
@@ -74,7 +75,7 @@ struct Markers {
 }
 
 impl Markers {
-    /// Entries of which no end is known.
+    /// Returns the entries without a marker.
     fn open(&self) -> impl Iterator<Item = &usize> {
         self.claims
             .iter()
@@ -111,7 +112,7 @@ impl Hints {
         Ok(hints)
     }
 
-    /// Adds a file, unless its key is none of a log.
+    /// Adds a file. Returns `None` if its key does not belong to a log.
     fn add(&mut self, key: &str) -> Option<()> {
         let below = key.strip_prefix(CLAIMS)?.strip_prefix('/')?;
         let parts: Vec<&str> = below.split('/').collect();
@@ -130,7 +131,7 @@ impl Hints {
         Some(())
     }
 
-    /// Returns the keys of files among the logs that belong to none.
+    /// Returns the keys of listed files that belong to no log.
     pub fn unknown(&self) -> &[String] {
         &self.unknown
     }
@@ -146,30 +147,30 @@ impl Hints {
         self.partitions.keys()
     }
 
-    /// Returns the partitions that have an entry of which no end is known.
+    /// Returns the partitions that have an entry without a marker.
     pub fn unfinished(&self) -> impl Iterator<Item = &Partition> {
         let unfinished = self.partitions.iter().filter(|(_, markers)| markers.open().count() > 0);
         unfinished.map(|(partition, _)| partition)
     }
 
-    /// Tells whether a partition has a log.
+    /// Returns whether a partition has a log.
     pub fn has(&self, partition: &Partition) -> bool {
         self.partitions.contains_key(partition)
     }
 
-    /// Returns the number of files that were listed.
+    /// Returns the number of listed files.
     pub fn files(&self) -> u64 {
         let files =
             |markers: &Markers| markers.claims.len() + markers.done.len() + markers.void.len();
         self.partitions.values().map(|markers| files(markers) as u64).sum()
     }
 
-    /// Returns the number of entries of which no end is known.
+    /// Returns the number of entries without a marker.
     pub fn open_entries(&self) -> usize {
         self.partitions.values().map(|markers| markers.open().count()).sum()
     }
 
-    /// Returns the highest number of an entry, or of an end of an entry, of a partition.
+    /// Returns the highest number of an entry or a marker of a partition.
     fn last(&self, partition: &Partition) -> Option<usize> {
         let Markers { claims, done, void } = self.partitions.get(partition)?;
         [claims, done, void].into_iter().filter_map(BTreeSet::last).max().copied()
@@ -251,7 +252,7 @@ impl Log {
         hints: &Hints,
     ) -> Result<Self, DatasetError> {
         let mut log = Self::empty(partition);
-        // Counted up by reading, since a listing may lag: the first number that is absent is the next.
+        // The listing can be stale, so the log is read up to the first number that does not exist.
         while let Some(record) = log.get(dataset, log.entries.len() + 1)? {
             let number = log.entries.len() + 1;
             let state = match hints.end(&log.partition, number, &record) {
@@ -276,19 +277,19 @@ impl Log {
         &self.partition
     }
 
-    /// Returns all entries; the first has the number 1.
+    /// Returns all entries. The first one has number 1.
     pub fn entries(&self) -> &[Entry] {
         &self.entries
     }
 
-    /// Returns the claims that hold their objects, with their numbers.
+    /// Returns the claims that hold objects, with their numbers: those neither removed nor aborted.
     pub fn holding(&self) -> impl Iterator<Item = (usize, &Claim)> {
         self.standing()
             .filter(|(_, entry)| entry.state != State::Void)
             .filter_map(|(number, entry)| Some((number, entry.record.claim()?)))
     }
 
-    /// Returns the entries that no later one has taken back for good, with their numbers.
+    /// Returns the entries after the last removal that is done, with their numbers.
     pub fn standing(&self) -> impl Iterator<Item = (usize, &Entry)> {
         let removed = self.entries.iter().rposition(|entry| {
             matches!(entry.record, Record::Remove(_)) && entry.state == State::Done
@@ -302,7 +303,7 @@ impl Log {
         &self.entries[number - 1]
     }
 
-    /// Notes what became of an entry.
+    /// Sets the state of an entry.
     pub fn set_state(&mut self, number: usize, state: State) {
         self.entries[number - 1].state = state;
     }
@@ -318,19 +319,19 @@ impl Log {
         }
     }
 
-    /// Adds an entry at the end of the log, wherever that is by now, unless another run has claimed some
-    /// of its objects, as far as those are not forgotten.
+    /// Appends an entry after all entries that other runs have added meanwhile, unless one of these claims some of its
+    /// objects. Entries whose objects were forgotten are not compared.
     ///
     /// # Errors
     ///
-    /// Fails when it is not known whether the entry was added. It can still appear.
+    /// Fails when it is unknown whether the entry was added. It can still appear.
     pub fn append(&mut self, dataset: &Dataset, record: Record) -> Result<Appended, DatasetError> {
         let text = serde_json::to_vec(&record).expect("plain values");
         let shares = |theirs: &Record| match (record.claim(), theirs.claim()) {
             (Some(ours), Some(theirs)) => ours.shares_objects_with(theirs),
             _ => false,
         };
-        // Others may have been found when an earlier batch was claimed.
+        // Entries of other runs may have been read when an earlier batch was claimed.
         if self.entries.iter().any(|entry| shares(&entry.record)) {
             return Ok(Appended::Lost);
         }
@@ -354,42 +355,42 @@ impl Log {
         }
     }
 
-    /// Waits until an entry that was read outlasts a failure of the machine.
+    /// Syncs an entry that was read, so that it is durable.
     ///
     /// # Errors
     ///
-    /// Fails when that is not sure.
-    pub fn settle(&self, dataset: &Dataset, number: usize) -> Result<(), DatasetError> {
-        Ok(dataset.target().settle(&self.key(number, CLAIM))?)
+    /// Fails when the entry may not be durable.
+    pub fn sync(&self, dataset: &Dataset, number: usize) -> Result<(), DatasetError> {
+        Ok(dataset.target().sync(&self.key(number, CLAIM))?)
     }
 
-    /// Writes down that an entry was carried out.
+    /// Marks an entry as done.
     ///
     /// # Errors
     ///
-    /// Fails when that cannot be written. It was carried out all the same.
+    /// Fails when the marker cannot be written. The entry was applied nevertheless.
     pub fn mark_done(&mut self, dataset: &Dataset, number: usize) -> Result<(), DatasetError> {
         let key = self.key(number, DONE);
-        // Whoever misses it carries out the entry again, so it need not outlast a failure.
-        dataset.create_lightly(&key, &marker(dataset))?;
+        // The marker need not be durable: a run that does not find it applies the entry again.
+        dataset.create_non_durable(&key, &marker(dataset))?;
         self.set_state(number, State::Done);
         Ok(())
     }
 
-    /// Writes down that an entry never was and never will be carried out.
+    /// Marks a claim as aborted.
     ///
     /// # Errors
     ///
-    /// Fails when it is not known whether that was written.
+    /// Fails when it is unknown whether the marker was written.
     pub fn mark_void(&mut self, dataset: &Dataset, number: usize) -> Result<(), DatasetError> {
         dataset.create(&self.key(number, VOID), &marker(dataset))?;
         self.set_state(number, State::Void);
         Ok(())
     }
 
-    /// Reads the markers of an entry.
+    /// Reads the markers of an entry and returns its state.
     ///
-    /// Only claims can be aborted. A marker that marks a removal as aborted is ignored; otherwise it would undo the removal.
+    /// Only claims can be aborted. A marker for an aborted removal is ignored; otherwise it would undo the removal.
     ///
     /// # Errors
     ///

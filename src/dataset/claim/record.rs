@@ -1,4 +1,4 @@
-//! What the files of a log of claims say.
+//! The contents of the entries of a log.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -10,7 +10,7 @@ use crate::logs::key::identity;
 use crate::logs::reject::Reason;
 use crate::store::{Listed, StagedFile};
 
-/// The actions of the entries that this version knows.
+/// The actions that this version supports.
 pub(super) const ACTIONS: [&str; 3] = ["add", "remove", "amend"];
 
 /// Maximum sum of the counts and sizes of a claim: far above the sum of any batch, and so small that sums over all
@@ -23,41 +23,41 @@ const MAX_SUM: u64 = 1 << 48;
 pub enum Record {
     /// Adds objects to the dataset.
     Add(Claim),
-    /// Takes back everything that stands before it in the log.
+    /// Removes everything before it in the log.
     Remove(Removal),
     /// Adds facts about objects that the dataset holds.
     Amend(Amendment),
 }
 
-/// Says which objects some outputs hold, and where these are staged.
+/// States which objects the outputs of a batch hold, and where these outputs are staged.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Claim {
-    /// The run that made it.
+    /// Name of the run that created it.
     pub run: String,
     /// Version of the program.
     pub version: String,
-    /// What else decided the bytes of the outputs.
+    /// Other settings that determine the bytes of the outputs.
     pub settings: String,
     /// Profile of its files.
     #[serde(default, skip_serializing_if = "Profile::is_compact")]
     pub profile: Profile,
-    /// Seconds from the first read to the last byte staged, as far as the version noted them.
+    /// Seconds from the first read to the last staged byte. Absent in claims of versions that did not measure them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
-    /// Lines read; the unreadable tail of an object counts as one.
+    /// Number of lines read. The unreadable tail of an object counts as one.
     pub lines: u64,
-    /// Lines of text that were joined to the line before them. They are not counted in `lines`.
+    /// Number of lines that were joined to the line before them. They are not included in `lines`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub joined_lines: u64,
-    /// Lines that became rows.
+    /// Number of lines that became rows.
     pub rows: u64,
-    /// The others, by reason.
+    /// Number of rejects, by reason.
     pub rejects: BTreeMap<String, u64>,
-    /// Files of rejects, then files of rows, in the order in which they are to become visible.
+    /// Files of rejects, then files of rows, in the order of publication.
     pub outputs: Vec<Output>,
-    /// URLs that objects lie below.
+    /// URLs of the directories of the objects.
     pub directories: Vec<String>,
-    /// The objects that were read, in their order in the outputs.
+    /// The objects that were read, in the order of their rows in the outputs.
     pub objects: Vec<Claimed>,
 }
 
@@ -66,9 +66,9 @@ pub struct Claim {
 pub struct Output {
     /// The table it belongs to.
     pub table: String,
-    /// Its rows.
+    /// Number of its rows.
     pub rows: u64,
-    /// What it is and where it is staged.
+    /// Its key, size and hash, and where it is staged.
     #[serde(flatten)]
     pub file: StagedFile,
 }
@@ -76,13 +76,13 @@ pub struct Output {
 /// An object of a claim.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Claimed {
-    /// Index of its URL's directory among those of the claim.
+    /// Index of its directory in the directories of the claim.
     pub directory: usize,
     /// Its file name.
     pub name: String,
     /// Compressed size in bytes.
     pub size: u64,
-    /// What the store says changes whenever the object does.
+    /// The part of its ETag that changes only when the object changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub e_tag: Option<String>,
     /// CRC-32 of its decompressed bytes over all members, eight hexadecimal digits in the file. For gzip inside
@@ -90,29 +90,29 @@ pub struct Claimed {
     /// without damage.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "hex")]
     pub crc32: Option<u32>,
-    /// Number of its decompressed bytes, absent where `crc32` is.
+    /// Number of its decompressed bytes. Absent if `crc32` is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uncompressed_size: Option<u64>,
-    /// Codes of its notes, see [`Note`](crate::decode::gzip::Note).
+    /// Codes of its notes; see [`Note`](crate::decode::gzip::Note).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
-    /// Lines read.
+    /// Number of lines read.
     pub lines: u64,
-    /// Those that are rejects, by reason.
+    /// Number of rejects, by reason.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub rejects: BTreeMap<String, u64>,
 }
 
-/// Takes back everything that stands before it in a log.
+/// Removes everything before it in a log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Removal {
-    /// The run that made it.
+    /// Name of the run that created it.
     pub run: String,
-    /// A name that tells it from other removals of that run.
+    /// A name that distinguishes it from other removals of the run.
     pub id: String,
 }
 
-#[allow(clippy::trivially_copy_pass_by_ref)] // serde calls it
+#[allow(clippy::trivially_copy_pass_by_ref)] // serde passes a reference
 fn is_zero(count: &u64) -> bool {
     *count == 0
 }
@@ -186,7 +186,7 @@ impl Claim {
     /// Returns the index of the directory of a URL or key. Adds the directory if it is new.
     pub(super) fn directory_of(&mut self, url: &str) -> usize {
         let directory = &url[..url.rfind('/').map_or(0, |slash| slash + 1)];
-        // A batch is of one directory, or of few.
+        // The objects of a batch are in one directory, or in few.
         let known = self.directories.iter().position(|known| known == directory);
         known.unwrap_or_else(|| {
             self.directories.push(directory.to_owned());
@@ -194,7 +194,7 @@ impl Claim {
         })
     }
 
-    /// Returns the URL that one of its objects lies below, with a slash at its end.
+    /// Returns the URL of the directory of one of its objects, with a slash at its end.
     pub fn directory(&self, object: &Claimed) -> &str {
         self.directories.get(object.directory).map_or("", String::as_str)
     }
@@ -217,7 +217,7 @@ impl Claim {
         all.fold(0, u64::saturating_add) > MAX_SUM
     }
 
-    /// Says where its counts contradict each other, if they do.
+    /// Describes how its counts contradict each other, if they do.
     pub fn contradiction(&self) -> Option<String> {
         let rejects: u64 = self.rejects.values().sum();
         let lines: u64 = self.objects.iter().map(|object| object.lines).sum();
@@ -234,10 +234,10 @@ impl Claim {
             }
         }
         (of_objects != rejects)
-            .then(|| format!("has {rejects} rejects, but {of_objects} of its objects"))
+            .then(|| format!("has {rejects} rejects, but its objects have {of_objects}"))
     }
 
-    /// Tells whether another claim names an object of this one.
+    /// Returns whether another claim contains an object of this one.
     pub fn shares_objects_with(&self, other: &Self) -> bool {
         if other.objects.is_empty() {
             return false;
@@ -247,7 +247,7 @@ impl Claim {
     }
 }
 
-/// A CRC-32 as eight hexadecimal digits, or nothing.
+/// Serializes an optional CRC-32 as eight hexadecimal digits.
 mod hex {
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
 

@@ -1,4 +1,4 @@
-//! Parts of the key space that are not listed yet.
+//! Ranges of keys that are not listed yet.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -8,7 +8,7 @@ use crate::store::source::KeyOf;
 /// Suffix that sorts after every key with the same prefix.
 const LAST: char = '\u{10FFFF}';
 
-/// The rest of a directory: its keys after one of them.
+/// A directory, or the rest of it: its keys after one of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Region {
     /// The directory with the slash at its end; empty for all keys.
@@ -38,7 +38,7 @@ pub(super) enum End {
 #[derive(Debug)]
 pub(super) struct Regions {
     key_of: KeyOf,
-    /// Regions in or below a directory that keys begin with, where the descent is probably cheaper.
+    /// Regions at or below the directory with which keys begin, where the descent is probably cheaper.
     likely: BTreeMap<(String, String), Region>,
     others: BTreeMap<(String, String), Region>,
 }

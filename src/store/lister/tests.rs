@@ -1,4 +1,4 @@
-//! Listings of random buckets against a store that counts requests, and of stores that answer nonsense.
+//! Tests listings of random buckets in a store that counts requests, and of stores that return invalid pages.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -12,7 +12,7 @@ use tokio::sync::mpsc;
 
 use super::*;
 
-/// A store that answers as S3 does, and counts.
+/// A store that responds like S3 and counts requests.
 #[derive(Debug)]
 struct Bucket {
     keys: BTreeSet<String>,
@@ -53,7 +53,7 @@ impl Bucket {
         }
     }
 
-    /// Lists one directory after the other, as far as they are wanted.
+    /// Lists one directory after the other, except those that `look` skips.
     fn descend(&self, look: &impl Fn(&str) -> Look) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         let mut waiting = vec![String::new()];
@@ -84,7 +84,7 @@ impl Bucket {
 #[async_trait]
 impl Pages for Bucket {
     async fn page(&self, ask: &Ask) -> Result<Page, ListError> {
-        // Requests that are under way together are answered in another order.
+        // Responses to concurrent requests arrive in another order.
         for _ in 0..hash(&(&ask.prefix, &ask.after, &ask.token)) % 3 {
             tokio::task::yield_now().await;
         }
@@ -105,7 +105,7 @@ fn from_logs(path: &str) -> Option<&str> {
     path.find("AWSLogs").map(|start| &path[start..])
 }
 
-/// Lists a store and returns what was found, and the errors.
+/// Lists a store. Returns the keys and the errors.
 fn list(
     pages: &dyn Pages,
     first: Option<Page>,
@@ -124,7 +124,7 @@ fn list(
     (keys, errors)
 }
 
-/// Keys of several subtrees, each wide or deep, of many or of few objects.
+/// Generates the keys of several subtrees, each wide or deep, with many or few objects.
 fn bucket() -> impl Strategy<Value = BTreeSet<String>> {
     let part = prop::sample::select(vec!["a", "b", "AWSLogs", "", ".", "z\u{1}", "ü"]);
     let above = prop::collection::vec(part, 0..4);
@@ -148,7 +148,7 @@ fn bucket() -> impl Strategy<Value = BTreeSet<String>> {
     })
 }
 
-/// Wants directories at random, but the same each time.
+/// Selects directories at random; the same seed always selects the same ones.
 fn random_look(seed: u64) -> impl Fn(&str) -> Look + Sync {
     move |directory: &str| {
         if directory.is_empty() {
@@ -162,11 +162,11 @@ fn random_look(seed: u64) -> impl Fn(&str) -> Look + Sync {
     }
 }
 
-/// Requests beyond twice the better way, at most.
+/// Maximum number of requests beyond twice those of the cheaper method.
 const SLACK: u64 = 16;
 
-/// Lists a bucket in all ways, compares what they find, and returns the requests of the search and of the better of
-/// the others.
+/// Lists a bucket with every method and compares the results. Returns the number of requests of the search, and of the
+/// cheaper of a descent and a sweep.
 fn compare(bucket: &mut Bucket, look: &(impl Fn(&str) -> Look + Sync)) -> (u64, u64) {
     let wanted = bucket.descend(look);
     let descent = bucket.requests();
@@ -181,7 +181,7 @@ fn compare(bucket: &mut Bucket, look: &(impl Fn(&str) -> Look + Sync)) -> (u64, 
     let (mut found, _) = list(bucket, None, look);
     found.sort();
     assert_eq!(found, Vec::from_iter(wanted), "without sweeps");
-    assert_eq!(bucket.requests(), descent, "nothing but the descent");
+    assert_eq!(bucket.requests(), descent, "only the descent");
     bucket.can_skip = true;
     (spent, descent.min(flat))
 }
@@ -190,7 +190,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn a_search_takes_at_most_twice_the_requests_of_the_better_way(
+    fn a_search_takes_at_most_twice_the_requests_of_the_cheaper_method(
         keys in bucket(),
         page_size in 1_u64..30,
         seed in any::<u64>(),
@@ -201,7 +201,7 @@ proptest! {
     }
 }
 
-/// A tree as load balancers deliver to, with an object a day, and a lake beside it.
+/// Returns keys as load balancers deliver them, with one object a day, and the keys of a data lake in the same bucket.
 fn delivered(accounts: u64, days: u64, lake: u64) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
     for account in 0..accounts {
@@ -218,7 +218,7 @@ fn delivered(accounts: u64, days: u64, lake: u64) -> BTreeSet<String> {
     keys
 }
 
-/// Wants some days of delivery.
+/// Selects the days of delivery from `from` to `to`, as numbers `yyyymmdd`.
 fn of_days(from: u32, to: u32) -> impl Fn(&str) -> Look + Sync {
     move |directory: &str| {
         let mut parts = directory.split('/').skip_while(|part| *part != "elasticloadbalancing");
@@ -242,7 +242,7 @@ fn of_days(from: u32, to: u32) -> impl Fn(&str) -> Look + Sync {
 }
 
 #[test]
-fn a_search_of_a_delivered_tree_takes_at_most_twice_the_requests_of_the_better_way() {
+fn a_search_of_a_delivered_tree_takes_at_most_twice_the_requests_of_the_cheaper_method() {
     for (accounts, days, lake) in
         [(1, 1, 1800), (1, 700, 0), (10, 400, 0), (5, 90, 5_000), (3, 30, 300)]
     {
@@ -257,7 +257,7 @@ fn a_search_of_a_delivered_tree_takes_at_most_twice_the_requests_of_the_better_w
     }
 }
 
-/// A store that does not list in the order of keys.
+/// A store that does not list in key order.
 #[derive(Debug)]
 struct Shuffled(Bucket);
 
@@ -283,7 +283,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn a_store_that_lists_in_no_order_loses_nothing(
+    fn an_unordered_listing_is_complete(
         keys in bucket(),
         page_size in 1_u64..30,
         seed in any::<u64>(),
@@ -299,24 +299,24 @@ proptest! {
     }
 }
 
-// ---- stores that answer nonsense
+// ---- stores that return invalid pages
 
-/// A store that makes up its answers.
+/// A store that returns random pages, many of them invalid.
 #[derive(Debug)]
-struct Liar {
+struct Invalid {
     seed: u64,
     can_skip: bool,
     requests: AtomicU64,
 }
 
-impl Liar {
+impl Invalid {
     fn random(&self, ask: &Ask, what: &str, below: u64) -> u64 {
         hash(&(self.seed, what, &ask.prefix, &ask.after, &ask.token)) % below
     }
 }
 
 #[async_trait]
-impl Pages for Liar {
+impl Pages for Invalid {
     async fn page(&self, ask: &Ask) -> Result<Page, ListError> {
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         assert!(number < 20_000, "the listing does not end");
@@ -335,7 +335,7 @@ impl Pages for Liar {
                 7 => prefix.split_inclusive('/').take(depth.saturating_sub(1)).collect(),
                 8 => "elsewhere/".to_owned(),
                 9 => format!("{prefix}a/b/"),
-                // Directories that may be, in a tree without end.
+                // Valid directories, in an endless tree.
                 10 => format!("{prefix}\u{1}/"),
                 _ if depth < 5 => format!("{prefix}{place}/"),
                 _ => continue,
@@ -367,19 +367,19 @@ impl Pages for Liar {
 }
 
 #[test]
-fn a_listing_ends_whatever_the_store_answers() {
+fn a_listing_ends_whatever_the_store_returns() {
     let mut most = 0;
     for seed in 0..1_000 {
         for can_skip in [true, false] {
-            let liar = Liar { seed, can_skip, requests: AtomicU64::new(0) };
-            let _ = list(&liar, None, &|_: &str| Look::Inside);
-            most = most.max(liar.requests.into_inner());
+            let invalid = Invalid { seed, can_skip, requests: AtomicU64::new(0) };
+            let _ = list(&invalid, None, &|_: &str| Look::Inside);
+            most = most.max(invalid.requests.into_inner());
         }
     }
-    assert!(most > 50, "the stores go on for a while: {most}");
+    assert!(most > 50, "some listings take many requests: {most}");
 }
 
-/// A store whose pages are those of a table, by prefix; all tokens lead to the same page.
+/// A store with one fixed page for each prefix, which it returns for every token.
 #[derive(Debug)]
 struct Fixed(BTreeMap<&'static str, Page>, AtomicU64);
 
@@ -396,7 +396,7 @@ impl Pages for Fixed {
 }
 
 #[test]
-fn a_listing_that_repeats_itself_is_a_failure_by_name() {
+fn a_repeated_or_invalid_page_is_an_error_that_names_the_prefix() {
     let page = |prefixes: &[&str], token: Option<&str>| Page {
         entries: vec![Entry { key: "logs/x".to_owned(), size: 1, e_tag: None }],
         prefixes: prefixes.iter().map(ToString::to_string).collect(),
@@ -404,13 +404,13 @@ fn a_listing_that_repeats_itself_is_a_failure_by_name() {
     };
     let cases = [
         (page(&[], Some("t")), "repeats a continuation token"),
-        (page(&["logs/"], None), "\"logs/\", which cannot be"),
-        (page(&["other/"], None), "\"other/\", which cannot be"),
-        (page(&["logs/a/b/"], None), "which cannot be"),
-        (page(&["logs/a"], None), "which cannot be"),
+        (page(&["logs/"], None), "invalid directory \"logs/\""),
+        (page(&["other/"], None), "invalid directory \"other/\""),
+        (page(&["logs/a/b/"], None), "invalid directory"),
+        (page(&["logs/a"], None), "invalid directory"),
         (page(&["logs/a/", "logs/a/"], None), "twice"),
     ];
-    for (of_logs, says) in cases {
+    for (of_logs, expected) in cases {
         let root =
             Page { prefixes: vec!["good/".to_owned(), "logs/".to_owned()], ..Page::default() };
         let entries = vec![Entry { key: "good/1".to_owned(), size: 1, e_tag: None }];
@@ -418,6 +418,6 @@ fn a_listing_that_repeats_itself_is_a_failure_by_name() {
         let pages = BTreeMap::from([("", root), ("good/", good), ("logs/", of_logs)]);
         let (found, errors) = list(&Fixed(pages, AtomicU64::new(0)), None, &|_: &str| Look::Inside);
         assert!(found.contains(&"good/1".to_owned()), "the others are listed: {found:?}");
-        assert!(errors.len() == 1 && errors[0].contains(says), "{says}: {errors:?}");
+        assert!(errors.len() == 1 && errors[0].contains(expected), "{expected}: {errors:?}");
     }
 }
