@@ -238,7 +238,7 @@ fn a_dataset_that_is_empty_or_not_there_is_refused() {
     run(&args).expect(3).says(&["holds no dataset"]);
     world.put(&key(1), gzip("nonsense\n"));
     convert(&[&world.source()], &out, &["--max-rejects", "1"]).expect(0);
-    run(&args).expect(3).says(&["holds nothing of alb_access_logs"]);
+    run(&args).expect(3).says(&["contains no partition of alb_access_logs"]);
 }
 
 #[test]
