@@ -120,7 +120,7 @@ impl Progress {
         *lock(&self.ticker) = Some(ticker);
     }
 
-    /// Starts showing the number of compared objects, out of `objects`. Returns the counter, which the caller increments.
+    /// Starts showing the number of compared objects. Returns the counter, which the caller increments.
     pub(super) fn compare(&self, objects: u64) -> Arc<AtomicU64> {
         let compared = Arc::new(AtomicU64::new(0));
         let all = HumanCount(objects);

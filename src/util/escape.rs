@@ -31,7 +31,7 @@ pub fn printable_json(json: &str) -> String {
         } else {
             // Outside strings, JSON has no such characters.
             for unit in c.encode_utf16(&mut [0; 2]) {
-                write!(text, "\\u{unit:04x}").expect("a string takes everything");
+                write!(text, "\\u{unit:04x}").expect("writing to a string cannot fail");
             }
         }
     }
@@ -65,7 +65,7 @@ pub(crate) fn pieces(bytes: &[u8], mut each: impl FnMut(usize, &str)) {
 }
 
 fn write_byte(text: &mut String, byte: u8) {
-    write!(text, "\\x{byte:02x}").expect("a string takes everything");
+    write!(text, "\\x{byte:02x}").expect("writing to a string cannot fail");
 }
 
 /// Returns whether a terminal only displays a character.

@@ -126,9 +126,10 @@ pub(super) fn data(balancer: &Balancer) -> String {
         }
         let Some(Day { counts, windows, .. }) = day else { continue };
         let (objects, rows, bytes) = (counts.objects, counts.rows, counts.source_bytes);
-        write!(text, "{objects},{rows},{bytes},{windows}").expect("a string takes everything");
+        write!(text, "{objects},{rows},{bytes},{windows}")
+            .expect("writing to a string cannot fail");
         if counts.rejects > 0 {
-            write!(text, ",{}", counts.rejects).expect("a string takes everything");
+            write!(text, ",{}", counts.rejects).expect("writing to a string cannot fail");
         }
     }
     text
@@ -154,7 +155,7 @@ fn path(look: Look, days: Vec<NaiveDate>) -> Path {
 fn strokes(days: impl Iterator<Item = NaiveDate>) -> String {
     let mut d = String::new();
     for (week, weekday, count) in runs(days) {
-        write!(d, "M{week} {weekday}v{count}").expect("a string takes everything");
+        write!(d, "M{week} {weekday}v{count}").expect("writing to a string cannot fail");
     }
     d
 }
@@ -164,7 +165,7 @@ fn boxes(days: Vec<NaiveDate>) -> String {
     let mut d = String::new();
     for (week, weekday, count) in runs(days.into_iter()) {
         write!(d, "M{week}.1 {weekday}.1h.8v{}.8h-.8z", count - 1)
-            .expect("a string takes everything");
+            .expect("writing to a string cannot fail");
     }
     d
 }
@@ -173,7 +174,7 @@ fn boxes(days: Vec<NaiveDate>) -> String {
 fn dots(days: Vec<NaiveDate>) -> String {
     let mut d = String::new();
     for (week, weekday) in days.into_iter().map(place) {
-        write!(d, "M{week} {weekday}h0").expect("a string takes everything");
+        write!(d, "M{week} {weekday}h0").expect("writing to a string cannot fail");
     }
     d
 }
