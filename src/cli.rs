@@ -295,7 +295,7 @@ pub fn main() -> ExitCode {
         };
     let (message, json) = (args.command.interrupted(), args.command.logs_json());
     if json {
-        // Errors before this line would not be logged.
+        // First, so that every error is logged.
         log::begin_json();
     }
     if let Err(error) = args.command.workers().map_or(Ok(()), limits::check) {

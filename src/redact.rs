@@ -273,7 +273,7 @@ impl Redaction {
                 map(column, |url| Some(Cow::Borrowed(value::without_query(url))))
             }
             (Some(Action::Hash), _) => {
-                let key = self.key.as_ref().expect("there is no redaction without its key");
+                let key = self.key.as_ref().expect("a redaction that hashes has a key");
                 map(column, |text| Some(Cow::Owned(key.hash(name, text))))
             }
             (None, Some((_, fits))) if self.rules.0.contains_key(URL) => {

@@ -82,7 +82,7 @@ pub(super) fn of_others<'a>(
     others.map(|(kind, count)| of_kind(kind, *count, example(kind))).collect()
 }
 
-/// Returns a line about objects in the directory of another day than that of their end time, if there are any.
+/// Returns a line about objects in a directory whose day differs from that of their end time, if there are any.
 pub(super) fn moved(moved: &Moved) -> Option<String> {
     let example = moved.example.as_ref()?;
     let count = HumanCount(moved.objects);

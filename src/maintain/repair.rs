@@ -246,8 +246,8 @@ fn rebuild(dataset: &Dataset, keys: &[String], kept: &[&Claim]) -> anyhow::Resul
         let written: u64 = claim.outputs.iter().map(|output| output.rows).sum();
         ensure!(
             written == claim.lines,
-            "{file} and its rejects exist with {written} of {} lines: a file of rows or rejects is lost. Move the \
-             other one out of the table, so that its objects are converted again",
+            "{written} of the {} rows and rejects of the claim in {file} exist: a file of rows or rejects is lost. \
+             Move the other one out of the table, so that its objects are converted again",
             claim.lines
         );
         if let Some(why) = claim.contradiction() {

@@ -356,7 +356,7 @@ fn keep_slowest(batches: &mut Vec<SlowBatch>) {
     batches.truncate(SLOWEST);
 }
 
-/// Returns the totals of all regions and of each log type. A day counts once, even if it has objects in several regions.
+/// Returns the totals of all regions and of each log type. A day with objects in several regions counts once.
 fn totals(
     regions: &BTreeMap<(String, String, LogType), Totals>,
     balancers: &[Balancer],

@@ -56,14 +56,14 @@ pub(super) struct Background {
 
 /// Returns the column (week) and row (weekday, Monday first) of a day.
 fn place(day: NaiveDate) -> (u32, u32) {
-    let first = NaiveDate::from_ymd_opt(day.year(), 1, 1).expect("every year has it");
+    let first = NaiveDate::from_ymd_opt(day.year(), 1, 1).expect("every year has January 1");
     let number = day.ordinal0() + first.weekday().num_days_from_monday();
     (number / 7, number % 7)
 }
 
 /// Returns the background of a year.
 pub(super) fn background(year: i32) -> Background {
-    let first = NaiveDate::from_ymd_opt(year, 1, 1).expect("is a year of a day that there is");
+    let first = NaiveDate::from_ymd_opt(year, 1, 1).expect("the year of an existing day");
     let days: Vec<_> = first.iter_days().take_while(|day| day.year() == year).collect();
     let months = days.iter().filter(|day| day.day() == 1);
     // The name of a month is above its first complete week.
