@@ -19,10 +19,10 @@ CREATE EXTERNAL TABLE IF NOT EXISTS `alb_connection_logs` (
   `extra_fields` string COMMENT 'Unchanged text of fields that AWS added after this version',
   `source_key` string COMMENT 'Key of the object that the row came from'
 )
-COMMENT 'Attempts of clients to connect to Application Load Balancers, one row per attempt. Partitions are days of delivery (UTC): the last minutes of a day can stand under the next, so ask for two and filter by time'
+COMMENT 'Attempts of clients to connect to Application Load Balancers, one row per attempt. Partitions are days of delivery (UTC): the last minutes of a day can be in the next partition, so select two days and filter by time'
 PARTITIONED BY (
-  `account` string COMMENT 'Account of the load balancer, twelve digits; every query must say which',
-  `region` string COMMENT 'Region of the load balancer; every query must say which',
+  `account` string COMMENT 'Account of the load balancer, 12 digits; every query must specify it',
+  `region` string COMMENT 'Region of the load balancer; every query must specify it',
   `year` string COMMENT 'Year of delivery, four digits',
   `month` string COMMENT 'Month of delivery, two digits',
   `day` string COMMENT 'Day of delivery, two digits'

@@ -8,10 +8,10 @@ CREATE EXTERNAL TABLE IF NOT EXISTS `alb_rejects` (
   `raw_length` bigint COMMENT 'Length of the line in bytes',
   `raw_line` binary COMMENT 'The line, as bytes, up to 64 KiB; NULL where rows are redacted'
 )
-COMMENT 'Log lines that could not become rows, one row per line. Partitions are days of delivery (UTC): the last minutes of a day can stand under the next, so ask for two and filter by time'
+COMMENT 'Log lines that could not become rows, one row per line. Partitions are days of delivery (UTC): the last minutes of a day can be in the next partition, so select two days and filter by time'
 PARTITIONED BY (
-  `account` string COMMENT 'Account of the load balancer, twelve digits; every query must say which',
-  `region` string COMMENT 'Region of the load balancer; every query must say which',
+  `account` string COMMENT 'Account of the load balancer, 12 digits; every query must specify it',
+  `region` string COMMENT 'Region of the load balancer; every query must specify it',
   `year` string COMMENT 'Year of delivery, four digits',
   `month` string COMMENT 'Month of delivery, two digits',
   `day` string COMMENT 'Day of delivery, two digits'

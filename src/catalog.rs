@@ -1,4 +1,4 @@
-//! What engines and AWS need to know of a dataset: DDL statements, checks of engines, and policies.
+//! DDL statements and checks for query engines, and policies for AWS.
 
 pub(crate) mod check;
 pub(crate) mod ddl;

@@ -1,4 +1,4 @@
-//! The program around the library: arguments in, text and exit codes out.
+//! The command-line program: parses the arguments, runs a command and returns its exit code.
 
 mod accept;
 mod clean;
@@ -47,7 +47,7 @@ use crate::cli::inspect::Inspect;
 use crate::cli::man::Manual;
 use crate::cli::plan::PlanCommand;
 use crate::cli::policy::Policy;
-use crate::cli::progress::Voice;
+use crate::cli::progress::Messages;
 use crate::cli::remove::Remove;
 use crate::cli::repair::Repair;
 use crate::cli::report::Report;
@@ -60,32 +60,32 @@ use crate::report::ReportError;
 use crate::util::escape::printable;
 use crate::util::threads::{isolated, record_panics, unreported_panics};
 
-/// Everything was converted.
+/// Success.
 const DONE: u8 = 0;
-/// Too many lines are rejects.
+/// More lines were rejected than `--max-rejects` allows.
 const REJECTS: u8 = 1;
-/// A verification found something.
+/// `verify` or `repair` found problems.
 const FINDINGS: u8 = 1;
-/// Some object could not be read, or not whole.
+/// Some objects or partitions could not be processed completely.
 const OBJECTS: u8 = 2;
-/// Fatal error, or the output could not be written.
+/// Fatal error, or stdout could not be written.
 const FAILED: u8 = 3;
-/// Objects named like logs were not converted.
+/// Objects that are named like logs were not converted.
 const LEFT_OUT: u8 = 4;
 
 const AFTER: &str = "\
 Environment:
-  Each flag but --yes can be given by the environment, too, as ALB2PARQUET_ and its name: ALB2PARQUET_THREADS=4,
-  ALB2PARQUET_ACCOUNT=123456789012,210987654321, ALB2PARQUET_QUIET=1. Flags on the command line win. An empty variable is
-  treated as unset.
+  Each flag except --yes can also be set by an environment variable, ALB2PARQUET_ and the name of the flag:
+  ALB2PARQUET_THREADS=4, ALB2PARQUET_ACCOUNT=123456789012,210987654321, ALB2PARQUET_QUIET=1. Flags on the command line
+  take precedence. An empty variable is treated as unset.
 
 Exit codes:
-  0  it was done
-  1  more lines are rejects than may be, or there are findings
-  2  some object could not be read, or not whole
-  3  fatal error, or the output could not be written to stdout
+  0  success
+  1  more rejected lines than --max-rejects allows, or verify or repair found problems
+  2  some objects or partitions could not be processed completely
+  3  fatal error, or stdout could not be written
   4  objects named like logs were not converted
-  130, 143  it was interrupted
+  130, 143  interrupted
 
 Examples:
   alb2parquet plan s3://my-log-bucket
@@ -93,7 +93,7 @@ Examples:
   alb2parquet verify s3://my-log-bucket --out s3://my-lake/alb
   alb2parquet help convert";
 
-/// Turns Application Load Balancer logs into partitioned Parquet.
+/// Convert AWS Application Load Balancer logs to partitioned Parquet
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100, after_help = AFTER)]
 struct Args {
@@ -112,7 +112,7 @@ enum Command {
     Repair(Repair),
     Clean(Clean),
     Inspect(Inspect),
-    /// Prints what AWS must be told, as JSON to paste
+    /// Print AWS policies and lifecycle configurations as JSON
     #[command(subcommand, after_help = policy::AFTER)]
     Policy(Policy),
     Ddl(Ddl),
@@ -120,37 +120,38 @@ enum Command {
     Man(Manual),
 }
 
-/// Returns the grammar of the command line: flags, and the environment behind them.
+/// Returns the command-line parser, with an environment variable for each flag.
 fn command() -> clap::Command {
     all_by_environment(Args::command().long_version(long_version()))
 }
 
-/// Lets the flags of a command and of those below it be given by the environment, too.
+/// Adds environment variables to the flags of a command and its subcommands.
 fn all_by_environment(command: clap::Command) -> clap::Command {
     command.mut_args(with_environment).mut_subcommands(all_by_environment)
 }
 
-/// Says which lines and datasets this version knows.
+/// Returns the output of `--version`, with the versions of logs and datasets that the program supports.
 fn long_version() -> String {
     let mut text = concat!(env!("CARGO_PKG_VERSION"), "\n").to_owned();
     for log_type in LogType::ALL {
         let fields = &log_type.table().fields;
         let (count, era) = (fields.len(), fields.last().map_or("", |field| &field.era));
         let name = log_type.as_str();
-        writeln!(text, "{name:<14}{count} fields, the last of {era}").expect("a string takes it");
+        writeln!(text, "{name:<14}{count} fields, the last added in {era}")
+            .expect("writing to a string cannot fail");
     }
     let [plain, redacted] = FORMAT_VERSIONS;
-    write!(text, "{:<14}format version {plain}, or {redacted} where redacted", "dataset")
-        .expect("a string takes it");
+    write!(text, "{:<14}format version {plain}, or {redacted} if redacted", "dataset")
+        .expect("writing to a string cannot fail");
     text
 }
 
-/// Lets a flag be given by the environment, too: `--log-format` by `ALB2PARQUET_LOG_FORMAT`.
+/// Adds the environment variable of a flag, such as `ALB2PARQUET_LOG_FORMAT` for `--log-format`.
 fn with_environment(arg: Arg) -> Arg {
-    /// Flags whose values can hold commas: settings of a store, and URLs.
+    /// Flags whose values can contain commas: store settings and URLs.
     const WHOLE: [&str; 2] = ["option", "source"];
     let Some(long) = arg.get_long() else { return arg };
-    if ONLY_TYPED.contains(&long) {
+    if NO_VARIABLE.contains(&long) {
         return arg;
     }
     let splits = !WHOLE.contains(&long);
@@ -166,12 +167,12 @@ fn with_environment(arg: Arg) -> Arg {
 }
 
 impl Command {
-    /// Whether stderr is JSON.
-    fn speaks_json(&self) -> bool {
-        matches!(self, Self::Convert(convert) if convert.voice() == Voice::Json)
+    /// Returns whether messages on stderr are JSON.
+    fn logs_json(&self) -> bool {
+        matches!(self, Self::Convert(convert) if convert.messages() == Messages::Json)
     }
 
-    /// Returns the number of workers of a command that starts threads.
+    /// Returns the number of worker threads, or `None` if the command starts none.
     fn workers(&self) -> Option<u64> {
         let all = || thread::available_parallelism().map_or(1, usize::from) as u64;
         match self {
@@ -187,14 +188,14 @@ impl Command {
         }
     }
 
-    /// Says why the run could not begin, or not go on.
-    fn complain(&self, error: &anyhow::Error) {
+    /// Prints a fatal error with its hint, or that the run was interrupted.
+    fn print_error(&self, error: &anyhow::Error) {
         if is_interruption(error) {
-            say(self.interrupted(), self.speaks_json());
+            print_message(self.interrupted(), self.logs_json());
             return;
         }
         let hint = hint::of(error);
-        if self.speaks_json() {
+        if self.logs_json() {
             tracing::error!(hint = hint.as_deref(), "{error:#}");
         } else {
             terminal::error(error);
@@ -219,8 +220,8 @@ impl Command {
         }
     }
 
-    /// Returns how long the command may take to shut down after a signal. Commands that do not check for signals are
-    /// ended immediately.
+    /// Returns the time that the command may take to shut down after a signal. Commands that do not check for signals
+    /// end immediately.
     fn grace(&self) -> Duration {
         match self {
             Self::Plan(_)
@@ -233,24 +234,24 @@ impl Command {
     }
 }
 
-/// Returns whether the user has ended the run.
+/// Returns whether a signal interrupted the run.
 fn is_interruption(error: &anyhow::Error) -> bool {
     matches!(error.downcast_ref(), Some(PlanError::Interrupted))
         || matches!(error.downcast_ref(), Some(ReportError::Interrupted))
 }
 
-fn say(sentence: &str, json: bool) {
+fn print_message(message: &str, json: bool) {
     if json {
-        tracing::error!("{sentence}");
+        tracing::error!("{message}");
     } else {
-        terminal::print_line(sentence);
+        terminal::print_line(message);
     }
 }
 
-/// Flags that the environment cannot give, since they would be meant for another run.
-const ONLY_TYPED: [&str; 3] = ["yes", "help", "version"];
+/// Flags without an environment variable, because a variable also applies to later commands.
+const NO_VARIABLE: [&str; 3] = ["yes", "help", "version"];
 
-/// Escapes the arguments that an error quotes. clap prints the error in color.
+/// Escapes the arguments that an error message quotes. clap then prints the message in color.
 fn escaped(mut error: clap::Error) -> clap::Error {
     let typed: Vec<_> = error.context().map(|(kind, value)| (kind, value.clone())).collect();
     for (kind, value) in typed {
@@ -292,19 +293,20 @@ pub fn main() -> ExitCode {
                 return ExitCode::from(print_usage(error));
             }
         };
-    let (sentence, json) = (args.command.interrupted(), args.command.speaks_json());
+    let (message, json) = (args.command.interrupted(), args.command.logs_json());
     if json {
-        // Before anything can fail: an error that nobody logs is lost.
+        // First, so that every error is logged.
         log::begin_json();
     }
     if let Err(error) = args.command.workers().map_or(Ok(()), limits::check) {
-        args.command.complain(&error);
+        args.command.print_error(&error);
         return ExitCode::from(FAILED);
     }
-    let signals = match Signals::listen(args.command.grace(), move || say(sentence, json)) {
+    let signals = match Signals::listen(args.command.grace(), move || print_message(message, json))
+    {
         Ok(signals) => signals,
         Err(error) => {
-            args.command.complain(&anyhow!(error).context("no thread can be started"));
+            args.command.print_error(&anyhow!(error).context("cannot start a thread"));
             return ExitCode::from(FAILED);
         }
     };
@@ -326,12 +328,12 @@ pub fn main() -> ExitCode {
     });
     let fault = |panic| anyhow!("a bug in alb2parquet; please report it: {panic}");
     let code = code.map_err(fault).flatten().unwrap_or_else(|error| {
-        args.command.complain(&error);
+        args.command.print_error(&error);
         signals.exit_code().unwrap_or(FAILED)
     });
-    // Panics of threads whose result nobody needs.
+    // Panics of threads that are not joined.
     for panic in unreported_panics() {
-        args.command.complain(&fault(panic));
+        args.command.print_error(&fault(panic));
     }
     ExitCode::from(code)
 }
@@ -345,7 +347,7 @@ mod tests {
         command().debug_assert();
     }
 
-    /// Calls back with every command there is.
+    /// Calls `each` for a command and all of its subcommands.
     fn visit(command: &clap::Command, each: &mut impl FnMut(&clap::Command)) {
         each(command);
         for below in command.get_subcommands().filter(|below| below.get_name() != "help") {
@@ -354,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn every_help_has_exit_codes_and_examples_that_are_understood() {
+    fn every_help_has_exit_codes_and_valid_examples() {
         let (mut commands, mut examples) = (0, 0);
         visit(&command(), &mut |of| {
             let name = of.get_name();

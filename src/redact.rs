@@ -1,8 +1,8 @@
-//! Redaction: what is known of clients is taken out of rows before anything is written.
+//! Redaction: removes personal data from rows before they are written.
 //!
-//! Rules are agreed on for a whole dataset, so that nothing of it is in clear by mistake: `dataset.json` holds them,
-//! and a fingerprint of the key that values are hashed with, but never the key. They work on decoded record
-//! batches, on each distinct value of a dictionary once; without rules nothing is looked at.
+//! All runs of a dataset must use the same rules, so that no run adds unredacted rows. `dataset.json` contains the
+//! rules and a fingerprint of the key for hashing, but never the key itself. Rules apply to decoded record batches,
+//! once for each distinct value of a dictionary. Without rules, batches are returned unchanged.
 
 mod hmac_key;
 mod value;
@@ -22,7 +22,7 @@ pub(crate) use crate::redact::hmac_key::{Key, MIN_KEY};
 
 use crate::logs::schema::EXTRA_FIELDS;
 
-/// What may be done to which columns.
+/// The columns that can be redacted, with their supported actions.
 pub const COLUMNS: [(&str, &[Action]); 11] = [
     ("client_ip", &[Action::Truncate, Action::Hash, Action::Drop]),
     ("client_port", &[Action::Drop]),
@@ -40,29 +40,29 @@ pub const COLUMNS: [(&str, &[Action]); 11] = [
 /// The URL of a request, and the columns that repeat it.
 const URL: &str = "request_url";
 const REPEATS_URL: [&str; 2] = ["redirect_url", "transformed_uri"];
-/// A column, and what tells whether a text belongs there.
+/// A column, and a function that returns whether a text is a valid value of it.
 type Beside = (&'static str, fn(&str) -> bool);
-/// The rest of the request line. Where that is none, what belongs to the URL can stand in them.
+/// The other columns of the request line. If the request line is malformed, they can contain parts of the URL.
 const BESIDE_URL: [Beside; 2] =
     [("request_verb", value::is_method), ("request_proto", value::is_protocol)];
 
-/// What is done to the values of a column.
+/// The redaction of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Action {
-    /// Addresses lose their host: /24 of IPv4, /48 of IPv6 stay. What is no address becomes NULL.
+    /// Truncates IP addresses to their network: /24 for IPv4, /48 for IPv6. Other values become NULL.
     Truncate,
-    /// Values become keyed hashes: the same value of a column the same hash.
+    /// Replaces values with keyed hashes. Equal values of a column have equal hashes.
     Hash,
-    /// Values become NULL.
+    /// Replaces values with NULL.
     Drop,
-    /// URLs lose what stands behind the first `?` or `#`, and these.
+    /// Removes the query and fragment of URLs: everything from the first `?` or `#` on.
     DropQuery,
 }
 
 impl Action {
-    /// Returns the name that it is asked for by.
+    /// Returns the name of the action in rules.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Truncate => "truncate",
@@ -73,42 +73,43 @@ impl Action {
     }
 }
 
-/// What is done to which columns. As JSON, an object of columns.
+/// The redacted columns and their actions. In JSON, an object with a key for each column.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Rules(BTreeMap<String, Action>);
 
-/// Rules, or a key, that cannot be.
+/// A rule or the key for hashing is invalid.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum RedactError {
     /// A rule is not of the form `column=action`.
-    #[error("{0}: write it like client_ip=truncate")]
+    #[error("{0}: expected COLUMN=ACTION, such as client_ip=truncate")]
     Form(String),
-    /// No such column can be redacted.
-    #[error("{0}: no such column can be redacted, but {all} can", all = names())]
+    /// The column does not exist or cannot be redacted.
+    #[error("{0}: expected one of the columns {all}", all = names())]
     Column(String),
-    /// The column knows no such action.
-    #[error("{column}={action}: say one of {}", actions(.column))]
+    /// The column does not support the action.
+    #[error("{column}={action}: expected one of {}", actions(.column))]
     Action {
         /// The column.
         column: String,
-        /// What was asked for.
+        /// The unsupported action.
         action: String,
     },
     /// A column has two rules.
-    #[error("{0} is given twice")]
+    #[error("{0} has two rules")]
     Twice(String),
-    /// Something is to be hashed, but there is no key.
-    #[error("{0}=hash needs a key of at least {MIN_KEY} bytes")]
+    /// A column is to be hashed, but there is no key.
+    #[error("{0}=hash requires a key of at least {MIN_KEY} bytes")]
     NoKey(String),
-    /// The key can be guessed.
+    /// The key is too short to be secure.
     #[error(
-        "the key for hashes is shorter than {MIN_KEY} bytes: hashes of addresses could be undone by guessing it"
+        "the key for hashing is shorter than {MIN_KEY} bytes: an attacker who guesses it can recover addresses from \
+         their hashes"
     )]
     ShortKey,
-    /// The dataset's values were hashed with another.
-    #[error("the key for hashes is another key than the one that the dataset was begun with")]
+    /// The values of the dataset were hashed with another key.
+    #[error("the key for hashing is not the key of the dataset")]
     OtherKey,
 }
 
@@ -123,13 +124,14 @@ fn actions(column: &str) -> String {
 }
 
 impl Rules {
-    /// Parses rules of the form `column=action`. That of `request_url` holds for the columns that repeat the URL, too,
-    /// unless they have their own; where there is any rule, `extra_fields` is dropped, since nobody knows what it
-    /// holds.
+    /// Parses rules of the form `column=action`.
+    ///
+    /// The rule of `request_url` also applies to the columns that repeat the URL, unless they have rules of their own.
+    /// If there are any rules, `extra_fields` is dropped, because its contents are unknown.
     ///
     /// # Errors
     ///
-    /// Fails when a rule cannot be, or a column has two.
+    /// Fails if a rule is invalid, or if a column has two rules.
     pub fn parse<S: AsRef<str>>(texts: &[S]) -> Result<Self, RedactError> {
         let mut rules = BTreeMap::new();
         for text in texts {
@@ -160,24 +162,24 @@ impl Rules {
         Ok(Self(rules))
     }
 
-    /// Tells whether nothing is redacted.
+    /// Returns whether there are no rules.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Returns the rules, each like `client_ip=truncate`.
+    /// Returns the rules as text, such as `client_ip=truncate`.
     pub fn actions(&self) -> Vec<String> {
         let actions = self.0.iter();
         actions.map(|(column, action)| format!("{column}={}", action.as_str())).collect()
     }
 
-    /// Returns a column that is hashed, if any is.
+    /// Returns the first column that is hashed, if there is one.
     fn hashed(&self) -> Option<&str> {
         self.0.iter().find(|(_, action)| **action == Action::Hash).map(|(name, _)| name.as_str())
     }
 }
 
-/// The rules as the metadata of files has them.
+/// Formats the rules as flags, as in the metadata of files.
 impl fmt::Display for Rules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rules = self.actions().into_iter().map(|rule| format!("--redact {rule}"));
@@ -185,24 +187,24 @@ impl fmt::Display for Rules {
     }
 }
 
-/// What all runs of a dataset redact alike.
+/// The rules and the key that all runs of a dataset must use.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Agreement {
     /// The rules.
     pub columns: Rules,
-    /// Fingerprint of the key, if something is hashed.
+    /// Fingerprint of the key, if a column is hashed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<String>,
 }
 
 impl Agreement {
-    /// Tells whether nothing is redacted.
+    /// Returns whether there are no rules.
     pub fn is_empty(&self) -> bool {
         self.columns.is_empty()
     }
 }
 
-/// The rules as they are typed, and the key's fingerprint.
+/// Formats the rules as flags, and the fingerprint of the key.
 impl fmt::Display for Agreement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.columns)?;
@@ -210,7 +212,7 @@ impl fmt::Display for Agreement {
     }
 }
 
-/// Rules with the key that they need, ready to be applied.
+/// Rules with the key for hashing. Redacts record batches.
 #[derive(Debug, Default)]
 pub struct Redaction {
     rules: Rules,
@@ -218,38 +220,38 @@ pub struct Redaction {
 }
 
 impl Redaction {
-    /// Returns the redaction of some rules.
+    /// Returns the redaction for rules.
     ///
     /// # Errors
     ///
-    /// Fails when something is to be hashed without a key, or with one that can be guessed.
+    /// Fails if a column is to be hashed, but the key is missing or shorter than 32 bytes.
     pub fn new(rules: Rules, key: Option<&str>) -> Result<Self, RedactError> {
         let Some(hashed) = rules.hashed() else { return Ok(Self { rules, key: None }) };
         let key = key.ok_or_else(|| RedactError::NoKey(hashed.to_owned()))?;
         Ok(Self { rules, key: Some(Key::new(key)?) })
     }
 
-    /// Returns the redaction that a dataset's runs have agreed on.
+    /// Returns the redaction of a dataset.
     ///
     /// # Errors
     ///
-    /// Fails when it needs a key, and that is missing or another.
+    /// Fails if the redaction needs a key, but the key is missing or is not that of the dataset.
     pub(crate) fn agreed(agreement: &Agreement, key: Option<&str>) -> Result<Self, RedactError> {
         let redaction = Self::new(agreement.columns.clone(), key)?;
         if redaction.agreement() == *agreement { Ok(redaction) } else { Err(RedactError::OtherKey) }
     }
 
-    /// Returns what is to be agreed on.
+    /// Returns the rules and the fingerprint of the key, for `dataset.json`.
     pub(crate) fn agreement(&self) -> Agreement {
         Agreement { columns: self.rules.clone(), key: self.key.as_ref().map(Key::fingerprint) }
     }
 
-    /// Tells whether nothing is redacted. The lines of rejects are kept only then.
+    /// Returns whether there are no rules. Only then, rejects contain the text of their lines.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }
 
-    /// Redacts the rows of a batch.
+    /// Returns a batch with redacted values.
     pub fn apply(&self, batch: RecordBatch) -> RecordBatch {
         if self.is_empty() {
             return batch;
@@ -257,7 +259,7 @@ impl Redaction {
         let schema = batch.schema();
         let fields = schema.fields().iter().zip(batch.columns());
         let columns = fields.map(|(field, column)| self.column(field.name(), column)).collect();
-        RecordBatch::try_new(schema, columns).expect("types and lengths stay as they were")
+        RecordBatch::try_new(schema, columns).expect("types and lengths do not change")
     }
 
     fn column(&self, name: &str, column: &ArrayRef) -> ArrayRef {
@@ -271,7 +273,7 @@ impl Redaction {
                 map(column, |url| Some(Cow::Borrowed(value::without_query(url))))
             }
             (Some(Action::Hash), _) => {
-                let key = self.key.as_ref().expect("there is no redaction without its key");
+                let key = self.key.as_ref().expect("a redaction that hashes has a key");
                 map(column, |text| Some(Cow::Owned(key.hash(name, text))))
             }
             (None, Some((_, fits))) if self.rules.0.contains_key(URL) => {
@@ -282,28 +284,28 @@ impl Redaction {
     }
 }
 
-/// Returns as many NULLs of the same type, without the values that there were.
+/// Returns a column of the same type and length with only NULLs. Its dictionary contains no values.
 fn nulls(column: &ArrayRef) -> ArrayRef {
     if column.as_dictionary_opt::<Int32Type>().is_some() {
         let values = Arc::new(StringArray::new_null(0));
-        let keys = Int32Array::new_null(column.len());
-        return Arc::new(DictionaryArray::<Int32Type>::new(keys, values));
+        let indices = Int32Array::new_null(column.len());
+        return Arc::new(DictionaryArray::<Int32Type>::new(indices, values));
     }
     new_null_array(column.data_type(), column.len())
 }
 
-/// Makes each text of a column into another, or NULL; the values of a dictionary once each.
+/// Returns a column with `change` applied to each text, or to each value of a dictionary. `None` becomes NULL.
 fn map(column: &ArrayRef, change: impl Fn(&str) -> Option<Cow<'_, str>>) -> ArrayRef {
     let Some(dictionary) = column.as_dictionary_opt::<Int32Type>() else {
         debug_assert_eq!(column.data_type(), &DataType::Utf8, "only text is changed");
         let texts = column.as_string::<i32>().iter();
         return Arc::new(texts.map(|text| text.and_then(&change)).collect::<StringArray>());
     };
-    // Values that become alike are one value, in the order of their first appearance.
+    // Values that are equal after the change become one value, in the order of first appearance.
     let mut values = Vec::new();
     let mut known = HashMap::new();
     let texts = dictionary.values().as_string::<i32>().iter();
-    let keys: Vec<Option<i32>> = texts
+    let indices: Vec<Option<i32>> = texts
         .map(|text| {
             let text = text.and_then(&change)?;
             Some(*known.entry(text).or_insert_with_key(|text| {
@@ -313,7 +315,8 @@ fn map(column: &ArrayRef, change: impl Fn(&str) -> Option<Cow<'_, str>>) -> Arra
         })
         .collect();
     let rows = dictionary.keys().iter();
-    let rows = rows.map(|key| key.and_then(|key| keys[key as usize])).collect::<Int32Array>();
+    let rows = rows.map(|index| index.and_then(|index| indices[index as usize]));
+    let rows = rows.collect::<Int32Array>();
     let values = Arc::new(StringArray::from(values));
     Arc::new(DictionaryArray::<Int32Type>::new(rows, values))
 }
@@ -324,7 +327,7 @@ mod tests {
     use crate::logs::schema::{Column, Kind, LogType, OWN_COLUMNS, Table};
 
     #[test]
-    fn every_rule_is_of_a_column_that_there_is() {
+    fn every_rule_is_of_an_existing_column() {
         let columns = || LogType::ALL.into_iter().map(LogType::table).flat_map(Table::columns);
         let kind = |name: &str| -> Option<Kind> {
             let of = |(_, column): (usize, &Column)| (column.name == name).then_some(column.kind);
@@ -341,27 +344,27 @@ mod tests {
     }
 
     #[test]
-    fn rules_are_parsed_and_typed_alike() {
+    fn parsing_the_text_of_rules_returns_the_same_rules() {
         assert!(Rules::parse::<&str>(&[]).unwrap().is_empty());
         let rules = Rules::parse(&["request_url=drop-query", "redirect_url=drop"]).unwrap();
-        let typed = "--redact extra_fields=drop --redact redirect_url=drop \
+        let flags = "--redact extra_fields=drop --redact redirect_url=drop \
                      --redact request_url=drop-query --redact transformed_uri=drop-query";
-        assert_eq!(rules.to_string(), typed);
-        let again: Vec<&str> = typed.split(' ').filter(|word| word.contains('=')).collect();
+        assert_eq!(rules.to_string(), flags);
+        let again: Vec<&str> = flags.split(' ').filter(|word| word.contains('=')).collect();
         assert_eq!(Rules::parse(&again).unwrap(), rules);
         for (texts, error) in [
-            (&["client_ip"][..], "write it like client_ip=truncate"),
+            (&["client_ip"][..], "such as client_ip=truncate"),
             (&["client=hash"], "client_port"),
-            (&["client_port=hash"], "say one of client_port=drop"),
-            (&["client_ip=hash", "client_ip=drop"], "given twice"),
+            (&["client_port=hash"], "expected one of client_port=drop"),
+            (&["client_ip=hash", "client_ip=drop"], "has two rules"),
         ] {
-            let said = Rules::parse(texts).unwrap_err().to_string();
-            assert!(said.contains(error), "{said}");
+            let message = Rules::parse(texts).unwrap_err().to_string();
+            assert!(message.contains(error), "{message}");
         }
     }
 
     #[test]
-    fn a_key_is_needed_and_never_shown() {
+    fn hashing_requires_a_key_that_is_never_shown() {
         let rules = || Rules::parse(&["user_agent=hash"]).unwrap();
         let none = Redaction::new(rules(), None).unwrap_err();
         assert_eq!(none, RedactError::NoKey("user_agent".to_owned()));
@@ -377,13 +380,13 @@ mod tests {
         assert!(Redaction::agreed(&agreement, Some(secret)).is_ok());
         let other = Redaction::agreed(&agreement, Some("another key, which is long enough"));
         assert_eq!(other.unwrap_err(), RedactError::OtherKey);
-        // Without anything to hash, no key is looked at.
+        // Without hashed columns, the key is ignored.
         let drop = Rules::parse(&["user_agent=drop"]).unwrap();
         assert_eq!(Redaction::new(drop, Some("short")).unwrap().agreement().key, None);
     }
 
     #[test]
-    fn values_that_become_alike_are_one_and_lost_ones_are_nowhere() {
+    fn dictionaries_contain_each_redacted_value_once_and_no_original_value() {
         let texts = [Some("192.0.2.1"), Some("192.0.2.9"), None, Some("nobody"), Some("::1")];
         let column: ArrayRef = Arc::new(texts.into_iter().collect::<DictionaryArray<Int32Type>>());
         let rules = Rules::parse(&["client_ip=truncate", "user_agent=drop"]).unwrap();

@@ -1,7 +1,7 @@
-//! The report: what a dataset holds and what it lacks, told from its claims and the footers of its files.
+//! The report: contents and gaps of a dataset, from its claims and the footers of its files.
 //!
-//! Data is read in one place only: a rejects file for an example line of each reason. Claims name millions of
-//! objects, so they are read one partition at a time and kept as counts of a balancer and a day.
+//! Rows are read only for one example line per reason for rejection. Claims can contain millions of objects, so they
+//! are read partition by partition and reduced to counts per load balancer and day.
 
 mod coverage;
 mod eras;
@@ -29,150 +29,150 @@ pub use crate::report::html::html;
 pub use crate::report::incomplete::IncompleteObjects;
 pub(crate) use crate::report::statements::Statement;
 
-/// Batches that are named as the slowest.
+/// Number of slowest batches to list.
 const SLOWEST: usize = 10;
-/// Problems that are named; more are only counted.
+/// Maximum number of problems to list. Others are only counted.
 const MAX_PROBLEMS: usize = 20;
 
-/// What a dataset holds. As JSON, it is what `--json` prints; its keys are stable.
+/// The contents and gaps of a dataset. `report --json` prints it as JSON; its keys are stable.
 #[derive(Debug, Serialize)]
 pub struct Facts {
-    /// The dataset as the user named it.
+    /// The path or URL of the dataset, as the user specified it.
     pub dataset: String,
-    /// When this was gathered.
+    /// Time of the report.
     pub made: DateTime<Utc>,
     /// Version of the program.
     pub version: &'static str,
-    /// How its partitions become directories.
+    /// Layout of the partition directories.
     pub layout: Layout,
     /// First day of delivery with an object.
     pub first_day: Option<NaiveDate>,
-    /// The last one.
+    /// Last day of delivery with an object.
     pub last_day: Option<NaiveDate>,
-    /// All of it.
+    /// Totals of the dataset.
     pub totals: Totals,
-    /// Each log type.
+    /// Totals of each log type.
     pub log_types: BTreeMap<LogType, Totals>,
-    /// Each account, region and log type.
+    /// Totals of each account, region and log type.
     pub regions: Vec<Region>,
-    /// Each account, region, load balancer and log type.
+    /// Coverage of each account, region, load balancer and log type.
     pub balancers: Vec<Balancer>,
     /// Rejects by reason.
     pub rejects: Vec<RejectsOf>,
     /// Objects that were damaged, or none of whose lines became a row.
     pub incomplete_objects: IncompleteObjects,
-    /// What the lines of each log type and month of delivery had.
+    /// The fields in the lines of each log type and month of delivery.
     pub months: Vec<Month>,
-    /// The batches that took longest, the slowest first; of those whose claims say.
+    /// The slowest batches whose claims contain their duration, the slowest first.
     pub slowest: Vec<SlowBatch>,
-    /// What makes its tables known to engines.
+    /// Statements that register the tables in engines.
     pub statements: Vec<Statement>,
-    /// What needs attention; at most twenty, and the number of the others.
+    /// Problems that need attention; at most twenty, and the number of others.
     pub problems: Vec<String>,
 }
 
-/// Counts of objects, as claims have them.
+/// Counts of objects, according to claims.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Counts {
-    /// Objects read.
+    /// Number of converted objects.
     pub objects: u64,
-    /// Lines in them; the unreadable tail of an object counts as one.
+    /// Number of their lines. The unreadable rest of an object counts as one.
     pub lines: u64,
-    /// Lines that became rows.
+    /// Number of lines that became rows.
     pub rows: u64,
-    /// The others.
+    /// Number of rejected lines.
     pub rejects: u64,
-    /// Compressed bytes of the objects.
+    /// Compressed size of the objects in bytes.
     pub source_bytes: u64,
 }
 
-/// What was written of objects.
+/// Counts of files that were written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Written {
-    /// Batches claimed.
+    /// Number of claimed batches.
     pub batches: u64,
-    /// Files of rows.
+    /// Number of files of rows.
     pub files: u64,
-    /// Bytes of them.
+    /// Size of the files of rows in bytes.
     pub bytes: u64,
-    /// Files of rejects.
+    /// Number of files of rejects.
     pub reject_files: u64,
-    /// Bytes of them.
+    /// Size of the files of rejects in bytes.
     pub reject_bytes: u64,
     /// Number of compact files of rows.
     pub compact_files: u64,
 }
 
-/// Objects, and what was written of them.
+/// Counts of objects, and of the files that were written for them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
-    /// Days of delivery with an object.
+    /// Number of days of delivery with an object.
     pub days: u64,
     /// The objects.
     #[serde(flatten)]
     pub counts: Counts,
-    /// What was written.
+    /// The files.
     #[serde(flatten)]
     pub written: Written,
 }
 
-/// A log type in a region of an account.
+/// Totals of a log type in a region of an account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[allow(clippy::struct_field_names)] // the names are keys of the JSON
 pub struct Region {
-    /// Twelve digits.
+    /// Account ID.
     pub account: String,
     /// AWS region.
     pub region: String,
     /// The log type.
     pub log_type: LogType,
-    /// What it came to.
+    /// The totals.
     #[serde(flatten)]
     pub totals: Totals,
 }
 
-/// Rejects of one reason.
+/// Rejects with the same reason.
 #[derive(Debug, Serialize)]
 pub struct RejectsOf {
     /// Code of the reason.
     pub reason: String,
-    /// How many there are.
+    /// Number of rejects.
     pub lines: u64,
-    /// One of them, if it can be read.
+    /// One of the rejects, if one can be read.
     pub example: Option<Example>,
 }
 
-/// A batch, and how long it took.
+/// A batch and its duration.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct SlowBatch {
-    /// Seconds from its first read to its last byte staged.
+    /// Seconds from the first read to the last staged byte.
     pub seconds: f64,
     /// Its partition.
     #[serde(flatten)]
     pub partition: Partition,
     /// Number of its claim.
     pub claim: usize,
-    /// Its objects.
+    /// Counts of its objects.
     #[serde(flatten)]
     pub counts: Counts,
 }
 
-/// The facts cannot be gathered.
+/// The report cannot be made.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReportError {
     /// The dataset cannot be read.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
-    /// The user wants the program to end.
+    /// The user interrupted the program.
     #[error("interrupted")]
     Interrupted,
-    /// Threads that wait for the dataset cannot be started.
+    /// The threads for requests to the dataset cannot be started.
     #[error("threads cannot be started")]
     Threads(#[from] ThreadPoolBuildError),
 }
 
 impl Counts {
-    /// Adds others.
+    /// Adds other counts.
     pub fn add(&mut self, other: &Self) {
         self.objects += other.objects;
         self.lines += other.lines;
@@ -183,7 +183,7 @@ impl Counts {
 }
 
 impl Written {
-    /// Adds others.
+    /// Adds other counts.
     pub fn add(&mut self, other: &Self) {
         self.batches += other.batches;
         self.files += other.files;
@@ -193,7 +193,7 @@ impl Written {
         self.compact_files += other.compact_files;
     }
 
-    /// Bytes of all files.
+    /// Returns the size of all files in bytes.
     pub fn all_bytes(&self) -> u64 {
         self.bytes + self.reject_bytes
     }

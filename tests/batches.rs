@@ -382,7 +382,7 @@ fn what_batches_say_is_not_said_again() {
     fs::write(world.path("batches"), lines.join("\n")).unwrap();
     let file = world.path("batches");
     let args = ["convert", "--batches", file.to_str().unwrap(), "--out", inside.to_str().unwrap()];
-    run(&args).expect(3).says(&["lies in SOURCE"]);
+    run(&args).expect(3).says(&["is inside SOURCE"]);
 }
 
 #[test]

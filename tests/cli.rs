@@ -95,7 +95,7 @@ fn arguments_that_make_no_sense_are_refused() {
         (&["--threads", "many"], &["--threads"]),
         (&["--max-rejects", "2"], &["--max-rejects", "between 0 and 1"]),
         (&["--max-rejects", "NaN"], &["--max-rejects"]),
-        (&["--account", "12"], &["--account", "twelve digits"]),
+        (&["--account", "12"], &["--account", "12 digits"]),
         (&["--from", "19.07.2025"], &["--from"]),
         (&["--to", "2025-02-30"], &["--to"]),
         (

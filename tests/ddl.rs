@@ -86,7 +86,7 @@ fn athena_computes_the_partitions_of_both_layouts() {
 #[test]
 fn what_is_not_known_must_be_named() {
     let said = run(&LOCATION).expect(0);
-    said.says(&["every query must say which account and region", "--from-dataset"]);
+    said.says(&["every query must specify account and region", "--from-dataset"]);
     assert_eq!(said.stdout.matches("'injected'").count(), 2);
     let said = run(&[&LOCATION[..], &KNOWN].concat()).expect(0);
     assert!(!said.stdout.contains("injected") && said.stderr.is_empty(), "{said:#?}");
@@ -179,7 +179,7 @@ fn a_policy_grants_the_prefix_alone() {
     convert("s3://*").expect(3).says(&["s3://* has no valid bucket name"]);
     run(&["policy", "convert", "--source", "s3://logs", "--kms-key", "*"])
         .expect(3)
-        .says(&["\"*\" cannot be the ARN of a KMS key", "arn:aws:kms:"]);
+        .says(&["\"*\" is not the ARN of a KMS key", "arn:aws:kms:"]);
 }
 
 /// A dataset of two accounts, one of which has only a reject.
@@ -238,7 +238,7 @@ fn a_dataset_that_is_empty_or_not_there_is_refused() {
     run(&args).expect(3).says(&["holds no dataset"]);
     world.put(&key(1), gzip("nonsense\n"));
     convert(&[&world.source()], &out, &["--max-rejects", "1"]).expect(0);
-    run(&args).expect(3).says(&["holds nothing of alb_access_logs"]);
+    run(&args).expect(3).says(&["contains no partition of alb_access_logs"]);
 }
 
 #[test]
@@ -279,7 +279,7 @@ fn a_check_compares_rows_columns_and_filters() {
     };
     let text = check(&["--check", "--dialect", "trino", "--name", "logs.alb"]);
     assert!(
-        text.starts_with("-- Checks what an engine reads of logs.alb: 5 rows in 1 partitions.\n"),
+        text.starts_with("-- Checks whether an engine reads logs.alb: 5 rows in 1 partitions.\n"),
         "{text}"
     );
     let statements: Vec<&str> =

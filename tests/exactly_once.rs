@@ -119,7 +119,7 @@ fn a_name_under_two_days_is_converted_once() {
     let run = world.convert_with(&["--json"]).expect(0);
     assert_eq!((run.count("/objects/converted"), run.count("/objects/failed")), (0, 0));
     assert_eq!(run.count("/objects/skipped_by_kind/converted_before"), 4);
-    run.says(&["1 objects are below a directory of another day", &early]);
+    run.says(&["1 objects are in the directory of another day", &early]);
     assert_eq!(tree(&world.out()), before);
     assert_eq!(findings(&world), [""; 0]);
 }
@@ -273,7 +273,7 @@ fn verify_counts_what_is_right() {
     ] {
         assert_eq!(run.count(&format!("/{key}")), count, "{key}");
     }
-    run.says(&["everything is as it should be"]);
+    run.says(&["no problems found"]);
     let run = verify(&world, &["--read-data"]).expect(0);
     assert_eq!(run.count("/compared"), 4);
     assert_eq!(tree(&world.out()), before, "nothing is written");
@@ -549,7 +549,7 @@ fn what_is_removed_is_new_again() {
     assert_eq!((world.rows().len(), world.rejects().len()), (5, 0));
     assert_eq!(findings(&world), ["not_converted"; 3]);
     let run = command(&world, "remove", &selected).expect(0);
-    run.says(&["holds nothing"]);
+    run.says(&["contains none of the selected partitions"]);
     let run = world.convert_with(&["--json", "--max-rejects", "1"]).expect(0);
     assert_eq!((run.count("/objects/converted"), run.count("/rows")), (3, 6));
     assert_eq!(findings(&world), [""; 0]);

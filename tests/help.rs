@@ -35,7 +35,7 @@ fn commands() -> BTreeMap<Vec<String>, String> {
 }
 
 #[test]
-fn every_help_tells_exit_codes_and_gives_examples() {
+fn every_help_has_exit_codes_and_examples() {
     for (words, help) in commands() {
         for part in ["\nExit codes:\n  0  ", "\n  3  ", "\nExamples:\n  "] {
             assert!(help.contains(part), "{words:?} has {part:?}: {help}");
@@ -44,21 +44,23 @@ fn every_help_tells_exit_codes_and_gives_examples() {
 }
 
 #[test]
-fn the_version_tells_what_is_known() {
+fn the_version_lists_supported_logs_and_datasets() {
     let short = run(&["-V"]).expect(0).stdout;
     assert_eq!(short, format!("alb2parquet {}\n", env!("CARGO_PKG_VERSION")));
     let long = run(&["--version"]).expect(0).stdout;
     assert!(long.starts_with(&short), "{long}");
-    for line in
-        ["access        36 fields, the last of 2026", "connection    15 ", "health_check  10 "]
-    {
+    for line in [
+        "access        36 fields, the last added in 2026",
+        "connection    15 ",
+        "health_check  10 ",
+    ] {
         assert!(long.contains(line), "{line} is in {long}");
     }
-    assert!(long.contains("format version 2, or 3 where redacted"), "{long}");
+    assert!(long.contains("format version 2, or 3 if redacted"), "{long}");
 }
 
 #[test]
-fn colours_are_for_those_who_want_them() {
+fn colors_follow_the_terminal_and_the_environment() {
     for args in [&["--help"][..], &["convert", "--nonsense"]] {
         let with = |variables: &[(&str, &str)]| {
             let run = run_command(program(args).envs(variables.iter().copied()));

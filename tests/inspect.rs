@@ -49,7 +49,7 @@ fn an_object_is_described() {
         "access log of app/my-lb/50dc6c495c0c9188",
         "account 012345678901, eu-west-1, partition 2025-07-19",
         "until 2025-07-19T14:05Z, from node 192.0.2.1",
-        "as its name says",
+        "according to its name",
         "gzip, 2 members",
         "6 = 5 rows + 1 rejects (1 invalid_value)",
         "17, as written from 2016-08 to 2016-11, in 1 line\n",
@@ -68,7 +68,9 @@ fn an_object_is_described() {
     fs::create_dir(&copy).unwrap();
     fs::copy(&path, copy.join(&name)).unwrap();
     let page = run_command(program(&["inspect"]).current_dir(&copy).arg(&name)).expect(1).stdout;
-    for words in ["account 012345678901, eu-west-1, partition 2025-07-19\n", "as its name says"] {
+    for words in
+        ["account 012345678901, eu-west-1, partition 2025-07-19\n", "according to its name"]
+    {
         assert!(page.contains(words), "{words:?} is in {page}");
     }
     assert!(!page.contains("convert skips it"), "{page}");
@@ -162,7 +164,7 @@ fn a_page_fits_its_width() {
 #[test]
 fn text_that_is_not_compressed_is_read_too() {
     let page = inspect(good_lines(3), &[]).expect(0).stdout;
-    for words in ["not gzip", "3 = 3 rows", "as its first lines are"] {
+    for words in ["not gzip", "3 = 3 rows", "according to its first lines"] {
         assert!(page.contains(words), "{words:?} is in {page}");
     }
     let mut child = program(&["inspect", "-", "--json"])
@@ -196,13 +198,13 @@ fn what_an_object_is_instead_is_said() {
     let health = "http 2025-11-24T10:00:00.000000Z 0.0012 192.0.2.1:80 web PASS 200 -\n";
     let path = world.put(&key(1), gzip(health));
     let page = run(&["inspect", path.to_str().unwrap()]).expect(2).stdout;
-    assert!(page.contains("it holds health_check log lines"), "{page}");
+    assert!(page.contains("contains health_check log lines"), "{page}");
     let args = ["inspect", path.to_str().unwrap(), "--log-type", "health_check"];
     let page = run(&args).expect(0).stdout;
-    assert!(page.contains("as --log-type says") && page.contains("192.0.2.1:80"), "{page}");
+    assert!(page.contains("specified by --log-type") && page.contains("192.0.2.1:80"), "{page}");
     // Without a name, the lines tell it.
     let page = inspect(gzip(health), &[]).expect(0).stdout;
-    assert!(page.contains("health_check log, as its first lines are"), "{page}");
+    assert!(page.contains("health_check log, according to its first lines"), "{page}");
 }
 
 #[test]
@@ -316,7 +318,7 @@ fn a_bucket_is_not_an_object() {
     for bucket in ["s3://bucket", "s3://bucket/", "gs://bucket", "az://bucket//"] {
         let run = run(&["inspect", bucket]).expect(3);
         run.says(&[&format!(
-            "error: OBJECT {bucket} names a bucket, not an object: specify a key, as in"
+            "error: OBJECT {bucket} is a bucket, not an object: specify a key, as in"
         )]);
     }
 }

@@ -147,9 +147,9 @@ fn a_path_that_is_far_from_the_end_time_does_not_decide() {
     assert_eq!(run.json()["objects"]["moved"]["example"], moved);
     run.says(&[
         "moved",
-        "1 objects are below a directory of another day",
+        "1 objects are in the directory of another day",
         &moved,
-        "their end times decide",
+        "their end times determine",
     ]);
     assert_eq!(days(&world.out()), BTreeSet::from(["2025-07-19".to_owned()]));
     let plan = world.run("plan", true, &["--json", "--to", "2099-12-31"]).expect(0);
@@ -388,7 +388,7 @@ fn a_source_without_logs_is_an_error_unless_the_selection_explains_it() {
         for command in ["plan", "convert"] {
             let args = [command, source.to_str().unwrap(), "--out", out.to_str().unwrap()];
             let run = run(&args).expect(code);
-            run.says(&["nothing to convert", key.as_deref().unwrap_or("holds no objects")]);
+            run.says(&["nothing to convert", key.as_deref().unwrap_or("contains no objects")]);
             assert_eq!(run.stderr.starts_with("error: "), code == 3, "{run:#?}");
         }
     }
@@ -509,7 +509,7 @@ fn a_file_or_a_pattern_is_a_source() {
         assert_eq!(run.count("/objects/converted"), 6 - objects);
     }
     for (name, words) in [
-        (format!("{source}/*/nothing*"), "/*/nothing* holds no objects"),
+        (format!("{source}/*/nothing*"), "/*/nothing* contains no objects"),
         (format!("{source}/absent.log.gz"), "No such file"),
         (format!("{source}/[x"), "is not a pattern"),
     ] {

@@ -457,9 +457,8 @@ fn a_torn_line_is_one_line_everywhere() {
     let world = World::with(gzip(text_of([&torn, "bad", &torn])));
     let converted = world.convert_with(&["--json", "--max-rejects", "1"]).expect(0);
     assert_eq!(["/lines", "/rows", "/joined_lines"].map(|count| converted.count(count)), [3, 2, 4]);
-    converted.says(&[
-        "joined      4 lines of text to the line before: a quoted field contains a line feed",
-    ]);
+    converted
+        .says(&["joined      4 lines to the previous line: a quoted field contains a line feed"]);
     assert_eq!(get(&world.rejects()[0], "line_number"), Some("4"));
     let claims = tree(&world.out());
     let claim = claims.iter().find(|(name, _)| name.ends_with(".claim.json")).unwrap().1;

@@ -73,7 +73,7 @@ fn a_list_of_which_nothing_is_there_is_one_error() {
     // An empty list says nothing of the source.
     convert_list(&world, "\n")
         .expect(3)
-        .says(&["nothing to convert: the list ", "names holds no objects"]);
+        .says(&["nothing to convert: the list ", "names contains no objects"]);
     // One that is gone is a failure, and the others are converted.
     let run = convert_list(&world, listed("") + &listed("elsewhere/")).expect(2);
     assert_eq!((run.count("/objects/converted"), run.count("/objects/failed")), (3, 3));

@@ -111,7 +111,7 @@ fn a_plan_counts_by_load_balancer() {
         "skipped: 1 cloudtrail, 1 test_file",
         "archived    unknown (listings omit the storage class)",
         "5 in 5 partitions",
-        "requests    none, all is local",
+        "requests    none: all files are local",
     ] {
         assert!(text.contains(words), "{words:?} is in {text}");
     }
@@ -229,7 +229,7 @@ fn a_plan_finishes_nothing() {
     assert_eq!((run.count("/open_claims"), run.count("/converted_before/objects")), (1, 4));
     assert_eq!(run.count("/to_convert/objects"), 0);
     let text = plan(&world, &[]).expect(0).stdout;
-    assert!(text.contains("1 claims of other runs, which count as converted"), "{text}");
+    assert!(text.contains("1 claims of other runs, counted as converted"), "{text}");
     assert_eq!(tree(&world.out()), before, "nothing is written");
 
     // A removal that is begun takes back what it names, once it is finished.
@@ -274,19 +274,19 @@ fn a_dataset_in_its_source_is_refused() {
     let url = format!("file://{source}/lake");
     for name in ["convert", "plan"] {
         for out in [inside.as_str(), source, &url] {
-            run(&[name, source, "--out", out]).expect(3).says(&["lies in SOURCE", out, "outside"]);
+            run(&[name, source, "--out", out]).expect(3).says(&["is inside SOURCE", out]);
         }
         run(&[name, source, "--out", base]).expect(3).says(&[
-            "lies in --out",
+            "is inside --out",
             base,
             "another --out",
         ]);
         run(&[name, "s3://b/logs", "--out", "s3://b/logs/lake"])
             .expect(3)
-            .says(&["lies in SOURCE"]);
+            .says(&["is inside SOURCE"]);
         run(&[name, "s3://b/lake/logs", "--out", "s3a://b/lake"])
             .expect(3)
-            .says(&["lies in --out"]);
+            .says(&["is inside --out"]);
     }
     assert_eq!(tree(world.path("").as_ref()).len(), 1, "nothing is written");
 }
@@ -344,7 +344,7 @@ fn what_is_there_instead_of_logs_is_said() {
         }
     }
     let world = World::new();
-    world.convert().expect(3).says(&["holds no objects"]);
+    world.convert().expect(3).says(&["contains no objects"]);
     world.put(&key(1), gzip(good_lines(1)));
     let run = world.convert_with(&["--from", "2025-07-20"]).expect(0);
     run.says(&["only object", "1 not_selected", &key(1), "--from"]);

@@ -139,7 +139,7 @@ fn a_pattern_that_matches_nothing_in_a_bucket_is_an_error() {
         run_command(&mut command(&server.address, &[&fixed[..], args].concat()))
     };
     let mistyped = "s3://logs/AWSLogs/*/elasticloadbalancing/eu-wst-1/**/*.log.gz";
-    plan(mistyped, &[]).expect(3).says(&["error: nothing to convert", "holds no objects"]);
+    plan(mistyped, &[]).expect(3).says(&["error: nothing to convert", "contains no objects"]);
     // It leads to directories, and the selection skips them.
     let right = mistyped.replace("wst", "west");
     plan(&right, &[]).expect(0);

@@ -224,8 +224,7 @@ fn a_file_in_place_of_a_directory_is_named_with_the_remedy() {
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, "a file").unwrap();
         let run = world.convert_with(&["--quiet"]);
-        let why =
-            ("able: a part of its path is a file", "move that file away, or use another --out");
+        let why = ("able: a part of its path is a file", "move that file, or use another --out");
         refused(&run, &world.out(), why);
     }
 }
@@ -303,7 +302,7 @@ fn a_list_of_which_nothing_can_be_read_is_named_with_the_remedy_of_its_cause() {
     let world = World::new();
     let (list, out) = (world.path("list"), world.out());
     fs::write(&list, format!("logs/{}\nlogs/{}\n", key(1), key(2))).unwrap();
-    let keys = "hint: keys are those of the bucket";
+    let keys = "hint: list full keys of the bucket";
     for (code, hint) in
         [(404, keys), (403, "hint: check the credentials"), (400, "400 Bad Request")]
     {

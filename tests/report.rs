@@ -310,7 +310,7 @@ fn what_cannot_be_read_is_named() {
     let claims = world.out().join("_alb2parquet/claims/access/123456789012/us-east-1");
     fs::remove_file(claims.join("2025-07-19/1.done.json")).unwrap();
     let run = report(&world.out(), &["--json"]).expect(0);
-    run.says(&["warning:", "cannot be read", "1 claims are not carried out"]);
+    run.says(&["warning:", "cannot be read", "1 claims are unfinished"]);
     let facts = run.json();
     assert_eq!(facts["problems"].as_array().unwrap().len(), 3, "{facts:#}");
     assert_eq!(facts["totals"]["rows"], whole["totals"]["rows"], "claims say it all the same");

@@ -225,7 +225,7 @@ fn a_plan_counts_the_archived_objects_of_an_inventory() {
     let named = format!("{logs}/inventory/a/manifest.json");
     let plan = s3("plan", &logs, &new_bucket(), &["--objects", &named]).expect(0);
     assert_eq!(plan.count("/archived/bytes"), archived);
-    plan.says(&["by the inventory: restore them first"]);
+    plan.says(&["according to the inventory: restore them first"]);
     let plan = s3("plan", &logs, &new_bucket(), &[]).expect(0);
     assert_eq!(plan.json()["archived"], serde_json::Value::Null);
 }

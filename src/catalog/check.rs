@@ -1,10 +1,9 @@
 //! SQL statements that compare an engine's results with claims, footers and rows.
 //!
-//! Each engine has its own Parquet reader, and a reader can lose rows without an error (trino#20267). Each
-//! statement of [`Check::statements`] returns no rows if the engine reads the table correctly, and otherwise one row for
-//! each value that differs. The expected values come from the claims (rows of each partition), from the footers (counts,
-//! min and max of columns) and from the rows of some partitions, read by the `parquet` crate (sums, and filters on two
-//! columns).
+//! Each engine has its own Parquet reader, and a reader can lose rows without an error (trino#20267). Each statement of
+//! [`Check::statements`] returns no rows if the engine reads the table correctly, and otherwise one row for each value
+//! that differs. The expected values come from the claims (rows of each partition), from the footers (counts, min and
+//! max of columns) and from the rows of some partitions, read by the `parquet` crate (sums, and filters on two columns).
 
 mod facts;
 mod filters;
@@ -111,12 +110,12 @@ enum Value {
 }
 
 impl Check {
-    /// Reads the expected values of a table. `name` is the name of its directory, and `columns` are its columns without the
-    /// partition columns. The seed selects partitions and filters.
+    /// Reads the expected values of a table. `name` is the name of its directory, and `columns` are its columns without
+    /// the partition columns. The seed selects partitions and filters.
     ///
     /// # Errors
     ///
-    /// Fails when a claim or a file cannot be read.
+    /// Fails if a claim or a file cannot be read.
     pub(crate) fn read(
         dataset: &Dataset,
         name: &str,
@@ -164,7 +163,7 @@ fn published(
     for partition in hints.partitions() {
         let log = Log::read(dataset, partition, &hints)?;
         let values = partition.values();
-        // A removal that is not finished may have deleted some of the files.
+        // An unfinished removal may have deleted some of the files.
         let is_removed = log.standing().any(|(_, entry)| {
             matches!(entry.record, Record::Remove(_)) && entry.state != State::Done
         });

@@ -1,5 +1,4 @@
-//! What engines must be told of a table: statements and JSON to paste, made from the schema files
-//! without a look at the world.
+//! Statements and JSON that register a table in query engines and catalogs.
 //!
 //! Sources: Athena's `CREATE TABLE` and partition projection
 //! (<https://docs.aws.amazon.com/athena/latest/ug/create-table.html>,
@@ -29,18 +28,18 @@ use crate::store::StoreError;
 pub(crate) use crate::catalog::ddl::known::REJECTS;
 pub(crate) use crate::catalog::ddl::location::locate;
 
-/// What AWS's rule of delivery means for whoever asks for a day.
+/// Note for queries of a single day, because AWS files logs under the day of delivery.
 const MIDNIGHT: &str = "Partitions are days of delivery (UTC): the last minutes of a day can \
-    stand under the next, so ask for two and filter by time";
+    be in the next partition, so select two days and filter by time";
 
-/// Who is told.
+/// An engine or catalog with statements of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// Amazon Athena.
     Athena,
     /// Trino's Hive connector.
     Trino,
-    /// Spark with Hive's metastore.
+    /// Spark with a Hive metastore.
     Spark,
     /// `DuckDB`, as a view.
     DuckDb,
@@ -54,8 +53,8 @@ impl Dialect {
         !matches!(self, Self::Spark | Self::DuckDb)
     }
 
-    /// Returns what an engine needs to read compact files, if anything.
-    fn need_of_compact_files(self) -> Option<&'static str> {
+    /// Returns the requirements of an engine for reading compact files, if it has any.
+    fn compact_requirement(self) -> Option<&'static str> {
         match self {
             Self::Athena | Self::Glue => Some(
                 "Trino before 436 loses rows of such files, and Athena, which is based on Trino, is untested; \
@@ -72,30 +71,30 @@ impl Dialect {
     }
 }
 
-/// A table of a dataset, as engines are told of it.
+/// A table of a dataset, described for engines.
 #[derive(Debug, Clone)]
 pub struct External {
     /// The log type of its rows; `None` for the table of rejects.
     pub log_type: Option<LogType>,
     /// Its name, such as `alb_access_logs` or `logs.alb_access_logs`.
     pub name: String,
-    /// What a row is.
+    /// Meaning of a row.
     pub description: String,
-    /// Its columns but for those of the partition.
+    /// Its columns, without the partition columns.
     pub columns: Vec<Column>,
     /// URL or path of its directory, with a slash at the end.
     pub location: String,
-    /// How its partitions become directories.
+    /// Layout of the partition directories.
     pub layout: Layout,
-    /// The accounts there are; when none is given, queries must name theirs.
+    /// The accounts in the dataset. If there are none, every query must specify accounts.
     pub accounts: Vec<String>,
-    /// The regions there are; when none is given, queries must name theirs.
+    /// The regions in the dataset. If there are none, every query must specify regions.
     pub regions: Vec<String>,
-    /// Whether partitions are computed by the engine rather than kept in a catalogue.
+    /// Whether the engine computes partitions instead of reading them from a catalog.
     pub projection: bool,
     /// Whether some of its files are compact.
     pub compact: bool,
-    /// The partitions that hold files of the table, when they are known.
+    /// The partitions that contain files of the table. `None` if they are unknown.
     pub partitions: Option<Vec<PartitionValues>>,
 }
 
@@ -110,29 +109,29 @@ pub struct Column {
     pub description: String,
 }
 
-/// An engine cannot be told that.
+/// A dialect cannot express a table, or an argument is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum DdlError {
-    /// Athena and Glue read nothing else.
-    #[error("{0} is not in S3, and that is all that Athena and Glue read: begin it with s3://")]
+    /// Athena and Glue can only read S3.
+    #[error("{0} is not in S3: Athena and Glue can only read locations that begin with s3://")]
     NotS3(String),
-    /// Names are not quoted alike everywhere.
+    /// A name would have to be quoted, and engines quote differently.
     #[error(
-        "{0} cannot be a name: use lower-case letters, digits and underscores, a letter first; put the \
-         database before it with a dot"
+        "{0} is not a valid table name: use lower-case letters, digits and underscores, beginning with a letter; \
+         write a database as DATABASE.TABLE"
     )]
     Name(String),
-    /// Directories that are only values say nothing to a catalogue.
-    #[error("engines cannot find the partitions of the layout plain by themselves")]
+    /// The partitions are unknown, and engines cannot discover those of the layout plain.
+    #[error("engines cannot discover the partitions of the layout plain")]
     Unknown,
-    /// `DuckDB` looks into the directories with each query.
-    #[error("DuckDB has no catalog of partitions: its view finds them with each query")]
+    /// `DuckDB` lists the partition directories for each query.
+    #[error("DuckDB has no catalog of partitions: its view lists them for each query")]
     NoCatalogue,
-    /// A view that asks for all days can name no account.
-    #[error("the view needs to know which accounts and regions there are")]
+    /// The view does not specify accounts and regions, but queries must specify them.
+    #[error("the view requires known accounts and regions")]
     Injected,
-    /// Only the access log table is so documented, for Athena.
-    #[error("the view is of the access log table, and for the dialects athena and trino")]
+    /// AWS documents only a table of access logs in Athena.
+    #[error("the view exists only for the access log table, and for the dialects athena and trino")]
     Compat,
     /// The engine would read another location, or fail without an explanation.
     #[error("the location {location:?} cannot be used: it contains {what:?}, {reason}")]
@@ -144,30 +143,30 @@ pub enum DdlError {
         /// How the engine interprets it.
         reason: &'static str,
     },
-    /// The URL of the dataset makes no sense.
+    /// The URL of the dataset is invalid.
     #[error(transparent)]
     Place(#[from] StoreError),
     /// The path of the dataset cannot be made absolute.
-    #[error("{path} cannot be a path")]
+    #[error("{path} cannot be made an absolute path")]
     Path {
         /// The path.
         path: String,
-        /// Why.
+        /// The cause.
         source: io::Error,
     },
     /// The path of the dataset is not UTF-8.
-    #[error("the path of the dataset is not text")]
+    #[error("the path of the dataset is not valid UTF-8")]
     NotText,
-    /// No statement can show the location.
-    #[error("{0} contains invisible characters: no statement can name it")]
+    /// The location cannot be printed in a statement.
+    #[error("{0} contains invisible characters: no statement can contain it")]
     Invisible(String),
-    /// Values of partitions are parts of paths, and of lists with commas.
-    #[error("\"{0}\" cannot be an account or a region: use letters, digits and hyphens")]
+    /// An account or region is invalid in a path, or in a list that is separated by commas.
+    #[error("\"{0}\" is not a valid account or region: use letters, digits and hyphens")]
     Value(String),
 }
 
 impl External {
-    /// Describes the table of a log type. The caller completes it.
+    /// Returns the table of a log type, with default properties. The caller sets location, layout and partitions.
     pub fn rows(table: &Table) -> Self {
         let own = OWN_COLUMNS.map(|(_, meaning)| meaning);
         let described = table.columns().map(|(_, column)| column.description.as_str());
@@ -175,7 +174,7 @@ impl External {
         Self::new(Some(table.log_type), &table.name, &table.description, columns)
     }
 
-    /// Describes the table of rejects. The caller completes it.
+    /// Returns the table of rejects, with default properties. The caller sets location, layout and partitions.
     pub fn rejects() -> Self {
         let columns = columns(&reject::schema(), reject::MEANINGS.into_iter());
         Self::new(
@@ -202,11 +201,11 @@ impl External {
         }
     }
 
-    /// Returns what makes the table known, and its partitions too where they are kept in a catalogue.
+    /// Returns the statements that create the table, and that add its partitions if they are in a catalog.
     ///
     /// # Errors
     ///
-    /// Fails when the dialect cannot express it.
+    /// Fails if the dialect cannot express the table.
     pub fn create(&self, dialect: Dialect) -> Result<String, DdlError> {
         self.check(dialect)?;
         let projected = self.projection && dialect != Dialect::Spark;
@@ -225,11 +224,11 @@ impl External {
         Ok(format!("{create}\n{}", self.add_partitions(dialect)?))
     }
 
-    /// Returns what adds the partitions to a catalogue.
+    /// Returns the statements that add the partitions to a catalog.
     ///
     /// # Errors
     ///
-    /// Fails when the dialect cannot express it, or the partitions are not known.
+    /// Fails if the dialect cannot express the partitions, or if they are unknown.
     pub fn add_partitions(&self, dialect: Dialect) -> Result<String, DdlError> {
         self.check(dialect)?;
         match (dialect, &self.partitions) {
@@ -248,11 +247,12 @@ impl External {
         }
     }
 
-    /// Returns the view that has the columns of AWS's documented table of access logs.
+    /// Returns a view with the columns of the access log table in AWS's documentation.
     ///
     /// # Errors
     ///
-    /// Fails when this is another table, the dialect is not Athena's, or queries would have to name accounts.
+    /// Fails for other tables and for dialects other than Athena and Trino, and if queries must specify accounts or
+    /// regions.
     pub fn compat_view(&self, view: &str, dialect: Dialect) -> Result<String, DdlError> {
         self.check(dialect)?;
         check_name(view)?;
@@ -265,7 +265,7 @@ impl External {
         }
     }
 
-    /// Returns the partition columns that every query must name, because their values are not known.
+    /// Returns the partition columns that every query must specify, because their values are unknown.
     pub fn must_name(&self) -> Vec<&'static str> {
         let injected = |column: &&str| projection::is_injected(self, column);
         PARTITION_COLUMNS.into_iter().filter(|column| self.projection && injected(column)).collect()
@@ -287,10 +287,10 @@ impl External {
             .try_for_each(|value| check_value(value))
     }
 
-    /// Returns the table comment: the description, how rows are partitioned, and what the engine needs to read compact files.
+    /// Returns the table comment: the description, a note about partitions, and the requirements for compact files.
     fn comment(&self, dialect: Dialect) -> String {
         let mut comment = format!("{}. {MIDNIGHT}", self.description);
-        if let Some(need) = dialect.need_of_compact_files().filter(|_| self.compact) {
+        if let Some(need) = dialect.compact_requirement().filter(|_| self.compact) {
             comment += ". Some files have the profile compact: ";
             comment += need;
         }
@@ -301,14 +301,14 @@ impl External {
     fn partition_columns(&self, projected: bool) -> [(&'static str, String); 5] {
         PARTITION_COLUMNS.map(|column| {
             let meaning = match column {
-                "account" => "Account of the load balancer, twelve digits",
+                "account" => "Account of the load balancer, 12 digits",
                 "region" => "Region of the load balancer",
                 "year" => "Year of delivery, four digits",
                 "month" => "Month of delivery, two digits",
                 _ => "Day of delivery, two digits",
             };
             let must = projected && projection::is_injected(self, column);
-            let must = if must { "; every query must say which" } else { "" };
+            let must = if must { "; every query must specify it" } else { "" };
             (column, format!("{meaning}{must}"))
         })
     }
@@ -329,12 +329,12 @@ fn columns<'a>(schema: &SchemaRef, meanings: impl Iterator<Item = &'a str>) -> V
     schema.fields().iter().zip(meanings).map(column).collect()
 }
 
-/// Refuses names that must be quoted, which engines do differently.
+/// Rejects names that must be quoted, because engines quote differently.
 ///
 /// # Errors
 ///
-/// Fails if a part of the name has characters other than lower-case letters, digits and underscores, or begins with
-/// another character than a letter.
+/// Fails if a part of the name has characters other than lower-case letters, digits and underscores, or does not begin
+/// with a letter.
 pub(crate) fn check_name(name: &str) -> Result<(), DdlError> {
     let part = |part: &str| {
         part.starts_with(|first: char| first.is_ascii_lowercase())
@@ -343,7 +343,7 @@ pub(crate) fn check_name(name: &str) -> Result<(), DdlError> {
     if name.split('.').all(part) { Ok(()) } else { Err(DdlError::Name(name.to_owned())) }
 }
 
-/// Refuses partition values that cannot be an account or a region.
+/// Rejects values that cannot be an account or a region.
 fn check_value(value: &str) -> Result<(), DdlError> {
     let good = !value.is_empty() && value.chars().all(|c| c.is_ascii_alphanumeric() || c == '-');
     if good { Ok(()) } else { Err(DdlError::Value(value.to_owned())) }
@@ -355,7 +355,7 @@ fn quoted(name: &str, quote: char) -> String {
     parts.collect::<Vec<_>>().join(".")
 }
 
-/// A string of standard SQL, as Trino and `DuckDB` read it.
+/// Returns a string literal of standard SQL, for Trino and `DuckDB`.
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }
@@ -380,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_those_that_need_no_quotes() {
+    fn names_that_need_quotes_are_rejected() {
         for good in ["alb_access_logs", "logs.t2", "hive.logs.alb"] {
             assert!(check_name(good).is_ok(), "{good}");
         }
@@ -400,7 +400,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_said_is_refused() {
+    fn what_a_dialect_cannot_express_is_an_error() {
         let local = External { location: "/lake/t/".to_owned(), ..access() };
         assert!(matches!(local.create(Dialect::Athena), Err(DdlError::NotS3(_))));
         assert!(matches!(local.create(Dialect::Glue), Err(DdlError::NotS3(_))));
@@ -419,13 +419,13 @@ mod tests {
     }
 
     #[test]
-    fn queries_must_name_what_is_not_known() {
+    fn queries_must_specify_unknown_accounts_and_regions() {
         assert_eq!(access().must_name(), ["account", "region"]);
         let accounts = vec!["012345678901".to_owned()];
         assert_eq!(External { accounts, ..access() }.must_name(), ["region"]);
         let text = access().create(Dialect::Athena).unwrap();
-        assert_eq!(text.matches("every query must say which").count(), 2);
+        assert_eq!(text.matches("every query must specify it").count(), 2);
         let kept = External { projection: false, ..access() }.create(Dialect::Athena).unwrap();
-        assert!(!kept.contains("must say") && kept.contains("MSCK REPAIR TABLE"));
+        assert!(!kept.contains("must specify") && kept.contains("MSCK REPAIR TABLE"));
     }
 }

@@ -1,4 +1,4 @@
-//! What AWS must be told for this program to work, as JSON to paste.
+//! IAM policies, bucket policies and lifecycle configurations, as JSON.
 
 use std::fmt::Write as _;
 
@@ -6,40 +6,39 @@ use serde_json::{Value, json};
 
 use crate::store::{Kind, Place, Prefix, StoreError};
 
-/// What the program stages under a prefix is invisible, and is paid for until it is removed.
+/// ID of the lifecycle rule. Incomplete uploads are invisible, but are charged for until they are aborted.
 const RULE: &str = "abort-incomplete-uploads-of-alb2parquet";
 
-/// A policy that cannot be written.
+/// The arguments of a policy are invalid.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PolicyError {
-    /// A URL makes no sense.
+    /// A URL is invalid.
     #[error(transparent)]
     Url(#[from] StoreError),
-    /// A URL names no bucket of S3.
-    #[error("{0} is not in S3: a policy is for URLs that begin with s3://")]
+    /// A URL is not in S3.
+    #[error("{0} is not in S3: a policy requires URLs that begin with s3://")]
     NotS3(String),
-    /// A policy would read it as a pattern, and grant more.
+    /// The name of a bucket is invalid. As a pattern, it would grant more than intended.
     #[error(
-        "\"{0}\" cannot be the name of a bucket: a name has letters, digits, dots, hyphens and underscores, no \
-         wildcard"
+        "\"{0}\" is not a valid bucket name: use letters, digits, dots, hyphens and underscores, and no wildcards"
     )]
     Bucket(String),
-    /// A policy would read it as a pattern, and grant more.
-    #[error("\"{0}\" cannot be an account: an account id has twelve digits")]
+    /// An account ID is invalid. As a pattern, it would grant more than intended.
+    #[error("\"{0}\" is not a valid account: an account ID has 12 digits")]
     Account(String),
-    /// A policy would read it as a pattern, and grant more.
-    #[error("\"{0}\" cannot be a partition of AWS: write it like aws or aws-cn")]
+    /// The name of an AWS partition is invalid. As a pattern, it would grant more than intended.
+    #[error("\"{0}\" is not a valid AWS partition: use a name such as aws or aws-cn")]
     Partition(String),
-    /// A policy accepts only key ARNs, and would read a wildcard as all keys.
+    /// The ARN of a key is invalid. A policy requires ARNs of keys, and a wildcard would grant access to all keys.
     #[error(
-        "\"{key}\" cannot be the ARN of a KMS key: write it like \
-         arn:{aws}:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab; an alias cannot stand \
-         for its key in a policy"
+        "\"{key}\" is not the ARN of a KMS key: use an ARN such as \
+         arn:{aws}:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab; policies do not support \
+         aliases"
     )]
     Key {
-        /// What was given.
+        /// The invalid ARN.
         key: String,
-        /// The partition of AWS that the policy is for.
+        /// The AWS partition of the policy.
         aws: String,
     },
 }
@@ -56,7 +55,7 @@ fn bucket_arn(aws: &str, bucket: &str) -> Result<String, PolicyError> {
     if good {
         Ok(format!("arn:{aws}:s3:::{bucket}"))
     } else {
-        // Text before an @ can be a secret.
+        // The text before an @ can be a secret.
         let shown =
             bucket.rsplit_once('@').map_or(bucket.to_owned(), |(_, name)| format!("…@{name}"));
         Err(PolicyError::Bucket(shown))
@@ -73,9 +72,9 @@ fn below(prefix: &str) -> String {
     if prefix.is_empty() { "*".to_owned() } else { format!("{}/*", verbatim(prefix)) }
 }
 
-/// Returns a pattern that matches only this text, in a resource and in a condition. Policy variables replace the
-/// special characters (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html>). The
-/// policy language version in [`document`] is the first that supports them.
+/// Returns a pattern that matches only this text, in a resource or a condition. Policy variables replace the special
+/// characters (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html>). They require the
+/// policy language version in [`document`].
 fn verbatim(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len());
     for c in text.chars() {
@@ -87,12 +86,12 @@ fn verbatim(text: &str) -> String {
     pattern
 }
 
-/// Returns the bucket policy that lets load balancers of some accounts deliver logs below a prefix.
-/// `aws` is the partition of AWS: `aws`, `aws-cn` or `aws-us-gov`.
+/// Returns the bucket policy that lets the load balancers of accounts deliver logs below a prefix. `aws` is the AWS
+/// partition: `aws`, `aws-cn` or `aws-us-gov`.
 ///
 /// # Errors
 ///
-/// Fails when an argument is invalid, because the policy could grant more than intended.
+/// Fails if an argument is invalid, because the policy could grant more than intended.
 pub(crate) fn log_delivery(
     aws: &str,
     bucket: &str,
@@ -118,13 +117,12 @@ pub(crate) fn log_delivery(
     })]))
 }
 
-/// Returns the least that a role must be allowed to convert sources to a dataset. Places that are local
-/// need nothing. Keys are the ARNs of the KMS keys that objects are encrypted with.
+/// Returns the minimal IAM policy for converting sources to a dataset. Local sources and datasets need no permissions.
+/// `keys` are the ARNs of the KMS keys that encrypt the objects.
 ///
 /// # Errors
 ///
-/// Fails when a URL is of another store, or when an argument is invalid, because the policy could grant more than
-/// intended.
+/// Fails if a URL is not in S3, or if an argument is invalid, because the policy could grant more than intended.
 pub(crate) fn convert(
     aws: &str,
     sources: &[String],
@@ -147,8 +145,8 @@ pub(crate) fn convert(
         }));
     }
     if let Some(Prefix { bucket, path, .. }) = out.map(in_s3).transpose()?.flatten() {
-        // Without a condition: only who may list a bucket is told that an object is not there, and
-        // that request has no prefix that a condition could look at.
+        // Without a condition: S3 reports that an object does not exist only if the caller may list the bucket. That
+        // request has no prefix to test in a condition.
         statements.push(json!({
             "Effect": "Allow",
             "Action": "s3:ListBucket",
@@ -178,7 +176,7 @@ pub(crate) fn convert(
     Ok(document(statements))
 }
 
-/// Checks that a text is the ARN of one KMS key.
+/// Returns whether a text is the ARN of one KMS key in an AWS partition.
 fn is_key(aws: &str, text: &str) -> bool {
     let word = |text: &str| {
         !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
@@ -192,11 +190,11 @@ fn is_key(aws: &str, text: &str) -> bool {
         && key.strip_prefix("key/").is_some_and(word)
 }
 
-/// Returns the lifecycle rule that ends uploads that nobody completed, some days after they began.
+/// Returns the lifecycle configuration that aborts incomplete uploads a number of days after they were started.
 ///
 /// # Errors
 ///
-/// Fails when the dataset is not in S3, or its URL makes no sense.
+/// Fails if the dataset is not in S3, or its URL is invalid.
 pub(crate) fn lifecycle(out: &str, days: u16) -> Result<Value, PolicyError> {
     let Prefix { bucket, path, .. } =
         in_s3(out)?.ok_or_else(|| PolicyError::NotS3(out.to_owned()))?;
@@ -217,7 +215,7 @@ fn document(statements: Vec<Value>) -> Value {
     json!({ "Version": "2012-10-17", "Statement": statements })
 }
 
-/// Returns bucket and prefix of a URL; `None` when it is local.
+/// Returns the bucket and prefix of a URL, or `None` for a local path.
 fn in_s3(url: &str) -> Result<Option<Prefix>, PolicyError> {
     match Place::parse(url)? {
         Place::Local(_) => Ok(None),
@@ -229,7 +227,7 @@ fn in_s3(url: &str) -> Result<Option<Prefix>, PolicyError> {
     }
 }
 
-/// Returns a policy as ASCII text. IAM refuses characters above U+00FF in a policy, but accepts JSON escapes.
+/// Returns a policy as ASCII text. IAM rejects characters above U+00FF in a policy, but accepts JSON escapes.
 pub(crate) fn text(policy: &Value) -> String {
     let mut text = String::new();
     for c in format!("{policy:#}\n").chars() {
@@ -237,7 +235,7 @@ pub(crate) fn text(policy: &Value) -> String {
             text.push(c);
         } else {
             for unit in c.encode_utf16(&mut [0; 2]) {
-                write!(text, "\\u{unit:04x}").expect("a string takes everything");
+                write!(text, "\\u{unit:04x}").expect("writing to a string cannot fail");
             }
         }
     }
@@ -261,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn a_conversion_needs_little() {
+    fn a_conversion_gets_only_the_permissions_that_it_needs() {
         let sources = ["s3://logs/p".to_owned(), "/local".to_owned()];
         let policy = convert("aws", &sources, Some("s3://lake/alb"), &[]).unwrap();
         let statements = policy["Statement"].as_array().unwrap();
@@ -276,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn wildcards_and_variables_in_a_prefix_stand_for_themselves() {
+    fn wildcards_and_variables_in_a_prefix_are_escaped() {
         let source = ["s3://logs/a*?${aws:username}$".to_owned()];
         let policy = convert("aws", &source, None, &[]).unwrap();
         let pattern = "a${*}${?}${$}{aws:username}${$}/*";
@@ -287,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn what_would_grant_more_than_was_meant_is_refused() {
+    fn arguments_that_would_grant_more_than_intended_are_rejected() {
         let one = |text: &str| [text.to_owned()];
         for bucket in ["*", "lo*", "l?gs", "${aws:username}", "a b", "a:b", "a@b", "-a", "", "ä"] {
             assert!(log_delivery("aws", bucket, "", &one("012345678901")).is_err(), "{bucket}");
@@ -325,7 +323,7 @@ mod tests {
     }
 
     #[test]
-    fn uploads_end_after_some_days() {
+    fn incomplete_uploads_are_aborted_after_a_number_of_days() {
         let rule = &lifecycle("s3://lake/alb/", 7).unwrap()["Rules"][0];
         assert_eq!(rule["Filter"]["Prefix"], "alb/");
         assert_eq!(rule["AbortIncompleteMultipartUpload"]["DaysAfterInitiation"], 7);

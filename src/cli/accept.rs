@@ -13,14 +13,16 @@ use crate::maintain::accept::{self, Incomplete};
 const AFTER: &str = "\
 Exit codes:
   0  the objects were accepted, or listed
-  2  some partition cannot be read; each is named
-  3  the dataset cannot be read or written, or an OBJECT is not incomplete
+  2  some partitions cannot be read; each is listed
+  3  fatal error: the dataset cannot be read or written, or an OBJECT is not incomplete
 
 Examples:
   alb2parquet accept --out lake --from 2025-07-19 --to 2025-07-19
   alb2parquet accept --out s3://my-lake/alb --account 123456789012 --region eu-west-1 --yes";
 
-/// Accepts incomplete objects that have no good copy, so that `verify` no longer reports them.
+/// Accept incomplete objects that have no good copy
+///
+/// `verify` no longer reports accepted objects.
 ///
 /// An object is incomplete if it was damaged (for example, truncated_gzip), or if none of its lines became a row. Its
 /// rows and rejects do not change, and `report` still lists it. Without --yes, the objects are only listed. `remove`

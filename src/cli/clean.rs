@@ -1,4 +1,4 @@
-//! `clean`: arguments in, what was removed out.
+//! The `clean` command.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,15 +13,17 @@ use crate::maintain::clean;
 
 const AFTER: &str = "\
 Exit codes:
-  0  it was done
-  2  something could not be removed; each is named
-  3  the dataset cannot be read or written
+  0  the files were removed
+  2  some files could not be removed; each is listed
+  3  fatal error: the dataset cannot be read or written
 
 Examples:
   alb2parquet clean --out lake
   alb2parquet clean --out lake --older-than 36h --json";
 
-/// Removes what runs that crashed have left behind: staged files and uploads that no claim names.
+/// Remove staged files and uploads of crashed runs
+///
+/// Files and uploads that belong to a claim are kept.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Clean {
@@ -32,7 +34,7 @@ pub(super) struct Clean {
     #[command(flatten)]
     pub(super) stores: Stores,
 
-    /// Only what was staged so long ago; must be longer than any run takes
+    /// Minimum age of the files; must be longer than any run takes
     #[arg(long, value_name = "AGE", default_value = "7d", value_parser = options::age)]
     pub(super) older_than: Duration,
 

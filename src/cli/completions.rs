@@ -1,4 +1,4 @@
-//! `completions`: what makes a shell complete the command line.
+//! The `completions` command.
 
 use clap::Args;
 use clap_complete::Shell;
@@ -8,19 +8,19 @@ use crate::cli::{DONE, command};
 
 const AFTER: &str = "\
 Exit codes:
-  0  they were printed
-  3  there are none for this shell
+  0  the script was printed
+  3  the shell is not supported
 
 Examples:
   alb2parquet completions bash > ~/.local/share/bash-completion/completions/alb2parquet
   alb2parquet completions zsh > ~/.zfunc/_alb2parquet
   alb2parquet completions fish > ~/.config/fish/completions/alb2parquet.fish";
 
-/// Prints what makes a shell complete the command line.
+/// Print a script that makes a shell complete the command line
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Completions {
-    /// The shell
+    /// Shell
     #[arg(value_enum, value_name = "SHELL")]
     shell: Shell,
 }

@@ -1,4 +1,4 @@
-//! `convert`: arguments in, a dataset and a summary out.
+//! The `convert` command.
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
@@ -13,8 +13,8 @@ use crate::cli::hint::{self, OfFlag};
 use crate::cli::log;
 use crate::cli::metrics::Metrics;
 use crate::cli::options::{self, Layout, Profile, Stores, Wanted};
-use crate::cli::plan::{Form, Question};
-use crate::cli::progress::{self, Progress, Voice};
+use crate::cli::plan::{Output, Planning};
+use crate::cli::progress::{self, Messages, Progress};
 use crate::cli::signals::Signals;
 use crate::cli::terminal::{StdoutError, print_json};
 use crate::cli::{DONE, FAILED, LEFT_OUT, OBJECTS, REJECTS, nothing, resolve};
@@ -34,11 +34,11 @@ use crate::store::{Network, Patience, Place, Source};
 const AFTER: &str = "\
 Exit codes:
   0  every object was converted
-  1  more than --max-rejects of the lines are rejects
-  2  some object could not be read, or not to its end, or holds something else than its name says
+  1  more rejected lines than --max-rejects allows
+  2  some objects could not be read completely, or are not the log that their name promises
   3  fatal error: nothing more was converted; SOURCE contains no logs; or stdout could not be written
   4  objects named like logs were not converted because of their endings or paths
-  130, 143  it was interrupted; the same command goes on
+  130, 143  interrupted; the same command continues the conversion
 
 Examples:
   alb2parquet convert /mnt/logs --out lake
@@ -49,8 +49,8 @@ Examples:
   alb2parquet convert logs --out lake --redact client_ip=truncate --redact client_port=drop --redact request_url=drop-query
   alb2parquet convert logs --out lake --json --quiet | jq .rejects";
 
-/// What has a meaning for sources that are listed only.
-const OF_SOURCES: [&str; 10] = [
+/// Arguments that conflict with `--batches`, which replaces the sources and the selection.
+const NOT_WITH_BATCHES: [&str; 10] = [
     "sources",
     "objects",
     "log_type",
@@ -63,46 +63,49 @@ const OF_SOURCES: [&str; 10] = [
     "json",
 ];
 
-/// Converts access, connection and health check logs to a dataset of Parquet files, partitioned by
-/// account, region and day.
+/// Convert logs to Parquet files, partitioned by account, region and day
 ///
-/// Every line becomes a row of the table of its log, such as alb_access_logs, or, with its reason, of
-/// alb_rejects. The file name of an object determines its log, account, region and load balancer, in any directory.
-/// Below AWSLogs/ACCOUNT/elasticloadbalancing/REGION/yyyy/mm/dd/, where AWS delivers logs, the path determines the
-/// day; elsewhere, the end time in the name does. AWS files logs under the day of delivery, so rows from the last
-/// five minutes of a day can appear under the next day.
+/// Converts access, connection and health check logs. Each line becomes a row of the table of its log type, such as
+/// alb_access_logs. A line that cannot be parsed becomes a row of alb_rejects, with the reason.
+///
+/// The file name of an object determines its log type, account, region and load balancer, in any directory. Below
+/// AWSLogs/ACCOUNT/elasticloadbalancing/REGION/yyyy/mm/dd/, where AWS delivers logs, the path determines the day;
+/// elsewhere, the end time in the name does. AWS files logs under the day of delivery, so rows from the last five
+/// minutes of a day can appear under the next day.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 #[allow(clippy::struct_excessive_bools)] // flags
 pub(super) struct Convert {
-    /// Directories, files, URLs (s3://, gs://, az://, abfss://, file://), or patterns
+    /// Directories, files, patterns or URLs (s3://, gs://, az://, abfss://, file://)
     ///
     /// In a directory or prefix, the program converts every file that is named like a log of an Application Load
-    /// Balancer and ends with .log.gz, or with .log if it is decompressed, in any layout. Quote a pattern so that the
+    /// Balancer and ends in .log.gz, or in .log if it is not compressed, in any layout. Quote a pattern so that the
     /// shell does not expand it: 's3://bucket/logs/2025/*/x*.log.gz', 'logs/**/*.log.gz'.
     #[arg(required_unless_present = "batches", value_name = "SOURCE")]
     pub(super) sources: Vec<String>,
 
-    /// Directory or URL of the dataset; made if it is not there
+    /// Directory or URL of the dataset; created if it does not exist
     #[arg(long, value_name = "DATASET")]
     pub(super) out: PathBuf,
 
     #[command(flatten)]
     pub(super) wanted: Wanted,
 
-    /// Convert what the lines of `plan --jsonl` in a file (path or URL; - is standard input) describe, and print
-    /// a line of JSON on stdout for each batch, as it is published or found converted before
-    #[arg(long, value_name = "FILE", conflicts_with_all = OF_SOURCES)]
+    /// Convert the batches that `plan --jsonl` printed to a file (path, URL or -)
+    ///
+    /// Prints a line of JSON on stdout for each batch when it is published, or if it was converted before. Use - for
+    /// stdin.
+    #[arg(long, value_name = "FILE", conflicts_with_all = NOT_WITH_BATCHES)]
     pub(super) batches: Option<String>,
 
-    /// Tell what would be done, as `plan` does, and do nothing
+    /// Print the plan of the conversion, as `plan` does, without converting
     #[arg(long, conflicts_with = "batches")]
     pub(super) dry_run: bool,
 
     #[command(flatten)]
     pub(super) stores: Stores,
 
-    /// Directories of partitions
+    /// Layout of the partition directories
     #[arg(long, value_enum, default_value_t = Layout::Hive)]
     pub(super) layout: Layout,
 
@@ -114,27 +117,31 @@ pub(super) struct Convert {
     #[arg(long, value_enum, default_value_t = Codec::Zstd)]
     pub(super) compression: Codec,
 
-    /// Text columns, separated by commas, that get Bloom filters: to look for single values, such as
-    /// conn_trace_id,trace_id
+    /// Write Bloom filters for these text columns, separated by commas
+    ///
+    /// They speed up queries for single values, for example in conn_trace_id and trace_id.
     #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
     pub(super) bloom_filter: Vec<String>,
 
-    /// Take what is known of clients out of a column (repeatable): client_ip=truncate|hash|drop,
-    /// client_port=drop, request_url=drop-query|drop, user_agent=hash|drop, and more in docs/redaction.md. The same for all
-    /// runs of a dataset; rejects are kept without their lines then. Hashes need a key in ALB2PARQUET_REDACT_KEY
+    /// Redact a column, such as client_ip=truncate (repeatable)
+    ///
+    /// The actions are client_ip=truncate|hash|drop, client_port=drop, request_url=drop-query|drop,
+    /// user_agent=hash|drop, and more in docs/redaction.md. All runs of a dataset must use the same actions. Rejects
+    /// are then stored without the text of their lines. Hashing requires a key in ALB2PARQUET_REDACT_KEY.
     #[arg(long, value_name = "COLUMN=ACTION")]
     pub(super) redact: Vec<String>,
 
-    /// Vouch that no other run writes to the dataset meanwhile; only stores that cannot keep runs
-    /// apart need it
+    /// Assert that this is the only writer
+    ///
+    /// Needed only for stores without conditional create.
     #[arg(long)]
     pub(super) single_writer: bool,
 
-    /// Worker threads [default: one per processor]
+    /// Number of worker threads [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) threads: Option<u16>,
 
-    /// Share of lines that may be rejects before the exit code is 1
+    /// Maximum share of rejected lines; if it is exceeded, the exit code is 1
     #[arg(long, value_name = "SHARE", default_value = "0.01", value_parser = options::share)]
     pub(super) max_rejects: f64,
 
@@ -142,15 +149,15 @@ pub(super) struct Convert {
     #[arg(long)]
     pub(super) json: bool,
 
-    /// Print nothing on stderr but errors
+    /// Print only errors on stderr
     #[arg(long, short, conflicts_with_all = ["verbose", "log_format"])]
     pub(super) quiet: bool,
 
-    /// Log each published file, and each request that failed
+    /// Log each published batch and each failed request
     #[arg(long, short)]
     pub(super) verbose: bool,
 
-    /// How stderr is written
+    /// Format of the messages on stderr
     #[arg(long, value_enum, value_name = "FORMAT", default_value_t = log::Format::Text)]
     pub(super) log_format: log::Format,
 }
@@ -161,16 +168,16 @@ pub(super) enum Codec {
     Zstd,
     /// Snappy: larger files, a little faster
     Snappy,
-    /// None
+    /// No compression
     None,
 }
 
-/// What is to be done, and what is known of it.
+/// A plan, with the opened sources and the ledger for converting it.
 struct Work<'a> {
     sources: Vec<Source>,
     ledger: Ledger<'a>,
     plan: Plan,
-    /// What is known of each batch of the plan, if somebody wants to know what comes of it.
+    /// The outcome of each batch of the plan so far, to be printed when it is complete. `None` without `--batches`.
     begun: Option<Vec<Outcome>>,
 }
 
@@ -180,11 +187,11 @@ impl Convert {
         let rules = Rules::parse(&self.redact).map_err(|error| OfFlag::new("--redact", error))?;
         let redaction = Redaction::new(rules, resolve::redact_key()?.as_deref())?;
         if self.dry_run {
-            return self.foretell(&redaction, signals);
+            return self.plan(&redaction, signals);
         }
-        let progress = Progress::new(self.voice());
+        let progress = Progress::new(self.messages());
         let mut metrics = Metrics::begin();
-        let network = resolve::network(&self.stores, progress.say_waiting())?;
+        let network = resolve::network(&self.stores, progress.report_waiting())?;
         progress::watch(&network.traffic);
         let out = resolve::place_of(&self.out)?;
         let dataset;
@@ -212,7 +219,7 @@ impl Convert {
             let nothing =
                 is_nothing.then(|| nothing::to_convert(&self.sources, &self.wanted, &listing));
             let is_explained = nothing::is_explained(&listing);
-            // What other runs have begun is finished in any case.
+            // Even if there is nothing to convert, this finishes batches that other runs have claimed.
             let work = self.listed(listing, sources, &dataset, signals)?;
             match nothing {
                 Some(lines) if !is_explained => {
@@ -225,7 +232,7 @@ impl Convert {
                     }
                     return Ok(FAILED);
                 }
-                Some(lines) => progress.say(|| lines),
+                Some(lines) => progress.print(|| lines),
                 None => {}
             }
             work
@@ -257,9 +264,9 @@ impl Convert {
         let printed = watcher.end();
         tally.requests = network.traffic.requests();
         tally.requests_failed = network.traffic.failed();
-        progress.sum_up(&tally, self.max_rejects);
+        progress.print_summary(&tally, self.max_rejects);
         let printed = printed.and_then(|()| {
-            if self.json { print_json(&metrics.beside(&tally, threads)) } else { Ok(()) }
+            if self.json { print_json(&metrics.with_tally(&tally, threads)) } else { Ok(()) }
         });
         printed.map_err(|error| error.after(ended(&tally)))?;
         if tally.interrupted {
@@ -268,9 +275,9 @@ impl Convert {
         Ok(exit_code(&tally, self.max_rejects))
     }
 
-    /// Does what `plan` does.
-    fn foretell(&self, redaction: &Redaction, signals: &Signals) -> anyhow::Result<u8> {
-        let question = Question {
+    /// Prints the plan, as the `plan` command does.
+    fn plan(&self, redaction: &Redaction, signals: &Signals) -> anyhow::Result<u8> {
+        let planning = Planning {
             sources: &self.sources,
             out: Some(&self.out),
             wanted: &self.wanted,
@@ -280,10 +287,10 @@ impl Convert {
             rate: Speed::RATE,
             prices: Prices::default(),
             redaction: Some(redaction.agreement()),
-            form: if self.json { Form::Json } else { Form::Text },
+            output: if self.json { Output::Json } else { Output::Text },
             quiet: self.quiet,
         };
-        question.answer(signals)
+        planning.run(signals)
     }
 
     /// Returns the format of new files.
@@ -296,13 +303,13 @@ impl Convert {
         Format { profile: resolve::profile(self.profile), compression }
     }
 
-    /// Returns what is wanted on stderr.
-    pub(super) fn voice(&self) -> Voice {
+    /// Returns which messages to print on stderr.
+    pub(super) fn messages(&self) -> Messages {
         match (self.log_format, self.quiet, self.verbose) {
-            (log::Format::Json, ..) => Voice::Json,
-            (_, true, _) => Voice::Quiet,
-            (_, _, true) => Voice::Verbose,
-            _ => Voice::Text,
+            (log::Format::Json, ..) => Messages::Json,
+            (_, true, _) => Messages::Quiet,
+            (_, _, true) => Messages::Verbose,
+            _ => Messages::Text,
         }
     }
 
@@ -321,7 +328,7 @@ impl Convert {
         Ok(Dataset::open(target, opening)?)
     }
 
-    /// Plans what was listed.
+    /// Plans the conversion of the listed objects.
     fn listed<'a>(
         &self,
         listing: Listing,
@@ -336,7 +343,7 @@ impl Convert {
     }
 }
 
-/// Compares touched objects with the converted ones, and shows progress.
+/// Compares touched objects with their converted content, and shows the progress.
 fn compare(
     plan: &mut Plan,
     sources: &[Source],
@@ -356,7 +363,7 @@ fn compare(
     result
 }
 
-/// Plans what others have planned, and says what needs no work.
+/// Plans the batches of `--batches`, and prints the outcomes of those that are already converted.
 fn described<'a>(
     batches: Batches,
     dataset: &'a Dataset,
@@ -371,7 +378,7 @@ fn described<'a>(
     Ok(Work { sources, ledger, plan, begun: Some(begun) })
 }
 
-/// Shows how a conversion goes, and says what came of each batch that somebody described.
+/// Shows the progress of a conversion, and prints the outcome of each batch of `--batches`.
 struct Reporting<'a> {
     progress: &'a Progress,
     outcomes: Mutex<Outcomes>,
@@ -379,7 +386,7 @@ struct Reporting<'a> {
 
 struct Outcomes {
     begun: Option<Vec<Outcome>>,
-    /// Why the last one could not be printed.
+    /// The last error of printing an outcome.
     error: Option<StdoutError>,
 }
 
@@ -407,12 +414,12 @@ impl Watcher for Reporting<'_> {
         let Outcomes { begun, error } = &mut *self.outcomes.lock().expect("no holder panics");
         if let Some(outcome) = begun.as_mut().and_then(|begun| begun.get_mut(place)) {
             outcome.add(tally);
-            *error = self.progress.aside(|| print_json(outcome)).err().or(error.take());
+            *error = self.progress.suspend(|| print_json(outcome)).err().or(error.take());
         }
     }
 }
 
-/// Describes how a conversion ended whose summary could not be written.
+/// Returns how the conversion ended, for the error message if its summary cannot be printed.
 fn ended(tally: &Tally) -> &'static str {
     if tally.interrupted {
         "the conversion was interrupted; run the same command again to continue it"
@@ -423,7 +430,7 @@ fn ended(tally: &Tally) -> &'static str {
     }
 }
 
-/// Warns if the dataset was created with another profile.
+/// Returns the warning that the dataset was created with another profile.
 fn other_profile(dataset: &Dataset, profile: Profile) -> String {
     format!(
         "the dataset was created with --profile {}; new files use the profile {}; existing files are unchanged",
@@ -444,7 +451,7 @@ fn exit_code(tally: &Tally, max_rejects: f64) -> u8 {
     }
 }
 
-/// Returns the columns that are to have Bloom filters, sorted, since they decide the names of files.
+/// Checks the columns of `--bloom-filter`. Returns them sorted and distinct, because the names of files depend on them.
 fn bloom_filters(names: &[String]) -> anyhow::Result<Vec<String>> {
     let is_text = |name: &str| {
         let tables = schema::LogType::ALL.into_iter().map(schema::LogType::table);
@@ -453,7 +460,7 @@ fn bloom_filters(names: &[String]) -> anyhow::Result<Vec<String>> {
             .any(|(_, column)| column.name == name && column.kind == Kind::String)
     };
     if let Some(wrong) = names.iter().find(|name| !is_text(name)) {
-        bail!("--bloom-filter {wrong}: no table has a text column of that name, such as trace_id");
+        bail!("--bloom-filter {wrong}: expected a text column such as trace_id");
     }
     let names: BTreeSet<String> = names.iter().cloned().collect();
     Ok(names.into_iter().collect())

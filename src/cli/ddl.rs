@@ -1,4 +1,4 @@
-//! `ddl`: arguments in, what an engine is to be told out.
+//! The `ddl` command.
 
 use std::path::PathBuf;
 
@@ -15,8 +15,8 @@ use crate::logs::schema::LogType;
 
 const AFTER: &str = "\
 Exit codes:
-  0  it was printed
-  3  the dataset cannot be read, or the engine cannot be told so
+  0  the statements were printed
+  3  the dataset cannot be read, or the dialect does not support the arguments
 
 Examples:
   alb2parquet ddl --location s3://my-lake/alb --account 123456789012 --region eu-west-1
@@ -25,55 +25,55 @@ Examples:
   alb2parquet ddl --from-dataset lake --dialect duckdb | duckdb
   alb2parquet ddl --from-dataset s3://my-lake/alb --check > check.sql";
 
-/// Prints what makes a table known to Athena, Trino, Spark, DuckDB or the Glue Data Catalog.
+/// Print the DDL that registers a table in Athena, Trino, Spark, DuckDB or Glue
 ///
-/// Without --from-dataset nothing is read: columns and their comments are those of this version. Athena
-/// and Trino compute partitions by themselves (partition projection), unless --no-projection is given. Where
-/// accounts or regions are not known, every query must name them.
+/// Columns and their comments are those of this version of the program. Only --from-dataset reads a dataset. Athena and
+/// Trino compute partitions themselves (partition projection) unless --no-projection is specified. If the accounts or
+/// regions are unknown, every query must specify them.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Ddl {
-    /// URL of the dataset, as the engine is to reach it [default: that of --from-dataset]
+    /// URL of the dataset for the engine [default: that of --from-dataset]
     #[arg(long, value_name = "URL", required_unless_present_any = ["from_dataset", "check"])]
     pub(super) location: Option<String>,
 
-    /// Take layout, accounts, regions and partitions from what this dataset holds
+    /// Read layout, accounts, regions and partitions from this dataset
     #[arg(long, value_name = "DATASET")]
     pub(super) from_dataset: Option<PathBuf>,
 
-    /// Who is to be told
+    /// Engine or catalog
     #[arg(long, value_enum, default_value_t = Dialect::Athena)]
     pub(super) dialect: Dialect,
 
-    /// Which table: that of a log type, or `rejects`
+    /// Table: access, connection, health_check or rejects
     #[arg(long, value_name = "TYPE", default_value = "access")]
     pub(super) log_type: String,
 
-    /// Name of the table; the database may stand before it, with a dot [default: that of its directory]
+    /// Name of the table, as TABLE or DATABASE.TABLE [default: that of its directory]
     #[arg(long)]
     pub(super) name: Option<String>,
 
-    /// Directories of partitions [default: those of --from-dataset, or hive]
+    /// Layout of the partition directories [default: that of --from-dataset, or hive]
     #[arg(long, value_enum)]
     pub(super) layout: Option<Layout>,
 
-    /// An account that there is (repeatable)
+    /// Account in the dataset (repeatable)
     #[arg(long, value_name = "ID", value_parser = options::account, conflicts_with = "from_dataset")]
     pub(super) account: Vec<String>,
 
-    /// A region that there is (repeatable)
+    /// Region in the dataset (repeatable)
     #[arg(long, value_name = "REGION", value_parser = options::region, conflicts_with = "from_dataset")]
     pub(super) region: Vec<String>,
 
-    /// Keep partitions in the catalogue
+    /// Register partitions in the catalog instead of using partition projection
     #[arg(long)]
     pub(super) no_projection: bool,
 
-    /// Print only what adds the partitions to the catalogue
+    /// Print only the statements that add the partitions to the catalog
     #[arg(long, conflicts_with = "compat_view")]
     pub(super) partitions: bool,
 
-    /// Print the view that has the columns of the table in AWS's documentation
+    /// Print a view with the columns of the table in AWS's documentation
     #[arg(
         long,
         value_name = "NAME",
@@ -109,7 +109,7 @@ pub(super) enum Dialect {
     Athena,
     /// Trino's Hive connector
     Trino,
-    /// Spark with Hive's metastore
+    /// Spark with a Hive metastore
     Spark,
     /// DuckDB, as a view
     #[allow(clippy::doc_markdown)] // is help
@@ -153,7 +153,8 @@ impl Ddl {
             Dialect::Redshift => Engine::Redshift,
             Dialect::Snowflake => Engine::Snowflake,
             Dialect::Glue => bail!(
-                "--check prints SQL, so it cannot be used with --dialect glue: specify the dialect of the engine that queries the table"
+                "--check prints SQL, so it cannot be used with --dialect glue: specify the dialect of the engine that \
+                 queries the table"
             ),
         };
         let described = described(&self.log_type)?;
@@ -174,7 +175,7 @@ impl Ddl {
         Ok(check.statements(name, engine))
     }
 
-    /// Returns the table that an engine is to be told of, and who that is.
+    /// Returns the table to print, and its dialect.
     fn external(&self) -> anyhow::Result<(External, ddl::Dialect)> {
         let dialect = match self.dialect {
             Dialect::Athena => ddl::Dialect::Athena,
@@ -197,7 +198,7 @@ impl Ddl {
             }
             table.learn(&dataset)?;
             if table.accounts.is_empty() {
-                bail!("{} holds nothing of {} yet", name.display(), table.name);
+                bail!("{} contains no partition of {} yet", name.display(), table.name);
             }
         } else {
             table.layout = self.layout.map_or(layout::Layout::Hive, resolve::layout);
@@ -206,8 +207,10 @@ impl Ddl {
         }
         let dataset = match (&self.location, &self.from_dataset) {
             (Some(location), _) => location.clone(),
-            (None, Some(name)) => name.to_str().context("--from-dataset is no text")?.to_owned(),
-            (None, None) => bail!("say where the dataset is: --location or --from-dataset"),
+            (None, Some(name)) => {
+                name.to_str().context("--from-dataset is not valid UTF-8")?.to_owned()
+            }
+            (None, None) => bail!("specify --location or --from-dataset"),
         };
         table.location = ddl::locate(&dataset, &table.location, dialect)?;
         table.projection = !self.no_projection && dialect.computes_partitions();
@@ -218,20 +221,20 @@ impl Ddl {
     }
 }
 
-/// Describes the table of a log type, or of rejects.
+/// Returns the table of a log type, or of rejects.
 fn described(log_type: &str) -> anyhow::Result<External> {
     External::named(log_type).with_context(|| {
         let types = LogType::ALL.map(LogType::as_str).join(", ");
-        format!("there is no --log-type {log_type}: say one of {types}, {}", ddl::REJECTS)
+        format!("--log-type {log_type}: expected one of {types}, {}", ddl::REJECTS)
     })
 }
 
-/// Says what its users must know.
+/// Prints which partition columns every query must specify, if there are any.
 fn warn(must_name: &[&str]) {
     if !must_name.is_empty() {
         print_line(&format!(
-            "every query must say which {} it is about, as in WHERE {} = '…': to let it ask for all, add \
-             --account and --region, or --from-dataset",
+            "every query must specify {}, as in WHERE {} = '…': to allow queries without them, add --account and \
+             --region, or --from-dataset",
             must_name.join(" and "),
             must_name.join(" = '…' AND ")
         ));

@@ -1,4 +1,4 @@
-//! An excerpt of a line around a position, with a mark below it.
+//! An excerpt of a line around a fault, with carets that mark it.
 
 use std::ops::Range;
 
@@ -6,18 +6,18 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::util::escape::pieces;
 
-/// Stands for what is cut off.
+/// Replaces the omitted part of a line.
 const MORE: &str = "…";
 
-/// A part of a line around some place, and the line below it that points there.
+/// The part of a line around a position, and a second line that marks the position.
 pub(super) struct Excerpt {
-    /// The part, with `…` where it goes on.
+    /// The part of the line, with `…` where the line continues.
     pub(super) line: String,
-    /// Spaces and carets.
+    /// Spaces and carets. `None` without a position.
     pub(super) carets: Option<String>,
 }
 
-/// One or more bytes that are shown together.
+/// A character or an escape, and the offset of its first byte in the line.
 struct Cell {
     at: usize,
     text: String,
@@ -25,8 +25,8 @@ struct Cell {
 }
 
 impl Excerpt {
-    /// Returns what fits of a line into so many columns, around the bytes at `place`. These are none, at the end of the
-    /// line, where something is missing.
+    /// Returns the excerpt around the bytes at `place` that fits into `width` columns. `place` is an empty range at the
+    /// end of the line if something is missing there.
     pub(super) fn of(line: &[u8], place: Option<Range<usize>>, width: usize) -> Self {
         let mut cells = Vec::new();
         pieces(line, |at, piece| {
@@ -51,9 +51,9 @@ impl Excerpt {
     }
 }
 
-/// Returns which cells are shown so that those from `focus` on are, with about as much before them as behind.
+/// Returns the range of cells that fits into `width` columns, with `focus` near its center.
 fn window(cells: &[Cell], focus: usize, width: usize) -> Range<usize> {
-    // A place at the end is one column behind it.
+    // The caret for a position at the end of the line is one column after its last character.
     let end_column = usize::from(focus == cells.len());
     if cells.iter().map(|cell| cell.width).sum::<usize>() + end_column <= width {
         return 0..cells.len();
@@ -101,12 +101,12 @@ mod tests {
         assert_eq!(excerpt(line, 18..20, 10), ["…efghijkl…", "     ^^"]);
         assert_eq!(excerpt(line, 35..36, 10), ["…stuvwxyz", "        ^"]);
         assert_eq!(excerpt(line, 36..36, 10), ["…tuvwxyz", "        ^"]);
-        // A place that is wider than the window is underlined as far as it is seen.
+        // Only the visible part of a range that is wider than the excerpt is marked.
         assert_eq!(excerpt(line, 10..30, 10), ["…6789abcd…", "     ^^^^"]);
     }
 
     #[test]
-    fn the_caret_stands_below_what_is_shown() {
+    fn carets_account_for_wide_characters_and_escapes() {
         assert_eq!(excerpt("ä\x1b日本 x", 10..11, 40), ["ä\\x1b日本 x", "          ^"]);
         assert_eq!(excerpt("a \u{1b} b", 2..3, 40), ["a \\x1b b", "  ^^^^"]);
         let broken = Excerpt::of(b"a \xe2\x82 b", Some(2..4), 40);
@@ -115,7 +115,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Whatever is cut, it fits, and the caret points into it.
+        /// The excerpt fits into the width, and the carets are within it.
         #[test]
         fn an_excerpt_fits(
             line in proptest::collection::vec(proptest::num::u8::ANY, 0..300),

@@ -1,7 +1,7 @@
-//! What the user can do about an error: the only place that knows which flag or command mends what.
+//! Hints: what the user can do about an error. No other module knows which flag or command fixes which error.
 //!
-//! The library's errors say what failed and why. Each enum of errors is matched without a wildcard where hints differ, so
-//! that a new error asks for its hint here.
+//! The library's errors contain what failed and why. Error enums are matched without wildcards where hints differ, so
+//! that a new error does not compile without a decision about its hint.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -21,10 +21,10 @@ use crate::redact::RedactError;
 use crate::report::ReportError;
 use crate::store::{Cause, StoreError, TargetError};
 
-/// What the user can do.
+/// What the user can do, as text after `hint: `.
 type Hint = Cow<'static, str>;
 
-/// An error in the value of a flag. Its text begins with the flag.
+/// An error in the value of a flag. Its message begins with the flag.
 #[derive(Debug)]
 pub(super) struct OfFlag {
     flag: &'static str,
@@ -49,7 +49,7 @@ impl Error for OfFlag {
     }
 }
 
-/// Returns what mends an error, if a flag, a command or a permission does.
+/// Returns the hint for an error, if there is one.
 pub(super) fn of(error: &anyhow::Error) -> Option<Hint> {
     if let Some(OfFlag { error, .. }) = error.downcast_ref() {
         return of(error);
@@ -60,7 +60,8 @@ pub(super) fn of(error: &anyhow::Error) -> Option<Hint> {
     error.chain().find_map(of_cause)
 }
 
-/// Returns the hint of one error of a chain. Errors that are transparent hide those that they consist of.
+/// Returns the hint for one error of a chain. Errors inside transparent errors are not in the chain, so the functions
+/// for the outer errors match them.
 fn of_cause(error: &(dyn Error + 'static)) -> Option<Hint> {
     None.or_else(|| error.downcast_ref().and_then(of_plan))
         .or_else(|| error.downcast_ref().and_then(of_conversion))
@@ -89,7 +90,8 @@ fn of_plan(error: &PlanError) -> Option<Hint> {
         PlanError::Objects(error) => of_objects(error),
         PlanError::Unfound { error, .. } => of_store(error).or_else(|| {
             error.is_absent().then(|| {
-                "keys are those of the bucket; paths are absolute, relative to SOURCE, or begin with SOURCE".into()
+                "list full keys of the bucket, or paths that are absolute, relative to SOURCE, or begin with SOURCE"
+                    .into()
             })
         }),
         PlanError::Threads(_) | PlanError::Interrupted => None,
@@ -116,7 +118,7 @@ fn of_dataset(error: &DatasetError) -> Option<Hint> {
         DatasetError::Version(_) => "use another --out".into(),
         DatasetError::Layout(layout) => format!("use --layout {layout}, or another --out").into(),
         DatasetError::Redaction(rules) if rules.is_empty() => {
-            "leave --redact out, or use another --out".into()
+            "omit --redact, or use another --out".into()
         }
         DatasetError::Redaction(rules) => {
             let flags = rules.actions().into_iter().map(|rule| format!("--redact {rule}"));
@@ -126,7 +128,7 @@ fn of_dataset(error: &DatasetError) -> Option<Hint> {
             "set ALB2PARQUET_REDACT_KEY to the dataset's key, or use another --out".into()
         }
         DatasetError::Unconditional(_) => {
-            "if no other run writes to this dataset meanwhile, use --single-writer".into()
+            "if no other run writes to this dataset at the same time, use --single-writer".into()
         }
         DatasetError::State { .. }
         | DatasetError::Broken { .. }
@@ -140,11 +142,9 @@ fn of_dataset(error: &DatasetError) -> Option<Hint> {
 
 fn of_store(error: &StoreError) -> Option<Hint> {
     match error {
-        StoreError::Setting(name) => {
-            Some(format!("correct --option {name}, or leave it out").into())
-        }
+        StoreError::Setting(name) => Some(format!("correct or omit --option {name}").into()),
         StoreError::Endpoint { .. } => Some(
-            "if a setting is wrong or absent, give it by --option, such as --option region=REGION"
+            "if a setting is wrong or missing, set it with --option, as in --option region=REGION"
                 .into(),
         ),
         error => error.cause().map(of_access),
@@ -155,7 +155,7 @@ fn of_target(error: &TargetError) -> Option<Hint> {
     error.cause().map(of_access)
 }
 
-/// Returns what gives access to a file or a store.
+/// Returns the hint for a file or store that cannot be accessed.
 fn of_access(cause: Cause) -> Hint {
     match cause {
         Cause::NoHardLinks => {
@@ -173,7 +173,7 @@ fn of_access(cause: Cause) -> Hint {
         Cause::FileSize => {
             "raise the limit of the file system or of `ulimit -f`, or lower --target-file-size".into()
         }
-        Cause::NotADirectory => "move that file away, or use another --out".into(),
+        Cause::NotADirectory => "move that file, or use another --out".into(),
         Cause::OpenFiles => {
             "raise the limit with `ulimit -n 1024`, then run the same command again".into()
         }
@@ -207,14 +207,15 @@ fn of_batches(error: &BatchesError) -> Option<Hint> {
             Some("`plan --jsonl` prints batches".into())
         }
         BatchesError::Line { .. } => None,
-        BatchesError::Once => Some("with --shard, give --batches the name of a file".into()),
+        BatchesError::Once => Some("with --shard, specify a file or URL for --batches".into()),
     }
 }
 
 fn of_redaction(error: &RedactError) -> Option<Hint> {
     match error {
         RedactError::NoKey(_) | RedactError::ShortKey => Some(
-            "set ALB2PARQUET_REDACT_KEY, for example to what `openssl rand -hex 32` prints".into(),
+            "set ALB2PARQUET_REDACT_KEY, for example to the output of `openssl rand -hex 32`"
+                .into(),
         ),
         RedactError::OtherKey => Some("set ALB2PARQUET_REDACT_KEY to the dataset's key".into()),
         RedactError::Form(_)
@@ -231,8 +232,8 @@ fn of_ddl(error: &DdlError) -> Option<Hint> {
             "with --compat-view, add --account and --region, --from-dataset, or --no-projection"
                 .into()
         }
-        DdlError::Compat => "leave --compat-view out, or change --log-type or --dialect".into(),
-        DdlError::NoCatalogue => "leave --partitions out".into(),
+        DdlError::Compat => "omit --compat-view, or change --log-type or --dialect".into(),
+        DdlError::NoCatalogue => "omit --partitions".into(),
         DdlError::Place(error) => return of_store(error),
         DdlError::Path { .. }
         | DdlError::NotText
@@ -246,7 +247,7 @@ fn of_ddl(error: &DdlError) -> Option<Hint> {
     })
 }
 
-/// Returns what helps if the system refuses to start a thread or to allocate memory.
+/// Returns the hint if the system cannot start a thread or allocate memory.
 fn of_system(error: &io::Error) -> Option<Hint> {
     use io::ErrorKind::{OutOfMemory, WouldBlock};
     matches!(error.kind(), WouldBlock | OutOfMemory).then(|| {
@@ -255,13 +256,13 @@ fn of_system(error: &io::Error) -> Option<Hint> {
     })
 }
 
-/// Returns what ends failures, each remedy once.
+/// Returns the hints for failures, without duplicates.
 pub(super) fn of_failures(failures: &[Failure]) -> Vec<&'static str> {
     let remedies: BTreeSet<Remedy> = failures.iter().filter_map(|each| each.remedy).collect();
     remedies.into_iter().map(of_remedy).collect()
 }
 
-/// Returns a remedy in words.
+/// Returns the hint for a remedy.
 pub(super) fn of_remedy(remedy: Remedy) -> &'static str {
     match remedy {
         Remedy::Update => "use a newer version of this program",
@@ -284,7 +285,7 @@ pub(super) fn of_remedy(remedy: Remedy) -> &'static str {
             "move it out of the table's directory: engines read it as part of the table"
         }
         Remedy::Repair => {
-            "run `repair`, which rebuilds claims from files; nothing is converted into the partition until then"
+            "run `repair`, which rebuilds claims from files; until then, nothing is converted into the partition"
         }
         Remedy::RepairOrMove => {
             "run `repair`, which rebuilds lost claims, or move the file out of the table's directory: engines read it"

@@ -1,4 +1,4 @@
-//! `inspect`: one object in, what is in it out.
+//! The `inspect` command.
 
 mod json;
 mod page;
@@ -21,17 +21,17 @@ use crate::store::{Place, Source, open_regular};
 
 /// Standard input.
 const STDIN: &str = "-";
-/// Stands for all columns.
+/// Value of `--columns` for all columns.
 const ALL: &str = "all";
-/// Columns of a page that no terminal shows.
-const PAPER: usize = 100;
+/// Width of the page if stdout is not a terminal.
+const DEFAULT_WIDTH: usize = 100;
 
 const AFTER: &str = "\
 Exit codes:
-  0  every line is a row
-  1  some lines are rejects
-  2  the object is damaged, is neither gzip nor text, or holds something else than its name says
-  3  it cannot be read
+  0  every line became a row
+  1  some lines were rejected
+  2  the object is damaged, is neither gzip nor text, or is not the log that its name promises
+  3  fatal error: the object cannot be read
 
 Examples:
   alb2parquet inspect 123456789012_elasticloadbalancing_eu-west-1_app.my-lb.50dc6c495c0c9188_20250719T1405Z_192.0.2.1_39xza92o.log.gz
@@ -40,40 +40,41 @@ Examples:
   alb2parquet inspect object.log.gz --columns all --limit 1
   zcat *.log.gz | alb2parquet inspect - --log-type access --json | jq .rejects";
 
-/// Shows what is in one object: its key, its lines, the first rows, and every reject with its place.
+/// Show the contents of an object: key, number of lines, first rows and rejects
 ///
-/// Nothing is written. The object is read as `convert` reads it. Control characters are shown as escapes such as \\x1b.
+/// For each reject, the output shows the position and marks the fault in the line. The command reads the object in the
+/// same way as `convert`, and writes nothing. Control characters are shown as escapes such as \\x1b.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Inspect {
-    /// A file, a URL (s3://, gs://, az://, abfss://, file://), or - for standard input
+    /// File, URL (s3://, gs://, az://, abfss://, file://), or - for stdin
     #[arg(value_name = "OBJECT")]
     object: String,
 
-    /// Columns to show, separated by commas, or all [default: some that fit]
+    /// Columns to show, separated by commas, or all [default: those that fit]
     #[arg(long, value_name = "COLUMN", value_delimiter = ',')]
     columns: Vec<String>,
 
-    /// Rows to show
+    /// Maximum number of rows to show
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(..=100_000))]
     limit: u32,
 
-    /// Rejects to show
+    /// Maximum number of rejects to show
     #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(..=100_000))]
     rejects: u32,
 
-    /// The log that the lines are of [default: as the name tells, or else the first lines]
+    /// Type of the log [default: detected from the name, or else from the first lines]
     #[arg(long, value_enum, value_name = "TYPE")]
     log_type: Option<LogType>,
 
-    /// Columns of the page [default: those of the terminal, or 100]
+    /// Width of the output in characters [default: that of the terminal, or 100]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(20..))]
     width: Option<u16>,
 
     #[command(flatten)]
     stores: Stores,
 
-    /// Print one JSON object instead
+    /// Print the result as one JSON object on stdout
     #[arg(long)]
     json: bool,
 }
@@ -90,13 +91,13 @@ impl Inspect {
         if self.json {
             print_json(&json::of(&self.object, &found, columns.as_deref())?)?;
         } else {
-            let width = self.width.map(usize::from).or_else(stdout_width).unwrap_or(PAPER);
+            let width = self.width.map(usize::from).or_else(stdout_width).unwrap_or(DEFAULT_WIDTH);
             print_text(&page::of(&self.object, &found, columns.as_deref(), width)?)?;
         }
         Ok(exit_code(&found))
     }
 
-    /// Opens the object. Its key is what is known of it.
+    /// Opens the object, and returns it with its key. The key of stdin is empty.
     fn open(&self) -> anyhow::Result<(String, Box<dyn Read + Send>)> {
         let name = self.object.as_str();
         if name == STDIN {
@@ -105,7 +106,7 @@ impl Inspect {
         match Place::parse(name)? {
             Place::Local(path) => {
                 if path.is_dir() {
-                    bail!("OBJECT {name} is a directory: name one object in it");
+                    bail!("OBJECT {name} is a directory: specify a file in it");
                 }
                 let file = open_regular(&path);
                 let file = file.with_context(|| format!("OBJECT {name} cannot be opened"))?;
@@ -113,7 +114,7 @@ impl Inspect {
             }
             Place::Bucket(prefix) if prefix.path.is_root() => {
                 bail!(
-                    "OBJECT {name} names a bucket, not an object: specify a key, as in s3://bucket/key"
+                    "OBJECT {name} is a bucket, not an object: specify a key, as in s3://bucket/key"
                 );
             }
             Place::Bucket(_) => {
@@ -125,7 +126,7 @@ impl Inspect {
         }
     }
 
-    /// Returns the columns that were asked for, if any were.
+    /// Returns the columns of `--columns`, or `None` if it is not specified.
     fn columns(&self, table: &Table) -> anyhow::Result<Option<Vec<String>>> {
         let names = table.columns().map(|(_, column)| column.name.as_str());
         let names: Vec<&str> = names.chain([EXTRA_FIELDS, SOURCE_KEY]).collect();
@@ -142,7 +143,7 @@ impl Inspect {
     }
 }
 
-/// Returns the key of a local file: from AWSLogs on, or else its name.
+/// Returns the key of a local file: its path from AWSLogs on, or its name if it is not below AWSLogs.
 fn key_of(path: &Path) -> String {
     let whole = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let whole = whole.to_string_lossy();

@@ -1,4 +1,4 @@
-//! Checks process limits at startup that a run would otherwise exceed midway.
+//! Checks at startup whether the limits of the process suffice for a run.
 
 use std::fs;
 use std::thread;
@@ -11,20 +11,21 @@ const PER_THREAD: u64 = 66 << 20;
 /// Number of threads besides the workers.
 const OTHER_THREADS: u64 = 40;
 /// Maximum number of heaps that glibc reserves per core (`M_ARENA_MAX` in mallopt(3)).
-const HEAPS_PER_PROCESSOR: u64 = 8;
-/// Memory of a run in bytes, and of each worker.
+const HEAPS_PER_CORE: u64 = 8;
+/// Memory of a run in bytes, without its workers, and memory per worker.
 const BASE: u64 = 512 << 20;
 const PER_WORKER: u64 = 32 << 20;
 
-/// Checks that there is enough address space for a number of workers. If it runs out, an allocation aborts the process.
+/// Checks that there is enough address space for a number of workers. Otherwise, a failed allocation would abort the
+/// process during the run.
 ///
 /// # Errors
 ///
 /// Fails if the limit on address space (RLIMIT_AS) is too low.
 pub(super) fn check(workers: u64) -> anyhow::Result<()> {
     let Some(limit) = address_space() else { return Ok(()) };
-    let processors = thread::available_parallelism().map_or(1, usize::from) as u64;
-    let heaps = (workers + OTHER_THREADS).min(processors * HEAPS_PER_PROCESSOR);
+    let cores = thread::available_parallelism().map_or(1, usize::from) as u64;
+    let heaps = (workers + OTHER_THREADS).min(cores * HEAPS_PER_CORE);
     let need = BASE + workers * PER_WORKER + heaps * PER_THREAD;
     if limit < need {
         let [limit, need] = [limit, need].map(BinaryBytes);

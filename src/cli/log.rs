@@ -1,4 +1,4 @@
-//! What is logged during a run on stderr: a line an event, as text or as JSON.
+//! Logs events on stderr, one line per event, as text or JSON.
 
 use std::io;
 
@@ -12,22 +12,22 @@ use tracing_subscriber::{fmt, registry};
 
 use crate::cli::terminal;
 
-/// How stderr is written.
+/// Format of the messages on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// For people
+    /// Human-readable text
     Text,
-    /// One JSON object a line, and nothing else
+    /// One JSON object per line
     Json,
 }
 
-/// Begins to log what this program says of itself, down to a level, above the bars that are shown.
+/// Starts logging the events of this program up to a level of detail, above the progress bars.
 pub(super) fn begin(format: Format, level: Level, bars: &MultiProgress) {
     let stderr = Stderr { bars: bars.clone(), format };
-    // The crates that talk to stores log, too, and more than a person wants to know.
+    // Events of the crates that access stores are omitted, because they are too detailed.
     let own = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
     let layer = fmt::layer().with_writer(stderr).with_target(false);
-    // Tests may have begun before, in the same process.
+    // In tests, an earlier test in the same process may have started the log.
     let _ = match format {
         Format::Text => registry().with(layer.with_ansi(false).with_filter(own)).try_init(),
         Format::Json => {
@@ -36,13 +36,13 @@ pub(super) fn begin(format: Format, level: Level, bars: &MultiProgress) {
     };
 }
 
-/// Begins to log as JSON. No bars are shown then.
+/// Starts logging as JSON, without progress bars.
 pub(super) fn begin_json() {
     let hidden = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
     begin(Format::Json, Level::INFO, &hidden);
 }
 
-/// Stderr without the bars, which are drawn anew below each line.
+/// Writes to stderr above the progress bars, which are redrawn below each line.
 #[derive(Clone)]
 struct Stderr {
     bars: MultiProgress,

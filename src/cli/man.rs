@@ -1,4 +1,4 @@
-//! `man`: the manual pages.
+//! The `man` command: manual pages.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,48 +12,48 @@ use crate::cli::{DONE, command};
 
 const AFTER: &str = "\
 Exit codes:
-  0  it was printed, or they were written
-  3  there is no such command, or a page cannot be written
+  0  the page was printed, or all pages were written
+  3  the command does not exist, or a page cannot be written
 
 Examples:
   alb2parquet man | man -l -
   alb2parquet man convert | man -l -
   alb2parquet man --dir ~/.local/share/man/man1";
 
-/// How the sections begin that follow the options, in help and in manuals.
+/// Headings of the sections after the options, in help and in manual pages.
 const SECTIONS: [(&str, &str); 3] =
     [("Environment:", "ENVIRONMENT"), ("Exit codes:", "EXIT STATUS"), ("Examples:", "EXAMPLES")];
 
-/// Prints the manual page of the program or of a command, or writes all of them to a directory.
+/// Print the manual page of the program or of a command, or write all pages
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Manual {
-    /// The command, such as `convert` or `policy lifecycle` [default: the program itself]
+    /// Command, such as `convert` or `policy lifecycle` [default: the program itself]
     #[arg(value_name = "COMMAND")]
     command: Vec<String>,
 
-    /// Write all pages to this directory instead, which is made if it is not there
+    /// Write all pages to this directory; created if it does not exist
     #[arg(long, value_name = "DIR", conflicts_with = "command")]
     dir: Option<PathBuf>,
 }
 
 impl Manual {
     pub(super) fn run(&self) -> anyhow::Result<u8> {
-        // Of the version, a page only needs the number.
+        // A page contains only the version number, not the supported formats.
         let program = command().long_version(env!("CARGO_PKG_VERSION"));
         let mut program = program.disable_help_subcommand(true);
         program.build();
         if let Some(dir) = &self.dir {
             fs::create_dir_all(dir)
-                .with_context(|| format!("--dir {} cannot be made", dir.display()))?;
+                .with_context(|| format!("--dir {} cannot be created", dir.display()))?;
             let count = write_all(&program, dir)?;
-            print_line(&format!("{count} pages are in {}", dir.display()));
+            print_line(&format!("{count} pages written to {}", dir.display()));
             return Ok(DONE);
         }
         let mut of = &program;
         for name in &self.command {
             let Some(command) = of.find_subcommand(name) else {
-                bail!("there is no command {}", self.command.join(" "))
+                bail!("unknown command: {}", self.command.join(" "))
             };
             of = command;
         }
@@ -62,7 +62,7 @@ impl Manual {
     }
 }
 
-/// Writes the pages of a command and those below it, and returns how many.
+/// Writes the pages of a command and its subcommands. Returns the number of pages.
 fn write_all(command: &clap::Command, dir: &Path) -> anyhow::Result<u64> {
     let file = dir.join(Man::new(command.clone()).get_filename());
     fs::write(&file, page(command)?)
@@ -74,7 +74,7 @@ fn write_all(command: &clap::Command, dir: &Path) -> anyhow::Result<u64> {
     Ok(count)
 }
 
-/// Returns the page of a command.
+/// Returns the manual page of a command.
 fn page(command: &clap::Command) -> anyhow::Result<String> {
     const SOURCE: &str = concat!(env!("CARGO_PKG_NAME"), " ", env!("CARGO_PKG_VERSION"));
     let mut page = Vec::new();

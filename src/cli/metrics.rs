@@ -1,4 +1,4 @@
-//! How long a run took and what it needed, for `--json`.
+//! Duration, throughput and memory of a run, for `--json`.
 
 use std::fs;
 use std::time::Instant;
@@ -7,14 +7,14 @@ use serde::Serialize;
 
 use crate::convert::tally::Tally;
 
-/// Measures of a run that goes on.
+/// The measurements of a run in progress.
 pub(super) struct Metrics {
     pub(super) began: Instant,
     listed: Instant,
     planned: Instant,
 }
 
-/// A tally with measures beside it.
+/// A tally with the metrics of its run.
 #[derive(Serialize)]
 pub(super) struct Measured<'a> {
     #[serde(flatten)]
@@ -30,7 +30,7 @@ struct Snapshot {
     converting_seconds: f64,
     rows_per_second: f64,
     text_bytes_per_second: f64,
-    /// Only where the kernel tells.
+    /// `None` if the kernel does not report it.
     peak_memory_bytes: Option<u64>,
 }
 
@@ -40,18 +40,18 @@ impl Metrics {
         Self { began, listed: began, planned: began }
     }
 
-    /// The sources are listed.
+    /// Records that the sources are listed.
     pub(super) fn listed(&mut self) {
         self.listed = Instant::now();
     }
 
-    /// The batches are planned.
+    /// Records that the batches are planned.
     pub(super) fn planned(&mut self) {
         self.planned = Instant::now();
     }
 
-    /// Returns a tally with what was measured until now.
-    pub(super) fn beside<'a>(&self, tally: &'a Tally, threads: usize) -> Measured<'a> {
+    /// Returns a tally with the metrics up to now.
+    pub(super) fn with_tally<'a>(&self, tally: &'a Tally, threads: usize) -> Measured<'a> {
         let converting_seconds = self.planned.elapsed().as_secs_f64();
         let per_second = |count: u64| (count as f64 / converting_seconds.max(1e-9)).round();
         let metrics = Snapshot {
@@ -67,7 +67,8 @@ impl Metrics {
     }
 }
 
-/// Returns the most memory that this process has held, as Linux tells it (proc_pid_status(5), `VmHWM`).
+/// Returns the peak resident memory of this process in bytes, if the kernel reports it (`VmHWM` in
+/// proc_pid_status(5)).
 fn peak_memory() -> Option<u64> {
     let status = fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;

@@ -9,13 +9,13 @@ use crate::plan::{Listing, Matches, Moved, NOT_SELECTED};
 /// Maximum number of names listed as suggestions.
 const MAX_NAMES: usize = 10;
 
-/// Returns whether the selection explains that there is nothing to convert. Otherwise SOURCE holds no log of an
-/// Application Load Balancer at all.
+/// Returns whether there is nothing to convert because of the selection. Otherwise, SOURCE contains no log of an
+/// Application Load Balancer.
 pub(super) fn is_explained(listing: &Listing) -> bool {
     listing.is_pruned || listing.skipped.contains_key(NOT_SELECTED)
 }
 
-/// Returns lines that explain, by kind, why there is nothing to convert in the sources, as the user named them.
+/// Returns lines that explain why there is nothing to convert, with a line for each kind of skipped object.
 pub(super) fn to_convert(sources: &[String], wanted: &Wanted, listing: &Listing) -> Vec<String> {
     let names = match &wanted.objects {
         Some(list) => format!("the list {list}"),
@@ -23,9 +23,9 @@ pub(super) fn to_convert(sources: &[String], wanted: &Wanted, listing: &Listing)
     };
     let mut lines = vec![match listing.listed {
         0 if listing.is_pruned => {
-            format!("nothing to convert: {names} holds no selected objects")
+            format!("nothing to convert: {names} contains no selected objects")
         }
-        0 => format!("nothing to convert: {names} holds no objects"),
+        0 => format!("nothing to convert: {names} contains no objects"),
         1 => format!("nothing to convert: the only object in {names} is not a selected log"),
         many => {
             let many = HumanCount(many);
@@ -49,17 +49,17 @@ pub(super) fn to_convert(sources: &[String], wanted: &Wanted, listing: &Listing)
     lines
 }
 
-/// Returns the number of objects of a kind, with an example and an explanation.
+/// Returns the number of skipped objects of a kind, with an example and an explanation.
 pub(super) fn of_kind(kind: &str, count: u64, example: Option<&String>) -> String {
-    let mut said = format!("{} {kind}", HumanCount(count));
+    let mut line = format!("{} {kind}", HumanCount(count));
     if let Some(key) = example {
-        said = format!("{said}, such as {key}");
+        line = format!("{line}, such as {key}");
     }
     let what = explain(kind).map(ToOwned::to_owned);
     if let Some(what) = what.or_else(|| mismatch(example?)) {
-        said = format!("{said}: {what}");
+        line = format!("{line}: {what}");
     }
-    said
+    line
 }
 
 /// Returns a line for each kind of skipped object that is named like a log.
@@ -71,7 +71,7 @@ pub(super) fn left_out<'a>(
     logs.map(|(kind, count)| of_kind(kind, *count, example(kind))).collect()
 }
 
-/// Returns a line for each kind of other load balancer whose logs are skipped.
+/// Returns a line for each type of unsupported load balancer whose logs are skipped.
 pub(super) fn of_others<'a>(
     skipped: impl Iterator<Item = (&'a &'static str, &'a u64)>,
     example: impl Fn(&str) -> Option<&'a String>,
@@ -82,16 +82,17 @@ pub(super) fn of_others<'a>(
     others.map(|(kind, count)| of_kind(kind, *count, example(kind))).collect()
 }
 
-/// Reports objects that were moved below a directory of another day, if there are any.
+/// Returns a line about objects in a directory whose day differs from that of their end time, if there are any.
 pub(super) fn moved(moved: &Moved) -> Option<String> {
     let example = moved.example.as_ref()?;
     let count = HumanCount(moved.objects);
     Some(format!(
-        "{count} objects are below a directory of another day, such as {example}; their end times decide"
+        "{count} objects are in the directory of another day, such as {example}; their end times determine their \
+         partition"
     ))
 }
 
-/// Reports selected accounts, regions and load balancers without logs, and lists those with logs.
+/// Returns a line for each selected account, region and load balancer without logs. The line lists those with logs.
 pub(super) fn unmatched(listing: &Listing) -> Vec<String> {
     let others: Vec<&str> = listing.others.iter().map(String::as_str).collect();
     let there_are = match &others[..] {
@@ -108,7 +109,7 @@ pub(super) fn unmatched(listing: &Listing) -> Vec<String> {
     lines
 }
 
-/// Reports selected accounts or regions that are not in the sources, if there are others.
+/// Returns a line for each selected account or region that is not in the sources, if the sources contain others.
 fn of_place(what: &str, matches: &Matches) -> Vec<String> {
     let others: Vec<&str> = matches.others.iter().map(String::as_str).collect();
     if others.is_empty() {
@@ -140,7 +141,7 @@ fn suggestion(name: &str, others: &[&str]) -> String {
 const SELECTING: &str = "excluded by --from, --to, --account, --region, --balancer, --log-type or --shard; without \
                          --to, today is excluded";
 
-/// Explains a kind of object, and what the user can do.
+/// Returns what objects of a kind are, and what the user can do.
 fn explain(kind: &str) -> Option<&'static str> {
     Some(match kind {
         NOT_SELECTED => SELECTING,

@@ -1,4 +1,4 @@
-//! Arguments that several subcommands share, and how values are written.
+//! Arguments that several subcommands share, and the parsers of their values.
 
 use std::env;
 use std::path::PathBuf;
@@ -11,22 +11,22 @@ use crate::dataset::shard::{Shard, ShardError};
 use crate::logs::key::is_real_region;
 use crate::plan::Balancer;
 
-/// Which partitions are meant.
+/// Flags that select partitions.
 #[derive(Debug, Args)]
 pub(super) struct Partitions {
-    /// Only this log (repeatable) [default: all]
+    /// Type of the logs (repeatable) [default: all]
     #[arg(long, value_enum, value_name = "TYPE")]
     pub(super) log_type: Vec<LogType>,
 
-    /// First day (UTC): YYYY-MM-DD, or 7d for seven days before today
+    /// First day (UTC): YYYY-MM-DD, or 7d for seven days ago
     #[arg(long, value_name = "DAY", value_parser = day)]
     pub(super) from: Option<NaiveDate>,
 
-    /// Only this account (repeatable)
+    /// Account ID (repeatable) [default: all]
     #[arg(long, value_name = "ID", value_parser = account)]
     pub(super) account: Vec<String>,
 
-    /// Only this region (repeatable)
+    /// Region (repeatable) [default: all]
     #[arg(long, value_name = "REGION", value_parser = region)]
     pub(super) region: Vec<String>,
 }
@@ -35,47 +35,51 @@ pub(super) struct Partitions {
 pub(super) enum LogType {
     /// Requests: the table alb_access_logs
     Access,
-    /// Attempts to connect: alb_connection_logs
+    /// Connections: the table alb_connection_logs
     Connection,
-    /// Health checks of targets: alb_health_check_logs
+    /// Health checks of targets: the table alb_health_check_logs
     #[value(name = "health_check", alias = "health-check")]
     HealthCheck,
 }
 
-/// Which objects are meant, and what files they become.
+/// Flags that select objects, and that divide them into files and shards.
 #[derive(Debug, Args)]
 pub(super) struct Wanted {
     #[command(flatten)]
     pub(super) partitions: Partitions,
 
-    /// Last day (UTC): YYYY-MM-DD, or 1d for yesterday [default: yesterday, because today still grows]
+    /// Last day (UTC): YYYY-MM-DD, or 1d for yesterday [default: yesterday]
+    ///
+    /// By default, today is excluded, because its logs are still being delivered.
     #[arg(long, value_name = "DAY", value_parser = day)]
     pub(super) to: Option<NaiveDate>,
 
-    /// Only this load balancer: its name, app/name/id or ARN (repeatable)
+    /// Load balancer: its name, app/name/id or ARN (repeatable) [default: all]
     #[arg(long, value_name = "NAME", value_parser = Balancer::parse)]
     pub(super) balancer: Vec<Balancer>,
 
-    /// Read object keys from a list instead of listing SOURCE (path, URL, or - for stdin)
+    /// Read object keys from a list (path, URL or -) instead of listing SOURCE
     ///
-    /// A list is one of these: keys, URLs or paths, one per line; the output of aws s3 ls --recursive,
+    /// The list is one of these: keys, URLs or paths, one per line; the output of aws s3 ls --recursive,
     /// aws s3api list-objects-v2, s5cmd ls or find; CSV with a header; the manifest.json of an S3 Inventory in CSV or
-    /// Parquet. It can be compressed with gzip or zstd. See docs/object-lists.md.
+    /// Parquet. It can be compressed with gzip or zstd. Use - for stdin. See docs/object-lists.md.
     #[arg(long, value_name = "FILE")]
     pub(super) objects: Option<String>,
 
-    /// Size of the Parquet files, about
+    /// Approximate size of the Parquet files
     #[arg(long, value_name = "SIZE", default_value = "256MiB", value_parser = size)]
     pub(super) target_file_size: u64,
 
-    /// Only this part of so many: i/n, counted from 0, for tasks of a job array; auto and auto/n take what AWS
-    /// Batch (AWS_BATCH_JOB_ARRAY_INDEX, AWS_BATCH_JOB_ARRAY_SIZE) or Kubernetes (JOB_COMPLETION_INDEX)
-    /// tells the task. Days are shared by a hash of account, region and day
+    /// Process shard I of N (0-based); auto or auto/N in a job array
+    ///
+    /// auto reads I from AWS_BATCH_JOB_ARRAY_INDEX (AWS Batch) or JOB_COMPLETION_INDEX (Kubernetes), and N from
+    /// AWS_BATCH_JOB_ARRAY_SIZE. Kubernetes has no variable for N: use auto/N. A hash of account, region and day
+    /// assigns each day to a shard.
     #[arg(long, value_name = "I/N", value_parser = shard)]
     pub(super) shard: Option<Shard>,
 }
 
-/// Which partitions of which dataset are meant.
+/// Flags of commands that work on partitions of an existing dataset.
 #[derive(Debug, Args)]
 pub(super) struct Held {
     /// Directory or URL of the dataset
@@ -97,19 +101,21 @@ pub(super) struct Held {
     pub(super) json: bool,
 }
 
-/// How stores are reached.
+/// Flags that configure object stores.
 #[derive(Debug, Args)]
 pub(super) struct Stores {
-    /// Setting of the stores that URLs name, as the crate object_store has it, such as region=eu-west-1,
-    /// endpoint=http://localhost:9000, request_payer=true, aws_server_side_encryption=aws:kms,
-    /// aws_sse_kms_key_id=ID or checksum_algorithm=sha256 (repeatable; wins over the environment)
+    /// Setting of the object stores, such as region=eu-west-1 (repeatable)
+    ///
+    /// The keys are those of the crate object_store. Further examples are endpoint=http://localhost:9000,
+    /// request_payer=true, aws_server_side_encryption=aws:kms, aws_sse_kms_key_id=ID and checksum_algorithm=sha256.
+    /// Settings take precedence over the environment.
     #[arg(long, value_name = "KEY=VALUE")]
     pub(super) option: Vec<String>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Layout {
-    /// account=…/region=…/year=…/month=…/day=…, which engines find by themselves
+    /// account=…/region=…/year=…/month=…/day=…, which engines discover automatically
     Hive,
     /// ACCOUNT/REGION/yyyy/mm/dd, as in the source
     Plain,
@@ -117,15 +123,15 @@ pub(super) enum Layout {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Profile {
-    /// PLAIN and dictionary encoding, no page index: every engine reads these files
+    /// PLAIN and dictionary encodings, no page index; every engine reads these files
     Portable,
-    /// Delta encodings and a page index: 1 % smaller, but some engines fail or lose rows
+    /// Delta encodings and a page index; 1 % smaller, but some engines fail or lose rows
     Compact,
 }
 
 pub(super) fn account(text: &str) -> Result<String, String> {
     let good = text.len() == 12 && text.bytes().all(|b| b.is_ascii_digit());
-    if good { Ok(text.to_owned()) } else { Err("an account id has twelve digits".to_owned()) }
+    if good { Ok(text.to_owned()) } else { Err("an account ID has 12 digits".to_owned()) }
 }
 
 pub(super) fn region(text: &str) -> Result<String, String> {
@@ -140,7 +146,7 @@ pub(super) fn region(text: &str) -> Result<String, String> {
     } else if is_real_region(meant) {
         Err(format!("did you mean {meant}?"))
     } else {
-        Err("write it like eu-west-1".to_owned())
+        Err("expected a region such as eu-west-1".to_owned())
     }
 }
 
@@ -152,7 +158,7 @@ pub(super) fn day(text: &str) -> Result<NaiveDate, String> {
         None => NaiveDate::parse_from_str(text, "%Y-%m-%d").ok(),
     };
     day.ok_or_else(|| {
-        "write it like 2025-07-19, or like 7d for seven days before today (UTC)".to_owned()
+        "expected a day such as 2025-07-19, or 7d for seven days ago (UTC)".to_owned()
     })
 }
 
@@ -162,7 +168,9 @@ pub(super) fn age(text: &str) -> Result<Duration, String> {
     let (number, unit) = text.split_at(digits);
     let factor = UNITS.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor);
     let seconds = number.parse::<u64>().ok().zip(factor).and_then(|(n, f)| n.checked_mul(f));
-    seconds.map(Duration::from_secs).ok_or_else(|| "write it like 7d, 36h or 90m".to_owned())
+    seconds
+        .map(Duration::from_secs)
+        .ok_or_else(|| "expected an age such as 7d, 36h or 90m".to_owned())
 }
 
 fn shard(text: &str) -> Result<Shard, ShardError> {
@@ -171,7 +179,7 @@ fn shard(text: &str) -> Result<Shard, ShardError> {
 
 pub(super) fn price(text: &str) -> Result<f64, String> {
     let price = text.parse().ok().filter(|price: &f64| price.is_finite() && *price >= 0.0);
-    price.ok_or_else(|| "write it like 0.0004".to_owned())
+    price.ok_or_else(|| "expected a price such as 0.0004".to_owned())
 }
 
 pub(super) fn share(text: &str) -> Result<f64, String> {
@@ -196,10 +204,10 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
         UNITS.iter().find(|(name, _)| name.eq_ignore_ascii_case(unit)).map(|(_, factor)| *factor);
     let size =
         number.parse().ok().zip(factor).and_then(|(number, factor)| factor.checked_mul(number));
-    size.filter(|size| *size > 0).ok_or_else(|| "write it like 256MiB or 1GB".to_owned())
+    size.filter(|size| *size > 0).ok_or_else(|| "expected a size such as 256MiB or 1GB".to_owned())
 }
 
-/// Suggests the name that was probably meant, as the end of a sentence; nothing if none is close.
+/// Returns a suggestion that ends an error message: the most similar name. Returns an empty string if none is similar.
 pub(super) fn nearest(name: &str, names: &[&str]) -> String {
     const CLOSE: f64 = 0.8;
     let score = |other: &str| strsim::jaro_winkler(name, other);
@@ -223,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_misspelt_region_is_refused_with_the_right_one() {
+    fn a_misspelled_region_is_rejected_with_a_suggestion() {
         for good in ["eu-west-1", "us-gov-east-1", "local"] {
             assert_eq!(region(good), Ok(good.to_owned()));
         }
@@ -232,7 +240,7 @@ mod tests {
             assert_eq!(region(bad), Err("did you mean eu-west-1?".to_owned()), "{bad}");
         }
         for bad in ["", "Ireland", "eu/west/1", "*"] {
-            assert_eq!(region(bad), Err("write it like eu-west-1".to_owned()), "{bad}");
+            assert_eq!(region(bad), Err("expected a region such as eu-west-1".to_owned()), "{bad}");
         }
     }
 
@@ -246,7 +254,7 @@ mod tests {
             assert!(of(before) <= parsed && parsed <= of(after), "{age}");
         }
         for text in ["", "d", "7", "-7d", "7 days", "2025-02-30", "2025/07/19", "99999999999999d"] {
-            assert!(day(text).unwrap_err().contains("like 7d"), "{text}");
+            assert!(day(text).unwrap_err().contains("or 7d"), "{text}");
         }
     }
 

@@ -1,4 +1,4 @@
-//! `plan`: what `convert` would do, and nothing done.
+//! The `plan` command, and `convert --dry-run`.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -23,8 +23,8 @@ use crate::store::{Calls, Network};
 const AFTER: &str = "\
 Exit codes:
   0  everything can be converted
-  2  something cannot be listed, or contradicts itself or what was converted before
-  3  fatal error: there is no plan; or SOURCE holds no logs at all
+  2  some objects cannot be listed, or conflict with each other or with converted ones
+  3  fatal error: there is no plan; or SOURCE contains no logs
   4  objects named like logs would not be converted
 
 Examples:
@@ -32,13 +32,13 @@ Examples:
   alb2parquet plan s3://my-log-bucket --from 2025-01-01 --rate 45MB --threads 64 --json | jq .seconds
   alb2parquet plan /mnt/logs --out lake --jsonl | alb2parquet convert --batches - --out lake";
 
-/// Load balancers that the table shows; `--json` has all of them.
+/// Maximum number of load balancers in the table; `--json` lists all.
 const MAX_SHOWN: usize = 40;
 
-/// Tells what `convert` would do, and does nothing: objects, files, requests and their price, and the time.
+/// Estimate a conversion (dry run): objects, files, requests, price and time
 ///
-/// Nothing is written anywhere. With --out, what the dataset holds already is left out, and the requests to it are
-/// counted.
+/// Writes nothing. With --out, the plan excludes objects that the dataset already contains, and counts the requests to
+/// the dataset.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct PlanCommand {
@@ -46,7 +46,7 @@ pub(super) struct PlanCommand {
     #[arg(required = true, value_name = "SOURCE")]
     pub(super) sources: Vec<String>,
 
-    /// Directory or URL of the dataset; need not be there
+    /// Directory or URL of the dataset, which need not exist
     #[arg(long, value_name = "DATASET")]
     pub(super) out: Option<PathBuf>,
 
@@ -56,23 +56,27 @@ pub(super) struct PlanCommand {
     #[command(flatten)]
     pub(super) stores: Stores,
 
-    /// Directories of partitions, as for `convert`
+    /// Layout of the partition directories, as for `convert`
     #[arg(long, value_enum, default_value_t = Layout::Hive)]
     pub(super) layout: Layout,
 
-    /// Worker threads that are to convert [default: one per processor]
+    /// Number of worker threads of the conversion [default: one per core]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub(super) threads: Option<u16>,
 
-    /// Compressed bytes that a thread converts in a second
+    /// Compressed bytes that a thread converts per second
     #[arg(long, value_name = "SIZE", default_value = "60MB", value_parser = options::size)]
     pub(super) rate: u64,
 
-    /// US dollars for a thousand requests that read [default: 0.0004, as for S3 Standard in us-east-1]
+    /// Price in USD of 1,000 read requests [default: 0.0004]
+    ///
+    /// The default is the price of S3 Standard in us-east-1.
     #[arg(long, value_name = "USD", value_parser = options::price)]
     pub(super) price_get: Option<f64>,
 
-    /// US dollars for a thousand requests that write or list [default: 0.005, as for S3 Standard in us-east-1]
+    /// Price in USD of 1,000 write or list requests [default: 0.005]
+    ///
+    /// The default is the price of S3 Standard in us-east-1.
     #[arg(long, value_name = "USD", value_parser = options::price)]
     pub(super) price_put: Option<f64>,
 
@@ -80,17 +84,17 @@ pub(super) struct PlanCommand {
     #[arg(long)]
     pub(super) json: bool,
 
-    /// Print the batches on stdout, a line of JSON each, for `convert --batches`
+    /// Print the batches on stdout, one JSON object per line, for `convert --batches`
     #[arg(long, conflicts_with = "json")]
     pub(super) jsonl: bool,
 
-    /// Print nothing on stderr but errors
+    /// Print only errors on stderr
     #[arg(long, short)]
     pub(super) quiet: bool,
 }
 
-/// What is asked for.
-pub(super) struct Question<'a> {
+/// The arguments of a plan.
+pub(super) struct Planning<'a> {
     pub(super) sources: &'a [String],
     pub(super) out: Option<&'a Path>,
     pub(super) wanted: &'a Wanted,
@@ -99,15 +103,15 @@ pub(super) struct Question<'a> {
     pub(super) threads: Option<u16>,
     pub(super) rate: u64,
     pub(super) prices: Prices,
-    /// What would be redacted, if that is known.
+    /// The redaction of the run. `None` if it is unknown.
     pub(super) redaction: Option<Agreement>,
-    pub(super) form: Form,
+    pub(super) output: Output,
     pub(super) quiet: bool,
 }
 
 /// What is printed on stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Form {
+pub(super) enum Output {
     Text,
     Json,
     Batches,
@@ -115,8 +119,8 @@ pub(super) enum Form {
 
 impl PlanCommand {
     pub(super) fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
-        let usual = Prices::default();
-        let question = Question {
+        let default = Prices::default();
+        let planning = Planning {
             sources: &self.sources,
             out: self.out.as_deref(),
             wanted: &self.wanted,
@@ -125,25 +129,25 @@ impl PlanCommand {
             threads: self.threads,
             rate: self.rate,
             prices: Prices {
-                get: self.price_get.unwrap_or(usual.get),
-                put: self.price_put.unwrap_or(usual.put),
+                get: self.price_get.unwrap_or(default.get),
+                put: self.price_put.unwrap_or(default.put),
             },
             redaction: None,
-            form: match (self.json, self.jsonl) {
-                (true, _) => Form::Json,
-                (_, true) => Form::Batches,
-                _ => Form::Text,
+            output: match (self.json, self.jsonl) {
+                (true, _) => Output::Json,
+                (_, true) => Output::Batches,
+                _ => Output::Text,
             },
             quiet: self.quiet,
         };
-        question.answer(signals)
+        planning.run(signals)
     }
 }
 
-impl Question<'_> {
-    /// Plans, and prints what that comes to.
-    pub(super) fn answer(&self, signals: &Signals) -> anyhow::Result<u8> {
-        let network = resolve::network(self.stores, self.say_waiting())?;
+impl Planning<'_> {
+    /// Plans the conversion, prints the estimate and returns the exit code.
+    pub(super) fn run(&self, signals: &Signals) -> anyhow::Result<u8> {
+        let network = resolve::network(self.stores, self.report_waiting())?;
         let mut selection = resolve::selected(self.wanted, self.sources)?;
         let dataset = self.out.map(|out| self.dataset(out, &network)).transpose()?;
         let before = network.traffic.sent();
@@ -176,7 +180,7 @@ impl Question<'_> {
         } else {
             (Plan::anew(listing, &sources, size), None)
         };
-        if self.form == Form::Batches {
+        if self.output == Output::Batches {
             for batch in &plan.batches {
                 print_json(&Description::of(batch, &sources))?;
             }
@@ -214,8 +218,8 @@ impl Question<'_> {
         })
     }
 
-    /// Returns a callback that prints that a store does not respond.
-    fn say_waiting(&self) -> impl Fn(&str) + Send + use<> {
+    /// Returns a callback that prints reports of stores that do not respond.
+    fn report_waiting(&self) -> impl Fn(&str) + Send + use<> {
         let quiet = self.quiet;
         move |line| {
             if !quiet {
@@ -224,7 +228,7 @@ impl Question<'_> {
         }
     }
 
-    /// Opens the dataset, or what will be one, and tells whether it is there.
+    /// Opens the dataset, which need not exist, and returns whether it exists.
     fn dataset(&self, out: &Path, network: &Network) -> anyhow::Result<(Dataset, bool)> {
         let place = resolve::place_of(out)?;
         resolve::refuse_overlap(self.sources, out, &place)?;
@@ -236,12 +240,12 @@ impl Question<'_> {
 
     fn print(&self, estimate: &Estimate) -> anyhow::Result<()> {
         let text = text(estimate, self.out.is_some());
-        match self.form {
-            Form::Text => print_text(&text)?,
-            Form::Json => print_json(estimate)?,
-            Form::Batches => {}
+        match self.output {
+            Output::Text => print_text(&text)?,
+            Output::Json => print_json(estimate)?,
+            Output::Batches => {}
         }
-        if self.form != Form::Text && !self.quiet {
+        if self.output != Output::Text && !self.quiet {
             text.lines().for_each(print_line);
         }
         Ok(())
@@ -275,29 +279,29 @@ fn text(estimate: &Estimate, with_dataset: bool) -> String {
     }
     if estimate.open_claims > 0 {
         let claims = HumanCount(estimate.open_claims);
-        fact("unfinished", format!("{claims} claims of other runs, which count as converted"));
+        fact("unfinished", format!("{claims} claims of other runs, counted as converted"));
     }
     if estimate.batches > 0 {
         fact("archived", archived(estimate.archived));
         let (batches, days) = (HumanCount(estimate.batches), HumanCount(estimate.partitions));
-        let files = "each a file of rows, and one of rejects if there are any";
-        fact("batches", format!("{batches} in {days} partitions, {files}"));
+        let files = "each writes a file of rows, and a file of rejects if there are any";
+        fact("batches", format!("{batches} in {days} partitions; {files}"));
         fact("size", format!("about {} of Parquet", HumanBytes(estimate.bytes_out)));
     }
     let Calls { list, get, put, .. } = estimate.requests;
     if estimate.requests.sum() == 0 {
-        fact("requests", "none, all is local".to_owned());
+        fact("requests", "none: all files are local".to_owned());
     } else {
         let (list, get, put) = (HumanCount(list), HumanCount(get), HumanCount(put));
         let part =
-            if with_dataset { "" } else { ", without those of a dataset: name it with --out" };
+            if with_dataset { "" } else { " to the source; specify --out to include the dataset" };
         fact("requests", format!("{list} LIST, {get} GET, {put} PUT{part}"));
         let Prices { get, put } = estimate.prices;
         let price = dollars(estimate.price);
         fact(
             "price",
             format!(
-                "{price} for the requests, at {put} USD for a thousand PUT or LIST and {get} USD for a thousand GET"
+                "{price} for the requests, at {put} USD per 1,000 PUT or LIST and {get} USD per 1,000 GET"
             ),
         );
         fact("", "transfer, storage and compute are not included".to_owned());
@@ -307,12 +311,12 @@ fn text(estimate: &Estimate, with_dataset: bool) -> String {
         let (threads, rate) = (estimate.threads, DecimalBytes(estimate.rate));
         fact(
             "time",
-            format!("about {time}, with {threads} threads at {rate} of gzip a second each"),
+            format!("about {time} with {threads} threads that each read {rate}/s of gzip"),
         );
     }
     let mut text = String::new();
     for (name, value) in facts {
-        writeln!(text, "{name:<12}{value}").expect("a string takes everything");
+        writeln!(text, "{name:<12}{value}").expect("writing to a string cannot fail");
     }
     text.push_str(&balancers(estimate));
     text
@@ -320,8 +324,10 @@ fn text(estimate: &Estimate, with_dataset: bool) -> String {
 
 fn archived(archived: Option<Amount>) -> String {
     match archived {
-        Some(Amount { objects: 0, .. }) => "none, by the inventory".to_owned(),
-        Some(archived) => format!("{} by the inventory: restore them first", amount(archived)),
+        Some(Amount { objects: 0, .. }) => "none, according to the inventory".to_owned(),
+        Some(archived) => {
+            format!("{}, according to the inventory: restore them first", amount(archived))
+        }
         None => {
             "unknown (listings omit the storage class); archived objects are skipped during conversion"
                 .to_owned()
@@ -337,7 +343,7 @@ fn dollars(price: f64) -> String {
     if price < 0.01 { "less than 0.01 USD".to_owned() } else { format!("about {price:.2} USD") }
 }
 
-/// Lays out the load balancers as a table.
+/// Returns a table of the load balancers.
 fn balancers(estimate: &Estimate) -> String {
     const HEAD: [&str; 9] = [
         "account",
@@ -350,7 +356,7 @@ fn balancers(estimate: &Estimate) -> String {
         "last",
         "to convert",
     ];
-    /// Columns of numbers, which end below each other.
+    /// Which columns contain numbers. They are right-aligned.
     const NUMBERS: [bool; 9] = [false, false, false, true, true, true, false, false, true];
     let row = |balancer: &OfBalancer| {
         [
@@ -388,7 +394,7 @@ fn balancers(estimate: &Estimate) -> String {
     let more = estimate.balancers.len() - rows.len();
     if more > 0 {
         let line =
-            format!("and {} more load balancers, which --json names\n", HumanCount(more as u64));
+            format!("and {} more load balancers; --json lists all\n", HumanCount(more as u64));
         text += &line;
     }
     text
@@ -399,7 +405,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_help_says_is_what_is_used() {
+    fn the_defaults_are_those_of_the_help() {
         assert_eq!(options::size("60MB"), Ok(Speed::RATE));
         let Prices { get, put } = Prices::default();
         assert_eq!((get, put), (0.0004, 0.005));

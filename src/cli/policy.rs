@@ -1,4 +1,4 @@
-//! `policy`: what AWS must be told, as JSON to paste.
+//! The `policy` command.
 
 use clap::{Subcommand, ValueEnum};
 
@@ -9,8 +9,8 @@ use crate::cli::terminal::print_text;
 
 pub(super) const AFTER: &str = "\
 Exit codes:
-  0  it was printed
-  3  it cannot be made of these arguments
+  0  the JSON was printed
+  3  the arguments are invalid
 
 Examples:
   alb2parquet policy log-delivery --bucket my-log-bucket --account 123456789012
@@ -19,8 +19,8 @@ Examples:
 
 const AFTER_LOG_DELIVERY: &str = "\
 Exit codes:
-  0  it was printed
-  3  it cannot be made of these arguments
+  0  the JSON was printed
+  3  the arguments are invalid
 
 Examples:
   alb2parquet policy log-delivery --bucket my-log-bucket --account 123456789012
@@ -28,8 +28,8 @@ Examples:
 
 const AFTER_CONVERT: &str = "\
 Exit codes:
-  0  it was printed
-  3  it cannot be made of these arguments
+  0  the JSON was printed
+  3  the arguments are invalid
 
 Examples:
   alb2parquet policy convert --source s3://my-log-bucket
@@ -37,8 +37,8 @@ Examples:
 
 const AFTER_LIFECYCLE: &str = "\
 Exit codes:
-  0  it was printed
-  3  it cannot be made of these arguments
+  0  the JSON was printed
+  3  the arguments are invalid
 
 Examples:
   alb2parquet policy lifecycle --out s3://my-lake/alb
@@ -46,23 +46,23 @@ Examples:
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Policy {
-    /// Bucket policy that lets load balancers deliver their logs
+    /// Print the bucket policy that lets load balancers deliver their logs
     #[command(after_help = AFTER_LOG_DELIVERY)]
     LogDelivery {
-        /// The bucket
+        /// Name of the bucket
         #[arg(long)]
         bucket: String,
-        /// Prefix that was given when logging was switched on
+        /// Prefix in the bucket, as specified when logging was enabled
         #[arg(long, default_value = "")]
         prefix: String,
-        /// Account of the load balancers (repeatable)
+        /// Account ID of the load balancers (repeatable)
         #[arg(long, required = true, value_name = "ID", value_parser = options::account)]
         account: Vec<String>,
-        /// Partition of AWS
+        /// AWS partition
         #[arg(long, value_enum, default_value_t = Aws::Standard)]
         aws: Aws,
     },
-    /// Role policy with the least that `convert`, `verify`, `remove` and `clean` need
+    /// Print the minimal IAM policy for `convert`, `verify`, `remove` and `clean`
     #[command(after_help = AFTER_CONVERT)]
     Convert {
         /// URL of the logs (repeatable)
@@ -71,20 +71,20 @@ pub(super) enum Policy {
         /// URL of the dataset
         #[arg(long, value_name = "URL")]
         out: Option<String>,
-        /// ARN of a KMS key that objects are encrypted with (repeatable)
+        /// ARN of a KMS key that encrypts objects (repeatable)
         #[arg(long, value_name = "ARN")]
         kms_key: Vec<String>,
-        /// Partition of AWS
+        /// AWS partition
         #[arg(long, value_enum, default_value_t = Aws::Standard)]
         aws: Aws,
     },
-    /// Lifecycle configuration that ends the uploads that crashed runs have left
+    /// Print the lifecycle configuration that aborts uploads of crashed runs
     #[command(after_help = AFTER_LIFECYCLE)]
     Lifecycle {
         /// URL of the dataset
         #[arg(long, value_name = "URL")]
         out: String,
-        /// Days after which an upload is ended; must be longer than any run takes
+        /// Days after which an upload is aborted; must be longer than any run takes
         #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u16).range(1..))]
         days: u16,
     },
@@ -92,7 +92,7 @@ pub(super) enum Policy {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Aws {
-    /// Everywhere else
+    /// All other regions
     #[value(name = "aws")]
     Standard,
     /// China
@@ -104,7 +104,7 @@ pub(super) enum Aws {
 }
 
 impl Aws {
-    /// Returns the name that ARNs have.
+    /// Returns the name of the partition in ARNs.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Standard => "aws",

@@ -1,4 +1,4 @@
-//! How a conversion goes: bars on a terminal, a line every ten seconds elsewhere, and events in the log.
+//! Progress of a conversion: bars on a terminal, otherwise a line every 10 seconds, and log events.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,55 +24,55 @@ use crate::store::Traffic;
 use crate::util::escape::printable;
 
 const BAR: &str = "{percent:>3} % [{wide_bar}]";
-/// Cut where the terminal ends.
+/// Truncated to the width of the terminal.
 const LINE: &str = "{wide_msg}";
-/// How often bars are drawn anew.
+/// Interval of redrawing the bars.
 const TICK: Duration = Duration::from_millis(200);
-/// How often a line is printed where there is no terminal.
+/// Interval of progress lines if stderr is not a terminal.
 const PLAIN_TICK: Duration = Duration::from_secs(10);
 
-/// Shows how a conversion goes, as far as that is asked for.
+/// Prints the progress and the messages of a conversion on stderr.
 pub(super) struct Progress {
-    voice: Voice,
+    messages: Messages,
     bars: MultiProgress,
     state: Arc<State>,
     ticker: Mutex<Option<Ticker>>,
 }
 
-/// What is wanted on stderr.
+/// Which messages are printed on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Voice {
-    /// Only what went wrong.
+pub(super) enum Messages {
+    /// Only errors.
     Quiet,
-    /// Progress.
+    /// Also progress, warnings and the summary.
     Text,
-    /// Besides, a line for each published batch and each request that failed.
+    /// Also a line for each published batch and each failed request.
     Verbose,
-    /// All of that, and nothing else, as JSON.
+    /// The same as `Verbose`, as JSON.
     Json,
 }
 
-/// Counts that many threads add to.
+/// Counters that several threads increment.
 #[derive(Default)]
 struct State {
     bytes: AtomicU64,
     objects: AtomicU64,
     partitions: AtomicU64,
     rejects: AtomicU64,
-    /// Key of the object that was read last.
+    /// Key of the object that was opened last.
     key: Mutex<String>,
-    /// Batches of each partition that are not published yet.
+    /// Number of unpublished batches of each partition.
     open: Mutex<HashMap<Arc<Partition>, usize>>,
 }
 
-/// The thread that shows the counts.
+/// The thread that shows the counters.
 struct Ticker {
     stop: Sender<()>,
-    /// `None` if the system refuses to start a thread. Then no progress is shown.
+    /// `None` if the system cannot start a thread. Then no progress is shown.
     thread: Option<JoinHandle<()>>,
 }
 
-/// What there is to do, to compare the counts with.
+/// The planned totals, for comparison with the counters.
 struct Work {
     bytes: u64,
     objects: u64,
@@ -81,17 +81,17 @@ struct Work {
 }
 
 impl Progress {
-    pub(super) fn new(voice: Voice) -> Self {
+    pub(super) fn new(messages: Messages) -> Self {
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
-        match voice {
-            // JSON is logged from the beginning of the program on.
-            Voice::Quiet | Voice::Text | Voice::Json => {}
-            Voice::Verbose => log::begin(Format::Text, Level::INFO, &bars),
+        match messages {
+            // `main` has already started the JSON log.
+            Messages::Quiet | Messages::Text | Messages::Json => {}
+            Messages::Verbose => log::begin(Format::Text, Level::INFO, &bars),
         }
-        Self { voice, bars, state: Arc::default(), ticker: Mutex::default() }
+        Self { messages, bars, state: Arc::default(), ticker: Mutex::default() }
     }
 
-    /// Begins to show progress.
+    /// Starts showing progress.
     pub(super) fn begin(&self, plan: &Plan) {
         for batch in &plan.batches {
             *lock(&self.state.open).entry(Arc::clone(&batch.partition)).or_default() += 1;
@@ -102,17 +102,17 @@ impl Progress {
             partitions: plan.partitions() as u64,
             began: Instant::now(),
         };
-        let on_terminal = terminal::stderr_is_seen();
+        let on_terminal = terminal::stderr_is_terminal();
         let state = Arc::clone(&self.state);
-        let ticker = match self.voice {
-            Voice::Quiet => return,
-            Voice::Json => Ticker::begin(PLAIN_TICK, move || work.log(&state)),
-            Voice::Text | Voice::Verbose if on_terminal => {
+        let ticker = match self.messages {
+            Messages::Quiet => return,
+            Messages::Json => Ticker::begin(PLAIN_TICK, move || work.log(&state)),
+            Messages::Text | Messages::Verbose if on_terminal => {
                 self.bars.set_draw_target(ProgressDrawTarget::stderr_with_hz(10));
                 let shown = Bars::add(&self.bars, work.bytes);
                 Ticker::begin(TICK, move || shown.draw(&work, &state))
             }
-            Voice::Text | Voice::Verbose => {
+            Messages::Text | Messages::Verbose => {
                 let line = move || print_line(&work.describe(&state).join("; "));
                 Ticker::begin(PLAIN_TICK, line)
             }
@@ -120,23 +120,23 @@ impl Progress {
         *lock(&self.ticker) = Some(ticker);
     }
 
-    /// Shows how many touched objects were compared. Returns the counter.
+    /// Starts showing the number of compared objects. Returns the counter, which the caller increments.
     pub(super) fn compare(&self, objects: u64) -> Arc<AtomicU64> {
         let compared = Arc::new(AtomicU64::new(0));
         let all = HumanCount(objects);
-        self.say(|| {
+        self.print(|| {
             vec![format!(
                 "{all} objects have a new ETag or time: comparing their contents with the converted ones"
             )]
         });
         let counted = Arc::clone(&compared);
         let now = move || counted.load(Ordering::Relaxed);
-        let ticker = match self.voice {
-            Voice::Quiet => return compared,
-            Voice::Json => Ticker::begin(PLAIN_TICK, move || {
+        let ticker = match self.messages {
+            Messages::Quiet => return compared,
+            Messages::Json => Ticker::begin(PLAIN_TICK, move || {
                 info!(objects = now(), objects_planned = objects, "comparing");
             }),
-            Voice::Text | Voice::Verbose => Ticker::begin(PLAIN_TICK, move || {
+            Messages::Text | Messages::Verbose => Ticker::begin(PLAIN_TICK, move || {
                 print_line(&format!("{} of {all} objects compared", HumanCount(now())));
             }),
         };
@@ -144,72 +144,72 @@ impl Progress {
         compared
     }
 
-    /// Says something that was found before the conversion.
-    pub(super) fn say(&self, lines: impl FnOnce() -> Vec<String>) {
-        match self.voice {
-            Voice::Quiet => {}
-            Voice::Text | Voice::Verbose => lines().iter().for_each(|line| print_line(line)),
-            Voice::Json => warn!("{}", lines().join("\n")),
+    /// Prints lines, for example about what was found before the conversion.
+    pub(super) fn print(&self, lines: impl FnOnce() -> Vec<String>) {
+        match self.messages {
+            Messages::Quiet => {}
+            Messages::Text | Messages::Verbose => lines().iter().for_each(|line| print_line(line)),
+            Messages::Json => warn!("{}", lines().join("\n")),
         }
     }
 
-    /// Returns a callback that prints that a store does not respond.
-    pub(super) fn say_waiting(&self) -> impl Fn(&str) + Send + use<> {
-        let (voice, bars) = (self.voice, self.bars.clone());
-        move |line| match voice {
-            Voice::Quiet => {}
-            Voice::Text | Voice::Verbose => bars.suspend(|| print_line(line)),
-            Voice::Json => warn!("{line}"),
+    /// Returns a callback that prints reports of stores that do not respond.
+    pub(super) fn report_waiting(&self) -> impl Fn(&str) + Send + use<> {
+        let (messages, bars) = (self.messages, self.bars.clone());
+        move |line| match messages {
+            Messages::Quiet => {}
+            Messages::Text | Messages::Verbose => bars.suspend(|| print_line(line)),
+            Messages::Json => warn!("{line}"),
         }
     }
 
     /// Prints a multi-line error.
     pub(super) fn fail(&self, lines: &[String]) {
-        match self.voice {
-            Voice::Json => error!("{}", lines.join("\n")),
+        match self.messages {
+            Messages::Json => error!("{}", lines.join("\n")),
             _ => terminal::error_lines(lines),
         }
     }
 
     /// Prints a warning.
     pub(super) fn warn(&self, text: &str) {
-        match self.voice {
-            Voice::Quiet => {}
-            Voice::Text | Voice::Verbose => warning(text),
-            Voice::Json => warn!("{text}"),
+        match self.messages {
+            Messages::Quiet => {}
+            Messages::Text | Messages::Verbose => warning(text),
+            Messages::Json => warn!("{text}"),
         }
     }
 
-    /// Says what came of the conversion.
-    pub(super) fn sum_up(&self, tally: &Tally, max_rejects: f64) {
-        if self.voice == Voice::Json {
+    /// Prints the summary of the conversion, its failures, and skipped objects that are named like logs.
+    pub(super) fn print_summary(&self, tally: &Tally, max_rejects: f64) {
+        if self.messages == Messages::Json {
             summary::log(tally);
             return;
         }
-        if self.voice != Voice::Quiet {
+        if self.messages != Messages::Quiet {
             summary::print(tally, max_rejects);
         }
         summary::print_failures(&tally.failures);
         summary::print_left_out(&tally.objects);
     }
 
-    /// Prints something while the display is out of the way.
-    pub(super) fn aside<T>(&self, print: impl FnOnce() -> T) -> T {
+    /// Hides the bars while `print` runs.
+    pub(super) fn suspend<T>(&self, print: impl FnOnce() -> T) -> T {
         self.bars.suspend(print)
     }
 
-    /// Ends the display of progress.
+    /// Stops showing progress.
     pub(super) fn end(&self) {
         if let Some(Ticker { stop, thread }) = lock(&self.ticker).take() {
             drop(stop);
-            // It has nothing to say any more, whatever became of it.
+            // Even if the thread panicked, the conversion is unaffected.
             let _ = thread.map(JoinHandle::join);
             let _ = self.bars.clear();
         }
     }
 }
 
-/// Logs requests that fail.
+/// Logs failed requests.
 pub(super) fn watch(traffic: &Traffic) {
     traffic.observe(|failure| warn!(failure, "request failed"));
 }
@@ -251,7 +251,7 @@ impl Watcher for Progress {
 }
 
 impl Ticker {
-    /// Calls `show` again and again until it is told to stop.
+    /// Starts a thread that calls `show` at an interval until `stop` is dropped.
     fn begin(every: Duration, mut show: impl FnMut() + Send + 'static) -> Self {
         let (stop, stopped) = mpsc::channel();
         let watch = move || {
@@ -264,7 +264,7 @@ impl Ticker {
 }
 
 impl Work {
-    /// Says how far it is done, the most important first.
+    /// Returns three lines that describe the progress, the most important one first.
     fn describe(&self, state: &State) -> [String; 3] {
         let Now { bytes, rate, left } = self.now(state);
         let objects = state.objects.load(Ordering::Relaxed).min(self.objects);
@@ -288,7 +288,7 @@ impl Work {
         ]
     }
 
-    /// Logs how far it is done.
+    /// Logs the progress.
     fn log(&self, state: &State) {
         let Now { bytes, rate, left } = self.now(state);
         info!(
@@ -307,7 +307,7 @@ impl Work {
     }
 
     fn now(&self, state: &State) -> Now {
-        // What is converted once more, because another run was faster, counts once.
+        // If another run claims part of a batch, its other objects are read again, so the counter can exceed the plan.
         let bytes = state.bytes.load(Ordering::Relaxed).min(self.bytes);
         let rate = bytes as f64 / self.began.elapsed().as_secs_f64().max(1e-9);
         let left = (bytes > 0).then(|| (self.bytes - bytes) as f64 / rate);
@@ -316,14 +316,14 @@ impl Work {
     }
 }
 
-/// How far the work is at one moment, in compressed bytes.
+/// The progress at one moment, in compressed bytes.
 struct Now {
     bytes: u64,
     rate: u64,
     left: Option<Duration>,
 }
 
-/// The bars on a terminal: one, and lines below it.
+/// The display on a terminal: a bar, and lines below it.
 struct Bars {
     bar: ProgressBar,
     lines: [ProgressBar; 3],
@@ -346,14 +346,14 @@ impl Bars {
     }
 }
 
-/// Names the balancer and day of a key.
+/// Returns the region, day and load balancer of a key.
 fn place(key: &str) -> String {
     let Ok(key) = Key::parse(key) else { return String::new() };
     let Partition { region, day, .. } = &key.partition;
     format!("{region} {day} {}", key.balancer)
 }
 
-/// Locks what holds no invariant that a panic could break.
+/// Locks a mutex even if it is poisoned. A panic cannot leave this data in an inconsistent state.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,4 +1,4 @@
-//! `remove`: arguments in, what was taken back out.
+//! The `remove` command.
 
 use clap::Args;
 use indicatif::{HumanBytes, HumanCount};
@@ -12,25 +12,25 @@ use crate::maintain::remove::{self, PartitionRemoval};
 
 const AFTER: &str = "\
 Exit codes:
-  0  it was done, or listed
-  2  some partition could not be taken back
-  3  the dataset cannot be read or written
+  0  the partitions were removed, or listed
+  2  some partitions could not be removed
+  3  fatal error: the dataset cannot be read or written
 
 Examples:
   alb2parquet remove --out lake --account 123456789012 --from 2025-07-19 --to 2025-07-19
   alb2parquet remove --out lake --region eu-west-1 --yes";
 
-/// Takes back whole partitions: their rows disappear, and their objects are new again.
+/// Remove whole partitions, so that their objects can be converted again
 ///
-/// Without --yes, only what would be taken back is listed. When it is interrupted, the next run of
-/// `convert` or `remove` that comes by finishes it.
+/// The rows of the partitions disappear, and their objects become eligible for conversion again. Without --yes, the
+/// command only lists the partitions. If a removal is interrupted, any later run of `convert` or `remove` finishes it.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Remove {
     #[command(flatten)]
     pub(super) held: Held,
 
-    /// Do it
+    /// Remove the partitions
     #[arg(long)]
     pub(super) yes: bool,
 }
@@ -55,14 +55,14 @@ impl Remove {
     }
 }
 
-/// Prints what was, or would be, taken back.
+/// Prints the partitions that were, or would be, removed.
 fn print(all: &[PartitionRemoval], done: bool) {
     for PartitionRemoval { contents, removed, error } in all {
         let Contents { partition, objects, files, rows, rejects, bytes, .. } = contents;
         let what = match (error, done) {
-            (Some(error), _) => format!("not taken back: {error}: "),
-            (None, true) if !removed => "interrupted before: ".to_owned(),
-            (None, true) => "taken back: ".to_owned(),
+            (Some(error), _) => format!("not removed: {error}: "),
+            (None, true) if !removed => "not removed, interrupted: ".to_owned(),
+            (None, true) => "removed: ".to_owned(),
             (None, false) => String::new(),
         };
         print_line(&format!(
@@ -75,8 +75,8 @@ fn print(all: &[PartitionRemoval], done: bool) {
         ));
     }
     print_line(match (all.is_empty(), done) {
-        (true, _) => "the dataset holds nothing of that",
-        (false, true) => "their objects are new again; `convert` converts them",
-        (false, false) => "nothing was taken back yet: say --yes to do it",
+        (true, _) => "the dataset contains none of the selected partitions",
+        (false, true) => "`convert` converts the objects of removed partitions again",
+        (false, false) => "nothing was removed: specify --yes to remove these partitions",
     });
 }

@@ -12,7 +12,7 @@ const AFTER: &str = "\
 Exit codes:
   0  the claims account for all files, or were repaired
   1  partitions need repair; nothing was changed
-  2  some partition cannot be repaired
+  2  some partitions cannot be repaired
   3  fatal error: the dataset cannot be read or written
 
 Examples:
@@ -20,11 +20,11 @@ Examples:
   alb2parquet repair --out lake --yes
   alb2parquet repair --out s3://my-lake/alb --account 123456789012 --from 2025-07-01 --yes";
 
-/// Rebuilds lost or damaged claims from the files of their partitions.
+/// Rebuild lost or damaged claims from the files of their partitions
 ///
 /// `convert` writes nothing into a partition whose claims are damaged or do not account for all of its files. Every
 /// data file contains a copy of its claim, so lost claims can be rebuilt. Without --yes, the command only lists the
-/// claims that it would rebuild. No other run may write to the dataset during a run with --yes.
+/// claims that it would rebuild. With --yes, no other run may write to the dataset at the same time.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Repair {
@@ -83,7 +83,8 @@ fn print(found: &Found) {
     ));
     if found.claims_dropped > 0 {
         print_line(&format!(
-            "  {} claims dropped, whose files were never published or are gone: `convert` converts their objects again",
+            "  {} claims dropped because their files were never published or are gone: `convert` converts their \
+             objects again",
             HumanCount(found.claims_dropped)
         ));
     }

@@ -1,4 +1,4 @@
-//! `report`: arguments in, a page, a summary or JSON out.
+//! The `report` command.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -20,23 +20,22 @@ use crate::util::escape::printable;
 
 const AFTER: &str = "\
 Exit codes:
-  0  it was made
-  3  the dataset cannot be read, or the page cannot be written
+  0  the report was printed or written
+  3  fatal error: the dataset cannot be read, or the page cannot be written
 
 Examples:
   alb2parquet report lake
   alb2parquet report s3://my-lake/alb --html report.html
   alb2parquet report lake --from 2025-07-01 --account 123456789012 --json | jq .totals";
 
-/// Tells what a dataset holds and what it lacks: a page for a browser, JSON, or a summary.
+/// Report the contents and gaps of a dataset as a summary, HTML page or JSON
 ///
-/// It reads claims, which say what became of each object, and the footers of Parquet files. Of data, it reads
-/// one example line of each reason to reject, from one file of rejects each. Whether the files hold what
-/// claims say is not looked at; `verify` does that.
+/// The command reads the claims, the footers of Parquet files, and one example line for each reason for rejection. It
+/// does not check whether the files match the claims; use `verify` for that.
 ///
-/// Days and windows of five minutes are missing that lie between the first and the last of a load balancer
-/// and have no object. AWS writes an object for a window only if there was something to log, so missing
-/// windows can be quiet ones.
+/// A day or five-minute window is missing if it has no object and is between the first and the last object of its load
+/// balancer. AWS writes an object for a window only if there was something to log, so a missing window can be one
+/// without traffic.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Report {
@@ -44,11 +43,11 @@ pub(super) struct Report {
     #[arg(value_name = "DATASET")]
     dataset: PathBuf,
 
-    /// Write a page to this file: self-contained, for a browser or a printer
+    /// Write a self-contained HTML page to this file
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
 
-    /// Print all facts as one JSON object on stdout, instead of a summary
+    /// Print the report as one JSON object on stdout, instead of a summary
     #[arg(long)]
     json: bool,
 
@@ -80,7 +79,7 @@ impl Report {
         };
         let facts = request.gather()?;
         if let Some(file) = &self.html {
-            let page = report::html(&facts).context("the page cannot be made")?;
+            let page = report::html(&facts).context("the page cannot be rendered")?;
             match fs::write(file, page) {
                 // The file is a pipe, such as /dev/stdout, and its reader has closed it.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
@@ -100,7 +99,7 @@ impl Report {
     }
 }
 
-/// Refuses a page that could not be written in the end.
+/// Checks whether a page can be written to a path, before the dataset is read.
 fn can_be_written(file: &Path) -> anyhow::Result<()> {
     let directory = match file.parent() {
         Some(directory) if directory.as_os_str().is_empty() => Path::new("."),
@@ -108,19 +107,19 @@ fn can_be_written(file: &Path) -> anyhow::Result<()> {
         None => file,
     };
     if file.is_dir() {
-        bail!("--html {} is a directory: name a file", file.display());
+        bail!("--html {} is a directory: specify a file", file.display());
     }
     if !directory.is_dir() {
-        bail!("--html {}: there is no directory {}", file.display(), directory.display());
+        bail!("--html {}: the directory {} does not exist", file.display(), directory.display());
     }
     Ok(())
 }
 
-/// A summary for a terminal.
+/// Returns the summary as text.
 fn summary(facts: &Facts) -> String {
     let mut text = String::new();
     let mut fact = |name: &str, value: String| {
-        writeln!(text, "{name:<12}{value}").expect("a string takes everything");
+        writeln!(text, "{name:<12}{value}").expect("writing to a string cannot fail");
     };
     let (totals, all) = (&facts.totals, &facts.totals.counts);
     let days = match (facts.first_day, facts.last_day) {
@@ -153,7 +152,7 @@ fn summary(facts: &Facts) -> String {
     text
 }
 
-/// Lists the incomplete objects, unaccepted ones first.
+/// Returns the list of incomplete objects. Unaccepted ones come first.
 fn list(incomplete: &IncompleteObjects) -> String {
     let mut text = String::new();
     for each in incomplete.list.iter().take(MAX_SHOWN) {
@@ -164,7 +163,7 @@ fn list(incomplete: &IncompleteObjects) -> String {
             text,
             "            {object}: {rows} of {lines} lines became rows ({reasons}){accepted}"
         )
-        .expect("a string takes everything");
+        .expect("writing to a string cannot fail");
     }
     let more = incomplete.objects - incomplete.list.len().min(MAX_SHOWN) as u64;
     if more > 0 {
@@ -173,12 +172,12 @@ fn list(incomplete: &IncompleteObjects) -> String {
             "            and {} more; `verify` lists those that are not accepted",
             HumanCount(more)
         )
-        .expect("a string takes everything");
+        .expect("writing to a string cannot fail");
     }
     text
 }
 
-/// A table of balancers: text to the left, numbers to the right.
+/// Returns a table of the load balancers, with numbers right-aligned.
 fn table(balancers: &[Balancer]) -> String {
     const HEAD: [&str; 12] = [
         "account",
@@ -225,7 +224,7 @@ fn table(balancers: &[Balancer]) -> String {
             } else {
                 write!(text, "{gap}{value:>width$}")
             };
-            written.expect("a string takes everything");
+            written.expect("writing to a string cannot fail");
         }
         text.push('\n');
     }

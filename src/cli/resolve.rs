@@ -1,4 +1,4 @@
-//! From what the user typed to what a run needs. Every refusal happens here, before any work.
+//! Validates arguments, and opens the sources and the dataset of a run. Invalid arguments fail here, before any work.
 
 use std::env::{self, VarError};
 use std::path::Path;
@@ -42,14 +42,14 @@ pub(super) fn log_type(log_type: LogType) -> schema::LogType {
     }
 }
 
-/// Returns the key that values are hashed with, if there is one. It comes by the environment only, so that no list of
-/// processes and no history shows it.
+/// Returns the key for hashing redacted values, if it is set. It can only be set in the environment, so that no process
+/// list and no shell history shows it.
 pub(super) fn redact_key() -> anyhow::Result<Option<String>> {
     const VARIABLE: &str = "ALB2PARQUET_REDACT_KEY";
     match env::var(VARIABLE) {
         Ok(key) => Ok(Some(key).filter(|key| !key.is_empty())),
         Err(VarError::NotPresent) => Ok(None),
-        Err(VarError::NotUnicode(_)) => bail!("the key in {VARIABLE} is no text"),
+        Err(VarError::NotUnicode(_)) => bail!("{VARIABLE} is not valid UTF-8"),
     }
 }
 
@@ -70,8 +70,10 @@ pub(super) fn network(
             Some((key, value)) if !key.is_empty() => {
                 settings.push((key.to_owned(), value.to_owned()));
             }
-            // It is not repeated here: it may be a secret.
-            _ => bail!("an --option has no key or no value: write it like region=eu-west-1"),
+            // The message does not quote the option, because it may be a secret.
+            _ => bail!(
+                "an --option has no key or no value: expected KEY=VALUE, such as region=eu-west-1"
+            ),
         }
     }
     let network = Network::new(settings);
@@ -79,22 +81,22 @@ pub(super) fn network(
     Ok(network)
 }
 
-/// Opens a dataset that is there.
+/// Opens an existing dataset.
 pub(super) fn find_dataset(out: &Path, network: &Network) -> anyhow::Result<Dataset> {
     let run = random_name()?;
     let target = target(&place_of(out)?, &run, network)?;
     Ok(Dataset::find(target, run)?)
 }
 
-/// Opens a dataset that exists, and returns it with the partitions that are meant.
+/// Opens an existing dataset, and returns it with the selection of partitions.
 pub(super) fn held(held: &Held) -> anyhow::Result<(Dataset, Selection)> {
     let selection = selection(&held.partitions, held.to)?;
     let dataset = find_dataset(&held.out, &network(&held.stores, print_line)?)?;
     Ok((dataset, selection))
 }
 
-/// Opens the sources in the order in which they are named, and sets their scopes in the selection. If an object list
-/// replaces the listing, sources are opened without listing them.
+/// Opens the sources in the order of the arguments, and sets their scopes in the selection. If an object list replaces
+/// the listing (`is_listed` is false), sources are opened without listing them.
 pub(super) fn open_sources(
     names: &[String],
     is_listed: bool,
@@ -117,7 +119,7 @@ fn of_source(error: OpenError) -> anyhow::Error {
     }
 }
 
-/// Returns the selection of objects in the sources.
+/// Returns the selection of objects in the sources. By default, it ends yesterday.
 pub(super) fn selected(wanted: &Wanted, sources: &[String]) -> anyhow::Result<Selection> {
     if wanted.objects.is_some() {
         if sources.len() > 1 {
@@ -135,7 +137,7 @@ pub(super) fn selected(wanted: &Wanted, sources: &[String]) -> anyhow::Result<Se
     Ok(selection)
 }
 
-/// Lists the sources, or reads the list that takes the place of that.
+/// Lists the sources, or reads the object list of `--objects` instead.
 pub(super) fn listing(
     wanted: &Wanted,
     sources: &[Source],
@@ -154,7 +156,7 @@ pub(super) fn listing(
     })
 }
 
-/// Returns the selection of some partitions up to a day.
+/// Returns the selection of partitions, up to and including the day `to`.
 pub(super) fn selection(
     partitions: &Partitions,
     to: Option<NaiveDate>,
@@ -163,29 +165,29 @@ pub(super) fn selection(
     if let (Some(from), Some(to)) = (from, to)
         && *from > to
     {
-        bail!("--from {from} is after --to {to}: no day lies between them");
+        bail!("--from {from} is after --to {to}: no day is selected");
     }
     let (accounts, regions) = (account.clone(), region.clone());
     let log_types = log_type.iter().copied().map(self::log_type).collect();
     Ok(Selection { log_types, from: *from, to, accounts, regions, ..Selection::default() })
 }
 
-/// Returns the last day that does not grow any more.
+/// Returns yesterday (UTC), the last complete day.
 pub(super) fn yesterday() -> Option<NaiveDate> {
     Utc::now().date_naive().checked_sub_days(Days::new(1))
 }
 
 pub(super) fn random_name() -> anyhow::Result<String> {
-    hash::random_name().context("no random name can be made for this run")
+    hash::random_name().context("cannot generate a random name for this run")
 }
 
-/// Returns the place that --out names. A path that is no text is a local one.
+/// Parses the value of `--out`. A path that is not valid UTF-8 is a local path.
 pub(super) fn place_of(out: &Path) -> anyhow::Result<Place> {
     let Some(name) = out.to_str() else { return Ok(Place::Local(out.to_owned())) };
     Place::parse(name).context("--out")
 }
 
-/// Opens the place of a dataset for a run.
+/// Opens the target of a dataset for a run.
 pub(super) fn target(
     place: &Place,
     run: &str,
@@ -197,15 +199,16 @@ pub(super) fn target(
     })
 }
 
-/// Refuses a dataset within a source, or the reverse: each run would read what the last one wrote.
+/// Fails if the dataset is inside a source, or a source inside the dataset: each run would read the output of the
+/// previous one.
 pub(super) fn refuse_overlap(sources: &[String], name: &Path, out: &Place) -> anyhow::Result<()> {
     for source in sources {
         match sources::overlap(source, out).map_err(of_source)? {
             Some(Overlap::InSource) => {
-                bail!("--out {} lies in SOURCE {source}: choose one outside", name.display());
+                bail!("--out {} is inside SOURCE {source}: choose another --out", name.display());
             }
             Some(Overlap::InDataset) => {
-                bail!("SOURCE {source} lies in --out {}: choose another --out", name.display());
+                bail!("SOURCE {source} is inside --out {}: choose another --out", name.display());
             }
             None => {}
         }

@@ -16,13 +16,13 @@ use signal_hook::flag;
 use signal_hook::iterator;
 use signal_hook::low_level;
 
-/// Exit codes as shells have them: 128 and the signal's number.
+/// Signals and their exit codes. As in shells, the exit code is 128 plus the number of the signal.
 const SIGNALS: [(i32, usize); 2] = [(SIGINT, 130), (SIGTERM, 143)];
 
 /// Time that a run may take to shut down.
 pub(super) const GRACE: Duration = Duration::from_secs(4);
 
-/// What signals have asked for.
+/// The signals that the program has received.
 pub(super) struct Signals {
     stop: Arc<AtomicBool>,
     code: Arc<AtomicUsize>,
@@ -37,7 +37,7 @@ impl Signals {
     ) -> io::Result<Self> {
         let signals = Self { stop: Arc::default(), code: Arc::default() };
         for (signal, code) in SIGNALS {
-            // In this order: the first signal finds the flag not yet set.
+            // The order matters: the first signal must find the flag unset, so that it does not end the program.
             flag::register_conditional_shutdown(signal, code as i32, Arc::clone(&signals.stop))?;
             flag::register_usize(signal, Arc::clone(&signals.code), code)?;
             flag::register(signal, Arc::clone(&signals.stop))?;
@@ -57,12 +57,12 @@ impl Signals {
         Ok(signals)
     }
 
-    /// Returns the flag that is set when the program is to end.
+    /// Returns the flag that the first signal sets. The program then stops as soon as possible.
     pub(super) fn stop(&self) -> &AtomicBool {
         &self.stop
     }
 
-    /// Returns the exit code that the signal asks for, if there was one.
+    /// Returns the exit code for the signal, if there was one.
     pub(super) fn exit_code(&self) -> Option<u8> {
         match self.code.load(Ordering::Relaxed) {
             0 => None,

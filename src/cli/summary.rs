@@ -1,4 +1,4 @@
-//! What a person reads after a conversion.
+//! The summary of a conversion, as text and as log events.
 
 use std::fmt::Write;
 
@@ -11,14 +11,14 @@ use crate::convert::tally::{Objects, OfLogType, Tally};
 use crate::logs::key::{SkipReason, mismatch};
 use crate::plan::{Failure, Moved};
 
-/// Prints what came of a conversion.
+/// Prints the summary of a conversion.
 pub(super) fn print(tally: &Tally, max_rejects: f64) {
     for line in summary(tally, max_rejects).lines() {
         print_line(line);
     }
 }
 
-/// Logs what came of a conversion, and each object that failed.
+/// Logs the summary of a conversion, and each object that failed.
 pub(super) fn log(tally: &Tally) {
     for Failure { object, error, remedy } in &tally.failures {
         let hint = remedy.map(hint::of_remedy);
@@ -31,7 +31,7 @@ pub(super) fn log(tally: &Tally) {
         warn!(kind, objects = count, example, reason, "logs left out");
     }
     if let Moved { objects, example: Some(example) } = &tally.objects.moved {
-        warn!(objects, example, "logs lie under another day");
+        warn!(objects, example, "logs are in the directory of another day");
     }
     let Tally { objects, partitions, lines, rows, bytes_in, bytes_out, seconds, .. } = tally;
     info!(
@@ -61,14 +61,14 @@ pub(super) fn print_left_out(objects: &Objects) {
     }
 }
 
-/// Names what failed.
+/// Prints the first failures, and the hints for all of them.
 pub(super) fn print_failures(failures: &[Failure]) {
     for failure in failures.iter().take(MAX_SHOWN) {
         print_line(&format!("failed: {}: {}", failure.object, failure.error));
     }
     let more = failures.len().saturating_sub(MAX_SHOWN);
     if more > 0 {
-        print_line(&format!("{more} more failed than are named here; --json names all"));
+        print_line(&format!("and {more} more failures; --json lists all"));
     }
     hint::of_failures(failures).into_iter().for_each(terminal::hint);
 }
@@ -85,7 +85,7 @@ fn counted(objects: &Objects) -> String {
     )
 }
 
-/// Returns lines about skipped logs of other load balancers, and about objects below a directory of another day.
+/// Returns lines about skipped logs of unsupported load balancers, and about objects in the directory of another day.
 fn odd_objects(objects: &Objects) -> Vec<(&'static str, String)> {
     let example = |kind: &str| objects.examples.get(kind);
     let others = nothing::of_others(objects.skipped_by_kind.iter(), example);
@@ -100,7 +100,7 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
     let rejects = tally.rejects.iter().map(|(reason, count)| (*reason, *count));
     let rate = tally.bytes_decompressed as f64 / 1e6 / tally.seconds.max(1e-9);
     let mut fact = |name: &str, value: String| {
-        writeln!(line, "{name:<12}{value}").expect("a string takes everything");
+        writeln!(line, "{name:<12}{value}").expect("writing to a string cannot fail");
     };
     fact("objects", counted(objects));
     for (name, line) in odd_objects(objects) {
@@ -147,7 +147,7 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
     fact(
         "read",
         format!(
-            "{} gzip, {} text",
+            "{} compressed, {} decompressed",
             HumanBytes(tally.bytes_in),
             HumanBytes(tally.bytes_decompressed),
         ),
@@ -163,23 +163,23 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
     );
     if tally.requests > 0 {
         let (requests, failed) = (HumanCount(tally.requests), HumanCount(tally.requests_failed));
-        fact("requests", format!("{requests}, {failed} failed and were repeated or given up"));
+        fact("requests", format!("{requests}, {failed} failed"));
     }
     if tally.interrupted {
         fact(
             "interrupted",
             format!(
-                "{} objects are left. What is published stays; the same command converts the rest",
+                "{} objects remain. Published files are complete; the same command converts the rest",
                 HumanCount(objects.left)
             ),
         );
     }
-    fact("took", format!("{:.2} s, {rate:.0} MB/s of text", tally.seconds));
+    fact("took", format!("{:.2} s, {rate:.0} MB/s decompressed", tally.seconds));
     if tally.reject_share() > max_rejects {
         fact(
             "warning",
             format!(
-                "{:.2} % of the lines are rejects, more than --max-rejects allows; see the table alb_rejects",
+                "{:.2} % of the lines were rejected, more than --max-rejects allows; see the table alb_rejects",
                 tally.reject_share() * 100.0
             ),
         );

@@ -1,7 +1,7 @@
-//! Text for people on stderr, results on stdout. The only module that prints.
+//! Prints results on stdout and messages on stderr. No other module prints.
 //!
-//! Everything printed is escaped here ([`crate::util::escape`]), so output cannot control the terminal. A message is one
-//! line: newlines in it are escaped like any other control character, so no name can start a new line.
+//! This module escapes all output ([`crate::util::escape`]), so it cannot control the terminal. A message is one line:
+//! newlines in it are escaped like other control characters, so the name of an object cannot start a new line.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use crate::util::escape::{printable, printable_json, printable_lines};
 
-/// Failures and findings that are named; `--json` has all of them.
+/// Maximum number of failures or findings to print; `--json` has all of them.
 pub(super) const MAX_SHOWN: usize = 20;
 
 /// Stdout cannot be written, for example because the disk is full.
@@ -23,7 +23,7 @@ pub(super) struct StdoutError {
 }
 
 impl StdoutError {
-    /// Adds what the command did before it printed the result. Only the output is lost.
+    /// Adds what the command did before it printed the result, because only the output is lost.
     pub(super) fn after(self, done: &'static str) -> Self {
         Self { done: Some(done), ..self }
     }
@@ -57,11 +57,12 @@ pub(super) fn print_usage(usage: &clap::Error) -> Result<(), StdoutError> {
 
 fn print_bytes(bytes: &[u8]) -> Result<(), StdoutError> {
     let mut stdout = io::stdout().lock();
-    // Without the flush, text after the last newline is written at exit, where errors are ignored.
+    // Without flush, the text after the last newline is written at exit, where errors are ignored.
     printed(stdout.write_all(bytes).and_then(|()| stdout.flush()))
 }
 
-/// Returns the error of writing to stdout. A closed pipe is not an error: its reader, such as `head`, needs no more.
+/// Converts an error of writing to stdout. A closed pipe is not an error: its reader, such as `head`, needs no more
+/// output.
 fn printed(result: io::Result<()>) -> Result<(), StdoutError> {
     match result {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -71,17 +72,17 @@ fn printed(result: io::Result<()>) -> Result<(), StdoutError> {
     }
 }
 
-/// Says what went wrong.
+/// Prints an error with its causes on stderr.
 pub(super) fn error(error: &anyhow::Error) {
     print_line(&format!("error: {error:#}"));
 }
 
-/// Prints what the user can do about an error.
+/// Prints a hint on stderr.
 pub(super) fn hint(text: &str) {
     print_line(&format!("hint: {text}"));
 }
 
-/// Prints a multi-line error.
+/// Prints a multi-line error on stderr.
 pub(super) fn error_lines(lines: &[String]) {
     for (number, line) in lines.iter().enumerate() {
         print_line(&if number == 0 { format!("error: {line}") } else { line.clone() });
@@ -93,7 +94,7 @@ pub(super) fn warning(text: &str) {
     print_line(&format!("warning: {text}"));
 }
 
-/// Prints a line on stderr; when nobody reads it, so be it.
+/// Prints a line on stderr. Ignores errors, because they could not be reported.
 pub(super) fn print_line(line: &str) {
     let _ = io::stderr().write_all((printable(line) + "\n").as_bytes());
 }
@@ -103,13 +104,13 @@ pub(super) fn print_json_line(line: &str) {
     let _ = io::stderr().write_all((printable_json(line) + "\n").as_bytes());
 }
 
-/// Describes how many lines of text were joined to others.
+/// Returns the description of the number of joined lines.
 pub(super) fn joined(lines: u64) -> String {
     let lines = HumanCount(lines);
-    format!("{lines} lines of text to the line before: a quoted field contains a line feed")
+    format!("{lines} lines to the previous line: a quoted field contains a line feed")
 }
 
-/// Lists what was counted, or nothing at all.
+/// Returns a list of counts, such as `2 a, 1 b`, between `before` and `after`. Returns an empty string without counts.
 pub(super) fn counts<'a>(
     before: &str,
     counts: impl Iterator<Item = (&'a str, u64)>,
@@ -120,12 +121,12 @@ pub(super) fn counts<'a>(
     if list.is_empty() { String::new() } else { format!("{before}{}{after}", list.join(", ")) }
 }
 
-/// Tells whether stderr is a terminal, rather than a file or a pipe.
-pub(super) fn stderr_is_seen() -> bool {
+/// Returns whether stderr is a terminal.
+pub(super) fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
-/// Returns the columns of the terminal that stdout is, if it is one.
+/// Returns the width of the terminal, if stdout is one.
 pub(super) fn stdout_width() -> Option<usize> {
     console::Term::stdout().size_checked().map(|(_, columns)| columns.into())
 }

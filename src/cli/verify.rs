@@ -1,4 +1,4 @@
-//! `verify`: arguments in, findings out.
+//! The `verify` command.
 
 use std::path::PathBuf;
 
@@ -15,9 +15,9 @@ use crate::redact::Redaction;
 
 const AFTER: &str = "\
 Exit codes:
-  0  everything is as it should be
-  1  something is not; each finding is printed with its remedy
-  3  nothing can be said
+  0  no problems were found
+  1  problems were found; each finding is printed with its remedy
+  3  fatal error: the verification was not completed
 
 Examples:
   alb2parquet verify s3://my-log-bucket --out s3://my-lake/alb
@@ -26,11 +26,11 @@ Examples:
 /// Maximum number of objects with rejects to print.
 const MAX_WORST: usize = 3;
 
-/// Compares a dataset with its source, its claims and its files.
+/// Compare a dataset with its source, its claims and its files
 ///
-/// Every object that the source lists must be in exactly one claim, every claim must be finished, every file
-/// must stand with the rows that its claim and its footer state, and nothing else may lie in a table's
-/// directory. Nothing is written.
+/// Every object in the source must be in exactly one claim. Every claim must be finished. Every file must exist and
+/// contain the number of rows that its claim and its footer state. The directory of a table must contain no other
+/// files. The command writes nothing.
 ///
 /// An object is incomplete if it was damaged (for example, truncated_gzip), or if none of its lines became a row. Each
 /// incomplete object is a finding (incomplete_object) until you remove its partition and convert it from a good copy,
@@ -41,7 +41,7 @@ const MAX_WORST: usize = 3;
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Verify {
-    /// Directories, files, patterns or URLs that the dataset was made from
+    /// Directories, files, patterns or URLs that the dataset was converted from
     #[arg(required = true, value_name = "SOURCE")]
     pub(super) sources: Vec<String>,
 
@@ -55,12 +55,15 @@ pub(super) struct Verify {
     #[command(flatten)]
     pub(super) stores: Stores,
 
-    /// Last day (UTC): YYYY-MM-DD, or 1d for yesterday [default: yesterday, because today still grows]
+    /// Last day (UTC): YYYY-MM-DD, or 1d for yesterday [default: yesterday]
+    ///
+    /// By default, today is excluded, because its logs are still being delivered.
     #[arg(long, value_name = "DAY", value_parser = options::day)]
     pub(super) to: Option<NaiveDate>,
 
-    /// Read the source again and compare all rows and rejects with those that stand. Where values are hashed, it
-    /// needs their key in ALB2PARQUET_REDACT_KEY
+    /// Read the source again, and compare all rows and rejects with the dataset
+    ///
+    /// If the dataset contains hashed values, this requires their key in ALB2PARQUET_REDACT_KEY.
     #[arg(long)]
     pub(super) read_data: bool,
 
@@ -96,11 +99,11 @@ impl Verify {
     }
 }
 
-/// Prints what a verification found.
+/// Prints the result of a verification.
 fn print(report: &Report) {
     let Report { objects, claims, files, lines, rows, rejects, compared, .. } = report;
     print_line(&format!("objects     {} in {} claims", HumanCount(*objects), HumanCount(*claims)));
-    print_line(&format!("files       {} as they were claimed", HumanCount(*files)));
+    print_line(&format!("files       {} match their claims", HumanCount(*files)));
     print_line(&format!(
         "lines       {} = {} rows + {} rejects",
         HumanCount(*lines),
@@ -109,7 +112,7 @@ fn print(report: &Report) {
     ));
     if compared + report.not_compared > 0 {
         print_line(&format!(
-            "compared    {} objects row by row, {} changed or gone since they were converted and not compared",
+            "compared    {} objects row by row; {} not compared, because they changed or are gone since the conversion",
             HumanCount(*compared),
             HumanCount(report.not_compared)
         ));
@@ -138,11 +141,11 @@ fn print(report: &Report) {
     }
     let more = report.findings.len().saturating_sub(MAX_SHOWN);
     if more > 0 {
-        print_line(&format!("{more} more findings than are named here; --json names all"));
+        print_line(&format!("and {more} more findings; --json lists all"));
     }
     let findings = report.findings.len() as u64;
     print_line(&match findings {
-        0 => "everything is as it should be".to_owned(),
+        0 => "no problems found".to_owned(),
         1 => "1 finding".to_owned(),
         many => format!("{} findings", HumanCount(many)),
     });

@@ -12,7 +12,8 @@ const SILENCE: Duration = Duration::from_secs(10);
 /// Interval between checks.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Watches requests until the program ends, and passes a line to `say` for each store that does not respond.
+/// Starts a thread that watches requests until the program ends. It passes a line to `say` for each store that does not
+/// respond.
 pub(super) fn watch(traffic: Arc<Traffic>, say: impl Fn(&str) + Send + 'static) {
     let mut next: BTreeMap<Arc<str>, Duration> = BTreeMap::new();
     let watch = move || {
@@ -31,6 +32,6 @@ pub(super) fn watch(traffic: Arc<Traffic>, say: impl Fn(&str) + Send + 'static) 
             }
         }
     };
-    // If no thread can be started, the program works without these reports.
+    // If the thread cannot be started, the program works without these reports.
     let _ = thread::Builder::new().name("waiting".to_owned()).spawn(watch);
 }

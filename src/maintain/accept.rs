@@ -17,7 +17,7 @@ use crate::util::threads;
 /// Maximum number of objects in one log entry.
 const OBJECTS_AT_ONCE: usize = 10_000;
 
-/// An object that was damaged, or none of whose lines became a row. `--json` prints its JSON form.
+/// An object that was damaged, or none of whose lines became a row. `--json` prints it as JSON.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Incomplete {
     /// Its partition.
@@ -25,18 +25,18 @@ pub(crate) struct Incomplete {
     pub partition: Partition,
     /// Its URL.
     pub object: String,
-    /// Its lines.
+    /// Number of its lines.
     pub lines: u64,
-    /// Lines that became rows.
+    /// Number of lines that became rows.
     pub rows: u64,
-    /// The others, by reason.
+    /// Number of rejected lines, by reason.
     pub rejects: BTreeMap<String, u64>,
     /// Whether it is accepted.
     pub accepted: bool,
-    /// Number of the claim that holds it.
+    /// Number of the claim that contains it.
     #[serde(skip)]
     claim: usize,
-    /// A description of how many of its lines became rows.
+    /// Describes how many of its lines became rows.
     #[serde(skip)]
     pub outcome: String,
 }
@@ -62,12 +62,12 @@ impl Incomplete {
     }
 }
 
-/// Returns the incomplete objects of a selection that are not accepted yet, by partition, and what is wrong with
-/// partitions that cannot be read.
+/// Returns the incomplete objects of a selection that are not accepted yet, grouped by partition, and an error message
+/// for each partition that cannot be read.
 ///
 /// # Errors
 ///
-/// Fails when the dataset cannot be read, or when `stop` is set.
+/// Fails if the dataset cannot be read, or if `stop` is set.
 pub(crate) fn incomplete(
     dataset: &Dataset,
     selection: &Selection,
@@ -115,11 +115,11 @@ fn of_log(log: &Log) -> Vec<Incomplete> {
     all
 }
 
-/// Accepts objects, partition by partition, until `stop` is set. Marks the objects that it accepted.
+/// Accepts objects, partition by partition, until `stop` is set. Sets `accepted` in each object that it accepts.
 ///
 /// # Errors
 ///
-/// Fails when the dataset cannot be read or written.
+/// Fails if the dataset cannot be read or written.
 pub(crate) fn accept(
     dataset: &Dataset,
     all: &mut [Incomplete],

@@ -1,4 +1,4 @@
-//! Cleaning: what runs that crashed have staged and nobody will ever claim.
+//! Deletes staged files and uploads of crashed runs.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -10,43 +10,43 @@ use crate::dataset::layout::{Dataset, DatasetError};
 use crate::plan::{Failure, Remedy};
 use crate::store::{Leftover, Staged};
 
-/// What was cleaned. As JSON, it is what `--json` prints.
+/// The result of [`clean`]. `--json` prints it as JSON.
 #[derive(Debug, Default, Serialize)]
 pub struct Cleaned {
-    /// Staged files and uploads that were removed.
+    /// Staged files and uploads that were deleted.
     pub removed: Vec<Removed>,
-    /// Bytes that they took up, as far as they are known.
+    /// Their size in bytes, as far as it is known.
     pub bytes: u64,
-    /// Staged files and uploads that are younger, or named by a claim that is not finished.
+    /// Number of staged files and uploads that were kept, because they are too recent or belong to an unfinished claim.
     pub kept: u64,
-    /// What could not be removed, and logs that cannot be read, with what is wrong.
+    /// Files that could not be deleted, and logs that cannot be read, with the error.
     pub failures: Vec<Failure>,
 }
 
-/// Something staged that was removed.
+/// A staged file or upload that was deleted.
 #[derive(Debug, Serialize)]
 pub struct Removed {
     /// Its path or URL.
     pub name: String,
-    /// Bytes that it took up, as far as they are known.
+    /// Its size in bytes, 0 if it is unknown.
     pub bytes: u64,
 }
 
-/// Removes what was staged before so long and is named by no claim that is not finished.
+/// Deletes staged files and uploads that are older than `older_than` and belong to no unfinished claim.
 ///
-/// A run that is slower than that loses what it staged, but no rows: it finds out when it publishes.
+/// A run that takes longer than `older_than` can lose its staged files, but no rows: publishing them then fails.
 ///
 /// # Errors
 ///
-/// Fails when the dataset cannot be read or written.
+/// Fails if the dataset cannot be read or written.
 pub fn clean(dataset: &Dataset, older_than: Duration) -> Result<Cleaned, DatasetError> {
     let target = dataset.target();
     let before = SystemTime::now().checked_sub(older_than).unwrap_or(SystemTime::UNIX_EPOCH);
-    // Listed before the claims are read, so that what was claimed meanwhile is known.
+    // The listing precedes reading the claims, so that a listed file that is claimed in between is kept.
     let leftovers = target.staged()?;
     let mut cleaned = Cleaned::default();
     let claimed = claimed(dataset, &mut cleaned.failures)?;
-    // A log that cannot be read may name any of them.
+    // A log that cannot be read may contain an unfinished claim of any of the files.
     let is_known = cleaned.failures.is_empty();
     for Leftover { key, staged, size, modified } in leftovers {
         let kept = staged.as_ref().is_some_and(|staged| claimed.contains(&identity(staged)));
@@ -69,7 +69,7 @@ pub fn clean(dataset: &Dataset, older_than: Duration) -> Result<Cleaned, Dataset
     Ok(cleaned)
 }
 
-/// Returns what is named by claims that may still be published. Adds logs that cannot be read to `failures`.
+/// Returns the identities of the staged files of unfinished claims. Adds logs that cannot be read to `failures`.
 fn claimed(
     dataset: &Dataset,
     failures: &mut Vec<Failure>,
@@ -80,7 +80,7 @@ fn claimed(
         let log = match Log::read(dataset, partition, &hints) {
             Ok(log) => log,
             Err(error) if error.is_of_partition() => {
-                let reason = format!("{}; nothing of it is removed", error.with_source());
+                let reason = format!("{}; no staged files are removed", error.with_source());
                 let failure = Failure::new(partition.to_string(), reason);
                 failures.push(failure.ends_by(Remedy::of(&error)));
                 continue;
@@ -95,7 +95,7 @@ fn claimed(
     Ok(claimed)
 }
 
-/// What tells one staged file from another.
+/// Returns a text that identifies a staged file or upload.
 fn identity(staged: &Staged) -> String {
     match staged {
         Staged::File(name) => name.to_string(),

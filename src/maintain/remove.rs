@@ -1,4 +1,4 @@
-//! Taking back: whole partitions withdrawn from a dataset, so that their objects are new again.
+//! Removes whole partitions, so that their objects become eligible for conversion again.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -10,24 +10,24 @@ use crate::dataset::layout::{Dataset, DatasetError};
 use crate::dataset::ledger::Ledger;
 use crate::plan::Selection;
 
-/// What a partition holds, and what became of it. As JSON, its keys are stable.
+/// A partition to remove, and the result. Its keys in JSON are stable.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct PartitionRemoval {
-    /// What it holds, or held.
+    /// The contents of the partition before the removal.
     #[serde(flatten)]
     pub contents: Contents,
-    /// Whether it was taken back.
+    /// Whether it was removed.
     pub removed: bool,
-    /// Why it could not be.
+    /// Why it could not be removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// Returns what the partitions of a selection hold, of those that hold anything.
+/// Returns the partitions of a selection that are not empty, with their contents.
 ///
 /// # Errors
 ///
-/// Fails when the dataset cannot be read.
+/// Fails if the dataset cannot be read.
 pub(crate) fn contents(
     dataset: &Dataset,
     selection: &Selection,
@@ -41,12 +41,12 @@ pub(crate) fn contents(
     Ok(all.into_iter().map(of).collect())
 }
 
-/// Takes back partitions one by one until `stop` is set, and notes in each what became of it. What a
-/// crash leaves half done is finished by the next run that comes by.
+/// Removes partitions one by one until `stop` is set, and records the result in each. After a crash, any later run
+/// finishes an incomplete removal.
 ///
 /// # Errors
 ///
-/// Fails when the dataset cannot be read or written.
+/// Fails if the dataset cannot be read or written.
 pub(crate) fn remove(
     dataset: &Dataset,
     all: &mut [PartitionRemoval],

@@ -1,8 +1,8 @@
 //! Rebuilds lost or damaged claims from the files of their partition.
 //!
-//! Every file contains the object list of its claim ([`embedded`](crate::dataset::claim::embedded)). A partition is repaired
-//! completely or not at all: if one of its files cannot be read, the partition does not change and nothing can be
-//! converted into it.
+//! Every file contains the object list of its claim ([`embedded`](crate::dataset::claim::embedded)). A partition is
+//! repaired completely or not at all: if one of its files cannot be read, the partition does not change and nothing can
+//! be converted into it.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::mem;
@@ -20,7 +20,7 @@ use crate::logs::reject;
 use crate::plan::Selection;
 use crate::store::{FileKey, FileName, Staged, StagedFile};
 
-/// A partition whose claims do not account for its files. `--json` prints its JSON form.
+/// A partition whose claims do not account for its files. `--json` prints it as JSON.
 #[derive(Debug, Serialize)]
 pub struct Repair {
     /// The partition.
@@ -28,18 +28,18 @@ pub struct Repair {
     pub partition: Partition,
     /// What is wrong with it.
     pub problem: String,
-    /// Claims that are kept unchanged.
+    /// Number of claims that are kept unchanged.
     pub claims_kept: u64,
-    /// Claims that are rebuilt from files.
+    /// Number of claims that are rebuilt from files.
     pub claims_rebuilt: u64,
-    /// Claims that are dropped, because their files were never published or are gone. The next conversion converts
-    /// their objects again.
+    /// Number of claims that are dropped because their files were never published or are gone. The next conversion
+    /// converts their objects again.
     pub claims_dropped: u64,
-    /// Objects of the rebuilt claims.
+    /// Number of objects in the rebuilt claims.
     pub objects: u64,
-    /// Rows of the rebuilt claims.
+    /// Number of rows of the rebuilt claims.
     pub rows: u64,
-    /// Rejects of the rebuilt claims.
+    /// Number of rejects of the rebuilt claims.
     pub rejects: u64,
     /// Why it cannot be repaired.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -77,11 +77,11 @@ impl Repair {
 }
 
 /// Finds the partitions of a selection whose claims are broken or do not account for their files, and rebuilds the
-/// claims in memory. Nothing is written.
+/// claims in memory. Writes nothing.
 ///
 /// # Errors
 ///
-/// Fails when the dataset cannot be read.
+/// Fails if the dataset cannot be read.
 pub fn find(dataset: &Dataset, selection: &Selection) -> Result<Vec<Repair>, DatasetError> {
     let (hints, files) = (Hints::list(dataset)?, DataFiles::list(dataset)?);
     let with_files: BTreeSet<Partition> =
@@ -94,12 +94,12 @@ pub fn find(dataset: &Dataset, selection: &Selection) -> Result<Vec<Repair>, Dat
     Ok(found)
 }
 
-/// Writes the rebuilt claims of partitions, and records the result in each. No other run may
-/// write to the dataset at the same time.
+/// Writes the rebuilt claims of partitions, and records the result in each. No other run may write to the dataset at
+/// the same time.
 ///
 /// # Errors
 ///
-/// Fails when the dataset cannot be written. The next run finds a partly written partition again.
+/// Fails if the dataset cannot be written. The next call of [`find`] finds a partly written partition again.
 pub fn apply(dataset: &Dataset, repairs: &mut [Repair]) -> Result<(), DatasetError> {
     for repair in repairs.iter_mut().filter(|repair| repair.error.is_none()) {
         let mut log = if repair.is_broken {
@@ -124,7 +124,7 @@ pub fn apply(dataset: &Dataset, repairs: &mut [Repair]) -> Result<(), DatasetErr
                 Appended::At(number) => log.mark_done(dataset, number)?,
                 Appended::Lost => {
                     repair.repaired = false;
-                    repair.error = Some("another run claimed its objects meanwhile".to_owned());
+                    repair.error = Some("another run has claimed its objects".to_owned());
                 }
             }
         }
@@ -144,7 +144,7 @@ fn examine(
         Err(error) if error.is_of_partition() => match Log::salvage(dataset, partition, hints) {
             Ok(log) => (log, Some(error.to_string())),
             Err(error) if error.is_of_partition() => {
-                let why = "use that version, since this one would lose what it wrote";
+                let why = "use that version, because this version would lose its changes";
                 let mut repair = Repair::of(partition, error.to_string());
                 repair.error = Some(why.to_owned());
                 return Ok(Some(repair));
@@ -195,7 +195,7 @@ fn examine(
                 repair.rows += claim.rows;
                 repair.rejects += claim.rejects.values().sum::<u64>();
             }
-            // An intact log is only appended to.
+            // An intact log keeps its claims, so only the rebuilt ones are appended.
             let kept = kept.into_iter().filter(|_| is_broken).cloned();
             repair.claims = kept.chain(rebuilt).collect();
         }
@@ -218,7 +218,7 @@ fn is_visible(dataset: &Dataset, claim: &Claim) -> Result<bool, DatasetError> {
     Ok(true)
 }
 
-/// Rebuilds the claims of files, each from its file of rows and its file of rejects.
+/// Rebuilds claims, each from its file of rows and its file of rejects.
 fn rebuild(dataset: &Dataset, keys: &[String], kept: &[&Claim]) -> anyhow::Result<Vec<Claim>> {
     let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for key in keys {
@@ -233,21 +233,21 @@ fn rebuild(dataset: &Dataset, keys: &[String], kept: &[&Claim]) -> anyhow::Resul
     let mut held: HashSet<String> = kept.iter().copied().flat_map(names).collect();
     let mut claims = Vec::new();
     for mut group in groups.into_values() {
-        // Rejects are published first.
+        // In the order of claims: the file of rejects is published first.
         group.sort_by_key(|key| !key.starts_with(reject::TABLE));
         let mut claim = of_files(dataset, &group)?;
         let file = dataset.target().name(group[0]);
         for name in names(&claim) {
             ensure!(
                 held.insert(name.clone()),
-                "{file} and another file both hold {name}: move one of them out of the table"
+                "{file} and another file both contain {name}: move one of them out of the table"
             );
         }
         let written: u64 = claim.outputs.iter().map(|output| output.rows).sum();
         ensure!(
             written == claim.lines,
-            "of the {} rows and rejects that {file} was written with, {written} exist: a file of rows or rejects is \
-             lost. Move the other out of the table, so that its objects are converted again",
+            "{written} of the {} rows and rejects of the claim in {file} exist: a file of rows or rejects is lost. \
+             Move the other one out of the table, so that its objects are converted again",
             claim.lines
         );
         if let Some(why) = claim.contradiction() {
@@ -259,7 +259,7 @@ fn rebuild(dataset: &Dataset, keys: &[String], kept: &[&Claim]) -> anyhow::Resul
     Ok(claims)
 }
 
-/// Rebuilds a claim from its existing files.
+/// Rebuilds a claim from its files.
 fn of_files(dataset: &Dataset, keys: &[&str]) -> anyhow::Result<Claim> {
     let mut rebuilt = Claim::default();
     for (index, key) in keys.iter().enumerate() {
@@ -277,7 +277,7 @@ fn of_files(dataset: &Dataset, keys: &[&str]) -> anyhow::Result<Claim> {
     Ok(rebuilt)
 }
 
-/// Reads the claim in a file, and describes the file.
+/// Returns the claim that a file contains, and the description of the file for a claim.
 fn of_file(dataset: &Dataset, key: &str) -> anyhow::Result<(Claim, Output)> {
     let key = FileKey::parse(key)?;
     let size = dataset.target().size(&key)?.context("it is gone")?;
@@ -287,7 +287,7 @@ fn of_file(dataset: &Dataset, key: &str) -> anyhow::Result<(Claim, Output)> {
     let rows = u64::try_from(footer.file_metadata().num_rows())?;
     let (directory, name) = key.split();
     let table = directory.split('/').next().unwrap_or_default().to_owned();
-    // It is already published, so nothing is staged under this name.
+    // The file is already published, so there is no staged file.
     let staged = Staged::File(FileName::parse(name)?);
     let sha256 = file.sha256()?;
     Ok((claim, Output { table, rows, file: StagedFile { key, size, sha256, staged } }))

@@ -1,8 +1,7 @@
-//! Verification: what a dataset must be, looked at from outside.
+//! Verifies a dataset without writing to it.
 //!
-//! The claims are compared with the source and with the files that stand in the tables, the files with
-//! what their footers say, and on demand the rows with those that the source gives when it is read again.
-//! Nothing is written.
+//! Verification compares the claims with the source and with the files in the table directories, the files with their
+//! footers, and optionally the rows with those that the source gives when it is read again.
 
 mod output;
 mod rows;
@@ -31,59 +30,59 @@ pub(crate) use crate::maintain::verify::with_rejects::WithRejects;
 
 /// A verification that is ready to run.
 pub struct Verification<'a> {
-    /// What the dataset was made from.
+    /// The sources that were converted to the dataset.
     pub sources: &'a [Source],
     /// The dataset.
     pub dataset: &'a Dataset,
-    /// Which part of them.
+    /// The objects and partitions to verify.
     pub selection: &'a Selection,
-    /// The dataset's redaction, if the source is to be read again and its rows are to be compared.
+    /// The dataset's redaction, for reading the source again and comparing rows. `None` skips this.
     pub read_data: Option<&'a Redaction>,
-    /// Set when the user wants the program to end.
+    /// Stops the verification when it is set.
     pub stop: &'a AtomicBool,
 }
 
-/// What a verification found. As JSON, it is what `--json` prints; its keys are stable.
+/// The result of a verification. `--json` prints it as JSON; its keys are stable.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
-    /// Objects that the sources list and the selection wants.
+    /// Number of selected objects in the sources.
     pub objects: u64,
-    /// Claims that hold objects.
+    /// Number of claims in effect.
     pub claims: u64,
-    /// Files of rows and of rejects that stand as they were claimed.
+    /// Number of files of rows and of rejects that match their claims.
     pub files: u64,
-    /// Lines that were read, as the claims say.
+    /// Number of lines that were read, according to the claims.
     pub lines: u64,
-    /// Rows, as the claims say.
+    /// Number of rows, according to the claims.
     pub rows: u64,
-    /// Rejects, as the claims say.
+    /// Number of rejects, according to the claims.
     pub rejects: u64,
-    /// Objects that were read again and whose rows and rejects were compared.
+    /// Number of objects that were read again and whose rows and rejects were compared.
     pub compared: u64,
-    /// Objects that could not be compared, because the source has them no more.
+    /// Number of objects that could not be compared, because they changed or are gone from the source.
     pub not_compared: u64,
-    /// Objects whose ETag or time, but not rows and rejects, changed since they were converted.
+    /// Number of objects with a new ETag or time since the conversion, but the same rows and rejects.
     pub touched: u64,
-    /// Objects with rejects.
+    /// Number of objects with rejects.
     pub objects_with_rejects: u64,
     /// The objects with the most rejects, except incomplete ones; at most ten.
     pub worst_objects: Vec<WithRejects>,
-    /// Incomplete objects that the user accepted.
+    /// Number of incomplete objects that the user accepted.
     pub accepted: u64,
-    /// What is not as it should be.
+    /// The problems.
     pub findings: Vec<Finding>,
 }
 
-/// Something that is not as it should be.
+/// A problem that a verification found.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct Finding {
-    /// What kind of finding it is.
+    /// The kind of problem.
     pub kind: &'static str,
     /// The object, claim or file.
     pub name: String,
-    /// What is wrong with it.
+    /// The problem, as a predicate of the name.
     pub problem: String,
-    /// What ends it.
+    /// What the user can do.
     pub remedy: Remedy,
 }
 
@@ -93,21 +92,21 @@ impl Finding {
     }
 }
 
-/// A claim with what is known of it.
-struct Standing<'a> {
+/// A claim in effect, with its state and amendments.
+struct ActiveClaim<'a> {
     log_type: LogType,
     number: usize,
     claim: &'a Claim,
     state: &'a State,
-    /// Facts about its objects that became known later.
+    /// Facts about its objects that later entries of the log record.
     amendments: Arc<Amendments<'a>>,
     /// Its path or URL.
     name: String,
 }
 
-/// What the files and rows of claims came to.
+/// The result of checking the files and rows of claims.
 #[derive(Default)]
-struct Looked {
+struct Checked {
     files: u64,
     compared: u64,
     not_compared: u64,
@@ -115,7 +114,7 @@ struct Looked {
     findings: Vec<Finding>,
 }
 
-impl Looked {
+impl Checked {
     fn add(mut self, other: Self) -> Self {
         self.files += other.files;
         self.compared += other.compared;
@@ -127,11 +126,11 @@ impl Looked {
 }
 
 impl Verification<'_> {
-    /// Looks at everything, and returns what it found.
+    /// Verifies the selection, and returns the findings.
     ///
     /// # Errors
     ///
-    /// Fails when the source or the dataset cannot be read, so that nothing can be said.
+    /// Fails if the source or the dataset cannot be read, or if `stop` is set.
     pub fn run(&self) -> Result<Report, PlanError> {
         let listing = Listing::take(self.sources, self.selection, self.stop)?;
         let mut report = Report { objects: listing.objects.len() as u64, ..Report::default() };
@@ -140,30 +139,29 @@ impl Verification<'_> {
             report.findings.push(finding);
         }
         find_left_out(&listing, &mut report);
-        // What ends the problem of each partition whose objects are unknown.
+        // The remedy of each partition whose converted objects are unknown.
         let mut unknown = BTreeMap::new();
         let files = DataFiles::list(self.dataset)?;
         let logs = self.logs(&listing, &mut unknown, &mut report)?;
         self.find_unaccounted(&files, &logs, &mut unknown, &mut report)?;
-        let standing = self.standing(&logs, &mut report);
-        self.compare_with_source(&listing, (&logs, &unknown), &standing, &mut report);
-        find_incomplete(&standing, &mut report);
+        let claims = self.claims(&logs, &mut report);
+        self.compare_with_source(&listing, (&logs, &unknown), &claims, &mut report);
+        find_incomplete(&claims, &mut report);
         let objects: HashMap<&str, &Object> =
             listing.objects.iter().map(|object| (object.identity(), object)).collect();
-        let looked: Result<Vec<Looked>, PlanError> = threads::pool(0)?.install(|| {
-            standing.par_iter().map(|standing| self.look_at(standing, &objects)).collect()
-        });
-        let looked = looked?.into_iter().fold(Looked::default(), Looked::add);
-        report.files = looked.files;
-        report.compared = looked.compared;
-        report.not_compared = looked.not_compared;
-        report.touched = looked.touched;
-        report.findings.extend(looked.findings);
+        let checked: Result<Vec<Checked>, PlanError> = threads::pool(0)?
+            .install(|| claims.par_iter().map(|claim| self.check(claim, &objects)).collect());
+        let checked = checked?.into_iter().fold(Checked::default(), Checked::add);
+        report.files = checked.files;
+        report.compared = checked.compared;
+        report.not_compared = checked.not_compared;
+        report.touched = checked.touched;
+        report.findings.extend(checked.findings);
         report.findings.sort();
         Ok(report)
     }
 
-    /// Reads the logs of all partitions there are.
+    /// Reads the logs of all partitions. Adds those that cannot be read to `unknown`.
     fn logs(
         &self,
         listing: &Listing,
@@ -173,7 +171,7 @@ impl Verification<'_> {
         let hints = Hints::list(self.dataset)?;
         for key in hints.unknown() {
             let name = self.dataset.target().name(key);
-            let problem = "lies among the claims, but belongs to no partition";
+            let problem = "is in the directory of the claims, but belongs to no partition";
             report.findings.push(Finding::new("state", name, problem, Remedy::Investigate));
         }
         let listed = listing.objects.iter().map(|object| &*object.partition);
@@ -194,15 +192,15 @@ impl Verification<'_> {
         Ok(logs)
     }
 
-    /// Returns the claims of the selection that hold their objects, and counts them.
-    fn standing<'l>(&self, logs: &'l [Log], report: &mut Report) -> Vec<Standing<'l>> {
-        let mut standing = Vec::new();
+    /// Returns the selected claims that are in effect, and adds their counts to the report.
+    fn claims<'l>(&self, logs: &'l [Log], report: &mut Report) -> Vec<ActiveClaim<'l>> {
+        let mut claims = Vec::new();
         for log in logs.iter().filter(|log| self.selection.wants_partition(log.partition())) {
             let amendments = Arc::new(log.amendments());
             for (number, entry) in log.standing() {
                 let name = log.name(self.dataset, number);
                 if matches!(entry.record, Record::Remove(_)) && entry.state != State::Done {
-                    let problem = "is a removal that is not finished";
+                    let problem = "is an unfinished removal";
                     report.findings.push(Finding::new(
                         "unfinished",
                         &name,
@@ -229,25 +227,25 @@ impl Verification<'_> {
                 }
                 let log_type = log.partition().log_type;
                 let (state, amendments) = (&entry.state, Arc::clone(&amendments));
-                standing.push(Standing { log_type, number, claim, state, amendments, name });
+                claims.push(ActiveClaim { log_type, number, claim, state, amendments, name });
             }
         }
-        standing
+        claims
     }
 
-    /// Every listed object must be in one claim, unchanged.
+    /// Reports listed objects that are not in exactly one claim, or that changed since the conversion.
     ///
-    /// Copies of an object can be below its day of delivery and below the day of its end time, and either can be
-    /// claimed. So the claims of days adjacent to the selection also count.
+    /// An object can have copies in the directories of its day of delivery and of the day of its end time, and either
+    /// copy can be claimed. So the claims of days adjacent to the selection also count.
     fn compare_with_source(
         &self,
         listing: &Listing,
         (logs, unknown): (&[Log], &BTreeMap<Partition, Remedy>),
-        standing: &[Standing],
+        claims: &[ActiveClaim],
         report: &mut Report,
     ) {
         let mut held = HashMap::new();
-        for Standing { number, claim, amendments, name, .. } in standing {
+        for ActiveClaim { number, claim, amendments, name, .. } in claims {
             for (object, before) in HeldObject::of(*number, claim, amendments) {
                 if let Some((_, first)) = held.insert(identity(&object.name), (before, name)) {
                     let problem = format!("is claimed twice, by {first} and {name}");
@@ -300,10 +298,10 @@ impl Verification<'_> {
                             Remedy::Remove,
                         ));
                     }
-                    // Its rows are compared later.
+                    // `compare_rows` compares its rows later.
                     Change::Touched if self.read_data.is_some() => {}
                     Change::Touched => {
-                        let problem = "was touched since it was converted (new ETag or time); its content was not compared";
+                        let problem = "has a new ETag or time since the conversion; its content was not compared";
                         report.findings.push(Finding::new(
                             "touched",
                             url,
@@ -316,7 +314,7 @@ impl Verification<'_> {
         }
     }
 
-    /// Claims must account for all files in the tables' directories.
+    /// Reports files in the table directories that belong to no claim. Adds their partitions to `unknown`.
     fn find_unaccounted(
         &self,
         files: &DataFiles,
@@ -351,7 +349,7 @@ impl Verification<'_> {
             };
             for key in files.unaccounted(self.dataset, &log, false)? {
                 let name = self.dataset.target().name(&key);
-                let problem = "is in a table's directory, but no claim names it";
+                let problem = "is in a table's directory, but in no claim";
                 report.findings.push(Finding::new("orphan", name, problem, Remedy::RepairOrMove));
                 unknown.insert(partition.clone(), Remedy::Repair);
             }
@@ -359,81 +357,81 @@ impl Verification<'_> {
         Ok(())
     }
 
-    /// Looks at the files of a claim, and at their rows if that is wanted.
-    fn look_at(
+    /// Checks the files of a claim, and compares their rows if the source is read again.
+    fn check(
         &self,
-        standing: &Standing,
+        active: &ActiveClaim,
         objects: &HashMap<&str, &Object>,
-    ) -> Result<Looked, PlanError> {
+    ) -> Result<Checked, PlanError> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(PlanError::Interrupted);
         }
-        let Standing { claim, state, name, .. } = standing;
-        let mut looked = Looked::default();
+        let ActiveClaim { claim, state, name, .. } = active;
+        let mut checked = Checked::default();
         if let Some(problem) = claim.contradiction() {
-            looked.findings.push(Finding::new("counts", name, &problem, Remedy::Remove));
+            checked.findings.push(Finding::new("counts", name, &problem, Remedy::Remove));
         }
         if **state != State::Done {
-            return Ok(looked);
+            return Ok(checked);
         }
         let mut readable = true;
         for output in &claim.outputs {
             let file = self.dataset.target().name(&output.file.key);
             match output::check(self.dataset, claim, output, self.read_data.is_some())? {
-                None => looked.files += 1,
+                None => checked.files += 1,
                 Some(problem) => {
                     readable = false;
-                    looked.findings.push(Finding::new("file", file, &problem, Remedy::Remove));
+                    checked.findings.push(Finding::new("file", file, &problem, Remedy::Remove));
                 }
             }
         }
         if let Some(redaction) = self.read_data.filter(|_| readable) {
-            self.compare_rows(standing, objects, redaction, &mut looked);
+            self.compare_rows(active, objects, redaction, &mut checked);
         }
-        Ok(looked)
+        Ok(checked)
     }
 
-    /// Reads the objects of a claim again and compares their rows and rejects with those that stand.
+    /// Reads the objects of a claim again, and compares their rows and rejects with those in the dataset.
     fn compare_rows(
         &self,
-        standing: &Standing,
+        active: &ActiveClaim,
         objects: &HashMap<&str, &Object>,
         redaction: &Redaction,
-        looked: &mut Looked,
+        checked: &mut Checked,
     ) {
-        let Standing { log_type, number, claim, amendments, .. } = standing;
-        let standing = match rows::of_claim(self.dataset, log_type.table(), claim) {
-            Ok(standing) => standing,
+        let ActiveClaim { log_type, number, claim, amendments, .. } = active;
+        let written = match rows::of_claim(self.dataset, log_type.table(), claim) {
+            Ok(written) => written,
             Err(error) => {
                 let name = claim.outputs.first().map_or("", |output| &output.file.key);
                 let (name, problem) = (self.dataset.target().name(name), format!("{error:#}"));
-                looked.findings.push(Finding::new("file", name, &problem, Remedy::Remove));
+                checked.findings.push(Finding::new("file", name, &problem, Remedy::Remove));
                 return;
             }
         };
         for (claimed, before) in HeldObject::of(*number, claim, amendments) {
             let Some(object) = objects.get(identity(&claimed.name)) else {
-                looked.not_compared += 1;
+                checked.not_compared += 1;
                 continue;
             };
             let source = &self.sources[object.source];
             let url = source.url(&object.listed);
             let change = before.change(&url, &object.listed);
             if matches!(change, Change::Rewritten(_)) {
-                looked.not_compared += 1;
+                checked.not_compared += 1;
                 continue;
             }
             match rows::of_object(log_type.table(), source, object, redaction) {
                 Ok(read) => {
-                    looked.compared += 1;
-                    let stands = standing.get(claimed.name.as_str()).copied().unwrap_or_default();
-                    match (read.difference(stands), change) {
-                        (None, Change::Touched) => looked.touched += 1,
+                    checked.compared += 1;
+                    let written = written.get(claimed.name.as_str()).copied().unwrap_or_default();
+                    match (read.difference(written), change) {
+                        (None, Change::Touched) => checked.touched += 1,
                         (None, _) => {}
                         (Some(problem), Change::Touched) => {
                             let problem =
                                 format!("was rewritten since it was converted: {problem}");
-                            looked.findings.push(Finding::new(
+                            checked.findings.push(Finding::new(
                                 "changed",
                                 url,
                                 &problem,
@@ -441,7 +439,7 @@ impl Verification<'_> {
                             ));
                         }
                         (Some(problem), _) => {
-                            looked.findings.push(Finding::new(
+                            checked.findings.push(Finding::new(
                                 "rows",
                                 url,
                                 &problem,
@@ -452,7 +450,7 @@ impl Verification<'_> {
                 }
                 Err(error) => {
                     let problem = format!("cannot be read again: {error:#}");
-                    looked.findings.push(Finding::new(
+                    checked.findings.push(Finding::new(
                         "unreadable",
                         url,
                         &problem,
@@ -464,7 +462,7 @@ impl Verification<'_> {
     }
 }
 
-/// Reports objects that are named like logs and are not converted, by kind.
+/// Reports skipped objects that are named like logs, one finding per kind.
 fn find_left_out(listing: &Listing, report: &mut Report) {
     for kind in SkipReason::LOGS {
         let (Some(count), Some(key)) = (listing.skipped.get(kind), listing.examples.get(kind))
@@ -482,10 +480,10 @@ fn find_left_out(listing: &Listing, report: &mut Report) {
     }
 }
 
-/// Every object must have been read to its end, and have at least one row if it has lines.
-fn find_incomplete(standing: &[Standing], report: &mut Report) {
+/// Reports incomplete objects: those that were not read to their end, or that have lines but no row.
+fn find_incomplete(claims: &[ActiveClaim], report: &mut Report) {
     let mut objects = Objects::default();
-    for Standing { number, claim, amendments, .. } in standing {
+    for ActiveClaim { number, claim, amendments, .. } in claims {
         objects.add(*number, claim, amendments);
     }
     objects.cut();

@@ -1,4 +1,4 @@
-//! The key that values are hashed with.
+//! The key for hashing values.
 
 use std::fmt;
 
@@ -8,16 +8,16 @@ use sha2::Sha256;
 use crate::redact::RedactError;
 use crate::util::hash::hex;
 
-/// Shortest key, in bytes: there are few addresses, so that a hash is worth what its key is.
+/// Minimum length of a key in bytes. An attacker can hash all addresses, so only the key protects their hashes.
 pub(crate) const MIN_KEY: usize = 32;
-/// Hexadecimal digits of a hashed value: 128 bits.
+/// Number of hexadecimal digits of a hashed value: 128 bits.
 pub(super) const HASH_DIGITS: usize = 32;
-/// Digits of a key's fingerprint. They do not tell the key, if that is none that can be guessed.
+/// Number of hexadecimal digits of a key's fingerprint. They do not reveal a key that cannot be guessed.
 const FINGERPRINT_DIGITS: usize = 16;
-/// What is hashed for the fingerprint. No column has such a name.
+/// The column name that is hashed for the fingerprint. No column has this name.
 const FINGERPRINT: &str = "alb2parquet key";
 
-/// A key. It shows itself to nobody.
+/// A key. Its `Debug` form does not contain the secret.
 #[derive(Clone)]
 pub(crate) struct Key(Hmac<Sha256>);
 
@@ -28,11 +28,11 @@ impl fmt::Debug for Key {
 }
 
 impl Key {
-    /// Makes a key of a secret.
+    /// Returns the key for a secret.
     ///
     /// # Errors
     ///
-    /// Fails when the secret is shorter than [`MIN_KEY`] bytes.
+    /// Fails if the secret is shorter than [`MIN_KEY`] bytes.
     pub(crate) fn new(secret: &str) -> Result<Self, RedactError> {
         if secret.len() < MIN_KEY {
             return Err(RedactError::ShortKey);
@@ -41,13 +41,13 @@ impl Key {
         Ok(Self(mac.expect("a key may have any length")))
     }
 
-    /// Returns what stands for a value of a column: the first [`HASH_DIGITS`] hexadecimal digits of the
-    /// HMAC-SHA-256 of the column's name, a zero byte and the value.
+    /// Returns the hash of a value of a column: the first [`HASH_DIGITS`] hexadecimal digits of the HMAC-SHA-256 of the
+    /// column's name, a zero byte and the value.
     pub(crate) fn hash(&self, column: &str, value: &str) -> String {
         self.digits(column, value, HASH_DIGITS)
     }
 
-    /// Returns what tells this key from another.
+    /// Returns a fingerprint, which differs between keys and does not reveal the key.
     pub(crate) fn fingerprint(&self) -> String {
         self.digits(FINGERPRINT, "", FINGERPRINT_DIGITS)
     }
@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hashes_are_those_of_openssl() {
+    fn hashes_match_those_of_openssl() {
         // printf 'client_ip\000192.0.2.1' | openssl dgst -sha256 -hmac 0123456789abcdef0123456789abcdef
         let key = Key::new("0123456789abcdef0123456789abcdef").unwrap();
         assert_eq!(key.hash("client_ip", "192.0.2.1"), "c886b3636ff8592d09ce15188ec56c8e");

@@ -1,8 +1,8 @@
-//! What is left of single values.
+//! Redacts single values.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Longest method that is taken for one, in bytes.
+/// Maximum length of a request method in bytes. Longer texts are not treated as methods.
 const MAX_METHOD: usize = 32;
 
 /// Returns the network of an address, /24 or /48; `None` if it is not an address. An IPv4 address embedded in an
@@ -44,18 +44,18 @@ fn of_v4(address: Ipv4Addr) -> Ipv4Addr {
     Ipv4Addr::new(a, b, c, 0)
 }
 
-/// Returns a URL up to its query, or its fragment.
+/// Returns a URL without its query and fragment.
 pub(super) fn without_query(url: &str) -> &str {
     url.split(['?', '#']).next().unwrap_or_default()
 }
 
-/// Tells whether a text is a method, and not some other part of a request line that is none.
+/// Returns whether a text is a request method, and not another part of a malformed request line.
 pub(super) fn is_method(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_');
     text.len() <= MAX_METHOD && text.bytes().all(allowed)
 }
 
-/// Tells whether a text is a version of HTTP.
+/// Returns whether a text is an HTTP version, such as `HTTP/1.1`.
 pub(super) fn is_protocol(text: &str) -> bool {
     let version = text.strip_prefix("HTTP/").unwrap_or("x");
     version.len() <= 3 && version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')
@@ -67,7 +67,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn addresses_lose_their_host() {
+    fn addresses_are_truncated_to_their_network() {
         let cases = [
             ("192.0.2.17", Some("192.0.2.0")),
             ("255.255.255.255", Some("255.255.255.0")),
@@ -128,7 +128,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_ipv4_address_outlasts_truncation_inside_an_ipv6_address(
+        fn truncation_removes_the_host_of_embedded_ipv4_addresses(
             v4: u32, hosts: (u8, u8), other: u128
         ) {
             let of = |host: u8| {
@@ -145,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn urls_lose_their_query() {
+    fn queries_and_fragments_of_urls_are_removed() {
         let cases = [
             ("https://h:443/a?b=c?d", "https://h:443/a"),
             ("https://h:443/a#b?c", "https://h:443/a"),
@@ -159,7 +159,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_beside_a_url_is_told_from_it() {
+    fn methods_and_protocols_are_distinguished_from_parts_of_a_url() {
         for method in ["GET", "PROPFIND", "VERSION-CONTROL", "-"] {
             assert!(is_method(method), "{method}");
         }

@@ -1,7 +1,6 @@
-//! Coverage: which days and which windows of five minutes a load balancer has objects of, and which it lacks.
+//! Coverage: the days and five-minute windows for which a load balancer has objects, and those that are missing.
 //!
-//! AWS writes an object only for a window that had requests. So a window without one may be a quiet one, and
-//! nothing here says that a log was lost.
+//! AWS writes an object only for a window with requests. So a missing window does not imply that a log was lost.
 
 use std::collections::BTreeMap;
 
@@ -11,42 +10,42 @@ use serde::Serialize;
 use crate::logs::schema::LogType;
 use crate::report::Counts;
 
-/// Windows of a day.
+/// Number of windows per day.
 const WINDOWS: u32 = 288;
-/// Minutes of a window.
+/// Length of a window in minutes.
 const MINUTES: u32 = 5;
-/// Ranges of windows that are listed of a balancer, the longest.
+/// Maximum number of ranges of missing windows to list per load balancer. The longest are listed.
 pub(super) const MAX_RANGES: usize = 100;
 
-/// The log of one type of one load balancer.
+/// The coverage of one log type of a load balancer.
 #[derive(Debug, Serialize)]
 pub struct Balancer {
-    /// Twelve digits.
+    /// Account ID.
     pub account: String,
     /// AWS region.
     pub region: String,
-    /// Resource id with dots for slashes: `app.name.id`.
+    /// Resource ID with dots instead of slashes: `app.name.id`.
     pub balancer: String,
     /// The log type.
     pub log_type: LogType,
     /// First day with an object.
     pub first_day: NaiveDate,
-    /// The last one.
+    /// Last day with an object.
     pub last_day: NaiveDate,
     /// Number of days with an object.
     pub days: u64,
     /// Counts of all days.
     #[serde(flatten)]
     pub counts: Counts,
-    /// Days between the first and the last that have no object.
+    /// Days without an object between the first and the last day.
     pub missing_days: MissingDays,
-    /// Windows between the first and the last that have no object.
+    /// Windows without an object between the first and the last window.
     pub missing_windows: MissingWindows,
     /// The days with an object, in order.
     pub calendar: Vec<Day>,
 }
 
-/// A day of delivery of a balancer.
+/// A day of delivery of a load balancer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Day {
     /// The day (UTC).
@@ -54,42 +53,42 @@ pub struct Day {
     /// Its counts.
     #[serde(flatten)]
     pub counts: Counts,
-    /// Windows that end on this day and have an object, of 288.
+    /// Number of windows with an object that end on this day, at most 288.
     pub windows: u32,
 }
 
 /// Days without an object.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct MissingDays {
-    /// How many.
+    /// Number of days.
     pub days: u64,
-    /// All of them.
+    /// All ranges of consecutive days.
     pub ranges: Vec<Span<NaiveDate>>,
 }
 
 /// Windows without an object.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct MissingWindows {
-    /// How many.
+    /// Number of windows.
     pub windows: u64,
-    /// In how many ranges.
+    /// Number of ranges of consecutive windows.
     pub range_count: u64,
-    /// The ranges, by the ends of their first and last window; the longest, if there are many.
+    /// The ranges, with the end times of their first and last window. If there are many, only the longest.
     pub ranges: Vec<Span<DateTime<Utc>>>,
 }
 
-/// Some in a row.
+/// A range of consecutive days or windows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Span<T> {
     /// The first one.
     pub first: T,
     /// The last one.
     pub last: T,
-    /// How many.
+    /// Their number.
     pub count: u64,
 }
 
-/// Windows of a day, each by its end.
+/// The set of windows that end on a day.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Windows([u64; WINDOWS.div_ceil(u64::BITS) as usize]);
 
@@ -112,7 +111,7 @@ impl Windows {
     }
 }
 
-/// What is gathered of a balancer's log.
+/// The objects of a load balancer and log type that were read so far.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     days: BTreeMap<NaiveDate, Counts>,
@@ -120,11 +119,10 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    /// Adds an object that was delivered on a day; its name says when its window ends, as
-    /// `yyyymmddThhmmZ`.
+    /// Adds an object of a day of delivery. `end_time` is the end of its window in its name, as `yyyymmddThhmmZ`.
     pub(super) fn add(&mut self, day: NaiveDate, end_time: &str, counts: &Counts) {
         self.days.entry(day).or_default().add(counts);
-        // A name can have digits that are no time; its object counts all the same.
+        // The digits in a name can be an invalid time. The object then counts for its day, but for no window.
         if let Some((day, number)) = window(end_time) {
             self.windows.entry(day).or_default().insert(number);
         }
@@ -139,7 +137,7 @@ impl Gathered {
         }
     }
 
-    /// Describes the log, if it has an object at all.
+    /// Returns the coverage, or `None` if there are no objects.
     pub(super) fn describe(
         self,
         account: String,
@@ -172,7 +170,7 @@ impl Gathered {
     }
 }
 
-/// Returns the day and the number of the window that ends at a time.
+/// Returns the day and the number of the window that ends at a time, or `None` if the time is invalid.
 fn window(end_time: &str) -> Option<(NaiveDate, u32)> {
     let number = |from: usize, to: usize| end_time.get(from..to)?.parse::<u32>().ok();
     let year = i32::try_from(number(0, 4)?).ok()?;
@@ -246,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_days_lie_between_days() {
+    fn missing_days_are_between_days_with_objects() {
         let days = ["2024-02-27", "2024-02-28", "2024-03-02", "2024-03-04"].map(date);
         let missing = missing_days(days.into_iter());
         assert_eq!(missing.days, 3);
@@ -258,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_windows_go_over_midnight_and_missing_days() {
+    fn ranges_of_missing_windows_span_midnight_and_missing_days() {
         let balancer = described(&[
             ("2025-07-18", "20250718T2350Z"),
             ("2025-07-18", "20250718T2350Z"),
@@ -289,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn of_many_ranges_the_longest_are_kept() {
+    fn only_the_longest_ranges_are_listed() {
         let mut gathered = Gathered::default();
         let day = date("2025-07-19");
         for number in (0..WINDOWS).step_by(2).filter(|number| *number != 100) {
@@ -304,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_with_no_time_counts_for_its_day() {
+    fn an_object_with_an_invalid_end_time_counts_for_its_day() {
         let times = ["20250719T9999Z", "20251319T0000Z", "99999999T0000Z", "", "2025071é"];
         for time in times {
             assert_eq!(window(time), None, "{time}");

@@ -1,7 +1,7 @@
-//! Eras: which fields the lines of a month had, told from the NULLs that footers count.
+//! Eras: the fields in the lines of each month, derived from the NULL counts in footers.
 //!
-//! A field that AWS wrote as `-` is NULL like one that it did not write. So what is found is the least that
-//! the lines had.
+//! A field that AWS wrote as `-` is NULL, like a field that it did not write. So lines can have had more fields than
+//! this module finds.
 
 use chrono::{Datelike, NaiveDate};
 use parquet::file::metadata::ParquetMetaData;
@@ -16,28 +16,28 @@ use crate::logs::schema::{EXTRA_FIELDS, LogType, Table};
 pub struct Month {
     /// The log type.
     pub log_type: LogType,
-    /// The month, `yyyy-mm`.
+    /// The month, as `yyyy-mm`.
     pub month: String,
-    /// Its rows, as footers have them.
+    /// Number of its rows, according to footers.
     pub rows: u64,
-    /// The last field of the line that has a value in any row, by its name in AWS's documentation.
+    /// The last field of the line that has a value in any row. The name is that of AWS's documentation.
     pub last_field: Option<String>,
-    /// Rows with something behind the last field that this version knows.
+    /// Number of rows with fields after the last field that this version knows.
     pub extra_fields: u64,
     /// The eras of the log type, in the order in which AWS appended their fields.
     pub eras: Vec<Era>,
 }
 
-/// The fields that came with an era.
+/// The fields that AWS added at one time.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Era {
-    /// Year, or year and month, in which load balancers began to write them.
+    /// Year, or year and month, since which load balancers write the fields.
     pub since: String,
-    /// Rows that have a value in that one of its fields that has most.
+    /// Number of rows with a value in the most used of the fields.
     pub rows: u64,
 }
 
-/// Number of a month: months since year 0.
+/// Number of months since year 0.
 pub(super) type MonthNumber = i32;
 
 /// Returns the number of the month of a day.
@@ -45,11 +45,11 @@ pub(super) fn month(day: NaiveDate) -> MonthNumber {
     day.year() * 12 + day.month0().cast_signed()
 }
 
-/// What is gathered of a log type and a month.
+/// The footers of a log type and month that were read so far.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     rows: u64,
-    /// Rows with a value, by the place of the column in the table's file schema.
+    /// Number of rows with a value, by the index of the column in the table's file schema.
     values: Vec<u64>,
 }
 
@@ -62,7 +62,7 @@ impl Gathered {
             let rows = row_group.num_rows().cast_unsigned();
             self.rows += rows;
             for chunk in row_group.columns() {
-                // A newer version may have written columns that this one does not know.
+                // A newer version can have written columns that this version does not know.
                 let Ok(place) = schema.index_of(chunk.column_descr().name()) else { continue };
                 let nulls = chunk.statistics().and_then(Statistics::null_count_opt);
                 self.values[place] += rows.saturating_sub(nulls.unwrap_or(rows));
@@ -76,7 +76,7 @@ impl Gathered {
         self.values.iter_mut().zip(&other.values).for_each(|(ours, theirs)| *ours += theirs);
     }
 
-    /// Says which eras there are.
+    /// Returns the fields of the month.
     pub(super) fn describe(&self, log_type: LogType, month: MonthNumber) -> Month {
         let table = log_type.table();
         let values = |place: usize| self.values.get(place).copied().unwrap_or_default();

@@ -1,4 +1,4 @@
-//! Example lines: of each reason to reject, one reject read from the smallest file that has one.
+//! Example lines: one reject for each reason, read from the smallest file that contains one.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,35 +13,35 @@ use crate::dataset::layout::Dataset;
 use crate::util::corrupt::{self, contained};
 use crate::util::escape::printable;
 
-/// Bytes of a line that an example shows.
+/// Maximum number of bytes of a line in an example.
 const SHOWN: usize = 400;
-/// Rejects that are read at once; each can have 64 KiB.
+/// Number of rejects per batch. It is small because a reject can have 64 KiB.
 const BATCH: usize = 64;
 
-/// A reject, to be looked at.
+/// An example of a reject.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Example {
-    /// The log that it stood in.
+    /// Type of its log.
     pub log_type: String,
     /// Key of its object.
     pub source_key: String,
     /// Number of the line in its object, from 1.
     pub line_number: i64,
-    /// Column whose value does not parse.
+    /// Column whose value is invalid.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub column: Option<String>,
     /// Length of the line in bytes.
     pub length: i64,
-    /// Its first bytes, escaped. `None` if lines were not kept.
+    /// The first bytes of the line, escaped. `None` if the dataset is redacted and does not contain lines.
     pub line: Option<String>,
-    /// Whether the line goes on.
+    /// Whether the line is longer.
     pub cut: bool,
 }
 
-/// Where an example of each reason can be found: the smallest file, and of those of one size the first by key.
+/// The file to read the example of each reason from: the smallest file, and of files of the same size the first by key.
 pub(super) type Candidates = BTreeMap<String, Output>;
 
-/// Notes a file of rejects that has a reason.
+/// Adds a file of rejects that contains a reason.
 pub(super) fn consider(candidates: &mut Candidates, reason: &str, output: &Output) {
     let order = |output: &Output| (output.file.size, output.file.key.clone());
     match candidates.get_mut(reason) {
@@ -53,7 +53,7 @@ pub(super) fn consider(candidates: &mut Candidates, reason: &str, output: &Outpu
     }
 }
 
-/// Reads the examples, by reason, and says which files could not be read.
+/// Returns the examples by reason, and an error message for each file that cannot be read.
 pub(super) fn read(
     dataset: &Dataset,
     candidates: &Candidates,
@@ -102,7 +102,7 @@ fn example(batch: &RecordBatch, row: usize) -> anyhow::Result<Example> {
     };
     let number = |name| -> anyhow::Result<i64> {
         let column = column(batch, name)?.as_primitive_opt::<Int64Type>();
-        Ok(column.ok_or_else(|| anyhow::anyhow!("{name} is no number"))?.value(row))
+        Ok(column.ok_or_else(|| anyhow::anyhow!("{name} is not a number"))?.value(row))
     };
     let raw = column(batch, "raw_line")?.as_binary_opt::<i32>();
     let raw = raw.ok_or_else(|| anyhow::anyhow!("raw_line is not bytes"))?;
@@ -126,5 +126,5 @@ fn column<'a>(batch: &'a RecordBatch, name: &str) -> anyhow::Result<&'a dyn Arra
 
 fn text<'a>(batch: &'a RecordBatch, name: &str) -> anyhow::Result<&'a arrow::array::StringArray> {
     let column = column(batch, name)?.as_string_opt::<i32>();
-    column.ok_or_else(|| anyhow::anyhow!("{name} is no text"))
+    column.ok_or_else(|| anyhow::anyhow!("{name} is not text"))
 }

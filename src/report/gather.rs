@@ -1,4 +1,4 @@
-//! Gathering: the claims of all partitions and the footers of their files, read side by side and added up.
+//! Reads the claims of all partitions and the footers of their files in parallel, and adds them up.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -23,26 +23,26 @@ use crate::report::{
 };
 use crate::util::threads;
 
-/// Partitions that are read at once. What takes time is waiting for the store.
+/// Number of partitions that are read at once. More than the cores, because reading mostly waits for the store.
 const THREADS: usize = 16;
 
-/// What a report is to be about.
+/// The arguments of a report.
 pub(crate) struct Request<'a> {
     /// The dataset.
     pub dataset: &'a Dataset,
-    /// How the user named it.
+    /// The path or URL of the dataset, as the user specified it.
     pub name: &'a str,
-    /// Which part of it.
+    /// The partitions to report.
     pub selection: &'a Selection,
-    /// The time that the report is to bear.
+    /// The time of the report.
     pub made: DateTime<Utc>,
-    /// Where the directory of a table is, as an engine is to be told of it.
+    /// Returns the location of a table's directory for an engine.
     pub locate: &'a Locate<'a>,
-    /// Set when the user wants the program to end.
+    /// Interrupts the report when it is set.
     pub stop: &'a AtomicBool,
 }
 
-/// What was read so far.
+/// The data that was read so far.
 #[derive(Default)]
 struct Gathered {
     regions: BTreeMap<(String, String, LogType), Totals>,
@@ -51,13 +51,13 @@ struct Gathered {
     rejects: BTreeMap<String, u64>,
     incomplete: incomplete::Gathered,
     candidates: Candidates,
-    /// Those that may still be among the slowest.
+    /// The slowest batches so far.
     slowest: Vec<SlowBatch>,
     unfinished: u64,
     problems: Problems,
 }
 
-/// What went wrong: the first by name, and how many there are.
+/// Problems: the first ones in alphabetical order, and their total number.
 #[derive(Default)]
 struct Problems {
     named: BTreeSet<String>,
@@ -92,12 +92,12 @@ impl Problems {
 }
 
 impl Request<'_> {
-    /// Gathers the facts.
+    /// Reads the dataset and returns the report.
     ///
     /// # Errors
     ///
-    /// Fails when the dataset cannot be listed or reached. A claim or a file that cannot be read is among the
-    /// problems instead.
+    /// Fails if the dataset cannot be listed or accessed, or if `stop` is set. A claim or file that cannot be read is
+    /// listed in the problems instead.
     pub(crate) fn gather(&self) -> Result<Facts, ReportError> {
         let hints = Hints::list(self.dataset)?;
         let partitions: Vec<&Partition> =
@@ -117,14 +117,14 @@ impl Request<'_> {
         })?;
         for key in hints.unknown() {
             let name = self.dataset.target().name(key);
-            gathered
-                .problems
-                .add(format!("{name} lies among the claims, but belongs to no partition"));
+            gathered.problems.add(format!(
+                "{name} is in the directory of the claims, but belongs to no partition"
+            ));
         }
         Ok(self.describe(gathered))
     }
 
-    /// Reads a partition.
+    /// Reads the log of a partition and the footers of its files, and adds them to `gathered`.
     fn read(
         &self,
         partition: &Partition,
@@ -210,7 +210,7 @@ impl Request<'_> {
         }
     }
 
-    /// Turns what was gathered into facts, with what can be told only in the end.
+    /// Returns the report, including the values that depend on all partitions.
     fn describe(&self, gathered: Gathered) -> Facts {
         let (mut examples, unread) = examples::read(self.dataset, &gathered.candidates);
         let mut problems = gathered.problems;
@@ -237,7 +237,7 @@ impl Request<'_> {
             if extra > 0 {
                 let table = &log_type.table().name;
                 problems.push(format!(
-                    "{table} has fields that this version does not know, in {extra} of its rows; they stand in \
+                    "{table} has fields that this version does not know, in {extra} of its rows; they are in \
                      extra_fields. A newer version may have columns for them"
                 ));
             }
@@ -251,9 +251,8 @@ impl Request<'_> {
         }
         if gathered.unfinished > 0 {
             let claims = gathered.unfinished;
-            problems.push(format!(
-                "{claims} claims are not carried out; the next conversion finishes them"
-            ));
+            problems
+                .push(format!("{claims} claims are unfinished; the next conversion finishes them"));
         }
         let regions: Vec<Region> = gathered
             .regions
@@ -291,7 +290,7 @@ impl Request<'_> {
 }
 
 impl Gathered {
-    /// Adds the objects of a claim, and returns what they come to.
+    /// Adds the objects of a claim, and returns their counts.
     fn add_objects(&mut self, partition: &Partition, claim: &Claim) -> Counts {
         let mut total = Counts::default();
         let mut balancers: BTreeMap<&str, coverage::Gathered> = BTreeMap::new();
@@ -348,7 +347,7 @@ fn add(totals: &mut Totals, other: &Totals) {
     totals.written.add(&other.written);
 }
 
-/// Keeps the slowest, in an order that does not depend on who read them when.
+/// Truncates the list to the slowest batches, in an order that does not depend on the threads that read them.
 fn keep_slowest(batches: &mut Vec<SlowBatch>) {
     batches.sort_by(|a, b| {
         let slowest_first = b.seconds.total_cmp(&a.seconds);
@@ -357,7 +356,7 @@ fn keep_slowest(batches: &mut Vec<SlowBatch>) {
     batches.truncate(SLOWEST);
 }
 
-/// Adds up regions; a day counts once, whatever the number of regions that have it.
+/// Returns the totals of all regions and of each log type. A day with objects in several regions counts once.
 fn totals(
     regions: &BTreeMap<(String, String, LogType), Totals>,
     balancers: &[Balancer],

@@ -1,8 +1,7 @@
-//! The page: facts as one HTML file that asks for nothing else.
+//! Renders the report as a self-contained HTML page.
 //!
-//! The template escapes whatever it inserts, since names and lines come from strangers. Should a hole be found in
-//! that all the same, the page's own content security policy lets no script run but the one that is named by
-//! its hash, and nothing be fetched.
+//! The template escapes all values that it inserts, because names and lines are untrusted. As a second line of defense,
+//! the content security policy of the page allows only its own script, by its hash, and no requests.
 
 mod calendar;
 mod words;
@@ -24,10 +23,11 @@ use crate::util::escape::{printable, printable_lines};
 
 /// The style sheet.
 const STYLE: &str = include_str!("html/report.css");
-/// The script, which only shows what a day holds on hover and focus.
+/// The script, which only shows the counts of a day on hover and focus.
 const SCRIPT: &str = include_str!("html/report.js");
 
-/// Escapes values in the template: as for terminals, because reversed text also deceives in browsers, and for HTML.
+/// Escapes values in the template for HTML, and as for terminals, because reversed text also deceives readers in
+/// browsers.
 ///
 /// Newlines are kept, because statements have several lines.
 #[derive(Debug, Clone, Copy)]
@@ -39,11 +39,11 @@ impl Escaper for Escaped {
     }
 }
 
-/// Writes the page.
+/// Returns the report as an HTML page.
 ///
 /// # Errors
 ///
-/// Never, as long as a string takes everything.
+/// Fails only if the template engine fails.
 pub fn html(facts: &Facts) -> Result<String, askama::Error> {
     let balancers = || facts.balancers.iter();
     let calendars: Vec<Calendar> =
@@ -85,7 +85,7 @@ struct Page<'a> {
     name: String,
     style: &'static str,
     script: &'static str,
-    /// What the page allows itself.
+    /// The content security policy.
     policy: String,
     account_count: u64,
     balancer_count: u64,
@@ -93,7 +93,7 @@ struct Page<'a> {
     /// The calendars of each account and region.
     places: Vec<&'a [Calendar<'a>]>,
     sizes: Vec<Size>,
-    /// The most bytes of a [`Size`].
+    /// The size in bytes of the longest bar.
     widest: u64,
     /// The months of each log type.
     eras: Vec<&'a [Month]>,
@@ -101,25 +101,25 @@ struct Page<'a> {
     tables: Vec<&'a [Statement]>,
 }
 
-/// What a balancer's figure shows.
+/// The figure and tables of a load balancer.
 struct Calendar<'a> {
     id: usize,
     balancer: &'a Balancer,
-    /// The name that people gave it.
+    /// The name of the load balancer.
     name: &'a str,
-    /// Its resource id.
+    /// Its resource ID.
     resource: String,
-    /// What tells it from all others.
+    /// A label that is unique in the page.
     label: String,
     years: Vec<Year>,
     data: String,
     busy: u64,
     months: Vec<MonthOf>,
-    /// Ranges of missing windows that are only counted.
+    /// Number of ranges of missing windows that are not listed.
     unlisted: u64,
 }
 
-/// A month of a balancer.
+/// The totals of a month of a load balancer.
 struct MonthOf {
     month: String,
     days: u64,
@@ -127,7 +127,7 @@ struct MonthOf {
     counts: Counts,
 }
 
-/// Size of a log type before and after.
+/// Size of a log type in the source and in the dataset, in bytes.
 struct Size {
     log_type: LogType,
     source: u64,
@@ -171,7 +171,7 @@ impl<'a> Calendar<'a> {
     }
 }
 
-/// Says what the page may do: use its own style and script, and nothing else.
+/// Returns the content security policy, which allows only the style and script of the page.
 fn policy() -> String {
     let hash = |text: &str| BASE64_STANDARD.encode(Sha256::digest(text));
     format!(

@@ -15,30 +15,30 @@ const MAX_LISTED: usize = 100;
 /// The incomplete objects of a dataset.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct IncompleteObjects {
-    /// How many there are.
+    /// Number of incomplete objects.
     pub objects: u64,
-    /// How many of them the user accepted.
+    /// Number of incomplete objects that the user accepted.
     pub accepted: u64,
     /// The objects, unaccepted ones first; at most a hundred.
     pub list: Vec<IncompleteObject>,
 }
 
-/// An object whose lines did not all become rows.
+/// An object that was damaged, or none of whose lines became a row.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct IncompleteObject {
     /// Whether the user accepted it.
     pub accepted: bool,
     /// Its URL.
     pub object: String,
-    /// The log it belongs to.
+    /// Its log type.
     pub log_type: LogType,
     /// Day of delivery.
     pub day: NaiveDate,
-    /// Its lines; the unreadable rest of an object counts as one.
+    /// Number of its lines. The unreadable rest of an object counts as one.
     pub lines: u64,
-    /// Lines that became rows.
+    /// Number of lines that became rows.
     pub rows: u64,
-    /// The others, by reason.
+    /// Number of rejected lines, by reason.
     pub rejects: BTreeMap<String, u64>,
 }
 
@@ -102,7 +102,7 @@ impl IncompleteObjects {
 }
 
 impl IncompleteObject {
-    /// Returns its rejects as text, by reason.
+    /// Returns the number of rejects by reason as text, such as `1 truncated_gzip`.
     pub fn reasons(&self) -> String {
         let reasons = self.rejects.iter().map(|(reason, count)| format!("{count} {reason}"));
         reasons.collect::<Vec<_>>().join(", ")

@@ -1,4 +1,4 @@
-//! Statements: what makes the tables of the dataset known to engines, ready to paste.
+//! Statements that register the tables of the dataset in engines.
 
 use std::collections::BTreeSet;
 
@@ -9,7 +9,7 @@ use crate::dataset::layout::Layout;
 use crate::logs::schema::LogType;
 use crate::report::Region;
 
-/// The dialects, and the names that people know them by.
+/// The dialects, and the names of their engines.
 const DIALECTS: [(Dialect, &str); 4] = [
     (Dialect::Athena, "Athena"),
     (Dialect::Trino, "Trino"),
@@ -17,23 +17,24 @@ const DIALECTS: [(Dialect, &str); 4] = [
     (Dialect::DuckDb, "DuckDB"),
 ];
 
-/// Says where the directory of a table is, as an engine is to be told of it; `None` where it cannot be.
+/// A function that returns the location of a table's directory for a dialect, or `None` if the dialect does not support
+/// the location.
 pub(super) type Locate<'a> = dyn Fn(&str, Dialect) -> Option<String> + Sync + 'a;
 
-/// A statement that makes a table known to an engine.
+/// A statement that registers a table in an engine.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Statement {
     /// Name of the table.
     pub table: String,
     /// Name of the engine.
     pub engine: &'static str,
-    /// What it is to be told.
+    /// The SQL text.
     pub text: String,
 }
 
-/// Returns the statements for the tables that have files, of the engines that can read them there.
+/// Returns the statements for the tables that have files, for each engine that can read their location.
 ///
-/// Partitions are left to the engines: named one by one they would be thousands.
+/// The statements do not list partitions, of which there can be thousands: engines compute or discover them.
 pub(super) fn of(regions: &[Region], layout: Layout, locate: &Locate) -> Vec<Statement> {
     let mut statements = Vec::new();
     for log_type in LogType::ALL {
@@ -70,7 +71,7 @@ fn add<'r>(
         let Some(location) = locate(&directory, dialect) else { continue };
         table.location = location;
         table.projection = dialect.computes_partitions();
-        // What an engine cannot be told of this dataset is left out.
+        // A statement that the dialect does not support for this dataset is omitted.
         if let Ok(text) = table.create(dialect) {
             statements.push(Statement { table: table.name.clone(), engine, text });
         }

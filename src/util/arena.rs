@@ -1,4 +1,4 @@
-//! Byte strings one after the other in one buffer, and the distinct ones among them.
+//! Byte strings in one contiguous buffer, and interning of byte strings.
 
 use std::hash::{BuildHasher, Hasher};
 use std::mem;
@@ -14,7 +14,7 @@ const MAX_ROOM: usize = 4 << 20;
 #[derive(Debug)]
 pub(crate) struct Arena {
     bytes: Vec<u8>,
-    /// Where each string begins, and the end of the last.
+    /// The start of each string, and the end of the last one.
     offsets: Vec<i32>,
 }
 
@@ -31,7 +31,7 @@ impl Arena {
         self.offsets.len() - 1
     }
 
-    /// Returns the number of bytes of all strings.
+    /// Returns the total length of the strings in bytes.
     pub(crate) fn size(&self) -> usize {
         self.bytes.len()
     }
@@ -61,7 +61,7 @@ impl Arena {
         self.bytes.truncate(self.offsets[count] as usize);
     }
 
-    /// Returns the bytes and the offsets, and starts again without strings.
+    /// Returns the bytes and the offsets of the strings, and clears the arena.
     pub(crate) fn take(&mut self) -> (Vec<u8>, Vec<i32>) {
         let parts = (renew(&mut self.bytes), renew(&mut self.offsets));
         self.offsets.push(0);
@@ -69,20 +69,20 @@ impl Arena {
     }
 }
 
-/// Takes a buffer, and leaves one with room for about as much: the next batch is like this one, and growing by doubling
-/// would copy everything once more.
+/// Takes a buffer, and replaces it with an empty one of similar capacity. The next batch has a similar size, so this
+/// avoids copies while the new buffer grows.
 pub(crate) fn renew<T>(buffer: &mut Vec<T>) -> Vec<T> {
     let room = (buffer.len() + buffer.len() / 8).min(MAX_ROOM / size_of::<T>());
     mem::replace(buffer, Vec::with_capacity(room))
 }
 
-/// Distinct byte strings in the order of their first appearance.
+/// Assigns an index to each distinct byte string, in the order of first appearance.
 #[derive(Debug, Default)]
 pub(crate) struct Interner {
     strings: Arena,
-    /// Indices of strings.
+    /// Indices into `strings`.
     table: HashTable<u32>,
-    // Clients choose what is logged: with a fixed seed they could choose strings that collide.
+    // Seeded at random, because clients choose the strings in logs and could make them collide under a fixed seed.
     hasher: RandomState,
 }
 
@@ -93,12 +93,12 @@ impl Interner {
         &self.strings
     }
 
-    /// Returns the index of a string, which is appended if it is new.
+    /// Returns the index of a string. Appends the string if it is new.
     pub(crate) fn intern(&mut self, string: &[u8]) -> usize {
         self.intern_if(string, |_| true).expect("every string is accepted")
     }
 
-    /// Returns the index of a string. A new string is appended if `accept` returns true.
+    /// Returns the index of a string. Appends a new string if `accept` returns true, and otherwise returns `None`.
     pub(crate) fn intern_if(
         &mut self,
         string: &[u8],
@@ -125,8 +125,8 @@ impl Interner {
         }
     }
 
-    /// Appends a string that [`intern`](Self::intern) will not find, because its caller finds it in another way or does
-    /// not expect it again.
+    /// Appends a string without adding it to the hash table, so [`intern`](Self::intern) does not find it. Use it for
+    /// strings that the caller finds in another way or does not expect again.
     #[inline]
     pub(crate) fn push(&mut self, string: &[u8]) -> usize {
         self.strings.push(string)
@@ -138,7 +138,7 @@ impl Interner {
         self.strings.truncate(count);
     }
 
-    /// Returns the bytes and the offsets of the strings, and starts again without strings.
+    /// Returns the bytes and the offsets of the strings, and clears the interner.
     pub(crate) fn take(&mut self) -> (Vec<u8>, Vec<i32>) {
         self.table.clear();
         self.strings.take()
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     proptest::proptest! {
-        /// Compares with a map from strings to indices, across truncations.
+        /// Compares the interner with a map from strings to indices, including truncations.
         #[test]
         fn equal_strings_have_one_index(
             rounds in vec((vec("[ab]{0,6}", 0..60), 0_usize..60), 1..5),
@@ -165,8 +165,8 @@ mod tests {
                 for string in strings {
                     let known: HashMap<_, _> = expected.iter().zip(0..).collect();
                     let index = known.get(&string).copied();
-                    let refused = interner.intern_if(string.as_bytes(), |_| false);
-                    proptest::prop_assert_eq!(refused, index, "a refused string is not appended");
+                    let rejected = interner.intern_if(string.as_bytes(), |_| false);
+                    proptest::prop_assert_eq!(rejected, index, "a rejected string is not appended");
                     proptest::prop_assert_eq!(
                         interner.intern(string.as_bytes()),
                         index.unwrap_or(expected.len()),

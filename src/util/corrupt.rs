@@ -1,4 +1,4 @@
-//! Corrupt Parquet files: the `parquet` crate panics on some of them. Here these panics become errors.
+//! Converts panics of the `parquet` crate to errors. The crate panics on some corrupt files.
 
 use std::iter;
 
@@ -9,7 +9,7 @@ use parquet::errors::ParquetError;
 
 use crate::util::threads::isolated;
 
-/// Calls `parse`, which uses the `parquet` crate on an untrusted file.
+/// Calls `parse`, which reads an untrusted file with the `parquet` crate.
 ///
 /// # Errors
 ///
@@ -20,7 +20,7 @@ pub(crate) fn contained<R>(
     isolated(parse).map_err(|panic| corrupt(&panic))?
 }
 
-/// Returns the record batches of an untrusted file. A panic is the error of the last batch.
+/// Returns the record batches of an untrusted file. A panic ends the iterator with an error.
 pub(crate) fn batches(
     mut reader: ParquetRecordBatchReader,
 ) -> impl Iterator<Item = Result<RecordBatch, ArrowError>> {

@@ -13,7 +13,7 @@ pub fn printable(bytes: impl AsRef<[u8]>) -> String {
     text
 }
 
-/// Returns lines as [`printable`] lines, each ended by a newline like those of `text`.
+/// Returns multi-line text that is safe to print on a terminal. Only newlines are not escaped.
 pub(crate) fn printable_lines(text: &str) -> String {
     let lines = text.split('\n').map(printable);
     lines.collect::<Vec<_>>().join("\n")
@@ -21,7 +21,7 @@ pub(crate) fn printable_lines(text: &str) -> String {
 
 /// Returns equivalent JSON that is safe to print on a terminal.
 ///
-/// JSON already escapes control characters below U+0020. This function escapes all others that [`printable`]
+/// JSON already escapes control characters below U+0020. This function escapes all other characters that [`printable`]
 /// escapes.
 pub fn printable_json(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
@@ -29,16 +29,16 @@ pub fn printable_json(json: &str) -> String {
         if c == '\n' || is_displayed(c) {
             text.push(c);
         } else {
-            // Outside strings, JSON has no such characters.
+            // In JSON, such characters occur only in strings, where this escape is valid.
             for unit in c.encode_utf16(&mut [0; 2]) {
-                write!(text, "\\u{unit:04x}").expect("a string takes everything");
+                write!(text, "\\u{unit:04x}").expect("writing to a string cannot fail");
             }
         }
     }
     text
 }
 
-/// Calls back with each displayed character, or each byte that is not part of one, and its position.
+/// Calls `each` with the position and the printable form of each character, or of each byte that is not UTF-8.
 pub(crate) fn pieces(bytes: &[u8], mut each: impl FnMut(usize, &str)) {
     let mut at = 0;
     let mut piece = String::new();
@@ -65,15 +65,15 @@ pub(crate) fn pieces(bytes: &[u8], mut each: impl FnMut(usize, &str)) {
 }
 
 fn write_byte(text: &mut String, byte: u8) {
-    write!(text, "\\x{byte:02x}").expect("a string takes everything");
+    write!(text, "\\x{byte:02x}").expect("writing to a string cannot fail");
 }
 
-/// Returns whether a terminal only displays a character.
+/// Returns whether a terminal displays a character and does not interpret it.
 fn is_displayed(c: char) -> bool {
     if c.is_ascii() {
         return !c.is_ascii_control();
     }
-    // The standard library knows which characters are printable. It escapes a combining mark only at the start of a
+    // `escape_debug` escapes characters that are not printable. It also escapes a combining mark at the start of a
     // text, so another character precedes it here.
     let mut pair = [b'a'; 5];
     let end = 1 + c.encode_utf8(&mut pair[1..]).len();
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nothing_reaches_the_terminal_as_a_command() {
+    fn control_sequences_are_escaped() {
         assert_eq!(printable("GET /ä \"x\" \\x22 'y'"), "GET /ä \"x\" \\x22 'y'");
         assert_eq!(
             printable("\u{1b}[31mred\x07\r\n\0\t\x7f"),
@@ -99,7 +99,7 @@ mod tests {
     }
 
     #[test]
-    fn text_of_all_languages_stays_as_it_is() {
+    fn printable_text_of_all_languages_is_unchanged() {
         // With combining marks, as in file names on macOS and in Hindi and Thai text.
         for text in
             ["grün", "gru\u{308}n", "日本語", "हिन्दी", "ภาษาไทย", "עברית", "\u{1f600}", "…─"]
@@ -110,7 +110,7 @@ mod tests {
 
     /// From Unicode: control characters (Cc), and bidirectional control characters.
     #[test]
-    fn no_control_and_no_direction_is_left() {
+    fn control_characters_are_escaped() {
         let directions = ['\u{61c}', '\u{200e}', '\u{200f}']
             .into_iter()
             .chain('\u{202a}'..='\u{202e}')
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn json_means_the_same() {
+    fn escaped_json_is_equivalent() {
         let text = "a\u{202e}\u{9b}\x7f\u{e0041}\x1b\n\"日本\\";
         let json = printable_json(&serde_json::to_string(text).unwrap());
         assert_eq!(json, "\"a\\u202e\\u009b\\u007f\\udb40\\udc41\\u001b\\n\\\"日本\\\\\"");
@@ -135,7 +135,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn escaping_again_changes_nothing(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..40)) {
+        fn escaping_is_idempotent(bytes in proptest::collection::vec(proptest::num::u8::ANY, 0..40)) {
             let text = printable(&bytes);
             proptest::prop_assert!(!text.contains(char::is_control));
             proptest::prop_assert_eq!(printable(&text), text);

@@ -1,8 +1,8 @@
-//! Things that are costly to make and are used again.
+//! A pool of reusable items.
 
 use std::sync::Mutex;
 
-/// Holds what is not in use.
+/// A pool of items that are expensive to create, such as buffers.
 #[derive(Debug)]
 pub(crate) struct Pool<T> {
     idle: Mutex<Vec<T>>,
@@ -21,7 +21,7 @@ impl<T> Pool<T> {
         Self { idle: Mutex::default(), max }
     }
 
-    /// Takes an item out of the pool, or makes one.
+    /// Takes an item out of the pool, or calls `make` if the pool is empty.
     pub(crate) fn take(&self, make: impl FnOnce() -> T) -> T {
         let idle = self.idle.lock().expect("no holder panics").pop();
         idle.unwrap_or_else(make)

@@ -10,8 +10,8 @@ use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 /// Recorded panics that are not yet reported: the message, and the message with its location.
 static PANICS: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
 
-/// Calls `work` on `count` threads at once, including this one, and returns the results. If the system refuses to start
-/// a thread, fewer threads call it.
+/// Calls `work` on `count` threads at once, including the current one, and returns the results. If the system cannot
+/// start a thread, fewer threads call `work`.
 ///
 /// # Panics
 ///
@@ -28,11 +28,11 @@ pub(crate) fn on_threads<R: Send>(count: usize, work: impl Fn() -> R + Sync) -> 
     })
 }
 
-/// Starts a pool of worker threads; 0 starts one per core.
+/// Starts a pool of worker threads. 0 starts one thread per core.
 ///
 /// # Errors
 ///
-/// Fails if the system refuses to start the threads.
+/// Fails if the system cannot start the threads.
 pub(crate) fn pool(threads: usize) -> Result<ThreadPool, ThreadPoolBuildError> {
     ThreadPoolBuilder::new().num_threads(threads).build()
 }

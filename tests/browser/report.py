@@ -175,7 +175,7 @@ def days(balancer):
 
 def keyboard(page, facts):
     page.keyboard.press("Tab")
-    equal("the first stop", page.evaluate("document.activeElement.textContent"), "Skip to the facts")
+    equal("the first stop", page.evaluate("document.activeElement.textContent"), "Skip to content")
     page.keyboard.press("Enter")
     check("it skips", page.url.endswith("#main"), page.url)
     # Tab through the entire page. A calendar is one Tab stop.

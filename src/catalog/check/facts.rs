@@ -74,7 +74,7 @@ impl Probe {
     }
 }
 
-/// Reads the footers of some files. Returns the expected values of each column, without sums, and the number of row groups.
+/// Reads the footers of files. Returns the expected values of each column, without sums, and the number of row groups.
 fn footers(
     dataset: &Dataset,
     outputs: &[Output],
@@ -106,7 +106,7 @@ fn unreadable(dataset: &Dataset, output: &Output) -> Unreadable {
 }
 
 impl ColumnFacts {
-    /// Adds a row group.
+    /// Adds the statistics of a row group.
     fn add(&mut self, column: &Column, group: &RowGroupMetaData) {
         let rows = group.num_rows().cast_unsigned();
         let chunk = group.columns().iter().find(|chunk| chunk.column_descr().name() == column.name);

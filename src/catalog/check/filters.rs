@@ -1,7 +1,7 @@
 //! Filters on two columns, and the rows that they match.
 //!
-//! A faulty reader that skips pages by statistics tends to fail where different pages match the two conditions. So the
-//! preferred filters have conditions that match different rows of one row group, and the same row in a later row group
+//! A reader that skips pages by statistics incorrectly tends to fail if different pages match the two conditions. So
+//! filters are preferred whose conditions match different rows of one row group, and the same row in a later row group
 //! of the file.
 
 use std::collections::{BTreeSet, HashMap};
@@ -21,13 +21,13 @@ use crate::dataset::layout::Dataset;
 const FILTERS: usize = 16;
 /// Number of candidates from which the filters are selected.
 const CANDIDATES: usize = 128;
-/// Shares of the values that a range covers, in percent.
+/// Share of the values that a range covers, in percent. One is selected at random.
 const WIDTHS: [usize; 5] = [2, 5, 8, 15, 30];
 /// Maximum length of text in a filter.
 const LONGEST: usize = 200;
 const MILLISECOND: i64 = 1000;
 
-/// Makes candidate filters. Each is made around a row, so most of them match rows.
+/// Returns candidate filters. Each is derived from a row, so most of them match rows.
 pub(super) fn candidates(
     columns: &[Column],
     samples: &[Row],
@@ -71,7 +71,7 @@ pub(super) fn candidates(
     all
 }
 
-/// Makes a test that a value passes. `values` are the sorted values of its column.
+/// Returns a random test that `value` passes. `values` are the sorted values of its column.
 fn test(value: Option<&Value>, values: &[&Value], random: &mut Random) -> Option<Test> {
     let Some(value) = value else { return Some(Test::Null) };
     let constant = |value: &Value| match value {
@@ -109,12 +109,12 @@ fn test(value: Option<&Value>, values: &[&Value], random: &mut Random) -> Option
     })
 }
 
-/// A file and a row group of it.
+/// Index of a file, and index of a row group in it.
 type Group = (usize, usize);
 /// Number of rows in a row group that match the first condition, the second, and both.
 type Matches = [u64; 3];
 
-/// Counts the rows that each filter matches, and returns the best filters that match any.
+/// Counts the rows that each candidate matches, and returns the best filters that match any rows.
 pub(super) fn count(
     dataset: &Dataset,
     outputs: &[Output],
@@ -127,7 +127,7 @@ pub(super) fn count(
     let places: HashMap<&str, usize> =
         wanted.iter().enumerate().map(|(place, index)| (&*columns[*index].name, place)).collect();
     let mut counts: Vec<Vec<(Group, Matches)>> = vec![Vec::new(); candidates.len()];
-    // With times in milliseconds.
+    // The number of matches with times rounded to milliseconds.
     let mut rounded = vec![0; candidates.len()];
     scan(dataset, outputs, columns, &wanted, |Batch { group, rows, values }| {
         let exact: Vec<_> = values.iter().map(Option::as_ref).collect();
@@ -167,7 +167,8 @@ pub(super) fn count(
     Ok(found.into_iter().map(|(_, filter)| filter).take(FILTERS).collect())
 }
 
-/// Returns whether the conditions match only different rows of a row group, and the same row in a later one of the file.
+/// Returns whether the conditions match only different rows of one row group, and the same row in a later row group of
+/// the file.
 fn is_promising(groups: &[(Group, Matches)]) -> bool {
     groups.iter().enumerate().any(|(index, (group, [one, other, both]))| {
         let misses = *one > 0 && *other > 0 && *both == 0;
@@ -177,7 +178,7 @@ fn is_promising(groups: &[(Group, Matches)]) -> bool {
 }
 
 impl Values {
-    /// Returns times in milliseconds, rounded as engines do.
+    /// Returns times rounded half up to milliseconds, as some engines do. Returns `None` for other values.
     fn rounded(&self) -> Option<Self> {
         let round = |micros: i64| (micros + MILLISECOND / 2).div_euclid(MILLISECOND) * MILLISECOND;
         match self {
@@ -188,7 +189,7 @@ impl Values {
 }
 
 impl Test {
-    /// Returns which rows pass. `values` is `None` for a column that is not in the file: engines read NULL.
+    /// Returns which rows pass the test. `values` is `None` if the file lacks the column: engines read NULL.
     fn apply(&self, values: Option<&Values>, rows: usize) -> Result<BooleanArray, ArrowError> {
         let Some(values) = values else {
             let result = if matches!(self, Self::Null) { Some(true) } else { None };
@@ -293,7 +294,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_test_passes_the_rows_that_sql_says(
+        fn a_test_passes_the_same_rows_as_in_sql(
             numbers in prop::collection::vec(prop::option::of(-3_i64..3), 0..20),
             texts in prop::collection::vec(prop::option::of("[ab\0é日]{0,2}"), 0..20),
             number in test_of((-3_i64..3).prop_map(Value::Integer)),

@@ -11,7 +11,7 @@ use crate::util::hash::hex;
 
 /// Maximum number of partitions in a statement. Athena limits statements to 262,144 bytes.
 const PARTITIONS: usize = 300;
-/// Maximum number of aggregates in a statement. Engines compile the comparisons to one method, whose size is limited.
+/// Maximum number of aggregates in a statement. Engines compile the comparisons into one method of limited size.
 const AGGREGATES: usize = 40;
 /// Maximum number of filters in a statement. Each scans the table once, and engines limit the stages of a query.
 const FILTERS: usize = 8;
@@ -46,8 +46,8 @@ impl Engine {
         parts.collect::<Vec<_>>().join(".")
     }
 
-    /// Returns an expression for a text. A text that is not printable ASCII, or that an engine could interpret inside a
-    /// literal (escapes, variables, the end of a statement), is written as bytes.
+    /// Returns an expression for a text. If the text is not printable ASCII, or an engine could interpret it inside a
+    /// literal (escapes, variables, the end of a statement), the expression decodes it from hexadecimal bytes.
     fn text(self, text: &str) -> String {
         let plain = |c: char| (c.is_ascii_graphic() || c == ' ') && !"'\\$;".contains(c);
         if text.chars().all(plain) {
@@ -94,8 +94,8 @@ impl Engine {
         format!("CAST({expression} AS {name})")
     }
 
-    /// Returns a relation of constant rows. Spark and Snowflake take no function calls in `VALUES`, and texts can be some;
-    /// BigQuery and Redshift have no such relation.
+    /// Returns a relation of constant rows. Spark and Snowflake support no function calls in `VALUES`, which texts can
+    /// require; BigQuery and Redshift do not support `VALUES` as a relation.
     fn rows(self, name: &str, columns: &[&str], rows: &[Vec<String>]) -> String {
         match self {
             Self::Trino | Self::DuckDb => {
@@ -119,8 +119,8 @@ impl Engine {
         }
     }
 
-    /// Returns a condition that all rows of some partitions meet. It has one term per column, so rows of other combinations
-    /// of the same values meet it too.
+    /// Returns a condition that all rows of the partitions meet. It has one term per column, so rows with other
+    /// combinations of the same values also meet it.
     fn partitions<'a>(
         self,
         partitions: &(impl Iterator<Item = &'a PartitionValues> + Clone),
@@ -170,12 +170,12 @@ struct Statement {
 }
 
 impl Check {
-    /// Returns the statements for a table with a name, including comments.
+    /// Returns the statements for a table name, with comments.
     pub(crate) fn statements(&self, table: &str, engine: Engine) -> String {
         let from = engine.quoted(table);
         let mut statements = Vec::new();
         if !self.partitions.is_empty() {
-            // Partitions that are left out have rows, too.
+            // Partitions that are not checked have rows, too, so the total is unknown.
             if self.unfinished == 0 {
                 statements.push(self.total(&from, engine));
             }
@@ -188,7 +188,7 @@ impl Check {
         let mut text = self.head(table);
         for (number, Statement { about, text: statement }) in (1..).zip(&statements) {
             write!(text, "\n-- {number} of {}: {about}\n{statement};\n", statements.len())
-                .expect("a string takes everything");
+                .expect("writing to a string cannot fail");
         }
         text
     }
@@ -197,25 +197,25 @@ impl Check {
     fn head(&self, table: &str) -> String {
         let rows: u64 = self.partitions.values().sum();
         let mut text = format!(
-            "-- Checks what an engine reads of {table}: {rows} rows in {} partitions.\n\
-             -- Each statement returns no row if all is right, otherwise a row for each difference: what, expected, seen.\n\
-             -- Columns and filters are checked in {} partitions, chosen by seed {}; another seed chooses others:\n",
+            "-- Checks whether an engine reads {table} correctly: {rows} rows in {} partitions.\n\
+             -- Each statement returns no rows if it does, otherwise a row for each difference: what, expected, seen.\n\
+             -- Columns and filters are checked in {} partitions, selected by seed {}; another seed selects others:\n",
             self.partitions.len(),
             self.probes.len(),
             self.seed
         );
         for Probe { partition, rows, row_groups, .. } in &self.probes {
             let about = format!("{}: {rows} rows in {row_groups} row groups", path(partition));
-            writeln!(text, "--   {about}").expect("a string takes everything");
+            writeln!(text, "--   {about}").expect("writing to a string cannot fail");
         }
         if self.unfinished > 0 {
             writeln!(
                 text,
-                "-- {} partitions and the rows of the table are not checked: their claims are not finished; \
-                 convert again.",
+                "-- {} partitions and the total number of rows are not checked because of unfinished claims; \
+                 run `convert` again.",
                 self.unfinished
             )
-            .expect("a string takes everything");
+            .expect("writing to a string cannot fail");
         }
         text
     }
@@ -227,7 +227,7 @@ impl Check {
             "SELECT 'rows of the table' AS what, '{rows}' AS expected, {seen} AS seen\n\
              FROM (SELECT count(*) AS n FROM {from} WHERE {of}) AS s\nWHERE n <> {rows}",
             seen = engine.as_text("n"),
-            // Engines that compute partitions may require values of accounts, regions and years.
+            // Engines that compute partitions may require values for accounts, regions and years.
             of = engine.partitions(&self.partitions.keys(), 3),
         );
         Statement { about: "rows of the table".to_owned(), text }
@@ -273,7 +273,7 @@ struct Aggregate {
     expression: String,
     /// The expected value as text, `None` for NULL.
     expected: Option<String>,
-    /// Returns the condition that the named result is wrong. NULL is handled separately.
+    /// Returns the SQL condition that the named result is wrong. NULL is handled separately.
     differs: Box<dyn Fn(&str) -> String>,
 }
 
@@ -300,7 +300,7 @@ impl Probe {
                     cases,
                     "\n      WHEN e.i = {index} AND {differs} THEN COALESCE({seen}, 'NULL')"
                 )
-                .expect("a string takes everything");
+                .expect("writing to a string cannot fail");
             }
             let text = format!(
                 "SELECT what, expected, seen\nFROM (\n  SELECT e.what AS what, e.expected AS expected, \
@@ -352,7 +352,7 @@ impl Probe {
         all
     }
 
-    /// Compares the numbers of rows that filters match.
+    /// Compares the number of rows that each filter matches.
     fn filters(&self, from: &str, engine: Engine) -> Vec<Statement> {
         let of = engine.partitions(&std::iter::once(&self.partition), 5);
         let numbered: Vec<_> = (1..).zip(&self.filters).collect();
@@ -389,8 +389,8 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// Returns a function that makes the condition that a result differs from a value. A time may be either adjacent
-/// millisecond, since some engines round.
+/// Returns a function that returns the SQL condition that a result differs from a value. Both milliseconds around a time
+/// are accepted, because some engines round.
 fn differs(value: Option<&Value>, engine: Engine) -> Box<dyn Fn(&str) -> String> {
     let Some(value) = value else { return Box::new(|_| String::new()) };
     if let Value::Time(micros) = value {
@@ -442,7 +442,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_leaves_its_literal(text in any::<String>()) {
+        fn no_text_ends_its_literal(text in any::<String>()) {
             for engine in ENGINES {
                 let written = engine.text(&text);
                 prop_assert_eq!(written.matches('\'').count() % 2, 0);
@@ -473,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn constant_rows_are_values_only_where_they_may_call_functions() {
+    fn constant_rows_use_values_only_if_it_may_call_functions() {
         let rows =
             [vec!["1".to_owned(), Engine::Spark.text("é")], vec!["2".to_owned(), "''".to_owned()]];
         let of = |engine: Engine| engine.rows("e", &["i", "what"], &rows);

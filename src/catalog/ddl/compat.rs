@@ -1,22 +1,22 @@
-//! The view that has the columns of the table in AWS's documentation.
+//! A view with the columns of the access log table in AWS's documentation.
 //!
-//! That table (<https://docs.aws.amazon.com/athena/latest/ug/create-alb-access-logs-table.html>) reads
-//! lines through a regular expression: nearly everything is text, as it stands in the line.
+//! That table (<https://docs.aws.amazon.com/athena/latest/ug/create-alb-access-logs-table.html>) parses lines with a
+//! regular expression. Most of its columns are strings, with the text of the line.
 
 use arrow::datatypes::DataType;
 
 use crate::catalog::ddl::{Column, External, quoted};
 use crate::logs::schema::LogType;
 
-/// The last column that AWS's table has.
+/// The last column of AWS's table.
 const LAST: &str = "conn_trace_id";
-/// Numbers that are text there.
+/// Numeric columns that are strings in AWS's table.
 const TEXTS: [&str; 2] = ["target_status_code", "matched_rule_priority"];
-/// Texts that are empty there where this program has NULL: the expression takes the `-` of a target that
-/// was not reached for the border before the port, and fields that a line does not have are empty.
+/// Columns that are empty strings in AWS's table where this program writes NULL. If no target was reached, the regular
+/// expression takes the `-` for the delimiter before the port, so the address is empty. Missing fields are also empty.
 const EMPTY: [&str; 2] = ["target_ip", LAST];
 
-/// Returns the statement that creates the view; `None` for a table that AWS does not document so.
+/// Returns the statement that creates the view. Returns `None` if the table is not the access log table.
 pub(super) fn view(table: &External, view: &str) -> Option<String> {
     let last = table.columns.iter().position(|column| column.name == LAST)?;
     let access = External::rows(LogType::Access.table());
@@ -33,7 +33,7 @@ pub(super) fn view(table: &External, view: &str) -> Option<String> {
     ))
 }
 
-/// Returns a column as AWS's table has it.
+/// Returns an expression for a column with the type and values of AWS's table.
 fn column(column: &Column) -> String {
     let name = quoted(&column.name, '"');
     let missing = if EMPTY.contains(&column.name.as_str()) { "''" } else { "'-'" };

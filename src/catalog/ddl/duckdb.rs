@@ -13,7 +13,7 @@ use crate::logs::key::PARTITION_COLUMNS;
 /// their leading 0.
 pub(super) fn create(table: &External) -> String {
     let name = quoted(&table.name, '"');
-    // From the end of the path: the file is -1, its day -2.
+    // Indices from the end of the path: -1 is the file, -2 its day.
     let columns = (2..=6).rev().zip(PARTITION_COLUMNS).map(|(place, column)| {
         let directory = format!("split_part(filename, '/', -{place})");
         match table.layout {
@@ -34,7 +34,7 @@ pub(super) fn create(table: &External) -> String {
     let mut text = format!("CREATE OR REPLACE VIEW {name} AS\n{select};\n");
     let mut comment = |what: &str, comment: &str| {
         writeln!(text, "COMMENT ON {what} IS {};", literal(comment))
-            .expect("a string takes everything");
+            .expect("writing to a string cannot fail");
     };
     comment(&format!("VIEW {name}"), &table.comment(Dialect::DuckDb));
     for column in &table.columns {
@@ -46,7 +46,7 @@ pub(super) fn create(table: &External) -> String {
     text
 }
 
-/// Returns a pattern that matches only this path. A backslash cannot be matched; `External::check` refuses it.
+/// Returns a pattern that matches only this path. No pattern matches a backslash; `External::check` rejects it.
 fn verbatim(path: &str) -> String {
     let mut pattern = String::with_capacity(path.len());
     for c in path.chars() {
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_view_reads_one_directory_and_names_its_partitions_from_below_it() {
+    fn a_view_reads_one_directory_and_derives_partition_columns_from_the_path_below_it() {
         let location = "/lake/year=1999/a*?[b]'/t/".to_owned();
         let table = External { location, ..External::rejects() };
         let text = create(&table);

@@ -6,10 +6,10 @@ use crate::catalog::ddl::hive::type_name;
 use crate::catalog::ddl::{Dialect, External, projection};
 use crate::logs::key::PartitionValues;
 
-/// Partitions that one call of `BatchCreatePartition` takes.
+/// Maximum number of partitions per call of `BatchCreatePartition`.
 const PARTITIONS: usize = 100;
 
-/// Returns what `aws glue create-table --table-input` takes.
+/// Returns the argument of `aws glue create-table --table-input`.
 pub(super) fn table_input(table: &External) -> String {
     let column = |name: &str, kind: &str, comment: &str| json!({ "Name": name, "Type": kind, "Comment": comment });
     let columns = table
@@ -27,7 +27,7 @@ pub(super) fn table_input(table: &External) -> String {
     {
         parameters.insert(name, value.into());
     }
-    // The name of the database is an argument of the call.
+    // The database is a separate argument of the call.
     let name = table.name.rsplit('.').next().unwrap_or(&table.name);
     let input = json!({
         "Name": name,
@@ -40,7 +40,7 @@ pub(super) fn table_input(table: &External) -> String {
     format!("{input:#}\n")
 }
 
-/// Returns what `aws glue batch-create-partition --partition-input-list` takes, a line for each call.
+/// Returns the arguments of `aws glue batch-create-partition --partition-input-list`, one line per call.
 pub(super) fn partition_inputs(table: &External, partitions: &[PartitionValues]) -> String {
     let columns = table.columns.iter();
     let columns =
@@ -55,14 +55,14 @@ pub(super) fn partition_inputs(table: &External, partitions: &[PartitionValues])
     calls.collect()
 }
 
-/// Returns where rows lie and how they are read.
+/// Returns the storage descriptor of a table or partition.
 fn storage(columns: &[Value], location: &str) -> Value {
     json!({
         "Columns": columns,
         "Location": location,
         "InputFormat": "org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat",
         "OutputFormat": "org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat",
-        // Not in buckets; where this is missing, Trino fails.
+        // -1: rows are not in buckets. Trino fails without this value.
         "NumberOfBuckets": -1,
         "SerdeInfo": {
             "SerializationLibrary": "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe",
@@ -78,7 +78,7 @@ mod tests {
     use crate::logs::schema::LogType;
 
     #[test]
-    fn a_call_takes_a_hundred_partitions() {
+    fn a_call_has_at_most_a_hundred_partitions() {
         let day = chrono::NaiveDate::from_ymd_opt(2025, 7, 19).unwrap();
         let log_type = LogType::Access;
         let partition = |day| {

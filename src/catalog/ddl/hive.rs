@@ -1,4 +1,4 @@
-//! Hive's statements, as Athena and Spark read them.
+//! Hive statements for Athena and Spark.
 
 use std::fmt::Write as _;
 
@@ -7,11 +7,11 @@ use arrow::datatypes::DataType;
 use crate::catalog::ddl::{Dialect, External, quoted};
 use crate::logs::key::{PARTITION_COLUMNS, PartitionValues};
 
-/// Partitions of one statement. Athena takes statements of at most 262,144 bytes, and a location has at
-/// most some 1,100.
+/// Maximum number of partitions in a statement. Athena limits statements to 262,144 bytes, and a location has at most
+/// about 1,100 bytes.
 const PARTITIONS: usize = 200;
 
-/// Returns the name of a type.
+/// Returns the Hive name of a type.
 pub(super) fn type_name(data_type: &DataType) -> &'static str {
     match data_type {
         DataType::Int32 => "int",
@@ -23,14 +23,15 @@ pub(super) fn type_name(data_type: &DataType) -> &'static str {
     }
 }
 
-/// Quotes a text. Hive has no doubled quotes: two strings side by side are one.
+/// Returns a string literal. A quote is escaped with a backslash, because Hive reads a doubled quote as the end of one
+/// string and the start of another.
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\\', "\\\\").replace('\'', "\\'"))
 }
 
-/// Quotes a text for a dialect. Spark substitutes variables (`${env:HOME}`) in a statement before it parses
-/// literals, so `$` must be escaped. Athena does not substitute variables in statements, and its projection
-/// templates need the `$`.
+/// Returns the function that quotes text for a dialect. Spark substitutes variables (`${env:HOME}`) in a statement
+/// before it parses literals, so `$` must be escaped. Athena does not substitute variables in statements, and its
+/// projection templates need the `$`.
 fn quote(dialect: Dialect) -> impl Fn(&str) -> String {
     move |text| {
         let text = literal(text);
@@ -38,7 +39,7 @@ fn quote(dialect: Dialect) -> impl Fn(&str) -> String {
     }
 }
 
-/// Returns the statement that creates a table with some properties for partition projection.
+/// Returns the statement that creates a table. `projection` has the properties of partition projection, if any.
 pub(super) fn create(
     table: &External,
     dialect: Dialect,
@@ -71,7 +72,7 @@ pub(super) fn create(
     )
 }
 
-/// Returns the statement that looks for partitions.
+/// Returns the statement that discovers partitions.
 pub(super) fn repair(table: &External) -> String {
     format!("MSCK REPAIR TABLE {};\n", quoted(&table.name, '`'))
 }
@@ -86,14 +87,14 @@ pub(super) fn add_partitions(
     let mut text = String::new();
     for some in partitions.chunks(PARTITIONS) {
         write!(text, "ALTER TABLE {} ADD IF NOT EXISTS", quoted(&table.name, '`'))
-            .expect("a string takes everything");
+            .expect("writing to a string cannot fail");
         for values in some {
             let pairs = PARTITION_COLUMNS.iter().zip(values);
             let pairs: Vec<_> =
                 pairs.map(|(column, value)| format!("`{column}` = {}", literal(value))).collect();
             let location = literal(&table.directory(values));
             write!(text, "\n  PARTITION ({}) LOCATION {location}", pairs.join(", "))
-                .expect("a string takes everything");
+                .expect("writing to a string cannot fail");
         }
         text.push_str(";\n");
     }
@@ -112,13 +113,13 @@ mod tests {
     }
 
     #[test]
-    fn spark_substitutes_no_variable_in_a_text() {
+    fn text_is_escaped_from_variable_substitution_in_spark() {
         assert_eq!(quote(Dialect::Spark)("a$1\\${env:HOME}"), r"'a$1\\\u0024{env:HOME}'");
         assert_eq!(quote(Dialect::Athena)("${year}"), "'${year}'");
     }
 
     #[test]
-    fn partitions_come_in_statements_of_bounded_size() {
+    fn statements_that_add_partitions_have_a_bounded_size() {
         let day = chrono::NaiveDate::from_ymd_opt(2025, 7, 19).unwrap();
         let days = day.iter_days().take(PARTITIONS + 1);
         let log_type = LogType::Access;

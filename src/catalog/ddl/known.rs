@@ -1,4 +1,4 @@
-//! What a dataset tells of its tables.
+//! Reads the properties of a table from a dataset.
 
 use std::collections::BTreeSet;
 
@@ -8,11 +8,11 @@ use crate::dataset::layout::{Dataset, DatasetError};
 use crate::logs::key::PartitionValues;
 use crate::logs::schema::LogType;
 
-/// What the table of rejects is called where log types are named.
+/// Name of the table of rejects in `--log-type`.
 pub(crate) const REJECTS: &str = "rejects";
 
 impl External {
-    /// Describes the table of a log type, or that of rejects, by name. The caller completes it.
+    /// Returns the table of a log type, or that of rejects, by name. The caller sets location, layout and partitions.
     pub fn named(name: &str) -> Option<Self> {
         if name == REJECTS {
             return Some(Self::rejects());
@@ -20,11 +20,11 @@ impl External {
         LogType::named(name).map(|log_type| Self::rows(log_type.table()))
     }
 
-    /// Takes layout, accounts, regions and partitions from what a dataset holds.
+    /// Sets the layout, accounts, regions and partitions to those of a dataset.
     ///
     /// # Errors
     ///
-    /// Fails when the dataset cannot be read.
+    /// Fails if the dataset cannot be read.
     pub fn learn(&mut self, dataset: &Dataset) -> Result<(), DatasetError> {
         self.layout = dataset.layout();
         let is_own = |each: &Contents| match self.log_type {

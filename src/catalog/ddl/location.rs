@@ -1,30 +1,30 @@
-//! Locations that an engine would not interpret as the directory that they name.
+//! Locations of tables. Rejects those that an engine would not interpret as the named directory.
 //!
-//! `DuckDB` 2.0, Spark 4.3 and Trino 411 were tested with each character (`tests/engines/locations.py`). Athena
-//! cannot be tested. For Athena and Glue, only characters are accepted that neither its documentation nor that of
-//! Amazon S3 (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>) advises against.
+//! `DuckDB` 2.0, Spark 4.3 and Trino 411 were tested with each character (`tests/engines/locations.py`). Athena could
+//! not be tested. For Athena and Glue, a location must not contain characters that its documentation or that of Amazon
+//! S3 (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>) advises against.
 
 use crate::catalog::ddl::{DdlError, Dialect};
 use crate::store::Place;
 use crate::util::escape::printable;
 
-/// Why wildcards are refused for Athena and Glue.
+/// Why wildcards are rejected for Athena and Glue.
 const WILDCARD: &str = "which Athena's documentation excludes as a wildcard";
-/// Why characters without documented meaning are refused for Athena and Glue.
+/// Why characters without documented meaning are rejected for Athena and Glue.
 const UNDOCUMENTED: &str = "and AWS does not document how Athena reads it in a location";
 /// Why the location cannot hold a table with computed partitions.
 const PLACEHOLDER: &str = "which starts a column reference in the template of computed partitions: move the \
     dataset, or keep the partitions in the catalog";
-/// Why a path is refused for `DuckDB`.
+/// Why a backslash is rejected for `DuckDB`.
 const SEPARATOR: &str = "which no DuckDB pattern matches";
-/// Why a URL is refused for `DuckDB`: `?` starts its parameters, and patterns in buckets depend on an extension.
+/// Why a URL is rejected for `DuckDB`: `?` starts its parameters, and patterns in buckets depend on an extension.
 const PATTERN: &str = "which DuckDB reads as a pattern or a parameter in a URL";
 
-/// Returns the location of a table's directory in a dataset, as an engine reaches it.
+/// Returns the location of a table's directory in a dataset, for the engine of a dialect.
 ///
 /// # Errors
 ///
-/// Fails if the dataset has no such location.
+/// Fails if `dataset` is not a valid URL or path, or cannot be printed in a statement.
 pub(crate) fn locate(dataset: &str, directory: &str, dialect: Dialect) -> Result<String, DdlError> {
     let place = match Place::parse(dataset)? {
         Place::Local(path) => {
@@ -35,7 +35,7 @@ pub(crate) fn locate(dataset: &str, directory: &str, dialect: Dialect) -> Result
             if dialect == Dialect::DuckDb { path.to_owned() } else { format!("file://{path}") }
         }
         Place::Bucket(_) => match dataset.strip_prefix("s3a://") {
-            // Only Hadoop knows that name.
+            // Only Hadoop supports this scheme.
             Some(rest) if dialect != Dialect::Spark => format!("s3://{rest}"),
             _ => dataset.to_owned(),
         },
@@ -46,7 +46,7 @@ pub(crate) fn locate(dataset: &str, directory: &str, dialect: Dialect) -> Result
     Ok(format!("{}/{directory}", place.trim_end_matches('/')))
 }
 
-/// Refuses a location that a dialect would misinterpret and that cannot be escaped.
+/// Rejects a location that the engine would misinterpret and that cannot be escaped.
 pub(super) fn check(location: &str, dialect: Dialect, projection: bool) -> Result<(), DdlError> {
     let refuse = |what: &str, reason| {
         let (location, what) = (location.to_owned(), what.to_owned());
@@ -82,10 +82,10 @@ mod tests {
     }
 
     #[test]
-    fn a_location_that_an_engine_reads_as_another_is_refused_by_character() {
-        let said = refused("s3://lake/a*b/", Dialect::Athena, true).unwrap();
+    fn a_location_that_an_engine_misinterprets_is_rejected() {
+        let error = refused("s3://lake/a*b/", Dialect::Athena, true).unwrap();
         assert_eq!(
-            said,
+            error,
             "the location \"s3://lake/a*b/\" cannot be used: it contains \"*\", which Athena's documentation \
              excludes as a wildcard"
         );
@@ -99,14 +99,14 @@ mod tests {
             ("s3://lake/a[b/", Dialect::DuckDb, "["),
             ("/lake/a\\b/", Dialect::DuckDb, "\\\\"),
         ] {
-            let said = refused(location, dialect, true).unwrap_or_default();
-            assert!(said.contains(&format!("it contains \"{what}\", ")), "{location}: {said}");
-            assert!(!said.chars().any(char::is_control), "{said:?}");
+            let error = refused(location, dialect, true).unwrap_or_default();
+            assert!(error.contains(&format!("it contains \"{what}\", ")), "{location}: {error}");
+            assert!(!error.chars().any(char::is_control), "{error:?}");
         }
     }
 
     #[test]
-    fn a_location_that_an_engine_reads_right_is_taken() {
+    fn a_location_that_an_engine_interprets_correctly_is_accepted() {
         let odd = "/lake/a*?[b]{c}'\"`;\n%20#+ ä$1";
         assert_eq!(refused(odd, Dialect::DuckDb, false), None);
         for dialect in [Dialect::Spark, Dialect::Trino] {

@@ -1,4 +1,4 @@
-//! Partition projection: partitions that the engine computes from properties of the table.
+//! Partition projection: the engine computes partitions from properties of the table.
 
 use crate::catalog::ddl::External;
 use crate::logs::key::PARTITION_COLUMNS;
@@ -6,19 +6,19 @@ use crate::logs::key::PARTITION_COLUMNS;
 /// The first year of Application Load Balancers.
 pub(super) const FIRST_YEAR: &str = "2016";
 
-/// Which values a partition column can have.
+/// The possible values of a partition column.
 pub(super) enum Values<'a> {
-    /// These.
+    /// A list of values.
     Enum(&'a [String]),
-    /// Those that a query names.
+    /// The values that a query specifies.
     Injected,
-    /// Years from the first one until now.
+    /// Years from [`FIRST_YEAR`] to the current one.
     Years,
-    /// Numbers of two digits from 1 up to this one.
+    /// Two-digit numbers from 1 to this one.
     Numbers(&'static str),
 }
 
-/// Returns which values a partition column can have.
+/// Returns the possible values of a partition column.
 pub(super) fn values<'a>(table: &'a External, column: &str) -> Values<'a> {
     let known = match column {
         "account" => &table.accounts,
@@ -30,17 +30,17 @@ pub(super) fn values<'a>(table: &'a External, column: &str) -> Values<'a> {
     if known.is_empty() { Values::Injected } else { Values::Enum(known) }
 }
 
-/// Tells whether queries must name the value of a column.
+/// Returns whether queries must specify the value of a column.
 pub(super) fn is_injected(table: &External, column: &str) -> bool {
     matches!(values(table, column), Values::Injected)
 }
 
-/// Returns the place of a partition with the names of columns for their values.
+/// Returns the location template of partitions, with a column reference for each value.
 pub(super) fn template(table: &External) -> String {
     table.directory(&PARTITION_COLUMNS.map(|column| format!("${{{column}}}")))
 }
 
-/// Returns the properties of the table that tell Athena, in the order in which they read best.
+/// Returns the table properties that configure partition projection in Athena.
 pub(super) fn properties(table: &External) -> Vec<(String, String)> {
     let mut all = vec![("projection.enabled".to_owned(), "true".to_owned())];
     for column in PARTITION_COLUMNS {

@@ -8,7 +8,8 @@ use crate::catalog::ddl::projection::{self, FIRST_YEAR, Values};
 use crate::catalog::ddl::{Dialect, External, literal, quoted};
 use crate::logs::key::{PARTITION_COLUMNS, PartitionValues};
 
-/// The last year that tables know of: of dates, Trino computes only days and what is shorter.
+/// The last year of partition projection. The longest interval of Trino's date projection is a day, so years are
+/// integers with a fixed range.
 const LAST_YEAR: &str = "2035";
 
 fn type_name(data_type: &DataType) -> &'static str {
@@ -16,7 +17,7 @@ fn type_name(data_type: &DataType) -> &'static str {
         DataType::Int32 => "integer",
         DataType::Int64 => "bigint",
         DataType::Float64 => "double",
-        // The connector's own precision; files hold microseconds.
+        // The default precision of the connector. Files contain microseconds.
         DataType::Timestamp(..) => "timestamp(3)",
         DataType::Binary => "varbinary",
         _ => "varchar",
@@ -28,7 +29,7 @@ fn array<S: AsRef<str>>(texts: impl IntoIterator<Item = S>) -> String {
     format!("ARRAY[{}]", texts.collect::<Vec<_>>().join(", "))
 }
 
-/// Returns the properties that tell which values a partition column can have.
+/// Returns the partition projection properties of a partition column.
 fn properties(table: &External, column: &str) -> String {
     let text = |text: &str| literal(text);
     let properties = match projection::values(table, column) {
@@ -86,20 +87,20 @@ pub(super) fn create(table: &External) -> String {
     )
 }
 
-/// Splits a name into schema and table, as procedures want them.
+/// Splits a name into schema and table, which are separate arguments of procedures.
 fn schema_and_table(name: &str) -> (&str, &str) {
     let (before, table) = name.rsplit_once('.').unwrap_or(("default", name));
     (before.rsplit('.').next().unwrap_or(before), table)
 }
 
-/// Returns the statement that looks for partitions.
+/// Returns the statement that discovers partitions.
 pub(super) fn sync(table: &External) -> String {
     let (schema, name) = schema_and_table(&table.name);
     format!("CALL system.sync_partition_metadata('{schema}', '{name}', 'ADD');\n")
 }
 
-/// Returns the statements that add partitions. The catalogue must have
-/// `hive.allow-register-partition-procedure=true`.
+/// Returns the statements that add partitions. They require `hive.allow-register-partition-procedure=true` in the
+/// catalog.
 pub(super) fn register(table: &External, partitions: &[PartitionValues]) -> String {
     let (schema, name) = schema_and_table(&table.name);
     let mut text = String::new();
@@ -110,7 +111,7 @@ pub(super) fn register(table: &External, partitions: &[PartitionValues]) -> Stri
             text,
             "CALL system.register_partition('{schema}', '{name}', {columns}, {values}, {location});"
         )
-        .expect("a string takes everything");
+        .expect("writing to a string cannot fail");
     }
     text
 }

@@ -13,7 +13,7 @@ use crate::logs::reject::Reject;
 use crate::logs::schema::{LogType, Table};
 use crate::util::escape::printable;
 
-/// What was found.
+/// The result of `inspect --json`.
 #[derive(Serialize)]
 pub(super) struct Inspection<'a> {
     object: &'a str,
@@ -52,11 +52,11 @@ struct Rejected<'a> {
     column_name: Option<&'a str>,
     raw_length: u64,
     raw_line: String,
-    /// First byte of the line that is at fault, and one past the last.
+    /// Offsets of the first byte of the fault in the line, and of the byte after it.
     place: Option<[usize; 2]>,
 }
 
-/// Returns what is printed as JSON.
+/// Returns an inspection as it is printed as JSON.
 pub(super) fn of<'a>(
     object: &'a str,
     found: &'a Inspected,

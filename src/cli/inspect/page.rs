@@ -1,4 +1,4 @@
-//! What a person reads of an inspection.
+//! An inspection as text.
 
 use std::fmt::Write as _;
 
@@ -13,10 +13,10 @@ use crate::decode::locate;
 use crate::logs::schema::Table;
 use crate::util::escape::printable;
 
-/// Columns before the lines of rejects.
+/// Indentation of the lines of rejects.
 const INDENT: usize = 4;
 
-/// Lays out a page of some width.
+/// Returns an inspection as text of a width in columns.
 pub(super) fn of(
     object: &str,
     found: &Inspected,
@@ -31,7 +31,7 @@ pub(super) fn of(
         let (table, count) = rows::table(about.log_type, &found.first_rows, columns, width)?;
         let known = found.first_rows.num_columns();
         line(&mut page, format_args!(""));
-        let hint = if columns.is_none() { "; --columns names others" } else { "" };
+        let hint = if columns.is_none() { "; --columns selects others" } else { "" };
         let which = first(shown, all, "row");
         line(&mut page, format_args!("{which}, {count} of {known} columns{hint}"));
         line(&mut page, format_args!(""));
@@ -64,7 +64,7 @@ fn facts(page: &mut String, object: &str, found: &Inspected) {
         name = "";
     }
     if let Some(foreign) = found.foreign {
-        fact("instead", format!("it holds {foreign}; convert refuses it"));
+        fact("instead", format!("contains {foreign}; convert does not convert it"));
     }
     let by_reason = found.rejects.iter().map(|(reason, count)| (*reason, *count));
     let by_reason = counts(" (", by_reason, ")");
@@ -86,10 +86,10 @@ fn facts(page: &mut String, object: &str, found: &Inspected) {
 
 fn read_as(about: &About) -> String {
     let why = match about.told_by {
-        ToldBy::Argument => "as --log-type says",
-        ToldBy::Name => "as its name says",
-        ToldBy::Lines => "as its first lines are",
-        ToldBy::Nothing => "since nothing tells otherwise",
+        ToldBy::Argument => "specified by --log-type",
+        ToldBy::Name => "according to its name",
+        ToldBy::Lines => "according to its first lines",
+        ToldBy::Nothing => "the default",
     };
     format!("{} log, {why}", about.log_type)
 }
@@ -101,7 +101,7 @@ fn content(found: &Inspected) -> String {
         ObjectFormat::Gzip => {
             let members = format!("{} {}", counts.members, plural(counts.members, "member"));
             let ratio = counts.bytes_decompressed as f64 / counts.bytes_in.max(1) as f64;
-            format!("gzip, {members}: {read} for {text} of text, 1 to {ratio:.1}")
+            format!("gzip, {members}: {read}, decompressed {text}, ratio {ratio:.1}")
         }
         ObjectFormat::Text => format!("text, not gzip: {read}"),
         ObjectFormat::Empty => "nothing".to_owned(),
@@ -109,7 +109,7 @@ fn content(found: &Inspected) -> String {
     }
 }
 
-/// Says how many fields there are, and when lines had so many.
+/// Returns the number of fields, and when AWS wrote lines with this number.
 fn era(table: &Table, fields: usize) -> String {
     let known = table.fields.len();
     match table.era(fields) {
@@ -119,8 +119,8 @@ fn era(table: &Table, fields: usize) -> String {
             }
             _ => format!("{fields}, as written since {},", era.since),
         },
-        None if fields > known => format!("more than the {known} that are known"),
-        None => format!("{fields}, fewer than were ever written,"),
+        None if fields > known => format!("more than the {known} known fields"),
+        None => format!("{fields}, fewer than any version of the log,"),
     }
 }
 
@@ -149,7 +149,7 @@ fn rejects(page: &mut String, found: &Inspected, width: usize) {
     }
 }
 
-/// Says how many of how many are shown.
+/// Returns a heading with the number of items that are shown, and their total.
 fn first(shown: u64, all: u64, what: &str) -> String {
     let (some, total) = (HumanCount(shown), HumanCount(all));
     if shown == all {
@@ -164,5 +164,5 @@ fn plural(count: u64, what: &str) -> String {
 }
 
 fn line(page: &mut String, text: std::fmt::Arguments) {
-    writeln!(page, "{text}").expect("a string takes everything");
+    writeln!(page, "{text}").expect("writing to a string cannot fail");
 }

@@ -1,4 +1,4 @@
-//! The first rows: as text that fits a page, or as JSON.
+//! The first rows of an object, as a table that fits a width or as JSON.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -16,24 +16,24 @@ use unicode_width::UnicodeWidthStr;
 use crate::logs::schema::LogType;
 use crate::util::escape::printable;
 
-/// As lines have them.
+/// Format of times, as in log lines.
 const TIME: &str = "%Y-%m-%dT%H:%M:%S%.6fZ";
 const NULL: &str = "-";
 const UNDERLINED: TableStyle =
     TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
-/// Columns around a cell.
+/// Width of the spaces around a cell.
 const PADDING: usize = 2;
-/// What a column is given at least, if it wants so much: some is seen of a long value then.
-const SOME: usize = 28;
-/// Likewise where columns were asked for.
-const LITTLE: usize = 12;
-/// Lines of a cell that has the page to itself.
-const MANY_LINES: usize = 5;
-/// Fewer columns than this are better shown below each other.
-const FEW: usize = 3;
+/// Minimum width of a default column whose values are at least as wide.
+const MIN_WIDTH: usize = 28;
+/// Minimum width of a column of `--columns`. It is smaller, so that more of these columns fit.
+const MIN_SELECTED_WIDTH: usize = 12;
+/// Maximum number of lines of a value if columns are stacked.
+const STACKED_LINES: usize = 5;
+/// If fewer default columns fit side by side, columns are stacked.
+const MIN_COLUMNS: usize = 3;
 
-/// The columns to begin with, as many of them as fit.
-fn favourites(log_type: LogType) -> &'static [&'static str] {
+/// Returns the default columns, the most useful ones first. Those that fit are shown.
+fn default_columns(log_type: LogType) -> &'static [&'static str] {
     match log_type {
         LogType::Access => &[
             "time",
@@ -81,14 +81,15 @@ struct Column {
 }
 
 impl Column {
-    /// Returns the width that it would like to have.
+    /// Returns the width of the widest value or of the name.
     fn width(&self) -> usize {
         let values = self.values.iter().map(|value| value.width());
         values.chain([self.name.width()]).max().unwrap_or_default()
     }
 }
 
-/// Shows rows within a page of some width, side by side where they fit. Returns how many columns are shown, too.
+/// Returns rows as a table of a width: columns side by side if enough of them fit, or else stacked. Also returns the
+/// number of columns in the table.
 pub(super) fn table(
     log_type: LogType,
     rows: &RecordBatch,
@@ -97,21 +98,21 @@ pub(super) fn table(
 ) -> Result<(String, usize), ArrowError> {
     let mut columns = match wanted {
         Some(names) => columns_of(rows, names)?,
-        None => columns_of(rows, favourites(log_type))?,
+        None => columns_of(rows, default_columns(log_type))?,
     };
-    let least = if wanted.is_some() { LITTLE } else { SOME };
-    let mut room = width;
+    let min_width = if wanted.is_some() { MIN_SELECTED_WIDTH } else { MIN_WIDTH };
+    let mut left = width;
     let fits = columns.iter().take_while(|column| {
-        let least = column.width().min(least) + PADDING;
-        room.checked_sub(least).map(|rest| room = rest).is_some()
+        let needed = column.width().min(min_width) + PADDING;
+        left.checked_sub(needed).map(|rest| left = rest).is_some()
     });
     let fit = fits.count();
-    let beside = if wanted.is_some() { fit == columns.len() } else { fit >= FEW };
-    if beside {
+    let enough = if wanted.is_some() { fit == columns.len() } else { fit >= MIN_COLUMNS };
+    if enough {
         columns.truncate(fit);
         return Ok((side_by_side(&columns, width), fit));
     }
-    Ok((one_below_the_other(&columns, rows.num_rows(), width), columns.len()))
+    Ok((stacked(&columns, rows.num_rows(), width), columns.len()))
 }
 
 fn side_by_side(columns: &[Column], width: usize) -> String {
@@ -131,7 +132,7 @@ fn side_by_side(columns: &[Column], width: usize) -> String {
     text_of(&table)
 }
 
-fn one_below_the_other(columns: &[Column], rows: usize, width: usize) -> String {
+fn stacked(columns: &[Column], rows: usize, width: usize) -> String {
     let names = columns.iter().map(|column| column.name.width()).max().unwrap_or_default();
     let names = Width::Fixed((names + PADDING).min(width / 2) as u16);
     let mut text = String::new();
@@ -140,7 +141,7 @@ fn one_below_the_other(columns: &[Column], rows: usize, width: usize) -> String 
         table.load_style(TableStyle::new());
         for column in columns {
             let cells = [column.name.as_str(), column.values[index].as_str()];
-            table.add_row(row(cells.into_iter(), MANY_LINES));
+            table.add_row(row(cells.into_iter(), STACKED_LINES));
         }
         for column in table.column_iter_mut() {
             column.set_delimiter('\0');
@@ -150,12 +151,12 @@ fn one_below_the_other(columns: &[Column], rows: usize, width: usize) -> String 
         }
         let gap = if index > 0 { "\n" } else { "" };
         write!(text, "{gap} row {}\n{}", index + 1, text_of(&table))
-            .expect("a string takes everything");
+            .expect("writing to a string cannot fail");
     }
     text
 }
 
-/// Begins a table whose cells are cut where they do not fit.
+/// Returns an empty table, which truncates cells that do not fit.
 fn empty(width: usize) -> comfy_table::Table {
     let mut table = comfy_table::Table::new();
     table.set_content_arrangement(ContentArrangement::Dynamic);
@@ -163,10 +164,10 @@ fn empty(width: usize) -> comfy_table::Table {
     table
 }
 
-/// A row of cells of so many lines at most.
-fn row<'a>(cells: impl Iterator<Item = &'a str>, lines: usize) -> Row {
+/// Returns a row of cells, each truncated to `max_lines` lines.
+fn row<'a>(cells: impl Iterator<Item = &'a str>, max_lines: usize) -> Row {
     let mut row = Row::from(cells.collect::<Vec<_>>());
-    row.max_height(lines);
+    row.max_height(max_lines);
     row
 }
 
@@ -185,7 +186,7 @@ fn columns_of<S: AsRef<str>>(rows: &RecordBatch, names: &[S]) -> Result<Vec<Colu
     names.iter().map(of).collect()
 }
 
-/// Returns rows as JSON objects of some of their columns, or all.
+/// Returns rows as JSON objects with the columns in `wanted`, or all columns.
 pub(super) fn json(
     rows: &RecordBatch,
     wanted: Option<&[String]>,
@@ -197,7 +198,7 @@ pub(super) fn json(
         let (values, is_number) = values(rows, &name)?;
         for (object, value) in objects.iter_mut().zip(values) {
             let value = match value {
-                // Arrow writes numbers as JSON does.
+                // Arrow's text of a number is also its JSON.
                 Some(number) if is_number => {
                     serde_json::from_str(&number).unwrap_or(Value::String(number))
                 }
@@ -209,13 +210,13 @@ pub(super) fn json(
     Ok(objects.into_iter().map(Value::Object).collect())
 }
 
-/// Returns the values of a column as text, and tells whether they are numbers.
+/// Returns the values of a column as text, and whether they are numbers.
 fn values(rows: &RecordBatch, name: &str) -> Result<(Vec<Option<String>>, bool), ArrowError> {
     let array = &rows[name];
     let is_number =
         matches!(array.data_type(), DataType::Int32 | DataType::Int64 | DataType::Float64);
     let array = match array.as_primitive_opt::<TimestampMicrosecondType>() {
-        // Names of time zones would take a table of them; all times are UTC.
+        // Arrow formats named time zones only with a time zone database. All times are UTC.
         Some(times) => &(Arc::new(times.clone().with_timezone_utc()) as ArrayRef),
         None => array,
     };
@@ -232,10 +233,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn favourites_are_columns() {
+    fn the_default_columns_exist() {
         for log_type in LogType::ALL {
             let schema = log_type.table().batch_schema();
-            for name in favourites(log_type) {
+            for name in default_columns(log_type) {
                 assert!(schema.column_with_name(name).is_some(), "{log_type} has {name}");
             }
         }

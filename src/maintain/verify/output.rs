@@ -1,4 +1,4 @@
-//! A published file against its claim: size, footer and, on demand, bytes.
+//! Compares a published file with its claim: size, footer and, optionally, bytes.
 
 use parquet::file::metadata::ParquetMetaData;
 
@@ -8,7 +8,7 @@ use crate::dataset::layout::{Dataset, DatasetError};
 use crate::logs::reject;
 use crate::logs::schema::LogType;
 
-/// Says what is wrong with an output that should stand, if anything is.
+/// Returns the problem of a published file, if it has one. `whole` also compares the SHA-256 of its bytes.
 pub(super) fn check(
     dataset: &Dataset,
     claim: &Claim,
@@ -25,7 +25,7 @@ pub(super) fn check(
     }
     let file = PublishedFile::new(dataset, output);
     if whole && file.sha256()? != output.file.sha256 {
-        return Ok(Some("has other bytes than were written".to_owned()));
+        return Ok(Some("does not match the SHA-256 in its claim".to_owned()));
     }
     Ok(match file.footer() {
         Ok(footer) => contradiction(&footer, dataset, claim, output),
@@ -33,7 +33,8 @@ pub(super) fn check(
     })
 }
 
-/// Says where a footer contradicts the claim, or lacks what the footers of this program have, if it does.
+/// Returns how a footer contradicts the claim, or what it lacks of the footers that this program writes. Returns `None`
+/// if there is no problem.
 fn contradiction(
     footer: &ParquetMetaData,
     dataset: &Dataset,
@@ -50,16 +51,18 @@ fn contradiction(
         facts.into_iter().find(|fact| fact.key == key).and_then(|fact| fact.value.as_deref())
     };
     if fact(embedded::KEY).is_none() {
-        return Some("has no embedded claim, from which a lost claim can be rebuilt".to_owned());
+        return Some(
+            "has no embedded claim, which `repair` needs to rebuild lost claims".to_owned(),
+        );
     }
     if output.table == reject::TABLE {
         return None;
     }
     let log_type = LogType::ALL.into_iter().find(|each| each.table().name == output.table)?;
     let rejects: u64 = claim.rejects.values().sum();
-    // Whether the values are redacted so shows when rows are compared.
+    // Only the comparison of rows can detect whether the values are redacted.
     if !dataset.redaction().is_empty() && fact("alb2parquet.redaction").is_none() {
-        return Some("says nothing of its redaction in its footer".to_owned());
+        return Some("does not state its redaction in its footer".to_owned());
     }
     let expected = [
         ("log_type", log_type.to_string()),
@@ -71,8 +74,8 @@ fn contradiction(
     ];
     expected.into_iter().find_map(|(name, expected)| {
         let found = fact(&format!("alb2parquet.{name}"));
-        let said = found.unwrap_or("nothing");
+        let stated = found.unwrap_or("nothing");
         (found != Some(&expected))
-            .then(|| format!("says {said} of its {name} in its footer, the claim {expected}"))
+            .then(|| format!("has {name} = {stated} in its footer, but {expected} in its claim"))
     })
 }

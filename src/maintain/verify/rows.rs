@@ -1,8 +1,7 @@
-//! Rows as multisets: those of an object as the source gives them, those of a claim as they stand.
+//! Compares rows in the dataset with rows that are read from the source again, as multisets.
 //!
-//! A multiset is kept as the number of its rows and the sum of their hashes, so that it takes the
-//! same few bytes whatever its size. The sum of 128 bits of SHA-256 does not depend on the order; that
-//! two different multisets agree by accident need not be expected.
+//! A multiset is represented by the number of its rows and the sum of their hashes (128 bits of SHA-256), which has a
+//! constant size and does not depend on the order of the rows. A collision of two multisets is practically impossible.
 
 use std::collections::HashMap;
 
@@ -26,7 +25,7 @@ use crate::redact::Redaction;
 use crate::store::Source;
 use crate::util::corrupt::{self, contained};
 
-/// Column that says which object a row is from.
+/// Column with the key of the object that a row is from.
 const SOURCE_KEY: &str = "source_key";
 
 /// The rows and rejects of an object.
@@ -52,22 +51,24 @@ impl Multiset {
 }
 
 impl ObjectRows {
-    /// Says how what stands differs from what was read, if it does.
-    pub(super) fn difference(self, stands: Self) -> Option<String> {
-        let of = |what: &str, read: Multiset, stands: Multiset| {
-            if read.count != stands.count {
-                Some(format!("has {} {what}, but {} stand", read.count, stands.count))
-            } else if read.sum != stands.sum {
-                Some(format!("has {} {what}, but others stand", read.count))
+    /// Returns how the rows and rejects that were read differ from those in the dataset, if they do.
+    pub(super) fn difference(self, written: Self) -> Option<String> {
+        let of = |what: &str, read: Multiset, written: Multiset| {
+            if read.count != written.count {
+                let (read, written) = (read.count, written.count);
+                Some(format!("has {read} {what}, but the dataset contains {written}"))
+            } else if read.sum != written.sum {
+                let count = read.count;
+                Some(format!("has {count} {what}, but the dataset contains different ones"))
             } else {
                 None
             }
         };
-        of("rows", self.rows, stands.rows).or_else(|| of("rejects", self.rejects, stands.rejects))
+        of("rows", self.rows, written.rows).or_else(|| of("rejects", self.rejects, written.rejects))
     }
 }
 
-/// Turns the rows of record batches of one table into bytes that are the same for the same values.
+/// Converts the rows of a table to bytes for hashing. Equal rows have equal bytes.
 struct Hasher {
     schema: SchemaRef,
     converter: RowConverter,
@@ -80,7 +81,7 @@ impl Hasher {
         Ok(Self { converter: RowConverter::new(fields)?, schema })
     }
 
-    /// Calls back with each row's bytes, and its object's name.
+    /// Calls `each` with the name of the object and the bytes of each row.
     fn rows(&self, batch: &RecordBatch, mut each: impl FnMut(&str, &[u8])) -> anyhow::Result<()> {
         let column = |name: &str, data_type: &DataType| -> anyhow::Result<ArrayRef> {
             let column = batch.column_by_name(name);
@@ -104,7 +105,7 @@ impl Hasher {
     }
 }
 
-/// Reads the rows and rejects that stand for a claim, by the names of its objects.
+/// Reads the rows and rejects of a claim from its files. Returns them by the names of the objects.
 pub(super) fn of_claim(
     dataset: &Dataset,
     table: &Table,
@@ -131,7 +132,7 @@ pub(super) fn of_claim(
     Ok(objects)
 }
 
-/// Reads an object of a source again, and returns the rows and rejects that the dataset should contain.
+/// Reads an object of a source again. Returns the rows and rejects that the dataset should contain.
 pub(super) fn of_object(
     table: &Table,
     source: &Source,

@@ -1,4 +1,4 @@
-//! Objects with lines that did not become rows, according to their claims.
+//! Objects with rejected lines, according to their claims.
 
 use serde::Serialize;
 
@@ -6,21 +6,21 @@ use crate::dataset::claim::{Amendments, Claim};
 use crate::maintain::verify::Finding;
 use crate::plan::Remedy;
 
-/// Maximum number of objects with rejects to name.
+/// Maximum number of objects with rejects to list.
 const MAX_NAMED: usize = 10;
 
-/// An object with rejects that was read to its end. As JSON, its keys are stable.
+/// An object with rejects that was read to its end and has rows. Its keys in JSON are stable.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct WithRejects {
     /// Its URL.
     pub object: String,
-    /// Its lines.
+    /// Number of its lines.
     pub lines: u64,
-    /// Those that are rejects.
+    /// Number of its rejected lines.
     pub rejects: u64,
 }
 
-/// The objects with lines that did not become rows.
+/// The objects with rejected lines.
 #[derive(Debug, Default)]
 pub(super) struct Objects {
     /// Number of objects with rejects, incomplete ones included.
@@ -41,7 +41,7 @@ impl Objects {
             let (url, rejects) = (claim.url(object), object.reject_count());
             if !object.is_incomplete() {
                 self.worst.push(WithRejects { object: url, lines: object.lines, rejects });
-                // Truncated regularly, because a dataset can have millions of such objects.
+                // A dataset can have millions of such objects, so the list is truncated regularly.
                 if self.worst.len() > 100 * MAX_NAMED {
                     self.cut();
                 }
@@ -59,7 +59,7 @@ impl Objects {
         }
     }
 
-    /// Keeps the objects with the most rejects.
+    /// Truncates `worst` to the objects with the most rejects.
     pub(super) fn cut(&mut self) {
         self.worst.sort_unstable_by(|a, b| (b.rejects, a).cmp(&(a.rejects, b)));
         self.worst.truncate(MAX_NAMED);

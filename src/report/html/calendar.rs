@@ -1,8 +1,8 @@
-//! Calendars: a year of a balancer as squares, one a day, in few bytes.
+//! Calendars: each year of a load balancer as an SVG with a square for each day, in few bytes.
 //!
-//! Squares of one shade are one path. A run of them down a week is one stroke that its dashes cut into
-//! squares, so that a day costs a few bytes and no element of its own. What a day holds stands as text beside
-//! the picture, for the script that shows it on hover and focus.
+//! All squares of one shade are one path. Consecutive days of a week are one stroke, which a dash pattern divides into
+//! squares, so a day takes a few bytes and no element of its own. The counts of all days are one attribute, from which
+//! the script reads them on hover and focus.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,61 +12,61 @@ use chrono::{Datelike, NaiveDate};
 
 use crate::report::{Balancer, Day};
 
-/// Shades for days with rows.
+/// Number of shades for days with rows.
 const SHADES: u64 = 5;
-/// Share of the days that have fewer rows than the one that shades are measured by.
+/// Quantile of the days, by rows, that is the busy day. Shades are relative to its number of rows.
 const BUSY: f64 = 0.95;
 /// Abbreviations of the months.
 const MONTHS: [&str; 12] =
     ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
 
-/// How a day looks.
+/// The appearance of a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Look {
-    /// It has no object, but days before and after it have.
+    /// The day has no object, but earlier and later days have.
     Gap,
-    /// It has objects, but no rows.
+    /// The day has objects, but no rows.
     Empty,
-    /// It has rows; the shade is from 1 to [`SHADES`].
+    /// The day has rows. The shade is from 1 to [`SHADES`].
     Rows(u64),
 }
 
-/// A year of a balancer.
+/// A year of a load balancer.
 pub(super) struct Year {
     pub(super) number: i32,
-    /// Days with objects, in words.
+    /// Describes the number of days with objects.
     pub(super) label: String,
     pub(super) paths: Vec<Path>,
 }
 
-/// Days that look alike.
+/// The days of a year with the same appearance.
 pub(super) struct Path {
-    /// Class of the style sheet.
+    /// Class in the style sheet.
     pub(super) class: String,
-    /// Its `d`, in weeks and weekdays.
+    /// The `d` attribute. Coordinates are weeks and weekdays.
     pub(super) d: String,
 }
 
-/// What the pictures of one year have in common: a place for each day, and names of months.
+/// The parts that all calendars of a year share: the empty squares of all days, and the names of the months.
 pub(super) struct Background {
     pub(super) year: i32,
     pub(super) d: String,
     pub(super) months: Vec<(u32, &'static str)>,
 }
 
-/// Where a day stands: weeks are columns, and Monday is on top.
+/// Returns the column (week) and row (weekday, Monday first) of a day.
 fn place(day: NaiveDate) -> (u32, u32) {
-    let first = NaiveDate::from_ymd_opt(day.year(), 1, 1).expect("every year has it");
+    let first = NaiveDate::from_ymd_opt(day.year(), 1, 1).expect("every year has January 1");
     let number = day.ordinal0() + first.weekday().num_days_from_monday();
     (number / 7, number % 7)
 }
 
 /// Returns the background of a year.
 pub(super) fn background(year: i32) -> Background {
-    let first = NaiveDate::from_ymd_opt(year, 1, 1).expect("is a year of a day that there is");
+    let first = NaiveDate::from_ymd_opt(year, 1, 1).expect("the year of an existing day");
     let days: Vec<_> = first.iter_days().take_while(|day| day.year() == year).collect();
     let months = days.iter().filter(|day| day.day() == 1);
-    // A month is named where its first whole week begins.
+    // The name of a month is above its first complete week.
     let months = months.map(|day| {
         let (week, weekday) = place(*day);
         let week = if weekday == 0 { week } else { week + 1 };
@@ -76,8 +76,8 @@ pub(super) fn background(year: i32) -> Background {
     Background { year, d: strokes(days.into_iter()), months }
 }
 
-/// Returns the number of rows that shades are measured by: that of a busy day, but not of the busiest, which
-/// may be far off.
+/// Returns the number of rows of a busy day, to which shades are relative. The busiest day would be unsuitable, because
+/// it can be an outlier.
 pub(super) fn busy(balancer: &Balancer) -> u64 {
     let mut rows: Vec<u64> = balancer.calendar.iter().map(|day| day.counts.rows).collect();
     rows.sort_unstable();
@@ -85,7 +85,7 @@ pub(super) fn busy(balancer: &Balancer) -> u64 {
     rows.get(place.min(rows.len().saturating_sub(1))).copied().unwrap_or_default().max(1)
 }
 
-/// Draws the years of a balancer.
+/// Returns the calendars of a load balancer, one per year.
 pub(super) fn years(balancer: &Balancer) -> Vec<Year> {
     let busy = busy(balancer);
     let mut years: BTreeMap<i32, BTreeMap<Look, Vec<NaiveDate>>> = BTreeMap::new();
@@ -105,8 +105,8 @@ pub(super) fn years(balancer: &Balancer) -> Vec<Year> {
     }
     let year = |(year, looks): (i32, BTreeMap<Look, Vec<NaiveDate>>)| {
         let missing = looks.get(&Look::Gap).map_or(0, Vec::len);
-        let there = looks.values().map(Vec::len).sum::<usize>() - missing;
-        let label = format!("{year}: {there} days with objects, {missing} missing");
+        let present = looks.values().map(Vec::len).sum::<usize>() - missing;
+        let label = format!("{year}: {present} days with objects, {missing} missing");
         let mut paths: Vec<Path> = looks.into_iter().map(|(look, days)| path(look, days)).collect();
         if let Some(days) = rejects.remove(&year) {
             paths.push(Path { class: "rejects".to_owned(), d: dots(days) });
@@ -116,8 +116,8 @@ pub(super) fn years(balancer: &Balancer) -> Vec<Year> {
     years.into_iter().map(year).collect()
 }
 
-/// Writes the days from the first to the last as the script reads them: `objects,rows,bytes,windows,rejects`,
-/// the last only if there are any, and nothing for a day without objects.
+/// Returns the counts of all days for the script: `objects,rows,bytes,windows,rejects` for each day, separated by `;`.
+/// `rejects` is omitted if it is 0. A day without objects is empty.
 pub(super) fn data(balancer: &Balancer) -> String {
     let mut text = String::new();
     for (number, (_, day)) in days(balancer).enumerate() {
@@ -126,15 +126,16 @@ pub(super) fn data(balancer: &Balancer) -> String {
         }
         let Some(Day { counts, windows, .. }) = day else { continue };
         let (objects, rows, bytes) = (counts.objects, counts.rows, counts.source_bytes);
-        write!(text, "{objects},{rows},{bytes},{windows}").expect("a string takes everything");
+        write!(text, "{objects},{rows},{bytes},{windows}")
+            .expect("writing to a string cannot fail");
         if counts.rejects > 0 {
-            write!(text, ",{}", counts.rejects).expect("a string takes everything");
+            write!(text, ",{}", counts.rejects).expect("writing to a string cannot fail");
         }
     }
     text
 }
 
-/// Iterates over all days from the first to the last, each with what there is of it.
+/// Iterates over all days from the first to the last, with their counts if they have objects.
 fn days(balancer: &Balancer) -> impl Iterator<Item = (NaiveDate, Option<&Day>)> {
     let mut known = balancer.calendar.iter().peekable();
     let days = balancer.first_day.iter_days().take_while(|day| *day <= balancer.last_day);
@@ -150,35 +151,35 @@ fn path(look: Look, days: Vec<NaiveDate>) -> Path {
     Path { class, d }
 }
 
-/// Draws days as strokes down their weeks.
+/// Returns the path of days as strokes, one for each run of consecutive days in a week.
 fn strokes(days: impl Iterator<Item = NaiveDate>) -> String {
     let mut d = String::new();
     for (week, weekday, count) in runs(days) {
-        write!(d, "M{week} {weekday}v{count}").expect("a string takes everything");
+        write!(d, "M{week} {weekday}v{count}").expect("writing to a string cannot fail");
     }
     d
 }
 
-/// Draws days as boxes, one around all that stand below each other.
+/// Returns the path of days as boxes, one around each run of consecutive days in a week.
 fn boxes(days: Vec<NaiveDate>) -> String {
     let mut d = String::new();
     for (week, weekday, count) in runs(days.into_iter()) {
         write!(d, "M{week}.1 {weekday}.1h.8v{}.8h-.8z", count - 1)
-            .expect("a string takes everything");
+            .expect("writing to a string cannot fail");
     }
     d
 }
 
-/// Draws a dot for each day.
+/// Returns the path of days as dots.
 fn dots(days: Vec<NaiveDate>) -> String {
     let mut d = String::new();
     for (week, weekday) in days.into_iter().map(place) {
-        write!(d, "M{week} {weekday}h0").expect("a string takes everything");
+        write!(d, "M{week} {weekday}h0").expect("writing to a string cannot fail");
     }
     d
 }
 
-/// Joins days that stand below each other: week, first weekday, number of days.
+/// Groups days into runs of consecutive days in a week. Returns the week, first weekday and number of days of each.
 fn runs(days: impl Iterator<Item = NaiveDate>) -> impl Iterator<Item = (u32, u32, u32)> {
     let mut places = days.map(place).peekable();
     iter::from_fn(move || {
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn days_are_shaded_by_rows_and_gaps_stand_out() {
+    fn shades_show_rows_and_gaps_are_marked() {
         // From Wednesday 2025-07-16 on.
         let balancer = balancer(&[
             ("2025-07-16", 100, 0),
@@ -280,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn one_day_far_off_does_not_pale_the_others() {
+    fn an_outlier_does_not_lighten_the_shades_of_other_days() {
         let days: Vec<(String, u64, u64)> = (1..=30)
             .map(|day| (format!("2025-06-{day:02}"), if day == 9 { 1_000_000 } else { 100 }, 0))
             .collect();

@@ -1,5 +1,5 @@
 "use strict";
-// Shows what a day holds: under the pointer, and under a cursor that the arrow keys move.
+// Shows the counts of the day at the pointer, or at a cursor that the arrow keys move.
 const DAY = 86400000;
 const HINT = "Point at a day, or focus the calendar and use the arrow keys.";
 const count = number => Number(number).toLocaleString("en");
@@ -19,7 +19,7 @@ for (const calendar of document.querySelectorAll(".calendar")) {
     const cursor = document.createElementNS("http://www.w3.org/2000/svg", "rect");
     let at = days.length - 1;
 
-    // Where a day stands: weeks are columns, and Monday is on top.
+    // Position of a day: weeks are columns, and Monday is the first row.
     const mondays = year => (new Date(Date.UTC(year, 0, 1)).getUTCDay() + 6) % 7;
     const place = date => {
         const year = date.getUTCFullYear();

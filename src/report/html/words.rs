@@ -1,4 +1,4 @@
-//! Numbers, times and names as the page writes them.
+//! Formats numbers, times and names for the page.
 
 use std::borrow::Borrow;
 
@@ -17,7 +17,7 @@ pub(super) fn bytes(number: impl Borrow<u64>) -> HumanBytes {
     HumanBytes(*number.borrow())
 }
 
-/// A part of a whole, as people write it: none is 0 %, and few are not.
+/// Returns a percentage. Only 0 is shown as `0 %`, and only the whole as `100 %`.
 pub(super) fn percent(part: impl Borrow<u64>, whole: impl Borrow<u64>) -> String {
     let (part, whole) = (*part.borrow(), *whole.borrow());
     let share = 100.0 * part as f64 / whole.max(1) as f64;
@@ -30,12 +30,12 @@ pub(super) fn percent(part: impl Borrow<u64>, whole: impl Borrow<u64>) -> String
     }
 }
 
-/// Length of a bar.
+/// Returns the length of a bar, out of 100.
 pub(super) fn of_hundred(part: impl Borrow<u64>, whole: impl Borrow<u64>) -> String {
     format!("{:.1}", 100.0 * *part.borrow() as f64 / (*whole.borrow()).max(1) as f64)
 }
 
-/// Shade of a share of an era: 0 without any row, and up to 5.
+/// Returns the shade for the share of rows with an era's fields: 0 without such rows, and otherwise 1 to 5.
 pub(super) fn shade(era: &Era, month: &Month) -> u64 {
     (5 * era.rows).div_ceil(month.rows.max(1))
 }
@@ -52,7 +52,7 @@ pub(super) fn log_name(log_type: impl Borrow<LogType>) -> &'static str {
     }
 }
 
-/// Says which windows are missing, by their ends.
+/// Returns a range of windows as text, with the end times of the first and last window.
 pub(super) fn windows(span: &Span<DateTime<Utc>>) -> String {
     let (first, last) = (span.first.format("%Y-%m-%d %H:%M"), span.last);
     match span.count {
@@ -68,8 +68,8 @@ pub(super) fn seconds(batch: &SlowBatch) -> String {
     format!("{:.2}", batch.seconds)
 }
 
-/// Says what a reason means, as the end of a sentence that begins with the line.
+/// Returns the meaning of a reason, as a predicate of "the line".
 pub(super) fn meaning(rejects: &RejectsOf) -> &'static str {
     let reason = Reason::ALL.into_iter().find(|reason| reason.code() == rejects.reason);
-    reason.map_or("is a reject for a reason that this version does not know", Reason::meaning)
+    reason.map_or("was rejected for a reason that this version does not know", Reason::meaning)
 }
