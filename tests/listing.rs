@@ -164,7 +164,7 @@ fn an_invalid_listing_is_never_an_empty_bucket() {
                 let args = ["verify", "s3://logs", "--out", out.to_str().unwrap()];
                 run_command(&mut command(&server.address, &args))
             };
-            run.expect(3).says(&[says, "s3://logs"]);
+            run.expect(3).says(&[message, "s3://logs"]);
         }
     }
 }

@@ -296,7 +296,7 @@ fn a_store_that_denies_writing_is_named_with_the_remedy() {
         assert_eq!(run.code, 3, "{part:?}: {run:?}");
         let message = " is not writable: permission denied: Access Denied";
         let hint = "hint: check the credentials";
-        run.says(&["error: s3://lake/alb/", part, says, hint, "`alb2parquet policy convert`"]);
+        run.says(&["error: s3://lake/alb/", part, message, hint, "`alb2parquet policy convert`"]);
         assert!(!run.stderr.contains("not known"), "{part:?}: {run:?}");
     }
 }
