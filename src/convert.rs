@@ -38,7 +38,6 @@ use crate::decode::decoder::{Decoded, Decoder};
 use crate::decode::gzip::Decompressed;
 use crate::decode::text_buffer::TextPool;
 use crate::encode::Format;
-use crate::encode::profile::Profile;
 use crate::logs::schema::LogType;
 use crate::plan::{Batch, Failure, Object, Plan, Remedy};
 use crate::redact::Redaction;
@@ -242,20 +241,21 @@ impl Conversion<'_> {
         batch.file_name(&self.settings(batch), self.dataset.run())
     }
 
-    /// What decides the bytes of a file besides its objects and the version.
+    /// Returns the settings of a claim: everything that determines the bytes of a file, except its objects and the version.
+    ///
+    /// They are `name=value` pairs in a fixed order, separated by spaces: `log_type`, `compression` and `profile`, then
+    /// `bloom_filters`, `redaction` and `key_fingerprint` where they apply. Runs with equal options have equal text.
     fn settings(&self, batch: &Batch) -> String {
-        let Format { profile, compression } = self.format;
-        let mut settings = format!("{} {compression:?}", batch.partition.log_type);
-        if profile != Profile::Compact {
-            settings += " ";
-            settings += profile.as_str();
-        }
-        for column in self.bloom_filters {
-            settings += " bloom filter ";
-            settings += column;
+        let (log_type, Format { profile, compression }) = (batch.partition.log_type, self.format);
+        let (compression, profile) = (compression.as_str(), profile.as_str());
+        let mut settings =
+            format!("log_type={log_type} compression={compression} profile={profile}");
+        if !self.bloom_filters.is_empty() {
+            settings += " bloom_filters=";
+            settings += &self.bloom_filters.join(",");
         }
         if !self.redaction.is_empty() {
-            settings += " ";
+            settings += " redaction=";
             settings += &self.redaction.agreement().to_string();
         }
         settings

@@ -180,8 +180,7 @@ impl Rules {
 /// The rules as the metadata of files has them.
 impl fmt::Display for Rules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rules = self.actions().into_iter().map(|rule| format!("--redact {rule}"));
-        f.write_str(&rules.collect::<Vec<_>>().join(" "))
+        f.write_str(&self.actions().join(","))
     }
 }
 
@@ -192,7 +191,7 @@ pub struct Agreement {
     pub columns: Rules,
     /// Fingerprint of the key, if something is hashed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
+    pub key_fingerprint: Option<String>,
 }
 
 impl Agreement {
@@ -206,7 +205,8 @@ impl Agreement {
 impl fmt::Display for Agreement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.columns)?;
-        self.key.as_ref().map_or(Ok(()), |key| write!(f, " key {key}"))
+        let fingerprint = self.key_fingerprint.as_ref();
+        fingerprint.map_or(Ok(()), |key| write!(f, " key_fingerprint={key}"))
     }
 }
 
@@ -241,7 +241,8 @@ impl Redaction {
 
     /// Returns what is to be agreed on.
     pub(crate) fn agreement(&self) -> Agreement {
-        Agreement { columns: self.rules.clone(), key: self.key.as_ref().map(Key::fingerprint) }
+        let key_fingerprint = self.key.as_ref().map(Key::fingerprint);
+        Agreement { columns: self.rules.clone(), key_fingerprint }
     }
 
     /// Tells whether nothing is redacted. The lines of rejects are kept only then.
@@ -344,8 +345,7 @@ mod tests {
     fn rules_are_parsed_and_typed_alike() {
         assert!(Rules::parse::<&str>(&[]).unwrap().is_empty());
         let rules = Rules::parse(&["request_url=drop-query", "redirect_url=drop"]).unwrap();
-        let typed = "--redact extra_fields=drop --redact redirect_url=drop \
-                     --redact request_url=drop-query --redact transformed_uri=drop-query";
+        let typed = "extra_fields=drop,redirect_url=drop,request_url=drop-query,transformed_uri=drop-query";
         assert_eq!(rules.to_string(), typed);
         let again: Vec<&str> = typed.split(' ').filter(|word| word.contains('=')).collect();
         assert_eq!(Rules::parse(&again).unwrap(), rules);
@@ -379,7 +379,7 @@ mod tests {
         assert_eq!(other.unwrap_err(), RedactError::OtherKey);
         // Without anything to hash, no key is looked at.
         let drop = Rules::parse(&["user_agent=drop"]).unwrap();
-        assert_eq!(Redaction::new(drop, Some("short")).unwrap().agreement().key, None);
+        assert_eq!(Redaction::new(drop, Some("short")).unwrap().agreement().key_fingerprint, None);
     }
 
     #[test]

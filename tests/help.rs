@@ -54,7 +54,7 @@ fn the_version_tells_what_is_known() {
     {
         assert!(long.contains(line), "{line} is in {long}");
     }
-    assert!(long.contains("format version 2, or 3 where redacted"), "{long}");
+    assert!(long.contains("format version 4, or 5 where redacted"), "{long}");
 }
 
 #[test]

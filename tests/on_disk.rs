@@ -117,7 +117,7 @@ fn a_claim_without_an_end_is_finished_by_the_next_run() {
     world.convert_with(&["--from", "2025-08-01"]).expect(3).says(&["nothing to convert"]);
     assert!(contents(&world.out()) == stood, "it is published");
     assert_eq!(whole.len(), tree(&world.out()).len());
-    // If the staged files are lost, the claim is void and its objects are new.
+    // If the staged files are lost, the claim is aborted and its objects become eligible for conversion again.
     fs::remove_file(world.out().join(CLAIMS).join("1.done.json")).unwrap();
     for file in &moved {
         fs::remove_file(file).unwrap();
@@ -127,7 +127,7 @@ fn a_claim_without_an_end_is_finished_by_the_next_run() {
     }
     let run = world.convert_with(&["--json", "--max-rejects", "1"]).expect(0);
     assert_eq!((run.count("/objects/converted"), run.count("/rows")), (3, 6));
-    assert!(world.out().join(CLAIMS).join("1.void.json").exists());
+    assert!(world.out().join(CLAIMS).join("1.aborted.json").exists());
     assert!(world.out().join(CLAIMS).join("2.done.json").exists());
     // If one stands and the other is lost, that is said, and the remedy helps.
     fs::remove_file(world.out().join(CLAIMS).join("2.done.json")).unwrap();

@@ -3,7 +3,7 @@
 //! Each partition has a log of numbered entries, `1.claim.json`, `2.claim.json` and so on, each created only where
 //! there is none of its number. An entry adds objects, by naming the outputs that hold them and where these are
 //! staged, or takes back all entries before it. Whoever reads it can carry it out; `<number>.done.json` says that
-//! somebody has, `<number>.void.json` that nobody can. An amendment adds facts about the objects of earlier entries.
+//! somebody has, `<number>.aborted.json` that nobody can. An amendment adds facts about the objects of earlier entries.
 
 mod amend;
 pub(crate) mod embedded;

@@ -24,9 +24,9 @@ pub const STAGING: &str = "_alb2parquet/staging";
 /// What the dataset is, below it.
 const DESCRIPTION: &str = "_alb2parquet/dataset.json";
 /// Of datasets that hold everything. Programs that know nothing else read them, and go on with them.
-const PLAIN_VERSION: u32 = 2;
+const PLAIN_VERSION: u32 = 4;
 /// Of datasets that are redacted: a program that does not know it would write in clear.
-const REDACTED_VERSION: u32 = 3;
+const REDACTED_VERSION: u32 = 5;
 /// Those that this program knows, of datasets that hold everything and of redacted ones.
 pub(crate) const FORMAT_VERSIONS: [u32; 2] = [PLAIN_VERSION, REDACTED_VERSION];
 /// Names that are tried before the first claim.
@@ -184,7 +184,7 @@ pub enum DatasetError {
     },
     /// The dataset was made by a version that lays it out otherwise.
     #[error(
-        "the dataset has format version {0}, this program writes {PLAIN_VERSION} and {REDACTED_VERSION}"
+        "the dataset has format version {0}, this program reads and writes {PLAIN_VERSION} and {REDACTED_VERSION}"
     )]
     Version(u32),
     /// The dataset was begun with another layout.

@@ -50,7 +50,7 @@ pub(crate) fn publish(dataset: &Dataset, log: &mut Log, number: usize) -> Result
     for output in &claim.outputs {
         match dataset.target().complete(&output.file) {
             Ok(Completed::Visible) => {}
-            Ok(Completed::Lost) => return void(dataset, log, number, &claim, &output.file.key),
+            Ok(Completed::Lost) => return abort_claim(dataset, log, number, &claim, &output.file.key),
             Err(error @ TargetError::Foreign { .. }) => {
                 log.set_state(number, State::Stuck(error.to_string()));
                 return Ok(());
@@ -68,7 +68,7 @@ pub(crate) fn publish(dataset: &Dataset, log: &mut Log, number: usize) -> Result
 /// Every output is aborted once more, even the one that is lost: a slow run that is about to complete it
 /// has either done so by then, which is looked at afterwards, or never will, whatever the store
 /// answered before.
-fn void(
+fn abort_claim(
     dataset: &Dataset,
     log: &mut Log,
     number: usize,
@@ -100,8 +100,8 @@ fn void(
     }
     match log.state(dataset, number, &log.entry(number).record)? {
         // It was published, and its files were taken away since.
-        state @ (State::Done | State::Void) => log.set_state(number, state),
-        State::Open | State::Stuck(_) => log.mark_void(dataset, number)?,
+        state @ (State::Done | State::Aborted) => log.set_state(number, state),
+        State::Open | State::Stuck(_) => log.mark_aborted(dataset, number)?,
     }
     forget(dataset, claim);
     Ok(())
@@ -110,7 +110,7 @@ fn void(
 /// Takes back what the claims before a removal made visible, or were about to.
 fn withdraw(dataset: &Dataset, log: &mut Log, number: usize) -> Result<(), DatasetError> {
     let target = dataset.target();
-    let before = log.standing().filter(|(n, entry)| *n < number && entry.state != State::Void);
+    let before = log.standing().filter(|(n, entry)| *n < number && entry.state != State::Aborted);
     let claims: Vec<Claim> =
         before.filter_map(|(_, entry)| entry.record.claim().cloned()).collect();
     for output in claims.iter().flat_map(|claim| &claim.outputs) {

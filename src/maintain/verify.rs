@@ -211,7 +211,7 @@ impl Verification<'_> {
                     ));
                 }
                 let Record::Add(claim) = &entry.record else { continue };
-                if entry.state == State::Void {
+                if entry.state == State::Aborted {
                     continue;
                 }
                 report.claims += 1;

@@ -142,12 +142,12 @@ impl Request<'_> {
         let mut total = Totals::default();
         let amendments = log.amendments();
         for (number, entry) in log.standing() {
-            let finished = matches!(entry.state, State::Done | State::Void);
+            let finished = matches!(entry.state, State::Done | State::Aborted);
             // An amendment takes effect before it is marked done.
             let is_amendment = matches!(entry.record, Record::Amend(_));
             gathered.unfinished += u64::from(!finished && !is_amendment);
             let Record::Add(claim) = &entry.record else { continue };
-            if entry.state == State::Void {
+            if entry.state == State::Aborted {
                 continue;
             }
             total.days = 1;

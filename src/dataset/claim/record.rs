@@ -36,7 +36,7 @@ pub struct Claim {
     pub run: String,
     /// Version of the program.
     pub version: String,
-    /// What else decided the bytes of the outputs.
+    /// Everything else that determined the bytes of the outputs, as `name=value` pairs separated by spaces.
     pub settings: String,
     /// Profile of its files.
     #[serde(default, skip_serializing_if = "Profile::is_compact")]
