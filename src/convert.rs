@@ -30,7 +30,7 @@ use crate::convert::feed::{Decompressors, Feed, Input, Lost};
 use crate::convert::files::{Open, StagedBatch, StagedOutput, leave_out};
 use crate::convert::flow::Flow;
 use crate::convert::queue::Queue;
-use crate::convert::tally::{CONVERTED_MEANWHILE, Tally};
+use crate::convert::tally::{CONVERTED_CONCURRENTLY, Tally};
 use crate::dataset::claim::{Output, State};
 use crate::dataset::layout::{Dataset, DatasetError};
 use crate::dataset::ledger::{Committed, Ledger};
@@ -184,8 +184,8 @@ impl Conversion<'_> {
         for (log_type, batch) in tallies.into_values() {
             tally.add(log_type, batch);
         }
-        tally.objects.left = left + queue.left();
-        tally.interrupted = tally.objects.left > 0;
+        tally.objects.not_processed = left + queue.left();
+        tally.interrupted = tally.objects.not_processed > 0;
         tally.incomplete_before = ledger.incomplete_objects();
         tally.seconds = started.elapsed().as_secs_f64();
         Ok(tally)
@@ -227,7 +227,7 @@ impl Conversion<'_> {
                 let mut rest = batch.clone();
                 rest.objects.retain(|object| !taken.contains(object.identity()));
                 let lost = batch.objects.len() - rest.objects.len();
-                tally.skip(CONVERTED_MEANWHILE, lost as u64);
+                tally.skip(CONVERTED_CONCURRENTLY, lost as u64);
                 return Ok((tally, (!rest.objects.is_empty()).then_some(rest)));
             }
             Err(error) if error.is_of_partition() => (error.to_string(), Remedy::of(&error)),

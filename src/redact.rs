@@ -345,7 +345,8 @@ mod tests {
     fn rules_are_parsed_and_typed_alike() {
         assert!(Rules::parse::<&str>(&[]).unwrap().is_empty());
         let rules = Rules::parse(&["request_url=drop-query", "redirect_url=drop"]).unwrap();
-        let typed = "extra_fields=drop,redirect_url=drop,request_url=drop-query,transformed_uri=drop-query";
+        let typed =
+            "extra_fields=drop,redirect_url=drop,request_url=drop-query,transformed_uri=drop-query";
         assert_eq!(rules.to_string(), typed);
         let again: Vec<&str> = typed.split(' ').filter(|word| word.contains('=')).collect();
         assert_eq!(Rules::parse(&again).unwrap(), rules);

@@ -21,7 +21,7 @@ use crate::dataset::layout::{DatasetError, Layout};
 use crate::logs::key::Partition;
 use crate::logs::schema::LogType;
 
-pub use crate::report::coverage::{Balancer, Day, MissingDays, MissingWindows, Span};
+pub use crate::report::coverage::{Day, LoadBalancer, MissingDays, MissingWindows, Span};
 pub(crate) use crate::report::eras::{Era, Month};
 pub(crate) use crate::report::examples::Example;
 pub(crate) use crate::report::gather::Request;
@@ -40,7 +40,7 @@ pub struct Facts {
     /// The dataset as the user named it.
     pub dataset: String,
     /// When this was gathered.
-    pub made: DateTime<Utc>,
+    pub created_at: DateTime<Utc>,
     /// Version of the program.
     pub version: &'static str,
     /// How its partitions become directories.
@@ -56,7 +56,7 @@ pub struct Facts {
     /// Each account, region and log type.
     pub regions: Vec<Region>,
     /// Each account, region, load balancer and log type.
-    pub balancers: Vec<Balancer>,
+    pub load_balancers: Vec<LoadBalancer>,
     /// Rejects by reason.
     pub rejects: Vec<RejectsOf>,
     /// Objects that were damaged, or none of whose lines became a row.
@@ -64,7 +64,7 @@ pub struct Facts {
     /// What the lines of each log type and month of delivery had.
     pub months: Vec<Month>,
     /// The batches that took longest, the slowest first; of those whose claims say.
-    pub slowest: Vec<SlowBatch>,
+    pub slowest_batches: Vec<SlowBatch>,
     /// What makes its tables known to engines.
     pub statements: Vec<Statement>,
     /// What needs attention; at most twenty, and the number of the others.

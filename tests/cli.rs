@@ -247,11 +247,12 @@ fn a_dataset_of_an_older_format_version_is_refused_by_every_command() {
         world.convert().expect(0);
         let description = world.out().join("_alb2parquet/dataset.json");
         let text = fs::read_to_string(&description).unwrap();
-        let older = text.replace("\"format_version\": 4", &format!("\"format_version\": {version}"));
+        let older =
+            text.replace("\"format_version\": 4", &format!("\"format_version\": {version}"));
         assert_ne!(text, older);
         fs::write(&description, older).unwrap();
         let before = tree(&world.out());
-        let (source, out) = (world.source(), world.out());
+        let (source, out) = (world.source().to_str().unwrap().to_owned(), world.out());
         let out = out.to_str().unwrap();
         let commands: [&[&str]; 9] = [
             &["convert", &source, "--out", out],
@@ -265,7 +266,8 @@ fn a_dataset_of_an_older_format_version_is_refused_by_every_command() {
             &["ddl", "--from-dataset", out],
         ];
         for command in commands {
-            let message = format!("format version {version}, this program reads and writes 4 and 5");
+            let message =
+                format!("format version {version}, this program reads and writes 4 and 5");
             let hint = "hint: an older version wrote this dataset";
             run(command).expect(3).says(&[&message, hint]);
         }

@@ -87,7 +87,7 @@ fn an_amendment_ends_with_the_claim_that_it_speaks_of() {
     let found = verify(&world, &[]).expect(1).json()["findings"].clone();
     let of = |finding: &Value| (finding["kind"].clone(), finding["remedy"].clone());
     let found: Vec<_> = found.as_array().unwrap().iter().map(of).collect();
-    assert!(found.contains(&(json!("state"), json!("update"))), "{found:?}");
+    assert!(found.contains(&(json!("invalid_state"), json!("update"))), "{found:?}");
     assert!(found.iter().all(|(_, remedy)| remedy == "update"), "{found:?}");
     let before = tree(&world.out());
     world.run("repair", false, &["--yes"]).expect(2).says(&["7.claim.json", "newer version"]);
@@ -110,7 +110,7 @@ fn a_claim_without_an_end_is_finished_by_the_next_run() {
     }
     assert_eq!(moved.len(), 2);
     fs::remove_file(world.out().join(CLAIMS).join("1.done.json")).unwrap();
-    assert_eq!(findings(&world), ["unfinished"]);
+    assert_eq!(findings(&world), ["unpublished"]);
     // Nothing of the source is needed, nor has the partition to be selected.
     fs::remove_dir_all(world.source()).unwrap();
     fs::create_dir(world.source()).unwrap();
@@ -134,7 +134,7 @@ fn a_claim_without_an_end_is_finished_by_the_next_run() {
     fs::remove_file(&files(&world.out(), ROWS)[0]).unwrap();
     let run = world.convert_with(&["--json"]).expect(2);
     run.says(&["was lost", "remove"]);
-    assert_eq!(findings(&world), ["unfinished"]);
+    assert_eq!(findings(&world), ["unpublished"]);
     command(&world, "remove", &["--to", "2025-07-19", "--yes"]).expect(0);
     world.convert_with(&["--max-rejects", "1"]).expect(0);
     assert_eq!((world.rows().len(), world.rejects().len()), (6 + 5, 3));

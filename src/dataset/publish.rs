@@ -50,7 +50,9 @@ pub(crate) fn publish(dataset: &Dataset, log: &mut Log, number: usize) -> Result
     for output in &claim.outputs {
         match dataset.target().complete(&output.file) {
             Ok(Completed::Visible) => {}
-            Ok(Completed::Lost) => return abort_claim(dataset, log, number, &claim, &output.file.key),
+            Ok(Completed::Lost) => {
+                return abort_claim(dataset, log, number, &claim, &output.file.key);
+            }
             Err(error @ TargetError::Foreign { .. }) => {
                 log.set_state(number, State::Stuck(error.to_string()));
                 return Ok(());

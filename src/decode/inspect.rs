@@ -52,7 +52,7 @@ pub struct About {
     /// The log that its lines are read as.
     pub log_type: LogType,
     /// How that is known.
-    pub told_by: ToldBy,
+    pub determined_by: DeterminedBy,
 }
 
 /// How much of an object is kept to be shown.
@@ -100,7 +100,7 @@ pub struct Named {
     /// Day of the partition; `None` if `convert` skips the object.
     pub day: Option<String>,
     /// The load balancer, `app/<name>/<id>`.
-    pub balancer: String,
+    pub load_balancer: String,
     /// End of the five minutes that the object covers, `yyyy-mm-ddThh:mmZ`.
     pub end_time: String,
     /// Address of the load balancer node; vended logs have none in their names.
@@ -110,7 +110,7 @@ pub struct Named {
 /// How the log type is known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ToldBy {
+pub enum DeterminedBy {
     /// It was said.
     Argument,
     /// The name of the object tells it.
@@ -118,7 +118,7 @@ pub enum ToldBy {
     /// Its first lines do.
     Lines,
     /// Nothing tells it.
-    Nothing,
+    Default,
 }
 
 /// What an object is.
@@ -151,18 +151,18 @@ impl Inspection {
         object.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
         let named = Named::of(key);
         let format = ObjectFormat::of(&head);
-        let (log_type, told_by) = if let Some(said) = log_type {
-            (said, ToldBy::Argument)
+        let (log_type, determined_by) = if let Some(said) = log_type {
+            (said, DeterminedBy::Argument)
         } else if let Some(named) = &named {
-            (named.log_type, ToldBy::Name)
+            (named.log_type, DeterminedBy::Name)
         } else if let Some(found) = log_type_of(&head) {
-            (found, ToldBy::Lines)
+            (found, DeterminedBy::Lines)
         } else {
-            (LogType::Access, ToldBy::Nothing)
+            (LogType::Access, DeterminedBy::Default)
         };
         let mismatch = Some(key).filter(|key| !key.is_empty()).and_then(key::mismatch);
         let key = key.to_owned();
-        let about = About { key, named, mismatch, format, log_type, told_by };
+        let about = About { key, named, mismatch, format, log_type, determined_by };
         Ok(Self { about, object: Box::new(Cursor::new(head).chain(object)) })
     }
 
@@ -252,7 +252,7 @@ impl Named {
             account: name.account.to_owned(),
             region: name.region.to_owned(),
             day,
-            balancer: name.balancer.replace('.', "/"),
+            load_balancer: name.balancer.replace('.', "/"),
             end_time: format!(
                 "{}-{}-{}T{}:{}Z",
                 &date[..4],

@@ -136,7 +136,8 @@ impl Verification<'_> {
         let listing = Listing::take(self.sources, self.selection, self.stop)?;
         let mut report = Report { objects: listing.objects.len() as u64, ..Report::default() };
         for failure in &listing.failures {
-            let finding = Finding::new("listing", &failure.object, &failure.error, Remedy::Rename);
+            let finding =
+                Finding::new("listing_failed", &failure.object, &failure.error, Remedy::Rename);
             report.findings.push(finding);
         }
         find_left_out(&listing, &mut report);
@@ -174,7 +175,7 @@ impl Verification<'_> {
         for key in hints.unknown() {
             let name = self.dataset.target().name(key);
             let problem = "lies among the claims, but belongs to no partition";
-            report.findings.push(Finding::new("state", name, problem, Remedy::Investigate));
+            report.findings.push(Finding::new("invalid_state", name, problem, Remedy::Investigate));
         }
         let listed = listing.objects.iter().map(|object| &*object.partition);
         let partitions: BTreeSet<&Partition> = hints.partitions().chain(listed).collect();
@@ -186,7 +187,7 @@ impl Verification<'_> {
                     let Some(remedy) = Remedy::of(&error) else { return Err(error) };
                     let problem = error.with_source();
                     let name = partition.to_string();
-                    report.findings.push(Finding::new("state", name, &problem, remedy));
+                    report.findings.push(Finding::new("invalid_state", name, &problem, remedy));
                     unknown.insert(partition.clone(), remedy);
                 }
             }
@@ -204,7 +205,7 @@ impl Verification<'_> {
                 if matches!(entry.record, Record::Remove(_)) && entry.state != State::Done {
                     let problem = "is a removal that is not finished";
                     report.findings.push(Finding::new(
-                        "unfinished",
+                        "unfinished_removal",
                         &name,
                         problem,
                         Remedy::Convert,
@@ -221,7 +222,7 @@ impl Verification<'_> {
                 if entry.state != State::Done {
                     let problem = "is claimed, but its files may not be published yet";
                     report.findings.push(Finding::new(
-                        "unfinished",
+                        "unpublished",
                         &name,
                         problem,
                         Remedy::Publish,
@@ -252,7 +253,7 @@ impl Verification<'_> {
                 if let Some((_, first)) = held.insert(identity(&object.name), (before, name)) {
                     let problem = format!("is claimed twice, by {first} and {name}");
                     report.findings.push(Finding::new(
-                        "twice",
+                        "claimed_twice",
                         claim.url(object),
                         &problem,
                         Remedy::Remove,
@@ -274,7 +275,12 @@ impl Verification<'_> {
                         let name = log.name(self.dataset, number);
                         let problem = format!("is claimed twice, by {first} and {name}");
                         let url = claim.url(object);
-                        report.findings.push(Finding::new("twice", url, &problem, Remedy::Remove));
+                        report.findings.push(Finding::new(
+                            "claimed_twice",
+                            url,
+                            &problem,
+                            Remedy::Remove,
+                        ));
                     }
                     beside.insert(own, before);
                 }
@@ -371,7 +377,12 @@ impl Verification<'_> {
         let Standing { claim, state, name, .. } = standing;
         let mut looked = Looked::default();
         if let Some(problem) = claim.contradiction() {
-            looked.findings.push(Finding::new("counts", name, &problem, Remedy::Remove));
+            looked.findings.push(Finding::new(
+                "inconsistent_counts",
+                name,
+                &problem,
+                Remedy::Remove,
+            ));
         }
         if **state != State::Done {
             return Ok(looked);
@@ -383,7 +394,12 @@ impl Verification<'_> {
                 None => looked.files += 1,
                 Some(problem) => {
                     readable = false;
-                    looked.findings.push(Finding::new("file", file, &problem, Remedy::Remove));
+                    looked.findings.push(Finding::new(
+                        "file_mismatch",
+                        file,
+                        &problem,
+                        Remedy::Remove,
+                    ));
                 }
             }
         }
@@ -407,7 +423,7 @@ impl Verification<'_> {
             Err(error) => {
                 let name = claim.outputs.first().map_or("", |output| &output.file.key);
                 let (name, problem) = (self.dataset.target().name(name), format!("{error:#}"));
-                looked.findings.push(Finding::new("file", name, &problem, Remedy::Remove));
+                looked.findings.push(Finding::new("file_mismatch", name, &problem, Remedy::Remove));
                 return;
             }
         };
@@ -442,7 +458,7 @@ impl Verification<'_> {
                         }
                         (Some(problem), _) => {
                             looked.findings.push(Finding::new(
-                                "rows",
+                                "row_mismatch",
                                 url,
                                 &problem,
                                 Remedy::Remove,

@@ -8,7 +8,7 @@ use indicatif::{HumanBytes, HumanCount};
 use crate::cli::excerpt::Excerpt;
 use crate::cli::inspect::rows;
 use crate::cli::terminal::{counts, joined};
-use crate::decode::inspect::{About, Inspected, Named, ObjectFormat, ToldBy};
+use crate::decode::inspect::{About, DeterminedBy, Inspected, Named, ObjectFormat};
 use crate::decode::locate;
 use crate::logs::schema::Table;
 use crate::util::escape::printable;
@@ -46,10 +46,10 @@ fn facts(page: &mut String, object: &str, found: &Inspected) {
     let Inspected { about, counts: read, .. } = found;
     fact("object", printable(object));
     if let Some(named) = &about.named {
-        let Named { account, region, balancer, end_time, node, .. } = named;
+        let Named { account, region, load_balancer, end_time, node, .. } = named;
         let day = named.day.as_ref().map(|day| format!(", partition {day}")).unwrap_or_default();
         let node = node.as_ref().map(|node| format!(", from node {node}")).unwrap_or_default();
-        fact("key", format!("{} log of {balancer}", named.log_type));
+        fact("key", format!("{} log of {load_balancer}", named.log_type));
         fact("", format!("account {account}, {region}{day}"));
         fact("", format!("the five minutes until {end_time}{node}"));
     }
@@ -85,11 +85,11 @@ fn facts(page: &mut String, object: &str, found: &Inspected) {
 }
 
 fn read_as(about: &About) -> String {
-    let why = match about.told_by {
-        ToldBy::Argument => "as --log-type says",
-        ToldBy::Name => "as its name says",
-        ToldBy::Lines => "as its first lines are",
-        ToldBy::Nothing => "since nothing tells otherwise",
+    let why = match about.determined_by {
+        DeterminedBy::Argument => "as --log-type says",
+        DeterminedBy::Name => "as its name says",
+        DeterminedBy::Lines => "as its first lines are",
+        DeterminedBy::Default => "since nothing tells otherwise",
     };
     format!("{} log, {why}", about.log_type)
 }
