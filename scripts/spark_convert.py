@@ -71,7 +71,7 @@ COLUMNS = {
 OUTCOMES = ["objects", "converted_before", "archived", "duplicate", "failed"]
 
 Batch = collections.namedtuple("Batch", "id size objects line")
-Plan = collections.namedtuple("Plan", "batches messages complete left_out")
+Plan = collections.namedtuple("Plan", "batches messages complete logs_not_converted")
 
 
 class RunFailed(Exception):
@@ -146,7 +146,7 @@ def make_plan(binary, sources, out, options=()):
     if code not in (DONE, OBJECTS, LEFT_OUT):
         raise RunFailed(f"{PROGRAM} plan ended with {code}: " + " / ".join(said))
     messages = [line for line in said if "failed" in line or line.startswith("warning: ")]
-    return Plan(batches, messages, complete=code != OBJECTS, left_out=code == LEFT_OUT)
+    return Plan(batches, messages, complete=code != OBJECTS, logs_not_converted=code == LEFT_OUT)
 
 
 def share(batches, slots, task_bytes=TASK_BYTES):
@@ -246,7 +246,7 @@ def summarize(outcomes, plan, tasks, planning_seconds, converting_seconds):
         # The sum over batches, several of which are converted concurrently.
         "batch_seconds": round(sum(outcome["seconds"] for outcome in outcomes), 3),
         "plan_complete": plan.complete,
-        "logs_left_out": plan.left_out,
+        "logs_not_converted": plan.logs_not_converted,
         "plan_messages": list(plan.messages),
         "failures": [failure for outcome in outcomes for failure in outcome["failures"]],
     }
@@ -256,7 +256,7 @@ def exit_code(summary, max_rejects):
     """Returns the exit code that `convert` would have."""
     if summary["failed"] or summary["failures"] or not summary["plan_complete"]:
         return OBJECTS
-    if summary["logs_left_out"]:
+    if summary["logs_not_converted"]:
         return LEFT_OUT
     if summary["rejects"] > max_rejects * summary["lines"]:
         return REJECTS

@@ -30,7 +30,7 @@ use crate::convert::feed::{Decompressors, Feed, Input, Lost};
 use crate::convert::files::{Open, StagedBatch, StagedOutput, leave_out};
 use crate::convert::flow::Flow;
 use crate::convert::queue::Queue;
-use crate::convert::tally::{CONVERTED_MEANWHILE, Tally};
+use crate::convert::tally::{CONVERTED_CONCURRENTLY, Tally};
 use crate::dataset::claim::{Output, State};
 use crate::dataset::layout::{Dataset, DatasetError};
 use crate::dataset::ledger::{Committed, Ledger};
@@ -38,7 +38,6 @@ use crate::decode::decoder::{Decoded, Decoder};
 use crate::decode::gzip::Decompressed;
 use crate::decode::text_buffer::TextPool;
 use crate::encode::Format;
-use crate::encode::profile::Profile;
 use crate::logs::schema::LogType;
 use crate::plan::{Batch, Failure, Object, Plan, Remedy};
 use crate::redact::Redaction;
@@ -185,8 +184,8 @@ impl Conversion<'_> {
         for (log_type, batch) in tallies.into_values() {
             tally.add(log_type, batch);
         }
-        tally.objects.left = left + queue.left();
-        tally.interrupted = tally.objects.left > 0;
+        tally.objects.not_processed = left + queue.left();
+        tally.interrupted = tally.objects.not_processed > 0;
         tally.incomplete_before = ledger.incomplete_objects();
         tally.seconds = started.elapsed().as_secs_f64();
         Ok(tally)
@@ -228,7 +227,7 @@ impl Conversion<'_> {
                 let mut rest = batch.clone();
                 rest.objects.retain(|object| !taken.contains(object.identity()));
                 let lost = batch.objects.len() - rest.objects.len();
-                tally.skip(CONVERTED_MEANWHILE, lost as u64);
+                tally.skip(CONVERTED_CONCURRENTLY, lost as u64);
                 return Ok((tally, (!rest.objects.is_empty()).then_some(rest)));
             }
             Err(error) if error.is_of_partition() => (error.to_string(), Remedy::of(&error)),
@@ -242,20 +241,21 @@ impl Conversion<'_> {
         batch.file_name(&self.settings(batch), self.dataset.run())
     }
 
-    /// Returns the settings that determine the bytes of a file, besides its objects and the version.
+    /// Returns the settings that determine the bytes of a file, except its objects and the version.
+    ///
+    /// They are `name=value` pairs in a fixed order, separated by spaces: `log_type`, `compression` and `profile`, then
+    /// `bloom_filters`, `redaction` and `key_fingerprint` where they apply. Runs with equal options have equal text.
     fn settings(&self, batch: &Batch) -> String {
-        let Format { profile, compression } = self.format;
-        let mut settings = format!("{} {compression:?}", batch.partition.log_type);
-        if profile != Profile::Compact {
-            settings += " ";
-            settings += profile.as_str();
-        }
-        for column in self.bloom_filters {
-            settings += " bloom filter ";
-            settings += column;
+        let (log_type, Format { profile, compression }) = (batch.partition.log_type, self.format);
+        let (compression, profile) = (compression.as_str(), profile.as_str());
+        let mut settings =
+            format!("log_type={log_type} compression={compression} profile={profile}");
+        if !self.bloom_filters.is_empty() {
+            settings += " bloom_filters=";
+            settings += &self.bloom_filters.join(",");
         }
         if !self.redaction.is_empty() {
-            settings += " ";
+            settings += " redaction=";
             settings += &self.redaction.agreement().to_string();
         }
         settings

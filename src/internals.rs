@@ -148,7 +148,7 @@ mod with_cli {
 
     pub mod report {
         pub use crate::report::{
-            Balancer, Counts, Day, Facts, IncompleteObjects, MissingDays, MissingWindows, Span,
+            Counts, Day, Facts, IncompleteObjects, LoadBalancer, MissingDays, MissingWindows, Span,
             Totals, html,
         };
     }

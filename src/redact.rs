@@ -182,8 +182,7 @@ impl Rules {
 /// Formats the rules as flags, as in the metadata of files.
 impl fmt::Display for Rules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let rules = self.actions().into_iter().map(|rule| format!("--redact {rule}"));
-        f.write_str(&rules.collect::<Vec<_>>().join(" "))
+        f.write_str(&self.actions().join(","))
     }
 }
 
@@ -194,7 +193,7 @@ pub struct Agreement {
     pub columns: Rules,
     /// Fingerprint of the key, if a column is hashed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub key: Option<String>,
+    pub key_fingerprint: Option<String>,
 }
 
 impl Agreement {
@@ -208,7 +207,8 @@ impl Agreement {
 impl fmt::Display for Agreement {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.columns)?;
-        self.key.as_ref().map_or(Ok(()), |key| write!(f, " key {key}"))
+        let fingerprint = self.key_fingerprint.as_ref();
+        fingerprint.map_or(Ok(()), |key| write!(f, " key_fingerprint={key}"))
     }
 }
 
@@ -243,7 +243,8 @@ impl Redaction {
 
     /// Returns the rules and the fingerprint of the key, for `dataset.json`.
     pub(crate) fn agreement(&self) -> Agreement {
-        Agreement { columns: self.rules.clone(), key: self.key.as_ref().map(Key::fingerprint) }
+        let key_fingerprint = self.key.as_ref().map(Key::fingerprint);
+        Agreement { columns: self.rules.clone(), key_fingerprint }
     }
 
     /// Returns whether there are no rules. Only then, rejects contain the text of their lines.
@@ -347,8 +348,8 @@ mod tests {
     fn parsing_the_text_of_rules_returns_the_same_rules() {
         assert!(Rules::parse::<&str>(&[]).unwrap().is_empty());
         let rules = Rules::parse(&["request_url=drop-query", "redirect_url=drop"]).unwrap();
-        let flags = "--redact extra_fields=drop --redact redirect_url=drop \
-                     --redact request_url=drop-query --redact transformed_uri=drop-query";
+        let flags =
+            "extra_fields=drop,redirect_url=drop,request_url=drop-query,transformed_uri=drop-query";
         assert_eq!(rules.to_string(), flags);
         let again: Vec<&str> = flags.split(' ').filter(|word| word.contains('=')).collect();
         assert_eq!(Rules::parse(&again).unwrap(), rules);
@@ -382,7 +383,7 @@ mod tests {
         assert_eq!(other.unwrap_err(), RedactError::OtherKey);
         // Without hashed columns, the key is ignored.
         let drop = Rules::parse(&["user_agent=drop"]).unwrap();
-        assert_eq!(Redaction::new(drop, Some("short")).unwrap().agreement().key, None);
+        assert_eq!(Redaction::new(drop, Some("short")).unwrap().agreement().key_fingerprint, None);
     }
 
     #[test]

@@ -21,7 +21,7 @@ use crate::dataset::layout::{DatasetError, Layout};
 use crate::logs::key::Partition;
 use crate::logs::schema::LogType;
 
-pub use crate::report::coverage::{Balancer, Day, MissingDays, MissingWindows, Span};
+pub use crate::report::coverage::{Day, LoadBalancer, MissingDays, MissingWindows, Span};
 pub(crate) use crate::report::eras::{Era, Month};
 pub(crate) use crate::report::examples::Example;
 pub(crate) use crate::report::gather::Request;
@@ -40,7 +40,7 @@ pub struct Facts {
     /// The path or URL of the dataset, as the user specified it.
     pub dataset: String,
     /// Time of the report.
-    pub made: DateTime<Utc>,
+    pub created_at: DateTime<Utc>,
     /// Version of the program.
     pub version: &'static str,
     /// Layout of the partition directories.
@@ -56,7 +56,7 @@ pub struct Facts {
     /// Totals of each account, region and log type.
     pub regions: Vec<Region>,
     /// Coverage of each account, region, load balancer and log type.
-    pub balancers: Vec<Balancer>,
+    pub load_balancers: Vec<LoadBalancer>,
     /// Rejects by reason.
     pub rejects: Vec<RejectsOf>,
     /// Objects that were damaged, or none of whose lines became a row.
@@ -64,7 +64,7 @@ pub struct Facts {
     /// The fields in the lines of each log type and month of delivery.
     pub months: Vec<Month>,
     /// The slowest batches whose claims contain their duration, the slowest first.
-    pub slowest: Vec<SlowBatch>,
+    pub slowest_batches: Vec<SlowBatch>,
     /// Statements that register the tables in engines.
     pub statements: Vec<Statement>,
     /// Problems that need attention; at most twenty, and the number of others.

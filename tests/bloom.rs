@@ -76,7 +76,7 @@ fn filters_are_part_of_the_settings_in_a_claim() {
     let other_order = ["--bloom-filter", "client_ip", "--bloom-filter", "trace_id"];
     assert_eq!(settings(&ARGS), settings(&other_order));
     assert_ne!(settings(&ARGS), settings(&[]));
-    assert_eq!(settings(&[]), "access Zstd portable");
+    assert_eq!(settings(&[]), "log_type=access compression=zstd profile=portable");
 }
 
 #[test]

@@ -125,7 +125,7 @@ fn the_report_is_the_same_for_a_bucket_and_a_disk() {
     let report =
         |out: &str| run_command(&mut server().command(&["report", out, "--json"])).expect(0).json();
     let (there, here) = (report(&lake), report(world.out().to_str().unwrap()));
-    for facts in ["totals", "regions", "balancers", "rejects", "months", "problems"] {
+    for facts in ["totals", "regions", "load_balancers", "rejects", "months", "problems"] {
         assert_eq!(there[facts], here[facts], "{facts}");
     }
     let statements = there["statements"].as_array().unwrap();
@@ -336,7 +336,7 @@ fn a_plan_counts_the_requests_of_its_conversion() {
     let [get, others] = [["get"].as_slice(), &["list", "put"]].map(|kinds| {
         kinds.iter().map(|kind| begun.count(&format!("/requests/{kind}"))).sum::<u64>()
     });
-    let price = begun.json()["price"].as_f64().unwrap();
+    let price = begun.json()["price_usd"].as_f64().unwrap();
     assert!(
         (price - (get as f64 * 0.0004 + others as f64 * 0.005) / 1000.0).abs() < 1e-9,
         "{price}"
@@ -353,7 +353,7 @@ fn a_plan_counts_the_requests_of_its_conversion() {
         &["--price-get", "0", "--price-put", "0"],
     )
     .expect(0);
-    assert_eq!(free.json()["price"], 0.0);
+    assert_eq!(free.json()["price_usd"], 0.0);
 }
 
 #[test]

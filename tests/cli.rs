@@ -239,6 +239,42 @@ fn a_dataset_of_an_unknown_format_is_not_changed() {
     }
 }
 
+/// Versions before the names of the state were final: their markers and keys would be misread.
+#[test]
+fn a_dataset_of_an_older_format_version_is_refused_by_every_command() {
+    for version in [2, 3] {
+        let world = World::with(gzip(good_lines(1)));
+        world.convert().expect(0);
+        let description = world.out().join("_alb2parquet/dataset.json");
+        let text = fs::read_to_string(&description).unwrap();
+        let older =
+            text.replace("\"format_version\": 4", &format!("\"format_version\": {version}"));
+        assert_ne!(text, older);
+        fs::write(&description, older).unwrap();
+        let before = tree(&world.out());
+        let (source, out) = (world.source().to_str().unwrap().to_owned(), world.out());
+        let out = out.to_str().unwrap();
+        let commands: [&[&str]; 9] = [
+            &["convert", &source, "--out", out],
+            &["plan", &source, "--out", out],
+            &["verify", &source, "--out", out],
+            &["repair", "--out", out],
+            &["remove", "--out", out, "--from", "2025-07-19", "--to", "2025-07-19"],
+            &["accept", "--out", out],
+            &["clean", "--out", out],
+            &["report", out],
+            &["ddl", "--from-dataset", out],
+        ];
+        for command in commands {
+            let message =
+                format!("format version {version}, this program reads and writes 4 and 5");
+            let hint = "hint: an older version wrote this dataset";
+            run(command).expect(3).says(&[&message, hint]);
+        }
+        assert_eq!(tree(&world.out()), before);
+    }
+}
+
 // ---- exit codes
 
 #[test]

@@ -302,21 +302,23 @@ fn verify_finds_every_kind_of_damage() {
             fs::copy(&file, file.with_file_name("copy.parquet")).unwrap();
         }),
         ("orphan", |world| fs::write(world.out().join(REJECTS).join("_SUCCESS"), "").unwrap()),
-        ("file", |world| fs::remove_file(files(&world.out(), ROWS).remove(0)).unwrap()),
-        ("file", |world| {
+        ("file_mismatch", |world| fs::remove_file(files(&world.out(), ROWS).remove(0)).unwrap()),
+        ("file_mismatch", |world| {
             let file = files(&world.out(), ROWS).remove(0);
             let bytes = fs::read(&file).unwrap();
             fs::write(&file, &bytes[..bytes.len() - 1]).unwrap();
         }),
-        ("file", |world| {
+        ("file_mismatch", |world| {
             let file = files(&world.out(), ROWS).remove(0);
             let mut bytes = fs::read(&file).unwrap();
             bytes[100] ^= 1;
             fs::write(&file, bytes).unwrap();
         }),
-        ("counts", |world| claim(world, |text| text.replacen("\"rows\":6", "\"rows\":7", 1))),
-        ("state", |world| claim(world, |text| text[1..].to_owned())),
-        ("twice", |world| {
+        ("inconsistent_counts", |world| {
+            claim(world, |text| text.replacen("\"rows\":6", "\"rows\":7", 1));
+        }),
+        ("invalid_state", |world| claim(world, |text| text[1..].to_owned())),
+        ("claimed_twice", |world| {
             let claims = world.out().join(CLAIMS);
             fs::copy(claims.join("1.claim.json"), claims.join("2.claim.json")).unwrap();
             fs::copy(claims.join("1.done.json"), claims.join("2.done.json")).unwrap();
@@ -367,7 +369,7 @@ fn verify_finds_files_without_the_metadata_of_this_program() {
     let problem = |table: &str, metadata: Option<Vec<KeyValue>>| {
         let world = converted();
         rewrite(&world, table, metadata);
-        assert_eq!(findings(&world), ["file"]);
+        assert_eq!(findings(&world), ["file_mismatch"]);
         verify(&world, &[]).json()["findings"][0]["problem"].as_str().unwrap().to_owned()
     };
     for table in [ROWS, REJECTS] {
@@ -427,7 +429,10 @@ fn verify_compares_rows_with_the_source() {
         fs::write(&ours, bytes).unwrap();
         assert_eq!(verify(&world, &[]).code, 0, "only the rows differ");
         let found = findings(&world);
-        assert!(!found.is_empty() && found.iter().all(|kind| kind == "rows"), "{table}: {found:?}");
+        assert!(
+            !found.is_empty() && found.iter().all(|kind| kind == "row_mismatch"),
+            "{table}: {found:?}"
+        );
         fs::write(&ours, &before).unwrap();
         claim(&world, |text| {
             text.replace(&hash(&fs::read(&theirs).unwrap()), &hash(&before)).replace(
@@ -569,7 +574,7 @@ fn an_interrupted_removal_is_finished() {
     let (name, bytes) = files_before.iter().find(|(name, _)| name.starts_with(ROWS)).unwrap();
     put(&world.out(), name, bytes);
     let found = findings(&world);
-    assert!(found.contains(&"unfinished".to_owned()), "{found:?}");
+    assert!(found.contains(&"unfinished_removal".to_owned()), "{found:?}");
     let run = world.convert_with(&["--json", "--max-rejects", "1"]).expect(0);
     assert_eq!(run.count("/rows"), 6);
     assert_eq!(world.rows().len(), 11);

@@ -130,8 +130,8 @@ fn file_key(text: &[u8]) {
 #[derive(Debug, Default)]
 struct Forged(HashMap<String, Vec<u8>>);
 
-const HIVE: &[u8] = br#"{"format_version":2,"layout":"hive","conditional_creates":true}"#;
-const PLAIN: &[u8] = br#"{"format_version":2,"layout":"plain","conditional_creates":true}"#;
+const HIVE: &[u8] = br#"{"format_version":4,"layout":"hive","conditional_creates":true}"#;
+const PLAIN: &[u8] = br#"{"format_version":4,"layout":"plain","conditional_creates":true}"#;
 
 impl Forged {
     fn file(&self, key: &str) -> Result<&[u8], TargetError> {
@@ -486,7 +486,7 @@ pub(crate) fn state_seeds(root: &Path) -> Vec<Vec<u8>> {
         of(DESCRIPTION, std::str::from_utf8(PLAIN).unwrap()),
         of(
             DESCRIPTION,
-            r#"{"format_version":3,"layout":"hive","conditional_creates":false,"redaction":{"columns":{"client_ip":"hash"},"key":"0f"}}"#,
+            r#"{"format_version":5,"layout":"hive","conditional_creates":false,"redaction":{"columns":{"client_ip":"hash"},"key_fingerprint":"0f"}}"#,
         ),
         of(BATCH, &batch),
         of(

@@ -56,7 +56,7 @@ fn the_long_version_lists_the_supported_formats() {
     ] {
         assert!(long.contains(line), "{line} is missing in {long}");
     }
-    assert!(long.contains("format version 2, or 3 if redacted"), "{long}");
+    assert!(long.contains("format version 4, or 5 if redacted"), "{long}");
 }
 
 #[test]

@@ -470,14 +470,14 @@ fn names_that_do_not_match_are_skipped_and_no_path_leaves_the_dataset() {
     let world = World::with(gzip(good_lines(1)));
     let good = key(2);
     let bad = [
-        ("log_contradiction", good.replace("AWSLogs/012345678901", "AWSLogs/999999999999")),
-        ("log_contradiction", good.replace("/eu-west-1/", "/us-east-1/")),
-        ("log_contradiction", good.replace("/elasticloadbalancing/", "/CloudTrail/")),
-        ("log_name", good.replace("eu-west-1", "EU_WEST")),
-        ("log_name", good.replace("T1405Z", "")),
-        ("log_name", good.replace("my-lb", "my lb")),
-        ("log_name", good.replace("my-lb", "..")),
-        ("log_ending", good.replace(".log.gz", ".txt.gz")),
+        ("contradictory_path", good.replace("AWSLogs/012345678901", "AWSLogs/999999999999")),
+        ("contradictory_path", good.replace("/eu-west-1/", "/us-east-1/")),
+        ("contradictory_path", good.replace("/elasticloadbalancing/", "/CloudTrail/")),
+        ("invalid_name", good.replace("eu-west-1", "EU_WEST")),
+        ("invalid_name", good.replace("T1405Z", "")),
+        ("invalid_name", good.replace("my-lb", "my lb")),
+        ("invalid_name", good.replace("my-lb", "..")),
+        ("unsupported_ending", good.replace(".log.gz", ".txt.gz")),
         ("unknown", "AWSLogs/..log.gz".to_owned()),
     ];
     for (_, key) in &bad {
@@ -497,7 +497,7 @@ fn names_that_do_not_match_are_skipped_and_no_path_leaves_the_dataset() {
     assert_eq!(run.count("/rows"), 1 + odd.len() as u64);
     assert_eq!(run.count("/objects/skipped"), bad.len() as u64);
     for (kind, count) in
-        [("log_contradiction", 3), ("log_name", 4), ("log_ending", 1), ("unknown", 1)]
+        [("contradictory_path", 3), ("invalid_name", 4), ("unsupported_ending", 1), ("unknown", 1)]
     {
         assert_eq!(run.count(&format!("/objects/skipped_by_kind/{kind}")), count, "{kind}");
     }

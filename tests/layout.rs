@@ -644,7 +644,7 @@ fn paths_follow_the_layout() {
         let id = description["id"].take();
         assert_eq!(id.as_str().map(str::len), Some(32), "a random name");
         let expected = serde_json::json!({
-            "format_version": 2, "id": null, "layout": layout, "conditional_creates": true, "profile": "portable"
+            "format_version": 4, "id": null, "layout": layout, "conditional_creates": true, "profile": "portable"
         });
         assert_eq!(description, expected);
     }

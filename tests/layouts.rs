@@ -278,28 +278,32 @@ fn left_out() -> [(&'static str, String, &'static str); 6] {
     let other = key(9);
     [
         (
-            "log_ending",
+            "unsupported_ending",
             other.replace(".log.gz", ".log.gz.part"),
             "its name ends with \".log.gz.part\"",
         ),
-        ("log_ending", other.replace(".log.gz", ".log.zst"), "its name ends with \".log.zst\""),
         (
-            "log_contradiction",
+            "unsupported_ending",
+            other.replace(".log.gz", ".log.zst"),
+            "its name ends with \".log.zst\"",
+        ),
+        (
+            "contradictory_path",
             other.replace("AWSLogs/012345678901", "AWSLogs/999999999999"),
             "its path names account 999999999999, its name 012345678901",
         ),
         (
-            "log_contradiction",
+            "contradictory_path",
             other.replace("/eu-west-1/", "/us-east-1/"),
             "its path names region us-east-1, its name eu-west-1",
         ),
         (
-            "log_name",
+            "invalid_name",
             other.replace("_20250719T", "_20251319T"),
             "its name has an end time that does not exist",
         ),
         (
-            "log_name",
+            "invalid_name",
             other.replace("/012345678901_elastic", "/copy-012345678901_elastic"),
             "its name has \"copy-012345678901\" instead of an account of twelve digits",
         ),
@@ -332,7 +336,7 @@ fn skipped_logs_are_named_everywhere() {
         let run = world.convert_with(&["--log-format", "json"]).expect(4);
         run.says(&["\"logs left out\"", kind, &key]);
         // Logs that are not selected do not count as skipped logs.
-        if kind != "log_name" {
+        if kind != "invalid_name" {
             world.convert_with(&["--to", "2025-07-18"]).expect(0);
         }
     }
@@ -344,7 +348,7 @@ fn failures_outrank_skipped_logs_which_outrank_rejects() {
     world.put(&left_out()[0].1, "");
     world.convert().expect(4).says(&["--max-rejects"]);
     world.put(&key_on("2025/07/20", 1), "not gzip");
-    world.convert().expect(2).says(&["warning: 1 log_ending"]);
+    world.convert().expect(2).says(&["warning: 1 unsupported_ending"]);
 }
 
 /// Checksums and other files next to logs do not count as skipped logs.

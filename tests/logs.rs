@@ -445,7 +445,7 @@ fn an_object_with_chosen_fields_is_refused_by_name() {
         let path = world.source().join(object);
         let inspected =
             crate::support::run(&["inspect", path.to_str().unwrap(), "--json"]).expect(2);
-        assert_eq!(inspected.json()["holds"], holds[..], "{object}");
+        assert_eq!(inspected.json()["detected_content"], holds[..], "{object}");
     }
     assert_eq!(world.rejects(), []);
     world.convert().expect(2).says(&["1 converted_before"]);

@@ -87,7 +87,7 @@ fn an_amendment_ends_with_its_claim() {
     let found = verify(&world, &[]).expect(1).json()["findings"].clone();
     let of = |finding: &Value| (finding["kind"].clone(), finding["remedy"].clone());
     let found: Vec<_> = found.as_array().unwrap().iter().map(of).collect();
-    assert!(found.contains(&(json!("state"), json!("update"))), "{found:?}");
+    assert!(found.contains(&(json!("invalid_state"), json!("update"))), "{found:?}");
     assert!(found.iter().all(|(_, remedy)| remedy == "update"), "{found:?}");
     let before = tree(&world.out());
     world.run("repair", false, &["--yes"]).expect(2).says(&["7.claim.json", "newer version"]);
@@ -110,14 +110,14 @@ fn an_open_claim_is_finished_by_the_next_run() {
     }
     assert_eq!(moved.len(), 2);
     fs::remove_file(world.out().join(CLAIMS).join("1.done.json")).unwrap();
-    assert_eq!(findings(&world), ["unfinished"]);
+    assert_eq!(findings(&world), ["unpublished"]);
     // The source is not needed, and the partition need not be selected.
     fs::remove_dir_all(world.source()).unwrap();
     fs::create_dir(world.source()).unwrap();
     world.convert_with(&["--from", "2025-08-01"]).expect(3).says(&["nothing to convert"]);
     assert!(contents(&world.out()) == expected, "the claim is published");
     assert_eq!(whole.len(), tree(&world.out()).len());
-    // If the staged files are lost, the claim is aborted and its objects are converted again.
+    // If the staged files are lost, the claim is aborted and its objects become eligible for conversion again.
     fs::remove_file(world.out().join(CLAIMS).join("1.done.json")).unwrap();
     for file in &moved {
         fs::remove_file(file).unwrap();
@@ -127,14 +127,14 @@ fn an_open_claim_is_finished_by_the_next_run() {
     }
     let run = world.convert_with(&["--json", "--max-rejects", "1"]).expect(0);
     assert_eq!((run.count("/objects/converted"), run.count("/rows")), (3, 6));
-    assert!(world.out().join(CLAIMS).join("1.void.json").exists());
+    assert!(world.out().join(CLAIMS).join("1.aborted.json").exists());
     assert!(world.out().join(CLAIMS).join("2.done.json").exists());
     // If one output exists and the other is lost, the run reports it, and the remedy works.
     fs::remove_file(world.out().join(CLAIMS).join("2.done.json")).unwrap();
     fs::remove_file(&files(&world.out(), ROWS)[0]).unwrap();
     let run = world.convert_with(&["--json"]).expect(2);
     run.says(&["was lost", "remove"]);
-    assert_eq!(findings(&world), ["unfinished"]);
+    assert_eq!(findings(&world), ["unpublished"]);
     command(&world, "remove", &["--to", "2025-07-19", "--yes"]).expect(0);
     world.convert_with(&["--max-rejects", "1"]).expect(0);
     assert_eq!((world.rows().len(), world.rejects().len()), (6 + 5, 3));

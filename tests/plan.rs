@@ -65,7 +65,7 @@ fn a_plan_counts_by_load_balancer() {
               days: [&str; 2],
               count: u64| {
         json!({
-            "account": account, "region": region, "balancer": balancer, "objects": objects, "bytes": bytes,
+            "account": account, "region": region, "load_balancer": balancer, "objects": objects, "bytes": bytes,
             "days": count, "first_day": days[0], "last_day": days[1],
             "to_convert": { "objects": objects, "bytes": bytes },
         })
@@ -86,7 +86,7 @@ fn a_plan_counts_by_load_balancer() {
         "to_convert": { "objects": 11, "bytes": all },
         "archived": null,
         "open_claims": 0,
-        "balancers": [
+        "load_balancers": [
             of("012345678901", "eu-west-1", "app/my-lb/50dc6c495c0c9188", 9, of_one, ["2025-07-18", "2025-07-21"], 3),
             of("012345678901", "us-east-1", "app/other/00dc6c495c0c9188", 1, other, day, 1),
             of("123456789012", "us-east-1", "app/other/00dc6c495c0c9188", 1, third, day, 1),
@@ -95,9 +95,9 @@ fn a_plan_counts_by_load_balancer() {
         "batches": 5,
         "bytes_out": estimate["bytes_out"],
         "requests": { "list": 0, "get": 0, "put": 0, "delete": 0 },
-        "prices": { "get": 0.0004, "put": 0.005 },
-        "price": 0.0,
-        "rate": 1000,
+        "usd_per_1000_requests": { "get": 0.0004, "put": 0.005 },
+        "price_usd": 0.0,
+        "bytes_per_second_per_thread": 1000,
         "threads": 4,
         "seconds": all as f64 / 4000.0,
         "failures": [],
@@ -325,8 +325,8 @@ fn a_source_without_logs_is_described() {
         (&network, "1 network_load_balancer", "does not read"),
         (&classic, "1 classic_load_balancer", "does not read"),
         ("AWSLogs/012345678901/ELBAccessLogTestFile", "1 test_file", "logging was enabled"),
-        (&part, "1 log_ending", "ends with \".log.gz.part\""),
-        (&elsewhere, "1 log_contradiction", "its path names account 999999999999"),
+        (&part, "1 unsupported_ending", "ends with \".log.gz.part\""),
+        (&elsewhere, "1 contradictory_path", "its path names account 999999999999"),
         ("notes.txt", "1 unknown", "instead of an account"),
     ];
     for (key, kind, why) in cases {

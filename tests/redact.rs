@@ -308,12 +308,12 @@ fn only_redacted_datasets_have_the_newer_format() {
     let plain = world();
     convert(&plain, &[]);
     let plain = description(&plain);
-    assert_eq!(plain["format_version"], 2);
+    assert_eq!(plain["format_version"], 4);
     assert_eq!(plain.get("redaction"), None);
     let world = world();
     convert(&world, &["request_url=drop-query", "user_agent=hash"]);
     let redacted = description(&world);
-    assert_eq!(redacted["format_version"], 3);
+    assert_eq!(redacted["format_version"], 5);
     assert_eq!(
         redacted["redaction"]["columns"],
         serde_json::json!({
@@ -324,7 +324,7 @@ fn only_redacted_datasets_have_the_newer_format() {
             "user_agent": "hash",
         })
     );
-    assert_eq!(redacted["redaction"]["key"].as_str().unwrap().len(), 16);
+    assert_eq!(redacted["redaction"]["key_fingerprint"].as_str().unwrap().len(), 16);
 }
 
 #[test]

@@ -72,7 +72,7 @@ fn lost_claims_block_their_partition_until_they_are_rebuilt() {
         (
             "a claim has a forged abort marker",
             |w| {
-                fs::write(claim(w, "2.void.json"), "{}").unwrap();
+                fs::write(claim(w, "2.aborted.json"), "{}").unwrap();
             },
             false,
         ),
@@ -322,7 +322,7 @@ fn a_forged_abort_of_a_removal_restores_no_claim() {
     let world = converted();
     world.run("remove", false, &["--yes"]).expect(0);
     assert!(world.rows().is_empty());
-    fs::write(claim(&world, "4.void.json"), "{}").unwrap();
+    fs::write(claim(&world, "4.aborted.json"), "{}").unwrap();
     assert_eq!(world.convert_with(&["--json", "--max-rejects", "1"]).expect(0).count("/rows"), 14);
     assert_eq!((world.rows().len(), findings(&world)), (14, Vec::new()));
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use alb2parquet::internals::dataset::layout::Layout;
 use alb2parquet::internals::logs::schema::LogType;
 use alb2parquet::internals::report::{
-    Balancer, Counts, Day, Facts, IncompleteObjects, MissingDays, MissingWindows, Span, Totals,
+    Counts, Day, Facts, IncompleteObjects, LoadBalancer, MissingDays, MissingWindows, Span, Totals,
     html,
 };
 use chrono::{DateTime, NaiveDate};
@@ -164,7 +164,7 @@ fn the_report_has_the_numbers_of_the_runs() {
     assert_eq!(bytes, sum("/bytes_out"));
     assert_eq!(count(&facts, "/totals/rejects"), 2);
     // The parts add up to the totals.
-    for list in ["regions", "balancers"] {
+    for list in ["regions", "load_balancers"] {
         for counted in ["objects", "lines", "rows", "rejects", "source_bytes"] {
             let all = facts[list].as_array().unwrap();
             let sum: u64 = all.iter().map(|each| each[counted].as_u64().unwrap()).sum();
@@ -178,14 +178,14 @@ fn the_report_has_the_numbers_of_the_runs() {
         .map(|each| (each["reason"].as_str().unwrap(), each["lines"].as_u64().unwrap()))
         .collect();
     assert_eq!(rejects, BTreeMap::from([("invalid_value", 1), ("too_few_fields", 1)]));
-    assert_eq!(facts["rejects"][1]["example"]["line"], "too few");
+    assert_eq!(facts["rejects"][1]["example"]["raw_line"], "too few");
     assert_eq!(facts["rejects"][1]["example"]["line_number"], 2);
-    assert_eq!(facts["rejects"][0]["example"]["column"], "elb_status_code");
+    assert_eq!(facts["rejects"][0]["example"]["column_name"], "elb_status_code");
     assert_eq!(
         (&facts["problems"], &facts["first_day"]),
         (&Value::Array(vec![]), &"2025-07-16".into())
     );
-    let slowest = facts["slowest"].as_array().unwrap();
+    let slowest = facts["slowest_batches"].as_array().unwrap();
     assert_eq!(slowest.len(), 5);
     assert!(slowest.is_sorted_by(|a, b| a["seconds"].as_f64() >= b["seconds"].as_f64()));
     // The summary and the page contain the same numbers.
@@ -204,8 +204,9 @@ fn gaps_are_listed() {
     let world = world();
     world.convert().expect(1);
     let facts = facts(&world.out());
-    let balancers = facts["balancers"].as_array().unwrap();
-    let names: Vec<_> = balancers.iter().map(|each| each["balancer"].as_str().unwrap()).collect();
+    let balancers = facts["load_balancers"].as_array().unwrap();
+    let names: Vec<_> =
+        balancers.iter().map(|each| each["load_balancer"].as_str().unwrap()).collect();
     assert_eq!(names, ["app.my-lb.50dc6c495c0c9188", "app.api.0b", "app.shop.0a"]);
     let missing = serde_json::json!({
         "days": 2, "ranges": [{ "first": "2025-07-18", "last": "2025-07-19", "count": 2 }]
@@ -259,7 +260,7 @@ fn eras_are_derived_from_footers() {
     assert_eq!((rows(0, "2016-08"), rows(0, "2019-10"), rows(0, "2020-08")), (2, 1, 0));
     assert_eq!((rows(1, "2016-08"), rows(1, "2024-05"), rows(1, "2025-08")), (2, 1, 0));
     assert_eq!(months[1]["last_field"], "conn_trace_id");
-    assert_eq!(months[2]["extra_fields"], 1);
+    assert_eq!(months[2]["rows_with_extra_fields"], 1);
     let problems = facts["problems"].as_array().unwrap();
     assert!(problems.len() == 1 && problems[0].as_str().unwrap().contains("extra_fields"));
     check_structure(&document(&parsed(&page(&world))));
@@ -304,7 +305,7 @@ fn names_and_lines_are_escaped() {
         assert!(text.contains(words), "{words} is missing in {text}");
     }
     let facts = facts(&world.out());
-    assert_eq!(facts["rejects"][1]["example"]["line"], HOSTILE);
+    assert_eq!(facts["rejects"][1]["example"]["raw_line"], HOSTILE);
 }
 
 #[test]
@@ -373,7 +374,7 @@ fn claims_of_older_versions_are_read() {
     fs::write(&claim, serde_json::to_vec(&old).unwrap()).unwrap();
     let facts = facts(&world.out());
     assert_eq!(
-        (facts["slowest"].as_array().unwrap().len(), count(&facts, "/totals/batches")),
+        (facts["slowest_batches"].as_array().unwrap().len(), count(&facts, "/totals/batches")),
         (4, 5)
     );
     let source = world.source();
@@ -445,10 +446,10 @@ fn large() -> Facts {
             })
             .collect();
         let end = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
-        Balancer {
+        LoadBalancer {
             account: format!("{:012}", 100_000_000_000 + number / 3),
             region: "eu-central-1".to_owned(),
-            balancer: format!("app.a-name-of-some-length-{number}.50dc6c495c0c{number:04}"),
+            load_balancer: format!("app.a-name-of-some-length-{number}.50dc6c495c0c{number:04}"),
             log_type: LogType::Access,
             first_day: calendar[0].day,
             last_day: calendar.last().unwrap().day,
@@ -468,7 +469,7 @@ fn large() -> Facts {
     };
     Facts {
         dataset: "s3://lake/alb".to_owned(),
-        made: DateTime::UNIX_EPOCH,
+        created_at: DateTime::UNIX_EPOCH,
         version: "0",
         layout: Layout::Hive,
         first_day: Some(first),
@@ -476,11 +477,11 @@ fn large() -> Facts {
         totals: Totals::default(),
         log_types: BTreeMap::new(),
         regions: Vec::new(),
-        balancers: (0..60).map(balancer).collect(),
+        load_balancers: (0..60).map(balancer).collect(),
         rejects: Vec::new(),
         incomplete_objects: IncompleteObjects::default(),
         months: Vec::new(),
-        slowest: Vec::new(),
+        slowest_batches: Vec::new(),
         statements: Vec::new(),
         problems: Vec::new(),
     }

@@ -122,7 +122,7 @@ impl World {
     fn new(random: Random) -> Self {
         let scheduler = Arc::new(Scheduler::new(random, Rates::default()));
         let description = serde_json::json!({
-            "format_version": 2, "layout": "hive", "conditional_creates": true
+            "format_version": 4, "layout": "hive", "conditional_creates": true
         });
         let text = description.to_string();
         put(&scheduler.state().dataset, "_alb2parquet/dataset.json", text);

@@ -115,7 +115,9 @@ fn of_dataset(error: &DatasetError) -> Option<Hint> {
         DatasetError::Version(version) if FORMAT_VERSIONS.iter().all(|own| own < version) => {
             of_remedy(Remedy::Update).into()
         }
-        DatasetError::Version(_) => "use another --out".into(),
+        DatasetError::Version(_) => {
+            "an older version wrote this dataset; convert its sources to a new one, with another --out".into()
+        }
         DatasetError::Layout(layout) => format!("use --layout {layout}, or another --out").into(),
         DatasetError::Redaction(rules) if rules.is_empty() => {
             "omit --redact, or use another --out".into()

@@ -29,7 +29,7 @@ struct Snapshot {
     planning_seconds: f64,
     converting_seconds: f64,
     rows_per_second: f64,
-    text_bytes_per_second: f64,
+    decompressed_bytes_per_second: f64,
     /// `None` if the kernel does not report it.
     peak_memory_bytes: Option<u64>,
 }
@@ -60,7 +60,7 @@ impl Metrics {
             planning_seconds: (self.planned - self.listed).as_secs_f64(),
             converting_seconds,
             rows_per_second: per_second(tally.rows),
-            text_bytes_per_second: per_second(tally.bytes_decompressed),
+            decompressed_bytes_per_second: per_second(tally.bytes_decompressed),
             peak_memory_bytes: peak_memory(),
         };
         Measured { tally, metrics }

@@ -15,7 +15,7 @@ use crate::cli::{DONE, FAILED, LEFT_OUT, OBJECTS, nothing, resolve, summary};
 use crate::convert::manifest::Description;
 use crate::dataset::layout::Dataset;
 use crate::dataset::ledger::Ledger;
-use crate::plan::estimate::{Estimate, For, OfBalancer, Prices, Speed, Survey, of_listing};
+use crate::plan::estimate::{Estimate, For, OfLoadBalancer, Prices, Speed, Survey, of_listing};
 use crate::plan::{self, Amount, Plan};
 use crate::redact::Agreement;
 use crate::store::{Calls, Network};
@@ -279,7 +279,7 @@ fn text(estimate: &Estimate, with_dataset: bool) -> String {
     }
     if estimate.open_claims > 0 {
         let claims = HumanCount(estimate.open_claims);
-        fact("unfinished", format!("{claims} claims of other runs, counted as converted"));
+        fact("open claims", format!("{claims} claims of other runs, counted as converted"));
     }
     if estimate.batches > 0 {
         fact("archived", archived(estimate.archived));
@@ -296,8 +296,8 @@ fn text(estimate: &Estimate, with_dataset: bool) -> String {
         let part =
             if with_dataset { "" } else { " to the source; specify --out to include the dataset" };
         fact("requests", format!("{list} LIST, {get} GET, {put} PUT{part}"));
-        let Prices { get, put } = estimate.prices;
-        let price = dollars(estimate.price);
+        let Prices { get, put } = estimate.usd_per_1000_requests;
+        let price = dollars(estimate.price_usd);
         fact(
             "price",
             format!(
@@ -308,7 +308,8 @@ fn text(estimate: &Estimate, with_dataset: bool) -> String {
     }
     if estimate.batches > 0 {
         let time = HumanDuration(Duration::from_secs_f64(estimate.seconds.max(1.0)));
-        let (threads, rate) = (estimate.threads, DecimalBytes(estimate.rate));
+        let (threads, rate) =
+            (estimate.threads, DecimalBytes(estimate.bytes_per_second_per_thread));
         fact(
             "time",
             format!("about {time} with {threads} threads that each read {rate}/s of gzip"),
@@ -358,11 +359,11 @@ fn balancers(estimate: &Estimate) -> String {
     ];
     /// Which columns contain numbers. They are right-aligned.
     const NUMBERS: [bool; 9] = [false, false, false, true, true, true, false, false, true];
-    let row = |balancer: &OfBalancer| {
+    let row = |balancer: &OfLoadBalancer| {
         [
             balancer.account.clone(),
             balancer.region.clone(),
-            balancer.balancer.clone(),
+            balancer.load_balancer.clone(),
             HumanCount(balancer.objects).to_string(),
             HumanBytes(balancer.bytes).to_string(),
             HumanCount(balancer.days as u64).to_string(),
@@ -371,7 +372,7 @@ fn balancers(estimate: &Estimate) -> String {
             HumanCount(balancer.to_convert.objects).to_string(),
         ]
     };
-    let shown = estimate.balancers.iter().take(MAX_SHOWN);
+    let shown = estimate.load_balancers.iter().take(MAX_SHOWN);
     let rows: Vec<[String; 9]> = shown.map(row).collect();
     if rows.is_empty() {
         return String::new();
@@ -391,7 +392,7 @@ fn balancers(estimate: &Estimate) -> String {
         text += cells.collect::<Vec<_>>().join("  ").trim_end();
         text += "\n";
     }
-    let more = estimate.balancers.len() - rows.len();
+    let more = estimate.load_balancers.len() - rows.len();
     if more > 0 {
         let line =
             format!("and {} more load balancers; --json lists all\n", HumanCount(more as u64));

@@ -15,7 +15,7 @@ use crate::cli::options::{self, Partitions, Stores};
 use crate::cli::signals::Signals;
 use crate::cli::terminal::{MAX_SHOWN, counts, print_json, print_line, print_text};
 use crate::cli::{DONE, resolve};
-use crate::report::{self, Balancer, Counts, Facts, IncompleteObjects, Request};
+use crate::report::{self, Counts, Facts, IncompleteObjects, LoadBalancer, Request};
 use crate::util::escape::printable;
 
 const AFTER: &str = "\
@@ -73,7 +73,7 @@ impl Report {
             dataset: &dataset,
             name: &name,
             selection: &selection,
-            made: Utc::now(),
+            created_at: Utc::now(),
             locate: &|directory, dialect| ddl::locate(&name, directory, dialect).ok(),
             stop: signals.stop(),
         };
@@ -145,9 +145,9 @@ fn summary(facts: &Facts) -> String {
         fact("incomplete", format!("{objects} objects, {accepted} of them accepted"));
         text += &list(incomplete);
     }
-    if !facts.balancers.is_empty() {
+    if !facts.load_balancers.is_empty() {
         text.push('\n');
-        text += &table(&facts.balancers);
+        text += &table(&facts.load_balancers);
     }
     text
 }
@@ -178,11 +178,11 @@ fn list(incomplete: &IncompleteObjects) -> String {
 }
 
 /// Returns a table of the load balancers, with numbers right-aligned.
-fn table(balancers: &[Balancer]) -> String {
+fn table(balancers: &[LoadBalancer]) -> String {
     const HEAD: [&str; 12] = [
         "account",
         "region",
-        "balancer",
+        "load balancer",
         "log",
         "first day",
         "last day",
@@ -196,12 +196,12 @@ fn table(balancers: &[Balancer]) -> String {
     const TEXT: usize = 6;
     let mut rows = vec![HEAD.map(str::to_owned)];
     for each in balancers {
-        let Balancer { account, region, balancer, log_type, counts, .. } = each;
+        let LoadBalancer { account, region, load_balancer, log_type, counts, .. } = each;
         let number = |number: u64| HumanCount(number).to_string();
         rows.push([
             printable(account),
             printable(region),
-            printable(balancer.split('.').nth(1).unwrap_or_default()),
+            printable(load_balancer.split('.').nth(1).unwrap_or_default()),
             log_type.to_string(),
             each.first_day.to_string(),
             each.last_day.to_string(),

@@ -39,7 +39,7 @@ pub(super) fn log(tally: &Tally) {
         converted = objects.converted,
         skipped = objects.skipped,
         failed = objects.failed,
-        left = objects.left,
+        not_processed = objects.not_processed,
         partitions,
         lines,
         rows,
@@ -170,7 +170,7 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
             "interrupted",
             format!(
                 "{} objects remain. Published files are complete; the same command converts the rest",
-                HumanCount(objects.left)
+                HumanCount(objects.not_processed)
             ),
         );
     }

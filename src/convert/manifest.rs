@@ -12,7 +12,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::convert::tally::{ARCHIVED, CONVERTED_MEANWHILE, Tally};
+use crate::convert::tally::{ARCHIVED, CONVERTED_CONCURRENTLY, Tally};
 use crate::convert::touched::{Compared, Comparison};
 use crate::dataset::ledger::Ledger;
 use crate::dataset::shard::Shard;
@@ -498,7 +498,7 @@ impl Outcome {
         let skipped =
             |kind: &str| tally.objects.skipped_by_kind.get(kind).copied().unwrap_or_default();
         self.objects += tally.objects.converted;
-        self.converted_before += skipped(CONVERTED_MEANWHILE);
+        self.converted_before += skipped(CONVERTED_CONCURRENTLY);
         self.archived += skipped(ARCHIVED);
         self.failed += tally.objects.failed;
         self.lines += tally.lines;

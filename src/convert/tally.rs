@@ -11,7 +11,7 @@ use crate::plan::{Failure, Moved};
 /// Kind of objects that must be restored before they can be read.
 pub(crate) const ARCHIVED: &str = "archived";
 /// Kind of objects that another run claimed while this one converted them.
-pub(crate) const CONVERTED_MEANWHILE: &str = "converted_meanwhile";
+pub(crate) const CONVERTED_CONCURRENTLY: &str = "converted_concurrently";
 
 /// The counts of a run. `--json` prints them; the JSON keys are stable.
 #[derive(Debug, Clone, Default, Serialize)]
@@ -89,7 +89,7 @@ pub struct Objects {
     /// Objects that could not be read, or only partly. They are listed as failures.
     pub failed: u64,
     /// Objects that were not processed, because the run was interrupted.
-    pub left: u64,
+    pub not_processed: u64,
     /// Skipped objects by kind.
     pub skipped_by_kind: BTreeMap<&'static str, u64>,
     /// Key of the first object of each kind that the listing skipped.

@@ -3,7 +3,7 @@
 //! Each partition has a log of numbered entries, `1.claim.json`, `2.claim.json` and so on. An entry is created only if
 //! its number is not taken. It adds objects, by naming the outputs that hold them and their staged files, or removes
 //! all entries before it. Any run that reads an entry can apply it. `<number>.done.json` marks it as applied, and
-//! `<number>.void.json` as aborted. An amendment adds facts about the objects of earlier entries.
+//! `<number>.aborted.json` as aborted. An amendment adds facts about the objects of earlier entries.
 
 mod amend;
 pub(crate) mod embedded;

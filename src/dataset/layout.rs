@@ -24,9 +24,9 @@ pub const STAGING: &str = "_alb2parquet/staging";
 /// File with the settings of the dataset, below it.
 const DESCRIPTION: &str = "_alb2parquet/dataset.json";
 /// Format version of datasets without redaction. Programs that do not support redaction can read and extend them.
-const PLAIN_VERSION: u32 = 2;
+const PLAIN_VERSION: u32 = 4;
 /// Format version of redacted datasets. A program that does not support redaction would add unredacted rows.
-const REDACTED_VERSION: u32 = 3;
+const REDACTED_VERSION: u32 = 5;
 /// The format versions that this program supports: without and with redaction.
 pub(crate) const FORMAT_VERSIONS: [u32; 2] = [PLAIN_VERSION, REDACTED_VERSION];
 /// Number of files that are created to test conditional create.

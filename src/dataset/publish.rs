@@ -101,8 +101,8 @@ fn abort_claim(
     }
     match log.state(dataset, number, &log.entry(number).record)? {
         // It was published, and its files were deleted since.
-        state @ (State::Done | State::Void) => log.set_state(number, state),
-        State::Open | State::Stuck(_) => log.mark_void(dataset, number)?,
+        state @ (State::Done | State::Aborted) => log.set_state(number, state),
+        State::Open | State::Stuck(_) => log.mark_aborted(dataset, number)?,
     }
     forget(dataset, claim);
     Ok(())
@@ -111,7 +111,7 @@ fn abort_claim(
 /// Deletes the files of the claims before a removal, and ensures that no run publishes them later.
 fn withdraw(dataset: &Dataset, log: &mut Log, number: usize) -> Result<(), DatasetError> {
     let target = dataset.target();
-    let before = log.standing().filter(|(n, entry)| *n < number && entry.state != State::Void);
+    let before = log.standing().filter(|(n, entry)| *n < number && entry.state != State::Aborted);
     let claims: Vec<Claim> =
         before.filter_map(|(_, entry)| entry.record.claim().cloned()).collect();
     for output in claims.iter().flat_map(|claim| &claim.outputs) {

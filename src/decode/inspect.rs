@@ -52,7 +52,7 @@ pub struct About {
     /// Log type as which the lines are decoded.
     pub log_type: LogType,
     /// How the log type was determined.
-    pub told_by: ToldBy,
+    pub determined_by: DeterminedBy,
 }
 
 /// How many rows and rejects of an object to return.
@@ -100,7 +100,7 @@ pub struct Named {
     /// Day of the partition; `None` if `convert` skips the object.
     pub day: Option<String>,
     /// Resource id of the load balancer, `app/<name>/<id>`.
-    pub balancer: String,
+    pub load_balancer: String,
     /// End of the five minutes that the object covers, `yyyy-mm-ddThh:mmZ`.
     pub end_time: String,
     /// Address of the load balancer node; names of vended logs have none.
@@ -110,7 +110,7 @@ pub struct Named {
 /// How the log type was determined.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum ToldBy {
+pub enum DeterminedBy {
     /// The caller specified it.
     Argument,
     /// From the name of the object.
@@ -118,7 +118,7 @@ pub enum ToldBy {
     /// From the first lines.
     Lines,
     /// Not at all: access logs are the default.
-    Nothing,
+    Default,
 }
 
 /// The format of an object.
@@ -151,18 +151,18 @@ impl Inspection {
         object.by_ref().take(HEAD as u64).read_to_end(&mut head)?;
         let named = Named::of(key);
         let format = ObjectFormat::of(&head);
-        let (log_type, told_by) = if let Some(specified) = log_type {
-            (specified, ToldBy::Argument)
+        let (log_type, determined_by) = if let Some(specified) = log_type {
+            (specified, DeterminedBy::Argument)
         } else if let Some(named) = &named {
-            (named.log_type, ToldBy::Name)
+            (named.log_type, DeterminedBy::Name)
         } else if let Some(found) = log_type_of(&head) {
-            (found, ToldBy::Lines)
+            (found, DeterminedBy::Lines)
         } else {
-            (LogType::Access, ToldBy::Nothing)
+            (LogType::Access, DeterminedBy::Default)
         };
         let mismatch = Some(key).filter(|key| !key.is_empty()).and_then(key::mismatch);
         let key = key.to_owned();
-        let about = About { key, named, mismatch, format, log_type, told_by };
+        let about = About { key, named, mismatch, format, log_type, determined_by };
         Ok(Self { about, object: Box::new(Cursor::new(head).chain(object)) })
     }
 
@@ -252,7 +252,7 @@ impl Named {
             account: name.account.to_owned(),
             region: name.region.to_owned(),
             day,
-            balancer: name.balancer.replace('.', "/"),
+            load_balancer: name.balancer.replace('.', "/"),
             end_time: format!(
                 "{}-{}-{}T{}:{}Z",
                 &date[..4],

@@ -20,6 +20,15 @@ pub enum Compression {
 }
 
 impl Compression {
+    /// Returns the name of the compression on the command line and in claims.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Zstd => "zstd",
+            Self::Snappy => "snappy",
+            Self::None => "none",
+        }
+    }
+
     pub(super) fn codec(self) -> basic::Compression {
         match self {
             Self::Zstd => basic::Compression::ZSTD(basic::ZstdLevel::default()),

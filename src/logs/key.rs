@@ -104,11 +104,11 @@ pub enum SkipReason {
     /// Object of another service that delivers below `AWSLogs/`; the text is its kind.
     Service(&'static str),
     /// Named like a log of an Application Load Balancer, but with an unsupported ending.
-    LogEnding,
+    UnsupportedEnding,
     /// Named like such a log, but its path contains another account, region or service.
-    LogContradiction,
+    ContradictoryPath,
     /// Named similarly to such a log, but its name does not parse.
-    LogName,
+    InvalidName,
     /// Anything else.
     Unknown,
 }
@@ -135,16 +135,19 @@ impl SkipReason {
             Self::NetworkLoadBalancer => "network_load_balancer",
             Self::ClassicLoadBalancer => "classic_load_balancer",
             Self::Service(kind) => kind,
-            Self::LogEnding => "log_ending",
-            Self::LogContradiction => "log_contradiction",
-            Self::LogName => "log_name",
+            Self::UnsupportedEnding => "unsupported_ending",
+            Self::ContradictoryPath => "contradictory_path",
+            Self::InvalidName => "invalid_name",
             Self::Unknown => "unknown",
         }
     }
 
     /// Kinds of objects that are named like logs of Application Load Balancers but are not converted.
-    pub(crate) const LOGS: [&str; 3] =
-        [Self::LogEnding.as_str(), Self::LogContradiction.as_str(), Self::LogName.as_str()];
+    pub(crate) const LOGS: [&str; 3] = [
+        Self::UnsupportedEnding.as_str(),
+        Self::ContradictoryPath.as_str(),
+        Self::InvalidName.as_str(),
+    ];
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde passes a reference
@@ -202,7 +205,7 @@ impl Key {
     pub fn parse(key: &str) -> Result<Self, SkipReason> {
         let (directory, name) = key.rsplit_once('/').unwrap_or(("", key));
         let Some(object) = Name::parse(name) else { return Err(other(directory, name)) };
-        let end_day = object.end_day().ok_or(SkipReason::LogName)?;
+        let end_day = object.end_day().ok_or(SkipReason::InvalidName)?;
         let path = from_root(directory);
         let delivered = path.and_then(|path| delivery_day(path, &object));
         // Nearly all paths are the documented path below an arbitrary prefix, and match their names.
@@ -212,7 +215,7 @@ impl Key {
         let found = if is_plain { None } else { Directory::parse(directory) };
         let found = found.unwrap_or_default();
         if found.contradiction(object.account, object.region).is_some() {
-            return Err(SkipReason::LogContradiction);
+            return Err(SkipReason::ContradictoryPath);
         }
         // AWS delivers an object after its five minutes, at most a few hours later.
         let is_near = |day: NaiveDate| day == end_day || day.pred_opt() == Some(end_day);
@@ -275,10 +278,10 @@ fn other(directory: &str, name: &str) -> SkipReason {
         _ => {}
     }
     if Name::split(name).is_some() {
-        return SkipReason::LogEnding;
+        return SkipReason::UnsupportedEnding;
     }
     if name.contains("elasticloadbalancing_") && name.contains("_app.") {
-        return SkipReason::LogName;
+        return SkipReason::InvalidName;
     }
     Directory::parse(directory)
         .and_then(|found| found.service)
@@ -368,7 +371,7 @@ mod tests {
         for prefix in ["conn_log", "health_check_log.", "x_", "conn_log_conn_log_"] {
             assert_eq!(
                 Key::parse(&format!("{DAY}/{prefix}{NAME}")),
-                Err(SkipReason::LogName),
+                Err(SkipReason::InvalidName),
                 "{prefix}"
             );
         }
@@ -388,8 +391,11 @@ mod tests {
             ),
             (format!("{DAY}/README.txt"), SkipReason::Unknown),
             (String::new(), SkipReason::Unknown),
-            (format!("{DAY}/{}", NAME.replace(".log.gz", ".log.gz.part")), SkipReason::LogEnding),
-            (format!("AWSLogs/012345678901/CloudTrail/{NAME}"), SkipReason::LogContradiction),
+            (
+                format!("{DAY}/{}", NAME.replace(".log.gz", ".log.gz.part")),
+                SkipReason::UnsupportedEnding,
+            ),
+            (format!("AWSLogs/012345678901/CloudTrail/{NAME}"), SkipReason::ContradictoryPath),
             (
                 "AWSLogs/012345678901/CloudTrail/eu-west-1/2025/07/19/x.json.gz".to_owned(),
                 SkipReason::Service("cloudtrail"),
@@ -415,21 +421,21 @@ mod tests {
         let bad = [
             (
                 good.replace("AWSLogs/012345678901", "AWSLogs/999999999999"),
-                SkipReason::LogContradiction,
+                SkipReason::ContradictoryPath,
             ),
-            (good.replace("/eu-west-1/", "/us-east-1/"), SkipReason::LogContradiction),
+            (good.replace("/eu-west-1/", "/us-east-1/"), SkipReason::ContradictoryPath),
             (good.replace("eu-west-1", "../../etc"), SkipReason::Unknown),
-            (good.replace("eu-west-1", "EU-WEST-1"), SkipReason::LogName),
-            (good.replace("20250719T1405Z", "20250719T14:05Z"), SkipReason::LogName),
-            (good.replace("20250719T1405Z", "20250230T1405Z"), SkipReason::LogName),
+            (good.replace("eu-west-1", "EU-WEST-1"), SkipReason::InvalidName),
+            (good.replace("20250719T1405Z", "20250719T14:05Z"), SkipReason::InvalidName),
+            (good.replace("20250719T1405Z", "20250230T1405Z"), SkipReason::InvalidName),
             (
                 good.replace("app.my-lb.50dc6c495c0c9188", "app.my lb.50dc6c495c0c9188"),
-                SkipReason::LogName,
+                SkipReason::InvalidName,
             ),
-            (good.replace("app.my-lb.50dc6c495c0c9188", "app.my-lb"), SkipReason::LogName),
-            (good.replace(".log.gz", ".gz"), SkipReason::LogEnding),
-            (good.replace("39xza92o", "39xza92o_x"), SkipReason::LogEnding),
-            (good.replace("39xza92o", ""), SkipReason::LogName),
+            (good.replace("app.my-lb.50dc6c495c0c9188", "app.my-lb"), SkipReason::InvalidName),
+            (good.replace(".log.gz", ".gz"), SkipReason::UnsupportedEnding),
+            (good.replace("39xza92o", "39xza92o_x"), SkipReason::UnsupportedEnding),
+            (good.replace("39xza92o", ""), SkipReason::InvalidName),
         ];
         for (key, other) in bad {
             assert_eq!(Key::parse(&key), Err(other), "{key}");
@@ -501,7 +507,7 @@ mod tests {
                     }
                 }
                 Err(other) => {
-                    proptest::prop_assert_eq!(other, SkipReason::LogContradiction);
+                    proptest::prop_assert_eq!(other, SkipReason::ContradictoryPath);
                     proptest::prop_assert!(mismatch(&key).unwrap().starts_with("its path names "));
                 }
             }

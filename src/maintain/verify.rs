@@ -135,7 +135,8 @@ impl Verification<'_> {
         let listing = Listing::take(self.sources, self.selection, self.stop)?;
         let mut report = Report { objects: listing.objects.len() as u64, ..Report::default() };
         for failure in &listing.failures {
-            let finding = Finding::new("listing", &failure.object, &failure.error, Remedy::Rename);
+            let finding =
+                Finding::new("listing_failed", &failure.object, &failure.error, Remedy::Rename);
             report.findings.push(finding);
         }
         find_left_out(&listing, &mut report);
@@ -172,7 +173,7 @@ impl Verification<'_> {
         for key in hints.unknown() {
             let name = self.dataset.target().name(key);
             let problem = "is in the directory of the claims, but belongs to no partition";
-            report.findings.push(Finding::new("state", name, problem, Remedy::Investigate));
+            report.findings.push(Finding::new("invalid_state", name, problem, Remedy::Investigate));
         }
         let listed = listing.objects.iter().map(|object| &*object.partition);
         let partitions: BTreeSet<&Partition> = hints.partitions().chain(listed).collect();
@@ -184,7 +185,7 @@ impl Verification<'_> {
                     let Some(remedy) = Remedy::of(&error) else { return Err(error) };
                     let problem = error.with_source();
                     let name = partition.to_string();
-                    report.findings.push(Finding::new("state", name, &problem, remedy));
+                    report.findings.push(Finding::new("invalid_state", name, &problem, remedy));
                     unknown.insert(partition.clone(), remedy);
                 }
             }
@@ -202,14 +203,14 @@ impl Verification<'_> {
                 if matches!(entry.record, Record::Remove(_)) && entry.state != State::Done {
                     let problem = "is an unfinished removal";
                     report.findings.push(Finding::new(
-                        "unfinished",
+                        "unfinished_removal",
                         &name,
                         problem,
                         Remedy::Convert,
                     ));
                 }
                 let Record::Add(claim) = &entry.record else { continue };
-                if entry.state == State::Void {
+                if entry.state == State::Aborted {
                     continue;
                 }
                 report.claims += 1;
@@ -219,7 +220,7 @@ impl Verification<'_> {
                 if entry.state != State::Done {
                     let problem = "is claimed, but its files may not be published yet";
                     report.findings.push(Finding::new(
-                        "unfinished",
+                        "unpublished",
                         &name,
                         problem,
                         Remedy::Publish,
@@ -250,7 +251,7 @@ impl Verification<'_> {
                 if let Some((_, first)) = held.insert(identity(&object.name), (before, name)) {
                     let problem = format!("is claimed twice, by {first} and {name}");
                     report.findings.push(Finding::new(
-                        "twice",
+                        "claimed_twice",
                         claim.url(object),
                         &problem,
                         Remedy::Remove,
@@ -272,7 +273,12 @@ impl Verification<'_> {
                         let name = log.name(self.dataset, number);
                         let problem = format!("is claimed twice, by {first} and {name}");
                         let url = claim.url(object);
-                        report.findings.push(Finding::new("twice", url, &problem, Remedy::Remove));
+                        report.findings.push(Finding::new(
+                            "claimed_twice",
+                            url,
+                            &problem,
+                            Remedy::Remove,
+                        ));
                     }
                     beside.insert(own, before);
                 }
@@ -369,7 +375,12 @@ impl Verification<'_> {
         let ActiveClaim { claim, state, name, .. } = active;
         let mut checked = Checked::default();
         if let Some(problem) = claim.contradiction() {
-            checked.findings.push(Finding::new("counts", name, &problem, Remedy::Remove));
+            checked.findings.push(Finding::new(
+                "inconsistent_counts",
+                name,
+                &problem,
+                Remedy::Remove,
+            ));
         }
         if **state != State::Done {
             return Ok(checked);
@@ -381,7 +392,12 @@ impl Verification<'_> {
                 None => checked.files += 1,
                 Some(problem) => {
                     readable = false;
-                    checked.findings.push(Finding::new("file", file, &problem, Remedy::Remove));
+                    checked.findings.push(Finding::new(
+                        "file_mismatch",
+                        file,
+                        &problem,
+                        Remedy::Remove,
+                    ));
                 }
             }
         }
@@ -405,7 +421,12 @@ impl Verification<'_> {
             Err(error) => {
                 let name = claim.outputs.first().map_or("", |output| &output.file.key);
                 let (name, problem) = (self.dataset.target().name(name), format!("{error:#}"));
-                checked.findings.push(Finding::new("file", name, &problem, Remedy::Remove));
+                checked.findings.push(Finding::new(
+                    "file_mismatch",
+                    name,
+                    &problem,
+                    Remedy::Remove,
+                ));
                 return;
             }
         };
@@ -440,7 +461,7 @@ impl Verification<'_> {
                         }
                         (Some(problem), _) => {
                             checked.findings.push(Finding::new(
-                                "rows",
+                                "row_mismatch",
                                 url,
                                 &problem,
                                 Remedy::Remove,

@@ -148,7 +148,7 @@ pub struct Estimate {
     /// Claims that other runs did not finish. The conversion would finish them first.
     pub open_claims: u64,
     /// The selected objects by load balancer.
-    pub balancers: Vec<OfBalancer>,
+    pub load_balancers: Vec<OfLoadBalancer>,
     /// Number of partitions that would be written to.
     pub partitions: u64,
     /// Number of batches. Each becomes one file of rows, and one file of rejects if there are any.
@@ -158,11 +158,11 @@ pub struct Estimate {
     /// Requests to remote stores, without those for rejects and retries.
     pub requests: Calls,
     /// Prices of a thousand requests, in US dollars.
-    pub prices: Prices,
+    pub usd_per_1000_requests: Prices,
     /// Price of the requests, in US dollars.
-    pub price: f64,
+    pub price_usd: f64,
     /// Compressed bytes that a thread converts per second.
-    pub rate: u64,
+    pub bytes_per_second_per_thread: u64,
     /// Number of threads.
     pub threads: usize,
     /// Approximate seconds that the conversion takes, without listing.
@@ -174,13 +174,13 @@ pub struct Estimate {
 
 /// The objects of a load balancer.
 #[derive(Debug, Serialize)]
-pub struct OfBalancer {
+pub struct OfLoadBalancer {
     /// Its account.
     pub account: String,
     /// Its region.
     pub region: String,
     /// Its resource id, `app/name/id`.
-    pub balancer: String,
+    pub load_balancer: String,
     /// Number of selected objects.
     pub objects: u64,
     /// Compressed bytes of the selected objects.
@@ -245,13 +245,13 @@ impl Estimate {
             archived: survey.archived,
             open_claims,
             partitions: plan.batches.chunk_by(|a, b| a.partition == b.partition).count() as u64,
-            balancers: of_balancers(survey, &new),
+            load_balancers: of_balancers(survey, &new),
             batches,
             bytes_out: plan.batches.iter().map(|batch| parquet(batch.bytes())).sum(),
             requests,
-            prices,
-            price: prices.of(requests),
-            rate: speed.rate,
+            usd_per_1000_requests: prices,
+            price_usd: prices.of(requests),
+            bytes_per_second_per_thread: speed.rate,
             threads: speed.threads,
             seconds: to_convert.bytes as f64 / (speed.rate as f64 * speed.threads as f64),
             failures: plan.failures,
@@ -263,14 +263,14 @@ fn balancer(object: &Object) -> &str {
     Name::parse(object.name()).map_or("", |name| name.balancer)
 }
 
-fn of_balancers(survey: Survey, new: &Survey) -> Vec<OfBalancer> {
+fn of_balancers(survey: Survey, new: &Survey) -> Vec<OfLoadBalancer> {
     let of_balancer = |(id, Found { amount, days }): (Id, Found)| {
         let to_convert = new.balancers.get(&id).map_or(Amount::default(), |found| found.amount);
         let Id { account, region, balancer } = id;
-        Some(OfBalancer {
+        Some(OfLoadBalancer {
             account,
             region,
-            balancer,
+            load_balancer: balancer,
             objects: amount.objects,
             bytes: amount.bytes,
             days: days.len(),

@@ -210,7 +210,7 @@ impl Listing {
         for listed in endings {
             let own = identity(listed.name());
             let found = self.objects.binary_search_by(|object| object.identity().cmp(own));
-            let kind = if found.is_ok() { SIDECAR } else { SkipReason::LogEnding.as_str() };
+            let kind = if found.is_ok() { SIDECAR } else { SkipReason::UnsupportedEnding.as_str() };
             self.skip(kind, &listed.key());
         }
     }
@@ -337,10 +337,12 @@ impl<'a> Gathering<'a> {
                 let is_wanted =
                     || Key::of_name(listed.name()).is_none_or(|named| self.selection.wants(&named));
                 match other {
-                    SkipReason::LogEnding | SkipReason::LogContradiction if !is_wanted() => {
+                    SkipReason::UnsupportedEnding | SkipReason::ContradictoryPath
+                        if !is_wanted() =>
+                    {
                         self.listing.skip(NOT_SELECTED, &key);
                     }
-                    SkipReason::LogEnding => self.endings.push(listed),
+                    SkipReason::UnsupportedEnding => self.endings.push(listed),
                     other => self.listing.skip(other.as_str(), &key),
                 }
             }

@@ -19,13 +19,13 @@ pub(super) const MAX_RANGES: usize = 100;
 
 /// The coverage of one log type of a load balancer.
 #[derive(Debug, Serialize)]
-pub struct Balancer {
+pub struct LoadBalancer {
     /// Account ID.
     pub account: String,
     /// AWS region.
     pub region: String,
     /// Resource ID with dots instead of slashes: `app.name.id`.
-    pub balancer: String,
+    pub load_balancer: String,
     /// The log type.
     pub log_type: LogType,
     /// First day with an object.
@@ -142,9 +142,9 @@ impl Gathered {
         self,
         account: String,
         region: String,
-        balancer: String,
+        load_balancer: String,
         log_type: LogType,
-    ) -> Option<Balancer> {
+    ) -> Option<LoadBalancer> {
         let (&first_day, _) = self.days.first_key_value()?;
         let (&last_day, _) = self.days.last_key_value()?;
         let mut total = Counts::default();
@@ -154,10 +154,10 @@ impl Gathered {
             counts: *counts,
             windows: self.windows.get(day).map_or(0, Windows::len),
         };
-        Some(Balancer {
+        Some(LoadBalancer {
             account,
             region,
-            balancer,
+            load_balancer,
             log_type,
             first_day,
             last_day,
@@ -233,7 +233,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn described(objects: &[(&str, &str)]) -> Balancer {
+    fn described(objects: &[(&str, &str)]) -> LoadBalancer {
         let mut gathered = Gathered::default();
         let counts = Counts { objects: 1, lines: 3, rows: 2, rejects: 1, source_bytes: 10 };
         for (day, end_time) in objects {

@@ -23,7 +23,7 @@ pub struct Month {
     /// The last field of the line that has a value in any row. The name is that of AWS's documentation.
     pub last_field: Option<String>,
     /// Number of rows with fields after the last field that this version knows.
-    pub extra_fields: u64,
+    pub rows_with_extra_fields: u64,
     /// The eras of the log type, in the order in which AWS appended their fields.
     pub eras: Vec<Era>,
 }
@@ -94,6 +94,7 @@ impl Gathered {
         }
         let extra = table.file_schema().index_of(EXTRA_FIELDS).map_or(0, values);
         let month = format!("{:04}-{:02}", month.div_euclid(12), month.rem_euclid(12) + 1);
-        Month { log_type, month, rows: self.rows, last_field, extra_fields: extra, eras }
+        let rows_with_extra_fields = extra;
+        Month { log_type, month, rows: self.rows, last_field, rows_with_extra_fields, eras }
     }
 }

@@ -29,13 +29,13 @@ pub struct Example {
     pub line_number: i64,
     /// Column whose value is invalid.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub column: Option<String>,
+    pub column_name: Option<String>,
     /// Length of the line in bytes.
-    pub length: i64,
+    pub raw_length: i64,
     /// The first bytes of the line, escaped. `None` if the dataset is redacted and does not contain lines.
-    pub line: Option<String>,
+    pub raw_line: Option<String>,
     /// Whether the line is longer.
-    pub cut: bool,
+    pub truncated: bool,
 }
 
 /// The file to read the example of each reason from: the smallest file, and of files of the same size the first by key.
@@ -107,15 +107,16 @@ fn example(batch: &RecordBatch, row: usize) -> anyhow::Result<Example> {
     let raw = column(batch, "raw_line")?.as_binary_opt::<i32>();
     let raw = raw.ok_or_else(|| anyhow::anyhow!("raw_line is not bytes"))?;
     let raw = (!raw.is_null(row)).then(|| raw.value(row));
-    let length = number("raw_length")?;
+    let raw_length = number("raw_length")?;
     Ok(Example {
         log_type: string("log_type")?.unwrap_or_default(),
         source_key: string("source_key")?.unwrap_or_default(),
         line_number: number("line_number")?,
-        column: string("column_name")?,
-        length,
-        line: raw.map(|raw| printable(&raw[..raw.len().min(SHOWN)])),
-        cut: raw.is_some_and(|raw| raw.len().min(SHOWN) < usize::try_from(length).unwrap_or(0)),
+        column_name: string("column_name")?,
+        raw_length,
+        raw_line: raw.map(|raw| printable(&raw[..raw.len().min(SHOWN)])),
+        truncated: raw
+            .is_some_and(|raw| raw.len().min(SHOWN) < usize::try_from(raw_length).unwrap_or(0)),
     })
 }
 

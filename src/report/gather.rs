@@ -18,7 +18,7 @@ use crate::report::examples::{self, Candidates};
 use crate::report::incomplete;
 use crate::report::statements::{self, Locate};
 use crate::report::{
-    Balancer, Counts, Facts, MAX_PROBLEMS, Region, RejectsOf, ReportError, SLOWEST, SlowBatch,
+    Counts, Facts, LoadBalancer, MAX_PROBLEMS, Region, RejectsOf, ReportError, SLOWEST, SlowBatch,
     Totals, Written, coverage,
 };
 use crate::util::threads;
@@ -35,7 +35,7 @@ pub(crate) struct Request<'a> {
     /// The partitions to report.
     pub selection: &'a Selection,
     /// The time of the report.
-    pub made: DateTime<Utc>,
+    pub created_at: DateTime<Utc>,
     /// Returns the location of a table's directory for an engine.
     pub locate: &'a Locate<'a>,
     /// Interrupts the report when it is set.
@@ -142,12 +142,12 @@ impl Request<'_> {
         let mut total = Totals::default();
         let amendments = log.amendments();
         for (number, entry) in log.standing() {
-            let finished = matches!(entry.state, State::Done | State::Void);
+            let finished = matches!(entry.state, State::Done | State::Aborted);
             // An amendment takes effect before it is marked done.
             let is_amendment = matches!(entry.record, Record::Amend(_));
             gathered.unfinished += u64::from(!finished && !is_amendment);
             let Record::Add(claim) = &entry.record else { continue };
-            if entry.state == State::Void {
+            if entry.state == State::Aborted {
                 continue;
             }
             total.days = 1;
@@ -223,17 +223,17 @@ impl Request<'_> {
             .iter()
             .map(|((log_type, month), gathered)| gathered.describe(*log_type, *month))
             .collect();
-        let balancers: Vec<Balancer> = gathered
+        let load_balancers: Vec<LoadBalancer> = gathered
             .balancers
             .into_iter()
             .filter_map(|((account, region, balancer, log_type), gathered)| {
                 gathered.describe(account, region, balancer, log_type)
             })
             .collect();
-        let (totals, log_types) = totals(&gathered.regions, &balancers);
+        let (totals, log_types) = totals(&gathered.regions, &load_balancers);
         for log_type in LogType::ALL {
             let of_type = months.iter().filter(|month| month.log_type == log_type);
-            let extra: u64 = of_type.map(|month| month.extra_fields).sum();
+            let extra: u64 = of_type.map(|month| month.rows_with_extra_fields).sum();
             if extra > 0 {
                 let table = &log_type.table().name;
                 problems.push(format!(
@@ -270,20 +270,20 @@ impl Request<'_> {
         });
         Facts {
             dataset: self.name.to_owned(),
-            made: self.made,
+            created_at: self.created_at,
             version: env!("CARGO_PKG_VERSION"),
             layout: self.dataset.layout(),
-            first_day: balancers.iter().map(|each| each.first_day).min(),
-            last_day: balancers.iter().map(|each| each.last_day).max(),
+            first_day: load_balancers.iter().map(|each| each.first_day).min(),
+            last_day: load_balancers.iter().map(|each| each.last_day).max(),
             totals,
             log_types,
             rejects: rejects.collect(),
             incomplete_objects,
             statements: statements::of(&regions, self.dataset.layout(), self.locate),
             regions,
-            balancers,
+            load_balancers,
             months,
-            slowest: gathered.slowest,
+            slowest_batches: gathered.slowest,
             problems,
         }
     }
@@ -359,7 +359,7 @@ fn keep_slowest(batches: &mut Vec<SlowBatch>) {
 /// Returns the totals of all regions and of each log type. A day with objects in several regions counts once.
 fn totals(
     regions: &BTreeMap<(String, String, LogType), Totals>,
-    balancers: &[Balancer],
+    balancers: &[LoadBalancer],
 ) -> (Totals, BTreeMap<LogType, Totals>) {
     let (mut all, mut log_types) = (Totals::default(), BTreeMap::<LogType, Totals>::new());
     for ((.., log_type), totals) in regions {

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 use crate::logs::schema::LogType;
 use crate::report::html::calendar::{Background, Year};
-use crate::report::{Balancer, Counts, Facts, Month, Statement, Totals};
+use crate::report::{Counts, Facts, LoadBalancer, Month, Statement, Totals};
 use crate::util::escape::{printable, printable_lines};
 
 /// The style sheet.
@@ -45,14 +45,14 @@ impl Escaper for Escaped {
 ///
 /// Fails only if the template engine fails.
 pub fn html(facts: &Facts) -> Result<String, askama::Error> {
-    let balancers = || facts.balancers.iter();
+    let balancers = || facts.load_balancers.iter();
     let calendars: Vec<Calendar> =
         balancers().enumerate().map(|(id, each)| Calendar::new(id, each)).collect();
     let years = balancers().flat_map(|each| each.first_day.year()..=each.last_day.year());
     let years: BTreeSet<i32> = years.collect();
     let accounts: BTreeSet<&str> = balancers().map(|each| each.account.as_str()).collect();
     let names: BTreeSet<_> =
-        balancers().map(|each| (&each.account, &each.region, &each.balancer)).collect();
+        balancers().map(|each| (&each.account, &each.region, &each.load_balancer)).collect();
     let size = |(log_type, totals): (&LogType, &Totals)| Size {
         log_type: *log_type,
         source: totals.counts.source_bytes,
@@ -104,7 +104,7 @@ struct Page<'a> {
 /// The figure and tables of a load balancer.
 struct Calendar<'a> {
     id: usize,
-    balancer: &'a Balancer,
+    balancer: &'a LoadBalancer,
     /// The name of the load balancer.
     name: &'a str,
     /// Its resource ID.
@@ -135,7 +135,7 @@ struct Size {
 }
 
 impl<'a> Calendar<'a> {
-    fn new(id: usize, balancer: &'a Balancer) -> Self {
+    fn new(id: usize, balancer: &'a LoadBalancer) -> Self {
         let mut months = Vec::<MonthOf>::new();
         for day in &balancer.calendar {
             let month = day.day.format("%Y-%m").to_string();
@@ -148,9 +148,9 @@ impl<'a> Calendar<'a> {
             month.counts.add(&day.counts);
         }
         let missing = &balancer.missing_windows;
-        let Balancer { account, region, log_type, .. } = balancer;
-        let name = balancer.balancer.split('.').nth(1).unwrap_or("(no name)");
-        let resource = balancer.balancer.replace('.', "/");
+        let LoadBalancer { account, region, log_type, .. } = balancer;
+        let name = balancer.load_balancer.split('.').nth(1).unwrap_or("(no name)");
+        let resource = balancer.load_balancer.replace('.', "/");
         let log = words::log_name(log_type);
         Self {
             id,

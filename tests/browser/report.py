@@ -186,11 +186,11 @@ def keyboard(page, facts):
         if stop == "BODY":
             break
         stops.append(stop)
-    equal("calendars that are Tab stops", stops.count("years"), len(facts["balancers"]))
-    check("Tab stops", len(stops) < 12 * len(facts["balancers"]), len(stops))
+    equal("calendars that are Tab stops", stops.count("years"), len(facts["load_balancers"]))
+    check("Tab stops", len(stops) < 12 * len(facts["load_balancers"]), len(stops))
 
-    for number in [0, len(facts["balancers"]) - 1]:
-        balancer = facts["balancers"][number]
+    for number in [0, len(facts["load_balancers"]) - 1]:
+        balancer = facts["load_balancers"][number]
         calendar = {day["day"]: day for day in balancer["calendar"]}
         all_days = days(balancer)
         years, readout = (page.locator(f"#c{number} .{name}") for name in ["years", "readout"])
@@ -216,14 +216,14 @@ def keyboard(page, facts):
     summary = page.locator("#c0 summary").first
     summary.focus()
     page.keyboard.press("Enter")
-    months = {day["day"][:7] for day in facts["balancers"][0]["calendar"]}
+    months = {day["day"][:7] for day in facts["load_balancers"][0]["calendar"]}
     shown = page.locator("#c0 tbody th").all_inner_texts()
     equal("months in the table", shown, sorted(months))
 
 
 def pointer(page, facts):
     """Every day is at its position in the picture, by keyboard and by pointer."""
-    balancer = facts["balancers"][0]
+    balancer = facts["load_balancers"][0]
     calendar = {day["day"]: day for day in balancer["calendar"]}
     years, readout = (page.locator(f"#c0 .{name}") for name in ["years", "readout"])
     years.scroll_into_view_if_needed()
@@ -251,7 +251,7 @@ def pictures(page, facts):
             return sum(strokes) + sum(boxes) + boxes.length;
         })"""
     )
-    equal("drawn days", drawn, [len(days(balancer)) for balancer in facts["balancers"]])
+    equal("drawn days", drawn, [len(days(balancer)) for balancer in facts["load_balancers"]])
     gaps = page.locator("#c0 .gap")
     check("missing days are marked", gaps.count() == 2, gaps.count())
     label = page.locator("#c0 svg[data-year='2024']").get_attribute("aria-label")

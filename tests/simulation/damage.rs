@@ -275,7 +275,7 @@ impl History {
             }
             Damage::LastClaimLost => delete(&store, log.last().unwrap()),
             Damage::LastClaimLostWithMarkers => {
-                for kind in [".claim.json", ".done.json", ".void.json"] {
+                for kind in [".claim.json", ".done.json", ".aborted.json"] {
                     let key = own(kind, log.last().unwrap());
                     if all.contains(&key) {
                         delete(&store, &key);
@@ -309,7 +309,7 @@ impl History {
                 // If the marker of an aborted claim is lost, the claim is aborted again.
                 delete(&store, &marker);
             }
-            Damage::AbortForged => put(&store, &own(".void.json", &claim), "{}"),
+            Damage::AbortForged => put(&store, &own(".aborted.json", &claim), "{}"),
             Damage::DoneForged => {
                 // An open claim with a forged marker has no files, and `verify` reports it.
                 if !all.contains(&own(".done.json", &claim)) {
@@ -430,7 +430,7 @@ impl History {
                 if !directories(day).iter().any(|own| own == directory) {
                     return true;
                 }
-                if !is(number, "void.json") {
+                if !is(number, "aborted.json") {
                     claimed.insert(key.to_owned());
                 }
             }

@@ -7,7 +7,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::cli::inspect::rows;
-use crate::decode::inspect::{Inspected, Named, ObjectFormat, ToldBy};
+use crate::decode::inspect::{DeterminedBy, Inspected, Named, ObjectFormat};
 use crate::decode::locate;
 use crate::logs::reject::Reject;
 use crate::logs::schema::{LogType, Table};
@@ -20,9 +20,9 @@ pub(super) struct Inspection<'a> {
     key: Option<&'a Named>,
     key_problem: Option<&'a str>,
     log_type: LogType,
-    told_by: ToldBy,
+    determined_by: DeterminedBy,
     format: ObjectFormat,
-    holds: Option<String>,
+    detected_content: Option<String>,
     notes: Vec<&'static str>,
     gzip_members: u64,
     bytes_in: u64,
@@ -53,7 +53,7 @@ struct Rejected<'a> {
     raw_length: u64,
     raw_line: String,
     /// Offsets of the first byte of the fault in the line, and of the byte after it.
-    place: Option<[usize; 2]>,
+    fault_range: Option<[usize; 2]>,
 }
 
 /// Returns an inspection as it is printed as JSON.
@@ -78,9 +78,9 @@ pub(super) fn of<'a>(
         key: about.named.as_ref(),
         key_problem: about.mismatch.as_deref(),
         log_type: about.log_type,
-        told_by: about.told_by,
+        determined_by: about.determined_by,
         format: about.format,
-        holds: found.foreign.map(|foreign| foreign.to_string()),
+        detected_content: found.foreign.map(|foreign| foreign.to_string()),
         notes: found.notes.iter().map(|note| note.code()).collect(),
         gzip_members: counts.members,
         bytes_in: counts.bytes_in,
@@ -103,6 +103,6 @@ fn rejected<'a>(table: &Table, reject: &'a Reject) -> Rejected<'a> {
         column_name: reject.column.as_deref(),
         raw_length: reject.raw_length,
         raw_line: printable(&reject.raw),
-        place: locate::fault_range(table, reject).map(|place| [place.start, place.end]),
+        fault_range: locate::fault_range(table, reject).map(|range| [range.start, range.end]),
     }
 }

@@ -8,7 +8,7 @@ use indicatif::{HumanBytes, HumanCount};
 use crate::cli::excerpt::Excerpt;
 use crate::cli::inspect::rows;
 use crate::cli::terminal::{counts, joined};
-use crate::decode::inspect::{About, Inspected, Named, ObjectFormat, ToldBy};
+use crate::decode::inspect::{About, DeterminedBy, Inspected, Named, ObjectFormat};
 use crate::decode::locate;
 use crate::logs::schema::Table;
 use crate::util::escape::printable;
@@ -46,10 +46,10 @@ fn facts(page: &mut String, object: &str, found: &Inspected) {
     let Inspected { about, counts: read, .. } = found;
     fact("object", printable(object));
     if let Some(named) = &about.named {
-        let Named { account, region, balancer, end_time, node, .. } = named;
+        let Named { account, region, load_balancer, end_time, node, .. } = named;
         let day = named.day.as_ref().map(|day| format!(", partition {day}")).unwrap_or_default();
         let node = node.as_ref().map(|node| format!(", from node {node}")).unwrap_or_default();
-        fact("key", format!("{} log of {balancer}", named.log_type));
+        fact("key", format!("{} log of {load_balancer}", named.log_type));
         fact("", format!("account {account}, {region}{day}"));
         fact("", format!("the five minutes until {end_time}{node}"));
     }
@@ -85,11 +85,11 @@ fn facts(page: &mut String, object: &str, found: &Inspected) {
 }
 
 fn read_as(about: &About) -> String {
-    let why = match about.told_by {
-        ToldBy::Argument => "specified by --log-type",
-        ToldBy::Name => "according to its name",
-        ToldBy::Lines => "according to its first lines",
-        ToldBy::Nothing => "the default",
+    let why = match about.determined_by {
+        DeterminedBy::Argument => "specified by --log-type",
+        DeterminedBy::Name => "according to its name",
+        DeterminedBy::Lines => "according to its first lines",
+        DeterminedBy::Default => "the default",
     };
     format!("{} log, {why}", about.log_type)
 }

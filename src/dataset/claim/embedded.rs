@@ -9,7 +9,7 @@ use std::io;
 use crate::dataset::claim::Claim;
 
 /// Metadata key in the footer: offset and length in bytes, separated by a plus sign.
-pub const KEY: &str = "alb2parquet.objects_at";
+pub const KEY: &str = "alb2parquet.claim_byte_range";
 
 /// Zstandard level: object names are almost identical to each other.
 const LEVEL: i32 = 3;

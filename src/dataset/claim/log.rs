@@ -19,7 +19,7 @@ const BROKEN: &str = "_alb2parquet/broken";
 /// Directory of all logs.
 const CLAIMS: &str = "_alb2parquet/claims";
 const DONE: &str = "done.json";
-const VOID: &str = "void.json";
+const ABORTED: &str = "aborted.json";
 
 /// The log of a partition, up to the last entry that was read.
 #[derive(Debug, Clone)]
@@ -45,7 +45,7 @@ pub enum State {
     /// It was applied.
     Done,
     /// It was aborted: it was never applied and never will be, and holds no objects.
-    Void,
+    Aborted,
     /// It can be neither applied nor aborted, for this reason.
     Stuck(String),
 }
@@ -71,7 +71,7 @@ pub struct Hints {
 struct Markers {
     claims: BTreeSet<usize>,
     done: BTreeSet<usize>,
-    void: BTreeSet<usize>,
+    aborted: BTreeSet<usize>,
 }
 
 impl Markers {
@@ -79,7 +79,7 @@ impl Markers {
     fn open(&self) -> impl Iterator<Item = &usize> {
         self.claims
             .iter()
-            .filter(|number| !self.done.contains(number) && !self.void.contains(number))
+            .filter(|number| !self.done.contains(number) && !self.aborted.contains(number))
     }
 }
 
@@ -125,7 +125,7 @@ impl Hints {
         match kind {
             CLAIM => markers.claims.insert(number),
             DONE => markers.done.insert(number),
-            VOID => markers.void.insert(number),
+            ABORTED => markers.aborted.insert(number),
             _ => return None,
         };
         Some(())
@@ -161,7 +161,7 @@ impl Hints {
     /// Returns the number of listed files.
     pub fn files(&self) -> u64 {
         let files =
-            |markers: &Markers| markers.claims.len() + markers.done.len() + markers.void.len();
+            |markers: &Markers| markers.claims.len() + markers.done.len() + markers.aborted.len();
         self.partitions.values().map(|markers| files(markers) as u64).sum()
     }
 
@@ -172,14 +172,14 @@ impl Hints {
 
     /// Returns the highest number of an entry or a marker of a partition.
     fn last(&self, partition: &Partition) -> Option<usize> {
-        let Markers { claims, done, void } = self.partitions.get(partition)?;
-        [claims, done, void].into_iter().filter_map(BTreeSet::last).max().copied()
+        let Markers { claims, done, aborted } = self.partitions.get(partition)?;
+        [claims, done, aborted].into_iter().filter_map(BTreeSet::last).max().copied()
     }
 
     fn end(&self, partition: &Partition, number: usize, record: &Record) -> Option<State> {
         let markers = self.partitions.get(partition)?;
-        if markers.void.contains(&number) && record.claim().is_some() {
-            return Some(State::Void);
+        if markers.aborted.contains(&number) && record.claim().is_some() {
+            return Some(State::Aborted);
         }
         markers.done.contains(&number).then_some(State::Done)
     }
@@ -285,7 +285,7 @@ impl Log {
     /// Returns the claims that hold objects, with their numbers: those neither removed nor aborted.
     pub fn holding(&self) -> impl Iterator<Item = (usize, &Claim)> {
         self.standing()
-            .filter(|(_, entry)| entry.state != State::Void)
+            .filter(|(_, entry)| entry.state != State::Aborted)
             .filter_map(|(number, entry)| Some((number, entry.record.claim()?)))
     }
 
@@ -382,9 +382,9 @@ impl Log {
     /// # Errors
     ///
     /// Fails when it is unknown whether the marker was written.
-    pub fn mark_void(&mut self, dataset: &Dataset, number: usize) -> Result<(), DatasetError> {
-        dataset.create(&self.key(number, VOID), &marker(dataset))?;
-        self.set_state(number, State::Void);
+    pub fn mark_aborted(&mut self, dataset: &Dataset, number: usize) -> Result<(), DatasetError> {
+        dataset.create(&self.key(number, ABORTED), &marker(dataset))?;
+        self.set_state(number, State::Aborted);
         Ok(())
     }
 
@@ -401,7 +401,7 @@ impl Log {
         number: usize,
         record: &Record,
     ) -> Result<State, DatasetError> {
-        let ends = [(VOID, State::Void), (DONE, State::Done)].into_iter();
+        let ends = [(ABORTED, State::Aborted), (DONE, State::Done)].into_iter();
         for (kind, state) in ends.filter(|(kind, _)| *kind == DONE || record.claim().is_some()) {
             if dataset.target().get(&self.key(number, kind))?.is_some() {
                 return Ok(state);

@@ -36,7 +36,7 @@ pub struct Claim {
     pub run: String,
     /// Version of the program.
     pub version: String,
-    /// Other settings that determine the bytes of the outputs.
+    /// Other settings that determine the bytes of the outputs, as `name=value` pairs separated by spaces.
     pub settings: String,
     /// Profile of its files.
     #[serde(default, skip_serializing_if = "Profile::is_compact")]

@@ -17,18 +17,18 @@ pub fn mismatch(key: &str) -> Option<String> {
         SkipReason::NetworkLoadBalancer => "it is the log of a Network Load Balancer".to_owned(),
         SkipReason::ClassicLoadBalancer => "it is the log of a Classic Load Balancer".to_owned(),
         SkipReason::Service(kind) => format!("it is an object of another AWS service ({kind})"),
-        SkipReason::LogEnding => match Name::split(name).map_or("", |(_, ending)| ending) {
+        SkipReason::UnsupportedEnding => match Name::split(name).map_or("", |(_, ending)| ending) {
             "" => "its name has no ending; the name of a log ends with .log.gz or .log".to_owned(),
             ending => format!(
                 "its name ends with \"{ending}\"; the name of a log ends with .log.gz or .log"
             ),
         },
-        SkipReason::LogContradiction => Name::parse(name)
+        SkipReason::ContradictoryPath => Name::parse(name)
             .and_then(|object| {
                 Directory::parse(directory)?.contradiction(object.account, object.region)
             })
             .unwrap_or_else(|| "its path contradicts its name".to_owned()),
-        SkipReason::LogName | SkipReason::Unknown => of_name(name),
+        SkipReason::InvalidName | SkipReason::Unknown => of_name(name),
     })
 }
 

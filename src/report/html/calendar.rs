@@ -10,7 +10,7 @@ use std::iter;
 
 use chrono::{Datelike, NaiveDate};
 
-use crate::report::{Balancer, Day};
+use crate::report::{Day, LoadBalancer};
 
 /// Number of shades for days with rows.
 const SHADES: u64 = 5;
@@ -78,7 +78,7 @@ pub(super) fn background(year: i32) -> Background {
 
 /// Returns the number of rows of a busy day, to which shades are relative. The busiest day would be unsuitable, because
 /// it can be an outlier.
-pub(super) fn busy(balancer: &Balancer) -> u64 {
+pub(super) fn busy(balancer: &LoadBalancer) -> u64 {
     let mut rows: Vec<u64> = balancer.calendar.iter().map(|day| day.counts.rows).collect();
     rows.sort_unstable();
     let place = (rows.len() as f64 * BUSY) as usize;
@@ -86,7 +86,7 @@ pub(super) fn busy(balancer: &Balancer) -> u64 {
 }
 
 /// Returns the calendars of a load balancer, one per year.
-pub(super) fn years(balancer: &Balancer) -> Vec<Year> {
+pub(super) fn years(balancer: &LoadBalancer) -> Vec<Year> {
     let busy = busy(balancer);
     let mut years: BTreeMap<i32, BTreeMap<Look, Vec<NaiveDate>>> = BTreeMap::new();
     let mut rejects: BTreeMap<i32, Vec<NaiveDate>> = BTreeMap::new();
@@ -118,7 +118,7 @@ pub(super) fn years(balancer: &Balancer) -> Vec<Year> {
 
 /// Returns the counts of all days for the script: `objects,rows,bytes,windows,rejects` for each day, separated by `;`.
 /// `rejects` is omitted if it is 0. A day without objects is empty.
-pub(super) fn data(balancer: &Balancer) -> String {
+pub(super) fn data(balancer: &LoadBalancer) -> String {
     let mut text = String::new();
     for (number, (_, day)) in days(balancer).enumerate() {
         if number > 0 {
@@ -136,7 +136,7 @@ pub(super) fn data(balancer: &Balancer) -> String {
 }
 
 /// Iterates over all days from the first to the last, with their counts if they have objects.
-fn days(balancer: &Balancer) -> impl Iterator<Item = (NaiveDate, Option<&Day>)> {
+fn days(balancer: &LoadBalancer) -> impl Iterator<Item = (NaiveDate, Option<&Day>)> {
     let mut known = balancer.calendar.iter().peekable();
     let days = balancer.first_day.iter_days().take_while(|day| *day <= balancer.last_day);
     days.map(move |day| (day, known.next_if(|known| known.day == day)))
@@ -202,7 +202,7 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn balancer(days: &[(&str, u64, u64)]) -> Balancer {
+    fn balancer(days: &[(&str, u64, u64)]) -> LoadBalancer {
         let calendar: Vec<_> = days
             .iter()
             .map(|&(day, rows, rejects)| {
@@ -211,10 +211,10 @@ mod tests {
                 Day { day: date(day), counts, windows: 7 }
             })
             .collect();
-        Balancer {
+        LoadBalancer {
             account: String::new(),
             region: String::new(),
-            balancer: String::new(),
+            load_balancer: String::new(),
             log_type: LogType::Access,
             first_day: calendar[0].day,
             last_day: calendar[calendar.len() - 1].day,
