@@ -377,7 +377,7 @@ fn verify_finds_files_without_the_facts_of_this_program() {
     for name in own {
         let others = all.iter().filter(|fact| fact.key != name).cloned().collect();
         let name = name.trim_start_matches("alb2parquet.");
-        assert!(problem(ROWS, Some(others)).starts_with(&format!("says nothing of its {name}")));
+        assert!(problem(ROWS, Some(others)).starts_with(&format!("has {name} = nothing")));
     }
     // With all of them, the file is as good as one of this program.
     let world = converted();
