@@ -279,7 +279,7 @@ fn a_check_compares_rows_columns_and_filters() {
     };
     let text = check(&["--check", "--dialect", "trino", "--name", "logs.alb"]);
     assert!(
-        text.starts_with("-- Checks whether an engine reads logs.alb: 5 rows in 1 partitions.\n"),
+        text.starts_with("-- Checks whether an engine reads logs.alb correctly: 5 rows in 1 part"),
         "{text}"
     );
     let statements: Vec<&str> =

@@ -383,7 +383,7 @@ fn verify_finds_files_without_the_metadata_of_this_program() {
     for name in own {
         let others = all.iter().filter(|pair| pair.key != name).cloned().collect();
         let name = name.trim_start_matches("alb2parquet.");
-        assert!(problem(ROWS, Some(others)).starts_with(&format!("says nothing of its {name}")));
+        assert!(problem(ROWS, Some(others)).starts_with(&format!("has {name} = nothing")));
     }
     // With all metadata, the file is equivalent to one of this program.
     let world = converted();

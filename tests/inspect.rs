@@ -192,7 +192,7 @@ fn the_actual_content_of_an_object_is_reported() {
     let nothing = inspect("", &[]).expect(0).stdout;
     assert!(nothing.contains("content     nothing"), "{nothing}");
     let json = inspect("{\"timestamp\": 1}\n", &[]).expect(2).stdout;
-    assert!(json.contains("it holds JSON"), "{json}");
+    assert!(json.contains("contains JSON;"), "{json}");
     // The object contains another log than its name states.
     let world = World::new();
     let health = "http 2025-11-24T10:00:00.000000Z 0.0012 192.0.2.1:80 web PASS 200 -\n";

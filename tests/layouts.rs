@@ -470,7 +470,7 @@ fn common_spellings_of_arguments_are_accepted() {
     for (args, words) in [
         (["--region", "EU-WEST-1"], "did you mean eu-west-1?"),
         (["--region", "eu_west_1"], "did you mean eu-west-1?"),
-        (["--from", "a week"], "like 7d"),
+        (["--from", "a week"], "or 7d"),
         (["--balancer", "arn:aws:s3:::bucket"], "loadbalancer/app/NAME/ID"),
     ] {
         world.convert_with(&args).expect(3).says(&[words]);

@@ -211,8 +211,8 @@ impl Check {
         if self.unfinished > 0 {
             writeln!(
                 text,
-                "-- {} partitions and the total number of rows are not checked because of unfinished claims; \
-                 run `convert` again.",
+                "-- {} partitions and the total number of rows are not checked because of unfinished claims, \
+                 which the next conversion finishes.",
                 self.unfinished
             )
             .expect("writing to a string cannot fail");

@@ -51,9 +51,7 @@ fn contradiction(
         facts.into_iter().find(|fact| fact.key == key).and_then(|fact| fact.value.as_deref())
     };
     if fact(embedded::KEY).is_none() {
-        return Some(
-            "has no embedded claim, which `repair` needs to rebuild lost claims".to_owned(),
-        );
+        return Some("has no embedded claim, from which a lost claim can be rebuilt".to_owned());
     }
     if output.table == reject::TABLE {
         return None;
