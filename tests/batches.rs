@@ -305,7 +305,7 @@ fn lines_that_are_none_are_refused_by_number() {
             "not the account or region",
         ),
         (change("\"day\":\"2025-07-18\"", "\"day\":\"2025-07-17\""), "no log object of"),
-        (change("\"day\":\"2025-07-18\"", "\"day\":\"yesterday\""), "no day"),
+        (change("\"day\":\"2025-07-18\"", "\"day\":\"yesterday\""), "not a day"),
         (
             change("\"prefix\":\"AWSLogs/012345678901", "\"prefix\":\"AWSLogs/999999999999"),
             "no log object of",
