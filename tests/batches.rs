@@ -304,7 +304,7 @@ fn invalid_lines_are_refused_by_number() {
             "not the account or region",
         ),
         (change("\"day\":\"2025-07-18\"", "\"day\":\"2025-07-17\""), "not the key of a log in"),
-        (change("\"day\":\"2025-07-18\"", "\"day\":\"yesterday\""), "no day"),
+        (change("\"day\":\"2025-07-18\"", "\"day\":\"yesterday\""), "not a day"),
         (
             change("\"prefix\":\"AWSLogs/012345678901", "\"prefix\":\"AWSLogs/999999999999"),
             "not the key of a log in",
