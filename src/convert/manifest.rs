@@ -170,7 +170,7 @@ pub enum BadLine {
     #[error("{0} occurs twice")]
     Twice(String),
     /// A value does not match the objects.
-    #[error("the line was changed: {what} is {stated}, but {found} according to its objects")]
+    #[error("the line was changed: `{what}` is {stated}, but {found} according to its objects")]
     Changed {
         /// The JSON key.
         what: &'static str,
