@@ -1,4 +1,4 @@
-//! Imports go one way along the data's path; files say what they are; one module prints.
+//! The structure of `src`: imports go in one direction, every file has a doc comment, only one module prints.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,10 +10,10 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Files of `src` that are in no folder of the rule.
+/// Files of `src` outside of the folders in the import rule.
 const ROOT: [&str; 3] = ["lib.rs", "main.rs", "internals.rs"];
 
-/// Every source file with its text, by its path below `src`.
+/// Returns the path below `src` and the text of every source file.
 fn sources() -> Vec<(String, String)> {
     fn visit(dir: &Path, files: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(dir).unwrap() {
@@ -33,10 +33,10 @@ fn sources() -> Vec<(String, String)> {
     files.iter().map(|path| (name(path), fs::read_to_string(path).unwrap())).collect()
 }
 
-/// The rule of imports in ARCHITECTURE.md: the folders of `src`, each with its level.
+/// Returns the folders of `src` with their levels, from the import rule in ARCHITECTURE.md.
 fn levels() -> Vec<(String, usize)> {
     let text = fs::read_to_string(root().join("ARCHITECTURE.md")).unwrap();
-    let rule = text.lines().find(|line| line.starts_with("util < ")).expect("the rule of imports");
+    let rule = text.lines().find(|line| line.starts_with("util < ")).expect("the import rule");
     let mut levels = Vec::new();
     for (level, group) in rule.split(" < ").enumerate() {
         let folders = group.trim_start_matches('{').trim_end_matches('}').split(',');
@@ -45,14 +45,14 @@ fn levels() -> Vec<(String, usize)> {
     levels
 }
 
-/// The modules that the root file of a folder declares for other folders.
+/// Returns the modules that the root file of a folder declares for other folders.
 fn declared(folder: &str) -> Vec<String> {
     let text = fs::read_to_string(root().join(format!("src/{folder}.rs"))).unwrap();
     let modules = text.lines().filter_map(|line| line.strip_prefix("pub(crate) mod "));
     modules.map(|module| format!("{folder}/{}", module.trim_end_matches(';'))).collect()
 }
 
-/// Folders from which a text imports, with the line of each import.
+/// Returns the folders that a source text imports from, with the line number of each import.
 fn uses(text: &str) -> Vec<(usize, String)> {
     let mut uses = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
@@ -74,7 +74,7 @@ fn uses(text: &str) -> Vec<(usize, String)> {
 fn check_import(levels: &[(String, usize)], file: &str, line: usize, used: &str) {
     let level = |folder: &str| {
         let found = levels.iter().find(|(name, _)| name == folder);
-        found.unwrap_or_else(|| panic!("src/{file}:{line}: `{folder}` is in the rule of imports")).1
+        found.unwrap_or_else(|| panic!("src/{file}:{line}: `{folder}` is not in the import rule")).1
     };
     let folder = file.split(['/', '.']).next().unwrap();
     assert!(
@@ -96,7 +96,7 @@ fn the_table_of_modules_has_every_module_in_the_order_of_the_rule() {
         expected.push(folder);
         expected.extend(modules);
     }
-    assert_eq!(rows, expected, "the table in ARCHITECTURE.md and the modules of src");
+    assert_eq!(rows, expected, "the module table in ARCHITECTURE.md differs from src");
 }
 
 #[test]
@@ -105,7 +105,7 @@ fn every_file_belongs_to_a_folder_of_the_rule() {
     for (file, _) in sources() {
         let folder = file.split(['/', '.']).next().unwrap();
         let known = levels.iter().any(|(name, _)| name == folder);
-        assert!(known || ROOT.contains(&&*file), "src/{file} is in no folder");
+        assert!(known || ROOT.contains(&&*file), "src/{file} is in no folder of the import rule");
     }
 }
 
@@ -122,12 +122,12 @@ fn folders_import_only_from_folders_before_them() {
             checked += 1;
         }
     }
-    assert!(checked > 300, "only {checked} imports were found: does this test still read them?");
+    assert!(checked > 300, "only {checked} imports were found: does this test still parse them?");
 }
 
-/// The rule allows it, but a store holds any files.
+/// The import rule would allow it, but stores can contain any files.
 #[test]
-fn stores_know_nothing_of_logs() {
+fn stores_do_not_depend_on_logs() {
     for (file, text) in sources().iter().filter(|(file, _)| file.starts_with("store")) {
         for (line, used) in uses(text) {
             assert!(used != "logs", "src/{file}:{line}: `store` must not import from `logs`");
@@ -136,7 +136,7 @@ fn stores_know_nothing_of_logs() {
 }
 
 #[test]
-fn an_import_against_the_rule_is_found() {
+fn an_import_against_the_rule_is_detected() {
     let levels = levels();
     let refused = |file: &str, code: &str| {
         let uses = uses(code);
@@ -150,7 +150,7 @@ fn an_import_against_the_rule_is_found() {
     assert!(refused("elsewhere.rs", "use crate::logs::key::Key;"), "in no folder");
 }
 
-/// Long flags and subcommands of the program, from its completions and its help.
+/// Returns the long flags and the subcommands of the program, from its completions and its help.
 fn flags_and_commands() -> (BTreeSet<String>, BTreeSet<String>) {
     let completions = run(&["completions", "bash"]).expect(0).stdout;
     let words = completions.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
@@ -162,13 +162,13 @@ fn flags_and_commands() -> (BTreeSet<String>, BTreeSet<String>) {
     (flags.map(ToOwned::to_owned).collect(), commands.map(ToOwned::to_owned).collect())
 }
 
-/// Returns the first thing in a line of code that only `cli` may name.
+/// Returns the first flag, command or variable in a line of code that only `cli` may name.
 fn of_command_line<'a>(
     code: &str,
     flags: &'a BTreeSet<String>,
     commands: &'a BTreeSet<String>,
 ) -> Option<&'a str> {
-    // Programs whose output is read have flags of their own.
+    // Other programs whose output can be a list. Their flags are allowed.
     const OTHERS: [&str; 3] = ["aws s3 ", "aws s3api ", "s5cmd "];
     if code.contains("ALB2PARQUET_") {
         return Some("ALB2PARQUET_");
@@ -193,10 +193,10 @@ fn of_command_line<'a>(
     flag.or(command).map(String::as_str)
 }
 
-/// The library says what is wrong; `cli::hint` says which flag or command mends it.
+/// Errors of the library state the problem. `cli::hint` adds the flag or command that fixes it.
 #[test]
 fn only_cli_names_flags_commands_and_variables() {
-    /// The metadata of files contains the rules as flags.
+    /// The file metadata contains the redaction rules as flags.
     const FORMAT: [(&str, &str); 1] = [("redact.rs", "--redact")];
     let (flags, commands) = flags_and_commands();
     assert!(flags.contains("--target-file-size") && flags.contains("--out"), "{flags:?}");
@@ -228,15 +228,15 @@ fn only_cli_names_flags_commands_and_variables() {
 }
 
 #[test]
-fn a_file_begins_by_saying_what_it_is() {
+fn every_file_begins_with_a_doc_comment() {
     for (file, text) in sources() {
         let first = text.lines().next().unwrap_or_default();
-        let said = first.strip_prefix("//! ").is_some_and(|sentence| sentence.len() > 10);
-        assert!(said, "src/{file} begins with {first:?} instead of a `//!` line");
+        let has_sentence = first.strip_prefix("//! ").is_some_and(|sentence| sentence.len() > 10);
+        assert!(has_sentence, "src/{file} begins with {first:?} instead of a `//!` line");
     }
 }
 
-/// `cli` is left out: there, a module is named like the command that it parses. So are modules of tests.
+/// Excludes `cli`, where a module has the name of the command that it parses, and test modules.
 #[test]
 fn no_two_modules_share_a_name() {
     let mut modules = std::collections::BTreeMap::<String, String>::new();
@@ -278,7 +278,7 @@ fn there_is_no_mod_rs() {
     for (file, _) in sources() {
         assert!(
             !file.ends_with("mod.rs"),
-            "src/{file}: a module stands in foo.rs, its parts in foo/"
+            "src/{file}: name a module foo.rs, and put its submodules into foo/"
         );
     }
 }

@@ -1,6 +1,6 @@
-//! Athena's statements are what AWS documents: the order of clauses, the types, the keys of properties.
+//! Statements for Athena follow the documentation of AWS: order of clauses, types, keys of properties.
 //!
-//! A reader of the documented grammar, written apart from the writer under test:
+//! The parser of the documented grammar is independent of the code under test:
 //! <https://docs.aws.amazon.com/athena/latest/ug/create-table.html>,
 //! <https://docs.aws.amazon.com/athena/latest/ug/alter-table-add-partition.html>,
 //! <https://docs.aws.amazon.com/athena/latest/ug/msck-repair-table.html> and
@@ -10,20 +10,20 @@ use std::collections::BTreeMap;
 
 use crate::support::{World, convert, good_lines, gzip, key, run};
 
-/// A statement that is longer is refused, in bytes.
+/// The maximum length of a statement, in bytes.
 const LONGEST: usize = 262_144;
-/// The longest comment of a column, in characters.
+/// The maximum length of a column comment, in characters.
 const COMMENT: usize = 255;
 
 #[derive(Debug, Clone, PartialEq)]
 enum Token {
-    /// A word, in capitals, since their case means nothing.
+    /// A case-insensitive word, in capitals.
     Word(String),
-    /// A name in back quotes.
+    /// A name in backquotes.
     Name(String),
     /// A string, without its quotes and escapes.
     Text(String),
-    /// A sign of punctuation.
+    /// A punctuation character.
     Sign(char),
 }
 
@@ -59,7 +59,7 @@ fn tokens(text: &str) -> Result<Vec<Token>, String> {
     Ok(tokens)
 }
 
-/// What is left of a statement.
+/// The remaining tokens of a statement.
 struct Reader(std::vec::IntoIter<Token>);
 
 type Read<T> = Result<T, String>;
@@ -73,7 +73,7 @@ impl Reader {
         self.0.next().ok_or_else(|| "the statement ends too early".to_owned())
     }
 
-    /// Takes these words if they are next.
+    /// Consumes these words if they are next.
     fn takes(&mut self, words: &str) -> bool {
         let words: Vec<Token> = words.split(' ').map(|word| Token::Word(word.to_owned())).collect();
         let found = self.0.as_slice().starts_with(&words);
@@ -111,7 +111,7 @@ impl Reader {
             {
                 Ok(name)
             }
-            other => Err(format!("{other:?} is not a name of Athena's in back quotes")),
+            other => Err(format!("{other:?} is not an Athena name in backquotes")),
         }
     }
 
@@ -156,7 +156,7 @@ impl Reader {
         let name = self.name()?;
         let data_type = match self.next()? {
             Token::Word(word) if TYPES.contains(&word.as_str()) => word,
-            other => return Err(format!("{other:?} is not a type of Athena's")),
+            other => return Err(format!("{other:?} is not an Athena type")),
         };
         if self.takes("COMMENT") {
             let comment = self.text()?;
@@ -191,12 +191,12 @@ fn create_table(statement: &str) -> Read<Table> {
     }
     let partitioned =
         if reader.takes("PARTITIONED BY") { reader.list(Reader::column)? } else { Vec::new() };
-    // CLUSTERED BY and ROW FORMAT would stand here; no table has them.
+    // CLUSTERED BY and ROW FORMAT would be here; no table has them.
     if reader.takes("STORED AS") {
         let formats = ["SEQUENCEFILE", "TEXTFILE", "RCFILE", "ORC", "PARQUET", "AVRO", "ION"];
         match reader.next()? {
             Token::Word(format) if formats.contains(&format.as_str()) => (),
-            other => return Err(format!("{other:?} is not a format of Athena's")),
+            other => return Err(format!("{other:?} is not an Athena format")),
         }
     }
     reader.words("LOCATION")?;
@@ -213,7 +213,7 @@ fn create_table(statement: &str) -> Read<Table> {
         })?;
         for (key, value) in pairs {
             if properties.insert(key.clone(), value).is_some() {
-                return Err(format!("{key} is given twice"));
+                return Err(format!("{key} is specified twice"));
             }
         }
     }
@@ -228,11 +228,11 @@ fn create_table(statement: &str) -> Read<Table> {
     Ok(table)
 }
 
-/// Checks the properties of a table: every one known, and for each partition column all that its type needs.
+/// Checks that every property of a table is known, and that each partition column has the properties of its type.
 fn projection(table: &Table, location: &str) -> Read<()> {
     let mut left = table.properties.clone();
     if let Some(other) = left.remove("classification").filter(|value| value != "parquet") {
-        return Err(format!("{other} is not what the files are"));
+        return Err(format!("{other} is not Parquet"));
     }
     let enabled = left.remove("projection.enabled");
     let template = left.remove("storage.location.template");
@@ -252,7 +252,7 @@ fn projection(table: &Table, location: &str) -> Read<()> {
                 column_projection(column, &mut left)?;
             }
         }
-        other => return Err(format!("projection is half said: {other:?}")),
+        other => return Err(format!("projection is incomplete: {other:?}")),
     }
     left.pop_first().map_or(Ok(()), |(key, _)| Err(format!("{key} is not documented")))
 }
@@ -265,11 +265,11 @@ fn column_projection(column: &str, left: &mut BTreeMap<String, String>) -> Read<
         Some("injected") => Ok(()),
         Some("enum") => {
             let values = must("values")?;
-            // White space would be a part of the value.
+            // Whitespace would be part of the value.
             let good = values
                 .split(',')
                 .all(|value| !value.is_empty() && !value.contains(char::is_whitespace));
-            if good { Ok(()) } else { Err(format!("{values} are not values")) }
+            if good { Ok(()) } else { Err(format!("{values} are not enum values")) }
         }
         Some("integer") => {
             let range = must("range")?;
@@ -288,8 +288,8 @@ fn column_projection(column: &str, left: &mut BTreeMap<String, String>) -> Read<
         }
         Some("date") => {
             let (format, range) = (must("format")?, must("range")?);
-            let (first, last) = range.split_once(',').ok_or("a range has two ends")?;
-            // Only this format is in use.
+            let (first, last) = range.split_once(',').ok_or("a range has two bounds")?;
+            // No other format is used.
             let year = |text: &str| text == "NOW" || text.len() == 4 && text.parse::<u32>().is_ok();
             let unit = must("interval.unit")?;
             let units =
@@ -298,14 +298,14 @@ fn column_projection(column: &str, left: &mut BTreeMap<String, String>) -> Read<
             if format == "yyyy" && year(first) && year(last) && whole && units.contains(&&*unit) {
                 Ok(())
             } else {
-                Err(format!("{column}: {format}, {range}, {unit} do not say which dates there are"))
+                Err(format!("{column}: {format}, {range}, {unit} are not a date projection"))
             }
         }
         other => Err(format!("projection.{column}.type is {other:?}")),
     }
 }
 
-/// Reads `ALTER TABLE … ADD PARTITION`, and returns the names of each partition's columns.
+/// Parses `ALTER TABLE … ADD PARTITION`, and returns the column names of each partition.
 fn add_partitions(statement: &str) -> Read<Vec<Vec<String>>> {
     let mut reader = Reader(tokens(statement)?.into_iter());
     reader.words("ALTER TABLE")?;
@@ -392,7 +392,7 @@ fn statements_follow_the_documented_grammar() {
 }
 
 #[test]
-fn the_grammar_refuses_what_athena_would() {
+fn statements_that_athena_would_reject_do_not_parse() {
     let good = print(&[&LAKE[..], &KNOWN].concat()).remove(0);
     create_table(&good).unwrap();
     for (from, to) in [
@@ -416,9 +416,9 @@ fn the_grammar_refuses_what_athena_would() {
         (");\n", ") STORED AS PARQUET;\n"),
         ("target\\'s", "target's"),
     ] {
-        assert!(good.contains(from), "{from} is in {good}");
+        assert!(good.contains(from), "{from} is missing in {good}");
         let bad = good.replacen(from, to, 1);
-        assert!(create_table(&bad).is_err(), "{to:?} in the place of {from:?} is taken");
+        assert!(create_table(&bad).is_err(), "{to:?} instead of {from:?} is accepted");
     }
     let good =
         "ALTER TABLE `t` ADD IF NOT EXISTS\n  PARTITION (`day` = '01') LOCATION 's3://a/';\n";

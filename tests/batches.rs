@@ -1,4 +1,4 @@
-//! Batches as data: `plan --jsonl` writes them, `convert --batches` does them, any number of times.
+//! Batches as data: `plan --jsonl` prints them, and `convert --batches` converts them, any number of times.
 
 use std::fs;
 use std::io::Write;
@@ -14,7 +14,7 @@ use crate::support::{
     Run, World, contents, good_lines, gzip, gzip_at, key, key_of, key_on, program, run, tree,
 };
 
-/// A world of three days, two accounts and two balancers, with a few rejects, that is not converted.
+/// Returns an unconverted world of three days, two accounts and two load balancers, with a few rejects.
 fn world() -> World {
     let world = World::new();
     for day in ["2025/07/18", "2025/07/19", "2025/07/20"] {
@@ -32,7 +32,7 @@ fn world() -> World {
     world
 }
 
-/// The lines of a plan.
+/// Returns the lines of a plan.
 fn plan(world: &World, args: &[&str]) -> Vec<String> {
     let [source, out] = [world.source(), world.out()].map(|path| path.to_str().unwrap().to_owned());
     let fixed = ["plan", &source, "--out", &out, "--jsonl", "--to", "2099-12-31"];
@@ -40,14 +40,14 @@ fn plan(world: &World, args: &[&str]) -> Vec<String> {
     run.stdout.lines().map(ToOwned::to_owned).collect()
 }
 
-/// The lines of a plan that knows of no dataset.
+/// Returns the lines of a plan without a dataset.
 fn plan_without_dataset(world: &World) -> Vec<String> {
     let source = world.source();
     let run = run(&["plan", source.to_str().unwrap(), "--jsonl", "--to", "2099-12-31"]).expect(0);
     run.stdout.lines().map(ToOwned::to_owned).collect()
 }
 
-/// Converts batches that come from standard input, in the root directory.
+/// Converts batches from stdin, in the root directory.
 fn convert(world: &World, lines: &[String], args: &[&str]) -> Run {
     let out = world.out();
     let fixed = ["convert", "--batches", "-", "--max-rejects", "1", "--out", out.to_str().unwrap()];
@@ -57,7 +57,7 @@ fn convert(world: &World, lines: &[String], args: &[&str]) -> Run {
     let mut stdin = child.stdin.take().unwrap();
     let text = lines.join("\n");
     let writer = thread::spawn(move || {
-        // A program that refuses the first line reads no more.
+        // A program that refuses the first line closes its stdin.
         let _ = stdin.write_all(text.as_bytes());
     });
     let output = child.wait_with_output().unwrap();
@@ -65,7 +65,7 @@ fn convert(world: &World, lines: &[String], args: &[&str]) -> Run {
     Run::of(output)
 }
 
-/// What a run prints, line by line.
+/// Returns the JSON lines that a run prints.
 fn outcomes(run: &Run) -> Vec<Value> {
     run.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -75,7 +75,7 @@ fn sum(outcomes: &[Value], key: &str) -> u64 {
 }
 
 #[test]
-fn batches_make_what_their_source_makes() {
+fn batches_give_the_same_dataset_as_their_source() {
     let (ours, plain) = (world(), world());
     let lines = plan(&ours, &["--target-file-size", "1000"]);
     assert!(lines.len() > 6, "{} batches", lines.len());
@@ -95,7 +95,7 @@ fn batches_make_what_their_source_makes() {
     };
     let described: Vec<Value> =
         lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
-    assert_eq!(ids(&outcomes), ids(&described), "one line a batch");
+    assert_eq!(ids(&outcomes), ids(&described), "one line per batch");
     for (key, count) in [
         ("objects", 13),
         ("converted_before", 0),
@@ -117,7 +117,7 @@ fn batches_make_what_their_source_makes() {
 }
 
 #[test]
-fn a_line_says_all_that_is_needed() {
+fn a_line_contains_everything_that_a_conversion_needs() {
     let world = World::with(gzip(good_lines(3)));
     let lines = plan(&world, &[]);
     let described: Value = serde_json::from_str(&lines[0]).unwrap();
@@ -170,11 +170,11 @@ fn a_line_says_all_that_is_needed() {
 }
 
 #[test]
-fn a_batch_that_was_done_changes_nothing() {
+fn converting_a_batch_again_changes_nothing() {
     let world = world();
     let lines = plan(&world, &[]);
     assert_eq!(lines.len(), 6);
-    // Of one batch, a part is held.
+    // The dataset already contains a part of one batch.
     world.convert_with(&["--balancer", "a"]).expect(0);
     let first = outcomes(&convert(&world, &lines, &[]).expect(0));
     assert_eq!((sum(&first, "objects"), sum(&first, "converted_before")), (12, 1));
@@ -190,9 +190,9 @@ fn a_batch_that_was_done_changes_nothing() {
     assert_eq!(tree(&world.out()), before, "nothing is written");
 }
 
-/// Plans that were made at different times, in one file: no object is converted twice, though no claim tells.
+/// Plans of different times in one file: no object is converted twice, although no claim contains it yet.
 #[test]
-fn batches_may_overlap() {
+fn overlapping_batches_convert_each_object_once() {
     let world = world();
     let (large, small) = (plan(&world, &[]), plan(&world, &["--target-file-size", "1000"]));
     assert!(small.len() > large.len());
@@ -202,7 +202,7 @@ fn batches_may_overlap() {
     let mut ids: Vec<&str> = outcomes.iter().map(|o| o["batch"].as_str().unwrap()).collect();
     ids.sort_unstable();
     ids.dedup();
-    assert_eq!(ids.len(), outcomes.len(), "a batch is done once, however often it is named");
+    assert_eq!(ids.len(), outcomes.len(), "a repeated batch is converted once");
     assert_eq!(sum(&outcomes, "objects"), 13);
     let distinct = lines.iter().collect::<std::collections::BTreeSet<_>>();
     let objects = distinct.iter().map(|line| line.matches("\"name\"").count() as u64).sum::<u64>();
@@ -211,7 +211,7 @@ fn batches_may_overlap() {
 }
 
 #[test]
-fn runs_at_once_do_each_batch_once() {
+fn concurrent_runs_convert_each_batch_once() {
     let world = world();
     let lines = plan(&world, &["--target-file-size", "1000"]);
     let runs: Vec<Run> = thread::scope(|scope| {
@@ -226,7 +226,7 @@ fn runs_at_once_do_each_batch_once() {
 }
 
 #[test]
-fn what_failed_is_said_of_its_batch() {
+fn failures_are_reported_with_their_batch() {
     let world = world();
     let lines = plan(&world, &[]);
     fs::remove_file(world.source().join(key(1))).unwrap();
@@ -244,21 +244,17 @@ fn what_failed_is_said_of_its_batch() {
             assert!(!failure["error"].as_str().unwrap().is_empty());
         }
     }
-    assert_eq!(
-        findings(&world),
-        ["not_converted"],
-        "the one that was rewritten; the other is gone"
-    );
+    assert_eq!(findings(&world), ["not_converted"], "one was rewritten, the other deleted");
 }
 
-/// Every object of a line is counted once, whatever becomes of it.
+/// Every object of a line is counted once, whether it is converted, skipped or failed.
 #[test]
 fn outcomes_account_for_all_objects() {
     let world = world();
     world.put(&key(8), &gzip(good_lines(50))[..200]);
     world.put(&key(9), b"no gzip");
     world.convert_with(&["--from", "2025-07-20", "--max-rejects", "1"]).expect(0);
-    // As it was planned before some of it was converted.
+    // As planned before a part was converted.
     let lines = plan_without_dataset(&world);
     let run = convert(&world, &lines, &[]).expect(2);
     let outcomes = outcomes(&run);
@@ -277,7 +273,7 @@ fn outcomes_account_for_all_objects() {
 }
 
 #[test]
-fn lines_that_are_none_are_refused_by_number() {
+fn invalid_lines_are_refused_by_number() {
     let world = world();
     let lines = plan(&world, &[]);
     let good = lines[0].clone();
@@ -321,7 +317,7 @@ fn lines_that_are_none_are_refused_by_number() {
         let run = convert(&world, &[good.clone(), String::new(), bad], &[]).expect(3);
         run.says(&["--batches -, line 3", why]);
         assert_eq!(run.stdout, "", "{why}");
-        assert!(!world.out().exists(), "nothing is done before all lines are read: {why}");
+        assert!(!world.out().exists(), "nothing is written before all lines are read: {why}");
     }
     let bytes = [good.as_bytes(), b"\n\xff\n"].concat();
     let file = world.path("batches");
@@ -333,7 +329,7 @@ fn lines_that_are_none_are_refused_by_number() {
 }
 
 #[test]
-fn batches_come_from_files_too() {
+fn batches_can_be_read_from_files() {
     let world = world();
     let lines = plan(&world, &[]);
     for (name, text) in [
@@ -355,12 +351,12 @@ fn batches_come_from_files_too() {
         assert_eq!(outcomes(&run.expect(0)).len(), 3, "{name}");
     }
     assert_eq!(findings(&world), [""; 0]);
-    // Nothing in it is nothing to do.
+    // Empty input is valid.
     assert_eq!(convert(&world, &[], &[]).expect(0).stdout, "");
 }
 
 #[test]
-fn what_batches_say_is_not_said_again() {
+fn options_that_batches_contain_are_refused() {
     let world = world();
     let [source, out] = [world.source(), world.out()].map(|path| path.to_str().unwrap().to_owned());
     let base = ["convert", "--batches", "-", "--out", &out];
@@ -373,7 +369,7 @@ fn what_batches_say_is_not_said_again() {
         run(&[&base[..], more].concat()).expect(3).says(&["cannot be used with"]);
     }
     run(&["convert", "--out", &out]).expect(3).says(&["SOURCE"]);
-    // A dataset in the source would be read by the next plan.
+    // The next plan would list a dataset in the source.
     let lines = plan(&world, &[]);
     let inside = world.source().join("lake");
     fs::write(world.path("batches"), lines.join("\n")).unwrap();
@@ -383,17 +379,17 @@ fn what_batches_say_is_not_said_again() {
 }
 
 #[test]
-fn a_batch_knows_objects_that_were_converted_and_then_touched() {
+fn a_batch_recognizes_objects_that_were_touched_after_their_conversion() {
     let world = world();
     world.convert_with(&["--max-rejects", "1"]).expect(0);
     let (equal, other) = (key_on("2025/07/18", 1), key_on("2025/07/19", 2));
     touch(&world, &equal);
-    // Of another content, in a deflate block that still has the same size.
+    // Other content of the same compressed size.
     let path = world.source().join(&other);
     let size = fs::metadata(&path).unwrap().len() as usize;
     let text = gzip_at(good_lines(1), Compression::none());
     world.put(&other, [&text[..], &vec![0; size - text.len()]].concat());
-    // The plan does not know the dataset, so its batches have both as they are now.
+    // The plan does not read the dataset, so its batches contain both objects with their new ETags.
     let lines = plan_without_dataset(&world);
     let run = convert(&world, &lines, &[]).expect(2);
     run.says(&[&other, "left alone"]);

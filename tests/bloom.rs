@@ -1,4 +1,4 @@
-//! Bloom filters stand where they are asked for, and nowhere else.
+//! Bloom filters exist only in the requested columns.
 
 use std::fs::File;
 use std::path::Path;
@@ -10,7 +10,7 @@ use parquet::file::serialized_reader::ReadOptionsBuilder;
 
 use crate::support::{ROWS, World, get, good_lines, gzip, only_file, tree};
 
-/// The filters of the only row group of a file, by column.
+/// Returns the filters of the only row group of a file, by column.
 fn filters(path: &Path) -> Vec<(String, Sbbf)> {
     let properties = ReaderProperties::builder().set_read_bloom_filter(true).build();
     let options = ReadOptionsBuilder::new().with_reader_properties(properties).build();
@@ -28,7 +28,7 @@ fn filters(path: &Path) -> Vec<(String, Sbbf)> {
 const ARGS: [&str; 2] = ["--bloom-filter", "trace_id,client_ip"];
 
 #[test]
-fn a_filter_holds_all_values_of_its_column() {
+fn a_filter_contains_all_values_of_its_column() {
     let world = World::with(gzip(good_lines(20_000)));
     world.convert_with(&ARGS).expect(0);
     let path = only_file(&world.out(), ROWS);
@@ -39,29 +39,32 @@ fn a_filter_holds_all_values_of_its_column() {
         for row in world.rows() {
             assert!(filter.check(get(&row, name).unwrap()));
         }
-        let strangers = 20_000..40_000;
-        let stranger = |number: usize| match name.as_str() {
+        let absent = 20_000..40_000;
+        let value = |number: usize| match name.as_str() {
             "trace_id" => format!("Root=1-687ba5a9-{number:024x}"),
             _ => format!("198.51.100.{number}"),
         };
-        let taken = strangers.filter(|&number| filter.check(stranger(number).as_str())).count();
-        assert!(taken < 20_000 / 50, "{taken} of 20,000 values seem to be in {name}");
+        let matches = absent.filter(|&number| filter.check(value(number).as_str())).count();
+        assert!(
+            matches < 20_000 / 50,
+            "{matches} of 20,000 absent values match the filter of {name}"
+        );
     }
-    // As large as its values need, not as the largest row group might.
+    // The size of a filter depends on the number of distinct values, not on the maximum size of a row group.
     let bytes = |at: usize| filters[at].1.num_blocks() * 32;
     assert!((16 << 10..64 << 10).contains(&bytes(1)), "{} bytes of trace_id", bytes(1));
     assert!(bytes(0) <= 1 << 10, "{} bytes of client_ip", bytes(0));
 }
 
 #[test]
-fn without_the_flag_there_are_none() {
+fn files_have_no_filters_by_default() {
     let world = World::with(gzip(good_lines(10)));
     world.convert().expect(0);
     assert!(filters(&only_file(&world.out(), ROWS)).is_empty());
 }
 
 #[test]
-fn filters_are_part_of_the_settings_that_name_a_file() {
+fn filters_are_part_of_the_settings_in_a_claim() {
     let settings = |args: &[&str]| {
         let world = World::with(gzip(good_lines(10)));
         world.convert_with(args).expect(0);
@@ -77,7 +80,7 @@ fn filters_are_part_of_the_settings_that_name_a_file() {
 }
 
 #[test]
-fn what_is_no_text_column_is_refused() {
+fn columns_without_text_are_refused() {
     let world = World::with(gzip(good_lines(1)));
     for column in ["time", "elb_status_code", "nothing", ""] {
         let run = world.convert_with(&["--bloom-filter", column]).expect(3);

@@ -1,4 +1,4 @@
-//! Memory is bounded by what comes out of an object, not by what goes in: text, and rejects.
+//! Memory is bounded by the output of an object (text and rejects), not by its compressed size.
 
 use alb2parquet::internals::decode::decoder::{Decoder, MAX_REJECTS};
 use alb2parquet::internals::decode::tokenizer::MAX_LINE;
@@ -10,10 +10,10 @@ use crate::support::{
     Line, OBJECT, Outcome, World, gzip, gzip_at, key, key_on, segments_of, text_of,
 };
 
-/// Lines of a tile, which is decoded to its end.
+/// Number of lines in a tile, which the decoder always completes.
 const TILE: usize = 64;
 
-/// Decodes segments of one object, and checks each call's rejects. Returns the outcome, and the number of calls.
+/// Decodes segments of one object, and checks the rejects of each call. Returns the outcome and the number of calls.
 fn decode_bounded(segments: &[&[u8]]) -> (Outcome, usize) {
     let mut decoder = Decoder::new(LogType::Access.table());
     let mut decompressed = segments_of(segments);
@@ -70,7 +70,7 @@ fn long_rejects_are_decoded_in_several_calls() {
     assert!(outcome.rejects.iter().all(|r| (r.raw_length, r.raw.len()) == (65_537, MAX_RAW)));
 }
 
-/// The batches of rows decide the bytes of files, so ordinary rejects must not cut them.
+/// The bytes of files depend on the record batches, so a normal number of rejects must not split them.
 #[test]
 fn few_rejects_are_decoded_in_one_call() {
     let lines: Vec<String> = (0..MAX_REJECTS - 1).map(|number| number.to_string()).collect();
@@ -79,7 +79,7 @@ fn few_rejects_are_decoded_in_one_call() {
     assert_eq!((outcome.rejects.len(), outcome.rows.len(), calls), (lines.len(), 1, 1));
 }
 
-/// Converts objects with two threads; returns what was counted of lines and rejects, and the peak in MiB.
+/// Converts objects with two threads. Returns the number of lines, the number of rejects, and the peak memory in MiB.
 fn converted(world: &World) -> (u64, u64, u64) {
     let run = world.convert_with(&["--json", "--threads", "2", "--max-rejects", "1"]).expect(0);
     let rejects = run.json()["rejects"].as_object().unwrap().clone();
@@ -89,7 +89,7 @@ fn converted(world: &World) -> (u64, u64, u64) {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn an_object_of_a_million_short_bad_lines_takes_little_memory() {
+fn a_million_short_invalid_lines_take_little_memory() {
     let count = 1_000_000;
     let object = gzip_at("x\n".repeat(count), Compression::best());
     assert!(object.len() < 16 << 10);
@@ -101,7 +101,7 @@ fn an_object_of_a_million_short_bad_lines_takes_little_memory() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn small_objects_of_much_text_are_not_decompressed_at_once() {
+fn highly_compressed_objects_are_not_decompressed_at_once() {
     let world = World::new();
     let object = gzip("0".repeat(16 << 20 >> 1) + "\n" + &"1".repeat(MAX_LINE * 7) + "\n");
     for number in 0..16 {
@@ -112,10 +112,10 @@ fn small_objects_of_much_text_are_not_decompressed_at_once() {
     assert!(peak < 200, "{peak} MiB");
 }
 
-/// Each partition is a batch of its own, so many are converted at once.
+/// Each partition is a separate batch, so many are converted concurrently.
 #[test]
 #[cfg(target_os = "linux")]
-fn long_texts_of_many_partitions_share_a_limit_of_memory() {
+fn batches_of_many_partitions_share_a_memory_limit() {
     let mut state = 1_u32;
     let noise: String = (0..30_000)
         .map(|_| {
@@ -123,7 +123,7 @@ fn long_texts_of_many_partitions_share_a_limit_of_memory() {
             char::from(b'a' + (state >> 24) as u8 % 26)
         })
         .collect();
-    // gzip finds the noise again in the line before; in the page of a column, no prefix repeats.
+    // gzip finds the noise in the previous line, but in the page of the column no prefix is repeated.
     let line = |number| {
         Line::of(30).with(13, &format!("\"GET https://h:443/{number}{noise} HTTP/1.1\"")).text()
     };

@@ -1,6 +1,6 @@
-//! Buckets, over a server: the same rows as on a disk, whatever fails on the way.
+//! Buckets on a server contain the same rows as a disk, even if requests fail.
 //!
-//! `scripts/s3-test` and `scripts/emulators-test` start servers and run these tests; without one they are ignored.
+//! `scripts/s3-test` and `scripts/emulators-test` start servers and run these tests. Without a server they are ignored.
 
 use std::fs;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -10,7 +10,7 @@ use std::time::Duration;
 use alb2parquet::internals::store::{Kind, Target};
 use flate2::Compression;
 
-use crate::proxy::{Asked, Choice, Fault, Proxy};
+use crate::proxy::{Choice, Fault, Proxy, RequestInfo};
 use crate::server::Server;
 use crate::support::{Run, World, contents, good_lines, gzip, gzip_at, key, key_on, run_command};
 
@@ -18,7 +18,7 @@ fn server() -> Server {
     Server::required()
 }
 
-/// Runs a command of the program over a source and a dataset, one of which is on a server.
+/// Runs a command of the program with a source and a dataset, at least one of which is on a server.
 pub(crate) fn on_server(
     server: &Server,
     name: &str,
@@ -34,14 +34,14 @@ fn alb2parquet(name: &str, source: &str, out: &str, args: &[&str]) -> Run {
     on_server(&server(), name, source, out, args)
 }
 
-/// A world of two days, and what its conversion holds.
+/// Returns a world of two days.
 fn world() -> World {
     let world = World::new();
     for number in 1..6 {
         world.put(&key(number), gzip([good_lines(20 * number), b"bad\n".to_vec()].concat()));
     }
     world.put(&key_on("2025/07/20", 1), gzip(good_lines(5)));
-    // One that is streamed, in two ranges.
+    // An object that is streamed in two ranges.
     let large = gzip_at(good_lines(14_000), Compression::none());
     assert!(large.len() > 9_000_000, "{}", large.len());
     world.put(&key_on("2025/07/20", 2), large);
@@ -50,7 +50,7 @@ fn world() -> World {
 
 const REJECTS: [&str; 2] = ["--max-rejects", "1"];
 
-/// Asserts that the dataset in a bucket is that of the world's own disk.
+/// Asserts that the dataset in a bucket equals the dataset of the world.
 #[track_caller]
 pub(crate) fn same(world: &World, url: &str) {
     let copy = world.path(&format!("copy-{}", url.len()));
@@ -61,7 +61,7 @@ pub(crate) fn same(world: &World, url: &str) {
 
 #[test]
 #[ignore = "needs a server; scripts/s3-test and scripts/emulators-test run it"]
-fn every_mix_of_disk_and_bucket_holds_the_same() {
+fn every_combination_of_disk_and_bucket_gives_the_same_dataset() {
     let world = world();
     world.convert_with(&REJECTS).expect(0);
     let (logs, lake) = (server().new_bucket(), server().new_bucket());
@@ -80,7 +80,7 @@ fn every_mix_of_disk_and_bucket_holds_the_same() {
         assert_eq!(again.count("/objects/skipped_by_kind/converted_before"), 7);
         assert_eq!(again.count("/files"), 0);
     }
-    // Below AWSLogs, and with filters, only the selected days and those beside them are listed.
+    // Below AWSLogs, only the selected days and the adjacent days are listed.
     let below = format!("{logs}/AWSLogs/012345678901");
     let one =
         alb2parquet("convert", &below, &format!("{lake}/d"), &["--from", "2025-07-20"]).expect(0);
@@ -88,7 +88,7 @@ fn every_mix_of_disk_and_bucket_holds_the_same() {
     let none =
         alb2parquet("convert", &below, &format!("{lake}/d"), &["--from", "2025-07-22"]).expect(0);
     assert_eq!(none.count("/objects/listed"), 0);
-    // What was taken back is new.
+    // Removed objects are converted again.
     let to = format!("{lake}/a");
     let removed = server().command(&["remove", "--out", &to, "--to", "2025-07-19", "--yes"]);
     run_command(&mut { removed }).expect(0);
@@ -101,7 +101,7 @@ fn every_mix_of_disk_and_bucket_holds_the_same() {
 
 #[test]
 #[ignore = "needs a server; scripts/s3-test and scripts/emulators-test run it"]
-fn an_object_of_a_bucket_is_inspected() {
+fn inspect_reads_an_object_in_a_bucket() {
     let world = world();
     let logs = server().new_bucket();
     server().upload(&world.source(), &logs);
@@ -117,7 +117,7 @@ fn an_object_of_a_bucket_is_inspected() {
 
 #[test]
 #[ignore = "needs a server; scripts/s3-test and scripts/emulators-test run it"]
-fn a_report_of_a_bucket_is_that_of_a_disk() {
+fn the_report_is_the_same_for_a_bucket_and_a_disk() {
     let world = world();
     world.convert_with(&REJECTS).expect(0);
     let (source, lake) = (world.source(), format!("{}/lake", server().new_bucket()));
@@ -142,7 +142,7 @@ fn a_report_of_a_bucket_is_that_of_a_disk() {
 
 #[test]
 #[ignore = "needs a server; scripts/s3-test and scripts/emulators-test run it"]
-fn a_killed_run_and_two_at_once_write_each_row_once() {
+fn a_killed_run_and_two_concurrent_runs_write_each_row_once() {
     let world = World::new();
     for day in 10..28 {
         world.put(&key_on(&format!("2025/07/{day}"), 1), gzip(good_lines(200)));
@@ -170,7 +170,7 @@ fn a_killed_run_and_two_at_once_write_each_row_once() {
 
 #[test]
 #[ignore = "needs a server; scripts/s3-test and scripts/emulators-test run it"]
-fn a_bucket_that_is_not_there_is_named() {
+fn a_missing_bucket_is_named() {
     let world = World::with(gzip(good_lines(3)));
     let (source, out) = (world.source(), world.out());
     let (source, out) = (source.to_str().unwrap(), out.to_str().unwrap());
@@ -182,18 +182,18 @@ fn a_bucket_that_is_not_there_is_named() {
 
 // ---- faults
 
-/// Every `n`th request.
-fn every(n: usize) -> impl Fn(&Asked, usize) -> bool {
+/// Selects every `n`th request.
+fn every(n: usize) -> impl Fn(&RequestInfo, usize) -> bool {
     move |_, number| number % n == n - 1
 }
 
-/// The first `n` requests for objects of the source.
-fn first_reads(n: usize) -> impl Fn(&Asked, usize) -> bool {
+/// Selects the first `n` requests for objects of the source.
+fn first_reads(n: usize) -> impl Fn(&RequestInfo, usize) -> bool {
     let seen = AtomicUsize::new(0);
-    move |asked, _| asked.is_read_of("AWSLogs/") && seen.fetch_add(1, Ordering::Relaxed) < n
+    move |request, _| request.is_read_of("AWSLogs/") && seen.fetch_add(1, Ordering::Relaxed) < n
 }
 
-/// A world of four days with five objects each, converted, and a bucket with its source.
+/// Returns a converted world of four days with five objects each, and a bucket with a copy of its source.
 pub(crate) fn world_of_days() -> (World, String) {
     let world = World::new();
     for day in 10..14 {
@@ -210,7 +210,7 @@ pub(crate) fn world_of_days() -> (World, String) {
 #[test]
 #[ignore = "needs a server; scripts/s3-test and scripts/emulators-test run it"]
 #[allow(clippy::print_stdout)] // the table of faults
-fn faults_cost_time_and_no_rows() {
+fn failed_requests_lose_no_rows() {
     let (world, logs) = world_of_days();
     let faults: [(&str, Fault, Choice); 13] = [
         ("20 ms later", Fault::Delay(Duration::from_millis(20)), Box::new(every(1))),
@@ -226,15 +226,15 @@ fn faults_cost_time_and_no_rows() {
         ("a wrong byte in an object", Fault::Flip(100), Box::new(first_reads(7))),
         ("409 of a create", Fault::Answer(409, "ConditionalRequestConflict"), {
             let seen = AtomicUsize::new(0);
-            Box::new(move |asked, _| {
-                asked.is_create_of("claims/")
+            Box::new(move |request, _| {
+                request.is_create_of("claims/")
                     && seen.fetch_add(1, Ordering::Relaxed).is_multiple_of(3)
             })
         }),
         ("412 of our own create", Fault::Landed(412, "PreconditionFailed"), {
             let seen = AtomicUsize::new(0);
-            Box::new(move |asked, _| {
-                asked.is_create_of("claims/")
+            Box::new(move |request, _| {
+                request.is_create_of("claims/")
                     && seen.fetch_add(1, Ordering::Relaxed).is_multiple_of(3)
             })
         }),
@@ -261,11 +261,11 @@ fn faults_cost_time_and_no_rows() {
 
 #[test]
 #[ignore = "needs a server; scripts/s3-test and scripts/emulators-test run it"]
-fn small_partitions_are_published_at_once() {
+fn small_partitions_are_published_concurrently() {
     let (world, logs) = world_of_days();
     let lake = server().new_bucket();
-    // No claim is answered before that of every day has come.
-    let claims: Choice = Box::new(|asked, _| asked.is_create_of("1.claim.json"));
+    // The proxy answers no claim before it has received the claims of all days.
+    let claims: Choice = Box::new(|request, _| request.is_create_of("1.claim.json"));
     let proxy = Proxy::start(&server().address, Fault::Gather(4), claims);
     let run = on_server(&server().at(&proxy.address), "convert", &logs, &lake, &["--threads", "1"])
         .expect(0);
@@ -275,15 +275,16 @@ fn small_partitions_are_published_at_once() {
 
 #[test]
 #[ignore = "needs a server; scripts/s3-test and scripts/emulators-test run it"]
-fn what_cannot_be_read_is_left_out_by_name() {
+fn unreadable_objects_are_skipped_and_named() {
     let (_, logs) = world_of_days();
-    let of_day = |day: &'static str| -> Choice { Box::new(move |asked, _| asked.is_read_of(day)) };
+    let of_day =
+        |day: &'static str| -> Choice { Box::new(move |request, _| request.is_read_of(day)) };
     let convert = |fault, choice, lake: &str| {
         let proxy = Proxy::start(&server().address, fault, choice);
         on_server(&server().at(&proxy.address), "convert", &logs, lake, &[])
     };
-    // Archived objects are skipped and counted with their bytes, and are converted when they were restored. Google
-    // Cloud Storage returns them like others.
+    // Archived objects are skipped, counted with their bytes, and converted after they were restored. Google Cloud
+    // Storage returns archived objects like any others.
     let archived: &[_] = match server().kind {
         Kind::S3 => &[(403, "InvalidObjectState")],
         Kind::Azure => &[(409, "BlobArchived"), (409, "BlobBeingRehydrated")],
@@ -299,7 +300,7 @@ fn what_cannot_be_read_is_left_out_by_name() {
         assert_eq!((run.count("/objects/converted"), run.count("/rows")), (5, 500));
         alb2parquet("verify", &logs, &lake, &["--read-data"]).expect(0);
     }
-    // So are objects that were deleted, or may not be read, as failures.
+    // Deleted objects and objects without read permission are failures.
     for (status, code, word) in
         [(404, "NoSuchKey", "is gone"), (403, "AccessDenied", "permission denied")]
     {
@@ -310,7 +311,7 @@ fn what_cannot_be_read_is_left_out_by_name() {
     }
 }
 
-/// Plans a conversion, does it, and compares the requests; returns what was planned.
+/// Plans a conversion, runs it, and compares the number of requests. Returns the plan.
 #[track_caller]
 fn planned_and_done(source: &str, lake: &str, args: &[&str]) -> Run {
     let plan = alb2parquet("plan", source, lake, args).expect(0);
@@ -326,7 +327,7 @@ fn planned_and_done(source: &str, lake: &str, args: &[&str]) -> Run {
 #[ignore = "needs a server; scripts/s3-test and scripts/emulators-test run it"]
 fn a_plan_counts_the_requests_of_its_conversion() {
     let (_, logs) = world_of_days();
-    // One that is streamed, in two ranges.
+    // An object that is streamed in two ranges.
     let large = gzip_at(good_lines(14_000), Compression::none());
     server().target(&logs).create(&key_on("2025/08/20", 2), &large).unwrap();
     let lake = server().new_bucket();
@@ -357,7 +358,7 @@ fn a_plan_counts_the_requests_of_its_conversion() {
 
 #[test]
 #[ignore = "needs a server; scripts/s3-test and scripts/emulators-test run it"]
-fn batches_in_a_bucket_are_shared_by_tasks() {
+fn tasks_can_share_batches_in_a_bucket() {
     let (world, logs) = world_of_days();
     let (lake, plans) = (server().new_bucket(), server().new_bucket());
     let below = format!("{logs}/AWSLogs");
@@ -375,7 +376,7 @@ fn batches_in_a_bucket_are_shared_by_tasks() {
     }
     same(&world, &lake);
     alb2parquet("verify", &logs, &lake, &["--read-data"]).expect(0);
-    // One that was rewritten since is found when it is read.
+    // An object that was rewritten since the plan is a failure.
     let removed = server().command(&["remove", "--out", &lake, "--yes"]);
     run_command(&mut { removed }).expect(0);
     let key = key_on("2025/07/11", 2);

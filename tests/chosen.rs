@@ -1,5 +1,5 @@
-//! Lines with chosen fields: fields of good lines are left out, swapped and shuffled. What comes of such a line is a reject, or a
-//! row whose values all stand in their own columns, or a line that nobody could tell from a good one.
+//! Lines with a selection of fields: fields of valid lines are omitted, swapped and shuffled. Each resulting line must
+//! be a reject, a row with every value in its own column, or indistinguishable from a valid line.
 
 use std::collections::BTreeMap;
 
@@ -7,12 +7,12 @@ use alb2parquet::internals::logs::schema::LogType;
 
 use crate::support::{FIELDS, Row, decode_as, text_of};
 
-// ---- good lines
+// ---- valid lines
 
-/// What a field holds, for a person who reads a line. [`takes`] says what such a person confuses.
+/// The kind of value of a field, as a person reads it. [`takes`] defines which kinds are indistinguishable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Anything: clients write it.
+    /// Any text, because clients choose it.
     Free,
     Name,
     Type,
@@ -110,7 +110,7 @@ const CONNECTION: [Kind; 15] = [
 const HEALTH_CHECK: [Kind; 10] =
     [Type, Time, Latency, Endpoint, Name, Check, Status, Reason, Balancer, Address];
 
-/// Tells whether a value of some kind could as well be one of a field of kind `into`.
+/// Returns whether a value of a kind is also plausible in a field of kind `into`.
 fn takes(into: Kind, value: &str, kind: Kind) -> bool {
     let is_number = matches!(kind, Number | Status | Status3);
     let digits = value.len();
@@ -131,7 +131,7 @@ fn takes(into: Kind, value: &str, kind: Kind) -> bool {
         },
         Subject => kind == Trace || value.contains('='),
         Type | Reason => kind == Name,
-        // A name is a name.
+        // Names are indistinguishable.
         Balancer => matches!(kind, Cipher | KeyExchange | Reason | Name),
         Cipher => matches!(kind, KeyExchange | Reason | Name),
         _ => false,
@@ -140,7 +140,7 @@ fn takes(into: Kind, value: &str, kind: Kind) -> bool {
 
 type Profile = (&'static str, Vec<String>);
 
-/// Lines of a log: `changes` to all fields as they are today, by number.
+/// Returns a profile of lines: all current fields, with `changes` by field number.
 fn profile(name: &'static str, fields: &[&str], changes: &[(usize, &str)]) -> Profile {
     let mut fields: Vec<String> = fields.iter().map(ToString::to_string).collect();
     for (number, value) in changes {
@@ -283,12 +283,12 @@ fn health_check() -> Vec<Profile> {
     ]
 }
 
-// ---- what is done to them
+// ---- selections of fields
 
-/// Places of the fields that are left, in their new order.
+/// Indexes of the remaining fields, in their new order.
 type Choice = Vec<usize>;
 
-/// Every choice that leaves out one field.
+/// Returns every choice that omits one field.
 fn without_one(count: usize) -> Vec<Choice> {
     (0..count).map(|out| (0..count).filter(|&at| at != out).collect()).collect()
 }
@@ -297,13 +297,13 @@ fn pairs(count: usize) -> impl Iterator<Item = (usize, usize)> {
     (0..count).flat_map(move |a| (a + 1..count).map(move |b| (a, b)))
 }
 
-/// Every choice that leaves out two fields.
+/// Returns every choice that omits two fields.
 fn without_two(count: usize) -> Vec<Choice> {
     let without = |(a, b)| (0..count).filter(|&at| at != a && at != b).collect();
     pairs(count).map(without).collect()
 }
 
-/// Every choice that swaps two fields.
+/// Returns every choice that swaps two fields.
 fn swapped(count: usize) -> Vec<Choice> {
     let swap = |(a, b)| {
         let mut choice: Choice = (0..count).collect();
@@ -313,7 +313,7 @@ fn swapped(count: usize) -> Vec<Choice> {
     pairs(count).map(swap).collect()
 }
 
-/// A generator of numbers that are the same in every run.
+/// A generator of the same random numbers in every run.
 struct Random(u64);
 
 impl Random {
@@ -324,7 +324,7 @@ impl Random {
     }
 }
 
-/// A choice that leaves out any number of fields, then moves some of the others or none.
+/// Returns a choice that omits any number of fields and may move some of the others.
 fn any_choice(count: usize, random: &mut Random) -> Choice {
     let mut choice: Choice = (0..count).collect();
     for _ in 0..random.below(count) {
@@ -338,17 +338,17 @@ fn any_choice(count: usize, random: &mut Random) -> Choice {
     choice
 }
 
-// ---- what becomes of them
+// ---- results
 
 #[derive(Debug, Default)]
 struct Found {
     lines: u64,
     rejects: u64,
-    /// Rows with a value in another column than its own, and the first such columns.
+    /// Number of rows with a value in a wrong column, by the first such column.
     wrong: BTreeMap<String, u64>,
 }
 
-/// Returns a column that holds something else than it should.
+/// Returns a column with a wrong value.
 fn wrong_column(row: &Row, good: &Row) -> Option<String> {
     let differs = |(name, value): &(&String, &Option<String>)| {
         value.is_some() && *value != &good[*name] && *name != "source_key"
@@ -387,7 +387,7 @@ fn check(
     }
 }
 
-/// A log, the kinds of its fields, its profiles, and the numbers of fields of its eras.
+/// A log type, the kinds of its fields, its profiles, and the field counts of its eras.
 type Log = (LogType, &'static [Kind], Vec<Profile>, &'static [usize]);
 
 fn logs() -> [Log; 3] {
@@ -398,7 +398,7 @@ fn logs() -> [Log; 3] {
     ]
 }
 
-/// Runs through all lines of all eras, prints what was found and checks how many wrong rows there are at most, in thousandths.
+/// Decodes the lines of all eras, prints the results, and asserts the maximum number of wrong rows, in thousandths.
 #[allow(clippy::print_stdout)] // figures
 fn check_all(name: &str, most: [u64; 3], mut choices: impl FnMut(usize) -> Vec<Choice>) {
     for ((log_type, kinds, profiles, counts), most) in logs().into_iter().zip(most) {
@@ -416,22 +416,22 @@ fn check_all(name: &str, most: [u64; 3], mut choices: impl FnMut(usize) -> Vec<C
 }
 
 #[test]
-fn a_line_without_a_field_is_no_wrong_row() {
+fn a_line_without_a_field_rarely_becomes_a_wrong_row() {
     check_all("without one", [5, 1, 1], without_one);
 }
 
 #[test]
-fn a_line_without_two_fields_is_no_wrong_row() {
+fn a_line_without_two_fields_rarely_becomes_a_wrong_row() {
     check_all("without two", [2, 2, 1], without_two);
 }
 
 #[test]
-fn a_line_with_two_fields_swapped_is_no_wrong_row() {
+fn a_line_with_two_swapped_fields_rarely_becomes_a_wrong_row() {
     check_all("swapped", [70, 50, 70], swapped);
 }
 
 #[test]
-fn a_line_with_any_choice_of_fields_is_no_wrong_row() {
+fn a_line_with_any_choice_of_fields_rarely_becomes_a_wrong_row() {
     let mut random = Random(1);
     check_all("any choice", [2, 2, 1], |count| {
         (0..300).map(|_| any_choice(count, &mut random)).collect()
@@ -439,7 +439,7 @@ fn a_line_with_any_choice_of_fields_is_no_wrong_row() {
 }
 
 #[test]
-fn good_lines_of_every_profile_are_rows() {
+fn valid_lines_of_every_profile_become_rows() {
     for (log_type, _, profiles, _) in logs() {
         for (name, fields) in profiles {
             for count in log_type.table().required_fields..=fields.len() {

@@ -1,4 +1,4 @@
-//! The program's face: exit codes, messages, filters, `--json`.
+//! The command line: exit codes, messages, filters, `--json`.
 
 use std::fs;
 use std::process::Stdio;
@@ -10,10 +10,10 @@ use crate::support::{
     run_command, text_of, tree,
 };
 
-// ---- refusals: exit code 3 before any work
+// ---- errors before any work: exit code 3
 
 #[test]
-fn help_and_version_are_no_errors() {
+fn help_and_version_succeed() {
     for args in [&["--help"][..], &["--version"], &["convert", "--help"], &["help", "convert"]] {
         let run = run(args).expect(0);
         assert!(run.stdout.contains("alb2parquet") && run.stderr.is_empty(), "{run:#?}");
@@ -21,7 +21,7 @@ fn help_and_version_are_no_errors() {
     for command in ["verify", "remove", "clean"] {
         let help = run(&[command, "--help"]).expect(0).stdout;
         for word in ["--out", "--json", "Exit codes:", "Examples:"] {
-            assert!(help.contains(word), "{word} is in {help}");
+            assert!(help.contains(word), "{word} is missing in {help}");
         }
     }
     let help = run(&["convert", "--help"]).stdout;
@@ -45,12 +45,12 @@ fn help_and_version_are_no_errors() {
         "--log-format",
     ];
     for flag in flags {
-        assert!(help.contains(flag), "{flag} is in {help}");
+        assert!(help.contains(flag), "{flag} is missing in {help}");
     }
 }
 
 #[test]
-fn named_objects_take_the_place_of_the_listing() {
+fn an_object_list_replaces_the_listing() {
     let world = World::new();
     for number in 1..4 {
         world.put(&key(number), gzip(good_lines(number)));
@@ -60,12 +60,12 @@ fn named_objects_take_the_place_of_the_listing() {
     fs::write(&names, format!("{}\n{}\n", key(1), key(3))).unwrap();
     let run = world.convert_with(&["--json", "--objects", name]).expect(0);
     assert_eq!((run.count("/objects/listed"), run.count("/rows")), (2, 4));
-    // What is not there fails by name, and the rest is converted.
+    // A missing object is a named failure, and the others are converted.
     fs::write(&names, format!("{}\nAWSLogs/not/there.gz\n", key(2))).unwrap();
     let run = world.convert_with(&["--json", "--objects", name]).expect(2);
     assert_eq!((run.count("/objects/failed"), run.count("/rows")), (1, 2));
     run.says(&["AWSLogs/not/there.gz"]);
-    // What is no list is said.
+    // An invalid list is reported.
     fs::write(world.path("manifest.json"), "{}").unwrap();
     let bad = world.path("manifest.json");
     world.convert_with(&["--objects", bad.to_str().unwrap()]).expect(3).says(&["manifest"]);
@@ -81,7 +81,7 @@ fn named_objects_take_the_place_of_the_listing() {
 }
 
 #[test]
-fn arguments_that_make_no_sense_are_refused() {
+fn invalid_arguments_are_refused() {
     let world = World::with(gzip(good_lines(1)));
     let cases: [(&[&str], &[&str]); 17] = [
         (&["--compresion", "zstd"], &["--compresion", "--compression"]),
@@ -114,7 +114,7 @@ fn arguments_that_make_no_sense_are_refused() {
 }
 
 #[test]
-fn what_is_missing_is_named() {
+fn missing_arguments_are_named() {
     run(&["convert", "--out", "x"]).expect(3).says(&["SOURCE"]);
     run(&["convert", "x"]).expect(3).says(&["--out"]);
     run(&["convrt"]).expect(3).says(&["convert"]);
@@ -146,7 +146,7 @@ fn a_source_that_cannot_be_opened_is_refused() {
 }
 
 #[test]
-fn a_dataset_within_a_source_is_refused_and_the_reverse() {
+fn a_dataset_in_a_source_is_refused_and_vice_versa() {
     let world = World::with(gzip(good_lines(1)));
     for below in ["", "out", "AWSLogs/out", "not/there/yet"] {
         let out = world.source().join(below);
@@ -154,17 +154,17 @@ fn a_dataset_within_a_source_is_refused_and_the_reverse() {
     }
     let above = world.path("");
     convert(&[&world.source()], &above, &[]).expect(3).says(&["--out", "SOURCE"]);
-    assert_eq!(tree(&world.source()).len(), 1, "nothing was written");
+    assert_eq!(tree(&world.source()).len(), 1, "nothing is written");
     let url = |source: &str, out: &str| convert(&[source.as_ref()], out.as_ref(), &[]).expect(3);
     url("s3://bucket/logs", "s3://bucket/logs/out").says(&["--out", "SOURCE"]);
     url("s3://bucket/lake/logs", "s3://bucket/lake").says(&["--out", "SOURCE"]);
-    // A name that merely begins alike is another directory.
+    // A directory whose name has the same prefix does not overlap.
     convert(&[&world.source()], &world.path("source-out"), &[]).expect(0);
 }
 
 #[test]
 #[cfg(unix)]
-fn a_link_hides_no_overlap() {
+fn an_overlap_through_a_symbolic_link_is_detected() {
     let world = World::with(gzip(good_lines(1)));
     std::os::unix::fs::symlink(world.source(), world.path("link")).unwrap();
     let out = world.path("link").join("out");
@@ -196,7 +196,7 @@ fn a_table_that_cannot_be_written_ends_the_run() {
 }
 
 #[test]
-fn a_partition_that_cannot_be_written_keeps_what_is_claimed() {
+fn a_partition_that_cannot_be_written_keeps_its_claimed_files() {
     let world = World::with(gzip(good_lines(1)));
     let account = world.out().join(ROWS).join("account=012345678901");
     fs::create_dir_all(account.parent().unwrap()).unwrap();
@@ -208,8 +208,8 @@ fn a_partition_that_cannot_be_written_keeps_what_is_claimed() {
     world.convert_with(&["--layout", "plain"]).expect(3).says(&[ROWS]);
     let left = tree(&world.out());
     let staged = left.keys().filter(|name| name.starts_with("_alb2parquet/staging/")).count();
-    assert_eq!(staged, 1, "what is claimed stays: {:?}", left.keys());
-    // With room for the partition, the next run publishes it.
+    assert_eq!(staged, 1, "the claimed file is kept: {:?}", left.keys());
+    // When the partition is writable, the next run publishes it.
     fs::remove_file(&account).unwrap();
     let run = world.convert_with(&["--layout", "plain", "--json"]).expect(0);
     assert_eq!(run.count("/objects/skipped_by_kind/converted_before"), 1);
@@ -227,7 +227,7 @@ fn a_dataset_keeps_its_layout() {
 }
 
 #[test]
-fn a_dataset_of_another_kind_is_left_alone() {
+fn a_dataset_of_an_unknown_format_is_not_changed() {
     let world = World::with(gzip(good_lines(1)));
     let state = world.out().join("_alb2parquet");
     fs::create_dir_all(&state).unwrap();
@@ -242,7 +242,7 @@ fn a_dataset_of_another_kind_is_left_alone() {
 // ---- exit codes
 
 #[test]
-fn rejects_count_against_their_limit() {
+fn rejects_above_the_limit_change_the_exit_code() {
     let mut lines = vec![String::from_utf8(good_lines(1)).unwrap().trim_end().to_owned(); 9];
     lines.push("bad".to_owned());
     let world = World::with(gzip(text_of(lines)));
@@ -252,15 +252,15 @@ fn rejects_count_against_their_limit() {
     run("0.09").expect(1);
     run("0.1").expect(0);
     run("0").expect(1);
-    assert_eq!(world.rows().len(), 9, "rows are converted all the same");
+    assert_eq!(world.rows().len(), 9, "the rows are converted nevertheless");
     world.convert().expect(0).says(&["1 converted_before"]);
-    // A failed object weighs more.
+    // A failed object takes precedence.
     world.put(&key_on("2025/07/20", 1), "not gzip");
     world.convert().expect(2);
 }
 
 #[test]
-fn nothing_to_convert_is_an_error_that_says_what_there_is() {
+fn nothing_to_convert_is_an_error_that_lists_what_was_found() {
     let world = World::new();
     world.put("notes.txt", "hello");
     let run = world.convert_with(&["--json", "--quiet"]).expect(3);
@@ -281,8 +281,8 @@ fn policies_are_json() {
     run(&["policy", "convert", "--source", "gs://b"]).expect(3).says(&["gs://b", "s3://"]);
 }
 
-/// The grammar of policies at
-/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html>, as far as these use it.
+/// Checks the part of the grammar that the policies use:
+/// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html>
 #[test]
 fn policies_follow_the_grammar_that_aws_documents() {
     fn texts(value: &serde_json::Value) -> Vec<&str> {
@@ -308,7 +308,11 @@ fn policies_follow_the_grammar_that_aws_documents() {
             let known = ["Sid", "Effect", "Principal", "Action", "Resource", "Condition"];
             assert!(statement.keys().all(|key| known.contains(&key.as_str())), "{statement:?}");
             assert!(["Allow", "Deny"].contains(&statement["Effect"].as_str().unwrap()));
-            assert_eq!(statement.contains_key("Principal"), of_bucket, "only a bucket's names one");
+            assert_eq!(
+                statement.contains_key("Principal"),
+                of_bucket,
+                "only bucket policies have a principal"
+            );
             for action in texts(&statement["Action"]) {
                 let (service, name) = action.split_once(':').unwrap();
                 assert!(["s3", "kms"].contains(&service) && name.starts_with(char::is_uppercase));
@@ -337,7 +341,7 @@ fn policies_follow_the_grammar_that_aws_documents() {
     }
 }
 
-// ---- what is printed
+// ---- output
 
 #[test]
 fn json_is_one_object_of_documented_keys() {
@@ -365,13 +369,13 @@ fn json_is_one_object_of_documented_keys() {
         "seconds",
         "failures",
     ] {
-        assert!(keys.contains(&key), "{key} is in {keys:?}");
+        assert!(keys.contains(&key), "{key} is missing in {keys:?}");
     }
     assert!(run.stdout.ends_with("}\n"));
     let counts = ["listed", "converted", "skipped", "failed"]
         .map(|key| run.count(&format!("/objects/{key}")));
     assert_eq!(counts, [2, 1, 1, 0]);
-    // good_lines ends with a newline: text_of adds an empty line.
+    // good_lines ends with a newline, so text_of adds an empty line.
     assert_eq!((run.count("/lines"), run.count("/rows")), (6, 4));
     assert_eq!(run.rejects(), "too_few_fields=2");
     assert_eq!(run.count("/bytes_in"), object.len() as u64);
@@ -391,7 +395,7 @@ fn without_json_stdout_is_empty() {
 }
 
 #[test]
-fn quiet_prints_only_what_went_wrong() {
+fn quiet_prints_only_problems() {
     let world = World::with(gzip(good_lines(4)));
     let run = world.convert_with(&["--quiet"]).expect(0);
     assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("", ""));
@@ -418,32 +422,32 @@ fn verbose_prints_a_line_per_file() {
     }
 }
 
-/// Everything that a run says on stderr, as JSON.
+/// Parses the lines on stderr as JSON.
 fn events(stderr: &str) -> Vec<serde_json::Value> {
     let parse = |line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"));
     stderr.lines().map(parse).collect()
 }
 
 #[test]
-fn a_log_in_json_has_nothing_else() {
+fn a_json_log_contains_only_json() {
     let world = World::new();
     world.put(&key(1), gzip(good_lines(2)));
     world.put(&key_on("2025/07/20", 1), "not gzip");
     let run = world.convert_with(&["--log-format", "json"]).expect(2);
     let events = events(&run.stderr);
-    let said = |message: &str| -> Vec<_> {
+    let with_message = |message: &str| -> Vec<_> {
         events.iter().filter(|event| event["message"] == message).collect()
     };
-    let published = said("batch published");
+    let published = with_message("batch published");
     assert_eq!(published.len(), 2, "{run:#?}");
     assert_eq!(published.iter().filter(|event| event["rows"] == 2).count(), 1);
-    assert_eq!(said("object failed")[0]["object"], key_on("2025/07/20", 1));
-    assert_eq!(said("conversion ended")[0]["lines"], 3);
+    assert_eq!(with_message("object failed")[0]["object"], key_on("2025/07/20", 1));
+    assert_eq!(with_message("conversion ended")[0]["lines"], 3);
     assert_eq!(events.len(), 4, "{run:#?}");
 }
 
 #[test]
-fn an_error_in_a_log_in_json_is_json() {
+fn an_error_in_a_json_log_is_json() {
     let failed =
         run(&["convert", "/nowhere", "--log-format=json", "--out", "/nowhere/too"]).expect(3);
     let events = events(&failed.stderr);
@@ -451,7 +455,7 @@ fn an_error_in_a_log_in_json_is_json() {
 }
 
 #[test]
-fn the_summary_has_measures() {
+fn the_summary_contains_metrics() {
     let world = World::with(gzip(good_lines(4)));
     let run = world.convert_with(&["--json", "--threads", "1"]).expect(0);
     assert_eq!(run.count("/metrics/threads"), 1);
@@ -461,7 +465,7 @@ fn the_summary_has_measures() {
 }
 
 #[test]
-fn the_environment_stands_for_flags() {
+fn environment_variables_replace_flags() {
     let world = World::new();
     for day in ["2025/07/18", "2025/07/19", "2025/07/20"] {
         world.put(&key_on(day, 1), gzip(good_lines(2)));
@@ -476,7 +480,7 @@ fn the_environment_stands_for_flags() {
     let from = ("ALB2PARQUET_FROM", "2025-07-20");
     let run = with(&[json[0], json[1], from], &[]);
     assert_eq!((run.count("/rows"), run.stderr.as_str()), (2, ""));
-    // What is typed wins.
+    // The command line takes precedence.
     assert_eq!(with(&[json[0], from], &["--from", "2025-07-19"]).count("/rows"), 2);
     let others = ("ALB2PARQUET_ACCOUNT", "999999999999");
     assert_eq!(with(&[json[0], others], &[]).count("/rows"), 0);
@@ -487,7 +491,7 @@ fn the_environment_stands_for_flags() {
 }
 
 #[test]
-fn a_closed_pipe_is_no_panic() {
+fn a_closed_pipe_causes_no_panic() {
     let world = World::with(gzip(good_lines(4)));
     for args in [&["convert", "--help"][..], &["convert", "--json"]] {
         let mut child = program(args)
@@ -506,9 +510,9 @@ fn a_closed_pipe_is_no_panic() {
     }
 }
 
-// ---- what is selected
+// ---- selection
 
-/// Two accounts, two regions, two balancers, three days; each object has its own number of rows.
+/// Returns a world of two accounts, two regions, two load balancers and three days. Row counts differ between objects.
 fn assorted() -> World {
     let world = World::new();
     let mut rows = 1;
@@ -526,7 +530,7 @@ fn assorted() -> World {
     world
 }
 
-/// Converts and returns the keys that rows came from, with what is the same in all of them cut off.
+/// Converts, and returns the keys of the converted objects.
 #[track_caller]
 fn selected(world: &World, args: &[&str]) -> Vec<String> {
     let out = tempfile::TempDir::new().unwrap();
@@ -545,7 +549,7 @@ fn selected(world: &World, args: &[&str]) -> Vec<String> {
 }
 
 #[test]
-fn filters_take_what_they_name() {
+fn filters_select_what_they_name() {
     let world = assorted();
     let all = selected(&world, &[]);
     assert_eq!(all.len(), 24);
@@ -577,7 +581,7 @@ fn filters_take_what_they_name() {
 }
 
 #[test]
-fn without_an_end_today_is_left_for_later() {
+fn today_is_not_converted_by_default() {
     loop {
         let today = Utc::now().date_naive();
         let key_of_day = |days: u64| {
@@ -592,7 +596,7 @@ fn without_an_end_today_is_left_for_later() {
         let args = ["convert", source.to_str().unwrap(), "--json", "--out", out.to_str().unwrap()];
         let run = run(&args).expect(0);
         if today != Utc::now().date_naive() {
-            continue; // Midnight passed: what "today" was is anyone's guess.
+            continue; // Midnight has passed, so the day that the run used is unknown.
         }
         assert_eq!(run.count("/rows"), 6);
         assert_eq!(run.count("/objects/skipped_by_kind/not_selected"), 1);

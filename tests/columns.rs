@@ -10,7 +10,7 @@ use arrow::datatypes::DataType;
 
 const END: &str = "<!-- end -->";
 
-/// A type as docs/columns.md and Athena name it.
+/// Returns the name of a type in Athena, which docs/columns.md uses.
 fn name_of(data_type: &DataType) -> &'static str {
     match data_type {
         DataType::Utf8 => "string",
@@ -19,21 +19,21 @@ fn name_of(data_type: &DataType) -> &'static str {
         DataType::Float64 => "double",
         DataType::Timestamp(..) => "timestamp",
         DataType::Binary => "binary",
-        other => panic!("a column of type {other}"),
+        other => panic!("unexpected column type {other}"),
     }
 }
 
-/// All that is said of a table.
+/// Returns the documentation of a table.
 fn table(table: &Table) -> String {
     let mut text = String::new();
-    let mut say = |line: std::fmt::Arguments| writeln!(text, "{line}").unwrap();
-    say(format_args!("{}, as [AWS documents them]({}).\n", table.description, table.reference));
-    say(format_args!("| column | type | field | since | meaning |\n|---|---|---|---|---|"));
+    let mut add = |line: std::fmt::Arguments| writeln!(text, "{line}").unwrap();
+    add(format_args!("{}, as [AWS documents them]({}).\n", table.description, table.reference));
+    add(format_args!("| column | type | field | since | meaning |\n|---|---|---|---|---|"));
     let schema = table.file_schema();
     for (index, column) in table.columns() {
         let field = &table.fields[index];
         let data_type = schema.field_with_name(&column.name).unwrap().data_type();
-        say(format_args!(
+        add(format_args!(
             "| `{}` | {} | {} `{}` | {} | {} |",
             column.name,
             name_of(data_type),
@@ -44,10 +44,10 @@ fn table(table: &Table) -> String {
         ));
     }
     for (name, meaning) in OWN_COLUMNS {
-        say(format_args!("| `{name}` | string |  |  | {meaning} |"));
+        add(format_args!("| `{name}` | string |  |  | {meaning} |"));
     }
-    say(format_args!("\n| fields of a line | since | the last of them |\n|---|---|---|"));
-    // Fields that came together are one step.
+    add(format_args!("\n| fields per line | since | added fields |\n|---|---|---|"));
+    // Fields of the same era are one entry.
     let mut added: Vec<&str> = Vec::new();
     for (index, field) in table.fields.iter().enumerate() {
         added.push(&field.name);
@@ -56,10 +56,10 @@ fn table(table: &Table) -> String {
         if next != Some(&field.era) {
             let names: Vec<String> = added.drain(..).map(|name| format!("`{name}`")).collect();
             let names = match names.len() {
-                many if many == table.required_fields => "all that there were".to_owned(),
+                many if many == table.required_fields => "all".to_owned(),
                 _ => names.join(", "),
             };
-            say(format_args!("| {count} | {} | {names} |", field.era));
+            add(format_args!("| {count} | {} | {names} |", field.era));
         }
     }
     text
@@ -74,7 +74,7 @@ fn rejects() -> String {
     text
 }
 
-/// The shapes of a table's values.
+/// Returns the documentation of the value shapes of a table.
 fn shapes(table: &Table) -> String {
     let mut text = "| field | column | shape |\n|---|---|---|\n".to_owned();
     for (index, column) in table.columns() {
@@ -86,15 +86,16 @@ fn shapes(table: &Table) -> String {
     text
 }
 
-/// Checks the blocks of a page that are made from files, or makes them anew.
+/// Checks the generated blocks of a page. With UPDATE_DOCS, writes them.
 fn check(page: &str, blocks: impl IntoIterator<Item = (String, String)>) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
     let text = fs::read_to_string(&path).unwrap();
     let mut fresh = text.clone();
     for (file, block) in blocks {
         let begin = format!("<!-- made from {file} -->\n");
-        let (before, rest) = fresh.split_once(&begin).expect("there is a place for each table");
-        let (_, after) = rest.split_once(END).expect("each place has an end");
+        let (before, rest) =
+            fresh.split_once(&begin).expect("the page has a marker for each table");
+        let (_, after) = rest.split_once(END).expect("each marker has an end marker");
         fresh = format!("{before}{begin}{block}{END}{after}");
     }
     if env::var_os("UPDATE_DOCS").is_some() {
@@ -105,13 +106,13 @@ fn check(page: &str, blocks: impl IntoIterator<Item = (String, String)>) {
 }
 
 #[test]
-fn the_shapes_are_those_of_the_schemas() {
+fn the_documented_shapes_match_the_schemas() {
     let of = |log_type: LogType| (format!("schemas/{log_type}.toml"), shapes(log_type.table()));
     check("docs/lines.md", LogType::ALL.map(of));
 }
 
 #[test]
-fn the_reference_is_that_of_the_schemas() {
+fn the_column_reference_matches_the_schemas() {
     let of = |log_type: LogType| (format!("schemas/{log_type}.toml"), table(log_type.table()));
     let mut blocks = LogType::ALL.map(of).to_vec();
     blocks.push(("src/logs/reject.rs".to_owned(), rejects()));

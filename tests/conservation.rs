@@ -12,7 +12,7 @@ use crate::support::{
     read_file, text_of,
 };
 
-/// The tables of rows, each with its log type.
+/// The tables of rows with their log types.
 const LOG_TABLES: [(&str, &str); 3] = [
     (ROWS, "access"),
     ("alb_connection_logs", "connection"),
@@ -53,7 +53,7 @@ fn agree(run: &Run, out: &Path) {
     }
 }
 
-/// What a file's footer says of itself, without the name of the program before each key.
+/// Returns the key-value metadata of a footer, without the program name at the beginning of each key.
 fn facts(path: &Path) -> BTreeMap<String, String> {
     let reader = SerializedFileReader::new(File::open(path).unwrap()).unwrap();
     let facts = reader.metadata().file_metadata().key_value_metadata().unwrap().clone();
@@ -63,7 +63,7 @@ fn facts(path: &Path) -> BTreeMap<String, String> {
     own.collect()
 }
 
-/// The sample and its documented totals, the JSON block of its README.
+/// Returns the sample and its documented totals, from the JSON block of its README.
 fn sample() -> (std::path::PathBuf, Value) {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
     let readme = fs::read_to_string(data.join("README.md")).unwrap();
@@ -73,7 +73,7 @@ fn sample() -> (std::path::PathBuf, Value) {
 }
 
 #[test]
-fn the_sample_counts_as_documented() {
+fn the_sample_has_the_documented_totals() {
     let (data, totals) = sample();
     let world = World::new();
     let run = convert(&[&data.join("AWSLogs")], &world.out(), &["--json"]).expect(0);
@@ -94,9 +94,9 @@ fn the_sample_counts_as_documented() {
     assert_eq!(count(&json["objects"]["skipped_by_kind"]), count(&totals["skipped"]));
 }
 
-/// Rows and rejects of each object, as the table of the sample's README has them.
+/// Compares the rows and rejects of each object with the table in the README of the sample.
 #[test]
-fn every_object_of_the_sample_counts_as_documented() {
+fn every_object_of_the_sample_has_the_documented_counts() {
     let (data, _) = sample();
     let world = World::new();
     convert(&[&data], &world.out(), &[]).expect(0);
@@ -130,7 +130,7 @@ fn every_object_of_the_sample_counts_as_documented() {
 }
 
 #[test]
-fn every_line_of_a_mixed_tree_is_somewhere() {
+fn every_line_of_a_mixed_tree_is_a_row_or_a_reject() {
     let world = World::new();
     let mut lines = 0;
     let mut number = 0_usize;
@@ -158,13 +158,13 @@ fn every_line_of_a_mixed_tree_is_somewhere() {
     agree(&run, &world.out());
     assert_eq!(run.rejects().split(' ').count(), 4, "{}", run.rejects());
     assert_eq!(run.count("/objects/failed"), 4);
-    assert!(run.count("/lines") < lines as u64, "what was cut off is one line");
+    assert!(run.count("/lines") < lines as u64, "the truncated lines of an object count as one");
     assert!(run.count("/lines") > lines as u64 * 3 / 4);
-    assert!(run.count("/files") > run.count("/partitions"), "batches were cut");
+    assert!(run.count("/files") > run.count("/partitions"), "partitions are split into batches");
 }
 
 #[test]
-fn every_row_says_which_object_it_is_from() {
+fn every_row_names_its_object() {
     let world = World::new();
     for number in 1..=9 {
         world.put(&crate::support::key(number), gzip(good_lines(number)));

@@ -1,6 +1,6 @@
-//! What the bytes of an object are: gzip members, padding, garbage, gzip inside gzip, plain text, marks.
+//! The bytes of an object: gzip members, padding, garbage, nested gzip, plain text, byte order marks.
 //!
-//! Random objects on which both inflaters must agree with the reference reader.
+//! Both inflaters must agree with the reference reader on random objects.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,18 +12,18 @@ use proptest::sample::{Index, select};
 use proptest::strategy::ValueTree;
 
 use crate::exactly_once::CLAIMS;
+use crate::random_text::config;
 use crate::reference_objects::{Header, MARK, content, packed, streamed, whole};
 use crate::support::{Line, World, get, good_lines, gzip, key, run, text_of};
-use crate::twin::config;
 
 // ---- random objects
 
-/// Some bytes of an object.
+/// A part of an object.
 #[derive(Debug, Clone)]
 enum Segment {
     Member(Vec<u8>, u32, Header),
     Bytes(Vec<u8>),
-    /// The last bytes again, as many as that: a trailer is eight, a length four.
+    /// Repeats this many of the last bytes. A trailer has eight bytes, its length field four.
     Again(usize),
     /// The first bytes of a member.
     Cut(Vec<u8>, Index),
@@ -64,27 +64,27 @@ fn segment() -> impl Strategy<Value = Segment> {
     ]
 }
 
-/// What happens to an object in the end.
+/// A change to a complete object.
 #[derive(Debug, Clone)]
-enum Fate {
-    Stays,
+enum Change {
+    None,
     Cut(Index),
     Flip(Index, u8),
-    Packed(usize),
+    Compressed(usize),
 }
 
-fn fate() -> impl Strategy<Value = Fate> {
+fn change() -> impl Strategy<Value = Change> {
     prop_oneof![
-        5 => Just(Fate::Stays),
-        1 => any::<Index>().prop_map(Fate::Cut),
-        1 => (any::<Index>(), 0_u8..8).prop_map(|(at, bit)| Fate::Flip(at, bit)),
-        2 => (1_usize..6).prop_map(Fate::Packed),
+        5 => Just(Change::None),
+        1 => any::<Index>().prop_map(Change::Cut),
+        1 => (any::<Index>(), 0_u8..8).prop_map(|(at, bit)| Change::Flip(at, bit)),
+        2 => (1_usize..6).prop_map(Change::Compressed),
     ]
 }
 
 fn object() -> impl Strategy<Value = Vec<u8>> {
     let ordinary = (text(), 1_u32..10).prop_map(|(t, level)| packed(&t, level, &Header::default()));
-    let random = (vec(segment(), 0..5), vec(fate(), 1..3)).prop_map(|(segments, fates)| {
+    let random = (vec(segment(), 0..5), vec(change(), 1..3)).prop_map(|(segments, changes)| {
         let mut object = Vec::new();
         for segment in segments {
             match segment {
@@ -102,19 +102,19 @@ fn object() -> impl Strategy<Value = Vec<u8>> {
                 }
             }
         }
-        for fate in fates {
-            match fate {
-                Fate::Cut(at) => object.truncate(at.index(object.len() + 1)),
-                Fate::Flip(at, bit) if !object.is_empty() => {
+        for change in changes {
+            match change {
+                Change::Cut(at) => object.truncate(at.index(object.len() + 1)),
+                Change::Flip(at, bit) if !object.is_empty() => {
                     let at = at.index(object.len());
                     object[at] ^= 1 << bit;
                 }
-                Fate::Packed(times) => {
+                Change::Compressed(times) => {
                     for _ in 0..times {
                         object = gzip(&object);
                     }
                 }
-                Fate::Stays | Fate::Flip(..) => {}
+                Change::None | Change::Flip(..) => {}
             }
         }
         object
@@ -126,7 +126,7 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn whatever_follows_a_member_is_read_alike_by_both_ways_and_the_twin(
+    fn both_inflaters_agree_with_the_reference_on_data_after_a_member(
         object in object(),
         lengths in vec(1_usize..60, 1..5),
     ) {
@@ -142,7 +142,7 @@ proptest! {
 
 // ---- through the program
 
-/// Converts one object; returns the run and the object of the claim.
+/// Converts one object. Returns the world, the run and the object in its claim.
 #[track_caller]
 fn convert(object: impl AsRef<[u8]>, code: i32) -> (World, crate::support::Run, serde_json::Value) {
     let world = World::with(object);
@@ -153,7 +153,7 @@ fn convert(object: impl AsRef<[u8]>, code: i32) -> (World, crate::support::Run, 
 }
 
 #[test]
-fn what_is_unusual_is_noted_in_the_claim_the_summary_and_by_inspect() {
+fn unusual_content_is_noted_in_the_claim_the_summary_and_by_inspect() {
     let text = good_lines(3);
     let marked = [MARK, &text].concat();
     let padded = |padding: &[u8]| [&*gzip(&text), padding].concat();
@@ -168,7 +168,7 @@ fn what_is_unusual_is_noted_in_the_claim_the_summary_and_by_inspect() {
         (padded(&[0; 512]), 3, &["padding"]),
         (padded(b"\n"), 3, &["padding"]),
         (padded(b"\r\n"), 3, &["padding"]),
-        // gzip(1) would lose the second member.
+        // gzip(1) ignores the second member.
         (twice.clone(), 6, &["padding"]),
         (gzip(&twice), 6, &["gzip_in_gzip", "padding"]),
     ];
@@ -200,7 +200,7 @@ fn what_is_unusual_is_noted_in_the_claim_the_summary_and_by_inspect() {
 }
 
 #[test]
-fn an_offset_behind_a_byte_order_mark_counts_the_mark() {
+fn offsets_include_the_byte_order_mark() {
     let text = [MARK, &good_lines(1), b"bad\n"].concat();
     let large = [MARK, &good_lines(9000), b"bad\n"].concat();
     for text in [text, large] {
@@ -213,7 +213,7 @@ fn an_offset_behind_a_byte_order_mark_counts_the_mark() {
 }
 
 #[test]
-fn a_bomb_of_nested_gzip_is_refused_by_name() {
+fn a_nested_gzip_bomb_is_refused_by_name() {
     let mut object = gzip(good_lines(2));
     for _ in 0..4 {
         object = gzip(&object);
@@ -232,14 +232,14 @@ fn plain_text_without_any_log_line_is_a_failure() {
     assert_eq!((run.count("/lines"), run.count("/objects/failed")), (3, 1));
     run.says(&[&key(1), "is not gzip, and contains no line of the access log"]);
     assert_eq!(claimed["notes"], serde_json::json!(["plain_text"]));
-    // One good line makes it a log.
+    // With one valid line, it is a log.
     let (_, run, _) = convert([page.as_bytes(), &good_lines(1)].concat(), 0);
     assert_eq!((run.count("/lines"), run.count("/rows")), (4, 1));
 }
 
-/// What is no log is refused whole, compressed or not, marked or not.
+/// Objects that contain no log are refused completely, compressed or not, with or without a byte order mark.
 #[test]
-fn foreign_content_is_refused_however_it_is_packed() {
+fn foreign_content_is_refused_whether_compressed_or_not() {
     let utf16 = |mark: &[u8], high: bool| {
         let units = String::from_utf8(good_lines(2)).unwrap();
         let units =
@@ -269,7 +269,7 @@ fn foreign_content_is_refused_however_it_is_packed() {
 }
 
 #[test]
-fn blank_lines_at_the_end_are_no_lines_and_others_are_rejects() {
+fn blank_lines_at_the_end_are_ignored_and_others_are_rejects() {
     let good = good_lines(2);
     for blank in [&b"\n"[..], b"\n\n\n\n", b"\r\n", b"\r\n\n\r\n", b"\n\r"] {
         let end = [&good, blank].concat();
@@ -291,9 +291,9 @@ fn blank_lines_at_the_end_are_no_lines_and_others_are_rejects() {
     assert_eq!((run.count("/lines"), run.count("/objects/converted")), (0, 1));
 }
 
-/// A copy of the first member's trailer, or only of its length, is not the end of the object.
+/// An object with a copy of the first member's trailer at its end, or only of the length, still contains other data.
 #[test]
-fn a_forged_end_hides_nothing() {
+fn a_copied_trailer_does_not_end_an_object() {
     let first = gzip(good_lines(3));
     let (trailer, length) = (&first[first.len() - 8..], &first[first.len() - 4..]);
     let second = gzip_of(&good_lines(2));
@@ -317,7 +317,7 @@ fn gzip_of(text: &[u8]) -> Vec<u8> {
 }
 
 #[test]
-fn a_wrong_checksum_of_a_header_is_corruption() {
+fn a_wrong_header_checksum_is_corruption() {
     for (checksum, rejects) in [(true, ""), (false, "corrupt_gzip=1")] {
         let fields = Header { checksum: Some(checksum), ..Header::default() };
         let (_, run, _) = convert(packed(&good_lines(3), 6, &fields), if checksum { 0 } else { 2 });
@@ -325,16 +325,16 @@ fn a_wrong_checksum_of_a_header_is_corruption() {
     }
 }
 
-/// The one case that `convert` with a single member meets a million times a day.
+/// Objects with a single member are the common case, so they must use the fast path.
 #[test]
-fn an_ordinary_object_is_inflated_at_once() {
+fn ordinary_objects_are_decompressed_at_once() {
     let objects = (1..400).map(|count| gzip(good_lines(count)));
     let whole = objects.filter(|object| whole(object).is_some()).count();
     assert!(whole >= 398, "{whole} of 399");
 }
 
 #[test]
-fn random_objects_are_of_every_kind() {
+fn random_objects_cover_every_kind() {
     let mut runner = proptest::test_runner::TestRunner::deterministic();
     let (mut whole_count, mut kinds) = (0, BTreeSet::new());
     for _ in 0..300 {
@@ -351,6 +351,6 @@ fn random_objects_are_of_every_kind() {
             _ => "line",
         }));
     }
-    assert!(whole_count > 20, "{whole_count} of 300 are inflated at once");
-    assert_eq!(kinds.len(), 10, "random objects are of every kind: {kinds:?}");
+    assert!(whole_count > 20, "{whole_count} of 300 are decompressed at once");
+    assert_eq!(kinds.len(), 10, "some kinds are missing: {kinds:?}");
 }

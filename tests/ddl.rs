@@ -1,4 +1,4 @@
-//! What engines are told of tables: the files under `schemas/`, both layouts, and what a dataset holds.
+//! DDL for engines: the files in `schemas/`, both layouts, and the contents of a dataset.
 
 use std::path::Path;
 use std::{env, fs};
@@ -11,7 +11,7 @@ use crate::support::{
     Line, World, convert, files, good_lines, gzip, key, key_of, key_on, run, text_of,
 };
 
-/// Every table there is: the name of its file under `schemas/`, and what engines are told of it.
+/// Returns every table, with the name of its file in `schemas/`.
 fn tables() -> Vec<(String, External)> {
     let all = LogType::ALL.into_iter();
     let rows = all.map(|log_type| (log_type.to_string(), External::rows(log_type.table())));
@@ -19,7 +19,7 @@ fn tables() -> Vec<(String, External)> {
 }
 
 #[test]
-fn the_statements_under_schemas_are_those_of_the_schema() {
+fn the_ddl_files_match_the_schemas() {
     for (name, mut table) in tables() {
         table.location = format!("s3://my-lake/alb/{}", table.location);
         let fresh = table.create(Dialect::Athena).unwrap();
@@ -27,16 +27,16 @@ fn the_statements_under_schemas_are_those_of_the_schema() {
         if env::var_os("UPDATE_DDL").is_some() {
             fs::write(&path, &fresh).unwrap();
         } else {
-            let stands = fs::read_to_string(&path).unwrap_or_default();
+            let current = fs::read_to_string(&path).unwrap_or_default();
             let stale = "is stale; run: UPDATE_DDL=1 cargo test --test integration ddl";
-            assert!(stands == fresh, "schemas/{name}.sql {stale}");
+            assert!(current == fresh, "schemas/{name}.sql {stale}");
         }
     }
 }
 
 const LOCATION: [&str; 3] = ["ddl", "--location", "s3://lake/alb"];
 
-/// What the program prints for a location in S3.
+/// Returns the output of `ddl` for a location in S3.
 fn ddl(args: &[&str]) -> String {
     run(&[&LOCATION[..], args].concat()).expect(0).stdout
 }
@@ -65,7 +65,7 @@ fn athena_computes_the_partitions_of_both_layouts() {
         "'projection.day.range' = '1,31'",
         "'projection.day.digits' = '2'",
     ] {
-        assert!(hive.contains(property), "{property} is in {hive}");
+        assert!(hive.contains(property), "{property} is missing in {hive}");
     }
     let place = "s3://lake/alb/alb_access_logs/";
     assert!(hive.contains(&format!("\nLOCATION '{place}'\n")));
@@ -84,26 +84,26 @@ fn athena_computes_the_partitions_of_both_layouts() {
 }
 
 #[test]
-fn what_is_not_known_must_be_named() {
-    let said = run(&LOCATION).expect(0);
-    said.says(&["every query must say which account and region", "--from-dataset"]);
-    assert_eq!(said.stdout.matches("'injected'").count(), 2);
-    let said = run(&[&LOCATION[..], &KNOWN].concat()).expect(0);
-    assert!(!said.stdout.contains("injected") && said.stderr.is_empty(), "{said:#?}");
+fn queries_must_specify_unknown_partition_values() {
+    let printed = run(&LOCATION).expect(0);
+    printed.says(&["every query must say which account and region", "--from-dataset"]);
+    assert_eq!(printed.stdout.matches("'injected'").count(), 2);
+    let printed = run(&[&LOCATION[..], &KNOWN].concat()).expect(0);
+    assert!(!printed.stdout.contains("injected") && printed.stderr.is_empty(), "{printed:#?}");
     run(&[&LOCATION[..], &["--compat-view"]].concat())
         .expect(3)
         .says(&["--compat-view", "--account"]);
 }
 
 #[test]
-fn glue_is_told_what_athena_is_told() {
+fn glue_input_matches_the_athena_ddl() {
     let glue: Value =
         serde_json::from_str(&ddl(&[&KNOWN[..], &["--dialect", "glue"]].concat())).unwrap();
     let athena = ddl(&KNOWN);
     let parameters = glue["Parameters"].as_object().unwrap();
     for (name, value) in parameters.iter().filter(|(name, _)| *name != "EXTERNAL") {
         let property = format!("  '{name}' = '{}'", value.as_str().unwrap());
-        assert!(athena.contains(&property), "{property} is in {athena}");
+        assert!(athena.contains(&property), "{property} is missing in {athena}");
     }
     let (_, properties) = athena.split_once("TBLPROPERTIES").unwrap();
     assert_eq!(properties.matches("' = '").count() + 1, parameters.len());
@@ -111,17 +111,17 @@ fn glue_is_told_what_athena_is_told() {
     let keys = glue["PartitionKeys"].as_array().unwrap();
     for column in columns.iter().chain(keys) {
         let text = |key: &str| column[key].as_str().unwrap();
-        // The longest comment that Glue takes.
+        // The maximum length of a comment in Glue.
         assert!(text("Comment").len() <= 255);
         let comment = text("Comment").replace('\'', "\\'");
         let line = format!("  `{}` {} COMMENT '{comment}'", text("Name"), text("Type"));
-        assert!(athena.contains(&line), "{line} is in {athena}");
+        assert!(athena.contains(&line), "{line} is missing in {athena}");
     }
     assert_eq!(columns.len() + keys.len(), athena.matches("` ").count() - 1);
 }
 
 #[test]
-fn names_and_places_are_the_users() {
+fn table_names_and_locations_can_be_chosen() {
     let text = ddl(&["--name", "logs.requests", "--dialect", "trino"]);
     assert!(text.starts_with("CREATE TABLE IF NOT EXISTS \"logs\".\"requests\" ("), "{text}");
     assert!(text.contains("external_location = 's3://lake/alb/alb_access_logs/'"));
@@ -139,7 +139,7 @@ fn names_and_places_are_the_users() {
 }
 
 #[test]
-fn a_location_that_an_engine_would_misread_is_refused_by_character() {
+fn a_location_that_an_engine_would_misread_is_refused_with_its_character() {
     let ddl =
         |location: &str, dialect: &str| run(&["ddl", "--location", location, "--dialect", dialect]);
     for (location, dialect, what) in [
@@ -149,9 +149,9 @@ fn a_location_that_an_engine_would_misread_is_refused_by_character() {
         ("s3://lake/a?s3_endpoint=b", "duckdb", "?"),
         ("/lake/a\\b", "duckdb", "\\\\"),
     ] {
-        let said = ddl(location, dialect).expect(3);
-        said.says(&[&format!("it contains \"{what}\", ")]);
-        assert!(said.stdout.is_empty() && !said.stderr.contains("--"), "{said:#?}");
+        let printed = ddl(location, dialect).expect(3);
+        printed.says(&[&format!("it contains \"{what}\", ")]);
+        assert!(printed.stdout.is_empty() && !printed.stderr.contains("--"), "{printed:#?}");
     }
     let view = ddl("/lake/year=1999/a*'b", "duckdb").expect(0).stdout;
     assert!(
@@ -163,7 +163,7 @@ fn a_location_that_an_engine_would_misread_is_refused_by_character() {
 }
 
 #[test]
-fn a_policy_grants_the_prefix_alone() {
+fn a_policy_grants_access_to_the_prefix_only() {
     let convert = |source: &str| run(&["policy", "convert", "--source", source]);
     let resources = |source: &str| -> Vec<Value> {
         let policy: Value = serde_json::from_str(&convert(source).expect(0).stdout).unwrap();
@@ -174,7 +174,7 @@ fn a_policy_grants_the_prefix_alone() {
         ["arn:aws:s3:::logs".to_owned(), format!("arn:aws:s3:::logs/{pattern}")].map(Value::from)
     };
     assert_eq!(resources("s3://logs/a*?${aws:username}"), of_logs("a${*}${?}${$}{aws:username}/*"));
-    // A comma does not end the URL.
+    // A comma is part of the URL.
     assert_eq!(resources("s3://logs/,a"), of_logs(",a/*"));
     convert("s3://*").expect(3).says(&["s3://* names no bucket"]);
     run(&["policy", "convert", "--source", "s3://logs", "--kms-key", "*"])
@@ -182,7 +182,7 @@ fn a_policy_grants_the_prefix_alone() {
         .says(&["\"*\" cannot be the ARN of a KMS key", "arn:aws:kms:"]);
 }
 
-/// A dataset of two accounts, one of which has only a reject.
+/// Returns a dataset of two accounts, one of which has only a reject.
 fn two_accounts(layout: &str) -> World {
     let world = World::new();
     world.put(&key(1), gzip(good_lines(2)));
@@ -195,7 +195,7 @@ fn two_accounts(layout: &str) -> World {
 }
 
 #[test]
-fn a_dataset_says_what_it_holds() {
+fn the_ddl_contains_the_partitions_of_a_dataset() {
     let partition = |layout: &str| match layout {
         "hive" => "account=012345678901/region=eu-west-1/year=2025/month=07/day=19/",
         _ => "012345678901/eu-west-1/2025/07/19/",
@@ -231,7 +231,7 @@ fn a_dataset_says_what_it_holds() {
 }
 
 #[test]
-fn a_dataset_that_is_empty_or_not_there_is_refused() {
+fn an_empty_or_missing_dataset_is_refused() {
     let world = World::new();
     let out = world.out();
     let args = ["ddl", "--from-dataset", out.to_str().unwrap(), "--dialect", "duckdb"];
@@ -257,7 +257,7 @@ fn the_compat_view_has_the_documented_columns() {
     assert!(ddl(&[&KNOWN[..], &["--compat-view"]].concat()).contains("\"alb_access_logs_compat\""));
 }
 
-/// A dataset with one partition, and one line for each user agent.
+/// Returns a dataset with one partition and one line for each user agent.
 fn with_agents(agents: &[&str]) -> World {
     let world = World::new();
     let line = |(number, agent): (usize, &&str)| {
@@ -295,7 +295,7 @@ fn a_check_compares_rows_columns_and_filters() {
         "min(\"time\") AS a",
         "filter 1: rows by ",
     ] {
-        assert!(text.contains(part), "{part} is in {text}");
+        assert!(text.contains(part), "{part} is missing in {text}");
     }
     assert!(!text.contains("日") && !text.contains("o'neil"), "{text}");
     for dialect in ["athena", "spark", "duckdb", "bigquery", "redshift", "snowflake"] {
@@ -305,13 +305,13 @@ fn a_check_compares_rows_columns_and_filters() {
     let of_seed = |seed: &str| {
         check(&[&format!("--check={seed}"), "--dialect", "trino", "--name", "logs.alb"])
     };
-    assert_eq!(of_seed("1"), text, "only the seed selects");
+    assert_eq!(of_seed("1"), text, "the selection depends only on the seed");
     assert_ne!(of_seed("2"), text);
 }
 
-/// The table has rows of partitions that are left out, so that the number of all rows is unknown.
+/// The table also contains rows of the skipped partitions, so its total number of rows is unknown.
 #[test]
-fn a_check_leaves_out_unfinished_partitions_and_the_total() {
+fn a_check_skips_unfinished_partitions_and_the_total() {
     let world = World::new();
     for day in ["2025/07/18", "2025/07/19"] {
         world.put(&key_on(day, 1), gzip(good_lines(3)));
@@ -350,7 +350,7 @@ fn impossible_checks_are_refused() {
     fs::remove_file(file).unwrap();
     let name = file.file_name().unwrap().to_str().unwrap();
     check(&[]).expect(3).says(&[name, "alb2parquet verify"]);
-    // A removal that was begun may have deleted files of the claims.
+    // An unfinished removal may have deleted files of the claims.
     world.run("remove", false, &["--yes"]).expect(0);
     let day = "_alb2parquet/claims/access/012345678901/eu-west-1/2025-07-19";
     fs::remove_file(out.join(day).join("2.done.json")).unwrap();

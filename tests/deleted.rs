@@ -17,7 +17,7 @@ const LINES: usize = 300;
 const DATASET: &str = "";
 const STATE: &str = "_alb2parquet";
 
-/// A source with two batches per day, each with one object.
+/// Returns a source with two batches per day, each with one object.
 fn world() -> World {
     let world = World::new();
     for number in 0..2 * DAYS {
@@ -96,7 +96,7 @@ fn a_dataset_deleted_during_a_run_ends_the_run_and_loses_nothing() {
             deleted += 1;
         }
     }
-    assert!(deleted >= 4, "only {deleted} runs were caught");
+    assert!(deleted >= 4, "only {deleted} runs were stopped in time");
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! The same input gives the same bytes, whatever the threads, the order and the number of runs. Only
-//! the names of files tell runs apart.
+//! The same input gives the same bytes, independent of threads, order and the number of runs. Only file names differ
+//! between runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,8 +12,8 @@ use crate::support::{
 
 type Contents = BTreeMap<String, Vec<Vec<u8>>>;
 
-/// Many small objects, some of them with rejects, some of two gzip members, which are streamed, and one that is
-/// streamed since it is large.
+/// Returns a world of many small objects, some with rejects. Some have two gzip members and one is large; these are
+/// streamed.
 fn world() -> World {
     let world = World::new();
     for number in 0..300 {
@@ -28,21 +28,21 @@ fn world() -> World {
         let day = ["2025/07/18", "2025/07/19"][number % 2];
         world.put(&key_on(day, number), object);
     }
-    // More than a streamed segment, and more gzip than is inflated at once.
+    // Larger than a streamed segment, and too large to be decompressed at once.
     let large = gzip_at(good_lines(10_000), Compression::none());
     assert!(large.len() > 4 << 20);
     world.put(&key(1000), large);
     world
 }
 
-/// Converts to a directory of its own.
+/// Converts to a directory.
 fn dataset(world: &World, name: &str, args: &[&str]) -> Contents {
     let out = world.path(name);
     convert(&[&world.source()], &out, args).expect(0);
     contents(&out)
 }
 
-/// Compares without printing megabytes.
+/// Compares datasets. `assert_eq!` would print megabytes.
 #[track_caller]
 fn same(a: &Contents, b: &Contents) {
     let counts = |contents: &Contents| {
@@ -50,12 +50,12 @@ fn same(a: &Contents, b: &Contents) {
     };
     assert_eq!(counts(a), counts(b));
     for (name, files) in a {
-        assert!(files == &b[name], "{name} has files of the same bytes");
+        assert!(files == &b[name], "the files of {name} differ");
     }
 }
 
 #[test]
-fn threads_and_runs_make_no_difference() {
+fn output_does_not_depend_on_threads_or_earlier_runs() {
     let world = world();
     for profile in ["portable", "compact"] {
         let args = |threads| ["--profile", profile, "--threads", threads];
@@ -70,18 +70,22 @@ fn threads_and_runs_make_no_difference() {
 }
 
 #[test]
-fn batches_of_a_target_size_make_no_difference_to_threads() {
+fn output_with_a_target_file_size_does_not_depend_on_threads() {
     let world = world();
     let small = ["--target-file-size", "20KB", "--threads"];
     let one = dataset(&world, "one", &[small.as_slice(), &["1"]].concat());
-    assert!(one.values().any(|files| files.len() > 1), "batches were cut: {:?}", one.keys());
+    assert!(
+        one.values().any(|files| files.len() > 1),
+        "partitions are split into batches: {:?}",
+        one.keys()
+    );
     same(&one, &dataset(&world, "two", &[small.as_slice(), &["2"]].concat()));
     same(&one, &dataset(&world, "eight", &[small.as_slice(), &["8"]].concat()));
     same(&one, &dataset(&world, "one", &[small.as_slice(), &["4"]].concat()));
 }
 
 #[test]
-fn rows_stand_in_the_order_of_balancer_time_and_line() {
+fn rows_are_ordered_by_load_balancer_time_and_line() {
     let world = World::new();
     for number in [5, 3, 9, 1] {
         world.put(&key(number), gzip(good_lines(number)));
@@ -102,9 +106,9 @@ fn rows_stand_in_the_order_of_balancer_time_and_line() {
     assert_eq!(keys, expected);
 }
 
-/// Names sort by balancer first and days by folder: the objects of a day must still come together.
+/// Names sort by load balancer first, so the objects of a day are not adjacent in the listing.
 #[test]
-fn a_partition_is_one_file_whatever_its_balancers() {
+fn all_load_balancers_of_a_partition_share_one_file() {
     let world = World::new();
     for day in ["2025/07/18", "2025/07/19", "2025/07/20"] {
         for balancer in ["a.0000000000000001", "b.0000000000000002", "c.0000000000000003"] {
@@ -118,14 +122,14 @@ fn a_partition_is_one_file_whatever_its_balancers() {
 }
 
 #[test]
-fn the_order_of_sources_makes_no_difference() {
+fn output_does_not_depend_on_the_order_of_sources() {
     let world = World::new();
     let (a, b) = (world.path("a"), world.path("b"));
     for number in 0..6 {
         let dir = if number % 2 == 0 { &a } else { &b };
         put(dir, &key(number), gzip(good_lines(number + 1)));
     }
-    // A copy in both.
+    // A copy of an object in both.
     put(&a, &key(1), gzip(good_lines(2)));
     let (forth, back) = (world.path("forth"), world.path("back"));
     convert(&[&a, &b], &forth, &[]).expect(0);
@@ -133,13 +137,13 @@ fn the_order_of_sources_makes_no_difference() {
     same(&contents(&forth), &contents(&back));
 }
 
-/// A directory lists its files in an order of its own; which copy is taken must not depend on it.
+/// The order of a directory listing is arbitrary. The choice of the copy must not depend on it.
 #[test]
-fn of_copies_the_first_by_key_is_taken() {
+fn of_several_copies_the_first_by_key_is_converted() {
     for number in 0..4 {
         let world = World::new();
         let object = gzip(good_lines(3));
-        // Created backwards: some file systems list by age, others by a hash of the name.
+        // Created in reverse order, because some file systems list by age, others by a hash of the name.
         for copy in (0..8).rev() {
             world.put(&format!("copy{copy}/{}", key(number)), &object);
         }
@@ -150,7 +154,7 @@ fn of_copies_the_first_by_key_is_taken() {
 }
 
 #[test]
-fn settings_that_change_bytes_are_part_of_the_hash_in_the_name() {
+fn settings_that_change_bytes_are_part_of_the_hash_in_file_names() {
     let world = World::with(gzip(good_lines(3)));
     let settings = ["zstd", "snappy", "none"].map(|codec| ["--compression", codec]);
     let settings = settings.into_iter().chain([["--profile", "compact"]]);

@@ -1,5 +1,5 @@
-//! Where requests go: settings of the environment, of profiles and of `--option`, told apart by servers that listen on the
-//! loopback. Which endpoint AWS itself has for a region, the table in tests/endpoints.tsv says.
+//! The endpoint of requests, from environment variables, profiles and `--option`. Servers on loopback record which of
+//! them receives the requests. tests/endpoints.tsv contains the endpoints of AWS by region.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -9,18 +9,18 @@ use std::thread;
 
 use crate::support::{Run, World, program, run_command};
 
-/// A server that refuses each request, and keeps the first line and the host of each.
+/// A server that refuses every request and records its first line.
 struct Listener {
     url: String,
-    met: Arc<Mutex<Vec<String>>>,
+    requests: Arc<Mutex<Vec<String>>>,
 }
 
 impl Listener {
     fn new() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}", listener.local_addr().unwrap());
-        let met = Arc::<Mutex<Vec<String>>>::default();
-        let noted = Arc::clone(&met);
+        let requests = Arc::<Mutex<Vec<String>>>::default();
+        let noted = Arc::clone(&requests);
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let Ok(mut stream) = stream else { return };
@@ -36,19 +36,19 @@ impl Listener {
                 let _ = stream.write_all(answer.as_bytes());
             }
         });
-        Self { url, met }
+        Self { url, requests }
     }
 
-    /// Returns the requests since the last time.
+    /// Returns the requests since the previous call.
     fn take(&self) -> Vec<String> {
-        std::mem::take(&mut self.met.lock().unwrap())
+        std::mem::take(&mut self.requests.lock().unwrap())
     }
 }
 
-/// Names of variables with their values.
+/// Names and values of environment variables.
 type Variables<'a> = &'a [(&'a str, &'a str)];
 
-/// Plans a bucket with some variables and a profile.
+/// Runs `plan` for a bucket with environment variables and a profile.
 fn plan(world: &World, source: &str, args: &[&str], variables: Variables, profile: &str) -> Run {
     let config = world.path("config");
     fs::write(&config, profile).unwrap();
@@ -65,7 +65,7 @@ fn plan(world: &World, source: &str, args: &[&str], variables: Variables, profil
 }
 
 #[test]
-fn the_nearest_endpoint_that_is_set_is_asked() {
+fn the_most_specific_endpoint_setting_is_used() {
     let world = World::new();
     let (wanted, other) = (Listener::new(), Listener::new());
     let (own, not) = (wanted.url.as_str(), other.url.as_str());
@@ -90,14 +90,17 @@ fn the_nearest_endpoint_that_is_set_is_asked() {
     for (args, variables, profile) in cases {
         let run = plan(&world, "s3://my-logs/own", args, variables, &profile).expect(3);
         run.says(&["s3://my-logs/own"]);
-        let met = wanted.take();
-        assert!(met[0].starts_with("GET /my-logs?") && met[0].contains("prefix=own"), "{met:?}");
+        let requests = wanted.take();
+        assert!(
+            requests[0].starts_with("GET /my-logs?") && requests[0].contains("prefix=own"),
+            "{requests:?}"
+        );
         assert!(other.take().is_empty(), "{variables:?} {profile}");
     }
 }
 
 #[test]
-fn settings_that_cannot_be_followed_are_refused_by_name() {
+fn unsupported_settings_are_refused_by_name() {
     let world = World::new();
     let listener = Listener::new();
     let own = ("AWS_ENDPOINT_URL", listener.url.as_str());
@@ -154,7 +157,7 @@ fn settings_that_cannot_be_followed_are_refused_by_name() {
 }
 
 #[test]
-fn nothing_is_asked_for_a_list_that_is_none() {
+fn an_invalid_object_list_causes_no_requests() {
     let world = World::new();
     let listener = Listener::new();
     let variables = [("AWS_ENDPOINT_URL", listener.url.as_str()), ("AWS_REGION", "eu-west-1")];
@@ -165,10 +168,13 @@ fn nothing_is_asked_for_a_list_that_is_none() {
         plan(&world, "s3://my-logs", &args, &variables, "").expect(3).says(&["line 1"]);
         assert!(listener.take().is_empty(), "{text}");
     }
-    // What is one is asked for object by object, and the bucket is not listed.
+    // With a valid list, each object is requested, and the bucket is not listed.
     fs::write(&list, "AWSLogs/x.log.gz\n").unwrap();
     plan(&world, "s3://my-logs", &args, &variables, "");
-    let met = listener.take();
-    assert!(met.iter().all(|line| line.starts_with("HEAD /my-logs/AWSLogs/x.log.gz")), "{met:?}");
-    assert!(!met.is_empty());
+    let requests = listener.take();
+    assert!(
+        requests.iter().all(|line| line.starts_with("HEAD /my-logs/AWSLogs/x.log.gz")),
+        "{requests:?}"
+    );
+    assert!(!requests.is_empty());
 }

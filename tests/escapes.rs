@@ -13,14 +13,14 @@ use serde_json::Value;
 
 use crate::support::{Line, World, good_lines, gzip, key, program, put, text_of};
 
-/// Colors, reversed text, a bell, a line of its own, a line written over, and a C1 control.
+/// Colors, right-to-left override, a bell, a new line, a carriage return, and a C1 control character.
 const HOSTILE: &str = "a\u{1b}[31m\u{202e}\u{7}\nFORGED\r\u{9b}2J";
-/// What is to be printed of it.
+/// Its expected form in text output.
 const ESCAPED: &str = "a\\x1b[31m\\u{202e}\\x07\\x0aFORGED\\x0d\\u{9b}2J";
-/// The same in JSON.
+/// Its expected form in JSON.
 const IN_JSON: &str = r"a\u001b[31m\u202e\u0007\nFORGED\r\u009b2J";
 
-/// Where a name must be seen.
+/// Where a name must appear.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Seen {
     Stderr,
@@ -31,7 +31,7 @@ enum Seen {
     Log,
 }
 
-/// A run of the program that prints something hostile.
+/// A run of the program that prints a hostile name.
 struct Case {
     what: &'static str,
     args: Vec<OsString>,
@@ -54,7 +54,7 @@ impl Cases {
     }
 }
 
-/// Returns what is wrong with output: a terminal would do more than display it, a name begins a line, or it is not there.
+/// Returns why output is wrong: it contains control characters, a name begins a line, or the name is missing.
 fn problem(stdout: &[u8], stderr: &[u8], seen: Seen) -> Option<String> {
     for bytes in [stdout, stderr] {
         let Ok(text) = str::from_utf8(bytes) else { return Some(format!("{bytes:?} is no UTF-8")) };
@@ -88,12 +88,12 @@ fn problem(stdout: &[u8], stderr: &[u8], seen: Seen) -> Option<String> {
         .then(|| format!("JSON means another name: {text}"))
 }
 
-/// Whether a terminal does something else than display a character.
+/// Returns whether a terminal interprets a character instead of displaying it.
 fn acts(c: char) -> bool {
     c.is_control() && c != '\n' || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// All strings in a JSON value, keys of objects among them.
+/// Returns all strings in a JSON value, including the keys of objects.
 fn strings(value: &Value) -> Vec<String> {
     match value {
         Value::String(text) => vec![text.clone()],
@@ -113,7 +113,7 @@ fn run_all(cases: Cases) {
         let mut command = program(&[]);
         command.args(&args).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn().unwrap();
-        // A program that refuses its arguments does not read.
+        // A program that refuses its arguments does not read stdin.
         let _ = child.stdin.take().unwrap().write_all(&stdin);
         let output = child.wait_with_output().unwrap();
         if let Some(problem) = problem(&output.stdout, &output.stderr, seen) {
@@ -123,7 +123,7 @@ fn run_all(cases: Cases) {
     assert!(problems.is_empty(), "{}", problems.join("\n\n"));
 }
 
-/// Every argument that a message repeats.
+/// Covers every argument that a message contains.
 #[test]
 fn arguments_are_escaped() {
     let world = World::with(gzip(good_lines(1)));
@@ -182,9 +182,9 @@ fn arguments_are_escaped() {
     run_all(cases);
 }
 
-/// Every command that prints keys, directories or lines of a source or a dataset.
+/// Covers every command that prints keys, directories or lines of a source or a dataset.
 #[test]
-fn what_lies_in_sources_and_datasets_is_escaped() {
+fn names_in_sources_and_datasets_are_escaped() {
     let world = World::new();
     let bad = format!("no line {HOSTILE}").replace('\n', " ");
     let url = format!("\"GET https://example.com/{HOSTILE} HTTP/1.1\"").replace(['\n', '\r'], "");
@@ -224,7 +224,7 @@ fn what_lies_in_sources_and_datasets_is_escaped() {
     cases.add("rows and rejects in JSON", Seen::Json, ["inspect", &object, "--json"]);
     run_all(cases);
 
-    // A dataset with a hostile name, that lacks an object and has files that are not its own.
+    // A dataset with a hostile name, an unconverted object and orphan files.
     let mut cases = Cases::default();
     let lake_of = |args: &[&str]| -> Vec<String> {
         let args = args.iter().map(|arg| arg.replace("LAKE", lake).replace("SOURCE", source));
@@ -263,9 +263,9 @@ fn what_lies_in_sources_and_datasets_is_escaped() {
     assert!(title.ends_with(ESCAPED), "{title:?}");
 }
 
-/// Lines of lists and keys in batches. No line feed can be in them.
+/// Covers lines of lists and keys in batches, which cannot contain line feeds.
 #[test]
-fn what_is_read_from_lists_is_escaped() {
+fn entries_of_lists_are_escaped() {
     let world = World::new();
     let name = HOSTILE.replace('\n', "");
     let list = put(&world.path("lists"), "list", format!("x/{name}\n")).text();
@@ -288,7 +288,7 @@ fn what_is_read_from_lists_is_escaped() {
     assert_eq!(
         (converted.status.code(), world.rows().len()),
         (Some(0), 1),
-        "escapes are understood"
+        "escape sequences are parsed"
     );
 }
 
@@ -304,7 +304,7 @@ impl PathString for std::path::PathBuf {
 
 /// Names that are not UTF-8.
 #[test]
-fn names_that_are_not_text_are_escaped() {
+fn names_that_are_not_utf8_are_escaped() {
     let world = World::new();
     let name = OsString::from_vec(b"\xff\x1b[31m\x07".to_vec());
     let directory = world.path("x").parent().unwrap().join(&name);
@@ -327,7 +327,7 @@ fn names_that_are_not_text_are_escaped() {
     }
 }
 
-/// A store answers what it likes.
+/// Responses of a store can contain anything.
 #[test]
 fn messages_of_stores_are_escaped() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

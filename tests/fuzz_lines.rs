@@ -11,7 +11,7 @@ use arrow::array::Array;
 
 use crate::fuzz_targets::{Input, sample_texts};
 use crate::outcome::{OBJECT, Outcome};
-use crate::reference_lines::twin;
+use crate::reference_lines::reference;
 
 /// Values that a single input byte stands for, so that a short input can be a line with many fields.
 const VALUES: [&[u8]; 64] = [
@@ -118,7 +118,7 @@ pub(crate) fn lines(input: &[u8]) {
             decompressed.segments.push(segment);
             let outcome = decode_all(*log_type, decoder, decompressed, text.len() as u64);
             if *log_type == LogType::Access {
-                assert_eq!(outcome, twin(&text));
+                assert_eq!(outcome, reference(&text));
             }
         });
     });

@@ -1,4 +1,4 @@
-//! What the program says of itself: help, version, completions and manual pages.
+//! Help, version, completions and manual pages.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -9,14 +9,14 @@ use tempfile::TempDir;
 
 use crate::support::{program, run, run_command};
 
-/// The words that begin the lines of a part of a help text.
+/// Returns the first word of each line in a section of a help text.
 fn names(help: &str, heading: &str) -> Vec<String> {
     let (_, rest) = help.split_once(heading).unwrap_or_default();
     let lines = rest.lines().skip(1).take_while(|line| !line.is_empty());
     lines.filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect()
 }
 
-/// Every command with its help, by its words.
+/// Returns the help of every command, by the words of the command.
 fn commands() -> BTreeMap<Vec<String>, String> {
     let mut commands = BTreeMap::new();
     let mut open: Vec<Vec<String>> = vec![Vec::new()];
@@ -35,16 +35,16 @@ fn commands() -> BTreeMap<Vec<String>, String> {
 }
 
 #[test]
-fn every_help_tells_exit_codes_and_gives_examples() {
+fn every_help_page_lists_exit_codes_and_examples() {
     for (words, help) in commands() {
         for part in ["\nExit codes:\n  0  ", "\n  3  ", "\nExamples:\n  "] {
-            assert!(help.contains(part), "{words:?} has {part:?}: {help}");
+            assert!(help.contains(part), "the help of {words:?} lacks {part:?}: {help}");
         }
     }
 }
 
 #[test]
-fn the_version_tells_what_is_known() {
+fn the_long_version_lists_the_supported_formats() {
     let short = run(&["-V"]).expect(0).stdout;
     assert_eq!(short, format!("alb2parquet {}\n", env!("CARGO_PKG_VERSION")));
     let long = run(&["--version"]).expect(0).stdout;
@@ -52,36 +52,36 @@ fn the_version_tells_what_is_known() {
     for line in
         ["access        36 fields, the last of 2026", "connection    15 ", "health_check  10 "]
     {
-        assert!(long.contains(line), "{line} is in {long}");
+        assert!(long.contains(line), "{line} is missing in {long}");
     }
     assert!(long.contains("format version 2, or 3 where redacted"), "{long}");
 }
 
 #[test]
-fn colours_are_for_those_who_want_them() {
+fn colors_are_printed_only_on_request() {
     for args in [&["--help"][..], &["convert", "--nonsense"]] {
         let with = |variables: &[(&str, &str)]| {
             let run = run_command(program(args).envs(variables.iter().copied()));
             run.stdout + &run.stderr
         };
-        let colour = "\u{1b}[";
-        assert!(!with(&[]).contains(colour), "a pipe has no colours");
-        assert!(with(&[("CLICOLOR_FORCE", "1")]).contains(colour), "{args:?}");
-        assert!(!with(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]).contains(colour), "{args:?}");
+        let color = "\u{1b}[";
+        assert!(!with(&[]).contains(color), "a pipe has no colors");
+        assert!(with(&[("CLICOLOR_FORCE", "1")]).contains(color), "{args:?}");
+        assert!(!with(&[("CLICOLOR_FORCE", "1"), ("NO_COLOR", "1")]).contains(color), "{args:?}");
     }
 }
 
 #[test]
-fn shells_complete_every_command() {
+fn completions_contain_every_command() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let script = run(&["completions", shell]).expect(0);
         assert_eq!(script.stderr, "");
         for (words, help) in commands() {
             for word in words {
-                assert!(script.stdout.contains(&word), "{shell} knows {word}");
+                assert!(script.stdout.contains(&word), "completions of {shell} lack {word}");
             }
             for flag in names(&help, "Options:").iter().filter_map(|flag| flag.strip_prefix("--")) {
-                assert!(script.stdout.contains(flag), "{shell} knows --{flag}");
+                assert!(script.stdout.contains(flag), "completions of {shell} lack --{flag}");
             }
         }
     }
@@ -113,19 +113,19 @@ fn bash_completes_a_command_and_a_flag() {
 fn every_command_has_a_manual_page() {
     let dir = TempDir::new().unwrap();
     let pages = dir.path().join("man/man1");
-    let said = run(&["man", "--dir", pages.to_str().unwrap()]).expect(0);
-    assert_eq!(said.stdout, "");
+    let printed = run(&["man", "--dir", pages.to_str().unwrap()]).expect(0);
+    assert_eq!(printed.stdout, "");
     let commands = commands();
-    assert!(said.stderr.starts_with(&format!("{} pages", commands.len())), "{said:?}");
+    assert!(printed.stderr.starts_with(&format!("{} pages", commands.len())), "{printed:?}");
     for words in commands.keys() {
         let name = ["alb2parquet"].into_iter().chain(words.iter().map(String::as_str));
         let name = name.collect::<Vec<_>>().join("-");
         let page = fs::read_to_string(pages.join(format!("{name}.1"))).unwrap();
         for section in ["NAME", "SYNOPSIS", "DESCRIPTION", "\"EXIT STATUS\"", "\"EXAMPLES\""] {
-            assert!(page.contains(&format!("\n.SH {section}\n")), "{name} has {section}: {page}");
+            assert!(page.contains(&format!("\n.SH {section}\n")), "{name} lacks {section}: {page}");
         }
         assert!(!page.contains("EXTRA") && !page.contains("Exit codes:"), "{page}");
-        // One page alone is the same.
+        // `man COMMAND` prints the same page.
         let args: Vec<&str> = ["man"].into_iter().chain(words.iter().map(String::as_str)).collect();
         assert_eq!(run(&args).expect(0).stdout, page);
     }

@@ -1,6 +1,6 @@
-//! Bad input, each kind a case: damaged gzip, hostile lines, keys that lie.
+//! Invalid input: damaged gzip, malicious lines, misleading keys.
 //!
-//! Whatever comes in, the program ends by itself, keeps the good lines, and accounts for the rest.
+//! For any input, the program terminates, converts the valid lines, and accounts for the others.
 
 use std::fs;
 use std::io::Cursor;
@@ -15,7 +15,7 @@ use crate::support::{
     get, good_lines, gzip, gzip_at, key, key_of, key_on, program, put, text_of, tree,
 };
 
-/// Asserts what an object of the world's only partition became.
+/// Asserts the exit code, rows and rejects of a world with one partition.
 #[track_caller]
 fn expect(world: &World, run: &Run, code: i32, rows: u64, rejects: &str) {
     assert_eq!(run.code, code, "{run:#?}");
@@ -26,7 +26,7 @@ fn expect(world: &World, run: &Run, code: i32, rows: u64, rejects: &str) {
     assert_eq!(world.rows().len() as u64, rows);
 }
 
-/// Converts one object and asserts what became of it.
+/// Converts one object, and asserts the exit code, rows and rejects.
 #[track_caller]
 fn object(gzip: impl AsRef<[u8]>, code: i32, rows: u64, rejects: &str) -> (World, Run) {
     let world = World::with(gzip);
@@ -38,7 +38,7 @@ fn object(gzip: impl AsRef<[u8]>, code: i32, rows: u64, rejects: &str) -> (World
 // ---- gzip
 
 #[test]
-fn an_object_cut_anywhere_keeps_its_good_lines() {
+fn an_object_truncated_anywhere_keeps_its_valid_lines() {
     let text = good_lines(12);
     let whole = decode(&text);
     let object = gzip(&text);
@@ -56,10 +56,10 @@ fn an_object_cut_anywhere_keeps_its_good_lines() {
             offset,
             text.split_inclusive(|b| *b == b'\n').take(kept).map(<[u8]>::len).sum::<usize>()
         );
-        assert!(text[offset..].starts_with(&reject.raw), "the raw line is what could be read");
+        assert!(text[offset..].starts_with(&reject.raw), "the raw line is the readable part");
         assert_eq!(reject.raw_length, reject.raw.len() as u64);
     }
-    // Nothing but a whole header is no damage: nothing was lost that could be known.
+    // An empty object and one that ends after the gzip header are not damaged, because they contain no data.
     for cut in [0, 10] {
         let outcome = decode_streamed(cut, Cursor::new(object[..cut].to_vec()));
         assert_eq!((outcome.lines, outcome.rows.len(), outcome.rejects.len()), (0, 0, 0));
@@ -79,7 +79,7 @@ fn a_truncated_object_is_named_and_the_others_are_converted() {
     assert_eq!((run.count("/objects/converted"), run.count("/objects/failed")), (2, 1));
     assert_eq!(run.json()["failures"][0]["object"], key(2));
     run.says(&[&key(2)]);
-    assert!(run.count("/rows") > 7, "some lines of the truncated object are kept");
+    assert!(run.count("/rows") > 7, "no lines of the truncated object are kept");
     assert_eq!(run.count("/lines"), run.count("/rows") + 1);
     let reject = &world.rejects()[0];
     assert_eq!(get(reject, "source_key"), Some(key(2).as_str()));
@@ -88,9 +88,9 @@ fn a_truncated_object_is_named_and_the_others_are_converted() {
     assert_eq!(get(reject, "column_name"), None);
 }
 
-/// A flipped byte may lie where it does no harm; where it does, the object is never taken for whole.
+/// A flipped bit in an unused header field is harmless. If the text is affected, the object is reported as damaged.
 #[test]
-fn no_flipped_byte_goes_unnoticed() {
+fn every_harmful_bit_flip_is_detected() {
     let text = good_lines(3);
     let whole = decode(&text);
     let object = gzip(&text);
@@ -104,7 +104,7 @@ fn no_flipped_byte_goes_unnoticed() {
             } else {
                 assert!(
                     decompressed.text.is_empty() && decompressed.segments.is_empty(),
-                    "left as it was"
+                    "a failed call leaves the buffer unchanged"
                 );
             }
             let outcome = decode_streamed(object.len(), Cursor::new(object));
@@ -153,7 +153,7 @@ fn a_corrupt_block_ends_an_object() {
 }
 
 #[test]
-fn a_wrong_checksum_is_corruption_although_all_lines_are_there() {
+fn a_wrong_checksum_is_corruption_even_if_all_lines_are_readable() {
     let mut gzip = gzip(good_lines(5));
     let at = gzip.len() - 8;
     gzip[at] ^= 1;
@@ -171,7 +171,7 @@ fn a_wrong_length_is_corruption() {
 }
 
 #[test]
-fn what_is_neither_gzip_nor_text_is_one_reject() {
+fn content_that_is_neither_gzip_nor_text_is_one_reject() {
     let object_bytes = b"\x7fELF and so on\0".repeat(5000);
     let (world, run) = object(&object_bytes, 2, 0, "not_gzip=1");
     run.says(&[&key(1), "is neither gzip nor text"]);
@@ -183,7 +183,7 @@ fn what_is_neither_gzip_nor_text_is_one_reject() {
 }
 
 #[test]
-fn nothing_is_no_lines() {
+fn an_empty_object_has_no_lines() {
     let (world, run) = object("", 0, 0, "");
     assert_eq!(contents(&world.out()).len(), 0, "no file of any table");
     assert_eq!(run.count("/objects/converted"), 1);
@@ -192,7 +192,7 @@ fn nothing_is_no_lines() {
 }
 
 #[test]
-fn a_header_alone_is_no_lines() {
+fn a_gzip_header_alone_has_no_lines() {
     let header = |builder: GzBuilder, length: usize| {
         let whole = builder.write(Vec::new(), Compression::fast()).finish().unwrap();
         whole[..length].to_vec()
@@ -204,7 +204,7 @@ fn a_header_alone_is_no_lines() {
 }
 
 #[test]
-fn members_are_read_one_after_the_other() {
+fn concatenated_members_are_read_in_order() {
     let text = good_lines(50);
     let (head, tail) = text.split_at(text.len() / 3);
     let members = [gzip(head), gzip(""), gzip_at(tail, Compression::none())].concat();
@@ -221,7 +221,7 @@ fn members_are_read_one_after_the_other() {
 }
 
 #[test]
-fn identical_members_are_not_taken_for_one() {
+fn identical_members_are_all_read() {
     let member = gzip(good_lines(7));
     object([&*member, &*member].concat(), 0, 14, "");
     let stored = gzip_at(good_lines(7), Compression::none());
@@ -229,8 +229,8 @@ fn identical_members_are_not_taken_for_one() {
 }
 
 #[test]
-fn bytes_behind_the_gzip_data_are_a_reject_of_their_own() {
-    // The last line does not end; it is a row all the same.
+fn bytes_after_the_gzip_data_are_a_separate_reject() {
+    // The last line has no line end, but is a row nevertheless.
     let member = gzip(good_lines(5).trim_ascii_end());
     for garbage in [&b"garbage\n and more"[..], b"x", &[0, 0, 7, 0], &good_lines(2)] {
         let (world, run) = object([&*member, garbage].concat(), 2, 5, "trailing_garbage=1");
@@ -241,7 +241,7 @@ fn bytes_behind_the_gzip_data_are_a_reject_of_their_own() {
         assert_eq!(get(reject, "byte_offset"), Some(offset.as_str()));
         run.says(&[&key(1), "bytes that are not gzip follow its gzip data: the 5 lines before"]);
     }
-    // What begins like a member is one.
+    // Bytes that begin like a member are a damaged member.
     let member = gzip(good_lines(5));
     object([&*member, &[0x1f, 0x8b, 0xff, 0]].concat(), 2, 5, "corrupt_gzip=1");
     for cut_header in [&member[..1], &member[..5]] {
@@ -293,9 +293,9 @@ fn a_claim_has_the_crc32_and_the_size_of_the_decompressed_bytes() {
     }
 }
 
-/// A line of 128 MiB, from a few kilobytes: neither held nor split.
+/// A few kilobytes decompress to a line of 128 MiB, which is neither kept in memory nor split.
 #[test]
-fn a_bomb_is_one_reject() {
+fn a_gzip_bomb_is_one_reject() {
     let member = gzip("a".repeat(4 << 20));
     let world = World::with(member.repeat(32));
     let mut child = program(&["convert", "--json", "--max-rejects", "1", "--threads", "2"])
@@ -305,7 +305,7 @@ fn a_bomb_is_one_reject() {
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    // The kernel keeps the peak; it can be read as long as the process is there.
+    // The kernel records the peak. It can be read while the process exists.
     let mut peak = 0;
     while child.try_wait().unwrap().is_none() {
         let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
@@ -320,7 +320,7 @@ fn a_bomb_is_one_reject() {
     assert_eq!((&summary["lines"], &summary["rows"]), (&1.into(), &0.into()));
     assert_eq!(summary["rejects"], serde_json::json!({ "line_too_long": 1 }));
     assert_eq!(summary["bytes_decompressed"], 128 << 20);
-    assert!(peak < 90 << 10, "the peak of {peak} kB is not far below the size of the line");
+    assert!(peak < 90 << 10, "the peak of {peak} kB is close to the size of the line");
     let reject = &world.rejects()[0];
     assert_eq!(get(reject, "raw_length"), Some((128_u64 << 20).to_string().as_str()));
     assert_eq!(get(reject, "raw_line").unwrap().len(), 64 << 10);
@@ -329,7 +329,7 @@ fn a_bomb_is_one_reject() {
 // ---- lines
 
 #[test]
-fn lines_of_megabytes_are_rejects_and_the_next_are_rows() {
+fn lines_of_several_megabytes_are_rejects_and_the_next_lines_are_rows() {
     let long = |length: usize| "x".repeat(length).into_bytes();
     let good = Line::of(29).text().into_bytes();
     let lines = [good.clone(), long(3 << 20), good.clone(), long(9 << 20), good.clone(), good];
@@ -344,7 +344,7 @@ fn lines_of_megabytes_are_rejects_and_the_next_are_rows() {
 }
 
 #[test]
-fn an_unterminated_quote_does_not_swallow_the_next_line() {
+fn an_unterminated_quote_does_not_consume_the_next_line() {
     let open = Line::of(18).with(18, "\"Root=1-x").text();
     let closing = Line::of(29).with(1, "x\"").text();
     let text = text_of([&open, &Line::of(29).text(), &open, &closing, &Line::of(30).text()]);
@@ -355,7 +355,7 @@ fn an_unterminated_quote_does_not_swallow_the_next_line() {
 }
 
 #[test]
-fn each_bad_line_is_a_reject_and_the_rest_are_rows() {
+fn each_invalid_line_is_a_reject_and_the_others_are_rows() {
     let good = Line::of(29).text();
     let with = |bad: &[u8]| gzip([good.as_bytes(), b"\n", bad, b"\n", good.as_bytes()].concat());
     let cut = &good[..100];
@@ -396,10 +396,10 @@ fn a_reject_names_its_object_line_and_column() {
 
 // ---- objects and keys
 
-/// The bits of permission do not stop root; a file whose reads fail does.
+/// File permissions do not apply to root, so the test uses a file that cannot be read.
 #[test]
 #[cfg(unix)]
-fn a_fifo_in_the_place_of_a_listed_object_is_an_error_without_waiting() {
+fn a_fifo_in_place_of_a_listed_object_is_an_error_without_blocking() {
     let world = World::new();
     world.put(&key(1), gzip(good_lines(1)));
     let source = Source::open(
@@ -418,7 +418,7 @@ fn a_fifo_in_the_place_of_a_listed_object_is_an_error_without_waiting() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn an_unreadable_object_is_left_out_and_named() {
+fn an_unreadable_object_is_skipped_and_named() {
     let world = World::new();
     world.put(&key(1), gzip(good_lines(3)));
     world.put(&key(3), gzip(good_lines(4)));
@@ -428,7 +428,7 @@ fn an_unreadable_object_is_left_out_and_named() {
     assert_eq!((run.count("/objects/converted"), run.count("/objects/failed")), (2, 1));
     assert_eq!(run.json()["failures"][0]["object"], key(2));
     run.says(&[&key(2)]);
-    // The file is that of a source without it.
+    // The data file is the same as for a source without the object.
     let without = World::new();
     without.put(&key(1), gzip(good_lines(3)));
     without.put(&key(3), gzip(good_lines(4)));
@@ -458,7 +458,7 @@ fn an_object_that_changed_since_the_listing_is_not_read() {
 }
 
 #[test]
-fn a_directory_named_like_an_object_is_none() {
+fn a_directory_with_the_name_of_an_object_is_not_listed() {
     let world = World::with(gzip(good_lines(2)));
     fs::create_dir_all(world.source().join(key(2))).unwrap();
     let run = world.convert_with(&["--json"]).expect(0);
@@ -466,7 +466,7 @@ fn a_directory_named_like_an_object_is_none() {
 }
 
 #[test]
-fn names_that_do_not_match_are_skipped_and_paths_lead_nowhere() {
+fn names_that_do_not_match_are_skipped_and_no_path_leaves_the_dataset() {
     let world = World::with(gzip(good_lines(1)));
     let good = key(2);
     let bad = [
@@ -483,7 +483,7 @@ fn names_that_do_not_match_are_skipped_and_paths_lead_nowhere() {
     for (_, key) in &bad {
         world.put(key, gzip(good_lines(9)));
     }
-    // Only its name says where an object belongs.
+    // The partition of these objects depends only on their names.
     let odd = [
         key(3).replace("AWSLogs/012345678901", "AWSLogs/account"),
         key(4).replace("/2025/07/19", "/2025/13/19"),
@@ -511,11 +511,11 @@ fn names_that_do_not_match_are_skipped_and_paths_lead_nowhere() {
     let mut beside: Vec<_> =
         fs::read_dir(world.path("")).unwrap().map(|e| e.unwrap().file_name()).collect();
     beside.sort();
-    assert_eq!(beside, ["out", "source"], "nothing is written elsewhere");
+    assert_eq!(beside, ["out", "source"], "no other directory is created");
 }
 
 #[test]
-fn other_kinds_are_skipped_and_counted() {
+fn objects_of_other_kinds_are_skipped_and_counted() {
     let world = World::with(gzip(good_lines(2)));
     let good = key(2);
     let (day, _) = good.rsplit_once('/').unwrap();
@@ -545,7 +545,7 @@ fn other_kinds_are_skipped_and_counted() {
 }
 
 #[test]
-fn a_prefix_before_the_root_is_part_of_the_key_only() {
+fn a_prefix_before_awslogs_does_not_change_the_partition() {
     let world = World::new();
     let prefixed = format!("team/logs/{}", key(1));
     world.put(&prefixed, gzip(good_lines(2)));
@@ -557,7 +557,7 @@ fn a_prefix_before_the_root_is_part_of_the_key_only() {
 }
 
 #[test]
-fn a_source_below_the_root_gives_the_same_dataset() {
+fn a_source_below_awslogs_gives_the_same_dataset() {
     let world = World::with(gzip(good_lines(2)));
     world.convert().expect(0);
     let key = key(1);
@@ -599,7 +599,7 @@ fn a_name_with_two_sizes_is_reported_and_converted_once() {
 }
 
 #[test]
-fn a_name_under_two_days_is_one_object_of_the_first() {
+fn an_object_under_two_days_belongs_to_the_first() {
     let world = World::new();
     let first = key(1);
     let second = first.replace("/2025/07/19/", "/2025/07/20/");
@@ -612,14 +612,14 @@ fn a_name_under_two_days_is_one_object_of_the_first() {
 }
 
 #[test]
-fn an_object_of_rejects_alone_makes_no_file_of_rows() {
+fn an_object_with_only_rejects_gets_no_data_file() {
     let (world, run) = object(gzip("not a line\n"), 0, 0, "too_few_fields=1");
     assert_eq!((files(&world.out(), ROWS).len(), files(&world.out(), REJECTS).len()), (0, 1));
     assert_eq!((run.count("/files"), run.count("/reject_files")), (0, 1));
 }
 
 #[test]
-fn one_bad_partition_does_not_spoil_another() {
+fn a_damaged_partition_does_not_affect_others() {
     let world = World::new();
     world.put(&key_on("2025/07/18", 1), "not\0gzip");
     world.put(&key_on("2025/07/19", 1), gzip(good_lines(3)));

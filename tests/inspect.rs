@@ -1,4 +1,4 @@
-//! `inspect`: what a person is told of one object, and what programs are.
+//! `inspect`: the text and the JSON for one object.
 
 use std::fs;
 use std::io::Write;
@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Line, Run, World, good_lines, gzip, key, program, run, run_command, text_of};
 
-/// Lines of every fault that has a place, with what the caret points at.
+/// Returns a line for every fault that has a position, with the text that the caret marks.
 fn faulty() -> Vec<(String, Reason, &'static str)> {
     let line = |number, value: &str| Line::of(30).with(number, value).text();
     vec![
@@ -29,7 +29,7 @@ fn faulty() -> Vec<(String, Reason, &'static str)> {
     ]
 }
 
-/// Inspects an object that lies somewhere without a key.
+/// Inspects a file whose path is not an object key.
 fn inspect(object: impl AsRef<[u8]>, args: &[&str]) -> Run {
     let world = World::new();
     let path = world.put("object", object);
@@ -60,22 +60,22 @@ fn an_object_is_described() {
         "line 5 at byte",
         "invalid_value of elb_status_code",
     ] {
-        assert!(page.stdout.contains(words), "{words:?} is in {}", page.stdout);
+        assert!(page.stdout.contains(words), "{words:?} is missing in {}", page.stdout);
     }
-    // Copied to somewhere else, only its name is left.
+    // In another directory, only the name identifies the object.
     let name = path.file_name().unwrap().to_owned();
     let copy = world.path("copies");
     fs::create_dir(&copy).unwrap();
     fs::copy(&path, copy.join(&name)).unwrap();
     let page = run_command(program(&["inspect"]).current_dir(&copy).arg(&name)).expect(1).stdout;
     for words in ["account 012345678901, eu-west-1, partition 2025-07-19\n", "as its name says"] {
-        assert!(page.contains(words), "{words:?} is in {page}");
+        assert!(page.contains(words), "{words:?} is missing in {page}");
     }
     assert!(!page.contains("convert skips it"), "{page}");
 }
 
 #[test]
-fn a_caret_stands_below_every_fault() {
+fn a_caret_marks_every_fault() {
     let lines = faulty();
     let text = text_of(lines.iter().map(|(line, ..)| line));
     for width in [60, 100, 5000] {
@@ -100,12 +100,12 @@ fn a_caret_stands_below_every_fault() {
 }
 
 #[test]
-fn every_reject_of_a_line_has_a_place_within_it() {
+fn every_reject_has_a_position_within_its_line() {
     let mut lines: Vec<Vec<u8>> = faulty().into_iter().map(|(line, ..)| line.into()).collect();
     lines.push(b"\xff".to_vec());
     lines.push(b"\"a\"b c".to_vec());
     lines.push(Line::of(30).with(13, "\"GET /\u{e9}\" x").text().into_bytes());
-    // Cut anywhere, a line fails somewhere.
+    // A truncated line is invalid.
     let good = Line::of(36).text();
     lines.extend((0..good.len()).map(|end| good.as_bytes()[..end].to_vec()));
     let limits = Limits { rows: 0, rejects: usize::MAX };
@@ -115,14 +115,14 @@ fn every_reject_of_a_line_has_a_place_within_it() {
     for reject in &found.first_rejects {
         let Reject { raw, reason, .. } = reject;
         let place = locate::fault_range(LogType::Access.table(), reject);
-        let place = place.unwrap_or_else(|| panic!("{reason} has a place in {raw:?}"));
+        let place = place.unwrap_or_else(|| panic!("{reason} has no position in {raw:?}"));
         assert!(place.start <= place.end && place.end <= raw.len(), "{place:?} of {raw:?}");
         assert_eq!(place.is_empty(), *reason == Reason::TooFewFields, "{reason} {place:?}");
     }
 }
 
 #[test]
-fn nothing_of_a_line_reaches_the_terminal_as_a_command() {
+fn control_characters_of_a_line_never_reach_the_terminal() {
     let url = "\"GET https://h\u{1b}[2J\u{7}\u{202e}/ HTTP/1.1\"";
     let mut bytes = text_of([Line::of(30).with(13, url).text()]);
     bytes.extend(b"\x1b]0;title\x07\xff \x9b31m\r\0\n");
@@ -138,7 +138,7 @@ fn nothing_of_a_line_reaches_the_terminal_as_a_command() {
 }
 
 #[test]
-fn a_page_fits_its_width() {
+fn the_output_fits_its_width() {
     let text = gzip(good_lines(20));
     for width in [20_usize, 40, 60, 80, 120, 250] {
         for columns in ["", "time", "time,request_url,user_agent", "all"] {
@@ -152,7 +152,7 @@ fn a_page_fits_its_width() {
             for line in table.lines().skip(1) {
                 assert!(line.chars().count() <= width, "{width} {columns}: {line:?} in {page}");
             }
-            // What is not beside each other is below.
+            // Columns that do not fit next to each other are printed below each other.
             let below = columns == "all" || width < 60;
             assert_eq!(table.contains(" row 2\n"), below && columns != "time", "{width} {page}");
         }
@@ -160,10 +160,10 @@ fn a_page_fits_its_width() {
 }
 
 #[test]
-fn text_that_is_not_compressed_is_read_too() {
+fn uncompressed_text_is_read() {
     let page = inspect(good_lines(3), &[]).expect(0).stdout;
     for words in ["not gzip", "3 = 3 rows", "as its first lines are"] {
-        assert!(page.contains(words), "{words:?} is in {page}");
+        assert!(page.contains(words), "{words:?} is missing in {page}");
     }
     let mut child = program(&["inspect", "-", "--json"])
         .stdin(Stdio::piped())
@@ -181,7 +181,7 @@ fn text_that_is_not_compressed_is_read_too() {
 }
 
 #[test]
-fn what_an_object_is_instead_is_said() {
+fn the_actual_content_of_an_object_is_reported() {
     let zip = inspect(b"PK\x03\x04 and so on", &[]).expect(2).stdout;
     assert!(zip.contains("a ZIP archive") && zip.contains("1 not_gzip"), "{zip}");
     let cut = &gzip(good_lines(2000))[..9000];
@@ -191,7 +191,7 @@ fn what_an_object_is_instead_is_said() {
     assert!(nothing.contains("content     nothing"), "{nothing}");
     let json = inspect("{\"timestamp\": 1}\n", &[]).expect(2).stdout;
     assert!(json.contains("it holds JSON"), "{json}");
-    // Lines of another log than the name says.
+    // The object contains another log than its name states.
     let world = World::new();
     let health = "http 2025-11-24T10:00:00.000000Z 0.0012 192.0.2.1:80 web PASS 200 -\n";
     let path = world.put(&key(1), gzip(health));
@@ -200,13 +200,13 @@ fn what_an_object_is_instead_is_said() {
     let args = ["inspect", path.to_str().unwrap(), "--log-type", "health_check"];
     let page = run(&args).expect(0).stdout;
     assert!(page.contains("as --log-type says") && page.contains("192.0.2.1:80"), "{page}");
-    // Without a name, the lines tell it.
+    // Without a name, the lines determine the log type.
     let page = inspect(gzip(health), &[]).expect(0).stdout;
     assert!(page.contains("health_check log, as its first lines are"), "{page}");
 }
 
 #[test]
-fn json_has_it_all() {
+fn json_contains_everything() {
     let world = World::new();
     let mut text = text_of([Line::of(30).with(5, "-").text(), Line::of(38).text()]);
     text.extend(b"a\xffb\n");
@@ -269,7 +269,7 @@ fn json_has_it_all() {
             }],
         })
     );
-    // Without --columns, a row has all of them.
+    // Without --columns, a row has all columns.
     let args = ["inspect", path.to_str().unwrap(), "--json", "--limit", "1", "--rejects", "0"];
     let json = run(&args).expect(1).json();
     assert_eq!(json["first_rows"][0].as_object().unwrap().len(), 42);
@@ -281,17 +281,17 @@ fn json_has_it_all() {
 
 #[test]
 #[cfg(unix)]
-fn an_object_that_is_no_file_is_refused_without_waiting() {
+fn an_object_that_is_not_a_regular_file_is_refused_without_blocking() {
     let world = World::new();
     let fifo = world.path("fifo");
     assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
-    let said = run(&["inspect", fifo.to_str().unwrap()]).expect(3);
-    said.says(&["fifo cannot be opened", "not a regular file but a FIFO"]);
+    let refused = run(&["inspect", fifo.to_str().unwrap()]).expect(3);
+    refused.says(&["fifo cannot be opened", "not a regular file but a FIFO"]);
     run(&["inspect", "/dev/zero"]).expect(3).says(&["not a regular file but a device"]);
 }
 
 #[test]
-fn wrong_arguments_are_named() {
+fn invalid_arguments_are_named() {
     let text = gzip(good_lines(1));
     inspect(&text, &["--columns", "clientip"])
         .expect(3)
@@ -307,7 +307,7 @@ fn wrong_arguments_are_named() {
     run(&["inspect"]).expect(3).says(&["OBJECT"]);
     let help = run(&["inspect", "--help"]).expect(0).stdout;
     for word in ["--columns", "--limit", "--rejects", "--json", "Exit codes:", "Examples:"] {
-        assert!(help.contains(word), "{word} is in {help}");
+        assert!(help.contains(word), "{word} is missing in {help}");
     }
 }
 

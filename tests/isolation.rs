@@ -26,12 +26,16 @@ struct Faulty {
 
 impl Watcher for Faulty {
     fn read(&self, part: &Read) {
-        assert!(self.published || !part.key.contains(self.day), "a fault of {}", self.day);
+        assert!(
+            self.published || !part.key.contains(self.day),
+            "an injected fault of {}",
+            self.day
+        );
     }
 
     fn published(&self, batch: &Batch, _: &Tally, _: Duration) {
         let is_of_day = batch.keys()[0].contains(self.day);
-        assert!(!self.published || !is_of_day, "a fault of {}", self.day);
+        assert!(!self.published || !is_of_day, "an injected fault of {}", self.day);
     }
 }
 
@@ -90,10 +94,10 @@ fn a_panic_fails_its_batch_only() {
         assert_eq!(tally.failures.len(), 3);
         for failure in &tally.failures {
             assert!(failure.object.contains("2025/07/19"), "{failure:?}");
-            assert!(failure.error.contains("a fault of 2025/07/19"), "{failure:?}");
+            assert!(failure.error.contains("an injected fault of 2025/07/19"), "{failure:?}");
             assert!(failure.error.contains("please report"), "{failure:?}");
         }
-        // Files that were claimed before the panic remain.
+        // Files that were claimed before the panic are kept.
         let tally = convert("second", &Faulty { day: "none", published });
         let converted = if published { 0 } else { 3 };
         assert_eq!((tally.objects.converted, tally.objects.failed), (converted, 0));

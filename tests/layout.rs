@@ -1,4 +1,4 @@
-//! What stands in the Parquet files: pages, encodings, statistics, indexes, paths.
+//! Contents of the Parquet files: pages, encodings, statistics, indexes, paths.
 
 use std::fs::File;
 use std::path::Path;
@@ -22,11 +22,11 @@ use crate::support::{
     read_file, text_of, tree,
 };
 
-/// Rows of the file that most tests look at: more than a page holds.
+/// Number of rows in the file that most tests read. More than one page can contain.
 const COUNT: usize = 25_000;
 
-/// A world whose only file has the profile compact and columns of every kind: constant, repeating, all different, all NULL,
-/// NULL here and there, NULL from some row on, long, and going over from few values to many.
+/// A world whose only file has the profile compact and columns of every kind: constant, repeating, unique, all NULL,
+/// partly NULL, NULL from some row on, long, and changing from few values to many.
 static WORLD: LazyLock<World> = LazyLock::new(|| {
     let world = World::with(gzip(lines_of_every_kind()));
     world.convert_with(&["--profile", "compact"]).expect(0);
@@ -78,7 +78,7 @@ fn batches(path: &Path) -> Vec<RecordBatch> {
     builder.with_batch_size(1 << 20).build().unwrap().map(Result::unwrap).collect()
 }
 
-/// A value in the order that statistics are in.
+/// A value, with the order of statistics.
 #[derive(Debug, Clone, PartialEq, PartialOrd)]
 enum Value {
     Bytes(Vec<u8>),
@@ -106,11 +106,11 @@ fn values(array: &dyn Array) -> Vec<Option<Value>> {
             .iter()
             .map(|value| value.map(Value::Double))
             .collect(),
-        other => panic!("a column of type {other}"),
+        other => panic!("unexpected column type {other}"),
     }
 }
 
-/// Bounds of a chunk, whether each is exact, and its number of NULLs.
+/// Returns the minimum and maximum of a chunk, whether each is exact, and the number of NULLs.
 fn chunk_bounds(statistics: &Statistics) -> (Option<[(Value, bool); 2]>, u64) {
     macro_rules! bounds {
         ($statistics:expr, $value:expr) => {{
@@ -131,10 +131,10 @@ fn chunk_bounds(statistics: &Statistics) -> (Option<[(Value, bool); 2]>, u64) {
         }
         other => panic!("{other}"),
     };
-    (bounds, statistics.null_count_opt().expect("NULLs are counted"))
+    (bounds, statistics.null_count_opt().expect("the null count exists"))
 }
 
-/// Columns whose dictionary is given up: bounds of their values would prune nothing.
+/// Columns whose dictionary overflows. Statistics of their values would exclude nothing.
 const UNORDERED: [&str; 2] = ["request_url", "transformed_host"];
 
 fn page_bounds(index: &ColumnIndexMetaData, page: usize) -> Option<[Value; 2]> {
@@ -156,7 +156,7 @@ fn page_bounds(index: &ColumnIndexMetaData, page: usize) -> Option<[Value; 2]> {
             i.min_value(page).map(|v| Value::Bytes(v.to_vec())),
             i.max_value(page).map(|v| Value::Bytes(v.to_vec())),
         ),
-        _ => panic!("no column is of such a type"),
+        _ => panic!("no column has such a type"),
     }
 }
 
@@ -179,7 +179,7 @@ fn extremes(values: &[Option<Value>]) -> Option<[Value; 2]> {
 const SIMPLE: [Encoding; 3] = [Encoding::PLAIN, Encoding::RLE, Encoding::RLE_DICTIONARY];
 
 #[test]
-fn pages_are_of_version_1_and_of_the_encodings_of_their_profile() {
+fn pages_have_version_1_and_the_encodings_of_their_profile() {
     check_pages(
         &WORLD,
         &[&SIMPLE[..], &[Encoding::DELTA_BINARY_PACKED, Encoding::DELTA_BYTE_ARRAY]].concat(),
@@ -190,7 +190,7 @@ fn pages_are_of_version_1_and_of_the_encodings_of_their_profile() {
 fn check_pages(world: &World, known: &[Encoding]) {
     let reader = open(&only_file(&world.out(), ROWS));
     let metadata = reader.metadata();
-    assert_eq!(metadata.file_metadata().version(), 1, "format version of the footer");
+    assert_eq!(metadata.file_metadata().version(), 1, "version in the footer");
     assert_eq!(metadata.num_row_groups(), 1);
     let group = reader.get_row_group(0).unwrap();
     for (at, column) in metadata.row_group(0).columns().iter().enumerate() {
@@ -236,8 +236,8 @@ fn check_pages(world: &World, known: &[Encoding]) {
         );
         assert_eq!(column.num_values(), COUNT as i64, "{name}");
         assert_eq!(column.dictionary_page_offset().is_some(), dictionaries == 1, "{name}");
-        // What the footer says of the pages is what was found.
-        let stats = column.page_encoding_stats().expect("pages are counted in the footer");
+        // The page counts in the footer match the pages.
+        let stats = column.page_encoding_stats().expect("the footer has page counts");
         let counted = |page_type: PageType| -> i32 {
             stats.iter().filter(|s| s.page_type == page_type).map(|s| s.count).sum()
         };
@@ -274,22 +274,25 @@ fn check_encodings(world: &World, text: Encoding, integers: Encoding) {
         "redirect_url",
         "source_key",
     ] {
-        assert!(pages(name).iter().all(|e| *e == Encoding::RLE_DICTIONARY), "{name} repeats");
+        assert!(
+            pages(name).iter().all(|e| *e == Encoding::RLE_DICTIONARY),
+            "{name} has repeated values"
+        );
     }
     for (name, encoding) in [("trace_id", text), ("time", integers), ("client_port", integers)] {
-        assert!(pages(name).iter().all(|e| *e == encoding), "{name} never repeats");
+        assert!(pages(name).iter().all(|e| *e == encoding), "{name} has unique values");
     }
     for (name, encoding) in
         [("request_url", text), ("transformed_host", text), ("sent_bytes", integers)]
     {
-        assert_eq!(pages(name).last(), Some(&encoding), "{name}: the dictionary is given up");
+        assert_eq!(pages(name).last(), Some(&encoding), "{name}: the dictionary overflows");
     }
     let [first, .., last] = pages("transformed_host")[..] else { panic!() };
     assert_eq!([first, last], [Encoding::RLE_DICTIONARY, text], "few values, then many");
 }
 
 #[test]
-fn values_come_back_as_they_were_logged() {
+fn values_are_read_back_as_they_were_logged() {
     for world in [&WORLD, &PORTABLE] {
         check_values(world);
     }
@@ -324,7 +327,7 @@ fn check_values(world: &World) {
 }
 
 #[test]
-fn statistics_of_chunks_are_right() {
+fn chunk_statistics_are_correct() {
     for world in [&WORLD, &PORTABLE] {
         check_statistics(world);
     }
@@ -346,8 +349,8 @@ fn check_statistics(world: &World) {
             (None, Some(_)) if UNORDERED.contains(&&*name) => {}
             (Some([(min, min_exact), (max, max_exact)]), Some([least, greatest])) => {
                 assert!(min <= least && max >= greatest, "{name}: {min:?} to {max:?}");
-                assert!(!min_exact || min == least, "{name}: {min:?} is said to be exact");
-                assert!(!max_exact || max == greatest, "{name}: {max:?} is said to be exact");
+                assert!(!min_exact || min == least, "{name}: {min:?} is marked exact");
+                assert!(!max_exact || max == greatest, "{name}: {max:?} is marked exact");
                 let short =
                     |value: &Value| !matches!(value, Value::Bytes(bytes) if bytes.len() > 32);
                 if short(&least) && short(&greatest) {
@@ -359,7 +362,7 @@ fn check_statistics(world: &World) {
             (bounds, extremes) => panic!("{name}: {bounds:?} of {extremes:?}"),
         }
     }
-    // elb_error_code, target_error_code, extra_fields; and some long texts.
+    // All NULL: elb_error_code, target_error_code and extra_fields. Truncated: some long texts.
     assert_eq!(all_null, 3);
     assert!(cut >= 2, "{cut} long texts");
 }
@@ -386,7 +389,7 @@ fn portable_files_of_rows_and_rejects_have_no_page_index() {
 }
 
 #[test]
-fn page_indexes_are_right() {
+fn page_indexes_are_correct() {
     let path = only_file(&WORLD.out(), ROWS);
     let reader = open(&path);
     let metadata = reader.metadata();
@@ -404,7 +407,7 @@ fn page_indexes_are_right() {
         let (start, length) = chunk.byte_range();
         let mut expected_offset = chunk.data_page_offset();
         for (number, page) in pages.iter().enumerate() {
-            assert_eq!(page.offset, expected_offset, "{name}: pages lie one after the other");
+            assert_eq!(page.offset, expected_offset, "{name}: pages are contiguous");
             expected_offset += i64::from(page.compressed_page_size);
             let first = page.first_row_index as usize;
             let end = pages.get(number + 1).map_or(COUNT, |next| next.first_row_index as usize);
@@ -427,16 +430,16 @@ fn page_indexes_are_right() {
                     );
                 }
                 (_, None) => null_pages += 1,
-                (None, Some(_)) => panic!("{name}: page {number} has no bounds"),
+                (None, Some(_)) => panic!("{name}: page {number} has no minimum and maximum"),
             }
         }
         assert_eq!(expected_offset as u64, start + length, "{name}: the last page ends the chunk");
     }
-    // Three columns without a value, and two that end and one that begins with the second page.
+    // Three columns without values, two without values after some page, and one without values in the first page.
     assert!(null_pages > 3 * 2, "{null_pages} pages without a value");
 }
 
-/// Engines answer `min()` and `max()` from the footer: a zero there has the sign of a value.
+/// Engines answer `min()` and `max()` from the footer, so a zero in the footer must have the sign of a value.
 #[test]
 fn statistics_keep_the_signs_of_zeros() {
     let world = World::with(gzip(text_of([
@@ -461,11 +464,11 @@ fn statistics_keep_the_signs_of_zeros() {
     assert_eq!(signs, [[false, false], [true, true], [true, false]]);
 }
 
-/// A bound that is truncated between characters is shorter than it may be, and no row holds it.
+/// Statistics are truncated between characters, so they can be shorter than the limit, and no row contains them.
 #[test]
-fn truncated_bounds_are_not_exact_in_any_column() {
+fn truncated_statistics_are_not_exact_in_any_column() {
     let world = World::new();
-    // 61 to 63 bytes of the key fit, by where its first character of three bytes begins.
+    // 61 to 63 bytes of the key fit, depending on the position of its first three-byte character.
     for (number, start) in ["", "x", "xx"].into_iter().enumerate() {
         let line = Line::of(34).with(14, &format!("\"{start}{}\"", "\u{20ac}".repeat(22))).text();
         let prefix = format!("{start}{}", "\u{65e5}".repeat(30));
@@ -491,9 +494,9 @@ fn truncated_bounds_are_not_exact_in_any_column() {
     }
 }
 
-/// A reader that does not know a column's order ignores its statistics, or cannot read the file.
+/// A reader that does not support the order of a column ignores its statistics, or cannot read the file.
 #[test]
-fn every_column_has_the_order_that_all_readers_know() {
+fn every_column_has_the_order_that_all_readers_support() {
     let world = World::with(gzip([&*good_lines(2), b"bad\n"].concat()));
     let connection = key(1).replace("012345678901_elastic", "conn_log_012345678901_elastic");
     let line = "2025-07-19T00:00:00Z 192.0.2.1 40000 443 - - 0.004 - - - -";
@@ -576,7 +579,7 @@ fn rejects_have_their_own_columns() {
 type IsCodec = fn(Compression) -> bool;
 
 #[test]
-fn the_codec_is_the_one_asked_for() {
+fn files_use_the_requested_codec() {
     let world = World::with(gzip([&*good_lines(20), b"bad\n"].concat()));
     let cases: [(&[&str], IsCodec); 4] = [
         (&[], |codec| matches!(codec, Compression::ZSTD(_))),
@@ -601,7 +604,7 @@ fn the_codec_is_the_one_asked_for() {
 }
 
 #[test]
-fn no_file_is_without_rows() {
+fn no_file_is_empty() {
     let world = World::new();
     let of_day = |day: &str| key_of("012345678901", "eu-west-1", day, "x.0123456789abcdef", 1);
     world.put(&of_day("2025/07/17"), "");

@@ -1,5 +1,4 @@
-//! Layouts: the same object, wherever it lies and whatever its ending is, is converted once; what is not converted is
-//! named.
+//! Layouts of sources: copies of an object with any path and extension are converted once, and skipped logs are named.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -23,7 +22,7 @@ fn name_of(key: &str) -> &str {
     key.rsplit('/').next().unwrap()
 }
 
-/// The directories of objects of 2025-07-19 in the layouts that people have.
+/// The directories of objects of 2025-07-19 in common layouts.
 const LAYOUTS: [&str; 20] = [
     "",
     "some/flat/directory",
@@ -47,12 +46,12 @@ const LAYOUTS: [&str; 20] = [
     "backups/2025/11/26/012345678901",
 ];
 
-/// A directory of a layout with a name in it.
+/// Returns the key of an object in the directory of a layout.
 fn placed(layout: &str, name: &str) -> String {
     if layout.is_empty() { name.to_owned() } else { format!("{layout}/{name}") }
 }
 
-/// What `verify` finds over some sources.
+/// Returns the findings of `verify` for some sources.
 #[track_caller]
 fn findings(sources: &[&Path], out: &Path, args: &[&str]) -> Vec<String> {
     let sources: Vec<&str> = sources.iter().map(|source| source.to_str().unwrap()).collect();
@@ -65,7 +64,7 @@ fn findings(sources: &[&Path], out: &Path, args: &[&str]) -> Vec<String> {
     findings.iter().map(ToString::to_string).collect()
 }
 
-/// Days of the partitions that a dataset has.
+/// Returns the days of the partitions of a dataset.
 fn days(out: &Path) -> BTreeSet<String> {
     let day = |path: PathBuf| {
         let parts: Vec<String> =
@@ -80,7 +79,7 @@ fn days(out: &Path) -> BTreeSet<String> {
 }
 
 #[test]
-fn every_layout_that_people_have_is_converted() {
+fn every_common_layout_is_converted() {
     let vended = key(1).replace("_192.0.2.1_", "_");
     for layout in LAYOUTS {
         for name in [name_of(&key(1)), name_of(&vended)] {
@@ -97,8 +96,7 @@ fn every_layout_that_people_have_is_converted() {
     }
 }
 
-/// A delivered key, that of an object delivered after midnight, a flat copy: any two of them, at once, or one after
-/// the other.
+/// Converts any two of a delivered key, a key below the next day, and a flat copy, in one run or in two.
 #[test]
 fn the_same_object_in_two_places_is_converted_once() {
     let good = key(1);
@@ -127,7 +125,7 @@ fn the_same_object_in_two_places_is_converted_once() {
             assert_eq!(read(&in_turn, ROWS).len(), 5);
             for source in both {
                 assert_eq!(findings(&[source], &in_turn, &[]), [""; 0]);
-                // The claim may be of the day beside those that are selected.
+                // The claim can belong to a day adjacent to the selected days.
                 for to in ["2025-07-19", "2025-07-20"] {
                     assert_eq!(findings(&[source], &in_turn, &["--to", to]), [""; 0]);
                 }
@@ -137,7 +135,7 @@ fn the_same_object_in_two_places_is_converted_once() {
 }
 
 #[test]
-fn a_path_that_is_far_from_the_end_time_does_not_decide() {
+fn a_path_far_from_the_end_time_does_not_determine_the_partition() {
     let world = World::new();
     let good = key(1);
     let moved = good.replace("/2025/07/19/", "/2025/08/02/");
@@ -155,7 +153,7 @@ fn a_path_that_is_far_from_the_end_time_does_not_decide() {
     let plan = world.run("plan", true, &["--json", "--to", "2099-12-31"]).expect(0);
     assert_eq!(plan.json()["moved"]["example"], moved);
 
-    // Back where AWS put it, and again elsewhere: the same object.
+    // The delivered key and other copies are the same object.
     for place in [good.as_str(), &good.replace("/07/19/", "/07/20/"), &moved.replace("08", "12")] {
         let source = world.path(&place.replace('/', "-"));
         put(&source, place, gzip(good_lines(5)));
@@ -166,9 +164,9 @@ fn a_path_that_is_far_from_the_end_time_does_not_decide() {
     assert_eq!(world.rows().len(), 5);
 }
 
-/// A name that claims hold under the day beside, but of another size, is not the same object.
+/// An object with a claimed name but another size, below an adjacent day, is not the same object.
 #[test]
-fn a_copy_of_another_size_under_the_day_beside_is_named() {
+fn a_copy_of_another_size_under_an_adjacent_day_is_reported() {
     let world = World::with(gzip(good_lines(5)));
     world.convert().expect(0);
     let late = key(1).replace("/2025/07/19/", "/2025/07/20/");
@@ -179,9 +177,9 @@ fn a_copy_of_another_size_under_the_day_beside_is_named() {
     assert_eq!((run.count("/rows"), run.count("/objects/failed")), (0, 1));
 }
 
-/// Two runs at the same moment, of which each has one copy, can claim both: that is found.
+/// Two concurrent runs that each list one copy can claim both. `verify` finds this.
 #[test]
-fn an_object_that_two_days_hold_is_found() {
+fn an_object_that_is_claimed_for_two_days_is_found() {
     let world = World::new();
     let late = key(1).replace("/2025/07/19/", "/2025/07/20/");
     let (flat, other) = (world.path("flat"), world.path("other"));
@@ -201,9 +199,9 @@ fn an_object_that_two_days_hold_is_found() {
     }
 }
 
-/// Two plans over two copies of an object, done by one run.
+/// Converts the plans of two copies of an object in one run.
 #[test]
-fn batches_of_two_places_hold_an_object_once() {
+fn batches_from_two_locations_convert_an_object_once() {
     let world = World::new();
     let late = key(1).replace("/2025/07/19/", "/2025/07/20/");
     let mut lines = String::new();
@@ -221,18 +219,18 @@ fn batches_of_two_places_hold_an_object_once() {
     assert_eq!(read(&out, ROWS).len(), 5);
 }
 
-/// Endings of the same object, the delivered one first.
+/// Extensions of the same object, the delivered one first.
 const ENDINGS: [&str; 6] =
     [".log.gz", ".LOG.GZ", " (1).log.gz", ".log.gz.1", ".log (2).gz", ".log"];
 
-/// An object of so many lines, as a file with this ending holds it.
+/// Returns an object with a number of lines, in the format of an extension.
 fn object(ending: &str, lines: usize) -> Vec<u8> {
     let text = good_lines(lines);
     if ending.contains(".gz") || ending.contains(".GZ") { gzip(text) } else { text }
 }
 
 #[test]
-fn copies_with_other_endings_are_one_object() {
+fn copies_with_other_extensions_are_one_object() {
     let stem = key(1).replace(".log.gz", "");
     let world = World::new();
     for ending in ENDINGS {
@@ -241,7 +239,11 @@ fn copies_with_other_endings_are_one_object() {
     let run = world.convert_with(&["--json"]).expect(0);
     assert_eq!((run.count("/rows"), run.count("/objects/converted")), (4, 1));
     assert_eq!(run.count("/objects/skipped_by_kind/duplicate"), ENDINGS.len() as u64 - 1);
-    assert_eq!(get(&world.rows()[0], "source_key"), Some(key(1).as_str()), "the best form stays");
+    assert_eq!(
+        get(&world.rows()[0], "source_key"),
+        Some(key(1).as_str()),
+        "the delivered form is converted"
+    );
     assert_eq!(findings(&[&world.source()], &world.out(), &[]), [""; 0]);
     for first in ENDINGS {
         let (one, out) = (world.path(&format!("one{first}")), world.path(&format!("out{first}")));
@@ -255,7 +257,7 @@ fn copies_with_other_endings_are_one_object() {
     }
 }
 
-/// A decompressed copy has another size than its object; a compressed one that has contradicts it.
+/// The size of a decompressed copy can differ from that of its object. For a compressed copy, it is a contradiction.
 #[test]
 fn only_sizes_of_the_same_form_are_compared() {
     let stem = key(1).replace(".log.gz", "");
@@ -269,9 +271,9 @@ fn only_sizes_of_the_same_form_are_compared() {
     assert_eq!(world.rows().len(), 4);
 }
 
-// ---- what is left out
+// ---- skipped logs
 
-/// Keys of objects that are named like logs and not converted, by kind, with the reason.
+/// Returns keys of objects that are named like logs but not converted, with their kinds and the reasons.
 fn left_out() -> [(&'static str, String, &'static str); 6] {
     let other = key(9);
     [
@@ -305,7 +307,7 @@ fn left_out() -> [(&'static str, String, &'static str); 6] {
 }
 
 #[test]
-fn logs_that_are_left_out_are_named_everywhere() {
+fn skipped_logs_are_named_everywhere() {
     for (kind, key, why) in left_out() {
         let world = World::with(gzip(good_lines(2)));
         world.put(&key, gzip(good_lines(9)));
@@ -316,7 +318,7 @@ fn logs_that_are_left_out_are_named_everywhere() {
             assert_eq!(run.count(&format!("/objects/skipped_by_kind/{kind}")), 1);
             assert_eq!(run.json()["objects"]["examples"][kind], key);
         }
-        assert_eq!(world.rows().len(), 2, "all else is converted");
+        assert_eq!(world.rows().len(), 2, "the others are converted");
         let plan = world.run("plan", true, &["--json", "--to", "2099-12-31"]).expect(4);
         plan.says(&[&warning]);
         assert_eq!(plan.json()["examples"][kind], key);
@@ -325,11 +327,11 @@ fn logs_that_are_left_out_are_named_everywhere() {
         let found = findings(&[&world.source()], &world.out(), &[]);
         assert_eq!(found.len(), 1, "{found:?}");
         for words in [kind, &key, "is named like a log and is not converted"] {
-            assert!(found[0].contains(words), "{words} is in {found:?}");
+            assert!(found[0].contains(words), "{words} is missing in {found:?}");
         }
         let run = world.convert_with(&["--log-format", "json"]).expect(4);
         run.says(&["\"logs left out\"", kind, &key]);
-        // What is not selected is not left out.
+        // Logs that are not selected do not count as skipped logs.
         if kind != "log_name" {
             world.convert_with(&["--to", "2025-07-18"]).expect(0);
         }
@@ -337,7 +339,7 @@ fn logs_that_are_left_out_are_named_everywhere() {
 }
 
 #[test]
-fn failures_weigh_more_than_what_is_left_out_and_rejects_less() {
+fn failures_outrank_skipped_logs_which_outrank_rejects() {
     let world = World::with(gzip("bad\n"));
     world.put(&left_out()[0].1, "");
     world.convert().expect(4).says(&["--max-rejects"]);
@@ -345,9 +347,9 @@ fn failures_weigh_more_than_what_is_left_out_and_rejects_less() {
     world.convert().expect(2).says(&["warning: 1 log_ending"]);
 }
 
-/// Checksums and what else lies beside logs leaves nothing out.
+/// Checksums and other files next to logs do not count as skipped logs.
 #[test]
-fn files_beside_logs_are_no_logs_left_out() {
+fn files_next_to_logs_are_not_skipped_logs() {
     let world = World::with(gzip(good_lines(2)));
     for ending in [".md5", ".part", "~"] {
         world.put(&(key(1) + ending), "x");
@@ -358,7 +360,7 @@ fn files_beside_logs_are_no_logs_left_out() {
 }
 
 #[test]
-fn logs_of_other_load_balancers_are_shown_and_no_error() {
+fn logs_of_other_load_balancers_are_reported_without_an_error() {
     let world = World::with(gzip(good_lines(2)));
     let network = key(2).replace("_app.", "_net.").replace("_192.0.2.1", "");
     world.put(&network, "");
@@ -398,7 +400,7 @@ fn a_source_without_logs_is_an_error_unless_the_selection_explains_it() {
 }
 
 #[test]
-fn a_mistyped_balancer_is_named_with_the_nearest() {
+fn a_mistyped_load_balancer_is_named_with_a_suggestion() {
     let world = World::with(gzip(good_lines(1)));
     let other = key_of(ACCOUNT, "eu-west-1", DAY, "shop.00dc6c495c0c9188", 2);
     world.put(&other, gzip(good_lines(1)));
@@ -417,7 +419,7 @@ fn a_mistyped_balancer_is_named_with_the_nearest() {
 }
 
 #[test]
-fn a_mistyped_account_or_region_is_named_with_the_nearest() {
+fn a_mistyped_account_or_region_is_named_with_a_suggestion() {
     let world = World::with(gzip(good_lines(1)));
     world.put(
         &key_of("123456789013", "us-east-1", DAY, "shop.00dc6c495c0c9188", 2),
@@ -435,19 +437,19 @@ fn a_mistyped_account_or_region_is_named_with_the_nearest() {
         run.says(&typed);
         run.says(&words);
     }
-    // One of several is missing, and the others are converted.
+    // One of several regions has no logs. The others are converted.
     let some = ["--region", "eu-west-1", "--region", "us-east-2", "--json"];
     let run = world.convert_with(&some).expect(0);
     run.says(&["warning: --region us-east-2 matches no logs; did you mean us-east-1? (other regions: us-east-1)"]);
     assert_eq!(run.count("/objects/converted"), 1);
-    // Days without logs are no reason to doubt a region.
+    // If the selected days have no logs, the region gets no warning.
     let args = ["--region", "eu-west-1", "--from", "2020-01-01", "--to", "2020-01-02"];
     let run = world.convert_with(&args).expect(0);
     assert!(!run.stderr.contains("matches no logs"), "{run:#?}");
 }
 
 #[test]
-fn arguments_are_taken_as_people_type_them() {
+fn common_spellings_of_arguments_are_accepted() {
     let today = Utc::now().date_naive();
     let on = |age: u64| key_on(&(today - Days::new(age)).format("%Y/%m/%d").to_string(), 1);
     let world = World::new();
@@ -458,7 +460,7 @@ fn arguments_are_taken_as_people_type_them() {
         let run = convert(&[&world.source()], &world.path(name), &[args, &["--json"]].concat());
         run.expect(0).count("/rows")
     };
-    // Midnight may pass between the two.
+    // Midnight can pass between the two runs.
     assert_eq!(rows("week", &["--from", "6d"]), 2);
     assert_eq!(rows("until", &["--from", "20d", "--to", "6d"]), 1);
     for (args, words) in [
@@ -502,7 +504,7 @@ fn a_file_or_a_pattern_is_a_source() {
         let counts = (run.count("/objects/converted"), run.count("/rows"));
         assert_eq!(counts, (objects, rows), "{sources:?}: {run:#?}");
         assert_eq!(findings(&sources, &out, &[]), [""; 0]);
-        // The keys are those of the whole source.
+        // Keys do not depend on the pattern.
         let rows = read(&out, ROWS);
         assert!(rows.iter().all(|row| get(row, "source_key").unwrap().starts_with("AWSLogs/")));
         let run = convert(&[&world.source()], &out, &["--json"]).expect(0);
@@ -522,22 +524,22 @@ fn a_file_or_a_pattern_is_a_source() {
 
 // ---- any sequence of runs
 
-/// Where a copy of an object lies.
+/// The location of a copy of an object.
 #[derive(Debug, Clone)]
 struct Placement {
     object: usize,
     layout: usize,
-    /// Days that the path is behind the end time.
+    /// Number of days between the end time and the day in the path.
     late: i64,
     ending: usize,
     source: usize,
 }
 
-/// A run over some placements.
+/// A run that converts some placements.
 #[derive(Debug, Clone)]
 struct Step {
     placements: Vec<Placement>,
-    /// The two halves of the work, one after the other.
+    /// Whether two shards do the work, one after the other.
     sharded: bool,
     small_files: bool,
 }
@@ -567,7 +569,7 @@ fn step() -> impl Strategy<Value = Step> {
     })
 }
 
-/// The key of a placement: the day in the path of its layout is as late as it says.
+/// Returns the key of a placement. The day in its path differs from the end time by `late` days.
 fn key_of_placement(Placement { object, layout, late, ending, .. }: &Placement) -> String {
     let end = NaiveDate::from_ymd_opt(2025, 7, 18 + (*object as u32) % 3).unwrap();
     let name = key_on(&end.format("%Y/%m/%d").to_string(), *object);
@@ -582,7 +584,7 @@ fn key_of_placement(Placement { object, layout, late, ending, .. }: &Placement) 
     placed(&layout.replace("year=2025/month=07/day=19", &hive), &name)
 }
 
-/// Number of sequences of runs that are tried: `ALB2PARQUET_CASES=1000 cargo test layouts`.
+/// Returns the number of cases: `ALB2PARQUET_CASES=1000 cargo test layouts`.
 fn cases() -> u32 {
     env::var("ALB2PARQUET_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(12)
 }
@@ -590,8 +592,8 @@ fn cases() -> u32 {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases()) })]
 
-    /// Whatever copies of the same objects are converted in whatever runs, every row is written once, nothing fails,
-    /// and every source is verified.
+    /// For any copies of the same objects and any sequence of runs, every row is written once, nothing fails, and
+    /// `verify` finds nothing in any source.
     #[test]
     fn any_sequence_of_runs_over_any_copies_converts_every_row_once(steps in prop::collection::vec(step(), 1..4)) {
         let world = World::new();

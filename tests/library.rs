@@ -15,7 +15,7 @@ use crate::support::{Line, World, get, good_lines, gzip, key, key_on, read_file,
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Cargo, without the variables that it sets for tests: build scripts that depend on them would run again.
+/// Returns a Cargo command without the variables that Cargo sets for tests, which would rerun build scripts.
 fn cargo(args: &[&str]) -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     for (name, _) in env::vars_os() {
@@ -141,7 +141,7 @@ fn the_example_write_parquet_writes_the_rows_that_convert_writes() {
 
 #[test]
 fn the_example_arrow_stream_streams_the_rows_of_the_reader() {
-    // Several batches, each with dictionaries of its own.
+    // Several batches, each with its own dictionaries.
     let world = World::with(gzip(good_lines(30_000)));
     let object = world.source().join(key(1));
     let output = example("arrow_stream", &[&object]);
@@ -156,7 +156,7 @@ fn the_example_arrow_stream_streams_the_rows_of_the_reader() {
 }
 
 #[test]
-fn the_names_of_the_sample_give_their_log_types() {
+fn the_library_parses_log_types_from_the_names_of_the_sample() {
     let mut counts = BTreeMap::new();
     for (name, bytes) in crate::support::tree(&Path::new(ROOT).join("tests/data")) {
         let Ok(key) = Key::parse(&name) else { continue };
@@ -172,7 +172,7 @@ fn the_names_of_the_sample_give_their_log_types() {
     assert_eq!(counts.into_keys().collect::<Vec<_>>(), LogType::ALL);
 }
 
-/// Converts a world with the library.
+/// Returns a converter for a world.
 fn converter(world: &World) -> Converter {
     Converter::new(world.path("library").to_str().unwrap()).threads(2)
 }
@@ -232,7 +232,7 @@ fn the_converter_selects_objects_and_redacts_columns() {
 }
 
 #[test]
-fn the_converter_refuses_a_dataset_in_a_source_and_stops_when_it_is_told() {
+fn the_converter_refuses_a_dataset_in_a_source_and_stops_on_request() {
     let world = World::with(gzip(good_lines(2)));
     let source = world.source();
     let sources = [source.to_str().unwrap()];

@@ -1,4 +1,4 @@
-//! Golden lines: every era, every odd shape, every reason to reject.
+//! Golden lines: every era, every unusual form, every reason to reject.
 
 use alb2parquet::internals::decode::decoder::Decoder;
 use alb2parquet::internals::logs::schema::LogType;
@@ -6,7 +6,7 @@ use arrow::array::{Array, AsArray};
 
 use crate::support::{FIELDS, Line, OBJECT, Row, decode, get, segments_of, text_of};
 
-/// What the fields of [`FIELDS`] become, with the number of the field.
+/// The field number, column and value of each column of [`FIELDS`].
 const GOLDEN: [(usize, &str, &str); 40] = [
     (1, "type", "https"),
     (2, "time", "2025-07-19T14:03:21.123456Z"),
@@ -54,7 +54,7 @@ const GOLDEN: [(usize, &str, &str); 40] = [
     (36, "elb_error_code", "0x8"),
 ];
 
-/// The row that the first `count` fields of [`FIELDS`] become.
+/// Returns the row of the first `count` fields of [`FIELDS`].
 fn golden(count: usize, extra: Option<&str>) -> Row {
     let mut row: Row = GOLDEN
         .iter()
@@ -81,14 +81,14 @@ fn request(request: &str) -> [Option<String>; 3] {
 }
 
 #[test]
-fn columns_stand_in_the_order_of_the_fields() {
+fn columns_are_in_the_order_of_the_fields() {
     let names: Vec<String> =
         LogType::Access.table().columns().map(|(_, column)| column.name.clone()).collect();
     assert_eq!(names, GOLDEN.map(|(_, name, _)| name));
 }
 
 #[test]
-fn every_era_has_its_columns_and_null_for_the_rest() {
+fn lines_of_every_era_have_null_in_later_columns() {
     for count in 17..=36 {
         let outcome = decode(text_of([Line::of(count).text()]));
         assert_eq!(*outcome.row(), golden(count, None), "{count} fields");
@@ -96,7 +96,7 @@ fn every_era_has_its_columns_and_null_for_the_rest() {
 }
 
 #[test]
-fn eras_mix_within_an_object() {
+fn an_object_can_contain_several_eras() {
     let counts = [36, 17, 29, 30, 18, 36, 25, 40, 17];
     let outcome = decode(text_of(counts.map(|count| Line::of(count).text())));
     let expected = counts.map(|count| {
@@ -108,7 +108,7 @@ fn eras_mix_within_an_object() {
 }
 
 #[test]
-fn what_is_not_known_is_kept_as_it_stands() {
+fn unknown_fields_are_kept_unchanged() {
     let cases = [
         "new",
         "-",
@@ -128,24 +128,24 @@ fn what_is_not_known_is_kept_as_it_stands() {
 }
 
 #[test]
-fn spaces_after_the_last_known_field_are_no_field() {
+fn trailing_spaces_are_not_a_field() {
     let outcome = decode(text_of([format!("{}   ", Line::of(36).text())]));
     assert_eq!(*outcome.row(), golden(36, None));
 }
 
 #[test]
-fn every_field_may_be_quoted_or_bare() {
+fn every_field_can_be_quoted_or_unquoted() {
     let quoted = |field: &str| format!("\"{}\"", field.trim_matches('"'));
     let all: Vec<String> = FIELDS.iter().map(|field| quoted(field)).collect();
     assert_eq!(*decode(text_of([all.join(" ")])).row(), golden(36, None), "all quoted");
     for (index, field) in FIELDS.iter().enumerate() {
-        let bare = field.trim_matches('"');
-        if bare.contains(' ') {
+        let unquoted = field.trim_matches('"');
+        if unquoted.contains(' ') {
             continue;
         }
-        let line = Line::of(36).with(index + 1, bare);
+        let line = Line::of(36).with(index + 1, unquoted);
         let outcome = decode(text_of([line.text()]));
-        assert_eq!(*outcome.row(), golden(36, None), "field {} bare", index + 1);
+        assert_eq!(*outcome.row(), golden(36, None), "field {} unquoted", index + 1);
     }
 }
 
@@ -160,7 +160,7 @@ fn a_dash_is_null_in_every_column() {
 }
 
 #[test]
-fn nothing_in_quotes_is_an_empty_string() {
+fn empty_quotes_are_an_empty_string() {
     let text_fields = [1, 3, 14, 15, 16, 17, 18, 19, 20, 23, 24, 25, 26, 27, 28];
     for (field, name, _) in GOLDEN {
         if text_fields.contains(&field) || field >= 28 {
@@ -171,7 +171,7 @@ fn nothing_in_quotes_is_an_empty_string() {
 }
 
 #[test]
-fn nothing_is_unescaped() {
+fn escape_sequences_are_kept() {
     let line = Line::of(29).with(14, r#""a\x22b\x5C\\ \xEC\x97\x90 \x00000022""#);
     assert_eq!(
         column(&line, "user_agent").as_deref(),
@@ -190,7 +190,7 @@ fn spaces_in_quotes_are_kept_and_others_collapse() {
 }
 
 #[test]
-fn a_nul_and_other_controls_are_text() {
+fn control_characters_are_text() {
     let line = Line::of(29).with(14, "\"a\0b\tc\u{7f}\"").with(19, "a\0.example");
     assert_eq!(column(&line, "user_agent").as_deref(), Some("a\0b\tc\u{7f}"));
     assert_eq!(column(&line, "domain_name").as_deref(), Some("a\0.example"));
@@ -207,7 +207,7 @@ fn a_carriage_return_is_dropped_only_before_the_line_end() {
 }
 
 #[test]
-fn the_last_line_needs_no_end() {
+fn the_last_line_needs_no_line_end() {
     let text = format!("{}\n{}", Line::of(36).text(), Line::of(17).text());
     let outcome = decode(text);
     assert_eq!(outcome.rows, [golden(36, None), golden(17, None)]);
@@ -215,7 +215,7 @@ fn the_last_line_needs_no_end() {
 }
 
 #[test]
-fn request_lines_of_every_shape() {
+fn request_lines_are_split_into_verb_url_and_protocol() {
     let cases: [(&str, [Option<&str>; 3]); 26] = [
         (
             "\"GET https://h:443/x HTTP/1.1\"",
@@ -343,7 +343,7 @@ fn times_are_exact() {
     }
 }
 
-/// A line, and the reason and column it must be rejected for.
+/// Returns lines with their expected reject reasons and columns.
 fn bad_lines() -> Vec<(Vec<u8>, &'static str, Option<&'static str>)> {
     let value = |field: usize, value: &str, column: &'static str| {
         (Line::of(29).with(field, value).text().into_bytes(), "invalid_value", Some(column))
@@ -362,7 +362,7 @@ fn bad_lines() -> Vec<(Vec<u8>, &'static str, Option<&'static str>)> {
         line(format!("{}   ", Line::of(16).text()), "too_few_fields"),
         line(good[..good.rfind('"').unwrap()].to_owned(), "unterminated_quote"),
         line(Line::of(18).with(18, "\"open and on").text(), "unterminated_quote"),
-        // The quote that opens the next text field closes this one, in the wrong place.
+        // The opening quote of the next text field closes this one, at the wrong position.
         line(Line::of(29).with(14, "\"open").text(), "misplaced_quote"),
         line(Line::of(29).with(14, "\"a\"b").text(), "misplaced_quote"),
         line(Line::of(29).with(14, "a\"b\"").text(), "misplaced_quote"),
@@ -427,7 +427,7 @@ fn bad_lines() -> Vec<(Vec<u8>, &'static str, Option<&'static str>)> {
 }
 
 #[test]
-fn a_bad_line_says_what_where_and_why() {
+fn a_reject_has_the_reason_the_position_and_the_raw_line() {
     let good = Line::of(29).text();
     for end in ["\n", "\r\n"] {
         for (line, reason, column) in bad_lines() {
@@ -450,18 +450,18 @@ fn a_bad_line_says_what_where_and_why() {
     }
 }
 
-/// A decoder remembers the day it has read last: a fresh one took ten NUL bytes for it.
+/// A decoder caches the last day that it parsed. In a new decoder, no bytes may match the empty cache.
 #[test]
-fn no_bytes_are_the_day_that_a_fresh_decoder_remembers() {
+fn a_new_decoder_has_no_cached_day() {
     for byte in ["\0", "0", "\x7f"] {
         let line = Line::of(29).with(2, &format!("{}T12:00:00.000000Z", byte.repeat(10)));
         assert_eq!(decode(text_of([line.text()])).reject().column.as_deref(), Some("time"));
     }
 }
 
-/// The values of a line that is refused are in no dictionary, and so in no page and no statistics.
+/// Values of rejected lines must not appear in dictionaries, and therefore not in pages and statistics.
 #[test]
-fn nothing_of_a_refused_line_is_in_a_dictionary() {
+fn values_of_a_rejected_line_are_in_no_dictionary() {
     let good = |number: usize| Line::of(36).with(14, &format!("\"agent {number}\"")).text();
     let bad = |number: usize| {
         let stray = format!("stray{number}-{}", "x".repeat(number % 60));
@@ -492,17 +492,17 @@ fn agents(ends: &[&str]) -> String {
     ends.iter().flat_map(|end| ["agent", end]).collect()
 }
 
-/// Splits a line in a user agent, at each of these places.
-fn torn(ends: &[&str]) -> String {
+/// Returns a line that is split in the user agent, once for each line end.
+fn split(ends: &[&str]) -> String {
     let agent = agents(ends);
     Line::of(36).with(14, &format!("\"{agent}last\"")).text()
 }
 
 #[test]
-fn a_line_feed_in_a_quoted_field_tears_no_line() {
+fn a_line_feed_in_a_quoted_field_does_not_split_the_line() {
     let good = Line::of(36).text();
     for ends in [&["\n"][..], &["\r\n"], &["\n", "\n\n", " \r\n  "], &["\n"; 15]] {
-        let text = text_of([&good, &torn(ends), &Line::of(9).text(), &good]);
+        let text = text_of([&good, &split(ends), &Line::of(9).text(), &good]);
         let outcome = decode(text);
         let agent = |row: &Row| get(row, "user_agent").unwrap().to_owned();
         let expected = agents(ends);
@@ -510,18 +510,18 @@ fn a_line_feed_in_a_quoted_field_tears_no_line() {
         assert_eq!(agent(&outcome.rows[1]), format!("{expected}last"));
         let joined = expected.matches('\n').count() as u64;
         assert_eq!((outcome.lines, outcome.joined), (4, joined));
-        // Rejects have the numbers and the places of their lines in the text.
+        // Rejects have the line numbers and offsets of the text.
         let reject = &outcome.rejects[0];
         assert_eq!((reject.line_number, &reject.reason[..]), (3 + joined, "too_few_fields"));
-        assert_eq!(reject.byte_offset as usize, good.len() + 1 + torn(ends).len() + 1);
+        assert_eq!(reject.byte_offset as usize, good.len() + 1 + split(ends).len() + 1);
     }
-    // A URL, and the last line of a text without an end.
+    // A URL, and a last line without a line end.
     let url = Line::of(30).with(13, "\"GET https://h/a\nb HTTP/1.1\"").text();
     assert_eq!(get(decode(url).row(), "request_url"), Some("https://h/a\nb"));
 }
 
 #[test]
-fn what_is_no_row_when_it_is_joined_stays_apart() {
+fn lines_that_would_not_form_a_row_are_not_joined() {
     let good = Line::of(36).text();
     let open = Line::of(36).with(14, "\"open").text();
     let open = &open[..open.find("open").unwrap() + 4];
@@ -536,25 +536,25 @@ fn what_is_no_row_when_it_is_joined_stays_apart() {
         (outcome.rows.len(), reasons.join(" "))
     };
     let rows = |rows: usize, reasons: &str| (rows, reasons.to_owned());
-    // A line that breaks off swallows no good one, whatever that one has in it.
+    // A truncated line does not consume a valid line, whatever the valid line contains.
     assert_eq!(reasons(&[open, &good]), rows(1, "unterminated_quote"));
     assert_eq!(reasons(&[open, &good, &good]), rows(2, "unterminated_quote"));
     assert_eq!(reasons(&[open, open, &good]), rows(1, "unterminated_quote unterminated_quote"));
-    // Not even if the whole would be a row: the second line is one by itself.
+    // Not even if the joined lines would be a row, because the second line is a row by itself.
     let rest = good.split_once("curl/8.5.0 (x86_64)\"").unwrap().1;
     let forged = format!("{good} \"{rest}");
     assert_eq!(reasons(&[&format!("{open}\n{good} \"{rest}")]).0, 1, "{forged}");
-    // Something is missing, too much is there, or it is no row for another reason.
+    // The joined lines have too few fields, too many, or are invalid for another reason.
     assert_eq!(reasons(&[open, "x\" -"]), rows(0, "unterminated_quote misplaced_quote"));
-    assert_eq!(reasons(&[&torn(&["\n"; 16]), &good]).0, 1);
-    assert_eq!(reasons(&[&torn(&["\n"]).replace("app/my-lb", "1.2.3.4:5")]).0, 0);
+    assert_eq!(reasons(&[&split(&["\n"; 16]), &good]).0, 1);
+    assert_eq!(reasons(&[&split(&["\n"]).replace("app/my-lb", "1.2.3.4:5")]).0, 0);
     assert_eq!(reasons(&[open]), rows(0, "unterminated_quote"));
-    let long = torn(&["\n"]).replace("last", &"x".repeat(1 << 20));
+    let long = split(&["\n"]).replace("last", &"x".repeat(1 << 20));
     assert_eq!(reasons(&[&long, &good]).0, 1);
 }
 
 #[test]
-fn bad_lines_stay_in_order_and_numbered() {
+fn rejects_keep_their_order_and_line_numbers() {
     let bad = bad_lines();
     let mut text = Vec::new();
     let mut offsets = Vec::new();
@@ -577,7 +577,7 @@ fn bad_lines_stay_in_order_and_numbered() {
 }
 
 #[test]
-fn the_first_bad_column_is_named() {
+fn the_first_invalid_column_is_named() {
     let line = Line::of(29).with(21, "x").with(9, "x").with(12, "x");
     let outcome = decode(text_of([line.text()]));
     assert_eq!(outcome.reject().column.as_deref(), Some("elb_status_code"));

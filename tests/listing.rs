@@ -1,4 +1,4 @@
-//! Listings of buckets: odd keys, large buckets, stores that answer nonsense, and stores that do not answer.
+//! Listings of buckets: unusual keys, large buckets, stores with invalid responses, and stores that do not respond.
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
@@ -27,9 +27,9 @@ fn bucket(keys: &[&str]) -> BTreeMap<String, Vec<u8>> {
     keys.iter().map(object).collect()
 }
 
-// ---- odd keys
+// ---- unusual keys
 
-/// Keys that S3 takes, and that cost nobody else anything. Those of logs differ in their names.
+/// Returns keys that are valid in S3 but unusual. The names of the logs differ.
 fn odd_keys() -> Vec<String> {
     let day = key(1).rsplit_once('/').unwrap().0.to_owned();
     vec![
@@ -51,7 +51,7 @@ fn odd_keys() -> Vec<String> {
 }
 
 #[test]
-fn a_key_that_is_no_path_is_read_and_costs_no_other() {
+fn keys_that_are_not_paths_are_read_and_affect_no_other_object() {
     let (keys, dir) = (odd_keys(), TempDir::new().unwrap());
     let keys: Vec<&str> = keys.iter().map(String::as_str).collect();
     let server = Memory::start(bucket(&keys), |_| Reply::Usual);
@@ -68,7 +68,7 @@ fn a_key_that_is_no_path_is_read_and_costs_no_other() {
 }
 
 #[test]
-fn a_log_whose_key_no_url_can_hold_is_a_failure_by_name() {
+fn a_log_whose_key_no_url_can_represent_is_a_named_failure() {
     let odd = format!("./{}", key(9));
     let (first, dir) = (key(1), TempDir::new().unwrap());
     let server = Memory::start(bucket(&[&first, &odd, "./x.txt"]), |_| Reply::Usual);
@@ -79,7 +79,7 @@ fn a_log_whose_key_no_url_can_hold_is_a_failure_by_name() {
 }
 
 #[test]
-fn a_local_name_that_is_odd_costs_that_file_alone() {
+fn an_unusual_local_name_affects_only_its_file() {
     let world = World::with(gzip(good_lines(3)));
     let below = |name: &[u8]| world.source().join(std::ffi::OsStr::from_bytes(name));
     let put = |name: &[u8], number| {
@@ -101,7 +101,7 @@ fn a_local_name_that_is_odd_costs_that_file_alone() {
 }
 
 #[test]
-fn a_local_file_that_cannot_be_listed_or_read_is_a_failure_by_name() {
+fn a_local_file_that_cannot_be_listed_or_read_is_a_named_failure() {
     let world = World::with(gzip(good_lines(3)));
     let link = world.source().join(key(2));
     std::os::unix::fs::symlink("/not/there.log.gz", &link).unwrap();
@@ -118,7 +118,7 @@ fn a_local_file_that_cannot_be_listed_or_read_is_a_failure_by_name() {
 // ---- large buckets
 
 #[test]
-fn a_log_beside_a_lake_takes_few_requests() {
+fn a_log_among_many_other_objects_takes_few_requests() {
     let mut objects = bucket(&[&key(1)]);
     let mut put = |key: String| objects.insert(key, b"x".to_vec());
     for number in 0..1500 {
@@ -130,14 +130,14 @@ fn a_log_beside_a_lake_takes_few_requests() {
     let (server, dir) = (Memory::start(objects, |_| Reply::Usual), TempDir::new().unwrap());
     let run = convert(&server, dir.path(), &[]).expect(0);
     assert_eq!((run.count("/objects/listed"), run.count("/objects/converted")), (1801, 1));
-    // Two pages hold all of it.
+    // Two pages would contain all objects.
     assert!(server.lists() <= 6, "{} pages", server.lists());
 }
 
-// ---- stores that answer nonsense
+// ---- stores with invalid responses
 
 #[test]
-fn an_answer_that_is_no_listing_is_never_an_empty_bucket() {
+fn an_invalid_listing_is_never_an_empty_bucket() {
     let html = "<html><body><h1>It works!</h1></body></html>";
     let cut = "<?xml version=\"1.0\"?><ListBucketResult><Contents><Key>a</Key>";
     let more = "<ListBucketResult><IsTruncated>true</IsTruncated></ListBucketResult>";
@@ -149,7 +149,7 @@ fn an_answer_that_is_no_listing_is_never_an_empty_bucket() {
         (cut, "it is truncated"),
         (more, "no continuation token"),
     ];
-    for (body, says) in cases {
+    for (body, message) in cases {
         let server = Memory::start([], move |_| Reply::Other(200, body.to_owned()));
         let dir = TempDir::new().unwrap();
         for name in ["plan", "convert", "verify"] {
@@ -164,18 +164,18 @@ fn an_answer_that_is_no_listing_is_never_an_empty_bucket() {
                 let args = ["verify", "s3://logs", "--out", out.to_str().unwrap()];
                 run_command(&mut command(&server.address, &args))
             };
-            run.expect(3).says(&[says, "s3://logs"]);
+            run.expect(3).says(&[message, "s3://logs"]);
         }
     }
 }
 
 #[test]
-fn a_dataset_whose_listing_is_no_listing_is_never_an_empty_one() {
+fn an_invalid_listing_is_never_an_empty_dataset() {
     let world = World::with(gzip(good_lines(3)));
     world.convert().expect(0);
     let source = world.source();
     let source = source.to_str().unwrap();
-    for (body, says) in [
+    for (body, message) in [
         ("<html></html>", "not an S3 response from http://127.0.0.1:"),
         (
             "<ListBucketResult><IsTruncated>true</IsTruncated><NextContinuationToken>t\
@@ -195,7 +195,7 @@ fn a_dataset_whose_listing_is_no_listing_is_never_an_empty_one() {
             &["verify", source, "--out", "s3://lake"],
             &["convert", source, "--out", "s3://lake"],
         ] {
-            run_command(&mut command(&server.address, args)).expect(3).says(&[says]);
+            run_command(&mut command(&server.address, args)).expect(3).says(&[message]);
         }
     }
 }
@@ -205,7 +205,7 @@ fn a_directory_that_cannot_be_listed_is_a_failure_and_the_others_are_converted()
     let day = format!("{}/", key(1).rsplit_once('/').unwrap().0);
     let mut objects = bucket(&[&key(1), &key(2).replace("/2025/07/19/", "/2025/07/18/")]);
     objects.extend((0..2500).map(|number| (format!("0/{number:04}"), b"x".to_vec())));
-    for (status, body, says) in [
+    for (status, body, message) in [
         (200, "<html></html>", "not an S3 response"),
         (403, "<Error><Code>AccessDenied</Code></Error>", "permission denied"),
     ] {
@@ -227,11 +227,11 @@ fn a_directory_that_cannot_be_listed_is_a_failure_and_the_others_are_converted()
         let mut command = command(&server.address, &[&args[..], &days].concat());
         let run = run_command(&mut command).expect(2);
         assert_eq!((run.count("/objects/converted"), run.count("/objects/listed")), (1, 2501));
-        run.says(&[&format!("s3://logs/{day} cannot be listed: {says}")]);
+        run.says(&[&format!("s3://logs/{day} cannot be listed: {message}")]);
     }
 }
 
-// ---- stores that do not answer
+// ---- stores that do not respond
 
 /// Starts a command.
 fn start(server: &Memory, args: &[&str]) -> Child {
@@ -239,7 +239,7 @@ fn start(server: &Memory, args: &[&str]) -> Child {
     command.stdout(Stdio::piped()).stderr(Stdio::piped()).stdin(Stdio::null()).spawn().unwrap()
 }
 
-/// Sends SIGTERM to a command that waits, and returns what it wrote on stderr.
+/// Sends SIGTERM to a waiting command, and returns its stderr.
 #[track_caller]
 fn terminate(child: Child) -> String {
     let sent = Instant::now();
@@ -248,13 +248,13 @@ fn terminate(child: Child) -> String {
     let output = child.wait_with_output().unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!(output.status.code(), Some(143), "{stderr}");
-    // Five seconds are promised; machines that test are busy.
+    // The documentation promises five seconds, but test machines are busy.
     assert!(sent.elapsed() < Duration::from_secs(10), "{:?}: {stderr}", sent.elapsed());
     stderr
 }
 
 #[test]
-fn a_signal_ends_every_command_while_a_store_is_silent() {
+fn a_signal_ends_every_command_that_waits_for_a_store() {
     let world = World::with(gzip(good_lines(3)));
     world.convert().expect(0);
     let (source, out) = (world.source(), world.out());
@@ -310,16 +310,16 @@ fn a_signal_ends_every_command_while_a_store_is_silent() {
     ];
     let started: Vec<Child> = cases.iter().map(|(server, args, _)| start(server, args)).collect();
     thread::sleep(Duration::from_secs(3));
-    for (child, (_, args, says)) in started.into_iter().zip(&cases) {
+    for (child, (_, args, message)) in started.into_iter().zip(&cases) {
         let stderr = terminate(child);
-        assert!(stderr.contains(says), "{args:?}: {stderr}");
+        assert!(stderr.contains(message), "{args:?}: {stderr}");
         let converts = stderr.contains("conver");
         assert_eq!(converts, args[0] == "convert", "{args:?}: {stderr}");
     }
 }
 
 #[test]
-fn a_store_that_is_silent_is_named_while_it_is_waited_for() {
+fn a_store_that_does_not_respond_is_named_while_the_program_waits() {
     let silent = Memory::start([], |_| Reply::Silence);
     let dir = TempDir::new().unwrap();
     let out = dir.path().to_str().unwrap();

@@ -1,5 +1,5 @@
-//! The connection log and the health check log: golden lines, trees of all logs, and objects that hold
-//! something else than their names say.
+//! The connection log and the health check log: golden lines, trees with all log types, and objects whose content does
+//! not match their name.
 
 use alb2parquet::internals::logs::schema::LogType;
 use serde_json::json;
@@ -13,7 +13,7 @@ const CONNECTIONS: &str = "alb_connection_logs";
 const CHECKS: &str = "alb_health_check_logs";
 const VALIDITY: &str = "NotBefore=2023-09-21T22:43:21Z;NotAfter=2026-06-17T22:43:21Z";
 
-/// The fields of a connection log line, each with the columns it becomes.
+/// The fields of a connection log line, each with its columns.
 const CONNECTION: [(&str, &[(&str, &str)]); 15] = [
     ("2025-07-19T14:03:21.123456Z", &[("time", "2025-07-19T14:03:21.123456Z")]),
     ("2001:db8::17", &[("client_ip", "2001:db8::17")]),
@@ -45,7 +45,7 @@ const CONNECTION: [(&str, &[(&str, &str)]); 15] = [
     ("203.0.113.5", &[("ip_address", "203.0.113.5")]),
 ];
 
-/// The same of a health check log line.
+/// The fields of a health check log line, each with its columns.
 const HEALTH_CHECK: [(&str, &[(&str, &str)]); 10] = [
     ("http", &[("type", "http")]),
     ("2025-12-01T14:03:21.123456Z", &[("time", "2025-12-01T14:03:21.123456Z")]),
@@ -59,7 +59,7 @@ const HEALTH_CHECK: [(&str, &[(&str, &str)]); 10] = [
     ("203.0.113.5", &[("ip_address", "203.0.113.5")]),
 ];
 
-/// A log type with its golden fields and the numbers of fields that its eras wrote.
+/// A log type with its golden fields and the field counts of its eras.
 type Golden =
     (LogType, &'static [(&'static str, &'static [(&'static str, &'static str)])], &'static [usize]);
 
@@ -72,7 +72,7 @@ fn line((_, fields, _): Golden, count: usize) -> Line {
     Line(fields[..count].iter().map(|(field, _)| (*field).to_owned()).collect())
 }
 
-/// The row that the first `count` fields become.
+/// Returns the row of the first `count` fields.
 fn golden((_, fields, _): Golden, count: usize, extra: Option<&str>) -> Row {
     let mut row = Row::new();
     for (index, (_, columns)) in fields.iter().enumerate() {
@@ -95,7 +95,7 @@ fn checks(count: usize) -> Vec<u8> {
     text_of((0..count).map(|number| line.clone().with(3, &format!("0.00{number:07}")).text()))
 }
 
-/// Key of an object of a log: `key` with what its name begins with.
+/// Returns the key of an object of a log type, whose name begins with `prefix`.
 fn key_as(prefix: &str, number: usize) -> String {
     let key = key(number);
     let (folder, name) = key.rsplit_once('/').unwrap();
@@ -105,7 +105,7 @@ fn key_as(prefix: &str, number: usize) -> String {
 // ---- lines
 
 #[test]
-fn every_era_has_its_columns_and_null_for_the_rest() {
+fn lines_of_every_era_have_null_in_later_columns() {
     for log in GOLDEN {
         let (log_type, fields, eras) = log;
         let decode = |text: String| decode_as(log_type.table(), text_of([text]));
@@ -121,7 +121,7 @@ fn every_era_has_its_columns_and_null_for_the_rest() {
 }
 
 #[test]
-fn every_field_may_be_quoted_or_null() {
+fn every_field_can_be_quoted_or_null() {
     for log in GOLDEN {
         let (log_type, fields, _) = log;
         let quoted = fields.iter().map(|(field, _)| format!("\"{}\"", field.trim_matches('"')));
@@ -137,7 +137,7 @@ fn every_field_may_be_quoted_or_null() {
 }
 
 #[test]
-fn a_connection_without_tls_has_no_tls() {
+fn a_connection_without_tls_has_null_in_tls_columns() {
     let text = "2025-07-19T14:03:21.123456Z 192.0.2.1 50718 80 - - - \"-\" - - - TID_1 - - -\n";
     let outcome = decode_as(LogType::Connection.table(), text);
     let set: Vec<&str> =
@@ -148,7 +148,7 @@ fn a_connection_without_tls_has_no_tls() {
 }
 
 #[test]
-fn a_validity_that_does_not_parse_stays_text() {
+fn an_invalid_validity_is_kept_as_text() {
     let cases = [
         (
             "NotBefore=soon;NotAfter=2026-06-17T22:43:21Z",
@@ -185,7 +185,7 @@ fn nanoseconds_are_read_exactly() {
 }
 
 #[test]
-fn what_a_column_cannot_hold_is_a_reject_that_names_it() {
+fn a_value_that_does_not_fit_its_column_is_a_reject_that_names_it() {
     let cases = [
         (GOLDEN[0], 1, "yesterday", "time"),
         (GOLDEN[0], 3, "50718x", "client_port"),
@@ -220,7 +220,7 @@ fn what_a_column_cannot_hold_is_a_reject_that_names_it() {
 
 // ---- trees
 
-/// A tree of all logs in one partition, each with rejects.
+/// Returns a world with objects of all log types on one day, each type with rejects.
 fn mixed() -> World {
     let world = World::new();
     world.put(&key(1), gzip([good_lines(7), b"bad\n".to_vec()].concat()));
@@ -231,7 +231,7 @@ fn mixed() -> World {
 }
 
 #[test]
-fn one_run_converts_all_logs() {
+fn one_run_converts_all_log_types() {
     let world = mixed();
     let run = world.convert_with(&["--json", "--max-rejects", "1"]).expect(0);
     assert_eq!((run.count("/lines"), run.count("/rows")), (23, 19));
@@ -270,7 +270,7 @@ fn one_run_converts_all_logs() {
 }
 
 #[test]
-fn log_types_are_selected() {
+fn log_types_can_be_selected() {
     let world = mixed();
     let both = ["--log-type", "connection", "--log-type", "health_check"];
     let all = ["--json", "--max-rejects", "1"];
@@ -298,11 +298,11 @@ fn all_logs_are_verified_removed_and_cleaned() {
     let whole = verify(&[]).expect(0);
     assert_eq!((whole.count("/compared"), whole.count("/rows"), whole.count("/files")), (4, 19, 6));
     assert_eq!(verify(&["--log-type", "health_check"]).expect(0).count("/rows"), 3);
-    // Nothing but what claims name may lie in a table's directory, whatever the table.
-    let stranger = world.out().join(CHECKS).join("stranger.parquet");
-    std::fs::write(&stranger, "").unwrap();
+    // The directories of all tables may contain only claimed files.
+    let orphan = world.out().join(CHECKS).join("orphan.parquet");
+    std::fs::write(&orphan, "").unwrap();
     assert_eq!(verify(&[]).expect(1).json()["findings"][0]["kind"], "orphan");
-    std::fs::remove_file(&stranger).unwrap();
+    std::fs::remove_file(&orphan).unwrap();
 
     let connection = ["remove", "--out", out, "--log-type", "connection", "--yes", "--json"];
     let removed = run(&connection).expect(0);
@@ -322,7 +322,7 @@ fn all_logs_are_verified_removed_and_cleaned() {
     assert!(tree(&world.out()).keys().all(|name| name.starts_with("_alb2parquet/")));
 }
 
-// ---- objects that hold something else
+// ---- objects with other content
 
 const NETWORK: &str = "tls 2.0 2018-12-20T02:59:40 net/my-lb/c6e77e28c25b2234 g3d4b5e8bb8464cd 192.0.2.2:51341 \
     198.51.100.3:443 5 2 98 246 - arn:aws:acm:eu-west-1:012345678901:certificate/0 - \
@@ -351,7 +351,7 @@ fn an_object_of_another_kind_is_refused() {
         ("conn_log_", b"PAR1\x15\x04\n\x00\xff\x00\nPAR1".to_vec(), "Parquet"),
     ];
     for (prefix, text, holds) in cases {
-        // As it is delivered, and as somebody might have put it there.
+        // Compressed as delivered, and uncompressed.
         for object in [gzip(&text), text.clone()] {
             let world = World::with(gzip(good_lines(4)));
             let foreign = key_as(prefix, 2);
@@ -364,13 +364,13 @@ fn an_object_of_another_kind_is_refused() {
             assert_eq!(world.rejects(), [], "{holds}");
             let staged = tree(&world.out()).into_keys().find(|name| name.contains("/staging/"));
             assert_eq!(staged, None, "{holds}");
-            // It is not claimed, so that it is looked at again once it has its right name.
+            // It is not claimed, so that it is converted after it gets the correct name.
             world.convert().expect(2).says(&[&foreign, "1 converted_before"]);
         }
     }
 }
 
-/// Log lines as CloudWatch can deliver them at the same keys: with other separators, with chosen fields, with a header.
+/// CloudWatch can deliver log lines to the same keys with other separators, selected fields or a header.
 #[test]
 fn an_object_with_chosen_fields_is_refused_by_name() {
     let quoted = |by: &str| text_of(vec![Line::of(36).0.join(by); 3]);
@@ -441,7 +441,7 @@ fn an_object_with_chosen_fields_is_refused_by_name() {
             error.contains(&format!("but contains {holds}; nothing of it is converted. Configure")),
             "{error}"
         );
-        // The same is said of it by itself.
+        // `inspect` reports the same.
         let path = world.source().join(object);
         let inspected =
             crate::support::run(&["inspect", path.to_str().unwrap(), "--json"]).expect(2);
@@ -452,9 +452,9 @@ fn an_object_with_chosen_fields_is_refused_by_name() {
 }
 
 #[test]
-fn a_torn_line_is_one_line_everywhere() {
-    let torn = Line::of(36).with(14, "\"a\nb\r\nc\"").text();
-    let world = World::with(gzip(text_of([&torn, "bad", &torn])));
+fn a_split_line_is_counted_as_one_line_everywhere() {
+    let split = Line::of(36).with(14, "\"a\nb\r\nc\"").text();
+    let world = World::with(gzip(text_of([&split, "bad", &split])));
     let converted = world.convert_with(&["--json", "--max-rejects", "1"]).expect(0);
     assert_eq!(["/lines", "/rows", "/joined_lines"].map(|count| converted.count(count)), [3, 2, 4]);
     converted.says(&[
@@ -474,7 +474,7 @@ fn a_torn_line_is_one_line_everywhere() {
 }
 
 #[test]
-fn an_object_of_its_own_kind_is_never_refused() {
+fn an_object_of_the_expected_kind_is_never_refused() {
     let one_good = [text_of([NETWORK; 20]), good_lines(1)].concat();
     let broken = text_of([line(GOLDEN[0], 15).with(3, "x").text()]);
     let unlike = text_of(["{\"type\":\"https\"}", "what is this"]);
@@ -482,7 +482,7 @@ fn an_object_of_its_own_kind_is_never_refused() {
         ("", gzip(one_good), 1, "invalid_value=20"),
         ("conn_log_", gzip(broken), 0, "invalid_value=1"),
         ("", gzip(unlike), 0, "misplaced_quote=1 too_few_fields=1"),
-        // Not compressed, but what its name says.
+        // Uncompressed, but of the named log type.
         ("", good_lines(2), 2, ""),
         ("health_check_log_", checks(2), 2, ""),
     ];
@@ -496,9 +496,9 @@ fn an_object_of_its_own_kind_is_never_refused() {
 }
 
 #[test]
-fn a_large_object_of_another_kind_is_refused_whole() {
+fn a_large_object_of_another_kind_is_refused_as_a_whole() {
     let world = World::with(gzip(good_lines(4)));
-    // Streamed in segments, the last of which would become rows.
+    // Streamed in segments. The lines of the last segment would be valid.
     let text = [text_of(std::iter::repeat_n(NETWORK, 80_000)), good_lines(2000)].concat();
     assert!(text.len() > 16 << 20);
     world.put(&key(2), gzip(text));

@@ -1,5 +1,5 @@
-//! Not a test: a server of one bucket in memory, which speaks as much of S3's protocol as listing, reading and small
-//! writes take, and answers what a test wants instead.
+//! Not a test: an in-memory server with one bucket. It supports the part of the S3 protocol for listing, reading and
+//! small writes. A test can replace any response.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
-/// Objects of a page.
+/// Number of objects in a page.
 const PAGE: usize = 1000;
 
 /// A request.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Request {
     pub(crate) method: String,
-    /// The key, decoded once; empty for the bucket.
+    /// The key, URL-decoded once. Empty for the bucket.
     pub(crate) key: String,
     pub(crate) query: BTreeMap<String, String>,
     headers: BTreeMap<String, String>,
@@ -27,17 +27,17 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Whether a page is asked for.
+    /// Returns whether a listing page is requested.
     pub(crate) fn is_list(&self) -> bool {
         self.query.contains_key("list-type")
     }
 
-    /// Whether some or all of an object is read.
+    /// Returns whether an object or a range of it is read.
     pub(crate) fn is_read(&self) -> bool {
         self.method == "GET" && !self.is_list()
     }
 
-    /// Where the range begins that is asked for, or 0.
+    /// Returns the start of the requested range, or 0.
     pub(crate) fn range_start(&self) -> u64 {
         let range = self.headers.get("range").and_then(|range| range.strip_prefix("bytes="));
         let start = range.and_then(|range| range.split('-').next());
@@ -49,23 +49,23 @@ impl Request {
     }
 }
 
-/// What is done about a request.
+/// How the server responds to a request.
 pub(crate) enum Reply {
-    /// It is answered from the bucket.
+    /// From the bucket.
     Usual,
-    /// It is answered with this status and body.
+    /// With this status and body.
     Other(u16, String),
-    /// It is answered from the bucket, but of the body only so many bytes of its length are sent, as if they were all.
+    /// From the bucket, but with a truncated body that looks complete. The function maps its length to the sent length.
     Short(fn(usize) -> usize),
-    /// It is never answered.
+    /// Never.
     Silence,
 }
 
 type Choice = Box<dyn Fn(&Request) -> Reply + Send + Sync>;
 
-/// A server that runs as long as the tests do. All of its buckets are the same one.
+/// A server that runs until the tests end. All bucket names refer to the same bucket.
 pub(crate) struct Memory {
-    /// Its host and port.
+    /// Host and port.
     pub(crate) address: String,
     shared: Arc<Shared>,
 }
@@ -81,7 +81,7 @@ struct Shared {
 }
 
 impl Memory {
-    /// Starts a server of some objects.
+    /// Starts a server with objects.
     pub(crate) fn start(
         objects: impl IntoIterator<Item = (String, Vec<u8>)>,
         choice: impl Fn(&Request) -> Reply + Send + Sync + 'static,
@@ -89,7 +89,7 @@ impl Memory {
         Self::start_tagged(objects, "", choice)
     }
 
-    /// Starts a server of some objects whose ETags begin with `tag`.
+    /// Starts a server with objects whose ETags begin with `tag`.
     pub(crate) fn start_tagged(
         objects: impl IntoIterator<Item = (String, Vec<u8>)>,
         tag: &'static str,
@@ -109,19 +109,19 @@ impl Memory {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let shared = Arc::clone(&serving);
-                // A client that goes away in the middle is what some tests are about.
+                // In some tests, clients disconnect during a request.
                 thread::spawn(move || stream.and_then(|stream| shared.serve(&stream)));
             }
         });
         Self { address, shared }
     }
 
-    /// Calls a function with all objects, which it can change.
+    /// Calls a function that can change the objects.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut BTreeMap<String, Vec<u8>>) -> T) -> T {
         change(&mut self.shared.objects.lock().unwrap())
     }
 
-    /// Number of pages that were asked for.
+    /// Returns the number of requested pages.
     pub(crate) fn lists(&self) -> usize {
         self.shared.lists.load(Ordering::Relaxed)
     }
@@ -256,7 +256,7 @@ impl Shared {
     }
 }
 
-/// Cuts the range out of an answer that is asked for, and returns its header.
+/// Reduces a response to the requested range. Returns its status, its `Content-Range` header and its body.
 fn ranged(request: &Request, status: u16, body: Vec<u8>) -> (u16, String, Vec<u8>) {
     let range = request.headers.get("range").and_then(|range| range.strip_prefix("bytes="));
     match range.and_then(|range| range.split_once('-')).filter(|_| status == 200) {
@@ -270,7 +270,7 @@ fn ranged(request: &Request, status: u16, body: Vec<u8>) -> (u16, String, Vec<u8
     }
 }
 
-/// Answers ListObjectsV2.
+/// Returns a page of ListObjectsV2.
 fn page(objects: &BTreeMap<String, Vec<u8>>, request: &Request, tag: &str) -> String {
     let (prefix, delimiter) = (request.get("prefix"), request.get("delimiter"));
     let after = match request.get("continuation-token") {

@@ -1,4 +1,4 @@
-//! Lists for `--objects`, through the program; what is almost a URL; credentials, which nobody may see.
+//! Lists for `--objects`, almost valid URLs, and credentials, which must not be printed or written.
 
 use std::fs;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::{Run, World, good_lines, gzip, key, program, run, run_command, tree};
 
-/// A world of three objects of one, two and three lines.
+/// Returns a world of three objects with one, two and three lines.
 fn world() -> World {
     let world = World::new();
     for number in 1..4 {
@@ -15,7 +15,7 @@ fn world() -> World {
     world
 }
 
-/// Converts what a list names.
+/// Converts the objects of a list.
 fn convert_list(world: &World, list: impl AsRef<[u8]>) -> Run {
     let names = world.path("names");
     fs::write(&names, list).unwrap();
@@ -23,14 +23,14 @@ fn convert_list(world: &World, list: impl AsRef<[u8]>) -> Run {
 }
 
 #[test]
-fn what_find_prints_is_read() {
+fn the_output_of_find_is_a_valid_list() {
     for args in [&["."][..], &[".", "-type", "f"], &[".", "-type", "f", "-print0"]] {
         let world = world();
         let found = Command::new("find").args(args).current_dir(world.source()).output().unwrap();
         let run = convert_list(&world, found.stdout).expect(0);
         assert_eq!((run.count("/objects/converted"), run.count("/rows")), (3, 6), "{args:?}");
     }
-    // With the path of the source before, absolute or as it is typed.
+    // With the path of the source as prefix, absolute or relative.
     let world = world();
     let found = Command::new("find").arg(world.source()).output().unwrap();
     let run = convert_list(&world, found.stdout).expect(0);
@@ -56,7 +56,7 @@ fn what_find_prints_is_read() {
 }
 
 #[test]
-fn a_list_of_which_nothing_is_there_is_one_error() {
+fn a_list_whose_objects_are_all_missing_is_one_error() {
     let world = world();
     let listed = |prefix: &str| {
         let lines: Vec<String> = (1..4).map(|n| format!("{prefix}{}\n", key(n))).collect();
@@ -70,17 +70,17 @@ fn a_list_of_which_nothing_is_there_is_one_error() {
         "relative to SOURCE",
     ]);
     assert_eq!(run.stderr.matches("does not exist").count(), 1);
-    // An empty list says nothing of the source.
+    // An empty list is no reason for hints about the source.
     convert_list(&world, "\n")
         .expect(3)
         .says(&["nothing to convert: the list ", "names holds no objects"]);
-    // One that is gone is a failure, and the others are converted.
+    // Missing objects are failures, and the others are converted.
     let run = convert_list(&world, listed("") + &listed("elsewhere/")).expect(2);
     assert_eq!((run.count("/objects/converted"), run.count("/objects/failed")), (3, 3));
 }
 
 #[test]
-fn a_list_can_come_by_standard_input_and_be_compressed() {
+fn a_list_can_be_compressed_and_come_from_stdin() {
     let world = world();
     let list = format!("\u{feff}{}\r\n# july\r\n\r\n./{}\r\n", key(1), key(2));
     let names = world.path("names.gz");
@@ -111,7 +111,7 @@ fn a_list_can_come_by_standard_input_and_be_compressed() {
 }
 
 #[test]
-fn what_is_no_list_is_refused_by_name_and_nothing_is_converted() {
+fn an_invalid_list_is_refused_by_name_and_nothing_is_converted() {
     let world = world();
     for (list, words) in [
         (&b"see\x1b]0;x\x07 the wiki\n"[..], &["line 1", "\\x1b", "docs/object-lists.md"][..]),
@@ -140,7 +140,7 @@ fn what_is_no_list_is_refused_by_name_and_nothing_is_converted() {
 }
 
 #[test]
-fn endless_lines_end_the_run_within_little_memory() {
+fn endless_lines_end_the_run_and_use_little_memory() {
     let world = world();
     let bomb = gzip(format!("AWSLogs/{}", "x".repeat(100 << 20)));
     convert_list(&world, &bomb).expect(3).says(&["line 1", "longer than 65536 bytes"]);
@@ -149,7 +149,7 @@ fn endless_lines_end_the_run_within_little_memory() {
 }
 
 #[test]
-fn what_is_almost_a_url_is_told_how_to_be_one() {
+fn an_almost_valid_url_is_refused_with_the_right_one() {
     let world = world();
     let source = world.source();
     let source = source.to_str().unwrap();
@@ -173,7 +173,7 @@ fn what_is_almost_a_url_is_told_how_to_be_one() {
 }
 
 #[test]
-fn an_empty_variable_counts_as_none() {
+fn an_empty_variable_counts_as_unset() {
     let world = world();
     let out = world.out();
     let mut command = program(&["convert"]);
@@ -214,7 +214,7 @@ fn credentials_in_urls_are_refused_and_never_written_anywhere() {
     let batch =
         run(&["plan", source, "--out", out, "--jsonl", "--to", "2099-12-31"]).expect(0).stdout;
     let batches = world.path("batches");
-    // Commands that need a dataset have one.
+    // Some commands need a dataset.
     world.convert().expect(0);
     let urls = [
         format!("s3://AKIAEXAMPLE:{SECRET}@my-logs/p"),

@@ -1,4 +1,4 @@
-//! What only a disk shows: files that are staged, signals, and a mount that numbers its files anew.
+//! Tests that need a disk: staged files, signals, and mounts that change inode numbers.
 
 use std::fs;
 use std::path::Path;
@@ -14,9 +14,9 @@ use crate::support::{
 };
 
 #[test]
-fn a_mount_that_numbers_its_files_anew_changes_no_object() {
+fn new_inode_numbers_do_not_change_objects() {
     let world = converted();
-    // A file of the same time and size is the same.
+    // A file with the same time and size is the same object, whatever its inode number.
     let path = world.source().join(key(3));
     let modified = fs::metadata(&path).unwrap().modified().unwrap();
     let bytes = fs::read(&path).unwrap();
@@ -26,21 +26,21 @@ fn a_mount_that_numbers_its_files_anew_changes_no_object() {
     assert_eq!(findings(&world), [""; 0]);
 }
 
-/// Writes an object, and sets its time.
+/// Writes an object and sets its modification time.
 fn write_at(world: &World, key: &str, bytes: &[u8], time: SystemTime) {
     let path = world.put(key, bytes);
     fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
 }
 
 #[test]
-fn a_touched_file_is_not_read_again_once_it_is_recorded() {
+fn a_touched_file_is_not_read_again_after_it_is_recorded() {
     let world = converted();
     let path = world.source().join(key(1));
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(1_600_000_000);
     fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
     let run = world.convert_with(&["--json"]).expect(0);
     assert_eq!(run.count("/objects/skipped_by_kind/touched"), 1);
-    // Whoever reads it finds garbage of the same size and time.
+    // If the program read the file, it would find garbage.
     let size = fs::metadata(&path).unwrap().len();
     write_at(&world, &key(1), &vec![0; size as usize], time);
     let run = world.convert_with(&["--json"]).expect(0);
@@ -48,7 +48,7 @@ fn a_touched_file_is_not_read_again_once_it_is_recorded() {
 }
 
 #[test]
-fn an_amendment_ends_with_the_claim_that_it_speaks_of() {
+fn an_amendment_ends_with_its_claim() {
     let world = World::new();
     let [one, other] = ["192.0.2.0", "192.0.2.7"].map(|address| {
         let text = String::from_utf8(good_lines(3)).unwrap().replacen("192.0.2.0", address, 1);
@@ -63,25 +63,25 @@ fn an_amendment_ends_with_the_claim_that_it_speaks_of() {
     let claims = world.out().join(CLAIMS);
     let amendment = fs::read_to_string(claims.join("2.claim.json")).unwrap();
     assert!(amendment.contains("\"amend\"") && amendment.contains("\"claim\":1"), "{amendment}");
-    // Converted again, from another content.
+    // Converted again, with other content.
     command(&world, "remove", &["--yes"]).expect(0);
     write_at(&world, &key(1), &other, third);
     world.convert().expect(0);
-    // A slow run that had compared the first one records it only now.
+    // A slow run that compared the first content adds its amendment now.
     assert!(claims.join("4.claim.json").exists() && !claims.join("5.claim.json").exists());
     fs::write(claims.join("5.claim.json"), &amendment).unwrap();
     write_at(&world, &key(1), &one, second);
     world.convert().expect(2).says(&["with different content"]);
-    assert!(claims.join("5.done.json").exists(), "there is nothing to finish but its mark");
+    assert!(claims.join("5.done.json").exists(), "only the done marker is added");
     assert_eq!(findings(&world), ["changed"]);
-    // Before it is done, it holds as well.
+    // An amendment takes effect before it has a done marker.
     write_at(&world, &key(1), &other, first);
     world.convert().expect(0);
     fs::remove_file(claims.join("6.done.json")).unwrap();
     assert_eq!(findings(&world), [""; 0]);
     let run = world.convert_with(&["--json"]).expect(0);
     assert_eq!(run.count("/objects/skipped_by_kind/converted_before"), 1);
-    // What an older program does not know, it refuses.
+    // A program refuses entries of newer versions.
     fs::write(claims.join("7.claim.json"), r#"{"action":"unheard_of"}"#).unwrap();
     world.convert().expect(2).says(&["7.claim.json", "newer version", "hint: use a newer version"]);
     let found = verify(&world, &[]).expect(1).json()["findings"].clone();
@@ -95,10 +95,10 @@ fn an_amendment_ends_with_the_claim_that_it_speaks_of() {
 }
 
 #[test]
-fn a_claim_without_an_end_is_finished_by_the_next_run() {
+fn an_open_claim_is_finished_by_the_next_run() {
     let world = converted();
-    let (whole, stood) = (tree(&world.out()), contents(&world.out()));
-    // As if the run had died between the claim and the publication.
+    let (whole, expected) = (tree(&world.out()), contents(&world.out()));
+    // As if the run had been killed between claim and publication.
     let claim = &whole[&format!("{CLAIMS}/1.claim.json")];
     let claim: serde_json::Value = serde_json::from_slice(claim).unwrap();
     let mut moved = Vec::new();
@@ -111,13 +111,13 @@ fn a_claim_without_an_end_is_finished_by_the_next_run() {
     assert_eq!(moved.len(), 2);
     fs::remove_file(world.out().join(CLAIMS).join("1.done.json")).unwrap();
     assert_eq!(findings(&world), ["unfinished"]);
-    // Nothing of the source is needed, nor has the partition to be selected.
+    // The source is not needed, and the partition need not be selected.
     fs::remove_dir_all(world.source()).unwrap();
     fs::create_dir(world.source()).unwrap();
     world.convert_with(&["--from", "2025-08-01"]).expect(3).says(&["nothing to convert"]);
-    assert!(contents(&world.out()) == stood, "it is published");
+    assert!(contents(&world.out()) == expected, "the claim is published");
     assert_eq!(whole.len(), tree(&world.out()).len());
-    // If the staged files are lost, the claim is void and its objects are new.
+    // If the staged files are lost, the claim is aborted and its objects are converted again.
     fs::remove_file(world.out().join(CLAIMS).join("1.done.json")).unwrap();
     for file in &moved {
         fs::remove_file(file).unwrap();
@@ -129,7 +129,7 @@ fn a_claim_without_an_end_is_finished_by_the_next_run() {
     assert_eq!((run.count("/objects/converted"), run.count("/rows")), (3, 6));
     assert!(world.out().join(CLAIMS).join("1.void.json").exists());
     assert!(world.out().join(CLAIMS).join("2.done.json").exists());
-    // If one stands and the other is lost, that is said, and the remedy helps.
+    // If one output exists and the other is lost, the run reports it, and the remedy works.
     fs::remove_file(world.out().join(CLAIMS).join("2.done.json")).unwrap();
     fs::remove_file(&files(&world.out(), ROWS)[0]).unwrap();
     let run = world.convert_with(&["--json"]).expect(2);
@@ -141,7 +141,7 @@ fn a_claim_without_an_end_is_finished_by_the_next_run() {
 }
 
 #[test]
-fn only_what_is_old_and_unclaimed_is_cleaned() {
+fn only_old_unclaimed_files_are_cleaned() {
     let world = converted();
     let staging = world.out().join("_alb2parquet/staging");
     fs::write(staging.join("crashed.parquet"), "half").unwrap();
@@ -165,7 +165,7 @@ fn only_what_is_old_and_unclaimed_is_cleaned() {
 
 // ---- signals
 
-/// Sends a signal to the program while it converts, and returns how it ended and how long that took.
+/// Sends signals to the program during a conversion. Returns its exit code, stderr and the time until it ended.
 #[cfg(unix)]
 fn interrupt(world: &World, out: &Path, signals: &[&str]) -> (Option<i32>, String, Duration) {
     let child = program(&["convert", world.source().to_str().unwrap(), "--to", "2099-12-31"])
@@ -175,10 +175,10 @@ fn interrupt(world: &World, out: &Path, signals: &[&str]) -> (Option<i32>, Strin
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    // The first file stands when the first done marker does.
+    // The directory exists when the first file is published.
     let began = Instant::now();
     while !out.join("alb_access_logs").exists() {
-        assert!(began.elapsed() < Duration::from_mins(1), "the conversion never begins");
+        assert!(began.elapsed() < Duration::from_mins(1), "the conversion publishes nothing");
         std::thread::sleep(Duration::from_millis(2));
     }
     let sent = Instant::now();
@@ -192,7 +192,7 @@ fn interrupt(world: &World, out: &Path, signals: &[&str]) -> (Option<i32>, Strin
 
 #[test]
 #[cfg(unix)]
-fn a_signal_ends_the_run_in_order() {
+fn a_signal_ends_the_run_gracefully() {
     let world = World::new();
     for number in 0..60 {
         world.put(
@@ -202,11 +202,14 @@ fn a_signal_ends_the_run_in_order() {
     }
     for (signals, code) in [(&["-INT"][..], 130), (&["-TERM"], 143), (&["-TERM", "-TERM"], 143)] {
         let out = world.path(&signals.concat());
-        let (ended, said, took) = interrupt(&world, &out, signals);
-        assert_eq!(ended, Some(code), "{said}");
+        let (ended, stderr, took) = interrupt(&world, &out, signals);
+        assert_eq!(ended, Some(code), "{stderr}");
         assert!(took < Duration::from_secs(20), "took {took:?}");
         if signals.len() == 1 {
-            assert!(said.contains("interrupted") && said.contains("the same command"), "{said}");
+            assert!(
+                stderr.contains("interrupted") && stderr.contains("the same command"),
+                "{stderr}"
+            );
         }
         convert(&[&world.source()], &out, &[]).expect(0);
         let (source, out) = (world.source(), out.to_str().unwrap().to_owned());

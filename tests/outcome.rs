@@ -93,7 +93,7 @@ pub(crate) fn rows_of(batch: &RecordBatch) -> Vec<Row> {
     let mut rows = vec![Row::new(); batch.num_rows()];
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
         let values = values_of(column);
-        assert_eq!(values.len(), rows.len(), "column {} is as long as others", field.name());
+        assert_eq!(values.len(), rows.len(), "the length of column {} differs", field.name());
         for (row, value) in rows.iter_mut().zip(values) {
             row.insert(field.name().clone(), value);
         }
@@ -123,7 +123,7 @@ fn values_of(array: &dyn Array) -> Vec<Option<String>> {
             let values = array.as_binary::<i32>().iter();
             values.map(|value| value.map(|raw| String::from_utf8_lossy(raw).into_owned())).collect()
         }
-        other => panic!("a column of type {other}"),
+        other => panic!("unexpected column type {other}"),
     }
 }
 

@@ -1,4 +1,4 @@
-//! `plan` and `--dry-run` say what `convert` does, and do nothing.
+//! `plan` and `--dry-run` predict what `convert` does, and write nothing.
 
 use std::fs;
 use std::path::Path as FilePath;
@@ -22,7 +22,7 @@ use crate::support::{
     Line, Run, World, files, good_lines, gzip, gzip_at, key, key_of, key_on, run, text_of, tree,
 };
 
-/// A world of three load balancers, and of objects that are none of their logs.
+/// Returns a world of three load balancers, with some objects that are not their logs.
 fn world() -> World {
     let world = World::new();
     for day in ["2025/07/18", "2025/07/19", "2025/07/21"] {
@@ -113,7 +113,7 @@ fn a_plan_counts_by_load_balancer() {
         "5 in 5 partitions",
         "requests    none, all is local",
     ] {
-        assert!(text.contains(words), "{words:?} is in {text}");
+        assert!(text.contains(words), "{words:?} is missing in {text}");
     }
     let row: Vec<&str> =
         text.lines().find(|line| line.contains("app/my-lb")).unwrap().split_whitespace().collect();
@@ -122,7 +122,7 @@ fn a_plan_counts_by_load_balancer() {
 }
 
 #[test]
-fn what_is_planned_is_done() {
+fn a_conversion_matches_its_plan() {
     let world = world();
     for (args, more) in [
         (&[][..], false),
@@ -132,7 +132,7 @@ fn what_is_planned_is_done() {
         let world = if more { &world } else { &self::world() };
         let planned = plan(world, &[args, &["--json"]].concat()).expect(0).json();
         let dry = world.convert_with(&[args, &["--json", "--dry-run"]].concat()).expect(0).json();
-        assert_eq!(dry, planned, "--dry-run is the same");
+        assert_eq!(dry, planned, "--dry-run prints the plan");
         assert!(!world.out().exists(), "nothing is written");
         let run = world.convert_with(&[args, &["--json"]].concat()).expect(0);
         for (planned, done) in [
@@ -149,7 +149,7 @@ fn what_is_planned_is_done() {
         assert_eq!(again["to_convert"], json!({ "objects": 0, "bytes": 0 }));
         assert_eq!(again["batches"], 0);
     }
-    // What is converted in part.
+    // A partially converted source.
     world.put(&key_on("2025/07/19", 9), gzip(good_lines(3)));
     let estimate = plan(&world, &["--json"]).expect(0).json();
     assert_eq!(estimate["converted_before"]["objects"], 10);
@@ -159,7 +159,7 @@ fn what_is_planned_is_done() {
     assert!(text.contains("10 (") && text.contains("converted before"), "{text}");
 }
 
-/// Lines of clients, paths and times that are chosen at random, as gzip.
+/// Returns compressed lines with random clients, paths and times.
 fn busy_object(random: &mut Random, lines: usize) -> Vec<u8> {
     let line = |_| {
         let mut below = |limit: u64| random.below(limit);
@@ -188,7 +188,7 @@ fn busy_object(random: &mut Random, lines: usize) -> Vec<u8> {
     gzip_at(text_of((0..lines).map(line)), Compression::default())
 }
 
-/// The tolerance that the documentation states.
+/// The documentation states this tolerance.
 #[test]
 fn the_estimated_size_is_within_a_quarter_of_what_is_written() {
     let mut random = Random::new(7);
@@ -218,9 +218,9 @@ fn the_estimated_size_is_within_a_quarter_of_what_is_written() {
     }
 }
 
-/// What other runs have begun is for `convert` to finish.
+/// Only `convert` finishes the claims of other runs.
 #[test]
-fn a_plan_finishes_nothing() {
+fn a_plan_finishes_no_claims() {
     let world = converted();
     let done = world.out().join(CLAIMS).join("1.done.json");
     fs::remove_file(&done).unwrap();
@@ -232,7 +232,7 @@ fn a_plan_finishes_nothing() {
     assert!(text.contains("1 claims of other runs, which count as converted"), "{text}");
     assert_eq!(tree(&world.out()), before, "nothing is written");
 
-    // A removal that is begun takes back what it names, once it is finished.
+    // Objects of an unfinished removal count as removed.
     world.convert().expect(0);
     command(&world, "remove", &["--to", "2025-07-19", "--yes"]).expect(0);
     fs::remove_file(world.out().join(CLAIMS).join("2.done.json")).unwrap();
@@ -246,7 +246,7 @@ fn a_plan_finishes_nothing() {
 }
 
 #[test]
-fn what_contradicts_is_said() {
+fn contradictions_are_reported() {
     let world = converted();
     world.put(&key(2), gzip(good_lines(40)));
     let run = plan(&world, &["--json"]).expect(2);
@@ -307,9 +307,9 @@ fn mistyped_arguments_suggest_the_right_one() {
     }
 }
 
-/// A source without logs says what is there, and what was expected.
+/// The message for a source without logs describes its objects and the expected names.
 #[test]
-fn what_is_there_instead_of_logs_is_said() {
+fn a_source_without_logs_is_described() {
     let good = key(1);
     let part = format!("{good}.part");
     let elsewhere = good.replace("AWSLogs/012345678901", "AWSLogs/999999999999");
@@ -354,9 +354,9 @@ fn what_is_there_instead_of_logs_is_said() {
     run.says(&["none of the 3 objects", "1 not_selected", "2 unknown, such as"]);
 }
 
-/// Claims that are read ahead, many at once, make the same plan as those that are read one after the other.
+/// Claims that are read ahead concurrently give the same plan as claims that are read one by one.
 #[test]
-fn claims_that_are_read_ahead_make_the_same_plan() {
+fn claims_that_are_read_ahead_give_the_same_plan() {
     let world = World::new();
     for day in 1..29 {
         for number in 0..3 {

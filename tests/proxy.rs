@@ -1,4 +1,4 @@
-//! Not a test: a proxy before a server, which does something else to the requests that a test chooses.
+//! Not a test: a proxy in front of a server that injects faults into the requests that a test selects.
 
 use std::io;
 use std::net::TcpListener;
@@ -20,55 +20,55 @@ use percent_encoding::percent_decode_str;
 use tokio::runtime::Runtime;
 use tokio::sync::Barrier;
 
-/// What is done to a request.
+/// A fault that the proxy injects into a request.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Fault {
-    /// It is passed on after a while.
+    /// Forwards the request after a delay.
     Delay(Duration),
-    /// It is passed on when so many of them have come.
+    /// Forwards the requests after this many have arrived.
     Gather(usize),
-    /// It is answered with this status and code, and not passed on.
+    /// Responds with this status and code without forwarding the request.
     Answer(u16, &'static str),
-    /// It is passed on, and answered with this status and code.
+    /// Forwards the request, but responds with this status and code.
     Landed(u16, &'static str),
-    /// The connection ends, and it is not passed on.
+    /// Closes the connection without forwarding the request.
     Refuse,
-    /// It is passed on, and the connection ends without an answer.
+    /// Forwards the request, and closes the connection without a response.
     Reset,
-    /// The answer ends after so many bytes of its body.
+    /// Truncates the response after this many bytes of its body.
     Cut(usize),
-    /// An answer that refuses, once for each request, ends before its body does.
+    /// Truncates the body of an error response. The response to the retry is complete.
     CutRefusal,
-    /// Nothing more of the answer comes after so many bytes of its body.
+    /// Stops sending the response after this many bytes of its body, but keeps the connection open.
     Stall(usize),
-    /// The byte at this place of the answer's body is another.
+    /// Changes the byte at this position of the response body.
     Flip(usize),
 }
 
-/// Tells of a request, and of its number from 0 on, whether something is done to it.
-pub(crate) type Choice = Box<dyn Fn(&Asked, usize) -> bool + Send + Sync>;
+/// Returns whether a request, which has a number counted from 0, gets the fault.
+pub(crate) type Choice = Box<dyn Fn(&RequestInfo, usize) -> bool + Send + Sync>;
 
-/// A request as far as a choice looks at it.
-pub(crate) struct Asked {
+/// The properties of a request by which a [`Choice`] selects it.
+pub(crate) struct RequestInfo {
     method: Method,
-    /// Path of the URL, decoded.
+    /// The decoded path of the URL.
     path: String,
     is_conditional: bool,
     authorization: String,
 }
 
-impl Asked {
-    /// Whether an object is read whose path holds this.
+impl RequestInfo {
+    /// Returns whether the request reads an object whose path contains `part`.
     pub(crate) fn is_read_of(&self, part: &str) -> bool {
         self.method == Method::GET && self.path.contains(part)
     }
 
-    /// Whether it was signed with this access key.
+    /// Returns whether the request is signed with an access key.
     pub(crate) fn is_signed_with(&self, key_id: &str) -> bool {
         self.authorization.contains(key_id)
     }
 
-    /// Whether an object is created, if there is none, whose path holds this.
+    /// Returns whether the request is a conditional create of an object whose path contains `part`.
     pub(crate) fn is_create_of(&self, part: &str) -> bool {
         self.method == Method::PUT && self.is_conditional && self.path.contains(part)
     }
@@ -76,7 +76,7 @@ impl Asked {
 
 /// A proxy that runs until it is dropped.
 pub(crate) struct Proxy {
-    /// Its host and port.
+    /// Host and port.
     pub(crate) address: String,
     shared: Arc<Shared>,
     _runtime: Runtime,
@@ -95,7 +95,7 @@ struct Shared {
 type Answer = Response<BoxBody<Bytes, io::Error>>;
 
 impl Proxy {
-    /// Starts a proxy before the server at `upstream`, a host and port.
+    /// Starts a proxy in front of the server at `upstream`, a host and port.
     pub(crate) fn start(upstream: &str, fault: Fault, choice: Choice) -> Self {
         let runtime = Runtime::new().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -119,14 +119,14 @@ impl Proxy {
                 let service = service_fn(move |request| Arc::clone(&shared).serve(request));
                 let serving = hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), service);
-                // A connection that ends in the middle is what faults are about.
+                // Faults can close a connection during a request, which is an error here.
                 tokio::spawn(async move { drop(serving.await) });
             }
         });
         Self { address, shared, _runtime: runtime }
     }
 
-    /// Number of requests that something was done to.
+    /// Returns the number of requests with a fault.
     pub(crate) fn injected(&self) -> u64 {
         self.shared.injected.load(Ordering::Relaxed) as u64
     }
@@ -134,7 +134,7 @@ impl Proxy {
 
 impl Shared {
     async fn serve(self: Arc<Self>, request: Request<Incoming>) -> io::Result<Answer> {
-        let asked = Asked {
+        let info = RequestInfo {
             method: request.method().clone(),
             path: percent_decode_str(request.uri().path()).decode_utf8_lossy().into_owned(),
             is_conditional: ["if-none-match", "x-goog-if-generation-match"]
@@ -143,7 +143,7 @@ impl Shared {
             authorization: format!("{:?}", request.headers().get("authorization")),
         };
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
-        let mut fault = (self.choice)(&asked, number).then_some(self.fault);
+        let mut fault = (self.choice)(&info, number).then_some(self.fault);
         match fault {
             Some(Fault::Delay(time)) => tokio::time::sleep(time).await,
             Some(Fault::Gather(_)) => {
@@ -164,13 +164,13 @@ impl Shared {
         let path = parts.uri.path_and_query().map_or("/", |path| path.as_str());
         let uri = format!("http://{}{path}", self.upstream);
         let mut request = Request::builder().method(parts.method).uri(uri);
-        *request.headers_mut().expect("is well formed") = parts.headers;
+        *request.headers_mut().expect("the request is valid") = parts.headers;
         let request = request.body(Full::new(body)).map_err(io::Error::other)?;
         let answer = self.client.request(request).await.map_err(io::Error::other)?;
         let (parts, body) = answer.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
         if let Some(Fault::CutRefusal) = fault {
-            // The repetition is told the whole.
+            // Even requests are truncated, so that the retry gets the complete response.
             let cut =
                 parts.status.is_client_error() && !body.is_empty() && number.is_multiple_of(2);
             fault = cut.then_some(Fault::Cut(1));
@@ -211,10 +211,10 @@ fn whole(body: impl Into<Bytes>) -> BoxBody<Bytes, io::Error> {
     Full::new(body.into()).map_err(|never| match never {}).boxed()
 }
 
-/// Returns an answer of S3's kind.
+/// Returns an error response of S3.
 fn refusal(status: u16, code: &str) -> Answer {
     let body = format!("<Error><Code>{code}</Code><Message>a fault</Message></Error>");
     let mut answer = Response::new(whole(body));
-    *answer.status_mut() = StatusCode::from_u16(status).expect("is a status");
+    *answer.status_mut() = StatusCode::from_u16(status).expect("the status is valid");
     answer
 }

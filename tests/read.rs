@@ -1,4 +1,4 @@
-//! The library's reader: the same rows and rejects whatever the stream, and counts that add up.
+//! The reader of the library: the same rows and rejects from every stream, and consistent counts.
 
 use std::fs::File;
 use std::io::{self, Cursor, Read};
@@ -19,7 +19,7 @@ fn read(mut reader: Reader) -> (Outcome, Counts) {
     for batch in &mut reader {
         outcome.rows.extend(rows_of(&batch.unwrap()));
     }
-    assert!(reader.next().is_none(), "the end stays the end");
+    assert!(reader.next().is_none(), "the iterator is fused");
     outcome.rejects.extend(reader.take_rejects().into_iter().map(|reject| Rejected {
         line_number: reject.line_number,
         byte_offset: reject.byte_offset,
@@ -28,7 +28,7 @@ fn read(mut reader: Reader) -> (Outcome, Counts) {
         raw_length: reject.raw_length,
         raw: reject.raw,
     }));
-    assert_eq!(reader.take_rejects(), [], "they are given once");
+    assert_eq!(reader.take_rejects(), [], "rejects are returned once");
     let counts = reader.counts();
     outcome.lines = counts.lines;
     assert_eq!(counts.lines, counts.rows + counts.rejects);
@@ -41,17 +41,17 @@ fn access(object: impl Read + Send + 'static) -> (Outcome, Counts) {
     read(Reader::new(LogType::Access, OBJECT, object).unwrap())
 }
 
-/// Gives one byte at a time, as a slow pipe may.
-struct Drops<R>(R);
+/// A reader that returns one byte at a time, like a slow pipe.
+struct ByteByByte<R>(R);
 
-impl<R: Read> Read for Drops<R> {
+impl<R: Read> Read for ByteByByte<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = buffer.len().min(1);
         self.0.read(&mut buffer[..length])
     }
 }
 
-/// Texts of every kind that differ in how they end, with some that span segments.
+/// Returns texts with different line ends and last lines, some longer than a segment.
 fn texts() -> Vec<Vec<u8>> {
     let bad = Line::of(30).with(9, "five").text();
     let good = Line::of(30).text();
@@ -67,7 +67,7 @@ fn texts() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn every_stream_gives_the_same() {
+fn every_stream_gives_the_same_rows_and_rejects() {
     for text in texts() {
         let packed = gzip(&text);
         let expected = decode(&text);
@@ -75,19 +75,19 @@ fn every_stream_gives_the_same() {
         assert!(outcome == expected, "{} bytes of text", text.len());
         let lengths = (counts.bytes_in, counts.bytes_decompressed, counts.members);
         assert_eq!(lengths, (packed.len() as u64, text.len() as u64, 1));
-        assert!(access(Drops(Cursor::new(packed))) == (expected, counts));
+        assert!(access(ByteByByte(Cursor::new(packed))) == (expected, counts));
         let plain = Reader::of_text(LogType::Access, OBJECT, Cursor::new(text.clone()));
         let (same, counts) = read(plain);
-        assert!(same == outcome, "{} bytes of text that is not compressed", text.len());
+        assert!(same == outcome, "{} bytes of uncompressed text", text.len());
         let lengths = (counts.bytes_in, counts.bytes_decompressed, counts.members);
         assert_eq!(lengths, (text.len() as u64, text.len() as u64, 0));
-        let dropped = Drops(Cursor::new(text));
-        assert!(read(Reader::of_text(LogType::Access, OBJECT, dropped)).0 == outcome);
+        let slow = ByteByByte(Cursor::new(text));
+        assert!(read(Reader::of_text(LogType::Access, OBJECT, slow)).0 == outcome);
     }
 }
 
 #[test]
-fn the_samples_are_read_as_by_the_program() {
+fn the_reader_reads_the_samples_like_the_program() {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
     let mut rows = 0;
     for (name, bytes) in tree(&data) {
@@ -105,7 +105,7 @@ fn the_samples_are_read_as_by_the_program() {
 }
 
 #[test]
-fn members_are_counted_and_nothing_is_nothing() {
+fn members_are_counted_and_empty_streams_have_no_lines() {
     let twice = [gzip(good_lines(2)), gzip(good_lines(3))].concat();
     let (outcome, counts) = access(Cursor::new(twice));
     assert_eq!((outcome.rows.len(), counts.members), (5, 2));
@@ -117,7 +117,7 @@ fn members_are_counted_and_nothing_is_nothing() {
 }
 
 #[test]
-fn damage_is_a_reject_behind_the_lines_before_it() {
+fn damage_is_a_reject_after_the_readable_lines() {
     let whole = gzip(good_lines(5000));
     let (outcome, _) = access(Cursor::new(whole[..whole.len() / 2].to_vec()));
     let reject = outcome.rejects.last().unwrap();
@@ -127,12 +127,12 @@ fn damage_is_a_reject_behind_the_lines_before_it() {
 }
 
 #[test]
-fn what_is_no_gzip_is_a_reject_of_its_length() {
+fn content_that_is_not_gzip_is_a_reject_of_its_length() {
     for length in [2, MAX_RAW - 1, MAX_RAW, MAX_RAW + 1, 3 * MAX_RAW] {
         for first in [b'{', 0x1f] {
             let mut object = vec![0; length];
             object[0] = first;
-            let (outcome, counts) = access(Drops(Cursor::new(object.clone())));
+            let (outcome, counts) = access(ByteByByte(Cursor::new(object.clone())));
             let reject = outcome.reject();
             assert_eq!((reject.reason.as_str(), reject.raw_length), ("not_gzip", length as u64));
             assert_eq!(reject.raw, object[..length.min(MAX_RAW)]);
@@ -142,11 +142,11 @@ fn what_is_no_gzip_is_a_reject_of_its_length() {
 }
 
 #[test]
-fn a_stream_that_fails_ends_with_the_error() {
+fn a_failing_stream_ends_with_its_error() {
     struct Fails;
     impl Read for Fails {
         fn read(&mut self, _: &mut [u8]) -> io::Result<usize> {
-            Err(io::Error::other("the line is dead"))
+            Err(io::Error::other("the connection was closed"))
         }
     }
     assert!(Reader::new(LogType::Access, OBJECT, Fails).is_err());
@@ -154,7 +154,7 @@ fn a_stream_that_fails_ends_with_the_error() {
     let mut reader = Reader::of_text(LogType::Access, OBJECT, text);
     let mut items: Vec<_> = (&mut reader).collect();
     let error = items.pop().unwrap().unwrap_err();
-    assert!(error.to_string().contains("the line is dead"), "{error}");
+    assert!(error.to_string().contains("the connection was closed"), "{error}");
     assert!(!items.is_empty() && items.iter().all(Result::is_ok));
     assert!(reader.next().is_none(), "nothing comes after an error");
 }

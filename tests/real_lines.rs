@@ -1,6 +1,6 @@
-//! Lines that other projects published: each becomes a row, or a reject that is explained here.
+//! Lines that other projects published: each is a row, or a reject that is explained here.
 //!
-//! The folder lies beside the repository and not in it; without it this test says that it is skipped.
+//! The folder with the lines is not part of the repository. Without it, the tests report that they are skipped.
 
 use std::fs;
 use std::io::Write;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::{World, decode, gzip};
 
-/// Directories of ALB access log lines with their number of lines, and their rejects.
+/// Directories of access log lines of Application Load Balancers, each with its number of lines and its rejects.
 const EXPECTED: [(&str, u64, &str); 13] = [
     ("aws-clo-alb", 4, ""),
     ("aws-log-parser-alb", 12, ""),
@@ -17,17 +17,17 @@ const EXPECTED: [(&str, u64, &str); 13] = [
     ("crowdsec-alb-bad-ua", 4, ""),
     ("data-prepper-alb", 1, ""),
     ("dynatrace-alb", 7, ""),
-    // Its first line is a Classic Load Balancer's, which has 15 fields.
+    // The first line is from a Classic Load Balancer and has 15 fields.
     ("fluent-elb-log", 4, "too_few_fields=1"),
     ("honeyaws-alb", 2, ""),
     ("lambda-promtail-alb", 2, ""),
-    // Its second line lacks the space between a quoted field and the next.
+    // In the second line, the space after a quoted field is missing.
     ("node-alb-log-parser", 14, "misplaced_quote=1"),
     ("vector-captured-alb", 12, ""),
     ("vector-vrl-alb", 13, ""),
 ];
 
-/// Directories of lines of other load balancers, and what they are recognised as.
+/// Directories of lines of other load balancers, and how the program identifies them.
 const OTHERS: [(&str, &str); 5] = [
     ("aws-log-parser-clb", "a Classic Load Balancer's log lines"),
     ("dynatrace-clb", "a Classic Load Balancer's log lines"),
@@ -36,12 +36,12 @@ const OTHERS: [(&str, &str); 5] = [
     ("lambda-promtail-nlb", "a Network Load Balancer's log lines"),
 ];
 
-/// Returns the folder of published lines, or says that a test is skipped.
+/// Returns the folder of published lines, or `None` after it has printed that the test is skipped.
 fn folder(test: &str) -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/real-lines");
     if !folder.is_dir() {
-        // Not by a macro: the test harness would keep it to itself.
-        let note = format!("real_lines::{test}: SKIPPED, {} is not there\n", folder.display());
+        // Written directly, because the test harness captures the output of macros.
+        let note = format!("real_lines::{test}: SKIPPED, {} does not exist\n", folder.display());
         std::io::stderr().write_all(note.as_bytes()).unwrap();
         return None;
     }
@@ -69,7 +69,7 @@ fn published_lines_become_rows() {
         .filter(|name| name.contains("alb") || EXPECTED.iter().any(|(known, ..)| known == name))
         .collect();
     names.sort();
-    assert_eq!(names, EXPECTED.map(|(name, ..)| name), "the directories of ALB lines");
+    assert_eq!(names, EXPECTED.map(|(name, ..)| name), "the directories of access log lines");
     for (name, lines, rejects) in EXPECTED {
         let text = fs::read(folder.join(name).join("lines.log")).unwrap();
         let world = World::with(gzip(&text));

@@ -1,4 +1,4 @@
-//! Redaction: what every rule leaves, that nothing else is left anywhere, and that a dataset is redacted as a whole.
+//! Redaction: what each rule keeps, that no other personal data is left, and that a dataset has one set of rules.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +13,7 @@ const CONNECTIONS: &str = "alb_connection_logs";
 const KEY: &str = "seven-times-seven-rusty-old-locks";
 const OTHER_KEY: &str = "fedcba9876543210fedcba9876543210";
 
-/// What must not be found in a redacted dataset, each in at least one line of [`world`].
+/// Text that a redacted dataset must not contain. Each is in at least one line of [`world`].
 const SECRETS: [&str; 19] = [
     "198.18.7.77",
     "198.18.7.78",
@@ -36,7 +36,7 @@ const SECRETS: [&str; 19] = [
     "jane-and-a-quote",
 ];
 
-/// All rules that there are, as strict as they can be while something is left.
+/// Rules that cover all columns, with actions that keep a part of the value where possible.
 const LENIENT: [&str; 9] = [
     "client_ip=truncate",
     "client_port=drop",
@@ -67,7 +67,7 @@ fn connection(client: &str) -> String {
     )
 }
 
-/// Requests and connections of one person, with all that can go wrong.
+/// Returns requests and connections of one person, with every kind of invalid line.
 fn world() -> World {
     let world = World::new();
     let mut extra = request("https://www.example.com:443/a?mail=jane@example.org");
@@ -96,7 +96,7 @@ fn with_rules<S: AsRef<str>>(rules: &[S]) -> Vec<&str> {
     rules.iter().flat_map(|rule| ["--redact", rule.as_ref()]).collect()
 }
 
-/// Runs a command with a key in its environment.
+/// Runs a command with a redaction key in its environment.
 fn with_key(command: &mut Command, key: &str) -> Run {
     run_command(command.env("ALB2PARQUET_REDACT_KEY", key))
 }
@@ -107,13 +107,13 @@ fn command(world: &World, name: &str, args: &[&str]) -> Command {
     command
 }
 
-/// Converts with some rules and the key, and lets no reject decide the exit code.
+/// Converts with rules and the key. Rejects do not change the exit code.
 fn convert(world: &World, rules: &[&str]) -> Run {
     let args = [&with_rules(rules)[..], &["--max-rejects", "1", "--compression", "none", "-v"]];
     with_key(&mut command(world, "convert", &args.concat()), KEY).expect(0)
 }
 
-/// The distinct values of a column, NULL as `-`.
+/// Returns the distinct values of a column, with NULL as `-`.
 fn values(rows: &[Row], column: &str) -> BTreeSet<String> {
     rows.iter().map(|row| get(row, column).unwrap_or("-").to_owned()).collect()
 }
@@ -122,7 +122,7 @@ fn set<const N: usize>(values: [&str; N]) -> BTreeSet<String> {
     values.map(str::to_owned).into()
 }
 
-/// What of some words is found in a dataset, or in what the program said.
+/// Returns the words that a dataset or the output of the program contains.
 fn found<'w>(world: &World, run: &Run, words: &[&'w str]) -> BTreeSet<&'w str> {
     let mut texts: Vec<Vec<u8>> = tree(&world.out()).into_values().collect();
     texts.extend(tree(&world.out()).into_keys().map(String::into_bytes));
@@ -134,9 +134,9 @@ fn found<'w>(world: &World, run: &Run, words: &[&'w str]) -> BTreeSet<&'w str> {
 }
 
 #[test]
-fn nothing_of_a_client_is_left_anywhere() {
+fn no_personal_data_is_left_anywhere() {
     let all: BTreeSet<&str> = SECRETS.into();
-    // Without rules everything is found, so that finding nothing means something.
+    // Without rules, all words must be found. This validates the search.
     let world = world();
     let run = convert(&world, &[]);
     assert_eq!(found(&world, &run, &SECRETS), all);
@@ -149,13 +149,13 @@ fn nothing_of_a_client_is_left_anywhere() {
         assert_eq!(run.count("/rows") + run.count("/lines"), 10 + 14);
         assert_eq!(found(&world, &run, &SECRETS), BTreeSet::new(), "{rules:?}");
         assert_eq!(found(&world, &run, &[KEY, &KEY[..16]]), BTreeSet::new(), "{rules:?}");
-        // Who delivered the logs is no client.
+        // The name of the load balancer is not personal data.
         assert!(!found(&world, &run, &["app/my-lb/50dc6c495c0c9188"]).is_empty());
     }
 }
 
 #[test]
-fn each_rule_leaves_what_it_says() {
+fn each_rule_keeps_the_documented_part() {
     let world = world();
     convert(&world, &LENIENT);
     let rows = world.rows();
@@ -180,10 +180,10 @@ fn each_rule_leaves_what_it_says() {
     let kept = |column: &str| values(&connections, column);
     assert_eq!(kept("client_ip"), set(["198.18.7.0", "2001:db8:514::", "-"]));
     assert_eq!(kept("leaf_client_cert_subject").first().unwrap().len(), 32);
-    // Requests still join their connections.
+    // Requests can still be joined with their connections.
     assert_eq!(kept("conn_trace_id"), values(&rows, "conn_trace_id"));
     assert_eq!(kept("conn_trace_id").first().unwrap().len(), 32);
-    // Rejects keep reason and place, but not the line.
+    // Rejects keep the reason and the position, but not the line.
     let rejects = read(&world.out(), REJECTS);
     let kept = |column: &str| values(&rejects, column);
     assert_eq!(
@@ -197,7 +197,7 @@ fn each_rule_leaves_what_it_says() {
 }
 
 #[test]
-fn a_rule_of_one_column_leaves_the_others() {
+fn a_rule_for_one_column_does_not_change_others() {
     let plain = self::world();
     convert(&plain, &[]);
     let world = self::world();
@@ -207,9 +207,9 @@ fn a_rule_of_one_column_leaves_the_others() {
     for column in ["client_port", "request_url", "request_verb", "user_agent", "trace_id"] {
         assert_eq!(values(&rows, column), values(&all, column), "{column}");
     }
-    // Of fields that are not known, nobody knows whose they are.
+    // Unknown fields may contain personal data, so they are always dropped.
     assert_eq!(values(&rows, "extra_fields"), set(["-"]));
-    // Columns that repeat the URL can have a rule of their own.
+    // Columns that repeat the URL can have a separate rule.
     let world = self::world();
     convert(&world, &["request_url=drop", "redirect_url=drop-query"]);
     let rows = world.rows();
@@ -241,7 +241,7 @@ fn a_dataset_is_redacted_as_a_whole_or_not_at_all() {
     refused(&world, &["client_ip=truncate", "user_agent=drop"], KEY, &begun);
     let same = ["user_agent=drop", "client_ip=hash"];
     refused(&world, &same, OTHER_KEY, &["another key", "ALB2PARQUET_REDACT_KEY"]);
-    // The same rules, in whatever order, go on.
+    // The same rules in another order are accepted.
     let args = with_rules(&same);
     let run = with_key(&mut command(&world, "convert", &args), KEY).expect(0);
     assert_eq!(run.count("/rows"), 1);
@@ -249,7 +249,7 @@ fn a_dataset_is_redacted_as_a_whole_or_not_at_all() {
 }
 
 #[test]
-fn hashes_need_a_key_that_is_worth_something() {
+fn hashes_need_a_strong_key() {
     let world = world();
     let rules = ["--redact", "user_agent=hash"];
     let needed = ["ALB2PARQUET_REDACT_KEY", "openssl rand -hex 32"];
@@ -266,7 +266,7 @@ fn hashes_need_a_key_that_is_worth_something() {
         run_command(&mut command(&world, "convert", &["--redact", rule])).expect(3).says(&[words]);
     }
     assert!(!world.out().exists(), "nothing is written");
-    // Whoever hashes nothing needs none.
+    // Without a hash action, no key is needed.
     run_command(&mut command(
         &world,
         "convert",
@@ -276,7 +276,7 @@ fn hashes_need_a_key_that_is_worth_something() {
 }
 
 #[test]
-fn verify_compares_what_is_redacted() {
+fn verify_compares_redacted_rows() {
     let world = world();
     convert(&world, &LENIENT);
     let verify = || command(&world, "verify", &["--read-data"]);
@@ -284,9 +284,9 @@ fn verify_compares_what_is_redacted() {
     assert_eq!((run.count("/compared"), run.count("/not_compared")), (2, 0));
     run_command(&mut verify()).expect(3).says(&["ALB2PARQUET_REDACT_KEY"]);
     with_key(&mut verify(), OTHER_KEY).expect(3).says(&["ALB2PARQUET_REDACT_KEY", "another"]);
-    // What needs no data needs no key.
+    // Without reading data, no key is needed.
     run_command(&mut command(&world, "verify", &[])).expect(0);
-    // That rows are compared shows when others should stand.
+    // With other rules in dataset.json, the rows differ from the source.
     let path = world.out().join("_alb2parquet/dataset.json");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replace("truncate", "drop")).unwrap();
@@ -323,7 +323,7 @@ fn only_redacted_datasets_have_the_newer_format() {
 }
 
 #[test]
-fn files_are_the_same_whatever_the_threads() {
+fn redacted_files_do_not_depend_on_threads() {
     let with = |threads: &str| {
         let world = self::world();
         let lines = (0..30_000).map(|number| {

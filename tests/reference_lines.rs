@@ -8,7 +8,7 @@ const MAX_RAW: usize = 64 << 10;
 const MAX_JOINED: usize = 16;
 
 /// Converts a text line by line.
-pub(crate) fn twin(text: &[u8]) -> Outcome {
+pub(crate) fn reference(text: &[u8]) -> Outcome {
     let mut outcome = Outcome::default();
     let mut lines: Vec<&[u8]> = text.split(|&byte| byte == b'\n').collect();
     if lines.last().is_some_and(|last| last.is_empty()) {

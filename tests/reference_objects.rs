@@ -13,7 +13,7 @@ use alb2parquet::internals::logs::schema::LogType;
 use flate2::{Compress, Compression, Crc, Decompress, FlushCompress, FlushDecompress, Status};
 
 use crate::outcome::{OBJECT, Outcome, Rejected};
-use crate::reference_lines::{twin, without_blank_end};
+use crate::reference_lines::{reference, without_blank_end};
 
 const MAX_RAW: usize = 64 << 10;
 pub(crate) const MARK: &[u8] = b"\xef\xbb\xbf";
@@ -96,7 +96,7 @@ pub(crate) fn content(object: &[u8]) -> Content {
     } else if damage.is_none() {
         text = without_blank_end(text);
     }
-    let mut outcome = twin(text);
+    let mut outcome = reference(text);
     for reject in &mut outcome.rejects {
         reject.byte_offset += skipped as u64;
     }
@@ -272,12 +272,12 @@ pub(crate) fn packed(text: &[u8], level: u32, fields: &Header) -> Vec<u8> {
 }
 
 /// A reader that returns short reads of the given lengths.
-pub(crate) struct Crumbs {
+pub(crate) struct ShortReads {
     bytes: io::Cursor<Vec<u8>>,
     lengths: std::iter::Cycle<std::vec::IntoIter<usize>>,
 }
 
-impl Crumbs {
+impl ShortReads {
     pub(crate) fn new(bytes: Vec<u8>, lengths: Vec<usize>) -> Self {
         let bytes = io::Cursor::new(bytes);
         let lengths = lengths.into_iter().cycle();
@@ -285,7 +285,7 @@ impl Crumbs {
     }
 }
 
-impl Read for Crumbs {
+impl Read for ShortReads {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let length = self.lengths.next().unwrap().min(buffer.len());
         self.bytes.read(&mut buffer[..length])
@@ -294,7 +294,7 @@ impl Read for Crumbs {
 
 // ---- both inflaters
 
-/// Decodes text like a conversion.
+/// The decoded rows and rejects of an object, with the counts.
 #[derive(Default)]
 struct Reading {
     content: Content,
@@ -324,8 +324,8 @@ thread_local! {
 pub(crate) fn streamed(object: &[u8], lengths: Vec<usize>) -> Content {
     REUSED.with_borrow_mut(|(decoder, text)| {
         let mut read = Reading::default();
-        let crumbs = Box::new(Crumbs::new(object.to_vec(), lengths));
-        let mut stream = Stream::new(0, object.len() as u64, crumbs).unwrap();
+        let reader = Box::new(ShortReads::new(object.to_vec(), lengths));
+        let mut stream = Stream::new(0, object.len() as u64, reader).unwrap();
         while let Some(mut decompressed) = stream.next(mem::take(text)).unwrap() {
             read.add(decoder, &mut decompressed);
             *text = decompressed.text;

@@ -1,4 +1,4 @@
-//! If stdout or a file of a dataset cannot be written, the error has its name, the reason and a remedy.
+//! If stdout or a file of a dataset cannot be written, the error contains its name, the reason and a remedy.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -15,7 +15,7 @@ use crate::support::{Run, World, good_lines, gzip, key, key_on, program, run_com
 /// A command that prints to stdout, and what its error states in addition.
 struct Printer {
     args: Vec<String>,
-    says: &'static str,
+    message: &'static str,
 }
 
 /// Returns every command that prints to stdout. None changes the world, except for the dataset `new`.
@@ -51,7 +51,10 @@ fn printers(world: &World) -> Vec<Printer> {
         ("", &["help", "convert"]),
     ]
     .into_iter()
-    .map(|(says, args)| Printer { args: args.iter().map(|&arg| arg.to_owned()).collect(), says })
+    .map(|(message, args)| Printer {
+        args: args.iter().map(|&arg| arg.to_owned()).collect(),
+        message,
+    })
     .collect()
 }
 
@@ -78,14 +81,14 @@ fn full() -> Stdio {
 #[cfg_attr(not(target_os = "linux"), ignore = "only Linux has /dev/full")]
 fn a_full_stdout_is_an_error_that_reports_what_is_complete() {
     let world = converted();
-    for Printer { args, says } in printers(&world) {
+    for Printer { args, message } in printers(&world) {
         let run = run_command(command(&args).stdout(full()));
-        let expected = format!("error: stdout: No space left on device (os error 28){says}");
+        let expected = format!("error: stdout: No space left on device (os error 28){message}");
         let last = run.stderr.lines().last().unwrap_or_default();
         assert!(last.starts_with(&expected), "{args:?}: {run:?}");
         assert_eq!(run.code, 3, "{args:?}: {run:?}");
     }
-    // Only the summary was lost.
+    // The conversion itself is complete.
     let (source, new) = (world.source(), world.path("new"));
     let verify = ["verify", source.to_str().unwrap(), "--out", new.to_str().unwrap()];
     run_command(program(&verify).args(["--to", "2099-12-31", "--read-data"])).expect(0);
@@ -192,7 +195,7 @@ fn a_directory_without_permission_is_named_with_the_remedy() {
         let run = unprivileged.convert_with_mode(directory, mode);
         refused(&run, directory, ("able: permission denied", "change its permissions"));
     }
-    // The last step of writing a file, after it is staged and claimed.
+    // The last steps of writing a file, after it is staged.
     for below in ["_alb2parquet/claims/access/012345678901/eu-west-1", "alb_access_logs"] {
         let directory = out.join(below);
         let hidden = |path: PathBuf| fs::rename(path.join("account=012345678901"), path.join("x"));
@@ -291,15 +294,15 @@ fn a_store_that_denies_writing_is_named_with_the_remedy() {
         let args = ["convert", source.to_str().unwrap(), "--out", "s3://lake/alb", "--quiet"];
         let run = run_command(server::command(&server.address, &args).args(["--to", "2099-12-31"]));
         assert_eq!(run.code, 3, "{part:?}: {run:?}");
-        let says = " is not writable: permission denied: Access Denied";
+        let message = " is not writable: permission denied: Access Denied";
         let hint = "hint: check the credentials";
-        run.says(&["error: s3://lake/alb/", part, says, hint, "`alb2parquet policy convert`"]);
+        run.says(&["error: s3://lake/alb/", part, message, hint, "`alb2parquet policy convert`"]);
         assert!(!run.stderr.contains("not known"), "{part:?}: {run:?}");
     }
 }
 
 #[test]
-fn a_list_of_which_nothing_can_be_read_is_named_with_the_remedy_of_its_cause() {
+fn a_list_whose_objects_cannot_be_read_is_an_error_with_the_remedy() {
     let world = World::new();
     let (list, out) = (world.path("list"), world.out());
     fs::write(&list, format!("logs/{}\nlogs/{}\n", key(1), key(2))).unwrap();

@@ -1,7 +1,7 @@
 //! State that is lost, restored from a backup, damaged or forged: no row is written twice, nothing outside of the
-//! dataset is touched, and `repair` rebuilds the claims from the files.
+//! dataset is changed, and `repair` rebuilds the claims from the files.
 //!
-//! `scripts/s3-test` runs this suite over buckets too.
+//! `scripts/s3-test` also runs these tests with buckets.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::exactly_once::{CLAIMS, findings, verify};
 use crate::support::{ROWS, World, files, good_lines, gzip, key, key_on, tree};
 
-/// Converts three times: twice into one partition, some lines of it rejects, and once into another.
+/// Converts three times: twice into one partition, with some rejects, and once into another.
 fn converted() -> World {
     let world = World::anywhere();
     world.put(&key(1), gzip([good_lines(3), b"bad\n".to_vec()].concat()));
@@ -33,7 +33,7 @@ fn remove(path: impl AsRef<Path>) {
     fs::remove_file(path).unwrap();
 }
 
-/// Loses claims from a number on, as the restored backup of an earlier day does.
+/// Deletes the claims from a number on, as if the backup of an earlier day had been restored.
 fn restore_backup(world: &World, from: usize) {
     for number in from..=3 {
         remove(claim(world, &format!("{number}.claim.json")));
@@ -41,11 +41,11 @@ fn restore_backup(world: &World, from: usize) {
     }
 }
 
-/// Everything that accounts for files can be lost; the rows exist, and stay as they are.
+/// All state can be lost. The rows still exist and stay unchanged.
 #[test]
 fn lost_claims_block_their_partition_until_they_are_rebuilt() {
-    type Accident = fn(&World);
-    let accidents: [(&str, Accident, bool); 12] = [
+    type Damage = fn(&World);
+    let cases: [(&str, Damage, bool); 12] = [
         ("all state is lost", |w| fs::remove_dir_all(w.out().join("_alb2parquet")).unwrap(), true),
         (
             "all claims are lost",
@@ -61,7 +61,7 @@ fn lost_claims_block_their_partition_until_they_are_rebuilt() {
         ("a backup of two days before is restored", |w| restore_backup(w, 2), false),
         ("a claim is empty", |w| fs::write(claim(w, "2.claim.json"), "").unwrap(), false),
         (
-            "a claim is torn",
+            "a claim is truncated",
             |w| {
                 let text = fs::read(claim(w, "3.claim.json")).unwrap();
                 fs::write(claim(w, "3.claim.json"), &text[..text.len() / 2]).unwrap();
@@ -70,14 +70,14 @@ fn lost_claims_block_their_partition_until_they_are_rebuilt() {
         ),
         ("a claim is zeros", |w| fs::write(claim(w, "1.claim.json"), [0; 4096]).unwrap(), false),
         (
-            "a claim is forged to be void",
+            "a claim has a forged abort marker",
             |w| {
                 fs::write(claim(w, "2.void.json"), "{}").unwrap();
             },
             false,
         ),
         (
-            "a claim names a file elsewhere",
+            "a claim names a file outside of its partition",
             |w| {
                 let text = fs::read_to_string(claim(w, "2.claim.json")).unwrap();
                 let forged = text.replace("\"key\":\"alb_", "\"key\":\"../alb_");
@@ -87,7 +87,7 @@ fn lost_claims_block_their_partition_until_they_are_rebuilt() {
             false,
         ),
     ];
-    for (name, accident, is_both) in accidents {
+    for (name, damage, is_both) in cases {
         let world = converted();
         let rows = world.rows();
         let data = |world: &World| {
@@ -96,8 +96,8 @@ fn lost_claims_block_their_partition_until_they_are_rebuilt() {
             tree
         };
         let before = data(&world);
-        accident(&world);
-        // The next run converts nothing into the partition, and all else.
+        damage(&world);
+        // The next run converts nothing into this partition, but converts the others.
         world.put(&key_on("2025/07/21", 1), gzip(good_lines(1)));
         let run = world.convert_with(&["--json"]).expect(2);
         run.says(&["access 012345678901 eu-west-1 2025-07-19", "`repair`"]);
@@ -106,12 +106,12 @@ fn lost_claims_block_their_partition_until_they_are_rebuilt() {
         assert_eq!(run.json()["failures"].as_array().unwrap().len(), partitions, "{name}: {run:?}");
         assert!(before.iter().all(|(name, bytes)| data(&world)[name] == *bytes), "{name}");
         assert_eq!(world.rows().len(), rows.len() + 1, "{name}");
-        // `verify` does not advise to convert.
+        // `verify` recommends repair, not conversion.
         let run = verify(&world, &[]).expect(1);
         for finding in run.json()["findings"].as_array().unwrap() {
             assert!(finding["remedy"].as_str().unwrap().contains("repair"), "{name}: {finding}");
         }
-        // `plan` says the same as `convert`.
+        // `plan` reports the same as `convert`.
         world.run("plan", true, &["--to", "2099-12-31"]).says(&["`repair`"]);
         // Nothing is changed without --yes.
         let state = tree(&world.out());
@@ -138,9 +138,9 @@ fn lost_claims_block_their_partition_until_they_are_rebuilt() {
     }
 }
 
-/// A torn marker is as good as a whole one: it says what its name says.
+/// Markers are identified by name, so their content does not matter.
 #[test]
-fn a_torn_marker_harms_nothing() {
+fn a_truncated_marker_is_valid() {
     let world = converted();
     fs::write(claim(&world, "1.done.json"), "").unwrap();
     remove(claim(&world, "3.done.json"));
@@ -148,9 +148,9 @@ fn a_torn_marker_harms_nothing() {
     assert_eq!(findings(&world), [""; 0]);
 }
 
-/// What cannot be rebuilt is named, and nothing of its partition is changed.
+/// Files that cannot be rebuilt are named, and their partition is not changed.
 #[test]
-fn files_of_others_are_not_claimed() {
+fn foreign_files_are_not_claimed() {
     let world = converted();
     let partition = files(&world.out(), ROWS).remove(0).parent().unwrap().to_owned();
     let foreign = partition.join("part-00000.parquet");
@@ -161,7 +161,7 @@ fn files_of_others_are_not_claimed() {
     run.says(&["part-00000.parquet", "was not written by this program"]);
     assert_eq!(tree(&world.out()), state);
     remove(&foreign);
-    // A copy of a file holds the rows of objects that a claim holds already.
+    // A copy of a file contains the rows of objects that another claim contains.
     let file = files(&world.out(), ROWS).remove(0);
     let copy = partition.join("copy.parquet");
     fs::copy(&file, &copy).unwrap();
@@ -169,12 +169,12 @@ fn files_of_others_are_not_claimed() {
     run.says(&["copy.parquet", "move"]);
     remove(&copy);
     world.convert().expect(0);
-    // Hidden files are no data to engines, and block nothing.
+    // Engines ignore hidden files, so they block nothing.
     fs::write(partition.join("_SUCCESS"), "").unwrap();
     world.convert().expect(0);
 }
 
-/// With its description a dataset loses its layout, which says where to look for files.
+/// Without dataset.json, the layout of the existing files is unknown.
 #[test]
 fn a_dataset_without_its_description_keeps_its_layout() {
     let world = converted();
@@ -186,9 +186,9 @@ fn a_dataset_without_its_description_keeps_its_layout() {
     assert_eq!(world.rows().len(), 14);
 }
 
-/// Rows without their rejects are not all that became of their objects.
+/// Rows without the rejects of the same claim are incomplete.
 #[test]
-fn half_of_a_claim_is_not_rebuilt() {
+fn a_claim_is_not_rebuilt_from_half_of_its_files() {
     let world = converted();
     fs::remove_dir_all(world.out().join("_alb2parquet/claims")).unwrap();
     fs::remove_dir_all(world.out().join("alb_rejects")).unwrap();
@@ -200,9 +200,9 @@ fn half_of_a_claim_is_not_rebuilt() {
     assert_eq!(repaired, [&Value::Bool(false), &Value::Bool(true)], "only one has rejects");
 }
 
-/// Whatever a claim names, nothing outside of its partition is deleted, overwritten or published.
+/// For any paths in a claim, nothing outside of its partition is deleted, overwritten or published.
 #[test]
-fn a_forged_claim_reaches_nothing_elsewhere() {
+fn a_forged_claim_changes_nothing_outside_its_partition() {
     let forge = |world: &World, from: &str, to: &str| {
         let path = claim(world, "3.claim.json");
         let text = fs::read_to_string(&path).unwrap();
@@ -249,11 +249,11 @@ fn a_forged_claim_reaches_nothing_elsewhere() {
     }
 }
 
-/// A partition that cannot be read keeps no command from the others.
+/// Commands process all partitions except the broken one.
 #[test]
-fn a_broken_log_stops_no_command_for_other_partitions() {
+fn a_broken_log_does_not_affect_other_partitions() {
     let world = converted();
-    fs::write(claim(&world, "2.claim.json"), "torn").unwrap();
+    fs::write(claim(&world, "2.claim.json"), "truncated").unwrap();
     let staged = world.out().join("_alb2parquet/staging");
     fs::create_dir_all(&staged).unwrap();
     fs::write(staged.join("left-behind"), "").unwrap();
@@ -296,7 +296,7 @@ fn a_claim_with_impossible_counts_is_broken() {
     assert_eq!(world.rows().len(), 14);
 }
 
-/// What a repaired claim says is what the lost one said.
+/// A rebuilt claim equals the lost one.
 #[test]
 fn a_rebuilt_claim_has_all_counts() {
     let world = World::anywhere();

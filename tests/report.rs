@@ -1,4 +1,4 @@
-//! The report: its numbers are those of the run, its page is well-formed, small, and takes names and lines as text.
+//! The report has the numbers of the runs. Its page is well-formed and small, and escapes names and lines.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -19,33 +19,33 @@ use crate::support::{
     text_of,
 };
 
-/// Markup as hostile as a name or a line can be.
+/// Hostile markup in a name or a line.
 const HOSTILE: &str = "<script>alert(1)</script><img src=x onerror='alert(2)'>\"&amp;<!--";
 
 fn report(out: &Path, args: &[&str]) -> Run {
     run(&[&["report", out.to_str().unwrap()], args].concat())
 }
 
-/// The facts of a dataset.
+/// Returns the JSON report of a dataset.
 fn facts(out: &Path) -> Value {
     report(out, &["--json"]).expect(0).json()
 }
 
-/// The page of a dataset.
+/// Returns the report page of a dataset.
 fn page(world: &World) -> String {
     let file = world.path("report.html");
     let run = report(&world.out(), &["--html", file.to_str().unwrap()]).expect(0);
-    assert_eq!(run.stdout, "", "the page is the result");
+    assert_eq!(run.stdout, "", "only the page is written");
     fs::read_to_string(file).unwrap()
 }
 
-/// Parses a page; what its script and its style sheet say is no XML, and is left out.
+/// Returns a page without its script and its style sheet, which are not XML.
 fn parsed(page: &str) -> String {
     let mut page = page.to_owned();
     for name in ["report.css", "report.js"] {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/report/html").join(name);
         let text = fs::read_to_string(path).unwrap();
-        assert_eq!(page.matches(&text).count(), 1, "{name} stands in the page once");
+        assert_eq!(page.matches(&text).count(), 1, "the page contains {name} once");
         page = page.replace(&text, "");
     }
     page
@@ -60,17 +60,17 @@ fn elements<'a>(document: &'a Document, name: &str) -> Vec<Node<'a, 'a>> {
     document.descendants().filter(|node| node.has_tag_name(name)).collect()
 }
 
-/// The text of a page, as a reader sees it.
+/// Returns the visible text of a page.
 fn text_in(document: &Document) -> String {
     document.descendants().filter_map(|node| node.is_text().then(|| node.text())?).collect()
 }
 
-/// Asserts that a page is whole, keeps to itself, and can be found one's way in without eyes.
+/// Asserts that a page is complete, has no external references, and is accessible.
 fn check_structure(document: &Document) {
     let mut ids = BTreeSet::new();
     for node in document.descendants().filter(Node::is_element) {
         if let Some(id) = node.attribute("id") {
-            assert!(ids.insert(id), "{id} is the id of one element");
+            assert!(ids.insert(id), "several elements have the id {id}");
         }
         for attribute in node.attributes() {
             let (name, value) = (attribute.name(), attribute.value());
@@ -79,26 +79,32 @@ fn check_structure(document: &Document) {
                 "{name}"
             );
             if name == "href" {
-                assert!(value.starts_with('#') || value == "data:,", "{value} stays in the page");
+                assert!(
+                    value.starts_with('#') || value == "data:,",
+                    "{value} is an external reference"
+                );
             }
         }
     }
     for node in document.descendants() {
         let href = node.attribute("href").and_then(|href| href.strip_prefix('#'));
         for id in href.into_iter().chain(node.attribute("aria-labelledby")) {
-            assert!(ids.contains(id), "{id} is there");
+            assert!(ids.contains(id), "no element has the id {id}");
         }
     }
     for name in ["header", "main", "footer", "nav", "h1", "title", "script", "style"] {
-        assert_eq!(elements(document, name).len(), 1, "there is one {name}");
+        assert_eq!(elements(document, name).len(), 1, "the page does not have exactly one {name}");
     }
     for table in elements(document, "table") {
         let labelled = |node: &Node| {
             node.attribute("aria-label").is_some() || node.attribute("aria-labelledby").is_some()
         };
-        assert!(table.parent().is_some_and(|parent| labelled(&parent)), "a table has a name");
+        assert!(
+            table.parent().is_some_and(|parent| labelled(&parent)),
+            "a table has no accessible name"
+        );
         for header in table.descendants().filter(|node| node.has_tag_name("th")) {
-            assert!(header.attribute("scope").is_some(), "a header says what it is of");
+            assert!(header.attribute("scope").is_some(), "a table header has no scope");
         }
     }
     let mut level = 0;
@@ -112,11 +118,12 @@ fn check_structure(document: &Document) {
 }
 
 fn count(value: &Value, pointer: &str) -> u64 {
-    let found = value.pointer(pointer).unwrap_or_else(|| panic!("{pointer} is in {value:#}"));
-    found.as_u64().unwrap_or_else(|| panic!("{pointer} is a count: {found}"))
+    let found =
+        value.pointer(pointer).unwrap_or_else(|| panic!("{pointer} is missing in {value:#}"));
+    found.as_u64().unwrap_or_else(|| panic!("{pointer} is not a count: {found}"))
 }
 
-/// A world of three load balancers over some days, with rejects.
+/// Returns a world of three load balancers and several days, with rejects.
 fn world() -> World {
     let world = World::new();
     let good = gzip(good_lines(5));
@@ -134,7 +141,7 @@ fn world() -> World {
 }
 
 #[test]
-fn the_numbers_are_those_of_the_run() {
+fn the_report_has_the_numbers_of_the_runs() {
     let world = world();
     // Two runs, so that a partition has two claims.
     let first = world.convert_with(&["--json", "--account", "012345678901"]).expect(0);
@@ -156,7 +163,7 @@ fn the_numbers_are_those_of_the_run() {
     let bytes = count(&facts, "/totals/bytes") + count(&facts, "/totals/reject_bytes");
     assert_eq!(bytes, sum("/bytes_out"));
     assert_eq!(count(&facts, "/totals/rejects"), 2);
-    // What there is of each adds up to the whole.
+    // The parts add up to the totals.
     for list in ["regions", "balancers"] {
         for counted in ["objects", "lines", "rows", "rejects", "source_bytes"] {
             let all = facts[list].as_array().unwrap();
@@ -181,7 +188,7 @@ fn the_numbers_are_those_of_the_run() {
     let slowest = facts["slowest"].as_array().unwrap();
     assert_eq!(slowest.len(), 5);
     assert!(slowest.is_sorted_by(|a, b| a["seconds"].as_f64() >= b["seconds"].as_f64()));
-    // The same numbers stand in the summary and in the page.
+    // The summary and the page contain the same numbers.
     let summary = report(&world.out(), &[]).expect(0).stdout;
     let line = format!("{} = {} rows + 2 rejects", sum("/lines"), sum("/rows"));
     assert!(summary.contains(&line) && summary.contains("us-east-1"), "{summary}");
@@ -218,20 +225,20 @@ fn gaps_are_listed() {
     let document = document(&page);
     let text = text_in(&document);
     for words in ["2025-07-18 to 2025-07-19, 2 days", "2025-07-19 14:15 to 14:25, 3"] {
-        assert!(text.contains(words), "{words} is in {text}");
+        assert!(text.contains(words), "{words} is missing in {text}");
     }
     let calendars = document.descendants().filter(|node| node.attribute("data-days").is_some());
     let days: Vec<_> = calendars.map(|node| node.attribute("data-days").unwrap()).collect();
     assert_eq!(days.len(), 3);
     assert!(days[0].contains(";;;") && days[2].starts_with("3,15,"), "{days:?}");
-    // A report of fewer days is about these.
+    // A report of selected days covers only these days.
     let fewer = report(&world.out(), &["--json", "--from", "2025-07-20", "--region", "eu-west-1"]);
     let fewer = fewer.expect(0).json();
     assert_eq!((count(&fewer, "/totals/objects"), count(&fewer, "/totals/days")), (1, 1));
 }
 
 #[test]
-fn eras_are_told_from_footers() {
+fn eras_are_derived_from_footers() {
     let world = World::new();
     world.put(&key_on("2019/12/30", 1), gzip(text_of([Line::of(25).text(), Line::of(26).text()])));
     world.put(&key_on("2025/07/19", 2), gzip(text_of([Line::of(30).text(), Line::of(17).text()])));
@@ -239,11 +246,11 @@ fn eras_are_told_from_footers() {
     world.convert().expect(0);
     let facts = facts(&world.out());
     let months = facts["months"].as_array().unwrap();
-    let told: Vec<_> = months
+    let rows_by_month: Vec<_> = months
         .iter()
         .map(|month| (month["month"].as_str().unwrap(), month["rows"].as_u64().unwrap()))
         .collect();
-    assert_eq!(told, [("2019-12", 2), ("2025-07", 2), ("2026-01", 1)]);
+    assert_eq!(rows_by_month, [("2019-12", 2), ("2025-07", 2), ("2026-01", 1)]);
     let rows = |month: usize, since: &str| {
         let eras = months[month]["eras"].as_array().unwrap();
         let era = eras.iter().find(|era| era["since"] == since).unwrap();
@@ -259,9 +266,9 @@ fn eras_are_told_from_footers() {
 }
 
 #[test]
-fn names_and_lines_stay_text() {
+fn names_and_lines_are_escaped() {
     let world = World::new();
-    // No name of a directory has a slash.
+    // Directory names cannot contain a slash.
     let prefix = HOSTILE.replace('/', "");
     let user_agent = format!("\"{HOSTILE}\"").replace("\"&", "'&");
     let lines = [
@@ -271,7 +278,7 @@ fn names_and_lines_stay_text() {
     ];
     put(&world.source(), &format!("{prefix}/{}", key(1)), gzip(text_of(lines)));
     world.convert_with(&["--max-rejects", "1"]).expect(0);
-    // The state of a dataset is made of names, too.
+    // Names are also part of the state of a dataset.
     let claims = world.out().join("_alb2parquet/claims/access");
     let made = claims.join("012345678901/eu-west-1/2025-07-19");
     let forged = claims.join(&prefix).join("<b>").join("2025-07-19");
@@ -288,20 +295,20 @@ fn names_and_lines_stay_text() {
     let document = document(&page);
     check_structure(&document);
     for name in ["img", "b", "i"] {
-        assert_eq!(elements(&document, name).len(), 0, "no name or line is a {name}");
+        assert_eq!(elements(&document, name).len(), 0, "a name or line became an element {name}");
     }
     assert!(!document.descendants().any(|node| node.is_comment()));
     let text = text_in(&document);
     let key = format!("{prefix}/AWSLogs/012345678901");
-    for said in [HOSTILE, &key, "<b>", "<i>"] {
-        assert!(text.contains(said), "{said} is in {text}");
+    for words in [HOSTILE, &key, "<b>", "<i>"] {
+        assert!(text.contains(words), "{words} is missing in {text}");
     }
     let facts = facts(&world.out());
     assert_eq!(facts["rejects"][1]["example"]["line"], HOSTILE);
 }
 
 #[test]
-fn what_cannot_be_read_is_named() {
+fn unreadable_files_are_named() {
     let world = world();
     world.convert_with(&["--max-rejects", "1"]).expect(0);
     let whole = facts(&world.out());
@@ -313,7 +320,7 @@ fn what_cannot_be_read_is_named() {
     run.says(&["warning:", "cannot be read", "1 claims are not carried out"]);
     let facts = run.json();
     assert_eq!(facts["problems"].as_array().unwrap().len(), 3, "{facts:#}");
-    assert_eq!(facts["totals"]["rows"], whole["totals"]["rows"], "claims say it all the same");
+    assert_eq!(facts["totals"]["rows"], whole["totals"]["rows"], "the counts come from claims");
     assert_eq!(facts["rejects"][0]["example"], Value::Null);
     check_structure(&document(&parsed(&page(&world))));
 }
@@ -336,10 +343,10 @@ fn incomplete_objects_are_listed_by_every_later_report() {
     assert_eq!((&cut["day"], &cut["rejects"]["truncated_gzip"]), (&"2025-07-18".into(), &1.into()));
     let summary = report(&world.out(), &[]).expect(0);
     summary.says(&["warning: 2 objects are incomplete"]);
-    for said in
+    for words in
         ["incomplete  2 objects, 0 of them accepted", "0 of 1 lines became rows (1 too_few_fields)"]
     {
-        assert!(summary.stdout.contains(said), "{said} is in {}", summary.stdout);
+        assert!(summary.stdout.contains(words), "{words} is missing in {}", summary.stdout);
     }
     let out = world.out();
     run(&["accept", "--out", out.to_str().unwrap(), "--from", "2025-07-18", "--yes"]).expect(0);
@@ -349,8 +356,8 @@ fn incomplete_objects_are_listed_by_every_later_report() {
     let document = document(&page);
     check_structure(&document);
     let text = text_in(&document);
-    for said in ["Incomplete objects", "All incomplete objects", &hostile, "1 truncated_gzip"] {
-        assert!(text.contains(said), "{said} is in {text}");
+    for words in ["Incomplete objects", "All incomplete objects", &hostile, "1 truncated_gzip"] {
+        assert!(text.contains(words), "{words} is missing in {text}");
     }
 }
 
@@ -382,10 +389,10 @@ fn claims_of_older_versions_are_read() {
 }
 
 #[test]
-fn what_makes_no_sense_is_refused() {
+fn invalid_arguments_are_refused() {
     let help = run(&["report", "--help"]).expect(0).stdout;
     for word in ["--html", "--json", "--from", "Exit codes:", "Examples:", "one example line"] {
-        assert!(help.contains(word), "{word} is in {help}");
+        assert!(help.contains(word), "{word} is missing in {help}");
     }
     let world = World::with(gzip(good_lines(1)));
     report(&world.out(), &[]).expect(3).says(&["holds no dataset"]);
@@ -393,7 +400,7 @@ fn what_makes_no_sense_is_refused() {
     report(&world.out(), &["--html", "no/such/place.html"]).expect(3).says(&["--html", "no/such"]);
     let out = world.out();
     report(&out, &["--html", out.to_str().unwrap()]).expect(3).says(&["is a directory"]);
-    // A selection of nothing is a report of nothing.
+    // An empty selection gives an empty report.
     let nothing = report(&out, &["--from", "2030-01-01"]).expect(0);
     assert!(nothing.stdout.contains("days        none"), "{nothing:#?}");
     let file = world.path("nothing.html");
@@ -401,7 +408,7 @@ fn what_makes_no_sense_is_refused() {
     check_structure(&document(&parsed(&fs::read_to_string(file).unwrap())));
 }
 
-/// Three years of three load balancers in each of twenty accounts, about as irregular as can be.
+/// Returns three years of three load balancers in each of twenty accounts, with many gaps.
 fn large() -> Facts {
     let first: NaiveDate = "2023-01-01".parse().unwrap();
     let balancer = |number: u64| {

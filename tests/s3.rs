@@ -1,6 +1,6 @@
-//! What only S3 has: credentials of AWS, S3 Inventory and archived objects, over a server that speaks S3's protocol.
+//! Features of S3: credentials of AWS, S3 Inventory and archived objects, over a server that implements S3's protocol.
 //!
-//! `scripts/s3-test` starts a server and runs these tests; without one they are ignored.
+//! `scripts/s3-test` starts a server and runs these tests. Without a server they are ignored.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -56,13 +56,17 @@ fn credentials_come_from_a_profile() {
     };
     let done = run("logs").expect(0);
     assert!(!done.stderr.contains("topsecret"), "{done:?}");
-    assert_eq!(fs::read_to_string(calls).unwrap(), "x\n", "one search serves all requests");
+    assert_eq!(
+        fs::read_to_string(calls).unwrap(),
+        "x\n",
+        "all requests share the credentials of one lookup"
+    );
     let began = Instant::now();
     run("typo").expect(3).says(&["no credentials were found", "typo", "AWS_PROFILE"]);
     assert!(began.elapsed() < Duration::from_secs(10));
 }
 
-/// Serves the credentials of a container on a loopback port, a new access key each time.
+/// Serves container credentials on a loopback port, with a new access key for each request.
 fn container() -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/credentials", listener.local_addr().unwrap());
@@ -98,7 +102,8 @@ fn container() -> (String, Arc<AtomicUsize>) {
 fn credentials_that_expire_early_are_renewed_once() {
     let (world, logs) = world_of_days();
     let lake = new_bucket();
-    let expired: Choice = Box::new(|asked, number| number > 120 && asked.is_signed_with("AKID0/"));
+    let expired: Choice =
+        Box::new(|request, number| number > 120 && request.is_signed_with("AKID0/"));
     let proxy = Proxy::start(&server(), Fault::Answer(400, "ExpiredToken"), expired);
     let (url, served) = container();
     let args = ["convert", &logs, "--out", &lake, "--to", "2099-12-31", "--json", "-v"];
@@ -113,7 +118,11 @@ fn credentials_that_expire_early_are_renewed_once() {
     let run = run_command(command).expect(0);
     assert_eq!((run.count("/objects/converted"), run.count("/rows")), (20, 2_000));
     assert!(proxy.injected() > 0);
-    assert_eq!(served.load(Ordering::Relaxed), 2, "one search, and one more when they had expired");
+    assert_eq!(
+        served.load(Ordering::Relaxed),
+        2,
+        "one lookup, and one more after the credentials expired"
+    );
     for secret in ["topsecret", "toptoken"] {
         assert!(!run.stdout.contains(secret) && !run.stderr.contains(secret));
     }
@@ -123,7 +132,7 @@ fn credentials_that_expire_early_are_renewed_once() {
 
 #[test]
 #[ignore = "needs a server; scripts/s3-test runs it"]
-fn no_credentials_are_a_clear_error_within_seconds() {
+fn missing_credentials_are_a_clear_error_within_seconds() {
     let world = World::with(gzip(good_lines(3)));
     let mut command = command(&server(), &["convert", "s3://logs", "--out"]);
     for name in ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"] {
@@ -142,20 +151,20 @@ fn no_credentials_are_a_clear_error_within_seconds() {
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
 
-/// Runs `convert` over the keys that a file names.
+/// Runs `convert` with the object list in a file.
 fn convert_named(names: &str, source: &str, lake: &str) -> Run {
     s3("convert", source, lake, &["--objects", names])
 }
 
 #[test]
 #[ignore = "needs a server; scripts/s3-test runs it"]
-fn an_inventory_takes_the_place_of_the_listing() {
+fn an_inventory_replaces_the_listing() {
     let (world, logs) = world_of_days();
     let bucket = logs.trim_start_matches("s3://");
     let target = Server::required().target(&logs);
     let mut stored = target.list("").unwrap();
     stored.sort_by(|a, b| a.key.cmp(&b.key));
-    // As S3 writes it: quoted, keys encoded, an older version among them.
+    // The format of S3: quoted, with encoded keys, and with older versions of objects.
     let rows = |extra: &str| -> String {
         let row = |key: &str, latest, size: u64| {
             let key = key.replace('=', "%3D");
@@ -176,11 +185,11 @@ fn an_inventory_takes_the_place_of_the_listing() {
     let run = convert_named(&named, &logs, &lake).expect(0);
     assert_eq!((run.count("/objects/listed"), run.count("/objects/converted")), (20, 20));
     same(&world, &lake);
-    // What was named is what a listing finds.
+    // `verify`, which lists the bucket, finds the same objects.
     s3("verify", &logs, &lake, &["--read-data"]).expect(0);
     let run = s3("convert", &logs, &lake, &[]).expect(0);
     assert_eq!(run.count("/objects/skipped_by_kind/converted_before"), 20);
-    // A CSV file on its own, keys and URLs; only what lies below the source is taken.
+    // A single CSV file, then keys, then URLs. Only objects below the source are read.
     let below = format!("{logs}/AWSLogs");
     let names = world.path("names");
     let key = &stored[0].key;

@@ -1,4 +1,4 @@
-//! A new field is one stanza in the schema file and nothing else.
+//! One stanza in the schema file adds a field.
 
 use alb2parquet::internals::decode::decoder::Decoder;
 use alb2parquet::internals::encode::profile::Profile;
@@ -14,7 +14,7 @@ const FILES: [(LogType, &str); 3] = [
 ];
 const ACCESS: &str = FILES[0].1;
 
-/// What it takes when AWS appends two fields, whatever the log.
+/// The stanzas for two fields that AWS could append to any log.
 const STANZAS: &str = r#"
 [[field]]
 name = "new_words"
@@ -27,22 +27,22 @@ era = "2027-03"
 columns = [{ name = "hops", type = "int32", stored = "plain", description = "Proxies on the way" }]
 "#;
 
-/// The table of a schema file with two stanzas more.
+/// Returns the table of a schema file with the two stanzas.
 fn grown(file: &str) -> Table {
     Table::parse(&format!("{file}{STANZAS}")).unwrap()
 }
 
-/// The columns that are new, and the one that holds what is still unknown.
+/// Returns the values of the new columns, and the fields that are still unknown.
 fn new(row: &Row) -> [Option<&str>; 3] {
     ["new_words", "hops", "extra_fields"].map(|column| get(row, column))
 }
 
-/// A line of `count` fields, of which those that a table does not know are absent.
+/// Returns a line with `count` fields, limited to the fields of the table.
 fn line(table: &Table, count: usize) -> String {
     vec!["-"; count.min(table.fields.len())].join(" ")
 }
 
-/// Lines of the first era, of today and of tomorrow.
+/// Returns lines of the first era, with the current fields, and with the new fields.
 fn lines(table: &Table) -> Vec<u8> {
     let today = line(table, usize::MAX);
     text_of([
@@ -63,7 +63,7 @@ const EXPECTED: [[Option<&str>; 3]; 5] = [
 ];
 
 #[test]
-fn a_new_field_is_one_stanza() {
+fn one_stanza_adds_a_field() {
     for (log_type, file) in FILES {
         let (table, today) = (grown(file), log_type.table());
         let names: Vec<&str> = table.columns().map(|(_, column)| column.name.as_str()).collect();
@@ -72,7 +72,7 @@ fn a_new_field_is_one_stanza() {
         let outcome = decode_as(&table, lines(today));
         assert_eq!(outcome.rejects, []);
         assert_eq!(outcome.rows.iter().map(new).collect::<Vec<_>>(), EXPECTED, "{log_type}");
-        // Without the stanzas the same text is kept, as text.
+        // Without the stanzas, the new fields are kept as text.
         let outcome = decode_as(today, lines(today));
         let extra: Vec<_> = outcome.rows.iter().map(|row| get(row, "extra_fields")).collect();
         let expected = ["\"x25519\"", "x25519 3", "- - \"next one\" 4"].map(Some);
@@ -81,7 +81,7 @@ fn a_new_field_is_one_stanza() {
 }
 
 #[test]
-fn a_new_field_is_checked_like_the_others() {
+fn a_new_field_is_validated_like_the_others() {
     for (log_type, file) in FILES {
         let text = text_of([format!("{} x25519 many", line(log_type.table(), usize::MAX))]);
         let outcome = decode_as(&grown(file), text);
@@ -90,7 +90,7 @@ fn a_new_field_is_checked_like_the_others() {
 }
 
 #[test]
-fn a_new_field_reaches_the_file() {
+fn a_new_field_is_written_to_the_file() {
     for (log_type, file) in FILES {
         let (table, text) = (grown(file), lines(log_type.table()));
         let decoded = Decoder::new(&table).decode(&mut segments_of(&[&text]), |_| OBJECT);
@@ -108,7 +108,7 @@ fn a_new_field_reaches_the_file() {
 }
 
 #[test]
-fn a_table_may_have_few_fields() {
+fn a_table_can_have_few_fields() {
     let first = ACCESS.split_inclusive("\n\n").take(4).collect::<String>();
     let table =
         Table::parse(&first.replace("required_fields = 17", "required_fields = 1")).unwrap();
@@ -120,7 +120,7 @@ fn a_table_may_have_few_fields() {
 }
 
 #[test]
-fn a_file_that_says_nonsense_is_refused() {
+fn an_invalid_schema_file_is_refused() {
     let wrong = |from: &str, to: &str| {
         assert!(ACCESS.contains(from));
         Table::parse(&ACCESS.replacen(from, to, 1)).unwrap_err()

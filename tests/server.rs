@@ -38,7 +38,7 @@ impl Server {
         Some(Self { kind, address: address.to_owned() })
     }
 
-    /// Returns the server that the test needs.
+    /// Returns the server. Panics without one.
     pub(crate) fn required() -> Self {
         Self::known().expect("ALB2PARQUET_SERVER is the URL of a server")
     }
@@ -90,7 +90,7 @@ impl Server {
         let settings = self.variables().into_iter();
         let mut network =
             Network::new(settings.map(|(key, value)| (key.to_lowercase(), value)).collect());
-        // moto answers 500 for an upload that does not exist, to every retry.
+        // moto responds with status 500 to every request for an upload that does not exist.
         network.retries = 3;
         match Place::parse(url).unwrap() {
             Place::Bucket(prefix) => Bucket::connect(&prefix, &network, "staging").unwrap(),
@@ -131,7 +131,7 @@ pub(crate) fn command(address: &str, args: &[&str]) -> Command {
     Server { kind: Kind::S3, address: address.to_owned() }.command(args)
 }
 
-/// A bucket with a copy on the disk, which a test can read and change.
+/// A bucket with a copy on disk that a test can read and change.
 pub(crate) struct Mirror {
     server: Server,
     pub(crate) url: String,
@@ -145,7 +145,7 @@ impl Mirror {
         Self { server: server.clone(), url: server.new_bucket(), copy, known: Mutex::default() }
     }
 
-    /// Applies the changes of the copy to the bucket.
+    /// Uploads the changes of the copy to the bucket.
     pub(crate) fn push(&self) {
         let (target, changed) = (self.server.target(&self.url), tree(&self.copy));
         let mut known = self.known.lock().unwrap();
@@ -158,7 +158,7 @@ impl Mirror {
         *known = changed;
     }
 
-    /// Applies the changes of the bucket to the copy.
+    /// Downloads the changes of the bucket to the copy.
     pub(crate) fn pull(&self) {
         let _ = fs::remove_dir_all(&self.copy);
         self.server.download(&self.url, &self.copy);

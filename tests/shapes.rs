@@ -1,4 +1,4 @@
-//! What the values of access log fields look like, written from the rules in `docs/lines.md` and the standard library alone.
+//! The shapes of access log values, written from the rules in `docs/lines.md` with only the standard library.
 
 const TYPES: [&str; 8] = ["http", "https", "h2", "grpcs", "ws", "wss", "grpc", "lambda"];
 const ACTIONS: [&str; 8] = [
@@ -14,10 +14,10 @@ const ACTIONS: [&str; 8] = [
 const WORDS: [&str; 7] =
     ["Acceptable", "Ambiguous", "Severe", "PASS", "FAIL", "Success", "session-reused"];
 
-/// Tells whether a value, without its quotes and not `-`, may stand in a field, counted from 0.
+/// Returns whether a value fits a field, counted from 0. The value has no quotes and is not `-`.
 pub(crate) fn fits(field: usize, value: &str) -> bool {
     if value.is_empty() {
-        // Numbers, times and endpoints are refused by those who read them.
+        // The parsers of numbers, times and endpoints reject invalid values.
         return true;
     }
     match field {
@@ -125,7 +125,7 @@ fn made_of(value: &str, characters: &str) -> bool {
     value.chars().all(|c| characters.contains(c))
 }
 
-/// Words and ids that one other field holds.
+/// Returns whether a value is a word or an ID of one other field.
 fn elsewhere(value: &str) -> bool {
     [&TYPES[..], &ACTIONS, &WORDS].concat().contains(&value) || value.starts_with("TID_")
 }

@@ -1,4 +1,4 @@
-//! Job arrays: tasks that take a shard each do all of the work together, whoever of them is killed.
+//! Job arrays: the tasks of all shards do all work together, even if some of them are killed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,10 +12,10 @@ use serde_json::Value;
 use crate::exactly_once::findings;
 use crate::support::{Run, World, good_lines, gzip, key_of, program, run, run_command, tree};
 
-/// Tasks of the arrays here.
+/// Number of tasks in an array.
 const TASKS: usize = 4;
 
-/// A world of many days, which is not converted.
+/// Returns an unconverted world of many days.
 fn world() -> World {
     let world = World::new();
     for account in ["012345678901", "123456789012"] {
@@ -30,7 +30,7 @@ fn world() -> World {
     world
 }
 
-/// Arguments after which only the shard is to be said: of a source, or of a file with the batches of it.
+/// Returns the arguments of tasks without the shard: for a source, and for a file with its batches.
 fn arrays(world: &World) -> [Vec<String>; 2] {
     let [source, out] = [world.source(), world.out()].map(|path| path.to_str().unwrap().to_owned());
     let small = ["--to", "2099-12-31", "--target-file-size", "3KB"];
@@ -57,7 +57,7 @@ fn claims(out: &Path) -> usize {
 }
 
 #[test]
-fn shards_are_all_of_the_work_and_none_of_it_twice() {
+fn shards_cover_all_work_without_overlap() {
     let world = world();
     let source = world.source();
     let plan = |more: &[&str]| -> Vec<String> {
@@ -71,11 +71,11 @@ fn shards_are_all_of_the_work_and_none_of_it_twice() {
         let own = plan(&["--shard", &format!("{shard}/{TASKS}")]);
         assert!(!own.is_empty() && own.len() < whole.len(), "{} of {}", own.len(), whole.len());
         for line in own {
-            assert!(shared.insert(line), "no batch is of two shards");
+            assert!(shared.insert(line), "a batch belongs to two shards");
         }
     }
     assert_eq!(shared, whole);
-    // Of a file, the shards are of about the same size.
+    // Shards of a batch file have about the same size.
     let [_, args] = arrays(&world);
     let mut bytes = Vec::new();
     let mut batches = BTreeSet::new();
@@ -95,10 +95,10 @@ fn shards_are_all_of_the_work_and_none_of_it_twice() {
     assert_eq!(findings(&world), [""; 0]);
 }
 
-/// Kills some tasks of an array once the first claims stand, then starts the whole array again, as a scheduler
-/// that knows of no outcome would.
+/// Kills some tasks of an array after the first claims, then starts the entire array again, like a scheduler that does
+/// not know which tasks succeeded.
 #[test]
-fn killed_tasks_lose_nothing_and_double_nothing() {
+fn killed_tasks_lose_and_duplicate_nothing() {
     for which in 0..2 {
         let (world, args) = loop {
             let world = world();
@@ -116,7 +116,7 @@ fn killed_tasks_lose_nothing_and_double_nothing() {
         for shard in 0..TASKS {
             run_command(&mut task(&args, shard)).expect(0);
         }
-        assert_eq!(tree(&world.out()), before, "nothing was left to do");
+        assert_eq!(tree(&world.out()), before, "no work was left");
     }
 }
 
@@ -124,12 +124,12 @@ fn spawn(args: &[String], shard: usize) -> Child {
     task(args, shard).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// Starts all tasks at once and kills every other one. Returns how many had not come to their end.
+/// Starts all tasks and kills every other one. Returns how many were killed before they ended.
 fn kill_some(world: &World, args: &[String]) -> usize {
     let mut tasks: Vec<Child> = (0..TASKS).map(|shard| spawn(args, shard)).collect();
     while claims(&world.out()) < 3 {
         let ended = tasks.iter_mut().filter_map(|task| task.try_wait().unwrap());
-        assert!(ended.into_iter().all(|status| status.success()), "no task fails by itself");
+        assert!(ended.into_iter().all(|status| status.success()), "a task failed");
         thread::sleep(Duration::from_millis(5));
     }
     let mut killed = 0;
@@ -143,7 +143,7 @@ fn kill_some(world: &World, args: &[String]) -> usize {
 }
 
 #[test]
-fn a_task_learns_its_shard_from_the_environment() {
+fn a_task_reads_its_shard_from_the_environment() {
     let world = world();
     let source = world.source().to_str().unwrap().to_owned();
     let plan = |shard: &str, variables: &[(&str, &str)]| -> Run {
@@ -156,10 +156,10 @@ fn a_task_learns_its_shard_from_the_environment() {
         }
         run_command(command.envs(variables.iter().copied()))
     };
-    let said = plan("1/3", &[]).expect(0).stdout;
+    let expected = plan("1/3", &[]).expect(0).stdout;
     let aws = [("AWS_BATCH_JOB_ARRAY_INDEX", "1"), ("AWS_BATCH_JOB_ARRAY_SIZE", "3")];
-    assert_eq!(plan("auto", &aws).expect(0).stdout, said);
-    assert_eq!(plan("auto/3", &[("JOB_COMPLETION_INDEX", "1")]).expect(0).stdout, said);
+    assert_eq!(plan("auto", &aws).expect(0).stdout, expected);
+    assert_eq!(plan("auto/3", &[("JOB_COMPLETION_INDEX", "1")]).expect(0).stdout, expected);
     for (shard, words) in [
         ("auto", "none of AWS_BATCH_JOB_ARRAY_INDEX, JOB_COMPLETION_INDEX is set"),
         ("3/3", "counted from 0"),
@@ -171,7 +171,7 @@ fn a_task_learns_its_shard_from_the_environment() {
 }
 
 #[test]
-fn what_is_read_once_is_not_shared_by_size() {
+fn batches_from_stdin_cannot_be_sharded() {
     let world = World::with(gzip(good_lines(1)));
     let out = world.out();
     let args = ["convert", "--batches", "-", "--shard", "0/2", "--out", out.to_str().unwrap()];
@@ -180,7 +180,7 @@ fn what_is_read_once_is_not_shared_by_size() {
 
 /// The command of each definition in docs/scale.md converts its shard, with paths in place of URLs.
 #[test]
-fn documented_definitions_are_commands_that_run() {
+fn the_documented_job_definitions_work() {
     let page = include_str!("../docs/scale.md");
     let block = |mark: &str| {
         let (_, rest) =
@@ -222,7 +222,7 @@ fn documented_definitions_are_commands_that_run() {
         assert!(!words.iter().any(|word| word.contains("s3://")), "{words:?}");
         let words: Vec<&str> = words[1..].iter().map(String::as_str).collect();
         run_command(program(&words).envs(variables.iter().copied())).expect(0);
-        assert!(claims(&world.out()) > 0, "the task converted something");
+        assert!(claims(&world.out()) > 0, "the task converted nothing");
         let all: Vec<&str> = all.iter().map(String::as_str).collect();
         run(&all).expect(0);
         assert_eq!(findings(&world), [""; 0]);

@@ -1,15 +1,15 @@
 //! Runs that crash, fail, race and pause at every call to their store leave every row in the dataset once.
 //!
-//! Planner, claimer and publisher are the program's own; only the conversion of a batch is a plain copy
-//! of its lines. Up to three threads, each a run after the other, take turns as a seeded scheduler wants.
-//! After every write the visible files are looked at, and after a last run without faults every object
-//! must stand there, once and whole.
+//! Planning, claiming and publishing use the code of the program. Only the conversion is simulated: it copies the lines
+//! of a batch. A seeded scheduler interleaves up to three threads, each of which does one run after the other. The
+//! visible files are checked after every write. After a last run without faults, every object must be in the dataset
+//! exactly once and complete.
 //!
-//! In a quarter of the seeds, claims are lost or restored from an older state while runs are active. Then rows can be
-//! duplicated or missing, but only in partitions that the last run reports. `damage` covers state that is lost or forged
-//! between runs.
+//! In a quarter of the seeds, claims are lost or restored from an older state during runs. Then rows can be duplicated
+//! or missing, but only in partitions that the last run reports. `damage` covers state that is lost or forged between
+//! runs.
 //!
-//! `ALB2PARQUET_SEEDS=10000` tries that many seeds, `ALB2PARQUET_SEED=7` replays one.
+//! `ALB2PARQUET_SEEDS=10000` sets the number of seeds. `ALB2PARQUET_SEED=7` replays one.
 
 mod damage;
 pub(crate) mod random;
@@ -47,7 +47,7 @@ use crate::simulation::random::Random;
 use crate::simulation::store::{Crash, Fault, Rates, Scheduler, SimStore};
 use crate::support::{good_lines, gzip, key_on};
 
-/// Seeds of an ordinary test run.
+/// Default number of seeds.
 const SEEDS: u64 = 1000;
 const TABLES: [&str; 2] = ["alb_rejects", "alb_access_logs"];
 const DAYS: [&str; 2] = ["2025/07/18", "2025/07/19"];
@@ -58,7 +58,7 @@ struct Object {
     number: usize,
 }
 
-/// All objects there ever are: four in each of two partitions.
+/// Returns all objects: four in each of two partitions.
 fn objects() -> Vec<Object> {
     let of_day = |day| (0..4).map(move |number| Object { key: key_on(day, number), number });
     DAYS.into_iter().flat_map(of_day).collect()
@@ -69,14 +69,14 @@ impl Object {
         self.key.rsplit('/').next().unwrap()
     }
 
-    /// The text of one of its versions, whose lines differ in nothing but the version. Lines with an
-    /// odd number are rejects.
+    /// Returns the text of a version. The lines of versions differ only in the version number. Lines with odd numbers
+    /// are rejects.
     fn text(&self, version: u64) -> String {
         let line = |line| format!("{}#{line} {version}\n", self.name());
         (0..=self.number % 3).map(line).collect()
     }
 
-    /// The object as one of its versions. Stamps change its bytes, and so its ETag, but neither its size nor its text.
+    /// Returns the bytes of a version. The stamp changes the bytes, and thereby the ETag, but not the size or the text.
     fn bytes(&self, version: u64, stamp: u64) -> Vec<u8> {
         let mut gzip = GzBuilder::new().mtime(stamp as u32).write(Vec::new(), Level::none());
         gzip.write_all(self.text(version).as_bytes()).unwrap();
@@ -84,11 +84,11 @@ impl Object {
     }
 }
 
-/// A way to run the program.
+/// A configuration of the program.
 #[derive(Clone, Copy)]
 struct Program {
     target_size: u64,
-    /// Another version decides about bytes otherwise.
+    /// Identifies a version of the program that writes different bytes.
     settings: &'static str,
 }
 
@@ -97,7 +97,7 @@ const PROGRAMS: [Program; 2] = [
     Program { target_size: 100_000, settings: "version 2" },
 ];
 
-/// The scheduler of a seed with all that is known of its faults, for messages.
+/// The scheduler of a seed, and the properties of its stores.
 struct World {
     scheduler: Arc<Scheduler>,
     /// Whether the store of the dataset can abort uploads.
@@ -109,7 +109,7 @@ fn put(store: &InMemory, key: &str, bytes: impl Into<object_store::PutPayload>) 
 }
 
 impl World {
-    /// A world with all objects in its source and a dataset that was begun.
+    /// Returns a world with all objects in its source and an empty dataset.
     fn with_objects(random: Random) -> Self {
         let world = Self::new(random);
         for object in objects() {
@@ -118,7 +118,7 @@ impl World {
         world
     }
 
-    /// A world with an empty source and a dataset that was begun.
+    /// Returns a world with an empty source and an empty dataset.
     fn new(random: Random) -> Self {
         let scheduler = Arc::new(Scheduler::new(random, Rates::default()));
         let description = serde_json::json!({
@@ -150,7 +150,7 @@ impl World {
         Ok(Dataset::open(Arc::new(target), opening)?)
     }
 
-    /// Runs the program once, to its end or until a fault ends it. Returns what it complains about.
+    /// Runs the program once, to its end or until a fault ends it. Returns the reported failures.
     fn run(&self, actor: usize, run: String, program: Program) -> anyhow::Result<Vec<String>> {
         let dead = Arc::default();
         let dataset = self.dataset(actor, run, &dead)?;
@@ -167,7 +167,7 @@ impl World {
         }
         plan.failures.extend(failures);
         let name = |failure: Failure| format!("{}: {}", failure.object, failure.error);
-        let mut complaints: Vec<String> = plan.failures.into_iter().map(name).collect();
+        let mut failures: Vec<String> = plan.failures.into_iter().map(name).collect();
         let mut batches = VecDeque::from(plan.batches);
         while let Some(mut batch) = batches.pop_front() {
             let (claim, writings) = stage(&dataset, &sources, &batch, program)?;
@@ -175,22 +175,22 @@ impl World {
                 continue;
             }
             match ledger.commit(&batch.partition, claim, writings)? {
-                Committed::Claimed(state) => complaints.push(format!("{state:?}")),
+                Committed::Claimed(state) => failures.push(format!("{state:?}")),
                 Committed::Lost(taken) => {
                     batch.objects.retain(|object| !taken.contains(object.identity()));
                     batches.extend((!batch.objects.is_empty()).then_some(batch));
                 }
             }
         }
-        Ok(complaints)
+        Ok(failures)
     }
 
-    /// Runs the program and takes what ends it for granted, unless it is a mistake of the program.
-    fn run_and_survive(&self, actor: usize, run: String, program: Program) {
-        survive(|| self.run(actor, run, program).map(drop));
+    /// Runs the program and ignores injected errors and crashes. Other panics are propagated.
+    fn run_with_faults(&self, actor: usize, run: String, program: Program) {
+        ignore_faults(|| self.run(actor, run, program).map(drop));
     }
 
-    /// Takes back all partitions.
+    /// Removes all partitions.
     fn remove(&self, actor: usize, run: String) -> anyhow::Result<()> {
         let dataset = self.dataset(actor, run, &Arc::default())?;
         let mut ledger = Ledger::open(&dataset)?;
@@ -201,7 +201,7 @@ impl World {
     }
 }
 
-/// A comparison of touched objects on this thread.
+/// Returns a comparison of touched objects that runs on this thread.
 fn comparison<'a>(
     sources: &'a [Source],
     ledger: &'a Ledger<'a>,
@@ -211,8 +211,8 @@ fn comparison<'a>(
     Comparison { sources, ledger, threads: 1, compared: &COMPARED, stop }
 }
 
-/// Lets something be ended by an error or by a crash, but by nothing else.
-fn survive(run: impl FnOnce() -> anyhow::Result<()>) {
+/// Ignores errors and simulated crashes of a function. Propagates other panics.
+fn ignore_faults(run: impl FnOnce() -> anyhow::Result<()>) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(run))
         && !panic.is::<Crash>()
     {
@@ -220,7 +220,7 @@ fn survive(run: impl FnOnce() -> anyhow::Result<()>) {
     }
 }
 
-/// Copies the lines of a batch to staged files; objects that cannot be read are left out.
+/// Copies the lines of a batch to staged files. Skips objects that cannot be read.
 fn stage(
     dataset: &Dataset,
     sources: &[Source],
@@ -264,19 +264,19 @@ fn stage(
     Ok((claim, writings))
 }
 
-/// What a seed came to.
+/// The result of a seed.
 struct Outcome {
     violation: Option<String>,
     calls: u64,
     faults: BTreeMap<&'static str, u64>,
 }
 
-/// Plays a seed to its end, in a store that can abort uploads or not.
-fn play(seed: u64, trace: bool, aborts: bool) -> Outcome {
+/// Runs a seed, in a store that can abort uploads or not.
+fn run_seed(seed: u64, trace: bool, aborts: bool) -> Outcome {
     let mut random = Random::new(seed);
-    // Some seeds lose claims, but these seeds remove no rows.
+    // Seeds that lose claims remove no rows.
     let loses = random.hits(250);
-    // Some seeds are calm in one way or another, so that others' faults meet long runs.
+    // In each seed some kinds of faults are absent, so that the others also occur in long runs.
     let mut rate = |most: u64| if random.hits(300) { 0 } else { random.below(most) };
     let rates = Rates {
         crash: rate(30),
@@ -294,7 +294,7 @@ fn play(seed: u64, trace: bool, aborts: bool) -> Outcome {
     };
     let (actors, runs) = (1 + random.below(3) as usize, 1 + random.below(3));
     let first = random.below(2) as usize;
-    // In some seeds a run takes everything back. Rows may disappear then, but never stand twice.
+    // In some seeds a run removes all partitions. Then rows can disappear, but never exist twice.
     let removal = (!loses && random.hits(333))
         .then(|| (random.below(actors as u64) as usize, random.below(runs)));
     let world = World { aborts, ..World::with_objects(random) };
@@ -306,14 +306,14 @@ fn play(seed: u64, trace: bool, aborts: bool) -> Outcome {
             let world = &world;
             scope.spawn(move || {
                 world.scheduler.enter(actor);
-                // An actor that panics by mistake must not leave the others waiting.
+                // An actor that panics because of a bug must not block the others.
                 let result = catch_unwind(AssertUnwindSafe(|| {
                     for run in 0..runs {
                         let program = PROGRAMS[(first + actor + run as usize) % 2];
-                        world.run_and_survive(actor, format!("run-{actor}-{run}"), program);
+                        world.run_with_faults(actor, format!("run-{actor}-{run}"), program);
                         if removal == Some((actor, run)) {
                             world.scheduler.state().removing = true;
-                            survive(|| world.remove(actor, format!("removal-{actor}-{run}")));
+                            ignore_faults(|| world.remove(actor, format!("removal-{actor}-{run}")));
                         }
                     }
                 }));
@@ -324,59 +324,59 @@ fn play(seed: u64, trace: bool, aborts: bool) -> Outcome {
             });
         }
     });
-    world.scheduler.land_all();
+    world.scheduler.apply_delayed();
     world.scheduler.state().rates = Rates::default();
     world.scheduler.start(1);
     let is_damaged = world.scheduler.state().damaged;
     let mut violation = None;
     let last = |run: &str| world.run(0, run.to_owned(), PROGRAMS[first]);
-    let mut complaints = Vec::new();
+    let mut failures = Vec::new();
     match last("last") {
         Ok(lost) if !is_damaged && lost.iter().any(|text| text.contains("was lost")) => {
-            // Of a claim's two uploads one was published and the other aborted by the lifecycle
-            // rule: the remedy that is named must help.
+            // One of the two uploads of a claim was published, and the lifecycle rule aborted the other. The reported
+            // remedy must work.
             world.scheduler.state().removing = true;
             match world.remove(0, "removal".to_owned()).and_then(|()| last("after")) {
-                Ok(left) => complaints = left,
+                Ok(left) => failures = left,
                 Err(error) => violation = Some(format!("the last run fails: {error:#}")),
             }
         }
-        Ok(left) => complaints = left,
+        Ok(left) => failures = left,
         Err(error) => violation = Some(format!("the last run fails: {error:#}")),
     }
     world.scheduler.leave(0);
     let mut state = world.scheduler.state();
-    state.look();
-    let violation = state.violation.take().or(violation).or_else(|| compare(&state, &complaints));
+    state.check_visible();
+    let violation = state.violation.take().or(violation).or_else(|| compare(&state, &failures));
     Outcome { violation, calls: state.calls, faults: state.faults.clone() }
 }
 
-/// Tells whether a complaint is about an object.
-fn is_of(complaint: &str, object: &Object) -> bool {
-    complaint.contains(object.name())
+/// Returns whether a failure is about an object.
+fn is_of(failure: &str, object: &Object) -> bool {
+    failure.contains(object.name())
 }
 
-/// Returns whether a complaint is about the whole partition of an object, or a claim of it.
-fn is_of_partition(complaint: &str, object: &Object) -> bool {
+/// Returns whether a failure is about the partition of an object, or a claim of it.
+fn is_of_partition(failure: &str, object: &Object) -> bool {
     let day = DAYS.into_iter().find(|day| object.key.contains(day)).unwrap().replace('/', "-");
     ["access 012345678901 eu-west-1", "access/012345678901/eu-west-1"].into_iter().any(
         |partition| {
-            complaint.contains(&format!("{partition} {day}"))
-                || complaint.contains(&format!("{partition}/{day}"))
+            failure.contains(&format!("{partition} {day}"))
+                || failure.contains(&format!("{partition}/{day}"))
         },
     )
 }
 
-/// Compares the visible rows with the source: every object that is there stands in the dataset in one
-/// version, whole; one that is gone does so or not at all. It is the version that the source has, unless the last run
-/// complained about the object.
-fn compare(state: &store::State, complaints: &[String]) -> Option<String> {
+/// Compares the visible rows with the source. Every object of the source must be in the dataset in one version, with
+/// all of its rows. A deleted object may be absent. The version must be that of the source, unless the last run
+/// reported a failure of the object.
+fn compare(state: &store::State, failures: &[String]) -> Option<String> {
     let mut rows = state.rows();
     rows.sort();
     for object in objects() {
         let prefix = format!("{}#", object.name());
         let own: Vec<&String> = rows.iter().filter(|row| row.starts_with(&prefix)).collect();
-        if state.damaged && complaints.iter().any(|text| is_of_partition(text, &object)) {
+        if state.damaged && failures.iter().any(|text| is_of_partition(text, &object)) {
             continue;
         }
         let is_there = state.version(&object).is_some();
@@ -385,12 +385,12 @@ fn compare(state: &store::State, complaints: &[String]) -> Option<String> {
             return Some(format!("object {} has the rows {own:?}", object.key));
         }
         let Some(version) = state.version(&object) else { continue };
-        let is_known = state.is_ambiguous(&object)
-            || complaints.iter().any(|complaint| is_of(complaint, &object));
+        let is_known =
+            state.is_ambiguous(&object) || failures.iter().any(|failure| is_of(failure, &object));
         if !(is_known || own.iter().copied().eq(object.text(version).lines())) {
             return Some(format!(
                 "object {} has the rows {own:?}, but its version is {version}, and the last run complained only about \
-                 {complaints:?}",
+                 {failures:?}",
                 object.key
             ));
         }
@@ -423,24 +423,24 @@ const AT_LEAST: [(&str, u64); 17] = [
 fn expect_faults(faults: &BTreeMap<&str, u64>, at_least: &[(&str, u64)], seeds: u64, default: u64) {
     for (fault, count) in at_least {
         let happened = faults.get(fault).copied().unwrap_or(0);
-        assert!(seeds < default || happened >= *count, "{fault} happened {happened} times only");
+        assert!(seeds < default || happened >= *count, "only {happened} faults of kind {fault}");
     }
 }
 
 #[test]
-fn every_row_stands_once_whatever_goes_wrong() {
-    play_all(true, SEEDS);
+fn every_row_exists_once_after_any_faults() {
+    run_seeds(true, SEEDS);
 }
 
 #[test]
 fn every_row_exists_once_in_a_store_that_cannot_abort_uploads() {
-    play_all(false, SEEDS / 4);
+    run_seeds(false, SEEDS / 4);
 }
 
-/// Plays all seeds, by default this number of them, or the one that is selected.
-fn play_all(aborts: bool, default: u64) {
+/// Runs the selected seed, or a number of seeds with the given default.
+fn run_seeds(aborts: bool, default: u64) {
     if let Some(seed) = env::var("ALB2PARQUET_SEED").ok().and_then(|seed| seed.parse().ok()) {
-        let outcome = play(seed, true, aborts);
+        let outcome = run_seed(seed, true, aborts);
         assert_eq!(outcome.violation, None, "seed {seed}, after {:?}", outcome.faults);
         return;
     }
@@ -449,7 +449,7 @@ fn play_all(aborts: bool, default: u64) {
     let began = Instant::now();
     let (mut calls, mut faults) = (0, BTreeMap::<&str, u64>::new());
     for seed in 0..seeds {
-        let outcome = play(seed, false, aborts);
+        let outcome = run_seed(seed, false, aborts);
         calls += outcome.calls;
         for (fault, count) in outcome.faults {
             *faults.entry(fault).or_default() += count;
@@ -466,9 +466,9 @@ fn play_all(aborts: bool, default: u64) {
 
 // ---- one fault at a time
 
-/// Plays a run whose call of that number goes wrong, and two after it. Returns whether it came so far. Its objects are
-/// new, or converted and `touched` before.
-fn play_fault(call: u64, fault: Fault, touched: bool, aborts: bool) -> bool {
+/// Simulates a run with a fault at one call, and two more runs. Returns whether the first run reached this call. Its
+/// objects are new, or were converted and then `touched`.
+fn run_with_fault_at(call: u64, fault: Fault, touched: bool, aborts: bool) -> bool {
     let world = World { aborts, ..World::with_objects(Random::new(call)) };
     world.scheduler.start(1);
     if touched {
@@ -476,27 +476,27 @@ fn play_fault(call: u64, fault: Fault, touched: bool, aborts: bool) -> bool {
         for object in objects() {
             world.scheduler.state().touch(&object);
         }
-        // One has another content of the same size.
+        // One object has different content of the same size.
         world.scheduler.state().write_source(&objects()[1], 1, 1);
     }
     let mut state = world.scheduler.state();
     let call = state.calls + call;
     state.fail_at = Some((call, fault));
     drop(state);
-    world.run_and_survive(0, "first".to_owned(), PROGRAMS[0]);
+    world.run_with_faults(0, "first".to_owned(), PROGRAMS[0]);
     let mut state = world.scheduler.state();
     let reached = state.calls >= call;
     state.fail_at = None;
     drop(state);
-    world.scheduler.land_all();
-    let complaints = world.run(0, "second".to_owned(), PROGRAMS[1]).unwrap();
+    world.scheduler.apply_delayed();
+    let failures = world.run(0, "second".to_owned(), PROGRAMS[1]).unwrap();
     assert_eq!(
-        complaints.iter().filter(|text| is_of(text, &objects()[1])).count(),
+        failures.iter().filter(|text| is_of(text, &objects()[1])).count(),
         usize::from(touched)
     );
     let mut state = world.scheduler.state();
-    state.look();
-    let violation = state.violation.take().or_else(|| compare(&state, &complaints));
+    state.check_visible();
+    let violation = state.violation.take().or_else(|| compare(&state, &failures));
     assert_eq!(violation, None, "after {fault:?} of call {call}");
     state.faults.clear();
     drop(state);
@@ -516,13 +516,13 @@ const FAULTS: [Fault; 6] = [
 ];
 
 #[test]
-fn every_call_may_fail() {
+fn any_call_can_fail() {
     for fault in FAULTS {
         for (touched, aborts, expected) in
             [(false, true, 80), (true, true, 20), (false, false, 80), (true, false, 20)]
         {
             let mut calls = 0;
-            while play_fault(calls + 1, fault, touched, aborts) {
+            while run_with_fault_at(calls + 1, fault, touched, aborts) {
                 calls += 1;
             }
             assert!(calls > expected, "only {calls} calls were made");
@@ -533,29 +533,29 @@ fn every_call_may_fail() {
 
 /// A run that fails at any call leaves nothing that `remove` cannot remove, whether its claims are published or not.
 #[test]
-fn every_call_may_fail_before_a_removal() {
+fn any_call_can_fail_before_a_removal() {
     for (aborts, fault) in [true, false].into_iter().flat_map(|aborts| FAULTS.map(|f| (aborts, f)))
     {
         for call in 1.. {
             let world = World { aborts, ..World::with_objects(Random::new(call)) };
             world.scheduler.start(1);
             world.scheduler.state().fail_at = Some((call, fault));
-            world.run_and_survive(0, "first".to_owned(), PROGRAMS[0]);
+            world.run_with_faults(0, "first".to_owned(), PROGRAMS[0]);
             let mut state = world.scheduler.state();
             let reached = state.calls >= call;
             state.fail_at = None;
             state.removing = true;
             drop(state);
             world.remove(0, "removal".to_owned()).unwrap();
-            world.scheduler.land_all();
+            world.scheduler.apply_delayed();
             let context = format!("after {fault:?} of call {call}, aborts: {aborts}");
             assert_eq!(world.scheduler.state().rows(), [""; 0], "{context}");
-            let complaints = world.run(0, "second".to_owned(), PROGRAMS[1]).unwrap();
+            let failures = world.run(0, "second".to_owned(), PROGRAMS[1]).unwrap();
             let mut state = world.scheduler.state();
-            state.look();
-            let violation = state.violation.take().or_else(|| compare(&state, &complaints));
+            state.check_visible();
+            let violation = state.violation.take().or_else(|| compare(&state, &failures));
             assert_eq!(violation, None, "{context}");
-            assert_eq!(complaints, ["Done", "Done"], "{context}");
+            assert_eq!(failures, ["Done", "Done"], "{context}");
             if !reached {
                 assert!(call > 80, "only {call} calls were made");
                 break;
@@ -565,7 +565,7 @@ fn every_call_may_fail_before_a_removal() {
 }
 
 #[test]
-fn an_interrupted_comparison_records_nothing_that_was_not_compared() {
+fn an_interrupted_comparison_records_only_compared_objects() {
     let world = World::with_objects(Random::new(1));
     world.scheduler.start(1);
     world.run(0, "first".to_owned(), PROGRAMS[0]).unwrap();
@@ -599,7 +599,7 @@ impl Watcher for Silent {
     fn published(&self, _: &Batch, _: &Tally, _: Duration) {}
 }
 
-/// Converts for real, over the same store.
+/// Runs the real conversion over the same store.
 fn convert(world: &World, run: &str) -> anyhow::Result<Tally> {
     let (dead, stop) = (Arc::default(), AtomicBool::new(false));
     let dataset = world.dataset(0, run.to_owned(), &dead)?;
@@ -625,7 +625,7 @@ fn convert(world: &World, run: &str) -> anyhow::Result<Tally> {
 }
 
 #[test]
-fn every_call_of_the_real_conversion_may_fail() {
+fn any_call_of_the_real_conversion_can_fail() {
     for fault in [Fault::ErrorBefore, Fault::ErrorAfter] {
         for call in 1.. {
             let world = World::new(Random::new(call));
@@ -637,7 +637,7 @@ fn every_call_of_the_real_conversion_may_fail() {
             }
             world.scheduler.state().fail_at = Some((call, fault));
             world.scheduler.start(1);
-            // A store's error ends a run, or costs it an object; the next one completes the dataset.
+            // An error of the store ends the run or fails an object. The next run completes the dataset.
             let _ = convert(&world, "first");
             let mut state = world.scheduler.state();
             let reached = state.calls >= call;

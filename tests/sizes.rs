@@ -1,5 +1,5 @@
-//! Objects of which a store or a file system returns fewer or more bytes than it listed: they are read once more, then
-//! left out of the claim and named, and a later run converts them.
+//! Objects for which a store or a file system returns fewer or more bytes than listed. They are read once more, then
+//! excluded from the claim and named. A later run converts them.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
@@ -15,7 +15,7 @@ use crate::memory::{Memory, Reply, Request};
 use crate::server::command;
 use crate::support::{ROWS, Run, get, good_lines, gzip, gzip_at, key, read, run_command};
 
-/// How many bytes of an answer are sent.
+/// Returns how many bytes of a response to send, given its length.
 type Cut = fn(usize) -> usize;
 
 const CUTS: [(&str, Cut); 4] = [
@@ -25,12 +25,12 @@ const CUTS: [(&str, Cut); 4] = [
     ("all but one byte", |length| length - 1),
 ];
 
-/// Lines of the objects: small and streamed, compressed and plain, each with its number.
+/// Numbers and line counts of the truncated objects: small and streamed, compressed and uncompressed.
 const LINES: [(usize, usize); 4] = [(1, 20), (2, 30), (3, 10_000), (4, 20_000)];
-/// Number and lines of an object that is never cut.
+/// Number and line count of an object that is never truncated.
 const WHOLE: (usize, usize) = (9, 3);
 
-/// Returns the objects that are cut, and one that is not.
+/// Returns the truncated objects, and one that is not truncated.
 fn objects() -> BTreeMap<String, Vec<u8>> {
     let plain = |number| key(number).replace(".log.gz", ".log");
     let objects = [
@@ -41,8 +41,8 @@ fn objects() -> BTreeMap<String, Vec<u8>> {
         (key(WHOLE.0), gzip(good_lines(WHOLE.1))),
     ];
     let lengths = objects.each_ref().map(|(_, bytes)| bytes.len());
-    assert!(lengths[2] > 4 << 20, "it is streamed: {lengths:?}");
-    assert!(lengths[3] > 8 << 20, "it is streamed in two pieces: {lengths:?}");
+    assert!(lengths[2] > 4 << 20, "object 3 is streamed: {lengths:?}");
+    assert!(lengths[3] > 8 << 20, "object 4 is streamed in two ranges: {lengths:?}");
     objects.into()
 }
 
@@ -50,7 +50,7 @@ fn is_cut(request: &Request) -> bool {
     request.is_read() && !request.key.contains(&number(WHOLE.0))
 }
 
-/// What stands in the key of an object and in no other.
+/// Returns a part of the key of an object that no other key contains.
 fn number(number: usize) -> String {
     key(number).rsplit_once('_').unwrap().1.replace(".log.gz", "")
 }
@@ -61,7 +61,7 @@ fn run(server: &Memory, name: &str, out: &Path, args: &[&str]) -> Run {
     run_command(&mut command(&server.address, &[&fixed[..], args].concat()))
 }
 
-/// Rows by the number of their object.
+/// Returns the number of rows of each object.
 fn rows(out: &Path) -> BTreeMap<usize, usize> {
     let all = read(out, ROWS);
     let count = |(place, _)| {
@@ -77,7 +77,7 @@ fn all_rows() -> BTreeMap<usize, usize> {
     LINES.into_iter().chain([WHOLE]).collect()
 }
 
-/// Asserts that a run names every object that is cut, and left them out.
+/// Asserts that a run names every truncated object as a failure and converts none of them.
 #[track_caller]
 fn expect_failures(run: Run, what: &str) {
     let run = run.expect(2);
@@ -96,7 +96,7 @@ fn expect_failures(run: Run, what: &str) {
 }
 
 #[test]
-fn a_short_answer_that_lasts_is_a_failure_by_name_and_a_later_run_converts() {
+fn short_responses_are_named_failures_and_a_later_run_converts() {
     let objects = objects();
     for (what, cut) in CUTS {
         let dir = TempDir::new().unwrap();
@@ -114,7 +114,7 @@ fn a_short_answer_that_lasts_is_a_failure_by_name_and_a_later_run_converts() {
 }
 
 #[test]
-fn an_object_whose_second_piece_is_short_is_left_out_whole() {
+fn an_object_whose_second_range_is_short_is_skipped_completely() {
     let dir = TempDir::new().unwrap();
     let short = |request: &Request| {
         if request.range_start() > 0 { Reply::Short(|length| length / 2) } else { Reply::Usual }
@@ -122,8 +122,8 @@ fn an_object_whose_second_piece_is_short_is_left_out_whole() {
     let server = Memory::start(objects(), short);
     let run = run(&server, "convert", dir.path(), &[]).expect(2);
     let length = objects().values().map(Vec::len).max().unwrap();
-    let piece = 8 << 20;
-    let read = piece + (length - piece) / 2;
+    let range = 8 << 20;
+    let read = range + (length - range) / 2;
     run.says(&[&format!("{read} of {length} bytes were read")]);
     let mut expected = all_rows();
     expected.insert(4, 0);
@@ -131,27 +131,27 @@ fn an_object_whose_second_piece_is_short_is_left_out_whole() {
 }
 
 #[test]
-fn a_short_answer_that_comes_once_is_asked_for_again_and_loses_no_row() {
+fn a_short_response_is_requested_again_and_loses_no_row() {
     let objects = objects();
     for (what, cut) in CUTS {
         let dir = TempDir::new().unwrap();
-        let met = Mutex::new(HashSet::new());
+        let seen = Mutex::new(HashSet::new());
         let short = move |request: &Request| {
             let is_first =
-                || met.lock().unwrap().insert((request.key.clone(), request.range_start()));
+                || seen.lock().unwrap().insert((request.key.clone(), request.range_start()));
             if is_cut(request) && is_first() { Reply::Short(cut) } else { Reply::Usual }
         };
         let server = Memory::start(objects.clone(), short);
         let run = run(&server, "convert", dir.path(), &[]).expect(0);
         assert_eq!(run.count("/objects/converted"), LINES.len() as u64 + 1, "{what}");
         assert_eq!(run.count("/rows"), all_rows().values().sum::<usize>() as u64, "{what}");
-        // One for each object, one more for its second piece.
+        // One for each object, and one for the second range of the largest.
         assert_eq!(run.count("/requests_failed"), LINES.len() as u64 + 1, "{what}");
     }
 }
 
 #[test]
-fn a_longer_answer_than_was_listed_is_a_failure_by_name() {
+fn a_response_longer_than_the_listed_size_is_a_named_failure() {
     let key = key(1).replace(".log.gz", ".log");
     let longer = String::from_utf8(good_lines(5)).unwrap();
     let reply = move |request: &Request| {
@@ -166,7 +166,7 @@ fn a_longer_answer_than_was_listed_is_a_failure_by_name() {
 }
 
 #[test]
-fn verify_touched_comparisons_and_inspect_trust_no_short_answer() {
+fn verify_comparisons_and_inspect_detect_short_responses() {
     let (dir, cut): (_, Cut) = (TempDir::new().unwrap(), |length| length / 2);
     let server = Memory::start(objects(), |_| Reply::Usual);
     run(&server, "convert", dir.path(), &[]).expect(0);
@@ -186,7 +186,7 @@ fn verify_touched_comparisons_and_inspect_trust_no_short_answer() {
     let url = format!("s3://logs/{}", key(3));
     let inspected = run_command(&mut command(&server.address, &["inspect", &url]));
     inspected.expect(3).says(&["bytes were read: the store"]);
-    // All are touched, the one that is not cut, too.
+    // All objects are touched, including the one that is not truncated.
     let server = Memory::start_tagged(objects(), "touched", short);
     let compared = run(&server, "convert", dir.path(), &[]).expect(2);
     let failures = compared.json()["failures"].as_array().unwrap().clone();
@@ -201,7 +201,7 @@ fn verify_touched_comparisons_and_inspect_trust_no_short_answer() {
 }
 
 #[test]
-fn a_file_that_changes_its_size_is_never_read_as_if_it_were_whole() {
+fn a_file_that_changes_its_size_is_never_read_as_complete() {
     for length in [5 << 10, 5 << 20] {
         let dir = TempDir::new().unwrap();
         let path = dir.path().join("x.log");
@@ -220,12 +220,12 @@ fn a_file_that_changes_its_size_is_never_read_as_if_it_were_whole() {
             file.set_len(length as u64).unwrap();
         };
         for other in [0, 10, length / 2, length - 1, length + 1] {
-            // Between listing and opening, the ETag tells.
+            // A change between listing and opening changes the ETag.
             let listed = list();
             resize(other);
             let error = source.read(&listed, &mut Vec::new()).unwrap_err();
             assert!(error.to_string().contains("rewritten since it was listed"), "{error}");
-            // Between opening and reading, the bytes are counted.
+            // A change between opening and reading changes the number of bytes.
             let listed = list();
             let mut reader = source.reader(&listed).unwrap();
             resize(other);

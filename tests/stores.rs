@@ -1,4 +1,4 @@
-//! One suite for every kind of place that keeps a dataset, and those that a dataset must not trust.
+//! One test suite for all kinds of targets, and tests of stores that a dataset must not trust.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -30,14 +30,14 @@ use tempfile::TempDir;
 
 use crate::server::Server;
 
-/// A bucket in memory, below a prefix.
+/// Returns an in-memory bucket with a prefix.
 fn bucket() -> Arc<dyn Target> {
     let store = Arc::new(InMemory::new());
     let root = Path::from("some/prefix");
     Arc::new(Bucket::new(store.clone(), store, root, "memory://some/prefix", STAGING))
 }
 
-/// A bucket in memory that cannot abort uploads.
+/// Returns an in-memory bucket that cannot abort uploads.
 fn blocks() -> Arc<dyn Target> {
     let store = Arc::new(InMemory::new());
     let uploads = Arc::new(Blocks { store: Arc::clone(&store), blocks: Mutex::default() });
@@ -47,8 +47,8 @@ fn blocks() -> Arc<dyn Target> {
 /// URL of the bucket that cannot abort uploads.
 const BLOCKS: &str = "blocks://bucket";
 
-/// Uploads as Azure has them: no request begins or aborts one, and a blob is completed from a list of its uncommitted
-/// blocks. When a blob is written, all uncommitted blocks of its key are gone.
+/// Uploads as in Azure: no request starts or aborts an upload, and a blob is completed from a list of its uncommitted
+/// blocks. Writing a blob deletes all uncommitted blocks of its key.
 struct Blocks {
     store: Arc<InMemory>,
     /// Uncommitted blocks by key and ID.
@@ -100,7 +100,7 @@ impl MultipartStore for Blocks {
     }
 }
 
-/// Runs a test on every kind of target, a bucket of a server among them if there is one.
+/// Runs a test on every kind of target, including a bucket of a server if one is available.
 fn on_each(test: fn(&Arc<dyn Target>)) {
     let dir = TempDir::new().unwrap();
     let disk: Arc<dyn Target> = Arc::new(Disk::new(dir.path().join("not/there"), STAGING, "run"));
@@ -140,15 +140,15 @@ fn a_file_is_created_once() {
         assert_eq!(&target.get_range("a/b/1.json", 1..3).unwrap()[..], b"ne");
         assert!(target.get_range("a/b/2.json", 1..3).is_err());
         target.settle("a/b/1.json").unwrap();
-        assert_eq!(keys(target, STAGING), [""; 0], "nothing is left behind");
+        assert_eq!(keys(target, STAGING), [""; 0], "no staged file is left");
         let surely = |bytes| create_surely(&**target, "a/b/1.json", bytes, Patience::default());
-        assert_eq!(surely(b"one").unwrap(), Owner::Ours, "of an attempt before");
+        assert_eq!(surely(b"one").unwrap(), Owner::Ours, "created by an earlier attempt");
         assert_eq!(surely(b"two").unwrap(), Owner::Theirs(b"one".to_vec()));
     });
 }
 
 #[test]
-fn what_is_listed_lies_below_the_directory() {
+fn a_listing_contains_only_files_below_its_directory() {
     on_each(|target| {
         assert_eq!(keys(target, "a"), [""; 0]);
         for key in ["a/1", "a/b/c/2", "ab/3", "b/4"] {
@@ -163,13 +163,13 @@ fn what_is_listed_lies_below_the_directory() {
 }
 
 #[test]
-fn a_staged_file_is_completed_any_number_of_times() {
+fn completing_a_staged_file_is_idempotent() {
     on_each(|target| {
         // More than two parts of an upload.
         let bytes: Vec<u8> = (0..20_000_000_u32).map(|n| (n % 251) as u8).collect();
         let file = stage(target, "table/day=1/x.parquet", &bytes);
         assert_eq!(file.size, bytes.len() as u64);
-        assert_eq!(keys(target, "table"), [""; 0], "nobody sees it");
+        assert_eq!(keys(target, "table"), [""; 0], "the file is not visible");
         assert_eq!(target.staged().unwrap().len(), 1);
         for _ in 0..3 {
             assert_eq!(complete(target, &file), Completed::Visible);
@@ -179,7 +179,7 @@ fn a_staged_file_is_completed_any_number_of_times() {
         target.forget(&file.staged);
         assert_eq!(target.staged().unwrap().len(), 0);
         assert_eq!(target.size("table/day=1/x.parquet").unwrap(), Some(file.size));
-        // After its file was deleted, too, it is not completed again.
+        // A completed upload cannot be completed again after its file was deleted.
         target.delete("table/day=1/x.parquet").unwrap();
         assert_eq!(complete(target, &file), Completed::Lost);
         assert_eq!(keys(target, "table"), [""; 0]);
@@ -197,7 +197,7 @@ fn an_aborted_file_never_appears() {
         abort(target, &file.staged);
         assert_eq!(complete(target, &file), Completed::Lost);
         assert_eq!(keys(target, "table"), [""; 0]);
-        // One that is dropped is aborted.
+        // Dropping a file that is being written aborts it.
         let mut writing =
             Writing::begin(target, FileKey::parse("table/y.parquet").unwrap()).unwrap();
         writing.write_all(b"y").unwrap();
@@ -208,7 +208,7 @@ fn an_aborted_file_never_appears() {
 }
 
 #[test]
-fn a_claimed_file_that_was_ended_and_deleted_never_appears() {
+fn a_file_that_was_ended_and_deleted_never_appears() {
     on_each(|target| {
         let file = stage(target, "table/x.parquet", b"x");
         end(&**target, &file).unwrap();
@@ -222,7 +222,7 @@ fn a_claimed_file_that_was_ended_and_deleted_never_appears() {
 }
 
 #[test]
-fn nothing_is_left_of_files_that_no_claim_names() {
+fn unclaimed_files_leave_nothing_behind() {
     on_each(|target| {
         let dataset = open(target, "a", false).unwrap();
         let begin = |key| {
@@ -231,9 +231,9 @@ fn nothing_is_left_of_files_that_no_claim_names() {
             writing
         };
         drop(begin("alb_access_logs/x.parquet"));
-        assert_eq!(target.staged().unwrap().len(), 0, "one that is dropped is forgotten");
+        assert_eq!(target.staged().unwrap().len(), 0, "a dropped file leaves no note");
         begin("alb_access_logs/y.parquet").keep();
-        assert_eq!(target.staged().unwrap().len(), 1, "one that a crash has left");
+        assert_eq!(target.staged().unwrap().len(), 1, "a crash leaves a staged file");
         // Some stores round the time of a file up to the next second.
         std::thread::sleep(Duration::from_millis(1100));
         let cleaned = clean(&dataset, Duration::ZERO).unwrap();
@@ -245,7 +245,7 @@ fn nothing_is_left_of_files_that_no_claim_names() {
 }
 
 #[test]
-fn a_file_that_somebody_else_put_there_is_no_success() {
+fn a_foreign_file_with_the_same_key_is_an_error() {
     on_each(|target| {
         let file = stage(target, "table/x.parquet", b"ours");
         abort(target, &file.staged);
@@ -254,7 +254,6 @@ fn a_file_that_somebody_else_put_there_is_no_success() {
             Err(error @ TargetError::Foreign { .. }) => {
                 assert!(error.to_string().contains("14 bytes instead of 4"), "{error}");
             }
-            // The store of the tests has an error of its own for an upload that is gone.
             other => panic!("{other:?}"),
         }
     });
@@ -265,7 +264,7 @@ fn aborts(target: &Arc<dyn Target>) -> bool {
     !["az:", "blocks:"].iter().any(|scheme| target.name("").starts_with(scheme))
 }
 
-/// Tells whether that is how the store in memory, and no other, reports an upload that is gone.
+/// Returns whether the in-memory store reports that an upload does not exist. Other stores return another error.
 fn is_gone(target: &Arc<dyn Target>, error: &TargetError) -> bool {
     let generic = matches!(error, TargetError::Store { error: Error::Generic { .. }, .. });
     generic && target.name("").starts_with("memory:")
@@ -291,18 +290,18 @@ fn abort(target: &Arc<dyn Target>, staged: &Staged) {
 
 // ---- stores that let two runs create the same file
 
-/// Overwrites whatever the condition.
+/// A store that ignores conditions and overwrites.
 #[derive(Debug)]
-struct Careless(InMemory);
+struct Unconditional(InMemory);
 
-impl fmt::Display for Careless {
+impl fmt::Display for Unconditional {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Careless")
+        f.write_str("Unconditional")
     }
 }
 
 #[async_trait]
-impl ObjectStore for Careless {
+impl ObjectStore for Unconditional {
     async fn put_opts(&self, path: &Path, bytes: PutPayload, _: PutOptions) -> Result<PutResult> {
         self.0.put_opts(path, bytes, PutMode::Overwrite.into()).await
     }
@@ -347,18 +346,18 @@ fn open(target: &Arc<dyn Target>, run: &str, single_writer: bool) -> Result<Data
 }
 
 #[test]
-fn a_store_that_ignores_conditions_is_found_out() {
+fn a_store_that_ignores_conditions_is_detected() {
     let memory = InMemory::new();
-    let (store, uploads) = (Arc::new(Careless(memory.clone())), Arc::new(memory));
+    let (store, uploads) = (Arc::new(Unconditional(memory.clone())), Arc::new(memory));
     let target: Arc<dyn Target> =
-        Arc::new(Bucket::new(store, uploads, Path::default(), "careless:", STAGING));
+        Arc::new(Bucket::new(store, uploads, Path::default(), "unconditional:", STAGING));
     let refused = |run| match open(&target, run, false) {
         Err(error @ DatasetError::Unconditional(_)) => error.to_string(),
         other => panic!("{other:?}"),
     };
     assert!(refused("a").contains("does not keep two runs from creating the same file"));
-    assert_eq!(keys(&target, "_alb2parquet"), [""; 0], "nothing is begun, nor left");
-    // On the user's word it goes on, and the answer is kept for later runs.
+    assert_eq!(keys(&target, "_alb2parquet"), [""; 0], "no state is created or left");
+    // With --single-writer it continues, and the result of the check is recorded for later runs.
     let dataset = open(&target, "b", true).unwrap();
     assert_eq!(dataset.create("_alb2parquet/x", b"1").unwrap(), Owner::Ours);
     assert_eq!(dataset.create("_alb2parquet/x", b"2").unwrap(), Owner::Theirs(b"1".to_vec()));
@@ -367,7 +366,7 @@ fn a_store_that_ignores_conditions_is_found_out() {
 }
 
 #[test]
-fn a_store_that_keeps_conditions_is_trusted() {
+fn a_store_that_respects_conditions_is_accepted() {
     on_each(|target| {
         open(target, "a", false).unwrap();
         assert_eq!(keys(target, "_alb2parquet"), ["_alb2parquet/dataset.json"]);

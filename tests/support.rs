@@ -1,4 +1,4 @@
-//! What the tests share: log lines, gzip, source trees, the program, and datasets read back.
+//! Shared helpers: log lines, gzip, source trees, runs of the program, and reading datasets.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -23,13 +23,13 @@ use crate::server::{Mirror, Server};
 pub(crate) const ROWS: &str = "alb_access_logs";
 /// Name of the table of rejects.
 pub(crate) const REJECTS: &str = "alb_rejects";
-/// Directory of the partition that [`key`] makes keys of, as a hive path.
+/// Directory of the partition of [`key`], in the hive layout.
 pub(crate) const PARTITION: &str =
     "account=012345678901/region=eu-west-1/year=2025/month=07/day=19";
 
 // ---- lines
 
-/// The 36 fields of a line as load balancers write it today.
+/// The 36 fields of a current line.
 pub(crate) const FIELDS: [&str; 36] = [
     "https",
     "2025-07-19T14:03:21.123456Z",
@@ -69,31 +69,31 @@ pub(crate) const FIELDS: [&str; 36] = [
     "0x8",
 ];
 
-/// The fields of a line with changes; may grow beyond 36 fields.
+/// The fields of a line. Can have more than 36 fields.
 #[derive(Clone)]
 pub(crate) struct Line(pub(crate) Vec<String>);
 
 impl Line {
-    /// A line of the first `count` fields; beyond the 36th they are `extra37`, `extra38`, …
+    /// Returns a line with the first `count` fields. Fields after the 36th are `extra37`, `extra38`, …
     pub(crate) fn of(count: usize) -> Self {
         let known = FIELDS.iter().map(ToString::to_string);
         let extra = (37..).map(|number| format!("extra{number}"));
         Self(known.chain(extra).take(count).collect())
     }
 
-    /// Replaces the field with that number, counted from 1 as AWS's documentation does.
+    /// Replaces the field with a number, counted from 1 as in the documentation of AWS.
     pub(crate) fn with(mut self, number: usize, value: &str) -> Self {
         value.clone_into(&mut self.0[number - 1]);
         self
     }
 
-    /// The line without its end.
+    /// Returns the line without a line end.
     pub(crate) fn text(&self) -> String {
         self.0.join(" ")
     }
 }
 
-/// Text of lines, each ended by a newline.
+/// Returns the text of lines, with a newline after each.
 pub(crate) fn text_of<T: AsRef<[u8]>>(lines: impl IntoIterator<Item = T>) -> Vec<u8> {
     let mut text = Vec::new();
     for line in lines {
@@ -103,7 +103,7 @@ pub(crate) fn text_of<T: AsRef<[u8]>>(lines: impl IntoIterator<Item = T>) -> Vec
     text
 }
 
-/// Text of `count` good lines that all differ.
+/// Returns the text of `count` different valid lines.
 pub(crate) fn good_lines(count: usize) -> Vec<u8> {
     text_of((0..count).map(|number| {
         Line::of(30)
@@ -115,12 +115,12 @@ pub(crate) fn good_lines(count: usize) -> Vec<u8> {
 
 // ---- gzip
 
-/// One gzip member.
+/// Returns a gzip member.
 pub(crate) fn gzip(text: impl AsRef<[u8]>) -> Vec<u8> {
     gzip_at(text, Compression::fast())
 }
 
-/// One gzip member of a given compression.
+/// Returns a gzip member with a compression level.
 pub(crate) fn gzip_at(text: impl AsRef<[u8]>, level: Compression) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), level);
     encoder.write_all(text.as_ref()).unwrap();
@@ -129,13 +129,12 @@ pub(crate) fn gzip_at(text: impl AsRef<[u8]>, level: Compression) -> Vec<u8> {
 
 // ---- decoding without the program
 
-/// Decodes the text of an object of the access log table.
+/// Decodes text of the access log.
 pub(crate) fn decode(text: impl AsRef<[u8]>) -> Outcome {
     decode_as(LogType::Access.table(), text)
 }
 
-/// Decodes the text of an object of some table, by the way of ordinary objects; an object without
-/// text is not ordinary.
+/// Decodes text of a table on the path of ordinary objects. An object without text is not ordinary.
 pub(crate) fn decode_as(table: &Table, text: impl AsRef<[u8]>) -> Outcome {
     let mut decompressed = Decompressed::default();
     let whole = Whole::default().inflate(0, &gzip(text.as_ref()), &mut decompressed);
@@ -148,7 +147,7 @@ pub(crate) fn decode_as(table: &Table, text: impl AsRef<[u8]>) -> Outcome {
     outcome
 }
 
-/// Decodes an object by the way of streamed ones.
+/// Decodes an object on the path of streamed objects.
 pub(crate) fn decode_streamed(size: usize, reader: impl Read + Send + 'static) -> Outcome {
     let mut decoder = Decoder::new(LogType::Access.table());
     let mut outcome = Outcome::default();
@@ -164,7 +163,7 @@ pub(crate) fn decode_streamed(size: usize, reader: impl Read + Send + 'static) -
     outcome
 }
 
-/// Decompressed text of segments of whole lines, all of object 0.
+/// Returns decompressed text in segments of whole lines, all from object 0.
 pub(crate) fn segments_of(segments: &[&[u8]]) -> Decompressed {
     let mut decompressed = Decompressed::default();
     for segment in segments {
@@ -181,17 +180,17 @@ pub(crate) fn segments_of(segments: &[&[u8]]) -> Decompressed {
 
 // ---- keys and trees
 
-/// Key of an object of a day, `2025/07/19`, that differs from others by its number.
+/// Returns the key of an object of a day, such as `2025/07/19`. The number makes the key unique.
 pub(crate) fn key_on(day: &str, number: usize) -> String {
     key_of("012345678901", "eu-west-1", day, "my-lb.50dc6c495c0c9188", number)
 }
 
-/// Key of an object of 2025-07-19.
+/// Returns the key of an object of 2025-07-19.
 pub(crate) fn key(number: usize) -> String {
     key_on("2025/07/19", number)
 }
 
-/// Key of an object of an account, a region, a day and a balancer, `name.id`.
+/// Returns the key of an object of an account, a region, a day and a load balancer, `name.id`.
 pub(crate) fn key_of(
     account: &str,
     region: &str,
@@ -205,10 +204,10 @@ pub(crate) fn key_of(
     )
 }
 
-/// A directory with a source and a place for a dataset, removed in the end.
+/// A temporary directory with a source and a dataset.
 pub(crate) struct World {
     dir: TempDir,
-    /// The buckets that the two lie in, if they are only copies.
+    /// The buckets of source and dataset, if the directories are only copies.
     buckets: Option<[Mirror; 2]>,
 }
 
@@ -219,8 +218,8 @@ impl World {
         world
     }
 
-    /// A world in buckets where there is a server, and on the disk otherwise. Its directories can be looked
-    /// into and changed in either case.
+    /// Returns a world in buckets if a server is available, otherwise on disk. In both cases a test can read and
+    /// change its directories.
     pub(crate) fn anywhere() -> Self {
         let mut world = Self::new();
         if let Some(server) = Server::known() {
@@ -230,7 +229,7 @@ impl World {
         world
     }
 
-    /// A world of one object.
+    /// Returns a world with one object.
     pub(crate) fn with(object: impl AsRef<[u8]>) -> Self {
         let world = Self::new();
         world.put(&key(1), object);
@@ -249,7 +248,7 @@ impl World {
         self.path("out")
     }
 
-    /// The dataset's directory, unless the dataset lies in a bucket.
+    /// Returns the directory of the dataset, or `None` if it is in a bucket.
     pub(crate) fn local_out(&self) -> Option<String> {
         self.buckets.is_none().then(|| self.out().to_str().unwrap().to_owned())
     }
@@ -269,7 +268,7 @@ impl World {
         self.run("convert", true, &with_day(args))
     }
 
-    /// Runs a command of the program over the dataset, and over the source if it takes one.
+    /// Runs a command of the program with the dataset, and with the source if the command has one.
     pub(crate) fn run(&self, name: &str, takes_source: bool, args: &[&str]) -> Run {
         let [source, out] =
             [self.source(), self.out()].map(|path| path.to_str().unwrap().to_owned());
@@ -287,12 +286,12 @@ impl World {
         run
     }
 
-    /// Rows of the dataset, file by file.
+    /// Returns the rows of the dataset, file by file.
     pub(crate) fn rows(&self) -> Vec<Row> {
         read(&self.out(), ROWS)
     }
 
-    /// Rejects of the dataset, file by file.
+    /// Returns the rejects of the dataset, file by file.
     pub(crate) fn rejects(&self) -> Vec<Row> {
         read(&self.out(), REJECTS)
     }
@@ -308,7 +307,7 @@ pub(crate) fn put(dir: &Path, key: &str, object: impl AsRef<[u8]>) -> PathBuf {
 
 // ---- the program
 
-/// How the program ended.
+/// The exit code and the output of a run of the program.
 #[derive(Debug)]
 pub(crate) struct Run {
     pub(crate) code: i32,
@@ -328,28 +327,29 @@ impl Run {
         run
     }
 
-    /// Asserts the exit code and goes on.
+    /// Asserts the exit code, and returns the run.
     #[track_caller]
     pub(crate) fn expect(self, code: i32) -> Self {
         assert_eq!(self.code, code, "exit code of {self:#?}");
         self
     }
 
-    /// What `--json` printed: one object and nothing else.
+    /// Parses the output of `--json`, a single object.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in {self:#?}"))
     }
 
-    /// A count of `--json`, named by its path: `/objects/failed`.
+    /// Returns a count in the output of `--json` by its JSON pointer, such as `/objects/failed`.
     #[track_caller]
     pub(crate) fn count(&self, pointer: &str) -> u64 {
         let json = self.json();
-        let value = json.pointer(pointer).unwrap_or_else(|| panic!("{pointer} is in {json:#}"));
-        value.as_u64().unwrap_or_else(|| panic!("{pointer} is a count in {json:#}"))
+        let value =
+            json.pointer(pointer).unwrap_or_else(|| panic!("{pointer} is missing in {json:#}"));
+        value.as_u64().unwrap_or_else(|| panic!("{pointer} is not a count in {json:#}"))
     }
 
-    /// Rejects of `--json` as `reason=count …`.
+    /// Returns the rejects in the output of `--json` as `reason=count …`.
     #[track_caller]
     pub(crate) fn rejects(&self) -> String {
         let json = self.json();
@@ -358,23 +358,23 @@ impl Run {
         counts.collect::<Vec<_>>().join(" ")
     }
 
-    /// Asserts that the error names all of these.
+    /// Asserts that stderr contains all of the given words.
     #[track_caller]
     pub(crate) fn says(&self, words: &[&str]) {
         for word in words {
-            assert!(self.stderr.contains(word), "{word:?} is said in {self:#?}");
+            assert!(self.stderr.contains(word), "{word:?} is missing in {self:#?}");
         }
     }
 }
 
-/// A command that runs the program.
+/// Returns a command that runs the program.
 pub(crate) fn program(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_alb2parquet"));
     command.args(args);
     command
 }
 
-/// Runs the program.
+/// Runs the program with arguments.
 pub(crate) fn run(args: &[&str]) -> Run {
     Run::of(program(args).output().unwrap())
 }
@@ -384,13 +384,13 @@ pub(crate) fn run_command(command: &mut Command) -> Run {
     Run::of(command.output().unwrap())
 }
 
-/// Converts sources to a dataset, whatever the day of the clock.
+/// Converts sources to a dataset, independently of the current day.
 pub(crate) fn convert(sources: &[&Path], out: &Path, args: &[&str]) -> Run {
     let mut command = program(&["convert"]);
     run_command(command.args(sources).arg("--out").arg(out).args(with_day(args)))
 }
 
-/// Adds a last day that never comes, unless there is one.
+/// Adds a last day far in the future, unless the arguments contain a last day.
 fn with_day<'a>(args: &[&'a str]) -> Vec<&'a str> {
     let day = if args.contains(&"--to") { &[][..] } else { &["--to", "2099-12-31"] };
     [args, day].concat()
@@ -398,7 +398,7 @@ fn with_day<'a>(args: &[&'a str]) -> Vec<&'a str> {
 
 // ---- datasets
 
-/// Every file below a directory with its bytes, by its path from there.
+/// Returns the bytes of every file below a directory, by relative path.
 pub(crate) fn tree(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     fn visit(dir: &Path, prefix: &str, files: &mut BTreeMap<String, Vec<u8>>) {
         for entry in fs::read_dir(dir).unwrap() {
@@ -418,7 +418,7 @@ pub(crate) fn tree(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
-/// What a dataset holds whatever the run that wrote it: the files of every table by directory, without
+/// Returns the contents of a dataset that do not depend on the run: the files of every table by directory, without
 /// their names.
 pub(crate) fn contents(out: &Path) -> BTreeMap<String, Vec<Vec<u8>>> {
     let mut contents = BTreeMap::<String, Vec<Vec<u8>>>::new();
@@ -434,13 +434,13 @@ pub(crate) fn contents(out: &Path) -> BTreeMap<String, Vec<Vec<u8>>> {
     contents
 }
 
-/// The data files of a table, by path.
+/// Returns the data files of a table, by path.
 pub(crate) fn files(out: &Path, table: &str) -> Vec<PathBuf> {
     let dir = out.join(table);
     tree(&dir).keys().map(|name| dir.join(name)).collect()
 }
 
-/// The only data file of a table.
+/// Returns the only data file of a table.
 #[track_caller]
 pub(crate) fn only_file(out: &Path, table: &str) -> PathBuf {
     let mut files = files(out, table);
@@ -448,20 +448,20 @@ pub(crate) fn only_file(out: &Path, table: &str) -> PathBuf {
     files.remove(0)
 }
 
-/// The rows of a table, file by file.
+/// Returns the rows of a table, file by file.
 pub(crate) fn read(out: &Path, table: &str) -> Vec<Row> {
     files(out, table).iter().flat_map(|path| read_file(path)).collect()
 }
 
-/// The rows of a Parquet file, as the crate's own reader reads them.
+/// Returns the rows of a Parquet file, read with the `parquet` crate.
 pub(crate) fn read_file(path: &Path) -> Vec<Row> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(File::open(path).unwrap()).unwrap();
     let reader = reader.build().unwrap();
     reader.flat_map(|batch| rows_of(&batch.unwrap())).collect()
 }
 
-/// A value of a row; NULL is `None`.
+/// Returns a value of a row. `None` is NULL.
 #[track_caller]
 pub(crate) fn get<'r>(row: &'r Row, column: &str) -> Option<&'r str> {
-    row.get(column).unwrap_or_else(|| panic!("column {column} is in {row:?}")).as_deref()
+    row.get(column).unwrap_or_else(|| panic!("column {column} is missing in {row:?}")).as_deref()
 }

@@ -1,36 +1,36 @@
 //! The integration tests, one binary.
 //!
-//! A module here is named after what it proves. Unit tests of single functions stand at the foot of
-//! the file they test; what is here goes through the public API or through the program.
+//! Each module is named after its subject. Unit tests of single functions are at the end of the file that they test.
+//! The tests here use the public API or the program.
 
-// Athena's statements are what AWS documents; a reader of its grammar reads them.
+// Statements for Athena follow the grammar that AWS documents.
 mod athena;
-// Imports go one way along the data's path; files say what they are; one module prints.
+// Structure of `src`: imports go in one direction, every file has a doc comment, one module prints.
 mod architecture;
-// Batches as data: plans as lines of JSON, converted anywhere, any number of times.
+// Batches as data: plans as lines of JSON that any machine can convert, any number of times.
 mod batches;
-// Bloom filters: where they are asked for, and nowhere else.
+// Bloom filters: only in the requested columns.
 mod bloom;
-// Memory is bounded by the text and the rejects that come out of an object.
+// Memory is bounded by the decompressed text and the rejects of an object.
 mod bounds;
-// The program's face: exit codes, messages, filters, `--json`.
+// The command line: exit codes, messages, filters, `--json`.
 mod cli;
-// Lines with chosen fields are rejects, unless nobody could tell them from good ones.
+// Lines with omitted or reordered fields are rejects, unless they are indistinguishable from valid lines.
 mod chosen;
 // docs/columns.md matches the schema files.
 mod columns;
-// Where requests go: endpoints by environment, profile and option.
+// Endpoints of requests: environment, profiles and options.
 mod endpoints;
 // Lines read = rows + rejects: in the summary, the files and their footers.
 mod conservation;
-// What engines are told of tables; the engines themselves are asked by `scripts/engines-test`.
+// DDL for query engines. `scripts/engines-test` runs it in the engines.
 mod ddl;
-// What the bytes of an object are: members, padding, garbage, gzip inside gzip, plain text, marks.
+// The bytes of an object: gzip members, padding, garbage, nested gzip, plain text, byte order marks.
 mod content;
 // If the dataset is deleted during a run, the run fails, and later runs lose and duplicate nothing.
 #[cfg(unix)]
 mod deleted;
-// The same input gives the same bytes, whatever the threads, the order and the number of runs.
+// The same input gives the same bytes, independent of threads, order and the number of runs.
 mod determinism;
 // The fuzz targets on random inputs from a fixed seed; `scripts/fuzz` runs them under libFuzzer.
 mod fuzz;
@@ -39,35 +39,35 @@ mod fuzz_lines;
 mod fuzz_objects;
 mod fuzz_state;
 mod fuzz_targets;
-// Reruns add what is new; `verify` and `remove`. On a disk, and in buckets where there is a server.
+// Reruns, `verify` and `remove`. On a disk, and in buckets if a server is available.
 mod exactly_once;
 // Names, values and messages from outside are escaped wherever the program prints them.
 mod escapes;
-// Bad input, each kind a case: damaged gzip, hostile lines, keys that lie.
+// Invalid input: damaged gzip, malicious lines, misleading keys.
 mod input;
-// Layouts: the same object, wherever it lies, is converted once; what is not converted is named.
+// Layouts of sources: copies of an object are converted once, and skipped logs are named.
 mod layouts;
-// What stands in the Parquet files: pages, encodings, statistics, indexes, paths.
+// Contents of the Parquet files: pages, encodings, statistics, indexes, paths.
 mod layout;
-// Listings: odd keys, large buckets, stores that answer nonsense or nothing, over a server in memory.
+// Listings of an in-memory server: unusual keys, large buckets, invalid responses, no response.
 mod listing;
-// What the program says of itself: help, version, completions, manual pages.
+// Help, version, completions, manual pages.
 mod help;
 // A panic fails only its batch; limits on threads and memory cause errors.
 mod isolation;
-// `inspect`: the page for people, the JSON for programs.
+// `inspect`: its text and its JSON.
 mod inspect;
 // The library: features, public API, and the examples that users copy.
 mod library;
-// Golden lines: every era, every odd shape, every reason to reject.
+// Golden lines: every era, every unusual form, every reason to reject.
 mod lines;
-// Connection and health check logs; trees of all logs; objects that hold something else.
+// Connection and health check logs, trees with all log types, and objects with other content.
 mod logs;
-// `plan` and `--dry-run` say what `convert` does, and do nothing; what a source without logs is told.
+// `plan` and `--dry-run` predict `convert` and write nothing. Messages for sources without logs.
 mod plan;
-// Not a test: a server of one bucket in memory.
+// Not a test: an in-memory server with one bucket.
 mod memory;
-// Directories of buckets that a run skips: shards and runs of one day each find every log together.
+// Skipped directories of buckets: runs of all shards, or of all days, find every log.
 mod pruning;
 // Profiles: the default, datasets with files of both, and the DDL for such datasets.
 mod profiles;
@@ -75,48 +75,48 @@ mod profiles;
 mod proxy;
 // The library's reader of single objects and streams.
 mod read;
-// The reasons and notes in docs/rejects.md are those of the program.
+// The reasons and notes in docs/rejects.md match the program.
 mod rejects_page;
-// Lines that other projects published, of this and of other load balancers; skipped by name where they are not at hand.
+// Log lines that other projects published. Without the files, the tests are reported as skipped.
 mod real_lines;
-// Lists for `--objects`, URLs that are none, and credentials that nobody may see.
+// Lists for `--objects`, invalid URLs, and credentials in URLs.
 mod objects;
 // Not a test: rows and rejects as plain text, to compare decoders.
 mod outcome;
 // Not a test: slow reference implementations of the decoder and of the gzip reader.
 mod reference_lines;
 mod reference_objects;
-// Redaction: what each rule leaves, and that nothing else is left anywhere.
+// Redaction: what each rule keeps, and that no other personal data is left.
 mod redact;
-// What only a disk shows: staged files, signals, and a mount that numbers its files anew.
+// Only on a disk: staged files, signals, and mounts that change inode numbers.
 mod on_disk;
-// If stdout or a file cannot be written, the error has its name, the reason and a remedy.
+// If stdout or a file cannot be written, the error contains its name, the reason and a remedy.
 #[cfg(unix)]
 mod refusals;
-// The report: its numbers, its page; a browser looks at it in `scripts/report-test`.
+// The report: its numbers and its page. `scripts/report-test` opens the page in a browser.
 mod report;
 // Buckets and faults, over a server that `scripts/s3-test` or `scripts/emulators-test` starts; ignored without one.
 mod buckets;
-// What only S3 has, over a server that `scripts/s3-test` starts; ignored without one.
+// Features of S3, over a server that `scripts/s3-test` starts; ignored without one.
 mod s3;
-// A new field is one stanza in the schema file and nothing else.
+// One stanza in the schema file adds a field.
 mod schema;
-// Runs that crash, fail, race and pause at every call to their store leave every row once.
+// Runs that crash, fail, race and pause at any call to their store leave every row in the dataset once.
 #[allow(clippy::print_stdout)] // figures of long runs, and the calls of a seed that is replayed
 mod simulation;
-// State that is lost, restored or damaged: nothing is converted twice, and `repair` rebuilds claims.
+// Lost, restored or damaged state: nothing is converted twice, and `repair` rebuilds claims.
 mod repair;
-// Job arrays: shards are all of the work, whoever is killed.
+// Job arrays: shards cover all work, even if tasks are killed.
 mod shards;
-// Not a test: the server that buckets lie on.
+// Not a test: the server of the bucket tests.
 mod server;
-// Objects that are shorter or longer than they were listed are read again, then left out by name.
+// Objects that are shorter or longer than listed are read again, then skipped and named.
 mod sizes;
-// One suite for every kind of place that keeps a dataset.
+// One test suite for all kinds of targets.
 mod stores;
-// Not a test: log lines, gzip, source trees, the program, and datasets read back.
+// Not a test: log lines, gzip, source trees, runs of the program, and reading datasets.
 mod support;
-// Not a test: what values of the access log look like, for the slow and obvious converter.
+// Not a test: the shapes of access log values, for the reference converter.
 mod shapes;
-// Random text on which the decoder must agree with the reference implementation.
-mod twin;
+// The decoder agrees with the reference implementation on random text.
+mod random_text;

@@ -32,7 +32,9 @@ use serde_json::Value;
 
 use crate::simulation::random::Random;
 use crate::simulation::store::{Fault, Rates};
-use crate::simulation::{DAYS, PROGRAMS, World, convert, expect_faults, objects, put, survive};
+use crate::simulation::{
+    DAYS, PROGRAMS, World, convert, expect_faults, ignore_faults, objects, put,
+};
 use crate::support::{gzip, key_on};
 
 const SEEDS: u64 = 34;
@@ -147,7 +149,7 @@ fn partition_of(day: &str) -> String {
 fn directories(day: &str) -> [String; 2] {
     let parts: Vec<&str> = day.split('/').collect();
     [ROWS, REJECTS].map(|table| {
-        let [year, month, day] = parts[..] else { panic!("{day} is no day") };
+        let [year, month, day] = parts[..] else { panic!("{day} is not a day") };
         format!("{table}/account=012345678901/region=eu-west-1/year={year}/month={month}/day={day}")
     })
 }
@@ -208,7 +210,7 @@ impl History {
     }
 
     /// Runs the program several times, with added objects, removed partitions, and faults.
-    fn live(&mut self, runs: u64) {
+    fn run_several(&mut self, runs: u64) {
         for _ in 0..runs {
             let day = DAYS[self.runs as usize % 2];
             self.add(day);
@@ -235,7 +237,7 @@ impl History {
             *self.faults.entry("short read").or_default() += short;
             if self.random.hits(150) {
                 self.runs += 1;
-                survive(|| self.world.remove(0, format!("removal-{}", self.runs)));
+                ignore_faults(|| self.world.remove(0, format!("removal-{}", self.runs)));
                 self.count("removal");
             }
             if self.random.hits(300) {
@@ -405,7 +407,7 @@ impl History {
         directories(day).iter().flat_map(|directory| keys(&store, directory)).collect()
     }
 
-    /// Returns whether the claims of a day are broken or do not account for its files, computed directly from the state.
+    /// Returns whether the claims of a day are broken or do not account for its files. Reads the state directly.
     fn is_unknown(&self, day: &str) -> bool {
         let store = self.dataset();
         let log = keys(&store, &log_of(day));
@@ -478,17 +480,17 @@ fn copy_of(file: &str) -> String {
 }
 
 /// Runs a seed. Returns how often each kind of fault and damage happened.
-fn play(seed: u64) -> BTreeMap<&'static str, u64> {
+fn run_seed(seed: u64) -> BTreeMap<&'static str, u64> {
     let (name, damage) = Damage::ALL[(seed % Damage::ALL.len() as u64) as usize];
     let what = format!("ALB2PARQUET_SEED={seed}: {name}");
     let mut history = History::new(seed);
     // Only removals delete data files.
     history.world.scheduler.state().removing = true;
     let runs = 2 + history.random.below(4);
-    history.live(runs);
+    history.run_several(runs);
     // Some kinds of damage need several claims, or an open entry of an interrupted run.
     while !history.damage(damage) {
-        history.live(1);
+        history.run_several(1);
     }
     history.count(damage.name());
     let unknown: Vec<&str> = DAYS.into_iter().filter(|day| history.is_unknown(day)).collect();
@@ -554,7 +556,7 @@ const AT_LEAST: [(&str, u64); 5] = [
 #[test]
 fn lost_or_forged_state_neither_duplicates_nor_loses_rows() {
     if let Some(seed) = env::var("ALB2PARQUET_SEED").ok().and_then(|seed| seed.parse().ok()) {
-        play(seed);
+        run_seed(seed);
         return;
     }
     let seeds = env::var("ALB2PARQUET_SEEDS").ok().and_then(|seeds| seeds.parse().ok());
@@ -562,7 +564,7 @@ fn lost_or_forged_state_neither_duplicates_nor_loses_rows() {
     let began = Instant::now();
     let mut faults = BTreeMap::<&str, u64>::new();
     for seed in 0..seeds {
-        for (fault, count) in play(seed) {
+        for (fault, count) in run_seed(seed) {
             *faults.entry(fault).or_default() += count;
         }
     }
@@ -624,10 +626,10 @@ fn copies_and_moved_objects_are_converted_once() {
             }
             drop(state);
             let program = PROGRAMS[random.below(2) as usize];
-            world.run_and_survive(0, format!("run-{run}"), program);
+            world.run_with_faults(0, format!("run-{run}"), program);
         }
         let mut state = world.scheduler.state();
-        state.look();
+        state.check_visible();
         assert_eq!(state.violation, None, "seed {seed}");
         let mut rows = state.rows();
         rows.sort();

@@ -1,5 +1,5 @@
-//! An object store in memory that a seeded scheduler drives: it decides which run makes the next call, and
-//! what goes wrong with it.
+//! An in-memory object store with a seeded scheduler, which selects the run that makes the next call and the fault of
+//! the call.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -27,13 +27,13 @@ use sha2::{Digest, Sha256};
 use crate::simulation::Object;
 use crate::simulation::random::Random;
 
-/// ETags that an object can have for each of its versions.
+/// Number of ETags of each version of an object.
 const STAMPS: u64 = 3;
 
-/// What a run that crashes unwinds with.
+/// The panic payload of a simulated crash.
 pub(super) struct Crash;
 
-/// The stores, the runs that use them, and what is to go wrong.
+/// The stores, the runs that use them, and the faults.
 pub(super) struct Scheduler {
     state: Mutex<State>,
     turn: Condvar,
@@ -44,39 +44,39 @@ pub(super) struct State {
     pub(super) dataset: InMemory,
     pub(super) source: InMemory,
     pub(super) rates: Rates,
-    /// The actor whose turn it is; nobody's at first and in the end.
+    /// The actor whose turn it is. `None` before the start and at the end.
     turn: Option<usize>,
-    /// Actors that have not ended, with the step before which they sleep.
+    /// Active actors, with the step until which they sleep.
     actors: BTreeMap<usize, u64>,
     step: u64,
-    /// Writes on their way, whose sender knows nothing of them any more.
-    late: Vec<(u64, Write)>,
-    /// An older state of the dataset, as a lagging listing shows it.
+    /// Delayed writes, with the step in which they take effect. Their senders got an error or crashed.
+    delayed: Vec<(u64, Write)>,
+    /// An older state of the dataset, which stale listings return.
     past: InMemory,
     uploads: BTreeSet<(String, String)>,
     /// Version and stamp of the objects of the source, by key.
     versions: BTreeMap<String, (u64, u64)>,
-    /// Objects of the source whose files have another ending, by key.
+    /// Keys of objects of the source whose files have another extension.
     renamed: BTreeSet<String>,
-    /// Objects that had several names. Copies are compared by size, so any of their versions can be converted.
+    /// Keys of objects that had several names. Copies are compared by size, so any of their versions can be converted.
     ambiguous: BTreeSet<String>,
     visible: BTreeMap<String, Vec<String>>,
-    /// Whether rows may disappear, because somebody said so.
+    /// Whether rows may disappear, because of a removal.
     pub(super) removing: bool,
-    /// Whether claims were lost. Rows can then be doubled or missing, but only in partitions that the last run names.
+    /// Whether claims were lost. Then rows can be duplicated or missing in partitions that the last run names.
     pub(super) damaged: bool,
     pub(super) violation: Option<String>,
     pub(super) calls: u64,
     pub(super) faults: BTreeMap<&'static str, u64>,
-    /// The call that goes wrong, and how.
+    /// The number of a call and its fault.
     pub(super) fail_at: Option<(u64, Fault)>,
-    /// Whether calls are printed, when a seed is replayed.
+    /// Whether to print calls, when a seed is replayed.
     pub(super) trace: bool,
 }
 
 type Write = Box<dyn FnOnce(&InMemory) + Send>;
 
-/// How many of a thousand calls go wrong, by kind.
+/// The rates of faults, per thousand calls.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Rates {
     pub(super) crash: u64,
@@ -95,7 +95,7 @@ pub(super) struct Rates {
     pub(super) loss: u64,
 }
 
-/// What is wrong with a call.
+/// The fault of a call.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Fault {
     None,
@@ -105,9 +105,9 @@ pub(super) enum Fault {
     ErrorBefore,
     ErrorAfter,
     ErrorInFlight,
-    /// A create is refused although nothing is there, and nothing is stored.
+    /// A create reports a conflict although the object does not exist, and stores nothing.
     Conflict,
-    /// An upload is not found although it is there.
+    /// A request reports that an upload is not found although it exists.
     NotFound,
 }
 
@@ -118,7 +118,7 @@ pub(super) struct SimStore {
     pub(super) actor: usize,
     pub(super) dead: Arc<AtomicBool>,
     pub(super) is_source: bool,
-    /// Whether it can abort uploads.
+    /// Whether the store can abort uploads.
     pub(super) aborts: bool,
 }
 
@@ -132,7 +132,7 @@ impl Scheduler {
             turn: None,
             actors: BTreeMap::new(),
             step: 0,
-            late: Vec::new(),
+            delayed: Vec::new(),
             past: InMemory::new(),
             uploads: BTreeSet::new(),
             versions: BTreeMap::new(),
@@ -154,19 +154,19 @@ impl Scheduler {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Begins with so many actors; each waits for its turn.
+    /// Starts with a number of actors, each of which waits for its turn.
     pub(super) fn start(&self, actors: usize) {
         let mut state = self.state();
         state.actors = (0..actors).map(|actor| (actor, 0)).collect();
         state.next_turn();
     }
 
-    /// Waits for an actor's first turn.
+    /// Waits for the first turn of an actor.
     pub(super) fn enter(&self, actor: usize) {
         drop(self.wait(self.state(), actor));
     }
 
-    /// Takes an actor out of the play.
+    /// Removes an actor from the schedule.
     pub(super) fn leave(&self, actor: usize) {
         let mut state = self.state();
         state.actors.remove(&actor);
@@ -181,10 +181,10 @@ impl Scheduler {
         state
     }
 
-    /// Lets whoever is next go on, until it is this actor's turn again.
+    /// Passes the turn to another actor or the same, and waits until it is this actor's turn again.
     fn pass(&self, actor: usize) -> MutexGuard<'_, State> {
         let mut state = self.state();
-        state.happen();
+        state.simulate_events();
         let rate = state.rates.pause;
         if state.random.hits(rate) {
             let until = state.step + state.random.below(300);
@@ -199,12 +199,12 @@ impl Scheduler {
         state
     }
 
-    /// Lets everything land that is on its way.
-    pub(super) fn land_all(&self) {
+    /// Applies all delayed writes.
+    pub(super) fn apply_delayed(&self) {
         let mut state = self.state();
-        for (_, write) in std::mem::take(&mut state.late) {
+        for (_, write) in std::mem::take(&mut state.delayed) {
             write(&state.dataset);
-            state.look();
+            state.check_visible();
         }
     }
 }
@@ -217,7 +217,7 @@ impl State {
         *self.faults.entry(fault).or_default() += 1;
     }
 
-    /// Picks the actor of the next call, among those that are awake if there are any.
+    /// Selects the actor of the next call, from the awake actors if there are any.
     fn next_turn(&mut self) {
         let step = self.step;
         let awake: Vec<usize> =
@@ -229,15 +229,15 @@ impl State {
         };
     }
 
-    /// What happens between two calls whoever makes them.
-    fn happen(&mut self) {
+    /// Simulates the events between two calls: delayed writes, lost claims, lifecycle rules and changes of the source.
+    fn simulate_events(&mut self) {
         self.step += 1;
         self.calls += 1;
         let step = self.step;
-        if let Some(at) = self.late.iter().position(|(due, _)| *due <= step) {
-            let (_, write) = self.late.remove(at);
+        if let Some(at) = self.delayed.iter().position(|(due, _)| *due <= step) {
+            let (_, write) = self.delayed.remove(at);
             write(&self.dataset);
-            self.look();
+            self.check_visible();
         }
         if self.random.hits(50) {
             self.past = self.dataset.fork();
@@ -248,7 +248,7 @@ impl State {
         }
         if self.random.hits(lifecycle) && !self.uploads.is_empty() {
             let index = self.random.below(self.uploads.len() as u64) as usize;
-            let (path, id) = self.uploads.iter().nth(index).expect("is within").clone();
+            let (path, id) = self.uploads.iter().nth(index).expect("the index is in range").clone();
             let _ = self.dataset.abort_multipart(&Path::from(path), &id).now_or_never();
             self.count("lifecycle");
         }
@@ -257,7 +257,7 @@ impl State {
         }
     }
 
-    /// Writes an object of the source in one of its versions.
+    /// Writes a version of an object to the source.
     pub(super) fn write_source(&mut self, object: &Object, version: u64, stamp: u64) {
         let path = self.path(object);
         let bytes = object.bytes(version, stamp);
@@ -327,7 +327,7 @@ impl State {
         self.versions.get(&object.key).map(|(version, _)| *version)
     }
 
-    /// Gives an object of the source another ETag, but not another content.
+    /// Changes the ETag of an object of the source, but not its content.
     pub(super) fn touch(&mut self, object: &Object) {
         if let Some((version, stamp)) = self.versions.get(&object.key).copied() {
             self.write_source(object, version, (stamp + 1) % STAMPS);
@@ -356,8 +356,8 @@ impl State {
         }
     }
 
-    /// Looks at the visible files: no row stands twice, and none that stood is gone.
-    pub(super) fn look(&mut self) {
+    /// Checks the visible files: no row exists twice, and no file has disappeared.
+    pub(super) fn check_visible(&mut self) {
         let metas: Vec<ObjectMeta> = ["alb_access_logs", "alb_rejects"]
             .into_iter()
             .flat_map(|table| list_now(&self.dataset, Some(&Path::from(table))))
@@ -377,21 +377,21 @@ impl State {
         let mut rows = BTreeSet::new();
         for (file, of_file) in &visible {
             for row in of_file {
-                // Of two versions of an object, rows are the same but for the version.
+                // The rows of two versions of an object differ only in the version.
                 let (row, _) = row.split_once(' ').unwrap();
                 if !rows.insert(row.to_owned()) && !self.damaged {
-                    self.violation.get_or_insert(format!("row {row} stands twice: in {file}"));
+                    self.violation.get_or_insert(format!("row {row} exists twice, also in {file}"));
                 }
             }
         }
         if !self.visible.is_empty() && !self.removing {
             let gone = self.visible.keys().next().unwrap();
-            self.violation.get_or_insert(format!("{gone} was visible and is gone"));
+            self.violation.get_or_insert(format!("{gone} was visible and has disappeared"));
         }
         self.visible = visible;
     }
 
-    /// All visible rows.
+    /// Returns all visible rows.
     pub(super) fn rows(&self) -> Vec<String> {
         self.visible.values().flatten().cloned().collect()
     }
@@ -449,12 +449,12 @@ fn read_now(store: &InMemory, path: &Path) -> Bytes {
     read.now_or_never().unwrap()
 }
 
-/// Returns the ETag that stores give to these bytes: what was there once can be there again.
+/// Returns the ETag of bytes. It is a hash, so a restored version has its former ETag.
 fn e_tag(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes)[..8])
 }
 
-/// Reads an object of the source on the condition of its ETag.
+/// Reads an object of the source, conditionally on its ETag.
 fn get_source(store: &InMemory, path: &Path, mut options: GetOptions) -> Result<GetResult> {
     if let Some(wanted) = options.if_match.take() {
         let whole = store.get_opts(path, GetOptions::default()).now_or_never().unwrap()?;
@@ -484,12 +484,12 @@ fn failed(what: &'static str) -> Error {
 }
 
 impl SimStore {
-    /// Makes one call of the run, when its turn comes and as the scheduler wants it.
+    /// Makes one call of the run when it is its turn, with the fault that the scheduler selects.
     fn call<T, F>(&self, what: &str, write: bool, create: bool, call: F) -> Result<T>
     where
         F: FnOnce(&InMemory) -> Result<T> + Send + 'static,
     {
-        // A dead run's destructors still run, but reach nothing.
+        // The destructors of a crashed run still run, but their calls must have no effect.
         if self.dead.load(Ordering::Relaxed) {
             return Err(failed("the run is dead"));
         }
@@ -506,13 +506,13 @@ impl SimStore {
         match fault {
             Fault::CrashInFlight | Fault::ErrorInFlight => {
                 let due = state.step + state.random.below(150);
-                state.late.push((due, Box::new(move |store| drop(call(store)))));
+                state.delayed.push((due, Box::new(move |store| drop(call(store)))));
             }
             Fault::CrashBefore | Fault::ErrorBefore | Fault::Conflict | Fault::NotFound => {}
             _ => {
                 made = Some(call(&store));
                 if write {
-                    state.look();
+                    state.check_visible();
                 }
             }
         }
@@ -533,14 +533,14 @@ impl SimStore {
             Fault::ErrorBefore | Fault::ErrorAfter | Fault::ErrorInFlight => {
                 Err(failed("500 internal error"))
             }
-            Fault::None => made.expect("was made"),
+            Fault::None => made.expect("the call was made"),
         }
     }
 }
 
-/// An upload that does not exist is "not found", as in real stores. Stores without abort, such as Azure, answer that
-/// the list of its parts is wrong.
-fn gone<T>(result: Result<T>, path: &Path, aborts: bool) -> Result<T> {
+/// Converts the error for an upload that does not exist to "not found", as in real stores. Stores without abort, such
+/// as Azure, report an invalid list of parts.
+fn map_missing_upload<T>(result: Result<T>, path: &Path, aborts: bool) -> Result<T> {
     result.map_err(|error| match error {
         Error::Generic { source, .. } if aborts => {
             Error::NotFound { path: path.to_string(), source }
@@ -645,7 +645,7 @@ impl ObjectStore for SimStore {
             Ok(listed)
         });
         match listed {
-            // What is new is missing as a whole, or here and there.
+            // An older state lacks all new files. This also removes random files.
             Ok(mut listed) if lag => {
                 let mut state = self.scheduler.state();
                 let missing = state.random.below(500);
@@ -658,7 +658,7 @@ impl ObjectStore for SimStore {
     }
 
     async fn list_with_delimiter(&self, _: Option<&Path>) -> Result<ListResult> {
-        unreachable!("listings are whole")
+        unreachable!("no listing uses a delimiter")
     }
 
     async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
@@ -686,7 +686,11 @@ impl MultipartStore for SimStore {
     ) -> Result<PartId> {
         let (path, id, aborts) = (path.clone(), id.clone(), self.aborts);
         self.call(&format!("put_part {path} {id}"), true, false, move |store| {
-            gone(store.put_part(&path, &id, number, data).now_or_never().unwrap(), &path, aborts)
+            map_missing_upload(
+                store.put_part(&path, &id, number, data).now_or_never().unwrap(),
+                &path,
+                aborts,
+            )
         })
     }
 
@@ -698,7 +702,11 @@ impl MultipartStore for SimStore {
     ) -> Result<PutResult> {
         let (path, id, aborts) = (path.clone(), id.clone(), self.aborts);
         self.call(&format!("complete_multipart {path} {id}"), true, false, move |store| {
-            gone(store.complete_multipart(&path, &id, parts).now_or_never().unwrap(), &path, aborts)
+            map_missing_upload(
+                store.complete_multipart(&path, &id, parts).now_or_never().unwrap(),
+                &path,
+                aborts,
+            )
         })
     }
 
@@ -706,7 +714,11 @@ impl MultipartStore for SimStore {
         let (path, id, aborts) = (path.clone(), id.clone(), self.aborts);
         assert!(aborts, "the store cannot abort uploads");
         self.call(&format!("abort_multipart {path} {id}"), true, false, move |store| {
-            gone(store.abort_multipart(&path, &id).now_or_never().unwrap(), &path, aborts)
+            map_missing_upload(
+                store.abort_multipart(&path, &id).now_or_never().unwrap(),
+                &path,
+                aborts,
+            )
         })
     }
 }

@@ -8,8 +8,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use crate::reference_lines::{COLUMNS, twin, without_blank_end};
-use crate::reference_objects::Crumbs;
+use crate::reference_lines::{COLUMNS, reference, without_blank_end};
+use crate::reference_objects::ShortReads;
 use crate::support::{
     FIELDS, Line, OBJECT, Outcome, decode, decode_streamed, gzip, segments_of, text_of,
 };
@@ -19,7 +19,7 @@ use crate::support::{
 /// Bytes that are likely to break a tokenizer.
 const NASTY: &[u8] = b"  \"\"\n\r\0-:.019eTZ[]\\x\x7f\x80\xbf\xc3\xe9\xf0\xff";
 
-/// Values that fields may hold, good and bad.
+/// Valid and invalid values of fields.
 const VALUES: &[&str] = &[
     "-",
     "\"-\"",
@@ -94,8 +94,8 @@ impl Change {
     }
 }
 
-/// A line of some era with some fields replaced, some quotes toggled, its length near a multiple of
-/// the tokenizer's block.
+/// Generates a line of some era with replaced fields, toggled quotes, and a length near a multiple of the tokenizer's
+/// block.
 fn regular() -> impl Strategy<Value = Vec<u8>> {
     let count = prop_oneof![17_usize..=36, select(&[17, 18, 29, 30, 36, 37, 40][..])];
     let values = vec((any::<Index>(), select(VALUES)), 0..3);
@@ -112,7 +112,7 @@ fn regular() -> impl Strategy<Value = Vec<u8>> {
             *field = if bare == *field { format!("\"{bare}\"") } else { bare };
         }
         if let Some((blocks, off)) = length {
-            // A line end 2 bytes before to 2 bytes after the boundary of a block of 64.
+            // The line ends between 2 bytes before and 2 bytes after the boundary of a 64-byte block.
             "p".clone_into(&mut line.0[2]);
             let least = line.text().len();
             let length = least.next_multiple_of(64) + 64 * blocks + 62 + off;
@@ -122,8 +122,8 @@ fn regular() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// A line with line ends in its quoted fields, sometimes cut off.
-fn torn() -> impl Strategy<Value = Vec<u8>> {
+/// Generates a line with line ends in its quoted fields, sometimes truncated.
+fn split_line() -> impl Strategy<Value = Vec<u8>> {
     let quoted = select(&[12_usize, 13, 17, 18, 23][..]);
     let ends = select(&["\n", "\r\n", "\n\n", "a\nb", "\n ", "\n\"", "\n\" \"", "\r"][..]);
     let tears = vec((quoted, ends, any::<Index>()), 1..4);
@@ -153,7 +153,7 @@ fn torn() -> impl Strategy<Value = Vec<u8>> {
 fn line() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         3 => regular(),
-        2 => torn(),
+        2 => split_line(),
         3 => (regular(), vec(change(), 1..5)).prop_map(|(mut line, changes)| {
             for change in changes {
                 change.apply(&mut line);
@@ -177,12 +177,12 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// 256 cases, or as many as `PROPTEST_CASES` says.
+/// Returns the configuration: 256 cases, or the number in `PROPTEST_CASES`.
 pub(crate) fn config() -> ProptestConfig {
     ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
 }
 
-/// Cuts a text at some of its bytes.
+/// Splits a text at random positions.
 fn cut<'t>(text: &'t [u8], at: &[Index]) -> Vec<&'t [u8]> {
     let mut at: Vec<usize> = at.iter().map(|at| at.index(text.len() + 1)).collect();
     at.extend([0, text.len()]);
@@ -194,13 +194,13 @@ proptest! {
     #![proptest_config(config())]
 
     #[test]
-    fn random_text_is_read_alike(text in text()) {
-        prop_assert_eq!(decode(&text), twin(without_blank_end(&text)));
+    fn the_decoder_agrees_with_the_reference_on_random_text(text in text()) {
+        prop_assert_eq!(decode(&text), reference(without_blank_end(&text)));
     }
 
-    /// Whatever stands before a good line and behind it, it is a row of its own.
+    /// A valid line is a separate row, whatever the lines before and after it are.
     #[test]
-    fn no_good_line_is_swallowed(lines in vec(line(), 0..9)) {
+    fn every_valid_line_becomes_a_row(lines in vec(line(), 0..9)) {
         let good = |number: usize| Line::of(36).with(19, &format!("\"good{number}.example\"")).text();
         let text = (0..).zip(&lines).map(|(number, line)| {
             [&line[..], b"\n", good(number).as_bytes()].concat()
@@ -213,23 +213,23 @@ proptest! {
     }
 
     #[test]
-    fn members_and_chunks_make_no_difference(
+    fn output_does_not_depend_on_members_or_chunks(
         text in text(),
         cuts in vec(any::<Index>(), 0..3),
         lengths in vec(1_usize..40, 1..5),
     ) {
         let object: Vec<u8> = cut(&text, &cuts).into_iter().flat_map(gzip).collect();
         let size = object.len();
-        let streamed = decode_streamed(size, Crumbs::new(object, lengths));
-        prop_assert_eq!(streamed, twin(without_blank_end(&text)));
+        let streamed = decode_streamed(size, ShortReads::new(object, lengths));
+        prop_assert_eq!(streamed, reference(without_blank_end(&text)));
     }
 
     #[test]
-    fn blocks_and_segments_make_no_difference(
+    fn output_does_not_depend_on_blocks_or_segments(
         texts in vec(text(), 1..4),
         blocks in vec(any::<bool>(), 4),
     ) {
-        // One decoder reads all blocks: nothing may stay behind in it.
+        // One decoder reads all blocks, so no state may remain from the previous block.
         let mut decoder = Decoder::new(LogType::Access.table());
         let mut whole = Vec::new();
         let (mut outcome, mut bytes) = (Outcome::default(), 0);
@@ -248,14 +248,14 @@ proptest! {
         }
         let segments: Vec<&[u8]> = segments.iter().map(Vec::as_slice).collect();
         outcome.add(decoder.decode(&mut segments_of(&segments), |_| OBJECT), &mut bytes);
-        prop_assert_eq!(outcome, twin(&whole));
+        prop_assert_eq!(outcome, reference(&whole));
     }
 }
 
-/// More text than a segment holds, so that lines are carried from one to the next; with lines that
-/// are too long, of which one does not fit into any.
+/// The text is longer than a segment, so lines continue from one segment to the next. Some lines are too long, and one
+/// is longer than a segment.
 #[test]
-fn segments_make_no_difference() {
+fn output_does_not_depend_on_segments() {
     let mut text = Vec::new();
     for length in [10, 3 << 20, 900_000, 5, 70_000, 1 << 20, 4_100_000, 0, 1_000_000] {
         text.extend(text_of([
@@ -266,12 +266,12 @@ fn segments_make_no_difference() {
     }
     let object = gzip(&text);
     let streamed = decode_streamed(object.len(), io::Cursor::new(object));
-    let expected = twin(&text);
+    let expected = reference(&text);
     assert_eq!(expected.rejects.len(), 9 + 3);
     assert_eq!(streamed.lines, expected.lines);
     assert_eq!(streamed.rejects.len(), expected.rejects.len());
     for (streamed, expected) in streamed.rejects.iter().zip(&expected.rejects) {
-        // Megabytes would be printed otherwise.
+        // `assert_eq!` would print megabytes.
         assert!(
             streamed == expected,
             "line {}: {} {}",
@@ -283,26 +283,26 @@ fn segments_make_no_difference() {
     assert!(streamed.rows == expected.rows);
 }
 
-/// Lines that are torn apart at the places where a segment of 4 MiB ends are joined as if there were no segments.
+/// Split lines at the end of a segment of 4 MiB are joined as if there were no segments.
 #[test]
-fn segments_tear_no_line() {
+fn segments_do_not_split_lines() {
     const SEGMENT: usize = 4 << 20;
-    let torn = Line::of(30).with(14, &format!("\"a{}b\"", "\n torn ".repeat(4))).text();
+    let split = Line::of(30).with(14, &format!("\"a{}b\"", "\n split ".repeat(4))).text();
     let open = Line::of(20).with(14, "\"open").text();
     let shut = format!("{open}\n{}", "x \"\n".repeat(3));
     let good = Line::of(29).text();
     let filler = |length| Line::of(29).with(14, &format!("\"{}\"", "u".repeat(length))).text();
-    for (name, last) in [("torn", &torn), ("open", &open), ("shut", &shut)] {
-        // Where in the lines the segment ends: before them, in the first, behind each line feed.
+    for (name, last) in [("split", &split), ("open", &open), ("shut", &shut)] {
+        // The segment ends before the lines, in the first, or after one of the line feeds.
         let ends = last.match_indices('\n').map(|(at, _)| at + 1);
         for at in [0, 1].into_iter().chain(ends) {
             let mut text = text_of(vec![filler(1_000_000); 4]);
             let length = SEGMENT - at - text.len() - 1 - filler(0).len();
             text.extend(text_of([filler(length)]));
             assert_eq!(text.len(), SEGMENT - at);
-            text.extend(text_of([last.as_str(), &good, &torn, &good]));
+            text.extend(text_of([last.as_str(), &good, &split, &good]));
             let streamed = decode_streamed(gzip(&text).len(), io::Cursor::new(gzip(&text)));
-            let (whole, expected) = (decode(&text), twin(&text));
+            let (whole, expected) = (decode(&text), reference(&text));
             assert!(
                 streamed == expected,
                 "{name} at {at}: {} {}",
@@ -315,7 +315,7 @@ fn segments_tear_no_line() {
 }
 
 #[test]
-fn the_twin_knows_the_schema() {
+fn the_reference_has_the_columns_of_the_schema() {
     let names = LogType::Access.table().columns().map(|(_, column)| column.name.as_str());
     let expected: Vec<&str> = COLUMNS.iter().flat_map(|columns| columns.iter().copied()).collect();
     assert_eq!(names.collect::<Vec<_>>(), expected);
