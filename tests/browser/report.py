@@ -175,9 +175,9 @@ def days(balancer):
 
 def keyboard(page, facts):
     page.keyboard.press("Tab")
-    equal("the first stop", page.evaluate("document.activeElement.textContent"), "Skip to the facts")
+    equal("the first Tab stop", page.evaluate("document.activeElement.textContent"), "Skip to the facts")
     page.keyboard.press("Enter")
-    check("it skips", page.url.endswith("#main"), page.url)
+    check("the link skips to the facts", page.url.endswith("#main"), page.url)
     # Tab through the entire page. A calendar is one Tab stop.
     stops = []
     for _ in range(1000):
@@ -201,9 +201,9 @@ def keyboard(page, facts):
         page.keyboard.press("Home")
         for day in all_days:
             equal(f"visible text of {day}", readout.text_content(), told(day, calendar))
-            equal("accessible text of it", years.get_attribute("aria-valuetext"), told(day, calendar))
+            equal(f"accessible text of {day}", years.get_attribute("aria-valuetext"), told(day, calendar))
             page.keyboard.press("ArrowDown")
-        equal("there it ends", readout.text_content(), told(all_days[-1], calendar))
+        equal("the cursor stops at the last day", readout.text_content(), told(all_days[-1], calendar))
         steps = [("ArrowLeft", 7), ("ArrowUp", 1), ("PageUp", 28)]
         place = len(all_days) - 1
         for key, back in steps:
@@ -211,7 +211,7 @@ def keyboard(page, facts):
             place = max(0, place - back)
             equal(key, readout.text_content(), told(all_days[place], calendar))
         years.blur()
-        equal("out of focus", readout.text_content(), hint)
+        equal("the instructions return without focus", readout.text_content(), hint)
 
     summary = page.locator("#c0 summary").first
     summary.focus()
@@ -235,9 +235,9 @@ def pointer(page, facts):
         box = page.locator("#c0 .cursor").bounding_box()
         years.blur()
         page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
-        equal(f"under the pointer on {day}", readout.text_content(), told(day, calendar))
+        equal(f"text under the pointer on {day}", readout.text_content(), told(day, calendar))
     page.mouse.move(1, 1)
-    check("the pointer has left", "arrow keys" in readout.text_content())
+    check("the instructions return when the pointer leaves", "arrow keys" in readout.text_content())
 
 
 def pictures(page, facts):
@@ -255,7 +255,7 @@ def pictures(page, facts):
     gaps = page.locator("#c0 .gap")
     check("missing days are marked", gaps.count() == 2, gaps.count())
     label = page.locator("#c0 svg[data-year='2024']").get_attribute("aria-label")
-    equal("a year in words", label, "2024: 40 days with objects, 2 missing")
+    equal("accessible text of a year", label, "2024: 40 days with objects, 2 missing")
 
 
 def accessible(page, scheme):
@@ -288,8 +288,8 @@ def policy_holds(browser, url, asked):
         }"""
     )
     page.wait_for_timeout(300)
-    equal("what was fetched", asked[before:], [])
-    equal("what ran", page.evaluate("window.ran"), None)
+    equal("requests of injected markup", asked[before:], [])
+    equal("scripts of injected markup", page.evaluate("window.ran"), None)
     context.close()
 
 

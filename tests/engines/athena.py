@@ -25,7 +25,7 @@ ACCESS = {
 
 
 def checks(arguments, dataset, scratch, oracle, sheet):
-    """Adds the answers of Trino to the sheet, and yields the other checks."""
+    """Adds the results of Trino to the sheet, and yields the other checks."""
     moto = os.environ["MOTO"]
     common = {
         "connector.name": "hive",
@@ -134,7 +134,7 @@ class Checks:
             self.server.query(sql, **session)
         except TrinoError as error:
             return name, "" if why in str(error) else str(error)
-        return name, "it does not"
+        return name, "it does not refuse it"
 
     def in_bucket(self):
         self.upload("lake", self.dataset)

@@ -26,7 +26,7 @@ def main():
     arguments.add_argument("sources", type=pathlib.Path, nargs="+")
     arguments.add_argument("--dataset", type=pathlib.Path, required=True)
     arguments.add_argument("--program", type=pathlib.Path, required=True)
-    arguments.add_argument("--trino", type=pathlib.Path, help="what scripts/trino prints")
+    arguments.add_argument("--trino", type=pathlib.Path, help="the directory that scripts/trino prints")
     arguments.add_argument("--engines", default="duckdb,clickhouse,polars,pyarrow,spark")
     arguments = arguments.parse_args()
 
@@ -36,7 +36,7 @@ def main():
         scratch = pathlib.Path(scratch)
         oracle = Oracle(read_sources(arguments.sources, scratch))
         for table, rows in oracle.tables.items():
-            print(f"{table}: {len(rows)} rows by the oracle")
+            print(f"{table}: {len(rows)} rows in the oracle")
         sheet = Sheet(queries.queries(oracle))
         for name in arguments.engines.split(","):
             engine = ENGINES[name](arguments.program.resolve(), dataset, scratch)
@@ -75,7 +75,7 @@ class Sheet:
         cells = [ask(engine, query, oracle) for query in self.questions]
         taken = time.monotonic() - began
         self.engines.append((engine.name, taken, cells))
-        print(f"{engine.name}: {cells.count('')} of {len(cells)} answers agree [{taken:.1f} s]", flush=True)
+        print(f"{engine.name}: {cells.count('')} of {len(cells)} results agree [{taken:.1f} s]", flush=True)
 
     def look(self, name, checks):
         """Adds checks, each a name and a problem. An exception is a problem, too."""
@@ -97,7 +97,7 @@ class Sheet:
             ]
             print("  ".join([f"{query.name:{width}}", *cells]))
         seconds = [f"{f'{taken:.1f} s':{len(name)}}" for name, taken, _ in self.engines]
-        print("  ".join([f"{'all of them':{width}}", *seconds]))
+        print("  ".join([f"{'total':{width}}", *seconds]))
         print()
         for name, problem in self.checks:
             print(f"{'FAILED' if problem else 'ok':6} {name}{f': {problem}' if problem else ''}")
@@ -109,7 +109,7 @@ class Sheet:
         print(*wrong, sep="\n")
         cells = len(self.questions) * len(self.engines)
         failed = len(wrong) + sum(1 for _, problem in self.checks if problem)
-        print(f"{cells - len(wrong)} of {cells} answers agree; {failed} other checks failed")
+        print(f"{cells - len(wrong)} of {cells} results agree; {failed} other checks failed")
         return 1 if failed else 0
 
 

@@ -68,7 +68,7 @@ class Case:
 
 def make_cases(program, scratch, profile):
     right = next(iter(random_queries.convert(program, scratch, profile)))
-    yield Case("the right data", right, right, ())
+    yield Case("correct data", right, right, ())
     lost = copy(right, "without_a_file")
     min(parquet_files(lost), key=lambda path: path.stat().st_size).unlink()
     yield Case("a file was deleted", lost, right, ("rows of the table", "rows of account=", "count(time)", "min(time)"))

@@ -61,7 +61,7 @@ def ask(name, engine, asked):
             if wrong_answer(rows, column, found):
                 wrong[column].append((rows, found))
     count = sum(map(len, wrong.values()))
-    print(f"{'FAILED' if wrong else 'ok':6} {name}: {answers - count} of {answers} answers agree with the logs")
+    print(f"{'FAILED' if wrong else 'ok':6} {name}: {answers - count} of {answers} results agree with the logs")
     for column, examples in sorted(wrong.items()):
         rows, found = examples[0]
         expected = [aggregate(rows, function, column) for function in ("min", "max", "count")]

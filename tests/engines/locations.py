@@ -64,7 +64,7 @@ def main():
             sheet = Sheet(name)
             ENGINES[name](program, scratch, cases, sheet, arguments)
             wrong += sheet.wrong
-            print(f"{name}: {sheet.right} right, {sheet.refused} refused by name, {sheet.left} not tried, "
+            print(f"{name}: {sheet.right} correct, {sheet.refused} refused by name, {sheet.left} skipped, "
                   f"{len(sheet.wrong)} wrong", flush=True)
     print(*wrong, sep="\n")
     return 1 if wrong else 0

@@ -50,7 +50,7 @@ def main():
         expected = checksums.kept(arguments.sources, pathlib.Path(scratch), matrix_engines.MADE / "expected.json")
     matrix = Matrix(datasets, arguments.snappy.resolve(), expected)
     rows = sum(place.rows for place in matrix.expected.values())
-    print(f"{rows:,} rows of {len(matrix.expected)} partitions by the oracle [{time.monotonic() - began:.0f} s]", flush=True)
+    print(f"{rows:,} rows of {len(matrix.expected)} partitions in the oracle [{time.monotonic() - began:.0f} s]", flush=True)
     for engine in engines:
         matrix.read(engine, arguments.program.resolve())
         if arguments.update:
@@ -110,7 +110,7 @@ class Matrix:
         found = {each["name"]: each for each in found if each["reader"] == reader}
         wrong, errors = set(), collections.Counter()
         for expected, names in self.places(engine, files, dataset):
-            read = [found.get(name, {"error": "no answer"}) for name in names]
+            read = [found.get(name, {"error": "no result"}) for name in names]
             failed = [each["error"] for each in read if "error" in each]
             errors.update(message(error, self.datasets | {SNAPPY: self.snappy}) for error in failed)
             wrong |= differences(read, expected, partial=bool(failed))

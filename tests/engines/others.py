@@ -50,7 +50,7 @@ def duckdb(engine, program, dataset, oracle):
         session.execute(adapters.ddl(program, place, table, "duckdb"))
         columns = ", ".join(PARTITION)
         found = session.sql(f"SELECT {columns}, count(*) FROM {table} GROUP BY {columns}").fetchall()
-        yield (f"what ddl prints for the plain layout, {table}",
+        yield (f"DDL for the plain layout, {table}",
                differ(sorted(found), sorted(by_partition(oracle, table))))
     bare = engine.session.sql(
         "SELECT table_name, column_name FROM duckdb_columns() WHERE comment IS NULL AND NOT internal"

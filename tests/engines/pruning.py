@@ -1,4 +1,4 @@
-"""Measures what DuckDB and Trino read for a query, of this program's files and of DuckDB's own partitioned export.
+"""Measures how much DuckDB and Trino read for a query, from files of this program and from DuckDB's partitioned export.
 
     pruning.py LOGS DAY COMPACT IDS FILTERED --program ALB2PARQUET --trino DIRECTORY [--update]
 
@@ -84,14 +84,14 @@ def measure(arguments, scratch, server):
     delivered = sum(path.stat().st_size for path in arguments.logs.rglob("*.log.gz"))
     every, _ = one(arguments.day, f"SELECT count(*), 0 FROM {files(arguments.day)}")
     claim("portable is at most 5 % larger than compact", ours.size < 1.05 * compact.size)
-    claim("Trino reads at most twice of portable", ours.trino_bytes <= 2 * compact.trino_bytes)
-    claim("DuckDB reads at most twice of portable", ours.duckdb_bytes <= 2 * compact.duckdb_bytes)
+    claim("Trino reads at most twice as much from portable", ours.trino_bytes <= 2 * compact.trino_bytes)
+    claim("DuckDB reads at most twice as much from portable", ours.duckdb_bytes <= 2 * compact.duckdb_bytes)
     claim("a day's columns are a tenth of its gzip", ours.columns * 10 < delivered)
     claim("an hour in Trino is a hundredth of the day's gzip", ours.trino_bytes * 100 < delivered)
-    claim("Trino reads less than of the export", ours.trino_bytes < 0.7 * export.trino_bytes)
+    claim("Trino reads less than from the export", ours.trino_bytes < 0.7 * export.trino_bytes)
     claim("Trino reads fewer rows", ours.trino_rows < 0.6 * export.trino_rows)
-    claim("DuckDB reads less than of the export", ours.duckdb_bytes < 0.7 * export.duckdb_bytes)
-    claim("DuckDB rules row groups out", 4 * ours.scanned < ours.groups)
+    claim("DuckDB reads less than from the export", ours.duckdb_bytes < 0.7 * export.duckdb_bytes)
+    claim("DuckDB skips row groups", 4 * ours.scanned < ours.groups)
     claim("the order of rows matters", export.duckdb_bytes < shuffled.duckdb_bytes)
     claim("the file is smaller than the export", ours.size < export.size)
     tables = {
@@ -118,7 +118,7 @@ def measure(arguments, scratch, server):
     claim("filters cost less than a tenth", bare.size < filtered.size < 1.1 * bare.size)
     claim("Trino reads a fifth with filters", filtered.trino_bytes * 5 < bare.trino_bytes)
     claim("DuckDB reads a third with filters", filtered.duckdb_bytes * 3 < bare.duckdb_bytes)
-    claim("DuckDB rules row groups out by filters", filtered.scanned * 4 < bare.scanned == bare.groups)
+    claim("DuckDB skips row groups with filters", filtered.scanned * 4 < bare.scanned == bare.groups)
     tables["bloom"] = table(
         [f"one `conn_trace_id` among {every:,} rows", "without filters", "with filters on both ids"],
         *compared([bare, filtered]),
@@ -135,7 +135,7 @@ def compared(reads):
 
 
 class Read:
-    """Measures what a query reads of the table of a dataset, in both engines."""
+    """Measures how much a query reads from the table of a dataset, in both engines."""
 
     def __init__(self, arguments, server, dataset, query):
         paths = sorted((dataset / ROWS).rglob("*.parquet"))

@@ -60,13 +60,13 @@ def queries(oracle):
         Query("rows", (rows,)),
         Query("rows by partition", (rows,), group=tuple(PARTITION)),
         Query("rows by account", (rows,), group=("account",)),
-        Query("rows by year, so of every era", (rows, ("count", "trace_id")), group=("year",)),
+        Query("rows by year, with every era", (rows, ("count", "trace_id")), group=("year",)),
         Query("NULLs of every column", every("nulls")),
         Query("values of every column", every("count")),
-        Query("least of every column", every("min")),
-        Query("greatest of every column", every("max")),
+        Query("minimum of every column", every("min")),
+        Query("maximum of every column", every("max")),
         Query("distinct values of every column", every("distinct")),
-        Query("sums of whole numbers", tuple(("sum", column) for column in numbers), moderate),
+        Query("sums of integers", tuple(("sum", column) for column in numbers), moderate),
         Query("sums of durations", tuple(("sum", column) for column in doubles)),
         Query("median", (("percentile", "target_processing_time", 0.50),), answered),
         Query("95th percentile", (("percentile", "target_processing_time", 0.95),), answered),
@@ -75,7 +75,7 @@ def queries(oracle):
         Query("minutes across midnight",
               (rows, ("min", "time"), ("max", "time")),
               (("time", ">=", utc("2025-07-18T23:55:00")), ("time", "<", utc("2025-07-19T00:05:00")))),
-        Query("rows under the day after theirs", (rows, ("max", "time")),
+        Query("rows in the partition of the next day", (rows, ("max", "time")),
               (("day", "=", "19"), ("time", "<", utc("2025-07-19T00:00:00")), ("year", "=", "2025"))),
         Query("one day by time, from two partitions", (rows,),
               (("day", "in", ("18", "19")), ("month", "=", "07"),
@@ -86,11 +86,11 @@ def queries(oracle):
               (("client_ip", "contains", ":"),)),
         Query("the first era", (rows, ("nulls", "trace_id"), ("nulls", "conn_trace_id")),
               (("year", "=", "2016"),)),
-        Query("what is not known yet", (rows,), (("extra_fields", "notnull", None),),
+        Query("unknown fields", (rows,), (("extra_fields", "notnull", None),),
               ("extra_fields", "year")),
-        Query("needle by trace id", (rows, ("min", "source_key"), ("min", "time")),
+        Query("one row by trace ID", (rows, ("min", "source_key"), ("min", "time")),
               (("trace_id", "=", oracle.some("trace_id")),)),
-        Query("needle by connection", (rows, ("min", "source_key")),
+        Query("rows by connection ID", (rows, ("min", "source_key")),
               (("conn_trace_id", "=", oracle.some("conn_trace_id")),)),
         Query("status by load balancer", (rows, ("sum", "sent_bytes")), group=("elb", "elb_status_code")),
         Query("errors by target group", (rows,), (("elb_status_code", ">=", 500),),
@@ -99,7 +99,7 @@ def queries(oracle):
         Query("bytes by region and month", (("sum", "received_bytes"), ("sum", "sent_bytes")),
               moderate, ("region", "year", "month")),
         Query("TLS versions", (rows,), group=("ssl_protocol", "ssl_cipher")),
-        Query("methods and versions", (rows,), group=("request_verb", "request_proto")),
+        Query("HTTP methods and versions", (rows,), group=("request_verb", "request_proto")),
         Query("empty is not NULL", (rows, ("nulls", "user_agent")), (("user_agent", "=", ""),)),
         Query("escapes as logged", (rows, ("distinct", "user_agent")),
               (("user_agent", "contains", "\\x"),)),
@@ -108,7 +108,7 @@ def queries(oracle):
               group=("request_transform_status",)),
         Query("not dispatched", (rows, ("min", "request_processing_time")),
               (("request_processing_time", "=", -1.0),)),
-        Query("creation after an answer's day", (rows,), (("request_creation_time", "null", None),),
+        Query("missing creation times", (rows,), (("request_creation_time", "null", None),),
               ("year", "month")),
         Query("rows of every object", (rows,), group=("source_key",)),
         Query("some statuses", (rows,), (("elb_status_code", "in", (301, 403, 404, 460)),),
@@ -138,12 +138,12 @@ class Oracle:
         self.tables = tables
 
     def some(self, column):
-        """Some value of a column, always the same."""
+        """Returns a value of a column, always the same one."""
         values = sorted({row[column] for row in self.tables[ROWS] if row[column] is not None})
         return values[len(values) // 2]
 
     def rounded(self):
-        """The same with times rounded to milliseconds, half up, as Trino has them."""
+        """Returns an oracle whose times are rounded half up to milliseconds, as in Trino."""
         times = [name for name, kind in KINDS.items() if kind == "timestamp"]
         def round_times(row):
             return row | {name: (row[name] + 500) // 1000 * 1000 for name in times if row.get(name)}
@@ -200,7 +200,7 @@ def aggregate(rows, function, column, share=None):
         return None
     if function == "sum":
         return math.fsum(values) if isinstance(values[0], float) else sum(values)
-    # Text in the order of its bytes.
+    # Text is ordered by its bytes.
     key = str.encode if isinstance(values[0], str) else None
     if function == "percentile":
         return sorted(values, key=key)[math.ceil(share * len(values)) - 1]
@@ -208,7 +208,7 @@ def aggregate(rows, function, column, share=None):
 
 
 def plain(value):
-    """A value as all engines' answers are compared: times as microseconds, text and numbers as they are."""
+    """Returns a value in the form that is compared: times as microseconds, text and numbers unchanged."""
     if isinstance(value, datetime.datetime):
         if value.tzinfo is None:
             value = value.replace(tzinfo=datetime.timezone.utc)
@@ -217,7 +217,7 @@ def plain(value):
 
 
 def differences(expected, actual):
-    """What is different between two answers, in a few words; empty when they agree."""
+    """Returns a short description of the difference between two results, or an empty string."""
     order = lambda row: [(value is not None, str(value)) for value in row]
     expected = sorted(expected, key=order)
     actual = sorted((tuple(map(plain, row)) for row in actual), key=order)

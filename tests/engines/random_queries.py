@@ -359,7 +359,7 @@ def trinos(installations):
     for installation in installations:
         version = trino.version_of(installation)
         for properties in [""] if version >= MENDED else ["", "parquet_use_column_index=false"]:
-            # Callers may make the servers later, so that the loop's variables must not decide which one.
+            # Not a lambda: callers start the servers after the loop has changed its variables.
             yield f"Trino {version}", functools.partial(Trino, installation, properties=properties)
 
 
@@ -371,7 +371,7 @@ def loses_rows(engine, dataset):
     )
 
 
-# Asking.
+# Comparing results.
 
 
 def with_engine(name, make, sheet, datasets, scratch):
@@ -416,7 +416,7 @@ class Sheet:
             self.show(engine, dataset, query, problem)
         line = (
             f"{engine.name}, {profile or 'files of this version'}: {asked - len(wrong)} of {asked} "
-            f"answers agree with the lines; {with_rows} queries have rows [{time.monotonic() - began:.0f} s]"
+            f"results agree with the lines; {with_rows} queries have rows [{time.monotonic() - began:.0f} s]"
         )
         state = "ok"
         if known and len(self.queries) >= ENOUGH and not wrong:
@@ -434,7 +434,7 @@ class Sheet:
             self.failed.append(line)
 
     def of(self, engine, query, dataset):
-        """Returns the query on a dataset's table, without partition columns if the engine does not know them."""
+        """Returns the query on a dataset's table, without partition columns if the engine does not support them."""
         where = query.where
         if dataset.layout == "plain" and isinstance(engine, HIVE_ONLY):
             where = tuple(each for each in where if each[0] not in PARTITION)
@@ -451,7 +451,7 @@ class Sheet:
             return f"{type(error).__name__}: {str(error)[:500]}"
 
     def is_other(self, engine, query):
-        """Returns whether a wrong result is anything but missing rows."""
+        """Returns whether a wrong result is not just missing rows."""
         count = dataclasses.replace(query, aggregates=(("count", None),))
         try:
             return engine.ask(count)[0][0] >= self.expected(engine, count)[0][0]

@@ -15,7 +15,7 @@ def checks(engine, oracle):
     )
     shown = {row[0] for row in session.sql(f"SHOW PARTITIONS {ROWS}").collect()}
     wanted = {spec(values, "/").replace("'", "") for values in partitions}
-    yield "SHOW PARTITIONS after what ddl printed", "" if shown == wanted else f"{shown}"
+    yield "SHOW PARTITIONS after the statements of ddl", "" if shown == wanted else f"{shown}"
 
     count = lambda: session.sql(f"SELECT count(*) FROM {ROWS}").first()[0]
     one = sorted(partitions)[0]
@@ -31,7 +31,7 @@ def checks(engine, oracle):
     session.sql(f"ALTER TABLE {ROWS} DROP PARTITION ({spec(one, ', ')})")
     for _ in range(2):
         engine.script(adapters.ddl(engine.program, engine.dataset, ROWS, "spark", "--partitions"))
-    yield "ddl --partitions, once and again", differ(count(), len(rows))
+    yield "ddl --partitions, twice", differ(count(), len(rows))
 
     engine.script(adapters.bare_ddl(engine.program, ROWS, "spark", "--location", str(engine.dataset),
                                     "--name", "repaired"))
@@ -46,7 +46,7 @@ def checks(engine, oracle):
         name = f"{table}_plain"
         place = others.beside(engine.dataset)
         engine.script(adapters.ddl(engine.program, place, table, "spark", "--name", name))
-        yield f"what ddl prints for the plain layout, {table}", differ(by_partition(name), wanted)
+        yield f"DDL for the plain layout, {table}", differ(by_partition(name), wanted)
 
         # Spark accepts the statements for Athena, except for the location.
         name = f"{table}_as_athena"
@@ -63,7 +63,7 @@ def checks(engine, oracle):
     session.conf.set("spark.sql.hive.convertMetastoreParquet", "false")
     try:
         session.sql(f"SELECT max(`time`) FROM {ROWS}").collect()
-        problem = "it can, but docs/athena.md lists it as a limit"
+        problem = "it reads them, but docs/athena.md lists this as a limit"
     except Exception as error:
         problem = "" if "LongWritable" in str(error) else str(error)[:300]
     yield ("the reader of Hive 2 refuses times, as in docs/athena.md", problem)

@@ -49,7 +49,7 @@ class TrinoError(Exception):
 
 @dataclasses.dataclass
 class Answer:
-    """The result of a query, and what it read."""
+    """The result of a query, and the amount of data that it read."""
 
     names: list
     rows: list

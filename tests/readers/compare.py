@@ -273,7 +273,7 @@ def compare(name, expected, reader, directory):
         lacks, has = differences(session, f'source_key, "{column}"')
         problems += [f"column {column}:", *lacks, *has] if lacks or has else []
     if not problems:
-        problems = ["every column is correct alone; values are in wrong rows"]
+        problems = ["each column is correct by itself, but values are in wrong rows"]
         problems += missing + surplus
     return name, problems, note
 

@@ -462,7 +462,7 @@ def csv_exception(line, extra):
     if "\r" in text or "\0" in text:
         return "control characters that DuckDB treats specially"
     if extra is not None:
-        return "fields beyond the known ones, which are kept with their quotes"
+        return "unknown fields, which are kept with their quotes"
     return None
 
 

@@ -448,7 +448,7 @@ def corrupt(cluster, program):
     assert run.summary["failures"] == oracle.summary["failures"] != [], (run.summary, oracle.summary)
     assert run.summary["failed"] == 1 and f"{broken.name}: " in run.said, run.said
     assert files(run.out) == oracle.files
-    print(f"corrupt: exit code 2, {run.summary['failures'][0]['error']!r}, as alone; with --files", flush=True)
+    print(f"corrupt: exit code 2, {run.summary['failures'][0]['error']!r}, as without Spark; with --files", flush=True)
     # Everything is converted, except an object whose content has changed.
     objects[0].write_bytes(gzip.compress(gzip.decompress(objects[0].read_bytes()) + b"more\n"))
     again = Run(cluster, "changed", source, "--binary", program, "--out", run.out).wait(2)

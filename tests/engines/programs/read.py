@@ -2,7 +2,7 @@
 
     read.py ENGINE LIST
 
-LIST has a line a file: its path, its columns with their types, and more. Prints a line of JSON for each.
+LIST has one line per file: its path, its columns with their types, and more. Prints a line of JSON for each file.
 """
 
 import importlib
@@ -22,7 +22,7 @@ import checksums
 def main(engine, listed):
     read = ENGINES[engine]
     if UNSAFE.intersection(read.values()):
-        # Once, instead of in each process of a file.
+        # Imported once, not in the process of each file.
         importlib.import_module(engine)
     for line in pathlib.Path(listed).read_text().splitlines():
         path, types = line.split("\t")[:2]

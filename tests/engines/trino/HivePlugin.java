@@ -3,7 +3,7 @@ import io.trino.spi.Plugin;
 import io.trino.spi.connector.ConnectorFactory;
 import java.util.List;
 
-/** Brings the Hive connector into a server, as the plugin of a released server does. */
+/** Adds the Hive connector to a server, like the plugin of a released server. */
 public final class HivePlugin implements Plugin {
     @Override
     public Iterable<ConnectorFactory> getConnectorFactories() {
