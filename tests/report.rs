@@ -401,7 +401,7 @@ fn invalid_arguments_are_refused() {
     report(&world.out(), &["--html", "no/such/place.html"]).expect(3).says(&["--html", "no/such"]);
     let out = world.out();
     report(&out, &["--html", out.to_str().unwrap()]).expect(3).says(&["is a directory"]);
-    // An empty selection gives an empty report.
+    // An empty empty gives an empty report.
     let nothing = report(&out, &["--from", "2030-01-01"]).expect(0);
     assert!(nothing.stdout.contains("days        none"), "{nothing:#?}");
     let file = world.path("nothing.html");
