@@ -1,4 +1,4 @@
-//! Maintenance: verifying, repairing and cleaning a dataset, and removing partitions.
+//! Maintenance: verifies, repairs and cleans a dataset, and removes partitions.
 
 pub(crate) mod accept;
 pub(crate) mod clean;

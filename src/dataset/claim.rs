@@ -1,9 +1,9 @@
-//! Claims: which objects an output holds. Creating one file decides each claim.
+//! Claims record which objects an output holds. Each claim is decided by the creation of a single file.
 //!
-//! Each partition has a log of numbered entries, `1.claim.json`, `2.claim.json` and so on. An entry is created only if
-//! its number is not taken. It adds objects, by naming the outputs that hold them and their staged files, or removes
-//! all entries before it. Any run that reads an entry can apply it. `<number>.done.json` marks it as applied, and
-//! `<number>.aborted.json` as aborted. An amendment adds facts about the objects of earlier entries.
+//! Each partition has a log of numbered entries: `1.claim.json`, `2.claim.json` and so on. An entry can only be created
+//! if its number is not taken. An entry adds objects (by naming the outputs that hold them and their staged files),
+//! removes all earlier entries, or amends earlier entries with new facts about their objects. Any run that reads an
+//! entry can apply it. `<number>.done.json` marks an entry as applied, and `<number>.aborted.json` marks it as aborted.
 
 mod amend;
 pub(crate) mod embedded;

@@ -6,15 +6,15 @@ use crate::dataset::claim::{Hints, Log};
 use crate::dataset::layout::{Dataset, DatasetError};
 use crate::logs::key::Partition;
 
-/// The contents of a partition. The keys of its JSON form are stable.
+/// The contents of a partition. Its JSON keys are stable.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Contents {
     /// The partition.
     #[serde(flatten)]
     pub partition: Partition,
-    /// Number of objects that its claims hold.
+    /// Number of objects held by the partition's claims.
     pub objects: u64,
-    /// Number of files of rows and of rejects.
+    /// Number of files, of rows and of rejects.
     pub files: u64,
     /// Number of rows.
     pub rows: u64,
@@ -22,14 +22,14 @@ pub(crate) struct Contents {
     pub rejects: u64,
     /// Total size of the files in bytes.
     pub bytes: u64,
-    /// Whether some files of rows have the compact profile.
+    /// Whether any file of rows has the compact profile.
     #[serde(skip)]
     pub compact: bool,
 }
 
 impl Contents {
-    /// Returns the contents of all partitions that `wants` selects and that have claims. If the log of a partition is
-    /// broken, its contents are empty and its error is returned.
+    /// Returns the contents of all partitions that have claims and that `wants` selects. For a partition with a broken
+    /// log, returns empty contents and the error.
     ///
     /// # Errors
     ///
@@ -57,7 +57,7 @@ impl Contents {
         Self { partition, objects: 0, files: 0, rows: 0, rejects: 0, bytes: 0, compact: false }
     }
 
-    /// Sums up the claims of a log. Returns `None` if no claim holds objects.
+    /// Sums up the claims of a log. Returns `None` if the log has no claims that hold objects.
     fn of(partition: &Partition, log: &Log) -> Option<Self> {
         let mut contents = Self::nothing(partition);
         let mut claims = 0;

@@ -1,8 +1,8 @@
-//! Data files in the table directories, and those that no claim accounts for.
+//! Data files in the table directories, including those that no claim accounts for.
 //!
-//! Engines read every file in a table's directory. A file that no claim names may contain the rows of any object:
-//! either its claim was lost, or another program put the file there. Nothing can be converted into its partition until
-//! that is resolved.
+//! Engines read every file in a table's directory. A file that no claim names may contain rows of any object: either
+//! its claim was lost, or another program put the file there. Until this is resolved, nothing can be converted into its
+//! partition.
 
 use std::collections::{HashMap, HashSet};
 
@@ -70,8 +70,9 @@ impl DataFiles {
         })
     }
 
-    /// Returns the sorted files of a partition that no claim of its log accounts for. The log must be read after the
-    /// files are listed. With `removed`, claims before a removal also count, because the removal may be unfinished.
+    /// Returns the sorted files of a partition that no claim in `log` accounts for. The log must have been read after
+    /// the files were listed. If `removed` is set, claims before a removal also count, because the removal may be
+    /// unfinished.
     ///
     /// # Errors
     ///
@@ -99,7 +100,7 @@ impl DataFiles {
                     continue;
                 }
                 // A removal may have deleted the file since it was listed. A name with special characters is not from
-                // this program, and a store may not find it by the listed key.
+                // this program, and a store might not find the file under the listed key.
                 let is_plain =
                     name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
                 if !is_plain || dataset.target().size(&key)?.is_some() {

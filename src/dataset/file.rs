@@ -1,5 +1,5 @@
-//! Reads published files: the footer, the bytes, and the rows with the reader of the `parquet` crate, which shares no
-//! code with the encoder.
+//! Reads published files: the footer, the bytes and the rows. The rows are read with the `parquet` crate, which shares
+//! no code with the encoder.
 
 use std::io::{self, BufReader, Read};
 use std::sync::Arc;
@@ -17,12 +17,12 @@ use crate::store::{FileKey, Target, TargetError};
 use crate::util::corrupt::contained;
 use crate::util::hash::hex;
 
-/// Number of bytes per read when a whole file is hashed.
+/// Number of bytes to read at a time when hashing a whole file.
 const CHUNK: u64 = 1 << 20;
-/// Number of bytes at the end of a file that usually contain the whole footer.
+/// Number of bytes at the end of a file that usually include the whole footer.
 const FOOTER: u64 = 32 << 10;
 
-/// A file that a claim has added to the dataset, read in ranges.
+/// A file that a claim has added to the dataset. It is read in ranges.
 pub struct PublishedFile {
     target: Arc<dyn Target>,
     key: FileKey,
@@ -30,21 +30,21 @@ pub struct PublishedFile {
 }
 
 impl PublishedFile {
-    /// Describes the file of an output. Does not read it.
+    /// Returns a reader for the file of an output. Does not access the file yet.
     pub fn new(dataset: &Dataset, output: &Output) -> Self {
         Self::of(dataset, output.file.key.clone(), output.file.size)
     }
 
-    /// Describes a file by its key and size in bytes. Does not read it.
+    /// Returns a reader for a file, given its key and its size in bytes. Does not access the file yet.
     pub fn of(dataset: &Dataset, key: FileKey, size: u64) -> Self {
         Self { target: Arc::clone(dataset.target()), key, size }
     }
 
-    /// Reads the embedded claim of the file, without its outputs.
+    /// Reads the claim that is embedded in the file. The result has no outputs.
     ///
     /// # Errors
     ///
-    /// Fails when the file has no claim, or when it cannot be read.
+    /// Fails when the file contains no claim or cannot be read.
     pub fn embedded(&self, footer: &ParquetMetaData) -> anyhow::Result<Claim> {
         let facts = footer.file_metadata().key_value_metadata();
         let fact = facts.into_iter().flatten().find(|fact| fact.key == embedded::KEY);
@@ -82,7 +82,7 @@ impl PublishedFile {
     ///
     /// # Errors
     ///
-    /// Fails when it cannot be read.
+    /// Fails when the file cannot be read.
     pub fn sha256(&self) -> Result<String, TargetError> {
         let mut hash = Sha256::new();
         let mut at = 0;

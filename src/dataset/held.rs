@@ -1,4 +1,4 @@
-//! The objects that claims hold, and how the objects of a listing differ from them.
+//! The objects that claims hold, and how listed objects differ from them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -7,23 +7,23 @@ use crate::dataset::claim::{Amendments, Claim, Claimed};
 use crate::logs::key::Form;
 use crate::store::Listed;
 
-/// The objects that the claims of a partition hold, by identity.
+/// The objects that the claims of a partition hold, keyed by identity.
 pub(crate) type Held = HashMap<String, HeldObject>;
 
 /// An object that a claim holds.
 #[derive(Debug, Clone)]
 pub struct HeldObject {
-    /// URL of its directory, with a slash at its end.
+    /// URL of the object's directory, with a trailing slash.
     pub directory: Arc<str>,
-    /// Its file name.
+    /// File name of the object.
     pub name: Box<str>,
     /// Compressed size in bytes.
     pub size: u64,
-    /// The latest ETag at which the object had the converted content.
+    /// The latest ETag under which the object had the converted content.
     pub e_tag: Option<String>,
-    /// Number of the claim that holds it.
+    /// Number of the claim that holds the object.
     pub claim: usize,
-    /// Its content, if it was read to its end without damage.
+    /// The object's content, if it was read to the end without damage.
     pub content: Option<Content>,
 }
 
@@ -36,14 +36,14 @@ pub struct Content {
     pub size: u64,
 }
 
-/// How an object differs from the claimed object with the same name.
+/// How a listed object differs from the claimed object with the same name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Change {
     /// Unchanged, according to the listing.
     None,
-    /// Its ETag or time changed; its content may be the same.
+    /// The ETag or time changed, but the content may be the same.
     Touched,
-    /// Its content changed. The text describes how.
+    /// The content changed. The text describes how.
     Rewritten(String),
 }
 
@@ -67,9 +67,10 @@ impl HeldObject {
         })
     }
 
-    /// Compares the listed object at a URL with this one.
+    /// Compares a listed object, at this URL, with the claimed one.
     ///
-    /// A copy elsewhere has its own ETag, so only its size is compared. A decompressed copy is not compared.
+    /// A copy at another location has a different ETag, so only its size is compared. If the copy is decompressed, its
+    /// size is not compared either.
     pub fn change(&self, url: &str, listed: &Listed) -> Change {
         let there = url.rsplit_once('/').is_some_and(|(directory, name)| {
             self.directory.strip_suffix('/') == Some(directory) && *self.name == *name
@@ -87,7 +88,7 @@ impl HeldObject {
     }
 }
 
-/// Appends the consequence to the description of a change.
+/// Appends the consequence of a change to its description.
 pub(crate) fn left_alone(change: &str) -> String {
     format!("{change}; it is left alone")
 }

@@ -1,4 +1,4 @@
-//! The dataset: the paths of its files, and the settings that all of its runs share.
+//! The dataset: the paths of its files, and the settings that all runs share.
 
 use std::error::Error;
 use std::fmt;
@@ -19,9 +19,9 @@ use crate::store::{
 };
 use crate::util::threads::on_threads;
 
-/// Directory of staged files, below the dataset.
+/// Directory of staged files, relative to the dataset.
 pub const STAGING: &str = "_alb2parquet/staging";
-/// File with the settings of the dataset, below it.
+/// File with the settings of the dataset, relative to the dataset.
 const DESCRIPTION: &str = "_alb2parquet/dataset.json";
 /// Format version of datasets without redaction. Programs that do not support redaction can read and extend them.
 const PLAIN_VERSION: u32 = 4;
@@ -29,7 +29,7 @@ const PLAIN_VERSION: u32 = 4;
 const REDACTED_VERSION: u32 = 5;
 /// The format versions that this program supports: without and with redaction.
 pub(crate) const FORMAT_VERSIONS: [u32; 2] = [PLAIN_VERSION, REDACTED_VERSION];
-/// Number of files that are created to test conditional create.
+/// Number of files that are created in order to test conditional create.
 pub(crate) const PROBES: usize = 5;
 /// Number of concurrent attempts to create each of these files.
 pub(crate) const RACERS: usize = 16;
@@ -75,20 +75,20 @@ impl Layout {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Description {
     format_version: u32,
-    /// A random id, by which a run detects that its dataset was replaced.
+    /// A random ID by which a run detects that its dataset was replaced.
     #[serde(default)]
     id: String,
     layout: Layout,
-    /// Whether the store supports conditional create: only one of several concurrent creates of a file succeeded.
+    /// Whether the store supports conditional create: of several concurrent creates of a file, only one succeeded.
     conditional_creates: bool,
-    /// Profile of the run that created the dataset. Later runs can use another.
+    /// Profile of the run that created the dataset. Later runs can use a different one.
     #[serde(default, skip_serializing_if = "Profile::is_compact")]
     profile: Profile,
     #[serde(default, skip_serializing_if = "Agreement::is_empty")]
     redaction: Agreement,
 }
 
-/// The part of `dataset.json` that every version has.
+/// The part of `dataset.json` that all versions have in common.
 #[derive(Deserialize)]
 struct Version {
     format_version: u32,
@@ -97,15 +97,15 @@ struct Version {
 /// The settings with which a run opens a dataset for writing.
 #[derive(Debug, Clone)]
 pub struct Opening {
-    /// Layout of the dataset.
+    /// Layout of the partition directories.
     pub layout: Layout,
-    /// Name of the run, which no other run has.
+    /// Name of the run, unique among all runs.
     pub run: String,
     /// Whether the user asserts that no other run writes at the same time.
     pub single_writer: bool,
     /// How often a create with an unknown outcome is repeated.
     pub patience: Patience,
-    /// The redaction of the dataset.
+    /// The redaction that the dataset must have.
     pub redaction: Agreement,
     /// Profile of new files.
     pub profile: Profile,
@@ -145,7 +145,7 @@ pub enum DatasetError {
     /// A state file cannot be parsed.
     #[error("{name} cannot be parsed")]
     State {
-        /// Its path or URL.
+        /// Path or URL of the file.
         name: String,
         /// The reason.
         source: serde_json::Error,
@@ -153,23 +153,23 @@ pub enum DatasetError {
     /// A state file contradicts itself or its location.
     #[error("{name} is broken: {why}")]
     Broken {
-        /// Its path or URL.
+        /// Path or URL of the file.
         name: String,
-        /// What is wrong.
+        /// The contradiction.
         why: String,
     },
-    /// The dataset has no description, and a file is not where the layout would put it.
+    /// The dataset has no description, and one of its files is not where the layout would put it.
     #[error("{0} exists, but {DESCRIPTION} does not, and this layout does not put files there")]
     Misplaced(String),
     /// A newer version of the program wrote an entry of a log.
     #[error("{name} was written by a newer version of this program: its action is {action}")]
     Newer {
-        /// Its path or URL.
+        /// Path or URL of the entry.
         name: String,
         /// The action of the entry, which this version does not support.
         action: String,
     },
-    /// A data file is in no claim.
+    /// No claim accounts for a data file.
     #[error(
         "{partition}: no claim accounts for {name}{}, so the objects of the partition are unknown",
         more(*.others)
@@ -188,13 +188,13 @@ pub enum DatasetError {
          {REDACTED_VERSION}"
     )]
     Version(u32),
-    /// The dataset has another layout.
+    /// The dataset has a different layout.
     #[error("the dataset was created with the layout {0}")]
     Layout(Layout),
-    /// The dataset has another redaction, or none.
+    /// The dataset has a different redaction, or none.
     #[error("{}", redacted(.0))]
     Redaction(Rules),
-    /// The dataset's values were hashed with another key.
+    /// The dataset's values were hashed with a different key.
     #[error("the dataset was created with another key for hashes")]
     RedactionKey,
     /// The store does not support conditional create.
@@ -210,7 +210,7 @@ pub(crate) fn tables() -> impl Iterator<Item = &'static str> {
     LogType::ALL.iter().map(|log_type| log_type.table().name.as_str()).chain([reject::TABLE])
 }
 
-/// Returns whether engines skip a file for its name, such as the temporary files that Spark leaves behind.
+/// Returns whether engines skip a file because of its name, such as the temporary files that Spark leaves behind.
 pub(crate) fn is_hidden(key: &str) -> bool {
     key.split('/').any(|part| part.starts_with(['_', '.']))
 }
@@ -223,7 +223,7 @@ fn more(others: usize) -> String {
 }
 
 impl DatasetError {
-    /// Returns the message of the error, followed by that of its cause.
+    /// Returns the error message, followed by the message of its cause.
     pub fn with_source(&self) -> String {
         match self.source() {
             Some(source) => format!("{self}: {source}"),
@@ -231,7 +231,7 @@ impl DatasetError {
         }
     }
 
-    /// Returns whether the error affects a single partition only.
+    /// Returns whether the error affects only a single partition.
     pub fn is_of_partition(&self) -> bool {
         matches!(
             self,
@@ -284,7 +284,7 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// Opens an existing dataset with the settings with which it was created.
+    /// Opens an existing dataset with the settings that it was created with.
     ///
     /// # Errors
     ///
@@ -307,12 +307,12 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// Opens a dataset read-only, for the dry run of a conversion with this layout and, if it is known, this redaction.
-    /// Returns the dataset, and whether it exists.
+    /// Opens a dataset read-only, for the dry run of a conversion with this layout and, if known, this redaction.
+    /// Returns the dataset and whether it exists.
     ///
     /// # Errors
     ///
-    /// Fails when the dataset cannot be read, or was created with other settings.
+    /// Fails when the dataset cannot be read or was created with other settings.
     pub fn look(
         target: Arc<dyn Target>,
         run: String,
@@ -355,7 +355,7 @@ impl Dataset {
         };
     }
 
-    /// Checks that the dataset has the layout and the redaction of this run.
+    /// Checks that the dataset's layout and redaction match those of this run.
     fn agree(&self, description: &Description) -> Result<(), DatasetError> {
         if description.layout != self.layout {
             return Err(DatasetError::Layout(description.layout));
@@ -369,7 +369,7 @@ impl Dataset {
         Ok(())
     }
 
-    /// Returns the target that contains its files.
+    /// Returns the target that contains the dataset's files.
     pub fn target(&self) -> &Arc<dyn Target> {
         &self.target
     }
@@ -379,18 +379,18 @@ impl Dataset {
         &self.run
     }
 
-    /// Returns the directory of a partition of a table.
+    /// Returns the directory of a partition in a table.
     pub fn partition(&self, table: &str, partition: &Partition) -> String {
         format!("{table}/{}", self.layout.directory(&partition.values()))
     }
 
-    /// Returns the key of a file of a table, by its name.
+    /// Returns the key of a table's file with this name.
     pub fn file(&self, table: &str, partition: &Partition, name: &str) -> FileKey {
         let key = format!("{}/{name}", self.partition(table, partition));
         FileKey::parse(key).expect("tables, partitions and names of files have valid names")
     }
 
-    /// Returns the partition of a file of rows or rejects, by its key.
+    /// Returns the partition to which a file of rows or rejects belongs, according to its key.
     pub fn partition_of(&self, key: &str) -> Option<Partition> {
         let (table, rest) = key.split_once('/')?;
         let (directory, name) = rest.rsplit_once('/')?;
@@ -404,7 +404,7 @@ impl Dataset {
         self.layout
     }
 
-    /// Returns the redaction that all of its runs apply.
+    /// Returns the redaction that all runs apply.
     pub fn redaction(&self) -> &Agreement {
         &self.redaction
     }
@@ -426,12 +426,12 @@ impl Dataset {
         self.profile
     }
 
-    /// Creates a state file and returns who created it. The content must be unique to this run.
+    /// Creates a state file and returns its creator. The content must be unique to this run.
     ///
     /// # Errors
     ///
-    /// Fails if the outcome is unknown; the file can still appear. Fails like [`Self::confirm`], so that a run creates
-    /// no new state where the dataset was deleted.
+    /// Fails if the outcome is unknown; the file can still appear. Also fails like [`Self::confirm`], so that a run
+    /// creates no new state in a deleted dataset.
     pub fn create(&self, key: &str, bytes: &[u8]) -> Result<Owner, DatasetError> {
         self.confirm()?;
         if !self.conditional_creates
@@ -465,7 +465,7 @@ impl Dataset {
         Ok(Some(serde_json::from_slice(&text).map_err(state)?))
     }
 
-    /// Creates `dataset.json` unless another run has, and returns its content.
+    /// Creates `dataset.json`, unless another run already has, and returns its content.
     fn initialize(&self, single_writer: bool) -> Result<Description, DatasetError> {
         let conditional_creates = self.probe()?;
         if !conditional_creates && !single_writer {
@@ -488,7 +488,7 @@ impl Dataset {
         self.description()?.ok_or_else(|| DatasetError::Missing(self.target.name("")))
     }
 
-    /// Refuses a dataset without a description whose files have another layout: the files of its partitions would be
+    /// Fails if the files of a dataset without a description have a different layout, because their partitions would be
     /// unknown.
     fn refuse_misplaced(&self) -> Result<(), DatasetError> {
         for table in tables() {
@@ -501,9 +501,9 @@ impl Dataset {
         Ok(())
     }
 
-    /// Tests whether the store supports conditional create: only one of several concurrent creates may succeed.
+    /// Tests whether the store supports conditional create: of several concurrent creates, only one may succeed.
     ///
-    /// Success is evidence, not proof. But a store that ignores the condition fails the test at once.
+    /// Success is evidence, not proof, but a store that ignores the condition fails the test immediately.
     fn probe(&self) -> Result<bool, DatasetError> {
         let (mut conditional, mut won, mut failed) = (true, false, None);
         for probe in 0..PROBES {
@@ -527,7 +527,7 @@ impl Dataset {
                     Err(error) => failed = Some(error),
                 }
             }
-            // No racer knows that it won if the response to the successful create was lost.
+            // If the response to the successful create was lost, no racer knows that it won.
             let nobody = winners.is_empty();
             conditional &= nobody || winners.len() == 1 && written.as_ref() == winners.first();
             won |= !nobody;

@@ -22,28 +22,29 @@ use crate::util::threads::on_threads;
 #[derive(Debug)]
 pub struct Ledger<'a> {
     dataset: &'a Dataset,
-    /// Whether nothing may be written.
+    /// Whether writing is forbidden.
     read_only: bool,
     hints: Hints,
     files: Arc<DataFiles>,
-    /// Whether the logs and files of each partition are listed when it is first used, instead of all at once.
+    /// Whether the logs and files of a partition are listed when it is first used, instead of those of all partitions
+    /// at once.
     lists_each: bool,
     logs: Mutex<BTreeMap<Partition, Arc<Mutex<Log>>>>,
     /// Logs that were read in advance, before their partitions were used.
     ahead: BTreeMap<Partition, Log>,
-    /// Objects of the partitions that were used last.
+    /// Objects of the most recently used partitions.
     held: BTreeMap<Partition, Arc<Held>>,
-    /// Number of incomplete objects in each partition that has some.
+    /// Number of incomplete objects in each partition that has any.
     incomplete: BTreeMap<Partition, u64>,
 }
 
 /// Result of claiming a batch.
 #[derive(Debug)]
 pub enum Committed {
-    /// It was claimed. Its outputs are visible if the state is [`State::Done`].
+    /// The batch was claimed. Its outputs are visible if the state is [`State::Done`].
     Claimed(State),
-    /// Another run already claimed the objects with these identities, some of them in the batch. The outputs are
-    /// aborted.
+    /// Another run has already claimed the objects with these identities, some of which are in the batch. The outputs
+    /// were aborted.
     Lost(HashSet<String>),
 }
 
@@ -54,13 +55,14 @@ impl<'a> Ledger<'a> {
     ///
     /// Fails when the logs cannot be listed.
     pub fn open(dataset: &'a Dataset) -> Result<Self, DatasetError> {
-        // Files are listed first: a published file was claimed before, so its claim is listed, too.
+        // Files are listed before claims: a published file was claimed earlier, so its claim is listed, too.
         let files = Arc::new(DataFiles::list(dataset)?);
         let hints = Hints::list(dataset)?;
         Ok(Self { hints, files, lists_each: false, ..Self::of_few(dataset) })
     }
 
-    /// Opens the ledger of a dataset for a run that reads few partitions. Each is listed when it is first used.
+    /// Opens the ledger of a dataset for a run that reads few partitions. Each partition is listed when it is first
+    /// used.
     pub fn of_few(dataset: &'a Dataset) -> Self {
         Self {
             dataset,
@@ -75,7 +77,7 @@ impl<'a> Ledger<'a> {
         }
     }
 
-    /// Opens the ledger of a dataset read-only. Entries that other runs have not finished count as finished.
+    /// Opens the ledger of a dataset read-only. Entries that other runs have left unfinished count as finished.
     ///
     /// # Errors
     ///
@@ -84,7 +86,7 @@ impl<'a> Ledger<'a> {
         Ok(Self { read_only: true, ..Self::open(dataset)? })
     }
 
-    /// Returns the objects that a partition holds. First finishes the entries that other runs have left open.
+    /// Returns the objects that a partition holds, after finishing any entries that other runs have left open.
     ///
     /// # Errors
     ///
@@ -118,7 +120,7 @@ impl<'a> Ledger<'a> {
         let held = Arc::new(held);
         log.forget_objects(1..=log.entries().len());
         lock(&self.logs).insert(partition.clone(), Arc::new(Mutex::new(log)));
-        // A plan proceeds from day to day and reads the adjacent days of each.
+        // Planning proceeds from day to day, and also reads the days adjacent to each.
         let first = partition.day.checked_sub_days(Days::new(2)).unwrap_or(partition.day);
         self.held.retain(|other, _| {
             other.log_type == partition.log_type
@@ -130,11 +132,11 @@ impl<'a> Ledger<'a> {
         Ok(held)
     }
 
-    /// Returns the objects of a partition like [`Self::held`], if its claims account for all of its files.
+    /// Returns the objects of a partition like [`Self::held`], provided that its claims account for all of its files.
     ///
     /// # Errors
     ///
-    /// Fails like [`Self::held`], and when a data file is in no claim.
+    /// Fails like [`Self::held`], and when no claim accounts for a data file.
     pub fn accounted(&mut self, partition: &Partition) -> Result<Arc<Held>, DatasetError> {
         let files = if self.lists_each {
             Arc::new(DataFiles::of(self.dataset, partition)?)
@@ -145,7 +147,7 @@ impl<'a> Ledger<'a> {
         if self.unaccounted(&files, partition)?.is_empty() {
             return Ok(held);
         }
-        // The log may have been read before the files were listed.
+        // The log may have been read before the files were listed, so it is read again.
         self.held.remove(partition);
         lock(&self.logs).remove(partition);
         held = self.held(partition)?;
@@ -169,12 +171,12 @@ impl<'a> Ledger<'a> {
         self.held.contains_key(partition) || self.ahead.contains_key(partition)
     }
 
-    /// Returns whether logs should be read in advance, because each read takes a round trip.
+    /// Returns whether logs should be read in advance because each read takes a round trip.
     pub fn reads_ahead(&self) -> bool {
         self.dataset.target().reads_at_once() > 1
     }
 
-    /// Reads the logs of partitions that are needed soon, with the number of concurrent reads that suits the target.
+    /// Reads the logs of partitions that are needed soon. The number of concurrent reads depends on the target.
     ///
     /// # Errors
     ///
@@ -188,7 +190,7 @@ impl<'a> Ledger<'a> {
             while let Some(partition) = unread.get(next.fetch_add(1, Ordering::Relaxed)) {
                 match self.read(partition) {
                     Ok(log) => logs.push(log),
-                    // It is read again, and the error reported, when the partition is used.
+                    // The log is read again when the partition is used, which then reports the error.
                     Err(error) if error.is_of_partition() => {}
                     Err(error) => return Err(error),
                 }
@@ -200,7 +202,7 @@ impl<'a> Ledger<'a> {
         Ok(())
     }
 
-    /// Reads a log. A read-only ledger treats a log that is not in the listing as empty.
+    /// Reads a log. A read-only ledger treats an unlisted log as empty.
     fn read(&self, partition: &Partition) -> Result<Log, DatasetError> {
         if self.read_only && !self.hints.has(partition) {
             return Ok(Log::empty(partition));
@@ -225,8 +227,8 @@ impl<'a> Ledger<'a> {
         Ok(())
     }
 
-    /// Finishes the open entries of the partitions that this run has not used; with a shard, only those of the shard.
-    /// Returns the partitions with broken logs, with the error of each.
+    /// Finishes the open entries of partitions that this run has not used; with a shard, only of the partitions in the
+    /// shard. Returns the partitions with broken logs and their errors.
     ///
     /// # Errors
     ///
@@ -253,12 +255,12 @@ impl<'a> Ledger<'a> {
         Ok(broken)
     }
 
-    /// Returns the number of entries that other runs have not finished, according to the listing.
+    /// Returns the number of entries that other runs have left unfinished, according to the listing.
     pub fn open_entries(&self) -> usize {
         self.hints.open_entries()
     }
 
-    /// Returns the number of incomplete objects in the partitions that were read, except accepted ones.
+    /// Returns the number of incomplete objects in the partitions that were read, excluding accepted ones.
     pub fn incomplete_objects(&self) -> u64 {
         self.incomplete.values().sum()
     }
@@ -268,17 +270,17 @@ impl<'a> Ledger<'a> {
         self.hints.files()
     }
 
-    /// Returns the number of listed files in the directory of each table.
+    /// Returns the number of listed files in each table's directory.
     pub fn files_by_table(&self) -> &[u64] {
         self.files.listed()
     }
 
-    /// Returns the number of entries of each log that was read.
+    /// Returns the number of entries in each log that was read.
     pub fn logs_read(&self) -> Vec<u64> {
         self.logs().into_iter().map(|log| lock(&log).entries().len() as u64).collect()
     }
 
-    /// Returns the entries that cannot be applied, each with its partition, its name and the reason.
+    /// Returns the entries that cannot be applied, with their partitions, their names and the reasons.
     pub fn stuck(&self) -> Vec<(Partition, String, String)> {
         let mut stuck = Vec::new();
         for log in self.logs() {
@@ -293,7 +295,7 @@ impl<'a> Ledger<'a> {
         stuck
     }
 
-    /// Returns the logs of the partitions that were used, in the order of the partitions.
+    /// Returns the logs of all partitions that were used, ordered by partition.
     fn logs(&self) -> Vec<Arc<Mutex<Log>>> {
         lock(&self.logs).values().cloned().collect()
     }
@@ -315,8 +317,8 @@ impl<'a> Ledger<'a> {
         self.hints.partitions().cloned().collect()
     }
 
-    /// Removes everything that a partition holds. When the removal is done, its objects become eligible for conversion
-    /// again. An interrupted removal is finished by the next run that uses the partition.
+    /// Removes everything that a partition holds. After the removal, its objects are eligible for conversion again. If
+    /// the removal is interrupted, the next run that uses the partition finishes it.
     ///
     /// # Errors
     ///
@@ -350,7 +352,7 @@ impl<'a> Ledger<'a> {
         Ok(())
     }
 
-    /// Returns the log of a partition. Reads and finishes it first if necessary.
+    /// Returns the log of a partition, after reading and finishing it if necessary.
     fn finished(&self, partition: &Partition) -> Result<Arc<Mutex<Log>>, DatasetError> {
         if let Some(log) = self.log(partition) {
             return Ok(log);
@@ -366,7 +368,7 @@ impl<'a> Ledger<'a> {
     /// # Errors
     ///
     /// Fails when the claim cannot be written, when it is unknown whether it was written, or when its outputs cannot be
-    /// made visible. If the claim was written, a later run publishes it.
+    /// made visible. A later run publishes any claim that was written.
     pub fn commit(
         &self,
         partition: &Partition,
@@ -376,7 +378,7 @@ impl<'a> Ledger<'a> {
         let log = self.finished(partition)?;
         // Batches of the same partition are claimed one at a time.
         let log = &mut *lock(&log);
-        // As soon as the claim may exist, any run may complete its outputs, so they must not be aborted.
+        // As soon as the claim might exist, any run can complete its outputs, so they must not be aborted.
         outputs.into_iter().for_each(Writing::keep);
         let staged: Vec<_> =
             claim.outputs.iter().map(|output| output.file.staged.clone()).collect();
@@ -388,7 +390,7 @@ impl<'a> Ledger<'a> {
             }
             Appended::Lost => {
                 for staged in &staged {
-                    // `clean` removes the file if this fails, because no claim names it.
+                    // If this fails, `clean` removes the file, because no claim names it.
                     let _ = self.dataset.target().discard(staged);
                 }
                 let names = log.entries().iter().filter_map(|entry| entry.record.claim());
@@ -399,8 +401,8 @@ impl<'a> Ledger<'a> {
     }
 }
 
-/// Locks a log, or the map of logs. A mutex that a panic poisoned is used nevertheless: the panic fails one batch only,
-/// and the log in memory is still a prefix of the stored one, which is all that is required.
+/// Locks a log or the map of logs, even if a panic has poisoned the mutex: the panic fails only one batch, and the log
+/// in memory is still a prefix of the stored one, which is all that is required.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,7 +1,7 @@
-//! Publishing: applying claims and removals.
+//! Publishing: applies claims and removals.
 //!
 //! Any run can apply any entry of a log, at any time and any number of times, without access to the source. Claims
-//! before a removal are never published: the removal deletes their files.
+//! before a removal are never published, because the removal deletes their files.
 
 use crate::dataset::claim::{Claim, Log, Record, State};
 use crate::dataset::layout::{Dataset, DatasetError};
@@ -44,7 +44,7 @@ pub(crate) fn finish(dataset: &Dataset, log: &mut Log) -> Result<(), DatasetErro
 ///
 /// # Errors
 ///
-/// Fails when it is unknown whether they are visible.
+/// Fails when it is unknown whether the outputs are visible.
 pub(crate) fn publish(dataset: &Dataset, log: &mut Log, number: usize) -> Result<(), DatasetError> {
     let Record::Add(claim) = log.entry(number).record.clone() else { return Ok(()) };
     for output in &claim.outputs {
@@ -65,10 +65,10 @@ pub(crate) fn publish(dataset: &Dataset, log: &mut Log, number: usize) -> Result
     Ok(())
 }
 
-/// Aborts a claim with an output that was lost before it became visible, unless another of its outputs exists.
+/// Aborts a claim if one of its outputs was lost before it became visible, unless another of its outputs exists.
 ///
-/// Every output is aborted once more, even the lost one. After that, a slow run either has completed it, which the
-/// second check finds, or never will, whatever the store responded before.
+/// Every output is aborted again, even the lost one. A slow run either has completed an output by then, which the
+/// second check detects, or never will, whatever the store responded before.
 fn abort_claim(
     dataset: &Dataset,
     log: &mut Log,
@@ -100,7 +100,7 @@ fn abort_claim(
         return Ok(());
     }
     match log.state(dataset, number, &log.entry(number).record)? {
-        // It was published, and its files were deleted since.
+        // The claim was published, and its files have been deleted since.
         state @ (State::Done | State::Aborted) => log.set_state(number, state),
         State::Open | State::Stuck(_) => log.mark_aborted(dataset, number)?,
     }
@@ -108,7 +108,7 @@ fn abort_claim(
     Ok(())
 }
 
-/// Deletes the files of the claims before a removal, and ensures that no run publishes them later.
+/// Deletes the files of all claims before a removal, and ensures that no run publishes them later.
 fn withdraw(dataset: &Dataset, log: &mut Log, number: usize) -> Result<(), DatasetError> {
     let target = dataset.target();
     let before = log.standing().filter(|(n, entry)| *n < number && entry.state != State::Aborted);
@@ -127,10 +127,10 @@ fn withdraw(dataset: &Dataset, log: &mut Log, number: usize) -> Result<(), Datas
     log.mark_done(dataset, number)
 }
 
-/// Ensures that no run can make a claimed file visible from now on; it may be visible already.
+/// Ensures that no run can make a claimed file visible from now on. The file may already be visible.
 ///
-/// A store that cannot abort an upload completes it instead, because no upload completes twice. In such a store, the
-/// file can become visible here.
+/// In a store that cannot abort an upload, this completes the upload instead, because no upload can be completed twice.
+/// The file can then become visible.
 ///
 /// # Errors
 ///

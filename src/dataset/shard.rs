@@ -1,4 +1,4 @@
-//! Shards: divide work among several runs without coordination.
+//! Shards: divide the work among several runs without coordination.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -16,10 +16,10 @@ pub struct Shard {
 /// Why a text does not specify a shard.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ShardError {
-    /// Its format is invalid.
+    /// The format is invalid.
     #[error("write it like 0/16, auto or auto/16")]
     Form,
-    /// Its index is not less than the number of shards.
+    /// The index is not less than the number of shards.
     #[error("there is no shard {0} of {1}: shards are numbered from 0")]
     Beyond(u32, u32),
     /// No environment variable contains the index of this shard.
@@ -36,9 +36,9 @@ pub enum ShardError {
     Variable(&'static str),
 }
 
-/// The variables in which AWS Batch and Kubernetes pass the index of a task, from 0.
+/// Environment variables in which AWS Batch and Kubernetes pass the index of a task, counted from 0.
 const INDEX_VARIABLES: [&str; 2] = ["AWS_BATCH_JOB_ARRAY_INDEX", "JOB_COMPLETION_INDEX"];
-/// The variable in which AWS Batch passes the number of tasks. Kubernetes has none.
+/// Environment variable in which AWS Batch passes the number of tasks. Kubernetes has no such variable.
 const SIZE_VARIABLE: &str = "AWS_BATCH_JOB_ARRAY_SIZE";
 
 impl Shard {
@@ -79,8 +79,8 @@ impl Shard {
         }
     }
 
-    /// Returns whether the partitions of a day belong to this shard. Those of all log types belong to the same shard,
-    /// so each directory of a source belongs to one shard as a whole.
+    /// Returns whether the partitions of a day belong to this shard. The partitions of all log types belong to the same
+    /// shard, so each source directory belongs entirely to one shard.
     #[doc(hidden)] // for tests
     pub fn holds(self, account: &str, region: &str, day: NaiveDate) -> bool {
         let hash = Sha256::digest(format!("{account}/{region}/{day}"));
@@ -88,12 +88,12 @@ impl Shard {
         hash % u64::from(self.count) == u64::from(self.index)
     }
 
-    /// Returns the sorted indices of the items that belong to this shard. All shards of the same items have about the
-    /// same size: the largest items are assigned first, each to the shard with the smallest total so far.
+    /// Returns the sorted indices of the items in this shard. The shards have about equal total sizes: items are
+    /// assigned from largest to smallest, each to the shard with the smallest total so far.
     pub(crate) fn share(self, sizes: &[u64]) -> Vec<usize> {
         let mut order: Vec<usize> = (0..sizes.len()).collect();
         order.sort_by_key(|place| Reverse(sizes[*place]));
-        // Shards of the same size are compared by the number of their items, so that items of size 0 are spread, too.
+        // Ties are broken by the number of items, so that items of size 0 are spread evenly, too.
         let mut loads: BinaryHeap<_> =
             (0..self.count).map(|shard| Reverse((0, 0, shard))).collect();
         let mut own = Vec::new();
@@ -144,7 +144,7 @@ mod tests {
         }
     }
 
-    /// The hash of a day must never change: tasks with different versions of the program must agree.
+    /// The hash of a day must never change: tasks that run different versions of the program must agree.
     #[test]
     fn the_shard_of_a_day_never_changes() {
         let day = NaiveDate::from_ymd_opt(2025, 7, 19).unwrap();
@@ -153,7 +153,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// No work is left out or done twice.
+        /// No work is skipped or done twice.
         #[test]
         fn every_day_and_item_belongs_to_exactly_one_shard(
             account in "[0-9]{12}", region in "[a-z]{2}-[a-z]{4,9}-[1-9]", day in 0_u64..20_000,

@@ -14,34 +14,34 @@ use crate::logs::key::Partition;
 use crate::plan::Selection;
 use crate::util::threads;
 
-/// Maximum number of objects in one log entry.
+/// Maximum number of objects per log entry.
 const OBJECTS_AT_ONCE: usize = 10_000;
 
-/// An object that was damaged, or none of whose lines became a row. `--json` prints it as JSON.
+/// An object that was damaged, or of which no line became a row. `--json` prints it as JSON.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Incomplete {
-    /// Its partition.
+    /// Partition of the object.
     #[serde(flatten)]
     pub partition: Partition,
-    /// Its URL.
+    /// URL of the object.
     pub object: String,
-    /// Number of its lines.
+    /// Number of lines in the object.
     pub lines: u64,
     /// Number of lines that became rows.
     pub rows: u64,
     /// Number of rejected lines, by reason.
     pub rejects: BTreeMap<String, u64>,
-    /// Whether it is accepted.
+    /// Whether the user has accepted the object.
     pub accepted: bool,
-    /// Number of the claim that contains it.
+    /// Number of the claim that contains the object.
     #[serde(skip)]
     claim: usize,
-    /// Describes how many of its lines became rows.
+    /// Describes how many lines became rows.
     #[serde(skip)]
     pub outcome: String,
 }
 
-/// The incomplete objects cannot be read.
+/// Why the incomplete objects cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AcceptError {
     /// The dataset cannot be read or written.
@@ -50,20 +50,20 @@ pub(crate) enum AcceptError {
     /// The user interrupted the program.
     #[error("interrupted")]
     Interrupted,
-    /// The threads for requests to the dataset cannot be started.
+    /// The system cannot start the threads for requests to the dataset.
     #[error("threads cannot be started")]
     Threads(#[from] ThreadPoolBuildError),
 }
 
 impl Incomplete {
-    /// Returns its file name.
+    /// Returns the object's file name.
     pub(crate) fn name(&self) -> &str {
         self.object.rsplit('/').next().unwrap_or(&self.object)
     }
 }
 
-/// Returns the incomplete objects of a selection that are not accepted yet, grouped by partition, and an error message
-/// for each partition that cannot be read.
+/// Returns the selected incomplete objects that are not accepted yet, grouped by partition, and an error message for
+/// each partition that cannot be read.
 ///
 /// # Errors
 ///
@@ -115,7 +115,7 @@ fn of_log(log: &Log) -> Vec<Incomplete> {
     all
 }
 
-/// Accepts objects, partition by partition, until `stop` is set. Sets `accepted` in each object that it accepts.
+/// Accepts objects, partition by partition, until `stop` is set. Sets `accepted` in each accepted object.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! Deletes staged files and uploads of crashed runs.
+//! Deletes staged files and uploads that crashed runs left behind.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
@@ -15,26 +15,26 @@ use crate::store::{Leftover, Staged};
 pub struct Cleaned {
     /// Staged files and uploads that were deleted.
     pub removed: Vec<Removed>,
-    /// Their size in bytes, as far as it is known.
+    /// Total size of the deleted files and uploads in bytes, as far as known.
     pub bytes: u64,
     /// Number of staged files and uploads that were kept, because they are too recent or belong to an unfinished claim.
     pub kept: u64,
-    /// Files that could not be deleted, and logs that cannot be read, with the error.
+    /// Files that could not be deleted and logs that could not be read, with the errors.
     pub failures: Vec<Failure>,
 }
 
 /// A staged file or upload that was deleted.
 #[derive(Debug, Serialize)]
 pub struct Removed {
-    /// Its path or URL.
+    /// Path or URL of the file or upload.
     pub name: String,
-    /// Its size in bytes, 0 if it is unknown.
+    /// Size in bytes, or 0 if unknown.
     pub bytes: u64,
 }
 
 /// Deletes staged files and uploads that are older than `older_than` and belong to no unfinished claim.
 ///
-/// A run that takes longer than `older_than` can lose its staged files, but no rows: publishing them then fails.
+/// A run that takes longer than `older_than` can lose its staged files, but no rows: publication then fails.
 ///
 /// # Errors
 ///
@@ -42,11 +42,11 @@ pub struct Removed {
 pub fn clean(dataset: &Dataset, older_than: Duration) -> Result<Cleaned, DatasetError> {
     let target = dataset.target();
     let before = SystemTime::now().checked_sub(older_than).unwrap_or(SystemTime::UNIX_EPOCH);
-    // The listing precedes reading the claims, so that a listed file that is claimed in between is kept.
+    // The listing must precede reading the claims, so that a listed file that is claimed in between is kept.
     let leftovers = target.staged()?;
     let mut cleaned = Cleaned::default();
     let claimed = claimed(dataset, &mut cleaned.failures)?;
-    // A log that cannot be read may contain an unfinished claim of any of the files.
+    // An unreadable log may contain an unfinished claim that names any of the files.
     let is_known = cleaned.failures.is_empty();
     for Leftover { key, staged, size, modified } in leftovers {
         let kept = staged.as_ref().is_some_and(|staged| claimed.contains(&identity(staged)));
@@ -69,7 +69,8 @@ pub fn clean(dataset: &Dataset, older_than: Duration) -> Result<Cleaned, Dataset
     Ok(cleaned)
 }
 
-/// Returns the identities of the staged files of unfinished claims. Adds logs that cannot be read to `failures`.
+/// Returns the identities of staged files that belong to unfinished claims. Adds logs that cannot be read to
+/// `failures`.
 fn claimed(
     dataset: &Dataset,
     failures: &mut Vec<Failure>,

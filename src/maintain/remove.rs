@@ -10,20 +10,20 @@ use crate::dataset::layout::{Dataset, DatasetError};
 use crate::dataset::ledger::Ledger;
 use crate::plan::Selection;
 
-/// A partition to remove, and the result. Its keys in JSON are stable.
+/// A partition to remove, and the result. Its JSON keys are stable.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct PartitionRemoval {
     /// The contents of the partition before the removal.
     #[serde(flatten)]
     pub contents: Contents,
-    /// Whether it was removed.
+    /// Whether the partition was removed.
     pub removed: bool,
-    /// Why it could not be removed.
+    /// Why the partition could not be removed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
 }
 
-/// Returns the partitions of a selection that are not empty, with their contents.
+/// Returns the selected partitions that are not empty, with their contents.
 ///
 /// # Errors
 ///
@@ -41,8 +41,8 @@ pub(crate) fn contents(
     Ok(all.into_iter().map(of).collect())
 }
 
-/// Removes partitions one by one until `stop` is set, and records the result in each. After a crash, any later run
-/// finishes an incomplete removal.
+/// Removes partitions one by one until `stop` is set, and records each result in its element. If a removal is
+/// interrupted, any later run finishes it.
 ///
 /// # Errors
 ///

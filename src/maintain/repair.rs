@@ -1,4 +1,4 @@
-//! Rebuilds lost or damaged claims from the files of their partition.
+//! Rebuilds lost or damaged claims from the files of their partitions.
 //!
 //! Every file contains the object list of its claim ([`embedded`](crate::dataset::claim::embedded)). A partition is
 //! repaired completely or not at all: if one of its files cannot be read, the partition does not change and nothing can
@@ -26,29 +26,29 @@ pub struct Repair {
     /// The partition.
     #[serde(flatten)]
     pub partition: Partition,
-    /// What is wrong with it.
+    /// The problem with the claims.
     pub problem: String,
     /// Number of claims that are kept unchanged.
     pub claims_kept: u64,
     /// Number of claims that are rebuilt from files.
     pub claims_rebuilt: u64,
-    /// Number of claims that are dropped because their files were never published or are gone. The next conversion
-    /// converts their objects again.
+    /// Number of claims that are dropped because their files were never published or no longer exist. The next
+    /// conversion converts their objects again.
     pub claims_dropped: u64,
     /// Number of objects in the rebuilt claims.
     pub objects: u64,
-    /// Number of rows of the rebuilt claims.
+    /// Number of rows in the rebuilt claims.
     pub rows: u64,
-    /// Number of rejects of the rebuilt claims.
+    /// Number of rejects in the rebuilt claims.
     pub rejects: u64,
-    /// Why it cannot be repaired.
+    /// Why the partition cannot be repaired.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<String>,
-    /// Whether it was repaired.
+    /// Whether the partition was repaired.
     pub repaired: bool,
     #[serde(skip)]
     claims: Vec<Claim>,
-    /// Files of claims that are not kept. They are aborted, so that no slow run publishes them.
+    /// Files of claims that are not kept. They are aborted so that no slow run publishes them.
     #[serde(skip)]
     dropped: Vec<StagedFile>,
     /// Whether the log is broken and must be rewritten.
@@ -76,8 +76,8 @@ impl Repair {
     }
 }
 
-/// Finds the partitions of a selection whose claims are broken or do not account for their files, and rebuilds the
-/// claims in memory. Writes nothing.
+/// Finds the selected partitions whose claims are broken or do not account for all files, and rebuilds the claims in
+/// memory. Writes nothing.
 ///
 /// # Errors
 ///
@@ -94,12 +94,12 @@ pub fn find(dataset: &Dataset, selection: &Selection) -> Result<Vec<Repair>, Dat
     Ok(found)
 }
 
-/// Writes the rebuilt claims of partitions, and records the result in each. No other run may write to the dataset at
-/// the same time.
+/// Writes the rebuilt claims, and records each result in its [`Repair`]. No other run may write to the dataset at the
+/// same time.
 ///
 /// # Errors
 ///
-/// Fails if the dataset cannot be written. The next call of [`find`] finds a partly written partition again.
+/// Fails if the dataset cannot be written. The next call of [`find`] returns partly written partitions again.
 pub fn apply(dataset: &Dataset, repairs: &mut [Repair]) -> Result<(), DatasetError> {
     for repair in repairs.iter_mut().filter(|repair| repair.error.is_none()) {
         let mut log = if repair.is_broken {
@@ -113,7 +113,7 @@ pub fn apply(dataset: &Dataset, repairs: &mut [Repair]) -> Result<(), DatasetErr
             Log::set_aside(dataset, &repair.partition)?;
             Log::empty(&repair.partition)
         } else {
-            // The rebuilt claims share no objects with valid claims, but may share objects with aborted ones.
+            // The rebuilt claims have no objects in common with valid claims, but may share some with aborted ones.
             let mut log = Log::read(dataset, &repair.partition, &Hints::default())?;
             log.forget_objects(1..=log.entries().len());
             log
@@ -170,7 +170,7 @@ fn examine(
         } else {
             dropped.extend(claim.outputs.iter().map(|output| output.file.clone()));
             claims_dropped += u64::from(!claim.outputs.is_empty());
-            // A restored backup can contain claims whose files were removed later.
+            // A restored backup can contain claims whose files were later removed.
             is_broken |= !claim.outputs.is_empty() && log.entry(number).state == State::Done;
         }
     }
@@ -195,7 +195,7 @@ fn examine(
                 repair.rows += claim.rows;
                 repair.rejects += claim.rejects.values().sum::<u64>();
             }
-            // An intact log keeps its claims, so only the rebuilt ones are appended.
+            // An intact log keeps its claims; only the rebuilt ones are appended.
             let kept = kept.into_iter().filter(|_| is_broken).cloned();
             repair.claims = kept.chain(rebuilt).collect();
         }
@@ -204,8 +204,8 @@ fn examine(
     Ok(Some(repair))
 }
 
-/// Returns whether a claim has files and all of them are visible. Objects of a claim without files have no lines, so
-/// converting them again adds no rows.
+/// Returns whether a claim has files and all of them are visible. If a claim has no files, its objects have no lines,
+/// so converting them again adds no rows.
 fn is_visible(dataset: &Dataset, claim: &Claim) -> Result<bool, DatasetError> {
     if claim.outputs.is_empty() {
         return Ok(false);
@@ -218,7 +218,7 @@ fn is_visible(dataset: &Dataset, claim: &Claim) -> Result<bool, DatasetError> {
     Ok(true)
 }
 
-/// Rebuilds claims, each from its file of rows and its file of rejects.
+/// Rebuilds claims, each from a file of rows and a file of rejects.
 fn rebuild(dataset: &Dataset, keys: &[String], kept: &[&Claim]) -> anyhow::Result<Vec<Claim>> {
     let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for key in keys {
@@ -233,7 +233,7 @@ fn rebuild(dataset: &Dataset, keys: &[String], kept: &[&Claim]) -> anyhow::Resul
     let mut held: HashSet<String> = kept.iter().copied().flat_map(names).collect();
     let mut claims = Vec::new();
     for mut group in groups.into_values() {
-        // In the order of claims: the file of rejects is published first.
+        // A claim lists the file of rejects first, because that file is published first.
         group.sort_by_key(|key| !key.starts_with(reject::TABLE));
         let mut claim = of_files(dataset, &group)?;
         let file = dataset.target().name(group[0]);
@@ -277,7 +277,7 @@ fn of_files(dataset: &Dataset, keys: &[&str]) -> anyhow::Result<Claim> {
     Ok(rebuilt)
 }
 
-/// Returns the claim that a file contains, and the description of the file for a claim.
+/// Returns the claim that a file contains, and a description of the file for the rebuilt claim.
 fn of_file(dataset: &Dataset, key: &str) -> anyhow::Result<(Claim, Output)> {
     let key = FileKey::parse(key)?;
     let size = dataset.target().size(&key)?.context("it is gone")?;

@@ -1,7 +1,7 @@
 //! Verifies a dataset without writing to it.
 //!
-//! Verification compares the claims with the source and with the files in the table directories, the files with their
-//! footers, and optionally the rows with those that the source gives when it is read again.
+//! Verification compares the claims with the source and with the files in the table directories, and the files with
+//! their footers. Optionally, it reads the source again and compares the rows.
 
 mod output;
 mod rows;
@@ -30,26 +30,26 @@ pub(crate) use crate::maintain::verify::with_rejects::WithRejects;
 
 /// A verification that is ready to run.
 pub struct Verification<'a> {
-    /// The sources that were converted to the dataset.
+    /// The sources from which the dataset was converted.
     pub sources: &'a [Source],
     /// The dataset.
     pub dataset: &'a Dataset,
     /// The objects and partitions to verify.
     pub selection: &'a Selection,
-    /// The dataset's redaction, for reading the source again and comparing rows. `None` skips this.
+    /// The dataset's redaction, used to read the source again and compare rows. If `None`, rows are not compared.
     pub read_data: Option<&'a Redaction>,
-    /// Stops the verification when it is set.
+    /// Stops the verification when set.
     pub stop: &'a AtomicBool,
 }
 
-/// The result of a verification. `--json` prints it as JSON; its keys are stable.
+/// The result of a verification. `--json` prints it as JSON; the keys are stable.
 #[derive(Debug, Default, Serialize)]
 pub struct Report {
     /// Number of selected objects in the sources.
     pub objects: u64,
     /// Number of claims in effect.
     pub claims: u64,
-    /// Number of files of rows and of rejects that match their claims.
+    /// Number of files, of rows and of rejects, that match their claims.
     pub files: u64,
     /// Number of lines that were read, according to the claims.
     pub lines: u64,
@@ -57,15 +57,15 @@ pub struct Report {
     pub rows: u64,
     /// Number of rejects, according to the claims.
     pub rejects: u64,
-    /// Number of objects that were read again and whose rows and rejects were compared.
+    /// Number of objects that were read again to compare their rows and rejects.
     pub compared: u64,
-    /// Number of objects that could not be compared, because they changed or are gone from the source.
+    /// Number of objects that could not be compared because they changed or no longer exist in the source.
     pub not_compared: u64,
-    /// Number of objects with a new ETag or time since the conversion, but the same rows and rejects.
+    /// Number of objects whose ETag or time changed after the conversion, but whose rows and rejects are the same.
     pub touched: u64,
     /// Number of objects with rejects.
     pub objects_with_rejects: u64,
-    /// The objects with the most rejects, except incomplete ones; at most ten.
+    /// The objects with the most rejects, excluding incomplete ones; at most ten.
     pub worst_objects: Vec<WithRejects>,
     /// Number of incomplete objects that the user accepted.
     pub accepted: u64,
@@ -78,9 +78,9 @@ pub struct Report {
 pub struct Finding {
     /// The kind of problem.
     pub kind: &'static str,
-    /// The object, claim or file.
+    /// The object, claim or file with the problem.
     pub name: String,
-    /// The problem, as a predicate of the name.
+    /// The problem, phrased as a predicate of the name.
     pub problem: String,
     /// What the user can do.
     pub remedy: Remedy,
@@ -98,9 +98,9 @@ struct ActiveClaim<'a> {
     number: usize,
     claim: &'a Claim,
     state: &'a State,
-    /// Facts about its objects that later entries of the log record.
+    /// Facts about the claim's objects that later log entries record.
     amendments: Arc<Amendments<'a>>,
-    /// Its path or URL.
+    /// Path or URL of the claim.
     name: String,
 }
 
@@ -126,7 +126,7 @@ impl Checked {
 }
 
 impl Verification<'_> {
-    /// Verifies the selection, and returns the findings.
+    /// Verifies the selection and returns a report with the findings.
     ///
     /// # Errors
     ///
@@ -140,7 +140,7 @@ impl Verification<'_> {
             report.findings.push(finding);
         }
         find_left_out(&listing, &mut report);
-        // The remedy of each partition whose converted objects are unknown.
+        // The remedy for each partition whose converted objects are unknown.
         let mut unknown = BTreeMap::new();
         let files = DataFiles::list(self.dataset)?;
         let logs = self.logs(&listing, &mut unknown, &mut report)?;
@@ -162,7 +162,7 @@ impl Verification<'_> {
         Ok(report)
     }
 
-    /// Reads the logs of all partitions. Adds those that cannot be read to `unknown`.
+    /// Reads the logs of all partitions. Adds partitions whose logs cannot be read to `unknown`.
     fn logs(
         &self,
         listing: &Listing,
@@ -193,7 +193,7 @@ impl Verification<'_> {
         Ok(logs)
     }
 
-    /// Returns the selected claims that are in effect, and adds their counts to the report.
+    /// Returns the selected claims in effect, and adds their counts to the report.
     fn claims<'l>(&self, logs: &'l [Log], report: &mut Report) -> Vec<ActiveClaim<'l>> {
         let mut claims = Vec::new();
         for log in logs.iter().filter(|log| self.selection.wants_partition(log.partition())) {
@@ -234,10 +234,10 @@ impl Verification<'_> {
         claims
     }
 
-    /// Reports listed objects that are not in exactly one claim, or that changed since the conversion.
+    /// Reports listed objects that are not in exactly one claim or that changed after the conversion.
     ///
-    /// An object can have copies in the directories of its day of delivery and of the day of its end time, and either
-    /// copy can be claimed. So the claims of days adjacent to the selection also count.
+    /// An object can have copies in two directories: that of its day of delivery and that of the day of its end time.
+    /// Either copy can be claimed, so the claims of days adjacent to the selection also count.
     fn compare_with_source(
         &self,
         listing: &Listing,
@@ -363,7 +363,7 @@ impl Verification<'_> {
         Ok(())
     }
 
-    /// Checks the files of a claim, and compares their rows if the source is read again.
+    /// Checks the files of a claim and, if the source is read again, compares the rows.
     fn check(
         &self,
         active: &ActiveClaim,
@@ -407,7 +407,7 @@ impl Verification<'_> {
         Ok(checked)
     }
 
-    /// Reads the objects of a claim again, and compares their rows and rejects with those in the dataset.
+    /// Reads the objects of a claim again and compares their rows and rejects with those in the dataset.
     fn compare_rows(
         &self,
         active: &ActiveClaim,
@@ -483,7 +483,7 @@ impl Verification<'_> {
     }
 }
 
-/// Reports skipped objects that are named like logs, one finding per kind.
+/// Reports skipped objects that are named like logs, with one finding per kind.
 fn find_left_out(listing: &Listing, report: &mut Report) {
     for kind in SkipReason::LOGS {
         let (Some(count), Some(key)) = (listing.skipped.get(kind), listing.examples.get(kind))
@@ -501,7 +501,7 @@ fn find_left_out(listing: &Listing, report: &mut Report) {
     }
 }
 
-/// Reports incomplete objects: those that were not read to their end, or that have lines but no row.
+/// Reports incomplete objects: those that were not read to the end, or that have lines but no rows.
 fn find_incomplete(claims: &[ActiveClaim], report: &mut Report) {
     let mut objects = Objects::default();
     for ActiveClaim { number, claim, amendments, .. } in claims {

@@ -1,8 +1,8 @@
 //! Amendments: facts about a partition's objects that became known after their claim.
 //!
-//! An amendment takes effect when its entry exists; nothing has to be applied. It names the claim that holds each
-//! object, so it never applies to a later conversion of the same object. It ends when the claim is removed or
-//! aborted.
+//! An amendment takes effect as soon as its entry exists; there is nothing to apply. For each object, the amendment
+//! names the claim that holds the object, so it never affects a later conversion of the same object. The amendment ends
+//! when that claim is removed or aborted.
 
 use std::collections::HashMap;
 
@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::claim::{Claimed, Log, Record};
 
-/// Adds facts about objects that earlier claims of the same log hold.
+/// Adds facts about objects that are held by earlier claims of the same log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Amendment {
-    /// Name of the run that created it.
+    /// Name of the run that created the amendment.
     pub run: String,
     /// The objects with their new facts.
     pub objects: Vec<Amended>,
@@ -24,9 +24,9 @@ pub struct Amendment {
 pub struct Amended {
     /// Number of the claim that holds the object.
     pub claim: usize,
-    /// Its file name.
+    /// File name of the object.
     pub name: String,
-    /// An ETag at which the object has the converted content.
+    /// An ETag under which the object still has the converted content.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub e_tag: Option<String>,
     /// Whether the user accepted that the object is incomplete.
@@ -34,7 +34,7 @@ pub struct Amended {
     pub accepted: bool,
 }
 
-/// The amendments of a log, by object.
+/// The amendments of a log, keyed by object.
 #[derive(Debug, Default)]
 pub struct Amendments<'a>(HashMap<(usize, &'a str), Latest<'a>>);
 
@@ -45,7 +45,7 @@ struct Latest<'a> {
 }
 
 impl Log {
-    /// Returns the amendments that are not ended by a removal.
+    /// Returns the amendments that no removal has ended.
     pub fn amendments(&self) -> Amendments<'_> {
         let mut amendments = Amendments::default();
         for (_, entry) in self.standing() {
@@ -61,7 +61,7 @@ impl Log {
 }
 
 impl<'a> Amendments<'a> {
-    /// Returns the latest ETag at which an object of a claim has the converted content.
+    /// Returns the latest ETag under which an object of a claim has the converted content.
     pub fn e_tag(&self, claim: usize, object: &'a Claimed) -> Option<&'a str> {
         let latest = self.0.get(&(claim, object.name.as_str()));
         latest.and_then(|latest| latest.e_tag).or(object.e_tag.as_deref())

@@ -1,19 +1,19 @@
 //! The object list of a claim, embedded in the claim's own files so that a lost claim can be rebuilt.
 //!
-//! It is stored between row groups or before the footer, outside all column chunks, so Parquet readers never fetch it.
-//! The footer's metadata records its offset and length. Like all bytes of a file, it depends on the objects alone:
-//! it names neither the run nor the location of a source.
+//! The list is stored between row groups or before the footer, outside all column chunks, so Parquet readers never
+//! fetch it. The footer metadata records its offset and length. Like all other bytes of the file, the list depends only
+//! on the objects: it names neither the run nor the location of a source.
 
 use std::io;
 
 use crate::dataset::claim::Claim;
 
-/// Metadata key in the footer: offset and length in bytes, separated by a plus sign.
+/// Key in the footer metadata. The value is the offset and the length in bytes, separated by a plus sign.
 pub const KEY: &str = "alb2parquet.claim_byte_range";
 
-/// Zstandard level: object names are almost identical to each other.
+/// Zstandard level. A low level suffices, because object names are almost identical to each other.
 const LEVEL: i32 = 3;
-/// Maximum decompressed size in bytes, far more than the objects of a file need.
+/// Maximum decompressed size in bytes, far more than the object list of any file needs.
 const MAX_SIZE: usize = 1 << 30;
 /// Maximum compression ratio. The ratio of a real claim is at most about 20, because each object has random letters and
 /// a checksum.
@@ -21,7 +21,7 @@ const MAX_RATIO: usize = 100;
 /// Decompressed size in bytes up to which the ratio is not checked.
 const SMALL: usize = 1 << 20;
 
-/// Encodes the objects of a claim. The keys are in the order of the objects.
+/// Encodes the objects of a claim. The keys must be in the same order as the objects.
 pub fn encode<'k>(claim: &Claim, keys: impl Iterator<Item = &'k str>) -> Vec<u8> {
     let mut own = Claim {
         version: claim.version.clone(),
@@ -43,13 +43,13 @@ pub fn encode<'k>(claim: &Claim, keys: impl Iterator<Item = &'k str>) -> Vec<u8>
     zstd::bulk::compress(&text, LEVEL).expect("compression in memory does not fail")
 }
 
-/// Decodes a claim without outputs.
+/// Decodes a claim. The result has no outputs.
 ///
 /// # Errors
 ///
 /// Fails when the bytes are not an encoded claim.
 pub fn decode(bytes: &[u8]) -> io::Result<Claim> {
-    // The whole buffer is allocated first, so a forged size must not determine its length.
+    // The whole buffer is allocated up front, so a forged size must not determine its length.
     let limit = bytes.len().saturating_mul(MAX_RATIO).clamp(SMALL, MAX_SIZE);
     let text = zstd::bulk::decompress(bytes, limit)?;
     let claim: Claim = serde_json::from_slice(&text)?;

@@ -1,4 +1,4 @@
-//! The log of a partition: read from the first entry, appended to at the end.
+//! The log of a partition. It is read from the first entry on, and new entries are appended at the end.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -31,36 +31,35 @@ pub struct Log {
 /// An entry of a log.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// Its content.
+    /// Content of the entry.
     pub record: Record,
-    /// Its state.
+    /// State of the entry.
     pub state: State,
 }
 
 /// The state of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// It must be applied, and may already have been.
+    /// The entry must be applied, and may already have been.
     Open,
-    /// It was applied.
+    /// The entry was applied.
     Done,
-    /// It was aborted: it was never applied and never will be, and holds no objects.
+    /// The entry was aborted: it never was and never will be applied, and it holds no objects.
     Aborted,
-    /// It can be neither applied nor aborted, for this reason.
+    /// The entry can be neither applied nor aborted, for this reason.
     Stuck(String),
 }
 
 /// Result of appending an entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Appended {
-    /// It has this number.
+    /// The entry was added with this number.
     At(usize),
-    /// It was not added, because another run has already claimed some of its objects.
+    /// The entry was not added, because another run has already claimed some of its objects.
     Lost,
 }
 
-/// Entries and their markers in a listing. Those in the listing exist; others can exist, too, because a listing can be
-/// stale.
+/// Entries and markers from a listing. All of them exist, but the listing can be stale and omit newer ones.
 #[derive(Debug, Default)]
 pub struct Hints {
     partitions: BTreeMap<Partition, Markers>,
@@ -88,7 +87,7 @@ impl Hints {
     ///
     /// # Errors
     ///
-    /// Fails when they cannot be listed.
+    /// Fails when the logs cannot be listed.
     pub fn list(dataset: &Dataset) -> Result<Self, DatasetError> {
         Self::below(dataset, CLAIMS)
     }
@@ -97,7 +96,7 @@ impl Hints {
     ///
     /// # Errors
     ///
-    /// Fails when it cannot be listed.
+    /// Fails when the log cannot be listed.
     pub fn of(dataset: &Dataset, partition: &Partition) -> Result<Self, DatasetError> {
         Self::below(dataset, &directory(partition))
     }
@@ -170,7 +169,7 @@ impl Hints {
         self.partitions.values().map(|markers| markers.open().count()).sum()
     }
 
-    /// Returns the highest number of an entry or a marker of a partition.
+    /// Returns the highest number of any entry or marker of a partition.
     fn last(&self, partition: &Partition) -> Option<usize> {
         let Markers { claims, done, aborted } = self.partitions.get(partition)?;
         [claims, done, aborted].into_iter().filter_map(BTreeSet::last).max().copied()
@@ -186,11 +185,11 @@ impl Hints {
 }
 
 impl Log {
-    /// Reads the readable entries of a broken log and ignores the others.
+    /// Reads the readable entries of a broken log and ignores the rest.
     ///
     /// # Errors
     ///
-    /// Fails when it is unknown whether an entry can be read, or a newer version wrote one.
+    /// Fails when it is unknown whether an entry can be read, or when a newer version wrote an entry.
     pub fn salvage(
         dataset: &Dataset,
         partition: &Partition,
@@ -212,8 +211,8 @@ impl Log {
         Ok(log)
     }
 
-    /// Moves the log files of a partition to a directory below `_alb2parquet/broken`. It moves the last entry first,
-    /// so an interrupted move leaves a valid prefix of the log.
+    /// Moves the log files of a partition to a directory below `_alb2parquet/broken`. The last entry is moved first, so
+    /// an interrupted move leaves a valid prefix of the log.
     ///
     /// # Errors
     ///
@@ -236,7 +235,7 @@ impl Log {
         Ok(())
     }
 
-    /// Returns the log of a partition that has none.
+    /// Returns an empty log for a partition that does not have one yet.
     pub fn empty(partition: &Partition) -> Self {
         Self { partition: partition.clone(), entries: Vec::new() }
     }
@@ -245,7 +244,7 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// Fails when it cannot be read.
+    /// Fails when the log cannot be read.
     pub fn read(
         dataset: &Dataset,
         partition: &Partition,
@@ -261,7 +260,7 @@ impl Log {
             };
             log.entries.push(Entry { record, state });
         }
-        // Entries are created in order, so an absent one was lost.
+        // Entries are created in order, so if a later entry is listed, this one was lost.
         if let Some(number) = hints.last(&log.partition).filter(|last| *last > log.entries.len()) {
             let name = log.name(dataset, log.entries.len() + 1);
             return Err(DatasetError::Broken {
@@ -282,14 +281,14 @@ impl Log {
         &self.entries
     }
 
-    /// Returns the claims that hold objects, with their numbers: those neither removed nor aborted.
+    /// Returns the claims that were neither removed nor aborted, with their numbers.
     pub fn holding(&self) -> impl Iterator<Item = (usize, &Claim)> {
         self.standing()
             .filter(|(_, entry)| entry.state != State::Aborted)
             .filter_map(|(number, entry)| Some((number, entry.record.claim()?)))
     }
 
-    /// Returns the entries after the last removal that is done, with their numbers.
+    /// Returns the entries after the last completed removal, with their numbers.
     pub fn standing(&self) -> impl Iterator<Item = (usize, &Entry)> {
         let removed = self.entries.iter().rposition(|entry| {
             matches!(entry.record, Record::Remove(_)) && entry.state == State::Done
@@ -308,7 +307,7 @@ impl Log {
         self.entries[number - 1].state = state;
     }
 
-    /// Drops the object lists of these entries, which can hold millions of objects.
+    /// Drops the object lists of these entries to save memory: they can contain millions of objects.
     pub fn forget_objects(&mut self, numbers: RangeInclusive<usize>) {
         for entry in &mut self.entries[numbers.start() - 1..*numbers.end()] {
             match &mut entry.record {
@@ -319,19 +318,19 @@ impl Log {
         }
     }
 
-    /// Appends an entry after all entries that other runs have added meanwhile, unless one of these claims some of its
-    /// objects. Entries whose objects were forgotten are not compared.
+    /// Appends an entry after all entries that other runs have added in the meantime, unless one of those claims some
+    /// of the same objects. Entries whose object lists were dropped are not compared.
     ///
     /// # Errors
     ///
-    /// Fails when it is unknown whether the entry was added. It can still appear.
+    /// Fails when it is unknown whether the entry was added. In that case, it can still appear.
     pub fn append(&mut self, dataset: &Dataset, record: Record) -> Result<Appended, DatasetError> {
         let text = serde_json::to_vec(&record).expect("plain values");
         let shares = |theirs: &Record| match (record.claim(), theirs.claim()) {
             (Some(ours), Some(theirs)) => ours.shares_objects_with(theirs),
             _ => false,
         };
-        // Entries of other runs may have been read when an earlier batch was claimed.
+        // Entries of other runs may already have been read when an earlier batch was claimed.
         if self.entries.iter().any(|entry| shares(&entry.record)) {
             return Ok(Appended::Lost);
         }
@@ -355,7 +354,7 @@ impl Log {
         }
     }
 
-    /// Syncs an entry that was read, so that it is durable.
+    /// Syncs an entry that this run has read, to make it durable.
     ///
     /// # Errors
     ///
@@ -394,7 +393,7 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// Fails when they cannot be read.
+    /// Fails when the markers cannot be read.
     pub fn state(
         &self,
         dataset: &Dataset,
@@ -425,8 +424,8 @@ impl Log {
         format!("{}/{number}.{kind}", directory(&self.partition))
     }
 
-    /// Parses an entry. An entry is broken if it names files outside the directories of the partition, or if its counts
-    /// are impossible.
+    /// Parses an entry. Fails if the entry names files outside the directories of the partition, or if its counts are
+    /// impossible.
     fn parse(&self, dataset: &Dataset, key: &str, text: &[u8]) -> Result<Record, DatasetError> {
         let name = || dataset.target().name(key);
         let record: Record =
@@ -446,7 +445,7 @@ impl Log {
         }
     }
 
-    /// Describes an output of a claim that is not a file of the partition, if there is one.
+    /// Describes an output of a claim that is not a file of the partition, if the claim has one.
     fn misplaced(&self, dataset: &Dataset, claim: &Claim) -> Option<String> {
         let own = self.partition.log_type.table().name.as_str();
         claim.outputs.iter().find_map(|Output { table, file, .. }| {
@@ -468,13 +467,13 @@ impl Log {
     }
 }
 
-/// The part of an entry that every version has.
+/// The part of an entry that all versions have in common.
 #[derive(Deserialize)]
 struct Unknown {
     action: String,
 }
 
-/// Returns the directory of the log of a partition.
+/// Returns the directory of a partition's log.
 fn directory(Partition { log_type, account, region, day }: &Partition) -> String {
     format!("{CLAIMS}/{log_type}/{account}/{region}/{day}")
 }

@@ -1,4 +1,4 @@
-//! The contents of the entries of a log.
+//! The contents of log entries.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -13,7 +13,7 @@ use crate::store::{Listed, StagedFile};
 /// The actions that this version supports.
 pub(super) const ACTIONS: [&str; 3] = ["add", "remove", "amend"];
 
-/// Maximum sum of the counts and sizes of a claim: far above the sum of any batch, and so small that sums over all
+/// Maximum sum of the counts and sizes of a claim: far more than any batch reaches, and small enough that sums over all
 /// claims of a dataset cannot overflow.
 const MAX_SUM: u64 = 1 << 48;
 
@@ -23,37 +23,38 @@ const MAX_SUM: u64 = 1 << 48;
 pub enum Record {
     /// Adds objects to the dataset.
     Add(Claim),
-    /// Removes everything before it in the log.
+    /// Removes all earlier entries of the log.
     Remove(Removal),
     /// Adds facts about objects that the dataset holds.
     Amend(Amendment),
 }
 
-/// States which objects the outputs of a batch hold, and where these outputs are staged.
+/// States which objects the outputs of a batch hold, and where the outputs are staged.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Claim {
-    /// Name of the run that created it.
+    /// Name of the run that created the claim.
     pub run: String,
-    /// Version of the program.
+    /// Version of the program that created the claim.
     pub version: String,
     /// Other settings that determine the bytes of the outputs, as `name=value` pairs separated by spaces.
     pub settings: String,
-    /// Profile of its files.
+    /// Profile of the claim's files.
     #[serde(default, skip_serializing_if = "Profile::is_compact")]
     pub profile: Profile,
-    /// Seconds from the first read to the last staged byte. Absent in claims of versions that did not measure them.
+    /// Seconds from the first read to the last staged byte. Absent in claims of versions that did not measure this
+    /// time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
     /// Number of lines read. The unreadable tail of an object counts as one.
     pub lines: u64,
-    /// Number of lines that were joined to the line before them. They are not included in `lines`.
+    /// Number of lines that were joined to the preceding line. They are not included in `lines`.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub joined_lines: u64,
     /// Number of lines that became rows.
     pub rows: u64,
     /// Number of rejects, by reason.
     pub rejects: BTreeMap<String, u64>,
-    /// Files of rejects, then files of rows, in the order of publication.
+    /// Files of rejects, followed by files of rows, in the order of publication.
     pub outputs: Vec<Output>,
     /// URLs of the directories of the objects.
     pub directories: Vec<String>,
@@ -64,11 +65,11 @@ pub struct Claim {
 /// A file that a claim adds to the dataset.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Output {
-    /// The table it belongs to.
+    /// Table to which the file belongs.
     pub table: String,
-    /// Number of its rows.
+    /// Number of rows in the file.
     pub rows: u64,
-    /// Its key, size and hash, and where it is staged.
+    /// Key, size and hash of the file, and where it is staged.
     #[serde(flatten)]
     pub file: StagedFile,
 }
@@ -76,24 +77,24 @@ pub struct Output {
 /// An object of a claim.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Claimed {
-    /// Index of its directory in the directories of the claim.
+    /// Index of the object's directory in [`Claim::directories`].
     pub directory: usize,
-    /// Its file name.
+    /// File name of the object.
     pub name: String,
     /// Compressed size in bytes.
     pub size: u64,
-    /// The part of its ETag that changes only when the object changes.
+    /// The part of the object's ETag that changes only when the object changes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub e_tag: Option<String>,
-    /// CRC-32 of its decompressed bytes over all members, eight hexadecimal digits in the file. For gzip inside
-    /// gzip, these are the innermost bytes; for plain text, the object itself. Absent unless all bytes were read
-    /// without damage.
+    /// CRC-32 of the decompressed bytes of all gzip members, stored as eight hexadecimal digits. For gzip inside gzip,
+    /// it covers the innermost bytes; for plain text, the object itself. Absent unless all bytes were read without
+    /// damage.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "hex")]
     pub crc32: Option<u32>,
-    /// Number of its decompressed bytes. Absent if `crc32` is absent.
+    /// Number of decompressed bytes. Absent if `crc32` is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub uncompressed_size: Option<u64>,
-    /// Codes of its notes; see [`Note`](crate::decode::gzip::Note).
+    /// Codes of the notes about the object; see [`Note`](crate::decode::gzip::Note).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub notes: Vec<String>,
     /// Number of lines read.
@@ -103,12 +104,12 @@ pub struct Claimed {
     pub rejects: BTreeMap<String, u64>,
 }
 
-/// Removes everything before it in a log.
+/// Removes all earlier entries of a log.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Removal {
-    /// Name of the run that created it.
+    /// Name of the run that created the removal.
     pub run: String,
-    /// A name that distinguishes it from other removals of the run.
+    /// A name that distinguishes the removal from others of the same run.
     pub id: String,
 }
 
@@ -118,7 +119,7 @@ fn is_zero(count: &u64) -> bool {
 }
 
 impl Record {
-    /// Returns the claim, if it is one.
+    /// Returns the claim, if the entry is one.
     pub fn claim(&self) -> Option<&Claim> {
         match self {
             Self::Add(claim) => Some(claim),
@@ -128,19 +129,19 @@ impl Record {
 }
 
 impl Claimed {
-    /// Returns the number of its lines that are rejects.
+    /// Returns the number of lines that were rejected.
     pub fn reject_count(&self) -> u64 {
         self.rejects.values().sum()
     }
 
-    /// Returns the number of its lines that became rows.
+    /// Returns the number of lines that became rows.
     pub fn rows(&self) -> u64 {
         self.lines.saturating_sub(self.reject_count())
     }
 
     /// Returns whether the object was damaged, or has lines but none became a row.
     ///
-    /// Individual rejected lines do not make it incomplete: the object was read to its end, and the lines are kept.
+    /// Individual rejected lines do not make an object incomplete: it was read to the end, and the lines are kept.
     pub fn is_incomplete(&self) -> bool {
         let has = |reason: Reason| self.rejects.contains_key(reason.code());
         !self.rejects.is_empty()
@@ -148,7 +149,7 @@ impl Claimed {
                 || Reason::ALL.into_iter().any(|reason| reason.is_damage() && has(reason)))
     }
 
-    /// Describes how many of its lines became rows, and why the others did not.
+    /// Describes how many lines became rows, and why the others did not.
     pub fn outcome(&self) -> String {
         let rejects = self.rejects.iter().map(|(reason, count)| format!("{count} {reason}"));
         let rejects = rejects.collect::<Vec<_>>().join(", ");
@@ -183,10 +184,10 @@ impl Claim {
         self.objects.last_mut().expect("was just added")
     }
 
-    /// Returns the index of the directory of a URL or key. Adds the directory if it is new.
+    /// Returns the index of the directory that contains a URL or key. Adds the directory if it is new.
     pub(super) fn directory_of(&mut self, url: &str) -> usize {
         let directory = &url[..url.rfind('/').map_or(0, |slash| slash + 1)];
-        // The objects of a batch are in one directory, or in few.
+        // The objects of a batch are in only one or a few directories.
         let known = self.directories.iter().position(|known| known == directory);
         known.unwrap_or_else(|| {
             self.directories.push(directory.to_owned());
@@ -194,17 +195,17 @@ impl Claim {
         })
     }
 
-    /// Returns the URL of the directory of one of its objects, with a slash at its end.
+    /// Returns the URL of an object's directory, with a trailing slash.
     pub fn directory(&self, object: &Claimed) -> &str {
         self.directories.get(object.directory).map_or("", String::as_str)
     }
 
-    /// Returns the URL of one of its objects.
+    /// Returns the URL of an object.
     pub fn url(&self, object: &Claimed) -> String {
         format!("{}{}", self.directory(object), object.name)
     }
 
-    /// Returns whether its counts and sizes exceed those of any possible batch.
+    /// Returns whether the counts and sizes exceed those of any possible batch.
     pub(super) fn is_excessive(&self) -> bool {
         let own = [self.lines, self.joined_lines, self.rows];
         let outputs = self.outputs.iter().flat_map(|output| [output.rows, output.file.size]);
@@ -217,7 +218,7 @@ impl Claim {
         all.fold(0, u64::saturating_add) > MAX_SUM
     }
 
-    /// Describes how its counts contradict each other, if they do.
+    /// Describes how the counts contradict each other, if they do.
     pub fn contradiction(&self) -> Option<String> {
         let rejects: u64 = self.rejects.values().sum();
         let lines: u64 = self.objects.iter().map(|object| object.lines).sum();
@@ -237,7 +238,7 @@ impl Claim {
             .then(|| format!("has {rejects} rejects, but its objects have {of_objects}"))
     }
 
-    /// Returns whether another claim contains an object of this one.
+    /// Returns whether this claim and another one have an object in common.
     pub fn shares_objects_with(&self, other: &Self) -> bool {
         if other.objects.is_empty() {
             return false;

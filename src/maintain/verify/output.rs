@@ -8,7 +8,7 @@ use crate::dataset::layout::{Dataset, DatasetError};
 use crate::logs::reject;
 use crate::logs::schema::LogType;
 
-/// Returns the problem of a published file, if it has one. `whole` also compares the SHA-256 of its bytes.
+/// Returns the problem with a published file, if any. If `whole` is set, also compares the SHA-256 of all bytes.
 pub(super) fn check(
     dataset: &Dataset,
     claim: &Claim,
@@ -33,7 +33,7 @@ pub(super) fn check(
     })
 }
 
-/// Returns how a footer contradicts the claim, or what it lacks of the footers that this program writes. Returns `None`
+/// Returns how a footer contradicts the claim, or which entry it lacks that this program always writes. Returns `None`
 /// if there is no problem.
 fn contradiction(
     footer: &ParquetMetaData,
@@ -58,7 +58,7 @@ fn contradiction(
     }
     let log_type = LogType::ALL.into_iter().find(|each| each.table().name == output.table)?;
     let rejects: u64 = claim.rejects.values().sum();
-    // Only the comparison of rows can detect whether the values are redacted.
+    // Whether the values are actually redacted can only be detected by comparing rows.
     if !dataset.redaction().is_empty() && fact("alb2parquet.redaction").is_none() {
         return Some("does not state its redaction in its footer".to_owned());
     }

@@ -1,7 +1,7 @@
-//! Compares rows in the dataset with rows that are read from the source again, as multisets.
+//! Compares rows in the dataset, as multisets, with rows that are read from the source again.
 //!
-//! A multiset is represented by the number of its rows and the sum of their hashes (128 bits of SHA-256), which has a
-//! constant size and does not depend on the order of the rows. A collision of two multisets is practically impossible.
+//! A multiset is represented by its number of rows and the sum of their hashes (128 bits of SHA-256). This has a
+//! constant size and does not depend on the order of the rows. Collisions are practically impossible.
 
 use std::collections::HashMap;
 
@@ -25,7 +25,7 @@ use crate::redact::Redaction;
 use crate::store::Source;
 use crate::util::corrupt::{self, contained};
 
-/// Column with the key of the object that a row is from.
+/// Column with the key of the object that a row came from.
 const SOURCE_KEY: &str = "source_key";
 
 /// The rows and rejects of an object.
@@ -51,7 +51,7 @@ impl Multiset {
 }
 
 impl ObjectRows {
-    /// Returns how the rows and rejects that were read differ from those in the dataset, if they do.
+    /// Returns how these rows and rejects, read from the source, differ from those in the dataset, if they do.
     pub(super) fn difference(self, written: Self) -> Option<String> {
         let of = |what: &str, read: Multiset, written: Multiset| {
             if read.count != written.count {
@@ -81,7 +81,7 @@ impl Hasher {
         Ok(Self { converter: RowConverter::new(fields)?, schema })
     }
 
-    /// Calls `each` with the name of the object and the bytes of each row.
+    /// Calls `each` for every row, with the name of its object and its bytes.
     fn rows(&self, batch: &RecordBatch, mut each: impl FnMut(&str, &[u8])) -> anyhow::Result<()> {
         let column = |name: &str, data_type: &DataType| -> anyhow::Result<ArrayRef> {
             let column = batch.column_by_name(name);
@@ -105,7 +105,7 @@ impl Hasher {
     }
 }
 
-/// Reads the rows and rejects of a claim from its files. Returns them by the names of the objects.
+/// Reads the rows and rejects of a claim from its files. Returns them keyed by object name.
 pub(super) fn of_claim(
     dataset: &Dataset,
     table: &Table,

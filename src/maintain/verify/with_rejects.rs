@@ -9,25 +9,25 @@ use crate::plan::Remedy;
 /// Maximum number of objects with rejects to list.
 const MAX_NAMED: usize = 10;
 
-/// An object with rejects that was read to its end and has rows. Its keys in JSON are stable.
+/// An object with rejects that was read to the end and has rows. Its JSON keys are stable.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct WithRejects {
-    /// Its URL.
+    /// URL of the object.
     pub object: String,
-    /// Number of its lines.
+    /// Number of lines in the object.
     pub lines: u64,
-    /// Number of its rejected lines.
+    /// Number of rejected lines.
     pub rejects: u64,
 }
 
 /// The objects with rejected lines.
 #[derive(Debug, Default)]
 pub(super) struct Objects {
-    /// Number of objects with rejects, incomplete ones included.
+    /// Number of objects with rejects, including incomplete ones.
     pub(super) with_rejects: u64,
     /// Number of incomplete objects that the user accepted.
     pub(super) accepted: u64,
-    /// Objects with the most rejects, except incomplete ones.
+    /// Objects with the most rejects, excluding incomplete ones.
     pub(super) worst: Vec<WithRejects>,
     /// The incomplete objects that the user has not accepted.
     pub(super) findings: Vec<Finding>,
