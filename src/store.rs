@@ -1,5 +1,5 @@
-//! Stores: sources, where objects are listed and read, and targets, where a dataset is kept. This is the only module
-//! with async code.
+//! Stores: sources, which list and read objects, and targets, which contain a dataset. This is the only module with
+//! async code.
 
 mod bucket;
 mod calls;
@@ -77,12 +77,12 @@ pub enum StoreError {
     /// A URL is malformed.
     #[error("{name} is not a supported URL: write {meant}, or ./{name} for a local path")]
     Almost {
-        /// The text that the user typed.
+        /// The text as the user typed it.
         name: String,
         /// The probable meaning.
         meant: String,
     },
-    /// A bucket has no endpoint with these settings.
+    /// With these settings, no endpoint exists for a bucket.
     #[error("{name}: {why}; see docs/endpoints.md")]
     Endpoint {
         /// The URL of the bucket.
@@ -101,7 +101,7 @@ pub enum StoreError {
         /// The reason.
         source: object_store::path::Error,
     },
-    /// No kind of store has this setting.
+    /// No kind of store has a setting with this name.
     #[error(
         "unknown setting {0}; see \
          https://docs.rs/object_store/0.14/object_store/aws/enum.AmazonS3ConfigKey.html and the corresponding \
@@ -127,7 +127,7 @@ pub enum StoreError {
     /// A bucket cannot be reached.
     #[error("{name} cannot be listed: {}", summarize(.error))]
     Reach {
-        /// Its URL.
+        /// URL of the bucket.
         name: String,
         /// The reason.
         error: object_store::Error,
@@ -135,7 +135,7 @@ pub enum StoreError {
     /// A listing is invalid, or a local directory cannot be listed.
     #[error("{name} cannot be listed: {problem}")]
     Listing {
-        /// Its URL or path.
+        /// URL or path.
         name: String,
         /// The reason.
         problem: String,
@@ -143,7 +143,7 @@ pub enum StoreError {
     /// A listed object cannot be read because of its key or path.
     #[error("{name}: {problem}")]
     Unreadable {
-        /// Its URL or path.
+        /// URL or path of the object.
         name: String,
         /// The reason.
         problem: String,
@@ -151,15 +151,15 @@ pub enum StoreError {
     /// An object that was requested by name cannot be found.
     #[error("{name}: {}", not_found(.error))]
     Find {
-        /// Its URL.
+        /// URL of the object.
         name: String,
         /// The reason.
         error: object_store::Error,
     },
-    /// Any other error of a store.
+    /// Any other store error.
     #[error("{}", summarize(.0))]
     Store(object_store::Error),
-    /// An object has fewer bytes than were listed.
+    /// An object is shorter than its listed size.
     #[error(
         "{read} of {listed} bytes were read: the store or the file system returns less than it listed"
     )]
@@ -169,7 +169,7 @@ pub enum StoreError {
         /// Size in the listing, in bytes.
         listed: u64,
     },
-    /// An object has more bytes than were listed.
+    /// An object is longer than its listed size.
     #[error("more than the listed {listed} bytes were read: it is another object")]
     Long {
         /// Size in the listing, in bytes.
@@ -218,7 +218,7 @@ impl From<object_store::Error> for StoreError {
 
 impl From<io::Error> for StoreError {
     fn from(error: io::Error) -> Self {
-        // Readers of objects wrap store errors in I/O errors.
+        // Object readers wrap store errors in I/O errors.
         error.downcast().unwrap_or_else(Self::Read)
     }
 }

@@ -1,7 +1,7 @@
 //! A dataset in an object store.
 //!
-//! A staged file is a multipart upload that is not completed: no reader sees it, and any run that knows its ID can
-//! complete or abort it, once. Stores list such uploads differently or not at all, so each upload has a note in the
+//! A staged file is an incomplete multipart upload: no reader sees it, and any run that knows its ID can complete or
+//! abort it, but only once. Stores list such uploads in different ways or not at all. So each upload has a note in the
 //! staging directory, which `clean` reads.
 
 use std::collections::VecDeque;
@@ -33,26 +33,26 @@ use crate::util::hash::hex;
 /// Size of a part in bytes. Most stores require at least 5 MiB, and some require that all parts except the last have
 /// the same size.
 pub(crate) const PART_BYTES: usize = 8 << 20;
-/// Maximum number of parts of an upload that are sent while the next part is filled.
+/// Maximum number of parts of an upload that are being sent while the next part is filled.
 const MAX_SENDING: usize = 2;
 
-/// Number of files that are read concurrently from a remote store.
+/// Number of files to read concurrently from a remote store.
 const READS: usize = 32;
 
-/// An object store, or a prefix of one, in which a dataset is kept.
+/// An object store, or a prefix in one, that contains a dataset.
 #[derive(Debug, Clone)]
 pub struct Bucket {
     store: Arc<dyn ObjectStore>,
     uploads: Uploads,
-    /// Lists the store. `None` if `object_store` itself lists it.
+    /// Lists the store. `None` if `object_store` lists it.
     pages: Option<Arc<dyn Pages>>,
     /// Prefix of all keys.
     root: Path,
     /// URL of the root.
     url: String,
-    /// Directory of notes about uploads.
+    /// Directory for notes about uploads.
     staging: String,
-    /// Whether the store has requests that begin and abort an upload. In other stores, the first part begins it.
+    /// Whether the store has requests to start and abort an upload. In other stores, the first part starts the upload.
     aborts: bool,
     /// Number of files to read concurrently.
     reads: usize,
@@ -68,7 +68,7 @@ impl std::fmt::Debug for Uploads {
     }
 }
 
-/// An upload to which parts are still added.
+/// An upload to which parts are still being added.
 struct Uploading {
     bucket: Bucket,
     path: Path,
@@ -81,8 +81,8 @@ struct Uploading {
 }
 
 impl Bucket {
-    /// Returns the target below a prefix of a store. `url` is the URL of the prefix. Notes about staged files are in
-    /// `staging` below it.
+    /// Returns a target for a prefix in a store. `url` is the URL of the prefix. Notes about staged files are stored
+    /// below the prefix, in `staging`.
     pub fn new(
         store: Arc<dyn ObjectStore>,
         uploads: Arc<dyn MultipartStore>,
@@ -97,11 +97,11 @@ impl Bucket {
         Self { store, uploads, pages, root, url, staging, aborts, reads, requests }
     }
 
-    /// Connects to a prefix of a bucket as a target.
+    /// Connects to a prefix in a bucket as a target.
     ///
     /// # Errors
     ///
-    /// Fails when the settings are invalid, or the threads for requests cannot be started.
+    /// Fails when the settings are invalid or the threads for requests cannot be started.
     pub fn connect(prefix: &Prefix, network: &Network, staging: &str) -> Result<Self, StoreError> {
         let Client { store, uploads, pages, requests, aborts, .. } =
             Client::connect(prefix, network)?;
@@ -110,7 +110,7 @@ impl Bucket {
         Ok(Self { pages: Some(pages), aborts, requests, reads: READS, ..bucket })
     }
 
-    /// Declares that the store, like Azure, cannot abort uploads.
+    /// Declares that the store cannot abort uploads (like Azure).
     #[must_use]
     pub fn without_abort(mut self) -> Self {
         self.aborts = false;
@@ -129,7 +129,7 @@ impl Bucket {
         parts.fold(self.root.clone(), Path::join)
     }
 
-    /// Returns the key of a path below the root.
+    /// Returns the key of a path, relative to the root.
     fn key(&self, path: &str) -> String {
         let below = path.strip_prefix(self.root.as_ref()).unwrap_or(path);
         below.trim_start_matches('/').to_owned()
@@ -176,15 +176,15 @@ impl Bucket {
                 TargetError::Listing { name: self.name(directory), problem }
             }
         })?;
-        // Web consoles create empty objects for directories.
+        // Web consoles create empty objects to represent directories.
         let files = entries.iter().filter(|entry| entry.size > 0 || !entry.key.ends_with('/'));
         Ok(files.map(|entry| Stored { key: self.key(&entry.key), size: entry.size }).collect())
     }
 
-    /// Returns whether an upload that could not be completed no longer exists, according to the error.
+    /// Returns whether the error shows that an upload, which could not be completed, no longer exists.
     ///
-    /// A run that relies on this aborts the upload once more first, so weak evidence suffices: some stores respond to
-    /// every retry with a server error. If the store cannot abort uploads, only a response about the parts is proof.
+    /// A run that relies on this aborts the upload again first, so weak evidence suffices: some stores respond to every
+    /// retry with a server error. If the store cannot abort uploads, only a response about the parts counts as proof.
     fn is_gone(&self, error: &Error) -> bool {
         if self.aborts {
             matches!(error, Error::NotFound { .. }) || is_server_error(error)
@@ -202,7 +202,7 @@ impl Bucket {
     }
 }
 
-/// Turns `NotFound` into `None`.
+/// Converts `NotFound` to `None`.
 fn found<T>(result: Result<T, Error>) -> Result<Option<T>, Error> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -283,7 +283,7 @@ impl Target for Bucket {
         match written.map_err(self.writing(&note)) {
             Ok(_) => Ok(Box::new(uploading)),
             Err(error) => {
-                // If this fails, too, only a lifecycle rule of the bucket deletes the upload.
+                // If this fails, too, the upload remains until a lifecycle rule of the bucket deletes it.
                 let _ = self.abort(&staged);
                 Err(error)
             }
@@ -299,7 +299,7 @@ impl Target for Bucket {
             let complete = || self.uploads.0.complete_multipart(&path, id, parts.clone());
             match self.ask(complete) {
                 Ok(_) => return Ok(Completed::Visible),
-                // Another run completed or aborted it, or this request succeeded despite the error.
+                // Another run completed or aborted the upload, or this request succeeded despite the error.
                 Err(error) if self.is_gone(&error) => {}
                 Err(error) => failed = Some(error),
             }
@@ -307,7 +307,7 @@ impl Target for Bucket {
         match (self.size(&file.key)?, failed) {
             (Some(size), _) if size == file.size => Ok(Completed::Visible),
             (None, Some(error)) => Err(self.writing(&file.key)(error)),
-            // Without abort, another run can still complete the upload after an unknown error.
+            // In a store without abort, another run can still complete the upload after an unknown error.
             (Some(_), Some(error)) if !self.aborts => Err(self.writing(&file.key)(error)),
             (Some(found), _) => {
                 let (name, expected) = (self.name(&file.key), file.size);
@@ -336,7 +336,7 @@ impl Target for Bucket {
                 let modified = result.meta.last_modified;
                 Ok((modified, result.bytes().await?))
             };
-            // A note that was deleted since the listing needs no cleaning.
+            // If a note was deleted since the listing, there is nothing left to clean.
             let read = found(self.ask(read)).map_err(self.reading(&note))?;
             let Some((modified, text)) = read else { continue };
             leftovers.push(Leftover {
@@ -351,14 +351,14 @@ impl Target for Bucket {
 
     fn forget(&self, staged: &Staged) {
         if let Staged::Upload { key, id, .. } = staged {
-            // `clean` deletes the note if this fails.
+            // If this fails, `clean` deletes the note.
             let _ = self.delete(&self.note(key, id));
         }
     }
 }
 
 impl Uploading {
-    /// Sends a part that is full, or the last one. A part for a remote store is sent while the next one is filled.
+    /// Sends a full part, or the last one. With a remote store, the next part is filled while this one is sent.
     fn put_part(&mut self) -> Result<(), Error> {
         let bytes = std::mem::replace(&mut self.part, Vec::with_capacity(PART_BYTES));
         let number = self.parts.len() + self.sending.len();
@@ -376,7 +376,7 @@ impl Uploading {
         Ok(())
     }
 
-    /// Waits until at most `limit` parts are being sent.
+    /// Waits until at most `limit` parts are still being sent.
     fn arrive(&mut self, limit: usize) -> Result<(), Error> {
         while self.sending.len() > limit
             && let Some(put) = self.sending.pop_front()

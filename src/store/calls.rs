@@ -1,17 +1,17 @@
-//! Counts of requests to stores, by how they are charged.
+//! Counts of requests to stores, grouped by how they are charged.
 
 use std::ops::{Add, AddAssign, Mul};
 
 use serde::Serialize;
 
-/// The number of requests of each kind. A local disk needs none.
+/// The number of requests of each kind. A local disk needs no requests.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Calls {
     /// Requests that list objects.
     pub list: u64,
-    /// Requests that read an object, a range of it or its metadata.
+    /// Requests that read an object, a range or metadata.
     pub get: u64,
-    /// Requests that write an object or a part, or that begin or complete a multipart upload.
+    /// Requests that write an object or a part, or that start or complete a multipart upload.
     pub put: u64,
     /// Requests that delete an object or abort an upload. They are free of charge.
     pub delete: u64,

@@ -1,4 +1,4 @@
-//! Clients of object stores, set up from the environment and the user's settings.
+//! Clients for object stores, configured by the environment and the user's settings.
 
 use std::env;
 use std::io;
@@ -22,21 +22,21 @@ use crate::store::place::{Kind, Prefix};
 use crate::store::raw::{Raw, Signer};
 use crate::store::url;
 
-/// Time without data after which a request is aborted and retried. The total time of a response is not limited, so that
-/// a busy worker does not lose its download.
+/// A request that receives no data for this long is aborted and retried. The total time of a response is not limited,
+/// so that a busy worker does not lose its download.
 const STALL: Duration = Duration::from_mins(1);
 
-/// Pauses before retries: the first, the longest, and their growth factor. The defaults of `object_store` can give up
-/// after two seconds, which is shorter than any restart of a server.
+/// Pauses before retries: the first pause, the longest pause, and the growth factor. With its defaults, `object_store`
+/// can give up after two seconds, which is shorter than any server restart.
 const BACKOFF: BackoffConfig = BackoffConfig {
     init_backoff: Duration::from_millis(200),
     max_backoff: Duration::from_secs(10),
     base: 3.0,
 };
-/// Time after which a request is not retried any more.
+/// Time after which a failed request is no longer retried.
 const RETRY_TIME: Duration = Duration::from_mins(3);
 
-/// The interfaces of a store, and the runtime of its requests.
+/// The interfaces of a store, and the runtime for its requests.
 pub(super) struct Client {
     pub(super) store: Arc<dyn ObjectStore>,
     pub(super) uploads: Arc<dyn MultipartStore>,
@@ -48,7 +48,7 @@ pub(super) struct Client {
 }
 
 impl Client {
-    /// Creates a client for the bucket of a prefix.
+    /// Creates a client for the bucket that contains a prefix.
     pub(super) fn connect(prefix: &Prefix, network: &Network) -> Result<Self, StoreError> {
         for (name, _) in &network.settings {
             if !is_known(name) {
@@ -94,7 +94,7 @@ impl Client {
     }
 }
 
-/// Returns whether any kind of store has a setting of that name.
+/// Returns whether any kind of store has a setting with this name.
 fn is_known(name: &str) -> bool {
     let name = name.to_ascii_lowercase();
     name.parse::<AmazonS3ConfigKey>().is_ok()
@@ -102,12 +102,12 @@ fn is_known(name: &str) -> bool {
         || name.parse::<AzureConfigKey>().is_ok()
 }
 
-/// Returns the settings from environment variables with the prefix `variables`, then those of the user, which take
-/// precedence.
+/// Returns the settings from environment variables with the prefix `variables`, followed by the user's settings, which
+/// take precedence.
 fn settings(network: &Network, variables: &str) -> Vec<(String, String)> {
     let from_environment = env::vars_os().filter_map(|(name, value)| {
         let name = name.into_string().ok().filter(|name| name.starts_with(variables))?;
-        // Like the AWS CLI, treats an empty variable as unset.
+        // An empty variable is treated as unset, as in the AWS CLI.
         let value = value.into_string().ok().filter(|value| !value.is_empty())?;
         Some((name.to_ascii_lowercase(), value))
     });
@@ -116,12 +116,13 @@ fn settings(network: &Network, variables: &str) -> Vec<(String, String)> {
 }
 
 fn client_options() -> ClientOptions {
-    // reqwest, below object_store, has no TLS of its own. An error means that there is a default already.
+    // object_store uses reqwest, which has no TLS provider of its own here. An error means that a default provider is
+    // already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     ClientOptions::new().with_timeout_disabled().with_read_timeout(STALL)
 }
 
-/// Creates a builder and applies the settings of its kind of store.
+/// Creates a builder and applies the settings for its kind of store.
 macro_rules! configured {
     ($builder:ty, $network:expr, $name:expr, $variables:expr, $wanted:expr) => {
         settings($network, $variables).into_iter().fold(
@@ -157,7 +158,7 @@ async fn amazon(
     let bucket = prefix.name();
     let refuse = |why| StoreError::Endpoint { name: prefix.to_string(), why };
     let mut region = of(&builder, AmazonS3ConfigKey::Region);
-    // One lookup for all stores of the run.
+    // The configuration is looked up once for all stores of the run.
     let found = network.aws.get_or_init(|| Credentials::find(region.clone())).await;
     if let Some(credentials) = found.credentials.as_ref().filter(|_| is_signed && !has_key) {
         builder = builder.with_credentials(Arc::clone(credentials) as _);
@@ -192,7 +193,7 @@ async fn amazon(
             let why = "FIPS endpoints need a region: set AWS_REGION";
             return Err(refuse(why.to_owned()));
         }
-        // If the lookup fails, the first request reports an error that contains the right region.
+        // If the lookup fails, the first request returns an error that contains the correct region.
         region = resolve_bucket_region(bucket, &ClientOptions::new()).await.ok();
     }
     let region = region.unwrap_or_else(|| "us-east-1".to_owned());
@@ -202,7 +203,7 @@ async fn amazon(
         .with_region(endpoint.region)
         .with_virtual_hosted_style_request(endpoint.virtual_hosted);
     if endpoint.url.starts_with("http://") {
-        // Only a user who accepts plain HTTP specifies such an endpoint.
+        // A user who configures such an endpoint accepts plain HTTP.
         builder = builder.with_allow_http(true);
     }
     let region = of(&builder, AmazonS3ConfigKey::Region).unwrap_or_else(|| "us-east-1".to_owned());
@@ -213,7 +214,7 @@ async fn amazon(
     Ok((store, raw))
 }
 
-/// Returns whether a setting does not affect the endpoint. [`endpoint::resolve`] applies those that do.
+/// Returns whether a setting does not affect the endpoint. Settings that do are applied by [`endpoint::resolve`].
 fn is_not_of_the_endpoint(key: AmazonS3ConfigKey) -> bool {
     use AmazonS3ConfigKey as Key;
     !matches!(key, Key::Endpoint | Key::S3Endpoint | Key::VirtualHostedStyleRequest | Key::Bucket)
@@ -226,7 +227,7 @@ fn typed(network: &Network, wanted: impl Fn(&AmazonS3ConfigKey) -> bool) -> Opti
     found.map(|(_, value)| value.clone())
 }
 
-/// Returns the value of the last `--option` with a matching key, or else that of an environment variable.
+/// Returns the value of the last `--option` with a matching key, or else the value of an environment variable.
 fn typed_or_set(
     network: &Network,
     variable: &str,
@@ -267,7 +268,7 @@ fn azure(prefix: &Prefix, network: &Network) -> Result<MicrosoftAzureBuilder, St
     Ok(builder.with_url(&prefix.bucket))
 }
 
-/// Returns whether an endpoint uses plain HTTP. Only a user who accepts that specifies such an endpoint.
+/// Returns whether an endpoint uses plain HTTP. Only a user who accepts plain HTTP configures such an endpoint.
 ///
 /// # Errors
 ///
@@ -279,7 +280,7 @@ fn is_plain_http(endpoint: Option<&str>) -> Result<bool, StoreError> {
     Ok(endpoint.is_some_and(|endpoint| endpoint.starts_with("http://")))
 }
 
-/// Wraps an error of a request in an I/O error.
+/// Wraps a request error in an I/O error.
 pub(super) fn io_error(error: object_store::Error) -> io::Error {
     io::Error::other(StoreError::Store(error))
 }
@@ -289,7 +290,7 @@ mod tests {
     use super::*;
     use crate::store::place::Place;
 
-    /// Returns whether the clients of Google and of Azure allow plain HTTP with an endpoint.
+    /// Returns whether the Google and Azure clients allow plain HTTP for an endpoint.
     fn allow_http(endpoint: &str) -> Result<[bool; 2], StoreError> {
         let option = |key: &str, value: &str| (key.to_owned(), value.to_owned());
         let network = Network::new(vec![

@@ -1,5 +1,5 @@
-//! AWS credentials, from the same places as the AWS CLI: environment, profiles, single sign-on, `credential_process`,
-//! assumed roles, web identity, containers and instances.
+//! AWS credentials, from the same sources as in the AWS CLI: environment, profiles, single sign-on,
+//! `credential_process`, assumed roles, web identity, containers and instances.
 
 use std::env;
 use std::fmt;
@@ -21,14 +21,16 @@ use tokio::time::timeout;
 
 use crate::store::endpoint::{Flags, Style};
 
-/// Credentials are renewed this long before they expire: longer than a request is retried.
+/// Credentials are renewed this long before they expire. This is longer than the time during which a request is
+/// retried.
 const MARGIN: Duration = Duration::from_mins(5);
 /// Credentials without an expiry time are renewed after this time.
 const UNDATED: Duration = Duration::from_hours(1);
-/// Timeout for resolving credentials. A role can be assumed through other roles.
+/// Timeout for resolving credentials. Resolution can take several requests, because a role can be assumed through other
+/// roles.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Credentials that are resolved when they are needed, cached, and renewed before they expire.
+/// Credentials that are resolved on demand, cached, and renewed before they expire.
 pub(super) struct Credentials {
     provider: SharedCredentialsProvider,
     /// Locked while credentials are resolved, so that all requests wait for the same resolution.
@@ -41,37 +43,37 @@ struct Kept {
     expires: Option<SystemTime>,
 }
 
-/// The AWS configuration of the user and the machine.
+/// The user's and the machine's AWS configuration.
 #[derive(Debug)]
 pub(super) struct Found {
     pub(super) credentials: Option<Arc<Credentials>>,
     pub(super) region: Option<String>,
-    /// The configured S3 endpoint, unless configured endpoints are ignored.
+    /// The configured S3 endpoint. `None` if configured endpoints are ignored.
     pub(super) endpoint: Option<String>,
     /// Whether access points outside the configured region are refused.
     pub(super) own_region_only: bool,
-    /// The settings that affect the endpoint, or the setting with an invalid value.
+    /// The settings that affect the endpoint, or the name of a setting with an invalid value.
     pub(super) flags: Result<Flags, String>,
 }
 
-/// The settings of a profile, and the variables that override them.
+/// The settings of a profile, and the environment variables that override them.
 struct Settings<'a>(&'a SdkConfig);
 
 impl Settings<'_> {
-    /// Returns a setting from the first non-empty variable, otherwise from the profile, whose S3 section takes
-    /// precedence.
+    /// Returns the value of the first non-empty variable, or else the setting in the profile. In the profile, the S3
+    /// section takes precedence.
     fn get(&self, variables: &[&str], key: &str) -> Option<String> {
         let given = variables.iter().filter_map(|name| env::var(name).ok());
         given.chain(self.of_profile(key)).find(|value| !value.is_empty())
     }
 
     fn of_profile(&self, key: &str) -> Option<String> {
-        // There is no variable for this setting.
+        // No environment variable exists for this setting.
         let key = ServiceConfigKey::builder().service_id("s3").env("=").profile(key).build();
         self.0.service_config()?.load_config(key.ok()?)
     }
 
-    /// Returns a setting of the section `s3 =` of the profile.
+    /// Returns a setting from the `s3 =` section of the profile.
     fn of_s3(&self, key: &str) -> Option<String> {
         let section = self.of_profile("s3")?;
         let mut lines = section.lines().filter_map(|line| line.split_once('='));
@@ -117,10 +119,10 @@ impl Settings<'_> {
 }
 
 impl Credentials {
-    /// Reads the configuration. Credentials are resolved when they are first needed. Roles are assumed in `region`, or
-    /// in the configured region if it is `None`.
+    /// Reads the configuration. Credentials are resolved when they are first needed. Roles are assumed in `region` or,
+    /// if it is `None`, in the configured region.
     pub(super) async fn find(region: Option<String>) -> Found {
-        // The region of the machine itself is not requested, because the bucket can be in another one.
+        // The region of the machine is not queried, because the bucket can be in a different one.
         let known = region.map(Region::new);
         let region = known.or(ProfileFileRegionProvider::new().region().await);
         let fallback = Region::from_static("us-east-1");
@@ -146,7 +148,7 @@ impl Credentials {
         }
     }
 
-    /// Forgets the cached credentials if they signed the request with this `Authorization` header.
+    /// Drops the cached credentials if they signed the request with this `Authorization` header.
     pub(super) async fn forget(&self, authorization: &str) {
         let mut kept = self.kept.lock().await;
         if kept.as_ref().is_some_and(|kept| authorization.contains(&kept.credential.key_id)) {
@@ -166,7 +168,7 @@ impl Credentials {
             Some(expires) => expires.duration_since(now).unwrap_or_default(),
             None => UNDATED + MARGIN,
         };
-        // Credentials that are valid for less than the margin are not resolved for every request.
+        // Credentials that are valid for less than the margin would otherwise be resolved for every request.
         let renew = now + life.saturating_sub(MARGIN).max(life / 2);
         let credential = AwsCredential {
             key_id: found.access_key_id().to_owned(),
@@ -177,7 +179,7 @@ impl Credentials {
     }
 }
 
-/// Returns the message of an error with those of all its causes. None of them contains a secret.
+/// Returns the message of an error, followed by the messages of all its causes. None of them contains a secret.
 fn whole(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();

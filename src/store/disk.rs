@@ -1,7 +1,7 @@
 //! A dataset in a local directory.
 //!
-//! A file is complete and durable before it becomes visible: the staged file and its directory entry are synced, then
-//! the file is renamed, or linked if it must not replace another.
+//! A file is complete and durable before it becomes visible: the staged file and its directory entry are synced, and
+//! then the file is renamed, or hard-linked if it must not replace another file.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -14,13 +14,13 @@ use crate::store::target::{
     Access, Completed, Created, Leftover, Stage, Staged, StagedFile, Stored, Target, TargetError,
 };
 
-/// A local directory in which a dataset is kept.
+/// A local directory that contains a dataset.
 #[derive(Debug)]
 pub struct Disk {
     root: PathBuf,
-    /// Directory of staged files, below the root.
+    /// Directory of staged files, relative to the root.
     staging: String,
-    /// Prefix of the names of temporary files, unique to this process.
+    /// Prefix of the names of temporary files. Unique to this process.
     own: String,
     count: AtomicU64,
 }
@@ -43,7 +43,7 @@ fn at(path: &Path, access: Access) -> impl FnOnce(io::Error) -> TargetError + '_
     move |source| TargetError::of_disk(path.display().to_string(), access, source)
 }
 
-/// Turns `NotFound` into `None`.
+/// Converts `NotFound` to `None`.
 fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
@@ -53,8 +53,8 @@ fn found<T>(result: io::Result<T>) -> io::Result<Option<T>> {
 }
 
 impl Disk {
-    /// Returns the target below a directory, which need not exist. Staged files are in `staging` below it. The names of
-    /// temporary files begin with `own`.
+    /// Returns a target for a directory, which need not exist. Staged files are stored below it, in `staging`. The
+    /// names of temporary files begin with `own`.
     pub fn new(root: PathBuf, staging: &str, own: &str) -> Self {
         let (staging, own) = (staging.to_owned(), own.to_owned());
         Self { root, staging, own, count: AtomicU64::new(0) }
@@ -102,12 +102,12 @@ impl Disk {
     }
 }
 
-/// A file that is removed when this is dropped.
+/// A temporary file that is removed on drop.
 struct Temporary(PathBuf);
 
 impl Drop for Temporary {
     fn drop(&mut self) {
-        // A file that cannot be removed stays in staging, where readers ignore it.
+        // If the file cannot be removed, it stays in the staging directory, where readers ignore it.
         let _ = fs::remove_file(&self.0);
     }
 }
@@ -196,7 +196,7 @@ impl Target for Disk {
         let directory = path.parent().expect("keys are below the root");
         let Staged::File(name) = &file.staged else { return Ok(Completed::Lost) };
         let staged = self.staging().join(&**name);
-        // A symbolic link could publish any file of the machine, and a truncated file must not be published.
+        // A symbolic link could publish any file on the machine, and a truncated file must not be published.
         let metadata = found(fs::symlink_metadata(&staged)).map_err(writing(&staged))?;
         let check = |path: &Path, found| {
             let (name, expected) = (path.display().to_string(), file.size);
@@ -209,7 +209,7 @@ impl Target for Disk {
         create_dir_synced(directory)?;
         let renamed = found(fs::rename(&staged, &path)).map_err(writing(&path))?;
         if renamed.is_none() {
-            // Another run renamed it, or it was removed.
+            // Another run renamed the file, or the file was removed.
             match self.size(&file.key)? {
                 None => return Ok(Completed::Lost),
                 Some(size) => check(&path, size)?,

@@ -1,25 +1,25 @@
-//! Resolves the URL of a bucket as the AWS CLI does.
+//! Resolves the URL of a bucket in the same way as the AWS CLI.
 //!
-//! The rules are those of the S3 endpoint rule set in the AWS SDKs. `tests/endpoints.tsv` holds the endpoints of
-//! botocore for the same buckets and settings; `scripts/endpoints-table` writes that file.
+//! The rules are those of the S3 endpoint rule set in the AWS SDKs. `tests/endpoints.tsv` contains the endpoints that
+//! botocore resolves for the same buckets and settings; `scripts/endpoints-table` writes that file.
 
 /// Settings that affect the endpoint.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Flags {
     /// Use only endpoints with FIPS 140 validated cryptography.
     pub(super) fips: bool,
-    /// Use endpoints that support IPv4 and IPv6.
+    /// Use endpoints that support both IPv4 and IPv6.
     pub(super) dual_stack: bool,
-    /// S3 Transfer Acceleration.
+    /// Use S3 Transfer Acceleration.
     pub(super) accelerate: bool,
-    /// Position of the bucket's name.
+    /// Where the bucket name appears in the URL.
     pub(super) style: Style,
 }
 
-/// Position of a bucket's name in its URL.
+/// Where the bucket name appears in a URL.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) enum Style {
-    /// In the host name on AWS if it is valid there, otherwise in the path.
+    /// On AWS, in the host name if it is valid there; otherwise, in the path.
     #[default]
     Auto,
     /// In the path.
@@ -31,18 +31,18 @@ pub(super) enum Style {
 /// The endpoint of a bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Endpoint {
-    /// The URL, with the bucket's name in the host name if it is `virtual_hosted`.
+    /// The URL. The host name includes the bucket name if `virtual_hosted` is set.
     pub(super) url: String,
     /// The signing region.
     pub(super) region: String,
-    /// Whether the name of the bucket is part of the host name.
+    /// Whether the host name includes the bucket name.
     pub(super) virtual_hosted: bool,
 }
 
 /// A group of regions that share a DNS suffix.
 struct Partition {
     name: &'static str,
-    /// Prefix of the names of its regions.
+    /// Prefix of the region names.
     regions: &'static str,
     suffix: &'static str,
     fips: bool,
@@ -55,7 +55,8 @@ impl Partition {
     }
 }
 
-/// A region belongs to the first partition with a matching prefix. The prefix of the last one matches all regions.
+/// A region belongs to the first partition with a matching prefix. The prefix of the last partition matches every
+/// region.
 const PARTITIONS: [Partition; 8] = [
     Partition { fips: false, ..Partition::new("aws-cn", "cn-", "amazonaws.com.cn") },
     Partition::new("aws-us-gov", "us-gov-", "amazonaws.com"),
@@ -78,7 +79,7 @@ pub(super) fn before_suffix(host: &str) -> Option<&str> {
     PARTITIONS.iter().find_map(before)
 }
 
-/// An access point, from its ARN.
+/// An access point, parsed from its ARN.
 struct AccessPoint<'a> {
     region: &'a str,
     account: &'a str,
@@ -86,7 +87,7 @@ struct AccessPoint<'a> {
 }
 
 impl<'a> AccessPoint<'a> {
-    /// Parses `arn:<partition>:s3:<region>:<account>:accesspoint/<name>`. A colon can replace the slash.
+    /// Parses `arn:<partition>:s3:<region>:<account>:accesspoint/<name>`. The slash can also be a colon.
     fn parse(arn: &'a str) -> Result<Self, String> {
         let mut parts = arn.splitn(6, ':').skip(1);
         let mut next = || parts.next().unwrap_or_default();
@@ -124,18 +125,18 @@ impl<'a> AccessPoint<'a> {
     }
 }
 
-/// Returns the region in a bucket's name, if it is an access point ARN.
+/// Returns the region in a bucket name, if the name is an access point ARN.
 pub(super) fn region_of(bucket: &str) -> Option<&str> {
     AccessPoint::parse(bucket).ok().filter(|_| bucket.starts_with("arn:")).map(|arn| arn.region)
 }
 
 /// Resolves the endpoint of a bucket, an access point alias or an access point ARN.
 ///
-/// A custom endpoint is used unchanged, even with flags for FIPS, dual-stack or acceleration.
+/// A custom endpoint is used unchanged, even if flags for FIPS, dual-stack or acceleration are set.
 ///
 /// # Errors
 ///
-/// Returns why the bucket has no endpoint with these settings.
+/// Returns the reason if the bucket has no endpoint with these settings.
 pub(super) fn resolve(
     bucket: &str,
     region: &str,
@@ -194,7 +195,7 @@ pub(super) fn resolve(
     Ok(Endpoint { url, region: region.to_owned(), virtual_hosted })
 }
 
-/// Resolves a bucket at a custom endpoint. The bucket name is in the path unless virtual hosting is selected.
+/// Resolves a bucket at a custom endpoint. The bucket name is part of the path unless virtual hosting is selected.
 fn beside(
     custom: &str,
     bucket: &str,
@@ -219,7 +220,7 @@ fn beside(
     let Some(host) = host.or_else(|| wanted.then(|| bucket.to_owned())) else {
         return Ok(Endpoint { url: custom.to_owned(), region, virtual_hosted: false });
     };
-    // Do not add the bucket's name twice if the endpoint already contains it.
+    // If the endpoint already contains the bucket name, it must not be added again.
     let url = match authority.strip_prefix(&host) {
         Some(after) if after.starts_with('.') => custom.to_owned(),
         _ => format!("{scheme}://{host}.{rest}"),
@@ -227,7 +228,7 @@ fn beside(
     Ok(Endpoint { url, region, virtual_hosted: true })
 }
 
-/// Returns whether a text can be a label of a host name.
+/// Returns whether a text is a valid label of a host name.
 fn is_label(text: &str) -> bool {
     let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=63).contains(&text.len())
@@ -240,7 +241,7 @@ fn is_label(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    /// The endpoints of botocore, row by row; see `scripts/endpoints-table`.
+    /// The endpoints that botocore resolves, one per row; see `scripts/endpoints-table`.
     const TABLE: &str = include_str!("../../tests/endpoints.tsv");
 
     #[test]

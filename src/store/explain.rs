@@ -1,19 +1,19 @@
-//! Describes errors of stores and file systems in a few words, and finds the causes that the user can fix.
+//! Describes store and file system errors briefly, and determines the causes that the user can fix.
 
 use std::io::{self, ErrorKind};
 
 use object_store::Error;
 
-/// Error codes of responses to requests with expired credentials.
+/// Error codes in responses to requests with expired credentials.
 const EXPIRED: [&str; 3] = ["ExpiredToken", "ExpiredTokenException", "RequestExpired"];
 
-/// Part of the message of `object_store` if the bucket is in another region.
+/// Part of the message from `object_store` if the bucket is in another region.
 const OTHER_REGION: &str = "incorrectly configured region";
 
-/// Error codes of responses to reads of archived objects in Azure.
+/// Error codes in Azure's responses to reads of archived objects.
 const ARCHIVED: [&str; 2] = ["BlobArchived", "BlobBeingRehydrated"];
 
-/// Returns a short message for an error of `object_store`.
+/// Returns a short message for an `object_store` error.
 pub(super) fn summarize(error: &Error) -> String {
     let text = error.to_string();
     let response = ErrorResponse::parse(&text);
@@ -75,19 +75,19 @@ pub(super) fn summarize(error: &Error) -> String {
     }
 }
 
-/// Hint for a process or system that has no file descriptors left.
+/// Hint for when the process or the system has run out of file descriptors.
 const MORE_FILES: &str = "raise the limit with `ulimit -n 1024`, then run the same command again";
 
-/// The cause of a file system or store error that the user can fix.
+/// The cause of a file system or store error, if the user can fix it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Cause {
-    /// The file system has no hard links, or the file is immutable.
+    /// The file system does not support hard links, or the file is immutable.
     NoHardLinks,
     /// The user lacks permission.
     Permission,
     /// The file system is read-only.
     ReadOnly,
-    /// The dataset is on several file systems.
+    /// The dataset spans several file systems.
     OtherFileSystem,
     /// The device is full.
     Full,
@@ -97,17 +97,17 @@ pub enum Cause {
     FileSize,
     /// A file exists where a directory is expected.
     NotADirectory,
-    /// The process or the system has no file descriptors left.
+    /// The process or the system has run out of file descriptors.
     OpenFiles,
     /// The store denies access.
     Denied,
     /// No credentials were found.
     NoCredentials,
-    /// The bucket is in another region. Contains the region, if the store returned it.
+    /// The bucket is in another region. Contains that region, if the store returned it.
     Region(Option<String>),
 }
 
-/// The reason why a file system or a store refuses to read or write a file.
+/// Why a file system or a store refuses to read or write a file.
 #[derive(Debug)]
 pub struct Refusal {
     /// The reason, for messages.
@@ -117,7 +117,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// Returns why a file system refuses an operation. `None` if the outcome of the operation is unknown.
+    /// Returns why a file system refuses an operation. Returns `None` if the outcome of the operation is unknown.
     pub(super) fn of_disk(error: &io::Error) -> Option<Self> {
         let (why, cause) = match error.kind() {
             _ if is_unsupported(error) => ("operation not permitted", Cause::NoHardLinks),
@@ -137,7 +137,7 @@ impl Refusal {
         Some(Self { why: why.to_owned(), cause })
     }
 
-    /// Returns why a store denies a request. `None` if the request failed for another reason.
+    /// Returns why a store denies a request. Returns `None` if the request failed for another reason.
     pub(super) fn of_store(error: &Error) -> Option<Self> {
         let cause = if is_denied(error) { cause(error)? } else { return None };
         Some(Self { why: summarize(error), cause })
@@ -161,7 +161,7 @@ fn is_denied(error: &Error) -> bool {
     matches!(error, Error::PermissionDenied { .. } | Error::Unauthenticated { .. })
 }
 
-/// Returns whether the process or the system has no file descriptors left (`EMFILE`, `ENFILE`).
+/// Returns whether the process or the system has run out of file descriptors (`EMFILE`, `ENFILE`).
 #[cfg(unix)]
 fn is_out_of_files(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE))
@@ -173,7 +173,7 @@ fn is_out_of_files(_: &io::Error) -> bool {
 }
 
 /// Returns whether the file system does not support the operation. Some file systems return `EPERM` for a hard link,
-/// which does not mean that the user lacks permission (`EACCES`).
+/// which does not mean that the user lacks permission (that is `EACCES`).
 fn is_unsupported(error: &io::Error) -> bool {
     #[cfg(unix)]
     let is_not_permitted = error.raw_os_error() == Some(libc::EPERM);
@@ -191,18 +191,18 @@ pub(super) fn describe(error: &io::Error) -> String {
     }
 }
 
-/// Returns whether an error response states that the credentials of its request have expired.
+/// Returns whether an error response states that the credentials of the request have expired.
 pub(super) fn is_expired(text: &str) -> bool {
     ErrorResponse::parse(text).code.is_some_and(|code| EXPIRED.contains(&code))
 }
 
-/// Returns whether a request still failed with a server error after all retries.
+/// Returns whether a request failed with a server error even after all retries.
 pub(super) fn is_server_error(error: &Error) -> bool {
     error.to_string().contains("status code: 5")
 }
 
-/// Returns whether Azure does not have the uncommitted blocks of an upload: they were committed, replaced or deleted.
-/// Each of these happens only once, because no other upload uses the same block IDs.
+/// Returns whether Azure no longer has the uncommitted blocks of an upload: they were committed, replaced or deleted.
+/// This happens at most once, because no other upload uses the same block IDs.
 pub(super) fn is_without_parts(error: &Error) -> bool {
     ErrorResponse::parse(&error.to_string()).code == Some("InvalidBlockList")
 }
@@ -214,7 +214,7 @@ pub(super) fn is_archived(error: &Error) -> bool {
     code.is_some_and(|code| code == "InvalidObjectState" || ARCHIVED.contains(&code))
 }
 
-/// Returns the message of an error, followed by the messages of its causes that it does not contain.
+/// Returns the message of an error, followed by the messages of its causes. Skips messages that are already included.
 fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -228,7 +228,7 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// The fields of an error response in the format of S3 or Azure, if it has them.
+/// The fields of an error response in S3 or Azure format.
 #[derive(Debug, PartialEq, Eq)]
 struct ErrorResponse<'a> {
     code: Option<&'a str>,
@@ -258,7 +258,7 @@ mod tests {
         Error::Generic { store: "S3", source: text.to_owned().into() }
     }
 
-    /// The standard library maps `EPERM` and `EACCES` to the same kind, but the remedies differ.
+    /// The standard library maps `EPERM` and `EACCES` to the same kind, but they have different remedies.
     #[cfg(unix)]
     #[test]
     fn missing_hard_links_are_not_a_permission_error() {

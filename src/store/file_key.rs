@@ -1,25 +1,26 @@
-//! Keys and names of a dataset's files in its state files, validated so that none points outside the dataset.
+//! Keys and names of dataset files, as they appear in state files. They are validated so that none points outside the
+//! dataset.
 
 use std::fmt;
 use std::ops::Deref;
 
 use serde::{Deserialize, Serialize};
 
-/// Longest key in bytes: S3's own limit
+/// Maximum length of a key in bytes: the limit of S3
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>).
 const MAX_KEY: usize = 1024;
 
-/// The key of a file relative to the dataset: components separated by `/`, none of which leaves the dataset.
+/// The key of a file, relative to the dataset: components separated by `/`, none of which leads out of the dataset.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct FileKey(String);
 
-/// The name of a file in a known directory: a key with one component.
+/// The name of a file in a known directory: a key with a single component.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct FileName(String);
 
-/// A key or name that is invalid in a dataset.
+/// A key or name that is not valid in a dataset.
 #[derive(Debug, thiserror::Error)]
 #[error("\"{0}\" is not a valid key of a file in a dataset")]
 pub struct FileKeyError(String);
@@ -29,7 +30,7 @@ impl FileKey {
     ///
     /// # Errors
     ///
-    /// Fails when it is too long, absolute, or has a component that is empty, `.` or `..`, or that contains a
+    /// Fails when the key is too long, is absolute, or has a component that is empty, is `.` or `..`, or contains a
     /// backslash or a control character.
     pub fn parse(key: impl Into<String>) -> Result<Self, FileKeyError> {
         let key = key.into();
@@ -48,7 +49,7 @@ impl FileName {
     ///
     /// # Errors
     ///
-    /// Fails when it is not a valid key, or has more than one component.
+    /// Fails when the name is not a valid key or has more than one component.
     pub fn parse(name: impl Into<String>) -> Result<Self, FileKeyError> {
         let FileKey(name) = FileKey::parse(name)?;
         if name.contains('/') { Err(FileKeyError(name)) } else { Ok(Self(name)) }

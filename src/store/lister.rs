@@ -1,10 +1,10 @@
-//! Lists the objects below a prefix of a remote store with few requests.
+//! Lists the objects below a prefix in a remote store with few requests.
 //!
-//! A *descent* lists one directory at a time with a delimiter, and selected subtrees without one. A *sweep* lists
-//! everything in key order. A descent is cheap if it prunes much, a sweep if directories are small. Which is cheaper
-//! is unknown in advance, so both share the work: the descent continues as long as its pages are as full as those of
-//! a sweep, and otherwise the two alternate. Neither lists what the other has listed, so together they take at most
-//! about twice as many requests as the cheaper one.
+//! A *descent* lists one directory at a time with a delimiter, and fully selected subtrees without one. A *sweep* lists
+//! everything in key order. A descent is cheap if it prunes many objects; a sweep is cheap if directories are small.
+//! Which one is cheaper is unknown in advance, so both share the work: the descent continues as long as its pages are
+//! as full as those of a sweep; otherwise, the two alternate. Neither lists what the other has already listed, so
+//! together they need at most about twice as many requests as the cheaper one.
 
 mod regions;
 #[cfg(test)]
@@ -27,11 +27,11 @@ use crate::store::source::KeyOf;
 /// How a listing treats a directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Look {
-    /// Nothing below it is selected.
+    /// Nothing below the directory is selected.
     Skip,
-    /// Everything below it is selected, or the selection is unknown.
+    /// Everything below the directory is selected, or it is unknown what is selected.
     Whole,
-    /// Its own objects and some of its subdirectories are selected.
+    /// The directory's own objects and some of its subdirectories are selected.
     Inside,
 }
 
@@ -39,15 +39,15 @@ pub enum Look {
 pub(crate) const PAGE_FILES: u64 = 1000;
 /// Maximum number of directories listed concurrently.
 const MAX_LISTINGS: u64 = 16;
-/// Maximum number of consecutive empty pages before the last one.
+/// Maximum number of consecutive empty pages. If a store returns more, the listing fails.
 const MAX_EMPTY: u32 = 100;
-/// Maximum length of a key in any store, in bytes.
+/// Maximum key length in bytes, in any store.
 const MAX_KEY: usize = 1024;
 
-/// An object as a store lists it.
+/// An object in the listing of a store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Entry {
-    /// Its full key in the store.
+    /// Full key in the store.
     pub(super) key: String,
     pub(super) size: u64,
     pub(super) e_tag: Option<String>,
@@ -57,32 +57,32 @@ pub(super) struct Entry {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Page {
     pub(super) entries: Vec<Entry>,
-    /// Directories below the prefix, each with the slash at its end.
+    /// Directories below the prefix, with trailing slashes.
     pub(super) prefixes: Vec<String>,
-    /// Where the next page begins, if there is one.
+    /// Continuation token for the next page, if there is one.
     pub(super) token: Option<String>,
 }
 
-/// A request for a part of a listing.
+/// A request for one page of a listing.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Ask {
-    /// Prefix of all keys: empty, or a directory with the slash at its end.
+    /// Prefix of all keys: empty, or a directory with a trailing slash.
     pub(super) prefix: String,
-    /// Whether to return the directories below the prefix instead of their objects.
+    /// Whether to return the directories below the prefix instead of the objects in them.
     pub(super) delimiter: bool,
-    /// Only keys after this one.
+    /// Return only keys after this one.
     pub(super) after: Option<String>,
-    /// Where the previous page ended. Replaces `after`.
+    /// Continuation token from the previous page. Takes the place of `after`.
     pub(super) token: Option<String>,
 }
 
-/// A store that lists page by page.
+/// A store that is listed page by page.
 #[async_trait]
 pub(super) trait Pages: fmt::Debug + Send + Sync {
     /// Requests a page.
     async fn page(&self, ask: &Ask) -> Result<Page, ListError>;
 
-    /// Whether keys are sorted, and a listing can start after any key.
+    /// Whether keys are sorted and a listing can start after any key.
     fn can_skip(&self) -> bool;
 
     /// Number of entries in a full page.
@@ -103,7 +103,7 @@ pub(super) enum ListError {
 }
 
 impl ListError {
-    /// Converts to the error of listing a named store or prefix.
+    /// Converts to the error for listing the store or prefix with this name.
     pub(super) fn of(self, name: String) -> StoreError {
         match self {
             Self::Store(error) => StoreError::Reach { name, error },
@@ -112,29 +112,29 @@ impl ListError {
     }
 }
 
-/// An object that was found, or the prefix of a part of the listing that failed, with its error.
+/// An object, or an error with the prefix of the part of the listing that failed.
 pub(super) type Found = Result<Entry, (String, ListError)>;
 
 /// The receiver of the listing was dropped.
 struct Closed;
 
-/// Why a sweep ends.
+/// Why a sweep ends early.
 enum Sweep {
-    /// The store does not list in key order, or does not start where requested.
+    /// The store does not list in key order, or does not start at the requested key.
     Unordered,
     Closed,
 }
 
-/// Number of requests of a search so far.
+/// Number of requests that a search has sent so far.
 #[derive(Debug, Default)]
 struct Spent {
-    /// Pages of the descent that were requested.
+    /// Number of pages that the descent has requested.
     descent: u64,
-    /// Pages of the descent with a response.
+    /// Number of pages that the descent has received.
     answered: u64,
-    /// Pages of the sweep.
+    /// Number of pages that the sweep has requested.
     sweep: u64,
-    /// Distinct objects found.
+    /// Number of distinct objects found.
     objects: u64,
 }
 
@@ -144,29 +144,29 @@ struct Search<'a, L> {
     root: &'a str,
     look: &'a L,
     found: &'a mpsc::Sender<Found>,
-    /// Regions that are not listed yet and not being listed.
+    /// Regions that have not been listed and are not being listed.
     regions: Regions,
     spent: Spent,
-    /// Whether a sweep is possible.
+    /// Whether the listing can use a sweep.
     sweeps: bool,
-    /// Where the last page of the sweep ended, and its continuation token.
+    /// Key at which the last page of the sweep ended, and the continuation token.
     swept: Option<(String, String)>,
 }
 
-/// A request with its response.
+/// A request and its response.
 enum Answer {
     Descent(Region, Result<Page, ListError>),
     Sweep(Start, Result<Page, ListError>),
 }
 
-/// Where a page of a sweep begins.
+/// Where a page of the sweep begins.
 struct Start {
-    /// The region that it begins in, which the descent skips in the meantime.
+    /// The region that contains the start of the page. The descent skips it in the meantime.
     region: Region,
     ask: Ask,
 }
 
-/// Lists the objects below `root` that `look` selects. `first` is the first page of a sweep, if it was already
+/// Lists the objects below `root` that `look` selects. `first` is the first page of a sweep, if it has already been
 /// requested.
 pub(super) async fn search(
     pages: &dyn Pages,
@@ -186,7 +186,7 @@ pub(super) async fn search(
         sweeps: pages.can_skip(),
         swept: None,
     };
-    // A closed receiver does not need the rest.
+    // If the receiver is closed, the remaining objects are not needed.
     let _ = search.run(first).await;
 }
 
@@ -250,21 +250,21 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
         }
     }
 
-    /// Returns the initial region: everything below the root. `None` if `look` skips the root.
+    /// Returns the initial region: everything below the root. Returns `None` if `look` skips the root.
     fn begin(&self) -> Option<Region> {
         let look = (self.look)(self.root.trim_end_matches('/'));
         (look != Look::Skip).then(|| Region::new(self.root.to_owned(), look == Look::Whole))
     }
 
-    /// Decides on the next request, given the number of requests in flight. `reserved` is whether one of them is a
-    /// sweep.
+    /// Chooses the next request, given the number of requests in flight. `reserved` is set if one of them belongs to
+    /// the sweep.
     fn next(&mut self, running: u64, reserved: bool) -> Option<Next> {
         let Spent { descent, answered, sweep, objects } = self.spent;
         let all = descent + sweep;
-        // Starts with few requests, so that a small bucket takes few.
+        // The window starts small, so that listing a small bucket takes few requests.
         let window = if self.sweeps { (1 + all / 8).min(MAX_LISTINGS) } else { MAX_LISTINGS };
         let slack = (all.isqrt() / 2).min(MAX_LISTINGS);
-        // A sweep takes at least as many pages as the found objects fill.
+        // A sweep would need at least as many pages as the objects found so far fill.
         let is_cheap = answered <= objects / self.pages.page_size() + slack;
         if !self.sweeps || is_cheap || running == 0 && sweep > descent {
             let under_way = running - u64::from(reserved);
@@ -294,15 +294,15 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
         self.found.send(found).await.map_err(|_| Closed)
     }
 
-    /// Restarts without a sweep, because the store does not list in key order or does not start where requested. The
-    /// receiver drops objects that were found before.
+    /// Restarts without a sweep, because the store does not list in key order or does not start at the requested key.
+    /// The receiver drops objects that were found before.
     fn restart(&mut self) {
         self.sweeps = false;
         self.regions.clear();
         self.begin().into_iter().for_each(|region| self.regions.add(region));
     }
 
-    /// Processes a page of the descent. Returns `false` if the listing restarts without a sweep.
+    /// Processes a page of the descent. Returns `false` if the listing must restart without a sweep.
     async fn take_descent(
         &mut self,
         mut region: Region,
@@ -339,7 +339,7 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
         Ok(true)
     }
 
-    /// Processes a page of the sweep. Returns `false` if the listing restarts without a sweep.
+    /// Processes a page of the sweep. Returns `false` if the listing must restart without a sweep.
     async fn take_sweep(
         &mut self,
         start: Start,
@@ -347,7 +347,7 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
     ) -> Result<bool, Closed> {
         self.regions.add(start.region.clone());
         let Ok(page) = page else {
-            // If the error affects the bucket, the descent fails, too, and reports it.
+            // If the error affects the whole bucket, the descent encounters it, too, and reports it.
             self.sweeps = false;
             return Ok(true);
         };
@@ -378,7 +378,7 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
             (Some(_), Some(last)) => End::At(last.key.clone()),
             _ => End::Open,
         };
-        // The last directory, and whether it is selected.
+        // The directory of the previous object, and whether it is selected.
         let mut known: Option<(String, bool)> = None;
         for entry in page.entries {
             let Some(region) = self.regions.holding(&entry.key) else { continue };
@@ -406,7 +406,7 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
         Ok(())
     }
 
-    /// Returns whether the descent would list a directory below one that it lists with a delimiter.
+    /// Returns whether the descent would list this directory, which is below one that is listed with a delimiter.
     fn wants(&self, directory: &str, above: usize) -> bool {
         for parent in parents(directory, above) {
             match (self.look)(parent.trim_end_matches('/')) {
@@ -426,7 +426,7 @@ enum Next {
 }
 
 impl Region {
-    /// Returns whether the keys and directories of a page are sorted, and after those of the previous pages.
+    /// Returns whether the keys and directories of a page are sorted and come after those of the previous pages.
     fn is_in_order(&self, page: &Page) -> bool {
         let after = self.after.as_deref().unwrap_or_default();
         let keys = page.entries.iter().map(|entry| &entry.key);
@@ -435,8 +435,8 @@ impl Region {
             && keys.chain(&page.prefixes).all(|name| name.as_str() > after || after.is_empty())
     }
 
-    /// Rejects a page that is invalid or would make the listing endless. After a valid page, the region continues
-    /// after its last key or directory.
+    /// Rejects a page that is invalid or that would make the listing endless. After a valid page, sets the region to
+    /// continue after the page's last key or directory.
     fn check(&mut self, page: Page) -> Result<Page, ListError> {
         let problem = |problem: String| Err(ListError::Answer(problem));
         let is_empty = page.entries.is_empty() && page.prefixes.is_empty();
@@ -488,7 +488,7 @@ impl Region {
     }
 }
 
-/// Returns the directory of a key, with the slash at its end.
+/// Returns the directory of a key, with a trailing slash.
 fn directory(key: &str) -> &str {
     key.rfind('/').map_or("", |slash| &key[..=slash])
 }

@@ -1,7 +1,7 @@
 //! Parses listing pages from the responses of stores.
 //!
-//! `object_store` rejects a page if it cannot represent one of its keys, and accepts any XML document. So pages of S3
-//! and Google Cloud Storage are parsed here, below `object_store`, and only pass through it.
+//! `object_store` rejects a whole page if it cannot represent one of the keys, yet accepts any XML document. So pages
+//! from S3 and Google Cloud Storage are parsed here, at the HTTP level, and `object_store` only passes them on.
 
 use std::fmt;
 use std::sync::Arc;
@@ -16,23 +16,23 @@ use quick_xml::events::Event;
 use crate::store::lister::{Ask, Entry, ListError, Page, Pages};
 use crate::store::network::renewing;
 
-/// Maximum size of an object in bytes: several times the S3 limit, and so small that sums of sizes do not overflow.
+/// Maximum size of an object in bytes: several times the S3 limit, but small enough that sums of sizes cannot overflow.
 pub const MAX_SIZE: u64 = 1 << 48;
-/// Replacement for the body of a response whose page was parsed.
+/// Replaces the body of a response after its page was parsed.
 const NOTHING: &str = "<ListBucketResult/>";
 
-/// Marks a request whose response is parsed here.
+/// Marks a request whose response is to be parsed here.
 #[derive(Debug, Clone, Copy)]
 struct Wanted;
 
-/// The page of a response, or its error.
+/// The page parsed from a response, or the error.
 #[derive(Debug, Clone)]
 struct Answered(Result<Page, String>);
 
 /// A store that is listed through `object_store`.
 pub(super) struct Stock {
     pub(super) store: Arc<dyn PaginatedListStore>,
-    /// Whether its responses have the format of S3.
+    /// Whether responses have the S3 format.
     pub(super) is_s3: bool,
 }
 
@@ -80,12 +80,12 @@ impl Pages for Stock {
     }
 }
 
-/// Returns whether the response to a request is a page that is parsed here.
+/// Returns whether the response to a request is a page that must be parsed here.
 pub(super) fn is_wanted(extensions: &http::Extensions) -> bool {
     extensions.get::<Wanted>().is_some()
 }
 
-/// Parses the page of an S3 response, and attaches it to an empty response for `object_store`.
+/// Parses the page in an S3 response, and attaches it to an empty response for `object_store`.
 pub(super) fn read(mut parts: http::response::Parts, body: &[u8], uri: &Uri) -> HttpResponse {
     let endpoint = format!(
         "{}://{}",
@@ -105,9 +105,9 @@ pub(super) fn read(mut parts: http::response::Parts, body: &[u8], uri: &Uri) -> 
 /// Why a response is not a page.
 #[derive(Debug, PartialEq, Eq)]
 enum Problem {
-    /// It is not a listing.
+    /// The response is not a listing.
     Foreign,
-    /// It is a truncated or invalid page.
+    /// The page is truncated or invalid.
     Broken(String),
 }
 
@@ -116,8 +116,8 @@ fn broken(why: impl ToString) -> Problem {
     Problem::Broken(why.to_string())
 }
 
-/// Parses a response to ListObjectsV2 (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html>).
-/// Unlike XML, it can contain references to control characters, because keys can contain these.
+/// Parses a ListObjectsV2 response (<https://docs.aws.amazon.com/AmazonS3/latest/API/API_ListObjectsV2.html>). Unlike
+/// standard XML, the response can contain references to control characters, because keys can contain such characters.
 fn parse(body: &[u8]) -> Result<Page, Problem> {
     let mut reader = Reader::from_reader(body);
     reader.config_mut().expand_empty_elements = true;
@@ -187,8 +187,8 @@ fn parse(body: &[u8]) -> Result<Page, Problem> {
     Ok(page)
 }
 
-/// Parses a response to ListObjectsV2: the keys and sizes, the directories, and the token of the next page. Public for
-/// fuzz targets.
+/// Parses a ListObjectsV2 response: the keys with their sizes, the directories, and the token for the next page. Public
+/// for fuzz targets.
 #[doc(hidden)]
 #[allow(clippy::type_complexity)] // the page itself is private
 pub fn parse_page(body: &[u8]) -> Option<(Vec<(String, u64)>, Vec<String>, Option<String>)> {
@@ -197,7 +197,7 @@ pub fn parse_page(body: &[u8]) -> Option<(Vec<(String, u64)>, Vec<String>, Optio
     Some((entries.collect(), prefixes, token))
 }
 
-/// An object with the elements parsed so far.
+/// An object, as far as its elements have been parsed.
 #[derive(Debug, Default)]
 struct Partial {
     key: Option<String>,

@@ -1,4 +1,4 @@
-//! The network: settings of stores, the runtime of their requests, and counts of requests and failures.
+//! The network: store settings, the runtime for requests, and counts of requests and failures.
 
 use std::error::Error;
 use std::fmt;
@@ -30,22 +30,22 @@ use crate::store::raw;
 use crate::store::waits::{Open, Wait, Waits};
 use crate::util::threads::isolated;
 
-/// Number of threads for requests. They only copy received data, so two are enough.
+/// Number of threads that process requests. They only copy received data, so two are enough.
 const THREADS: usize = 2;
 
-/// Maximum number of retries of a request. They take about two minutes, with increasing pauses.
+/// Maximum number of retries per request. With increasing pauses, they take about two minutes.
 const RETRIES: usize = 20;
 
-/// Network settings and statistics that all stores of a run share.
+/// Network settings and statistics, shared by all stores of a run.
 #[derive(Debug, Clone)]
 pub struct Network {
-    /// Settings by name. They take precedence over the environment.
+    /// Names and values of settings. They take precedence over the environment.
     pub settings: Vec<(String, String)>,
-    /// Maximum number of retries of a request that the server or the network fails.
+    /// Maximum number of retries for a request that fails because of the server or the network.
     pub retries: usize,
     /// Statistics of the requests so far.
     pub traffic: Arc<Traffic>,
-    /// The configuration of AWS, read when it is first needed.
+    /// The AWS configuration, read when it is first needed.
     pub(super) aws: Arc<OnceCell<Found>>,
 }
 
@@ -57,13 +57,13 @@ impl Default for Network {
 }
 
 impl Network {
-    /// Returns a network with these settings and the default number of retries.
+    /// Returns a network with these settings and the default retry limit.
     pub fn new(settings: Vec<(String, String)>) -> Self {
         Self { settings, ..Self::default() }
     }
 }
 
-/// Statistics of the requests of a run.
+/// Statistics about the requests of a run.
 #[derive(Default)]
 pub struct Traffic {
     requests: AtomicU64,
@@ -72,7 +72,7 @@ pub struct Traffic {
     observer: OnceLock<Observer>,
 }
 
-/// Called for each request that failed and may be retried.
+/// Called for each request that fails and may be retried.
 type Observer = Box<dyn Fn(&str) + Send + Sync>;
 
 impl Traffic {
@@ -81,22 +81,23 @@ impl Traffic {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// Returns the number of requests that the server or the network failed. These are retried, up to a limit.
+    /// Returns the number of requests that failed because of the server or the network. These are retried, up to a
+    /// limit.
     pub fn failed(&self) -> u64 {
         self.failed.load(Ordering::Relaxed)
     }
 
-    /// Returns the number of requests sent, without those that failed.
+    /// Returns the number of requests sent, excluding those that failed.
     pub fn sent(&self) -> u64 {
         self.requests().saturating_sub(self.failed())
     }
 
-    /// Returns the buckets with pending requests, and the time since the last response of each.
+    /// Returns the buckets with pending requests, and the time since each bucket's last response.
     pub fn waits(&self) -> Vec<Wait> {
         self.waits.now()
     }
 
-    /// Calls `observer` for each request that fails from now on. Only the first observer is used.
+    /// Calls `observer` for each request that fails from now on. Only the first call of this method has an effect.
     pub fn observe(&self, observer: impl Fn(&str) + Send + Sync + 'static) {
         let _ = self.observer.set(Box::new(observer));
     }
@@ -116,7 +117,7 @@ impl fmt::Debug for Traffic {
     }
 }
 
-/// Creates clients that count their requests and turn transient errors into errors that `object_store` retries.
+/// Creates clients that count requests and convert transient errors to errors that `object_store` retries.
 #[derive(Debug)]
 pub(super) struct Connector {
     network: Network,
@@ -151,7 +152,7 @@ impl HttpService for Observed {
         raw::replace(&mut request).await?;
         let traffic = &self.network.traffic;
         traffic.requests.fetch_add(1, Ordering::Relaxed);
-        // Without the query, which is long and rarely informative.
+        // The query is omitted, because it is long and rarely informative.
         let what = format!("{} {}", request.method(), request.uri().path());
         let authorization = request.headers().get(AUTHORIZATION).cloned();
         let open = traffic.waits.open(&self.bucket);
@@ -197,7 +198,7 @@ impl HttpService for Observed {
     }
 }
 
-/// The body of a response. The request is pending until its body is dropped.
+/// The body of a response. The request counts as pending until the body is dropped.
 struct Arriving {
     body: HttpResponseBody,
     open: Open,
@@ -227,7 +228,7 @@ impl Body for Arriving {
     }
 }
 
-/// Marks a response to a request with expired credentials.
+/// Marks a response to a request whose credentials have expired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Expired;
 
@@ -236,17 +237,18 @@ fn is_refusal(status: StatusCode) -> bool {
     status.is_client_error() && !matches!(status.as_u16(), 408 | 429)
 }
 
-/// Returns whether a request that failed with this error may have taken effect. `object_store` does not retry such a
-/// create. Here a retry is safe, because the file is always read back to find out which create succeeded.
+/// Returns whether a request that failed with this error may still have taken effect. `object_store` does not retry a
+/// create in that case. Here, a retry is safe, because the file is always read back to determine which create
+/// succeeded.
 fn is_open(kind: HttpErrorKind) -> bool {
     matches!(kind, HttpErrorKind::Interrupted | HttpErrorKind::Timeout | HttpErrorKind::Unknown)
 }
 
-/// Returns whether a connection failed because the client does not accept the certificate of the server.
+/// Returns whether a connection failed because the client rejects the server's certificate.
 fn has_invalid_certificate(error: &HttpError) -> bool {
     let mut cause = Some(error as &(dyn Error + 'static));
     while let Some(error) = cause {
-        // The source of an I/O error is the source of the error that it wraps.
+        // For an I/O error, `source` returns the source of the wrapped error, not the wrapped error itself.
         let wrapped = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
         let tls = wrapped.and_then(|wrapped| wrapped.downcast_ref::<rustls::Error>());
         if matches!(tls, Some(rustls::Error::InvalidCertificate(_))) {
@@ -264,8 +266,8 @@ fn unavailable(why: impl Into<Bytes>) -> HttpResponse {
     answer
 }
 
-/// Reads an error response. Two kinds become server errors, so that they are retried: a truncated response, and
-/// `RequestTimeout`, which S3 sends with status 400 when a request arrives too slowly.
+/// Reads an error response. In two cases, the response is converted to a server error, so that the request is retried:
+/// if it is truncated, and if it is `RequestTimeout`, which S3 sends with status 400 when a request arrives too slowly.
 async fn read_refusal(response: HttpResponse) -> HttpResponse {
     let (mut parts, body) = response.into_parts();
     let body = match body.bytes().await {
@@ -282,7 +284,7 @@ async fn read_refusal(response: HttpResponse) -> HttpResponse {
     HttpResponse::from_parts(parts, body.into())
 }
 
-/// Reads a page of a listing. A truncated page becomes a server error, so that it is retried.
+/// Reads a page of a listing. A truncated page is converted to a server error, so that the request is retried.
 async fn read_page(response: HttpResponse, uri: &Uri) -> HttpResponse {
     let (parts, body) = response.into_parts();
     match body.bytes().await {
@@ -291,7 +293,7 @@ async fn read_page(response: HttpResponse, uri: &Uri) -> HttpResponse {
     }
 }
 
-/// Sends a request. Sends it once more if its credentials expired earlier than expected.
+/// Sends a request, and repeats it once if the credentials expired earlier than expected.
 pub(super) async fn renewing<T, F>(request: impl Fn() -> F) -> object_store::Result<T>
 where
     F: Future<Output = object_store::Result<T>>,
@@ -302,13 +304,13 @@ where
     }
 }
 
-/// Runs the requests of a store: on the runtime that all remote stores share, or on the calling thread if no request
-/// has to wait.
+/// Runs the requests of a store, either on the runtime that all remote stores share or, if no request has to wait, on
+/// the calling thread.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Requests(Option<Handle>);
 
 impl Requests {
-    /// Returns the runtime that remote stores share.
+    /// Returns a handle to the runtime that remote stores share.
     pub(super) fn remote() -> std::io::Result<Self> {
         static RUNTIME: OnceLock<Runtime> = OnceLock::new();
         if let Some(runtime) = RUNTIME.get() {
@@ -316,14 +318,14 @@ impl Requests {
         }
         let mut builder = Builder::new_multi_thread();
         builder.worker_threads(THREADS).thread_name("requests").enable_all();
-        // The runtime panics if the system refuses to start its threads.
+        // Building the runtime panics if the system refuses to start the threads.
         let runtime = isolated(|| builder.build())
             .map_err(|panic| io::Error::new(io::ErrorKind::WouldBlock, panic))??;
-        // If two threads create a runtime at the same time, one of the two is dropped unused.
+        // If two threads build a runtime at the same time, one of the runtimes is dropped unused.
         Ok(Self(Some(RUNTIME.get_or_init(|| runtime).handle().clone())))
     }
 
-    /// Blocks until a request is finished. Must not be called from a request.
+    /// Blocks until a request is finished. Must not be called from within a request.
     pub(super) fn wait<F: Future>(&self, request: F) -> F::Output {
         match &self.0 {
             Some(runtime) => runtime.block_on(request),
@@ -336,7 +338,7 @@ impl Requests {
         self.0.is_some()
     }
 
-    /// Returns the runtime of a remote store, which runs requests in the background.
+    /// Returns the runtime that runs requests in the background, if the store is remote.
     pub(super) fn runtime(&self) -> Option<&Handle> {
         self.0.as_ref()
     }

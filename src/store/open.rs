@@ -4,18 +4,18 @@ use std::fs::{self, File, FileType, OpenOptions};
 use std::io;
 use std::path::Path;
 
-/// Opens a regular file for reading. Follows links.
+/// Opens a regular file for reading, following links.
 ///
 /// # Errors
 ///
-/// Fails when it does not exist, cannot be read, or is not a regular file. Opening a FIFO without a writer blocks
-/// forever, and a device can be endless.
+/// Fails when the file does not exist, cannot be read, or is not a regular file. Opening a FIFO without a writer would
+/// block forever, and reading a device might never end.
 pub(crate) fn regular(path: &Path) -> io::Result<File> {
-    // Check before opening: opening a device can have side effects.
+    // The check must come before opening, because opening a device can have side effects.
     check(path)?;
     let mut options = OpenOptions::new();
     options.read(true);
-    // A FIFO can have replaced the file in the meantime.
+    // A FIFO may have replaced the file in the meantime.
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
     let file = options.open(path)?;

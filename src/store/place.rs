@@ -8,7 +8,7 @@ use object_store::path::Path;
 
 use crate::store::{Bucket, Disk, Network, StoreError, Target, url};
 
-/// A local path, or a prefix of a bucket.
+/// A local path, or a prefix in a bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
     /// A plain path, or a `file://` URL.
@@ -17,12 +17,12 @@ pub enum Place {
     Bucket(Prefix),
 }
 
-/// A prefix of a bucket.
+/// A prefix in a bucket.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Prefix {
     /// The kind of store that contains the bucket.
     pub kind: Kind,
-    /// Scheme and bucket as the user typed them: `s3://bucket`.
+    /// Scheme and bucket as the user typed them, such as `s3://bucket`.
     pub bucket: String,
     /// Prefix of all keys. Can be empty.
     pub path: Path,
@@ -44,8 +44,8 @@ impl Place {
     ///
     /// # Errors
     ///
-    /// Fails when it is empty, an unsupported or malformed URL, or a URL with credentials. Fails when its bucket name
-    /// or its prefix is invalid.
+    /// Fails when the text is empty, an unsupported or malformed URL, or a URL with credentials, or when its bucket
+    /// name or prefix is invalid.
     pub fn parse(name: &str) -> Result<Self, StoreError> {
         if name.is_empty() {
             return Err(StoreError::Empty);
@@ -71,11 +71,11 @@ impl Place {
         Ok(Self::Bucket(Prefix { kind, bucket: format!("{scheme}://{bucket}"), path }))
     }
 
-    /// Opens the place as the target of a run that stages files below `staging`.
+    /// Opens the place as the target for a run that stages files below `staging`.
     ///
     /// # Errors
     ///
-    /// Fails when a bucket has invalid settings, or the current directory does not exist.
+    /// Fails when the settings for a bucket are invalid, or when the current directory does not exist.
     pub fn target(
         &self,
         staging: &str,
@@ -93,7 +93,7 @@ impl Place {
         })
     }
 
-    /// Returns whether `other` is this place or is inside it.
+    /// Returns whether `other` is the same place or inside it.
     pub fn holds(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::Local(own), Self::Local(other)) => absolute(other).starts_with(absolute(own)),
@@ -107,8 +107,8 @@ impl Place {
     }
 }
 
-/// Splits the URL of an object into the kind of its store, its bucket and its key, which is not decoded. `None` if
-/// it does not name an object in a bucket.
+/// Splits the URL of an object into the kind of store, the bucket and the key, which is not decoded. Returns `None` if
+/// the URL does not name an object in a bucket.
 pub fn split(url: &str) -> Option<(Kind, &str, &str)> {
     let (scheme, rest) = url.split_once("://")?;
     let (bucket, key) = rest.split_at(bucket_length(rest));
@@ -130,8 +130,8 @@ fn kind_of(scheme: &str) -> Option<Kind> {
     })
 }
 
-/// Returns the length of the bucket name after the scheme of a URL. An ARN contains colons, and the ARN of an access
-/// point also a slash.
+/// Returns the length of the bucket name that follows the scheme of a URL. An ARN contains colons, and an access point
+/// ARN also contains a slash.
 fn bucket_length(rest: &str) -> usize {
     let resource = match rest.match_indices(':').nth(4) {
         Some((colon, _)) if rest.starts_with("arn:") => {
@@ -143,7 +143,7 @@ fn bucket_length(rest: &str) -> usize {
     rest[resource..].find('/').map_or(rest.len(), |slash| resource + slash)
 }
 
-/// Returns whether a text can be a bucket name. The name becomes part of a URL.
+/// Returns whether a text can be a bucket name. The name is inserted into URLs.
 fn is_bucket(kind: Kind, bucket: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     let also = match kind {
@@ -151,19 +151,19 @@ fn is_bucket(kind: Kind, bucket: &str) -> bool {
         Kind::Azure => "@$",
         _ => "",
     };
-    // In an ARN without the name of its access point, the key would be parsed as the name.
+    // If an ARN lacks the access point name, the key would be parsed as that name.
     let has_name = !bucket.starts_with("arn:")
         || !bucket.ends_with([':', '/']) && !bucket.ends_with(":accesspoint");
     !bucket.is_empty() && has_name && bucket.chars().all(|c| allowed(c) || also.contains(c))
 }
 
 impl Prefix {
-    /// Returns the bucket without its scheme, because some kinds of stores have several schemes.
+    /// Returns the bucket without the scheme, because some kinds of stores have several schemes.
     fn container(&self) -> &str {
         self.bucket.split_once("://").map_or("", |(_, bucket)| bucket)
     }
 
-    /// Returns the name of the bucket, without the account of an Azure URL.
+    /// Returns the name of the bucket. For an Azure URL, excludes the account.
     pub fn name(&self) -> &str {
         self.container().split('@').next().unwrap_or_default()
     }
@@ -175,7 +175,7 @@ impl fmt::Display for Prefix {
     }
 }
 
-/// Returns an absolute path. Resolves the links in the part that exists.
+/// Returns an absolute path, with links resolved in the part of the path that exists.
 fn absolute(path: &LocalPath) -> PathBuf {
     let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
     let known = path.ancestors().find_map(|known| known.canonicalize().ok().map(|c| (known, c)));

@@ -1,7 +1,8 @@
-//! Keys that `object_store` cannot represent, such as `a//b`, `/a` or one with a control character.
+//! Keys that `object_store` cannot represent, such as `a//b`, `/a`, or keys with control characters.
 //!
-//! A request for such a key uses a placeholder. Below `object_store`, this module replaces the placeholder with the
-//! key and signs the request again. So retries, conditions and ranges work as for any other request.
+//! A request for such a key contains a placeholder. At the HTTP level, below `object_store`, this module replaces the
+//! placeholder with the key and signs the request again. So retries, conditions and ranges work as in any other
+//! request.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,14 +19,14 @@ const PLACEHOLDER: &str = "-";
 const ENCODED: AsciiSet =
     NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// How keys that are not valid paths are requested.
+/// How to request keys that are not valid paths.
 #[derive(Debug, Clone)]
 pub(super) enum Raw {
-    /// Not at all.
+    /// Never request them.
     Never,
-    /// With requests whose path is not signed.
+    /// Send requests with an unsigned path.
     Unsigned,
-    /// With requests that are signed again.
+    /// Sign each request again.
     Signed(Signer),
 }
 
@@ -42,14 +43,14 @@ impl fmt::Debug for Signer {
     }
 }
 
-/// The location of an object in its store.
+/// Where an object is located in its store.
 #[derive(Debug, Clone)]
 pub(super) struct Location {
     pub(super) path: Path,
     raw: Option<RawKey>,
 }
 
-/// Marks a request whose placeholder is replaced with a key.
+/// Marks a request whose placeholder must be replaced with a key.
 #[derive(Debug, Clone)]
 struct RawKey {
     key: Arc<str>,
@@ -57,11 +58,11 @@ struct RawKey {
 }
 
 impl Raw {
-    /// Returns the location of the object with a key.
+    /// Returns the location of the object with this key.
     ///
     /// # Errors
     ///
-    /// Returns why no request can contain the key.
+    /// Returns the reason if no request can contain the key.
     pub(super) fn locate(&self, key: &str) -> Result<Location, &'static str> {
         if let Ok(path) = Path::parse(key)
             && path.as_ref() == key
@@ -86,7 +87,7 @@ impl Raw {
 }
 
 impl Location {
-    /// Returns options for reading the object.
+    /// Returns the options for reading the object.
     pub(super) fn options(&self) -> GetOptions {
         let mut extensions = Extensions::new();
         if let Some(raw) = &self.raw {
@@ -96,7 +97,7 @@ impl Location {
     }
 }
 
-/// Replaces the placeholder of a request with its key, if it has one.
+/// Replaces the placeholder in a request with the key, if the request has one.
 pub(super) async fn replace(request: &mut HttpRequest) -> Result<(), HttpError> {
     let Some(RawKey { key, signer }) = request.extensions().get::<RawKey>().cloned() else {
         return Ok(());

@@ -1,4 +1,4 @@
-//! Reads objects of remote stores ahead of their use.
+//! Reads objects in remote stores before they are needed.
 
 use std::io::{self, Read};
 use std::ops::Range;
@@ -12,10 +12,10 @@ use crate::store::StoreError;
 use crate::store::network::{Requests, Traffic, renewing};
 use crate::store::raw::Location;
 
-/// Large objects are read in ranges of this size. The next range is requested while the current one is used.
+/// Size in bytes of the ranges in which large objects are read. While one range is processed, the next is requested.
 pub(crate) const READ_BYTES: u64 = 8 << 20;
 
-/// An object to read. Reading it fails if it changed since it was listed.
+/// An object to read. Reading fails if the object has changed since it was listed.
 #[derive(Clone)]
 pub(super) struct Wanted {
     pub(super) store: Arc<dyn ObjectStore>,
@@ -28,11 +28,11 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    /// Reads a range of bytes, or the whole object. Sends the request once more if the response has an unexpected size.
+    /// Reads a range of bytes or the whole object. Repeats the request once if the response has an unexpected size.
     ///
     /// # Errors
     ///
-    /// Fails when the request fails, or when both responses are shorter or longer than the listing implies.
+    /// Fails when the request fails, or when both responses are shorter or longer than expected from the listing.
     pub(super) async fn read(&self, range: Option<Range<u64>>) -> Result<Bytes, StoreError> {
         match self.attempt(range.clone()).await {
             Err(StoreError::Short { .. } | StoreError::Long { .. }) => self.attempt(range).await,
@@ -53,7 +53,7 @@ impl Wanted {
         let (size, bytes) = renewing(get).await?;
         let Range { start, end } = range.clone().unwrap_or(0..self.size);
         let end_read = start + bytes.len() as u64;
-        // A range can be complete although the size of the object differs from the listing.
+        // Even a complete range does not mean that the object has its listed size.
         let checked = expect(size, self.size).and_then(|()| match end_read {
             _ if end_read == end => Ok(()),
             _ if end_read < end => Err(StoreError::Short { read: end_read, listed: self.size }),
@@ -75,7 +75,7 @@ fn expect(read: u64, listed: u64) -> Result<(), StoreError> {
     }
 }
 
-/// A pending read of an object or of a range. Dropping it cancels the read.
+/// A pending read of an object or a range. Dropping it cancels the read.
 pub struct Fetch(pub(super) Option<JoinHandle<Result<Bytes, StoreError>>>);
 
 impl Drop for Fetch {
@@ -86,11 +86,11 @@ impl Drop for Fetch {
     }
 }
 
-/// A large object of a remote store, read range by range.
+/// A large object in a remote store, read range by range.
 pub(super) struct Ranges {
     wanted: Wanted,
     requests: Requests,
-    /// Start of the first range that is not requested yet.
+    /// Start of the first range that has not been requested yet.
     next: u64,
     begun: Option<Fetch>,
     current: Bytes,
@@ -104,7 +104,7 @@ impl Ranges {
         Ok(ranges)
     }
 
-    /// Requests the next range, if there is one.
+    /// Requests the next range, if any.
     fn begin(&mut self) -> Option<Fetch> {
         let range = self.next..self.wanted.size.min(self.next + READ_BYTES);
         let runtime = self.requests.runtime().filter(|_| !range.is_empty())?;
@@ -113,7 +113,7 @@ impl Ranges {
         Some(Fetch(Some(runtime.spawn(async move { wanted.read(Some(range)).await }))))
     }
 
-    /// Waits for the next range, which becomes the current one, and requests the range after it.
+    /// Waits for the next range, makes it the current one, and requests the range after it.
     fn advance(&mut self) -> Result<(), StoreError> {
         let mut fetch = match self.begun.take() {
             Some(fetch) => fetch,
@@ -141,7 +141,7 @@ impl Read for Ranges {
     }
 }
 
-/// A reader with a known size. Reading fails if the data ends before that size or continues after it.
+/// A reader with a known size. Reading fails if the data is shorter or longer than that.
 pub(super) struct Exact<R> {
     reader: R,
     size: u64,
@@ -153,7 +153,7 @@ impl<R: Read> Exact<R> {
         Self { reader, size, read: 0 }
     }
 
-    /// Counts the bytes read, and checks their number at the end.
+    /// Counts the bytes read, and checks the total at the end.
     fn count(&mut self, count: usize, is_end: bool) -> io::Result<usize> {
         self.read += count as u64;
         if is_end || self.read > self.size {
@@ -167,13 +167,13 @@ impl<R: Read> Read for Exact<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let mut count = self.reader.read(out)?;
         if count == 0 && self.read < self.size {
-            // A read from a mounted bucket can end too early, so it is repeated once.
+            // A read from a mounted bucket can end too early, so it is tried again once.
             count = self.reader.read(out)?;
         }
         self.count(count, count == 0 && !out.is_empty())
     }
 
-    // Passed on to the reader, because files reserve the necessary capacity.
+    // This method is forwarded, because files reserve the necessary capacity.
     fn read_to_end(&mut self, out: &mut Vec<u8>) -> io::Result<usize> {
         let mut count = self.reader.read_to_end(out)?;
         if self.read + (count as u64) < self.size {
@@ -191,7 +191,7 @@ mod tests {
 
     use super::*;
 
-    /// Yields runs of bytes, one after the other. An empty run reads as the end.
+    /// Yields chunks of bytes, one after another. An empty chunk reads as the end.
     struct Runs(VecDeque<Vec<u8>>);
 
     impl Read for Runs {
@@ -207,7 +207,7 @@ mod tests {
         }
     }
 
-    /// Reads with a buffer of a given length.
+    /// Reads with a buffer of the given length.
     fn read_by(mut reader: impl Read, length: usize) -> io::Result<Vec<u8>> {
         let (mut all, mut buffer) = (Vec::new(), vec![0; length]);
         loop {

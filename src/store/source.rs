@@ -1,7 +1,7 @@
-//! Sources: where objects are listed and read.
+//! Sources: the places where objects are listed and read.
 //!
-//! Remote sources go through the `object_store` crate. Requests to them run on a separate runtime, and can start
-//! long before their result is needed. Local files are opened on demand.
+//! Remote sources use the `object_store` crate. Their requests run on a separate runtime, and can start long before the
+//! results are needed. Local files are opened on demand.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -26,12 +26,12 @@ use crate::store::raw::{Location, Raw};
 use crate::store::read::{Exact, Fetch, Ranges, Wanted};
 use crate::store::tree::{self, Walk};
 
-/// Maximum number of objects of a source that are read concurrently.
+/// Maximum number of objects that are read concurrently from a source.
 const MAX_READS: usize = 64;
-/// Maximum number of objects that are listed before they are needed.
+/// Maximum number of objects that are listed ahead of use.
 const MAX_FOUND: usize = 4096;
 
-/// Finds the key in a path: for logs of AWS, the part from `AWSLogs/` on. Returns `None` if the path contains no key.
+/// Finds the key in a path: for AWS logs, the part from `AWSLogs/` on. Returns `None` if the path contains no key.
 pub(crate) type KeyOf = fn(&str) -> Option<&str>;
 
 /// A place where objects are listed and read.
@@ -45,12 +45,12 @@ pub struct Source {
     bucket: Option<String>,
     /// Prefix of the listed paths.
     prefix: Option<Path>,
-    /// How keys that are not valid paths are requested.
+    /// How to request keys that are not valid paths.
     raw: Raw,
     key_of: KeyOf,
     /// Prefix that is added to listed paths to form keys.
     key_prefix: String,
-    /// URL to which the path of an object is appended, without a slash at its end.
+    /// URL to which the path of an object is appended, without a trailing slash.
     url: String,
     requests: Requests,
     traffic: Arc<Traffic>,
@@ -62,37 +62,37 @@ pub struct Source {
 enum Kept {
     /// A local directory.
     Local(PathBuf),
-    /// A remote store, listed page by page. The first page comes from the request that checked access.
+    /// A remote store, listed page by page, and the first page, which was requested to check access.
     Remote(Arc<dyn Pages>, Arc<Mutex<Option<Page>>>),
     /// Any other store, such as one in memory.
     Elsewhere,
 }
 
-/// An object in a listing. Millions are in memory at once, so objects of a directory share its name.
+/// An object in a listing. Millions are in memory at once, so objects in the same directory share its name.
 #[derive(Debug, Clone)]
 pub struct Listed {
     /// Compressed size in bytes.
     pub size: u64,
-    /// Its key up to the last slash.
+    /// The key up to and including the last slash.
     directory: Arc<str>,
-    /// The rest of its key, then its ETag.
+    /// The rest of the key, followed by the ETag.
     text: Box<str>,
     name_len: u32,
     is_local: bool,
 }
 
 impl Listed {
-    /// Returns its key. The key begins at the source, or where [`KeyOf`] finds its beginning.
+    /// Returns the key. It begins at the source, or at the position that [`KeyOf`] determines.
     pub fn key(&self) -> String {
         format!("{}{}", self.directory, self.name())
     }
 
-    /// Returns the part of its key after the last slash.
+    /// Returns the part of the key after the last slash.
     pub fn name(&self) -> &str {
         &self.text[..self.name_len as usize]
     }
 
-    /// Returns the listed ETag, which the object must still have when it is read.
+    /// Returns the listed ETag. The object must still have it when it is read.
     pub(super) fn condition(&self) -> Option<&str> {
         let e_tag = &self.text[self.name_len as usize..];
         (!e_tag.is_empty()).then_some(e_tag)
@@ -100,7 +100,7 @@ impl Listed {
 
     /// Returns the part of the ETag that changes only when the object changes.
     ///
-    /// The ETag of a local file begins with its inode number, which is omitted because it is not stable in mounted
+    /// The ETag of a local file begins with the inode number, which is omitted because it is not stable in mounted
     /// buckets.
     pub fn e_tag(&self) -> Option<&str> {
         let e_tag = self.condition()?;
@@ -114,13 +114,13 @@ impl Listed {
 /// An object that is requested by name.
 #[derive(Debug, Clone)]
 pub struct Named {
-    /// Its key in its bucket, or its path below a local source.
+    /// Key in the bucket, or path below a local source.
     pub key: String,
-    /// Compressed size in bytes, if it is known.
+    /// Compressed size in bytes, if known.
     pub size: Option<u64>,
-    /// Its ETag, if it is known.
+    /// ETag, if known.
     pub e_tag: Option<String>,
-    /// Whether it is archived and must be restored before it can be read, if that is known.
+    /// Whether the object is archived and must be restored before it can be read, if known.
     pub archived: Option<bool>,
 }
 
@@ -146,7 +146,8 @@ impl fmt::Display for Source {
 }
 
 impl Source {
-    /// Opens a source: a directory or a prefix of a bucket, at, above or below the directory that `key_of` finds.
+    /// Opens a source: a directory, or a prefix in a bucket. It can be at, above or below the directory that `key_of`
+    /// finds.
     ///
     /// # Errors
     ///
@@ -155,7 +156,7 @@ impl Source {
         match Place::parse(name)? {
             Place::Bucket(prefix) => {
                 let source = Self { key_of, ..Self::connect(name, prefix, network)? };
-                // Reports missing permissions, credentials and buckets before any work is done.
+                // Missing permissions, credentials or buckets are reported before any work is done.
                 if let Kept::Remote(pages, first) = &source.kept {
                     let ask = Ask { prefix: source.listed_prefix(), ..Ask::default() };
                     let page = source.requests.wait(pages.page(&ask));
@@ -179,7 +180,7 @@ impl Source {
         }
     }
 
-    /// Opens a source whose objects come from a list. Sends no request to a bucket, because it need not be listable.
+    /// Opens a source whose objects come from a list. Sends no requests to a bucket, because it might not be listable.
     ///
     /// # Errors
     ///
@@ -191,7 +192,7 @@ impl Source {
         }
     }
 
-    /// Returns a prefix of a bucket as a source, without checking whether it can be listed.
+    /// Returns a source for a prefix in a bucket, without checking whether the bucket can be listed.
     fn connect(name: &str, prefix: Prefix, network: &Network) -> Result<Self, StoreError> {
         let client = Client::connect(&prefix, network)?;
         Ok(Self {
@@ -206,7 +207,7 @@ impl Source {
         })
     }
 
-    /// Returns a whole store as a source. The URLs of its objects begin with `url`.
+    /// Returns a source for a whole store. The URLs of its objects begin with `url`.
     pub fn over(store: Arc<dyn ObjectStore>, url: &str) -> Self {
         Self {
             store,
@@ -229,7 +230,7 @@ impl Source {
         format!("{}/{}", self.url, self.below(&object.key()))
     }
 
-    /// Returns a URL that opens the source on any machine with access to it.
+    /// Returns a URL by which any machine with access to the source can open it.
     pub fn address(&self) -> String {
         match &self.prefix {
             Some(prefix) => format!("{}/{prefix}", self.url),
@@ -242,7 +243,7 @@ impl Source {
         self.requests.is_remote()
     }
 
-    /// Returns the listed path of a key.
+    /// Returns the path at which a key is listed.
     fn below<'a>(&self, key: &'a str) -> &'a str {
         key.strip_prefix(&self.key_prefix).unwrap_or(key)
     }
@@ -255,7 +256,7 @@ impl Source {
         self.raw.locate(self.below(key)).map_err(unreadable)
     }
 
-    /// Returns why a listed object cannot be read, if its key is the reason.
+    /// Returns why a listed object cannot be read, if that is because of its key.
     pub fn refuses(&self, key: &str) -> Option<&'static str> {
         match &self.kept {
             Kept::Remote(..) => self.raw.locate(self.below(key)).err(),
@@ -263,12 +264,12 @@ impl Source {
         }
     }
 
-    /// Returns the listed prefix, with a slash at its end.
+    /// Returns the listed prefix, with a trailing slash.
     fn listed_prefix(&self) -> String {
         self.prefix.as_ref().map_or(String::new(), |prefix| format!("{prefix}/"))
     }
 
-    /// Lists all objects. A part that cannot be listed yields an error.
+    /// Lists all objects. Yields an error for each part that cannot be listed.
     pub fn list(&self) -> Box<dyn Iterator<Item = Result<Listed, StoreError>> + '_> {
         self.search(|_| Look::Whole)
     }
@@ -284,8 +285,8 @@ impl Source {
         Listed { size: entry.size, directory, text, name_len, is_local }
     }
 
-    /// Lists the objects of the directories that `look` selects. Directories of a remote store are listed concurrently,
-    /// and those that `look` skips are not requested. Other sources are listed completely.
+    /// Lists the objects in the directories that `look` selects. In a remote store, directories are listed
+    /// concurrently, and directories that `look` skips are not requested. Other sources are listed completely.
     pub fn search(
         &self,
         look: impl Fn(&str) -> Look + Send + Sync + 'static,
@@ -317,13 +318,13 @@ impl Source {
         }
     }
 
-    /// Returns the name of the bucket. `None` if the source is local.
+    /// Returns the name of the bucket, or `None` if the source is local.
     pub fn bucket(&self) -> Option<&str> {
         self.bucket.as_deref()
     }
 
-    /// Finds objects by name, concurrently. No request is sent for an object of a remote store whose size and ETag are
-    /// known.
+    /// Finds objects by name, concurrently. If an object is in a remote store and its size and ETag are known, no
+    /// request is sent.
     pub fn find(&self, names: Vec<Named>) -> Vec<Result<Listed, StoreError>> {
         let look = |named: Named| async move {
             let key = self.below(&named.key).to_owned();
@@ -343,7 +344,7 @@ impl Source {
         found.map(|entry| Ok(self.listed(&entry?, &mut directories))).collect()
     }
 
-    /// Returns the current metadata of an object from the store.
+    /// Requests the current metadata of an object from the store.
     async fn head(&self, key: &str) -> Result<Entry, StoreError> {
         if let Kept::Local(directory) = &self.kept {
             return Ok(tree::head(directory, key)?);
@@ -363,7 +364,7 @@ impl Source {
         })
     }
 
-    /// Opens the object at a URL. The bucket need not be listable.
+    /// Opens the object with this URL. The bucket need not be listable.
     ///
     /// # Errors
     ///
@@ -382,10 +383,10 @@ impl Source {
         source.reader(&found.into_iter().next().expect("one object was requested")?)
     }
 
-    /// Starts to read an object that is needed soon. Local objects are read when they are needed.
+    /// Starts reading an object that is needed soon. Local objects are only read when they are needed.
     pub fn begin(&self, object: &Listed) -> Fetch {
         let Some(runtime) = self.requests.runtime() else { return Fetch(None) };
-        // A key that cannot be requested is reported when the object is needed.
+        // An error in the key is reported when the object is needed.
         let Ok(wanted) = self.wanted(object) else { return Fetch(None) };
         let reads = Arc::clone(&self.reads);
         Fetch(Some(runtime.spawn(async move {
@@ -394,17 +395,17 @@ impl Source {
         })))
     }
 
-    /// Reads a whole object into `out`, replacing its content.
+    /// Reads a whole object into `out`, replacing the previous content.
     ///
     /// # Errors
     ///
-    /// Fails when the object no longer exists, was rewritten since it was listed, has another size than was listed, or
+    /// Fails when the object no longer exists, was rewritten after it was listed, does not have its listed size, or
     /// cannot be read.
     pub fn read(&self, object: &Listed, out: &mut Vec<u8>) -> Result<(), StoreError> {
         self.finish(object, self.begin(object), out)
     }
 
-    /// Finishes a read that [`Self::begin`] started. Puts the whole object into `out`.
+    /// Finishes a read that [`Self::begin`] started. Stores the whole object in `out`.
     ///
     /// # Errors
     ///
@@ -431,7 +432,7 @@ impl Source {
     ///
     /// # Errors
     ///
-    /// Fails when the object no longer exists, was rewritten since it was listed, or cannot be opened.
+    /// Fails when the object no longer exists, was rewritten after it was listed, or cannot be opened.
     pub fn reader(&self, object: &Listed) -> Result<Box<dyn Read + Send>, StoreError> {
         if let Kept::Local(directory) = &self.kept {
             let file = tree::open(directory, self.below(&object.key()), object.condition())?;
@@ -445,7 +446,7 @@ impl Source {
         })
     }
 
-    /// Returns the parameters for reading an object of a store.
+    /// Returns the parameters for reading an object from the store.
     fn wanted(&self, object: &Listed) -> Result<Wanted, StoreError> {
         Ok(Wanted {
             store: Arc::clone(&self.store),
@@ -461,7 +462,7 @@ fn entry(meta: ObjectMeta) -> Entry {
     Entry { key: meta.location.into(), size: meta.size, e_tag: meta.e_tag }
 }
 
-/// A blocking iterator over a listing of `object_store`.
+/// A blocking iterator over an `object_store` listing.
 struct Waiting {
     stream: BoxStream<'static, object_store::Result<ObjectMeta>>,
     requests: Requests,

@@ -1,7 +1,7 @@
-//! Targets: the operations that a dataset needs from the place where it is kept, and files that are being written.
+//! Targets: the operations that a dataset needs from its storage, and the files that are being written.
 //!
 //! A file is first *staged*: written where no reader sees it. Completing it makes the whole file visible at once. Any
-//! run that knows its [`Staged`] name can complete or abort it, any number of times.
+//! run that knows the [`Staged`] name of a file can complete or abort it, any number of times.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -17,7 +17,7 @@ use crate::store::explain::{self, Cause, Refusal, summarize};
 use crate::store::file_key::{FileKey, FileName};
 use crate::util::hash::hex;
 
-/// A place where a dataset is kept. Keys are relative to the dataset, with `/` between their components.
+/// The storage of a dataset. Keys are relative to the dataset, with components separated by `/`.
 pub trait Target: fmt::Debug + Send + Sync {
     /// Returns the path or URL of a key, for messages.
     fn name(&self, key: &str) -> String;
@@ -27,7 +27,8 @@ pub trait Target: fmt::Debug + Send + Sync {
         false
     }
 
-    /// Returns whether the store has requests that begin and abort an upload. In others, the first part begins it.
+    /// Returns whether the store has requests to start and abort an upload. In other stores, the first part starts the
+    /// upload.
     fn begins_uploads(&self) -> bool {
         true
     }
@@ -37,7 +38,7 @@ pub trait Target: fmt::Debug + Send + Sync {
         1
     }
 
-    /// Reads a whole file. Returns `None` if it does not exist.
+    /// Reads a whole file. Returns `None` if the file does not exist.
     ///
     /// # Errors
     ///
@@ -51,23 +52,24 @@ pub trait Target: fmt::Debug + Send + Sync {
     /// Fails when the file does not exist, is too short, or cannot be read.
     fn get_range(&self, key: &str, range: Range<u64>) -> Result<bytes::Bytes, TargetError>;
 
-    /// Returns the size of a file in bytes. Returns `None` if it does not exist.
+    /// Returns the size of a file in bytes. Returns `None` if the file does not exist.
     ///
     /// # Errors
     ///
     /// Fails when it is unknown whether the file exists.
     fn size(&self, key: &str) -> Result<Option<u64>, TargetError>;
 
-    /// Lists all files below a directory, in any order. Recently written files can be missing.
+    /// Lists all files below a directory, in any order. The listing can omit recently written files.
     ///
     /// # Errors
     ///
     /// Fails when the directory cannot be listed. A directory that does not exist is empty.
     fn list(&self, directory: &str) -> Result<Vec<Stored>, TargetError>;
 
-    /// Creates a file if it does not exist. If several runs create it at the same time, only one gets [`Created::Now`].
+    /// Creates a file if it does not exist. If several runs create the file at the same time, only one gets
+    /// [`Created::Now`].
     ///
-    /// After [`Created::Before`] or an error, it is unknown who created the file, and whether it exists; see
+    /// After [`Created::Before`] or an error, it is unknown who created the file and even whether it exists; see
     /// [`create_confirmed`].
     ///
     /// # Errors
@@ -84,7 +86,7 @@ pub trait Target: fmt::Debug + Send + Sync {
         self.create(key, bytes)
     }
 
-    /// Syncs a file that [`Self::get`] returned, so that it is durable.
+    /// Syncs a file that [`Self::get`] returned, to make it durable.
     ///
     /// # Errors
     ///
@@ -98,7 +100,7 @@ pub trait Target: fmt::Debug + Send + Sync {
     /// Fails when the file may still exist.
     fn delete(&self, key: &str) -> Result<(), TargetError>;
 
-    /// Starts to stage the file of a key.
+    /// Starts staging the file with this key.
     ///
     /// # Errors
     ///
@@ -117,15 +119,15 @@ pub trait Target: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// Fails when another run might still complete it.
+    /// Fails when another run might still complete the file.
     fn abort(&self, staged: &Staged) -> Result<(), TargetError>;
 
     /// Aborts and forgets a staged file that no claim names, so that no other run completes it. A store that cannot
-    /// abort uploads deletes it later.
+    /// abort uploads deletes the upload later.
     ///
     /// # Errors
     ///
-    /// Fails like [`Self::abort`], and then keeps the note about the file.
+    /// Fails like [`Self::abort`]. In that case, the note about the file is kept.
     fn discard(&self, staged: &Staged) -> Result<(), TargetError> {
         match self.abort(staged) {
             Ok(()) | Err(TargetError::NoAbort { .. }) => {
@@ -140,19 +142,19 @@ pub trait Target: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// Fails when it cannot be listed.
+    /// Fails when the staged files cannot be listed.
     fn staged(&self) -> Result<Vec<Leftover>, TargetError>;
 
-    /// Deletes the note about a staged file that is visible or aborted, if there is one.
+    /// Deletes the note about a staged file that is visible or aborted, if the note exists.
     fn forget(&self, staged: &Staged);
 }
 
-/// A file in a listing of a target.
+/// A file in the listing of a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stored {
-    /// Its key.
+    /// Key of the file.
     pub key: String,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub size: u64,
 }
 
@@ -163,44 +165,44 @@ pub struct Leftover {
     pub key: String,
     /// Name of the staged file. `None` if it is invalid.
     pub staged: Option<Staged>,
-    /// Its size in bytes, or 0 if it is unknown.
+    /// Size in bytes, or 0 if unknown.
     pub size: u64,
-    /// Time of its last change, or of the start of the upload.
+    /// Time of the last change to the file, or of the start of the upload.
     pub modified: SystemTime,
 }
 
 /// Result of creating a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Created {
-    /// This call created it.
+    /// This call created the file.
     Now,
-    /// The store reports that it exists: another run or an earlier attempt created it. If it does not exist, the call
-    /// must be repeated.
+    /// The store reports that the file exists: another run or an earlier attempt created it. If the file does not exist
+    /// after all, the call must be repeated.
     Before,
 }
 
 /// Result of completing a staged file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Completed {
-    /// It is visible.
+    /// The file is visible.
     Visible,
-    /// It is neither visible nor staged.
+    /// The file is neither visible nor staged.
     Lost,
 }
 
-/// The name of a staged file, by which any run can complete or abort it.
+/// The name of a staged file. Any run that knows it can complete or abort the file.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Staged {
     /// A file in the dataset's staging directory.
     File(FileName),
-    /// A multipart upload that is not completed.
+    /// An incomplete multipart upload.
     Upload {
         /// Key of the file.
         key: FileKey,
         /// ID of the upload.
         id: String,
-        /// IDs of its parts, in order.
+        /// IDs of the parts, in order.
         parts: Vec<String>,
     },
 }
@@ -208,30 +210,30 @@ pub enum Staged {
 /// A file that is completely staged.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StagedFile {
-    /// The key under which it becomes visible.
+    /// Key under which the file becomes visible.
     pub key: FileKey,
-    /// Its size in bytes.
+    /// Size in bytes.
     pub size: u64,
-    /// SHA-256 of its bytes.
+    /// SHA-256 of the content.
     pub sha256: String,
-    /// Its name until then.
+    /// Name of the file until it becomes visible.
     pub staged: Staged,
 }
 
 /// A file of a target that is being staged.
 pub trait Stage: Write + Send {
-    /// Returns its name, with the parts that were written so far.
+    /// Returns the name of the staged file, including the parts written so far.
     fn staged(&self) -> Staged;
 
     /// Waits until all written bytes are durable.
     ///
     /// # Errors
     ///
-    /// Fails when some may not be durable.
+    /// Fails when some bytes may not be durable.
     fn seal(&mut self) -> Result<(), TargetError>;
 }
 
-/// A staged file that is being written. It is aborted when dropped, unless it was sealed and kept.
+/// A staged file that is being written. On drop, it is aborted unless it was sealed and kept.
 pub struct Writing {
     target: Arc<dyn Target>,
     key: FileKey,
@@ -242,7 +244,7 @@ pub struct Writing {
 }
 
 impl Writing {
-    /// Starts to write the file of a key.
+    /// Starts writing the file with this key.
     ///
     /// # Errors
     ///
@@ -258,11 +260,11 @@ impl Writing {
         self.target.name(&self.key)
     }
 
-    /// Waits until the whole file is durably staged, and describes it.
+    /// Waits until the whole file is durably staged, and returns its description.
     ///
     /// # Errors
     ///
-    /// Fails when it cannot be written.
+    /// Fails when the file cannot be written.
     pub fn seal(&mut self) -> Result<StagedFile, TargetError> {
         self.stage.seal()?;
         Ok(StagedFile {
@@ -295,19 +297,19 @@ impl Write for Writing {
 impl Drop for Writing {
     fn drop(&mut self) {
         if !self.kept {
-            // `clean` removes the file if this fails. Until then, no reader sees it.
+            // If this fails, `clean` removes the file. Until then, no reader sees it.
             let _ = self.target.discard(&self.stage.staged());
         }
     }
 }
 
-/// Why a file of a dataset cannot be read or written.
+/// Why a dataset file cannot be read or written.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
     /// The file system or the store refuses to read or write a file.
     #[error("{name} is not {}: {}", .access, .refusal.why)]
     Refused {
-        /// Its path or URL.
+        /// Path or URL of the file.
         name: String,
         /// The refused operation.
         access: Access,
@@ -317,7 +319,7 @@ pub enum TargetError {
     /// An operation on a local disk failed.
     #[error("{name} cannot be read or written")]
     Io {
-        /// Its path.
+        /// Path of the file.
         name: String,
         /// The reason.
         source: io::Error,
@@ -325,7 +327,7 @@ pub enum TargetError {
     /// A request to an object store failed.
     #[error("{name} cannot be read or written: {}", summarize(.error))]
     Store {
-        /// Its URL.
+        /// URL of the file.
         name: String,
         /// The reason.
         error: object_store::Error,
@@ -333,19 +335,19 @@ pub enum TargetError {
     /// The response to a listing is invalid.
     #[error("{name} cannot be listed: {problem}")]
     Listing {
-        /// Its URL.
+        /// URL of the listed directory.
         name: String,
         /// The reason.
         problem: String,
     },
-    /// A file does not have the size of the file that was staged.
+    /// A file does not have the size of the staged file.
     #[error("{name} has {found} bytes instead of {expected}: it was not written by this program")]
     Foreign {
-        /// Its path or URL.
+        /// Path or URL of the file.
         name: String,
-        /// Its size in bytes.
+        /// Actual size in bytes.
         found: u64,
-        /// The size it should have.
+        /// Expected size in bytes.
         expected: u64,
     },
     /// The store cannot abort an upload.
@@ -353,7 +355,7 @@ pub enum TargetError {
         "{name}: this store cannot abort uploads, so another run might still complete this one"
     )]
     NoAbort {
-        /// The path or URL of its file.
+        /// Path or URL of the file.
         name: String,
     },
     /// It is unknown whether a file was created.
@@ -361,9 +363,9 @@ pub enum TargetError {
         "{name}: it is unknown whether the file was written. Nothing was deleted; run the same command again"
     )]
     Unknown {
-        /// Its path or URL.
+        /// Path or URL of the file.
         name: String,
-        /// The last error, if there was one.
+        /// The last error, if any.
         source: Option<Box<TargetError>>,
     },
 }
@@ -387,7 +389,7 @@ impl fmt::Display for Access {
 }
 
 impl TargetError {
-    /// Returns the error of a file on a local disk.
+    /// Returns the error for a file on a local disk.
     pub(super) fn of_disk(name: String, access: Access, source: io::Error) -> Self {
         match Refusal::of_disk(&source) {
             Some(refusal) => Self::Refused { name, access, refusal },
@@ -395,7 +397,7 @@ impl TargetError {
         }
     }
 
-    /// Returns the error of a file in an object store.
+    /// Returns the error for a file in an object store.
     pub(super) fn of_store(name: String, access: Access, error: object_store::Error) -> Self {
         match Refusal::of_store(&error) {
             Some(refusal) => Self::Refused { name, access, refusal },
@@ -416,11 +418,11 @@ impl TargetError {
         }
     }
 
-    /// Returns the refusal that caused an error of a [`Writing`].
+    /// Returns the refusal that caused an error in a [`Writing`].
     ///
     /// # Errors
     ///
-    /// Returns the error unchanged if a refusal did not cause it.
+    /// Returns the error unchanged if it was not caused by a refusal.
     pub fn of_writing(name: &str, error: io::Error) -> Result<Self, io::Error> {
         let refusal = match error.get_ref().and_then(|inner| inner.downcast_ref()) {
             Some(StoreError::Store(error)) => Refusal::of_store(error),
@@ -431,7 +433,7 @@ impl TargetError {
     }
 }
 
-/// The creator of a file.
+/// Who created a file.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Owner {
     /// This call.
@@ -440,15 +442,16 @@ pub enum Owner {
     Theirs(Vec<u8>),
 }
 
-/// Creates a file and finds out who created it, whatever the store responds.
+/// Creates a file and determines who created it, regardless of how the store responds.
 ///
-/// A create can succeed although the response is an error; then its retry finds its own file. A store can also respond
-/// with a conflict although the file does not exist. So the file is read back, and only other content proves that
-/// another run created it. The content must be unique to the caller.
+/// A create can succeed even if the response is an error; its retry then finds the file that it created itself. A store
+/// can also report a conflict even though the file does not exist. So the file is read back, and only different content
+/// proves that another run created it. The content must be unique to the caller.
 ///
 /// # Errors
 ///
-/// Fails when the creator is still unknown after the attempts of `patience`. The file can still appear.
+/// Fails when the creator is still unknown after all attempts that `patience` allows. In that case, the file can still
+/// appear.
 pub fn create_confirmed(
     target: &dyn Target,
     key: &str,
@@ -458,7 +461,7 @@ pub fn create_confirmed(
     create_confirmed_by(|| target.create(key, bytes), target, key, bytes, patience)
 }
 
-/// Creates a file like [`create_confirmed`], by calling `create`.
+/// Creates a file like [`create_confirmed`], but by calling `create`.
 ///
 /// # Errors
 ///
@@ -475,7 +478,7 @@ pub(crate) fn create_confirmed_by(
         patience.wait(attempt);
         match create() {
             Ok(Created::Now) => return Ok(Owner::Ours),
-            // The file is not read back after an error: it must also be durable, which only a create without an error
+            // After an error, the file is not read back: it must also be durable, which only a create without an error
             // ensures.
             Err(error) => last = Some(error),
             Ok(Created::Before) => match target.get(key) {
@@ -492,12 +495,12 @@ pub(crate) fn create_confirmed_by(
     }
 }
 
-/// How often and at which intervals a create with an unknown outcome is repeated.
+/// How often, and after which pauses, to repeat a create with an unknown outcome.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
     /// Maximum number of attempts.
     pub attempts: u32,
-    /// Pause before the second attempt. It doubles before each further one.
+    /// Pause before the second attempt. The pause doubles before each further attempt.
     pub pause: std::time::Duration,
 }
 

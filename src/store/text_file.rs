@@ -1,4 +1,4 @@
-//! Reads text files line by line: a path, a URL or standard input, compressed or not.
+//! Reads text line by line from a path, a URL or standard input, compressed or not.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Cursor, Read};
@@ -8,14 +8,14 @@ use flate2::bufread::MultiGzDecoder;
 
 use crate::store::{Network, Place, Source, StoreError, open};
 
-/// Maximum window of a zstd frame, as a logarithm: 128 MiB, the default limit of zstd.
+/// Maximum window size of a zstd frame, as a base-2 logarithm: 128 MiB, the default limit of zstd.
 const ZSTD_WINDOW_LOG: u32 = 27;
 
-/// Opens a text file and decompresses it if it is gzip or zstd. `-` is standard input.
+/// Opens a text file, and decompresses it if it is compressed with gzip or zstd. `-` is standard input.
 ///
 /// # Errors
 ///
-/// Fails when it does not exist, is not a regular file, or cannot be reached.
+/// Fails when the file does not exist, is not a regular file, or cannot be reached.
 pub(crate) fn open_text(name: &str, network: &Network) -> Result<Box<dyn BufRead>, StoreError> {
     let raw: Box<dyn Read> = if name == "-" {
         Box::new(io::stdin())
@@ -28,7 +28,7 @@ pub(crate) fn open_text(name: &str, network: &Network) -> Result<Box<dyn BufRead
     Ok(decompressed(raw)?)
 }
 
-/// Decompresses gzip and zstd, and returns any other text unchanged. Public for fuzz targets.
+/// Decompresses gzip and zstd data. Returns any other text unchanged. Public for fuzz targets.
 ///
 /// # Errors
 ///
@@ -48,14 +48,14 @@ pub fn decompressed(raw: Box<dyn Read>) -> io::Result<Box<dyn BufRead>> {
     })
 }
 
-/// Reads the first bytes. Returns them with a reader that yields them again.
+/// Reads the first bytes. Returns them together with a reader that yields them again.
 fn peek<R: Read>(mut raw: R, count: u64) -> io::Result<(Vec<u8>, impl Read)> {
     let mut head = Vec::new();
     raw.by_ref().take(count).read_to_end(&mut head)?;
     Ok((head.clone(), Cursor::new(head).chain(raw)))
 }
 
-/// Opens a regular file, or a descriptor that the shell has opened. Anything else could block forever.
+/// Opens a regular file, or a file descriptor that the shell has opened. Anything else could block forever.
 fn open_file(path: &Path) -> io::Result<File> {
     let is_open = ["/dev/stdin", "/dev/fd/", "/proc/self/fd/"];
     if path.to_str().is_some_and(|path| is_open.iter().any(|dir| path.starts_with(dir))) {
@@ -70,7 +70,7 @@ fn open_file(path: &Path) -> io::Result<File> {
     })
 }
 
-/// The lines of a text with a maximum length, so that no input exhausts memory.
+/// The lines of a text. Their length is limited, so that no input exhausts memory.
 pub(crate) struct Lines<R> {
     input: R,
     limit: usize,
@@ -80,13 +80,13 @@ pub(crate) struct Lines<R> {
 }
 
 impl<R: BufRead> Lines<R> {
-    /// Reads lines of at most `limit` bytes, separated by any of the given bytes.
+    /// Returns a reader of lines with at most `limit` bytes, separated by any of the given bytes.
     pub(crate) fn new(input: R, limit: usize, separators: &'static [u8]) -> Self {
         Self { input, limit, separators, number: 0, line: Vec::new() }
     }
 
-    /// Returns the next line without its separator, and its number, from 1. Separators other than line feeds do not
-    /// change the number.
+    /// Returns the next line, without its separator, and its line number, starting at 1. Separators other than line
+    /// feeds do not increase the line number.
     ///
     /// # Errors
     ///
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
 
     fn lines(text: &[u8], limit: usize, separators: &'static [u8]) -> Vec<(u64, Vec<u8>)> {
-        // The buffer has three bytes, so that lines span several reads.
+        // The buffer holds only three bytes, so that lines span several reads.
         let mut lines = Lines::new(BufReader::with_capacity(3, text), limit, separators);
         let mut all = Vec::new();
         while let Some((number, line)) = lines.next().unwrap() {
@@ -169,10 +169,10 @@ mod tests {
         assert!(std::process::Command::new("mkfifo").arg(at("fifo")).status().unwrap().success());
         let (named, (opened, end)) = (at("list"), mpsc::channel());
         let began = Instant::now();
-        // The thread is not joined, so that the test fails instead of hanging if it blocks.
+        // The thread is not joined, so that the test fails instead of hanging if the thread blocks.
         thread::spawn(move || {
             while began.elapsed() < Duration::from_secs(1) {
-                // The path is a file, a FIFO, or does not exist yet.
+                // The path may be a file or a FIFO, or may not exist yet.
                 let _ = open_file(&named);
             }
             opened.send(()).unwrap();

@@ -1,4 +1,4 @@
-//! A local directory as a source. Keys are paths below it.
+//! A local directory as a source. Keys are paths relative to it.
 
 use std::fs::{self, DirEntry, File, Metadata, ReadDir};
 use std::io;
@@ -13,25 +13,25 @@ use crate::store::explain::describe;
 use crate::store::lister::Entry;
 use crate::store::open;
 
-/// Text that all names of load balancer logs contain.
+/// Text that the names of all load balancer logs contain.
 const LOG: &str = "_elasticloadbalancing_";
 
 /// Walks through the files below a directory, following links.
 pub(super) struct Walk {
-    /// Directories from the first one down to the current one.
+    /// The open directories, from the top directory down to the current one.
     above: Vec<Level>,
-    /// Results to report before the walk continues.
+    /// A result to report before the walk continues.
     waiting: Option<StoreError>,
 }
 
 struct Level {
     entries: ReadDir,
     path: PathBuf,
-    /// Path from the first directory with a slash at its end; `None` if it is not UTF-8.
+    /// Path relative to the top directory, with a trailing slash. `None` if it is not UTF-8.
     key: Option<String>,
     /// Identity of the directory, to detect links back to it.
     id: (u64, u64),
-    /// Whether an entry was refused. Reported once.
+    /// Whether an entry was refused. This is reported only once.
     refused: bool,
 }
 
@@ -47,7 +47,7 @@ impl Walk {
 
     fn enter(&mut self, path: PathBuf, key: Option<String>, metadata: &Metadata) {
         let id = (metadata.dev(), metadata.ino());
-        // A link to a parent directory: its target is already being listed.
+        // This is a link to a parent directory, which is already being listed.
         if self.above.iter().any(|level| level.id == id) {
             return;
         }
@@ -57,7 +57,7 @@ impl Walk {
         }
     }
 
-    /// Returns an entry of the current directory, if it must be reported.
+    /// Returns an entry of the current directory, if it is to be reported.
     fn visit(&mut self, entry: &DirEntry) -> Option<Result<Entry, StoreError>> {
         let path = entry.path();
         let name = entry.file_name();
@@ -65,7 +65,7 @@ impl Walk {
         let level = self.above.last_mut()?;
         let metadata = match fs::metadata(&path) {
             Ok(metadata) => metadata,
-            // A file that was deleted in the meantime cannot be converted.
+            // The file was deleted in the meantime, so there is nothing to convert.
             Err(_) if fs::symlink_metadata(&path).is_err_and(|error| is_gone(&error)) => {
                 return None;
             }
@@ -126,7 +126,7 @@ impl Iterator for Walk {
     }
 }
 
-/// Returns the path of a key, which may come from an untrusted list.
+/// Returns the path for a key, which may come from an untrusted list.
 fn within(directory: &Path, key: &str) -> Result<PathBuf, Error> {
     let is_below = |part| matches!(part, Component::Normal(_));
     if Path::new(key).components().all(is_below) {
@@ -145,7 +145,7 @@ pub(super) fn head(directory: &Path, key: &str) -> Result<Entry, Error> {
     Ok(Entry { key: key.to_owned(), size: metadata.len(), e_tag: Some(e_tag(&metadata)) })
 }
 
-/// Opens a file if it is unchanged since it was listed.
+/// Opens a file, if it has not changed since it was listed.
 pub(super) fn open(directory: &Path, key: &str, listed: Option<&str>) -> Result<File, Error> {
     let path = within(directory, key)?;
     let file = open::regular(&path).map_err(|error| refused(&path, error))?;
@@ -159,7 +159,7 @@ pub(super) fn open(directory: &Path, key: &str, listed: Option<&str>) -> Result<
     }
 }
 
-/// Returns the ETag of a file in the form of `object_store`: inode, modification time in microseconds, and size.
+/// Returns the ETag of a file in the format of `object_store`: inode, modification time in microseconds, and size.
 fn e_tag(metadata: &Metadata) -> String {
     let modified = metadata.modified().ok();
     let since = modified.and_then(|time| time.duration_since(SystemTime::UNIX_EPOCH).ok());

@@ -1,11 +1,11 @@
-//! Recognizes URLs that users paste: from consoles, presigned, with credentials, or malformed.
+//! Recognizes URLs that users paste: console URLs, presigned URLs, URLs with credentials, and malformed URLs.
 
 use percent_encoding::percent_decode_str;
 
 use crate::store::endpoint;
 use crate::store::place::Kind;
 
-/// Schemes by which a text is recognized as a URL, even if it is malformed, and the canonical scheme for each.
+/// Schemes by which even a malformed URL is recognized, and the canonical scheme for each.
 const SCHEMES: [(&str, &str); 16] = [
     ("s3", "s3"),
     ("s3a", "s3a"),
@@ -44,7 +44,7 @@ const SECRETS: [&str; 12] = [
 /// A bucket and a key or prefix from an `https://` URL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Web {
-    /// The kind of store of the bucket.
+    /// The kind of store that contains the bucket.
     pub kind: Kind,
     /// The name of the bucket.
     pub bucket: String,
@@ -53,9 +53,10 @@ pub struct Web {
 }
 
 impl Web {
-    /// Parses an `https://` or `http://` URL of S3, Google Cloud Storage or Azure Blob Storage without a query.
+    /// Parses an `https://` or `http://` URL for S3, Google Cloud Storage or Azure Blob Storage. The URL must not have
+    /// a query.
     ///
-    /// A plus sign in a URL of S3 is a space, as S3 itself interprets it.
+    /// In an S3 URL, a plus sign is a space, as in S3 itself.
     pub fn parse(url: &str) -> Option<Self> {
         let (host, path) = host_and_path(url)?;
         if let Some(account) = host.strip_suffix(".core.windows.net") {
@@ -88,7 +89,7 @@ impl Web {
         Some(Self { kind: Kind::S3, bucket, key: decoded(&key.replace('+', " ")) })
     }
 
-    /// Parses a URL of another server, with the bucket in its path or as the first label of its host name.
+    /// Parses a URL of any other server. The bucket is in the path, or is the first label of the host name.
     pub fn beside(url: &str, bucket: &str) -> Option<Self> {
         let (host, path) = host_and_path(url)?;
         let in_host = host.strip_prefix(bucket).is_some_and(|rest| rest.starts_with('.'));
@@ -97,7 +98,7 @@ impl Web {
     }
 }
 
-/// Returns the host of a URL, in lower case and without its port, and its path without the first slash.
+/// Returns the host of a URL, in lower case and without the port, and the path without the leading slash.
 fn host_and_path(url: &str) -> Option<(String, &str)> {
     let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"))?;
     let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
@@ -110,13 +111,13 @@ fn first_segment(path: &str) -> (String, &str) {
     (decoded(bucket), key)
 }
 
-/// Decodes percent-encoding such as `%41`. Bytes that are not UTF-8 become a replacement character, which no key
-/// contains.
+/// Decodes percent-encoding such as `%41`. Bytes that are not valid UTF-8 are replaced with a replacement character,
+/// which no key contains.
 pub fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
 
-/// Returns whether a URL contains a user name, with or without a password. Azure containers have the same syntax.
+/// Returns whether a URL contains a user name, with or without a password. Azure container URLs have the same syntax.
 pub(super) fn has_user_info(url: &str) -> bool {
     let Some((scheme, rest)) = url.split_once("://") else { return false };
     let authority = rest.split('/').next().unwrap_or(rest);
@@ -137,7 +138,7 @@ pub fn has_secret(text: &str) -> bool {
     if has_user_info(&format!("{scheme}://{rest}")) {
         return true;
     }
-    // A slash in a secret key ends the apparent host.
+    // If a secret key contains a slash, the host appears to end there.
     let authority = rest.split('/').next().unwrap_or(rest);
     let after = authority.split_once(':').map(|(_, after)| after);
     let is_port = |after: &str| after.len() <= 5 && after.bytes().all(|b| b.is_ascii_digit());
@@ -152,7 +153,7 @@ pub fn has_secret(text: &str) -> bool {
     })
 }
 
-/// Returns the probable meaning of an unsupported or malformed URL; `None` if the text is not a URL.
+/// Returns the probable meaning of an unsupported or malformed URL. Returns `None` if the text is not a URL.
 pub fn meant(name: &str) -> Option<String> {
     if let Some(rest) = name.strip_prefix("arn:") {
         let resource = rest.splitn(5, ':').nth(4).filter(|_| rest.contains(":s3:::"));

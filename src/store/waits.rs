@@ -1,22 +1,22 @@
-//! Tracks pending requests and their waiting time.
+//! Tracks pending requests and how long they have been waiting.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Time after a failure during which a retry may be pending.
+/// For this long after a failure, a retry may be pending.
 const PAUSE: Duration = Duration::from_secs(15);
 
-/// A bucket that does not respond.
+/// A bucket that has not responded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wait {
-    /// Its URL.
+    /// URL of the bucket.
     pub bucket: Arc<str>,
-    /// Time without a response.
+    /// Time since the last response.
     pub time: Duration,
 }
 
-/// Pending requests by bucket.
+/// Pending requests, grouped by bucket.
 #[derive(Debug, Default)]
 pub(super) struct Waits(Arc<Mutex<BTreeMap<Arc<str>, State>>>);
 
@@ -24,13 +24,13 @@ pub(super) struct Waits(Arc<Mutex<BTreeMap<Arc<str>, State>>>);
 struct State {
     /// Number of requests without a complete response.
     open: usize,
-    /// Time of the last received data, or of the first request if there was none.
+    /// Time when data was last received or, if there was none, of the first request.
     last: Instant,
-    /// Time of the last failed request, if no data was received since.
+    /// Time of the last failed request, if no data has been received since.
     failed: Option<Instant>,
 }
 
-/// A request that is pending until this is dropped.
+/// A request that is pending until this value is dropped.
 pub(super) struct Open {
     waits: Arc<Mutex<BTreeMap<Arc<str>, State>>>,
     bucket: Arc<str>,

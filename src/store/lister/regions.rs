@@ -1,4 +1,4 @@
-//! Ranges of keys that are not listed yet.
+//! Ranges of keys that have not been listed yet.
 
 use std::collections::{BTreeMap, HashSet};
 
@@ -8,24 +8,24 @@ use crate::store::source::KeyOf;
 /// Suffix that sorts after every key with the same prefix.
 const LAST: char = '\u{10FFFF}';
 
-/// A directory, or the rest of it: its keys after one of them.
+/// A directory, or the part of it whose keys come after a given key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Region {
-    /// The directory with the slash at its end; empty for all keys.
+    /// The directory with a trailing slash, or empty for all keys.
     pub(super) prefix: String,
-    /// Whether everything below it is selected, so that it is listed without a delimiter.
+    /// Whether everything below the directory is selected. If so, it is listed without a delimiter.
     pub(super) whole: bool,
     /// The last listed key, or the end of the last listed directory.
     pub(super) after: Option<String>,
-    /// Continuation token of the store, if the region was requested before.
+    /// The store's continuation token, if part of the region was already requested.
     pub(super) token: Option<String>,
-    /// Hashes of its tokens, first keys and directories, to detect repetitions.
+    /// Hashes of the tokens, first keys and directories of the pages, to detect repetitions.
     pub(super) seen: HashSet<u64>,
-    /// Number of pages since the last non-empty one.
+    /// Number of empty pages since the last non-empty one.
     pub(super) empty: u32,
 }
 
-/// End of a page of a sweep.
+/// Where a page of a sweep ends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum End {
     /// At this key, inclusive.
@@ -38,13 +38,13 @@ pub(super) enum End {
 #[derive(Debug)]
 pub(super) struct Regions {
     key_of: KeyOf,
-    /// Regions at or below the directory with which keys begin, where the descent is probably cheaper.
+    /// Regions at or below the directory where keys begin (see [`KeyOf`]). The descent is probably cheaper there.
     likely: BTreeMap<(String, String), Region>,
     others: BTreeMap<(String, String), Region>,
 }
 
 impl Region {
-    /// Returns a whole directory.
+    /// Returns a region for a whole directory.
     pub(super) fn new(prefix: String, whole: bool) -> Self {
         Self { prefix, whole, ..Self::default() }
     }
@@ -62,7 +62,7 @@ impl Region {
     pub(super) fn before(&self) -> Option<String> {
         match (&self.after, self.prefix.strip_suffix('/')) {
             (Some(after), _) => Some(after.clone()),
-            // A dot sorts right before the slash.
+            // A dot sorts immediately before the slash.
             (None, Some(name)) => Some(format!("{name}.{LAST}")),
             (None, None) => None,
         }
@@ -98,19 +98,19 @@ impl Regions {
         self.of(&region).insert(region.key(), region);
     }
 
-    /// Takes the region that the descent lists next: the last one, so that it goes depth first.
+    /// Takes the region that the descent lists next: the last one, so that the search is depth-first.
     pub(super) fn last(&mut self) -> Option<Region> {
         let last = self.likely.pop_last().or_else(|| self.others.pop_last());
         last.map(|(_, region)| region)
     }
 
-    /// Takes the region in which a sweep begins.
+    /// Takes the region where the sweep continues.
     pub(super) fn first(&mut self) -> Option<Region> {
         let first = self.others.pop_first().or_else(|| self.likely.pop_first());
         first.map(|(_, region)| region)
     }
 
-    /// Returns the region of a key.
+    /// Returns the region that contains a key.
     pub(super) fn holding(&self, key: &str) -> Option<&Region> {
         let bound = (key.to_owned(), LAST.to_string());
         let before = |regions: &'_ BTreeMap<(String, String), Region>| {
@@ -122,7 +122,7 @@ impl Regions {
             .find_map(|(regions, at)| regions.get(&at?).filter(|region| region.holds(key)))
     }
 
-    /// Removes the keys that a page of a sweep has listed, from the start of its region to its end.
+    /// Removes the keys that a page of a sweep has listed: those from `from` to `end`.
     pub(super) fn cut(&mut self, from: &str, end: &End, look: impl Fn(&str) -> Look) {
         let mut rest = Vec::new();
         for regions in [&mut self.likely, &mut self.others] {
@@ -130,7 +130,7 @@ impl Regions {
                 End::Open => regions.split_off(&(from.to_owned(), String::new())),
                 End::At(key) => {
                     let mut listed = regions.split_off(&(from.to_owned(), String::new()));
-                    // A region that begins at the key contains only the key itself, or the keys after it.
+                    // A region that begins at `key` contains either only that key or only later keys.
                     regions.append(&mut listed.split_off(&(key.clone(), LAST.to_string())));
                     listed
                 }
@@ -146,7 +146,7 @@ impl Regions {
         }
     }
 
-    /// Adds the rest of a region after one of its keys.
+    /// Adds the part of a region that comes after a key.
     fn split(&mut self, region: &Region, key: &str, look: &impl Fn(&str) -> Look) {
         let rest = |whole| Region::rest(&region.prefix, whole, key.to_owned());
         if region.whole {
@@ -167,12 +167,12 @@ impl Regions {
     }
 }
 
-/// Returns a limit after every key in or below a directory, and before any later key.
+/// Returns a limit that comes after all keys in or below a directory, and before all later keys.
 pub(super) fn behind(directory: &str) -> String {
     format!("{directory}{LAST}")
 }
 
-/// Returns a directory and its parents that are longer than its first `above` bytes, outermost first.
+/// Returns the directory and those of its parents that are longer than `above` bytes, outermost first.
 pub(super) fn parents(directory: &str, above: usize) -> impl Iterator<Item = &str> {
     let slashes = directory.match_indices('/').map(|(slash, _)| slash);
     slashes.filter(move |slash| *slash >= above).map(|slash| &directory[..=slash])

@@ -1,4 +1,4 @@
-//! Tests listings of random buckets in a store that counts requests, and of stores that return invalid pages.
+//! Tests listings of random buckets in a store that counts requests, and listings of stores that return invalid pages.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -53,7 +53,7 @@ impl Bucket {
         }
     }
 
-    /// Lists one directory after the other, except those that `look` skips.
+    /// Lists one directory after another, except those that `look` skips.
     fn descend(&self, look: &impl Fn(&str) -> Look) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         let mut waiting = vec![String::new()];
@@ -84,7 +84,7 @@ impl Bucket {
 #[async_trait]
 impl Pages for Bucket {
     async fn page(&self, ask: &Ask) -> Result<Page, ListError> {
-        // Responses to concurrent requests arrive in another order.
+        // Responses to concurrent requests arrive in a different order.
         for _ in 0..hash(&(&ask.prefix, &ask.after, &ask.token)) % 3 {
             tokio::task::yield_now().await;
         }
@@ -100,7 +100,7 @@ impl Pages for Bucket {
     }
 }
 
-/// Returns the part of a path from `AWSLogs` on.
+/// Returns the part of a path that starts at `AWSLogs`.
 fn from_logs(path: &str) -> Option<&str> {
     path.find("AWSLogs").map(|start| &path[start..])
 }
@@ -124,7 +124,7 @@ fn list(
     (keys, errors)
 }
 
-/// Generates the keys of several subtrees, each wide or deep, with many or few objects.
+/// Generates the keys of several subtrees: wide or deep, with many or few objects.
 fn bucket() -> impl Strategy<Value = BTreeSet<String>> {
     let part = prop::sample::select(vec!["a", "b", "AWSLogs", "", ".", "z\u{1}", "ü"]);
     let above = prop::collection::vec(part, 0..4);
@@ -148,7 +148,7 @@ fn bucket() -> impl Strategy<Value = BTreeSet<String>> {
     })
 }
 
-/// Selects directories at random; the same seed always selects the same ones.
+/// Selects directories at random, always the same ones for the same seed.
 fn random_look(seed: u64) -> impl Fn(&str) -> Look + Sync {
     move |directory: &str| {
         if directory.is_empty() {
@@ -162,11 +162,11 @@ fn random_look(seed: u64) -> impl Fn(&str) -> Look + Sync {
     }
 }
 
-/// Maximum number of requests beyond twice those of the cheaper method.
+/// Maximum number of requests in excess of twice the number that the cheaper method needs.
 const SLACK: u64 = 16;
 
-/// Lists a bucket with every method and compares the results. Returns the number of requests of the search, and of the
-/// cheaper of a descent and a sweep.
+/// Lists a bucket with every method and compares the results. Returns the number of requests that the search took, and
+/// the number that the cheaper of a descent and a sweep took.
 fn compare(bucket: &mut Bucket, look: &(impl Fn(&str) -> Look + Sync)) -> (u64, u64) {
     let wanted = bucket.descend(look);
     let descent = bucket.requests();
@@ -201,7 +201,8 @@ proptest! {
     }
 }
 
-/// Returns keys as load balancers deliver them, with one object a day, and the keys of a data lake in the same bucket.
+/// Returns keys as load balancers deliver them, with one object per day, and the keys of a data lake in the same
+/// bucket.
 fn delivered(accounts: u64, days: u64, lake: u64) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
     for account in 0..accounts {
@@ -218,7 +219,7 @@ fn delivered(accounts: u64, days: u64, lake: u64) -> BTreeSet<String> {
     keys
 }
 
-/// Selects the days of delivery from `from` to `to`, as numbers `yyyymmdd`.
+/// Selects the delivery days from `from` to `to`, given as numbers of the form `yyyymmdd`.
 fn of_days(from: u32, to: u32) -> impl Fn(&str) -> Look + Sync {
     move |directory: &str| {
         let mut parts = directory.split('/').skip_while(|part| *part != "elasticloadbalancing");
