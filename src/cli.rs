@@ -66,11 +66,11 @@ const DONE: u8 = 0;
 const REJECTS: u8 = 1;
 /// `verify` or `repair` found problems.
 const FINDINGS: u8 = 1;
-/// Some objects or partitions could not be processed completely.
+/// Some objects or partitions could not be fully processed.
 const OBJECTS: u8 = 2;
 /// Fatal error, or stdout could not be written.
 const FAILED: u8 = 3;
-/// Objects that are named like logs were not converted.
+/// Some objects that are named like logs were not converted.
 const LEFT_OUT: u8 = 4;
 
 const AFTER: &str = "\
@@ -125,12 +125,12 @@ fn command() -> clap::Command {
     all_by_environment(Args::command().long_version(long_version()))
 }
 
-/// Adds environment variables to the flags of a command and its subcommands.
+/// Adds environment variables for the flags of a command and its subcommands.
 fn all_by_environment(command: clap::Command) -> clap::Command {
     command.mut_args(with_environment).mut_subcommands(all_by_environment)
 }
 
-/// Returns the output of `--version`, with the versions of logs and datasets that the program supports.
+/// Returns the output of `--version`, with the supported log and dataset versions.
 fn long_version() -> String {
     let mut text = concat!(env!("CARGO_PKG_VERSION"), "\n").to_owned();
     for log_type in LogType::ALL {
@@ -146,7 +146,7 @@ fn long_version() -> String {
     text
 }
 
-/// Adds the environment variable of a flag, such as `ALB2PARQUET_LOG_FORMAT` for `--log-format`.
+/// Adds the environment variable for a flag, such as `ALB2PARQUET_LOG_FORMAT` for `--log-format`.
 fn with_environment(arg: Arg) -> Arg {
     /// Flags whose values can contain commas: store settings and URLs.
     const WHOLE: [&str; 2] = ["option", "source"];
@@ -156,7 +156,7 @@ fn with_environment(arg: Arg) -> Arg {
     }
     let splits = !WHOLE.contains(&long);
     let variable = format!("ALB2PARQUET_{}", long.replace('-', "_").to_uppercase());
-    // An empty variable is treated as unset, because shells and job templates often leave one empty.
+    // An empty variable is treated as unset, because shells and job templates often leave variables empty.
     let is_empty = env::var_os(&variable).is_some_and(|value| value.is_empty());
     let arg = if is_empty { arg } else { arg.env(variable).hide_env(true) };
     match arg.get_action() {
@@ -172,7 +172,7 @@ impl Command {
         matches!(self, Self::Convert(convert) if convert.messages() == Messages::Json)
     }
 
-    /// Returns the number of worker threads, or `None` if the command starts none.
+    /// Returns the number of worker threads, or `None` if the command does not use any.
     fn workers(&self) -> Option<u64> {
         let all = || thread::available_parallelism().map_or(1, usize::from) as u64;
         match self {
@@ -188,7 +188,7 @@ impl Command {
         }
     }
 
-    /// Prints a fatal error with its hint, or that the run was interrupted.
+    /// Prints a fatal error with its hint, or a message that the run was interrupted.
     fn print_error(&self, error: &anyhow::Error) {
         if is_interruption(error) {
             print_message(self.interrupted(), self.logs_json());
@@ -205,7 +205,7 @@ impl Command {
         }
     }
 
-    /// Returns the message after a signal: what was interrupted, and what to do next.
+    /// Returns the message to print after a signal: what was interrupted, and what to do next.
     fn interrupted(&self) -> &'static str {
         match self {
             Self::Plan(_) => "planning interrupted",
@@ -220,8 +220,8 @@ impl Command {
         }
     }
 
-    /// Returns the time that the command may take to shut down after a signal. Commands that do not check for signals
-    /// end immediately.
+    /// Returns how long the command may take to shut down after a signal. Commands that do not check for signals end
+    /// immediately.
     fn grace(&self) -> Duration {
         match self {
             Self::Plan(_)
@@ -248,10 +248,10 @@ fn print_message(message: &str, json: bool) {
     }
 }
 
-/// Flags without an environment variable, because a variable also applies to later commands.
+/// Flags without an environment variable, because a variable would also affect later commands.
 const NO_VARIABLE: [&str; 3] = ["yes", "help", "version"];
 
-/// Escapes the arguments that an error message quotes. clap then prints the message in color.
+/// Escapes the arguments that are quoted in an error message, before clap prints the message in color.
 fn escaped(mut error: clap::Error) -> clap::Error {
     let typed: Vec<_> = error.context().map(|(kind, value)| (kind, value.clone())).collect();
     for (kind, value) in typed {
@@ -260,7 +260,7 @@ fn escaped(mut error: clap::Error) -> clap::Error {
             ContextValue::Strings(texts) => {
                 ContextValue::Strings(texts.into_iter().map(printable).collect())
             }
-            // Suggestions, one per line, that quote the arguments.
+            // Suggestions, one per line, which quote the arguments.
             ContextValue::StyledStrs(texts) => ContextValue::StyledStrs(
                 texts.iter().map(|text| printable(text.to_string()).into()).collect(),
             ),
@@ -284,7 +284,7 @@ fn print_usage(error: clap::Error) -> u8 {
     }
 }
 
-/// Runs the program with the arguments of the process.
+/// Runs the program with the command-line arguments of the process.
 pub fn main() -> ExitCode {
     let args =
         match command().try_get_matches().and_then(|matches| Args::from_arg_matches(&matches)) {
@@ -295,7 +295,7 @@ pub fn main() -> ExitCode {
         };
     let (message, json) = (args.command.interrupted(), args.command.logs_json());
     if json {
-        // First, so that every error is logged.
+        // The JSON log must start first, so that it includes every error.
         log::begin_json();
     }
     if let Err(error) = args.command.workers().map_or(Ok(()), limits::check) {
@@ -331,7 +331,7 @@ pub fn main() -> ExitCode {
         args.command.print_error(&error);
         signals.exit_code().unwrap_or(FAILED)
     });
-    // Panics of threads that are not joined.
+    // Report panics of threads that are not joined.
     for panic in unreported_panics() {
         args.command.print_error(&fault(panic));
     }

@@ -24,9 +24,9 @@ Examples:
 ///
 /// `verify` no longer reports accepted objects.
 ///
-/// An object is incomplete if it was damaged (for example, truncated_gzip), or if none of its lines became a row. Its
-/// rows and rejects do not change, and `report` still lists it. Without --yes, the objects are only listed. `remove`
-/// ends the acceptance, so it does not apply if the object is converted again.
+/// An object is incomplete if it was damaged (for example, truncated_gzip), or if none of its lines became a row.
+/// Accepting an object does not change its rows and rejects, and `report` still lists it. Without --yes, the command
+/// only lists the objects. `remove` ends the acceptance, so it does not apply if the object is converted again.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Accept {
@@ -75,7 +75,7 @@ impl Accept {
     }
 }
 
-/// Prints the objects that were, or would be, accepted.
+/// Prints the objects that were accepted or, if `done` is not set, would be accepted.
 fn print(objects: &[Incomplete], done: bool) {
     for Incomplete { object, outcome, accepted, .. } in objects.iter().take(MAX_SHOWN) {
         let what = match (accepted, done) {

@@ -93,8 +93,8 @@ pub(super) struct Convert {
 
     /// Convert the batches that `plan --jsonl` printed to a file (path, URL or -)
     ///
-    /// Prints a line of JSON on stdout for each batch when it is published, or if it was converted before. Use - for
-    /// stdin.
+    /// Prints one line of JSON on stdout for each batch, when the batch is published or if it was converted before.
+    /// Use - for stdin.
     #[arg(long, value_name = "FILE", conflicts_with_all = NOT_WITH_BATCHES)]
     pub(super) batches: Option<String>,
 
@@ -172,12 +172,13 @@ pub(super) enum Codec {
     None,
 }
 
-/// A plan, with the opened sources and the ledger for converting it.
+/// A plan, with the open sources and the ledger for its conversion.
 struct Work<'a> {
     sources: Vec<Source>,
     ledger: Ledger<'a>,
     plan: Plan,
-    /// The outcome of each batch of the plan so far, to be printed when it is complete. `None` without `--batches`.
+    /// For each batch of the plan, the outcome so far. It is printed when the batch is complete. `None` without
+    /// `--batches`.
     begun: Option<Vec<Outcome>>,
 }
 
@@ -219,7 +220,7 @@ impl Convert {
             let nothing =
                 is_nothing.then(|| nothing::to_convert(&self.sources, &self.wanted, &listing));
             let is_explained = nothing::is_explained(&listing);
-            // Even if there is nothing to convert, this finishes batches that other runs have claimed.
+            // Even if there is nothing to convert, this call finishes batches that other runs have claimed.
             let work = self.listed(listing, sources, &dataset, signals)?;
             match nothing {
                 Some(lines) if !is_explained => {
@@ -275,7 +276,7 @@ impl Convert {
         Ok(exit_code(&tally, self.max_rejects))
     }
 
-    /// Prints the plan, as the `plan` command does.
+    /// Prints the plan, like the `plan` command.
     fn plan(&self, redaction: &Redaction, signals: &Signals) -> anyhow::Result<u8> {
         let planning = Planning {
             sources: &self.sources,
@@ -343,7 +344,7 @@ impl Convert {
     }
 }
 
-/// Compares touched objects with their converted content, and shows the progress.
+/// Compares touched objects with their converted content, while showing progress.
 fn compare(
     plan: &mut Plan,
     sources: &[Source],
@@ -363,7 +364,7 @@ fn compare(
     result
 }
 
-/// Plans the batches of `--batches`, and prints the outcomes of those that are already converted.
+/// Plans the batches from `--batches`, and prints the outcomes of those that have already been converted.
 fn described<'a>(
     batches: Batches,
     dataset: &'a Dataset,
@@ -378,7 +379,7 @@ fn described<'a>(
     Ok(Work { sources, ledger, plan, begun: Some(begun) })
 }
 
-/// Shows the progress of a conversion, and prints the outcome of each batch of `--batches`.
+/// Shows the progress of a conversion and, with `--batches`, prints the outcome of each batch.
 struct Reporting<'a> {
     progress: &'a Progress,
     outcomes: Mutex<Outcomes>,
@@ -386,7 +387,7 @@ struct Reporting<'a> {
 
 struct Outcomes {
     begun: Option<Vec<Outcome>>,
-    /// The last error of printing an outcome.
+    /// The last error that occurred while printing an outcome.
     error: Option<StdoutError>,
 }
 
@@ -419,7 +420,7 @@ impl Watcher for Reporting<'_> {
     }
 }
 
-/// Returns how the conversion ended, for the error message if its summary cannot be printed.
+/// Returns a description of how the conversion ended, for the error message if the summary cannot be printed.
 fn ended(tally: &Tally) -> &'static str {
     if tally.interrupted {
         "the conversion was interrupted; run the same command again to continue it"
@@ -430,7 +431,7 @@ fn ended(tally: &Tally) -> &'static str {
     }
 }
 
-/// Returns the warning that the dataset was created with another profile.
+/// Returns a warning that the dataset was created with a different profile.
 fn other_profile(dataset: &Dataset, profile: Profile) -> String {
     format!(
         "the dataset was created with --profile {}; new files use the profile {}; existing files are unchanged",
@@ -451,7 +452,8 @@ fn exit_code(tally: &Tally, max_rejects: f64) -> u8 {
     }
 }
 
-/// Checks the columns of `--bloom-filter`. Returns them sorted and distinct, because the names of files depend on them.
+/// Checks the columns of `--bloom-filter`. Returns them sorted and without duplicates, because file names depend on
+/// them.
 fn bloom_filters(names: &[String]) -> anyhow::Result<Vec<String>> {
     let is_text = |name: &str| {
         let tables = schema::LogType::ALL.into_iter().map(schema::LogType::table);

@@ -85,9 +85,9 @@ pub(super) struct Ddl {
 
     /// Print statements that check whether the engine reads every row
     ///
-    /// Each statement returns no rows if the engine reads the table correctly, and otherwise a row for each difference.
-    /// The statements compare row counts of all partitions, and columns and filters of a few that SEED selects. The
-    /// expected values come from claims, footers and rows of the dataset, not from an engine.
+    /// Each statement returns no rows if the engine reads the table correctly, and otherwise one row per difference.
+    /// The statements compare the row counts of all partitions, and columns and filters of a few partitions that SEED
+    /// selects. The expected values come from the claims, footers and rows of the dataset, not from an engine.
     #[arg(
         long,
         value_name = "SEED",
@@ -143,7 +143,7 @@ impl Ddl {
         Ok(DONE)
     }
 
-    /// Returns the statements of --check.
+    /// Returns the statements for `--check`.
     fn checks(&self, seed: u64) -> anyhow::Result<String> {
         let engine = match self.dialect {
             Dialect::Athena | Dialect::Trino => Engine::Trino,
@@ -175,7 +175,7 @@ impl Ddl {
         Ok(check.statements(name, engine))
     }
 
-    /// Returns the table to print, and its dialect.
+    /// Returns the table to print, and the dialect.
     fn external(&self) -> anyhow::Result<(External, ddl::Dialect)> {
         let dialect = match self.dialect {
             Dialect::Athena => ddl::Dialect::Athena,
@@ -229,7 +229,7 @@ fn described(log_type: &str) -> anyhow::Result<External> {
     })
 }
 
-/// Prints which partition columns every query must specify, if there are any.
+/// Warns about the partition columns that every query must specify, if there are any.
 fn warn(must_name: &[&str]) {
     if !must_name.is_empty() {
         print_line(&format!(

@@ -1,4 +1,4 @@
-//! An excerpt of a line around a fault, with carets that mark it.
+//! An excerpt of a line around a fault, with carets that mark the fault.
 
 use std::ops::Range;
 
@@ -6,18 +6,18 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::util::escape::pieces;
 
-/// Replaces the omitted part of a line.
+/// Replaces an omitted part of a line.
 const MORE: &str = "…";
 
 /// The part of a line around a position, and a second line that marks the position.
 pub(super) struct Excerpt {
-    /// The part of the line, with `…` where the line continues.
+    /// The excerpt, with `…` at each end where the line continues.
     pub(super) line: String,
-    /// Spaces and carets. `None` without a position.
+    /// Spaces and carets. `None` if there is no position to mark.
     pub(super) carets: Option<String>,
 }
 
-/// A character or an escape, and the offset of its first byte in the line.
+/// A character or an escape, with the offset of its first byte in the line.
 struct Cell {
     at: usize,
     text: String,
@@ -25,8 +25,8 @@ struct Cell {
 }
 
 impl Excerpt {
-    /// Returns the excerpt around the bytes at `place` that fits into `width` columns. `place` is an empty range at the
-    /// end of the line if something is missing there.
+    /// Returns an excerpt around the bytes at `place`, at most `width` columns wide. If something is missing at the end
+    /// of the line, `place` is an empty range there.
     pub(super) fn of(line: &[u8], place: Option<Range<usize>>, width: usize) -> Self {
         let mut cells = Vec::new();
         pieces(line, |at, piece| {
@@ -51,9 +51,9 @@ impl Excerpt {
     }
 }
 
-/// Returns the range of cells that fits into `width` columns, with `focus` near its center.
+/// Returns a range of cells that fits into `width` columns, with `focus` near the center.
 fn window(cells: &[Cell], focus: usize, width: usize) -> Range<usize> {
-    // The caret for a position at the end of the line is one column after its last character.
+    // If the position is the end of the line, its caret needs one more column after the last character.
     let end_column = usize::from(focus == cells.len());
     if cells.iter().map(|cell| cell.width).sum::<usize>() + end_column <= width {
         return 0..cells.len();
@@ -101,7 +101,7 @@ mod tests {
         assert_eq!(excerpt(line, 18..20, 10), ["…efghijkl…", "     ^^"]);
         assert_eq!(excerpt(line, 35..36, 10), ["…stuvwxyz", "        ^"]);
         assert_eq!(excerpt(line, 36..36, 10), ["…tuvwxyz", "        ^"]);
-        // Only the visible part of a range that is wider than the excerpt is marked.
+        // If the range is wider than the excerpt, only its visible part is marked.
         assert_eq!(excerpt(line, 10..30, 10), ["…6789abcd…", "     ^^^^"]);
     }
 
@@ -115,7 +115,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// The excerpt fits into the width, and the carets are within it.
+        /// The excerpt fits into the width, and the carets are inside the excerpt.
         #[test]
         fn an_excerpt_fits(
             line in proptest::collection::vec(proptest::num::u8::ANY, 0..300),

@@ -1,7 +1,7 @@
 //! Hints: what the user can do about an error. No other module knows which flag or command fixes which error.
 //!
-//! The library's errors contain what failed and why. Error enums are matched without wildcards where hints differ, so
-//! that a new error does not compile without a decision about its hint.
+//! The library's errors describe what failed and why. If the variants of an error enum need different hints, they are
+//! matched without wildcards, so that a new variant does not compile until its hint is decided.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -24,7 +24,7 @@ use crate::store::{Cause, StoreError, TargetError};
 /// What the user can do, as text after `hint: `.
 type Hint = Cow<'static, str>;
 
-/// An error in the value of a flag. Its message begins with the flag.
+/// An error in the value of a flag. The message begins with the flag.
 #[derive(Debug)]
 pub(super) struct OfFlag {
     flag: &'static str,
@@ -60,8 +60,8 @@ pub(super) fn of(error: &anyhow::Error) -> Option<Hint> {
     error.chain().find_map(of_cause)
 }
 
-/// Returns the hint for one error of a chain. Errors inside transparent errors are not in the chain, so the functions
-/// for the outer errors match them.
+/// Returns the hint for one error in a chain. Errors inside transparent errors are not part of the chain, so the
+/// functions for the outer errors match them.
 fn of_cause(error: &(dyn Error + 'static)) -> Option<Hint> {
     None.or_else(|| error.downcast_ref().and_then(of_plan))
         .or_else(|| error.downcast_ref().and_then(of_conversion))
@@ -249,7 +249,7 @@ fn of_ddl(error: &DdlError) -> Option<Hint> {
     })
 }
 
-/// Returns the hint if the system cannot start a thread or allocate memory.
+/// Returns the hint for when the system cannot start a thread or allocate memory.
 fn of_system(error: &io::Error) -> Option<Hint> {
     use io::ErrorKind::{OutOfMemory, WouldBlock};
     matches!(error.kind(), WouldBlock | OutOfMemory).then(|| {

@@ -19,9 +19,9 @@ use crate::logs::key;
 use crate::logs::schema::{EXTRA_FIELDS, SOURCE_KEY, Table};
 use crate::store::{Place, Source, open_regular};
 
-/// Standard input.
+/// The OBJECT argument for standard input.
 const STDIN: &str = "-";
-/// Value of `--columns` for all columns.
+/// The `--columns` value for all columns.
 const ALL: &str = "all";
 /// Width of the page if stdout is not a terminal.
 const DEFAULT_WIDTH: usize = 100;
@@ -97,7 +97,7 @@ impl Inspect {
         Ok(exit_code(&found))
     }
 
-    /// Opens the object, and returns it with its key. The key of stdin is empty.
+    /// Opens the object and returns it with its key. For stdin, the key is empty.
     fn open(&self) -> anyhow::Result<(String, Box<dyn Read + Send>)> {
         let name = self.object.as_str();
         if name == STDIN {
@@ -126,7 +126,7 @@ impl Inspect {
         }
     }
 
-    /// Returns the columns of `--columns`, or `None` if it is not specified.
+    /// Returns the columns that `--columns` selects, or `None` if the flag is not specified.
     fn columns(&self, table: &Table) -> anyhow::Result<Option<Vec<String>>> {
         let names = table.columns().map(|(_, column)| column.name.as_str());
         let names: Vec<&str> = names.chain([EXTRA_FIELDS, SOURCE_KEY]).collect();
@@ -143,7 +143,7 @@ impl Inspect {
     }
 }
 
-/// Returns the key of a local file: its path from AWSLogs on, or its name if it is not below AWSLogs.
+/// Returns the key of a local file: the path from AWSLogs on, or the file name if the file is not below AWSLogs.
 fn key_of(path: &Path) -> String {
     let whole = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let whole = whole.to_string_lossy();

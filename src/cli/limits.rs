@@ -1,4 +1,4 @@
-//! Checks at startup whether the limits of the process suffice for a run.
+//! Checks at startup whether the process limits are sufficient for a run.
 
 use std::fs;
 use std::thread;
@@ -6,22 +6,22 @@ use std::thread;
 use anyhow::bail;
 use indicatif::BinaryBytes;
 
-/// Address space of a thread: its stack, and the heap that glibc reserves for it.
+/// Address space per thread in bytes: the stack, and the heap that glibc reserves for the thread.
 const PER_THREAD: u64 = 66 << 20;
-/// Number of threads besides the workers.
+/// Number of threads in addition to the workers.
 const OTHER_THREADS: u64 = 40;
 /// Maximum number of heaps that glibc reserves per core (`M_ARENA_MAX` in mallopt(3)).
 const HEAPS_PER_CORE: u64 = 8;
-/// Memory of a run in bytes, without its workers, and memory per worker.
+/// Memory of a run in bytes: without workers, and per worker.
 const BASE: u64 = 512 << 20;
 const PER_WORKER: u64 = 32 << 20;
 
-/// Checks that there is enough address space for a number of workers. Otherwise, a failed allocation would abort the
-/// process during the run.
+/// Checks that there is enough address space for the given number of workers. Without enough, a failed allocation would
+/// abort the process during the run.
 ///
 /// # Errors
 ///
-/// Fails if the limit on address space (RLIMIT_AS) is too low.
+/// Fails if the limit on the address space (RLIMIT_AS) is too low.
 pub(super) fn check(workers: u64) -> anyhow::Result<()> {
     let Some(limit) = address_space() else { return Ok(()) };
     let cores = thread::available_parallelism().map_or(1, usize::from) as u64;
@@ -37,7 +37,7 @@ pub(super) fn check(workers: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns the limit on the address space of this process in bytes, if the system has one (proc_pid_limits(5)).
+/// Returns the limit on the address space of this process in bytes, if the system sets one (proc_pid_limits(5)).
 fn address_space() -> Option<u64> {
     let limits = fs::read_to_string("/proc/self/limits").ok()?;
     let line = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;

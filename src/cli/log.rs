@@ -21,13 +21,13 @@ pub(super) enum Format {
     Json,
 }
 
-/// Starts logging the events of this program up to a level of detail, above the progress bars.
+/// Starts logging the program's events, up to a level of detail, above the progress bars.
 pub(super) fn begin(format: Format, level: Level, bars: &MultiProgress) {
     let stderr = Stderr { bars: bars.clone(), format };
-    // Events of the crates that access stores are omitted, because they are too detailed.
+    // Events from the crates that access stores are omitted, because they are too detailed.
     let own = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
     let layer = fmt::layer().with_writer(stderr).with_target(false);
-    // In tests, an earlier test in the same process may have started the log.
+    // In tests, an earlier test in the same process may already have started the log.
     let _ = match format {
         Format::Text => registry().with(layer.with_ansi(false).with_filter(own)).try_init(),
         Format::Json => {
@@ -36,7 +36,7 @@ pub(super) fn begin(format: Format, level: Level, bars: &MultiProgress) {
     };
 }
 
-/// Starts logging as JSON, without progress bars.
+/// Starts logging in JSON, without progress bars.
 pub(super) fn begin_json() {
     let hidden = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
     begin(Format::Json, Level::INFO, &hidden);
@@ -58,7 +58,7 @@ impl<'a> MakeWriter<'a> for Stderr {
 }
 
 impl io::Write for Stderr {
-    /// Writes an event, which is one line.
+    /// Writes one event, which is a single line.
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let event = String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(line));
         self.bars.suspend(|| match self.format {

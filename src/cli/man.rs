@@ -20,7 +20,7 @@ Examples:
   alb2parquet man convert | man -l -
   alb2parquet man --dir ~/.local/share/man/man1";
 
-/// Headings of the sections after the options, in help and in manual pages.
+/// Headings of the sections that follow the options, in help and in manual pages.
 const SECTIONS: [(&str, &str); 3] =
     [("Environment:", "ENVIRONMENT"), ("Exit codes:", "EXIT STATUS"), ("Examples:", "EXAMPLES")];
 
@@ -39,7 +39,7 @@ pub(super) struct Manual {
 
 impl Manual {
     pub(super) fn run(&self) -> anyhow::Result<u8> {
-        // A page contains only the version number, not the supported formats.
+        // Pages contain only the version number, not the supported formats.
         let program = command().long_version(env!("CARGO_PKG_VERSION"));
         let mut program = program.disable_help_subcommand(true);
         program.build();

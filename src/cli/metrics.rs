@@ -1,4 +1,4 @@
-//! Duration, throughput and memory of a run, for `--json`.
+//! Duration, throughput and memory use of a run, for `--json`.
 
 use std::fs;
 use std::time::Instant;
@@ -7,14 +7,14 @@ use serde::Serialize;
 
 use crate::convert::tally::Tally;
 
-/// The measurements of a run in progress.
+/// The measurements for a run in progress.
 pub(super) struct Metrics {
     pub(super) began: Instant,
     listed: Instant,
     planned: Instant,
 }
 
-/// A tally with the metrics of its run.
+/// A tally, with the metrics of the run.
 #[derive(Serialize)]
 pub(super) struct Measured<'a> {
     #[serde(flatten)]
@@ -40,17 +40,17 @@ impl Metrics {
         Self { began, listed: began, planned: began }
     }
 
-    /// Records that the sources are listed.
+    /// Records that the sources have been listed.
     pub(super) fn listed(&mut self) {
         self.listed = Instant::now();
     }
 
-    /// Records that the batches are planned.
+    /// Records that the batches have been planned.
     pub(super) fn planned(&mut self) {
         self.planned = Instant::now();
     }
 
-    /// Returns a tally with the metrics up to now.
+    /// Returns a tally with the metrics collected so far.
     pub(super) fn with_tally<'a>(&self, tally: &'a Tally, threads: usize) -> Measured<'a> {
         let converting_seconds = self.planned.elapsed().as_secs_f64();
         let per_second = |count: u64| (count as f64 / converting_seconds.max(1e-9)).round();

@@ -1,4 +1,4 @@
-//! Explains why a source has nothing to convert, and reports skipped objects that are named like logs.
+//! Explains why a source contains nothing to convert, and reports skipped objects that are named like logs.
 
 use indicatif::HumanCount;
 
@@ -6,16 +6,16 @@ use crate::cli::options::{Wanted, nearest};
 use crate::logs::key::{SkipReason, mismatch};
 use crate::plan::{Listing, Matches, Moved, NOT_SELECTED};
 
-/// Maximum number of names listed as suggestions.
+/// Maximum number of names to list as suggestions.
 const MAX_NAMES: usize = 10;
 
-/// Returns whether there is nothing to convert because of the selection. Otherwise, SOURCE contains no log of an
-/// Application Load Balancer.
+/// Returns whether the selection is the reason why there is nothing to convert. If not, SOURCE contains no Application
+/// Load Balancer logs.
 pub(super) fn is_explained(listing: &Listing) -> bool {
     listing.is_pruned || listing.skipped.contains_key(NOT_SELECTED)
 }
 
-/// Returns lines that explain why there is nothing to convert, with a line for each kind of skipped object.
+/// Returns lines that explain why there is nothing to convert, including one line for each kind of skipped object.
 pub(super) fn to_convert(sources: &[String], wanted: &Wanted, listing: &Listing) -> Vec<String> {
     let names = match &wanted.objects {
         Some(list) => format!("the list {list}"),
@@ -49,7 +49,7 @@ pub(super) fn to_convert(sources: &[String], wanted: &Wanted, listing: &Listing)
     lines
 }
 
-/// Returns the number of skipped objects of a kind, with an example and an explanation.
+/// Returns a line with the number of skipped objects of a kind, an example and an explanation.
 pub(super) fn of_kind(kind: &str, count: u64, example: Option<&String>) -> String {
     let mut line = format!("{} {kind}", HumanCount(count));
     if let Some(key) = example {
@@ -62,7 +62,7 @@ pub(super) fn of_kind(kind: &str, count: u64, example: Option<&String>) -> Strin
     line
 }
 
-/// Returns a line for each kind of skipped object that is named like a log.
+/// Returns one line per kind of skipped object, limited to objects that are named like logs.
 pub(super) fn left_out<'a>(
     skipped: impl Iterator<Item = (&'a &'static str, &'a u64)>,
     example: impl Fn(&str) -> Option<&'a String>,
@@ -71,7 +71,7 @@ pub(super) fn left_out<'a>(
     logs.map(|(kind, count)| of_kind(kind, *count, example(kind))).collect()
 }
 
-/// Returns a line for each type of unsupported load balancer whose logs are skipped.
+/// Returns a line for each unsupported type of load balancer whose logs were skipped.
 pub(super) fn of_others<'a>(
     skipped: impl Iterator<Item = (&'a &'static str, &'a u64)>,
     example: impl Fn(&str) -> Option<&'a String>,
@@ -82,7 +82,7 @@ pub(super) fn of_others<'a>(
     others.map(|(kind, count)| of_kind(kind, *count, example(kind))).collect()
 }
 
-/// Returns a line about objects in a directory whose day differs from that of their end time, if there are any.
+/// Returns a line about objects whose directory and end time specify different days, if there are any.
 pub(super) fn moved(moved: &Moved) -> Option<String> {
     let example = moved.example.as_ref()?;
     let count = HumanCount(moved.objects);
@@ -92,7 +92,8 @@ pub(super) fn moved(moved: &Moved) -> Option<String> {
     ))
 }
 
-/// Returns a line for each selected account, region and load balancer without logs. The line lists those with logs.
+/// Returns a line for each selected account, region and load balancer that has no logs. The line lists those that do
+/// have logs.
 pub(super) fn unmatched(listing: &Listing) -> Vec<String> {
     let others: Vec<&str> = listing.others.iter().map(String::as_str).collect();
     let there_are = match &others[..] {
@@ -109,7 +110,8 @@ pub(super) fn unmatched(listing: &Listing) -> Vec<String> {
     lines
 }
 
-/// Returns a line for each selected account or region that is not in the sources, if the sources contain others.
+/// Returns a line for each selected account or region that is not in the sources, provided that the sources contain
+/// others.
 fn of_place(what: &str, matches: &Matches) -> Vec<String> {
     let others: Vec<&str> = matches.others.iter().map(String::as_str).collect();
     if others.is_empty() {
@@ -127,7 +129,7 @@ fn some_of(names: &[&str]) -> String {
     format!("{}{more}", names[..names.len().min(MAX_NAMES)].join(", "))
 }
 
-/// Suggests the most similar load balancer, by name or by resource ID.
+/// Suggests the load balancer with the most similar name or resource ID.
 fn suggestion(name: &str, others: &[&str]) -> String {
     let short = |id: &str| id.split('/').nth(1).unwrap_or(id).to_owned();
     let wanted = name.rsplit_once("loadbalancer/").map_or(name, |(_, id)| id).replace('.', "/");
@@ -141,7 +143,7 @@ fn suggestion(name: &str, others: &[&str]) -> String {
 const SELECTING: &str = "excluded by --from, --to, --account, --region, --balancer, --log-type or --shard; without \
                          --to, today is excluded";
 
-/// Returns what objects of a kind are, and what the user can do.
+/// Explains what the objects of a kind are, and what the user can do.
 fn explain(kind: &str) -> Option<&'static str> {
     Some(match kind {
         NOT_SELECTED => SELECTING,

@@ -1,4 +1,4 @@
-//! Arguments that several subcommands share, and the parsers of their values.
+//! Arguments that several subcommands share, and the parsers for their values.
 
 use std::env;
 use std::path::PathBuf;
@@ -42,7 +42,7 @@ pub(super) enum LogType {
     HealthCheck,
 }
 
-/// Flags that select objects, and that divide them into files and shards.
+/// Flags that select objects and divide them into files and shards.
 #[derive(Debug, Args)]
 pub(super) struct Wanted {
     #[command(flatten)]
@@ -79,7 +79,7 @@ pub(super) struct Wanted {
     pub(super) shard: Option<Shard>,
 }
 
-/// Flags of commands that work on partitions of an existing dataset.
+/// Flags for commands that work on partitions of an existing dataset.
 #[derive(Debug, Args)]
 pub(super) struct Held {
     /// Directory or URL of the dataset
@@ -207,7 +207,8 @@ pub(super) fn size(text: &str) -> Result<u64, String> {
     size.filter(|size| *size > 0).ok_or_else(|| "expected a size such as 256MiB or 1GB".to_owned())
 }
 
-/// Returns a suggestion that ends an error message: the most similar name. Returns an empty string if none is similar.
+/// Returns the most similar name as a suggestion to append to an error message, or an empty string if no name is
+/// similar.
 pub(super) fn nearest(name: &str, names: &[&str]) -> String {
     const CLOSE: f64 = 0.8;
     let score = |other: &str| strsim::jaro_winkler(name, other);

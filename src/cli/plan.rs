@@ -32,13 +32,13 @@ Examples:
   alb2parquet plan s3://my-log-bucket --from 2025-01-01 --rate 45MB --threads 64 --json | jq .seconds
   alb2parquet plan /mnt/logs --out lake --jsonl | alb2parquet convert --batches - --out lake";
 
-/// Maximum number of load balancers in the table; `--json` lists all.
+/// Maximum number of load balancers to show in the table; `--json` lists all of them.
 const MAX_SHOWN: usize = 40;
 
 /// Estimate a conversion (dry run): objects, files, requests, price and time
 ///
-/// Writes nothing. With --out, the plan excludes objects that the dataset already contains, and counts the requests to
-/// the dataset.
+/// Writes nothing. With --out, the plan excludes objects that the dataset already contains, and includes the requests
+/// to the dataset.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct PlanCommand {
@@ -93,7 +93,7 @@ pub(super) struct PlanCommand {
     pub(super) quiet: bool,
 }
 
-/// The arguments of a plan.
+/// Arguments for planning a conversion.
 pub(super) struct Planning<'a> {
     pub(super) sources: &'a [String],
     pub(super) out: Option<&'a Path>,
@@ -103,13 +103,13 @@ pub(super) struct Planning<'a> {
     pub(super) threads: Option<u16>,
     pub(super) rate: u64,
     pub(super) prices: Prices,
-    /// The redaction of the run. `None` if it is unknown.
+    /// The redaction of the run, or `None` if it is unknown.
     pub(super) redaction: Option<Agreement>,
     pub(super) output: Output,
     pub(super) quiet: bool,
 }
 
-/// What is printed on stdout.
+/// What to print on stdout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Output {
     Text,
@@ -218,7 +218,7 @@ impl Planning<'_> {
         })
     }
 
-    /// Returns a callback that prints reports of stores that do not respond.
+    /// Returns a callback that prints reports about stores that do not respond.
     fn report_waiting(&self) -> impl Fn(&str) + Send + use<> {
         let quiet = self.quiet;
         move |line| {
@@ -228,7 +228,7 @@ impl Planning<'_> {
         }
     }
 
-    /// Opens the dataset, which need not exist, and returns whether it exists.
+    /// Opens the dataset, which need not exist. Returns it, and whether it exists.
     fn dataset(&self, out: &Path, network: &Network) -> anyhow::Result<(Dataset, bool)> {
         let place = resolve::place_of(out)?;
         resolve::refuse_overlap(self.sources, out, &place)?;
@@ -357,7 +357,7 @@ fn balancers(estimate: &Estimate) -> String {
         "last",
         "to convert",
     ];
-    /// Which columns contain numbers. They are right-aligned.
+    /// Which columns contain numbers and are therefore right-aligned.
     const NUMBERS: [bool; 9] = [false, false, false, true, true, true, false, false, true];
     let row = |balancer: &OfLoadBalancer| {
         [

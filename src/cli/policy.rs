@@ -104,7 +104,7 @@ pub(super) enum Aws {
 }
 
 impl Aws {
-    /// Returns the name of the partition in ARNs.
+    /// Returns the name of the partition as used in ARNs.
     pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Standard => "aws",

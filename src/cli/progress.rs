@@ -1,4 +1,4 @@
-//! Progress of a conversion: bars on a terminal, otherwise a line every 10 seconds, and log events.
+//! Progress of a conversion: bars on a terminal (otherwise, a line every 10 seconds), and log events.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,11 +24,11 @@ use crate::store::Traffic;
 use crate::util::escape::printable;
 
 const BAR: &str = "{percent:>3} % [{wide_bar}]";
-/// Truncated to the width of the terminal.
+/// A line below the bar, truncated to the width of the terminal.
 const LINE: &str = "{wide_msg}";
-/// Interval of redrawing the bars.
+/// Interval at which the bars are redrawn.
 const TICK: Duration = Duration::from_millis(200);
-/// Interval of progress lines if stderr is not a terminal.
+/// Interval between progress lines if stderr is not a terminal.
 const PLAIN_TICK: Duration = Duration::from_secs(10);
 
 /// Prints the progress and the messages of a conversion on stderr.
@@ -39,7 +39,7 @@ pub(super) struct Progress {
     ticker: Mutex<Option<Ticker>>,
 }
 
-/// Which messages are printed on stderr.
+/// Which messages to print on stderr.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Messages {
     /// Only errors.
@@ -48,7 +48,7 @@ pub(super) enum Messages {
     Text,
     /// Also a line for each published batch and each failed request.
     Verbose,
-    /// The same as `Verbose`, as JSON.
+    /// The same messages as `Verbose`, but as JSON.
     Json,
 }
 
@@ -59,16 +59,16 @@ struct State {
     objects: AtomicU64,
     partitions: AtomicU64,
     rejects: AtomicU64,
-    /// Key of the object that was opened last.
+    /// Key of the object that was most recently opened.
     key: Mutex<String>,
-    /// Number of unpublished batches of each partition.
+    /// Number of unpublished batches in each partition.
     open: Mutex<HashMap<Arc<Partition>, usize>>,
 }
 
 /// The thread that shows the counters.
 struct Ticker {
     stop: Sender<()>,
-    /// `None` if the system cannot start a thread. Then no progress is shown.
+    /// The thread, or `None` if the system could not start it. Without it, no progress is shown.
     thread: Option<JoinHandle<()>>,
 }
 
@@ -120,7 +120,7 @@ impl Progress {
         *lock(&self.ticker) = Some(ticker);
     }
 
-    /// Starts showing the number of compared objects. Returns the counter, which the caller increments.
+    /// Starts showing the number of compared objects. Returns a counter for the caller to increment.
     pub(super) fn compare(&self, objects: u64) -> Arc<AtomicU64> {
         let compared = Arc::new(AtomicU64::new(0));
         let all = HumanCount(objects);
@@ -144,7 +144,7 @@ impl Progress {
         compared
     }
 
-    /// Prints lines, for example about what was found before the conversion.
+    /// Prints lines, for example about findings before the conversion.
     pub(super) fn print(&self, lines: impl FnOnce() -> Vec<String>) {
         match self.messages {
             Messages::Quiet => {}
@@ -153,7 +153,7 @@ impl Progress {
         }
     }
 
-    /// Returns a callback that prints reports of stores that do not respond.
+    /// Returns a callback that prints reports about stores that do not respond.
     pub(super) fn report_waiting(&self) -> impl Fn(&str) + Send + use<> {
         let (messages, bars) = (self.messages, self.bars.clone());
         move |line| match messages {
@@ -180,7 +180,7 @@ impl Progress {
         }
     }
 
-    /// Prints the summary of the conversion, its failures, and skipped objects that are named like logs.
+    /// Prints the summary of the conversion, the failures, and the skipped objects that are named like logs.
     pub(super) fn print_summary(&self, tally: &Tally, max_rejects: f64) {
         if self.messages == Messages::Json {
             summary::log(tally);
@@ -202,7 +202,7 @@ impl Progress {
     pub(super) fn end(&self) {
         if let Some(Ticker { stop, thread }) = lock(&self.ticker).take() {
             drop(stop);
-            // Even if the thread panicked, the conversion is unaffected.
+            // A panic of this thread does not affect the conversion.
             let _ = thread.map(JoinHandle::join);
             let _ = self.bars.clear();
         }
@@ -251,7 +251,7 @@ impl Watcher for Progress {
 }
 
 impl Ticker {
-    /// Starts a thread that calls `show` at an interval until `stop` is dropped.
+    /// Starts a thread that calls `show` at regular intervals until `stop` is dropped.
     fn begin(every: Duration, mut show: impl FnMut() + Send + 'static) -> Self {
         let (stop, stopped) = mpsc::channel();
         let watch = move || {
@@ -307,7 +307,8 @@ impl Work {
     }
 
     fn now(&self, state: &State) -> Now {
-        // If another run claims part of a batch, its other objects are read again, so the counter can exceed the plan.
+        // If another run claims part of a batch, the remaining objects are read again, so the counter can exceed the
+        // plan.
         let bytes = state.bytes.load(Ordering::Relaxed).min(self.bytes);
         let rate = bytes as f64 / self.began.elapsed().as_secs_f64().max(1e-9);
         let left = (bytes > 0).then(|| (self.bytes - bytes) as f64 / rate);
@@ -316,14 +317,14 @@ impl Work {
     }
 }
 
-/// The progress at one moment, in compressed bytes.
+/// The progress at a given moment, in compressed bytes.
 struct Now {
     bytes: u64,
     rate: u64,
     left: Option<Duration>,
 }
 
-/// The display on a terminal: a bar, and lines below it.
+/// The display on a terminal: a bar with lines below it.
 struct Bars {
     bar: ProgressBar,
     lines: [ProgressBar; 3],
@@ -346,14 +347,14 @@ impl Bars {
     }
 }
 
-/// Returns the region, day and load balancer of a key.
+/// Returns the region, day and load balancer in a key.
 fn place(key: &str) -> String {
     let Ok(key) = Key::parse(key) else { return String::new() };
     let Partition { region, day, .. } = &key.partition;
     format!("{region} {day} {}", key.balancer)
 }
 
-/// Locks a mutex even if it is poisoned. A panic cannot leave this data in an inconsistent state.
+/// Locks a mutex even if it is poisoned. No panic can leave this data in an inconsistent state.
 fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -55,7 +55,7 @@ impl Remove {
     }
 }
 
-/// Prints the partitions that were, or would be, removed.
+/// Prints the partitions that were removed or, if `done` is not set, would be removed.
 fn print(all: &[PartitionRemoval], done: bool) {
     for PartitionRemoval { contents, removed, error } in all {
         let Contents { partition, objects, files, rows, rejects, bytes, .. } = contents;

@@ -34,8 +34,8 @@ Examples:
 /// does not check whether the files match the claims; use `verify` for that.
 ///
 /// A day or five-minute window is missing if it has no object and is between the first and the last object of its load
-/// balancer. AWS writes an object for a window only if there was something to log, so a missing window can be one
-/// without traffic.
+/// balancer. AWS writes an object for a window only if there was something to log, so a missing window may simply have
+/// had no traffic.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Report {
@@ -81,7 +81,7 @@ impl Report {
         if let Some(file) = &self.html {
             let page = report::html(&facts).context("the page cannot be rendered")?;
             match fs::write(file, page) {
-                // The file is a pipe, such as /dev/stdout, and its reader has closed it.
+                // The file is a pipe, such as /dev/stdout, and the reader has closed it.
                 Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
                 written => written
                     .with_context(|| format!("--html {} cannot be written", file.display()))?,
@@ -99,7 +99,7 @@ impl Report {
     }
 }
 
-/// Checks whether a page can be written to a path, before the dataset is read.
+/// Checks whether a page can be written to a path. This is called before the dataset is read.
 fn can_be_written(file: &Path) -> anyhow::Result<()> {
     let directory = match file.parent() {
         Some(directory) if directory.as_os_str().is_empty() => Path::new("."),
@@ -152,7 +152,7 @@ fn summary(facts: &Facts) -> String {
     text
 }
 
-/// Returns the list of incomplete objects. Unaccepted ones come first.
+/// Returns the list of incomplete objects. Those that have not been accepted come first.
 fn list(incomplete: &IncompleteObjects) -> String {
     let mut text = String::new();
     for each in incomplete.list.iter().take(MAX_SHOWN) {
@@ -177,7 +177,7 @@ fn list(incomplete: &IncompleteObjects) -> String {
     text
 }
 
-/// Returns a table of the load balancers, with numbers right-aligned.
+/// Returns a table of the load balancers, with right-aligned numbers.
 fn table(balancers: &[LoadBalancer]) -> String {
     const HEAD: [&str; 12] = [
         "account",

@@ -42,8 +42,8 @@ pub(super) fn log_type(log_type: LogType) -> schema::LogType {
     }
 }
 
-/// Returns the key for hashing redacted values, if it is set. It can only be set in the environment, so that no process
-/// list and no shell history shows it.
+/// Returns the key for hashing redacted values, if it is set. The key can only be set in the environment, so that it
+/// never appears in a process list or shell history.
 pub(super) fn redact_key() -> anyhow::Result<Option<String>> {
     const VARIABLE: &str = "ALB2PARQUET_REDACT_KEY";
     match env::var(VARIABLE) {
@@ -53,7 +53,7 @@ pub(super) fn redact_key() -> anyhow::Result<Option<String>> {
     }
 }
 
-/// Returns the network settings of a run. Passes a line to `say` whenever a store does not respond.
+/// Returns the network settings for a run. Calls `say` with a line of text whenever a store does not respond.
 pub(super) fn network(
     stores: &Stores,
     say: impl Fn(&str) + Send + 'static,
@@ -88,7 +88,7 @@ pub(super) fn find_dataset(out: &Path, network: &Network) -> anyhow::Result<Data
     Ok(Dataset::find(target, run)?)
 }
 
-/// Opens an existing dataset, and returns it with the selection of partitions.
+/// Opens an existing dataset. Returns it with the selection of partitions.
 pub(super) fn held(held: &Held) -> anyhow::Result<(Dataset, Selection)> {
     let selection = selection(&held.partitions, held.to)?;
     let dataset = find_dataset(&held.out, &network(&held.stores, print_line)?)?;
@@ -96,7 +96,7 @@ pub(super) fn held(held: &Held) -> anyhow::Result<(Dataset, Selection)> {
 }
 
 /// Opens the sources in the order of the arguments, and sets their scopes in the selection. If an object list replaces
-/// the listing (`is_listed` is false), sources are opened without listing them.
+/// the listing (`is_listed` is false), the sources are not listed.
 pub(super) fn open_sources(
     names: &[String],
     is_listed: bool,
@@ -119,7 +119,7 @@ fn of_source(error: OpenError) -> anyhow::Error {
     }
 }
 
-/// Returns the selection of objects in the sources. By default, it ends yesterday.
+/// Returns the selection of objects in the sources. By default, the selection ends yesterday.
 pub(super) fn selected(wanted: &Wanted, sources: &[String]) -> anyhow::Result<Selection> {
     if wanted.objects.is_some() {
         if sources.len() > 1 {
@@ -137,7 +137,7 @@ pub(super) fn selected(wanted: &Wanted, sources: &[String]) -> anyhow::Result<Se
     Ok(selection)
 }
 
-/// Lists the sources, or reads the object list of `--objects` instead.
+/// Lists the sources or, with `--objects`, reads the object list instead.
 pub(super) fn listing(
     wanted: &Wanted,
     sources: &[Source],
@@ -187,7 +187,7 @@ pub(super) fn place_of(out: &Path) -> anyhow::Result<Place> {
     Place::parse(name).context("--out")
 }
 
-/// Opens the target of a dataset for a run.
+/// Opens the target for a run that uses a dataset.
 pub(super) fn target(
     place: &Place,
     run: &str,
@@ -199,8 +199,8 @@ pub(super) fn target(
     })
 }
 
-/// Fails if the dataset is inside a source, or a source inside the dataset: each run would read the output of the
-/// previous one.
+/// Fails if the dataset is inside a source or a source is inside the dataset, because each run would read the output of
+/// the previous one.
 pub(super) fn refuse_overlap(sources: &[String], name: &Path, out: &Place) -> anyhow::Result<()> {
     for source in sources {
         match sources::overlap(source, out).map_err(of_source)? {

@@ -1,7 +1,7 @@
 //! Ctrl-C and SIGTERM: the first requests a clean shutdown, the second ends the program immediately.
 //!
-//! A program that waits for a store cannot check for signals. So a thread ends it if it has not ended within a few
-//! seconds. That is safe because a run can be killed at any moment.
+//! While the program waits for a store, it cannot check for signals. So a separate thread ends the program if it does
+//! not shut down within a few seconds. This is safe, because a run can be killed at any time.
 
 use std::io;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use signal_hook::flag;
 use signal_hook::iterator;
 use signal_hook::low_level;
 
-/// Signals and their exit codes. As in shells, the exit code is 128 plus the number of the signal.
+/// Signals and their exit codes. As in shells, the exit code is 128 plus the signal number.
 const SIGNALS: [(i32, usize); 2] = [(SIGINT, 130), (SIGTERM, 143)];
 
 /// Time that a run may take to shut down.
@@ -29,8 +29,8 @@ pub(super) struct Signals {
 }
 
 impl Signals {
-    /// Starts listening for signals. If the program still runs `grace` after the first one, calls `before_end` and
-    /// ends the program.
+    /// Starts listening for signals. If the program is still running `grace` after the first signal, calls `before_end`
+    /// and ends the program.
     pub(super) fn listen(
         grace: Duration,
         before_end: impl FnOnce() + Send + 'static,
@@ -42,8 +42,8 @@ impl Signals {
             flag::register_usize(signal, Arc::clone(&signals.code), code)?;
             flag::register(signal, Arc::clone(&signals.stop))?;
         }
-        // By default, SIGXFSZ kills the process without a message when a file exceeds `ulimit -f`. With a handler, the
-        // write fails instead.
+        // By default, SIGXFSZ kills the process without a message when a file exceeds `ulimit -f`. If a handler is
+        // installed, the write fails instead.
         #[cfg(target_os = "linux")]
         flag::register(SIGXFSZ, Arc::default())?;
         let mut arrived = iterator::Signals::new(SIGNALS.map(|(signal, _)| signal))?;
@@ -57,12 +57,12 @@ impl Signals {
         Ok(signals)
     }
 
-    /// Returns the flag that the first signal sets. The program then stops as soon as possible.
+    /// Returns the flag that the first signal sets. Once it is set, the program stops as soon as possible.
     pub(super) fn stop(&self) -> &AtomicBool {
         &self.stop
     }
 
-    /// Returns the exit code for the signal, if there was one.
+    /// Returns the exit code for the received signal, if any.
     pub(super) fn exit_code(&self) -> Option<u8> {
         match self.code.load(Ordering::Relaxed) {
             0 => None,

@@ -18,7 +18,7 @@ pub(super) fn print(tally: &Tally, max_rejects: f64) {
     }
 }
 
-/// Logs the summary of a conversion, and each object that failed.
+/// Logs the summary of a conversion and each object that failed.
 pub(super) fn log(tally: &Tally) {
     for Failure { object, error, remedy } in &tally.failures {
         let hint = remedy.map(hint::of_remedy);
@@ -53,7 +53,7 @@ pub(super) fn log(tally: &Tally) {
     );
 }
 
-/// Prints a line for each kind of skipped object that is named like a log.
+/// Prints one line per kind of skipped object, limited to objects that are named like logs.
 pub(super) fn print_left_out(objects: &Objects) {
     let example = |kind: &str| objects.examples.get(kind);
     for line in nothing::left_out(objects.skipped_by_kind.iter(), example) {
@@ -61,7 +61,7 @@ pub(super) fn print_left_out(objects: &Objects) {
     }
 }
 
-/// Prints the first failures, and the hints for all of them.
+/// Prints the first failures, and the hints for all failures.
 pub(super) fn print_failures(failures: &[Failure]) {
     for failure in failures.iter().take(MAX_SHOWN) {
         print_line(&format!("failed: {}: {}", failure.object, failure.error));
@@ -85,7 +85,8 @@ fn counted(objects: &Objects) -> String {
     )
 }
 
-/// Returns lines about skipped logs of unsupported load balancers, and about objects in the directory of another day.
+/// Returns lines about skipped logs of unsupported load balancers, and about objects in the directory of a different
+/// day.
 fn odd_objects(objects: &Objects) -> Vec<(&'static str, String)> {
     let example = |kind: &str| objects.examples.get(kind);
     let others = nothing::of_others(objects.skipped_by_kind.iter(), example);

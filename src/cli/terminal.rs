@@ -1,7 +1,7 @@
 //! Prints results on stdout and messages on stderr. No other module prints.
 //!
-//! This module escapes all output ([`crate::util::escape`]), so it cannot control the terminal. A message is one line:
-//! newlines in it are escaped like other control characters, so the name of an object cannot start a new line.
+//! All output is escaped here ([`crate::util::escape`]), so it cannot control the terminal. Each message is a single
+//! line: newlines are escaped like other control characters, so the name of an object cannot start a new line.
 
 use std::io::{self, IsTerminal, Write};
 
@@ -10,25 +10,25 @@ use serde::Serialize;
 
 use crate::util::escape::{printable, printable_json, printable_lines};
 
-/// Maximum number of failures or findings to print; `--json` has all of them.
+/// Maximum number of failures or findings to print; `--json` includes all of them.
 pub(super) const MAX_SHOWN: usize = 20;
 
-/// Stdout cannot be written, for example because the disk is full.
+/// Stdout could not be written, for example because the disk is full.
 #[derive(Debug, thiserror::Error)]
 #[error("stdout: {error}{}", .done.map_or(String::new(), |done| format!("; {done}")))]
 pub(super) struct StdoutError {
     error: io::Error,
-    /// What the command did before it printed the result.
+    /// What the command did before printing the result.
     done: Option<&'static str>,
 }
 
 impl StdoutError {
-    /// Adds what the command did before it printed the result, because only the output is lost.
+    /// Adds what the command did before printing the result, because only the output is lost.
     pub(super) fn after(self, done: &'static str) -> Self {
         Self { done: Some(done), ..self }
     }
 
-    /// Adds that the command has finished and reported its result on stderr.
+    /// Adds that the command has finished and has reported its result on stderr.
     pub(super) fn finished(self) -> Self {
         self.after("the command has finished, and its result is on stderr")
     }
@@ -40,12 +40,12 @@ pub(super) fn print_json(result: &impl Serialize) -> Result<(), StdoutError> {
     print_bytes(printable_json(&(json + "\n")).as_bytes())
 }
 
-/// Prints multi-line text on stdout. Values in it must not contain newlines.
+/// Prints multi-line text on stdout. Values that are inserted into the text must not contain newlines.
 pub(super) fn print_text(text: &str) -> Result<(), StdoutError> {
     print_bytes(printable_lines(text).as_bytes())
 }
 
-/// Prints a generated document, such as a script, unchanged. It must not contain untrusted text.
+/// Prints a generated document, such as a script, unchanged. The document must not contain untrusted text.
 pub(super) fn print_document(text: &str) -> Result<(), StdoutError> {
     print_bytes(text.as_bytes())
 }
@@ -57,12 +57,12 @@ pub(super) fn print_usage(usage: &clap::Error) -> Result<(), StdoutError> {
 
 fn print_bytes(bytes: &[u8]) -> Result<(), StdoutError> {
     let mut stdout = io::stdout().lock();
-    // Without flush, the text after the last newline is written at exit, where errors are ignored.
+    // Without a flush, the text after the last newline would be written at exit, where errors are ignored.
     printed(stdout.write_all(bytes).and_then(|()| stdout.flush()))
 }
 
-/// Converts an error of writing to stdout. A closed pipe is not an error: its reader, such as `head`, needs no more
-/// output.
+/// Converts an error from writing to stdout. A closed pipe is not an error: the reader, such as `head`, does not need
+/// more output.
 fn printed(result: io::Result<()>) -> Result<(), StdoutError> {
     match result {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
@@ -94,7 +94,7 @@ pub(super) fn warning(text: &str) {
     print_line(&format!("warning: {text}"));
 }
 
-/// Prints a line on stderr. Ignores errors, because they could not be reported.
+/// Prints a line on stderr. Ignores errors, because there is nowhere to report them.
 pub(super) fn print_line(line: &str) {
     let _ = io::stderr().write_all((printable(line) + "\n").as_bytes());
 }
@@ -104,13 +104,14 @@ pub(super) fn print_json_line(line: &str) {
     let _ = io::stderr().write_all((printable_json(line) + "\n").as_bytes());
 }
 
-/// Returns the description of the number of joined lines.
+/// Returns text that states how many lines were joined.
 pub(super) fn joined(lines: u64) -> String {
     let lines = HumanCount(lines);
     format!("{lines} lines to the previous line: a quoted field contains a line feed")
 }
 
-/// Returns a list of counts, such as `2 a, 1 b`, between `before` and `after`. Returns an empty string without counts.
+/// Returns a list of counts, such as `2 a, 1 b`, between `before` and `after`. Returns an empty string if there are no
+/// counts.
 pub(super) fn counts<'a>(
     before: &str,
     counts: impl Iterator<Item = (&'a str, u64)>,
@@ -126,7 +127,7 @@ pub(super) fn stderr_is_terminal() -> bool {
     io::stderr().is_terminal()
 }
 
-/// Returns the width of the terminal, if stdout is one.
+/// Returns the width of the terminal, if stdout is a terminal.
 pub(super) fn stdout_width() -> Option<usize> {
     console::Term::stdout().size_checked().map(|(_, columns)| columns.into())
 }

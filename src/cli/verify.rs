@@ -36,8 +36,8 @@ const MAX_WORST: usize = 3;
 /// incomplete object is a finding (incomplete_object) until you remove its partition and convert it from a good copy,
 /// or record with `accept` that no good copy exists.
 ///
-/// An object with the same size but a new ETag or time is a finding (touched). With --read-data, its rows are
-/// compared instead. `convert` also compares the contents, and records the objects that are unchanged.
+/// An object with the same size but a new ETag or time is a finding (touched). With --read-data, its rows are compared
+/// instead. `convert` also compares the contents of such objects, and records the unchanged ones.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Verify {

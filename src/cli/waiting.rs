@@ -1,4 +1,4 @@
-//! Reports stores that do not respond while the program waits for them.
+//! Reports stores that do not respond while the program is waiting for them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use crate::store::{Traffic, Wait};
 
-/// Time without a response before the first report. It doubles for each further report.
+/// Time without a response until the first report. The time doubles for each further report.
 const SILENCE: Duration = Duration::from_secs(10);
 /// Interval between checks.
 const TICK: Duration = Duration::from_secs(1);
 
-/// Starts a thread that watches requests until the program ends. It passes a line to `say` for each store that does not
-/// respond.
+/// Starts a thread that monitors requests until the program ends. Calls `say` with a line of text for each store that
+/// does not respond.
 pub(super) fn watch(traffic: Arc<Traffic>, say: impl Fn(&str) + Send + 'static) {
     let mut next: BTreeMap<Arc<str>, Duration> = BTreeMap::new();
     let watch = move || {
@@ -32,6 +32,6 @@ pub(super) fn watch(traffic: Arc<Traffic>, say: impl Fn(&str) + Send + 'static) 
             }
         }
     };
-    // If the thread cannot be started, the program works without these reports.
+    // If the thread cannot be started, the program still works, but without these reports.
     let _ = thread::Builder::new().name("waiting".to_owned()).spawn(watch);
 }

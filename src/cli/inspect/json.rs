@@ -1,4 +1,4 @@
-//! An inspection as JSON. Its keys are stable; docs/json.md documents them.
+//! The JSON form of an inspection. The keys are stable and documented in docs/json.md.
 
 use std::collections::BTreeMap;
 
@@ -52,11 +52,11 @@ struct Rejected<'a> {
     column_name: Option<&'a str>,
     raw_length: u64,
     raw_line: String,
-    /// Offsets of the first byte of the fault in the line, and of the byte after it.
+    /// Offsets in the line: the first byte of the fault, and the first byte after the fault.
     fault_range: Option<[usize; 2]>,
 }
 
-/// Returns an inspection as it is printed as JSON.
+/// Returns the JSON form of an inspection.
 pub(super) fn of<'a>(
     object: &'a str,
     found: &'a Inspected,

@@ -1,4 +1,4 @@
-//! An inspection as text.
+//! The text form of an inspection.
 
 use std::fmt::Write as _;
 
@@ -13,10 +13,10 @@ use crate::decode::locate;
 use crate::logs::schema::Table;
 use crate::util::escape::printable;
 
-/// Indentation of the lines of rejects.
+/// Indentation of the lines about rejects.
 const INDENT: usize = 4;
 
-/// Returns an inspection as text of a width in columns.
+/// Returns an inspection as text that is at most `width` columns wide.
 pub(super) fn of(
     object: &str,
     found: &Inspected,
@@ -109,7 +109,7 @@ fn content(found: &Inspected) -> String {
     }
 }
 
-/// Returns the number of fields, and when AWS wrote lines with this number.
+/// Returns the number of fields, and when AWS wrote lines with that number of fields.
 fn era(table: &Table, fields: usize) -> String {
     let known = table.fields.len();
     match table.era(fields) {
@@ -149,7 +149,7 @@ fn rejects(page: &mut String, found: &Inspected, width: usize) {
     }
 }
 
-/// Returns a heading with the number of items that are shown, and their total.
+/// Returns a heading with the number of items shown and their total number.
 fn first(shown: u64, all: u64, what: &str) -> String {
     let (some, total) = (HumanCount(shown), HumanCount(all));
     if shown == all {

@@ -1,4 +1,4 @@
-//! The first rows of an object, as a table that fits a width or as JSON.
+//! The first rows of an object, either as a table that fits into a given width or as JSON.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -16,23 +16,23 @@ use unicode_width::UnicodeWidthStr;
 use crate::logs::schema::LogType;
 use crate::util::escape::printable;
 
-/// Format of times, as in log lines.
+/// Time format, as in log lines.
 const TIME: &str = "%Y-%m-%dT%H:%M:%S%.6fZ";
 const NULL: &str = "-";
 const UNDERLINED: TableStyle =
     TableStyle::new().header_separator(LineStyle::none().fill('─').junction('─'));
-/// Width of the spaces around a cell.
+/// Number of spaces around a cell.
 const PADDING: usize = 2;
-/// Minimum width of a default column whose values are at least as wide.
+/// Minimum width of a default column, unless its values are narrower.
 const MIN_WIDTH: usize = 28;
-/// Minimum width of a column of `--columns`. It is smaller, so that more of these columns fit.
+/// Minimum width of a column that `--columns` selects. It is smaller, so that more of these columns fit.
 const MIN_SELECTED_WIDTH: usize = 12;
-/// Maximum number of lines of a value if columns are stacked.
+/// Maximum number of lines per value if columns are stacked.
 const STACKED_LINES: usize = 5;
-/// If fewer default columns fit side by side, columns are stacked.
+/// If fewer default columns than this fit side by side, columns are stacked.
 const MIN_COLUMNS: usize = 3;
 
-/// Returns the default columns, the most useful ones first. Those that fit are shown.
+/// Returns the default columns, starting with the most useful ones. Only those that fit are shown.
 fn default_columns(log_type: LogType) -> &'static [&'static str] {
     match log_type {
         LogType::Access => &[
@@ -73,7 +73,7 @@ fn default_columns(log_type: LogType) -> &'static [&'static str] {
     }
 }
 
-/// A column as text.
+/// A column, with its values as text.
 struct Column {
     name: String,
     is_number: bool,
@@ -81,15 +81,15 @@ struct Column {
 }
 
 impl Column {
-    /// Returns the width of the widest value or of the name.
+    /// Returns the width of the widest value or of the name, whichever is larger.
     fn width(&self) -> usize {
         let values = self.values.iter().map(|value| value.width());
         values.chain([self.name.width()]).max().unwrap_or_default()
     }
 }
 
-/// Returns rows as a table of a width: columns side by side if enough of them fit, or else stacked. Also returns the
-/// number of columns in the table.
+/// Returns rows as a table of the given width: columns are side by side if enough of them fit, and otherwise stacked.
+/// Also returns the number of columns in the table.
 pub(super) fn table(
     log_type: LogType,
     rows: &RecordBatch,
@@ -156,7 +156,7 @@ fn stacked(columns: &[Column], rows: usize, width: usize) -> String {
     text
 }
 
-/// Returns an empty table, which truncates cells that do not fit.
+/// Returns an empty table. Cells that do not fit will be truncated.
 fn empty(width: usize) -> comfy_table::Table {
     let mut table = comfy_table::Table::new();
     table.set_content_arrangement(ContentArrangement::Dynamic);
@@ -186,7 +186,7 @@ fn columns_of<S: AsRef<str>>(rows: &RecordBatch, names: &[S]) -> Result<Vec<Colu
     names.iter().map(of).collect()
 }
 
-/// Returns rows as JSON objects with the columns in `wanted`, or all columns.
+/// Returns rows as JSON objects with the columns in `wanted`, or with all columns if it is `None`.
 pub(super) fn json(
     rows: &RecordBatch,
     wanted: Option<&[String]>,
@@ -198,7 +198,7 @@ pub(super) fn json(
         let (values, is_number) = values(rows, &name)?;
         for (object, value) in objects.iter_mut().zip(values) {
             let value = match value {
-                // Arrow's text of a number is also its JSON.
+                // The text that Arrow writes for a number is also valid JSON.
                 Some(number) if is_number => {
                     serde_json::from_str(&number).unwrap_or(Value::String(number))
                 }
@@ -216,7 +216,7 @@ fn values(rows: &RecordBatch, name: &str) -> Result<(Vec<Option<String>>, bool),
     let is_number =
         matches!(array.data_type(), DataType::Int32 | DataType::Int64 | DataType::Float64);
     let array = match array.as_primitive_opt::<TimestampMicrosecondType>() {
-        // Arrow formats named time zones only with a time zone database. All times are UTC.
+        // Arrow can format named time zones only with a time zone database. All times are in UTC anyway.
         Some(times) => &(Arc::new(times.clone().with_timezone_utc()) as ArrayRef),
         None => array,
     };
