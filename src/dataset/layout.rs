@@ -177,9 +177,9 @@ pub enum DatasetError {
     Unaccounted {
         /// The partition.
         partition: Partition,
-        /// The path or URL of the first such file.
+        /// Path or URL of the first unaccounted file.
         name: String,
-        /// Number of other such files.
+        /// Number of further unaccounted files.
         others: usize,
     },
     /// The dataset has a format version that this program does not support.
