@@ -83,9 +83,10 @@ mod real_lines;
 mod objects;
 // Not a test: rows and rejects as plain text, to compare decoders.
 mod outcome;
-// Not a test: slow reference implementations of the decoder and of the gzip reader.
-mod reference_lines;
+// Not a test: a slow reference implementation of the gzip reader.
 mod reference_objects;
+// `verify` decodes a sample of objects with the reference decoder too, and reports differences.
+mod reference_sample;
 // Redaction: what each rule leaves, and that nothing else is left anywhere.
 mod redact;
 // What only a disk shows: staged files, signals, and a mount that numbers its files anew.
@@ -116,8 +117,6 @@ mod sizes;
 mod stores;
 // Not a test: log lines, gzip, source trees, the program, and datasets read back.
 mod support;
-// Not a test: what values of the access log look like, for the slow and obvious converter.
-mod shapes;
-// Random text on which the decoder must agree with the reference implementation.
 mod tls;
+// Random text on which the decoder must agree with the reference decoder.
 mod twin;

@@ -1,6 +1,6 @@
 //! Lines and fields: where they begin and end, not what they mean.
 //!
-//! The grammar, which `tests/` holds a slow and obvious twin of:
+//! The grammar, which `maintain/verify/reference.rs` implements a second time, slowly:
 //!
 //! * A line ends at LF; one CR before it is not part of the line. A line that ends within a quoted field is joined with those
 //!   after it if that makes a row: see `tokenizer::join`.

@@ -5,7 +5,9 @@
 //! Nothing is written.
 
 mod output;
+pub(crate) mod reference;
 mod rows;
+mod sample;
 mod with_rejects;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -15,12 +17,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::dataset::claim::{Amendments, Claim, Hints, Log, Record, State};
+use crate::dataset::claim::{Amendments, Claim, Claimed, Hints, Log, Record, State};
 use crate::dataset::data_files::DataFiles;
 use crate::dataset::held::{Change, HeldObject};
 use crate::dataset::layout::{Dataset, DatasetError, is_hidden};
 use crate::logs::key::{Partition, SkipReason, identity, mismatch};
-use crate::logs::schema::LogType;
+use crate::logs::schema::{LogType, Table};
+use crate::maintain::verify::sample::Sample;
 use crate::maintain::verify::with_rejects::Objects;
 use crate::plan::{self, Listing, Object, PlanError, Remedy, Selection};
 use crate::redact::Redaction;
@@ -39,6 +42,8 @@ pub struct Verification<'a> {
     pub selection: &'a Selection,
     /// The dataset's redaction, if the source is to be read again and its rows are to be compared.
     pub read_data: Option<&'a Redaction>,
+    /// The schemas of the reference decoder: [`LogType::table`]. Tests use others, to see that differences are found.
+    pub reference: &'a (dyn Fn(LogType) -> &'static Table + Sync),
     /// Set when the user wants the program to end.
     pub stop: &'a AtomicBool,
 }
@@ -60,6 +65,8 @@ pub struct Report {
     pub rejects: u64,
     /// Objects that were read again and whose rows and rejects were compared.
     pub compared: u64,
+    /// Compared objects that were also decoded with the reference decoder.
+    pub reference_decoded: u64,
     /// Objects that could not be compared, because the source has them no more.
     pub not_compared: u64,
     /// Objects whose ETag or time, but not rows and rejects, changed since they were converted.
@@ -91,6 +98,11 @@ impl Finding {
     fn new(kind: &'static str, name: impl Into<String>, problem: &str, remedy: Remedy) -> Self {
         Self { kind, name: name.into(), problem: problem.to_owned(), remedy }
     }
+
+    fn unreadable(url: String, error: &anyhow::Error) -> Self {
+        let problem = format!("cannot be read again: {error:#}");
+        Self::new("unreadable", url, &problem, Remedy::Investigate)
+    }
 }
 
 /// A claim with what is known of it.
@@ -110,6 +122,7 @@ struct Standing<'a> {
 struct Looked {
     files: u64,
     compared: u64,
+    reference_decoded: u64,
     not_compared: u64,
     touched: u64,
     findings: Vec<Finding>,
@@ -119,6 +132,7 @@ impl Looked {
     fn add(mut self, other: Self) -> Self {
         self.files += other.files;
         self.compared += other.compared;
+        self.reference_decoded += other.reference_decoded;
         self.not_compared += other.not_compared;
         self.touched += other.touched;
         self.findings.extend(other.findings);
@@ -150,12 +164,15 @@ impl Verification<'_> {
         find_incomplete(&standing, &mut report);
         let objects: HashMap<&str, &Object> =
             listing.objects.iter().map(|object| (object.identity(), object)).collect();
+        let sample = self.sample(&standing, &objects);
         let looked: Result<Vec<Looked>, PlanError> = threads::pool(0)?.install(|| {
-            standing.par_iter().map(|standing| self.look_at(standing, &objects)).collect()
+            let look = |standing| self.look_at(standing, &objects, &sample);
+            standing.par_iter().map(look).collect()
         });
         let looked = looked?.into_iter().fold(Looked::default(), Looked::add);
         report.files = looked.files;
         report.compared = looked.compared;
+        report.reference_decoded = looked.reference_decoded;
         report.not_compared = looked.not_compared;
         report.touched = looked.touched;
         report.findings.extend(looked.findings);
@@ -364,6 +381,7 @@ impl Verification<'_> {
         &self,
         standing: &Standing,
         objects: &HashMap<&str, &Object>,
+        sample: &Sample,
     ) -> Result<Looked, PlanError> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(PlanError::Interrupted);
@@ -388,7 +406,7 @@ impl Verification<'_> {
             }
         }
         if let Some(redaction) = self.read_data.filter(|_| readable) {
-            self.compare_rows(standing, objects, redaction, &mut looked);
+            self.compare_rows(standing, (objects, sample), redaction, &mut looked);
         }
         Ok(looked)
     }
@@ -397,7 +415,7 @@ impl Verification<'_> {
     fn compare_rows(
         &self,
         standing: &Standing,
-        objects: &HashMap<&str, &Object>,
+        (objects, sample): (&HashMap<&str, &Object>, &Sample),
         redaction: &Redaction,
         looked: &mut Looked,
     ) {
@@ -412,23 +430,20 @@ impl Verification<'_> {
             }
         };
         for (claimed, before) in HeldObject::of(*number, claim, amendments) {
-            let Some(object) = objects.get(identity(&claimed.name)) else {
+            let Some((object, url, change)) = self.comparable(claimed, &before, objects) else {
                 looked.not_compared += 1;
                 continue;
             };
             let source = &self.sources[object.source];
-            let url = source.url(&object.listed);
-            let change = before.change(&url, &object.listed);
-            if matches!(change, Change::Rewritten(_)) {
-                looked.not_compared += 1;
-                continue;
-            }
             match rows::of_object(log_type.table(), source, object, redaction) {
                 Ok(read) => {
                     looked.compared += 1;
                     let stands = standing.get(claimed.name.as_str()).copied().unwrap_or_default();
                     match (read.difference(stands), change) {
                         (None, Change::Touched) => looked.touched += 1,
+                        (None, _) if sample.contains(log_type.table(), claimed) => {
+                            self.decode_again(*log_type, object, url, looked);
+                        }
                         (None, _) => {}
                         (Some(problem), Change::Touched) => {
                             let problem =
@@ -450,17 +465,61 @@ impl Verification<'_> {
                         }
                     }
                 }
-                Err(error) => {
-                    let problem = format!("cannot be read again: {error:#}");
-                    looked.findings.push(Finding::new(
-                        "unreadable",
-                        url,
-                        &problem,
-                        Remedy::Investigate,
-                    ));
+                Err(error) => looked.findings.push(Finding::unreadable(url, &error)),
+            }
+        }
+    }
+
+    /// Decodes an object with both decoders.
+    fn decode_again(&self, log_type: LogType, object: &Object, url: String, looked: &mut Looked) {
+        let source = &self.sources[object.source];
+        let difference = match sample::difference((self.reference)(log_type), source, object) {
+            Ok(difference) => difference,
+            Err(error) => return looked.findings.push(Finding::unreadable(url, &error)),
+        };
+        looked.reference_decoded += 1;
+        if let Some(difference) = difference {
+            let problem = format!("the reference decoder returns a different result: {difference}");
+            looked.findings.push(Finding::new("decoder", url, &problem, Remedy::ReportBug));
+        }
+    }
+
+    /// Returns the listed object whose rows are to be compared with those of a claimed object, its URL, and whether it
+    /// was touched. `None` if it is gone or was rewritten.
+    fn comparable<'o>(
+        &self,
+        claimed: &Claimed,
+        before: &HeldObject,
+        objects: &HashMap<&str, &'o Object>,
+    ) -> Option<(&'o Object, String, Change)> {
+        let object = objects.get(identity(&claimed.name))?;
+        let url = self.sources[object.source].url(&object.listed);
+        match before.change(&url, &object.listed) {
+            Change::Rewritten(_) => None,
+            change => Some((object, url, change)),
+        }
+    }
+
+    /// Returns the sample of objects that the reference decoder also decodes.
+    fn sample<'c>(
+        &self,
+        standing: &[Standing<'c>],
+        objects: &HashMap<&str, &Object>,
+    ) -> Sample<'c> {
+        let mut sample = Sample::default();
+        for Standing { log_type, number, claim, state, amendments, .. } in standing {
+            let table = log_type.table();
+            if self.read_data.is_none() || **state != State::Done || sample.has_first(table) {
+                continue;
+            }
+            for (claimed, before) in HeldObject::of(*number, claim, amendments) {
+                let found = self.comparable(claimed, &before, objects);
+                if found.is_some_and(|(_, _, change)| change == Change::None) {
+                    sample.offer(table, claimed);
                 }
             }
         }
+        sample
     }
 }
 
