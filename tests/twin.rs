@@ -267,27 +267,27 @@ fn text_of_other_log() -> impl Strategy<Value = (LogType, Vec<u8>)> {
     })
 }
 
-/// A column of any log, by its field, and a value in quotes: a part of a good value, or random characters.
-fn value_of_any_column() -> impl Strategy<Value = (LogType, usize, String)> {
+/// A value in quotes: a good one, in which random characters may be inserted, or random characters. They are those that
+/// shapes, numbers and times distinguish.
+fn value_of_any_column() -> impl Strategy<Value = String> {
     const CHARACTERS: &[char] = &[
         'a', 'f', 'g', 'A', 'F', 'G', 'S', 'H', 'x', 'T', 'Z', 'e', 'E', '0', '1', '2', '9', '-',
         '_', '.', ':', '/', ',', ' ', '=', '%', '[', ']', '+', '~', ';', '\u{e9}',
     ];
-    let random = || vec(select(CHARACTERS), 0..8).prop_map(|value| value.into_iter().collect());
-    let log_type = select(&LogType::ALL[..]);
-    let known = select([VALUES, OTHER_VALUES].concat()).prop_map(ToOwned::to_owned);
-    let value = prop_oneof![1 => known, 1 => random()];
-    (log_type, any::<Index>(), value, random(), any::<Index>()).prop_map(
-        |(log_type, field, value, other, at): (_, Index, String, String, Index)| {
-            let field = field.index(log_type.table().fields.len());
-            let mut value = value.replace('"', "");
-            let places: Vec<usize> = value.char_indices().map(|(at, _)| at).collect();
-            if !places.is_empty() && other.len() % 2 == 0 {
-                value.insert_str(*at.get(&places), &other);
-            }
-            (log_type, field, format!("\"{value}\""))
-        },
-    )
+    let random = |length| {
+        vec(select(CHARACTERS), length).prop_map(|value| value.into_iter().collect::<String>())
+    };
+    let logs = LogType::ALL.into_iter().flat_map(|log_type| logs::full_line(log_type).0);
+    let listed = [VALUES, OTHER_VALUES].concat().into_iter().map(str::to_owned);
+    let known = select(logs.chain(listed).collect::<Vec<_>>());
+    let grown = (known.clone(), random(1..4), any::<Index>()).prop_map(|(value, other, at)| {
+        let places: Vec<usize> =
+            value.char_indices().map(|(at, _)| at).chain([value.len()]).collect();
+        let (before, after) = value.split_at(*at.get(&places));
+        format!("{before}{other}{after}")
+    });
+    let value = prop_oneof![1 => known, 2 => grown, 1 => random(0..8)];
+    value.prop_map(|value| format!("\"{}\"", value.replace('"', "")))
 }
 
 /// 256 cases, or as many as `PROPTEST_CASES` says.
@@ -318,14 +318,15 @@ proptest! {
         prop_assert_eq!(decode_as(table, &text), reference_as(table, &text));
     }
 
-    /// Random values that consist of the characters that shapes, numbers and times distinguish.
+    /// Each field of each log has the value in turn.
     #[test]
-    fn every_column_accepts_the_same_values((log_type, field, value) in value_of_any_column()) {
-        let table = log_type.table();
-        let mut line = logs::full_line(log_type);
-        line.0[field] = value;
-        let text = text_of([line.text()]);
-        prop_assert_eq!(decode_as(table, &text), reference_as(table, &text));
+    fn every_column_accepts_the_same_values(value in value_of_any_column()) {
+        for log_type in LogType::ALL {
+            let (table, line) = (log_type.table(), logs::full_line(log_type));
+            let fields = 1..=line.0.len();
+            let text = text_of(fields.map(|number| line.clone().with(number, &value).text()));
+            prop_assert_eq!(decode_as(table, &text), reference_as(table, &text));
+        }
     }
 
     /// Whatever stands before a good line and behind it, it is a row of its own.
