@@ -457,6 +457,7 @@ impl History {
             dataset: &self.world.dataset(0, "verify".to_owned(), &dead).unwrap(),
             selection: &Selection::default(),
             read_data: Some(&Redaction::default()),
+            reference: &LogType::table,
             stop: &stop,
         };
         verification.run().unwrap().findings
