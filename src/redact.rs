@@ -351,7 +351,7 @@ mod tests {
         let flags =
             "extra_fields=drop,redirect_url=drop,request_url=drop-query,transformed_uri=drop-query";
         assert_eq!(rules.to_string(), flags);
-        let again: Vec<&str> = flags.split(' ').filter(|word| word.contains('=')).collect();
+        let again: Vec<&str> = flags.split(',').collect();
         assert_eq!(Rules::parse(&again).unwrap(), rules);
         for (texts, error) in [
             (&["client_ip"][..], "such as client_ip=truncate"),

@@ -135,6 +135,25 @@ fn stores_do_not_depend_on_logs() {
     }
 }
 
+/// Shared code would hide a fault of the decoder from the reference decoder.
+#[test]
+fn the_reference_decoder_shares_no_code_with_the_decoder() {
+    const REFERENCE: &str = "maintain/verify/reference";
+    let sources = sources();
+    let files: Vec<_> = sources.iter().filter(|(file, _)| file.starts_with(REFERENCE)).collect();
+    assert_eq!(files.len(), 3, "{REFERENCE}.rs and its modules");
+    for (file, text) in files {
+        for (line, used) in uses(text) {
+            assert!(
+                used == "logs" || used == "maintain",
+                "src/{file}:{line} imports from `{used}`"
+            );
+        }
+        let own = text.matches("crate::maintain::verify::reference").count();
+        assert_eq!(text.matches("crate::maintain").count(), own, "src/{file}");
+    }
+}
+
 #[test]
 fn an_import_against_the_rule_is_detected() {
     let levels = levels();

@@ -267,7 +267,7 @@ fn a_dataset_of_an_older_format_version_is_refused_by_every_command() {
         ];
         for command in commands {
             let message =
-                format!("format version {version}, this program reads and writes 4 and 5");
+                format!("format version {version}, but this program supports only 4 and 5");
             let hint = "hint: an older version wrote this dataset";
             run(command).expect(3).says(&[&message, hint]);
         }

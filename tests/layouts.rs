@@ -195,7 +195,7 @@ fn an_object_that_is_claimed_for_two_days_is_found() {
     for to in ["2025-07-19", "2099-12-31"] {
         let found = findings(&[&flat], &world.out(), &["--to", to]);
         assert_eq!(found.len(), 1, "{found:?}");
-        assert!(found[0].contains("\"twice\""), "{found:?}");
+        assert!(found[0].contains("\"claimed_twice\""), "{found:?}");
     }
 }
 

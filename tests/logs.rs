@@ -72,6 +72,14 @@ fn line((_, fields, _): Golden, count: usize) -> Line {
     Line(fields[..count].iter().map(|(field, _)| (*field).to_owned()).collect())
 }
 
+/// Returns a line of a log with all of its fields.
+pub(crate) fn full_line(log_type: LogType) -> Line {
+    match GOLDEN.into_iter().find(|(golden, ..)| *golden == log_type) {
+        Some(log) => line(log, log.1.len()),
+        None => Line::of(36),
+    }
+}
+
 /// Returns the row of the first `count` fields.
 fn golden((_, fields, _): Golden, count: usize, extra: Option<&str>) -> Row {
     let mut row = Row::new();
@@ -221,7 +229,7 @@ fn a_value_that_does_not_fit_its_column_is_a_reject_that_names_it() {
 // ---- trees
 
 /// Returns a world with objects of all log types on one day, each type with rejects.
-fn mixed() -> World {
+pub(crate) fn mixed() -> World {
     let world = World::new();
     world.put(&key(1), gzip([good_lines(7), b"bad\n".to_vec()].concat()));
     world.put(&key_as("conn_log_", 2), gzip([connections(5), b"bad bad\n".to_vec()].concat()));

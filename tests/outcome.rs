@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use alb2parquet::internals::decode::decoder::Decoded;
+use alb2parquet::internals::logs::schema::{LogType, Table};
+use alb2parquet::internals::maintain::verify::reference::{Line, Value, lines};
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{
@@ -82,6 +84,49 @@ impl Outcome {
         assert_eq!(self.rows, [], "no rows were expected");
         assert_eq!(self.rejects.len(), 1);
         &self.rejects[0]
+    }
+}
+
+/// Decodes the text of an access log with the reference decoder.
+pub(crate) fn reference(text: &[u8]) -> Outcome {
+    reference_as(LogType::Access.table(), text)
+}
+
+/// Decodes the text of a log with the reference decoder.
+pub(crate) fn reference_as(table: &Table, text: &[u8]) -> Outcome {
+    let names: Vec<&str> =
+        table.columns().map(|(_, column)| column.name.as_str()).chain(["extra_fields"]).collect();
+    let mut result = Outcome::default();
+    for Line { joined, outcome, .. } in lines(table, text, 0) {
+        result.lines += 1;
+        result.joined += joined;
+        match outcome {
+            Ok(row) => {
+                assert_eq!(row.len(), names.len());
+                let values = row.into_iter().map(|value| value.map(value_text));
+                let named = names.iter().map(ToString::to_string).zip(values);
+                let key = ("source_key".to_owned(), Some(OBJECT.to_owned()));
+                result.rows.push(named.chain([key]).collect());
+            }
+            Err(reject) => result.rejects.push(Rejected {
+                line_number: reject.line_number,
+                byte_offset: reject.byte_offset,
+                reason: reject.reason.code().to_owned(),
+                column: reject.column.map(|column| column.to_string()),
+                raw_length: reject.raw_length,
+                raw: reject.raw,
+            }),
+        }
+    }
+    result
+}
+
+fn value_text(value: Value) -> String {
+    match value {
+        Value::Text(text) => text,
+        Value::Integer(value) => value.to_string(),
+        Value::Double(value) => format!("{value:?}"),
+        Value::Time(micros) => time_text(micros),
     }
 }
 

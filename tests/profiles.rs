@@ -38,7 +38,7 @@ fn state_files_omit_the_profile_compact() {
     assert_eq!(state(&world.out(), "dataset.json").get("profile"), None);
     let claim = state(&world.out(), "1.claim.json");
     assert_eq!(claim.get("profile"), None);
-    assert_eq!(claim["settings"], "access Zstd");
+    assert_eq!(claim["settings"], "log_type=access compression=zstd profile=compact");
 }
 
 #[test]

@@ -1,17 +1,19 @@
-//! Random texts on which the decoder must agree with the reference converter.
+//! Random text on which the decoder must agree with the reference decoder.
 
 use std::io;
 
 use alb2parquet::internals::decode::decoder::Decoder;
 use alb2parquet::internals::logs::schema::LogType;
+use alb2parquet::internals::maintain::verify::reference::without_blank_end;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
-use crate::reference_lines::{COLUMNS, reference, without_blank_end};
+use crate::logs;
+use crate::outcome::{reference, reference_as};
 use crate::reference_objects::ShortReads;
 use crate::support::{
-    FIELDS, Line, OBJECT, Outcome, decode, decode_streamed, gzip, segments_of, text_of,
+    Line, OBJECT, Outcome, decode, decode_as, decode_streamed, gzip, segments_of, text_of,
 };
 
 // ---- random text
@@ -94,8 +96,7 @@ impl Change {
     }
 }
 
-/// Generates a line of some era with replaced fields, toggled quotes, and a length near a multiple of the tokenizer's
-/// block.
+/// Generates a line of any era with replaced fields, toggled quotes, and a length near a multiple of the tokenizer's block.
 fn regular() -> impl Strategy<Value = Vec<u8>> {
     let count = prop_oneof![17_usize..=36, select(&[17, 18, 29, 30, 36, 37, 40][..])];
     let values = vec((any::<Index>(), select(VALUES)), 0..3);
@@ -112,7 +113,7 @@ fn regular() -> impl Strategy<Value = Vec<u8>> {
             *field = if bare == *field { format!("\"{bare}\"") } else { bare };
         }
         if let Some((blocks, off)) = length {
-            // The line ends between 2 bytes before and 2 bytes after the boundary of a 64-byte block.
+            // A line end 2 bytes before to 2 bytes after the boundary of a block of 64.
             "p".clone_into(&mut line.0[2]);
             let least = line.text().len();
             let length = least.next_multiple_of(64) + 64 * blocks + 62 + off;
@@ -123,7 +124,7 @@ fn regular() -> impl Strategy<Value = Vec<u8>> {
 }
 
 /// Generates a line with line ends in its quoted fields, sometimes truncated.
-fn split_line() -> impl Strategy<Value = Vec<u8>> {
+fn torn() -> impl Strategy<Value = Vec<u8>> {
     let quoted = select(&[12_usize, 13, 17, 18, 23][..]);
     let ends = select(&["\n", "\r\n", "\n\n", "a\nb", "\n ", "\n\"", "\n\" \"", "\r"][..]);
     let tears = vec((quoted, ends, any::<Index>()), 1..4);
@@ -153,7 +154,7 @@ fn split_line() -> impl Strategy<Value = Vec<u8>> {
 fn line() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![
         3 => regular(),
-        2 => split_line(),
+        2 => torn(),
         3 => (regular(), vec(change(), 1..5)).prop_map(|(mut line, changes)| {
             for change in changes {
                 change.apply(&mut line);
@@ -177,6 +178,117 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// Valid and invalid values of connection and health check logs.
+const OTHER_VALUES: &[&str] = &[
+    "x25519",
+    "X25519MLKEM768",
+    "AB12",
+    "AES128-SHA",
+    "tls_x",
+    "TLSv1.3",
+    "ssl3",
+    "0d:9F",
+    "0d;9F",
+    "Success",
+    "Failed:ClientCertExpired",
+    "Failed",
+    "failed",
+    "\"C=NO,O=Example AS\"",
+    "C:NO",
+    "NotBefore=2023-09-21T22:43:21Z;NotAfter=2026-06-17T22:43:21.5Z",
+    "NotAfter=2026-06-17T22:43:21Z;NotBefore=2023-02-29T00:00:00Z",
+    "NotBefore=;NotBefore=2023-09-21T22:43:21Z",
+    "\"NotBefore=2023-09-21T22:43:21Z; NotAfter=2026-06-17T22:43:21Z\"",
+    "notbefore=2023-09-21T22:43:21Z",
+    "TID_1",
+    "\"TWO WORDS\"",
+    "PASS",
+    "FAIL",
+    "A_B",
+    "Target.Timeout",
+    "Target.timeout",
+    "arn:aws:lambda:eu-west-1:012345678901:function:f",
+    "i-0123456789abcdef0:80",
+    "[2001:db8::1]:port",
+    "fe80::1%eth0",
+    "1.2.3",
+    "1.2.3.4.5",
+    "web",
+    "h2",
+    "forward",
+    "session-reused",
+    "app/my-lb/50dc6c495c0c9188",
+    "503",
+    "5030",
+    "-5.0",
+];
+
+/// Generates a line of another log and any era, with replaced or moved fields, toggled quotes and changed bytes.
+fn line_of_other_log(log_type: LogType) -> impl Strategy<Value = Vec<u8>> {
+    let whole = logs::full_line(log_type);
+    let (required, known) = (log_type.table().required_fields, whole.0.len());
+    let count = prop_oneof![9 => required..=known + 2, 1 => 1..required];
+    let value = prop_oneof![
+        2 => select(OTHER_VALUES).prop_map(ToOwned::to_owned),
+        1 => select(VALUES).prop_map(ToOwned::to_owned),
+        1 => select(whole.0.clone()),
+    ];
+    let values = vec((any::<Index>(), value), 0..3);
+    let toggles = vec(any::<Index>(), 0..3);
+    let changes = prop_oneof![2 => Just(Vec::new()), 1 => vec(change(), 1..4)];
+    (count, values, toggles, changes).prop_map(move |(count, values, toggles, changes)| {
+        let mut fields = whole.0.clone();
+        fields.resize(count, "extra".to_owned());
+        for (at, value) in values {
+            fields[at.index(count)] = value;
+        }
+        for at in toggles {
+            let field = &mut fields[at.index(count)];
+            let bare = field.trim_matches('"').to_owned();
+            *field = if bare == *field { format!("\"{bare}\"") } else { bare };
+        }
+        let mut line = fields.join(" ").into_bytes();
+        for change in changes {
+            change.apply(&mut line);
+        }
+        line
+    })
+}
+
+fn text_of_other_log() -> impl Strategy<Value = (LogType, Vec<u8>)> {
+    select(&[LogType::Connection, LogType::HealthCheck][..]).prop_flat_map(|log_type| {
+        let end = prop_oneof![4 => Just("\n"), 1 => Just("\r\n"), 1 => Just("\n\n")];
+        let lines = vec((line_of_other_log(log_type), end), 1..9);
+        lines.prop_map(move |lines| {
+            let lines = lines.iter().flat_map(|(line, end)| [line, end.as_bytes()].concat());
+            (log_type, lines.collect())
+        })
+    })
+}
+
+/// Generates a quoted value: a valid one, perhaps with inserted random characters, or random characters only. The
+/// characters are those that shapes, numbers and times distinguish.
+fn value_of_any_column() -> impl Strategy<Value = String> {
+    const CHARACTERS: &[char] = &[
+        'a', 'f', 'g', 'A', 'F', 'G', 'S', 'H', 'x', 'T', 'Z', 'e', 'E', '0', '1', '2', '9', '-',
+        '_', '.', ':', '/', ',', ' ', '=', '%', '[', ']', '+', '~', ';', '\u{e9}',
+    ];
+    let random = |length| {
+        vec(select(CHARACTERS), length).prop_map(|value| value.into_iter().collect::<String>())
+    };
+    let logs = LogType::ALL.into_iter().flat_map(|log_type| logs::full_line(log_type).0);
+    let listed = [VALUES, OTHER_VALUES].concat().into_iter().map(str::to_owned);
+    let known = select(logs.chain(listed).collect::<Vec<_>>());
+    let grown = (known.clone(), random(1..4), any::<Index>()).prop_map(|(value, other, at)| {
+        let places: Vec<usize> =
+            value.char_indices().map(|(at, _)| at).chain([value.len()]).collect();
+        let (before, after) = value.split_at(*at.get(&places));
+        format!("{before}{other}{after}")
+    });
+    let value = prop_oneof![1 => known, 2 => grown, 1 => random(0..8)];
+    value.prop_map(|value| format!("\"{}\"", value.replace('"', "")))
+}
+
 /// Returns the configuration: 256 cases, or the number in `PROPTEST_CASES`.
 pub(crate) fn config() -> ProptestConfig {
     ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
@@ -198,9 +310,27 @@ proptest! {
         prop_assert_eq!(decode(&text), reference(without_blank_end(&text)));
     }
 
-    /// A valid line is a separate row, whatever the lines before and after it are.
     #[test]
-    fn every_valid_line_becomes_a_row(lines in vec(line(), 0..9)) {
+    fn the_decoder_agrees_with_the_reference_on_random_text_of_other_logs((log_type, text) in text_of_other_log()) {
+        let table = log_type.table();
+        let text = [&text[..], b"\nlast"].concat();
+        prop_assert_eq!(decode_as(table, &text), reference_as(table, &text));
+    }
+
+    /// Sets each field of each log to the value in turn.
+    #[test]
+    fn every_column_accepts_the_same_values(value in value_of_any_column()) {
+        for log_type in LogType::ALL {
+            let (table, line) = (log_type.table(), logs::full_line(log_type));
+            let fields = 1..=line.0.len();
+            let text = text_of(fields.map(|number| line.clone().with(number, &value).text()));
+            prop_assert_eq!(decode_as(table, &text), reference_as(table, &text));
+        }
+    }
+
+    /// A valid line becomes one row, whatever comes before and after it.
+    #[test]
+    fn no_good_line_is_swallowed(lines in vec(line(), 0..9)) {
         let good = |number: usize| Line::of(36).with(19, &format!("\"good{number}.example\"")).text();
         let text = (0..).zip(&lines).map(|(number, line)| {
             [&line[..], b"\n", good(number).as_bytes()].concat()
@@ -213,7 +343,7 @@ proptest! {
     }
 
     #[test]
-    fn output_does_not_depend_on_members_or_chunks(
+    fn members_and_chunks_make_no_difference(
         text in text(),
         cuts in vec(any::<Index>(), 0..3),
         lengths in vec(1_usize..40, 1..5),
@@ -225,11 +355,11 @@ proptest! {
     }
 
     #[test]
-    fn output_does_not_depend_on_blocks_or_segments(
+    fn blocks_and_segments_make_no_difference(
         texts in vec(text(), 1..4),
         blocks in vec(any::<bool>(), 4),
     ) {
-        // One decoder reads all blocks, so no state may remain from the previous block.
+        // One decoder reads all blocks: it must keep no state between them.
         let mut decoder = Decoder::new(LogType::Access.table());
         let mut whole = Vec::new();
         let (mut outcome, mut bytes) = (Outcome::default(), 0);
@@ -252,10 +382,10 @@ proptest! {
     }
 }
 
-/// The text is longer than a segment, so lines continue from one segment to the next. Some lines are too long, and one
-/// is longer than a segment.
+/// The text is longer than a segment, so lines continue in the next segment. Some lines are too long, and one is longer
+/// than any segment.
 #[test]
-fn output_does_not_depend_on_segments() {
+fn segments_make_no_difference() {
     let mut text = Vec::new();
     for length in [10, 3 << 20, 900_000, 5, 70_000, 1 << 20, 4_100_000, 0, 1_000_000] {
         text.extend(text_of([
@@ -271,7 +401,7 @@ fn output_does_not_depend_on_segments() {
     assert_eq!(streamed.lines, expected.lines);
     assert_eq!(streamed.rejects.len(), expected.rejects.len());
     for (streamed, expected) in streamed.rejects.iter().zip(&expected.rejects) {
-        // `assert_eq!` would print megabytes.
+        // `assert_eq` would print megabytes.
         assert!(
             streamed == expected,
             "line {}: {} {}",
@@ -283,24 +413,24 @@ fn output_does_not_depend_on_segments() {
     assert!(streamed.rows == expected.rows);
 }
 
-/// Split lines at the end of a segment of 4 MiB are joined as if there were no segments.
+/// Lines that are split at the end of a segment of 4 MiB are joined as if there were no segments.
 #[test]
-fn segments_do_not_split_lines() {
+fn segments_tear_no_line() {
     const SEGMENT: usize = 4 << 20;
-    let split = Line::of(30).with(14, &format!("\"a{}b\"", "\n split ".repeat(4))).text();
+    let torn = Line::of(30).with(14, &format!("\"a{}b\"", "\n torn ".repeat(4))).text();
     let open = Line::of(20).with(14, "\"open").text();
     let shut = format!("{open}\n{}", "x \"\n".repeat(3));
     let good = Line::of(29).text();
     let filler = |length| Line::of(29).with(14, &format!("\"{}\"", "u".repeat(length))).text();
-    for (name, last) in [("split", &split), ("open", &open), ("shut", &shut)] {
-        // The segment ends before the lines, in the first, or after one of the line feeds.
+    for (name, last) in [("torn", &torn), ("open", &open), ("shut", &shut)] {
+        // The segment ends before the lines, in the first, or after each line feed.
         let ends = last.match_indices('\n').map(|(at, _)| at + 1);
         for at in [0, 1].into_iter().chain(ends) {
             let mut text = text_of(vec![filler(1_000_000); 4]);
             let length = SEGMENT - at - text.len() - 1 - filler(0).len();
             text.extend(text_of([filler(length)]));
             assert_eq!(text.len(), SEGMENT - at);
-            text.extend(text_of([last.as_str(), &good, &split, &good]));
+            text.extend(text_of([last.as_str(), &good, &torn, &good]));
             let streamed = decode_streamed(gzip(&text).len(), io::Cursor::new(gzip(&text)));
             let (whole, expected) = (decode(&text), reference(&text));
             assert!(
@@ -312,12 +442,4 @@ fn segments_do_not_split_lines() {
             assert!(whole == expected, "{name} at {at}");
         }
     }
-}
-
-#[test]
-fn the_reference_has_the_columns_of_the_schema() {
-    let names = LogType::Access.table().columns().map(|(_, column)| column.name.as_str());
-    let expected: Vec<&str> = COLUMNS.iter().flat_map(|columns| columns.iter().copied()).collect();
-    assert_eq!(names.collect::<Vec<_>>(), expected);
-    assert_eq!(FIELDS.len(), COLUMNS.len());
 }

@@ -296,7 +296,7 @@ fn verify_compares_redacted_rows() {
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replace("truncate", "drop")).unwrap();
     let run = with_key(&mut verify(), KEY).expect(1);
-    assert_eq!(run.json()["findings"][0]["kind"], "rows", "{run:#?}");
+    assert_eq!(run.json()["findings"][0]["kind"], "row_mismatch", "{run:#?}");
 }
 
 #[test]

@@ -10,10 +10,10 @@ use alb2parquet::internals::decode::decoder::Decoder;
 use alb2parquet::internals::decode::gzip::{Decompressed, Stream, Whole};
 use alb2parquet::internals::decode::text_buffer::Text;
 use alb2parquet::internals::logs::schema::LogType;
+use alb2parquet::internals::maintain::verify::reference::without_blank_end;
 use flate2::{Compress, Compression, Crc, Decompress, FlushCompress, FlushDecompress, Status};
 
-use crate::outcome::{OBJECT, Outcome, Rejected};
-use crate::reference_lines::{reference, without_blank_end};
+use crate::outcome::{OBJECT, Outcome, Rejected, reference};
 
 const MAX_RAW: usize = 64 << 10;
 pub(crate) const MARK: &[u8] = b"\xef\xbb\xbf";

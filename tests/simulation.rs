@@ -33,6 +33,7 @@ use alb2parquet::internals::dataset::layout::{Dataset, Layout, Opening, STAGING}
 use alb2parquet::internals::dataset::ledger::{Committed, Ledger};
 use alb2parquet::internals::encode::profile::Profile;
 use alb2parquet::internals::encode::{Compression, Format};
+use alb2parquet::internals::logs::schema::LogType;
 use alb2parquet::internals::maintain::verify::Verification;
 use alb2parquet::internals::plan::{Batch, Failure, Listing, Plan, Selection, TOUCHED};
 use alb2parquet::internals::redact::{Agreement, Redaction};
@@ -650,6 +651,7 @@ fn any_call_of_the_real_conversion_can_fail() {
                 dataset: &world.dataset(0, "verify".to_owned(), &dead).unwrap(),
                 selection: &Selection::default(),
                 read_data: Some(&Redaction::default()),
+                reference: &LogType::table,
                 stop: &stop,
             };
             let report = verification.run().unwrap();

@@ -83,9 +83,10 @@ mod real_lines;
 mod objects;
 // Not a test: rows and rejects as plain text, to compare decoders.
 mod outcome;
-// Not a test: slow reference implementations of the decoder and of the gzip reader.
-mod reference_lines;
+// Not a test: a slow reference implementation of the gzip reader.
 mod reference_objects;
+// `verify` also decodes a sample of objects with the reference decoder, and reports differences.
+mod reference_sample;
 // Redaction: what each rule keeps, and that no other personal data is left.
 mod redact;
 // Only on a disk: staged files, signals, and mounts that change inode numbers.
@@ -116,9 +117,7 @@ mod sizes;
 mod stores;
 // Not a test: log lines, gzip, source trees, runs of the program, and reading datasets.
 mod support;
-// Not a test: the shapes of access log values, for the reference converter.
-mod shapes;
-// The decoder agrees with the reference implementation on random text.
+// The decoder agrees with the reference decoder on random text.
 mod random_text;
 // Requests over TLS, to a server with its own certificate.
 mod tls;

@@ -11,12 +11,8 @@ mod fuzz_targets;
 #[allow(dead_code)] // the tests use more of it
 #[path = "../../tests/outcome.rs"]
 mod outcome;
-#[path = "../../tests/reference_lines.rs"]
-mod reference_lines;
 #[path = "../../tests/reference_objects.rs"]
 mod reference_objects;
-#[path = "../../tests/shapes.rs"]
-mod shapes;
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::fs;

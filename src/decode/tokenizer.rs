@@ -1,6 +1,6 @@
 //! Finds the boundaries of lines and fields.
 //!
-//! The grammar, of which `tests/reference_lines.rs` is a slow and simple implementation:
+//! The grammar, of which `maintain/verify/reference.rs` is a slow and simple implementation:
 //!
 //! * A line ends at LF; one CR before the LF is not part of the line. A line that ends within a quoted field is joined
 //!   with the lines after it if the result is a row: see `tokenizer::join`.

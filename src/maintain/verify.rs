@@ -4,7 +4,9 @@
 //! their footers. Optionally, it reads the source again and compares the rows.
 
 mod output;
+pub(crate) mod reference;
 mod rows;
+mod sample;
 mod with_rejects;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -14,12 +16,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use rayon::prelude::*;
 use serde::Serialize;
 
-use crate::dataset::claim::{Amendments, Claim, Hints, Log, Record, State};
+use crate::dataset::claim::{Amendments, Claim, Claimed, Hints, Log, Record, State};
 use crate::dataset::data_files::DataFiles;
 use crate::dataset::held::{Change, HeldObject};
 use crate::dataset::layout::{Dataset, DatasetError, is_hidden};
 use crate::logs::key::{Partition, SkipReason, identity, mismatch};
-use crate::logs::schema::LogType;
+use crate::logs::schema::{LogType, Table};
+use crate::maintain::verify::sample::Sample;
 use crate::maintain::verify::with_rejects::Objects;
 use crate::plan::{self, Listing, Object, PlanError, Remedy, Selection};
 use crate::redact::Redaction;
@@ -38,6 +41,8 @@ pub struct Verification<'a> {
     pub selection: &'a Selection,
     /// The dataset's redaction, used to read the source again and compare rows. If `None`, rows are not compared.
     pub read_data: Option<&'a Redaction>,
+    /// Returns the schema of the reference decoder: [`LogType::table`]. Tests use others to show that differences are found.
+    pub reference: &'a (dyn Fn(LogType) -> &'static Table + Sync),
     /// Stops the verification when set.
     pub stop: &'a AtomicBool,
 }
@@ -59,6 +64,8 @@ pub struct Report {
     pub rejects: u64,
     /// Number of objects that were read again to compare their rows and rejects.
     pub compared: u64,
+    /// Number of compared objects that the reference decoder also decoded.
+    pub reference_decoded: u64,
     /// Number of objects that could not be compared because they changed or no longer exist in the source.
     pub not_compared: u64,
     /// Number of objects whose ETag or time changed after the conversion, but whose rows and rejects are the same.
@@ -90,6 +97,11 @@ impl Finding {
     fn new(kind: &'static str, name: impl Into<String>, problem: &str, remedy: Remedy) -> Self {
         Self { kind, name: name.into(), problem: problem.to_owned(), remedy }
     }
+
+    fn unreadable(url: String, error: &anyhow::Error) -> Self {
+        let problem = format!("cannot be read again: {error:#}");
+        Self::new("unreadable", url, &problem, Remedy::Investigate)
+    }
 }
 
 /// A claim in effect, with its state and amendments.
@@ -109,6 +121,7 @@ struct ActiveClaim<'a> {
 struct Checked {
     files: u64,
     compared: u64,
+    reference_decoded: u64,
     not_compared: u64,
     touched: u64,
     findings: Vec<Finding>,
@@ -118,6 +131,7 @@ impl Checked {
     fn add(mut self, other: Self) -> Self {
         self.files += other.files;
         self.compared += other.compared;
+        self.reference_decoded += other.reference_decoded;
         self.not_compared += other.not_compared;
         self.touched += other.touched;
         self.findings.extend(other.findings);
@@ -150,11 +164,14 @@ impl Verification<'_> {
         find_incomplete(&claims, &mut report);
         let objects: HashMap<&str, &Object> =
             listing.objects.iter().map(|object| (object.identity(), object)).collect();
-        let checked: Result<Vec<Checked>, PlanError> = threads::pool(0)?
-            .install(|| claims.par_iter().map(|claim| self.check(claim, &objects)).collect());
+        let sample = self.sample(&claims, &objects);
+        let checked: Result<Vec<Checked>, PlanError> = threads::pool(0)?.install(|| {
+            claims.par_iter().map(|claim| self.check(claim, &objects, &sample)).collect()
+        });
         let checked = checked?.into_iter().fold(Checked::default(), Checked::add);
         report.files = checked.files;
         report.compared = checked.compared;
+        report.reference_decoded = checked.reference_decoded;
         report.not_compared = checked.not_compared;
         report.touched = checked.touched;
         report.findings.extend(checked.findings);
@@ -368,6 +385,7 @@ impl Verification<'_> {
         &self,
         active: &ActiveClaim,
         objects: &HashMap<&str, &Object>,
+        sample: &Sample,
     ) -> Result<Checked, PlanError> {
         if self.stop.load(Ordering::Relaxed) {
             return Err(PlanError::Interrupted);
@@ -402,7 +420,7 @@ impl Verification<'_> {
             }
         }
         if let Some(redaction) = self.read_data.filter(|_| readable) {
-            self.compare_rows(active, objects, redaction, &mut checked);
+            self.compare_rows(active, (objects, sample), redaction, &mut checked);
         }
         Ok(checked)
     }
@@ -411,7 +429,7 @@ impl Verification<'_> {
     fn compare_rows(
         &self,
         active: &ActiveClaim,
-        objects: &HashMap<&str, &Object>,
+        (objects, sample): (&HashMap<&str, &Object>, &Sample),
         redaction: &Redaction,
         checked: &mut Checked,
     ) {
@@ -431,23 +449,20 @@ impl Verification<'_> {
             }
         };
         for (claimed, before) in HeldObject::of(*number, claim, amendments) {
-            let Some(object) = objects.get(identity(&claimed.name)) else {
+            let Some((object, url, change)) = self.comparable(claimed, &before, objects) else {
                 checked.not_compared += 1;
                 continue;
             };
             let source = &self.sources[object.source];
-            let url = source.url(&object.listed);
-            let change = before.change(&url, &object.listed);
-            if matches!(change, Change::Rewritten(_)) {
-                checked.not_compared += 1;
-                continue;
-            }
             match rows::of_object(log_type.table(), source, object, redaction) {
                 Ok(read) => {
                     checked.compared += 1;
                     let written = written.get(claimed.name.as_str()).copied().unwrap_or_default();
                     match (read.difference(written), change) {
                         (None, Change::Touched) => checked.touched += 1,
+                        (None, _) if sample.contains(log_type.table(), claimed) => {
+                            self.decode_again(*log_type, object, url, checked);
+                        }
                         (None, _) => {}
                         (Some(problem), Change::Touched) => {
                             let problem =
@@ -469,17 +484,66 @@ impl Verification<'_> {
                         }
                     }
                 }
-                Err(error) => {
-                    let problem = format!("cannot be read again: {error:#}");
-                    checked.findings.push(Finding::new(
-                        "unreadable",
-                        url,
-                        &problem,
-                        Remedy::Investigate,
-                    ));
+                Err(error) => checked.findings.push(Finding::unreadable(url, &error)),
+            }
+        }
+    }
+
+    /// Decodes an object with both decoders.
+    fn decode_again(&self, log_type: LogType, object: &Object, url: String, checked: &mut Checked) {
+        let source = &self.sources[object.source];
+        let difference = match sample::difference((self.reference)(log_type), source, object) {
+            Ok(difference) => difference,
+            Err(error) => return checked.findings.push(Finding::unreadable(url, &error)),
+        };
+        checked.reference_decoded += 1;
+        if let Some(difference) = difference {
+            let problem = format!("the reference decoder returns a different result: {difference}");
+            checked.findings.push(Finding::new(
+                "decoder_mismatch",
+                url,
+                &problem,
+                Remedy::ReportBug,
+            ));
+        }
+    }
+
+    /// Returns the listed object whose rows are to be compared with those of a claimed object, its URL, and whether it
+    /// was touched. `None` if it is gone or was rewritten.
+    fn comparable<'o>(
+        &self,
+        claimed: &Claimed,
+        before: &HeldObject,
+        objects: &HashMap<&str, &'o Object>,
+    ) -> Option<(&'o Object, String, Change)> {
+        let object = objects.get(identity(&claimed.name))?;
+        let url = self.sources[object.source].url(&object.listed);
+        match before.change(&url, &object.listed) {
+            Change::Rewritten(_) => None,
+            change => Some((object, url, change)),
+        }
+    }
+
+    /// Returns the sample of objects that the reference decoder also decodes.
+    fn sample<'c>(
+        &self,
+        claims: &[ActiveClaim<'c>],
+        objects: &HashMap<&str, &Object>,
+    ) -> Sample<'c> {
+        let mut sample = Sample::default();
+        for ActiveClaim { log_type, number, claim, state, amendments, .. } in claims {
+            let table = log_type.table();
+            if self.read_data.is_none() || **state != State::Done || sample.has_first(table) {
+                continue;
+            }
+            for (claimed, before) in HeldObject::of(*number, claim, amendments) {
+                let found = self.comparable(claimed, &before, objects);
+                if found.is_some_and(|(_, _, change)| change == Change::None) {
+                    sample.offer(table, claimed);
                 }
             }
         }
+        sample
     }
 }
 

@@ -31,6 +31,8 @@ pub enum Remedy {
     Repair,
     /// Rebuild lost claims from files, or move the file out of the directory of the table.
     RepairOrMove,
+    /// Report a bug of the program.
+    ReportBug,
     /// Replace the object with a good copy and convert its partition again, or accept that there is none.
     ReplaceOrAccept,
 }

@@ -457,6 +457,7 @@ impl History {
             dataset: &self.world.dataset(0, "verify".to_owned(), &dead).unwrap(),
             selection: &Selection::default(),
             read_data: Some(&Redaction::default()),
+            reference: &LogType::table,
             stop: &stop,
         };
         verification.run().unwrap().findings
@@ -517,7 +518,7 @@ fn run_seed(seed: u64) -> BTreeMap<&'static str, u64> {
     }
     let mut failed = history.repair();
     if damage == Damage::FileCopied {
-        assert!(failed.len() == 1 && failed[0].contains("both hold"), "{what}: {failed:?}");
+        assert!(failed.len() == 1 && failed[0].contains("both contain"), "{what}: {failed:?}");
         let store = history.dataset();
         let tables = [keys(&store, ROWS), keys(&store, REJECTS)].concat();
         for copy in tables.iter().filter(|key| key.contains("-copy")) {

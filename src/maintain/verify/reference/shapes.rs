@@ -1,4 +1,6 @@
-//! The shapes of access log values, written from the rules in `docs/lines.md` with only the standard library.
+//! Shapes of values, written from the rules in `docs/lines.md` with only the standard library.
+
+use crate::logs::schema::Shape;
 
 const TYPES: [&str; 8] = ["http", "https", "h2", "grpcs", "ws", "wss", "grpc", "lambda"];
 const ACTIONS: [&str; 8] = [
@@ -14,65 +16,57 @@ const ACTIONS: [&str; 8] = [
 const WORDS: [&str; 7] =
     ["Acceptable", "Ambiguous", "Severe", "PASS", "FAIL", "Success", "session-reused"];
 
-/// Returns whether a value fits a field, counted from 0. The value has no quotes and is not `-`.
-pub(crate) fn fits(field: usize, value: &str) -> bool {
+/// Returns whether a value without its quotes, which is not `-`, matches a shape. An empty value matches every shape.
+pub(super) fn fits(shape: Shape, value: &str) -> bool {
     if value.is_empty() {
-        // The parsers of numbers, times and endpoints reject invalid values.
         return true;
     }
-    match field {
-        0 => {
+    match shape {
+        Shape::RequestType => {
             value.starts_with(|c: char| c.is_ascii_lowercase())
                 && value.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
                 && !ACTIONS.contains(&value)
                 && value != "session-reused"
         }
-        2 => {
+        Shape::LoadBalancer => {
             value.chars().all(|c| c.is_ascii_alphanumeric() || "-_/".contains(c))
                 && value.contains(|c: char| c.is_ascii_alphabetic())
                 && !elsewhere(value)
         }
-        3 | 4 => match value.rsplit_once(':') {
-            None => true,
-            Some((host, _)) => is_host(unbracketed(host)),
-        },
-        5..=7 => {
-            value.parse::<i64>().is_err() || value.parse::<i64>().is_ok_and(|n| n == 0 || n == -1)
-        }
-        8 => value.len() == 3 && made_of(value, "0123456789"),
-        9 => value.len() <= 3 && made_of(value, "0123456789"),
-        14 => {
-            value.starts_with(|c: char| c.is_ascii_alphabetic())
-                && value.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
-                && !elsewhere(value)
-        }
-        15 => {
+        Shape::Host => is_host(value),
+        Shape::IpAddress => is_ip_address(value),
+        Shape::Seconds => value.parse::<i64>().map_or(true, |n| n == 0 || n == -1),
+        Shape::HttpStatus => value.len() == 3 && made_of(value, "0123456789"),
+        Shape::Status => value.len() <= 3 && made_of(value, "0123456789"),
+        Shape::Cipher => is_name(value),
+        Shape::TlsVersion => {
             let lower = value.to_ascii_lowercase();
             (lower.starts_with("tls") || lower.starts_with("ssl"))
                 && value.chars().all(|c| c.is_ascii_alphanumeric() || c == '.')
         }
-        16 => is_arn(value, ":targetgroup/"),
-        17 => value.contains("Root=") || value.contains("Self="),
-        19 => value == "session-reused" || is_arn(value, "certificate/"),
-        22 => value.split(',').all(|action| {
+        Shape::KeyExchange => {
+            is_name(value)
+                && !value.to_ascii_lowercase().starts_with("tls")
+                && !value.contains("SHA")
+                && !value.chars().all(|c| c.is_ascii_hexdigit())
+        }
+        Shape::TargetGroup => is_arn(value, ":targetgroup/"),
+        Shape::Trace => value.contains("Root=") || value.contains("Self="),
+        Shape::Certificate => value == "session-reused" || is_arn(value, "certificate/"),
+        Shape::Actions => value.split(',').all(|action| {
             action.starts_with(|c: char| c.is_ascii_lowercase())
                 && action.chars().all(|c| c.is_ascii_lowercase() || c == '-')
                 && !TYPES.contains(&action)
                 && action != "session-reused"
         }),
-        23 => {
+        Shape::Url => {
             has_scheme(value)
                 || value.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !elsewhere(value)
         }
-        24 | 28 | 32 => is_reason(value),
-        25 => value.split(' ').all(|target| {
-            target.rsplit_once(':').is_some_and(|(host, port)| {
-                !port.is_empty()
-                    && port.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
-                    && is_host(unbracketed(host))
-            })
-        }),
-        26 => value.split(' ').all(|status| {
+        Shape::Reason => is_reason(value),
+        Shape::Targets => value.split(' ').all(is_endpoint),
+        Shape::TargetAddress => value.starts_with("arn:") || is_endpoint(value),
+        Shape::Statuses => value.split(' ').all(|status| {
             let name = status.trim_end_matches(|c: char| c.is_ascii_digit());
             let digits = status.len() - name.len();
             status == "-"
@@ -82,7 +76,7 @@ pub(crate) fn fits(field: usize, value: &str) -> bool {
                     && digits > 0
                     && status != "h2"
         }),
-        27 => {
+        Shape::Classification => {
             let mut rest = value.chars();
             rest.next().is_some_and(|c| c.is_ascii_alphabetic())
                 && rest.all(|c| c.is_ascii_lowercase())
@@ -90,23 +84,42 @@ pub(crate) fn fits(field: usize, value: &str) -> bool {
                 && !ACTIONS.contains(&value)
                 && value != "Success"
         }
-        29 => {
+        Shape::ConnectionId => {
             value.starts_with("TID_")
                 || value.contains(' ') && value.chars().all(|c| c.is_ascii_alphabetic() || c == ' ')
         }
-        30 => is_host_header(value),
-        31 => value.starts_with('/') || has_scheme(value),
-        33 => {
-            let colons = value.matches(':').count();
-            value.matches('.').count() == 3 && made_of(value, "0123456789.")
-                || colons > 1 && is_ip_version_6(value)
-        }
-        34 | 35 => {
+        Shape::HostName => is_host_header(value),
+        Shape::Path => value.starts_with('/') || has_scheme(value),
+        Shape::ErrorCode => {
             value.strip_prefix("0x").unwrap_or(value).chars().all(|c| c.is_ascii_hexdigit())
                 || value.chars().all(|c| c.is_ascii_uppercase() || c == '_') && !elsewhere(value)
         }
-        _ => true,
+        Shape::Subject => value.contains('='),
+        Shape::Validity => value.contains("NotBefore=") || value.contains("NotAfter="),
+        Shape::SerialNumber => value.chars().all(|c| c.is_ascii_hexdigit() || c == ':'),
+        Shape::VerifyStatus => value == "Success" || value.starts_with("Failed"),
+        Shape::CheckStatus => value.chars().all(|c| c.is_ascii_uppercase() || c == '_'),
     }
+}
+
+fn is_ip_address(value: &str) -> bool {
+    value.matches('.').count() == 3 && made_of(value, "0123456789.")
+        || value.matches(':').count() > 1 && is_ip_version_6(value)
+}
+
+/// Name of a cipher or a key exchange.
+fn is_name(value: &str) -> bool {
+    value.starts_with(|c: char| c.is_ascii_alphabetic())
+        && value.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
+        && !elsewhere(value)
+}
+
+fn is_endpoint(value: &str) -> bool {
+    value.rsplit_once(':').is_some_and(|(host, port)| {
+        !port.is_empty()
+            && port.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
+            && is_host(unbracketed(host))
+    })
 }
 
 fn is_host_header(value: &str) -> bool {
@@ -118,14 +131,14 @@ fn is_host_header(value: &str) -> bool {
         && !value.starts_with("TLSv")
         && !elsewhere(value);
     let is_port = !port.is_empty() && made_of(port, "0123456789");
-    is_name || fits(33, value) || is_port && (host.chars().all(of_host) || is_host(host))
+    is_name || is_ip_address(value) || is_port && (host.chars().all(of_host) || is_host(host))
 }
 
 fn made_of(value: &str, characters: &str) -> bool {
     value.chars().all(|c| characters.contains(c))
 }
 
-/// Returns whether a value is a word or an ID of one other field.
+/// Words and ids that one other field holds.
 fn elsewhere(value: &str) -> bool {
     [&TYPES[..], &ACTIONS, &WORDS].concat().contains(&value) || value.starts_with("TID_")
 }

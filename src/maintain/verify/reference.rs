@@ -1,0 +1,181 @@
+//! The reference decoder: a second decoder of log lines, slow and simple, written from the documented rules.
+//!
+//! It imports nothing from `decode`, so a fault of the decoder does not recur here. `verify` decodes a sample of the
+//! objects with it, and tests compare both decoders on random text. Simplicity comes first: it splits lines character
+//! by character, and parses values with the standard library and chrono.
+
+mod shapes;
+mod values;
+
+use std::io::{self, Read};
+use std::iter;
+
+use flate2::read::MultiGzDecoder;
+
+use crate::logs::reject::{MAX_RAW, Reason, Reject};
+use crate::logs::schema::{Column, Table};
+
+pub use crate::maintain::verify::reference::values::Value;
+
+/// Maximum length of a line in bytes.
+const MAX_LINE: usize = 1 << 20;
+/// Maximum number of lines of text in a joined line.
+const MAX_JOINED: usize = 16;
+
+/// The values of a line: one for each column of the table, then `extra_fields`. `None` is NULL.
+pub type Row = Vec<Option<Value>>;
+
+/// A decoded line.
+#[derive(Debug)]
+pub struct Line {
+    /// Number of its first line of text, from 1.
+    pub number: u64,
+    /// Lines of text that are joined to the first.
+    pub joined: u64,
+    /// Its row, or why it has none.
+    pub outcome: Result<Row, Reject>,
+}
+
+/// Why a line has no row, and the column that rejects its value.
+type Refusal<'t> = (Reason, Option<&'t Column>);
+
+/// Returns the decompressed bytes of an object, which is gzip of any number of members or plain text.
+///
+/// # Errors
+///
+/// Fails if the gzip data is damaged.
+pub(super) fn decompress(object: &[u8]) -> io::Result<Vec<u8>> {
+    if !object.starts_with(b"\x1f\x8b") {
+        return Ok(object.to_vec());
+    }
+    let mut text = Vec::new();
+    MultiGzDecoder::new(object).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// Returns a text without the blank lines at its end, which are not log lines.
+pub fn without_blank_end(mut text: &[u8]) -> &[u8] {
+    let ends = [&b"\r\n"[..], b"\n", b"\r"];
+    let is_line = |text: &[u8]| text.is_empty() || text.ends_with(b"\n");
+    while let Some(before) =
+        ends.iter().find_map(|end| text.strip_suffix(*end).filter(|text| is_line(text)))
+    {
+        text = before;
+    }
+    text
+}
+
+/// Decodes the lines of a text. `offset` is the position of the text in its decompressed object.
+pub fn lines<'t>(table: &'t Table, text: &'t [u8], offset: u64) -> impl Iterator<Item = Line> {
+    let mut lines: Vec<&[u8]> = text.split(|&byte| byte == b'\n').collect();
+    if lines.last().is_some_and(|last| last.is_empty()) {
+        lines.pop();
+    }
+    let (mut at, mut byte_offset) = (0, offset);
+    iter::from_fn(move || {
+        let rest = lines.get(at..).filter(|rest| !rest.is_empty())?;
+        let count = joined(table, rest);
+        let whole = rest[..count].join(&b'\n');
+        let (number, joined) = (at as u64 + 1, count as u64 - 1);
+        let line = without_cr(&whole);
+        let outcome = row(table, line).map_err(|(reason, column)| Reject {
+            line_number: number,
+            byte_offset,
+            reason,
+            column: column.map(|column| column.name.as_str().into()),
+            raw_length: line.len() as u64,
+            raw: line[..line.len().min(MAX_RAW)].to_vec(),
+        });
+        at += count;
+        byte_offset += whole.len() as u64 + 1;
+        Some(Line { number, joined, outcome })
+    })
+}
+
+/// Returns how many of the first lines of a text form one log line.
+fn joined(table: &Table, lines: &[&[u8]]) -> usize {
+    let is_open = |line: &[u8]| matches!(row(table, line), Err((Reason::UnterminatedQuote, _)));
+    let is_row = |line: &[u8]| row(table, line).is_ok();
+    if !is_open(without_cr(lines[0])) {
+        return 1;
+    }
+    for count in 2..=lines.len().min(MAX_JOINED) {
+        let whole = lines[..count].join(&b'\n');
+        if is_row(without_cr(lines[count - 1])) {
+            return 1;
+        }
+        if !is_open(without_cr(&whole)) {
+            return if is_row(without_cr(&whole)) { count } else { 1 };
+        }
+    }
+    1
+}
+
+fn without_cr(line: &[u8]) -> &[u8] {
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+fn row<'t>(table: &'t Table, line: &[u8]) -> Result<Row, Refusal<'t>> {
+    if line.len() > MAX_LINE {
+        return Err((Reason::LineTooLong, None));
+    }
+    let line = std::str::from_utf8(line).map_err(|_| (Reason::InvalidUtf8, None))?;
+    let (fields, extra) = split(line, table.fields.len()).map_err(|reason| (reason, None))?;
+    if fields.len() < table.required_fields {
+        return Err((Reason::TooFewFields, None));
+    }
+    let mut row = Row::new();
+    for (index, column) in table.columns() {
+        row.push(match fields.get(index) {
+            Some(field) if field != "-" => {
+                values::parse(column, field).map_err(|_| (Reason::InvalidValue, Some(column)))?
+            }
+            _ => None,
+        });
+    }
+    row.push(extra.map(Value::Text));
+    Ok(row)
+}
+
+/// Splits a line into at most `known` fields without their quotes, and the unchanged rest.
+fn split(line: &str, known: usize) -> Result<(Vec<String>, Option<String>), Reason> {
+    let characters: Vec<char> = line.chars().collect();
+    let mut fields = Vec::new();
+    let mut at = 0;
+    loop {
+        while characters.get(at) == Some(&' ') {
+            at += 1;
+        }
+        if at == characters.len() {
+            return Ok((fields, None));
+        }
+        if fields.len() == known {
+            return Ok((fields, Some(characters[at..].iter().collect())));
+        }
+        let mut field = String::new();
+        if characters[at] == '"' {
+            at += 1;
+            loop {
+                match characters.get(at) {
+                    None => return Err(Reason::UnterminatedQuote),
+                    Some('"') => break,
+                    Some(other) => field.push(*other),
+                }
+                at += 1;
+            }
+            at += 1;
+            if !matches!(characters.get(at), None | Some(' ')) {
+                return Err(Reason::MisplacedQuote);
+            }
+        } else {
+            while let Some(&character) = characters.get(at).filter(|c| **c != ' ') {
+                if character == '"' {
+                    return Err(Reason::MisplacedQuote);
+                }
+                field.push(character);
+                at += 1;
+            }
+        }
+        fields.push(field);
+    }
+}
