@@ -61,7 +61,7 @@ impl Levels {
         self.rows
     }
 
-    /// Appends the encoded levels after their length, which precedes them in pages of version 1.
+    /// Appends the length of the encoded levels, which version 1 pages require, and then the levels.
     fn encode(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&[0; 4]);

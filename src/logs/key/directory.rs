@@ -1,6 +1,6 @@
 //! Parses the path of a directory, to determine which logs can be below it.
 //!
-//! A listing skips directories that cannot contain a selected log. The parser of keys finds names that contradict their
+//! A listing skips directories that cannot contain a selected log. The key parser finds names that contradict their
 //! path. A component has a meaning only where AWS, or a tool that arranges AWS's files, defines it: below `AWSLogs`,
 //! `aws-account-id=…` or `elasticloadbalancing`.
 
@@ -22,7 +22,7 @@ pub struct Directory<'a> {
     pub service: Option<&'static str>,
 }
 
-/// The year, month and day in a path. The path can contain only the first of them.
+/// The year, month and day in a path. A path can end after the year or the month.
 #[derive(Default)]
 struct Date([Option<u32>; 3]);
 
@@ -65,7 +65,7 @@ impl<'a> Directory<'a> {
         let mut parts = directory.split('/').peekable();
         let mut found = Self::default();
         let mut date = Date::default();
-        // Position of the component relative to the start of the part that has a meaning; `None` before that part.
+        // Position of the component relative to the start of the meaningful part of the path; `None` before that part.
         let mut place = None;
         let mut is_ours = false;
         while let Some(part) = parts.next() {
@@ -84,7 +84,7 @@ impl<'a> Directory<'a> {
             {
                 found.account = Some(account);
             } else if at == 0 && part.starts_with("o-") {
-                // An organization, whose accounts are below it.
+                // The ID of an organization. The directories of its accounts are below it.
                 place = Some(0);
             } else if part == SERVICE {
                 is_ours = true;
