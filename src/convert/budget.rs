@@ -10,8 +10,8 @@ const PER_WORKER: usize = 24 << 20;
 
 /// Counts the decompressed bytes, record batches and encoded pages that batches hold.
 ///
-/// While the bytes exceed the limit, only the oldest batch may decompress more data. The others decode and write what
-/// they have, or wait. The oldest can always continue, so there is no deadlock.
+/// While the bytes exceed the limit, only the oldest batch may decompress more data. The other batches decode and write
+/// what they have, or wait. The oldest can always continue, so there is no deadlock.
 pub(super) struct Budget {
     limit: usize,
     state: Mutex<State>,

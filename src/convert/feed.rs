@@ -1,8 +1,8 @@
 //! The feed of a batch: its compressed objects, in order and read ahead, and their decompression.
 //!
-//! Ordinary objects are grouped into runs of about half a megabyte. An object that cannot be decompressed at once is
-//! streamed, a segment at a time. The sizes in the listing determine the runs, so the output does not depend on how far
-//! ahead the objects are read.
+//! Ordinary objects are grouped into runs of about half a megabyte. An object that cannot be decompressed in a single
+//! call is streamed, one segment at a time. The sizes in the listing determine the runs, so the output does not depend
+//! on how far ahead the objects are read.
 
 use std::collections::VecDeque;
 use std::ops::Range;

@@ -257,8 +257,8 @@ impl Decoder {
         rejected
     }
 
-    /// Removes rejected lines from the tile, adds them to the rejects, and appends the others to the columns that can
-    /// reject values.
+    /// Removes rejected lines from the tile, adds them to the rejects, and appends the remaining lines to the columns
+    /// that can reject values.
     #[cold]
     fn remove_rejected(
         &mut self,

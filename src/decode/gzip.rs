@@ -1,8 +1,8 @@
 //! Decompresses objects to text of whole lines, in bounded memory.
 //!
-//! libdeflate decompresses an ordinary object at once, about twice as fast as any streaming decompressor. flate2
-//! streams all other objects in segments: those that are large, empty, corrupt or not gzip, and those with several
-//! members. Only the streaming path decides whether an object is corrupt.
+//! libdeflate decompresses an ordinary object in a single call, about twice as fast as any streaming decompressor.
+//! flate2 streams all other objects in segments: those that are large, empty, corrupt or not gzip, and those with
+//! several members. Only the streaming path decides whether an object is corrupt.
 
 mod blank;
 mod content;
@@ -25,9 +25,9 @@ use crate::logs::reject::{MAX_RAW, Reason};
 
 pub(crate) use crate::decode::gzip::content::{HEAD, is_gzip, is_text};
 
-/// Maximum size in bytes of a text that is decompressed at once.
+/// Maximum size in bytes of a text that is decompressed in a single call.
 pub const MAX_WHOLE: usize = 16 << 20;
-/// Maximum size in bytes of an object that is read at once.
+/// Maximum size in bytes of an object that is read into memory as a whole.
 pub(crate) const MAX_WHOLE_GZIP: u64 = 4 << 20;
 /// Approximate text size of a streamed segment, in bytes. A segment ends with a whole line.
 const SEGMENT: usize = 4 << 20;
@@ -138,7 +138,7 @@ impl RawReject {
     }
 }
 
-/// Decompresses ordinary objects at once.
+/// Decompresses ordinary objects, each in a single call.
 pub struct Whole {
     decompressor: libdeflater::Decompressor,
 }
@@ -555,7 +555,7 @@ impl LongLine {
     }
 }
 
-/// Appends a line end to the last line of a text if it has none.
+/// Appends a line end to a text whose last line has none.
 fn end_last_line(text: &mut Text, start: usize) {
     if text[start..].last().is_some_and(|&last| last != b'\n') {
         text.extend(b"\n");

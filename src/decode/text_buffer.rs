@@ -6,7 +6,7 @@ use crate::util::pool::Pool;
 
 /// Maximum length of a line in bytes. Longer lines are rejected.
 ///
-/// AWS documents a limit of 8 KB for the user agent and none for the line.
+/// AWS documents a limit of 8 KB for the user agent, but no limit for the line.
 pub const MAX_LINE: usize = 1 << 20;
 /// Maximum number of lines of text that are joined into one line.
 pub(crate) const MAX_JOINED: usize = 16;

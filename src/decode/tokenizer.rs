@@ -16,7 +16,7 @@
 //! delimiters. This finds the fields of all regular lines without a branch for each byte. If a line is irregular (two
 //! spaces in a row, a misplaced quote, a byte above 0x7f, …), the scan only records a position in `odd`, and
 //! `read_irregular` parses the entire line again, byte by byte. So the scan can be rewritten freely, as long as it
-//! records a position for each irregular line. It need not decide whether such a line is valid.
+//! records a position for each irregular line. It does not have to decide whether an irregular line is valid.
 //!
 //! A valid irregular line is copied to the end of the text in regular form, so that other modules only process regular
 //! lines.

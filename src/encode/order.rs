@@ -9,8 +9,8 @@ use std::io::{self, Write};
 
 use parquet::errors::{ParquetError, Result};
 
-/// Header of the field `column_orders` in `FileMetaData`: a list, whose field number is one more than that of the
-/// preceding field.
+/// Header of the field `column_orders` in `FileMetaData`: a list, whose field number is one higher than the preceding
+/// field's.
 const LIST_FIELD: u8 = 0x19;
 /// Type of the elements of the list, in the lower half of its header.
 const STRUCTS: u8 = 0x0c;

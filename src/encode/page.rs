@@ -28,7 +28,7 @@ pub(super) struct DataPage {
 pub(super) struct Levels {
     rows: usize,
     nulls: usize,
-    /// One bit for each row, in the bit packing of Parquet. Empty as long as all rows are NULL or none is.
+    /// One bit for each row, in the bit packing of Parquet. Empty as long as either all rows or no rows are NULL.
     mixed: BooleanBufferBuilder,
 }
 

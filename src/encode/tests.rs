@@ -33,7 +33,7 @@ const CASES: u32 = 3000;
 /// Length in bytes up to which text must not be truncated in statistics.
 const KEPT: usize = 64;
 
-/// A table with two columns of every type, one stored with a dictionary and one without.
+/// A table with columns of every type. All types except timestamps are stored both with and without a dictionary.
 const TABLE: &str = r#"
 log_type = "access"
 table = "t"

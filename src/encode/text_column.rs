@@ -21,7 +21,7 @@ use crate::util::arena::Interner;
 const MAX_DICTIONARY: usize = 1 << 20;
 /// How often a value must occur on average for a dictionary to be worth its size.
 const WORTH: usize = 2;
-/// Maximum size of the text that is appended to a page at once, as a multiple of a full page.
+/// Maximum size of the text that is appended to a page in one step, as a multiple of a full page.
 const MAX_PAGES: usize = 4;
 
 /// Encodes a column of text. Each batch contains strings, or indices into the batch's own dictionary.

@@ -320,7 +320,8 @@ fn is_word(text: &str, also: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || also.contains(c))
 }
 
-/// Parses a number of exactly `count` digits. The value is only valid for fewer than 10 digits; more digits wrap.
+/// Parses a number of exactly `count` digits. The value is valid only for fewer than 10 digits, because more digits
+/// wrap.
 fn digits(text: &str, count: usize) -> Option<u32> {
     let all = text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
     all.then(|| {

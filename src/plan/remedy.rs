@@ -1,4 +1,4 @@
-//! Remedies of failures and findings.
+//! Remedies for failures and findings.
 
 use serde::{Deserialize, Serialize};
 
@@ -31,12 +31,12 @@ pub enum Remedy {
     Repair,
     /// Rebuild lost claims from files, or move the file out of the directory of the table.
     RepairOrMove,
-    /// Replace the object with a good copy and convert its partition again, or accept that there is none.
+    /// Replace the object with a good copy and convert its partition again, or accept that there is no good copy.
     ReplaceOrAccept,
 }
 
 impl Remedy {
-    /// Returns the remedy of an error of a single partition; `None` for other errors.
+    /// Returns the remedy for an error that affects a single partition; `None` for other errors.
     pub(crate) fn of(error: &DatasetError) -> Option<Self> {
         match error {
             DatasetError::Newer { .. } => Some(Self::Update),

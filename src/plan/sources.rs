@@ -1,4 +1,4 @@
-//! Opens sources by their names.
+//! Opens sources by name.
 
 use std::collections::HashMap;
 
@@ -9,15 +9,15 @@ use crate::store::{Network, Place, Source, StoreError};
 /// A source cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {
-    /// Its name is not a valid pattern.
+    /// The name of the source is not a valid pattern.
     #[error(transparent)]
     Scope(#[from] ScopeError),
-    /// Its store cannot be opened.
+    /// The store of the source cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// The relation of a source and a dataset that overlap.
+/// The relation between a source and a dataset that overlap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Overlap {
     /// The dataset is in the source.

@@ -26,15 +26,15 @@ pub struct IncompleteObjects {
 /// An object that was damaged, or none of whose lines became a row.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct IncompleteObject {
-    /// Whether the user accepted it.
+    /// Whether the user accepted the object.
     pub accepted: bool,
-    /// Its URL.
+    /// URL of the object.
     pub object: String,
-    /// Its log type.
+    /// Log type of the object.
     pub log_type: LogType,
     /// Day of delivery.
     pub day: NaiveDate,
-    /// Number of its lines. The unreadable rest of an object counts as one.
+    /// Number of lines in the object. The unreadable rest of an object counts as one line.
     pub lines: u64,
     /// Number of lines that became rows.
     pub rows: u64,
@@ -102,7 +102,7 @@ impl IncompleteObjects {
 }
 
 impl IncompleteObject {
-    /// Returns the number of rejects by reason as text, such as `1 truncated_gzip`.
+    /// Returns the rejects by reason as text, such as `1 truncated_gzip`.
     pub fn reasons(&self) -> String {
         let reasons = self.rejects.iter().map(|(reason, count)| format!("{count} {reason}"));
         reasons.collect::<Vec<_>>().join(", ")

@@ -1,4 +1,4 @@
-//! Builders of text columns: dictionaries for values that repeat, strings for others.
+//! Builders of text columns: dictionaries for values that repeat, strings for all other values.
 
 use std::sync::Arc;
 
