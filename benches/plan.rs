@@ -115,7 +115,7 @@ impl Synthetic {
     }
 }
 
-/// Returns a number that differs between objects, like a CRC-32.
+/// Returns a number that is different for each object, like a CRC-32.
 fn hash_of(url: &str) -> u32 {
     url.bytes().fold(0, |sum: u32, byte| sum.wrapping_mul(31).wrapping_add(byte.into()))
 }

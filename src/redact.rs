@@ -247,7 +247,7 @@ impl Redaction {
         Agreement { columns: self.rules.clone(), key_fingerprint }
     }
 
-    /// Returns whether there are no rules. Only if there are none do rejects contain the text of their lines.
+    /// Returns whether there are no rules. Rejects contain the text of their lines only if there are no rules.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }

@@ -59,7 +59,7 @@ pub struct Facts {
     pub load_balancers: Vec<LoadBalancer>,
     /// Rejects by reason.
     pub rejects: Vec<RejectsOf>,
-    /// Objects that were damaged, or none of whose lines became a row.
+    /// Objects that were damaged, or whose lines were all rejected.
     pub incomplete_objects: IncompleteObjects,
     /// The fields in the lines of each log type and month of delivery.
     pub months: Vec<Month>,

@@ -146,7 +146,7 @@ impl Check {
         self.partitions.is_empty()
     }
 
-    /// Returns the number of partitions that are not checked because they have unfinished claims.
+    /// Returns the number of partitions that are not checked because of unfinished claims or removals.
     pub(crate) fn unfinished(&self) -> usize {
         self.unfinished
     }

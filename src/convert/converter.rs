@@ -78,7 +78,7 @@ enum Cause {
 }
 
 impl ConverterError {
-    /// Returns whether the error is that the conversion was stopped before it converted any objects.
+    /// Returns whether the cause is that the conversion was stopped before it converted any objects.
     pub fn is_interruption(&self) -> bool {
         matches!(
             self.0,

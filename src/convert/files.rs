@@ -295,7 +295,7 @@ pub(super) fn leave_out(object: &Object, error: &StoreError, tally: &mut Tally) 
     }
 }
 
-/// Describes an object that does not contain the log that its name promises.
+/// Returns the error message for an object that does not contain the log that its name promises.
 fn misnamed(named: LogType, foreign: Foreign) -> String {
     format!(
         "is named like an object of the {named} log, but contains {foreign}; none of it is converted. {}",

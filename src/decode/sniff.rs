@@ -1,4 +1,4 @@
-//! Detects what an object contains if it is not the log that its name promises, from its first lines.
+//! Detects, from the first lines of an object, what it contains instead of the log that its name promises.
 //!
 //! Only objects whose lines are all rejected are checked, so an invalid line among valid ones is an ordinary reject. If
 //! the content is not recognized, its lines are ordinary rejects, too.
@@ -231,8 +231,8 @@ fn is_time_before(line: &[u8], end: usize) -> bool {
     })
 }
 
-/// Returns whether log lines have omitted or reordered fields. This is so if most lines have a rejected value that
-/// belongs to another column, or if all lines end after the same number of fields, which is too small.
+/// Returns whether log lines have omitted or reordered fields. This is the case if most lines have a rejected value
+/// that belongs to another column, or if all lines end after the same number of fields, which is too small.
 fn have_chosen_fields(named: LogType, lines: &[&[u8]]) -> bool {
     let table = named.table();
     let mut decoder = Decoder::new(table);

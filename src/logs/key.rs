@@ -247,7 +247,7 @@ impl Key {
     }
 }
 
-/// Returns the day in the path of an object, if it is the documented path. `path` must begin with `AWSLogs`.
+/// Returns the day in the path of an object, if the path has the documented form. `path` must begin with `AWSLogs`.
 fn delivery_day(path: &str, object: &Name) -> Option<NaiveDate> {
     let mut parts = path.split('/').skip(1);
     for wanted in [object.account, SERVICE, object.region] {

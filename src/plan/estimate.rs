@@ -215,7 +215,7 @@ pub struct For<'a> {
 
 impl Estimate {
     /// Estimates a plan. `survey` contains the object counts of the listing that the plan was made from, and `listing`
-    /// the request counts of that listing.
+    /// contains the request counts of that listing.
     pub fn of(
         plan: Plan,
         survey: Survey,

@@ -133,7 +133,7 @@ pub enum BalancerError {
         "an ARN of a load balancer is arn:aws:elasticloadbalancing:REGION:ACCOUNT:loadbalancer/app/NAME/ID"
     )]
     Form,
-    /// The text is the ARN of a listener or rule of the load balancer with this ARN.
+    /// The text is the ARN of a listener or rule. The value is the ARN of its load balancer.
     #[error("this is the ARN of a listener or rule; its load balancer is {0}")]
     Listener(String),
     /// The text is the ARN of a target group.

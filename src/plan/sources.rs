@@ -26,7 +26,7 @@ pub(crate) enum Overlap {
     InDataset,
 }
 
-/// Opens the sources in the order of their names, with the scope of each. If an object list replaces the
+/// Opens the sources in the order of `names`, and returns them with their scopes. If an object list replaces the
 /// listing, sources are opened without listing them.
 ///
 /// # Errors
@@ -44,8 +44,8 @@ pub(crate) fn open(
     Ok((sources, scopes))
 }
 
-/// Returns the directories and prefixes of the sources, with the scope of each. A shell can expand a pattern to
-/// thousands of names: all names in one directory become one source.
+/// Returns the directories and prefixes of the sources, with their scopes. A shell can expand a pattern to thousands of
+/// names: all names in one directory become one source.
 ///
 /// # Errors
 ///

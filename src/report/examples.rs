@@ -42,7 +42,7 @@ pub struct Example {
 /// key.
 pub(super) type Candidates = BTreeMap<String, Output>;
 
-/// Records a file of rejects that contains a reason as a candidate for that reason.
+/// Records a file of rejects as a candidate for a reason that it contains.
 pub(super) fn consider(candidates: &mut Candidates, reason: &str, output: &Output) {
     let order = |output: &Output| (output.file.size, output.file.key.clone());
     match candidates.get_mut(reason) {

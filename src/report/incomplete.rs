@@ -1,4 +1,4 @@
-//! Incomplete objects: objects that were damaged, or none of whose lines became a row.
+//! Incomplete objects: objects that were damaged, or whose lines were all rejected.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,7 +23,7 @@ pub struct IncompleteObjects {
     pub list: Vec<IncompleteObject>,
 }
 
-/// An object that was damaged, or none of whose lines became a row.
+/// An object that was damaged, or whose lines were all rejected.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct IncompleteObject {
     /// Whether the user accepted the object.

@@ -98,7 +98,8 @@ impl Interner {
         self.intern_if(string, |_| true).expect("every string is accepted")
     }
 
-    /// Returns the index of a string. Appends a new string if `accept` returns true, and otherwise returns `None`.
+    /// Returns the index of a string. A new string is appended if `accept` returns true; otherwise, the result is
+    /// `None`.
     pub(crate) fn intern_if(
         &mut self,
         string: &[u8],

@@ -1,4 +1,4 @@
-//! Escapes untrusted text for terminals: keys, paths, values, URLs, error messages of stores, and log lines.
+//! Escapes untrusted text for terminals: keys, paths, values, URLs, error messages from stores, and log lines.
 //!
 //! Control characters, invisible characters and bytes that are not UTF-8 become escapes. So no name can move the
 //! cursor, change colors, reverse the text or start a new line. Backslashes are not escaped.

@@ -6,8 +6,8 @@ use crate::decode::text_buffer::Text;
 
 /// Maximum number of runs of equal blank lines to hold back.
 ///
-/// At the end of an object, only the blank lines in the last runs up to this limit are ignored. The limit is far above
-/// what editors and tools write, and bounds the memory use for any number of blank lines.
+/// At the end of an object, only the blank lines in this many runs are ignored. The limit is far above what editors and
+/// tools write, and bounds the memory use for any number of blank lines.
 const MAX_RUNS: usize = 1024;
 
 /// Blank lines, as runs of lines with the same line end.

@@ -130,7 +130,7 @@ fn is_start(part: &str, next_is_service: bool) -> bool {
         || next_is_service && is_account(part)
 }
 
-/// Returns whether a component is `AWSLogs`, or begins with it as a word: `AWSLogs-Partitioned`, `awslogs.bak`. Ignores
+/// Returns whether a component is `AWSLogs`, or begins with that word: `AWSLogs-Partitioned`, `awslogs.bak`. Ignores
 /// case.
 fn is_root(part: &str) -> bool {
     let root = part.get(..ROOT.len()).is_some_and(|root| root.eq_ignore_ascii_case(ROOT));
@@ -142,8 +142,8 @@ fn account_of(part: &str) -> Option<&str> {
     is_account(account).then_some(account)
 }
 
-/// Returns the region in a component. A component without `region=` can be a folder with any name, so it must look like
-/// a real region, such as `eu-west-1` or `us-gov-east-1`.
+/// Returns the region in a component. A component without `region=` can be a folder with any name, so it must have the
+/// form of a real region, such as `eu-west-1` or `us-gov-east-1`.
 fn region_of(part: &str) -> Option<&str> {
     if let Some(region) = part.strip_prefix("region=") {
         return is_region(region).then_some(region);

@@ -1,4 +1,4 @@
-//! Counts the requests of a conversion in advance, in the order in which it sends them.
+//! Counts the requests of a conversion in advance, in the order in which the conversion sends them.
 //!
 //! This is the only module that counts them. Stores, the dataset and the ledger contribute facts, such as the size of a
 //! part.
@@ -42,7 +42,7 @@ pub(super) fn of_plan(plan: &Plan, sources: &[Source], dataset: Option<&For>) ->
     calls + ENTRY * touched.len() as u64
 }
 
-/// Counts the requests for reading an object: one, or one for each range if it is streamed.
+/// Counts the requests for reading an object: one request, or one per range if the object is streamed.
 fn read(object: &Object, source: &Source) -> Calls {
     let size = object.listed.size;
     let ranges = if size > MAX_WHOLE_GZIP { size.div_ceil(READ_BYTES) } else { 1 };

@@ -16,7 +16,7 @@ pub(super) enum Home {
     Bucket {
         kind: Kind,
         name: String,
-        /// Prefix of the keys of the source, without the slash at its end.
+        /// Prefix of the source's keys, without the slash at its end.
         prefix: Option<String>,
     },
     /// Below a directory.
@@ -58,7 +58,7 @@ impl Home {
         }
     }
 
-    /// Returns the prefix of the keys of the source, without the slash at its end.
+    /// Returns the prefix of the source's keys, without the slash at its end.
     pub(super) fn prefix(&self) -> Option<&str> {
         match self {
             Self::Bucket { prefix, .. } => prefix.as_deref(),

@@ -1,4 +1,4 @@
-//! Calendars: each year of a load balancer as an SVG with a square for each day, in few bytes.
+//! Calendars: each year of a load balancer as a small SVG with a square for each day.
 //!
 //! All squares of one shade are one path. Consecutive days of a week are one stroke, which a dash pattern divides into
 //! squares, so a day takes only a few bytes and does not need a separate element. One attribute contains the counts of

@@ -17,7 +17,7 @@ pub(super) fn bytes(number: impl Borrow<u64>) -> HumanBytes {
     HumanBytes(*number.borrow())
 }
 
-/// Returns a percentage. Only 0 is shown as `0 %`, and only the entire whole as `100 %`.
+/// Returns a percentage. Only 0 is shown as `0 %`, and only the full amount as `100 %`.
 pub(super) fn percent(part: impl Borrow<u64>, whole: impl Borrow<u64>) -> String {
     let (part, whole) = (*part.borrow(), *whole.borrow());
     let share = 100.0 * part as f64 / whole.max(1) as f64;
