@@ -1,5 +1,5 @@
-//! Measures the memory and time of a plan and of its claims, over a synthetic store that lists any number of objects
-//! and has claims for all of them or none.
+//! Measures the memory and time that planning and claiming take, with a synthetic store that lists any number of
+//! objects and has claims for all or none of the objects.
 //!
 //!     cargo bench --bench plan -- [OBJECTS [PARTITIONS]]
 
@@ -31,14 +31,14 @@ use object_store::{
     PutPayload, PutResult, Result,
 };
 
-/// Number of partitions that are planned over a remote store.
+/// Number of partitions to plan with a remote store.
 const REMOTE_PARTITIONS: u64 = 300;
 /// Time that each request to the remote store takes.
 const LATENCY: Duration = Duration::from_millis(20);
 const DESCRIPTION: &str = r#"{"format_version":2,"layout":"hive","conditional_creates":true}"#;
 
-/// A store that generates a listing, and a dataset in which all objects are claimed or none. It discards what is
-/// written.
+/// A store that generates a listing, and a dataset in which all or none of the objects are claimed. Writes are
+/// discarded.
 #[derive(Debug)]
 struct Synthetic {
     objects: u64,
@@ -64,7 +64,7 @@ fn partition(number: u64) -> (u64, NaiveDate) {
     (100_000_000_000 + number % 20, first + Days::new(number / 20))
 }
 
-/// Returns the object with a number, as S3 lists it. Each partition has four load balancers.
+/// Returns the object with the given number, as S3 lists it. Each partition has four load balancers.
 fn object(number: u64, partition_number: u64) -> ObjectMeta {
     let (account, day) = partition(partition_number);
     let (path, date) = (day.format("%Y/%m/%d"), day.format("%Y%m%d"));
@@ -115,7 +115,7 @@ impl Synthetic {
     }
 }
 
-/// Returns a number that differs between objects, as a CRC-32 would.
+/// Returns a number that is different for each object, like a CRC-32.
 fn hash_of(url: &str) -> u32 {
     url.bytes().fold(0, |sum: u32, byte| sum.wrapping_mul(31).wrapping_add(byte.into()))
 }
@@ -203,7 +203,7 @@ impl ObjectStore for Synthetic {
     }
 }
 
-/// Returns the peak memory of this process since the last call, in MiB.
+/// Returns the peak memory use of this process since the last call, in MiB.
 fn peak() -> u64 {
     let status = fs::read_to_string("/proc/self/status").expect("Linux has it");
     let line = status
@@ -224,7 +224,7 @@ fn cpu_time() -> f64 {
     ticks.map(|ticks| ticks.expect("a number") / 100.0).sum()
 }
 
-/// Runs a task, and prints its wall time, its CPU time and the peak memory.
+/// Runs a task, and prints its wall time, CPU time and peak memory use.
 #[allow(clippy::print_stdout)] // the figures
 fn measured<T>(what: &str, task: impl FnOnce() -> T) -> T {
     let (began, before) = (Instant::now(), cpu_time());

@@ -1,8 +1,8 @@
-"""Queries an Arrow stream on stdin with DuckDB, as the table logs. Needs the packages duckdb and pyarrow.
+"""Queries an Arrow stream on stdin with DuckDB, as the table logs. Requires the packages duckdb and pyarrow.
 
     arrow_stream OBJECT | python3 arrow_query.py "SELECT elb_status_code, count(*) FROM logs GROUP BY 1"
 
-DuckDB reads the stream batch by batch. It holds no more of it than the query needs.
+DuckDB reads the stream batch by batch, and keeps in memory only what the query needs.
 """
 
 import sys

@@ -1,12 +1,12 @@
-//! Generates a tree of Application Load Balancer logs of any size from a seed. It contains access logs and, with
+//! Generates a tree of Application Load Balancer logs of any size from a seed. The tree contains access logs and, with
 //! `--all-logs`, the connection and health check logs for the same load balancers and times. The access logs are the
 //! same with and without `--all-logs`.
 //!
-//! The output is a pure function of the arguments. Every object has its own random generator, seeded with the seed of
-//! the run and the position of the object in the tree, so the output does not depend on the number of threads. Lines
+//! The output is a pure function of the arguments. Every object has a separate random generator, seeded with the seed
+//! of the run and the position of the object in the tree, so the output does not depend on the number of threads. Lines
 //! are streamed through gzip, so memory does not grow with the size of an object.
 //!
-//! These properties make the logs realistic, and make them compress about as well as real logs:
+//! The following properties make the logs realistic, and let them compress about as well as real logs:
 //!
 //! - a few clients send most of the requests, over connections that each client keeps open for a while;
 //! - about sixty routes have ids, slugs and query strings, so that URLs vary but also repeat;
@@ -125,7 +125,7 @@ impl std::ops::Add for Totals {
 struct Rng(u64);
 
 impl Rng {
-    /// Returns the generator of a position in the tree, which is a path of numbers.
+    /// Returns the generator for a position in the tree, which is a path of numbers.
     fn at(path: &[u64]) -> Self {
         let mut rng = Self(0x0a1b_2c3d_4e5f_6071);
         for &step in path {
@@ -166,10 +166,10 @@ impl Rng {
         usize::try_from(self.below(len as u64)).expect("below a usize")
     }
 
-    /// Returns a log-normal number with a median. `spread` is the standard deviation of its logarithm.
+    /// Returns a log-normal random number with the given median. `spread` is the standard deviation of the logarithm.
     ///
-    /// Uses only additions and multiplications, whose results are the same on every machine. Those of a math library
-    /// may differ.
+    /// Uses only additions and multiplications, whose results are the same on every machine. The results of a math
+    /// library may differ.
     fn log_normal(&mut self, median: u64, spread: f64) -> u64 {
         let bits = self.next();
         let sum: u64 = (0..4).map(|part| (bits >> (16 * part)) & 0xffff).sum();
@@ -213,7 +213,7 @@ impl Rng {
     }
 }
 
-/// A distribution of ranks whose first ranks are the most likely: the n-th rank has the weight 1/(n + k).
+/// A distribution of ranks in which the first ranks are the most likely: the n-th rank has the weight 1/(n + k).
 #[derive(Debug)]
 struct Skew {
     /// Sum of the weights up to and including each rank.
@@ -221,7 +221,7 @@ struct Skew {
 }
 
 impl Skew {
-    /// Returns a distribution with `flatness` as k. The larger it is, the more similar are the first weights.
+    /// Returns a distribution with `flatness` as k. The larger k is, the more similar the first weights are.
     fn new(ranks: usize, flatness: u64) -> Self {
         let sums = (1..=ranks as u64)
             .scan(0, |sum, rank| {
@@ -262,13 +262,13 @@ struct World {
 #[derive(Debug)]
 struct Client {
     address: String,
-    /// Index of its most common user agent in [`World::agents`].
+    /// Index of the client's most common user agent in [`World::agents`].
     agent: usize,
 }
 
 /// Number of client addresses.
 const CLIENTS: usize = 20_000;
-/// Number of different ids of orders, products and other items.
+/// Number of different ids for orders, products and other items.
 const NUMBERS: usize = 50_000;
 
 impl World {
@@ -410,8 +410,8 @@ const WORDS: &[&str] = &[
 
 /// The routes, the most common first: method, median milliseconds, median sent bytes, path.
 ///
-/// In a path, `{n}` is a number and `{slug}` a group of words; a few of each are frequent. `{page}` is a small number,
-/// `{word}` one word, and `{uuid}` and `{hex}` are random.
+/// In a path, `{n}` is a number and `{slug}` is a group of words; a few numbers and slugs are frequent. `{page}` is a
+/// small number, `{word}` is one word, and `{uuid}` and `{hex}` are random.
 const ROUTES: &[&str] = &[
     "GET 4 1830 /api/v2/products/{n}",
     "GET 9 6400 /api/v2/products?category={word}&page={page}&per_page=24",
@@ -562,7 +562,7 @@ impl Route {
 /// A load balancer and its targets.
 #[derive(Debug)]
 struct Balancer {
-    /// Its position in the tree: account, region, load balancer.
+    /// Position of the load balancer in the tree: account, region, load balancer.
     place: [u64; 3],
     account: String,
     region: &'static str,
@@ -695,7 +695,7 @@ struct Object<'a> {
     balancer: &'a Balancer,
     /// Index of the node in [`Balancer::nodes`].
     node: usize,
-    /// End of its window, in seconds since 1970.
+    /// End of the window, in seconds since 1970.
     end: i64,
     path: PathBuf,
     rng: Rng,
@@ -721,7 +721,7 @@ impl<'a> Object<'a> {
     }
 
     fn new(args: &Args, balancer: &'a Balancer, date: NaiveDate, index: u32) -> Self {
-        // The first window ends at midnight, so it contains the last minutes of the previous day. AWS also chooses the
+        // The first window ends at midnight, so it contains the last minutes of the previous day. AWS, too, chooses the
         // directory by the time of delivery, not by the times of the requests.
         let window = i64::from(index) * 288 / i64::from(args.objects_per_day);
         let start_of_day = date.and_time(NaiveTime::MIN).and_utc();
@@ -784,7 +784,7 @@ impl<'a> Object<'a> {
     }
 }
 
-/// An object while it is written.
+/// An object that is being written.
 struct Output {
     path: PathBuf,
     gzip: GzEncoder<BufWriter<File>>,
@@ -1009,7 +1009,7 @@ struct Traffic<'a> {
     /// Nanoseconds of the window per request.
     step: u64,
     row: Row<'a>,
-    /// The connection of the row.
+    /// The connection of the current row.
     current: Option<Connection<'a>>,
     clocks: [Clock; 2],
 }
@@ -1133,7 +1133,7 @@ impl<'a> Traffic<'a> {
 #[derive(Debug, Default)]
 struct Row<'a> {
     kind: &'static str,
-    /// Microseconds since 1970, as is `created`.
+    /// Microseconds since 1970, like `created`.
     time: i64,
     created: i64,
     balancer: &'a str,
@@ -1269,7 +1269,7 @@ impl<'a> Row<'a> {
         self.redirect.extend_from_slice(path);
     }
 
-    /// Blocks the request by a rule of the firewall.
+    /// Blocks the request because of a firewall rule.
     fn block(&mut self, rng: &mut Rng) {
         self.actions = "waf";
         self.status = 403;
@@ -1430,7 +1430,7 @@ impl<'a> Row<'a> {
 // Text
 // ---------------------------------------------------------------------------------------------------
 
-/// Writes times. It caches the text of the last second.
+/// Writes times. Caches the text of the last second.
 #[derive(Debug, Default)]
 struct Clock {
     second: i64,

@@ -20,7 +20,7 @@ use alb2parquet::{Key, Reader};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let path = env::args().nth(1).ok_or("usage: print_rows OBJECT")?;
-    // The name of an object contains its log type. If yours does not, pass a `LogType`.
+    // The name of an object contains its log type. If your object's name does not, pass a `LogType`.
     let key = Key::parse(&path).map_err(|reason| format!("{path}: {}", reason.as_str()))?;
     let mut reader = Reader::new(key.partition.log_type, path.as_str(), File::open(&path)?)?;
 
@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Returns a column that Arrow can print. Without its feature `chrono-tz`, Arrow does not support named time zones.
+/// Returns a column that Arrow can print. Without the feature `chrono-tz`, Arrow does not support named time zones.
 fn printable(column: &ArrayRef) -> Result<ArrayRef, ArrowError> {
     match column.data_type() {
         DataType::Timestamp(..) => {

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! Splits each column into pages as the encoder does, compresses them with Huffman-coded literals, and prints the bytes
-//! and the nanoseconds of CPU time per row for each level. Needs Linux.
+//! and the nanoseconds of CPU time per row for each level. Requires Linux.
 
 #![allow(clippy::print_stdout)] // a program, not the library
 
@@ -46,7 +46,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Returns the pages of a column in PLAIN encoding, and its number of rows.
+/// Returns the pages of a column in PLAIN encoding, and the number of rows.
 fn pages(path: &str, column: &str) -> Result<(Vec<Vec<u8>>, usize)> {
     let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
     let mask = ProjectionMask::columns(builder.parquet_schema(), [column]);
@@ -83,7 +83,7 @@ fn plain(array: &ArrayRef) -> Vec<u8> {
     }
 }
 
-/// Compresses pages. Returns their compressed size in bytes and the CPU time in nanoseconds.
+/// Compresses pages. Returns the compressed size in bytes and the CPU time in nanoseconds.
 fn compress(pages: &[Vec<u8>], level: i32) -> Result<(usize, u64)> {
     let mut compressor = Compressor::new(level)?;
     compressor.set_parameter(CParameter::LiteralCompressionMode(ParamSwitch::Enable))?;

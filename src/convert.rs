@@ -1,9 +1,9 @@
 //! Converts batches to published files and a tally.
 //!
-//! Two kinds of threads share the work. A *driver* takes one batch after another, starts its conversion, waits for the
-//! disk or the network, and claims and publishes the batch. The *workers* of one rayon pool decompress, decode and
-//! encode in small steps (see `flow`). So a single batch uses every core, and a worker never starts another batch while
-//! it waits for its own. Only a few large batches are converted concurrently, because each holds a row group in memory.
+//! Two kinds of threads share the work. A *driver* takes one batch at a time, starts its conversion, waits for the disk
+//! or the network, and claims and publishes the batch. The *workers* of one rayon pool decompress, decode and encode in
+//! small steps (see `flow`). So a single batch uses every core, and a worker never starts another batch while it waits
+//! for its current one. Only a few large batches are converted concurrently, because each holds a row group in memory.
 //! Many small batches are converted concurrently, so that the latencies of their requests overlap.
 
 mod budget;
@@ -45,10 +45,10 @@ use crate::store::{Source, TargetError, Writing};
 use crate::util::pool::Pool;
 use crate::util::threads::{self, isolated, on_threads};
 
-/// Maximum number of drivers, unless there are so many workers that large batches need more.
+/// Maximum number of drivers, unless large batches need more drivers to keep all workers busy.
 const DRIVERS: usize = 16;
-/// Number of workers that one large batch can keep busy: its record batches are written one after another, and encoding
-/// the largest column and writing the file is a sixth of all work.
+/// Number of workers that one large batch can keep busy: its record batches are written one at a time, and encoding the
+/// largest column and writing the file account for a sixth of all work.
 const WORKERS_OF_BATCH: usize = 4;
 
 /// A conversion that is ready to run.
@@ -65,7 +65,7 @@ pub struct Conversion<'a> {
     pub redaction: &'a Redaction,
     /// Number of worker threads.
     pub threads: usize,
-    /// Observer of the progress.
+    /// Progress observer.
     pub watcher: &'a dyn Watcher,
     /// If set, no more batches are started, and batches that are not claimed yet are discarded.
     pub stop: &'a AtomicBool,
@@ -79,7 +79,7 @@ pub trait Watcher: Sync {
     /// Called after a batch is published.
     fn published(&self, batch: &Batch, tally: &Tally, took: Duration);
 
-    /// Called after the batch at this index of the plan is finished, with its entire tally.
+    /// Called after the batch at this index in the plan is finished, with the complete tally of the batch.
     fn settled(&self, _place: usize, _tally: &Tally) {}
 }
 
@@ -92,7 +92,7 @@ pub struct Read<'a> {
     pub begins: bool,
     /// Compressed bytes of the segment.
     pub bytes: u64,
-    /// Number of its rejects.
+    /// Number of rejects in the segment.
     pub rejects: u64,
 }
 
@@ -144,8 +144,8 @@ impl Conversion<'_> {
     ///
     /// # Errors
     ///
-    /// Fails when the dataset cannot be written. Objects that cannot be read and rejected lines are not errors: the
-    /// tally contains them.
+    /// Fails if the dataset cannot be written. Unreadable objects and rejected lines do not cause an error; they are
+    /// counted in the tally.
     pub fn run(
         &self,
         plan: Plan,
@@ -172,7 +172,7 @@ impl Conversion<'_> {
         on_threads(drivers, || driver.drive(&queue, ledger, &outcome));
         let Outcome { tallies, left, failed } = outcome.into_inner().expect("no holder panics");
         match self.dataset.confirm() {
-            // Checked first, because deleted files also cause other failures.
+            // A replaced dataset takes precedence over other failures, because its deleted files can cause them.
             Err(error) if failed.is_none() || matches!(error, DatasetError::Replaced(_)) => {
                 return Err(error.into());
             }
@@ -192,7 +192,7 @@ impl Conversion<'_> {
     }
 
     /// Makes the files of a batch durable, claims its objects and publishes the files, rejects first. If another run
-    /// claimed some of the objects, returns a batch of the others, which must be converted again.
+    /// claimed some of the objects, returns a batch of the remaining objects, which must be converted again.
     fn commit(
         &self,
         batch: &Batch,
@@ -241,10 +241,11 @@ impl Conversion<'_> {
         batch.file_name(&self.settings(batch), self.dataset.run())
     }
 
-    /// Returns the settings that determine the bytes of a file, except its objects and the version.
+    /// Returns the settings that, together with the objects and the version, determine the bytes of a file.
     ///
-    /// They are `name=value` pairs in a fixed order, separated by spaces: `log_type`, `compression` and `profile`, then
-    /// `bloom_filters`, `redaction` and `key_fingerprint` where they apply. Runs with equal options have equal text.
+    /// The settings are `name=value` pairs in a fixed order, separated by spaces: `log_type`, `compression` and
+    /// `profile`, then `bloom_filters`, `redaction` and `key_fingerprint` where they apply. Runs with the same options
+    /// return the same text.
     fn settings(&self, batch: &Batch) -> String {
         let (log_type, Format { profile, compression }) = (batch.partition.log_type, self.format);
         let (compression, profile) = (compression.as_str(), profile.as_str());
@@ -261,7 +262,7 @@ impl Conversion<'_> {
         settings
     }
 
-    /// Starts writing the file of a table for a batch.
+    /// Starts writing a batch's file for a table.
     fn begin(&self, table: &str, batch: &Batch, name: &str) -> Result<Writing, TargetError> {
         let key = self.dataset.file(table, &batch.partition, name);
         Writing::begin(self.dataset.target(), key)
@@ -275,7 +276,7 @@ impl Conversion<'_> {
 /// The results of batches.
 #[derive(Default)]
 struct Outcome {
-    /// Tallies by index in the plan. The rest of a batch has the same index as the batch.
+    /// Tallies by index in the plan. The rest of a batch keeps the index of the batch.
     tallies: BTreeMap<usize, (LogType, Tally)>,
     /// Number of objects in batches that were discarded because the user interrupted the program.
     left: u64,
@@ -352,7 +353,7 @@ impl Driver<'_> {
         }
     }
 
-    /// Converts a batch without the objects that cannot be read.
+    /// Converts a batch, except for objects that cannot be read.
     fn convert(&self, batch: &Batch) -> Result<StagedBatch, ConvertError> {
         let mut unreadable = Vec::new();
         let mut batch = Cow::Borrowed(batch);
@@ -360,7 +361,7 @@ impl Driver<'_> {
             match self.attempt(&batch) {
                 Ok(staged) => break staged,
                 Err(BatchError::Run(error)) => return Err(error),
-                // Part of the object is already written, so the batch starts again without it.
+                // Part of the object is already written, so the batch is converted again without the object.
                 Err(BatchError::Lost(Lost { object, error })) => {
                     unreadable.push((batch.to_mut().objects.remove(object), error));
                 }
@@ -422,7 +423,7 @@ fn failed(batch: &Batch, reason: &str, remedy: Option<Remedy>) -> Tally {
     tally
 }
 
-/// Describes a panic as the reason of a failure.
+/// Describes a panic as the reason for a failure.
 fn panicked(panic: &str) -> String {
     format!("its batch failed because of a bug in alb2parquet; please report it: {panic}")
 }

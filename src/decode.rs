@@ -1,4 +1,4 @@
-//! Decodes the bytes of an object to Arrow record batches and rejects.
+//! Decodes the bytes of an object into Arrow record batches and rejects.
 //!
 //! [`gzip`] decompresses objects to text of whole lines, [`tokenizer`] finds lines and fields, [`columns`] convert
 //! the fields, and [`decoder`] combines them. Nothing here reads a store, a file or the clock.

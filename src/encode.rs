@@ -1,13 +1,13 @@
 //! Encodes record batches to Parquet files. No other module writes Parquet.
 //!
-//! The Arrow writer of the `parquet` crate hashes and compares every string again, even if it gets dictionary indices.
-//! This took a third of the time of the entire run. So this module encodes column chunks itself, from the indices of
-//! the decoder, and the `parquet` crate writes the rest of the file. Data pages have version 1. Repeated values are
-//! dictionary-encoded; `format` defines how each profile encodes the others
+//! The Arrow writer of the `parquet` crate hashes and compares every string again, even if it receives dictionary
+//! indices. This took a third of the total run time. So this module encodes column chunks itself, from the decoder's
+//! indices, and the `parquet` crate writes the rest of the file. Data pages have version 1. Repeated values are
+//! dictionary-encoded; `format` defines how each profile encodes all other values
 //! (<https://parquet.apache.org/docs/file-format/data-pages/encodings/>).
 //!
 //! The columns of a row group are independent and are encoded in parallel. The end of a row group depends only on the
-//! record batches, never on threads or memory, so that the same input gives the same bytes.
+//! record batches, never on threads or memory, so that the same input always produces the same bytes.
 
 mod bloom;
 mod chunk;
@@ -49,12 +49,12 @@ use crate::encode::text_column::TextEncoder;
 use crate::logs::schema::{Stored, Table};
 
 /// Number of rows after which a row group ends. Many readers prune only by the statistics of row groups, so smaller row
-/// groups let them skip more of a file. These are as large as those of `DuckDB`. Trino merges reads of columns that are
-/// less than 1 MB apart, so it reads more of files with smaller row groups.
+/// groups let them skip more of a file. These row groups are as large as those that `DuckDB` writes. Trino merges reads
+/// of columns that are less than 1 MB apart, so it reads more of files with smaller row groups.
 const ROW_GROUP_ROWS: usize = 125_000;
 /// Number of encoded bytes after which a row group ends, regardless of its rows.
 const ROW_GROUP_BYTES: usize = 96 << 20;
-/// Size in bytes of the length that precedes each text in PLAIN encoding.
+/// Size in bytes of the length field that precedes each text in PLAIN encoding.
 const LENGTH: usize = 4;
 /// Size in bytes of the write buffer.
 const WRITE_BYTES: usize = 256 << 10;
@@ -130,11 +130,11 @@ impl<W: Write + Send> TableEncoder<W> {
         Ok(Self { file, columns, rows: 0, limits })
     }
 
-    /// Adds a Bloom filter in each row group to the named text columns. Ignores the names of other columns.
+    /// Adds a Bloom filter to each row group of the named text columns. Ignores the names of other columns.
     ///
     /// # Errors
     ///
-    /// Does not fail, because a filter can be created for the number of rows of a row group.
+    /// Never fails, because a filter can always be created for the number of rows in a row group.
     pub fn with_bloom_filters(mut self, names: &[String]) -> Result<Self, ParquetError> {
         let schema = self.file.schema_descr();
         let wanted: Vec<bool> =
@@ -210,18 +210,18 @@ impl<W: Write + Send> TableEncoder<W> {
     }
 }
 
-/// Returns the footer entry for the position of bytes in the file: offset and length, separated by a plus sign.
+/// Returns the footer entry that records the position of embedded bytes: offset and length, separated by a plus sign.
 fn place(key: &str, offset: usize, bytes: &[u8]) -> KeyValue {
     KeyValue::new(key.to_owned(), format!("{offset}+{}", bytes.len()))
 }
 
-/// Returns whether a column is text and has one of the names.
+/// Returns whether a column contains text and has one of the names.
 fn is_text_of(column: &ColumnDescPtr, names: &[String]) -> bool {
     let named = names.iter().any(|name| name == column.name());
     named && column.physical_type() == parquet::basic::Type::BYTE_ARRAY
 }
 
-/// Returns the writer properties that files of rows and files of rejects have in common.
+/// Returns the writer properties that files of rows and files of rejects share.
 fn properties(format: Format) -> WriterPropertiesBuilder {
     WriterProperties::builder()
         .set_created_by(CREATED_BY.to_owned())

@@ -1,4 +1,4 @@
-//! Internals that the program, tests, benches and fuzz targets use. They are not part of the public API and change
+//! Internals that the program, tests, benches and fuzz targets use. They are not part of the public API and can change
 //! without notice.
 
 #[cfg(feature = "cli")]
@@ -49,7 +49,7 @@ pub mod decode {
 #[cfg(feature = "cli")]
 pub use with_cli::*;
 
-/// Internals that only tests with all features use.
+/// Internals that only tests use, with all features enabled.
 #[cfg(feature = "cli")]
 mod with_cli {
     pub mod util {

@@ -1,13 +1,13 @@
 //! Reads the logs of AWS Application Load Balancers.
 //!
-//! Load balancers write access, connection and health check logs as text, compressed with gzip, one object every five
-//! minutes. This library reads such an object as Arrow record batches, writes them to Parquet, and converts whole
-//! buckets to a partitioned dataset. The program `alb2parquet` is built from it.
+//! Load balancers write access, connection and health check logs as gzip-compressed text, one object every five
+//! minutes. This library reads these objects as Arrow record batches, writes the batches to Parquet, and converts whole
+//! buckets to a partitioned dataset. The program `alb2parquet` is built on this library.
 //!
 //! # Read an object
 //!
-//! [`Reader`] reads one object, or any stream, as record batches. [`Key`] returns the log type from the object's name.
-//! A line that does not parse is a [`Reject`], not an error: it is returned with its reason, line number and bytes.
+//! [`Reader`] reads one object, or any stream, as record batches. [`Key`] parses the log type from the object's name. A
+//! line that does not parse is a [`Reject`], not an error: it is returned with its reason, line number and bytes.
 //!
 //! ```
 //! use std::fs::File;
@@ -37,7 +37,8 @@
 //! # Look up a schema
 //!
 //! [`LogType::table`] returns the fields of a log and the columns of its table. [`Table::batch_schema`] is the schema
-//! of record batches, in which repeated text is dictionary-encoded; [`Table::file_schema`] is that of files.
+//! of record batches, in which repeated text is dictionary-encoded; [`Table::file_schema`] is the schema of Parquet
+//! files.
 //!
 //! ```
 //! use alb2parquet::{Kind, LogType};
@@ -99,7 +100,7 @@ assert!(tally.failures.is_empty(), "{:?}", tally.failures);
 )]
 //! # Examples
 //!
-//! The folder `examples` has a program for each of these tasks:
+//! The directory `examples` contains a program for each of these tasks:
 //!
 //! | example | purpose |
 //! |---|---|

@@ -47,7 +47,7 @@ pub struct Plan {
     pub skipped: BTreeMap<&'static str, u64>,
     /// Key of the first skipped object of each kind.
     pub examples: BTreeMap<&'static str, String>,
-    /// Selected objects below the directory of another day.
+    /// Selected objects in the directory of another day.
     pub moved: Moved,
     /// Objects that are already converted.
     pub before: Amount,
@@ -99,7 +99,7 @@ const LOGS_AHEAD: usize = 512;
 pub(crate) const NOT_SELECTED: &str = "not_selected";
 /// Kind of objects that are copies of other objects.
 pub(crate) const DUPLICATE: &str = "duplicate";
-/// Kind of files next to a log that share its name, such as `X.log.gz.md5`.
+/// Kind of files that are next to a log and share its name, such as `X.log.gz.md5`.
 pub(crate) const SIDECAR: &str = "sidecar";
 /// Kind of objects whose ETag or time, but not their content, changed since they were converted.
 pub const TOUCHED: &str = "touched";
@@ -109,12 +109,12 @@ pub(crate) const CONVERTED_BEFORE: &str = "converted_before";
 pub(crate) const PARTITION_UNKNOWN: &str = "partition_unknown";
 
 impl Plan {
-    /// Plans batches of up to `target_size` compressed bytes from the objects that no claim holds. A larger object is a
-    /// batch of its own. Also finishes the claims that other runs left open, unless the ledger is read-only.
+    /// Plans batches of up to `target_size` compressed bytes from the objects that no claim holds. A larger object
+    /// becomes a separate batch. Also finishes the claims that other runs left open, unless the ledger is read-only.
     ///
     /// # Errors
     ///
-    /// Fails when the claims cannot be read, an open claim cannot be finished, or the user interrupts it.
+    /// Fails if the claims cannot be read, an open claim cannot be finished, or the user interrupts the program.
     pub fn make(
         listing: Listing,
         sources: &[Source],
@@ -130,7 +130,7 @@ impl Plan {
         let mut plan = Self::cut(listing, sources, target_size, look)?;
         let broken = ledger.finish_others(shard)?;
         let broken = broken.into_iter().map(|(partition, error)| unknown(&partition, &error));
-        // The partitions of listed objects are already reported.
+        // Failures in the partitions of listed objects are already reported.
         let broken: Vec<_> = broken.filter(|failure| !plan.failures.contains(failure)).collect();
         plan.failures.extend(broken);
         plan.failures.extend(stuck(ledger).map(|(_, failure)| failure));
@@ -221,7 +221,7 @@ impl Plan {
 /// The objects that the claims of a partition and of the adjacent days hold.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Before {
-    /// Why the contents of the partition are unknown, if they are.
+    /// The reason, if the contents of the partition are unknown.
     pub unknown: Option<Failure>,
     held: Arc<Held>,
     beside: Vec<(Arc<Partition>, Arc<Held>)>,
@@ -230,20 +230,20 @@ pub(crate) struct Before {
 /// The result of comparing an object with the claims.
 #[derive(Debug)]
 pub(crate) enum Verdict {
-    /// No claim holds it.
+    /// No claim holds the object.
     New,
-    /// It was converted, and has not changed since.
+    /// The object was converted, and has not changed since.
     Converted,
-    /// It was converted, but its ETag or time changed since. Its content must be compared.
+    /// The object was converted, but its ETag or time has changed since. The content must be compared.
     Touched {
-        /// Partition of the claim that holds it.
+        /// Partition of the claim that holds the object.
         partition: Arc<Partition>,
-        /// Number of the claim that holds it.
+        /// Number of the claim that holds the object.
         claim: usize,
         /// CRC-32 and size of the converted content.
         content: Content,
     },
-    /// It differs from the object that was converted, and is not converted again.
+    /// The object differs from the one that was converted, and is not converted again.
     Wrong(Failure),
 }
 
@@ -252,7 +252,7 @@ impl Before {
     ///
     /// # Errors
     ///
-    /// Fails when the claims cannot be read, an open claim cannot be finished, or the user interrupts it.
+    /// Fails if the claims cannot be read, an open claim cannot be finished, or the user interrupts the program.
     pub(crate) fn look<'a>(
         partition: &Partition,
         next: impl Iterator<Item = &'a Arc<Partition>>,
@@ -298,8 +298,8 @@ impl Before {
 
     /// Compares an object with the claims.
     ///
-    /// Copies of an object can be below its day of delivery and below the day of its end time. These days are equal
-    /// or adjacent, so the claims of the adjacent days are also searched.
+    /// Copies of an object can be in the directory of its delivery day and in the directory of its end time's day.
+    /// These days are equal or adjacent, so the claims of the adjacent days are also searched.
     pub(crate) fn judge(&self, object: &Object, sources: &[Source]) -> Verdict {
         let own = object.identity();
         let wrong = |error: String| {

@@ -40,7 +40,7 @@ pub const COLUMNS: [(&str, &[Action]); 11] = [
 /// The URL of a request, and the columns that repeat it.
 const URL: &str = "request_url";
 const REPEATS_URL: [&str; 2] = ["redirect_url", "transformed_uri"];
-/// A column, and a function that returns whether a text is a valid value of it.
+/// A column, and a function that returns whether a text is a valid value of the column.
 type Beside = (&'static str, fn(&str) -> bool);
 /// The other columns of the request line. If the request line is malformed, they can contain parts of the URL.
 const BESIDE_URL: [Beside; 2] =
@@ -57,7 +57,7 @@ pub enum Action {
     Hash,
     /// Replaces values with NULL.
     Drop,
-    /// Removes the query and fragment of URLs: everything from the first `?` or `#` on.
+    /// Removes the query and fragment from URLs: everything from the first `?` or `#` on.
     DropQuery,
 }
 
@@ -108,7 +108,7 @@ pub enum RedactError {
          their hashes"
     )]
     ShortKey,
-    /// The values of the dataset were hashed with another key.
+    /// The values of the dataset were hashed with a different key.
     #[error("the key for hashing is not the key of the dataset")]
     OtherKey,
 }
@@ -126,8 +126,8 @@ fn actions(column: &str) -> String {
 impl Rules {
     /// Parses rules of the form `column=action`.
     ///
-    /// The rule of `request_url` also applies to the columns that repeat the URL, unless they have rules of their own.
-    /// If there are any rules, `extra_fields` is dropped, because its contents are unknown.
+    /// The rule of `request_url` also applies to the columns that repeat the URL, unless those columns have separate
+    /// rules. If there are any rules, `extra_fields` is dropped, because its contents are unknown.
     ///
     /// # Errors
     ///
@@ -186,7 +186,7 @@ impl fmt::Display for Rules {
     }
 }
 
-/// The rules and the key that all runs of a dataset must use.
+/// The rules that all runs of a dataset must use, and the fingerprint of the key.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Agreement {
     /// The rules.
@@ -220,7 +220,7 @@ pub struct Redaction {
 }
 
 impl Redaction {
-    /// Returns the redaction for rules.
+    /// Returns the redaction that applies the given rules.
     ///
     /// # Errors
     ///
@@ -235,7 +235,7 @@ impl Redaction {
     ///
     /// # Errors
     ///
-    /// Fails if the redaction needs a key, but the key is missing or is not that of the dataset.
+    /// Fails if the redaction needs a key, but the key is missing or is not the key of the dataset.
     pub(crate) fn agreed(agreement: &Agreement, key: Option<&str>) -> Result<Self, RedactError> {
         let redaction = Self::new(agreement.columns.clone(), key)?;
         if redaction.agreement() == *agreement { Ok(redaction) } else { Err(RedactError::OtherKey) }
@@ -247,7 +247,7 @@ impl Redaction {
         Agreement { columns: self.rules.clone(), key_fingerprint }
     }
 
-    /// Returns whether there are no rules. Only then, rejects contain the text of their lines.
+    /// Returns whether there are no rules. Rejects contain the text of their lines only if there are no rules.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }
@@ -285,7 +285,7 @@ impl Redaction {
     }
 }
 
-/// Returns a column of the same type and length with only NULLs. Its dictionary contains no values.
+/// Returns a column of NULLs with the same type and length. A dictionary of the column contains no values.
 fn nulls(column: &ArrayRef) -> ArrayRef {
     if column.as_dictionary_opt::<Int32Type>().is_some() {
         let values = Arc::new(StringArray::new_null(0));

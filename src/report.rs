@@ -1,7 +1,7 @@
-//! The report: contents and gaps of a dataset, from its claims and the footers of its files.
+//! The report: contents and gaps of a dataset, based on its claims and the footers of its files.
 //!
-//! Rows are read only for one example line per reason for rejection. Claims can contain millions of objects, so they
-//! are read partition by partition and reduced to counts per load balancer and day.
+//! Rows are read only to show one example line for each rejection reason. Claims can contain millions of objects, so
+//! they are read partition by partition and reduced to counts per load balancer and day.
 
 mod coverage;
 mod eras;
@@ -31,7 +31,7 @@ pub(crate) use crate::report::statements::Statement;
 
 /// Number of slowest batches to list.
 const SLOWEST: usize = 10;
-/// Maximum number of problems to list. Others are only counted.
+/// Maximum number of problems to list. Any others are only counted.
 const MAX_PROBLEMS: usize = 20;
 
 /// The contents and gaps of a dataset. `report --json` prints it as JSON; its keys are stable.
@@ -45,9 +45,9 @@ pub struct Facts {
     pub version: &'static str,
     /// Layout of the partition directories.
     pub layout: Layout,
-    /// First day of delivery with an object.
+    /// First delivery day with an object.
     pub first_day: Option<NaiveDate>,
-    /// Last day of delivery with an object.
+    /// Last delivery day with an object.
     pub last_day: Option<NaiveDate>,
     /// Totals of the dataset.
     pub totals: Totals,
@@ -59,15 +59,15 @@ pub struct Facts {
     pub load_balancers: Vec<LoadBalancer>,
     /// Rejects by reason.
     pub rejects: Vec<RejectsOf>,
-    /// Objects that were damaged, or none of whose lines became a row.
+    /// Objects that were damaged, or whose lines were all rejected.
     pub incomplete_objects: IncompleteObjects,
     /// The fields in the lines of each log type and month of delivery.
     pub months: Vec<Month>,
-    /// The slowest batches whose claims contain their duration, the slowest first.
+    /// The slowest batches, slowest first, among the batches whose claims record a duration.
     pub slowest_batches: Vec<SlowBatch>,
     /// Statements that register the tables in engines.
     pub statements: Vec<Statement>,
-    /// Problems that need attention; at most twenty, and the number of others.
+    /// Problems that need attention: at most twenty, plus the number of unlisted problems.
     pub problems: Vec<String>,
 }
 
@@ -76,7 +76,7 @@ pub struct Facts {
 pub struct Counts {
     /// Number of converted objects.
     pub objects: u64,
-    /// Number of their lines. The unreadable rest of an object counts as one.
+    /// Number of lines in the objects. The unreadable rest of an object counts as one line.
     pub lines: u64,
     /// Number of lines that became rows.
     pub rows: u64,
@@ -106,7 +106,7 @@ pub struct Written {
 /// Counts of objects, and of the files that were written for them.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
-    /// Number of days of delivery with an object.
+    /// Number of delivery days with an object.
     pub days: u64,
     /// The objects.
     #[serde(flatten)]
@@ -116,7 +116,7 @@ pub struct Totals {
     pub written: Written,
 }
 
-/// Totals of a log type in a region of an account.
+/// Totals of a log type in one region of one account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[allow(clippy::struct_field_names)] // the names are keys of the JSON
 pub struct Region {
@@ -147,17 +147,17 @@ pub struct RejectsOf {
 pub struct SlowBatch {
     /// Seconds from the first read to the last staged byte.
     pub seconds: f64,
-    /// Its partition.
+    /// Partition of the batch.
     #[serde(flatten)]
     pub partition: Partition,
-    /// Number of its claim.
+    /// Number of the batch's claim.
     pub claim: usize,
-    /// Counts of its objects.
+    /// Counts of the objects in the batch.
     #[serde(flatten)]
     pub counts: Counts,
 }
 
-/// The report cannot be made.
+/// The report cannot be created.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ReportError {
     /// The dataset cannot be read.
@@ -172,7 +172,7 @@ pub(crate) enum ReportError {
 }
 
 impl Counts {
-    /// Adds other counts.
+    /// Adds the counts in `other`.
     pub fn add(&mut self, other: &Self) {
         self.objects += other.objects;
         self.lines += other.lines;
@@ -183,7 +183,7 @@ impl Counts {
 }
 
 impl Written {
-    /// Adds other counts.
+    /// Adds the counts in `other`.
     pub fn add(&mut self, other: &Self) {
         self.batches += other.batches;
         self.files += other.files;

@@ -21,7 +21,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use fuzz_targets::{FuzzTarget, TARGETS};
 
-/// Maximum number of bytes that one input may hold at once, in addition to what earlier inputs left allocated.
+/// Maximum number of bytes that one input may have allocated at any time, in addition to what earlier inputs left
+/// allocated.
 const MAX_ALLOCATED: usize = 64 << 20;
 
 /// Counts allocated bytes.

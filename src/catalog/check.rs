@@ -23,7 +23,7 @@ pub(crate) use sql::Engine;
 
 /// Maximum number of partitions whose columns are compared.
 const PARTITIONS: usize = 4;
-/// Maximum number of rows in these partitions, unless a single partition is larger.
+/// Maximum total number of rows in these partitions, unless a single partition exceeds it.
 const ROWS: u64 = 2_000_000;
 /// A file with more rows has several row groups. A reader that stops early in a file loses rows only in such files.
 const ROW_GROUP: u64 = 125_000;
@@ -37,7 +37,7 @@ pub(crate) struct Unreadable(String);
 #[derive(Debug)]
 pub(crate) struct Check {
     seed: u64,
-    /// Number of rows of each partition that is not empty.
+    /// Number of rows in each non-empty partition.
     partitions: BTreeMap<PartitionValues, u64>,
     /// Number of partitions with unfinished claims or removals. Their contents are unknown, so they are not checked.
     unfinished: usize,
@@ -62,18 +62,18 @@ struct ColumnFacts {
     values: Option<u64>,
     /// The min and max, if the footers have them.
     range: Range,
-    /// The sum of an integer column that has values, unless it exceeds 64 bits.
+    /// The sum of an integer column that has values, unless the sum exceeds 64 bits.
     sum: Option<i64>,
 }
 
 /// The min and max of a column.
 #[derive(Debug, Clone, PartialEq)]
 enum Range {
-    /// The column has no value.
+    /// The column has no values.
     Empty,
     /// The exact min and max.
     Exact(Value, Value),
-    /// A footer has none, or only truncated ones.
+    /// The min and max in a footer are missing or truncated.
     Unknown,
 }
 
@@ -146,7 +146,7 @@ impl Check {
         self.partitions.is_empty()
     }
 
-    /// Returns the number of partitions that are not checked because they have unfinished claims.
+    /// Returns the number of partitions that are not checked because of unfinished claims or removals.
     pub(crate) fn unfinished(&self) -> usize {
         self.unfinished
     }
@@ -187,8 +187,8 @@ fn published(
     Ok((outputs, unfinished.len()))
 }
 
-/// Selects the partitions to read: first one that has a file with several row groups, if any, then others while the
-/// total is at most [`ROWS`].
+/// Selects the partitions to read: first a partition that has a file with several row groups, if there is one, then
+/// others as long as the total number of rows is at most [`ROWS`].
 fn choose(
     partitions: &BTreeMap<PartitionValues, u64>,
     has_several_groups: impl Fn(&PartitionValues) -> bool,
@@ -278,7 +278,7 @@ mod tests {
         assert!(choose(&partitions(&[]), |_| true, &mut Random(1)).is_empty());
     }
 
-    /// Partitions of many small files can all have more rows than are read.
+    /// Every partition can exceed the row limit, even if its files are small.
     #[test]
     fn the_smallest_partition_is_chosen_if_all_are_too_large() {
         let all = partitions(&[9_000_000, 3_000_000, 8_000_000]);

@@ -32,7 +32,7 @@ pub(crate) use crate::catalog::ddl::location::locate;
 const MIDNIGHT: &str = "Partitions are days of delivery (UTC): the last minutes of a day can \
     be in the next partition, so select two days and filter by time";
 
-/// An engine or catalog with statements of its own.
+/// A query engine or catalog, which determines the form of the statements.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Dialect {
     /// Amazon Athena.
@@ -53,7 +53,7 @@ impl Dialect {
         !matches!(self, Self::Spark | Self::DuckDb)
     }
 
-    /// Returns the requirements of an engine for reading compact files, if it has any.
+    /// Returns the engine's requirements for reading compact files, if there are any.
     fn compact_requirement(self) -> Option<&'static str> {
         match self {
             Self::Athena | Self::Glue => Some(
@@ -74,15 +74,15 @@ impl Dialect {
 /// A table of a dataset, described for engines.
 #[derive(Debug, Clone)]
 pub struct External {
-    /// The log type of its rows; `None` for the table of rejects.
+    /// The log type of the rows; `None` for the rejects table.
     pub log_type: Option<LogType>,
-    /// Its name, such as `alb_access_logs` or `logs.alb_access_logs`.
+    /// Name of the table, such as `alb_access_logs` or `logs.alb_access_logs`.
     pub name: String,
-    /// Meaning of a row.
+    /// Description of a row.
     pub description: String,
-    /// Its columns, without the partition columns.
+    /// The columns, without the partition columns.
     pub columns: Vec<Column>,
-    /// URL or path of its directory, with a slash at the end.
+    /// URL or path of the table's directory, with a slash at the end.
     pub location: String,
     /// Layout of the partition directories.
     pub layout: Layout,
@@ -92,7 +92,7 @@ pub struct External {
     pub regions: Vec<String>,
     /// Whether the engine computes partitions instead of reading them from a catalog.
     pub projection: bool,
-    /// Whether some of its files are compact.
+    /// Whether some of the table's files are compact.
     pub compact: bool,
     /// The partitions that contain files of the table. `None` if they are unknown.
     pub partitions: Option<Vec<PartitionValues>>,
@@ -101,11 +101,11 @@ pub struct External {
 /// A column of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Column {
-    /// Its name.
+    /// Column name.
     pub name: String,
-    /// Its type in the files.
+    /// Column type in the files.
     pub data_type: DataType,
-    /// Meaning, in one line.
+    /// One-line description.
     pub description: String,
 }
 
@@ -115,13 +115,13 @@ pub enum DdlError {
     /// Athena and Glue can only read S3.
     #[error("{0} is not in S3: Athena and Glue can only read locations that begin with s3://")]
     NotS3(String),
-    /// A name would have to be quoted, and engines quote differently.
+    /// A name would have to be quoted, and each engine quotes names differently.
     #[error(
         "{0} is not a valid table name: use lower-case letters, digits and underscores, beginning with a letter; \
          write a database as DATABASE.TABLE"
     )]
     Name(String),
-    /// The partitions are unknown, and engines cannot discover those of the layout plain.
+    /// The partitions are unknown, and engines cannot discover them in the plain layout.
     #[error("engines cannot discover the partitions of the layout plain")]
     Unknown,
     /// `DuckDB` lists the partition directories for each query.
@@ -130,17 +130,17 @@ pub enum DdlError {
     /// The view does not specify accounts and regions, but queries must specify them.
     #[error("the view requires known accounts and regions")]
     Injected,
-    /// AWS documents only a table of access logs in Athena.
+    /// AWS documents an Athena table only for access logs.
     #[error("the view exists only for the access log table, and for the dialects athena and trino")]
     Compat,
-    /// The engine would read another location, or fail without an explanation.
+    /// The engine would read a different location, or fail without an explanation.
     #[error("the location {location:?} cannot be used: it contains {what:?}, {reason}")]
     Location {
         /// The location of the table.
         location: String,
-        /// The first part of it that the engine interprets.
+        /// The first part of the location that the engine interprets.
         what: String,
-        /// How the engine interprets it.
+        /// How the engine interprets that part.
         reason: &'static str,
     },
     /// The URL of the dataset is invalid.
@@ -174,7 +174,7 @@ impl External {
         Self::new(Some(table.log_type), &table.name, &table.description, columns)
     }
 
-    /// Returns the table of rejects, with default properties. The caller sets location, layout and partitions.
+    /// Returns the rejects table, with default properties. The caller sets location, layout and partitions.
     pub fn rejects() -> Self {
         let columns = columns(&reject::schema(), reject::MEANINGS.into_iter());
         Self::new(
@@ -201,7 +201,7 @@ impl External {
         }
     }
 
-    /// Returns the statements that create the table, and that add its partitions if they are in a catalog.
+    /// Returns the statements that create the table and, if its partitions are in a catalog, add the partitions.
     ///
     /// # Errors
     ///
@@ -247,7 +247,7 @@ impl External {
         }
     }
 
-    /// Returns a view with the columns of the access log table in AWS's documentation.
+    /// Returns the statement that creates a view with the columns of the access log table in AWS's documentation.
     ///
     /// # Errors
     ///
@@ -297,7 +297,7 @@ impl External {
         comment
     }
 
-    /// Returns the partition columns, each with its meaning.
+    /// Returns the partition columns and their descriptions.
     fn partition_columns(&self, projected: bool) -> [(&'static str, String); 5] {
         PARTITION_COLUMNS.map(|column| {
             let meaning = match column {
@@ -319,7 +319,7 @@ impl External {
     }
 }
 
-/// Pairs the fields of a schema with their meanings.
+/// Returns columns for the fields of a schema, with their descriptions.
 fn columns<'a>(schema: &SchemaRef, meanings: impl Iterator<Item = &'a str>) -> Vec<Column> {
     let column = |(field, meaning): (&arrow::datatypes::FieldRef, &str)| Column {
         name: field.name().clone(),
@@ -329,12 +329,12 @@ fn columns<'a>(schema: &SchemaRef, meanings: impl Iterator<Item = &'a str>) -> V
     schema.fields().iter().zip(meanings).map(column).collect()
 }
 
-/// Rejects names that must be quoted, because engines quote differently.
+/// Rejects names that must be quoted, because each engine quotes names differently.
 ///
 /// # Errors
 ///
-/// Fails if a part of the name has characters other than lower-case letters, digits and underscores, or does not begin
-/// with a letter.
+/// Fails if a part of the name contains characters other than lowercase letters, digits and underscores, or does not
+/// begin with a letter.
 pub(crate) fn check_name(name: &str) -> Result<(), DdlError> {
     let part = |part: &str| {
         part.starts_with(|first: char| first.is_ascii_lowercase())
@@ -349,13 +349,13 @@ fn check_value(value: &str) -> Result<(), DdlError> {
     if good { Ok(()) } else { Err(DdlError::Value(value.to_owned())) }
 }
 
-/// Quotes a name of one or more parts.
+/// Quotes a name that has one or more parts.
 fn quoted(name: &str, quote: char) -> String {
     let parts = name.split('.').map(|part| format!("{quote}{part}{quote}"));
     parts.collect::<Vec<_>>().join(".")
 }
 
-/// Returns a string literal of standard SQL, for Trino and `DuckDB`.
+/// Returns a standard SQL string literal, for Trino and `DuckDB`.
 fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
 }

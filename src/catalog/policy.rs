@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::store::{Kind, Place, Prefix, StoreError};
 
-/// ID of the lifecycle rule. Incomplete uploads are invisible, but are charged for until they are aborted.
+/// ID of the lifecycle rule. Incomplete uploads are invisible, but they are billed until they are aborted.
 const RULE: &str = "abort-incomplete-uploads-of-alb2parquet";
 
 /// The arguments of a policy are invalid.
@@ -18,18 +18,18 @@ pub(crate) enum PolicyError {
     /// A URL is not in S3.
     #[error("{0} is not in S3: a policy requires URLs that begin with s3://")]
     NotS3(String),
-    /// The name of a bucket is invalid. As a pattern, it would grant more than intended.
+    /// The name of a bucket is invalid. It could act as a pattern and grant more than intended.
     #[error(
         "\"{0}\" is not a valid bucket name: use letters, digits, dots, hyphens and underscores, and no wildcards"
     )]
     Bucket(String),
-    /// An account ID is invalid. As a pattern, it would grant more than intended.
+    /// An account ID is invalid. It could act as a pattern and grant more than intended.
     #[error("\"{0}\" is not a valid account: an account ID has 12 digits")]
     Account(String),
-    /// The name of an AWS partition is invalid. As a pattern, it would grant more than intended.
+    /// The name of an AWS partition is invalid. It could act as a pattern and grant more than intended.
     #[error("\"{0}\" is not a valid AWS partition: use a name such as aws or aws-cn")]
     Partition(String),
-    /// The ARN of a key is invalid. A policy requires ARNs of keys, and a wildcard would grant access to all keys.
+    /// The ARN of a key is invalid. A policy requires key ARNs, and a wildcard would grant access to all keys.
     #[error(
         "\"{key}\" is not the ARN of a KMS key: use an ARN such as \
          arn:{aws}:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab; policies do not support \
@@ -86,8 +86,8 @@ fn verbatim(text: &str) -> String {
     pattern
 }
 
-/// Returns the bucket policy that lets the load balancers of accounts deliver logs below a prefix. `aws` is the AWS
-/// partition: `aws`, `aws-cn` or `aws-us-gov`.
+/// Returns the bucket policy that lets the load balancers of the given accounts deliver logs below a prefix. `aws` is
+/// the AWS partition: `aws`, `aws-cn` or `aws-us-gov`.
 ///
 /// # Errors
 ///
@@ -145,8 +145,8 @@ pub(crate) fn convert(
         }));
     }
     if let Some(Prefix { bucket, path, .. }) = out.map(in_s3).transpose()?.flatten() {
-        // Without a condition: S3 reports that an object does not exist only if the caller may list the bucket. That
-        // request has no prefix to test in a condition.
+        // This statement has no condition: S3 reports that an object does not exist only if the caller may list the
+        // bucket, and a request for an object has no prefix that a condition could test.
         statements.push(json!({
             "Effect": "Allow",
             "Action": "s3:ListBucket",
@@ -176,7 +176,7 @@ pub(crate) fn convert(
     Ok(document(statements))
 }
 
-/// Returns whether a text is the ARN of one KMS key in an AWS partition.
+/// Returns whether a text is the ARN of a single KMS key in an AWS partition.
 fn is_key(aws: &str, text: &str) -> bool {
     let word = |text: &str| {
         !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
@@ -190,7 +190,7 @@ fn is_key(aws: &str, text: &str) -> bool {
         && key.strip_prefix("key/").is_some_and(word)
 }
 
-/// Returns the lifecycle configuration that aborts incomplete uploads a number of days after they were started.
+/// Returns the lifecycle configuration that aborts incomplete uploads `days` days after they were started.
 ///
 /// # Errors
 ///

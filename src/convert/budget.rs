@@ -3,15 +3,15 @@
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard};
 
-/// Limit on the bytes that all batches hold: a base, and an amount for each worker. Above it, only the oldest batch
-/// decompresses more.
+/// Limit on the bytes that all batches hold: a base amount plus an amount per worker. Above the limit, only the oldest
+/// batch decompresses more data.
 const BASE: usize = 32 << 20;
 const PER_WORKER: usize = 24 << 20;
 
 /// Counts the decompressed bytes, record batches and encoded pages that batches hold.
 ///
-/// While the bytes exceed the limit, only the oldest batch may decompress more. The others decode and write what
-/// they have, or wait. The oldest can always continue, so there is no deadlock.
+/// While the bytes exceed the limit, only the oldest batch may decompress more data. The other batches decode and write
+/// what they have, or wait. The oldest can always continue, so there is no deadlock.
 pub(super) struct Budget {
     limit: usize,
     state: Mutex<State>,
@@ -72,12 +72,12 @@ impl Share<'_> {
         }
     }
 
-    /// Returns whether the batch may decompress more.
+    /// Returns whether the batch may decompress more data.
     pub(super) fn may_grow(&self) -> bool {
         self.budget.may_grow(&self.budget.state(), self.number)
     }
 
-    /// Waits until the batch may decompress more.
+    /// Waits until the batch may decompress more data.
     pub(super) fn wait(&self) {
         let mut state = self.budget.state();
         while !self.budget.may_grow(&state, self.number) {

@@ -18,8 +18,8 @@ use crate::util::hash;
 
 /// Converts logs to a dataset: Parquet files partitioned by account, region and day.
 ///
-/// It converts each object once, however often it runs and however many runs write to the dataset at the same time.
-/// A run that was interrupted is continued by the next.
+/// Each object is converted only once, no matter how often the converter runs or how many runs write to the dataset at
+/// the same time. The next run continues an interrupted run.
 ///
 /// ```
 /// use std::sync::atomic::AtomicBool;
@@ -53,7 +53,8 @@ pub struct Converter {
     single_writer: bool,
 }
 
-/// A conversion cannot start or continue. Objects converted before are kept, and the next run continues.
+/// A conversion cannot start or continue. Objects that were already converted are kept, and the next run continues with
+/// the remaining objects.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
 pub struct ConverterError(#[from] Cause);
@@ -77,7 +78,7 @@ enum Cause {
 }
 
 impl ConverterError {
-    /// Returns whether the conversion was stopped before it started to convert.
+    /// Returns whether the cause is that the conversion was stopped before it converted any objects.
     pub fn is_interruption(&self) -> bool {
         matches!(
             self.0,
@@ -87,8 +88,8 @@ impl ConverterError {
 }
 
 impl Converter {
-    /// Returns a converter to the dataset in a directory, or at a URL such as `s3://bucket/prefix`. The directory is
-    /// created if it does not exist.
+    /// Returns a converter that writes to the dataset in a directory, or at a URL such as `s3://bucket/prefix`. The
+    /// directory is created if it does not exist.
     pub fn new(out: impl Into<String>) -> Self {
         Self {
             out: out.into(),
@@ -110,7 +111,7 @@ impl Converter {
         self
     }
 
-    /// Sets the directory layout of the dataset. All runs must use the same.
+    /// Sets the directory layout of the dataset. All runs must use the same layout.
     pub fn layout(mut self, layout: Layout) -> Self {
         self.layout = layout;
         self
@@ -128,7 +129,7 @@ impl Converter {
         self
     }
 
-    /// Sets the maximum compressed size, in bytes, of the objects in one file. A larger object has a file of its own.
+    /// Sets the maximum compressed size, in bytes, of the objects in one file. A larger object gets a separate file.
     /// The default is 256 MiB.
     pub fn target_file_size(mut self, bytes: u64) -> Self {
         self.target_file_size = bytes;
@@ -153,15 +154,15 @@ impl Converter {
         self
     }
 
-    /// Converts the objects in directories, files, patterns or URLs that no earlier run has converted.
+    /// Converts the objects in the given directories, files, patterns or URLs, except those that an earlier run has
+    /// converted.
     ///
-    /// Set `stop` to end the conversion early: the tally is then [interrupted](Tally::interrupted).
+    /// Set `stop` to end the conversion early. The tally is then marked as [interrupted](Tally::interrupted).
     ///
     /// # Errors
     ///
-    /// Fails when a source cannot be read, when the dataset cannot be written, and when it is stopped before it has
-    /// read the sources. Objects that cannot be read and lines that do not parse are not errors: the tally contains
-    /// them.
+    /// Fails if a source cannot be read, if the dataset cannot be written, or if `stop` is set before the sources are
+    /// read. Unreadable objects and lines that do not parse do not cause an error; they are counted in the tally.
     pub fn convert<S: AsRef<str>>(
         &self,
         sources: &[S],

@@ -1,8 +1,8 @@
 //! The feed of a batch: its compressed objects, in order and read ahead, and their decompression.
 //!
-//! Ordinary objects are grouped into runs of about half a megabyte. An object that cannot be decompressed at once is
-//! streamed, a segment at a time. The sizes in the listing determine the runs, so the output does not depend on how far
-//! ahead they are read.
+//! Ordinary objects are grouped into runs of about half a megabyte. An object that cannot be decompressed in a single
+//! call is streamed, one segment at a time. The sizes in the listing determine the runs, so the output does not depend
+//! on how far ahead the objects are read.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -35,7 +35,7 @@ pub(crate) type Decompressors = Pool<(Whole, Vec<u8>)>;
 
 /// Compressed data of a batch.
 pub(crate) enum Compressed {
-    /// Ordinary objects, and the reads of the first of them, which are already in progress.
+    /// Ordinary objects, and the reads of the first few, which are already in progress.
     Run(Range<usize>, VecDeque<Fetch>),
     /// An object to be streamed.
     Object(usize),
@@ -44,7 +44,7 @@ pub(crate) enum Compressed {
 }
 
 impl Compressed {
-    /// Returns the indices of its objects in the batch.
+    /// Returns the indices, in the batch, of the objects that the data belongs to.
     pub(crate) fn objects(&self) -> Range<usize> {
         match self {
             Self::Run(run, _) => run.clone(),
@@ -70,7 +70,7 @@ pub(crate) struct Inflated {
 pub(crate) struct Input<'a> {
     /// The batch.
     pub batch: &'a Batch,
-    /// The sources of its objects.
+    /// The sources of the objects in the batch.
     pub sources: &'a [Source],
     /// Buffers for decompressed text.
     pub texts: &'a TextPool,
@@ -78,7 +78,7 @@ pub(crate) struct Input<'a> {
     pub decompressors: &'a Decompressors,
 }
 
-/// Cuts a batch into runs and objects to be streamed, in order.
+/// Splits a batch into runs of ordinary objects and single objects to be streamed, in order.
 pub(crate) struct Feed<'a> {
     input: Input<'a>,
     queue: VecDeque<Compressed>,
@@ -113,7 +113,7 @@ impl<'a> Feed<'a> {
         feed
     }
 
-    /// Starts reading the objects of the next run, and enough objects beyond it to arrive while that run is
+    /// Starts reading the objects of the next run, and enough later objects that they arrive while that run is
     /// decompressed.
     fn read_ahead(&mut self) {
         let Input { batch, sources, .. } = self.input;
@@ -147,12 +147,12 @@ impl Iterator for Feed<'_> {
 }
 
 impl Input<'_> {
-    /// Decompresses data, or its beginning.
+    /// Decompresses the data, or at least the beginning of it.
     ///
     /// # Errors
     ///
-    /// Fails when the rest of an object cannot be read after some of it was returned. The batch must start again
-    /// without the object.
+    /// Fails if the rest of an object cannot be read after part of it was returned. The batch must then be converted
+    /// again without the object.
     pub(crate) fn inflate(self, compressed: Compressed) -> Result<Inflated, Lost> {
         match compressed {
             Compressed::Run(run, fetches) => Ok(self.inflate_run(run, fetches)),
@@ -175,7 +175,7 @@ impl Input<'_> {
                 continue;
             }
             let streamed = !whole.inflate(index, &gzip, &mut decompressed);
-            // The rest returns to the queue, because it can decompress to a thousand times its size.
+            // The rest goes back to the queue, because data can decompress to a thousand times its size.
             if streamed || decompressed.text.len() > MAX_WHOLE {
                 inflated.rest.extend(streamed.then_some(Compressed::Object(index)));
                 let rest = index + 1..run.end;

@@ -1,4 +1,4 @@
-//! Writes the files of a batch, one record batch at a time, and finishes them for the claim.
+//! Writes the files of a batch, one record batch at a time, and finishes them before the batch is claimed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -59,12 +59,12 @@ struct Progress {
     lines: u64,
     joined_lines: u64,
     bytes: u64,
-    /// CRC-32 of all its decompressed bytes; `None` until the object is read to its end.
+    /// CRC-32 of all decompressed bytes of the object; `None` until the object is read to its end.
     crc32: Option<u32>,
     notes: BTreeSet<Note>,
     rejects: BTreeMap<String, u64>,
     damage: Option<String>,
-    /// Content of an object that is not the log that its name promises. None of its lines are kept.
+    /// The content of the object, if it is not the log that the name promises. No lines of such an object are kept.
     foreign: Option<Foreign>,
 }
 
@@ -94,12 +94,12 @@ impl<'a> Open<'a> {
         })
     }
 
-    /// Returns whether no line of an object is kept. Its rest need not be read then.
+    /// Returns whether no lines of an object are kept, so that the rest of the object need not be read.
     pub(super) fn is_given_up(&self, object: usize) -> bool {
         self.objects[object].foreign.is_some()
     }
 
-    /// Returns the size of the encoded pages that are in memory until their row group ends, in bytes.
+    /// Returns the size in bytes of the encoded pages that are held in memory until their row group ends.
     pub(super) fn size(&self) -> usize {
         self.table.size()
     }
@@ -283,7 +283,7 @@ fn write_error(staged: &str) -> impl Fn(ParquetError) -> ConvertError + use<> {
     }
 }
 
-/// Counts an object that cannot be read, as archived or failed.
+/// Counts an unreadable object as archived or failed.
 pub(super) fn leave_out(object: &Object, error: &StoreError, tally: &mut Tally) {
     if error.is_archived() {
         tally.skip(ARCHIVED, 1);
@@ -295,7 +295,7 @@ pub(super) fn leave_out(object: &Object, error: &StoreError, tally: &mut Tally) 
     }
 }
 
-/// Describes an object that does not contain the log that its name promises.
+/// Returns the error message for an object that does not contain the log that its name promises.
 fn misnamed(named: LogType, foreign: Foreign) -> String {
     format!(
         "is named like an object of the {named} log, but contains {foreign}; none of it is converted. {}",

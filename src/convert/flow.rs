@@ -16,7 +16,7 @@
 //! | [`Decoded`] | a record batch, and rejected lines |
 //! | encoded | pages in the current row group of the files, see [`Open`] |
 //!
-//! A queue contains the data of the first three states in the order of the feed. Workers decompress and decode several
+//! A queue contains the data in the first three states, in the order of the feed. Workers decompress and decode several
 //! entries concurrently, starting with the first, and write only the entry at the front. After a worker has moved an
 //! entry to its next state, it takes the most urgent entry. So a single batch keeps every worker busy. If there are two
 //! batches, each tends to stay with one worker and in its cache.
@@ -63,9 +63,9 @@ struct Schedule<'a> {
     writing: bool,
     /// Bytes of encoded pages, and of the record batch that is being written.
     encoded: usize,
-    /// The last object without a line that is kept. Its rest need not be read.
+    /// The last object of which no lines are kept. The rest of the object need not be read.
     given_up: Option<usize>,
-    /// Whether a worker was called that has not started yet.
+    /// Whether a worker was called but has not started yet.
     called: bool,
     lost: Vec<Lost>,
     failed: Option<BatchError>,
@@ -90,7 +90,7 @@ enum State {
 }
 
 impl State {
-    /// Returns whether it contains only data of this object, and not its beginning.
+    /// Returns whether the entry contains only data of this object, but not the beginning of the object.
     fn is_rest_of(&self, object: usize) -> bool {
         match self {
             Self::Compressed(Compressed::Stream(stream)) => stream.object() == object,
@@ -151,7 +151,7 @@ impl<'a> Flow<'a> {
         Ok((self.open.into_inner().expect("no holder panics"), schedule.lost))
     }
 
-    /// Calls a worker, if an entry can be moved to its next state and no worker was called.
+    /// Calls a worker if an entry can be moved to its next state, unless a called worker has not started yet.
     fn call<'s>(&'s self, scope: &Scope<'s>) {
         let mut schedule = self.schedule();
         if !schedule.called && schedule.most_urgent(self.driver.ahead(), &self.share).is_some() {
@@ -160,7 +160,7 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// Moves one entry to its next state, if one can still be moved. Meanwhile, other workers move other entries.
+    /// Moves one entry to its next state, if any entry can be moved. Other workers move other entries at the same time.
     fn work<'s>(&'s self, scope: &Scope<'s>) {
         let Some((number, state)) = self.take() else { return };
         self.call(scope);
@@ -200,7 +200,7 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// Replaces an entry that a worker took with the results.
+    /// Replaces the entry that a worker took with the worker's results.
     fn replace(&self, number: u64, states: impl Iterator<Item = State>) {
         let mut schedule = self.schedule();
         schedule.replace(number, states);
@@ -247,9 +247,10 @@ impl Schedule<'_> {
         for (at, entry) in self.queue.iter().take(ahead).enumerate() {
             match entry.state {
                 State::Compressed(_) if !may_inflate => {}
-                // Only one worker at a time can read a stream, so it must not wait.
+                // Only one worker at a time can read a stream, so a stream must never wait.
                 State::Compressed(Compressed::Stream(_)) => return Some(at),
-                // Only one stream at a time. An earlier entry can still turn out to contain one.
+                // Only one object is streamed at a time, and an earlier entry can turn out to contain an object to be
+                // streamed.
                 State::Compressed(Compressed::Object(_)) if inflating => {}
                 State::Compressed(_) | State::Decompressed(_) => first = first.or(Some(at)),
                 State::Inflating | State::Decoding | State::Decoded(_) => {}
@@ -278,7 +279,7 @@ impl Schedule<'_> {
         Some((entry.number, mem::replace(&mut entry.state, next)))
     }
 
-    /// Returns the bytes that the batch holds.
+    /// Returns the number of bytes that the batch holds.
     fn bytes(&self) -> usize {
         self.encoded + self.queue.iter().map(|entry| entry.bytes).sum::<usize>()
     }
@@ -288,7 +289,7 @@ impl Schedule<'_> {
         self.failed.is_some() || self.queue.is_empty()
     }
 
-    /// Replaces an entry that a worker took with the results.
+    /// Replaces the entry that a worker took with the worker's results.
     fn replace(&mut self, number: u64, states: impl Iterator<Item = State>) {
         let at = self.queue.iter().position(|entry| entry.number == number);
         let at = at.expect("an entry stays in the queue while a worker has it");

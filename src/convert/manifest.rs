@@ -1,8 +1,9 @@
-//! Batches as data: a line of JSON describes a batch, so that any run on any machine can convert it, and another line
-//! contains its outcome.
+//! Batches as data: one line of JSON describes a batch, so that any run on any machine can convert it, and another line
+//! contains the outcome.
 //!
 //! `plan --jsonl` writes descriptions. `convert --batches` reads them and writes outcomes. A description is trusted no
-//! more than a listing: the key of an object determines its partition, and the claims determine whether it is new.
+//! more than a listing: the key of an object determines its partition, and the claims determine whether the object is
+//! new.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::mem;
@@ -28,9 +29,9 @@ const MAX_LINE: usize = 128 << 20;
 /// The description of a batch, for the run that converts it. Its JSON keys are stable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Description {
-    /// Hash of the partition and of the names of its objects.
+    /// Hash of the partition and the object names.
     pub batch: String,
-    /// Partition of its rows.
+    /// Partition of the rows.
     #[serde(flatten)]
     pub partition: Partition,
     /// Compressed bytes of the objects.
@@ -39,7 +40,7 @@ pub struct Description {
     pub groups: Vec<Group>,
 }
 
-/// Objects of a source whose keys have the same prefix.
+/// Objects of one source whose keys have the same prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
     /// URL of the source.
@@ -53,7 +54,7 @@ pub struct Group {
 /// The description of an object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Described {
-    /// The rest of its key.
+    /// The rest of the key, after the prefix.
     pub name: String,
     /// Compressed size in bytes.
     pub size: u64,
@@ -66,24 +67,24 @@ pub struct Described {
 /// (`objects`), converted before, archived, duplicate or failed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Outcome {
-    /// Hash of the partition and of the names of its objects.
+    /// Hash of the partition and the object names.
     pub batch: String,
-    /// Partition of its rows.
+    /// Partition of the rows.
     #[serde(flatten)]
     pub partition: Partition,
     /// Objects that were read to their end.
     pub objects: u64,
-    /// Objects that were converted before, or by another run meanwhile.
+    /// Objects that were converted before, or by another run in the meantime.
     pub converted_before: u64,
     /// Objects that must be restored before they can be read.
     pub archived: u64,
     /// Objects that are also in another batch of the same run.
     pub duplicate: u64,
-    /// Objects that could not be read, or only partly.
+    /// Objects that could not be read, or could be read only partly.
     pub failed: u64,
     /// Lines read.
     pub lines: u64,
-    /// Lines of text that were joined to the line before them. They are not counted in `lines`.
+    /// Lines of text that were joined to the preceding line. They are not counted in `lines`.
     pub joined_lines: u64,
     /// Lines that became rows.
     pub rows: u64,
@@ -101,7 +102,7 @@ pub(crate) struct Outcome {
     pub bytes_out: u64,
     /// Seconds that the conversion took.
     pub seconds: f64,
-    /// Failures of objects, and of claims of the partition that cannot be applied.
+    /// Objects that failed, and claims of the partition that cannot be applied.
     pub failures: Vec<Failure>,
 }
 
@@ -111,7 +112,7 @@ pub(crate) enum BatchesError {
     /// The file cannot be opened or read.
     #[error("{name} cannot be read")]
     Read {
-        /// The file as the user specified it.
+        /// The name of the file, as the user specified it.
         name: String,
         /// The cause.
         source: Box<StoreError>,
@@ -119,9 +120,9 @@ pub(crate) enum BatchesError {
     /// A line is not a valid description.
     #[error("{name}, line {line}: {why}")]
     Line {
-        /// The file as the user specified it.
+        /// The name of the file, as the user specified it.
         name: String,
-        /// The line number, from 1.
+        /// The line number, starting at 1.
         line: usize,
         /// The reason.
         why: BadLine,
@@ -129,9 +130,9 @@ pub(crate) enum BatchesError {
     /// A source in a line cannot be opened.
     #[error("{name}, line {line}")]
     Source {
-        /// The file as the user specified it.
+        /// The name of the file, as the user specified it.
         name: String,
-        /// The line number, from 1.
+        /// The line number, starting at 1.
         line: usize,
         /// The cause.
         source: Box<StoreError>,
@@ -146,16 +147,16 @@ pub(crate) enum BatchesError {
 /// Why a line is not a valid description of a batch.
 #[derive(Debug, thiserror::Error)]
 pub enum BadLine {
-    /// It is not JSON, or a key is missing.
+    /// The line is not JSON, or a key is missing.
     #[error("this is not a batch of a plan: {0}")]
     Json(#[from] serde_json::Error),
-    /// It is invalid, and it contains credentials.
+    /// The line is invalid and contains credentials.
     #[error("this is not a batch of a plan, and contains a URL with credentials (not shown here)")]
     Secret,
-    /// It has no objects.
+    /// The batch has no objects.
     #[error("the batch has no objects")]
     Empty,
-    /// A key is not that of a log, or belongs to another partition.
+    /// A key is not the key of a log, or belongs to another partition.
     #[error("{key} is not the key of a log in {partition}")]
     Key {
         /// The key.
@@ -244,7 +245,8 @@ impl Description {
         Ok(description)
     }
 
-    /// Opens the sources. Returns the batch, and its outcome so far: the objects that no longer exist or have changed.
+    /// Opens the sources. Returns the batch and its outcome so far, which counts the objects that no longer exist or
+    /// have changed.
     fn open(self, sources: &mut Sources) -> Result<(Batch, Outcome), StoreError> {
         let partition = Arc::new(self.partition);
         let mut outcome = Outcome::new(self.batch, Partition::clone(&partition));
@@ -299,7 +301,7 @@ fn id<'a>(partition: &Partition, names: impl Iterator<Item = &'a str>) -> String
     hex(&hash.finalize()[..16])
 }
 
-/// The sources in the descriptions, each opened once.
+/// The sources that the descriptions name, each opened once.
 struct Sources<'a> {
     network: &'a Network,
     places: HashMap<String, usize>,
@@ -335,7 +337,8 @@ pub(crate) struct Work {
 }
 
 impl Batches {
-    /// Reads the descriptions in a file, or only those of a shard. It checks all of them before it returns.
+    /// Reads the descriptions in a file, or only the descriptions of a shard. Checks all descriptions before it
+    /// returns.
     ///
     /// # Errors
     ///
@@ -368,7 +371,7 @@ impl Batches {
     ///
     /// # Errors
     ///
-    /// Fails when the claims cannot be read, an open claim cannot be finished, or the user interrupts it.
+    /// Fails if the claims cannot be read, an open claim cannot be finished, or the user interrupts the program.
     pub(crate) fn plan(
         self,
         ledger: &mut Ledger,
@@ -380,7 +383,7 @@ impl Batches {
         // Claims are read day by day. Batches of the same partition keep their order.
         batches.sort_by(|(a, _), (b, _)| a.partition.cmp(&b.partition));
         let mut last: Option<(Arc<Partition>, Before)> = None;
-        // Identities of the new objects in a partition and in that of the previous day.
+        // Identities of the new objects in the current partition and in the partition of the previous day.
         let (mut seen, mut seen_before) = (HashSet::new(), HashSet::new());
         let partitions: Vec<_> = batches.iter().map(|(batch, _)| batch.partition.clone()).collect();
         for (place, (mut batch, mut outcome)) in batches.into_iter().enumerate() {
@@ -425,7 +428,7 @@ impl Batches {
                 }
                 false
             });
-            // They were converted and touched after the batch was described, so they are few.
+            // Objects are rarely both converted and touched after their batch was described, so one thread is enough.
             if !touched.is_empty() {
                 let comparison = Comparison {
                     sources: &sources,
@@ -515,7 +518,7 @@ impl Outcome {
     }
 }
 
-/// Returns the numbers of a shard's lines, in order. Every line is parsed, so that all shards refuse the same files.
+/// Returns the line numbers of a shard, in order. Every line is parsed, so that all shards reject the same files.
 fn own_lines(name: &str, network: &Network, shard: Shard) -> Result<Vec<usize>, BatchesError> {
     if name == "-" {
         return Err(BatchesError::Once);
@@ -542,7 +545,7 @@ fn parse(name: &str, line: usize, text: &[u8]) -> Result<Description, BatchesErr
     })
 }
 
-/// Calls `each` with every line that is not empty, and its number, from 1.
+/// Calls `each` with every non-empty line and its line number, starting at 1.
 fn each_line(
     name: &str,
     network: &Network,

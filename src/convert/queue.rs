@@ -6,13 +6,13 @@ use std::thread;
 
 use crate::plan::Batch;
 
-/// Compressed bytes above which a batch is large: it needs memory for a row group of encoded pages, and for the text
-/// that follows.
+/// Compressed bytes above which a batch is large: a large batch needs memory for a row group of encoded pages, and for
+/// the text that follows.
 const LARGE: u64 = 1 << 20;
-/// Maximum number of large batches that are converted and not finished, besides those that are being converted.
+/// Maximum number of large batches that are converted but not finished, in addition to those that are being converted.
 const MAX_STAGED: usize = 3;
 
-/// A queue of batches, to which the rest of a batch can return.
+/// A queue of batches. The rest of a batch can be put back into the queue.
 pub(super) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
@@ -25,9 +25,9 @@ struct State {
     waiting: VecDeque<(usize, Batch)>,
     /// Number of batches that were taken and are not finished.
     taken: usize,
-    /// Number of large batches among them.
+    /// Number of large batches that were taken and are not finished.
     large: usize,
-    /// Number of large batches among them that are not converted yet.
+    /// Number of large batches that were taken and are not converted yet.
     open: usize,
     closed: bool,
 }
@@ -48,8 +48,8 @@ impl Queue {
         Self { state: Mutex::new(state), changed: Condvar::new(), max_open }
     }
 
-    /// Takes the next batch. Waits while there are too many large batches, or while the rest of a taken batch might
-    /// return.
+    /// Takes the next batch. Waits while there are too many large batches, or while the rest of a taken batch might be
+    /// put back.
     pub(super) fn take(&self) -> Option<(usize, Batch)> {
         let mut state = self.state.lock().expect("no holder panics");
         while !state.closed {
@@ -80,7 +80,7 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Records that a converted batch is finished, except for its rest, which returns to the queue.
+    /// Records that a converted batch is finished. If the batch has a rest, puts it back into the queue.
     pub(super) fn finish(&self, index: usize, batch: &Batch, rest: Option<Batch>) {
         let mut state = self.state.lock().expect("no holder panics");
         state.taken -= 1;
@@ -102,7 +102,7 @@ impl Queue {
         Guard(self)
     }
 
-    /// Returns the number of objects that no driver took.
+    /// Returns the number of objects in batches that no driver took.
     pub(super) fn left(&self) -> u64 {
         let state = self.state.lock().expect("no holder panics");
         state.waiting.iter().map(|(_, batch)| batch.objects.len() as u64).sum()

@@ -10,7 +10,7 @@ use crate::plan::{Failure, Moved};
 
 /// Kind of objects that must be restored before they can be read.
 pub(crate) const ARCHIVED: &str = "archived";
-/// Kind of objects that another run claimed while this one converted them.
+/// Kind of objects that another run claimed while this run was converting them.
 pub(crate) const CONVERTED_CONCURRENTLY: &str = "converted_concurrently";
 
 /// The counts of a run. `--json` prints them; the JSON keys are stable.
@@ -27,8 +27,8 @@ pub struct Tally {
     pub reject_files: u64,
     /// Lines read; the unreadable tail of an object counts as one.
     pub lines: u64,
-    /// Lines of text that were joined to the line before them, because a quoted field contains a line feed. They are
-    /// not counted in `lines`.
+    /// Lines of text that were joined to the preceding line, because a quoted field contains a line feed. They are not
+    /// counted in `lines`.
     pub joined_lines: u64,
     /// Lines that became rows.
     pub rows: u64,
@@ -50,13 +50,13 @@ pub struct Tally {
     pub requests: u64,
     /// Requests that failed in the store or the network. They are retried up to a limit.
     pub requests_failed: u64,
-    /// Seconds from the first listing to the last file. For a batch: seconds that its conversion took.
+    /// Seconds from the first listing to the last file. For a batch, the seconds that the conversion took.
     pub seconds: f64,
-    /// Incomplete objects of earlier runs in the partitions that this run read, except accepted ones.
+    /// Incomplete objects of earlier runs in the partitions that this run read, except for accepted objects.
     pub incomplete_before: u64,
     /// Whether the run was interrupted.
     pub interrupted: bool,
-    /// Failed objects, with the reason.
+    /// Failed objects, each with the reason.
     pub failures: Vec<Failure>,
 }
 
@@ -76,7 +76,7 @@ pub struct OfLogType {
     pub rejects: u64,
 }
 
-/// Counts of objects: `listed = converted + skipped + failed + left`.
+/// Counts of objects: `listed = converted + skipped + failed + not_processed`.
 #[derive(Debug, Clone, Default, Serialize)]
 #[non_exhaustive]
 pub struct Objects {
@@ -86,15 +86,15 @@ pub struct Objects {
     pub converted: u64,
     /// Skipped objects: not logs, not selected, archived, copies, or converted before.
     pub skipped: u64,
-    /// Objects that could not be read, or only partly. They are listed as failures.
+    /// Objects that could not be read, or could be read only partly. They are listed as failures.
     pub failed: u64,
-    /// Objects that were not processed, because the run was interrupted.
+    /// Objects that were not processed because the run was interrupted.
     pub not_processed: u64,
     /// Skipped objects by kind.
     pub skipped_by_kind: BTreeMap<&'static str, u64>,
     /// Key of the first object of each kind that the listing skipped.
     pub examples: BTreeMap<&'static str, String>,
-    /// Selected objects below the directory of another day. Their end times determine their partitions.
+    /// Selected objects in the directory of another day. Their end times determine their partitions.
     pub moved: Moved,
 }
 
@@ -120,7 +120,7 @@ impl Tally {
         if self.lines == 0 { 0.0 } else { self.reject_count() as f64 / self.lines as f64 }
     }
 
-    /// Adds the counts of a batch of a log type.
+    /// Adds the counts of a batch, whose objects have this log type.
     pub(crate) fn add(&mut self, log_type: LogType, batch: Self) {
         let of_type = self.log_types.entry(log_type).or_default();
         of_type.objects += batch.objects.converted;

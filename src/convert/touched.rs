@@ -1,8 +1,8 @@
 //! Touched objects: objects whose ETag or time, but not size, changed since they were converted.
 //!
-//! `touch`, in-place encryption and copying an object onto itself do not change its content. So the CRC-32 and the
-//! size of the decompressed bytes are compared with those in the claim. If they are equal, an amendment records the
-//! new ETag, and no later run reads the object again.
+//! `touch`, in-place encryption and copying an object onto itself do not change the content of an object. So this
+//! module compares the CRC-32 and the size of the decompressed bytes with the values in the claim. If they are equal,
+//! an amendment records the new ETag, and no later run reads the object again.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -21,7 +21,7 @@ use crate::plan::{Amount, Batch, Failure, Plan, PlanError, Remedy, TOUCHED, Touc
 use crate::store::{Source, StoreError};
 use crate::util::threads::on_threads;
 
-/// Maximum number of objects that one thread compares and one entry records.
+/// Maximum number of objects that one thread compares and one log entry records.
 const OBJECTS_AT_ONCE: usize = 4096;
 
 /// A comparison that is ready to run.
@@ -41,7 +41,7 @@ pub struct Comparison<'a> {
 /// The result of a comparison.
 #[derive(Debug, Default)]
 pub struct Compared {
-    /// Objects with unchanged content. They are recorded.
+    /// Objects with unchanged content, which are recorded.
     pub equal: Amount,
     /// Objects that must be restored before they can be read.
     pub archived: Amount,
@@ -51,7 +51,7 @@ pub struct Compared {
     pub left: u64,
 }
 
-/// Touched objects that the claims of one partition hold, with the converted content of each.
+/// Touched objects that the claims of one partition hold, each with its converted content.
 struct Chunk {
     batch: Batch,
     converted: Vec<(usize, Content)>,
@@ -63,18 +63,18 @@ struct Progress {
     size: u64,
     crc32: Option<u32>,
     error: Option<StoreError>,
-    /// Whether it was read to its end.
+    /// Whether the object was read to its end.
     ended: bool,
 }
 
 impl Comparison<'_> {
-    /// Compares the touched objects of a plan. The plan then counts the unchanged and the archived ones as skipped,
-    /// and the others as failures.
+    /// Compares the touched objects of a plan. The plan then counts unchanged and archived objects as skipped, and all
+    /// other touched objects as failures.
     ///
     /// # Errors
     ///
-    /// Fails when the dataset cannot be read or written, or when the user interrupts it. Objects recorded before are
-    /// kept.
+    /// Fails if the dataset cannot be read or written, or if the user interrupts the program. Objects that were already
+    /// recorded remain recorded.
     pub fn update(&self, plan: &mut Plan) -> Result<(), PlanError> {
         let touched = mem::take(&mut plan.touched);
         if touched.is_empty() {
@@ -95,7 +95,7 @@ impl Comparison<'_> {
     ///
     /// # Errors
     ///
-    /// Fails when the dataset cannot be read or written. Objects recorded before are kept.
+    /// Fails if the dataset cannot be read or written. Objects that were already recorded remain recorded.
     pub fn run(&self, touched: Vec<Touched>) -> Result<Compared, DatasetError> {
         let chunks = chunks(touched);
         let threads = self.threads.min(chunks.len());

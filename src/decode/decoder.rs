@@ -1,4 +1,4 @@
-//! Decodes text of whole lines to a record batch and rejects.
+//! Decodes text of whole lines into a record batch and rejects.
 //!
 //! This module does no I/O. A [`Decoded`] depends only on its [`Decompressed`].
 
@@ -17,15 +17,15 @@ use crate::logs::reject::{MAX_RAW, Reason, Reject};
 use crate::logs::schema::Table;
 
 /// Number of rejects at which [`Decoder::decode`] stops. Without a limit, rejects could need far more memory than their
-/// text: a line of two bytes can become a reject of a hundred. The last tile of lines can exceed the limit.
+/// text: a two-byte line can become a reject of a hundred bytes. The last tile of lines can exceed the limit.
 pub const MAX_REJECTS: usize = 16 << 10;
 /// Bytes of rejected lines at which [`Decoder::decode`] stops. The last tile of lines can exceed the limit.
 const MAX_REJECT_BYTES: usize = 4 << 20;
-/// Number of rows at which [`Decoder::decode`] stops. Without a limit, short lines would make a batch several times
-/// larger than their text.
+/// Number of rows at which [`Decoder::decode`] stops. Without a limit, a batch of short lines could be several times
+/// larger than the text.
 const MAX_ROWS: usize = 100_000;
 
-/// Decodes text to record batches of one table.
+/// Decodes text into record batches of one table.
 pub struct Decoder {
     schema: SchemaRef,
     count: FieldCount,
@@ -76,7 +76,7 @@ pub struct DecodedSegment {
     pub notes: Vec<Note>,
 }
 
-/// Total size of the rejects of one call to [`Decoder::decode`].
+/// Total size of the rejects in one call of [`Decoder::decode`].
 #[derive(Default)]
 struct RejectSize {
     rejects: usize,
@@ -127,7 +127,7 @@ impl Decoder {
         }
     }
 
-    /// Decodes text. `key` returns the key of an object from its index.
+    /// Decodes text. `key` returns the key of the object with a given index.
     ///
     /// Stops after 100,000 rows, or after [`MAX_REJECTS`] rejects (fewer if they are long). The remaining segments stay
     /// in `decompressed`: call this method again until none remain.
@@ -214,7 +214,7 @@ impl Decoder {
         key: &str,
         outcome: &mut DecodedSegment,
     ) {
-        // Rejects have the line numbers of the text, in which joined lines count separately.
+        // Line numbers of rejects refer to the text, in which joined lines count separately.
         let base = outcome.lines + outcome.joined_lines;
         outcome.lines += self.tile.line_count() as u64;
         outcome.joined_lines += self.tile.joined;
@@ -241,8 +241,8 @@ impl Decoder {
         outcome.rows += rows as u64;
     }
 
-    /// Appends the tile to the columns that can reject values. Returns, for each rejected line, its index and the index
-    /// of the first column that rejected it, sorted by line.
+    /// Appends the tile to the columns that can reject values. Returns the index of each rejected line and the index of
+    /// the first column that rejected it, sorted by line.
     fn append_checked(&mut self, text: &Text) -> Vec<(usize, usize)> {
         let mut rejected = Vec::new();
         let mut lines = Vec::new();
@@ -257,8 +257,8 @@ impl Decoder {
         rejected
     }
 
-    /// Removes rejected lines from the tile, adds them to the rejects, and appends the others to the columns that can
-    /// reject values.
+    /// Removes rejected lines from the tile, adds them to the rejects, and appends the remaining lines to the columns
+    /// that can reject values.
     #[cold]
     fn remove_rejected(
         &mut self,

@@ -1,8 +1,8 @@
 //! Decompresses objects to text of whole lines, in bounded memory.
 //!
-//! libdeflate decompresses an ordinary object at once, about twice as fast as any streaming decompressor. flate2
-//! streams all other objects in segments: those that are large, empty, corrupt or not gzip, and those with several
-//! members. Only the streaming path decides whether an object is corrupt.
+//! libdeflate decompresses an ordinary object in a single call, about twice as fast as any streaming decompressor.
+//! flate2 streams all other objects in segments: those that are large, empty, corrupt or not gzip, and those with
+//! several members. Only the streaming path decides whether an object is corrupt.
 
 mod blank;
 mod content;
@@ -25,11 +25,11 @@ use crate::logs::reject::{MAX_RAW, Reason};
 
 pub(crate) use crate::decode::gzip::content::{HEAD, is_gzip, is_text};
 
-/// Maximum size in bytes of a text that is decompressed at once.
+/// Maximum size in bytes of a text that is decompressed in a single call.
 pub const MAX_WHOLE: usize = 16 << 20;
-/// Maximum size in bytes of an object that is read at once.
+/// Maximum size in bytes of an object that is read into memory as a whole.
 pub(crate) const MAX_WHOLE_GZIP: u64 = 4 << 20;
-/// Approximate size in bytes of the text of a streamed segment, which ends with a whole line.
+/// Approximate text size of a streamed segment, in bytes. A segment ends with a whole line.
 const SEGMENT: usize = 4 << 20;
 /// Maximum number of levels of nested gzip.
 const MAX_DEPTH: usize = 4;
@@ -95,7 +95,7 @@ pub enum Note {
 }
 
 impl Note {
-    /// All notes, by code.
+    /// All notes, sorted by code.
     pub const ALL: [Self; 4] =
         [Self::ByteOrderMark, Self::GzipInGzip, Self::Padding, Self::PlainText];
 
@@ -138,7 +138,7 @@ impl RawReject {
     }
 }
 
-/// Decompresses ordinary objects at once.
+/// Decompresses ordinary objects, each in a single call.
 pub struct Whole {
     decompressor: libdeflater::Decompressor,
 }
@@ -155,8 +155,8 @@ impl Whole {
     ///
     /// libdeflate stops after the first member without reporting its position. But it verifies the uncompressed size,
     /// which is the last four bytes of that member (RFC 1952, 2.3.1). So if these four bytes end the object and occur
-    /// nowhere else after the header, the member ends at the end of the object, and no data follows it. The four bytes
-    /// can also occur by chance, so one object in thousands is streamed unnecessarily.
+    /// nowhere else after the header, the member ends where the object ends, and no data follows it. The four bytes can
+    /// also occur by chance, so one object in thousands is streamed unnecessarily.
     pub fn inflate(&mut self, object: usize, gzip: &[u8], decompressed: &mut Decompressed) -> bool {
         let Some((before, [crc32 @ .., b0, b1, b2, b3])) = gzip.split_last_chunk::<8>() else {
             return false;
@@ -209,11 +209,11 @@ impl Whole {
 pub struct Stream {
     object: usize,
     body: Body,
-    /// Approximate size in bytes of the text of a segment.
+    /// Approximate text size of a segment, in bytes.
     segment_size: usize,
     /// Whether the start of the text was checked for a byte order mark.
     started: bool,
-    /// Text for the next segment: an incomplete line, and lines before it that it may have to be joined with.
+    /// Text for the next segment: an incomplete line, and preceding lines that it may have to be joined with.
     carry: Vec<u8>,
     /// The current line, if it is longer than a segment.
     long: Option<LongLine>,
@@ -251,7 +251,7 @@ impl Body {
 }
 
 impl Stream {
-    /// Starts to read an object of `size` bytes with any content.
+    /// Starts reading an object of `size` bytes, whatever its content.
     ///
     /// # Errors
     ///
@@ -260,7 +260,7 @@ impl Stream {
         Self::begin(object, Some(size), reader)
     }
 
-    /// Starts to read an object of unknown size.
+    /// Starts reading an object of unknown size.
     ///
     /// # Errors
     ///
@@ -269,7 +269,7 @@ impl Stream {
         Self::begin(object, None, reader)
     }
 
-    /// Starts to read an object that is known to be text.
+    /// Starts reading an object that is known to be text.
     pub fn of_text(object: usize, reader: Box<dyn Read + Send>) -> Self {
         Self::over(object, Body::Text(Layer::of_object(reader)), Vec::new())
     }
@@ -366,7 +366,7 @@ impl Stream {
         Ok(Some(self.due_lines(text)))
     }
 
-    /// Returns a segment of blank lines that more text follows.
+    /// Returns a segment of blank lines that are followed by more text.
     fn due_lines(&mut self, mut text: Text) -> Decompressed {
         text.truncate(0);
         self.due.move_to(&mut text, self.segment_size);
@@ -388,7 +388,8 @@ impl Stream {
             Some(long) => self.end_long_line(long, &mut text, end),
         };
         if reject.is_some() || matches!(end, End::Damage(_)) {
-            // Rejected data follows, so neither the held lines nor those of this segment end the object.
+            // Rejected data follows, so neither the held blank lines nor the ones in this segment are at the end of the
+            // object.
             self.due = mem::take(&mut self.held);
         } else {
             let (lines, blank) = BlankLines::cut_off(&text);
@@ -514,7 +515,7 @@ impl Stream {
         if let Some(at) = line_end {
             self.carry.extend_from_slice(&text[at + 1..]);
             long.bytes += 1;
-            // As with any line, a CR before the line end is not part of it.
+            // As with any line, a CR before the line end is not part of the line.
             long.reject.raw_length -= u64::from(long.last == Some(b'\r'));
         }
         text.truncate(0);
@@ -534,7 +535,7 @@ impl Stream {
     }
 }
 
-/// The part of a line longer than a segment that was read so far.
+/// The part read so far of a line that is longer than a segment.
 struct LongLine {
     reject: RawReject,
     bytes: u64,
@@ -554,7 +555,7 @@ impl LongLine {
     }
 }
 
-/// Appends a line end to the last line of a text if it has none.
+/// Appends a line end to a text whose last line has none.
 fn end_last_line(text: &mut Text, start: usize) {
     if text[start..].last().is_some_and(|&last| last != b'\n') {
         text.extend(b"\n");

@@ -1,7 +1,7 @@
 //! Inspects one object in detail.
 //!
-//! Reads the object like a conversion, and collects the properties of its key and its first bytes, the number of fields
-//! of its lines, the first rows and the first rejects.
+//! Reads the object as a conversion would, and collects the properties of its key and its first bytes, the number of
+//! fields in its lines, the first rows and the first rejects.
 
 use std::collections::BTreeMap;
 use std::io::{self, Cursor, Read};
@@ -21,7 +21,7 @@ use crate::logs::schema::{LogType, Table};
 
 /// Number of lines from which to detect the log type.
 const FIRST: usize = 8;
-/// Binary formats by their first bytes. They contain no lines.
+/// Binary formats and the bytes that they begin with. Objects in these formats contain no lines.
 const BINARY: [(&[u8], &str); 6] = [
     (b"PAR1", "Parquet"),
     (b"\x28\xb5\x2f\xfd", "Zstandard data"),
@@ -41,15 +41,15 @@ pub struct Inspection {
 /// Properties of an object according to its key and its first bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct About {
-    /// Key of the object, or as much of it as is known; empty for a stream.
+    /// Key of the object, or the known part of the key; empty for a stream.
     pub key: String,
-    /// Parts of the key, or of the name alone; `None` if the name is not that of a log.
+    /// Parts of the key, or of the name alone; `None` if the name is not the name of a log.
     pub named: Option<Named>,
-    /// Why the key is not that of a log.
+    /// Why the key is not the key of a log.
     pub mismatch: Option<String>,
     /// Format of the object.
     pub format: ObjectFormat,
-    /// Log type as which the lines are decoded.
+    /// Log type that the lines are decoded as.
     pub log_type: LogType,
     /// How the log type was determined.
     pub determined_by: DeterminedBy,
@@ -79,8 +79,8 @@ pub struct Inspected {
     pub notes: Vec<Note>,
     /// Whether the object is corrupt, or is neither gzip nor text.
     pub is_damaged: bool,
-    /// Number of lines by their number of fields, except for lines with invalid quotes. All fields after the known ones
-    /// count as one.
+    /// Number of lines for each number of fields, not counting lines with invalid quotes. All fields after the known
+    /// ones count as one field.
     pub fields: BTreeMap<usize, u64>,
     /// The first rows.
     pub first_rows: RecordBatch,
@@ -101,9 +101,9 @@ pub struct Named {
     pub day: Option<String>,
     /// Resource id of the load balancer, `app/<name>/<id>`.
     pub load_balancer: String,
-    /// End of the five minutes that the object covers, `yyyy-mm-ddThh:mmZ`.
+    /// End of the five-minute window that the object covers, `yyyy-mm-ddThh:mmZ`.
     pub end_time: String,
-    /// Address of the load balancer node; names of vended logs have none.
+    /// Address of the load balancer node; `None` for vended logs, whose names do not contain it.
     pub node: Option<String>,
 }
 
@@ -111,13 +111,13 @@ pub struct Named {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DeterminedBy {
-    /// The caller specified it.
+    /// From the caller.
     Argument,
     /// From the name of the object.
     Name,
     /// From the first lines.
     Lines,
-    /// Not at all: access logs are the default.
+    /// It was not determined: access logs are the default.
     Default,
 }
 
@@ -131,7 +131,7 @@ pub enum ObjectFormat {
     Text,
     /// An object of zero bytes. A conversion accepts it as a log without lines.
     Empty,
-    /// A binary format, by its name. The object has no lines.
+    /// A binary format with this name. The object has no lines.
     Binary(&'static str),
 }
 
@@ -217,7 +217,7 @@ impl Inspection {
     }
 }
 
-/// Counts lines by their number of fields.
+/// Counts the lines for each number of fields.
 fn count_fields(table: &Table, decompressed: &Decompressed, counts: &mut BTreeMap<usize, u64>) {
     for segment in &decompressed.segments {
         let text = &decompressed.text[segment.range.clone()];
@@ -234,7 +234,7 @@ fn count_fields(table: &Table, decompressed: &Decompressed, counts: &mut BTreeMa
 
 /// Detects the log type from the first lines.
 fn log_type_of(head: &[u8]) -> Option<LogType> {
-    // The head of a longer object is truncated gzip data. The stream still returns the lines before the end.
+    // The head of a longer object is truncated gzip data. The stream still returns the lines before the truncation.
     let object = Box::new(Cursor::new(head.to_vec()));
     let mut stream = Stream::of_unknown_size(0, object).ok()?;
     let text = stream.next(Text::default()).ok()??.text;

@@ -1,7 +1,7 @@
-//! Finds the position of the fault in a rejected line.
+//! Finds where the fault is in a rejected line.
 //!
-//! A [`Reject`] does not contain this position, so that the decoder need not record it. This module parses the line
-//! again, byte by byte.
+//! A [`Reject`] does not contain this position, so that the decoder does not have to record it. This module parses the
+//! line again, byte by byte.
 
 use std::ops::Range;
 

@@ -1,4 +1,4 @@
-//! Reads one object, or any stream of log lines, as Arrow record batches. Needs no dataset.
+//! Reads one object, or any stream of log lines, as Arrow record batches. No dataset is needed.
 
 use std::io::{self, Read};
 use std::mem;
@@ -83,8 +83,8 @@ pub struct Counts {
 }
 
 impl Reader {
-    /// Starts to read an object like a conversion: gzip with any number of members, or plain text. `source_key` is the
-    /// value of that column in all rows.
+    /// Starts reading an object as a conversion would: gzip with any number of members, or plain text. `source_key` is
+    /// the value of that column in all rows.
     ///
     /// # Errors
     ///
@@ -98,7 +98,7 @@ impl Reader {
         Ok(Self::over(log_type, source_key.into(), stream))
     }
 
-    /// Starts to read lines that are not compressed.
+    /// Starts reading uncompressed lines.
     pub fn of_text(
         log_type: LogType,
         source_key: impl Into<String>,
@@ -132,15 +132,15 @@ impl Reader {
         &self.notes
     }
 
-    /// Returns the rejects since the last call, with line numbers and byte offsets in the entire stream.
+    /// Returns the rejects since the last call, with line numbers and byte offsets relative to the entire stream.
     ///
-    /// The reader keeps rejects in memory until this method returns them. If many lines can be rejects, call it after
-    /// each batch.
+    /// The reader keeps rejects in memory until this method returns them. If many lines may be rejected, call this
+    /// method after each batch.
     pub fn take_rejects(&mut self) -> Vec<Reject> {
         mem::take(&mut self.rejects)
     }
 
-    /// Reads the next batch. Calls `observe` with each text before its first batch is decoded.
+    /// Reads the next batch. Calls `observe` with each text before decoding the first batch from it.
     pub(crate) fn read(
         &mut self,
         observe: impl FnOnce(&Decompressed),

@@ -1,4 +1,4 @@
-//! Detects the content of objects that do not contain the log that their names promise, from their first lines.
+//! Detects, from the first lines of an object, what it contains instead of the log that its name promises.
 //!
 //! Only objects whose lines are all rejected are checked, so an invalid line among valid ones is an ordinary reject. If
 //! the content is not recognized, its lines are ordinary rejects, too.
@@ -17,23 +17,23 @@ use crate::logs::schema::LogType;
 
 /// Number of lines to check. All must be of the same kind.
 const FIRST: usize = 8;
-/// Number of different kinds of values that identify a log line with a selection of fields.
+/// Number of different kinds of values that identify a log line with selected fields.
 const KINDS: usize = 2;
 /// Number of field names that identify a header.
 const NAMES: usize = 3;
 /// Maximum length in bytes of a field separator in a log delivery
 /// (<https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_CreateDelivery.html>).
 const MAX_SEPARATOR: usize = 5;
-/// Maximum number of candidates for a separator that are tried in a line.
+/// Maximum number of candidate separators to try in a line.
 const MAX_CANDIDATES: usize = 4 * MAX_SEPARATOR;
-/// Common field separators and their names. They are tried even in lines without a time.
+/// Common field separators and their names. These separators are tried even in lines without a time.
 const SEPARATORS: [(&str, &str); 4] =
     [("\t", "tabs"), (",", "commas"), (";", "semicolons"), ("|", "vertical bars")];
 
-/// Content of an object instead of lines of its log type.
+/// What an object contains instead of lines of its log type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Foreign {
-    /// Lines of another log of Application Load Balancers.
+    /// Lines of another Application Load Balancer log.
     Log(LogType),
     /// Lines of a Network Load Balancer's access log.
     NetworkLoadBalancer,
@@ -41,9 +41,10 @@ pub enum Foreign {
     ClassicLoadBalancer,
     /// JSON, a format in which CloudWatch can deliver logs.
     Json,
-    /// The extended log file format of the W3C, another such format (<https://www.w3.org/TR/WD-logfile.html>).
+    /// The W3C extended log file format (<https://www.w3.org/TR/WD-logfile.html>), in which CloudWatch can also deliver
+    /// logs.
     W3c,
-    /// Parquet, another such format.
+    /// Parquet, in which CloudWatch can also deliver logs.
     Parquet,
     /// UTF-16 text, as some Windows tools save it.
     Utf16,
@@ -65,8 +66,8 @@ pub struct Separator {
 }
 
 impl Separator {
-    /// Returns a separator, or `None` if the bytes cannot separate fields: they are too many, some can be part of a
-    /// value, or all are spaces.
+    /// Returns a separator, or `None` if the bytes cannot separate fields because there are too many of them, some can
+    /// be part of a value, or all are spaces.
     fn new(text: &[u8]) -> Option<Self> {
         let is_value = |byte: &u8| byte.is_ascii_alphanumeric() || b"\"-".contains(byte);
         let is_blank = text.iter().all(|&byte| byte == b' ');
@@ -132,7 +133,7 @@ impl fmt::Display for Foreign {
 }
 
 impl Foreign {
-    /// Returns what the user can do about such an object.
+    /// Returns what the user can do about an object with this content.
     pub fn remedy(self) -> &'static str {
         match self {
             Self::Separated(_) | Self::ChosenFields | Self::Header => {
@@ -143,8 +144,8 @@ impl Foreign {
     }
 }
 
-/// Recognizes the content of an object whose lines so far were all rejected, from the first of these rejects. Returns
-/// `None` if the content is not recognized, or is that of the log type in the name.
+/// Recognizes the content of an object, all of whose lines so far were rejected, from its first rejects. Returns `None`
+/// if the content is not recognized, or matches the log type in the name.
 pub fn recognise(named: LogType, rejects: &[Reject]) -> Option<Foreign> {
     let lines: Vec<&[u8]> = match rejects {
         // Nothing was decompressed. The object itself may be text.
@@ -205,8 +206,8 @@ fn is_header(line: &[u8]) -> bool {
     known >= NAMES && known * 2 > names.len()
 }
 
-/// Returns the separator of the fields of a log line, if it is not a space. This is the candidate that splits the line
-/// into values of the most kinds. Candidates are the common separators, and the bytes after each time.
+/// Returns the field separator of a log line, unless it is a space. The result is the candidate that splits the line
+/// into values of the most kinds. The candidates are the common separators, and the bytes after each time.
 fn separator_of(line: &[u8]) -> Option<Separator> {
     let ends = memchr_iter(b'Z', line).filter(|&end| is_time_before(line, end + 1));
     let after = ends.flat_map(|end| {
@@ -230,14 +231,14 @@ fn is_time_before(line: &[u8], end: usize) -> bool {
     })
 }
 
-/// Returns whether log lines have a selection of fields: most lines have a rejected value that belongs to another
-/// column, or all lines end after the same number of fields, which is too small.
+/// Returns whether log lines have omitted or reordered fields. This is the case if most lines have a rejected value
+/// that belongs to another column, or if all lines end after the same number of fields, which is too small.
 fn have_chosen_fields(named: LogType, lines: &[&[u8]]) -> bool {
     let table = named.table();
     let mut decoder = Decoder::new(table);
     let (mut moved, mut lengths) = (0, Vec::new());
     for line in lines {
-        // For an invalid line, only the fields before the fault.
+        // For an invalid line, these are only the fields before the fault.
         let fields: Vec<Span> =
             Fields::of(line, table.fields.len()).map_while(Result::ok).collect();
         let value = |field: &Span| &line[tokenizer::unquoted(line, *field).range()];
@@ -304,7 +305,7 @@ impl Kind {
     }
 }
 
-/// Returns the number of different kinds among values.
+/// Returns the number of different kinds among the values.
 fn count_kinds<'a>(values: impl Iterator<Item = &'a [u8]>) -> usize {
     let mut kinds: Vec<Kind> = Vec::new();
     for kind in values.filter_map(Kind::of) {
@@ -315,7 +316,7 @@ fn count_kinds<'a>(values: impl Iterator<Item = &'a [u8]>) -> usize {
     kinds.len()
 }
 
-/// Returns the log type in whose table a line becomes a row.
+/// Returns the log type whose table accepts a line as a row.
 pub(crate) fn log_type_of(line: &[u8]) -> Option<LogType> {
     LogType::ALL.into_iter().find(|log_type| Decoder::new(log_type.table()).is_row(line))
 }

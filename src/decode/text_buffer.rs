@@ -6,7 +6,7 @@ use crate::util::pool::Pool;
 
 /// Maximum length of a line in bytes. Longer lines are rejected.
 ///
-/// AWS documents a limit of 8 KB for the user agent and none for the line.
+/// AWS documents a limit of 8 KB for the user agent, but no limit for the line.
 pub const MAX_LINE: usize = 1 << 20;
 /// Maximum number of lines of text that are joined into one line.
 pub(crate) const MAX_JOINED: usize = 16;
@@ -17,8 +17,8 @@ const MAX_IDLE: usize = 8;
 
 /// A byte buffer that clears its memory only once and can be refilled any number of times.
 ///
-/// A `Vec` clears the memory by which it grows each time it is refilled. With a few megabytes of decompressed text for
-/// each object, this would take a twentieth of the time of the entire run.
+/// A `Vec` would clear the memory again each time it is refilled. With a few megabytes of decompressed text per object,
+/// this would take a twentieth of the total run time.
 #[derive(Debug, Default)]
 pub struct Text {
     bytes: Vec<u8>,
@@ -36,7 +36,7 @@ impl Text {
     pub fn spare(&mut self, room: usize) -> &mut [u8] {
         let end = self.len + room;
         if self.bytes.len() < end {
-            // `resize` alone could double the capacity, and so allocate twice the memory that the text needs.
+            // `resize` alone could double the capacity, and thus allocate twice the memory that the text needs.
             let len = (end + end / 8).next_multiple_of(1 << 16);
             self.bytes.reserve_exact(len - self.bytes.len());
             self.bytes.resize(len, 0);
@@ -48,7 +48,7 @@ impl Text {
     ///
     /// # Panics
     ///
-    /// Panics if the room is smaller than `count`.
+    /// Panics if the spare room is smaller than `count`.
     pub fn advance(&mut self, count: usize) {
         assert!(count <= self.bytes.len() - self.len, "advanced past the end");
         self.len += count;
@@ -59,7 +59,7 @@ impl Text {
         self.len = self.len.min(len);
     }
 
-    /// Returns the size of the memory in bytes.
+    /// Returns the size of the allocated memory in bytes.
     pub fn capacity(&self) -> usize {
         self.bytes.capacity()
     }

@@ -1,6 +1,6 @@
 //! Finds the boundaries of lines and fields.
 //!
-//! The grammar, of which `maintain/verify/reference.rs` is a slow and simple implementation:
+//! This module implements the following grammar. `maintain/verify/reference.rs` is a simple but slow implementation:
 //!
 //! * A line ends at LF; one CR before the LF is not part of the line. A line that ends within a quoted field is joined
 //!   with the lines after it if the result is a row: see `tokenizer::join`.
@@ -16,7 +16,7 @@
 //! delimiters. This finds the fields of all regular lines without a branch for each byte. If a line is irregular (two
 //! spaces in a row, a misplaced quote, a byte above 0x7f, …), the scan only records a position in `odd`, and
 //! `read_irregular` parses the entire line again, byte by byte. So the scan can be rewritten freely, as long as it
-//! records a position for each irregular line. It need not decide whether such a line is valid.
+//! records a position for each irregular line. It does not have to decide whether an irregular line is valid.
 //!
 //! A valid irregular line is copied to the end of the text in regular form, so that other modules only process regular
 //! lines.
@@ -36,18 +36,18 @@ pub(crate) use crate::decode::tokenizer::span::{Span, Spans};
 use crate::decode::text_buffer::Text;
 use crate::logs::reject::Reason;
 
-/// Maximum number of lines of a tile. Large enough that the fixed costs of forty columns for each tile are small, and
-/// small enough that the text is still in the CPU cache when the last column reads it.
+/// Maximum number of lines of a tile. Large enough that the fixed per-tile costs of forty columns are small, and small
+/// enough that the text is still in the CPU cache when the last column reads it.
 const TILE_LINES: usize = 64;
-/// Number of bytes to scan at a time: one bit of a mask for each.
+/// Number of bytes to scan at a time. Each byte corresponds to one bit of a mask.
 const BLOCK: usize = 64;
 
-/// A tile: some lines of a text and the boundaries of their fields. Reused for the next tile.
+/// A tile: some lines of a text and their field boundaries. The memory is reused for the next tile.
 #[derive(Debug, Default)]
 pub struct Tile {
     /// Starts of fields. The field that begins at `starts[i]` ends one byte before `starts[i + 1]`.
     starts: Vec<u32>,
-    /// Number of `starts` of this tile. The others are not cleared, and will be overwritten.
+    /// Number of entries of `starts` that belong to this tile. Later entries are left over, and will be overwritten.
     used: usize,
     /// The valid lines.
     lines: Vec<Line>,
@@ -59,10 +59,10 @@ pub struct Tile {
     line_ends: Vec<u32>,
     /// Positions that make their lines irregular, in order.
     odd: Vec<u32>,
-    /// Starts and ends of one field in all lines, if those in `starts` are not at equal distances.
+    /// Starts and ends of one field in all lines, if the field's entries in `starts` are not evenly spaced.
     scattered: Vec<u32>,
-    /// Number of fields of each line, if all lines are regular and have the same number. The fields of a line then
-    /// directly follow those of the preceding line in `starts`.
+    /// Number of fields of each line, if all lines are regular and have the same number. In `starts`, the fields of a
+    /// line then directly follow the fields of the preceding line.
     stride: Option<usize>,
     /// Number of known fields of the table.
     known: usize,
@@ -84,15 +84,15 @@ pub struct Bounds {
 pub struct Line {
     /// Position of the line as it was read.
     pub bounds: Bounds,
-    /// Index of its first field in the `starts` of the tile.
+    /// Index of the line's first field in the `starts` of the tile.
     first: u32,
-    /// Number of its fields.
+    /// Number of fields in the line.
     fields: u32,
-    /// End of the text that contains its fields. Differs from `bounds` if the line was copied in regular form.
+    /// End of the text that contains the fields. Differs from `bounds` if the line was copied in regular form.
     end: u32,
 }
 
-/// Returns a field without its quotes, if it is quoted.
+/// Returns a field without its quotes, if it has any.
 #[inline]
 pub(crate) fn unquoted(text: &[u8], field: Span) -> Span {
     match text[field.range()] {
@@ -111,7 +111,7 @@ pub(crate) fn value(text: &[u8], field: Span) -> Option<Span> {
     (text[value.range()] != *b"-").then_some(value)
 }
 
-/// The number of fields of a table.
+/// The field counts of a table.
 #[derive(Debug, Clone, Copy)]
 pub struct FieldCount {
     /// Lines with fewer fields are rejected.
@@ -202,7 +202,7 @@ impl Tile {
         &self.lines
     }
 
-    /// Keeps the valid lines for whose indices `keep` returns true.
+    /// Keeps only the valid lines whose index `keep` accepts.
     pub fn retain(&mut self, mut keep: impl FnMut(usize) -> bool) {
         let mut indices = 0..;
         self.lines.retain(|_| indices.next().is_some_and(&mut keep));
@@ -246,7 +246,8 @@ impl Tile {
         self.scan_with(text, from, Masks::of, running_xor, write_positions);
     }
 
-    /// Scans with the given functions to compute the masks of a block, the prefix XOR of its quotes, and positions.
+    /// Scans with the given functions, which compute the masks of a block, the prefix XOR of its quotes, and the
+    /// positions of set bits.
     #[allow(clippy::inline_always)] // so that it is compiled for the CPU features of its caller
     #[inline(always)]
     fn scan_with(
@@ -309,7 +310,7 @@ impl Tile {
         self.odd.sort_unstable();
     }
 
-    /// Returns room for the starts of a block's fields, after the first `known` ones.
+    /// Returns room for the starts of a block's fields, after the `known` starts that are already stored.
     #[inline]
     fn room(&mut self, known: usize) -> &mut [u32; BLOCK] {
         if self.starts.len() < known + BLOCK {
@@ -377,7 +378,7 @@ fn running_xor(mut bits: u64) -> u64 {
     bits
 }
 
-/// Writes the positions of set bits, starting at `base`. Also overwrites entries after them.
+/// Writes the positions of set bits, relative to `base`. Also overwrites some entries after the last position.
 #[allow(clippy::inline_always)] // like `scan_with`
 #[inline(always)]
 fn write_positions(mut bits: u64, base: u32, out: &mut [u32; BLOCK]) {

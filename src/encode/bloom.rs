@@ -15,7 +15,7 @@ use parquet::errors::Result;
 use crate::encode::ROW_GROUP_ROWS;
 use crate::encode::chunk::{ColumnEncoder, Pages};
 
-/// Target rate of false positives: the share of absent values that a filter does not rule out.
+/// Target false positive rate: the share of absent values that a filter does not rule out.
 const FALSE_POSITIVES: f64 = 0.01;
 
 /// An encoder of a text column that adds a filter to each row group.
@@ -30,8 +30,8 @@ impl Filtered {
     }
 }
 
-/// Returns an empty filter for as many values as a row group has rows. It is folded to a smaller size when the row
-/// group ends.
+/// Returns an empty filter for as many values as a row group has rows. The filter is folded to a smaller size when the
+/// row group ends.
 fn empty() -> Result<Sbbf> {
     Sbbf::new_with_ndv_fpp(ROW_GROUP_ROWS as u64, FALSE_POSITIVES)
 }

@@ -13,7 +13,7 @@ const MINIBLOCK: usize = 32;
 
 /// Appends the DELTA_BINARY_PACKED encoding of integers with `bits` bits.
 ///
-/// Deltas wrap on overflow, like the sums of readers. So the deltas of 32-bit integers need at most 32 bits.
+/// Deltas wrap on overflow, as do the sums that readers compute. So the deltas of 32-bit integers need at most 32 bits.
 pub(super) fn integers(
     mut values: impl ExactSizeIterator<Item = i64>,
     bits: u32,
@@ -90,8 +90,8 @@ fn zigzag(value: i64) -> u64 {
     (value << 1 ^ value >> 63).cast_unsigned()
 }
 
-/// Texts of a page for DELTA_BYTE_ARRAY encoding: the length of the prefix that each shares with the preceding text,
-/// and the rest of each.
+/// Texts of a page for DELTA_BYTE_ARRAY encoding: the length of the prefix that each text shares with the preceding
+/// one, and the remaining bytes of each text.
 #[derive(Default)]
 pub(super) struct DeltaTexts {
     shared: Vec<u32>,
@@ -172,7 +172,7 @@ mod tests {
         (value >> 1).cast_signed() ^ -(value & 1).cast_signed()
     }
 
-    /// Decodes integers exactly as specified. Leaves the bytes after them.
+    /// Decodes integers exactly as specified. Leaves the bytes that follow them.
     fn decode(bytes: &mut &[u8]) -> Vec<i64> {
         let block = read_varint(bytes) as usize;
         let miniblocks = read_varint(bytes) as usize;

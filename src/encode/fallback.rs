@@ -1,7 +1,7 @@
 //! Dictionary encoding that falls back to plain values.
 //!
-//! The pages of a chunk contain indices into a dictionary, as long as the dictionary is worth its size. After that, the
-//! pages contain values, and the dictionary is kept, as an encoded page, only if earlier pages need it.
+//! The pages of a chunk contain indices into a dictionary as long as the dictionary is worth its size. After that,
+//! pages contain values, and the dictionary is kept as an encoded page, but only if earlier pages need it.
 
 use std::mem;
 
@@ -28,21 +28,21 @@ pub(super) enum Fallback<D> {
     Plain(Option<DictionaryPage>),
 }
 
-/// The dictionary of a chunk and the current page. Both are dropped together, so that no buffer outlives the
+/// The dictionary of a chunk and the current page. They are dropped together, so that no buffer outlives the
 /// dictionary.
 #[derive(Default)]
 pub(super) struct Indexed<D> {
     pub(super) dictionary: D,
     /// Indices of the current page.
     pub(super) indices: Vec<u32>,
-    /// Number of values of the chunk that were looked up so far.
+    /// Number of values in the chunk that were looked up so far.
     pub(super) values_seen: usize,
     /// Whether a finished page contains indices.
     has_pages: bool,
 }
 
 impl<D: Dictionary> Indexed<D> {
-    /// Returns whether values occur less than `worth` times on average. Returns false before `trial` values were seen.
+    /// Returns whether values occur fewer than `worth` times on average. Returns false until `trial` values were seen.
     pub(super) fn is_useless(&self, worth: usize, trial: usize) -> bool {
         self.values_seen >= trial && self.dictionary.len() * worth > self.values_seen
     }
@@ -73,7 +73,7 @@ impl<D: Dictionary> Fallback<D> {
         Ok(())
     }
 
-    /// Returns the dictionary page of the chunk, if any page needs it. No more pages can be added.
+    /// Returns the dictionary page of the chunk, if any page needs it. No pages can be added after this call.
     pub(super) fn dictionary_page(&mut self, format: Format) -> Result<Option<DictionaryPage>> {
         match mem::replace(self, Self::Plain(None)) {
             Self::Indexed(Indexed { dictionary, has_pages: true, .. }) => {

@@ -20,7 +20,7 @@ impl Default for Format {
     }
 }
 
-/// The kind of content of a page.
+/// The kind of content in a page.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Content {
     /// The distinct values of a column chunk.

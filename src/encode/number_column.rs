@@ -152,7 +152,7 @@ fn push_all<T: Plain>(values: &[T], out: &mut Vec<u8>) {
 struct NumberDictionary<T> {
     values: Vec<T>,
     table: HashTable<u32>,
-    /// Cache of recent numbers: for each value of the highest bits of a hash, the last number and its index.
+    /// Cache of recent numbers: for each value of a hash's highest bits, the last number and its index.
     recent: Vec<(u64, u32)>,
 }
 
@@ -214,8 +214,8 @@ impl<T: Plain> NumberDictionary<T> {
     }
 }
 
-/// Hashes the bits of a number. The only numbers that clients could choose to collide are ports and sizes, and the
-/// dictionary of a chunk is abandoned long before collisions matter.
+/// Hashes the bits of a number. Ports and sizes are the only numbers that clients could choose so that their hashes
+/// collide, and the dictionary of a chunk is abandoned long before collisions matter.
 #[inline]
 fn hash(bits: u64) -> u64 {
     const MIX: u64 = 0x9e37_79b9_7f4a_7c15;

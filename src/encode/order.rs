@@ -1,16 +1,16 @@
-//! Replaces the column orders in the footer, which state how to compare the values of each column.
+//! Replaces the column orders in the footer, which define how the values of each column compare.
 //!
 //! The `parquet` crate writes IEEE_754_TOTAL_ORDER for doubles and has no option for another order. Many readers, such
-//! as pyarrow up to 26 and parquet-java 1.13, do not support that order and ignore the statistics of such a column. All
-//! readers support TYPE_ORDER, and the statistics of this program are correct in both orders
+//! as pyarrow up to 26 and parquet-java 1.13, do not support that order and ignore the statistics of columns that use
+//! it. All readers support TYPE_ORDER, and the statistics of this program are correct in both orders
 //! ([`Plain::least`](crate::encode::statistics::Plain::least)).
 
 use std::io::{self, Write};
 
 use parquet::errors::{ParquetError, Result};
 
-/// Header of the field `column_orders` in `FileMetaData`: a list, whose field number is one more than that of the
-/// preceding field.
+/// Header of the field `column_orders` in `FileMetaData`: a list, whose field number is one higher than the preceding
+/// field's.
 const LIST_FIELD: u8 = 0x19;
 /// Type of the elements of the list, in the lower half of its header.
 const STRUCTS: u8 = 0x0c;
@@ -23,12 +23,12 @@ const TOTAL_ORDER: [u8; 3] = [0x2c, 0, 0];
 /// Number of bytes after the orders: the end of `FileMetaData`, its length and the magic bytes.
 const END: usize = 1 + 4 + 4;
 
-/// A writer that replaces the order of every column of a Parquet file with TYPE_ORDER.
+/// A writer that replaces the column order of every column in a Parquet file with TYPE_ORDER.
 ///
 /// The orders are the last field of the last structure in the file
 /// (<https://github.com/apache/thrift/blob/master/doc/specs/thrift-compact-protocol.md>). The writer holds back the
-/// last bytes written and replaces the orders in them in [`TypeOrdered::finish`]. Both orders have three bytes, so
-/// no offset changes.
+/// last bytes written, and [`TypeOrdered::finish`] replaces the orders in them. Both orders have three bytes, so no
+/// offset changes.
 pub(super) struct TypeOrdered<W> {
     out: W,
     /// The last bytes written: the orders and the bytes after them.

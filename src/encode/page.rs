@@ -28,7 +28,7 @@ pub(super) struct DataPage {
 pub(super) struct Levels {
     rows: usize,
     nulls: usize,
-    /// One bit for each row, in the bit packing of Parquet. Empty as long as all rows are NULL or none is.
+    /// One bit for each row, in the bit packing of Parquet. Empty as long as either all rows or no rows are NULL.
     mixed: BooleanBufferBuilder,
 }
 
@@ -61,7 +61,7 @@ impl Levels {
         self.rows
     }
 
-    /// Appends the encoded levels after their length, which precedes them in pages of version 1.
+    /// Appends the length of the encoded levels, which version 1 pages require, and then the levels.
     fn encode(&self, out: &mut Vec<u8>) {
         let start = out.len();
         out.extend_from_slice(&[0; 4]);

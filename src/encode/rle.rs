@@ -1,4 +1,4 @@
-//! The hybrid encoding of run lengths and bit packing, for dictionary indices and definition levels:
+//! The hybrid of run-length encoding and bit packing, for dictionary indices and definition levels:
 //! <https://parquet.apache.org/docs/file-format/data-pages/encodings/#run-length-encoding--bit-packing-hybrid-rle--3>
 
 /// Number of values that are bit-packed together. A group is a whole number of bytes.
@@ -11,7 +11,7 @@ pub(super) fn bit_width(max: u32) -> u8 {
 
 /// Appends the encoding of `values`, each of which fits into `width` bits.
 ///
-/// A run can only start where a group would start. Runs that are shorter than a group are bit-packed.
+/// A run can start only where a group would start. Runs that are shorter than a group are bit-packed.
 pub(super) fn encode(values: &[u32], width: u8, out: &mut Vec<u8>) {
     let mut packed_from = 0;
     let mut at = 0;
@@ -60,7 +60,7 @@ fn pack(values: &[u32], width: u8, out: &mut Vec<u8>) {
 /// Appends a group, each value of which fits into `width` bits.
 #[inline]
 fn pack_group(group: &[u32; GROUP], width: u32, out: &mut Vec<u8>) {
-    // Concatenates the bits of values; the first value has the lowest bits.
+    // Concatenates the bits of values; the first value occupies the lowest bits.
     let word = |values: &[u32]| {
         values.iter().rev().fold(0_u64, |bits, &value| bits << width | u64::from(value))
     };
@@ -69,7 +69,7 @@ fn pack_group(group: &[u32; GROUP], width: u32, out: &mut Vec<u8>) {
         out.extend_from_slice(&word(group).to_le_bytes()[..bytes]);
         return;
     }
-    // Four values are a whole number of half bytes, and at most sixteen bytes.
+    // Four values take a whole number of half bytes, and at most sixteen bytes.
     let four = |values: &[u32]| {
         u128::from(word(&values[..2])) | u128::from(word(&values[2..])) << (2 * width)
     };

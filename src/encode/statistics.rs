@@ -8,7 +8,7 @@ use parquet::file::statistics::{Statistics, ValueStatistics};
 
 use crate::encode::format::Content;
 
-/// Maximum length in bytes of a bound of text. Longer values are truncated.
+/// Maximum length of a text bound, in bytes. Longer values are truncated.
 const MAX_BOUND: usize = 64;
 
 /// A minimum or maximum, in the encoding of the column index.
@@ -32,9 +32,9 @@ impl MinMax {
         Self { min: lower(min), max: upper(max) }
     }
 
-    /// Returns the minimum and maximum of both.
+    /// Returns the combined minimum and maximum.
     ///
-    /// Of two bounds with the same bytes, it keeps an untruncated one, which is the exact extreme of both.
+    /// If two bounds have the same bytes, keeps an untruncated one, which is the exact extreme of both.
     pub(super) fn and(self, other: &Self) -> Self {
         let Self { mut min, mut max } = self;
         if (&other.min.bytes, other.min.cut) < (&min.bytes, min.cut) {
@@ -47,9 +47,9 @@ impl MinMax {
     }
 }
 
-/// An Arrow type of numbers that is stored as a physical type of Parquet.
+/// An Arrow number type that is stored as a Parquet physical type.
 pub(super) trait Physical: ArrowPrimitiveType<Native: Plain> {
-    /// Kind of content of pages without a dictionary.
+    /// Kind of content in pages without a dictionary.
     const CONTENT: Content = Content::Integers;
     /// How often a number must occur on average for a dictionary to be worth the time.
     const WORTH: usize = 4;
@@ -116,7 +116,8 @@ impl Plain for f64 {
         self.to_bits()
     }
 
-    /// Sets the number of NaNs, which every column of doubles must have. It is 0, because the decoder rejects NaN.
+    /// Sets the number of NaNs, which is required for every column of doubles. It is 0, because the decoder rejects
+    /// NaN.
     fn statistics(min_max: Option<(Self, Self)>, nulls: u64) -> Statistics {
         let (min, max) = min_max.unzip();
         let statistics = ValueStatistics::new(min, max, None, Some(nulls), false);
@@ -141,7 +142,7 @@ impl Plain for f64 {
 /// Returns the least and the greatest text; `None` if there are no texts.
 pub(super) fn extremes<'a>(texts: impl Iterator<Item = &'a [u8]>) -> Option<(&'a [u8], &'a [u8])> {
     // Compares the first sixteen bytes as big-endian integers, which have the order of the texts if they differ. So few
-    // texts are compared entirely.
+    // texts have to be compared in full.
     let keyed = texts.map(|text| (beginning(text), text));
     let extremes = keyed.map(|keyed| (keyed, keyed)).reduce(|(min, max), (keyed, _)| {
         (if keyed < min { keyed } else { min }, if keyed > max { keyed } else { max })
@@ -169,7 +170,7 @@ pub(super) fn text_statistics(min_max: Option<MinMax>, nulls: u64) -> Statistics
     Statistics::ByteArray(statistics.with_min_is_exact(min_exact).with_max_is_exact(max_exact))
 }
 
-/// Returns a prefix of at most [`MAX_BOUND`] bytes, which is never greater than the text.
+/// Returns a prefix of at most [`MAX_BOUND`] bytes, which never compares greater than the text.
 fn lower(text: &str) -> Bound {
     let prefix = &text[..text.floor_char_boundary(MAX_BOUND)];
     Bound { bytes: prefix.as_bytes().to_vec(), cut: prefix.len() < text.len() }
@@ -207,7 +208,7 @@ mod tests {
         assert!(bounds.min.cut && bounds.max.cut);
     }
 
-    /// The length does not reveal whether a bound is truncated: this bound is shorter than the limit.
+    /// The length of a bound does not reveal whether it is truncated: this truncated bound is shorter than the limit.
     #[test]
     fn a_bound_that_is_cut_between_characters_is_not_exact() {
         let text = format!("{}\u{20ac}", "x".repeat(MAX_BOUND - 1));

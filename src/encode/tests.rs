@@ -33,7 +33,7 @@ const CASES: u32 = 3000;
 /// Length in bytes up to which text must not be truncated in statistics.
 const KEPT: usize = 64;
 
-/// A table with columns of every type, each stored with and without a dictionary.
+/// A table with columns of every type. All types except timestamps are stored both with and without a dictionary.
 const TABLE: &str = r#"
 log_type = "access"
 table = "t"
@@ -190,7 +190,7 @@ fn case() -> impl Strategy<Value = Case> {
         let int32 = || column(rows, || any::<i32>().boxed()).prop_map(Values::Int32);
         let int64 = || column(rows, || any::<i64>().boxed()).prop_map(Values::Int64);
         let double = || column(rows, || doubles().boxed()).prop_map(Values::Double);
-        // In the order of the table.
+        // In the same order as in the table.
         let columns = (
             [texts().boxed(), texts().boxed(), int32().boxed(), int32().boxed()],
             [int64().boxed(), int64().boxed(), double().boxed(), double().boxed()],
@@ -225,7 +225,7 @@ fn metadata(file: Bytes) -> ParquetMetaData {
     SerializedFileReader::new_with_options(file, options).unwrap().metadata().clone()
 }
 
-/// Counts of what was checked.
+/// Counts of the checked cases.
 #[derive(Debug, Default)]
 struct Seen {
     row_groups: usize,

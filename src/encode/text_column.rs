@@ -21,10 +21,10 @@ use crate::util::arena::Interner;
 const MAX_DICTIONARY: usize = 1 << 20;
 /// How often a value must occur on average for a dictionary to be worth its size.
 const WORTH: usize = 2;
-/// Maximum size of the text that is appended to a page at once, as a multiple of a full page.
+/// Maximum size of the text that is appended to a page in one step, as a multiple of a full page.
 const MAX_PAGES: usize = 4;
 
-/// Encodes a column of text. Each batch contains strings, or indices into a dictionary of its own.
+/// Encodes a column of text. Each batch contains strings, or indices into the batch's own dictionary.
 pub(super) struct TextEncoder {
     chunk: Chunk,
     limits: SizeLimits,
@@ -32,7 +32,7 @@ pub(super) struct TextEncoder {
     pages: Fallback<Interner>,
     /// Values of the current page, if it has no dictionary.
     plain: TextValues,
-    /// Minimum and maximum of the values in `plain`. `None` if they come from dictionaries.
+    /// Minimum and maximum of the values in `plain`. `None` if the values come from dictionaries.
     extremes: Option<(Vec<u8>, Vec<u8>)>,
 }
 
@@ -136,7 +136,7 @@ impl TextEncoder {
     }
 
     /// Returns how many of the next rows to append before checking again whether the page is full, given the lengths of
-    /// their texts: at most the rows of one page, and about the text of a few pages.
+    /// their texts. The result is at most the rows of one page, and about as much text as fits into a few pages.
     fn rows_of_page(&self, lengths: impl Iterator<Item = usize>) -> usize {
         let (mut rows, mut bytes) = (0, 0);
         for length in lengths.take(self.limits.page_rows - self.levels.rows()) {
@@ -170,8 +170,8 @@ impl TextEncoder {
                 indexed.page(&mut self.levels, min_max, format)
             }
             Fallback::Plain(_) => {
-                // Values that come from dictionaries have no extremes: they are in no order, so statistics would prune
-                // nothing.
+                // Values that come from dictionaries have no extremes. Such values are in no particular order, so
+                // statistics would prune nothing.
                 let min_max = self.extremes.take().map(|(min, max)| min_max_of(&min, &max));
                 let plain = &mut self.plain;
                 page::data_page(&mut self.levels, Content::Text, min_max, format, |out| {

@@ -1,13 +1,13 @@
-//! Parses the key of a log object, its path and its name.
+//! Parses the key of a log object: its path and its name.
 //!
 //! AWS documents `[prefix/]AWSLogs/<account>/elasticloadbalancing/<region>/yyyy/mm/dd/<name>`:
 //! <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-access-logs.html#access-log-file-format>.
 //! Users copy, move and rearrange these objects, so the name is authoritative: it contains the account, the region, the
-//! load balancer and the end of the five minutes. The path only adds the day of delivery, if it is the documented path.
-//! docs/layouts.md explains the rule to users.
+//! load balancer and the end of the five minutes. The path contributes only the day of delivery, and only if it has the
+//! documented form. docs/layouts.md explains the rule to users.
 //!
-//! Keys are untrusted. Partitions, and so output paths, are built only from the parts that this module returns, which
-//! contain only digits, lowercase letters and hyphens.
+//! Keys are untrusted. Partitions, and therefore output paths, are built only from the parts that this module returns,
+//! which contain only digits, lowercase letters and hyphens.
 
 mod directory;
 mod mismatch;
@@ -42,7 +42,7 @@ pub struct Key {
     pub partition: Partition,
     /// Resource id of the load balancer, with dots instead of slashes: `app.<name>.<id>`.
     pub balancer: String,
-    /// End of the five minutes that the object covers, `yyyymmddThhmmZ`.
+    /// End of the five-minute window that the object covers, `yyyymmddThhmmZ`.
     pub end_time: String,
     /// File name of the object.
     pub name: String,
@@ -78,7 +78,7 @@ struct Unchecked {
     day: NaiveDate,
 }
 
-/// The error for text that is not an account or region, and so must not be used in a path.
+/// The error for text that is not an account or region, and therefore must not be used in a path.
 #[derive(Debug, thiserror::Error)]
 #[error("\"{0}\" is not the account or region of a partition")]
 pub struct PartitionError(String);
@@ -101,19 +101,19 @@ pub enum SkipReason {
     NetworkLoadBalancer,
     /// Log of a Classic Load Balancer.
     ClassicLoadBalancer,
-    /// Object of another service that delivers below `AWSLogs/`; the text is its kind.
+    /// Object of another service that delivers below `AWSLogs/`, with the kind of the object.
     Service(&'static str),
     /// Named like a log of an Application Load Balancer, but with an unsupported ending.
     UnsupportedEnding,
-    /// Named like such a log, but its path contains another account, region or service.
+    /// Named like a log of an Application Load Balancer, but the path contains another account, region or service.
     ContradictoryPath,
-    /// Named similarly to such a log, but its name does not parse.
+    /// Named similarly to a log of an Application Load Balancer, but the name does not parse.
     InvalidName,
     /// Anything else.
     Unknown,
 }
 
-/// Services that deliver below `AWSLogs/<account>/`: prefix of their directories, and kind of their objects.
+/// Services that deliver below `AWSLogs/<account>/`: directory prefix and kind of objects.
 const SERVICES: [(&str, &str); 10] = [
     ("CloudTrail", "cloudtrail"),
     ("vpcflowlogs", "vpc_flow_logs"),
@@ -208,7 +208,7 @@ impl Key {
         let end_day = object.end_day().ok_or(SkipReason::InvalidName)?;
         let path = from_root(directory);
         let delivered = path.and_then(|path| delivery_day(path, &object));
-        // Nearly all paths are the documented path below an arbitrary prefix, and match their names.
+        // Nearly all paths have the documented form below an arbitrary prefix, and match the names of their objects.
         let above = &directory[..directory.len() - path.unwrap_or_default().len()];
         let is_plain =
             delivered.is_some() && (above.is_empty() || Directory::parse(above).is_none());
@@ -247,7 +247,7 @@ impl Key {
     }
 }
 
-/// Returns the day in the path of an object, if it is the documented path. `path` must begin with `AWSLogs`.
+/// Returns the day in the path of an object, if the path has the documented form. `path` must begin with `AWSLogs`.
 fn delivery_day(path: &str, object: &Name) -> Option<NaiveDate> {
     let mut parts = path.split('/').skip(1);
     for wanted in [object.account, SERVICE, object.region] {
@@ -320,7 +320,8 @@ fn is_word(text: &str, also: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || also.contains(c))
 }
 
-/// Parses a number of exactly `count` digits. The value is only valid for fewer than 10 digits; more digits wrap.
+/// Parses a number of exactly `count` digits. The value is valid only for fewer than 10 digits, because more digits
+/// wrap.
 fn digits(text: &str, count: usize) -> Option<u32> {
     let all = text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
     all.then(|| {
@@ -442,7 +443,7 @@ mod tests {
         }
     }
 
-    /// The path only adds the day, and only if it is the documented path and its day is close to the end time.
+    /// The path contributes only the day, and only if it has the documented form and its day is close to the end time.
     #[test]
     fn the_day_is_that_of_a_documented_path_or_of_the_end_time() {
         let good = format!("{DAY}/{NAME}");
@@ -475,8 +476,8 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// In any directory, an object has the same partition, except that the day can be one day later. A listing
-        /// never skips its directory, and no path changes its account or region.
+        /// An object has the same partition in any directory, except that the day can be one day later. A listing never
+        /// skips the object's directory, and no path changes the account or region.
         #[test]
         fn an_object_has_one_partition_in_every_layout(
             parts in proptest::collection::vec(

@@ -1,4 +1,4 @@
-//! Defines rejects: lines that could not become rows, with the reason and the bytes of each.
+//! Defines rejects: lines that could not become rows, each with the reason and its bytes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -22,7 +22,7 @@ pub(crate) fn log_type(name: &str) -> Option<LogType> {
     LogType::named(name.split_once('-')?.0)
 }
 
-/// Maximum number of bytes of a rejected line that a reject contains.
+/// Maximum number of bytes of the rejected line to keep in a reject.
 pub const MAX_RAW: usize = 64 << 10;
 
 /// Why a line was rejected. The codes are part of the format of the dataset.
@@ -37,7 +37,7 @@ pub enum Reason {
     InvalidUtf8,
     /// The line is longer than 1 MiB.
     LineTooLong,
-    /// A quote is inside a bare field, or is directly followed by another character after a quoted field.
+    /// A quote is inside a bare field, or another character directly follows the closing quote of a field.
     MisplacedQuote,
     /// The object has too many levels of nested gzip.
     NestedGzip,
@@ -54,7 +54,7 @@ pub enum Reason {
 }
 
 impl Reason {
-    /// All reasons, by code.
+    /// All reasons, sorted by code.
     pub const ALL: [Self; 11] = [
         Self::CorruptGzip,
         Self::InvalidUtf8,
@@ -109,7 +109,7 @@ impl Reason {
         }
     }
 
-    /// Returns whether the reason is a corrupt object, not an invalid line.
+    /// Returns whether the reason is a corrupt object rather than an invalid line.
     pub fn is_damage(self) -> bool {
         matches!(
             self,
@@ -138,7 +138,7 @@ pub struct Reject {
     pub byte_offset: u64,
     /// Why the line was rejected.
     pub reason: Reason,
-    /// Column that rejected its value, for [`Reason::InvalidValue`].
+    /// Column whose value was rejected, for [`Reason::InvalidValue`].
     pub column: Option<Arc<str>>,
     /// Length of the line in bytes, without its line end.
     pub raw_length: u64,

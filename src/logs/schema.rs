@@ -9,7 +9,7 @@ use std::sync::{Arc, LazyLock};
 use arrow::datatypes::{DataType, Field as ArrowField, Schema as ArrowSchema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 
-/// Column with the text of fields that AWS has added after those in the schema file.
+/// Column with the text of the fields that AWS has added after the fields in the schema file.
 pub(crate) const EXTRA_FIELDS: &str = "extra_fields";
 /// Column with the key of the object that a row was read from.
 pub(crate) const SOURCE_KEY: &str = "source_key";
@@ -33,7 +33,7 @@ static TABLES: LazyLock<[Table; LogType::ALL.len()]> = LazyLock::new(|| {
 pub enum LogType {
     /// Requests.
     Access,
-    /// Attempts to connect.
+    /// Connection attempts.
     Connection,
     /// Health checks of targets.
     HealthCheck,
@@ -52,7 +52,7 @@ impl LogType {
         }
     }
 
-    /// Returns the log type with a name.
+    /// Returns the log type with the given name.
     pub fn named(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|log_type| log_type.as_str() == name)
     }
@@ -62,7 +62,7 @@ impl LogType {
         &TABLES[self as usize]
     }
 
-    /// Returns the text of the schema file of the log type.
+    /// Returns the text of the log type's schema file.
     fn file(self) -> &'static str {
         match self {
             Self::Access => include_str!("../../schemas/access.toml"),
@@ -92,11 +92,11 @@ pub struct Table {
     pub description: String,
     /// The AWS page that documents the format.
     pub reference: String,
-    /// Prefixes of the names of its objects, before the account.
+    /// Prefixes of the object names, before the account.
     pub object_prefixes: Vec<String>,
     /// Minimum number of fields of a line: the number of fields in the first version of the log.
     pub required_fields: usize,
-    /// The fields, in the order of a line.
+    /// The fields, in the order in which they appear in a line.
     #[serde(rename = "field")]
     pub fields: Vec<Field>,
 }
@@ -119,9 +119,9 @@ pub struct Field {
 #[serde(deny_unknown_fields)]
 #[non_exhaustive]
 pub struct Column {
-    /// Name, as in AWS's Athena documentation if it has the column.
+    /// Column name, the same as in AWS's Athena documentation if the column is documented there.
     pub name: String,
-    /// Type of its values.
+    /// Type of the values.
     #[serde(rename = "type")]
     pub kind: Kind,
     /// Part of a composite field that the column contains.
@@ -129,7 +129,7 @@ pub struct Column {
     pub part: Part,
     /// Whether a dictionary is worthwhile.
     pub stored: Stored,
-    /// The shape of its values. A line with a value that does not match is rejected.
+    /// The shape of the values. A line with a value that does not match is rejected.
     #[serde(default)]
     pub shape: Option<Shape>,
     /// Description, in one line.
@@ -236,7 +236,7 @@ pub enum Shape {
     Subject,
     /// Validity of a certificate, such as `NotBefore=time;NotAfter=time`.
     Validity,
-    /// Serial number of a certificate, hexadecimal.
+    /// Serial number of a certificate, in hexadecimal.
     SerialNumber,
     /// `Success`, or `Failed:` and a reason code.
     VerifyStatus,
@@ -296,7 +296,8 @@ pub enum Stored {
     Plain,
 }
 
-/// The period in which load balancers wrote lines with some number of fields. Times are years, or years and months.
+/// The period in which load balancers wrote lines with a certain number of fields. Times are years, or years and
+/// months.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Era<'a> {
     /// When load balancers began to write the last of the fields.
@@ -309,7 +310,7 @@ pub struct Era<'a> {
 /// The error for a schema file that does not describe a table.
 #[derive(Debug, thiserror::Error)]
 pub enum SchemaError {
-    /// The file is not valid TOML, or its keys or values are not the expected ones.
+    /// The file is not valid TOML, or contains unexpected keys or values.
     #[error("schema file cannot be read")]
     Syntax(#[from] toml::de::Error),
     /// Two columns have the same name.
@@ -321,7 +322,7 @@ pub enum SchemaError {
     /// The type of a column does not support its shape.
     #[error("column {0}: its type does not support its shape")]
     ShapeType(String),
-    /// More fields are required than described.
+    /// More fields are required than are described.
     #[error("{required} fields are required, but only {known} are described")]
     Required {
         /// `required_fields` of the file.
@@ -374,8 +375,8 @@ impl Table {
         Ok(table)
     }
 
-    /// Returns the period in which load balancers wrote lines with this number of fields, or `None` if no such period
-    /// is known.
+    /// Returns the period in which load balancers wrote lines with `fields` fields, or `None` if no such period is
+    /// known.
     pub fn era(&self, fields: usize) -> Option<Era<'_>> {
         let last = fields.checked_sub(1).filter(|_| fields >= self.required_fields)?;
         let since = self.fields.get(last)?.era.as_str();

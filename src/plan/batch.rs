@@ -17,7 +17,7 @@ use crate::util::hash::hex;
 pub struct Batch {
     /// The partition of the file.
     pub partition: Arc<Partition>,
-    /// Its objects, sorted by name.
+    /// The objects, sorted by name.
     pub objects: Vec<Object>,
 }
 
@@ -26,9 +26,9 @@ pub struct Batch {
 pub struct Object {
     /// The partition that its key determines.
     pub partition: Arc<Partition>,
-    /// Its entry in the listing.
+    /// The entry of the object in the listing.
     pub listed: Listed,
-    /// Index of its source in the sources of the run.
+    /// Index of the object's source in the sources of the run.
     pub source: usize,
 }
 
@@ -37,9 +37,9 @@ pub struct Object {
 pub struct Touched {
     /// The current object.
     pub object: Object,
-    /// Partition of the claim that holds it: that of the object, or of an adjacent day.
+    /// Partition of the claim that holds the object: the object's partition, or the partition of an adjacent day.
     pub partition: Arc<Partition>,
-    /// Number of the claim that holds it.
+    /// Number of the claim that holds the object.
     pub claim: usize,
     /// CRC-32 and size of the converted content.
     pub content: Content,
@@ -70,7 +70,7 @@ impl Failure {
     }
 }
 
-/// A number of objects, and their size.
+/// The number and total size of some objects.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Amount {
     /// Number of objects.
@@ -94,7 +94,7 @@ impl AddAssign for Amount {
     }
 }
 
-/// Objects below the directory of another day.
+/// Objects in the directory of another day.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Moved {
     /// Number of objects.
@@ -117,7 +117,7 @@ impl Object {
         self.listed.name()
     }
 
-    /// Returns the identity of the object in any directory: the unique part of its name.
+    /// Returns the identity of the object, which is the same in any directory: the unique part of its name.
     pub fn identity(&self) -> &str {
         identity(self.name())
     }

@@ -1,4 +1,4 @@
-//! Estimates a conversion before it starts: objects by load balancer, files, requests, price and time.
+//! Estimates a conversion before it starts: objects per load balancer, files, requests, price and time.
 //!
 //! Objects, bytes, batches and requests are counted as `convert` would process them. The sizes of files and the time
 //! are scaled from measurements.
@@ -23,13 +23,13 @@ pub(crate) const PARQUET_PER_GZIP: f64 = 0.55;
 /// Approximate bytes of a Parquet file besides its values: page headers, the embedded claim and the footer.
 const PER_FILE: u64 = 7_000;
 
-/// Prices of a thousand requests, in US dollars. The default is the price of S3 Standard in us-east-1
+/// Prices per thousand requests, in US dollars. The default is the price of S3 Standard in us-east-1
 /// (<https://aws.amazon.com/s3/pricing/>).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Prices {
-    /// Price of requests that read.
+    /// Price of read requests.
     pub get: f64,
-    /// Price of requests that write or list.
+    /// Price of write and list requests.
     pub put: f64,
 }
 
@@ -61,7 +61,7 @@ impl Speed {
     pub const RATE: u64 = 60_000_000;
 }
 
-/// Numbers of objects by account, region and load balancer.
+/// Object counts by account, region and load balancer.
 #[derive(Debug, Default)]
 pub struct Survey {
     balancers: BTreeMap<Id, Found>,
@@ -129,11 +129,11 @@ impl Survey {
 pub struct Estimate {
     /// Number of listed objects, selected or not.
     pub listed: u64,
-    /// Number of skipped objects by kind, without those that are already converted.
+    /// Number of skipped objects by kind, not counting objects that are already converted.
     pub skipped_by_kind: BTreeMap<&'static str, u64>,
     /// Key of the first object of each kind that the listing skipped.
     pub examples: BTreeMap<&'static str, String>,
-    /// Selected objects below the directory of another day. Their end times determine their partitions.
+    /// Selected objects in the directory of another day. Their end times determine their partitions.
     pub moved: Moved,
     /// Selected objects.
     pub selected: Amount,
@@ -151,13 +151,14 @@ pub struct Estimate {
     pub load_balancers: Vec<OfLoadBalancer>,
     /// Number of partitions that would be written to.
     pub partitions: u64,
-    /// Number of batches. Each becomes one file of rows, and one file of rejects if there are any.
+    /// Number of batches. Each batch becomes one file of rows, and one file of rejects if there are any.
     pub batches: u64,
-    /// Approximate bytes of the files of rows. In tests/plan.rs, it is within a quarter of the written bytes.
+    /// Approximate bytes of the files of rows. In tests/plan.rs, the estimate is within a quarter of the bytes actually
+    /// written.
     pub bytes_out: u64,
-    /// Requests to remote stores, without those for rejects and retries.
+    /// Requests to remote stores, not counting requests for rejects and retries.
     pub requests: Calls,
-    /// Prices of a thousand requests, in US dollars.
+    /// Prices per thousand requests, in US dollars.
     pub usd_per_1000_requests: Prices,
     /// Price of the requests, in US dollars.
     pub price_usd: f64,
@@ -165,7 +166,7 @@ pub struct Estimate {
     pub bytes_per_second_per_thread: u64,
     /// Number of threads.
     pub threads: usize,
-    /// Approximate seconds that the conversion takes, without listing.
+    /// Approximate seconds that the conversion takes, not counting the listing.
     pub seconds: f64,
     /// Failed listings, objects that contradict each other or an earlier run, partitions with damaged claims, and
     /// claims that cannot be applied.
@@ -175,11 +176,11 @@ pub struct Estimate {
 /// The objects of a load balancer.
 #[derive(Debug, Serialize)]
 pub struct OfLoadBalancer {
-    /// Its account.
+    /// Account of the load balancer.
     pub account: String,
-    /// Its region.
+    /// Region of the load balancer.
     pub region: String,
-    /// Its resource id, `app/name/id`.
+    /// Resource id of the load balancer, `app/name/id`.
     pub load_balancer: String,
     /// Number of selected objects.
     pub objects: u64,
@@ -206,14 +207,15 @@ fn as_text<S: Serializer>(day: &NaiveDate, serializer: S) -> Result<S::Ok, S::Er
 pub struct For<'a> {
     /// The dataset.
     pub dataset: &'a Dataset,
-    /// Whether it already exists.
+    /// Whether the dataset already exists.
     pub begun: bool,
     /// The ledger that the plan was made with.
     pub ledger: &'a Ledger<'a>,
 }
 
 impl Estimate {
-    /// Estimates a plan. `survey` counts the listing that the plan was made from, and `listing` its requests.
+    /// Estimates a plan. `survey` contains the object counts of the listing that the plan was made from, and `listing`
+    /// contains the request counts of that listing.
     pub fn of(
         plan: Plan,
         survey: Survey,
@@ -282,7 +284,7 @@ fn of_balancers(survey: Survey, new: &Survey) -> Vec<OfLoadBalancer> {
     survey.balancers.into_iter().filter_map(of_balancer).collect()
 }
 
-/// Returns the approximate size of the Parquet file for a number of gzip bytes.
+/// Returns the approximate Parquet file size for the given number of gzip bytes.
 fn parquet(gzip: u64) -> u64 {
     PER_FILE + (gzip as f64 * PARQUET_PER_GZIP) as u64
 }

@@ -56,7 +56,7 @@ pub enum ObjectsError {
         /// The cause.
         source: Box<StoreError>,
     },
-    /// The manifest is of an inventory that this program cannot read.
+    /// The manifest describes an inventory that this program cannot read.
     #[error("{name} is not a manifest of an S3 Inventory in CSV or Parquet: {why}")]
     Manifest {
         /// The file as the user specified it.
@@ -64,16 +64,16 @@ pub enum ObjectsError {
         /// The reason.
         why: String,
     },
-    /// It is not a list of objects.
+    /// The file is not a list of objects.
     #[error("{name}, line {line}: {text}: {why}{SHAPES}")]
     Shape {
         /// The file.
         name: String,
-        /// The first line that is not blank or a comment, from 1.
+        /// Number of the first line that is neither blank nor a comment, starting at 1.
         line: u64,
         /// The line, escaped and truncated.
         text: Shown,
-        /// Its probable format, if known.
+        /// The probable format of the line, if known.
         why: &'static str,
     },
     /// A line does not match the lines before it, or does not name an object of the source.
@@ -88,7 +88,7 @@ pub enum ObjectsError {
         /// The reason.
         why: String,
     },
-    /// A line names a bucket other than that of the source.
+    /// A line names a bucket other than the source's bucket.
     #[error("{name}, {place}: {bucket} is another bucket, not that of SOURCE {source_name}")]
     Bucket {
         /// The file.
@@ -105,9 +105,9 @@ pub enum ObjectsError {
 /// A position in a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
-    /// A line, from 1.
+    /// A line number, starting at 1.
     Line(u64),
-    /// A row of Parquet, from 1.
+    /// A row number in a Parquet file, starting at 1.
     Row(u64),
     /// A manifest.
     Manifest,
@@ -123,11 +123,11 @@ impl fmt::Display for Place {
     }
 }
 
-/// A part of a list for an error: quoted, escaped and truncated. Omitted if it contains credentials.
+/// A part of a list as an error shows it: quoted, escaped and truncated. Omitted if it contains credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown(String);
 
-/// Returns whether a text contains a URL with a password, a key or a signature, or a part of such a URL.
+/// Returns whether a text contains a URL with a password, a key or a signature, or part of a URL with one of these.
 pub fn has_credentials(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     let signed = ["sig=", "signature=", "x-amz-credential", "x-amz-security-token"];
@@ -173,12 +173,12 @@ impl<'a> From<entry::Entry<'a>> for Found<'a> {
     }
 }
 
-/// Calls `each` with every object of the list at a path or URL, or on standard input if `name` is `-`.
+/// Calls `each` with every object in the list at a path or URL, or on standard input if `name` is `-`.
 ///
 /// # Errors
 ///
-/// Fails when the list cannot be read or has no known format, when a line does not match the format or names another
-/// bucket, or when `each` fails.
+/// Fails if the list cannot be read or has no known format, if a line does not match the format or names another
+/// bucket, or if `each` fails.
 pub(crate) fn read<E: From<ObjectsError>>(
     name: &str,
     source: &Source,
@@ -192,7 +192,7 @@ pub(crate) fn read<E: From<ObjectsError>>(
 ///
 /// # Errors
 ///
-/// Fails like [`read`].
+/// Fails in the same cases as [`read`].
 #[doc(hidden)]
 pub fn read_with<E: From<ObjectsError>>(
     name: &str,
@@ -216,7 +216,7 @@ pub fn read_with<E: From<ObjectsError>>(
 const ORC: &str = "inventories in ORC cannot be read: configure the inventory as Parquet or CSV";
 
 /// Returns the location of an inventory file: in the bucket that the manifest names or, if the manifest was copied to a
-/// disk, in the directory `data` beside that of the manifest.
+/// disk, in the directory `data` next to the manifest's directory.
 fn file_of(manifest: &str, destination: &str, key: &str) -> String {
     if manifest.contains("://") {
         let bucket = destination.rsplit(':').next().unwrap_or(destination);
@@ -227,7 +227,7 @@ fn file_of(manifest: &str, destination: &str, key: &str) -> String {
     above.join("..").join("data").join(name).display().to_string()
 }
 
-/// Opens a file, and decompresses gzip or zstd.
+/// Opens a file, and decompresses it if it is gzip or zstd.
 fn open(name: &str, network: &Network) -> Result<Box<dyn BufRead>, ObjectsError> {
     open_text(name, network).map_err(|error| {
         let name = if has_secret(name) { "URL" } else { name }.to_owned();
@@ -244,7 +244,7 @@ struct List<'a, E> {
     /// The source as the user specified it.
     source: &'a str,
     home: &'a Home,
-    /// Whether the paths of `s5cmd ls` are relative to the source; unknown before the first one.
+    /// Whether the paths that `s5cmd ls` printed are relative to the source; unknown before the first path.
     is_relative: Option<bool>,
     each: &'a mut dyn FnMut(Named) -> Result<(), E>,
 }
@@ -374,7 +374,7 @@ impl<E: From<ObjectsError>> List<'_, E> {
         self.take(place, &found)
     }
 
-    /// Determines whether the paths of `s5cmd ls` are keys, or relative to the source.
+    /// Determines whether the paths that `s5cmd ls` printed are keys, or relative to the source.
     fn below_source<'a>(
         &mut self,
         place: Place,
@@ -437,7 +437,7 @@ impl<E: From<ObjectsError>> List<'_, E> {
         })
     }
 
-    /// Adds the object that a key, URL or path refers to, with its known properties.
+    /// Adds the object that a key, URL or path refers to, with the known properties of the object.
     fn take_text(&mut self, place: Place, text: &str, known: &Found<'_>) -> Result<(), E> {
         match self.home.find(text) {
             Ok(Some(key)) => self.give(place, key, known),

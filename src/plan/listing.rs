@@ -14,7 +14,7 @@ use crate::plan::{
 };
 use crate::store::{Listed, Look, Named, Network, Source, StoreError};
 
-/// Number of objects of an object list that are looked up at once.
+/// Number of objects from an object list that are looked up at once.
 const FOUND_AT_ONCE: usize = 4096;
 /// Maximum number of load balancers kept for suggestions.
 const MAX_BALANCERS: usize = 1000;
@@ -22,7 +22,8 @@ const MAX_BALANCERS: usize = 1000;
 /// The selected objects of sources.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// The objects without copies, sorted by partition and name. Names sort by load balancer and end time.
+    /// The objects without copies, sorted by partition and name. Sorting by name also sorts by load balancer and end
+    /// time.
     pub objects: Vec<Object>,
     /// Number of listed objects, selected or not.
     pub listed: u64,
@@ -36,15 +37,15 @@ pub struct Listing {
     pub passed: BTreeSet<&'static str>,
     /// Whether directories were skipped because nothing below them is selected.
     pub is_pruned: bool,
-    /// Selected objects below the directory of another day.
+    /// Selected objects in the directory of another day.
     pub moved: Moved,
-    /// Selected load balancers, as the user specified them, without objects in the selected partitions.
+    /// Selected load balancers that have no objects in the selected partitions, as the user specified them.
     pub unmatched: Vec<String>,
     /// Other load balancers in the selected partitions, as `app/name/id`; at most a thousand.
     pub others: BTreeSet<String>,
-    /// The selected accounts, compared with those in the sources.
+    /// The selected accounts, compared with the accounts in the sources.
     pub accounts: Matches,
-    /// The selected regions, compared with those in the sources.
+    /// The selected regions, compared with the regions in the sources.
     pub regions: Matches,
     /// Selected objects that must be restored before they can be read; `None` if the storage classes are unknown.
     pub archived: Option<Amount>,
@@ -57,8 +58,8 @@ impl Listing {
     ///
     /// # Errors
     ///
-    /// Fails when nothing can be listed, or when the user interrupts it. A directory that cannot be listed is a
-    /// [`Failure`].
+    /// Fails if nothing can be listed, or if the user interrupts the program. A directory that cannot be listed becomes
+    /// a [`Failure`].
     pub fn take(
         sources: &[Source],
         selection: &Selection,
@@ -77,7 +78,7 @@ impl Listing {
             }
             let (selection, skipped) = (selection.clone(), Arc::clone(&skipped));
             let look = move |directory: &str| {
-                // Not recorded as skipped: the pattern excludes the directory, not the selection.
+                // Not recorded as skipped, because the directory is excluded by the pattern, not by the selection.
                 if let Scope::Matching(matching) = selection.scope(index)
                     && !matching.leads_to(directory)
                 {
@@ -124,8 +125,8 @@ impl Listing {
     ///
     /// # Errors
     ///
-    /// Fails when the list cannot be read, when none of its objects can be found, or when the user interrupts it. A
-    /// single object that cannot be found is a [`Failure`].
+    /// Fails if the list cannot be read, if none of its objects can be found, or if the user interrupts the program. A
+    /// single object that cannot be found becomes a [`Failure`].
     pub fn read(
         names: &str,
         source: &Source,
@@ -168,13 +169,15 @@ impl Listing {
         self.examples.entry(kind).or_insert_with(|| key.to_owned());
     }
 
-    /// Keeps one copy of each object. Names are unique, so files with the same name are copies, in any directory.
+    /// Keeps one copy of each object. Names are unique, so files with the same name are copies, whatever their
+    /// directories.
     ///
-    /// Copies of different sizes are reported. The copy with the best form is kept, then the one with the first day.
+    /// Copies of different sizes are reported. The copy with the best form is kept. If several copies have that form,
+    /// the one with the earliest day is kept.
     fn drop_repeated(&mut self) {
         let mut objects = mem::take(&mut self.objects);
         objects.sort_unstable_by(|a, b| {
-            // The key decides last, because the order of a listing is undefined.
+            // The key is the final criterion, because the order of a listing is undefined.
             let order = |o: &Object| (o.partition.day, o.source);
             let by_name = a.name().cmp(b.name()).then_with(|| order(a).cmp(&order(b)));
             by_name.then_with(|| a.listed.key().cmp(&b.listed.key()))
@@ -204,8 +207,8 @@ impl Listing {
         self.objects = objects;
     }
 
-    /// Counts files that are named like logs but have an unsupported ending. Next to the log itself, they are
-    /// sidecars.
+    /// Counts files that are named like logs but have an unsupported ending. A file next to the log itself counts as a
+    /// sidecar.
     fn count_endings(&mut self, endings: &[Listed]) {
         for listed in endings {
             let own = identity(listed.name());
@@ -219,17 +222,17 @@ impl Listing {
 /// Directories that were skipped.
 #[derive(Default)]
 struct Skipped {
-    /// Other services that deliver logs there.
+    /// Other services that deliver logs to the directories.
     services: BTreeSet<&'static str>,
-    /// Whether any was skipped because nothing below it is selected.
+    /// Whether any directory was skipped because nothing below it is selected.
     is_pruned: bool,
-    /// Their accounts.
+    /// Accounts of the directories.
     accounts: BTreeSet<String>,
-    /// Their regions.
+    /// Regions of the directories.
     regions: BTreeSet<String>,
 }
 
-/// Returns the object with a name in the directory of a source.
+/// Returns the object with the given name in the directory of a source.
 fn source_key(source: &Source, name: &str) -> Named {
     let address = source.address();
     let prefix = match source.bucket() {
@@ -285,7 +288,7 @@ impl<'a> Gathering<'a> {
         Ok(())
     }
 
-    /// Adds an object of a source, or the error of its listing.
+    /// Adds an object of a source, or the error from listing the source.
     fn add(
         &mut self,
         index: usize,
@@ -333,7 +336,7 @@ impl<'a> Gathering<'a> {
             }
             Ok(_) => self.listing.skip(NOT_SELECTED, &key),
             Err(other) => {
-                // An object outside the selection is not reported, whatever its problem.
+                // Problems of objects outside the selection are not reported.
                 let is_wanted =
                     || Key::of_name(listed.name()).is_none_or(|named| self.selection.wants(&named));
                 match other {

@@ -8,14 +8,14 @@ const MAX_OTHERS: usize = 1000;
 /// Selected names, and the names in the sources.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Matches {
-    /// The selected names that are not found, as the user wrote them. Empty if all names are selected.
+    /// The selected names that were not found, as the user wrote them. Empty if all names are selected.
     pub missing: Vec<String>,
     /// Names in the sources that are not selected; at most a thousand.
     pub others: BTreeSet<String>,
 }
 
 impl Matches {
-    /// Starts a comparison with the selected names; all are selected if there are none.
+    /// Starts a comparison with the selected names. If `selected` is empty, all names are selected.
     pub(super) fn new(selected: &[String]) -> Self {
         Self { missing: selected.to_vec(), others: BTreeSet::new() }
     }

@@ -1,4 +1,4 @@
-//! Remedies of failures and findings.
+//! Remedies for failures and findings.
 
 use serde::{Deserialize, Serialize};
 
@@ -33,12 +33,12 @@ pub enum Remedy {
     RepairOrMove,
     /// Report a bug of the program.
     ReportBug,
-    /// Replace the object with a good copy and convert its partition again, or accept that there is none.
+    /// Replace the object with a good copy and convert its partition again, or accept that there is no good copy.
     ReplaceOrAccept,
 }
 
 impl Remedy {
-    /// Returns the remedy of an error of a single partition; `None` for other errors.
+    /// Returns the remedy for an error that affects a single partition; `None` for other errors.
     pub(crate) fn of(error: &DatasetError) -> Option<Self> {
         match error {
             DatasetError::Newer { .. } => Some(Self::Update),

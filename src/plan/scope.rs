@@ -1,7 +1,7 @@
-//! Selects objects of a source by the name of the source.
+//! Selects the objects that the name of a source refers to.
 //!
-//! A SOURCE can be a single file or a pattern, such as `logs/**/*.log.gz`. The program opens the directory above,
-//! and the scope selects objects in it.
+//! A SOURCE can be a single file or a pattern, such as `logs/**/*.log.gz`. The program opens the parent directory, and
+//! the scope selects objects in it.
 
 use glob::Pattern;
 
@@ -49,8 +49,8 @@ pub struct ScopeError {
 }
 
 impl Scope {
-    /// Splits the name of a source into the directory or prefix to open, and its scope. A URL with credentials is not a
-    /// pattern: [`Place::parse`] refuses it and does not repeat it.
+    /// Splits the name of a source into the directory or prefix to open, and the scope. A URL with credentials is never
+    /// a pattern: [`Place::parse`] refuses such a URL without repeating it in the error.
     ///
     /// # Errors
     ///
@@ -96,7 +96,7 @@ impl Scope {
     }
 }
 
-/// Returns the name of the directory above.
+/// Returns the name of the parent directory.
 fn base(scheme: Option<&str>, above: &str, path: &str) -> String {
     let above = match above {
         "" if path.starts_with('/') => "/",
@@ -107,7 +107,7 @@ fn base(scheme: Option<&str>, above: &str, path: &str) -> String {
 }
 
 impl Matching {
-    /// Returns whether an object is in scope, by its path below the directory.
+    /// Returns whether an object is in scope, given its path below the directory.
     pub fn holds(&self, below: &str) -> bool {
         let path: Vec<&str> = below.split('/').collect();
         matches(&self.parts, &path)
@@ -199,7 +199,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// A listing skips no directory with objects in scope.
+        /// A listing never skips a directory with objects in scope.
         #[test]
         fn directories_of_matching_paths_are_not_skipped(
             pattern in proptest::collection::vec(proptest::sample::select(vec!["**", "*", "a", "b*", "?"]), 1..5),

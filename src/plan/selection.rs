@@ -10,9 +10,9 @@ use crate::logs::schema::LogType;
 use crate::plan::Scope;
 use crate::store::Look;
 
-/// Maximum depth at which directories above those of accounts are listed one by one.
+/// Maximum depth at which directories above the account directories are listed one by one.
 const MAX_ABOVE: usize = 8;
-/// Time from the first to the last day whose logs a directory of one day can contain.
+/// Time between the first and the last day whose logs a one-day directory can contain.
 const AROUND_A_DAY: TimeDelta = TimeDelta::days(2);
 
 /// Selects the objects to convert.
@@ -30,7 +30,7 @@ pub struct Selection {
     pub regions: Vec<String>,
     /// Load balancers; all if empty.
     pub balancers: Vec<Balancer>,
-    /// The scope of each source. A source without one is selected entirely.
+    /// The scope of each source. A source without a scope is selected entirely.
     #[doc(hidden)] // set when sources are opened
     pub scopes: Vec<Scope>,
     /// The shard to convert. An object belongs to the shard of its partition, unless it was moved to the directory of
@@ -57,7 +57,7 @@ impl Selection {
     /// Returns whether to list a directory of a source as a whole, list its subdirectories one by one, or skip it.
     pub(crate) fn look(&self, directory: &str) -> Look {
         let Some(Directory { account, region, days, service }) = Directory::parse(directory) else {
-            // A tree that is deep above its accounts can have too many directories to list one by one.
+            // A tree with many levels above the accounts can have too many directories to list one by one.
             let depth = directory.split('/').count();
             return if depth <= MAX_ABOVE { Look::Inside } else { Look::Whole };
         };
@@ -106,7 +106,7 @@ impl Selection {
             && (self.balancers.is_empty() || self.balancers.iter().any(|wanted| wanted.is(key)))
     }
 
-    /// Returns whether an object is selected, provided that its load balancer is.
+    /// Returns whether an object is selected, provided that its load balancer is selected.
     pub(super) fn wants_without_balancer(&self, key: &Key) -> bool {
         let Partition { account, region, .. } = &key.partition;
         self.wants_partition(&key.partition)
@@ -119,7 +119,7 @@ impl Selection {
 pub struct Balancer {
     /// The text that the user typed.
     text: String,
-    /// Its name, or its resource id with dots for slashes.
+    /// Name of the load balancer, or its resource id with dots instead of slashes.
     name: String,
     /// Account and region, from an ARN.
     place: Option<(String, String)>,
@@ -128,18 +128,18 @@ pub struct Balancer {
 /// A text does not name an Application Load Balancer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BalancerError {
-    /// It is a malformed ARN.
+    /// The text is a malformed ARN.
     #[error(
         "an ARN of a load balancer is arn:aws:elasticloadbalancing:REGION:ACCOUNT:loadbalancer/app/NAME/ID"
     )]
     Form,
-    /// It is the ARN of a listener or rule of the load balancer with this ARN.
+    /// The text is the ARN of a listener or rule. The value is the ARN of its load balancer.
     #[error("this is the ARN of a listener or rule; its load balancer is {0}")]
     Listener(String),
-    /// It is the ARN of a target group.
+    /// The text is the ARN of a target group.
     #[error("this is the ARN of a target group; specify the load balancer that forwards to it")]
     TargetGroup,
-    /// It is the ARN of another type of load balancer.
+    /// The text is the ARN of another type of load balancer.
     #[error(
         "this is not an Application Load Balancer; only logs of Application Load Balancers are converted"
     )]
@@ -151,7 +151,7 @@ impl Balancer {
     ///
     /// # Errors
     ///
-    /// Fails if the text is an ARN, but not that of an Application Load Balancer.
+    /// Fails if the text is an ARN, but not the ARN of an Application Load Balancer.
     pub fn parse(text: &str) -> Result<Self, BalancerError> {
         let balancer =
             |name: &str, place| Self { text: text.to_owned(), name: name.replace('/', "."), place };
@@ -182,14 +182,14 @@ impl Balancer {
         }
     }
 
-    /// Returns whether it is the load balancer of a log.
+    /// Returns whether a log comes from this load balancer.
     pub(super) fn is(&self, key: &Key) -> bool {
         let Key { partition, balancer, .. } = key;
         self.may_be_in(Some(&partition.account), Some(&partition.region))
             && (self.name == *balancer || balancer.split('.').nth(1) == Some(&self.name))
     }
 
-    /// Returns whether it can be in an account and a region, if these are known.
+    /// Returns whether the load balancer can be in an account and a region, as far as these are known.
     fn may_be_in(&self, account: Option<&str>, region: Option<&str>) -> bool {
         self.place.as_ref().is_none_or(|(own_account, own_region)| {
             account.is_none_or(|account| account == own_account)
@@ -249,7 +249,7 @@ mod tests {
         }
     }
 
-    /// A listing skips no directory that can hold a selected log, in any layout.
+    /// In any layout, a listing never skips a directory that can hold a selected log.
     #[test]
     fn filters_prune_other_layouts() {
         let day = |day| NaiveDate::from_ymd_opt(2025, 7, day);

@@ -1,4 +1,4 @@
-//! Opens sources by their names.
+//! Opens sources by name.
 
 use std::collections::HashMap;
 
@@ -9,15 +9,15 @@ use crate::store::{Network, Place, Source, StoreError};
 /// A source cannot be opened.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum OpenError {
-    /// Its name is not a valid pattern.
+    /// The name of the source is not a valid pattern.
     #[error(transparent)]
     Scope(#[from] ScopeError),
-    /// Its store cannot be opened.
+    /// The store of the source cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
 }
 
-/// The relation of a source and a dataset that overlap.
+/// The relation between a source and a dataset that overlap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Overlap {
     /// The dataset is in the source.
@@ -26,7 +26,7 @@ pub(crate) enum Overlap {
     InDataset,
 }
 
-/// Opens the sources in the order of their names, with the scope of each. If an object list replaces the
+/// Opens the sources in the order of `names`, and returns them with their scopes. If an object list replaces the
 /// listing, sources are opened without listing them.
 ///
 /// # Errors
@@ -44,8 +44,8 @@ pub(crate) fn open(
     Ok((sources, scopes))
 }
 
-/// Returns the directories and prefixes of the sources, with the scope of each. A shell can expand a pattern to
-/// thousands of names: all names in one directory become one source.
+/// Returns the directories and prefixes of the sources, with their scopes. A shell can expand a pattern to thousands of
+/// names: all names in one directory become one source.
 ///
 /// # Errors
 ///

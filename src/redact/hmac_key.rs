@@ -12,9 +12,9 @@ use crate::util::hash::hex;
 pub(crate) const MIN_KEY: usize = 32;
 /// Number of hexadecimal digits of a hashed value: 128 bits.
 pub(super) const HASH_DIGITS: usize = 32;
-/// Number of hexadecimal digits of a key's fingerprint. They do not reveal a key that cannot be guessed.
+/// Number of hexadecimal digits of a key's fingerprint. The fingerprint does not reveal a key that cannot be guessed.
 const FINGERPRINT_DIGITS: usize = 16;
-/// The column name that is hashed for the fingerprint. No column has this name.
+/// The column name that the fingerprint is computed with. No column has this name.
 const FINGERPRINT: &str = "alb2parquet key";
 
 /// A key. Its `Debug` form does not contain the secret.

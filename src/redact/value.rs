@@ -33,7 +33,8 @@ fn of_v6(address: Ipv6Addr) -> Ipv6Addr {
         }
         // 6to4 (RFC 3056): the IPv4 address is in the second and third group.
         [0x2002, high, low, ..] => Ipv6Addr::new(0x2002, high, low & 0xff00, 0, 0, 0, 0, 0),
-        // Teredo (RFC 4380): the server's IPv4 address begins in the third group, the client's ends the address.
+        // Teredo (RFC 4380): the server's IPv4 address begins in the third group, and the client's is at the end of the
+        // address.
         [0x2001, 0, ..] => Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0),
         [a, b, c, ..] => Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0),
     }

@@ -1,4 +1,4 @@
-//! Coverage: the days and five-minute windows for which a load balancer has objects, and those that are missing.
+//! Coverage: the days and five-minute windows for which a load balancer has objects, and the missing days and windows.
 //!
 //! AWS writes an object only for a window with requests. So a missing window does not imply that a log was lost.
 
@@ -14,7 +14,7 @@ use crate::report::Counts;
 const WINDOWS: u32 = 288;
 /// Length of a window in minutes.
 const MINUTES: u32 = 5;
-/// Maximum number of ranges of missing windows to list per load balancer. The longest are listed.
+/// Maximum number of ranges of missing windows to list per load balancer. The longest ranges are listed.
 pub(super) const MAX_RANGES: usize = 100;
 
 /// The coverage of one log type of a load balancer.
@@ -50,10 +50,10 @@ pub struct LoadBalancer {
 pub struct Day {
     /// The day (UTC).
     pub day: NaiveDate,
-    /// Its counts.
+    /// Counts of the day.
     #[serde(flatten)]
     pub counts: Counts,
-    /// Number of windows with an object that end on this day, at most 288.
+    /// Number of windows that end on this day and have an object; at most 288.
     pub windows: u32,
 }
 
@@ -73,18 +73,18 @@ pub struct MissingWindows {
     pub windows: u64,
     /// Number of ranges of consecutive windows.
     pub range_count: u64,
-    /// The ranges, with the end times of their first and last window. If there are many, only the longest.
+    /// The ranges, with the end times of their first and last window. If there are many ranges, only the longest.
     pub ranges: Vec<Span<DateTime<Utc>>>,
 }
 
 /// A range of consecutive days or windows.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Span<T> {
-    /// The first one.
+    /// The first day or window.
     pub first: T,
-    /// The last one.
+    /// The last day or window.
     pub last: T,
-    /// Their number.
+    /// Number of days or windows in the range.
     pub count: u64,
 }
 
@@ -93,7 +93,7 @@ pub struct Span<T> {
 pub(super) struct Windows([u64; WINDOWS.div_ceil(u64::BITS) as usize]);
 
 impl Windows {
-    /// Adds a window by its number from midnight.
+    /// Adds the window with this number, counted from midnight.
     fn insert(&mut self, number: u32) {
         self.0[(number / u64::BITS) as usize] |= 1 << (number % u64::BITS);
     }
@@ -119,10 +119,11 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    /// Adds an object of a day of delivery. `end_time` is the end of its window in its name, as `yyyymmddThhmmZ`.
+    /// Adds an object delivered on a day. `end_time` is the end of the object's window, as in the object's name:
+    /// `yyyymmddThhmmZ`.
     pub(super) fn add(&mut self, day: NaiveDate, end_time: &str, counts: &Counts) {
         self.days.entry(day).or_default().add(counts);
-        // The digits in a name can be an invalid time. The object then counts for its day, but for no window.
+        // The digits in a name can be an invalid time. The object then counts for its day, but not for any window.
         if let Some((day, number)) = window(end_time) {
             self.windows.entry(day).or_default().insert(number);
         }
@@ -170,7 +171,7 @@ impl Gathered {
     }
 }
 
-/// Returns the day and the number of the window that ends at a time, or `None` if the time is invalid.
+/// Returns the day and the number of the window that ends at the given time, or `None` if the time is invalid.
 fn window(end_time: &str) -> Option<(NaiveDate, u32)> {
     let number = |from: usize, to: usize| end_time.get(from..to)?.parse::<u32>().ok();
     let year = i32::try_from(number(0, 4)?).ok()?;

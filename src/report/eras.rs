@@ -1,7 +1,7 @@
 //! Eras: the fields in the lines of each month, derived from the NULL counts in footers.
 //!
-//! A field that AWS wrote as `-` is NULL, like a field that it did not write. So lines can have had more fields than
-//! this module finds.
+//! A field that AWS wrote as `-` is NULL, like a field that AWS did not write. So lines may have had more fields than
+//! this module detects.
 
 use chrono::{Datelike, NaiveDate};
 use parquet::file::metadata::ParquetMetaData;
@@ -18,9 +18,9 @@ pub struct Month {
     pub log_type: LogType,
     /// The month, as `yyyy-mm`.
     pub month: String,
-    /// Number of its rows, according to footers.
+    /// Number of rows, according to footers.
     pub rows: u64,
-    /// The last field of the line that has a value in any row. The name is that of AWS's documentation.
+    /// Name of the last field that has a value in at least one row, as in AWS's documentation.
     pub last_field: Option<String>,
     /// Number of rows with fields after the last field that this version knows.
     pub rows_with_extra_fields: u64,
@@ -28,19 +28,19 @@ pub struct Month {
     pub eras: Vec<Era>,
 }
 
-/// The fields that AWS added at one time.
+/// The fields that AWS added at the same time.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub struct Era {
-    /// Year, or year and month, since which load balancers write the fields.
+    /// Year, or year and month, in which load balancers began to write the fields.
     pub since: String,
-    /// Number of rows with a value in the most used of the fields.
+    /// Number of rows with a value in the most frequently used of the fields.
     pub rows: u64,
 }
 
 /// Number of months since year 0.
 pub(super) type MonthNumber = i32;
 
-/// Returns the number of the month of a day.
+/// Returns the month number of a day.
 pub(super) fn month(day: NaiveDate) -> MonthNumber {
     day.year() * 12 + day.month0().cast_signed()
 }
@@ -62,7 +62,7 @@ impl Gathered {
             let rows = row_group.num_rows().cast_unsigned();
             self.rows += rows;
             for chunk in row_group.columns() {
-                // A newer version can have written columns that this version does not know.
+                // A newer version may have written columns that this version does not know.
                 let Ok(place) = schema.index_of(chunk.column_descr().name()) else { continue };
                 let nulls = chunk.statistics().and_then(Statistics::null_count_opt);
                 self.values[place] += rows.saturating_sub(nulls.unwrap_or(rows));

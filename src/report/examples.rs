@@ -15,17 +15,17 @@ use crate::util::escape::printable;
 
 /// Maximum number of bytes of a line in an example.
 const SHOWN: usize = 400;
-/// Number of rejects per batch. It is small because a reject can have 64 KiB.
+/// Number of rejects per batch. The number is small because a reject can contain 64 KiB.
 const BATCH: usize = 64;
 
 /// An example of a reject.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Example {
-    /// Type of its log.
+    /// Log type of the line.
     pub log_type: String,
-    /// Key of its object.
+    /// Key of the object.
     pub source_key: String,
-    /// Number of the line in its object, from 1.
+    /// Number of the line in the object, starting at 1.
     pub line_number: i64,
     /// Column whose value is invalid.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -34,14 +34,15 @@ pub struct Example {
     pub raw_length: i64,
     /// The first bytes of the line, escaped. `None` if the dataset is redacted and does not contain lines.
     pub raw_line: Option<String>,
-    /// Whether the line is longer.
+    /// Whether the line is longer than `raw_line`.
     pub truncated: bool,
 }
 
-/// The file to read the example of each reason from: the smallest file, and of files of the same size the first by key.
+/// The file to read the example of each reason from: the smallest file or, among files of the same size, the first by
+/// key.
 pub(super) type Candidates = BTreeMap<String, Output>;
 
-/// Adds a file of rejects that contains a reason.
+/// Records a file of rejects as a candidate for a reason that it contains.
 pub(super) fn consider(candidates: &mut Candidates, reason: &str, output: &Output) {
     let order = |output: &Output| (output.file.size, output.file.key.clone());
     match candidates.get_mut(reason) {

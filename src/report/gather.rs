@@ -23,7 +23,8 @@ use crate::report::{
 };
 use crate::util::threads;
 
-/// Number of partitions that are read at once. More than the cores, because reading mostly waits for the store.
+/// Number of partitions that are read at once. It can exceed the number of cores, because reading mostly waits for the
+/// store.
 const THREADS: usize = 16;
 
 /// The arguments of a report.
@@ -38,7 +39,7 @@ pub(crate) struct Request<'a> {
     pub created_at: DateTime<Utc>,
     /// Returns the location of a table's directory for an engine.
     pub locate: &'a Locate<'a>,
-    /// Interrupts the report when it is set.
+    /// Interrupts the report when set.
     pub stop: &'a AtomicBool,
 }
 
@@ -57,7 +58,7 @@ struct Gathered {
     problems: Problems,
 }
 
-/// Problems: the first ones in alphabetical order, and their total number.
+/// Problems: the first few in alphabetical order, and the total number.
 #[derive(Default)]
 struct Problems {
     named: BTreeSet<String>,

@@ -26,8 +26,8 @@ const STYLE: &str = include_str!("html/report.css");
 /// The script, which only shows the counts of a day on hover and focus.
 const SCRIPT: &str = include_str!("html/report.js");
 
-/// Escapes values in the template for HTML, and as for terminals, because reversed text also deceives readers in
-/// browsers.
+/// Escapes values in the template for HTML. Also applies the escapes for terminals, because reversed text deceives
+/// readers in browsers, too.
 ///
 /// Newlines are kept, because statements have several lines.
 #[derive(Debug, Clone, Copy)]
@@ -81,7 +81,7 @@ pub fn html(facts: &Facts) -> Result<String, askama::Error> {
 #[template(path = "report.html")]
 struct Page<'a> {
     facts: &'a Facts,
-    /// The dataset, on one line.
+    /// The name of the dataset, on one line.
     name: String,
     style: &'static str,
     script: &'static str,
@@ -93,7 +93,7 @@ struct Page<'a> {
     /// The calendars of each account and region.
     places: Vec<&'a [Calendar<'a>]>,
     sizes: Vec<Size>,
-    /// The size in bytes of the longest bar.
+    /// The size in bytes that the longest bar represents.
     widest: u64,
     /// The months of each log type.
     eras: Vec<&'a [Month]>,
@@ -107,7 +107,7 @@ struct Calendar<'a> {
     balancer: &'a LoadBalancer,
     /// The name of the load balancer.
     name: &'a str,
-    /// Its resource ID.
+    /// The resource ID of the load balancer.
     resource: String,
     /// A label that is unique in the page.
     label: String,
@@ -119,7 +119,7 @@ struct Calendar<'a> {
     unlisted: u64,
 }
 
-/// The totals of a month of a load balancer.
+/// The totals of a load balancer for one month.
 struct MonthOf {
     month: String,
     days: u64,

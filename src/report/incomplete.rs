@@ -1,4 +1,4 @@
-//! Incomplete objects: objects that were damaged, or none of whose lines became a row.
+//! Incomplete objects: objects that were damaged, or whose lines were all rejected.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -23,18 +23,18 @@ pub struct IncompleteObjects {
     pub list: Vec<IncompleteObject>,
 }
 
-/// An object that was damaged, or none of whose lines became a row.
+/// An object that was damaged, or whose lines were all rejected.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 pub struct IncompleteObject {
-    /// Whether the user accepted it.
+    /// Whether the user accepted the object.
     pub accepted: bool,
-    /// Its URL.
+    /// URL of the object.
     pub object: String,
-    /// Its log type.
+    /// Log type of the object.
     pub log_type: LogType,
     /// Day of delivery.
     pub day: NaiveDate,
-    /// Number of its lines. The unreadable rest of an object counts as one.
+    /// Number of lines in the object. The unreadable rest of an object counts as one line.
     pub lines: u64,
     /// Number of lines that became rows.
     pub rows: u64,
@@ -102,7 +102,7 @@ impl IncompleteObjects {
 }
 
 impl IncompleteObject {
-    /// Returns the number of rejects by reason as text, such as `1 truncated_gzip`.
+    /// Returns the rejects by reason as text, such as `1 truncated_gzip`.
     pub fn reasons(&self) -> String {
         let reasons = self.rejects.iter().map(|(reason, count)| format!("{count} {reason}"));
         reasons.collect::<Vec<_>>().join(", ")

@@ -32,9 +32,9 @@ pub struct Statement {
     pub text: String,
 }
 
-/// Returns the statements for the tables that have files, for each engine that can read their location.
+/// Returns the statements for the tables that have files, for each engine that can read their locations.
 ///
-/// The statements do not list partitions, of which there can be thousands: engines compute or discover them.
+/// The statements do not list partitions, because there can be thousands. Engines compute or discover the partitions.
 pub(super) fn of(regions: &[Region], layout: Layout, locate: &Locate) -> Vec<Statement> {
     let mut statements = Vec::new();
     for log_type in LogType::ALL {

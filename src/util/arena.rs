@@ -36,7 +36,7 @@ impl Arena {
         self.bytes.len()
     }
 
-    /// Returns the string with an index.
+    /// Returns the string with the given index.
     #[inline]
     pub(crate) fn get(&self, index: usize) -> &[u8] {
         &self.bytes[self.offsets[index] as usize..self.offsets[index + 1] as usize]
@@ -98,7 +98,8 @@ impl Interner {
         self.intern_if(string, |_| true).expect("every string is accepted")
     }
 
-    /// Returns the index of a string. Appends a new string if `accept` returns true, and otherwise returns `None`.
+    /// Returns the index of a string. A new string is appended if `accept` returns true; otherwise, the result is
+    /// `None`.
     pub(crate) fn intern_if(
         &mut self,
         string: &[u8],
@@ -125,8 +126,8 @@ impl Interner {
         }
     }
 
-    /// Appends a string without adding it to the hash table, so [`intern`](Self::intern) does not find it. Use it for
-    /// strings that the caller finds in another way or does not expect again.
+    /// Appends a string without adding it to the hash table, so [`intern`](Self::intern) does not find it. Use this
+    /// method for strings that the caller finds in another way or does not expect to occur again.
     #[inline]
     pub(crate) fn push(&mut self, string: &[u8]) -> usize {
         self.strings.push(string)

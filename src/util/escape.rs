@@ -1,4 +1,4 @@
-//! Escapes untrusted text for terminals: keys, paths, values, URLs, error messages of stores, and log lines.
+//! Escapes untrusted text for terminals: keys, paths, values, URLs, error messages from stores, and log lines.
 //!
 //! Control characters, invisible characters and bytes that are not UTF-8 become escapes. So no name can move the
 //! cursor, change colors, reverse the text or start a new line. Backslashes are not escaped.
@@ -68,7 +68,7 @@ fn write_byte(text: &mut String, byte: u8) {
     write!(text, "\\x{byte:02x}").expect("writing to a string cannot fail");
 }
 
-/// Returns whether a terminal displays a character and does not interpret it.
+/// Returns whether a terminal displays a character instead of interpreting it.
 fn is_displayed(c: char) -> bool {
     if c.is_ascii() {
         return !c.is_ascii_control();
@@ -108,7 +108,7 @@ mod tests {
         }
     }
 
-    /// From Unicode: control characters (Cc), and bidirectional control characters.
+    /// The characters are from Unicode: control characters (Cc), and bidirectional control characters.
     #[test]
     fn control_characters_are_escaped() {
         let directions = ['\u{61c}', '\u{200e}', '\u{200f}']

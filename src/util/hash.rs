@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-/// Returns bytes in hexadecimal.
+/// Returns the bytes in hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(2 * bytes.len());
     for byte in bytes {

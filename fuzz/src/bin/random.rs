@@ -1,9 +1,9 @@
-//! Runs a fuzz target on random mutations of its seeds. It measures no coverage, so it runs far more inputs than
+//! Runs a fuzz target on random mutations of its seeds. It does not measure coverage, so it runs far more inputs than
 //! libFuzzer does in the same time.
 //!
 //!     random TARGET INPUTS [SEED]
 //!
-//! Prints the number of inputs. If one fails, it prints the number of the input, which the same seed reproduces.
+//! Prints the number of inputs. If an input fails, prints the number of that input, which the same seed reproduces.
 
 #[allow(dead_code)] // the simulation uses more of it
 #[path = "../../../tests/simulation/random.rs"]
@@ -69,7 +69,7 @@ fn main() -> ExitCode {
     let mut random = Random::new(seed);
     let mut input = Vec::new();
     for number in 0..count {
-        // Most inputs are mutated once more, so that mutations accumulate.
+        // Most inputs are mutated again, so that mutations accumulate.
         if number % 16 == 0 {
             input.clone_from(&seeds[place(&mut random, seeds.len())]);
         }

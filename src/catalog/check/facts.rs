@@ -26,7 +26,7 @@ const SAMPLES: u64 = 2_048;
 /// A row from which filters are made: the value of each column.
 pub(super) type Row = Vec<Option<Value>>;
 
-/// The values of a column in a batch, as the few types that can be compared.
+/// The values of a column in a batch, as one of the few types that can be compared.
 pub(super) enum Values {
     Integers(Int64Array),
     Doubles(Float64Array),
@@ -110,7 +110,7 @@ impl ColumnFacts {
     fn add(&mut self, column: &Column, group: &RowGroupMetaData) {
         let rows = group.num_rows().cast_unsigned();
         let chunk = group.columns().iter().find(|chunk| chunk.column_descr().name() == column.name);
-        // A file of an older version lacks the column: engines read NULL.
+        // A file from an older version can lack the column. Engines then read NULL.
         let Some(chunk) = chunk else { return };
         let statistics = chunk.statistics();
         let nulls = statistics.and_then(Statistics::null_count_opt);
@@ -136,7 +136,7 @@ impl ColumnFacts {
     }
 }
 
-/// Returns the min and max of statistics that are exact.
+/// Returns the min and max if the statistics are exact.
 fn exact_range(data_type: &DataType, statistics: &Statistics) -> Option<(Value, Value)> {
     if !statistics.min_is_exact() || !statistics.max_is_exact() {
         return None;

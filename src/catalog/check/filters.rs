@@ -1,8 +1,8 @@
 //! Filters on two columns, and the rows that they match.
 //!
-//! A reader that skips pages by statistics incorrectly tends to fail if different pages match the two conditions. So
-//! filters are preferred whose conditions match different rows of one row group, and the same row in a later row group
-//! of the file.
+//! A reader that uses statistics incorrectly to skip pages tends to fail if different pages match the two conditions.
+//! So the preferred filters are those whose conditions match different rows of one row group, and the same row in a
+//! later row group of the file.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -21,7 +21,7 @@ use crate::dataset::layout::Dataset;
 const FILTERS: usize = 16;
 /// Number of candidates from which the filters are selected.
 const CANDIDATES: usize = 128;
-/// Share of the values that a range covers, in percent. One is selected at random.
+/// Shares of the values that a range can cover, in percent. One share is selected at random.
 const WIDTHS: [usize; 5] = [2, 5, 8, 15, 30];
 /// Maximum length of text in a filter.
 const LONGEST: usize = 200;
@@ -189,7 +189,8 @@ impl Values {
 }
 
 impl Test {
-    /// Returns which rows pass the test. `values` is `None` if the file lacks the column: engines read NULL.
+    /// Returns which rows pass the test. `values` is `None` if the file lacks the column, which engines then read as
+    /// NULL.
     fn apply(&self, values: Option<&Values>, rows: usize) -> Result<BooleanArray, ArrowError> {
         let Some(values) = values else {
             let result = if matches!(self, Self::Null) { Some(true) } else { None };
@@ -264,7 +265,7 @@ mod tests {
 
     use super::*;
 
-    /// Evaluates a test like SQL, with `None` for NULL.
+    /// Evaluates a test as SQL does, with `None` for NULL.
     fn passes(test: &Test, value: Option<&Value>) -> Option<bool> {
         match (test, value) {
             (Test::Null, value) => Some(value.is_none()),

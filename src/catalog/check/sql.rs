@@ -22,7 +22,7 @@ const MILLISECOND: i64 = 1000;
 pub(crate) enum Engine {
     /// Amazon Athena and Trino.
     Trino,
-    /// Spark, and Databricks and EMR, which are based on it.
+    /// Spark, and engines based on it, such as Databricks and EMR.
     Spark,
     /// `DuckDB`.
     DuckDb,
@@ -94,8 +94,8 @@ impl Engine {
         format!("CAST({expression} AS {name})")
     }
 
-    /// Returns a relation of constant rows. Spark and Snowflake support no function calls in `VALUES`, which texts can
-    /// require; BigQuery and Redshift do not support `VALUES` as a relation.
+    /// Returns a relation of constant rows. Spark and Snowflake support no function calls in `VALUES`, but some texts
+    /// require them; BigQuery and Redshift do not support `VALUES` as a relation.
     fn rows(self, name: &str, columns: &[&str], rows: &[Vec<String>]) -> String {
         match self {
             Self::Trino | Self::DuckDb => {
@@ -119,8 +119,8 @@ impl Engine {
         }
     }
 
-    /// Returns a condition that all rows of the partitions meet. It has one term per column, so rows with other
-    /// combinations of the same values also meet it.
+    /// Returns a condition that all rows of the partitions meet. The condition has one term per column, so rows with
+    /// other combinations of the same values also meet it.
     fn partitions<'a>(
         self,
         partitions: &(impl Iterator<Item = &'a PartitionValues> + Clone),
@@ -175,7 +175,7 @@ impl Check {
         let from = engine.quoted(table);
         let mut statements = Vec::new();
         if !self.partitions.is_empty() {
-            // Partitions that are not checked have rows, too, so the total is unknown.
+            // Partitions that are not checked also have rows, so the total is unknown.
             if self.unfinished == 0 {
                 statements.push(self.total(&from, engine));
             }
@@ -233,7 +233,7 @@ impl Check {
         Statement { about: "rows of the table".to_owned(), text }
     }
 
-    /// Compares the number of rows of each partition.
+    /// Compares the number of rows in each partition.
     fn counts(&self, from: &str, engine: Engine) -> Vec<Statement> {
         let all: Vec<_> = self.partitions.iter().collect();
         let statement = |some: &[(&PartitionValues, &u64)]| {
@@ -273,7 +273,7 @@ struct Aggregate {
     expression: String,
     /// The expected value as text, `None` for NULL.
     expected: Option<String>,
-    /// Returns the SQL condition that the named result is wrong. NULL is handled separately.
+    /// Returns an SQL condition that is true if the named result is wrong. NULL is handled separately.
     differs: Box<dyn Fn(&str) -> String>,
 }
 
@@ -389,8 +389,8 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// Returns a function that returns the SQL condition that a result differs from a value. Both milliseconds around a time
-/// are accepted, because some engines round.
+/// Returns a function that takes the name of a result and returns an SQL condition that is true if the result differs
+/// from `value`. The milliseconds before and after a time are both accepted, because some engines round.
 fn differs(value: Option<&Value>, engine: Engine) -> Box<dyn Fn(&str) -> String> {
     let Some(value) = value else { return Box::new(|_| String::new()) };
     if let Value::Time(micros) = value {

@@ -1,7 +1,7 @@
 //! A view with the columns of the access log table in AWS's documentation.
 //!
 //! That table (<https://docs.aws.amazon.com/athena/latest/ug/create-alb-access-logs-table.html>) parses lines with a
-//! regular expression. Most of its columns are strings, with the text of the line.
+//! regular expression. Most of the columns are strings that contain the text from the line.
 
 use arrow::datatypes::DataType;
 
@@ -12,8 +12,9 @@ use crate::logs::schema::LogType;
 const LAST: &str = "conn_trace_id";
 /// Numeric columns that are strings in AWS's table.
 const TEXTS: [&str; 2] = ["target_status_code", "matched_rule_priority"];
-/// Columns that are empty strings in AWS's table where this program writes NULL. If no target was reached, the regular
-/// expression takes the `-` for the delimiter before the port, so the address is empty. Missing fields are also empty.
+/// Columns that contain empty strings in AWS's table where this program writes NULL. If no target was reached, the
+/// regular expression mistakes the `-` for the delimiter before the port, so the address is empty. Missing fields are
+/// also empty.
 const EMPTY: [&str; 2] = ["target_ip", LAST];
 
 /// Returns the statement that creates the view. Returns `None` if the table is not the access log table.

@@ -10,7 +10,7 @@ use crate::logs::key::PARTITION_COLUMNS;
 ///
 /// The partition columns come from the last directories of each file's path. `DuckDB`'s own partitioning reads
 /// `key=value` from the whole path, including directories above the dataset, and reads accounts as numbers without
-/// their leading 0.
+/// leading zeros.
 pub(super) fn create(table: &External) -> String {
     let name = quoted(&table.name, '"');
     // Indices from the end of the path: -1 is the file, -2 its day.

@@ -6,7 +6,7 @@ use crate::catalog::ddl::hive::type_name;
 use crate::catalog::ddl::{Dialect, External, projection};
 use crate::logs::key::PartitionValues;
 
-/// Maximum number of partitions per call of `BatchCreatePartition`.
+/// Maximum number of partitions per `BatchCreatePartition` call.
 const PARTITIONS: usize = 100;
 
 /// Returns the argument of `aws glue create-table --table-input`.
@@ -62,7 +62,7 @@ fn storage(columns: &[Value], location: &str) -> Value {
         "Location": location,
         "InputFormat": "org.apache.hadoop.hive.ql.io.parquet.MapredParquetInputFormat",
         "OutputFormat": "org.apache.hadoop.hive.ql.io.parquet.MapredParquetOutputFormat",
-        // -1: rows are not in buckets. Trino fails without this value.
+        // -1 means that the rows are not bucketed. Trino fails without this value.
         "NumberOfBuckets": -1,
         "SerdeInfo": {
             "SerializationLibrary": "org.apache.hadoop.hive.ql.io.parquet.serde.ParquetHiveSerDe",

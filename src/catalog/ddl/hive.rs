@@ -39,7 +39,7 @@ fn quote(dialect: Dialect) -> impl Fn(&str) -> String {
     }
 }
 
-/// Returns the statement that creates a table. `projection` has the properties of partition projection, if any.
+/// Returns the statement that creates a table. `projection` contains the partition projection properties, if any.
 pub(super) fn create(
     table: &External,
     dialect: Dialect,

@@ -8,11 +8,11 @@ use crate::dataset::layout::{Dataset, DatasetError};
 use crate::logs::key::PartitionValues;
 use crate::logs::schema::LogType;
 
-/// Name of the table of rejects in `--log-type`.
+/// Name of the rejects table in `--log-type`.
 pub(crate) const REJECTS: &str = "rejects";
 
 impl External {
-    /// Returns the table of a log type, or that of rejects, by name. The caller sets location, layout and partitions.
+    /// Returns the table of a log type or the rejects table, by name. The caller sets location, layout and partitions.
     pub fn named(name: &str) -> Option<Self> {
         if name == REJECTS {
             return Some(Self::rejects());
@@ -20,7 +20,7 @@ impl External {
         LogType::named(name).map(|log_type| Self::rows(log_type.table()))
     }
 
-    /// Sets the layout, accounts, regions and partitions to those of a dataset.
+    /// Reads the layout, accounts, regions and partitions from a dataset.
     ///
     /// # Errors
     ///
@@ -35,7 +35,7 @@ impl External {
         let own: Vec<Contents> = all.filter(is_own).collect();
         // Files of rejects have neither delta encodings nor a column index in any profile.
         self.compact = self.log_type.is_some() && own.iter().any(|each| each.compact);
-        // Rejects of all log types share the directories of one table.
+        // The rejects of all log types share the directories of one table.
         let partitions: BTreeSet<PartitionValues> =
             own.iter().map(|each| each.partition.values()).collect();
         let distinct = |column: usize| {

@@ -1,8 +1,8 @@
-//! Locations of tables. Rejects those that an engine would not interpret as the named directory.
+//! Locations of tables. Rejects locations that an engine would not interpret as the named directory.
 //!
 //! `DuckDB` 2.0, Spark 4.3 and Trino 411 were tested with each character (`tests/engines/locations.py`). Athena could
-//! not be tested. For Athena and Glue, a location must not contain characters that its documentation or that of Amazon
-//! S3 (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>) advises against.
+//! not be tested. For Athena and Glue, a location must not contain characters that the documentation of Athena or of
+//! Amazon S3 (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>) advises against.
 
 use crate::catalog::ddl::{DdlError, Dialect};
 use crate::store::Place;

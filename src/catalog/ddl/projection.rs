@@ -3,7 +3,7 @@
 use crate::catalog::ddl::External;
 use crate::logs::key::PARTITION_COLUMNS;
 
-/// The first year of Application Load Balancers.
+/// The year in which Application Load Balancers were introduced.
 pub(super) const FIRST_YEAR: &str = "2016";
 
 /// The possible values of a partition column.
@@ -14,7 +14,7 @@ pub(super) enum Values<'a> {
     Injected,
     /// Years from [`FIRST_YEAR`] to the current one.
     Years,
-    /// Two-digit numbers from 1 to this one.
+    /// Two-digit numbers from 01 to this number.
     Numbers(&'static str),
 }
 

@@ -17,7 +17,7 @@ fn type_name(data_type: &DataType) -> &'static str {
         DataType::Int32 => "integer",
         DataType::Int64 => "bigint",
         DataType::Float64 => "double",
-        // The default precision of the connector. Files contain microseconds.
+        // The connector's default precision. Files contain microseconds.
         DataType::Timestamp(..) => "timestamp(3)",
         DataType::Binary => "varbinary",
         _ => "varchar",

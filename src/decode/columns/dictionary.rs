@@ -10,13 +10,13 @@ use crate::util::arena::Interner;
 
 /// Index of NULL while a column is being built.
 pub(super) const NULL: i32 = -1;
-/// Index of a value that does not match the shape of the column. It is in no slot.
+/// Index of a value that does not match the shape of the column. No slot contains this index.
 pub(super) const REJECTED: i32 = -2;
 
 /// Initial number of slots. The number of slots is always a power of two.
 const SLOTS: usize = 64;
-/// Maximum number of slots to probe for a field. Clients could send fields whose hashes collide: fields for which no
-/// slot is free are handled like long fields.
+/// Maximum number of slots to probe for a field, because clients could send fields whose hashes collide. Fields for
+/// which no slot is free are handled like long fields.
 const PROBES: usize = 8;
 /// Number of entries in the cache of recent long values.
 const RECENT: usize = 1024;
@@ -27,7 +27,7 @@ const TRIAL: usize = 512;
 ///
 /// A value that is logged with quotes in one line and without quotes in another can occur twice.
 pub(super) struct FieldDictionary {
-    /// The values. `slots` finds those of short fields; the interner's own table finds the others.
+    /// The values. `slots` finds the values of short fields; the interner's own table finds all other values.
     values: Interner,
     /// A hash table of the short fields of the batch, hashed by all their bytes. At most half of the slots are taken.
     slots: Vec<Slot>,
@@ -38,7 +38,7 @@ pub(super) struct FieldDictionary {
     base: u32,
     /// Cache of long values: for each result of [`sample`], the stamp of the last value with that result.
     recent: Box<[u32; RECENT]>,
-    /// Whether values hardly repeat. Then they are no longer looked up, and a value can occur twice.
+    /// Whether values hardly repeat. If so, they are no longer looked up, and a value can occur twice.
     unique: bool,
     /// The shape of the values, if the column has one.
     shape: Option<Shape>,
@@ -175,7 +175,7 @@ impl FieldDictionary {
         self.index_of_new(text, field, read)
     }
 
-    /// Returns the index of a short field that is not in its first slot, and possibly in none.
+    /// Returns the index of a short field that is not in its first slot, and may not be in any slot.
     #[inline(never)]
     fn index_of_new(
         &mut self,
@@ -200,7 +200,7 @@ impl FieldDictionary {
         }
     }
 
-    /// Searches the slots that a field can have.
+    /// Searches the slots that a field can be in.
     fn find(&self, wanted: Slot) -> Search {
         let first = self.first_slot(wanted);
         for at in first..first + PROBES {
@@ -300,7 +300,7 @@ impl FieldDictionary {
 enum Search {
     Found(usize),
     Free(usize),
-    /// Other fields occupy all slots that the field can have.
+    /// Other fields occupy all slots that the field can be in.
     Full,
 }
 
@@ -366,7 +366,7 @@ fn sample(value: &[u8]) -> usize {
 
 const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 
-/// Number of bytes at the start and the end of a field that are compared.
+/// Numbers of bytes at the start and at the end of a field that are compared.
 const HEAD: usize = size_of::<u128>();
 const TAIL: usize = size_of::<u64>();
 /// Masks that keep the first bytes of a field and clear the bytes after it, by the length of the field.
@@ -477,7 +477,7 @@ mod tests {
         assert!(dictionary.base < 10);
     }
 
-    /// All fields have the same hash: bits of their last eight bytes change together with the bits that the hash XORs
+    /// All fields have the same hash: the bits of the last eight bytes change together with the bits that the hash XORs
     /// them with.
     #[test]
     fn colliding_fields_are_distinguished() {

@@ -29,7 +29,7 @@ pub(crate) trait Parse: Send + Default {
         text: &[u8],
     ) -> Result<Option<<Self::Type as ArrowPrimitiveType>::Native>, Rejected>;
 
-    /// Parses a field in its usual form, the form of nearly all fields; `None` for anything else.
+    /// Parses a field in the form that nearly all fields have. Returns `None` for any other form.
     fn quick(
         &mut self,
         text: &[u8],
@@ -102,7 +102,7 @@ impl<P: Parse> ColumnBuilder for NumberBuilder<P> {
     }
 }
 
-/// Parses a field that is not in its usual form: another form, a value in quotes, or NULL.
+/// Parses a field that `quick` does not accept: an unusual form, a value in quotes, or NULL.
 #[inline(never)]
 fn unusual<P: Parse>(
     parse: &mut P,
@@ -235,7 +235,7 @@ impl Parse for Status {
 }
 
 /// Parses a duration in seconds. Load balancers write a fraction, or -1 for no duration. Except for -1 and 0, whole
-/// numbers are rejected: they are status codes or sizes of another column.
+/// numbers are rejected, because they are status codes or sizes that belong to another column.
 #[derive(Debug, Default)]
 pub(crate) struct Seconds;
 
@@ -286,8 +286,8 @@ fn long_integer(text: &[u8]) -> Result<i64, Rejected> {
 
 pub(super) const ZEROS: u64 = 0x3030_3030_3030_3030;
 
-/// Returns a field of one to eight bytes as a word, with the last byte as the highest, and the digit zero in the bytes
-/// before the field.
+/// Returns a field of one to eight bytes as a word. The last byte of the field is the highest byte of the word, and the
+/// bytes before the field contain the digit zero.
 #[inline]
 fn last_eight(text: &[u8], field: Span) -> Option<u64> {
     if field.len().wrapping_sub(1) >= 8 {
@@ -315,7 +315,7 @@ pub(super) fn are_digits(word: u64) -> bool {
     word & HIGH == ZEROS && word.wrapping_add(SIX) & HIGH == ZEROS
 }
 
-/// Returns the value of eight digits. Combines adjacent digits to pairs, pairs to quads, and quads to the value.
+/// Returns the value of eight digits. Combines adjacent digits into pairs, pairs into quads, and quads into the value.
 #[inline]
 pub(super) fn value_of(word: u64) -> u32 {
     const PAIRS: u64 = 0x00ff_00ff_00ff_00ff;
@@ -326,7 +326,8 @@ pub(super) fn value_of(word: u64) -> u32 {
     (quads * 10_000 + (quads >> 32)) as u32
 }
 
-/// Parses five to eight bytes that are seconds with three decimals, such as `0.001`, the form of nearly every duration.
+/// Parses five to eight bytes that are seconds with three decimals, such as `0.001`. Nearly every duration has this
+/// form.
 #[inline]
 fn millis(word: u64) -> Option<f64> {
     const WHOLE: u64 = 0x0000_0000_ffff_ffff;
@@ -343,7 +344,7 @@ const POWERS: [f64; 16] =
 
 /// Parses a decimal number of at most fifteen digits.
 ///
-/// Both its digits as an integer and the power of ten that divides them are exact doubles, so the single division
+/// The digits as an integer and the power of ten that divides them are both exact doubles, so the single division
 /// rounds correctly (Clinger, "How to Read Floating Point Numbers Accurately", 1990).
 #[inline]
 fn short_decimal(text: &[u8]) -> Option<f64> {
@@ -457,7 +458,7 @@ mod tests {
         }
     }
 
-    /// Checks whether `quick` parses a field, and that its value is that of `parse`.
+    /// Checks whether `quick` parses a field, and that it returns the same value as `parse`.
     fn assert_quick<P: Parse>(field: &str, usual: bool)
     where
         <P::Type as ArrowPrimitiveType>::Native: PartialEq,
@@ -474,7 +475,7 @@ mod tests {
 
     #[test]
     fn quick_parses_the_usual_forms() {
-        // Each ends at least eight bytes after the start of the text, as nearly always in a line.
+        // Each field ends at least eight bytes after the start of the text, as nearly all fields of a line do.
         for digits in ["1234567", "12345678"] {
             assert_quick::<Int32>(digits, true);
             assert_quick::<Int64>(digits, true);

@@ -9,7 +9,8 @@ use crate::logs::schema::Part;
 
 /// Returns a part of a field, or `None` if it is missing or `-`.
 ///
-/// For ports and times, which are not text, this is the entire value. [`colon`] and [`super::validity`] find them.
+/// For ports and times, which are not text, returns the entire value. [`colon`] and [`super::validity`] find those
+/// parts.
 #[allow(clippy::inline_always)] // a call for each row would be a third of the cost of a text column
 #[inline(always)]
 pub(crate) fn of(part: Part, text: &[u8], field: Span) -> Option<Span> {
@@ -24,7 +25,7 @@ pub(crate) fn of(part: Part, text: &[u8], field: Span) -> Option<Span> {
     }
 }
 
-/// Returns the span of what `find` finds in the value of a field.
+/// Returns the span that `find` finds in the value of a field.
 #[inline]
 pub(super) fn within(
     text: &[u8],

@@ -11,7 +11,7 @@ use memchr::memmem::find;
 use crate::decode::columns::part;
 use crate::logs::schema::Shape;
 
-/// Types of requests and health checks. No other column contains them.
+/// Types of requests and health checks. No other column contains these values.
 const TYPES: [&[u8]; 8] = [b"http", b"https", b"h2", b"grpcs", b"ws", b"wss", b"grpc", b"lambda"];
 /// Actions of listener rules.
 const ACTIONS: [&[u8]; 8] = [
@@ -29,8 +29,8 @@ const WORDS: [&[u8]; 7] =
     [b"Acceptable", b"Ambiguous", b"Severe", b"PASS", b"FAIL", b"Success", b"session-reused"];
 
 impl Shape {
-    /// Returns whether a value is known to match without calling [`Self::fits`]. True for nearly all values of columns
-    /// whose values do not repeat. Costs one comparison for each row instead of a call.
+    /// Returns whether a value is known to match without a call of [`Self::fits`]. This is true for nearly all values
+    /// of columns whose values do not repeat, and costs one comparison per row instead of a call.
     #[inline]
     pub(super) fn is_usual(self, value: &[u8]) -> bool {
         match self {

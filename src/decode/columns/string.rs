@@ -1,4 +1,4 @@
-//! Builders of text columns: dictionaries for values that repeat, strings for others.
+//! Builders of text columns: dictionaries for values that repeat, strings for all other values.
 
 use std::sync::Arc;
 
@@ -180,7 +180,7 @@ impl ColumnBuilder for StringBuilder {
     }
 }
 
-/// Returns an array of the strings of [`Arena::take`].
+/// Returns an array of the strings that [`Arena::take`] returns.
 fn string_array((bytes, offsets): (Vec<u8>, Vec<i32>), nulls: Option<NullBuffer>) -> StringArray {
     StringArray::try_new(OffsetBuffer::new(offsets.into()), bytes.into(), nulls)
         .expect("irregular lines were checked to be UTF-8, and delimiters are ASCII")

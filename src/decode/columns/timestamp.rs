@@ -11,7 +11,7 @@ use crate::decode::tokenizer::Span;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
-/// Length of `2018-07-02T22:22:48.364000Z`, the form in every captured line.
+/// Length of `2018-07-02T22:22:48.364000Z`, the form that all captured lines use.
 const USUAL_LENGTH: usize = 27;
 /// Mask of the bytes of `HH:MM:SS` that are not digits, in little-endian order.
 const COLONS: u64 = 0x0000_ff00_00ff_0000;

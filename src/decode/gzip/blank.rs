@@ -6,8 +6,8 @@ use crate::decode::text_buffer::Text;
 
 /// Maximum number of runs of equal blank lines to hold back.
 ///
-/// Only the blank lines in this many last runs of an object are ignored. The limit is far above what editors and tools
-/// write. It bounds the memory for any number of blank lines.
+/// At the end of an object, only the blank lines in this many runs are ignored. The limit is far above what editors and
+/// tools write, and bounds the memory use for any number of blank lines.
 const MAX_RUNS: usize = 1024;
 
 /// Blank lines, as runs of lines with the same line end.
@@ -49,7 +49,7 @@ impl BlankLines {
         self.runs.iter().map(|run| run.count * run.line.len() as u64).sum()
     }
 
-    /// Appends lines. If there are then too many runs, removes and returns the first ones.
+    /// Appends lines. If this results in too many runs, removes and returns the first runs.
     pub(super) fn append(&mut self, more: Self) -> Self {
         for run in more.runs {
             match self.runs.back_mut() {
@@ -61,7 +61,7 @@ impl BlankLines {
         Self { runs: self.runs.drain(..surplus).collect() }
     }
 
-    /// Moves the first lines to a text, until the text is about `room` bytes long.
+    /// Moves lines from the front to a text, until the text is about `room` bytes long.
     pub(super) fn move_to(&mut self, text: &mut Text, room: usize) {
         while let Some(run) = self.runs.front_mut() {
             let fit = (room.saturating_sub(text.len()) / run.line.len()) as u64;

@@ -40,7 +40,7 @@ pub(super) struct Layer {
 }
 
 enum Source {
-    /// An object, and the number of its bytes that were consumed since the last count.
+    /// An object, and the number of bytes of the object that were consumed since the last count.
     Object(Box<dyn Read + Send>, u64),
     Gzip(Box<Members>),
 }

@@ -33,11 +33,11 @@ pub(super) fn whole(
     is_row: &mut impl FnMut(&[u8]) -> bool,
 ) -> Option<Joined> {
     let start = first.start as usize;
-    // After the line end, which a CR can precede.
+    // Starts after the line end, which may include a CR.
     let mut at = first.end as usize + memchr(b'\n', &text[first.end as usize..])? + 1;
     for lines in 1..MAX_JOINED as u64 {
         let end = at + memchr(b'\n', &text[at..])?;
-        // Plus one byte for a CR.
+        // One byte more, for a CR.
         if end - start > MAX_LINE + 1 || is_row(without_cr(&text[at..end])) {
             return None;
         }

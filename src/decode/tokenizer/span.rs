@@ -1,4 +1,4 @@
-//! Positions in the text: of one field, or of one field in each line.
+//! Positions in the text, either of one field or of one field in each line.
 
 use std::ops::Range;
 

@@ -1,6 +1,6 @@
 //! Parses the path of a directory, to determine which logs can be below it.
 //!
-//! A listing skips directories that cannot contain a selected log. The parser of keys finds names that contradict their
+//! A listing skips directories that cannot contain a selected log. The key parser finds names that contradict their
 //! path. A component has a meaning only where AWS, or a tool that arranges AWS's files, defines it: below `AWSLogs`,
 //! `aws-account-id=…` or `elasticloadbalancing`.
 
@@ -22,7 +22,7 @@ pub struct Directory<'a> {
     pub service: Option<&'static str>,
 }
 
-/// The year, month and day in a path. The path can contain only the first of them.
+/// The year, month and day in a path. A path can end after the year or the month.
 #[derive(Default)]
 struct Date([Option<u32>; 3]);
 
@@ -65,7 +65,7 @@ impl<'a> Directory<'a> {
         let mut parts = directory.split('/').peekable();
         let mut found = Self::default();
         let mut date = Date::default();
-        // Position of the component relative to the start of the part that has a meaning; `None` before that part.
+        // Position of the component relative to the start of the meaningful part of the path; `None` before that part.
         let mut place = None;
         let mut is_ours = false;
         while let Some(part) = parts.next() {
@@ -84,7 +84,7 @@ impl<'a> Directory<'a> {
             {
                 found.account = Some(account);
             } else if at == 0 && part.starts_with("o-") {
-                // An organization, whose accounts are below it.
+                // The ID of an organization. The directories of its accounts are below it.
                 place = Some(0);
             } else if part == SERVICE {
                 is_ours = true;
@@ -130,7 +130,7 @@ fn is_start(part: &str, next_is_service: bool) -> bool {
         || next_is_service && is_account(part)
 }
 
-/// Returns whether a component is `AWSLogs`, or begins with it as a word: `AWSLogs-Partitioned`, `awslogs.bak`. Ignores
+/// Returns whether a component is `AWSLogs`, or begins with that word: `AWSLogs-Partitioned`, `awslogs.bak`. Ignores
 /// case.
 fn is_root(part: &str) -> bool {
     let root = part.get(..ROOT.len()).is_some_and(|root| root.eq_ignore_ascii_case(ROOT));
@@ -142,8 +142,8 @@ fn account_of(part: &str) -> Option<&str> {
     is_account(account).then_some(account)
 }
 
-/// Returns the region in a component. A component without `region=` can be a folder with any name, so it must look like
-/// a real region, such as `eu-west-1` or `us-gov-east-1`.
+/// Returns the region in a component. A component without `region=` can be a folder with any name, so it must have the
+/// form of a real region, such as `eu-west-1` or `us-gov-east-1`.
 fn region_of(part: &str) -> Option<&str> {
     if let Some(region) = part.strip_prefix("region=") {
         return is_region(region).then_some(region);

@@ -3,7 +3,7 @@
 use crate::logs::key::name::{is_balancer, is_end_time, log_type_of};
 use crate::logs::key::{Directory, Key, Name, SERVICE, SkipReason, is_account, is_region};
 
-/// Description of a part of a name, and a function that returns whether the part is valid.
+/// The description of a part of a name, and a function that returns whether the part is valid.
 type Wanted = (&'static str, fn(&str) -> bool);
 
 /// Explains why an object is not converted, according to its key. Returns `None` for the key of a log.

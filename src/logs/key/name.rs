@@ -1,4 +1,4 @@
-//! Parses the name of a log file, independent of its directory.
+//! Parses the name of a log file, independently of its directory.
 
 use std::ops::Range;
 
@@ -21,9 +21,9 @@ pub(crate) struct Name<'a> {
     pub region: &'a str,
     /// Resource id of the load balancer, with dots instead of slashes: `app.<name>.<id>`.
     pub balancer: &'a str,
-    /// End of the five minutes that the file covers, `yyyymmddThhmmZ`.
+    /// End of the five-minute window that the file covers, `yyyymmddThhmmZ`.
     pub end_time: &'a str,
-    /// Address of the load balancer node; names of vended logs have none.
+    /// Address of the load balancer node; `None` for vended logs, whose names do not contain it.
     pub node: Option<&'a str>,
     /// Random part that makes the name unique.
     pub random: &'a str,
@@ -76,7 +76,7 @@ impl<'a> Name<'a> {
 }
 
 impl Form {
-    /// Returns the form of a file by its name; `None` if its ending is not supported.
+    /// Returns the form of a file according to its name; `None` if the ending is not supported.
     pub(crate) fn of(name: &str) -> Option<Self> {
         Self::of_ending(&name[identity(name).len()..])
     }
@@ -167,7 +167,7 @@ fn word_length(text: &str) -> usize {
     text.bytes().position(|b| !b.is_ascii_alphanumeric()).unwrap_or(text.len())
 }
 
-/// Returns the load balancer and the text after it, if a text begins like the name of a load balancer log.
+/// Returns the load balancer and the text after it, if `rest` begins like the name of a load balancer log.
 pub(super) fn balancer_part(rest: &str) -> Option<(&str, &str)> {
     let mut parts = rest.splitn(5, '_');
     parts.next().filter(|part| digits(part, 12).is_some())?;

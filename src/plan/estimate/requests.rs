@@ -1,6 +1,6 @@
-//! Counts the requests of a conversion in advance, in the order in which it sends them.
+//! Counts the requests of a conversion in advance, in the order in which the conversion sends them.
 //!
-//! This is the only module that counts them. Stores, the dataset and its ledger contribute facts, such as the size of a
+//! This is the only module that counts them. Stores, the dataset and the ledger contribute facts, such as the size of a
 //! part.
 
 use std::collections::BTreeSet;
@@ -16,12 +16,12 @@ const CONFIRM: Calls = Calls { get: 1, ..Calls::NONE };
 /// A log entry, and the file that marks it as done.
 const ENTRY: Calls = Calls { get: 2 * CONFIRM.get, put: 2, ..Calls::NONE };
 
-/// Returns the `sent` requests by kind. They listed the sources, or read an object list.
+/// Returns the `sent` requests by kind. These requests listed the sources or read an object list.
 pub(crate) fn of_listing(is_listed: bool, sent: u64) -> Calls {
     if is_listed { Calls { list: sent, ..Calls::NONE } } else { Calls { get: sent, ..Calls::NONE } }
 }
 
-/// Counts the requests of a conversion after its listing. Those for rejects and repetitions are not included.
+/// Counts the requests of a conversion after its listing. Requests for rejects and retries are not included.
 pub(super) fn of_plan(plan: &Plan, sources: &[Source], dataset: Option<&For>) -> Calls {
     let converted = plan.batches.iter().flat_map(|batch| &batch.objects);
     let compared = plan.touched.iter().map(|touched| &touched.object);
@@ -42,7 +42,7 @@ pub(super) fn of_plan(plan: &Plan, sources: &[Source], dataset: Option<&For>) ->
     calls + ENTRY * touched.len() as u64
 }
 
-/// Counts the requests for reading an object: one, or one for each range if it is streamed.
+/// Counts the requests for reading an object: one request, or one per range if the object is streamed.
 fn read(object: &Object, source: &Source) -> Calls {
     let size = object.listed.size;
     let ranges = if size > MAX_WHOLE_GZIP { size.div_ceil(READ_BYTES) } else { 1 };
@@ -54,13 +54,13 @@ fn open(For { begun, ledger, .. }: &For) -> Calls {
     let mut calls = if *begun { Calls { get: 1, ..Calls::NONE } } else { begin() };
     calls.list += pages(ledger.state_files());
     calls.list += ledger.files_by_table().iter().map(|files| pages(*files)).sum::<u64>();
-    // One more for each log: a log ends at the first absent number.
+    // One more request for each log, because a log ends at the first absent number.
     calls.get += ledger.logs_read().iter().map(|entries| entries + 1).sum::<u64>();
     calls
 }
 
-/// Counts the requests for creating a dataset: one that finds it absent, the probes of the store, the listings of the
-/// tables, and writing the description and reading it back.
+/// Counts the requests for creating a dataset: the request that finds no dataset, the probes of the store, the listings
+/// of the tables, and writing the description and reading it back.
 fn begin() -> Calls {
     let (probes, racers) = (layout::PROBES as u64, layout::RACERS as u64);
     Calls {
@@ -78,7 +78,7 @@ fn write(size: u64, begins_uploads: bool) -> Calls {
     Calls { put: u64::from(begins_uploads) + parts + 2, delete: 1, ..Calls::NONE }
 }
 
-/// Counts the requests for listing a number of files.
+/// Counts the requests for listing the given number of files.
 fn pages(files: u64) -> u64 {
     files.div_ceil(PAGE_FILES).max(1)
 }

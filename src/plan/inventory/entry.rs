@@ -11,13 +11,13 @@ const UNITS: [&str; 8] = ["Byte", "Bytes", "KiB", "MiB", "GiB", "TiB", "PiB", "E
 /// An object as a line describes it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Entry<'a> {
-    /// Its key, URL or path.
+    /// Key, URL or path of the object.
     pub(super) key: &'a str,
     /// Compressed size in bytes.
     pub(super) size: Option<u64>,
-    /// Its ETag, with or without quotes.
+    /// ETag of the object, with or without quotes.
     pub(super) e_tag: Option<&'a str>,
-    /// Its storage class.
+    /// Storage class of the object.
     pub(super) class: Option<&'a str>,
 }
 
@@ -29,10 +29,11 @@ pub(super) fn is_nothing(line: &str) -> bool {
     text.is_empty() || (text.starts_with('#') && !text.contains(SERVICE))
 }
 
-/// Parses a line of `aws s3 ls`: `2025-07-19 14:05:10       1234 key`, in local time. `None` if it is not one.
+/// Parses a line of `aws s3 ls`: `2025-07-19 14:05:10       1234 key`, in local time. Returns `None` for any other
+/// line.
 pub(super) fn aws_ls(line: &str) -> Option<Entry<'_>> {
     let (size, rest) = number(after_time(line, b'-')?)?;
-    // A size with a unit ends in the same column as one without.
+    // A size with a unit ends in the same column as a size without a unit.
     let rest = rest.strip_prefix(' ')?;
     let unit = UNITS.into_iter().find_map(|unit| {
         let key = rest.strip_prefix(unit)?.strip_prefix(' ')?;
@@ -45,12 +46,12 @@ pub(super) fn aws_ls(line: &str) -> Option<Entry<'_>> {
     (!key.is_empty()).then_some(Entry { key, size, ..Entry::default() })
 }
 
-/// Returns whether `--summarize` printed a line.
+/// Returns whether a line is part of the summary that `--summarize` prints.
 pub(super) fn is_summary(line: &str) -> bool {
     ["Total Objects: ", "Total Size: "].iter().any(|name| line.trim_start().starts_with(name))
 }
 
-/// Parses a line of `s5cmd ls`: time, class, ETag (with `-e`), size, key. `None` if it is not one.
+/// Parses a line of `s5cmd ls`: time, class, ETag (with `-e`), size, key. Returns `None` for any other line.
 pub(super) fn s5cmd_ls(line: &str) -> Option<Entry<'_>> {
     let mut rest = after_time(line, b'/')?.trim_start_matches(' ');
     let mut e_tag = None;
@@ -85,7 +86,7 @@ fn after_time(line: &str, separator: u8) -> Option<&str> {
     good.then(|| &line[20..])
 }
 
-/// Splits off a number, with optional leading spaces and an optional fraction.
+/// Splits off a number at the start, with optional leading spaces and an optional fraction.
 fn number(text: &str) -> Option<(&str, &str)> {
     let text = text.trim_start_matches(' ');
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
@@ -106,8 +107,8 @@ pub(super) fn is_tagged(line: &str) -> bool {
     line.starts_with("CONTENTS\t") || line.starts_with("VERSIONS\t")
 }
 
-/// Parses a line of `aws s3api list-objects-v2 --output text`, whose columns are in alphabetical order:
-/// `CONTENTS`, ETag, key, time, size, class; also `VERSIONS`. `None` if it is not one.
+/// Parses a line of `aws s3api list-objects-v2 --output text`, whose columns are in alphabetical order: `CONTENTS`,
+/// ETag, key, time, size, class; also `VERSIONS`. Returns `None` for any other line.
 pub(super) fn tagged<'a>(line: &'a str) -> Option<Row<'a>> {
     let fields: Vec<&'a str> = line.split('\t').collect();
     if !is_tagged(line) {
@@ -133,8 +134,8 @@ pub(super) fn tagged<'a>(line: &'a str) -> Option<Row<'a>> {
     Some(Row::Object(Entry { key, size, e_tag, class })).filter(|_| time > 1 && !key.is_empty())
 }
 
-/// Parses a line of fields in any order: one key, and optionally a size, an ETag, a time or a class. `None` if it
-/// has other fields.
+/// Parses a line of fields in any order: one key, and optionally a size, an ETag, a time or a class. Returns `None` if
+/// the line has other fields.
 pub(super) fn fields(line: &str) -> Option<Entry<'_>> {
     let mut entry = Entry::default();
     for field in line.split('\t') {
@@ -190,9 +191,9 @@ fn is_class(field: &str) -> bool {
 /// Why a key line is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Odd {
-    /// It cannot be a line of a list.
+    /// The text cannot be a line of a list.
     Foreign,
-    /// It could be one, but it is ambiguous.
+    /// The text could be a line of a list, but is ambiguous.
     Because(&'static str),
 }
 
@@ -237,8 +238,8 @@ pub(super) fn scheme(text: &str) -> Option<&str> {
     (!scheme.is_empty() && scheme.chars().all(good)).then_some(scheme)
 }
 
-/// Returns whether a list of keys can begin with this key. This applies only to the first line: later keys need not
-/// look like keys of logs.
+/// Returns whether a list of keys can begin with this key. This check applies only to the first line: later keys need
+/// not resemble keys of logs.
 pub(super) fn can_be_first(text: &str) -> bool {
     if scheme(text).is_some() || text.starts_with("arn:") || text.starts_with('.') {
         return true;
@@ -277,7 +278,7 @@ mod tests {
         assert_eq!(of("2025-07-19 14:05:10 1023 Bytes a"), Some((None, "a")));
         assert_eq!(of("2025-07-19 14:05:10     1 Byte a b"), Some((None, "a b")));
         assert_eq!(of("2025-07-19 14:05:10    1.2 MiB a"), Some((None, "a")));
-        // A key can begin like a unit.
+        // The start of a key can resemble a unit.
         let bytes = "2025-07-19 14:05:10        362 Bytes a";
         assert_eq!(of(bytes), Some((Some(362), "Bytes a")));
         for other in [

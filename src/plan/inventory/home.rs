@@ -1,4 +1,4 @@
-//! Converts the objects of a list to keys of the source.
+//! Converts the entries of a list to keys in the source.
 
 use std::path::{Component, Path, PathBuf};
 
@@ -16,22 +16,22 @@ pub(super) enum Home {
     Bucket {
         kind: Kind,
         name: String,
-        /// Prefix of the keys of the source, without the slash at its end.
+        /// Prefix of the source's keys, without the slash at its end.
         prefix: Option<String>,
     },
     /// Below a directory.
     Local {
-        /// The directory without links.
+        /// The directory, with links resolved.
         root: PathBuf,
         /// The directory as the user typed it, normalized.
         typed: String,
     },
 }
 
-/// Why a text does not name a key of the source.
+/// Why a text does not refer to a key in the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Stray {
-    /// It names another bucket.
+    /// The text names another bucket.
     Bucket(String),
     /// Anything else.
     Because(String),
@@ -58,7 +58,7 @@ impl Home {
         }
     }
 
-    /// Returns the prefix of the keys of the source, without the slash at its end.
+    /// Returns the prefix of the source's keys, without the slash at its end.
     pub(super) fn prefix(&self) -> Option<&str> {
         match self {
             Self::Bucket { prefix, .. } => prefix.as_deref(),
@@ -74,7 +74,7 @@ impl Home {
         }
     }
 
-    /// Checks a plain key.
+    /// Checks that a key is valid.
     pub(super) fn key(&self, key: &str) -> Result<String, Stray> {
         if key.is_empty() {
             return because("the key is empty");
@@ -88,7 +88,7 @@ impl Home {
         Ok(key.to_owned())
     }
 
-    /// Returns the key that a key, URL, ARN or path in a list refers to; `None` if it is a directory.
+    /// Returns the key that a key, URL, ARN or path in a list refers to. Returns `None` for a directory.
     pub(super) fn find(&self, text: &str) -> Result<Option<String>, Stray> {
         if has_secret(text) {
             return because(

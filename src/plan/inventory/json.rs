@@ -27,7 +27,7 @@ pub(super) struct Entry {
     is_latest: Option<bool>,
     #[serde(rename = "type")]
     kind: Option<String>,
-    /// Whether the entry is only a string, which may be a URL instead of a key.
+    /// Whether the entry is a plain string, which may be a URL instead of a key.
     #[serde(skip)]
     pub(super) is_text: bool,
 }
@@ -42,7 +42,7 @@ impl Entry {
     }
 }
 
-/// The parts of an S3 Inventory manifest that are needed.
+/// The required parts of an S3 Inventory manifest.
 #[derive(Debug)]
 pub(super) struct Manifest {
     pub(super) source_bucket: Option<String>,
@@ -59,7 +59,7 @@ pub(super) struct ManifestFile {
 
 /// An error in a JSON list.
 pub(super) enum Fault<E> {
-    /// It cannot be read.
+    /// The list cannot be read.
     Read(io::Error),
     /// A line is invalid.
     Line(u64, String),
@@ -67,7 +67,7 @@ pub(super) enum Fault<E> {
     Taker(E),
 }
 
-/// Calls `take` with every current entry and its last line. Returns the manifest if it is one.
+/// Calls `take` with every current entry and the number of its last line. If the list is a manifest, returns it.
 pub(super) fn read<E>(
     input: Box<dyn BufRead>,
     mut take: impl FnMut(u64, Entry) -> Result<(), E>,

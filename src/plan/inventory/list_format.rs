@@ -7,7 +7,7 @@ use crate::plan::inventory::entry::{self, Odd};
 use crate::plan::inventory::table::{self, Columns};
 use crate::plan::inventory::{List, MAX_LINE, ObjectsError, Place};
 
-/// Number of lines for detecting the format of a list.
+/// Number of lines from which to detect the format of a list.
 const FIRST_LINES: usize = 3;
 
 const ORC_FILE: &str =
@@ -18,7 +18,7 @@ const ONLY_COMMENTS: &str = "the first 65,536 bytes are blank lines and comments
 /// A list format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ListFormat {
-    /// Keys, URLs, ARNs or paths, separated by one of these bytes.
+    /// Keys, URLs, ARNs or paths, separated by any of these bytes.
     Keys(&'static [u8]),
     /// The output of `aws s3 ls`.
     AwsLs,
@@ -37,12 +37,13 @@ pub(super) enum ListFormat {
 }
 
 impl<E: From<ObjectsError>> List<'_, E> {
-    /// Detects the format of a list from its first lines; `None` if it is empty.
+    /// Detects the format of a list from its first lines. Returns `None` if the list is empty.
     pub(super) fn recognise(
         &self,
         mut input: Box<dyn BufRead>,
     ) -> Result<(Option<ListFormat>, Box<dyn BufRead>), ObjectsError> {
-        // A pipe returns the bytes that it has, so this reads until the first lines with content are complete.
+        // A pipe returns only the bytes that are available, so this loop reads until the first lines with content are
+        // complete.
         let (mut head, mut counted, mut lines, mut is_over) = (Vec::new(), 0, 0, false);
         while head.len() < MAX_LINE && lines < FIRST_LINES && !is_over {
             let more = input.fill_buf().map_err(|source| self.failed(source))?;
@@ -142,7 +143,7 @@ impl<E: From<ObjectsError>> List<'_, E> {
     fn are_keys(&self, line: &str) -> bool {
         let mut fields = line.trim_end_matches('\r').split('\t').collect::<Vec<_>>();
         if line.len() >= MAX_LINE {
-            // It is truncated.
+            // The last field is truncated.
             fields.pop();
         }
         let is_key = |field: &&str| {

@@ -18,13 +18,13 @@ const ROWS: usize = 4096;
 
 /// An error in an inventory file.
 pub(super) enum Fault<E> {
-    /// It cannot be read, or is not an inventory file.
+    /// The file cannot be read, or is not an inventory file.
     Read(io::Error),
     /// The consumer of the rows failed.
     Taker(E),
 }
 
-/// Calls `take` with every current object and its row number, from 1.
+/// Calls `take` with every current object and its row number, starting at 1.
 pub(super) fn read<E>(
     mut input: impl Read,
     mut take: impl FnMut(u64, Found<'_>) -> Result<(), E>,
@@ -125,7 +125,7 @@ mod tests {
                 }
             }
         }
-        // The crate panics on some of them; otherwise this test proves nothing.
+        // The crate must panic on some of the files; otherwise this test proves nothing.
         assert!(read_well > 0 && refused > 0 && panicked > 0, "{read_well} {refused} {panicked}");
     }
 }

@@ -34,7 +34,7 @@ fn read_of(home: &Home, text: &[u8]) -> Read {
     };
     let (name, source, is_relative) = ("list.txt", "s3://my-logs", None);
     let mut list = List { name, source, home, is_relative, each: &mut each };
-    // Small reads, as from a pipe.
+    // Small reads, as if from a pipe.
     let input = BufReader::with_capacity(7, Cursor::new(text.to_vec()));
     let (manifest, end) = match list.read(Box::new(input)) {
         Ok(manifest) => (manifest, Ok(())),
@@ -82,7 +82,7 @@ fn encoded(key: &str) -> String {
 }
 
 #[allow(clippy::too_many_lines)] // a table
-/// Returns a list of objects in every format, and whether the format contains sizes and ETags.
+/// Returns the list of objects in every format, and whether each format contains sizes and ETags.
 fn formats(keys: &[String], sizes: &[u64]) -> Vec<(&'static str, Vec<u8>, bool, bool)> {
     let lines = |line: &dyn Fn(&str, u64) -> String| -> Vec<u8> {
         let lines = keys.iter().zip(sizes).map(|(key, size)| line(key, *size) + "\n");

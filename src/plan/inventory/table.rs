@@ -4,12 +4,13 @@ use std::borrow::Cow;
 
 use crate::plan::inventory::Found;
 
-/// Storage classes, and tiers of the class `INTELLIGENT_TIERING`, whose objects must be restored before reading.
+/// Storage classes, and tiers of the class `INTELLIGENT_TIERING`, whose objects must be restored before they can be
+/// read.
 const ARCHIVES: [&str; 2] = ["GLACIER", "DEEP_ARCHIVE"];
 const ARCHIVE_TIERS: [&str; 4] =
     ["ARCHIVE", "ARCHIVE_ACCESS", "DEEP_ARCHIVE", "DEEP_ARCHIVE_ACCESS"];
 
-/// The columns of a list by meaning.
+/// The indices of the columns of a list, by meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Columns {
     pub(super) bucket: Option<usize>,
@@ -23,7 +24,7 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    /// The columns that every CSV file of an inventory begins with.
+    /// The columns at the start of every CSV file of an inventory.
     pub(super) const FIRST: Self = Self {
         bucket: Some(0),
         key: 1,
@@ -35,8 +36,8 @@ impl Columns {
         access_tier: None,
     };
 
-    /// Finds the columns by their names, in any case and with any separator between words. `None` if no column is
-    /// the key, or if a name cannot be that of a column.
+    /// Finds the columns by their names, in any case and with any separator between words. Returns `None` if no column
+    /// is the key, or if a name cannot be the name of a column.
     pub(super) fn of<S: AsRef<str>>(names: &[S]) -> Option<Self> {
         let bare = |name: &str| name.trim().replace(['_', ' ', '-'], "").to_ascii_lowercase();
         let names: Vec<String> = names.iter().map(|name| bare(name.as_ref())).collect();
@@ -54,7 +55,7 @@ impl Columns {
         })
     }
 
-    /// Returns the object of a row, whose fields `field` returns; `None` if it is not a current object.
+    /// Returns the object in a row, or `None` if it is not a current object. `field` returns the fields of the row.
     pub(super) fn read<'a>(&self, field: impl Fn(usize) -> Option<&'a str>) -> Option<Found<'a>> {
         let value = |column: Option<usize>| field(column?).filter(|text| !text.is_empty());
         let is = |column, text: &str| value(column).is_some_and(|v| v.eq_ignore_ascii_case(text));
@@ -77,7 +78,7 @@ pub(super) fn archived(class: Option<&str>, tier: Option<&str>) -> Option<bool> 
     class.map(|class| ARCHIVES.contains(&class) || ARCHIVE_TIERS.contains(&tier))
 }
 
-/// Splits a line of CSV into its fields, which can be quoted. `None` if a quote is unclosed or misplaced.
+/// Splits a line of CSV into its fields, which can be quoted. Returns `None` if a quote is unclosed or misplaced.
 pub(super) fn split(line: &str, delimiter: char) -> Option<Vec<Cow<'_, str>>> {
     let mut fields = Vec::new();
     let mut rest = line;

@@ -1,8 +1,8 @@
-//! Calendars: each year of a load balancer as an SVG with a square for each day, in few bytes.
+//! Calendars: each year of a load balancer as a small SVG with a square for each day.
 //!
 //! All squares of one shade are one path. Consecutive days of a week are one stroke, which a dash pattern divides into
-//! squares, so a day takes a few bytes and no element of its own. The counts of all days are one attribute, from which
-//! the script reads them on hover and focus.
+//! squares, so a day takes only a few bytes and does not need a separate element. One attribute contains the counts of
+//! all days, and the script reads them from it on hover and focus.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,7 +14,8 @@ use crate::report::{Day, LoadBalancer};
 
 /// Number of shades for days with rows.
 const SHADES: u64 = 5;
-/// Quantile of the days, by rows, that is the busy day. Shades are relative to its number of rows.
+/// Quantile of the days, by number of rows, that counts as the busy day. Shades are relative to the number of rows of
+/// the busy day.
 const BUSY: f64 = 0.95;
 /// Abbreviations of the months.
 const MONTHS: [&str; 12] =
@@ -23,7 +24,7 @@ const MONTHS: [&str; 12] =
 /// The appearance of a day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Look {
-    /// The day has no object, but earlier and later days have.
+    /// The day has no object, but earlier and later days do.
     Gap,
     /// The day has objects, but no rows.
     Empty,
@@ -34,7 +35,7 @@ enum Look {
 /// A year of a load balancer.
 pub(super) struct Year {
     pub(super) number: i32,
-    /// Describes the number of days with objects.
+    /// Text that states the number of days with objects.
     pub(super) label: String,
     pub(super) paths: Vec<Path>,
 }
@@ -66,7 +67,7 @@ pub(super) fn background(year: i32) -> Background {
     let first = NaiveDate::from_ymd_opt(year, 1, 1).expect("the year of an existing day");
     let days: Vec<_> = first.iter_days().take_while(|day| day.year() == year).collect();
     let months = days.iter().filter(|day| day.day() == 1);
-    // The name of a month is above its first complete week.
+    // The name of a month is above the first complete week of that month.
     let months = months.map(|day| {
         let (week, weekday) = place(*day);
         let week = if weekday == 0 { week } else { week + 1 };
@@ -151,7 +152,7 @@ fn path(look: Look, days: Vec<NaiveDate>) -> Path {
     Path { class, d }
 }
 
-/// Returns the path of days as strokes, one for each run of consecutive days in a week.
+/// Returns a path that draws days as strokes, one for each run of consecutive days in a week.
 fn strokes(days: impl Iterator<Item = NaiveDate>) -> String {
     let mut d = String::new();
     for (week, weekday, count) in runs(days) {
@@ -160,7 +161,7 @@ fn strokes(days: impl Iterator<Item = NaiveDate>) -> String {
     d
 }
 
-/// Returns the path of days as boxes, one around each run of consecutive days in a week.
+/// Returns a path that draws days as boxes, one around each run of consecutive days in a week.
 fn boxes(days: Vec<NaiveDate>) -> String {
     let mut d = String::new();
     for (week, weekday, count) in runs(days.into_iter()) {
@@ -170,7 +171,7 @@ fn boxes(days: Vec<NaiveDate>) -> String {
     d
 }
 
-/// Returns the path of days as dots.
+/// Returns a path that draws days as dots.
 fn dots(days: Vec<NaiveDate>) -> String {
     let mut d = String::new();
     for (week, weekday) in days.into_iter().map(place) {
@@ -179,7 +180,7 @@ fn dots(days: Vec<NaiveDate>) -> String {
     d
 }
 
-/// Groups days into runs of consecutive days in a week. Returns the week, first weekday and number of days of each.
+/// Groups days into runs of consecutive days in a week. Returns the week, first weekday and number of days of each run.
 fn runs(days: impl Iterator<Item = NaiveDate>) -> impl Iterator<Item = (u32, u32, u32)> {
     let mut places = days.map(place).peekable();
     iter::from_fn(move || {

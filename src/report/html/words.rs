@@ -17,7 +17,7 @@ pub(super) fn bytes(number: impl Borrow<u64>) -> HumanBytes {
     HumanBytes(*number.borrow())
 }
 
-/// Returns a percentage. Only 0 is shown as `0 %`, and only the whole as `100 %`.
+/// Returns a percentage. Only 0 is shown as `0 %`, and only the full amount as `100 %`.
 pub(super) fn percent(part: impl Borrow<u64>, whole: impl Borrow<u64>) -> String {
     let (part, whole) = (*part.borrow(), *whole.borrow());
     let share = 100.0 * part as f64 / whole.max(1) as f64;
@@ -35,7 +35,7 @@ pub(super) fn of_hundred(part: impl Borrow<u64>, whole: impl Borrow<u64>) -> Str
     format!("{:.1}", 100.0 * *part.borrow() as f64 / (*whole.borrow()).max(1) as f64)
 }
 
-/// Returns the shade for the share of rows with an era's fields: 0 without such rows, and otherwise 1 to 5.
+/// Returns the shade for the share of rows with an era's fields: 0 if there are no such rows, otherwise 1 to 5.
 pub(super) fn shade(era: &Era, month: &Month) -> u64 {
     (5 * era.rows).div_ceil(month.rows.max(1))
 }
@@ -68,7 +68,7 @@ pub(super) fn seconds(batch: &SlowBatch) -> String {
     format!("{:.2}", batch.seconds)
 }
 
-/// Returns the meaning of a reason, as a predicate of "the line".
+/// Returns the meaning of a reason, phrased as a predicate of "the line".
 pub(super) fn meaning(rejects: &RejectsOf) -> &'static str {
     let reason = Reason::ALL.into_iter().find(|reason| reason.code() == rejects.reason);
     reason.map_or("was rejected for a reason that this version does not know", Reason::meaning)
