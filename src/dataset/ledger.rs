@@ -41,7 +41,7 @@ pub struct Ledger<'a> {
 /// Result of claiming a batch.
 #[derive(Debug)]
 pub enum Committed {
-    /// The batch was claimed. Its outputs are visible if the state is [`State::Done`].
+    /// The batch was claimed. Its outputs are visible if the state is `State::Done`.
     Claimed(State),
     /// Another run has already claimed the objects with these identities, some of which are in the batch. The outputs
     /// were aborted.

@@ -94,7 +94,7 @@ pub fn find(dataset: &Dataset, selection: &Selection) -> Result<Vec<Repair>, Dat
     Ok(found)
 }
 
-/// Writes the rebuilt claims, and records each result in its [`Repair`]. No other run may write to the dataset at the
+/// Writes the rebuilt claims, and records each result in its `Repair`. No other run may write to the dataset at the
 /// same time.
 ///
 /// # Errors
