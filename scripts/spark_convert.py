@@ -44,7 +44,7 @@ from pyspark.sql import SparkSession
 PROGRAM = "alb2parquet"
 DONE, REJECTS, OBJECTS, FAILED, LEFT_OUT = 0, 1, 2, 3, 4
 
-# Approximate bytes of gzip per task: several seconds of work, compared with up to one second to start a task.
+# Approximate compressed bytes per task. They take several seconds to convert; a task takes up to a second to start.
 TASK_BYTES = 256 << 20
 # Minimum number of tasks per slot, so that the last task is a small part of the job.
 TASKS_PER_SLOT = 4
@@ -56,7 +56,7 @@ PLAN_OPTIONS = ["log-type", "from", "to", "account", "region", "balancer", "obje
 CONVERT_OPTIONS = ["profile", "compression", "bloom-filter", "redact"]
 BOTH_OPTIONS = ["layout", "option"]
 
-# Columns of the DataFrame: the keys that `convert --batches` prints, the host and the attempt.
+# Columns of the DataFrame: the keys that `convert --batches` prints, then the host and the attempt.
 SUMS = ["objects", "converted_before", "archived", "duplicate", "failed", "lines", "rows", "rejects", "files",
         "reject_files", "bytes_in", "bytes_decompressed", "bytes_out"]
 COLUMNS = {
@@ -67,7 +67,7 @@ COLUMNS = {
     "host": "string",
     "attempt": "int",
 }
-# The possible outcomes of an object. They add up to the objects of the batch.
+# Object counts by outcome. Their sum is the number of objects in the batch.
 OUTCOMES = ["objects", "converted_before", "archived", "duplicate", "failed"]
 
 Batch = collections.namedtuple("Batch", "id size objects line")
@@ -89,10 +89,11 @@ def convert(spark, sources, out, binary=None, executor_binary=None, plan_options
             threads=None, task_bytes=TASK_BYTES):
     """Converts logs and returns a DataFrame with one row per batch.
 
-    `binary` is the path of the program; by default, it is searched for. Executors get a copy unless `executor_binary` is its path
-    there. Options are lists of arguments, such as `["--from", "2025-07-01"]`. `threads` is the number of worker threads per task,
-    by default `spark.task.cpus`. Raises RunFailed where the exit code would be 3. Objects that cannot be listed are
-    named on stderr, and objects that cannot be read in the column `failures`.
+    `binary` is the path of the program; by default, the function searches for it. Executors get a copy, unless
+    `executor_binary` is the path of the program on the executors. Options are lists of arguments, such as
+    `["--from", "2025-07-01"]`. `threads` is the number of worker threads per task, by default `spark.task.cpus`.
+    Raises RunFailed where the exit code would be 3. Objects that cannot be listed are named on stderr, and objects
+    that cannot be read are named in the column `failures`.
     """
     binary = find_on_driver(binary)
     plan = make_plan(binary, sources, absolute(out), plan_options)
@@ -101,8 +102,8 @@ def convert(spark, sources, out, binary=None, executor_binary=None, plan_options
 
 
 def find_on_driver(binary=None):
-    """Returns the path of the program on the driver: `binary`, or from `--files`, the working directory (where YARN, Kubernetes
-    and Glue put files), the environment of this Python, or the PATH."""
+    """Returns the path of the program on the driver: `binary`, or the first match in `--files`, the working directory
+    (where YARN, Kubernetes and Glue put files), the environment of this Python, or the PATH."""
     if binary:
         if not os.path.isfile(binary):
             raise RunFailed(f"--binary {binary}: no such file on the driver")
@@ -117,7 +118,7 @@ def find_on_driver(binary=None):
 
 
 def executable(path):
-    """Returns the file, or an executable copy of it: files from a bucket are not executable."""
+    """Returns the path of the file, or of an executable copy: files from a bucket are not executable."""
     path = os.path.abspath(path)
     if os.access(path, os.X_OK):
         return path
@@ -128,7 +129,7 @@ def executable(path):
 
 
 def absolute(place):
-    """Returns an absolute path or URL, because executors have other working directories."""
+    """Returns an absolute path or URL, because executors have different working directories."""
     return place if "://" in place else os.path.abspath(place)
 
 
@@ -140,7 +141,7 @@ def make_plan(binary, sources, out, options=()):
     for line in process.stdout:
         known = json.loads(line)
         objects = sum(len(group["objects"]) for group in known["groups"])
-        # Object names are similar and stay in memory until their task ends, so lines are compressed.
+        # The lines stay in memory until their task ends, and their similar object names compress well.
         batches.append(Batch(known["batch"], known["bytes"], objects, zlib.compress(line, 1)))
     code, said = process.wait(), errors.end()
     if code not in (DONE, OBJECTS, LEFT_OUT):
@@ -152,9 +153,9 @@ def make_plan(binary, sources, out, options=()):
 def share(batches, slots, task_bytes=TASK_BYTES):
     """Assigns batches to tasks of about the same size, in descending order of size.
 
-    Each batch goes to the task with the fewest bytes. So a large batch has a task of its own, and small ones share one, which
-    amortizes the start of a process. Spark starts tasks in order, so the last ones are small and the job does not wait for
-    a straggler.
+    Each batch goes to the task with the fewest bytes. A large batch therefore gets a task to itself, and small batches
+    share one, which amortizes the cost of starting a process. Spark starts tasks in order, so the last ones are small
+    and the job does not wait for a straggler.
     """
     total = sum(batch.size for batch in batches)
     wanted = max(math.ceil(total / task_bytes), TASKS_PER_SLOT * slots)
@@ -168,7 +169,7 @@ def share(batches, slots, task_bytes=TASK_BYTES):
 
 
 def run(spark, plan, out, binary, executor_binary=None, options=(), threads=None, task_bytes=TASK_BYTES):
-    """Converts the planned batches on executors. Returns the outcome of each batch, and the number of tasks."""
+    """Converts the planned batches on executors. Returns the outcome of each batch and the number of tasks."""
     context = spark.sparkContext
     if not plan.batches:
         return [], 0
@@ -179,7 +180,7 @@ def run(spark, plan, out, binary, executor_binary=None, options=(), threads=None
     cpus = int(context.getConf().get("spark.task.cpus", "1"))
     groups = share(plan.batches, max(1, context.defaultParallelism // cpus), task_bytes)
     counters = {name: context.accumulator(0) for name in ("batches", *SUMS)}
-    # --max-rejects applies to all batches, not to those of a task.
+    # --max-rejects applies to all batches of the job, not to each task.
     arguments = ["convert", "--batches", "-", "--out", absolute(out), "--threads", str(threads or cpus),
                  "--max-rejects", "1", "--quiet", *options]
     # Only these values are serialized for the tasks; the rest of the plan stays on the driver.
@@ -193,7 +194,7 @@ def run(spark, plan, out, binary, executor_binary=None, options=(), threads=None
     title = (f"{PROGRAM}: {len(plan.batches):,} batches, {objects:,} objects, {amount(size)} of gzip, "
              f"to {absolute(out)}")
     job = f"{PROGRAM}-{uuid.uuid4()}"
-    # The name of the job in the Spark UI.
+    # The job's name in the Spark UI.
     context.setJobGroup(job, title, True)
     log(f"{title}: {len(parts):,} tasks of up to {amount(sum(batch.size for batch in groups[0]))}")
     try:
@@ -218,7 +219,7 @@ def check(plan, outcomes):
 
 
 def reason(error):
-    """Returns the message of a failed task from the stack trace of Spark."""
+    """Extracts the message of a failed task from Spark's stack trace."""
     text = str(error)
     messages = re.findall(r"TaskFailed: (.+)", text)
     return f"a task failed too often; last error: {messages[-1]}" if messages else text
@@ -232,7 +233,7 @@ def frame(spark, outcomes):
 
 
 def summarize(outcomes, plan, tasks, planning_seconds, converting_seconds):
-    """Returns the sums over the outcomes. They do not include attempts that were lost."""
+    """Returns the sums over the outcomes, without lost attempts."""
     sums = {name: sum(outcome[name] for outcome in outcomes) for name in SUMS}
     return {
         "batches": len(outcomes),
@@ -266,8 +267,8 @@ def exit_code(summary, max_rejects):
 class Progress:
     """Prints the progress of a job every ten seconds.
 
-    The counts come from accumulators, which a repeated task increments twice. The summary is computed from the results
-    instead.
+    The counts come from accumulators, which a repeated task increments twice. The summary is computed from the
+    results instead.
     """
 
     def __init__(self, context, job, counters, objects):
@@ -305,12 +306,12 @@ class Progress:
 
 
 def log(text):
-    """Prints a line with the time to stderr."""
+    """Prints a line with the current time to stderr."""
     print(f"{time.strftime('%H:%M:%S')} {text}", file=sys.stderr, flush=True)
 
 
 def amount(size):
-    """Formats a number of bytes."""
+    """Formats a size in bytes."""
     for unit in ("bytes", "KB", "MB", "GB"):
         if size < 1000:
             return f"{size:.0f} {unit}" if unit == "bytes" else f"{size:.1f} {unit}"
@@ -360,7 +361,7 @@ def find_on_executor(executor_binary, name):
     return executable(place)
 
 
-# Both.
+# Driver and executors.
 
 
 def start(command, stdin):
@@ -374,11 +375,11 @@ def start(command, stdin):
 
 
 def ended_with_parent():
-    """Returns a function for a new process, so that it gets SIGTERM when this process ends for any reason.
+    """Returns a function to call in a new process, which then gets SIGTERM when this process ends for any reason.
 
-    Spark kills a Python worker with SIGKILL when its task is killed, such as the slower of two speculative copies. Nothing else
-    would end the program then. A surviving program is harmless, because batches are claimed, but it uses cores that
-    Spark assigns to the next task.
+    When Spark kills a task, such as the slower of two speculative copies, it kills the Python worker with SIGKILL.
+    Nothing else would end the program then. A surviving program is harmless, because batches are claimed, but it uses
+    cores that Spark assigns to the next task.
     """
     try:
         prctl = ctypes.CDLL(None).prctl
@@ -395,7 +396,7 @@ def ended_with_parent():
 
 
 class Errors:
-    """Copies stderr of the program to stderr, and keeps the last lines."""
+    """Copies the program's stderr to this process's stderr, and keeps the last lines."""
 
     def __init__(self, stream):
         self.stream, self.lines = stream, collections.deque(maxlen=50)
@@ -473,7 +474,7 @@ def write(spark, name, summary):
 def main(arguments):
     try:
         known = parse(arguments)
-    except SystemExit as error:  # 0 is help. Invalid arguments are 3, as for the program.
+    except SystemExit as error:  # --help exits with 0, invalid arguments with 3, like the program.
         return FAILED if error.code else DONE
     spark = SparkSession.builder.appName(PROGRAM).getOrCreate()
     try:

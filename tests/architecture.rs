@@ -1,4 +1,4 @@
-//! The structure of `src`: imports go in one direction, every file has a doc comment, only one module prints.
+//! The structure of `src`: imports go in one direction, every file has a doc comment, and only one module prints.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,10 +10,10 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Files of `src` outside of the folders in the import rule.
+/// Files of `src` outside the folders that the import rule covers.
 const ROOT: [&str; 3] = ["lib.rs", "main.rs", "internals.rs"];
 
-/// Returns the path below `src` and the text of every source file.
+/// Returns the path relative to `src` and the text of every source file.
 fn sources() -> Vec<(String, String)> {
     fn visit(dir: &Path, files: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(dir).unwrap() {
@@ -52,7 +52,7 @@ fn declared(folder: &str) -> Vec<String> {
     modules.map(|module| format!("{folder}/{}", module.trim_end_matches(';'))).collect()
 }
 
-/// Returns the folders that a source text imports from, with the line number of each import.
+/// Returns the folders that a source file imports from, each with the line number of the import.
 fn uses(text: &str) -> Vec<(usize, String)> {
     let mut uses = Vec::new();
     for (number, line) in (1..).zip(text.lines()) {
@@ -125,7 +125,7 @@ fn folders_import_only_from_folders_before_them() {
     assert!(checked > 300, "only {checked} imports were found: does this test still parse them?");
 }
 
-/// The import rule would allow it, but stores can contain any files.
+/// The import rule would allow such imports, but stores can contain files of any kind.
 #[test]
 fn stores_do_not_depend_on_logs() {
     for (file, text) in sources().iter().filter(|(file, _)| file.starts_with("store")) {
@@ -169,7 +169,7 @@ fn an_import_against_the_rule_is_detected() {
     assert!(refused("elsewhere.rs", "use crate::logs::key::Key;"), "in no folder");
 }
 
-/// Returns the long flags and the subcommands of the program, from its completions and its help.
+/// Returns the program's long flags, from its completions, and its subcommands, from its help.
 fn flags_and_commands() -> (BTreeSet<String>, BTreeSet<String>) {
     let completions = run(&["completions", "bash"]).expect(0).stdout;
     let words = completions.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
@@ -187,7 +187,7 @@ fn of_command_line<'a>(
     flags: &'a BTreeSet<String>,
     commands: &'a BTreeSet<String>,
 ) -> Option<&'a str> {
-    // Other programs whose output can be a list. Their flags are allowed.
+    // Other programs that print object lists. Messages may name their flags.
     const OTHERS: [&str; 3] = ["aws s3 ", "aws s3api ", "s5cmd "];
     if code.contains("ALB2PARQUET_") {
         return Some("ALB2PARQUET_");
@@ -215,7 +215,7 @@ fn of_command_line<'a>(
 /// Errors of the library state the problem. `cli::hint` adds the flag or command that fixes it.
 #[test]
 fn only_cli_names_flags_commands_and_variables() {
-    /// The file metadata contains the redaction rules as flags.
+    /// The file metadata contains redaction rules in the form of flags.
     const FORMAT: [(&str, &str); 1] = [("redact.rs", "--redact")];
     let (flags, commands) = flags_and_commands();
     assert!(flags.contains("--target-file-size") && flags.contains("--out"), "{flags:?}");
@@ -255,7 +255,7 @@ fn every_file_begins_with_a_doc_comment() {
     }
 }
 
-/// Excludes `cli`, where a module has the name of the command that it parses, and test modules.
+/// Excludes test modules, and `cli`, whose modules are named after the commands that they parse.
 #[test]
 fn no_two_modules_share_a_name() {
     let mut modules = std::collections::BTreeMap::<String, String>::new();

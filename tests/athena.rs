@@ -1,6 +1,6 @@
-//! Statements for Athena follow the documentation of AWS: order of clauses, types, keys of properties.
+//! Statements for Athena follow the AWS documentation: order of clauses, types, property keys.
 //!
-//! The parser of the documented grammar is independent of the code under test:
+//! The parser is written from the documented grammar and is independent of the code under test:
 //! <https://docs.aws.amazon.com/athena/latest/ug/create-table.html>,
 //! <https://docs.aws.amazon.com/athena/latest/ug/alter-table-add-partition.html>,
 //! <https://docs.aws.amazon.com/athena/latest/ug/msck-repair-table.html> and
@@ -17,11 +17,11 @@ const COMMENT: usize = 255;
 
 #[derive(Debug, Clone, PartialEq)]
 enum Token {
-    /// A case-insensitive word, in capitals.
+    /// A case-insensitive word, in upper case.
     Word(String),
     /// A name in backquotes.
     Name(String),
-    /// A string, without its quotes and escapes.
+    /// A string without quotes and escapes.
     Text(String),
     /// A punctuation character.
     Sign(char),
@@ -73,7 +73,7 @@ impl Reader {
         self.0.next().ok_or_else(|| "the statement ends too early".to_owned())
     }
 
-    /// Consumes these words if they are next.
+    /// Consumes the given words if they are next.
     fn takes(&mut self, words: &str) -> bool {
         let words: Vec<Token> = words.split(' ').map(|word| Token::Word(word.to_owned())).collect();
         let found = self.0.as_slice().starts_with(&words);
@@ -191,7 +191,7 @@ fn create_table(statement: &str) -> Read<Table> {
     }
     let partitioned =
         if reader.takes("PARTITIONED BY") { reader.list(Reader::column)? } else { Vec::new() };
-    // CLUSTERED BY and ROW FORMAT would be here; no table has them.
+    // CLUSTERED BY and ROW FORMAT would go here, but no table has them.
     if reader.takes("STORED AS") {
         let formats = ["SEQUENCEFILE", "TEXTFILE", "RCFILE", "ORC", "PARQUET", "AVRO", "ION"];
         match reader.next()? {
@@ -289,7 +289,7 @@ fn column_projection(column: &str, left: &mut BTreeMap<String, String>) -> Read<
         Some("date") => {
             let (format, range) = (must("format")?, must("range")?);
             let (first, last) = range.split_once(',').ok_or("a range has two bounds")?;
-            // No other format is used.
+            // No other format is used for years.
             let year = |text: &str| text == "NOW" || text.len() == 4 && text.parse::<u32>().is_ok();
             let unit = must("interval.unit")?;
             let units =
@@ -305,7 +305,7 @@ fn column_projection(column: &str, left: &mut BTreeMap<String, String>) -> Read<
     }
 }
 
-/// Parses `ALTER TABLE … ADD PARTITION`, and returns the column names of each partition.
+/// Parses `ALTER TABLE … ADD PARTITION`, and returns each partition's column names.
 fn add_partitions(statement: &str) -> Read<Vec<Vec<String>>> {
     let mut reader = Reader(tokens(statement)?.into_iter());
     reader.words("ALTER TABLE")?;

@@ -1,4 +1,4 @@
-//! Batches as data: `plan --jsonl` prints them, and `convert --batches` converts them, any number of times.
+//! Batches as data: `plan --jsonl` prints batches, and `convert --batches` converts them, any number of times.
 
 use std::fs;
 use std::io::Write;
@@ -32,7 +32,7 @@ fn world() -> World {
     world
 }
 
-/// Returns the lines of a plan.
+/// Returns the lines that `plan --jsonl` prints.
 fn plan(world: &World, args: &[&str]) -> Vec<String> {
     let [source, out] = [world.source(), world.out()].map(|path| path.to_str().unwrap().to_owned());
     let fixed = ["plan", &source, "--out", &out, "--jsonl", "--to", "2099-12-31"];
@@ -40,14 +40,14 @@ fn plan(world: &World, args: &[&str]) -> Vec<String> {
     run.stdout.lines().map(ToOwned::to_owned).collect()
 }
 
-/// Returns the lines of a plan without a dataset.
+/// Returns the lines of a plan that does not name a dataset.
 fn plan_without_dataset(world: &World) -> Vec<String> {
     let source = world.source();
     let run = run(&["plan", source.to_str().unwrap(), "--jsonl", "--to", "2099-12-31"]).expect(0);
     run.stdout.lines().map(ToOwned::to_owned).collect()
 }
 
-/// Converts batches from stdin, in the root directory.
+/// Converts batches from stdin, with `/` as the working directory.
 fn convert(world: &World, lines: &[String], args: &[&str]) -> Run {
     let out = world.out();
     let fixed = ["convert", "--batches", "-", "--max-rejects", "1", "--out", out.to_str().unwrap()];
@@ -174,7 +174,7 @@ fn converting_a_batch_again_changes_nothing() {
     let world = world();
     let lines = plan(&world, &[]);
     assert_eq!(lines.len(), 6);
-    // The dataset already contains a part of one batch.
+    // The dataset already contains part of one batch.
     world.convert_with(&["--balancer", "a"]).expect(0);
     let first = outcomes(&convert(&world, &lines, &[]).expect(0));
     assert_eq!((sum(&first, "objects"), sum(&first, "converted_before")), (12, 1));
@@ -190,7 +190,7 @@ fn converting_a_batch_again_changes_nothing() {
     assert_eq!(tree(&world.out()), before, "nothing is written");
 }
 
-/// Plans of different times in one file: no object is converted twice, although no claim contains it yet.
+/// A file can contain plans from different times. No object is converted twice, although no claim contains it yet.
 #[test]
 fn overlapping_batches_convert_each_object_once() {
     let world = world();
@@ -247,14 +247,14 @@ fn failures_are_reported_with_their_batch() {
     assert_eq!(findings(&world), ["not_converted"], "one was rewritten, the other deleted");
 }
 
-/// Every object of a line is counted once, whether it is converted, skipped or failed.
+/// Every object of a batch is counted once, whether it is converted, skipped or failed.
 #[test]
 fn outcomes_account_for_all_objects() {
     let world = world();
     world.put(&key(8), &gzip(good_lines(50))[..200]);
     world.put(&key(9), b"no gzip");
     world.convert_with(&["--from", "2025-07-20", "--max-rejects", "1"]).expect(0);
-    // As planned before a part was converted.
+    // Planned before part of the batch was converted.
     let lines = plan_without_dataset(&world);
     let run = convert(&world, &lines, &[]).expect(2);
     let outcomes = outcomes(&run);
@@ -354,7 +354,7 @@ fn batches_can_be_read_from_files() {
         assert_eq!(outcomes(&run.expect(0)).len(), 3, "{name}");
     }
     assert_eq!(findings(&world), [""; 0]);
-    // Empty input is valid.
+    // Empty input is accepted.
     assert_eq!(convert(&world, &[], &[]).expect(0).stdout, "");
 }
 
@@ -372,7 +372,7 @@ fn options_that_batches_contain_are_refused() {
         run(&[&base[..], more].concat()).expect(3).says(&["cannot be used with"]);
     }
     run(&["convert", "--out", &out]).expect(3).says(&["SOURCE"]);
-    // The next plan would list a dataset in the source.
+    // The next plan would list a dataset that is inside the source.
     let lines = plan(&world, &[]);
     let inside = world.source().join("lake");
     fs::write(world.path("batches"), lines.join("\n")).unwrap();
@@ -387,7 +387,7 @@ fn a_batch_recognizes_objects_that_were_touched_after_their_conversion() {
     world.convert_with(&["--max-rejects", "1"]).expect(0);
     let (equal, other) = (key_on("2025/07/18", 1), key_on("2025/07/19", 2));
     touch(&world, &equal);
-    // Other content of the same compressed size.
+    // Different content with the same compressed size.
     let path = world.source().join(&other);
     let size = fs::metadata(&path).unwrap().len() as usize;
     let text = gzip_at(good_lines(1), Compression::none());

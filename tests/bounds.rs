@@ -1,4 +1,4 @@
-//! Memory is bounded by the output of an object (text and rejects), not by its compressed size.
+//! Memory use is bounded by an object's output (text and rejects), not by its compressed size.
 
 use alb2parquet::internals::decode::decoder::{Decoder, MAX_REJECTS};
 use alb2parquet::internals::decode::tokenizer::MAX_LINE;
@@ -10,10 +10,10 @@ use crate::support::{
     Line, OBJECT, Outcome, World, gzip, gzip_at, key, key_on, segments_of, text_of,
 };
 
-/// Number of lines in a tile, which the decoder always completes.
+/// Number of lines in a tile. The decoder always completes a tile.
 const TILE: usize = 64;
 
-/// Decodes segments of one object, and checks the rejects of each call. Returns the outcome and the number of calls.
+/// Decodes the segments of one object and checks the rejects of each call. Returns the outcome and the call count.
 fn decode_bounded(segments: &[&[u8]]) -> (Outcome, usize) {
     let mut decoder = Decoder::new(LogType::Access.table());
     let mut decompressed = segments_of(segments);
@@ -70,7 +70,7 @@ fn long_rejects_are_decoded_in_several_calls() {
     assert!(outcome.rejects.iter().all(|r| (r.raw_length, r.raw.len()) == (65_537, MAX_RAW)));
 }
 
-/// The bytes of files depend on the record batches, so a normal number of rejects must not split them.
+/// File contents depend on where record batches end, so a normal number of rejects must not split a batch.
 #[test]
 fn few_rejects_are_decoded_in_one_call() {
     let lines: Vec<String> = (0..MAX_REJECTS - 1).map(|number| number.to_string()).collect();
@@ -79,7 +79,7 @@ fn few_rejects_are_decoded_in_one_call() {
     assert_eq!((outcome.rejects.len(), outcome.rows.len(), calls), (lines.len(), 1, 1));
 }
 
-/// Converts objects with two threads. Returns the number of lines, the number of rejects, and the peak memory in MiB.
+/// Converts objects with two threads. Returns the line and reject counts and the peak memory use in MiB.
 fn converted(world: &World) -> (u64, u64, u64) {
     let run = world.convert_with(&["--json", "--threads", "2", "--max-rejects", "1"]).expect(0);
     let rejects = run.json()["rejects"].as_object().unwrap().clone();
@@ -112,7 +112,7 @@ fn highly_compressed_objects_are_not_decompressed_at_once() {
     assert!(peak < 200, "{peak} MiB");
 }
 
-/// Each partition is a separate batch, so many are converted concurrently.
+/// Each partition is a separate batch, so many batches are converted concurrently.
 #[test]
 #[cfg(target_os = "linux")]
 fn batches_of_many_partitions_share_a_memory_limit() {
@@ -123,7 +123,7 @@ fn batches_of_many_partitions_share_a_memory_limit() {
             char::from(b'a' + (state >> 24) as u8 % 26)
         })
         .collect();
-    // gzip finds the noise in the previous line, but in the page of the column no prefix is repeated.
+    // gzip compresses the repeated noise, but in a column page no two values share a prefix.
     let line = |number| {
         Line::of(30).with(13, &format!("\"GET https://h:443/{number}{noise} HTTP/1.1\"")).text()
     };

@@ -1,4 +1,4 @@
-//! Buckets on a server contain the same rows as a disk, even if requests fail.
+//! Buckets on a server contain the same rows as a directory on disk, even if requests fail.
 //!
 //! `scripts/s3-test` and `scripts/emulators-test` start servers and run these tests. Without a server they are ignored.
 
@@ -18,7 +18,7 @@ fn server() -> Server {
     Server::required()
 }
 
-/// Runs a command of the program with a source and a dataset, at least one of which is on a server.
+/// Runs a command of the program with a source and a dataset. At least one of them is on a server.
 pub(crate) fn on_server(
     server: &Server,
     name: &str,
@@ -41,7 +41,7 @@ fn world() -> World {
         world.put(&key(number), gzip([good_lines(20 * number), b"bad\n".to_vec()].concat()));
     }
     world.put(&key_on("2025/07/20", 1), gzip(good_lines(5)));
-    // An object that is streamed in two ranges.
+    // An object large enough to be streamed in two ranges.
     let large = gzip_at(good_lines(14_000), Compression::none());
     assert!(large.len() > 9_000_000, "{}", large.len());
     world.put(&key_on("2025/07/20", 2), large);
@@ -80,7 +80,7 @@ fn every_combination_of_disk_and_bucket_gives_the_same_dataset() {
         assert_eq!(again.count("/objects/skipped_by_kind/converted_before"), 7);
         assert_eq!(again.count("/files"), 0);
     }
-    // Below AWSLogs, only the selected days and the adjacent days are listed.
+    // Below AWSLogs, only the directories of the selected and adjacent days are listed.
     let below = format!("{logs}/AWSLogs/012345678901");
     let one =
         alb2parquet("convert", &below, &format!("{lake}/d"), &["--from", "2025-07-20"]).expect(0);
@@ -88,7 +88,7 @@ fn every_combination_of_disk_and_bucket_gives_the_same_dataset() {
     let none =
         alb2parquet("convert", &below, &format!("{lake}/d"), &["--from", "2025-07-22"]).expect(0);
     assert_eq!(none.count("/objects/listed"), 0);
-    // Removed objects are converted again.
+    // After their rows were removed, objects are converted again.
     let to = format!("{lake}/a");
     let removed = server().command(&["remove", "--out", &to, "--to", "2025-07-19", "--yes"]);
     run_command(&mut { removed }).expect(0);
@@ -193,7 +193,7 @@ fn first_reads(n: usize) -> impl Fn(&RequestInfo, usize) -> bool {
     move |request, _| request.is_read_of("AWSLogs/") && seen.fetch_add(1, Ordering::Relaxed) < n
 }
 
-/// Returns a converted world of four days with five objects each, and a bucket with a copy of its source.
+/// Returns a converted world of four days with five objects each, and a bucket that contains a copy of the source.
 pub(crate) fn world_of_days() -> (World, String) {
     let world = World::new();
     for day in 10..14 {
@@ -264,7 +264,7 @@ fn failed_requests_lose_no_rows() {
 fn small_partitions_are_published_concurrently() {
     let (world, logs) = world_of_days();
     let lake = server().new_bucket();
-    // The proxy answers no claim before it has received the claims of all days.
+    // The proxy forwards no claim until it has received the claims of all days.
     let claims: Choice = Box::new(|request, _| request.is_create_of("1.claim.json"));
     let proxy = Proxy::start(&server().address, Fault::Gather(4), claims);
     let run = on_server(&server().at(&proxy.address), "convert", &logs, &lake, &["--threads", "1"])
@@ -283,8 +283,8 @@ fn unreadable_objects_are_skipped_and_named() {
         let proxy = Proxy::start(&server().address, fault, choice);
         on_server(&server().at(&proxy.address), "convert", &logs, lake, &[])
     };
-    // Archived objects are skipped, counted with their bytes, and converted after they were restored. Google Cloud
-    // Storage returns archived objects like any others.
+    // Archived objects are skipped, counted with their sizes, and converted after they are restored. On Google Cloud
+    // Storage, archived objects can be read like any others.
     let archived: &[_] = match server().kind {
         Kind::S3 => &[(403, "InvalidObjectState")],
         Kind::Azure => &[(409, "BlobArchived"), (409, "BlobBeingRehydrated")],
@@ -300,7 +300,7 @@ fn unreadable_objects_are_skipped_and_named() {
         assert_eq!((run.count("/objects/converted"), run.count("/rows")), (5, 500));
         alb2parquet("verify", &logs, &lake, &["--read-data"]).expect(0);
     }
-    // Deleted objects and objects without read permission are failures.
+    // Deleted objects and objects without read permission are reported as failures.
     for (status, code, word) in
         [(404, "NoSuchKey", "is gone"), (403, "AccessDenied", "permission denied")]
     {
@@ -311,7 +311,7 @@ fn unreadable_objects_are_skipped_and_named() {
     }
 }
 
-/// Plans a conversion, runs it, and compares the number of requests. Returns the plan.
+/// Plans a conversion, runs it, and compares the number of requests with the plan. Returns the plan.
 #[track_caller]
 fn planned_and_done(source: &str, lake: &str, args: &[&str]) -> Run {
     let plan = alb2parquet("plan", source, lake, args).expect(0);
@@ -327,12 +327,12 @@ fn planned_and_done(source: &str, lake: &str, args: &[&str]) -> Run {
 #[ignore = "needs a server; scripts/s3-test and scripts/emulators-test run it"]
 fn a_plan_counts_the_requests_of_its_conversion() {
     let (_, logs) = world_of_days();
-    // An object that is streamed in two ranges.
+    // An object large enough to be streamed in two ranges.
     let large = gzip_at(good_lines(14_000), Compression::none());
     server().target(&logs).create(&key_on("2025/08/20", 2), &large).unwrap();
     let lake = server().new_bucket();
     let begun = planned_and_done(&logs, &lake, &["--from", "2025-07-12"]);
-    // S3's prices: 0.0004 USD for a thousand GET, 0.005 USD for a thousand PUT or LIST.
+    // S3 prices: 0.0004 USD per thousand GET requests, 0.005 USD per thousand PUT or LIST requests.
     let [get, others] = [["get"].as_slice(), &["list", "put"]].map(|kinds| {
         kinds.iter().map(|kind| begun.count(&format!("/requests/{kind}"))).sum::<u64>()
     });
@@ -376,7 +376,7 @@ fn tasks_can_share_batches_in_a_bucket() {
     }
     same(&world, &lake);
     alb2parquet("verify", &logs, &lake, &["--read-data"]).expect(0);
-    // An object that was rewritten since the plan is a failure.
+    // An object that was rewritten after the plan is a failure.
     let removed = server().command(&["remove", "--out", &lake, "--yes"]);
     run_command(&mut { removed }).expect(0);
     let key = key_on("2025/07/11", 2);

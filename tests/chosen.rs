@@ -1,4 +1,4 @@
-//! Lines with a selection of fields: fields of valid lines are omitted, swapped and shuffled. Each resulting line must
+//! Lines with a selection of fields: fields of valid lines are omitted, swapped or shuffled. Each resulting line must
 //! be a reject, a row with every value in its own column, or indistinguishable from a valid line.
 
 use std::collections::BTreeMap;
@@ -9,7 +9,7 @@ use crate::support::{FIELDS, Row, decode_as, text_of};
 
 // ---- valid lines
 
-/// The kind of value of a field, as a person reads it. [`takes`] defines which kinds are indistinguishable.
+/// The kind of value in a field, as a person reads it. [`takes`] defines which kinds are indistinguishable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     /// Any text, because clients choose it.
@@ -110,7 +110,7 @@ const CONNECTION: [Kind; 15] = [
 const HEALTH_CHECK: [Kind; 10] =
     [Type, Time, Latency, Endpoint, Name, Check, Status, Reason, Balancer, Address];
 
-/// Returns whether a value of a kind is also plausible in a field of kind `into`.
+/// Returns whether a value of kind `kind` is also plausible in a field of kind `into`.
 fn takes(into: Kind, value: &str, kind: Kind) -> bool {
     let is_number = matches!(kind, Number | Status | Status3);
     let digits = value.len();
@@ -131,7 +131,7 @@ fn takes(into: Kind, value: &str, kind: Kind) -> bool {
         },
         Subject => kind == Trace || value.contains('='),
         Type | Reason => kind == Name,
-        // Names are indistinguishable.
+        // Names of different kinds are indistinguishable.
         Balancer => matches!(kind, Cipher | KeyExchange | Reason | Name),
         Cipher => matches!(kind, KeyExchange | Reason | Name),
         _ => false,
@@ -140,7 +140,7 @@ fn takes(into: Kind, value: &str, kind: Kind) -> bool {
 
 type Profile = (&'static str, Vec<String>);
 
-/// Returns a profile of lines: all current fields, with `changes` by field number.
+/// Returns a profile of lines: all current fields, with the given changes by field number.
 fn profile(name: &'static str, fields: &[&str], changes: &[(usize, &str)]) -> Profile {
     let mut fields: Vec<String> = fields.iter().map(ToString::to_string).collect();
     for (number, value) in changes {
@@ -285,7 +285,7 @@ fn health_check() -> Vec<Profile> {
 
 // ---- selections of fields
 
-/// Indexes of the remaining fields, in their new order.
+/// Indexes of the fields that remain, in their new order.
 type Choice = Vec<usize>;
 
 /// Returns every choice that omits one field.
@@ -324,7 +324,7 @@ impl Random {
     }
 }
 
-/// Returns a choice that omits any number of fields and may move some of the others.
+/// Returns a choice that omits any number of fields and may move some of the rest.
 fn any_choice(count: usize, random: &mut Random) -> Choice {
     let mut choice: Choice = (0..count).collect();
     for _ in 0..random.below(count) {
@@ -344,11 +344,11 @@ fn any_choice(count: usize, random: &mut Random) -> Choice {
 struct Found {
     lines: u64,
     rejects: u64,
-    /// Number of rows with a value in a wrong column, by the first such column.
+    /// Number of rows that have a value in the wrong column, by the first such column.
     wrong: BTreeMap<String, u64>,
 }
 
-/// Returns a column with a wrong value.
+/// Returns a column that has a wrong value, if there is one.
 fn wrong_column(row: &Row, good: &Row) -> Option<String> {
     let differs = |(name, value): &(&String, &Option<String>)| {
         value.is_some() && *value != &good[*name] && *name != "source_key"
@@ -398,7 +398,7 @@ fn logs() -> [Log; 3] {
     ]
 }
 
-/// Decodes the lines of all eras, prints the results, and asserts the maximum number of wrong rows, in thousandths.
+/// Decodes lines of all eras, prints the results, and asserts a limit on the share of wrong rows, in thousandths.
 #[allow(clippy::print_stdout)] // figures
 fn check_all(name: &str, most: [u64; 3], mut choices: impl FnMut(usize) -> Vec<Choice>) {
     for ((log_type, kinds, profiles, counts), most) in logs().into_iter().zip(most) {

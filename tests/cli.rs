@@ -60,7 +60,7 @@ fn an_object_list_replaces_the_listing() {
     fs::write(&names, format!("{}\n{}\n", key(1), key(3))).unwrap();
     let run = world.convert_with(&["--json", "--objects", name]).expect(0);
     assert_eq!((run.count("/objects/listed"), run.count("/rows")), (2, 4));
-    // A missing object is a named failure, and the others are converted.
+    // A missing object is reported as a failure by name, and the others are converted.
     fs::write(&names, format!("{}\nAWSLogs/not/there.gz\n", key(2))).unwrap();
     let run = world.convert_with(&["--json", "--objects", name]).expect(2);
     assert_eq!((run.count("/objects/failed"), run.count("/rows")), (1, 2));
@@ -158,7 +158,7 @@ fn a_dataset_in_a_source_is_refused_and_vice_versa() {
     let url = |source: &str, out: &str| convert(&[source.as_ref()], out.as_ref(), &[]).expect(3);
     url("s3://bucket/logs", "s3://bucket/logs/out").says(&["--out", "SOURCE"]);
     url("s3://bucket/lake/logs", "s3://bucket/lake").says(&["--out", "SOURCE"]);
-    // A directory whose name has the same prefix does not overlap.
+    // A sibling directory whose name begins with the source's name does not overlap with the source.
     convert(&[&world.source()], &world.path("source-out"), &[]).expect(0);
 }
 
@@ -239,7 +239,7 @@ fn a_dataset_of_an_unknown_format_is_not_changed() {
     }
 }
 
-/// Versions before the names of the state were final: their markers and keys would be misread.
+/// Versions before the state file names were final: this version would misread their markers and keys.
 #[test]
 fn a_dataset_of_an_older_format_version_is_refused_by_every_command() {
     for version in [2, 3] {
@@ -317,7 +317,7 @@ fn policies_are_json() {
     run(&["policy", "convert", "--source", "gs://b"]).expect(3).says(&["gs://b", "s3://"]);
 }
 
-/// Checks the part of the grammar that the policies use:
+/// Checks the subset of the policy grammar that this program uses:
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html>
 #[test]
 fn policies_follow_the_grammar_that_aws_documents() {
@@ -411,7 +411,7 @@ fn json_is_one_object_of_documented_keys() {
     let counts = ["listed", "converted", "skipped", "failed"]
         .map(|key| run.count(&format!("/objects/{key}")));
     assert_eq!(counts, [2, 1, 1, 0]);
-    // good_lines ends with a newline, so text_of adds an empty line.
+    // good_lines ends with a newline, so text_of appends an empty line.
     assert_eq!((run.count("/lines"), run.count("/rows")), (6, 4));
     assert_eq!(run.rejects(), "too_few_fields=2");
     assert_eq!(run.count("/bytes_in"), object.len() as u64);
@@ -548,7 +548,7 @@ fn a_closed_pipe_causes_no_panic() {
 
 // ---- selection
 
-/// Returns a world of two accounts, two regions, two load balancers and three days. Row counts differ between objects.
+/// Returns a world of two accounts, two regions, two load balancers and three days. Row counts differ by object.
 fn assorted() -> World {
     let world = World::new();
     let mut rows = 1;
@@ -566,7 +566,7 @@ fn assorted() -> World {
     world
 }
 
-/// Converts, and returns the keys of the converted objects.
+/// Converts, and returns the keys of the objects that were converted.
 #[track_caller]
 fn selected(world: &World, args: &[&str]) -> Vec<String> {
     let out = tempfile::TempDir::new().unwrap();
@@ -632,7 +632,7 @@ fn today_is_not_converted_by_default() {
         let args = ["convert", source.to_str().unwrap(), "--json", "--out", out.to_str().unwrap()];
         let run = run(&args).expect(0);
         if today != Utc::now().date_naive() {
-            continue; // Midnight has passed, so the day that the run used is unknown.
+            continue; // Midnight passed during the run, so its current day is unknown.
         }
         assert_eq!(run.count("/rows"), 6);
         assert_eq!(run.count("/objects/skipped_by_kind/not_selected"), 1);

@@ -10,7 +10,7 @@ use arrow::datatypes::DataType;
 
 const END: &str = "<!-- end -->";
 
-/// Returns the name of a type in Athena, which docs/columns.md uses.
+/// Returns the name of a type in Athena, as docs/columns.md uses it.
 fn name_of(data_type: &DataType) -> &'static str {
     match data_type {
         DataType::Utf8 => "string",
@@ -23,7 +23,7 @@ fn name_of(data_type: &DataType) -> &'static str {
     }
 }
 
-/// Returns the documentation of a table.
+/// Returns the documentation of a table's columns.
 fn table(table: &Table) -> String {
     let mut text = String::new();
     let mut add = |line: std::fmt::Arguments| writeln!(text, "{line}").unwrap();
@@ -47,7 +47,7 @@ fn table(table: &Table) -> String {
         add(format_args!("| `{name}` | string |  |  | {meaning} |"));
     }
     add(format_args!("\n| fields per line | since | added fields |\n|---|---|---|"));
-    // Fields of the same era are one entry.
+    // Fields of the same era share one row.
     let mut added: Vec<&str> = Vec::new();
     for (index, field) in table.fields.iter().enumerate() {
         added.push(&field.name);
@@ -74,7 +74,7 @@ fn rejects() -> String {
     text
 }
 
-/// Returns the documentation of the value shapes of a table.
+/// Returns the documentation of a table's value shapes.
 fn shapes(table: &Table) -> String {
     let mut text = "| field | column | shape |\n|---|---|---|\n".to_owned();
     for (index, column) in table.columns() {
@@ -86,7 +86,7 @@ fn shapes(table: &Table) -> String {
     text
 }
 
-/// Checks the generated blocks of a page. With UPDATE_DOCS, writes them.
+/// Checks the generated blocks of a page. If UPDATE_DOCS is set, writes them instead.
 fn check(page: &str, blocks: impl IntoIterator<Item = (String, String)>) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(page);
     let text = fs::read_to_string(&path).unwrap();

@@ -12,14 +12,14 @@ use crate::support::{
     read_file, text_of,
 };
 
-/// The tables of rows with their log types.
+/// The tables of rows, with their log types.
 const LOG_TABLES: [(&str, &str); 3] = [
     (ROWS, "access"),
     ("alb_connection_logs", "connection"),
     ("alb_health_check_logs", "health_check"),
 ];
 
-/// Asserts that the summary, the footers and the rows in a dataset agree.
+/// Asserts that the summary, the footers and the rows of a dataset agree.
 #[track_caller]
 fn agree(run: &Run, out: &Path) {
     let paths: Vec<_> = LOG_TABLES.iter().flat_map(|(table, _)| files(out, table)).collect();
@@ -53,7 +53,7 @@ fn agree(run: &Run, out: &Path) {
     }
 }
 
-/// Returns the key-value metadata of a footer, without the program name at the beginning of each key.
+/// Returns a footer's key-value metadata. The prefix with the program's name is removed from each key.
 fn facts(path: &Path) -> BTreeMap<String, String> {
     let reader = SerializedFileReader::new(File::open(path).unwrap()).unwrap();
     let facts = reader.metadata().file_metadata().key_value_metadata().unwrap().clone();
@@ -63,7 +63,7 @@ fn facts(path: &Path) -> BTreeMap<String, String> {
     own.collect()
 }
 
-/// Returns the sample and its documented totals, from the JSON block of its README.
+/// Returns the path of the sample and its documented totals from the JSON block in its README.
 fn sample() -> (std::path::PathBuf, Value) {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
     let readme = fs::read_to_string(data.join("README.md")).unwrap();
@@ -94,7 +94,7 @@ fn the_sample_has_the_documented_totals() {
     assert_eq!(count(&json["objects"]["skipped_by_kind"]), count(&totals["skipped"]));
 }
 
-/// Compares the rows and rejects of each object with the table in the README of the sample.
+/// Compares the row and reject counts of each object with the table in the sample's README.
 #[test]
 fn every_object_of_the_sample_has_the_documented_counts() {
     let (data, _) = sample();

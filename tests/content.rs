@@ -1,6 +1,6 @@
 //! The bytes of an object: gzip members, padding, garbage, nested gzip, plain text, byte order marks.
 //!
-//! Both inflaters must agree with the reference reader on random objects.
+//! On random objects, both inflaters must agree with the reference reader.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,9 +23,9 @@ use crate::support::{Line, World, get, good_lines, gzip, key, run, text_of};
 enum Segment {
     Member(Vec<u8>, u32, Header),
     Bytes(Vec<u8>),
-    /// Repeats this many of the last bytes. A trailer has eight bytes, its length field four.
+    /// Repeats this many of the last bytes. A trailer has eight bytes, and its length field has four.
     Again(usize),
-    /// The first bytes of a member.
+    /// The beginning of a member.
     Cut(Vec<u8>, Index),
 }
 
@@ -142,7 +142,7 @@ proptest! {
 
 // ---- through the program
 
-/// Converts one object. Returns the world, the run and the object in its claim.
+/// Converts one object. Returns the world, the run, and the object's entry in its claim.
 #[track_caller]
 fn convert(object: impl AsRef<[u8]>, code: i32) -> (World, crate::support::Run, serde_json::Value) {
     let world = World::with(object);
@@ -232,12 +232,12 @@ fn plain_text_without_any_log_line_is_a_failure() {
     assert_eq!((run.count("/lines"), run.count("/objects/failed")), (3, 1));
     run.says(&[&key(1), "is not gzip, and contains no line of the access log"]);
     assert_eq!(claimed["notes"], serde_json::json!(["plain_text"]));
-    // With one valid line, it is a log.
+    // With one valid line, the page is a log.
     let (_, run, _) = convert([page.as_bytes(), &good_lines(1)].concat(), 0);
     assert_eq!((run.count("/lines"), run.count("/rows")), (4, 1));
 }
 
-/// Objects that contain no log are refused completely, compressed or not, with or without a byte order mark.
+/// An object that contains no log is rejected as a whole, compressed or not, with or without a byte order mark.
 #[test]
 fn foreign_content_is_refused_whether_compressed_or_not() {
     let utf16 = |mark: &[u8], high: bool| {
@@ -291,7 +291,7 @@ fn blank_lines_at_the_end_are_ignored_and_others_are_rejects() {
     assert_eq!((run.count("/lines"), run.count("/objects/converted")), (0, 1));
 }
 
-/// An object with a copy of the first member's trailer at its end, or only of the length, still contains other data.
+/// Even if an object ends with a copy of the first member's trailer or length field, there can be data in between.
 #[test]
 fn a_copied_trailer_does_not_end_an_object() {
     let first = gzip(good_lines(3));
@@ -325,7 +325,7 @@ fn a_wrong_header_checksum_is_corruption() {
     }
 }
 
-/// Objects with a single member are the common case, so they must use the fast path.
+/// Objects with a single member are the common case and must take the fast path.
 #[test]
 fn ordinary_objects_are_decompressed_at_once() {
     let objects = (1..400).map(|count| gzip(good_lines(count)));

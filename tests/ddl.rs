@@ -1,4 +1,4 @@
-//! DDL for engines: the files in `schemas/`, both layouts, and the contents of a dataset.
+//! DDL for engines: the files in `schemas/`, both layouts, and datasets with different contents.
 
 use std::path::Path;
 use std::{env, fs};
@@ -11,7 +11,7 @@ use crate::support::{
     Line, World, convert, files, good_lines, gzip, key, key_of, key_on, run, text_of,
 };
 
-/// Returns every table, with the name of its file in `schemas/`.
+/// Returns every table with the name of its file in `schemas/`.
 fn tables() -> Vec<(String, External)> {
     let all = LogType::ALL.into_iter();
     let rows = all.map(|log_type| (log_type.to_string(), External::rows(log_type.table())));
@@ -111,7 +111,7 @@ fn glue_input_matches_the_athena_ddl() {
     let keys = glue["PartitionKeys"].as_array().unwrap();
     for column in columns.iter().chain(keys) {
         let text = |key: &str| column[key].as_str().unwrap();
-        // The maximum length of a comment in Glue.
+        // Glue limits the length of a comment.
         assert!(text("Comment").len() <= 255);
         let comment = text("Comment").replace('\'', "\\'");
         let line = format!("  `{}` {} COMMENT '{comment}'", text("Name"), text("Type"));
@@ -174,7 +174,7 @@ fn a_policy_grants_access_to_the_prefix_only() {
         ["arn:aws:s3:::logs".to_owned(), format!("arn:aws:s3:::logs/{pattern}")].map(Value::from)
     };
     assert_eq!(resources("s3://logs/a*?${aws:username}"), of_logs("a${*}${?}${$}{aws:username}/*"));
-    // A comma is part of the URL.
+    // The comma is part of the URL.
     assert_eq!(resources("s3://logs/,a"), of_logs(",a/*"));
     convert("s3://*").expect(3).says(&["s3://* has no valid bucket name"]);
     run(&["policy", "convert", "--source", "s3://logs", "--kms-key", "*"])
@@ -182,7 +182,7 @@ fn a_policy_grants_access_to_the_prefix_only() {
         .says(&["\"*\" is not the ARN of a KMS key", "arn:aws:kms:"]);
 }
 
-/// Returns a dataset of two accounts, one of which has only a reject.
+/// Returns a dataset of two accounts. One of them has only a reject.
 fn two_accounts(layout: &str) -> World {
     let world = World::new();
     world.put(&key(1), gzip(good_lines(2)));
@@ -257,7 +257,7 @@ fn the_compat_view_has_the_documented_columns() {
     assert!(ddl(&[&KNOWN[..], &["--compat-view"]].concat()).contains("\"alb_access_logs_compat\""));
 }
 
-/// Returns a dataset with one partition and one line for each user agent.
+/// Returns a dataset with one partition and one line per user agent.
 fn with_agents(agents: &[&str]) -> World {
     let world = World::new();
     let line = |(number, agent): (usize, &&str)| {
@@ -309,7 +309,7 @@ fn a_check_compares_rows_columns_and_filters() {
     assert_ne!(of_seed("2"), text);
 }
 
-/// The table also contains rows of the skipped partitions, so its total number of rows is unknown.
+/// The table also contains the rows of skipped partitions, so its total row count is unknown.
 #[test]
 fn a_check_skips_unfinished_partitions_and_the_total() {
     let world = World::new();
@@ -350,7 +350,7 @@ fn impossible_checks_are_refused() {
     fs::remove_file(file).unwrap();
     let name = file.file_name().unwrap().to_str().unwrap();
     check(&[]).expect(3).says(&[name, "alb2parquet verify"]);
-    // An unfinished removal may have deleted files of the claims.
+    // An unfinished removal may already have deleted files that claims list.
     world.run("remove", false, &["--yes"]).expect(0);
     let day = "_alb2parquet/claims/access/012345678901/eu-west-1/2025-07-19";
     fs::remove_file(out.join(day).join("2.done.json")).unwrap();

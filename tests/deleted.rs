@@ -1,4 +1,4 @@
-//! If the dataset or its state is deleted during a run, the run fails, and later runs lose and duplicate nothing.
+//! If the dataset or its state is deleted during a run, the run fails, and later runs neither lose nor duplicate rows.
 
 use std::fs;
 use std::path::Path;
@@ -34,7 +34,7 @@ fn signal(child: &Child, name: &str) {
     assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
 }
 
-/// Returns the number of entries in the logs below a directory, which can change concurrently.
+/// Returns the number of claims below a directory, whose contents can change concurrently.
 fn claims(directory: &Path) -> usize {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries
@@ -45,7 +45,7 @@ fn claims(directory: &Path) -> usize {
         .sum()
 }
 
-/// Starts a conversion, and stops it once there are `after` claims. Returns `None` if it ended earlier.
+/// Starts a conversion, and pauses it once there are `after` claims. Returns `None` if the conversion ended first.
 fn stopped(world: &World, after: usize) -> Option<Child> {
     let (source, out) = (world.source(), world.out());
     let mut child = program(&["convert", source.to_str().unwrap(), "--out", out.to_str().unwrap()])
@@ -66,7 +66,7 @@ fn stopped(world: &World, after: usize) -> Option<Child> {
     None
 }
 
-/// Converts again, repairs, and compares every row.
+/// Converts again, repairs, converts once more, and compares every row.
 fn recover(world: &World, what: &str) {
     let run = world.convert_with(&["--quiet"]);
     assert!([0, 2].contains(&run.code), "{what}: {run:?}");

@@ -1,4 +1,4 @@
-//! The same input gives the same bytes, independent of threads, order and the number of runs. Only file names differ
+//! The same input gives the same bytes, regardless of threads, order and the number of runs. Only file names differ
 //! between runs.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,8 +12,8 @@ use crate::support::{
 
 type Contents = BTreeMap<String, Vec<Vec<u8>>>;
 
-/// Returns a world of many small objects, some with rejects. Some have two gzip members and one is large; these are
-/// streamed.
+/// Returns a world of many small objects, some with rejects. Some objects have two gzip members and one is large; these
+/// are streamed.
 fn world() -> World {
     let world = World::new();
     for number in 0..300 {
@@ -28,7 +28,7 @@ fn world() -> World {
         let day = ["2025/07/18", "2025/07/19"][number % 2];
         world.put(&key_on(day, number), object);
     }
-    // Larger than a streamed segment, and too large to be decompressed at once.
+    // Larger than a streamed segment, and too large to decompress at once.
     let large = gzip_at(good_lines(10_000), Compression::none());
     assert!(large.len() > 4 << 20);
     world.put(&key(1000), large);
@@ -106,7 +106,7 @@ fn rows_are_ordered_by_load_balancer_time_and_line() {
     assert_eq!(keys, expected);
 }
 
-/// Names sort by load balancer first, so the objects of a day are not adjacent in the listing.
+/// Names sort by load balancer first, so objects of the same day are not adjacent in the listing.
 #[test]
 fn all_load_balancers_of_a_partition_share_one_file() {
     let world = World::new();
@@ -129,7 +129,7 @@ fn output_does_not_depend_on_the_order_of_sources() {
         let dir = if number % 2 == 0 { &a } else { &b };
         put(dir, &key(number), gzip(good_lines(number + 1)));
     }
-    // A copy of an object in both.
+    // A copy of an object in both sources.
     put(&a, &key(1), gzip(good_lines(2)));
     let (forth, back) = (world.path("forth"), world.path("back"));
     convert(&[&a, &b], &forth, &[]).expect(0);
@@ -137,13 +137,13 @@ fn output_does_not_depend_on_the_order_of_sources() {
     same(&contents(&forth), &contents(&back));
 }
 
-/// The order of a directory listing is arbitrary. The choice of the copy must not depend on it.
+/// Directory listings have an arbitrary order, which must not affect the choice of the copy.
 #[test]
 fn of_several_copies_the_first_by_key_is_converted() {
     for number in 0..4 {
         let world = World::new();
         let object = gzip(good_lines(3));
-        // Created in reverse order, because some file systems list by age, others by a hash of the name.
+        // The copies are created in reverse order, because some file systems list by age, others by a hash of the name.
         for copy in (0..8).rev() {
             world.put(&format!("copy{copy}/{}", key(number)), &object);
         }
@@ -158,7 +158,7 @@ fn settings_that_change_bytes_are_part_of_the_hash_in_file_names() {
     let world = World::with(gzip(good_lines(3)));
     let settings = ["zstd", "snappy", "none"].map(|codec| ["--compression", codec]);
     let settings = settings.into_iter().chain([["--profile", "compact"]]);
-    // Names also depend on the run, so the claims are compared.
+    // File names also depend on the run, so the test compares claims.
     let settings: BTreeSet<String> = settings
         .map(|args| {
             let out = world.path(args[1]);

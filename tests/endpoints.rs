@@ -1,5 +1,5 @@
-//! The endpoint of requests, from environment variables, profiles and `--option`. Servers on loopback record which of
-//! them receives the requests. tests/endpoints.tsv contains the endpoints of AWS by region.
+//! Request endpoints from environment variables, profiles and `--option`. Servers on loopback record which of them
+//! receives the requests. tests/endpoints.tsv contains the endpoints of AWS by region.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -9,7 +9,7 @@ use std::thread;
 
 use crate::support::{Run, World, program, run_command};
 
-/// A server that refuses every request and records its first line.
+/// A server that rejects every request and records its first line.
 struct Listener {
     url: String,
     requests: Arc<Mutex<Vec<String>>>,
@@ -39,7 +39,7 @@ impl Listener {
         Self { url, requests }
     }
 
-    /// Returns the requests since the previous call.
+    /// Returns the requests received since the previous call.
     fn take(&self) -> Vec<String> {
         std::mem::take(&mut self.requests.lock().unwrap())
     }
@@ -48,7 +48,7 @@ impl Listener {
 /// Names and values of environment variables.
 type Variables<'a> = &'a [(&'a str, &'a str)];
 
-/// Runs `plan` for a bucket with environment variables and a profile.
+/// Runs `plan` for a bucket with the given environment variables and profile.
 fn plan(world: &World, source: &str, args: &[&str], variables: Variables, profile: &str) -> Run {
     let config = world.path("config");
     fs::write(&config, profile).unwrap();
@@ -168,7 +168,7 @@ fn an_invalid_object_list_causes_no_requests() {
         plan(&world, "s3://my-logs", &args, &variables, "").expect(3).says(&["line 1"]);
         assert!(listener.take().is_empty(), "{text}");
     }
-    // With a valid list, each object is requested, and the bucket is not listed.
+    // With a valid list, each listed object is requested, and the bucket is not listed.
     fs::write(&list, "AWSLogs/x.log.gz\n").unwrap();
     plan(&world, "s3://my-logs", &args, &variables, "");
     let requests = listener.take();

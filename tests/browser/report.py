@@ -2,8 +2,8 @@
 
 Usage: report.py PROGRAM DIRECTORY
 
-DIRECTORY/source contains logs; the other files are created there. The text of each day is compared with `report --json`. The
-page must make no requests and print nothing to the console.
+DIRECTORY/source contains logs; all other files are created in DIRECTORY. The text of each day is compared with `report
+--json`. The page must make no requests and print nothing to the console.
 """
 
 import gzip
@@ -33,7 +33,7 @@ checks = 0
 
 
 def check(what, condition, seen=""):
-    """Counts a check, and ends the test if it fails."""
+    """Counts a passed check, and ends the test if the check fails."""
     global checks
     checks += 1
     if not condition:
@@ -60,14 +60,14 @@ def make_source(source):
             by_day.setdefault(day, []).append(path)
     for path in by_day["2025-01-15"]:
         lines = gzip.decompress(path.read_bytes()).splitlines()
-        # Any quoted text is a valid user agent, so that line is a row. The other two are rejected.
+        # Any quoted text is a valid user agent, so that line becomes a row. The other two lines are rejected.
         agent = lines[0].replace(b'"', b'"' + HOSTILE.encode(), 1)
         lines += [agent, HOSTILE.encode(), b"\xff\xe2\x80\xae " + HOSTILE.encode()]
         path.write_bytes(gzip.compress(b"\n".join(lines) + b"\n"))
 
 
 def forge_claims(out):
-    """Adds an account and a region that contain markup, as far as paths allow."""
+    """Adds an account and a region whose names contain as much markup as paths allow."""
     claims = out / "_alb2parquet/claims/access"
     made = next(claims.glob("*/*/2025-01-15"))
     forged = claims / PREFIX / "<b>" / "2025-01-15"
@@ -104,7 +104,7 @@ def serving(directory):
 
 @contextmanager
 def opened(browser, url, **options):
-    """Opens the page. Checks at the end that it printed nothing to the console and made no other requests."""
+    """Opens the page. At the end, checks that the page printed nothing to the console and made no other requests."""
     context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
     page = context.new_page()
     requests, said = [], []
@@ -178,7 +178,7 @@ def keyboard(page, facts):
     equal("the first Tab stop", page.evaluate("document.activeElement.textContent"), "Skip to content")
     page.keyboard.press("Enter")
     check("the link skips to the facts", page.url.endswith("#main"), page.url)
-    # Tab through the entire page. A calendar is one Tab stop.
+    # Tab through the entire page. A calendar is a single tab stop.
     stops = []
     for _ in range(1000):
         page.keyboard.press("Tab")
@@ -222,7 +222,7 @@ def keyboard(page, facts):
 
 
 def pointer(page, facts):
-    """Every day is at its position in the picture, by keyboard and by pointer."""
+    """Checks that every day is at its position in the picture, by keyboard and by pointer."""
     balancer = facts["load_balancers"][0]
     calendar = {day["day"]: day for day in balancer["calendar"]}
     years, readout = (page.locator(f"#c0 .{name}") for name in ["years", "readout"])
@@ -241,7 +241,7 @@ def pointer(page, facts):
 
 
 def pictures(page, facts):
-    """The picture has as many shapes as there are days of each kind."""
+    """Checks that the picture has as many shapes of each kind as there are days of that kind."""
     drawn = page.evaluate(
         """() => [...document.querySelectorAll('.calendar')].map(calendar => {
             const days = name => [...calendar.querySelectorAll(name)].map(path => path.getAttribute('d'));
@@ -274,7 +274,7 @@ def no_overflow(page, width):
 
 
 def policy_holds(browser, url, asked):
-    """The content security policy blocks injected markup."""
+    """Checks that the content security policy blocks injected markup."""
     context = browser.new_context()
     page = context.new_page()
     page.goto(url)

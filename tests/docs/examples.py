@@ -2,10 +2,11 @@
 
     examples.py --program ALB2PARQUET --aws URL [PAGE...]
 
-bash runs the `sh` blocks of a page in order, in one directory, so a block can use the results of earlier ones. The commands of
-`crontab` blocks and systemd units run too. The logs are in /mnt/my-log-bucket (which is moved below that directory) and in
-s3://my-log-bucket. Lines that other tests run are skipped; see ELSEWHERE. A block after a comment `not run: REASON` is
-reported as skipped. Every `--flag` on a page must be in the program's help, or be an option of scripts/spark_convert.py.
+bash runs the `sh` blocks of a page in order, in one directory, so a block can use the results of earlier blocks. The
+commands in `crontab` blocks and systemd units run, too. The logs are in /mnt/my-log-bucket (which is moved below that
+directory) and in s3://my-log-bucket. Lines that other tests run are skipped; see ELSEWHERE. A block after a comment
+`not run: REASON` is reported as skipped. Every `--flag` on a page must be in the program's help, or be an option of
+scripts/spark_convert.py.
 """
 
 import argparse
@@ -30,17 +31,17 @@ SAMPLE = ROOT / "tests" / "data"
 SPARK = ROOT / "scripts" / "spark_convert.py"
 LOGS, LAKE, INVENTORIES = "my-log-bucket", "my-lake", "my-inventories"
 INVENTORY = f"{LOGS}/all/2026-11-01T01-00Z"
-# Lines that other scripts run, and the scripts.
+# Lines that other scripts run, each with that script.
 ELSEWHERE = {
     "cargo install --path .": "scripts/install-test",
     "scripts/demo": "runs for itself",
     "scripts/test": "runs this",
     "spark-submit --files ": "scripts/spark-test",
 }
-# Functions that extract the commands of a block, by language.
+# Functions that extract the commands from a block, by language.
 COMMANDS = {
     "sh": str.splitlines,
-    # Five time fields; percent signs are escaped.
+    # Each line begins with five time fields, and percent signs are escaped.
     "crontab": lambda block: [
         re.fullmatch(r"(?:[\d*/,-]+ ){5}(.*)", line)[1].replace("\\%", "%") for line in block.splitlines()
     ],
@@ -76,7 +77,7 @@ def main():
 
 
 def run(name, text, scratch, program, aws):
-    """Runs the blocks of a page, and returns the problems."""
+    """Runs the blocks of a page, and returns the problems that occurred."""
     blocks = re.findall(r"(?:^<!-- not run: (.*?) -->\n)?^```(sh|crontab|ini)\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     if not blocks:
         return []
@@ -91,7 +92,7 @@ def run(name, text, scratch, program, aws):
         if not script.strip():
             continue
         began = time.monotonic()
-        # Exported variables are kept for the following blocks, as in an interactive shell.
+        # Exported variables are kept for later blocks, as in an interactive shell.
         script = f"set -euo pipefail\n{script}\nexport -p >{scratch}/.environment\n"
         shell = f"source {scratch}/.environment; {script}"
         try:
@@ -145,7 +146,7 @@ def prepare(scratch, program, aws):
 
 
 def flags_of(program, *command):
-    """Returns all flags in the help of the program or of a command, including subcommands."""
+    """Returns all flags in the help of the program or of one command, including its subcommands."""
     text = subprocess.run([program, *command, "--help"], check=True, capture_output=True, text=True).stdout
     flags = set(re.findall(r"--[a-z][a-z-]*", text))
     _, _, commands = text.partition("\nCommands:\n")
@@ -156,10 +157,10 @@ def flags_of(program, *command):
 
 
 def named_flags(text):
-    """Yields the flags of this program in the inline code of a page."""
+    """Yields this program's flags in the inline code of a page."""
     prose = re.sub(r"^```.*?^```$", "", text, flags=re.MULTILINE | re.DOTALL)
     for code in re.findall(r"`([^`\n]*)`", prose):
-        # Code that begins with the name of another program has flags of that program.
+        # Code that begins with another program's name contains that program's flags.
         if not re.match(r"(aws|cargo|scripts/|docker|pip|uvx|systemctl|rustup|s5cmd)", code):
             yield from re.findall(r"(?<![\w-])--[a-z][a-z-]*", code)
 

@@ -1,7 +1,7 @@
 """Registers the tables of a dataset in each engine and runs the queries of `queries.py`.
 
-Engines that `alb2parquet ddl` supports use its statements; the others use the calls in docs/athena.md. An adapter has a name,
-and a method `ask`, which returns rows as tuples.
+For engines that `alb2parquet ddl` supports, the adapters use its statements; for the others, the calls in
+docs/athena.md. An adapter has a name, and a method `ask`, which returns rows as tuples.
 """
 
 import datetime
@@ -23,13 +23,13 @@ def ddl(program, dataset, table, dialect, *more):
 
 
 def bare_ddl(program, table, dialect, *more):
-    """Returns the DDL for a table, from the arguments alone."""
+    """Returns the DDL for a table, using only the given arguments."""
     command = [program, "ddl", "--log-type", LOG_TYPES[table], "--dialect", dialect, *more]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def documented(engine, language, dataset, table):
-    """Returns the example for an engine in docs/athena.md."""
+    """Returns an engine's example from docs/athena.md."""
     text = documentation.block("docs/athena.md", f"**{engine}**", language)
     return documentation.of_dataset(text, dataset, table)
 
@@ -175,7 +175,7 @@ def text_of(value):
 
 
 def spark_session(scratch):
-    """A session with a metastore in memory."""
+    """A Spark session with an in-memory metastore."""
     os.environ["TZ"] = "UTC"
     time.tzset()
     from pyspark.sql import SparkSession
@@ -196,7 +196,7 @@ def spark_session(scratch):
         builder = builder.config(name, str(value))
     session = builder.enableHiveSupport().getOrCreate()
     session.sparkContext.setLogLevel("OFF")
-    # Errors are expected, or reported in one line.
+    # Errors are either expected or reported in one line.
     logging.disable(logging.ERROR)
     return session
 
@@ -290,14 +290,14 @@ class Polars:
             return self.polars.len().cast(int)
         is_narrow = KINDS.get(column) == "int32"
         column = self.polars.col(column)
-        # A sum of 32-bit integers has 32 bits.
+        # In Polars, a sum of 32-bit integers has 32 bits.
         widened = column.cast(self.polars.Int64) if is_narrow else column
         values = column.drop_nulls()
         return {
             "count": lambda: column.count(), "nulls": lambda: column.null_count(),
             "distinct": lambda: values.n_unique(), "min": lambda: column.min(),
             "max": lambda: column.max(),
-            # The sum of no values is 0 here and NULL in SQL.
+            # In Polars, the sum of no values is 0; in SQL, it is NULL.
             "sum": lambda: self.polars.when(column.count() > 0).then(widened.sum()),
             "percentile": lambda: values.sort().get(
                 (self.polars.lit(share) * column.count()).ceil().cast(int) - 1),
@@ -347,7 +347,7 @@ class PyArrow:
             for function, column in query.aggregates
         ]
         answer = table.group_by(list(query.group)).aggregate(aggregates)
-        # Groups come first, then aggregates.
+        # Grouping columns come first, then aggregates.
         return list(zip(*(column.to_pylist() for column in answer.columns)))
 
     def condition(self, column, how, value):

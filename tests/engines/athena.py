@@ -1,7 +1,7 @@
 """Tests Trino, on which Athena is based, over a dataset with partition projection, S3 and Glue.
 
-Trino runs the statements that `alb2parquet ddl` prints for Trino, and reads the tables that it prints for Glue from the catalog of
-moto. So Trino reads the table properties that Athena reads.
+Trino runs the statements that `alb2parquet ddl` prints for Trino. It also reads the tables that `ddl` prints for Glue,
+from moto's catalog, so Trino reads the same table properties as Athena.
 """
 
 import json
@@ -25,13 +25,13 @@ ACCESS = {
 
 
 def checks(arguments, dataset, scratch, oracle, sheet):
-    """Adds the results of Trino to the sheet, and yields the other checks."""
+    """Adds Trino's results to the sheet, and yields the other checks."""
     moto = os.environ["MOTO"]
     common = {
         "connector.name": "hive",
         "hive.partition-projection-enabled": "true",
         "hive.allow-register-partition-procedure": "true",
-        # On a disk, missing directories are errors; S3 has no directories.
+        # On disk, missing directories are errors; S3 has no directories.
         "hive.ignore-absent-partitions": "true",
     }
     files = {"hive.metastore": "file", "hive.metastore.catalog.dir": f"file://{scratch}/metastore"}
@@ -42,7 +42,7 @@ def checks(arguments, dataset, scratch, oracle, sheet):
         "hive.metastore.glue.endpoint-url": f"http://{moto}",
         "hive.metastore.glue.aws-access-key": "test",
         "hive.metastore.glue.aws-secret-key": "test",
-        # moto returns all partitions for each segment.
+        # moto returns all partitions in every segment.
         "hive.metastore.glue.partitions-segments": "1",
     }
     (scratch / "server").mkdir()
@@ -76,7 +76,7 @@ class Checks:
         return adapters.ddl(self.program, dataset or self.dataset, table, dialect, *more)
 
     def counts(self, name, table, where=None, **session):
-        """Compares the number of rows of a table, or of the rows that match a filter."""
+        """Compares the row count of a table, or the number of rows that match a filter, with the expected number."""
         wanted = sum(where is None or all(row[c] == v for c, v in where.items())
                      for row in self.oracle.tables[ROWS])
         filters = " AND ".join(f"{c} = '{v}'" for c, v in (where or {}).items()) or "true"
@@ -128,7 +128,7 @@ class Checks:
         yield self.counts("adding partitions twice", f"local.{ROWS}")
 
     def refuses(self, what, sql, why, **session):
-        """Checks a limit in docs/athena.md."""
+        """Checks a limit that docs/athena.md documents."""
         name = f"refuses {what}, a limit in docs/athena.md"
         try:
             self.server.query(sql, **session)
@@ -161,7 +161,7 @@ class Checks:
         )
 
     def in_glue(self):
-        """Tests tables as Athena reads them: in Glue and S3, with the properties of Athena."""
+        """Tests tables in the form that Athena reads: in Glue and S3, with Athena's table properties."""
         client = self.client("glue")
         client.create_database(DatabaseInput={"Name": "lake"})
         session = {"catalog": "glue", "schema": "lake"}
@@ -190,7 +190,7 @@ class Checks:
             assert not answer.get("Errors"), answer
         yield self.counts("partitions of batch-create-partition", "kept", **session)
 
-        # The properties in Athena's statement are those in Glue.
+        # The properties in Athena's statement equal those in Glue.
         text = self.ddl("athena", "--location", "s3://lake", "--name", "by_date")
         in_sql = dict(re.findall(r"^  '([^']+)' = '([^']+)'", text, re.MULTILINE))
         in_glue = client.get_table(DatabaseName="lake", Name="by_date")["Table"]["Parameters"]
@@ -199,7 +199,7 @@ class Checks:
                   "" if in_sql == in_glue else f"{in_sql} is not {in_glue}")
 
     def injected(self):
-        """Queries of tables with unknown accounts and regions must filter on both."""
+        """Checks that queries must filter on both account and region if a table does not list them."""
         text = subprocess.run(
             [self.program, "ddl", "--dialect", "trino", "--location", str(self.dataset),
              "--name", "local.injected"], check=True, capture_output=True, text=True,
@@ -213,7 +213,7 @@ class Checks:
         yield self.counts("a query that names account and region", "local.injected", one)
 
     def compat(self):
-        """The compatibility view has the rows of AWS's table."""
+        """Checks that the compatibility view returns the rows of AWS's table."""
         import compat
 
         # Athena and Trino use the same statement for the view.
@@ -224,7 +224,7 @@ class Checks:
 
 
 def with_whole_years(text):
-    """Returns the table for Glue without years projected as dates, which Athena supports and Trino does not."""
+    """Returns the Glue table with years projected as integers: Athena also supports dates here, but Trino does not."""
     table = json.loads(text)
     parameters = table["Parameters"]
     for name in [name for name in parameters if name.startswith("projection.year.")]:

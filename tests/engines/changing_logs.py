@@ -1,11 +1,12 @@
 """Access logs whose columns change from object to object, and an oracle over their lines.
 
-For each load balancer, the values of a column have a narrow range within an object, as after a deployment or during an
-attack, and each column has a different order of ranges. So pages and row groups have narrow statistics in many columns, and
-the matching pages of two columns often do not overlap. Trino 411 loses rows of such files (trino#20267).
+For each load balancer, the values of a column are in a narrow range within an object, as after a deployment or during
+an attack, and the order of these ranges is different for each column. Pages and row groups therefore have narrow
+statistics in many columns, and the matching pages of two columns often do not overlap. Trino 411 loses rows of such
+files (trino#20267).
 
-The oracle is DuckDB over the gzip text: `read_csv` splits the lines, and SQL casts the fields. It shares no code with the
-program and reads no Parquet.
+The oracle is DuckDB over the decompressed text: `read_csv` splits the lines, and SQL casts the fields. It shares no
+code with the program and reads no Parquet.
 """
 
 import datetime
@@ -23,12 +24,12 @@ ORDERED = [
     "status", "target_status", "client", "client_port", "target", "received", "sent", "verb", "agent", "rule", "trace",
     "connection", "host", "waiting", "path", "missing",
 ]
-# Number of objects in which no target was reached, so that columns are NULL.
+# Number of objects in which requests reached no target, so that some columns are NULL.
 MISSING = 3
 
 
 def write(source, seed, rows):
-    """Writes the logs of two days to a directory. `rows` is the number of rows in each object of the first day."""
+    """Writes the logs of two days to a directory. Each object of the first day has `rows` rows."""
     chance = random.Random(seed)
     for day, rows in (1, rows), (2, max(rows // 16, 1)):
         directory = source / f"AWSLogs/{ACCOUNT}/elasticloadbalancing/{REGION}/2025/07/{day:02}"
@@ -48,7 +49,7 @@ def write(source, seed, rows):
 
 
 def lines(chance, balancer, at, start, rows):
-    """Yields the lines of an object. `at` is the position of each column in its order of ranges."""
+    """Yields the lines of an object. `at` is the current position of each column in its order of ranges."""
     step = 5_390_000_000 // rows
     for row in range(rows):
         # Half of the columns also change in the middle of an object.
@@ -78,7 +79,7 @@ def lines(chance, balancer, at, start, rows):
             f'"{"TargetConnectionError" if missing and half else "-"}"',
             '"-"' if missing else f'"{target}"', '"-"' if missing else f'"{target_status}"', '"-"', '"-"',
         ]
-        # The first load balancer has log lines from before connection ids.
+        # Lines of the first load balancer are from before connection IDs were introduced.
         if balancer:
             fields.append(f"TID_{at['connection']:x}{chance.getrandbits(124):031x}")
         yield " ".join(map(str, fields)) + "\n"
@@ -89,7 +90,7 @@ def stamp(time):
 
 
 FIELDS = 30
-# The field of each column, or the expression that computes the column. All other columns are NULL.
+# The field or expression from which each column is computed. All other columns are NULL.
 TEXT = {
     "type": 1, "elb": 3, "user_agent": 14, "ssl_cipher": 15, "ssl_protocol": 16, "target_group_arn": 17, "trace_id": 18,
     "domain_name": 19, "chosen_cert_arn": 20, "actions_executed": 23, "redirect_url": 24, "lambda_error_reason": 25,
@@ -121,7 +122,7 @@ PARTS = {
 
 
 def oracle(source, columns):
-    """Returns a DuckDB session with a table `lines` of typed rows, and `rounded`, in which times are milliseconds."""
+    """Returns a DuckDB session with a table `lines` of typed rows, and a table `rounded` with times in milliseconds."""
     session = duckdb.connect()
     session.execute("SET TimeZone = 'UTC'")
     made = PARTS | {name: f"nullif(f{field}, '-')" for name, field in TEXT.items()}

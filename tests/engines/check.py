@@ -2,8 +2,8 @@
 
     check.py SOURCE... --dataset DATASET --program ALB2PARQUET [--trino DIRECTORY] [--engines NAME,...]
 
-The oracle (`queries.py`) reads the raw gzip files of SOURCE. Prints a table of queries and engines, and the differences.
-Exits with 1 if there are any.
+The oracle (`queries.py`) reads the raw gzip files of SOURCE. Prints a table of queries and engines, followed by the
+differences. Exits with 1 if there are any differences.
 """
 
 import argparse
@@ -30,7 +30,7 @@ def main():
     arguments.add_argument("--engines", default="duckdb,clickhouse,polars,pyarrow,spark")
     arguments = arguments.parse_args()
 
-    # Spark interprets paths differently.
+    # Spark resolves relative paths differently.
     dataset = arguments.dataset.resolve()
     with tempfile.TemporaryDirectory(prefix="engines-") as scratch:
         scratch = pathlib.Path(scratch)
@@ -63,12 +63,12 @@ ENGINES = {
 
 
 class Sheet:
-    """The table of queries and engines."""
+    """The results of every query in every engine."""
 
     def __init__(self, questions):
         self.questions = questions
-        self.engines = []  # name, seconds, the difference for each query
-        self.checks = []  # other checks: name and problem
+        self.engines = []  # name, seconds, and the difference for each query
+        self.checks = []  # other checks: a name and a problem
 
     def fill(self, engine, oracle):
         began = time.monotonic()
@@ -78,7 +78,7 @@ class Sheet:
         print(f"{engine.name}: {cells.count('')} of {len(cells)} results agree [{taken:.1f} s]", flush=True)
 
     def look(self, name, checks):
-        """Adds checks, each a name and a problem. An exception is a problem, too."""
+        """Adds checks, each with a name and a problem. An exception counts as a problem, too."""
         try:
             for check in checks():
                 self.checks.append((f"{name}: {check[0]}", check[1]))
@@ -116,12 +116,12 @@ class Sheet:
 def ask(engine, query, oracle):
     try:
         return differences(oracle.answer(query), engine.ask(query))
-    except Exception as error:  # The engines have no common error type.
+    except Exception as error:  # The engines share no error type.
         return f"{type(error).__name__}: {str(error)[:500]}"
 
 
 def read_sources(sources, scratch):
-    """Parses the objects of all logs with the reference; times become microseconds."""
+    """Parses the objects of all logs with the reference parser. Times become microseconds."""
     jobs = [
         (path, key, scratch)
         for log in reference.LOGS for source in sources for path, key in reference.objects(source, log)

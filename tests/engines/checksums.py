@@ -2,13 +2,14 @@
 
 Every program in `programs/` computes the same checksums, in its own language:
 
-* The text of a value is its bytes for text and binary, decimal digits for integers, decimal microseconds since 1970 for times, the
-  64 bits as 16 hexadecimal digits for doubles, and yyyy-mm-dd for dates.
-* The checksum of a column is the number of its non-NULL values, and the sum of the CRC-32 of their texts.
-* The checksum of the rows is the sum of the CRC-32 of each row. A row consists of its columns in file order, each as the length of
-  its text in bytes, `:` and the text, or as `-` for NULL. The checksum differs if values are in the wrong row.
+* The text of a value is: for text and binary, its bytes; for integers, their decimal digits; for times, decimal
+  microseconds since 1970; for doubles, their 64 bits as 16 hexadecimal digits; for dates, yyyy-mm-dd.
+* The checksum of a column is its number of non-NULL values, and the sum of the CRC-32 checksums of their texts.
+* The checksum of the rows is the sum of the CRC-32 checksums of all rows. A row is encoded as its columns in file
+  order: each value as the length of its text in bytes, `:` and the text; NULL as `-`. This checksum differs if a value
+  is in the wrong row.
 
-No sum depends on the order of rows, so the checksums of files add up to those of a table.
+No sum depends on the order of rows, so the checksums of a table's files add up to the checksums of the table.
 """
 
 import concurrent.futures
@@ -45,7 +46,7 @@ class Checksums:
 
 
 def text(value):
-    """Returns the text of a value. Times are integers."""
+    """Returns the text of a value. Times are passed as integers."""
     if isinstance(value, str):
         return value.encode()
     if isinstance(value, float):
@@ -56,12 +57,12 @@ def text(value):
 
 
 def of_columns(columns, outside=()):
-    """Returns the checksums of lists of values by name. The checksum of the rows excludes the columns in `outside`."""
+    """Returns the checksums of lists of values by column name. The row checksum excludes the columns in `outside`."""
     found, framed, rows = Checksums(), [], 0
     for name, values in columns.items():
         known, count, total, frames = {None: (0, b"-")}, 0, 0, []
         for value in values:
-            # The zeros are equal but have different texts, so a double is keyed by its bits.
+            # Zeros of both signs are equal but have different texts, so the key of a double includes its bits.
             key = value if type(value) is not float else (value, struct.pack(">d", value))
             if key not in known:
                 data = text(value)
@@ -80,7 +81,7 @@ def of_columns(columns, outside=()):
 
 
 def of_object(job):
-    """Returns the checksums of the rows and rejects of an object, by table and partition. `job` is a job of the reference."""
+    """Returns the checksums of an object's rows and rejects, by table and partition. `job` is as for `parse_object`."""
     parsed = reference.parse_object(job)
     log = next(log for log in reference.LOGS if log.schema() == parsed.rows.schema)
     found = {}
@@ -96,7 +97,7 @@ def of_object(job):
 
 
 def values(column):
-    """Returns the values of an Arrow column. Times are integers."""
+    """Returns the values of an Arrow column. Times become integers."""
     import pyarrow
 
     if pyarrow.types.is_timestamp(column.type):
@@ -105,7 +106,7 @@ def values(column):
 
 
 def micros(text):
-    """Returns the microseconds since 1970 of a UTC time such as 2025-07-18 23:55:00.000001."""
+    """Converts a UTC time, such as 2025-07-18 23:55:00.000001, to microseconds since 1970."""
     if text is None:
         return None
     since = datetime.datetime.fromisoformat(text) - datetime.datetime(1970, 1, 1)
@@ -127,7 +128,7 @@ def expected(sources, scratch):
 
 
 def kept(sources, scratch, place):
-    """Returns the same, from a cache if the sources and the code are unchanged."""
+    """Like `expected`, but returns cached checksums if the sources and the code are unchanged."""
     files = [path for source in sources for path in sorted(source.rglob("*.log.gz"))]
     code = [pathlib.Path(__file__), pathlib.Path(reference.__file__), *sorted(reference.SCHEMAS.glob("*.toml"))]
     made_of = hashlib.sha256()
@@ -143,7 +144,7 @@ def kept(sources, scratch, place):
 
 
 def schemas():
-    """Returns the names and types of the columns in the files of each table."""
+    """Returns the column names and types in the files of each table."""
     tables = {log.table: log.schema() for log in reference.LOGS} | {"alb_rejects": reference.reject_schema()}
     return {
         table: {field.name: TYPES[str(field.type)] for field in schema if field.name not in PARTITION}

@@ -1,9 +1,9 @@
 """Compares the compatibility view with the table that AWS documents, and runs AWS's sample queries on the view.
 
 AWS's table parses lines with a regular expression
-(https://docs.aws.amazon.com/athena/latest/ug/create-alb-access-logs-table.html). The tests apply this expression to the raw
-lines. The result must equal that of the view, except for the differences that docs/athena.md lists. Each of these is
-handled below; no other is allowed.
+(https://docs.aws.amazon.com/athena/latest/ug/create-alb-access-logs-table.html). The tests apply this expression to
+the raw lines. The result must equal the view, except for the differences that docs/athena.md lists. Each of them is
+handled below; no other difference is allowed.
 """
 
 import collections
@@ -47,7 +47,7 @@ def columns(server, view, session):
 
 
 def rows(server, view, sources, session):
-    """Compares every line that AWS's expression matches, in its table and in the view."""
+    """Compares AWS's table with the view, for every line that AWS's expression matches."""
     theirs, missed = [], collections.Counter()
     for key, line in lines(sources):
         row = documented(key, line)
@@ -83,7 +83,7 @@ def lines(sources):
 
 
 def documented(key, line):
-    """Returns the row of AWS's table, or None if all its columns are NULL."""
+    """Returns the row in AWS's table, or None if all its columns are NULL."""
     found = EXPRESSION.fullmatch(line)
     if not found:
         return None
@@ -99,14 +99,14 @@ def documented(key, line):
 
 
 def allowed(row):
-    """Normalizes the allowed differences of a row: see the table in docs/athena.md."""
+    """Normalizes a row so that the differences listed in docs/athena.md do not matter."""
     row = dict(zip([*NAMES, "day"], row))
     for name in TIMES:
         row[name] = milliseconds(row[name])
-    # Spaces at the end of a request line belong to the version or the URL in AWS's table.
+    # In AWS's table, spaces at the end of a request line become part of the version or the URL.
     for name in ("request_verb", "request_url", "request_proto"):
         row[name] = row[name].strip() or "-"
-    # AWS's table distinguishes a dash from an absent connection id; the view does not.
+    # AWS's table distinguishes between a dash and an absent connection ID; the view does not.
     if row["conn_trace_id"] == "-":
         row["conn_trace_id"] = ""
     # AWS's table keeps the brackets around an IPv6 address; the view removes them.
@@ -116,7 +116,7 @@ def allowed(row):
 
 
 def milliseconds(text):
-    """Returns a time with the precision of Athena, in a uniform format."""
+    """Returns a time in a uniform format, with Athena's precision."""
     try:
         time = datetime.datetime.fromisoformat(text.rstrip("Z"))
     except ValueError:
@@ -126,7 +126,7 @@ def milliseconds(text):
 
 
 def samples(server, view, sources, session):
-    """The sample queries of AWS's page, unchanged except for the table name and the days:
+    """Runs the sample queries of AWS's page, unchanged except for the table name and the days:
     https://docs.aws.amazon.com/athena/latest/ug/query-alb-access-logs-examples.html"""
     theirs = [row for row in (documented(*line) for line in lines(sources)) if row]
     theirs = [dict(zip([*NAMES, "day"], row)) for row in theirs]

@@ -1,11 +1,11 @@
-"""Runs the statements of `ddl --check` in engines: they return no rows for correct data, and rows for corrupted data.
+"""Runs the statements of `ddl --check` in engines: correct data must give no rows, and corrupted data must give rows.
 
     ddl_check.py --program ALB2PARQUET [--seed 1] [--rows 12500] [--engines duckdb,spark] [--trino DIRECTORY]...
                  [--profiles NAME,...]
 
 For each profile, the program prints the statements for a dataset of `changing_logs.py`. Each engine runs them over that
-dataset, over a copy without one file, and over a copy with one changed value. Trino before 436 loses rows of files with
-page indexes (trino#20267): the statements must detect the loss, and return no rows with
+dataset, over a copy with one file missing, and over a copy with one value changed. Trino before 436 loses rows of files
+with page indexes (trino#20267): the statements must detect the loss, and must return no rows with
 `parquet_use_column_index=false`. Exits with 1 if a statement returns anything else.
 """
 
@@ -58,7 +58,7 @@ def main():
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A dataset, the dataset for which the statements are printed, and what they must detect."""
+    """A dataset, the dataset for which the statements are printed, and the problem that they must detect."""
 
     what: str
     dataset: random_queries.Dataset
@@ -88,7 +88,7 @@ def parquet_files(dataset):
 
 
 def change(path):
-    """Adds 1 to the sent bytes of one row, to simulate a decoding error."""
+    """Adds 1 to the sent bytes of one row to simulate a decoding error."""
     table = pyarrow.parquet.ParquetFile(path).read()
     place = table.schema.get_field_index("sent_bytes")
     values = table.column(place).to_pylist()

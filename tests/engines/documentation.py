@@ -1,4 +1,4 @@
-"""Extracts calls and statements from the documentation, so that tests run them."""
+"""Extracts calls and statements from the documentation so that tests can run them."""
 
 import pathlib
 import re
@@ -7,7 +7,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 def block(page, before, language):
-    """Returns the first block of code in a language after the given words of a page."""
+    """Returns the first code block in the given language that follows the given words on a page."""
     text = (ROOT / page).read_text()
     if text.count(before) != 1:
         raise ValueError(f"{page} contains {before!r} {text.count(before)} times")
@@ -18,7 +18,7 @@ def block(page, before, language):
 
 
 def of_dataset(text, dataset, table="alb_access_logs"):
-    """Replaces the table of requests in `lake` by a table of a dataset."""
+    """Replaces the access log table of the dataset `lake` with a table of another dataset."""
     changed = re.sub(r"(?<=['\"])lake/", f"{dataset}/", text).replace("alb_access_logs", table)
     if str(dataset) not in changed:
         raise ValueError(f"lake is not in {text}")

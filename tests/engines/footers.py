@@ -1,14 +1,14 @@
-"""Compares min, max and count of every column, which engines answer from footers, with the values of the logs.
+"""Compares the min, max and count of every column, which engines answer from footers, with the values in the logs.
 
     footers.py --program ALB2PARQUET
 
 All checks run once for each profile.
 
-Generates logs with edge cases of statistics: text of 55 to 70 bytes in characters of one to four bytes, shared prefixes, the
-greatest characters, zero durations with both signs, columns without a value, and sources whose keys begin with non-ASCII
-letters. Converts them and queries every column of every table in each engine, once for the entire table and once for
-each file. `../readers/reference.py` computes the expected results from the raw gzip files. Exits with 1 if a result
-differs.
+Generates logs with edge cases for statistics: text of 55 to 70 bytes in characters of one to four bytes, shared
+prefixes, the greatest characters, zero durations with both signs, columns without a value, and sources whose keys begin
+with non-ASCII letters. Converts them and queries every column of every table in each engine, once over the entire table
+and once over each file. `../readers/reference.py` computes the expected results from the raw gzip files. Exits with 1
+if a result differs.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def main():
 
 
 def ask(name, engine, asked):
-    """Queries all columns of all directories in an engine, and prints the differences. Returns their number."""
+    """Queries all columns in all directories with an engine, prints the differences, and returns how many there are."""
     wrong, answers = collections.defaultdict(list), 0
     for directory, rows in asked:
         answer = engine(directory)
@@ -73,10 +73,10 @@ def ask(name, engine, asked):
 
 
 def write_logs(source):
-    """Writes objects of all logs below some prefixes. Each object has a separate day, so it becomes a file."""
+    """Writes objects of all logs below several prefixes. Each object is from another day, so it becomes a file."""
     chance = random.Random(SEED)
     for number in range(OBJECTS):
-        # The first letters determine whether bytes 61 to 67 of a key are in the middle of a character.
+        # The first letters determine whether bytes 61 to 67 of a key fall within a character.
         letter = LETTERS[3 + number % 8] if number % 3 else "日"
         prefix = PREFIXES[number % 4] + letter * (60 // len(letter.encode()) + number % 3)
         day = f"2025/07/{number + 1:02}"
@@ -101,7 +101,7 @@ def text(chance):
 
 
 def seconds(chance, number):
-    """Returns a duration. In an object, all are zero with one sign or both, or only some are."""
+    """Returns a duration. Within an object, all are zeros with one sign or both, or only some are zeros."""
     values = [["0.000"], ["-0.000"], ["0", "-0.000"], ["0.000", "1.250", "-1"], ["-1", "0.000"], ["0.004", "0"]]
     return chance.choice(values[number % len(values)])
 
@@ -109,7 +109,7 @@ def seconds(chance, number):
 def access(chance, number, row):
     time = AT.format(row % 24, number, row, chance.randrange(1_000_000))
     long = lambda shape="{}": f'"{shape.format(text(chance))}"' if number != 5 else '"-"'
-    # Only columns that clients control can have any text: the others have shapes.
+    # Only columns that clients control can contain any text: the others have shapes.
     host = "".join(letter for letter in text(chance) if letter != "\x7f")
     trace = f'"Root=1-{chance.getrandbits(96):024x}"'
     target = "-" if number == 4 else f"198.51.100.{row}:{8000 + row}"
@@ -144,7 +144,7 @@ def check(chance, number, row):
 
 
 def groups(source, dataset):
-    """Yields the directories of every table and day, with their rows by the reference."""
+    """Yields the directory of every table and of each of its days, with the rows that the reference expects."""
     parsed = [
         (log, reference.parse_object((path, key, source.parent)))
         for log in LOGS.values() for path, key in reference.objects(source, log)
@@ -168,14 +168,14 @@ def columns_of(rows):
 
 
 def wrong_answer(rows, column, found):
-    """Returns whether the minimum, maximum or count of a column differs from its values."""
+    """Returns whether an engine's minimum, maximum or count differs from that of the column's values."""
     expected = [aggregate(rows, function, column) for function in ("min", "max", "count")]
-    # Zeros with different signs are equal, but the result must be one of the values.
+    # Zeros with different signs are equal, but the result must be a value of the column.
     held = {repr(row[column]) for row in rows}
     return found != expected or not {repr(value) for value in found[:2]} <= held
 
 
-# The engines. Each is a function of a directory that returns a function from a column to its min, max and count.
+# The engines. Each function takes a directory and returns a function that maps a column to its min, max and count.
 
 
 def duckdb(directory):

@@ -1,12 +1,12 @@
-"""Runs the output of `alb2parquet ddl` and `policy` for datasets in directories with special characters in their names.
+"""Runs the output of `alb2parquet ddl` and `policy` for datasets in directories whose names have special characters.
 
     locations.py --program ALB2PARQUET [--trino DIRECTORY] [--engines NAME,...] [--seed N] [--cases N]
 
-Each case is a dataset in a directory whose name contains characters with a special meaning in some engine: wildcards, quotes,
-escapes, variables, `key=value`. A second dataset exists in each directory to which a misread name would refer. An engine must
-return only the rows and partition columns of the first dataset, or the program must refuse the location, name the character
-and exit with 3. Policies are evaluated by the rules of IAM on random keys. Prints the number of cases of each engine and the
-problems. Exits with 1 if there are any.
+Each case is a dataset in a directory whose name contains characters that are special in some engine: wildcards, quotes,
+escapes, variables, `key=value`. Wherever a misread name would point, there is a second dataset. An engine must return
+only the rows and partition columns of the first dataset, or the program must refuse the location, name the character
+and exit with 3. Policies are evaluated on random keys by the rules of IAM. Prints the number of cases per engine and
+the problems. Exits with 1 if there are any problems.
 """
 
 import argparse
@@ -32,7 +32,7 @@ PIECES = [
     "${account}", "${env:HOME}", "${aws:username}", "${*}", "\\u0041", ":", ",", "=", "&", "@", "!", "|", "<",
     ">", "^", "(", ")", "~", "year=1999", "account=5", "..", "--",
 ]
-# The misread form of each part: a match of a wildcard, or the result of an escape or a variable.
+# How each part could be misread: as text that a wildcard matches, or as the result of an escape or a variable.
 MISREAD = {
     "**": "z", "*": "zz", "?": "z", "[ab]": "a", "[!a]": "z", "{a,b}": "a", "{1..3}": "2", "\\u0041": "A", "\\": "",
     "''": "'", "%20": " ", "%2F": "_", "+": " ", "${year}": "2025", "${account}": "012345678901", "${*}": "*",
@@ -40,7 +40,7 @@ MISREAD = {
 # A parent directory that looks like a partition.
 ABOVE = "year=1999/account=5"
 
-# Accounts with regions, days and numbers of rows, of the dataset and of the second dataset.
+# Row counts by account, region and day, of the first and of the second dataset.
 WANTED = {("012345678901", "eu-west-1", "2025", "07", "09"): 3, ("123456789012", "us-east-1", "2025", "08", "31"): 2}
 OTHER = {("999999999999", "sa-east-1", "2024", "02", "29"): 5}
 
@@ -71,7 +71,7 @@ def main():
 
 
 class Sheet:
-    """The results of the cases of an engine."""
+    """The results of an engine's cases."""
 
     def __init__(self, engine):
         self.engine, self.right, self.refused, self.left, self.wrong = engine, 0, 0, 0, []
@@ -83,10 +83,10 @@ class Sheet:
             self.wrong.append(f"{self.engine}: {what}: {str(problem)[:600]}")
 
     def rows(self, case, ask):
-        """Compares the result of an engine for a case with the rows of its dataset."""
+        """Compares an engine's result for a case with the rows of the case's dataset."""
         try:
             found = sorted(tuple(row) for row in ask())
-        except Exception as error:  # The engines have no common error type.
+        except Exception as error:  # The engines share no error type.
             found = f"{type(error).__name__}: {error}"
         wanted = sorted((*values, count) for values, count in case.wanted().items())
         self.check(case, found == wanted, f"{found} is not {wanted}")
@@ -101,7 +101,7 @@ class Sheet:
 
 
 def debug(text):
-    """Returns a text in the debug format of Rust."""
+    """Formats text like Rust's debug format."""
     special = {"\n": "\\n", "\t": "\\t", "\\": "\\\\", '"': '\\"'}
     return '"' + "".join(special.get(c, c) for c in text) + '"'
 
@@ -122,7 +122,7 @@ class Program:
         return answer.stdout
 
     def ddl(self, case, dialect, *more):
-        """Returns the output of `ddl` for the dataset of a case."""
+        """Runs `ddl` for a case's dataset."""
         log_type = "rejects" if case.table == REJECTS else "access"
         return self.ask("ddl", "--from-dataset", case.dataset, "--log-type", log_type, "--dialect", dialect, *more)
 
@@ -134,7 +134,7 @@ class Case:
         self.number, self.name, self.dataset, self.layout, self.table = number, name, dataset, layout, table
 
     def wanted(self):
-        # One reject per partition.
+        # There is one reject per partition.
         return WANTED if self.table == ROWS else dict.fromkeys(WANTED, 1)
 
     def __str__(self):
@@ -145,7 +145,7 @@ class Case:
 
 
 class Maker:
-    """Creates datasets: the program converts two of each layout, which are then linked to the directories of the cases."""
+    """Creates datasets: the program converts two per layout, which are then hard-linked into the cases' directories."""
 
     def __init__(self, program, scratch):
         self.scratch, self.made = scratch, {}
@@ -170,7 +170,7 @@ class Maker:
             parent = self.scratch / "datasets" / f"{number}" / above
             for other in misread(name):
                 self.put("other", layout, parent / other)
-            # Last, because it replaces a misread name that equals it.
+            # Written last, because it replaces a misread name that equals the name itself.
             self.put("wanted", layout, parent / name)
             table = chance.choice([ROWS, ROWS, REJECTS])
             yield Case(number, name, parent / name, layout, table)
@@ -182,7 +182,7 @@ class Maker:
 
 
 def misread(name):
-    """Returns other names to which a misread name would refer."""
+    """Returns other names that an engine could read instead of the given name."""
     found = {name.replace(piece, other) for piece, other in MISREAD.items() if piece in name}
     everything = name
     for piece, other in MISREAD.items():
@@ -192,7 +192,7 @@ def misread(name):
 
 
 def write_object(source, partition, count):
-    """Writes an object with some requests and an invalid line."""
+    """Writes an object with the given number of requests and an invalid line."""
     account, region, *day = partition
     directory = source.joinpath("AWSLogs", account, "elasticloadbalancing", region, *day)
     directory.mkdir(parents=True)
@@ -215,7 +215,7 @@ def question(table, quote='"'):
 
 
 def statements(script, backslash):
-    """Splits a script into statements. A semicolon in a literal does not end a statement. In some dialects, `\\` escapes."""
+    """Splits a script into statements at semicolons outside of literals. In some dialects, `\\` escapes a character."""
     begin, quote, place = 0, None, 0
     while place < len(script):
         c = script[place]
@@ -250,7 +250,7 @@ def duckdb(program, scratch, cases, sheet, arguments):
 
 
 def reads_one_file(session, table):
-    """Returns whether DuckDB skips files because of a filter on the partition columns, and its plan."""
+    """Returns DuckDB's query plan, and whether it skips files because of a filter on partition columns."""
     import duckdb
 
     where = " AND ".join(f"{column} = '{value}'" for column, value in zip(PARTITION, next(iter(WANTED))))
@@ -263,7 +263,7 @@ def reads_one_file(session, table):
 
 
 def documented(engine, language, case, form):
-    """Returns the example for an engine in docs/athena.md, for the table of a case. `form` formats a literal."""
+    """Returns an engine's example from docs/athena.md, adapted to a case's table. `form` formats a literal."""
     text = documentation.block("docs/athena.md", f"**{engine}**", language)
     text = text.replace(ROWS, case.table)
     literal = re.search(r"(['\"])lake/(.*?)\1", text)
@@ -285,7 +285,7 @@ def clickhouse(program, scratch, cases, sheet, arguments):
         return [tuple(map(text, row.values())) for row in table.to_pylist()]
 
     for case in filter(is_documented, cases):
-        # A limit in docs/athena.md.
+        # A limit that docs/athena.md documents.
         if case.holds("*", "?", "{", "}"):
             sheet.left += 1
         else:
@@ -294,7 +294,7 @@ def clickhouse(program, scratch, cases, sheet, arguments):
 
 
 def is_documented(case):
-    """Returns whether the examples in the documentation apply to the layout of a case."""
+    """Returns whether the examples in the documentation apply to a case's layout."""
     return case.layout == "hive"
 
 
@@ -326,7 +326,7 @@ def pyarrow(program, scratch, cases, sheet, arguments):
 
 
 def spark(program, scratch, cases, sheet, arguments):
-    """Spark, with the statements for Spark, and optionally with those for Athena, which Hive's parser also accepts."""
+    """Tests Spark with its own statements, and optionally with those for Athena, which Hive's parser also accepts."""
     import adapters
 
     session = adapters.spark_session(scratch)
@@ -364,14 +364,14 @@ AMAZON = set('*?[]{}\\"`;#%^|<>')
 
 
 def athena(program, scratch, cases, sheet, arguments):
-    """Athena cannot run here: `ddl` must refuse the characters that AWS advises against, and print all others."""
+    """Athena cannot run here: `ddl` must refuse the characters that AWS advises against, and accept all others."""
     for case in cases:
         place = case.dataset.relative_to(scratch)
         for dialect in ("athena", "glue"):
             answer = program.ddl(case, dialect, "--location", f"s3://lake/{place}")
             signs = set(str(place))
             if any(ord(c) < 32 for c in signs):
-                # Control characters are refused earlier, in the URL.
+                # Control characters are refused earlier, when the URL is parsed.
                 sheet.check(f"{case} for {dialect}", answer.returncode == 3 and not answer.stdout, answer)
             elif signs & AMAZON:
                 sheet.refusal(case, answer, [*(signs & AMAZON), "${"])
@@ -380,7 +380,7 @@ def athena(program, scratch, cases, sheet, arguments):
 
 
 def trino(program, scratch, cases, sheet, arguments):
-    """Trino on a local disk, with projected and stored partitions, and over S3 with the tables in Glue."""
+    """Tests Trino on a local disk, with projected and stored partitions, and on S3 with the tables in Glue."""
     import boto3
     from athena import ACCESS, with_whole_years
     from trino import Server
@@ -446,8 +446,8 @@ def upload(client, bucket, dataset, prefix):
 
 
 def granted(pattern, text):
-    """Returns whether a pattern of a policy matches a text, by IAM's documentation of policy variables: `*` is any text, `?` is
-    one character, and `${*}`, `${?}` and `${$}` are these characters."""
+    """Returns whether a pattern in a policy matches a text, by IAM's documentation of policy variables: `*` matches any
+    text, `?` matches one character, and `${*}`, `${?}` and `${$}` match these characters literally."""
     expression = ""
     for variable, sign in re.findall(r"\$\{([^}]*)\}|(.)", pattern, re.DOTALL):
         if sign in ("*", "?"):
@@ -498,7 +498,7 @@ def policies(program, scratch, cases, sheet, arguments):
 
 
 def near(chance, prefix):
-    """Returns the prefix, and prefixes that a wildcard or a variable in it would match."""
+    """Returns the prefix, and other prefixes that its wildcards or variables would match."""
     changed = list(prefix)
     changed[chance.randrange(len(changed))] = chance.choice("xyz*?$")
     return {prefix, *misread(prefix), "".join(changed), prefix + "x", "x" + prefix, prefix[:-1] or "x"} - {""} - {
@@ -506,7 +506,7 @@ def near(chance, prefix):
 
 
 def refused(program, sheet):
-    """Tests arguments with which a policy would grant more than is visible."""
+    """Tests arguments with which a policy would grant more than it appears to."""
     delivery = ("policy", "log-delivery", "--account", "123456789012", "--bucket")
     key = "arn:aws:kms:eu-west-1:123456789012:"
     for bad, command in [
@@ -519,7 +519,7 @@ def refused(program, sheet):
         ("*", ("policy", "convert", "--source", "s3://b", "--kms-key", "*")),
         (f"{key}key/*", ("policy", "convert", "--source", "s3://b", "--kms-key", f"{key}key/*")),
         (f"{key}alias/x", ("policy", "convert", "--source", "s3://b", "--kms-key", f"{key}alias/x")),
-        # Such a location is not readable.
+        # Such a location would be unreadable.
         ("a\\x0ab", ("ddl", "--location", "s3://lake/a\nb", "--dialect", "spark")),
         ("a\\u{202e}b", ("ddl", "--location", "s3://lake/a\u202eb", "--dialect", "duckdb")),
     ]:

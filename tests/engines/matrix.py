@@ -2,8 +2,9 @@
 
     matrix.py SOURCE... --dataset PROFILE=DATASET... --snappy DATASET --program ALB2PARQUET [--only NAME,...] [--update]
 
-Prints the table of docs/engines.md. Exits with 1 if an engine returns wrong values of the first profile or cannot read it, or if the
-table in docs/engines.md is stale; --update writes the table to the page. Engines that cannot be installed are reported as skipped.
+Prints the table of docs/engines.md. Exits with 1 if an engine cannot read the first profile or returns wrong values for
+it, or if the table in docs/engines.md is stale; --update writes the table to the page. Engines that cannot be installed
+are reported as skipped.
 """
 
 import argparse
@@ -24,8 +25,9 @@ TABLE = re.compile(r"(<!-- engines: [^\n]*-->\n)(.*?)(<!-- end -->)", re.DOTALL)
 SNAPPY = "snappy"
 LONGEST_MESSAGE = 160
 LISTED = [(engine.name, engine.version, reader) for engine in matrix_engines.ENGINES for reader in engine.readers]
-RIGHT, REFUSED, WRONG, SKIPPED = "correct", "refused", "wrong", "skipped"
-# The engine did not start, or its process ended before it read anything. The files are not the cause, so the page omits it.
+The engine did not start, or its process ended before it read anything. The page omits such results, because the files
+are not the cause.
+# the cause.
 FAILED = "failed"
 
 
@@ -63,11 +65,11 @@ class Matrix:
         self.profiles = list(datasets)
         self.snappy, self.expected = snappy, expected
         self.datasets = datasets
-        self.rows = []  # the cells of the table: engine, version, reader, and one for each profile
+        self.rows = []  # table cells: engine, version, reader, one per profile
         self.problems, self.skipped = [], []
 
     def read(self, engine, program):
-        """Adds the rows of an engine."""
+        """Reads all datasets with an engine, and adds its rows to the table."""
         began = time.monotonic()
         datasets = self.datasets | ({} if engine.zstandard else {SNAPPY: self.snappy})
         files = [file for name, place in datasets.items() for file in data_files(name, place)]
@@ -91,7 +93,7 @@ class Matrix:
             print(f"          {' | '.join(row[2:])}", flush=True)
 
     def row(self, engine, name, reader, cells):
-        """Returns the cells of a row. Adds a problem if the first profile is not read correctly."""
+        """Returns the profile cells of a row. Adds a problem if the first profile is not read correctly."""
         row = [cells[reader, profile] for profile in self.profiles]
         if not engine.zstandard and row[0].startswith(REFUSED):
             row[0] += f"; {RIGHT} with `--compression snappy`" if cells[reader, SNAPPY] == RIGHT else f"; Snappy: {cells[reader, SNAPPY]}"
@@ -103,7 +105,7 @@ class Matrix:
         return row
 
     def verdict(self, engine, files, found, reader, dataset):
-        """Returns the cell of a dataset for one reader of an engine."""
+        """Returns the table cell for a dataset that one reader of an engine read."""
         for each in found:
             if each["reader"] is None:
                 return f"{FAILED}: `{message(each['error'], {})}`"
@@ -124,7 +126,7 @@ class Matrix:
         return "; ".join(parts) or RIGHT
 
     def places(self, engine, files, dataset):
-        """Yields the expected checksums of each partition, or of each table, and the names under which they are read."""
+        """Yields the expected checksums of each partition or table, and the names that the engine reports."""
         files = [file for file in files if file.dataset == dataset]
         if engine.tables:
             for table in checksums.schemas():
@@ -147,18 +149,18 @@ class Matrix:
         return ["engine", "version", "reader", *self.profiles]
 
     def read_rows(self):
-        """Returns the cells of the rows that were read, by engine, version and reader."""
+        """Returns the profile cells of the rows that were read, by engine, version and reader."""
         return {tuple(row[:3]): row[3:] for row in self.rows if not row[3].startswith((SKIPPED, FAILED))}
 
     def page(self):
-        """Returns the position of the table in the page, and its cells by engine, version and reader."""
+        """Returns the match of the table in the page, and the table's cells by engine, version and reader."""
         place = TABLE.search(PAGE.read_text())
         if not place:
             sys.exit(f"{PAGE} has no table of engines")
         return place, parse(place[2], self.head)
 
     def write(self):
-        """Writes the rows so far to the page. Rows that this run did not read are unchanged."""
+        """Writes the rows so far to the page. Rows that this run did not read stay unchanged."""
         place, old = self.page()
         known = {tuple(row[:3]): row[3:] for row in self.rows if not row[3].startswith(FAILED)} | old | self.read_rows()
         text = markdown(self.head, [[*key, *known[key]] for key in LISTED if key in known])
@@ -186,10 +188,10 @@ def data_files(dataset, place):
 
 
 def of_table(expected, partition):
-    """Returns the expected checksums, with the partition columns that the engine returns."""
+    """Returns a table's expected checksums, including those of the partition columns that the engine returns."""
     columns = {name: value for name, value in expected.columns.items() if name not in (*PARTITION, DATE)}
     for name in partition:
-        # Iceberg has dates for days.
+        # Iceberg tables have dates instead of days.
         columns[name] = expected.columns[DATE if name == "day" and "year" not in partition else name]
     return Checksums(expected.rows, expected.sum, columns)
 
@@ -212,7 +214,7 @@ def differences(read, expected, partial):
 
 
 def prove_that_faults_are_seen():
-    """Fails if wrong values have the same checksums as the correct ones."""
+    """Fails if the checksums of wrong values equal those of the correct values."""
     right = {"text": ["a", "", None, "b"], "number": [1, 2, 3, None], "double": [0.0, -1.0, 0.5, 0.5], "time": [1, 1 << 40, 7, 8]}
     expected = checksums.of_columns(right)
     faults = {
@@ -247,13 +249,13 @@ def markdown(head, rows):
 
 
 def parse(text, head):
-    """Returns the cells of a table by engine, version and reader, or none if the table has other columns."""
+    """Returns a table's cells by engine, version and reader. Returns no cells if the table has other columns."""
     first, *rows = [[cell.strip() for cell in line.strip()[1:-1].split(" | ")] for line in text.splitlines()] or [[]]
     return {tuple(row[:3]): row[3:] for row in rows[1:]} if first == head else {}
 
 
 def stale(page, read, listed):
-    """Returns the rows of the page that differ from the results, and those that are not in the list."""
+    """Yields the rows of the page that differ from the results, and those that are not in the list of engines."""
     for key, cells in read.items():
         if page.get(key) != cells:
             yield f"{PAGE.name} has {page.get(key)} for {' '.join(key).strip()}, but the result is {cells}; run scripts/engines-matrix --update"
