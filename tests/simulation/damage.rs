@@ -526,6 +526,17 @@ fn run_seed(seed: u64) -> BTreeMap<&'static str, u64> {
         }
         failed = history.repair();
     }
+    let is_alone = |text: &&String| text.contains("a file of rows or rejects is lost");
+    for text in failed.iter().filter(is_alone) {
+        // An interrupted run left the file of rejects, which is published first, and its claim is lost. Apply the remedy.
+        let (_, named) = text.split_once("memory:/").unwrap();
+        let key = named.split(' ').next().unwrap();
+        assert!(key.starts_with(REJECTS), "{what}: {text}");
+        delete(&history.dataset(), key);
+    }
+    if failed.iter().any(|text| is_alone(&text)) {
+        failed = history.repair();
+    }
     assert!(failed.is_empty(), "{what}: {failed:?}");
     let failures = history.convert().unwrap();
     assert!(failures.is_empty(), "{what}: {failures:?}");
