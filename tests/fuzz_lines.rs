@@ -1,4 +1,4 @@
-//! The fuzz target `lines`: decodes text of one log type.
+//! The fuzz target `lines`: decodes text as lines of one log type.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -13,7 +13,7 @@ use crate::fuzz_targets::{Input, sample_texts};
 use crate::outcome::{OBJECT, Outcome};
 use crate::reference_lines::reference;
 
-/// Values that a single input byte stands for, so that a short input can be a line with many fields.
+/// Values that a single input byte represents, so that a short input can expand to a line with many fields.
 const VALUES: [&[u8]; 64] = [
     b"https ",
     b"2025-07-19T14:03:21.123456Z ",
@@ -81,7 +81,7 @@ const VALUES: [&[u8]; 64] = [
     b"HEALTHY ",
 ];
 
-/// Expands the bytes from 0x80 to 0xbf to the values that they stand for.
+/// Replaces each byte from 0x80 to 0xbf with the value that it represents.
 pub(crate) fn expanded(bytes: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(bytes.len() * 8);
     for byte in bytes {
@@ -93,7 +93,7 @@ pub(crate) fn expanded(bytes: &[u8]) -> Vec<u8> {
     text
 }
 
-/// Decodes a text as each log type in turn. Access logs are compared with the reference.
+/// Decodes text as each log type in turn. For access logs, compares the result with the reference.
 pub(crate) fn lines(input: &[u8]) {
     thread_local! {
         static DECODERS: RefCell<Vec<(LogType, Decoder)>> = RefCell::new(
@@ -124,7 +124,7 @@ pub(crate) fn lines(input: &[u8]) {
     });
 }
 
-/// Decodes a whole text, and checks invariants that hold for every text.
+/// Decodes a whole text, and checks invariants that hold for any text.
 fn decode_all(
     log_type: LogType,
     decoder: &mut Decoder,
