@@ -1,5 +1,5 @@
-//! The connection log and the health check log: golden lines, trees with all log types, and objects whose content does
-//! not match their name.
+//! Connection and health check logs: golden lines, trees with all log types, and objects whose content does not match
+//! their names.
 
 use alb2parquet::internals::logs::schema::LogType;
 use serde_json::json;
@@ -13,7 +13,7 @@ const CONNECTIONS: &str = "alb_connection_logs";
 const CHECKS: &str = "alb_health_check_logs";
 const VALIDITY: &str = "NotBefore=2023-09-21T22:43:21Z;NotAfter=2026-06-17T22:43:21Z";
 
-/// The fields of a connection log line, each with its columns.
+/// The fields of a connection log line, each with the columns that it fills.
 const CONNECTION: [(&str, &[(&str, &str)]); 15] = [
     ("2025-07-19T14:03:21.123456Z", &[("time", "2025-07-19T14:03:21.123456Z")]),
     ("2001:db8::17", &[("client_ip", "2001:db8::17")]),
@@ -45,7 +45,7 @@ const CONNECTION: [(&str, &[(&str, &str)]); 15] = [
     ("203.0.113.5", &[("ip_address", "203.0.113.5")]),
 ];
 
-/// The fields of a health check log line, each with its columns.
+/// The fields of a health check log line, each with the columns that it fills.
 const HEALTH_CHECK: [(&str, &[(&str, &str)]); 10] = [
     ("http", &[("type", "http")]),
     ("2025-12-01T14:03:21.123456Z", &[("time", "2025-12-01T14:03:21.123456Z")]),
@@ -59,7 +59,7 @@ const HEALTH_CHECK: [(&str, &[(&str, &str)]); 10] = [
     ("203.0.113.5", &[("ip_address", "203.0.113.5")]),
 ];
 
-/// A log type with its golden fields and the field counts of its eras.
+/// A log type, with its golden fields and the field counts of its eras.
 type Golden =
     (LogType, &'static [(&'static str, &'static [(&'static str, &'static str)])], &'static [usize]);
 
@@ -72,7 +72,7 @@ fn line((_, fields, _): Golden, count: usize) -> Line {
     Line(fields[..count].iter().map(|(field, _)| (*field).to_owned()).collect())
 }
 
-/// Returns the row of the first `count` fields.
+/// Returns the row for the first `count` fields.
 fn golden((_, fields, _): Golden, count: usize, extra: Option<&str>) -> Row {
     let mut row = Row::new();
     for (index, (_, columns)) in fields.iter().enumerate() {
@@ -95,7 +95,7 @@ fn checks(count: usize) -> Vec<u8> {
     text_of((0..count).map(|number| line.clone().with(3, &format!("0.00{number:07}")).text()))
 }
 
-/// Returns the key of an object of a log type, whose name begins with `prefix`.
+/// Returns the key of an object whose name begins with the `prefix` of a log type.
 fn key_as(prefix: &str, number: usize) -> String {
     let key = key(number);
     let (folder, name) = key.rsplit_once('/').unwrap();
@@ -220,7 +220,7 @@ fn a_value_that_does_not_fit_its_column_is_a_reject_that_names_it() {
 
 // ---- trees
 
-/// Returns a world with objects of all log types on one day, each type with rejects.
+/// Returns a world with objects of all log types on one day. Each type has rejects.
 fn mixed() -> World {
     let world = World::new();
     world.put(&key(1), gzip([good_lines(7), b"bad\n".to_vec()].concat()));
@@ -298,7 +298,7 @@ fn all_logs_are_verified_removed_and_cleaned() {
     let whole = verify(&[]).expect(0);
     assert_eq!((whole.count("/compared"), whole.count("/rows"), whole.count("/files")), (4, 19, 6));
     assert_eq!(verify(&["--log-type", "health_check"]).expect(0).count("/rows"), 3);
-    // The directories of all tables may contain only claimed files.
+    // Only claimed files may be in the directories of the tables.
     let orphan = world.out().join(CHECKS).join("orphan.parquet");
     std::fs::write(&orphan, "").unwrap();
     assert_eq!(verify(&[]).expect(1).json()["findings"][0]["kind"], "orphan");
@@ -364,13 +364,13 @@ fn an_object_of_another_kind_is_refused() {
             assert_eq!(world.rejects(), [], "{holds}");
             let staged = tree(&world.out()).into_keys().find(|name| name.contains("/staging/"));
             assert_eq!(staged, None, "{holds}");
-            // It is not claimed, so that it is converted after it gets the correct name.
+            // The object is not claimed, so it is converted once it has the correct name.
             world.convert().expect(2).says(&[&foreign, "1 converted_before"]);
         }
     }
 }
 
-/// CloudWatch can deliver log lines to the same keys with other separators, selected fields or a header.
+/// CloudWatch can deliver log lines to the same keys with other separators, with selected fields, or with a header.
 #[test]
 fn an_object_with_chosen_fields_is_refused_by_name() {
     let quoted = |by: &str| text_of(vec![Line::of(36).0.join(by); 3]);
@@ -441,7 +441,7 @@ fn an_object_with_chosen_fields_is_refused_by_name() {
             error.contains(&format!("but contains {holds}; none of it is converted. Configure")),
             "{error}"
         );
-        // `inspect` reports the same.
+        // `inspect` reports the same problem.
         let path = world.source().join(object);
         let inspected =
             crate::support::run(&["inspect", path.to_str().unwrap(), "--json"]).expect(2);
@@ -481,7 +481,7 @@ fn an_object_of_the_expected_kind_is_never_refused() {
         ("", gzip(one_good), 1, "invalid_value=20"),
         ("conn_log_", gzip(broken), 0, "invalid_value=1"),
         ("", gzip(unlike), 0, "misplaced_quote=1 too_few_fields=1"),
-        // Uncompressed, but of the named log type.
+        // Uncompressed, but with lines of the log type that the name indicates.
         ("", good_lines(2), 2, ""),
         ("health_check_log_", checks(2), 2, ""),
     ];
@@ -497,7 +497,7 @@ fn an_object_of_the_expected_kind_is_never_refused() {
 #[test]
 fn a_large_object_of_another_kind_is_refused_as_a_whole() {
     let world = World::with(gzip(good_lines(4)));
-    // Streamed in segments. The lines of the last segment would be valid.
+    // The object is streamed in segments. The lines in the last segment would be valid.
     let text = [text_of(std::iter::repeat_n(NETWORK, 80_000)), good_lines(2000)].concat();
     assert!(text.len() > 16 << 20);
     world.put(&key(2), gzip(text));

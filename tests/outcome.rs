@@ -1,4 +1,4 @@
-//! The rows and rejects of an object as plain text, to compare decoders.
+//! The rows and rejects of an object as plain text, for comparing decoders.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -11,10 +11,10 @@ use arrow::datatypes::{
 };
 use chrono::DateTime;
 
-/// A row: unchanged text, decimal numbers, and times such as `2025-07-19T14:03:21.123456Z`.
+/// A row by column name: unchanged text, decimal numbers, and times such as `2025-07-19T14:03:21.123456Z`.
 pub(crate) type Row = BTreeMap<String, Option<String>>;
 
-/// A reject, with its line number and offset in the object.
+/// A reject, with its line number and byte offset in the object.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) struct Rejected {
     pub(crate) line_number: u64,
@@ -40,14 +40,14 @@ impl fmt::Debug for Rejected {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Outcome {
     pub(crate) lines: u64,
-    /// Number of lines that were joined to the previous line.
+    /// Number of lines that were joined to the line before.
     pub(crate) joined: u64,
     pub(crate) rows: Vec<Row>,
     pub(crate) rejects: Vec<Rejected>,
 }
 
 impl Outcome {
-    /// Adds more decoded rows and rejects of the same object.
+    /// Adds rows and rejects that were decoded later from the same object.
     pub(crate) fn add(&mut self, decoded: Decoded, bytes_before: &mut u64) {
         self.rows.extend(rows_of(&decoded.batch));
         for segment in decoded.segments {
@@ -68,7 +68,7 @@ impl Outcome {
         }
     }
 
-    /// Returns the only row of an outcome without rejects.
+    /// Returns the only row. Panics if there are other rows or rejects.
     #[track_caller]
     pub(crate) fn row(&self) -> &Row {
         assert_eq!(self.rejects, [], "no rejects were expected");
@@ -76,7 +76,7 @@ impl Outcome {
         &self.rows[0]
     }
 
-    /// Returns the only reject of an outcome without rows.
+    /// Returns the only reject. Panics if there are rows or other rejects.
     #[track_caller]
     pub(crate) fn reject(&self) -> &Rejected {
         assert_eq!(self.rows, [], "no rows were expected");
@@ -85,10 +85,10 @@ impl Outcome {
     }
 }
 
-/// Object key of decoded text.
+/// The object key of text that is decoded without a source.
 pub(crate) const OBJECT: &str = "an/object";
 
-/// Returns the rows of a batch.
+/// Returns the rows of a record batch.
 pub(crate) fn rows_of(batch: &RecordBatch) -> Vec<Row> {
     let mut rows = vec![Row::new(); batch.num_rows()];
     for (field, column) in batch.schema().fields().iter().zip(batch.columns()) {
@@ -127,7 +127,7 @@ fn values_of(array: &dyn Array) -> Vec<Option<String>> {
     }
 }
 
-/// Returns a time in microseconds as text.
+/// Formats a time given in microseconds.
 pub(crate) fn time_text(micros: i64) -> String {
     let time = DateTime::from_timestamp_micros(micros).unwrap();
     time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()

@@ -1,4 +1,4 @@
-//! Random texts on which the decoder must agree with the reference converter.
+//! Random texts for which the decoder must agree with the reference converter.
 
 use std::io;
 
@@ -19,7 +19,7 @@ use crate::support::{
 /// Bytes that are likely to break a tokenizer.
 const NASTY: &[u8] = b"  \"\"\n\r\0-:.019eTZ[]\\x\x7f\x80\xbf\xc3\xe9\xf0\xff";
 
-/// Valid and invalid values of fields.
+/// Valid and invalid field values.
 const VALUES: &[&str] = &[
     "-",
     "\"-\"",
@@ -95,7 +95,7 @@ impl Change {
 }
 
 /// Generates a line of some era with replaced fields, toggled quotes, and a length near a multiple of the tokenizer's
-/// block.
+/// block size.
 fn regular() -> impl Strategy<Value = Vec<u8>> {
     let count = prop_oneof![17_usize..=36, select(&[17, 18, 29, 30, 36, 37, 40][..])];
     let values = vec((any::<Index>(), select(VALUES)), 0..3);
@@ -112,7 +112,7 @@ fn regular() -> impl Strategy<Value = Vec<u8>> {
             *field = if bare == *field { format!("\"{bare}\"") } else { bare };
         }
         if let Some((blocks, off)) = length {
-            // The line ends between 2 bytes before and 2 bytes after the boundary of a 64-byte block.
+            // The line ends between two bytes before and two bytes after a boundary of a 64-byte block.
             "p".clone_into(&mut line.0[2]);
             let least = line.text().len();
             let length = least.next_multiple_of(64) + 64 * blocks + 62 + off;
@@ -122,7 +122,7 @@ fn regular() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Generates a line with line ends in its quoted fields, sometimes truncated.
+/// Generates a line that has line ends in its quoted fields and is sometimes truncated.
 fn split_line() -> impl Strategy<Value = Vec<u8>> {
     let quoted = select(&[12_usize, 13, 17, 18, 23][..]);
     let ends = select(&["\n", "\r\n", "\n\n", "a\nb", "\n ", "\n\"", "\n\" \"", "\r"][..]);
@@ -177,7 +177,7 @@ fn text() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Returns the configuration: 256 cases, or the number in `PROPTEST_CASES`.
+/// Returns the proptest configuration: 256 cases, or the number in `PROPTEST_CASES`.
 pub(crate) fn config() -> ProptestConfig {
     ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
 }
@@ -198,7 +198,7 @@ proptest! {
         prop_assert_eq!(decode(&text), reference(without_blank_end(&text)));
     }
 
-    /// A valid line is a separate row, whatever the lines before and after it are.
+    /// A valid line is always a separate row, regardless of the lines before and after it.
     #[test]
     fn every_valid_line_becomes_a_row(lines in vec(line(), 0..9)) {
         let good = |number: usize| Line::of(36).with(19, &format!("\"good{number}.example\"")).text();
@@ -229,7 +229,7 @@ proptest! {
         texts in vec(text(), 1..4),
         blocks in vec(any::<bool>(), 4),
     ) {
-        // One decoder reads all blocks, so no state may remain from the previous block.
+        // One decoder reads all blocks. No state may remain from the previous block.
         let mut decoder = Decoder::new(LogType::Access.table());
         let mut whole = Vec::new();
         let (mut outcome, mut bytes) = (Outcome::default(), 0);
@@ -252,8 +252,8 @@ proptest! {
     }
 }
 
-/// The text is longer than a segment, so lines continue from one segment to the next. Some lines are too long, and one
-/// is longer than a segment.
+/// The text is longer than a segment, so some lines continue in the next segment. Some lines are too long, and one is
+/// longer than a segment.
 #[test]
 fn output_does_not_depend_on_segments() {
     let mut text = Vec::new();
@@ -283,7 +283,7 @@ fn output_does_not_depend_on_segments() {
     assert!(streamed.rows == expected.rows);
 }
 
-/// Split lines at the end of a segment of 4 MiB are joined as if there were no segments.
+/// Split lines at the end of a 4 MiB segment are joined as if there were no segments.
 #[test]
 fn segments_do_not_split_lines() {
     const SEGMENT: usize = 4 << 20;
@@ -293,7 +293,7 @@ fn segments_do_not_split_lines() {
     let good = Line::of(29).text();
     let filler = |length| Line::of(29).with(14, &format!("\"{}\"", "u".repeat(length))).text();
     for (name, last) in [("split", &split), ("open", &open), ("shut", &shut)] {
-        // The segment ends before the lines, in the first, or after one of the line feeds.
+        // The segment ends before the lines, within the first one, or after one of the line feeds.
         let ends = last.match_indices('\n').map(|(at, _)| at + 1);
         for at in [0, 1].into_iter().chain(ends) {
             let mut text = text_of(vec![filler(1_000_000); 4]);

@@ -1,4 +1,4 @@
-//! A slow reference converter of lines, written from the documented rules with only the standard library.
+//! A slow reference converter for lines, written from the documented rules with only the standard library.
 
 use crate::outcome::{OBJECT, Outcome, Rejected, Row};
 use crate::shapes;
@@ -38,7 +38,7 @@ pub(crate) fn reference(text: &[u8]) -> Outcome {
     outcome
 }
 
-/// Returns how many of the first lines of a text form one log line.
+/// Returns how many lines at the beginning of a text form one log line.
 fn joined(lines: &[&[u8]]) -> usize {
     let is_open = |line: &[u8]| row(line).is_err_and(|(reason, _)| reason == "unterminated_quote");
     if !is_open(without_cr(lines[0])) {
@@ -60,7 +60,7 @@ fn without_cr(line: &[u8]) -> &[u8] {
     line.strip_suffix(b"\r").unwrap_or(line)
 }
 
-/// Blank lines at the end of an object do not count as lines.
+/// Removes the blank lines at the end of an object, which do not count as lines.
 pub(crate) fn without_blank_end(mut text: &[u8]) -> &[u8] {
     let ends = [&b"\r\n"[..], b"\n", b"\r"];
     let is_line = |text: &[u8]| text.is_empty() || text.ends_with(b"\n");
@@ -74,7 +74,7 @@ pub(crate) fn without_blank_end(mut text: &[u8]) -> &[u8] {
 
 type Refusal = (&'static str, Option<&'static str>);
 
-/// Type of a field: s text, t time, d double, i 32 bits, l 64 bits, e endpoint, r request.
+/// The type of a field: s text, t time, d double, i 32 bits, l 64 bits, e endpoint, r request.
 fn kind_of(field: usize) -> u8 {
     match field {
         1 | 21 => b't',
@@ -144,7 +144,7 @@ fn row(line: &[u8]) -> Result<Row, Refusal> {
         let values = match field {
             None => vec![None; columns.len()],
             Some(field) => {
-                // The first column that rejects the value: for an endpoint, the address or the port.
+                // Report the first column that rejects the value: for an endpoint, the address or the port.
                 if !shapes::fits(index, field) {
                     return Err(("invalid_value", Some(columns[0])));
                 }
@@ -159,7 +159,7 @@ fn row(line: &[u8]) -> Result<Row, Refusal> {
     Ok(row)
 }
 
-/// Splits a line into at most 36 unquoted fields and the rest.
+/// Splits a line into at most 36 unquoted fields and the remaining text.
 fn split(line: &str) -> Result<(Vec<String>, Option<String>), &'static str> {
     let characters: Vec<char> = line.chars().collect();
     let mut fields = Vec::new();
@@ -222,7 +222,7 @@ fn integer(text: &str) -> Option<&str> {
     digits(text.strip_prefix('-').unwrap_or(text)).then_some(text)
 }
 
-/// Matches an optional `-`, digits, an optional fraction and an optional exponent.
+/// Parses an optional `-`, digits, an optional fraction, and an optional exponent.
 fn double(text: &str) -> Option<String> {
     let number = text.strip_prefix('-').unwrap_or(text);
     let (mantissa, exponent) = match number.split_once(['e', 'E']) {
@@ -238,7 +238,7 @@ fn double(text: &str) -> Option<String> {
     value.is_finite().then(|| format!("{value:?}"))
 }
 
-/// Returns the time with six fractional digits and a `Z`.
+/// Returns the time with six fractional digits and a trailing `Z`.
 fn time(text: &str) -> Option<String> {
     let text = text.strip_suffix('Z').unwrap_or(text);
     let (whole, fraction) = match text.split_once('.') {

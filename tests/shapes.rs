@@ -14,10 +14,10 @@ const ACTIONS: [&str; 8] = [
 const WORDS: [&str; 7] =
     ["Acceptable", "Ambiguous", "Severe", "PASS", "FAIL", "Success", "session-reused"];
 
-/// Returns whether a value fits a field, counted from 0. The value has no quotes and is not `-`.
+/// Returns whether a value fits a field. Fields are counted from 0. The value has no quotes and is not `-`.
 pub(crate) fn fits(field: usize, value: &str) -> bool {
     if value.is_empty() {
-        // The parsers of numbers, times and endpoints reject invalid values.
+        // The parsers for numbers, times and endpoints reject invalid values.
         return true;
     }
     match field {
@@ -125,7 +125,7 @@ fn made_of(value: &str, characters: &str) -> bool {
     value.chars().all(|c| characters.contains(c))
 }
 
-/// Returns whether a value is a word or an ID of one other field.
+/// Returns whether a value is a word or an ID that belongs to another field.
 fn elsewhere(value: &str) -> bool {
     [&TYPES[..], &ACTIONS, &WORDS].concat().contains(&value) || value.starts_with("TID_")
 }
