@@ -1,4 +1,4 @@
-//! Names, values and messages from outside are escaped wherever the program prints them.
+//! Names, values and messages from outside the program are escaped wherever the program prints them.
 
 use std::ffi::OsString;
 use std::fs;
@@ -13,11 +13,11 @@ use serde_json::Value;
 
 use crate::support::{Line, World, good_lines, gzip, key, program, put, text_of};
 
-/// Colors, right-to-left override, a bell, a new line, a carriage return, and a C1 control character.
+/// Colors, a right-to-left override, a bell, a line feed, a carriage return, and a C1 control character.
 const HOSTILE: &str = "a\u{1b}[31m\u{202e}\u{7}\nFORGED\r\u{9b}2J";
-/// Its expected form in text output.
+/// The expected form of the text in text output.
 const ESCAPED: &str = "a\\x1b[31m\\u{202e}\\x07\\x0aFORGED\\x0d\\u{9b}2J";
-/// Its expected form in JSON.
+/// The expected form of the text in JSON.
 const IN_JSON: &str = r"a\u001b[31m\u202e\u0007\nFORGED\r\u009b2J";
 
 /// Where a name must appear.
@@ -54,7 +54,7 @@ impl Cases {
     }
 }
 
-/// Returns why output is wrong: it contains control characters, a name begins a line, or the name is missing.
+/// Returns what is wrong with the output: it contains control characters, a name begins a line, or the name is missing.
 fn problem(stdout: &[u8], stderr: &[u8], seen: Seen) -> Option<String> {
     for bytes in [stdout, stderr] {
         let Ok(text) = str::from_utf8(bytes) else { return Some(format!("{bytes:?} is no UTF-8")) };
@@ -93,7 +93,7 @@ fn acts(c: char) -> bool {
     c.is_control() && c != '\n' || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// Returns all strings in a JSON value, including the keys of objects.
+/// Returns all strings in a JSON value, including object keys.
 fn strings(value: &Value) -> Vec<String> {
     match value {
         Value::String(text) => vec![text.clone()],
@@ -123,7 +123,7 @@ fn run_all(cases: Cases) {
     assert!(problems.is_empty(), "{}", problems.join("\n\n"));
 }
 
-/// Covers every argument that a message contains.
+/// Covers every argument that appears in a message.
 #[test]
 fn arguments_are_escaped() {
     let world = World::with(gzip(good_lines(1)));
@@ -224,7 +224,7 @@ fn names_in_sources_and_datasets_are_escaped() {
     cases.add("rows and rejects in JSON", Seen::Json, ["inspect", &object, "--json"]);
     run_all(cases);
 
-    // A dataset with a hostile name, an unconverted object and orphan files.
+    // A dataset with a hostile name, an unconverted object, and orphan files.
     let mut cases = Cases::default();
     let lake_of = |args: &[&str]| -> Vec<String> {
         let args = args.iter().map(|arg| arg.replace("LAKE", lake).replace("SOURCE", source));
@@ -263,7 +263,7 @@ fn names_in_sources_and_datasets_are_escaped() {
     assert!(title.ends_with(ESCAPED), "{title:?}");
 }
 
-/// Covers lines of lists and keys in batches, which cannot contain line feeds.
+/// Covers lines in lists and keys in batches. They cannot contain line feeds.
 #[test]
 fn entries_of_lists_are_escaped() {
     let world = World::new();
@@ -302,7 +302,7 @@ impl PathString for std::path::PathBuf {
     }
 }
 
-/// Names that are not UTF-8.
+/// Covers names that are not UTF-8.
 #[test]
 fn names_that_are_not_utf8_are_escaped() {
     let world = World::new();
@@ -327,7 +327,7 @@ fn names_that_are_not_utf8_are_escaped() {
     }
 }
 
-/// Responses of a store can contain anything.
+/// A store's responses can contain anything.
 #[test]
 fn messages_of_stores_are_escaped() {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();

@@ -1,4 +1,4 @@
-//! Reruns convert only new objects. Tests of `verify`, `accept` and `remove`.
+//! Reruns convert only new objects. Also tests `verify`, `accept` and `remove`.
 //!
 //! `scripts/s3-test` also runs these tests with buckets.
 
@@ -45,7 +45,7 @@ pub(crate) fn findings(world: &World) -> Vec<String> {
             assert!(finding[key].as_str().is_some_and(|text| !text.is_empty()), "{finding}");
         }
         run.says(&[finding["problem"].as_str().unwrap()]);
-        // The text output must contain each word of the remedy.
+        // The text output must contain each word of the remedy's name.
         run.says(&finding["remedy"].as_str().unwrap().split('_').collect::<Vec<_>>());
     }
     assert_eq!(run.code, i32::from(!findings.is_empty()), "{run:#?}");
@@ -92,7 +92,7 @@ fn a_changed_object_is_named_and_not_converted_again() {
     run.says(&[&key(2), "left alone", "remove"]);
     assert_eq!(tree(&world.out()), before);
     assert_eq!(findings(&world), ["changed"]);
-    // A copy in another location is the same object, whatever its age.
+    // A copy in another location counts as the same object, regardless of its age.
     let copy = world.path("copy");
     for number in [1, 3] {
         put(&copy, &key(number), fs::read(world.source().join(key(number))).unwrap());
@@ -134,7 +134,7 @@ pub(crate) fn touch(world: &World, key: &str) {
     fs::write(path, bytes).unwrap();
 }
 
-/// The claim of an adjacent day contains the object, as if another rule had determined its day.
+/// The object is in the claim of an adjacent day, as if its day had been determined by a different rule.
 #[test]
 fn a_touched_object_of_an_adjacent_day_is_recorded_next_to_its_claim() {
     let world = World::new();
@@ -207,7 +207,7 @@ fn a_touched_object_is_compared_once_and_recorded() {
     assert_eq!(tree(&world.out()), after);
     verify(&world, &[]).expect(0);
     assert_eq!(findings(&world), [""; 0]);
-    // An object that is touched again is compared again.
+    // If an object is touched again, it is compared again.
     touch(&world, &key(1));
     let run = world.convert_with(&["--json"]).expect(0);
     assert_eq!(run.count("/objects/skipped_by_kind/touched"), 1);
@@ -247,7 +247,7 @@ fn a_damaged_object_that_is_touched_cannot_be_compared() {
     let run = world.convert_with(&["--json"]).expect(2);
     run.says(&[&key(2), "has no CRC-32 to compare", "left alone", "remove"]);
     assert_eq!(run.count("/objects/failed"), 1);
-    // An object that becomes damaged but keeps its size has different content.
+    // An object that becomes damaged has different content, even if it keeps its size.
     let path = world.source().join(key(1));
     let mut bytes = fs::read(&path).unwrap();
     let crc32 = bytes.len() - 6;
@@ -283,7 +283,7 @@ fn verify_counts_the_contents_of_a_correct_dataset() {
     assert_eq!(tree(&world.out()), before, "nothing is written");
     let run = verify(&world, &["--from", "2025-07-20"]).expect(0);
     assert_eq!((run.count("/objects"), run.count("/claims"), run.count("/rows")), (1, 1, 5));
-    // Objects that are no longer in the source cannot be compared. They may have been deleted intentionally.
+    // Objects that are no longer in the source cannot be compared, but may have been deleted intentionally.
     fs::remove_file(world.source().join(key(1))).unwrap();
     let run = verify(&world, &["--read-data"]).expect(0);
     assert_eq!((run.count("/compared"), run.count("/not_compared")), (3, 1));
@@ -332,7 +332,7 @@ fn verify_finds_every_kind_of_damage() {
     }
 }
 
-/// Rewrites the file of a table with the `parquet` crate and the given metadata, and changes its claim accordingly.
+/// Rewrites a table's file with the `parquet` crate and the given metadata, and updates the claim accordingly.
 fn rewrite(world: &World, table: &str, metadata: Option<Vec<KeyValue>>) {
     let path = files(&world.out(), table).remove(0);
     let rows = ParquetRecordBatchReaderBuilder::try_new(File::open(&path).unwrap()).unwrap();
@@ -357,7 +357,7 @@ fn rewrite(world: &World, table: &str, metadata: Option<Vec<KeyValue>>) {
     fs::write(path, bytes).unwrap();
 }
 
-/// The metadata in the footer of a file.
+/// Returns the metadata in the footer of a table's file.
 fn metadata(world: &World, table: &str) -> Vec<KeyValue> {
     let file = File::open(files(&world.out(), table).remove(0)).unwrap();
     let footer = ParquetRecordBatchReaderBuilder::try_new(file).unwrap();
@@ -385,13 +385,13 @@ fn verify_finds_files_without_the_metadata_of_this_program() {
         let name = name.trim_start_matches("alb2parquet.");
         assert!(problem(ROWS, Some(others)).starts_with(&format!("has {name} = nothing")));
     }
-    // With all metadata, the file is equivalent to one of this program.
+    // With all metadata, the file is equivalent to one that this program wrote.
     let world = converted();
     rewrite(&world, ROWS, Some(all));
     assert_eq!(findings(&world), [""; 0]);
 }
 
-/// Changes the text of the claim of the 19th.
+/// Changes the text of the claim for the 19th.
 fn claim(world: &World, change: impl Fn(&str) -> String) {
     let path = world.out().join(CLAIMS).join("1.claim.json");
     let text = fs::read_to_string(&path).unwrap();
@@ -400,11 +400,11 @@ fn claim(world: &World, change: impl Fn(&str) -> String) {
     fs::write(path, changed).unwrap();
 }
 
-/// Rows are compared with the source, not only with their claim.
+/// Rows are compared with the source, not only with the claim that lists them.
 #[test]
 fn verify_compares_rows_with_the_source() {
     let world = converted();
-    // A dataset whose lines differ in one character. Its files replace those of the first dataset.
+    // A second dataset, whose lines differ in one character. Its files replace those of the first.
     let other = World::new();
     for number in 1..4 {
         let text = [good_lines(number), b"baD\n".to_vec()].concat();
@@ -455,7 +455,7 @@ fn a_directory_without_a_dataset_is_refused() {
 
 // ---- incomplete objects
 
-/// Returns a converted world with five objects: intact, truncated, not gzip, without a row, with a reject.
+/// Returns a converted world with five objects: intact, truncated, not gzip, without rows, and with a reject.
 fn damaged() -> World {
     let world = World::anywhere();
     world.put(&key(1), gzip(good_lines(2)));
@@ -532,7 +532,8 @@ fn an_accepted_object_is_not_a_finding_until_it_is_converted_again() {
     run.says(&["no incomplete objects"]);
     assert_eq!(world.convert_with(&["--json"]).expect(0).count("/incomplete_before"), 0);
 
-    // The remedy is a good copy and a new conversion of the partition. Objects that are still damaged are named again.
+    // The remedy is a good copy and a new conversion of the partition. Objects that are still damaged
+    // are reported again.
     world.put(&key(2), gzip(good_lines(40)));
     command(&world, "remove", &["--yes"]).expect(0);
     world.convert_with(&["--max-rejects", "1"]).expect(2);
@@ -569,7 +570,7 @@ fn an_interrupted_removal_is_finished() {
     let world = converted();
     let files_before = tree(&world.out());
     command(&world, "remove", &["--to", "2025-07-19", "--yes"]).expect(0);
-    // As if the removal had been killed after its first deletion.
+    // As if the removal had been killed after it deleted one file.
     fs::remove_file(world.out().join(CLAIMS).join("2.done.json")).unwrap();
     let (name, bytes) = files_before.iter().find(|(name, _)| name.starts_with(ROWS)).unwrap();
     put(&world.out(), name, bytes);

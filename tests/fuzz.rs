@@ -1,4 +1,4 @@
-//! Runs the fuzz targets on random inputs from a fixed seed, so that every test run executes their code.
+//! Runs the fuzz targets on random inputs from a fixed seed, so that every test run executes them.
 
 use std::path::Path;
 
@@ -53,7 +53,7 @@ impl Mutation {
     }
 }
 
-/// Runs a target on its seeds and on `cases` inputs, most of them mutated seeds. Minimizes a failing input.
+/// Runs a target on its seeds and on `cases` inputs, most of which are mutated seeds. Minimizes an input that fails.
 fn run(name: &str, cases: u32) {
     let FuzzTarget { run, seeds, .. } =
         TARGETS.into_iter().find(|target| target.name == name).unwrap();

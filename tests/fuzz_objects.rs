@@ -7,7 +7,7 @@ use crate::fuzz_targets::{Input, sample_objects};
 use crate::reference_objects::{Header, content, packed, streamed, whole};
 
 /// Builds an object from gzip members, padding, garbage and nested gzip, and compares the results of the whole-buffer
-/// path, the streaming path and the reference.
+/// path, the streaming path, and the reference.
 pub(crate) fn objects(input: &[u8]) {
     let mut input = Input(input);
     let mode = input.byte();
@@ -22,7 +22,7 @@ pub(crate) fn objects(input: &[u8]) {
     assert_eq!(expected.outcome.lines, lines as u64);
 }
 
-/// Maximum size of a built object in bytes: the reference detects its kind from the first 64 KiB.
+/// Maximum size of a built object in bytes. The reference detects the kind of an object from its first 64 KiB.
 const MAX_OBJECT: usize = 60_000;
 
 fn built(input: &mut Input) -> Vec<u8> {
@@ -66,13 +66,13 @@ fn built(input: &mut Input) -> Vec<u8> {
     object
 }
 
-/// Returns text that is partly repeated.
+/// Returns text that is partly repetitive.
 fn text(input: &mut Input) -> Vec<u8> {
     let times = input.byte();
     expanded(input.counted()).repeat(1 << (times & 7))
 }
 
-/// Returns a gzip member of stored blocks, which is much cheaper to make than a compressed one.
+/// Returns a gzip member of stored blocks, which is much cheaper to make than a compressed member.
 fn stored(text: &[u8]) -> Vec<u8> {
     let mut member = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
     let mut blocks = text.chunks(0xffff).peekable();

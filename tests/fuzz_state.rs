@@ -54,7 +54,7 @@ pub(crate) fn state(input: &[u8]) {
     }
 }
 
-/// The parsers, by the first byte of the input.
+/// The parsers, each with the first byte that selects it.
 const KEY: u8 = 0;
 const FILE_KEY: u8 = 1;
 const RECORD: u8 = 2;
@@ -69,7 +69,7 @@ const ARGUMENTS: u8 = 11;
 const EMBEDDED: u8 = 12;
 const DATA_FILE: u8 = 13;
 
-/// Asserts that a key stays below the directory that it is joined to.
+/// Asserts that joining a key to a directory yields a path inside the directory.
 fn assert_inside(key: &str) {
     let path = Path::new(key);
     assert!(path.components().count() > 0, "{key:?}");
@@ -79,7 +79,7 @@ fn assert_inside(key: &str) {
     assert!(key.len() > 1024 || FileKey::parse(key).is_ok(), "{key:?}");
 }
 
-/// The key of an object in a source.
+/// Parses the key of a source object.
 fn key(text: &[u8]) {
     let Ok(text) = std::str::from_utf8(text) else { return };
     let directory = text.rsplit_once('/').map_or("", |(directory, _)| directory);
@@ -112,7 +112,7 @@ fn fixpoint<T: serde::de::DeserializeOwned + serde::Serialize>(text: &[u8]) -> O
     Some(value)
 }
 
-/// The key or the name of a file of a dataset.
+/// Parses the key or the name of a dataset file.
 fn file_key(text: &[u8]) {
     let Ok(text) = std::str::from_utf8(text) else { return };
     if let Ok(key) = FileKey::parse(text) {
@@ -126,7 +126,7 @@ fn file_key(text: &[u8]) {
     }
 }
 
-/// An in-memory dataset with the given files.
+/// An in-memory dataset that contains the given files.
 #[derive(Debug, Default)]
 struct Forged(HashMap<String, Vec<u8>>);
 
@@ -217,7 +217,7 @@ fn partition() -> Partition {
     Partition::new(LogType::Access, "012345678901", "eu-west-1", day).unwrap()
 }
 
-/// Entries of the log of a partition, separated by zeros.
+/// Parses the entries of a partition's log, which are separated by zeros in the input.
 fn record(text: &[u8]) {
     let entries = text.split(|byte| *byte == 0).take(3);
     let mut files: HashMap<_, _> = (1..)
@@ -253,7 +253,7 @@ fn record(text: &[u8]) {
     }
 }
 
-/// `dataset.json`.
+/// Parses `dataset.json`.
 fn description(text: &[u8]) {
     if let Ok(dataset) = holding(text, HashMap::new()) {
         let _ = (dataset.layout(), dataset.redaction().is_empty());
@@ -262,7 +262,7 @@ fn description(text: &[u8]) {
     }
 }
 
-/// A line of `--batches`. Its hash and sum are corrected first, because no random input has valid ones.
+/// Parses a line of `--batches`. Its hash and sum are corrected first, because no random input would have valid ones.
 fn batch(line: &[u8]) {
     let mut line = line.to_vec();
     for _ in 0..2 {
@@ -303,7 +303,8 @@ fn list_of_directory(text: &[u8]) {
     list(text, &SOURCE);
 }
 
-/// An `--objects` list. If it is a manifest, the bytes after the first zero are the content of the files that it names.
+/// Parses an `--objects` list. If it is a manifest, the bytes after the first zero are the content of the files that it
+/// names.
 fn list(text: &[u8], source: &Source) -> Vec<String> {
     let (list, file) = match text.iter().position(|byte| *byte == 0) {
         Some(end) if text.starts_with(b"{") => (&text[..end], &text[end + 1..]),
@@ -329,7 +330,7 @@ fn list(text: &[u8], source: &Source) -> Vec<String> {
     keys
 }
 
-/// A page of a listing.
+/// Parses a page of a listing.
 fn page(body: &[u8]) {
     let Some((entries, prefixes, token)) = parse_page(body) else { return };
     let escaped = |text: &str| {
@@ -352,7 +353,7 @@ fn page(body: &[u8]) {
     assert_eq!(parse_page(again.as_bytes()), Some((entries, prefixes, token)), "{again}");
 }
 
-/// A path or URL.
+/// Parses a path or URL.
 fn url(text: &[u8]) {
     let Ok(text) = std::str::from_utf8(text) else { return };
     let _ = (Web::parse(text), Web::beside(text, "logs"), decoded(text), split(text));
@@ -378,7 +379,7 @@ fn url(text: &[u8]) {
     assert_eq!(serde_json::from_str::<String>(&printable_json(&json)).unwrap(), text);
 }
 
-/// The note of an upload or a staged file.
+/// Parses the note of an upload or a staged file.
 fn staged(text: &[u8]) {
     match fixpoint::<Staged>(text) {
         Some(Staged::File(name)) => assert_inside(&name),
@@ -390,7 +391,7 @@ fn staged(text: &[u8]) {
     }
 }
 
-/// Keys of files in claim logs, one per line.
+/// Parses keys of files in claim logs, one per line.
 fn log_files(text: &[u8]) {
     let Ok(text) = std::str::from_utf8(text) else { return };
     let files = text.lines().map(|name| (format!("_alb2parquet/claims/{name}"), Vec::new()));
@@ -406,7 +407,7 @@ fn log_files(text: &[u8]) {
     }
 }
 
-/// Values of options.
+/// Parses option values.
 fn arguments(text: &[u8]) {
     let Ok(text) = std::str::from_utf8(text) else { return };
     if let Ok(shard) = Shard::parse(text, |_| Some(text.to_owned())) {
@@ -421,12 +422,12 @@ fn arguments(text: &[u8]) {
     }
 }
 
-/// The claim that a data file contains.
+/// Parses the claim that a data file contains.
 fn embedded_claim(bytes: &[u8]) {
     let _ = embedded::decode(bytes);
 }
 
-/// A data file of unknown origin.
+/// Reads a data file of unknown origin.
 fn data_file(bytes: &[u8]) {
     let key = FileKey::parse("alb_access_logs/x.parquet").unwrap();
     let files = HashMap::from([(key.to_string(), bytes.to_vec())]);

@@ -1,7 +1,7 @@
-//! The fuzz targets: functions that panic when an input violates an assertion, and seeds.
+//! The fuzz targets: functions that panic if an input violates an invariant, and their seeds.
 //!
-//! `fuzz/` runs them under libFuzzer, and `tests/fuzz.rs` on random inputs from a fixed seed. Where plain bytes would
-//! never pass a checksum or a field count, inputs are short programs that build the bytes.
+//! `fuzz/` runs them under libFuzzer, and `tests/fuzz.rs` runs them on random inputs from a fixed seed. Where random
+//! bytes would never pass a checksum or field count check, inputs are short programs that build the bytes.
 
 use std::fs;
 use std::io;
@@ -18,7 +18,7 @@ pub(crate) struct FuzzTarget {
     pub(crate) name: &'static str,
     /// Runs one input.
     pub(crate) run: fn(&[u8]),
-    /// Returns the seeds, given the directory of the repository.
+    /// Returns the seeds, given the repository's directory.
     pub(crate) seeds: fn(&Path) -> Vec<Vec<u8>>,
 }
 
@@ -29,7 +29,7 @@ pub(crate) const TARGETS: [FuzzTarget; 3] = [
     FuzzTarget { name: "state", run: state, seeds: state_seeds },
 ];
 
-/// Reads the bytes of an input, and zeros after its end.
+/// Reads the bytes of an input, and returns zeros after its end.
 pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Input<'a> {
@@ -45,7 +45,7 @@ impl<'a> Input<'a> {
         taken
     }
 
-    /// Takes a count, and then as many bytes.
+    /// Reads a count, and then that many bytes.
     pub(crate) fn counted(&mut self) -> &'a [u8] {
         let count = self.byte();
         self.take(count.into())

@@ -9,14 +9,14 @@ use tempfile::TempDir;
 
 use crate::support::{program, run, run_command};
 
-/// Returns the first word of each line in a section of a help text.
+/// Returns the first word of each line in a section of the help.
 fn names(help: &str, heading: &str) -> Vec<String> {
     let (_, rest) = help.split_once(heading).unwrap_or_default();
     let lines = rest.lines().skip(1).take_while(|line| !line.is_empty());
     lines.filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect()
 }
 
-/// Returns the help of every command, by the words of the command.
+/// Returns the help of every command. The keys are the words of the command.
 fn commands() -> BTreeMap<Vec<String>, String> {
     let mut commands = BTreeMap::new();
     let mut open: Vec<Vec<String>> = vec![Vec::new()];

@@ -1,4 +1,4 @@
-//! A panic fails only its batch, and system limits cause errors with a remedy.
+//! A panic fails only its own batch, and system limits cause errors that include a remedy.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -18,7 +18,7 @@ use object_store::path::Path;
 
 use crate::support::{World, good_lines, gzip, key_on};
 
-/// Panics when an object of a day is read, or when a batch is published.
+/// An observer that panics when an object of one day is read, or when a batch of that day is published.
 struct Faulty {
     day: &'static str,
     published: bool,
@@ -104,7 +104,7 @@ fn a_panic_fails_its_batch_only() {
     }
 }
 
-/// Returns whether the whole of stderr is one error in a log format.
+/// Returns whether stderr consists of exactly one error in the given log format.
 fn is_error(stderr: &str, format: &str) -> bool {
     let Some(line) = stderr.strip_suffix('\n').filter(|line| !line.contains('\n')) else {
         return false;
@@ -134,7 +134,7 @@ fn errors_at_startup_are_printed_in_every_log_format() {
     }
 }
 
-/// The program needs address space for threads, their heaps and the data. With less, it must not start.
+/// The program needs address space for threads, their heaps, and the data. If there is less, it must not start.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_low_limit_on_address_space_is_an_error_with_the_remedy() {
@@ -159,10 +159,10 @@ fn a_low_limit_on_address_space_is_an_error_with_the_remedy() {
     world.convert().expect(0);
 }
 
-/// With a low limit on processes, the program uses fewer threads or fails with a remedy.
+/// With a low process limit, the program uses fewer threads or fails with a remedy.
 #[test]
 #[cfg(target_os = "linux")]
-#[allow(clippy::print_stdout)] // names what is skipped
+#[allow(clippy::print_stdout)] // reports what is skipped
 fn a_low_limit_on_processes_causes_no_panic() {
     const NOBODY: &str = "65534";
     let is_root = std::fs::metadata("/proc/self").unwrap();

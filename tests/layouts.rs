@@ -1,4 +1,4 @@
-//! Layouts of sources: copies of an object with any path and extension are converted once, and skipped logs are named.
+//! Source layouts: copies of an object with any path and extension are converted once, and skipped logs are reported.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -22,7 +22,7 @@ fn name_of(key: &str) -> &str {
     key.rsplit('/').next().unwrap()
 }
 
-/// The directories of objects of 2025-07-19 in common layouts.
+/// The directories of objects from 2025-07-19 in common layouts.
 const LAYOUTS: [&str; 20] = [
     "",
     "some/flat/directory",
@@ -46,12 +46,12 @@ const LAYOUTS: [&str; 20] = [
     "backups/2025/11/26/012345678901",
 ];
 
-/// Returns the key of an object in the directory of a layout.
+/// Returns the key of an object in a layout's directory.
 fn placed(layout: &str, name: &str) -> String {
     if layout.is_empty() { name.to_owned() } else { format!("{layout}/{name}") }
 }
 
-/// Returns the findings of `verify` for some sources.
+/// Returns the findings of `verify` for the given sources.
 #[track_caller]
 fn findings(sources: &[&Path], out: &Path, args: &[&str]) -> Vec<String> {
     let sources: Vec<&str> = sources.iter().map(|source| source.to_str().unwrap()).collect();
@@ -64,7 +64,7 @@ fn findings(sources: &[&Path], out: &Path, args: &[&str]) -> Vec<String> {
     findings.iter().map(ToString::to_string).collect()
 }
 
-/// Returns the days of the partitions of a dataset.
+/// Returns the days of a dataset's partitions.
 fn days(out: &Path) -> BTreeSet<String> {
     let day = |path: PathBuf| {
         let parts: Vec<String> =
@@ -96,7 +96,7 @@ fn every_common_layout_is_converted() {
     }
 }
 
-/// Converts any two of a delivered key, a key below the next day, and a flat copy, in one run or in two.
+/// Converts each pair of a delivered key, a key below the next day, and a flat copy, in one run or in two.
 #[test]
 fn the_same_object_in_two_places_is_converted_once() {
     let good = key(1);
@@ -125,7 +125,7 @@ fn the_same_object_in_two_places_is_converted_once() {
             assert_eq!(read(&in_turn, ROWS).len(), 5);
             for source in both {
                 assert_eq!(findings(&[source], &in_turn, &[]), [""; 0]);
-                // The claim can belong to a day adjacent to the selected days.
+                // The claim can be in a partition for a day next to the selected days.
                 for to in ["2025-07-19", "2025-07-20"] {
                     assert_eq!(findings(&[source], &in_turn, &["--to", to]), [""; 0]);
                 }
@@ -153,7 +153,7 @@ fn a_path_far_from_the_end_time_does_not_determine_the_partition() {
     let plan = world.run("plan", true, &["--json", "--to", "2099-12-31"]).expect(0);
     assert_eq!(plan.json()["moved"]["example"], moved);
 
-    // The delivered key and other copies are the same object.
+    // The delivered key and its copies are the same object.
     for place in [good.as_str(), &good.replace("/07/19/", "/07/20/"), &moved.replace("08", "12")] {
         let source = world.path(&place.replace('/', "-"));
         put(&source, place, gzip(good_lines(5)));
@@ -164,7 +164,7 @@ fn a_path_far_from_the_end_time_does_not_determine_the_partition() {
     assert_eq!(world.rows().len(), 5);
 }
 
-/// An object with a claimed name but another size, below an adjacent day, is not the same object.
+/// An object below an adjacent day with the name of a claimed object but a different size is not the same object.
 #[test]
 fn a_copy_of_another_size_under_an_adjacent_day_is_reported() {
     let world = World::with(gzip(good_lines(5)));
@@ -177,7 +177,7 @@ fn a_copy_of_another_size_under_an_adjacent_day_is_reported() {
     assert_eq!((run.count("/rows"), run.count("/objects/failed")), (0, 1));
 }
 
-/// Two concurrent runs that each list one copy can claim both. `verify` finds this.
+/// Two concurrent runs that each list one copy can claim both copies. `verify` reports this.
 #[test]
 fn an_object_that_is_claimed_for_two_days_is_found() {
     let world = World::new();
@@ -199,7 +199,7 @@ fn an_object_that_is_claimed_for_two_days_is_found() {
     }
 }
 
-/// Converts the plans of two copies of an object in one run.
+/// Converts plans for two copies of an object in one run.
 #[test]
 fn batches_from_two_locations_convert_an_object_once() {
     let world = World::new();
@@ -223,7 +223,7 @@ fn batches_from_two_locations_convert_an_object_once() {
 const ENDINGS: [&str; 6] =
     [".log.gz", ".LOG.GZ", " (1).log.gz", ".log.gz.1", ".log (2).gz", ".log"];
 
-/// Returns an object with a number of lines, in the format of an extension.
+/// Returns an object with the given number of lines, in the format of an extension.
 fn object(ending: &str, lines: usize) -> Vec<u8> {
     let text = good_lines(lines);
     if ending.contains(".gz") || ending.contains(".GZ") { gzip(text) } else { text }
@@ -257,7 +257,7 @@ fn copies_with_other_extensions_are_one_object() {
     }
 }
 
-/// The size of a decompressed copy can differ from that of its object. For a compressed copy, it is a contradiction.
+/// The size of an uncompressed copy can differ from the claimed size. For a compressed copy, this is a contradiction.
 #[test]
 fn only_sizes_of_the_same_form_are_compared() {
     let stem = key(1).replace(".log.gz", "");
@@ -273,7 +273,7 @@ fn only_sizes_of_the_same_form_are_compared() {
 
 // ---- skipped logs
 
-/// Returns keys of objects that are named like logs but not converted, with their kinds and the reasons.
+/// Returns keys that are named like logs but are not converted, each with the kind and the reason.
 fn left_out() -> [(&'static str, String, &'static str); 6] {
     let other = key(9);
     [
@@ -335,7 +335,7 @@ fn skipped_logs_are_named_everywhere() {
         }
         let run = world.convert_with(&["--log-format", "json"]).expect(4);
         run.says(&["\"logs left out\"", kind, &key]);
-        // Logs that are not selected do not count as skipped logs.
+        // Unselected logs do not count as skipped logs.
         if kind != "invalid_name" {
             world.convert_with(&["--to", "2025-07-18"]).expect(0);
         }
@@ -441,12 +441,12 @@ fn a_mistyped_account_or_region_is_named_with_a_suggestion() {
         run.says(&typed);
         run.says(&words);
     }
-    // One of several regions has no logs. The others are converted.
+    // If one of several regions has no logs, the others are still converted.
     let some = ["--region", "eu-west-1", "--region", "us-east-2", "--json"];
     let run = world.convert_with(&some).expect(0);
     run.says(&["warning: --region us-east-2 matches no logs; did you mean us-east-1? (other regions: us-east-1)"]);
     assert_eq!(run.count("/objects/converted"), 1);
-    // If the selected days have no logs, the region gets no warning.
+    // If the selected days have no logs, there is no warning about the region.
     let args = ["--region", "eu-west-1", "--from", "2020-01-01", "--to", "2020-01-02"];
     let run = world.convert_with(&args).expect(0);
     assert!(!run.stderr.contains("matches no logs"), "{run:#?}");
@@ -464,7 +464,7 @@ fn common_spellings_of_arguments_are_accepted() {
         let run = convert(&[&world.source()], &world.path(name), &[args, &["--json"]].concat());
         run.expect(0).count("/rows")
     };
-    // Midnight can pass between the two runs.
+    // Midnight can pass between two runs.
     assert_eq!(rows("week", &["--from", "6d"]), 2);
     assert_eq!(rows("until", &["--from", "20d", "--to", "6d"]), 1);
     for (args, words) in [
@@ -528,22 +528,22 @@ fn a_file_or_a_pattern_is_a_source() {
 
 // ---- any sequence of runs
 
-/// The location of a copy of an object.
+/// Where a copy of an object is located.
 #[derive(Debug, Clone)]
 struct Placement {
     object: usize,
     layout: usize,
-    /// Number of days between the end time and the day in the path.
+    /// Number of days from the end time to the day in the path.
     late: i64,
     ending: usize,
     source: usize,
 }
 
-/// A run that converts some placements.
+/// A run that converts the given placements.
 #[derive(Debug, Clone)]
 struct Step {
     placements: Vec<Placement>,
-    /// Whether two shards do the work, one after the other.
+    /// Whether two shards do the work, one after another.
     sharded: bool,
     small_files: bool,
 }
@@ -573,7 +573,7 @@ fn step() -> impl Strategy<Value = Step> {
     })
 }
 
-/// Returns the key of a placement. The day in its path differs from the end time by `late` days.
+/// Returns the key of a placement. The day in the path is `late` days after the end time.
 fn key_of_placement(Placement { object, layout, late, ending, .. }: &Placement) -> String {
     let end = NaiveDate::from_ymd_opt(2025, 7, 18 + (*object as u32) % 3).unwrap();
     let name = key_on(&end.format("%Y/%m/%d").to_string(), *object);
@@ -588,7 +588,7 @@ fn key_of_placement(Placement { object, layout, late, ending, .. }: &Placement) 
     placed(&layout.replace("year=2025/month=07/day=19", &hive), &name)
 }
 
-/// Returns the number of cases: `ALB2PARQUET_CASES=1000 cargo test layouts`.
+/// Returns the number of cases, which an environment variable sets: `ALB2PARQUET_CASES=1000 cargo test layouts`.
 fn cases() -> u32 {
     env::var("ALB2PARQUET_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(12)
 }
@@ -596,8 +596,8 @@ fn cases() -> u32 {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases()) })]
 
-    /// For any copies of the same objects and any sequence of runs, every row is written once, nothing fails, and
-    /// `verify` finds nothing in any source.
+    /// For any copies of the same objects and any sequence of runs, every row is written once, no run fails, and
+    /// `verify` has no findings in any source.
     #[test]
     fn any_sequence_of_runs_over_any_copies_converts_every_row_once(steps in prop::collection::vec(step(), 1..4)) {
         let world = World::new();

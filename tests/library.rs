@@ -15,7 +15,8 @@ use crate::support::{Line, World, get, good_lines, gzip, key, key_on, read_file,
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Returns a Cargo command without the variables that Cargo sets for tests, which would rerun build scripts.
+/// Returns a Cargo command without the variables that Cargo sets for tests. They would cause build scripts to run
+/// again.
 fn cargo(args: &[&str]) -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     for (name, _) in env::vars_os() {
@@ -30,7 +31,7 @@ fn cargo(args: &[&str]) -> Command {
     cargo
 }
 
-/// Runs an example with arguments. Builds it if the tests were built without it.
+/// Runs an example with the given arguments. Builds the example first if the tests were built without it.
 fn example(name: &str, args: &[&Path]) -> Output {
     let profile: &[&str] = if cfg!(debug_assertions) { &[] } else { &["--release"] };
     let mut cargo = cargo(&["run", "--quiet", "--locked", "--offline", "--example", name]);
@@ -43,7 +44,7 @@ fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// Returns the crates that a build with some features compiles.
+/// Returns the crates that a build with the given features compiles.
 fn crates(features: &str) -> BTreeSet<String> {
     let args = ["tree", "--locked", "--offline", "--no-default-features", "--features", features];
     let output = cargo(&args).args(["-e", "normal", "--prefix", "none"]).output().unwrap();
@@ -141,7 +142,7 @@ fn the_example_write_parquet_writes_the_rows_that_convert_writes() {
 
 #[test]
 fn the_example_arrow_stream_streams_the_rows_of_the_reader() {
-    // Several batches, each with its own dictionaries.
+    // The object has several batches, each with its own dictionaries.
     let world = World::with(gzip(good_lines(30_000)));
     let object = world.source().join(key(1));
     let output = example("arrow_stream", &[&object]);

@@ -1,4 +1,4 @@
-//! Golden lines: every era, every unusual form, every reason to reject.
+//! Golden lines: every era, every unusual form, every reject reason.
 
 use alb2parquet::internals::decode::decoder::Decoder;
 use alb2parquet::internals::logs::schema::LogType;
@@ -6,7 +6,7 @@ use arrow::array::{Array, AsArray};
 
 use crate::support::{FIELDS, Line, OBJECT, Row, decode, get, segments_of, text_of};
 
-/// The field number, column and value of each column of [`FIELDS`].
+/// The field number, column and value of every column that [`FIELDS`] fills.
 const GOLDEN: [(usize, &str, &str); 40] = [
     (1, "type", "https"),
     (2, "time", "2025-07-19T14:03:21.123456Z"),
@@ -54,7 +54,7 @@ const GOLDEN: [(usize, &str, &str); 40] = [
     (36, "elb_error_code", "0x8"),
 ];
 
-/// Returns the row of the first `count` fields of [`FIELDS`].
+/// Returns the row for the first `count` fields of [`FIELDS`].
 fn golden(count: usize, extra: Option<&str>) -> Row {
     let mut row: Row = GOLDEN
         .iter()
@@ -343,7 +343,7 @@ fn times_are_exact() {
     }
 }
 
-/// Returns lines with their expected reject reasons and columns.
+/// Returns invalid lines with their expected reject reasons and columns.
 fn bad_lines() -> Vec<(Vec<u8>, &'static str, Option<&'static str>)> {
     let value = |field: usize, value: &str, column: &'static str| {
         (Line::of(29).with(field, value).text().into_bytes(), "invalid_value", Some(column))
@@ -362,7 +362,7 @@ fn bad_lines() -> Vec<(Vec<u8>, &'static str, Option<&'static str>)> {
         line(format!("{}   ", Line::of(16).text()), "too_few_fields"),
         line(good[..good.rfind('"').unwrap()].to_owned(), "unterminated_quote"),
         line(Line::of(18).with(18, "\"open and on").text(), "unterminated_quote"),
-        // The opening quote of the next text field closes this one, at the wrong position.
+        // The opening quote of the next text field closes this field, at the wrong position.
         line(Line::of(29).with(14, "\"open").text(), "misplaced_quote"),
         line(Line::of(29).with(14, "\"a\"b").text(), "misplaced_quote"),
         line(Line::of(29).with(14, "a\"b\"").text(), "misplaced_quote"),
@@ -450,7 +450,7 @@ fn a_reject_has_the_reason_the_position_and_the_raw_line() {
     }
 }
 
-/// A decoder caches the last day that it parsed. In a new decoder, no bytes may match the empty cache.
+/// A decoder caches the last day that it parsed. In a new decoder, no bytes may match the still empty cache.
 #[test]
 fn a_new_decoder_has_no_cached_day() {
     for byte in ["\0", "0", "\x7f"] {
@@ -459,7 +459,7 @@ fn a_new_decoder_has_no_cached_day() {
     }
 }
 
-/// Values of rejected lines must not appear in dictionaries, and therefore not in pages and statistics.
+/// Values from rejected lines must not appear in dictionaries, and thus not in pages and statistics.
 #[test]
 fn values_of_a_rejected_line_are_in_no_dictionary() {
     let good = |number: usize| Line::of(36).with(14, &format!("\"agent {number}\"")).text();
@@ -492,7 +492,7 @@ fn agents(ends: &[&str]) -> String {
     ends.iter().flat_map(|end| ["agent", end]).collect()
 }
 
-/// Returns a line that is split in the user agent, once for each line end.
+/// Returns a line whose user agent contains the given line ends.
 fn split(ends: &[&str]) -> String {
     let agent = agents(ends);
     Line::of(36).with(14, &format!("\"{agent}last\"")).text()
@@ -510,12 +510,12 @@ fn a_line_feed_in_a_quoted_field_does_not_split_the_line() {
         assert_eq!(agent(&outcome.rows[1]), format!("{expected}last"));
         let joined = expected.matches('\n').count() as u64;
         assert_eq!((outcome.lines, outcome.joined), (4, joined));
-        // Rejects have the line numbers and offsets of the text.
+        // Line numbers and offsets of rejects refer to the text, before lines are joined.
         let reject = &outcome.rejects[0];
         assert_eq!((reject.line_number, &reject.reason[..]), (3 + joined, "too_few_fields"));
         assert_eq!(reject.byte_offset as usize, good.len() + 1 + split(ends).len() + 1);
     }
-    // A URL, and a last line without a line end.
+    // The request URL can be split, too, in a last line without a line end.
     let url = Line::of(30).with(13, "\"GET https://h/a\nb HTTP/1.1\"").text();
     assert_eq!(get(decode(url).row(), "request_url"), Some("https://h/a\nb"));
 }
@@ -536,15 +536,15 @@ fn lines_that_would_not_form_a_row_are_not_joined() {
         (outcome.rows.len(), reasons.join(" "))
     };
     let rows = |rows: usize, reasons: &str| (rows, reasons.to_owned());
-    // A truncated line does not consume a valid line, whatever the valid line contains.
+    // A truncated line does not absorb the valid line that follows, whatever that line contains.
     assert_eq!(reasons(&[open, &good]), rows(1, "unterminated_quote"));
     assert_eq!(reasons(&[open, &good, &good]), rows(2, "unterminated_quote"));
     assert_eq!(reasons(&[open, open, &good]), rows(1, "unterminated_quote unterminated_quote"));
-    // Not even if the joined lines would be a row, because the second line is a row by itself.
+    // This holds even if the joined lines would form a row, because the second line is a row by itself.
     let rest = good.split_once("curl/8.5.0 (x86_64)\"").unwrap().1;
     let forged = format!("{good} \"{rest}");
     assert_eq!(reasons(&[&format!("{open}\n{good} \"{rest}")]).0, 1, "{forged}");
-    // The joined lines have too few fields, too many, or are invalid for another reason.
+    // The joined lines have too few or too many fields, or are invalid for another reason.
     assert_eq!(reasons(&[open, "x\" -"]), rows(0, "unterminated_quote misplaced_quote"));
     assert_eq!(reasons(&[&split(&["\n"; 16]), &good]).0, 1);
     assert_eq!(reasons(&[&split(&["\n"]).replace("app/my-lb", "1.2.3.4:5")]).0, 0);

@@ -1,4 +1,4 @@
-//! Listings of buckets: unusual keys, large buckets, stores with invalid responses, and stores that do not respond.
+//! Bucket listings: unusual keys, large buckets, stores with invalid responses, and stores that do not respond.
 
 use std::collections::BTreeMap;
 use std::os::unix::ffi::OsStrExt;
@@ -29,7 +29,7 @@ fn bucket(keys: &[&str]) -> BTreeMap<String, Vec<u8>> {
 
 // ---- unusual keys
 
-/// Returns keys that are valid in S3 but unusual. The names of the logs differ.
+/// Returns keys that are valid in S3 but unusual. Each log has a different name.
 fn odd_keys() -> Vec<String> {
     let day = key(1).rsplit_once('/').unwrap().0.to_owned();
     vec![
@@ -130,7 +130,7 @@ fn a_log_among_many_other_objects_takes_few_requests() {
     let (server, dir) = (Memory::start(objects, |_| Reply::Usual), TempDir::new().unwrap());
     let run = convert(&server, dir.path(), &[]).expect(0);
     assert_eq!((run.count("/objects/listed"), run.count("/objects/converted")), (1801, 1));
-    // Two pages would contain all objects.
+    // All objects would fit on two pages.
     assert!(server.lists() <= 6, "{} pages", server.lists());
 }
 

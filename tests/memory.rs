@@ -1,5 +1,5 @@
-//! Not a test: an in-memory server with one bucket. It supports the part of the S3 protocol for listing, reading and
-//! small writes. A test can replace any response.
+//! Not a test: an in-memory server for one bucket. It supports what listing, reading and small writes need of the S3
+//! protocol. A test can replace any response.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -12,14 +12,14 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 
-/// Number of objects in a page.
+/// Maximum number of objects on a listing page.
 const PAGE: usize = 1000;
 
-/// A request.
+/// A request that the server received.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Request {
     pub(crate) method: String,
-    /// The key, URL-decoded once. Empty for the bucket.
+    /// The key, URL-decoded once. Empty if the request is for the bucket.
     pub(crate) key: String,
     pub(crate) query: BTreeMap<String, String>,
     headers: BTreeMap<String, String>,
@@ -27,17 +27,17 @@ pub(crate) struct Request {
 }
 
 impl Request {
-    /// Returns whether a listing page is requested.
+    /// Returns whether the request is for a listing page.
     pub(crate) fn is_list(&self) -> bool {
         self.query.contains_key("list-type")
     }
 
-    /// Returns whether an object or a range of it is read.
+    /// Returns whether the request reads an object or a range of it.
     pub(crate) fn is_read(&self) -> bool {
         self.method == "GET" && !self.is_list()
     }
 
-    /// Returns the start of the requested range, or 0.
+    /// Returns the start of the requested range, or 0 if there is none.
     pub(crate) fn range_start(&self) -> u64 {
         let range = self.headers.get("range").and_then(|range| range.strip_prefix("bytes="));
         let start = range.and_then(|range| range.split('-').next());
@@ -51,19 +51,20 @@ impl Request {
 
 /// How the server responds to a request.
 pub(crate) enum Reply {
-    /// From the bucket.
+    /// Responds from the bucket.
     Usual,
-    /// With this status and body.
+    /// Responds with this status and body.
     Other(u16, String),
-    /// From the bucket, but with a truncated body that looks complete. The function maps its length to the sent length.
+    /// Responds from the bucket, but truncates the body so that it looks complete. The function maps the length of the
+    /// body to the number of bytes that are sent.
     Short(fn(usize) -> usize),
-    /// Never.
+    /// Never responds.
     Silence,
 }
 
 type Choice = Box<dyn Fn(&Request) -> Reply + Send + Sync>;
 
-/// A server that runs until the tests end. All bucket names refer to the same bucket.
+/// A server that runs until the tests end. All bucket names refer to its only bucket.
 pub(crate) struct Memory {
     /// Host and port.
     pub(crate) address: String,
@@ -81,7 +82,7 @@ struct Shared {
 }
 
 impl Memory {
-    /// Starts a server with objects.
+    /// Starts a server that contains the given objects.
     pub(crate) fn start(
         objects: impl IntoIterator<Item = (String, Vec<u8>)>,
         choice: impl Fn(&Request) -> Reply + Send + Sync + 'static,
@@ -89,7 +90,7 @@ impl Memory {
         Self::start_tagged(objects, "", choice)
     }
 
-    /// Starts a server with objects whose ETags begin with `tag`.
+    /// Starts a server that contains the given objects. Their ETags begin with `tag`.
     pub(crate) fn start_tagged(
         objects: impl IntoIterator<Item = (String, Vec<u8>)>,
         tag: &'static str,
@@ -109,19 +110,19 @@ impl Memory {
         thread::spawn(move || {
             for stream in listener.incoming() {
                 let shared = Arc::clone(&serving);
-                // In some tests, clients disconnect during a request.
+                // In some tests, clients disconnect during a request, which is not an error here.
                 thread::spawn(move || stream.and_then(|stream| shared.serve(&stream)));
             }
         });
         Self { address, shared }
     }
 
-    /// Calls a function that can change the objects.
+    /// Calls a function that may change the objects.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut BTreeMap<String, Vec<u8>>) -> T) -> T {
         change(&mut self.shared.objects.lock().unwrap())
     }
 
-    /// Returns the number of requested pages.
+    /// Returns how many listing pages were requested.
     pub(crate) fn lists(&self) -> usize {
         self.shared.lists.load(Ordering::Relaxed)
     }
@@ -213,7 +214,7 @@ impl Shared {
                 let root = "InitiateMultipartUploadResult";
                 (200, format!("<{root}>{id}</{root}>").into_bytes())
             }
-            // The parts of an upload are stored as objects that no listing returns.
+            // The parts of an upload are stored as objects that listings omit.
             "PUT" | "DELETE" if request.query.contains_key("uploadId") => {
                 let mut parts = self.parts.lock().unwrap();
                 let id = request.get("uploadId").to_owned();
@@ -256,7 +257,7 @@ impl Shared {
     }
 }
 
-/// Reduces a response to the requested range. Returns its status, its `Content-Range` header and its body.
+/// Reduces a response to the requested range. Returns the status, the `Content-Range` header and the body.
 fn ranged(request: &Request, status: u16, body: Vec<u8>) -> (u16, String, Vec<u8>) {
     let range = request.headers.get("range").and_then(|range| range.strip_prefix("bytes="));
     match range.and_then(|range| range.split_once('-')).filter(|_| status == 200) {
@@ -270,7 +271,7 @@ fn ranged(request: &Request, status: u16, body: Vec<u8>) -> (u16, String, Vec<u8
     }
 }
 
-/// Returns a page of ListObjectsV2.
+/// Returns a ListObjectsV2 page.
 fn page(objects: &BTreeMap<String, Vec<u8>>, request: &Request, tag: &str) -> String {
     let (prefix, delimiter) = (request.get("prefix"), request.get("delimiter"));
     let after = match request.get("continuation-token") {

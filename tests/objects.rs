@@ -1,4 +1,4 @@
-//! Lists for `--objects`, almost valid URLs, and credentials, which must not be printed or written.
+//! `--objects` lists, almost valid URLs, and credentials, which must be neither printed nor written.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ fn world() -> World {
     world
 }
 
-/// Converts the objects of a list.
+/// Converts the objects in a list.
 fn convert_list(world: &World, list: impl AsRef<[u8]>) -> Run {
     let names = world.path("names");
     fs::write(&names, list).unwrap();
@@ -30,7 +30,7 @@ fn the_output_of_find_is_a_valid_list() {
         let run = convert_list(&world, found.stdout).expect(0);
         assert_eq!((run.count("/objects/converted"), run.count("/rows")), (3, 6), "{args:?}");
     }
-    // With the path of the source as prefix, absolute or relative.
+    // The list contains the absolute or relative path of the source as a prefix.
     let world = world();
     let found = Command::new("find").arg(world.source()).output().unwrap();
     let run = convert_list(&world, found.stdout).expect(0);
@@ -70,11 +70,11 @@ fn a_list_whose_objects_are_all_missing_is_one_error() {
         "relative to SOURCE",
     ]);
     assert_eq!(run.stderr.matches("does not exist").count(), 1);
-    // An empty list is no reason for hints about the source.
+    // With an empty list, there are no hints about the source.
     convert_list(&world, "\n")
         .expect(3)
         .says(&["nothing to convert: the list ", "names contains no objects"]);
-    // Missing objects are failures, and the others are converted.
+    // Missing objects are reported as failures, and the others are converted.
     let run = convert_list(&world, listed("") + &listed("elsewhere/")).expect(2);
     assert_eq!((run.count("/objects/converted"), run.count("/objects/failed")), (3, 3));
 }
@@ -214,7 +214,7 @@ fn credentials_in_urls_are_refused_and_never_written_anywhere() {
     let batch =
         run(&["plan", source, "--out", out, "--jsonl", "--to", "2099-12-31"]).expect(0).stdout;
     let batches = world.path("batches");
-    // Some commands need a dataset.
+    // Some commands need an existing dataset.
     world.convert().expect(0);
     let urls = [
         format!("s3://AKIAEXAMPLE:{SECRET}@my-logs/p"),

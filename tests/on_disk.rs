@@ -1,4 +1,4 @@
-//! Tests that need a disk: staged files, signals, and mounts that change inode numbers.
+//! Tests that require a disk: staged files, signals, and mounts that change inode numbers.
 
 use std::fs;
 use std::path::Path;
@@ -16,7 +16,7 @@ use crate::support::{
 #[test]
 fn new_inode_numbers_do_not_change_objects() {
     let world = converted();
-    // A file with the same time and size is the same object, whatever its inode number.
+    // A file with the same time and size is the same object, regardless of its inode number.
     let path = world.source().join(key(3));
     let modified = fs::metadata(&path).unwrap().modified().unwrap();
     let bytes = fs::read(&path).unwrap();
@@ -40,7 +40,7 @@ fn a_touched_file_is_not_read_again_after_it_is_recorded() {
     fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
     let run = world.convert_with(&["--json"]).expect(0);
     assert_eq!(run.count("/objects/skipped_by_kind/touched"), 1);
-    // If the program read the file, it would find garbage.
+    // If the program read the file, it would read garbage.
     let size = fs::metadata(&path).unwrap().len();
     write_at(&world, &key(1), &vec![0; size as usize], time);
     let run = world.convert_with(&["--json"]).expect(0);
@@ -63,25 +63,25 @@ fn an_amendment_ends_with_its_claim() {
     let claims = world.out().join(CLAIMS);
     let amendment = fs::read_to_string(claims.join("2.claim.json")).unwrap();
     assert!(amendment.contains("\"amend\"") && amendment.contains("\"claim\":1"), "{amendment}");
-    // Converted again, with other content.
+    // The object is converted again, with different content.
     command(&world, "remove", &["--yes"]).expect(0);
     write_at(&world, &key(1), &other, third);
     world.convert().expect(0);
-    // A slow run that compared the first content adds its amendment now.
+    // A slow run that compared the first content now adds its amendment.
     assert!(claims.join("4.claim.json").exists() && !claims.join("5.claim.json").exists());
     fs::write(claims.join("5.claim.json"), &amendment).unwrap();
     write_at(&world, &key(1), &one, second);
     world.convert().expect(2).says(&["with different content"]);
     assert!(claims.join("5.done.json").exists(), "only the done marker is added");
     assert_eq!(findings(&world), ["changed"]);
-    // An amendment takes effect before it has a done marker.
+    // An amendment takes effect even before it has a done marker.
     write_at(&world, &key(1), &other, first);
     world.convert().expect(0);
     fs::remove_file(claims.join("6.done.json")).unwrap();
     assert_eq!(findings(&world), [""; 0]);
     let run = world.convert_with(&["--json"]).expect(0);
     assert_eq!(run.count("/objects/skipped_by_kind/converted_before"), 1);
-    // A program refuses entries of newer versions.
+    // The program refuses entries that a newer version wrote.
     fs::write(claims.join("7.claim.json"), r#"{"action":"unheard_of"}"#).unwrap();
     world.convert().expect(2).says(&["7.claim.json", "newer version", "hint: use a newer version"]);
     let found = verify(&world, &[]).expect(1).json()["findings"].clone();
@@ -98,7 +98,7 @@ fn an_amendment_ends_with_its_claim() {
 fn an_open_claim_is_finished_by_the_next_run() {
     let world = converted();
     let (whole, expected) = (tree(&world.out()), contents(&world.out()));
-    // As if the run had been killed between claim and publication.
+    // As if the run had been killed between the claim and the publication.
     let claim = &whole[&format!("{CLAIMS}/1.claim.json")];
     let claim: serde_json::Value = serde_json::from_slice(claim).unwrap();
     let mut moved = Vec::new();
@@ -129,7 +129,7 @@ fn an_open_claim_is_finished_by_the_next_run() {
     assert_eq!((run.count("/objects/converted"), run.count("/rows")), (3, 6));
     assert!(world.out().join(CLAIMS).join("1.aborted.json").exists());
     assert!(world.out().join(CLAIMS).join("2.done.json").exists());
-    // If one output exists and the other is lost, the run reports it, and the remedy works.
+    // If one output file exists and the other is lost, the run reports it, and the suggested remedy works.
     fs::remove_file(world.out().join(CLAIMS).join("2.done.json")).unwrap();
     fs::remove_file(&files(&world.out(), ROWS)[0]).unwrap();
     let run = world.convert_with(&["--json"]).expect(2);
@@ -145,7 +145,7 @@ fn only_old_unclaimed_files_are_cleaned() {
     let world = converted();
     let staging = world.out().join("_alb2parquet/staging");
     fs::write(staging.join("crashed.parquet"), "half").unwrap();
-    // A claimed file that is not published yet.
+    // A claim lists this file, but it is not published yet.
     let path = world.out().join(CLAIMS).join("1.claim.json");
     let claim: serde_json::Value = serde_json::from_slice(&fs::read(path).unwrap()).unwrap();
     let output = &claim["outputs"][0];
@@ -165,7 +165,7 @@ fn only_old_unclaimed_files_are_cleaned() {
 
 // ---- signals
 
-/// Sends signals to the program during a conversion. Returns its exit code, stderr and the time until it ended.
+/// Sends signals to the program during a conversion. Returns the exit code, stderr, and the time until the exit.
 #[cfg(unix)]
 fn interrupt(world: &World, out: &Path, signals: &[&str]) -> (Option<i32>, String, Duration) {
     let child = program(&["convert", world.source().to_str().unwrap(), "--to", "2099-12-31"])
@@ -175,7 +175,7 @@ fn interrupt(world: &World, out: &Path, signals: &[&str]) -> (Option<i32>, Strin
         .stdout(Stdio::null())
         .spawn()
         .unwrap();
-    // The directory exists when the first file is published.
+    // The directory is created when the first file is published.
     let began = Instant::now();
     while !out.join("alb_access_logs").exists() {
         assert!(began.elapsed() < Duration::from_mins(1), "the conversion publishes nothing");

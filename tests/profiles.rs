@@ -1,4 +1,4 @@
-//! Profiles: where they are recorded, datasets with files of both, and the DDL for such datasets.
+//! Profiles: where they are recorded, datasets with files of both profiles, and the DDL for these datasets.
 
 use std::fs;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::support::{
 const COMPACT: [&str; 2] = ["--profile", "compact"];
 const PORTABLE: [&str; 2] = ["--profile", "portable"];
 
-/// Returns a state file as JSON.
+/// Parses a state file as JSON.
 fn state(out: &Path, name: &str) -> Value {
     let files = tree(out);
     let (_, bytes) = files.iter().find(|(path, _)| path.ends_with(name)).unwrap();
@@ -30,7 +30,7 @@ fn portable_is_the_default_and_is_recorded() {
     assert!(contents(&world.out()) == contents(&explicit));
 }
 
-/// Claims and datasets without the field are compact, so the bytes of compact files do not change.
+/// Claims and datasets without the field use the compact profile, so the bytes of compact files do not change.
 #[test]
 fn state_files_omit_the_profile_compact() {
     let world = World::with(gzip(good_lines(3)));

@@ -1,4 +1,4 @@
-//! Not a test: a proxy in front of a server that injects faults into the requests that a test selects.
+//! Not a test: a proxy that injects faults into the requests that a test selects, before they reach a server.
 
 use std::io;
 use std::net::TcpListener;
@@ -25,7 +25,7 @@ use tokio::sync::Barrier;
 pub(crate) enum Fault {
     /// Forwards the request after a delay.
     Delay(Duration),
-    /// Forwards the requests after this many have arrived.
+    /// Forwards the requests once this many of them have arrived.
     Gather(usize),
     /// Responds with this status and code without forwarding the request.
     Answer(u16, &'static str),
@@ -35,9 +35,9 @@ pub(crate) enum Fault {
     Refuse,
     /// Forwards the request, and closes the connection without a response.
     Reset,
-    /// Truncates the response after this many bytes of its body.
+    /// Truncates the response body after this many bytes.
     Cut(usize),
-    /// Truncates the body of an error response. The response to the retry is complete.
+    /// Truncates the body of an error response, but not of the response to the retry.
     CutRefusal,
     /// Stops sending the response after this many bytes of its body, but keeps the connection open.
     Stall(usize),
@@ -45,13 +45,13 @@ pub(crate) enum Fault {
     Flip(usize),
 }
 
-/// Returns whether a request, which has a number counted from 0, gets the fault.
+/// Returns whether to inject the fault into a request, given its number, counted from 0.
 pub(crate) type Choice = Box<dyn Fn(&RequestInfo, usize) -> bool + Send + Sync>;
 
 /// The properties of a request by which a [`Choice`] selects it.
 pub(crate) struct RequestInfo {
     method: Method,
-    /// The decoded path of the URL.
+    /// The decoded path of the request URL.
     path: String,
     is_conditional: bool,
     authorization: String,
@@ -95,7 +95,7 @@ struct Shared {
 type Answer = Response<BoxBody<Bytes, io::Error>>;
 
 impl Proxy {
-    /// Starts a proxy in front of the server at `upstream`, a host and port.
+    /// Starts a proxy in front of the server at `upstream` (host and port).
     pub(crate) fn start(upstream: &str, fault: Fault, choice: Choice) -> Self {
         let runtime = Runtime::new().unwrap();
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
@@ -119,14 +119,14 @@ impl Proxy {
                 let service = service_fn(move |request| Arc::clone(&shared).serve(request));
                 let serving = hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), service);
-                // Faults can close a connection during a request, which is an error here.
+                // If a fault closes the connection during a request, this returns an error.
                 tokio::spawn(async move { drop(serving.await) });
             }
         });
         Self { address, shared, _runtime: runtime }
     }
 
-    /// Returns the number of requests with a fault.
+    /// Returns the number of requests with an injected fault.
     pub(crate) fn injected(&self) -> u64 {
         self.shared.injected.load(Ordering::Relaxed) as u64
     }
@@ -170,7 +170,7 @@ impl Shared {
         let (parts, body) = answer.into_parts();
         let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
         if let Some(Fault::CutRefusal) = fault {
-            // Even requests are truncated, so that the retry gets the complete response.
+            // Only requests with even numbers are truncated, so that the retry gets the complete response.
             let cut =
                 parts.status.is_client_error() && !body.is_empty() && number.is_multiple_of(2);
             fault = cut.then_some(Fault::Cut(1));
@@ -211,7 +211,7 @@ fn whole(body: impl Into<Bytes>) -> BoxBody<Bytes, io::Error> {
     Full::new(body.into()).map_err(|never| match never {}).boxed()
 }
 
-/// Returns an error response of S3.
+/// Returns an S3 error response.
 fn refusal(status: u16, code: &str) -> Answer {
     let body = format!("<Error><Code>{code}</Code><Message>a fault</Message></Error>");
     let mut answer = Response::new(whole(body));

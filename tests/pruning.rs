@@ -1,4 +1,4 @@
-//! A run skips directories of a bucket that it does not need. Runs of all shards, or of all days, find every log.
+//! A run skips bucket directories that it does not need. Runs over all shards, or over all days, find every log.
 
 use std::collections::BTreeMap;
 
@@ -31,8 +31,8 @@ fn day(number: u64) -> NaiveDate {
     NaiveDate::from_ymd_opt(2025, 6, 29).unwrap() + Days::new(number)
 }
 
-/// Returns objects in all layouts, in directories of four days at the turn of a month. Their end times are `later` days
-/// after the days in their paths.
+/// Returns objects in all layouts, in the directories of four days at the turn of a month. Their end times are `later`
+/// days after the days in their paths.
 fn bucket(later: &[i64]) -> BTreeMap<String, Vec<u8>> {
     let object = gzip(good_lines(1));
     let mut objects = BTreeMap::new();
@@ -62,7 +62,7 @@ fn convert(server: &Memory, out: &TempDir, args: &[&str]) -> Run {
     run_command(&mut command(&server.address, &[&fixed[..], args].concat())).expect(0)
 }
 
-/// Converts in several runs, and asserts that exactly one of them converts each object.
+/// Converts in several runs, and asserts that each object is converted by exactly one of them.
 fn convert_all(objects: &BTreeMap<String, Vec<u8>>, runs: &[Vec<String>]) {
     let (server, out) = (Memory::start(objects.clone(), |_| Reply::Usual), TempDir::new().unwrap());
     let (mut converted, mut before) = (0, 0);
@@ -93,7 +93,7 @@ fn shards_of_a_bucket_find_every_log_in_every_layout() {
 
 #[test]
 fn runs_of_one_day_each_find_every_log_in_every_layout() {
-    // The end time of an object in a directory of a month is at most a day outside of the month.
+    // In the directory of a month, end times are at most a day outside the month.
     let objects = bucket(&[-1, 0, 1]);
     let runs: Vec<Vec<String>> = (0..7)
         .map(|number| day(number) - Days::new(2))
@@ -126,7 +126,7 @@ fn a_run_of_one_day_lists_three_days() {
     let run = convert(&server, &out, &["--from", &day, "--to", &day, "--dry-run"]);
     let listed = (run.count("/listed"), run.count("/selected/objects"));
     assert_eq!(listed, (3 * OF_A_DAY as u64, OF_A_DAY as u64));
-    // Two pages for each of the three days, and the pages of the directories above.
+    // There are two pages for each of the three days, and the pages of the directories above them.
     assert!(server.lists() <= 18, "{} pages", server.lists());
 }
 
@@ -140,7 +140,7 @@ fn a_pattern_that_matches_nothing_in_a_bucket_is_an_error() {
     };
     let mistyped = "s3://logs/AWSLogs/*/elasticloadbalancing/eu-wst-1/**/*.log.gz";
     plan(mistyped, &[]).expect(3).says(&["error: nothing to convert", "contains no objects"]);
-    // The pattern matches directories, but they are not selected.
+    // The pattern matches directories, but none of them is selected.
     let right = mistyped.replace("wst", "west");
     plan(&right, &[]).expect(0);
     let run = plan(&right, &["--from", "2024-01-01", "--to", "2024-01-31"]).expect(0);

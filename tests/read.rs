@@ -1,4 +1,4 @@
-//! The reader of the library: the same rows and rejects from every stream, and consistent counts.
+//! The library's reader returns the same rows and rejects from every stream, and consistent counts.
 
 use std::fs::File;
 use std::io::{self, Cursor, Read};
@@ -13,7 +13,7 @@ use crate::support::{
     tree,
 };
 
-/// Reads a stream to its end.
+/// Reads all batches of a reader.
 fn read(mut reader: Reader) -> (Outcome, Counts) {
     let mut outcome = Outcome::default();
     for batch in &mut reader {
@@ -41,7 +41,7 @@ fn access(object: impl Read + Send + 'static) -> (Outcome, Counts) {
     read(Reader::new(LogType::Access, OBJECT, object).unwrap())
 }
 
-/// A reader that returns one byte at a time, like a slow pipe.
+/// A stream that returns one byte at a time, like a slow pipe.
 struct ByteByByte<R>(R);
 
 impl<R: Read> Read for ByteByByte<R> {
@@ -51,7 +51,7 @@ impl<R: Read> Read for ByteByByte<R> {
     }
 }
 
-/// Returns texts with different line ends and last lines, some longer than a segment.
+/// Returns texts with different line ends and last lines. Some are longer than a segment.
 fn texts() -> Vec<Vec<u8>> {
     let bad = Line::of(30).with(9, "five").text();
     let good = Line::of(30).text();

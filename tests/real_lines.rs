@@ -1,6 +1,6 @@
-//! Lines that other projects published: each is a row, or a reject that is explained here.
+//! Lines that other projects published: each line is a row, or a reject that is explained here.
 //!
-//! The folder with the lines is not part of the repository. Without it, the tests report that they are skipped.
+//! The directory with the lines is not in the repository. If it is missing, the tests report that they are skipped.
 
 use std::fs;
 use std::io::Write;
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::{World, decode, gzip};
 
-/// Directories of access log lines of Application Load Balancers, each with its number of lines and its rejects.
+/// Directories of access log lines from Application Load Balancers, each with its line count and its rejects.
 const EXPECTED: [(&str, u64, &str); 13] = [
     ("aws-clo-alb", 4, ""),
     ("aws-log-parser-alb", 12, ""),
@@ -17,17 +17,17 @@ const EXPECTED: [(&str, u64, &str); 13] = [
     ("crowdsec-alb-bad-ua", 4, ""),
     ("data-prepper-alb", 1, ""),
     ("dynatrace-alb", 7, ""),
-    // The first line is from a Classic Load Balancer and has 15 fields.
+    // The first line is from a Classic Load Balancer and has only 15 fields.
     ("fluent-elb-log", 4, "too_few_fields=1"),
     ("honeyaws-alb", 2, ""),
     ("lambda-promtail-alb", 2, ""),
-    // In the second line, the space after a quoted field is missing.
+    // In the second line, there is no space after a quoted field.
     ("node-alb-log-parser", 14, "misplaced_quote=1"),
     ("vector-captured-alb", 12, ""),
     ("vector-vrl-alb", 13, ""),
 ];
 
-/// Directories of lines of other load balancers, and how the program identifies them.
+/// Directories of lines from other load balancers, each with how the program identifies them.
 const OTHERS: [(&str, &str); 5] = [
     ("aws-log-parser-clb", "a Classic Load Balancer's log lines"),
     ("dynatrace-clb", "a Classic Load Balancer's log lines"),
@@ -36,7 +36,7 @@ const OTHERS: [(&str, &str); 5] = [
     ("lambda-promtail-nlb", "a Network Load Balancer's log lines"),
 ];
 
-/// Returns the folder of published lines, or `None` after it has printed that the test is skipped.
+/// Returns the directory of published lines, or prints that the test is skipped and returns `None`.
 fn folder(test: &str) -> Option<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data/real-lines");
     if !folder.is_dir() {

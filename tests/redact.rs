@@ -1,4 +1,4 @@
-//! Redaction: what each rule keeps, that no other personal data is left, and that a dataset has one set of rules.
+//! Redaction: each rule keeps only what it should, no other personal data is left, and a dataset has one set of rules.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +13,7 @@ const CONNECTIONS: &str = "alb_connection_logs";
 const KEY: &str = "seven-times-seven-rusty-old-locks";
 const OTHER_KEY: &str = "fedcba9876543210fedcba9876543210";
 
-/// Text that a redacted dataset must not contain. Each is in at least one line of [`world`].
+/// Text that a redacted dataset must not contain. Each text occurs in at least one line of [`world`].
 const SECRETS: [&str; 19] = [
     "198.18.7.77",
     "198.18.7.78",
@@ -36,7 +36,7 @@ const SECRETS: [&str; 19] = [
     "jane-and-a-quote",
 ];
 
-/// Rules that cover all columns, with actions that keep a part of the value where possible.
+/// Rules that cover all columns. Where possible, their actions keep part of the value.
 const LENIENT: [&str; 9] = [
     "client_ip=truncate",
     "client_port=drop",
@@ -67,7 +67,7 @@ fn connection(client: &str) -> String {
     )
 }
 
-/// Returns requests and connections of one person, with every kind of invalid line.
+/// Returns one person's requests and connections, with every kind of invalid line.
 fn world() -> World {
     let world = World::new();
     let mut extra = request("https://www.example.com:443/a?mail=jane@example.org");
@@ -107,13 +107,13 @@ fn command(world: &World, name: &str, args: &[&str]) -> Command {
     command
 }
 
-/// Converts with rules and the key. Rejects do not change the exit code.
+/// Converts with rules and the key. Rejects do not affect the exit code.
 fn convert(world: &World, rules: &[&str]) -> Run {
     let args = [&with_rules(rules)[..], &["--max-rejects", "1", "--compression", "none", "-v"]];
     with_key(&mut command(world, "convert", &args.concat()), KEY).expect(0)
 }
 
-/// Returns the distinct values of a column, with NULL as `-`.
+/// Returns the distinct values in a column, with NULL as `-`.
 fn values(rows: &[Row], column: &str) -> BTreeSet<String> {
     rows.iter().map(|row| get(row, column).unwrap_or("-").to_owned()).collect()
 }
@@ -122,7 +122,7 @@ fn set<const N: usize>(values: [&str; N]) -> BTreeSet<String> {
     values.map(str::to_owned).into()
 }
 
-/// Returns the words that a dataset or the output of the program contains.
+/// Returns those of the given words that the dataset or the program's output contains.
 fn found<'w>(world: &World, run: &Run, words: &[&'w str]) -> BTreeSet<&'w str> {
     let mut texts: Vec<Vec<u8>> = tree(&world.out()).into_values().collect();
     texts.extend(tree(&world.out()).into_keys().map(String::into_bytes));
@@ -136,7 +136,7 @@ fn found<'w>(world: &World, run: &Run, words: &[&'w str]) -> BTreeSet<&'w str> {
 #[test]
 fn no_personal_data_is_left_anywhere() {
     let all: BTreeSet<&str> = SECRETS.into();
-    // Without rules, all words must be found. This validates the search.
+    // Without rules, all words must be found, which proves that the search works.
     let world = world();
     let run = convert(&world, &[]);
     assert_eq!(found(&world, &run, &SECRETS), all);
@@ -209,7 +209,7 @@ fn a_rule_for_one_column_does_not_change_others() {
     }
     // Unknown fields may contain personal data, so they are always dropped.
     assert_eq!(values(&rows, "extra_fields"), set(["-"]));
-    // Columns that repeat the URL can have a separate rule.
+    // Columns that repeat parts of the URL can have separate rules.
     let world = self::world();
     convert(&world, &["request_url=drop", "redirect_url=drop-query"]);
     let rows = world.rows();
@@ -246,7 +246,7 @@ fn a_dataset_is_redacted_as_a_whole_or_not_at_all() {
     refused(&world, &["client_ip=truncate", "user_agent=drop"], KEY, &begun);
     let same = ["user_agent=drop", "client_ip=hash"];
     refused(&world, &same, OTHER_KEY, &["another key", "ALB2PARQUET_REDACT_KEY"]);
-    // The same rules in another order are accepted.
+    // The same rules are accepted in another order.
     let args = with_rules(&same);
     let run = with_key(&mut command(&world, "convert", &args), KEY).expect(0);
     assert_eq!(run.count("/rows"), 1);
@@ -291,7 +291,7 @@ fn verify_compares_redacted_rows() {
     with_key(&mut verify(), OTHER_KEY).expect(3).says(&["ALB2PARQUET_REDACT_KEY", "not the key"]);
     // Without reading data, no key is needed.
     run_command(&mut command(&world, "verify", &[])).expect(0);
-    // With other rules in dataset.json, the rows differ from the source.
+    // If dataset.json has other rules, the rows differ from the source.
     let path = world.out().join("_alb2parquet/dataset.json");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replace("truncate", "drop")).unwrap();

@@ -1,5 +1,5 @@
-//! A slow reference reader of objects, written from RFC 1952 over a raw inflater, and the results of the crate's two
-//! inflaters for the same bytes.
+//! A slow reference reader for objects, written from RFC 1952 on top of a raw inflater, and the results of the crate's
+//! two inflaters for the same bytes.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -30,8 +30,8 @@ pub(crate) struct Content {
 }
 
 impl PartialEq for Content {
-    /// Ignores padding notes of damaged objects: where nested gzip is damaged, the program never reads the padding that
-    /// follows it, and the reference does.
+    /// Ignores padding notes of damaged objects: the reference reads the padding after damaged nested gzip, and the
+    /// program does not.
     fn eq(&self, other: &Self) -> bool {
         let notes = |content: &Self| {
             let mut notes = content.notes.clone();
@@ -45,7 +45,7 @@ impl PartialEq for Content {
     }
 }
 
-/// Why decompression ends early.
+/// Why decompression stopped early.
 type Damage = Option<&'static str>;
 
 pub(crate) fn content(object: &[u8]) -> Content {
@@ -116,7 +116,7 @@ pub(crate) fn content(object: &[u8]) -> Content {
     Content { outcome, notes, crc32, bytes: bytes.len() as u64 }
 }
 
-/// Random objects are shorter than the bytes that are inspected, so their first line always ends.
+/// Random objects are shorter than the prefix that is inspected, so their first line always ends within it.
 fn is_text(head: &[u8]) -> bool {
     let line = head.split(|byte| *byte == b'\n').next().unwrap();
     let Ok(line) = std::str::from_utf8(line.strip_suffix(b"\r").unwrap_or(line)) else {
@@ -138,7 +138,7 @@ fn refused(reason: &str, length: usize, raw: Vec<u8>) -> Content {
     Content { outcome, ..Content::default() }
 }
 
-/// Decompresses all members of `bytes`, which end with `below`.
+/// Decompresses all members of `bytes`. `below` is the damage at the end of `bytes`.
 fn gunzip(
     mut bytes: &[u8],
     below: Damage,
@@ -202,7 +202,7 @@ fn member<'b>(bytes: &'b [u8], text: &mut Vec<u8>) -> Result<&'b [u8], &'static 
     Ok(bytes)
 }
 
-/// Returns the length of a header, `Err` if it is invalid, or `None` if it is incomplete.
+/// Returns the length of a header, an error if the header is invalid, or `None` if it is incomplete.
 fn header(bytes: &[u8]) -> Option<Result<usize, ()>> {
     let [method, flags] = *bytes.get(2..)?.first_chunk::<2>()?;
     if !bytes.starts_with(b"\x1f\x8b") || method != 8 || flags & 0xe0 != 0 {
@@ -230,12 +230,12 @@ fn header(bytes: &[u8]) -> Option<Result<usize, ()>> {
     (at <= bytes.len()).then_some(Ok(at))
 }
 
-/// Optional fields of a header.
+/// Optional fields of a gzip header.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Header {
     pub(crate) extra: Option<Vec<u8>>,
     pub(crate) name: bool,
-    /// Whether to write a header checksum, and whether it is correct.
+    /// Whether to write a header checksum and, if so, whether it is correct.
     pub(crate) checksum: Option<bool>,
 }
 
@@ -271,7 +271,7 @@ pub(crate) fn packed(text: &[u8], level: u32, fields: &Header) -> Vec<u8> {
     member
 }
 
-/// A reader that returns short reads of the given lengths.
+/// A reader that returns at most the given numbers of bytes per read.
 pub(crate) struct ShortReads {
     bytes: io::Cursor<Vec<u8>>,
     lengths: std::iter::Cycle<std::vec::IntoIter<usize>>,
@@ -294,7 +294,7 @@ impl Read for ShortReads {
 
 // ---- both inflaters
 
-/// The decoded rows and rejects of an object, with the counts.
+/// The rows and rejects that were decoded from an object, with the counts.
 #[derive(Default)]
 struct Reading {
     content: Content,
@@ -316,7 +316,7 @@ impl Reading {
 }
 
 thread_local! {
-    /// A decoder and a text buffer, which are expensive to create and reused as in a conversion.
+    /// A decoder and a text buffer. They are expensive to create, so they are reused as in a conversion.
     static REUSED: RefCell<(Decoder, Text)> =
         RefCell::new((Decoder::new(LogType::Access.table()), Text::default()));
 }
@@ -334,7 +334,7 @@ pub(crate) fn streamed(object: &[u8], lengths: Vec<usize>) -> Content {
     })
 }
 
-/// Reads an object at once, after another one, if the whole-buffer path supports it.
+/// Reads an object all at once, after another object. Returns `None` if the whole-buffer path does not support it.
 pub(crate) fn whole(object: &[u8]) -> Option<Content> {
     let mut decompressed = Decompressed::default();
     let mut inflater = Whole::default();

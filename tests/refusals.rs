@@ -1,4 +1,4 @@
-//! If stdout or a file of a dataset cannot be written, the error contains its name, the reason and a remedy.
+//! If stdout or a dataset file cannot be written, the error includes its name, the reason and a remedy.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -12,13 +12,13 @@ use crate::support::{Run, World, good_lines, gzip, key, key_on, program, run_com
 
 // ---- stdout and stderr
 
-/// A command that prints to stdout, and what its error states in addition.
+/// A command that prints to stdout, with additional text that its error must contain.
 struct Printer {
     args: Vec<String>,
     message: &'static str,
 }
 
-/// Returns every command that prints to stdout. None changes the world, except for the dataset `new`.
+/// Returns every command that prints to stdout. None of them changes the world, except for the dataset `new`.
 fn printers(world: &World) -> Vec<Printer> {
     let text = |path: PathBuf| path.to_str().unwrap().to_owned();
     let (source, out, new) = (text(world.source()), text(world.out()), text(world.path("new")));
@@ -58,7 +58,7 @@ fn printers(world: &World) -> Vec<Printer> {
     .collect()
 }
 
-/// A source with a dataset, and its batches as lines of JSON.
+/// Returns a world with a dataset, and its batches as lines of JSON.
 fn converted() -> World {
     let world = World::with(gzip(good_lines(4)));
     world.convert().expect(0);
@@ -88,7 +88,7 @@ fn a_full_stdout_is_an_error_that_reports_what_is_complete() {
         assert!(last.starts_with(&expected), "{args:?}: {run:?}");
         assert_eq!(run.code, 3, "{args:?}: {run:?}");
     }
-    // The conversion itself is complete.
+    // The conversion itself has completed.
     let (source, new) = (world.source(), world.path("new"));
     let verify = ["verify", source.to_str().unwrap(), "--out", new.to_str().unwrap()];
     run_command(program(&verify).args(["--to", "2099-12-31", "--read-data"])).expect(0);
@@ -120,7 +120,7 @@ fn a_full_stderr_changes_no_result() {
 
 // ---- files of a dataset
 
-/// A conversion as an unprivileged user: the user who runs the tests, or `nobody` if that is root.
+/// Runs conversions as an unprivileged user: the user who runs the tests, or `nobody` if that user is root.
 struct Unprivileged {
     world: World,
     program: PathBuf,
@@ -158,7 +158,7 @@ impl Unprivileged {
         run_command(&mut command)
     }
 
-    /// Converts while a directory has the permissions `mode`.
+    /// Converts while a directory has the permissions in `mode`.
     fn convert_with_mode(&self, directory: &Path, mode: u32) -> Run {
         let before = fs::metadata(directory).unwrap().permissions();
         fs::set_permissions(directory, Permissions::from_mode(mode)).unwrap();
@@ -195,7 +195,7 @@ fn a_directory_without_permission_is_named_with_the_remedy() {
         let run = unprivileged.convert_with_mode(directory, mode);
         refused(&run, directory, ("able: permission denied", "change its permissions"));
     }
-    // The last steps of writing a file, after it is staged.
+    // These are the last steps of writing a file, after it is staged.
     for below in ["_alb2parquet/claims/access/012345678901/eu-west-1", "alb_access_logs"] {
         let directory = out.join(below);
         let hidden = |path: PathBuf| fs::rename(path.join("account=012345678901"), path.join("x"));
@@ -209,7 +209,7 @@ fn a_directory_without_permission_is_named_with_the_remedy() {
         }
         refused(&run, &directory, not_writable);
     }
-    // With permission, the next run finishes everything.
+    // Once permissions are restored, the next run finishes everything.
     unprivileged.convert(&[]).expect(0);
     let (source, out) = (unprivileged.world.source(), out.to_str().unwrap().to_owned());
     let verify = ["verify", source.to_str().unwrap(), "--out", &out, "--read-data", "--json"];

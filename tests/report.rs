@@ -1,4 +1,4 @@
-//! The report has the numbers of the runs. Its page is well-formed and small, and escapes names and lines.
+//! The report contains the numbers of the runs. Its page is well-formed and small, and escapes names and lines.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -19,7 +19,7 @@ use crate::support::{
     text_of,
 };
 
-/// Hostile markup in a name or a line.
+/// Hostile markup in names and lines.
 const HOSTILE: &str = "<script>alert(1)</script><img src=x onerror='alert(2)'>\"&amp;<!--";
 
 fn report(out: &Path, args: &[&str]) -> Run {
@@ -39,7 +39,7 @@ fn page(world: &World) -> String {
     fs::read_to_string(file).unwrap()
 }
 
-/// Returns a page without its script and its style sheet, which are not XML.
+/// Returns a page without its script and style sheet, which are not XML.
 fn parsed(page: &str) -> String {
     let mut page = page.to_owned();
     for name in ["report.css", "report.js"] {
@@ -143,7 +143,7 @@ fn world() -> World {
 #[test]
 fn the_report_has_the_numbers_of_the_runs() {
     let world = world();
-    // Two runs, so that a partition has two claims.
+    // There are two runs, so that a partition has two claims.
     let first = world.convert_with(&["--json", "--account", "012345678901"]).expect(0);
     let second = world.convert_with(&["--json", "--max-rejects", "1"]).expect(0);
     let sum = |pointer: &str| first.count(pointer) + second.count(pointer);
@@ -163,7 +163,7 @@ fn the_report_has_the_numbers_of_the_runs() {
     let bytes = count(&facts, "/totals/bytes") + count(&facts, "/totals/reject_bytes");
     assert_eq!(bytes, sum("/bytes_out"));
     assert_eq!(count(&facts, "/totals/rejects"), 2);
-    // The parts add up to the totals.
+    // The parts of each list add up to the totals.
     for list in ["regions", "load_balancers"] {
         for counted in ["objects", "lines", "rows", "rejects", "source_bytes"] {
             let all = facts[list].as_array().unwrap();
@@ -232,7 +232,7 @@ fn gaps_are_listed() {
     let days: Vec<_> = calendars.map(|node| node.attribute("data-days").unwrap()).collect();
     assert_eq!(days.len(), 3);
     assert!(days[0].contains(";;;") && days[2].starts_with("3,15,"), "{days:?}");
-    // A report of selected days covers only these days.
+    // A report for selected days covers only those days.
     let fewer = report(&world.out(), &["--json", "--from", "2025-07-20", "--region", "eu-west-1"]);
     let fewer = fewer.expect(0).json();
     assert_eq!((count(&fewer, "/totals/objects"), count(&fewer, "/totals/days")), (1, 1));
@@ -279,7 +279,7 @@ fn names_and_lines_are_escaped() {
     ];
     put(&world.source(), &format!("{prefix}/{}", key(1)), gzip(text_of(lines)));
     world.convert_with(&["--max-rejects", "1"]).expect(0);
-    // Names are also part of the state of a dataset.
+    // Names also appear in the state of a dataset.
     let claims = world.out().join("_alb2parquet/claims/access");
     let made = claims.join("012345678901/eu-west-1/2025-07-19");
     let forged = claims.join(&prefix).join("<b>").join("2025-07-19");
@@ -401,7 +401,7 @@ fn invalid_arguments_are_refused() {
     report(&world.out(), &["--html", "no/such/place.html"]).expect(3).says(&["--html", "no/such"]);
     let out = world.out();
     report(&out, &["--html", out.to_str().unwrap()]).expect(3).says(&["is a directory"]);
-    // An empty empty gives an empty report.
+    // An empty selection gives an empty report.
     let nothing = report(&out, &["--from", "2030-01-01"]).expect(0);
     assert!(nothing.stdout.contains("days        none"), "{nothing:#?}");
     let file = world.path("nothing.html");
@@ -409,7 +409,7 @@ fn invalid_arguments_are_refused() {
     check_structure(&document(&parsed(&fs::read_to_string(file).unwrap())));
 }
 
-/// Returns three years of three load balancers in each of twenty accounts, with many gaps.
+/// Returns a report of three years, with many gaps, for three load balancers in each of twenty accounts.
 fn large() -> Facts {
     let first: NaiveDate = "2023-01-01".parse().unwrap();
     let balancer = |number: u64| {

@@ -1,4 +1,4 @@
-//! Features of S3: credentials of AWS, S3 Inventory and archived objects, over a server that implements S3's protocol.
+//! S3 features: AWS credentials, S3 Inventory, and archived objects, on a server that implements the S3 protocol.
 //!
 //! `scripts/s3-test` starts a server and runs these tests. Without a server they are ignored.
 
@@ -18,7 +18,7 @@ use crate::proxy::{Choice, Fault, Proxy};
 use crate::server::{Server, command};
 use crate::support::{Run, World, good_lines, gzip, run_command};
 
-/// Returns host and port of the server.
+/// Returns the host and port of the server.
 fn server() -> String {
     Server::required().address
 }
@@ -66,7 +66,7 @@ fn credentials_come_from_a_profile() {
     assert!(began.elapsed() < Duration::from_secs(10));
 }
 
-/// Serves container credentials on a loopback port, with a new access key for each request.
+/// Serves container credentials on a loopback port, with a new access key per request.
 fn container() -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/credentials", listener.local_addr().unwrap());
@@ -151,7 +151,7 @@ fn missing_credentials_are_a_clear_error_within_seconds() {
     assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
 
-/// Runs `convert` with the object list in a file.
+/// Runs `convert` with an object list from a file.
 fn convert_named(names: &str, source: &str, lake: &str) -> Run {
     s3("convert", source, lake, &["--objects", names])
 }
@@ -164,7 +164,7 @@ fn an_inventory_replaces_the_listing() {
     let target = Server::required().target(&logs);
     let mut stored = target.list("").unwrap();
     stored.sort_by(|a, b| a.key.cmp(&b.key));
-    // The format of S3: quoted, with encoded keys, and with older versions of objects.
+    // The format that S3 writes: quoted, with URL-encoded keys, and with older versions of objects.
     let rows = |extra: &str| -> String {
         let row = |key: &str, latest, size: u64| {
             let key = key.replace('=', "%3D");
@@ -185,11 +185,11 @@ fn an_inventory_replaces_the_listing() {
     let run = convert_named(&named, &logs, &lake).expect(0);
     assert_eq!((run.count("/objects/listed"), run.count("/objects/converted")), (20, 20));
     same(&world, &lake);
-    // `verify`, which lists the bucket, finds the same objects.
+    // `verify`, which lists the bucket, finds the same objects as the inventory.
     s3("verify", &logs, &lake, &["--read-data"]).expect(0);
     let run = s3("convert", &logs, &lake, &[]).expect(0);
     assert_eq!(run.count("/objects/skipped_by_kind/converted_before"), 20);
-    // A single CSV file, then keys, then URLs. Only objects below the source are read.
+    // First a single CSV file, then a list of keys and URLs. Only objects below the source are read.
     let below = format!("{logs}/AWSLogs");
     let names = world.path("names");
     let key = &stored[0].key;

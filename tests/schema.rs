@@ -1,4 +1,4 @@
-//! One stanza in the schema file adds a field.
+//! One stanza in a schema file adds a field.
 
 use alb2parquet::internals::decode::decoder::Decoder;
 use alb2parquet::internals::encode::profile::Profile;
@@ -14,7 +14,7 @@ const FILES: [(LogType, &str); 3] = [
 ];
 const ACCESS: &str = FILES[0].1;
 
-/// The stanzas for two fields that AWS could append to any log.
+/// Stanzas for two fields that AWS could append to any log.
 const STANZAS: &str = r#"
 [[field]]
 name = "new_words"
@@ -27,22 +27,22 @@ era = "2027-03"
 columns = [{ name = "hops", type = "int32", stored = "plain", description = "Proxies on the way" }]
 "#;
 
-/// Returns the table of a schema file with the two stanzas.
+/// Returns a schema file's table, extended by the two stanzas.
 fn grown(file: &str) -> Table {
     Table::parse(&format!("{file}{STANZAS}")).unwrap()
 }
 
-/// Returns the values of the new columns, and the fields that are still unknown.
+/// Returns the values of the new columns, and of the column for fields that are still unknown.
 fn new(row: &Row) -> [Option<&str>; 3] {
     ["new_words", "hops", "extra_fields"].map(|column| get(row, column))
 }
 
-/// Returns a line with `count` fields, limited to the fields of the table.
+/// Returns a line with `count` fields, or with all fields of the table if it has fewer.
 fn line(table: &Table, count: usize) -> String {
     vec!["-"; count.min(table.fields.len())].join(" ")
 }
 
-/// Returns lines of the first era, with the current fields, and with the new fields.
+/// Returns lines with the fields of the first era, with the current fields, and with the new fields.
 fn lines(table: &Table) -> Vec<u8> {
     let today = line(table, usize::MAX);
     text_of([
@@ -72,7 +72,7 @@ fn one_stanza_adds_a_field() {
         let outcome = decode_as(&table, lines(today));
         assert_eq!(outcome.rejects, []);
         assert_eq!(outcome.rows.iter().map(new).collect::<Vec<_>>(), EXPECTED, "{log_type}");
-        // Without the stanzas, the new fields are kept as text.
+        // Without the stanzas, the new fields are preserved as text.
         let outcome = decode_as(today, lines(today));
         let extra: Vec<_> = outcome.rows.iter().map(|row| get(row, "extra_fields")).collect();
         let expected = ["\"x25519\"", "x25519 3", "- - \"next one\" 4"].map(Some);

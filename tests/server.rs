@@ -1,4 +1,4 @@
-//! Not a test: the server of an object store that `scripts/s3-test` or `scripts/emulators-test` starts.
+//! Not a test: the object store server that `scripts/s3-test` or `scripts/emulators-test` starts.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -12,15 +12,15 @@ use alb2parquet::internals::store::{Bucket, Created, Kind, Network, Place, Targe
 
 use crate::support::{program, put, tree};
 
-/// The key of Azurite's account, which is public.
+/// The published account key of Azurite.
 const AZURITE_KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
-/// A server of object storage.
+/// An object storage server.
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
     pub(crate) kind: Kind,
-    /// Its host and port.
+    /// Host and port.
     pub(crate) address: String,
 }
 
@@ -38,7 +38,7 @@ impl Server {
         Some(Self { kind, address: address.to_owned() })
     }
 
-    /// Returns the server. Panics without one.
+    /// Returns the server. Panics if there is none.
     pub(crate) fn required() -> Self {
         Self::known().expect("ALB2PARQUET_SERVER is the URL of a server")
     }
@@ -58,7 +58,7 @@ impl Server {
         format!("{scheme}://{bucket}")
     }
 
-    /// Returns the URL of an empty bucket, one of those that the script has created.
+    /// Returns the URL of an empty bucket. The script has created the buckets.
     pub(crate) fn new_bucket(&self) -> String {
         static TAKEN: AtomicUsize = AtomicUsize::new(1);
         self.url(&format!("test-{}", TAKEN.fetch_add(1, Ordering::Relaxed)))
@@ -85,12 +85,12 @@ impl Server {
         }
     }
 
-    /// Returns the target below a URL.
+    /// Returns the target at a URL.
     pub(crate) fn target(&self, url: &str) -> Bucket {
         let settings = self.variables().into_iter();
         let mut network =
             Network::new(settings.map(|(key, value)| (key.to_lowercase(), value)).collect());
-        // moto responds with status 500 to every request for an upload that does not exist.
+        // moto responds with status 500 to any request for an upload that does not exist.
         network.retries = 3;
         match Place::parse(url).unwrap() {
             Place::Bucket(prefix) => Bucket::connect(&prefix, &network, "staging").unwrap(),
@@ -106,7 +106,7 @@ impl Server {
         }
     }
 
-    /// Downloads the files below a URL.
+    /// Downloads the files below a URL to a directory.
     pub(crate) fn download(&self, url: &str, directory: &Path) {
         let target = self.target(url);
         for stored in target.list("").unwrap() {
@@ -115,7 +115,7 @@ impl Server {
         }
     }
 
-    /// Returns a command of the program that reaches the server.
+    /// Returns a command of the program that is configured for this server.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = program(args);
         for name in ["AWS_PROFILE", "AWS_SESSION_TOKEN"] {
@@ -126,17 +126,17 @@ impl Server {
     }
 }
 
-/// Returns a command of the program that reaches an S3 server at an address.
+/// Returns a command of the program that is configured for the S3 server at an address.
 pub(crate) fn command(address: &str, args: &[&str]) -> Command {
     Server { kind: Kind::S3, address: address.to_owned() }.command(args)
 }
 
-/// A bucket with a copy on disk that a test can read and change.
+/// A bucket, with a copy on disk that a test can read and change.
 pub(crate) struct Mirror {
     server: Server,
     pub(crate) url: String,
     copy: PathBuf,
-    /// The content of the bucket.
+    /// The contents of the bucket.
     known: Mutex<BTreeMap<String, Vec<u8>>>,
 }
 
@@ -145,7 +145,7 @@ impl Mirror {
         Self { server: server.clone(), url: server.new_bucket(), copy, known: Mutex::default() }
     }
 
-    /// Uploads the changes of the copy to the bucket.
+    /// Uploads changes in the copy to the bucket.
     pub(crate) fn push(&self) {
         let (target, changed) = (self.server.target(&self.url), tree(&self.copy));
         let mut known = self.known.lock().unwrap();
@@ -158,14 +158,14 @@ impl Mirror {
         *known = changed;
     }
 
-    /// Downloads the changes of the bucket to the copy.
+    /// Downloads changes in the bucket to the copy.
     pub(crate) fn pull(&self) {
         let _ = fs::remove_dir_all(&self.copy);
         self.server.download(&self.url, &self.copy);
         *self.known.lock().unwrap() = tree(&self.copy);
     }
 
-    /// Runs a command of the program that reaches the bucket.
+    /// Returns a command of the program that is configured for the bucket's server.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         self.server.command(args)
     }

@@ -1,4 +1,4 @@
-//! Job arrays: the tasks of all shards do all work together, even if some of them are killed.
+//! Job arrays: together, the tasks of all shards do all the work, even if some of them are killed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -12,7 +12,7 @@ use serde_json::Value;
 use crate::exactly_once::findings;
 use crate::support::{Run, World, good_lines, gzip, key_of, program, run, run_command, tree};
 
-/// Number of tasks in an array.
+/// Number of tasks in a job array.
 const TASKS: usize = 4;
 
 /// Returns an unconverted world of many days.
@@ -30,7 +30,8 @@ fn world() -> World {
     world
 }
 
-/// Returns the arguments of tasks without the shard: for a source, and for a file with its batches.
+/// Returns the arguments of a task, except the shard: for converting a source, and for converting a file with its
+/// batches.
 fn arrays(world: &World) -> [Vec<String>; 2] {
     let [source, out] = [world.source(), world.out()].map(|path| path.to_str().unwrap().to_owned());
     let small = ["--to", "2099-12-31", "--target-file-size", "3KB"];
@@ -75,7 +76,7 @@ fn shards_cover_all_work_without_overlap() {
         }
     }
     assert_eq!(shared, whole);
-    // Shards of a batch file have about the same size.
+    // The shards of a batch file are of about the same size.
     let [_, args] = arrays(&world);
     let mut bytes = Vec::new();
     let mut batches = BTreeSet::new();
@@ -124,7 +125,7 @@ fn spawn(args: &[String], shard: usize) -> Child {
     task(args, shard).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }
 
-/// Starts all tasks and kills every other one. Returns how many were killed before they ended.
+/// Starts all tasks and kills every other task. Returns how many were killed before they ended.
 fn kill_some(world: &World, args: &[String]) -> usize {
     let mut tasks: Vec<Child> = (0..TASKS).map(|shard| spawn(args, shard)).collect();
     while claims(&world.out()) < 3 {
@@ -178,7 +179,7 @@ fn batches_from_stdin_cannot_be_sharded() {
     run_command(program(&args).stdin(Stdio::null())).expect(3).says(&["only once"]);
 }
 
-/// The command of each definition in docs/scale.md converts its shard, with paths in place of URLs.
+/// Each definition in docs/scale.md contains a command that converts its shard, once paths replace the URLs.
 #[test]
 fn the_documented_job_definitions_work() {
     let page = include_str!("../docs/scale.md");

@@ -1,15 +1,15 @@
-//! Runs that crash, fail, race and pause at every call to their store leave every row in the dataset once.
+//! Runs that crash, fail, race and pause at any call to their store leave every row in the dataset exactly once.
 //!
-//! Planning, claiming and publishing use the code of the program. Only the conversion is simulated: it copies the lines
-//! of a batch. A seeded scheduler interleaves up to three threads, each of which does one run after the other. The
-//! visible files are checked after every write. After a last run without faults, every object must be in the dataset
-//! exactly once and complete.
+//! Planning, claiming and publishing use the program's code. Only the conversion is simulated: it copies the lines of a
+//! batch. A seeded scheduler interleaves up to three threads, each of which performs one run after another. The visible
+//! files are checked after every write. After a final run without faults, every object must be in the dataset exactly
+//! once and complete.
 //!
-//! In a quarter of the seeds, claims are lost or restored from an older state during runs. Then rows can be duplicated
-//! or missing, but only in partitions that the last run reports. `damage` covers state that is lost or forged between
+//! In a quarter of the seeds, claims are lost or restored from an older state during runs. Rows can then be duplicated
+//! or missing, but only in partitions that the final run reports. `damage` covers state that is lost or forged between
 //! runs.
 //!
-//! `ALB2PARQUET_SEEDS=10000` sets the number of seeds. `ALB2PARQUET_SEED=7` replays one.
+//! `ALB2PARQUET_SEEDS=10000` sets the number of seeds. `ALB2PARQUET_SEED=7` replays a single seed.
 
 mod damage;
 pub(crate) mod random;
@@ -53,7 +53,7 @@ const SEEDS: u64 = 1000;
 const TABLES: [&str; 2] = ["alb_rejects", "alb_access_logs"];
 const DAYS: [&str; 2] = ["2025/07/18", "2025/07/19"];
 
-/// An object of the source.
+/// A source object.
 struct Object {
     key: String,
     number: usize,
@@ -70,14 +70,15 @@ impl Object {
         self.key.rsplit('/').next().unwrap()
     }
 
-    /// Returns the text of a version. The lines of versions differ only in the version number. Lines with odd numbers
-    /// are rejects.
+    /// Returns the text of a version. Two versions differ only in the version number in each line. Lines with odd
+    /// numbers are rejects.
     fn text(&self, version: u64) -> String {
         let line = |line| format!("{}#{line} {version}\n", self.name());
         (0..=self.number % 3).map(line).collect()
     }
 
-    /// Returns the bytes of a version. The stamp changes the bytes, and thereby the ETag, but not the size or the text.
+    /// Returns the bytes of a version. The stamp changes the bytes, and thus the ETag, but neither the size nor the
+    /// text.
     fn bytes(&self, version: u64, stamp: u64) -> Vec<u8> {
         let mut gzip = GzBuilder::new().mtime(stamp as u32).write(Vec::new(), Level::none());
         gzip.write_all(self.text(version).as_bytes()).unwrap();
@@ -98,10 +99,10 @@ const PROGRAMS: [Program; 2] = [
     Program { target_size: 100_000, settings: "version 2" },
 ];
 
-/// The scheduler of a seed, and the properties of its stores.
+/// The scheduler for a seed, and the properties of its stores.
 struct World {
     scheduler: Arc<Scheduler>,
-    /// Whether the store of the dataset can abort uploads.
+    /// Whether the dataset's store can abort uploads.
     aborts: bool,
 }
 
@@ -151,7 +152,7 @@ impl World {
         Ok(Dataset::open(Arc::new(target), opening)?)
     }
 
-    /// Runs the program once, to its end or until a fault ends it. Returns the reported failures.
+    /// Runs the program once, until it completes or a fault ends it. Returns the failures that it reports.
     fn run(&self, actor: usize, run: String, program: Program) -> anyhow::Result<Vec<String>> {
         let dead = Arc::default();
         let dataset = self.dataset(actor, run, &dead)?;
@@ -202,7 +203,7 @@ impl World {
     }
 }
 
-/// Returns a comparison of touched objects that runs on this thread.
+/// Returns a comparison for touched objects that runs on this thread.
 fn comparison<'a>(
     sources: &'a [Source],
     ledger: &'a Ledger<'a>,
@@ -212,7 +213,7 @@ fn comparison<'a>(
     Comparison { sources, ledger, threads: 1, compared: &COMPARED, stop }
 }
 
-/// Ignores errors and simulated crashes of a function. Propagates other panics.
+/// Calls a function, and ignores its errors and simulated crashes. Propagates other panics.
 fn ignore_faults(run: impl FnOnce() -> anyhow::Result<()>) {
     if let Err(panic) = catch_unwind(AssertUnwindSafe(run))
         && !panic.is::<Crash>()
@@ -265,19 +266,19 @@ fn stage(
     Ok((claim, writings))
 }
 
-/// The result of a seed.
+/// The result of running a seed.
 struct Outcome {
     violation: Option<String>,
     calls: u64,
     faults: BTreeMap<&'static str, u64>,
 }
 
-/// Runs a seed, in a store that can abort uploads or not.
+/// Runs a seed. `aborts` is whether the store can abort uploads.
 fn run_seed(seed: u64, trace: bool, aborts: bool) -> Outcome {
     let mut random = Random::new(seed);
-    // Seeds that lose claims remove no rows.
+    // In seeds that lose claims, no rows are removed.
     let loses = random.hits(250);
-    // In each seed some kinds of faults are absent, so that the others also occur in long runs.
+    // In each seed, some kinds of faults never occur, so that long runs also reach the other faults.
     let mut rate = |most: u64| if random.hits(300) { 0 } else { random.below(most) };
     let rates = Rates {
         crash: rate(30),
@@ -285,7 +286,7 @@ fn run_seed(seed: u64, trace: bool, aborts: bool) -> Outcome {
         conflict: rate(300),
         not_found: rate(60),
         pause: rate(40),
-        // An incomplete listing can hide a file that no claim accounts for.
+        // An incomplete listing can hide a file that no claim lists.
         lag: if loses { 0 } else { rate(1000) },
         lifecycle: rate(8),
         source: rate(15),
@@ -295,7 +296,7 @@ fn run_seed(seed: u64, trace: bool, aborts: bool) -> Outcome {
     };
     let (actors, runs) = (1 + random.below(3) as usize, 1 + random.below(3));
     let first = random.below(2) as usize;
-    // In some seeds a run removes all partitions. Then rows can disappear, but never exist twice.
+    // In some seeds, a run removes all partitions. Rows can then disappear, but can never exist twice.
     let removal = (!loses && random.hits(333))
         .then(|| (random.below(actors as u64) as usize, random.below(runs)));
     let world = World { aborts, ..World::with_objects(random) };
@@ -334,8 +335,8 @@ fn run_seed(seed: u64, trace: bool, aborts: bool) -> Outcome {
     let mut failures = Vec::new();
     match last("last") {
         Ok(lost) if !is_damaged && lost.iter().any(|text| text.contains("was lost")) => {
-            // One of the two uploads of a claim was published, and the lifecycle rule aborted the other. The reported
-            // remedy must work.
+            // One of the two uploads of a claim was published, and the lifecycle rule aborted the other. The remedy
+            // that the run reports must work.
             world.scheduler.state().removing = true;
             match world.remove(0, "removal".to_owned()).and_then(|()| last("after")) {
                 Ok(left) => failures = left,
@@ -352,12 +353,12 @@ fn run_seed(seed: u64, trace: bool, aborts: bool) -> Outcome {
     Outcome { violation, calls: state.calls, faults: state.faults.clone() }
 }
 
-/// Returns whether a failure is about an object.
+/// Returns whether a failure message names an object.
 fn is_of(failure: &str, object: &Object) -> bool {
     failure.contains(object.name())
 }
 
-/// Returns whether a failure is about the partition of an object, or a claim of it.
+/// Returns whether a failure message names the partition of an object, or a claim in the partition.
 fn is_of_partition(failure: &str, object: &Object) -> bool {
     let day = DAYS.into_iter().find(|day| object.key.contains(day)).unwrap().replace('/', "-");
     ["access 012345678901 eu-west-1", "access/012345678901/eu-west-1"].into_iter().any(
@@ -368,9 +369,9 @@ fn is_of_partition(failure: &str, object: &Object) -> bool {
     )
 }
 
-/// Compares the visible rows with the source. Every object of the source must be in the dataset in one version, with
-/// all of its rows. A deleted object may be absent. The version must be that of the source, unless the last run
-/// reported a failure of the object.
+/// Compares the visible rows with the source. One version of every source object must be in the dataset, with all of
+/// its rows. Only deleted objects may be absent. The version must be that of the source, unless the last run reported a
+/// failure of the object.
 fn compare(state: &store::State, failures: &[String]) -> Option<String> {
     let mut rows = state.rows();
     rows.sort();
@@ -399,7 +400,7 @@ fn compare(state: &store::State, failures: &[String]) -> Option<String> {
     None
 }
 
-/// Minimum count of each kind of fault over the default seeds.
+/// Minimum count of each kind of fault for the default number of seeds.
 const AT_LEAST: [(&str, u64); 17] = [
     ("all claims lost", 20),
     ("claim lost", 40),
@@ -420,7 +421,7 @@ const AT_LEAST: [(&str, u64); 17] = [
     ("vanish", 60),
 ];
 
-/// Asserts the minimum count of each kind of fault for the default number of seeds.
+/// Asserts the minimum count of each kind of fault, unless fewer seeds than the default number run.
 fn expect_faults(faults: &BTreeMap<&str, u64>, at_least: &[(&str, u64)], seeds: u64, default: u64) {
     for (fault, count) in at_least {
         let happened = faults.get(fault).copied().unwrap_or(0);
@@ -438,7 +439,7 @@ fn every_row_exists_once_in_a_store_that_cannot_abort_uploads() {
     run_seeds(false, SEEDS / 4);
 }
 
-/// Runs the selected seed, or a number of seeds with the given default.
+/// Runs the seed that the environment selects, or several seeds. `default` is their default number.
 fn run_seeds(aborts: bool, default: u64) {
     if let Some(seed) = env::var("ALB2PARQUET_SEED").ok().and_then(|seed| seed.parse().ok()) {
         let outcome = run_seed(seed, true, aborts);
@@ -467,8 +468,8 @@ fn run_seeds(aborts: bool, default: u64) {
 
 // ---- one fault at a time
 
-/// Simulates a run with a fault at one call, and two more runs. Returns whether the first run reached this call. Its
-/// objects are new, or were converted and then `touched`.
+/// Simulates a run with a fault at one call, and then two more runs. Returns whether the first run reached this call.
+/// The objects are new or, if `touched`, were converted and then touched.
 fn run_with_fault_at(call: u64, fault: Fault, touched: bool, aborts: bool) -> bool {
     let world = World { aborts, ..World::with_objects(Random::new(call)) };
     world.scheduler.start(1);
@@ -532,7 +533,7 @@ fn any_call_can_fail() {
     }
 }
 
-/// A run that fails at any call leaves nothing that `remove` cannot remove, whether its claims are published or not.
+/// Whether the claims of a failed run are published or not, the run leaves nothing that `remove` cannot remove.
 #[test]
 fn any_call_can_fail_before_a_removal() {
     for (aborts, fault) in [true, false].into_iter().flat_map(|aborts| FAULTS.map(|f| (aborts, f)))
@@ -600,7 +601,7 @@ impl Watcher for Silent {
     fn published(&self, _: &Batch, _: &Tally, _: Duration) {}
 }
 
-/// Runs the real conversion over the same store.
+/// Runs the real conversion on the same store.
 fn convert(world: &World, run: &str) -> anyhow::Result<Tally> {
     let (dead, stop) = (Arc::default(), AtomicBool::new(false));
     let dataset = world.dataset(0, run.to_owned(), &dead)?;
@@ -638,7 +639,7 @@ fn any_call_of_the_real_conversion_can_fail() {
             }
             world.scheduler.state().fail_at = Some((call, fault));
             world.scheduler.start(1);
-            // An error of the store ends the run or fails an object. The next run completes the dataset.
+            // A store error ends the run or fails an object. The next run completes the dataset.
             let _ = convert(&world, "first");
             let mut state = world.scheduler.state();
             let reached = state.calls >= call;

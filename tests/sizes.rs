@@ -1,5 +1,5 @@
 //! Objects for which a store or a file system returns fewer or more bytes than listed. They are read once more, then
-//! excluded from the claim and named. A later run converts them.
+//! excluded from the claim and reported. A later run converts them.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
@@ -15,7 +15,7 @@ use crate::memory::{Memory, Reply, Request};
 use crate::server::command;
 use crate::support::{ROWS, Run, get, good_lines, gzip, gzip_at, key, read, run_command};
 
-/// Returns how many bytes of a response to send, given its length.
+/// Maps the length of a response body to the number of bytes that are sent.
 type Cut = fn(usize) -> usize;
 
 const CUTS: [(&str, Cut); 4] = [
@@ -30,7 +30,7 @@ const LINES: [(usize, usize); 4] = [(1, 20), (2, 30), (3, 10_000), (4, 20_000)];
 /// Number and line count of an object that is never truncated.
 const WHOLE: (usize, usize) = (9, 3);
 
-/// Returns the truncated objects, and one that is not truncated.
+/// Returns the truncated objects and one that is not truncated.
 fn objects() -> BTreeMap<String, Vec<u8>> {
     let plain = |number| key(number).replace(".log.gz", ".log");
     let objects = [
@@ -50,7 +50,7 @@ fn is_cut(request: &Request) -> bool {
     request.is_read() && !request.key.contains(&number(WHOLE.0))
 }
 
-/// Returns a part of the key of an object that no other key contains.
+/// Returns the part of an object's key that distinguishes it from all other keys.
 fn number(number: usize) -> String {
     key(number).rsplit_once('_').unwrap().1.replace(".log.gz", "")
 }
@@ -61,7 +61,7 @@ fn run(server: &Memory, name: &str, out: &Path, args: &[&str]) -> Run {
     run_command(&mut command(&server.address, &[&fixed[..], args].concat()))
 }
 
-/// Returns the number of rows of each object.
+/// Returns the number of rows from each object.
 fn rows(out: &Path) -> BTreeMap<usize, usize> {
     let all = read(out, ROWS);
     let count = |(place, _)| {
@@ -77,7 +77,7 @@ fn all_rows() -> BTreeMap<usize, usize> {
     LINES.into_iter().chain([WHOLE]).collect()
 }
 
-/// Asserts that a run names every truncated object as a failure and converts none of them.
+/// Asserts that a run reports every truncated object as a failure and converts none of them.
 #[track_caller]
 fn expect_failures(run: Run, what: &str) {
     let run = run.expect(2);
@@ -145,7 +145,7 @@ fn a_short_response_is_requested_again_and_loses_no_row() {
         let run = run(&server, "convert", dir.path(), &[]).expect(0);
         assert_eq!(run.count("/objects/converted"), LINES.len() as u64 + 1, "{what}");
         assert_eq!(run.count("/rows"), all_rows().values().sum::<usize>() as u64, "{what}");
-        // One for each object, and one for the second range of the largest.
+        // One failed request for each object, and one for the second range of the largest object.
         assert_eq!(run.count("/requests_failed"), LINES.len() as u64 + 1, "{what}");
     }
 }
@@ -186,7 +186,7 @@ fn verify_comparisons_and_inspect_detect_short_responses() {
     let url = format!("s3://logs/{}", key(3));
     let inspected = run_command(&mut command(&server.address, &["inspect", &url]));
     inspected.expect(3).says(&["bytes were read: the store"]);
-    // All objects are touched, including the one that is not truncated.
+    // All objects are touched, including the one that is never truncated.
     let server = Memory::start_tagged(objects(), "touched", short);
     let compared = run(&server, "convert", dir.path(), &[]).expect(2);
     let failures = compared.json()["failures"].as_array().unwrap().clone();

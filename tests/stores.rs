@@ -1,4 +1,4 @@
-//! One test suite for all kinds of targets, and tests of stores that a dataset must not trust.
+//! One test suite for all kinds of targets, and tests for stores that are not safe for a dataset.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -30,7 +30,7 @@ use tempfile::TempDir;
 
 use crate::server::Server;
 
-/// Returns an in-memory bucket with a prefix.
+/// Returns an in-memory bucket that has a prefix.
 fn bucket() -> Arc<dyn Target> {
     let store = Arc::new(InMemory::new());
     let root = Path::from("some/prefix");
@@ -44,11 +44,11 @@ fn blocks() -> Arc<dyn Target> {
     Arc::new(Bucket::new(store, uploads, Path::default(), BLOCKS, STAGING).without_abort())
 }
 
-/// URL of the bucket that cannot abort uploads.
+/// The URL of the bucket that cannot abort uploads.
 const BLOCKS: &str = "blocks://bucket";
 
-/// Uploads as in Azure: no request starts or aborts an upload, and a blob is completed from a list of its uncommitted
-/// blocks. Writing a blob deletes all uncommitted blocks of its key.
+/// Emulates uploads to Azure: no request starts or aborts an upload, and a blob is completed from a list of its
+/// uncommitted blocks. Writing a blob deletes all uncommitted blocks with its key.
 struct Blocks {
     store: Arc<InMemory>,
     /// Uncommitted blocks by key and ID.
@@ -100,7 +100,7 @@ impl MultipartStore for Blocks {
     }
 }
 
-/// Runs a test on every kind of target, including a bucket of a server if one is available.
+/// Runs a test on every kind of target. This includes a bucket on a server, if one is available.
 fn on_each(test: fn(&Arc<dyn Target>)) {
     let dir = TempDir::new().unwrap();
     let disk: Arc<dyn Target> = Arc::new(Disk::new(dir.path().join("not/there"), STAGING, "run"));
@@ -165,7 +165,7 @@ fn a_listing_contains_only_files_below_its_directory() {
 #[test]
 fn completing_a_staged_file_is_idempotent() {
     on_each(|target| {
-        // More than two parts of an upload.
+        // Large enough for more than two parts of an upload.
         let bytes: Vec<u8> = (0..20_000_000_u32).map(|n| (n % 251) as u8).collect();
         let file = stage(target, "table/day=1/x.parquet", &bytes);
         assert_eq!(file.size, bytes.len() as u64);
@@ -179,7 +179,7 @@ fn completing_a_staged_file_is_idempotent() {
         target.forget(&file.staged);
         assert_eq!(target.staged().unwrap().len(), 0);
         assert_eq!(target.size("table/day=1/x.parquet").unwrap(), Some(file.size));
-        // A completed upload cannot be completed again after its file was deleted.
+        // After its file was deleted, a completed upload cannot be completed again.
         target.delete("table/day=1/x.parquet").unwrap();
         assert_eq!(complete(target, &file), Completed::Lost);
         assert_eq!(keys(target, "table"), [""; 0]);
@@ -197,7 +197,7 @@ fn an_aborted_file_never_appears() {
         abort(target, &file.staged);
         assert_eq!(complete(target, &file), Completed::Lost);
         assert_eq!(keys(target, "table"), [""; 0]);
-        // Dropping a file that is being written aborts it.
+        // A file that is dropped while it is being written is aborted.
         let mut writing =
             Writing::begin(target, FileKey::parse("table/y.parquet").unwrap()).unwrap();
         writing.write_all(b"y").unwrap();
@@ -234,7 +234,7 @@ fn unclaimed_files_leave_nothing_behind() {
         assert_eq!(target.staged().unwrap().len(), 0, "a dropped file leaves no note");
         begin("alb_access_logs/y.parquet").keep();
         assert_eq!(target.staged().unwrap().len(), 1, "a crash leaves a staged file");
-        // Some stores round the time of a file up to the next second.
+        // Some stores round a file's time up to the next second.
         std::thread::sleep(Duration::from_millis(1100));
         let cleaned = clean(&dataset, Duration::ZERO).unwrap();
         assert_eq!((cleaned.removed.len(), cleaned.kept), (1, 0));
@@ -264,7 +264,7 @@ fn aborts(target: &Arc<dyn Target>) -> bool {
     !["az:", "blocks:"].iter().any(|scheme| target.name("").starts_with(scheme))
 }
 
-/// Returns whether the in-memory store reports that an upload does not exist. Other stores return another error.
+/// Returns whether this is the in-memory store's error for an upload that does not exist. Other stores' errors differ.
 fn is_gone(target: &Arc<dyn Target>, error: &TargetError) -> bool {
     let generic = matches!(error, TargetError::Store { error: Error::Generic { .. }, .. });
     generic && target.name("").starts_with("memory:")
@@ -357,7 +357,7 @@ fn a_store_that_ignores_conditions_is_detected() {
     };
     assert!(refused("a").contains("does not support conditional create"));
     assert_eq!(keys(&target, "_alb2parquet"), [""; 0], "no state is created or left");
-    // With --single-writer it continues, and the result of the check is recorded for later runs.
+    // With --single-writer, the run continues, and the result of the check is recorded for later runs.
     let dataset = open(&target, "b", true).unwrap();
     assert_eq!(dataset.create("_alb2parquet/x", b"1").unwrap(), Owner::Ours);
     assert_eq!(dataset.create("_alb2parquet/x", b"2").unwrap(), Owner::Theirs(b"1".to_vec()));

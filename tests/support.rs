@@ -1,4 +1,4 @@
-//! Shared helpers: log lines, gzip, source trees, runs of the program, and reading datasets.
+//! Shared helpers: log lines, gzip, source trees, running the program, and reading datasets.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -19,11 +19,11 @@ use tempfile::TempDir;
 pub(crate) use crate::outcome::{OBJECT, Outcome, Rejected, Row, rows_of};
 use crate::server::{Mirror, Server};
 
-/// Name of the table of rows.
+/// Name of the access log table.
 pub(crate) const ROWS: &str = "alb_access_logs";
-/// Name of the table of rejects.
+/// Name of the reject table.
 pub(crate) const REJECTS: &str = "alb_rejects";
-/// Directory of the partition of [`key`], in the hive layout.
+/// Directory for the partition of [`key`], in the hive layout.
 pub(crate) const PARTITION: &str =
     "account=012345678901/region=eu-west-1/year=2025/month=07/day=19";
 
@@ -69,7 +69,7 @@ pub(crate) const FIELDS: [&str; 36] = [
     "0x8",
 ];
 
-/// The fields of a line. Can have more than 36 fields.
+/// The fields of a line. There can be more than 36.
 #[derive(Clone)]
 pub(crate) struct Line(pub(crate) Vec<String>);
 
@@ -81,7 +81,7 @@ impl Line {
         Self(known.chain(extra).take(count).collect())
     }
 
-    /// Replaces the field with a number, counted from 1 as in the documentation of AWS.
+    /// Replaces the field with the given number, counted from 1 as in the AWS documentation.
     pub(crate) fn with(mut self, number: usize, value: &str) -> Self {
         value.clone_into(&mut self.0[number - 1]);
         self
@@ -93,7 +93,7 @@ impl Line {
     }
 }
 
-/// Returns the text of lines, with a newline after each.
+/// Returns the text of the given lines, with a newline after each line.
 pub(crate) fn text_of<T: AsRef<[u8]>>(lines: impl IntoIterator<Item = T>) -> Vec<u8> {
     let mut text = Vec::new();
     for line in lines {
@@ -120,7 +120,7 @@ pub(crate) fn gzip(text: impl AsRef<[u8]>) -> Vec<u8> {
     gzip_at(text, Compression::fast())
 }
 
-/// Returns a gzip member with a compression level.
+/// Returns a gzip member with the given compression level.
 pub(crate) fn gzip_at(text: impl AsRef<[u8]>, level: Compression) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), level);
     encoder.write_all(text.as_ref()).unwrap();
@@ -129,12 +129,12 @@ pub(crate) fn gzip_at(text: impl AsRef<[u8]>, level: Compression) -> Vec<u8> {
 
 // ---- decoding without the program
 
-/// Decodes text of the access log.
+/// Decodes access log text.
 pub(crate) fn decode(text: impl AsRef<[u8]>) -> Outcome {
     decode_as(LogType::Access.table(), text)
 }
 
-/// Decodes text of a table on the path of ordinary objects. An object without text is not ordinary.
+/// Decodes text on the path for ordinary objects, as lines of a table. An object without text is not ordinary.
 pub(crate) fn decode_as(table: &Table, text: impl AsRef<[u8]>) -> Outcome {
     let mut decompressed = Decompressed::default();
     let whole = Whole::default().inflate(0, &gzip(text.as_ref()), &mut decompressed);
@@ -147,7 +147,7 @@ pub(crate) fn decode_as(table: &Table, text: impl AsRef<[u8]>) -> Outcome {
     outcome
 }
 
-/// Decodes an object on the path of streamed objects.
+/// Decodes an object on the path for streamed objects.
 pub(crate) fn decode_streamed(size: usize, reader: impl Read + Send + 'static) -> Outcome {
     let mut decoder = Decoder::new(LogType::Access.table());
     let mut outcome = Outcome::default();
@@ -163,7 +163,7 @@ pub(crate) fn decode_streamed(size: usize, reader: impl Read + Send + 'static) -
     outcome
 }
 
-/// Returns decompressed text in segments of whole lines, all from object 0.
+/// Returns decompressed text in segments of whole lines, all of which belong to object 0.
 pub(crate) fn segments_of(segments: &[&[u8]]) -> Decompressed {
     let mut decompressed = Decompressed::default();
     for segment in segments {
@@ -180,17 +180,17 @@ pub(crate) fn segments_of(segments: &[&[u8]]) -> Decompressed {
 
 // ---- keys and trees
 
-/// Returns the key of an object of a day, such as `2025/07/19`. The number makes the key unique.
+/// Returns the key of an object from a day, such as `2025/07/19`. The number makes the key unique.
 pub(crate) fn key_on(day: &str, number: usize) -> String {
     key_of("012345678901", "eu-west-1", day, "my-lb.50dc6c495c0c9188", number)
 }
 
-/// Returns the key of an object of 2025-07-19.
+/// Returns the key of an object from 2025-07-19.
 pub(crate) fn key(number: usize) -> String {
     key_on("2025/07/19", number)
 }
 
-/// Returns the key of an object of an account, a region, a day and a load balancer, `name.id`.
+/// Returns the key of an object, given its account, region, day and load balancer (`name.id`).
 pub(crate) fn key_of(
     account: &str,
     region: &str,
@@ -207,7 +207,7 @@ pub(crate) fn key_of(
 /// A temporary directory with a source and a dataset.
 pub(crate) struct World {
     dir: TempDir,
-    /// The buckets of source and dataset, if the directories are only copies.
+    /// The buckets of the source and the dataset. If set, the directories are only copies.
     buckets: Option<[Mirror; 2]>,
 }
 
@@ -218,7 +218,7 @@ impl World {
         world
     }
 
-    /// Returns a world in buckets if a server is available, otherwise on disk. In both cases a test can read and
+    /// Returns a world in buckets if a server is available, and on disk otherwise. In both cases, a test can read and
     /// change its directories.
     pub(crate) fn anywhere() -> Self {
         let mut world = Self::new();
@@ -229,7 +229,7 @@ impl World {
         world
     }
 
-    /// Returns a world with one object.
+    /// Returns a world with one source object.
     pub(crate) fn with(object: impl AsRef<[u8]>) -> Self {
         let world = Self::new();
         world.put(&key(1), object);
@@ -248,12 +248,12 @@ impl World {
         self.path("out")
     }
 
-    /// Returns the directory of the dataset, or `None` if it is in a bucket.
+    /// Returns the dataset's directory, or `None` if the dataset is in a bucket.
     pub(crate) fn local_out(&self) -> Option<String> {
         self.buckets.is_none().then(|| self.out().to_str().unwrap().to_owned())
     }
 
-    /// Writes an object below the source.
+    /// Writes an object to the source.
     pub(crate) fn put(&self, key: &str, object: impl AsRef<[u8]>) -> PathBuf {
         put(&self.source(), key, object)
     }
@@ -263,12 +263,12 @@ impl World {
         self.convert_with(&[])
     }
 
-    /// Converts the source to the dataset with more arguments.
+    /// Converts the source to the dataset with additional arguments.
     pub(crate) fn convert_with(&self, args: &[&str]) -> Run {
         self.run("convert", true, &with_day(args))
     }
 
-    /// Runs a command of the program with the dataset, and with the source if the command has one.
+    /// Runs a command of the program on the dataset, and on the source if the command takes one.
     pub(crate) fn run(&self, name: &str, takes_source: bool, args: &[&str]) -> Run {
         let [source, out] =
             [self.source(), self.out()].map(|path| path.to_str().unwrap().to_owned());
@@ -286,12 +286,12 @@ impl World {
         run
     }
 
-    /// Returns the rows of the dataset, file by file.
+    /// Returns the rows in the dataset, file by file.
     pub(crate) fn rows(&self) -> Vec<Row> {
         read(&self.out(), ROWS)
     }
 
-    /// Returns the rejects of the dataset, file by file.
+    /// Returns the rejects in the dataset, file by file.
     pub(crate) fn rejects(&self) -> Vec<Row> {
         read(&self.out(), REJECTS)
     }
@@ -334,13 +334,13 @@ impl Run {
         self
     }
 
-    /// Parses the output of `--json`, a single object.
+    /// Parses the output of `--json`, which is a single object.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in {self:#?}"))
     }
 
-    /// Returns a count in the output of `--json` by its JSON pointer, such as `/objects/failed`.
+    /// Returns a count from the output of `--json`, given its JSON pointer, such as `/objects/failed`.
     #[track_caller]
     pub(crate) fn count(&self, pointer: &str) -> u64 {
         let json = self.json();
@@ -349,7 +349,7 @@ impl Run {
         value.as_u64().unwrap_or_else(|| panic!("{pointer} is not a count in {json:#}"))
     }
 
-    /// Returns the rejects in the output of `--json` as `reason=count …`.
+    /// Returns the rejects from the output of `--json` as `reason=count …`.
     #[track_caller]
     pub(crate) fn rejects(&self) -> String {
         let json = self.json();
@@ -358,7 +358,7 @@ impl Run {
         counts.collect::<Vec<_>>().join(" ")
     }
 
-    /// Asserts that stderr contains all of the given words.
+    /// Asserts that stderr contains all of the given texts.
     #[track_caller]
     pub(crate) fn says(&self, words: &[&str]) {
         for word in words {
@@ -367,30 +367,30 @@ impl Run {
     }
 }
 
-/// Returns a command that runs the program.
+/// Returns a command that runs the program with the given arguments.
 pub(crate) fn program(args: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_alb2parquet"));
     command.args(args);
     command
 }
 
-/// Runs the program with arguments.
+/// Runs the program with the given arguments.
 pub(crate) fn run(args: &[&str]) -> Run {
     Run::of(program(args).output().unwrap())
 }
 
-/// Runs a command of the program.
+/// Runs a prepared command, and returns its exit code and output.
 pub(crate) fn run_command(command: &mut Command) -> Run {
     Run::of(command.output().unwrap())
 }
 
-/// Converts sources to a dataset, independently of the current day.
+/// Converts sources to a dataset, regardless of the current day.
 pub(crate) fn convert(sources: &[&Path], out: &Path, args: &[&str]) -> Run {
     let mut command = program(&["convert"]);
     run_command(command.args(sources).arg("--out").arg(out).args(with_day(args)))
 }
 
-/// Adds a last day far in the future, unless the arguments contain a last day.
+/// Adds a last day far in the future, unless the arguments already contain one.
 fn with_day<'a>(args: &[&'a str]) -> Vec<&'a str> {
     let day = if args.contains(&"--to") { &[][..] } else { &["--to", "2099-12-31"] };
     [args, day].concat()
@@ -434,13 +434,13 @@ pub(crate) fn contents(out: &Path) -> BTreeMap<String, Vec<Vec<u8>>> {
     contents
 }
 
-/// Returns the data files of a table, by path.
+/// Returns a table's data files, by path.
 pub(crate) fn files(out: &Path, table: &str) -> Vec<PathBuf> {
     let dir = out.join(table);
     tree(&dir).keys().map(|name| dir.join(name)).collect()
 }
 
-/// Returns the only data file of a table.
+/// Returns a table's only data file.
 #[track_caller]
 pub(crate) fn only_file(out: &Path, table: &str) -> PathBuf {
     let mut files = files(out, table);
@@ -460,7 +460,7 @@ pub(crate) fn read_file(path: &Path) -> Vec<Row> {
     reader.flat_map(|batch| rows_of(&batch.unwrap())).collect()
 }
 
-/// Returns a value of a row. `None` is NULL.
+/// Returns a value from a row. NULL is `None`.
 #[track_caller]
 pub(crate) fn get<'r>(row: &'r Row, column: &str) -> Option<&'r str> {
     row.get(column).unwrap_or_else(|| panic!("column {column} is missing in {row:?}")).as_deref()

@@ -1,4 +1,4 @@
-//! Requests over TLS, to a server on the loopback interface with a certificate of its own.
+//! Requests over TLS, to a loopback server with a self-signed certificate.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -12,7 +12,7 @@ use rustls::{ServerConfig, ServerConnection, Stream};
 
 use crate::support::{Run, World, program, run_command};
 
-/// A server that refuses each request, and keeps the first line of each.
+/// A server that rejects every request and records its first line.
 struct TlsServer {
     url: String,
     /// File with the certificate.
@@ -45,7 +45,7 @@ impl TlsServer {
                 let mut socket = socket.unwrap();
                 let mut stream = Stream::new(&mut connection, &mut socket);
                 let mut request = vec![0; 1 << 16];
-                // A client that does not trust the certificate ends the handshake.
+                // A client that does not trust the certificate aborts the handshake.
                 let Ok(count @ 1..) = stream.read(&mut request) else { continue };
                 let text = String::from_utf8_lossy(&request[..count]);
                 lines.lock().unwrap().push(text.lines().next().unwrap().to_owned());
@@ -67,7 +67,7 @@ impl TlsServer {
     }
 }
 
-/// Plans a bucket with a profile and some variables.
+/// Runs `plan` for a bucket with the given profile and environment variables.
 fn plan(world: &World, profile: &str, variables: &[(&str, &str)]) -> Run {
     let config = world.path("config");
     fs::write(&config, profile).unwrap();

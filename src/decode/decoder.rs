@@ -195,7 +195,7 @@ impl Decoder {
         Decoded { batch: self.finish(), segments: decoded }
     }
 
-    /// Returns whether a line, given without its line end, would become a row.
+    /// Returns whether a line, passed without its line ending, would become a row.
     pub fn is_row(&mut self, line: &[u8]) -> bool {
         is_row(&mut self.columns, self.count, line)
     }

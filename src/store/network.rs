@@ -293,7 +293,7 @@ async fn read_page(response: HttpResponse, uri: &Uri) -> HttpResponse {
     }
 }
 
-/// Sends a request, and repeats it once if the credentials expired earlier than expected.
+/// Sends a request, and retries it once if the credentials expired earlier than expected.
 pub(super) async fn renewing<T, F>(request: impl Fn() -> F) -> object_store::Result<T>
 where
     F: Future<Output = object_store::Result<T>>,

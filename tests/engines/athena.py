@@ -15,7 +15,7 @@ import others
 from queries import ROWS
 from trino import Server, TrinoError
 
-# A query without a filter lists every possible partition, which is slow over moto.
+# A query without a filter lists every possible partition, which is slow with moto.
 MONTH = {"year": "2025", "month": "07"}
 ACCESS = {
     "hive.s3.path-style-access": "true",

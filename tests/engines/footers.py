@@ -168,7 +168,7 @@ def columns_of(rows):
 
 
 def wrong_answer(rows, column, found):
-    """Returns whether an engine's minimum, maximum or count differs from that of the column's values."""
+    """Returns whether an engine returned a wrong minimum, maximum or count for a column."""
     expected = [aggregate(rows, function, column) for function in ("min", "max", "count")]
     # Zeros with different signs are equal, but the result must be a value of the column.
     held = {repr(row[column]) for row in rows}

@@ -25,9 +25,9 @@ TABLE = re.compile(r"(<!-- engines: [^\n]*-->\n)(.*?)(<!-- end -->)", re.DOTALL)
 SNAPPY = "snappy"
 LONGEST_MESSAGE = 160
 LISTED = [(engine.name, engine.version, reader) for engine in matrix_engines.ENGINES for reader in engine.readers]
-The engine did not start, or its process ended before it read anything. The page omits such results, because the files
-are not the cause.
-# the cause.
+RIGHT, REFUSED, WRONG, SKIPPED = "correct", "refused", "wrong", "skipped"
+# The engine did not start, or its process ended before it read anything. The page omits such results, because the
+# files are not the cause.
 FAILED = "failed"
 
 

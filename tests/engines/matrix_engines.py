@@ -1,7 +1,8 @@
 """The engines of `matrix.py`: how each version is installed below target/matrix, and how it reads files.
 
-Reading returns a dictionary for each file and reader: `reader`, if the engine has several; `name`, the file or the table; and the
-checksums that `checksums.py` defines, or `error`. An engine that cannot be installed raises `Skipped`.
+Reading returns a dictionary for each file and reader: `reader`, if the engine has several; `name`, the file or the
+table; and the checksums that `checksums.py` defines, or `error`. `Skipped` is raised for an engine that cannot be
+installed.
 """
 
 import contextlib
@@ -24,7 +25,7 @@ MADE = ROOT / "target/matrix"
 INSTALL_SECONDS = READ_SECONDS = 3600
 HADOOP = ("org.apache.hadoop:hadoop-client-api:3.3.6", "org.apache.hadoop:hadoop-client-runtime:3.3.6")
 VECTORIZED = ("vectorized", "not vectorized")
-# Packages that Spark needs opened on Java 17.
+# Packages that must be opened for Spark on Java 17.
 OPENED = [
     f"--add-opens=java.base/{package}=ALL-UNNAMED"
     for package in ("java.lang", "java.lang.invoke", "java.lang.reflect", "java.io", "java.net", "java.nio", "java.util",
@@ -39,7 +40,7 @@ class Skipped(Exception):
 
 @dataclasses.dataclass(frozen=True)
 class File:
-    """A data file: its path, the dataset and the table that it belongs to, and the values of its partition."""
+    """A data file: its path, its dataset and table, and the values of its partition."""
 
     path: pathlib.Path
     dataset: str
@@ -47,7 +48,7 @@ class File:
     partition: tuple
 
     def line(self):
-        """Returns the line of the file in the list that programs read."""
+        """Returns the file's line in the list that the programs read."""
         account, region, *day = self.partition
         columns = ",".join(f"{name}:{kind}" for name, kind in checksums.schemas()[self.table].items())
         return "\t".join([str(self.path), columns, f"{self.dataset}/{self.table}", account, region, "-".join(day)])
@@ -58,14 +59,14 @@ class Engine:
     name: str
     version: str
     readers: tuple = ("",)
-    # Whether it reads Zstandard. If not, it reads the same files compressed with Snappy.
+    # Whether the engine reads Zstandard. If not, it reads the same files compressed with Snappy.
     zstandard: bool = True
-    # Whether it reads the files of a table together, and the partition columns that it returns.
+    # Whether the engine reads all files of a table together. Subclasses name the partition columns that it returns.
     tables = False
     partition = ()
 
     def read(self, files, datasets, program):
-        """Installs the engine and reads the files of some datasets."""
+        """Installs the engine, and reads the files of the given datasets."""
         command = self.install()
         with tempfile.TemporaryDirectory(prefix="matrix-") as scratch:
             listed = pathlib.Path(scratch, "files.tsv")
@@ -73,7 +74,7 @@ class Engine:
             return self.output([*command, listed, *self.more(scratch)])
 
     def more(self, scratch):
-        """Returns the arguments of its program besides the list of files."""
+        """Returns the program's arguments other than the list of files."""
         return []
 
     def slug(self):
@@ -95,7 +96,7 @@ class Engine:
 
 
 def run(command, **more):
-    """Runs an installation command. If it fails, the engine is skipped."""
+    """Runs an installation command. The engine is skipped if the command fails."""
     if not shutil.which(command[0]):
         raise Skipped(f"there is no {command[0]}")
     done = subprocess.run(
@@ -128,7 +129,7 @@ class Java(Engine):
         return ["java", "-Xmx1500M", "-Duser.timezone=UTC", *OPENED, "-cp", f"{classes}:{classpath}", self.program]
 
     def classpath(self):
-        """Fetches the libraries and their dependencies with Maven, once. Returns their paths."""
+        """Fetches the libraries and their dependencies with Maven, only once. Returns their paths."""
         pom = project(self.libraries)
         place = MADE / "libraries" / self.slug()
         kept, made = place / "pom.xml", place / "classpath"
@@ -142,7 +143,7 @@ class Java(Engine):
 
 
 def project(libraries):
-    """Returns a Maven project that depends on some libraries."""
+    """Returns a Maven project that depends on the given libraries."""
     dependencies = ""
     for library in libraries:
         group, artifact, version, *alone = library.split(":")
@@ -185,7 +186,7 @@ def spark(version, scala):
 
 
 class Bundled(Spark):
-    """The Spark that pip installed with the other Python engines."""
+    """The version of Spark that pip installed with the other Python engines."""
 
     def classpath(self):
         pythons = python("target/engines-python", "scripts/requirements-engines.txt").parents[1]
@@ -219,7 +220,7 @@ class Go(Engine):
 
     @staticmethod
     def version_of(module):
-        """Returns the version in go.mod."""
+        """Returns the module's version from go.mod."""
         return next(line.split()[1][1:] for line in (PROGRAMS / "go/go.mod").read_text().splitlines() if module in line)
 
 
@@ -253,7 +254,7 @@ class Python(Engine):
 
 
 def pinned(package, requirements="engines"):
-    """Returns the version of a package in the requirements."""
+    """Returns the pinned version of a package from a requirements file."""
     lines = (ROOT / f"scripts/requirements-{requirements}.txt").read_text().splitlines()
     return next(line.split("==")[1] for line in lines if line.startswith(f"{package}=="))
 
@@ -315,8 +316,8 @@ ENGINES = [
     spark("3.5.7", "2.12"),
     spark("4.0.1", "2.13"),
     Bundled("Spark", pinned("pyspark"), VECTORIZED, program="ReadSpark"),
-    # Spark 3.5.4 and later free the vectors of each batch (SPARK-50235). Iceberg 1.7.1 writes the next batch to them, so the JVM
-    # crashes in every file with more than one batch, whatever program wrote it.
+    # Spark 3.5.4 and later free the vectors of each batch (SPARK-50235). Iceberg 1.7.1 writes the next batch to the
+    # freed vectors, so the JVM crashes on every file with more than one batch, whichever program wrote it.
     iceberg("1.7.1", spark="3.5.3"),
     iceberg("1.10.1"),
     iceberg("1.12.0"),

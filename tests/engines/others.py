@@ -1,6 +1,6 @@
 """Other checks of engines: both layouts, the examples of the documentation, and the documented limits.
 
-A check also fails if a limit no longer exists, because docs/athena.md is then out of date.
+A check also fails if a documented limit no longer exists, because docs/athena.md is then out of date.
 """
 
 import collections
@@ -19,7 +19,7 @@ SUMS = {
 
 
 def checks(engine, program, dataset, oracle):
-    """Yields the name and the problem of every check. The problem is empty if there is none."""
+    """Yields the name and the problem of every check. The problem is empty if the check passes."""
     yield large_sum(engine, oracle)
     yield from {"DuckDB": duckdb, "ClickHouse": clickhouse, "Polars": polars}.get(engine.name, nothing)(
         engine, program, dataset, oracle
@@ -92,7 +92,7 @@ def by_partition(oracle, table):
 
 
 def errors(oracle, where, begin=None, end=None):
-    """Returns the load balancers with errors in some rows, and the number of errors."""
+    """Returns the load balancers that have errors in the given rows, and their numbers of errors."""
     rows = (
         row["elb"] for row in oracle.tables[ROWS]
         if row["elb_status_code"] >= 500
@@ -107,7 +107,7 @@ def micros(text):
 
 
 def beside(dataset):
-    """Returns the dataset in the plain layout, which scripts/engines-test creates next to it."""
+    """Returns the dataset in the plain layout, which scripts/engines-test creates next to the given dataset."""
     return dataset.with_name(f"{dataset.name}-plain")
 
 

@@ -1,11 +1,12 @@
-"""Measures how much DuckDB and Trino read for a query, from files of this program and from DuckDB's partitioned export.
+"""Measures how much DuckDB and Trino read for a query from this program's files and from DuckDB's partitioned export.
 
     pruning.py LOGS DAY COMPACT IDS FILTERED --program ALB2PARQUET --trino DIRECTORY [--update]
 
-DAY is the dataset of LOGS, one day of several load balancers. COMPACT has the same rows in the other profile. IDS and FILTERED have
-the same rows in many files, FILTERED with Bloom filters. The engines report all numbers: bytes, rows and row groups come from
-DuckDB's profile and from Trino's query statistics. Prints the tables of docs/athena.md. Exits with 1 if a claim about them is
-false or a number differs from the documentation; --update writes them to the page.
+DAY is the dataset of LOGS, which contain one day of several load balancers. COMPACT has the same rows in the other
+profile. IDS and FILTERED have the same rows in many files; FILTERED also has Bloom filters. All numbers come from the
+engines: bytes, rows and row groups are from DuckDB's profile and from Trino's query statistics. Prints the tables of
+docs/athena.md. Exits with 1 if a claim about them is false or a number differs from the documentation; --update writes
+the tables to the page.
 """
 
 import argparse
@@ -25,7 +26,7 @@ from trino import Server
 
 DOCUMENTATION = pathlib.Path(__file__).parents[2] / "docs" / "athena.md"
 COLUMNS = ["elb", "time", "sent_bytes"]
-# The maximum factor between a documented and a measured number, because library versions compress differently.
+# Maximum ratio between a documented and a measured number. Library versions compress differently.
 NEAR = 1.1
 
 
@@ -60,7 +61,7 @@ def start(trino, scratch):
 
 
 def measure(arguments, scratch, server):
-    """Runs the queries in both engines, checks the claims of the documentation, and returns its tables by name."""
+    """Runs the queries in both engines, checks the documented claims, and returns the tables of the page by name."""
     server.query("CREATE SCHEMA hive.local")
     ours, export, shuffled = arguments.day, scratch / "export", scratch / "shuffled"
     # One thread keeps the order of the rows, which is the best order for this query.
@@ -135,7 +136,7 @@ def compared(reads):
 
 
 class Read:
-    """Measures how much a query reads from the table of a dataset, in both engines."""
+    """Measures in both engines how much a query reads from a dataset's table."""
 
     def __init__(self, arguments, server, dataset, query):
         paths = sorted((dataset / ROWS).rglob("*.parquet"))
@@ -145,7 +146,7 @@ class Read:
         self.trino(arguments.program, server, dataset, query)
 
     def duckdb(self, dataset, query):
-        # A new session, so that nothing about the files is cached.
+        # A new session has nothing about the files in its cache.
         session = connect()
         with tempfile.NamedTemporaryFile(suffix=".json") as profile:
             session.execute("SET enable_profiling = 'json'")
@@ -171,7 +172,7 @@ class Read:
 
 
 def write_export(dataset, place, threads):
-    """Writes the same rows with DuckDB's defaults and the same compression."""
+    """Writes the same rows with DuckDB's defaults, but with the same compression as this program."""
     place.mkdir()
     connect(threads).execute(
         f"COPY (SELECT * FROM {files(dataset)}) TO '{place / ROWS}' "
@@ -251,7 +252,7 @@ def alike(stands, fresh):
     if re.sub(number, "0", stands) != re.sub(number, "0", fresh):
         return False
     for left, right in zip(stands.splitlines(), fresh.splitlines()):
-        # The last column depends on the row order of several threads, which differs between runs.
+        # The last column depends on the order in which several threads write rows, which differs between runs.
         left, right = ("|".join(line.split("|")[:5]) for line in (left, right))
         for old, new in zip(*(re.findall(number, text) for text in (left, right))):
             old, new = (float(text.replace(",", "")) for text in (old, new))

@@ -1,7 +1,7 @@
-"""The queries that run in every engine, and an oracle that answers them without an engine.
+"""The queries that run in every engine, and an oracle that answers them without a query engine.
 
-A query is data: filters, groups and aggregates. The adapter of each engine (`adapters.py`) translates it. The oracle computes the
-result in Python from the rows of `../readers/reference.py`, which reads the raw gzip files.
+A query is data: filters, groups and aggregates. Each engine's adapter (`adapters.py`) translates it. The oracle
+computes the result in Python from the rows of `../readers/reference.py`, which reads the raw gzip files.
 """
 
 import collections
@@ -18,7 +18,7 @@ LOGS = {log.name: log for log in reference.LOGS}
 ROWS, CONNECTIONS, CHECKS = (LOGS[name].table for name in ("access", "connection", "health_check"))
 REJECTS = "alb_rejects"
 COLUMNS = [column["name"] for _, column in LOGS["access"].columns] + ["extra_fields", "source_key"]
-# The type of each column name, which is the same in every log.
+# The types of the columns, by name. A name has the same type in every log.
 KINDS = {column["name"]: column["type"] for log in LOGS.values() for _, column in log.columns}
 JOIN = "conn_trace_id"
 PARTITION = reference.PARTITION_NAMES
@@ -28,11 +28,11 @@ PARTITION = reference.PARTITION_NAMES
 class Query:
     """Aggregates over the rows of a table that match all filters, by group.
 
-    Aggregates are (function, column): count (column None: rows), nulls, distinct, min, max, sum; or
-    a single (percentile, column, share): the value at position ceil(share × n) of n sorted values.
-    Filters are (column, operator, value): = <> < <= > >= in contains null notnull, between (two values) and starts (a
-    prefix), which the Python oracle does not support. `joined` is another table and its selected columns, (table, columns),
-    joined by connection id.
+    Aggregates are (function, column) with the functions count (column None: rows), nulls, distinct, min, max and sum;
+    or a single (percentile, column, share): the value at position ceil(share × n) of n sorted values. Filters are
+    (column, operator, value) with the operators = <> < <= > >= in contains null notnull, and two that the Python oracle
+    does not support: between (two values) and starts (a prefix). `joined` is (table, columns): another table, joined by
+    connection ID, and its selected columns.
     """
 
     name: str
@@ -48,12 +48,12 @@ def utc(text):
 
 
 def queries(oracle):
-    """Returns the queries. Searched values come from the rows."""
+    """Returns the queries. The values that they search for come from the rows."""
     numbers = [name for name in COLUMNS if KINDS.get(name) in ("int32", "int64")]
     doubles = [name for name in COLUMNS if KINDS.get(name) == "double"]
     every = lambda function: tuple((function, column) for column in COLUMNS)
     rows = ("count", None)
-    # One sample line has the greatest integer. A sum with it overflows, silently in some engines.
+    # One sample line has the greatest integer. A sum that includes it overflows, silently in some engines.
     moderate = (("received_bytes", "<", 1 << 40),)
     answered = (("target_processing_time", ">=", 0.0),)
     return [
@@ -132,13 +132,13 @@ def queries(oracle):
 
 
 class Oracle:
-    """Answers queries from rows in Python. Times are whole microseconds."""
+    """Answers queries in Python, from rows. Times are whole microseconds."""
 
     def __init__(self, tables):
         self.tables = tables
 
     def some(self, column):
-        """Returns a value of a column, always the same one."""
+        """Returns a value from a column, the same value on every call."""
         values = sorted({row[column] for row in self.tables[ROWS] if row[column] is not None})
         return values[len(values) // 2]
 
@@ -200,7 +200,7 @@ def aggregate(rows, function, column, share=None):
         return None
     if function == "sum":
         return math.fsum(values) if isinstance(values[0], float) else sum(values)
-    # Text is ordered by its bytes.
+    # Text is ordered by its UTF-8 bytes.
     key = str.encode if isinstance(values[0], str) else None
     if function == "percentile":
         return sorted(values, key=key)[math.ceil(share * len(values)) - 1]
@@ -208,7 +208,7 @@ def aggregate(rows, function, column, share=None):
 
 
 def plain(value):
-    """Returns a value in the form that is compared: times as microseconds, text and numbers unchanged."""
+    """Converts a value for comparison: times to microseconds. Text and numbers are unchanged."""
     if isinstance(value, datetime.datetime):
         if value.tzinfo is None:
             value = value.replace(tzinfo=datetime.timezone.utc)
@@ -217,7 +217,7 @@ def plain(value):
 
 
 def differences(expected, actual):
-    """Returns a short description of the difference between two results, or an empty string."""
+    """Returns a short description of the difference between two results, or an empty string if they agree."""
     order = lambda row: [(value is not None, str(value)) for value in row]
     expected = sorted(expected, key=order)
     actual = sorted((tuple(map(plain, row)) for row in actual), key=order)

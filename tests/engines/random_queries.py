@@ -3,12 +3,12 @@
     random_queries.py --program ALB2PARQUET [--queries 200] [--seed N] [--rows 12500] [--engines NAME,...]
                       [--trino DIRECTORY]... [--profiles NAME,...]
 
-The logs are those of `changing_logs.py`. The program converts them for each profile with and without Bloom filters, in
-both layouts. Each engine runs --queries queries for each profile, a quarter of them on each dataset: counts, sums, min
-and max with filters on one to three random columns. A query whose result differs is reduced to the fewest filters,
+The logs come from `changing_logs.py`. For each profile, the program converts them with and without Bloom filters, in
+both layouts. Each engine runs --queries queries per profile, a quarter of them on each dataset: counts, sums, min and
+max with filters on one to three random columns. If a result differs, the query is reduced to the fewest filters,
 aggregates and constants that still fail, and printed with both results. --trino adds a Trino server that
 `scripts/trino` assembled. Trino before 436 loses rows of files with page indexes (trino#20267): the queries must detect
-the loss, and must not detect one with `parquet_use_column_index=false`. Exits with 1 if any other result differs.
+the loss, and must detect none with `parquet_use_column_index=false`. Exits with 1 if any other result differs.
 """
 
 import argparse
@@ -36,18 +36,18 @@ BLOOM = "conn_trace_id,trace_id,client_ip,user_agent"
 VARIANTS = [(layout, bloom) for layout in ("hive", "plain") for bloom in (False, True)]
 # Maximum number of attempts to minimize a query.
 ATTEMPTS = 120
-# Number of failing queries of each engine that are minimized and printed.
+# Number of failing queries that are minimized and printed for each engine.
 SHOWN = 2
 # The first Trino version without the bug.
 MENDED = 436
-# At least 2 % of the queries detect the loss. If none of this many does, up to three times as many more are run.
+# At least 2 % of all queries detect the loss. If none of this many queries does, up to three times as many more run.
 ENOUGH = 200
 NUMBERS = [name for name in COLUMNS if KINDS.get(name) in ("int32", "int64")]
 
 
 @dataclasses.dataclass(frozen=True)
 class Dataset:
-    """A dataset of the logs."""
+    """A dataset that contains the logs."""
 
     name: str
     place: pathlib.Path
@@ -84,7 +84,7 @@ def main():
 
 
 def profiles_of(program):
-    """Returns the profiles that the program can write, or one without a name if it has no profiles."""
+    """Returns the profiles that the program can write, or a single nameless one if it has no profiles."""
     text = subprocess.run([program, "convert", "--help"], check=True, capture_output=True, text=True).stdout
     return ["portable", "compact"] if "--profile" in text else [None]
 
@@ -112,7 +112,7 @@ def convert(program, scratch, profile):
 
 
 class Oracle(adapters.Sql):
-    """Runs a query over the raw lines. With `rounded`, times have milliseconds, as in engines with such types."""
+    """Runs queries over the raw lines. With `rounded`, times are in milliseconds, as in engines with such types."""
 
     def __init__(self, logs):
         self.session = changing_logs.oracle(logs, COLUMNS + PARTITION)
@@ -128,7 +128,7 @@ class Oracle(adapters.Sql):
         return self.answers[query]
 
     def sample(self):
-        """Returns a few thousand rows as dictionaries."""
+        """Returns a few thousand rows, as dictionaries."""
         names = ", ".join(map(self.name_of, COLUMNS))
         rows = self.run(f"SELECT {names} FROM lines USING SAMPLE reservoir(4000 ROWS) REPEATABLE (1)")
         return [dict(zip(COLUMNS, row)) for row in rows]
@@ -138,7 +138,7 @@ def make_queries(oracle, chance, count):
     rows = oracle.sample()
     values = {column: sorted(row[column] for row in rows if row[column] is not None) for column in COLUMNS}
     values = {column: some for column, some in values.items() if len(set(some)) > 1}
-    # Columns of numbers and times are twice as probable, since readers prune by them.
+    # Number and time columns are twice as likely, because readers prune by them.
     columns = [*values, *(column for column in values if KINDS.get(column, "string") != "string")]
     queries = []
     while len(queries) < count:
@@ -162,13 +162,13 @@ def make_queries(oracle, chance, count):
 
 
 def predicate(chance, column, values, row):
-    """Returns a filter on a column, which matches `row` if it is given. `values` are the sorted values of the column."""
+    """Returns a filter on a column. It matches `row`, if given. `values` are the column's sorted values."""
     value = row.get(column, chance.choice(values))
     if value is None:
         return column, "null", None
     how = chance.choice(["=", "=", "<", "between", "between", "between", "in", "starts"] + ["null"] * (not row))
     if how == "starts":
-        # Characters without a special meaning in LIKE.
+        # Characters that have no special meaning in LIKE.
         prefix = re.match(r"[A-Za-z0-9./:-]*", value)[0] if isinstance(value, str) else ""
         if prefix:
             return column, "starts", prefix[:chance.randrange(1, len(prefix) + 1)]
@@ -190,14 +190,14 @@ def predicate(chance, column, values, row):
 
 
 def constant(value):
-    """Returns a value as it is in queries. Times have whole milliseconds, since some engines have no more."""
+    """Converts a value for use in queries. Times are in whole milliseconds, the precision of some engines."""
     if isinstance(value, datetime.datetime):
         return value.replace(microsecond=value.microsecond // 1000 * 1000, tzinfo=datetime.timezone.utc)
     return value
 
 
 def smaller(query):
-    """Yields smaller queries: without a filter, without an aggregate, or with narrower constants."""
+    """Yields smaller queries: with one filter or aggregate less, or with narrower constants."""
     replaced = lambda place, each: dataclasses.replace(
         query, where=query.where[:place] + each + query.where[place + 1:])
     if len(query.aggregates) > 1:
@@ -225,7 +225,7 @@ def smaller(query):
                     yield replaced(place, ((column, "between", (middle, high)),))
 
 
-# Engines: each can open a dataset under a name, and run queries on that table.
+# Engines. Each can open a dataset under a name, and run queries on the resulting table.
 
 
 def ddl(program, dataset, dialect, *more):
@@ -264,7 +264,7 @@ class DataFusion(adapters.Sql):
         return [tuple(row.values()) for row in self.context.sql(sql).to_arrow_table().to_pylist()]
 
     def aggregate(self, function, column):
-        # Columns of a result must have unique names.
+        # The columns of a result must have unique names.
         return f'{super().aggregate(function, column)} AS "{function}_{column}"'
 
 
@@ -322,7 +322,7 @@ class Spark(adapters.Spark):
 
 
 class Trino(adapters.Trino):
-    """A Trino server. `properties` are session properties."""
+    """A Trino server. `properties` are its session properties."""
 
     def __init__(self, installation, scratch, properties):
         self.version = version = trino.version_of(installation)
@@ -350,12 +350,12 @@ ENGINES = {
     "duckdb": DuckDb, "datafusion": DataFusion, "clickhouse": ClickHouse, "polars": Polars, "pyarrow": PyArrow,
     "spark": Spark,
 }
-# Engines that find partitions only by directory names.
+# Engines that recognize partitions only by directory names.
 HIVE_ONLY = (DataFusion, ClickHouse, Polars, PyArrow)
 
 
 def trinos(installations):
-    """Yields the servers to query. Versions with the bug are queried with and without page indexes."""
+    """Yields the servers to query. Versions with the bug run with and without page indexes."""
     for installation in installations:
         version = trino.version_of(installation)
         for properties in [""] if version >= MENDED else ["", "parquet_use_column_index=false"]:
@@ -382,7 +382,7 @@ def with_engine(name, make, sheet, datasets, scratch):
         return
     try:
         for profile, some in datasets.items():
-            # For files without page indexes, the property changes nothing.
+            # Without page indexes, the property has no effect.
             if not getattr(engine, "properties", "") or any(each.has_page_index for each in some):
                 sheet.fill(engine, profile, some)
     finally:
@@ -401,7 +401,7 @@ class Sheet:
         began, wrong, with_rows = time.monotonic(), [], 0
         for dataset in datasets:
             engine.open(self.program, dataset)
-        # Queries are distributed evenly over the datasets.
+        # Queries are distributed evenly among the datasets.
         known = any(loses_rows(engine, dataset) for dataset in datasets)
         asked = 0
         for query, dataset in zip(self.queries + self.spare, itertools.cycle(datasets)):
@@ -434,7 +434,7 @@ class Sheet:
             self.failed.append(line)
 
     def of(self, engine, query, dataset):
-        """Returns the query on a dataset's table, without partition columns if the engine does not support them."""
+        """Adapts a query to a dataset's table. Drops filters on partition columns that the engine does not have."""
         where = query.where
         if dataset.layout == "plain" and isinstance(engine, HIVE_ONLY):
             where = tuple(each for each in where if each[0] not in PARTITION)
@@ -444,14 +444,14 @@ class Sheet:
         return self.oracle.answer(query, rounded=isinstance(engine, Trino))
 
     def problem(self, engine, query):
-        """Returns how an engine's result differs from the raw lines, or nothing."""
+        """Returns how an engine's result differs from the raw lines, or an empty value if it does not."""
         try:
             return differences(self.expected(engine, query), engine.ask(query))
-        except Exception as error:  # The engines share no other error type.
+        except Exception as error:  # The engines share no error type.
             return f"{type(error).__name__}: {str(error)[:500]}"
 
     def is_other(self, engine, query):
-        """Returns whether a wrong result is not just missing rows."""
+        """Returns whether a wrong result has a cause other than missing rows."""
         count = dataclasses.replace(query, aggregates=(("count", None),))
         try:
             return engine.ask(count)[0][0] >= self.expected(engine, count)[0][0]
@@ -466,7 +466,7 @@ class Sheet:
             reduced = False
             for each in smaller(query):
                 attempts -= 1
-                # A query that ends with an error does not reproduce a wrong result.
+                # A query that causes an error does not reproduce a wrong result.
                 differs = self.problem(engine, each)
                 if differs and is_error(differs) == is_error(problem):
                     query, found, reduced = each, differs, True

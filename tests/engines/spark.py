@@ -1,4 +1,4 @@
-"""Other checks of Spark: its partition catalog, and the reader of Hive 2."""
+"""Other checks of Spark: its partition catalog, and Hive 2's reader."""
 
 import adapters
 import others
@@ -7,7 +7,7 @@ from queries import PARTITION, ROWS
 
 
 def checks(engine, oracle):
-    """Yields the name and the problem of every check. The problem is empty if there is none."""
+    """Yields the name and the problem of every check. The problem is empty if the check passes."""
     session, rows = engine.session, oracle.tables[ROWS]
     partitions = {tuple(row[column] for column in PARTITION) for row in rows}
     spec = lambda values, form: form.join(
@@ -48,7 +48,7 @@ def checks(engine, oracle):
         engine.script(adapters.ddl(engine.program, place, table, "spark", "--name", name))
         yield f"DDL for the plain layout, {table}", differ(by_partition(name), wanted)
 
-        # Spark accepts the statements for Athena, except for the location.
+        # Apart from the location, Spark accepts the statements for Athena.
         name = f"{table}_as_athena"
         text = adapters.ddl(engine.program, engine.dataset, table, "athena", "--location", "s3://lake",
                             "--name", name, "--no-projection")
@@ -59,7 +59,7 @@ def checks(engine, oracle):
         yield (f"Athena's CREATE TABLE and ALTER TABLE ADD, with comments, {table}",
                problem or differ(bare, []))
 
-    # A limit in docs/athena.md, which must still exist.
+    # A limit that docs/athena.md documents and that must still exist.
     session.conf.set("spark.sql.hive.convertMetastoreParquet", "false")
     try:
         session.sql(f"SELECT max(`time`) FROM {ROWS}").collect()

@@ -18,7 +18,7 @@ STARTUP_SECONDS = 900
 NODE_SECONDS = 60
 
 
-# The first tested version with native file systems instead of Hadoop's.
+# The first tested version that has native file systems instead of Hadoop's.
 NATIVE_FILES = 483
 # JVM options for Trino on Java 25.
 MODERN = [
@@ -28,16 +28,16 @@ MODERN = [
 
 
 def version_of(installation):
-    """Returns the version that `scripts/trino` assembled in a directory."""
+    """Returns the Trino version that `scripts/trino` assembled in a directory."""
     return int((pathlib.Path(installation) / "version").read_text())
 
 
 def local_files(installation, directory):
-    """Returns the properties of a catalog of local files, and the scheme of their URLs."""
+    """Returns the properties of a catalog for local files, and the scheme of the catalog's URLs."""
     properties = {"connector.name": "hive", "hive.metastore": "file"}
     scheme = "file"
     if version_of(installation) >= NATIVE_FILES:
-        # With native file systems, a table at file:/// is empty, without an error.
+        # With native file systems, a table at file:/// is empty but causes no error.
         scheme = "local"
         properties |= {"fs.native-local.enabled": "true", "local.location": "/"}
     return properties | {"hive.metastore.catalog.dir": f"{scheme}://{directory}/metastore"}, scheme
@@ -49,7 +49,7 @@ class TrinoError(Exception):
 
 @dataclasses.dataclass
 class Answer:
-    """The result of a query, and the amount of data that it read."""
+    """The result of a query, and how much data the query read."""
 
     names: list
     rows: list
@@ -57,7 +57,7 @@ class Answer:
 
 
 class Server:
-    """Runs a server until it is closed. `catalogs` are properties of the Hive connector, by name."""
+    """Runs a server until it is closed. `catalogs` maps catalog names to properties of the Hive connector."""
 
     def __init__(self, installation, directory, catalogs):
         self.directory, installation = pathlib.Path(directory), pathlib.Path(installation).resolve()
@@ -65,7 +65,7 @@ class Server:
         self.properties = self.configure(catalogs)
         command = [
             (installation / "java").read_text().strip(), f"-Xmx{MEMORY}", "-Duser.timezone=UTC",
-            # The server starts faster without the C2 compiler, and the tests are short.
+            # The server starts faster without the C2 compiler, which would not pay off in short tests.
             "-XX:TieredStopAtLevel=1",
             *(MODERN if version_of(installation) >= NATIVE_FILES else ()), f"-Dconfig={self.properties}",
             "-cp", f"{installation}/classes/server:{installation}/lib/*",
@@ -136,7 +136,7 @@ class Server:
 
     def query(self, sql, **session):
         """Runs a statement. Waits until the server accepts queries."""
-        # The server reports that it has started several seconds before its only node is active.
+        # The server reports that it has started several seconds before its only node becomes active.
         end = time.monotonic() + NODE_SECONDS
         while True:
             try:

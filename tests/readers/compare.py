@@ -2,16 +2,16 @@
 
     scripts/python-env, then: target/python/bin/python tests/readers/compare.py SOURCE DATASET
 
-Two parsers that share no code with alb2parquet read the objects below SOURCE:
+Two parsers that share no code with alb2parquet read the objects in SOURCE:
 
-* `reference.py`, a slow and simple parser, written from the documented rules of the lines. It returns every row and every
+* `reference.py`, a slow and simple parser, written from the documented rules for lines. It returns every row and every
   reject that the dataset must contain.
-* DuckDB's CSV reader, for all lines that are regular enough for CSV. At least 90 % of the lines must be; the others are
-  listed with the reasons.
+* DuckDB's CSV reader, for all lines that are regular enough for CSV. At least 90 % of the lines must be regular; the
+  others are listed by reason.
 
-pyarrow, DuckDB and Polars read the dataset with its partition columns. Every column of every row and every reject is compared:
-NULL differs from the empty string, doubles are compared by their bits, and timestamps by their microseconds. pyarrow must
-find statistics of every double column. Exits with 1 if anything differs.
+pyarrow, DuckDB and Polars read the dataset with its partition columns. Every column of every row and reject is
+compared: NULL differs from the empty string, doubles are compared by their bits, and timestamps by their microseconds.
+pyarrow must find statistics for every double column. Exits with 1 if anything differs.
 """
 
 import argparse
@@ -77,7 +77,7 @@ def main():
 
 
 class Checks:
-    """Counts checks, and prints one line for each, followed by its problems."""
+    """Counts checks, and prints a line for each check, followed by its problems."""
 
     def __init__(self):
         self.passed = self.failed = 0
@@ -97,7 +97,7 @@ class Checks:
 
 
 class Expected:
-    """The result of the reference parser for all objects of a log in a source."""
+    """The reference parser's result for all objects of a log in a source."""
 
     def __init__(self, log, parsed, scratch):
         self.log = log
@@ -109,7 +109,7 @@ class Expected:
         self.rejects = pyarrow.Table.from_batches(
             (each.rejects for each in parsed), reference.reject_schema()
         )
-        # Whether each of `rows` comes from a line that CSV cannot express.
+        # For each of `rows`, whether CSV cannot express its line.
         self.irregular = pyarrow.array(
             itertools.chain.from_iterable(each.irregular for each in parsed), pyarrow.bool_()
         )
@@ -120,17 +120,17 @@ class Expected:
 
 
 def read_source(log, source, scratch):
-    """Parses every object of a log below `source` with the reference."""
+    """Parses every object of a log in `source` with the reference parser."""
     jobs = [(path, key, scratch) for path, key in reference.objects(source, log)]
     with concurrent.futures.ProcessPoolExecutor(os.cpu_count()) as pool:
         return Expected(log, list(pool.map(reference.parse_object, jobs, chunksize=4)), scratch)
 
 
 def read_source_as_csv(expected, checks):
-    """Returns the rows that DuckDB's CSV reader returns.
+    """Returns the rows of the source, as read by DuckDB's CSV reader.
 
-    The reference has copied objects without their irregular lines. The rows of these lines come from the reference, so the
-    result is comparable with the entire dataset.
+    DuckDB reads the objects, or the reference parser's copies without irregular lines. The rows of irregular lines come
+    from the reference parser, so the result is comparable with the entire dataset.
     """
     left_out = collections.Counter()
     for each in expected.parsed:
@@ -160,7 +160,7 @@ def read_source_as_csv(expected, checks):
     )
 
 
-# The dataset: three readers of the directory of a table.
+# The dataset: three readers, each of which reads the directory of a table.
 
 
 def read_with_pyarrow(directory):
@@ -188,9 +188,9 @@ def read_with_polars(directory):
 
 
 def without_statistics(dataset):
-    """Yields the column chunks of doubles for which pyarrow returns no minimum and maximum.
+    """Yields the double column chunks for which pyarrow returns no minimum and maximum.
 
-    pyarrow ignores statistics with a column order that it does not know.
+    pyarrow ignores statistics whose column order it does not know.
     """
     for file in sorted(dataset.glob("alb_*/**/*.parquet")):
         footer = pyarrow.parquet.ParquetFile(file).metadata
@@ -219,18 +219,18 @@ def duckdb_session():
 
 
 def compare(name, expected, reader, directory):
-    """Compares the rows of a reader with the expected rows, as multisets.
+    """Compares a reader's rows with the expected rows, as multisets.
 
     Returns the check's name, its problems and a note.
     """
     try:
-        # A table without rows has no files, and its directory can be absent.
+        # A table without rows has no files, and its directory may not exist.
         has_files = any(directory.rglob("*.parquet"))
         actual = reader(directory) if has_files else expected.schema.empty_table()
-    except Exception as error:  # The readers have no common error type.
+    except Exception as error:  # The readers share no error type.
         return name, [f"{type(error).__name__}: {error}"], ": unreadable"
     note = f": {actual.num_rows} of {expected.num_rows}, {actual.num_columns} columns"
-    # The position of the partition columns depends on the reader.
+    # Readers differ in where they put the partition columns.
     columns = [column for column in actual.column_names if column not in PARTITION.names]
     partition = [column for column in PARTITION.names if column in actual.column_names]
     if columns + partition != expected.column_names:
@@ -247,7 +247,7 @@ def compare(name, expected, reader, directory):
         return name, problems, note
 
     expected, actual = exactly(expected), exactly(actual.cast(expected.schema))
-    # Usually the rows of an object are in the order of its lines, which is fast to compare.
+    # The rows of an object usually have the order of its lines, which makes the comparison fast.
     if by_object(expected).equals(by_object(actual)):
         return name, [], note
     session = duckdb_session()
@@ -279,9 +279,9 @@ def compare(name, expected, reader, directory):
 
 
 def differences(session, columns):
-    """Returns the rows that are only in the expected table, and those that are only in the actual one.
+    """Returns the rows that exist only in the expected table, and those that exist only in the actual table.
 
-    Both as lines of text: their number and a few examples.
+    Both are lines of text: the number of rows and a few examples.
     """
     found = []
     for what, left, right in [("missing", "expected", "actual"), ("surplus", "actual", "expected")]:
@@ -300,7 +300,7 @@ def shortened(row, longest=2000):
 
 
 def family(type):
-    """Returns the type. All Arrow types for text and bytes become one type each."""
+    """Normalizes a type: all Arrow text types become the same type, and so do all binary types."""
     if pyarrow.types.is_large_string(type) or pyarrow.types.is_string_view(type):
         return pyarrow.string()
     if pyarrow.types.is_large_binary(type) or pyarrow.types.is_binary_view(type):
@@ -311,7 +311,7 @@ def family(type):
 
 
 def exactly(table):
-    """Returns doubles as their bits, so that -0.0 differs from 0.0 and nothing is rounded."""
+    """Replaces doubles with their bits, so that -0.0 differs from 0.0 and nothing is rounded."""
     for index, field in enumerate(table.schema):
         if pyarrow.types.is_floating(field.type):
             bits = [chunk.view(pyarrow.int64()) for chunk in table.column(index).chunks]

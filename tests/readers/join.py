@@ -1,8 +1,8 @@
-"""Checks the result of the join in docs/queries.md.
+"""Checks the result of the join query in docs/queries.md.
 
     scripts/python-env, then: target/python/bin/python tests/readers/join.py DATASET TOTALS
 
-Runs the SQL of the page with DuckDB over DATASET, and compares the result with `troubled_connections` in TOTALS, the JSON
+Runs the page's SQL with DuckDB over DATASET, and compares the result with `troubled_connections` in TOTALS, the JSON
 that `scripts/make-sample --totals` prints.
 """
 

@@ -1,7 +1,7 @@
-"""A slow and simple parser of log objects, as a reference for alb2parquet.
+"""A slow and simple parser for log objects, used as a reference for alb2parquet.
 
-It is written from the documented rules of the lines, not from the program. It shares only the files in `schemas/` with the
-program: the columns of each field and their types.
+It is written from the documented rules for lines, not from the program's code. It shares only the files in `schemas/`
+with the program: the columns of each field and their types.
 """
 
 import dataclasses
@@ -19,8 +19,8 @@ SCHEMAS = pathlib.Path(__file__).parents[2] / "schemas"
 
 PARTITION_NAMES = ["account", "region", "year", "month", "day"]
 
-# The columns of the tables in AWS's Athena documentation, in its order. The schemas must begin with these columns, except for
-# fields that they split. AWS documents no table for health checks.
+# The columns of the tables in AWS's Athena documentation, in the same order. The schemas must begin with these columns,
+# except where they split a field. AWS documents no table for health checks.
 DOCUMENTED_COLUMNS = {
     "access": """
     type time elb client_ip client_port target_ip target_port request_processing_time
@@ -74,12 +74,12 @@ INTEGER = re.compile(r"-?\d+", re.ASCII)
 DECIMAL = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
 EPOCH = datetime.datetime(1970, 1, 1)
 
-# Lines that a CSV reader with a space as delimiter parses correctly.
+# Lines that a CSV reader with a space as the delimiter parses correctly.
 REGULAR_LINE = re.compile(r'(?:[^" ]+|"[^"]*")(?: (?:[^" ]+|"[^"]*"))*')
 
 
 class Log:
-    """A log type, from its schema file."""
+    """A log type, as its schema file defines it."""
 
     def __init__(self, name):
         schema = tomllib.loads((SCHEMAS / f"{name}.toml").read_text())
@@ -87,7 +87,7 @@ class Log:
         self.table = schema["table"]
         self.fields = schema["field"]
         self.required = schema["required_fields"]
-        # Each column with the index of its field.
+        # Each column, with the index of its field.
         self.columns = [
             (index, column) for index, field in enumerate(self.fields) for column in field["columns"]
         ]
@@ -100,7 +100,7 @@ class Log:
 
     @functools.cached_property
     def values(self):
-        """Returns, for every column, the index of its field, its name, and the function that parses its value."""
+        """Returns the field index, the name, and the value parser of every column."""
         return [
             (index, column["name"], PARTS.get(column.get("part")) or TYPES[column["type"]])
             for index, column in self.columns
@@ -121,7 +121,7 @@ LOGS = [Log("access"), Log("connection"), Log("health_check")]
 
 
 def reject_schema():
-    """Returns the Arrow schema of the rejects of all logs, with the partition columns last."""
+    """Returns the Arrow schema of the reject table of all logs, with the partition columns last."""
     rejects = [
         ("log_type", pyarrow.string()),
         ("source_key", pyarrow.string()),
@@ -139,7 +139,7 @@ def reject_schema():
 
 
 def objects(source, log):
-    """Yields the path and the key of every object of a log below a directory."""
+    """Yields the path and the key of every object of a log in a directory."""
     source = source.resolve()
     for path in sorted(source.rglob("*.log.gz")):
         key = path.relative_to(source).as_posix()
@@ -158,13 +158,13 @@ class Parsed:
     lines: int
     rows: pyarrow.RecordBatch
     rejects: pyarrow.RecordBatch
-    irregular: list  # for every row, whether its line is irregular as CSV
+    irregular: list  # for every row, whether CSV cannot express its line
     left_out: dict  # reason -> number of lines that CSV cannot express
-    csv: pathlib.Path | None  # a file with the other lines, for DuckDB; None without any
+    csv: pathlib.Path | None  # a file with all other lines, for DuckDB; None if there are none
 
 
 def parse_object(job):
-    """Parses one object; `job` is its path, its key and a directory for a copy fit for CSV."""
+    """Parses one object. `job` is its path, its key, and a directory for a copy that is valid CSV."""
     path, key, scratch = job
     parts = OBJECT_KEY.fullmatch(key)
     log = next(log for log in LOGS if log.name == PREFIXES[parts["prefix"]])
@@ -175,7 +175,7 @@ def parse_object(job):
     if text.startswith(BYTE_ORDER_MARK):
         offset = len(BYTE_ORDER_MARK)
     if damage is None:
-        # Blank lines at the end are ignored. (The program has a limit, which no real object reaches.)
+        # Blank lines at the end are ignored. (The program has a limit that no real object reaches.)
         end = len(text)
         while blank := re.search(rb"(?:^|(?<=\n))(?:\r?\n|\r)\Z", text[offset:end]):
             end -= len(blank[0])
@@ -183,7 +183,7 @@ def parse_object(job):
     elif behind is not None:
         end, tail = len(text), behind
     else:
-        # A damaged rest begins with the line that is incomplete. It is one reject.
+        # From the incomplete line on, the rest of a damaged object is one reject.
         end = max(text.rfind(b"\n") + 1, offset)
         tail = text[end:]
     rows, irregular, rejects, regular, left_out = [], [], [], [], {}
@@ -214,7 +214,7 @@ def parse_object(job):
         reject += partition
 
     csv = path if regular else None
-    # DuckDB needs the same line end in the entire file, and gzip without padding.
+    # DuckDB needs uniform line ends throughout the file, and gzip without padding.
     if regular and (left_out or b"\r" in text or text != simply_inflated(data)):
         csv = scratch / path.name.removesuffix(".gz")
         csv.write_bytes(b"".join(line + b"\n" for line in regular))
@@ -229,16 +229,17 @@ def batch(rows, schema):
 
 
 def simply_inflated(data):
-    """Returns the text of an object with a single member, or None."""
+    """Returns the text of an object that has a single member, or None."""
     member, damage, rest = inflate_member(data) if data.startswith(GZIP_MAGIC) else (None, None, b"")
     return member if damage is None and not rest else None
 
 
 def inflate(data):
-    """Returns the text of an object, its damage or None, and another reject or None."""
+    """Returns an object's text, its damage or None, and the data of the resulting reject or None."""
     damage, behind, depth = None, None, 0
     while True:
-        # A header alone is an empty object: with the shortest possible end, it decompresses to nothing.
+        # An object that ends after a header is empty: if the shortest possible end is appended, it decompresses to
+        # nothing.
         if damage is None and data.startswith(MEMBER) and inflate_member(data + EMPTY_MEMBER_END) == (b"", None, b""):
             return b"", None, None
         if not (data.startswith(MEMBER) if depth else data and GZIP_MAGIC.startswith(data[:2])):
@@ -263,9 +264,9 @@ def is_text(head):
 
 
 def inflate_members(data, below, behind):
-    """Returns the text of all gzip members, its damage or None, and the data after them.
+    """Returns the text of all gzip members, the damage or None, and the data after the members.
 
-    `below` and `behind` are the damage and the following data of the outer gzip level, if there is one.
+    `below` and `behind` are the damage and the trailing data of the outer gzip level, if there is one.
     """
     text, begun = b"", False
     while True:
@@ -285,14 +286,14 @@ def inflate_members(data, below, behind):
 
 
 def inflate_member(data):
-    """Returns the text of one member, its damage or None, and the data after it."""
+    """Returns the text of one member, the member's damage or None, and the data after it."""
     member = zlib.decompressobj(wbits=31)
     try:
         text = member.decompress(data)
         return text, None if member.eof else "truncated_gzip", member.unused_data
     except zlib.error:
         pass
-    # Again, byte by byte, to keep all text before the damage.
+    # Decompress again, byte by byte, to keep all text before the damage.
     member = zlib.decompressobj(wbits=31)
     text = bytearray()
     for at in range(len(data)):
@@ -307,14 +308,14 @@ def inflate_member(data):
 
 
 class Reject(Exception):
-    """A rejected line: the reason, and the column of an invalid value."""
+    """A rejected line: the reason, and the column if a value is invalid."""
 
     def __init__(self, reason, column=None):
         super().__init__(reason, column)
 
 
 def parse_line(line, log):
-    """Returns the column values of a line, and the fields that are not in the schema."""
+    """Returns a line's column values, followed by the fields that are not in the schema."""
     if len(line) > LONGEST_LINE:
         raise Reject("line_too_long")
     try:
@@ -336,7 +337,7 @@ def parse_line(line, log):
 
 
 def split_fields(line, known):
-    """Splits a line into its fields without their quotes, and the text after the known ones."""
+    """Splits a line into unquoted fields, and the text after the known fields."""
     fields, at = [], 0
     while True:
         while at < len(line) and line[at] == " ":
@@ -362,7 +363,7 @@ def split_fields(line, known):
             at = end
 
 
-# Functions that parse the value of a column, from the text of its field without quotes. `-` is handled before.
+# Functions that parse a column value from the unquoted text of its field. The caller handles `-`.
 
 
 def address(text):
@@ -380,7 +381,7 @@ def port(text):
 
 
 def request(text):
-    """Splits a request line at its first and last space into verb, URL and protocol."""
+    """Splits a request line at its first and last spaces into verb, URL and protocol."""
     verb, _, rest = text.partition(" ")
     if " " in rest:
         url, _, protocol = rest.rpartition(" ")
@@ -408,7 +409,7 @@ def decimal(text):
 
 
 def timestamp(text):
-    """Returns microseconds since 1970."""
+    """Converts a time to microseconds since 1970."""
     parts = TIMESTAMP.fullmatch(text)
     if not parts:
         raise ValueError(text)
@@ -419,7 +420,7 @@ def timestamp(text):
 
 
 def bound(name):
-    """Returns the function that parses one of the two times of a validity, or NULL if there is none."""
+    """Returns a function that parses one of the two times in a validity. It returns None if the time is absent."""
 
     def read(text):
         for part in text.split(";"):
@@ -451,11 +452,11 @@ TYPES = {
 }
 
 
-# The same for a CSV reader.
+# The same rules for a CSV reader.
 
 
 def csv_exception(line, extra):
-    """Returns why a valid line cannot be read as CSV, or None if it can."""
+    """Returns why CSV cannot express a valid line, or None if it can."""
     text = line.decode()
     if not REGULAR_LINE.fullmatch(text):
         return "more than single spaces between fields"
@@ -467,9 +468,9 @@ def csv_exception(line, extra):
 
 
 def csv_query(log):
-    """Returns the SQL that reads CSV files into the columns of the table of a log.
+    """Returns the SQL that reads CSV files as the columns of a log's table.
 
-    Its parameter is the list of files. A table `keys` must have the key of every file.
+    Its parameter is the list of files. A table `keys` must contain the key of every file.
     """
     names = [f"f{index}" for index in range(len(log.fields))]
     columns = ", ".join(f"'{name}': 'VARCHAR'" for name in names)
@@ -489,7 +490,7 @@ def csv_query(log):
 
 
 def csv_value(name, column):
-    """Returns the SQL of a column value. The CSV reader has already converted `-` to NULL."""
+    """Returns the SQL for a column value. The CSV reader has already converted `-` to NULL."""
     long = f"{name} LIKE '% % %'"
     address = f"regexp_extract({name}, '(.*):', 1)"
     parts = {

@@ -1,8 +1,8 @@
 //! State that is lost, restored from a backup, truncated or forged between runs of the real conversion.
 //!
 //! The next run must report every partition whose claims do not account for its files, convert nothing into such a
-//! partition, and convert everything else. After `repair` and another run, every row is in the dataset once, `verify`
-//! finds nothing, and one more run writes nothing.
+//! partition, and convert everything else. After `repair` and another run, every row must be in the dataset exactly
+//! once, `verify` must have no findings, and one more run must write nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -90,11 +90,11 @@ impl Damage {
     }
 }
 
-/// A dataset, its source and its history.
+/// A dataset, with its source and its history.
 struct History {
     world: World,
     random: Random,
-    /// Number of valid and invalid lines of each source object, by key.
+    /// Number of valid and of invalid lines in each source object, by key.
     lines: BTreeMap<String, (u64, u64)>,
     backup: InMemory,
     runs: u64,
@@ -129,23 +129,23 @@ fn delete_all(store: &InMemory, keys: &[String]) {
     }
 }
 
-/// Returns the number in the name of a file of a log.
+/// Returns the number in the name of a file in a log.
 fn number(key: &str) -> usize {
     let name = key.rsplit('/').next().unwrap();
     name.split('.').next().unwrap().parse().unwrap()
 }
 
-/// Returns the directory of the log of a day.
+/// Returns the directory of a day's log.
 fn log_of(day: &str) -> String {
     format!("{CLAIMS}/health_check/012345678901/eu-west-1/{}", day.replace('/', "-"))
 }
 
-/// Returns the name of a partition in messages.
+/// Returns the name of a day's partition as it appears in messages.
 fn partition_of(day: &str) -> String {
     format!("health_check 012345678901 eu-west-1 {}", day.replace('/', "-"))
 }
 
-/// Returns the directories of the files of a day.
+/// Returns the directories of a day's files.
 fn directories(day: &str) -> [String; 2] {
     let parts: Vec<&str> = day.split('/').collect();
     [ROWS, REJECTS].map(|table| {
@@ -177,17 +177,17 @@ impl History {
         self.world.scheduler.state().dataset.clone()
     }
 
-    /// Picks a random value.
+    /// Returns a random value, or `None` if there are no values.
     fn pick<T: Clone>(&mut self, values: &[T]) -> Option<T> {
         let count = values.len() as u64;
         (count > 0).then(|| values[self.random.below(count) as usize].clone())
     }
 
-    /// Adds objects of a day to the source.
+    /// Adds objects to a day of the source.
     fn add(&mut self, day: &str) {
         for _ in 0..=self.random.below(2) {
             let number = self.lines.len();
-            // An object without a row would be a finding of `verify`.
+            // `verify` would report an object that has no rows.
             let good = self.random.below(4);
             let bad = u64::from(good > 0 && self.random.hits(300));
             let mut text = String::new();
@@ -209,7 +209,7 @@ impl History {
         Ok(tally.failures.into_iter().map(|f| format!("{}: {}", f.object, f.error)).collect())
     }
 
-    /// Runs the program several times, with added objects, removed partitions, and faults.
+    /// Runs the program several times. Between the runs, adds objects and removes partitions. Injects faults.
     fn run_several(&mut self, runs: u64) {
         for _ in 0..runs {
             let day = DAYS[self.runs as usize % 2];
@@ -228,7 +228,7 @@ impl History {
             if self.random.hits(300) {
                 self.world.scheduler.state().rates = Rates { short: 300, ..Rates::default() };
             }
-            // The next run finishes what a fault interrupted.
+            // The next run finishes any work that a fault interrupted.
             let _ = self.convert();
             let mut state = self.world.scheduler.state();
             (state.fail_at, state.rates) = (None, Rates::default());
@@ -246,7 +246,7 @@ impl History {
         }
     }
 
-    /// Damages the state. Returns whether anything could be damaged.
+    /// Damages the state. Returns whether there was anything to damage.
     fn damage(&mut self, damage: Damage) -> bool {
         let store = self.dataset();
         let mut logs: BTreeMap<String, Vec<String>> = BTreeMap::new();
@@ -311,7 +311,7 @@ impl History {
             }
             Damage::AbortForged => put(&store, &own(".aborted.json", &claim), "{}"),
             Damage::DoneForged => {
-                // An open claim with a forged marker has no files, and `verify` reports it.
+                // If the claim is open, a forged marker leaves it without files, and `verify` reports this.
                 if !all.contains(&own(".done.json", &claim)) {
                     return false;
                 }
@@ -322,7 +322,7 @@ impl History {
         true
     }
 
-    /// Forges a claim, or copies a data file. Returns whether it succeeded.
+    /// Forges a claim or copies a data file. Returns whether that was possible.
     fn forge(&mut self, damage: Damage, claim: &str, logs: &[Vec<String>]) -> bool {
         let store = self.dataset();
         match damage {
@@ -363,7 +363,7 @@ impl History {
         true
     }
 
-    /// Returns how often each row and reject is visible, by the identity of its object and its time or line number.
+    /// Returns how often each row and reject is visible. The keys are its object, and its time or line number.
     fn rows(&self) -> BTreeMap<(String, String), u64> {
         let store = self.dataset();
         let mut rows = BTreeMap::new();
@@ -387,7 +387,7 @@ impl History {
         rows
     }
 
-    /// Asserts that no row is visible twice, and that all rows of the objects of `days` are visible.
+    /// Asserts that no row is visible twice, and that all rows of the objects in `days` are visible.
     fn expect_rows(&self, days: &[&str], what: &str) {
         let rows = self.rows();
         let twice: Vec<_> = rows.iter().filter(|(_, count)| **count > 1).collect();
@@ -401,13 +401,13 @@ impl History {
         }
     }
 
-    /// Returns the data files of a day.
+    /// Returns a day's data files.
     fn files(&self, day: &str) -> Vec<String> {
         let store = self.dataset();
         directories(day).iter().flat_map(|directory| keys(&store, directory)).collect()
     }
 
-    /// Returns whether the claims of a day are broken or do not account for its files. Reads the state directly.
+    /// Returns whether a day's claims are broken or do not account for the day's files. Reads the state directly.
     fn is_unknown(&self, day: &str) -> bool {
         let store = self.dataset();
         let log = keys(&store, &log_of(day));
@@ -438,7 +438,7 @@ impl History {
         self.files(day).iter().any(|file| !claimed.contains(file))
     }
 
-    /// Returns the days with a published claim whose files are absent, because a backup lacks their removal.
+    /// Returns the days that have a published claim whose files are absent, because the backup lacks the removal.
     fn days_without_files(&self) -> Vec<&'static str> {
         let verify = self.verify();
         let gone = verify.iter().filter(|finding| finding.problem == "is gone");
@@ -463,7 +463,7 @@ impl History {
         verification.run().unwrap().findings
     }
 
-    /// Repairs the dataset, and returns the partitions that cannot be repaired.
+    /// Repairs the dataset. Returns the partitions that cannot be repaired.
     fn repair(&mut self) -> Vec<String> {
         self.runs += 1;
         let run = format!("repair-{}", self.runs);
@@ -475,12 +475,12 @@ impl History {
     }
 }
 
-/// Returns the key of a copy of a data file.
+/// Returns the key for a copy of a data file.
 fn copy_of(file: &str) -> String {
     file.replace(".parquet", "-copy.parquet")
 }
 
-/// Runs a seed. Returns how often each kind of fault and damage happened.
+/// Runs a seed. Returns how often each kind of fault and damage occurred.
 fn run_seed(seed: u64) -> BTreeMap<&'static str, u64> {
     let (name, damage) = Damage::ALL[(seed % Damage::ALL.len() as u64) as usize];
     let what = format!("ALB2PARQUET_SEED={seed}: {name}");
@@ -489,7 +489,7 @@ fn run_seed(seed: u64) -> BTreeMap<&'static str, u64> {
     history.world.scheduler.state().removing = true;
     let runs = 2 + history.random.below(4);
     history.run_several(runs);
-    // Some kinds of damage need several claims, or an open entry of an interrupted run.
+    // Some kinds of damage require several claims, or an open entry that an interrupted run left.
     while !history.damage(damage) {
         history.run_several(1);
     }
@@ -541,7 +541,8 @@ fn run_seed(seed: u64) -> BTreeMap<&'static str, u64> {
     let failures = history.convert().unwrap();
     assert!(failures.is_empty(), "{what}: {failures:?}");
     if !history.days_without_files().is_empty() {
-        // Their claims list objects whose rows a lost removal deleted: `verify` reports that they must be removed.
+        // These claims list objects whose rows a lost removal deleted. `verify` reports that the claims must be
+        // removed.
         history.count("claims without files");
         let is_of_backup = [Damage::ClaimsRestored, Damage::LastClaimLostWithMarkers];
         assert!(is_of_backup.contains(&damage), "{what}");
@@ -556,7 +557,7 @@ fn run_seed(seed: u64) -> BTreeMap<&'static str, u64> {
     history.faults
 }
 
-/// Minimum count of each kind of fault and damage over the default seeds.
+/// Minimum count of each kind of fault and damage for the default number of seeds.
 const AT_LEAST: [(&str, u64); 5] = [
     ("error before a call", 5),
     ("error after a call", 5),
@@ -587,7 +588,7 @@ fn lost_or_forged_state_neither_duplicates_nor_loses_rows() {
 
 // ---- copies
 
-/// Returns keys where a copy of an object can be, with another name, directory or adjacent day.
+/// Returns keys for copies of an object, with different names, directories, or days.
 fn places(key: &str) -> [String; 6] {
     let (directory, name) = key.rsplit_once('/').unwrap();
     let (above, day) = directory.rsplit_once('/').unwrap();
@@ -597,13 +598,13 @@ fn places(key: &str) -> [String; 6] {
         format!("copies/{key}"),
         format!("{key}.1"),
         format!("{above}/{next}/{name}"),
-        // AWS delivers nothing on these days, so the end time determines the partition.
+        // AWS does not deliver an object on this day, so the end time determines the partition.
         format!("{above}/{:02}/{name}", day.parse::<u32>().unwrap() + 7),
         format!("old/{name}"),
     ]
 }
 
-/// Objects are copied and moved between runs that can fail at any call, and no run sees all copies.
+/// Objects are copied and moved between runs that can fail at any call. No run sees all copies.
 #[test]
 fn copies_and_moved_objects_are_converted_once() {
     let mut faults = BTreeMap::<&str, u64>::new();
@@ -663,7 +664,7 @@ fn copies_and_moved_objects_are_converted_once() {
 
 // ---- single safeguards
 
-/// Requests are conditional on the listed ETag.
+/// Read requests are conditional on the listed ETag.
 #[test]
 fn an_object_that_was_replaced_after_the_listing_is_not_read() {
     let world = World::with_objects(Random::new(1));
@@ -678,7 +679,8 @@ fn an_object_that_was_replaced_after_the_listing_is_not_read() {
     }
 }
 
-/// A run of few partitions reads a log as the log of an adjacent day, and later lists the files of its partition.
+/// A run of few partitions reads a partition's log while it handles an adjacent day, and lists the partition's files
+/// later.
 #[test]
 fn a_file_of_a_claim_that_is_newer_than_the_log_blocks_nothing() {
     let mut history = History::new(1);

@@ -1,5 +1,5 @@
-//! An in-memory object store with a seeded scheduler, which selects the run that makes the next call and the fault of
-//! the call.
+//! An in-memory object store with a seeded scheduler, which decides which run makes the next call and whether the call
+//! has a fault.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -27,7 +27,7 @@ use sha2::{Digest, Sha256};
 use crate::simulation::Object;
 use crate::simulation::random::Random;
 
-/// Number of ETags of each version of an object.
+/// Number of ETags that each version of an object can have.
 const STAMPS: u64 = 3;
 
 /// The panic payload of a simulated crash.
@@ -46,37 +46,38 @@ pub(super) struct State {
     pub(super) rates: Rates,
     /// The actor whose turn it is. `None` before the start and at the end.
     turn: Option<usize>,
-    /// Active actors, with the step until which they sleep.
+    /// Active actors, each with the step until which it sleeps.
     actors: BTreeMap<usize, u64>,
     step: u64,
-    /// Delayed writes, with the step in which they take effect. Their senders got an error or crashed.
+    /// Delayed writes, each with the step at which it takes effect. Its sender received an error or crashed.
     delayed: Vec<(u64, Write)>,
     /// An older state of the dataset, which stale listings return.
     past: InMemory,
     uploads: BTreeSet<(String, String)>,
-    /// Version and stamp of the objects of the source, by key.
+    /// Current version and stamp of each source object, by key.
     versions: BTreeMap<String, (u64, u64)>,
-    /// Keys of objects of the source whose files have another extension.
+    /// Keys of source objects whose files have a different extension.
     renamed: BTreeSet<String>,
-    /// Keys of objects that had several names. Copies are compared by size, so any of their versions can be converted.
+    /// Keys of objects that have had several names. Copies are compared by size, so any of their versions can be
+    /// converted.
     ambiguous: BTreeSet<String>,
     visible: BTreeMap<String, Vec<String>>,
-    /// Whether rows may disappear, because of a removal.
+    /// Whether rows may disappear because of a removal.
     pub(super) removing: bool,
-    /// Whether claims were lost. Then rows can be duplicated or missing in partitions that the last run names.
+    /// Whether claims were lost. Rows can then be duplicated or missing in partitions that the last run reports.
     pub(super) damaged: bool,
     pub(super) violation: Option<String>,
     pub(super) calls: u64,
     pub(super) faults: BTreeMap<&'static str, u64>,
-    /// The number of a call and its fault.
+    /// The number of a call, and the fault to inject into it.
     pub(super) fail_at: Option<(u64, Fault)>,
-    /// Whether to print calls, when a seed is replayed.
+    /// Whether to print each call, for replaying a seed.
     pub(super) trace: bool,
 }
 
 type Write = Box<dyn FnOnce(&InMemory) + Send>;
 
-/// The rates of faults, per thousand calls.
+/// The rates of faults per thousand calls.
 #[derive(Debug, Clone, Copy, Default)]
 pub(super) struct Rates {
     pub(super) crash: u64,
@@ -87,15 +88,15 @@ pub(super) struct Rates {
     pub(super) lag: u64,
     pub(super) lifecycle: u64,
     pub(super) source: u64,
-    /// Failed writes that still take effect later.
+    /// Writes that report an error but take effect later.
     pub(super) in_flight: u64,
-    /// Responses with too few bytes of an object.
+    /// Responses that contain too few bytes of an object.
     pub(super) short: u64,
-    /// Losses of claims, or restores of an older state.
+    /// Losses of claims, and restores of an older state.
     pub(super) loss: u64,
 }
 
-/// The fault of a call.
+/// The fault to inject into a call.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) enum Fault {
     None,
@@ -105,9 +106,9 @@ pub(super) enum Fault {
     ErrorBefore,
     ErrorAfter,
     ErrorInFlight,
-    /// A create reports a conflict although the object does not exist, and stores nothing.
+    /// A create stores nothing and reports a conflict, although the object does not exist.
     Conflict,
-    /// A request reports that an upload is not found although it exists.
+    /// A request reports that an upload does not exist, although it does.
     NotFound,
 }
 
@@ -154,7 +155,7 @@ impl Scheduler {
         self.state.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
-    /// Starts with a number of actors, each of which waits for its turn.
+    /// Starts with the given number of actors, each of which waits for its turn.
     pub(super) fn start(&self, actors: usize) {
         let mut state = self.state();
         state.actors = (0..actors).map(|actor| (actor, 0)).collect();
@@ -181,7 +182,7 @@ impl Scheduler {
         state
     }
 
-    /// Passes the turn to another actor or the same, and waits until it is this actor's turn again.
+    /// Passes the turn to any actor, possibly the same one, and waits for this actor's next turn.
     fn pass(&self, actor: usize) -> MutexGuard<'_, State> {
         let mut state = self.state();
         state.simulate_events();
@@ -217,7 +218,7 @@ impl State {
         *self.faults.entry(fault).or_default() += 1;
     }
 
-    /// Selects the actor of the next call, from the awake actors if there are any.
+    /// Selects the actor that makes the next call. Sleeping actors are selected only if no actor is awake.
     fn next_turn(&mut self) {
         let step = self.step;
         let awake: Vec<usize> =
@@ -229,7 +230,7 @@ impl State {
         };
     }
 
-    /// Simulates the events between two calls: delayed writes, lost claims, lifecycle rules and changes of the source.
+    /// Simulates the events between two calls: delayed writes, lost claims, lifecycle rules, and changes to the source.
     fn simulate_events(&mut self) {
         self.step += 1;
         self.calls += 1;
@@ -265,13 +266,13 @@ impl State {
         self.versions.insert(object.key.clone(), (version, stamp));
     }
 
-    /// Returns the current path of an object in the source.
+    /// Returns the current path of a source object.
     fn path(&self, object: &Object) -> Path {
         let ending = if self.renamed.contains(&object.key) { ".1" } else { "" };
         Path::from(format!("{}{ending}", object.key))
     }
 
-    /// Renames an object of the source, like tools that copy logs.
+    /// Renames a source object, as tools that copy logs do.
     fn rename(&mut self, object: &Object) {
         let Some((version, stamp)) = self.versions.get(&object.key).copied() else { return };
         let path = self.path(object);
@@ -284,12 +285,12 @@ impl State {
         self.count("rename");
     }
 
-    /// Returns whether an object had several names.
+    /// Returns whether an object has had several names.
     pub(super) fn is_ambiguous(&self, object: &Object) -> bool {
         self.ambiguous.contains(&object.key)
     }
 
-    /// Deletes one claim or all claims, or restores the claims of an older state.
+    /// Deletes one claim or all claims, or restores the claims from an older state.
     fn lose_claims(&mut self) {
         let keys = |store: &InMemory| {
             let listed = list_now(store, Some(&Path::from("_alb2parquet/claims")));
@@ -322,12 +323,12 @@ impl State {
         self.count(kind);
     }
 
-    /// Returns which version of an object the source has, if it has any.
+    /// Returns the version of an object in the source, or `None` if the source lacks the object.
     pub(super) fn version(&self, object: &Object) -> Option<u64> {
         self.versions.get(&object.key).map(|(version, _)| *version)
     }
 
-    /// Changes the ETag of an object of the source, but not its content.
+    /// Changes the ETag of a source object, but not its text.
     pub(super) fn touch(&mut self, object: &Object) {
         if let Some((version, stamp)) = self.versions.get(&object.key).copied() {
             self.write_source(object, version, (stamp + 1) % STAMPS);
@@ -335,7 +336,7 @@ impl State {
         }
     }
 
-    /// Deletes, restores, rewrites, renames or touches an object of the source.
+    /// Deletes, restores, rewrites, renames or touches a source object.
     fn change_source(&mut self) {
         let objects = crate::simulation::objects();
         let object = &objects[self.random.below(objects.len() as u64) as usize];
@@ -356,7 +357,7 @@ impl State {
         }
     }
 
-    /// Checks the visible files: no row exists twice, and no file has disappeared.
+    /// Checks the visible files: no row may exist twice, and no file may have disappeared.
     pub(super) fn check_visible(&mut self) {
         let metas: Vec<ObjectMeta> = ["alb_access_logs", "alb_rejects"]
             .into_iter()
@@ -367,7 +368,7 @@ impl State {
             let key = meta.location.to_string();
             let rows = self.visible.remove(&key).unwrap_or_else(|| {
                 let bytes = read_now(&self.dataset, &meta.location);
-                // Real Parquet files are read by `verify`.
+                // `verify` reads the real Parquet files instead.
                 let text =
                     if bytes.starts_with(b"PAR1") { "" } else { str::from_utf8(&bytes).unwrap() };
                 text.lines().map(str::to_owned).collect()
@@ -377,7 +378,7 @@ impl State {
         let mut rows = BTreeSet::new();
         for (file, of_file) in &visible {
             for row in of_file {
-                // The rows of two versions of an object differ only in the version.
+                // The rows of two versions of an object differ only in the version number.
                 let (row, _) = row.split_once(' ').unwrap();
                 if !rows.insert(row.to_owned()) && !self.damaged {
                     self.violation.get_or_insert(format!("row {row} exists twice, also in {file}"));
@@ -449,12 +450,12 @@ fn read_now(store: &InMemory, path: &Path) -> Bytes {
     read.now_or_never().unwrap()
 }
 
-/// Returns the ETag of bytes. It is a hash, so a restored version has its former ETag.
+/// Returns the ETag of the given bytes. It is a hash, so a restored version has the same ETag as before.
 fn e_tag(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes)[..8])
 }
 
-/// Reads an object of the source, conditionally on its ETag.
+/// Reads a source object, conditionally on its ETag.
 fn get_source(store: &InMemory, path: &Path, mut options: GetOptions) -> Result<GetResult> {
     if let Some(wanted) = options.if_match.take() {
         let whole = store.get_opts(path, GetOptions::default()).now_or_never().unwrap()?;
@@ -466,7 +467,7 @@ fn get_source(store: &InMemory, path: &Path, mut options: GetOptions) -> Result<
     store.get_opts(path, options).now_or_never().unwrap()
 }
 
-/// Truncates a response. Some stores still report the size of the object.
+/// Truncates a response. Some stores still report the full size of the object.
 fn shortened(answer: GetResult, random: &mut Random) -> GetResult {
     let (mut meta, range) = (answer.meta.clone(), answer.range.clone());
     let attributes = answer.attributes.clone();
@@ -484,12 +485,12 @@ fn failed(what: &'static str) -> Error {
 }
 
 impl SimStore {
-    /// Makes one call of the run when it is its turn, with the fault that the scheduler selects.
+    /// Waits for the run's turn and makes one call, with the fault that the scheduler selects.
     fn call<T, F>(&self, what: &str, write: bool, create: bool, call: F) -> Result<T>
     where
         F: FnOnce(&InMemory) -> Result<T> + Send + 'static,
     {
-        // The destructors of a crashed run still run, but their calls must have no effect.
+        // The destructors of a crashed run are still executed, but their calls must have no effect.
         if self.dead.load(Ordering::Relaxed) {
             return Err(failed("the run is dead"));
         }
@@ -538,8 +539,8 @@ impl SimStore {
     }
 }
 
-/// Converts the error for an upload that does not exist to "not found", as in real stores. Stores without abort, such
-/// as Azure, report an invalid list of parts.
+/// Converts the error for a missing upload to "not found", as in real stores. Stores without abort, such as Azure,
+/// report an invalid list of parts instead.
 fn map_missing_upload<T>(result: Result<T>, path: &Path, aborts: bool) -> Result<T> {
     result.map_err(|error| match error {
         Error::Generic { source, .. } if aborts => {
@@ -645,7 +646,7 @@ impl ObjectStore for SimStore {
             Ok(listed)
         });
         match listed {
-            // An older state lacks all new files. This also removes random files.
+            // In an older state, only new files would be missing. This omits random files, which is more general.
             Ok(mut listed) if lag => {
                 let mut state = self.scheduler.state();
                 let missing = state.random.below(500);

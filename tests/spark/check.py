@@ -1,10 +1,10 @@
-"""Runs scripts/spark_convert.py on a cluster of one master and two workers, and compares the dataset with that of the
-program alone.
+"""Runs scripts/spark_convert.py on a cluster of one master and two workers, and compares its dataset with the one that
+the program creates without Spark.
 
 Usage: check.py SOURCE WORK PROGRAM
 
-The cluster consists of JVMs of the pip package on 127.0.0.1 and 127.0.0.2, because Spark starts a speculative copy only on
-another host. The tests read the event logs of Spark. All processes are stopped by their ids.
+The cluster consists of JVMs from the pip package, on 127.0.0.1 and 127.0.0.2, because Spark starts a speculative copy
+only on another host. The tests read Spark's event logs. All processes are stopped by their IDs.
 """
 
 import ast
@@ -31,7 +31,7 @@ import spark_convert  # noqa: E402
 
 SPARK = pathlib.Path(pyspark.__file__).parent
 HOSTS = ["127.0.0.1", "127.0.0.2"]
-# Seconds, enough for a busy machine.
+# In seconds, enough for a busy machine.
 PATIENCE = 120
 
 
@@ -64,7 +64,7 @@ def lives(process):
 
 
 def descendants(process):
-    """Returns the ids of the descendants of a process."""
+    """Returns the IDs of all descendants of a process."""
     children = {}
     for directory in pathlib.Path("/proc").iterdir():
         if directory.name.isdigit():
@@ -102,7 +102,7 @@ class Cluster:
         command = [SPARK / "bin/spark-class", f"org.apache.spark.deploy.{main}", *map(str, arguments)]
         environment = self.environment(address, SPARK_DAEMON_MEMORY="256m")
         with open(self.work / "logs" / name, "a") as log:
-            # The shell replaces itself with the JVM, so this is the id of the JVM.
+            # The shell replaces itself with the JVM, so this is the JVM's process ID.
             self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 
     def start_worker(self, host):
@@ -112,7 +112,7 @@ class Cluster:
         wait_for(f"the worker {host}", lambda: self.alive() == before + 1)
 
     def alive(self):
-        """Returns the number of workers, or None while the master has not started."""
+        """Returns the number of workers, or None if the master has not started yet."""
         try:
             with urllib.request.urlopen(f"http://127.0.0.1:{self.page}/json/", timeout=10) as page:
                 return sum(worker["state"] == "ALIVE" for worker in json.load(page)["workers"])
@@ -130,13 +130,13 @@ class Cluster:
                     "spark.executor.memory=512m", "spark.ui.enabled=false", "spark.eventLog.enabled=true",
                     "spark.eventLog.compress=false", "spark.eventLog.rolling.enabled=false",
                     f"spark.eventLog.dir=file://{events}",
-                    # Both workers must have registered before tasks are scheduled.
+                    # Tasks are scheduled only after both workers have registered.
                     "spark.scheduler.minRegisteredResourcesRatio=1.0", *configuration]
         return [SPARK / "bin/spark-submit", "--master", self.url,
                 *(part for setting in settings for part in ("--conf", setting))]
 
     def kill_worker(self, name):
-        """Kills a worker, its executor and their Python processes by SIGKILL, but not the children of these."""
+        """Sends SIGKILL to a worker, its executor and their Python processes, but not to their children."""
         worker = self.processes.pop(name)
         below = descendants(worker.pid)
         spark = [process for process in below if "org.apache.spark" in command_of(process)
@@ -158,8 +158,8 @@ class Cluster:
                 process.wait()
 
 
-# Runs the script, but delays the end of Spark until a process has ended. Otherwise Spark stops before it receives the result of
-# the slower copy.
+# Runs the script, but delays the end of Spark until a process has ended. Otherwise, Spark would stop before it receives
+# the result of the slower copy.
 UNTIL_GONE = """
 import pathlib, runpy, sys, time
 from pyspark.sql import SparkSession
@@ -181,7 +181,7 @@ runpy.run_path(sys.argv[0], run_name="__main__")
 
 
 class Run:
-    """A run of the script: its exit code, output, summary, and the events of Spark."""
+    """A run of the script: its exit code, its output, its summary, and Spark's events."""
 
     def __init__(self, cluster, name, source, *arguments, settings=(), until_gone=None):
         self.name, self.work = name, cluster.work / name
@@ -239,7 +239,7 @@ class Oracle:
         self.code, self.summary, self.files = done.returncode, json.loads(done.stdout), files(out)
 
     def compare(self, run):
-        """Checks that the dataset is correct, that `verify` has no findings, and that the summary matches."""
+        """Checks that the run's dataset is correct, that `verify` has no findings, and that the summary matches."""
         command = [self.program, "verify", self.source, "--out", run.out, "--to", "2099-12-31", "--read-data", "--json"]
         done = subprocess.run(command, capture_output=True, text=True)
         report = json.loads(done.stdout)
@@ -259,13 +259,13 @@ class Oracle:
 
 
 def files(out):
-    """Returns the Parquet files of a dataset by directory and contents, because names differ between runs."""
+    """Returns the Parquet files of a dataset by directory and contents, because file names differ between runs."""
     found = (file for file in pathlib.Path(out).rglob("*.parquet") if "_alb2parquet" not in file.parts)
     return sorted((str(file.parent.relative_to(out)), hashlib.sha256(file.read_bytes()).hexdigest()) for file in found)
 
 
 def wrapper(directory, program, call, does):
-    """Returns a wrapper of the program that hangs in the given call of `convert`. The file `all` then has its input."""
+    """Returns a program wrapper that saves the input of the given call of `convert` to the file `all`, then hangs."""
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     file = directory / "alb2parquet"
@@ -286,9 +286,9 @@ exec sleep 600
     return file
 
 
-# Converts the first of its batches, and hangs before the next.
+# Converts the first batch of the task, and hangs before the next one.
 FIRST_ONLY = 'head -n 1 {directory}/all | {program} "$@"'
-# In addition, an orphaned process converts all of the batches, like a process that outlived its task.
+# In addition, an orphaned process converts all batches of the task, like a process that outlived its task.
 WITH_ORPHAN = FIRST_ONLY + """
 setsid bash -c 'sleep 2; exec "$@" <{directory}/all >{directory}/orphan.out 2>&1' orphan {program} "$@" \\
     </dev/null >/dev/null 2>&1 &
@@ -297,7 +297,7 @@ echo $! >{directory}/orphan"""
 
 def main(source, work, program):
     source, work, program = (pathlib.Path(each).resolve() for each in (source, work, program))
-    # Amazon EMR 7 has Python 3.9.
+    # Python 3.9 is the version in Amazon EMR 7.
     ast.parse(SCRIPT.read_text(), feature_version=(3, 9))
     shares()
     spoil_a_line(source)
@@ -328,7 +328,7 @@ results of this run: only ratios, because all JVMs share one machine
 
 
 def shares():
-    """Tests the assignment of batches to tasks, without a cluster."""
+    """Tests how batches are assigned to tasks, without a cluster."""
     random.seed(1)
     for sizes in ([], [7], [1] * 100, [1000, *[1] * 50], [random.randrange(1, 1000) for _ in range(500)]):
         batches = [spark_convert.Batch(str(place), size, 1, b"") for place, size in enumerate(sizes)]
@@ -338,18 +338,18 @@ def shares():
             assert sorted(batch.id for group in groups for batch in group) == sorted(batch.id for batch in batches)
             assert loads == sorted(loads, reverse=True) and all(groups)
             assert len(groups) <= len(batches)
-            # Without its smallest batch, no task has more than an equal share.
+            # Not counting its smallest batch, no task has more than an equal share.
             for group, load in zip(groups, loads):
                 assert load - min(batch.size for batch in group) <= sum(sizes) / len(groups), (sizes, loads)
 
 
 def tasks(source):
-    """Returns arguments for about twenty tasks with several batches each."""
+    """Returns arguments that result in about twenty tasks with several batches each."""
     return ["--task-bytes", str(sum(file.stat().st_size for file in source.rglob("*.log.gz")) // 20)]
 
 
 def spoil_a_line(source):
-    """Adds a line that is rejected."""
+    """Adds a line that will be rejected."""
     object = sorted(source.rglob("*_app.*.log.gz"))[0]
     text = gzip.decompress(object.read_bytes())
     if b"spoiled\n" not in text:
@@ -366,7 +366,7 @@ def plain(cluster, oracle, source, program):
     assert run.summary["batches"] > run.summary["tasks"], run.summary
     title = f"alb2parquet: {run.summary['batches']} batches"
     assert any(title in (each or "") for each in run.titles), run.titles
-    # The last progress line has the counts of the accumulators.
+    # The last progress line shows the counts of the accumulators.
     counts = f"{run.summary['lines']:,} lines, {rows:,} rows, 1 rejects"
     assert counts in run.said, run.said[-2000:]
     print(f"plain: {rows} rows, {run.summary['tasks']} tasks on {len(hosts)} workers; verify found nothing", flush=True)
@@ -400,7 +400,7 @@ def killed(cluster, oracle, source, program):
     assert 0 < before < after, (before, after)
     lost = run.attempts(lambda info, reason: reason == "ExecutorLostFailure")
     assert len(lost) == 1 and lost[0]["Task Info"]["Host"] == worker, lost
-    # The next attempt found what the lost attempt had published.
+    # The next attempt found the rows that the lost attempt had published.
     assert run.summary["converted_before"] > 0 and run.summary["repeated_batches"] > 1, run.summary
     print(f"killed: {count + 1} processes of worker {worker} after {before} of {after} claims, the program ended "
           f"too; {run.summary['repeated_batches']} batches went to the other worker, "
@@ -416,7 +416,7 @@ def speculation(cluster, oracle, source, program):
     run = Run(cluster, "speculation", source, "--binary", binary, *tasks(source),
               settings=["spark.speculation=true", "spark.speculation.quantile=0.5",
                         "spark.speculation.multiplier=1.5"], until_gone=directory / "hung").wait(0)
-    # Its parent was killed, so only the kernel could signal it.
+    # The program's parent was killed, so only the kernel could signal the program.
     assert "STILL RUNNING" not in run.said
     orphan = int((directory / "orphan").read_text())
     wait_for("the orphan to end", lambda: not lives(orphan))
@@ -441,7 +441,7 @@ def corrupt(cluster, program):
     broken = objects[len(objects) // 2]
     broken.write_bytes(broken.read_bytes()[:-500])
     oracle = Oracle(program, source, cluster.work / "corrupt-alone")
-    # The program comes from `--files`, and Hadoop writes the summary.
+    # The program comes from `--files`, and Hadoop's file system writes the summary.
     run = Run(cluster, "corrupt", source, "--summary", f"file://{cluster.work}/corrupt/summary.json",
               settings=[f"spark.files={program}"]).wait(oracle.code)
     assert oracle.code == 2
@@ -449,7 +449,7 @@ def corrupt(cluster, program):
     assert run.summary["failed"] == 1 and f"{broken.name}: " in run.said, run.said
     assert files(run.out) == oracle.files
     print(f"corrupt: exit code 2, {run.summary['failures'][0]['error']!r}, as without Spark; with --files", flush=True)
-    # Everything is converted, except an object whose content has changed.
+    # Everything is already converted, except an object whose content has changed.
     objects[0].write_bytes(gzip.compress(gzip.decompress(objects[0].read_bytes()) + b"more\n"))
     again = Run(cluster, "changed", source, "--binary", program, "--out", run.out).wait(2)
     assert again.summary["batches"] == 0 and not again.summary["plan_complete"], again.summary

@@ -1,9 +1,9 @@
-"""Tests the progress of a conversion on terminals of several widths.
+"""Tests the progress display of a conversion on terminals of several widths.
 
     progress.py PROGRAM SOURCE DIRECTORY
 
 The program runs in a pseudo-terminal, and a terminal emulator (pyte) renders its output. Exits with 1 and prints the
-screen if something is missing, truncated in the wrong place or not erased.
+screen if anything is missing, truncated in the wrong place, or not erased.
 """
 
 import fcntl
@@ -20,7 +20,7 @@ import termios
 import pyte
 
 ROWS = 30
-# Beginnings of the lines below the bar.
+# Beginnings of the lines that appear below the bar.
 LINES = (
     r"[\d.]+ [KMG]?i?B of [\d.]+ [KMG]?i?B, ",
     r"[\d,]+ rejects, [\d,]+/[\d,]+ objects",
@@ -29,7 +29,7 @@ LINES = (
 
 
 def screens(command, columns):
-    """Runs a command in a terminal. Yields the screen after each read, until the command ends."""
+    """Runs a command in a terminal. Yields the screen after each read until the command ends."""
     leader, follower = pty.openpty()
     fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", ROWS, columns, 0, 0))
     environment = {**os.environ, "TERM": "xterm"}
@@ -57,7 +57,7 @@ def check(condition, what, screen):
 
 
 def watch(program, source, out, columns, more=()):
-    """Converts in a terminal of the given width. Checks each screen, and returns the fullest and the last one."""
+    """Converts in a terminal of the given width, checks each screen, and returns the fullest and the last screen."""
     shutil.rmtree(out, ignore_errors=True)
     command = [program, "convert", source, "--out", out, "--threads", "1", "--to", "2099-12-31", *more]
     shown, last = [], []
@@ -72,7 +72,7 @@ def watch(program, source, out, columns, more=()):
         if all(below[:3]):
             shown.append(screen)
             for line, what in zip(below, LINES):
-                # On the narrowest terminal, only the beginning fits.
+                # On the narrowest terminal, only the beginning of a line fits.
                 check(re.match(what if columns >= 40 else what.split(" ")[0], line), f"{what} is not shown", screen)
     check(shown, f"no progress was shown at {columns} columns", last)
     left = [line for line in last if "%" in line and "[" in line]

@@ -2,7 +2,7 @@
 
     read.py ENGINE LIST
 
-LIST has one line per file: its path, its columns with their types, and more. Prints a line of JSON for each file.
+LIST has one line per file, with its path, its columns with their types, and more. Prints one line of JSON per file.
 """
 
 import importlib
@@ -22,7 +22,7 @@ import checksums
 def main(engine, listed):
     read = ENGINES[engine]
     if UNSAFE.intersection(read.values()):
-        # Imported once, not in the process of each file.
+        # Imported once here, instead of once in the process of each file.
         importlib.import_module(engine)
     for line in pathlib.Path(listed).read_text().splitlines():
         path, types = line.split("\t")[:2]
@@ -32,14 +32,14 @@ def main(engine, listed):
 
 
 def attempts(read, path, types):
-    """Yields the result or the error of each reader of an engine."""
+    """Yields the result or the error of each of an engine's readers."""
     for reader, function in read.items():
         if function not in UNSAFE:
             yield reader, attempt(function, path, types)
             continue
         ((_, found),) = apart(function, path, [types])
         if "error" in found:
-            # A reader that refuses a file may still read some columns, possibly with wrong values.
+            # A reader that refuses the whole file may still read some columns, possibly with wrong values.
             alone = apart(function, path, [{name: kind} for name, kind in types.items()])
             found["columns"] = {name: sums for _, each in alone for name, sums in each.get("columns", {}).items()}
         yield reader, found
@@ -55,7 +55,7 @@ def attempt(function, path, types):
 
 
 def apart(function, path, selections):
-    """Attempts several selections of columns in a child process. Starts another one if the child crashes."""
+    """Attempts several column selections in a child process. Starts a new process if the child crashes."""
     found = []
     while len(found) < len(selections):
         reading, writing = os.pipe()
@@ -76,7 +76,7 @@ def apart(function, path, selections):
 
 
 def of_table(table):
-    """Returns the values of an Arrow table by column."""
+    """Returns the values in an Arrow table, by column."""
     columns = {}
     for name, column in zip(table.column_names, table.columns):
         column = pyarrow.chunked_array([of_array(chunk) for chunk in column.chunks], of_array(pyarrow.array([], column.type)).type)
@@ -99,7 +99,7 @@ def read_pyarrow(path, types):
 def read_pandas(path, types):
     import pandas
 
-    # Without this, integers in columns with NULLs become doubles, which have only 53 bits of precision.
+    # With the default types, integers in columns with NULLs would become doubles, with only 53 bits of precision.
     frame = pandas.read_parquet(path, engine="pyarrow", dtype_backend="numpy_nullable", partitioning=None)
     return of_frame(frame, types)
 
@@ -111,7 +111,7 @@ def read_fastparquet(path, types):
 
 
 def of_frame(frame, types):
-    """Returns the values of a pandas data frame by column."""
+    """Returns the values in a pandas data frame, by column."""
     import pandas
 
     columns = {}
@@ -171,7 +171,7 @@ def read_chdb(path, types):
     return of_table(pyarrow.ipc.open_file(pyarrow.BufferReader(answer)).read_all())
 
 
-# The readers of each engine, by name if there are several.
+# The readers of each engine, by name if an engine has several.
 ENGINES = {
     "pyarrow": {"": read_pyarrow},
     "pandas": {"": read_pandas},

@@ -29,7 +29,7 @@ final class Checksums {
         this(names, names.size());
     }
 
-    /** Adds the value of the next column, and ends the row after the last. */
+    /** Adds the value of the next column, and ends the row after the last column. */
     void add(Object value) {
         byte[] text = text(value);
         if (text != null) {
@@ -85,7 +85,7 @@ final class Checksums {
         print(reader, name, "\"rows\":" + rows + ",\"sum\":" + sum + ",\"columns\":{" + columns + "}");
     }
 
-    /** Prints the error of reading a file or a table. */
+    /** Prints the error that occurred while reading a file or a table. */
     static void print(String reader, String name, Throwable error) {
         Throwable cause = error;
         while (cause.getCause() != null && cause.getCause() != cause) {

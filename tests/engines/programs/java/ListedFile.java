@@ -6,7 +6,7 @@ import java.util.LinkedHashMap;
 import java.util.List;
 import java.util.Map;
 
-/** A file in the list that programs read: its path, its columns with their types, its table and its partition. */
+/** A file in the list that the programs read: its path, its columns with their types, its table and its partition. */
 final class ListedFile {
     final String path;
     final List<String> names = new ArrayList<>();
@@ -25,7 +25,7 @@ final class ListedFile {
         partition = List.of(fields[3], fields[4], fields[5]);
     }
 
-    /** Returns the files of a list by table. */
+    /** Returns the files in a list, by table. */
     static Map<String, List<ListedFile>> tables(String path) throws IOException {
         Map<String, List<ListedFile>> tables = new LinkedHashMap<>();
         for (ListedFile file : read(path)) {

@@ -78,7 +78,7 @@ public final class ReadHive {
         } else if (value instanceof DoubleWritable) {
             return ((DoubleWritable) value).get();
         }
-        // Hive 3 and 4 have different timestamp classes, but the method has the same name.
+        // Hive 3 and 4 have different timestamp classes, but both have this method.
         Object time = value.getClass().getMethod("getTimestamp").invoke(value);
         if (time instanceof java.sql.Timestamp) {
             return ((java.sql.Timestamp) time).toInstant();

@@ -23,8 +23,8 @@ import org.apache.spark.sql.Row;
 import org.apache.spark.sql.SparkSession;
 
 /**
- * Reads Iceberg tables with Spark, vectorized and not. The files are appended to the tables unchanged, each with its partition
- * values. A name mapping identifies the columns, since the files have no field ids.
+ * Reads Iceberg tables with Spark, with and without vectorization. The files are appended to the tables unchanged, each
+ * with its partition values. A name mapping identifies the columns, since the files have no field IDs.
  */
 public final class ReadIceberg {
     private static final List<String> PARTITION = List.of("account", "region", "day");
@@ -34,7 +34,7 @@ public final class ReadIceberg {
     /** The arguments are the list of files and a directory for table metadata. */
     public static void main(String[] arguments) throws Exception {
         SparkSession spark = ReadSpark.session();
-        // Tables are named by path. The default is a Hive catalog, which does not exist here.
+        // Tables are named by path. The default catalog would be a Hive catalog, which does not exist here.
         spark.conf().set("spark.sql.catalog.default_iceberg", "org.apache.iceberg.spark.SparkCatalog");
         spark.conf().set("spark.sql.catalog.default_iceberg.type", "hadoop");
         spark.conf().set("spark.sql.catalog.default_iceberg.warehouse", arguments[1]);

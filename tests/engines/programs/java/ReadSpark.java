@@ -39,7 +39,7 @@ public final class ReadSpark {
         return spark;
     }
 
-    /** Returns the checksums of some rows. The first columns are part of the checksum of the rows. */
+    /** Returns the checksums of the given rows. The row checksum covers the first {@code inRow} columns. */
     static Checksums checksums(Dataset<Row> rows, int inRow) {
         List<String> names = List.of(rows.columns());
         Checksums found = new Checksums(new ArrayList<>(names), inRow);

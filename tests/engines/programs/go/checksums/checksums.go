@@ -14,7 +14,7 @@ import (
 	"strings"
 )
 
-// File accumulates the checksums of the rows that are added.
+// File accumulates the checksums of rows, value by value.
 type File struct {
 	names  []string
 	values []uint64
@@ -25,7 +25,7 @@ type File struct {
 	sum    uint64
 }
 
-// New returns the checksums of an empty file.
+// New returns the checksums of a file without rows.
 func New(names []string) *File {
 	return &File{names: names, values: make([]uint64, len(names)), sums: make([]uint64, len(names))}
 }
@@ -67,7 +67,7 @@ func (file *File) next() {
 	}
 }
 
-// Main reads every file of the list in the arguments, and prints its checksums or its error.
+// Main reads every file in the list that the arguments name, and prints its checksums or its error.
 func Main(read func(path string) (*File, error)) {
 	list, err := os.Open(os.Args[1])
 	if err != nil {
