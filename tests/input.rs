@@ -241,7 +241,7 @@ fn bytes_after_the_gzip_data_are_a_separate_reject() {
         assert_eq!(get(reject, "byte_offset"), Some(offset.as_str()));
         run.says(&[&key(1), "bytes that are not gzip follow its gzip data: the 5 lines before"]);
     }
-    // Bytes that begin like a member are treated as a damaged member.
+    // Bytes that start with a member header are treated as a damaged member.
     let member = gzip(good_lines(5));
     object([&*member, &[0x1f, 0x8b, 0xff, 0]].concat(), 2, 5, "corrupt_gzip=1");
     for cut_header in [&member[..1], &member[..5]] {

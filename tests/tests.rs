@@ -83,7 +83,7 @@ mod real_lines;
 mod objects;
 // Not a test: rows and rejects as plain text, for comparing decoders.
 mod outcome;
-// Not a test: a slow reference implementation the gzip reader.
+// Not a test: a slow reference implementation of the gzip reader.
 mod reference_objects;
 // `verify` also decodes a sample of objects with the reference decoder, and reports differences.
 mod reference_sample;
