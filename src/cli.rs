@@ -68,7 +68,7 @@ const REJECTS: u8 = 1;
 const FINDINGS: u8 = 1;
 /// Some objects or partitions could not be fully processed.
 const OBJECTS: u8 = 2;
-/// Fatal error, or stdout could not be written.
+/// A fatal error occurred, or stdout could not be written to.
 const FAILED: u8 = 3;
 /// Some objects that are named like logs were not converted.
 const LEFT_OUT: u8 = 4;
@@ -188,7 +188,7 @@ impl Command {
         }
     }
 
-    /// Prints a fatal error with its hint, or a message that the run was interrupted.
+    /// Prints a fatal error with its hint, or a message that states what was interrupted.
     fn print_error(&self, error: &anyhow::Error) {
         if is_interruption(error) {
             print_message(self.interrupted(), self.logs_json());

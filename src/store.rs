@@ -56,7 +56,7 @@ pub(crate) use crate::store::text_file::{Lines, open_text};
 pub use crate::store::url::{Web, decoded, has_secret, meant};
 pub(crate) use crate::store::waits::Wait;
 
-/// Why a store cannot be reached, or one of its objects cannot be read.
+/// Why a store cannot be reached or an object cannot be read.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The scheme of a URL is not supported.
@@ -67,7 +67,7 @@ pub enum StoreError {
     /// A path or URL is empty.
     #[error("the path is empty: specify a directory, or a URL such as s3://bucket/prefix")]
     Empty,
-    /// A URL contains a password, a key or a signature. The message does not repeat it.
+    /// A URL contains a password, a key or a signature. The message omits the secret.
     #[error(
         "{0} contains credentials (not shown here): remove them, and pass them in the environment instead, \
          as AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AZURE_STORAGE_SAS_KEY, or \

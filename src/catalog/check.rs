@@ -2,8 +2,9 @@
 //!
 //! Each engine has its own Parquet reader, and a reader can lose rows without an error (trino#20267). Each statement of
 //! [`Check::statements`] returns no rows if the engine reads the table correctly, and otherwise one row for each value
-//! that differs. The expected values come from the claims (rows of each partition), from the footers (counts, min and
-//! max of columns) and from the rows of some partitions, read by the `parquet` crate (sums, and filters on two columns).
+//! that differs. The expected values come from the claims (row counts of partitions), from the footers (counts, min and
+//! max of columns) and from the rows of some partitions, read by the `parquet` crate (sums, and filters on two
+//! columns).
 
 mod facts;
 mod filters;
@@ -187,8 +188,8 @@ fn published(
     Ok((outputs, unfinished.len()))
 }
 
-/// Selects the partitions to read: first a partition that has a file with several row groups, if there is one, then
-/// others as long as the total number of rows is at most [`ROWS`].
+/// Selects the partitions to read: first a partition that has a file with several row groups, if any, then others as
+/// long as the total number of rows does not exceed [`ROWS`].
 fn choose(
     partitions: &BTreeMap<PartitionValues, u64>,
     has_several_groups: impl Fn(&PartitionValues) -> bool,

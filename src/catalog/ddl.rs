@@ -48,12 +48,12 @@ pub enum Dialect {
 }
 
 impl Dialect {
-    /// Returns whether the engine can compute the partitions of a table, without a catalog.
+    /// Returns whether the engine can compute the partitions of a table instead of reading them from a catalog.
     pub fn computes_partitions(self) -> bool {
         !matches!(self, Self::Spark | Self::DuckDb)
     }
 
-    /// Returns the engine's requirements for reading compact files, if there are any.
+    /// Returns the engine's requirements for reading compact files, if it has any.
     fn compact_requirement(self) -> Option<&'static str> {
         match self {
             Self::Athena | Self::Glue => Some(
@@ -109,10 +109,10 @@ pub struct Column {
     pub description: String,
 }
 
-/// A dialect cannot express a table, or an argument is invalid.
+/// Why no statement can be generated for a table: the dialect cannot express it, or an argument is invalid.
 #[derive(Debug, thiserror::Error)]
 pub enum DdlError {
-    /// Athena and Glue can only read S3.
+    /// Athena and Glue can read only S3.
     #[error("{0} is not in S3: Athena and Glue can only read locations that begin with s3://")]
     NotS3(String),
     /// A name would have to be quoted, and each engine quotes names differently.
@@ -166,7 +166,7 @@ pub enum DdlError {
 }
 
 impl External {
-    /// Returns the table of a log type, with default properties. The caller sets location, layout and partitions.
+    /// Returns the table of a log type, with default properties. The caller sets the location, layout and partitions.
     pub fn rows(table: &Table) -> Self {
         let own = OWN_COLUMNS.map(|(_, meaning)| meaning);
         let described = table.columns().map(|(_, column)| column.description.as_str());
@@ -174,7 +174,7 @@ impl External {
         Self::new(Some(table.log_type), &table.name, &table.description, columns)
     }
 
-    /// Returns the rejects table, with default properties. The caller sets location, layout and partitions.
+    /// Returns the rejects table, with default properties. The caller sets the location, layout and partitions.
     pub fn rejects() -> Self {
         let columns = columns(&reject::schema(), reject::MEANINGS.into_iter());
         Self::new(
@@ -251,7 +251,7 @@ impl External {
     ///
     /// # Errors
     ///
-    /// Fails for other tables and for dialects other than Athena and Trino, and if queries must specify accounts or
+    /// Fails for other tables, for dialects other than Athena and Trino, and if queries must specify accounts or
     /// regions.
     pub fn compat_view(&self, view: &str, dialect: Dialect) -> Result<String, DdlError> {
         self.check(dialect)?;

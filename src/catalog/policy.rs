@@ -29,7 +29,7 @@ pub(crate) enum PolicyError {
     /// The name of an AWS partition is invalid. It could act as a pattern and grant more than intended.
     #[error("\"{0}\" is not a valid AWS partition: use a name such as aws or aws-cn")]
     Partition(String),
-    /// The ARN of a key is invalid. A policy requires key ARNs, and a wildcard would grant access to all keys.
+    /// The ARN of a key is invalid. A policy identifies keys by ARN, and a wildcard would grant access to all keys.
     #[error(
         "\"{key}\" is not the ARN of a KMS key: use an ARN such as \
          arn:{aws}:kms:eu-west-1:123456789012:key/1234abcd-12ab-34cd-56ef-1234567890ab; policies do not support \
@@ -176,7 +176,7 @@ pub(crate) fn convert(
     Ok(document(statements))
 }
 
-/// Returns whether a text is the ARN of a single KMS key in an AWS partition.
+/// Returns whether the text is the ARN of a single KMS key in an AWS partition.
 fn is_key(aws: &str, text: &str) -> bool {
     let word = |text: &str| {
         !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')
@@ -210,7 +210,7 @@ pub(crate) fn lifecycle(out: &str, days: u16) -> Result<Value, PolicyError> {
     }] }))
 }
 
-#[allow(clippy::needless_pass_by_value)] // as `json!` is called
+#[allow(clippy::needless_pass_by_value)] // called like `json!`, with a temporary value
 fn document(statements: Vec<Value>) -> Value {
     json!({ "Version": "2012-10-17", "Statement": statements })
 }

@@ -177,7 +177,7 @@ struct Work<'a> {
     sources: Vec<Source>,
     ledger: Ledger<'a>,
     plan: Plan,
-    /// For each batch of the plan, the outcome so far. It is printed when the batch is complete. `None` without
+    /// The outcome of each batch of the plan so far. An outcome is printed when its batch is complete. `None` without
     /// `--batches`.
     begun: Option<Vec<Outcome>>,
 }
@@ -452,8 +452,8 @@ fn exit_code(tally: &Tally, max_rejects: f64) -> u8 {
     }
 }
 
-/// Checks the columns of `--bloom-filter`. Returns them sorted and without duplicates, because file names depend on
-/// them.
+/// Checks the columns of `--bloom-filter`. Returns them sorted and without duplicates, because file names depend on the
+/// columns.
 fn bloom_filters(names: &[String]) -> anyhow::Result<Vec<String>> {
     let is_text = |name: &str| {
         let tables = schema::LogType::ALL.into_iter().map(schema::LogType::table);

@@ -6,7 +6,7 @@ use unicode_width::UnicodeWidthStr;
 
 use crate::util::escape::pieces;
 
-/// Replaces an omitted part of a line.
+/// Marker for an omitted part of a line.
 const MORE: &str = "…";
 
 /// The part of a line around a position, and a second line that marks the position.

@@ -1,7 +1,7 @@
 //! Hints: what the user can do about an error. No other module knows which flag or command fixes which error.
 //!
 //! The library's errors describe what failed and why. If the variants of an error enum need different hints, they are
-//! matched without wildcards, so that a new variant does not compile until its hint is decided.
+//! matched without wildcards, so that a new variant does not compile without a decision about its hint.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -249,7 +249,7 @@ fn of_ddl(error: &DdlError) -> Option<Hint> {
     })
 }
 
-/// Returns the hint for when the system cannot start a thread or allocate memory.
+/// Returns the hint to print when the system cannot start a thread or allocate memory.
 fn of_system(error: &io::Error) -> Option<Hint> {
     use io::ErrorKind::{OutOfMemory, WouldBlock};
     matches!(error.kind(), WouldBlock | OutOfMemory).then(|| {

@@ -143,7 +143,8 @@ impl Inspect {
     }
 }
 
-/// Returns the key of a local file: the path from AWSLogs on, or the file name if the file is not below AWSLogs.
+/// Returns the key of a local file: the part of the path that starts at AWSLogs, or the file name if the file is not
+/// below AWSLogs.
 fn key_of(path: &Path) -> String {
     let whole = fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let whole = whole.to_string_lossy();

@@ -16,7 +16,7 @@ const HEAPS_PER_CORE: u64 = 8;
 const BASE: u64 = 512 << 20;
 const PER_WORKER: u64 = 32 << 20;
 
-/// Checks that there is enough address space for the given number of workers. Without enough, a failed allocation would
+/// Checks that there is enough address space for the given number of workers. Otherwise, a failed allocation would
 /// abort the process during the run.
 ///
 /// # Errors

@@ -21,7 +21,7 @@ pub(super) enum Format {
     Json,
 }
 
-/// Starts logging the program's events, up to a level of detail, above the progress bars.
+/// Starts logging the program's events, up to the given level of detail, above the progress bars.
 pub(super) fn begin(format: Format, level: Level, bars: &MultiProgress) {
     let stderr = Stderr { bars: bars.clone(), format };
     // Events from the crates that access stores are omitted, because they are too detailed.

@@ -7,14 +7,14 @@ use serde::Serialize;
 
 use crate::convert::tally::Tally;
 
-/// The measurements for a run in progress.
+/// Measurements of a run in progress.
 pub(super) struct Metrics {
     pub(super) began: Instant,
     listed: Instant,
     planned: Instant,
 }
 
-/// A tally, with the metrics of the run.
+/// A tally with the metrics of its run.
 #[derive(Serialize)]
 pub(super) struct Measured<'a> {
     #[serde(flatten)]

@@ -228,7 +228,7 @@ impl Planning<'_> {
         }
     }
 
-    /// Opens the dataset, which need not exist. Returns it, and whether it exists.
+    /// Opens the dataset, which need not exist. Returns the dataset and whether it exists.
     fn dataset(&self, out: &Path, network: &Network) -> anyhow::Result<(Dataset, bool)> {
         let place = resolve::place_of(out)?;
         resolve::refuse_overlap(self.sources, out, &place)?;

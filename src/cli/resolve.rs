@@ -88,15 +88,15 @@ pub(super) fn find_dataset(out: &Path, network: &Network) -> anyhow::Result<Data
     Ok(Dataset::find(target, run)?)
 }
 
-/// Opens an existing dataset. Returns it with the selection of partitions.
+/// Opens an existing dataset. Returns the dataset and the selection of partitions.
 pub(super) fn held(held: &Held) -> anyhow::Result<(Dataset, Selection)> {
     let selection = selection(&held.partitions, held.to)?;
     let dataset = find_dataset(&held.out, &network(&held.stores, print_line)?)?;
     Ok((dataset, selection))
 }
 
-/// Opens the sources in the order of the arguments, and sets their scopes in the selection. If an object list replaces
-/// the listing (`is_listed` is false), the sources are not listed.
+/// Opens the sources in the order of the arguments, and sets their scopes in the selection. If `is_listed` is false, an
+/// object list replaces the listing, so no listing is requested.
 pub(super) fn open_sources(
     names: &[String],
     is_listed: bool,

@@ -1,6 +1,6 @@
 //! Ctrl-C and SIGTERM: the first requests a clean shutdown, the second ends the program immediately.
 //!
-//! While the program waits for a store, it cannot check for signals. So a separate thread ends the program if it does
+//! While the program waits for a store, it cannot check for signals, so a separate thread ends the program if it does
 //! not shut down within a few seconds. This is safe, because a run can be killed at any time.
 
 use std::io;

@@ -13,7 +13,7 @@ use crate::util::escape::{printable, printable_json, printable_lines};
 /// Maximum number of failures or findings to print; `--json` includes all of them.
 pub(super) const MAX_SHOWN: usize = 20;
 
-/// Stdout could not be written, for example because the disk is full.
+/// Stdout could not be written to, for example because the disk is full.
 #[derive(Debug, thiserror::Error)]
 #[error("stdout: {error}{}", .done.map_or(String::new(), |done| format!("; {done}")))]
 pub(super) struct StdoutError {
@@ -23,12 +23,12 @@ pub(super) struct StdoutError {
 }
 
 impl StdoutError {
-    /// Adds what the command did before printing the result, because only the output is lost.
+    /// Adds what the command did before printing the result, because only the output has been lost.
     pub(super) fn after(self, done: &'static str) -> Self {
         Self { done: Some(done), ..self }
     }
 
-    /// Adds that the command has finished and has reported its result on stderr.
+    /// Adds a note that the command has finished and has reported its result on stderr.
     pub(super) fn finished(self) -> Self {
         self.after("the command has finished, and its result is on stderr")
     }

@@ -1,4 +1,4 @@
-//! Claims record which objects an output holds. Each claim is decided by the creation of a single file.
+//! A claim records which objects its outputs hold. The creation of a single file decides whether a claim succeeds.
 //!
 //! Each partition has a log of numbered entries: `1.claim.json`, `2.claim.json` and so on. An entry can only be created
 //! if its number is not taken. An entry adds objects (by naming the outputs that hold them and their staged files),

@@ -14,7 +14,7 @@ pub(crate) struct Contents {
     pub partition: Partition,
     /// Number of objects held by the partition's claims.
     pub objects: u64,
-    /// Number of files, of rows and of rejects.
+    /// Number of files, including files of rejects.
     pub files: u64,
     /// Number of rows.
     pub rows: u64,

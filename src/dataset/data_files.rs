@@ -1,8 +1,8 @@
 //! Data files in the table directories, including those that no claim accounts for.
 //!
 //! Engines read every file in a table's directory. A file that no claim names may contain rows of any object: either
-//! its claim was lost, or another program put the file there. Until this is resolved, nothing can be converted into its
-//! partition.
+//! the claim was lost, or another program put the file there. Until this is resolved, nothing can be converted into the
+//! file's partition.
 
 use std::collections::{HashMap, HashSet};
 

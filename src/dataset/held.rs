@@ -67,7 +67,7 @@ impl HeldObject {
         })
     }
 
-    /// Compares a listed object, at this URL, with the claimed one.
+    /// Compares a listed object, whose URL is `url`, with the claimed object.
     ///
     /// A copy at another location has a different ETag, so only its size is compared. If the copy is decompressed, its
     /// size is not compared either.

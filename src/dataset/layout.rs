@@ -38,7 +38,7 @@ pub(crate) const RACERS: usize = 16;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Layout {
-    /// `account=…/region=…/year=…/month=…/day=…`, whose partitions engines discover.
+    /// `account=…/region=…/year=…/month=…/day=…`, from which engines discover partitions.
     #[default]
     Hive,
     /// `ACCOUNT/REGION/yyyy/mm/dd`, as in the source.
@@ -75,7 +75,7 @@ impl Layout {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Description {
     format_version: u32,
-    /// A random ID by which a run detects that its dataset was replaced.
+    /// A random ID that lets a run detect that its dataset was replaced.
     #[serde(default)]
     id: String,
     layout: Layout,
@@ -130,7 +130,7 @@ pub enum DatasetError {
     /// A file of the dataset cannot be read or written.
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// Testing conditional create needs threads, which the system refuses to start.
+    /// The system refuses to start the threads that test conditional create.
     #[error("conditional create cannot be tested")]
     NoThreads(#[source] io::Error),
     /// The dataset was deleted or replaced during the run.
@@ -284,7 +284,7 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// Opens an existing dataset with the settings that it was created with.
+    /// Opens an existing dataset with its original settings.
     ///
     /// # Errors
     ///
@@ -384,7 +384,7 @@ impl Dataset {
         format!("{table}/{}", self.layout.directory(&partition.values()))
     }
 
-    /// Returns the key of a table's file with this name.
+    /// Returns the key of a file, given its table, partition and name.
     pub fn file(&self, table: &str, partition: &Partition, name: &str) -> FileKey {
         let key = format!("{}/{name}", self.partition(table, partition));
         FileKey::parse(key).expect("tables, partitions and names of files have valid names")
@@ -426,7 +426,7 @@ impl Dataset {
         self.profile
     }
 
-    /// Creates a state file and returns its creator. The content must be unique to this run.
+    /// Creates a state file and returns who created it. The content must be unique to this run.
     ///
     /// # Errors
     ///

@@ -26,8 +26,8 @@ pub struct Ledger<'a> {
     read_only: bool,
     hints: Hints,
     files: Arc<DataFiles>,
-    /// Whether the logs and files of a partition are listed when it is first used, instead of those of all partitions
-    /// at once.
+    /// Whether the logs and files of each partition are listed when the partition is first used, rather than those of
+    /// all partitions at once.
     lists_each: bool,
     logs: Mutex<BTreeMap<Partition, Arc<Mutex<Log>>>>,
     /// Logs that were read in advance, before their partitions were used.
@@ -55,7 +55,8 @@ impl<'a> Ledger<'a> {
     ///
     /// Fails when the logs cannot be listed.
     pub fn open(dataset: &'a Dataset) -> Result<Self, DatasetError> {
-        // Files are listed before claims: a published file was claimed earlier, so its claim is listed, too.
+        // Files are listed before claims: a file is claimed before it is published, so the claim of every listed file
+        // is listed, too.
         let files = Arc::new(DataFiles::list(dataset)?);
         let hints = Hints::list(dataset)?;
         Ok(Self { hints, files, lists_each: false, ..Self::of_few(dataset) })
@@ -120,7 +121,7 @@ impl<'a> Ledger<'a> {
         let held = Arc::new(held);
         log.forget_objects(1..=log.entries().len());
         lock(&self.logs).insert(partition.clone(), Arc::new(Mutex::new(log)));
-        // Planning proceeds from day to day, and also reads the days adjacent to each.
+        // Planning proceeds day by day, and also reads the adjacent days.
         let first = partition.day.checked_sub_days(Days::new(2)).unwrap_or(partition.day);
         self.held.retain(|other, _| {
             other.log_type == partition.log_type
@@ -176,7 +177,7 @@ impl<'a> Ledger<'a> {
         self.dataset.target().reads_at_once() > 1
     }
 
-    /// Reads the logs of partitions that are needed soon. The number of concurrent reads depends on the target.
+    /// Reads the logs of partitions that will be needed soon. The number of concurrent reads depends on the target.
     ///
     /// # Errors
     ///
@@ -227,8 +228,8 @@ impl<'a> Ledger<'a> {
         Ok(())
     }
 
-    /// Finishes the open entries of partitions that this run has not used; with a shard, only of the partitions in the
-    /// shard. Returns the partitions with broken logs and their errors.
+    /// Finishes the open entries of partitions that this run has not used. If the run processes a shard, partitions
+    /// outside it are ignored. Returns the partitions with broken logs and their errors.
     ///
     /// # Errors
     ///
@@ -305,7 +306,7 @@ impl<'a> Ledger<'a> {
         lock(&self.logs).get(partition).cloned()
     }
 
-    /// Keeps a log that was read, unless another thread already has. Returns the log that was kept.
+    /// Keeps a log that was read, unless another thread has already kept the partition's log. Returns the kept log.
     fn keep(&self, log: Log) -> Arc<Mutex<Log>> {
         let mut logs = lock(&self.logs);
         let kept = logs.entry(log.partition().clone());
@@ -401,8 +402,8 @@ impl<'a> Ledger<'a> {
     }
 }
 
-/// Locks a log or the map of logs, even if a panic has poisoned the mutex: the panic fails only one batch, and the log
-/// in memory is still a prefix of the stored one, which is all that is required.
+/// Locks a log or the map of logs, even if a panic has poisoned the mutex: the panic affects only one batch, and the
+/// log in memory is still a prefix of the stored one, which is sufficient.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

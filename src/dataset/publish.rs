@@ -65,10 +65,10 @@ pub(crate) fn publish(dataset: &Dataset, log: &mut Log, number: usize) -> Result
     Ok(())
 }
 
-/// Aborts a claim if one of its outputs was lost before it became visible, unless another of its outputs exists.
+/// Aborts a claim if one of its outputs was lost before it became visible, unless another output exists.
 ///
-/// Every output is aborted again, even the lost one. A slow run either has completed an output by then, which the
-/// second check detects, or never will, whatever the store responded before.
+/// Every output is aborted again, even the lost one. By then, a slow run either has completed an output, which the
+/// second check detects, or can no longer complete one, whatever the store responded before.
 fn abort_claim(
     dataset: &Dataset,
     log: &mut Log,

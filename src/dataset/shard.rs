@@ -13,7 +13,7 @@ pub struct Shard {
     count: u32,
 }
 
-/// Why a text does not specify a shard.
+/// Why a string does not specify a shard.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum ShardError {
     /// The format is invalid.

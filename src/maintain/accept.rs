@@ -17,7 +17,7 @@ use crate::util::threads;
 /// Maximum number of objects per log entry.
 const OBJECTS_AT_ONCE: usize = 10_000;
 
-/// An object that was damaged, or of which no line became a row. `--json` prints it as JSON.
+/// An object that was damaged, or none of whose lines became a row. `--json` prints it as JSON.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Incomplete {
     /// Partition of the object.
@@ -41,7 +41,7 @@ pub(crate) struct Incomplete {
     pub outcome: String,
 }
 
-/// Why the incomplete objects cannot be read.
+/// Why incomplete objects cannot be listed or accepted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum AcceptError {
     /// The dataset cannot be read or written.
@@ -115,7 +115,7 @@ fn of_log(log: &Log) -> Vec<Incomplete> {
     all
 }
 
-/// Accepts objects, partition by partition, until `stop` is set. Sets `accepted` in each accepted object.
+/// Accepts objects, one partition at a time, until `stop` is set. Sets `accepted` in each accepted object.
 ///
 /// # Errors
 ///

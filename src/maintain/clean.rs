@@ -15,7 +15,7 @@ use crate::store::{Leftover, Staged};
 pub struct Cleaned {
     /// Staged files and uploads that were deleted.
     pub removed: Vec<Removed>,
-    /// Total size of the deleted files and uploads in bytes, as far as known.
+    /// Total size in bytes of the deleted files and uploads whose sizes are known.
     pub bytes: u64,
     /// Number of staged files and uploads that were kept, because they are too recent or belong to an unfinished claim.
     pub kept: u64,
@@ -42,7 +42,7 @@ pub struct Removed {
 pub fn clean(dataset: &Dataset, older_than: Duration) -> Result<Cleaned, DatasetError> {
     let target = dataset.target();
     let before = SystemTime::now().checked_sub(older_than).unwrap_or(SystemTime::UNIX_EPOCH);
-    // The listing must precede reading the claims, so that a listed file that is claimed in between is kept.
+    // The files must be listed before the claims are read, so that a file that is claimed in between is kept.
     let leftovers = target.staged()?;
     let mut cleaned = Cleaned::default();
     let claimed = claimed(dataset, &mut cleaned.failures)?;
@@ -96,7 +96,7 @@ fn claimed(
     Ok(claimed)
 }
 
-/// Returns a text that identifies a staged file or upload.
+/// Returns a string that identifies a staged file or upload.
 fn identity(staged: &Staged) -> String {
     match staged {
         Staged::File(name) => name.to_string(),

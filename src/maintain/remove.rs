@@ -41,8 +41,8 @@ pub(crate) fn contents(
     Ok(all.into_iter().map(of).collect())
 }
 
-/// Removes partitions one by one until `stop` is set, and records each result in its element. If a removal is
-/// interrupted, any later run finishes it.
+/// Removes partitions one by one until `stop` is set, and records each result in the corresponding element. If a
+/// removal is interrupted, any later run finishes it.
 ///
 /// # Errors
 ///

@@ -99,7 +99,7 @@ pub fn find(dataset: &Dataset, selection: &Selection) -> Result<Vec<Repair>, Dat
 ///
 /// # Errors
 ///
-/// Fails if the dataset cannot be written. The next call of [`find`] returns partly written partitions again.
+/// Fails if the dataset cannot be written. The next call to [`find`] returns partly written partitions again.
 pub fn apply(dataset: &Dataset, repairs: &mut [Repair]) -> Result<(), DatasetError> {
     for repair in repairs.iter_mut().filter(|repair| repair.error.is_none()) {
         let mut log = if repair.is_broken {
@@ -218,7 +218,7 @@ fn is_visible(dataset: &Dataset, claim: &Claim) -> Result<bool, DatasetError> {
     Ok(true)
 }
 
-/// Rebuilds claims, each from a file of rows and a file of rejects.
+/// Rebuilds each claim from its file of rows and its file of rejects.
 fn rebuild(dataset: &Dataset, keys: &[String], kept: &[&Claim]) -> anyhow::Result<Vec<Claim>> {
     let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for key in keys {

@@ -41,7 +41,8 @@ pub struct Verification<'a> {
     pub selection: &'a Selection,
     /// The dataset's redaction, used to read the source again and compare rows. If `None`, rows are not compared.
     pub read_data: Option<&'a Redaction>,
-    /// Returns the schema of the reference decoder: [`LogType::table`]. Tests use others to show that differences are found.
+    /// Returns the schema of the reference decoder: [`LogType::table`]. Tests use other schemas to show that
+    /// differences are found.
     pub reference: &'a (dyn Fn(LogType) -> &'static Table + Sync),
     /// Stops the verification when set.
     pub stop: &'a AtomicBool,
@@ -54,7 +55,7 @@ pub struct Report {
     pub objects: u64,
     /// Number of claims in effect.
     pub claims: u64,
-    /// Number of files, of rows and of rejects, that match their claims.
+    /// Number of files of rows or rejects that match their claims.
     pub files: u64,
     /// Number of lines that were read, according to the claims.
     pub lines: u64,
@@ -508,8 +509,8 @@ impl Verification<'_> {
         }
     }
 
-    /// Returns the listed object whose rows are to be compared with those of a claimed object, its URL, and whether it
-    /// was touched. `None` if it is gone or was rewritten.
+    /// Returns the listed object to compare with a claimed object, its URL, and whether it was touched. Returns `None`
+    /// if the object no longer exists or was rewritten.
     fn comparable<'o>(
         &self,
         claimed: &Claimed,

@@ -1,8 +1,8 @@
 //! A dataset in an object store.
 //!
 //! A staged file is an incomplete multipart upload: no reader sees it, and any run that knows its ID can complete or
-//! abort it, but only once. Stores list such uploads in different ways or not at all. So each upload has a note in the
-//! staging directory, which `clean` reads.
+//! abort it, but only once. Stores list incomplete uploads in different ways or not at all, so each upload has a note
+//! in the staging directory, which `clean` reads.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};
@@ -52,7 +52,8 @@ pub struct Bucket {
     url: String,
     /// Directory for notes about uploads.
     staging: String,
-    /// Whether the store has requests to start and abort an upload. In other stores, the first part starts the upload.
+    /// Whether the store has separate requests for starting and aborting an upload. In other stores, the first part
+    /// starts the upload.
     aborts: bool,
     /// Number of files to read concurrently.
     reads: usize,
@@ -81,8 +82,8 @@ struct Uploading {
 }
 
 impl Bucket {
-    /// Returns a target for a prefix in a store. `url` is the URL of the prefix. Notes about staged files are stored
-    /// below the prefix, in `staging`.
+    /// Returns a target for a prefix in a store. `url` is the URL of the prefix. Notes about staged files are stored in
+    /// `staging`, relative to the prefix.
     pub fn new(
         store: Arc<dyn ObjectStore>,
         uploads: Arc<dyn MultipartStore>,
@@ -110,7 +111,7 @@ impl Bucket {
         Ok(Self { pages: Some(pages), aborts, requests, reads: READS, ..bucket })
     }
 
-    /// Declares that the store cannot abort uploads (like Azure).
+    /// Declares that the store, like Azure, cannot abort uploads.
     #[must_use]
     pub fn without_abort(mut self) -> Self {
         self.aborts = false;
@@ -181,10 +182,11 @@ impl Bucket {
         Ok(files.map(|entry| Stored { key: self.key(&entry.key), size: entry.size }).collect())
     }
 
-    /// Returns whether the error shows that an upload, which could not be completed, no longer exists.
+    /// Returns whether an error from completing an upload shows that the upload no longer exists.
     ///
-    /// A run that relies on this aborts the upload again first, so weak evidence suffices: some stores respond to every
-    /// retry with a server error. If the store cannot abort uploads, only a response about the parts counts as proof.
+    /// Weak evidence suffices, because a run that relies on this result first aborts the upload again. Some stores
+    /// respond to every retry with a server error. If the store cannot abort uploads, only a response about the parts
+    /// counts as proof.
     fn is_gone(&self, error: &Error) -> bool {
         if self.aborts {
             matches!(error, Error::NotFound { .. }) || is_server_error(error)

@@ -82,7 +82,7 @@ impl Client {
         })
     }
 
-    /// Returns the client of a store with S3-style listings.
+    /// Returns a client for a store with S3-style listings.
     fn over(
         store: impl ObjectStore + MultipartStore + PaginatedListStore,
         requests: Requests,
@@ -116,7 +116,7 @@ fn settings(network: &Network, variables: &str) -> Vec<(String, String)> {
 }
 
 fn client_options() -> ClientOptions {
-    // object_store uses reqwest, which has no TLS provider of its own here. An error means that a default provider is
+    // object_store uses reqwest, which is built without a TLS provider here. An error means that a default provider is
     // already installed.
     let _ = rustls::crypto::ring::default_provider().install_default();
     ClientOptions::new().with_timeout_disabled().with_read_timeout(STALL)

@@ -122,7 +122,7 @@ impl Credentials {
     /// Reads the configuration. Credentials are resolved when they are first needed. Roles are assumed in `region` or,
     /// if it is `None`, in the configured region.
     pub(super) async fn find(region: Option<String>) -> Found {
-        // The region of the machine is not queried, because the bucket can be in a different one.
+        // The machine's region is not queried, because the bucket can be in a different region.
         let known = region.map(Region::new);
         let region = known.or(ProfileFileRegionProvider::new().region().await);
         let fallback = Region::from_static("us-east-1");
@@ -168,7 +168,7 @@ impl Credentials {
             Some(expires) => expires.duration_since(now).unwrap_or_default(),
             None => UNDATED + MARGIN,
         };
-        // Credentials that are valid for less than the margin would otherwise be resolved for every request.
+        // Credentials that are valid for less than the margin would otherwise be resolved again for every request.
         let renew = now + life.saturating_sub(MARGIN).max(life / 2);
         let credential = AwsCredential {
             key_id: found.access_key_id().to_owned(),

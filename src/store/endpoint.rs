@@ -228,7 +228,7 @@ fn beside(
     Ok(Endpoint { url, region, virtual_hosted: true })
 }
 
-/// Returns whether a text is a valid label of a host name.
+/// Returns whether the text is a valid label of a host name.
 fn is_label(text: &str) -> bool {
     let good = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     (1..=63).contains(&text.len())

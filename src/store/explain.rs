@@ -7,7 +7,7 @@ use object_store::Error;
 /// Error codes in responses to requests with expired credentials.
 const EXPIRED: [&str; 3] = ["ExpiredToken", "ExpiredTokenException", "RequestExpired"];
 
-/// Part of the message from `object_store` if the bucket is in another region.
+/// Part of the message that `object_store` returns if the bucket is in another region.
 const OTHER_REGION: &str = "incorrectly configured region";
 
 /// Error codes in Azure's responses to reads of archived objects.
@@ -75,7 +75,7 @@ pub(super) fn summarize(error: &Error) -> String {
     }
 }
 
-/// Hint for when the process or the system has run out of file descriptors.
+/// Hint that is printed when the process or the system has run out of file descriptors.
 const MORE_FILES: &str = "raise the limit with `ulimit -n 1024`, then run the same command again";
 
 /// The cause of a file system or store error, if the user can fix it.
@@ -117,7 +117,7 @@ pub struct Refusal {
 }
 
 impl Refusal {
-    /// Returns why a file system refuses an operation. Returns `None` if the outcome of the operation is unknown.
+    /// Returns why a file system refused an operation. Returns `None` if the outcome of the operation is unknown.
     pub(super) fn of_disk(error: &io::Error) -> Option<Self> {
         let (why, cause) = match error.kind() {
             _ if is_unsupported(error) => ("operation not permitted", Cause::NoHardLinks),
@@ -137,7 +137,7 @@ impl Refusal {
         Some(Self { why: why.to_owned(), cause })
     }
 
-    /// Returns why a store denies a request. Returns `None` if the request failed for another reason.
+    /// Returns why a store denied a request. Returns `None` if the request failed for another reason.
     pub(super) fn of_store(error: &Error) -> Option<Self> {
         let cause = if is_denied(error) { cause(error)? } else { return None };
         Some(Self { why: summarize(error), cause })
@@ -201,8 +201,8 @@ pub(super) fn is_server_error(error: &Error) -> bool {
     error.to_string().contains("status code: 5")
 }
 
-/// Returns whether Azure no longer has the uncommitted blocks of an upload: they were committed, replaced or deleted.
-/// This happens at most once, because no other upload uses the same block IDs.
+/// Returns whether an upload to Azure has no uncommitted blocks left because they were committed, replaced or deleted.
+/// This happens at most once per upload, because no other upload uses the same block IDs.
 pub(super) fn is_without_parts(error: &Error) -> bool {
     ErrorResponse::parse(&error.to_string()).code == Some("InvalidBlockList")
 }

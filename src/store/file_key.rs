@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>).
 const MAX_KEY: usize = 1024;
 
-/// The key of a file, relative to the dataset: components separated by `/`, none of which leads out of the dataset.
+/// The key of a file, relative to the dataset: components separated by `/` that cannot lead outside the dataset.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct FileKey(String);

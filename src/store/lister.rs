@@ -1,10 +1,10 @@
 //! Lists the objects below a prefix in a remote store with few requests.
 //!
 //! A *descent* lists one directory at a time with a delimiter, and fully selected subtrees without one. A *sweep* lists
-//! everything in key order. A descent is cheap if it prunes many objects; a sweep is cheap if directories are small.
-//! Which one is cheaper is unknown in advance, so both share the work: the descent continues as long as its pages are
-//! as full as those of a sweep; otherwise, the two alternate. Neither lists what the other has already listed, so
-//! together they need at most about twice as many requests as the cheaper one.
+//! everything in key order. A descent is cheap if it prunes many objects; a sweep is cheap if directories are small. It
+//! is unknown in advance which one is cheaper, so the two share the work: the descent continues as long as its pages
+//! are as full as those of a sweep would be; otherwise, the two alternate. Neither lists what the other has already
+//! listed, so together they need at most about twice as many requests as the cheaper one.
 
 mod regions;
 #[cfg(test)]
@@ -59,7 +59,7 @@ pub(super) struct Page {
     pub(super) entries: Vec<Entry>,
     /// Directories below the prefix, with trailing slashes.
     pub(super) prefixes: Vec<String>,
-    /// Continuation token for the next page, if there is one.
+    /// Continuation token for the next page, if any.
     pub(super) token: Option<String>,
 }
 
@@ -72,7 +72,7 @@ pub(super) struct Ask {
     pub(super) delimiter: bool,
     /// Return only keys after this one.
     pub(super) after: Option<String>,
-    /// Continuation token from the previous page. Takes the place of `after`.
+    /// Continuation token from the previous page. Overrides `after`.
     pub(super) token: Option<String>,
 }
 
@@ -112,7 +112,7 @@ impl ListError {
     }
 }
 
-/// An object, or an error with the prefix of the part of the listing that failed.
+/// An object, or an error and the prefix that could not be listed.
 pub(super) type Found = Result<Entry, (String, ListError)>;
 
 /// The receiver of the listing was dropped.
@@ -144,7 +144,7 @@ struct Search<'a, L> {
     root: &'a str,
     look: &'a L,
     found: &'a mpsc::Sender<Found>,
-    /// Regions that have not been listed and are not being listed.
+    /// Regions that have not been listed yet and are not currently being listed.
     regions: Regions,
     spent: Spent,
     /// Whether the listing can use a sweep.
@@ -295,7 +295,7 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
     }
 
     /// Restarts without a sweep, because the store does not list in key order or does not start at the requested key.
-    /// The receiver drops objects that were found before.
+    /// The receiver ignores objects that it has already received.
     fn restart(&mut self) {
         self.sweeps = false;
         self.regions.clear();

@@ -1,7 +1,7 @@
 //! Parses listing pages from the responses of stores.
 //!
-//! `object_store` rejects a whole page if it cannot represent one of the keys, yet accepts any XML document. So pages
-//! from S3 and Google Cloud Storage are parsed here, at the HTTP level, and `object_store` only passes them on.
+//! `object_store` rejects a whole page if it cannot represent one of the keys, yet accepts any XML document. Therefore,
+//! pages from S3 and Google Cloud Storage are parsed here, at the HTTP level, and `object_store` only passes them on.
 
 use std::fmt;
 use std::sync::Arc;
@@ -18,7 +18,7 @@ use crate::store::network::renewing;
 
 /// Maximum size of an object in bytes: several times the S3 limit, but small enough that sums of sizes cannot overflow.
 pub const MAX_SIZE: u64 = 1 << 48;
-/// Replaces the body of a response after its page was parsed.
+/// Replacement for the body of a response whose page has been parsed.
 const NOTHING: &str = "<ListBucketResult/>";
 
 /// Marks a request whose response is to be parsed here.
@@ -197,7 +197,7 @@ pub fn parse_page(body: &[u8]) -> Option<(Vec<(String, u64)>, Vec<String>, Optio
     Some((entries.collect(), prefixes, token))
 }
 
-/// An object, as far as its elements have been parsed.
+/// The elements of an object that have been parsed so far.
 #[derive(Debug, Default)]
 struct Partial {
     key: Option<String>,

@@ -33,7 +33,7 @@ use crate::util::threads::isolated;
 /// Number of threads that process requests. They only copy received data, so two are enough.
 const THREADS: usize = 2;
 
-/// Maximum number of retries per request. With increasing pauses, they take about two minutes.
+/// Maximum number of retries per request. With the increasing pauses between them, all retries take about two minutes.
 const RETRIES: usize = 20;
 
 /// Network settings and statistics, shared by all stores of a run.
@@ -232,7 +232,7 @@ impl Body for Arriving {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Expired;
 
-/// Returns whether the status of a response is an error that `object_store` does not retry.
+/// Returns whether a response has an error status that `object_store` does not retry.
 fn is_refusal(status: StatusCode) -> bool {
     status.is_client_error() && !matches!(status.as_u16(), 408 | 429)
 }
@@ -266,8 +266,8 @@ fn unavailable(why: impl Into<Bytes>) -> HttpResponse {
     answer
 }
 
-/// Reads an error response. In two cases, the response is converted to a server error, so that the request is retried:
-/// if it is truncated, and if it is `RequestTimeout`, which S3 sends with status 400 when a request arrives too slowly.
+/// Reads an error response. Two kinds of responses are converted to server errors so that the request is retried:
+/// truncated ones, and `RequestTimeout`, which S3 sends with status 400 when a request arrives too slowly.
 async fn read_refusal(response: HttpResponse) -> HttpResponse {
     let (mut parts, body) = response.into_parts();
     let body = match body.bytes().await {

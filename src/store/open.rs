@@ -23,7 +23,7 @@ pub(crate) fn regular(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Checks that a path is a regular file or a link to one.
+/// Checks that a path refers to a regular file or to a link to one.
 ///
 /// # Errors
 ///

@@ -71,7 +71,7 @@ impl Place {
         Ok(Self::Bucket(Prefix { kind, bucket: format!("{scheme}://{bucket}"), path }))
     }
 
-    /// Opens the place as the target for a run that stages files below `staging`.
+    /// Opens the place as a target for a run, which stages its files below `staging`.
     ///
     /// # Errors
     ///
@@ -143,7 +143,7 @@ fn bucket_length(rest: &str) -> usize {
     rest[resource..].find('/').map_or(rest.len(), |slash| resource + slash)
 }
 
-/// Returns whether a text can be a bucket name. The name is inserted into URLs.
+/// Returns whether the text can be a bucket name. Bucket names are inserted into URLs, so few characters are allowed.
 fn is_bucket(kind: Kind, bucket: &str) -> bool {
     let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_');
     let also = match kind {
@@ -158,7 +158,7 @@ fn is_bucket(kind: Kind, bucket: &str) -> bool {
 }
 
 impl Prefix {
-    /// Returns the bucket without the scheme, because some kinds of stores have several schemes.
+    /// Returns the bucket without the scheme, for comparisons: some kinds of stores have several schemes.
     fn container(&self) -> &str {
         self.bucket.split_once("://").map_or("", |(_, bucket)| bucket)
     }

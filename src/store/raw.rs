@@ -1,7 +1,7 @@
 //! Keys that `object_store` cannot represent, such as `a//b`, `/a`, or keys with control characters.
 //!
 //! A request for such a key contains a placeholder. At the HTTP level, below `object_store`, this module replaces the
-//! placeholder with the key and signs the request again. So retries, conditions and ranges work as in any other
+//! placeholder with the key and signs the request again. Retries, conditions and ranges therefore work as in any other
 //! request.
 
 use std::fmt;

@@ -32,7 +32,7 @@ impl Wanted {
     ///
     /// # Errors
     ///
-    /// Fails when the request fails, or when both responses are shorter or longer than expected from the listing.
+    /// Fails when the request fails, or when neither response has the size that is expected from the listing.
     pub(super) async fn read(&self, range: Option<Range<u64>>) -> Result<Bytes, StoreError> {
         match self.attempt(range.clone()).await {
             Err(StoreError::Short { .. } | StoreError::Long { .. }) => self.attempt(range).await,
@@ -53,7 +53,7 @@ impl Wanted {
         let (size, bytes) = renewing(get).await?;
         let Range { start, end } = range.clone().unwrap_or(0..self.size);
         let end_read = start + bytes.len() as u64;
-        // Even a complete range does not mean that the object has its listed size.
+        // Even a complete range does not prove that the object still has its listed size.
         let checked = expect(size, self.size).and_then(|()| match end_read {
             _ if end_read == end => Ok(()),
             _ if end_read < end => Err(StoreError::Short { read: end_read, listed: self.size }),
@@ -173,7 +173,7 @@ impl<R: Read> Read for Exact<R> {
         self.count(count, count == 0 && !out.is_empty())
     }
 
-    // This method is forwarded, because files reserve the necessary capacity.
+    // This method is forwarded because the implementation for files reserves the necessary capacity.
     fn read_to_end(&mut self, out: &mut Vec<u8>) -> io::Result<usize> {
         let mut count = self.reader.read_to_end(out)?;
         if self.read + (count as u64) < self.size {
@@ -191,7 +191,7 @@ mod tests {
 
     use super::*;
 
-    /// Yields chunks of bytes, one after another. An empty chunk reads as the end.
+    /// Yields chunks of bytes, one after another. An empty chunk is read as the end.
     struct Runs(VecDeque<Vec<u8>>);
 
     impl Read for Runs {

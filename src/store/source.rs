@@ -31,7 +31,8 @@ const MAX_READS: usize = 64;
 /// Maximum number of objects that are listed ahead of use.
 const MAX_FOUND: usize = 4096;
 
-/// Finds the key in a path: for AWS logs, the part from `AWSLogs/` on. Returns `None` if the path contains no key.
+/// Finds the key in a path: for AWS logs, the part that starts at `AWSLogs/`. Returns `None` if the path contains no
+/// key.
 pub(crate) type KeyOf = fn(&str) -> Option<&str>;
 
 /// A place where objects are listed and read.
@@ -62,7 +63,7 @@ pub struct Source {
 enum Kept {
     /// A local directory.
     Local(PathBuf),
-    /// A remote store, listed page by page, and the first page, which was requested to check access.
+    /// A remote store that is listed page by page, and its first page, which was requested to check access.
     Remote(Arc<dyn Pages>, Arc<Mutex<Option<Page>>>),
     /// Any other store, such as one in memory.
     Elsewhere,
@@ -82,7 +83,7 @@ pub struct Listed {
 }
 
 impl Listed {
-    /// Returns the key. It begins at the source, or at the position that [`KeyOf`] determines.
+    /// Returns the key. It is relative to the source, or starts at the position that [`KeyOf`] finds.
     pub fn key(&self) -> String {
         format!("{}{}", self.directory, self.name())
     }
@@ -146,8 +147,8 @@ impl fmt::Display for Source {
 }
 
 impl Source {
-    /// Opens a source: a directory, or a prefix in a bucket. It can be at, above or below the directory that `key_of`
-    /// finds.
+    /// Opens a source: a directory, or a prefix in a bucket. The source can be at, above or below the directory that
+    /// `key_of` finds.
     ///
     /// # Errors
     ///
@@ -180,7 +181,8 @@ impl Source {
         }
     }
 
-    /// Opens a source whose objects come from a list. Sends no requests to a bucket, because it might not be listable.
+    /// Opens a source whose objects come from a list. Sends no requests to a bucket, because the bucket might not be
+    /// listable.
     ///
     /// # Errors
     ///
@@ -230,7 +232,7 @@ impl Source {
         format!("{}/{}", self.url, self.below(&object.key()))
     }
 
-    /// Returns a URL by which any machine with access to the source can open it.
+    /// Returns a URL with which any machine with access to the source can open it.
     pub fn address(&self) -> String {
         match &self.prefix {
             Some(prefix) => format!("{}/{prefix}", self.url),
@@ -256,7 +258,7 @@ impl Source {
         self.raw.locate(self.below(key)).map_err(unreadable)
     }
 
-    /// Returns why a listed object cannot be read, if that is because of its key.
+    /// Returns the reason if the key of a listed object prevents the object from being read.
     pub fn refuses(&self, key: &str) -> Option<&'static str> {
         match &self.kept {
             Kept::Remote(..) => self.raw.locate(self.below(key)).err(),
@@ -383,7 +385,7 @@ impl Source {
         source.reader(&found.into_iter().next().expect("one object was requested")?)
     }
 
-    /// Starts reading an object that is needed soon. Local objects are only read when they are needed.
+    /// Starts reading an object that will be needed soon. Local objects are read only when they are needed.
     pub fn begin(&self, object: &Listed) -> Fetch {
         let Some(runtime) = self.requests.runtime() else { return Fetch(None) };
         // An error in the key is reported when the object is needed.

@@ -27,8 +27,8 @@ pub trait Target: fmt::Debug + Send + Sync {
         false
     }
 
-    /// Returns whether the store has requests to start and abort an upload. In other stores, the first part starts the
-    /// upload.
+    /// Returns whether the store has separate requests for starting and aborting an upload. In other stores, the first
+    /// part starts the upload.
     fn begins_uploads(&self) -> bool {
         true
     }
@@ -104,7 +104,7 @@ pub trait Target: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// Fails when nothing can be written.
+    /// Fails when the target cannot be written to.
     fn stage(&self, key: &FileKey) -> Result<Box<dyn Stage>, TargetError>;
 
     /// Makes a staged file visible, unless another run already has.
@@ -114,8 +114,8 @@ pub trait Target: fmt::Debug + Send + Sync {
     /// Fails when it is unknown whether the file is visible.
     fn complete(&self, file: &StagedFile) -> Result<Completed, TargetError>;
 
-    /// Ensures that a staged file never becomes visible, unless it already is. Succeeds if the staged file no longer
-    /// exists.
+    /// Ensures that a staged file never becomes visible, unless it is already visible. Also succeeds if the staged file
+    /// no longer exists.
     ///
     /// # Errors
     ///
@@ -248,7 +248,7 @@ impl Writing {
     ///
     /// # Errors
     ///
-    /// Fails when nothing can be written.
+    /// Fails when the target cannot be written to.
     pub fn begin(target: &Arc<dyn Target>, key: FileKey) -> Result<Self, TargetError> {
         let stage = target.stage(&key)?;
         let target = Arc::clone(target);
@@ -444,9 +444,9 @@ pub enum Owner {
 
 /// Creates a file and determines who created it, regardless of how the store responds.
 ///
-/// A create can succeed even if the response is an error; its retry then finds the file that it created itself. A store
-/// can also report a conflict even though the file does not exist. So the file is read back, and only different content
-/// proves that another run created it. The content must be unique to the caller.
+/// A create can succeed even if the response is an error; a retry then finds the file that the first attempt created. A
+/// store can also report a conflict even though the file does not exist. So the file is read back, and only different
+/// content proves that another run created it. The content must be unique to the caller.
 ///
 /// # Errors
 ///
@@ -495,7 +495,7 @@ pub(crate) fn create_confirmed_by(
     }
 }
 
-/// How often, and after which pauses, to repeat a create with an unknown outcome.
+/// How often to repeat a create with an unknown outcome, and how long to pause in between.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
     /// Maximum number of attempts.

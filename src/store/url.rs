@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 use crate::store::endpoint;
 use crate::store::place::Kind;
 
-/// Schemes by which even a malformed URL is recognized, and the canonical scheme for each.
+/// Schemes that identify even a malformed URL, each with its canonical scheme.
 const SCHEMES: [(&str, &str); 16] = [
     ("s3", "s3"),
     ("s3a", "s3a"),
@@ -56,7 +56,7 @@ impl Web {
     /// Parses an `https://` or `http://` URL for S3, Google Cloud Storage or Azure Blob Storage. The URL must not have
     /// a query.
     ///
-    /// In an S3 URL, a plus sign is a space, as in S3 itself.
+    /// In an S3 URL, a plus sign represents a space, as it does in S3.
     pub fn parse(url: &str) -> Option<Self> {
         let (host, path) = host_and_path(url)?;
         if let Some(account) = host.strip_suffix(".core.windows.net") {
@@ -89,7 +89,7 @@ impl Web {
         Some(Self { kind: Kind::S3, bucket, key: decoded(&key.replace('+', " ")) })
     }
 
-    /// Parses a URL of any other server. The bucket is in the path, or is the first label of the host name.
+    /// Parses a URL for any other server. The bucket is in the path, or is the first label of the host name.
     pub fn beside(url: &str, bucket: &str) -> Option<Self> {
         let (host, path) = host_and_path(url)?;
         let in_host = host.strip_prefix(bucket).is_some_and(|rest| rest.starts_with('.'));
@@ -111,8 +111,8 @@ fn first_segment(path: &str) -> (String, &str) {
     (decoded(bucket), key)
 }
 
-/// Decodes percent-encoding such as `%41`. Bytes that are not valid UTF-8 are replaced with a replacement character,
-/// which no key contains.
+/// Decodes percent-encoding such as `%41`. Invalid UTF-8 becomes the Unicode replacement character, which no key
+/// contains.
 pub fn decoded(text: &str) -> String {
     percent_decode_str(text).decode_utf8_lossy().into_owned()
 }
@@ -126,7 +126,7 @@ pub(super) fn has_user_info(url: &str) -> bool {
     authority.split_once('@').is_some_and(|(user, _)| !is_azure || user.contains(':'))
 }
 
-/// Returns whether a text is a URL with a password, a key or a signature, which must not be printed.
+/// Returns whether the text is a URL with a password, a key or a signature, which must not be printed.
 pub fn has_secret(text: &str) -> bool {
     let Some((scheme, rest)) = text.split_once(':') else { return false };
     let scheme = scheme.to_ascii_lowercase();

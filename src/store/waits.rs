@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// For this long after a failure, a retry may be pending.
+/// Time after a failure during which a retry may be pending.
 const PAUSE: Duration = Duration::from_secs(15);
 
 /// A bucket that has not responded.
@@ -24,7 +24,7 @@ pub(super) struct Waits(Arc<Mutex<BTreeMap<Arc<str>, State>>>);
 struct State {
     /// Number of requests without a complete response.
     open: usize,
-    /// Time when data was last received or, if there was none, of the first request.
+    /// Time at which data was last received or, if none was received, at which the first request began.
     last: Instant,
     /// Time of the last failed request, if no data has been received since.
     failed: Option<Instant>,

@@ -20,13 +20,13 @@ use crate::util::corrupt::{self, contained};
 
 /// Number of rows per batch.
 const BATCH: usize = 16_384;
-/// Number of rows from which filters are made.
+/// Number of rows from which filters are derived.
 const SAMPLES: u64 = 2_048;
 
-/// A row from which filters are made: the value of each column.
+/// A row from which filters are derived: the value of each column.
 pub(super) type Row = Vec<Option<Value>>;
 
-/// The values of a column in a batch, as one of the few types that can be compared.
+/// The values of a column in a batch, converted to one of the few types that can be compared.
 pub(super) enum Values {
     Integers(Int64Array),
     Doubles(Float64Array),

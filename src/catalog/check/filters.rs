@@ -109,7 +109,7 @@ fn test(value: Option<&Value>, values: &[&Value], random: &mut Random) -> Option
     })
 }
 
-/// Index of a file, and index of a row group in it.
+/// Index of a file, and index of a row group in that file.
 type Group = (usize, usize);
 /// Number of rows in a row group that match the first condition, the second, and both.
 type Matches = [u64; 3];
@@ -158,7 +158,7 @@ pub(super) fn count(
     let mut found: Vec<(bool, Filter)> = Vec::new();
     for ((conditions, groups), rounded) in candidates.into_iter().zip(counts).zip(rounded) {
         let rows = groups.iter().map(|(_, matches)| matches[2]).sum();
-        // If the precision of times changes the result, correct engines can differ.
+        // If the precision of times affects the result, even correct engines can return different results.
         if rows > 0 && rows == rounded {
             found.push((is_promising(&groups), Filter { conditions, rows }));
         }

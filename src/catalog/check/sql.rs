@@ -13,7 +13,8 @@ use crate::util::hash::hex;
 const PARTITIONS: usize = 300;
 /// Maximum number of aggregates in a statement. Engines compile the comparisons into one method of limited size.
 const AGGREGATES: usize = 40;
-/// Maximum number of filters in a statement. Each scans the table once, and engines limit the stages of a query.
+/// Maximum number of filters in a statement. Each filter scans the table once, and engines limit the number of stages
+/// in a query.
 const FILTERS: usize = 8;
 const MILLISECOND: i64 = 1000;
 
@@ -46,8 +47,8 @@ impl Engine {
         parts.collect::<Vec<_>>().join(".")
     }
 
-    /// Returns an expression for a text. If the text is not printable ASCII, or an engine could interpret it inside a
-    /// literal (escapes, variables, the end of a statement), the expression decodes it from hexadecimal bytes.
+    /// Returns an expression for a string. If the string is not printable ASCII, or an engine could interpret it inside
+    /// a literal (escapes, variables, the end of a statement), the expression decodes it from hexadecimal bytes.
     fn text(self, text: &str) -> String {
         let plain = |c: char| (c.is_ascii_graphic() || c == ' ') && !"'\\$;".contains(c);
         if text.chars().all(plain) {
@@ -94,8 +95,8 @@ impl Engine {
         format!("CAST({expression} AS {name})")
     }
 
-    /// Returns a relation of constant rows. Spark and Snowflake support no function calls in `VALUES`, but some texts
-    /// require them; BigQuery and Redshift do not support `VALUES` as a relation.
+    /// Returns a relation of constant rows. Spark and Snowflake do not support function calls in `VALUES`, but some
+    /// strings require them; BigQuery and Redshift do not support `VALUES` as a relation.
     fn rows(self, name: &str, columns: &[&str], rows: &[Vec<String>]) -> String {
         match self {
             Self::Trino | Self::DuckDb => {
@@ -119,8 +120,8 @@ impl Engine {
         }
     }
 
-    /// Returns a condition that all rows of the partitions meet. The condition has one term per column, so rows with
-    /// other combinations of the same values also meet it.
+    /// Returns a condition that all rows of the partitions satisfy. The condition has one term per column, so rows with
+    /// other combinations of the same values also satisfy it.
     fn partitions<'a>(
         self,
         partitions: &(impl Iterator<Item = &'a PartitionValues> + Clone),
@@ -273,7 +274,7 @@ struct Aggregate {
     expression: String,
     /// The expected value as text, `None` for NULL.
     expected: Option<String>,
-    /// Returns an SQL condition that is true if the named result is wrong. NULL is handled separately.
+    /// Returns a SQL condition that is true if the named result is wrong. NULL is handled separately.
     differs: Box<dyn Fn(&str) -> String>,
 }
 
@@ -389,8 +390,8 @@ fn shown(value: &Value) -> String {
     }
 }
 
-/// Returns a function that takes the name of a result and returns an SQL condition that is true if the result differs
-/// from `value`. The milliseconds before and after a time are both accepted, because some engines round.
+/// Returns a function that takes the name of a result and returns a SQL condition that is true if the result differs
+/// from `value`. Both the millisecond before a time and the one after it are accepted, because some engines round.
 fn differs(value: Option<&Value>, engine: Engine) -> Box<dyn Fn(&str) -> String> {
     let Some(value) = value else { return Box::new(|_| String::new()) };
     if let Value::Time(micros) = value {

@@ -46,7 +46,8 @@ pub(super) fn create(table: &External) -> String {
     text
 }
 
-/// Returns a pattern that matches only this path. No pattern matches a backslash; `External::check` rejects it.
+/// Returns a pattern that matches only this path. No pattern matches a backslash, so `External::check` rejects paths
+/// that contain one.
 fn verbatim(path: &str) -> String {
     let mut pattern = String::with_capacity(path.len());
     for c in path.chars() {

@@ -12,7 +12,8 @@ use crate::logs::schema::LogType;
 pub(crate) const REJECTS: &str = "rejects";
 
 impl External {
-    /// Returns the table of a log type or the rejects table, by name. The caller sets location, layout and partitions.
+    /// Returns the table of a log type or the rejects table, by name. The caller sets the location, layout and
+    /// partitions.
     pub fn named(name: &str) -> Option<Self> {
         if name == REJECTS {
             return Some(Self::rejects());

@@ -10,9 +10,9 @@ use crate::util::escape::printable;
 
 /// Why wildcards are rejected for Athena and Glue.
 const WILDCARD: &str = "which Athena's documentation excludes as a wildcard";
-/// Why characters without documented meaning are rejected for Athena and Glue.
+/// Why characters without a documented meaning are rejected for Athena and Glue.
 const UNDOCUMENTED: &str = "and AWS does not document how Athena reads it in a location";
-/// Why the location cannot hold a table with computed partitions.
+/// Why a location cannot contain a table whose partitions the engine computes.
 const PLACEHOLDER: &str = "which starts a column reference in the template of computed partitions: move the \
     dataset, or keep the partitions in the catalog";
 /// Why a backslash is rejected for `DuckDB`.

@@ -1,4 +1,4 @@
-//! The log of a partition. It is read from the first entry on, and new entries are appended at the end.
+//! The log of a partition. Entries are read in order, starting with the first, and new entries are appended.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -14,7 +14,7 @@ use crate::logs::schema::LogType;
 use crate::store::{Owner, Staged};
 
 const CLAIM: &str = "claim.json";
-/// Directory of broken logs, each below the name of the run that rebuilt it.
+/// Directory of broken logs, each in a subdirectory that is named after the run that rebuilt the log.
 const BROKEN: &str = "_alb2parquet/broken";
 /// Directory of all logs.
 const CLAIMS: &str = "_alb2parquet/claims";
@@ -40,7 +40,7 @@ pub struct Entry {
 /// The state of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// The entry must be applied, and may already have been.
+    /// The entry must be applied, even though it may already have been.
     Open,
     /// The entry was applied.
     Done,
@@ -445,7 +445,7 @@ impl Log {
         }
     }
 
-    /// Describes an output of a claim that is not a file of the partition, if the claim has one.
+    /// If any output of a claim is not a file of the partition, describes that output.
     fn misplaced(&self, dataset: &Dataset, claim: &Claim) -> Option<String> {
         let own = self.partition.log_type.table().name.as_str();
         claim.outputs.iter().find_map(|Output { table, file, .. }| {

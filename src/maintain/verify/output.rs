@@ -33,8 +33,8 @@ pub(super) fn check(
     })
 }
 
-/// Returns how a footer contradicts the claim, or which entry it lacks that this program always writes. Returns `None`
-/// if there is no problem.
+/// Describes how a footer contradicts the claim, or names an entry that the footer lacks even though this program
+/// always writes it. Returns `None` if there is no problem.
 fn contradiction(
     footer: &ParquetMetaData,
     dataset: &Dataset,

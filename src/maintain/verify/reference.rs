@@ -1,8 +1,8 @@
-//! The reference decoder: a second decoder of log lines, slow and simple, written from the documented rules.
+//! The reference decoder: a second, slow and simple decoder for log lines, written from the documented rules.
 //!
-//! It imports nothing from `decode`, so a fault of the decoder does not recur here. `verify` decodes a sample of the
-//! objects with it, and tests compare both decoders on random text. Simplicity comes first: it splits lines character
-//! by character, and parses values with the standard library and chrono.
+//! It imports nothing from `decode`, so a bug in that decoder does not recur here. `verify` decodes a sample of the
+//! objects with it, and tests compare both decoders on random text. Simplicity comes first: the reference decoder
+//! splits lines character by character, and parses values with the standard library and chrono.
 
 mod shapes;
 mod values;
@@ -28,18 +28,18 @@ pub type Row = Vec<Option<Value>>;
 /// A decoded line.
 #[derive(Debug)]
 pub struct Line {
-    /// Number of its first line of text, from 1.
+    /// Number of the first line of text in this line, starting at 1.
     pub number: u64,
-    /// Lines of text that are joined to the first.
+    /// Number of lines of text that are joined to the first.
     pub joined: u64,
-    /// Its row, or why it has none.
+    /// The row, or why the line has none.
     pub outcome: Result<Row, Reject>,
 }
 
-/// Why a line has no row, and the column that rejects its value.
+/// Why a line has no row, and the column whose value is invalid.
 type Refusal<'t> = (Reason, Option<&'t Column>);
 
-/// Returns the decompressed bytes of an object, which is gzip of any number of members or plain text.
+/// Returns the decompressed bytes of an object, which consists of any number of gzip members or of plain text.
 ///
 /// # Errors
 ///
@@ -53,7 +53,7 @@ pub(super) fn decompress(object: &[u8]) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-/// Returns a text without the blank lines at its end, which are not log lines.
+/// Returns the text without the blank lines at its end, which are not log lines.
 pub fn without_blank_end(mut text: &[u8]) -> &[u8] {
     let ends = [&b"\r\n"[..], b"\n", b"\r"];
     let is_line = |text: &[u8]| text.is_empty() || text.ends_with(b"\n");
@@ -92,7 +92,7 @@ pub fn lines<'t>(table: &'t Table, text: &'t [u8], offset: u64) -> impl Iterator
     })
 }
 
-/// Returns how many of the first lines of a text form one log line.
+/// Returns the number of leading lines of a text that form a single log line.
 fn joined(table: &Table, lines: &[&[u8]]) -> usize {
     let is_open = |line: &[u8]| matches!(row(table, line), Err((Reason::UnterminatedQuote, _)));
     let is_row = |line: &[u8]| row(table, line).is_ok();

@@ -51,7 +51,8 @@ impl Multiset {
 }
 
 impl ObjectRows {
-    /// Returns how these rows and rejects, read from the source, differ from those in the dataset, if they do.
+    /// Describes how these rows and rejects, which were read from the source, differ from those in the dataset, if at
+    /// all.
     pub(super) fn difference(self, written: Self) -> Option<String> {
         let of = |what: &str, read: Multiset, written: Multiset| {
             if read.count != written.count {

@@ -1,4 +1,4 @@
-//! A sample of objects, decoded with the decoder and the reference decoder.
+//! Decodes a sample of objects with both the decoder and the reference decoder.
 
 use std::collections::BTreeMap;
 use std::io::{Cursor, Read};
@@ -20,7 +20,7 @@ use crate::maintain::verify::reference::{self, Row, Value};
 use crate::plan::Object;
 use crate::store::Source;
 
-/// One object of so many is in the sample.
+/// One in this many objects is in the sample.
 const ONE_IN: u64 = 100;
 /// Maximum size of a sampled object, compressed and decompressed, because both are held in memory.
 const MAX_SIZE: u64 = 64 << 20;
@@ -30,7 +30,7 @@ const MARK: &[u8] = b"\xef\xbb\xbf";
 /// Selects the objects that are also decoded with the reference decoder.
 #[derive(Debug, Default)]
 pub(super) struct Sample<'c> {
-    /// For each table, the name of its first object that can be sampled, so that small datasets have a sample.
+    /// For each table, the name of its first object that can be sampled, so that even small datasets have a sample.
     first: BTreeMap<&'static str, &'c str>,
 }
 
@@ -54,8 +54,8 @@ impl<'c> Sample<'c> {
     }
 }
 
-/// Returns whether the reference decoder supports an object: not damaged, not empty, not too large, and without padding
-/// or gzip inside gzip.
+/// Returns whether the reference decoder supports an object: it must not be damaged, empty or too large, and must not
+/// contain padding or gzip inside gzip.
 fn can_be_sampled(object: &Claimed) -> bool {
     let supported = [Note::ByteOrderMark, Note::PlainText].map(Note::code);
     let is_supported = |note: &String| supported.contains(&note.as_str());
@@ -65,7 +65,7 @@ fn can_be_sampled(object: &Claimed) -> bool {
         && object.notes.iter().all(is_supported)
 }
 
-/// Draws one name of [`ONE_IN`]: always the same, wherever the object is.
+/// Draws about one in [`ONE_IN`] names: always the same names, wherever the objects are.
 fn is_drawn(name: &str) -> bool {
     let hash = Sha256::digest(identity(name));
     let (number, _) = hash.split_first_chunk().expect("a SHA-256 hash has 32 bytes");
@@ -127,7 +127,7 @@ fn compare(table: &Table, object: Vec<u8>) -> anyhow::Result<Option<String>> {
     }))
 }
 
-/// Returns the columns of a table in a batch, each with its name, in the types of the Parquet files.
+/// Returns a table's columns in a batch, each with its name, converted to the types in the Parquet files.
 fn columns<'t>(table: &'t Table, batch: &RecordBatch) -> anyhow::Result<Vec<(&'t str, ArrayRef)>> {
     let schema = table.file_schema();
     let names = table.columns().map(|(_, column)| column.name.as_str()).chain([EXTRA_FIELDS]);
@@ -137,7 +137,7 @@ fn columns<'t>(table: &'t Table, batch: &RecordBatch) -> anyhow::Result<Vec<(&'t
     names.map(|name| Ok((name, array(name)?))).collect()
 }
 
-/// Returns the name of the first column whose value in a row is not the expected one.
+/// Returns the name of the first column whose value in a row differs from the expected value.
 fn differing_column<'t>(
     columns: &[(&'t str, ArrayRef)],
     row: usize,
@@ -167,7 +167,7 @@ fn value(array: &ArrayRef, row: usize) -> Option<Value> {
     })
 }
 
-/// Describes what a line became.
+/// Describes whether a line became a row or a reject.
 fn outcome_text(reject: Option<&Reject>) -> String {
     let Some(Reject { reason, column, byte_offset, raw_length, .. }) = reject else {
         return "a row".to_owned();

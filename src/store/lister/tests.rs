@@ -162,11 +162,11 @@ fn random_look(seed: u64) -> impl Fn(&str) -> Look + Sync {
     }
 }
 
-/// Maximum number of requests in excess of twice the number that the cheaper method needs.
+/// Number of requests that a search may send beyond twice the number that the cheaper method needs.
 const SLACK: u64 = 16;
 
-/// Lists a bucket with every method and compares the results. Returns the number of requests that the search took, and
-/// the number that the cheaper of a descent and a sweep took.
+/// Lists a bucket with every method and compares the results. Returns the request counts of the search and of the
+/// cheaper method: a descent or a sweep.
 fn compare(bucket: &mut Bucket, look: &(impl Fn(&str) -> Look + Sync)) -> (u64, u64) {
     let wanted = bucket.descend(look);
     let descent = bucket.requests();

@@ -16,7 +16,8 @@ const ACTIONS: [&str; 8] = [
 const WORDS: [&str; 7] =
     ["Acceptable", "Ambiguous", "Severe", "PASS", "FAIL", "Success", "session-reused"];
 
-/// Returns whether a value without its quotes, which is not `-`, matches a shape. An empty value matches every shape.
+/// Returns whether a value matches a shape. The value is not `-` and excludes its quotes. An empty value matches every
+/// shape.
 pub(super) fn fits(shape: Shape, value: &str) -> bool {
     if value.is_empty() {
         return true;
@@ -107,7 +108,7 @@ fn is_ip_address(value: &str) -> bool {
         || value.matches(':').count() > 1 && is_ip_version_6(value)
 }
 
-/// Name of a cipher or a key exchange.
+/// Returns whether a value can be the name of a cipher or a key exchange.
 fn is_name(value: &str) -> bool {
     value.starts_with(|c: char| c.is_ascii_alphabetic())
         && value.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
@@ -138,7 +139,7 @@ fn made_of(value: &str, characters: &str) -> bool {
     value.chars().all(|c| characters.contains(c))
 }
 
-/// Words and ids that one other field holds.
+/// Returns whether a value is a word or an ID that can only belong to another field.
 fn elsewhere(value: &str) -> bool {
     [&TYPES[..], &ACTIONS, &WORDS].concat().contains(&value) || value.starts_with("TID_")
 }

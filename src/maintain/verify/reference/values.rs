@@ -29,7 +29,8 @@ pub(super) fn parse(column: &Column, field: &str) -> Result<Option<Value>, Inval
         return Err(Invalid);
     }
     if matches!(column.part, Part::NotBefore | Part::NotAfter) {
-        // The whole validity has a text column of its own, so a time that does not parse rejects nothing.
+        // A separate text column contains the whole validity, so a time that does not parse is no reason to reject the
+        // line.
         return Ok(time(text).map(Value::Time));
     }
     let value = match column.kind {
