@@ -1,8 +1,8 @@
 //! Reads objects from a list instead of a listing: keys, URLs or paths, the output of `aws s3 ls`, `aws s3api`,
 //! `s5cmd ls` or `find`, CSV with a header, or an S3 Inventory in CSV or Parquet.
 //!
-//! The format of a list is detected from its first lines. A line that does not match is reported with its number,
-//! and never used in a request. See `docs/object-lists.md`, and for inventories
+//! The format of a list is detected from its first lines. Lines that do not match are reported with their line numbers,
+//! and are never used in requests. See `docs/object-lists.md`, and for inventories
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory-location.html>.
 
 mod home;

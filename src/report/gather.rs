@@ -97,8 +97,8 @@ impl Request<'_> {
     ///
     /// # Errors
     ///
-    /// Fails if the dataset cannot be listed or accessed, or if `stop` is set. A claim or file that cannot be read is
-    /// listed in the problems instead.
+    /// Fails if the dataset cannot be listed or accessed, or if `stop` is set. A claim or file that cannot be read does
+    /// not cause an error; the report lists it as a problem.
     pub(crate) fn gather(&self) -> Result<Facts, ReportError> {
         let hints = Hints::list(self.dataset)?;
         let partitions: Vec<&Partition> =
