@@ -1,13 +1,13 @@
 //! Encodes record batches to Parquet files. No other module writes Parquet.
 //!
-//! The Arrow writer of the `parquet` crate hashes and compares every string again, even if it receives dictionary
-//! indices. This took a third of the total run time. So this module encodes column chunks itself, from the decoder's
-//! indices, and the `parquet` crate writes the rest of the file. Data pages have version 1. Repeated values are
-//! dictionary-encoded; `format` defines how each profile encodes all other values
+//! The Arrow writer of the `parquet` crate hashes and compares every string again, even if its input is already
+//! dictionary-encoded. This took a third of the total run time. Therefore, this module encodes column chunks itself,
+//! from the decoder's indices, and the `parquet` crate writes the rest of the file. Data pages use version 1. Repeated
+//! values are dictionary-encoded; `format` defines how each profile encodes all other values
 //! (<https://parquet.apache.org/docs/file-format/data-pages/encodings/>).
 //!
-//! The columns of a row group are independent and are encoded in parallel. The end of a row group depends only on the
-//! record batches, never on threads or memory, so that the same input always produces the same bytes.
+//! The columns of a row group are independent and are encoded in parallel. Where a row group ends depends only on the
+//! record batches, never on threads or memory, so the same input always produces the same bytes.
 
 mod bloom;
 mod chunk;
@@ -48,11 +48,11 @@ use crate::encode::statistics::Physical;
 use crate::encode::text_column::TextEncoder;
 use crate::logs::schema::{Stored, Table};
 
-/// Number of rows after which a row group ends. Many readers prune only by the statistics of row groups, so smaller row
-/// groups let them skip more of a file. These row groups are as large as those that `DuckDB` writes. Trino merges reads
-/// of columns that are less than 1 MB apart, so it reads more of files with smaller row groups.
+/// Number of rows after which a row group ends. Many readers prune only by row group statistics, so smaller row groups
+/// let them skip more of a file. This size is the same as in files that `DuckDB` writes. Trino merges reads of columns
+/// that are less than 1 MB apart, so smaller row groups would make it read more of a file.
 const ROW_GROUP_ROWS: usize = 125_000;
-/// Number of encoded bytes after which a row group ends, regardless of its rows.
+/// Number of encoded bytes after which a row group ends, regardless of its number of rows.
 const ROW_GROUP_BYTES: usize = 96 << 20;
 /// Size in bytes of the length field that precedes each text in PLAIN encoding.
 const LENGTH: usize = 4;
@@ -65,7 +65,7 @@ const CREATED_BY: &str = concat!("alb2parquet version ", env!("CARGO_PKG_VERSION
 
 /// Size limits of row groups, pages and dictionaries.
 ///
-/// The program always uses the default. Tests set smaller sizes, so that few rows fill many pages.
+/// The program always uses the default. Tests set smaller limits so that a few rows fill many pages.
 #[derive(Debug, Clone, Copy)]
 struct SizeLimits {
     /// Number of rows after which a row group ends.
@@ -74,7 +74,7 @@ struct SizeLimits {
     page_rows: usize,
     /// Number of uncompressed bytes of text after which a page ends.
     page_bytes: usize,
-    /// Number of values after which a dictionary is kept only if the values repeat.
+    /// Number of values after which the encoder drops the dictionary unless the values repeat.
     trial: usize,
 }
 
@@ -134,7 +134,7 @@ impl<W: Write + Send> TableEncoder<W> {
     ///
     /// # Errors
     ///
-    /// Never fails, because a filter can always be created for the number of rows in a row group.
+    /// Never fails, because a filter can always be created for as many rows as a row group contains.
     pub fn with_bloom_filters(mut self, names: &[String]) -> Result<Self, ParquetError> {
         let schema = self.file.schema_descr();
         let wanted: Vec<bool> =
@@ -169,8 +169,8 @@ impl<W: Write + Send> TableEncoder<W> {
         self.columns.iter().map(|column| column.size()).sum()
     }
 
-    /// Writes bytes between two row groups, where Parquet readers do not fetch them. The footer records their
-    /// position under `key`.
+    /// Writes bytes between two row groups, which Parquet readers do not fetch. The footer records their position under
+    /// `key`.
     ///
     /// # Errors
     ///
@@ -210,7 +210,7 @@ impl<W: Write + Send> TableEncoder<W> {
     }
 }
 
-/// Returns the footer entry that records the position of embedded bytes: offset and length, separated by a plus sign.
+/// Returns the footer entry for embedded bytes. Its value is their offset and length, separated by a plus sign.
 fn place(key: &str, offset: usize, bytes: &[u8]) -> KeyValue {
     KeyValue::new(key.to_owned(), format!("{offset}+{}", bytes.len()))
 }
@@ -257,7 +257,7 @@ fn column_encoder(
     numbers(column, stored, format, limits)
 }
 
-/// Writes rejects to one Parquet file. Rejects are few, so this uses the Arrow writer of the `parquet` crate.
+/// Writes rejects to one Parquet file. Rejects are rare, so this encoder uses the Arrow writer of the `parquet` crate.
 pub(crate) struct RejectsEncoder<W: Write + Send>(ArrowWriter<W>);
 
 impl<W: Write + Send> RejectsEncoder<W> {

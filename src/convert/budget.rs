@@ -1,17 +1,17 @@
-//! The memory budget that concurrent batches share.
+//! The memory budget that is shared by concurrent batches.
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard};
 
-/// Limit on the bytes that all batches hold: a base amount plus an amount per worker. Above the limit, only the oldest
-/// batch decompresses more data.
+/// Limit on the total bytes that all batches hold: this base plus an amount per worker. Above the limit, only the
+/// oldest batch decompresses more data.
 const BASE: usize = 32 << 20;
 const PER_WORKER: usize = 24 << 20;
 
 /// Counts the decompressed bytes, record batches and encoded pages that batches hold.
 ///
-/// While the bytes exceed the limit, only the oldest batch may decompress more data. The other batches decode and write
-/// what they have, or wait. The oldest can always continue, so there is no deadlock.
+/// While the total exceeds the limit, only the oldest batch may decompress more data. The other batches decode and
+/// write what they have, or wait. The oldest can always continue, so there is no deadlock.
 pub(super) struct Budget {
     limit: usize,
     state: Mutex<State>,
@@ -21,7 +21,7 @@ pub(super) struct Budget {
 #[derive(Default)]
 struct State {
     next: u64,
-    /// Bytes that each batch holds, by age.
+    /// Bytes that each batch holds, oldest batch first.
     held: BTreeMap<u64, usize>,
     all: usize,
 }
@@ -54,7 +54,7 @@ impl Budget {
     }
 }
 
-/// The share of one batch.
+/// The part of the budget that one batch uses.
 pub(super) struct Share<'a> {
     budget: &'a Budget,
     number: u64,

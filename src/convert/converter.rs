@@ -104,8 +104,8 @@ impl Converter {
         }
     }
 
-    /// Selects the objects to convert. The default is all objects, including those of the current day, which is not
-    /// complete yet.
+    /// Selects the objects to convert. The default is all objects, including the objects of the current day, whose logs
+    /// are still incomplete.
     pub fn selection(mut self, selection: Selection) -> Self {
         self.selection = selection;
         self
@@ -161,8 +161,8 @@ impl Converter {
     ///
     /// # Errors
     ///
-    /// Fails if a source cannot be read, if the dataset cannot be written, or if `stop` is set before the sources are
-    /// read. Unreadable objects and lines that do not parse do not cause an error; they are counted in the tally.
+    /// Fails if a source cannot be read, if the dataset cannot be written, or if `stop` is set before the sources have
+    /// been read. Unreadable objects and invalid lines do not cause an error; the tally counts them.
     pub fn convert<S: AsRef<str>>(
         &self,
         sources: &[S],
@@ -223,7 +223,7 @@ impl Converter {
     }
 }
 
-/// An observer that ignores everything.
+/// An observer that ignores all events.
 struct Unobserved;
 
 impl Watcher for Unobserved {

@@ -1,8 +1,8 @@
-//! The feed of a batch: its compressed objects, in order and read ahead, and their decompression.
+//! The feed of a batch: reads its compressed objects in order and ahead of use, and decompresses them.
 //!
 //! Ordinary objects are grouped into runs of about half a megabyte. An object that cannot be decompressed in a single
-//! call is streamed, one segment at a time. The sizes in the listing determine the runs, so the output does not depend
-//! on how far ahead the objects are read.
+//! call is streamed, one segment at a time. Runs depend only on the sizes in the listing, so the output does not depend
+//! on how far ahead objects are read.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -17,7 +17,7 @@ use crate::util::pool::Pool;
 const RUN_BYTES: u64 = 512 << 10;
 /// Maximum number of objects in a run.
 const RUN_OBJECTS: usize = 256;
-/// Maximum compressed bytes, and number of objects, that are read ahead of the current run.
+/// Maximum compressed bytes and number of objects to read ahead of the current run.
 const AHEAD_BYTES: u64 = 16 << 20;
 const AHEAD_OBJECTS: usize = 512;
 
@@ -35,7 +35,7 @@ pub(crate) type Decompressors = Pool<(Whole, Vec<u8>)>;
 
 /// Compressed data of a batch.
 pub(crate) enum Compressed {
-    /// Ordinary objects, and the reads of the first few, which are already in progress.
+    /// Ordinary objects, and the reads in progress for the first few of them.
     Run(Range<usize>, VecDeque<Fetch>),
     /// An object to be streamed.
     Object(usize),
@@ -113,7 +113,7 @@ impl<'a> Feed<'a> {
         feed
     }
 
-    /// Starts reading the objects of the next run, and enough later objects that they arrive while that run is
+    /// Starts reading the objects of the next run and the objects after it, which arrive while that run is
     /// decompressed.
     fn read_ahead(&mut self) {
         let Input { batch, sources, .. } = self.input;
@@ -147,12 +147,12 @@ impl Iterator for Feed<'_> {
 }
 
 impl Input<'_> {
-    /// Decompresses the data, or at least the beginning of it.
+    /// Decompresses at least the beginning of the data.
     ///
     /// # Errors
     ///
-    /// Fails if the rest of an object cannot be read after part of it was returned. The batch must then be converted
-    /// again without the object.
+    /// Fails if the rest of an object cannot be read after part of the object was returned. The batch must then be
+    /// converted again without the object.
     pub(crate) fn inflate(self, compressed: Compressed) -> Result<Inflated, Lost> {
         match compressed {
             Compressed::Run(run, fetches) => Ok(self.inflate_run(run, fetches)),
@@ -175,7 +175,7 @@ impl Input<'_> {
                 continue;
             }
             let streamed = !whole.inflate(index, &gzip, &mut decompressed);
-            // The rest goes back to the queue, because data can decompress to a thousand times its size.
+            // The rest is returned to the queue, because data can decompress to a thousand times its size.
             if streamed || decompressed.text.len() > MAX_WHOLE {
                 inflated.rest.extend(streamed.then_some(Compressed::Object(index)));
                 let rest = index + 1..run.end;

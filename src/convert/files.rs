@@ -1,4 +1,4 @@
-//! Writes the files of a batch, one record batch at a time, and finishes them before the batch is claimed.
+//! Writes the files of a batch, one record batch at a time. The files are complete before the batch is claimed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -20,15 +20,15 @@ use crate::logs::schema::LogType;
 use crate::plan::{Batch, Failure, Object};
 use crate::store::{StoreError, TargetError, Writing};
 
-/// The files of a batch while they are written.
+/// The files of a batch while they are being written.
 pub(super) struct Open<'a> {
     batch: &'a Batch,
     /// Keys of the objects.
     keys: &'a [String],
-    /// Name of the files.
+    /// Name that the files share.
     name: String,
     table: TableEncoder<Writing>,
-    /// Path of the file of rows, for messages.
+    /// Path of the row file, for messages.
     staged: String,
     rejects: Option<(RejectsEncoder<Writing>, String)>,
     tally: Tally,
@@ -64,7 +64,7 @@ struct Progress {
     notes: BTreeSet<Note>,
     rejects: BTreeMap<String, u64>,
     damage: Option<String>,
-    /// The content of the object, if it is not the log that the name promises. No lines of such an object are kept.
+    /// The actual content of the object, if it is not the log type in its name. No lines of the object are then kept.
     foreign: Option<Foreign>,
 }
 
@@ -94,7 +94,7 @@ impl<'a> Open<'a> {
         })
     }
 
-    /// Returns whether no lines of an object are kept, so that the rest of the object need not be read.
+    /// Returns whether an object was given up: none of its lines are kept, and the rest of it need not be read.
     pub(super) fn is_given_up(&self, object: usize) -> bool {
         self.objects[object].foreign.is_some()
     }
@@ -295,7 +295,7 @@ pub(super) fn leave_out(object: &Object, error: &StoreError, tally: &mut Tally) 
     }
 }
 
-/// Returns the error message for an object that does not contain the log that its name promises.
+/// Returns the error message for an object that does not contain the log type in its name.
 fn misnamed(named: LogType, foreign: Foreign) -> String {
     format!(
         "is named like an object of the {named} log, but contains {foreign}; none of it is converted. {}",
@@ -303,7 +303,7 @@ fn misnamed(named: LogType, foreign: Foreign) -> String {
     )
 }
 
-/// Describes a plain text object without rows.
+/// Returns the error message for a plain-text object without rows.
 fn no_log(log_type: LogType) -> String {
     format!("is not gzip, and contains no line of the {log_type} log")
 }

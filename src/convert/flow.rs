@@ -1,4 +1,4 @@
-//! The pipeline of a batch. Its data passes through four states:
+//! The pipeline that converts a batch. The data passes through four states:
 //!
 //! ```text
 //!              decompress                decode             write
@@ -16,13 +16,13 @@
 //! | [`Decoded`] | a record batch, and rejected lines |
 //! | encoded | pages in the current row group of the files, see [`Open`] |
 //!
-//! A queue contains the data in the first three states, in the order of the feed. Workers decompress and decode several
-//! entries concurrently, starting with the first, and write only the entry at the front. After a worker has moved an
-//! entry to its next state, it takes the most urgent entry. So a single batch keeps every worker busy. If there are two
-//! batches, each tends to stay with one worker and in its cache.
+//! A queue holds the data that is in one of the first three states, in the order of the feed. Workers decompress and
+//! decode several entries concurrently, starting with the first, and write only the entry at the front. After a worker
+//! has moved an entry to its next state, it takes the most urgent entry. Thus a single batch can keep every worker
+//! busy. With two batches, each tends to stay on one worker, and in that worker's cache.
 //!
-//! The bounded queue limits memory, as does streaming only one object at a time. While the batches of a conversion hold
-//! too many bytes, only the oldest of them decompresses more ([`Share`]).
+//! To limit memory use, the queue is bounded and only one object is streamed at a time. While the batches of a
+//! conversion together hold too many bytes, only the oldest batch decompresses more data ([`Share`]).
 
 use std::collections::VecDeque;
 use std::mem;
@@ -55,17 +55,17 @@ pub(super) struct Flow<'a> {
 
 struct Schedule<'a> {
     feed: Feed<'a>,
-    /// Entries that were taken from the feed and are not written yet, in order.
+    /// Entries that were taken from the feed but not written yet, in order.
     queue: VecDeque<Queued>,
     /// Number of the next entry.
     next: u64,
     /// Whether a worker is writing to the files.
     writing: bool,
-    /// Bytes of encoded pages, and of the record batch that is being written.
+    /// Bytes of encoded pages and of the record batch that is being written.
     encoded: usize,
-    /// The last object of which no lines are kept. The rest of the object need not be read.
+    /// The last object that was given up: none of its lines are kept, and the rest of it need not be read.
     given_up: Option<usize>,
-    /// Whether a worker was called but has not started yet.
+    /// Whether a worker was called and has not started yet.
     called: bool,
     lost: Vec<Lost>,
     failed: Option<BatchError>,
@@ -74,23 +74,23 @@ struct Schedule<'a> {
 struct Queued {
     number: u64,
     state: State,
-    /// Bytes that the entry holds, or is expected to hold in its next state.
+    /// Bytes that the entry holds, or that it is expected to hold in its next state.
     bytes: usize,
 }
 
 /// The state of an entry.
 enum State {
     Compressed(Compressed),
-    /// A worker is decompressing it.
+    /// A worker is decompressing the entry.
     Inflating,
     Decompressed(Decompressed),
-    /// A worker is decoding it.
+    /// A worker is decoding the entry.
     Decoding,
     Decoded(Decoded),
 }
 
 impl State {
-    /// Returns whether the entry contains only data of this object, but not the beginning of the object.
+    /// Returns whether the entry contains only data of the given object, without the beginning of the object.
     fn is_rest_of(&self, object: usize) -> bool {
         match self {
             Self::Compressed(Compressed::Stream(stream)) => stream.object() == object,
@@ -160,7 +160,7 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// Moves one entry to its next state, if any entry can be moved. Other workers move other entries at the same time.
+    /// Moves one entry to its next state, if any can be moved. Workers move different entries concurrently.
     fn work<'s>(&'s self, scope: &Scope<'s>) {
         let Some((number, state)) = self.take() else { return };
         self.call(scope);
@@ -200,7 +200,7 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// Replaces the entry that a worker took with the worker's results.
+    /// Replaces an entry that a worker took with the results of the worker.
     fn replace(&self, number: u64, states: impl Iterator<Item = State>) {
         let mut schedule = self.schedule();
         schedule.replace(number, states);
@@ -247,10 +247,10 @@ impl Schedule<'_> {
         for (at, entry) in self.queue.iter().take(ahead).enumerate() {
             match entry.state {
                 State::Compressed(_) if !may_inflate => {}
-                // Only one worker at a time can read a stream, so a stream must never wait.
+                // Only one worker at a time can read a stream, so a stream always has priority.
                 State::Compressed(Compressed::Stream(_)) => return Some(at),
-                // Only one object is streamed at a time, and an earlier entry can turn out to contain an object to be
-                // streamed.
+                // Only one object is streamed at a time, and an earlier entry that is not decompressed yet can turn out
+                // to contain such an object.
                 State::Compressed(Compressed::Object(_)) if inflating => {}
                 State::Compressed(_) | State::Decompressed(_) => first = first.or(Some(at)),
                 State::Inflating | State::Decoding | State::Decoded(_) => {}
@@ -289,7 +289,7 @@ impl Schedule<'_> {
         self.failed.is_some() || self.queue.is_empty()
     }
 
-    /// Replaces the entry that a worker took with the worker's results.
+    /// Replaces an entry that a worker took with the results of the worker.
     fn replace(&mut self, number: u64, states: impl Iterator<Item = State>) {
         let at = self.queue.iter().position(|entry| entry.number == number);
         let at = at.expect("an entry stays in the queue while a worker has it");

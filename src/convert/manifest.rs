@@ -1,9 +1,9 @@
-//! Batches as data: one line of JSON describes a batch, so that any run on any machine can convert it, and another line
-//! contains the outcome.
+//! Batches as data: one line of JSON describes a batch, so that any run on any machine can convert it. Another line of
+//! JSON contains the outcome.
 //!
-//! `plan --jsonl` writes descriptions. `convert --batches` reads them and writes outcomes. A description is trusted no
-//! more than a listing: the key of an object determines its partition, and the claims determine whether the object is
-//! new.
+//! `plan --jsonl` writes descriptions. `convert --batches` reads them and writes outcomes. A description is no more
+//! trusted than a listing: the partition of an object is derived from its key, and claims determine whether the object
+//! is new.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::mem;
@@ -63,8 +63,8 @@ pub struct Described {
     pub e_tag: Option<String>,
 }
 
-/// The outcome of a batch. Its JSON keys are stable. Each object of the description is counted once: as converted
-/// (`objects`), converted before, archived, duplicate or failed.
+/// The outcome of a batch. Its JSON keys are stable. Each object in the description is counted exactly once: as
+/// converted (`objects`), converted before, archived, duplicate or failed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Outcome {
     /// Hash of the partition and the object names.
@@ -74,7 +74,7 @@ pub(crate) struct Outcome {
     pub partition: Partition,
     /// Objects that were read to their end.
     pub objects: u64,
-    /// Objects that were converted before, or by another run in the meantime.
+    /// Objects that were converted earlier, or by a concurrent run.
     pub converted_before: u64,
     /// Objects that must be restored before they can be read.
     pub archived: u64,
@@ -137,26 +137,26 @@ pub(crate) enum BatchesError {
         /// The cause.
         source: Box<StoreError>,
     },
-    /// Dividing batches into shards needs two passes, but standard input can be read only once.
+    /// Dividing batches into shards requires two passes, but standard input can be read only once.
     #[error(
         "batches from stdin cannot be divided into shards, because stdin can be read only once"
     )]
     Once,
 }
 
-/// Why a line is not a valid description of a batch.
+/// The reason why a line is not a valid description of a batch.
 #[derive(Debug, thiserror::Error)]
 pub enum BadLine {
     /// The line is not JSON, or a key is missing.
     #[error("this is not a batch of a plan: {0}")]
     Json(#[from] serde_json::Error),
-    /// The line is invalid and contains credentials.
+    /// The line is invalid and contains credentials, so it is not quoted.
     #[error("this is not a batch of a plan, and contains a URL with credentials (not shown here)")]
     Secret,
     /// The batch has no objects.
     #[error("the batch has no objects")]
     Empty,
-    /// A key is not the key of a log, or belongs to another partition.
+    /// A key is not a log key, or belongs to another partition.
     #[error("{key} is not the key of a log in {partition}")]
     Key {
         /// The key.
@@ -170,14 +170,14 @@ pub enum BadLine {
     /// An object occurs twice.
     #[error("{0} occurs twice")]
     Twice(String),
-    /// A value does not match the objects.
+    /// A value in the line does not match the objects in the line.
     #[error("the line was changed: `{what}` is {stated}, but {found} according to its objects")]
     Changed {
         /// The JSON key.
         what: &'static str,
         /// The value in the line.
         stated: String,
-        /// The value according to the objects.
+        /// The value computed from the objects.
         found: String,
     },
 }
@@ -245,8 +245,8 @@ impl Description {
         Ok(description)
     }
 
-    /// Opens the sources. Returns the batch and its outcome so far, which counts the objects that no longer exist or
-    /// have changed.
+    /// Opens the sources. Returns the batch and its preliminary outcome, which counts the objects that no longer exist
+    /// or have changed.
     fn open(self, sources: &mut Sources) -> Result<(Batch, Outcome), StoreError> {
         let partition = Arc::new(self.partition);
         let mut outcome = Outcome::new(self.batch, Partition::clone(&partition));
@@ -280,13 +280,13 @@ impl Description {
     }
 }
 
-/// Returns whether `other` is the partition of the day after `one`.
+/// Returns whether `other` is the partition for the day after `one`.
 fn is_next(one: &Partition, other: &Partition) -> bool {
     one.day.succ_opt().is_some_and(|day| Partition { day, ..one.clone() } == *other)
 }
 
-/// Returns the length of the key prefix that the logs of a load balancer share: everything before the end time, the
-/// address and the random part.
+/// Returns the length of the key prefix that the logs of a load balancer share: everything before the end time, the IP
+/// address and the random string.
 fn shared_length(key: &str) -> usize {
     key.rmatch_indices('_').nth(2).map_or(0, |(place, _)| place + 1)
 }
@@ -301,7 +301,7 @@ fn id<'a>(partition: &Partition, names: impl Iterator<Item = &'a str>) -> String
     hex(&hash.finalize()[..16])
 }
 
-/// The sources that the descriptions name, each opened once.
+/// The sources named in the descriptions. Each source is opened once.
 struct Sources<'a> {
     network: &'a Network,
     places: HashMap<String, usize>,
@@ -319,18 +319,18 @@ impl Sources<'_> {
     }
 }
 
-/// Described batches, each with its outcome so far.
+/// Batches that were read from descriptions, each with its preliminary outcome.
 pub(crate) struct Batches {
     /// The sources of the objects.
     pub sources: Vec<Source>,
     batches: Vec<(Batch, Outcome)>,
 }
 
-/// The plan of described batches.
+/// The plan for batches that were read from descriptions.
 pub(crate) struct Work {
     /// The objects to convert, by partition.
     pub plan: Plan,
-    /// The outcome so far of each batch of the plan, in the same order.
+    /// The preliminary outcomes of the batches in the plan, in the same order.
     pub begun: Vec<Outcome>,
     /// The outcomes of the other batches, which have nothing to convert.
     pub done: Vec<Outcome>,
@@ -342,7 +342,7 @@ impl Batches {
     ///
     /// # Errors
     ///
-    /// Fails when the file cannot be read, a line is not a valid description, or a source cannot be opened.
+    /// Fails if the file cannot be read, a line is not a valid description, or a source cannot be opened.
     pub(crate) fn read(
         name: &str,
         network: &Network,
@@ -367,7 +367,8 @@ impl Batches {
         Ok(Self { sources: sources.opened, batches })
     }
 
-    /// Plans the objects that no claim holds. First finishes the open claims of other runs in the same partitions.
+    /// First finishes open claims of other runs in the same partitions, and then plans the objects that are not
+    /// claimed.
     ///
     /// # Errors
     ///
@@ -380,10 +381,10 @@ impl Batches {
         let Self { sources, mut batches } = self;
         let mut plan = Plan::default();
         let (mut begun, mut done) = (Vec::new(), Vec::new());
-        // Claims are read day by day. Batches of the same partition keep their order.
+        // Claims are read in order of partition. The sort is stable, so batches of the same partition keep their order.
         batches.sort_by(|(a, _), (b, _)| a.partition.cmp(&b.partition));
         let mut last: Option<(Arc<Partition>, Before)> = None;
-        // Identities of the new objects in the current partition and in the partition of the previous day.
+        // Identities of the new objects in the current partition and in the previous day's partition.
         let (mut seen, mut seen_before) = (HashSet::new(), HashSet::new());
         let partitions: Vec<_> = batches.iter().map(|(batch, _)| batch.partition.clone()).collect();
         for (place, (mut batch, mut outcome)) in batches.into_iter().enumerate() {
@@ -406,7 +407,7 @@ impl Batches {
             let mut touched = Vec::new();
             batch.objects.retain(|object| {
                 match before.judge(object, &sources) {
-                    // Batches of the same run do not see each other's claims.
+                    // Batches of the same run do not see each other's claims, so duplicates are detected here.
                     Verdict::New
                         if !seen_before.contains(object.identity())
                             && seen.insert(object.identity().to_owned()) =>
@@ -428,7 +429,8 @@ impl Batches {
                 }
                 false
             });
-            // Objects are rarely both converted and touched after their batch was described, so one thread is enough.
+            // It is rare that an object is converted and then touched after its batch was described, so one thread is
+            // enough.
             if !touched.is_empty() {
                 let comparison = Comparison {
                     sources: &sources,
@@ -518,7 +520,8 @@ impl Outcome {
     }
 }
 
-/// Returns the line numbers of a shard, in order. Every line is parsed, so that all shards reject the same files.
+/// Returns the line numbers that belong to a shard, in order. Parses every line, so that all shards reject the same
+/// files.
 fn own_lines(name: &str, network: &Network, shard: Shard) -> Result<Vec<usize>, BatchesError> {
     if name == "-" {
         return Err(BatchesError::Once);
@@ -529,7 +532,7 @@ fn own_lines(name: &str, network: &Network, shard: Shard) -> Result<Vec<usize>, 
         batches.entry(batch).or_insert((line, bytes));
         Ok(())
     })?;
-    // Sorted by hash, so that the order of the lines does not matter.
+    // The batches are sorted by hash, so the order of the lines does not matter.
     let (lines, sizes): (Vec<usize>, Vec<u64>) = batches.into_values().unzip();
     let mut own: Vec<usize> = shard.share(&sizes).into_iter().map(|place| lines[place]).collect();
     own.sort_unstable();

@@ -1,4 +1,4 @@
-//! The queue of batches that wait for a driver or are not finished.
+//! The queue of batches that are waiting for a driver or not finished yet.
 
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex};
@@ -6,13 +6,14 @@ use std::thread;
 
 use crate::plan::Batch;
 
-/// Compressed bytes above which a batch is large: a large batch needs memory for a row group of encoded pages, and for
-/// the text that follows.
+/// Compressed bytes above which a batch is large. A large batch needs memory for a row group of encoded pages and for
+/// the text that follows it.
 const LARGE: u64 = 1 << 20;
-/// Maximum number of large batches that are converted but not finished, in addition to those that are being converted.
+/// Maximum number of large batches that are converted but not finished. Batches that are still being converted do not
+/// count.
 const MAX_STAGED: usize = 3;
 
-/// A queue of batches. The rest of a batch can be put back into the queue.
+/// A queue of batches. The unconverted rest of a batch can be put back.
 pub(super) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
@@ -48,8 +49,8 @@ impl Queue {
         Self { state: Mutex::new(state), changed: Condvar::new(), max_open }
     }
 
-    /// Takes the next batch. Waits while there are too many large batches, or while the rest of a taken batch might be
-    /// put back.
+    /// Takes the next batch. Waits while there are too many large batches, or while the rest of a batch in progress
+    /// might still be put back.
     pub(super) fn take(&self) -> Option<(usize, Batch)> {
         let mut state = self.state.lock().expect("no holder panics");
         while !state.closed {
@@ -97,12 +98,13 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Returns a guard that closes the queue if its thread panics, so that other threads do not wait for its batch.
+    /// Returns a guard that closes the queue if its thread panics, so that other threads do not wait for the batch of
+    /// that thread.
     pub(super) fn guard(&self) -> Guard<'_> {
         Guard(self)
     }
 
-    /// Returns the number of objects in batches that no driver took.
+    /// Returns the number of objects in batches that no driver has taken.
     pub(super) fn left(&self) -> u64 {
         let state = self.state.lock().expect("no holder panics");
         state.waiting.iter().map(|(_, batch)| batch.objects.len() as u64).sum()

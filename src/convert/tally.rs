@@ -19,7 +19,7 @@ pub(crate) const CONVERTED_CONCURRENTLY: &str = "converted_concurrently";
 pub struct Tally {
     /// Counts of objects.
     pub objects: Objects,
-    /// Partitions that objects were converted into.
+    /// Partitions that received converted objects.
     pub partitions: u64,
     /// Parquet files of rows written.
     pub files: u64,
@@ -27,7 +27,7 @@ pub struct Tally {
     pub reject_files: u64,
     /// Lines read; the unreadable tail of an object counts as one.
     pub lines: u64,
-    /// Lines of text that were joined to the preceding line, because a quoted field contains a line feed. They are not
+    /// Lines of text that were joined to the preceding line because a quoted field contains a line feed. They are not
     /// counted in `lines`.
     pub joined_lines: u64,
     /// Lines that became rows.
@@ -46,13 +46,13 @@ pub struct Tally {
     pub bytes_out: u64,
     /// Compressed bytes of archived objects, which are skipped.
     pub bytes_archived: u64,
-    /// Requests to remote stores.
+    /// Requests sent to remote stores.
     pub requests: u64,
-    /// Requests that failed in the store or the network. They are retried up to a limit.
+    /// Requests that failed because of the store or the network. Failed requests are retried up to a limit.
     pub requests_failed: u64,
-    /// Seconds from the first listing to the last file. For a batch, the seconds that the conversion took.
+    /// Duration in seconds, from the first listing to the last file. For a batch, only the duration of the conversion.
     pub seconds: f64,
-    /// Incomplete objects of earlier runs in the partitions that this run read, except for accepted objects.
+    /// Unaccepted incomplete objects from earlier runs in the partitions that this run read.
     pub incomplete_before: u64,
     /// Whether the run was interrupted.
     pub interrupted: bool,
@@ -80,11 +80,11 @@ pub struct OfLogType {
 #[derive(Debug, Clone, Default, Serialize)]
 #[non_exhaustive]
 pub struct Objects {
-    /// Objects found in the sources.
+    /// Objects that the sources list.
     pub listed: u64,
     /// Objects read to their end.
     pub converted: u64,
-    /// Skipped objects: not logs, not selected, archived, copies, or converted before.
+    /// Skipped objects: not logs, not selected, archived, copies, or already converted.
     pub skipped: u64,
     /// Objects that could not be read, or could be read only partly. They are listed as failures.
     pub failed: u64,
@@ -94,7 +94,8 @@ pub struct Objects {
     pub skipped_by_kind: BTreeMap<&'static str, u64>,
     /// Key of the first object of each kind that the listing skipped.
     pub examples: BTreeMap<&'static str, String>,
-    /// Selected objects in the directory of another day. Their end times determine their partitions.
+    /// Selected objects whose directory is for a different day than their end time. The end time determines the
+    /// partition.
     pub moved: Moved,
 }
 
@@ -115,12 +116,12 @@ impl Tally {
         self.rejects.values().sum()
     }
 
-    /// Returns the share of lines that were rejected, from 0 to 1.
+    /// Returns the share of rejected lines, from 0 to 1.
     pub fn reject_share(&self) -> f64 {
         if self.lines == 0 { 0.0 } else { self.reject_count() as f64 / self.lines as f64 }
     }
 
-    /// Adds the counts of a batch, whose objects have this log type.
+    /// Adds the counts of a batch, all of whose objects have the given log type.
     pub(crate) fn add(&mut self, log_type: LogType, batch: Self) {
         let of_type = self.log_types.entry(log_type).or_default();
         of_type.objects += batch.objects.converted;

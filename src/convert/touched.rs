@@ -1,7 +1,7 @@
 //! Touched objects: objects whose ETag or time, but not size, changed since they were converted.
 //!
-//! `touch`, in-place encryption and copying an object onto itself do not change the content of an object. So this
-//! module compares the CRC-32 and the size of the decompressed bytes with the values in the claim. If they are equal,
+//! `touch`, in-place encryption and copying an object onto itself do not change the content of an object. Therefore,
+//! this module compares the CRC-32 and the size of the decompressed bytes with the values in the claim. If both match,
 //! an amendment records the new ETag, and no later run reads the object again.
 
 use std::collections::VecDeque;
@@ -21,7 +21,7 @@ use crate::plan::{Amount, Batch, Failure, Plan, PlanError, Remedy, TOUCHED, Touc
 use crate::store::{Source, StoreError};
 use crate::util::threads::on_threads;
 
-/// Maximum number of objects that one thread compares and one log entry records.
+/// Maximum number of objects in a chunk. One thread compares a chunk, and one log entry records its unchanged objects.
 const OBJECTS_AT_ONCE: usize = 4096;
 
 /// A comparison that is ready to run.
@@ -30,7 +30,7 @@ pub struct Comparison<'a> {
     pub sources: &'a [Source],
     /// The ledger that records unchanged objects.
     pub ledger: &'a Ledger<'a>,
-    /// Number of threads that decompress.
+    /// Number of decompression threads.
     pub threads: usize,
     /// Counts the objects that were compared.
     pub compared: &'a AtomicU64,
@@ -41,7 +41,7 @@ pub struct Comparison<'a> {
 /// The result of a comparison.
 #[derive(Debug, Default)]
 pub struct Compared {
-    /// Objects with unchanged content, which are recorded.
+    /// Objects whose content is unchanged. They are recorded.
     pub equal: Amount,
     /// Objects that must be restored before they can be read.
     pub archived: Amount,
@@ -51,7 +51,7 @@ pub struct Compared {
     pub left: u64,
 }
 
-/// Touched objects that the claims of one partition hold, each with its converted content.
+/// Touched objects claimed in one partition, each with the CRC-32 and size of its content when it was converted.
 struct Chunk {
     batch: Batch,
     converted: Vec<(usize, Content)>,
@@ -91,7 +91,7 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    /// Compares touched objects, and records the unchanged ones in the partitions whose claims hold them.
+    /// Compares touched objects, and records the unchanged ones in the partitions that claimed them.
     ///
     /// # Errors
     ///
@@ -214,7 +214,7 @@ impl Compared {
     }
 }
 
-/// Splits objects into chunks of one partition each.
+/// Splits objects into chunks, each within one partition.
 fn chunks(mut touched: Vec<Touched>) -> Vec<Chunk> {
     touched.sort_by(|a, b| a.partition.cmp(&b.partition));
     let mut chunks: Vec<Chunk> = Vec::new();

@@ -17,12 +17,12 @@ use crate::logs::reject::{MAX_RAW, Reason, Reject};
 use crate::logs::schema::Table;
 
 /// Number of rejects at which [`Decoder::decode`] stops. Without a limit, rejects could need far more memory than their
-/// text: a two-byte line can become a reject of a hundred bytes. The last tile of lines can exceed the limit.
+/// text: a two-byte line can become a reject of a hundred bytes. The last tile can take the number above the limit.
 pub const MAX_REJECTS: usize = 16 << 10;
-/// Bytes of rejected lines at which [`Decoder::decode`] stops. The last tile of lines can exceed the limit.
+/// Bytes of rejected lines at which [`Decoder::decode`] stops. The last tile can take the number above the limit.
 const MAX_REJECT_BYTES: usize = 4 << 20;
-/// Number of rows at which [`Decoder::decode`] stops. Without a limit, a batch of short lines could be several times
-/// larger than the text.
+/// Number of rows at which [`Decoder::decode`] stops. Without a limit, a batch of short lines could be several times as
+/// large as its text.
 const MAX_ROWS: usize = 100_000;
 
 /// Decodes text into record batches of one table.
@@ -36,7 +36,7 @@ pub struct Decoder {
     rows: usize,
 }
 
-/// A column whose values are read from a field.
+/// A column whose values are read from a field of the line.
 struct FieldColumn {
     name: Arc<str>,
     /// Index of the field.
@@ -72,7 +72,7 @@ pub struct DecodedSegment {
     pub rejects: Vec<Reject>,
     /// CRC-32 of all decompressed bytes of the object; see [`Segment`](crate::decode::gzip::Segment).
     pub crc32: Option<u32>,
-    /// Notes about the object that were found in this segment.
+    /// Notes about the object from this segment.
     pub notes: Vec<Note>,
 }
 
@@ -129,8 +129,8 @@ impl Decoder {
 
     /// Decodes text. `key` returns the key of the object with a given index.
     ///
-    /// Stops after 100,000 rows, or after [`MAX_REJECTS`] rejects (fewer if they are long). The remaining segments stay
-    /// in `decompressed`: call this method again until none remain.
+    /// Stops after 100,000 rows or [`MAX_REJECTS`] rejects (fewer if they are long). The remaining segments stay in
+    /// `decompressed`: call this method again until none remain.
     pub fn decode<'k>(
         &mut self,
         decompressed: &mut Decompressed,
@@ -195,12 +195,13 @@ impl Decoder {
         Decoded { batch: self.finish(), segments: decoded }
     }
 
-    /// Returns whether a line, passed without its line ending, would become a row.
+    /// Returns whether a line would become a row. `line` does not include the line ending.
     pub fn is_row(&mut self, line: &[u8]) -> bool {
         is_row(&mut self.columns, self.count, line)
     }
 
-    /// Returns whether the columns of a field would accept it. `index` is its position in the line, from 0.
+    /// Returns whether the columns that are read from a field would accept its value. `index` is the position of the
+    /// field in the line, starting at 0.
     pub fn accepts(&mut self, index: usize, line: &[u8], field: Span) -> bool {
         let mut columns = self.columns.iter_mut().filter(|column| column.field == index);
         columns.all(|column| column.builder.accepts(line, field))
@@ -241,8 +242,8 @@ impl Decoder {
         outcome.rows += rows as u64;
     }
 
-    /// Appends the tile to the columns that can reject values. Returns the index of each rejected line and the index of
-    /// the first column that rejected it, sorted by line.
+    /// Appends the tile to the columns that can reject values. Returns the index of each rejected line with the index
+    /// of the first column that rejected it, sorted by line.
     fn append_checked(&mut self, text: &Text) -> Vec<(usize, usize)> {
         let mut rejected = Vec::new();
         let mut lines = Vec::new();
@@ -288,7 +289,7 @@ impl Decoder {
     }
 }
 
-/// Returns whether a line would become a row. Appends nothing to the columns.
+/// Returns whether a line would become a row, without appending anything to the columns.
 fn is_row(columns: &mut [FieldColumn], count: FieldCount, line: &[u8]) -> bool {
     if line.len() > MAX_LINE {
         return false;

@@ -1,7 +1,6 @@
-//! Finds where the fault is in a rejected line.
+//! Finds the position of the fault in a rejected line.
 //!
-//! A [`Reject`] does not contain this position, so that the decoder does not have to record it. This module parses the
-//! line again, byte by byte.
+//! The decoder does not record this position in a [`Reject`]. Instead, this module parses the line again, byte by byte.
 
 use std::ops::Range;
 
@@ -10,11 +9,11 @@ use crate::decode::tokenizer::{self, Fields, Span};
 use crate::logs::reject::{Reason, Reject};
 use crate::logs::schema::{Part, Table};
 
-/// Returns the range of the bytes that caused a reject. If fields are missing, this is the empty range at the end of
-/// the line.
+/// Returns the range of the bytes that caused a reject. If fields are missing, this is an empty range at the end of the
+/// line.
 ///
 /// Returns `None` if the fault has no position, as for corrupt data and lines that are too long, or if the position is
-/// not in the reject, which contains only the first 64 KiB of a line.
+/// beyond the first 64 KiB of the line, which are all that a reject contains.
 pub fn fault_range(table: &Table, reject: &Reject) -> Option<Range<usize>> {
     let line = reject.raw.as_slice();
     let end = line.len()..line.len();
@@ -41,7 +40,7 @@ pub fn fault_range(table: &Table, reject: &Reject) -> Option<Range<usize>> {
     }
 }
 
-/// Returns the range of the value of a column in a line.
+/// Returns the range of a column's value in a line.
 fn value(table: &Table, line: &[u8], name: &str) -> Option<Range<usize>> {
     let (index, column) = table.columns().find(|(_, column)| column.name == name)?;
     let field = Fields::of(line, table.fields.len()).nth(index)?.ok()?;

@@ -14,9 +14,9 @@ use crate::logs::schema::LogType;
 
 /// Reads one object, or any stream of log lines, as Arrow record batches.
 ///
-/// A `Reader` is an iterator of record batches, one for every few megabytes of text. It holds only one batch in memory,
-/// regardless of the size of the object, and starts no threads. A batch is empty if all of its lines were rejected.
-/// Lines that do not parse and corrupt gzip data are rejects, not errors: see [`Reader::take_rejects`]. If the stream
+/// A `Reader` is an iterator over record batches, one for every few megabytes of text. It holds only one batch in
+/// memory, regardless of the size of the object, and starts no threads. A batch is empty if all of its lines were
+/// rejected. Invalid lines and corrupt gzip data are rejects, not errors: see [`Reader::take_rejects`]. If the stream
 /// cannot be read, the last item is an error.
 ///
 /// Text columns whose values repeat are dictionary-encoded. [`arrow::compute::cast`] converts them to plain strings.
@@ -61,13 +61,13 @@ pub struct Reader {
     ended: bool,
 }
 
-/// Counts of what was read so far.
+/// Counts of the lines, rows and bytes read so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Counts {
     /// Lines read: `rows + rejects`. The unreadable tail of an object counts as one line.
     pub lines: u64,
-    /// Lines of text that were joined to the preceding line, because a quoted field contains a line feed. They are not
+    /// Lines of text that were joined to the preceding line because a quoted field contains a line feed. They are not
     /// counted in `lines`.
     pub joined_lines: u64,
     /// Lines that became rows.
@@ -83,7 +83,7 @@ pub struct Counts {
 }
 
 impl Reader {
-    /// Starts reading an object as a conversion would: gzip with any number of members, or plain text. `source_key` is
+    /// Starts reading an object like a conversion does: gzip with any number of members, or plain text. `source_key` is
     /// the value of that column in all rows.
     ///
     /// # Errors
@@ -122,25 +122,25 @@ impl Reader {
         }
     }
 
-    /// Returns counts of what was read so far.
+    /// Returns the counts of the lines, rows and bytes read so far.
     pub fn counts(&self) -> Counts {
         Counts { members: self.stream.members(), ..self.counts }
     }
 
-    /// Returns the notes about the object that were found so far.
+    /// Returns the notes about the object so far.
     pub fn notes(&self) -> &[Note] {
         &self.notes
     }
 
     /// Returns the rejects since the last call, with line numbers and byte offsets relative to the entire stream.
     ///
-    /// The reader keeps rejects in memory until this method returns them. If many lines may be rejected, call this
+    /// The reader keeps rejects in memory until this method returns them. If many lines can be rejected, call this
     /// method after each batch.
     pub fn take_rejects(&mut self) -> Vec<Reject> {
         mem::take(&mut self.rejects)
     }
 
-    /// Reads the next batch. Calls `observe` with each text before decoding the first batch from it.
+    /// Reads the next batch. Calls `observe` with each decompressed text before decoding it.
     pub(crate) fn read(
         &mut self,
         observe: impl FnOnce(&Decompressed),

@@ -1,7 +1,7 @@
-//! Detects, from the first lines of an object, what it contains instead of the log that its name promises.
+//! Detects, from its first lines, what an object contains if it is not the log type in its name.
 //!
 //! Only objects whose lines are all rejected are checked, so an invalid line among valid ones is an ordinary reject. If
-//! the content is not recognized, its lines are ordinary rejects, too.
+//! the content is not recognized, the lines are ordinary rejects, too.
 
 use std::fmt;
 
@@ -15,18 +15,18 @@ use crate::decode::tokenizer::{self, Fields, Span};
 use crate::logs::reject::{Reason, Reject};
 use crate::logs::schema::LogType;
 
-/// Number of lines to check. All must be of the same kind.
+/// Number of lines to check. All of them must be of the same kind.
 const FIRST: usize = 8;
-/// Number of different kinds of values that identify a log line with selected fields.
+/// Number of different kinds of values that a line must contain to be recognized as a log line with selected fields.
 const KINDS: usize = 2;
-/// Number of field names that identify a header.
+/// Number of field names that a line must contain to be recognized as a header.
 const NAMES: usize = 3;
 /// Maximum length in bytes of a field separator in a log delivery
 /// (<https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_CreateDelivery.html>).
 const MAX_SEPARATOR: usize = 5;
 /// Maximum number of candidate separators to try in a line.
 const MAX_CANDIDATES: usize = 4 * MAX_SEPARATOR;
-/// Common field separators and their names. These separators are tried even in lines without a time.
+/// Common field separators and their names. These separators are tried even if a line contains no time.
 const SEPARATORS: [(&str, &str); 4] =
     [("\t", "tabs"), (",", "commas"), (";", "semicolons"), ("|", "vertical bars")];
 
@@ -35,9 +35,9 @@ const SEPARATORS: [(&str, &str); 4] =
 pub enum Foreign {
     /// Lines of another Application Load Balancer log.
     Log(LogType),
-    /// Lines of a Network Load Balancer's access log.
+    /// Lines of a Network Load Balancer access log.
     NetworkLoadBalancer,
-    /// Lines of a Classic Load Balancer's access log.
+    /// Lines of a Classic Load Balancer access log.
     ClassicLoadBalancer,
     /// JSON, a format in which CloudWatch can deliver logs.
     Json,
@@ -66,8 +66,8 @@ pub struct Separator {
 }
 
 impl Separator {
-    /// Returns a separator, or `None` if the bytes cannot separate fields because there are too many of them, some can
-    /// be part of a value, or all are spaces.
+    /// Returns a separator. Returns `None` if there are too many bytes, if some of them can be part of a value, or if
+    /// all of them are spaces.
     fn new(text: &[u8]) -> Option<Self> {
         let is_value = |byte: &u8| byte.is_ascii_alphanumeric() || b"\"-".contains(byte);
         let is_blank = text.iter().all(|&byte| byte == b' ');
@@ -144,11 +144,11 @@ impl Foreign {
     }
 }
 
-/// Recognizes the content of an object, all of whose lines so far were rejected, from its first rejects. Returns `None`
+/// Recognizes the content of an object from its first rejects. All lines so far must have been rejected. Returns `None`
 /// if the content is not recognized, or matches the log type in the name.
 pub fn recognise(named: LogType, rejects: &[Reject]) -> Option<Foreign> {
     let lines: Vec<&[u8]> = match rejects {
-        // Nothing was decompressed. The object itself may be text.
+        // Nothing was decompressed, so the object itself may be text.
         [whole] if whole.reason == Reason::NotGzip => whole.raw.split(|&b| b == b'\n').collect(),
         lines => lines.iter().filter(|r| !r.reason.is_damage()).map(|r| &r.raw[..]).collect(),
     };
@@ -206,8 +206,8 @@ fn is_header(line: &[u8]) -> bool {
     known >= NAMES && known * 2 > names.len()
 }
 
-/// Returns the field separator of a log line, unless it is a space. The result is the candidate that splits the line
-/// into values of the most kinds. The candidates are the common separators, and the bytes after each time.
+/// Returns the field separator of a log line, unless it is a space. The candidates are the common separators and the
+/// bytes after each time. The candidate that splits the line into the most kinds of values wins.
 fn separator_of(line: &[u8]) -> Option<Separator> {
     let ends = memchr_iter(b'Z', line).filter(|&end| is_time_before(line, end + 1));
     let after = ends.flat_map(|end| {
@@ -222,7 +222,7 @@ fn separator_of(line: &[u8]) -> Option<Separator> {
     best.max_by_key(|(kinds, by)| (*kinds, by.length)).map(|(_, by)| by)
 }
 
-/// Returns whether a time ends at a position.
+/// Returns whether a time ends at the given position.
 fn is_time_before(line: &[u8], end: usize) -> bool {
     const LENGTHS: std::ops::RangeInclusive<usize> = 20..=30;
     LENGTHS.filter_map(|length| end.checked_sub(length)).any(|start| {
@@ -232,13 +232,13 @@ fn is_time_before(line: &[u8], end: usize) -> bool {
 }
 
 /// Returns whether log lines have omitted or reordered fields. This is the case if most lines have a rejected value
-/// that belongs to another column, or if all lines end after the same number of fields, which is too small.
+/// that belongs in another column, or if all lines have the same number of fields and that number is too small.
 fn have_chosen_fields(named: LogType, lines: &[&[u8]]) -> bool {
     let table = named.table();
     let mut decoder = Decoder::new(table);
     let (mut moved, mut lengths) = (0, Vec::new());
     for line in lines {
-        // For an invalid line, these are only the fields before the fault.
+        // For an invalid line, this contains only the fields before the fault.
         let fields: Vec<Span> =
             Fields::of(line, table.fields.len()).map_while(Result::ok).collect();
         let value = |field: &Span| &line[tokenizer::unquoted(line, *field).range()];
@@ -275,7 +275,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// Returns the kind of a value, if it is recognized.
+    /// Returns the kind of a value, if the kind is recognized.
     fn of(value: &[u8]) -> Option<Self> {
         let begins = |mark: &str| value.starts_with(mark.as_bytes());
         let is_address = |address: &[u8]| {

@@ -6,19 +6,19 @@ use crate::util::pool::Pool;
 
 /// Maximum length of a line in bytes. Longer lines are rejected.
 ///
-/// AWS documents a limit of 8 KB for the user agent, but no limit for the line.
+/// AWS documents a limit of 8 KB for the user agent, but no limit for the entire line.
 pub const MAX_LINE: usize = 1 << 20;
-/// Maximum number of lines of text that are joined into one line.
+/// Maximum number of lines of text that can be joined into one line.
 pub(crate) const MAX_JOINED: usize = 16;
 /// Maximum size in bytes of a buffer that is kept for reuse.
 const MAX_KEPT: usize = 16 << 20;
 /// Maximum number of buffers that are kept for reuse.
 const MAX_IDLE: usize = 8;
 
-/// A byte buffer that clears its memory only once and can be refilled any number of times.
+/// A reusable byte buffer that zeroes its memory only once.
 ///
-/// A `Vec` would clear the memory again each time it is refilled. With a few megabytes of decompressed text per object,
-/// this would take a twentieth of the total run time.
+/// Resizing a `Vec` would zero the memory on each reuse. With a few megabytes of decompressed text per object, this
+/// would take a twentieth of the total run time.
 #[derive(Debug, Default)]
 pub struct Text {
     bytes: Vec<u8>,
@@ -36,7 +36,7 @@ impl Text {
     pub fn spare(&mut self, room: usize) -> &mut [u8] {
         let end = self.len + room;
         if self.bytes.len() < end {
-            // `resize` alone could double the capacity, and thus allocate twice the memory that the text needs.
+            // `resize` alone could double the capacity, and thus allocate twice as much memory as the text needs.
             let len = (end + end / 8).next_multiple_of(1 << 16);
             self.bytes.reserve_exact(len - self.bytes.len());
             self.bytes.resize(len, 0);

@@ -1,25 +1,26 @@
 //! Finds the boundaries of lines and fields.
 //!
-//! This module implements the following grammar. `maintain/verify/reference.rs` is a simple but slow implementation:
+//! This module implements the following grammar. `maintain/verify/reference.rs` contains a simple but slow
+//! implementation of the same grammar.
 //!
-//! * A line ends at LF; one CR before the LF is not part of the line. A line that ends within a quoted field is joined
-//!   with the lines after it if the result is a row: see `tokenizer::join`.
+//! * A line ends at LF; one CR before the LF is not part of the line. If a line ends within a quoted field, it is
+//!   joined with the lines after it, provided that the result is a row: see `tokenizer::join`.
 //! * Fields are separated by one or more spaces. A field is bare (without quotes) or quoted (from a quote to the next
-//!   quote, which a space or the end of the line must follow). Nothing is unescaped: AWS writes `\x22` for a quote
-//!   within a field, and the field keeps it.
+//!   quote, which must be followed by a space or the end of the line). Nothing is unescaped: AWS writes `\x22` for a
+//!   quote within a field, and these characters are kept.
 //! * After the last known field of the table, the rest of the line is one field, unchanged.
 //!
 //! # How to change this module
 //!
-//! `Tile::scan` converts the quotes, spaces and line ends of 64 bytes at a time to bit masks with one bit for each
-//! byte. A prefix XOR of the quotes gives the bytes within quotes. The spaces that are not within quotes are the field
-//! delimiters. This finds the fields of all regular lines without a branch for each byte. If a line is irregular (two
-//! spaces in a row, a misplaced quote, a byte above 0x7f, …), the scan only records a position in `odd`, and
-//! `read_irregular` parses the entire line again, byte by byte. So the scan can be rewritten freely, as long as it
-//! records a position for each irregular line. It does not have to decide whether an irregular line is valid.
+//! `Tile::scan` converts 64 bytes at a time to bit masks of the quotes, spaces and line ends, with one bit for each
+//! byte. The prefix XOR of the quotes is a mask of the bytes within quotes. The spaces outside quotes are the field
+//! delimiters. This finds the fields of all regular lines without a branch per byte. If a line is irregular (two spaces
+//! in a row, a misplaced quote, a byte above 0x7f, …), the scan only records a position in `odd`, and `read_irregular`
+//! parses the entire line again, byte by byte. The scan can thus be rewritten freely as long as it records a position
+//! in each irregular line. It does not have to decide whether an irregular line is valid.
 //!
-//! A valid irregular line is copied to the end of the text in regular form, so that other modules only process regular
-//! lines.
+//! A valid irregular line is copied to the end of the text in regular form, so that other modules need to process only
+//! regular lines.
 
 mod join;
 mod line;
@@ -36,18 +37,18 @@ pub(crate) use crate::decode::tokenizer::span::{Span, Spans};
 use crate::decode::text_buffer::Text;
 use crate::logs::reject::Reason;
 
-/// Maximum number of lines of a tile. Large enough that the fixed per-tile costs of forty columns are small, and small
-/// enough that the text is still in the CPU cache when the last column reads it.
+/// Maximum number of lines of a tile. The number is large enough that the fixed costs per tile of forty columns are
+/// small, and small enough that the text is still in the CPU cache when the last column reads it.
 const TILE_LINES: usize = 64;
 /// Number of bytes to scan at a time. Each byte corresponds to one bit of a mask.
 const BLOCK: usize = 64;
 
-/// A tile: some lines of a text and their field boundaries. The memory is reused for the next tile.
+/// A tile: consecutive lines of a text, with their field boundaries. The memory is reused for the next tile.
 #[derive(Debug, Default)]
 pub struct Tile {
     /// Starts of fields. The field that begins at `starts[i]` ends one byte before `starts[i + 1]`.
     starts: Vec<u32>,
-    /// Number of entries of `starts` that belong to this tile. Later entries are left over, and will be overwritten.
+    /// Number of entries of `starts` that belong to this tile. Later entries are leftovers and will be overwritten.
     used: usize,
     /// The valid lines.
     lines: Vec<Line>,
@@ -57,18 +58,18 @@ pub struct Tile {
     pub joined: u64,
     /// For each line end, its index in `starts`.
     line_ends: Vec<u32>,
-    /// Positions that make their lines irregular, in order.
+    /// Positions of bytes that make a line irregular, in order.
     odd: Vec<u32>,
-    /// Starts and ends of one field in all lines, if the field's entries in `starts` are not evenly spaced.
+    /// Start and end of one field in every line, used if the field's entries in `starts` are not evenly spaced.
     scattered: Vec<u32>,
-    /// Number of fields of each line, if all lines are regular and have the same number. In `starts`, the fields of a
-    /// line then directly follow the fields of the preceding line.
+    /// Number of fields of each line, if all lines are regular and have the same number of fields. In `starts`, the
+    /// fields of a line then directly follow the fields of the preceding line.
     stride: Option<usize>,
     /// Number of known fields of the table.
     known: usize,
 }
 
-/// Position of a line in its text, without its line end.
+/// Position of a line in its text, without the line ending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     /// Number of the line in the tile, from 0.
@@ -92,7 +93,7 @@ pub struct Line {
     end: u32,
 }
 
-/// Returns a field without its quotes, if it has any.
+/// Returns a field without any quotes around it.
 #[inline]
 pub(crate) fn unquoted(text: &[u8], field: Span) -> Span {
     match text[field.range()] {
@@ -101,7 +102,7 @@ pub(crate) fn unquoted(text: &[u8], field: Span) -> Span {
     }
 }
 
-/// Returns the value of a field without its quotes, or `None` if the field is absent or `-`.
+/// Returns the value of a field, without any quotes around it. Returns `None` if the field is absent or `-`.
 #[inline]
 pub(crate) fn value(text: &[u8], field: Span) -> Option<Span> {
     if field.is_empty() {
@@ -114,14 +115,14 @@ pub(crate) fn value(text: &[u8], field: Span) -> Option<Span> {
 /// The field counts of a table.
 #[derive(Debug, Clone, Copy)]
 pub struct FieldCount {
-    /// Lines with fewer fields are rejected.
+    /// Number of required fields. Lines with fewer fields are rejected.
     pub required: usize,
-    /// Number of fields that the table describes. The rest of a line is one more field, unchanged.
+    /// Number of fields that the table describes. The rest of a line is one additional field, unchanged.
     pub known: usize,
 }
 
 impl Tile {
-    /// Reads lines of `text[from..end]`, which must end with a line end, into the tile.
+    /// Reads lines of `text[from..end]`, which must end with a line ending, into the tile.
     ///
     /// Returns the position after the last line read. Copies of irregular lines are appended to `text`, after `end`.
     /// `is_row` returns whether a line would become a row. It is called only for lines that may have to be joined.
@@ -202,7 +203,7 @@ impl Tile {
         &self.lines
     }
 
-    /// Keeps only the valid lines whose index `keep` accepts.
+    /// Keeps only the valid lines for whose index `keep` returns true.
     pub fn retain(&mut self, mut keep: impl FnMut(usize) -> bool) {
         let mut indices = 0..;
         self.lines.retain(|_| indices.next().is_some_and(&mut keep));
@@ -210,7 +211,7 @@ impl Tile {
     }
 
     /// Returns the span of a field in each valid line, including quotes. The span is empty if the field is absent. The
-    /// field after the last known one is the rest of the line.
+    /// field after the last known field is the rest of the line.
     pub fn spans(&mut self, index: usize) -> Spans<'_> {
         let lines = self.lines.iter();
         if let Some(stride) = self.stride.filter(|&stride| index < stride && index < self.known) {
@@ -218,7 +219,7 @@ impl Tile {
             let from = first + index;
             let end = from + stride * lines.len();
             if self.starts.len() < end {
-                // `Spans` needs a full stride for the last line as well.
+                // `Spans` needs a full stride even for the last line.
                 self.starts.resize(end, 0);
             }
             return Spans::new(&self.starts[from..end], stride, lines.len());
@@ -237,7 +238,7 @@ impl Tile {
         Spans::new(&self.scattered, 2, self.lines.len())
     }
 
-    /// Finds the boundaries of lines and fields, and positions that make lines irregular.
+    /// Finds the boundaries of lines and fields, and the positions of bytes that make lines irregular.
     fn scan(&mut self, text: &[u8], from: usize) {
         #[cfg(target_arch = "x86_64")]
         if x86::IMPLEMENTATIONS.iter().any(|scan| scan(self, text, from)) {
@@ -246,8 +247,8 @@ impl Tile {
         self.scan_with(text, from, Masks::of, running_xor, write_positions);
     }
 
-    /// Scans with the given functions, which compute the masks of a block, the prefix XOR of its quotes, and the
-    /// positions of set bits.
+    /// Implements `scan` with the given functions, which compute the masks of a block, the prefix XOR of the quotes,
+    /// and the positions of set bits.
     #[allow(clippy::inline_always)] // so that it is compiled for the CPU features of its caller
     #[inline(always)]
     fn scan_with(
@@ -265,8 +266,8 @@ impl Tile {
         }
         self.starts[0] = position(from);
         let mut starts = 1;
-        // State of the last byte of the previous block: whether it was a delimiter (bit 0), a closing quote (bit 0), or
-        // within quotes (all bits).
+        // Whether the last byte of the previous block was a delimiter (bit 0), a closing quote (bit 0), or within
+        // quotes (all bits).
         let (mut delimiter, mut closed, mut quoted) = (1_u64, 0_u64, 0_u64);
         let mut base = from;
         while base < text.len() && self.line_ends.len() < TILE_LINES {
@@ -319,8 +320,8 @@ impl Tile {
         self.starts[known..].first_chunk_mut().expect("the vector was just resized")
     }
 
-    /// Ends open quotes at line ends, because the scan never continues a quoted field in the next line. Records the
-    /// positions of these line ends, and returns the corrected mask of bytes within quotes.
+    /// Closes open quotes at line ends, because the scan never continues a quoted field on the next line. Records the
+    /// positions of these line ends, and returns the corrected mask of the bytes within quotes.
     #[cold]
     #[inline(never)]
     fn end_quotes_at_line_ends(&mut self, mut within: u64, line_ends: u64, base: usize) -> u64 {
@@ -340,7 +341,7 @@ struct Masks {
     quotes: u64,
     spaces: u64,
     line_ends: u64,
-    /// Bytes that make their line irregular by themselves: those above 0x7f.
+    /// Bytes that alone make a line irregular: all bytes above 0x7f.
     odd: u64,
 }
 
@@ -369,7 +370,7 @@ fn last_block(rest: &[u8]) -> [u8; BLOCK] {
     block
 }
 
-/// Returns the prefix XOR: sets each bit that has an odd number of set bits at or below it.
+/// Returns the prefix XOR: a bit is set if the number of set bits at or below it is odd.
 #[inline]
 fn running_xor(mut bits: u64) -> u64 {
     for shift in [1, 2, 4, 8, 16, 32] {
@@ -378,12 +379,12 @@ fn running_xor(mut bits: u64) -> u64 {
     bits
 }
 
-/// Writes the positions of set bits, relative to `base`. Also overwrites some entries after the last position.
+/// Writes the positions of set bits, relative to `base`. May overwrite entries after the last position.
 #[allow(clippy::inline_always)] // like `scan_with`
 #[inline(always)]
 fn write_positions(mut bits: u64, base: u32, out: &mut [u32; BLOCK]) {
-    // Writes eight positions at a time, even if fewer bits are set. So the outer loop nearly always runs once, which
-    // the CPU predicts.
+    // Writes eight positions at a time, even if fewer bits are set. The outer loop thus nearly always runs only once,
+    // which the CPU predicts well.
     for eight in out.chunks_exact_mut(8) {
         for position in eight {
             *position = base + bits.trailing_zeros();
@@ -401,7 +402,7 @@ fn position(at: usize) -> u32 {
     at as u32
 }
 
-/// Position of a line, the number of its fields, and the end of its copy.
+/// Position of a line, the number of fields, and the end of the copy.
 type Copied = (Bounds, u32, u32);
 
 /// Parses one line byte by byte. If it is valid, copies it in regular form to the end of `text`.
@@ -468,7 +469,7 @@ mod tests {
     use super::*;
 
     proptest::proptest! {
-        /// All implementations find the same boundaries in any text.
+        /// Checks that all implementations find the same boundaries in any text.
         #[test]
         fn all_implementations_find_the_same(
             text in "([a-c\\-]{0,30}[ \"\n\r\u{e9}]){0,200}\n",

@@ -12,10 +12,10 @@ use crate::plan::Remedy;
 use crate::store::Listed;
 use crate::util::hash::hex;
 
-/// The objects of one partition that become one Parquet file.
+/// Objects of one partition that are converted into one Parquet file.
 #[derive(Debug, Clone)]
 pub struct Batch {
-    /// The partition of the file.
+    /// The partition that contains the file.
     pub partition: Arc<Partition>,
     /// The objects, sorted by name.
     pub objects: Vec<Object>,
@@ -24,11 +24,11 @@ pub struct Batch {
 /// An object to convert.
 #[derive(Debug, Clone)]
 pub struct Object {
-    /// The partition that its key determines.
+    /// The partition, which is derived from the object's key.
     pub partition: Arc<Partition>,
     /// The entry of the object in the listing.
     pub listed: Listed,
-    /// Index of the object's source in the sources of the run.
+    /// Index of the object's source among the sources of the run.
     pub source: usize,
 }
 
@@ -70,7 +70,7 @@ impl Failure {
     }
 }
 
-/// The number and total size of some objects.
+/// The number and total size of a set of objects.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Amount {
     /// Number of objects.
@@ -117,7 +117,7 @@ impl Object {
         self.listed.name()
     }
 
-    /// Returns the identity of the object, which is the same in any directory: the unique part of its name.
+    /// Returns the unique part of the object's name, which identifies the object in any directory.
     pub fn identity(&self) -> &str {
         identity(self.name())
     }
@@ -134,8 +134,8 @@ impl Batch {
         self.objects.iter().map(|object| object.listed.size).sum()
     }
 
-    /// Returns the name of the files: a hash of the objects, the settings that determine the bytes, and the name of the
-    /// run.
+    /// Returns the name of the files: a hash of the objects, the settings that affect the output bytes, and the name of
+    /// the run.
     pub fn file_name(&self, settings: &str, run: &str) -> String {
         let mut hash = Sha256::new();
         for part in [env!("CARGO_PKG_VERSION"), settings, run] {

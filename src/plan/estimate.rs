@@ -1,7 +1,7 @@
 //! Estimates a conversion before it starts: objects per load balancer, files, requests, price and time.
 //!
-//! Objects, bytes, batches and requests are counted as `convert` would process them. The sizes of files and the time
-//! are scaled from measurements.
+//! Objects, bytes, batches and requests are counted exactly as `convert` would process them. File sizes and the
+//! duration are extrapolated from measurements.
 
 mod requests;
 
@@ -18,9 +18,9 @@ use crate::store::{Calls, Source};
 
 pub(crate) use crate::plan::estimate::requests::of_listing;
 
-/// Approximate bytes of Parquet per byte of gzip, with Zstandard: 0.53 to 0.58 in benches/README.md.
+/// Approximate bytes of Parquet per byte of gzip, with Zstandard: benches/README.md measured 0.53 to 0.58.
 pub(crate) const PARQUET_PER_GZIP: f64 = 0.55;
-/// Approximate bytes of a Parquet file besides its values: page headers, the embedded claim and the footer.
+/// Approximate bytes of a Parquet file other than its values: page headers, the embedded claim and the footer.
 const PER_FILE: u64 = 7_000;
 
 /// Prices per thousand requests, in US dollars. The default is the price of S3 Standard in us-east-1
@@ -68,7 +68,7 @@ pub struct Survey {
     archived: Option<Amount>,
 }
 
-/// Identifies a load balancer.
+/// Identifies a load balancer within an account and region.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Id {
     account: String,
@@ -84,14 +84,14 @@ struct Found {
 }
 
 impl Survey {
-    /// Counts the objects of a listing.
+    /// Counts the objects in a listing.
     pub fn of(listing: &Listing) -> Self {
         let mut survey = Self { archived: listing.archived, ..Self::default() };
         survey.add(&listing.objects);
         survey
     }
 
-    /// Counts objects, which must be sorted by partition, load balancer and time.
+    /// Counts objects. The objects must be sorted by partition, load balancer and time.
     fn add(&mut self, objects: &[Object]) {
         for of_partition in objects.chunk_by(|a, b| a.partition == b.partition) {
             let mut rest = of_partition;
@@ -133,7 +133,8 @@ pub struct Estimate {
     pub skipped_by_kind: BTreeMap<&'static str, u64>,
     /// Key of the first object of each kind that the listing skipped.
     pub examples: BTreeMap<&'static str, String>,
-    /// Selected objects in the directory of another day. Their end times determine their partitions.
+    /// Selected objects whose directory is for a different day than their end time. The end time determines the
+    /// partition.
     pub moved: Moved,
     /// Selected objects.
     pub selected: Amount,
@@ -149,14 +150,14 @@ pub struct Estimate {
     pub open_claims: u64,
     /// The selected objects by load balancer.
     pub load_balancers: Vec<OfLoadBalancer>,
-    /// Number of partitions that would be written to.
+    /// Number of partitions that the conversion would write to.
     pub partitions: u64,
-    /// Number of batches. Each batch becomes one file of rows, and one file of rejects if there are any.
+    /// Number of batches. Each batch becomes one row file and, if it contains rejects, one reject file.
     pub batches: u64,
-    /// Approximate bytes of the files of rows. In tests/plan.rs, the estimate is within a quarter of the bytes actually
+    /// Approximate bytes of the row files. tests/plan.rs checks that the estimate is within 25 % of the bytes actually
     /// written.
     pub bytes_out: u64,
-    /// Requests to remote stores, not counting requests for rejects and retries.
+    /// Requests to remote stores, excluding retries and requests for rejects.
     pub requests: Calls,
     /// Prices per thousand requests, in US dollars.
     pub usd_per_1000_requests: Prices,
@@ -166,10 +167,10 @@ pub struct Estimate {
     pub bytes_per_second_per_thread: u64,
     /// Number of threads.
     pub threads: usize,
-    /// Approximate seconds that the conversion takes, not counting the listing.
+    /// Approximate duration of the conversion in seconds, excluding the listing.
     pub seconds: f64,
-    /// Failed listings, objects that contradict each other or an earlier run, partitions with damaged claims, and
-    /// claims that cannot be applied.
+    /// Failed listings, objects that conflict with each other or with an earlier run, partitions with damaged claims,
+    /// and claims that cannot be applied.
     pub failures: Vec<Failure>,
 }
 
@@ -203,19 +204,19 @@ fn as_text<S: Serializer>(day: &NaiveDate, serializer: S) -> Result<S::Ok, S::Er
     serializer.collect_str(day)
 }
 
-/// The dataset of a plan.
+/// The dataset that a plan is for.
 pub struct For<'a> {
     /// The dataset.
     pub dataset: &'a Dataset,
     /// Whether the dataset already exists.
     pub begun: bool,
-    /// The ledger that the plan was made with.
+    /// The ledger that the plan was created with.
     pub ledger: &'a Ledger<'a>,
 }
 
 impl Estimate {
-    /// Estimates a plan. `survey` contains the object counts of the listing that the plan was made from, and `listing`
-    /// contains the request counts of that listing.
+    /// Estimates a plan. `survey` contains the object counts of the listing on which the plan is based, and `listing`
+    /// contains its request counts.
     pub fn of(
         plan: Plan,
         survey: Survey,
@@ -284,7 +285,7 @@ fn of_balancers(survey: Survey, new: &Survey) -> Vec<OfLoadBalancer> {
     survey.balancers.into_iter().filter_map(of_balancer).collect()
 }
 
-/// Returns the approximate Parquet file size for the given number of gzip bytes.
+/// Returns the approximate size of the Parquet file for the given number of gzip bytes.
 fn parquet(gzip: u64) -> u64 {
     PER_FILE + (gzip as f64 * PARQUET_PER_GZIP) as u64
 }

@@ -1,8 +1,8 @@
 //! Reads objects from a list instead of a listing: keys, URLs or paths, the output of `aws s3 ls`, `aws s3api`,
 //! `s5cmd ls` or `find`, CSV with a header, or an S3 Inventory in CSV or Parquet.
 //!
-//! The format of a list is detected from its first lines. A line that does not match is reported with its number,
-//! and never used in a request. See `docs/object-lists.md`, and for inventories
+//! The format of a list is detected from its first lines. Lines that do not match are reported with their line numbers,
+//! and are never used in requests. See `docs/object-lists.md`, and for inventories
 //! <https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory-location.html>.
 
 mod home;
@@ -43,7 +43,7 @@ pub enum ObjectsError {
     /// The file cannot be opened or read.
     #[error("{name} cannot be read")]
     Read {
-        /// The file as the user specified it, or a file that a manifest names.
+        /// The file as specified by the user or in a manifest.
         name: String,
         /// The cause.
         source: io::Error,
@@ -102,7 +102,7 @@ pub enum ObjectsError {
     },
 }
 
-/// A position in a list.
+/// A position in a list, or the manifest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Place {
     /// A line number, starting at 1.
@@ -123,11 +123,11 @@ impl fmt::Display for Place {
     }
 }
 
-/// A part of a list as an error shows it: quoted, escaped and truncated. Omitted if it contains credentials.
+/// Text from a list as an error message shows it: quoted, escaped and truncated. Omitted if it contains credentials.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown(String);
 
-/// Returns whether a text contains a URL with a password, a key or a signature, or part of a URL with one of these.
+/// Returns whether a text contains all or part of a URL with a password, a key or a signature.
 pub fn has_credentials(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     let signed = ["sig=", "signature=", "x-amz-credential", "x-amz-security-token"];
@@ -173,11 +173,11 @@ impl<'a> From<entry::Entry<'a>> for Found<'a> {
     }
 }
 
-/// Calls `each` with every object in the list at a path or URL, or on standard input if `name` is `-`.
+/// Calls `each` with every object in a list. `name` is the path or URL of the list, or `-` for standard input.
 ///
 /// # Errors
 ///
-/// Fails if the list cannot be read or has no known format, if a line does not match the format or names another
+/// Fails if the list cannot be read or has no known format, if a line does not match the format or refers to another
 /// bucket, or if `each` fails.
 pub(crate) fn read<E: From<ObjectsError>>(
     name: &str,
@@ -188,7 +188,8 @@ pub(crate) fn read<E: From<ObjectsError>>(
     read_with(name, source, |name| open(name, network), each)
 }
 
-/// Reads a list like [`read`]. `open` opens the list and the files that it names. Public for fuzz targets.
+/// Reads a list like [`read`]. `open` opens the list and the files that it names. This function is public for fuzz
+/// targets.
 ///
 /// # Errors
 ///
@@ -216,7 +217,7 @@ pub fn read_with<E: From<ObjectsError>>(
 const ORC: &str = "inventories in ORC cannot be read: configure the inventory as Parquet or CSV";
 
 /// Returns the location of an inventory file: in the bucket that the manifest names or, if the manifest was copied to a
-/// disk, in the directory `data` next to the manifest's directory.
+/// disk, in a directory `data` next to the manifest's directory.
 fn file_of(manifest: &str, destination: &str, key: &str) -> String {
     if manifest.contains("://") {
         let bucket = destination.rsplit(':').next().unwrap_or(destination);
@@ -227,7 +228,7 @@ fn file_of(manifest: &str, destination: &str, key: &str) -> String {
     above.join("..").join("data").join(name).display().to_string()
 }
 
-/// Opens a file, and decompresses it if it is gzip or zstd.
+/// Opens a file. Decompresses gzip and zstd files.
 fn open(name: &str, network: &Network) -> Result<Box<dyn BufRead>, ObjectsError> {
     open_text(name, network).map_err(|error| {
         let name = if has_secret(name) { "URL" } else { name }.to_owned();
@@ -244,13 +245,13 @@ struct List<'a, E> {
     /// The source as the user specified it.
     source: &'a str,
     home: &'a Home,
-    /// Whether the paths that `s5cmd ls` printed are relative to the source; unknown before the first path.
+    /// Whether the paths in the output of `s5cmd ls` are relative to the source. `None` before the first path.
     is_relative: Option<bool>,
     each: &'a mut dyn FnMut(Named) -> Result<(), E>,
 }
 
 impl<E: From<ObjectsError>> List<'_, E> {
-    /// Reads a list of any format. Returns the manifest if it is one.
+    /// Reads a list of any format. If the list is a manifest, returns the manifest.
     fn read(&mut self, input: Box<dyn BufRead>) -> Result<Option<Manifest>, E> {
         let (format, input) = self.recognise(input)?;
         match format {
@@ -259,7 +260,7 @@ impl<E: From<ObjectsError>> List<'_, E> {
         }
     }
 
-    /// Returns the format of the files of a manifest, which must describe the source's bucket.
+    /// Returns the format of the files that a manifest lists. The manifest must describe the source's bucket.
     fn format_of_files(&self, manifest: &Manifest) -> Result<ListFormat, ObjectsError> {
         let bad = |why: String| ObjectsError::Manifest { name: self.name.to_owned(), why };
         if let Some(bucket) = &manifest.source_bucket {
@@ -374,7 +375,7 @@ impl<E: From<ObjectsError>> List<'_, E> {
         self.take(place, &found)
     }
 
-    /// Determines whether the paths that `s5cmd ls` printed are keys, or relative to the source.
+    /// Determines whether the paths in the output of `s5cmd ls` are complete keys or relative to the source.
     fn below_source<'a>(
         &mut self,
         place: Place,
@@ -437,7 +438,7 @@ impl<E: From<ObjectsError>> List<'_, E> {
         })
     }
 
-    /// Adds the object that a key, URL or path refers to, with the known properties of the object.
+    /// Adds the object at a key, URL or path, with its known properties.
     fn take_text(&mut self, place: Place, text: &str, known: &Found<'_>) -> Result<(), E> {
         match self.home.find(text) {
             Ok(Some(key)) => self.give(place, key, known),

@@ -1,4 +1,4 @@
-//! Lists the objects of sources, or reads them from an object list, and sorts them by partition and name.
+//! Lists the objects in the sources, or reads them from an object list, and sorts them by partition and name.
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::mem;
@@ -16,20 +16,20 @@ use crate::store::{Listed, Look, Named, Network, Source, StoreError};
 
 /// Number of objects from an object list that are looked up at once.
 const FOUND_AT_ONCE: usize = 4096;
-/// Maximum number of load balancers kept for suggestions.
+/// Maximum number of load balancers to keep for suggestions.
 const MAX_BALANCERS: usize = 1000;
 
-/// The selected objects of sources.
+/// The selected objects in the sources.
 #[derive(Debug, Default)]
 pub struct Listing {
-    /// The objects without copies, sorted by partition and name. Sorting by name also sorts by load balancer and end
-    /// time.
+    /// The objects, without duplicate copies, sorted by partition and name. Sorting by name also sorts by load balancer
+    /// and end time.
     pub objects: Vec<Object>,
     /// Number of listed objects, selected or not.
     pub listed: u64,
     /// Number of skipped objects by kind.
     pub skipped: BTreeMap<&'static str, u64>,
-    /// Failed listings, objects that cannot be read, and objects that contradict each other.
+    /// Failed listings, objects that cannot be read, and objects that conflict with each other.
     pub failures: Vec<Failure>,
     /// Key of the first skipped object of each kind.
     pub examples: BTreeMap<&'static str, String>,
@@ -37,7 +37,7 @@ pub struct Listing {
     pub passed: BTreeSet<&'static str>,
     /// Whether directories were skipped because nothing below them is selected.
     pub is_pruned: bool,
-    /// Selected objects in the directory of another day.
+    /// Selected objects whose directory is for a different day than their end time.
     pub moved: Moved,
     /// Selected load balancers that have no objects in the selected partitions, as the user specified them.
     pub unmatched: Vec<String>,
@@ -49,7 +49,7 @@ pub struct Listing {
     pub regions: Matches,
     /// Selected objects that must be restored before they can be read; `None` if the storage classes are unknown.
     pub archived: Option<Amount>,
-    /// The shard of the listed objects; `None` for all objects.
+    /// The shard that the objects belong to. `None` if the listing is not limited to a shard.
     pub shard: Option<Shard>,
 }
 
@@ -78,7 +78,7 @@ impl Listing {
             }
             let (selection, skipped) = (selection.clone(), Arc::clone(&skipped));
             let look = move |directory: &str| {
-                // Not recorded as skipped, because the directory is excluded by the pattern, not by the selection.
+                // The directory is not recorded as skipped, because the pattern excludes it, not the selection.
                 if let Scope::Matching(matching) = selection.scope(index)
                     && !matching.leads_to(directory)
                 {
@@ -120,7 +120,7 @@ impl Listing {
         }
     }
 
-    /// Reads the objects of a source from the object list `names`, instead of listing the source. Objects that are not
+    /// Reads the objects of a source from the object list `names` instead of listing the source. Objects that are not
     /// below the source are not selected.
     ///
     /// # Errors
@@ -137,7 +137,7 @@ impl Listing {
         let mut gathering = Gathering::new(selection, stop);
         let mut waiting = Vec::new();
         inventory::read(names, source, network, |named| {
-            // A key that ends with a slash is a directory marker. It cannot be requested, and is not a log.
+            // A key that ends with a slash is a directory marker. It is not a log and cannot be requested.
             let is_directory = named.key.ends_with('/');
             if is_directory || !source.holds(&named.key) {
                 let kind = if is_directory { SkipReason::Unknown.as_str() } else { NOT_SELECTED };
@@ -169,11 +169,11 @@ impl Listing {
         self.examples.entry(kind).or_insert_with(|| key.to_owned());
     }
 
-    /// Keeps one copy of each object. Names are unique, so files with the same name are copies, whatever their
-    /// directories.
+    /// Keeps one copy of each object. Names are unique, so files with the same name are copies of the same object,
+    /// regardless of their directories.
     ///
-    /// Copies of different sizes are reported. The copy with the best form is kept. If several copies have that form,
-    /// the one with the earliest day is kept.
+    /// Copies of different sizes are reported. The copy in the preferred form is kept or, among several in that form,
+    /// the one with the earliest day.
     fn drop_repeated(&mut self) {
         let mut objects = mem::take(&mut self.objects);
         objects.sort_unstable_by(|a, b| {
@@ -182,7 +182,7 @@ impl Listing {
             let by_name = a.name().cmp(b.name()).then_with(|| order(a).cmp(&order(b)));
             by_name.then_with(|| a.listed.key().cmp(&b.listed.key()))
         });
-        // Sorting by name keeps the files of an object together.
+        // Because the list is sorted by name, all files of an object are adjacent.
         objects.dedup_by(|next, kept| {
             if next.identity() != kept.identity() {
                 return false;
@@ -207,8 +207,8 @@ impl Listing {
         self.objects = objects;
     }
 
-    /// Counts files that are named like logs but have an unsupported ending. A file next to the log itself counts as a
-    /// sidecar.
+    /// Counts files that are named like logs but have an unsupported ending. A file whose log is also in the listing
+    /// counts as a sidecar.
     fn count_endings(&mut self, endings: &[Listed]) {
         for listed in endings {
             let own = identity(listed.name());
@@ -219,10 +219,10 @@ impl Listing {
     }
 }
 
-/// Directories that were skipped.
+/// Facts about the directories that were skipped.
 #[derive(Default)]
 struct Skipped {
-    /// Other services that deliver logs to the directories.
+    /// The other services whose logs the directories contain.
     services: BTreeSet<&'static str>,
     /// Whether any directory was skipped because nothing below it is selected.
     is_pruned: bool,
@@ -232,7 +232,7 @@ struct Skipped {
     regions: BTreeSet<String>,
 }
 
-/// Returns the object with the given name in the directory of a source.
+/// Returns the file with the given name in the directory of a source.
 fn source_key(source: &Source, name: &str) -> Named {
     let address = source.address();
     let prefix = match source.bucket() {
@@ -251,7 +251,7 @@ struct Gathering<'a> {
     partitions: HashSet<Arc<Partition>>,
     /// Files that are named like logs but have other endings.
     endings: Vec<Listed>,
-    /// Whether each selected load balancer has objects.
+    /// For each selected load balancer, whether it has objects.
     matched: Vec<bool>,
     selection: &'a Selection,
     stop: &'a AtomicBool,
@@ -336,7 +336,7 @@ impl<'a> Gathering<'a> {
             }
             Ok(_) => self.listing.skip(NOT_SELECTED, &key),
             Err(other) => {
-                // Problems of objects outside the selection are not reported.
+                // Problems with unselected objects are not reported.
                 let is_wanted =
                     || Key::of_name(listed.name()).is_none_or(|named| self.selection.wants(&named));
                 match other {

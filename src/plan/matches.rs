@@ -1,21 +1,21 @@
-//! Selected names, such as regions, compared with the names in the sources.
+//! Compares selected names, such as regions, with the names in the sources.
 
 use std::collections::BTreeSet;
 
-/// Maximum number of other names kept for suggestions.
+/// Maximum number of unselected names to keep for suggestions.
 const MAX_OTHERS: usize = 1000;
 
-/// Selected names, and the names in the sources.
+/// The result of comparing the selected names with the names in the sources.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Matches {
-    /// The selected names that were not found, as the user wrote them. Empty if all names are selected.
+    /// The selected names that were not found, as the user wrote them. Empty if the selection is not limited to names.
     pub missing: Vec<String>,
     /// Names in the sources that are not selected; at most a thousand.
     pub others: BTreeSet<String>,
 }
 
 impl Matches {
-    /// Starts a comparison with the selected names. If `selected` is empty, all names are selected.
+    /// Starts a comparison. If `selected` is empty, all names are selected.
     pub(super) fn new(selected: &[String]) -> Self {
         Self { missing: selected.to_vec(), others: BTreeSet::new() }
     }

@@ -17,7 +17,7 @@ pub enum Remedy {
     RestoreName,
     /// Convert again.
     Convert,
-    /// Convert again, which publishes the files of the claim. If that fails, remove the partition first.
+    /// Convert again to publish the files of the claim. If that fails, remove the partition, then convert again.
     Publish,
     /// Remove the partition, then convert again.
     Remove,
@@ -31,9 +31,10 @@ pub enum Remedy {
     Repair,
     /// Rebuild lost claims from files, or move the file out of the directory of the table.
     RepairOrMove,
-    /// Report a bug of the program.
+    /// Report a bug in the program.
     ReportBug,
-    /// Replace the object with a good copy and convert its partition again, or accept that there is no good copy.
+    /// Replace the object with a good copy and convert its partition again, or accept the loss if there is no good
+    /// copy.
     ReplaceOrAccept,
 }
 

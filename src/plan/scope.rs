@@ -8,7 +8,7 @@ use glob::Pattern;
 use crate::logs::key::Name;
 use crate::store::{Place, has_secret};
 
-/// Characters that make a name a pattern.
+/// Characters that turn a name into a pattern.
 const SPECIAL: [char; 3] = ['*', '?', '['];
 
 /// The selected objects of a source.
@@ -19,7 +19,7 @@ pub enum Scope {
     All,
     /// The objects with these names, in the directory itself.
     Names(Vec<String>),
-    /// The objects whose paths below the directory match a pattern.
+    /// The objects whose paths relative to the directory match a pattern.
     Matching(Matching),
 }
 
@@ -67,7 +67,7 @@ impl Scope {
             return whole();
         }
         let (above, last) = path.rsplit_once('/').unwrap_or(("", path));
-        // In a bucket, only the name shows whether it is an object or a prefix.
+        // In a bucket, only the name indicates whether this is an object or a prefix.
         let is_file = if is_local { local.is_file() } else { Name::parse(last).is_some() };
         if is_file && (is_local || !above.is_empty()) {
             return Ok((base(scheme, above, path), Self::Names(vec![last.to_owned()])));
@@ -107,7 +107,7 @@ fn base(scheme: Option<&str>, above: &str, path: &str) -> String {
 }
 
 impl Matching {
-    /// Returns whether an object is in scope, given its path below the directory.
+    /// Returns whether an object is in scope, given its path relative to the directory.
     pub fn holds(&self, below: &str) -> bool {
         let path: Vec<&str> = below.split('/').collect();
         matches(&self.parts, &path)
@@ -199,7 +199,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// A listing never skips a directory with objects in scope.
+        /// Checks that a listing never skips a directory with objects in scope.
         #[test]
         fn directories_of_matching_paths_are_not_skipped(
             pattern in proptest::collection::vec(proptest::sample::select(vec!["**", "*", "a", "b*", "?"]), 1..5),

@@ -10,36 +10,36 @@ use crate::logs::schema::LogType;
 use crate::plan::Scope;
 use crate::store::Look;
 
-/// Maximum depth at which directories above the account directories are listed one by one.
+/// Maximum depth at which the directories above account directories are listed one by one.
 const MAX_ABOVE: usize = 8;
-/// Time between the first and the last day whose logs a one-day directory can contain.
+/// Time between the first and the last day for which the directory of one day can contain logs.
 const AROUND_A_DAY: TimeDelta = TimeDelta::days(2);
 
 /// Selects the objects to convert.
 #[derive(Debug, Clone, Default)]
 pub struct Selection {
-    /// Log types; all if empty.
+    /// Selected log types. All if empty.
     pub log_types: Vec<LogType>,
-    /// First day of delivery.
+    /// First selected day of delivery.
     pub from: Option<NaiveDate>,
-    /// Last day of delivery.
+    /// Last selected day of delivery.
     pub to: Option<NaiveDate>,
-    /// Accounts; all if empty.
+    /// Selected accounts. All if empty.
     pub accounts: Vec<String>,
-    /// Regions; all if empty.
+    /// Selected regions. All if empty.
     pub regions: Vec<String>,
-    /// Load balancers; all if empty.
+    /// Selected load balancers. All if empty.
     pub balancers: Vec<Balancer>,
     /// The scope of each source. A source without a scope is selected entirely.
     #[doc(hidden)] // set when sources are opened
     pub scopes: Vec<Scope>,
-    /// The shard to convert. An object belongs to the shard of its partition, unless it was moved to the directory of
-    /// another day: then it belongs to the shard of that day.
+    /// The shard to convert. An object belongs to the shard of its partition. If the object was moved to the directory
+    /// of another day, it belongs to the shard of that day.
     pub shard: Option<Shard>,
 }
 
 impl Selection {
-    /// Returns whether objects of a partition can be selected, in any shard.
+    /// Returns whether objects of a partition can be selected, regardless of the shard.
     pub(crate) fn wants_partition(&self, partition: &Partition) -> bool {
         let among = |all: &[String], one: &str| all.is_empty() || all.iter().any(|s| s == one);
         (self.log_types.is_empty() || self.log_types.contains(&partition.log_type))
@@ -57,7 +57,7 @@ impl Selection {
     /// Returns whether to list a directory of a source as a whole, list its subdirectories one by one, or skip it.
     pub(crate) fn look(&self, directory: &str) -> Look {
         let Some(Directory { account, region, days, service }) = Directory::parse(directory) else {
-            // A tree with many levels above the accounts can have too many directories to list one by one.
+            // With many levels above the accounts, there can be too many directories to list one by one.
             let depth = directory.split('/').count();
             return if depth <= MAX_ABOVE { Look::Inside } else { Look::Whole };
         };
@@ -125,7 +125,7 @@ pub struct Balancer {
     place: Option<(String, String)>,
 }
 
-/// A text does not name an Application Load Balancer.
+/// A text does not identify an Application Load Balancer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BalancerError {
     /// The text is a malformed ARN.
@@ -182,14 +182,14 @@ impl Balancer {
         }
     }
 
-    /// Returns whether a log comes from this load balancer.
+    /// Returns whether a log is from this load balancer.
     pub(super) fn is(&self, key: &Key) -> bool {
         let Key { partition, balancer, .. } = key;
         self.may_be_in(Some(&partition.account), Some(&partition.region))
             && (self.name == *balancer || balancer.split('.').nth(1) == Some(&self.name))
     }
 
-    /// Returns whether the load balancer can be in an account and a region, as far as these are known.
+    /// Returns whether the load balancer can be in an account and a region, as far as they are known.
     fn may_be_in(&self, account: Option<&str>, region: Option<&str>) -> bool {
         self.place.as_ref().is_none_or(|(own_account, own_region)| {
             account.is_none_or(|account| account == own_account)
@@ -249,7 +249,7 @@ mod tests {
         }
     }
 
-    /// In any layout, a listing never skips a directory that can hold a selected log.
+    /// Checks that a listing never skips a directory that can contain a selected log, in any layout.
     #[test]
     fn filters_prune_other_layouts() {
         let day = |day| NaiveDate::from_ymd_opt(2025, 7, day);
@@ -285,8 +285,8 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// No directory above a selected object is skipped, unless the object was moved and days are selected. Exactly
-        /// one shard selects each object.
+        /// Checks that no directory above a selected object is skipped, unless the object was moved and days are
+        /// selected, and that each object is selected by exactly one shard.
         #[test]
         fn no_directory_above_a_selected_log_is_skipped(
             parts in proptest::collection::vec(

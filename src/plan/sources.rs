@@ -27,11 +27,11 @@ pub(crate) enum Overlap {
 }
 
 /// Opens the sources in the order of `names`, and returns them with their scopes. If an object list replaces the
-/// listing, sources are opened without listing them.
+/// listing, the sources are not listed.
 ///
 /// # Errors
 ///
-/// Fails when a name is not a valid pattern, or a source cannot be opened.
+/// Fails if a name is not a valid pattern, or a source cannot be opened.
 pub(crate) fn open(
     names: &[String],
     is_listed: bool,
@@ -45,11 +45,11 @@ pub(crate) fn open(
 }
 
 /// Returns the directories and prefixes of the sources, with their scopes. A shell can expand a pattern to thousands of
-/// names: all names in one directory become one source.
+/// names, so all names in the same directory become one source.
 ///
 /// # Errors
 ///
-/// Fails when a name is not a valid pattern.
+/// Fails if a name is not a valid pattern.
 pub(crate) fn scopes(names: &[String]) -> Result<Vec<(String, Scope)>, ScopeError> {
     let mut scopes: Vec<(String, Scope)> = Vec::new();
     let mut places = HashMap::new();
@@ -68,11 +68,11 @@ pub(crate) fn scopes(names: &[String]) -> Result<Vec<(String, Scope)>, ScopeErro
     Ok(scopes)
 }
 
-/// Returns how a source and a dataset overlap. If they do, each run would read the output of the previous one.
+/// Returns how a source and a dataset overlap, if they do. Each run would then read the output of the previous run.
 ///
 /// # Errors
 ///
-/// Fails when the name of the source is not valid.
+/// Fails if the name of the source is not valid.
 pub(crate) fn overlap(source: &str, out: &Place) -> Result<Option<Overlap>, OpenError> {
     let place = match Scope::split(source)? {
         (above, Scope::Matching(_)) => Place::parse(&above)?,

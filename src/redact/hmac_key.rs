@@ -8,13 +8,14 @@ use sha2::Sha256;
 use crate::redact::RedactError;
 use crate::util::hash::hex;
 
-/// Minimum length of a key in bytes. An attacker can hash all addresses, so only the key protects their hashes.
+/// Minimum length of a key in bytes. An attacker can try all addresses, so only a secret key protects hashed addresses.
 pub(crate) const MIN_KEY: usize = 32;
 /// Number of hexadecimal digits of a hashed value: 128 bits.
 pub(super) const HASH_DIGITS: usize = 32;
-/// Number of hexadecimal digits of a key's fingerprint. The fingerprint does not reveal a key that cannot be guessed.
+/// Number of hexadecimal digits of a key's fingerprint. A fingerprint does not reveal the key unless the key is
+/// guessable.
 const FINGERPRINT_DIGITS: usize = 16;
-/// The column name that the fingerprint is computed with. No column has this name.
+/// Used instead of a column name to compute the fingerprint. No column has this name.
 const FINGERPRINT: &str = "alb2parquet key";
 
 /// A key. Its `Debug` form does not contain the secret.
@@ -28,7 +29,7 @@ impl fmt::Debug for Key {
 }
 
 impl Key {
-    /// Returns the key for a secret.
+    /// Creates a key from a secret.
     ///
     /// # Errors
     ///
@@ -41,7 +42,7 @@ impl Key {
         Ok(Self(mac.expect("a key may have any length")))
     }
 
-    /// Returns the hash of a value of a column: the first [`HASH_DIGITS`] hexadecimal digits of the HMAC-SHA-256 of the
+    /// Returns the hash of a value in a column: the first [`HASH_DIGITS`] hexadecimal digits of the HMAC-SHA-256 of the
     /// column's name, a zero byte and the value.
     pub(crate) fn hash(&self, column: &str, value: &str) -> String {
         self.digits(column, value, HASH_DIGITS)

@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 /// Maximum length of a request method in bytes. Longer texts are not treated as methods.
 const MAX_METHOD: usize = 32;
 
-/// Returns the network of an address, /24 or /48; `None` if it is not an address. An IPv4 address embedded in an
-/// IPv6 address is truncated like other IPv4 addresses.
+/// Returns the network of an address: /24 for IPv4, /48 for IPv6. Returns `None` if the text is not an address. An IPv4
+/// address embedded in an IPv6 address is truncated like other IPv4 addresses.
 pub(super) fn truncated(address: &str) -> Option<String> {
     let address =
         address.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(address);
@@ -19,13 +19,13 @@ pub(super) fn truncated(address: &str) -> Option<String> {
 
 /// Returns the /48 of an address, or a shorter prefix if the first 48 bits contain an IPv4 address.
 ///
-/// Network-specific NAT64 prefixes (RFC 6052) leave at most the /16 of the IPv4 address in a /48. Addresses in the
-/// last 64 bits (RFC 4291, ISATAP) are removed.
+/// With network-specific NAT64 prefixes (RFC 6052), a /48 contains at most the /16 of the IPv4 address. IPv4 addresses
+/// in the last 64 bits (RFC 4291, ISATAP) are removed.
 fn of_v6(address: Ipv6Addr) -> Ipv6Addr {
     let host = Ipv6Addr::from_bits(0xff);
     match address.segments() {
-        // If the first 96 bits are a well-known prefix of an IPv4 address, its /24 is kept: mapped (RFC 4291),
-        // translated (RFC 2765) and NAT64 (RFC 6052).
+        // The /24 of the IPv4 address is kept after a well-known 96-bit prefix: mapped (RFC 4291), translated (RFC
+        // 2765) or NAT64 (RFC 6052).
         [0, 0, 0, 0, 0, 0xffff, ..]
         | [0, 0, 0, 0, 0xffff, 0, ..]
         | [0x64, 0xff9b, 0, 0, 0, 0, ..] => {
@@ -33,8 +33,8 @@ fn of_v6(address: Ipv6Addr) -> Ipv6Addr {
         }
         // 6to4 (RFC 3056): the IPv4 address is in the second and third group.
         [0x2002, high, low, ..] => Ipv6Addr::new(0x2002, high, low & 0xff00, 0, 0, 0, 0, 0),
-        // Teredo (RFC 4380): the server's IPv4 address begins in the third group, and the client's is at the end of the
-        // address.
+        // Teredo (RFC 4380): the server's IPv4 address starts in the third group, and the client's IPv4 address is in
+        // the last two groups.
         [0x2001, 0, ..] => Ipv6Addr::new(0x2001, 0, 0, 0, 0, 0, 0, 0),
         [a, b, c, ..] => Ipv6Addr::new(a, b, c, 0, 0, 0, 0, 0),
     }
@@ -50,7 +50,7 @@ pub(super) fn without_query(url: &str) -> &str {
     url.split(['?', '#']).next().unwrap_or_default()
 }
 
-/// Returns whether a text is a request method, and not another part of a malformed request line.
+/// Returns whether a text is a request method rather than another part of a malformed request line.
 pub(super) fn is_method(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_');
     text.len() <= MAX_METHOD && text.bytes().all(allowed)
@@ -94,7 +94,7 @@ mod tests {
         }
     }
 
-    /// All embeddings of an IPv4 address in an IPv6 address that the RFCs define.
+    /// Embeds an IPv4 address in IPv6 addresses in every way that the RFCs define.
     fn embedded(address: Ipv4Addr, other: u128) -> Vec<Ipv6Addr> {
         let v4 = u128::from(address.to_bits());
         let low = |prefix: u128| Ipv6Addr::from_bits(prefix << 32 | v4);
@@ -110,7 +110,7 @@ mod tests {
             Ipv6Addr::from_bits(0x2001 << 112 | v4 << 64 | other >> 64),
             Ipv6Addr::from_bits(0x2001 << 112 | (other >> 64) << 32 | (!v4 & 0xffff_ffff)),
         ];
-        // RFC 6052, after network-specific prefixes, without bits 64 to 71.
+        // RFC 6052: after a network-specific prefix, skipping bits 64 to 71.
         for length in [32, 40, 48, 56, 64, 96_u32] {
             let prefix = (0x2001_0db8 << 96 | other >> 32) >> (128 - length) << (128 - length);
             let bits = match length {

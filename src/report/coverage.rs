@@ -1,6 +1,6 @@
-//! Coverage: the days and five-minute windows for which a load balancer has objects, and the missing days and windows.
+//! Coverage: the days and five-minute windows for which a load balancer has objects, and those that are missing.
 //!
-//! AWS writes an object only for a window with requests. So a missing window does not imply that a log was lost.
+//! AWS writes an object only if there were requests in the window, so a missing window does not imply a lost log.
 
 use std::collections::BTreeMap;
 
@@ -73,7 +73,7 @@ pub struct MissingWindows {
     pub windows: u64,
     /// Number of ranges of consecutive windows.
     pub range_count: u64,
-    /// The ranges, with the end times of their first and last window. If there are many ranges, only the longest.
+    /// The ranges, each with the end times of its first and last window. If there are too many, only the longest ones.
     pub ranges: Vec<Span<DateTime<Utc>>>,
 }
 
@@ -111,7 +111,7 @@ impl Windows {
     }
 }
 
-/// The objects of a load balancer and log type that were read so far.
+/// Data on the objects of a load balancer and log type that were read so far.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     days: BTreeMap<NaiveDate, Counts>,
@@ -123,7 +123,7 @@ impl Gathered {
     /// `yyyymmddThhmmZ`.
     pub(super) fn add(&mut self, day: NaiveDate, end_time: &str, counts: &Counts) {
         self.days.entry(day).or_default().add(counts);
-        // The digits in a name can be an invalid time. The object then counts for its day, but not for any window.
+        // The digits in a name can be an invalid time. The object then counts toward its day but not toward any window.
         if let Some((day, number)) = window(end_time) {
             self.windows.entry(day).or_default().insert(number);
         }

@@ -1,7 +1,7 @@
-//! Eras: the fields in the lines of each month, derived from the NULL counts in footers.
+//! Eras: the fields in the lines of each month, derived from the NULL counts in file footers.
 //!
-//! A field that AWS wrote as `-` is NULL, like a field that AWS did not write. So lines may have had more fields than
-//! this module detects.
+//! A field that AWS wrote as `-` is NULL, like a field that AWS did not write, so lines may have more fields than this
+//! module detects.
 
 use chrono::{Datelike, NaiveDate};
 use parquet::file::metadata::ParquetMetaData;
@@ -18,11 +18,11 @@ pub struct Month {
     pub log_type: LogType,
     /// The month, as `yyyy-mm`.
     pub month: String,
-    /// Number of rows, according to footers.
+    /// Number of rows according to the file footers.
     pub rows: u64,
-    /// Name of the last field that has a value in at least one row, as in AWS's documentation.
+    /// Name (as in the AWS documentation) of the last field that has a value in at least one row.
     pub last_field: Option<String>,
-    /// Number of rows with fields after the last field that this version knows.
+    /// Number of rows with more fields than this version knows.
     pub rows_with_extra_fields: u64,
     /// The eras of the log type, in the order in which AWS appended their fields.
     pub eras: Vec<Era>,
@@ -45,11 +45,11 @@ pub(super) fn month(day: NaiveDate) -> MonthNumber {
     day.year() * 12 + day.month0().cast_signed()
 }
 
-/// The footers of a log type and month that were read so far.
+/// Totals over the footers of a log type and month that were read so far.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     rows: u64,
-    /// Number of rows with a value, by the index of the column in the table's file schema.
+    /// Number of rows with a value, indexed by column position in the table's file schema.
     values: Vec<u64>,
 }
 

@@ -1,4 +1,4 @@
-//! Example lines: one reject for each reason, read from the smallest file that contains one.
+//! Example lines: one reject for each reason, read from the smallest file with rejects for that reason.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,9 +13,9 @@ use crate::dataset::layout::Dataset;
 use crate::util::corrupt::{self, contained};
 use crate::util::escape::printable;
 
-/// Maximum number of bytes of a line in an example.
+/// Maximum number of bytes that an example shows of a line.
 const SHOWN: usize = 400;
-/// Number of rejects per batch. The number is small because a reject can contain 64 KiB.
+/// Number of rejects per batch. The number is small because a reject can contain 64 KiB of text.
 const BATCH: usize = 64;
 
 /// An example of a reject.
@@ -38,11 +38,11 @@ pub struct Example {
     pub truncated: bool,
 }
 
-/// The file to read the example of each reason from: the smallest file or, among files of the same size, the first by
-/// key.
+/// For each reason, the file to read the example from: the smallest file, or the first by key among files of equal
+/// size.
 pub(super) type Candidates = BTreeMap<String, Output>;
 
-/// Records a file of rejects as a candidate for a reason that it contains.
+/// Records a file of rejects as a candidate for a reason that occurs in it.
 pub(super) fn consider(candidates: &mut Candidates, reason: &str, output: &Output) {
     let order = |output: &Output| (output.file.size, output.file.key.clone());
     match candidates.get_mut(reason) {

@@ -1,4 +1,4 @@
-//! Reads the claims of all partitions and the footers of their files in parallel, and adds them up.
+//! Reads the claims of all partitions and the footers of their files in parallel, and combines them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -31,7 +31,7 @@ const THREADS: usize = 16;
 pub(crate) struct Request<'a> {
     /// The dataset.
     pub dataset: &'a Dataset,
-    /// The path or URL of the dataset, as the user specified it.
+    /// The path or URL of the dataset as the user specified it.
     pub name: &'a str,
     /// The partitions to report.
     pub selection: &'a Selection,
@@ -39,7 +39,7 @@ pub(crate) struct Request<'a> {
     pub created_at: DateTime<Utc>,
     /// Returns the location of a table's directory for an engine.
     pub locate: &'a Locate<'a>,
-    /// Interrupts the report when set.
+    /// Set to interrupt the report.
     pub stop: &'a AtomicBool,
 }
 
@@ -58,7 +58,7 @@ struct Gathered {
     problems: Problems,
 }
 
-/// Problems: the first few in alphabetical order, and the total number.
+/// Problems found so far: the first few in alphabetical order, and the total number.
 #[derive(Default)]
 struct Problems {
     named: BTreeSet<String>,
@@ -97,8 +97,8 @@ impl Request<'_> {
     ///
     /// # Errors
     ///
-    /// Fails if the dataset cannot be listed or accessed, or if `stop` is set. A claim or file that cannot be read is
-    /// listed in the problems instead.
+    /// Fails if the dataset cannot be listed or accessed, or if `stop` is set. A claim or file that cannot be read does
+    /// not cause an error; the report lists it as a problem.
     pub(crate) fn gather(&self) -> Result<Facts, ReportError> {
         let hints = Hints::list(self.dataset)?;
         let partitions: Vec<&Partition> =
@@ -211,7 +211,7 @@ impl Request<'_> {
         }
     }
 
-    /// Returns the report, including the values that depend on all partitions.
+    /// Returns the report, including values that depend on all partitions.
     fn describe(&self, gathered: Gathered) -> Facts {
         let (mut examples, unread) = examples::read(self.dataset, &gathered.candidates);
         let mut problems = gathered.problems;
@@ -348,7 +348,7 @@ fn add(totals: &mut Totals, other: &Totals) {
     totals.written.add(&other.written);
 }
 
-/// Truncates the list to the slowest batches, in an order that does not depend on the threads that read them.
+/// Truncates the list to the slowest batches, in an order that does not depend on thread timing.
 fn keep_slowest(batches: &mut Vec<SlowBatch>) {
     batches.sort_by(|a, b| {
         let slowest_first = b.seconds.total_cmp(&a.seconds);
@@ -357,7 +357,7 @@ fn keep_slowest(batches: &mut Vec<SlowBatch>) {
     batches.truncate(SLOWEST);
 }
 
-/// Returns the totals of all regions and of each log type. A day with objects in several regions counts once.
+/// Returns the totals of all regions and of each log type. A day with objects in more than one region counts once.
 fn totals(
     regions: &BTreeMap<(String, String, LogType), Totals>,
     balancers: &[LoadBalancer],

@@ -23,11 +23,11 @@ use crate::util::escape::{printable, printable_lines};
 
 /// The style sheet.
 const STYLE: &str = include_str!("html/report.css");
-/// The script, which only shows the counts of a day on hover and focus.
+/// The script, which does nothing but show the counts of a day on hover and focus.
 const SCRIPT: &str = include_str!("html/report.js");
 
-/// Escapes values in the template for HTML. Also applies the escapes for terminals, because reversed text deceives
-/// readers in browsers, too.
+/// Escapes values in the template for HTML. Also applies the escapes for terminals, because reversed text can deceive
+/// readers in a browser, too.
 ///
 /// Newlines are kept, because statements have several lines.
 #[derive(Debug, Clone, Copy)]
@@ -93,7 +93,7 @@ struct Page<'a> {
     /// The calendars of each account and region.
     places: Vec<&'a [Calendar<'a>]>,
     sizes: Vec<Size>,
-    /// The size in bytes that the longest bar represents.
+    /// The size in bytes that corresponds to the longest bar.
     widest: u64,
     /// The months of each log type.
     eras: Vec<&'a [Month]>,
@@ -101,7 +101,7 @@ struct Page<'a> {
     tables: Vec<&'a [Statement]>,
 }
 
-/// The figure and tables of a load balancer.
+/// The calendar figure and the tables of a load balancer.
 struct Calendar<'a> {
     id: usize,
     balancer: &'a LoadBalancer,
@@ -127,7 +127,7 @@ struct MonthOf {
     counts: Counts,
 }
 
-/// Size of a log type in the source and in the dataset, in bytes.
+/// Sizes of a log type in the source and in the dataset, in bytes.
 struct Size {
     log_type: LogType,
     source: u64,

@@ -34,7 +34,7 @@ pub struct IncompleteObject {
     pub log_type: LogType,
     /// Day of delivery.
     pub day: NaiveDate,
-    /// Number of lines in the object. The unreadable rest of an object counts as one line.
+    /// Number of lines in the object. The unreadable tail of an object counts as one line.
     pub lines: u64,
     /// Number of lines that became rows.
     pub rows: u64,

@@ -32,9 +32,9 @@ pub struct Statement {
     pub text: String,
 }
 
-/// Returns the statements for the tables that have files, for each engine that can read their locations.
+/// Returns the statements for all tables that have files, for each engine that can read the location of the table.
 ///
-/// The statements do not list partitions, because there can be thousands. Engines compute or discover the partitions.
+/// The statements do not list partitions, because there can be thousands of them. The engines compute or discover them.
 pub(super) fn of(regions: &[Region], layout: Layout, locate: &Locate) -> Vec<Statement> {
     let mut statements = Vec::new();
     for log_type in LogType::ALL {
@@ -71,7 +71,7 @@ fn add<'r>(
         let Some(location) = locate(&directory, dialect) else { continue };
         table.location = location;
         table.projection = dialect.computes_partitions();
-        // A statement that the dialect does not support for this dataset is omitted.
+        // Statements that the dialect does not support for this dataset are omitted.
         if let Ok(text) = table.create(dialect) {
             statements.push(Statement { table: table.name.clone(), engine, text });
         }

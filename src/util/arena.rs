@@ -1,4 +1,4 @@
-//! Byte strings in one contiguous buffer, and interning of byte strings.
+//! Byte strings in one contiguous buffer, and an interner for byte strings.
 
 use std::hash::{BuildHasher, Hasher};
 use std::mem;
@@ -14,7 +14,7 @@ const MAX_ROOM: usize = 4 << 20;
 #[derive(Debug)]
 pub(crate) struct Arena {
     bytes: Vec<u8>,
-    /// The start of each string, and the end of the last one.
+    /// Start offset of each string, followed by the end offset of the last one.
     offsets: Vec<i32>,
 }
 
@@ -69,8 +69,8 @@ impl Arena {
     }
 }
 
-/// Takes a buffer, and replaces it with an empty one of similar capacity. The next batch has a similar size, so this
-/// avoids copies while the new buffer grows.
+/// Takes the contents of a buffer and leaves an empty buffer of similar capacity in its place. The next batch has a
+/// similar size, so the new buffer rarely has to be reallocated.
 pub(crate) fn renew<T>(buffer: &mut Vec<T>) -> Vec<T> {
     let room = (buffer.len() + buffer.len() / 8).min(MAX_ROOM / size_of::<T>());
     mem::replace(buffer, Vec::with_capacity(room))
@@ -82,7 +82,7 @@ pub(crate) struct Interner {
     strings: Arena,
     /// Indices into `strings`.
     table: HashTable<u32>,
-    // Seeded at random, because clients choose the strings in logs and could make them collide under a fixed seed.
+    // The seed is random because clients control the strings in logs and, with a fixed seed, could make them collide.
     hasher: RandomState,
 }
 
@@ -93,13 +93,12 @@ impl Interner {
         &self.strings
     }
 
-    /// Returns the index of a string. Appends the string if it is new.
+    /// Returns the index of a string, and appends the string if it is new.
     pub(crate) fn intern(&mut self, string: &[u8]) -> usize {
         self.intern_if(string, |_| true).expect("every string is accepted")
     }
 
-    /// Returns the index of a string. A new string is appended if `accept` returns true; otherwise, the result is
-    /// `None`.
+    /// Returns the index of a string. Appends a new string if `accept` returns true; otherwise, returns `None`.
     pub(crate) fn intern_if(
         &mut self,
         string: &[u8],
@@ -127,7 +126,7 @@ impl Interner {
     }
 
     /// Appends a string without adding it to the hash table, so [`intern`](Self::intern) does not find it. Use this
-    /// method for strings that the caller finds in another way or does not expect to occur again.
+    /// method for strings that the caller finds by other means or does not expect to see again.
     #[inline]
     pub(crate) fn push(&mut self, string: &[u8]) -> usize {
         self.strings.push(string)
@@ -155,7 +154,7 @@ mod tests {
     use super::*;
 
     proptest::proptest! {
-        /// Compares the interner with a map from strings to indices, including truncations.
+        /// Compares the interner with a map from strings to indices, also after truncation.
         #[test]
         fn equal_strings_have_one_index(
             rounds in vec((vec("[ab]{0,6}", 0..60), 0_usize..60), 1..5),

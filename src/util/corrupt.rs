@@ -1,4 +1,4 @@
-//! Converts panics of the `parquet` crate to errors. The crate panics on some corrupt files.
+//! Converts panics of the `parquet` crate, which some corrupt files cause, to errors.
 
 use std::iter;
 

@@ -1,11 +1,11 @@
 //! Escapes untrusted text for terminals: keys, paths, values, URLs, error messages from stores, and log lines.
 //!
-//! Control characters, invisible characters and bytes that are not UTF-8 become escapes. So no name can move the
-//! cursor, change colors, reverse the text or start a new line. Backslashes are not escaped.
+//! Control characters, invisible characters and bytes that are not UTF-8 are escaped, so no name can move the cursor,
+//! change colors, reverse the text or start a new line. Backslashes are not escaped.
 
 use std::fmt::Write as _;
 
-/// Returns bytes as text that is safe to print on a terminal. The function is idempotent.
+/// Converts bytes to text that is safe to print on a terminal. This conversion is idempotent.
 pub fn printable(bytes: impl AsRef<[u8]>) -> String {
     let bytes = bytes.as_ref();
     let mut text = String::with_capacity(bytes.len());
@@ -13,7 +13,7 @@ pub fn printable(bytes: impl AsRef<[u8]>) -> String {
     text
 }
 
-/// Returns multi-line text that is safe to print on a terminal. Only newlines are not escaped.
+/// Makes multi-line text safe to print on a terminal. Escapes the same characters as [`printable`], except newlines.
 pub(crate) fn printable_lines(text: &str) -> String {
     let lines = text.split('\n').map(printable);
     lines.collect::<Vec<_>>().join("\n")
@@ -29,7 +29,7 @@ pub fn printable_json(json: &str) -> String {
         if c == '\n' || is_displayed(c) {
             text.push(c);
         } else {
-            // In JSON, such characters occur only in strings, where this escape is valid.
+            // In JSON, these characters occur only inside strings, where `\u` escapes are valid.
             for unit in c.encode_utf16(&mut [0; 2]) {
                 write!(text, "\\u{unit:04x}").expect("writing to a string cannot fail");
             }
@@ -74,7 +74,7 @@ fn is_displayed(c: char) -> bool {
         return !c.is_ascii_control();
     }
     // `escape_debug` escapes characters that are not printable. It also escapes a combining mark at the start of a
-    // text, so another character precedes it here.
+    // text, so this code puts a letter before the character.
     let mut pair = [b'a'; 5];
     let end = 1 + c.encode_utf8(&mut pair[1..]).len();
     str::from_utf8(&pair[..end]).is_ok_and(|pair| pair.escape_debug().nth(1) == Some(c))
@@ -100,7 +100,7 @@ mod tests {
 
     #[test]
     fn printable_text_of_all_languages_is_unchanged() {
-        // With combining marks, as in file names on macOS and in Hindi and Thai text.
+        // Text with combining marks, which occur in file names on macOS and in Hindi and Thai.
         for text in
             ["grün", "gru\u{308}n", "日本語", "हिन्दी", "ภาษาไทย", "עברית", "\u{1f600}", "…─"]
         {
@@ -108,7 +108,7 @@ mod tests {
         }
     }
 
-    /// The characters are from Unicode: control characters (Cc), and bidirectional control characters.
+    /// Escapes the characters that Unicode defines as control characters (Cc) or bidirectional control characters.
     #[test]
     fn control_characters_are_escaped() {
         let directions = ['\u{61c}', '\u{200e}', '\u{200f}']

@@ -1,8 +1,8 @@
-//! Hashes and random names, as text.
+//! Hexadecimal text, and random names.
 
 use std::fmt::Write as _;
 
-/// Returns the bytes in hexadecimal.
+/// Formats bytes in hexadecimal.
 pub fn hex(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(2 * bytes.len());
     for byte in bytes {

@@ -7,11 +7,11 @@ use std::thread;
 
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 
-/// Recorded panics that are not yet reported: the message, and the message with its location.
+/// Recorded panics that have not been reported yet: the message without and with its location.
 static PANICS: Mutex<Vec<(String, String)>> = Mutex::new(Vec::new());
 
-/// Calls `work` on `count` threads at once, including the current one, and returns the results. If the system cannot
-/// start a thread, fewer threads call `work`.
+/// Calls `work` concurrently on `count` threads, including the current one, and returns the results. If the system
+/// cannot start a thread, fewer threads call `work`.
 ///
 /// # Panics
 ///
@@ -37,7 +37,7 @@ pub(crate) fn pool(threads: usize) -> Result<ThreadPool, ThreadPoolBuildError> {
     ThreadPoolBuilder::new().num_threads(threads).build()
 }
 
-/// Calls `work`. If it panics, returns the description of the panic as an error.
+/// Calls `work`. If it panics, returns a description of the panic as an error.
 ///
 /// `work` must not leave shared data inconsistent if it panics.
 ///
@@ -60,7 +60,7 @@ pub(crate) fn record_panics() {
     }));
 }
 
-/// Returns the recorded panics that [`isolated`] has not returned.
+/// Returns the recorded panics that [`isolated`] has not yet returned.
 pub(crate) fn unreported_panics() -> Vec<String> {
     let Ok(mut panics) = PANICS.lock() else { return Vec::new() };
     panics.drain(..).map(|(_, described)| described).collect()

@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 
 use crate::decode::text_buffer::Text;
 
-/// Maximum number of runs of equal blank lines to hold back.
+/// Maximum number of runs of identical blank lines to hold back.
 ///
-/// At the end of an object, only the blank lines in this many runs are ignored. The limit is far above what editors and
-/// tools write, and bounds the memory use for any number of blank lines.
+/// At the end of an object, only the last runs up to this number are ignored. Editors and tools write far fewer. The
+/// limit bounds memory use, however many blank lines there are.
 const MAX_RUNS: usize = 1024;
 
-/// Blank lines, as runs of lines with the same line end.
+/// Blank lines, as runs of lines with the same line ending.
 #[derive(Debug, Default)]
 pub(super) struct BlankLines {
     /// The runs, in the order of the text.
@@ -49,7 +49,7 @@ impl BlankLines {
         self.runs.iter().map(|run| run.count * run.line.len() as u64).sum()
     }
 
-    /// Appends lines. If this results in too many runs, removes and returns the first runs.
+    /// Appends lines. If there are then too many runs, removes and returns the first ones.
     pub(super) fn append(&mut self, more: Self) -> Self {
         for run in more.runs {
             match self.runs.back_mut() {
@@ -61,7 +61,7 @@ impl BlankLines {
         Self { runs: self.runs.drain(..surplus).collect() }
     }
 
-    /// Moves lines from the front to a text, until the text is about `room` bytes long.
+    /// Moves lines from the front into a text until the text is about `room` bytes long.
     pub(super) fn move_to(&mut self, text: &mut Text, room: usize) {
         while let Some(run) = self.runs.front_mut() {
             let fit = (room.saturating_sub(text.len()) / run.line.len()) as u64;

@@ -11,16 +11,16 @@ pub(super) const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 const MAGIC: [u8; 2] = [0x1f, 0x8b];
 
-/// Returns whether an object that begins with `head` is gzip. For a single byte, returns whether the object can be
-/// gzip.
+/// Returns whether an object that begins with `head` is gzip. If `head` is a single byte, returns whether the object
+/// could be gzip.
 pub(crate) fn is_gzip(head: &[u8]) -> bool {
     head.starts_with(&MAGIC) || head == &MAGIC[..1]
 }
 
 /// Returns whether an object is text: `head` is its first [`HEAD`] bytes, or the entire object if it is shorter.
 ///
-/// Text has no NUL. Its first line ends within the head, is UTF-8 and has no control characters except tabs. The
-/// decoder checks the other lines.
+/// Text contains no NUL bytes. Its first line ends within the head, is valid UTF-8 and contains no control characters
+/// other than tabs. The decoder checks the other lines.
 pub(crate) fn is_text(head: &[u8]) -> bool {
     let end = match memchr(b'\n', head) {
         Some(end) => end,
@@ -36,7 +36,7 @@ pub(crate) fn is_text(head: &[u8]) -> bool {
         && std::str::from_utf8(line).is_ok()
 }
 
-/// Returns whether the object consists of a gzip header alone (RFC 1952, 2.3), and so has no content.
+/// Returns whether the object consists of nothing but a gzip header (RFC 1952, 2.3), and thus has no content.
 pub(super) fn is_only_header(all: &[u8]) -> bool {
     const HEADER: usize = 10;
     const FEXTRA: u8 = 4;

@@ -4,18 +4,19 @@ use memchr::{memchr_iter, memrchr};
 
 use crate::decode::text_buffer::{MAX_JOINED, MAX_LINE};
 
-/// Returns the position at which to cut a text that is not complete. `lines` is the end of its last whole line.
+/// Returns the position at which to cut an incomplete text. `lines` is the end of the last whole line.
 ///
-/// A line that ends within a quoted field may have to be joined with lines of the next segment. So the cut is before
-/// the first such line among the last lines, or at `lines` if there is none. An open quote makes the number of quotes
-/// in its line odd, so a line with an even number of quotes is closed.
+/// A line that ends within a quoted field may have to be joined with lines of the next segment. Therefore, the cut is
+/// before the first such line near the end or, if there is none, at `lines`. A line with an open quote has an odd
+/// number of quotes, so a line with an even number of quotes is closed.
 pub(super) fn before_open_line(text: &[u8], lines: usize) -> usize {
     let mut cut = lines;
     let mut end = lines;
     for _ in 1..MAX_JOINED {
         let Some(line_end) = end.checked_sub(1) else { break };
         let start = memrchr(b'\n', &text[..line_end]).map_or(0, |at| at + 1);
-        // This line would be too long if it were joined with a line of the next segment. The two bytes are CR and LF.
+        // This line would be too long if it were joined with a line of the next segment. The two extra bytes are CR and
+        // LF.
         if text.len() - start > MAX_LINE + 2 {
             break;
         }

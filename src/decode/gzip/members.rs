@@ -1,7 +1,7 @@
 //! Decompresses consecutive gzip members, including all data before any corruption.
 //!
-//! The readers of flate2 return either bytes or an error, so the bytes that they decompressed before the corruption are
-//! lost. This module therefore calls the decompressor of flate2 directly.
+//! A flate2 reader returns either bytes or an error, so the bytes that it decompressed before the corruption are lost.
+//! Therefore, this module calls the decompressor of flate2 directly.
 
 use std::io::{self, Read};
 use std::mem;
@@ -25,17 +25,17 @@ pub(super) enum End {
     Full,
     /// The input has ended.
     Done,
-    /// The data is corrupt from here on.
+    /// The data is corrupt from this point on.
     Damage(Reason),
 }
 
-/// A source of bytes: an object, or the decompressed data of another layer. The result can be gzip data again.
+/// A source of bytes: an object, or the decompressed data of another layer. The bytes can again be gzip data.
 pub(super) struct Layer {
     source: Source,
     buffer: Vec<u8>,
     /// Range of the buffer that was read ahead.
     ahead: Range<usize>,
-    /// How the layer ends after the bytes that were read ahead; `Full` if unknown.
+    /// How the layer ends after the bytes that were read ahead. `Full` means not known yet.
     end: End,
 }
 
@@ -138,7 +138,7 @@ impl Layer {
         }
     }
 
-    /// Returns the number of gzip members of the object started so far. Members of nested gzip do not count.
+    /// Returns the number of gzip members of the object started so far. Members of nested gzip data do not count.
     pub(super) fn members(&self) -> u64 {
         match &self.source {
             Source::Object(..) => 0,
@@ -157,7 +157,7 @@ impl Layer {
         }
     }
 
-    /// Returns the data after the last member, if there is any, as a reject. A second call returns `None`.
+    /// Returns any data after the last member as a reject. A second call returns `None`.
     pub(super) fn take_trailing_data(&mut self) -> Option<RawReject> {
         match &mut self.source {
             Source::Object(..) => None,
@@ -185,7 +185,7 @@ impl Source {
     }
 }
 
-/// A decompressor of consecutive gzip members.
+/// A decompressor for consecutive gzip members.
 struct Members {
     layer: Layer,
     /// The decompressor of the current member; `None` between members.
@@ -213,7 +213,7 @@ impl Members {
             let input = self.layer.ahead(1)?;
             if input.is_empty() {
                 let reason = match self.layer.end {
-                    // Garbage after the outer gzip data is not the reason why the inner gzip data ends early.
+                    // Trailing garbage in the outer gzip data cannot be the reason why the inner gzip data ends early.
                     End::Damage(reason) if reason != Reason::TrailingGarbage => reason,
                     _ => Reason::TruncatedGzip,
                 };
@@ -234,10 +234,10 @@ impl Members {
         Ok((filled, End::Full))
     }
 
-    /// Finds the start of the next member after any padding. Returns how the data ends if there is no next member.
+    /// Finds the start of the next member after any padding. If there is no next member, returns how the data ends.
     ///
-    /// Tape drives and some tools pad with zero bytes, which gzip(1) also ignores, and a stray `echo` appends a line
-    /// end. Unlike gzip(1), this method continues with a member after the padding.
+    /// Tape drives and some tools pad with zero bytes, which gzip(1) ignores, too. A stray `echo` appends a line
+    /// ending. Unlike gzip(1), this method continues if a member follows the padding.
     fn find_member(&mut self) -> io::Result<Option<End>> {
         let is_padding = |byte: &u8| matches!(byte, 0 | b'\n' | b'\r');
         loop {

@@ -1,4 +1,4 @@
-//! Tests streams with segments of a few bytes, so that cuts occur at all positions.
+//! Tests streams with segments of only a few bytes, so that cuts occur at every position.
 
 use std::io::Cursor;
 
@@ -13,7 +13,7 @@ use crate::logs::reject::Reason;
 /// Lines of a text with their offsets; `None` for a line that is longer than a segment.
 type Lines = Vec<(u64, Option<Vec<u8>>)>;
 
-/// Returns the expected lines of a text: all except the blank lines at its end.
+/// Returns the expected lines of a text: all lines except the blank lines at the end.
 fn expected(text: &[u8], segment: usize) -> Lines {
     let mut lines: Lines = Vec::new();
     let mut offset = 0;
@@ -28,7 +28,7 @@ fn expected(text: &[u8], segment: usize) -> Lines {
     lines
 }
 
-/// Appends decompressed lines to `lines`. `offset` is their position in the object.
+/// Appends decompressed lines to `lines`. `offset` is the position of the text in the object.
 fn add(decompressed: &Decompressed, lines: &mut Lines, offset: &mut u64) {
     for segment in &decompressed.segments {
         let mut at = *offset;
@@ -91,7 +91,7 @@ proptest! {
     }
 }
 
-/// The limit on blank lines that are held back depends on the text alone, not on how it is cut.
+/// How many blank lines are held back depends only on the text, not on where it is cut.
 #[test]
 fn only_the_last_1024_runs_of_blank_lines_are_ignored() {
     let text = ["a\n", &"\n\r\n".repeat(700)].concat();
@@ -102,7 +102,8 @@ fn only_the_last_1024_runs_of_blank_lines_are_ignored() {
     }
 }
 
-/// Line feeds at the end take no memory, no matter how many there are. They count as lines if another line follows.
+/// Line feeds at the end take no memory, no matter how many there are. They count as lines only if another line
+/// follows.
 #[test]
 fn trailing_line_feeds_take_no_memory() {
     const COUNT: usize = 9_000_000;

@@ -1,7 +1,7 @@
-//! Counts the requests of a conversion in advance, in the order in which the conversion sends them.
+//! Predicts how many requests a conversion sends. The code is in the order of the requests.
 //!
-//! This is the only module that counts them. Stores, the dataset and the ledger contribute facts, such as the size of a
-//! part.
+//! All request counts are computed in this module. Stores, the dataset and the ledger only contribute constants and
+//! facts, such as the size of a part.
 
 use std::collections::BTreeSet;
 
@@ -11,17 +11,17 @@ use crate::plan::estimate::{For, parquet};
 use crate::plan::{Object, Plan};
 use crate::store::{Calls, PAGE_FILES, PART_BYTES, READ_BYTES, Source};
 
-/// A run reads `dataset.json` again before it creates each state file, and at its end.
+/// Requests for reading `dataset.json` again, which a run does before it creates a state file and when it ends.
 const CONFIRM: Calls = Calls { get: 1, ..Calls::NONE };
-/// A log entry, and the file that marks it as done.
+/// Requests for writing a log entry and the file that marks the entry as done.
 const ENTRY: Calls = Calls { get: 2 * CONFIRM.get, put: 2, ..Calls::NONE };
 
-/// Returns the `sent` requests by kind. These requests listed the sources or read an object list.
+/// Classifies the `sent` requests, which either listed the sources or read an object list.
 pub(crate) fn of_listing(is_listed: bool, sent: u64) -> Calls {
     if is_listed { Calls { list: sent, ..Calls::NONE } } else { Calls { get: sent, ..Calls::NONE } }
 }
 
-/// Counts the requests of a conversion after its listing. Requests for rejects and retries are not included.
+/// Counts the requests of a conversion after its listing. Excludes retries, and requests for rejects.
 pub(super) fn of_plan(plan: &Plan, sources: &[Source], dataset: Option<&For>) -> Calls {
     let converted = plan.batches.iter().flat_map(|batch| &batch.objects);
     let compared = plan.touched.iter().map(|touched| &touched.object);
@@ -37,7 +37,7 @@ pub(super) fn of_plan(plan: &Plan, sources: &[Source], dataset: Option<&For>) ->
     for batch in &plan.batches {
         calls += write(parquet(batch.bytes()), begins_uploads) + ENTRY;
     }
-    // Touched objects are recorded together, partition by partition.
+    // The touched objects of a partition are recorded together.
     let touched: BTreeSet<_> = plan.touched.iter().map(|touched| &touched.partition).collect();
     calls + ENTRY * touched.len() as u64
 }
@@ -49,18 +49,18 @@ fn read(object: &Object, source: &Source) -> Calls {
     Calls { get: if source.is_remote() { ranges } else { 0 }, ..Calls::NONE }
 }
 
-/// Counts the requests for opening a dataset and its ledger, and for reading the logs that the plan has read.
+/// Counts the requests for opening a dataset and its ledger, and for reading the same logs as the plan.
 fn open(For { begun, ledger, .. }: &For) -> Calls {
     let mut calls = if *begun { Calls { get: 1, ..Calls::NONE } } else { begin() };
     calls.list += pages(ledger.state_files());
     calls.list += ledger.files_by_table().iter().map(|files| pages(*files)).sum::<u64>();
-    // One more request for each log, because a log ends at the first absent number.
+    // Each log takes one more request, because the end of a log is the first number without an entry.
     calls.get += ledger.logs_read().iter().map(|entries| entries + 1).sum::<u64>();
     calls
 }
 
-/// Counts the requests for creating a dataset: the request that finds no dataset, the probes of the store, the listings
-/// of the tables, and writing the description and reading it back.
+/// Counts the requests for creating a dataset: checking that none exists, probing the store, listing the tables, and
+/// writing the description and reading it back.
 fn begin() -> Calls {
     let (probes, racers) = (layout::PROBES as u64, layout::RACERS as u64);
     Calls {

@@ -23,7 +23,7 @@ pub(super) struct Entry<'a> {
 
 /// Returns whether a line is blank or a comment.
 ///
-/// A comment begins with `#` and contains no log name, so a key of a log is never read as a comment.
+/// A comment begins with `#` and contains no log name, so a log key is never treated as a comment.
 pub(super) fn is_nothing(line: &str) -> bool {
     let text = line.trim();
     text.is_empty() || (text.starts_with('#') && !text.contains(SERVICE))
@@ -86,7 +86,7 @@ fn after_time(line: &str, separator: u8) -> Option<&str> {
     good.then(|| &line[20..])
 }
 
-/// Splits off a number at the start, with optional leading spaces and an optional fraction.
+/// Splits a number off the start of a text. The number can have leading spaces and a fraction.
 fn number(text: &str) -> Option<(&str, &str)> {
     let text = text.trim_start_matches(' ');
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
@@ -98,17 +98,17 @@ fn number(text: &str) -> Option<(&str, &str)> {
 pub(super) enum Row<'a> {
     /// An object.
     Object(Entry<'a>),
-    /// Anything other than a current object.
+    /// A line that does not describe a current object.
     Nothing,
 }
 
-/// Returns whether a line begins with the name that `aws s3api` gives a list of objects.
+/// Returns whether a line begins with the tag that `aws s3api` prints before objects.
 pub(super) fn is_tagged(line: &str) -> bool {
     line.starts_with("CONTENTS\t") || line.starts_with("VERSIONS\t")
 }
 
 /// Parses a line of `aws s3api list-objects-v2 --output text`, whose columns are in alphabetical order: `CONTENTS`,
-/// ETag, key, time, size, class; also `VERSIONS`. Returns `None` for any other line.
+/// ETag, key, time, size, class. Also accepts `VERSIONS` lines. Returns `None` for any other line.
 pub(super) fn tagged<'a>(line: &'a str) -> Option<Row<'a>> {
     let fields: Vec<&'a str> = line.split('\t').collect();
     if !is_tagged(line) {
@@ -120,7 +120,7 @@ pub(super) fn tagged<'a>(line: &'a str) -> Option<Row<'a>> {
     }
     let time = fields.iter().position(|field| is_time(field))?;
     let e_tag = fields[1..time].iter().copied().find(|field| is_quoted(field));
-    // Other writers put the time before the key.
+    // Some tools write the time before the key.
     let (key, size) = match fields[time - 1] {
         before if is_quoted(before) && fields.len() > time + 2 => (fields[time + 1], time + 2),
         key => (key, time + 1),
@@ -134,8 +134,8 @@ pub(super) fn tagged<'a>(line: &'a str) -> Option<Row<'a>> {
     Some(Row::Object(Entry { key, size, e_tag, class })).filter(|_| time > 1 && !key.is_empty())
 }
 
-/// Parses a line of fields in any order: one key, and optionally a size, an ETag, a time or a class. Returns `None` if
-/// the line has other fields.
+/// Parses a line whose fields are in any order: one key and, optionally, a size, an ETag, a time and a class. Returns
+/// `None` if the line has any other field.
 pub(super) fn fields(line: &str) -> Option<Entry<'_>> {
     let mut entry = Entry::default();
     for field in line.split('\t') {
@@ -188,7 +188,7 @@ fn is_class(field: &str) -> bool {
     classes.contains(&field)
 }
 
-/// Why a key line is refused.
+/// The reason for refusing a key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Odd {
     /// The text cannot be a line of a list.
@@ -197,10 +197,10 @@ pub(super) enum Odd {
     Because(&'static str),
 }
 
-/// Removes spaces and a carriage return that cannot belong to a key, and refuses text that is not a key.
+/// Removes spaces and a carriage return that cannot be part of a key, and refuses text that is not a key.
 ///
-/// Removes trailing spaces after the name of a log, and leading spaces before `AWSLogs/`, the name of a log, a URL
-/// or the prefix of the source. Any other space may belong to a key.
+/// Removes trailing spaces after a log name, and leading spaces before `AWSLogs/`, a log name, a URL or the source's
+/// prefix. Any other space may be part of a key.
 pub(super) fn key<'a>(line: &'a str, prefix: Option<&str>) -> Result<&'a str, Odd> {
     let text = line.strip_suffix('\r').unwrap_or(line);
     if text.chars().any(char::is_control) {
@@ -238,8 +238,7 @@ pub(super) fn scheme(text: &str) -> Option<&str> {
     (!scheme.is_empty() && scheme.chars().all(good)).then_some(scheme)
 }
 
-/// Returns whether a list of keys can begin with this key. This check applies only to the first line: later keys need
-/// not resemble keys of logs.
+/// Returns whether a list of keys can begin with the given key. Only the first key must resemble a log key.
 pub(super) fn can_be_first(text: &str) -> bool {
     if scheme(text).is_some() || text.starts_with("arn:") || text.starts_with('.') {
         return true;
@@ -278,7 +277,7 @@ mod tests {
         assert_eq!(of("2025-07-19 14:05:10 1023 Bytes a"), Some((None, "a")));
         assert_eq!(of("2025-07-19 14:05:10     1 Byte a b"), Some((None, "a b")));
         assert_eq!(of("2025-07-19 14:05:10    1.2 MiB a"), Some((None, "a")));
-        // The start of a key can resemble a unit.
+        // A key can begin like a unit.
         let bytes = "2025-07-19 14:05:10        362 Bytes a";
         assert_eq!(of(bytes), Some((Some(362), "Bytes a")));
         for other in [

@@ -7,16 +7,16 @@ use crate::store::{Kind, Place, Source, Web, has_secret, meant, split};
 
 /// Maximum length of a key in a bucket, in bytes.
 const MAX_KEY: usize = 1024;
-/// Maximum length of a bucket name in an error.
+/// Maximum length of a bucket name in an error message.
 const MAX_BUCKET: usize = 255;
 
-/// The location that the objects of a list must be in.
+/// The location that must contain all objects in a list.
 pub(super) enum Home {
     /// In a bucket.
     Bucket {
         kind: Kind,
         name: String,
-        /// Prefix of the source's keys, without the slash at its end.
+        /// Prefix of the source's keys, without the trailing slash.
         prefix: Option<String>,
     },
     /// Below a directory.
@@ -28,12 +28,12 @@ pub(super) enum Home {
     },
 }
 
-/// Why a text does not refer to a key in the source.
+/// The reason why a text does not refer to a key in the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Stray {
-    /// The text names another bucket.
+    /// The text refers to another bucket.
     Bucket(String),
-    /// Anything else.
+    /// Any other reason.
     Because(String),
 }
 
@@ -58,7 +58,7 @@ impl Home {
         }
     }
 
-    /// Returns the prefix of the source's keys, without the slash at its end.
+    /// Returns the prefix of the source's keys, without the trailing slash.
     pub(super) fn prefix(&self) -> Option<&str> {
         match self {
             Self::Bucket { prefix, .. } => prefix.as_deref(),

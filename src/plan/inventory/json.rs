@@ -42,7 +42,7 @@ impl Entry {
     }
 }
 
-/// The required parts of an S3 Inventory manifest.
+/// The parts of an S3 Inventory manifest that this program needs.
 #[derive(Debug)]
 pub(super) struct Manifest {
     pub(super) source_bucket: Option<String>,
@@ -63,11 +63,12 @@ pub(super) enum Fault<E> {
     Read(io::Error),
     /// A line is invalid.
     Line(u64, String),
-    /// The consumer of the entries failed.
+    /// The function that consumes the entries failed.
     Taker(E),
 }
 
-/// Calls `take` with every current entry and the number of its last line. If the list is a manifest, returns it.
+/// Calls `take` with every current entry and the number of the entry's last line. If the list is a manifest, returns
+/// it.
 pub(super) fn read<E>(
     input: Box<dyn BufRead>,
     mut take: impl FnMut(u64, Entry) -> Result<(), E>,
@@ -111,7 +112,7 @@ pub(super) fn read<E>(
     }
 }
 
-/// A reader that counts lines and refuses strings and numbers that are too long for a list.
+/// A reader that counts lines and refuses strings and numbers that are too long.
 struct Bounded<'a> {
     input: Box<dyn BufRead>,
     line: &'a Cell<u64>,
@@ -176,7 +177,7 @@ fn taken<E: serde::de::Error>(take: Take<'_>, entry: Entry) -> Result<(), E> {
     if !entry.is_current() || take(entry) { Ok(()) } else { Err(E::custom("stopped")) }
 }
 
-/// A top-level value.
+/// Deserializes a top-level value.
 struct Top<'a> {
     take: Take<'a>,
 }

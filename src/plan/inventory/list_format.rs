@@ -7,7 +7,7 @@ use crate::plan::inventory::entry::{self, Odd};
 use crate::plan::inventory::table::{self, Columns};
 use crate::plan::inventory::{List, MAX_LINE, ObjectsError, Place};
 
-/// Number of lines from which to detect the format of a list.
+/// Number of lines to read for detecting the format of a list.
 const FIRST_LINES: usize = 3;
 
 const ORC_FILE: &str =
@@ -42,7 +42,7 @@ impl<E: From<ObjectsError>> List<'_, E> {
         &self,
         mut input: Box<dyn BufRead>,
     ) -> Result<(Option<ListFormat>, Box<dyn BufRead>), ObjectsError> {
-        // A pipe returns only the bytes that are available, so this loop reads until the first lines with content are
+        // A pipe may return only part of a line at a time, so this loop reads until the first non-empty lines are
         // complete.
         let (mut head, mut counted, mut lines, mut is_over) = (Vec::new(), 0, 0, false);
         while head.len() < MAX_LINE && lines < FIRST_LINES && !is_over {
@@ -143,7 +143,7 @@ impl<E: From<ObjectsError>> List<'_, E> {
     fn are_keys(&self, line: &str) -> bool {
         let mut fields = line.trim_end_matches('\r').split('\t').collect::<Vec<_>>();
         if line.len() >= MAX_LINE {
-            // The last field is truncated.
+            // The last field may be truncated.
             fields.pop();
         }
         let is_key = |field: &&str| {

@@ -20,7 +20,7 @@ const ROWS: usize = 4096;
 pub(super) enum Fault<E> {
     /// The file cannot be read, or is not an inventory file.
     Read(io::Error),
-    /// The consumer of the rows failed.
+    /// The function that consumes the rows failed.
     Taker(E),
 }
 
@@ -75,7 +75,7 @@ pub(super) fn read<E>(
     Ok(())
 }
 
-/// Copies the input to an anonymous file, because the Parquet footer is at the end.
+/// Copies the input to an anonymous file, because the footer of a Parquet file is at its end.
 fn spooled(input: &mut impl Read) -> io::Result<File> {
     let mut file = tempfile::tempfile()?;
     io::copy(input, &mut file)?;
@@ -125,7 +125,7 @@ mod tests {
                 }
             }
         }
-        // The crate must panic on some of the files; otherwise this test proves nothing.
+        // The test is meaningful only if the crate panics on some of the files.
         assert!(read_well > 0 && refused > 0 && panicked > 0, "{read_well} {refused} {panicked}");
     }
 }

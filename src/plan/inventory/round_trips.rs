@@ -1,4 +1,4 @@
-//! Tests: lists of random keys in every format are read back, and anything else is refused.
+//! Tests that lists of random keys in every format are read back, and that anything else is refused.
 
 use std::io::{BufReader, Cursor, Write as _};
 use std::sync::Arc;
@@ -34,7 +34,7 @@ fn read_of(home: &Home, text: &[u8]) -> Read {
     };
     let (name, source, is_relative) = ("list.txt", "s3://my-logs", None);
     let mut list = List { name, source, home, is_relative, each: &mut each };
-    // Small reads, as if from a pipe.
+    // The small buffer simulates reading from a pipe.
     let input = BufReader::with_capacity(7, Cursor::new(text.to_vec()));
     let (manifest, end) = match list.read(Box::new(input)) {
         Ok(manifest) => (manifest, Ok(())),
@@ -82,7 +82,7 @@ fn encoded(key: &str) -> String {
 }
 
 #[allow(clippy::too_many_lines)] // a table
-/// Returns the list of objects in every format, and whether each format contains sizes and ETags.
+/// Returns a list of the objects in every format, and whether the format contains sizes and ETags.
 fn formats(keys: &[String], sizes: &[u64]) -> Vec<(&'static str, Vec<u8>, bool, bool)> {
     let lines = |line: &dyn Fn(&str, u64) -> String| -> Vec<u8> {
         let lines = keys.iter().zip(sizes).map(|(key, size)| line(key, *size) + "\n");
@@ -234,7 +234,7 @@ fn formats(keys: &[String], sizes: &[u64]) -> Vec<(&'static str, Vec<u8>, bool, 
     ]
 }
 
-/// Keys of logs below arbitrary prefixes.
+/// Generates log keys with arbitrary prefixes.
 fn keys() -> impl Strategy<Value = Vec<(String, u64)>> {
     let own = "([A-Za-z(%=_\u{e9}\u{65e5}][ -.0-~\u{e9}\u{65e5}\u{1f600}]{0,10}/){0,2}";
     let key = (own, 0_u32..100).prop_map(|(own, number)| {
@@ -250,7 +250,7 @@ fn is_plain(key: &str) -> bool {
 }
 
 proptest! {
-    // Each case is a list in thirty formats.
+    // Fewer cases than usual, because each case tests a list in thirty formats.
     #![proptest_config(ProptestConfig::with_cases(ProptestConfig::default().cases / 4))]
 
     #[test]
@@ -386,7 +386,7 @@ fn lines_and_strings_are_bounded() {
     let some = "# july\n\n".repeat(200);
     assert_eq!(read_text(format!("{some}AWSLogs/x\n")).named.len(), 1);
     assert!(read_text(some).end.is_ok());
-    // The limit applies to each key, so a page of tab-separated keys on one line can exceed it.
+    // The limit applies to each key, so one line with a page of tab-separated keys can exceed it.
     let keys: Vec<String> = (0..5000).map(|n| format!("AWSLogs/123456789012/{n:060}.gz")).collect();
     assert_eq!(read_text(keys.join("\t")).named.len(), 5000);
 }

@@ -10,7 +10,7 @@ const ARCHIVES: [&str; 2] = ["GLACIER", "DEEP_ARCHIVE"];
 const ARCHIVE_TIERS: [&str; 4] =
     ["ARCHIVE", "ARCHIVE_ACCESS", "DEEP_ARCHIVE", "DEEP_ARCHIVE_ACCESS"];
 
-/// The indices of the columns of a list, by meaning.
+/// The indices of the known columns in a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Columns {
     pub(super) bucket: Option<usize>,
@@ -24,7 +24,7 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    /// The columns at the start of every CSV file of an inventory.
+    /// The columns that every CSV file of an inventory begins with.
     pub(super) const FIRST: Self = Self {
         bucket: Some(0),
         key: 1,
@@ -36,8 +36,8 @@ impl Columns {
         access_tier: None,
     };
 
-    /// Finds the columns by their names, in any case and with any separator between words. Returns `None` if no column
-    /// is the key, or if a name cannot be the name of a column.
+    /// Finds the columns by name, ignoring case and the separators between words. Returns `None` if there is no key
+    /// column, or if a name is not a plausible column name.
     pub(super) fn of<S: AsRef<str>>(names: &[S]) -> Option<Self> {
         let bare = |name: &str| name.trim().replace(['_', ' ', '-'], "").to_ascii_lowercase();
         let names: Vec<String> = names.iter().map(|name| bare(name.as_ref())).collect();
@@ -110,7 +110,8 @@ pub(super) fn header(line: &str) -> Option<(char, Columns)> {
     [',', ';', '\t'].into_iter().find_map(|sign| Some((sign, Columns::of(&names(sign)?)?)))
 }
 
-/// Returns whether a line is from an inventory's CSV file, which has no header: a quoted bucket and a quoted key.
+/// Returns whether a line is from a CSV file of an inventory: it begins with a quoted bucket and a quoted key. These
+/// files have no header.
 pub(super) fn is_inventory(line: &str) -> bool {
     let Some(fields) = split(line.trim_end_matches('\r'), ',') else { return false };
     let is_bucket = |name: &str| {

@@ -1,8 +1,8 @@
 //! Calendars: each year of a load balancer as a small SVG with a square for each day.
 //!
-//! All squares of one shade are one path. Consecutive days of a week are one stroke, which a dash pattern divides into
-//! squares, so a day takes only a few bytes and does not need a separate element. One attribute contains the counts of
-//! all days, and the script reads them from it on hover and focus.
+//! A single path draws all squares of the same shade. Consecutive days in a week are one stroke, which a dash pattern
+//! divides into squares, so a day takes only a few bytes and needs no element of its own. The counts of all days are in
+//! one attribute, which the script reads on hover and focus.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -14,8 +14,7 @@ use crate::report::{Day, LoadBalancer};
 
 /// Number of shades for days with rows.
 const SHADES: u64 = 5;
-/// Quantile of the days, by number of rows, that counts as the busy day. Shades are relative to the number of rows of
-/// the busy day.
+/// Quantile of the rows per day that defines a busy day. Shades are relative to the number of rows on a busy day.
 const BUSY: f64 = 0.95;
 /// Abbreviations of the months.
 const MONTHS: [&str; 12] =
@@ -26,7 +25,7 @@ const MONTHS: [&str; 12] =
 enum Look {
     /// The day has no object, but earlier and later days do.
     Gap,
-    /// The day has objects, but no rows.
+    /// The day has objects but no rows.
     Empty,
     /// The day has rows. The shade is from 1 to [`SHADES`].
     Rows(u64),
@@ -48,7 +47,7 @@ pub(super) struct Path {
     pub(super) d: String,
 }
 
-/// The parts that all calendars of a year share: the empty squares of all days, and the names of the months.
+/// The parts that all calendars of the same year share: an empty square for each day, and the names of the months.
 pub(super) struct Background {
     pub(super) year: i32,
     pub(super) d: String,
@@ -77,8 +76,8 @@ pub(super) fn background(year: i32) -> Background {
     Background { year, d: strokes(days.into_iter()), months }
 }
 
-/// Returns the number of rows of a busy day, to which shades are relative. The busiest day would be unsuitable, because
-/// it can be an outlier.
+/// Returns the number of rows on a busy day, to which shades are relative. This is not the maximum, which can be an
+/// outlier.
 pub(super) fn busy(balancer: &LoadBalancer) -> u64 {
     let mut rows: Vec<u64> = balancer.calendar.iter().map(|day| day.counts.rows).collect();
     rows.sort_unstable();
@@ -118,7 +117,7 @@ pub(super) fn years(balancer: &LoadBalancer) -> Vec<Year> {
 }
 
 /// Returns the counts of all days for the script: `objects,rows,bytes,windows,rejects` for each day, separated by `;`.
-/// `rejects` is omitted if it is 0. A day without objects is empty.
+/// `rejects` is omitted if it is 0. The entry for a day without objects is empty.
 pub(super) fn data(balancer: &LoadBalancer) -> String {
     let mut text = String::new();
     for (number, (_, day)) in days(balancer).enumerate() {
@@ -255,7 +254,7 @@ mod tests {
 
     #[test]
     fn shades_show_rows_and_gaps_are_marked() {
-        // From Wednesday 2025-07-16 on.
+        // Starting on Wednesday, 2025-07-16.
         let balancer = balancer(&[
             ("2025-07-16", 100, 0),
             ("2025-07-17", 100, 0),

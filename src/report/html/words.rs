@@ -17,7 +17,7 @@ pub(super) fn bytes(number: impl Borrow<u64>) -> HumanBytes {
     HumanBytes(*number.borrow())
 }
 
-/// Returns a percentage. Only 0 is shown as `0 %`, and only the full amount as `100 %`.
+/// Formats a percentage. Shows `0 %` only for zero, and `100 %` only for the full amount.
 pub(super) fn percent(part: impl Borrow<u64>, whole: impl Borrow<u64>) -> String {
     let (part, whole) = (*part.borrow(), *whole.borrow());
     let share = 100.0 * part as f64 / whole.max(1) as f64;
@@ -35,7 +35,8 @@ pub(super) fn of_hundred(part: impl Borrow<u64>, whole: impl Borrow<u64>) -> Str
     format!("{:.1}", 100.0 * *part.borrow() as f64 / (*whole.borrow()).max(1) as f64)
 }
 
-/// Returns the shade for the share of rows with an era's fields: 0 if there are no such rows, otherwise 1 to 5.
+/// Returns the shade for the share of rows that have the fields of an era: 0 if there are no such rows, otherwise 1 to
+/// 5.
 pub(super) fn shade(era: &Era, month: &Month) -> u64 {
     (5 * era.rows).div_ceil(month.rows.max(1))
 }
@@ -52,7 +53,7 @@ pub(super) fn log_name(log_type: impl Borrow<LogType>) -> &'static str {
     }
 }
 
-/// Returns a range of windows as text, with the end times of the first and last window.
+/// Formats a range of windows as the end times of its first and last window.
 pub(super) fn windows(span: &Span<DateTime<Utc>>) -> String {
     let (first, last) = (span.first.format("%Y-%m-%d %H:%M"), span.last);
     match span.count {
@@ -68,7 +69,7 @@ pub(super) fn seconds(batch: &SlowBatch) -> String {
     format!("{:.2}", batch.seconds)
 }
 
-/// Returns the meaning of a reason, phrased as a predicate of "the line".
+/// Returns the meaning of a reason, phrased as a predicate whose subject is "the line".
 pub(super) fn meaning(rejects: &RejectsOf) -> &'static str {
     let reason = Reason::ALL.into_iter().find(|reason| reason.code() == rejects.reason);
     reason.map_or("was rejected for a reason that this version does not know", Reason::meaning)
