@@ -33,7 +33,8 @@ use crate::util::threads::isolated;
 /// Number of threads that process requests. They only copy received data, so two are enough.
 const THREADS: usize = 2;
 
-/// Maximum number of retries per request. With the increasing pauses between them, all retries take about two minutes.
+/// Maximum number of retries per request. With increasing pauses between them, the retries take about two minutes in
+/// total.
 const RETRIES: usize = 20;
 
 /// Network settings and statistics, shared by all stores of a run.

@@ -1,6 +1,6 @@
 //! The reference decoder: a second, slow and simple decoder for log lines, written from the documented rules.
 //!
-//! It imports nothing from `decode`, so a bug in that decoder does not recur here. `verify` decodes a sample of the
+//! It imports nothing from `decode`, so a bug in that module does not recur here. `verify` decodes a sample of the
 //! objects with it, and tests compare both decoders on random text. Simplicity comes first: the reference decoder
 //! splits lines character by character, and parses values with the standard library and chrono.
 
