@@ -533,7 +533,7 @@ pub(crate) fn state_seeds(root: &Path) -> Vec<Vec<u8>> {
     seeds
 }
 
-/// Returns an inventory in Parquet that also stores a claim and the claim's location.
+/// Returns a Parquet inventory whose metadata also contains the location of an embedded claim.
 fn parquet_file(claim: &[u8]) -> Vec<u8> {
     let text = |values: [&str; 2]| Arc::new(StringArray::from(values.to_vec())) as ArrayRef;
     let columns = [
