@@ -1,4 +1,5 @@
-//! Checks the structure of `src`: imports go in one direction, every file has a doc comment, and only one module prints.
+//! Checks the structure of `src`: imports go in one direction, every file has a doc comment, and only one module
+//! prints.
 
 use std::collections::BTreeSet;
 use std::fs;

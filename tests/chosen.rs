@@ -399,8 +399,8 @@ fn logs() -> [Log; 3] {
     ]
 }
 
-/// Decodes lines of all eras, prints the results, and asserts that the shares of wrong rows are within the given limits,
-/// which are in thousandths.
+/// Decodes lines of all eras, prints the results, and asserts that the shares of wrong rows are within the given
+/// limits, which are in thousandths.
 #[allow(clippy::print_stdout)] // figures
 fn check_all(name: &str, most: [u64; 3], mut choices: impl FnMut(usize) -> Vec<Choice>) {
     for ((log_type, kinds, profiles, counts), most) in logs().into_iter().zip(most) {

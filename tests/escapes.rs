@@ -13,7 +13,8 @@ use serde_json::Value;
 
 use crate::support::{Line, World, good_lines, gzip, key, program, put, text_of};
 
-/// Text with a color escape, a right-to-left override, a bell, a line feed, a carriage return, and a C1 control character.
+/// Text with a color escape, a right-to-left override, a bell, a line feed, a carriage return, and a C1 control
+/// character.
 const HOSTILE: &str = "a\u{1b}[31m\u{202e}\u{7}\nFORGED\r\u{9b}2J";
 /// [`HOSTILE`] as it must appear in text output.
 const ESCAPED: &str = "a\\x1b[31m\\u{202e}\\x07\\x0aFORGED\\x0d\\u{9b}2J";
@@ -54,7 +55,8 @@ impl Cases {
     }
 }
 
-/// Returns the problem with the output, if any: a control character, a line that starts with the name, or a missing name.
+/// Returns the problem with the output, if any: a control character, a line that starts with the name, or a missing
+/// name.
 fn problem(stdout: &[u8], stderr: &[u8], seen: Seen) -> Option<String> {
     for bytes in [stdout, stderr] {
         let Ok(text) = str::from_utf8(bytes) else { return Some(format!("{bytes:?} is no UTF-8")) };

@@ -53,7 +53,8 @@ impl Mutation {
     }
 }
 
-/// Runs a target on its seeds and on `cases` further inputs, most of which are mutated seeds. Minimizes a failing input.
+/// Runs a target on its seeds and on `cases` further inputs, most of which are mutated seeds. Minimizes a failing
+/// input.
 fn run(name: &str, cases: u32) {
     let FuzzTarget { run, seeds, .. } =
         TARGETS.into_iter().find(|target| target.name == name).unwrap();

@@ -1,7 +1,8 @@
 //! The fuzz targets: functions that panic if an input violates an invariant, and their seeds.
 //!
 //! `fuzz/` runs the targets under libFuzzer, and `tests/fuzz.rs` runs them on random inputs from a fixed seed. Where
-//! random bytes would almost never pass a checksum or field count check, inputs are short programs that build the bytes.
+//! random bytes would almost never pass a checksum or field count check, inputs are short programs that build the
+//! bytes.
 
 use std::fs;
 use std::io;

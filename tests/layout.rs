@@ -25,8 +25,8 @@ use crate::support::{
 /// Number of rows in the file that most tests read, more than fit in one page.
 const COUNT: usize = 25_000;
 
-/// A world whose only file uses the compact profile and has every kind of column: constant, repetitive, unique, all NULL,
-/// partly NULL, NULL from a certain row on, long values, and a change from few distinct values to many.
+/// A world whose only file uses the compact profile and has every kind of column: constant, repetitive, unique, all
+/// NULL, partly NULL, NULL from a certain row on, long values, and a change from few distinct values to many.
 static WORLD: LazyLock<World> = LazyLock::new(|| {
     let world = World::with(gzip(lines_of_every_kind()));
     world.convert_with(&["--profile", "compact"]).expect(0);
@@ -439,7 +439,8 @@ fn page_indexes_are_correct() {
     assert!(null_pages > 3 * 2, "{null_pages} pages without a value");
 }
 
-/// Engines answer `min()` and `max()` from the footer, so a zero in the footer must have the same sign as an actual value.
+/// Engines answer `min()` and `max()` from the footer, so a zero in the footer must have the same sign as an actual
+/// value.
 #[test]
 fn statistics_keep_the_signs_of_zeros() {
     let world = World::with(gzip(text_of([

@@ -97,8 +97,8 @@ fn every_common_layout_is_converted() {
     }
 }
 
-/// Converts each pair of these three copies, in one run or in two: the delivered key, a key below the next day, and a key
-/// without directories.
+/// Converts each pair of these three copies, in one run or in two: the delivered key, a key below the next day, and a
+/// key without directories.
 #[test]
 fn the_same_object_in_two_places_is_converted_once() {
     let good = key(1);

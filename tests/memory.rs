@@ -55,8 +55,8 @@ pub(crate) enum Reply {
     Usual,
     /// Responds with this status and body.
     Other(u16, String),
-    /// Responds from the bucket, but truncates the body and adjusts the headers so that the response looks complete. The
-    /// function maps the length of the body to the number of bytes to send.
+    /// Responds from the bucket, but truncates the body and adjusts the headers so that the response looks complete.
+    /// The function maps the length of the body to the number of bytes to send.
     Short(fn(usize) -> usize),
     /// Never responds.
     Silence,

@@ -165,7 +165,8 @@ fn only_old_unclaimed_files_are_cleaned() {
 
 // ---- signals
 
-/// Sends signals to the program during a conversion. Returns the exit code, stderr, and the time until the program exits.
+/// Sends signals to the program during a conversion. Returns the exit code, stderr, and the time until the program
+/// exits.
 #[cfg(unix)]
 fn interrupt(world: &World, out: &Path, signals: &[&str]) -> (Option<i32>, String, Duration) {
     let child = program(&["convert", world.source().to_str().unwrap(), "--to", "2099-12-31"])

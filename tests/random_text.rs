@@ -96,7 +96,8 @@ impl Change {
     }
 }
 
-/// Generates a line of any era with replaced fields, toggled quotes, and a length near a multiple of the tokenizer's block.
+/// Generates a line of any era with replaced fields, toggled quotes, and a length near a multiple of the tokenizer's
+/// block size.
 fn regular() -> impl Strategy<Value = Vec<u8>> {
     let count = prop_oneof![17_usize..=36, select(&[17, 18, 29, 30, 36, 37, 40][..])];
     let values = vec((any::<Index>(), select(VALUES)), 0..3);
@@ -266,8 +267,8 @@ fn text_of_other_log() -> impl Strategy<Value = (LogType, Vec<u8>)> {
     })
 }
 
-/// Generates a quoted value: either a valid one, perhaps with random characters inserted, or only random characters. The
-/// characters are those that matter in shapes, numbers and times.
+/// Generates a quoted value: either a valid one, perhaps with random characters inserted, or only random characters.
+/// The characters are those that matter in shapes, numbers and times.
 fn value_of_any_column() -> impl Strategy<Value = String> {
     const CHARACTERS: &[char] = &[
         'a', 'f', 'g', 'A', 'F', 'G', 'S', 'H', 'x', 'T', 'Z', 'e', 'E', '0', '1', '2', '9', '-',

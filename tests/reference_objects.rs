@@ -30,8 +30,8 @@ pub(crate) struct Content {
 }
 
 impl PartialEq for Content {
-    /// Ignores padding notes if the object is damaged: the reference reads the padding after damaged nested gzip, but the
-    /// program does not.
+    /// Ignores padding notes if the object is damaged: the reference reads the padding after damaged nested gzip, but
+    /// the program does not.
     fn eq(&self, other: &Self) -> bool {
         let notes = |content: &Self| {
             let mut notes = content.notes.clone();

@@ -85,8 +85,8 @@ fn redacted_datasets_have_a_sample_too() {
     assert_eq!(verify(&world, &["--json"]).expect(0).count("/reference_decoded"), 3);
 }
 
-/// A wrong schema for the reference decoder simulates a bug in the decoder. The dataset agrees with the decoder, so only
-/// the reference decoder detects the difference.
+/// A wrong schema for the reference decoder simulates a bug in the decoder. The dataset agrees with the decoder, so
+/// only the reference decoder detects the difference.
 #[test]
 fn a_different_result_of_the_reference_decoder_is_a_finding() {
     let world = mixed();

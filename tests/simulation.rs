@@ -5,9 +5,9 @@
 //! files are checked after every write. After a final run without faults, every object must be in the dataset exactly
 //! once and complete.
 //!
-//! In a quarter of the seeds, claims are lost, or restored from an older state, during runs. Rows can then be duplicated
-//! or missing, but only in partitions that the final run reports. The module `damage` covers state that is lost or
-//! forged between runs.
+//! In a quarter of the seeds, claims are lost, or restored from an older state, during runs. Rows can then be
+//! duplicated or missing, but only in partitions that the final run reports. The module `damage` covers state that is
+//! lost or forged between runs.
 //!
 //! `ALB2PARQUET_SEEDS=10000` sets the number of seeds. `ALB2PARQUET_SEED=7` replays a single seed.
 

@@ -25,7 +25,8 @@ const CUTS: [(&str, Cut); 4] = [
     ("all but one byte", |length| length - 1),
 ];
 
-/// Numbers and line counts of the truncated objects, which cover small and streamed, compressed and uncompressed objects.
+/// Numbers and line counts of the truncated objects, which cover small and streamed, compressed and uncompressed
+/// objects.
 const LINES: [(usize, usize); 4] = [(1, 20), (2, 30), (3, 10_000), (4, 20_000)];
 /// Number and line count of the object that is never truncated.
 const WHOLE: (usize, usize) = (9, 3);

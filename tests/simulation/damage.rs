@@ -407,8 +407,8 @@ impl History {
         directories(day).iter().flat_map(|directory| keys(&store, directory)).collect()
     }
 
-    /// Returns whether a day's claims are broken, or do not account for the day's files. Reads the state directly, without
-    /// the program's code.
+    /// Returns whether a day's claims are broken, or do not account for the day's files. Reads the state directly,
+    /// without the program's code.
     fn is_unknown(&self, day: &str) -> bool {
         let store = self.dataset();
         let log = keys(&store, &log_of(day));
@@ -680,8 +680,8 @@ fn an_object_that_was_replaced_after_the_listing_is_not_read() {
     }
 }
 
-/// A run that covers few partitions reads a partition's log while it processes an adjacent day, and lists the partition's
-/// files later.
+/// A run that covers few partitions reads a partition's log while it processes an adjacent day, and lists the
+/// partition's files later.
 #[test]
 fn a_file_of_a_claim_that_is_newer_than_the_log_blocks_nothing() {
     let mut history = History::new(1);
