@@ -126,7 +126,7 @@ class Matrix:
         return "; ".join(parts) or RIGHT
 
     def places(self, engine, files, dataset):
-        """Yields the expected checksums of each partition or table, and the names under which the engine reports them."""
+        """Yields the expected checksums of each partition or table, and the names that the engine reports for them."""
         files = [file for file in files if file.dataset == dataset]
         if engine.tables:
             for table in checksums.schemas():
@@ -153,7 +153,7 @@ class Matrix:
         return {tuple(row[:3]): row[3:] for row in self.rows if not row[3].startswith((SKIPPED, FAILED))}
 
     def page(self):
-        """Returns the regular expression match for the table in the page, and its cells by engine, version and reader."""
+        """Returns the match of `TABLE` in the page, and the table's cells by engine, version and reader."""
         place = TABLE.search(PAGE.read_text())
         if not place:
             sys.exit(f"{PAGE} has no table of engines")
@@ -255,7 +255,7 @@ def parse(text, head):
 
 
 def stale(page, read, listed):
-    """Yields a problem for every row of the page that differs from the results or is for an engine that is not listed."""
+    """Yields a problem for every row of the page that differs from the results or has an engine that is not listed."""
     for key, cells in read.items():
         if page.get(key) != cells:
             yield f"{PAGE.name} has {page.get(key)} for {' '.join(key).strip()}, but the result is {cells}; run scripts/engines-matrix --update"
