@@ -19,8 +19,8 @@ struct Printer {
     message: &'static str,
 }
 
-/// Returns every command that prints to stdout. They leave the world unchanged, except that one creates the dataset
-/// `new`.
+/// Returns every command that prints to stdout. They leave the source and the dataset unchanged, but some create other
+/// datasets.
 fn printers(world: &World) -> Vec<Printer> {
     let text = |path: PathBuf| path.to_str().unwrap().to_owned();
     let (source, out, new) = (text(world.source()), text(world.out()), text(world.path("new")));
