@@ -44,7 +44,7 @@ from pyspark.sql import SparkSession
 PROGRAM = "alb2parquet"
 DONE, REJECTS, OBJECTS, FAILED, LEFT_OUT = 0, 1, 2, 3, 4
 
-# Approximate compressed bytes per task. They take several seconds to convert; a task takes up to a second to start.
+# Approximate compressed bytes per task. Converting them takes several seconds; starting a task takes up to a second.
 TASK_BYTES = 256 << 20
 # Minimum number of tasks per slot, so that the last task is a small part of the job.
 TASKS_PER_SLOT = 4
@@ -151,7 +151,7 @@ def make_plan(binary, sources, out, options=()):
 
 
 def share(batches, slots, task_bytes=TASK_BYTES):
-    """Assigns batches to tasks of about the same size, in descending order of size.
+    """Assigns batches to tasks of about the same size. The tasks are in descending order of size.
 
     Each batch goes to the task with the fewest bytes. A large batch therefore gets a task to itself, and small batches
     share one, which amortizes the cost of starting a process. Spark starts tasks in order, so the last ones are small
@@ -233,7 +233,7 @@ def frame(spark, outcomes):
 
 
 def summarize(outcomes, plan, tasks, planning_seconds, converting_seconds):
-    """Returns the sums over the outcomes, without lost attempts."""
+    """Returns the sums over the outcomes. They exclude lost attempts."""
     sums = {name: sum(outcome[name] for outcome in outcomes) for name in SUMS}
     return {
         "batches": len(outcomes),
@@ -244,7 +244,7 @@ def summarize(outcomes, plan, tasks, planning_seconds, converting_seconds):
         **sums,
         "planning_seconds": round(planning_seconds, 3),
         "converting_seconds": round(converting_seconds, 3),
-        # The sum over batches, several of which are converted concurrently.
+        # The sum over all batches, several of which are converted concurrently.
         "batch_seconds": round(sum(outcome["seconds"] for outcome in outcomes), 3),
         "plan_complete": plan.complete,
         "logs_not_converted": plan.logs_not_converted,
@@ -254,7 +254,7 @@ def summarize(outcomes, plan, tasks, planning_seconds, converting_seconds):
 
 
 def exit_code(summary, max_rejects):
-    """Returns the exit code that `convert` would have."""
+    """Returns the exit code that `convert` would return."""
     if summary["failed"] or summary["failures"] or not summary["plan_complete"]:
         return OBJECTS
     if summary["logs_not_converted"]:
@@ -375,10 +375,10 @@ def start(command, stdin):
 
 
 def ended_with_parent():
-    """Returns a function to call in a new process, which then gets SIGTERM when this process ends for any reason.
+    """Returns a function to call in a new process, so that it gets SIGTERM when this process ends for any reason.
 
     When Spark kills a task, such as the slower of two speculative copies, it kills the Python worker with SIGKILL.
-    Nothing else would end the program then. A surviving program is harmless, because batches are claimed, but it uses
+    Nothing else would then end the program. A surviving program is harmless, because batches are claimed, but it uses
     cores that Spark assigns to the next task.
     """
     try:

@@ -1,4 +1,5 @@
-//! The structure of `src`: imports go in one direction, every file has a doc comment, and only one module prints.
+//! Checks the structure of `src`: imports go in one direction, every file has a doc comment, and only one module
+//! prints.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -10,10 +11,10 @@ fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
 
-/// Files of `src` outside the folders that the import rule covers.
+/// Files in `src` that are outside the folders covered by the import rule.
 const ROOT: [&str; 3] = ["lib.rs", "main.rs", "internals.rs"];
 
-/// Returns the path relative to `src` and the text of every source file.
+/// Returns every source file: its path relative to `src`, and its text.
 fn sources() -> Vec<(String, String)> {
     fn visit(dir: &Path, files: &mut Vec<PathBuf>) {
         for entry in fs::read_dir(dir).unwrap() {
@@ -45,7 +46,7 @@ fn levels() -> Vec<(String, usize)> {
     levels
 }
 
-/// Returns the modules that the root file of a folder declares for other folders.
+/// Returns the modules that a folder's root file makes visible to other folders.
 fn declared(folder: &str) -> Vec<String> {
     let text = fs::read_to_string(root().join(format!("src/{folder}.rs"))).unwrap();
     let modules = text.lines().filter_map(|line| line.strip_prefix("pub(crate) mod "));
@@ -70,7 +71,7 @@ fn uses(text: &str) -> Vec<(usize, String)> {
     uses
 }
 
-/// Asserts that `line` of `file` may import `used`.
+/// Asserts that the import of `used` on line `line` of `file` is allowed.
 fn check_import(levels: &[(String, usize)], file: &str, line: usize, used: &str) {
     let level = |folder: &str| {
         let found = levels.iter().find(|(name, _)| name == folder);
@@ -125,7 +126,7 @@ fn folders_import_only_from_folders_before_them() {
     assert!(checked > 300, "only {checked} imports were found: does this test still parse them?");
 }
 
-/// The import rule would allow such imports, but stores can contain files of any kind.
+/// The import rule would allow these imports, but stores can contain files of any kind.
 #[test]
 fn stores_do_not_depend_on_logs() {
     for (file, text) in sources().iter().filter(|(file, _)| file.starts_with("store")) {
@@ -135,7 +136,7 @@ fn stores_do_not_depend_on_logs() {
     }
 }
 
-/// Shared code would hide a fault of the decoder from the reference decoder.
+/// If the two decoders shared code, a bug in that code would go unnoticed.
 #[test]
 fn the_reference_decoder_shares_no_code_with_the_decoder() {
     const REFERENCE: &str = "maintain/verify/reference";
@@ -169,7 +170,7 @@ fn an_import_against_the_rule_is_detected() {
     assert!(refused("elsewhere.rs", "use crate::logs::key::Key;"), "in no folder");
 }
 
-/// Returns the program's long flags, from its completions, and its subcommands, from its help.
+/// Returns the program's long flags (from its completions) and its subcommands (from its help).
 fn flags_and_commands() -> (BTreeSet<String>, BTreeSet<String>) {
     let completions = run(&["completions", "bash"]).expect(0).stdout;
     let words = completions.split(|c: char| !c.is_ascii_alphanumeric() && c != '-');
@@ -181,7 +182,7 @@ fn flags_and_commands() -> (BTreeSet<String>, BTreeSet<String>) {
     (flags.map(ToOwned::to_owned).collect(), commands.map(ToOwned::to_owned).collect())
 }
 
-/// Returns the first flag, command or variable in a line of code that only `cli` may name.
+/// Returns the first flag, command or variable in a line of code that may be named only in `cli`.
 fn of_command_line<'a>(
     code: &str,
     flags: &'a BTreeSet<String>,
@@ -212,10 +213,10 @@ fn of_command_line<'a>(
     flag.or(command).map(String::as_str)
 }
 
-/// Errors of the library state the problem. `cli::hint` adds the flag or command that fixes it.
+/// The library's errors state the problem. `cli::hint` adds the flag or command that fixes it.
 #[test]
 fn only_cli_names_flags_commands_and_variables() {
-    /// The file metadata contains redaction rules in the form of flags.
+    /// The file metadata stores redaction rules as flags.
     const FORMAT: [(&str, &str); 1] = [("redact.rs", "--redact")];
     let (flags, commands) = flags_and_commands();
     assert!(flags.contains("--target-file-size") && flags.contains("--out"), "{flags:?}");
@@ -255,7 +256,7 @@ fn every_file_begins_with_a_doc_comment() {
     }
 }
 
-/// Excludes test modules, and `cli`, whose modules are named after the commands that they parse.
+/// Excludes test modules and `cli`, whose modules are named after the commands that they parse.
 #[test]
 fn no_two_modules_share_a_name() {
     let mut modules = std::collections::BTreeMap::<String, String>::new();

@@ -1,4 +1,4 @@
-//! Statements for Athena follow the AWS documentation: order of clauses, types, property keys.
+//! Statements for Athena follow the AWS documentation: clause order, types and property keys.
 //!
 //! The parser is written from the documented grammar and is independent of the code under test:
 //! <https://docs.aws.amazon.com/athena/latest/ug/create-table.html>,
@@ -21,7 +21,7 @@ enum Token {
     Word(String),
     /// A name in backquotes.
     Name(String),
-    /// A string without quotes and escapes.
+    /// The content of a string literal, unquoted and unescaped.
     Text(String),
     /// A punctuation character.
     Sign(char),
@@ -73,7 +73,7 @@ impl Reader {
         self.0.next().ok_or_else(|| "the statement ends too early".to_owned())
     }
 
-    /// Consumes the given words if they are next.
+    /// Consumes the given words if they come next. Returns whether they did.
     fn takes(&mut self, words: &str) -> bool {
         let words: Vec<Token> = words.split(' ').map(|word| Token::Word(word.to_owned())).collect();
         let found = self.0.as_slice().starts_with(&words);
@@ -191,7 +191,7 @@ fn create_table(statement: &str) -> Read<Table> {
     }
     let partitioned =
         if reader.takes("PARTITIONED BY") { reader.list(Reader::column)? } else { Vec::new() };
-    // CLUSTERED BY and ROW FORMAT would go here, but no table has them.
+    // The grammar allows CLUSTERED BY and ROW FORMAT here, but no table uses them.
     if reader.takes("STORED AS") {
         let formats = ["SEQUENCEFILE", "TEXTFILE", "RCFILE", "ORC", "PARQUET", "AVRO", "ION"];
         match reader.next()? {
@@ -228,7 +228,7 @@ fn create_table(statement: &str) -> Read<Table> {
     Ok(table)
 }
 
-/// Checks that every property of a table is known, and that each partition column has the properties of its type.
+/// Checks that every table property is known, and that each partition column has the properties that its type requires.
 fn projection(table: &Table, location: &str) -> Read<()> {
     let mut left = table.properties.clone();
     if let Some(other) = left.remove("classification").filter(|value| value != "parquet") {

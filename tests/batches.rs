@@ -1,4 +1,4 @@
-//! Batches as data: `plan --jsonl` prints batches, and `convert --batches` converts them, any number of times.
+//! `plan --jsonl` prints batches as data, and `convert --batches` converts them, any number of times.
 
 use std::fs;
 use std::io::Write;
@@ -14,7 +14,7 @@ use crate::support::{
     Run, World, contents, good_lines, gzip, gzip_at, key, key_of, key_on, program, run, tree,
 };
 
-/// Returns an unconverted world of three days, two accounts and two load balancers, with a few rejects.
+/// Returns an unconverted world with three days, two accounts, two load balancers and a few rejects.
 fn world() -> World {
     let world = World::new();
     for day in ["2025/07/18", "2025/07/19", "2025/07/20"] {
@@ -40,7 +40,7 @@ fn plan(world: &World, args: &[&str]) -> Vec<String> {
     run.stdout.lines().map(ToOwned::to_owned).collect()
 }
 
-/// Returns the lines of a plan that does not name a dataset.
+/// Returns the lines of a plan that was made without a dataset.
 fn plan_without_dataset(world: &World) -> Vec<String> {
     let source = world.source();
     let run = run(&["plan", source.to_str().unwrap(), "--jsonl", "--to", "2099-12-31"]).expect(0);
@@ -57,7 +57,7 @@ fn convert(world: &World, lines: &[String], args: &[&str]) -> Run {
     let mut stdin = child.stdin.take().unwrap();
     let text = lines.join("\n");
     let writer = thread::spawn(move || {
-        // A program that refuses the first line closes its stdin.
+        // A program that refuses the first line exits without reading the rest, so the write can fail.
         let _ = stdin.write_all(text.as_bytes());
     });
     let output = child.wait_with_output().unwrap();
@@ -190,7 +190,7 @@ fn converting_a_batch_again_changes_nothing() {
     assert_eq!(tree(&world.out()), before, "nothing is written");
 }
 
-/// A file can contain plans from different times. No object is converted twice, although no claim contains it yet.
+/// A file can contain plans made at different times. No object is converted twice, even if no claim lists it yet.
 #[test]
 fn overlapping_batches_convert_each_object_once() {
     let world = world();
@@ -247,14 +247,14 @@ fn failures_are_reported_with_their_batch() {
     assert_eq!(findings(&world), ["not_converted"], "one was rewritten, the other deleted");
 }
 
-/// Every object of a batch is counted once, whether it is converted, skipped or failed.
+/// Every object of a batch is counted once, whether it is converted or skipped, or fails.
 #[test]
 fn outcomes_account_for_all_objects() {
     let world = world();
     world.put(&key(8), &gzip(good_lines(50))[..200]);
     world.put(&key(9), b"no gzip");
     world.convert_with(&["--from", "2025-07-20", "--max-rejects", "1"]).expect(0);
-    // Planned before part of the batch was converted.
+    // This plan was made before part of the batch was converted.
     let lines = plan_without_dataset(&world);
     let run = convert(&world, &lines, &[]).expect(2);
     let outcomes = outcomes(&run);
@@ -372,7 +372,7 @@ fn options_that_batches_contain_are_refused() {
         run(&[&base[..], more].concat()).expect(3).says(&["cannot be used with"]);
     }
     run(&["convert", "--out", &out]).expect(3).says(&["SOURCE"]);
-    // The next plan would list a dataset that is inside the source.
+    // If the dataset were inside the source, the next plan would list its files.
     let lines = plan(&world, &[]);
     let inside = world.source().join("lake");
     fs::write(world.path("batches"), lines.join("\n")).unwrap();

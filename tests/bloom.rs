@@ -1,4 +1,4 @@
-//! Bloom filters exist only in the requested columns.
+//! Only the requested columns have Bloom filters.
 
 use std::fs::File;
 use std::path::Path;

@@ -1,4 +1,4 @@
-//! Memory use is bounded by an object's output (text and rejects), not by its compressed size.
+//! An object's memory use is bounded by its output (text and rejects), regardless of its compressed size.
 
 use alb2parquet::internals::decode::decoder::{Decoder, MAX_REJECTS};
 use alb2parquet::internals::decode::tokenizer::MAX_LINE;
@@ -13,7 +13,8 @@ use crate::support::{
 /// Number of lines in a tile. The decoder always completes a tile.
 const TILE: usize = 64;
 
-/// Decodes the segments of one object and checks the rejects of each call. Returns the outcome and the call count.
+/// Decodes the segments of one object, and checks the number of rejects after each call. Returns the outcome and the
+/// number of calls.
 fn decode_bounded(segments: &[&[u8]]) -> (Outcome, usize) {
     let mut decoder = Decoder::new(LogType::Access.table());
     let mut decompressed = segments_of(segments);
@@ -123,7 +124,7 @@ fn batches_of_many_partitions_share_a_memory_limit() {
             char::from(b'a' + (state >> 24) as u8 % 26)
         })
         .collect();
-    // gzip compresses the repeated noise, but in a column page no two values share a prefix.
+    // gzip compresses the repeated noise well, but no two values in a column page share a prefix.
     let line = |number| {
         Line::of(30).with(13, &format!("\"GET https://h:443/{number}{noise} HTTP/1.1\"")).text()
     };

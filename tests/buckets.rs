@@ -1,4 +1,4 @@
-//! Buckets on a server contain the same rows as a directory on disk, even if requests fail.
+//! Datasets in buckets on a server contain the same rows as those on disk, even if requests fail.
 //!
 //! `scripts/s3-test` and `scripts/emulators-test` start servers and run these tests. Without a server they are ignored.
 
@@ -80,7 +80,7 @@ fn every_combination_of_disk_and_bucket_gives_the_same_dataset() {
         assert_eq!(again.count("/objects/skipped_by_kind/converted_before"), 7);
         assert_eq!(again.count("/files"), 0);
     }
-    // Below AWSLogs, only the directories of the selected and adjacent days are listed.
+    // Below AWSLogs, only the directories for the selected days and the adjacent days are listed.
     let below = format!("{logs}/AWSLogs/012345678901");
     let one =
         alb2parquet("convert", &below, &format!("{lake}/d"), &["--from", "2025-07-20"]).expect(0);
@@ -88,7 +88,7 @@ fn every_combination_of_disk_and_bucket_gives_the_same_dataset() {
     let none =
         alb2parquet("convert", &below, &format!("{lake}/d"), &["--from", "2025-07-22"]).expect(0);
     assert_eq!(none.count("/objects/listed"), 0);
-    // After their rows were removed, objects are converted again.
+    // After their rows have been removed, objects are converted again.
     let to = format!("{lake}/a");
     let removed = server().command(&["remove", "--out", &to, "--to", "2025-07-19", "--yes"]);
     run_command(&mut { removed }).expect(0);
@@ -187,13 +187,13 @@ fn every(n: usize) -> impl Fn(&RequestInfo, usize) -> bool {
     move |_, number| number % n == n - 1
 }
 
-/// Selects the first `n` requests for objects of the source.
+/// Selects the first `n` requests that read source objects.
 fn first_reads(n: usize) -> impl Fn(&RequestInfo, usize) -> bool {
     let seen = AtomicUsize::new(0);
     move |request, _| request.is_read_of("AWSLogs/") && seen.fetch_add(1, Ordering::Relaxed) < n
 }
 
-/// Returns a converted world of four days with five objects each, and a bucket that contains a copy of the source.
+/// Returns a converted world with five objects on each of four days, and a bucket with a copy of the source.
 pub(crate) fn world_of_days() -> (World, String) {
     let world = World::new();
     for day in 10..14 {
@@ -283,8 +283,8 @@ fn unreadable_objects_are_skipped_and_named() {
         let proxy = Proxy::start(&server().address, fault, choice);
         on_server(&server().at(&proxy.address), "convert", &logs, lake, &[])
     };
-    // Archived objects are skipped, counted with their sizes, and converted after they are restored. On Google Cloud
-    // Storage, archived objects can be read like any others.
+    // Archived objects are skipped, their number and total size are reported, and they are converted once restored. On
+    // Google Cloud Storage, archived objects can be read like any other object.
     let archived: &[_] = match server().kind {
         Kind::S3 => &[(403, "InvalidObjectState")],
         Kind::Azure => &[(409, "BlobArchived"), (409, "BlobBeingRehydrated")],
@@ -300,7 +300,7 @@ fn unreadable_objects_are_skipped_and_named() {
         assert_eq!((run.count("/objects/converted"), run.count("/rows")), (5, 500));
         alb2parquet("verify", &logs, &lake, &["--read-data"]).expect(0);
     }
-    // Deleted objects and objects without read permission are reported as failures.
+    // Objects that were deleted or cannot be read for lack of permission are reported as failures.
     for (status, code, word) in
         [(404, "NoSuchKey", "no longer exists"), (403, "AccessDenied", "permission denied")]
     {
@@ -376,7 +376,7 @@ fn tasks_can_share_batches_in_a_bucket() {
     }
     same(&world, &lake);
     alb2parquet("verify", &logs, &lake, &["--read-data"]).expect(0);
-    // An object that was rewritten after the plan is a failure.
+    // An object that was rewritten after the plan was made is reported as a failure.
     let removed = server().command(&["remove", "--out", &lake, "--yes"]);
     run_command(&mut { removed }).expect(0);
     let key = key_on("2025/07/11", 2);

@@ -1,5 +1,5 @@
-//! Lines with a selection of fields: fields of valid lines are omitted, swapped or shuffled. Each resulting line must
-//! be a reject, a row with every value in its own column, or indistinguishable from a valid line.
+//! Lines with changed field selections: the tests omit, swap or shuffle the fields of valid lines. Each resulting line
+//! must be a reject, a row with every value in the right column, or indistinguishable from a valid line.
 
 use std::collections::BTreeMap;
 
@@ -9,10 +9,11 @@ use crate::support::{FIELDS, Row, decode_as, text_of};
 
 // ---- valid lines
 
-/// The kind of value in a field, as a person reads it. [`takes`] defines which kinds are indistinguishable.
+/// The kind of value in a field, as a human reader would classify it. [`takes`] defines which kinds are
+/// indistinguishable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// Any text, because clients choose it.
+    /// Text that clients choose, so it can be anything.
     Free,
     Name,
     Type,
@@ -110,7 +111,7 @@ const CONNECTION: [Kind; 15] = [
 const HEALTH_CHECK: [Kind; 10] =
     [Type, Time, Latency, Endpoint, Name, Check, Status, Reason, Balancer, Address];
 
-/// Returns whether a value of kind `kind` is also plausible in a field of kind `into`.
+/// Returns whether a value of kind `kind` would also be plausible in a field of kind `into`.
 fn takes(into: Kind, value: &str, kind: Kind) -> bool {
     let is_number = matches!(kind, Number | Status | Status3);
     let digits = value.len();
@@ -140,7 +141,7 @@ fn takes(into: Kind, value: &str, kind: Kind) -> bool {
 
 type Profile = (&'static str, Vec<String>);
 
-/// Returns a profile of lines: all current fields, with the given changes by field number.
+/// Returns a profile, which describes a line: the values of all current fields, with the given changes by field number.
 fn profile(name: &'static str, fields: &[&str], changes: &[(usize, &str)]) -> Profile {
     let mut fields: Vec<String> = fields.iter().map(ToString::to_string).collect();
     for (number, value) in changes {
@@ -313,7 +314,7 @@ fn swapped(count: usize) -> Vec<Choice> {
     pairs(count).map(swap).collect()
 }
 
-/// A generator of the same random numbers in every run.
+/// A random number generator that returns the same numbers in every run.
 struct Random(u64);
 
 impl Random {
@@ -324,7 +325,7 @@ impl Random {
     }
 }
 
-/// Returns a choice that omits any number of fields and may move some of the rest.
+/// Returns a choice that omits a random set of fields and may move some of the others.
 fn any_choice(count: usize, random: &mut Random) -> Choice {
     let mut choice: Choice = (0..count).collect();
     for _ in 0..random.below(count) {
@@ -344,11 +345,11 @@ fn any_choice(count: usize, random: &mut Random) -> Choice {
 struct Found {
     lines: u64,
     rejects: u64,
-    /// Number of rows that have a value in the wrong column, by the first such column.
+    /// Number of rows with a value in the wrong column, grouped by the first such column.
     wrong: BTreeMap<String, u64>,
 }
 
-/// Returns a column that has a wrong value, if there is one.
+/// Returns the first column with a wrong value, or `None` if there is no such column.
 fn wrong_column(row: &Row, good: &Row) -> Option<String> {
     let differs = |(name, value): &(&String, &Option<String>)| {
         value.is_some() && *value != &good[*name] && *name != "source_key"
@@ -398,7 +399,8 @@ fn logs() -> [Log; 3] {
     ]
 }
 
-/// Decodes lines of all eras, prints the results, and asserts a limit on the share of wrong rows, in thousandths.
+/// Decodes lines of all eras, prints the results, and asserts that the shares of wrong rows are within the given
+/// limits, which are in thousandths.
 #[allow(clippy::print_stdout)] // figures
 fn check_all(name: &str, most: [u64; 3], mut choices: impl FnMut(usize) -> Vec<Choice>) {
     for ((log_type, kinds, profiles, counts), most) in logs().into_iter().zip(most) {

@@ -60,7 +60,7 @@ fn an_object_list_replaces_the_listing() {
     fs::write(&names, format!("{}\n{}\n", key(1), key(3))).unwrap();
     let run = world.convert_with(&["--json", "--objects", name]).expect(0);
     assert_eq!((run.count("/objects/listed"), run.count("/rows")), (2, 4));
-    // A missing object is reported as a failure by name, and the others are converted.
+    // A missing object is named in a failure, and the others are converted.
     fs::write(&names, format!("{}\nAWSLogs/not/there.gz\n", key(2))).unwrap();
     let run = world.convert_with(&["--json", "--objects", name]).expect(2);
     assert_eq!((run.count("/objects/failed"), run.count("/rows")), (1, 2));
@@ -209,7 +209,7 @@ fn a_partition_that_cannot_be_written_keeps_its_claimed_files() {
     let left = tree(&world.out());
     let staged = left.keys().filter(|name| name.starts_with("_alb2parquet/staging/")).count();
     assert_eq!(staged, 1, "the claimed file is kept: {:?}", left.keys());
-    // When the partition is writable, the next run publishes it.
+    // Once the partition is writable, the next run publishes its files.
     fs::remove_file(&account).unwrap();
     let run = world.convert_with(&["--layout", "plain", "--json"]).expect(0);
     assert_eq!(run.count("/objects/skipped_by_kind/converted_before"), 1);
@@ -239,7 +239,7 @@ fn a_dataset_of_an_unknown_format_is_not_changed() {
     }
 }
 
-/// Versions before the state file names were final: this version would misread their markers and keys.
+/// Datasets from before the state file names were final: this version would misread their markers and keys.
 #[test]
 fn a_dataset_of_an_older_format_version_is_refused_by_every_command() {
     for version in [2, 3] {
@@ -317,7 +317,7 @@ fn policies_are_json() {
     run(&["policy", "convert", "--source", "gs://b"]).expect(3).says(&["gs://b", "s3://"]);
 }
 
-/// Checks the subset of the policy grammar that this program uses:
+/// Checks policies against the part of the grammar that this program uses:
 /// <https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_grammar.html>
 #[test]
 fn policies_follow_the_grammar_that_aws_documents() {
@@ -548,7 +548,8 @@ fn a_closed_pipe_causes_no_panic() {
 
 // ---- selection
 
-/// Returns a world of two accounts, two regions, two load balancers and three days. Row counts differ by object.
+/// Returns a world with two accounts, two regions, two load balancers and three days. Each object has a different row
+/// count.
 fn assorted() -> World {
     let world = World::new();
     let mut rows = 1;
@@ -566,7 +567,7 @@ fn assorted() -> World {
     world
 }
 
-/// Converts, and returns the keys of the objects that were converted.
+/// Converts a selection, and returns the keys of the objects that were converted.
 #[track_caller]
 fn selected(world: &World, args: &[&str]) -> Vec<String> {
     let out = tempfile::TempDir::new().unwrap();
@@ -632,7 +633,7 @@ fn today_is_not_converted_by_default() {
         let args = ["convert", source.to_str().unwrap(), "--json", "--out", out.to_str().unwrap()];
         let run = run(&args).expect(0);
         if today != Utc::now().date_naive() {
-            continue; // Midnight passed during the run, so its current day is unknown.
+            continue; // Midnight passed during the run, so it is unknown which day the run used as the current one.
         }
         assert_eq!(run.count("/rows"), 6);
         assert_eq!(run.count("/objects/skipped_by_kind/not_selected"), 1);

@@ -10,7 +10,7 @@ use arrow::datatypes::DataType;
 
 const END: &str = "<!-- end -->";
 
-/// Returns the name of a type in Athena, as docs/columns.md uses it.
+/// Returns the Athena name of a type, as used in docs/columns.md.
 fn name_of(data_type: &DataType) -> &'static str {
     match data_type {
         DataType::Utf8 => "string",
@@ -23,7 +23,7 @@ fn name_of(data_type: &DataType) -> &'static str {
     }
 }
 
-/// Returns the documentation of a table's columns.
+/// Returns the documentation for a table's columns.
 fn table(table: &Table) -> String {
     let mut text = String::new();
     let mut add = |line: std::fmt::Arguments| writeln!(text, "{line}").unwrap();
@@ -74,7 +74,7 @@ fn rejects() -> String {
     text
 }
 
-/// Returns the documentation of a table's value shapes.
+/// Returns the documentation for the shapes of a table's values.
 fn shapes(table: &Table) -> String {
     let mut text = "| field | column | shape |\n|---|---|---|\n".to_owned();
     for (index, column) in table.columns() {

@@ -1,4 +1,4 @@
-//! Lines read = rows + rejects: in the summary, the files and their footers.
+//! The number of lines read equals rows plus rejects in the summary, in the files, and in their footers.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -12,7 +12,7 @@ use crate::support::{
     read_file, text_of,
 };
 
-/// The tables of rows, with their log types.
+/// The log tables (all tables except the rejects), with their log types.
 const LOG_TABLES: [(&str, &str); 3] = [
     (ROWS, "access"),
     ("alb_connection_logs", "connection"),
@@ -53,7 +53,7 @@ fn agree(run: &Run, out: &Path) {
     }
 }
 
-/// Returns a footer's key-value metadata. The prefix with the program's name is removed from each key.
+/// Returns a footer's key-value metadata. The keys are without the prefix that contains the program's name.
 fn facts(path: &Path) -> BTreeMap<String, String> {
     let reader = SerializedFileReader::new(File::open(path).unwrap()).unwrap();
     let facts = reader.metadata().file_metadata().key_value_metadata().unwrap().clone();
@@ -63,7 +63,7 @@ fn facts(path: &Path) -> BTreeMap<String, String> {
     own.collect()
 }
 
-/// Returns the path of the sample and its documented totals from the JSON block in its README.
+/// Returns the path of the sample, and the totals from the JSON block in its README.
 fn sample() -> (std::path::PathBuf, Value) {
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data");
     let readme = fs::read_to_string(data.join("README.md")).unwrap();

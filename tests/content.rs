@@ -23,7 +23,7 @@ use crate::support::{Line, World, get, good_lines, gzip, key, run, text_of};
 enum Segment {
     Member(Vec<u8>, u32, Header),
     Bytes(Vec<u8>),
-    /// Repeats this many of the last bytes. A trailer has eight bytes, and its length field has four.
+    /// Repeats the last bytes of the object so far. A trailer has eight bytes, and its length field has four.
     Again(usize),
     /// The beginning of a member.
     Cut(Vec<u8>, Index),
@@ -237,7 +237,7 @@ fn plain_text_without_any_log_line_is_a_failure() {
     assert_eq!((run.count("/lines"), run.count("/rows")), (4, 1));
 }
 
-/// An object that contains no log is rejected as a whole, compressed or not, with or without a byte order mark.
+/// An object that is not a log is rejected as a whole, compressed or not, with or without a byte order mark.
 #[test]
 fn foreign_content_is_refused_whether_compressed_or_not() {
     let utf16 = |mark: &[u8], high: bool| {
@@ -291,7 +291,7 @@ fn blank_lines_at_the_end_are_ignored_and_others_are_rejects() {
     assert_eq!((run.count("/lines"), run.count("/objects/converted")), (0, 1));
 }
 
-/// Even if an object ends with a copy of the first member's trailer or length field, there can be data in between.
+/// Even if an object ends with a copy of its first member's trailer or length field, there can be more data in between.
 #[test]
 fn a_copied_trailer_does_not_end_an_object() {
     let first = gzip(good_lines(3));

@@ -1,4 +1,4 @@
-//! DDL for engines: the files in `schemas/`, both layouts, and datasets with different contents.
+//! DDL for query engines: the files in `schemas/`, both layouts, and datasets with various contents.
 
 use std::path::Path;
 use std::{env, fs};
@@ -36,7 +36,7 @@ fn the_ddl_files_match_the_schemas() {
 
 const LOCATION: [&str; 3] = ["ddl", "--location", "s3://lake/alb"];
 
-/// Returns the output of `ddl` for a location in S3.
+/// Returns the output of `ddl` for an S3 location.
 fn ddl(args: &[&str]) -> String {
     run(&[&LOCATION[..], args].concat()).expect(0).stdout
 }
@@ -182,7 +182,7 @@ fn a_policy_grants_access_to_the_prefix_only() {
         .says(&["\"*\" is not the ARN of a KMS key", "arn:aws:kms:"]);
 }
 
-/// Returns a dataset of two accounts. One of them has only a reject.
+/// Returns a dataset with two accounts. One of them has no rows, only a reject.
 fn two_accounts(layout: &str) -> World {
     let world = World::new();
     world.put(&key(1), gzip(good_lines(2)));
@@ -309,7 +309,7 @@ fn a_check_compares_rows_columns_and_filters() {
     assert_ne!(of_seed("2"), text);
 }
 
-/// The table also contains the rows of skipped partitions, so its total row count is unknown.
+/// The table also contains the rows of partitions that the statements skip, so its total row count is unknown.
 #[test]
 fn a_check_skips_unfinished_partitions_and_the_total() {
     let world = World::new();

@@ -1,5 +1,5 @@
-//! The same input gives the same bytes, regardless of threads, order and the number of runs. Only file names differ
-//! between runs.
+//! The same input produces the same bytes, regardless of the number of threads, the order of objects, and the number of
+//! runs. Only file names differ between runs.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -12,8 +12,8 @@ use crate::support::{
 
 type Contents = BTreeMap<String, Vec<Vec<u8>>>;
 
-/// Returns a world of many small objects, some with rejects. Some objects have two gzip members and one is large; these
-/// are streamed.
+/// Returns a world of many small objects, some with rejects. The objects with two gzip members and the single large
+/// object are streamed.
 fn world() -> World {
     let world = World::new();
     for number in 0..300 {
@@ -129,7 +129,7 @@ fn output_does_not_depend_on_the_order_of_sources() {
         let dir = if number % 2 == 0 { &a } else { &b };
         put(dir, &key(number), gzip(good_lines(number + 1)));
     }
-    // A copy of an object in both sources.
+    // Both sources contain a copy of the same object.
     put(&a, &key(1), gzip(good_lines(2)));
     let (forth, back) = (world.path("forth"), world.path("back"));
     convert(&[&a, &b], &forth, &[]).expect(0);
@@ -137,13 +137,13 @@ fn output_does_not_depend_on_the_order_of_sources() {
     same(&contents(&forth), &contents(&back));
 }
 
-/// Directory listings have an arbitrary order, which must not affect the choice of the copy.
+/// The order of directory listings is arbitrary and must not affect which copy is converted.
 #[test]
 fn of_several_copies_the_first_by_key_is_converted() {
     for number in 0..4 {
         let world = World::new();
         let object = gzip(good_lines(3));
-        // The copies are created in reverse order, because some file systems list by age, others by a hash of the name.
+        // Create the copies in reverse order: some file systems list files by age, others by a hash of the name.
         for copy in (0..8).rev() {
             world.put(&format!("copy{copy}/{}", key(number)), &object);
         }
@@ -158,7 +158,7 @@ fn settings_that_change_bytes_are_part_of_the_hash_in_file_names() {
     let world = World::with(gzip(good_lines(3)));
     let settings = ["zstd", "snappy", "none"].map(|codec| ["--compression", codec]);
     let settings = settings.into_iter().chain([["--profile", "compact"]]);
-    // File names also depend on the run, so the test compares claims.
+    // File names also depend on the run, so this test compares claims instead.
     let settings: BTreeSet<String> = settings
         .map(|args| {
             let out = world.path(args[1]);

@@ -1,5 +1,5 @@
-//! Request endpoints from environment variables, profiles and `--option`. Servers on loopback record which of them
-//! receives the requests. tests/endpoints.tsv contains the endpoints of AWS by region.
+//! Endpoints set by environment variables, profiles and `--option`. Several loopback servers record the requests, which
+//! shows which endpoint was used. tests/endpoints.tsv lists the AWS endpoints by region.
 
 use std::fs;
 use std::io::{Read, Write};
@@ -9,7 +9,7 @@ use std::thread;
 
 use crate::support::{Run, World, program, run_command};
 
-/// A server that rejects every request and records its first line.
+/// A server that rejects every request and records the request line.
 struct Listener {
     url: String,
     requests: Arc<Mutex<Vec<String>>>,

@@ -13,14 +13,15 @@ use serde_json::Value;
 
 use crate::support::{Line, World, good_lines, gzip, key, program, put, text_of};
 
-/// Colors, a right-to-left override, a bell, a line feed, a carriage return, and a C1 control character.
+/// Text with a color escape, a right-to-left override, a bell, a line feed, a carriage return, and a C1 control
+/// character.
 const HOSTILE: &str = "a\u{1b}[31m\u{202e}\u{7}\nFORGED\r\u{9b}2J";
-/// The expected form of the text in text output.
+/// [`HOSTILE`] as it must appear in text output.
 const ESCAPED: &str = "a\\x1b[31m\\u{202e}\\x07\\x0aFORGED\\x0d\\u{9b}2J";
-/// The expected form of the text in JSON.
+/// [`HOSTILE`] as it must appear in JSON.
 const IN_JSON: &str = r"a\u001b[31m\u202e\u0007\nFORGED\r\u009b2J";
 
-/// Where a name must appear.
+/// Where the hostile name must appear.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Seen {
     Stderr,
@@ -31,7 +32,7 @@ enum Seen {
     Log,
 }
 
-/// A run of the program that prints a hostile name.
+/// An invocation of the program that prints a hostile name.
 struct Case {
     what: &'static str,
     args: Vec<OsString>,
@@ -54,7 +55,8 @@ impl Cases {
     }
 }
 
-/// Returns what is wrong with the output: it contains control characters, a name begins a line, or the name is missing.
+/// Returns the problem with the output, if any: a control character, a line that starts with the name, or a missing
+/// name.
 fn problem(stdout: &[u8], stderr: &[u8], seen: Seen) -> Option<String> {
     for bytes in [stdout, stderr] {
         let Ok(text) = str::from_utf8(bytes) else { return Some(format!("{bytes:?} is no UTF-8")) };
@@ -88,7 +90,7 @@ fn problem(stdout: &[u8], stderr: &[u8], seen: Seen) -> Option<String> {
         .then(|| format!("JSON means another name: {text}"))
 }
 
-/// Returns whether a terminal interprets a character instead of displaying it.
+/// Returns whether terminals interpret a character instead of displaying it.
 fn acts(c: char) -> bool {
     c.is_control() && c != '\n' || matches!(c, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
@@ -123,7 +125,7 @@ fn run_all(cases: Cases) {
     assert!(problems.is_empty(), "{}", problems.join("\n\n"));
 }
 
-/// Covers every argument that appears in a message.
+/// Covers every argument that is quoted in a message.
 #[test]
 fn arguments_are_escaped() {
     let world = World::with(gzip(good_lines(1)));
@@ -182,7 +184,7 @@ fn arguments_are_escaped() {
     run_all(cases);
 }
 
-/// Covers every command that prints keys, directories or lines of a source or a dataset.
+/// Covers every command that prints keys, directories or lines from a source or a dataset.
 #[test]
 fn names_in_sources_and_datasets_are_escaped() {
     let world = World::new();

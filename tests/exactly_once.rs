@@ -19,7 +19,7 @@ use crate::support::{
 
 pub(crate) const CLAIMS: &str = "_alb2parquet/claims/access/012345678901/eu-west-1/2025-07-19";
 
-/// Returns a converted world of two days with some rejects.
+/// Returns a converted world with two days and a few rejects.
 pub(crate) fn converted() -> World {
     let world = World::anywhere();
     for number in 1..4 {
@@ -34,7 +34,7 @@ pub(crate) fn verify(world: &World, args: &[&str]) -> Run {
     world.run("verify", true, &[&["--json", "--to", "2099-12-31"], args].concat())
 }
 
-/// Returns the kinds of the findings of `verify --read-data`.
+/// Returns the kinds of findings that `verify --read-data` reports.
 #[track_caller]
 pub(crate) fn findings(world: &World) -> Vec<String> {
     let run = verify(world, &["--read-data"]);
@@ -45,7 +45,7 @@ pub(crate) fn findings(world: &World) -> Vec<String> {
             assert!(finding[key].as_str().is_some_and(|text| !text.is_empty()), "{finding}");
         }
         run.says(&[finding["problem"].as_str().unwrap()]);
-        // The text output must contain each word of the remedy's name.
+        // The text output must contain every word in the name of the remedy.
         run.says(&finding["remedy"].as_str().unwrap().split('_').collect::<Vec<_>>());
     }
     assert_eq!(run.code, i32::from(!findings.is_empty()), "{run:#?}");
@@ -126,7 +126,7 @@ fn an_object_under_two_days_is_converted_once() {
 
 // ---- touched objects
 
-/// Changes the ETag and the time of an object but not its size or content, by changing its gzip header.
+/// Changes an object's gzip header, which changes its ETag and modification time but not its size or text.
 pub(crate) fn touch(world: &World, key: &str) {
     let path = world.source().join(key);
     let mut bytes = fs::read(&path).unwrap();
@@ -134,7 +134,7 @@ pub(crate) fn touch(world: &World, key: &str) {
     fs::write(path, bytes).unwrap();
 }
 
-/// The object is in the claim of an adjacent day, as if its day had been determined by a different rule.
+/// A claim of an adjacent day lists the object, as if its day had been determined by a different rule.
 #[test]
 fn a_touched_object_of_an_adjacent_day_is_recorded_next_to_its_claim() {
     let world = World::new();
@@ -207,7 +207,7 @@ fn a_touched_object_is_compared_once_and_recorded() {
     assert_eq!(tree(&world.out()), after);
     verify(&world, &[]).expect(0);
     assert_eq!(findings(&world), [""; 0]);
-    // If an object is touched again, it is compared again.
+    // An object that is touched again is compared again.
     touch(&world, &key(1));
     let run = world.convert_with(&["--json"]).expect(0);
     assert_eq!(run.count("/objects/skipped_by_kind/touched"), 1);
@@ -247,7 +247,7 @@ fn a_damaged_object_that_is_touched_cannot_be_compared() {
     let run = world.convert_with(&["--json"]).expect(2);
     run.says(&[&key(2), "has no CRC-32 to compare", "left alone", "remove"]);
     assert_eq!(run.count("/objects/failed"), 1);
-    // An object that becomes damaged has different content, even if it keeps its size.
+    // Damage changes an object's content even if its size stays the same.
     let path = world.source().join(key(1));
     let mut bytes = fs::read(&path).unwrap();
     let crc32 = bytes.len() - 6;
@@ -332,7 +332,7 @@ fn verify_finds_every_kind_of_damage() {
     }
 }
 
-/// Rewrites a table's file with the `parquet` crate and the given metadata, and updates the claim accordingly.
+/// Rewrites a table's file with the `parquet` crate and the given metadata, and updates the claim to match.
 fn rewrite(world: &World, table: &str, metadata: Option<Vec<KeyValue>>) {
     let path = files(&world.out(), table).remove(0);
     let rows = ParquetRecordBatchReaderBuilder::try_new(File::open(&path).unwrap()).unwrap();
@@ -391,7 +391,7 @@ fn verify_finds_files_without_the_metadata_of_this_program() {
     assert_eq!(findings(&world), [""; 0]);
 }
 
-/// Changes the text of the claim for the 19th.
+/// Applies a change to the text of the claim for the 19th.
 fn claim(world: &World, change: impl Fn(&str) -> String) {
     let path = world.out().join(CLAIMS).join("1.claim.json");
     let text = fs::read_to_string(&path).unwrap();
@@ -532,8 +532,8 @@ fn an_accepted_object_is_not_a_finding_until_it_is_converted_again() {
     run.says(&["no incomplete objects"]);
     assert_eq!(world.convert_with(&["--json"]).expect(0).count("/incomplete_before"), 0);
 
-    // The remedy is a good copy and a new conversion of the partition. Objects that are still damaged
-    // are reported again.
+    // The remedy is to restore a good copy and convert the partition again. Objects that are still damaged are reported
+    // again.
     world.put(&key(2), gzip(good_lines(40)));
     command(&world, "remove", &["--yes"]).expect(0);
     world.convert_with(&["--max-rejects", "1"]).expect(2);
@@ -570,7 +570,7 @@ fn an_interrupted_removal_is_finished() {
     let world = converted();
     let files_before = tree(&world.out());
     command(&world, "remove", &["--to", "2025-07-19", "--yes"]).expect(0);
-    // As if the removal had been killed after it deleted one file.
+    // Simulate a removal that was killed after deleting one file.
     fs::remove_file(world.out().join(CLAIMS).join("2.done.json")).unwrap();
     let (name, bytes) = files_before.iter().find(|(name, _)| name.starts_with(ROWS)).unwrap();
     put(&world.out(), name, bytes);

@@ -9,7 +9,7 @@ use proptest::test_runner::TestRunner;
 
 use crate::fuzz_targets::{FuzzTarget, TARGETS};
 
-/// A mutation of an input.
+/// A mutation of a seed.
 #[derive(Debug, Clone)]
 enum Mutation {
     Replace(Index, u8),
@@ -53,7 +53,8 @@ impl Mutation {
     }
 }
 
-/// Runs a target on its seeds and on `cases` inputs, most of which are mutated seeds. Minimizes an input that fails.
+/// Runs a target on its seeds and on `cases` further inputs, most of which are mutated seeds. Minimizes a failing
+/// input.
 fn run(name: &str, cases: u32) {
     let FuzzTarget { run, seeds, .. } =
         TARGETS.into_iter().find(|target| target.name == name).unwrap();

@@ -1,4 +1,4 @@
-//! The fuzz target `lines`: decodes text of one log type.
+//! The fuzz target `lines`: decodes text as one of the log types.
 
 use std::cell::RefCell;
 use std::path::Path;
@@ -80,7 +80,7 @@ const VALUES: [&[u8]; 64] = [
     b"HEALTHY ",
 ];
 
-/// Expands the bytes from 0x80 to 0xbf to the values that they stand for.
+/// Replaces each byte from 0x80 to 0xbf with the value that it stands for.
 pub(crate) fn expanded(bytes: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(bytes.len() * 8);
     for byte in bytes {
@@ -92,7 +92,7 @@ pub(crate) fn expanded(bytes: &[u8]) -> Vec<u8> {
     text
 }
 
-/// Decodes a text as one of the log types, and compares the result with that of the reference decoder.
+/// Decodes text as one of the log types, and compares the result with the reference decoder's.
 pub(crate) fn lines(input: &[u8]) {
     thread_local! {
         static DECODERS: RefCell<Vec<(LogType, Decoder)>> = RefCell::new(

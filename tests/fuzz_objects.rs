@@ -1,4 +1,4 @@
-//! The fuzz target `objects`: reads the bytes of an object with both inflaters.
+//! The fuzz target `objects`: decompresses an object with both inflaters.
 
 use std::path::Path;
 
@@ -6,8 +6,8 @@ use crate::fuzz_lines::expanded;
 use crate::fuzz_targets::{Input, sample_objects};
 use crate::reference_objects::{Header, content, packed, streamed, whole};
 
-/// Builds an object from gzip members, padding, garbage and nested gzip, and compares the results of the whole-buffer
-/// path, the streaming path, and the reference.
+/// Builds an object from gzip members, padding, garbage and nested gzip. Compares the results of the whole-buffer path,
+/// the streaming path and the reference reader.
 pub(crate) fn objects(input: &[u8]) {
     let mut input = Input(input);
     let mode = input.byte();
@@ -22,7 +22,7 @@ pub(crate) fn objects(input: &[u8]) {
     assert_eq!(expected.outcome.lines, lines as u64);
 }
 
-/// Maximum size of a built object in bytes. The reference detects the kind of an object from its first 64 KiB.
+/// Maximum size of a built object in bytes. The reference reader determines an object's kind from its first 64 KiB.
 const MAX_OBJECT: usize = 60_000;
 
 fn built(input: &mut Input) -> Vec<u8> {
@@ -72,7 +72,7 @@ fn text(input: &mut Input) -> Vec<u8> {
     expanded(input.counted()).repeat(1 << (times & 7))
 }
 
-/// Returns a gzip member of stored blocks, which is much cheaper to make than a compressed member.
+/// Returns a gzip member of stored blocks, which is much faster to build than a compressed one.
 fn stored(text: &[u8]) -> Vec<u8> {
     let mut member = vec![0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 255];
     let mut blocks = text.chunks(0xffff).peekable();

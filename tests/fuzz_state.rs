@@ -29,7 +29,7 @@ use parquet::file::properties::WriterProperties;
 
 use crate::fuzz_targets::{Input, sample_paths};
 
-/// Parses text from outside. The first byte selects the parser.
+/// Parses untrusted text. The first byte selects the parser.
 pub(crate) fn state(input: &[u8]) {
     const PARSERS: [fn(&[u8]); 14] = [
         key,
@@ -217,7 +217,7 @@ fn partition() -> Partition {
     Partition::new(LogType::Access, "012345678901", "eu-west-1", day).unwrap()
 }
 
-/// Parses the entries of a partition's log, which are separated by zeros in the input.
+/// Parses the entries of a partition's log. Zero bytes separate them in the input.
 fn record(text: &[u8]) {
     let entries = text.split(|byte| *byte == 0).take(3);
     let mut files: HashMap<_, _> = (1..)
@@ -262,7 +262,7 @@ fn description(text: &[u8]) {
     }
 }
 
-/// Parses a line of `--batches`. Its hash and sum are corrected first, because no random input would have valid ones.
+/// Parses a line of `--batches`. First corrects its hash and sum, which would almost never be valid in random input.
 fn batch(line: &[u8]) {
     let mut line = line.to_vec();
     for _ in 0..2 {
@@ -303,8 +303,8 @@ fn list_of_directory(text: &[u8]) {
     list(text, &SOURCE);
 }
 
-/// Parses an `--objects` list. If it is a manifest, the bytes after the first zero are the content of the files that it
-/// names.
+/// Parses an `--objects` list. If it is a manifest, the bytes after the first zero byte are the content of the files
+/// that the manifest lists.
 fn list(text: &[u8], source: &Source) -> Vec<String> {
     let (list, file) = match text.iter().position(|byte| *byte == 0) {
         Some(end) if text.starts_with(b"{") => (&text[..end], &text[end + 1..]),
@@ -379,7 +379,7 @@ fn url(text: &[u8]) {
     assert_eq!(serde_json::from_str::<String>(&printable_json(&json)).unwrap(), text);
 }
 
-/// Parses the note of an upload or a staged file.
+/// Parses the note that describes an upload or a staged file.
 fn staged(text: &[u8]) {
     match fixpoint::<Staged>(text) {
         Some(Staged::File(name)) => assert_inside(&name),
@@ -391,7 +391,7 @@ fn staged(text: &[u8]) {
     }
 }
 
-/// Parses keys of files in claim logs, one per line.
+/// Parses keys of files in claim logs, one key per line.
 fn log_files(text: &[u8]) {
     let Ok(text) = std::str::from_utf8(text) else { return };
     let files = text.lines().map(|name| (format!("_alb2parquet/claims/{name}"), Vec::new()));
@@ -427,7 +427,7 @@ fn embedded_claim(bytes: &[u8]) {
     let _ = embedded::decode(bytes);
 }
 
-/// Reads a data file of unknown origin.
+/// Reads an untrusted data file.
 fn data_file(bytes: &[u8]) {
     let key = FileKey::parse("alb_access_logs/x.parquet").unwrap();
     let files = HashMap::from([(key.to_string(), bytes.to_vec())]);
@@ -533,7 +533,7 @@ pub(crate) fn state_seeds(root: &Path) -> Vec<Vec<u8>> {
     seeds
 }
 
-/// Returns a Parquet file of an inventory that also contains the location of a claim.
+/// Returns a Parquet inventory whose metadata also contains the location of an embedded claim.
 fn parquet_file(claim: &[u8]) -> Vec<u8> {
     let text = |values: [&str; 2]| Arc::new(StringArray::from(values.to_vec())) as ArrayRef;
     let columns = [

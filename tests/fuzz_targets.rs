@@ -1,7 +1,8 @@
 //! The fuzz targets: functions that panic if an input violates an invariant, and their seeds.
 //!
-//! `fuzz/` runs them under libFuzzer, and `tests/fuzz.rs` runs them on random inputs from a fixed seed. Where random
-//! bytes would never pass a checksum or field count check, inputs are short programs that build the bytes.
+//! `fuzz/` runs the targets under libFuzzer, and `tests/fuzz.rs` runs them on random inputs from a fixed seed. Where
+//! random bytes would almost never pass a checksum or field count check, inputs are short programs that build the
+//! bytes.
 
 use std::fs;
 use std::io;
@@ -16,9 +17,9 @@ use crate::fuzz_state::{state, state_seeds};
 pub(crate) struct FuzzTarget {
     /// Name of the target.
     pub(crate) name: &'static str,
-    /// Runs one input.
+    /// Runs the target on one input.
     pub(crate) run: fn(&[u8]),
-    /// Returns the seeds, given the repository's directory.
+    /// Returns the seeds, given the root directory of the repository.
     pub(crate) seeds: fn(&Path) -> Vec<Vec<u8>>,
 }
 
@@ -29,7 +30,7 @@ pub(crate) const TARGETS: [FuzzTarget; 3] = [
     FuzzTarget { name: "state", run: state, seeds: state_seeds },
 ];
 
-/// Reads the bytes of an input, and returns zeros after its end.
+/// A reader of an input's bytes, which returns zeros past the end.
 pub(crate) struct Input<'a>(pub(crate) &'a [u8]);
 
 impl<'a> Input<'a> {
@@ -45,7 +46,7 @@ impl<'a> Input<'a> {
         taken
     }
 
-    /// Reads a count, and then that many bytes.
+    /// Reads a count and then that many bytes.
     pub(crate) fn counted(&mut self) -> &'a [u8] {
         let count = self.byte();
         self.take(count.into())

@@ -16,7 +16,7 @@ fn names(help: &str, heading: &str) -> Vec<String> {
     lines.filter_map(|line| line.split_whitespace().next().map(str::to_owned)).collect()
 }
 
-/// Returns the help of every command. The keys are the words of the command.
+/// Returns the help of every command, keyed by the words of the command.
 fn commands() -> BTreeMap<Vec<String>, String> {
     let mut commands = BTreeMap::new();
     let mut open: Vec<Vec<String>> = vec![Vec::new()];

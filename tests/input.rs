@@ -1,6 +1,6 @@
 //! Invalid input: damaged gzip, malicious lines, misleading keys.
 //!
-//! For any input, the program terminates, converts the valid lines, and accounts for all other lines.
+//! Whatever the input, the program terminates, converts the valid lines, and accounts for all others.
 
 use std::fs;
 use std::io::Cursor;
@@ -15,7 +15,7 @@ use crate::support::{
     get, good_lines, gzip, gzip_at, key, key_of, key_on, program, put, text_of, tree,
 };
 
-/// Converts, and asserts the exit code, rows and rejects of a world with one partition.
+/// Converts a world with one partition, and asserts the exit code, rows and rejects.
 #[track_caller]
 fn expect(world: &World, run: &Run, code: i32, rows: u64, rejects: &str) {
     assert_eq!(run.code, code, "{run:#?}");
@@ -88,7 +88,8 @@ fn a_truncated_object_is_named_and_the_others_are_converted() {
     assert_eq!(get(reject, "column_name"), None);
 }
 
-/// A flipped bit in an unused header field is harmless. If it affects the text, the object is reported as damaged.
+/// A flipped bit in an unused header field is harmless. If a flipped bit affects the text, the object is reported as
+/// damaged.
 #[test]
 fn every_harmful_bit_flip_is_detected() {
     let text = good_lines(3);
@@ -230,7 +231,7 @@ fn identical_members_are_all_read() {
 
 #[test]
 fn bytes_after_the_gzip_data_are_a_separate_reject() {
-    // The last line has no line end, but is still a row.
+    // The last line becomes a row even though it has no line ending.
     let member = gzip(good_lines(5).trim_ascii_end());
     for garbage in [&b"garbage\n and more"[..], b"x", &[0, 0, 7, 0], &good_lines(2)] {
         let (world, run) = object([&*member, garbage].concat(), 2, 5, "trailing_garbage=1");
@@ -293,7 +294,7 @@ fn a_claim_has_the_crc32_and_the_size_of_the_decompressed_bytes() {
     }
 }
 
-/// A few kilobytes decompress to a line of 128 MiB, which is neither kept in memory nor split.
+/// A few kilobytes decompress to a single line of 128 MiB, which is neither held in memory nor split.
 #[test]
 fn a_gzip_bomb_is_one_reject() {
     let member = gzip("a".repeat(4 << 20));
@@ -305,7 +306,7 @@ fn a_gzip_bomb_is_one_reject() {
         .stdout(std::process::Stdio::piped())
         .spawn()
         .unwrap();
-    // The kernel records the peak memory use. It can be read only while the process exists.
+    // The kernel records the peak memory use, which can be read only while the process exists.
     let mut peak = 0;
     while child.try_wait().unwrap().is_none() {
         let status = fs::read_to_string(format!("/proc/{}/status", child.id())).unwrap_or_default();
@@ -396,7 +397,7 @@ fn a_reject_names_its_object_line_and_column() {
 
 // ---- objects and keys
 
-/// Root ignores file permissions, so the test makes an object unreadable by replacing it with a FIFO.
+/// File permissions do not apply to root, so the test makes an object unreadable by replacing it with a FIFO.
 #[test]
 #[cfg(unix)]
 fn a_fifo_in_place_of_a_listed_object_is_an_error_without_blocking() {
@@ -428,7 +429,7 @@ fn an_unreadable_object_is_skipped_and_named() {
     assert_eq!((run.count("/objects/converted"), run.count("/objects/failed")), (2, 1));
     assert_eq!(run.json()["failures"][0]["object"], key(2));
     run.says(&[&key(2)]);
-    // The data file equals the one for a source without the object.
+    // The data file is the same as for a source without the unreadable object.
     let without = World::new();
     without.put(&key(1), gzip(good_lines(3)));
     without.put(&key(3), gzip(good_lines(4)));
@@ -483,7 +484,7 @@ fn names_that_do_not_match_are_skipped_and_no_path_leaves_the_dataset() {
     for (_, key) in &bad {
         world.put(key, gzip(good_lines(9)));
     }
-    // The names alone determine the partition of these objects.
+    // The partition of these objects depends only on their names.
     let odd = [
         key(3).replace("AWSLogs/012345678901", "AWSLogs/account"),
         key(4).replace("/2025/07/19", "/2025/13/19"),

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Line, Run, World, good_lines, gzip, key, program, run, run_command, text_of};
 
-/// Returns a line for every fault that has a position, each with the text that the caret marks.
+/// Returns one line for every fault that has a position, each with its reason and the text that the caret marks.
 fn faulty() -> Vec<(String, Reason, &'static str)> {
     let line = |number, value: &str| Line::of(30).with(number, value).text();
     vec![
@@ -154,7 +154,7 @@ fn the_output_fits_its_width() {
             for line in table.lines().skip(1) {
                 assert!(line.chars().count() <= width, "{width} {columns}: {line:?} in {page}");
             }
-            // Columns are printed below each other if they do not fit side by side.
+            // Columns that do not fit side by side are printed one below the other.
             let below = columns == "all" || width < 60;
             assert_eq!(table.contains(" row 2\n"), below && columns != "time", "{width} {page}");
         }
@@ -193,7 +193,7 @@ fn the_actual_content_of_an_object_is_reported() {
     assert!(nothing.contains("content     nothing"), "{nothing}");
     let json = inspect("{\"timestamp\": 1}\n", &[]).expect(2).stdout;
     assert!(json.contains("contains JSON;"), "{json}");
-    // The object contains a different log type than its name indicates.
+    // The object's log type is not the one that its name indicates.
     let world = World::new();
     let health = "http 2025-11-24T10:00:00.000000Z 0.0012 192.0.2.1:80 web PASS 200 -\n";
     let path = world.put(&key(1), gzip(health));
@@ -202,7 +202,7 @@ fn the_actual_content_of_an_object_is_reported() {
     let args = ["inspect", path.to_str().unwrap(), "--log-type", "health_check"];
     let page = run(&args).expect(0).stdout;
     assert!(page.contains("specified by --log-type") && page.contains("192.0.2.1:80"), "{page}");
-    // If the name does not identify the log type, the lines determine it.
+    // If the name does not identify the log type, it is detected from the lines.
     let page = inspect(gzip(health), &[]).expect(0).stdout;
     assert!(page.contains("health_check log, according to its first lines"), "{page}");
 }

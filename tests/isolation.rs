@@ -1,4 +1,4 @@
-//! A panic fails only its own batch, and system limits cause errors that include a remedy.
+//! A panic fails only the batch in which it occurs, and system limits cause errors that include a remedy.
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -104,7 +104,7 @@ fn a_panic_fails_its_batch_only() {
     }
 }
 
-/// Returns whether stderr consists of exactly one error in the given log format.
+/// Returns whether stderr contains exactly one error in the given log format and nothing else.
 fn is_error(stderr: &str, format: &str) -> bool {
     let Some(line) = stderr.strip_suffix('\n').filter(|line| !line.contains('\n')) else {
         return false;
@@ -134,7 +134,7 @@ fn errors_at_startup_are_printed_in_every_log_format() {
     }
 }
 
-/// The program needs address space for threads, their heaps, and the data. If there is less, it must not start.
+/// The program needs address space for threads, their heaps and the data. If there is too little, it must not start.
 #[test]
 #[cfg(target_os = "linux")]
 fn a_low_limit_on_address_space_is_an_error_with_the_remedy() {
@@ -159,7 +159,7 @@ fn a_low_limit_on_address_space_is_an_error_with_the_remedy() {
     world.convert().expect(0);
 }
 
-/// With a low process limit, the program uses fewer threads or fails with a remedy.
+/// With a low process limit, the program uses fewer threads or fails with an error that includes a remedy.
 #[test]
 #[cfg(target_os = "linux")]
 #[allow(clippy::print_stdout)] // reports what is skipped

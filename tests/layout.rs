@@ -25,8 +25,8 @@ use crate::support::{
 /// Number of rows in the file that most tests read, more than fit in one page.
 const COUNT: usize = 25_000;
 
-/// A world whose only file uses the compact profile and has columns of every kind: constant, repeating, unique, all
-/// NULL, partly NULL, NULL from a certain row on, long, and changing from few values to many.
+/// A world whose only file uses the compact profile and has every kind of column: constant, repetitive, unique, all
+/// NULL, partly NULL, NULL from a certain row on, long values, and a change from few distinct values to many.
 static WORLD: LazyLock<World> = LazyLock::new(|| {
     let world = World::with(gzip(lines_of_every_kind()));
     world.convert_with(&["--profile", "compact"]).expect(0);
@@ -78,7 +78,7 @@ fn batches(path: &Path) -> Vec<RecordBatch> {
     builder.with_batch_size(1 << 20).build().unwrap().map(Result::unwrap).collect()
 }
 
-/// A value that is ordered like statistics.
+/// A value whose order is the one that statistics use.
 #[derive(Debug, Clone, PartialEq, PartialOrd)]
 enum Value {
     Bytes(Vec<u8>),
@@ -110,7 +110,7 @@ fn values(array: &dyn Array) -> Vec<Option<Value>> {
     }
 }
 
-/// Returns a chunk's minimum and maximum, each with whether it is exact, and its number of NULLs.
+/// Returns a chunk's minimum and maximum, each with a flag for whether it is exact, and the number of NULLs.
 fn chunk_bounds(statistics: &Statistics) -> (Option<[(Value, bool); 2]>, u64) {
     macro_rules! bounds {
         ($statistics:expr, $value:expr) => {{
@@ -134,7 +134,7 @@ fn chunk_bounds(statistics: &Statistics) -> (Option<[(Value, bool); 2]>, u64) {
     (bounds, statistics.null_count_opt().expect("the null count exists"))
 }
 
-/// Columns whose dictionary overflows. Their statistics would not allow readers to skip anything.
+/// Columns whose dictionaries overflow. Statistics for them would not help readers skip any data.
 const UNORDERED: [&str; 2] = ["request_url", "transformed_host"];
 
 fn page_bounds(index: &ColumnIndexMetaData, page: usize) -> Option<[Value; 2]> {
@@ -175,7 +175,7 @@ fn extremes(values: &[Option<Value>]) -> Option<[Value; 2]> {
     Some(bounds)
 }
 
-/// Encodings in files of the portable profile.
+/// Encodings that files in the portable profile use.
 const SIMPLE: [Encoding; 3] = [Encoding::PLAIN, Encoding::RLE, Encoding::RLE_DICTIONARY];
 
 #[test]
@@ -362,12 +362,12 @@ fn check_statistics(world: &World) {
             (bounds, extremes) => panic!("{name}: {bounds:?} of {extremes:?}"),
         }
     }
-    // All NULL: elb_error_code, target_error_code and extra_fields. Truncated: some of the long values.
+    // elb_error_code, target_error_code and extra_fields are all NULL. Some of the long values are truncated.
     assert_eq!(all_null, 3);
     assert!(cut >= 2, "{cut} long texts");
 }
 
-/// Trino before 436 loses rows of files with a page index.
+/// Trino before 436 loses rows when it reads files with a page index.
 #[test]
 fn portable_files_of_rows_and_rejects_have_no_page_index() {
     let world = World::with(gzip([&*good_lines(20), b"bad\n"].concat()));
@@ -439,7 +439,8 @@ fn page_indexes_are_correct() {
     assert!(null_pages > 3 * 2, "{null_pages} pages without a value");
 }
 
-/// Engines answer `min()` and `max()` from the footer, so zeros in the footer must have the sign of an actual value.
+/// Engines answer `min()` and `max()` from the footer, so a zero in the footer must have the same sign as an actual
+/// value.
 #[test]
 fn statistics_keep_the_signs_of_zeros() {
     let world = World::with(gzip(text_of([
@@ -464,11 +465,12 @@ fn statistics_keep_the_signs_of_zeros() {
     assert_eq!(signs, [[false, false], [true, true], [true, false]]);
 }
 
-/// Statistics are truncated between characters, so they can be shorter than the limit and differ from every value.
+/// Statistics are truncated at character boundaries, so they can be shorter than the limit and can differ from every
+/// value.
 #[test]
 fn truncated_statistics_are_not_exact_in_any_column() {
     let world = World::new();
-    // 61 to 63 bytes of the key fit, depending on where its first three-byte character starts.
+    // Between 61 and 63 bytes of the key fit, depending on where its first three-byte character starts.
     for (number, start) in ["", "x", "xx"].into_iter().enumerate() {
         let line = Line::of(34).with(14, &format!("\"{start}{}\"", "\u{20ac}".repeat(22))).text();
         let prefix = format!("{start}{}", "\u{65e5}".repeat(30));
@@ -494,7 +496,7 @@ fn truncated_statistics_are_not_exact_in_any_column() {
     }
 }
 
-/// A reader that does not support a column's order ignores the column's statistics or cannot read the file.
+/// A reader that does not support a column order either ignores the column's statistics or fails to read the file.
 #[test]
 fn every_column_has_the_order_that_all_readers_support() {
     let world = World::with(gzip([&*good_lines(2), b"bad\n"].concat()));

@@ -1,4 +1,5 @@
-//! Source layouts: copies of an object with any path and extension are converted once, and skipped logs are reported.
+//! Source layouts: an object is converted once, whatever the paths and extensions of its copies, and skipped logs are
+//! reported.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -22,7 +23,7 @@ fn name_of(key: &str) -> &str {
     key.rsplit('/').next().unwrap()
 }
 
-/// The directories of objects from 2025-07-19 in common layouts.
+/// Directories in which common layouts put objects from 2025-07-19.
 const LAYOUTS: [&str; 20] = [
     "",
     "some/flat/directory",
@@ -96,7 +97,8 @@ fn every_common_layout_is_converted() {
     }
 }
 
-/// Converts each pair of a delivered key, a key below the next day, and a flat copy, in one run or in two.
+/// Converts each pair of these three copies, in one run or in two: the delivered key, a key below the next day, and a
+/// key without directories.
 #[test]
 fn the_same_object_in_two_places_is_converted_once() {
     let good = key(1);
@@ -125,7 +127,7 @@ fn the_same_object_in_two_places_is_converted_once() {
             assert_eq!(read(&in_turn, ROWS).len(), 5);
             for source in both {
                 assert_eq!(findings(&[source], &in_turn, &[]), [""; 0]);
-                // The claim can be in a partition for a day next to the selected days.
+                // The claim may be in the partition of a day adjacent to the selected days.
                 for to in ["2025-07-19", "2025-07-20"] {
                     assert_eq!(findings(&[source], &in_turn, &["--to", to]), [""; 0]);
                 }
@@ -153,7 +155,7 @@ fn a_path_far_from_the_end_time_does_not_determine_the_partition() {
     let plan = world.run("plan", true, &["--json", "--to", "2099-12-31"]).expect(0);
     assert_eq!(plan.json()["moved"]["example"], moved);
 
-    // The delivered key and its copies are the same object.
+    // The delivered key and the keys of its copies refer to the same object.
     for place in [good.as_str(), &good.replace("/07/19/", "/07/20/"), &moved.replace("08", "12")] {
         let source = world.path(&place.replace('/', "-"));
         put(&source, place, gzip(good_lines(5)));
@@ -164,7 +166,7 @@ fn a_path_far_from_the_end_time_does_not_determine_the_partition() {
     assert_eq!(world.rows().len(), 5);
 }
 
-/// An object below an adjacent day with the name of a claimed object but a different size is not the same object.
+/// An object below an adjacent day that has the name of a claimed object, but a different size, is a different object.
 #[test]
 fn a_copy_of_another_size_under_an_adjacent_day_is_reported() {
     let world = World::with(gzip(good_lines(5)));
@@ -177,7 +179,7 @@ fn a_copy_of_another_size_under_an_adjacent_day_is_reported() {
     assert_eq!((run.count("/rows"), run.count("/objects/failed")), (0, 1));
 }
 
-/// Two concurrent runs that each list one copy can claim both copies. `verify` reports this.
+/// If each of two concurrent runs lists only one of two copies, both copies can be claimed. `verify` reports this.
 #[test]
 fn an_object_that_is_claimed_for_two_days_is_found() {
     let world = World::new();
@@ -199,7 +201,7 @@ fn an_object_that_is_claimed_for_two_days_is_found() {
     }
 }
 
-/// Converts plans for two copies of an object in one run.
+/// In one run, converts two plans, each of which contains a different copy of the same object.
 #[test]
 fn batches_from_two_locations_convert_an_object_once() {
     let world = World::new();
@@ -219,11 +221,11 @@ fn batches_from_two_locations_convert_an_object_once() {
     assert_eq!(read(&out, ROWS).len(), 5);
 }
 
-/// Extensions of the same object, the delivered one first.
+/// Extensions that copies of an object can have. The delivered extension is first.
 const ENDINGS: [&str; 6] =
     [".log.gz", ".LOG.GZ", " (1).log.gz", ".log.gz.1", ".log (2).gz", ".log"];
 
-/// Returns an object with the given number of lines, in the format of an extension.
+/// Returns an object with the given number of lines, in the format that the extension implies.
 fn object(ending: &str, lines: usize) -> Vec<u8> {
     let text = good_lines(lines);
     if ending.contains(".gz") || ending.contains(".GZ") { gzip(text) } else { text }
@@ -257,7 +259,7 @@ fn copies_with_other_extensions_are_one_object() {
     }
 }
 
-/// The size of an uncompressed copy can differ from the claimed size. For a compressed copy, this is a contradiction.
+/// An uncompressed copy may have a different size than the claim records. A compressed copy may not.
 #[test]
 fn only_sizes_of_the_same_form_are_compared() {
     let stem = key(1).replace(".log.gz", "");
@@ -273,7 +275,7 @@ fn only_sizes_of_the_same_form_are_compared() {
 
 // ---- skipped logs
 
-/// Returns keys that are named like logs but are not converted, each with the kind and the reason.
+/// Returns keys that are named like logs but are not converted, each with its kind and the reason.
 fn left_out() -> [(&'static str, String, &'static str); 6] {
     let other = key(9);
     [
@@ -533,17 +535,17 @@ fn a_file_or_a_pattern_is_a_source() {
 struct Placement {
     object: usize,
     layout: usize,
-    /// Number of days from the end time to the day in the path.
+    /// Number of days by which the day in the path is later than the end time.
     late: i64,
     ending: usize,
     source: usize,
 }
 
-/// A run that converts the given placements.
+/// A run, with the placements that it converts.
 #[derive(Debug, Clone)]
 struct Step {
     placements: Vec<Placement>,
-    /// Whether two shards do the work, one after another.
+    /// Whether the work is split into two shards, which run one after the other.
     sharded: bool,
     small_files: bool,
 }
@@ -588,7 +590,7 @@ fn key_of_placement(Placement { object, layout, late, ending, .. }: &Placement) 
     placed(&layout.replace("year=2025/month=07/day=19", &hive), &name)
 }
 
-/// Returns the number of cases, which an environment variable sets: `ALB2PARQUET_CASES=1000 cargo test layouts`.
+/// Returns the number of cases. An environment variable sets it: `ALB2PARQUET_CASES=1000 cargo test layouts`.
 fn cases() -> u32 {
     env::var("ALB2PARQUET_CASES").ok().and_then(|cases| cases.parse().ok()).unwrap_or(12)
 }
@@ -596,8 +598,8 @@ fn cases() -> u32 {
 proptest! {
     #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases()) })]
 
-    /// For any copies of the same objects and any sequence of runs, every row is written once, no run fails, and
-    /// `verify` has no findings in any source.
+    /// Whichever copies of the objects exist, and in whichever order runs convert them, every row is written once, no
+    /// run fails, and `verify` reports no findings for any source.
     #[test]
     fn any_sequence_of_runs_over_any_copies_converts_every_row_once(steps in prop::collection::vec(step(), 1..4)) {
         let world = World::new();

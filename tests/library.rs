@@ -1,4 +1,4 @@
-//! The library: its features, its public API, and the examples that users copy.
+//! The library: its Cargo features, its public API, and the examples that users copy.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::env;
@@ -15,8 +15,8 @@ use crate::support::{Line, World, get, good_lines, gzip, key, key_on, read_file,
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Returns a Cargo command without the variables that Cargo sets for tests. They would cause build scripts to run
-/// again.
+/// Returns a Cargo command without the environment variables that Cargo sets for tests. They would cause build scripts
+/// to run again.
 fn cargo(args: &[&str]) -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     for (name, _) in env::vars_os() {
@@ -31,7 +31,7 @@ fn cargo(args: &[&str]) -> Command {
     cargo
 }
 
-/// Runs an example with the given arguments. Builds the example first if the tests were built without it.
+/// Runs an example with the given arguments. If the example was not built with the tests, builds it first.
 fn example(name: &str, args: &[&Path]) -> Output {
     let profile: &[&str] = if cfg!(debug_assertions) { &[] } else { &["--release"] };
     let mut cargo = cargo(&["run", "--quiet", "--locked", "--offline", "--example", name]);
@@ -44,7 +44,7 @@ fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// Returns the crates that a build with the given features compiles.
+/// Returns the crates that are compiled for a build with the given features.
 fn crates(features: &str) -> BTreeSet<String> {
     let args = ["tree", "--locked", "--offline", "--no-default-features", "--features", features];
     let output = cargo(&args).args(["-e", "normal", "--prefix", "none"]).output().unwrap();

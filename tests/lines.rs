@@ -6,7 +6,7 @@ use arrow::array::{Array, AsArray};
 
 use crate::support::{FIELDS, Line, OBJECT, Row, decode, get, segments_of, text_of};
 
-/// The field number, column and value of every column that [`FIELDS`] fills.
+/// Every column that gets a value from [`FIELDS`]: its field number, its name, and the value.
 const GOLDEN: [(usize, &str, &str); 40] = [
     (1, "type", "https"),
     (2, "time", "2025-07-19T14:03:21.123456Z"),
@@ -54,7 +54,7 @@ const GOLDEN: [(usize, &str, &str); 40] = [
     (36, "elb_error_code", "0x8"),
 ];
 
-/// Returns the row for the first `count` fields of [`FIELDS`].
+/// Returns the expected row for a line with the first `count` fields of [`FIELDS`].
 fn golden(count: usize, extra: Option<&str>) -> Row {
     let mut row: Row = GOLDEN
         .iter()
@@ -362,7 +362,7 @@ fn bad_lines() -> Vec<(Vec<u8>, &'static str, Option<&'static str>)> {
         line(format!("{}   ", Line::of(16).text()), "too_few_fields"),
         line(good[..good.rfind('"').unwrap()].to_owned(), "unterminated_quote"),
         line(Line::of(18).with(18, "\"open and on").text(), "unterminated_quote"),
-        // The opening quote of the next text field closes this field, at the wrong position.
+        // The opening quote of the next text field closes this field in the wrong place.
         line(Line::of(29).with(14, "\"open").text(), "misplaced_quote"),
         line(Line::of(29).with(14, "\"a\"b").text(), "misplaced_quote"),
         line(Line::of(29).with(14, "a\"b\"").text(), "misplaced_quote"),
@@ -450,7 +450,7 @@ fn a_reject_has_the_reason_the_position_and_the_raw_line() {
     }
 }
 
-/// A decoder caches the last day that it parsed. In a new decoder, no bytes may match the still empty cache.
+/// A decoder caches the last day that it parsed. In a new decoder, the cache is empty and must not match any bytes.
 #[test]
 fn a_new_decoder_has_no_cached_day() {
     for byte in ["\0", "0", "\x7f"] {
@@ -459,7 +459,7 @@ fn a_new_decoder_has_no_cached_day() {
     }
 }
 
-/// Values from rejected lines must not appear in dictionaries, and thus not in pages and statistics.
+/// Values from rejected lines must not appear in dictionaries, because they would end up in pages and statistics.
 #[test]
 fn values_of_a_rejected_line_are_in_no_dictionary() {
     let good = |number: usize| Line::of(36).with(14, &format!("\"agent {number}\"")).text();
@@ -492,7 +492,7 @@ fn agents(ends: &[&str]) -> String {
     ends.iter().flat_map(|end| ["agent", end]).collect()
 }
 
-/// Returns a line whose user agent contains the given line ends.
+/// Returns a line whose user agent contains the given line breaks.
 fn split(ends: &[&str]) -> String {
     let agent = agents(ends);
     Line::of(36).with(14, &format!("\"{agent}last\"")).text()
@@ -510,12 +510,12 @@ fn a_line_feed_in_a_quoted_field_does_not_split_the_line() {
         assert_eq!(agent(&outcome.rows[1]), format!("{expected}last"));
         let joined = expected.matches('\n').count() as u64;
         assert_eq!((outcome.lines, outcome.joined), (4, joined));
-        // Line numbers and offsets of rejects refer to the text, before lines are joined.
+        // Line numbers and offsets of rejects refer to the original text, in which the lines are not joined.
         let reject = &outcome.rejects[0];
         assert_eq!((reject.line_number, &reject.reason[..]), (3 + joined, "too_few_fields"));
         assert_eq!(reject.byte_offset as usize, good.len() + 1 + split(ends).len() + 1);
     }
-    // The request URL can be split, too, in a last line without a line end.
+    // A line break can also be inside the request URL, and the last line may lack a line ending.
     let url = Line::of(30).with(13, "\"GET https://h/a\nb HTTP/1.1\"").text();
     assert_eq!(get(decode(url).row(), "request_url"), Some("https://h/a\nb"));
 }

@@ -130,7 +130,7 @@ fn a_log_among_many_other_objects_takes_few_requests() {
     let (server, dir) = (Memory::start(objects, |_| Reply::Usual), TempDir::new().unwrap());
     let run = convert(&server, dir.path(), &[]).expect(0);
     assert_eq!((run.count("/objects/listed"), run.count("/objects/converted")), (1801, 1));
-    // All objects would fit on two pages.
+    // All objects together would fit on two pages.
     assert!(server.lists() <= 6, "{} pages", server.lists());
 }
 

@@ -1,5 +1,5 @@
-//! The connection log and the health check log: golden lines, trees with all log types, and objects whose content does
-//! not match their name.
+//! Connection logs and health check logs: golden lines, trees with all log types, and objects whose content does not
+//! match their name.
 
 use alb2parquet::internals::logs::schema::LogType;
 use serde_json::json;
@@ -72,7 +72,7 @@ fn line((_, fields, _): Golden, count: usize) -> Line {
     Line(fields[..count].iter().map(|(field, _)| (*field).to_owned()).collect())
 }
 
-/// Returns a line of a log with all of its fields.
+/// Returns a line of the given log type with all fields.
 pub(crate) fn full_line(log_type: LogType) -> Line {
     match GOLDEN.into_iter().find(|(golden, ..)| *golden == log_type) {
         Some(log) => line(log, log.1.len()),
@@ -80,7 +80,7 @@ pub(crate) fn full_line(log_type: LogType) -> Line {
     }
 }
 
-/// Returns the row of the first `count` fields.
+/// Returns the expected row for a line with the first `count` fields.
 fn golden((_, fields, _): Golden, count: usize, extra: Option<&str>) -> Row {
     let mut row = Row::new();
     for (index, (_, columns)) in fields.iter().enumerate() {
@@ -103,7 +103,7 @@ fn checks(count: usize) -> Vec<u8> {
     text_of((0..count).map(|number| line.clone().with(3, &format!("0.00{number:07}")).text()))
 }
 
-/// Returns the key of an object of a log type, whose name begins with `prefix`.
+/// Returns the key of an object whose name begins with `prefix`, which identifies the log type.
 fn key_as(prefix: &str, number: usize) -> String {
     let key = key(number);
     let (folder, name) = key.rsplit_once('/').unwrap();
@@ -228,7 +228,7 @@ fn a_value_that_does_not_fit_its_column_is_a_reject_that_names_it() {
 
 // ---- trees
 
-/// Returns a world with objects of all log types on one day, each type with rejects.
+/// Returns a world with objects of all log types on one day. There are rejects of each type.
 pub(crate) fn mixed() -> World {
     let world = World::new();
     world.put(&key(1), gzip([good_lines(7), b"bad\n".to_vec()].concat()));
@@ -306,7 +306,7 @@ fn all_logs_are_verified_removed_and_cleaned() {
     let whole = verify(&[]).expect(0);
     assert_eq!((whole.count("/compared"), whole.count("/rows"), whole.count("/files")), (4, 19, 6));
     assert_eq!(verify(&["--log-type", "health_check"]).expect(0).count("/rows"), 3);
-    // The directories of all tables may contain only claimed files.
+    // In every table's directory, only claimed files are allowed.
     let orphan = world.out().join(CHECKS).join("orphan.parquet");
     std::fs::write(&orphan, "").unwrap();
     assert_eq!(verify(&[]).expect(1).json()["findings"][0]["kind"], "orphan");
@@ -372,7 +372,7 @@ fn an_object_of_another_kind_is_refused() {
             assert_eq!(world.rejects(), [], "{holds}");
             let staged = tree(&world.out()).into_keys().find(|name| name.contains("/staging/"));
             assert_eq!(staged, None, "{holds}");
-            // It is not claimed, so that it is converted after it gets the correct name.
+            // The object is not claimed, so it is converted once it has the correct name.
             world.convert().expect(2).says(&[&foreign, "1 converted_before"]);
         }
     }
@@ -489,7 +489,7 @@ fn an_object_of_the_expected_kind_is_never_refused() {
         ("", gzip(one_good), 1, "invalid_value=20"),
         ("conn_log_", gzip(broken), 0, "invalid_value=1"),
         ("", gzip(unlike), 0, "misplaced_quote=1 too_few_fields=1"),
-        // Uncompressed, but of the named log type.
+        // Uncompressed, but its log type matches its name.
         ("", good_lines(2), 2, ""),
         ("health_check_log_", checks(2), 2, ""),
     ];
@@ -505,7 +505,7 @@ fn an_object_of_the_expected_kind_is_never_refused() {
 #[test]
 fn a_large_object_of_another_kind_is_refused_as_a_whole() {
     let world = World::with(gzip(good_lines(4)));
-    // Streamed in segments. The lines of the last segment would be valid.
+    // This object is streamed in segments. The lines in the last segment are valid access log lines.
     let text = [text_of(std::iter::repeat_n(NETWORK, 80_000)), good_lines(2000)].concat();
     assert!(text.len() > 16 << 20);
     world.put(&key(2), gzip(text));

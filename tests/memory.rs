@@ -1,5 +1,5 @@
-//! Not a test: an in-memory server for one bucket. It supports what listing, reading and small writes need of the S3
-//! protocol. A test can replace any response.
+//! Not a test: an in-memory server for one bucket. It implements the parts of the S3 protocol that listing, reading and
+//! small writes need. A test can replace any response.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -19,7 +19,7 @@ const PAGE: usize = 1000;
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Request {
     pub(crate) method: String,
-    /// The key, URL-decoded once. Empty if the request is for the bucket.
+    /// The key, URL-decoded once. Empty if the request is for the bucket itself.
     pub(crate) key: String,
     pub(crate) query: BTreeMap<String, String>,
     headers: BTreeMap<String, String>,
@@ -55,8 +55,8 @@ pub(crate) enum Reply {
     Usual,
     /// Responds with this status and body.
     Other(u16, String),
-    /// Responds from the bucket, but truncates the body so that it looks complete. The function maps the length of the
-    /// body to the number of bytes that are sent.
+    /// Responds from the bucket, but truncates the body and adjusts the headers so that the response looks complete.
+    /// The function maps the length of the body to the number of bytes to send.
     Short(fn(usize) -> usize),
     /// Never responds.
     Silence,
@@ -77,7 +77,7 @@ struct Shared {
     choice: Choice,
     lists: AtomicUsize,
     uploads: AtomicUsize,
-    /// Parts of uploads, by upload and number.
+    /// Parts of uploads, by upload and part number.
     parts: Mutex<BTreeMap<String, BTreeMap<u32, Vec<u8>>>>,
 }
 
@@ -117,7 +117,7 @@ impl Memory {
         Self { address, shared }
     }
 
-    /// Calls a function that may change the objects.
+    /// Calls a function with mutable access to the objects.
     pub(crate) fn change<T>(&self, change: impl FnOnce(&mut BTreeMap<String, Vec<u8>>) -> T) -> T {
         change(&mut self.shared.objects.lock().unwrap())
     }

@@ -1,4 +1,4 @@
-//! `--objects` lists, almost valid URLs, and credentials, which must be neither printed nor written.
+//! `--objects` lists, URLs that are almost valid, and credentials, which must be neither printed nor written to files.
 
 use std::fs;
 use std::path::Path;
@@ -15,7 +15,7 @@ fn world() -> World {
     world
 }
 
-/// Converts the objects in a list.
+/// Converts the objects in an `--objects` list.
 fn convert_list(world: &World, list: impl AsRef<[u8]>) -> Run {
     let names = world.path("names");
     fs::write(&names, list).unwrap();
@@ -30,7 +30,7 @@ fn the_output_of_find_is_a_valid_list() {
         let run = convert_list(&world, found.stdout).expect(0);
         assert_eq!((run.count("/objects/converted"), run.count("/rows")), (3, 6), "{args:?}");
     }
-    // The list contains the absolute or relative path of the source as a prefix.
+    // Each line of the list starts with the absolute or relative path of the source.
     let world = world();
     let found = Command::new("find").arg(world.source()).output().unwrap();
     let run = convert_list(&world, found.stdout).expect(0);
@@ -70,7 +70,7 @@ fn a_list_whose_objects_are_all_missing_is_one_error() {
         "relative to SOURCE",
     ]);
     assert_eq!(run.stderr.matches("does not exist").count(), 1);
-    // With an empty list, there are no hints about the source.
+    // With an empty list, no hints about the source are printed.
     convert_list(&world, "\n")
         .expect(3)
         .says(&["nothing to convert: the list ", "names contains no objects"]);

@@ -16,7 +16,7 @@ use crate::support::{
 #[test]
 fn new_inode_numbers_do_not_change_objects() {
     let world = converted();
-    // A file with the same time and size is the same object, regardless of its inode number.
+    // A file with the same modification time and size is the same object, regardless of its inode number.
     let path = world.source().join(key(3));
     let modified = fs::metadata(&path).unwrap().modified().unwrap();
     let bytes = fs::read(&path).unwrap();
@@ -40,7 +40,7 @@ fn a_touched_file_is_not_read_again_after_it_is_recorded() {
     fs::File::options().write(true).open(&path).unwrap().set_modified(time).unwrap();
     let run = world.convert_with(&["--json"]).expect(0);
     assert_eq!(run.count("/objects/skipped_by_kind/touched"), 1);
-    // If the program read the file, it would read garbage.
+    // If the program read the file, it would find garbage.
     let size = fs::metadata(&path).unwrap().len();
     write_at(&world, &key(1), &vec![0; size as usize], time);
     let run = world.convert_with(&["--json"]).expect(0);
@@ -63,11 +63,11 @@ fn an_amendment_ends_with_its_claim() {
     let claims = world.out().join(CLAIMS);
     let amendment = fs::read_to_string(claims.join("2.claim.json")).unwrap();
     assert!(amendment.contains("\"amend\"") && amendment.contains("\"claim\":1"), "{amendment}");
-    // The object is converted again, with different content.
+    // The object is converted again after its content has changed.
     command(&world, "remove", &["--yes"]).expect(0);
     write_at(&world, &key(1), &other, third);
     world.convert().expect(0);
-    // A slow run that compared the first content now adds its amendment.
+    // A slow run that had compared the original content now adds its amendment.
     assert!(claims.join("4.claim.json").exists() && !claims.join("5.claim.json").exists());
     fs::write(claims.join("5.claim.json"), &amendment).unwrap();
     write_at(&world, &key(1), &one, second);
@@ -81,7 +81,7 @@ fn an_amendment_ends_with_its_claim() {
     assert_eq!(findings(&world), [""; 0]);
     let run = world.convert_with(&["--json"]).expect(0);
     assert_eq!(run.count("/objects/skipped_by_kind/converted_before"), 1);
-    // The program refuses entries that a newer version wrote.
+    // The program refuses entries that were written by a newer version.
     fs::write(claims.join("7.claim.json"), r#"{"action":"unheard_of"}"#).unwrap();
     world.convert().expect(2).says(&["7.claim.json", "newer version", "hint: use a newer version"]);
     let found = verify(&world, &[]).expect(1).json()["findings"].clone();
@@ -98,7 +98,7 @@ fn an_amendment_ends_with_its_claim() {
 fn an_open_claim_is_finished_by_the_next_run() {
     let world = converted();
     let (whole, expected) = (tree(&world.out()), contents(&world.out()));
-    // As if the run had been killed between the claim and the publication.
+    // Simulate a run that was killed between claiming and publishing.
     let claim = &whole[&format!("{CLAIMS}/1.claim.json")];
     let claim: serde_json::Value = serde_json::from_slice(claim).unwrap();
     let mut moved = Vec::new();
@@ -111,7 +111,7 @@ fn an_open_claim_is_finished_by_the_next_run() {
     assert_eq!(moved.len(), 2);
     fs::remove_file(world.out().join(CLAIMS).join("1.done.json")).unwrap();
     assert_eq!(findings(&world), ["unpublished"]);
-    // The source is not needed, and the partition need not be selected.
+    // Publishing requires neither the source nor a selection that includes the partition.
     fs::remove_dir_all(world.source()).unwrap();
     fs::create_dir(world.source()).unwrap();
     world.convert_with(&["--from", "2025-08-01"]).expect(3).says(&["nothing to convert"]);
@@ -129,7 +129,7 @@ fn an_open_claim_is_finished_by_the_next_run() {
     assert_eq!((run.count("/objects/converted"), run.count("/rows")), (3, 6));
     assert!(world.out().join(CLAIMS).join("1.aborted.json").exists());
     assert!(world.out().join(CLAIMS).join("2.done.json").exists());
-    // If one output file exists and the other is lost, the run reports it, and the suggested remedy works.
+    // If one of two output files is lost, the run reports the loss, and the suggested remedy works.
     fs::remove_file(world.out().join(CLAIMS).join("2.done.json")).unwrap();
     fs::remove_file(&files(&world.out(), ROWS)[0]).unwrap();
     let run = world.convert_with(&["--json"]).expect(2);
@@ -165,7 +165,8 @@ fn only_old_unclaimed_files_are_cleaned() {
 
 // ---- signals
 
-/// Sends signals to the program during a conversion. Returns the exit code, stderr, and the time until the exit.
+/// Sends signals to the program during a conversion. Returns the exit code, stderr, and the time until the program
+/// exits.
 #[cfg(unix)]
 fn interrupt(world: &World, out: &Path, signals: &[&str]) -> (Option<i32>, String, Duration) {
     let child = program(&["convert", world.source().to_str().unwrap(), "--to", "2099-12-31"])

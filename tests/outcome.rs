@@ -49,7 +49,7 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// Adds more decoded rows and rejects of the same object.
+    /// Adds more rows and rejects that were decoded from the same object.
     pub(crate) fn add(&mut self, decoded: Decoded, bytes_before: &mut u64) {
         self.rows.extend(rows_of(&decoded.batch));
         for segment in decoded.segments {
@@ -87,12 +87,12 @@ impl Outcome {
     }
 }
 
-/// Decodes the text of an access log with the reference decoder.
+/// Decodes access log text with the reference decoder.
 pub(crate) fn reference(text: &[u8]) -> Outcome {
     reference_as(LogType::Access.table(), text)
 }
 
-/// Decodes the text of a log with the reference decoder.
+/// Decodes text with the reference decoder, as lines of a table.
 pub(crate) fn reference_as(table: &Table, text: &[u8]) -> Outcome {
     let names: Vec<&str> =
         table.columns().map(|(_, column)| column.name.as_str()).chain(["extra_fields"]).collect();
@@ -130,7 +130,7 @@ fn value_text(value: Value) -> String {
     }
 }
 
-/// Object key of decoded text.
+/// Object key to which decoded text is attributed.
 pub(crate) const OBJECT: &str = "an/object";
 
 /// Returns the rows of a batch.
@@ -172,7 +172,7 @@ fn values_of(array: &dyn Array) -> Vec<Option<String>> {
     }
 }
 
-/// Returns a time in microseconds as text.
+/// Formats a time, given in microseconds since 1970.
 pub(crate) fn time_text(micros: i64) -> String {
     let time = DateTime::from_timestamp_micros(micros).unwrap();
     time.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()

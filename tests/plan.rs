@@ -22,7 +22,7 @@ use crate::support::{
     Line, Run, World, files, good_lines, gzip, gzip_at, key, key_of, key_on, run, text_of, tree,
 };
 
-/// Returns a world of three load balancers. It also contains some objects that are not their logs.
+/// Returns a world with logs of three load balancers and some other objects.
 fn world() -> World {
     let world = World::new();
     for day in ["2025/07/18", "2025/07/19", "2025/07/21"] {
@@ -149,7 +149,7 @@ fn a_conversion_matches_its_plan() {
         assert_eq!(again["to_convert"], json!({ "objects": 0, "bytes": 0 }));
         assert_eq!(again["batches"], 0);
     }
-    // The source is partially converted.
+    // Now only part of the source has been converted.
     world.put(&key_on("2025/07/19", 9), gzip(good_lines(3)));
     let estimate = plan(&world, &["--json"]).expect(0).json();
     assert_eq!(estimate["converted_before"]["objects"], 10);
@@ -188,7 +188,7 @@ fn busy_object(random: &mut Random, lines: usize) -> Vec<u8> {
     gzip_at(text_of((0..lines).map(line)), Compression::default())
 }
 
-/// The documentation states the tolerance that this test allows.
+/// The tolerance in this test is the one that the documentation states.
 #[test]
 fn the_estimated_size_is_within_a_quarter_of_what_is_written() {
     let mut random = Random::new(7);
@@ -218,7 +218,7 @@ fn the_estimated_size_is_within_a_quarter_of_what_is_written() {
     }
 }
 
-/// Only `convert` finishes the claims of other runs.
+/// Only `convert` finishes claims that other runs left behind.
 #[test]
 fn a_plan_finishes_no_claims() {
     let world = converted();
@@ -307,7 +307,7 @@ fn mistyped_arguments_suggest_the_right_one() {
     }
 }
 
-/// The message for a source without logs describes the objects in it, and the expected names.
+/// The message for a source without logs describes the objects that it contains and the names that logs have.
 #[test]
 fn a_source_without_logs_is_described() {
     let good = key(1);
@@ -354,7 +354,7 @@ fn a_source_without_logs_is_described() {
     run.says(&["none of the 3 objects", "1 not_selected", "2 unknown, such as"]);
 }
 
-/// Reading claims ahead concurrently gives the same plan as reading them one by one.
+/// The plan is the same whether claims are read ahead concurrently or one by one.
 #[test]
 fn claims_that_are_read_ahead_give_the_same_plan() {
     let world = World::new();

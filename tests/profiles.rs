@@ -1,4 +1,4 @@
-//! Profiles: where they are recorded, datasets with files of both profiles, and the DDL for these datasets.
+//! Profiles: where they are recorded, datasets that mix both profiles, and the DDL for such datasets.
 
 use std::fs;
 use std::path::Path;
@@ -30,7 +30,7 @@ fn portable_is_the_default_and_is_recorded() {
     assert!(contents(&world.out()) == contents(&explicit));
 }
 
-/// Claims and datasets without the field use the compact profile, so the bytes of compact files do not change.
+/// Claims and datasets without a recorded profile use the compact profile, so the bytes of compact files stay the same.
 #[test]
 fn state_files_omit_the_profile_compact() {
     let world = World::with(gzip(good_lines(3)));
@@ -86,7 +86,7 @@ fn repair_rebuilds_the_profile_of_a_claim() {
     assert_eq!(state(&world.out(), "1.claim.json")["profile"], "portable");
 }
 
-/// Returns the output of `ddl` for the dataset of a world.
+/// Returns the output of `ddl` for a world's dataset.
 fn ddl(world: &World, dialect: &str) -> String {
     let out = world.out();
     let args = ["ddl", "--from-dataset", out.to_str().unwrap(), "--dialect", dialect];

@@ -1,4 +1,4 @@
-//! Not a test: a proxy that injects faults into the requests that a test selects, before they reach a server.
+//! Not a test: a proxy in front of a server. It injects faults into the requests that a test selects.
 
 use std::io;
 use std::net::TcpListener;
@@ -25,7 +25,7 @@ use tokio::sync::Barrier;
 pub(crate) enum Fault {
     /// Forwards the request after a delay.
     Delay(Duration),
-    /// Forwards the requests once this many of them have arrived.
+    /// Holds requests until this many have arrived, then forwards them all.
     Gather(usize),
     /// Responds with this status and code without forwarding the request.
     Answer(u16, &'static str),
@@ -33,11 +33,11 @@ pub(crate) enum Fault {
     Landed(u16, &'static str),
     /// Closes the connection without forwarding the request.
     Refuse,
-    /// Forwards the request, and closes the connection without a response.
+    /// Forwards the request, but closes the connection without a response.
     Reset,
     /// Truncates the response body after this many bytes.
     Cut(usize),
-    /// Truncates the body of an error response, but not of the response to the retry.
+    /// Truncates the body of an error response, but leaves the response to the retry intact.
     CutRefusal,
     /// Stops sending the response after this many bytes of its body, but keeps the connection open.
     Stall(usize),
@@ -45,7 +45,7 @@ pub(crate) enum Fault {
     Flip(usize),
 }
 
-/// Returns whether to inject the fault into a request, given its number, counted from 0.
+/// Returns whether to inject the fault into a request, given the request and its number, counted from 0.
 pub(crate) type Choice = Box<dyn Fn(&RequestInfo, usize) -> bool + Send + Sync>;
 
 /// The properties of a request by which a [`Choice`] selects it.
@@ -119,7 +119,7 @@ impl Proxy {
                 let service = service_fn(move |request| Arc::clone(&shared).serve(request));
                 let serving = hyper::server::conn::http1::Builder::new()
                     .serve_connection(TokioIo::new(stream), service);
-                // If a fault closes the connection during a request, this returns an error.
+                // This returns an error if a fault closes the connection during a request.
                 tokio::spawn(async move { drop(serving.await) });
             }
         });

@@ -1,4 +1,5 @@
-//! A run skips bucket directories that it does not need. Runs over all shards, or over all days, find every log.
+//! A run skips bucket directories that it does not need. Together, the runs for all shards, or for all days, find every
+//! log.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use crate::support::{Run, good_lines, gzip, key_of, run_command};
 
 const ACCOUNTS: [&str; 2] = ["012345678901", "123456789012"];
 
-/// Directories of objects in layouts with and without days.
+/// Directories of objects, in layouts with and without a directory per day.
 const LAYOUTS: [&str; 12] = [
     "AWSLogs/ACCOUNT/elasticloadbalancing/eu-west-1/YYYY/MM/DD",
     "own/prefix/AWSLogs/ACCOUNT/elasticloadbalancing/eu-west-1/YYYY/MM/DD",
@@ -31,8 +32,8 @@ fn day(number: u64) -> NaiveDate {
     NaiveDate::from_ymd_opt(2025, 6, 29).unwrap() + Days::new(number)
 }
 
-/// Returns objects in all layouts, in the directories of four days at the turn of a month. Their end times are `later`
-/// days after the days in their paths.
+/// Returns objects in all layouts, in the directories for four days around the end of a month. `later` lists by how
+/// many days their end times are later than the days in their paths.
 fn bucket(later: &[i64]) -> BTreeMap<String, Vec<u8>> {
     let object = gzip(good_lines(1));
     let mut objects = BTreeMap::new();
@@ -93,7 +94,7 @@ fn shards_of_a_bucket_find_every_log_in_every_layout() {
 
 #[test]
 fn runs_of_one_day_each_find_every_log_in_every_layout() {
-    // In the directory of a month, end times are at most a day outside the month.
+    // In the directory for a month, end times are at most one day outside the month.
     let objects = bucket(&[-1, 0, 1]);
     let runs: Vec<Vec<String>> = (0..7)
         .map(|number| day(number) - Days::new(2))
@@ -126,7 +127,7 @@ fn a_run_of_one_day_lists_three_days() {
     let run = convert(&server, &out, &["--from", &day, "--to", &day, "--dry-run"]);
     let listed = (run.count("/listed"), run.count("/selected/objects"));
     assert_eq!(listed, (3 * OF_A_DAY as u64, OF_A_DAY as u64));
-    // There are two pages for each of the three days, and the pages of the directories above them.
+    // Each of the three days has two pages, and the directories above them have more.
     assert!(server.lists() <= 18, "{} pages", server.lists());
 }
 
@@ -140,7 +141,7 @@ fn a_pattern_that_matches_nothing_in_a_bucket_is_an_error() {
     };
     let mistyped = "s3://logs/AWSLogs/*/elasticloadbalancing/eu-wst-1/**/*.log.gz";
     plan(mistyped, &[]).expect(3).says(&["error: nothing to convert", "contains no objects"]);
-    // The pattern matches directories, but none of them is selected.
+    // The pattern matches directories, but the selection excludes all of them.
     let right = mistyped.replace("wst", "west");
     plan(&right, &[]).expect(0);
     let run = plan(&right, &["--from", "2024-01-01", "--to", "2024-01-31"]).expect(0);

@@ -1,4 +1,4 @@
-//! Random text on which the decoder must agree with the reference decoder.
+//! On random text, the decoder must agree with the reference decoder.
 
 use std::io;
 
@@ -96,7 +96,8 @@ impl Change {
     }
 }
 
-/// Generates a line of any era with replaced fields, toggled quotes, and a length near a multiple of the tokenizer's block.
+/// Generates a line of any era with replaced fields, toggled quotes, and a length near a multiple of the tokenizer's
+/// block size.
 fn regular() -> impl Strategy<Value = Vec<u8>> {
     let count = prop_oneof![17_usize..=36, select(&[17, 18, 29, 30, 36, 37, 40][..])];
     let values = vec((any::<Index>(), select(VALUES)), 0..3);
@@ -113,7 +114,7 @@ fn regular() -> impl Strategy<Value = Vec<u8>> {
             *field = if bare == *field { format!("\"{bare}\"") } else { bare };
         }
         if let Some((blocks, off)) = length {
-            // A line end 2 bytes before to 2 bytes after the boundary of a block of 64.
+            // The line ends within 2 bytes of the boundary of a 64-byte block.
             "p".clone_into(&mut line.0[2]);
             let least = line.text().len();
             let length = least.next_multiple_of(64) + 64 * blocks + 62 + off;
@@ -123,7 +124,7 @@ fn regular() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// Generates a line with line ends in its quoted fields, sometimes truncated.
+/// Generates a line with line breaks in its quoted fields. Some lines are truncated.
 fn torn() -> impl Strategy<Value = Vec<u8>> {
     let quoted = select(&[12_usize, 13, 17, 18, 23][..]);
     let ends = select(&["\n", "\r\n", "\n\n", "a\nb", "\n ", "\n\"", "\n\" \"", "\r"][..]);
@@ -266,8 +267,8 @@ fn text_of_other_log() -> impl Strategy<Value = (LogType, Vec<u8>)> {
     })
 }
 
-/// Generates a quoted value: a valid one, perhaps with inserted random characters, or random characters only. The
-/// characters are those that shapes, numbers and times distinguish.
+/// Generates a quoted value: either a valid one, perhaps with random characters inserted, or only random characters.
+/// The characters are those that matter in shapes, numbers and times.
 fn value_of_any_column() -> impl Strategy<Value = String> {
     const CHARACTERS: &[char] = &[
         'a', 'f', 'g', 'A', 'F', 'G', 'S', 'H', 'x', 'T', 'Z', 'e', 'E', '0', '1', '2', '9', '-',
@@ -317,7 +318,7 @@ proptest! {
         prop_assert_eq!(decode_as(table, &text), reference_as(table, &text));
     }
 
-    /// Sets each field of each log to the value in turn.
+    /// In each log, sets one field after another to the value.
     #[test]
     fn every_column_accepts_the_same_values(value in value_of_any_column()) {
         for log_type in LogType::ALL {
@@ -328,7 +329,7 @@ proptest! {
         }
     }
 
-    /// A valid line becomes one row, whatever comes before and after it.
+    /// A valid line becomes one row, whatever precedes and follows it.
     #[test]
     fn no_good_line_is_swallowed(lines in vec(line(), 0..9)) {
         let good = |number: usize| Line::of(36).with(19, &format!("\"good{number}.example\"")).text();
@@ -359,7 +360,7 @@ proptest! {
         texts in vec(text(), 1..4),
         blocks in vec(any::<bool>(), 4),
     ) {
-        // One decoder reads all blocks: it must keep no state between them.
+        // One decoder reads all blocks, because it must not carry state from one block to the next.
         let mut decoder = Decoder::new(LogType::Access.table());
         let mut whole = Vec::new();
         let (mut outcome, mut bytes) = (Outcome::default(), 0);
@@ -413,7 +414,7 @@ fn segments_make_no_difference() {
     assert!(streamed.rows == expected.rows);
 }
 
-/// Lines that are split at the end of a segment of 4 MiB are joined as if there were no segments.
+/// Lines that are split at the end of a 4 MiB segment are joined as if there were no segments.
 #[test]
 fn segments_tear_no_line() {
     const SEGMENT: usize = 4 << 20;
@@ -423,7 +424,7 @@ fn segments_tear_no_line() {
     let good = Line::of(29).text();
     let filler = |length| Line::of(29).with(14, &format!("\"{}\"", "u".repeat(length))).text();
     for (name, last) in [("torn", &torn), ("open", &open), ("shut", &shut)] {
-        // The segment ends before the lines, in the first, or after each line feed.
+        // The segment ends before the lines, within the first line, or after any of the line feeds.
         let ends = last.match_indices('\n').map(|(at, _)| at + 1);
         for at in [0, 1].into_iter().chain(ends) {
             let mut text = text_of(vec![filler(1_000_000); 4]);

@@ -1,4 +1,5 @@
-//! The library's reader returns the same rows and rejects from every stream, and consistent counts.
+//! The library's reader returns the same rows and rejects however a stream delivers its bytes, and its counts are
+//! consistent.
 
 use std::fs::File;
 use std::io::{self, Cursor, Read};
@@ -51,7 +52,7 @@ impl<R: Read> Read for ByteByByte<R> {
     }
 }
 
-/// Returns texts with different line ends and last lines. Some are longer than a segment.
+/// Returns texts with different line endings and last lines. Some are longer than a segment.
 fn texts() -> Vec<Vec<u8>> {
     let bad = Line::of(30).with(9, "five").text();
     let good = Line::of(30).text();

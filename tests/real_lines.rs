@@ -1,4 +1,4 @@
-//! Lines that other projects published: each line is a row, or a reject that is explained here.
+//! Lines that other projects published: each line becomes a row, or a reject that is explained here.
 //!
 //! The directory with the lines is not in the repository. If it is missing, the tests report that they are skipped.
 
@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::{World, decode, gzip};
 
-/// Directories of access log lines from Application Load Balancers, each with its line count and its rejects.
+/// Directories with access log lines from Application Load Balancers, each with its line count and its rejects.
 const EXPECTED: [(&str, u64, &str); 13] = [
     ("aws-clo-alb", 4, ""),
     ("aws-log-parser-alb", 12, ""),
@@ -21,13 +21,13 @@ const EXPECTED: [(&str, u64, &str); 13] = [
     ("fluent-elb-log", 4, "too_few_fields=1"),
     ("honeyaws-alb", 2, ""),
     ("lambda-promtail-alb", 2, ""),
-    // In the second line, there is no space after a quoted field.
+    // In the second line, the space after a quoted field is missing.
     ("node-alb-log-parser", 14, "misplaced_quote=1"),
     ("vector-captured-alb", 12, ""),
     ("vector-vrl-alb", 13, ""),
 ];
 
-/// Directories of lines from other load balancers, each with how the program identifies them.
+/// Directories with lines from other kinds of load balancers, each with the kind that the program detects.
 const OTHERS: [(&str, &str); 5] = [
     ("aws-log-parser-clb", "a Classic Load Balancer's log lines"),
     ("dynatrace-clb", "a Classic Load Balancer's log lines"),

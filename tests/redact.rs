@@ -1,4 +1,5 @@
-//! Redaction: each rule keeps only what it should, no other personal data is left, and a dataset has one set of rules.
+//! Redaction: each rule keeps only the intended part of a value, no other personal data remains, and a dataset has a
+//! single set of rules.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -13,7 +14,7 @@ const CONNECTIONS: &str = "alb_connection_logs";
 const KEY: &str = "seven-times-seven-rusty-old-locks";
 const OTHER_KEY: &str = "fedcba9876543210fedcba9876543210";
 
-/// Text that a redacted dataset must not contain. Each text occurs in at least one line of [`world`].
+/// Strings that a redacted dataset must not contain. Each of them occurs in at least one line of [`world`].
 const SECRETS: [&str; 19] = [
     "198.18.7.77",
     "198.18.7.78",
@@ -36,7 +37,7 @@ const SECRETS: [&str; 19] = [
     "jane-and-a-quote",
 ];
 
-/// Rules that cover all columns. Where possible, their actions keep part of the value.
+/// Rules for all columns. Where possible, their actions keep part of the value.
 const LENIENT: [&str; 9] = [
     "client_ip=truncate",
     "client_port=drop",
@@ -107,7 +108,7 @@ fn command(world: &World, name: &str, args: &[&str]) -> Command {
     command
 }
 
-/// Converts with rules and the key. Rejects do not affect the exit code.
+/// Converts with the given redaction rules and the redaction key. Rejects do not affect the exit code.
 fn convert(world: &World, rules: &[&str]) -> Run {
     let args = [&with_rules(rules)[..], &["--max-rejects", "1", "--compression", "none", "-v"]];
     with_key(&mut command(world, "convert", &args.concat()), KEY).expect(0)
@@ -122,7 +123,7 @@ fn set<const N: usize>(values: [&str; N]) -> BTreeSet<String> {
     values.map(str::to_owned).into()
 }
 
-/// Returns those of the given words that the dataset or the program's output contains.
+/// Returns the given words that occur in the dataset or in the program's output.
 fn found<'w>(world: &World, run: &Run, words: &[&'w str]) -> BTreeSet<&'w str> {
     let mut texts: Vec<Vec<u8>> = tree(&world.out()).into_values().collect();
     texts.extend(tree(&world.out()).into_keys().map(String::into_bytes));
@@ -136,7 +137,7 @@ fn found<'w>(world: &World, run: &Run, words: &[&'w str]) -> BTreeSet<&'w str> {
 #[test]
 fn no_personal_data_is_left_anywhere() {
     let all: BTreeSet<&str> = SECRETS.into();
-    // Without rules, all words must be found, which proves that the search works.
+    // Without rules, all of the words must be found. This proves that the search works.
     let world = world();
     let run = convert(&world, &[]);
     assert_eq!(found(&world, &run, &SECRETS), all);
@@ -183,7 +184,7 @@ fn each_rule_keeps_the_documented_part() {
     // Requests can still be joined with their connections.
     assert_eq!(kept("conn_trace_id"), values(&rows, "conn_trace_id"));
     assert_eq!(kept("conn_trace_id").first().unwrap().len(), 32);
-    // Rejects keep the reason and the position, but not the line.
+    // A reject keeps its reason and position, but not the line.
     let rejects = read(&world.out(), REJECTS);
     let kept = |column: &str| values(&rejects, column);
     assert_eq!(
@@ -246,7 +247,7 @@ fn a_dataset_is_redacted_as_a_whole_or_not_at_all() {
     refused(&world, &["client_ip=truncate", "user_agent=drop"], KEY, &begun);
     let same = ["user_agent=drop", "client_ip=hash"];
     refused(&world, &same, OTHER_KEY, &["another key", "ALB2PARQUET_REDACT_KEY"]);
-    // The same rules are accepted in another order.
+    // The same rules are accepted in a different order.
     let args = with_rules(&same);
     let run = with_key(&mut command(&world, "convert", &args), KEY).expect(0);
     assert_eq!(run.count("/rows"), 1);
@@ -291,7 +292,7 @@ fn verify_compares_redacted_rows() {
     with_key(&mut verify(), OTHER_KEY).expect(3).says(&["ALB2PARQUET_REDACT_KEY", "not the key"]);
     // Without reading data, no key is needed.
     run_command(&mut command(&world, "verify", &[])).expect(0);
-    // If dataset.json has other rules, the rows differ from the source.
+    // If the rules in dataset.json are changed, the rows no longer match the source.
     let path = world.out().join("_alb2parquet/dataset.json");
     let text = fs::read_to_string(&path).unwrap();
     fs::write(&path, text.replace("truncate", "drop")).unwrap();

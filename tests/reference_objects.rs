@@ -1,5 +1,5 @@
-//! A slow reference reader for objects, written from RFC 1952 on top of a raw inflater, and the results of the crate's
-//! two inflaters for the same bytes.
+//! A slow reference reader for objects, which implements RFC 1952 on top of a raw inflater, and functions that read the
+//! same bytes with the crate's two inflaters.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -23,15 +23,15 @@ pub(crate) const MARK: &[u8] = b"\xef\xbb\xbf";
 pub(crate) struct Content {
     pub(crate) outcome: Outcome,
     pub(crate) notes: BTreeSet<&'static str>,
-    /// Checksum of the whole text, if the object is not damaged.
+    /// Checksum of the entire text. `None` if the object is damaged.
     pub(crate) crc32: Option<u32>,
     /// Number of decompressed bytes.
     pub(crate) bytes: u64,
 }
 
 impl PartialEq for Content {
-    /// Ignores padding notes of damaged objects: the reference reads the padding after damaged nested gzip, and the
-    /// program does not.
+    /// Ignores padding notes if the object is damaged: the reference reads the padding after damaged nested gzip, but
+    /// the program does not.
     fn eq(&self, other: &Self) -> bool {
         let notes = |content: &Self| {
             let mut notes = content.notes.clone();
@@ -116,7 +116,7 @@ pub(crate) fn content(object: &[u8]) -> Content {
     Content { outcome, notes, crc32, bytes: bytes.len() as u64 }
 }
 
-/// Random objects are shorter than the prefix that is inspected, so their first line always ends within it.
+/// Random objects are shorter than the prefix that is inspected, so the prefix always contains the entire first line.
 fn is_text(head: &[u8]) -> bool {
     let line = head.split(|byte| *byte == b'\n').next().unwrap();
     let Ok(line) = std::str::from_utf8(line.strip_suffix(b"\r").unwrap_or(line)) else {
@@ -138,7 +138,7 @@ fn refused(reason: &str, length: usize, raw: Vec<u8>) -> Content {
     Content { outcome, ..Content::default() }
 }
 
-/// Decompresses all members of `bytes`. `below` is the damage at the end of `bytes`.
+/// Decompresses all members in `bytes`. `below` is the damage that ended `bytes` early, if any.
 fn gunzip(
     mut bytes: &[u8],
     below: Damage,
@@ -235,7 +235,7 @@ fn header(bytes: &[u8]) -> Option<Result<usize, ()>> {
 pub(crate) struct Header {
     pub(crate) extra: Option<Vec<u8>>,
     pub(crate) name: bool,
-    /// Whether to write a header checksum and, if so, whether it is correct.
+    /// If set, a header checksum is written, and the value is whether it is correct.
     pub(crate) checksum: Option<bool>,
 }
 
@@ -271,7 +271,7 @@ pub(crate) fn packed(text: &[u8], level: u32, fields: &Header) -> Vec<u8> {
     member
 }
 
-/// A reader that returns at most the given numbers of bytes per read.
+/// A reader that limits how many bytes each read returns.
 pub(crate) struct ShortReads {
     bytes: io::Cursor<Vec<u8>>,
     lengths: std::iter::Cycle<std::vec::IntoIter<usize>>,
@@ -294,7 +294,7 @@ impl Read for ShortReads {
 
 // ---- both inflaters
 
-/// The rows and rejects that were decoded from an object, with the counts.
+/// The rows and rejects that were decoded from an object, and the counts.
 #[derive(Default)]
 struct Reading {
     content: Content,

@@ -22,8 +22,8 @@ fn verify(world: &World, args: &[&str]) -> Run {
     world.run("verify", true, &[&fixed[..], args].concat())
 }
 
-/// Verifies a world with other schemas for the reference decoder. Returns the number of objects in the sample, and
-/// the findings: their kind, problem and remedy.
+/// Verifies a world, with the given schemas for the reference decoder. Returns the number of objects in the sample, and
+/// the kind, problem and remedy of each finding.
 fn verify_with(
     world: &World,
     reference: impl Fn(LogType) -> &'static Table + Sync,
@@ -54,7 +54,7 @@ fn verify_with(
     (report.reference_decoded, findings.collect())
 }
 
-/// Returns the schema of a log with another text in its schema file.
+/// Returns the schema of a log type after replacing `from` with `to` in the text of its schema file.
 fn changed(log_type: LogType, from: &str, to: &str) -> &'static Table {
     let text = match log_type {
         LogType::Connection => include_str!("../schemas/connection.toml"),
@@ -85,8 +85,8 @@ fn redacted_datasets_have_a_sample_too() {
     assert_eq!(verify(&world, &["--json"]).expect(0).count("/reference_decoded"), 3);
 }
 
-/// A wrong schema for the reference decoder stands for a fault of the decoder: the dataset agrees with the decoder, so
-/// only the reference decoder finds it.
+/// A wrong schema for the reference decoder simulates a bug in the decoder. The dataset agrees with the decoder, so
+/// only the reference decoder detects the difference.
 #[test]
 fn a_different_result_of_the_reference_decoder_is_a_finding() {
     let world = mixed();
@@ -162,7 +162,7 @@ fn unusual_objects_are_in_the_sample_if_the_reference_decoder_reads_them() {
     }
 }
 
-/// Which objects are drawn depends on their names alone.
+/// Only the names of objects determine which of them are in the sample.
 #[test]
 fn one_object_of_a_hundred_is_in_the_sample() {
     let world = World::new();

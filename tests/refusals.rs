@@ -1,4 +1,5 @@
-//! If stdout or a dataset file cannot be written, the error includes its name, the reason and a remedy.
+//! If stdout or a dataset file cannot be written, the error includes the name of the stream or file, the reason and a
+//! remedy.
 
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -12,13 +13,14 @@ use crate::support::{Run, World, good_lines, gzip, key, key_on, program, run_com
 
 // ---- stdout and stderr
 
-/// A command that prints to stdout, with additional text that its error must contain.
+/// A command that prints to stdout, with text that its error must also contain.
 struct Printer {
     args: Vec<String>,
     message: &'static str,
 }
 
-/// Returns every command that prints to stdout. None of them changes the world, except for the dataset `new`.
+/// Returns every command that prints to stdout. They leave the source and the dataset unchanged, but some create other
+/// datasets.
 fn printers(world: &World) -> Vec<Printer> {
     let text = |path: PathBuf| path.to_str().unwrap().to_owned();
     let (source, out, new) = (text(world.source()), text(world.out()), text(world.path("new")));
@@ -58,7 +60,7 @@ fn printers(world: &World) -> Vec<Printer> {
     .collect()
 }
 
-/// Returns a world with a dataset, and its batches as lines of JSON.
+/// Returns a converted world that also contains a plan of its batches as lines of JSON.
 fn converted() -> World {
     let world = World::with(gzip(good_lines(4)));
     world.convert().expect(0);
@@ -72,7 +74,7 @@ fn command(args: &[String]) -> Command {
     program(&args.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// Opens a device whose writes fail like those of a full disk.
+/// Opens a device on which writes fail as on a full disk.
 fn full() -> Stdio {
     File::options().write(true).open("/dev/full").unwrap().into()
 }
@@ -88,7 +90,7 @@ fn a_full_stdout_is_an_error_that_reports_what_is_complete() {
         assert!(last.starts_with(&expected), "{args:?}: {run:?}");
         assert_eq!(run.code, 3, "{args:?}: {run:?}");
     }
-    // The conversion itself has completed.
+    // The conversion itself was completed.
     let (source, new) = (world.source(), world.path("new"));
     let verify = ["verify", source.to_str().unwrap(), "--out", new.to_str().unwrap()];
     run_command(program(&verify).args(["--to", "2099-12-31", "--read-data"])).expect(0);
@@ -134,7 +136,7 @@ impl Unprivileged {
         for day in ["2025/07/19", "2025/07/20"] {
             world.put(&key_on(day, 1), gzip(good_lines(2)));
         }
-        // Other users may have no access to the build directory.
+        // Other users may not have access to the build directory.
         let (built, program) = (env!("CARGO_BIN_EXE_alb2parquet"), world.path("program"));
         if fs::hard_link(built, &program).is_err() {
             fs::copy(built, &program).unwrap();
@@ -168,7 +170,7 @@ impl Unprivileged {
     }
 }
 
-/// Asserts that a run failed because a file in a directory could not be written or read.
+/// Asserts that a run failed because a file in the given directory could not be written or read.
 #[track_caller]
 fn refused(run: &Run, directory: &Path, why: (&str, &str)) {
     let Run { code, stderr, .. } = run;

@@ -1,5 +1,5 @@
-//! State that is lost, restored from a backup, damaged or forged: no row is written twice, nothing outside the dataset
-//! is changed, and `repair` rebuilds the claims from the files.
+//! Lost, restored, damaged and forged state: no row is written twice, nothing outside the dataset is changed, and
+//! `repair` rebuilds the claims from the files.
 //!
 //! `scripts/s3-test` also runs these tests with buckets.
 
@@ -33,7 +33,7 @@ fn remove(path: impl AsRef<Path>) {
     fs::remove_file(path).unwrap();
 }
 
-/// Deletes all claims from the given number on, as if a backup from an earlier day had been restored.
+/// Deletes all claims whose numbers are at least `from`, as if a backup from an earlier day had been restored.
 fn restore_backup(world: &World, from: usize) {
     for number in from..=3 {
         remove(claim(world, &format!("{number}.claim.json")));
@@ -41,7 +41,7 @@ fn restore_backup(world: &World, from: usize) {
     }
 }
 
-/// Even if all state is lost, the rows still exist and stay unchanged.
+/// Even if all state is lost, the rows remain unchanged.
 #[test]
 fn lost_claims_block_their_partition_until_they_are_rebuilt() {
     type Damage = fn(&World);
@@ -97,7 +97,7 @@ fn lost_claims_block_their_partition_until_they_are_rebuilt() {
         };
         let before = data(&world);
         damage(&world);
-        // The next run converts nothing into this partition, but converts all others.
+        // The next run converts nothing into this partition, but converts into all others.
         world.put(&key_on("2025/07/21", 1), gzip(good_lines(1)));
         let run = world.convert_with(&["--json"]).expect(2);
         run.says(&["access 012345678901 eu-west-1 2025-07-19", "`repair`"]);
@@ -113,7 +113,7 @@ fn lost_claims_block_their_partition_until_they_are_rebuilt() {
         }
         // `plan` reports the same as `convert`.
         world.run("plan", true, &["--to", "2099-12-31"]).says(&["`repair`"]);
-        // Nothing is changed without --yes.
+        // Without --yes, nothing changes.
         let state = tree(&world.out());
         let dry = world.run("repair", false, &["--json"]).expect(1);
         assert_eq!(
@@ -148,7 +148,7 @@ fn a_truncated_marker_is_valid() {
     assert_eq!(findings(&world), [""; 0]);
 }
 
-/// Files from which no claim can be rebuilt are reported, and their partition is not changed.
+/// Files from which no claim can be rebuilt are reported, and their partition stays unchanged.
 #[test]
 fn foreign_files_are_not_claimed() {
     let world = converted();
@@ -161,7 +161,7 @@ fn foreign_files_are_not_claimed() {
     run.says(&["part-00000.parquet", "was not written by this program"]);
     assert_eq!(tree(&world.out()), state);
     remove(&foreign);
-    // A copy of a file contains rows of objects that are in another claim.
+    // A copy of a file contains rows of objects that another claim lists.
     let file = files(&world.out(), ROWS).remove(0);
     let copy = partition.join("copy.parquet");
     fs::copy(&file, &copy).unwrap();
@@ -169,7 +169,7 @@ fn foreign_files_are_not_claimed() {
     run.says(&["copy.parquet", "move"]);
     remove(&copy);
     world.convert().expect(0);
-    // Engines ignore hidden files, so such files block nothing.
+    // Engines ignore hidden files, so these files do not block a repair.
     fs::write(partition.join("_SUCCESS"), "").unwrap();
     world.convert().expect(0);
 }
@@ -186,7 +186,7 @@ fn a_dataset_without_its_description_keeps_its_layout() {
     assert_eq!(world.rows().len(), 14);
 }
 
-/// Rows are incomplete without the rejects that belong to the same claim.
+/// Rows without the rejects of the same claim are incomplete.
 #[test]
 fn a_claim_is_not_rebuilt_from_half_of_its_files() {
     let world = converted();
@@ -229,7 +229,7 @@ fn a_forged_claim_changes_nothing_outside_its_partition() {
         let description = fs::read(world.out().join("_alb2parquet/dataset.json")).unwrap();
         let to = to.replace("/VICTIM", victim.to_str().unwrap());
         if !fs::read_to_string(claim(&world, "3.claim.json")).unwrap().contains(field) {
-            // In a bucket, uploads are staged instead of files.
+            // Buckets have staged uploads instead of staged files.
             continue;
         }
         forge(&world, field, &to);
@@ -249,7 +249,7 @@ fn a_forged_claim_changes_nothing_outside_its_partition() {
     }
 }
 
-/// Commands process all partitions except the one that is broken.
+/// Commands process every partition except the broken one.
 #[test]
 fn a_broken_log_does_not_affect_other_partitions() {
     let world = converted();
@@ -275,7 +275,7 @@ fn a_broken_log_does_not_affect_other_partitions() {
     );
 }
 
-/// The sums of the forged counts would overflow, so every command reports the claim as broken.
+/// Sums that include the forged counts would overflow, so every command reports the claim as broken.
 #[test]
 fn a_claim_with_impossible_counts_is_broken() {
     let world = converted();
@@ -296,7 +296,7 @@ fn a_claim_with_impossible_counts_is_broken() {
     assert_eq!(world.rows().len(), 14);
 }
 
-/// A rebuilt claim equals the lost one.
+/// A rebuilt claim is identical to the lost one.
 #[test]
 fn a_rebuilt_claim_has_all_counts() {
     let world = World::anywhere();
@@ -316,7 +316,7 @@ fn a_rebuilt_claim_has_all_counts() {
     assert_eq!(facts(&world), before);
 }
 
-/// Only claims can be aborted. A removal that has an abort marker has still removed the files.
+/// Only claims can be aborted. A removal still takes effect if it has an abort marker.
 #[test]
 fn a_forged_abort_of_a_removal_restores_no_claim() {
     let world = converted();
@@ -327,7 +327,7 @@ fn a_forged_abort_of_a_removal_restores_no_claim() {
     assert_eq!((world.rows().len(), findings(&world)), (14, Vec::new()));
 }
 
-/// A backup from before a removal has claims whose files were deleted. Later files contain the same objects.
+/// A backup made before a removal contains claims whose files have been deleted. Later files contain the same objects.
 #[test]
 fn claims_restored_from_before_a_removal_are_replaced() {
     let world = converted();
@@ -346,7 +346,7 @@ fn claims_restored_from_before_a_removal_are_replaced() {
     assert_eq!((world.rows().len(), findings(&world)), (rows, Vec::new()));
 }
 
-/// Objects without lines have no files, so several claims can list them after a removal is lost.
+/// Objects without lines have no files, so several claims can list them if a removal is lost.
 #[test]
 fn claims_without_files_do_not_prevent_a_repair() {
     let world = World::anywhere();
@@ -363,7 +363,7 @@ fn claims_without_files_do_not_prevent_a_repair() {
     assert_eq!((world.rows().len(), findings(&world)), (2, Vec::new()));
 }
 
-/// If a claim is lost between two runs, both can claim the same object. Here, their two logs are merged.
+/// If a claim is lost between two runs, both runs can claim the same object. Here, the two resulting logs are merged.
 #[test]
 fn claims_that_hold_the_same_object_block_their_partition() {
     let world = World::new();

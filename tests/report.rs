@@ -1,4 +1,4 @@
-//! The report contains the numbers of the runs. Its page is well-formed and small, and escapes names and lines.
+//! The report shows the same numbers as the runs. Its page is well-formed and small, and escapes names and lines.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -39,7 +39,7 @@ fn page(world: &World) -> String {
     fs::read_to_string(file).unwrap()
 }
 
-/// Returns a page without its script and style sheet, which are not XML.
+/// Returns a page without its script and style sheet, so that it can be parsed as XML.
 fn parsed(page: &str) -> String {
     let mut page = page.to_owned();
     for name in ["report.css", "report.js"] {
@@ -123,7 +123,7 @@ fn count(value: &Value, pointer: &str) -> u64 {
     found.as_u64().unwrap_or_else(|| panic!("{pointer} is not a count: {found}"))
 }
 
-/// Returns a world of three load balancers and several days, with rejects.
+/// Returns a world with three load balancers, several days and some rejects.
 fn world() -> World {
     let world = World::new();
     let good = gzip(good_lines(5));
@@ -143,7 +143,7 @@ fn world() -> World {
 #[test]
 fn the_report_has_the_numbers_of_the_runs() {
     let world = world();
-    // There are two runs, so that a partition has two claims.
+    // Two runs are needed so that one partition has two claims.
     let first = world.convert_with(&["--json", "--account", "012345678901"]).expect(0);
     let second = world.convert_with(&["--json", "--max-rejects", "1"]).expect(0);
     let sum = |pointer: &str| first.count(pointer) + second.count(pointer);
@@ -163,7 +163,7 @@ fn the_report_has_the_numbers_of_the_runs() {
     let bytes = count(&facts, "/totals/bytes") + count(&facts, "/totals/reject_bytes");
     assert_eq!(bytes, sum("/bytes_out"));
     assert_eq!(count(&facts, "/totals/rejects"), 2);
-    // The parts of each list add up to the totals.
+    // The entries in each list add up to the totals.
     for list in ["regions", "load_balancers"] {
         for counted in ["objects", "lines", "rows", "rejects", "source_bytes"] {
             let all = facts[list].as_array().unwrap();
@@ -279,7 +279,7 @@ fn names_and_lines_are_escaped() {
     ];
     put(&world.source(), &format!("{prefix}/{}", key(1)), gzip(text_of(lines)));
     world.convert_with(&["--max-rejects", "1"]).expect(0);
-    // Names also appear in the state of a dataset.
+    // Names also come from the dataset's state.
     let claims = world.out().join("_alb2parquet/claims/access");
     let made = claims.join("012345678901/eu-west-1/2025-07-19");
     let forged = claims.join(&prefix).join("<b>").join("2025-07-19");
@@ -401,7 +401,7 @@ fn invalid_arguments_are_refused() {
     report(&world.out(), &["--html", "no/such/place.html"]).expect(3).says(&["--html", "no/such"]);
     let out = world.out();
     report(&out, &["--html", out.to_str().unwrap()]).expect(3).says(&["is a directory"]);
-    // An empty selection gives an empty report.
+    // An empty selection results in an empty report.
     let nothing = report(&out, &["--from", "2030-01-01"]).expect(0);
     assert!(nothing.stdout.contains("days        none"), "{nothing:#?}");
     let file = world.path("nothing.html");

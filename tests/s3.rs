@@ -66,7 +66,8 @@ fn credentials_come_from_a_profile() {
     assert!(began.elapsed() < Duration::from_secs(10));
 }
 
-/// Serves container credentials on a loopback port, with a new access key per request.
+/// Serves container credentials on a loopback port. Every request gets a new access key. Returns the address and the
+/// request count.
 fn container() -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/credentials", listener.local_addr().unwrap());
@@ -164,7 +165,7 @@ fn an_inventory_replaces_the_listing() {
     let target = Server::required().target(&logs);
     let mut stored = target.list("").unwrap();
     stored.sort_by(|a, b| a.key.cmp(&b.key));
-    // The format that S3 writes: quoted, with URL-encoded keys, and with older versions of objects.
+    // The format that S3 writes: quoted values, URL-encoded keys, and rows for older versions of objects.
     let rows = |extra: &str| -> String {
         let row = |key: &str, latest, size: u64| {
             let key = key.replace('=', "%3D");
@@ -189,7 +190,7 @@ fn an_inventory_replaces_the_listing() {
     s3("verify", &logs, &lake, &["--read-data"]).expect(0);
     let run = s3("convert", &logs, &lake, &[]).expect(0);
     assert_eq!(run.count("/objects/skipped_by_kind/converted_before"), 20);
-    // First a single CSV file, then a list of keys and URLs. Only objects below the source are read.
+    // First use a single CSV file, then a list of keys and URLs. Only objects below the source are read.
     let below = format!("{logs}/AWSLogs");
     let names = world.path("names");
     let key = &stored[0].key;

@@ -1,4 +1,4 @@
-//! One stanza in a schema file adds a field.
+//! Adding a field requires only a stanza in a schema file.
 
 use alb2parquet::internals::decode::decoder::Decoder;
 use alb2parquet::internals::encode::profile::Profile;
@@ -27,12 +27,12 @@ era = "2027-03"
 columns = [{ name = "hops", type = "int32", stored = "plain", description = "Proxies on the way" }]
 "#;
 
-/// Returns a schema file's table, extended by the two stanzas.
+/// Returns the table that a schema file defines when the two stanzas are appended to the file.
 fn grown(file: &str) -> Table {
     Table::parse(&format!("{file}{STANZAS}")).unwrap()
 }
 
-/// Returns the values of the new columns, and of the column for fields that are still unknown.
+/// Returns the values of the new columns, and of the column for unknown fields.
 fn new(row: &Row) -> [Option<&str>; 3] {
     ["new_words", "hops", "extra_fields"].map(|column| get(row, column))
 }
@@ -72,7 +72,7 @@ fn one_stanza_adds_a_field() {
         let outcome = decode_as(&table, lines(today));
         assert_eq!(outcome.rejects, []);
         assert_eq!(outcome.rows.iter().map(new).collect::<Vec<_>>(), EXPECTED, "{log_type}");
-        // Without the stanzas, the new fields are preserved as text.
+        // Without the stanzas, the values of the new fields are preserved as text.
         let outcome = decode_as(today, lines(today));
         let extra: Vec<_> = outcome.rows.iter().map(|row| get(row, "extra_fields")).collect();
         let expected = ["\"x25519\"", "x25519 3", "- - \"next one\" 4"].map(Some);

@@ -16,7 +16,7 @@ use crate::support::{program, put, tree};
 const AZURITE_KEY: &str =
     "Eby8vdM02xNOcqFlqUwJPLlmEtlCDXJ1OUzFT50uSRZ6IFsuFq2UVErCz4I6tq/K1SZFPTOtr/KBHBeksoGMGw==";
 
-/// An object storage server.
+/// An object store server.
 #[derive(Debug, Clone)]
 pub(crate) struct Server {
     pub(crate) kind: Kind,
@@ -25,7 +25,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Returns the server that `ALB2PARQUET_SERVER` names, such as `s3://127.0.0.1:5000`.
+    /// Returns the server that `ALB2PARQUET_SERVER` specifies, such as `s3://127.0.0.1:5000`.
     pub(crate) fn known() -> Option<Self> {
         let url = env::var("ALB2PARQUET_SERVER").ok()?;
         let (scheme, address) = url.split_once("://").expect("ALB2PARQUET_SERVER is a URL");
@@ -58,7 +58,7 @@ impl Server {
         format!("{scheme}://{bucket}")
     }
 
-    /// Returns the URL of an empty bucket. The script has created the buckets.
+    /// Returns the URL of an empty bucket, one of those that the script created.
     pub(crate) fn new_bucket(&self) -> String {
         static TAKEN: AtomicUsize = AtomicUsize::new(1);
         self.url(&format!("test-{}", TAKEN.fetch_add(1, Ordering::Relaxed)))
@@ -85,7 +85,7 @@ impl Server {
         }
     }
 
-    /// Returns the target at a URL.
+    /// Returns the target for a bucket URL.
     pub(crate) fn target(&self, url: &str) -> Bucket {
         let settings = self.variables().into_iter();
         let mut network =
@@ -136,7 +136,7 @@ pub(crate) struct Mirror {
     server: Server,
     pub(crate) url: String,
     copy: PathBuf,
-    /// The contents of the bucket.
+    /// The last known contents of the bucket.
     known: Mutex<BTreeMap<String, Vec<u8>>>,
 }
 
@@ -145,7 +145,7 @@ impl Mirror {
         Self { server: server.clone(), url: server.new_bucket(), copy, known: Mutex::default() }
     }
 
-    /// Uploads changes in the copy to the bucket.
+    /// Applies the changes in the copy to the bucket.
     pub(crate) fn push(&self) {
         let (target, changed) = (self.server.target(&self.url), tree(&self.copy));
         let mut known = self.known.lock().unwrap();
@@ -158,7 +158,7 @@ impl Mirror {
         *known = changed;
     }
 
-    /// Downloads changes in the bucket to the copy.
+    /// Applies the changes in the bucket to the copy.
     pub(crate) fn pull(&self) {
         let _ = fs::remove_dir_all(&self.copy);
         self.server.download(&self.url, &self.copy);

@@ -1,4 +1,4 @@
-//! Job arrays: together, the tasks of all shards do all the work, even if some of them are killed.
+//! Job arrays: together, the tasks for all shards convert everything, even if some tasks are killed.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -15,7 +15,7 @@ use crate::support::{Run, World, good_lines, gzip, key_of, program, run, run_com
 /// Number of tasks in a job array.
 const TASKS: usize = 4;
 
-/// Returns an unconverted world of many days.
+/// Returns an unconverted world with many days.
 fn world() -> World {
     let world = World::new();
     for account in ["012345678901", "123456789012"] {
@@ -30,8 +30,8 @@ fn world() -> World {
     world
 }
 
-/// Returns the arguments of a task, except the shard: for converting a source, and for converting a file with its
-/// batches.
+/// Returns the arguments of two job arrays, without the shard: one converts a source, the other a file with the
+/// source's batches.
 fn arrays(world: &World) -> [Vec<String>; 2] {
     let [source, out] = [world.source(), world.out()].map(|path| path.to_str().unwrap().to_owned());
     let small = ["--to", "2099-12-31", "--target-file-size", "3KB"];
@@ -76,7 +76,7 @@ fn shards_cover_all_work_without_overlap() {
         }
     }
     assert_eq!(shared, whole);
-    // The shards of a batch file are of about the same size.
+    // A batch file is split into shards of about the same size.
     let [_, args] = arrays(&world);
     let mut bytes = Vec::new();
     let mut batches = BTreeSet::new();
@@ -96,8 +96,8 @@ fn shards_cover_all_work_without_overlap() {
     assert_eq!(findings(&world), [""; 0]);
 }
 
-/// Kills some tasks of an array after the first claims, then starts the entire array again, like a scheduler that does
-/// not know which tasks succeeded.
+/// Kills some tasks of an array after the first claims, then restarts the entire array, as a scheduler that does not
+/// know which tasks succeeded would.
 #[test]
 fn killed_tasks_lose_and_duplicate_nothing() {
     for which in 0..2 {
@@ -179,7 +179,7 @@ fn batches_from_stdin_cannot_be_sharded() {
     run_command(program(&args).stdin(Stdio::null())).expect(3).says(&["only once"]);
 }
 
-/// Each definition in docs/scale.md contains a command that converts its shard, once paths replace the URLs.
+/// Each job definition in docs/scale.md contains a command that converts its shard once the URLs are replaced by paths.
 #[test]
 fn the_documented_job_definitions_work() {
     let page = include_str!("../docs/scale.md");

@@ -1,13 +1,13 @@
-//! Runs that crash, fail, race and pause at any call to their store leave every row in the dataset exactly once.
+//! However runs crash, fail, race or pause at calls to their store, every row ends up in the dataset exactly once.
 //!
-//! Planning, claiming and publishing use the program's code. Only the conversion is simulated: it copies the lines of a
+//! Planning, claiming and publishing run the program's code. Only the conversion is simulated: it copies the lines of a
 //! batch. A seeded scheduler interleaves up to three threads, each of which performs one run after another. The visible
 //! files are checked after every write. After a final run without faults, every object must be in the dataset exactly
 //! once and complete.
 //!
-//! In a quarter of the seeds, claims are lost or restored from an older state during runs. Rows can then be duplicated
-//! or missing, but only in partitions that the final run reports. `damage` covers state that is lost or forged between
-//! runs.
+//! In a quarter of the seeds, claims are lost, or restored from an older state, during runs. Rows can then be
+//! duplicated or missing, but only in partitions that the final run reports. The module `damage` covers state that is
+//! lost or forged between runs.
 //!
 //! `ALB2PARQUET_SEEDS=10000` sets the number of seeds. `ALB2PARQUET_SEED=7` replays a single seed.
 
@@ -70,15 +70,15 @@ impl Object {
         self.key.rsplit('/').next().unwrap()
     }
 
-    /// Returns the text of a version. Two versions differ only in the version number in each line. Lines with odd
-    /// numbers are rejects.
+    /// Returns the text of a version of the object. Versions differ only in the version number in each line. Lines with
+    /// odd line numbers are rejects.
     fn text(&self, version: u64) -> String {
         let line = |line| format!("{}#{line} {version}\n", self.name());
         (0..=self.number % 3).map(line).collect()
     }
 
-    /// Returns the bytes of a version. The stamp changes the bytes, and thus the ETag, but neither the size nor the
-    /// text.
+    /// Returns the bytes of a version of the object. The stamp changes the bytes and thus the ETag, but not the size or
+    /// the text.
     fn bytes(&self, version: u64, stamp: u64) -> Vec<u8> {
         let mut gzip = GzBuilder::new().mtime(stamp as u32).write(Vec::new(), Level::none());
         gzip.write_all(self.text(version).as_bytes()).unwrap();
@@ -99,7 +99,7 @@ const PROGRAMS: [Program; 2] = [
     Program { target_size: 100_000, settings: "version 2" },
 ];
 
-/// The scheduler for a seed, and the properties of its stores.
+/// The scheduler for a seed, and the properties of the stores.
 struct World {
     scheduler: Arc<Scheduler>,
     /// Whether the dataset's store can abort uploads.
@@ -152,7 +152,7 @@ impl World {
         Ok(Dataset::open(Arc::new(target), opening)?)
     }
 
-    /// Runs the program once, until it completes or a fault ends it. Returns the failures that it reports.
+    /// Runs the program once, until it completes or a fault stops it. Returns the failures that it reports.
     fn run(&self, actor: usize, run: String, program: Program) -> anyhow::Result<Vec<String>> {
         let dead = Arc::default();
         let dataset = self.dataset(actor, run, &dead)?;
@@ -203,7 +203,7 @@ impl World {
     }
 }
 
-/// Returns a comparison for touched objects that runs on this thread.
+/// Returns a comparison of touched objects that runs on the current thread.
 fn comparison<'a>(
     sources: &'a [Source],
     ledger: &'a Ledger<'a>,
@@ -276,9 +276,9 @@ struct Outcome {
 /// Runs a seed. `aborts` is whether the store can abort uploads.
 fn run_seed(seed: u64, trace: bool, aborts: bool) -> Outcome {
     let mut random = Random::new(seed);
-    // In seeds that lose claims, no rows are removed.
+    // Seeds that lose claims do not remove rows.
     let loses = random.hits(250);
-    // In each seed, some kinds of faults never occur, so that long runs also reach the other faults.
+    // Some kinds of faults never occur in a given seed, so that long runs also reach the other kinds.
     let mut rate = |most: u64| if random.hits(300) { 0 } else { random.below(most) };
     let rates = Rates {
         crash: rate(30),
@@ -286,7 +286,7 @@ fn run_seed(seed: u64, trace: bool, aborts: bool) -> Outcome {
         conflict: rate(300),
         not_found: rate(60),
         pause: rate(40),
-        // An incomplete listing can hide a file that no claim lists.
+        // If a claim is lost, a stale listing could hide a file that no claim lists.
         lag: if loses { 0 } else { rate(1000) },
         lifecycle: rate(8),
         source: rate(15),
@@ -335,8 +335,8 @@ fn run_seed(seed: u64, trace: bool, aborts: bool) -> Outcome {
     let mut failures = Vec::new();
     match last("last") {
         Ok(lost) if !is_damaged && lost.iter().any(|text| text.contains("was lost")) => {
-            // One of the two uploads of a claim was published, and the lifecycle rule aborted the other. The remedy
-            // that the run reports must work.
+            // One of a claim's two uploads was published, and the lifecycle rule aborted the other. The remedy that the
+            // run reports must work.
             world.scheduler.state().removing = true;
             match world.remove(0, "removal".to_owned()).and_then(|()| last("after")) {
                 Ok(left) => failures = left,
@@ -369,9 +369,9 @@ fn is_of_partition(failure: &str, object: &Object) -> bool {
     )
 }
 
-/// Compares the visible rows with the source. One version of every source object must be in the dataset, with all of
-/// its rows. Only deleted objects may be absent. The version must be that of the source, unless the last run reported a
-/// failure of the object.
+/// Compares the visible rows with the source. The dataset must contain all rows of exactly one version of every object.
+/// Only deleted objects may be absent. The version must be the current one, unless the last run reported a failure for
+/// the object.
 fn compare(state: &store::State, failures: &[String]) -> Option<String> {
     let mut rows = state.rows();
     rows.sort();
@@ -421,7 +421,7 @@ const AT_LEAST: [(&str, u64); 17] = [
     ("vanish", 60),
 ];
 
-/// Asserts the minimum count of each kind of fault, unless fewer seeds than the default number run.
+/// Asserts the minimum count of each kind of fault, unless fewer seeds than the default were run.
 fn expect_faults(faults: &BTreeMap<&str, u64>, at_least: &[(&str, u64)], seeds: u64, default: u64) {
     for (fault, count) in at_least {
         let happened = faults.get(fault).copied().unwrap_or(0);
@@ -439,7 +439,7 @@ fn every_row_exists_once_in_a_store_that_cannot_abort_uploads() {
     run_seeds(false, SEEDS / 4);
 }
 
-/// Runs the seed that the environment selects, or several seeds. `default` is their default number.
+/// Runs the seed that the environment selects or, if there is none, several seeds. `default` is their default number.
 fn run_seeds(aborts: bool, default: u64) {
     if let Some(seed) = env::var("ALB2PARQUET_SEED").ok().and_then(|seed| seed.parse().ok()) {
         let outcome = run_seed(seed, true, aborts);
@@ -468,8 +468,8 @@ fn run_seeds(aborts: bool, default: u64) {
 
 // ---- one fault at a time
 
-/// Simulates a run with a fault at one call, and then two more runs. Returns whether the first run reached this call.
-/// The objects are new or, if `touched`, were converted and then touched.
+/// Simulates a run with a fault at the given call, and then two more runs. Returns whether the first run reached that
+/// call. The objects are new or, if `touched` is set, were converted and then touched.
 fn run_with_fault_at(call: u64, fault: Fault, touched: bool, aborts: bool) -> bool {
     let world = World { aborts, ..World::with_objects(Random::new(call)) };
     world.scheduler.start(1);
@@ -533,7 +533,7 @@ fn any_call_can_fail() {
     }
 }
 
-/// Whether the claims of a failed run are published or not, the run leaves nothing that `remove` cannot remove.
+/// Whether or not the claims of a failed run were published, `remove` can remove everything that the run left behind.
 #[test]
 fn any_call_can_fail_before_a_removal() {
     for (aborts, fault) in [true, false].into_iter().flat_map(|aborts| FAULTS.map(|f| (aborts, f)))
@@ -639,7 +639,7 @@ fn any_call_of_the_real_conversion_can_fail() {
             }
             world.scheduler.state().fail_at = Some((call, fault));
             world.scheduler.start(1);
-            // A store error ends the run or fails an object. The next run completes the dataset.
+            // A store error ends the run or makes an object fail. The next run completes the dataset.
             let _ = convert(&world, "first");
             let mut state = world.scheduler.state();
             let reached = state.calls >= call;

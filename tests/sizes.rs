@@ -1,5 +1,5 @@
-//! Objects for which a store or a file system returns fewer or more bytes than listed. They are read once more, then
-//! excluded from the claim and reported. A later run converts them.
+//! Objects for which a store or file system returns fewer or more bytes than the listing states. The program reads them
+//! once more, then excludes them from the claim and reports them. A later run converts them.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};
@@ -25,9 +25,10 @@ const CUTS: [(&str, Cut); 4] = [
     ("all but one byte", |length| length - 1),
 ];
 
-/// Numbers and line counts of the truncated objects: small and streamed, compressed and uncompressed.
+/// Numbers and line counts of the truncated objects, which cover small and streamed, compressed and uncompressed
+/// objects.
 const LINES: [(usize, usize); 4] = [(1, 20), (2, 30), (3, 10_000), (4, 20_000)];
-/// Number and line count of an object that is never truncated.
+/// Number and line count of the object that is never truncated.
 const WHOLE: (usize, usize) = (9, 3);
 
 /// Returns the truncated objects and one that is not truncated.
@@ -50,7 +51,7 @@ fn is_cut(request: &Request) -> bool {
     request.is_read() && !request.key.contains(&number(WHOLE.0))
 }
 
-/// Returns the part of an object's key that distinguishes it from all other keys.
+/// Returns the part of an object's key that is unique to the object.
 fn number(number: usize) -> String {
     key(number).rsplit_once('_').unwrap().1.replace(".log.gz", "")
 }
@@ -186,7 +187,7 @@ fn verify_comparisons_and_inspect_detect_short_responses() {
     let url = format!("s3://logs/{}", key(3));
     let inspected = run_command(&mut command(&server.address, &["inspect", &url]));
     inspected.expect(3).says(&["bytes were read: the store"]);
-    // All objects are touched, including the one that is never truncated.
+    // All objects have been touched, including the one that is never truncated.
     let server = Memory::start_tagged(objects(), "touched", short);
     let compared = run(&server, "convert", dir.path(), &[]).expect(2);
     let failures = compared.json()["failures"].as_array().unwrap().clone();
@@ -220,12 +221,12 @@ fn a_file_that_changes_its_size_is_never_read_as_complete() {
             file.set_len(length as u64).unwrap();
         };
         for other in [0, 10, length / 2, length - 1, length + 1] {
-            // A change between listing and opening changes the ETag.
+            // If the file changes between listing and opening, its ETag differs.
             let listed = list();
             resize(other);
             let error = source.read(&listed, &mut Vec::new()).unwrap_err();
             assert!(error.to_string().contains("rewritten since it was listed"), "{error}");
-            // A change between opening and reading changes the number of bytes.
+            // If the file changes between opening and reading, the number of bytes differs.
             let listed = list();
             let mut reader = source.reader(&listed).unwrap();
             resize(other);

@@ -1,4 +1,4 @@
-//! One test suite for all kinds of targets, and tests for stores that are not safe for a dataset.
+//! A test suite that runs on every kind of target, and tests for stores that are not safe for a dataset.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -30,7 +30,7 @@ use tempfile::TempDir;
 
 use crate::server::Server;
 
-/// Returns an in-memory bucket that has a prefix.
+/// Returns a target for a prefix in an in-memory bucket.
 fn bucket() -> Arc<dyn Target> {
     let store = Arc::new(InMemory::new());
     let root = Path::from("some/prefix");
@@ -47,8 +47,8 @@ fn blocks() -> Arc<dyn Target> {
 /// The URL of the bucket that cannot abort uploads.
 const BLOCKS: &str = "blocks://bucket";
 
-/// Emulates uploads to Azure: no request starts or aborts an upload, and a blob is completed from a list of its
-/// uncommitted blocks. Writing a blob deletes all uncommitted blocks with its key.
+/// Emulates uploads to Azure: no request starts or aborts an upload, and a blob is created from a list of uncommitted
+/// blocks. Writing a blob deletes all uncommitted blocks under the same key.
 struct Blocks {
     store: Arc<InMemory>,
     /// Uncommitted blocks by key and ID.
@@ -100,7 +100,7 @@ impl MultipartStore for Blocks {
     }
 }
 
-/// Runs a test on every kind of target. This includes a bucket on a server, if one is available.
+/// Runs a test on every kind of target, including a bucket on a server if one is available.
 fn on_each(test: fn(&Arc<dyn Target>)) {
     let dir = TempDir::new().unwrap();
     let disk: Arc<dyn Target> = Arc::new(Disk::new(dir.path().join("not/there"), STAGING, "run"));
@@ -165,7 +165,7 @@ fn a_listing_contains_only_files_below_its_directory() {
 #[test]
 fn completing_a_staged_file_is_idempotent() {
     on_each(|target| {
-        // Large enough for more than two parts of an upload.
+        // Large enough that an upload has more than two parts.
         let bytes: Vec<u8> = (0..20_000_000_u32).map(|n| (n % 251) as u8).collect();
         let file = stage(target, "table/day=1/x.parquet", &bytes);
         assert_eq!(file.size, bytes.len() as u64);
@@ -179,7 +179,7 @@ fn completing_a_staged_file_is_idempotent() {
         target.forget(&file.staged);
         assert_eq!(target.staged().unwrap().len(), 0);
         assert_eq!(target.size("table/day=1/x.parquet").unwrap(), Some(file.size));
-        // After its file was deleted, a completed upload cannot be completed again.
+        // Once its file has been deleted, a completed upload cannot be completed again.
         target.delete("table/day=1/x.parquet").unwrap();
         assert_eq!(complete(target, &file), Completed::Lost);
         assert_eq!(keys(target, "table"), [""; 0]);
@@ -234,7 +234,7 @@ fn unclaimed_files_leave_nothing_behind() {
         assert_eq!(target.staged().unwrap().len(), 0, "a dropped file leaves no note");
         begin("alb_access_logs/y.parquet").keep();
         assert_eq!(target.staged().unwrap().len(), 1, "a crash leaves a staged file");
-        // Some stores round a file's time up to the next second.
+        // Some stores round modification times up to the next second.
         std::thread::sleep(Duration::from_millis(1100));
         let cleaned = clean(&dataset, Duration::ZERO).unwrap();
         assert_eq!((cleaned.removed.len(), cleaned.kept), (1, 0));
@@ -264,7 +264,8 @@ fn aborts(target: &Arc<dyn Target>) -> bool {
     !["az:", "blocks:"].iter().any(|scheme| target.name("").starts_with(scheme))
 }
 
-/// Returns whether this is the in-memory store's error for an upload that does not exist. Other stores' errors differ.
+/// Returns whether an error is the one that the in-memory store returns for an upload that does not exist. Other stores
+/// return different errors.
 fn is_gone(target: &Arc<dyn Target>, error: &TargetError) -> bool {
     let generic = matches!(error, TargetError::Store { error: Error::Generic { .. }, .. });
     generic && target.name("").starts_with("memory:")
@@ -290,7 +291,7 @@ fn abort(target: &Arc<dyn Target>, staged: &Staged) {
 
 // ---- stores that let two runs create the same file
 
-/// A store that ignores conditions and overwrites.
+/// A store that ignores conditions, so that creates overwrite existing files.
 #[derive(Debug)]
 struct Unconditional(InMemory);
 

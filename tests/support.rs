@@ -23,13 +23,13 @@ use crate::server::{Mirror, Server};
 pub(crate) const ROWS: &str = "alb_access_logs";
 /// Name of the reject table.
 pub(crate) const REJECTS: &str = "alb_rejects";
-/// Directory for the partition of [`key`], in the hive layout.
+/// Directory of the partition that contains [`key`], in the hive layout.
 pub(crate) const PARTITION: &str =
     "account=012345678901/region=eu-west-1/year=2025/month=07/day=19";
 
 // ---- lines
 
-/// The 36 fields of a current line.
+/// The 36 fields of a line in the current format.
 pub(crate) const FIELDS: [&str; 36] = [
     "https",
     "2025-07-19T14:03:21.123456Z",
@@ -87,7 +87,7 @@ impl Line {
         self
     }
 
-    /// Returns the line without a line end.
+    /// Returns the text of the line, without a line ending.
     pub(crate) fn text(&self) -> String {
         self.0.join(" ")
     }
@@ -134,7 +134,7 @@ pub(crate) fn decode(text: impl AsRef<[u8]>) -> Outcome {
     decode_as(LogType::Access.table(), text)
 }
 
-/// Decodes text on the path for ordinary objects, as lines of a table. An object without text is not ordinary.
+/// Decodes text as lines of a table, on the path for ordinary objects. An object without text does not take this path.
 pub(crate) fn decode_as(table: &Table, text: impl AsRef<[u8]>) -> Outcome {
     let mut decompressed = Decompressed::default();
     let whole = Whole::default().inflate(0, &gzip(text.as_ref()), &mut decompressed);
@@ -163,7 +163,7 @@ pub(crate) fn decode_streamed(size: usize, reader: impl Read + Send + 'static) -
     outcome
 }
 
-/// Returns decompressed text in segments of whole lines, all of which belong to object 0.
+/// Returns decompressed text with the given segments of whole lines, which all belong to object 0.
 pub(crate) fn segments_of(segments: &[&[u8]]) -> Decompressed {
     let mut decompressed = Decompressed::default();
     for segment in segments {
@@ -180,7 +180,7 @@ pub(crate) fn segments_of(segments: &[&[u8]]) -> Decompressed {
 
 // ---- keys and trees
 
-/// Returns the key of an object from a day, such as `2025/07/19`. The number makes the key unique.
+/// Returns the key of an object from the given day, such as `2025/07/19`. The number makes the key unique.
 pub(crate) fn key_on(day: &str, number: usize) -> String {
     key_of("012345678901", "eu-west-1", day, "my-lb.50dc6c495c0c9188", number)
 }
@@ -207,7 +207,7 @@ pub(crate) fn key_of(
 /// A temporary directory with a source and a dataset.
 pub(crate) struct World {
     dir: TempDir,
-    /// The buckets of the source and the dataset. If set, the directories are only copies.
+    /// The buckets of the source and the dataset. If set, the directories are only local copies.
     buckets: Option<[Mirror; 2]>,
 }
 
@@ -218,8 +218,8 @@ impl World {
         world
     }
 
-    /// Returns a world in buckets if a server is available, and on disk otherwise. In both cases, a test can read and
-    /// change its directories.
+    /// Returns a world in buckets if a server is available, and on disk otherwise. In both cases, tests can read and
+    /// change the directories.
     pub(crate) fn anywhere() -> Self {
         let mut world = Self::new();
         if let Some(server) = Server::known() {
@@ -334,7 +334,7 @@ impl Run {
         self
     }
 
-    /// Parses the output of `--json`, which is a single object.
+    /// Parses the output of `--json`, which is a single JSON object.
     #[track_caller]
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error} in {self:#?}"))
@@ -418,8 +418,8 @@ pub(crate) fn tree(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
-/// Returns the contents of a dataset that do not depend on the run: the files of every table by directory, without
-/// their names.
+/// Returns the contents of a dataset that do not depend on the run: the data files of every table by directory, without
+/// file names.
 pub(crate) fn contents(out: &Path) -> BTreeMap<String, Vec<Vec<u8>>> {
     let mut contents = BTreeMap::<String, Vec<Vec<u8>>>::new();
     for (name, bytes) in tree(out) {

@@ -1,17 +1,17 @@
 //! The integration tests, compiled into one binary.
 //!
-//! Each module is named after the subject that it tests. Unit tests for single functions are at the end of the file
-//! that contains the functions. The tests here use the public API or run the program.
+//! Each module is named after the subject that it tests. Unit tests of single functions are at the end of the file that
+//! contains the functions. The tests here use the public API or run the program.
 
-// Statements for Athena follow the grammar in the AWS documentation.
+// Athena statements follow the grammar in the AWS documentation.
 mod athena;
 // Structure of `src`: imports go in one direction, every file has a doc comment, and one module prints.
 mod architecture;
-// Batches as data: plans in JSON lines that any machine can convert, any number of times.
+// Batches as data: any machine can convert the JSON lines of a plan, any number of times.
 mod batches;
-// Bloom filters exist only in the requested columns.
+// Only the requested columns have Bloom filters.
 mod bloom;
-// Memory is bounded by the decompressed text and the rejects of an object.
+// Memory use is bounded by the decompressed text and the rejects of an object.
 mod bounds;
 // The command line: exit codes, messages, filters, `--json`.
 mod cli;
@@ -21,7 +21,7 @@ mod chosen;
 mod columns;
 // Request endpoints: environment, profiles and options.
 mod endpoints;
-// Lines read = rows + rejects: in the summary, the files and their footers.
+// The number of lines read equals rows plus rejects in the summary, in the files, and in their footers.
 mod conservation;
 // DDL for query engines. `scripts/engines-test` runs it in the engines.
 mod ddl;
@@ -30,7 +30,8 @@ mod content;
 // If the dataset is deleted during a run, the run fails, and later runs neither lose nor duplicate rows.
 #[cfg(unix)]
 mod deleted;
-// The same input gives the same bytes, regardless of threads, order and the number of runs.
+// The same input produces the same bytes, regardless of the number of threads, the order of objects, and the number of
+// runs.
 mod determinism;
 // The fuzz targets on random inputs from a fixed seed. `scripts/fuzz` runs the targets under libFuzzer.
 mod fuzz;
@@ -45,7 +46,7 @@ mod exactly_once;
 mod escapes;
 // Invalid input: damaged gzip, malicious lines, misleading keys.
 mod input;
-// Source layouts: copies of an object are converted once, and skipped logs are reported.
+// Source layouts: an object is converted once even if there are copies, and skipped logs are reported.
 mod layouts;
 // Contents of the Parquet files: pages, encodings, statistics, indexes, paths.
 mod layout;
@@ -53,7 +54,7 @@ mod layout;
 mod listing;
 // Help, version, completions, manual pages.
 mod help;
-// A panic fails only its own batch; limits on threads and memory cause errors.
+// A panic fails only the batch in which it occurs; limits on threads and memory cause errors.
 mod isolation;
 // `inspect`: its text and JSON output.
 mod inspect;
@@ -61,15 +62,15 @@ mod inspect;
 mod library;
 // Golden lines: every era, every unusual form, every reject reason.
 mod lines;
-// Connection and health check logs, trees with all log types, and objects with other content.
+// Connection and health check logs, trees with all log types, and objects whose content does not match their name.
 mod logs;
 // `plan` and `--dry-run` predict what `convert` does and write nothing. Messages for sources without logs.
 mod plan;
 // Not a test: an in-memory server with one bucket.
 mod memory;
-// Skipped bucket directories: runs over all shards, or over all days, find every log.
+// Skipped bucket directories: together, the runs for all shards, or for all days, find every log.
 mod pruning;
-// Profiles: the default, datasets with files of both profiles, and the DDL for these datasets.
+// Profiles: the default, datasets that mix both profiles, and the DDL for such datasets.
 mod profiles;
 // Not a test: a proxy that injects faults into requests.
 mod proxy;
@@ -87,35 +88,35 @@ mod outcome;
 mod reference_objects;
 // `verify` also decodes a sample of objects with the reference decoder, and reports differences.
 mod reference_sample;
-// Redaction: what each rule keeps, and that no other personal data is left.
+// Redaction: each rule keeps only the intended part of a value, and no other personal data remains.
 mod redact;
 // Tests that require a disk: staged files, signals, and mounts that change inode numbers.
 mod on_disk;
-// If stdout or a file cannot be written, the error includes its name, the reason and a remedy.
+// If stdout or a file cannot be written, the error includes the name of the stream or file, the reason and a remedy.
 #[cfg(unix)]
 mod refusals;
 // The report: its numbers and its page. `scripts/report-test` opens the page in a browser.
 mod report;
-// Buckets and faults, on a server that `scripts/s3-test` or `scripts/emulators-test` starts; ignored without one.
+// Buckets and faults, on a server that `scripts/s3-test` or `scripts/emulators-test` starts; ignored without a server.
 mod buckets;
-// S3 features, on a server that `scripts/s3-test` starts; ignored without one.
+// S3 features, on a server that `scripts/s3-test` starts; ignored without a server.
 mod s3;
-// One stanza in a schema file adds a field.
+// Adding a field requires only a stanza in a schema file.
 mod schema;
-// Runs that crash, fail, race and pause at any call to their store leave every row in the dataset exactly once.
+// However runs crash, fail, race or pause at calls to their store, every row ends up in the dataset exactly once.
 #[allow(clippy::print_stdout)] // figures of long runs, and the calls of a seed that is replayed
 mod simulation;
 // Lost, restored or damaged state: nothing is converted twice, and `repair` rebuilds claims.
 mod repair;
-// Job arrays: the shards cover all the work, even if tasks are killed.
+// Job arrays: together, the tasks for all shards convert everything, even if some tasks are killed.
 mod shards;
-// Not a test: the server of the bucket tests.
+// Not a test: the object store server that the bucket tests use.
 mod server;
-// Objects that are shorter or longer than listed are read again, then skipped and reported.
+// Objects that are shorter or longer than the listing states are read again, then skipped and reported.
 mod sizes;
-// One test suite for all kinds of targets.
+// A test suite that runs on every kind of target.
 mod stores;
-// Not a test: log lines, gzip, source trees, running the program, and reading datasets.
+// Not a test: helpers for log lines, gzip, source trees, running the program, and reading datasets.
 mod support;
 // The decoder agrees with the reference decoder on random text.
 mod random_text;

@@ -12,10 +12,10 @@ use rustls::{ServerConfig, ServerConnection, Stream};
 
 use crate::support::{Run, World, program, run_command};
 
-/// A server that rejects every request and records its first line.
+/// A server that rejects every request and records the request line.
 struct TlsServer {
     url: String,
-    /// File with the certificate.
+    /// Path of the file with the certificate.
     certificate: PathBuf,
     received: Arc<Mutex<Vec<String>>>,
 }
@@ -45,7 +45,7 @@ impl TlsServer {
                 let mut socket = socket.unwrap();
                 let mut stream = Stream::new(&mut connection, &mut socket);
                 let mut request = vec![0; 1 << 16];
-                // A client that does not trust the certificate aborts the handshake.
+                // Clients that do not trust the certificate abort the handshake.
                 let Ok(count @ 1..) = stream.read(&mut request) else { continue };
                 let text = String::from_utf8_lossy(&request[..count]);
                 lines.lock().unwrap().push(text.lines().next().unwrap().to_owned());

@@ -1,9 +1,9 @@
-"""Tests the page of `report` in Chromium, over a dataset whose names and lines contain markup.
+"""Tests the page that `report` writes in Chromium, for a dataset whose names and lines contain markup.
 
 Usage: report.py PROGRAM DIRECTORY
 
-DIRECTORY/source contains logs; all other files are created in DIRECTORY. The text of each day is compared with `report
---json`. The page must make no requests and print nothing to the console.
+DIRECTORY/source contains the logs; all other files are created in DIRECTORY. The text for each day is compared with
+`report --json`. The page must not make requests or print anything to the console.
 """
 
 import gzip
@@ -60,7 +60,7 @@ def make_source(source):
             by_day.setdefault(day, []).append(path)
     for path in by_day["2025-01-15"]:
         lines = gzip.decompress(path.read_bytes()).splitlines()
-        # Any quoted text is a valid user agent, so that line becomes a row. The other two lines are rejected.
+        # Any quoted text is a valid user agent, so the first line becomes a row. The other two lines are rejected.
         agent = lines[0].replace(b'"', b'"' + HOSTILE.encode(), 1)
         lines += [agent, HOSTILE.encode(), b"\xff\xe2\x80\xae " + HOSTILE.encode()]
         path.write_bytes(gzip.compress(b"\n".join(lines) + b"\n"))
@@ -104,7 +104,7 @@ def serving(directory):
 
 @contextmanager
 def opened(browser, url, **options):
-    """Opens the page. At the end, checks that the page printed nothing to the console and made no other requests."""
+    """Opens the page. Afterwards, checks that it printed nothing to the console and made no other requests."""
     context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
     page = context.new_page()
     requests, said = [], []
@@ -155,7 +155,7 @@ def escaping(page):
 
 
 def told(day, calendar):
-    """Returns the expected text of a day."""
+    """Returns the text that the page should show for a day."""
     name = f"{day:%a} {day}"
     known = calendar.get(str(day))
     if known is None:
@@ -222,7 +222,7 @@ def keyboard(page, facts):
 
 
 def pointer(page, facts):
-    """Checks that every day is at its position in the picture, by keyboard and by pointer."""
+    """Checks that the keyboard and the pointer find the selected days at the same positions in the picture."""
     balancer = facts["load_balancers"][0]
     calendar = {day["day"]: day for day in balancer["calendar"]}
     years, readout = (page.locator(f"#c0 .{name}") for name in ["years", "readout"])

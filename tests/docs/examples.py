@@ -1,12 +1,12 @@
-"""Runs the shell examples of the documentation over the logs of tests/data.
+"""Runs the shell examples in the documentation on the logs in tests/data.
 
     examples.py --program ALB2PARQUET --aws URL [PAGE...]
 
-bash runs the `sh` blocks of a page in order, in one directory, so a block can use the results of earlier blocks. The
-commands in `crontab` blocks and systemd units run, too. The logs are in /mnt/my-log-bucket (which is moved below that
-directory) and in s3://my-log-bucket. Lines that other tests run are skipped; see ELSEWHERE. A block after a comment
-`not run: REASON` is reported as skipped. Every `--flag` on a page must be in the program's help, or be an option of
-scripts/spark_convert.py.
+bash runs the `sh` blocks of a page in order and in the same directory, so a block can use the results of earlier ones.
+Commands in `crontab` blocks and systemd units are also run. The logs are in s3://my-log-bucket and in
+/mnt/my-log-bucket, which is replaced with a path below that directory. Lines that other tests run are skipped; see
+ELSEWHERE. A block after a comment `not run: REASON` is reported as skipped. Every `--flag` on a page must appear in the
+program's help or be an option of scripts/spark_convert.py.
 """
 
 import argparse
@@ -31,7 +31,7 @@ SAMPLE = ROOT / "tests" / "data"
 SPARK = ROOT / "scripts" / "spark_convert.py"
 LOGS, LAKE, INVENTORIES = "my-log-bucket", "my-lake", "my-inventories"
 INVENTORY = f"{LOGS}/all/2026-11-01T01-00Z"
-# Lines that other scripts run, each with that script.
+# Lines that other scripts run, each with the name of the script.
 ELSEWHERE = {
     "cargo install --path .": "scripts/install-test",
     "scripts/demo": "runs for itself",
@@ -92,7 +92,7 @@ def run(name, text, scratch, program, aws):
         if not script.strip():
             continue
         began = time.monotonic()
-        # Exported variables are kept for later blocks, as in an interactive shell.
+        # Keep exported variables for later blocks, as in an interactive shell.
         script = f"set -euo pipefail\n{script}\nexport -p >{scratch}/.environment\n"
         shell = f"source {scratch}/.environment; {script}"
         try:

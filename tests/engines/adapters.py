@@ -1,7 +1,7 @@
-"""Registers the tables of a dataset in each engine and runs the queries of `queries.py`.
+"""Registers a dataset's tables in each engine, and runs the queries from `queries.py`.
 
-For engines that `alb2parquet ddl` supports, the adapters use its statements; for the others, the calls in
-docs/athena.md. An adapter has a name, and a method `ask`, which returns rows as tuples.
+For engines that `alb2parquet ddl` supports, the adapters use its statements. For other engines, they use the calls in
+docs/athena.md. An adapter has a name, and a method `ask` that runs a query and returns rows as tuples.
 """
 
 import datetime
@@ -23,13 +23,13 @@ def ddl(program, dataset, table, dialect, *more):
 
 
 def bare_ddl(program, table, dialect, *more):
-    """Returns the DDL for a table, using only the given arguments."""
+    """Returns the DDL for a table, with no arguments other than the given ones."""
     command = [program, "ddl", "--log-type", LOG_TYPES[table], "--dialect", dialect, *more]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
 def documented(engine, language, dataset, table):
-    """Returns an engine's example from docs/athena.md."""
+    """Returns the example for an engine from docs/athena.md, adapted to a table of a dataset."""
     text = documentation.block("docs/athena.md", f"**{engine}**", language)
     return documentation.of_dataset(text, dataset, table)
 
@@ -44,7 +44,7 @@ def used(query):
 
 
 class Sql:
-    """Translates a query to SQL. Subclasses run it and override differences."""
+    """Translates a query to SQL. Subclasses run it, and override what their dialect expresses differently."""
 
     def ask(self, query):
         return self.run(self.translate(query))
@@ -290,7 +290,7 @@ class Polars:
             return self.polars.len().cast(int)
         is_narrow = KINDS.get(column) == "int32"
         column = self.polars.col(column)
-        # In Polars, a sum of 32-bit integers has 32 bits.
+        # In Polars, the sum of 32-bit integers is a 32-bit integer.
         widened = column.cast(self.polars.Int64) if is_narrow else column
         values = column.drop_nulls()
         return {

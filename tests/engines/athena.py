@@ -1,7 +1,7 @@
-"""Tests Trino, on which Athena is based, over a dataset with partition projection, S3 and Glue.
+"""Tests Trino, on which Athena is based, with partition projection, S3 and Glue.
 
-Trino runs the statements that `alb2parquet ddl` prints for Trino. It also reads the tables that `ddl` prints for Glue,
-from moto's catalog, so Trino reads the same table properties as Athena.
+Trino runs the statements that `alb2parquet ddl` prints for Trino. It also reads the tables that `ddl` prints for Glue
+from moto's catalog, and thus the same table properties as Athena.
 """
 
 import json
@@ -31,7 +31,7 @@ def checks(arguments, dataset, scratch, oracle, sheet):
         "connector.name": "hive",
         "hive.partition-projection-enabled": "true",
         "hive.allow-register-partition-procedure": "true",
-        # On disk, missing directories are errors; S3 has no directories.
+        # On disk, missing directories would be errors. S3 has no directories.
         "hive.ignore-absent-partitions": "true",
     }
     files = {"hive.metastore": "file", "hive.metastore.catalog.dir": f"file://{scratch}/metastore"}
@@ -76,7 +76,7 @@ class Checks:
         return adapters.ddl(self.program, dataset or self.dataset, table, dialect, *more)
 
     def counts(self, name, table, where=None, **session):
-        """Compares the row count of a table, or the number of rows that match a filter, with the expected number."""
+        """Compares the number of rows in a table, or of rows that match a filter, with the expected number."""
         wanted = sum(where is None or all(row[c] == v for c, v in where.items())
                      for row in self.oracle.tables[ROWS])
         filters = " AND ".join(f"{c} = '{v}'" for c, v in (where or {}).items()) or "true"
@@ -84,7 +84,7 @@ class Checks:
         return name, "" if found == wanted else f"{found} rows instead of {wanted}"
 
     def local(self):
-        """Creates tables from the statements of `ddl`, with projected and stored partitions."""
+        """Creates tables with the statements from `ddl`, with projected and with stored partitions."""
         session = {"catalog": "hive", "schema": "local"}
         for table in adapters.LOG_TYPES:
             text = self.ddl("trino", "--no-projection", "--name", f"local.{table}", table=table)
@@ -161,7 +161,7 @@ class Checks:
         )
 
     def in_glue(self):
-        """Tests tables in the form that Athena reads: in Glue and S3, with Athena's table properties."""
+        """Tests tables as Athena reads them: in Glue and S3, with Athena's table properties."""
         client = self.client("glue")
         client.create_database(DatabaseInput={"Name": "lake"})
         session = {"catalog": "glue", "schema": "lake"}
@@ -190,7 +190,7 @@ class Checks:
             assert not answer.get("Errors"), answer
         yield self.counts("partitions of batch-create-partition", "kept", **session)
 
-        # The properties in Athena's statement equal those in Glue.
+        # Athena's statement must set the same properties as the Glue table.
         text = self.ddl("athena", "--location", "s3://lake", "--name", "by_date")
         in_sql = dict(re.findall(r"^  '([^']+)' = '([^']+)'", text, re.MULTILINE))
         in_glue = client.get_table(DatabaseName="lake", Name="by_date")["Table"]["Parameters"]
@@ -199,7 +199,7 @@ class Checks:
                   "" if in_sql == in_glue else f"{in_sql} is not {in_glue}")
 
     def injected(self):
-        """Checks that queries must filter on both account and region if a table does not list them."""
+        """Checks that queries must filter on both account and region if the table does not list their values."""
         text = subprocess.run(
             [self.program, "ddl", "--dialect", "trino", "--location", str(self.dataset),
              "--name", "local.injected"], check=True, capture_output=True, text=True,
@@ -224,7 +224,7 @@ class Checks:
 
 
 def with_whole_years(text):
-    """Returns the Glue table with years projected as integers: Athena also supports dates here, but Trino does not."""
+    """Returns the Glue table with years projected as integers: unlike Athena, Trino cannot project dates here."""
     table = json.loads(text)
     parameters = table["Parameters"]
     for name in [name for name in parameters if name.startswith("projection.year.")]:

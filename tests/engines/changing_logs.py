@@ -1,7 +1,7 @@
 """Access logs whose columns change from object to object, and an oracle over their lines.
 
-For each load balancer, the values of a column are in a narrow range within an object, as after a deployment or during
-an attack, and the order of these ranges is different for each column. Pages and row groups therefore have narrow
+Within an object, the values in each column are in a narrow range, as after a deployment or during an attack. For each
+load balancer, the order of these ranges is different in each column. Pages and row groups therefore have narrow
 statistics in many columns, and the matching pages of two columns often do not overlap. Trino 411 loses rows of such
 files (trino#20267).
 
@@ -24,7 +24,7 @@ ORDERED = [
     "status", "target_status", "client", "client_port", "target", "received", "sent", "verb", "agent", "rule", "trace",
     "connection", "host", "waiting", "path", "missing",
 ]
-# Number of objects in which requests reached no target, so that some columns are NULL.
+# Number of objects in which no request reached a target, so some columns are NULL.
 MISSING = 3
 
 
@@ -49,10 +49,10 @@ def write(source, seed, rows):
 
 
 def lines(chance, balancer, at, start, rows):
-    """Yields the lines of an object. `at` is the current position of each column in its order of ranges."""
+    """Yields the lines of an object. `at` is each column's current position in its order of ranges."""
     step = 5_390_000_000 // rows
     for row in range(rows):
-        # Half of the columns also change in the middle of an object.
+        # The ranges of half of the columns also change in the middle of an object.
         half = row * 2 // rows
         time = start + datetime.timedelta(microseconds=row * step + chance.randrange(step))
         created = time - datetime.timedelta(microseconds=chance.randrange(1000, 90_000))
@@ -79,7 +79,7 @@ def lines(chance, balancer, at, start, rows):
             f'"{"TargetConnectionError" if missing and half else "-"}"',
             '"-"' if missing else f'"{target}"', '"-"' if missing else f'"{target_status}"', '"-"', '"-"',
         ]
-        # Lines of the first load balancer are from before connection IDs were introduced.
+        # The first load balancer's lines have the format from before connection IDs were introduced.
         if balancer:
             fields.append(f"TID_{at['connection']:x}{chance.getrandbits(124):031x}")
         yield " ".join(map(str, fields)) + "\n"

@@ -1,8 +1,8 @@
-"""Runs the same queries in every engine over a dataset, and compares each result with an oracle.
+"""Runs the same queries over a dataset in every engine, and compares each result with an oracle.
 
     check.py SOURCE... --dataset DATASET --program ALB2PARQUET [--trino DIRECTORY] [--engines NAME,...]
 
-The oracle (`queries.py`) reads the raw gzip files of SOURCE. Prints a table of queries and engines, followed by the
+The oracle (`queries.py`) reads the raw gzip files in SOURCE. Prints a table of queries and engines, followed by the
 differences. Exits with 1 if there are any differences.
 """
 
@@ -67,8 +67,8 @@ class Sheet:
 
     def __init__(self, questions):
         self.questions = questions
-        self.engines = []  # name, seconds, and the difference for each query
-        self.checks = []  # other checks: a name and a problem
+        self.engines = []  # name, duration in seconds, and the difference for each query
+        self.checks = []  # other checks, each with a name and a problem
 
     def fill(self, engine, oracle):
         began = time.monotonic()
@@ -78,7 +78,7 @@ class Sheet:
         print(f"{engine.name}: {cells.count('')} of {len(cells)} results agree [{taken:.1f} s]", flush=True)
 
     def look(self, name, checks):
-        """Adds checks, each with a name and a problem. An exception counts as a problem, too."""
+        """Adds checks, each with a name and a problem. An exception also counts as a problem."""
         try:
             for check in checks():
                 self.checks.append((f"{name}: {check[0]}", check[1]))
@@ -121,7 +121,7 @@ def ask(engine, query, oracle):
 
 
 def read_sources(sources, scratch):
-    """Parses the objects of all logs with the reference parser. Times become microseconds."""
+    """Parses the objects of all log types with the reference parser. Times become microseconds."""
     jobs = [
         (path, key, scratch)
         for log in reference.LOGS for source in sources for path, key in reference.objects(source, log)

@@ -1,15 +1,15 @@
-"""The checksums that compare a reader's values with the raw lines.
+"""Checksums that are used to compare a reader's values with the raw lines.
 
 Every program in `programs/` computes the same checksums, in its own language:
 
-* The text of a value is: for text and binary, its bytes; for integers, their decimal digits; for times, decimal
-  microseconds since 1970; for doubles, their 64 bits as 16 hexadecimal digits; for dates, yyyy-mm-dd.
-* The checksum of a column is its number of non-NULL values, and the sum of the CRC-32 checksums of their texts.
-* The checksum of the rows is the sum of the CRC-32 checksums of all rows. A row is encoded as its columns in file
-  order: each value as the length of its text in bytes, `:` and the text; NULL as `-`. This checksum differs if a value
-  is in the wrong row.
+* Each value has a text. For text and binary, it is the bytes of the value; for integers, the decimal digits; for times,
+  the microseconds since 1970 in decimal; for doubles, the 64 bits as 16 hexadecimal digits; for dates, yyyy-mm-dd.
+* The checksum of a column consists of its number of non-NULL values and the sum of the CRC-32 checksums of their texts.
+* The checksum of the rows is the sum of the CRC-32 checksums of all rows. A row is encoded as its values in file order:
+  each value as the length of its text in bytes, a `:` and the text, and NULL as `-`. A value in the wrong row changes
+  this checksum.
 
-No sum depends on the order of rows, so the checksums of a table's files add up to the checksums of the table.
+The sums do not depend on the order of rows, so the checksums of a table's files add up to those of the table.
 """
 
 import concurrent.futures
@@ -57,12 +57,12 @@ def text(value):
 
 
 def of_columns(columns, outside=()):
-    """Returns the checksums of lists of values by column name. The row checksum excludes the columns in `outside`."""
+    """Returns the checksums of lists of values, by column name. The row checksum excludes the columns in `outside`."""
     found, framed, rows = Checksums(), [], 0
     for name, values in columns.items():
         known, count, total, frames = {None: (0, b"-")}, 0, 0, []
         for value in values:
-            # Zeros of both signs are equal but have different texts, so the key of a double includes its bits.
+            # Zeros with different signs are equal but have different texts, so the key of a double includes its bits.
             key = value if type(value) is not float else (value, struct.pack(">d", value))
             if key not in known:
                 data = text(value)
@@ -81,7 +81,7 @@ def of_columns(columns, outside=()):
 
 
 def of_object(job):
-    """Returns the checksums of an object's rows and rejects, by table and partition. `job` is as for `parse_object`."""
+    """Returns the checksums of an object's rows and rejects, by table and partition. `parse_object` defines `job`."""
     parsed = reference.parse_object(job)
     log = next(log for log in reference.LOGS if log.schema() == parsed.rows.schema)
     found = {}
@@ -114,7 +114,7 @@ def micros(text):
 
 
 def expected(sources, scratch):
-    """Returns the checksums of the raw lines of all objects, by table and partition."""
+    """Returns the expected checksums, computed from the raw lines of all objects, by table and partition."""
     jobs = [
         (path, key, scratch)
         for log in reference.LOGS for source in sources for path, key in reference.objects(source, log)
@@ -144,7 +144,7 @@ def kept(sources, scratch, place):
 
 
 def schemas():
-    """Returns the column names and types in the files of each table."""
+    """Returns the names and types of the columns in each table's files."""
     tables = {log.table: log.schema() for log in reference.LOGS} | {"alb_rejects": reference.reject_schema()}
     return {
         table: {field.name: TYPES[str(field.type)] for field in schema if field.name not in PARTITION}

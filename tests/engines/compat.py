@@ -2,8 +2,8 @@
 
 AWS's table parses lines with a regular expression
 (https://docs.aws.amazon.com/athena/latest/ug/create-alb-access-logs-table.html). The tests apply this expression to
-the raw lines. The result must equal the view, except for the differences that docs/athena.md lists. Each of them is
-handled below; no other difference is allowed.
+the raw lines. The result must equal the view, except for the differences that docs/athena.md lists. Each listed
+difference is handled below; no other difference is allowed.
 """
 
 import collections
@@ -99,14 +99,14 @@ def documented(key, line):
 
 
 def allowed(row):
-    """Normalizes a row so that the differences listed in docs/athena.md do not matter."""
+    """Normalizes a row to remove the differences that docs/athena.md lists."""
     row = dict(zip([*NAMES, "day"], row))
     for name in TIMES:
         row[name] = milliseconds(row[name])
     # In AWS's table, spaces at the end of a request line become part of the version or the URL.
     for name in ("request_verb", "request_url", "request_proto"):
         row[name] = row[name].strip() or "-"
-    # AWS's table distinguishes between a dash and an absent connection ID; the view does not.
+    # AWS's table distinguishes a dash from an absent connection ID; the view does not.
     if row["conn_trace_id"] == "-":
         row["conn_trace_id"] = ""
     # AWS's table keeps the brackets around an IPv6 address; the view removes them.
@@ -126,7 +126,7 @@ def milliseconds(text):
 
 
 def samples(server, view, sources, session):
-    """Runs the sample queries of AWS's page, unchanged except for the table name and the days:
+    """Runs the sample queries from AWS's page, unchanged except for the table name and the days:
     https://docs.aws.amazon.com/athena/latest/ug/query-alb-access-logs-examples.html"""
     theirs = [row for row in (documented(*line) for line in lines(sources)) if row]
     theirs = [dict(zip([*NAMES, "day"], row)) for row in theirs]

@@ -1,12 +1,13 @@
-"""Runs the statements of `ddl --check` in engines: correct data must give no rows, and corrupted data must give rows.
+"""Runs the statements of `ddl --check` in several engines, on correct and on corrupted data.
 
     ddl_check.py --program ALB2PARQUET [--seed 1] [--rows 12500] [--engines duckdb,spark] [--trino DIRECTORY]...
                  [--profiles NAME,...]
 
-For each profile, the program prints the statements for a dataset of `changing_logs.py`. Each engine runs them over that
-dataset, over a copy with one file missing, and over a copy with one value changed. Trino before 436 loses rows of files
-with page indexes (trino#20267): the statements must detect the loss, and must return no rows with
-`parquet_use_column_index=false`. Exits with 1 if a statement returns anything else.
+For each profile, the program prints the statements for a dataset of logs from `changing_logs.py`. Each engine runs them
+on that dataset, for which they must return no rows, and on two corrupted copies, for which they must return rows: one
+with a missing file, and one with a changed value. Trino before 436 loses rows of files with page indexes (trino#20267):
+the statements must detect the loss, and must return no rows with `parquet_use_column_index=false`. Exits with 1 if a
+statement returns anything else.
 """
 
 import argparse
@@ -58,7 +59,7 @@ def main():
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A dataset, the dataset for which the statements are printed, and the problem that they must detect."""
+    """A dataset, the dataset for which the statements are printed, and the problem that the statements must detect."""
 
     what: str
     dataset: random_queries.Dataset

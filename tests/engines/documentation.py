@@ -18,7 +18,7 @@ def block(page, before, language):
 
 
 def of_dataset(text, dataset, table="alb_access_logs"):
-    """Replaces the access log table of the dataset `lake` with a table of another dataset."""
+    """Replaces the access log table of the dataset `lake` with a table of the given dataset."""
     changed = re.sub(r"(?<=['\"])lake/", f"{dataset}/", text).replace("alb_access_logs", table)
     if str(dataset) not in changed:
         raise ValueError(f"lake is not in {text}")

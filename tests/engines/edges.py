@@ -1,4 +1,4 @@
-"""Writes log objects with edge values of each type.
+"""Writes log objects with edge-case values of each type.
 
     edges.py OUT
 
@@ -25,7 +25,7 @@ ADDRESSES = ["192.0.2.1", "198.51.100.255", "[2001:db8::1]", "[2001:db8:ffff:fff
 PORTS = ["0", "1", "443", "65535", str(2**31 - 1), str(-(2**31)), "-"]
 SECONDS = ["0.000", "0", "-1", "-1.0", "0.001", "0.000001", "1234567.891", "0.1", "0.30000000000000004", "4294967296.5"]
 BYTES = ["0", "1", "127", "128", str(2**31), str(2**53 + 1), str(2**63 - 1), str(-(2**63))]
-# Characters of one to four bytes, a combining accent, right-to-left text, escapes as in AWS logs, and empty text.
+# Characters of one to four bytes, a combining accent, right-to-left text, escapes like those in AWS logs, empty text.
 WORDS = ["", "a", "naïve", "日本語", "😀🧪", "e\u0301", "\u202bعربي\u202c", r"\x22quoted\x22", "tab\tinside", "A" * 70, "ÿ" * 40, "~"]
 
 

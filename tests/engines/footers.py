@@ -1,4 +1,4 @@
-"""Compares the min, max and count of every column, which engines answer from footers, with the values in the logs.
+"""Compares the min, max and count of every column, which engines read from footers, with the values in the logs.
 
     footers.py --program ALB2PARQUET
 
@@ -6,9 +6,9 @@ All checks run once for each profile.
 
 Generates logs with edge cases for statistics: text of 55 to 70 bytes in characters of one to four bytes, shared
 prefixes, the greatest characters, zero durations with both signs, columns without a value, and sources whose keys begin
-with non-ASCII letters. Converts them and queries every column of every table in each engine, once over the entire table
-and once over each file. `../readers/reference.py` computes the expected results from the raw gzip files. Exits with 1
-if a result differs.
+with non-ASCII letters. Converts the logs, and queries every column of every table in each engine, once over the entire
+table and once over each file. `../readers/reference.py` computes the expected results from the raw gzip files. Exits
+with 1 if a result differs.
 """
 
 import argparse
@@ -51,7 +51,7 @@ def main():
 
 
 def ask(name, engine, asked):
-    """Queries all columns in all directories with an engine, prints the differences, and returns how many there are."""
+    """Queries all columns in all directories with an engine, prints the differences, and returns their number."""
     wrong, answers = collections.defaultdict(list), 0
     for directory, rows in asked:
         answer = engine(directory)
@@ -73,7 +73,7 @@ def ask(name, engine, asked):
 
 
 def write_logs(source):
-    """Writes objects of all logs below several prefixes. Each object is from another day, so it becomes a file."""
+    """Writes objects of all log types below several prefixes. Each is from a different day, so it becomes a file."""
     chance = random.Random(SEED)
     for number in range(OBJECTS):
         # The first letters determine whether bytes 61 to 67 of a key fall within a character.
@@ -93,7 +93,7 @@ def write_logs(source):
 
 
 def text(chance):
-    """Returns text of about the length at which statistics are truncated, in letters of one to four bytes."""
+    """Returns text about as long as the limit at which statistics are truncated, in letters of one to four bytes."""
     letter = chance.choice(LETTERS)
     size = chance.randint(55, 70)
     value = chance.choice(PREFIXES) + letter * (size // len(letter.encode()))
@@ -101,7 +101,7 @@ def text(chance):
 
 
 def seconds(chance, number):
-    """Returns a duration. Within an object, all are zeros with one sign or both, or only some are zeros."""
+    """Returns a duration. In some objects, all durations are zeros, with one sign or both; in others, only some are."""
     values = [["0.000"], ["-0.000"], ["0", "-0.000"], ["0.000", "1.250", "-1"], ["-1", "0.000"], ["0.004", "0"]]
     return chance.choice(values[number % len(values)])
 
@@ -144,7 +144,7 @@ def check(chance, number, row):
 
 
 def groups(source, dataset):
-    """Yields the directory of every table and of each of its days, with the rows that the reference expects."""
+    """Yields the directory of every table, and of each day in it, with the rows that the reference parser expects."""
     parsed = [
         (log, reference.parse_object((path, key, source.parent)))
         for log in LOGS.values() for path, key in reference.objects(source, log)
@@ -170,7 +170,7 @@ def columns_of(rows):
 def wrong_answer(rows, column, found):
     """Returns whether an engine returned a wrong minimum, maximum or count for a column."""
     expected = [aggregate(rows, function, column) for function in ("min", "max", "count")]
-    # Zeros with different signs are equal, but the result must be a value of the column.
+    # Zeros with different signs are equal, but the result must be a value that the column contains.
     held = {repr(row[column]) for row in rows}
     return found != expected or not {repr(value) for value in found[:2]} <= held
 

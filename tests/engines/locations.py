@@ -3,10 +3,10 @@
     locations.py --program ALB2PARQUET [--trino DIRECTORY] [--engines NAME,...] [--seed N] [--cases N]
 
 Each case is a dataset in a directory whose name contains characters that are special in some engine: wildcards, quotes,
-escapes, variables, `key=value`. Wherever a misread name would point, there is a second dataset. An engine must return
-only the rows and partition columns of the first dataset, or the program must refuse the location, name the character
-and exit with 3. Policies are evaluated on random keys by the rules of IAM. Prints the number of cases per engine and
-the problems. Exits with 1 if there are any problems.
+escapes, variables, `key=value`. A second dataset is placed wherever a misread name would point. Either the engine
+returns only the rows and partition columns of the first dataset, or the program refuses the location, names the
+character and exits with 3. Policies are evaluated for random keys by the rules of IAM. Prints the number of cases per
+engine and the problems. Exits with 1 if there are any problems.
 """
 
 import argparse
@@ -40,7 +40,7 @@ MISREAD = {
 # A parent directory that looks like a partition.
 ABOVE = "year=1999/account=5"
 
-# Row counts by account, region and day, of the first and of the second dataset.
+# Row counts of the first and the second dataset, by account, region and day.
 WANTED = {("012345678901", "eu-west-1", "2025", "07", "09"): 3, ("123456789012", "us-east-1", "2025", "08", "31"): 2}
 OTHER = {("999999999999", "sa-east-1", "2024", "02", "29"): 5}
 
@@ -71,7 +71,7 @@ def main():
 
 
 class Sheet:
-    """The results of an engine's cases."""
+    """The results of all cases for one engine."""
 
     def __init__(self, engine):
         self.engine, self.right, self.refused, self.left, self.wrong = engine, 0, 0, 0, []
@@ -128,7 +128,7 @@ class Program:
 
 
 class Case:
-    """A dataset in a directory with a given name."""
+    """A dataset in a directory with a special name."""
 
     def __init__(self, number, name, dataset, layout, table):
         self.number, self.name, self.dataset, self.layout, self.table = number, name, dataset, layout, table
@@ -145,7 +145,7 @@ class Case:
 
 
 class Maker:
-    """Creates datasets: the program converts two per layout, which are then hard-linked into the cases' directories."""
+    """Creates the datasets. The program converts two per layout, and their files are hard-linked for each case."""
 
     def __init__(self, program, scratch):
         self.scratch, self.made = scratch, {}
@@ -170,7 +170,7 @@ class Maker:
             parent = self.scratch / "datasets" / f"{number}" / above
             for other in misread(name):
                 self.put("other", layout, parent / other)
-            # Written last, because it replaces a misread name that equals the name itself.
+            # Written last, so that it replaces the second dataset if a misread name equals the name itself.
             self.put("wanted", layout, parent / name)
             table = chance.choice([ROWS, ROWS, REJECTS])
             yield Case(number, name, parent / name, layout, table)
@@ -182,7 +182,7 @@ class Maker:
 
 
 def misread(name):
-    """Returns other names that an engine could read instead of the given name."""
+    """Returns other names that an engine could mistake the given name for."""
     found = {name.replace(piece, other) for piece, other in MISREAD.items() if piece in name}
     everything = name
     for piece, other in MISREAD.items():
@@ -250,7 +250,7 @@ def duckdb(program, scratch, cases, sheet, arguments):
 
 
 def reads_one_file(session, table):
-    """Returns DuckDB's query plan, and whether it skips files because of a filter on partition columns."""
+    """Returns DuckDB's query plan, and whether the plan skips files because of a filter on partition columns."""
     import duckdb
 
     where = " AND ".join(f"{column} = '{value}'" for column, value in zip(PARTITION, next(iter(WANTED))))
@@ -263,7 +263,7 @@ def reads_one_file(session, table):
 
 
 def documented(engine, language, case, form):
-    """Returns an engine's example from docs/athena.md, adapted to a case's table. `form` formats a literal."""
+    """Returns the example for an engine from docs/athena.md, adapted to a case's table. `form` formats a literal."""
     text = documentation.block("docs/athena.md", f"**{engine}**", language)
     text = text.replace(ROWS, case.table)
     literal = re.search(r"(['\"])lake/(.*?)\1", text)
@@ -326,7 +326,7 @@ def pyarrow(program, scratch, cases, sheet, arguments):
 
 
 def spark(program, scratch, cases, sheet, arguments):
-    """Tests Spark with its own statements, and optionally with those for Athena, which Hive's parser also accepts."""
+    """Tests Spark with its own statements, and optionally with those for Athena, which its Hive parser also accepts."""
     import adapters
 
     session = adapters.spark_session(scratch)
@@ -364,7 +364,7 @@ AMAZON = set('*?[]{}\\"`;#%^|<>')
 
 
 def athena(program, scratch, cases, sheet, arguments):
-    """Athena cannot run here: `ddl` must refuse the characters that AWS advises against, and accept all others."""
+    """Checks that `ddl` refuses the characters that AWS advises against, and no others. Athena cannot run here."""
     for case in cases:
         place = case.dataset.relative_to(scratch)
         for dialect in ("athena", "glue"):
@@ -380,7 +380,7 @@ def athena(program, scratch, cases, sheet, arguments):
 
 
 def trino(program, scratch, cases, sheet, arguments):
-    """Tests Trino on a local disk, with projected and stored partitions, and on S3 with the tables in Glue."""
+    """Tests Trino on a local disk, with projected and with stored partitions, and on S3 with the tables in Glue."""
     import boto3
     from athena import ACCESS, with_whole_years
     from trino import Server
@@ -446,7 +446,7 @@ def upload(client, bucket, dataset, prefix):
 
 
 def granted(pattern, text):
-    """Returns whether a pattern in a policy matches a text, by IAM's documentation of policy variables: `*` matches any
+    """Returns whether a policy's pattern matches a text. By IAM's documentation of policy variables, `*` matches any
     text, `?` matches one character, and `${*}`, `${?}` and `${$}` match these characters literally."""
     expression = ""
     for variable, sign in re.findall(r"\$\{([^}]*)\}|(.)", pattern, re.DOTALL):
@@ -498,7 +498,7 @@ def policies(program, scratch, cases, sheet, arguments):
 
 
 def near(chance, prefix):
-    """Returns the prefix, and other prefixes that its wildcards or variables would match."""
+    """Returns the prefix and similar ones, including those that its wildcards or variables would match."""
     changed = list(prefix)
     changed[chance.randrange(len(changed))] = chance.choice("xyz*?$")
     return {prefix, *misread(prefix), "".join(changed), prefix + "x", "x" + prefix, prefix[:-1] or "x"} - {""} - {
@@ -506,7 +506,7 @@ def near(chance, prefix):
 
 
 def refused(program, sheet):
-    """Tests arguments with which a policy would grant more than it appears to."""
+    """Checks that the program refuses arguments with which a policy would grant more than it appears to."""
     delivery = ("policy", "log-delivery", "--account", "123456789012", "--bucket")
     key = "arn:aws:kms:eu-west-1:123456789012:"
     for bad, command in [
@@ -519,7 +519,7 @@ def refused(program, sheet):
         ("*", ("policy", "convert", "--source", "s3://b", "--kms-key", "*")),
         (f"{key}key/*", ("policy", "convert", "--source", "s3://b", "--kms-key", f"{key}key/*")),
         (f"{key}alias/x", ("policy", "convert", "--source", "s3://b", "--kms-key", f"{key}alias/x")),
-        # Such a location would be unreadable.
+        # A table at this location could not be read.
         ("a\\x0ab", ("ddl", "--location", "s3://lake/a\nb", "--dialect", "spark")),
         ("a\\u{202e}b", ("ddl", "--location", "s3://lake/a\u202eb", "--dialect", "duckdb")),
     ]:

@@ -1,4 +1,4 @@
-"""Reads every column of datasets with many versions of many engines, and compares the values with the raw lines.
+"""Reads every column of a dataset with many versions of many engines, and compares the values with the raw lines.
 
     matrix.py SOURCE... --dataset PROFILE=DATASET... --snappy DATASET --program ALB2PARQUET [--only NAME,...] [--update]
 
@@ -26,7 +26,7 @@ SNAPPY = "snappy"
 LONGEST_MESSAGE = 160
 LISTED = [(engine.name, engine.version, reader) for engine in matrix_engines.ENGINES for reader in engine.readers]
 RIGHT, REFUSED, WRONG, SKIPPED = "correct", "refused", "wrong", "skipped"
-# The engine did not start, or its process ended before it read anything. The page omits such results, because the
+# The engine did not start, or its process ended before it read anything. The page omits these results, because the
 # files are not the cause.
 FAILED = "failed"
 
@@ -65,7 +65,7 @@ class Matrix:
         self.profiles = list(datasets)
         self.snappy, self.expected = snappy, expected
         self.datasets = datasets
-        self.rows = []  # table cells: engine, version, reader, one per profile
+        self.rows = []  # table cells: engine, version, reader, and one result per profile
         self.problems, self.skipped = [], []
 
     def read(self, engine, program):
@@ -105,7 +105,7 @@ class Matrix:
         return row
 
     def verdict(self, engine, files, found, reader, dataset):
-        """Returns the table cell for a dataset that one reader of an engine read."""
+        """Returns the table cell that states how one reader of an engine read a dataset."""
         for each in found:
             if each["reader"] is None:
                 return f"{FAILED}: `{message(each['error'], {})}`"
@@ -126,7 +126,7 @@ class Matrix:
         return "; ".join(parts) or RIGHT
 
     def places(self, engine, files, dataset):
-        """Yields the expected checksums of each partition or table, and the names that the engine reports."""
+        """Yields the expected checksums of each partition or table, and the names that the engine reports for them."""
         files = [file for file in files if file.dataset == dataset]
         if engine.tables:
             for table in checksums.schemas():
@@ -153,14 +153,14 @@ class Matrix:
         return {tuple(row[:3]): row[3:] for row in self.rows if not row[3].startswith((SKIPPED, FAILED))}
 
     def page(self):
-        """Returns the match of the table in the page, and the table's cells by engine, version and reader."""
+        """Returns the match of `TABLE` in the page, and the table's cells by engine, version and reader."""
         place = TABLE.search(PAGE.read_text())
         if not place:
             sys.exit(f"{PAGE} has no table of engines")
         return place, parse(place[2], self.head)
 
     def write(self):
-        """Writes the rows so far to the page. Rows that this run did not read stay unchanged."""
+        """Writes the rows so far to the page. Rows for engines that this run did not test stay unchanged."""
         place, old = self.page()
         known = {tuple(row[:3]): row[3:] for row in self.rows if not row[3].startswith(FAILED)} | old | self.read_rows()
         text = markdown(self.head, [[*key, *known[key]] for key in LISTED if key in known])
@@ -197,7 +197,7 @@ def of_table(expected, partition):
 
 
 def differences(read, expected, partial):
-    """Returns the names of columns with wrong values, and other errors in the rows."""
+    """Returns the names of columns with wrong values, and descriptions of other errors in the rows."""
     found = Checksums()
     for each in read:
         found.add(Checksums(each.get("rows", 0), each.get("sum", 0), each.get("columns", {})))
@@ -214,7 +214,7 @@ def differences(read, expected, partial):
 
 
 def prove_that_faults_are_seen():
-    """Fails if the checksums of wrong values equal those of the correct values."""
+    """Fails if wrong values can have the same checksums as the correct values."""
     right = {"text": ["a", "", None, "b"], "number": [1, 2, 3, None], "double": [0.0, -1.0, 0.5, 0.5], "time": [1, 1 << 40, 7, 8]}
     expected = checksums.of_columns(right)
     faults = {
@@ -237,7 +237,7 @@ def prove_that_faults_are_seen():
 
 
 def message(error, datasets):
-    """Returns an error as one line without paths."""
+    """Formats an error as one line without paths."""
     for place in datasets.values():
         error = re.sub(rf"(file:/*)?{re.escape(str(place))}\S*", "…", error)
     error = " ".join(error.split()).replace("`", "'").replace("|", "/")
@@ -255,7 +255,7 @@ def parse(text, head):
 
 
 def stale(page, read, listed):
-    """Yields the rows of the page that differ from the results, and those that are not in the list of engines."""
+    """Yields a problem for every row of the page that differs from the results or has an engine that is not listed."""
     for key, cells in read.items():
         if page.get(key) != cells:
             yield f"{PAGE.name} has {page.get(key)} for {' '.join(key).strip()}, but the result is {cells}; run scripts/engines-matrix --update"

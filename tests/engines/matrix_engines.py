@@ -1,8 +1,8 @@
-"""The engines of `matrix.py`: how each version is installed below target/matrix, and how it reads files.
+"""The engines that `matrix.py` tests: how each version is installed below target/matrix, and how it reads files.
 
-Reading returns a dictionary for each file and reader: `reader`, if the engine has several; `name`, the file or the
-table; and the checksums that `checksums.py` defines, or `error`. `Skipped` is raised for an engine that cannot be
-installed.
+Reading returns a dictionary for each file and reader. It contains `reader` if the engine has several, `name` (the file
+or the table), and either the checksums that `checksums.py` defines or `error`. An engine that cannot be installed
+raises `Skipped`.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ MADE = ROOT / "target/matrix"
 INSTALL_SECONDS = READ_SECONDS = 3600
 HADOOP = ("org.apache.hadoop:hadoop-client-api:3.3.6", "org.apache.hadoop:hadoop-client-runtime:3.3.6")
 VECTORIZED = ("vectorized", "not vectorized")
-# Packages that must be opened for Spark on Java 17.
+# Java packages that must be opened for Spark to run on Java 17.
 OPENED = [
     f"--add-opens=java.base/{package}=ALL-UNNAMED"
     for package in ("java.lang", "java.lang.invoke", "java.lang.reflect", "java.io", "java.net", "java.nio", "java.util",
@@ -35,12 +35,12 @@ OPENED = [
 
 
 class Skipped(Exception):
-    """An engine that cannot be installed here, with the reason."""
+    """Raised if an engine cannot be installed here. Contains the reason."""
 
 
 @dataclasses.dataclass(frozen=True)
 class File:
-    """A data file: its path, its dataset and table, and the values of its partition."""
+    """A data file: its path, its dataset and table, and the partition values."""
 
     path: pathlib.Path
     dataset: str
@@ -48,7 +48,7 @@ class File:
     partition: tuple
 
     def line(self):
-        """Returns the file's line in the list that the programs read."""
+        """Returns the line for the file in the list that the programs read."""
         account, region, *day = self.partition
         columns = ",".join(f"{name}:{kind}" for name, kind in checksums.schemas()[self.table].items())
         return "\t".join([str(self.path), columns, f"{self.dataset}/{self.table}", account, region, "-".join(day)])
@@ -59,7 +59,7 @@ class Engine:
     name: str
     version: str
     readers: tuple = ("",)
-    # Whether the engine reads Zstandard. If not, it reads the same files compressed with Snappy.
+    # Whether the engine supports Zstandard. If not, it reads the same data compressed with Snappy.
     zstandard: bool = True
     # Whether the engine reads all files of a table together. Subclasses name the partition columns that it returns.
     tables = False
@@ -129,7 +129,7 @@ class Java(Engine):
         return ["java", "-Xmx1500M", "-Duser.timezone=UTC", *OPENED, "-cp", f"{classes}:{classpath}", self.program]
 
     def classpath(self):
-        """Fetches the libraries and their dependencies with Maven, only once. Returns their paths."""
+        """Fetches the libraries and their dependencies with Maven, unless that was done before. Returns their paths."""
         pom = project(self.libraries)
         place = MADE / "libraries" / self.slug()
         kept, made = place / "pom.xml", place / "classpath"
@@ -316,8 +316,8 @@ ENGINES = [
     spark("3.5.7", "2.12"),
     spark("4.0.1", "2.13"),
     Bundled("Spark", pinned("pyspark"), VECTORIZED, program="ReadSpark"),
-    # Spark 3.5.4 and later free the vectors of each batch (SPARK-50235). Iceberg 1.7.1 writes the next batch to the
-    # freed vectors, so the JVM crashes on every file with more than one batch, whichever program wrote it.
+    # Spark 3.5.4 and later free the vectors after each batch (SPARK-50235). Iceberg 1.7.1 writes the next batch to the
+    # freed vectors, so the JVM crashes on every file with more than one batch, regardless of what wrote the file.
     iceberg("1.7.1", spark="3.5.3"),
     iceberg("1.10.1"),
     iceberg("1.12.0"),

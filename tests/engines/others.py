@@ -1,4 +1,4 @@
-"""Other checks of engines: both layouts, the examples of the documentation, and the documented limits.
+"""Other checks of engines: both layouts, the examples in the documentation, and the documented limits.
 
 A check also fails if a documented limit no longer exists, because docs/athena.md is then out of date.
 """
@@ -10,7 +10,7 @@ import documentation
 from adapters import LOG_TYPES
 from queries import PARTITION, ROWS, Query, utc
 
-# The sum of a column that contains the greatest integer.
+# The sum of a column that contains the largest integer, so that it overflows.
 TOO_LARGE = Query("a sum beyond 64 bits", (("sum", "received_bytes"),))
 SUMS = {
     "DuckDB": "right", "ClickHouse": "wrong", "Polars": "wrong", "pyarrow": "wrong",
@@ -92,7 +92,7 @@ def by_partition(oracle, table):
 
 
 def errors(oracle, where, begin=None, end=None):
-    """Returns the load balancers that have errors in the given rows, and their numbers of errors."""
+    """Returns the load balancers that have errors in the given rows, and the number of errors for each."""
     rows = (
         row["elb"] for row in oracle.tables[ROWS]
         if row["elb_status_code"] >= 500

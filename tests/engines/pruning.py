@@ -1,10 +1,10 @@
-"""Measures how much DuckDB and Trino read for a query from this program's files and from DuckDB's partitioned export.
+"""Measures how much DuckDB and Trino read from this program's files and from DuckDB's partitioned export.
 
     pruning.py LOGS DAY COMPACT IDS FILTERED --program ALB2PARQUET --trino DIRECTORY [--update]
 
-DAY is the dataset of LOGS, which contain one day of several load balancers. COMPACT has the same rows in the other
-profile. IDS and FILTERED have the same rows in many files; FILTERED also has Bloom filters. All numbers come from the
-engines: bytes, rows and row groups are from DuckDB's profile and from Trino's query statistics. Prints the tables of
+DAY is the dataset converted from LOGS, one day of logs from several load balancers. COMPACT has the same rows in the
+other profile. IDS and FILTERED contain the same rows as each other, in many files; FILTERED also has Bloom filters. The
+numbers of bytes, rows and row groups come from DuckDB's profile and from Trino's query statistics. Prints the tables of
 docs/athena.md. Exits with 1 if a claim about them is false or a number differs from the documentation; --update writes
 the tables to the page.
 """
@@ -61,7 +61,7 @@ def start(trino, scratch):
 
 
 def measure(arguments, scratch, server):
-    """Runs the queries in both engines, checks the documented claims, and returns the tables of the page by name."""
+    """Runs the queries in both engines, checks the documented claims, and returns the tables for the page by name."""
     server.query("CREATE SCHEMA hive.local")
     ours, export, shuffled = arguments.day, scratch / "export", scratch / "shuffled"
     # One thread keeps the order of the rows, which is the best order for this query.
@@ -146,7 +146,7 @@ class Read:
         self.trino(arguments.program, server, dataset, query)
 
     def duckdb(self, dataset, query):
-        # A new session has nothing about the files in its cache.
+        # A new session has no cached data about the files.
         session = connect()
         with tempfile.NamedTemporaryFile(suffix=".json") as profile:
             session.execute("SET enable_profiling = 'json'")
@@ -247,7 +247,7 @@ def compare(tables, update):
 
 
 def alike(stands, fresh):
-    """Returns whether two tables have the same words and similar numbers."""
+    """Returns whether two tables contain the same words and similar numbers."""
     number = r"[\d,.]*\d"
     if re.sub(number, "0", stands) != re.sub(number, "0", fresh):
         return False

@@ -1,7 +1,7 @@
-"""The queries that run in every engine, and an oracle that answers them without a query engine.
+"""The queries that run in every engine, and an oracle that computes their results without a query engine.
 
-A query is data: filters, groups and aggregates. Each engine's adapter (`adapters.py`) translates it. The oracle
-computes the result in Python from the rows of `../readers/reference.py`, which reads the raw gzip files.
+A query is data: filters, groups and aggregates, which each engine's adapter (`adapters.py`) translates. The oracle
+computes the result in Python from the rows that `../readers/reference.py` parses from the raw gzip files.
 """
 
 import collections
@@ -18,7 +18,7 @@ LOGS = {log.name: log for log in reference.LOGS}
 ROWS, CONNECTIONS, CHECKS = (LOGS[name].table for name in ("access", "connection", "health_check"))
 REJECTS = "alb_rejects"
 COLUMNS = [column["name"] for _, column in LOGS["access"].columns] + ["extra_fields", "source_key"]
-# The types of the columns, by name. A name has the same type in every log.
+# The column types by name. Columns with the same name have the same type in every log.
 KINDS = {column["name"]: column["type"] for log in LOGS.values() for _, column in log.columns}
 JOIN = "conn_trace_id"
 PARTITION = reference.PARTITION_NAMES
@@ -48,12 +48,12 @@ def utc(text):
 
 
 def queries(oracle):
-    """Returns the queries. The values that they search for come from the rows."""
+    """Returns the queries. Their filters search for values that occur in the rows."""
     numbers = [name for name in COLUMNS if KINDS.get(name) in ("int32", "int64")]
     doubles = [name for name in COLUMNS if KINDS.get(name) == "double"]
     every = lambda function: tuple((function, column) for column in COLUMNS)
     rows = ("count", None)
-    # One sample line has the greatest integer. A sum that includes it overflows, silently in some engines.
+    # One sample line contains the largest integer. A sum that includes it overflows, silently in some engines.
     moderate = (("received_bytes", "<", 1 << 40),)
     answered = (("target_processing_time", ">=", 0.0),)
     return [
@@ -132,18 +132,18 @@ def queries(oracle):
 
 
 class Oracle:
-    """Answers queries in Python, from rows. Times are whole microseconds."""
+    """Computes query results in Python from rows. Times are in whole microseconds."""
 
     def __init__(self, tables):
         self.tables = tables
 
     def some(self, column):
-        """Returns a value from a column, the same value on every call."""
+        """Returns a value from a column. It is the same value on every call."""
         values = sorted({row[column] for row in self.tables[ROWS] if row[column] is not None})
         return values[len(values) // 2]
 
     def rounded(self):
-        """Returns an oracle whose times are rounded half up to milliseconds, as in Trino."""
+        """Returns an oracle that rounds times half up to milliseconds, as Trino does."""
         times = [name for name, kind in KINDS.items() if kind == "timestamp"]
         def round_times(row):
             return row | {name: (row[name] + 500) // 1000 * 1000 for name in times if row.get(name)}

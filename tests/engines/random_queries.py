@@ -4,11 +4,12 @@
                       [--trino DIRECTORY]... [--profiles NAME,...]
 
 The logs come from `changing_logs.py`. For each profile, the program converts them with and without Bloom filters, in
-both layouts. Each engine runs --queries queries per profile, a quarter of them on each dataset: counts, sums, min and
-max with filters on one to three random columns. If a result differs, the query is reduced to the fewest filters,
-aggregates and constants that still fail, and printed with both results. --trino adds a Trino server that
-`scripts/trino` assembled. Trino before 436 loses rows of files with page indexes (trino#20267): the queries must detect
-the loss, and must detect none with `parquet_use_column_index=false`. Exits with 1 if any other result differs.
+both layouts. For each profile, each engine runs --queries queries, a quarter of them on each dataset. The queries
+compute counts, sums, min and max, with filters on one to three random columns. If a result differs, the query is
+reduced to the fewest filters, aggregates and constants that still fail, and printed with both results. --trino adds a
+Trino server that `scripts/trino` assembled. Trino before 436 loses rows of files with page indexes (trino#20267): the
+queries must detect the loss, and must detect none with `parquet_use_column_index=false`. Exits with 1 if any other
+result differs.
 """
 
 import argparse
@@ -40,7 +41,7 @@ ATTEMPTS = 120
 SHOWN = 2
 # The first Trino version without the bug.
 MENDED = 436
-# At least 2 % of all queries detect the loss. If none of this many queries does, up to three times as many more run.
+# At least 2 % of all queries detect the loss. If none of the first 200 does, up to three times as many more are run.
 ENOUGH = 200
 NUMBERS = [name for name in COLUMNS if KINDS.get(name) in ("int32", "int64")]
 
@@ -112,7 +113,7 @@ def convert(program, scratch, profile):
 
 
 class Oracle(adapters.Sql):
-    """Runs queries over the raw lines. With `rounded`, times are in milliseconds, as in engines with such types."""
+    """Runs queries over the raw lines. With `rounded`, times are in milliseconds, for engines with that precision."""
 
     def __init__(self, logs):
         self.session = changing_logs.oracle(logs, COLUMNS + PARTITION)
@@ -138,7 +139,7 @@ def make_queries(oracle, chance, count):
     rows = oracle.sample()
     values = {column: sorted(row[column] for row in rows if row[column] is not None) for column in COLUMNS}
     values = {column: some for column, some in values.items() if len(set(some)) > 1}
-    # Number and time columns are twice as likely, because readers prune by them.
+    # Number and time columns are chosen twice as often, because readers prune by them.
     columns = [*values, *(column for column in values if KINDS.get(column, "string") != "string")]
     queries = []
     while len(queries) < count:
@@ -162,7 +163,7 @@ def make_queries(oracle, chance, count):
 
 
 def predicate(chance, column, values, row):
-    """Returns a filter on a column. It matches `row`, if given. `values` are the column's sorted values."""
+    """Returns a filter on a column. It matches `row` if that is given. `values` are the column's sorted values."""
     value = row.get(column, chance.choice(values))
     if value is None:
         return column, "null", None
@@ -197,7 +198,7 @@ def constant(value):
 
 
 def smaller(query):
-    """Yields smaller queries: with one filter or aggregate less, or with narrower constants."""
+    """Yields simpler queries: with one fewer filter or aggregate, or with narrower constants."""
     replaced = lambda place, each: dataclasses.replace(
         query, where=query.where[:place] + each + query.where[place + 1:])
     if len(query.aggregates) > 1:
@@ -225,7 +226,7 @@ def smaller(query):
                     yield replaced(place, ((column, "between", (middle, high)),))
 
 
-# Engines. Each can open a dataset under a name, and run queries on the resulting table.
+# Engines. Each can open a dataset as a table, and run queries on the table.
 
 
 def ddl(program, dataset, dialect, *more):
@@ -322,7 +323,7 @@ class Spark(adapters.Spark):
 
 
 class Trino(adapters.Trino):
-    """A Trino server. `properties` are its session properties."""
+    """A Trino server. `properties` are the session properties for queries."""
 
     def __init__(self, installation, scratch, properties):
         self.version = version = trino.version_of(installation)
@@ -350,16 +351,16 @@ ENGINES = {
     "duckdb": DuckDb, "datafusion": DataFusion, "clickhouse": ClickHouse, "polars": Polars, "pyarrow": PyArrow,
     "spark": Spark,
 }
-# Engines that recognize partitions only by directory names.
+# Engines that find partitions only through directory names.
 HIVE_ONLY = (DataFusion, ClickHouse, Polars, PyArrow)
 
 
 def trinos(installations):
-    """Yields the servers to query. Versions with the bug run with and without page indexes."""
+    """Yields the servers to query. Versions with the bug run both with and without page indexes."""
     for installation in installations:
         version = trino.version_of(installation)
         for properties in [""] if version >= MENDED else ["", "parquet_use_column_index=false"]:
-            # Not a lambda: callers start the servers after the loop has changed its variables.
+            # A lambda would see changed loop variables, because callers start the servers later.
             yield f"Trino {version}", functools.partial(Trino, installation, properties=properties)
 
 
@@ -401,7 +402,7 @@ class Sheet:
         began, wrong, with_rows = time.monotonic(), [], 0
         for dataset in datasets:
             engine.open(self.program, dataset)
-        # Queries are distributed evenly among the datasets.
+        # The queries are distributed evenly among the datasets.
         known = any(loses_rows(engine, dataset) for dataset in datasets)
         asked = 0
         for query, dataset in zip(self.queries + self.spare, itertools.cycle(datasets)):
@@ -434,7 +435,7 @@ class Sheet:
             self.failed.append(line)
 
     def of(self, engine, query, dataset):
-        """Adapts a query to a dataset's table. Drops filters on partition columns that the engine does not have."""
+        """Adapts a query to a dataset's table. Drops filters on partition columns that the engine does not provide."""
         where = query.where
         if dataset.layout == "plain" and isinstance(engine, HIVE_ONLY):
             where = tuple(each for each in where if each[0] not in PARTITION)
@@ -444,7 +445,7 @@ class Sheet:
         return self.oracle.answer(query, rounded=isinstance(engine, Trino))
 
     def problem(self, engine, query):
-        """Returns how an engine's result differs from the raw lines, or an empty value if it does not."""
+        """Returns how an engine's result differs from that for the raw lines, or an empty value if they agree."""
         try:
             return differences(self.expected(engine, query), engine.ask(query))
         except Exception as error:  # The engines share no error type.
@@ -466,7 +467,7 @@ class Sheet:
             reduced = False
             for each in smaller(query):
                 attempts -= 1
-                # A query that causes an error does not reproduce a wrong result.
+                # An error does not reproduce a wrong result.
                 differs = self.problem(engine, each)
                 if differs and is_error(differs) == is_error(problem):
                     query, found, reduced = each, differs, True

@@ -48,7 +48,7 @@ def checks(engine, oracle):
         engine.script(adapters.ddl(engine.program, place, table, "spark", "--name", name))
         yield f"DDL for the plain layout, {table}", differ(by_partition(name), wanted)
 
-        # Apart from the location, Spark accepts the statements for Athena.
+        # Spark accepts the statements for Athena, except for the location.
         name = f"{table}_as_athena"
         text = adapters.ddl(engine.program, engine.dataset, table, "athena", "--location", "s3://lake",
                             "--name", name, "--no-projection")
@@ -59,7 +59,7 @@ def checks(engine, oracle):
         yield (f"Athena's CREATE TABLE and ALTER TABLE ADD, with comments, {table}",
                problem or differ(bare, []))
 
-    # A limit that docs/athena.md documents and that must still exist.
+    # docs/athena.md documents this limit, so it must still exist.
     session.conf.set("spark.sql.hive.convertMetastoreParquet", "false")
     try:
         session.sql(f"SELECT max(`time`) FROM {ROWS}").collect()

@@ -1,6 +1,6 @@
-"""A local Trino server, and a client for the part of its protocol that the tests need.
+"""A local Trino server, and a client that implements the part of Trino's protocol that the tests need.
 
-The protocol: https://trino.io/docs/current/develop/client-protocol.html
+Protocol documentation: https://trino.io/docs/current/develop/client-protocol.html
 """
 
 import base64
@@ -18,7 +18,7 @@ STARTUP_SECONDS = 900
 NODE_SECONDS = 60
 
 
-# The first tested version that has native file systems instead of Hadoop's.
+# The first tested version with native file systems instead of Hadoop's.
 NATIVE_FILES = 483
 # JVM options for Trino on Java 25.
 MODERN = [
@@ -37,14 +37,14 @@ def local_files(installation, directory):
     properties = {"connector.name": "hive", "hive.metastore": "file"}
     scheme = "file"
     if version_of(installation) >= NATIVE_FILES:
-        # With native file systems, a table at file:/// is empty but causes no error.
+        # With native file systems, a table at file:/// appears empty instead of causing an error.
         scheme = "local"
         properties |= {"fs.native-local.enabled": "true", "local.location": "/"}
     return properties | {"hive.metastore.catalog.dir": f"{scheme}://{directory}/metastore"}, scheme
 
 
 class TrinoError(Exception):
-    """A query that failed, or a server that did not start."""
+    """Raised if a query fails or a server does not start."""
 
 
 @dataclasses.dataclass
@@ -57,7 +57,7 @@ class Answer:
 
 
 class Server:
-    """Runs a server until it is closed. `catalogs` maps catalog names to properties of the Hive connector."""
+    """A server that runs until it is closed. `catalogs` maps catalog names to properties of the Hive connector."""
 
     def __init__(self, installation, directory, catalogs):
         self.directory, installation = pathlib.Path(directory), pathlib.Path(installation).resolve()
@@ -135,7 +135,7 @@ class Server:
             return json.load(response)
 
     def query(self, sql, **session):
-        """Runs a statement. Waits until the server accepts queries."""
+        """Runs a statement. If necessary, waits until the server accepts queries."""
         # The server reports that it has started several seconds before its only node becomes active.
         end = time.monotonic() + NODE_SECONDS
         while True:

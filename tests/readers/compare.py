@@ -1,4 +1,4 @@
-"""Checks that independent readers return exactly the contents of the source from a dataset.
+"""Checks that independent readers of a dataset return exactly the contents of the source.
 
     scripts/python-env, then: target/python/bin/python tests/readers/compare.py SOURCE DATASET
 
@@ -77,7 +77,7 @@ def main():
 
 
 class Checks:
-    """Counts checks, and prints a line for each check, followed by its problems."""
+    """Counts checks, and prints a line for each check, followed by any problems."""
 
     def __init__(self):
         self.passed = self.failed = 0
@@ -97,7 +97,7 @@ class Checks:
 
 
 class Expected:
-    """The reference parser's result for all objects of a log in a source."""
+    """The reference parser's result for all objects of a log type in a source."""
 
     def __init__(self, log, parsed, scratch):
         self.log = log
@@ -109,7 +109,7 @@ class Expected:
         self.rejects = pyarrow.Table.from_batches(
             (each.rejects for each in parsed), reference.reject_schema()
         )
-        # For each of `rows`, whether CSV cannot express its line.
+        # For each row in `rows`, whether its line cannot be expressed in CSV.
         self.irregular = pyarrow.array(
             itertools.chain.from_iterable(each.irregular for each in parsed), pyarrow.bool_()
         )
@@ -120,7 +120,7 @@ class Expected:
 
 
 def read_source(log, source, scratch):
-    """Parses every object of a log in `source` with the reference parser."""
+    """Parses every object of a log type in `source` with the reference parser."""
     jobs = [(path, key, scratch) for path, key in reference.objects(source, log)]
     with concurrent.futures.ProcessPoolExecutor(os.cpu_count()) as pool:
         return Expected(log, list(pool.map(reference.parse_object, jobs, chunksize=4)), scratch)
@@ -188,7 +188,7 @@ def read_with_polars(directory):
 
 
 def without_statistics(dataset):
-    """Yields the double column chunks for which pyarrow returns no minimum and maximum.
+    """Yields the column chunks of doubles for which pyarrow returns no minimum and maximum.
 
     pyarrow ignores statistics whose column order it does not know.
     """
@@ -247,7 +247,7 @@ def compare(name, expected, reader, directory):
         return name, problems, note
 
     expected, actual = exactly(expected), exactly(actual.cast(expected.schema))
-    # The rows of an object usually have the order of its lines, which makes the comparison fast.
+    # The rows of an object are usually in the order of its lines, which makes the comparison fast.
     if by_object(expected).equals(by_object(actual)):
         return name, [], note
     session = duckdb_session()
@@ -281,7 +281,7 @@ def compare(name, expected, reader, directory):
 def differences(session, columns):
     """Returns the rows that exist only in the expected table, and those that exist only in the actual table.
 
-    Both are lines of text: the number of rows and a few examples.
+    Both results are lines of text: the number of rows and a few examples.
     """
     found = []
     for what, left, right in [("missing", "expected", "actual"), ("surplus", "actual", "expected")]:
@@ -300,7 +300,7 @@ def shortened(row, longest=2000):
 
 
 def family(type):
-    """Normalizes a type: all Arrow text types become the same type, and so do all binary types."""
+    """Normalizes a type: maps all Arrow text types to one type, and all binary types to another."""
     if pyarrow.types.is_large_string(type) or pyarrow.types.is_string_view(type):
         return pyarrow.string()
     if pyarrow.types.is_large_binary(type) or pyarrow.types.is_binary_view(type):
@@ -311,7 +311,7 @@ def family(type):
 
 
 def exactly(table):
-    """Replaces doubles with their bits, so that -0.0 differs from 0.0 and nothing is rounded."""
+    """Replaces doubles with their bits, so that -0.0 and 0.0 differ and nothing is rounded."""
     for index, field in enumerate(table.schema):
         if pyarrow.types.is_floating(field.type):
             bits = [chunk.view(pyarrow.int64()) for chunk in table.column(index).chunks]

@@ -1,7 +1,7 @@
-"""A slow and simple parser for log objects, used as a reference for alb2parquet.
+"""A slow and simple parser for log objects, which serves as a reference for alb2parquet.
 
-It is written from the documented rules for lines, not from the program's code. It shares only the files in `schemas/`
-with the program: the columns of each field and their types.
+It implements the documented rules for lines, and is independent of the program's code. It shares only the files in
+`schemas/` with the program, which define the columns of each field and their types.
 """
 
 import dataclasses
@@ -139,7 +139,7 @@ def reject_schema():
 
 
 def objects(source, log):
-    """Yields the path and the key of every object of a log in a directory."""
+    """Yields the path and the key of every object of a log type in a directory."""
     source = source.resolve()
     for path in sorted(source.rglob("*.log.gz")):
         key = path.relative_to(source).as_posix()
@@ -158,8 +158,8 @@ class Parsed:
     lines: int
     rows: pyarrow.RecordBatch
     rejects: pyarrow.RecordBatch
-    irregular: list  # for every row, whether CSV cannot express its line
-    left_out: dict  # reason -> number of lines that CSV cannot express
+    irregular: list  # for every row, whether its line cannot be expressed in CSV
+    left_out: dict  # reason -> number of lines that cannot be expressed in CSV
     csv: pathlib.Path | None  # a file with all other lines, for DuckDB; None if there are none
 
 
@@ -183,7 +183,7 @@ def parse_object(job):
     elif behind is not None:
         end, tail = len(text), behind
     else:
-        # From the incomplete line on, the rest of a damaged object is one reject.
+        # In a damaged object, everything from the incomplete line on is one reject.
         end = max(text.rfind(b"\n") + 1, offset)
         tail = text[end:]
     rows, irregular, rejects, regular, left_out = [], [], [], [], {}
@@ -214,7 +214,7 @@ def parse_object(job):
         reject += partition
 
     csv = path if regular else None
-    # DuckDB needs uniform line ends throughout the file, and gzip without padding.
+    # DuckDB needs uniform line endings throughout the file, and gzip without padding.
     if regular and (left_out or b"\r" in text or text != simply_inflated(data)):
         csv = scratch / path.name.removesuffix(".gz")
         csv.write_bytes(b"".join(line + b"\n" for line in regular))
@@ -229,7 +229,7 @@ def batch(rows, schema):
 
 
 def simply_inflated(data):
-    """Returns the text of an object that has a single member, or None."""
+    """Returns the text of an object, or None if the object is not a single intact member."""
     member, damage, rest = inflate_member(data) if data.startswith(GZIP_MAGIC) else (None, None, b"")
     return member if damage is None and not rest else None
 
@@ -238,7 +238,7 @@ def inflate(data):
     """Returns an object's text, its damage or None, and the data of the resulting reject or None."""
     damage, behind, depth = None, None, 0
     while True:
-        # An object that ends after a header is empty: if the shortest possible end is appended, it decompresses to
+        # An object that ends right after a header is empty: with the shortest possible end appended, it decompresses to
         # nothing.
         if damage is None and data.startswith(MEMBER) and inflate_member(data + EMPTY_MEMBER_END) == (b"", None, b""):
             return b"", None, None
@@ -266,7 +266,7 @@ def is_text(head):
 def inflate_members(data, below, behind):
     """Returns the text of all gzip members, the damage or None, and the data after the members.
 
-    `below` and `behind` are the damage and the trailing data of the outer gzip level, if there is one.
+    `below` and `behind` are the damage and the trailing data of the enclosing gzip level, if there is one.
     """
     text, begun = b"", False
     while True:
@@ -363,7 +363,7 @@ def split_fields(line, known):
             at = end
 
 
-# Functions that parse a column value from the unquoted text of its field. The caller handles `-`.
+# Functions that parse a column value from the unquoted text of a field. The caller handles `-`.
 
 
 def address(text):
@@ -420,7 +420,7 @@ def timestamp(text):
 
 
 def bound(name):
-    """Returns a function that parses one of the two times in a validity. It returns None if the time is absent."""
+    """Returns a parser for one of the two times in a validity period. The parser returns None if the time is absent."""
 
     def read(text):
         for part in text.split(";"):
@@ -452,11 +452,11 @@ TYPES = {
 }
 
 
-# The same rules for a CSV reader.
+# The same rules, for a CSV reader.
 
 
 def csv_exception(line, extra):
-    """Returns why CSV cannot express a valid line, or None if it can."""
+    """Returns why a valid line cannot be expressed in CSV, or None if it can."""
     text = line.decode()
     if not REGULAR_LINE.fullmatch(text):
         return "more than single spaces between fields"
@@ -468,7 +468,7 @@ def csv_exception(line, extra):
 
 
 def csv_query(log):
-    """Returns the SQL that reads CSV files as the columns of a log's table.
+    """Returns the SQL that reads CSV files into the columns of a log's table.
 
     Its parameter is the list of files. A table `keys` must contain the key of every file.
     """

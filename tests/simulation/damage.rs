@@ -1,7 +1,7 @@
-//! State that is lost, restored from a backup, truncated or forged between runs of the real conversion.
+//! Between runs of the real conversion, state is lost, restored from a backup, truncated or forged.
 //!
-//! The next run must report every partition whose claims do not account for its files, convert nothing into such a
-//! partition, and convert everything else. After `repair` and another run, every row must be in the dataset exactly
+//! The next run must report every partition whose claims do not account for its files, convert nothing into these
+//! partitions, and convert everything else. After `repair` and another run, every row must be in the dataset exactly
 //! once, `verify` must have no findings, and one more run must write nothing.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -129,7 +129,7 @@ fn delete_all(store: &InMemory, keys: &[String]) {
     }
 }
 
-/// Returns the number in the name of a file in a log.
+/// Returns the number in the file name of a log entry.
 fn number(key: &str) -> usize {
     let name = key.rsplit('/').next().unwrap();
     name.split('.').next().unwrap().parse().unwrap()
@@ -145,7 +145,7 @@ fn partition_of(day: &str) -> String {
     format!("health_check 012345678901 eu-west-1 {}", day.replace('/', "-"))
 }
 
-/// Returns the directories of a day's files.
+/// Returns the directories that contain a day's files.
 fn directories(day: &str) -> [String; 2] {
     let parts: Vec<&str> = day.split('/').collect();
     [ROWS, REJECTS].map(|table| {
@@ -183,11 +183,11 @@ impl History {
         (count > 0).then(|| values[self.random.below(count) as usize].clone())
     }
 
-    /// Adds objects to a day of the source.
+    /// Adds objects for a day to the source.
     fn add(&mut self, day: &str) {
         for _ in 0..=self.random.below(2) {
             let number = self.lines.len();
-            // `verify` would report an object that has no rows.
+            // `verify` would report an object that has rejects but no rows.
             let good = self.random.below(4);
             let bad = u64::from(good > 0 && self.random.hits(300));
             let mut text = String::new();
@@ -202,7 +202,7 @@ impl History {
         }
     }
 
-    /// Converts, and returns the failures that the run reports.
+    /// Runs a conversion, and returns the failures that it reports.
     fn convert(&mut self) -> anyhow::Result<Vec<String>> {
         self.runs += 1;
         let tally = convert(&self.world, &format!("run-{}", self.runs))?;
@@ -311,7 +311,7 @@ impl History {
             }
             Damage::AbortForged => put(&store, &own(".aborted.json", &claim), "{}"),
             Damage::DoneForged => {
-                // If the claim is open, a forged marker leaves it without files, and `verify` reports this.
+                // If the claim is open, a forged marker makes it a done claim without files, which `verify` reports.
                 if !all.contains(&own(".done.json", &claim)) {
                     return false;
                 }
@@ -322,7 +322,7 @@ impl History {
         true
     }
 
-    /// Forges a claim or copies a data file. Returns whether that was possible.
+    /// Forges a claim or copies a data file. Returns whether it was possible to do so.
     fn forge(&mut self, damage: Damage, claim: &str, logs: &[Vec<String>]) -> bool {
         let store = self.dataset();
         match damage {
@@ -363,7 +363,7 @@ impl History {
         true
     }
 
-    /// Returns how often each row and reject is visible. The keys are its object, and its time or line number.
+    /// Returns how often each row and each reject is visible. The keys are the object, and the time or line number.
     fn rows(&self) -> BTreeMap<(String, String), u64> {
         let store = self.dataset();
         let mut rows = BTreeMap::new();
@@ -387,7 +387,7 @@ impl History {
         rows
     }
 
-    /// Asserts that no row is visible twice, and that all rows of the objects in `days` are visible.
+    /// Asserts that no row is visible twice, and that all rows of the objects from the given days are visible.
     fn expect_rows(&self, days: &[&str], what: &str) {
         let rows = self.rows();
         let twice: Vec<_> = rows.iter().filter(|(_, count)| **count > 1).collect();
@@ -407,7 +407,8 @@ impl History {
         directories(day).iter().flat_map(|directory| keys(&store, directory)).collect()
     }
 
-    /// Returns whether a day's claims are broken or do not account for the day's files. Reads the state directly.
+    /// Returns whether a day's claims are broken, or do not account for the day's files. Reads the state directly,
+    /// without the program's code.
     fn is_unknown(&self, day: &str) -> bool {
         let store = self.dataset();
         let log = keys(&store, &log_of(day));
@@ -438,7 +439,7 @@ impl History {
         self.files(day).iter().any(|file| !claimed.contains(file))
     }
 
-    /// Returns the days that have a published claim whose files are absent, because the backup lacks the removal.
+    /// Returns the days with a published claim whose files are absent because the backup does not contain the removal.
     fn days_without_files(&self) -> Vec<&'static str> {
         let verify = self.verify();
         let gone = verify.iter().filter(|finding| finding.problem == "is gone");
@@ -475,7 +476,7 @@ impl History {
     }
 }
 
-/// Returns the key for a copy of a data file.
+/// Returns a key for a copy of a data file.
 fn copy_of(file: &str) -> String {
     file.replace(".parquet", "-copy.parquet")
 }
@@ -528,7 +529,7 @@ fn run_seed(seed: u64) -> BTreeMap<&'static str, u64> {
     }
     let is_alone = |text: &&String| text.contains("a file of rows or rejects is lost");
     for text in failed.iter().filter(is_alone) {
-        // An interrupted run left the file of rejects, which is published first, and its claim is lost. Apply the remedy.
+        // An interrupted run left its reject file, which is published first, and the claim is lost. Apply the remedy.
         let (_, named) = text.split_once("memory:/").unwrap();
         let key = named.split(' ').next().unwrap();
         assert!(key.starts_with(REJECTS), "{what}: {text}");
@@ -604,7 +605,7 @@ fn places(key: &str) -> [String; 6] {
     ]
 }
 
-/// Objects are copied and moved between runs that can fail at any call. No run sees all copies.
+/// Objects are copied and moved between runs, and runs can fail at any call. No run sees all copies.
 #[test]
 fn copies_and_moved_objects_are_converted_once() {
     let mut faults = BTreeMap::<&str, u64>::new();
@@ -620,7 +621,7 @@ fn copies_and_moved_objects_are_converted_once() {
                 let mut there = 0;
                 for place in places(&object.key) {
                     let path = Path::from(place.as_str());
-                    // In the last run, every object has at least one copy.
+                    // In the last run, every object must exist at least once.
                     if random.hits(300) || run + 1 == runs && there == 0 && place.starts_with("old")
                     {
                         put(&state.source, &place, bytes.clone());
@@ -679,8 +680,8 @@ fn an_object_that_was_replaced_after_the_listing_is_not_read() {
     }
 }
 
-/// A run of few partitions reads a partition's log while it handles an adjacent day, and lists the partition's files
-/// later.
+/// A run that covers few partitions reads a partition's log while it processes an adjacent day, and lists the
+/// partition's files later.
 #[test]
 fn a_file_of_a_claim_that_is_newer_than_the_log_blocks_nothing() {
     let mut history = History::new(1);

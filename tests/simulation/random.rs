@@ -1,4 +1,4 @@
-//! Random numbers from a seed, the same on every machine.
+//! Random numbers from a seed, which are the same on every machine.
 
 /// SplitMix64.
 pub(crate) struct Random(u64);

@@ -1,5 +1,5 @@
-//! An in-memory object store with a seeded scheduler, which decides which run makes the next call and whether the call
-//! has a fault.
+//! An in-memory object store with a seeded scheduler. The scheduler decides which run makes the next call, and whether
+//! to inject a fault into the call.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -49,22 +49,23 @@ pub(super) struct State {
     /// Active actors, each with the step until which it sleeps.
     actors: BTreeMap<usize, u64>,
     step: u64,
-    /// Delayed writes, each with the step at which it takes effect. Its sender received an error or crashed.
+    /// Delayed writes, each with the step at which it takes effect. The run that sent it received an error or crashed.
     delayed: Vec<(u64, Write)>,
     /// An older state of the dataset, which stale listings return.
     past: InMemory,
     uploads: BTreeSet<(String, String)>,
     /// Current version and stamp of each source object, by key.
     versions: BTreeMap<String, (u64, u64)>,
-    /// Keys of source objects whose files have a different extension.
+    /// Keys of source objects that are stored under a different extension.
     renamed: BTreeSet<String>,
-    /// Keys of objects that have had several names. Copies are compared by size, so any of their versions can be
-    /// converted.
+    /// Keys of objects that have had several names. Copies are compared by size, so the dataset can contain any version
+    /// of these objects.
     ambiguous: BTreeSet<String>,
     visible: BTreeMap<String, Vec<String>>,
     /// Whether rows may disappear because of a removal.
     pub(super) removing: bool,
-    /// Whether claims were lost. Rows can then be duplicated or missing in partitions that the last run reports.
+    /// Whether claims were lost. Rows can then be duplicated or missing, but only in partitions that the last run
+    /// reports.
     pub(super) damaged: bool,
     pub(super) violation: Option<String>,
     pub(super) calls: u64,
@@ -92,7 +93,7 @@ pub(super) struct Rates {
     pub(super) in_flight: u64,
     /// Responses that contain too few bytes of an object.
     pub(super) short: u64,
-    /// Losses of claims, and restores of an older state.
+    /// Events that delete claims or restore an older state.
     pub(super) loss: u64,
 }
 
@@ -106,13 +107,13 @@ pub(super) enum Fault {
     ErrorBefore,
     ErrorAfter,
     ErrorInFlight,
-    /// A create stores nothing and reports a conflict, although the object does not exist.
+    /// A conditional create stores nothing and reports a conflict, although the object does not exist.
     Conflict,
     /// A request reports that an upload does not exist, although it does.
     NotFound,
 }
 
-/// A run's view of one of the stores.
+/// One of the stores, as a run accesses it.
 #[derive(Clone)]
 pub(super) struct SimStore {
     pub(super) scheduler: Arc<Scheduler>,
@@ -167,7 +168,7 @@ impl Scheduler {
         drop(self.wait(self.state(), actor));
     }
 
-    /// Removes an actor from the schedule.
+    /// Removes an actor from the scheduler.
     pub(super) fn leave(&self, actor: usize) {
         let mut state = self.state();
         state.actors.remove(&actor);
@@ -182,7 +183,7 @@ impl Scheduler {
         state
     }
 
-    /// Passes the turn to any actor, possibly the same one, and waits for this actor's next turn.
+    /// Passes the turn to an actor, possibly to this one again, and waits for this actor's next turn.
     fn pass(&self, actor: usize) -> MutexGuard<'_, State> {
         let mut state = self.state();
         state.simulate_events();
@@ -230,7 +231,7 @@ impl State {
         };
     }
 
-    /// Simulates the events between two calls: delayed writes, lost claims, lifecycle rules, and changes to the source.
+    /// Simulates events between two calls: delayed writes, lost claims, lifecycle rules, and changes to the source.
     fn simulate_events(&mut self) {
         self.step += 1;
         self.calls += 1;
@@ -272,7 +273,7 @@ impl State {
         Path::from(format!("{}{ending}", object.key))
     }
 
-    /// Renames a source object, as tools that copy logs do.
+    /// Renames a source object as tools for copying logs do.
     fn rename(&mut self, object: &Object) {
         let Some((version, stamp)) = self.versions.get(&object.key).copied() else { return };
         let path = self.path(object);
@@ -368,7 +369,7 @@ impl State {
             let key = meta.location.to_string();
             let rows = self.visible.remove(&key).unwrap_or_else(|| {
                 let bytes = read_now(&self.dataset, &meta.location);
-                // `verify` reads the real Parquet files instead.
+                // Real Parquet files are not text. `verify` checks them instead.
                 let text =
                     if bytes.starts_with(b"PAR1") { "" } else { str::from_utf8(&bytes).unwrap() };
                 text.lines().map(str::to_owned).collect()
@@ -378,7 +379,7 @@ impl State {
         let mut rows = BTreeSet::new();
         for (file, of_file) in &visible {
             for row in of_file {
-                // The rows of two versions of an object differ only in the version number.
+                // Rows of different versions of an object differ only in the version number.
                 let (row, _) = row.split_once(' ').unwrap();
                 if !rows.insert(row.to_owned()) && !self.damaged {
                     self.violation.get_or_insert(format!("row {row} exists twice, also in {file}"));
@@ -455,7 +456,7 @@ fn e_tag(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes)[..8])
 }
 
-/// Reads a source object, conditionally on its ETag.
+/// Reads a source object, on condition that its ETag is the requested one.
 fn get_source(store: &InMemory, path: &Path, mut options: GetOptions) -> Result<GetResult> {
     if let Some(wanted) = options.if_match.take() {
         let whole = store.get_opts(path, GetOptions::default()).now_or_never().unwrap()?;
@@ -467,7 +468,7 @@ fn get_source(store: &InMemory, path: &Path, mut options: GetOptions) -> Result<
     store.get_opts(path, options).now_or_never().unwrap()
 }
 
-/// Truncates a response. Some stores still report the full size of the object.
+/// Truncates a response. In some cases, the response still reports the full size of the object.
 fn shortened(answer: GetResult, random: &mut Random) -> GetResult {
     let (mut meta, range) = (answer.meta.clone(), answer.range.clone());
     let attributes = answer.attributes.clone();
@@ -490,7 +491,7 @@ impl SimStore {
     where
         F: FnOnce(&InMemory) -> Result<T> + Send + 'static,
     {
-        // The destructors of a crashed run are still executed, but their calls must have no effect.
+        // After a simulated crash, destructors still run, but their calls must have no effect.
         if self.dead.load(Ordering::Relaxed) {
             return Err(failed("the run is dead"));
         }
@@ -539,8 +540,8 @@ impl SimStore {
     }
 }
 
-/// Converts the error for a missing upload to "not found", as in real stores. Stores without abort, such as Azure,
-/// report an invalid list of parts instead.
+/// Converts the error for a missing upload to "not found", which real stores return. Stores that cannot abort uploads,
+/// such as Azure, report an invalid list of parts instead.
 fn map_missing_upload<T>(result: Result<T>, path: &Path, aborts: bool) -> Result<T> {
     result.map_err(|error| match error {
         Error::Generic { source, .. } if aborts => {
@@ -646,7 +647,7 @@ impl ObjectStore for SimStore {
             Ok(listed)
         });
         match listed {
-            // In an older state, only new files would be missing. This omits random files, which is more general.
+            // A stale listing would lack only new files. This omits random files, which is more general.
             Ok(mut listed) if lag => {
                 let mut state = self.scheduler.state();
                 let missing = state.random.below(500);

@@ -1,10 +1,10 @@
-"""Runs scripts/spark_convert.py on a cluster of one master and two workers, and compares its dataset with the one that
-the program creates without Spark.
+"""Runs scripts/spark_convert.py on a cluster of one master and two workers, and compares the resulting dataset with the
+one that the program creates without Spark.
 
 Usage: check.py SOURCE WORK PROGRAM
 
-The cluster consists of JVMs from the pip package, on 127.0.0.1 and 127.0.0.2, because Spark starts a speculative copy
-only on another host. The tests read Spark's event logs. All processes are stopped by their IDs.
+The cluster consists of JVMs that run Spark from the pip package. They use 127.0.0.1 and 127.0.0.2, because Spark starts
+a speculative copy only on another host. The tests read Spark's event logs. All processes are stopped by their IDs.
 """
 
 import ast
@@ -31,7 +31,7 @@ import spark_convert  # noqa: E402
 
 SPARK = pathlib.Path(pyspark.__file__).parent
 HOSTS = ["127.0.0.1", "127.0.0.2"]
-# In seconds, enough for a busy machine.
+# In seconds. Long enough for a busy machine.
 PATIENCE = 120
 
 
@@ -102,7 +102,7 @@ class Cluster:
         command = [SPARK / "bin/spark-class", f"org.apache.spark.deploy.{main}", *map(str, arguments)]
         environment = self.environment(address, SPARK_DAEMON_MEMORY="256m")
         with open(self.work / "logs" / name, "a") as log:
-            # The shell replaces itself with the JVM, so this is the JVM's process ID.
+            # The shell script replaces itself with the JVM, so this is the JVM's process ID.
             self.processes[name] = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 
     def start_worker(self, host):
@@ -158,8 +158,8 @@ class Cluster:
                 process.wait()
 
 
-# Runs the script, but delays the end of Spark until a process has ended. Otherwise, Spark would stop before it receives
-# the result of the slower copy.
+# Runs the script, but does not stop Spark until the given process has ended. Otherwise, Spark would stop before it
+# receives the result of the slower copy.
 UNTIL_GONE = """
 import pathlib, runpy, sys, time
 from pyspark.sql import SparkSession
@@ -265,7 +265,7 @@ def files(out):
 
 
 def wrapper(directory, program, call, does):
-    """Returns a program wrapper that saves the input of the given call of `convert` to the file `all`, then hangs."""
+    """Returns a wrapper for the program. In the given call of `convert`, it saves its input to `all` and hangs."""
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     file = directory / "alb2parquet"
@@ -288,7 +288,7 @@ exec sleep 600
 
 # Converts the first batch of the task, and hangs before the next one.
 FIRST_ONLY = 'head -n 1 {directory}/all | {program} "$@"'
-# In addition, an orphaned process converts all batches of the task, like a process that outlived its task.
+# Also starts an orphaned process that converts all batches of the task, like a process that has outlived its task.
 WITH_ORPHAN = FIRST_ONLY + """
 setsid bash -c 'sleep 2; exec "$@" <{directory}/all >{directory}/orphan.out 2>&1' orphan {program} "$@" \\
     </dev/null >/dev/null 2>&1 &
@@ -338,7 +338,7 @@ def shares():
             assert sorted(batch.id for group in groups for batch in group) == sorted(batch.id for batch in batches)
             assert loads == sorted(loads, reverse=True) and all(groups)
             assert len(groups) <= len(batches)
-            # Not counting its smallest batch, no task has more than an equal share.
+            # Without its smallest batch, no task has more than an equal share.
             for group, load in zip(groups, loads):
                 assert load - min(batch.size for batch in group) <= sum(sizes) / len(groups), (sizes, loads)
 
@@ -366,7 +366,7 @@ def plain(cluster, oracle, source, program):
     assert run.summary["batches"] > run.summary["tasks"], run.summary
     title = f"alb2parquet: {run.summary['batches']} batches"
     assert any(title in (each or "") for each in run.titles), run.titles
-    # The last progress line shows the counts of the accumulators.
+    # The last progress line shows the counts from the accumulators.
     counts = f"{run.summary['lines']:,} lines, {rows:,} rows, 1 rejects"
     assert counts in run.said, run.said[-2000:]
     print(f"plain: {rows} rows, {run.summary['tasks']} tasks on {len(hosts)} workers; verify found nothing", flush=True)
@@ -416,7 +416,7 @@ def speculation(cluster, oracle, source, program):
     run = Run(cluster, "speculation", source, "--binary", binary, *tasks(source),
               settings=["spark.speculation=true", "spark.speculation.quantile=0.5",
                         "spark.speculation.multiplier=1.5"], until_gone=directory / "hung").wait(0)
-    # The program's parent was killed, so only the kernel could signal the program.
+    # The program's parent was killed, so only the kernel could send the program a signal.
     assert "STILL RUNNING" not in run.said
     orphan = int((directory / "orphan").read_text())
     wait_for("the orphan to end", lambda: not lives(orphan))
@@ -449,7 +449,7 @@ def corrupt(cluster, program):
     assert run.summary["failed"] == 1 and f"{broken.name}: " in run.said, run.said
     assert files(run.out) == oracle.files
     print(f"corrupt: exit code 2, {run.summary['failures'][0]['error']!r}, as without Spark; with --files", flush=True)
-    # Everything is already converted, except an object whose content has changed.
+    # Everything has already been converted, except one object whose content has changed since then.
     objects[0].write_bytes(gzip.compress(gzip.decompress(objects[0].read_bytes()) + b"more\n"))
     again = Run(cluster, "changed", source, "--binary", program, "--out", run.out).wait(2)
     assert again.summary["batches"] == 0 and not again.summary["plan_complete"], again.summary

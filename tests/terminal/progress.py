@@ -3,7 +3,7 @@
     progress.py PROGRAM SOURCE DIRECTORY
 
 The program runs in a pseudo-terminal, and a terminal emulator (pyte) renders its output. Exits with 1 and prints the
-screen if anything is missing, truncated in the wrong place, or not erased.
+screen if anything is missing, is truncated in the wrong place, or is not erased.
 """
 
 import fcntl
@@ -20,7 +20,7 @@ import termios
 import pyte
 
 ROWS = 30
-# Beginnings of the lines that appear below the bar.
+# How the lines below the bar begin.
 LINES = (
     r"[\d.]+ [KMG]?i?B of [\d.]+ [KMG]?i?B, ",
     r"[\d,]+ rejects, [\d,]+/[\d,]+ objects",

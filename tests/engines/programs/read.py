@@ -22,7 +22,7 @@ import checksums
 def main(engine, listed):
     read = ENGINES[engine]
     if UNSAFE.intersection(read.values()):
-        # Imported once here, instead of once in the process of each file.
+        # Import the engine once here instead of in the process for each file.
         importlib.import_module(engine)
     for line in pathlib.Path(listed).read_text().splitlines():
         path, types = line.split("\t")[:2]
@@ -32,14 +32,14 @@ def main(engine, listed):
 
 
 def attempts(read, path, types):
-    """Yields the result or the error of each of an engine's readers."""
+    """Yields the result or the error of each reader of an engine."""
     for reader, function in read.items():
         if function not in UNSAFE:
             yield reader, attempt(function, path, types)
             continue
         ((_, found),) = apart(function, path, [types])
         if "error" in found:
-            # A reader that refuses the whole file may still read some columns, possibly with wrong values.
+            # A reader that cannot read the whole file may still read some columns, possibly with wrong values.
             alone = apart(function, path, [{name: kind} for name, kind in types.items()])
             found["columns"] = {name: sums for _, each in alone for name, sums in each.get("columns", {}).items()}
         yield reader, found
@@ -55,7 +55,7 @@ def attempt(function, path, types):
 
 
 def apart(function, path, selections):
-    """Attempts several column selections in a child process. Starts a new process if the child crashes."""
+    """Reads several column selections in a child process. Starts a new process if the child crashes."""
     found = []
     while len(found) < len(selections):
         reading, writing = os.pipe()
@@ -99,7 +99,7 @@ def read_pyarrow(path, types):
 def read_pandas(path, types):
     import pandas
 
-    # With the default types, integers in columns with NULLs would become doubles, with only 53 bits of precision.
+    # With the default types, integers in columns with NULLs would become doubles, which have only 53 bits of precision.
     frame = pandas.read_parquet(path, engine="pyarrow", dtype_backend="numpy_nullable", partitioning=None)
     return of_frame(frame, types)
 
@@ -171,7 +171,7 @@ def read_chdb(path, types):
     return of_table(pyarrow.ipc.open_file(pyarrow.BufferReader(answer)).read_all())
 
 
-# The readers of each engine, by name if an engine has several.
+# The readers of each engine. They are named if the engine has several.
 ENGINES = {
     "pyarrow": {"": read_pyarrow},
     "pandas": {"": read_pandas},

@@ -17,7 +17,7 @@ final class Checksums {
     private long rows;
     private long sum;
 
-    /** The first {@code inRow} columns are part of the checksum of the rows. */
+    /** Only the first {@code inRow} columns are part of the row checksum. */
     Checksums(List<String> names, int inRow) {
         this.names = names;
         this.inRow = inRow;

@@ -23,15 +23,15 @@ import org.apache.spark.sql.Row;
 import org.apache.spark.sql.SparkSession;
 
 /**
- * Reads Iceberg tables with Spark, with and without vectorization. The files are appended to the tables unchanged, each
- * with its partition values. A name mapping identifies the columns, since the files have no field IDs.
+ * Reads Iceberg tables with Spark, with and without vectorization. The files are added to the tables unchanged, with
+ * their partition values. Because the files have no field IDs, a name mapping identifies the columns.
  */
 public final class ReadIceberg {
     private static final List<String> PARTITION = List.of("account", "region", "day");
 
     private ReadIceberg() {}
 
-    /** The arguments are the list of files and a directory for table metadata. */
+    /** The arguments are the path of the file list and a directory for table metadata. */
     public static void main(String[] arguments) throws Exception {
         SparkSession spark = ReadSpark.session();
         // Tables are named by path. The default catalog would be a Hive catalog, which does not exist here.

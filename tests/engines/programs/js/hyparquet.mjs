@@ -10,7 +10,7 @@ const load = name => import(pathToFileURL(from.resolve(name)))
 const { asyncBufferFromFile, parquetMetadataAsync, parquetReadObjects } = await load('hyparquet')
 const { compressors } = await load('hyparquet-compressors')
 
-// Return text and times in their stored form.
+// Leave text and times in their stored form.
 const parsers = { stringFromBytes: bytes => bytes, timestampFromMicroseconds: micros => micros }
 const double = Buffer.alloc(8)
 

@@ -14,7 +14,7 @@ import (
 	"strings"
 )
 
-// File accumulates the checksums of rows, value by value.
+// File accumulates the checksums of a file, value by value.
 type File struct {
 	names  []string
 	values []uint64
@@ -67,7 +67,7 @@ func (file *File) next() {
 	}
 }
 
-// Main reads every file in the list that the arguments name, and prints its checksums or its error.
+// Main reads every file in the list that is named on the command line, and prints its checksums or the error.
 func Main(read func(path string) (*File, error)) {
 	list, err := os.Open(os.Args[1])
 	if err != nil {
@@ -97,7 +97,7 @@ func Main(read func(path string) (*File, error)) {
 	}
 }
 
-// A panic of the reader is reported as its error.
+// attempt reads a file, and returns a panic in the reader as an error.
 func attempt(read func(path string) (*File, error), path string) (file *File, err error) {
 	defer func() {
 		if problem := recover(); problem != nil {
