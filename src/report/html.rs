@@ -23,7 +23,7 @@ use crate::util::escape::{printable, printable_lines};
 
 /// The style sheet.
 const STYLE: &str = include_str!("html/report.css");
-/// The script, which does nothing but show the counts of a day on hover and focus.
+/// The script, which only shows the counts of a day on hover and focus.
 const SCRIPT: &str = include_str!("html/report.js");
 
 /// Escapes values in the template for HTML. Also applies the escapes for terminals, because reversed text can deceive

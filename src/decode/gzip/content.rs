@@ -36,7 +36,7 @@ pub(crate) fn is_text(head: &[u8]) -> bool {
         && std::str::from_utf8(line).is_ok()
 }
 
-/// Returns whether the object consists of nothing but a gzip header (RFC 1952, 2.3), and thus has no content.
+/// Returns whether the object consists of only a gzip header (RFC 1952, 2.3), and thus has no content.
 pub(super) fn is_only_header(all: &[u8]) -> bool {
     const HEADER: usize = 10;
     const FEXTRA: u8 = 4;
