@@ -66,13 +66,13 @@ pub struct Conversion<'a> {
     /// Number of worker threads.
     pub threads: usize,
     /// Progress observer.
-    pub watcher: &'a dyn Watcher,
+    pub observer: &'a dyn Observer,
     /// If set, no more batches are started, and batches that are not claimed yet are discarded.
     pub stop: &'a AtomicBool,
 }
 
 /// Observes the progress of a conversion. Its methods are called from many threads.
-pub trait Watcher: Sync {
+pub trait Observer: Sync {
     /// Called after a segment of an object, or the entire object, is converted.
     fn read(&self, segment: &Read);
 
@@ -80,7 +80,7 @@ pub trait Watcher: Sync {
     fn published(&self, batch: &Batch, tally: &Tally, took: Duration);
 
     /// Called after the batch at this index in the plan is finished, with the complete tally of the batch.
-    fn settled(&self, _place: usize, _tally: &Tally) {}
+    fn finished(&self, _place: usize, _tally: &Tally) {}
 }
 
 /// A converted segment of an object.
@@ -214,7 +214,7 @@ impl Conversion<'_> {
         }
         let (reason, remedy) = match ledger.commit(&batch.partition, claim, writings) {
             Ok(Committed::Claimed(State::Done)) => {
-                self.watcher.published(batch, &tally, took);
+                self.observer.published(batch, &tally, took);
                 return Ok((tally, None));
             }
             Ok(Committed::Claimed(State::Stuck(reason))) => (reason, Some(Remedy::Remove)),
@@ -340,7 +340,7 @@ impl Driver<'_> {
                     let all = outcome.tallies.entry(index).or_insert((log_type, Tally::default()));
                     all.1.add(log_type, tally);
                     if rest.is_none() {
-                        conversion.watcher.settled(index, &all.1);
+                        conversion.observer.finished(index, &all.1);
                     }
                     queue.finish(index, &batch, rest);
                 }

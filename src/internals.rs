@@ -36,7 +36,7 @@ pub mod decode {
         pub use crate::decode::reader::{Counts, Reader};
     }
     pub mod sniff {
-        pub use crate::decode::sniff::recognise;
+        pub use crate::decode::sniff::recognize;
     }
     pub mod text_buffer {
         pub use crate::decode::text_buffer::Text;
@@ -116,7 +116,7 @@ mod with_cli {
     }
 
     pub mod convert {
-        pub use crate::convert::{Conversion, Read, Watcher};
+        pub use crate::convert::{Conversion, Observer, Read};
         pub mod manifest {
             pub use crate::convert::manifest::{BadLine, Description};
         }

@@ -138,7 +138,7 @@ impl Plan {
     }
 
     /// Plans all listed objects, as if none had been converted.
-    pub fn anew(listing: Listing, sources: &[Source], target_size: u64) -> Self {
+    pub fn of_all(listing: Listing, sources: &[Source], target_size: u64) -> Self {
         let nothing = |_: &Partition, _: &[Object]| Ok::<_, Infallible>(Before::default());
         let Ok(plan) = Self::cut(listing, sources, target_size, nothing);
         plan

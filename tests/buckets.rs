@@ -252,7 +252,7 @@ fn failed_requests_lose_no_rows() {
         assert_eq!((converted, rows), (20, 2_000), "{name}");
         if let Fault::Answer(400.., "RequestTimeout") | Fault::Answer(500.., _) = fault {
             assert_eq!(failed, injected, "{name}");
-            run.says(&["request failed", &format!(", {failed} failed")]);
+            run.says(&["request failed", &format!(", {failed} failed (retried or given up)")]);
         }
         same(&world, &lake);
         alb2parquet("verify", &logs, &lake, &["--read-data"]).expect(0);

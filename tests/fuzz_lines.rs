@@ -140,7 +140,7 @@ fn decode_all(
             }
         }
         for segment in &decoded.segments {
-            sniff::recognise(log_type, &segment.rejects);
+            sniff::recognize(log_type, &segment.rejects);
             for reject in &segment.rejects {
                 if let Some(place) = locate::fault_range(log_type.table(), reject) {
                     assert!(place.start <= place.end && place.end <= reject.raw.len());

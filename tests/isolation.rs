@@ -5,7 +5,7 @@ use std::sync::atomic::AtomicBool;
 use std::time::{Duration, Instant};
 
 use alb2parquet::internals::convert::tally::Tally;
-use alb2parquet::internals::convert::{Conversion, Read, Watcher};
+use alb2parquet::internals::convert::{Conversion, Observer, Read};
 use alb2parquet::internals::dataset::layout::{Dataset, Layout, Opening};
 use alb2parquet::internals::dataset::ledger::Ledger;
 use alb2parquet::internals::encode::profile::Profile;
@@ -24,7 +24,7 @@ struct Faulty {
     published: bool,
 }
 
-impl Watcher for Faulty {
+impl Observer for Faulty {
     fn read(&self, part: &Read) {
         assert!(
             self.published || !part.key.contains(self.day),
@@ -49,7 +49,7 @@ fn a_panic_fails_its_batch_only() {
     }
     for (published, threads) in [(false, 1), (false, 3), (true, 3)] {
         let store = Arc::new(InMemory::new());
-        let convert = |run: &str, watcher: &Faulty| {
+        let convert = |run: &str, observer: &Faulty| {
             let opening = Opening {
                 layout: Layout::Hive,
                 run: run.to_owned(),
@@ -84,7 +84,7 @@ fn a_panic_fails_its_batch_only() {
                 bloom_filters: &[],
                 redaction: &Redaction::default(),
                 threads,
-                watcher,
+                observer,
                 stop: &stop,
             };
             conversion.run(plan, &ledger, Instant::now()).unwrap()

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use alb2parquet::internals::decode::decoder::Decoded;
+use alb2parquet::internals::logs::reject::Reject;
 use alb2parquet::internals::logs::schema::{LogType, Table};
 use alb2parquet::internals::maintain::verify::reference::{Line, Value, lines};
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -25,6 +26,19 @@ pub(crate) struct Rejected {
     pub(crate) column: Option<String>,
     pub(crate) raw_length: u64,
     pub(crate) raw: Vec<u8>,
+}
+
+impl From<Reject> for Rejected {
+    fn from(reject: Reject) -> Self {
+        Self {
+            line_number: reject.line_number,
+            byte_offset: reject.byte_offset,
+            reason: reject.reason.code().to_owned(),
+            column: reject.column.map(|column| column.to_string()),
+            raw_length: reject.raw_length,
+            raw: reject.raw,
+        }
+    }
 }
 
 impl fmt::Debug for Rejected {
@@ -108,14 +122,7 @@ pub(crate) fn reference_as(table: &Table, text: &[u8]) -> Outcome {
                 let key = ("source_key".to_owned(), Some(OBJECT.to_owned()));
                 result.rows.push(named.chain([key]).collect());
             }
-            Err(reject) => result.rejects.push(Rejected {
-                line_number: reject.line_number,
-                byte_offset: reject.byte_offset,
-                reason: reject.reason.code().to_owned(),
-                column: reject.column.map(|column| column.to_string()),
-                raw_length: reject.raw_length,
-                raw: reject.raw,
-            }),
+            Err(reject) => result.rejects.push(reject.into()),
         }
     }
     result

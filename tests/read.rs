@@ -10,8 +10,7 @@ use alb2parquet::internals::logs::reject::MAX_RAW;
 use alb2parquet::internals::logs::schema::LogType;
 
 use crate::support::{
-    Line, OBJECT, Outcome, Rejected, decode, decode_streamed, good_lines, gzip, rows_of, text_of,
-    tree,
+    Line, OBJECT, Outcome, decode, decode_streamed, good_lines, gzip, rows_of, text_of, tree,
 };
 
 /// Reads all batches of a reader.
@@ -21,14 +20,7 @@ fn read(mut reader: Reader) -> (Outcome, Counts) {
         outcome.rows.extend(rows_of(&batch.unwrap()));
     }
     assert!(reader.next().is_none(), "the iterator is fused");
-    outcome.rejects.extend(reader.take_rejects().into_iter().map(|reject| Rejected {
-        line_number: reject.line_number,
-        byte_offset: reject.byte_offset,
-        reason: reject.reason.code().to_owned(),
-        column: reject.column.map(|column| column.to_string()),
-        raw_length: reject.raw_length,
-        raw: reject.raw,
-    }));
+    outcome.rejects.extend(reader.take_rejects().into_iter().map(Into::into));
     assert_eq!(reader.take_rejects(), [], "rejects are returned once");
     let counts = reader.counts();
     outcome.lines = counts.lines;

@@ -27,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use alb2parquet::internals::convert::tally::Tally;
 use alb2parquet::internals::convert::touched::{Compared, Comparison};
-use alb2parquet::internals::convert::{Conversion, Read, Watcher};
+use alb2parquet::internals::convert::{Conversion, Observer, Read};
 use alb2parquet::internals::dataset::claim::{Claim, Output};
 use alb2parquet::internals::dataset::layout::{Dataset, Layout, Opening, STAGING};
 use alb2parquet::internals::dataset::ledger::{Committed, Ledger};
@@ -596,7 +596,7 @@ fn an_interrupted_comparison_records_only_compared_objects() {
 
 struct Silent;
 
-impl Watcher for Silent {
+impl Observer for Silent {
     fn read(&self, _: &Read) {}
     fn published(&self, _: &Batch, _: &Tally, _: Duration) {}
 }
@@ -620,7 +620,7 @@ fn convert(world: &World, run: &str) -> anyhow::Result<Tally> {
         bloom_filters: &[],
         redaction: &Redaction::default(),
         threads: 1,
-        watcher: &Silent,
+        observer: &Silent,
         stop: &stop,
     };
     Ok(conversion.run(plan, &ledger, Instant::now())?)

@@ -16,7 +16,7 @@ use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde_json::Value;
 use tempfile::TempDir;
 
-pub(crate) use crate::outcome::{OBJECT, Outcome, Rejected, Row, rows_of};
+pub(crate) use crate::outcome::{OBJECT, Outcome, Row, rows_of};
 use crate::server::{Mirror, Server};
 
 /// Name of the access log table.

@@ -28,7 +28,7 @@ use crate::store::StoreError;
 pub(crate) use crate::catalog::ddl::known::REJECTS;
 pub(crate) use crate::catalog::ddl::location::locate;
 
-/// Note for queries of a single day, because AWS files logs under the day of delivery.
+/// Note for single-day queries: AWS stores logs under the day of delivery, so some rows can be in the next partition.
 const MIDNIGHT: &str = "Partitions are days of delivery (UTC): the last minutes of a day can \
     be in the next partition, so select two days and filter by time";
 
@@ -126,7 +126,7 @@ pub enum DdlError {
     Unknown,
     /// `DuckDB` lists the partition directories for each query.
     #[error("DuckDB has no catalog of partitions: its view lists them for each query")]
-    NoCatalogue,
+    NoCatalog,
     /// The view does not specify accounts and regions, but queries must specify them.
     #[error("the view requires known accounts and regions")]
     Injected,
@@ -232,7 +232,7 @@ impl External {
     pub fn add_partitions(&self, dialect: Dialect) -> Result<String, DdlError> {
         self.check(dialect)?;
         match (dialect, &self.partitions) {
-            (Dialect::DuckDb, _) => Err(DdlError::NoCatalogue),
+            (Dialect::DuckDb, _) => Err(DdlError::NoCatalog),
             (Dialect::Trino, Some(partitions)) if self.layout == Layout::Plain => {
                 Ok(trino::register(self, partitions))
             }
@@ -408,7 +408,7 @@ mod tests {
         let plain = External { layout: Layout::Plain, projection: false, ..access() };
         assert!(matches!(plain.create(Dialect::Athena), Err(DdlError::Unknown)));
         assert!(matches!(plain.create(Dialect::Spark), Err(DdlError::Unknown)));
-        assert!(matches!(access().add_partitions(Dialect::DuckDb), Err(DdlError::NoCatalogue)));
+        assert!(matches!(access().add_partitions(Dialect::DuckDb), Err(DdlError::NoCatalog)));
         assert!(matches!(access().compat_view("v", Dialect::Athena), Err(DdlError::Injected)));
         let kept = External { projection: false, ..access() };
         assert!(kept.compat_view("v", Dialect::Trino).is_ok());

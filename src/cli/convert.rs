@@ -21,7 +21,7 @@ use crate::cli::{DONE, FAILED, LEFT_OUT, OBJECTS, REJECTS, nothing, resolve};
 use crate::convert::manifest::{self, Batches, Outcome};
 use crate::convert::tally::Tally;
 use crate::convert::touched::Comparison;
-use crate::convert::{Conversion, Read, Watcher};
+use crate::convert::{Conversion, Observer, Read};
 use crate::dataset::layout::{Dataset, Opening};
 use crate::dataset::ledger::Ledger;
 use crate::encode::{Compression, Format};
@@ -248,7 +248,7 @@ impl Convert {
         compare(&mut plan, &sources, &ledger, threads, &progress, signals)?;
         metrics.planned();
         progress.begin(&plan);
-        let watcher = Reporting::new(&progress, begun);
+        let observer = Reporting::new(&progress, begun);
         let conversion = Conversion {
             sources: &sources,
             dataset: &dataset,
@@ -256,13 +256,13 @@ impl Convert {
             bloom_filters: &bloom_filters,
             redaction: &redaction,
             threads,
-            watcher: &watcher,
+            observer: &observer,
             stop: signals.stop(),
         };
         let result = conversion.run(plan, &ledger, metrics.began);
         progress.end();
         let mut tally = result?;
-        let printed = watcher.end();
+        let printed = observer.end();
         tally.requests = network.traffic.requests();
         tally.requests_failed = network.traffic.failed();
         progress.print_summary(&tally, self.max_rejects);
@@ -402,7 +402,7 @@ impl<'a> Reporting<'a> {
     }
 }
 
-impl Watcher for Reporting<'_> {
+impl Observer for Reporting<'_> {
     fn read(&self, part: &Read) {
         self.progress.read(part);
     }
@@ -411,7 +411,7 @@ impl Watcher for Reporting<'_> {
         self.progress.published(batch, tally, took);
     }
 
-    fn settled(&self, place: usize, tally: &Tally) {
+    fn finished(&self, place: usize, tally: &Tally) {
         let Outcomes { begun, error } = &mut *self.outcomes.lock().expect("no holder panics");
         if let Some(outcome) = begun.as_mut().and_then(|begun| begun.get_mut(place)) {
             outcome.add(tally);

@@ -235,7 +235,7 @@ fn of_ddl(error: &DdlError) -> Option<Hint> {
                 .into()
         }
         DdlError::Compat => "omit --compat-view, or change --log-type or --dialect".into(),
-        DdlError::NoCatalogue => "omit --partitions".into(),
+        DdlError::NoCatalog => "omit --partitions".into(),
         DdlError::Place(error) => return of_store(error),
         DdlError::Path { .. }
         | DdlError::NotText

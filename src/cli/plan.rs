@@ -178,7 +178,7 @@ impl Planning<'_> {
             let mut ledger = Ledger::look(dataset)?;
             (Plan::make(listing, &sources, size, &mut ledger, signals.stop())?, Some(ledger))
         } else {
-            (Plan::anew(listing, &sources, size), None)
+            (Plan::of_all(listing, &sources, size), None)
         };
         if self.output == Output::Batches {
             for batch in &plan.batches {

@@ -17,7 +17,7 @@ use crate::cli::log::{self, Format};
 use crate::cli::summary;
 use crate::cli::terminal::{self, print_line, warning};
 use crate::convert::tally::Tally;
-use crate::convert::{Read, Watcher};
+use crate::convert::{Observer, Read};
 use crate::logs::key::{Key, Partition};
 use crate::plan::{Batch, Plan};
 use crate::store::Traffic;
@@ -214,7 +214,7 @@ pub(super) fn watch(traffic: &Traffic) {
     traffic.observe(|failure| warn!(failure, "request failed"));
 }
 
-impl Watcher for Progress {
+impl Observer for Progress {
     fn read(&self, part: &Read) {
         self.state.bytes.fetch_add(part.bytes, Ordering::Relaxed);
         self.state.rejects.fetch_add(part.rejects, Ordering::Relaxed);

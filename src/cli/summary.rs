@@ -164,7 +164,7 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
     );
     if tally.requests > 0 {
         let (requests, failed) = (HumanCount(tally.requests), HumanCount(tally.requests_failed));
-        fact("requests", format!("{requests}, {failed} failed"));
+        fact("requests", format!("{requests}, {failed} failed (retried or given up)"));
     }
     if tally.interrupted {
         fact(

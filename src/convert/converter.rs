@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::convert::tally::Tally;
 use crate::convert::touched::Comparison;
-use crate::convert::{Conversion, ConvertError, Read, Watcher};
+use crate::convert::{Conversion, ConvertError, Observer, Read};
 use crate::dataset::layout::{Dataset, DatasetError, Layout, Opening, STAGING};
 use crate::dataset::ledger::Ledger;
 use crate::encode::Format;
@@ -199,7 +199,7 @@ impl Converter {
             bloom_filters: &[],
             redaction: &self.redaction,
             threads,
-            watcher: &Unobserved,
+            observer: &NoObserver,
             stop,
         };
         let mut tally = conversion.run(plan, &ledger, began)?;
@@ -224,9 +224,9 @@ impl Converter {
 }
 
 /// An observer that ignores all events.
-struct Unobserved;
+struct NoObserver;
 
-impl Watcher for Unobserved {
+impl Observer for NoObserver {
     fn read(&self, _segment: &Read) {}
 
     fn published(&self, _batch: &Batch, _tally: &Tally, _took: Duration) {}

@@ -115,14 +115,14 @@ impl<'a> Open<'a> {
         for segment in &mut decoded.segments {
             let key = self.keys[segment.object].as_str();
             let progress = &mut self.objects[segment.object];
-            conversion.watcher.read(&Read {
+            conversion.observer.read(&Read {
                 key,
                 begins: !mem::replace(&mut progress.begun, true),
                 bytes: segment.gzip_bytes,
                 rejects: segment.rejects.len() as u64,
             });
             if progress.foreign.is_none() && progress.lines == 0 && segment.rows == 0 {
-                progress.foreign = sniff::recognise(log_type, &segment.rejects);
+                progress.foreign = sniff::recognize(log_type, &segment.rejects);
             }
             if progress.foreign.is_some() {
                 continue;

@@ -92,7 +92,7 @@ pub(crate) struct Outcome {
     pub rejects: u64,
     /// Parquet files of rows written.
     pub files: u64,
-    /// Parquet files of rejects written.
+    /// Number of Parquet files written with rejects.
     pub reject_files: u64,
     /// Compressed bytes read.
     pub bytes_in: u64,

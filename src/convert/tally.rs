@@ -23,7 +23,7 @@ pub struct Tally {
     pub partitions: u64,
     /// Parquet files of rows written.
     pub files: u64,
-    /// Parquet files of rejects written.
+    /// Number of Parquet files written with rejects.
     pub reject_files: u64,
     /// Lines read; the unreadable tail of an object counts as one.
     pub lines: u64,

@@ -19,7 +19,8 @@ use crate::logs::schema::Table;
 /// Number of rejects at which [`Decoder::decode`] stops. Without a limit, rejects could need far more memory than their
 /// text: a two-byte line can become a reject of a hundred bytes. The last tile can take the number above the limit.
 pub const MAX_REJECTS: usize = 16 << 10;
-/// Bytes of rejected lines at which [`Decoder::decode`] stops. The last tile can take the number above the limit.
+/// Limit on the total size of rejected lines in bytes. [`Decoder::decode`] stops when it is reached, which can be after
+/// the limit, at the end of a tile.
 const MAX_REJECT_BYTES: usize = 4 << 20;
 /// Number of rows at which [`Decoder::decode`] stops. Without a limit, a batch of short lines could be several times as
 /// large as its text.

@@ -34,7 +34,7 @@ const SEGMENT: usize = 4 << 20;
 /// Maximum number of levels of nested gzip.
 const MAX_DEPTH: usize = 4;
 
-/// The first bytes of every member: the magic number and the only compression method (RFC 1952, 2.3.1).
+/// The first bytes of every member: the magic number and the compression method, which is always deflate (RFC 1952, 2.3.1).
 const MEMBER: [u8; 3] = [0x1f, 0x8b, 8];
 /// Index of the flags in a member.
 const FLAGS: usize = 3;

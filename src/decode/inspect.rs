@@ -194,7 +194,7 @@ impl Inspection {
             let rejects = reader.take_rejects();
             // As in a conversion, only an object whose first batch has no rows is checked for other content.
             if found.counts.lines == 0 && batch.num_rows() == 0 {
-                found.foreign = sniff::recognise(log_type, &rejects);
+                found.foreign = sniff::recognize(log_type, &rejects);
             }
             found.counts = reader.counts();
             let wanted = batch.num_rows().min(limits.rows - found.first_rows.num_rows());

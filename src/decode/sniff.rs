@@ -146,7 +146,7 @@ impl Foreign {
 
 /// Recognizes the content of an object from its first rejects. All lines so far must have been rejected. Returns `None`
 /// if the content is not recognized, or matches the log type in the name.
-pub fn recognise(named: LogType, rejects: &[Reject]) -> Option<Foreign> {
+pub fn recognize(named: LogType, rejects: &[Reject]) -> Option<Foreign> {
     let lines: Vec<&[u8]> = match rejects {
         // Nothing was decompressed, so the object itself may be text.
         [whole] if whole.reason == Reason::NotGzip => whole.raw.split(|&b| b == b'\n').collect(),

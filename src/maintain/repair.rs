@@ -110,7 +110,7 @@ pub fn apply(dataset: &Dataset, repairs: &mut [Repair]) -> Result<(), DatasetErr
                     dataset.target().delete(&file.key)?;
                 }
             }
-            Log::set_aside(dataset, &repair.partition)?;
+            Log::move_broken(dataset, &repair.partition)?;
             Log::empty(&repair.partition)
         } else {
             // The rebuilt claims have no objects in common with valid claims, but may share some with aborted ones.

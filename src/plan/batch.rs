@@ -32,7 +32,7 @@ pub struct Object {
     pub source: usize,
 }
 
-/// An object whose ETag or time, but not its size, changed since it was converted.
+/// An object whose ETag or last-modified time, but not size, has changed since the conversion.
 #[derive(Debug, Clone)]
 pub struct Touched {
     /// The current object.

@@ -253,7 +253,7 @@ struct List<'a, E> {
 impl<E: From<ObjectsError>> List<'_, E> {
     /// Reads a list of any format. If the list is a manifest, returns the manifest.
     fn read(&mut self, input: Box<dyn BufRead>) -> Result<Option<Manifest>, E> {
-        let (format, input) = self.recognise(input)?;
+        let (format, input) = self.recognize(input)?;
         match format {
             None => Ok(None),
             Some(format) => self.read_as(format, input),

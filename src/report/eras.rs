@@ -62,7 +62,7 @@ impl Gathered {
             let rows = row_group.num_rows().cast_unsigned();
             self.rows += rows;
             for chunk in row_group.columns() {
-                // A newer version may have written columns that this version does not know.
+                // A newer version may have written columns that this version does not recognize.
                 let Ok(place) = schema.index_of(chunk.column_descr().name()) else { continue };
                 let nulls = chunk.statistics().and_then(Statistics::null_count_opt);
                 self.values[place] += rows.saturating_sub(nulls.unwrap_or(rows));

@@ -76,7 +76,8 @@ def write_logs(source):
     """Writes objects of all log types below several prefixes. Each is from a different day, so it becomes a file."""
     chance = random.Random(SEED)
     for number in range(OBJECTS):
-        # The first letters determine whether bytes 61 to 67 of a key fall within a character.
+        # The leading letters shift the key, so that the byte offsets 61 to 67 are within a multi-byte character in some
+        # keys, and at its boundary in others.
         letter = LETTERS[3 + number % 8] if number % 3 else "日"
         prefix = PREFIXES[number % 4] + letter * (60 // len(letter.encode()) + number % 3)
         day = f"2025/07/{number + 1:02}"

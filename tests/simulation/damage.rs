@@ -363,7 +363,7 @@ impl History {
         true
     }
 
-    /// Returns how often each row and each reject is visible. The keys are the object, and the time or line number.
+    /// Returns how often each row and each reject is visible. Each key is an object with a time or a line number.
     fn rows(&self) -> BTreeMap<(String, String), u64> {
         let store = self.dataset();
         let mut rows = BTreeMap::new();

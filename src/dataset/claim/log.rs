@@ -217,7 +217,7 @@ impl Log {
     /// # Errors
     ///
     /// Fails when a file cannot be moved.
-    pub fn set_aside(dataset: &Dataset, partition: &Partition) -> Result<(), DatasetError> {
+    pub fn move_broken(dataset: &Dataset, partition: &Partition) -> Result<(), DatasetError> {
         let (target, own) = (dataset.target(), directory(partition));
         let mut files = target.list(&own)?;
         let number = |key: &str| {

@@ -189,7 +189,7 @@ fn is_host_header(value: &[u8]) -> bool {
     is_name || is_ip_address(value) || is_port && (all(host, is_of_host) || is_host(host))
 }
 
-/// Returns whether a byte can be part of a host name in a Host header, which clients write (RFC 3986, 3.2.2).
+/// Returns whether a byte can be part of the host name in a Host header, which clients choose freely (RFC 3986, 3.2.2).
 fn is_of_host(b: u8) -> bool {
     is_name(b) || b".~%!$&'()*+;".contains(&b) || !b.is_ascii()
 }

@@ -43,13 +43,16 @@ type Refusal<'t> = (Reason, Option<&'t Column>);
 ///
 /// # Errors
 ///
-/// Fails if the gzip data is damaged.
-pub(super) fn decompress(object: &[u8]) -> io::Result<Vec<u8>> {
+/// Fails if the gzip data is damaged, or has more than `limit` decompressed bytes.
+pub(super) fn decompress(object: &[u8], limit: u64) -> io::Result<Vec<u8>> {
     if !object.starts_with(b"\x1f\x8b") {
         return Ok(object.to_vec());
     }
     let mut text = Vec::new();
-    MultiGzDecoder::new(object).read_to_end(&mut text)?;
+    MultiGzDecoder::new(object).take(limit + 1).read_to_end(&mut text)?;
+    if text.len() as u64 > limit {
+        return Err(io::Error::other(format!("more than {limit} decompressed bytes")));
+    }
     Ok(text)
 }
 
@@ -177,5 +180,33 @@ fn split(line: &str, known: usize) -> Result<(Vec<String>, Option<String>), Reas
             }
         }
         fields.push(field);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use flate2::Compression;
+    use flate2::write::GzEncoder;
+
+    use super::*;
+
+    fn gzip(text: &[u8]) -> Vec<u8> {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(text).unwrap();
+        encoder.finish().unwrap()
+    }
+
+    #[test]
+    fn an_object_is_decompressed_up_to_the_limit() {
+        let members = [gzip(b"one\n"), gzip(b"two\n")].concat();
+        assert_eq!(decompress(&members, 8).unwrap(), b"one\ntwo\n");
+        assert_eq!(
+            decompress(&members, 7).unwrap_err().to_string(),
+            "more than 7 decompressed bytes"
+        );
+        assert_eq!(decompress(b"plain\n", 6).unwrap(), b"plain\n");
+        assert!(decompress(&members[..members.len() - 1], 8).is_err());
     }
 }

@@ -86,9 +86,9 @@ pub(super) fn difference(
 }
 
 fn compare(table: &Table, object: Vec<u8>) -> anyhow::Result<Option<String>> {
-    let text = match reference::decompress(&object) {
+    let text = match reference::decompress(&object, MAX_SIZE) {
         Ok(text) => text,
-        Err(error) => return Ok(Some(format!("its gzip data is damaged: {error}"))),
+        Err(error) => return Ok(Some(format!("its gzip data cannot be read: {error}"))),
     };
     let (text, offset) = match text.strip_prefix(MARK) {
         Some(text) => (text, MARK.len() as u64),

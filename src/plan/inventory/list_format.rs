@@ -7,7 +7,7 @@ use crate::plan::inventory::entry::{self, Odd};
 use crate::plan::inventory::table::{self, Columns};
 use crate::plan::inventory::{List, MAX_LINE, ObjectsError, Place};
 
-/// Number of lines to read for detecting the format of a list.
+/// Number of lines to read when detecting the format of a list.
 const FIRST_LINES: usize = 3;
 
 const ORC_FILE: &str =
@@ -38,7 +38,7 @@ pub(super) enum ListFormat {
 
 impl<E: From<ObjectsError>> List<'_, E> {
     /// Detects the format of a list from its first lines. Returns `None` if the list is empty.
-    pub(super) fn recognise(
+    pub(super) fn recognize(
         &self,
         mut input: Box<dyn BufRead>,
     ) -> Result<(Option<ListFormat>, Box<dyn BufRead>), ObjectsError> {
