@@ -40,7 +40,7 @@ const MAX_WORST: usize = 3;
 /// --read-data reads the source again with the same decoder as `convert`, so it finds rows that were lost, duplicated or
 /// changed after decoding. To find faults of the decoder itself, it also decodes a sample with the reference decoder, a
 /// second, slow implementation: the first object of each log, and about one of 100 others. A difference is a finding
-/// (decoder).
+/// (decoder_mismatch).
 ///
 /// An object with the same size but a new ETag or time is a finding (touched). With --read-data, its rows are compared
 /// instead. `convert` also compares the contents of such objects, and records the unchanged ones.
