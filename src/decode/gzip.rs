@@ -113,8 +113,8 @@ impl Note {
     pub fn meaning(self) -> &'static str {
         match self {
             Self::ByteOrderMark => "begins with a UTF-8 byte order mark, which is skipped",
-            Self::GzipInGzip => "is gzip inside gzip; both are decompressed",
-            Self::Padding => "has zero bytes or line ends after a gzip member; they are skipped",
+            Self::GzipInGzip => "is gzip inside gzip; up to four levels are decompressed",
+            Self::Padding => "has zero bytes or line endings after a gzip member; they are skipped",
             Self::PlainText => "is plain text, not gzip",
         }
     }
