@@ -11,7 +11,7 @@ use alb2parquet::internals::decode::columns;
 use alb2parquet::internals::decode::decoder::{Decoded, Decoder};
 use alb2parquet::internals::decode::gzip::{Decompressed, Segment, Stream, Whole};
 use alb2parquet::internals::decode::text_buffer::Text;
-use alb2parquet::internals::decode::tokenizer::{FieldCount, Tile};
+use alb2parquet::internals::decode::tokenizer::{Grammar, Tile};
 use alb2parquet::internals::encode::profile::Profile;
 use alb2parquet::internals::encode::{Compression, Format, TableEncoder};
 use alb2parquet::internals::logs::key::Key;
@@ -138,12 +138,12 @@ fn decode(criterion: &mut Criterion) {
 
     let mut input = decompressed(&text);
     let mut tile = Tile::default();
-    let count = FieldCount { required: table.required_fields, known: table.fields.len() };
+    let grammar = Grammar::of(table);
     group.bench_function("fields", |bencher| {
         bencher.iter(|| {
             let (mut at, mut read) = (0, 0);
             while at < text.len() {
-                at = tile.read(&mut input.text, at, text.len(), count, |_| false);
+                at = tile.read(&mut input.text, at, text.len(), grammar, |_| false);
                 input.text.truncate(text.len());
                 read += tile.line_count();
             }
@@ -161,7 +161,7 @@ fn decode(criterion: &mut Criterion) {
                 let mut at = 0;
                 let mut rejected = Vec::new();
                 while at < text.len() {
-                    at = tile.read(&mut input.text, at, text.len(), count, |_| false);
+                    at = tile.read(&mut input.text, at, text.len(), grammar, |_| false);
                     for (field, builder) in &mut builders {
                         builder.append(&input.text, tile.spans(*field), &mut rejected);
                     }

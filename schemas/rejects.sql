@@ -1,4 +1,4 @@
-CREATE EXTERNAL TABLE IF NOT EXISTS `alb_rejects` (
+CREATE EXTERNAL TABLE IF NOT EXISTS `elb_rejects` (
   `log_type` string COMMENT 'Log type of the line',
   `source_key` string COMMENT 'Key of the object that contains the line',
   `line_number` bigint COMMENT 'Number of the line in its object, from 1',
@@ -17,7 +17,7 @@ PARTITIONED BY (
   `day` string COMMENT 'Day of delivery, two digits'
 )
 STORED AS PARQUET
-LOCATION 's3://my-lake/alb/alb_rejects/'
+LOCATION 's3://my-lake/alb/elb_rejects/'
 TBLPROPERTIES (
   'classification' = 'parquet',
   'projection.enabled' = 'true',
@@ -34,5 +34,5 @@ TBLPROPERTIES (
   'projection.day.type' = 'integer',
   'projection.day.range' = '1,31',
   'projection.day.digits' = '2',
-  'storage.location.template' = 's3://my-lake/alb/alb_rejects/account=${account}/region=${region}/year=${year}/month=${month}/day=${day}/'
+  'storage.location.template' = 's3://my-lake/alb/elb_rejects/account=${account}/region=${region}/year=${year}/month=${month}/day=${day}/'
 );

@@ -42,7 +42,7 @@ pub mod decode {
         pub use crate::decode::text_buffer::Text;
     }
     pub mod tokenizer {
-        pub use crate::decode::tokenizer::{FieldCount, MAX_LINE, Tile};
+        pub use crate::decode::tokenizer::{Grammar, MAX_LINE, Tile};
     }
 }
 

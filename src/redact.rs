@@ -23,9 +23,12 @@ pub(crate) use crate::redact::hmac_key::{Key, MIN_KEY};
 use crate::logs::schema::EXTRA_FIELDS;
 
 /// The columns that can be redacted, with their supported actions.
-pub const COLUMNS: [(&str, &[Action]); 11] = [
+pub const COLUMNS: [(&str, &[Action]); 14] = [
     ("client_ip", &[Action::Truncate, Action::Hash, Action::Drop]),
+    ("request_ip", &[Action::Truncate, Action::Hash, Action::Drop]),
     ("client_port", &[Action::Drop]),
+    ("request_port", &[Action::Drop]),
+    (REQUEST_URL, &[Action::DropQuery, Action::Drop]),
     (URL, &[Action::DropQuery, Action::Drop]),
     ("redirect_url", &[Action::DropQuery, Action::Drop]),
     ("transformed_uri", &[Action::DropQuery, Action::Drop]),
@@ -37,14 +40,25 @@ pub const COLUMNS: [(&str, &[Action]); 11] = [
     (EXTRA_FIELDS, &[Action::Drop]),
 ];
 
-/// The URL of a request, and the columns that repeat it.
-const URL: &str = "request_url";
-const REPEATS_URL: [&str; 2] = ["redirect_url", "transformed_uri"];
-/// A column, and a function that returns whether a text is a valid value of the column.
-type Beside = (&'static str, fn(&str) -> bool);
+/// The URL of a request to an Application Load Balancer.
+const REQUEST_URL: &str = "request_url";
+/// The URL of a request to a Classic Load Balancer.
+const URL: &str = "url";
+/// Columns, each with the columns that contain the same data: in other fields, or in the tables of other log types.
+const SAME: [(&str, &[&str]); 3] = [
+    ("client_ip", &["request_ip"]),
+    ("client_port", &["request_port"]),
+    (REQUEST_URL, &["redirect_url", "transformed_uri", URL]),
+];
+/// A column, the columns with the URL of the same request line, and a function that returns whether text is a valid
+/// value of the column.
+type Beside = (&'static str, &'static [&'static str], fn(&str) -> bool);
 /// The other columns of the request line. If the request line is malformed, they can contain parts of the URL.
-const BESIDE_URL: [Beside; 2] =
-    [("request_verb", value::is_method), ("request_proto", value::is_protocol)];
+const BESIDE_URL: [Beside; 3] = [
+    ("request_verb", &[REQUEST_URL, URL], value::is_method),
+    ("request_proto", &[REQUEST_URL], value::is_protocol),
+    ("protocol", &[URL], value::is_protocol),
+];
 
 /// The redaction of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -126,8 +140,8 @@ fn actions(column: &str) -> String {
 impl Rules {
     /// Parses rules of the form `column=action`.
     ///
-    /// The rule of `request_url` also applies to the columns that repeat the URL, unless those columns have separate
-    /// rules. If there are any rules, `extra_fields` is dropped, because its contents are unknown.
+    /// A rule also applies to the columns that contain the same data, unless those columns have separate rules: the
+    /// rule of `client_ip` applies to `request_ip`, that of `request_url` to `redirect_url` and so on. If there are any rules, `extra_fields` is dropped, because its contents are unknown.
     ///
     /// # Errors
     ///
@@ -151,9 +165,11 @@ impl Rules {
                 return Err(RedactError::Twice(column.to_owned()));
             }
         }
-        if let Some(&action) = rules.get(URL) {
-            for name in REPEATS_URL {
-                rules.entry(name.to_owned()).or_insert(action);
+        for (column, others) in SAME {
+            if let Some(&action) = rules.get(column) {
+                for name in others {
+                    rules.entry((*name).to_owned()).or_insert(action);
+                }
             }
         }
         if !rules.is_empty() {
@@ -264,7 +280,7 @@ impl Redaction {
     }
 
     fn column(&self, name: &str, column: &ArrayRef) -> ArrayRef {
-        let beside = BESIDE_URL.iter().find(|(beside, _)| *beside == name);
+        let beside = BESIDE_URL.iter().find(|(beside, ..)| *beside == name);
         match (self.rules.0.get(name), beside) {
             (Some(Action::Drop), _) => nulls(column),
             (Some(Action::Truncate), _) => {
@@ -277,7 +293,9 @@ impl Redaction {
                 let key = self.key.as_ref().expect("a redaction that hashes has a key");
                 map(column, |text| Some(Cow::Owned(key.hash(name, text))))
             }
-            (None, Some((_, fits))) if self.rules.0.contains_key(URL) => {
+            (None, Some((_, urls, fits)))
+                if urls.iter().any(|url| self.rules.0.contains_key(*url)) =>
+            {
                 map(column, |text| fits(text).then_some(Cow::Borrowed(text)))
             }
             (None, _) => Arc::clone(column),
@@ -339,8 +357,14 @@ mod tests {
             let kind = kind(name).unwrap_or_else(|| panic!("there is a column {name}"));
             assert!(kind == Kind::String || actions == [Action::Drop], "{name}");
         }
-        for name in REPEATS_URL.iter().chain(BESIDE_URL.iter().map(|(name, _)| name)) {
+        for (name, ..) in BESIDE_URL {
             assert_eq!(kind(name), Some(Kind::String), "{name}");
+        }
+        let actions = |name: &str| COLUMNS.iter().find(|(column, _)| *column == name).unwrap().1;
+        for (column, others) in SAME {
+            for other in others {
+                assert_eq!(actions(other), actions(column), "{other}");
+            }
         }
     }
 
@@ -348,8 +372,7 @@ mod tests {
     fn parsing_the_text_of_rules_returns_the_same_rules() {
         assert!(Rules::parse::<&str>(&[]).unwrap().is_empty());
         let rules = Rules::parse(&["request_url=drop-query", "redirect_url=drop"]).unwrap();
-        let flags =
-            "extra_fields=drop,redirect_url=drop,request_url=drop-query,transformed_uri=drop-query";
+        let flags = "extra_fields=drop,redirect_url=drop,request_url=drop-query,transformed_uri=drop-query,url=drop-query";
         assert_eq!(rules.to_string(), flags);
         let again: Vec<&str> = flags.split(',').collect();
         assert_eq!(Rules::parse(&again).unwrap(), rules);

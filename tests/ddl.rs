@@ -126,9 +126,9 @@ fn table_names_and_locations_can_be_chosen() {
     assert!(text.starts_with("CREATE TABLE IF NOT EXISTS \"logs\".\"requests\" ("), "{text}");
     assert!(text.contains("external_location = 's3://lake/alb/alb_access_logs/'"));
     let text = ddl(&["--log-type", "rejects", "--no-projection"]);
-    assert!(text.starts_with("CREATE EXTERNAL TABLE IF NOT EXISTS `alb_rejects` ("), "{text}");
+    assert!(text.starts_with("CREATE EXTERNAL TABLE IF NOT EXISTS `elb_rejects` ("), "{text}");
     assert!(
-        text.contains("`raw_line` binary") && text.ends_with("MSCK REPAIR TABLE `alb_rejects`;\n")
+        text.contains("`raw_line` binary") && text.ends_with("MSCK REPAIR TABLE `elb_rejects`;\n")
     );
     run(&[&LOCATION[..], &["--name", "a`b"]].concat()).expect(3).says(&["a`b", "lower-case"]);
     run(&[&LOCATION[..], &["--log-type", "nlb"]].concat()).expect(3).says(&["nlb", "access, "]);

@@ -179,7 +179,7 @@ fn converter(world: &World) -> Converter {
 }
 
 fn rows_and_rejects(out: &Path) -> [Vec<Row>; 2] {
-    ["alb_access_logs", "alb_rejects"].map(|table| {
+    ["alb_access_logs", "elb_rejects"].map(|table| {
         let mut rows = crate::support::read(out, table);
         rows.sort();
         rows

@@ -221,7 +221,7 @@ fn a_directory_without_permission_is_named_with_the_remedy() {
 
 #[test]
 fn a_file_in_place_of_a_directory_is_named_with_the_remedy() {
-    for place in ["", "_alb2parquet", "_alb2parquet/staging", "_alb2parquet/claims", "alb_rejects"]
+    for place in ["", "_alb2parquet", "_alb2parquet/staging", "_alb2parquet/claims", "elb_rejects"]
     {
         let world = World::with(gzip(good_lines(2)));
         let path =

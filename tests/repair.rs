@@ -191,7 +191,7 @@ fn a_dataset_without_its_description_keeps_its_layout() {
 fn a_claim_is_not_rebuilt_from_half_of_its_files() {
     let world = converted();
     fs::remove_dir_all(world.out().join("_alb2parquet/claims")).unwrap();
-    fs::remove_dir_all(world.out().join("alb_rejects")).unwrap();
+    fs::remove_dir_all(world.out().join("elb_rejects")).unwrap();
     let run = world.run("repair", false, &["--yes", "--json"]).expect(2);
     run.says(&["a file of rows or rejects is lost"]);
     let json = run.json();

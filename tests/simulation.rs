@@ -50,7 +50,7 @@ use crate::support::{good_lines, gzip, key_on};
 
 /// Default number of seeds.
 const SEEDS: u64 = 1000;
-const TABLES: [&str; 2] = ["alb_rejects", "alb_access_logs"];
+const TABLES: [&str; 2] = ["elb_rejects", "alb_access_logs"];
 const DAYS: [&str; 2] = ["2025/07/18", "2025/07/19"];
 
 /// A source object.

@@ -66,7 +66,7 @@ const NOT_WITH_BATCHES: [&str; 10] = [
 /// Convert logs to Parquet files, partitioned by account, region and day
 ///
 /// Converts access, connection and health check logs. Each line becomes a row of the table of its log type, such as
-/// alb_access_logs. A line that cannot be parsed becomes a row of alb_rejects, with the reason.
+/// alb_access_logs. A line that cannot be parsed becomes a row of elb_rejects, with the reason.
 ///
 /// The file name of an object determines its log type, account, region and load balancer, in any directory. Below
 /// AWSLogs/ACCOUNT/elasticloadbalancing/REGION/yyyy/mm/dd/, where AWS delivers logs, the path determines the day;

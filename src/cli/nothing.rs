@@ -9,8 +9,8 @@ use crate::plan::{Listing, Matches, Moved, NOT_SELECTED};
 /// Maximum number of names to list as suggestions.
 const MAX_NAMES: usize = 10;
 
-/// Returns whether the selection is the reason why there is nothing to convert. If not, SOURCE contains no Application
-/// Load Balancer logs.
+/// Returns whether the selection is the reason why there is nothing to convert. If not, SOURCE contains no load balancer
+/// logs.
 pub(super) fn is_explained(listing: &Listing) -> bool {
     listing.is_pruned || listing.skipped.contains_key(NOT_SELECTED)
 }
@@ -43,7 +43,7 @@ pub(super) fn to_convert(sources: &[String], wanted: &Wanted, listing: &Listing)
     if listing.is_pruned && !listing.skipped.contains_key(NOT_SELECTED) {
         line(format!("directories outside the selection are skipped: {SELECTING}"));
     }
-    lines.push("Logs of Application Load Balancers have names like \
+    lines.push("Logs of load balancers have names like \
              <account>_elasticloadbalancing_<region>_app.<name>.<id>_<end time>_<ip>_<random>.log.gz, in any directory. \
              AWS delivers them below AWSLogs/<account>/elasticloadbalancing/<region>/yyyy/mm/dd/".to_owned());
     lines
@@ -69,17 +69,6 @@ pub(super) fn left_out<'a>(
 ) -> Vec<String> {
     let logs = skipped.filter(|(kind, _)| SkipReason::LOGS.contains(kind));
     logs.map(|(kind, count)| of_kind(kind, *count, example(kind))).collect()
-}
-
-/// Returns a line for each unsupported type of load balancer whose logs were skipped.
-pub(super) fn of_others<'a>(
-    skipped: impl Iterator<Item = (&'a &'static str, &'a u64)>,
-    example: impl Fn(&str) -> Option<&'a String>,
-) -> Vec<String> {
-    let kinds =
-        [SkipReason::NetworkLoadBalancer, SkipReason::ClassicLoadBalancer].map(SkipReason::as_str);
-    let others = skipped.filter(|(kind, _)| kinds.contains(kind));
-    others.map(|(kind, count)| of_kind(kind, *count, example(kind))).collect()
 }
 
 /// Returns a line about objects whose directory and end time specify different days, if there are any.
@@ -147,12 +136,6 @@ const SELECTING: &str = "excluded by --from, --to, --account, --region, --balanc
 fn explain(kind: &str) -> Option<&'static str> {
     Some(match kind {
         NOT_SELECTED => SELECTING,
-        "network_load_balancer" => {
-            "logs of Network Load Balancers, which this program does not read"
-        }
-        "classic_load_balancer" => {
-            "logs of Classic Load Balancers, which this program does not read"
-        }
         "cloudtrail" => "CloudTrail events; did you mean the bucket that load balancers log to?",
         "vpc_flow_logs" => "VPC flow logs; did you mean the bucket that load balancers log to?",
         "config" | "waf" | "guardduty" | "route53_resolver" | "network_firewall"

@@ -40,6 +40,11 @@ pub(super) enum LogType {
     /// Health checks of targets: the table alb_health_check_logs
     #[value(name = "health_check", alias = "health-check")]
     HealthCheck,
+    /// TLS connections to Network Load Balancers: the table nlb_tls_logs
+    #[value(name = "nlb_tls", alias = "nlb-tls")]
+    NlbTls,
+    /// Requests to Classic Load Balancers: the table clb_access_logs
+    Classic,
 }
 
 /// Flags that select objects and divide them into files and shards.

@@ -271,9 +271,6 @@ fn text(estimate: &Estimate, with_dataset: bool) -> String {
     for line in nothing::left_out(kinds.iter(), |kind| examples.get(kind)) {
         fact("left out", line);
     }
-    for line in nothing::of_others(kinds.iter(), |kind| examples.get(kind)) {
-        fact("skipped", line);
-    }
     if let Some(line) = nothing::moved(&estimate.moved) {
         fact("moved", line);
     }

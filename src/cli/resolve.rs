@@ -39,6 +39,8 @@ pub(super) fn log_type(log_type: LogType) -> schema::LogType {
         LogType::Access => schema::LogType::Access,
         LogType::Connection => schema::LogType::Connection,
         LogType::HealthCheck => schema::LogType::HealthCheck,
+        LogType::NlbTls => schema::LogType::NlbTls,
+        LogType::Classic => schema::LogType::Classic,
     }
 }
 

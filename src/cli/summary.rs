@@ -85,15 +85,6 @@ fn counted(objects: &Objects) -> String {
     )
 }
 
-/// Returns lines about skipped logs of unsupported load balancers, and about objects in the directory of a different
-/// day.
-fn odd_objects(objects: &Objects) -> Vec<(&'static str, String)> {
-    let example = |kind: &str| objects.examples.get(kind);
-    let others = nothing::of_others(objects.skipped_by_kind.iter(), example);
-    let others = others.into_iter().map(|line| ("skipped", line));
-    others.chain(nothing::moved(&objects.moved).map(|line| ("moved", line))).collect()
-}
-
 fn summary(tally: &Tally, max_rejects: f64) -> String {
     let mut text = String::new();
     let objects = &tally.objects;
@@ -104,8 +95,8 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
         writeln!(line, "{name:<12}{value}").expect("writing to a string cannot fail");
     };
     fact("objects", counted(objects));
-    for (name, line) in odd_objects(objects) {
-        fact(name, line);
+    if let Some(line) = nothing::moved(&objects.moved) {
+        fact("moved", line);
     }
     if tally.bytes_archived > 0 {
         let archived = HumanBytes(tally.bytes_archived);
@@ -180,7 +171,7 @@ fn summary(tally: &Tally, max_rejects: f64) -> String {
         fact(
             "warning",
             format!(
-                "{:.2} % of the lines were rejected, more than --max-rejects allows; see the table alb_rejects",
+                "{:.2} % of the lines were rejected, more than --max-rejects allows; see the table elb_rejects",
                 tally.reject_share() * 100.0
             ),
         );

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::dataset::claim::{Amendments, Claim, Claimed};
-use crate::logs::key::Form;
+use crate::logs::key::has_size_of;
 use crate::store::Listed;
 
 /// The objects that the claims of a partition hold, keyed by identity.
@@ -75,7 +75,7 @@ impl HeldObject {
         let there = url.rsplit_once('/').is_some_and(|(directory, name)| {
             self.directory.strip_suffix('/') == Some(directory) && *self.name == *name
         });
-        if listed.size != self.size && Form::has_size_of(&self.name, listed.name()) {
+        if listed.size != self.size && has_size_of(&self.name, listed.name()) {
             let (is, was) = (listed.size, self.size);
             Change::Rewritten(left_alone(&format!(
                 "has {is} bytes, but had {was} when it was converted"

@@ -12,7 +12,7 @@ use crate::decode::columns::string::DictionaryBuilder;
 use crate::decode::columns::{self, ColumnBuilder};
 use crate::decode::gzip::{Decompressed, Note};
 use crate::decode::text_buffer::Text;
-use crate::decode::tokenizer::{Bounds, FieldCount, Fields, MAX_LINE, Span, Tile};
+use crate::decode::tokenizer::{Bounds, Fields, Grammar, MAX_LINE, Span, Tile};
 use crate::logs::reject::{MAX_RAW, Reason, Reject};
 use crate::logs::schema::Table;
 
@@ -29,7 +29,7 @@ const MAX_ROWS: usize = 100_000;
 /// Decodes text into record batches of one table.
 pub struct Decoder {
     schema: SchemaRef,
-    count: FieldCount,
+    grammar: Grammar,
     tile: Tile,
     /// All columns except the last, in the order of the schema.
     columns: Vec<FieldColumn>,
@@ -120,7 +120,7 @@ impl Decoder {
         };
         Self {
             schema: table.batch_schema(),
-            count: FieldCount { required: table.required_fields, known },
+            grammar: Grammar::of(table),
             tile: Tile::default(),
             columns: columns.chain([extra]).collect(),
             source_key: DictionaryBuilder::verbatim(),
@@ -160,9 +160,9 @@ impl Decoder {
             let whole = text.len();
             let mut at = segment.range.start;
             while at < segment.range.end && !held.is_full() && self.rows < MAX_ROWS {
-                let Self { tile, columns, count, .. } = self;
-                at = tile.read(text, at, segment.range.end, *count, |line| {
-                    is_row(columns, *count, line)
+                let Self { tile, columns, grammar, .. } = self;
+                at = tile.read(text, at, segment.range.end, *grammar, |line| {
+                    is_row(columns, *grammar, line)
                 });
                 let before = outcome.rejects.len();
                 self.append_tile(text, segment.range.start, key, &mut outcome);
@@ -198,7 +198,7 @@ impl Decoder {
 
     /// Returns whether a line would become a row. `line` does not include the line ending.
     pub fn is_row(&mut self, line: &[u8]) -> bool {
-        is_row(&mut self.columns, self.count, line)
+        is_row(&mut self.columns, self.grammar, line)
     }
 
     /// Returns whether the columns that are read from a field would accept its value. `index` is the position of the
@@ -291,12 +291,12 @@ impl Decoder {
 }
 
 /// Returns whether a line would become a row, without appending anything to the columns.
-fn is_row(columns: &mut [FieldColumn], count: FieldCount, line: &[u8]) -> bool {
+fn is_row(columns: &mut [FieldColumn], grammar: Grammar, line: &[u8]) -> bool {
     if line.len() > MAX_LINE {
         return false;
     }
-    let fields: Result<Vec<Span>, _> = Fields::of(line, count.known).collect();
-    let Some(fields) = fields.ok().filter(|fields| fields.len() >= count.required) else {
+    let fields: Result<Vec<Span>, _> = Fields::of(line, grammar).collect();
+    let Some(fields) = fields.ok().filter(|fields| fields.len() >= grammar.required) else {
         return false;
     };
     let mut fit = columns.iter_mut().map(|column| {

@@ -14,7 +14,7 @@ use crate::decode::gzip::{Decompressed, HEAD, Note, Stream, is_gzip, is_text};
 use crate::decode::reader::{Counts, Reader};
 use crate::decode::sniff::{self, Foreign};
 use crate::decode::text_buffer::Text;
-use crate::decode::tokenizer::Fields;
+use crate::decode::tokenizer::{Fields, Grammar};
 use crate::logs::key::{self, Key, Name};
 use crate::logs::reject::Reject;
 use crate::logs::schema::{LogType, Table};
@@ -99,9 +99,9 @@ pub struct Named {
     pub region: String,
     /// Day of the partition; `None` if `convert` skips the object.
     pub day: Option<String>,
-    /// Resource id of the load balancer, `app/<name>/<id>`.
+    /// Resource id of the load balancer, such as `app/<name>/<id>`. The name of a Classic Load Balancer.
     pub load_balancer: String,
-    /// End of the five-minute window that the object covers, `yyyy-mm-ddThh:mmZ`.
+    /// End of the window that the object covers, `yyyy-mm-ddThh:mmZ`.
     pub end_time: String,
     /// Address of the load balancer node; `None` for vended logs, whose names do not contain it.
     pub node: Option<String>,
@@ -224,7 +224,7 @@ fn count_fields(table: &Table, decompressed: &Decompressed, counts: &mut BTreeMa
         for line in text.split_inclusive(|&byte| byte == b'\n') {
             let line = line.strip_suffix(b"\n").unwrap_or(line);
             let line = line.strip_suffix(b"\r").unwrap_or(line);
-            let mut fields = Fields::of(line, table.fields.len());
+            let mut fields = Fields::of(line, Grammar::of(table));
             if let Ok(count) = fields.try_fold(0, |count, field| field.map(|_| count + 1)) {
                 *counts.entry(count).or_default() += 1;
             }

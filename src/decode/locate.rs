@@ -5,7 +5,7 @@
 use std::ops::Range;
 
 use crate::decode::columns::part;
-use crate::decode::tokenizer::{self, Fields, Span};
+use crate::decode::tokenizer::{self, Fields, Grammar, Span};
 use crate::logs::reject::{Reason, Reject};
 use crate::logs::schema::{Part, Table};
 
@@ -28,7 +28,7 @@ pub fn fault_range(table: &Table, reject: &Reject) -> Option<Range<usize>> {
         }
         Reason::InvalidValue => value(table, line, reject.column.as_deref()?),
         Reason::MisplacedQuote | Reason::UnterminatedQuote => {
-            let fault = Fields::of(line, table.fields.len()).find_map(Result::err)?;
+            let fault = Fields::of(line, Grammar::of(table)).find_map(Result::err)?;
             (fault.reason == reject.reason).then_some(fault.at..fault.at + 1)
         }
         Reason::CorruptGzip
@@ -43,8 +43,11 @@ pub fn fault_range(table: &Table, reject: &Reject) -> Option<Range<usize>> {
 /// Returns the range of a column's value in a line.
 fn value(table: &Table, line: &[u8], name: &str) -> Option<Range<usize>> {
     let (index, column) = table.columns().find(|(_, column)| column.name == name)?;
-    let field = Fields::of(line, table.fields.len()).nth(index)?.ok()?;
-    let value = tokenizer::unquoted(line, field);
+    let field = Fields::of(line, Grammar::of(table)).nth(index)?.ok()?;
+    let value = match column.part {
+        Part::Verbatim => field,
+        _ => tokenizer::unquoted(line, field),
+    };
     let start = match column.part {
         Part::Port => part::colon(&line[value.range()]).map_or(0, |colon| colon as u32 + 1),
         _ => 0,

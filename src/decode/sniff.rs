@@ -8,10 +8,10 @@ use std::fmt;
 use memchr::memchr_iter;
 use memchr::memmem::find;
 
-use crate::decode::columns::number::{Double, Parse};
+use crate::decode::columns::number::Parse;
 use crate::decode::columns::timestamp::Timestamp;
 use crate::decode::decoder::Decoder;
-use crate::decode::tokenizer::{self, Fields, Span};
+use crate::decode::tokenizer::{self, Fields, Grammar, Span};
 use crate::logs::reject::{Reason, Reject};
 use crate::logs::schema::LogType;
 
@@ -33,12 +33,8 @@ const SEPARATORS: [(&str, &str); 4] =
 /// What an object contains instead of lines of its log type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Foreign {
-    /// Lines of another Application Load Balancer log.
+    /// Lines of another log type.
     Log(LogType),
-    /// Lines of a Network Load Balancer access log.
-    NetworkLoadBalancer,
-    /// Lines of a Classic Load Balancer access log.
-    ClassicLoadBalancer,
     /// JSON, a format in which CloudWatch can deliver logs.
     Json,
     /// The W3C extended log file format (<https://www.w3.org/TR/WD-logfile.html>), in which CloudWatch can also deliver
@@ -118,8 +114,6 @@ impl fmt::Display for Foreign {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Log(log_type) => write!(f, "{log_type} log lines"),
-            Self::NetworkLoadBalancer => f.write_str("a Network Load Balancer's log lines"),
-            Self::ClassicLoadBalancer => f.write_str("a Classic Load Balancer's log lines"),
             Self::Json => f.write_str("JSON"),
             Self::W3c => f.write_str("W3C extended log lines"),
             Self::Parquet => f.write_str("Parquet"),
@@ -181,10 +175,6 @@ fn of_line(line: &[u8]) -> Option<Foreign> {
         Some(Foreign::Markup)
     } else if is_header(line) {
         Some(Foreign::Header)
-    } else if is_network(line) {
-        Some(Foreign::NetworkLoadBalancer)
-    } else if is_classic(line) {
-        Some(Foreign::ClassicLoadBalancer)
     } else {
         let log_type = log_type_of(line).map(Foreign::Log);
         log_type.or_else(|| separator_of(line).map(Foreign::Separated))
@@ -240,7 +230,7 @@ fn have_chosen_fields(named: LogType, lines: &[&[u8]]) -> bool {
     for line in lines {
         // For an invalid line, this contains only the fields before the fault.
         let fields: Vec<Span> =
-            Fields::of(line, table.fields.len()).map_while(Result::ok).collect();
+            Fields::of(line, Grammar::of(table)).map_while(Result::ok).collect();
         let value = |field: &Span| &line[tokenizer::unquoted(line, *field).range()];
         if count_kinds(fields.iter().map(value)) < KINDS {
             continue;
@@ -296,7 +286,7 @@ impl Kind {
             Some(Self::Request)
         } else if begins("TLSv") {
             Some(Self::TlsVersion)
-        } else if begins("app/") && memchr_iter(b'/', value).count() == 2 {
+        } else if (begins("app/") || begins("net/")) && memchr_iter(b'/', value).count() == 2 {
             Some(Self::LoadBalancer)
         } else {
             let address = value.split(|&byte| byte == b':').next().unwrap_or(value);
@@ -319,25 +309,4 @@ fn count_kinds<'a>(values: impl Iterator<Item = &'a [u8]>) -> usize {
 /// Returns the log type whose table accepts a line as a row.
 pub(crate) fn log_type_of(line: &[u8]) -> Option<LogType> {
     LogType::ALL.into_iter().find(|log_type| Decoder::new(log_type.table()).is_row(line))
-}
-
-/// Recognizes a line of a Network Load Balancer: `tls 2.0 2018-12-20T02:59:40 net/name/id …`
-/// (<https://docs.aws.amazon.com/elasticloadbalancing/latest/network/load-balancer-access-logs.html>)
-fn is_network(line: &[u8]) -> bool {
-    let words: Vec<&[u8]> = line.split(|&b| b == b' ').take(4).collect();
-    let [_, _, time, elb] = words[..] else { return false };
-    Timestamp::default().parse(time).is_ok() && elb.starts_with(b"net/")
-}
-
-/// Recognizes a line of a Classic Load Balancer:
-/// `2015-05-13T23:39:43.945958Z name 192.0.2.1:2817 10.0.0.1:80 0.000073 0.001048 0.000057 …`
-/// (<https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/access-log-collection.html>)
-fn is_classic(line: &[u8]) -> bool {
-    let words: Vec<&[u8]> = line.split(|&b| b == b' ').take(7).collect();
-    let [time, name, client, _, durations @ ..] = &words[..] else { return false };
-    Timestamp::default().parse(time).is_ok()
-        && !name.contains(&b':')
-        && client.contains(&b':')
-        && durations.len() == 3
-        && durations.iter().all(|duration| Double.parse(duration).is_ok())
 }

@@ -5,9 +5,10 @@
 //!
 //! * A line ends at LF; one CR before the LF is not part of the line. If a line ends within a quoted field, it is
 //!   joined with the lines after it, provided that the result is a row: see `tokenizer::join`.
-//! * Fields are separated by one or more spaces. A field is bare (without quotes) or quoted (from a quote to the next
-//!   quote, which must be followed by a space or the end of the line). Nothing is unescaped: AWS writes `\x22` for a
-//!   quote within a field, and these characters are kept.
+//! * Fields are separated by one or more spaces. A field is unquoted or quoted (from a quote to the next quote, which
+//!   must be followed by a space or the end of the line). Nothing is unescaped: AWS writes `\x22` for a quote within a
+//!   field, and these characters are kept. In tables with literal quotes, every field is unquoted, and its quotes are
+//!   part of its value.
 //! * After the last known field of the table, the rest of the line is one field, unchanged.
 //!
 //! # How to change this module
@@ -36,6 +37,7 @@ pub(crate) use crate::decode::tokenizer::span::{Span, Spans};
 
 use crate::decode::text_buffer::Text;
 use crate::logs::reject::Reason;
+use crate::logs::schema::Table;
 
 /// Maximum number of lines of a tile. The number is large enough that the fixed costs per tile of forty columns are
 /// small, and small enough that the text is still in the CPU cache when the last column reads it.
@@ -67,6 +69,8 @@ pub struct Tile {
     stride: Option<usize>,
     /// Number of known fields of the table.
     known: usize,
+    /// Whether quotes are part of the values.
+    literal_quotes: bool,
 }
 
 /// Position of a line in its text, without the line ending.
@@ -112,13 +116,23 @@ pub(crate) fn value(text: &[u8], field: Span) -> Option<Span> {
     (text[value.range()] != *b"-").then_some(value)
 }
 
-/// The field counts of a table.
+/// The grammar of a table's lines.
 #[derive(Debug, Clone, Copy)]
-pub struct FieldCount {
+pub struct Grammar {
     /// Number of required fields. Lines with fewer fields are rejected.
     pub required: usize,
     /// Number of fields that the table describes. The rest of a line is one additional field, unchanged.
     pub known: usize,
+    /// Whether quotes are part of the values. Otherwise a field that begins with a quote ends at the next quote.
+    pub literal_quotes: bool,
+}
+
+impl Grammar {
+    /// Returns the grammar of a table's lines.
+    pub fn of(table: &Table) -> Self {
+        let (required, known) = (table.required_fields, table.fields.len());
+        Self { required, known, literal_quotes: table.literal_quotes }
+    }
 }
 
 impl Tile {
@@ -131,15 +145,16 @@ impl Tile {
         text: &mut Text,
         from: usize,
         end: usize,
-        count: FieldCount,
+        grammar: Grammar,
         mut is_row: impl FnMut(&[u8]) -> bool,
     ) -> usize {
         debug_assert!(text[from..end].ends_with(b"\n"), "a text of whole lines");
+        self.literal_quotes = grammar.literal_quotes;
         self.scan(&text[..end], from);
         self.lines.clear();
         self.invalid.clear();
         self.joined = 0;
-        self.known = count.known;
+        self.known = grammar.known;
         self.stride = self.line_ends.first().map(|&end| end as usize);
         let mut first = 0;
         let mut odd = 0;
@@ -166,15 +181,15 @@ impl Tile {
             if self.stride != Some(fields as usize) {
                 self.stride = None;
             }
-            if irregular || cr || long || (fields as usize) < count.required {
+            if irregular || cr || long || (fields as usize) < grammar.required {
                 self.stride = None;
                 let first = position(self.used);
                 self.starts.truncate(self.used);
-                let mut read = read_irregular(text, bounds, count, &mut self.starts);
+                let mut read = read_irregular(text, bounds, grammar, &mut self.starts);
                 if let Err((_, Reason::UnterminatedQuote)) = read
-                    && let Some(joined) = join::whole(&text[..end], bounds, count, &mut is_row)
+                    && let Some(joined) = join::whole(&text[..end], bounds, grammar, &mut is_row)
                 {
-                    read = read_irregular(text, joined.bounds, count, &mut self.starts);
+                    read = read_irregular(text, joined.bounds, grammar, &mut self.starts);
                     self.joined += joined.lines;
                     next = joined.bounds.end as usize + 1;
                 }
@@ -275,6 +290,9 @@ impl Tile {
                 Some(block) => masks_of(block),
                 None => masks_of(&last_block(&text[base..])),
             };
+            if self.literal_quotes {
+                masks.quotes = 0;
+            }
             let mut within = running_xor(masks.quotes) ^ quoted;
             if masks.line_ends & within != 0 {
                 within = self.end_quotes_at_line_ends(within, masks.line_ends, base);
@@ -414,7 +432,7 @@ type Copied = (Bounds, u32, u32);
 fn read_irregular(
     text: &mut Text,
     mut bounds: Bounds,
-    count: FieldCount,
+    grammar: Grammar,
     starts: &mut Vec<u32>,
 ) -> Result<Copied, (Bounds, Reason)> {
     let mut line = &text[bounds.start as usize..bounds.end as usize];
@@ -430,7 +448,7 @@ fn read_irregular(
     }
     let line = line.to_vec();
     let mark = (starts.len(), text.len());
-    let result = copy_fields(&line, text, count, starts);
+    let result = copy_fields(&line, text, grammar, starts);
     match result {
         Ok(fields) => Ok((bounds, fields, position(text.len()))),
         Err(reason) => {
@@ -444,11 +462,11 @@ fn read_irregular(
 fn copy_fields(
     line: &[u8],
     text: &mut Text,
-    count: FieldCount,
+    grammar: Grammar,
     starts: &mut Vec<u32>,
 ) -> Result<u32, Reason> {
     let mut fields = 0;
-    for field in Fields::of(line, count.known) {
+    for field in Fields::of(line, grammar) {
         let field = field.map_err(|fault| fault.reason)?;
         if fields > 0 {
             text.extend(b" ");
@@ -457,7 +475,7 @@ fn copy_fields(
         text.extend(&line[field.range()]);
         fields += 1;
     }
-    if fields < count.required {
+    if fields < grammar.required {
         return Err(Reason::TooFewFields);
     }
     starts.push(position(text.len()) + 1);

@@ -39,6 +39,7 @@ log_type = "access"
 table = "t"
 description = ""
 reference = ""
+load_balancer = "application"
 object_prefixes = [""]
 required_fields = 1
 [[field]]

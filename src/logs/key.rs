@@ -3,7 +3,7 @@
 //! AWS documents `[prefix/]AWSLogs/<account>/elasticloadbalancing/<region>/yyyy/mm/dd/<name>`:
 //! <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-access-logs.html#access-log-file-format>.
 //! Users copy, move and rearrange these objects, so the name is authoritative: it contains the account, the region, the
-//! load balancer and the end of the five minutes. The path contributes only the day of delivery, and only if it has the
+//! load balancer and the end of its window. The path contributes only the day of delivery, and only if it has the
 //! documented form. docs/layouts.md explains the rule to users.
 //!
 //! Keys are untrusted. Partitions, and therefore output paths, are built only from the parts that this module returns,
@@ -22,9 +22,8 @@ pub use crate::logs::key::directory::Directory;
 pub(crate) use crate::logs::key::directory::is_real_region;
 pub use crate::logs::key::mismatch::mismatch;
 pub use crate::logs::key::name::identity;
-pub(crate) use crate::logs::key::name::{Form, Name};
+pub(crate) use crate::logs::key::name::{Form, Name, has_size_of};
 
-use crate::logs::key::name::{balancer_part, is_end_time, log_type_of};
 use crate::logs::schema::LogType;
 
 const ROOT: &str = "AWSLogs";
@@ -40,9 +39,10 @@ pub(crate) type PartitionValues = [String; 5];
 pub struct Key {
     /// Partition of the object.
     pub partition: Partition,
-    /// Resource id of the load balancer, with dots instead of slashes: `app.<name>.<id>`.
+    /// Resource id of the load balancer, with dots instead of slashes: `app.<name>.<id>` or `net.<name>.<id>`. The name
+    /// of a Classic Load Balancer.
     pub balancer: String,
-    /// End of the five-minute window that the object covers, `yyyymmddThhmmZ`.
+    /// End of the window that the object covers, `yyyymmddThhmmZ`.
     pub end_time: String,
     /// File name of the object.
     pub name: String,
@@ -97,17 +97,13 @@ impl TryFrom<Unchecked> for Partition {
 pub enum SkipReason {
     /// Test file such as `ELBAccessLogTestFile`, which AWS writes when logging is enabled.
     TestFile,
-    /// Log of a Network Load Balancer.
-    NetworkLoadBalancer,
-    /// Log of a Classic Load Balancer.
-    ClassicLoadBalancer,
     /// Object of another service that delivers below `AWSLogs/`, with the kind of the object.
     Service(&'static str),
-    /// Named like a log of an Application Load Balancer, but with an unsupported ending.
+    /// Named like a log, but with an unsupported ending.
     UnsupportedEnding,
-    /// Named like a log of an Application Load Balancer, but the path contains another account, region or service.
+    /// Named like a log, but the path contains another account, region or service.
     ContradictoryPath,
-    /// Named similarly to a log of an Application Load Balancer, but the name does not parse.
+    /// Named similarly to a log, but the name does not parse.
     InvalidName,
     /// Anything else.
     Unknown,
@@ -132,8 +128,6 @@ impl SkipReason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::TestFile => "test_file",
-            Self::NetworkLoadBalancer => "network_load_balancer",
-            Self::ClassicLoadBalancer => "classic_load_balancer",
             Self::Service(kind) => kind,
             Self::UnsupportedEnding => "unsupported_ending",
             Self::ContradictoryPath => "contradictory_path",
@@ -142,7 +136,7 @@ impl SkipReason {
         }
     }
 
-    /// Kinds of objects that are named like logs of Application Load Balancers but are not converted.
+    /// Kinds of objects that are named like logs but are not converted.
     pub(crate) const LOGS: [&str; 3] = [
         Self::UnsupportedEnding.as_str(),
         Self::ContradictoryPath.as_str(),
@@ -217,7 +211,7 @@ impl Key {
         if found.contradiction(object.account, object.region).is_some() {
             return Err(SkipReason::ContradictoryPath);
         }
-        // AWS delivers an object after its five minutes, at most a few hours later.
+        // AWS delivers an object after the end of its window, at most a few hours later.
         let is_near = |day: NaiveDate| day == end_day || day.pred_opt() == Some(end_day);
         let day = delivered.filter(|day| is_near(*day)).unwrap_or(end_day);
         let is_moved = delivered.is_some_and(|day| !is_near(day))
@@ -265,22 +259,10 @@ fn other(directory: &str, name: &str) -> SkipReason {
     if name.ends_with("TestFile") {
         return SkipReason::TestFile;
     }
-    let (_, rest) = log_type_of(name);
-    match balancer_part(rest) {
-        Some((balancer, _)) if balancer.starts_with("net.") => {
-            return SkipReason::NetworkLoadBalancer;
-        }
-        Some((balancer, rest))
-            if is_word(balancer, "-") && rest.split('_').next().is_some_and(is_end_time) =>
-        {
-            return SkipReason::ClassicLoadBalancer;
-        }
-        _ => {}
-    }
     if Name::split(name).is_some() {
         return SkipReason::UnsupportedEnding;
     }
-    if name.contains("elasticloadbalancing_") && name.contains("_app.") {
+    if name.contains("_elasticloadbalancing_") {
         return SkipReason::InvalidName;
     }
     Directory::parse(directory)
@@ -379,16 +361,38 @@ mod tests {
     }
 
     #[test]
+    fn the_form_of_the_balancer_determines_the_log_type() {
+        let cases = [
+            ("app.my-lb.50dc6c495c0c9188", ".log.gz", LogType::Access),
+            ("app.my-lb.50dc6c495c0c9188", ".log", LogType::Access),
+            ("net.my-lb.50dc6c495c0c9188", ".log.gz", LogType::NlbTls),
+            ("net.my-lb.50dc6c495c0c9188", ".log", LogType::NlbTls),
+            ("my-lb", ".log", LogType::Classic),
+            ("my-lb", ".log.gz", LogType::Classic),
+            ("a2e8277e0e09143fbb06db5dcd2a14c2", ".log", LogType::Classic),
+        ];
+        for (balancer, ending, log_type) in cases {
+            let name =
+                NAME.replace("app.my-lb.50dc6c495c0c9188", balancer).replace(".log.gz", ending);
+            let key = Key::parse(&format!("{DAY}/{name}")).unwrap();
+            assert_eq!((key.partition.log_type, key.balancer.as_str()), (log_type, balancer));
+        }
+        for balancer in ["net.my-lb.50dc6c495c0c9188", "my-lb"] {
+            let name = NAME.replace("app.my-lb.50dc6c495c0c9188", balancer);
+            let key = format!("{DAY}/conn_log_{name}");
+            assert_eq!(Key::parse(&key), Err(SkipReason::InvalidName), "{key}");
+        }
+    }
+
+    #[test]
     fn other_objects_are_classified() {
         let cases = [
             ("AWSLogs/012345678901/ELBAccessLogTestFile".to_owned(), SkipReason::TestFile),
             ("AWSLogs/012345678901/ELBConnectionLogTestFile".to_owned(), SkipReason::TestFile),
-            (format!("{DAY}/{}", NAME.replace("app.", "net.")), SkipReason::NetworkLoadBalancer),
+            (format!("{DAY}/{}", NAME.replace("app.", "gwy.")), SkipReason::InvalidName),
             (
-                format!(
-                    "{DAY}/012345678901_elasticloadbalancing_eu-west-1_my-lb_20250719T1405Z_10.0.0.1_39xza92o.log"
-                ),
-                SkipReason::ClassicLoadBalancer,
+                format!("{DAY}/{}", NAME.replace("app.my-lb.50dc6c495c0c9188", "")),
+                SkipReason::InvalidName,
             ),
             (format!("{DAY}/README.txt"), SkipReason::Unknown),
             (String::new(), SkipReason::Unknown),

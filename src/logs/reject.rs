@@ -9,7 +9,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use crate::logs::schema::LogType;
 
 /// Name of the rejects table of all log types, and of its directory in the dataset.
-pub(crate) const TABLE: &str = "alb_rejects";
+pub(crate) const TABLE: &str = "elb_rejects";
 
 /// Returns the name of the rejects file that belongs to a file of rows. The name begins with the log type, because all
 /// log types share the directories of rejects.

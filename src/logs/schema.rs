@@ -37,11 +37,16 @@ pub enum LogType {
     Connection,
     /// Health checks of targets.
     HealthCheck,
+    /// TLS connections to Network Load Balancers.
+    NlbTls,
+    /// Requests to Classic Load Balancers, and connections to their TCP and SSL listeners.
+    Classic,
 }
 
 impl LogType {
     /// All log types.
-    pub const ALL: [Self; 3] = [Self::Access, Self::Connection, Self::HealthCheck];
+    pub const ALL: [Self; 5] =
+        [Self::Access, Self::Connection, Self::HealthCheck, Self::NlbTls, Self::Classic];
 
     /// Returns the name of the log type in schema files, paths, rejects and JSON.
     pub fn as_str(self) -> &'static str {
@@ -49,6 +54,8 @@ impl LogType {
             Self::Access => "access",
             Self::Connection => "connection",
             Self::HealthCheck => "health_check",
+            Self::NlbTls => "nlb_tls",
+            Self::Classic => "classic",
         }
     }
 
@@ -68,6 +75,8 @@ impl LogType {
             Self::Access => include_str!("../../schemas/access.toml"),
             Self::Connection => include_str!("../../schemas/connection.toml"),
             Self::HealthCheck => include_str!("../../schemas/health_check.toml"),
+            Self::NlbTls => include_str!("../../schemas/nlb_tls.toml"),
+            Self::Classic => include_str!("../../schemas/classic.toml"),
         }
     }
 }
@@ -75,6 +84,38 @@ impl LogType {
 impl fmt::Display for LogType {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
+    }
+}
+
+/// A type of load balancer, as the Elastic Load Balancing API names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[non_exhaustive]
+pub enum LoadBalancerType {
+    /// Application Load Balancer.
+    Application,
+    /// Network Load Balancer.
+    Network,
+    /// Classic Load Balancer.
+    Classic,
+}
+
+impl LoadBalancerType {
+    /// Returns the ending of the object names of its logs. Only Classic Load Balancers deliver uncompressed text.
+    pub(crate) fn delivered_ending(self) -> &'static str {
+        match self {
+            Self::Application | Self::Network => ".log.gz",
+            Self::Classic => ".log",
+        }
+    }
+
+    /// Returns the intervals in minutes at which it can deliver logs. Users choose the interval of a Classic Load
+    /// Balancer (<https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/access-log-collection.html>).
+    pub(crate) fn intervals(self) -> &'static [u32] {
+        match self {
+            Self::Application | Self::Network => &[5],
+            Self::Classic => &[5, 60],
+        }
     }
 }
 
@@ -92,8 +133,13 @@ pub struct Table {
     pub description: String,
     /// The AWS page that documents the format.
     pub reference: String,
+    /// Type of the load balancers that write the log.
+    pub load_balancer: LoadBalancerType,
     /// Prefixes of the object names, before the account.
     pub object_prefixes: Vec<String>,
+    /// Whether quotes are part of the values. Otherwise a field that begins with a quote ends at the next quote.
+    #[serde(default)]
+    pub literal_quotes: bool,
     /// Minimum number of fields of a line: the number of fields in the first version of the log.
     pub required_fields: usize,
     /// The fields, in the order in which they appear in a line.
@@ -161,6 +207,9 @@ pub enum Part {
     /// The entire field.
     #[default]
     Whole,
+    /// The entire field, including any quotes around it. Set for tables with literal quotes.
+    #[serde(skip)]
+    Verbatim,
     /// The part of `address:port` before the last colon, without the brackets of an IPv6 address.
     Address,
     /// The part of `address:port` after the last colon.
@@ -340,10 +389,16 @@ impl Table {
     /// Fails if the text is not a valid schema file, or if it is contradictory.
     #[doc(hidden)] // for tests
     pub fn parse(text: &str) -> Result<Self, SchemaError> {
-        let table: Self = toml::from_str(text)?;
+        let mut table: Self = toml::from_str(text)?;
         if table.required_fields > table.fields.len() {
             let (required, known) = (table.required_fields, table.fields.len());
             return Err(SchemaError::Required { required, known });
+        }
+        if table.literal_quotes {
+            let columns = table.fields.iter_mut().flat_map(|field| &mut field.columns);
+            for column in columns.filter(|column| column.part == Part::Whole) {
+                column.part = Part::Verbatim;
+            }
         }
         let mut seen = vec![EXTRA_FIELDS, SOURCE_KEY];
         for (_, column) in table.columns() {
@@ -352,7 +407,7 @@ impl Table {
             }
             seen.push(&column.name);
             let possible = match column.part {
-                Part::Whole => true,
+                Part::Whole | Part::Verbatim => true,
                 Part::Port => column.kind == Kind::Int32,
                 Part::Address | Part::Verb | Part::Url | Part::Protocol => {
                     column.kind == Kind::String
@@ -435,7 +490,7 @@ mod tests {
 
     #[test]
     fn the_embedded_schemas_are_complete() {
-        let counts = [(17, 36, 40), (11, 15, 17), (8, 10, 10)];
+        let counts = [(17, 36, 40), (11, 15, 17), (8, 10, 10), (18, 22, 24), (12, 15, 19)];
         for (log_type, counts) in LogType::ALL.into_iter().zip(counts) {
             let table = Table::parse(log_type.file()).unwrap();
             assert_eq!(table.log_type, log_type);

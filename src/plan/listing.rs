@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::dataset::shard::Shard;
-use crate::logs::key::{Directory, Form, Key, Partition, SkipReason, identity};
+use crate::logs::key::{Directory, Form, Key, Partition, SkipReason, has_size_of, identity};
 use crate::plan::inventory;
 use crate::plan::{
     Amount, DUPLICATE, Failure, Matches, Moved, NOT_SELECTED, Object, PlanError, SIDECAR, Scope,
@@ -191,7 +191,7 @@ impl Listing {
             if next.name() != kept.name() && rank(next) < rank(kept) {
                 mem::swap(next, kept);
             }
-            let is_comparable = Form::has_size_of(next.name(), kept.name());
+            let is_comparable = has_size_of(next.name(), kept.name());
             if !is_comparable || next.listed.size == kept.listed.size {
                 self.skip(DUPLICATE, &next.listed.key());
             } else {

@@ -125,12 +125,13 @@ pub struct Balancer {
     place: Option<(String, String)>,
 }
 
-/// A text does not identify an Application Load Balancer.
+/// A text does not identify a load balancer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BalancerError {
     /// The text is a malformed ARN.
     #[error(
-        "an ARN of a load balancer is arn:aws:elasticloadbalancing:REGION:ACCOUNT:loadbalancer/app/NAME/ID"
+        "an ARN of a load balancer is arn:aws:elasticloadbalancing:REGION:ACCOUNT:loadbalancer/app/NAME/ID, or net \
+         instead of app, or loadbalancer/NAME for a Classic Load Balancer"
     )]
     Form,
     /// The text is the ARN of a listener or rule. The value is the ARN of its load balancer.
@@ -139,11 +140,9 @@ pub enum BalancerError {
     /// The text is the ARN of a target group.
     #[error("this is the ARN of a target group; specify the load balancer that forwards to it")]
     TargetGroup,
-    /// The text is the ARN of another type of load balancer.
-    #[error(
-        "this is not an Application Load Balancer; only logs of Application Load Balancers are converted"
-    )]
-    OtherKind,
+    /// The text is the ARN of a Gateway Load Balancer.
+    #[error("this is a Gateway Load Balancer, which writes no access logs")]
+    Gateway,
 }
 
 impl Balancer {
@@ -151,7 +150,7 @@ impl Balancer {
     ///
     /// # Errors
     ///
-    /// Fails if the text is an ARN, but not the ARN of an Application Load Balancer.
+    /// Fails if the text is an ARN, but not the ARN of a load balancer that writes logs.
     pub fn parse(text: &str) -> Result<Self, BalancerError> {
         let balancer =
             |name: &str, place| Self { text: text.to_owned(), name: name.replace('/', "."), place };
@@ -163,19 +162,21 @@ impl Balancer {
             return Err(BalancerError::Form);
         };
         let (kind, id) = resource.split_once('/').ok_or(BalancerError::Form)?;
-        let id: Vec<&str> = id.split('/').collect();
-        match (kind, &id[..]) {
-            ("loadbalancer", ["app", name, id]) if !name.is_empty() && !id.is_empty() => {
+        let parts: Vec<&str> = id.split('/').collect();
+        match (kind, &parts[..]) {
+            ("loadbalancer" | "listener" | "listener-rule", ["gwy", ..]) => {
+                Err(BalancerError::Gateway)
+            }
+            ("loadbalancer", ["app" | "net", _, _] | [_])
+                if parts.iter().all(|part| !part.is_empty()) =>
+            {
                 let place = (account.to_owned(), region.to_owned());
-                Ok(balancer(&format!("app.{name}.{id}"), Some(place)))
+                Ok(balancer(id, Some(place)))
             }
-            ("listener" | "listener-rule", ["app", name, id, ..]) => {
+            ("listener" | "listener-rule", [kind @ ("app" | "net"), name, id, ..]) => {
                 Err(BalancerError::Listener(format!(
-                    "arn:{partition}:elasticloadbalancing:{region}:{account}:loadbalancer/app/{name}/{id}"
+                    "arn:{partition}:elasticloadbalancing:{region}:{account}:loadbalancer/{kind}/{name}/{id}"
                 )))
-            }
-            ("listener" | "listener-rule", _) | ("loadbalancer", ["net" | "gwy", ..] | [_]) => {
-                Err(BalancerError::OtherKind)
             }
             ("targetgroup", _) => Err(BalancerError::TargetGroup),
             _ => Err(BalancerError::Form),
@@ -339,6 +340,30 @@ mod tests {
         }
         assert!(!is(&ARN.replace("eu-west-1", "us-east-1")));
         assert!(!is(&ARN.replace("012345678901", "999999999999")));
+        assert!(!is(&ARN.replace("/app/", "/net/")));
+    }
+
+    #[test]
+    fn balancers_of_every_type_can_be_selected() {
+        let key = |balancer: &str, ending: &str| {
+            let key = format!(
+                "012345678901_elasticloadbalancing_eu-west-1_{balancer}_20250719T1405Z_10.0.0.1_39xza92o{ending}"
+            );
+            Key::parse(&key).unwrap()
+        };
+        let network = key("net.my-lb.50dc6c495c0c9188", ".log.gz");
+        let classic = key("my-lb", ".log");
+        let is = |text: &str, key| Balancer::parse(text).unwrap().is(key);
+        let arn = ARN.replace("/app/", "/net/");
+        for wanted in ["my-lb", "net/my-lb/50dc6c495c0c9188", "net.my-lb.50dc6c495c0c9188", &arn] {
+            assert!(is(wanted, &network), "{wanted}");
+        }
+        let arn = ARN.replace("/app/my-lb/50dc6c495c0c9188", "/my-lb");
+        for wanted in ["my-lb", &arn] {
+            assert!(is(wanted, &classic), "{wanted}");
+        }
+        assert!(!is(&arn.replace("/my-lb", "/other"), &classic));
+        assert!(!is("app/my-lb/50dc6c495c0c9188", &network));
     }
 
     #[test]
@@ -346,7 +371,7 @@ mod tests {
         let parse = |text: &str| Balancer::parse(text).unwrap_err();
         let listener = ARN.replace("loadbalancer/app", "listener/app") + "/f2f7dc8efc522ab2";
         assert_eq!(parse(&listener), BalancerError::Listener(ARN.to_owned()));
-        assert_eq!(parse(&ARN.replace("/app/", "/net/")), BalancerError::OtherKind);
+        assert_eq!(parse(&ARN.replace("/app/", "/gwy/")), BalancerError::Gateway);
         let group = ARN.replace("loadbalancer/app/my-lb", "targetgroup/web");
         assert_eq!(parse(&group), BalancerError::TargetGroup);
         for text in ["arn:", "arn:aws:s3:::bucket", &ARN.replace("/50dc6c495c0c9188", "")] {

@@ -101,7 +101,7 @@ mod tests {
 
     #[test]
     fn no_key_leaves_the_dataset() {
-        assert!(FileKey::parse("alb_rejects/account=1/0f.parquet").is_ok());
+        assert!(FileKey::parse("elb_rejects/account=1/0f.parquet").is_ok());
         let long = "a".repeat(1025);
         for key in ["", "/", "/etc/x", "a/", "a//b", "..", "a/../b", "./a", "a\\b", "a\nb", &long] {
             assert!(FileKey::parse(key).is_err(), "{key:?}");

@@ -85,7 +85,7 @@ def of_object(job):
     parsed = reference.parse_object(job)
     log = next(log for log in reference.LOGS if log.schema() == parsed.rows.schema)
     found = {}
-    for table, batch in [(log.table, parsed.rows), ("alb_rejects", parsed.rejects)]:
+    for table, batch in [(log.table, parsed.rows), ("elb_rejects", parsed.rejects)]:
         if not batch.num_rows:
             continue
         columns = {name: values(column) for name, column in zip(batch.schema.names, batch.columns)}
@@ -145,7 +145,7 @@ def kept(sources, scratch, place):
 
 def schemas():
     """Returns the names and types of the columns in each table's files."""
-    tables = {log.table: log.schema() for log in reference.LOGS} | {"alb_rejects": reference.reject_schema()}
+    tables = {log.table: log.schema() for log in reference.LOGS} | {"elb_rejects": reference.reject_schema()}
     return {
         table: {field.name: TYPES[str(field.type)] for field in schema if field.name not in PARTITION}
         for table, schema in tables.items()

@@ -22,7 +22,7 @@ import tempfile
 
 from queries import LOGS, aggregate, plain, reference
 
-REJECTS = "alb_rejects"
+REJECTS = "elb_rejects"
 SEED = 16
 OBJECTS, LINES = 12, 40
 PREFIXES = ["", "x", "xx", "xxx"]

@@ -16,7 +16,7 @@ import reference
 
 LOGS = {log.name: log for log in reference.LOGS}
 ROWS, CONNECTIONS, CHECKS = (LOGS[name].table for name in ("access", "connection", "health_check"))
-REJECTS = "alb_rejects"
+REJECTS = "elb_rejects"
 COLUMNS = [column["name"] for _, column in LOGS["access"].columns] + ["extra_fields", "source_key"]
 # The column types by name. Columns with the same name have the same type in every log.
 KINDS = {column["name"]: column["type"] for log in LOGS.values() for _, column in log.columns}

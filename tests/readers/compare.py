@@ -68,7 +68,7 @@ def main():
     rejects = pyarrow.concat_tables(rejects)
     print(f"rejects: {rejects.num_rows}")
     for name, reader in READERS.items():
-        checks.add(*compare(f"{name}, rejects", rejects, reader, arguments.dataset / "alb_rejects"))
+        checks.add(*compare(f"{name}, rejects", rejects, reader, arguments.dataset / "elb_rejects"))
 
     checks.add("pyarrow, statistics of doubles", list(without_statistics(arguments.dataset)))
 

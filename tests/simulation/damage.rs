@@ -40,7 +40,7 @@ use crate::support::{gzip, key_on};
 const SEEDS: u64 = 34;
 const CLAIMS: &str = "_alb2parquet/claims";
 const ROWS: &str = "alb_health_check_logs";
-const REJECTS: &str = "alb_rejects";
+const REJECTS: &str = "elb_rejects";
 
 /// A kind of damage to the state.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -360,7 +360,7 @@ impl State {
 
     /// Checks the visible files: no row may exist twice, and no file may have disappeared.
     pub(super) fn check_visible(&mut self) {
-        let metas: Vec<ObjectMeta> = ["alb_access_logs", "alb_rejects"]
+        let metas: Vec<ObjectMeta> = ["alb_access_logs", "elb_rejects"]
             .into_iter()
             .flat_map(|table| list_now(&self.dataset, Some(&Path::from(table))))
             .collect();

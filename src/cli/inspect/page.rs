@@ -51,7 +51,7 @@ fn facts(page: &mut String, object: &str, found: &Inspected) {
         let node = node.as_ref().map(|node| format!(", from node {node}")).unwrap_or_default();
         fact("key", format!("{} log of {load_balancer}", named.log_type));
         fact("", format!("account {account}, {region}{day}"));
-        fact("", format!("the five minutes until {end_time}{node}"));
+        fact("", format!("the window until {end_time}{node}"));
     }
     if let Some(mismatch) = &about.mismatch {
         fact("no key", format!("{mismatch}; convert skips it"));

@@ -70,6 +70,29 @@ fn default_columns(log_type: LogType) -> &'static [&'static str] {
             "target_group_id",
             "type",
         ],
+        LogType::NlbTls => &[
+            "time",
+            "client_ip",
+            "domain_name",
+            "tls_protocol_version",
+            "tls_handshake_time_ms",
+            "tcp_connection_time_ms",
+            "tls_cipher_suite",
+            "sent_bytes",
+            "target_ip",
+        ],
+        LogType::Classic => &[
+            "timestamp",
+            "elb_response_code",
+            "request_verb",
+            "url",
+            "request_ip",
+            "backend_processing_time",
+            "user_agent",
+            "backend_response_code",
+            "backend_ip",
+            "sent_bytes",
+        ],
     }
 }
 

@@ -7,6 +7,10 @@ use memchr::{memchr, memrchr};
 use crate::decode::tokenizer::{self, Span};
 use crate::logs::schema::Part;
 
+/// The request of a connection without HTTP, in the log of a Classic Load Balancer
+/// (<https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/access-log-collection.html>).
+const NO_REQUEST: &[u8] = b"- - - ";
+
 /// Returns a part of a field, or `None` if it is missing or `-`.
 ///
 /// For ports and times, which are not text, returns the entire value. [`colon`] and [`super::validity`] find those
@@ -18,11 +22,19 @@ pub(crate) fn of(part: Part, text: &[u8], field: Span) -> Option<Span> {
         Part::Whole | Part::Port | Part::NotBefore | Part::NotAfter => {
             tokenizer::value(text, field)
         }
+        Part::Verbatim => verbatim(text, field),
         Part::Address => within(text, field, address),
         Part::Verb => within(text, field, verb),
         Part::Url => within(text, field, url),
         Part::Protocol => within(text, field, protocol),
     }
+}
+
+/// Returns a field with any quotes around it, or `None` if it is absent or `-`.
+#[inline]
+pub(super) fn verbatim(text: &[u8], field: Span) -> Option<Span> {
+    let is_null = field.is_empty() || text[field.range()] == *b"-";
+    (!is_null).then_some(field)
 }
 
 /// Returns the span that `find` finds in the value of a field.
@@ -72,6 +84,9 @@ pub(super) fn url(request: &[u8]) -> Option<Range<usize>> {
     if first == last {
         // Without a protocol, the URL is everything after the verb.
         return unless_dash(request, first + 1..request.len()).filter(|url| !url.is_empty());
+    }
+    if request == NO_REQUEST {
+        return None;
     }
     unless_dash(request, first + 1..last)
 }
@@ -133,7 +148,7 @@ mod tests {
 
     #[test]
     fn request_lines_of_every_shape() {
-        let cases: [(&str, [Option<&str>; 3]); 14] = [
+        let cases: [(&str, [Option<&str>; 3]); 15] = [
             (
                 "GET https://h:443/x HTTP/1.1",
                 [Some("GET"), Some("https://h:443/x"), Some("HTTP/1.1")],
@@ -142,7 +157,8 @@ mod tests {
             ("- http://h:80- ", [None, Some("http://h:80-"), None]),
             ("- http://h:80-/ ", [None, Some("http://h:80-/"), None]),
             ("- - -", [None, None, None]),
-            ("- - - ", [None, Some("- -"), None]),
+            ("- - - ", [None, None, None]),
+            ("- - - -", [None, Some("- -"), None]),
             ("GET http://h:80/ HTTP/1.0 ", [Some("GET"), Some("http://h:80/ HTTP/1.0"), None]),
             (
                 "GET http://h:80/a b c HTTP/1.1",

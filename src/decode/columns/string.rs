@@ -67,6 +67,7 @@ impl ColumnBuilder for DictionaryBuilder {
         match *part {
             None => dictionary.add_indices(text, fields, unless_empty, indices),
             Some(Part::Whole) => dictionary.add_indices(text, fields, tokenizer::value, indices),
+            Some(Part::Verbatim) => dictionary.add_indices(text, fields, part::verbatim, indices),
             // One loop for each part avoids a branch for each row.
             Some(Part::Address) => dictionary.add_parts(text, fields, part::address, indices),
             Some(Part::Verb) => dictionary.add_parts(text, fields, part::verb, indices),

@@ -12,7 +12,7 @@
 use memchr::memchr;
 
 use crate::decode::text_buffer::{MAX_JOINED, MAX_LINE};
-use crate::decode::tokenizer::{Bounds, FieldCount, Fields};
+use crate::decode::tokenizer::{Bounds, Fields, Grammar};
 use crate::logs::reject::Reason;
 
 /// A line that was joined from several lines of text.
@@ -29,7 +29,7 @@ pub(super) struct Joined {
 pub(super) fn whole(
     text: &[u8],
     first: Bounds,
-    count: FieldCount,
+    grammar: Grammar,
     is_row: &mut impl FnMut(&[u8]) -> bool,
 ) -> Option<Joined> {
     let start = first.start as usize;
@@ -43,7 +43,7 @@ pub(super) fn whole(
         }
         if memchr(b'"', &text[at..end]).is_some() {
             let whole = without_cr(&text[start..end]);
-            let fault = Fields::of(whole, count.known).find_map(Result::err);
+            let fault = Fields::of(whole, grammar).find_map(Result::err);
             if fault.is_none_or(|fault| fault.reason != Reason::UnterminatedQuote) {
                 let bounds = Bounds { end: end as u32, ..first };
                 return is_row(whole).then_some(Joined { bounds, lines });

@@ -1,6 +1,6 @@
 //! Parses one line byte by byte: for irregular lines, and to find the positions of faults.
 
-use crate::decode::tokenizer::Span;
+use crate::decode::tokenizer::{Grammar, Span};
 use crate::logs::reject::Reason;
 
 /// A violation of the grammar in a line.
@@ -19,12 +19,14 @@ pub(crate) struct Fields<'a> {
     at: usize,
     /// Number of known fields that remain. The text after them is one more field, unchanged.
     known: usize,
+    literal_quotes: bool,
 }
 
 impl<'a> Fields<'a> {
-    /// Returns the fields of a line, passed without its line ending. `known` is the number of fields of the table.
-    pub(crate) fn of(line: &'a [u8], known: usize) -> Self {
-        Self { line, at: 0, known }
+    /// Returns the fields of a line, passed without its line ending.
+    pub(crate) fn of(line: &'a [u8], grammar: Grammar) -> Self {
+        let Grammar { known, literal_quotes, .. } = grammar;
+        Self { line, at: 0, known, literal_quotes }
     }
 }
 
@@ -44,9 +46,13 @@ impl Iterator for Fields<'_> {
             None => rest.len(),
             Some(known) => {
                 self.known = known;
-                match field_length(rest) {
-                    Ok(length) => length,
-                    Err(fault) => return Some(Err(Fault { at: start + fault.at, ..fault })),
+                if self.literal_quotes {
+                    memchr::memchr(b' ', rest).unwrap_or(rest.len())
+                } else {
+                    match field_length(rest) {
+                        Ok(length) => length,
+                        Err(fault) => return Some(Err(Fault { at: start + fault.at, ..fault })),
+                    }
                 }
             }
         };
@@ -79,7 +85,8 @@ mod tests {
     use super::*;
 
     fn fields(line: &str, known: usize) -> Vec<Result<&str, Fault>> {
-        let fields = Fields::of(line.as_bytes(), known);
+        let grammar = Grammar { required: 0, known, literal_quotes: false };
+        let fields = Fields::of(line.as_bytes(), grammar);
         fields.map(|field| field.map(|field| &line[field.range()])).collect()
     }
 
@@ -90,6 +97,15 @@ mod tests {
         assert_eq!(fields(" a  \"b c\" d ", 9), [Ok("a"), Ok("\"b c\""), Ok("d")]);
         assert_eq!(fields("a b \"c d ", 2), [Ok("a"), Ok("b"), Ok("\"c d ")]);
         assert_eq!(fields("a b", 0), [Ok("a b")]);
+    }
+
+    #[test]
+    fn literal_quotes_belong_to_the_values() {
+        let grammar = Grammar { required: 0, known: 4, literal_quotes: true };
+        let line = br#"h2 "h2","http/1.1" "a b" c"#;
+        let fields = Fields::of(line, grammar).map(|field| &line[field.unwrap().range()]);
+        let expected: [&[u8]; 5] = [b"h2", br#""h2","http/1.1""#, br#""a"#, br#"b""#, b"c"];
+        assert_eq!(fields.collect::<Vec<_>>(), expected);
     }
 
     #[test]

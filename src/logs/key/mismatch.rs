@@ -1,6 +1,6 @@
 //! Explains why an object is not converted, from its key.
 
-use crate::logs::key::name::{is_balancer, is_end_time, log_type_of};
+use crate::logs::key::name::{is_end_time, load_balancer_type, split_prefix};
 use crate::logs::key::{Directory, Key, Name, SERVICE, SkipReason, is_account, is_region};
 
 /// The description of a part of a name, and a function that returns whether the part is valid.
@@ -14,8 +14,6 @@ pub fn mismatch(key: &str) -> Option<String> {
         SkipReason::TestFile => {
             "it is the test file that AWS writes when logging is enabled".to_owned()
         }
-        SkipReason::NetworkLoadBalancer => "it is the log of a Network Load Balancer".to_owned(),
-        SkipReason::ClassicLoadBalancer => "it is the log of a Classic Load Balancer".to_owned(),
         SkipReason::Service(kind) => format!("it is an object of another AWS service ({kind})"),
         SkipReason::UnsupportedEnding => match Name::split(name).map_or("", |(_, ending)| ending) {
             "" => "its name has no ending; the name of a log ends with .log.gz or .log".to_owned(),
@@ -34,13 +32,13 @@ pub fn mismatch(key: &str) -> Option<String> {
 
 /// Describes the first invalid part of a name.
 fn of_name(name: &str) -> String {
-    let (_, rest) = log_type_of(name);
+    let (_, rest) = split_prefix(name);
     let parts: [Wanted; 5] = [
         ("an account of twelve digits", is_account),
         (SERVICE, |part| part == SERVICE),
         ("a region, such as eu-west-1", is_region),
-        ("a load balancer, app.<name>.<id>", is_balancer),
-        ("the end of its five minutes, yyyymmddThhmmZ", is_end_time),
+        ("a load balancer, such as app.<name>.<id>", |part| load_balancer_type(part).is_some()),
+        ("the end of its window, yyyymmddThhmmZ", is_end_time),
     ];
     let mut found = rest.split('_');
     for (wanted, fits) in parts {
@@ -79,9 +77,9 @@ mod tests {
             (KEY.replace("T1405Z", "T14:05Z"), "yyyymmddThhmmZ"),
             (KEY.replace("_20250719T", "_20251319T"), "does not exist"),
             (KEY.replace("app.my-lb", "app"), "app.<name>.<id>"),
+            (KEY.replace("app.", "gwy."), "app.<name>.<id>"),
             (KEY.replace("_39xza92o.log.gz", "_.log.gz"), "has no random part"),
             (KEY.replace("39xza92o", "39xza92o_x"), "ends with"),
-            (KEY.replace("app.", "net."), "Network Load Balancer"),
             ("AWSLogs/012345678901/ELBAccessLogTestFile".to_owned(), "logging is enabled"),
             ("AWSLogs/012345678901/vpcflowlogs/x.log.gz".to_owned(), "(vpc_flow_logs)"),
             ("x\u{1b}_y.log.gz".to_owned(), "\"x\u{1b}\""),

@@ -4,11 +4,8 @@ use std::ops::Range;
 
 use chrono::NaiveDate;
 
-use crate::logs::key::{SERVICE, digits, is_account, is_region, is_word};
-use crate::logs::schema::LogType;
-
-/// The ending of a file in the form in which AWS delivers it.
-const DELIVERED: &str = ".log.gz";
+use crate::logs::key::{SERVICE, is_account, is_region, is_word};
+use crate::logs::schema::{LoadBalancerType, LogType};
 
 /// The parts of the name of a log file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,9 +16,10 @@ pub(crate) struct Name<'a> {
     pub account: &'a str,
     /// AWS region.
     pub region: &'a str,
-    /// Resource id of the load balancer, with dots instead of slashes: `app.<name>.<id>`.
+    /// Resource id of the load balancer, with dots instead of slashes: `app.<name>.<id>` or `net.<name>.<id>`. The name
+    /// of a Classic Load Balancer.
     pub balancer: &'a str,
-    /// End of the five-minute window that the file covers, `yyyymmddThhmmZ`.
+    /// End of the window that the file covers, `yyyymmddThhmmZ`.
     pub end_time: &'a str,
     /// Address of the load balancer node; `None` for vended logs, whose names do not contain it.
     pub node: Option<&'a str>,
@@ -32,30 +30,31 @@ pub(crate) struct Name<'a> {
 /// The form of a log file, from the most to the least preferred.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Form {
-    /// The original with the ending `.log.gz`, as AWS delivers it.
+    /// The original, as AWS delivers it: `.log.gz`, or `.log` for Classic Load Balancers.
     Delivered,
-    /// A compressed copy, such as `.LOG.GZ`, `.log.gz.1` or ` (1).log.gz`.
+    /// A renamed copy, such as `.LOG.GZ`, `.log.gz.1` or ` (1).log.gz`.
     Copy,
-    /// Decompressed, such as `.log`.
-    Text,
+    /// Decompressed, or compressed if AWS delivers text.
+    Converted,
 }
 
 impl<'a> Name<'a> {
-    /// Parses `[prefix]<account>_elasticloadbalancing_<region>_app.<name>.<id>_<end>[_<ip>]_<random>.log.gz`, or a
+    /// Parses `[prefix]<account>_elasticloadbalancing_<region>_<load balancer>_<end>[_<ip>]_<random>.log.gz`, or a
     /// name with another ending that [`Form::of`] supports.
     pub(crate) fn parse(name: &'a str) -> Option<Self> {
         let (parsed, ending) = Self::split(name)?;
-        Form::of_ending(ending).map(|_| parsed)
+        is_compressed(ending).map(|_| parsed)
     }
 
     /// Parses a name with any ending, and returns the ending.
     pub(super) fn split(name: &'a str) -> Option<(Self, &'a str)> {
-        let (log_type, rest) = log_type_of(name);
+        let (prefix, rest) = split_prefix(name);
         let mut parts = rest.splitn(6, '_');
         let account = parts.next().filter(|part| is_account(part))?;
         parts.next().filter(|part| *part == SERVICE)?;
         let region = parts.next().filter(|part| is_region(part))?;
-        let balancer = parts.next().filter(|part| is_balancer(part))?;
+        let balancer = parts.next()?;
+        let log_type = log_type(prefix, load_balancer_type(balancer)?)?;
         let end_time = parts.next().filter(|part| is_end_time(part))?;
         let rest = parts.next()?;
         let (node, rest) = match rest.split_once('_') {
@@ -76,36 +75,43 @@ impl<'a> Name<'a> {
 }
 
 impl Form {
-    /// Returns the form of a file according to its name; `None` if the ending is not supported.
+    /// Returns the form of a file according to its name; `None` if the name or its ending is not supported.
     pub(crate) fn of(name: &str) -> Option<Self> {
-        Self::of_ending(&name[identity(name).len()..])
+        let (parsed, ending) = Name::split(name)?;
+        let compressed = is_compressed(ending)?;
+        let delivered = parsed.log_type.table().load_balancer.delivered_ending();
+        Some(if ending == delivered {
+            Self::Delivered
+        } else if is_compressed(delivered) == Some(compressed) {
+            Self::Copy
+        } else {
+            Self::Converted
+        })
     }
+}
 
-    fn of_ending(ending: &str) -> Option<Self> {
-        if ending == DELIVERED {
-            return Some(Self::Delivered);
-        }
-        let ending = ending.to_ascii_lowercase();
-        let rest = without_copy_number(&ending).strip_prefix(".log")?;
-        let rest = without_copy_number(rest);
-        let (form, rest) = match rest.strip_prefix(".gz") {
-            Some(rest) => (Self::Copy, rest),
-            None => (Self::Text, rest),
-        };
-        // `wget` and `logrotate` number the copies of a file.
-        let rest = without_copy_number(rest);
-        let number = rest.strip_prefix('.').unwrap_or(rest);
-        let is_numbered = number.len() < rest.len()
-            && (1..=3).contains(&number.len())
-            && number.bytes().all(|b| b.is_ascii_digit());
-        (rest.is_empty() || is_numbered).then_some(form)
-    }
+/// Returns whether two files of the same log must have the same size: both are compressed, or both are text.
+pub(crate) fn has_size_of(one: &str, other: &str) -> bool {
+    let is_compressed = |name: &str| is_compressed(&name[identity(name).len()..]);
+    is_compressed(one) == is_compressed(other)
+}
 
-    /// Returns whether two files of the same log must have the same size: both are compressed, or both are text.
-    pub(crate) fn has_size_of(one: &str, other: &str) -> bool {
-        let is_text = |name| Self::of(name) == Some(Self::Text);
-        is_text(one) == is_text(other)
-    }
+/// Returns whether a file with this ending is compressed; `None` if the ending is not supported.
+fn is_compressed(ending: &str) -> Option<bool> {
+    let ending = ending.to_ascii_lowercase();
+    let rest = without_copy_number(&ending).strip_prefix(".log")?;
+    let rest = without_copy_number(rest);
+    let (is_compressed, rest) = match rest.strip_prefix(".gz") {
+        Some(rest) => (true, rest),
+        None => (false, rest),
+    };
+    // `wget` and `logrotate` number the copies of a file.
+    let rest = without_copy_number(rest);
+    let number = rest.strip_prefix('.').unwrap_or(rest);
+    let is_numbered = number.len() < rest.len()
+        && (1..=3).contains(&number.len())
+        && number.bytes().all(|b| b.is_ascii_digit());
+    (rest.is_empty() || is_numbered).then_some(is_compressed)
 }
 
 /// Returns the identity of an object: its file name up to and including the random part, which is unique. So
@@ -116,15 +122,19 @@ pub fn identity(name: &str) -> &str {
     &name[..at + 1 + word_length(&name[at + 1..])]
 }
 
-/// Returns the log type of an object from the prefix of its name, and the rest of the name.
-pub(super) fn log_type_of(name: &str) -> (LogType, &str) {
-    let prefixes = |log_type: LogType| {
-        let prefixes = log_type.table().object_prefixes.iter();
-        prefixes.filter_map(move |prefix| Some((log_type, name.strip_prefix(prefix.as_str())?)))
-    };
-    let matches = LogType::ALL.into_iter().flat_map(prefixes);
-    // Access logs have an empty prefix, which matches every name.
-    matches.min_by_key(|(_, rest)| rest.len()).unwrap_or((LogType::Access, name))
+/// Splits a name into the longest prefix that any log type has, which can be empty, and the rest.
+pub(super) fn split_prefix(name: &str) -> (&str, &str) {
+    let prefixes = LogType::ALL.into_iter().flat_map(|log_type| &log_type.table().object_prefixes);
+    let longest = prefixes.filter(|prefix| name.starts_with(*prefix)).map(String::len).max();
+    name.split_at(longest.unwrap_or(0))
+}
+
+/// Returns the log type whose object names have this prefix and the names of load balancers of this type.
+fn log_type(prefix: &str, load_balancer: LoadBalancerType) -> Option<LogType> {
+    LogType::ALL.into_iter().find(|log_type| {
+        let table = log_type.table();
+        table.load_balancer == load_balancer && table.object_prefixes.iter().any(|p| p == prefix)
+    })
 }
 
 /// Removes the number that browsers append to a repeated download: ` (1)` or `(1)`.
@@ -141,10 +151,18 @@ fn without_copy_number(text: &str) -> &str {
     }
 }
 
-pub(super) fn is_balancer(text: &str) -> bool {
-    text.strip_prefix("app.")
-        .and_then(|rest| rest.rsplit_once('.'))
-        .is_some_and(|(name, id)| is_word(name, "-") && is_word(id, ""))
+/// Returns the type of a load balancer from the form of its resource id, or `None` if the id is invalid.
+pub(super) fn load_balancer_type(text: &str) -> Option<LoadBalancerType> {
+    let Some((prefix, rest)) = text.split_once('.') else {
+        return is_word(text, "-").then_some(LoadBalancerType::Classic);
+    };
+    let (name, id) = rest.rsplit_once('.')?;
+    match prefix {
+        _ if !is_word(name, "-") || !is_word(id, "") => None,
+        "app" => Some(LoadBalancerType::Application),
+        "net" => Some(LoadBalancerType::Network),
+        _ => None,
+    }
 }
 
 pub(super) fn is_end_time(text: &str) -> bool {
@@ -165,15 +183,6 @@ pub(super) fn is_node(text: &str) -> bool {
 /// Returns the number of letters and digits at the start of a text.
 fn word_length(text: &str) -> usize {
     text.bytes().position(|b| !b.is_ascii_alphanumeric()).unwrap_or(text.len())
-}
-
-/// Returns the load balancer and the text after it, if `rest` begins like the name of a load balancer log.
-pub(super) fn balancer_part(rest: &str) -> Option<(&str, &str)> {
-    let mut parts = rest.splitn(5, '_');
-    parts.next().filter(|part| digits(part, 12).is_some())?;
-    parts.next().filter(|part| *part == SERVICE)?;
-    parts.next().filter(|part| is_region(part))?;
-    Some((parts.next()?, parts.next().unwrap_or_default()))
 }
 
 #[cfg(test)]
@@ -211,10 +220,10 @@ mod tests {
             ("(2).log.gz", Form::Copy),
             (".log (1).gz", Form::Copy),
             (".log.gz (3)", Form::Copy),
-            (".log", Form::Text),
-            (".LOG", Form::Text),
-            (".log.2", Form::Text),
-            (" (1).log", Form::Text),
+            (".log", Form::Converted),
+            (".LOG", Form::Converted),
+            (".log.2", Form::Converted),
+            (" (1).log", Form::Converted),
         ];
         for stem in [STEM.to_owned(), STEM.replace("_10.0.0.1", "")] {
             for (ending, form) in cases {
@@ -226,6 +235,20 @@ mod tests {
                     "{name}"
                 );
             }
+        }
+    }
+
+    #[test]
+    fn text_is_the_delivered_form_of_classic_logs() {
+        let stem = STEM.replace("app.my-lb.50dc6c495c0c9188", "my-lb");
+        let cases = [
+            (".log", Form::Delivered),
+            (".LOG", Form::Copy),
+            (".log.1", Form::Copy),
+            (".log.gz", Form::Converted),
+        ];
+        for (ending, form) in cases {
+            assert_eq!(Form::of(&format!("{stem}{ending}")), Some(form), "{ending}");
         }
     }
 

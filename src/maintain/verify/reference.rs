@@ -123,7 +123,7 @@ fn row<'t>(table: &'t Table, line: &[u8]) -> Result<Row, Refusal<'t>> {
         return Err((Reason::LineTooLong, None));
     }
     let line = std::str::from_utf8(line).map_err(|_| (Reason::InvalidUtf8, None))?;
-    let (fields, extra) = split(line, table.fields.len()).map_err(|reason| (reason, None))?;
+    let (fields, extra) = split(line, table).map_err(|reason| (reason, None))?;
     if fields.len() < table.required_fields {
         return Err((Reason::TooFewFields, None));
     }
@@ -140,8 +140,9 @@ fn row<'t>(table: &'t Table, line: &[u8]) -> Result<Row, Refusal<'t>> {
     Ok(row)
 }
 
-/// Splits a line into at most `known` fields without their quotes, and the unchanged rest.
-fn split(line: &str, known: usize) -> Result<(Vec<String>, Option<String>), Reason> {
+/// Splits a line into at most as many fields as the table has, without their quotes unless these are literal, and the
+/// unchanged rest.
+fn split(line: &str, table: &Table) -> Result<(Vec<String>, Option<String>), Reason> {
     let characters: Vec<char> = line.chars().collect();
     let mut fields = Vec::new();
     let mut at = 0;
@@ -152,11 +153,11 @@ fn split(line: &str, known: usize) -> Result<(Vec<String>, Option<String>), Reas
         if at == characters.len() {
             return Ok((fields, None));
         }
-        if fields.len() == known {
+        if fields.len() == table.fields.len() {
             return Ok((fields, Some(characters[at..].iter().collect())));
         }
         let mut field = String::new();
-        if characters[at] == '"' {
+        if characters[at] == '"' && !table.literal_quotes {
             at += 1;
             loop {
                 match characters.get(at) {
@@ -172,7 +173,7 @@ fn split(line: &str, known: usize) -> Result<(Vec<String>, Option<String>), Reas
             }
         } else {
             while let Some(&character) = characters.get(at).filter(|c| **c != ' ') {
-                if character == '"' {
+                if character == '"' && !table.literal_quotes {
                     return Err(Reason::MisplacedQuote);
                 }
                 field.push(character);

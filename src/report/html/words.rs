@@ -50,6 +50,8 @@ pub(super) fn log_name(log_type: impl Borrow<LogType>) -> &'static str {
         LogType::Access => "access log",
         LogType::Connection => "connection log",
         LogType::HealthCheck => "health check log",
+        LogType::NlbTls => "Network Load Balancer log",
+        LogType::Classic => "Classic Load Balancer log",
     }
 }
 

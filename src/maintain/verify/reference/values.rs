@@ -49,7 +49,7 @@ fn part(part: Part, field: &str) -> Result<Option<&str>, Invalid> {
     let [verb, url, protocol] = request(field);
     let bound = |name: &str| field.split(';').find_map(|bound| bound.strip_prefix(name));
     Ok(match part {
-        Part::Whole => Some(field),
+        Part::Whole | Part::Verbatim => Some(field),
         Part::Address => endpoint.and_then(|(address, _)| {
             let inner = address.strip_prefix('[').and_then(|address| address.strip_suffix(']'));
             inner.or((address != "-").then_some(address))
@@ -71,6 +71,9 @@ fn request(field: &str) -> [Option<&str>; 3] {
         [only] => (&field[..only], &field[only + 1..], "-"),
         [first, .., last] => (&field[..first], &field[first + 1..last], &field[last + 1..]),
     };
+    if field == "- - - " {
+        return [None; 3];
+    }
     let part = |text, may_be_empty| {
         Some(text).filter(|text: &&str| *text != "-" && (may_be_empty || !text.is_empty()))
     };
