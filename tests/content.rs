@@ -1,4 +1,4 @@
-//! The bytes of an object: gzip members, padding, garbage, nested gzip, plain text, byte order marks.
+//! The bytes in an object: gzip members, padding, garbage, nested gzip, plain text, byte order marks.
 //!
 //! On random objects, both inflaters must agree with the reference reader.
 
@@ -23,7 +23,7 @@ use crate::support::{Line, World, get, good_lines, gzip, key, run, text_of};
 enum Segment {
     Member(Vec<u8>, u32, Header),
     Bytes(Vec<u8>),
-    /// Repeats the last bytes of the object so far. A trailer has eight bytes, and its length field has four.
+    /// Repeats this many of the object's last bytes: 8 for a whole trailer, or 4 for its length field.
     Again(usize),
     /// The beginning of a member.
     Cut(Vec<u8>, Index),

@@ -12,8 +12,8 @@ use crate::support::{
 
 type Contents = BTreeMap<String, Vec<Vec<u8>>>;
 
-/// Returns a world of many small objects, some with rejects. The objects with two gzip members and the single large
-/// object are streamed.
+/// Returns a world with many small objects, some of which have rejects. The objects with two gzip members and the only
+/// large object are streamed.
 fn world() -> World {
     let world = World::new();
     for number in 0..300 {

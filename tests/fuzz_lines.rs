@@ -121,7 +121,7 @@ pub(crate) fn lines(input: &[u8]) {
     });
 }
 
-/// Decodes a whole text, and checks invariants that hold for every text.
+/// Decodes all segments, and checks invariants that hold for any text.
 fn decode_all(
     log_type: LogType,
     decoder: &mut Decoder,

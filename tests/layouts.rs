@@ -97,8 +97,8 @@ fn every_common_layout_is_converted() {
     }
 }
 
-/// Converts each pair of these three copies, in one run or in two: the delivered key, a key below the next day, and a
-/// key without directories.
+/// Converts every pair of copies of an object, in one run or in two. The three copies have the delivered key, a key
+/// below the next day, and a key without directories.
 #[test]
 fn the_same_object_in_two_places_is_converted_once() {
     let good = key(1);
@@ -155,7 +155,7 @@ fn a_path_far_from_the_end_time_does_not_determine_the_partition() {
     let plan = world.run("plan", true, &["--json", "--to", "2099-12-31"]).expect(0);
     assert_eq!(plan.json()["moved"]["example"], moved);
 
-    // The delivered key and the keys of its copies refer to the same object.
+    // The delivered key and the keys of the copies refer to the same object.
     for place in [good.as_str(), &good.replace("/07/19/", "/07/20/"), &moved.replace("08", "12")] {
         let source = world.path(&place.replace('/', "-"));
         put(&source, place, gzip(good_lines(5)));
@@ -530,7 +530,7 @@ fn a_file_or_a_pattern_is_a_source() {
 
 // ---- any sequence of runs
 
-/// Where a copy of an object is located.
+/// The location of a copy of an object.
 #[derive(Debug, Clone)]
 struct Placement {
     object: usize,

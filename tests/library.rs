@@ -15,8 +15,8 @@ use crate::support::{Line, World, get, good_lines, gzip, key, key_on, read_file,
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Returns a Cargo command without the environment variables that Cargo sets for tests. They would cause build scripts
-/// to run again.
+/// Returns a Cargo command without the environment variables that Cargo sets for tests. These variables would cause
+/// build scripts to run again.
 fn cargo(args: &[&str]) -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     for (name, _) in env::vars_os() {

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::exactly_once::{CLAIMS, findings, verify};
 use crate::support::{ROWS, World, files, good_lines, gzip, key, key_on, tree};
 
-/// Converts three times: twice into one partition, with some rejects, and once into another.
+/// Returns a world after three conversions: two into the same partition, with some rejects, and one into another.
 fn converted() -> World {
     let world = World::anywhere();
     world.put(&key(1), gzip([good_lines(3), b"bad\n".to_vec()].concat()));
@@ -33,7 +33,7 @@ fn remove(path: impl AsRef<Path>) {
     fs::remove_file(path).unwrap();
 }
 
-/// Deletes all claims whose numbers are at least `from`, as if a backup from an earlier day had been restored.
+/// Deletes all claims numbered `from` or higher, as if a backup from an earlier day had been restored.
 fn restore_backup(world: &World, from: usize) {
     for number in from..=3 {
         remove(claim(world, &format!("{number}.claim.json")));
@@ -97,7 +97,7 @@ fn lost_claims_block_their_partition_until_they_are_rebuilt() {
         };
         let before = data(&world);
         damage(&world);
-        // The next run converts nothing into this partition, but converts into all others.
+        // The next run converts nothing into this partition, but still converts objects into all others.
         world.put(&key_on("2025/07/21", 1), gzip(good_lines(1)));
         let run = world.convert_with(&["--json"]).expect(2);
         run.says(&["access 012345678901 eu-west-1 2025-07-19", "`repair`"]);

@@ -30,8 +30,8 @@ fn world() -> World {
     world
 }
 
-/// Returns the arguments of two job arrays, without the shard: one converts a source, the other a file with the
-/// source's batches.
+/// Returns the arguments of two job arrays, except for the shard. One array converts a source; the other converts a
+/// file with the same source's batches.
 fn arrays(world: &World) -> [Vec<String>; 2] {
     let [source, out] = [world.source(), world.out()].map(|path| path.to_str().unwrap().to_owned());
     let small = ["--to", "2099-12-31", "--target-file-size", "3KB"];
