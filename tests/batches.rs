@@ -1,4 +1,4 @@
-//! `plan --jsonl` prints batches as data, and `convert --batches` converts them. Converting a batch again has no effect.
+//! `plan --jsonl` prints batches as data, and `convert --batches` converts them. Converting a batch is idempotent.
 
 use std::fs;
 use std::io::Write;

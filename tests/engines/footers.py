@@ -73,11 +73,11 @@ def ask(name, engine, asked):
 
 
 def write_logs(source):
-    """Writes objects of all log types below several prefixes. Each is from a different day, so it becomes a file."""
+    """Writes objects of all log types below several prefixes. No two objects of a type share a day, and thus a file."""
     chance = random.Random(SEED)
     for number in range(OBJECTS):
-        # The leading letters shift the key, so that the byte offsets 61 to 67 are within a multi-byte character in some
-        # keys, and at its boundary in others.
+        # The leading letters shift the key, so that the byte offsets 61 to 67 are inside a multi-byte character in some
+        # keys, and at a character boundary in others.
         letter = LETTERS[3 + number % 8] if number % 3 else "日"
         prefix = PREFIXES[number % 4] + letter * (60 // len(letter.encode()) + number % 3)
         day = f"2025/07/{number + 1:02}"

@@ -1,4 +1,4 @@
-"""Checks that independent readers of a dataset return exactly the contents of the source.
+"""Checks that independent Parquet readers return exactly the rows and rejects that the source contains.
 
     scripts/python-env, then: target/python/bin/python tests/readers/compare.py SOURCE DATASET
 
@@ -227,7 +227,7 @@ def compare(name, expected, reader, directory):
         # A table without rows has no files, and its directory may not exist.
         has_files = any(directory.rglob("*.parquet"))
         actual = reader(directory) if has_files else expected.schema.empty_table()
-    except Exception as error:  # The readers share no error type.
+    except Exception as error:  # The readers have no common error type.
         return name, [f"{type(error).__name__}: {error}"], ": unreadable"
     note = f": {actual.num_rows} of {expected.num_rows}, {actual.num_columns} columns"
     # Readers differ in where they put the partition columns.

@@ -49,7 +49,8 @@ pub(super) struct State {
     /// Active actors, each with the step until which it sleeps.
     actors: BTreeMap<usize, u64>,
     step: u64,
-    /// Delayed writes, each with the step at which it takes effect. The run that sent the write got an error or crashed.
+    /// Delayed writes, each with the step at which it takes effect. Each was sent by a run that then received an error
+    /// or crashed.
     delayed: Vec<(u64, Write)>,
     /// An older state of the dataset, which stale listings return.
     past: InMemory,
