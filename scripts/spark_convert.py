@@ -244,7 +244,7 @@ def summarize(outcomes, plan, tasks, planning_seconds, converting_seconds):
         **sums,
         "planning_seconds": round(planning_seconds, 3),
         "converting_seconds": round(converting_seconds, 3),
-        # The sum over all batches, several of which are converted concurrently.
+        # Batches are converted concurrently, so this sum over all batches may exceed the elapsed time.
         "batch_seconds": round(sum(outcome["seconds"] for outcome in outcomes), 3),
         "plan_complete": plan.complete,
         "logs_not_converted": plan.logs_not_converted,

@@ -1,4 +1,4 @@
-//! Datasets in buckets on a server contain the same rows as those on disk, even if requests fail.
+//! Datasets in buckets on a server contain the same rows as datasets on disk, even if requests fail.
 //!
 //! `scripts/s3-test` and `scripts/emulators-test` start servers and run these tests. Without a server they are ignored.
 

@@ -291,7 +291,7 @@ fn blank_lines_at_the_end_are_ignored_and_others_are_rejects() {
     assert_eq!((run.count("/lines"), run.count("/objects/converted")), (0, 1));
 }
 
-/// Even if an object ends with a copy of its first member's trailer or length field, there can be more data in between.
+/// If an object ends with a copy of its first member's trailer or length field, the data in between must not be lost.
 #[test]
 fn a_copied_trailer_does_not_end_an_object() {
     let first = gzip(good_lines(3));

@@ -34,7 +34,7 @@ fn signal(child: &Child, name: &str) {
     assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
 }
 
-/// Returns the number of claims below a directory. Its contents may change during the call.
+/// Returns the number of claims below a directory. The directory's contents may change during the call.
 fn claims(directory: &Path) -> usize {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries

@@ -1,4 +1,4 @@
-//! The same input produces the same bytes, regardless of the number of threads, the order of objects, and the number of
+//! The same input produces the same bytes, regardless of the thread count, the order of objects, and the number of
 //! runs. Only file names differ between runs.
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -405,7 +405,7 @@ fn claim(world: &World, change: impl Fn(&str) -> String) {
 #[test]
 fn verify_compares_rows_with_the_source() {
     let world = converted();
-    // A second dataset, whose lines differ in one character. Its files replace those of the first.
+    // The lines in a second dataset differ in one character. The second dataset's files replace the files in the first.
     let other = World::new();
     for number in 1..4 {
         let text = [good_lines(number), b"baD\n".to_vec()].concat();

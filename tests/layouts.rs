@@ -1,4 +1,4 @@
-//! Source layouts: an object is converted once, whatever the paths and extensions of its copies, and skipped logs are
+//! Source layouts: an object is converted once, even if copies with other paths or extensions exist. Skipped logs are
 //! reported.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -443,7 +443,7 @@ fn a_mistyped_account_or_region_is_named_with_a_suggestion() {
         run.says(&typed);
         run.says(&words);
     }
-    // If one of several regions has no logs, the others are still converted.
+    // If one of several regions has no logs, the logs from the other regions are still converted.
     let some = ["--region", "eu-west-1", "--region", "us-east-2", "--json"];
     let run = world.convert_with(&some).expect(0);
     run.says(&["warning: --region us-east-2 matches no logs; did you mean us-east-1? (other regions: us-east-1)"]);

@@ -1,5 +1,5 @@
-//! A run skips bucket directories that it does not need. Together, the runs for all shards, or for all days, find every
-//! log.
+//! A run skips bucket directories that it does not need, but the runs for all shards, or for all days, together find
+//! every log.
 
 use std::collections::BTreeMap;
 

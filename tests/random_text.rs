@@ -330,7 +330,7 @@ proptest! {
         }
     }
 
-    /// A valid line becomes one row, whatever precedes and follows it.
+    /// A valid line becomes one row, regardless of the lines around it.
     #[test]
     fn no_good_line_is_swallowed(lines in vec(line(), 0..9)) {
         let good = |number: usize| Line::of(36).with(19, &format!("\"good{number}.example\"")).text();

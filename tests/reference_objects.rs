@@ -316,7 +316,7 @@ impl Reading {
 }
 
 thread_local! {
-    /// A decoder and a text buffer. They are expensive to create, so they are reused as in a conversion.
+    /// A decoder and a text buffer. As in a conversion, they are reused, because they are expensive to create.
     static REUSED: RefCell<(Decoder, Text)> =
         RefCell::new((Decoder::new(LogType::Access.table()), Text::default()));
 }

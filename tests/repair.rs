@@ -97,7 +97,7 @@ fn lost_claims_block_their_partition_until_they_are_rebuilt() {
         };
         let before = data(&world);
         damage(&world);
-        // The next run converts nothing into this partition, but still converts objects into all others.
+        // The next run skips this partition, but still converts objects for all others.
         world.put(&key_on("2025/07/21", 1), gzip(good_lines(1)));
         let run = world.convert_with(&["--json"]).expect(2);
         run.says(&["access 012345678901 eu-west-1 2025-07-19", "`repair`"]);
@@ -129,7 +129,7 @@ fn lost_claims_block_their_partition_until_they_are_rebuilt() {
         assert_eq!(run.count("/objects/converted"), 0, "{name}");
         assert_eq!(tree(&world.out()), state, "{name}: a rerun writes nothing");
         world.run("repair", false, &[]).expect(0).says(&["the claims account for all files"]);
-        // After the repair, the partition can be removed and converted like any other.
+        // After the repair, the partition can be removed and converted like any other partition.
         world.run("remove", false, &["--yes"]).expect(0);
         assert_eq!(world.rows().len(), 0, "{name}");
         world.convert_with(&["--max-rejects", "1"]).expect(0);
@@ -200,7 +200,7 @@ fn a_claim_is_not_rebuilt_from_half_of_its_files() {
     assert_eq!(repaired, [&Value::Bool(false), &Value::Bool(true)], "only one has rejects");
 }
 
-/// Whatever paths a claim contains, nothing outside its partition is deleted, overwritten or published.
+/// Even if a claim contains forged paths, nothing outside its partition is deleted, overwritten or published.
 #[test]
 fn a_forged_claim_changes_nothing_outside_its_partition() {
     let forge = |world: &World, from: &str, to: &str| {

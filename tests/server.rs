@@ -43,7 +43,7 @@ impl Server {
         Self::known().expect("ALB2PARQUET_SERVER is the URL of a server")
     }
 
-    /// Returns a server of the same kind at another address, such as that of a proxy.
+    /// Returns a server of the same kind at another address, such as a proxy's.
     pub(crate) fn at(&self, address: &str) -> Self {
         Self { kind: self.kind, address: address.to_owned() }
     }

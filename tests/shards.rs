@@ -96,8 +96,8 @@ fn shards_cover_all_work_without_overlap() {
     assert_eq!(findings(&world), [""; 0]);
 }
 
-/// Kills some tasks of an array after the first claims, then restarts the entire array, as a scheduler that does not
-/// know which tasks succeeded would.
+/// Kills some of an array's tasks after the first claims, then restarts the entire array, like a scheduler that does
+/// not know which tasks succeeded.
 #[test]
 fn killed_tasks_lose_and_duplicate_nothing() {
     for which in 0..2 {

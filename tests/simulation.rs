@@ -308,7 +308,7 @@ fn run_seed(seed: u64, trace: bool, aborts: bool) -> Outcome {
             let world = &world;
             scope.spawn(move || {
                 world.scheduler.enter(actor);
-                // An actor that panics because of a bug must not block the others.
+                // If an actor panics because of a bug, it must not block the other actors.
                 let result = catch_unwind(AssertUnwindSafe(|| {
                     for run in 0..runs {
                         let program = PROGRAMS[(first + actor + run as usize) % 2];

@@ -69,7 +69,7 @@ pub(crate) const FIELDS: [&str; 36] = [
     "0x8",
 ];
 
-/// The fields of a line. There can be more than 36.
+/// The fields of a line, of which there may be more than 36.
 #[derive(Clone)]
 pub(crate) struct Line(pub(crate) Vec<String>);
 
@@ -418,8 +418,7 @@ pub(crate) fn tree(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
-/// Returns the contents of a dataset that do not depend on the run: the data files of every table by directory, without
-/// file names.
+/// Returns the part of a dataset that does not depend on the run: the contents of its data files, by directory.
 pub(crate) fn contents(out: &Path) -> BTreeMap<String, Vec<Vec<u8>>> {
     let mut contents = BTreeMap::<String, Vec<Vec<u8>>>::new();
     for (name, bytes) in tree(out) {

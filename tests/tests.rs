@@ -30,12 +30,11 @@ mod content;
 // If the dataset is deleted during a run, the run fails, and later runs neither lose nor duplicate rows.
 #[cfg(unix)]
 mod deleted;
-// The same input produces the same bytes, regardless of the number of threads, the order of objects, and the number of
-// runs.
+// The same input produces the same bytes, regardless of the thread count, the order of objects, and the number of runs.
 mod determinism;
 // The fuzz targets on random inputs from a fixed seed. `scripts/fuzz` runs the targets under libFuzzer.
 mod fuzz;
-// Not a test: the fuzz targets, which `fuzz/` also uses.
+// Not a test: the fuzz targets, which the crate in `fuzz/` also uses.
 mod fuzz_lines;
 mod fuzz_objects;
 mod fuzz_state;

@@ -52,7 +52,7 @@ def lines(chance, balancer, at, start, rows):
     """Yields the lines of an object. `at` is each column's current position in its order of ranges."""
     step = 5_390_000_000 // rows
     for row in range(rows):
-        # The ranges of half of the columns also change in the middle of an object.
+        # In half of the columns, the range also changes in the middle of an object.
         half = row * 2 // rows
         time = start + datetime.timedelta(microseconds=row * step + chance.randrange(step))
         created = time - datetime.timedelta(microseconds=chance.randrange(1000, 90_000))

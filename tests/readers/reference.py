@@ -121,7 +121,7 @@ LOGS = [Log("access"), Log("connection"), Log("health_check")]
 
 
 def reject_schema():
-    """Returns the Arrow schema of the reject table of all logs, with the partition columns last."""
+    """Returns the Arrow schema of the reject table, which all logs share, with the partition columns last."""
     rejects = [
         ("log_type", pyarrow.string()),
         ("source_key", pyarrow.string()),
