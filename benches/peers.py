@@ -2,15 +2,16 @@
 
     scripts/bench-peers [--cases …] [--tools …] [--rounds …] [--threads …] [--spark]
 
-The job: read the gzip objects of a tree of logs with 36 fields; convert `-` to NULL, times to timestamps, codes, ports and
-byte counts to integers, and durations to doubles; split `client:port`, `target:port` and the request into columns; write
-Parquet with Zstandard level 3 to hive partitions by account, region, year, month and day, which are in the object's path. The
-other engines do not handle older eras, irregular lines, rejects, damaged objects, accounting and the state of the dataset.
+Each tool reads gzip objects from a log tree whose lines have 36 fields. It converts `-` to NULL, times to timestamps,
+codes, ports and byte counts to integers, and durations to doubles, and splits `client:port`, `target:port` and the
+request into columns. It then writes Parquet with Zstandard level 3 to hive partitions by account, region, year, month
+and day, which it takes from the object's path. Only alb2parquet also handles older eras, irregular lines, rejects,
+damaged objects, accounting and dataset state.
 
-Every run is a separate process (for the other engines Python, including its start) with the same number of threads. Time is
-wall time, and memory is the maximum resident set size. Each round runs all tools in turn, so that a busy period of the
-machine affects all of them. The tables show medians. After every run, DuckDB reads the output: all outputs must have the
-same number of rows and partitions, and the same sum of hashes over all values of every row.
+Every run is a separate process with the same number of threads. For the other engines, this is a Python process, and
+its startup counts. Time is wall time, and memory is the maximum resident set size. Each round runs all tools in turn,
+so that a busy period on the machine affects all of them. The tables show medians. After every run, DuckDB reads the
+output: all outputs must have the same number of rows and partitions, and the same sum of row hashes.
 """
 
 import argparse
@@ -29,12 +30,12 @@ BENCH = ROOT / "target" / "bench"
 BINARY = ROOT / "target" / "release" / "alb2parquet"
 INFLATE = ROOT / "target" / "release" / "examples" / "inflate_floor"
 OURS = "alb2parquet"
-# The lower bound: decompressing the same objects and nothing else.
+# The lower bound: the time it takes just to decompress the same objects.
 FLOORS = {"decompress only, libdeflate": [], "decompress only, flate2 stream": ["--stream"]}
 
 # Options of scripts/generate-logs, in addition to 36 fields.
 CASES = {
-    # An ordinary tree: dozens of objects in each of a few partitions.
+    # An ordinary tree: a few partitions with dozens of objects each.
     "many": "--accounts 2 --regions 2 --balancers 1 --days 2 --objects-per-day 42 --rows-per-object 8000",
     # A single object.
     "one": "--single-object --rows-per-object 1364000",
@@ -45,10 +46,10 @@ CASES = {
 }
 
 PARTITION = ["account", "region", "year", "month", "day"]
-# Their positions in the path of an object, counted from its end.
+# The position of each partition value in an object's path, counted from the end.
 PATH_PARTS = {"account": -7, "region": -5, "year": -4, "month": -3, "day": -2}
 
-# The fields of a line with their types: text, an SQL number type, time, endpoint or request.
+# The fields in a line, each with its type: text, an SQL number type, time, endpoint or request.
 FIELDS = [pair.split(":") for pair in """
     type:text time:time elb:text client:endpoint target:endpoint request_processing_time:double
     target_processing_time:double response_processing_time:double elb_status_code:int
@@ -62,7 +63,7 @@ FIELDS = [pair.split(":") for pair in """
 """.split()]
 
 
-# The other engines, each in a separate process: read `source`, write `out`.
+# The other engines, each in a separate process. They read `source` and write `out`.
 
 
 def run_duckdb(source, out, threads):
@@ -118,7 +119,7 @@ def run_polars(source, out, threads):
     values = []
     for name, kind in FIELDS:
         if kind == "time":
-            # Parsing without the time zone is faster; the time zone is then declared.
+            # Parsing is faster without the time zone, which is added afterwards.
             time = col(name).str.to_datetime("%Y-%m-%dT%H:%M:%S%.6fZ", time_unit="us")
             values.append(time.dt.replace_time_zone("UTC"))
         elif kind == "endpoint":
@@ -164,14 +165,14 @@ def run_chdb(source, out, threads):
             for part, value in [("verb", verb), ("url", url), ("proto", protocol)]:
                 values.append(f"nullIf(nullIf({value}, '-'), '') AS request_{part}")
         elif kind == "time":
-            # Cut before the `Z`, which only the much slower "best effort" parser accepts.
+            # Drop the `Z`, which only the much slower "best effort" parser accepts.
             values.append(f"toDateTime64(left(f_{name}, 26), 6, 'UTC') AS {name}")
         elif kind == "text":
             # This reader does not convert a quoted `-` to NULL.
             values.append(f"nullIf(f_{name}, '-') AS {name}")
         else:
             values.append(f"f_{name} AS {name}")
-    # It must be a written column. It is constant in a file, so it needs almost no bytes.
+    # The partition must be a written column. It is constant within a file, so it takes almost no space.
     values.append("concat(" + ", '/', ".join(
         f"'{name}=', splitByChar('/', _path)[{at}]" for name, at in PATH_PARTS.items()
     ) + ") AS partition")
@@ -227,7 +228,7 @@ def run_spark(source, out, threads):
     values += [f.element_at(path, at).alias(name) for name, at in PATH_PARTS.items()]
     lines = lines.select(values)
     lines.write.partitionBy(*PARTITION).option("compression", "zstd").parquet(out)
-    # Waits for the Java process, so that its memory is counted.
+    # Wait for the Java process, so that its memory is counted.
     gateway = session.sparkContext._gateway
     session.stop()
     gateway.shutdown()
@@ -256,8 +257,8 @@ def main():
         sys.exit(f"unknown: {', '.join(sorted(unknown))}")
     if os.getloadavg()[0] > 0.5:
         print("the machine is busy; the results will be inaccurate", file=sys.stderr)
-    # A run with one thread shows the gain of parallelism. The lower bound with one thread shows the possible gain on this
-    # machine.
+    # Single-threaded runs show the gain from parallelism. For the lower bounds, they show how much gain this machine
+    # allows.
     jobs = []
     for tool in [*tools, *FLOORS]:
         jobs.append((tool, arguments.threads))
@@ -289,7 +290,7 @@ def label(job):
 
 
 def generate(case):
-    """Returns the directory of the logs of a case. Generates them if necessary."""
+    """Returns the directory of a case's logs. Generates the logs if necessary."""
     source, stamp = BENCH / case, BENCH / f"{case}.made-from"
     options = f"--seed 1 --fields 36 {CASES[case]}"
     if not stamp.exists() or stamp.read_text() != options:
@@ -318,8 +319,8 @@ class Result:
 def measure(job, source):
     """Runs a tool once, in a separate process.
 
-    Other processes do all work that needs memory: on Linux, the peak memory of a child includes that of its parent before
-    exec.
+    This process does no memory-intensive work itself, because on Linux a child's peak memory includes its parent's
+    memory before exec.
     """
     tool, threads = job
     out = BENCH / "out"
@@ -343,7 +344,7 @@ def measure(job, source):
         seconds = time.monotonic() - began
     cpu = usage.ru_utime + usage.ru_stime
     process.returncode = os.waitstatus_to_exitcode(status)
-    # ru_maxrss is in KiB, on macOS in bytes.
+    # ru_maxrss is in KiB, except on macOS, where it is in bytes.
     peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     if process.returncode != 0:
         end = log.read_text(errors="replace").strip()[-300:]
@@ -359,7 +360,7 @@ def measure(job, source):
 
 
 def content(dataset):
-    """Returns the number of rows and partitions of a dataset, and a sum of hashes over all values of its rows."""
+    """Returns a dataset's row count, its partition count, and the sum of the hashes of its rows."""
     import duckdb
 
     columns = []
@@ -422,7 +423,7 @@ def table(case, source, results, first):
 
 
 def comparisons(medians, first):
-    """Compares the first tool with the lower bounds, and each with its run with one thread."""
+    """Compares the first tool with the lower bounds, and every job with the same job on a single thread."""
     tool, threads = first
     for floor in FLOORS:
         if first in medians and (floor, threads) in medians:

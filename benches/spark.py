@@ -1,8 +1,9 @@
-"""Compares scripts/spark_convert.py on a cluster of one master and two workers with the program alone.
+"""Compares the speed of scripts/spark_convert.py on a small cluster with that of the program alone.
 
 Usage: spark.py SOURCE WORK PROGRAM ROUNDS
 
-All share one machine, so only ratios are meaningful. Prints a table with a column for each round.
+The cluster has one master and two workers. All processes share one machine, so only ratios are meaningful. Prints a
+table with a column for each round.
 """
 
 import json

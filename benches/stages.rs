@@ -24,8 +24,8 @@ use flate2::write::GzEncoder;
 const TEXT: usize = 4 << 20;
 const KEY: &str = "AWSLogs/123456789012/elasticloadbalancing/eu-west-1/2025/07/19/object.log.gz";
 
-/// Repeats the valid modern lines of a log type in the samples until they fill an object. Each repetition has different
-/// ids or durations, so that the text is as hard to compress as real logs.
+/// Takes a log type's valid modern lines from the samples, and repeats them until they fill an object. Each repetition
+/// has different IDs or durations, so that the text is as hard to compress as real logs.
 fn sample_text(log_type: LogType) -> Vec<u8> {
     let (mark, also) = match log_type {
         LogType::Access => ("\"Root=1-", " TID_"),

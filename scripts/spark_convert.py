@@ -44,7 +44,7 @@ from pyspark.sql import SparkSession
 PROGRAM = "alb2parquet"
 DONE, REJECTS, OBJECTS, FAILED, LEFT_OUT = 0, 1, 2, 3, 4
 
-# Approximate compressed bytes per task. Converting them takes several seconds; starting a task takes up to a second.
+# Approximate compressed bytes per task. Converting this many takes several seconds; starting a task takes up to one.
 TASK_BYTES = 256 << 20
 # Minimum number of tasks per slot, so that the last task is a small part of the job.
 TASKS_PER_SLOT = 4
@@ -180,7 +180,7 @@ def run(spark, plan, out, binary, executor_binary=None, options=(), threads=None
     cpus = int(context.getConf().get("spark.task.cpus", "1"))
     groups = share(plan.batches, max(1, context.defaultParallelism // cpus), task_bytes)
     counters = {name: context.accumulator(0) for name in ("batches", *SUMS)}
-    # --max-rejects applies to all batches of the job, not to each task.
+    # --max-rejects applies to the job as a whole, not to each task.
     arguments = ["convert", "--batches", "-", "--out", absolute(out), "--threads", str(threads or cpus),
                  "--max-rejects", "1", "--quiet", *options]
     # Only these values are serialized for the tasks; the rest of the plan stays on the driver.
@@ -233,7 +233,7 @@ def frame(spark, outcomes):
 
 
 def summarize(outcomes, plan, tasks, planning_seconds, converting_seconds):
-    """Returns the sums over the outcomes. They exclude lost attempts."""
+    """Returns totals over the outcomes. Lost attempts are excluded."""
     sums = {name: sum(outcome[name] for outcome in outcomes) for name in SUMS}
     return {
         "batches": len(outcomes),
@@ -244,7 +244,7 @@ def summarize(outcomes, plan, tasks, planning_seconds, converting_seconds):
         **sums,
         "planning_seconds": round(planning_seconds, 3),
         "converting_seconds": round(converting_seconds, 3),
-        # The sum over all batches, several of which are converted concurrently.
+        # Batches are converted concurrently, so this sum over all batches may exceed the elapsed time.
         "batch_seconds": round(sum(outcome["seconds"] for outcome in outcomes), 3),
         "plan_complete": plan.complete,
         "logs_not_converted": plan.logs_not_converted,
@@ -267,8 +267,8 @@ def exit_code(summary, max_rejects):
 class Progress:
     """Prints the progress of a job every ten seconds.
 
-    The counts come from accumulators, which a repeated task increments twice. The summary is computed from the
-    results instead.
+    The counts come from accumulators, so they only indicate progress: a retried task can be counted twice. The summary
+    is computed from the results instead.
     """
 
     def __init__(self, context, job, counters, objects):
@@ -378,8 +378,8 @@ def ended_with_parent():
     """Returns a function to call in a new process, so that it gets SIGTERM when this process ends for any reason.
 
     When Spark kills a task, such as the slower of two speculative copies, it kills the Python worker with SIGKILL.
-    Nothing else would then end the program. A surviving program is harmless, because batches are claimed, but it uses
-    cores that Spark assigns to the next task.
+    Without this function, the program would keep running. That would be harmless to the dataset, because batches are
+    claimed, but the program would use cores that Spark has assigned to the next task.
     """
     try:
         prctl = ctypes.CDLL(None).prctl

@@ -289,7 +289,7 @@ fn column_projection(column: &str, left: &mut BTreeMap<String, String>) -> Read<
         Some("date") => {
             let (format, range) = (must("format")?, must("range")?);
             let (first, last) = range.split_once(',').ok_or("a range has two bounds")?;
-            // No other format is used for years.
+            // The program writes year limits only in these two forms.
             let year = |text: &str| text == "NOW" || text.len() == 4 && text.parse::<u32>().is_ok();
             let unit = must("interval.unit")?;
             let units =

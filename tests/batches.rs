@@ -1,4 +1,4 @@
-//! `plan --jsonl` prints batches as data, and `convert --batches` converts them, any number of times.
+//! `plan --jsonl` prints batches as data, and `convert --batches` converts them. Converting a batch is idempotent.
 
 use std::fs;
 use std::io::Write;
@@ -57,7 +57,7 @@ fn convert(world: &World, lines: &[String], args: &[&str]) -> Run {
     let mut stdin = child.stdin.take().unwrap();
     let text = lines.join("\n");
     let writer = thread::spawn(move || {
-        // A program that refuses the first line exits without reading the rest, so the write can fail.
+        // If the program refuses the first line, it exits without reading the rest, so this write may fail.
         let _ = stdin.write_all(text.as_bytes());
     });
     let output = child.wait_with_output().unwrap();
@@ -190,7 +190,7 @@ fn converting_a_batch_again_changes_nothing() {
     assert_eq!(tree(&world.out()), before, "nothing is written");
 }
 
-/// A file can contain plans made at different times. No object is converted twice, even if no claim lists it yet.
+/// A batch file may combine plans made at different times. No object is converted twice, even if no claim lists it yet.
 #[test]
 fn overlapping_batches_convert_each_object_once() {
     let world = world();
@@ -247,7 +247,7 @@ fn failures_are_reported_with_their_batch() {
     assert_eq!(findings(&world), ["not_converted"], "one was rewritten, the other deleted");
 }
 
-/// Every object of a batch is counted once, whether it is converted or skipped, or fails.
+/// Every object in a batch is counted once, whether it is converted, is skipped or fails.
 #[test]
 fn outcomes_account_for_all_objects() {
     let world = world();
@@ -372,7 +372,7 @@ fn options_that_batches_contain_are_refused() {
         run(&[&base[..], more].concat()).expect(3).says(&["cannot be used with"]);
     }
     run(&["convert", "--out", &out]).expect(3).says(&["SOURCE"]);
-    // If the dataset were inside the source, the next plan would list its files.
+    // A dataset inside the source is refused, because the next plan would list the dataset's files as objects.
     let lines = plan(&world, &[]);
     let inside = world.source().join("lake");
     fs::write(world.path("batches"), lines.join("\n")).unwrap();

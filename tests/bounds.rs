@@ -10,7 +10,7 @@ use crate::support::{
     Line, OBJECT, Outcome, World, gzip, gzip_at, key, key_on, segments_of, text_of,
 };
 
-/// Number of lines in a tile. The decoder always completes a tile.
+/// Number of lines in a tile. The decoder never stops in the middle of a tile, so it can exceed its limits by one tile.
 const TILE: usize = 64;
 
 /// Decodes the segments of one object, and checks the number of rejects after each call. Returns the outcome and the

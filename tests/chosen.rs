@@ -141,7 +141,7 @@ fn takes(into: Kind, value: &str, kind: Kind) -> bool {
 
 type Profile = (&'static str, Vec<String>);
 
-/// Returns a profile, which describes a line: the values of all current fields, with the given changes by field number.
+/// Returns a profile of a line: the values of all current fields, with the given changes, keyed by field number.
 fn profile(name: &'static str, fields: &[&str], changes: &[(usize, &str)]) -> Profile {
     let mut fields: Vec<String> = fields.iter().map(ToString::to_string).collect();
     for (number, value) in changes {
@@ -286,7 +286,7 @@ fn health_check() -> Vec<Profile> {
 
 // ---- selections of fields
 
-/// Indexes of the fields that remain, in their new order.
+/// Indices of the fields that remain, in their new order.
 type Choice = Vec<usize>;
 
 /// Returns every choice that omits one field.
@@ -325,7 +325,7 @@ impl Random {
     }
 }
 
-/// Returns a choice that omits a random set of fields and may move some of the others.
+/// Returns a choice that omits a random set of fields and may move some of the remaining ones.
 fn any_choice(count: usize, random: &mut Random) -> Choice {
     let mut choice: Choice = (0..count).collect();
     for _ in 0..random.below(count) {
@@ -388,7 +388,7 @@ fn check(
     }
 }
 
-/// A log type, the kinds of its fields, its profiles, and the field counts of its eras.
+/// A log type with its field kinds, its profiles, and the field count of each era.
 type Log = (LogType, &'static [Kind], Vec<Profile>, &'static [usize]);
 
 fn logs() -> [Log; 3] {
@@ -399,8 +399,8 @@ fn logs() -> [Log; 3] {
     ]
 }
 
-/// Decodes lines of all eras, prints the results, and asserts that the shares of wrong rows are within the given
-/// limits, which are in thousandths.
+/// Decodes lines from all eras, prints the results, and asserts for each log type that the share of wrong rows does not
+/// exceed the limit, given in thousandths.
 #[allow(clippy::print_stdout)] // figures
 fn check_all(name: &str, most: [u64; 3], mut choices: impl FnMut(usize) -> Vec<Choice>) {
     for ((log_type, kinds, profiles, counts), most) in logs().into_iter().zip(most) {

@@ -60,7 +60,7 @@ fn an_object_list_replaces_the_listing() {
     fs::write(&names, format!("{}\n{}\n", key(1), key(3))).unwrap();
     let run = world.convert_with(&["--json", "--objects", name]).expect(0);
     assert_eq!((run.count("/objects/listed"), run.count("/rows")), (2, 4));
-    // A missing object is named in a failure, and the others are converted.
+    // A missing object is reported as a failure, and the other objects are converted.
     fs::write(&names, format!("{}\nAWSLogs/not/there.gz\n", key(2))).unwrap();
     let run = world.convert_with(&["--json", "--objects", name]).expect(2);
     assert_eq!((run.count("/objects/failed"), run.count("/rows")), (1, 2));
@@ -239,7 +239,7 @@ fn a_dataset_of_an_unknown_format_is_not_changed() {
     }
 }
 
-/// Datasets from before the state file names were final: this version would misread their markers and keys.
+/// These datasets predate the final names of the state files. This version would misread their markers and keys.
 #[test]
 fn a_dataset_of_an_older_format_version_is_refused_by_every_command() {
     for version in [2, 3] {
@@ -633,7 +633,7 @@ fn today_is_not_converted_by_default() {
         let args = ["convert", source.to_str().unwrap(), "--json", "--out", out.to_str().unwrap()];
         let run = run(&args).expect(0);
         if today != Utc::now().date_naive() {
-            continue; // Midnight passed during the run, so it is unknown which day the run used as the current one.
+            continue; // Midnight passed during the run, so the run may have used either day as the current one.
         }
         assert_eq!(run.count("/rows"), 6);
         assert_eq!(run.count("/objects/skipped_by_kind/not_selected"), 1);

@@ -1,4 +1,4 @@
-//! The number of lines read equals rows plus rejects in the summary, in the files, and in their footers.
+//! The line count equals the row count plus the reject count in the summary, in the files, and in the file footers.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -53,7 +53,7 @@ fn agree(run: &Run, out: &Path) {
     }
 }
 
-/// Returns a footer's key-value metadata. The keys are without the prefix that contains the program's name.
+/// Returns a footer's key-value metadata, with the prefix `alb2parquet.` removed from the keys.
 fn facts(path: &Path) -> BTreeMap<String, String> {
     let reader = SerializedFileReader::new(File::open(path).unwrap()).unwrap();
     let facts = reader.metadata().file_metadata().key_value_metadata().unwrap().clone();

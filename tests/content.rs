@@ -1,4 +1,4 @@
-//! The bytes of an object: gzip members, padding, garbage, nested gzip, plain text, byte order marks.
+//! The bytes in an object: gzip members, padding, garbage, nested gzip, plain text, byte order marks.
 //!
 //! On random objects, both inflaters must agree with the reference reader.
 
@@ -23,7 +23,7 @@ use crate::support::{Line, World, get, good_lines, gzip, key, run, text_of};
 enum Segment {
     Member(Vec<u8>, u32, Header),
     Bytes(Vec<u8>),
-    /// Repeats the last bytes of the object so far. A trailer has eight bytes, and its length field has four.
+    /// Repeats this many of the object's last bytes: 8 for a whole trailer, or 4 for its length field.
     Again(usize),
     /// The beginning of a member.
     Cut(Vec<u8>, Index),
@@ -291,7 +291,7 @@ fn blank_lines_at_the_end_are_ignored_and_others_are_rejects() {
     assert_eq!((run.count("/lines"), run.count("/objects/converted")), (0, 1));
 }
 
-/// Even if an object ends with a copy of its first member's trailer or length field, there can be more data in between.
+/// If an object ends with a copy of its first member's trailer or length field, the data in between must not be lost.
 #[test]
 fn a_copied_trailer_does_not_end_an_object() {
     let first = gzip(good_lines(3));

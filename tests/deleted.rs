@@ -34,7 +34,7 @@ fn signal(child: &Child, name: &str) {
     assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
 }
 
-/// Returns the number of claims below a directory. Its contents may change during the call.
+/// Returns the number of claims below a directory. The directory's contents may change during the call.
 fn claims(directory: &Path) -> usize {
     let entries = fs::read_dir(directory).into_iter().flatten().flatten();
     entries
@@ -45,7 +45,7 @@ fn claims(directory: &Path) -> usize {
         .sum()
 }
 
-/// Starts a conversion, and pauses it once it has written `after` claims. Returns `None` if it ends before that.
+/// Starts a conversion, and pauses it once it has written `after` claims. Returns `None` if the conversion ends first.
 fn stopped(world: &World, after: usize) -> Option<Child> {
     let (source, out) = (world.source(), world.out());
     let mut child = program(&["convert", source.to_str().unwrap(), "--out", out.to_str().unwrap()])

@@ -1,4 +1,4 @@
-//! The same input produces the same bytes, regardless of the number of threads, the order of objects, and the number of
+//! The same input produces the same bytes, regardless of the thread count, the order of objects, and the number of
 //! runs. Only file names differ between runs.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,8 +12,8 @@ use crate::support::{
 
 type Contents = BTreeMap<String, Vec<Vec<u8>>>;
 
-/// Returns a world of many small objects, some with rejects. The objects with two gzip members and the single large
-/// object are streamed.
+/// Returns a world with many small objects, some of which have rejects. The objects with two gzip members and the only
+/// large object are streamed.
 fn world() -> World {
     let world = World::new();
     for number in 0..300 {

@@ -104,7 +104,7 @@ fn a_changed_object_is_named_and_not_converted_again() {
 #[test]
 fn an_object_under_two_days_is_converted_once() {
     let world = converted();
-    // An object of the 19th in the directory of the 20th, and one of the 20th in the directory of the 19th.
+    // An object from the 19th in the directory for the 20th, and vice versa.
     let under = |key: &str, day: &str| {
         let name = key.rsplit('/').next().unwrap();
         key_on(day, 0).rsplit_once('/').map(|(directory, _)| format!("{directory}/{name}")).unwrap()
@@ -283,7 +283,8 @@ fn verify_counts_the_contents_of_a_correct_dataset() {
     assert_eq!(tree(&world.out()), before, "nothing is written");
     let run = verify(&world, &["--from", "2025-07-20"]).expect(0);
     assert_eq!((run.count("/objects"), run.count("/claims"), run.count("/rows")), (1, 1, 5));
-    // Objects that are no longer in the source cannot be compared, but may have been deleted intentionally.
+    // Objects that are no longer in the source cannot be compared. They are not findings, because they may have been
+    // deleted intentionally.
     fs::remove_file(world.source().join(key(1))).unwrap();
     let run = verify(&world, &["--read-data"]).expect(0);
     assert_eq!((run.count("/compared"), run.count("/not_compared")), (3, 1));
@@ -400,11 +401,11 @@ fn claim(world: &World, change: impl Fn(&str) -> String) {
     fs::write(path, changed).unwrap();
 }
 
-/// Rows are compared with the source, not only with the claim that lists them.
+/// Rows are compared with the source, not only with the counts in their claim.
 #[test]
 fn verify_compares_rows_with_the_source() {
     let world = converted();
-    // A second dataset, whose lines differ in one character. Its files replace those of the first.
+    // The lines in a second dataset differ in one character. The second dataset's files replace the files in the first.
     let other = World::new();
     for number in 1..4 {
         let text = [good_lines(number), b"baD\n".to_vec()].concat();

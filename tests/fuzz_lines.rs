@@ -12,7 +12,7 @@ use arrow::array::Array;
 use crate::fuzz_targets::{Input, sample_texts};
 use crate::outcome::{OBJECT, Outcome, reference_as};
 
-/// Values that a single input byte stands for, so that a short input can be a line with many fields.
+/// Values that single input bytes stand for, so that a short input can represent a line with many fields.
 const VALUES: [&[u8]; 64] = [
     b"https ",
     b"2025-07-19T14:03:21.123456Z ",
@@ -121,7 +121,7 @@ pub(crate) fn lines(input: &[u8]) {
     });
 }
 
-/// Decodes a whole text, and checks invariants that hold for every text.
+/// Decodes all segments, and checks invariants that hold for any text.
 fn decode_all(
     log_type: LogType,
     decoder: &mut Decoder,

@@ -1,6 +1,6 @@
 //! Invalid input: damaged gzip, malicious lines, misleading keys.
 //!
-//! Whatever the input, the program terminates, converts the valid lines, and accounts for all others.
+//! For any input, the program terminates, converts the valid lines, and accounts for all invalid ones.
 
 use std::fs;
 use std::io::Cursor;

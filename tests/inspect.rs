@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use crate::support::{Line, Run, World, good_lines, gzip, key, program, run, run_command, text_of};
 
-/// Returns one line for every fault that has a position, each with its reason and the text that the caret marks.
+/// Returns lines with every kind of fault that has a position, each with its reject reason and the text that the caret
+/// marks.
 fn faulty() -> Vec<(String, Reason, &'static str)> {
     let line = |number, value: &str| Line::of(30).with(number, value).text();
     vec![

@@ -78,7 +78,7 @@ fn batches(path: &Path) -> Vec<RecordBatch> {
     builder.with_batch_size(1 << 20).build().unwrap().map(Result::unwrap).collect()
 }
 
-/// A value whose order is the one that statistics use.
+/// A value that compares in the order that statistics use.
 #[derive(Debug, Clone, PartialEq, PartialOrd)]
 enum Value {
     Bytes(Vec<u8>),

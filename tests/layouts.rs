@@ -1,4 +1,4 @@
-//! Source layouts: an object is converted once, whatever the paths and extensions of its copies, and skipped logs are
+//! Source layouts: an object is converted once, even if copies with other paths or extensions exist. Skipped logs are
 //! reported.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -97,8 +97,8 @@ fn every_common_layout_is_converted() {
     }
 }
 
-/// Converts each pair of these three copies, in one run or in two: the delivered key, a key below the next day, and a
-/// key without directories.
+/// Converts every pair of copies of an object, in one run or in two. The three copies have the delivered key, a key
+/// below the next day, and a key without directories.
 #[test]
 fn the_same_object_in_two_places_is_converted_once() {
     let good = key(1);
@@ -155,7 +155,7 @@ fn a_path_far_from_the_end_time_does_not_determine_the_partition() {
     let plan = world.run("plan", true, &["--json", "--to", "2099-12-31"]).expect(0);
     assert_eq!(plan.json()["moved"]["example"], moved);
 
-    // The delivered key and the keys of its copies refer to the same object.
+    // The delivered key and the keys of the copies refer to the same object.
     for place in [good.as_str(), &good.replace("/07/19/", "/07/20/"), &moved.replace("08", "12")] {
         let source = world.path(&place.replace('/', "-"));
         put(&source, place, gzip(good_lines(5)));
@@ -443,7 +443,7 @@ fn a_mistyped_account_or_region_is_named_with_a_suggestion() {
         run.says(&typed);
         run.says(&words);
     }
-    // If one of several regions has no logs, the others are still converted.
+    // If one of several regions has no logs, the logs from the other regions are still converted.
     let some = ["--region", "eu-west-1", "--region", "us-east-2", "--json"];
     let run = world.convert_with(&some).expect(0);
     run.says(&["warning: --region us-east-2 matches no logs; did you mean us-east-1? (other regions: us-east-1)"]);
@@ -530,7 +530,7 @@ fn a_file_or_a_pattern_is_a_source() {
 
 // ---- any sequence of runs
 
-/// Where a copy of an object is located.
+/// The location of a copy of an object.
 #[derive(Debug, Clone)]
 struct Placement {
     object: usize,

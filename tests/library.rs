@@ -15,8 +15,8 @@ use crate::support::{Line, World, get, good_lines, gzip, key, key_on, read_file,
 
 const ROOT: &str = env!("CARGO_MANIFEST_DIR");
 
-/// Returns a Cargo command without the environment variables that Cargo sets for tests. They would cause build scripts
-/// to run again.
+/// Returns a Cargo command without the environment variables that Cargo sets for tests. These variables would cause
+/// build scripts to run again.
 fn cargo(args: &[&str]) -> Command {
     let mut cargo = Command::new(env!("CARGO"));
     for (name, _) in env::vars_os() {
@@ -142,7 +142,7 @@ fn the_example_write_parquet_writes_the_rows_that_convert_writes() {
 
 #[test]
 fn the_example_arrow_stream_streams_the_rows_of_the_reader() {
-    // The object has several batches, each with its own dictionaries.
+    // The object is read as several record batches, each with separate dictionaries.
     let world = World::with(gzip(good_lines(30_000)));
     let object = world.source().join(key(1));
     let output = example("arrow_stream", &[&object]);

@@ -6,7 +6,7 @@ use arrow::array::{Array, AsArray};
 
 use crate::support::{FIELDS, Line, OBJECT, Row, decode, get, segments_of, text_of};
 
-/// Every column that gets a value from [`FIELDS`]: its field number, its name, and the value.
+/// Every column with a value in [`FIELDS`]: its field number, its name, and the value.
 const GOLDEN: [(usize, &str, &str); 40] = [
     (1, "type", "https"),
     (2, "time", "2025-07-19T14:03:21.123456Z"),
@@ -536,7 +536,7 @@ fn lines_that_would_not_form_a_row_are_not_joined() {
         (outcome.rows.len(), reasons.join(" "))
     };
     let rows = |rows: usize, reasons: &str| (rows, reasons.to_owned());
-    // A truncated line does not absorb the valid line that follows, whatever that line contains.
+    // A truncated line does not absorb the valid line that follows, regardless of the valid line's contents.
     assert_eq!(reasons(&[open, &good]), rows(1, "unterminated_quote"));
     assert_eq!(reasons(&[open, &good, &good]), rows(2, "unterminated_quote"));
     assert_eq!(reasons(&[open, open, &good]), rows(1, "unterminated_quote unterminated_quote"));

@@ -228,7 +228,7 @@ fn a_value_that_does_not_fit_its_column_is_a_reject_that_names_it() {
 
 // ---- trees
 
-/// Returns a world with objects of all log types on one day. There are rejects of each type.
+/// Returns a world with objects of all log types from one day, including rejects of each type.
 pub(crate) fn mixed() -> World {
     let world = World::new();
     world.put(&key(1), gzip([good_lines(7), b"bad\n".to_vec()].concat()));

@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use crate::support::{Run, World, good_lines, gzip, key, program, run, run_command, tree};
 
-/// Returns a world of three objects with one, two and three lines.
+/// Returns a world with three objects, which have one, two and three lines.
 fn world() -> World {
     let world = World::new();
     for number in 1..4 {
@@ -74,7 +74,7 @@ fn a_list_whose_objects_are_all_missing_is_one_error() {
     convert_list(&world, "\n")
         .expect(3)
         .says(&["nothing to convert: the list ", "names contains no objects"]);
-    // Missing objects are reported as failures, and the others are converted.
+    // Missing objects are reported as failures, and the remaining objects are converted.
     let run = convert_list(&world, listed("") + &listed("elsewhere/")).expect(2);
     assert_eq!((run.count("/objects/converted"), run.count("/objects/failed")), (3, 3));
 }

@@ -63,7 +63,7 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
-    /// Adds more rows and rejects that were decoded from the same object.
+    /// Adds further rows and rejects from the same object.
     pub(crate) fn add(&mut self, decoded: Decoded, bytes_before: &mut u64) {
         self.rows.extend(rows_of(&decoded.batch));
         for segment in decoded.segments {
@@ -106,7 +106,7 @@ pub(crate) fn reference(text: &[u8]) -> Outcome {
     reference_as(LogType::Access.table(), text)
 }
 
-/// Decodes text with the reference decoder, as lines of a table.
+/// Decodes text with the reference decoder, using the given table's schema.
 pub(crate) fn reference_as(table: &Table, text: &[u8]) -> Outcome {
     let names: Vec<&str> =
         table.columns().map(|(_, column)| column.name.as_str()).chain(["extra_fields"]).collect();

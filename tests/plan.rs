@@ -188,7 +188,7 @@ fn busy_object(random: &mut Random, lines: usize) -> Vec<u8> {
     gzip_at(text_of((0..lines).map(line)), Compression::default())
 }
 
-/// The tolerance in this test is the one that the documentation states.
+/// The documentation states the same tolerance.
 #[test]
 fn the_estimated_size_is_within_a_quarter_of_what_is_written() {
     let mut random = Random::new(7);

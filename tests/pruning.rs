@@ -1,5 +1,5 @@
-//! A run skips bucket directories that it does not need. Together, the runs for all shards, or for all days, find every
-//! log.
+//! A run skips bucket directories that it does not need, but the runs for all shards, or for all days, together find
+//! every log.
 
 use std::collections::BTreeMap;
 
@@ -32,8 +32,8 @@ fn day(number: u64) -> NaiveDate {
     NaiveDate::from_ymd_opt(2025, 6, 29).unwrap() + Days::new(number)
 }
 
-/// Returns objects in all layouts, in the directories for four days around the end of a month. `later` lists by how
-/// many days their end times are later than the days in their paths.
+/// Returns objects in all layouts, in the directories for four days around the end of a month. Each number in `later`
+/// adds objects whose end times are that many days later than the days in their paths.
 fn bucket(later: &[i64]) -> BTreeMap<String, Vec<u8>> {
     let object = gzip(good_lines(1));
     let mut objects = BTreeMap::new();

@@ -114,7 +114,7 @@ fn regular() -> impl Strategy<Value = Vec<u8>> {
             *field = if bare == *field { format!("\"{bare}\"") } else { bare };
         }
         if let Some((blocks, off)) = length {
-            // The line ends within 2 bytes of the boundary of a 64-byte block.
+            // The line ends within 2 bytes of a 64-byte block boundary.
             "p".clone_into(&mut line.0[2]);
             let least = line.text().len();
             let length = least.next_multiple_of(64) + 64 * blocks + 62 + off;
@@ -224,7 +224,8 @@ const OTHER_VALUES: &[&str] = &[
     "-5.0",
 ];
 
-/// Generates a line of another log and any era, with replaced or moved fields, toggled quotes and changed bytes.
+/// Generates a connection or health check log line from any era, with replaced or moved fields, toggled quotes and
+/// changed bytes.
 fn line_of_other_log(log_type: LogType) -> impl Strategy<Value = Vec<u8>> {
     let whole = logs::full_line(log_type);
     let (required, known) = (log_type.table().required_fields, whole.0.len());
@@ -295,7 +296,7 @@ pub(crate) fn config() -> ProptestConfig {
     ProptestConfig { failure_persistence: None, ..ProptestConfig::default() }
 }
 
-/// Splits a text at random positions.
+/// Splits text at random positions.
 fn cut<'t>(text: &'t [u8], at: &[Index]) -> Vec<&'t [u8]> {
     let mut at: Vec<usize> = at.iter().map(|at| at.index(text.len() + 1)).collect();
     at.extend([0, text.len()]);
@@ -318,7 +319,7 @@ proptest! {
         prop_assert_eq!(decode_as(table, &text), reference_as(table, &text));
     }
 
-    /// In each log, sets one field after another to the value.
+    /// Sets each field of each log type to the value in turn.
     #[test]
     fn every_column_accepts_the_same_values(value in value_of_any_column()) {
         for log_type in LogType::ALL {
@@ -329,7 +330,7 @@ proptest! {
         }
     }
 
-    /// A valid line becomes one row, whatever precedes and follows it.
+    /// A valid line becomes one row, regardless of the lines around it.
     #[test]
     fn no_good_line_is_swallowed(lines in vec(line(), 0..9)) {
         let good = |number: usize| Line::of(36).with(19, &format!("\"good{number}.example\"")).text();
@@ -360,7 +361,7 @@ proptest! {
         texts in vec(text(), 1..4),
         blocks in vec(any::<bool>(), 4),
     ) {
-        // One decoder reads all blocks, because it must not carry state from one block to the next.
+        // A single decoder reads all blocks, to check that no state carries over from one block to the next.
         let mut decoder = Decoder::new(LogType::Access.table());
         let mut whole = Vec::new();
         let (mut outcome, mut bytes) = (Outcome::default(), 0);
@@ -383,8 +384,8 @@ proptest! {
     }
 }
 
-/// The text is longer than a segment, so lines continue in the next segment. Some lines are too long, and one is longer
-/// than any segment.
+/// The text is longer than a segment, so some lines continue in the next segment. Some lines are too long, and one is
+/// longer than any segment.
 #[test]
 fn segments_make_no_difference() {
     let mut text = Vec::new();

@@ -44,7 +44,7 @@ impl<R: Read> Read for ByteByByte<R> {
     }
 }
 
-/// Returns texts with different line endings and last lines. Some are longer than a segment.
+/// Returns inputs with different line endings and last lines. Some inputs are longer than a segment.
 fn texts() -> Vec<Vec<u8>> {
     let bad = Line::of(30).with(9, "five").text();
     let good = Line::of(30).text();

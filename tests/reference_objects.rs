@@ -235,7 +235,7 @@ fn header(bytes: &[u8]) -> Option<Result<usize, ()>> {
 pub(crate) struct Header {
     pub(crate) extra: Option<Vec<u8>>,
     pub(crate) name: bool,
-    /// If set, a header checksum is written, and the value is whether it is correct.
+    /// Whether the header checksum is correct. If `None`, the header has no checksum.
     pub(crate) checksum: Option<bool>,
 }
 
@@ -316,7 +316,7 @@ impl Reading {
 }
 
 thread_local! {
-    /// A decoder and a text buffer. They are expensive to create, so they are reused as in a conversion.
+    /// A decoder and a text buffer. As in a conversion, they are reused, because they are expensive to create.
     static REUSED: RefCell<(Decoder, Text)> =
         RefCell::new((Decoder::new(LogType::Access.table()), Text::default()));
 }
@@ -334,7 +334,8 @@ pub(crate) fn streamed(object: &[u8], lengths: Vec<usize>) -> Content {
     })
 }
 
-/// Reads an object all at once, after another object. Returns `None` if the whole-buffer path does not support it.
+/// Reads an object all at once, into a buffer that already contains another object. Returns `None` if the whole-buffer
+/// path does not support the object.
 pub(crate) fn whole(object: &[u8]) -> Option<Content> {
     let mut decompressed = Decompressed::default();
     let mut inflater = Whole::default();

@@ -162,7 +162,7 @@ fn unusual_objects_are_in_the_sample_if_the_reference_decoder_reads_them() {
     }
 }
 
-/// Only the names of objects determine which of them are in the sample.
+/// An object's name alone determines whether the object is in the sample.
 #[test]
 fn one_object_of_a_hundred_is_in_the_sample() {
     let world = World::new();

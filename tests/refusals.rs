@@ -19,7 +19,7 @@ struct Printer {
     message: &'static str,
 }
 
-/// Returns every command that prints to stdout. They leave the source and the dataset unchanged, but some create other
+/// Returns every command that prints to stdout. None of them change the source or the dataset, but some create other
 /// datasets.
 fn printers(world: &World) -> Vec<Printer> {
     let text = |path: PathBuf| path.to_str().unwrap().to_owned();
@@ -60,7 +60,7 @@ fn printers(world: &World) -> Vec<Printer> {
     .collect()
 }
 
-/// Returns a converted world that also contains a plan of its batches as lines of JSON.
+/// Returns a converted world that also contains a plan of its batches as JSON lines.
 fn converted() -> World {
     let world = World::with(gzip(good_lines(4)));
     world.convert().expect(0);

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::exactly_once::{CLAIMS, findings, verify};
 use crate::support::{ROWS, World, files, good_lines, gzip, key, key_on, tree};
 
-/// Converts three times: twice into one partition, with some rejects, and once into another.
+/// Returns a world after three conversions: two into the same partition, with some rejects, and one into another.
 fn converted() -> World {
     let world = World::anywhere();
     world.put(&key(1), gzip([good_lines(3), b"bad\n".to_vec()].concat()));
@@ -33,7 +33,7 @@ fn remove(path: impl AsRef<Path>) {
     fs::remove_file(path).unwrap();
 }
 
-/// Deletes all claims whose numbers are at least `from`, as if a backup from an earlier day had been restored.
+/// Deletes all claims numbered `from` or higher, as if a backup from an earlier day had been restored.
 fn restore_backup(world: &World, from: usize) {
     for number in from..=3 {
         remove(claim(world, &format!("{number}.claim.json")));
@@ -97,7 +97,7 @@ fn lost_claims_block_their_partition_until_they_are_rebuilt() {
         };
         let before = data(&world);
         damage(&world);
-        // The next run converts nothing into this partition, but converts into all others.
+        // The next run skips this partition, but still converts objects for all others.
         world.put(&key_on("2025/07/21", 1), gzip(good_lines(1)));
         let run = world.convert_with(&["--json"]).expect(2);
         run.says(&["access 012345678901 eu-west-1 2025-07-19", "`repair`"]);
@@ -129,7 +129,7 @@ fn lost_claims_block_their_partition_until_they_are_rebuilt() {
         assert_eq!(run.count("/objects/converted"), 0, "{name}");
         assert_eq!(tree(&world.out()), state, "{name}: a rerun writes nothing");
         world.run("repair", false, &[]).expect(0).says(&["the claims account for all files"]);
-        // After the repair, the partition can be removed and converted like any other.
+        // After the repair, the partition can be removed and converted like any other partition.
         world.run("remove", false, &["--yes"]).expect(0);
         assert_eq!(world.rows().len(), 0, "{name}");
         world.convert_with(&["--max-rejects", "1"]).expect(0);
@@ -200,7 +200,7 @@ fn a_claim_is_not_rebuilt_from_half_of_its_files() {
     assert_eq!(repaired, [&Value::Bool(false), &Value::Bool(true)], "only one has rejects");
 }
 
-/// Whatever paths a claim contains, nothing outside its partition is deleted, overwritten or published.
+/// Even if a claim contains forged paths, nothing outside its partition is deleted, overwritten or published.
 #[test]
 fn a_forged_claim_changes_nothing_outside_its_partition() {
     let forge = |world: &World, from: &str, to: &str| {

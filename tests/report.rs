@@ -409,7 +409,7 @@ fn invalid_arguments_are_refused() {
     check_structure(&document(&parsed(&fs::read_to_string(file).unwrap())));
 }
 
-/// Returns a report of three years, with many gaps, for three load balancers in each of twenty accounts.
+/// Returns a report that covers three years, with many gaps, and three load balancers in each of twenty accounts.
 fn large() -> Facts {
     let first: NaiveDate = "2023-01-01".parse().unwrap();
     let balancer = |number: u64| {

@@ -66,8 +66,8 @@ fn credentials_come_from_a_profile() {
     assert!(began.elapsed() < Duration::from_secs(10));
 }
 
-/// Serves container credentials on a loopback port. Every request gets a new access key. Returns the address and the
-/// request count.
+/// Serves container credentials on a loopback port, with a new access key for every request. Returns the address and
+/// the request count.
 fn container() -> (String, Arc<AtomicUsize>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let url = format!("http://{}/credentials", listener.local_addr().unwrap());

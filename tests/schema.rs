@@ -32,7 +32,7 @@ fn grown(file: &str) -> Table {
     Table::parse(&format!("{file}{STANZAS}")).unwrap()
 }
 
-/// Returns the values of the new columns, and of the column for unknown fields.
+/// Returns the values in the new columns and in the column for unknown fields.
 fn new(row: &Row) -> [Option<&str>; 3] {
     ["new_words", "hops", "extra_fields"].map(|column| get(row, column))
 }

@@ -43,7 +43,7 @@ impl Server {
         Self::known().expect("ALB2PARQUET_SERVER is the URL of a server")
     }
 
-    /// Returns a server of the same kind at another address, such as that of a proxy.
+    /// Returns a server of the same kind at another address, such as a proxy's.
     pub(crate) fn at(&self, address: &str) -> Self {
         Self { kind: self.kind, address: address.to_owned() }
     }
@@ -58,7 +58,7 @@ impl Server {
         format!("{scheme}://{bucket}")
     }
 
-    /// Returns the URL of an empty bucket, one of those that the script created.
+    /// Returns the URL of the next unused bucket that the script created.
     pub(crate) fn new_bucket(&self) -> String {
         static TAKEN: AtomicUsize = AtomicUsize::new(1);
         self.url(&format!("test-{}", TAKEN.fetch_add(1, Ordering::Relaxed)))
@@ -115,7 +115,7 @@ impl Server {
         }
     }
 
-    /// Returns a command of the program that is configured for this server.
+    /// Returns a command that runs the program, configured for this server.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = program(args);
         for name in ["AWS_PROFILE", "AWS_SESSION_TOKEN"] {
@@ -126,7 +126,7 @@ impl Server {
     }
 }
 
-/// Returns a command of the program that is configured for the S3 server at an address.
+/// Returns a command that runs the program, configured for the S3 server at an address.
 pub(crate) fn command(address: &str, args: &[&str]) -> Command {
     Server { kind: Kind::S3, address: address.to_owned() }.command(args)
 }
@@ -145,7 +145,7 @@ impl Mirror {
         Self { server: server.clone(), url: server.new_bucket(), copy, known: Mutex::default() }
     }
 
-    /// Applies the changes in the copy to the bucket.
+    /// Copies changes on disk to the bucket.
     pub(crate) fn push(&self) {
         let (target, changed) = (self.server.target(&self.url), tree(&self.copy));
         let mut known = self.known.lock().unwrap();
@@ -158,14 +158,14 @@ impl Mirror {
         *known = changed;
     }
 
-    /// Applies the changes in the bucket to the copy.
+    /// Copies changes in the bucket to disk.
     pub(crate) fn pull(&self) {
         let _ = fs::remove_dir_all(&self.copy);
         self.server.download(&self.url, &self.copy);
         *self.known.lock().unwrap() = tree(&self.copy);
     }
 
-    /// Returns a command of the program that is configured for the bucket's server.
+    /// Returns a command that runs the program, configured for the bucket's server.
     pub(crate) fn command(&self, args: &[&str]) -> Command {
         self.server.command(args)
     }

@@ -30,8 +30,8 @@ fn world() -> World {
     world
 }
 
-/// Returns the arguments of two job arrays, without the shard: one converts a source, the other a file with the
-/// source's batches.
+/// Returns the arguments of two job arrays, except for the shard. One array converts a source; the other converts a
+/// file with the same source's batches.
 fn arrays(world: &World) -> [Vec<String>; 2] {
     let [source, out] = [world.source(), world.out()].map(|path| path.to_str().unwrap().to_owned());
     let small = ["--to", "2099-12-31", "--target-file-size", "3KB"];
@@ -96,8 +96,8 @@ fn shards_cover_all_work_without_overlap() {
     assert_eq!(findings(&world), [""; 0]);
 }
 
-/// Kills some tasks of an array after the first claims, then restarts the entire array, as a scheduler that does not
-/// know which tasks succeeded would.
+/// Kills some of an array's tasks after the first claims, then restarts the entire array, like a scheduler that does
+/// not know which tasks succeeded.
 #[test]
 fn killed_tasks_lose_and_duplicate_nothing() {
     for which in 0..2 {

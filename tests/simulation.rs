@@ -70,15 +70,15 @@ impl Object {
         self.key.rsplit('/').next().unwrap()
     }
 
-    /// Returns the text of a version of the object. Versions differ only in the version number in each line. Lines with
-    /// odd line numbers are rejects.
+    /// Returns the object's text in the given version. Versions differ only in the version number in each line. Lines
+    /// with odd line numbers are rejects.
     fn text(&self, version: u64) -> String {
         let line = |line| format!("{}#{line} {version}\n", self.name());
         (0..=self.number % 3).map(line).collect()
     }
 
-    /// Returns the bytes of a version of the object. The stamp changes the bytes and thus the ETag, but not the size or
-    /// the text.
+    /// Returns the object's bytes in the given version. The stamp changes the bytes and thus the ETag, but not the size
+    /// or the text.
     fn bytes(&self, version: u64, stamp: u64) -> Vec<u8> {
         let mut gzip = GzBuilder::new().mtime(stamp as u32).write(Vec::new(), Level::none());
         gzip.write_all(self.text(version).as_bytes()).unwrap();
@@ -90,7 +90,7 @@ impl Object {
 #[derive(Clone, Copy)]
 struct Program {
     target_size: u64,
-    /// Identifies a version of the program that writes different bytes.
+    /// Identifies the program version. Different versions write different bytes.
     settings: &'static str,
 }
 
@@ -203,7 +203,7 @@ impl World {
     }
 }
 
-/// Returns a comparison of touched objects that runs on the current thread.
+/// Returns a single-threaded comparison for touched objects.
 fn comparison<'a>(
     sources: &'a [Source],
     ledger: &'a Ledger<'a>,
@@ -278,7 +278,7 @@ fn run_seed(seed: u64, trace: bool, aborts: bool) -> Outcome {
     let mut random = Random::new(seed);
     // Seeds that lose claims do not remove rows.
     let loses = random.hits(250);
-    // Some kinds of faults never occur in a given seed, so that long runs also reach the other kinds.
+    // Each seed disables some kinds of faults, so that some runs last long enough to reach the others.
     let mut rate = |most: u64| if random.hits(300) { 0 } else { random.below(most) };
     let rates = Rates {
         crash: rate(30),
@@ -308,7 +308,7 @@ fn run_seed(seed: u64, trace: bool, aborts: bool) -> Outcome {
             let world = &world;
             scope.spawn(move || {
                 world.scheduler.enter(actor);
-                // An actor that panics because of a bug must not block the others.
+                // If an actor panics because of a bug, it must not block the other actors.
                 let result = catch_unwind(AssertUnwindSafe(|| {
                     for run in 0..runs {
                         let program = PROGRAMS[(first + actor + run as usize) % 2];
@@ -439,7 +439,8 @@ fn every_row_exists_once_in_a_store_that_cannot_abort_uploads() {
     run_seeds(false, SEEDS / 4);
 }
 
-/// Runs the seed that the environment selects or, if there is none, several seeds. `default` is their default number.
+/// Runs the seed that the environment selects. If it selects none, runs several seeds: `default` of them, or the number
+/// that the environment sets.
 fn run_seeds(aborts: bool, default: u64) {
     if let Some(seed) = env::var("ALB2PARQUET_SEED").ok().and_then(|seed| seed.parse().ok()) {
         let outcome = run_seed(seed, true, aborts);

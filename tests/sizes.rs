@@ -1,5 +1,6 @@
-//! Objects for which a store or file system returns fewer or more bytes than the listing states. The program reads them
-//! once more, then excludes them from the claim and reports them. A later run converts them.
+//! A store or file system sometimes returns fewer or more bytes of an object than the listing states. The program
+//! then reads the object once more. If the size is wrong again, the program excludes the object from the claim and
+//! reports it. A later run converts the object.
 
 use std::collections::{BTreeMap, HashSet};
 use std::fs::{self, File};

@@ -69,7 +69,7 @@ pub(crate) const FIELDS: [&str; 36] = [
     "0x8",
 ];
 
-/// The fields of a line. There can be more than 36.
+/// The fields of a line, of which there may be more than 36.
 #[derive(Clone)]
 pub(crate) struct Line(pub(crate) Vec<String>);
 
@@ -134,7 +134,7 @@ pub(crate) fn decode(text: impl AsRef<[u8]>) -> Outcome {
     decode_as(LogType::Access.table(), text)
 }
 
-/// Decodes text as lines of a table, on the path for ordinary objects. An object without text does not take this path.
+/// Decodes text using the given table's schema, on the path for ordinary objects. Empty text does not take this path.
 pub(crate) fn decode_as(table: &Table, text: impl AsRef<[u8]>) -> Outcome {
     let mut decompressed = Decompressed::default();
     let whole = Whole::default().inflate(0, &gzip(text.as_ref()), &mut decompressed);
@@ -268,7 +268,7 @@ impl World {
         self.run("convert", true, &with_day(args))
     }
 
-    /// Runs a command of the program on the dataset, and on the source if the command takes one.
+    /// Runs a subcommand on the dataset, and on the source if the subcommand takes one.
     pub(crate) fn run(&self, name: &str, takes_source: bool, args: &[&str]) -> Run {
         let [source, out] =
             [self.source(), self.out()].map(|path| path.to_str().unwrap().to_owned());
@@ -358,7 +358,7 @@ impl Run {
         counts.collect::<Vec<_>>().join(" ")
     }
 
-    /// Asserts that stderr contains all of the given texts.
+    /// Asserts that stderr contains all of the given strings.
     #[track_caller]
     pub(crate) fn says(&self, words: &[&str]) {
         for word in words {
@@ -390,7 +390,7 @@ pub(crate) fn convert(sources: &[&Path], out: &Path, args: &[&str]) -> Run {
     run_command(command.args(sources).arg("--out").arg(out).args(with_day(args)))
 }
 
-/// Adds a last day far in the future, unless the arguments already contain one.
+/// Adds a `--to` day far in the future, unless the arguments already contain `--to`.
 fn with_day<'a>(args: &[&'a str]) -> Vec<&'a str> {
     let day = if args.contains(&"--to") { &[][..] } else { &["--to", "2099-12-31"] };
     [args, day].concat()
@@ -418,8 +418,7 @@ pub(crate) fn tree(dir: &Path) -> BTreeMap<String, Vec<u8>> {
     files
 }
 
-/// Returns the contents of a dataset that do not depend on the run: the data files of every table by directory, without
-/// file names.
+/// Returns the part of a dataset that does not depend on the run: the contents of its data files, by directory.
 pub(crate) fn contents(out: &Path) -> BTreeMap<String, Vec<Vec<u8>>> {
     let mut contents = BTreeMap::<String, Vec<Vec<u8>>>::new();
     for (name, bytes) in tree(out) {

@@ -7,11 +7,11 @@
 mod athena;
 // Structure of `src`: imports go in one direction, every file has a doc comment, and one module prints.
 mod architecture;
-// Batches as data: any machine can convert the JSON lines of a plan, any number of times.
+// Batches as data: any machine can convert the JSON lines of a plan, and converting them is idempotent.
 mod batches;
 // Only the requested columns have Bloom filters.
 mod bloom;
-// Memory use is bounded by the decompressed text and the rejects of an object.
+// An object's memory use is bounded by its decompressed text and rejects.
 mod bounds;
 // The command line: exit codes, messages, filters, `--json`.
 mod cli;
@@ -21,21 +21,20 @@ mod chosen;
 mod columns;
 // Request endpoints: environment, profiles and options.
 mod endpoints;
-// The number of lines read equals rows plus rejects in the summary, in the files, and in their footers.
+// The line count equals the row count plus the reject count in the summary, in the files, and in the file footers.
 mod conservation;
 // DDL for query engines. `scripts/engines-test` runs it in the engines.
 mod ddl;
-// The bytes of an object: gzip members, padding, garbage, nested gzip, plain text, byte order marks.
+// The bytes in an object: gzip members, padding, garbage, nested gzip, plain text, byte order marks.
 mod content;
 // If the dataset is deleted during a run, the run fails, and later runs neither lose nor duplicate rows.
 #[cfg(unix)]
 mod deleted;
-// The same input produces the same bytes, regardless of the number of threads, the order of objects, and the number of
-// runs.
+// The same input produces the same bytes, regardless of the thread count, the order of objects, and the number of runs.
 mod determinism;
 // The fuzz targets on random inputs from a fixed seed. `scripts/fuzz` runs the targets under libFuzzer.
 mod fuzz;
-// Not a test: the fuzz targets, which `fuzz/` also uses.
+// Not a test: the fuzz targets, which the crate in `fuzz/` also uses.
 mod fuzz_lines;
 mod fuzz_objects;
 mod fuzz_state;

@@ -1,9 +1,9 @@
-"""Tests the page that `report` writes in Chromium, for a dataset whose names and lines contain markup.
+"""Uses Chromium to test the page that `report` writes for a dataset whose names and lines contain markup.
 
 Usage: report.py PROGRAM DIRECTORY
 
-DIRECTORY/source contains the logs; all other files are created in DIRECTORY. The text for each day is compared with
-`report --json`. The page must not make requests or print anything to the console.
+DIRECTORY/source contains the logs; all other files are created in DIRECTORY. The text for each day must match `report
+--json`. The page must not make requests or print anything to the console.
 """
 
 import gzip
@@ -33,7 +33,7 @@ checks = 0
 
 
 def check(what, condition, seen=""):
-    """Counts a passed check, and ends the test if the check fails."""
+    """Counts a check, and ends the test if the check fails."""
     global checks
     checks += 1
     if not condition:
@@ -104,7 +104,7 @@ def serving(directory):
 
 @contextmanager
 def opened(browser, url, **options):
-    """Opens the page. Afterwards, checks that it printed nothing to the console and made no other requests."""
+    """Opens the page. Afterwards, checks that the page printed nothing to the console and made no other requests."""
     context = browser.new_context(**{"viewport": {"width": 1280, "height": 900}, **options})
     page = context.new_page()
     requests, said = [], []

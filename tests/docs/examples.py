@@ -2,11 +2,11 @@
 
     examples.py --program ALB2PARQUET --aws URL [PAGE...]
 
-bash runs the `sh` blocks of a page in order and in the same directory, so a block can use the results of earlier ones.
-Commands in `crontab` blocks and systemd units are also run. The logs are in s3://my-log-bucket and in
-/mnt/my-log-bucket, which is replaced with a path below that directory. Lines that other tests run are skipped; see
-ELSEWHERE. A block after a comment `not run: REASON` is reported as skipped. Every `--flag` on a page must appear in the
-program's help or be an option of scripts/spark_convert.py.
+bash runs a page's `sh` blocks in order and in the same directory, so a block can use the results of earlier ones.
+Commands in `crontab` blocks and systemd units also run. The logs are in s3://my-log-bucket and in /mnt/my-log-bucket,
+which is replaced with a path below the working directory. Lines that other tests run are skipped; see ELSEWHERE. A
+block after a comment `not run: REASON` is reported as skipped. Every `--flag` on a page must appear in the program's
+help or be an option of scripts/spark_convert.py.
 """
 
 import argparse
@@ -31,7 +31,7 @@ SAMPLE = ROOT / "tests" / "data"
 SPARK = ROOT / "scripts" / "spark_convert.py"
 LOGS, LAKE, INVENTORIES = "my-log-bucket", "my-lake", "my-inventories"
 INVENTORY = f"{LOGS}/all/2026-11-01T01-00Z"
-# Lines that other scripts run, each with the name of the script.
+# Lines that other scripts run, each with the script's name.
 ELSEWHERE = {
     "cargo install --path .": "scripts/install-test",
     "scripts/demo": "runs for itself",

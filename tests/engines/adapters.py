@@ -23,7 +23,7 @@ def ddl(program, dataset, table, dialect, *more):
 
 
 def bare_ddl(program, table, dialect, *more):
-    """Returns the DDL for a table, with no arguments other than the given ones."""
+    """Returns the DDL for a table, passing only the given arguments to `ddl`."""
     command = [program, "ddl", "--log-type", LOG_TYPES[table], "--dialect", dialect, *more]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
@@ -196,7 +196,7 @@ def spark_session(scratch):
         builder = builder.config(name, str(value))
     session = builder.enableHiveSupport().getOrCreate()
     session.sparkContext.setLogLevel("OFF")
-    # Errors are either expected or reported in one line.
+    # Silence Spark's own error messages: the tests expect the errors or report each in one line.
     logging.disable(logging.ERROR)
     return session
 

@@ -1,4 +1,4 @@
-"""Tests Trino, on which Athena is based, with partition projection, S3 and Glue.
+"""Tests partition projection, S3 and Glue with Trino, on which Athena is based.
 
 Trino runs the statements that `alb2parquet ddl` prints for Trino. It also reads the tables that `ddl` prints for Glue
 from moto's catalog, and thus the same table properties as Athena.
@@ -76,7 +76,7 @@ class Checks:
         return adapters.ddl(self.program, dataset or self.dataset, table, dialect, *more)
 
     def counts(self, name, table, where=None, **session):
-        """Compares the number of rows in a table, or of rows that match a filter, with the expected number."""
+        """Compares a table's row count, optionally for rows that match a filter, with the expected count."""
         wanted = sum(where is None or all(row[c] == v for c, v in where.items())
                      for row in self.oracle.tables[ROWS])
         filters = " AND ".join(f"{c} = '{v}'" for c, v in (where or {}).items()) or "true"
@@ -213,7 +213,7 @@ class Checks:
         yield self.counts("a query that names account and region", "local.injected", one)
 
     def compat(self):
-        """Checks that the compatibility view returns the rows of AWS's table."""
+        """Checks that the compatibility view returns the same rows as AWS's table."""
         import compat
 
         # Athena and Trino use the same statement for the view.

@@ -1,8 +1,8 @@
 """Access logs whose columns change from object to object, and an oracle over their lines.
 
-Within an object, the values in each column are in a narrow range, as after a deployment or during an attack. For each
-load balancer, the order of these ranges is different in each column. Pages and row groups therefore have narrow
-statistics in many columns, and the matching pages of two columns often do not overlap. Trino 411 loses rows of such
+Within an object, the values in each column are in a narrow range, as after a deployment or during an attack. From
+object to object, each column goes through its ranges in a different order. Pages and row groups therefore have narrow
+statistics in many columns, and the matching pages in two columns often do not overlap. Trino 411 loses rows from such
 files (trino#20267).
 
 The oracle is DuckDB over the decompressed text: `read_csv` splits the lines, and SQL casts the fields. It shares no
@@ -52,7 +52,7 @@ def lines(chance, balancer, at, start, rows):
     """Yields the lines of an object. `at` is each column's current position in its order of ranges."""
     step = 5_390_000_000 // rows
     for row in range(rows):
-        # The ranges of half of the columns also change in the middle of an object.
+        # In half of the columns, the range also changes in the middle of an object.
         half = row * 2 // rows
         time = start + datetime.timedelta(microseconds=row * step + chance.randrange(step))
         created = time - datetime.timedelta(microseconds=chance.randrange(1000, 90_000))

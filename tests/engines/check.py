@@ -116,7 +116,7 @@ class Sheet:
 def ask(engine, query, oracle):
     try:
         return differences(oracle.answer(query), engine.ask(query))
-    except Exception as error:  # The engines share no error type.
+    except Exception as error:  # The engines have no common error type.
         return f"{type(error).__name__}: {str(error)[:500]}"
 
 

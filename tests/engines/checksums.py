@@ -1,15 +1,16 @@
-"""Checksums that are used to compare a reader's values with the raw lines.
+"""Checksums for comparing a reader's values with the raw lines.
 
 Every program in `programs/` computes the same checksums, in its own language:
 
-* Each value has a text. For text and binary, it is the bytes of the value; for integers, the decimal digits; for times,
-  the microseconds since 1970 in decimal; for doubles, the 64 bits as 16 hexadecimal digits; for dates, yyyy-mm-dd.
-* The checksum of a column consists of its number of non-NULL values and the sum of the CRC-32 checksums of their texts.
-* The checksum of the rows is the sum of the CRC-32 checksums of all rows. A row is encoded as its values in file order:
-  each value as the length of its text in bytes, a `:` and the text, and NULL as `-`. A value in the wrong row changes
+* Each value is encoded as bytes. Text and binary values are used unchanged; integers become decimal digits; times, the
+  microseconds since 1970 in decimal; doubles, their 64 bits as 16 hexadecimal digits; and dates, yyyy-mm-dd.
+* A column's checksum consists of the number of its non-NULL values and the sum of the CRC-32 checksums of the encoded
+  values.
+* The row checksum is the sum of the CRC-32 checksums of all rows. A row is encoded as its values in file order: each
+  value as its encoded length in bytes, a `:` and the encoded value, and NULL as `-`. A value in the wrong row changes
   this checksum.
 
-The sums do not depend on the order of rows, so the checksums of a table's files add up to those of the table.
+The sums do not depend on the order of rows, so the checksums of a table's files add up to the table's checksums.
 """
 
 import concurrent.futures
@@ -46,7 +47,7 @@ class Checksums:
 
 
 def text(value):
-    """Returns the text of a value. Times are passed as integers."""
+    """Encodes a value as bytes. Times are passed as integers."""
     if isinstance(value, str):
         return value.encode()
     if isinstance(value, float):
@@ -62,7 +63,7 @@ def of_columns(columns, outside=()):
     for name, values in columns.items():
         known, count, total, frames = {None: (0, b"-")}, 0, 0, []
         for value in values:
-            # Zeros with different signs are equal but have different texts, so the key of a double includes its bits.
+            # Zeros with different signs are equal but encoded differently, so the key for a double includes its bits.
             key = value if type(value) is not float else (value, struct.pack(">d", value))
             if key not in known:
                 data = text(value)
@@ -128,7 +129,7 @@ def expected(sources, scratch):
 
 
 def kept(sources, scratch, place):
-    """Like `expected`, but returns cached checksums if the sources and the code are unchanged."""
+    """Returns the same as `expected`, from a cache if the sources and the code are unchanged."""
     files = [path for source in sources for path in sorted(source.rglob("*.log.gz"))]
     code = [pathlib.Path(__file__), pathlib.Path(reference.__file__), *sorted(reference.SCHEMAS.glob("*.toml"))]
     made_of = hashlib.sha256()

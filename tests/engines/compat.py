@@ -2,8 +2,8 @@
 
 AWS's table parses lines with a regular expression
 (https://docs.aws.amazon.com/athena/latest/ug/create-alb-access-logs-table.html). The tests apply this expression to
-the raw lines. The result must equal the view, except for the differences that docs/athena.md lists. Each listed
-difference is handled below; no other difference is allowed.
+the raw lines. The result must equal the view, except for the differences listed in docs/athena.md, each of which is
+handled below.
 """
 
 import collections

@@ -5,9 +5,9 @@
 
 For each profile, the program prints the statements for a dataset of logs from `changing_logs.py`. Each engine runs them
 on that dataset, for which they must return no rows, and on two corrupted copies, for which they must return rows: one
-with a missing file, and one with a changed value. Trino before 436 loses rows of files with page indexes (trino#20267):
-the statements must detect the loss, and must return no rows with `parquet_use_column_index=false`. Exits with 1 if a
-statement returns anything else.
+with a missing file, and one with a changed value. Trino before 436 loses rows from files with page indexes
+(trino#20267). The statements must detect this loss, and must return no rows with `parquet_use_column_index=false`.
+Exits with 1 if a statement returns anything else.
 """
 
 import argparse
@@ -59,7 +59,7 @@ def main():
 
 @dataclasses.dataclass(frozen=True)
 class Case:
-    """A dataset, the dataset for which the statements are printed, and the problem that the statements must detect."""
+    """A dataset to query, the dataset that the statements are printed for, and the problem that they must detect."""
 
     what: str
     dataset: random_queries.Dataset
@@ -89,7 +89,7 @@ def parquet_files(dataset):
 
 
 def change(path):
-    """Adds 1 to the sent bytes of one row to simulate a decoding error."""
+    """Adds 1 to `sent_bytes` in one row to simulate a decoding error."""
     table = pyarrow.parquet.ParquetFile(path).read()
     place = table.schema.get_field_index("sent_bytes")
     values = table.column(place).to_pylist()

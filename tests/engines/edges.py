@@ -30,7 +30,7 @@ WORDS = ["", "a", "naïve", "日本語", "😀🧪", "e\u0301", "\u202bعربي\
 
 
 class Values:
-    """Returns the text of every field, without quotes."""
+    """Generates the text of each field, without quotes."""
 
     def __init__(self, random, day):
         self.random, self.day = random, day

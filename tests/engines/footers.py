@@ -8,7 +8,7 @@ Generates logs with edge cases for statistics: text of 55 to 70 bytes in charact
 prefixes, the greatest characters, zero durations with both signs, columns without a value, and sources whose keys begin
 with non-ASCII letters. Converts the logs, and queries every column of every table in each engine, once over the entire
 table and once over each file. `../readers/reference.py` computes the expected results from the raw gzip files. Exits
-with 1 if a result differs.
+with 1 if a result differs from them.
 """
 
 import argparse
@@ -73,11 +73,11 @@ def ask(name, engine, asked):
 
 
 def write_logs(source):
-    """Writes objects of all log types below several prefixes. Each is from a different day, so it becomes a file."""
+    """Writes objects of all log types below several prefixes. No two objects of a type share a day, and thus a file."""
     chance = random.Random(SEED)
     for number in range(OBJECTS):
-        # The leading letters shift the key, so that the byte offsets 61 to 67 are within a multi-byte character in some
-        # keys, and at its boundary in others.
+        # The leading letters shift the key, so that the byte offsets 61 to 67 are inside a multi-byte character in some
+        # keys, and at a character boundary in others.
         letter = LETTERS[3 + number % 8] if number % 3 else "日"
         prefix = PREFIXES[number % 4] + letter * (60 // len(letter.encode()) + number % 3)
         day = f"2025/07/{number + 1:02}"
@@ -110,7 +110,7 @@ def seconds(chance, number):
 def access(chance, number, row):
     time = AT.format(row % 24, number, row, chance.randrange(1_000_000))
     long = lambda shape="{}": f'"{shape.format(text(chance))}"' if number != 5 else '"-"'
-    # Only columns that clients control can contain any text: the others have shapes.
+    # Only columns that clients control can contain arbitrary text: values in all other columns must have a known shape.
     host = "".join(letter for letter in text(chance) if letter != "\x7f")
     trace = f'"Root=1-{chance.getrandbits(96):024x}"'
     target = "-" if number == 4 else f"198.51.100.{row}:{8000 + row}"

@@ -86,7 +86,7 @@ class Sheet:
         """Compares an engine's result for a case with the rows of the case's dataset."""
         try:
             found = sorted(tuple(row) for row in ask())
-        except Exception as error:  # The engines share no error type.
+        except Exception as error:  # The engines have no common error type.
             found = f"{type(error).__name__}: {error}"
         wanted = sorted((*values, count) for values, count in case.wanted().items())
         self.check(case, found == wanted, f"{found} is not {wanted}")
@@ -215,7 +215,7 @@ def question(table, quote='"'):
 
 
 def statements(script, backslash):
-    """Splits a script into statements at semicolons outside of literals. In some dialects, `\\` escapes a character."""
+    """Splits a script into statements at semicolons outside literals. In some dialects, `\\` escapes a character."""
     begin, quote, place = 0, None, 0
     while place < len(script):
         c = script[place]
@@ -446,8 +446,8 @@ def upload(client, bucket, dataset, prefix):
 
 
 def granted(pattern, text):
-    """Returns whether a policy's pattern matches a text. By IAM's documentation of policy variables, `*` matches any
-    text, `?` matches one character, and `${*}`, `${?}` and `${$}` match these characters literally."""
+    """Returns whether a policy's pattern matches a string. According to IAM's documentation of policy variables, `*`
+    matches any text, `?` matches one character, and `${*}`, `${?}` and `${$}` match these characters literally."""
     expression = ""
     for variable, sign in re.findall(r"\$\{([^}]*)\}|(.)", pattern, re.DOTALL):
         if sign in ("*", "?"):
@@ -498,7 +498,7 @@ def policies(program, scratch, cases, sheet, arguments):
 
 
 def near(chance, prefix):
-    """Returns the prefix and similar ones, including those that its wildcards or variables would match."""
+    """Returns the prefix and similar strings, including those that its wildcards or variables would match."""
     changed = list(prefix)
     changed[chance.randrange(len(changed))] = chance.choice("xyz*?$")
     return {prefix, *misread(prefix), "".join(changed), prefix + "x", "x" + prefix, prefix[:-1] or "x"} - {""} - {

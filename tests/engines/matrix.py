@@ -2,9 +2,9 @@
 
     matrix.py SOURCE... --dataset PROFILE=DATASET... --snappy DATASET --program ALB2PARQUET [--only NAME,...] [--update]
 
-Prints the table of docs/engines.md. Exits with 1 if an engine cannot read the first profile or returns wrong values for
-it, or if the table in docs/engines.md is stale; --update writes the table to the page. Engines that cannot be installed
-are reported as skipped.
+Prints the table for docs/engines.md. Exits with 1 if an engine cannot read the first profile or returns wrong values
+for it, or if the table on the page is out of date. --update writes the table to the page. Engines that cannot be
+installed are reported as skipped.
 """
 
 import argparse
@@ -26,8 +26,8 @@ SNAPPY = "snappy"
 LONGEST_MESSAGE = 160
 LISTED = [(engine.name, engine.version, reader) for engine in matrix_engines.ENGINES for reader in engine.readers]
 RIGHT, REFUSED, WRONG, SKIPPED = "correct", "refused", "wrong", "skipped"
-# The engine did not start, or its process ended before it read anything. The page omits these results, because the
-# files are not the cause.
+# The result if the engine did not start, or if its process ended before it read anything. The page omits such results,
+# because the files did not cause them.
 FAILED = "failed"
 
 
@@ -237,7 +237,7 @@ def prove_that_faults_are_seen():
 
 
 def message(error, datasets):
-    """Formats an error as one line without paths."""
+    """Formats an error as a single line without paths."""
     for place in datasets.values():
         error = re.sub(rf"(file:/*)?{re.escape(str(place))}\S*", "…", error)
     error = " ".join(error.split()).replace("`", "'").replace("|", "/")

@@ -1,8 +1,8 @@
 """The engines that `matrix.py` tests: how each version is installed below target/matrix, and how it reads files.
 
-Reading returns a dictionary for each file and reader. It contains `reader` if the engine has several, `name` (the file
-or the table), and either the checksums that `checksums.py` defines or `error`. An engine that cannot be installed
-raises `Skipped`.
+Reading returns a dictionary for each file and reader. Each dictionary contains `reader` if the engine has several,
+`name` (the file or the table), and either the checksums that `checksums.py` defines or `error`. An engine that cannot
+be installed raises `Skipped`.
 """
 
 import contextlib
@@ -317,7 +317,7 @@ ENGINES = [
     spark("4.0.1", "2.13"),
     Bundled("Spark", pinned("pyspark"), VECTORIZED, program="ReadSpark"),
     # Spark 3.5.4 and later free the vectors after each batch (SPARK-50235). Iceberg 1.7.1 writes the next batch to the
-    # freed vectors, so the JVM crashes on every file with more than one batch, regardless of what wrote the file.
+    # freed vectors, so the JVM crashes on every file with more than one batch, whichever program wrote the file.
     iceberg("1.7.1", spark="3.5.3"),
     iceberg("1.10.1"),
     iceberg("1.12.0"),

@@ -19,7 +19,7 @@ SUMS = {
 
 
 def checks(engine, program, dataset, oracle):
-    """Yields the name and the problem of every check. The problem is empty if the check passes."""
+    """Yields the name of every check and the problem found, which is empty if the check passes."""
     yield large_sum(engine, oracle)
     yield from {"DuckDB": duckdb, "ClickHouse": clickhouse, "Polars": polars}.get(engine.name, nothing)(
         engine, program, dataset, oracle

@@ -4,8 +4,8 @@
 
 DAY is the dataset converted from LOGS, one day of logs from several load balancers. COMPACT has the same rows in the
 other profile. IDS and FILTERED contain the same rows as each other, in many files; FILTERED also has Bloom filters. The
-numbers of bytes, rows and row groups come from DuckDB's profile and from Trino's query statistics. Prints the tables of
-docs/athena.md. Exits with 1 if a claim about them is false or a number differs from the documentation; --update writes
+numbers of bytes, rows and row groups come from DuckDB's profile and from Trino's query statistics. Prints the tables
+for docs/athena.md. Exits with 1 if one of the page's claims is false or a number differs from the page. --update writes
 the tables to the page.
 """
 
@@ -136,7 +136,7 @@ def compared(reads):
 
 
 class Read:
-    """Measures in both engines how much a query reads from a dataset's table."""
+    """Measures how much a query reads from a dataset's table, in both engines."""
 
     def __init__(self, arguments, server, dataset, query):
         paths = sorted((dataset / ROWS).rglob("*.parquet"))

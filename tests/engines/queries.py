@@ -26,7 +26,7 @@ PARTITION = reference.PARTITION_NAMES
 
 @dataclasses.dataclass(frozen=True)
 class Query:
-    """Aggregates over the rows of a table that match all filters, by group.
+    """Aggregates, by group, over the rows in a table that match all filters.
 
     Aggregates are (function, column) with the functions count (column None: rows), nulls, distinct, min, max and sum;
     or a single (percentile, column, share): the value at position ceil(share × n) of n sorted values. Filters are

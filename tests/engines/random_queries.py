@@ -6,10 +6,10 @@
 The logs come from `changing_logs.py`. For each profile, the program converts them with and without Bloom filters, in
 both layouts. For each profile, each engine runs --queries queries, a quarter of them on each dataset. The queries
 compute counts, sums, min and max, with filters on one to three random columns. If a result differs, the query is
-reduced to the fewest filters, aggregates and constants that still fail, and printed with both results. --trino adds a
-Trino server that `scripts/trino` assembled. Trino before 436 loses rows of files with page indexes (trino#20267): the
-queries must detect the loss, and must detect none with `parquet_use_column_index=false`. Exits with 1 if any other
-result differs.
+reduced to the fewest filters, aggregates and constants that still fail, and is printed with both results. --trino adds
+a Trino server that `scripts/trino` assembled. Trino before 436 loses rows from files with page indexes (trino#20267).
+The queries must detect this loss, and must detect no loss with `parquet_use_column_index=false`. Exits with 1 if any
+other result differs.
 """
 
 import argparse
@@ -163,7 +163,7 @@ def make_queries(oracle, chance, count):
 
 
 def predicate(chance, column, values, row):
-    """Returns a filter on a column. It matches `row` if that is given. `values` are the column's sorted values."""
+    """Returns a filter on a column, which matches `row` if given. `values` are the column's sorted values."""
     value = row.get(column, chance.choice(values))
     if value is None:
         return column, "null", None
@@ -365,7 +365,7 @@ def trinos(installations):
 
 
 def loses_rows(engine, dataset):
-    """Returns whether an engine is known to lose rows of a dataset."""
+    """Returns whether an engine is known to lose rows from a dataset."""
     return (
         isinstance(engine, Trino) and not engine.properties
         and engine.version < MENDED and dataset.has_page_index
@@ -445,10 +445,10 @@ class Sheet:
         return self.oracle.answer(query, rounded=isinstance(engine, Trino))
 
     def problem(self, engine, query):
-        """Returns how an engine's result differs from that for the raw lines, or an empty value if they agree."""
+        """Returns how an engine's result differs from DuckDB's over the raw lines, or an empty value if they agree."""
         try:
             return differences(self.expected(engine, query), engine.ask(query))
-        except Exception as error:  # The engines share no error type.
+        except Exception as error:  # The engines have no common error type.
             return f"{type(error).__name__}: {str(error)[:500]}"
 
     def is_other(self, engine, query):

@@ -7,7 +7,7 @@ from queries import PARTITION, ROWS
 
 
 def checks(engine, oracle):
-    """Yields the name and the problem of every check. The problem is empty if the check passes."""
+    """Yields the name of every check and the problem found, which is empty if the check passes."""
     session, rows = engine.session, oracle.tables[ROWS]
     partitions = {tuple(row[column] for column in PARTITION) for row in rows}
     spec = lambda values, form: form.join(

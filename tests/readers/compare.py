@@ -1,4 +1,4 @@
-"""Checks that independent readers of a dataset return exactly the contents of the source.
+"""Checks that independent Parquet readers return exactly the rows and rejects that the source contains.
 
     scripts/python-env, then: target/python/bin/python tests/readers/compare.py SOURCE DATASET
 
@@ -7,7 +7,7 @@ Two parsers that share no code with alb2parquet read the objects in SOURCE:
 * `reference.py`, a slow and simple parser, written from the documented rules for lines. It returns every row and every
   reject that the dataset must contain.
 * DuckDB's CSV reader, for all lines that are regular enough for CSV. At least 90 % of the lines must be regular; the
-  others are listed by reason.
+  remaining lines are counted by reason.
 
 pyarrow, DuckDB and Polars read the dataset with its partition columns. Every column of every row and reject is
 compared: NULL differs from the empty string, doubles are compared by their bits, and timestamps by their microseconds.
@@ -227,7 +227,7 @@ def compare(name, expected, reader, directory):
         # A table without rows has no files, and its directory may not exist.
         has_files = any(directory.rglob("*.parquet"))
         actual = reader(directory) if has_files else expected.schema.empty_table()
-    except Exception as error:  # The readers share no error type.
+    except Exception as error:  # The readers have no common error type.
         return name, [f"{type(error).__name__}: {error}"], ": unreadable"
     note = f": {actual.num_rows} of {expected.num_rows}, {actual.num_columns} columns"
     # Readers differ in where they put the partition columns.
@@ -279,7 +279,7 @@ def compare(name, expected, reader, directory):
 
 
 def differences(session, columns):
-    """Returns the rows that exist only in the expected table, and those that exist only in the actual table.
+    """Describes the rows that exist only in the expected table, and the rows that exist only in the actual table.
 
     Both results are lines of text: the number of rows and a few examples.
     """

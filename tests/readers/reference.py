@@ -121,7 +121,7 @@ LOGS = [Log("access"), Log("connection"), Log("health_check")]
 
 
 def reject_schema():
-    """Returns the Arrow schema of the reject table of all logs, with the partition columns last."""
+    """Returns the Arrow schema of the reject table, which all logs share, with the partition columns last."""
     rejects = [
         ("log_type", pyarrow.string()),
         ("source_key", pyarrow.string()),
@@ -175,7 +175,7 @@ def parse_object(job):
     if text.startswith(BYTE_ORDER_MARK):
         offset = len(BYTE_ORDER_MARK)
     if damage is None:
-        # Blank lines at the end are ignored. (The program has a limit that no real object reaches.)
+        # Blank lines at the end are ignored. (The program limits how many, but no real object reaches the limit.)
         end = len(text)
         while blank := re.search(rb"(?:^|(?<=\n))(?:\r?\n|\r)\Z", text[offset:end]):
             end -= len(blank[0])

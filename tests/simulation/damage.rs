@@ -94,7 +94,7 @@ impl Damage {
 struct History {
     world: World,
     random: Random,
-    /// Number of valid and of invalid lines in each source object, by key.
+    /// Numbers of valid and invalid lines in each source object, by key.
     lines: BTreeMap<String, (u64, u64)>,
     backup: InMemory,
     runs: u64,
@@ -209,7 +209,7 @@ impl History {
         Ok(tally.failures.into_iter().map(|f| format!("{}: {}", f.object, f.error)).collect())
     }
 
-    /// Runs the program several times. Between the runs, adds objects and removes partitions. Injects faults.
+    /// Runs the program several times with injected faults. Adds objects and removes partitions between runs.
     fn run_several(&mut self, runs: u64) {
         for _ in 0..runs {
             let day = DAYS[self.runs as usize % 2];
@@ -439,7 +439,7 @@ impl History {
         self.files(day).iter().any(|file| !claimed.contains(file))
     }
 
-    /// Returns the days with a published claim whose files are absent because the backup does not contain the removal.
+    /// Returns the days with a published claim whose files are missing because the backup predates their removal.
     fn days_without_files(&self) -> Vec<&'static str> {
         let verify = self.verify();
         let gone = verify.iter().filter(|finding| finding.problem == "is gone");

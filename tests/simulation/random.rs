@@ -1,4 +1,4 @@
-//! Random numbers from a seed, which are the same on every machine.
+//! Seeded random numbers that are the same on every machine.
 
 /// SplitMix64.
 pub(crate) struct Random(u64);

@@ -49,7 +49,8 @@ pub(super) struct State {
     /// Active actors, each with the step until which it sleeps.
     actors: BTreeMap<usize, u64>,
     step: u64,
-    /// Delayed writes, each with the step at which it takes effect. The run that sent it received an error or crashed.
+    /// Delayed writes, each with the step at which it takes effect. Each was sent by a run that then received an error
+    /// or crashed.
     delayed: Vec<(u64, Write)>,
     /// An older state of the dataset, which stale listings return.
     past: InMemory,
@@ -70,7 +71,7 @@ pub(super) struct State {
     pub(super) violation: Option<String>,
     pub(super) calls: u64,
     pub(super) faults: BTreeMap<&'static str, u64>,
-    /// The number of a call, and the fault to inject into it.
+    /// The number of a call, and the fault to inject into that call.
     pub(super) fail_at: Option<(u64, Fault)>,
     /// Whether to print each call, for replaying a seed.
     pub(super) trace: bool,
@@ -113,7 +114,7 @@ pub(super) enum Fault {
     NotFound,
 }
 
-/// One of the stores, as a run accesses it.
+/// A run's view of one of the stores.
 #[derive(Clone)]
 pub(super) struct SimStore {
     pub(super) scheduler: Arc<Scheduler>,
@@ -273,7 +274,7 @@ impl State {
         Path::from(format!("{}{ending}", object.key))
     }
 
-    /// Renames a source object as tools for copying logs do.
+    /// Renames a source object in one of the ways that log-copying tools do.
     fn rename(&mut self, object: &Object) {
         let Some((version, stamp)) = self.versions.get(&object.key).copied() else { return };
         let path = self.path(object);

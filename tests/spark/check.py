@@ -1,10 +1,10 @@
-"""Runs scripts/spark_convert.py on a cluster of one master and two workers, and compares the resulting dataset with the
-one that the program creates without Spark.
+"""Runs scripts/spark_convert.py on a Spark cluster, and compares the dataset with one created without Spark.
 
 Usage: check.py SOURCE WORK PROGRAM
 
-The cluster consists of JVMs that run Spark from the pip package. They use 127.0.0.1 and 127.0.0.2, because Spark starts
-a speculative copy only on another host. The tests read Spark's event logs. All processes are stopped by their IDs.
+The cluster has one master and two workers. All are JVMs that run Spark from the pip package. They use 127.0.0.1 and
+127.0.0.2, because Spark starts a speculative copy only on another host. The tests read Spark's event logs. All
+processes are stopped by their IDs.
 """
 
 import ast
@@ -265,7 +265,7 @@ def files(out):
 
 
 def wrapper(directory, program, call, does):
-    """Returns a wrapper for the program. In the given call of `convert`, it saves its input to `all` and hangs."""
+    """Returns a wrapper for the program. On the given call to `convert`, the wrapper saves its input and hangs."""
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     file = directory / "alb2parquet"
@@ -338,7 +338,7 @@ def shares():
             assert sorted(batch.id for group in groups for batch in group) == sorted(batch.id for batch in batches)
             assert loads == sorted(loads, reverse=True) and all(groups)
             assert len(groups) <= len(batches)
-            # Without its smallest batch, no task has more than an equal share.
+            # Without its smallest batch, no task has more bytes than an equal share.
             for group, load in zip(groups, loads):
                 assert load - min(batch.size for batch in group) <= sum(sizes) / len(groups), (sizes, loads)
 
@@ -349,7 +349,7 @@ def tasks(source):
 
 
 def spoil_a_line(source):
-    """Adds a line that will be rejected."""
+    """Adds an invalid line."""
     object = sorted(source.rglob("*_app.*.log.gz"))[0]
     text = gzip.decompress(object.read_bytes())
     if b"spoiled\n" not in text:
@@ -487,7 +487,7 @@ print("SUMS", json.dumps([row.asDict() for row in sums]))
 
 
 def notebook(cluster, oracle, source, program):
-    """Tests `convert` as an imported function, twice."""
+    """Imports `convert` and calls it twice."""
     work = cluster.work / "notebook"
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir()

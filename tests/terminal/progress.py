@@ -1,4 +1,4 @@
-"""Tests the progress display of a conversion on terminals of several widths.
+"""Tests a conversion's progress display on terminals of several widths.
 
     progress.py PROGRAM SOURCE DIRECTORY
 

@@ -2,7 +2,8 @@
 
     read.py ENGINE LIST
 
-LIST has one line per file, with its path, its columns with their types, and more. Prints one line of JSON per file.
+LIST has one line per file. The line contains the file's path, its column names and types, and more. Prints one line of
+JSON per file.
 """
 
 import importlib

@@ -51,7 +51,7 @@ final class Checksums {
         }
     }
 
-    /** Returns the text of a value, or null. */
+    /** Encodes a value as checksums.py defines, or returns null for NULL. */
     private static byte[] text(Object value) {
         if (value == null) {
             return null;
