@@ -87,7 +87,8 @@ struct AccessPoint<'a> {
 }
 
 impl<'a> AccessPoint<'a> {
-    /// Parses `arn:<partition>:s3:<region>:<account>:accesspoint/<name>`. The slash can also be a colon.
+    /// Parses `arn:<partition>:s3:<region>:<account>:accesspoint/<name>`. A colon is also accepted in place of the
+    /// slash.
     fn parse(arn: &'a str) -> Result<Self, String> {
         let mut parts = arn.splitn(6, ':').skip(1);
         let mut next = || parts.next().unwrap_or_default();
