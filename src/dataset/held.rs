@@ -19,7 +19,7 @@ pub struct HeldObject {
     pub name: Box<str>,
     /// Compressed size in bytes.
     pub size: u64,
-    /// The latest ETag with which the object is known to have the converted content.
+    /// The latest known ETag under which the content was the same as when the object was converted.
     pub e_tag: Option<String>,
     /// Number of the claim that holds the object.
     pub claim: usize,

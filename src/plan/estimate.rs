@@ -135,7 +135,7 @@ pub struct Estimate {
     pub skipped_by_kind: BTreeMap<&'static str, u64>,
     /// Key of the first object of each kind that the listing skipped.
     pub examples: BTreeMap<&'static str, String>,
-    /// Selected objects in the directory of a day other than the day of their end time. The end time determines the
+    /// Selected objects in the directory for a day other than that of their end time. The end time determines the
     /// partition.
     pub moved: Moved,
     /// Selected objects.

@@ -26,7 +26,7 @@ pub struct Amended {
     pub claim: usize,
     /// File name of the object.
     pub name: String,
-    /// An ETag with which the object still has the converted content.
+    /// A later ETag of the object. The content is the same as when the object was converted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub e_tag: Option<String>,
     /// Whether the user accepted that the object is incomplete.
@@ -61,7 +61,7 @@ impl Log {
 }
 
 impl<'a> Amendments<'a> {
-    /// Returns the latest ETag with which a claimed object is known to have the converted content.
+    /// Returns the latest known ETag of a claimed object whose content is the same as when it was converted.
     pub fn e_tag(&self, claim: usize, object: &'a Claimed) -> Option<&'a str> {
         let latest = self.0.get(&(claim, object.name.as_str()));
         latest.and_then(|latest| latest.e_tag).or(object.e_tag.as_deref())

@@ -206,7 +206,7 @@ impl Claim {
         format!("{}{}", self.directory(object), object.name)
     }
 
-    /// Returns whether the counts and sizes exceed those of any possible batch.
+    /// Returns whether the counts and sizes are larger than in any possible batch.
     pub(super) fn is_excessive(&self) -> bool {
         let own = [self.lines, self.joined_lines, self.rows];
         let outputs = self.outputs.iter().flat_map(|output| [output.rows, output.file.size]);

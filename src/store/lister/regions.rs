@@ -172,7 +172,7 @@ pub(super) fn behind(directory: &str) -> String {
     format!("{directory}{LAST}")
 }
 
-/// Returns the directory and those of its parents that are longer than `above` bytes, outermost first.
+/// Returns the directory and all of its parents that are longer than `above` bytes, outermost first.
 pub(super) fn parents(directory: &str, above: usize) -> impl Iterator<Item = &str> {
     let slashes = directory.match_indices('/').map(|(slash, _)| slash);
     slashes.filter(move |slash| *slash >= above).map(|slash| &directory[..=slash])
