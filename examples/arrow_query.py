@@ -1,8 +1,10 @@
-"""Queries an Arrow stream on stdin with DuckDB, as the table logs. Requires the packages duckdb and pyarrow.
+"""Runs a DuckDB query on an Arrow stream from stdin, which is available as the table `logs`.
+
+Requires the packages duckdb and pyarrow.
 
     arrow_stream OBJECT | python3 arrow_query.py "SELECT elb_status_code, count(*) FROM logs GROUP BY 1"
 
-DuckDB reads the stream batch by batch, and keeps in memory only what the query needs.
+DuckDB reads the stream batch by batch, and keeps in memory only the data that the query needs.
 """
 
 import sys

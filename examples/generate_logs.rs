@@ -2,18 +2,18 @@
 //! `--all-logs`, the connection and health check logs for the same load balancers and times. The access logs are the
 //! same with and without `--all-logs`.
 //!
-//! The output is a pure function of the arguments. Every object has a separate random generator, seeded with the seed
-//! of the run and the position of the object in the tree, so the output does not depend on the number of threads. Lines
-//! are streamed through gzip, so memory does not grow with the size of an object.
+//! The output is a pure function of the arguments. Every object has a separate random generator, seeded with the run's
+//! seed and the object's position in the tree, so the output does not depend on the number of threads. Lines are
+//! streamed through gzip, so memory does not grow with the size of an object.
 //!
-//! The following properties make the logs realistic, and let them compress about as well as real logs:
+//! The following properties make the logs realistic and about as compressible as real logs:
 //!
 //! - a few clients send most of the requests, over connections that each client keeps open for a while;
 //! - about sixty routes have ids, slugs and query strings, so that URLs vary but also repeat;
 //! - durations are log-normal, sizes depend on the route, and status codes are mixed;
-//! - small shares are redirects, fixed responses, Lambda targets, requests blocked by WAF, timeouts, WebSockets and
-//!   malformed requests;
-//! - trace and connection ids are random, as in real logs, and so do not compress.
+//! - a small share of the requests are redirects, fixed responses, Lambda invocations, requests blocked by WAF,
+//!   timeouts, WebSockets and malformed requests;
+//! - trace and connection ids are random, as in real logs, and therefore do not compress.
 //!
 //! The logs contain no real addresses. Clients have addresses in the private, shared and benchmarking ranges of IPv4
 //! and in the documentation range of IPv6. Host names are in the example domains.
@@ -94,7 +94,7 @@ fn main() -> Result<()> {
     Ok(())
 }
 
-/// Counts of what was written.
+/// The amount of data that was written.
 #[derive(Clone, Copy, Debug, Default)]
 struct Totals {
     objects: u64,
@@ -152,7 +152,7 @@ impl Rng {
         low + self.below(high - low + 1)
     }
 
-    /// Returns true in `share` of 10,000 cases.
+    /// Returns true with a probability of `share` in 10,000.
     fn chance(&mut self, share: u64) -> bool {
         self.below(10_000) < share
     }
@@ -168,8 +168,8 @@ impl Rng {
 
     /// Returns a log-normal random number with the given median. `spread` is the standard deviation of the logarithm.
     ///
-    /// Uses only additions and multiplications, whose results are the same on every machine. The results of a math
-    /// library may differ.
+    /// Uses only additions and multiplications, which give the same results on every machine. The results of math
+    /// library functions may differ.
     fn log_normal(&mut self, median: u64, spread: f64) -> u64 {
         let bits = self.next();
         let sum: u64 = (0..4).map(|part| (bits >> (16 * part)) & 0xffff).sum();
@@ -213,7 +213,7 @@ impl Rng {
     }
 }
 
-/// A distribution of ranks in which the first ranks are the most likely: the n-th rank has the weight 1/(n + k).
+/// A distribution over ranks in which the first ranks are the most likely: the n-th rank has the weight 1/(n + k).
 #[derive(Debug)]
 struct Skew {
     /// Sum of the weights up to and including each rank.
@@ -486,7 +486,7 @@ const SOCKETS: &[&str] = &["GET 3 0 /live/orders?session={uuid}", "GET 3 0 /live
 #[derive(Debug)]
 struct Route {
     method: &'static str,
-    /// Median milliseconds that a target takes.
+    /// Median time that a target takes, in milliseconds.
     millis: u64,
     /// Median size of the response in bytes.
     bytes: u64,
@@ -755,7 +755,7 @@ impl<'a> Object<'a> {
         let Args { rows_per_object, fields, all_logs, .. } = *args;
         let mut access = Output::create(self.path.clone())?;
         let mut traffic = Traffic::new(world, self, rows_per_object);
-        // The other logs must not use the generator of the requests, so that the access logs stay the same.
+        // The other logs use a separate generator, so that the access logs are the same with and without them.
         let mut other_logs = OtherLogs::new(self, fields);
         let connections = all_logs.then(|| Output::create(self.path_as("conn_log_")));
         let mut connections = connections.transpose()?;
@@ -777,7 +777,7 @@ impl<'a> Object<'a> {
         Ok(totals)
     }
 
-    /// Returns the path of the object of another log type for the same node and window.
+    /// Returns the path of another log type's object for the same node and window.
     fn path_as(&self, prefix: &str) -> PathBuf {
         let name = self.path.file_name().unwrap_or_default().to_string_lossy();
         self.path.with_file_name(format!("{prefix}{name}"))
@@ -833,7 +833,7 @@ struct OtherLogs<'a> {
     node: &'a str,
     /// End of the window, in microseconds since 1970.
     end: i64,
-    /// Number of fields of an access log line, which determines the era.
+    /// Number of fields in an access log line, which determines the era.
     fields: u8,
     rng: Rng,
     clock: Clock,
@@ -1006,7 +1006,7 @@ struct Traffic<'a> {
     connections: Vec<Connection<'a>>,
     /// Start of the window, in microseconds since 1970.
     start: i64,
-    /// Nanoseconds of the window per request.
+    /// Average time between requests, in nanoseconds.
     step: u64,
     row: Row<'a>,
     /// The connection of the current row.
@@ -1165,12 +1165,12 @@ struct Row<'a> {
     stream_error: &'static str,
 }
 
-/// Request lines of requests that the load balancer could not parse.
+/// Logged request lines of requests that the load balancer could not parse.
 const MALFORMED: [&str; 4] =
     ["- http://www.example.com:80- -", "- http://www.example.com:80- ", "- - -", "- - - "];
 
 impl<'a> Row<'a> {
-    /// Clears the fields of the last request. The load balancer and its node remain.
+    /// Clears the fields of the last request. Keeps the load balancer and its node.
     fn clear(&mut self) {
         self.target = "-";
         self.times = [None; 3];
@@ -1217,7 +1217,7 @@ impl<'a> Row<'a> {
         request.extend_from_slice(version.as_bytes());
     }
 
-    /// Writes the trace id. If the client sent its own (`Root`), the load balancer adds another (`Self`).
+    /// Writes the trace id. If the client sent a trace id (`Root`), the load balancer adds its own (`Self`).
     fn write_trace(&mut self, rng: &mut Rng) {
         let seconds = (self.time / 1_000_000) as u64;
         if rng.chance(400) {
@@ -1430,7 +1430,7 @@ impl<'a> Row<'a> {
 // Text
 // ---------------------------------------------------------------------------------------------------
 
-/// Writes times. Caches the text of the last second.
+/// Writes times. Caches the formatted text of the most recent second.
 #[derive(Debug, Default)]
 struct Clock {
     second: i64,
@@ -1438,7 +1438,7 @@ struct Clock {
 }
 
 impl Clock {
-    /// Appends the time `micros` microseconds after 1970 as `2025-07-01T12:34:56.123456Z`.
+    /// Appends a time, in microseconds since 1970, in the format `2025-07-01T12:34:56.123456Z`.
     fn write(&mut self, micros: i64, out: &mut Vec<u8>) {
         let second = micros.div_euclid(1_000_000);
         if self.text.is_empty() || self.second != second {

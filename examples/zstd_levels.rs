@@ -21,7 +21,8 @@ use zstd::zstd_safe::{CParameter, ParamSwitch};
 
 const PAGE_ROWS: usize = 20_000;
 const LEVELS: [i32; 9] = [-60, -7, -5, -3, -2, -1, 1, 2, 3];
-/// The kernel updates CPU times every few milliseconds, so a single round would be too short.
+/// Number of times to compress each column. The kernel updates CPU times only every few milliseconds, so a single round
+/// would be too short to measure.
 const ROUNDS: u64 = 20;
 
 fn main() -> Result<()> {

@@ -1,4 +1,4 @@
-//! Datasets: the files below `--out`, the claims that name them, and the protocol for changing them.
+//! Datasets: the files under `--out`, the claims that list them, and the protocol for changing them.
 
 pub(crate) mod claim;
 pub(crate) mod contents;

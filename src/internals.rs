@@ -1,4 +1,4 @@
-//! Internals that the program, tests, benches and fuzz targets use. They are not part of the public API and can change
+//! Internals that the program, tests, benches and fuzz targets use. They are not part of the public API and may change
 //! without notice.
 
 #[cfg(feature = "cli")]

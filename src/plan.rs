@@ -47,7 +47,7 @@ pub struct Plan {
     pub skipped: BTreeMap<&'static str, u64>,
     /// Key of the first skipped object of each kind.
     pub examples: BTreeMap<&'static str, String>,
-    /// Selected objects in the directory of another day.
+    /// Selected objects that are in another day's directory.
     pub moved: Moved,
     /// Objects that are already converted.
     pub before: Amount,
@@ -55,8 +55,8 @@ pub struct Plan {
     pub touched: Vec<Touched>,
     /// Compressed bytes of archived objects, which are skipped.
     pub bytes_archived: u64,
-    /// Failed listings, objects that contradict each other or an earlier run, partitions with damaged claims, and
-    /// claims that cannot be applied.
+    /// Failed listings, objects that conflict with each other or with an earlier run, partitions with damaged claims,
+    /// and claims that cannot be applied.
     pub failures: Vec<Failure>,
 }
 
@@ -95,22 +95,23 @@ pub enum PlanError {
 
 /// Approximate number of claim logs that are read ahead of the partition being planned.
 const LOGS_AHEAD: usize = 512;
-/// Kind of objects whose partition or load balancer is not selected.
+/// Kind for objects whose partition or load balancer is not selected.
 pub(crate) const NOT_SELECTED: &str = "not_selected";
-/// Kind of objects that are copies of other objects.
+/// Kind for objects that are copies of other objects.
 pub(crate) const DUPLICATE: &str = "duplicate";
-/// Kind of files that are next to a log and share its name, such as `X.log.gz.md5`.
+/// Kind for files that are next to a log and share its name, such as `X.log.gz.md5`.
 pub(crate) const SIDECAR: &str = "sidecar";
-/// Kind of objects whose ETag or time, but not their content, changed since they were converted.
+/// Kind for objects whose ETag or time, but not content, has changed since they were converted.
 pub const TOUCHED: &str = "touched";
-/// Kind of objects that a claim already holds.
+/// Kind for objects that a claim already holds.
 pub(crate) const CONVERTED_BEFORE: &str = "converted_before";
-/// Kind of objects in partitions with unknown contents.
+/// Kind for objects in partitions with unknown contents.
 pub(crate) const PARTITION_UNKNOWN: &str = "partition_unknown";
 
 impl Plan {
-    /// Plans batches of up to `target_size` compressed bytes from the objects that no claim holds. A larger object
-    /// becomes a separate batch. Also finishes the claims that other runs left open, unless the ledger is read-only.
+    /// Plans batches of up to `target_size` compressed bytes from the objects that no claim holds. An object larger
+    /// than that becomes a separate batch. Also finishes the claims that other runs left open, unless the ledger is
+    /// read-only.
     ///
     /// # Errors
     ///
@@ -218,10 +219,10 @@ impl Plan {
     }
 }
 
-/// The objects that the claims of a partition and of the adjacent days hold.
+/// The objects that claims hold in a partition and in the partitions of the adjacent days.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Before {
-    /// The reason, if the contents of the partition are unknown.
+    /// Why the contents of the partition are unknown. `None` if they are known.
     pub unknown: Option<Failure>,
     held: Arc<Held>,
     beside: Vec<(Arc<Partition>, Arc<Held>)>,
@@ -248,7 +249,8 @@ pub(crate) enum Verdict {
 }
 
 impl Before {
-    /// Reads the claims of a partition and of the adjacent days. Claims of the partitions in `next` can be read ahead.
+    /// Reads the claims of a partition and of the adjacent days. Also reads the claims of the partitions in `next`
+    /// ahead if each read takes a round trip.
     ///
     /// # Errors
     ///
@@ -298,8 +300,8 @@ impl Before {
 
     /// Compares an object with the claims.
     ///
-    /// Copies of an object can be in the directory of its delivery day and in the directory of its end time's day.
-    /// These days are equal or adjacent, so the claims of the adjacent days are also searched.
+    /// An object can have copies in the directories for its delivery day and for the day of its end time. These days
+    /// are the same or adjacent, so the claims of the adjacent days are also searched.
     pub(crate) fn judge(&self, object: &Object, sources: &[Source]) -> Verdict {
         let own = object.identity();
         let wrong = |error: String| {
@@ -342,7 +344,7 @@ pub(crate) fn beside(partition: &Partition) -> impl Iterator<Item = Partition> {
     days.map(|day| Partition { day, ..partition.clone() })
 }
 
-/// Describes why nothing is converted into a partition.
+/// Returns the failure for a partition whose contents are unknown, so that nothing is converted into it.
 fn unknown(partition: &Partition, error: &DatasetError) -> Failure {
     let reason = format!("{}; nothing is converted into it", error.with_source());
     Failure::new(partition.to_string(), reason).ends_by(Remedy::of(error))

@@ -1,8 +1,8 @@
 //! Redaction: removes personal data from rows before they are written.
 //!
-//! All runs of a dataset must use the same rules, so that no run adds unredacted rows. `dataset.json` contains the
-//! rules and a fingerprint of the key for hashing, but never the key itself. Rules apply to decoded record batches,
-//! once for each distinct value of a dictionary. Without rules, batches are returned unchanged.
+//! All runs that write to a dataset must use the same rules, so that no run adds unredacted rows. `dataset.json`
+//! contains the rules and a fingerprint of the key for hashing, but never the key itself. Rules apply to decoded record
+//! batches, once for each distinct value of a dictionary. Without rules, batches are returned unchanged.
 
 mod hmac_key;
 mod value;
@@ -40,7 +40,7 @@ pub const COLUMNS: [(&str, &[Action]); 14] = [
     (EXTRA_FIELDS, &[Action::Drop]),
 ];
 
-/// The URL of a request to an Application Load Balancer.
+/// The column with the URL of a request to an Application Load Balancer.
 const REQUEST_URL: &str = "request_url";
 /// The URL of a request to a Classic Load Balancer.
 const URL: &str = "url";
@@ -51,7 +51,7 @@ const SAME: [(&str, &[&str]); 3] = [
     (REQUEST_URL, &["redirect_url", "transformed_uri", URL]),
 ];
 /// A column, the columns with the URL of the same request line, and a function that returns whether text is a valid
-/// value of the column.
+/// value for the column.
 type Beside = (&'static str, &'static [&'static str], fn(&str) -> bool);
 /// The other columns of the request line. If the request line is malformed, they can contain parts of the URL.
 const BESIDE_URL: [Beside; 3] = [
@@ -67,7 +67,7 @@ const BESIDE_URL: [Beside; 3] = [
 pub enum Action {
     /// Truncates IP addresses to their network: /24 for IPv4, /48 for IPv6. Other values become NULL.
     Truncate,
-    /// Replaces values with keyed hashes. Equal values of a column have equal hashes.
+    /// Replaces values with keyed hashes. Equal values in the same column have equal hashes.
     Hash,
     /// Replaces values with NULL.
     Drop,
@@ -263,7 +263,7 @@ impl Redaction {
         Agreement { columns: self.rules.clone(), key_fingerprint }
     }
 
-    /// Returns whether there are no rules. Rejects contain the text of their lines only if there are no rules.
+    /// Returns whether there are no rules. Rejects contain the text of their lines only in that case.
     pub fn is_empty(&self) -> bool {
         self.rules.is_empty()
     }
@@ -303,7 +303,8 @@ impl Redaction {
     }
 }
 
-/// Returns a column of NULLs with the same type and length. A dictionary of the column contains no values.
+/// Returns a column of NULLs with the same type and length. If the column has a dictionary, the new dictionary is
+/// empty.
 fn nulls(column: &ArrayRef) -> ArrayRef {
     if column.as_dictionary_opt::<Int32Type>().is_some() {
         let values = Arc::new(StringArray::new_null(0));
@@ -313,14 +314,14 @@ fn nulls(column: &ArrayRef) -> ArrayRef {
     new_null_array(column.data_type(), column.len())
 }
 
-/// Returns a column with `change` applied to each text, or to each value of a dictionary. `None` becomes NULL.
+/// Returns a column with `change` applied to each string, or to each value in a dictionary. `None` becomes NULL.
 fn map(column: &ArrayRef, change: impl Fn(&str) -> Option<Cow<'_, str>>) -> ArrayRef {
     let Some(dictionary) = column.as_dictionary_opt::<Int32Type>() else {
         debug_assert_eq!(column.data_type(), &DataType::Utf8, "only text is changed");
         let texts = column.as_string::<i32>().iter();
         return Arc::new(texts.map(|text| text.and_then(&change)).collect::<StringArray>());
     };
-    // Values that are equal after the change become one value, in the order of first appearance.
+    // Values that become equal are merged. They are kept in the order of first appearance.
     let mut values = Vec::new();
     let mut known = HashMap::new();
     let texts = dictionary.values().as_string::<i32>().iter();

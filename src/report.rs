@@ -49,19 +49,19 @@ pub struct Facts {
     pub first_day: Option<NaiveDate>,
     /// Last delivery day with an object.
     pub last_day: Option<NaiveDate>,
-    /// Totals of the dataset.
+    /// Totals for the dataset.
     pub totals: Totals,
-    /// Totals of each log type.
+    /// Totals for each log type.
     pub log_types: BTreeMap<LogType, Totals>,
-    /// Totals of each account, region and log type.
+    /// Totals for each account, region and log type.
     pub regions: Vec<Region>,
-    /// Coverage of each account, region, load balancer and log type.
+    /// Coverage for each account, region, load balancer and log type.
     pub load_balancers: Vec<LoadBalancer>,
     /// Rejects by reason.
     pub rejects: Vec<RejectsOf>,
     /// Objects that were damaged, or whose lines were all rejected.
     pub incomplete_objects: IncompleteObjects,
-    /// The fields in the lines of each log type and month of delivery.
+    /// The fields that log lines contain, for each log type and delivery month.
     pub months: Vec<Month>,
     /// The slowest batches, slowest first, among the batches whose claims record a duration.
     pub slowest_batches: Vec<SlowBatch>,
@@ -76,7 +76,7 @@ pub struct Facts {
 pub struct Counts {
     /// Number of converted objects.
     pub objects: u64,
-    /// Number of lines in the objects. The unreadable rest of an object counts as one line.
+    /// Number of lines in the objects. The unreadable tail of an object counts as one line.
     pub lines: u64,
     /// Number of lines that became rows.
     pub rows: u64,
@@ -91,15 +91,15 @@ pub struct Counts {
 pub struct Written {
     /// Number of claimed batches.
     pub batches: u64,
-    /// Number of files of rows.
+    /// Number of row files.
     pub files: u64,
-    /// Size of the files of rows in bytes.
+    /// Size of the row files in bytes.
     pub bytes: u64,
-    /// Number of files of rejects.
+    /// Number of reject files.
     pub reject_files: u64,
-    /// Size of the files of rejects in bytes.
+    /// Size of the reject files in bytes.
     pub reject_bytes: u64,
-    /// Number of compact files of rows.
+    /// Number of row files with the `compact` profile.
     pub compact_files: u64,
 }
 
@@ -116,7 +116,7 @@ pub struct Totals {
     pub written: Written,
 }
 
-/// Totals of a log type in one region of one account.
+/// Totals for a log type in one region of an account.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 #[allow(clippy::struct_field_names)] // the names are keys of the JSON
 pub struct Region {

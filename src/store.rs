@@ -108,7 +108,7 @@ pub enum StoreError {
          pages for Azure and Google Cloud"
     )]
     Setting(String),
-    /// A local path cannot be made absolute.
+    /// A local path cannot be converted to an absolute path.
     #[error("{name} cannot be made an absolute path")]
     Path {
         /// The path.

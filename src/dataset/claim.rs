@@ -1,9 +1,11 @@
-//! A claim records which objects its outputs hold. The creation of a single file decides whether a claim succeeds.
+//! A claim records which objects its outputs contain. A claim succeeds if and only if a single file, its log entry, is
+//! created.
 //!
-//! Each partition has a log of numbered entries: `1.claim.json`, `2.claim.json` and so on. An entry can only be created
-//! if its number is not taken. An entry adds objects (by naming the outputs that hold them and their staged files),
-//! removes all earlier entries, or amends earlier entries with new facts about their objects. Any run that reads an
-//! entry can apply it. `<number>.done.json` marks an entry as applied, and `<number>.aborted.json` marks it as aborted.
+//! Each partition has a log of numbered entries: `1.claim.json`, `2.claim.json` and so on. Creating an entry fails if
+//! its number is already taken. An entry adds objects (by naming the outputs that contain the objects, and the outputs'
+//! staged files), removes all earlier entries, or amends earlier entries with new facts about their objects. Any run
+//! that reads an entry can apply it. `<number>.done.json` marks an entry as applied, and `<number>.aborted.json` marks
+//! it as aborted.
 
 mod amend;
 pub(crate) mod embedded;

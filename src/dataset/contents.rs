@@ -14,7 +14,7 @@ pub(crate) struct Contents {
     pub partition: Partition,
     /// Number of objects held by the partition's claims.
     pub objects: u64,
-    /// Number of files, including files of rejects.
+    /// Number of files, including reject files.
     pub files: u64,
     /// Number of rows.
     pub rows: u64,
@@ -22,14 +22,14 @@ pub(crate) struct Contents {
     pub rejects: u64,
     /// Total size of the files in bytes.
     pub bytes: u64,
-    /// Whether any file of rows has the compact profile.
+    /// Whether any row file has the `compact` profile.
     #[serde(skip)]
     pub compact: bool,
 }
 
 impl Contents {
-    /// Returns the contents of all partitions that have claims and that `wants` selects. For a partition with a broken
-    /// log, returns empty contents and the error.
+    /// Returns the contents of all partitions that have claims and are selected by `wants`. For a partition with a
+    /// broken log, returns empty contents and the error.
     ///
     /// # Errors
     ///
@@ -57,7 +57,7 @@ impl Contents {
         Self { partition, objects: 0, files: 0, rows: 0, rejects: 0, bytes: 0, compact: false }
     }
 
-    /// Sums up the claims of a log. Returns `None` if the log has no claims that hold objects.
+    /// Sums up the claims in a log. Returns `None` if the log has no claims that hold objects.
     fn of(partition: &Partition, log: &Log) -> Option<Self> {
         let mut contents = Self::nothing(partition);
         let mut claims = 0;

@@ -1,6 +1,6 @@
 //! Data files in the table directories, including those that no claim accounts for.
 //!
-//! Engines read every file in a table's directory. A file that no claim names may contain rows of any object: either
+//! Engines read every file in a table's directory. A file that no claim names may contain rows from any object: either
 //! the claim was lost, or another program put the file there. Until this is resolved, nothing can be converted into the
 //! file's partition.
 
@@ -29,11 +29,11 @@ impl DataFiles {
         Self::below(dataset, layout::tables().map(ToOwned::to_owned))
     }
 
-    /// Lists the files of a partition.
+    /// Lists a partition's files.
     ///
     /// # Errors
     ///
-    /// Fails when one of its directories cannot be listed.
+    /// Fails when one of the partition's directories cannot be listed.
     pub(crate) fn of(dataset: &Dataset, partition: &Partition) -> Result<Self, DatasetError> {
         Self::below(dataset, directories(dataset, partition).into_iter())
     }
@@ -70,9 +70,9 @@ impl DataFiles {
         })
     }
 
-    /// Returns the sorted files of a partition that no claim in `log` accounts for. The log must have been read after
-    /// the files were listed. If `removed` is set, claims before a removal also count, because the removal may be
-    /// unfinished.
+    /// Returns a partition's files that no claim in `log` accounts for, sorted by key. The log must have been read
+    /// after the files were listed. If `removed` is set, claims before a removal also account for files, because the
+    /// removal may be unfinished.
     ///
     /// # Errors
     ///
@@ -99,8 +99,8 @@ impl DataFiles {
                 if is_others || is_hidden(&key) || claimed.contains(key.as_str()) {
                     continue;
                 }
-                // A removal may have deleted the file since it was listed. A name with special characters is not from
-                // this program, and a store might not find the file under the listed key.
+                // A removal may have deleted the file since it was listed. The check is skipped for names with special
+                // characters: this program never writes them, and a store might not find the file under the listed key.
                 let is_plain =
                     name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
                 if !is_plain || dataset.target().size(&key)?.is_some() {

@@ -19,10 +19,10 @@ use crate::util::hash::hex;
 
 /// Number of bytes to read at a time when hashing a whole file.
 const CHUNK: u64 = 1 << 20;
-/// Number of bytes at the end of a file that usually include the whole footer.
+/// Number of bytes to read from the end of a file. They usually include the whole footer.
 const FOOTER: u64 = 32 << 10;
 
-/// A file that a claim has added to the dataset. It is read in ranges.
+/// A file that a claim has added to the dataset. Reads request only ranges of the file.
 pub struct PublishedFile {
     target: Arc<dyn Target>,
     key: FileKey,
@@ -30,7 +30,7 @@ pub struct PublishedFile {
 }
 
 impl PublishedFile {
-    /// Returns a reader for the file of an output. Does not access the file yet.
+    /// Returns a reader for an output's file. Does not access the file yet.
     pub fn new(dataset: &Dataset, output: &Output) -> Self {
         Self::of(dataset, output.file.key.clone(), output.file.size)
     }
@@ -40,7 +40,7 @@ impl PublishedFile {
         Self { target: Arc::clone(dataset.target()), key, size }
     }
 
-    /// Reads the claim that is embedded in the file. The result has no outputs.
+    /// Reads the claim that is embedded in the file. The returned claim has no outputs.
     ///
     /// # Errors
     ///

@@ -19,7 +19,7 @@ pub struct HeldObject {
     pub name: Box<str>,
     /// Compressed size in bytes.
     pub size: u64,
-    /// The latest ETag under which the object had the converted content.
+    /// The latest known ETag under which the content was the same as when the object was converted.
     pub e_tag: Option<String>,
     /// Number of the claim that holds the object.
     pub claim: usize,
@@ -27,7 +27,7 @@ pub struct HeldObject {
     pub content: Option<Content>,
 }
 
-/// Fingerprint of the decompressed bytes of an object.
+/// Fingerprint of an object's decompressed bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Content {
     /// CRC-32 of the bytes.
@@ -43,12 +43,12 @@ pub enum Change {
     None,
     /// The ETag or time changed, but the content may be the same.
     Touched,
-    /// The content changed. The text describes how.
+    /// The content changed. Contains a description of the change.
     Rewritten(String),
 }
 
 impl HeldObject {
-    /// Returns the objects of a claim.
+    /// Returns the objects that a claim holds.
     pub fn of<'c>(
         number: usize,
         claim: &'c Claim,
@@ -67,9 +67,9 @@ impl HeldObject {
         })
     }
 
-    /// Compares a listed object, whose URL is `url`, with the claimed object.
+    /// Compares the object that is listed at `url` with the claimed object.
     ///
-    /// A copy at another location has a different ETag, so only its size is compared. If the copy is decompressed, its
+    /// A copy at another location has a different ETag, so only its size is compared. If the copy was decompressed, its
     /// size is not compared either.
     pub fn change(&self, url: &str, listed: &Listed) -> Change {
         let there = url.rsplit_once('/').is_some_and(|(directory, name)| {
@@ -88,7 +88,7 @@ impl HeldObject {
     }
 }
 
-/// Appends the consequence of a change to its description.
+/// Appends to a description of a change that the object is left alone.
 pub(crate) fn left_alone(change: &str) -> String {
     format!("{change}; it is left alone")
 }

@@ -23,13 +23,15 @@ use crate::util::threads::on_threads;
 pub const STAGING: &str = "_alb2parquet/staging";
 /// File with the settings of the dataset, relative to the dataset.
 const DESCRIPTION: &str = "_alb2parquet/dataset.json";
-/// Format version of datasets without redaction. Programs that do not support redaction can read and extend them.
+/// Format version of datasets without redaction. Programs that do not support redaction can read and extend such
+/// datasets.
 const PLAIN_VERSION: u32 = 4;
-/// Format version of redacted datasets. A program that does not support redaction would add unredacted rows.
+/// Format version of redacted datasets. It differs, because a program that does not support redaction would add
+/// unredacted rows.
 const REDACTED_VERSION: u32 = 5;
 /// The format versions that this program supports: without and with redaction.
 pub(crate) const FORMAT_VERSIONS: [u32; 2] = [PLAIN_VERSION, REDACTED_VERSION];
-/// Number of files that are created in order to test conditional create.
+/// Number of files to create when testing conditional create.
 pub(crate) const PROBES: usize = 5;
 /// Number of concurrent attempts to create each of these files.
 pub(crate) const RACERS: usize = 16;
@@ -38,7 +40,7 @@ pub(crate) const RACERS: usize = 16;
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Layout {
-    /// `account=…/region=…/year=…/month=…/day=…`, from which engines discover partitions.
+    /// `account=…/region=…/year=…/month=…/day=…`. Engines can discover partitions in this layout.
     #[default]
     Hive,
     /// `ACCOUNT/REGION/yyyy/mm/dd`, as in the source.
@@ -46,8 +48,7 @@ pub enum Layout {
 }
 
 impl Layout {
-    /// Returns the directory of a partition below its table, from the values of
-    /// [`PARTITION_COLUMNS`].
+    /// Returns a partition's directory relative to the table, given the values of [`PARTITION_COLUMNS`].
     pub(crate) fn directory<S: AsRef<str>>(self, values: &[S; 5]) -> String {
         let parts = PARTITION_COLUMNS.iter().zip(values).map(|(column, value)| match self {
             Self::Hive => format!("{column}={}", value.as_ref()),
@@ -56,7 +57,7 @@ impl Layout {
         parts.collect::<Vec<_>>().join("/")
     }
 
-    /// Parses the directory of a partition below its table.
+    /// Parses a partition's directory, which is relative to the table.
     fn parse(self, log_type: LogType, directory: &str) -> Option<Partition> {
         let mut columns = PARTITION_COLUMNS.iter();
         let values = directory.split('/').map(|part| match (self, columns.next()?) {
@@ -75,20 +76,21 @@ impl Layout {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Description {
     format_version: u32,
-    /// A random ID that lets a run detect that its dataset was replaced.
+    /// A random ID. Runs use it to detect that the dataset was replaced.
     #[serde(default)]
     id: String,
     layout: Layout,
-    /// Whether the store supports conditional create: of several concurrent creates of a file, only one succeeded.
+    /// Whether the store supports conditional create: when several runs create the same file at once, only one
+    /// succeeds.
     conditional_creates: bool,
-    /// Profile of the run that created the dataset. Later runs can use a different one.
+    /// Profile of the run that created the dataset. Later runs can use a different profile.
     #[serde(default, skip_serializing_if = "Profile::is_compact")]
     profile: Profile,
     #[serde(default, skip_serializing_if = "Agreement::is_empty")]
     redaction: Agreement,
 }
 
-/// The part of `dataset.json` that all versions have in common.
+/// The part of `dataset.json` that is the same in all versions.
 #[derive(Deserialize)]
 struct Version {
     format_version: u32,
@@ -103,7 +105,7 @@ pub struct Opening {
     pub run: String,
     /// Whether the user asserts that no other run writes at the same time.
     pub single_writer: bool,
-    /// How often a create with an unknown outcome is repeated.
+    /// Retry policy for creates with an unknown outcome.
     pub patience: Patience,
     /// The redaction that the dataset must have.
     pub redaction: Agreement,
@@ -130,7 +132,7 @@ pub enum DatasetError {
     /// A file of the dataset cannot be read or written.
     #[error(transparent)]
     Target(#[from] TargetError),
-    /// The system refuses to start the threads that test conditional create.
+    /// The threads that test conditional create cannot be started.
     #[error("conditional create cannot be tested")]
     NoThreads(#[source] io::Error),
     /// The dataset was deleted or replaced during the run.
@@ -210,7 +212,7 @@ pub(crate) fn tables() -> impl Iterator<Item = &'static str> {
     LogType::ALL.iter().map(|log_type| log_type.table().name.as_str()).chain([reject::TABLE])
 }
 
-/// Returns whether engines skip a file because of its name, such as the temporary files that Spark leaves behind.
+/// Returns whether engines ignore a file because of its name, as they do for temporary files left behind by Spark.
 pub(crate) fn is_hidden(key: &str) -> bool {
     key.split('/').any(|part| part.starts_with(['_', '.']))
 }
@@ -223,7 +225,7 @@ fn more(others: usize) -> String {
 }
 
 impl DatasetError {
-    /// Returns the error message, followed by the message of its cause.
+    /// Returns the error message, followed by the message of the error's cause.
     pub fn with_source(&self) -> String {
         match self.source() {
             Some(source) => format!("{self}: {source}"),
@@ -261,7 +263,7 @@ fn redacted(rules: &Rules) -> String {
 }
 
 impl Dataset {
-    /// Opens the dataset of a target for writing, or creates it.
+    /// Opens a target's dataset for writing. Creates the dataset if it does not exist.
     ///
     /// # Errors
     ///
@@ -307,8 +309,8 @@ impl Dataset {
         Ok(dataset)
     }
 
-    /// Opens a dataset read-only, for the dry run of a conversion with this layout and, if known, this redaction.
-    /// Returns the dataset and whether it exists.
+    /// Opens a dataset read-only for a dry run with this layout and, if known, this redaction. Returns the dataset and
+    /// whether it exists.
     ///
     /// # Errors
     ///
@@ -339,7 +341,7 @@ impl Dataset {
         Ok((dataset, true))
     }
 
-    /// Applies the settings of the description.
+    /// Applies the settings from the description.
     fn adopt(&mut self, description: Description) {
         let Description { format_version: _, id, layout, conditional_creates, profile, redaction } =
             description;
@@ -390,7 +392,7 @@ impl Dataset {
         FileKey::parse(key).expect("tables, partitions and names of files have valid names")
     }
 
-    /// Returns the partition to which a file of rows or rejects belongs, according to its key.
+    /// Returns the partition of the row or reject file with this key.
     pub fn partition_of(&self, key: &str) -> Option<Partition> {
         let (table, rest) = key.split_once('/')?;
         let (directory, name) = rest.rsplit_once('/')?;
@@ -430,8 +432,8 @@ impl Dataset {
     ///
     /// # Errors
     ///
-    /// Fails if the outcome is unknown; the file can still appear. Also fails like [`Self::confirm`], so that a run
-    /// creates no new state in a deleted dataset.
+    /// Fails if the outcome is unknown, in which case the file may still appear. Also fails like [`Self::confirm`], so
+    /// that a run does not create state files in a deleted dataset.
     pub fn create(&self, key: &str, bytes: &[u8]) -> Result<Owner, DatasetError> {
         self.confirm()?;
         if !self.conditional_creates
@@ -501,7 +503,8 @@ impl Dataset {
         Ok(())
     }
 
-    /// Tests whether the store supports conditional create: of several concurrent creates, only one may succeed.
+    /// Tests whether the store supports conditional create: when several runs create the same file at once, only one
+    /// may succeed.
     ///
     /// Success is evidence, not proof, but a store that ignores the condition fails the test immediately.
     fn probe(&self) -> Result<bool, DatasetError> {

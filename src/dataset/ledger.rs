@@ -26,13 +26,13 @@ pub struct Ledger<'a> {
     read_only: bool,
     hints: Hints,
     files: Arc<DataFiles>,
-    /// Whether the logs and files of each partition are listed when the partition is first used, rather than those of
-    /// all partitions at once.
+    /// Whether each partition's logs and files are listed when the partition is first used. Otherwise, all partitions
+    /// are listed at once.
     lists_each: bool,
     logs: Mutex<BTreeMap<Partition, Arc<Mutex<Log>>>>,
     /// Logs that were read in advance, before their partitions were used.
     ahead: BTreeMap<Partition, Log>,
-    /// Objects of the most recently used partitions.
+    /// Objects in the most recently used partitions.
     held: BTreeMap<Partition, Arc<Held>>,
     /// Number of incomplete objects in each partition that has any.
     incomplete: BTreeMap<Partition, u64>,
@@ -43,8 +43,8 @@ pub struct Ledger<'a> {
 pub enum Committed {
     /// The batch was claimed. Its outputs are visible if the state is `State::Done`.
     Claimed(State),
-    /// Another run has already claimed the objects with these identities, some of which are in the batch. The outputs
-    /// were aborted.
+    /// Another run has already claimed some of the batch's objects, so the outputs were aborted. Contains the
+    /// identities of all claimed objects in the partition.
     Lost(HashSet<String>),
 }
 
@@ -62,8 +62,8 @@ impl<'a> Ledger<'a> {
         Ok(Self { hints, files, lists_each: false, ..Self::of_few(dataset) })
     }
 
-    /// Opens the ledger of a dataset for a run that reads few partitions. Each partition is listed when it is first
-    /// used.
+    /// Opens the ledger of a dataset for a run that uses only a few partitions. Each partition is listed when it is
+    /// first used.
     pub fn of_few(dataset: &'a Dataset) -> Self {
         Self {
             dataset,
@@ -121,7 +121,7 @@ impl<'a> Ledger<'a> {
         let held = Arc::new(held);
         log.forget_objects(1..=log.entries().len());
         lock(&self.logs).insert(partition.clone(), Arc::new(Mutex::new(log)));
-        // Planning proceeds day by day, and also reads the adjacent days.
+        // Planning proceeds day by day and also reads adjacent days, so earlier days are no longer needed.
         let first = partition.day.checked_sub_days(Days::new(2)).unwrap_or(partition.day);
         self.held.retain(|other, _| {
             other.log_type == partition.log_type
@@ -133,7 +133,7 @@ impl<'a> Ledger<'a> {
         Ok(held)
     }
 
-    /// Returns the objects of a partition like [`Self::held`], provided that its claims account for all of its files.
+    /// Returns a partition's objects like [`Self::held`], after checking that claims account for all of its data files.
     ///
     /// # Errors
     ///
@@ -229,7 +229,7 @@ impl<'a> Ledger<'a> {
     }
 
     /// Finishes the open entries of partitions that this run has not used. If the run processes a shard, partitions
-    /// outside it are ignored. Returns the partitions with broken logs and their errors.
+    /// outside the shard are ignored. Returns the partitions with broken logs and their errors.
     ///
     /// # Errors
     ///
@@ -281,7 +281,7 @@ impl<'a> Ledger<'a> {
         self.logs().into_iter().map(|log| lock(&log).entries().len() as u64).collect()
     }
 
-    /// Returns the entries that cannot be applied, with their partitions, their names and the reasons.
+    /// Returns the partition and name of each entry that cannot be applied, and the reason.
     pub fn stuck(&self) -> Vec<(Partition, String, String)> {
         let mut stuck = Vec::new();
         for log in self.logs() {
@@ -306,7 +306,8 @@ impl<'a> Ledger<'a> {
         lock(&self.logs).get(partition).cloned()
     }
 
-    /// Keeps a log that was read, unless another thread has already kept the partition's log. Returns the kept log.
+    /// Stores a log that was read, unless another thread has already stored the partition's log. Returns the stored
+    /// log.
     fn keep(&self, log: Log) -> Arc<Mutex<Log>> {
         let mut logs = lock(&self.logs);
         let kept = logs.entry(log.partition().clone());
@@ -318,8 +319,8 @@ impl<'a> Ledger<'a> {
         self.hints.partitions().cloned().collect()
     }
 
-    /// Removes everything that a partition holds. After the removal, its objects are eligible for conversion again. If
-    /// the removal is interrupted, the next run that uses the partition finishes it.
+    /// Removes a partition's contents. Its objects become eligible for conversion again. If the removal is interrupted,
+    /// the next run that uses the partition finishes it.
     ///
     /// # Errors
     ///
@@ -336,11 +337,11 @@ impl<'a> Ledger<'a> {
         Ok(state)
     }
 
-    /// Records new facts about objects of a partition. Can be called from several threads.
+    /// Records new facts about objects in a partition. Can be called from several threads at once.
     ///
     /// # Errors
     ///
-    /// Fails when the entry cannot be written, or when the outcome is unknown. In that case, the entry can still
+    /// Fails when the entry cannot be written, or when the outcome is unknown. If it is unknown, the entry may still
     /// appear.
     pub fn amend(&self, partition: &Partition, objects: Vec<Amended>) -> Result<(), DatasetError> {
         let log = self.finished(partition)?;
@@ -364,7 +365,7 @@ impl<'a> Ledger<'a> {
         Ok(self.keep(log))
     }
 
-    /// Claims a batch whose outputs are staged, and publishes it. Can be called from several threads.
+    /// Claims a batch whose outputs are staged, and publishes the outputs. Can be called from several threads at once.
     ///
     /// # Errors
     ///
@@ -379,7 +380,7 @@ impl<'a> Ledger<'a> {
         let log = self.finished(partition)?;
         // Batches of the same partition are claimed one at a time.
         let log = &mut *lock(&log);
-        // As soon as the claim might exist, any run can complete its outputs, so they must not be aborted.
+        // As soon as the claim might exist, any run can complete its outputs, so this run must not abort them.
         outputs.into_iter().for_each(Writing::keep);
         let staged: Vec<_> =
             claim.outputs.iter().map(|output| output.file.staged.clone()).collect();
@@ -402,8 +403,8 @@ impl<'a> Ledger<'a> {
     }
 }
 
-/// Locks a log or the map of logs, even if a panic has poisoned the mutex: the panic affects only one batch, and the
-/// log in memory is still a prefix of the stored one, which is sufficient.
+/// Locks a log or the map of logs, even if a panic has poisoned the mutex. The panic affects only one batch, and the
+/// log in memory is still a prefix of the stored log, which is sufficient.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -65,10 +65,11 @@ pub(crate) fn publish(dataset: &Dataset, log: &mut Log, number: usize) -> Result
     Ok(())
 }
 
-/// Aborts a claim if one of its outputs was lost before it became visible, unless another output exists.
+/// Aborts a claim after one of its outputs was lost before it became visible. If any output exists, the claim becomes
+/// [`State::Stuck`] instead.
 ///
-/// Every output is aborted again, even the lost one. By then, a slow run either has completed an output, which the
-/// second check detects, or can no longer complete one, whatever the store responded before.
+/// Every output is aborted again, even the lost one. After that, a slow run either has completed an output, which the
+/// second check detects, or can no longer complete one, regardless of the store's earlier responses.
 fn abort_claim(
     dataset: &Dataset,
     log: &mut Log,
@@ -127,10 +128,10 @@ fn withdraw(dataset: &Dataset, log: &mut Log, number: usize) -> Result<(), Datas
     log.mark_done(dataset, number)
 }
 
-/// Ensures that no run can make a claimed file visible from now on. The file may already be visible.
+/// Ensures that no run can make a claimed file visible after this call. The file may already be visible.
 ///
-/// In a store that cannot abort an upload, this completes the upload instead, because no upload can be completed twice.
-/// The file can then become visible.
+/// In a store that cannot abort uploads, this function completes the upload instead, because an upload can be completed
+/// only once. The file may then become visible.
 ///
 /// # Errors
 ///

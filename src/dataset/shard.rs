@@ -1,4 +1,4 @@
-//! Shards: divide the work among several runs without coordination.
+//! Shards divide the work among several runs without coordination.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -79,8 +79,8 @@ impl Shard {
         }
     }
 
-    /// Returns whether the partitions of a day belong to this shard. The partitions of all log types belong to the same
-    /// shard, so each source directory belongs entirely to one shard.
+    /// Returns whether an account's partitions for a region and day belong to this shard. The log type does not matter,
+    /// so each source directory belongs entirely to one shard.
     #[doc(hidden)] // for tests
     pub fn holds(self, account: &str, region: &str, day: NaiveDate) -> bool {
         let hash = Sha256::digest(format!("{account}/{region}/{day}"));
@@ -88,8 +88,8 @@ impl Shard {
         hash % u64::from(self.count) == u64::from(self.index)
     }
 
-    /// Returns the sorted indices of the items in this shard. The shards have about equal total sizes: items are
-    /// assigned from largest to smallest, each to the shard with the smallest total so far.
+    /// Returns the sorted indices of the items in this shard. The shards have approximately equal total sizes: items
+    /// are assigned from largest to smallest, each to the shard with the smallest total so far.
     pub(crate) fn share(self, sizes: &[u64]) -> Vec<usize> {
         let mut order: Vec<usize> = (0..sizes.len()).collect();
         order.sort_by_key(|place| Reverse(sizes[*place]));
@@ -144,7 +144,7 @@ mod tests {
         }
     }
 
-    /// The hash of a day must never change: tasks that run different versions of the program must agree.
+    /// The hash of a day must never change: tasks that run different versions of the program must agree on the shards.
     #[test]
     fn the_shard_of_a_day_never_changes() {
         let day = NaiveDate::from_ymd_opt(2025, 7, 19).unwrap();

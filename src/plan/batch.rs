@@ -94,7 +94,7 @@ impl AddAssign for Amount {
     }
 }
 
-/// Objects in the directory of another day.
+/// Objects that are in another day's directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Moved {
     /// Number of objects.
@@ -134,8 +134,8 @@ impl Batch {
         self.objects.iter().map(|object| object.listed.size).sum()
     }
 
-    /// Returns the name of the files: a hash of the objects, the settings that affect the output bytes, and the name of
-    /// the run.
+    /// Returns the name for the batch's files: a hash of the objects, the settings that affect the output bytes, and
+    /// the name of the run.
     pub fn file_name(&self, settings: &str, run: &str) -> String {
         let mut hash = Sha256::new();
         for part in [env!("CARGO_PKG_VERSION"), settings, run] {

@@ -18,12 +18,14 @@ use crate::store::{Calls, Source};
 
 pub(crate) use crate::plan::estimate::requests::of_listing;
 
-/// Approximate bytes of Parquet per byte of gzip, with Zstandard: benches/README.md measured 0.53 to 0.58.
+/// Approximate number of Zstandard-compressed Parquet bytes per gzip byte. The measurements in benches/README.md range
+/// from 0.53 to 0.58.
 pub(crate) const PARQUET_PER_GZIP: f64 = 0.55;
-/// Approximate bytes of a Parquet file other than its values: page headers, the embedded claim and the footer.
+/// Approximate size in bytes of everything in a Parquet file except the values: page headers, the embedded claim and
+/// the footer.
 const PER_FILE: u64 = 7_000;
 
-/// Prices per thousand requests, in US dollars. The default is the price of S3 Standard in us-east-1
+/// Prices per thousand requests, in US dollars. The defaults are the prices of S3 Standard in us-east-1
 /// (<https://aws.amazon.com/s3/pricing/>).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Prices {
@@ -57,7 +59,7 @@ pub struct Speed {
 
 impl Speed {
     /// Default number of compressed bytes that a thread converts per second. In benches/README.md, `many` reaches 85 MB
-    /// on full cores, but the vCPUs of cloud machines are often only half a core.
+    /// per second on full cores, but a vCPU of a cloud machine is often only half a core.
     pub const RATE: u64 = 60_000_000;
 }
 
@@ -133,14 +135,14 @@ pub struct Estimate {
     pub skipped_by_kind: BTreeMap<&'static str, u64>,
     /// Key of the first object of each kind that the listing skipped.
     pub examples: BTreeMap<&'static str, String>,
-    /// Selected objects whose directory is for a different day than their end time. The end time determines the
+    /// Selected objects in the directory for a day other than that of their end time. The end time determines the
     /// partition.
     pub moved: Moved,
     /// Selected objects.
     pub selected: Amount,
     /// Selected objects that the dataset already contains.
     pub converted_before: Amount,
-    /// Objects whose content would be compared because their ETag or time changed.
+    /// Objects whose content would be compared because their ETag or time has changed.
     pub touched: Amount,
     /// Objects that would be converted.
     pub to_convert: Amount,
@@ -154,8 +156,8 @@ pub struct Estimate {
     pub partitions: u64,
     /// Number of batches. Each batch becomes one row file and, if it contains rejects, one reject file.
     pub batches: u64,
-    /// Approximate bytes of the row files. tests/plan.rs checks that the estimate is within 25 % of the bytes actually
-    /// written.
+    /// Approximate size of the row files in bytes. tests/plan.rs checks that the estimate is within 25 % of the actual
+    /// size.
     pub bytes_out: u64,
     /// Requests to remote stores, excluding retries and requests for rejects.
     pub requests: Calls,
@@ -215,8 +217,8 @@ pub struct For<'a> {
 }
 
 impl Estimate {
-    /// Estimates a plan. `survey` contains the object counts of the listing on which the plan is based, and `listing`
-    /// contains its request counts.
+    /// Estimates the conversion that a plan describes. `survey` contains the object counts from the plan's listing, and
+    /// `listing` contains the number of requests that the listing sent.
     pub fn of(
         plan: Plan,
         survey: Survey,

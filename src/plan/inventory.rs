@@ -27,12 +27,12 @@ use crate::store::{
 };
 use crate::util::escape::printable;
 
-/// Maximum length of a list line in bytes.
+/// Maximum length of a line in a list, in bytes.
 const MAX_LINE: usize = 1 << 16;
-/// Maximum number of characters of a line in an error.
+/// Maximum number of characters of a line to show in an error message.
 const MAX_SHOWN: usize = 80;
 
-/// The list formats, for errors.
+/// The list formats, for error messages.
 const SHAPES: &str = "a list is keys, URLs or paths, one per line, the output of aws s3 ls --recursive, \
     aws s3api list-objects-v2, s5cmd ls or find, CSV with a header, or the manifest.json of an S3 Inventory; \
     see docs/object-lists.md";
@@ -76,7 +76,7 @@ pub enum ObjectsError {
         /// The probable format of the line, if known.
         why: &'static str,
     },
-    /// A line does not match the lines before it, or does not name an object of the source.
+    /// A line does not match the lines before it, or does not name an object in the source.
     #[error("{name}, {place}: {text}: {why}")]
     Line {
         /// The file.
@@ -123,11 +123,11 @@ impl fmt::Display for Place {
     }
 }
 
-/// Text from a list as an error message shows it: quoted, escaped and truncated. Omitted if it contains credentials.
+/// Text from a list, as error messages show it: quoted, escaped and truncated. Text with credentials is omitted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Shown(String);
 
-/// Returns whether a text contains all or part of a URL with a password, a key or a signature.
+/// Returns whether the text contains all or part of a URL with a password, a key or a signature.
 pub fn has_credentials(text: &str) -> bool {
     let lower = text.to_ascii_lowercase();
     let signed = ["sig=", "signature=", "x-amz-credential", "x-amz-security-token"];
@@ -217,7 +217,7 @@ pub fn read_with<E: From<ObjectsError>>(
 const ORC: &str = "inventories in ORC cannot be read: configure the inventory as Parquet or CSV";
 
 /// Returns the location of an inventory file: in the bucket that the manifest names or, if the manifest was copied to a
-/// disk, in a directory `data` next to the manifest's directory.
+/// local disk, in the directory `data` next to the manifest's directory.
 fn file_of(manifest: &str, destination: &str, key: &str) -> String {
     if manifest.contains("://") {
         let bucket = destination.rsplit(':').next().unwrap_or(destination);
@@ -438,7 +438,7 @@ impl<E: From<ObjectsError>> List<'_, E> {
         })
     }
 
-    /// Adds the object at a key, URL or path, with its known properties.
+    /// Adds the object that a key, URL or path refers to, with its known properties.
     fn take_text(&mut self, place: Place, text: &str, known: &Found<'_>) -> Result<(), E> {
         match self.home.find(text) {
             Ok(Some(key)) => self.give(place, key, known),

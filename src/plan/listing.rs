@@ -37,7 +37,7 @@ pub struct Listing {
     pub passed: BTreeSet<&'static str>,
     /// Whether directories were skipped because nothing below them is selected.
     pub is_pruned: bool,
-    /// Selected objects whose directory is for a different day than their end time.
+    /// Selected objects in the directory for a day other than that of their end time.
     pub moved: Moved,
     /// Selected load balancers that have no objects in the selected partitions, as the user specified them.
     pub unmatched: Vec<String>,
@@ -120,8 +120,8 @@ impl Listing {
         }
     }
 
-    /// Reads the objects of a source from the object list `names` instead of listing the source. Objects that are not
-    /// below the source are not selected.
+    /// Reads a source's objects from the object list `names` instead of listing the source. Objects that are not below
+    /// the source are not selected.
     ///
     /// # Errors
     ///
@@ -172,8 +172,8 @@ impl Listing {
     /// Keeps one copy of each object. Names are unique, so files with the same name are copies of the same object,
     /// regardless of their directories.
     ///
-    /// Copies of different sizes are reported. The copy in the preferred form is kept or, among several in that form,
-    /// the one with the earliest day.
+    /// Copies that differ in size are reported. The copy in the preferred form is kept. If several copies have that
+    /// form, the one with the earliest day is kept.
     fn drop_repeated(&mut self) {
         let mut objects = mem::take(&mut self.objects);
         objects.sort_unstable_by(|a, b| {
@@ -182,7 +182,7 @@ impl Listing {
             let by_name = a.name().cmp(b.name()).then_with(|| order(a).cmp(&order(b)));
             by_name.then_with(|| a.listed.key().cmp(&b.listed.key()))
         });
-        // Because the list is sorted by name, all files of an object are adjacent.
+        // Because the list is sorted by name, all copies of an object are adjacent.
         objects.dedup_by(|next, kept| {
             if next.identity() != kept.identity() {
                 return false;
@@ -232,7 +232,7 @@ struct Skipped {
     regions: BTreeSet<String>,
 }
 
-/// Returns the file with the given name in the directory of a source.
+/// Returns the object with the given name in a source's own directory.
 fn source_key(source: &Source, name: &str) -> Named {
     let address = source.address();
     let prefix = match source.bucket() {
@@ -288,7 +288,7 @@ impl<'a> Gathering<'a> {
         Ok(())
     }
 
-    /// Adds an object of a source, or the error from listing the source.
+    /// Adds an object from a source, or an error that occurred when listing the source.
     fn add(
         &mut self,
         index: usize,

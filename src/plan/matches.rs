@@ -8,7 +8,7 @@ const MAX_OTHERS: usize = 1000;
 /// The result of comparing the selected names with the names in the sources.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Matches {
-    /// The selected names that were not found, as the user wrote them. Empty if the selection is not limited to names.
+    /// The selected names that were not found, as the user wrote them. Empty if all names are selected.
     pub missing: Vec<String>,
     /// Names in the sources that are not selected; at most a thousand.
     pub others: BTreeSet<String>,

@@ -25,11 +25,11 @@ pub enum Remedy {
     Compare,
     /// Investigate who changed the file; if in doubt, remove the partition.
     Investigate,
-    /// Move the file out of the directory of the table.
+    /// Move the file out of the table's directory.
     Move,
     /// Rebuild lost claims from files.
     Repair,
-    /// Rebuild lost claims from files, or move the file out of the directory of the table.
+    /// Rebuild lost claims from files, or move the file out of the table's directory.
     RepairOrMove,
     /// Report a bug in the program.
     ReportBug,

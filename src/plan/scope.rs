@@ -50,7 +50,7 @@ pub struct ScopeError {
 
 impl Scope {
     /// Splits the name of a source into the directory or prefix to open, and the scope. A URL with credentials is never
-    /// a pattern: [`Place::parse`] refuses such a URL without repeating it in the error.
+    /// a pattern: [`Place::parse`] refuses such a URL without including it in the error.
     ///
     /// # Errors
     ///
@@ -113,7 +113,7 @@ impl Matching {
         matches(&self.parts, &path)
     }
 
-    /// Returns whether a directory of the bucket can hold objects in scope.
+    /// Returns whether a directory in the bucket can contain objects in scope.
     pub fn leads_to(&self, directory: &str) -> bool {
         let Some(below) = directory.strip_prefix(self.prefix.as_str()) else { return true };
         let path: Vec<&str> = below.split('/').filter(|part| !part.is_empty()).collect();

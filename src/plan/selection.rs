@@ -12,7 +12,7 @@ use crate::store::Look;
 
 /// Maximum depth at which the directories above account directories are listed one by one.
 const MAX_ABOVE: usize = 8;
-/// Time between the first and the last day for which the directory of one day can contain logs.
+/// Maximum time from the first to the last of the days whose logs can be in the directory of a single day.
 const AROUND_A_DAY: TimeDelta = TimeDelta::days(2);
 
 /// Selects the objects to convert.
@@ -33,8 +33,8 @@ pub struct Selection {
     /// The scope of each source. A source without a scope is selected entirely.
     #[doc(hidden)] // set when sources are opened
     pub scopes: Vec<Scope>,
-    /// The shard to convert. An object belongs to the shard of its partition. If the object was moved to the directory
-    /// of another day, it belongs to the shard of that day.
+    /// The shard to convert. An object belongs to the shard of its partition. If the object was moved to another day's
+    /// directory, it belongs to that day's shard.
     pub shard: Option<Shard>,
 }
 
@@ -125,7 +125,7 @@ pub struct Balancer {
     place: Option<(String, String)>,
 }
 
-/// A text does not identify a load balancer.
+/// The specified text does not identify a load balancer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BalancerError {
     /// The text is a malformed ARN.
@@ -134,7 +134,7 @@ pub enum BalancerError {
          instead of app, or loadbalancer/NAME for a Classic Load Balancer"
     )]
     Form,
-    /// The text is the ARN of a listener or rule. The value is the ARN of its load balancer.
+    /// The text is the ARN of a listener or rule. Contains the ARN of its load balancer.
     #[error("this is the ARN of a listener or rule; its load balancer is {0}")]
     Listener(String),
     /// The text is the ARN of a target group.
@@ -190,7 +190,7 @@ impl Balancer {
             && (self.name == *balancer || balancer.split('.').nth(1) == Some(&self.name))
     }
 
-    /// Returns whether the load balancer can be in an account and a region, as far as they are known.
+    /// Returns whether the load balancer can be in an account and a region, where `None` means unknown.
     fn may_be_in(&self, account: Option<&str>, region: Option<&str>) -> bool {
         self.place.as_ref().is_none_or(|(own_account, own_region)| {
             account.is_none_or(|account| account == own_account)

@@ -68,7 +68,8 @@ pub(crate) fn scopes(names: &[String]) -> Result<Vec<(String, Scope)>, ScopeErro
     Ok(scopes)
 }
 
-/// Returns how a source and a dataset overlap, if they do. Each run would then read the output of the previous run.
+/// Returns how a source and a dataset overlap, if they do. With an overlap, each run would read the output of the
+/// previous run.
 ///
 /// # Errors
 ///

@@ -10,9 +10,9 @@ use crate::util::hash::hex;
 
 /// Minimum length of a key in bytes. An attacker can try all addresses, so only a secret key protects hashed addresses.
 pub(crate) const MIN_KEY: usize = 32;
-/// Number of hexadecimal digits of a hashed value: 128 bits.
+/// Number of hexadecimal digits in a hashed value: 128 bits.
 pub(super) const HASH_DIGITS: usize = 32;
-/// Number of hexadecimal digits of a key's fingerprint. A fingerprint does not reveal the key unless the key is
+/// Number of hexadecimal digits in a key's fingerprint. A fingerprint does not reveal the key unless the key is
 /// guessable.
 const FINGERPRINT_DIGITS: usize = 16;
 /// Used instead of a column name to compute the fingerprint. No column has this name.

@@ -2,7 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Maximum length of a request method in bytes. Longer texts are not treated as methods.
+/// Maximum length of a request method in bytes. Longer text is not treated as a method.
 const MAX_METHOD: usize = 32;
 
 /// Returns the network of an address: /24 for IPv4, /48 for IPv6. Returns `None` if the text is not an address. An IPv4
@@ -50,13 +50,13 @@ pub(super) fn without_query(url: &str) -> &str {
     url.split(['?', '#']).next().unwrap_or_default()
 }
 
-/// Returns whether a text is a request method rather than another part of a malformed request line.
+/// Returns whether the text is a request method rather than another part of a malformed request line.
 pub(super) fn is_method(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_uppercase() || matches!(byte, b'-' | b'_');
     text.len() <= MAX_METHOD && text.bytes().all(allowed)
 }
 
-/// Returns whether a text is an HTTP version, such as `HTTP/1.1`.
+/// Returns whether the text is an HTTP version, such as `HTTP/1.1`.
 pub(super) fn is_protocol(text: &str) -> bool {
     let version = text.strip_prefix("HTTP/").unwrap_or("x");
     version.len() <= 3 && version.bytes().all(|byte| byte.is_ascii_digit() || byte == b'.')

@@ -17,7 +17,7 @@ const MINUTES: u32 = 5;
 /// Maximum number of ranges of missing windows to list per load balancer. The longest ranges are listed.
 pub(super) const MAX_RANGES: usize = 100;
 
-/// The coverage of one log type of a load balancer.
+/// A load balancer's coverage for one log type.
 #[derive(Debug, Serialize)]
 pub struct LoadBalancer {
     /// Account ID.
@@ -34,7 +34,7 @@ pub struct LoadBalancer {
     pub last_day: NaiveDate,
     /// Number of days with an object.
     pub days: u64,
-    /// Counts of all days.
+    /// Counts for all days.
     #[serde(flatten)]
     pub counts: Counts,
     /// Days without an object between the first and the last day.
@@ -45,12 +45,12 @@ pub struct LoadBalancer {
     pub calendar: Vec<Day>,
 }
 
-/// A day of delivery of a load balancer.
+/// A day for which a load balancer has objects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Day {
     /// The day (UTC).
     pub day: NaiveDate,
-    /// Counts of the day.
+    /// Counts for the day.
     #[serde(flatten)]
     pub counts: Counts,
     /// Number of windows that end on this day and have an object; at most 288.
@@ -111,7 +111,7 @@ impl Windows {
     }
 }
 
-/// Data on the objects of a load balancer and log type that were read so far.
+/// Data on the objects read so far for a load balancer and log type.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     days: BTreeMap<NaiveDate, Counts>,
@@ -119,11 +119,12 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    /// Adds an object delivered on a day. `end_time` is the end of the object's window, as in the object's name:
-    /// `yyyymmddThhmmZ`.
+    /// Adds an object delivered on a day. `end_time` is the end of the object's window, in the format that object names
+    /// use: `yyyymmddThhmmZ`.
     pub(super) fn add(&mut self, day: NaiveDate, end_time: &str, counts: &Counts) {
         self.days.entry(day).or_default().add(counts);
-        // The digits in a name can be an invalid time. The object then counts toward its day but not toward any window.
+        // The digits in a name may not form a valid time. The object then counts toward its day but not toward any
+        // window.
         if let Some((day, number)) = window(end_time) {
             self.windows.entry(day).or_default().insert(number);
         }

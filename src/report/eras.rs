@@ -45,7 +45,7 @@ pub(super) fn month(day: NaiveDate) -> MonthNumber {
     day.year() * 12 + day.month0().cast_signed()
 }
 
-/// Totals over the footers of a log type and month that were read so far.
+/// Totals over the footers read so far for a log type and month.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     rows: u64,
@@ -54,7 +54,7 @@ pub(super) struct Gathered {
 }
 
 impl Gathered {
-    /// Adds a file of rows.
+    /// Adds a row file.
     pub(super) fn add(&mut self, table: &Table, footer: &ParquetMetaData) {
         let schema = table.file_schema();
         self.values.resize(schema.fields().len(), 0);
@@ -76,7 +76,7 @@ impl Gathered {
         self.values.iter_mut().zip(&other.values).for_each(|(ours, theirs)| *ours += theirs);
     }
 
-    /// Returns the fields of the month.
+    /// Returns the facts about the month.
     pub(super) fn describe(&self, log_type: LogType, month: MonthNumber) -> Month {
         let table = log_type.table();
         let values = |place: usize| self.values.get(place).copied().unwrap_or_default();

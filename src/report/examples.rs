@@ -13,12 +13,12 @@ use crate::dataset::layout::Dataset;
 use crate::util::corrupt::{self, contained};
 use crate::util::escape::printable;
 
-/// Maximum number of bytes that an example shows of a line.
+/// Maximum number of bytes of a line that an example shows.
 const SHOWN: usize = 400;
-/// Number of rejects per batch. The number is small because a reject can contain 64 KiB of text.
+/// Number of rejects to read per batch. The number is small because a reject can contain 64 KiB of text.
 const BATCH: usize = 64;
 
-/// An example of a reject.
+/// An example of a rejected line.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Example {
     /// Log type of the line.
@@ -32,7 +32,8 @@ pub struct Example {
     pub column_name: Option<String>,
     /// Length of the line in bytes.
     pub raw_length: i64,
-    /// The first bytes of the line, escaped. `None` if the dataset is redacted and does not contain lines.
+    /// The first bytes of the line, escaped. `None` if the dataset is redacted and therefore does not contain the text
+    /// of rejected lines.
     pub raw_line: Option<String>,
     /// Whether the line is longer than `raw_line`.
     pub truncated: bool,
@@ -42,7 +43,7 @@ pub struct Example {
 /// size.
 pub(super) type Candidates = BTreeMap<String, Output>;
 
-/// Records a file of rejects as a candidate for a reason that occurs in it.
+/// Records a reject file as a candidate for one of the reasons in it.
 pub(super) fn consider(candidates: &mut Candidates, reason: &str, output: &Output) {
     let order = |output: &Output| (output.file.size, output.file.key.clone());
     match candidates.get_mut(reason) {

@@ -23,7 +23,7 @@ use crate::report::{
 };
 use crate::util::threads;
 
-/// Number of partitions that are read at once. It can exceed the number of cores, because reading mostly waits for the
+/// Number of partitions to read at once. It may exceed the number of cores, because the threads mostly wait for the
 /// store.
 const THREADS: usize = 16;
 
@@ -43,7 +43,7 @@ pub(crate) struct Request<'a> {
     pub stop: &'a AtomicBool,
 }
 
-/// The data that was read so far.
+/// The data read so far.
 #[derive(Default)]
 struct Gathered {
     regions: BTreeMap<(String, String, LogType), Totals>,

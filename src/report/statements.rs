@@ -32,9 +32,10 @@ pub struct Statement {
     pub text: String,
 }
 
-/// Returns the statements for all tables that have files, for each engine that can read the location of the table.
+/// Returns the statements for all tables that have files, for each engine that can read the table's location.
 ///
-/// The statements do not list partitions, because there can be thousands of them. The engines compute or discover them.
+/// The statements do not list partitions, because there can be thousands of them. The engines compute or discover the
+/// partitions.
 pub(super) fn of(regions: &[Region], layout: Layout, locate: &Locate) -> Vec<Statement> {
     let mut statements = Vec::new();
     for log_type in LogType::ALL {

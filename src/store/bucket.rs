@@ -1,6 +1,6 @@
 //! A dataset in an object store.
 //!
-//! A staged file is an incomplete multipart upload: no reader sees it, and any run that knows its ID can complete or
+//! A staged file is an incomplete multipart upload, which readers do not see. Any run that knows its ID can complete or
 //! abort it, but only once. Stores list incomplete uploads in different ways or not at all, so each upload has a note
 //! in the staging directory, which `clean` reads.
 
@@ -184,9 +184,9 @@ impl Bucket {
 
     /// Returns whether an error from completing an upload shows that the upload no longer exists.
     ///
-    /// Weak evidence suffices, because a run that relies on this result first aborts the upload again. Some stores
-    /// respond to every retry with a server error. If the store cannot abort uploads, only a response about the parts
-    /// counts as proof.
+    /// Weak evidence suffices, because a run that relies on this result first aborts the upload again. Even a server
+    /// error counts, because some stores send one in response to every retry. If the store cannot abort uploads, only
+    /// an error about the parts counts as proof.
     fn is_gone(&self, error: &Error) -> bool {
         if self.aborts {
             matches!(error, Error::NotFound { .. }) || is_server_error(error)
@@ -285,7 +285,7 @@ impl Target for Bucket {
         match written.map_err(self.writing(&note)) {
             Ok(_) => Ok(Box::new(uploading)),
             Err(error) => {
-                // If this fails, too, the upload remains until a lifecycle rule of the bucket deletes it.
+                // If this fails, too, the upload remains until one of the bucket's lifecycle rules deletes it.
                 let _ = self.abort(&staged);
                 Err(error)
             }
@@ -309,7 +309,7 @@ impl Target for Bucket {
         match (self.size(&file.key)?, failed) {
             (Some(size), _) if size == file.size => Ok(Completed::Visible),
             (None, Some(error)) => Err(self.writing(&file.key)(error)),
-            // In a store without abort, another run can still complete the upload after an unknown error.
+            // If the store cannot abort uploads, another run may still complete this one after an unknown error.
             (Some(_), Some(error)) if !self.aborts => Err(self.writing(&file.key)(error)),
             (Some(found), _) => {
                 let (name, expected) = (self.name(&file.key), file.size);

@@ -13,7 +13,7 @@ pub struct Calls {
     pub get: u64,
     /// Requests that write an object or a part, or that start or complete a multipart upload.
     pub put: u64,
-    /// Requests that delete an object or abort an upload. They are free of charge.
+    /// Requests that delete an object or abort an upload. These requests are free of charge.
     pub delete: u64,
 }
 

@@ -22,12 +22,12 @@ use crate::store::place::{Kind, Prefix};
 use crate::store::raw::{Raw, Signer};
 use crate::store::url;
 
-/// A request that receives no data for this long is aborted and retried. The total time of a response is not limited,
-/// so that a busy worker does not lose its download.
+/// A request that receives no data for this long is aborted and retried. The total duration of a response is not
+/// limited, because a busy worker may take long to read it.
 const STALL: Duration = Duration::from_mins(1);
 
 /// Pauses before retries: the first pause, the longest pause, and the growth factor. With its defaults, `object_store`
-/// can give up after two seconds, which is shorter than any server restart.
+/// may give up after two seconds, which is less than the time any server takes to restart.
 const BACKOFF: BackoffConfig = BackoffConfig {
     init_backoff: Duration::from_millis(200),
     max_backoff: Duration::from_secs(10),
@@ -203,7 +203,7 @@ async fn amazon(
         .with_region(endpoint.region)
         .with_virtual_hosted_style_request(endpoint.virtual_hosted);
     if endpoint.url.starts_with("http://") {
-        // A user who configures such an endpoint accepts plain HTTP.
+        // By configuring a plain HTTP endpoint, the user accepts plain HTTP.
         builder = builder.with_allow_http(true);
     }
     let region = of(&builder, AmazonS3ConfigKey::Region).unwrap_or_else(|| "us-east-1".to_owned());
@@ -214,7 +214,8 @@ async fn amazon(
     Ok((store, raw))
 }
 
-/// Returns whether a setting does not affect the endpoint. Settings that do are applied by [`endpoint::resolve`].
+/// Returns whether a setting does not affect the endpoint. Settings that affect it are applied by
+/// [`endpoint::resolve`].
 fn is_not_of_the_endpoint(key: AmazonS3ConfigKey) -> bool {
     use AmazonS3ConfigKey as Key;
     !matches!(key, Key::Endpoint | Key::S3Endpoint | Key::VirtualHostedStyleRequest | Key::Bucket)
@@ -268,7 +269,7 @@ fn azure(prefix: &Prefix, network: &Network) -> Result<MicrosoftAzureBuilder, St
     Ok(builder.with_url(&prefix.bucket))
 }
 
-/// Returns whether an endpoint uses plain HTTP. Only a user who accepts plain HTTP configures such an endpoint.
+/// Returns whether an endpoint uses plain HTTP. By configuring such an endpoint, the user accepts plain HTTP.
 ///
 /// # Errors
 ///

@@ -1,4 +1,4 @@
-//! AWS credentials, from the same sources as in the AWS CLI: environment, profiles, single sign-on,
+//! AWS credentials, from the same sources that the AWS CLI uses: environment, profiles, single sign-on,
 //! `credential_process`, assumed roles, web identity, containers and instances.
 
 use std::env;
@@ -21,8 +21,8 @@ use tokio::time::timeout;
 
 use crate::store::endpoint::{Flags, Style};
 
-/// Credentials are renewed this long before they expire. This is longer than the time during which a request is
-/// retried.
+/// Credentials are renewed this long before they expire. Requests are retried for less time than this, so their
+/// credentials do not expire in the meantime.
 const MARGIN: Duration = Duration::from_mins(5);
 /// Credentials without an expiry time are renewed after this time.
 const UNDATED: Duration = Duration::from_hours(1);
@@ -148,7 +148,7 @@ impl Credentials {
         }
     }
 
-    /// Drops the cached credentials if they signed the request with this `Authorization` header.
+    /// Drops the cached credentials if the request with this `Authorization` header was signed with them.
     pub(super) async fn forget(&self, authorization: &str) {
         let mut kept = self.kept.lock().await;
         if kept.as_ref().is_some_and(|kept| authorization.contains(&kept.credential.key_id)) {
@@ -168,7 +168,7 @@ impl Credentials {
             Some(expires) => expires.duration_since(now).unwrap_or_default(),
             None => UNDATED + MARGIN,
         };
-        // Credentials that are valid for less than the margin would otherwise be resolved again for every request.
+        // Without `max`, credentials that expire within the margin would be resolved again for every request.
         let renew = now + life.saturating_sub(MARGIN).max(life / 2);
         let credential = AwsCredential {
             key_id: found.access_key_id().to_owned(),

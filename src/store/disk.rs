@@ -1,7 +1,7 @@
 //! A dataset in a local directory.
 //!
-//! A file is complete and durable before it becomes visible: the staged file and its directory entry are synced, and
-//! then the file is renamed, or hard-linked if it must not replace another file.
+//! A file is complete and durable before it becomes visible. The staged file and its directory entry are synced first.
+//! Then the file is renamed, or hard-linked if it must not replace another file.
 
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -196,7 +196,7 @@ impl Target for Disk {
         let directory = path.parent().expect("keys are below the root");
         let Staged::File(name) = &file.staged else { return Ok(Completed::Lost) };
         let staged = self.staging().join(&**name);
-        // A symbolic link could publish any file on the machine, and a truncated file must not be published.
+        // Only a complete regular file may be published: a symbolic link could expose any file on the machine.
         let metadata = found(fs::symlink_metadata(&staged)).map_err(writing(&staged))?;
         let check = |path: &Path, found| {
             let (name, expected) = (path.display().to_string(), file.size);
@@ -209,7 +209,7 @@ impl Target for Disk {
         create_dir_synced(directory)?;
         let renamed = found(fs::rename(&staged, &path)).map_err(writing(&path))?;
         if renamed.is_none() {
-            // Another run renamed the file, or the file was removed.
+            // Another run renamed the staged file, or the file was removed.
             match self.size(&file.key)? {
                 None => return Ok(Completed::Lost),
                 Some(size) => check(&path, size)?,

@@ -1,6 +1,6 @@
 //! Resolves the URL of a bucket in the same way as the AWS CLI.
 //!
-//! The rules are those of the S3 endpoint rule set in the AWS SDKs. `tests/endpoints.tsv` contains the endpoints that
+//! The code follows the S3 endpoint rule set in the AWS SDKs. `tests/endpoints.tsv` contains the endpoints that
 //! botocore resolves for the same buckets and settings; `scripts/endpoints-table` writes that file.
 
 /// Settings that affect the endpoint.
@@ -87,7 +87,8 @@ struct AccessPoint<'a> {
 }
 
 impl<'a> AccessPoint<'a> {
-    /// Parses `arn:<partition>:s3:<region>:<account>:accesspoint/<name>`. The slash can also be a colon.
+    /// Parses `arn:<partition>:s3:<region>:<account>:accesspoint/<name>`. A colon is also accepted in place of the
+    /// slash.
     fn parse(arn: &'a str) -> Result<Self, String> {
         let mut parts = arn.splitn(6, ':').skip(1);
         let mut next = || parts.next().unwrap_or_default();

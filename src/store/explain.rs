@@ -172,8 +172,8 @@ fn is_out_of_files(_: &io::Error) -> bool {
     false
 }
 
-/// Returns whether the file system does not support the operation. Some file systems return `EPERM` for a hard link,
-/// which does not mean that the user lacks permission (that is `EACCES`).
+/// Returns whether the file system does not support the operation. Some file systems return `EPERM` for a hard link. In
+/// that case, the user does not lack permission, which would be `EACCES`.
 fn is_unsupported(error: &io::Error) -> bool {
     #[cfg(unix)]
     let is_not_permitted = error.raw_os_error() == Some(libc::EPERM);
@@ -191,7 +191,7 @@ pub(super) fn describe(error: &io::Error) -> String {
     }
 }
 
-/// Returns whether an error response states that the credentials of the request have expired.
+/// Returns whether an error response states that the request's credentials have expired.
 pub(super) fn is_expired(text: &str) -> bool {
     ErrorResponse::parse(text).code.is_some_and(|code| EXPIRED.contains(&code))
 }
@@ -202,7 +202,7 @@ pub(super) fn is_server_error(error: &Error) -> bool {
 }
 
 /// Returns whether an upload to Azure has no uncommitted blocks left because they were committed, replaced or deleted.
-/// This happens at most once per upload, because no other upload uses the same block IDs.
+/// This is final, because no other upload uses the same block IDs.
 pub(super) fn is_without_parts(error: &Error) -> bool {
     ErrorResponse::parse(&error.to_string()).code == Some("InvalidBlockList")
 }

@@ -1,5 +1,5 @@
-//! Keys and names of dataset files, as they appear in state files. They are validated so that none points outside the
-//! dataset.
+//! Keys and names of dataset files, as they appear in state files. They are validated, so that none of them refers to a
+//! file outside the dataset.
 
 use std::fmt;
 use std::ops::Deref;

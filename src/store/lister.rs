@@ -4,7 +4,7 @@
 //! everything in key order. A descent is cheap if it prunes many objects; a sweep is cheap if directories are small. It
 //! is unknown in advance which one is cheaper, so the two share the work: the descent continues as long as its pages
 //! are as full as those of a sweep would be; otherwise, the two alternate. Neither lists what the other has already
-//! listed, so together they need at most about twice as many requests as the cheaper one.
+//! listed, so together they need at most about twice as many requests as the cheaper one alone.
 
 mod regions;
 #[cfg(test)]
@@ -103,7 +103,7 @@ pub(super) enum ListError {
 }
 
 impl ListError {
-    /// Converts to the error for listing the store or prefix with this name.
+    /// Returns the error for a listing of the store or prefix with this name.
     pub(super) fn of(self, name: String) -> StoreError {
         match self {
             Self::Store(error) => StoreError::Reach { name, error },
@@ -125,7 +125,7 @@ enum Sweep {
     Closed,
 }
 
-/// Number of requests that a search has sent so far.
+/// Statistics of a search so far.
 #[derive(Debug, Default)]
 struct Spent {
     /// Number of pages that the descent has requested.
@@ -161,7 +161,7 @@ enum Answer {
 
 /// Where a page of the sweep begins.
 struct Start {
-    /// The region that contains the start of the page. The descent skips it in the meantime.
+    /// The region that contains the start of the page. The descent skips this region until the page arrives.
     region: Region,
     ask: Ask,
 }
@@ -406,7 +406,7 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
         Ok(())
     }
 
-    /// Returns whether the descent would list this directory, which is below one that is listed with a delimiter.
+    /// Returns whether the descent would list this directory. A directory above it is listed with a delimiter.
     fn wants(&self, directory: &str, above: usize) -> bool {
         for parent in parents(directory, above) {
             match (self.look)(parent.trim_end_matches('/')) {
@@ -435,8 +435,8 @@ impl Region {
             && keys.chain(&page.prefixes).all(|name| name.as_str() > after || after.is_empty())
     }
 
-    /// Rejects a page that is invalid or that would make the listing endless. After a valid page, sets the region to
-    /// continue after the page's last key or directory.
+    /// Rejects a page that is invalid or that would make the listing endless. After a valid page, shortens the region
+    /// to what follows the page's last key or directory.
     fn check(&mut self, page: Page) -> Result<Page, ListError> {
         let problem = |problem: String| Err(ListError::Answer(problem));
         let is_empty = page.entries.is_empty() && page.prefixes.is_empty();

@@ -21,7 +21,7 @@ pub const MAX_SIZE: u64 = 1 << 48;
 /// Replacement for the body of a response whose page has been parsed.
 const NOTHING: &str = "<ListBucketResult/>";
 
-/// Marks a request whose response is to be parsed here.
+/// Marks a request whose response must be parsed here.
 #[derive(Debug, Clone, Copy)]
 struct Wanted;
 

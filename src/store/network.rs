@@ -164,7 +164,8 @@ impl HttpService for Observed {
                 Ok(read_page(response, &page_of.unwrap_or_default()).await)
             }
             Ok(response) if is_refusal(response.status()) => Ok(read_refusal(response).await),
-            // `object_store` retries failed connections, but not this kind of error.
+            // A retry cannot succeed. `object_store` would retry a connection error, but does not retry this kind of
+            // error.
             Err(error) if has_invalid_certificate(&error) => {
                 Err(HttpError::new(HttpErrorKind::Decode, error))
             }
@@ -268,7 +269,7 @@ fn unavailable(why: impl Into<Bytes>) -> HttpResponse {
 }
 
 /// Reads an error response. Two kinds of responses are converted to server errors so that the request is retried:
-/// truncated ones, and `RequestTimeout`, which S3 sends with status 400 when a request arrives too slowly.
+/// truncated responses, and `RequestTimeout`, which S3 sends with status 400 when a request arrives too slowly.
 async fn read_refusal(response: HttpResponse) -> HttpResponse {
     let (mut parts, body) = response.into_parts();
     let body = match body.bytes().await {
@@ -305,8 +306,8 @@ where
     }
 }
 
-/// Runs the requests of a store, either on the runtime that all remote stores share or, if no request has to wait, on
-/// the calling thread.
+/// Runs the requests of a store: on the runtime that all remote stores share or, if no request has to wait, on the
+/// calling thread.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Requests(Option<Handle>);
 

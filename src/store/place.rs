@@ -44,8 +44,8 @@ impl Place {
     ///
     /// # Errors
     ///
-    /// Fails when the text is empty, an unsupported or malformed URL, or a URL with credentials, or when its bucket
-    /// name or prefix is invalid.
+    /// Fails when the text is empty, or when it is a URL that is unsupported or malformed, contains credentials, or has
+    /// an invalid bucket name or prefix.
     pub fn parse(name: &str) -> Result<Self, StoreError> {
         if name.is_empty() {
             return Err(StoreError::Empty);

@@ -28,7 +28,7 @@ pub(super) struct Wanted {
 }
 
 impl Wanted {
-    /// Reads a range of bytes or the whole object. Repeats the request once if the response has an unexpected size.
+    /// Reads a range of bytes or the whole object. Retries once if the response has an unexpected size.
     ///
     /// # Errors
     ///
@@ -141,7 +141,7 @@ impl Read for Ranges {
     }
 }
 
-/// A reader with a known size. Reading fails if the data is shorter or longer than that.
+/// A reader that fails if the data is shorter or longer than its expected size.
 pub(super) struct Exact<R> {
     reader: R,
     size: u64,
@@ -167,13 +167,13 @@ impl<R: Read> Read for Exact<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let mut count = self.reader.read(out)?;
         if count == 0 && self.read < self.size {
-            // A read from a mounted bucket can end too early, so it is tried again once.
+            // A read from a mounted bucket can end too early, so it is retried once.
             count = self.reader.read(out)?;
         }
         self.count(count, count == 0 && !out.is_empty())
     }
 
-    // This method is forwarded because the implementation for files reserves the necessary capacity.
+    // This method is forwarded, because the implementation for files reserves the necessary capacity up front.
     fn read_to_end(&mut self, out: &mut Vec<u8>) -> io::Result<usize> {
         let mut count = self.reader.read_to_end(out)?;
         if self.read + (count as u64) < self.size {
@@ -191,7 +191,7 @@ mod tests {
 
     use super::*;
 
-    /// Yields chunks of bytes, one after another. An empty chunk is read as the end.
+    /// Yields chunks of bytes, one after another. An empty chunk is read as the end of the data.
     struct Runs(VecDeque<Vec<u8>>);
 
     impl Read for Runs {

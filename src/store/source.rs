@@ -28,7 +28,7 @@ use crate::store::tree::{self, Walk};
 
 /// Maximum number of objects that are read concurrently from a source.
 const MAX_READS: usize = 64;
-/// Maximum number of objects that are listed ahead of use.
+/// Maximum number of listed objects to buffer.
 const MAX_FOUND: usize = 4096;
 
 /// Finds the key in a path: for AWS logs, the part that starts at `AWSLogs/`. Returns `None` if the path contains no
@@ -58,7 +58,7 @@ pub struct Source {
     reads: Arc<Semaphore>,
 }
 
-/// The kind of a source, which determines how it is listed.
+/// The kind of source, which determines how it is listed.
 #[derive(Debug, Clone)]
 enum Kept {
     /// A local directory.
@@ -69,7 +69,8 @@ enum Kept {
     Elsewhere,
 }
 
-/// An object in a listing. Millions are in memory at once, so objects in the same directory share its name.
+/// An object in a listing. Millions may be in memory at once, so objects in the same directory share the directory's
+/// name.
 #[derive(Debug, Clone)]
 pub struct Listed {
     /// Compressed size in bytes.
@@ -93,7 +94,7 @@ impl Listed {
         &self.text[..self.name_len as usize]
     }
 
-    /// Returns the listed ETag. The object must still have it when it is read.
+    /// Returns the listed ETag. When the object is read, its ETag must still be the same.
     pub(super) fn condition(&self) -> Option<&str> {
         let e_tag = &self.text[self.name_len as usize..];
         (!e_tag.is_empty()).then_some(e_tag)
@@ -125,7 +126,7 @@ pub struct Named {
     pub archived: Option<bool>,
 }
 
-/// The directories of a listing, each stored once.
+/// The directories in a listing, each stored once.
 #[derive(Default)]
 struct Directories(HashSet<Arc<str>>);
 
@@ -181,8 +182,8 @@ impl Source {
         }
     }
 
-    /// Opens a source whose objects come from a list. Sends no requests to a bucket, because the bucket might not be
-    /// listable.
+    /// Opens a source whose objects come from a list. Sends no requests to a bucket, because the user may lack
+    /// permission to list it.
     ///
     /// # Errors
     ///
@@ -232,7 +233,7 @@ impl Source {
         format!("{}/{}", self.url, self.below(&object.key()))
     }
 
-    /// Returns a URL with which any machine with access to the source can open it.
+    /// Returns a URL that any machine with access to the source can use to open it.
     pub fn address(&self) -> String {
         match &self.prefix {
             Some(prefix) => format!("{}/{prefix}", self.url),
@@ -258,7 +259,7 @@ impl Source {
         self.raw.locate(self.below(key)).map_err(unreadable)
     }
 
-    /// Returns the reason if the key of a listed object prevents the object from being read.
+    /// Returns why a listed object with this key cannot be read. Returns `None` if the key is valid.
     pub fn refuses(&self, key: &str) -> Option<&'static str> {
         match &self.kept {
             Kept::Remote(..) => self.raw.locate(self.below(key)).err(),
@@ -366,7 +367,7 @@ impl Source {
         })
     }
 
-    /// Opens the object with this URL. The bucket need not be listable.
+    /// Opens the object with this URL. Permission to list the bucket is not required.
     ///
     /// # Errors
     ///
@@ -407,7 +408,7 @@ impl Source {
         self.finish(object, self.begin(object), out)
     }
 
-    /// Finishes a read that [`Self::begin`] started. Stores the whole object in `out`.
+    /// Finishes a read that [`Self::begin`] started, and stores the whole object in `out`.
     ///
     /// # Errors
     ///

@@ -1,7 +1,7 @@
 //! Targets: the operations that a dataset needs from its storage, and the files that are being written.
 //!
 //! A file is first *staged*: written where no reader sees it. Completing it makes the whole file visible at once. Any
-//! run that knows the [`Staged`] name of a file can complete or abort it, any number of times.
+//! run that knows the [`Staged`] name of a file can complete or abort it. Both operations are idempotent.
 
 use std::fmt;
 use std::io::{self, Write};
@@ -90,7 +90,7 @@ pub trait Target: fmt::Debug + Send + Sync {
     ///
     /// # Errors
     ///
-    /// Fails when the file may not be durable.
+    /// Fails when it is unknown whether the file is durable.
     fn sync(&self, key: &str) -> Result<(), TargetError>;
 
     /// Deletes a file, if it exists.
@@ -220,7 +220,7 @@ pub struct StagedFile {
     pub staged: Staged,
 }
 
-/// A file of a target that is being staged.
+/// A file that is being staged in a target.
 pub trait Stage: Write + Send {
     /// Returns the name of the staged file, including the parts written so far.
     fn staged(&self) -> Staged;
@@ -229,7 +229,7 @@ pub trait Stage: Write + Send {
     ///
     /// # Errors
     ///
-    /// Fails when some bytes may not be durable.
+    /// Fails when it is unknown whether all bytes are durable.
     fn seal(&mut self) -> Result<(), TargetError>;
 }
 
@@ -418,7 +418,7 @@ impl TargetError {
         }
     }
 
-    /// Returns the refusal that caused an error in a [`Writing`].
+    /// Returns the [`TargetError`] for the refusal that caused an error in a [`Writing`].
     ///
     /// # Errors
     ///
@@ -495,7 +495,7 @@ pub(crate) fn create_confirmed_by(
     }
 }
 
-/// How often to repeat a create with an unknown outcome, and how long to pause in between.
+/// How often to retry a create whose outcome is unknown, and how long to pause between attempts.
 #[derive(Debug, Clone, Copy)]
 pub struct Patience {
     /// Maximum number of attempts.

@@ -28,7 +28,7 @@ pub(crate) fn open_text(name: &str, network: &Network) -> Result<Box<dyn BufRead
     Ok(decompressed(raw)?)
 }
 
-/// Decompresses gzip and zstd data. Returns any other text unchanged. Public for fuzz targets.
+/// Decompresses gzip and zstd data. Returns other data unchanged. Public for fuzz targets.
 ///
 /// # Errors
 ///

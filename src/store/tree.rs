@@ -16,7 +16,7 @@ use crate::store::open;
 /// Text that the names of all load balancer logs contain.
 const LOG: &str = "_elasticloadbalancing_";
 
-/// Walks through the files below a directory, following links.
+/// Walks the files below a directory, following links.
 pub(super) struct Walk {
     /// The open directories, from the top directory down to the current one.
     above: Vec<Level>,
@@ -57,7 +57,7 @@ impl Walk {
         }
     }
 
-    /// Returns an entry of the current directory, if it is to be reported.
+    /// Returns an entry of the current directory, or an error to report. Returns `None` if the entry is skipped.
     fn visit(&mut self, entry: &DirEntry) -> Option<Result<Entry, StoreError>> {
         let path = entry.path();
         let name = entry.file_name();

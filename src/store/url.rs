@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 use crate::store::endpoint;
 use crate::store::place::Kind;
 
-/// Schemes that identify even a malformed URL, each with its canonical scheme.
+/// Schemes that even a malformed URL is recognized by, each with its canonical form.
 const SCHEMES: [(&str, &str); 16] = [
     ("s3", "s3"),
     ("s3a", "s3a"),

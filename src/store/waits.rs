@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// Time after a failure during which a retry may be pending.
+/// How long after a failure a retry may still be pending.
 const PAUSE: Duration = Duration::from_secs(15);
 
 /// A bucket that has not responded.

@@ -1,8 +1,8 @@
 //! Amendments: facts about a partition's objects that became known after their claim.
 //!
 //! An amendment takes effect as soon as its entry exists; there is nothing to apply. For each object, the amendment
-//! names the claim that holds the object, so it never affects a later conversion of the same object. The amendment ends
-//! when that claim is removed or aborted.
+//! names the claim that holds the object, so the amendment never affects a later conversion of the same object. The
+//! amendment ends when that claim is removed or aborted.
 
 use std::collections::HashMap;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::dataset::claim::{Claimed, Log, Record};
 
-/// Adds facts about objects that are held by earlier claims of the same log.
+/// Adds facts about objects that earlier claims in the same log hold.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Amendment {
     /// Name of the run that created the amendment.
@@ -26,7 +26,7 @@ pub struct Amended {
     pub claim: usize,
     /// File name of the object.
     pub name: String,
-    /// An ETag under which the object still has the converted content.
+    /// A later ETag of the object. The content is the same as when the object was converted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub e_tag: Option<String>,
     /// Whether the user accepted that the object is incomplete.
@@ -34,7 +34,7 @@ pub struct Amended {
     pub accepted: bool,
 }
 
-/// The amendments of a log, keyed by object.
+/// A log's amendments, keyed by object.
 #[derive(Debug, Default)]
 pub struct Amendments<'a>(HashMap<(usize, &'a str), Latest<'a>>);
 
@@ -45,7 +45,7 @@ struct Latest<'a> {
 }
 
 impl Log {
-    /// Returns the amendments that no removal has ended.
+    /// Returns the amendments that are in effect. A removal ends all earlier amendments.
     pub fn amendments(&self) -> Amendments<'_> {
         let mut amendments = Amendments::default();
         for (_, entry) in self.standing() {
@@ -61,13 +61,13 @@ impl Log {
 }
 
 impl<'a> Amendments<'a> {
-    /// Returns the latest ETag under which an object of a claim has the converted content.
+    /// Returns the latest known ETag of a claimed object whose content is the same as when it was converted.
     pub fn e_tag(&self, claim: usize, object: &'a Claimed) -> Option<&'a str> {
         let latest = self.0.get(&(claim, object.name.as_str()));
         latest.and_then(|latest| latest.e_tag).or(object.e_tag.as_deref())
     }
 
-    /// Returns whether the user accepted that an object of a claim is incomplete.
+    /// Returns whether the user accepted that a claimed object is incomplete.
     pub fn is_accepted(&self, claim: usize, object: &'a Claimed) -> bool {
         self.0.get(&(claim, object.name.as_str())).is_some_and(|latest| latest.accepted)
     }

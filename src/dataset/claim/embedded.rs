@@ -2,7 +2,7 @@
 //!
 //! The list is stored between row groups or before the footer, outside all column chunks, so Parquet readers never
 //! fetch it. The footer metadata records its offset and length. Like all other bytes of the file, the list depends only
-//! on the objects: it names neither the run nor the location of a source.
+//! on the objects: it contains neither the name of the run nor the location of a source.
 
 use std::io;
 
@@ -11,12 +11,12 @@ use crate::dataset::claim::Claim;
 /// Key in the footer metadata. The value is the offset and the length in bytes, separated by a plus sign.
 pub const KEY: &str = "alb2parquet.claim_byte_range";
 
-/// Zstandard level. A low level suffices, because object names are almost identical to each other.
+/// Zstandard level. A low level suffices, because object names differ little from each other.
 const LEVEL: i32 = 3;
 /// Maximum decompressed size in bytes, far more than the object list of any file needs.
 const MAX_SIZE: usize = 1 << 30;
-/// Maximum compression ratio. The ratio of a real claim is at most about 20, because each object has random letters and
-/// a checksum.
+/// Maximum compression ratio. Real claims have a ratio of at most about 20, because each object's entry contains random
+/// letters and a checksum.
 const MAX_RATIO: usize = 100;
 /// Decompressed size in bytes up to which the ratio is not checked.
 const SMALL: usize = 1 << 20;
@@ -43,7 +43,7 @@ pub fn encode<'k>(claim: &Claim, keys: impl Iterator<Item = &'k str>) -> Vec<u8>
     zstd::bulk::compress(&text, LEVEL).expect("compression in memory does not fail")
 }
 
-/// Decodes a claim. The result has no outputs.
+/// Decodes a claim. The decoded claim has no outputs.
 ///
 /// # Errors
 ///

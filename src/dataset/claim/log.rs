@@ -1,4 +1,4 @@
-//! The log of a partition. Entries are read in order, starting with the first, and new entries are appended.
+//! A partition's log. Entries are read in order, starting with the first, and new entries are appended.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
@@ -14,14 +14,14 @@ use crate::logs::schema::LogType;
 use crate::store::{Owner, Staged};
 
 const CLAIM: &str = "claim.json";
-/// Directory of broken logs, each in a subdirectory that is named after the run that rebuilt the log.
+/// Directory for broken logs. Each one is in a subdirectory named after the run that rebuilt it.
 const BROKEN: &str = "_alb2parquet/broken";
 /// Directory of all logs.
 const CLAIMS: &str = "_alb2parquet/claims";
 const DONE: &str = "done.json";
 const ABORTED: &str = "aborted.json";
 
-/// The log of a partition, up to the last entry that was read.
+/// A partition's log, up to the last entry that was read.
 #[derive(Debug, Clone)]
 pub struct Log {
     partition: Partition,
@@ -40,13 +40,13 @@ pub struct Entry {
 /// The state of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum State {
-    /// The entry must be applied, even though it may already have been.
+    /// The entry must be applied. It may already have been applied.
     Open,
     /// The entry was applied.
     Done,
     /// The entry was aborted: it never was and never will be applied, and it holds no objects.
     Aborted,
-    /// The entry can be neither applied nor aborted, for this reason.
+    /// The entry can be neither applied nor aborted. Contains the reason.
     Stuck(String),
 }
 
@@ -59,7 +59,7 @@ pub enum Appended {
     Lost,
 }
 
-/// Entries and markers from a listing. All of them exist, but the listing can be stale and omit newer ones.
+/// Entries and markers from a listing. All of them exist, but the listing may be stale and omit newer ones.
 #[derive(Debug, Default)]
 pub struct Hints {
     partitions: BTreeMap<Partition, Markers>,
@@ -92,7 +92,7 @@ impl Hints {
         Self::below(dataset, CLAIMS)
     }
 
-    /// Lists the log of a partition.
+    /// Lists a partition's log.
     ///
     /// # Errors
     ///
@@ -111,7 +111,7 @@ impl Hints {
         Ok(hints)
     }
 
-    /// Adds a file. Returns `None` if its key does not belong to a log.
+    /// Adds a listed file. Returns `None` if its key does not belong to a log.
     fn add(&mut self, key: &str) -> Option<()> {
         let below = key.strip_prefix(CLAIMS)?.strip_prefix('/')?;
         let parts: Vec<&str> = below.split('/').collect();
@@ -130,12 +130,12 @@ impl Hints {
         Some(())
     }
 
-    /// Returns the keys of listed files that belong to no log.
+    /// Returns the keys of listed files that do not belong to any log.
     pub fn unknown(&self) -> &[String] {
         &self.unknown
     }
 
-    /// Returns the numbers of the entries of a partition.
+    /// Returns the numbers of a partition's entries.
     pub fn entries(&self, partition: &Partition) -> Vec<usize> {
         let markers = self.partitions.get(partition);
         markers.map_or_else(Vec::new, |markers| markers.claims.iter().copied().collect())
@@ -169,7 +169,7 @@ impl Hints {
         self.partitions.values().map(|markers| markers.open().count()).sum()
     }
 
-    /// Returns the highest number of any entry or marker of a partition.
+    /// Returns the highest number of any entry or marker in a partition's log.
     fn last(&self, partition: &Partition) -> Option<usize> {
         let Markers { claims, done, aborted } = self.partitions.get(partition)?;
         [claims, done, aborted].into_iter().filter_map(BTreeSet::last).max().copied()
@@ -189,7 +189,7 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// Fails when it is unknown whether an entry can be read, or when a newer version wrote an entry.
+    /// Fails when it is unknown whether an entry can be read, or when an entry was written by a newer version.
     pub fn salvage(
         dataset: &Dataset,
         partition: &Partition,
@@ -211,8 +211,8 @@ impl Log {
         Ok(log)
     }
 
-    /// Moves the log files of a partition to a directory below `_alb2parquet/broken`. The last entry is moved first, so
-    /// an interrupted move leaves a valid prefix of the log.
+    /// Moves a partition's log files to a directory below `_alb2parquet/broken`. The last entry is moved first, so an
+    /// interrupted move leaves a valid prefix of the log.
     ///
     /// # Errors
     ///
@@ -240,7 +240,7 @@ impl Log {
         Self { partition: partition.clone(), entries: Vec::new() }
     }
 
-    /// Reads the log of a partition to its end.
+    /// Reads a partition's log to the end.
     ///
     /// # Errors
     ///
@@ -251,7 +251,7 @@ impl Log {
         hints: &Hints,
     ) -> Result<Self, DatasetError> {
         let mut log = Self::empty(partition);
-        // The listing can be stale, so the log is read up to the first number that does not exist.
+        // The listing may be stale, so the log is read up to the first number that does not exist.
         while let Some(record) = log.get(dataset, log.entries.len() + 1)? {
             let number = log.entries.len() + 1;
             let state = match hints.end(&log.partition, number, &record) {
@@ -307,7 +307,7 @@ impl Log {
         self.entries[number - 1].state = state;
     }
 
-    /// Drops the object lists of these entries to save memory: they can contain millions of objects.
+    /// Drops the object lists of these entries to save memory: the lists can contain millions of objects.
     pub fn forget_objects(&mut self, numbers: RangeInclusive<usize>) {
         for entry in &mut self.entries[numbers.start() - 1..*numbers.end()] {
             match &mut entry.record {
@@ -318,19 +318,19 @@ impl Log {
         }
     }
 
-    /// Appends an entry after all entries that other runs have added in the meantime, unless one of those claims some
-    /// of the same objects. Entries whose object lists were dropped are not compared.
+    /// Appends an entry after all entries that other runs have added in the meantime, unless one of these entries
+    /// claims some of the same objects. Entries whose object lists were dropped are not compared.
     ///
     /// # Errors
     ///
-    /// Fails when it is unknown whether the entry was added. In that case, it can still appear.
+    /// Fails when it is unknown whether the entry was added. In that case, the entry may still appear.
     pub fn append(&mut self, dataset: &Dataset, record: Record) -> Result<Appended, DatasetError> {
         let text = serde_json::to_vec(&record).expect("plain values");
         let shares = |theirs: &Record| match (record.claim(), theirs.claim()) {
             (Some(ours), Some(theirs)) => ours.shares_objects_with(theirs),
             _ => false,
         };
-        // Entries of other runs may already have been read when an earlier batch was claimed.
+        // Other runs' entries may already have been read when an earlier batch was claimed.
         if self.entries.iter().any(|entry| shares(&entry.record)) {
             return Ok(Appended::Lost);
         }
@@ -358,7 +358,7 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// Fails when the entry may not be durable.
+    /// Fails when it is unknown whether the entry is durable.
     pub fn sync(&self, dataset: &Dataset, number: usize) -> Result<(), DatasetError> {
         Ok(dataset.target().sync(&self.key(number, CLAIM))?)
     }
@@ -367,7 +367,7 @@ impl Log {
     ///
     /// # Errors
     ///
-    /// Fails when the marker cannot be written. The entry was applied nevertheless.
+    /// Fails when the marker cannot be written. The entry has been applied nevertheless.
     pub fn mark_done(&mut self, dataset: &Dataset, number: usize) -> Result<(), DatasetError> {
         let key = self.key(number, DONE);
         // The marker need not be durable: a run that does not find it applies the entry again.
@@ -389,7 +389,8 @@ impl Log {
 
     /// Reads the markers of an entry and returns its state.
     ///
-    /// Only claims can be aborted. A marker for an aborted removal is ignored; otherwise it would undo the removal.
+    /// Only claims can be aborted. If a removal has an abort marker, the marker is ignored; otherwise, it would undo
+    /// the removal.
     ///
     /// # Errors
     ///
@@ -445,7 +446,7 @@ impl Log {
         }
     }
 
-    /// If any output of a claim is not a file of the partition, describes that output.
+    /// Describes the first output of a claim that is not a file in the partition. Returns `None` if all of them are.
     fn misplaced(&self, dataset: &Dataset, claim: &Claim) -> Option<String> {
         let own = self.partition.log_type.table().name.as_str();
         claim.outputs.iter().find_map(|Output { table, file, .. }| {
@@ -467,7 +468,7 @@ impl Log {
     }
 }
 
-/// The part of an entry that all versions have in common.
+/// The part of an entry that is the same in all versions.
 #[derive(Deserialize)]
 struct Unknown {
     action: String,

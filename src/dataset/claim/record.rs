@@ -13,8 +13,8 @@ use crate::store::{Listed, StagedFile};
 /// The actions that this version supports.
 pub(super) const ACTIONS: [&str; 3] = ["add", "remove", "amend"];
 
-/// Maximum sum of the counts and sizes of a claim: far more than any batch reaches, and small enough that sums over all
-/// claims of a dataset cannot overflow.
+/// Maximum sum of the counts and sizes in a claim: far more than any batch reaches, but small enough that sums over all
+/// claims in a dataset cannot overflow.
 const MAX_SUM: u64 = 1 << 48;
 
 /// An entry of a log.
@@ -29,23 +29,23 @@ pub enum Record {
     Amend(Amendment),
 }
 
-/// States which objects the outputs of a batch hold, and where the outputs are staged.
+/// Lists the objects that a batch's outputs contain, and where the outputs are staged.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 pub struct Claim {
     /// Name of the run that created the claim.
     pub run: String,
     /// Version of the program that created the claim.
     pub version: String,
-    /// Other settings that determine the bytes of the outputs, as `name=value` pairs separated by spaces.
+    /// Other settings that determine the output bytes, as `name=value` pairs separated by spaces.
     pub settings: String,
     /// Profile of the claim's files.
     #[serde(default, skip_serializing_if = "Profile::is_compact")]
     pub profile: Profile,
-    /// Seconds from the first read to the last staged byte. Absent in claims of versions that did not measure this
+    /// Seconds from the first read to the last staged byte. Absent from claims by versions that did not measure this
     /// time.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seconds: Option<f64>,
-    /// Number of lines read. The unreadable tail of an object counts as one.
+    /// Number of lines read. The unreadable tail of an object counts as one line.
     pub lines: u64,
     /// Number of lines that were joined to the preceding line. They are not included in `lines`.
     #[serde(default, skip_serializing_if = "is_zero")]
@@ -54,9 +54,9 @@ pub struct Claim {
     pub rows: u64,
     /// Number of rejects, by reason.
     pub rejects: BTreeMap<String, u64>,
-    /// Files of rejects, followed by files of rows, in the order of publication.
+    /// Reject files followed by row files, in the order in which they are published.
     pub outputs: Vec<Output>,
-    /// URLs of the directories of the objects.
+    /// URLs of the directories that contain the objects.
     pub directories: Vec<String>,
     /// The objects that were read, in the order of their rows in the outputs.
     pub objects: Vec<Claimed>,
@@ -74,7 +74,7 @@ pub struct Output {
     pub file: StagedFile,
 }
 
-/// An object of a claim.
+/// An object that a claim holds.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Claimed {
     /// Index of the object's directory in [`Claim::directories`].
@@ -87,8 +87,8 @@ pub struct Claimed {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub e_tag: Option<String>,
     /// CRC-32 of the decompressed bytes of all gzip members, stored as eight hexadecimal digits. For gzip inside gzip,
-    /// it covers the innermost bytes; for plain text, the object itself. Absent unless all bytes were read without
-    /// damage.
+    /// it covers the innermost bytes. For plain text, it covers the object itself. Absent if the object was damaged or
+    /// not read to the end.
     #[serde(default, skip_serializing_if = "Option::is_none", with = "hex")]
     pub crc32: Option<u32>,
     /// Number of decompressed bytes. Absent if `crc32` is absent.
@@ -109,7 +109,7 @@ pub struct Claimed {
 pub struct Removal {
     /// Name of the run that created the removal.
     pub run: String,
-    /// A name that distinguishes the removal from others of the same run.
+    /// A name that distinguishes this removal from other removals by the same run.
     pub id: String,
 }
 
@@ -139,9 +139,10 @@ impl Claimed {
         self.lines.saturating_sub(self.reject_count())
     }
 
-    /// Returns whether the object was damaged, or has lines but none became a row.
+    /// Returns whether the object was damaged, or has lines and all of them were rejected.
     ///
-    /// Individual rejected lines do not make an object incomplete: it was read to the end, and the lines are kept.
+    /// Individual rejected lines do not make an object incomplete, because it was read to the end and the rejected
+    /// lines are kept.
     pub fn is_incomplete(&self) -> bool {
         let has = |reason: Reason| self.rejects.contains_key(reason.code());
         !self.rejects.is_empty()
@@ -149,7 +150,7 @@ impl Claimed {
                 || Reason::ALL.into_iter().any(|reason| reason.is_damage() && has(reason)))
     }
 
-    /// Describes how many lines became rows, and why the others did not.
+    /// Returns text that states how many lines became rows, and why the other lines were rejected.
     pub fn outcome(&self) -> String {
         let rejects = self.rejects.iter().map(|(reason, count)| format!("{count} {reason}"));
         let rejects = rejects.collect::<Vec<_>>().join(", ");
@@ -187,7 +188,7 @@ impl Claim {
     /// Returns the index of the directory that contains a URL or key. Adds the directory if it is new.
     pub(super) fn directory_of(&mut self, url: &str) -> usize {
         let directory = &url[..url.rfind('/').map_or(0, |slash| slash + 1)];
-        // The objects of a batch are in only one or a few directories.
+        // A linear search suffices, because a batch's objects are in one or a few directories.
         let known = self.directories.iter().position(|known| known == directory);
         known.unwrap_or_else(|| {
             self.directories.push(directory.to_owned());
@@ -205,7 +206,7 @@ impl Claim {
         format!("{}{}", self.directory(object), object.name)
     }
 
-    /// Returns whether the counts and sizes exceed those of any possible batch.
+    /// Returns whether the counts and sizes are larger than in any possible batch.
     pub(super) fn is_excessive(&self) -> bool {
         let own = [self.lines, self.joined_lines, self.rows];
         let outputs = self.outputs.iter().flat_map(|output| [output.rows, output.file.size]);

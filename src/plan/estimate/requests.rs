@@ -1,7 +1,7 @@
-//! Predicts how many requests a conversion sends. The code is in the order of the requests.
+//! Predicts how many requests a conversion sends. The functions are in the order in which the requests are sent.
 //!
-//! All request counts are computed in this module. Stores, the dataset and the ledger only contribute constants and
-//! facts, such as the size of a part.
+//! All request counts are computed in this module. Stores, the dataset and the ledger only provide constants and facts,
+//! such as the size of a part.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +11,7 @@ use crate::plan::estimate::{For, parquet};
 use crate::plan::{Object, Plan};
 use crate::store::{Calls, PAGE_FILES, PART_BYTES, READ_BYTES, Source};
 
-/// Requests for reading `dataset.json` again, which a run does before it creates a state file and when it ends.
+/// Requests for rereading `dataset.json`. A run does so before it creates a state file and when it ends.
 const CONFIRM: Calls = Calls { get: 1, ..Calls::NONE };
 /// Requests for writing a log entry and the file that marks the entry as done.
 const ENTRY: Calls = Calls { get: 2 * CONFIRM.get, put: 2, ..Calls::NONE };
@@ -21,7 +21,7 @@ pub(crate) fn of_listing(is_listed: bool, sent: u64) -> Calls {
     if is_listed { Calls { list: sent, ..Calls::NONE } } else { Calls { get: sent, ..Calls::NONE } }
 }
 
-/// Counts the requests of a conversion after its listing. Excludes retries, and requests for rejects.
+/// Counts the requests of a conversion after its listing. Excludes retries and requests for rejects.
 pub(super) fn of_plan(plan: &Plan, sources: &[Source], dataset: Option<&For>) -> Calls {
     let converted = plan.batches.iter().flat_map(|batch| &batch.objects);
     let compared = plan.touched.iter().map(|touched| &touched.object);
@@ -49,12 +49,12 @@ fn read(object: &Object, source: &Source) -> Calls {
     Calls { get: if source.is_remote() { ranges } else { 0 }, ..Calls::NONE }
 }
 
-/// Counts the requests for opening a dataset and its ledger, and for reading the same logs as the plan.
+/// Counts the requests for opening a dataset and its ledger, and for reading the logs that were read to make the plan.
 fn open(For { begun, ledger, .. }: &For) -> Calls {
     let mut calls = if *begun { Calls { get: 1, ..Calls::NONE } } else { begin() };
     calls.list += pages(ledger.state_files());
     calls.list += ledger.files_by_table().iter().map(|files| pages(*files)).sum::<u64>();
-    // Each log takes one more request, because the end of a log is the first number without an entry.
+    // Each log takes one extra request, because a log ends at the first number without an entry.
     calls.get += ledger.logs_read().iter().map(|entries| entries + 1).sum::<u64>();
     calls
 }

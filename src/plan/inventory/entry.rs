@@ -2,7 +2,7 @@
 
 use crate::logs::key::from_root;
 
-/// Text that all keys and names of load balancer logs contain.
+/// Text that the keys and names of all load balancer logs contain.
 const SERVICE: &str = "elasticloadbalancing";
 const ROOT: &str = "AWSLogs";
 /// Units of sizes as `aws s3 ls --human-readable` prints them.
@@ -33,7 +33,7 @@ pub(super) fn is_nothing(line: &str) -> bool {
 /// line.
 pub(super) fn aws_ls(line: &str) -> Option<Entry<'_>> {
     let (size, rest) = number(after_time(line, b'-')?)?;
-    // A size with a unit ends in the same column as a size without a unit.
+    // Sizes with and without a unit end in the same column, so the column shows whether the next word is a unit.
     let rest = rest.strip_prefix(' ')?;
     let unit = UNITS.into_iter().find_map(|unit| {
         let key = rest.strip_prefix(unit)?.strip_prefix(' ')?;
@@ -86,7 +86,7 @@ fn after_time(line: &str, separator: u8) -> Option<&str> {
     good.then(|| &line[20..])
 }
 
-/// Splits a number off the start of a text. The number can have leading spaces and a fraction.
+/// Splits a number off the start of the text. The number can have leading spaces and a fraction.
 fn number(text: &str) -> Option<(&str, &str)> {
     let text = text.trim_start_matches(' ');
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.')?;
@@ -277,7 +277,7 @@ mod tests {
         assert_eq!(of("2025-07-19 14:05:10 1023 Bytes a"), Some((None, "a")));
         assert_eq!(of("2025-07-19 14:05:10     1 Byte a b"), Some((None, "a b")));
         assert_eq!(of("2025-07-19 14:05:10    1.2 MiB a"), Some((None, "a")));
-        // A key can begin like a unit.
+        // A key can begin with the name of a unit.
         let bytes = "2025-07-19 14:05:10        362 Bytes a";
         assert_eq!(of(bytes), Some((Some(362), "Bytes a")));
         for other in [

@@ -28,10 +28,10 @@ pub(super) enum Home {
     },
 }
 
-/// The reason why a text does not refer to a key in the source.
+/// Why a list entry does not refer to a key in the source.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Stray {
-    /// The text refers to another bucket.
+    /// The entry refers to another bucket.
     Bucket(String),
     /// Any other reason.
     Because(String),

@@ -68,7 +68,7 @@ pub(super) enum Fault<E> {
 }
 
 /// Calls `take` with every current entry and the number of the entry's last line. If the list is a manifest, returns
-/// it.
+/// the manifest.
 pub(super) fn read<E>(
     input: Box<dyn BufRead>,
     mut take: impl FnMut(u64, Entry) -> Result<(), E>,

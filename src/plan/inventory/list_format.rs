@@ -30,7 +30,7 @@ pub(super) enum ListFormat {
     Fields,
     /// CSV with a header.
     Csv(char, Columns),
-    /// CSV of an S3 Inventory.
+    /// CSV from an S3 Inventory.
     Inventory(Columns),
     Json,
     Parquet,
@@ -139,7 +139,7 @@ impl<E: From<ObjectsError>> List<'_, E> {
         Ok(Some(format))
     }
 
-    /// Returns whether all fields of a line could be keys.
+    /// Returns whether all fields in a line could be keys.
     fn are_keys(&self, line: &str) -> bool {
         let mut fields = line.trim_end_matches('\r').split('\t').collect::<Vec<_>>();
         if line.len() >= MAX_LINE {

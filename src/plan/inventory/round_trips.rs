@@ -82,7 +82,7 @@ fn encoded(key: &str) -> String {
 }
 
 #[allow(clippy::too_many_lines)] // a table
-/// Returns a list of the objects in every format, and whether the format contains sizes and ETags.
+/// Returns the same objects as a list in each format, and whether the format contains sizes and ETags.
 fn formats(keys: &[String], sizes: &[u64]) -> Vec<(&'static str, Vec<u8>, bool, bool)> {
     let lines = |line: &dyn Fn(&str, u64) -> String| -> Vec<u8> {
         let lines = keys.iter().zip(sizes).map(|(key, size)| line(key, *size) + "\n");

@@ -24,7 +24,7 @@ pub(super) struct Columns {
 }
 
 impl Columns {
-    /// The columns that every CSV file of an inventory begins with.
+    /// The first columns of every CSV file in an inventory.
     pub(super) const FIRST: Self = Self {
         bucket: Some(0),
         key: 1,
@@ -55,7 +55,8 @@ impl Columns {
         })
     }
 
-    /// Returns the object in a row, or `None` if it is not a current object. `field` returns the fields of the row.
+    /// Returns the object in a row, or `None` if it is not a current object. `field` returns the row's field at an
+    /// index.
     pub(super) fn read<'a>(&self, field: impl Fn(usize) -> Option<&'a str>) -> Option<Found<'a>> {
         let value = |column: Option<usize>| field(column?).filter(|text| !text.is_empty());
         let is = |column, text: &str| value(column).is_some_and(|v| v.eq_ignore_ascii_case(text));
@@ -72,7 +73,7 @@ impl Columns {
     }
 }
 
-/// Returns whether an object must be restored, if its storage class is known.
+/// Returns whether an object must be restored, or `None` if its storage class is unknown.
 pub(super) fn archived(class: Option<&str>, tier: Option<&str>) -> Option<bool> {
     let tier = tier.unwrap_or_default();
     class.map(|class| ARCHIVES.contains(&class) || ARCHIVE_TIERS.contains(&tier))
@@ -104,14 +105,14 @@ pub(super) fn split(line: &str, delimiter: char) -> Option<Vec<Cow<'_, str>>> {
     }
 }
 
-/// Returns the delimiter and the columns, if a line is a header.
+/// Returns the delimiter and the columns if the line is a header.
 pub(super) fn header(line: &str) -> Option<(char, Columns)> {
     let names = |delimiter| split(line.trim_end_matches('\r'), delimiter);
     [',', ';', '\t'].into_iter().find_map(|sign| Some((sign, Columns::of(&names(sign)?)?)))
 }
 
-/// Returns whether a line is from a CSV file of an inventory: it begins with a quoted bucket and a quoted key. These
-/// files have no header.
+/// Returns whether a line is from an inventory's CSV file: it begins with a quoted bucket and a quoted key. Such files
+/// have no header.
 pub(super) fn is_inventory(line: &str) -> bool {
     let Some(fields) = split(line.trim_end_matches('\r'), ',') else { return false };
     let is_bucket = |name: &str| {

@@ -1,8 +1,8 @@
-//! Calendars: each year of a load balancer as a small SVG with a square for each day.
+//! Draws a load balancer's calendar for each year as a small SVG with one square per day.
 //!
-//! A single path draws all squares of the same shade. Consecutive days in a week are one stroke, which a dash pattern
-//! divides into squares, so a day takes only a few bytes and needs no element of its own. The counts of all days are in
-//! one attribute, which the script reads on hover and focus.
+//! A single path draws all squares of the same shade. Consecutive days in a week form one stroke, which a dash pattern
+//! divides into squares. A day therefore takes only a few bytes and needs no separate element. The counts of all days
+//! are in one attribute, which the script reads on hover and focus.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -31,7 +31,7 @@ enum Look {
     Rows(u64),
 }
 
-/// A year of a load balancer.
+/// A load balancer's calendar for one year.
 pub(super) struct Year {
     pub(super) number: i32,
     /// Text that states the number of days with objects.
@@ -39,7 +39,7 @@ pub(super) struct Year {
     pub(super) paths: Vec<Path>,
 }
 
-/// The days of a year with the same appearance.
+/// The days in a year that have the same appearance.
 pub(super) struct Path {
     /// Class in the style sheet.
     pub(super) class: String,

@@ -104,7 +104,7 @@ impl Regions {
         last.map(|(_, region)| region)
     }
 
-    /// Takes the region where the sweep continues.
+    /// Takes the region where the sweep continues: the first one.
     pub(super) fn first(&mut self) -> Option<Region> {
         let first = self.others.pop_first().or_else(|| self.likely.pop_first());
         first.map(|(_, region)| region)
@@ -122,7 +122,7 @@ impl Regions {
             .find_map(|(regions, at)| regions.get(&at?).filter(|region| region.holds(key)))
     }
 
-    /// Removes the keys that a page of a sweep has listed: those from `from` to `end`.
+    /// Removes the keys from `from` to `end`, which a page of a sweep has listed.
     pub(super) fn cut(&mut self, from: &str, end: &End, look: impl Fn(&str) -> Look) {
         let mut rest = Vec::new();
         for regions in [&mut self.likely, &mut self.others] {
@@ -172,7 +172,7 @@ pub(super) fn behind(directory: &str) -> String {
     format!("{directory}{LAST}")
 }
 
-/// Returns the directory and those of its parents that are longer than `above` bytes, outermost first.
+/// Returns the directory and all of its parents that are longer than `above` bytes, outermost first.
 pub(super) fn parents(directory: &str, above: usize) -> impl Iterator<Item = &str> {
     let slashes = directory.match_indices('/').map(|(slash, _)| slash);
     slashes.filter(move |slash| *slash >= above).map(|slash| &directory[..=slash])

@@ -162,7 +162,7 @@ fn random_look(seed: u64) -> impl Fn(&str) -> Look + Sync {
     }
 }
 
-/// Number of requests that a search may send beyond twice the number that the cheaper method needs.
+/// Number of requests that a search may send in addition to twice the number that the cheaper method needs.
 const SLACK: u64 = 16;
 
 /// Lists a bucket with every method and compares the results. Returns the request counts of the search and of the
@@ -201,8 +201,7 @@ proptest! {
     }
 }
 
-/// Returns keys as load balancers deliver them, with one object per day, and the keys of a data lake in the same
-/// bucket.
+/// Returns log keys in AWS's layout, with one object per day, and the keys of a data lake in the same bucket.
 fn delivered(accounts: u64, days: u64, lake: u64) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
     for account in 0..accounts {
