@@ -22,7 +22,8 @@ pub(crate) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Returns the fields of a line, passed without its line ending. `known` is the number of fields of the table.
+    /// Returns the fields of a line, passed without its line ending. `known` is the number of known fields of the
+    /// table.
     pub(crate) fn of(line: &'a [u8], known: usize) -> Self {
         Self { line, at: 0, known }
     }
