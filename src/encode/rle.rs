@@ -4,7 +4,7 @@
 /// Number of values that are bit-packed together. A group is a whole number of bytes.
 const GROUP: usize = 8;
 
-/// Returns the number of bits of values up to `max`; at least 1, as in all writers.
+/// Returns the bit width of values up to `max`. The width is at least 1, as in all writers.
 pub(super) fn bit_width(max: u32) -> u8 {
     (u32::BITS - max.leading_zeros()).max(1) as u8
 }
@@ -36,7 +36,7 @@ pub(super) fn repeat(value: u32, count: usize, width: u8, out: &mut Vec<u8>) {
     out.extend_from_slice(&value.to_le_bytes()[..bytes]);
 }
 
-/// Appends levels of one bit that are already bit-packed.
+/// Appends one-bit levels that are already bit-packed.
 pub(super) fn packed_bits(bits: &[u8], out: &mut Vec<u8>) {
     varint((bits.len() as u64) << 1 | 1, out);
     out.extend_from_slice(bits);

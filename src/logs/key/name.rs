@@ -7,7 +7,7 @@ use chrono::NaiveDate;
 use crate::logs::key::{SERVICE, digits, is_account, is_region, is_word};
 use crate::logs::schema::LogType;
 
-/// The ending of a file in the form in which AWS delivers it.
+/// The ending of a file as AWS delivers it.
 const DELIVERED: &str = ".log.gz";
 
 /// The parts of the name of a log file.
@@ -19,7 +19,7 @@ pub(crate) struct Name<'a> {
     pub account: &'a str,
     /// AWS region.
     pub region: &'a str,
-    /// Resource id of the load balancer, with dots instead of slashes: `app.<name>.<id>`.
+    /// Resource ID of the load balancer, with dots instead of slashes: `app.<name>.<id>`.
     pub balancer: &'a str,
     /// End of the five-minute window that the file covers, `yyyymmddThhmmZ`.
     pub end_time: &'a str,
@@ -162,7 +162,7 @@ pub(super) fn is_node(text: &str) -> bool {
     text.chars().all(allowed) && text.contains(['.', ':', '-'])
 }
 
-/// Returns the number of letters and digits at the start of a text.
+/// Returns the number of letters and digits at the start of `text`.
 fn word_length(text: &str) -> usize {
     text.bytes().position(|b| !b.is_ascii_alphanumeric()).unwrap_or(text.len())
 }
@@ -259,7 +259,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Files of the same object are adjacent when sorted by name. The search for copies relies on that.
+        /// Files of the same object are adjacent when sorted by name. The search for copies relies on this.
         #[test]
         fn names_of_an_object_are_adjacent(
             random in proptest::collection::vec("[0-9A-Za-z]{1,3}", 1..8),
