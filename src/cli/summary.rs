@@ -85,8 +85,8 @@ fn counted(objects: &Objects) -> String {
     )
 }
 
-/// Returns lines about skipped logs of unsupported load balancers, and about objects in the directory of a different
-/// day.
+/// Returns lines about skipped logs from unsupported types of load balancers, and about objects in a directory for a
+/// different day.
 fn odd_objects(objects: &Objects) -> Vec<(&'static str, String)> {
     let example = |kind: &str| objects.examples.get(kind);
     let others = nothing::of_others(objects.skipped_by_kind.iter(), example);

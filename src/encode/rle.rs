@@ -79,7 +79,7 @@ fn pack_group(group: &[u32; GROUP], width: u32, out: &mut Vec<u8>) {
         out.extend_from_slice(&(low | high << shift).to_le_bytes()[..bytes]);
         return;
     }
-    // Both halves together are longer than sixteen bytes.
+    // The two halves together occupy more than sixteen bytes.
     let carried = if shift == u128::BITS { 0 } else { high << shift };
     let first = low | carried;
     let rest = high >> (u128::BITS - shift);

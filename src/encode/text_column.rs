@@ -136,8 +136,7 @@ impl TextEncoder {
     }
 
     /// Returns how many of the next rows to append before checking again whether the page is full, given the lengths of
-    /// their strings. The result is at most the number of rows in a full page, and limits the text to about what fits
-    /// into a few pages.
+    /// their strings. The rows fit into the current page by number, but their text may fill a few pages.
     fn rows_of_page(&self, lengths: impl Iterator<Item = usize>) -> usize {
         let (mut rows, mut bytes) = (0, 0);
         for length in lengths.take(self.limits.page_rows - self.levels.rows()) {
