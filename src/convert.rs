@@ -393,7 +393,7 @@ impl Driver<'_> {
         self.conversion.threads.div_ceil(active) + 1
     }
 
-    /// Decodes text up to the limits of one record batch. Also returns the rest of the text.
+    /// Decodes as much text as fits into one record batch. Also returns the remaining text.
     fn decode(
         &self,
         mut decompressed: Decompressed,

@@ -7,7 +7,7 @@ use std::thread;
 use crate::plan::Batch;
 
 /// Compressed bytes above which a batch is large. A large batch needs memory for a row group of encoded pages and for
-/// the text that follows it.
+/// decompressed text.
 const LARGE: u64 = 1 << 20;
 /// Maximum number of large batches that are converted but not finished. Batches that are still being converted do not
 /// count.

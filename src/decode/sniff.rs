@@ -1,7 +1,7 @@
 //! Detects, from an object's first lines, what it contains instead of the log type in its name.
 //!
 //! Only objects whose lines are all rejected are checked, so an invalid line among valid ones is an ordinary reject. If
-//! the content is not recognized, the lines are ordinary rejects, too.
+//! the content is not recognized, the lines are also ordinary rejects.
 
 use std::fmt;
 

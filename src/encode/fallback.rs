@@ -20,7 +20,7 @@ pub(super) trait Dictionary: Default {
     fn encode(&self, out: &mut Vec<u8>);
 }
 
-/// The encoding of the pages of a chunk.
+/// How a chunk's pages are encoded.
 pub(super) enum Fallback<D> {
     /// Pages contain indices.
     Indexed(Indexed<D>),

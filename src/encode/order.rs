@@ -14,7 +14,7 @@ use parquet::errors::{ParquetError, Result};
 const LIST_FIELD: u8 = 0x19;
 /// Type of the list's elements, in the lower half of the list's header.
 const STRUCTS: u8 = 0x0c;
-/// Upper half of the header of a list whose length follows as a varint.
+/// Upper half of a list's header if the length of the list follows as a varint.
 const LONG: u8 = 0xf0;
 /// A union whose first field is an empty struct: TYPE_ORDER.
 const TYPE_ORDER: [u8; 3] = [0x1c, 0, 0];

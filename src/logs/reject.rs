@@ -146,7 +146,7 @@ pub struct Reject {
     pub raw: Vec<u8>,
 }
 
-/// Descriptions of the columns of the rejects table, one line each, in the order of [`schema`].
+/// One-line descriptions of the columns in the rejects table, in the order of [`schema`].
 pub const MEANINGS: [&str; 8] = [
     "Log type of the line",
     "Key of the object that contains the line",

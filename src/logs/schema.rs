@@ -177,7 +177,7 @@ pub enum Part {
     NotAfter,
 }
 
-/// The shape of the values of a column, which distinguishes valid lines from those with omitted or reordered fields.
+/// The shape of a column's values. It distinguishes valid lines from lines with omitted or reordered fields.
 ///
 /// Shapes are permissive: they accept new names of ciphers, actions and reasons, and the placeholders in published
 /// examples. NULL and empty values match every shape. Fields that a client controls have no shape. The rules are in

@@ -200,7 +200,7 @@ impl FieldDictionary {
         }
     }
 
-    /// Searches the slots that a field can be in.
+    /// Searches the slots in which a field may be.
     fn find(&self, wanted: Slot) -> Search {
         let first = self.first_slot(wanted);
         for at in first..first + PROBES {

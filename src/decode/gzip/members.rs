@@ -236,7 +236,7 @@ impl Members {
 
     /// Finds the start of the next member after any padding. If there is no next member, returns how the data ends.
     ///
-    /// Tape drives and some tools pad with zero bytes, which gzip(1) ignores, too. A stray `echo` appends a line
+    /// Tape drives and some tools pad with zero bytes, which gzip(1) also ignores. A stray `echo` appends a line
     /// ending. Unlike gzip(1), this method continues if a member follows the padding.
     fn find_member(&mut self) -> io::Result<Option<End>> {
         let is_padding = |byte: &u8| matches!(byte, 0 | b'\n' | b'\r');

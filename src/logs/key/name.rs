@@ -10,7 +10,7 @@ use crate::logs::schema::LogType;
 /// The ending of a file as AWS delivers it.
 const DELIVERED: &str = ".log.gz";
 
-/// The parts of the name of a log file.
+/// The parts of a log file's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Name<'a> {
     /// Log type.
