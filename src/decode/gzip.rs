@@ -34,7 +34,8 @@ const SEGMENT: usize = 4 << 20;
 /// Maximum number of levels of nested gzip.
 const MAX_DEPTH: usize = 4;
 
-/// The first bytes of every member: the magic number and the compression method, which is always deflate (RFC 1952, 2.3.1).
+/// The first bytes of every member (RFC 1952, 2.3.1): the magic number and the compression method, which is always
+/// deflate.
 const MEMBER: [u8; 3] = [0x1f, 0x8b, 8];
 /// Index of the flags byte in a member.
 const FLAGS: usize = 3;
