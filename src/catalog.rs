@@ -1,4 +1,4 @@
-//! DDL statements and checks for query engines, and policies for AWS.
+//! DDL statements and checks for query engines, and AWS policies.
 
 pub(crate) mod check;
 pub(crate) mod ddl;

@@ -148,7 +148,7 @@ fn long_version() -> String {
 
 /// Adds the environment variable for a flag, such as `ALB2PARQUET_LOG_FORMAT` for `--log-format`.
 fn with_environment(arg: Arg) -> Arg {
-    /// Flags whose values can contain commas: store settings and URLs.
+    /// Flags whose values may contain commas: store settings and URLs.
     const WHOLE: [&str; 2] = ["option", "source"];
     let Some(long) = arg.get_long() else { return arg };
     if NO_VARIABLE.contains(&long) {
@@ -331,7 +331,7 @@ pub fn main() -> ExitCode {
         args.command.print_error(&error);
         signals.exit_code().unwrap_or(FAILED)
     });
-    // Report panics of threads that are not joined.
+    // Report panics in threads that are not joined.
     for panic in unreported_panics() {
         args.command.print_error(&fault(panic));
     }

@@ -47,8 +47,8 @@ use crate::util::threads::{self, isolated, on_threads};
 
 /// Maximum number of drivers, unless large batches need more drivers to keep all workers busy.
 const DRIVERS: usize = 16;
-/// Number of workers that one large batch can keep busy: its record batches are written one at a time, and encoding the
-/// largest column and writing the file account for a sixth of all work.
+/// Number of workers that one large batch can keep busy. More workers would wait, because record batches are written
+/// one at a time: encoding the largest column and writing the file account for a sixth of all work.
 const WORKERS_OF_BATCH: usize = 4;
 
 /// A conversion that is ready to run.
@@ -61,13 +61,13 @@ pub struct Conversion<'a> {
     pub format: Format,
     /// Text columns with Bloom filters, sorted.
     pub bloom_filters: &'a [String],
-    /// The redaction that all runs of the dataset use.
+    /// The dataset's redaction, which is the same in all runs.
     pub redaction: &'a Redaction,
     /// Number of worker threads.
     pub threads: usize,
     /// Progress observer.
     pub observer: &'a dyn Observer,
-    /// If set, no more batches are started, and batches that are not claimed yet are discarded.
+    /// When set, no more batches are started, and unclaimed batches are discarded.
     pub stop: &'a AtomicBool,
 }
 
@@ -79,7 +79,7 @@ pub trait Observer: Sync {
     /// Called after a batch is published.
     fn published(&self, batch: &Batch, tally: &Tally, took: Duration);
 
-    /// Called after the batch at this index in the plan is finished, with the complete tally of the batch.
+    /// Called after a batch is finished, with its index in the plan and its complete tally.
     fn finished(&self, _place: usize, _tally: &Tally) {}
 }
 
@@ -88,9 +88,9 @@ pub trait Observer: Sync {
 pub struct Read<'a> {
     /// Key of the object.
     pub key: &'a str,
-    /// Whether it is the first segment of the object.
+    /// Whether this is the first segment of the object.
     pub begins: bool,
-    /// Compressed bytes of the segment.
+    /// Compressed size of the segment in bytes.
     pub bytes: u64,
     /// Number of rejects in the segment.
     pub rejects: u64,
@@ -102,7 +102,7 @@ pub enum ConvertError {
     /// The dataset cannot be written.
     #[error(transparent)]
     Dataset(#[from] DatasetError),
-    /// A file of the dataset cannot be written.
+    /// A file in the dataset cannot be written.
     #[error(transparent)]
     Target(#[from] TargetError),
     /// A Parquet file cannot be written.
@@ -140,7 +140,7 @@ impl<E: Into<ConvertError>> From<E> for BatchError {
 }
 
 impl Conversion<'_> {
-    /// Converts all batches of a plan that was made with this ledger.
+    /// Converts all batches in a plan. The plan must have been made with this ledger.
     ///
     /// # Errors
     ///
@@ -191,8 +191,9 @@ impl Conversion<'_> {
         Ok(tally)
     }
 
-    /// Makes the files of a batch durable, claims its objects and publishes the files, rejects first. If another run
-    /// claimed some of the objects, returns a batch of the remaining objects, which must be converted again.
+    /// Makes a batch's files durable, claims its objects, and publishes the files, starting with the rejects. If
+    /// another run claimed some of the objects, returns a batch of the remaining objects, which must be converted
+    /// again.
     fn commit(
         &self,
         batch: &Batch,
@@ -273,10 +274,10 @@ impl Conversion<'_> {
     }
 }
 
-/// The results of batches.
+/// The results of the conversion so far.
 #[derive(Default)]
 struct Outcome {
-    /// Tallies by index in the plan. The rest of a batch keeps the index of the batch.
+    /// Tallies by index in the plan. If part of a batch is converted again, that part keeps the batch's index.
     tallies: BTreeMap<usize, (LogType, Tally)>,
     /// Number of objects in batches that were discarded because the user interrupted the program.
     left: u64,
@@ -385,14 +386,14 @@ impl Driver<'_> {
         Ok(pool.install(|| open.finish(&lost, conversion))?)
     }
 
-    /// Returns the maximum number of entries of a batch that are decompressed and decoded ahead of the writer.
+    /// Returns how many of a batch's entries may be decompressed and decoded ahead of the writer.
     fn ahead(&self) -> usize {
         // A single batch needs enough entries for all workers.
         let active = self.shared.active.load(Ordering::Relaxed).max(1);
         self.conversion.threads.div_ceil(active) + 1
     }
 
-    /// Decodes text up to the limits of one record batch. Also returns the rest of the text.
+    /// Decodes as much text as fits into one record batch. Also returns the remaining text.
     fn decode(
         &self,
         mut decompressed: Decompressed,
@@ -413,7 +414,7 @@ impl Driver<'_> {
     }
 }
 
-/// Returns the tally of a batch that failed as a whole.
+/// Returns the tally for a batch that failed completely.
 fn failed(batch: &Batch, reason: &str, remedy: Option<Remedy>) -> Tally {
     let failed =
         |object: &Object| Failure { object: object.listed.key(), error: reason.to_owned(), remedy };

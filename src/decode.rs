@@ -1,7 +1,7 @@
 //! Decodes the bytes of an object into Arrow record batches and rejects.
 //!
-//! [`gzip`] decompresses objects to text of whole lines, [`tokenizer`] finds lines and fields, [`columns`] convert
-//! the fields, and [`decoder`] combines them. Nothing here reads a store, a file or the clock.
+//! [`gzip`] decompresses objects to whole lines of text, [`tokenizer`] finds lines and fields, [`columns`] converts the
+//! fields, and [`decoder`] combines these steps. Nothing here reads a store, a file or the clock.
 
 pub(crate) mod columns;
 pub(crate) mod decoder;

@@ -1,12 +1,12 @@
 //! Encodes record batches to Parquet files. No other module writes Parquet.
 //!
-//! The Arrow writer of the `parquet` crate hashes and compares every string again, even if its input is already
+//! The `parquet` crate's Arrow writer hashes and compares every string again, even if its input is already
 //! dictionary-encoded. This took a third of the total run time. Therefore, this module encodes column chunks itself,
 //! from the decoder's indices, and the `parquet` crate writes the rest of the file. Data pages use version 1. Repeated
 //! values are dictionary-encoded; `format` defines how each profile encodes all other values
 //! (<https://parquet.apache.org/docs/file-format/data-pages/encodings/>).
 //!
-//! The columns of a row group are independent and are encoded in parallel. Where a row group ends depends only on the
+//! The columns of a row group are independent and are encoded in parallel. Row group boundaries depend only on the
 //! record batches, never on threads or memory, so the same input always produces the same bytes.
 
 mod bloom;
@@ -49,12 +49,12 @@ use crate::encode::text_column::TextEncoder;
 use crate::logs::schema::{Stored, Table};
 
 /// Number of rows after which a row group ends. Many readers prune only by row group statistics, so smaller row groups
-/// let them skip more of a file. This size is the same as in files that `DuckDB` writes. Trino merges reads of columns
-/// that are less than 1 MB apart, so smaller row groups would make it read more of a file.
+/// let them skip more of a file. `DuckDB` writes row groups of nearly this size. Trino merges reads of columns that are
+/// less than 1 MB apart, so smaller row groups would make it read more of a file.
 const ROW_GROUP_ROWS: usize = 125_000;
 /// Number of encoded bytes after which a row group ends, regardless of its number of rows.
 const ROW_GROUP_BYTES: usize = 96 << 20;
-/// Size in bytes of the length field that precedes each text in PLAIN encoding.
+/// Size in bytes of the length field that precedes each string in PLAIN encoding.
 const LENGTH: usize = 4;
 /// Size in bytes of the write buffer.
 const WRITE_BYTES: usize = 256 << 10;
@@ -169,7 +169,7 @@ impl<W: Write + Send> TableEncoder<W> {
         self.columns.iter().map(|column| column.size()).sum()
     }
 
-    /// Writes bytes between two row groups, which Parquet readers do not fetch. The footer records their position under
+    /// Writes bytes between two row groups, where Parquet readers ignore them. The footer records their position under
     /// `key`.
     ///
     /// # Errors
@@ -180,7 +180,7 @@ impl<W: Write + Send> TableEncoder<W> {
         Ok(self.file.write_all(bytes)?)
     }
 
-    /// Writes the last row group and the footer, with `facts` as its key-value metadata, and returns the writer.
+    /// Writes the last row group, and a footer that contains `facts` as key-value metadata. Returns the writer.
     ///
     /// # Errors
     ///
@@ -210,18 +210,19 @@ impl<W: Write + Send> TableEncoder<W> {
     }
 }
 
-/// Returns the footer entry for embedded bytes. Its value is their offset and length, separated by a plus sign.
+/// Returns the footer entry for embedded bytes. The entry's value is the offset and length of the bytes, separated by a
+/// plus sign.
 fn place(key: &str, offset: usize, bytes: &[u8]) -> KeyValue {
     KeyValue::new(key.to_owned(), format!("{offset}+{}", bytes.len()))
 }
 
-/// Returns whether a column contains text and has one of the names.
+/// Returns whether a column is a text column with one of the given names.
 fn is_text_of(column: &ColumnDescPtr, names: &[String]) -> bool {
     let named = names.iter().any(|name| name == column.name());
     named && column.physical_type() == parquet::basic::Type::BYTE_ARRAY
 }
 
-/// Returns the writer properties that files of rows and files of rejects share.
+/// Returns the writer properties that row files and reject files share.
 fn properties(format: Format) -> WriterPropertiesBuilder {
     WriterProperties::builder()
         .set_created_by(CREATED_BY.to_owned())
@@ -257,7 +258,7 @@ fn column_encoder(
     numbers(column, stored, format, limits)
 }
 
-/// Writes rejects to one Parquet file. Rejects are rare, so this encoder uses the Arrow writer of the `parquet` crate.
+/// Writes rejects to one Parquet file. Rejects are rare, so this encoder uses the `parquet` crate's Arrow writer.
 pub(crate) struct RejectsEncoder<W: Write + Send>(ArrowWriter<W>);
 
 impl<W: Write + Send> RejectsEncoder<W> {

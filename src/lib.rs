@@ -6,8 +6,9 @@
 //!
 //! # Read an object
 //!
-//! [`Reader`] reads one object, or any stream, as record batches. [`Key`] parses the log type from the object's name. A
-//! line that does not parse is a [`Reject`], not an error: it is returned with its reason, line number and bytes.
+//! [`Reader`] reads one object, or any stream, as record batches. [`Key`] parses the object's name, which contains the
+//! log type. A line that does not parse is a [`Reject`], not an error: it is returned with its reason, line number and
+//! bytes.
 //!
 //! ```
 //! use std::fs::File;
@@ -36,9 +37,9 @@
 //!
 //! # Look up a schema
 //!
-//! [`LogType::table`] returns the fields of a log and the columns of its table. [`Table::batch_schema`] is the schema
-//! of record batches, in which repeated text is dictionary-encoded; [`Table::file_schema`] is the schema of Parquet
-//! files.
+//! [`LogType::table`] returns the fields of a log type and the columns derived from them. [`Table::batch_schema`]
+//! returns the schema of record batches, in which repeated text is dictionary-encoded. [`Table::file_schema`] returns
+//! the schema of Parquet files.
 //!
 //! ```
 //! use alb2parquet::{Kind, LogType};
@@ -105,7 +106,7 @@ assert!(tally.failures.is_empty(), "{:?}", tally.failures);
 //! | example | purpose |
 //! |---|---|
 //! | `print_rows` | prints the rows of an object |
-//! | `count_statuses` | counts the status codes of a directory of objects |
+//! | `count_statuses` | counts the status codes in a directory of objects |
 //! | `write_parquet` | writes an object to a Parquet file |
 //! | `arrow_stream` | streams an object to DuckDB or any other engine that reads Arrow |
 //!
@@ -122,7 +123,7 @@ assert!(tally.failures.is_empty(), "{:?}", tally.failures);
 //!
 //! `convert` adds cloud SDKs to the build, and `cli` adds a command line parser.
 
-// Without the program, some internals have no caller.
+// Without the `cli` feature, some internal functions are never called.
 #![cfg_attr(not(feature = "cli"), allow(dead_code, unreachable_pub, unused_imports))]
 
 mod util;

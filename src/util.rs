@@ -1,4 +1,4 @@
-//! Utilities that are independent of logs: arenas, hashes, threads, pools, and escaping of untrusted text.
+//! Utilities that have nothing to do with logs: arenas, hashes, threads, pools, and escaping of untrusted text.
 
 pub(crate) mod arena;
 #[cfg(feature = "parquet")]

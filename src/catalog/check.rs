@@ -1,9 +1,9 @@
 //! SQL statements that compare an engine's results with claims, footers and rows.
 //!
-//! Each engine has its own Parquet reader, and a reader can lose rows without an error (trino#20267). Each statement of
-//! [`Check::statements`] returns no rows if the engine reads the table correctly, and otherwise one row for each value
-//! that differs. The expected values come from the claims (row counts of partitions), from the footers (counts, min and
-//! max of columns) and from the rows of some partitions, read by the `parquet` crate (sums, and filters on two
+//! Each engine has its own Parquet reader, and a reader can lose rows without an error (trino#20267). Each statement
+//! from [`Check::statements`] returns no rows if the engine reads the table correctly, and otherwise one row for each
+//! wrong value. The expected values come from three places: the claims (partition row counts), the footers (column
+//! counts, min and max), and the rows of some partitions, read with the `parquet` crate (sums, and filters on two
 //! columns).
 
 mod facts;
@@ -26,10 +26,10 @@ pub(crate) use sql::Engine;
 const PARTITIONS: usize = 4;
 /// Maximum total number of rows in these partitions, unless a single partition exceeds it.
 const ROWS: u64 = 2_000_000;
-/// A file with more rows has several row groups. A reader that stops early in a file loses rows only in such files.
+/// A file with more rows has several row groups. Only these files reveal a reader that stops before the end of a file.
 const ROW_GROUP: u64 = 125_000;
 
-/// A file of the dataset cannot be read.
+/// A file in the dataset cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot read {0}")]
 pub(crate) struct Unreadable(String);
@@ -111,8 +111,8 @@ enum Value {
 }
 
 impl Check {
-    /// Reads the expected values of a table. `name` is the name of its directory, and `columns` are its columns without
-    /// the partition columns. The seed selects partitions and filters.
+    /// Reads the expected values of a table. `name` is the table's directory name, and `columns` are the table's
+    /// columns without the partition columns. The seed determines which partitions and filters are selected.
     ///
     /// # Errors
     ///
@@ -153,7 +153,7 @@ impl Check {
     }
 }
 
-/// Returns the published files of a table by partition, and the number of partitions with unfinished claims.
+/// Returns a table's published files, grouped by partition, and the number of partitions with unfinished claims.
 fn published(
     dataset: &Dataset,
     table: &str,
@@ -188,8 +188,8 @@ fn published(
     Ok((outputs, unfinished.len()))
 }
 
-/// Selects the partitions to read: first a partition that has a file with several row groups, if any, then others as
-/// long as the total number of rows does not exceed [`ROWS`].
+/// Selects the partitions to read: first one that has a file with several row groups, if there is one, then others
+/// while the total number of rows stays within [`ROWS`].
 fn choose(
     partitions: &BTreeMap<PartitionValues, u64>,
     has_several_groups: impl Fn(&PartitionValues) -> bool,
@@ -206,7 +206,7 @@ fn choose(
     let first = first.or_else(smallest);
     let mut chosen: Vec<&PartitionValues> = first.iter().map(|(values, _)| *values).collect();
     let mut total = first.map_or(0, |(_, rows)| *rows);
-    // The sort is stable: partitions with several row groups come first, and both groups stay shuffled.
+    // The sort is stable: partitions with several row groups come first, and the order is still random otherwise.
     let mut rest: Vec<_> = order.iter().collect();
     rest.sort_by_key(|(values, _)| !has_several_groups(values));
     for (values, rows) in rest {
@@ -224,7 +224,7 @@ fn path(values: &PartitionValues) -> String {
     pairs.map(|(column, value)| format!("{column}={value}")).collect::<Vec<_>>().join("/")
 }
 
-/// Returns whether the values of a column can be compared with literals.
+/// Returns whether a column's values can be compared with literals.
 fn is_comparable(data_type: &DataType) -> bool {
     !matches!(data_type, DataType::Binary)
 }
@@ -279,7 +279,7 @@ mod tests {
         assert!(choose(&partitions(&[]), |_| true, &mut Random(1)).is_empty());
     }
 
-    /// Every partition can exceed the row limit, even if its files are small.
+    /// All partitions may exceed the row limit, even if their files are small.
     #[test]
     fn the_smallest_partition_is_chosen_if_all_are_too_large() {
         let all = partitions(&[9_000_000, 3_000_000, 8_000_000]);

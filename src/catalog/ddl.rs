@@ -28,7 +28,8 @@ use crate::store::StoreError;
 pub(crate) use crate::catalog::ddl::known::REJECTS;
 pub(crate) use crate::catalog::ddl::location::locate;
 
-/// Note for single-day queries: AWS stores logs under the day of delivery, so some rows can be in the next partition.
+/// Note for single-day queries: AWS stores logs under the day of delivery, so some rows are in the next day's
+/// partition.
 const MIDNIGHT: &str = "Partitions are days of delivery (UTC): the last minutes of a day can \
     be in the next partition, so select two days and filter by time";
 
@@ -86,9 +87,9 @@ pub struct External {
     pub location: String,
     /// Layout of the partition directories.
     pub layout: Layout,
-    /// The accounts in the dataset. If there are none, every query must specify accounts.
+    /// The accounts in the dataset. If empty, every query must specify accounts.
     pub accounts: Vec<String>,
-    /// The regions in the dataset. If there are none, every query must specify regions.
+    /// The regions in the dataset. If empty, every query must specify regions.
     pub regions: Vec<String>,
     /// Whether the engine computes partitions instead of reading them from a catalog.
     pub projection: bool,
@@ -127,7 +128,7 @@ pub enum DdlError {
     /// `DuckDB` lists the partition directories for each query.
     #[error("DuckDB has no catalog of partitions: its view lists them for each query")]
     NoCatalog,
-    /// The view does not specify accounts and regions, but queries must specify them.
+    /// Queries on the table must specify accounts and regions, but the view does not.
     #[error("the view requires known accounts and regions")]
     Injected,
     /// AWS documents an Athena table only for access logs.
@@ -160,13 +161,13 @@ pub enum DdlError {
     /// The location cannot be printed in a statement.
     #[error("{0} contains invisible characters: no statement can contain it")]
     Invisible(String),
-    /// An account or region is invalid in a path, or in a list that is separated by commas.
+    /// An account or region contains characters that are invalid in a path or a comma-separated list.
     #[error("\"{0}\" is not a valid account or region: use letters, digits and hyphens")]
     Value(String),
 }
 
 impl External {
-    /// Returns the table of a log type, with default properties. The caller sets the location, layout and partitions.
+    /// Returns the table for a log type, with default properties. The caller sets the location, layout and partitions.
     pub fn rows(table: &Table) -> Self {
         let own = OWN_COLUMNS.map(|(_, meaning)| meaning);
         let described = table.columns().map(|(_, column)| column.description.as_str());
@@ -287,7 +288,8 @@ impl External {
             .try_for_each(|value| check_value(value))
     }
 
-    /// Returns the table comment: the description, a note about partitions, and the requirements for compact files.
+    /// Returns the table comment: the description, a note about partitions, and the requirements for reading compact
+    /// files.
     fn comment(&self, dialect: Dialect) -> String {
         let mut comment = format!("{}. {MIDNIGHT}", self.description);
         if let Some(need) = dialect.compact_requirement().filter(|_| self.compact) {
@@ -349,7 +351,7 @@ fn check_value(value: &str) -> Result<(), DdlError> {
     if good { Ok(()) } else { Err(DdlError::Value(value.to_owned())) }
 }
 
-/// Quotes a name that has one or more parts.
+/// Quotes each part of a name such as `schema.table`.
 fn quoted(name: &str, quote: char) -> String {
     let parts = name.split('.').map(|part| format!("{quote}{part}{quote}"));
     parts.collect::<Vec<_>>().join(".")

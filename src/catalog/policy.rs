@@ -9,7 +9,7 @@ use crate::store::{Kind, Place, Prefix, StoreError};
 /// ID of the lifecycle rule. Incomplete uploads are invisible, but they are billed until they are aborted.
 const RULE: &str = "abort-incomplete-uploads-of-alb2parquet";
 
-/// The arguments of a policy are invalid.
+/// An argument for a policy is invalid.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum PolicyError {
     /// A URL is invalid.
@@ -55,26 +55,26 @@ fn bucket_arn(aws: &str, bucket: &str) -> Result<String, PolicyError> {
     if good {
         Ok(format!("arn:{aws}:s3:::{bucket}"))
     } else {
-        // The text before an @ can be a secret.
+        // The text before an @ may be a secret.
         let shown =
             bucket.rsplit_once('@').map_or(bucket.to_owned(), |(_, name)| format!("…@{name}"));
         Err(PolicyError::Bucket(shown))
     }
 }
 
-/// Returns the ARN of the objects of a bucket below a prefix.
+/// Returns the ARN pattern that matches the objects below a prefix in a bucket.
 fn objects_arn(aws: &str, bucket: &str, prefix: &str) -> Result<String, PolicyError> {
     Ok(format!("{}/{}", bucket_arn(aws, bucket)?, below(prefix)))
 }
 
-/// Returns the pattern of the keys below a prefix.
+/// Returns the pattern that matches the keys below a prefix.
 fn below(prefix: &str) -> String {
     if prefix.is_empty() { "*".to_owned() } else { format!("{}/*", verbatim(prefix)) }
 }
 
-/// Returns a pattern that matches only this text, in a resource or a condition. Policy variables replace the special
-/// characters (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html>). They require the
-/// policy language version in [`document`].
+/// Returns a pattern that matches only the given text, in a resource or a condition. Policy variables replace the
+/// special characters (<https://docs.aws.amazon.com/IAM/latest/UserGuide/reference_policies_variables.html>). They
+/// require the policy language version in [`document`].
 fn verbatim(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len());
     for c in text.chars() {
@@ -91,7 +91,7 @@ fn verbatim(text: &str) -> String {
 ///
 /// # Errors
 ///
-/// Fails if an argument is invalid, because the policy could grant more than intended.
+/// Fails if an argument is invalid: the policy could otherwise grant more than intended.
 pub(crate) fn log_delivery(
     aws: &str,
     bucket: &str,
@@ -122,7 +122,7 @@ pub(crate) fn log_delivery(
 ///
 /// # Errors
 ///
-/// Fails if a URL is not in S3, or if an argument is invalid, because the policy could grant more than intended.
+/// Fails if a URL is not in S3, or if an argument is invalid: the policy could otherwise grant more than intended.
 pub(crate) fn convert(
     aws: &str,
     sources: &[String],
@@ -145,7 +145,7 @@ pub(crate) fn convert(
         }));
     }
     if let Some(Prefix { bucket, path, .. }) = out.map(in_s3).transpose()?.flatten() {
-        // This statement has no condition: S3 reports that an object does not exist only if the caller may list the
+        // This statement has no condition. S3 reports that an object does not exist only if the caller may list the
         // bucket, and a request for an object has no prefix that a condition could test.
         statements.push(json!({
             "Effect": "Allow",
@@ -176,7 +176,7 @@ pub(crate) fn convert(
     Ok(document(statements))
 }
 
-/// Returns whether the text is the ARN of a single KMS key in an AWS partition.
+/// Returns whether the text is the ARN of a single KMS key in the given AWS partition.
 fn is_key(aws: &str, text: &str) -> bool {
     let word = |text: &str| {
         !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || c == '-')

@@ -177,8 +177,8 @@ struct Work<'a> {
     sources: Vec<Source>,
     ledger: Ledger<'a>,
     plan: Plan,
-    /// The outcome of each batch of the plan so far. An outcome is printed when its batch is complete. `None` without
-    /// `--batches`.
+    /// The preliminary outcome of each batch in the plan. An outcome is printed when its batch is complete. `None`
+    /// without `--batches`.
     begun: Option<Vec<Outcome>>,
 }
 
@@ -364,7 +364,7 @@ fn compare(
     result
 }
 
-/// Plans the batches from `--batches`, and prints the outcomes of those that have already been converted.
+/// Plans the batches from `--batches`, and prints the outcomes of batches that have already been converted.
 fn described<'a>(
     batches: Batches,
     dataset: &'a Dataset,

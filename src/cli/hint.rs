@@ -1,7 +1,7 @@
 //! Hints: what the user can do about an error. No other module knows which flag or command fixes which error.
 //!
-//! The library's errors describe what failed and why. If the variants of an error enum need different hints, they are
-//! matched without wildcards, so that a new variant does not compile without a decision about its hint.
+//! The library's errors describe what failed and why. If the variants of an error enum need different hints, the match
+//! has no wildcard, so a new variant does not compile until it has a hint or is explicitly without one.
 
 use std::borrow::Cow;
 use std::collections::BTreeSet;
@@ -61,7 +61,7 @@ pub(super) fn of(error: &anyhow::Error) -> Option<Hint> {
 }
 
 /// Returns the hint for one error in a chain. Errors inside transparent errors are not part of the chain, so the
-/// functions for the outer errors match them.
+/// functions for the outer errors handle them.
 fn of_cause(error: &(dyn Error + 'static)) -> Option<Hint> {
     None.or_else(|| error.downcast_ref().and_then(of_plan))
         .or_else(|| error.downcast_ref().and_then(of_conversion))

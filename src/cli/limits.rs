@@ -12,7 +12,7 @@ const PER_THREAD: u64 = 66 << 20;
 const OTHER_THREADS: u64 = 40;
 /// Maximum number of heaps that glibc reserves per core (`M_ARENA_MAX` in mallopt(3)).
 const HEAPS_PER_CORE: u64 = 8;
-/// Memory of a run in bytes: without workers, and per worker.
+/// Memory that a run needs, in bytes: a base amount, and an amount per worker.
 const BASE: u64 = 512 << 20;
 const PER_WORKER: u64 = 32 << 20;
 

@@ -81,8 +81,8 @@ pub(super) fn moved(moved: &Moved) -> Option<String> {
     ))
 }
 
-/// Returns a line for each selected account, region and load balancer that has no logs. The line lists those that do
-/// have logs.
+/// Returns a line for each selected account, region and load balancer that has no logs. Each line lists the ones that
+/// do have logs.
 pub(super) fn unmatched(listing: &Listing) -> Vec<String> {
     let others: Vec<&str> = listing.others.iter().map(String::as_str).collect();
     let there_are = match &others[..] {
@@ -100,7 +100,7 @@ pub(super) fn unmatched(listing: &Listing) -> Vec<String> {
 }
 
 /// Returns a line for each selected account or region that is not in the sources, provided that the sources contain
-/// others.
+/// other accounts or regions.
 fn of_place(what: &str, matches: &Matches) -> Vec<String> {
     let others: Vec<&str> = matches.others.iter().map(String::as_str).collect();
     if others.is_empty() {
@@ -132,7 +132,7 @@ fn suggestion(name: &str, others: &[&str]) -> String {
 const SELECTING: &str = "excluded by --from, --to, --account, --region, --balancer, --log-type or --shard; without \
                          --to, today is excluded";
 
-/// Explains what the objects of a kind are, and what the user can do.
+/// Explains what objects of this kind are, and what the user can do.
 fn explain(kind: &str) -> Option<&'static str> {
     Some(match kind {
         NOT_SELECTED => SELECTING,

@@ -103,7 +103,7 @@ pub(super) struct Planning<'a> {
     pub(super) threads: Option<u16>,
     pub(super) rate: u64,
     pub(super) prices: Prices,
-    /// The redaction of the run, or `None` if it is unknown.
+    /// The run's redaction, or `None` if it is unknown.
     pub(super) redaction: Option<Agreement>,
     pub(super) output: Output,
     pub(super) quiet: bool,

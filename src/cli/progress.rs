@@ -31,7 +31,7 @@ const TICK: Duration = Duration::from_millis(200);
 /// Interval between progress lines if stderr is not a terminal.
 const PLAIN_TICK: Duration = Duration::from_secs(10);
 
-/// Prints the progress and the messages of a conversion on stderr.
+/// Prints a conversion's progress and messages on stderr.
 pub(super) struct Progress {
     messages: Messages,
     bars: MultiProgress,
@@ -44,9 +44,9 @@ pub(super) struct Progress {
 pub(super) enum Messages {
     /// Only errors.
     Quiet,
-    /// Also progress, warnings and the summary.
+    /// Errors, warnings, progress and the summary.
     Text,
-    /// Also a line for each published batch and each failed request.
+    /// The same as `Text`, and a line for each published batch and each failed request.
     Verbose,
     /// The same messages as `Verbose`, but as JSON.
     Json,
@@ -65,7 +65,7 @@ struct State {
     open: Mutex<HashMap<Arc<Partition>, usize>>,
 }
 
-/// The thread that shows the counters.
+/// The thread that displays the counters.
 struct Ticker {
     stop: Sender<()>,
     /// The thread, or `None` if the system could not start it. Without it, no progress is shown.
@@ -202,7 +202,7 @@ impl Progress {
     pub(super) fn end(&self) {
         if let Some(Ticker { stop, thread }) = lock(&self.ticker).take() {
             drop(stop);
-            // A panic of this thread does not affect the conversion.
+            // A panic in this thread does not affect the conversion.
             let _ = thread.map(JoinHandle::join);
             let _ = self.bars.clear();
         }
@@ -307,7 +307,7 @@ impl Work {
     }
 
     fn now(&self, state: &State) -> Now {
-        // If another run claims part of a batch, the remaining objects are read again, so the counter can exceed the
+        // If another run claims part of a batch, the remaining objects are read again, so the counter may exceed the
         // plan.
         let bytes = state.bytes.load(Ordering::Relaxed).min(self.bytes);
         let rate = bytes as f64 / self.began.elapsed().as_secs_f64().max(1e-9);

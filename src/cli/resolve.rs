@@ -1,4 +1,5 @@
-//! Validates arguments, and opens the sources and the dataset of a run. Invalid arguments fail here, before any work.
+//! Validates arguments, and opens the sources and the dataset of a run. Invalid arguments are reported here, before the
+//! run does any work.
 
 use std::env::{self, VarError};
 use std::path::Path;
@@ -201,8 +202,8 @@ pub(super) fn target(
     })
 }
 
-/// Fails if the dataset is inside a source or a source is inside the dataset, because each run would read the output of
-/// the previous one.
+/// Fails if the dataset is inside a source or a source is inside the dataset, because each run would then read the
+/// previous run's output.
 pub(super) fn refuse_overlap(sources: &[String], name: &Path, out: &Place) -> anyhow::Result<()> {
     for source in sources {
         match sources::overlap(source, out).map_err(of_source)? {

@@ -23,7 +23,7 @@ pub(super) struct StdoutError {
 }
 
 impl StdoutError {
-    /// Adds what the command did before printing the result, because only the output has been lost.
+    /// Adds to the message what the command did before it printed the result, because only the output was lost.
     pub(super) fn after(self, done: &'static str) -> Self {
         Self { done: Some(done), ..self }
     }

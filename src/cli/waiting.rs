@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::store::{Traffic, Wait};
 
-/// Time without a response until the first report. The time doubles for each further report.
+/// Time without a response before the first report. This time doubles for each further report.
 const SILENCE: Duration = Duration::from_secs(10);
 /// Interval between checks.
 const TICK: Duration = Duration::from_secs(1);

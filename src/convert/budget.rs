@@ -1,10 +1,10 @@
-//! The memory budget that is shared by concurrent batches.
+//! The memory budget that concurrent batches share.
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard};
 
-/// Limit on the total bytes that all batches hold: this base plus an amount per worker. Above the limit, only the
-/// oldest batch decompresses more data.
+/// Limit on the total number of bytes that all batches hold: this base plus an amount per worker. Above the limit, only
+/// the oldest batch decompresses more data.
 const BASE: usize = 32 << 20;
 const PER_WORKER: usize = 24 << 20;
 
@@ -35,7 +35,7 @@ impl Budget {
         Self { limit, state: Mutex::default(), changed: Condvar::new() }
     }
 
-    /// Adds a batch, and returns its share.
+    /// Registers a batch, and returns its share of the budget.
     pub(super) fn share(&self) -> Share<'_> {
         let mut state = self.state();
         let number = state.next;

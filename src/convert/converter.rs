@@ -78,7 +78,7 @@ enum Cause {
 }
 
 impl ConverterError {
-    /// Returns whether the cause is that the conversion was stopped before it converted any objects.
+    /// Returns whether the conversion failed because it was stopped before it converted any objects.
     pub fn is_interruption(&self) -> bool {
         matches!(
             self.0,
@@ -104,8 +104,8 @@ impl Converter {
         }
     }
 
-    /// Selects the objects to convert. The default is all objects, including the objects of the current day, whose logs
-    /// are still incomplete.
+    /// Selects the objects to convert. By default, all objects are converted, including those for the current day,
+    /// whose logs are still incomplete.
     pub fn selection(mut self, selection: Selection) -> Self {
         self.selection = selection;
         self
@@ -142,7 +142,7 @@ impl Converter {
         self
     }
 
-    /// Sets an option of the object stores, such as `region`. Options override the environment.
+    /// Sets an option for the object stores, such as `region`. Options override the environment.
     pub fn option(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.settings.push((key.into(), value.into()));
         self

@@ -1,4 +1,4 @@
-//! The feed of a batch: reads its compressed objects in order and ahead of use, and decompresses them.
+//! Feeds a batch's objects to the pipeline: reads them in order and ahead of use, and decompresses them.
 //!
 //! Ordinary objects are grouped into runs of about half a megabyte. An object that cannot be decompressed in a single
 //! call is streamed, one segment at a time. Runs depend only on the sizes in the listing, so the output does not depend
@@ -13,7 +13,7 @@ use crate::plan::Batch;
 use crate::store::{Fetch, Source, StoreError};
 use crate::util::pool::Pool;
 
-/// Maximum compressed bytes of a run.
+/// Maximum compressed size of a run in bytes.
 const RUN_BYTES: u64 = 512 << 10;
 /// Maximum number of objects in a run.
 const RUN_OBJECTS: usize = 256;
@@ -30,12 +30,12 @@ pub(crate) struct Lost {
     pub error: StoreError,
 }
 
-/// Decompressors for reuse, each with a buffer for the bytes of an object.
+/// Reusable decompressors, each with a buffer for an object's bytes.
 pub(crate) type Decompressors = Pool<(Whole, Vec<u8>)>;
 
 /// Compressed data of a batch.
 pub(crate) enum Compressed {
-    /// Ordinary objects, and the reads in progress for the first few of them.
+    /// A run of ordinary objects. Reads are in progress for the first few of them.
     Run(Range<usize>, VecDeque<Fetch>),
     /// An object to be streamed.
     Object(usize),
@@ -44,7 +44,7 @@ pub(crate) enum Compressed {
 }
 
 impl Compressed {
-    /// Returns the indices, in the batch, of the objects that the data belongs to.
+    /// Returns the objects that the data belongs to, as indices in the batch.
     pub(crate) fn objects(&self) -> Range<usize> {
         match self {
             Self::Run(run, _) => run.clone(),
@@ -74,7 +74,7 @@ pub(crate) struct Input<'a> {
     pub sources: &'a [Source],
     /// Buffers for decompressed text.
     pub texts: &'a TextPool,
-    /// Decompressors of whole objects.
+    /// Decompressors for whole objects.
     pub decompressors: &'a Decompressors,
 }
 
@@ -85,7 +85,7 @@ pub(crate) struct Feed<'a> {
 }
 
 impl<'a> Feed<'a> {
-    /// Returns the feed of a batch, and starts reading its first objects.
+    /// Returns a feed for a batch, and starts reading the batch's first objects.
     pub(crate) fn new(input: Input<'a>) -> Self {
         let mut queue = VecDeque::new();
         let mut bytes = 0;
@@ -113,7 +113,7 @@ impl<'a> Feed<'a> {
         feed
     }
 
-    /// Starts reading the objects of the next run and the objects after it, which arrive while that run is
+    /// Starts reading the objects in the next run, and later objects, which then arrive while that run is being
     /// decompressed.
     fn read_ahead(&mut self) {
         let Input { batch, sources, .. } = self.input;
@@ -175,7 +175,7 @@ impl Input<'_> {
                 continue;
             }
             let streamed = !whole.inflate(index, &gzip, &mut decompressed);
-            // The rest is returned to the queue, because data can decompress to a thousand times its size.
+            // The remaining objects return to the queue, because data can decompress to a thousand times its size.
             if streamed || decompressed.text.len() > MAX_WHOLE {
                 inflated.rest.extend(streamed.then_some(Compressed::Object(index)));
                 let rest = index + 1..run.end;

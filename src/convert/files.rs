@@ -25,10 +25,10 @@ pub(super) struct Open<'a> {
     batch: &'a Batch,
     /// Keys of the objects.
     keys: &'a [String],
-    /// Name that the files share.
+    /// The name that the batch's files share.
     name: String,
     table: TableEncoder<Writing>,
-    /// Path of the row file, for messages.
+    /// Path of the row file, for error messages.
     staged: String,
     rejects: Option<(RejectsEncoder<Writing>, String)>,
     tally: Tally,
@@ -52,7 +52,7 @@ pub(super) struct StagedOutput {
     pub(super) writing: Writing,
 }
 
-/// The state of an object while it is read.
+/// The state of an object while it is being read.
 #[derive(Default, Clone)]
 struct Progress {
     begun: bool,
@@ -64,7 +64,7 @@ struct Progress {
     notes: BTreeSet<Note>,
     rejects: BTreeMap<String, u64>,
     damage: Option<String>,
-    /// The actual content of the object, if it is not the log type in its name. No lines of the object are then kept.
+    /// What the object actually contains, if it is not a log of the type in its name. None of its lines are then kept.
     foreign: Option<Foreign>,
 }
 
@@ -94,7 +94,8 @@ impl<'a> Open<'a> {
         })
     }
 
-    /// Returns whether an object was given up: none of its lines are kept, and the rest of it need not be read.
+    /// Returns whether the conversion gave up on an object: none of its lines are kept, and the rest of it need not be
+    /// read.
     pub(super) fn is_given_up(&self, object: usize) -> bool {
         self.objects[object].foreign.is_some()
     }
@@ -177,7 +178,7 @@ impl<'a> Open<'a> {
         encoder.write(&batch).map_err(write_error(staged))
     }
 
-    /// Finishes the files. `lost` are the objects that could not be read at all.
+    /// Finishes the files. `lost` contains the objects that could not be read at all.
     pub(super) fn finish(
         mut self,
         lost: &[Lost],
@@ -295,7 +296,7 @@ pub(super) fn leave_out(object: &Object, error: &StoreError, tally: &mut Tally) 
     }
 }
 
-/// Returns the error message for an object that does not contain the log type in its name.
+/// Returns the error message for an object that contains something other than a log of the type in its name.
 fn misnamed(named: LogType, foreign: Foreign) -> String {
     format!(
         "is named like an object of the {named} log, but contains {foreign}; none of it is converted. {}",
@@ -308,7 +309,7 @@ fn no_log(log_type: LogType) -> String {
     format!("is not gzip, and contains no line of the {log_type} log")
 }
 
-/// Describes the damage of an object.
+/// Describes the damage to an object.
 fn damage(reject: &Reject) -> String {
     let kept = reject.line_number - 1;
     let what = match reject.reason {

@@ -11,15 +11,15 @@
 //!
 //! | state | contents |
 //! |---|---|
-//! | [`Compressed`] | objects from the feed, or the rest of an object that is streamed |
-//! | [`Decompressed`] | text of whole lines |
+//! | [`Compressed`] | objects from the feed, or the rest of an object that is being streamed |
+//! | [`Decompressed`] | whole lines of text |
 //! | [`Decoded`] | a record batch, and rejected lines |
 //! | encoded | pages in the current row group of the files, see [`Open`] |
 //!
-//! A queue holds the data that is in one of the first three states, in the order of the feed. Workers decompress and
-//! decode several entries concurrently, starting with the first, and write only the entry at the front. After a worker
-//! has moved an entry to its next state, it takes the most urgent entry. Thus a single batch can keep every worker
-//! busy. With two batches, each tends to stay on one worker, and in that worker's cache.
+//! A queue holds the data in the first three states, in feed order. Workers decompress and decode several entries
+//! concurrently, starting with the first, and write only the entry at the front. After a worker has moved an entry to
+//! its next state, it takes the most urgent entry. Thus a single batch can keep every worker busy. With two batches,
+//! each tends to stay on one worker, and in that worker's cache.
 //!
 //! To limit memory use, the queue is bounded and only one object is streamed at a time. While the batches of a
 //! conversion together hold too many bytes, only the oldest batch decompresses more data ([`Share`]).
@@ -38,7 +38,7 @@ use crate::decode::decoder::Decoded;
 use crate::decode::gzip::{Decompressed, MAX_WHOLE};
 use crate::logs::schema::LogType;
 
-/// Maximum decompressed size of an entry: almost [`MAX_WHOLE`], plus one object.
+/// Maximum decompressed size of an entry: just under [`MAX_WHOLE`], plus one more object.
 const INFLATED: usize = 2 * MAX_WHOLE;
 
 /// The pipeline of one batch.
@@ -57,13 +57,13 @@ struct Schedule<'a> {
     feed: Feed<'a>,
     /// Entries that were taken from the feed but not written yet, in order.
     queue: VecDeque<Queued>,
-    /// Number of the next entry.
+    /// The number for the next entry.
     next: u64,
     /// Whether a worker is writing to the files.
     writing: bool,
     /// Bytes of encoded pages and of the record batch that is being written.
     encoded: usize,
-    /// The last object that was given up: none of its lines are kept, and the rest of it need not be read.
+    /// The last object that the conversion gave up on: none of its lines are kept, and the rest of it need not be read.
     given_up: Option<usize>,
     /// Whether a worker was called and has not started yet.
     called: bool,
@@ -90,7 +90,7 @@ enum State {
 }
 
 impl State {
-    /// Returns whether the entry contains only data of the given object, without the beginning of the object.
+    /// Returns whether the entry contains only data from the given object, and not the object's beginning.
     fn is_rest_of(&self, object: usize) -> bool {
         match self {
             Self::Compressed(Compressed::Stream(stream)) => stream.object() == object,
@@ -200,7 +200,7 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// Replaces an entry that a worker took with the results of the worker.
+    /// Replaces the entry that a worker took by the worker's results.
     fn replace(&self, number: u64, states: impl Iterator<Item = State>) {
         let mut schedule = self.schedule();
         schedule.replace(number, states);
@@ -249,8 +249,8 @@ impl Schedule<'_> {
                 State::Compressed(_) if !may_inflate => {}
                 // Only one worker at a time can read a stream, so a stream always has priority.
                 State::Compressed(Compressed::Stream(_)) => return Some(at),
-                // Only one object is streamed at a time, and an earlier entry that is not decompressed yet can turn out
-                // to contain such an object.
+                // Only one object is streamed at a time, and an earlier entry that is not decompressed yet may turn out
+                // to contain an object that must be streamed.
                 State::Compressed(Compressed::Object(_)) if inflating => {}
                 State::Compressed(_) | State::Decompressed(_) => first = first.or(Some(at)),
                 State::Inflating | State::Decoding | State::Decoded(_) => {}
@@ -260,7 +260,7 @@ impl Schedule<'_> {
         first
     }
 
-    /// Takes the data of an entry for a worker.
+    /// Takes an entry's data for a worker.
     fn take(&mut self, at: usize) -> Option<(u64, State)> {
         let entry = self.queue.get_mut(at)?;
         let next = match entry.state {
@@ -284,12 +284,12 @@ impl Schedule<'_> {
         self.encoded + self.queue.iter().map(|entry| entry.bytes).sum::<usize>()
     }
 
-    /// Returns whether everything is written, or the batch has failed.
+    /// Returns whether everything has been written, or the batch has failed.
     fn is_done(&self) -> bool {
         self.failed.is_some() || self.queue.is_empty()
     }
 
-    /// Replaces an entry that a worker took with the results of the worker.
+    /// Replaces the entry that a worker took by the worker's results.
     fn replace(&mut self, number: u64, states: impl Iterator<Item = State>) {
         let at = self.queue.iter().position(|entry| entry.number == number);
         let at = at.expect("an entry stays in the queue while a worker has it");

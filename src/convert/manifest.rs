@@ -1,5 +1,5 @@
-//! Batches as data: one line of JSON describes a batch, so that any run on any machine can convert it. Another line of
-//! JSON contains the outcome.
+//! Batch descriptions: one line of JSON describes a batch, so that a run on any machine can convert it. Another line of
+//! JSON reports the outcome.
 //!
 //! `plan --jsonl` writes descriptions. `convert --batches` reads them and writes outcomes. A description is no more
 //! trusted than a listing: the partition of an object is derived from its key, and claims determine whether the object
@@ -23,7 +23,7 @@ use crate::plan::{self, Batch, Before, Failure, Object, Plan, PlanError, Touched
 use crate::store::{Lines, MAX_SIZE, Named, Network, Source, StoreError, open_text};
 use crate::util::hash::hex;
 
-/// Maximum length of a description line in bytes: about a million objects.
+/// Maximum length of a description line in bytes: enough for about a million objects.
 const MAX_LINE: usize = 128 << 20;
 
 /// The description of a batch, for the run that converts it. Its JSON keys are stable.
@@ -34,13 +34,13 @@ pub struct Description {
     /// Partition of the rows.
     #[serde(flatten)]
     pub partition: Partition,
-    /// Compressed bytes of the objects.
+    /// Compressed size of the objects in bytes.
     pub bytes: u64,
     /// The objects, grouped by source and key prefix.
     pub groups: Vec<Group>,
 }
 
-/// Objects of one source whose keys have the same prefix.
+/// Objects in one source whose keys have the same prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Group {
     /// URL of the source.
@@ -90,19 +90,19 @@ pub(crate) struct Outcome {
     pub rows: u64,
     /// Lines that were rejected.
     pub rejects: u64,
-    /// Parquet files of rows written.
+    /// Number of row files written.
     pub files: u64,
-    /// Number of Parquet files written with rejects.
+    /// Number of reject files written.
     pub reject_files: u64,
     /// Compressed bytes read.
     pub bytes_in: u64,
     /// Decompressed bytes.
     pub bytes_decompressed: u64,
-    /// Bytes of Parquet written.
+    /// Bytes of Parquet files written.
     pub bytes_out: u64,
     /// Seconds that the conversion took.
     pub seconds: f64,
-    /// Objects that failed, and claims of the partition that cannot be applied.
+    /// Objects that failed, and claims in the partition that cannot be applied.
     pub failures: Vec<Failure>,
 }
 
@@ -170,7 +170,7 @@ pub enum BadLine {
     /// An object occurs twice.
     #[error("{0} occurs twice")]
     Twice(String),
-    /// A value in the line does not match the objects in the line.
+    /// A value in the line contradicts the line's objects.
     #[error("the line was changed: `{what}` is {stated}, but {found} according to its objects")]
     Changed {
         /// The JSON key.
@@ -280,13 +280,13 @@ impl Description {
     }
 }
 
-/// Returns whether `other` is the partition for the day after `one`.
+/// Returns whether `other` is `one`, but for the following day.
 fn is_next(one: &Partition, other: &Partition) -> bool {
     one.day.succ_opt().is_some_and(|day| Partition { day, ..one.clone() } == *other)
 }
 
-/// Returns the length of the key prefix that the logs of a load balancer share: everything before the end time, the IP
-/// address and the random string.
+/// Returns the length of the key prefix that all logs from a load balancer share: everything before the end time, the
+/// IP address and the random string.
 fn shared_length(key: &str) -> usize {
     key.rmatch_indices('_').nth(2).map_or(0, |(place, _)| place + 1)
 }
@@ -301,7 +301,7 @@ fn id<'a>(partition: &Partition, names: impl Iterator<Item = &'a str>) -> String
     hex(&hash.finalize()[..16])
 }
 
-/// The sources named in the descriptions. Each source is opened once.
+/// The sources that the descriptions name. Each source is opened once.
 struct Sources<'a> {
     network: &'a Network,
     places: HashMap<String, usize>,
@@ -337,8 +337,7 @@ pub(crate) struct Work {
 }
 
 impl Batches {
-    /// Reads the descriptions in a file, or only the descriptions of a shard. Checks all descriptions before it
-    /// returns.
+    /// Reads the descriptions in a file, or only those in a shard. Checks all descriptions before it returns.
     ///
     /// # Errors
     ///
@@ -367,8 +366,7 @@ impl Batches {
         Ok(Self { sources: sources.opened, batches })
     }
 
-    /// First finishes open claims of other runs in the same partitions, and then plans the objects that are not
-    /// claimed.
+    /// Finishes other runs' open claims in the same partitions, then plans the unclaimed objects.
     ///
     /// # Errors
     ///
@@ -429,8 +427,7 @@ impl Batches {
                 }
                 false
             });
-            // It is rare that an object is converted and then touched after its batch was described, so one thread is
-            // enough.
+            // Objects are rarely both converted and touched after their batch was described, so one thread is enough.
             if !touched.is_empty() {
                 let comparison = Comparison {
                     sources: &sources,

@@ -7,13 +7,13 @@ use std::thread;
 use crate::plan::Batch;
 
 /// Compressed bytes above which a batch is large. A large batch needs memory for a row group of encoded pages and for
-/// the text that follows it.
+/// decompressed text.
 const LARGE: u64 = 1 << 20;
 /// Maximum number of large batches that are converted but not finished. Batches that are still being converted do not
 /// count.
 const MAX_STAGED: usize = 3;
 
-/// A queue of batches. The unconverted rest of a batch can be put back.
+/// A queue of batches. If only part of a batch was converted, the rest can be put back.
 pub(super) struct Queue {
     state: Mutex<State>,
     changed: Condvar,
@@ -22,7 +22,7 @@ pub(super) struct Queue {
 }
 
 struct State {
-    /// Batches with their index in the plan.
+    /// Batches, each with its index in the plan.
     waiting: VecDeque<(usize, Batch)>,
     /// Number of batches that were taken and are not finished.
     taken: usize,
@@ -42,7 +42,7 @@ fn is_large(batch: &Batch) -> bool {
 }
 
 impl Queue {
-    /// Returns a queue of the batches of a plan.
+    /// Returns a queue of a plan's batches.
     pub(super) fn new(batches: Vec<Batch>, max_open: usize) -> Self {
         let waiting = batches.into_iter().enumerate().collect();
         let state = State { waiting, taken: 0, large: 0, open: 0, closed: false };
@@ -74,14 +74,14 @@ impl Queue {
         None
     }
 
-    /// Records that a taken batch is converted.
+    /// Records that a batch has been converted.
     pub(super) fn converted(&self, batch: &Batch) {
         let mut state = self.state.lock().expect("no holder panics");
         state.open -= usize::from(is_large(batch));
         self.changed.notify_all();
     }
 
-    /// Records that a converted batch is finished. If the batch has a rest, puts it back into the queue.
+    /// Records that a converted batch is finished. Puts `rest`, the unconverted part of the batch, back into the queue.
     pub(super) fn finish(&self, index: usize, batch: &Batch, rest: Option<Batch>) {
         let mut state = self.state.lock().expect("no holder panics");
         state.taken -= 1;
@@ -98,8 +98,8 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    /// Returns a guard that closes the queue if its thread panics, so that other threads do not wait for the batch of
-    /// that thread.
+    /// Returns a guard that closes the queue if its thread panics, so that other threads do not wait for that thread's
+    /// batch.
     pub(super) fn guard(&self) -> Guard<'_> {
         Guard(self)
     }

@@ -8,9 +8,9 @@ use crate::logs::reject::Reason;
 use crate::logs::schema::LogType;
 use crate::plan::{Failure, Moved};
 
-/// Kind of objects that must be restored before they can be read.
+/// The kind for objects that must be restored before they can be read.
 pub(crate) const ARCHIVED: &str = "archived";
-/// Kind of objects that another run claimed while this run was converting them.
+/// The kind for objects that another run claimed while this run was converting them.
 pub(crate) const CONVERTED_CONCURRENTLY: &str = "converted_concurrently";
 
 /// The counts of a run. `--json` prints them; the JSON keys are stable.
@@ -21,9 +21,9 @@ pub struct Tally {
     pub objects: Objects,
     /// Partitions that received converted objects.
     pub partitions: u64,
-    /// Parquet files of rows written.
+    /// Number of row files written.
     pub files: u64,
-    /// Number of Parquet files written with rejects.
+    /// Number of reject files written.
     pub reject_files: u64,
     /// Lines read; the unreadable tail of an object counts as one.
     pub lines: u64,
@@ -34,15 +34,15 @@ pub struct Tally {
     pub rows: u64,
     /// Rejected lines by reason.
     pub rejects: BTreeMap<&'static str, u64>,
-    /// Unusual objects that were converted, by note.
+    /// Number of converted objects with unusual properties, by note.
     pub notes: BTreeMap<&'static str, u64>,
-    /// Counts of each log type whose objects were read.
+    /// Counts for each log type whose objects were read.
     pub log_types: BTreeMap<LogType, OfLogType>,
     /// Compressed bytes read.
     pub bytes_in: u64,
     /// Decompressed bytes.
     pub bytes_decompressed: u64,
-    /// Bytes of Parquet written.
+    /// Bytes of Parquet files written.
     pub bytes_out: u64,
     /// Compressed bytes of archived objects, which are skipped.
     pub bytes_archived: u64,
@@ -52,7 +52,7 @@ pub struct Tally {
     pub requests_failed: u64,
     /// Duration in seconds, from the first listing to the last file. For a batch, only the duration of the conversion.
     pub seconds: f64,
-    /// Unaccepted incomplete objects from earlier runs in the partitions that this run read.
+    /// Incomplete objects from earlier runs that no one has accepted, in the partitions that this run read.
     pub incomplete_before: u64,
     /// Whether the run was interrupted.
     pub interrupted: bool,
@@ -60,13 +60,13 @@ pub struct Tally {
     pub failures: Vec<Failure>,
 }
 
-/// Counts of a log type.
+/// Counts for one log type.
 #[derive(Debug, Clone, Default, Serialize)]
 #[non_exhaustive]
 pub struct OfLogType {
     /// Objects read to their end.
     pub objects: u64,
-    /// Parquet files of rows written.
+    /// Number of row files written.
     pub files: u64,
     /// Lines read.
     pub lines: u64,
@@ -92,7 +92,7 @@ pub struct Objects {
     pub not_processed: u64,
     /// Skipped objects by kind.
     pub skipped_by_kind: BTreeMap<&'static str, u64>,
-    /// Key of the first object of each kind that the listing skipped.
+    /// For each kind of object that the listing skipped, the key of the first one.
     pub examples: BTreeMap<&'static str, String>,
     /// Selected objects whose directory is for a different day than their end time. The end time determines the
     /// partition.

@@ -1,8 +1,8 @@
-//! Touched objects: objects whose ETag or time, but not size, changed since they were converted.
+//! Touched objects: objects whose ETag or modification time, but not size, changed since they were converted.
 //!
-//! `touch`, in-place encryption and copying an object onto itself do not change the content of an object. Therefore,
-//! this module compares the CRC-32 and the size of the decompressed bytes with the values in the claim. If both match,
-//! an amendment records the new ETag, and no later run reads the object again.
+//! `touch`, in-place encryption and copying an object onto itself do not change an object's content. Therefore, this
+//! module compares the CRC-32 and the size of the decompressed bytes with the values in the claim. If both match, an
+//! amendment records the new ETag, and no later run reads the object again.
 
 use std::collections::VecDeque;
 use std::mem;
@@ -21,7 +21,8 @@ use crate::plan::{Amount, Batch, Failure, Plan, PlanError, Remedy, TOUCHED, Touc
 use crate::store::{Source, StoreError};
 use crate::util::threads::on_threads;
 
-/// Maximum number of objects in a chunk. One thread compares a chunk, and one log entry records its unchanged objects.
+/// Maximum number of objects in a chunk. One thread compares each chunk, and one log entry records the chunk's
+/// unchanged objects.
 const OBJECTS_AT_ONCE: usize = 4096;
 
 /// A comparison that is ready to run.
@@ -41,7 +42,7 @@ pub struct Comparison<'a> {
 /// The result of a comparison.
 #[derive(Debug, Default)]
 pub struct Compared {
-    /// Objects whose content is unchanged. They are recorded.
+    /// Objects whose content is unchanged. The ledger now contains an amendment for each.
     pub equal: Amount,
     /// Objects that must be restored before they can be read.
     pub archived: Amount,
@@ -51,7 +52,7 @@ pub struct Compared {
     pub left: u64,
 }
 
-/// Touched objects claimed in one partition, each with the CRC-32 and size of its content when it was converted.
+/// Touched objects claimed in one partition, each with the CRC-32 and size that its content had when it was converted.
 struct Chunk {
     batch: Batch,
     converted: Vec<(usize, Content)>,
@@ -68,7 +69,7 @@ struct Progress {
 }
 
 impl Comparison<'_> {
-    /// Compares the touched objects of a plan. The plan then counts unchanged and archived objects as skipped, and all
+    /// Compares the touched objects in a plan. The plan then counts unchanged and archived objects as skipped, and all
     /// other touched objects as failures.
     ///
     /// # Errors
@@ -91,7 +92,7 @@ impl Comparison<'_> {
         Ok(())
     }
 
-    /// Compares touched objects, and records the unchanged ones in the partitions that claimed them.
+    /// Compares touched objects, and records the unchanged ones in the logs of the partitions that claimed them.
     ///
     /// # Errors
     ///

@@ -1,6 +1,6 @@
-//! Converts the fields of a tile of lines to the values of Arrow arrays, column by column.
+//! Converts the fields in a tile of lines to Arrow array values, column by column.
 //!
-//! Each kind of value has its own file. [`builder`] is the only function that selects among the kinds.
+//! Each kind of value has its own file. Only [`builder`] chooses between them.
 
 mod dictionary;
 pub(crate) mod number;
@@ -27,11 +27,11 @@ pub trait ColumnBuilder: Send {
     /// reaches the other columns.
     fn may_reject(&self) -> bool;
 
-    /// Appends the value of each line. `fields` are the spans of the column's field in `text`. The indices of lines
-    /// whose values are rejected are appended to `rejected`.
+    /// Appends one value per line. `fields` are the spans of the column's field in `text`. Appends to `rejected` the
+    /// indices of lines whose values are rejected.
     fn append(&mut self, text: &[u8], fields: Spans<'_>, rejected: &mut Vec<usize>);
 
-    /// Returns whether [`append`](Self::append) would accept the value of one line.
+    /// Returns whether [`append`](Self::append) would accept the value in one line.
     fn accepts(&mut self, text: &[u8], field: Span) -> bool;
 
     /// Truncates to the first `rows` values. `rows` must be the number of values before the last call of `append`.

@@ -1,6 +1,6 @@
-//! Decodes text of whole lines into a record batch and rejects.
+//! Decodes whole lines of text into a record batch and rejects.
 //!
-//! This module does no I/O. A [`Decoded`] depends only on its [`Decompressed`].
+//! This module does no I/O. A [`Decoded`] depends only on the [`Decompressed`] that it was decoded from.
 
 use std::mem;
 use std::sync::Arc;
@@ -17,10 +17,10 @@ use crate::logs::reject::{MAX_RAW, Reason, Reject};
 use crate::logs::schema::Table;
 
 /// Number of rejects at which [`Decoder::decode`] stops. Without a limit, rejects could need far more memory than their
-/// text: a two-byte line can become a reject of a hundred bytes. The last tile can take the number above the limit.
+/// text: a two-byte line can become a reject of a hundred bytes. The last tile may exceed the limit.
 pub const MAX_REJECTS: usize = 16 << 10;
-/// Limit on the total size of rejected lines in bytes. [`Decoder::decode`] stops when it is reached, which can be after
-/// the limit, at the end of a tile.
+/// Limit on the total size of rejected lines in bytes. [`Decoder::decode`] stops at the end of the tile in which the
+/// limit is reached.
 const MAX_REJECT_BYTES: usize = 4 << 20;
 /// Number of rows at which [`Decoder::decode`] stops. Without a limit, a batch of short lines could be several times as
 /// large as its text.
@@ -31,7 +31,7 @@ pub struct Decoder {
     schema: SchemaRef,
     grammar: Grammar,
     tile: Tile,
-    /// All columns except the last, in the order of the schema.
+    /// All columns except the last, in schema order.
     columns: Vec<FieldColumn>,
     source_key: DictionaryBuilder,
     rows: usize,
@@ -77,7 +77,7 @@ pub struct DecodedSegment {
     pub notes: Vec<Note>,
 }
 
-/// Total size of the rejects in one call of [`Decoder::decode`].
+/// Total size of the rejects in one call to [`Decoder::decode`].
 #[derive(Default)]
 struct RejectSize {
     rejects: usize,
@@ -105,7 +105,7 @@ impl Decoded {
 }
 
 impl Decoder {
-    /// Returns a decoder for the lines of a table.
+    /// Returns a decoder for a table's lines.
     pub fn new(table: &Table) -> Self {
         let known = table.fields.len();
         let columns = table.columns().map(|(field, column)| FieldColumn {
@@ -201,14 +201,14 @@ impl Decoder {
         is_row(&mut self.columns, self.grammar, line)
     }
 
-    /// Returns whether the columns that are read from a field would accept its value. `index` is the position of the
+    /// Returns whether all columns derived from a field would accept the field's value. `index` is the position of the
     /// field in the line, starting at 0.
     pub fn accepts(&mut self, index: usize, line: &[u8], field: Span) -> bool {
         let mut columns = self.columns.iter_mut().filter(|column| column.field == index);
         columns.all(|column| column.builder.accepts(line, field))
     }
 
-    /// Appends the rows of the tile to the columns.
+    /// Appends the tile's rows to the columns.
     fn append_tile(
         &mut self,
         text: &Text,

@@ -1,4 +1,4 @@
-//! Decompresses objects to text of whole lines, in bounded memory.
+//! Decompresses objects to whole lines of text, in bounded memory.
 //!
 //! libdeflate decompresses an ordinary object in a single call, about twice as fast as any streaming decompressor.
 //! flate2 streams all other objects in segments: those that are large, empty, corrupt or not gzip, and those with
@@ -25,25 +25,26 @@ use crate::logs::reject::{MAX_RAW, Reason};
 
 pub(crate) use crate::decode::gzip::content::{HEAD, is_gzip, is_text};
 
-/// Maximum size in bytes of a text that is decompressed in a single call.
+/// Maximum size in bytes of text that is decompressed in a single call.
 pub const MAX_WHOLE: usize = 16 << 20;
 /// Maximum size in bytes of an object that is read into memory as a whole.
 pub(crate) const MAX_WHOLE_GZIP: u64 = 4 << 20;
-/// Approximate text size of a streamed segment, in bytes. A segment ends with a whole line.
+/// Approximate text size of a streamed segment, in bytes. A segment ends at the end of a line.
 const SEGMENT: usize = 4 << 20;
 /// Maximum number of levels of nested gzip.
 const MAX_DEPTH: usize = 4;
 
-/// The first bytes of every member: the magic number and the compression method, which is always deflate (RFC 1952, 2.3.1).
+/// The first bytes of every member (RFC 1952, 2.3.1): the magic number and the compression method, which is always
+/// deflate.
 const MEMBER: [u8; 3] = [0x1f, 0x8b, 8];
-/// Index of the flags in a member.
+/// Index of the flags byte in a member.
 const FLAGS: usize = 3;
-/// Flag of a member whose header has a checksum.
+/// The flag that is set if the member's header has a checksum.
 const FHCRC: u8 = 2;
 /// Length in bytes of the smallest member without its size field: a header, an empty block and a checksum.
 const LEAST: usize = 16;
 
-/// Decompressed text of whole lines, from one or more objects.
+/// Whole lines of decompressed text, from one or more objects.
 #[derive(Debug, Default)]
 pub struct Decompressed {
     /// The lines of all segments.
@@ -52,12 +53,12 @@ pub struct Decompressed {
     pub segments: Vec<Segment>,
 }
 
-/// Consecutive lines of one object.
+/// Consecutive lines from one object.
 #[derive(Debug, Default)]
 pub struct Segment {
     /// Index of the object in its batch.
     pub object: usize,
-    /// Range of its lines in the text. The last line has a line end.
+    /// Range of the segment's lines in the text. The last line has a line ending.
     pub range: Range<usize>,
     /// Compressed bytes that the segment accounts for.
     pub gzip_bytes: u64,
@@ -72,8 +73,8 @@ pub struct Segment {
 }
 
 impl Segment {
-    /// Returns an empty segment that accounts for the byte order mark of a text that begins at `at`, so that the
-    /// offsets in the next segment include the mark.
+    /// Returns an empty segment at position `at` that accounts for a byte order mark at the start of the text, so that
+    /// the offsets in the next segment include the mark.
     fn of_mark(object: usize, at: usize) -> Self {
         let bytes = BYTE_ORDER_MARK.len() as u64;
         Self { object, range: at..at, bytes, notes: vec![Note::ByteOrderMark], ..Self::default() }
@@ -88,7 +89,7 @@ pub enum Note {
     ByteOrderMark,
     /// The gzip data contains gzip data, which is also decompressed.
     GzipInGzip,
-    /// Zero bytes or line ends follow a gzip member; they are skipped.
+    /// Zero bytes or line endings follow a gzip member; they are skipped.
     Padding,
     /// The object is uncompressed text.
     PlainText,
@@ -123,7 +124,7 @@ impl Note {
 /// A reject that is found before lines are decoded: corrupt data, or a line that is longer than a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RawReject {
-    /// Reason of the reject.
+    /// Reason for the reject.
     pub reason: Reason,
     /// Length of the rejected data in bytes.
     pub raw_length: u64,
@@ -155,8 +156,8 @@ impl Whole {
     ///
     /// libdeflate stops after the first member without reporting its position. But it verifies the uncompressed size,
     /// which is the last four bytes of that member (RFC 1952, 2.3.1). So if these four bytes end the object and occur
-    /// nowhere else after the header, the member ends where the object ends, and no data follows it. The four bytes can
-    /// also occur by chance, so one object in thousands is streamed unnecessarily.
+    /// nowhere else after the header, the member ends where the object ends, and no data follows it. The four bytes may
+    /// also occur elsewhere by chance, so one object in several thousand is streamed unnecessarily.
     pub fn inflate(&mut self, object: usize, gzip: &[u8], decompressed: &mut Decompressed) -> bool {
         let Some((before, [crc32 @ .., b0, b1, b2, b3])) = gzip.split_last_chunk::<8>() else {
             return false;
@@ -241,7 +242,7 @@ enum Body {
 }
 
 impl Body {
-    /// Returns the number of bytes of the object that were read since the last call.
+    /// Returns how many of the object's bytes were read since the last call.
     fn take_count(&mut self) -> u64 {
         match self {
             Self::Text(layer) => layer.count(),
@@ -251,7 +252,7 @@ impl Body {
 }
 
 impl Stream {
-    /// Starts reading an object of `size` bytes, whatever its content.
+    /// Starts reading an object of `size` bytes, regardless of its content.
     ///
     /// # Errors
     ///
@@ -343,7 +344,7 @@ impl Stream {
         self.object
     }
 
-    /// Returns the next segment, or `None` after the last. A segment can have no lines. Reuses the buffer `text`.
+    /// Returns the next segment, or `None` after the last. A segment may have no lines. Reuses the buffer `text`.
     ///
     /// # Errors
     ///
@@ -439,7 +440,7 @@ impl Stream {
         Ok(Vec::new())
     }
 
-    /// Fills `text` up to the size of a segment. Returns how the read ended.
+    /// Fills `text` up to the segment size. Returns how the read ended.
     fn fill(&mut self, text: &mut Text) -> io::Result<End> {
         if self.end == End::Full {
             let room = self.segment_size.saturating_sub(text.len());
@@ -467,7 +468,7 @@ impl Stream {
                 (0, None)
             }
             End::Full => {
-                // If all lines may be open, the cut is after them: a cut before them would make no progress.
+                // If every line may be open, the cut is after the lines: a cut before them would make no progress.
                 let cut = match cut::before_open_line(text, lines) {
                     0 => lines,
                     cut => cut,
@@ -502,8 +503,8 @@ impl Stream {
         }
     }
 
-    /// Searches for the end of a line that is longer than a segment. If the line ends, returns the number of bytes that
-    /// the segment accounts for and the line as a reject.
+    /// Searches for the end of a line that is longer than a segment. If the end is found, returns the number of bytes
+    /// that the segment accounts for, and the line as a reject.
     fn end_long_line(
         &mut self,
         mut long: LongLine,
@@ -515,7 +516,7 @@ impl Stream {
         if let Some(at) = line_end {
             self.carry.extend_from_slice(&text[at + 1..]);
             long.bytes += 1;
-            // As with any line, a CR before the line end is not part of the line.
+            // As with any line, a CR before the LF is not part of the line.
             long.reject.raw_length -= u64::from(long.last == Some(b'\r'));
         }
         text.truncate(0);
@@ -535,7 +536,7 @@ impl Stream {
     }
 }
 
-/// The part read so far of a line that is longer than a segment.
+/// A line that is longer than a segment, as far as it has been read.
 struct LongLine {
     reject: RawReject,
     bytes: u64,
@@ -555,7 +556,7 @@ impl LongLine {
     }
 }
 
-/// Appends a line end to a text whose last line has none.
+/// Appends a line ending if the last line has none.
 fn end_last_line(text: &mut Text, start: usize) {
     if text[start..].last().is_some_and(|&last| last != b'\n') {
         text.extend(b"\n");

@@ -43,9 +43,9 @@ pub struct Inspection {
 pub struct About {
     /// Key of the object, or the known part of the key; empty for a stream.
     pub key: String,
-    /// Parts of the key, or of the name alone; `None` if the name is not the name of a log.
+    /// Parts of the key, or of the name alone; `None` if it is not a log's name.
     pub named: Option<Named>,
-    /// Why the key is not the key of a log.
+    /// Why the key is not a log's key.
     pub mismatch: Option<String>,
     /// Format of the object.
     pub format: ObjectFormat,
@@ -99,7 +99,7 @@ pub struct Named {
     pub region: String,
     /// Day of the partition; `None` if `convert` skips the object.
     pub day: Option<String>,
-    /// Resource id of the load balancer, such as `app/<name>/<id>`. The name of a Classic Load Balancer.
+    /// Resource ID of the load balancer, such as `app/<name>/<id>`. The name of a Classic Load Balancer.
     pub load_balancer: String,
     /// End of the window that the object covers, `yyyy-mm-ddThh:mmZ`.
     pub end_time: String,
@@ -217,7 +217,7 @@ impl Inspection {
     }
 }
 
-/// Counts the lines for each number of fields.
+/// Counts the lines by their number of fields.
 fn count_fields(table: &Table, decompressed: &Decompressed, counts: &mut BTreeMap<usize, u64>) {
     for segment in &decompressed.segments {
         let text = &decompressed.text[segment.range.clone()];

@@ -83,8 +83,8 @@ pub struct Counts {
 }
 
 impl Reader {
-    /// Starts reading an object like a conversion does: gzip with any number of members, or plain text. `source_key` is
-    /// the value of that column in all rows.
+    /// Starts reading an object as a conversion does: gzip with any number of members, or plain text. `source_key` is
+    /// the value of the `source_key` column in all rows.
     ///
     /// # Errors
     ///
@@ -134,13 +134,13 @@ impl Reader {
 
     /// Returns the rejects since the last call, with line numbers and byte offsets relative to the entire stream.
     ///
-    /// The reader keeps rejects in memory until this method returns them. If many lines can be rejected, call this
+    /// The reader keeps rejects in memory until this method returns them. If many lines may be rejected, call this
     /// method after each batch.
     pub fn take_rejects(&mut self) -> Vec<Reject> {
         mem::take(&mut self.rejects)
     }
 
-    /// Reads the next batch. Calls `observe` with each decompressed text before decoding it.
+    /// Reads the next batch. Passes each piece of decompressed text to `observe` before decoding it.
     pub(crate) fn read(
         &mut self,
         observe: impl FnOnce(&Decompressed),

@@ -1,7 +1,7 @@
-//! Detects, from its first lines, what an object contains if it is not the log type in its name.
+//! Detects, from an object's first lines, what it contains instead of the log type in its name.
 //!
 //! Only objects whose lines are all rejected are checked, so an invalid line among valid ones is an ordinary reject. If
-//! the content is not recognized, the lines are ordinary rejects, too.
+//! the content is not recognized, the lines are also ordinary rejects.
 
 use std::fmt;
 
@@ -152,7 +152,7 @@ pub fn recognize(named: LogType, rejects: &[Reject]) -> Option<Foreign> {
         let lines: Vec<&[u8]> = std::iter::once(first).chain(lines).collect();
         return have_chosen_fields(named, &lines).then_some(Foreign::ChosenFields);
     };
-    // These are recognized by the first line alone.
+    // These are recognized from the first line alone.
     let by_first_line = matches!(
         kind,
         Foreign::W3c | Foreign::Parquet | Foreign::Header | Foreign::Utf16 | Foreign::Markup

@@ -1,4 +1,4 @@
-//! Reusable buffers of decompressed text.
+//! Reusable buffers for decompressed text.
 
 use std::ops::Deref;
 

@@ -5,8 +5,9 @@
 //!
 //! * A line ends at LF; one CR before the LF is not part of the line. If a line ends within a quoted field, it is
 //!   joined with the lines after it, provided that the result is a row: see `tokenizer::join`.
-//! * Fields are separated by one or more spaces. A field is unquoted or quoted (from a quote to the next quote, which
-//!   must be followed by a space or the end of the line). Nothing is unescaped: AWS writes `\x22` for a quote within a
+//! * Fields are separated by one or more spaces. A field is unquoted or quoted. A quoted field extends from next quote, which
+//!   must be followed by a space or the end of the line. Nothing is unescaped: AWS
+//!   writes `\x22` for a quote within a
 //!   field, and these characters are kept. In tables with literal quotes, every field is unquoted, and its quotes are
 //!   part of its value.
 //! * After the last known field of the table, the rest of the line is one field, unchanged.
@@ -39,13 +40,13 @@ use crate::decode::text_buffer::Text;
 use crate::logs::reject::Reason;
 use crate::logs::schema::Table;
 
-/// Maximum number of lines of a tile. The number is large enough that the fixed costs per tile of forty columns are
-/// small, and small enough that the text is still in the CPU cache when the last column reads it.
+/// Maximum number of lines in a tile: large enough to keep the per-tile overhead of forty columns small, and small
+/// enough that the text is still in the CPU cache when the last column reads it.
 const TILE_LINES: usize = 64;
 /// Number of bytes to scan at a time. Each byte corresponds to one bit of a mask.
 const BLOCK: usize = 64;
 
-/// A tile: consecutive lines of a text, with their field boundaries. The memory is reused for the next tile.
+/// A tile: consecutive lines of text, with their field boundaries. The memory is reused for the next tile.
 #[derive(Debug, Default)]
 pub struct Tile {
     /// Starts of fields. The field that begins at `starts[i]` ends one byte before `starts[i + 1]`.
@@ -73,7 +74,7 @@ pub struct Tile {
     literal_quotes: bool,
 }
 
-/// Position of a line in its text, without the line ending.
+/// Position of a line in the text, without the line ending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bounds {
     /// Number of the line in the tile, from 0.
@@ -136,7 +137,7 @@ impl Grammar {
 }
 
 impl Tile {
-    /// Reads lines of `text[from..end]`, which must end with a line ending, into the tile.
+    /// Reads lines from `text[from..end]`, which must end with a line ending, into the tile.
     ///
     /// Returns the position after the last line read. Copies of irregular lines are appended to `text`, after `end`.
     /// `is_row` returns whether a line would become a row. It is called only for lines that may have to be joined.
@@ -218,7 +219,7 @@ impl Tile {
         &self.lines
     }
 
-    /// Keeps only the valid lines for whose index `keep` returns true.
+    /// Keeps only the valid lines for which `keep`, called with their index, returns true.
     pub fn retain(&mut self, mut keep: impl FnMut(usize) -> bool) {
         let mut indices = 0..;
         self.lines.retain(|_| indices.next().is_some_and(&mut keep));

@@ -1,6 +1,6 @@
 //! Adds Bloom filters to text columns.
 //!
-//! The statistics of a column whose values are nearly all distinct prune nothing. With a Bloom filter, a reader that
+//! If nearly all values of a column are distinct, its statistics prune nothing. With a Bloom filter, a reader that
 //! searches for one value can skip the row groups that do not contain it
 //! (<https://parquet.apache.org/docs/file-format/bloomfilter/>).
 
@@ -18,7 +18,7 @@ use crate::encode::chunk::{ColumnEncoder, Pages};
 /// Target false positive rate: the share of absent values that a filter does not rule out.
 const FALSE_POSITIVES: f64 = 0.01;
 
-/// An encoder of a text column that adds a filter to each row group.
+/// An encoder for a text column that adds a filter to each row group.
 pub(super) struct Filtered {
     column: Box<dyn ColumnEncoder>,
     filter: Sbbf,
@@ -30,8 +30,8 @@ impl Filtered {
     }
 }
 
-/// Returns an empty filter for as many values as a row group has rows. The filter is folded to a smaller size when the
-/// row group ends.
+/// Returns an empty filter with room for one value per row of a row group. The filter is folded to a smaller size when
+/// the row group ends.
 fn empty() -> Result<Sbbf> {
     Sbbf::new_with_ndv_fpp(ROW_GROUP_ROWS as u64, FALSE_POSITIVES)
 }

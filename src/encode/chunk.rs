@@ -23,10 +23,10 @@ pub(super) trait ColumnEncoder: Send {
     /// Appends the values of an array.
     fn write(&mut self, array: &ArrayRef) -> Result<()>;
 
-    /// Returns the size in bytes of the encoded pages of the current row group.
+    /// Returns the size in bytes of the encoded pages in the current row group.
     fn size(&self) -> usize;
 
-    /// Finishes the chunk of the current row group, and starts the next one. Returns its pages and metadata.
+    /// Finishes the current chunk, and returns its pages and metadata. Later values go to the next chunk.
     fn finish(&mut self) -> Result<(Pages, ColumnCloseResult)>;
 }
 

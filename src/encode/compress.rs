@@ -6,7 +6,7 @@ use std::io;
 use parquet::basic;
 use zstd::zstd_safe::{CParameter, ParamSwitch};
 
-/// The compression of pages.
+/// How pages are compressed.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Compression {
@@ -20,7 +20,7 @@ pub enum Compression {
 }
 
 impl Compression {
-    /// Returns the name of the compression on the command line and in claims.
+    /// Returns the name that the command line and claims use.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Zstd => "zstd",
@@ -82,6 +82,6 @@ fn compressor() -> io::Result<zstd::bulk::Compressor<'static>> {
 }
 
 thread_local! {
-    /// One for each worker instead of one for each column, because a compressor uses one or two megabytes.
+    /// One per worker instead of one per column, because a compressor uses one or two megabytes.
     pub(super) static SCRATCH: RefCell<Scratch> = RefCell::default();
 }

@@ -6,7 +6,7 @@ use crate::encode::LENGTH;
 use crate::encode::rle::varint;
 use crate::encode::text_values::clear;
 
-/// Number of deltas in a block, which stores the least delta once.
+/// Number of deltas in a block, which stores its smallest delta once.
 const BLOCK: usize = 128;
 /// Number of deltas that share a bit width.
 const MINIBLOCK: usize = 32;
@@ -90,20 +90,20 @@ fn zigzag(value: i64) -> u64 {
     (value << 1 ^ value >> 63).cast_unsigned()
 }
 
-/// Texts of a page for DELTA_BYTE_ARRAY encoding: the length of the prefix that each text shares with the preceding
-/// one, and the remaining bytes of each text.
+/// The strings in a page, for DELTA_BYTE_ARRAY encoding: the length of the prefix that each string shares with the
+/// preceding one, and each string's remaining bytes.
 #[derive(Default)]
 pub(super) struct DeltaTexts {
     shared: Vec<u32>,
     lengths: Vec<u32>,
     rests: Vec<u8>,
-    /// The last text.
+    /// The last string.
     last: Vec<u8>,
     size: usize,
 }
 
 impl DeltaTexts {
-    /// Appends texts. Copies only the parts after the shared prefixes, and the entire last text.
+    /// Appends strings. Copies only the parts after the shared prefixes, and the entire last string.
     pub(super) fn extend<'a>(&mut self, texts: impl Iterator<Item = &'a [u8]>) {
         let mut last = self.last.as_slice();
         for text in texts {
@@ -118,12 +118,12 @@ impl DeltaTexts {
         self.last = last.to_vec();
     }
 
-    /// Returns the size in bytes of the texts in PLAIN encoding.
+    /// Returns the size in bytes of the strings in PLAIN encoding.
     pub(super) fn size(&self) -> usize {
         self.size
     }
 
-    /// Appends the encoded texts to `out`, and clears the buffer.
+    /// Appends the encoded strings to `out`, and clears the buffer.
     pub(super) fn encode(&mut self, out: &mut Vec<u8>) {
         for numbers in [&mut self.shared, &mut self.lengths] {
             integers(numbers.drain(..).map(i64::from), i32::BITS, out);
@@ -172,7 +172,7 @@ mod tests {
         (value >> 1).cast_signed() ^ -(value & 1).cast_signed()
     }
 
-    /// Decodes integers exactly as specified. Leaves the bytes that follow them.
+    /// Decodes integers exactly as specified. Does not consume the bytes that follow them.
     fn decode(bytes: &mut &[u8]) -> Vec<i64> {
         let block = read_varint(bytes) as usize;
         let miniblocks = read_varint(bytes) as usize;
@@ -236,7 +236,7 @@ mod tests {
         fn texts_survive_a_round_trip(values in proptest::collection::vec("[ab]{0,20}", 1..300)) {
             let mut bytes = Vec::new();
             let mut texts = DeltaTexts::default();
-            // The shared prefixes do not depend on how many texts are appended at once.
+            // The shared prefixes do not depend on how many strings are appended at once.
             for values in values.chunks(7) {
                 texts.extend(values.iter().map(String::as_bytes));
             }

@@ -20,7 +20,7 @@ pub(super) trait Dictionary: Default {
     fn encode(&self, out: &mut Vec<u8>);
 }
 
-/// The encoding of the pages of a chunk.
+/// How a chunk's pages are encoded.
 pub(super) enum Fallback<D> {
     /// Pages contain indices.
     Indexed(Indexed<D>),
@@ -35,7 +35,7 @@ pub(super) struct Indexed<D> {
     pub(super) dictionary: D,
     /// Indices of the current page.
     pub(super) indices: Vec<u32>,
-    /// Number of values in the chunk that were looked up so far.
+    /// Number of values looked up in the chunk so far.
     pub(super) values_seen: usize,
     /// Whether a finished page contains indices.
     has_pages: bool,

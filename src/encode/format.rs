@@ -44,8 +44,8 @@ pub(super) struct Storage {
     pub(super) zstd_level: i32,
 }
 
-/// Zstandard level for bytes with matches, such as common prefixes of text and high bytes of integers. Levels from 1 up
-/// are slower, save little space for URLs, and make ids larger.
+/// Zstandard level for bytes with matches, such as common prefixes of text and high bytes of integers. Levels of 1 and
+/// above are slower, save little space for URLs, and increase the compressed size of IDs.
 const MATCHES: i32 = -1;
 /// Zstandard level for bytes without matches, where only Huffman coding saves space, such as bit-packed indices and
 /// deltas.
@@ -66,7 +66,7 @@ impl Format {
         Storage { encoding, zstd_level }
     }
 
-    /// Returns whether files have a page index: a column index and an offset index of each column chunk.
+    /// Returns whether files have a page index: a column index and an offset index for each column chunk.
     pub(super) fn has_page_index(self) -> bool {
         self.profile == Profile::Compact
     }

@@ -27,9 +27,9 @@ pub(super) struct NumberEncoder<P: Physical> {
     stored: Stored,
     pages: Fallback<NumberDictionary<P::Native>>,
     levels: Levels,
-    /// Values of the current page that are not NULL.
+    /// The non-NULL values of the current page.
     values: Vec<P::Native>,
-    /// Minimum and maximum of the finished pages of the chunk.
+    /// Minimum and maximum of the chunk's finished pages.
     min_max: Option<(P::Native, P::Native)>,
 }
 
@@ -158,7 +158,7 @@ struct NumberDictionary<T> {
 
 /// Size of the cache of recent numbers, as a power of two.
 const RECENT_BITS: u32 = 10;
-/// Index in an empty entry of the cache.
+/// Index in an empty cache entry.
 const NONE: u32 = u32::MAX;
 
 impl<T> Default for NumberDictionary<T> {
@@ -214,8 +214,8 @@ impl<T: Plain> NumberDictionary<T> {
     }
 }
 
-/// Hashes the bits of a number. Ports and sizes are the only numbers that clients could choose so that their hashes
-/// collide, and the dictionary of a chunk is abandoned long before collisions matter.
+/// Hashes the bits of a number. Clients can choose colliding values only for ports and sizes, and a chunk's dictionary
+/// is abandoned long before collisions matter.
 #[inline]
 fn hash(bits: u64) -> u64 {
     const MIX: u64 = 0x9e37_79b9_7f4a_7c15;

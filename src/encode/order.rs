@@ -2,7 +2,7 @@
 //!
 //! The `parquet` crate writes IEEE_754_TOTAL_ORDER for doubles and has no option for another order. Many readers, such
 //! as pyarrow up to 26 and parquet-java 1.13, do not support that order and ignore the statistics of columns that use
-//! it. All readers support TYPE_ORDER, and the statistics of this program are correct in both orders
+//! it. All readers support TYPE_ORDER, and the statistics that this program writes are correct in both orders
 //! ([`Plain::least`](crate::encode::statistics::Plain::least)).
 
 use std::io::{self, Write};
@@ -12,9 +12,9 @@ use parquet::errors::{ParquetError, Result};
 /// Header of the field `column_orders` in `FileMetaData`: a list, whose field number is one higher than the preceding
 /// field's.
 const LIST_FIELD: u8 = 0x19;
-/// Type of the elements of the list, in the lower half of its header.
+/// Type of the list's elements, in the lower half of the list's header.
 const STRUCTS: u8 = 0x0c;
-/// Upper half of the header of a list whose length follows as a varint.
+/// Upper half of a list's header if the length of the list follows as a varint.
 const LONG: u8 = 0xf0;
 /// A union whose first field is an empty struct: TYPE_ORDER.
 const TYPE_ORDER: [u8; 3] = [0x1c, 0, 0];

@@ -28,7 +28,7 @@ pub(super) struct DataPage {
 pub(super) struct Levels {
     rows: usize,
     nulls: usize,
-    /// One bit for each row, in the bit packing of Parquet. Empty as long as either all rows or no rows are NULL.
+    /// One bit per row, bit-packed as Parquet requires. Empty as long as either all rows or no rows are NULL.
     mixed: BooleanBufferBuilder,
 }
 
@@ -80,7 +80,7 @@ impl Levels {
     }
 }
 
-/// Calls `each` with the values that are not NULL, as slices of consecutive values.
+/// Calls `each` with each slice of consecutive non-NULL values.
 pub(super) fn for_each_run<T>(
     values: &[T],
     nulls: Option<&NullBuffer>,

@@ -20,7 +20,7 @@ pub enum Profile {
 }
 
 impl Profile {
-    /// Returns the name of the profile on the command line and in state files.
+    /// Returns the name that the command line and state files use.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Portable => "portable",

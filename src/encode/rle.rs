@@ -4,7 +4,7 @@
 /// Number of values that are bit-packed together. A group is a whole number of bytes.
 const GROUP: usize = 8;
 
-/// Returns the number of bits of values up to `max`; at least 1, as in all writers.
+/// Returns the bit width of values up to `max`. The width is at least 1, as in all writers.
 pub(super) fn bit_width(max: u32) -> u8 {
     (u32::BITS - max.leading_zeros()).max(1) as u8
 }
@@ -36,7 +36,7 @@ pub(super) fn repeat(value: u32, count: usize, width: u8, out: &mut Vec<u8>) {
     out.extend_from_slice(&value.to_le_bytes()[..bytes]);
 }
 
-/// Appends levels of one bit that are already bit-packed.
+/// Appends one-bit levels that are already bit-packed.
 pub(super) fn packed_bits(bits: &[u8], out: &mut Vec<u8>) {
     varint((bits.len() as u64) << 1 | 1, out);
     out.extend_from_slice(bits);
@@ -79,7 +79,7 @@ fn pack_group(group: &[u32; GROUP], width: u32, out: &mut Vec<u8>) {
         out.extend_from_slice(&(low | high << shift).to_le_bytes()[..bytes]);
         return;
     }
-    // Both halves together are longer than sixteen bytes.
+    // The two halves together occupy more than sixteen bytes.
     let carried = if shift == u128::BITS { 0 } else { high << shift };
     let first = low | carried;
     let rest = high >> (u128::BITS - shift);

@@ -67,9 +67,9 @@ impl Physical for TimestampMicrosecondType {}
 pub(super) trait Plain: Copy + Default + Send {
     /// Appends the bytes of the number in little-endian order.
     fn push(self, out: &mut Vec<u8>);
-    /// Returns the bits of the number, which identify equal numbers.
+    /// Returns the bit pattern of the number: equal bit patterns mean equal numbers.
     fn bits(self) -> u64;
-    /// Returns the statistics of a chunk of such numbers.
+    /// Returns the statistics of a chunk that contains numbers of this type.
     fn statistics(min_max: Option<(Self, Self)>, nulls: u64) -> Statistics;
     /// Returns the lesser of two values.
     fn least(self, other: Self) -> Self;
@@ -139,10 +139,10 @@ impl Plain for f64 {
     }
 }
 
-/// Returns the least and the greatest text; `None` if there are no texts.
+/// Returns the least and the greatest string; `None` if there are no strings.
 pub(super) fn extremes<'a>(texts: impl Iterator<Item = &'a [u8]>) -> Option<(&'a [u8], &'a [u8])> {
-    // Compares the first sixteen bytes as big-endian integers, which have the order of the texts if they differ. So few
-    // texts have to be compared in full.
+    // Compares the first sixteen bytes as big-endian integers. If these differ, their order is the order of the
+    // strings, so few strings have to be compared in full.
     let keyed = texts.map(|text| (beginning(text), text));
     let extremes = keyed.map(|keyed| (keyed, keyed)).reduce(|(min, max), (keyed, _)| {
         (if keyed < min { keyed } else { min }, if keyed > max { keyed } else { max })

@@ -1,5 +1,5 @@
-//! Encodes random columns in both profiles. Compares the statistics with the values, the pages with the features of the
-//! profile, and the values of both profiles.
+//! Encodes random columns in both profiles. Checks that the statistics match the values, that the pages use only the
+//! features of the profile, and that both profiles contain the same values.
 
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -67,7 +67,7 @@ enum Values {
     Double(Vec<Option<f64>>),
 }
 
-/// A value that compares in the order of its column.
+/// A value that is ordered like the values of its column.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Value {
     Bytes(Vec<u8>),
@@ -114,7 +114,8 @@ impl Values {
     }
 }
 
-/// Generates text around the length at which bounds are truncated, with the first and last characters of each length.
+/// Generates text around the length at which bounds are truncated, with the first and last characters of each UTF-8
+/// length.
 fn text() -> impl Strategy<Value = String> {
     let edge = || {
         select(vec![
@@ -171,7 +172,7 @@ fn column<T: Clone + std::fmt::Debug + 'static>(
 #[derive(Debug)]
 struct Case {
     limits: SizeLimits,
-    /// Number of rows of each record batch.
+    /// Number of rows in each record batch.
     batches: Vec<usize>,
     columns: Vec<Values>,
 }
@@ -311,7 +312,7 @@ fn check_chunk(
     match (bounds_of_chunk(statistics), present().min().zip(present().max())) {
         ((None, None), None) => seen.chunks_without_values += 1,
         ((None, None), Some(_)) => {
-            // Only a text column whose dictionary was abandoned can have no bounds.
+            // Only a text column whose dictionary was abandoned may lack bounds.
             assert!(["word", EXTRA_FIELDS, SOURCE_KEY].contains(&&*name), "{name}");
             let encoding = format.storage(Content::Text).encoding;
             assert!(chunk.encodings().any(|found| found == encoding));
@@ -439,7 +440,7 @@ fn check(case: &Case, format: Format, seen: &mut Seen) {
     assert_eq!(first, case.batches.iter().sum::<usize>());
 }
 
-/// A bound is marked exact if and only if it is a value of a row. Other bounds enclose all values.
+/// A bound is marked exact if and only if it is the value in some row. Other bounds enclose all values.
 #[test]
 fn statistics_are_exact_if_and_only_if_they_are_marked_so() {
     let seen = check_random_files(Profile::Compact, Compression::None);

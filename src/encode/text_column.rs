@@ -136,7 +136,7 @@ impl TextEncoder {
     }
 
     /// Returns how many of the next rows to append before checking again whether the page is full, given the lengths of
-    /// their texts. The result is at most the rows of one page, and about as much text as fits into a few pages.
+    /// their strings. The rows fit into the current page by number, but their text may fill a few pages.
     fn rows_of_page(&self, lengths: impl Iterator<Item = usize>) -> usize {
         let (mut rows, mut bytes) = (0, 0);
         for length in lengths.take(self.limits.page_rows - self.levels.rows()) {
@@ -170,8 +170,8 @@ impl TextEncoder {
                 indexed.page(&mut self.levels, min_max, format)
             }
             Fallback::Plain(_) => {
-                // Values that come from dictionaries have no extremes. Such values are in no particular order, so
-                // statistics would prune nothing.
+                // No extremes are kept for values that come from dictionaries. These values are in no particular order,
+                // so statistics would prune nothing.
                 let min_max = self.extremes.take().map(|(min, max)| min_max_of(&min, &max));
                 let plain = &mut self.plain;
                 page::data_page(&mut self.levels, Content::Text, min_max, format, |out| {
@@ -208,7 +208,7 @@ impl ColumnEncoder for TextEncoder {
     }
 }
 
-/// Returns the minimum and maximum of all pages; `None` if a page with values lacks them.
+/// Returns the minimum and maximum of all pages; `None` if a page with values has no statistics.
 fn min_max_of_chunk(pages: &[DataPage]) -> Option<MinMax> {
     let mut pages = pages.iter().filter(|page| page.nulls < page.rows);
     let first = pages.next()?.min_max.clone()?;

@@ -9,7 +9,7 @@ use crate::encode::format::{Content, Format};
 /// Maximum capacity in bytes of a page buffer that is kept for the next page.
 const MAX_KEPT: usize = 4 << 20;
 
-/// The text of a page, in the encoding of the profile.
+/// The text of a page, in the profile's encoding.
 pub(super) enum TextValues {
     /// PLAIN: the encoded bytes.
     Plain(Vec<u8>),
@@ -25,7 +25,7 @@ impl TextValues {
         }
     }
 
-    /// Appends texts.
+    /// Appends strings.
     pub(super) fn extend<'a>(&mut self, texts: impl Iterator<Item = &'a [u8]>) {
         match self {
             Self::Plain(bytes) => texts.for_each(|text| push(text, bytes)),
@@ -33,7 +33,7 @@ impl TextValues {
         }
     }
 
-    /// Returns the number of bytes of the texts in PLAIN encoding.
+    /// Returns the size in bytes of the strings in PLAIN encoding.
     pub(super) fn size(&self) -> usize {
         match self {
             Self::Plain(bytes) => bytes.len(),
@@ -41,7 +41,7 @@ impl TextValues {
         }
     }
 
-    /// Appends the encoded texts to `out`, and clears the buffer.
+    /// Appends the encoded strings to `out`, and clears the buffer.
     pub(super) fn encode(&mut self, out: &mut Vec<u8>) {
         match self {
             Self::Plain(bytes) => {
@@ -61,7 +61,7 @@ pub(super) fn clear(bytes: &mut Vec<u8>) {
     }
 }
 
-/// Appends a text in PLAIN encoding: its length, then its bytes.
+/// Appends a string in PLAIN encoding: its length, then its bytes.
 #[inline]
 pub(super) fn push(text: &[u8], out: &mut Vec<u8>) {
     let length: [u8; LENGTH] = (text.len() as u32).to_le_bytes();

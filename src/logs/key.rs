@@ -28,7 +28,7 @@ use crate::logs::schema::LogType;
 
 const ROOT: &str = "AWSLogs";
 const SERVICE: &str = "elasticloadbalancing";
-/// Names of the partition columns of a table. All of them are text.
+/// Names of the partition columns. All are text columns.
 pub(crate) const PARTITION_COLUMNS: [&str; 5] = ["account", "region", "year", "month", "day"];
 /// Values of [`PARTITION_COLUMNS`].
 pub(crate) type PartitionValues = [String; 5];
@@ -39,7 +39,7 @@ pub(crate) type PartitionValues = [String; 5];
 pub struct Key {
     /// Partition of the object.
     pub partition: Partition,
-    /// Resource id of the load balancer, with dots instead of slashes: `app.<name>.<id>` or `net.<name>.<id>`. The name
+    /// Resource ID of the load balancer, with dots instead of slashes: `app.<name>.<id>` or `net.<name>.<id>`. The name
     /// of a Classic Load Balancer.
     pub balancer: String,
     /// End of the window that the object covers, `yyyymmddThhmmZ`.
@@ -48,8 +48,8 @@ pub struct Key {
     pub name: String,
     /// Whether the path contains a day on which AWS cannot have delivered the object.
     pub is_moved: bool,
-    /// Day that determines the shard of the object: the day of the path if the object was moved, otherwise the day of
-    /// the partition. A shard lists the directories of its own days.
+    /// The day that determines the object's shard: the day in the path if the object was moved, otherwise the
+    /// partition's day. A shard lists the directories for its own days.
     pub shard_day: NaiveDate,
 }
 
@@ -97,7 +97,7 @@ impl TryFrom<Unchecked> for Partition {
 pub enum SkipReason {
     /// Test file such as `ELBAccessLogTestFile`, which AWS writes when logging is enabled.
     TestFile,
-    /// Object of another service that delivers below `AWSLogs/`, with the kind of the object.
+    /// Object from another service that delivers below `AWSLogs/`, with the object's kind.
     Service(&'static str),
     /// Named like a log, but with an unsupported ending.
     UnsupportedEnding,
@@ -109,7 +109,7 @@ pub enum SkipReason {
     Unknown,
 }
 
-/// Services that deliver below `AWSLogs/<account>/`: directory prefix and kind of objects.
+/// Services that deliver below `AWSLogs/<account>/`: directory prefix and object kind.
 const SERVICES: [(&str, &str); 10] = [
     ("CloudTrail", "cloudtrail"),
     ("vpcflowlogs", "vpc_flow_logs"),
@@ -270,7 +270,7 @@ fn other(directory: &str, name: &str) -> SkipReason {
         .map_or(SkipReason::Unknown, SkipReason::Service)
 }
 
-/// Returns the kind of the service that delivers to a directory of an account, if it is known.
+/// Returns the kind of the service that delivers to a directory below an account, if the service is known.
 fn service_kind(directory: &str) -> Option<&'static str> {
     SERVICES.into_iter().find(|(name, _)| directory.starts_with(name)).map(|(_, kind)| kind)
 }
@@ -302,7 +302,7 @@ fn is_word(text: &str, also: &str) -> bool {
     !text.is_empty() && text.chars().all(|c| c.is_ascii_alphanumeric() || also.contains(c))
 }
 
-/// Parses a number of exactly `count` digits. The value is valid only for fewer than 10 digits, because more digits
+/// Parses a number of exactly `count` digits. The value is valid only for fewer than 10 digits, because longer numbers
 /// wrap.
 fn digits(text: &str, count: usize) -> Option<u32> {
     let all = text.len() == count && text.bytes().all(|b| b.is_ascii_digit());
@@ -480,7 +480,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// An object has the same partition in any directory, except that the day can be one day later. A listing never
+        /// An object has the same partition in any directory, except that it may be one day later. A listing never
         /// skips the object's directory, and no path changes the account or region.
         #[test]
         fn an_object_has_one_partition_in_every_layout(

@@ -8,16 +8,16 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 
 use crate::logs::schema::LogType;
 
-/// Name of the rejects table of all log types, and of its directory in the dataset.
+/// Name of the rejects table, which all log types share, and of its directory in the dataset.
 pub(crate) const TABLE: &str = "elb_rejects";
 
-/// Returns the name of the rejects file that belongs to a file of rows. The name begins with the log type, because all
-/// log types share the directories of rejects.
+/// Returns the name of the reject file that belongs to a row file. The name begins with the log type, because all log
+/// types share the reject directories.
 pub(crate) fn file_name(log_type: LogType, of_rows: &str) -> String {
     format!("{log_type}-{of_rows}")
 }
 
-/// Returns the log type of a rejects file from its name.
+/// Returns the log type in the name of a reject file.
 pub(crate) fn log_type(name: &str) -> Option<LogType> {
     LogType::named(name.split_once('-')?.0)
 }
@@ -25,7 +25,7 @@ pub(crate) fn log_type(name: &str) -> Option<LogType> {
 /// Maximum number of bytes of the rejected line to keep in a reject.
 pub const MAX_RAW: usize = 64 << 10;
 
-/// Why a line was rejected. The codes are part of the format of the dataset.
+/// Why a line was rejected. The codes are part of the dataset format.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Reason {
@@ -37,7 +37,7 @@ pub enum Reason {
     InvalidUtf8,
     /// The line is longer than 1 MiB.
     LineTooLong,
-    /// A quote is inside a bare field, or another character directly follows the closing quote of a field.
+    /// A quote is inside an unquoted field, or another character directly follows the closing quote of a field.
     MisplacedQuote,
     /// The object has too many levels of nested gzip.
     NestedGzip,
@@ -132,21 +132,21 @@ impl fmt::Display for Reason {
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Reject {
-    /// Number of the line in its object, from 1.
+    /// Line number in the object, starting at 1.
     pub line_number: u64,
-    /// Offset in bytes of the line in the decompressed object.
+    /// Byte offset of the line in the decompressed object.
     pub byte_offset: u64,
     /// Why the line was rejected.
     pub reason: Reason,
     /// Column whose value was rejected, for [`Reason::InvalidValue`].
     pub column: Option<Arc<str>>,
-    /// Length of the line in bytes, without its line end.
+    /// Length of the line in bytes, without the line ending.
     pub raw_length: u64,
     /// The first [`MAX_RAW`] bytes of the line.
     pub raw: Vec<u8>,
 }
 
-/// Descriptions of the columns of the rejects table, one line each, in the order of [`schema`].
+/// One-line descriptions of the columns in the rejects table, in the order of [`schema`].
 pub const MEANINGS: [&str; 8] = [
     "Log type of the line",
     "Key of the object that contains the line",

@@ -9,9 +9,9 @@ use std::sync::{Arc, LazyLock};
 use arrow::datatypes::{DataType, Field as ArrowField, Schema as ArrowSchema, SchemaRef, TimeUnit};
 use serde::{Deserialize, Serialize};
 
-/// Column with the text of the fields that AWS has added after the fields in the schema file.
+/// Name of the column that contains any trailing fields that AWS has added beyond those in the schema file.
 pub(crate) const EXTRA_FIELDS: &str = "extra_fields";
-/// Column with the key of the object that a row was read from.
+/// Name of the column that contains the key of the object from which a row was read.
 pub(crate) const SOURCE_KEY: &str = "source_key";
 /// Names and descriptions of the columns that this program adds at the end of every table of rows.
 pub const OWN_COLUMNS: [(&str, &str); 2] = [
@@ -140,7 +140,7 @@ pub struct Table {
     /// Whether quotes are part of the values. Otherwise a field that begins with a quote ends at the next quote.
     #[serde(default)]
     pub literal_quotes: bool,
-    /// Minimum number of fields of a line: the number of fields in the first version of the log.
+    /// Minimum number of fields in a line: the number of fields in the first version of the log.
     pub required_fields: usize,
     /// The fields, in the order in which they appear in a line.
     #[serde(rename = "field")]
@@ -226,9 +226,9 @@ pub enum Part {
     NotAfter,
 }
 
-/// The shape of the values of a column, which distinguishes valid lines from those with omitted or reordered fields.
+/// The shape of a column's values. It distinguishes valid lines from lines with omitted or reordered fields.
 ///
-/// Shapes are permissive: they accept new names of ciphers, actions and reasons, and the placeholders of published
+/// Shapes are permissive: they accept new names of ciphers, actions and reasons, and the placeholders in published
 /// examples. NULL and empty values match every shape. Fields that a client controls have no shape. The rules are in
 /// `columns/shape.rs`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -237,7 +237,7 @@ pub enum Part {
 pub enum Shape {
     /// Type of request, such as `h2`.
     RequestType,
-    /// Resource id of a load balancer, such as `app/my-lb/50dc6c495c0c9188`.
+    /// Resource ID of a load balancer, such as `app/my-lb/50dc6c495c0c9188`.
     LoadBalancer,
     /// Address or host name before a port.
     Host,
@@ -386,7 +386,7 @@ impl Table {
     ///
     /// # Errors
     ///
-    /// Fails if the text is not a valid schema file, or if it is contradictory.
+    /// Fails if the text is not a valid schema file, or contradicts itself.
     #[doc(hidden)] // for tests
     pub fn parse(text: &str) -> Result<Self, SchemaError> {
         let mut table: Self = toml::from_str(text)?;
@@ -457,7 +457,7 @@ impl Table {
         })
     }
 
-    /// Returns the schema of the Parquet files, which has only types that every reader supports.
+    /// Returns the schema of the Parquet files, which uses only types that every reader supports.
     pub fn file_schema(&self) -> SchemaRef {
         self.schema(|_| DataType::Utf8)
     }

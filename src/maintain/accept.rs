@@ -17,7 +17,7 @@ use crate::util::threads;
 /// Maximum number of objects per log entry.
 const OBJECTS_AT_ONCE: usize = 10_000;
 
-/// An object that was damaged, or none of whose lines became a row. `--json` prints it as JSON.
+/// A damaged object, or an object none of whose lines became a row. `--json` prints it as JSON.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct Incomplete {
     /// Partition of the object.

@@ -132,7 +132,7 @@ pub fn apply(dataset: &Dataset, repairs: &mut [Repair]) -> Result<(), DatasetErr
     Ok(())
 }
 
-/// Returns the repair of a partition, if it needs one.
+/// Returns the repair for a partition, if the partition needs one.
 fn examine(
     dataset: &Dataset,
     partition: &Partition,
@@ -218,7 +218,7 @@ fn is_visible(dataset: &Dataset, claim: &Claim) -> Result<bool, DatasetError> {
     Ok(true)
 }
 
-/// Rebuilds each claim from its file of rows and its file of rejects.
+/// Rebuilds each claim from its row file and its reject file.
 fn rebuild(dataset: &Dataset, keys: &[String], kept: &[&Claim]) -> anyhow::Result<Vec<Claim>> {
     let mut groups: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     for key in keys {
@@ -233,7 +233,7 @@ fn rebuild(dataset: &Dataset, keys: &[String], kept: &[&Claim]) -> anyhow::Resul
     let mut held: HashSet<String> = kept.iter().copied().flat_map(names).collect();
     let mut claims = Vec::new();
     for mut group in groups.into_values() {
-        // A claim lists the file of rejects first, because that file is published first.
+        // A claim lists the reject file first, because that file is published first.
         group.sort_by_key(|key| !key.starts_with(reject::TABLE));
         let mut claim = of_files(dataset, &group)?;
         let file = dataset.target().name(group[0]);

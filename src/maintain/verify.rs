@@ -1,7 +1,7 @@
 //! Verifies a dataset without writing to it.
 //!
-//! Verification compares the claims with the source and with the files in the table directories, and the files with
-//! their footers. Optionally, it reads the source again and compares the rows.
+//! A verification compares the claims with the source and with the files in the table directories, and checks the
+//! files' footers. Optionally, it reads the source again and compares the rows.
 
 mod output;
 pub(crate) mod reference;
@@ -41,8 +41,8 @@ pub struct Verification<'a> {
     pub selection: &'a Selection,
     /// The dataset's redaction, used to read the source again and compare rows. If `None`, rows are not compared.
     pub read_data: Option<&'a Redaction>,
-    /// Returns the schema of the reference decoder: [`LogType::table`]. Tests use other schemas to show that
-    /// differences are found.
+    /// Returns the reference decoder's schema for a log type. This is [`LogType::table`], except in tests, which use
+    /// other schemas to show that differences are found.
     pub reference: &'a (dyn Fn(LogType) -> &'static Table + Sync),
     /// Stops the verification when set.
     pub stop: &'a AtomicBool,
@@ -55,7 +55,7 @@ pub struct Report {
     pub objects: u64,
     /// Number of claims in effect.
     pub claims: u64,
-    /// Number of files of rows or rejects that match their claims.
+    /// Number of row and reject files that match their claims.
     pub files: u64,
     /// Number of lines that were read, according to the claims.
     pub lines: u64,
@@ -69,7 +69,8 @@ pub struct Report {
     pub reference_decoded: u64,
     /// Number of objects that could not be compared because they changed or no longer exist in the source.
     pub not_compared: u64,
-    /// Number of objects whose ETag or time changed after the conversion, but whose rows and rejects are the same.
+    /// Number of objects whose ETag or modification time changed after the conversion, but whose rows and rejects are
+    /// the same.
     pub touched: u64,
     /// Number of objects with rejects.
     pub objects_with_rejects: u64,
@@ -88,7 +89,7 @@ pub struct Finding {
     pub kind: &'static str,
     /// The object, claim or file with the problem.
     pub name: String,
-    /// The problem, phrased as a predicate of the name.
+    /// The problem, phrased as a predicate whose subject is the name.
     pub problem: String,
     /// What the user can do.
     pub remedy: Remedy,
@@ -254,8 +255,8 @@ impl Verification<'_> {
 
     /// Reports listed objects that are not in exactly one claim or that changed after the conversion.
     ///
-    /// An object can have copies in two directories: that of its day of delivery and that of the day of its end time.
-    /// Either copy can be claimed, so the claims of days adjacent to the selection also count.
+    /// An object may have copies in two directories: one for its day of delivery, and one for the day of its end time.
+    /// Either copy may be claimed, so claims for days adjacent to the selection also count.
     fn compare_with_source(
         &self,
         listing: &Listing,
@@ -322,7 +323,7 @@ impl Verification<'_> {
                             Remedy::Remove,
                         ));
                     }
-                    // `compare_rows` compares its rows later.
+                    // `compare_rows` compares the object's rows later.
                     Change::Touched if self.read_data.is_some() => {}
                     Change::Touched => {
                         let problem = "has a new ETag or time since the conversion; its content was not compared";

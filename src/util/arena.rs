@@ -42,7 +42,7 @@ impl Arena {
         &self.bytes[self.offsets[index] as usize..self.offsets[index + 1] as usize]
     }
 
-    /// Appends a string and returns its index. All strings together must be shorter than 2 GiB.
+    /// Appends a string and returns its index. The total length of all strings must be less than 2 GiB.
     #[inline]
     pub(crate) fn push(&mut self, string: &[u8]) -> usize {
         let index = self.len();
@@ -154,7 +154,7 @@ mod tests {
     use super::*;
 
     proptest::proptest! {
-        /// Compares the interner with a map from strings to indices, also after truncation.
+        /// Compares the interner with a map from strings to indices, including after truncation.
         #[test]
         fn equal_strings_have_one_index(
             rounds in vec((vec("[ab]{0,6}", 0..60), 0_usize..60), 1..5),

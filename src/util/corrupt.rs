@@ -1,4 +1,4 @@
-//! Converts panics of the `parquet` crate, which some corrupt files cause, to errors.
+//! Converts panics in the `parquet` crate to errors. Some corrupt files make the crate panic.
 
 use std::iter;
 

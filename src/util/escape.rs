@@ -74,7 +74,7 @@ fn is_displayed(c: char) -> bool {
         return !c.is_ascii_control();
     }
     // `escape_debug` escapes characters that are not printable. It also escapes a combining mark at the start of a
-    // text, so this code puts a letter before the character.
+    // string, so this code puts a letter before the character.
     let mut pair = [b'a'; 5];
     let end = 1 + c.encode_utf8(&mut pair[1..]).len();
     str::from_utf8(&pair[..end]).is_ok_and(|pair| pair.escape_debug().nth(1) == Some(c))

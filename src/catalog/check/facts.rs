@@ -23,7 +23,7 @@ const BATCH: usize = 16_384;
 /// Number of rows from which filters are derived.
 const SAMPLES: u64 = 2_048;
 
-/// A row from which filters are derived: the value of each column.
+/// The column values of a row from which filters are derived.
 pub(super) type Row = Vec<Option<Value>>;
 
 /// The values of a column in a batch, converted to one of the few types that can be compared.
@@ -74,7 +74,7 @@ impl Probe {
     }
 }
 
-/// Reads the footers of files. Returns the expected values of each column, without sums, and the number of row groups.
+/// Reads file footers. Returns the expected values of each column, without sums, and the number of row groups.
 fn footers(
     dataset: &Dataset,
     outputs: &[Output],
@@ -110,7 +110,7 @@ impl ColumnFacts {
     fn add(&mut self, column: &Column, group: &RowGroupMetaData) {
         let rows = group.num_rows().cast_unsigned();
         let chunk = group.columns().iter().find(|chunk| chunk.column_descr().name() == column.name);
-        // A file from an older version can lack the column. Engines then read NULL.
+        // A file written by an older version may lack the column. Engines then read NULL.
         let Some(chunk) = chunk else { return };
         let statistics = chunk.statistics();
         let nulls = statistics.and_then(Statistics::null_count_opt);
@@ -155,7 +155,7 @@ fn exact_range(data_type: &DataType, statistics: &Statistics) -> Option<(Value, 
     })
 }
 
-/// Some columns of consecutive rows in a row group.
+/// The values of selected columns in consecutive rows of a row group.
 pub(super) struct Batch {
     /// Index of the file, and index of the row group in the file.
     pub(super) group: (usize, usize),
@@ -164,7 +164,7 @@ pub(super) struct Batch {
     pub(super) values: Vec<Option<Values>>,
 }
 
-/// Reads some columns of files, row group by row group.
+/// Reads the columns with the indices in `wanted`, one row group at a time.
 pub(super) fn scan(
     dataset: &Dataset,
     outputs: &[Output],

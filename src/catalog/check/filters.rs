@@ -1,8 +1,8 @@
-//! Filters on two columns, and the rows that they match.
+//! Filters on two columns, and the number of rows that each matches.
 //!
-//! A reader that uses statistics incorrectly to skip pages tends to fail if different pages match the two conditions.
-//! So the preferred filters are those whose conditions match different rows of one row group, and the same row in a
-//! later row group of the file.
+//! A reader that misuses statistics when it skips pages tends to fail if the two conditions match different pages. So
+//! this module prefers filters whose conditions match different rows in one row group, and the same row in a later row
+//! group of the same file.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -21,13 +21,13 @@ use crate::dataset::layout::Dataset;
 const FILTERS: usize = 16;
 /// Number of candidates from which the filters are selected.
 const CANDIDATES: usize = 128;
-/// Shares of the values that a range can cover, in percent. One share is selected at random.
+/// How much of a column's values a range filter covers, in percent. One entry is selected at random.
 const WIDTHS: [usize; 5] = [2, 5, 8, 15, 30];
-/// Maximum length of text in a filter.
+/// Maximum length in bytes of a string in a filter.
 const LONGEST: usize = 200;
 const MILLISECOND: i64 = 1000;
 
-/// Returns candidate filters. Each is derived from a row, so most of them match rows.
+/// Returns candidate filters. Each is derived from a row, so most match at least one row.
 pub(super) fn candidates(
     columns: &[Column],
     samples: &[Row],
@@ -71,7 +71,7 @@ pub(super) fn candidates(
     all
 }
 
-/// Returns a random test that `value` passes. `values` are the sorted values of its column.
+/// Returns a random test that `value` passes. `values` are the sorted values of the same column.
 fn test(value: Option<&Value>, values: &[&Value], random: &mut Random) -> Option<Test> {
     let Some(value) = value else { return Some(Test::Null) };
     let constant = |value: &Value| match value {
@@ -114,7 +114,7 @@ type Group = (usize, usize);
 /// Number of rows in a row group that match the first condition, the second, and both.
 type Matches = [u64; 3];
 
-/// Counts the rows that each candidate matches, and returns the best filters that match any rows.
+/// Counts the rows that each candidate matches, and returns the best of those that match any.
 pub(super) fn count(
     dataset: &Dataset,
     outputs: &[Output],
@@ -127,7 +127,7 @@ pub(super) fn count(
     let places: HashMap<&str, usize> =
         wanted.iter().enumerate().map(|(place, index)| (&*columns[*index].name, place)).collect();
     let mut counts: Vec<Vec<(Group, Matches)>> = vec![Vec::new(); candidates.len()];
-    // The number of matches with times rounded to milliseconds.
+    // The number of rows that each candidate matches if times are rounded to milliseconds.
     let mut rounded = vec![0; candidates.len()];
     scan(dataset, outputs, columns, &wanted, |Batch { group, rows, values }| {
         let exact: Vec<_> = values.iter().map(Option::as_ref).collect();
@@ -158,7 +158,7 @@ pub(super) fn count(
     let mut found: Vec<(bool, Filter)> = Vec::new();
     for ((conditions, groups), rounded) in candidates.into_iter().zip(counts).zip(rounded) {
         let rows = groups.iter().map(|(_, matches)| matches[2]).sum();
-        // If the precision of times affects the result, even correct engines can return different results.
+        // If rounding times changes the count, correct engines may disagree, so the filter is useless.
         if rows > 0 && rows == rounded {
             found.push((is_promising(&groups), Filter { conditions, rows }));
         }
@@ -178,7 +178,7 @@ fn is_promising(groups: &[(Group, Matches)]) -> bool {
 }
 
 impl Values {
-    /// Returns times rounded half up to milliseconds, as some engines do. Returns `None` for other values.
+    /// Returns a time rounded half up to milliseconds, as some engines round it. Returns `None` for other values.
     fn rounded(&self) -> Option<Self> {
         let round = |micros: i64| (micros + MILLISECOND / 2).div_euclid(MILLISECOND) * MILLISECOND;
         match self {

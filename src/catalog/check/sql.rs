@@ -1,4 +1,4 @@
-//! The statements in the SQL dialect of each engine.
+//! Generates the statements in each engine's SQL dialect.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -47,8 +47,9 @@ impl Engine {
         parts.collect::<Vec<_>>().join(".")
     }
 
-    /// Returns an expression for a string. If the string is not printable ASCII, or an engine could interpret it inside
-    /// a literal (escapes, variables, the end of a statement), the expression decodes it from hexadecimal bytes.
+    /// Returns an expression for a string. If the string is not printable ASCII, or contains characters that an engine
+    /// could interpret inside a literal (escapes, variables, the end of a statement), the expression decodes the string
+    /// from hexadecimal bytes.
     fn text(self, text: &str) -> String {
         let plain = |c: char| (c.is_ascii_graphic() || c == ' ') && !"'\\$;".contains(c);
         if text.chars().all(plain) {
@@ -95,8 +96,8 @@ impl Engine {
         format!("CAST({expression} AS {name})")
     }
 
-    /// Returns a relation of constant rows. Spark and Snowflake do not support function calls in `VALUES`, but some
-    /// strings require them; BigQuery and Redshift do not support `VALUES` as a relation.
+    /// Returns a relation that consists of constant rows. Some strings require function calls, which Spark and
+    /// Snowflake do not support in `VALUES`. BigQuery and Redshift do not support `VALUES` as a relation.
     fn rows(self, name: &str, columns: &[&str], rows: &[Vec<String>]) -> String {
         match self {
             Self::Trino | Self::DuckDb => {
@@ -159,7 +160,7 @@ impl Engine {
 }
 
 fn time_text(micros: i64) -> String {
-    // Chrono can represent every time in a file: the program reads only years of four digits.
+    // Chrono can represent every time in a file: the program accepts only four-digit years.
     let time = DateTime::from_timestamp_micros(micros).unwrap_or_default();
     time.format("%Y-%m-%d %H:%M:%S%.3f").to_string()
 }
@@ -176,7 +177,7 @@ impl Check {
         let from = engine.quoted(table);
         let mut statements = Vec::new();
         if !self.partitions.is_empty() {
-            // Partitions that are not checked also have rows, so the total is unknown.
+            // Unchecked partitions may also contain rows, so the total is unknown.
             if self.unfinished == 0 {
                 statements.push(self.total(&from, engine));
             }
@@ -391,7 +392,7 @@ fn shown(value: &Value) -> String {
 }
 
 /// Returns a function that takes the name of a result and returns a SQL condition that is true if the result differs
-/// from `value`. Both the millisecond before a time and the one after it are accepted, because some engines round.
+/// from `value`. A time may be rounded down or up to a millisecond, because engines round differently.
 fn differs(value: Option<&Value>, engine: Engine) -> Box<dyn Fn(&str) -> String> {
     let Some(value) = value else { return Box::new(|_| String::new()) };
     if let Value::Time(micros) = value {
@@ -448,7 +449,7 @@ mod tests {
                 let written = engine.text(&text);
                 prop_assert_eq!(written.matches('\'').count() % 2, 0);
                 prop_assert!(written.is_ascii() && !written.contains(['\\', ';', '$', '\n']));
-                // The text between the quotes is the value or its bytes.
+                // The text between the quotes is the value, or its bytes in hexadecimal.
                 let inner = written.split('\'').nth(1).unwrap();
                 let hex = hex(text.as_bytes());
                 prop_assert!(inner == text || inner == hex, "{}", written);

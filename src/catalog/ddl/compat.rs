@@ -1,7 +1,7 @@
 //! A view with the columns of the access log table in AWS's documentation.
 //!
 //! That table (<https://docs.aws.amazon.com/athena/latest/ug/create-alb-access-logs-table.html>) parses lines with a
-//! regular expression. Most of the columns are strings that contain the text from the line.
+//! regular expression. Most of its columns are strings that contain the text of the field.
 
 use arrow::datatypes::DataType;
 
@@ -10,7 +10,7 @@ use crate::logs::schema::LogType;
 
 /// The last column of AWS's table.
 const LAST: &str = "conn_trace_id";
-/// Numeric columns that are strings in AWS's table.
+/// Columns that are numeric in this program's table but strings in AWS's table.
 const TEXTS: [&str; 2] = ["target_status_code", "matched_rule_priority"];
 /// Columns that contain empty strings in AWS's table where this program writes NULL. If no target was reached, the
 /// regular expression mistakes the `-` for the delimiter before the port, so the address is empty. Missing fields are
@@ -34,7 +34,7 @@ pub(super) fn view(table: &External, view: &str) -> Option<String> {
     ))
 }
 
-/// Returns an expression for a column with the type and values of AWS's table.
+/// Returns an expression that gives a column the type and values that it has in AWS's table.
 fn column(column: &Column) -> String {
     let name = quoted(&column.name, '"');
     let missing = if EMPTY.contains(&column.name.as_str()) { "''" } else { "'-'" };

@@ -1,4 +1,4 @@
-//! `DuckDB`'s view of a table.
+//! Statements that define a `DuckDB` view of a table.
 
 use std::fmt::Write as _;
 
@@ -13,7 +13,7 @@ use crate::logs::key::PARTITION_COLUMNS;
 /// leading zeros.
 pub(super) fn create(table: &External) -> String {
     let name = quoted(&table.name, '"');
-    // Indices from the end of the path: -1 is the file, -2 its day.
+    // Indices from the end of the path: -1 is the file, -2 the directory of the day.
     let columns = (2..=6).rev().zip(PARTITION_COLUMNS).map(|(place, column)| {
         let directory = format!("split_part(filename, '/', -{place})");
         match table.layout {
@@ -46,7 +46,7 @@ pub(super) fn create(table: &External) -> String {
     text
 }
 
-/// Returns a pattern that matches only this path. No pattern matches a backslash, so `External::check` rejects paths
+/// Returns a pattern that matches only this path. No pattern can match a backslash, so `External::check` rejects paths
 /// that contain one.
 fn verbatim(path: &str) -> String {
     let mut pattern = String::with_capacity(path.len());

@@ -9,7 +9,7 @@ use crate::logs::key::PartitionValues;
 /// Maximum number of partitions per `BatchCreatePartition` call.
 const PARTITIONS: usize = 100;
 
-/// Returns the argument of `aws glue create-table --table-input`.
+/// Returns the argument for `aws glue create-table --table-input`.
 pub(super) fn table_input(table: &External) -> String {
     let column = |name: &str, kind: &str, comment: &str| json!({ "Name": name, "Type": kind, "Comment": comment });
     let columns = table
@@ -40,7 +40,7 @@ pub(super) fn table_input(table: &External) -> String {
     format!("{input:#}\n")
 }
 
-/// Returns the arguments of `aws glue batch-create-partition --partition-input-list`, one line per call.
+/// Returns the arguments for `aws glue batch-create-partition --partition-input-list`, one line per call.
 pub(super) fn partition_inputs(table: &External, partitions: &[PartitionValues]) -> String {
     let columns = table.columns.iter();
     let columns =

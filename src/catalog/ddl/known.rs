@@ -8,7 +8,7 @@ use crate::dataset::layout::{Dataset, DatasetError};
 use crate::logs::key::PartitionValues;
 use crate::logs::schema::LogType;
 
-/// Name of the rejects table in `--log-type`.
+/// The value of `--log-type` that selects the rejects table.
 pub(crate) const REJECTS: &str = "rejects";
 
 impl External {
@@ -34,7 +34,7 @@ impl External {
         };
         let all = Contents::list(dataset, |_| true)?.into_iter().map(|(contents, _)| contents);
         let own: Vec<Contents> = all.filter(is_own).collect();
-        // Files of rejects have neither delta encodings nor a column index in any profile.
+        // Reject files have neither delta encodings nor a column index in any profile.
         self.compact = self.log_type.is_some() && own.iter().any(|each| each.compact);
         // The rejects of all log types share the directories of one table.
         let partitions: BTreeSet<PartitionValues> =

@@ -1,7 +1,7 @@
-//! Locations of tables. Rejects locations that an engine would not interpret as the named directory.
+//! Determines the location of a table. Rejects locations that an engine would interpret as a different directory.
 //!
 //! `DuckDB` 2.0, Spark 4.3 and Trino 411 were tested with each character (`tests/engines/locations.py`). Athena could
-//! not be tested. For Athena and Glue, a location must not contain characters that the documentation of Athena or of
+//! not be tested. For Athena and Glue, a location must not contain characters that the documentation of Athena or
 //! Amazon S3 (<https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-keys.html>) advises against.
 
 use crate::catalog::ddl::{DdlError, Dialect};
@@ -12,12 +12,13 @@ use crate::util::escape::printable;
 const WILDCARD: &str = "which Athena's documentation excludes as a wildcard";
 /// Why characters without a documented meaning are rejected for Athena and Glue.
 const UNDOCUMENTED: &str = "and AWS does not document how Athena reads it in a location";
-/// Why a location cannot contain a table whose partitions the engine computes.
+/// Why a location is rejected for a table whose partitions the engine computes.
 const PLACEHOLDER: &str = "which starts a column reference in the template of computed partitions: move the \
     dataset, or keep the partitions in the catalog";
 /// Why a backslash is rejected for `DuckDB`.
 const SEPARATOR: &str = "which no DuckDB pattern matches";
-/// Why a URL is rejected for `DuckDB`: `?` starts its parameters, and patterns in buckets depend on an extension.
+/// Why a URL is rejected for `DuckDB`: `?` starts the URL parameters, and how patterns work in buckets depends on an
+/// extension.
 const PATTERN: &str = "which DuckDB reads as a pattern or a parameter in a URL";
 
 /// Returns the location of a table's directory in a dataset, for the engine of a dialect.

@@ -35,7 +35,7 @@ pub(super) fn is_injected(table: &External, column: &str) -> bool {
     matches!(values(table, column), Values::Injected)
 }
 
-/// Returns the location template of partitions, with a column reference for each value.
+/// Returns the location template for partitions, with a column reference for each value.
 pub(super) fn template(table: &External) -> String {
     table.directory(&PARTITION_COLUMNS.map(|column| format!("${{{column}}}")))
 }

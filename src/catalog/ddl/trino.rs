@@ -1,4 +1,4 @@
-//! Trino's statements, for its Hive connector.
+//! Statements for Trino's Hive connector.
 
 use std::fmt::Write as _;
 
@@ -87,7 +87,7 @@ pub(super) fn create(table: &External) -> String {
     )
 }
 
-/// Splits a name into schema and table, which are separate arguments of procedures.
+/// Splits a name into schema and table, which procedures take as separate arguments.
 fn schema_and_table(name: &str) -> (&str, &str) {
     let (before, table) = name.rsplit_once('.').unwrap_or(("default", name));
     (before.rsplit('.').next().unwrap_or(before), table)

@@ -109,7 +109,7 @@ fn content(found: &Inspected) -> String {
     }
 }
 
-/// Returns the number of fields, and the period in which AWS wrote lines with that number of fields.
+/// Describes a number of fields and the period in which AWS wrote lines with that many fields.
 fn era(table: &Table, fields: usize) -> String {
     let known = table.fields.len();
     match table.era(fields) {

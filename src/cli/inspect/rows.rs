@@ -25,7 +25,8 @@ const UNDERLINED: TableStyle =
 const PADDING: usize = 2;
 /// Minimum width of a default column, unless its values are narrower.
 const MIN_WIDTH: usize = 28;
-/// Minimum width of a column that `--columns` selects. It is smaller, so that more of these columns fit.
+/// Minimum width of a column that `--columns` selects. This is less than [`MIN_WIDTH`], so that more of these columns
+/// fit.
 const MIN_SELECTED_WIDTH: usize = 12;
 /// Maximum number of lines per value if columns are stacked.
 const STACKED_LINES: usize = 5;

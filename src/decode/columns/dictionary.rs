@@ -1,4 +1,4 @@
-//! The dictionary of a text column: finds the index of a value by the bytes of its field.
+//! The dictionary of a text column: looks up the index of a value by the bytes of its field.
 
 use std::mem;
 use std::ops::Range;
@@ -20,12 +20,12 @@ const SLOTS: usize = 64;
 const PROBES: usize = 8;
 /// Number of entries in the cache of recent long values.
 const RECENT: usize = 1024;
-/// Number of distinct values above which values are interned only if they repeat.
+/// Number of distinct values after which values are interned only if they have repeated so far.
 const TRIAL: usize = 512;
 
 /// Distinct values in order of their first appearance.
 ///
-/// A value that is logged with quotes in one line and without quotes in another can occur twice.
+/// A value may occur twice: once as logged with quotes, and once as logged without quotes.
 pub(super) struct FieldDictionary {
     /// The values. `slots` finds the values of short fields; the interner's own table finds all other values.
     values: Interner,
@@ -38,11 +38,11 @@ pub(super) struct FieldDictionary {
     base: u32,
     /// Cache of long values: for each result of [`sample`], the stamp of the last value with that result.
     recent: Box<[u32; RECENT]>,
-    /// Whether values hardly repeat. If so, they are no longer looked up, and a value can occur twice.
+    /// Whether values hardly repeat. If so, they are no longer looked up, and a value may occur twice.
     unique: bool,
     /// The shape of the values, if the column has one.
     shape: Option<Shape>,
-    /// Whether a value was rejected since the last query.
+    /// Whether a value was rejected since the last call to [`take_rejected`](Self::take_rejected).
     rejected: bool,
 }
 
@@ -111,7 +111,7 @@ impl FieldDictionary {
         self.unique |= count > TRIAL && count * 2 > rows;
     }
 
-    /// Appends the indices of the values that `read` finds in fields.
+    /// Appends the indices of the values that `read` extracts from the fields.
     pub(super) fn add_indices(
         &mut self,
         text: &[u8],
@@ -126,7 +126,7 @@ impl FieldDictionary {
             return;
         }
         match same(text, fields) {
-            // Often the field is the same in all lines of a tile, such as `-` or the name of the load balancer.
+            // The field is often the same in all lines of a tile, such as `-` or the name of the load balancer.
             Some(field) => {
                 let index = self.index(text, field, read);
                 indices.extend(std::iter::repeat_n(index, fields.len()));
@@ -135,7 +135,7 @@ impl FieldDictionary {
         }
     }
 
-    /// Appends the indices of the parts that `find` finds in fields.
+    /// Appends the indices of the parts that `find` locates in the fields.
     pub(super) fn add_parts(
         &mut self,
         text: &[u8],
@@ -150,7 +150,7 @@ impl FieldDictionary {
         }));
     }
 
-    /// Returns the index of the value that `read` finds in a field. Equal fields must have equal values.
+    /// Returns the index of the value that `read` extracts from a field. Equal fields must have equal values.
     ///
     /// Nearly every field is short and is already in its first slot. So this function only computes a hash, compares
     /// one slot, and has branches that are easy to predict.
@@ -200,7 +200,7 @@ impl FieldDictionary {
         }
     }
 
-    /// Searches the slots that a field can be in.
+    /// Searches the slots in which a field may be.
     fn find(&self, wanted: Slot) -> Search {
         let first = self.first_slot(wanted);
         for at in first..first + PROBES {
@@ -296,7 +296,7 @@ impl FieldDictionary {
     }
 }
 
-/// Result of the search for a field: the index of a slot.
+/// The result of searching for a field: the index of a slot.
 enum Search {
     Found(usize),
     Free(usize),
@@ -321,7 +321,7 @@ impl Slot {
     const MAX_LEN: usize = HEAD + TAIL;
     const EMPTY: Self = Self { head: 0, tail: 0, length: 0, stamp: 0 };
 
-    /// Returns a slot with a field, without its index.
+    /// Returns a slot for a field whose index is not set yet.
     #[allow(clippy::inline_always)] // like `FieldDictionary::index`
     #[inline(always)]
     fn of(text: &[u8], field: Span) -> Self {
@@ -369,7 +369,7 @@ const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 /// Numbers of bytes at the start and at the end of a field that are compared.
 const HEAD: usize = size_of::<u128>();
 const TAIL: usize = size_of::<u64>();
-/// Masks that keep the first bytes of a field and clear the bytes after it, by the length of the field.
+/// Masks, by field length, that keep a field's first bytes and clear the bytes after the field.
 const MASKS: [u128; HEAD + 1] = {
     let mut masks = [u128::MAX; HEAD + 1];
     let mut length = 0;
@@ -455,7 +455,7 @@ mod tests {
     fn batches_are_independent() {
         let mut dictionary = FieldDictionary::default();
         for batch in 0..4 {
-            // Some are long; some occur again in the next batch with another index.
+            // Some fields are long, and some occur again in the next batch with a different index.
             let field = |row: usize| match row % 7 {
                 0 => "-".to_owned(),
                 1 => format!("{:060}", row * batch / 90),

@@ -1,4 +1,4 @@
-//! Builders of numeric columns: parses integers, ports, status codes and durations.
+//! Builds numeric columns: parses integers, ports, status codes and durations.
 
 use std::sync::Arc;
 
@@ -152,7 +152,7 @@ impl Parse for Int64 {
     }
 }
 
-/// Parses the port of `address:port`.
+/// Parses the port in `address:port`.
 #[derive(Debug, Default)]
 pub(crate) struct Port;
 
@@ -287,7 +287,7 @@ fn long_integer(text: &[u8]) -> Result<i64, Rejected> {
 pub(super) const ZEROS: u64 = 0x3030_3030_3030_3030;
 
 /// Returns a field of one to eight bytes as a word. The last byte of the field is the highest byte of the word, and the
-/// bytes before the field contain the digit zero.
+/// bytes below the field contain the digit zero.
 #[inline]
 fn last_eight(text: &[u8], field: Span) -> Option<u64> {
     if field.len().wrapping_sub(1) >= 8 {
@@ -326,8 +326,8 @@ pub(super) fn value_of(word: u64) -> u32 {
     (quads * 10_000 + (quads >> 32)) as u32
 }
 
-/// Parses five to eight bytes that are seconds with three decimals, such as `0.001`. Nearly every duration has this
-/// form.
+/// Parses a number of seconds with three decimal places, five to eight bytes long, such as `0.001`. Nearly every
+/// duration has this form.
 #[inline]
 fn millis(word: u64) -> Option<f64> {
     const WHOLE: u64 = 0x0000_0000_ffff_ffff;
@@ -463,7 +463,7 @@ mod tests {
     where
         <P::Type as ArrowPrimitiveType>::Native: PartialEq,
     {
-        // Adjacent bytes are not part of the field.
+        // `quick` must ignore the bytes before and after the field.
         let text = format!("7{field}7");
         let span = Span { start: 1, end: 1 + field.len() as u32 };
         let quick = P::default().quick(text.as_bytes(), span);

@@ -37,7 +37,7 @@ pub(super) fn verbatim(text: &[u8], field: Span) -> Option<Span> {
     (!is_null).then_some(field)
 }
 
-/// Returns the span that `find` finds in the value of a field.
+/// Returns the span that `find` locates in a field's value.
 #[inline]
 pub(super) fn within(
     text: &[u8],
@@ -109,7 +109,7 @@ fn first_space(request: &[u8]) -> Option<usize> {
     found.or_else(|| memchr(b' ', request))
 }
 
-/// Finds the last space. It nearly always precedes a protocol of eight bytes, such as `HTTP/1.1`.
+/// Finds the last space. It nearly always precedes an eight-byte protocol, such as `HTTP/1.1`.
 #[inline]
 fn last_space(request: &[u8]) -> Option<usize> {
     const PROTOCOL: usize = 8;

@@ -1,8 +1,8 @@
 //! Checks whether a value matches the shape of its column.
 //!
-//! A log can be delivered with omitted or reordered fields, and its lines can still have enough fields. A value that
-//! does not match the shape of its column identifies such a line. Each rule accepts more than load balancers are known
-//! to write, so that lines with a new cipher or reason are accepted. Placeholders of published examples, such as
+//! A log can be delivered with fields omitted or reordered, and its lines may still have enough fields. These lines are
+//! recognized because a value does not match the shape of its column. Each rule accepts more than load balancers are
+//! known to write, so that lines with a new cipher or reason are accepted. Placeholders in published examples, such as
 //! `my-redirect-url`, also match.
 
 use memchr::memchr_iter;
@@ -29,8 +29,8 @@ const WORDS: [&[u8]; 7] =
     [b"Acceptable", b"Ambiguous", b"Severe", b"PASS", b"FAIL", b"Success", b"session-reused"];
 
 impl Shape {
-    /// Returns whether a value is known to match without a call of [`Self::fits`]. This is true for nearly all values
-    /// of columns whose values do not repeat, and costs one comparison per row instead of a call.
+    /// Returns whether a value is known to match without calling [`Self::fits`]. This is true for nearly all values of
+    /// columns whose values do not repeat, and costs one comparison per row instead of a call.
     #[inline]
     pub(super) fn is_usual(self, value: &[u8]) -> bool {
         match self {
@@ -245,7 +245,7 @@ fn has_scheme(value: &[u8]) -> bool {
 mod tests {
     use super::*;
 
-    /// Each shape with values that match it, and values of other columns that do not.
+    /// For each shape: values that match it, and values from other columns that do not.
     const CASES: [(Shape, &[&str], &[&str]); 26] = [
         (
             Shape::RequestType,

@@ -1,4 +1,4 @@
-//! Builders of text columns: dictionaries for values that repeat, strings for all other values.
+//! Builds text columns: dictionaries for values that repeat, plain strings for all others.
 
 use std::sync::Arc;
 
@@ -103,7 +103,7 @@ impl ColumnBuilder for DictionaryBuilder {
     }
 }
 
-/// Returns the validity of the rows, if any is NULL, and replaces negative indices with 0, because an array must not
+/// Returns the validity bitmap if any row is NULL, and replaces negative indices by 0, because an array must not
 /// contain them.
 fn take_nulls(indices: &mut [i32]) -> Option<NullBuffer> {
     let rows = indices.len();

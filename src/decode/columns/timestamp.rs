@@ -1,4 +1,4 @@
-//! Parses times: ISO 8601 in UTC, in microseconds.
+//! Parses ISO 8601 times in UTC to microseconds.
 
 use std::sync::Arc;
 
@@ -13,12 +13,12 @@ const MICROS_PER_SECOND: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
 /// Length of `2018-07-02T22:22:48.364000Z`, the form that all captured lines use.
 const USUAL_LENGTH: usize = 27;
-/// Mask of the bytes of `HH:MM:SS` that are not digits, in little-endian order.
+/// Mask of the bytes in `HH:MM:SS` that are not digits, in little-endian order.
 const COLONS: u64 = 0x0000_ff00_00ff_0000;
-/// Mask of the bytes of `.ffffffZ` that are not digits, in little-endian order.
+/// Mask of the bytes in `.ffffffZ` that are not digits, in little-endian order.
 const ENDS: u64 = 0xff00_0000_0000_00ff;
 
-/// Parses times. Caches the last day, because nearly all lines of an object have the same day.
+/// Parses times. Caches the last day, because nearly all lines in an object are from the same day.
 #[derive(Debug)]
 pub(crate) struct Timestamp {
     day: [u8; 10],
@@ -69,7 +69,7 @@ impl Timestamp {
         if time[0] != b'T' || !are_digits(clock ^ ZEROS) || !are_digits(fraction ^ ZEROS) {
             return Err(Rejected);
         }
-        // Bytes that are not digits must be equal to the pattern.
+        // Bytes that are not digits must match the pattern.
         if clock & COLONS | fraction & ENDS != 0 {
             return Err(Rejected);
         }

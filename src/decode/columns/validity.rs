@@ -1,6 +1,6 @@
 //! Parses the validity of a certificate, `NotBefore=2023-09-21T22:43:21Z;NotAfter=2026-06-17T22:43:21Z`.
 //!
-//! A time that does not parse becomes NULL and never rejects the line: another column contains the field as logged.
+//! A time that does not parse becomes NULL, but the line is not rejected: another column contains the field as logged.
 
 use arrow::array::{ArrayRef, PrimitiveArray};
 use arrow::datatypes::TimestampMicrosecondType;

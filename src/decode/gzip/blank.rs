@@ -1,4 +1,4 @@
-//! Holds back blank lines at the end of a text until the next line or the end of the object is read.
+//! Holds back blank lines at the end of the text until the next line or the end of the object is read.
 
 use std::collections::VecDeque;
 
@@ -6,8 +6,8 @@ use crate::decode::text_buffer::Text;
 
 /// Maximum number of runs of identical blank lines to hold back.
 ///
-/// At the end of an object, only the last runs up to this number are ignored. Editors and tools write far fewer. The
-/// limit bounds memory use, however many blank lines there are.
+/// Only this many runs at the end of an object are ignored. Editors and tools write far fewer. The limit bounds memory
+/// use, however many blank lines there are.
 const MAX_RUNS: usize = 1024;
 
 /// Blank lines, as runs of lines with the same line ending.
@@ -24,7 +24,7 @@ struct Run {
 }
 
 impl BlankLines {
-    /// Removes the blank lines from the end of a text of whole lines, up to the limit.
+    /// Splits the trailing blank lines, up to the limit, off `text`, which must end with a line ending.
     pub(super) fn cut_off(text: &[u8]) -> (&[u8], Self) {
         let (mut rest, mut blank) = (text, Self::default());
         while let Some((before, line)) = last_blank_line(rest) {
@@ -44,7 +44,7 @@ impl BlankLines {
         self.runs.is_empty()
     }
 
-    /// Returns the length of all lines in bytes.
+    /// Returns the total length of the lines in bytes.
     pub(super) fn bytes(&self) -> u64 {
         self.runs.iter().map(|run| run.count * run.line.len() as u64).sum()
     }
@@ -61,7 +61,7 @@ impl BlankLines {
         Self { runs: self.runs.drain(..surplus).collect() }
     }
 
-    /// Moves lines from the front into a text until the text is about `room` bytes long.
+    /// Moves lines from the front to `text` until it is about `room` bytes long.
     pub(super) fn move_to(&mut self, text: &mut Text, room: usize) {
         while let Some(run) = self.runs.front_mut() {
             let fit = (room.saturating_sub(text.len()) / run.line.len()) as u64;

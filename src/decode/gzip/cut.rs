@@ -1,10 +1,10 @@
-//! Decides where to cut a text into segments: never between lines that may have to be joined.
+//! Decides where to cut text into segments: never between lines that may have to be joined.
 
 use memchr::{memchr_iter, memrchr};
 
 use crate::decode::text_buffer::{MAX_JOINED, MAX_LINE};
 
-/// Returns the position at which to cut an incomplete text. `lines` is the end of the last whole line.
+/// Returns the position at which to cut incomplete text. `lines` is the end of the last whole line.
 ///
 /// A line that ends within a quoted field may have to be joined with lines of the next segment. Therefore, the cut is
 /// before the first such line near the end or, if there is none, at `lines`. A line with an open quote has an odd

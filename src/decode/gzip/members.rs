@@ -1,7 +1,7 @@
 //! Decompresses consecutive gzip members, including all data before any corruption.
 //!
 //! A flate2 reader returns either bytes or an error, so the bytes that it decompressed before the corruption are lost.
-//! Therefore, this module calls the decompressor of flate2 directly.
+//! Therefore, this module calls flate2's decompressor directly.
 
 use std::io::{self, Read};
 use std::mem;
@@ -13,7 +13,7 @@ use crate::decode::gzip::RawReject;
 use crate::decode::gzip::content::{HEAD, is_gzip};
 use crate::logs::reject::{MAX_RAW, Reason};
 
-/// Number of bytes of an object to read at a time.
+/// Number of bytes to read from an object at a time.
 const READ_AHEAD: usize = 256 << 10;
 /// Maximum window size of gzip data, as a power of two.
 const WINDOW_BITS: u8 = 15;
@@ -29,18 +29,18 @@ pub(super) enum End {
     Damage(Reason),
 }
 
-/// A source of bytes: an object, or the decompressed data of another layer. The bytes can again be gzip data.
+/// A source of bytes: an object, or the decompressed data of another layer. The bytes may be gzip data themselves.
 pub(super) struct Layer {
     source: Source,
     buffer: Vec<u8>,
-    /// Range of the buffer that was read ahead.
+    /// The range of the buffer that contains bytes read ahead.
     ahead: Range<usize>,
-    /// How the layer ends after the bytes that were read ahead. `Full` means not known yet.
+    /// How the layer ends after the bytes that were read ahead. `Full` means that this is not known yet.
     end: End,
 }
 
 enum Source {
-    /// An object, and the number of bytes of the object that were consumed since the last count.
+    /// An object, and how many of its bytes were consumed since the last count.
     Object(Box<dyn Read + Send>, u64),
     Gzip(Box<Members>),
 }
@@ -119,7 +119,7 @@ impl Layer {
         Ok((filled, if filled == out.len() { End::Full } else { self.end }))
     }
 
-    /// Consumes all remaining bytes. Returns the number of bytes of the object that were consumed since the last count.
+    /// Consumes all remaining bytes. Returns how many of the object's bytes were consumed since the last count.
     pub(super) fn take_all(&mut self) -> io::Result<u64> {
         loop {
             let count = self.ahead(1)?.len();
@@ -130,7 +130,7 @@ impl Layer {
         }
     }
 
-    /// Returns the number of bytes of the object that were consumed since the last call.
+    /// Returns how many of the object's bytes were consumed since the last call.
     pub(super) fn count(&mut self) -> u64 {
         match &mut self.source {
             Source::Object(_, taken) => mem::take(taken),
@@ -138,7 +138,7 @@ impl Layer {
         }
     }
 
-    /// Returns the number of gzip members of the object started so far. Members of nested gzip data do not count.
+    /// Returns how many of the object's gzip members were started so far. Members in nested gzip data do not count.
     pub(super) fn members(&self) -> u64 {
         match &self.source {
             Source::Object(..) => 0,
@@ -169,7 +169,7 @@ impl Layer {
 }
 
 impl Source {
-    /// Reads some bytes. Fills `out` unless gzip data ends or the reader of the object returns fewer bytes.
+    /// Reads some bytes. Fills `out` unless gzip data ends or the object's reader returns fewer bytes.
     fn read_some(&mut self, out: &mut [u8]) -> io::Result<(usize, End)> {
         match self {
             Self::Gzip(members) => members.read(out),
@@ -236,7 +236,7 @@ impl Members {
 
     /// Finds the start of the next member after any padding. If there is no next member, returns how the data ends.
     ///
-    /// Tape drives and some tools pad with zero bytes, which gzip(1) ignores, too. A stray `echo` appends a line
+    /// Tape drives and some tools pad with zero bytes, which gzip(1) also ignores. A stray `echo` appends a line
     /// ending. Unlike gzip(1), this method continues if a member follows the padding.
     fn find_member(&mut self) -> io::Result<Option<End>> {
         let is_padding = |byte: &u8| matches!(byte, 0 | b'\n' | b'\r');

@@ -10,10 +10,10 @@ use crate::decode::gzip::{Decompressed, Stream, Whole};
 use crate::decode::text_buffer::Text;
 use crate::logs::reject::Reason;
 
-/// Lines of a text with their offsets; `None` for a line that is longer than a segment.
+/// Lines of text with their offsets; `None` for a line that is longer than a segment.
 type Lines = Vec<(u64, Option<Vec<u8>>)>;
 
-/// Returns the expected lines of a text: all lines except the blank lines at the end.
+/// Returns the lines that a stream should return: all lines of `text` except the blank lines at the end.
 fn expected(text: &[u8], segment: usize) -> Lines {
     let mut lines: Lines = Vec::new();
     let mut offset = 0;
@@ -91,7 +91,7 @@ proptest! {
     }
 }
 
-/// How many blank lines are held back depends only on the text, not on where it is cut.
+/// The number of blank lines held back depends only on the text, not on where it is cut.
 #[test]
 fn only_the_last_1024_runs_of_blank_lines_are_ignored() {
     let text = ["a\n", &"\n\r\n".repeat(700)].concat();

@@ -24,7 +24,7 @@ pub(super) struct Joined {
 }
 
 /// Joins `first`, a line that ends within a quoted field, with the lines after it. Returns `None` if they must not be
-/// joined. `text` must end with a line end.
+/// joined. `text` must end with a line ending.
 #[cold]
 pub(super) fn whole(
     text: &[u8],
@@ -33,7 +33,7 @@ pub(super) fn whole(
     is_row: &mut impl FnMut(&[u8]) -> bool,
 ) -> Option<Joined> {
     let start = first.start as usize;
-    // Starts after the line end, which may include a CR.
+    // Starts after the line ending, which may include a CR.
     let mut at = first.end as usize + memchr(b'\n', &text[first.end as usize..])? + 1;
     for lines in 1..MAX_JOINED as u64 {
         let end = at + memchr(b'\n', &text[at..])?;

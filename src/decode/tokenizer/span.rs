@@ -33,13 +33,13 @@ impl Span {
 
 /// The spans of one field in each line of a tile.
 ///
-/// Borrows from the boundaries of all fields of the tile, so that access to one field copies nothing.
+/// Borrows the boundaries of all fields in the tile, so accessing one field copies nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct Spans<'a> {
     /// Starts of this field. Each is followed by the start of the next field, which is one byte after the end of this
     /// field.
     boundaries: &'a [u32],
-    /// Distance from a line to the next in `boundaries`; at least 2.
+    /// Distance from one line to the next in `boundaries`; at least 2.
     stride: usize,
     lines: usize,
 }

@@ -1,6 +1,6 @@
 //! Parses the path of a directory, to determine which logs can be below it.
 //!
-//! A listing skips directories that cannot contain a selected log. The key parser finds names that contradict their
+//! A listing skips directories that cannot contain a selected log. The key parser detects names that contradict their
 //! path. A component has a meaning only where AWS, or a tool that arranges AWS's files, defines it: below `AWSLogs`,
 //! `aws-account-id=…` or `elasticloadbalancing`.
 
@@ -15,8 +15,8 @@ pub struct Directory<'a> {
     pub account: Option<&'a str>,
     /// Region, if the path contains one.
     pub region: Option<&'a str>,
-    /// First and last day of the logs, if the path contains a date: the days of the path, extended by one day on both
-    /// sides. Only the name of a log determines its exact day.
+    /// First and last day of the logs, if the path contains a date: the days in the path, extended by one day on each
+    /// side. Only the name of a log determines its exact day.
     pub days: Option<(NaiveDate, NaiveDate)>,
     /// Kind of another service that delivers to the directory, if it is known.
     pub service: Option<&'static str>,
@@ -58,8 +58,8 @@ impl Date {
 }
 
 impl<'a> Directory<'a> {
-    /// Parses the path of a directory. Returns `None` if the path has no meaning. The result also applies to all paths
-    /// below the directory.
+    /// Parses the path of a directory. Returns `None` if no component of the path has a meaning. The result also
+    /// applies to all paths below the directory.
     pub fn parse(directory: &'a str) -> Option<Self> {
         let directory = directory.strip_suffix('/').unwrap_or(directory);
         let mut parts = directory.split('/').peekable();
@@ -84,7 +84,7 @@ impl<'a> Directory<'a> {
             {
                 found.account = Some(account);
             } else if at == 0 && part.starts_with("o-") {
-                // The ID of an organization. The directories of its accounts are below it.
+                // An organization ID. The directories of the organization's accounts are below it.
                 place = Some(0);
             } else if part == SERVICE {
                 is_ours = true;
@@ -151,7 +151,7 @@ fn region_of(part: &str) -> Option<&str> {
     is_real_region(part).then_some(part)
 }
 
-/// Returns whether a text looks like an AWS region: two to four letters, one to three words, and a number.
+/// Returns whether `text` has the form of an AWS region: two to four letters, one to three words, and a number.
 pub(crate) fn is_real_region(text: &str) -> bool {
     let mut words: Vec<&str> = text.split('-').collect();
     let number = words.pop().unwrap_or_default();

@@ -1,12 +1,12 @@
-//! Explains why an object is not converted, from its key.
+//! Explains, based on its key, why an object is not converted.
 
 use crate::logs::key::name::{is_end_time, load_balancer_type, split_prefix};
 use crate::logs::key::{Directory, Key, Name, SERVICE, SkipReason, is_account, is_region};
 
-/// The description of a part of a name, and a function that returns whether the part is valid.
+/// The description of one part of a name, and a function that returns whether that part is valid.
 type Wanted = (&'static str, fn(&str) -> bool);
 
-/// Explains why an object is not converted, according to its key. Returns `None` for the key of a log.
+/// Explains, based on its key, why an object is not converted. Returns `None` for the key of a log.
 pub fn mismatch(key: &str) -> Option<String> {
     let other = Key::parse(key).err()?;
     let (directory, name) = key.rsplit_once('/').unwrap_or(("", key));

@@ -7,7 +7,7 @@ use chrono::NaiveDate;
 use crate::logs::key::{SERVICE, is_account, is_region, is_word};
 use crate::logs::schema::{LoadBalancerType, LogType};
 
-/// The parts of the name of a log file.
+/// The parts of a log file's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Name<'a> {
     /// Log type.
@@ -16,7 +16,7 @@ pub(crate) struct Name<'a> {
     pub account: &'a str,
     /// AWS region.
     pub region: &'a str,
-    /// Resource id of the load balancer, with dots instead of slashes: `app.<name>.<id>` or `net.<name>.<id>`. The name
+    /// Resource ID of the load balancer, with dots instead of slashes: `app.<name>.<id>` or `net.<name>.<id>`. The name
     /// of a Classic Load Balancer.
     pub balancer: &'a str,
     /// End of the window that the file covers, `yyyymmddThhmmZ`.
@@ -282,7 +282,7 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// Files of the same object are adjacent when sorted by name. The search for copies relies on that.
+        /// Files of the same object are adjacent when sorted by name. The search for copies relies on this.
         #[test]
         fn names_of_an_object_are_adjacent(
             random in proptest::collection::vec("[0-9A-Za-z]{1,3}", 1..8),

@@ -58,7 +58,7 @@ fn contradiction(
     }
     let log_type = LogType::ALL.into_iter().find(|each| each.table().name == output.table)?;
     let rejects: u64 = claim.rejects.values().sum();
-    // Whether the values are actually redacted can only be detected by comparing rows.
+    // Only a comparison of rows can detect whether the values are actually redacted.
     if !dataset.redaction().is_empty() && fact("alb2parquet.redaction").is_none() {
         return Some("does not state its redaction in its footer".to_owned());
     }

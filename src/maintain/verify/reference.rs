@@ -1,8 +1,8 @@
-//! The reference decoder: a second, slow and simple decoder for log lines, written from the documented rules.
+//! The reference decoder: a second decoder for log lines, slow and simple, written from the documented rules.
 //!
-//! It imports nothing from `decode`, so a bug in that module does not recur here. `verify` decodes a sample of the
-//! objects with it, and tests compare both decoders on random text. Simplicity comes first: the reference decoder
-//! splits lines character by character, and parses values with the standard library and chrono.
+//! It imports nothing from `decode`, so a bug in that module does not recur here. `verify` also decodes a sample of the
+//! objects with this decoder, and tests compare both decoders on random text. Simplicity comes first: the reference
+//! decoder splits lines character by character, and parses values with the standard library and chrono.
 
 mod shapes;
 mod values;
@@ -68,7 +68,7 @@ pub fn without_blank_end(mut text: &[u8]) -> &[u8] {
     text
 }
 
-/// Decodes the lines of a text. `offset` is the position of the text in its decompressed object.
+/// Decodes the lines in `text`. `offset` is the position of the text in the decompressed object.
 pub fn lines<'t>(table: &'t Table, text: &'t [u8], offset: u64) -> impl Iterator<Item = Line> {
     let mut lines: Vec<&[u8]> = text.split(|&byte| byte == b'\n').collect();
     if lines.last().is_some_and(|last| last.is_empty()) {
@@ -95,7 +95,7 @@ pub fn lines<'t>(table: &'t Table, text: &'t [u8], offset: u64) -> impl Iterator
     })
 }
 
-/// Returns the number of leading lines of a text that form a single log line.
+/// Returns how many of the lines, starting with the first, form a single log line.
 fn joined(table: &Table, lines: &[&[u8]]) -> usize {
     let is_open = |line: &[u8]| matches!(row(table, line), Err((Reason::UnterminatedQuote, _)));
     let is_row = |line: &[u8]| row(table, line).is_ok();

@@ -1,7 +1,8 @@
-//! Compares rows in the dataset, as multisets, with rows that are read from the source again.
+//! Compares rows in the dataset, as multisets, with rows read again from the source.
 //!
-//! A multiset is represented by its number of rows and the sum of their hashes (128 bits of SHA-256). This has a
-//! constant size and does not depend on the order of the rows. Collisions are practically impossible.
+//! A multiset is represented by its number of rows and the sum of their hashes (128 bits of SHA-256). This
+//! representation has a constant size and does not depend on the order of the rows. Collisions are practically
+//! impossible.
 
 use std::collections::HashMap;
 
@@ -25,7 +26,7 @@ use crate::redact::Redaction;
 use crate::store::Source;
 use crate::util::corrupt::{self, contained};
 
-/// Column with the key of the object that a row came from.
+/// Name of the column that contains the key of a row's object.
 const SOURCE_KEY: &str = "source_key";
 
 /// The rows and rejects of an object.
@@ -51,8 +52,8 @@ impl Multiset {
 }
 
 impl ObjectRows {
-    /// Describes how these rows and rejects, which were read from the source, differ from those in the dataset, if at
-    /// all.
+    /// Describes how `self`, which was read from the source, differs from `written`, which was read from the dataset.
+    /// Returns `None` if they are equal.
     pub(super) fn difference(self, written: Self) -> Option<String> {
         let of = |what: &str, read: Multiset, written: Multiset| {
             if read.count != written.count {
@@ -82,7 +83,7 @@ impl Hasher {
         Ok(Self { converter: RowConverter::new(fields)?, schema })
     }
 
-    /// Calls `each` for every row, with the name of its object and its bytes.
+    /// Calls `each` for every row, with the name of the row's object and the row's bytes.
     fn rows(&self, batch: &RecordBatch, mut each: impl FnMut(&str, &[u8])) -> anyhow::Result<()> {
         let column = |name: &str, data_type: &DataType| -> anyhow::Result<ArrayRef> {
             let column = batch.column_by_name(name);
@@ -133,7 +134,7 @@ pub(super) fn of_claim(
     Ok(objects)
 }
 
-/// Reads an object of a source again. Returns the rows and rejects that the dataset should contain.
+/// Reads an object again from its source. Returns the rows and rejects that the dataset should contain.
 pub(super) fn of_object(
     table: &Table,
     source: &Source,

@@ -20,7 +20,7 @@ use crate::maintain::verify::reference::{self, Row, Value};
 use crate::plan::Object;
 use crate::store::Source;
 
-/// One in this many objects is in the sample.
+/// The sample contains about one in this many objects.
 const ONE_IN: u64 = 100;
 /// Maximum size of a sampled object, compressed and decompressed, because both are held in memory.
 const MAX_SIZE: u64 = 64 << 20;
@@ -65,7 +65,7 @@ fn can_be_sampled(object: &Claimed) -> bool {
         && object.notes.iter().all(is_supported)
 }
 
-/// Draws about one in [`ONE_IN`] names: always the same names, wherever the objects are.
+/// Returns whether a name is drawn. About one in [`ONE_IN`] names is: always the same names, wherever the objects are.
 fn is_drawn(name: &str) -> bool {
     let hash = Sha256::digest(identity(name));
     let (number, _) = hash.split_first_chunk().expect("a SHA-256 hash has 32 bytes");
@@ -149,7 +149,7 @@ fn differing_column<'t>(
     differing.map(|((name, _), _)| *name)
 }
 
-/// Compares values; zeros of different signs differ.
+/// Compares values; zeros with different signs differ.
 fn is_same(a: Option<&Value>, b: Option<&Value>) -> bool {
     match (a, b) {
         (Some(Value::Double(a)), Some(Value::Double(b))) => a.to_bits() == b.to_bits(),

@@ -16,8 +16,8 @@ const ACTIONS: [&str; 8] = [
 const WORDS: [&str; 7] =
     ["Acceptable", "Ambiguous", "Severe", "PASS", "FAIL", "Success", "session-reused"];
 
-/// Returns whether a value matches a shape. The value is not `-` and excludes its quotes. An empty value matches every
-/// shape.
+/// Returns whether a value matches a shape. The value must not be `-` and must not include quotes around it. An empty
+/// value matches every shape.
 pub(super) fn fits(shape: Shape, value: &str) -> bool {
     if value.is_empty() {
         return true;

@@ -1,4 +1,4 @@
-//! Values of fields: parts of composite fields, numbers and times.
+//! Parses field values: parts of composite fields, numbers and times.
 
 use chrono::NaiveDate;
 
