@@ -140,8 +140,9 @@ fn actions(column: &str) -> String {
 impl Rules {
     /// Parses rules of the form `column=action`.
     ///
-    /// A rule also applies to the columns that contain the same data, unless those columns have separate rules: the
-    /// rule of `client_ip` applies to `request_ip`, that of `request_url` to `redirect_url` and so on. If there are any rules, `extra_fields` is dropped, because its contents are unknown.
+    /// A rule also applies to the columns that contain the same data, unless those columns have separate rules. For
+    /// example, the rule for `client_ip` also applies to `request_ip`. If there are any rules, `extra_fields` is
+    /// dropped, because its contents are unknown.
     ///
     /// # Errors
     ///

@@ -5,11 +5,10 @@
 //!
 //! * A line ends at LF; one CR before the LF is not part of the line. If a line ends within a quoted field, it is
 //!   joined with the lines after it, provided that the result is a row: see `tokenizer::join`.
-//! * Fields are separated by one or more spaces. A field is unquoted or quoted. A quoted field extends from next quote, which
-//!   must be followed by a space or the end of the line. Nothing is unescaped: AWS
-//!   writes `\x22` for a quote within a
-//!   field, and these characters are kept. In tables with literal quotes, every field is unquoted, and its quotes are
-//!   part of its value.
+//! * Fields are separated by one or more spaces. A field is either unquoted or quoted. A quoted field
+//!   extends from a quote to the next quote, which must be followed by a space or the end of the line. Nothing is
+//!   unescaped: AWS writes `\x22` for a quote within a field, and these characters are kept. In a table with literal
+//!   quotes, all fields are unquoted, and quotes are part of the values.
 //! * After the last known field of the table, the rest of the line is one field, unchanged.
 //!
 //! # How to change this module
