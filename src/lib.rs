@@ -161,7 +161,9 @@ pub use crate::decode::locate::fault_range;
 pub use crate::decode::reader::{Counts, Reader};
 pub use crate::logs::key::{Key, Partition, PartitionError, SkipReason};
 pub use crate::logs::reject::{Reason, Reject};
-pub use crate::logs::schema::{Column, Era, Field, Kind, LogType, Part, Shape, Stored, Table};
+pub use crate::logs::schema::{
+    Column, Era, Field, Kind, LoadBalancerType, LogType, Part, Shape, Stored, Table,
+};
 
 #[cfg(feature = "parquet")]
 pub use crate::encode::profile::Profile;

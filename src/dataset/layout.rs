@@ -39,6 +39,7 @@ pub(crate) const RACERS: usize = 16;
 /// How partitions are mapped to directories.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[non_exhaustive]
 pub enum Layout {
     /// `account=…/region=…/year=…/month=…/day=…`. Engines can discover partitions in this layout.
     #[default]

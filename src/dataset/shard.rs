@@ -15,6 +15,7 @@ pub struct Shard {
 
 /// Why a string does not specify a shard.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum ShardError {
     /// The format is invalid.
     #[error("write it like 0/16, auto or auto/16")]

@@ -47,6 +47,7 @@ pub struct Touched {
 
 /// A failure that does not end the run, such as an object that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Failure {
     /// Key of the object, or name of the source, partition or claim.
     pub object: String,
@@ -96,6 +97,7 @@ impl AddAssign for Amount {
 
 /// Objects that are in another day's directory.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
 pub struct Moved {
     /// Number of objects.
     pub objects: u64,

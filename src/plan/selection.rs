@@ -127,6 +127,7 @@ pub struct Balancer {
 
 /// The specified text does not identify a load balancer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
 pub enum BalancerError {
     /// The text is a malformed ARN.
     #[error(
