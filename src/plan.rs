@@ -21,7 +21,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use rayon::ThreadPoolBuildError;
 
-use crate::dataset::held::{Change, Content, Held, left_alone};
+use crate::dataset::held::{Change, Content, Held, not_converted_again};
 use crate::dataset::layout::DatasetError;
 use crate::dataset::ledger::Ledger;
 use crate::logs::key::{Partition, SkipReason};
@@ -305,7 +305,7 @@ impl Before {
     pub(crate) fn judge(&self, object: &Object, sources: &[Source]) -> Verdict {
         let own = object.identity();
         let wrong = |error: String| {
-            Verdict::Wrong(Failure::new(object.listed.key(), error).ends_by(Remedy::Remove))
+            Verdict::Wrong(Failure::new(object.listed.key(), error).with_remedy(Remedy::Remove))
         };
         let beside =
             || self.beside.iter().find_map(|(partition, held)| Some((partition, held.get(own)?)));
@@ -325,7 +325,7 @@ impl Before {
                     claim: before.claim,
                     content,
                 },
-                None => wrong(left_alone(
+                None => wrong(not_converted_again(
                     "was rewritten since it was converted, and its claim has no CRC-32 to compare its content with",
                 )),
             },
@@ -347,12 +347,12 @@ pub(crate) fn beside(partition: &Partition) -> impl Iterator<Item = Partition> {
 /// Returns the failure for a partition whose contents are unknown, so that nothing is converted into it.
 fn unknown(partition: &Partition, error: &DatasetError) -> Failure {
     let reason = format!("{}; nothing is converted into it", error.with_source());
-    Failure::new(partition.to_string(), reason).ends_by(Remedy::of(error))
+    Failure::new(partition.to_string(), reason).with_remedy(Remedy::of(error))
 }
 
 /// Returns a failure for each claim that cannot be applied, with its partition.
 pub(crate) fn stuck(ledger: &Ledger) -> impl Iterator<Item = (Partition, Failure)> {
     ledger.stuck().into_iter().map(|(partition, object, reason)| {
-        (partition, Failure::new(object, reason).ends_by(Remedy::Remove))
+        (partition, Failure::new(object, reason).with_remedy(Remedy::Remove))
     })
 }

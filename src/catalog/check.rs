@@ -165,7 +165,7 @@ fn published(
         let log = Log::read(dataset, partition, &hints)?;
         let values = partition.values();
         // An unfinished removal may have deleted some of the files.
-        let is_removed = log.standing().any(|(_, entry)| {
+        let is_removed = log.unremoved().any(|(_, entry)| {
             matches!(entry.record, Record::Remove(_)) && entry.state != State::Done
         });
         for (number, claim) in log.holding() {

@@ -175,7 +175,7 @@ impl Planning<'_> {
         let survey = Survey::of(&listing);
         let size = self.wanted.target_file_size;
         let (plan, ledger) = if let Some((dataset, _)) = &dataset {
-            let mut ledger = Ledger::look(dataset)?;
+            let mut ledger = Ledger::open_read_only(dataset)?;
             (Plan::make(listing, &sources, size, &mut ledger, signals.stop())?, Some(ledger))
         } else {
             (Plan::of_all(listing, &sources, size), None)
@@ -235,7 +235,7 @@ impl Planning<'_> {
         let run = resolve::random_name()?;
         let target = resolve::target(&place, &run, network)?;
         let redaction = self.redaction.clone();
-        Ok(Dataset::look(target, run, resolve::layout(self.layout), redaction)?)
+        Ok(Dataset::open_read_only(target, run, resolve::layout(self.layout), redaction)?)
     }
 
     fn print(&self, estimate: &Estimate) -> anyhow::Result<()> {

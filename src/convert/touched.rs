@@ -12,7 +12,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use crate::convert::feed::{Decompressors, Feed, Inflated, Input, Lost};
 use crate::convert::tally::ARCHIVED;
 use crate::dataset::claim::Amended;
-use crate::dataset::held::{Content, left_alone};
+use crate::dataset::held::{Content, not_converted_again};
 use crate::dataset::layout::DatasetError;
 use crate::dataset::ledger::Ledger;
 use crate::decode::gzip::Decompressed;
@@ -150,11 +150,13 @@ impl Comparison<'_> {
                     continue;
                 }
                 (None, Some(_)) => (
-                    left_alone("was rewritten with different content since it was converted"),
+                    not_converted_again(
+                        "was rewritten with different content since it was converted",
+                    ),
                     Some(Remedy::Remove),
                 ),
                 (None, None) => (
-                    left_alone("was rewritten since it was converted, and is damaged now"),
+                    not_converted_again("was rewritten since it was converted, and is damaged now"),
                     Some(Remedy::Remove),
                 ),
             };

@@ -77,7 +77,7 @@ impl HeldObject {
         });
         if listed.size != self.size && has_size_of(&self.name, listed.name()) {
             let (is, was) = (listed.size, self.size);
-            Change::Rewritten(left_alone(&format!(
+            Change::Rewritten(not_converted_again(&format!(
                 "has {is} bytes, but had {was} when it was converted"
             )))
         } else if there && listed.e_tag() != self.e_tag.as_deref() {
@@ -89,6 +89,6 @@ impl HeldObject {
 }
 
 /// Appends to a description of a change that the object is left alone.
-pub(crate) fn left_alone(change: &str) -> String {
+pub(crate) fn not_converted_again(change: &str) -> String {
     format!("{change}; it is left alone")
 }

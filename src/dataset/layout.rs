@@ -316,7 +316,7 @@ impl Dataset {
     /// # Errors
     ///
     /// Fails when the dataset cannot be read or was created with other settings.
-    pub fn look(
+    pub fn open_read_only(
         target: Arc<dyn Target>,
         run: String,
         layout: Layout,

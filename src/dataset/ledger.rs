@@ -83,7 +83,7 @@ impl<'a> Ledger<'a> {
     /// # Errors
     ///
     /// Fails when the logs cannot be listed.
-    pub fn look(dataset: &'a Dataset) -> Result<Self, DatasetError> {
+    pub fn open_read_only(dataset: &'a Dataset) -> Result<Self, DatasetError> {
         Ok(Self { read_only: true, ..Self::open(dataset)? })
     }
 
@@ -286,7 +286,7 @@ impl<'a> Ledger<'a> {
         let mut stuck = Vec::new();
         for log in self.logs() {
             let log = lock(&log);
-            for (number, entry) in log.standing() {
+            for (number, entry) in log.unremoved() {
                 if let State::Stuck(reason) = &entry.state {
                     let name = log.name(self.dataset, number);
                     stuck.push((log.partition().clone(), name, reason.clone()));

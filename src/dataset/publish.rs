@@ -112,7 +112,7 @@ fn abort_claim(
 /// Deletes the files of all claims before a removal, and ensures that no run publishes them later.
 fn withdraw(dataset: &Dataset, log: &mut Log, number: usize) -> Result<(), DatasetError> {
     let target = dataset.target();
-    let before = log.standing().filter(|(n, entry)| *n < number && entry.state != State::Aborted);
+    let before = log.unremoved().filter(|(n, entry)| *n < number && entry.state != State::Aborted);
     let claims: Vec<Claim> =
         before.filter_map(|(_, entry)| entry.record.claim().cloned()).collect();
     for output in claims.iter().flat_map(|claim| &claim.outputs) {

@@ -84,12 +84,12 @@ fn claimed(
             Err(error) if error.is_of_partition() => {
                 let reason = format!("{}; no staged files are removed", error.with_source());
                 let failure = Failure::new(partition.to_string(), reason);
-                failures.push(failure.ends_by(Remedy::of(&error)));
+                failures.push(failure.with_remedy(Remedy::of(&error)));
                 continue;
             }
             Err(error) => return Err(error),
         };
-        for (_, entry) in log.standing().filter(|(_, entry)| entry.state == State::Open) {
+        for (_, entry) in log.unremoved().filter(|(_, entry)| entry.state == State::Open) {
             let outputs = entry.record.claim().into_iter().flat_map(|claim| &claim.outputs);
             claimed.extend(outputs.map(|output| identity(&output.file.staged)));
         }

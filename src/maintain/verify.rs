@@ -217,7 +217,7 @@ impl Verification<'_> {
         let mut claims = Vec::new();
         for log in logs.iter().filter(|log| self.selection.wants_partition(log.partition())) {
             let amendments = Arc::new(log.amendments());
-            for (number, entry) in log.standing() {
+            for (number, entry) in log.unremoved() {
                 let name = log.name(self.dataset, number);
                 if matches!(entry.record, Record::Remove(_)) && entry.state != State::Done {
                     let problem = "is an unfinished removal";

@@ -66,7 +66,7 @@ impl Failure {
 
     /// Sets the remedy.
     #[must_use]
-    pub fn ends_by(self, remedy: impl Into<Option<Remedy>>) -> Self {
+    pub fn with_remedy(self, remedy: impl Into<Option<Remedy>>) -> Self {
         Self { remedy: remedy.into(), ..self }
     }
 }

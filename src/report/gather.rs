@@ -142,7 +142,7 @@ impl Request<'_> {
         };
         let mut total = Totals::default();
         let amendments = log.amendments();
-        for (number, entry) in log.standing() {
+        for (number, entry) in log.unremoved() {
             let finished = matches!(entry.state, State::Done | State::Aborted);
             // An amendment takes effect before it is marked done.
             let is_amendment = matches!(entry.record, Record::Amend(_));

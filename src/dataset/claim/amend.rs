@@ -48,7 +48,7 @@ impl Log {
     /// Returns the amendments that are in effect. A removal ends all earlier amendments.
     pub fn amendments(&self) -> Amendments<'_> {
         let mut amendments = Amendments::default();
-        for (_, entry) in self.standing() {
+        for (_, entry) in self.unremoved() {
             let Record::Amend(amendment) = &entry.record else { continue };
             for Amended { claim, name, e_tag, accepted } in &amendment.objects {
                 let latest = amendments.0.entry((*claim, name)).or_default();

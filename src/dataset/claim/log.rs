@@ -283,13 +283,13 @@ impl Log {
 
     /// Returns the claims that were neither removed nor aborted, with their numbers.
     pub fn holding(&self) -> impl Iterator<Item = (usize, &Claim)> {
-        self.standing()
+        self.unremoved()
             .filter(|(_, entry)| entry.state != State::Aborted)
             .filter_map(|(number, entry)| Some((number, entry.record.claim()?)))
     }
 
     /// Returns the entries after the last completed removal, with their numbers.
-    pub fn standing(&self) -> impl Iterator<Item = (usize, &Entry)> {
+    pub fn unremoved(&self) -> impl Iterator<Item = (usize, &Entry)> {
         let removed = self.entries.iter().rposition(|entry| {
             matches!(entry.record, Record::Remove(_)) && entry.state == State::Done
         });
