@@ -43,7 +43,8 @@ COMMANDS = {
     "sh": str.splitlines,
     # Each line begins with five time fields, and percent signs are escaped.
     "crontab": lambda block: [
-        re.fullmatch(r"(?:[\d*/,-]+ ){5}(.*)", line)[1].replace("\\%", "%") for line in block.splitlines()
+        re.fullmatch(r"(?:[\d*/,-]+ ){5}(.*)", line)[1].replace("\\%", "%").replace("/usr/local/bin/", "")
+        for line in block.splitlines()
     ],
     "ini": lambda block: [
         command.replace("/usr/local/bin/", "") for command in re.findall(r"^ExecStart=(.*)$", block, re.MULTILINE)
