@@ -94,7 +94,7 @@ impl Reason {
             Self::InvalidValue => "has a value that does not fit its column",
             Self::LineTooLong => "is longer than 1 MiB",
             Self::MisplacedQuote => {
-                "has a quote inside a unquoted field, or text directly after a quoted field"
+                "has a quote inside an unquoted field, or text directly after a quoted field"
             }
             Self::NestedGzip => "is an entire object with more than four levels of gzip",
             Self::NotGzip => "is an entire object that is neither gzip nor text",
