@@ -73,7 +73,7 @@ def rows(server, view, sources, session):
 def lines(sources):
     for source in sources:
         for path, key in reference.objects(source, LOG):
-            text, _ = reference.inflate(path.read_bytes())
+            text, *_ = reference.inflate(path.read_bytes())
             for line in text.splitlines():
                 try:
                     reference.parse_line(line, LOG)
