@@ -121,7 +121,7 @@ class Expected:
 
 def read_source(log, source, scratch):
     """Parses every object of a log type in `source` with the reference parser."""
-    jobs = [(path, key, scratch) for path, key in reference.objects(source, log)]
+    jobs = [(log, path, key, scratch) for path, key in reference.objects(source, log)]
     with concurrent.futures.ProcessPoolExecutor(os.cpu_count()) as pool:
         return Expected(log, list(pool.map(reference.parse_object, jobs, chunksize=4)), scratch)
 
@@ -192,7 +192,7 @@ def without_statistics(dataset):
 
     pyarrow ignores statistics whose column order it does not know.
     """
-    for file in sorted(dataset.glob("alb_*/**/*.parquet")):
+    for file in sorted(dataset.glob("[!_]*/**/*.parquet")):
         footer = pyarrow.parquet.ParquetFile(file).metadata
         groups = map(footer.row_group, range(footer.num_row_groups))
         for chunk in (group.column(place) for group in groups for place in range(footer.num_columns)):
