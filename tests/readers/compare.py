@@ -121,7 +121,7 @@ class Expected:
 
 def read_source(log, source, scratch):
     """Parses every object of a log type in `source` with the reference parser."""
-    jobs = [(log, path, key, scratch) for path, key in reference.objects(source, log)]
+    jobs = [(path, key, scratch) for path, key in reference.objects(source, log)]
     with concurrent.futures.ProcessPoolExecutor(os.cpu_count()) as pool:
         return Expected(log, list(pool.map(reference.parse_object, jobs, chunksize=4)), scratch)
 

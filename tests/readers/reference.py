@@ -182,9 +182,11 @@ class Parsed:
 
 
 def parse_object(job):
-    """Parses one object. `job` is its log, its path, its key, and a directory for a copy that is valid CSV."""
-    log, path, key, scratch = job
-    parts = OBJECT_KEYS[log.name].fullmatch(key)
+    """Parses one object. `job` is its path, its key, and a directory for a copy that is valid CSV."""
+    path, key, scratch = job
+    log, parts = next(
+        (log, parts) for log in LOGS if (parts := OBJECT_KEYS[log.name].fullmatch(key))
+    )
     partition = [parts[name] for name in PARTITION_NAMES]
     data = path.read_bytes()
     text, damage, behind = inflate(data)
