@@ -7,8 +7,8 @@ use std::path::Path;
 use alb2parquet::internals::dataset::layout::Layout;
 use alb2parquet::internals::logs::schema::LogType;
 use alb2parquet::internals::report::{
-    Counts, Day, Facts, IncompleteObjects, LoadBalancer, MissingDays, MissingWindows, Span, Totals,
-    html,
+    Counts, Day, DayRange, Facts, IncompleteObjects, LoadBalancer, MissingDays, MissingWindows,
+    Totals, WindowRange, html,
 };
 use chrono::{DateTime, NaiveDate};
 use roxmltree::{Document, Node, ParsingOptions};
@@ -207,19 +207,21 @@ fn gaps_are_listed() {
     let balancers = facts["load_balancers"].as_array().unwrap();
     let names: Vec<_> =
         balancers.iter().map(|each| each["load_balancer"].as_str().unwrap()).collect();
-    assert_eq!(names, ["app.my-lb.50dc6c495c0c9188", "app.api.0b", "app.shop.0a"]);
+    assert_eq!(names, ["app/my-lb/50dc6c495c0c9188", "app/api/0b", "app/shop/0a"]);
     let missing = serde_json::json!({
         "days": 2, "ranges": [{ "first": "2025-07-18", "last": "2025-07-19", "count": 2 }]
     });
     assert_eq!(balancers[0]["missing_days"], missing);
     let missing = serde_json::json!({
         "windows": 3, "range_count": 1,
-        "ranges": [{ "first": "2025-07-19T14:15:00Z", "last": "2025-07-19T14:25:00Z", "count": 3 }]
+        "ranges": [{ "first": "2025-07-19T14:15:00Z", "last": "2025-07-19T14:25:00Z", "count": 3,
+            "interval_minutes": 5 }]
     });
     assert_eq!(balancers[2]["missing_windows"], missing);
     let calendar = serde_json::json!([{
         "day": "2025-07-19", "objects": 3, "lines": 15, "rows": 15, "rejects": 0,
-        "source_bytes": balancers[2]["source_bytes"], "windows": 3
+        "source_bytes": balancers[2]["source_bytes"], "windows": 3,
+        "possible_windows": 288
     }]);
     assert_eq!(balancers[2]["calendar"], calendar);
     let page = parsed(&page(&world));
@@ -433,7 +435,7 @@ fn large() -> Facts {
                 source_bytes: 30 * rows,
             };
             total.add(&counts);
-            calendar.push(Day { day, counts, windows: 288 });
+            calendar.push(Day { day, counts, windows: 288, possible_windows: 288 });
         }
         let days = calendar
             .windows(2)
@@ -442,15 +444,16 @@ fn large() -> Facts {
             .map(|pair| {
                 let (first, last) =
                     (pair[0].day.succ_opt().unwrap(), pair[1].day.pred_opt().unwrap());
-                Span { first, last, count: (last - first).num_days() as u64 + 1 }
+                DayRange { first, last, count: (last - first).num_days() as u64 + 1 }
             })
             .collect();
         let end = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
         LoadBalancer {
             account: format!("{:012}", 100_000_000_000 + number / 3),
             region: "eu-central-1".to_owned(),
-            load_balancer: format!("app.a-name-of-some-length-{number}.50dc6c495c0c{number:04}"),
+            load_balancer: format!("app/a-name-of-some-length-{number}/50dc6c495c0c{number:04}"),
             log_type: LogType::Access,
+            interval_minutes: vec![5],
             first_day: calendar[0].day,
             last_day: calendar.last().unwrap().day,
             days: calendar.len() as u64,
@@ -462,7 +465,10 @@ fn large() -> Facts {
             missing_windows: MissingWindows {
                 windows: 1000,
                 range_count: 500,
-                ranges: vec![Span { first: end, last: end, count: 5 }; 100],
+                ranges: vec![
+                    WindowRange { first: end, last: end, count: 5, interval_minutes: 5 };
+                    100
+                ],
             },
             calendar,
         }
