@@ -153,8 +153,8 @@ mod with_cli {
 
     pub mod report {
         pub use crate::report::{
-            Counts, Day, Facts, IncompleteObjects, LoadBalancer, MissingDays, MissingWindows, Span,
-            Totals, html,
+            Counts, Day, DayRange, Facts, IncompleteObjects, LoadBalancer, MissingDays,
+            MissingWindows, Totals, WindowRange, html,
         };
     }
 }

@@ -67,7 +67,8 @@ const BESIDE_URL: [Beside; 3] = [
 pub enum Action {
     /// Truncates IP addresses to their network: /24 for IPv4, /48 for IPv6. Other values become NULL.
     Truncate,
-    /// Replaces values with keyed hashes. Equal values in the same column have equal hashes.
+    /// Replaces values with keyed hashes. Equal values in the same column, or in columns with the same data, have equal
+    /// hashes.
     Hash,
     /// Replaces values with NULL.
     Drop,
@@ -292,7 +293,7 @@ impl Redaction {
             }
             (Some(Action::Hash), _) => {
                 let key = self.key.as_ref().expect("a redaction that hashes has a key");
-                map(column, |text| Some(Cow::Owned(key.hash(name, text))))
+                map(column, |text| Some(Cow::Owned(key.hash(canonical(name), text))))
             }
             (None, Some((_, urls, fits)))
                 if urls.iter().any(|url| self.rules.0.contains_key(*url)) =>
@@ -302,6 +303,12 @@ impl Redaction {
             (None, _) => Arc::clone(column),
         }
     }
+}
+
+/// Returns the name under which the values of a column are hashed: the name of the first column that contains the same
+/// data. Equal values in such columns have equal hashes.
+fn canonical(column: &str) -> &str {
+    SAME.iter().find(|(_, others)| others.contains(&column)).map_or(column, |(first, _)| first)
 }
 
 /// Returns a column of NULLs with the same type and length. If the column has a dictionary, the new dictionary is

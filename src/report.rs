@@ -10,6 +10,7 @@ mod gather;
 mod incomplete;
 mod html;
 mod statements;
+mod windows;
 
 use std::collections::BTreeMap;
 
@@ -21,13 +22,14 @@ use crate::dataset::layout::{DatasetError, Layout};
 use crate::logs::key::Partition;
 use crate::logs::schema::LogType;
 
-pub use crate::report::coverage::{Day, LoadBalancer, MissingDays, MissingWindows, Span};
+pub use crate::report::coverage::{Day, DayRange, LoadBalancer, MissingDays};
 pub(crate) use crate::report::eras::{Era, Month};
 pub(crate) use crate::report::examples::Example;
 pub(crate) use crate::report::gather::Request;
 pub use crate::report::html::html;
 pub use crate::report::incomplete::IncompleteObjects;
 pub(crate) use crate::report::statements::Statement;
+pub use crate::report::windows::{MissingWindows, WindowRange};
 
 /// Number of slowest batches to list.
 const SLOWEST: usize = 10;
@@ -82,7 +84,7 @@ pub struct Counts {
     pub rows: u64,
     /// Number of rejected lines.
     pub rejects: u64,
-    /// Compressed size of the objects in bytes.
+    /// Size of the objects in bytes, as they are stored.
     pub source_bytes: u64,
 }
 

@@ -37,6 +37,15 @@ fn inspect(object: impl AsRef<[u8]>, args: &[&str]) -> Run {
     run_command(program(&["inspect"]).arg(path).args(args))
 }
 
+/// Inspects an object on stdin, and returns the output.
+fn from_stdin(object: &[u8], args: &[&str]) -> String {
+    let mut command = program(&["inspect", "-"]);
+    let mut child =
+        command.args(args).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(object).unwrap();
+    String::from_utf8(child.wait_with_output().unwrap().stdout).unwrap()
+}
+
 #[test]
 fn an_object_is_described() {
     let world = World::new();
@@ -49,7 +58,7 @@ fn an_object_is_described() {
     for words in [
         "access log of app/my-lb/50dc6c495c0c9188",
         "account 012345678901, eu-west-1, partition 2025-07-19",
-        "until 2025-07-19T14:05Z, from node 192.0.2.1",
+        "the 5 minutes until 2025-07-19T14:05Z, from node 192.0.2.1",
         "according to its name",
         "gzip, 2 members",
         "6 = 5 rows + 1 rejects (1 invalid_value)",
@@ -168,19 +177,112 @@ fn uncompressed_text_is_read() {
     for words in ["not gzip", "3 = 3 rows", "according to its first lines"] {
         assert!(page.contains(words), "{words:?} is missing in {page}");
     }
-    let mut child = program(&["inspect", "-", "--json"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    child.stdin.take().unwrap().write_all(&good_lines(2)).unwrap();
-    let output = child.wait_with_output().unwrap();
-    let json: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let json: Value = serde_json::from_str(&from_stdin(&good_lines(2), &["--json"])).unwrap();
     assert_eq!(
         (&json["rows"], &json["format"], &json["object"]),
         (&2.into(), &"text".into(), &"-".into())
     );
     assert_eq!(json["key_problem"], Value::Null);
+}
+
+/// A connection to a Network Load Balancer with each number of fields.
+const TLS_LINES: &str = "\
+tls 1.0 2019-02-20T02:58:12 net/edge/0123456789abcdef 89abcdef01234567 2001:db8::7:40312 198.51.100.8:8443 5 - 0 0 - - - - - - -
+tls 2.0 2022-03-04T05:06:07 net/edge/0123456789abcdef 89abcdef01234567 192.0.2.43:40311 198.51.100.8:8443 41 9 80 512 - - - - - - edge.example.com - - -
+tls 2.0 2025-07-19T09:58:12 net/edge/0123456789abcdef 89abcdef01234567 192.0.2.44:40312 198.51.100.8:8443 340 12 812 4096 - arn:aws:acm:eu-west-1:012345678901:certificate/00000000-0000-0000-0000-000000000002 - TLS_AES_128_GCM_SHA256 tlsv13 - edge.example.com h2 h2 \"h2\",\"http/1.1\" 2025-07-19T09:58:11
+";
+/// Requests to a Classic Load Balancer and a connection to its TCP listener, with each number of fields.
+const CLASSIC_LINES: &str = "\
+2015-06-19T09:12:44.120001Z legacy 192.0.2.45:51200 198.51.100.9:80 0.00004 0.0061 0.00003 200 200 0 512 \"GET http://legacy.example.com:80/cart?id=4 HTTP/1.1\"
+2025-07-19T09:12:45.120001Z legacy 192.0.2.45:51201 198.51.100.9:22 0.0004 0.00002 0.00003 - - 57 502 \"- - - \" \"-\" - -
+2025-07-19T09:12:46.120001Z legacy 192.0.2.45:51202 - -1 -1 -1 503 0 0 0 \"GET http://legacy.example.com:80/ HTTP/1.1\" \"Mozilla/5.0 (X11)\" ECDHE-RSA-AES128-GCM-SHA256 TLSv1.2
+";
+
+#[test]
+fn objects_of_network_and_classic_load_balancers_are_described() {
+    let cases = [
+        (
+            "net.edge.0123456789abcdef",
+            TLS_LINES,
+            "nlb_tls log of net/edge/0123456789abcdef",
+            "the 5 minutes until 2025-07-19T14:05Z, from node 192.0.2.1",
+            "18, as written from 2019-01 to 2020-06, in 1 line\n",
+            " time                          client_ip     domain_name        tls_protocol_version\n",
+            " 2025-07-19T09:58:12.000000Z   192.0.2.44    edge.example.com   tlsv13\n",
+        ),
+        (
+            "legacy",
+            CLASSIC_LINES,
+            "classic log of legacy",
+            "the window until 2025-07-19T14:05Z, from node 192.0.2.1",
+            "12, as written from 2014-03 to 2015-07, in 1 line\n",
+            " timestamp                     elb_response_code   request_verb   url\n",
+            " 2025-07-19T09:12:46.120001Z                 503   GET            http://legacy.example.com:80/\n",
+        ),
+    ];
+    for (balancer, lines, key_line, window, fields, head, row) in cases {
+        let world = World::new();
+        let name = key(1).replace("app.my-lb.50dc6c495c0c9188", balancer);
+        let [compressed, text] =
+            [world.put(&name, gzip(lines)), world.put(&name.replace(".log.gz", ".log"), lines)];
+        for path in [&compressed, &text] {
+            let page = run(&["inspect", path.to_str().unwrap()]).expect(0).stdout;
+            let words = [
+                key_line,
+                window,
+                "according to its name",
+                "3 = 3 rows + 0 rejects",
+                fields,
+                head,
+                row,
+            ];
+            for words in words {
+                assert!(page.contains(words), "{words:?} is missing in {page}");
+            }
+            assert!(!page.contains("convert skips it"), "{page}");
+        }
+        // Only Classic Load Balancers deliver plain text.
+        let is_classic = balancer == "legacy";
+        let page = run(&["inspect", text.to_str().unwrap()]).stdout;
+        assert_eq!(page.contains("text, not gzip"), !is_classic, "{page}");
+        assert_eq!(page.contains("plain_text"), !is_classic, "{page}");
+        // Without a name, the lines determine the log type.
+        for object in [lines.as_bytes().to_vec(), gzip(lines)] {
+            let page = from_stdin(&object, &[]);
+            let read_as = format!(
+                "{} log, according to its first lines",
+                &key_line[..key_line.find(' ').unwrap()]
+            );
+            assert!(page.contains(&read_as) && page.contains("3 = 3 rows"), "{page}");
+        }
+        for line in lines.lines() {
+            let json: Value =
+                serde_json::from_str(&from_stdin(line.as_bytes(), &["--json"])).unwrap();
+            assert_eq!(
+                (&json["determined_by"], &json["rows"]),
+                (&"lines".into(), &1.into()),
+                "{line}"
+            );
+            assert!(key_line.starts_with(json["log_type"].as_str().unwrap()), "{line}: {json}");
+        }
+    }
+}
+
+#[test]
+fn lines_of_other_load_balancers_in_an_object_are_named() {
+    let world = World::new();
+    for (lines, log) in [(TLS_LINES, "nlb_tls"), (CLASSIC_LINES, "classic")] {
+        let path = world.put(&key(1), gzip(lines));
+        let page = run(&["inspect", path.to_str().unwrap()]).expect(2).stdout;
+        assert!(
+            page.contains(&format!("contains {log} log lines; convert does not convert it")),
+            "{page}"
+        );
+    }
+    let path =
+        world.put(&key(1).replace("app.my-lb.50dc6c495c0c9188", "legacy"), gzip(good_lines(2)));
+    let page = run(&["inspect", path.to_str().unwrap()]).expect(2).stdout;
+    assert!(page.contains("contains access log lines; convert does not convert it"), "{page}");
 }
 
 #[test]

@@ -11,11 +11,13 @@ use crate::support::{
 };
 
 const CONNECTIONS: &str = "alb_connection_logs";
+const TLS_CONNECTIONS: &str = "nlb_tls_logs";
+const CLASSIC: &str = "clb_access_logs";
 const KEY: &str = "seven-times-seven-rusty-old-locks";
 const OTHER_KEY: &str = "fedcba9876543210fedcba9876543210";
 
 /// Strings that a redacted dataset must not contain. Each of them occurs in at least one line of [`world`].
-const SECRETS: [&str; 19] = [
+const SECRETS: [&str; 31] = [
     "198.18.7.77",
     "198.18.7.78",
     "2001:db8:514:7::f35",
@@ -35,6 +37,20 @@ const SECRETS: [&str; 19] = [
     "jane-is-not-text",
     "jane-is-cut-short",
     "jane-and-a-quote",
+    // Network Load Balancers
+    "198.18.8.77",
+    "2001:db8:515:7::f36",
+    "field-of-a-jane-with-tls",
+    "rejected-tls-jane",
+    // Classic Load Balancers
+    "198.18.9.77",
+    "2001:db8:516:7::f37",
+    "?pin=jane",
+    "jane-in-a-classic-fragment",
+    "ClassicAgent/7",
+    "jane-behind-the-classic-protocol",
+    "field-of-a-classic-jane",
+    "rejected-classic-jane",
 ];
 
 /// Rules for all columns. Where possible, their actions keep part of the value.
@@ -68,6 +84,26 @@ fn connection(client: &str) -> String {
     )
 }
 
+fn tls_connection(client: &str, tail: &str) -> String {
+    format!(
+        "tls 2.0 2025-07-19T14:03:21 net/my-nlb/50dc6c495c0c9188 0123456789abcdef {client} 198.51.100.9:443 5 2 98 246 - \
+         arn:aws:acm:eu-west-1:012345678901:certificate/00000000-0000-0000-0000-000000000001 - TLS_AES_128_GCM_SHA256 \
+         tlsv13 - www.example.com h2 h2 \"h2\",\"http/1.1\" 2025-07-19T14:03:20{tail}"
+    )
+}
+
+fn classic_request(client: &str, request: &str) -> String {
+    format!(
+        "2025-07-19T14:03:21.123456Z my-clb {client} 198.51.100.9:80 0.000073 0.001048 0.000057 200 200 0 29 \
+         \"{request}\" \"ClassicAgent/7\" ECDHE-RSA-AES128-GCM-SHA256 TLSv1.2"
+    )
+}
+
+/// Returns the key of an object of another load balancer, given its form in names.
+fn key_with(balancer: &str, ending: &str) -> String {
+    key(3).replace("app.my-lb.50dc6c495c0c9188", balancer).replace(".log.gz", ending)
+}
+
 /// Returns one person's requests and connections, with every kind of invalid line.
 fn world() -> World {
     let world = World::new();
@@ -90,6 +126,26 @@ fn world() -> World {
     let name = key(2).replace("/012345678901_", "/conn_log_012345678901_");
     let clients = ["198.18.7.77", "2001:db8:514:7::f35", "999.51.100.9"];
     world.put(&name, gzip(text_of(clients.map(connection))));
+    let tls = [
+        tls_connection("198.18.8.77:50737", ""),
+        tls_connection("2001:db8:515:7::f36:50737", " field-of-a-jane-with-tls"),
+        tls_connection("rejected-tls-jane:port", ""),
+    ];
+    world.put(&key_with("net.my-nlb.50dc6c495c0c9188", ".log.gz"), gzip(text_of(tls)));
+    let get = |url: &str| format!("GET {url} HTTP/1.1");
+    let classic = [
+        classic_request("198.18.9.77:50747", &get("https://www.example.com:443/a?pin=jane")),
+        classic_request("198.18.9.77:50747", &get("http://h:80/b#jane-in-a-classic-fragment")),
+        classic_request(
+            "2001:db8:516:7::f37:50747",
+            "GET /c HTTP/1.1 jane-behind-the-classic-protocol",
+        ),
+        classic_request("198.18.9.77:50747", "?pin=jane-has-no-spaces HTTP/1.1"),
+        classic_request("198.18.9.77:50747", &get("/d")) + " field-of-a-classic-jane",
+        classic_request("198.18.9.77:50747", "- - - "),
+        classic_request("rejected-classic-jane:port", &get("/e")),
+    ];
+    world.put(&key_with("my-clb", ".log"), text_of(classic));
     world
 }
 
@@ -147,7 +203,7 @@ fn no_personal_data_is_left_anywhere() {
     for rules in [&LENIENT[..], &drop, &[&LENIENT[1..], &["client_ip=hash"]].concat()] {
         let world = self::world();
         let run = convert(&world, rules);
-        assert_eq!(run.count("/rows") + run.count("/lines"), 10 + 14);
+        assert_eq!(run.count("/rows") + run.count("/lines"), 18 + 24);
         assert_eq!(found(&world, &run, &SECRETS), BTreeSet::new(), "{rules:?}");
         assert_eq!(found(&world, &run, &[KEY, &KEY[..16]]), BTreeSet::new(), "{rules:?}");
         // The name of the load balancer is not personal data.
@@ -184,6 +240,25 @@ fn each_rule_keeps_the_documented_part() {
     // Requests can still be joined with their connections.
     assert_eq!(kept("conn_trace_id"), values(&rows, "conn_trace_id"));
     assert_eq!(kept("conn_trace_id").first().unwrap().len(), 32);
+    let connections = read(&world.out(), TLS_CONNECTIONS);
+    let kept = |column: &str| values(&connections, column);
+    assert_eq!(kept("client_ip"), set(["198.18.8.0", "2001:db8:515::"]));
+    assert_eq!((kept("client_port"), kept("extra_fields")), (set(["-"]), set(["-"])));
+    assert_eq!(kept("domain_name"), set(["www.example.com"]));
+    // The rules of client_ip, client_port and request_url apply to the columns of Classic Load Balancers.
+    let requests = read(&world.out(), CLASSIC);
+    let kept = |column: &str| values(&requests, column);
+    assert_eq!(kept("request_ip"), set(["198.18.9.0", "2001:db8:516::"]));
+    assert_eq!((kept("request_port"), kept("extra_fields")), (set(["-"]), set(["-"])));
+    let urls = ["https://www.example.com:443/a", "http://h:80/b", "/c HTTP/1.1", "/d", "-"];
+    assert_eq!(
+        kept("url"),
+        urls.map(str::to_owned).into_iter().chain(["HTTP/1.1".to_owned()]).collect()
+    );
+    assert_eq!(kept("request_verb"), set(["GET", "-"]));
+    assert_eq!(kept("protocol"), set(["HTTP/1.1", "-"]));
+    assert_eq!(kept("user_agent").first().unwrap().len(), 32);
+    assert_eq!(kept("backend_ip"), set(["198.51.100.9"]));
     // A reject keeps its reason and position, but not the line.
     let rejects = read(&world.out(), REJECTS);
     let kept = |column: &str| values(&rejects, column);
@@ -191,8 +266,8 @@ fn each_rule_keeps_the_documented_part() {
         kept("reason"),
         set(["invalid_value", "too_few_fields", "misplaced_quote", "invalid_utf8"])
     );
-    assert_eq!(kept("column_name"), set(["elb_status_code", "-"]));
-    assert_eq!(kept("line_number"), set(["8", "9", "10", "11"]));
+    assert_eq!(kept("column_name"), set(["client_port", "elb_status_code", "request_port", "-"]));
+    assert_eq!(kept("line_number"), set(["3", "7", "8", "9", "10", "11"]));
     assert!(!kept("raw_length").contains("-") && !kept("byte_offset").contains("-"));
     assert_eq!(kept("raw_line"), set(["-"]));
 }
@@ -217,6 +292,24 @@ fn a_rule_for_one_column_does_not_change_others() {
     assert_eq!(values(&rows, "request_url"), set(["-"]));
     assert_eq!(values(&rows, "redirect_url"), set(["https://example.com/new"]));
     assert_eq!(values(&rows, "transformed_uri"), set(["-"]));
+}
+
+#[test]
+fn a_client_has_the_same_hash_in_the_tables_of_all_load_balancers() {
+    let world = World::new();
+    let client = "198.18.7.77";
+    world.put(&key(1), gzip(text_of([request("-").text()])));
+    let tls = tls_connection(&format!("{client}:1"), "");
+    world.put(&key_with("net.my-nlb.50dc6c495c0c9188", ".log.gz"), gzip(text_of([tls])));
+    let request = classic_request(&format!("{client}:1"), "GET / HTTP/1.1");
+    world.put(&key_with("my-clb", ".log"), text_of([request]));
+    convert(&world, &["client_ip=hash"]);
+    // printf 'client_ip\000198.18.7.77' | openssl dgst -sha256 -hmac $KEY
+    let hash = set(["29ecc35b2e2d37e2060c55d43205e318"]);
+    assert_eq!(values(&world.rows(), "client_ip"), hash);
+    assert_eq!(values(&read(&world.out(), TLS_CONNECTIONS), "client_ip"), hash);
+    assert_eq!(values(&read(&world.out(), CLASSIC), "request_ip"), hash);
+    assert_eq!(values(&read(&world.out(), CLASSIC), "request_port"), set(["1"]));
 }
 
 #[test]
@@ -287,7 +380,7 @@ fn verify_compares_redacted_rows() {
     convert(&world, &LENIENT);
     let verify = || command(&world, "verify", &["--read-data"]);
     let run = with_key(&mut verify(), KEY).expect(0);
-    assert_eq!((run.count("/compared"), run.count("/not_compared")), (2, 0));
+    assert_eq!((run.count("/compared"), run.count("/not_compared")), (4, 0));
     run_command(&mut verify()).expect(3).says(&["ALB2PARQUET_REDACT_KEY"]);
     with_key(&mut verify(), OTHER_KEY).expect(3).says(&["ALB2PARQUET_REDACT_KEY", "not the key"]);
     // Without reading data, no key is needed.
@@ -322,6 +415,7 @@ fn only_redacted_datasets_have_the_newer_format() {
             "redirect_url": "drop-query",
             "request_url": "drop-query",
             "transformed_uri": "drop-query",
+            "url": "drop-query",
             "user_agent": "hash",
         })
     );

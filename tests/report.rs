@@ -7,8 +7,8 @@ use std::path::Path;
 use alb2parquet::internals::dataset::layout::Layout;
 use alb2parquet::internals::logs::schema::LogType;
 use alb2parquet::internals::report::{
-    Counts, Day, Facts, IncompleteObjects, LoadBalancer, MissingDays, MissingWindows, Span, Totals,
-    html,
+    Counts, Day, DayRange, Facts, IncompleteObjects, LoadBalancer, MissingDays, MissingWindows,
+    Totals, WindowRange, html,
 };
 use chrono::{DateTime, NaiveDate};
 use roxmltree::{Document, Node, ParsingOptions};
@@ -207,19 +207,21 @@ fn gaps_are_listed() {
     let balancers = facts["load_balancers"].as_array().unwrap();
     let names: Vec<_> =
         balancers.iter().map(|each| each["load_balancer"].as_str().unwrap()).collect();
-    assert_eq!(names, ["app.my-lb.50dc6c495c0c9188", "app.api.0b", "app.shop.0a"]);
+    assert_eq!(names, ["app/my-lb/50dc6c495c0c9188", "app/api/0b", "app/shop/0a"]);
     let missing = serde_json::json!({
         "days": 2, "ranges": [{ "first": "2025-07-18", "last": "2025-07-19", "count": 2 }]
     });
     assert_eq!(balancers[0]["missing_days"], missing);
     let missing = serde_json::json!({
         "windows": 3, "range_count": 1,
-        "ranges": [{ "first": "2025-07-19T14:15:00Z", "last": "2025-07-19T14:25:00Z", "count": 3 }]
+        "ranges": [{ "first": "2025-07-19T14:15:00Z", "last": "2025-07-19T14:25:00Z", "count": 3,
+            "interval_minutes": 5 }]
     });
     assert_eq!(balancers[2]["missing_windows"], missing);
     let calendar = serde_json::json!([{
         "day": "2025-07-19", "objects": 3, "lines": 15, "rows": 15, "rejects": 0,
-        "source_bytes": balancers[2]["source_bytes"], "windows": 3
+        "source_bytes": balancers[2]["source_bytes"], "windows": 3,
+        "possible_windows": 288
     }]);
     assert_eq!(balancers[2]["calendar"], calendar);
     let page = parsed(&page(&world));
@@ -236,6 +238,124 @@ fn gaps_are_listed() {
     let fewer = report(&world.out(), &["--json", "--from", "2025-07-20", "--region", "eu-west-1"]);
     let fewer = fewer.expect(0).json();
     assert_eq!((count(&fewer, "/totals/objects"), count(&fewer, "/totals/days")), (1, 1));
+}
+
+/// Returns the name of an object in the account and region of [`world`], below a directory of the given day.
+fn object(prefix: &str, balancer: &str, end_time: &str, node: usize, ending: &str) -> String {
+    let (year, rest) = end_time.split_at(4);
+    let (month, day) = (&rest[..2], &rest[2..4]);
+    format!(
+        "AWSLogs/123456789012/elasticloadbalancing/us-east-1/{year}/{month}/{day}/{prefix}123456789012_elasticloadbalancing_us-east-1_{balancer}_{end_time}_192.0.2.{node}_{node:08x}{ending}"
+    )
+}
+
+/// A connection to a Network Load Balancer.
+const TLS_LINE: &str = "tls 2.0 2025-07-19T09:58:12 net/edge/0123456789abcdef 89abcdef01234567 192.0.2.44:40312 198.51.100.8:8443 340 12 812 4096 - arn:aws:acm:us-east-1:123456789012:certificate/00000000-0000-0000-0000-000000000002 - TLS_AES_128_GCM_SHA256 tlsv13 - edge.example.com h2 h2 \"h2\",\"http/1.1\" 2025-07-19T09:58:11\n";
+/// A request to a Classic Load Balancer, and a connection to its TCP listener, with 12 fields.
+const CLASSIC_LINES: &str = "2025-07-19T09:12:44.120001Z legacy 192.0.2.45:51200 198.51.100.9:80 0.00004 0.0061 0.00003 200 200 0 512 \"GET http://legacy.example.com:80/cart HTTP/1.1\" \"curl/8.5.0\" - -\n2025-07-19T09:12:45.120001Z legacy 192.0.2.45:51201 198.51.100.9:22 0.0004 0.00002 0.00003 - - 57 502 \"- - - \"\n";
+const CONNECTION_LINE: &str = "2025-07-19T09:58:21.123456Z 192.0.2.46 50718 443 TLSv1.3 TLS_AES_128_GCM_SHA256 0.012 \"-\" - - -\n";
+const HEALTH_LINE: &str = "http 2025-11-24T10:00:00.000000Z 0.0012 192.0.2.1:80 web PASS 200 -\n";
+
+#[test]
+fn all_five_logs_are_reported_with_their_windows() {
+    let world = World::new();
+    let put = |prefix, balancer, end_time: &str, node, ending, text: &[u8]| {
+        world.put(&object(prefix, balancer, end_time, node, ending), text);
+    };
+    for (number, time) in ["20250719T1000Z", "20250719T1015Z"].into_iter().enumerate() {
+        put("", "app.shop.0a", time, number, ".log.gz", &gzip(good_lines(2)));
+        put("conn_log_", "app.shop.0a", time, number, ".log.gz", &gzip(CONNECTION_LINE));
+        put("health_check_log_", "app.shop.0a", time, number, ".log.gz", &gzip(HEALTH_LINE));
+        put("", "net.edge.0123456789abcdef", time, number, ".log.gz", &gzip(TLS_LINE));
+        put("", "legacy-5", time, number, ".log", CLASSIC_LINES.as_bytes());
+    }
+    // A Classic Load Balancer with a second node from 08:00, and with windows of five minutes from 09:00.
+    for hour in (1..=6).chain(8..=9) {
+        for node in if hour < 7 { 1..=1 } else { 1..=2 } {
+            let time = format!("20250719T{hour:02}00Z");
+            put("", "legacy", &time, node, ".log", CLASSIC_LINES.as_bytes());
+        }
+    }
+    for time in ["20250719T0905Z", "20250719T0915Z"] {
+        put("", "legacy", time, 3, ".log", CLASSIC_LINES.as_bytes());
+    }
+    world.convert().expect(0);
+    let facts = facts(&world.out());
+    let logs: BTreeMap<&str, u64> = facts["log_types"]
+        .as_object()
+        .unwrap()
+        .iter()
+        .map(|(name, totals)| (name.as_str(), totals["rows"].as_u64().unwrap()))
+        .collect();
+    let rows =
+        [("access", 4), ("classic", 28), ("connection", 2), ("health_check", 2), ("nlb_tls", 2)];
+    assert_eq!(logs, BTreeMap::from(rows));
+    let balancers = facts["load_balancers"].as_array().unwrap();
+    let windows: Vec<_> = balancers
+        .iter()
+        .map(|each| {
+            let text = |key: &str| each[key].as_str().unwrap();
+            let day = &each["calendar"][0];
+            let number = |value: &Value| value.as_u64().unwrap();
+            let windows = (number(&day["windows"]), number(&day["possible_windows"]));
+            let missing = number(&each["missing_windows"]["windows"]);
+            let intervals = each["interval_minutes"].to_string();
+            (text("load_balancer"), text("log_type"), intervals, windows, missing)
+        })
+        .collect();
+    let five = || "[5]".to_owned();
+    assert_eq!(
+        windows,
+        [
+            ("app/shop/0a", "access", five(), (2, 288), 2),
+            ("app/shop/0a", "connection", five(), (2, 288), 2),
+            ("app/shop/0a", "health_check", five(), (2, 288), 2),
+            // 00:00 to 09:00 in hours, and 09:05 to 23:55.
+            ("legacy", "classic", "[5,60]".to_owned(), (10, 10 + 179), 2),
+            ("legacy-5", "classic", five(), (2, 288), 2),
+            ("net/edge/0123456789abcdef", "nlb_tls", five(), (2, 288), 2),
+        ]
+    );
+    assert_eq!(
+        balancers[3]["missing_windows"]["ranges"],
+        serde_json::json!([
+            { "first": "2025-07-19T07:00:00Z", "last": "2025-07-19T07:00:00Z", "count": 1, "interval_minutes": 60 },
+            { "first": "2025-07-19T09:10:00Z", "last": "2025-07-19T09:10:00Z", "count": 1, "interval_minutes": 5 },
+        ])
+    );
+    let tables: BTreeSet<&str> = facts["statements"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|statement| statement["table"].as_str().unwrap())
+        .collect();
+    let names = LogType::ALL.map(|log_type| log_type.table().name.as_str());
+    assert_eq!(tables, BTreeSet::from(names));
+    let last_field = |log_type: &str| {
+        let months = facts["months"].as_array().unwrap();
+        months.iter().find(|month| month["log_type"] == log_type).unwrap()["last_field"].clone()
+    };
+    assert_eq!(last_field("nlb_tls"), "tls_connection_creation_time");
+    assert_eq!(last_field("classic"), "user_agent");
+    let page = parsed(&page(&world));
+    let document = document(&page);
+    check_structure(&document);
+    let text = text_in(&document);
+    for words in [
+        "Network Load Balancer log",
+        "Classic Load Balancer log",
+        "app/shop/0a: 1 days, 0 missing. Windows of 5 minutes.",
+        "legacy: 1 days, 0 missing. Windows of 5 or 60 minutes.",
+        "2 missing windows of 5 or 60 minutes",
+        "2025-07-19 07:00, 1 of 60 minutes",
+        "2025-07-19 10:05 to 10:10, 2\n",
+    ] {
+        assert!(text.contains(words), "{words:?} is missing in {text}");
+    }
+    let summary = report(&world.out(), &[]).expect(0).stdout;
+    for words in ["  legacy-5       classic  ", "  edge           nlb_tls  "] {
+        assert!(summary.contains(words), "{words:?} is missing in {summary}");
+    }
 }
 
 #[test]
@@ -433,7 +553,7 @@ fn large() -> Facts {
                 source_bytes: 30 * rows,
             };
             total.add(&counts);
-            calendar.push(Day { day, counts, windows: 288 });
+            calendar.push(Day { day, counts, windows: 288, possible_windows: 288 });
         }
         let days = calendar
             .windows(2)
@@ -442,15 +562,16 @@ fn large() -> Facts {
             .map(|pair| {
                 let (first, last) =
                     (pair[0].day.succ_opt().unwrap(), pair[1].day.pred_opt().unwrap());
-                Span { first, last, count: (last - first).num_days() as u64 + 1 }
+                DayRange { first, last, count: (last - first).num_days() as u64 + 1 }
             })
             .collect();
         let end = DateTime::from_timestamp(1_700_000_000, 0).unwrap();
         LoadBalancer {
             account: format!("{:012}", 100_000_000_000 + number / 3),
             region: "eu-central-1".to_owned(),
-            load_balancer: format!("app.a-name-of-some-length-{number}.50dc6c495c0c{number:04}"),
+            load_balancer: format!("app/a-name-of-some-length-{number}/50dc6c495c0c{number:04}"),
             log_type: LogType::Access,
+            interval_minutes: vec![5],
             first_day: calendar[0].day,
             last_day: calendar.last().unwrap().day,
             days: calendar.len() as u64,
@@ -462,7 +583,10 @@ fn large() -> Facts {
             missing_windows: MissingWindows {
                 windows: 1000,
                 range_count: 500,
-                ranges: vec![Span { first: end, last: end, count: 5 }; 100],
+                ranges: vec![
+                    WindowRange { first: end, last: end, count: 5, interval_minutes: 5 };
+                    100
+                ],
             },
             calendar,
         }

@@ -33,9 +33,9 @@ Examples:
 /// The command reads the claims, the footers of Parquet files, and one example line for each reason for rejection. It
 /// does not check whether the files match the claims; use `verify` for that.
 ///
-/// A day or five-minute window is missing if it has no object and is between the first and the last object of its load
-/// balancer. AWS writes an object for a window only if there was something to log, so a missing window may simply have
-/// had no traffic.
+/// A day or window is missing if it has no object and is between the first and the last object of its load balancer. A
+/// window has 5 minutes, or 60 for some Classic Load Balancers. AWS writes an object for a window only if there was
+/// something to log, so a missing window may simply have had no traffic.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER)]
 pub(super) struct Report {
@@ -128,7 +128,7 @@ fn summary(facts: &Facts) -> String {
     };
     fact("days", days);
     let size = HumanBytes(all.source_bytes);
-    fact("objects", format!("{}, {size} of gzip", HumanCount(all.objects)));
+    fact("objects", format!("{}, {size}", HumanCount(all.objects)));
     let rejects = facts.rejects.iter().map(|each| (each.reason.as_str(), each.lines));
     let rejects = counts(" (", rejects, ")");
     let Counts { lines, rows, rejects: number, .. } = *all;
@@ -196,12 +196,12 @@ fn table(balancers: &[LoadBalancer]) -> String {
     const TEXT: usize = 6;
     let mut rows = vec![HEAD.map(str::to_owned)];
     for each in balancers {
-        let LoadBalancer { account, region, load_balancer, log_type, counts, .. } = each;
+        let LoadBalancer { account, region, log_type, counts, .. } = each;
         let number = |number: u64| HumanCount(number).to_string();
         rows.push([
             printable(account),
             printable(region),
-            printable(load_balancer.split('.').nth(1).unwrap_or_default()),
+            printable(each.name()),
             log_type.to_string(),
             each.first_day.to_string(),
             each.last_day.to_string(),

@@ -35,6 +35,8 @@ pub struct Decoder {
     columns: Vec<FieldColumn>,
     source_key: DictionaryBuilder,
     rows: usize,
+    /// Whether the load balancers compress their logs, so that text is worth a note.
+    delivers_gzip: bool,
 }
 
 /// A column whose values are read from a field of the line.
@@ -125,6 +127,7 @@ impl Decoder {
             columns: columns.chain([extra]).collect(),
             source_key: DictionaryBuilder::verbatim(),
             rows: 0,
+            delivers_gzip: table.load_balancer.delivers_gzip(),
         }
     }
 
@@ -146,6 +149,8 @@ impl Decoder {
                 break;
             }
             let key = key(segment.object);
+            let mut notes = mem::take(&mut segment.notes);
+            notes.retain(|note| self.delivers_gzip || *note != Note::PlainText);
             let mut outcome = DecodedSegment {
                 object: segment.object,
                 gzip_bytes: mem::take(&mut segment.gzip_bytes),
@@ -155,7 +160,7 @@ impl Decoder {
                 rows: 0,
                 rejects: Vec::new(),
                 crc32: segment.crc32,
-                notes: mem::take(&mut segment.notes),
+                notes,
             };
             let whole = text.len();
             let mut at = segment.range.start;

@@ -91,7 +91,7 @@ pub enum Note {
     GzipInGzip,
     /// Zero bytes or line endings follow a gzip member; they are skipped.
     Padding,
-    /// The object is uncompressed text.
+    /// The object is uncompressed text, although load balancers deliver its log as gzip.
     PlainText,
 }
 

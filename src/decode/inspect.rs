@@ -125,9 +125,9 @@ pub enum DeterminedBy {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ObjectFormat {
-    /// Gzip, as load balancers deliver it.
+    /// Gzip, as Application and Network Load Balancers deliver it.
     Gzip,
-    /// Uncompressed text.
+    /// Uncompressed text, as Classic Load Balancers deliver it.
     Text,
     /// An object of zero bytes. A conversion accepts it as a log without lines.
     Empty,

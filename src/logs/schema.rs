@@ -109,7 +109,12 @@ impl LoadBalancerType {
         }
     }
 
-    /// Returns the intervals in minutes at which it can deliver logs. Users choose the interval of a Classic Load
+    /// Returns whether it compresses its logs.
+    pub(crate) fn delivers_gzip(self) -> bool {
+        self.delivered_ending().ends_with(".gz")
+    }
+
+    /// Returns the intervals in minutes at which it can deliver logs, in ascending order. Users choose the interval of a Classic Load
     /// Balancer (<https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/access-log-collection.html>).
     pub(crate) fn intervals(self) -> &'static [u32] {
         match self {

@@ -1,21 +1,15 @@
-//! Coverage: the days and five-minute windows for which a load balancer has objects, and those that are missing.
+//! Coverage: the days and delivery windows for which a load balancer has objects, and those that are missing.
 //!
 //! AWS writes an object only if there were requests in the window, so a missing window does not imply a lost log.
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta, Utc};
+use chrono::{Days, NaiveDate};
 use serde::Serialize;
 
 use crate::logs::schema::LogType;
 use crate::report::Counts;
-
-/// Number of windows per day.
-const WINDOWS: u32 = 288;
-/// Length of a window in minutes.
-const MINUTES: u32 = 5;
-/// Maximum number of ranges of missing windows to list per load balancer. The longest ranges are listed.
-pub(super) const MAX_RANGES: usize = 100;
+use crate::report::windows::{EndTimes, MissingWindows};
 
 /// A load balancer's coverage for one log type.
 #[derive(Debug, Serialize)]
@@ -24,10 +18,12 @@ pub struct LoadBalancer {
     pub account: String,
     /// AWS region.
     pub region: String,
-    /// Resource ID with dots instead of slashes: `app.name.id`.
+    /// Resource ID, such as `app/name/id`. The name of a Classic Load Balancer.
     pub load_balancer: String,
     /// The log type.
     pub log_type: LogType,
+    /// Lengths of the windows in minutes. A Classic Load Balancer whose publishing interval has changed has two.
+    pub interval_minutes: Vec<u32>,
     /// First day with an object.
     pub first_day: NaiveDate,
     /// Last day with an object.
@@ -53,8 +49,11 @@ pub struct Day {
     /// Counts for the day.
     #[serde(flatten)]
     pub counts: Counts,
-    /// Number of windows that end on this day and have an object; at most 288.
+    /// Number of windows that end on this day and have an object.
     pub windows: u32,
+    /// Number of windows that end on this day, with or without an object: 288 of five minutes or 24 of an hour, or some
+    /// of each if the interval changed.
+    pub possible_windows: u32,
 }
 
 /// Days without an object.
@@ -63,59 +62,25 @@ pub struct MissingDays {
     /// Number of days.
     pub days: u64,
     /// All ranges of consecutive days.
-    pub ranges: Vec<Span<NaiveDate>>,
+    pub ranges: Vec<DayRange>,
 }
 
-/// Windows without an object.
-#[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub struct MissingWindows {
-    /// Number of windows.
-    pub windows: u64,
-    /// Number of ranges of consecutive windows.
-    pub range_count: u64,
-    /// The ranges, each with the end times of its first and last window. If there are too many, only the longest ones.
-    pub ranges: Vec<Span<DateTime<Utc>>>,
-}
-
-/// A range of consecutive days or windows.
+/// A range of consecutive days.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-pub struct Span<T> {
-    /// The first day or window.
-    pub first: T,
-    /// The last day or window.
-    pub last: T,
-    /// Number of days or windows in the range.
+pub struct DayRange {
+    /// The first day.
+    pub first: NaiveDate,
+    /// The last day.
+    pub last: NaiveDate,
+    /// Number of days.
     pub count: u64,
-}
-
-/// The set of windows that end on a day.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Windows([u64; WINDOWS.div_ceil(u64::BITS) as usize]);
-
-impl Windows {
-    /// Adds the window with this number, counted from midnight.
-    fn insert(&mut self, number: u32) {
-        self.0[(number / u64::BITS) as usize] |= 1 << (number % u64::BITS);
-    }
-
-    fn contains(&self, number: u32) -> bool {
-        self.0[(number / u64::BITS) as usize] & (1 << (number % u64::BITS)) != 0
-    }
-
-    fn len(&self) -> u32 {
-        self.0.iter().map(|word| word.count_ones()).sum()
-    }
-
-    fn union(&mut self, other: &Self) {
-        self.0.iter_mut().zip(other.0).for_each(|(ours, theirs)| *ours |= theirs);
-    }
 }
 
 /// Data on the objects read so far for a load balancer and log type.
 #[derive(Debug, Default)]
 pub(super) struct Gathered {
     days: BTreeMap<NaiveDate, Counts>,
-    windows: BTreeMap<NaiveDate, Windows>,
+    end_times: EndTimes,
 }
 
 impl Gathered {
@@ -125,18 +90,14 @@ impl Gathered {
         self.days.entry(day).or_default().add(counts);
         // The digits in a name may not form a valid time. The object then counts toward its day but not toward any
         // window.
-        if let Some((day, number)) = window(end_time) {
-            self.windows.entry(day).or_default().insert(number);
-        }
+        self.end_times.add(end_time);
     }
 
     pub(super) fn merge(&mut self, other: Self) {
         for (day, counts) in other.days {
             self.days.entry(day).or_default().add(&counts);
         }
-        for (day, windows) in other.windows {
-            self.windows.entry(day).or_default().union(&windows);
-        }
+        self.end_times.merge(other.end_times);
     }
 
     /// Returns the coverage, or `None` if there are no objects.
@@ -151,34 +112,35 @@ impl Gathered {
         let (&last_day, _) = self.days.last_key_value()?;
         let mut total = Counts::default();
         self.days.values().for_each(|counts| total.add(counts));
-        let day = |(day, counts): (&NaiveDate, &Counts)| Day {
-            day: *day,
-            counts: *counts,
-            windows: self.windows.get(day).map_or(0, Windows::len),
+        let intervals = log_type.table().load_balancer.intervals();
+        let windows = self.end_times.windows(intervals, first_day..=last_day);
+        let day = |(day, counts): (&NaiveDate, &Counts)| {
+            let (present, possible_windows) = windows.days.get(day).copied().unwrap_or_default();
+            Day { day: *day, counts: *counts, windows: present, possible_windows }
         };
+        let calendar = self.days.iter().map(day).collect();
         Some(LoadBalancer {
             account,
             region,
             load_balancer,
             log_type,
+            interval_minutes: windows.intervals,
             first_day,
             last_day,
             days: self.days.len() as u64,
             counts: total,
             missing_days: missing_days(self.days.keys().copied()),
-            missing_windows: missing_windows(&self.windows),
-            calendar: self.days.iter().map(day).collect(),
+            missing_windows: windows.missing,
+            calendar,
         })
     }
 }
 
-/// Returns the day and the number of the window that ends at the given time, or `None` if the time is invalid.
-fn window(end_time: &str) -> Option<(NaiveDate, u32)> {
-    let number = |from: usize, to: usize| end_time.get(from..to)?.parse::<u32>().ok();
-    let year = i32::try_from(number(0, 4)?).ok()?;
-    let day = NaiveDate::from_ymd_opt(year, number(4, 6)?, number(6, 8)?)?;
-    let (hour, minute) = (number(9, 11)?, number(11, 13)?);
-    (hour < 24 && minute < 60).then_some((day, (hour * 60 + minute) / MINUTES))
+impl LoadBalancer {
+    /// Returns the name of the load balancer, which its resource ID contains.
+    pub fn name(&self) -> &str {
+        self.load_balancer.split('/').nth(1).unwrap_or(&self.load_balancer)
+    }
 }
 
 fn missing_days(days: impl Iterator<Item = NaiveDate>) -> MissingDays {
@@ -191,39 +153,11 @@ fn missing_days(days: impl Iterator<Item = NaiveDate>) -> MissingDays {
                 let first = before.checked_add_days(Days::new(1)).expect("is before another day");
                 let last = day.checked_sub_days(Days::new(1)).expect("is after another day");
                 missing.days += count;
-                missing.ranges.push(Span { first, last, count });
+                missing.ranges.push(DayRange { first, last, count });
             }
         }
         before = Some(day);
     }
-    missing
-}
-
-fn missing_windows(windows: &BTreeMap<NaiveDate, Windows>) -> MissingWindows {
-    let (mut missing, mut ranges) = (MissingWindows::default(), Vec::new());
-    let mut before: Option<DateTime<Utc>> = None;
-    let length = TimeDelta::minutes(MINUTES.into());
-    for (day, windows) in windows {
-        let midnight = day.and_time(NaiveTime::MIN).and_utc();
-        for number in (0..WINDOWS).filter(|number| windows.contains(*number)) {
-            let end = midnight + length * number.cast_signed();
-            if let Some(before) = before {
-                let count = ((end - before).num_minutes() / length.num_minutes() - 1) as u64;
-                if count > 0 {
-                    missing.windows += count;
-                    ranges.push(Span { first: before + length, last: end - length, count });
-                }
-            }
-            before = Some(end);
-        }
-    }
-    missing.range_count = ranges.len() as u64;
-    if ranges.len() > MAX_RANGES {
-        ranges.sort_by_key(|range| (std::cmp::Reverse(range.count), range.first));
-        ranges.truncate(MAX_RANGES);
-        ranges.sort_by_key(|range| range.first);
-    }
-    missing.ranges = ranges;
     missing
 }
 
@@ -241,7 +175,7 @@ mod tests {
         for (day, end_time) in objects {
             gathered.add(date(day), end_time, &counts);
         }
-        let [account, region, balancer] = ["1", "eu", "app.a.b"].map(str::to_owned);
+        let [account, region, balancer] = ["1", "eu", "app/a/b"].map(str::to_owned);
         gathered.describe(account, region, balancer, LogType::Access).unwrap()
     }
 
@@ -251,64 +185,70 @@ mod tests {
         let missing = missing_days(days.into_iter());
         assert_eq!(missing.days, 3);
         let spans = [("2024-02-29", "2024-03-01", 2), ("2024-03-03", "2024-03-03", 1)];
-        let spans =
-            spans.map(|(first, last, count)| Span { first: date(first), last: date(last), count });
+        let spans = spans.map(|(first, last, count)| DayRange {
+            first: date(first),
+            last: date(last),
+            count,
+        });
         assert_eq!(missing.ranges, spans);
         assert_eq!(missing_days(std::iter::empty()), MissingDays::default());
     }
 
     #[test]
-    fn ranges_of_missing_windows_span_midnight_and_missing_days() {
+    fn objects_count_for_their_day_of_delivery_and_windows_for_the_day_they_end_on() {
         let balancer = described(&[
             ("2025-07-18", "20250718T2350Z"),
             ("2025-07-18", "20250718T2350Z"),
-            ("2025-07-19", "20250719T0000Z"),
+            ("2025-07-19", "20250718T2355Z"),
             ("2025-07-19", "20250719T0005Z"),
             ("2025-07-21", "20250721T0010Z"),
         ]);
-        let missing = balancer.missing_windows;
-        let spans: Vec<_> = missing
-            .ranges
+        let days: Vec<_> = balancer
+            .calendar
             .iter()
-            .map(|s| (s.first.to_string(), s.last.to_string(), s.count))
+            .map(|d| (d.counts.objects, d.windows, d.possible_windows))
             .collect();
-        let span = |first: &str, last: &str, count| (first.to_owned(), last.to_owned(), count);
-        assert_eq!(
-            spans,
-            [
-                span("2025-07-18 23:55:00 UTC", "2025-07-18 23:55:00 UTC", 1),
-                span("2025-07-19 00:10:00 UTC", "2025-07-21 00:05:00 UTC", 2 * 288),
-            ]
-        );
-        assert_eq!((missing.windows, missing.range_count), (577, 2));
-        let days: Vec<_> =
-            balancer.calendar.iter().map(|d| (d.counts.objects, d.windows)).collect();
-        assert_eq!(days, [(2, 1), (2, 2), (1, 1)]);
+        assert_eq!(days, [(2, 2, 288), (2, 1, 288), (1, 1, 288)]);
         assert_eq!((balancer.days, balancer.missing_days.days), (3, 1));
         assert_eq!((balancer.counts.objects, balancer.counts.rows), (5, 10));
+        assert_eq!(balancer.missing_windows.windows, 1 + 2 * 288);
     }
 
     #[test]
-    fn only_the_longest_ranges_are_listed() {
-        let mut gathered = Gathered::default();
-        let day = date("2025-07-19");
-        for number in (0..WINDOWS).step_by(2).filter(|number| *number != 100) {
-            let (hour, minute) = (number * MINUTES / 60, number * MINUTES % 60);
-            gathered.add(day, &format!("20250719T{hour:02}{minute:02}Z"), &Counts::default());
+    fn the_type_of_the_load_balancer_determines_its_windows() {
+        for log_type in LogType::ALL {
+            let mut gathered = Gathered::default();
+            for end_time in ["20250719T1400Z", "20250719T1600Z"] {
+                gathered.add(date("2025-07-19"), end_time, &Counts::default());
+            }
+            let found = gathered.describe(String::new(), String::new(), String::new(), log_type);
+            let found = found.unwrap();
+            let expected = if log_type == LogType::Classic { (60, 1, 24) } else { (5, 23, 288) };
+            let day = found.calendar[0];
+            let windows = found.missing_windows.windows;
+            assert_eq!(
+                (found.interval_minutes[0], windows, day.possible_windows),
+                expected,
+                "{log_type}"
+            );
         }
-        let missing = missing_windows(&gathered.windows);
-        assert_eq!((missing.range_count, missing.windows), (142, 144));
-        assert_eq!(missing.ranges.len(), MAX_RANGES);
-        assert_eq!(missing.ranges.iter().map(|range| range.count).max(), Some(3));
-        assert!(missing.ranges.is_sorted_by_key(|range| range.first));
+    }
+
+    #[test]
+    fn a_load_balancer_is_named() {
+        for (resource, name) in
+            [("app/shop/0a", "shop"), ("net/n/1", "n"), ("old", "old"), ("", "")]
+        {
+            let mut gathered = Gathered::default();
+            gathered.add(date("2025-07-19"), "", &Counts::default());
+            let (account, region) = (String::new(), String::new());
+            let found = gathered.describe(account, region, resource.to_owned(), LogType::Access);
+            assert_eq!(found.unwrap().name(), name);
+        }
     }
 
     #[test]
     fn an_object_with_an_invalid_end_time_counts_for_its_day() {
-        let times = ["20250719T9999Z", "20251319T0000Z", "99999999T0000Z", "", "2025071é"];
-        for time in times {
-            assert_eq!(window(time), None, "{time}");
-        }
         let balancer = described(&[("2025-07-19", "20250719T2460Z")]);
         assert_eq!((balancer.days, balancer.calendar[0].windows), (1, 0));
         assert_eq!(balancer.missing_windows, MissingWindows::default());

@@ -311,7 +311,7 @@ impl Gathered {
         }
         let Partition { log_type, account, region, .. } = partition;
         for (balancer, gathered) in balancers {
-            let key = (account.clone(), region.clone(), balancer.to_owned(), *log_type);
+            let key = (account.clone(), region.clone(), balancer.replace('.', "/"), *log_type);
             self.balancers.entry(key).or_default().merge(gathered);
         }
         total

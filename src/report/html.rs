@@ -107,8 +107,6 @@ struct Calendar<'a> {
     balancer: &'a LoadBalancer,
     /// The name of the load balancer.
     name: &'a str,
-    /// The resource ID of the load balancer.
-    resource: String,
     /// A label that is unique in the page.
     label: String,
     years: Vec<Year>,
@@ -148,16 +146,14 @@ impl<'a> Calendar<'a> {
             month.counts.add(&day.counts);
         }
         let missing = &balancer.missing_windows;
-        let LoadBalancer { account, region, log_type, .. } = balancer;
-        let name = balancer.load_balancer.split('.').nth(1).unwrap_or("(no name)");
-        let resource = balancer.load_balancer.replace('.', "/");
+        let LoadBalancer { account, region, load_balancer, log_type, .. } = balancer;
+        let name = if load_balancer.is_empty() { "(no name)" } else { balancer.name() };
         let log = words::log_name(log_type);
         Self {
             id,
             balancer,
             name,
-            label: format!("{resource}, {log}, {account} {region}"),
-            resource,
+            label: format!("{load_balancer}, {log}, {account} {region}"),
             years: calendar::years(balancer),
             data: calendar::data(balancer),
             busy: calendar::busy(balancer),

@@ -29,6 +29,18 @@ HOSTILE = "<script>alert(1)</script><img src=x onerror='alert(2)'><!--"
 # Directory names cannot contain a slash.
 PREFIX = HOSTILE.replace("/", "")
 MISSING = ["2024-12-24", "2024-12-25", "2025-01-07"]
+LOGS = ["access", "classic", "connection", "health_check", "nlb_tls"]
+# Two load balancers in an account whose number is larger than that of all generated accounts. The interval of the
+# Classic Load Balancer changes from 60 to 5 minutes, and both miss some windows.
+OTHERS = "999999999999"
+TLS_LINE = (
+    "tls 2.0 2024-11-20T10:00:00 net/edge/0123456789abcdef 89abcdef01234567 192.0.2.44:40312 198.51.100.8:443 340 12 "
+    "812 4096 - - - TLS_AES_128_GCM_SHA256 tlsv13 - edge.example.com h2 h2 \"h2\",\"http/1.1\" 2024-11-20T09:59:00\n"
+)
+CLASSIC_LINE = (
+    "2024-11-20T10:00:00.000001Z legacy 192.0.2.45:51200 198.51.100.9:80 0.00004 0.0061 0.00003 200 200 0 512 "
+    "\"GET http://legacy.example.com:80/ HTTP/1.1\" \"curl/8.5.0\" - -\n"
+)
 checks = 0
 
 
@@ -47,16 +59,39 @@ def equal(what, seen, expected):
 # ---- the dataset
 
 
+def add_other_load_balancers(source):
+    """Adds a Network and a Classic Load Balancer with ten days of logs."""
+    for number in range(10):
+        day = date(2024, 11, 20) + timedelta(number)
+        directory = source / f"AWSLogs/{OTHERS}/elasticloadbalancing/eu-west-1/{day:%Y/%m/%d}"
+        directory.mkdir(parents=True)
+
+        def put(balancer, time, node, ending, text):
+            name = f"{OTHERS}_elasticloadbalancing_eu-west-1_{balancer}_{day:%Y%m%d}T{time}Z_192.0.2.{node}_{node:08x}"
+            (directory / f"{name}{ending}").write_bytes(text)
+
+        for time in ["1000", "1005", "1020"]:
+            put("net.edge.0123456789abcdef", time, 1, ".log.gz", gzip.compress(TLS_LINE.encode()))
+        if number < 5:
+            classic = [f"{hour:02}00" for hour in range(24) if hour != 15]
+        else:
+            classic = [f"{hour:02}{minute:02}" for hour in range(24) for minute in range(0, 60, 5) if minute != 20]
+        for time in classic:
+            for node in [1, 2]:
+                put("legacy", time, node, ".log", CLASSIC_LINE.encode())
+
+
 def make_source(source):
     """Moves the logs to a directory whose name is markup, deletes some days, and adds lines with markup."""
+    add_other_load_balancers(source)
     shutil.move(source / "AWSLogs", source / PREFIX / "AWSLogs")
-    objects = sorted(path for path in source.rglob("*.log.gz"))
+    objects = sorted(path for path in source.rglob("*.log*"))
     by_day = {}
     for path in objects:
         day = "-".join(path.parts[-4:-1])
         if day in MISSING:
             path.unlink()
-        else:
+        elif "_app." in path.name:
             by_day.setdefault(day, []).append(path)
     for path in by_day["2025-01-15"]:
         lines = gzip.decompress(path.read_bytes()).splitlines()
@@ -164,13 +199,32 @@ def told(day, calendar):
     size = f"{size} B" if size < 1024 else f"{size / 1024:.2f} KiB"
     return (
         f"{name}: {known['objects']:,} objects, {known['rows']:,} rows, {known['rejects']:,} rejects, "
-        f"{size} of gzip, {known['windows']} of 288 windows"
+        f"{size}, {known['windows']} of {known['possible_windows']} windows"
     )
 
 
 def days(balancer):
     first, last = date.fromisoformat(balancer["first_day"]), date.fromisoformat(balancer["last_day"])
     return [first + timedelta(number) for number in range((last - first).days + 1)]
+
+
+def logs(page, facts):
+    """Checks that the page shows all five logs, and the windows of each type of load balancer."""
+    equal("log types", sorted(facts["log_types"]), LOGS)
+    classic, network = facts["load_balancers"][-2:]
+    names = [each["load_balancer"] for each in [classic, network]]
+    equal("load balancers", names, ["legacy", "net/edge/0123456789abcdef"])
+    equal("windows a day", [day["possible_windows"] for day in network["calendar"]], [288] * 10)
+    # The window that ends at 00:00 on the day of the change still has 60 minutes.
+    equal("windows a day", [day["possible_windows"] for day in classic["calendar"]], [24] * 5 + [288] * 5)
+    equal("missing windows", classic["missing_windows"]["windows"], 5 + 5 * 24)
+    text = page.inner_text("main")
+    for words in [
+        "legacy: 10 days, 0 missing. Windows of 5 or 60 minutes.", "125 missing windows of 5 or 60 minutes",
+        "net/edge/0123456789abcdef: 10 days, 0 missing. Windows of 5 minutes.", "Network Load Balancer log",
+        "Classic Load Balancer log", "nlb_tls_logs", "clb_access_logs",
+    ]:
+        check(f"{words} is shown", words in text)
 
 
 def keyboard(page, facts):
@@ -189,7 +243,9 @@ def keyboard(page, facts):
     equal("calendars that are Tab stops", stops.count("years"), len(facts["load_balancers"]))
     check("Tab stops", len(stops) < 12 * len(facts["load_balancers"]), len(stops))
 
-    for number in [0, len(facts["load_balancers"]) - 1]:
+    # The last two are a Classic and a Network Load Balancer.
+    count = len(facts["load_balancers"])
+    for number in [0, count - 2, count - 1]:
         balancer = facts["load_balancers"][number]
         calendar = {day["day"]: day for day in balancer["calendar"]}
         all_days = days(balancer)
@@ -309,6 +365,7 @@ def main():
             structure(page)
             escaping(page)
             pictures(page, facts)
+            logs(page, facts)
             keyboard(page, facts)
             pointer(page, facts)
             accessible(page, "light")

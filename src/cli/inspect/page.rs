@@ -51,7 +51,12 @@ fn facts(page: &mut String, object: &str, found: &Inspected) {
         let node = node.as_ref().map(|node| format!(", from node {node}")).unwrap_or_default();
         fact("key", format!("{} log of {load_balancer}", named.log_type));
         fact("", format!("account {account}, {region}{day}"));
-        fact("", format!("the window until {end_time}{node}"));
+        let window = match named.log_type.table().load_balancer.intervals() {
+            [minutes] => format!("{minutes} minutes"),
+            // The name does not contain the interval.
+            _ => "window".to_owned(),
+        };
+        fact("", format!("the {window} until {end_time}{node}"));
     }
     if let Some(mismatch) = &about.mismatch {
         fact("no key", format!("{mismatch}; convert skips it"));
@@ -103,7 +108,11 @@ fn content(found: &Inspected) -> String {
             let ratio = counts.bytes_decompressed as f64 / counts.bytes_in.max(1) as f64;
             format!("gzip, {members}: {read}, decompressed {text}, ratio {ratio:.1}")
         }
-        ObjectFormat::Text => format!("text, not gzip: {read}"),
+        ObjectFormat::Text => {
+            let load_balancer = found.about.log_type.table().load_balancer;
+            let other = if load_balancer.delivers_gzip() { ", not gzip" } else { "" };
+            format!("text{other}: {read}")
+        }
         ObjectFormat::Empty => "nothing".to_owned(),
         ObjectFormat::Binary(name) => format!("{name}, {read}: it has no lines"),
     }

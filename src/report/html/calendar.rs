@@ -116,17 +116,17 @@ pub(super) fn years(balancer: &LoadBalancer) -> Vec<Year> {
     years.into_iter().map(year).collect()
 }
 
-/// Returns the counts of all days for the script: `objects,rows,bytes,windows,rejects` for each day, separated by `;`.
-/// `rejects` is omitted if it is 0. The entry for a day without objects is empty.
+/// Returns the counts of all days for the script: `objects,rows,bytes,windows,possible windows,rejects` for each day,
+/// separated by `;`. `rejects` is omitted if it is 0. The entry for a day without objects is empty.
 pub(super) fn data(balancer: &LoadBalancer) -> String {
     let mut text = String::new();
     for (number, (_, day)) in days(balancer).enumerate() {
         if number > 0 {
             text.push(';');
         }
-        let Some(Day { counts, windows, .. }) = day else { continue };
+        let Some(Day { counts, windows, possible_windows, .. }) = day else { continue };
         let (objects, rows, bytes) = (counts.objects, counts.rows, counts.source_bytes);
-        write!(text, "{objects},{rows},{bytes},{windows}")
+        write!(text, "{objects},{rows},{bytes},{windows},{possible_windows}")
             .expect("writing to a string cannot fail");
         if counts.rejects > 0 {
             write!(text, ",{}", counts.rejects).expect("writing to a string cannot fail");
@@ -208,14 +208,15 @@ mod tests {
             .map(|&(day, rows, rejects)| {
                 let counts =
                     Counts { objects: 2, lines: rows + rejects, rows, rejects, source_bytes: 9 };
-                Day { day: date(day), counts, windows: 7 }
+                Day { day: date(day), counts, windows: 7, possible_windows: 24 }
             })
             .collect();
         LoadBalancer {
             account: String::new(),
             region: String::new(),
             load_balancer: String::new(),
-            log_type: LogType::Access,
+            log_type: LogType::Classic,
+            interval_minutes: vec![60],
             first_day: calendar[0].day,
             last_day: calendar[calendar.len() - 1].day,
             days: calendar.len() as u64,
@@ -277,7 +278,10 @@ mod tests {
                 ("rejects", "M28 4h0M29 0h0"),
             ]
         );
-        assert_eq!(data(&balancer), "2,100,9,7;2,100,9,7;2,10,9,7,3;;;2,0,9,7,1;2,100,9,7");
+        assert_eq!(
+            data(&balancer),
+            "2,100,9,7,24;2,100,9,7,24;2,10,9,7,24,3;;;2,0,9,7,24,1;2,100,9,7,24"
+        );
     }
 
     #[test]

@@ -30,10 +30,10 @@ for (const calendar of document.querySelectorAll(".calendar")) {
         const date = new Date(first + at * DAY);
         const name = date.toLocaleDateString("en", { weekday: "short", timeZone: "UTC" }) + " " +
             date.toISOString().slice(0, 10);
-        const [objects, rows, bytes, windows, rejects] = days[at].split(",");
+        const [objects, rows, bytes, windows, possible, rejects] = days[at].split(",");
         const text = days[at] === "" ? name + ": missing, no objects" :
             `${name}: ${count(objects)} objects, ${count(rows)} rows, ${count(rejects || 0)} rejects, ` +
-            `${size(bytes)} of gzip, ${windows} of 288 windows`;
+            `${size(bytes)}, ${windows} of ${possible} windows`;
         readout.textContent = text;
         readout.classList.remove("hint");
         const number = place(date);

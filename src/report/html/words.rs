@@ -7,7 +7,7 @@ use indicatif::{HumanBytes, HumanCount};
 
 use crate::logs::reject::Reason;
 use crate::logs::schema::LogType;
-use crate::report::{Era, Month, RejectsOf, SlowBatch, Span};
+use crate::report::{Era, Month, RejectsOf, SlowBatch, WindowRange};
 
 pub(super) fn count(number: impl Borrow<u64>) -> HumanCount {
     HumanCount(*number.borrow())
@@ -55,15 +55,25 @@ pub(super) fn log_name(log_type: impl Borrow<LogType>) -> &'static str {
     }
 }
 
-/// Formats a range of windows as the end times of its first and last window.
-pub(super) fn windows(span: &Span<DateTime<Utc>>) -> String {
-    let (first, last) = (span.first.format("%Y-%m-%d %H:%M"), span.last);
-    match span.count {
-        1 => first.to_string(),
-        count if span.first.date_naive() == last.date_naive() => {
-            format!("{first} to {}, {}", last.format("%H:%M"), HumanCount(count))
-        }
-        count => format!("{first} to {}, {}", last.format("%Y-%m-%d %H:%M"), HumanCount(count)),
+/// Formats lengths of windows, such as `5 minutes` or `5 or 60 minutes`.
+pub(super) fn intervals(minutes: &[u32]) -> String {
+    let minutes: Vec<String> = minutes.iter().map(ToString::to_string).collect();
+    format!("{} minutes", minutes.join(" or "))
+}
+
+/// Formats a range of windows as the end times of its first and last window, their number and, if the load balancer has
+/// windows of several lengths, their length.
+pub(super) fn windows(range: &WindowRange, intervals: &[u32]) -> String {
+    let WindowRange { first, last, count, interval_minutes } = *range;
+    let is_same_day = first.date_naive() == last.date_naive();
+    let (first, count) = (first.format("%Y-%m-%d %H:%M"), HumanCount(count));
+    let length =
+        if intervals.len() > 1 { format!(" of {interval_minutes} minutes") } else { String::new() };
+    match range.count {
+        1 if length.is_empty() => first.to_string(),
+        1 => format!("{first}, {count}{length}"),
+        _ if is_same_day => format!("{first} to {}, {count}{length}", last.format("%H:%M")),
+        _ => format!("{first} to {}, {count}{length}", last.format("%Y-%m-%d %H:%M")),
     }
 }
 
