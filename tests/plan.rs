@@ -5,6 +5,7 @@ use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use alb2parquet::LogType;
 use alb2parquet::internals::dataset::layout::{Dataset, Layout, Opening, STAGING};
 use alb2parquet::internals::dataset::ledger::Ledger;
 use alb2parquet::internals::encode::profile::Profile;
@@ -210,7 +211,7 @@ fn the_estimated_size_is_within_a_quarter_of_what_is_written() {
     for (name, world) in worlds {
         let planned = plan(&world, &["--json"]).expect(0).count("/bytes_out") as f64;
         world.convert_with(&["--max-rejects", "1"]);
-        let tables = ["alb_access_logs", "alb_connection_logs", "alb_health_check_logs"];
+        let tables = LogType::ALL.map(|log_type| &log_type.table().name);
         let written = tables.map(|table| files(&world.out(), table)).concat();
         let written: u64 = written.iter().map(|file| fs::metadata(file).unwrap().len()).sum();
         let ratio = planned / written as f64;
