@@ -101,17 +101,17 @@ pub enum LoadBalancerType {
 }
 
 impl LoadBalancerType {
-    /// Returns the ending of the object names of its logs. Only Classic Load Balancers deliver uncompressed text.
+    /// Returns the ending of the object names of its logs.
     pub(crate) fn delivered_ending(self) -> &'static str {
-        match self {
-            Self::Application | Self::Network => ".log.gz",
-            Self::Classic => ".log",
-        }
+        if self.delivers_gzip() { ".log.gz" } else { ".log" }
     }
 
-    /// Returns whether it compresses its logs.
+    /// Returns whether it compresses its logs. Only Classic Load Balancers deliver uncompressed text.
     pub(crate) fn delivers_gzip(self) -> bool {
-        self.delivered_ending().ends_with(".gz")
+        match self {
+            Self::Application | Self::Network => true,
+            Self::Classic => false,
+        }
     }
 
     /// Returns the intervals in minutes at which it can deliver logs, in ascending order. Users choose the interval of a Classic Load

@@ -266,7 +266,9 @@ mod tests {
     /// Returns the windows with the given end times, `ddThhmm` in July 2025, for the days from the first to the last.
     fn windows(intervals: &[u32], end_times: &[&str]) -> Windows {
         let mut found = EndTimes::default();
-        end_times.iter().for_each(|time| found.add(&format!("202507{time}Z")));
+        for time in end_times {
+            found.add(&format!("202507{time}Z"));
+        }
         let days: Vec<NaiveDate> = found.0.keys().copied().collect();
         found.windows(intervals, days[0]..=days[days.len() - 1])
     }
