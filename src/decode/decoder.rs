@@ -35,6 +35,8 @@ pub struct Decoder {
     columns: Vec<FieldColumn>,
     source_key: DictionaryBuilder,
     rows: usize,
+    /// Whether the log is delivered as text, so that plain text is not worth a note.
+    delivered_as_text: bool,
 }
 
 /// A column whose values are read from a field of the line.
@@ -125,6 +127,7 @@ impl Decoder {
             columns: columns.chain([extra]).collect(),
             source_key: DictionaryBuilder::verbatim(),
             rows: 0,
+            delivered_as_text: table.load_balancer.delivers_text(),
         }
     }
 
@@ -157,6 +160,9 @@ impl Decoder {
                 crc32: segment.crc32,
                 notes: mem::take(&mut segment.notes),
             };
+            if self.delivered_as_text {
+                outcome.notes.retain(|note| *note != Note::PlainText);
+            }
             let whole = text.len();
             let mut at = segment.range.start;
             while at < segment.range.end && !held.is_full() && self.rows < MAX_ROWS {
