@@ -93,7 +93,7 @@ Examples:
   alb2parquet verify s3://my-log-bucket --out s3://my-lake/alb
   alb2parquet help convert";
 
-/// Convert AWS Application Load Balancer logs to partitioned Parquet
+/// Convert AWS load balancer logs to partitioned Parquet
 #[derive(Debug, Parser)]
 #[command(version, about, max_term_width = 100, after_help = AFTER)]
 struct Args {

@@ -13,7 +13,7 @@ use crate::fuzz_targets::{Input, sample_texts};
 use crate::outcome::{OBJECT, Outcome, reference_as};
 
 /// Values that single input bytes stand for, so that a short input can represent a line with many fields.
-const VALUES: [&[u8]; 64] = [
+const VALUES: [&[u8]; 70] = [
     b"https ",
     b"2025-07-19T14:03:21.123456Z ",
     b"app/my-lb/50dc6c495c0c9188 ",
@@ -78,9 +78,15 @@ const VALUES: [&[u8]; 64] = [
     b"aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
     b"PASS ",
     b"HEALTHY ",
+    b"tls ",
+    b"2018-12-20T02:59:40 ",
+    b"net/my-lb/50dc6c495c0c9188 ",
+    b"\"h2\",\"http/1.1\" ",
+    b"tlsv13 ",
+    b"\"- - - \" ",
 ];
 
-/// Replaces each byte from 0x80 to 0xbf with the value that it stands for.
+/// Replaces each byte from 0x80 to 0xc5 with the value that it stands for.
 pub(crate) fn expanded(bytes: &[u8]) -> Vec<u8> {
     let mut text = Vec::with_capacity(bytes.len() * 8);
     for byte in bytes {
@@ -108,7 +114,7 @@ pub(crate) fn lines(input: &[u8]) {
     }
     DECODERS.with_borrow_mut(|decoders| {
         DECOMPRESSED.with_borrow_mut(|decompressed| {
-            let index = usize::from(mode & 0x0f).saturating_sub(0x0f - 2);
+            let index = usize::from(mode & 0x0f).saturating_sub(0x10 - decoders.len());
             let (log_type, decoder) = &mut decoders[index];
             decompressed.text.truncate(0);
             decompressed.text.extend(&text);
@@ -167,14 +173,20 @@ pub(crate) fn line_seeds(root: &Path) -> Vec<Vec<u8>> {
         .iter()
         .map(|count| [0].into_iter().chain(era(*count)).collect())
         .collect();
+    // A line with 21 and one with 22 fields of a Network Load Balancer, and one with 15 of a Classic Load Balancer.
+    let network = [0xc0, 0x9e, 0xc1, 0xc2, 0x9c, 0x83, 0xa9];
+    let network = [&network[..], &[0x87; 4], &[0x9e, 0x90, 0x9e, 0x8b, 0xc4, 0x8b, 0x8f]].concat();
+    let network = [&network[..], &[0x9e, 0x9e, 0xc3]].concat();
+    seeds.push([&[0x0e][..], &network, &[0xbb], &network, &[0xc1]].concat());
+    let classic = [0x81, 0x98, 0x83, 0x84, 0x85, 0x86, 0x85, 0x87, 0x9e, 0x88, 0x88, 0x89];
+    seeds.push([&[0x0f][..], &classic, &[0xbb], &classic, &[0x8a, 0x8b, 0x8c]].concat());
+    seeds.push([&[0x0f][..], &classic[..11], &[0xc5, 0x9f, 0x9e, 0x9e]].concat());
     seeds.push([&[0][..], &[0xa1, 0xa1, 0x9e, 0xbb, 0xa1, 0xa1, 0xa2]].concat());
     for text in sample_texts(root) {
         for line in text.split_inclusive(|byte| *byte == b'\n').take(2) {
-            seeds.extend([
-                [&[0x80][..], line].concat(),
-                [&[0x8e][..], line].concat(),
-                [&[0x8f][..], line].concat(),
-            ]);
+            // As each log type: see `lines`.
+            let modes = (0x90 - LogType::ALL.len() as u8..=0x8f).rev();
+            seeds.extend(modes.map(|mode| [&[mode][..], line].concat()));
         }
     }
     seeds

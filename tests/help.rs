@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use alb2parquet::internals::logs::schema::LogType;
 use tempfile::TempDir;
 
 use crate::support::{program, run, run_command};
@@ -53,10 +54,33 @@ fn the_long_version_lists_the_supported_formats() {
         "access        36 fields, the last added in 2026",
         "connection    15 ",
         "health_check  10 ",
+        "nlb_tls       22 ",
+        "classic       15 fields, the last added in 2015-07",
     ] {
         assert!(long.contains(line), "{line} is missing in {long}");
     }
     assert!(long.contains("format version 4, or 5 if redacted"), "{long}");
+}
+
+/// Every option that takes a log type lists all of them, with the table that each one is converted to.
+#[test]
+fn log_types_are_described_with_their_tables() {
+    let with_type = commands().into_iter().filter(|(_, help)| help.contains("--log-type"));
+    let mut described = 0;
+    for (words, help) in with_type {
+        for log_type in LogType::ALL {
+            assert!(help.contains(log_type.as_str()), "the help of {words:?} lacks {log_type}");
+        }
+        if help.contains("- access:") {
+            described += 1;
+            for log_type in LogType::ALL {
+                let table = &log_type.table().name;
+                let line = help.lines().find(|line| line.contains(&format!("- {log_type}:")));
+                assert!(line.is_some_and(|line| line.ends_with(table)), "{words:?}: {line:?}");
+            }
+        }
+    }
+    assert!(described >= 5, "{described} commands");
 }
 
 #[test]

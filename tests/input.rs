@@ -522,13 +522,8 @@ fn objects_of_other_kinds_are_skipped_and_counted() {
     let (day, _) = good.rsplit_once('/').unwrap();
     let others = [
         ("test_file", "AWSLogs/012345678901/ELBAccessLogTestFile".to_owned()),
-        ("network_load_balancer", good.replace("_app.", "_net.").replace("_192.0.2.1", "")),
-        (
-            "classic_load_balancer",
-            format!(
-                "{day}/012345678901_elasticloadbalancing_eu-west-1_shop_20250719T1405Z_192.0.2.1_0a1b2c3d.log"
-            ),
-        ),
+        ("cloudtrail", "AWSLogs/012345678901/CloudTrail/eu-west-1/2025/07/19/a.json.gz".to_owned()),
+        ("unknown", format!("{day}/elb.log")),
         ("unknown", format!("{day}/README.txt")),
         ("unknown", "notes.md".to_owned()),
     ];
@@ -539,7 +534,7 @@ fn objects_of_other_kinds_are_skipped_and_counted() {
     assert_eq!(run.count("/objects/listed"), 6);
     assert_eq!(run.count("/objects/skipped"), 5);
     let kinds = serde_json::json!({
-        "test_file": 1, "network_load_balancer": 1, "classic_load_balancer": 1, "unknown": 2,
+        "test_file": 1, "cloudtrail": 1, "unknown": 3,
     });
     assert_eq!(run.json()["objects"]["skipped_by_kind"], kinds);
     assert_eq!(run.count("/rows"), 2);

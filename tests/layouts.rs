@@ -6,12 +6,15 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use alb2parquet::internals::logs::schema::LogType;
 use chrono::{Days, NaiveDate, Utc};
 use proptest::prelude::*;
+use serde_json::json;
 
+use crate::logs::lines_of;
 use crate::support::{
-    ROWS, Run, World, convert, files, get, good_lines, gzip, key, key_of, key_on, put, read, run,
-    tree,
+    ROWS, Run, World, convert, files, get, good_lines, gzip, key, key_of, key_of_log, key_on, put,
+    read, run, tree,
 };
 
 const DAY: &str = "2025/07/19";
@@ -259,6 +262,42 @@ fn copies_with_other_extensions_are_one_object() {
     }
 }
 
+/// Classic Load Balancers deliver text. A compressed copy is the same object, and its size is not compared.
+#[test]
+fn a_classic_log_and_its_compressed_copy_are_one_object() {
+    let text = key_of_log(LogType::Classic, 1);
+    let lines = |count| lines_of(LogType::Classic, count);
+    let copies = [".log", ".log.gz", ".LOG", ".log.1", " (1).log", ".log.gz.1"]
+        .map(|ending| text.replace(".log", ending));
+    let object = |key: &str| if key.contains(".gz") { gzip(lines(4)) } else { lines(4) };
+    let rows = |out: &Path| read(out, "clb_access_logs");
+    let world = World::new();
+    for key in &copies {
+        world.put(key, object(key));
+    }
+    let run = world.convert_with(&["--json"]).expect(0);
+    assert_eq!((run.count("/rows"), run.count("/objects/converted")), (4, 1));
+    assert_eq!(run.count("/objects/skipped_by_kind/duplicate"), copies.len() as u64 - 1);
+    assert_eq!(
+        get(&rows(&world.out())[0], "source_key"),
+        Some(text.as_str()),
+        "the delivered form is converted"
+    );
+    for (number, key) in copies.iter().enumerate() {
+        let [one, out] = ["one", "out"].map(|name| world.path(&format!("{name}{number}")));
+        put(&one, key, object(key));
+        convert(&[&one], &out, &[]).expect(0);
+        let run = convert(&[&world.source()], &out, &["--json"]).expect(0);
+        assert_eq!(run.count("/rows"), 0, "{key}");
+        assert_eq!(run.count("/objects/skipped_by_kind/converted_before"), 1, "{key}");
+        assert_eq!(findings(&[&world.source()], &out, &[]), [""; 0], "{key}");
+        assert_eq!(rows(&out).len(), 4);
+    }
+    // Text of another size is another object under the same name.
+    world.put(&text.replace(".log", ".log.2"), lines(40));
+    world.convert_with(&["--json"]).expect(2).says(&["contradicts", ".log.2"]);
+}
+
 /// An uncompressed copy may have a different size than the claim records. A compressed copy may not.
 #[test]
 fn only_sizes_of_the_same_form_are_compared() {
@@ -365,14 +404,34 @@ fn files_next_to_logs_are_not_skipped_logs() {
     assert_eq!(findings(&[&world.source()], &world.out(), &[]), [""; 0]);
 }
 
+/// The name alone determines the log, in any directory and in any form.
 #[test]
-fn logs_of_other_load_balancers_are_reported_without_an_error() {
-    let world = World::with(gzip(good_lines(2)));
-    let network = key(2).replace("_app.", "_net.").replace("_192.0.2.1", "");
-    world.put(&network, "");
-    let run = world.convert_with(&["--json"]).expect(0);
-    run.says(&["skipped", "1 network_load_balancer, such as", &network, "does not read"]);
-    assert_eq!(run.json()["objects"]["examples"]["network_load_balancer"], network);
+fn logs_of_all_load_balancers_are_converted_into_their_own_tables() {
+    let forms = ["", ".gz"];
+    for layout in ["", "AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2025/07/19"] {
+        for form in forms {
+            let world = World::new();
+            for (number, log_type) in (1..).zip(LogType::ALL) {
+                let key = key_of_log(log_type, number);
+                let name = format!("{}.log{form}", name_of(&key).split_once(".log").unwrap().0);
+                let lines = lines_of(log_type, number);
+                let object = if form.is_empty() { lines } else { gzip(lines) };
+                world.put(&placed(layout, &name), object);
+            }
+            let run = world.convert_with(&["--json"]).expect(0);
+            assert_eq!(run.count("/objects/converted"), 5, "{layout}{form}: {run:#?}");
+            for (number, log_type) in (1..).zip(LogType::ALL) {
+                let table = &log_type.table().name;
+                assert_eq!(read(&world.out(), table).len(), number, "{table}");
+                let counted = run.json()["log_types"][log_type.as_str()]["rows"].clone();
+                assert_eq!(counted, number, "{log_type}");
+            }
+            // Only logs that are delivered compressed have a note when they are text.
+            let noted = if form.is_empty() { json!({ "plain_text": 4 }) } else { json!({}) };
+            assert_eq!(run.json()["notes"], noted);
+            assert_eq!(findings(&[&world.source()], &world.out(), &[]), [""; 0]);
+        }
+    }
 }
 
 // ---- nothing to convert
@@ -384,7 +443,7 @@ fn a_source_without_logs_is_an_error_unless_the_selection_explains_it() {
         (Some("notes.txt".to_owned()), 3),
         (Some("AWSLogs/012345678901/CloudTrail/eu-west-1/2025/07/19/a.json.gz".to_owned()), 3),
         (Some("AWSLogs/012345678901/ELBAccessLogTestFile".to_owned()), 3),
-        (Some(key(1).replace("_app.", "_net.")), 3),
+        (Some(key(1).replace("_app.", "_gwy.")), 3),
         (Some(left_out()[0].1.clone()), 3),
         (Some(key_on("2099/12/30", 1)), 0),
     ] {

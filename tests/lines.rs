@@ -216,7 +216,7 @@ fn the_last_line_needs_no_line_end() {
 
 #[test]
 fn request_lines_are_split_into_verb_url_and_protocol() {
-    let cases: [(&str, [Option<&str>; 3]); 26] = [
+    let cases: [(&str, [Option<&str>; 3]); 28] = [
         (
             "\"GET https://h:443/x HTTP/1.1\"",
             [Some("GET"), Some("https://h:443/x"), Some("HTTP/1.1")],
@@ -225,7 +225,9 @@ fn request_lines_are_split_into_verb_url_and_protocol() {
         ("\"- http://h:8080- \"", [None, Some("http://h:8080-"), None]),
         ("\"- http://h:80-/ \"", [None, Some("http://h:80-/"), None]),
         ("\"- - -\"", [None, None, None]),
-        ("\"- - - \"", [None, Some("- -"), None]),
+        ("\"- - - \"", [None, None, None]),
+        ("\"- - - -\"", [None, Some("- -"), None]),
+        ("\"- - -  \"", [None, Some("- - "), None]),
         ("\"GET http://h:80/ HTTP/1.0 \"", [Some("GET"), Some("http://h:80/ HTTP/1.0"), None]),
         (
             "\"GET http://h/a b  c HTTP/1.1\"",

@@ -314,8 +314,9 @@ fn a_source_without_logs_is_described() {
     let good = key(1);
     let part = format!("{good}.part");
     let elsewhere = good.replace("AWSLogs/012345678901", "AWSLogs/999999999999");
-    let network = good.replace("_app.", "_net.").replace("_192.0.2.1", "");
-    let classic = good.replace("_app.my-lb.50dc6c495c0c9188", "_shop").replace(".log.gz", ".log");
+    let gateway = good.replace("_app.", "_gwy.");
+    let network =
+        good.replace("/012345678901_", "/conn_log_012345678901_").replace("_app.", "_net.");
     let trail = "AWSLogs/012345678901/CloudTrail/eu-west-1/2025/07/19/a.json.gz";
     let organisation = "AWSLogs/o-1a2b3c/012345678901/CloudTrail/eu-west-1/2025/07/19/a.json.gz";
     let flow = "AWSLogs/012345678901/vpcflowlogs/eu-west-1/2025/07/19/a.log.gz";
@@ -323,8 +324,8 @@ fn a_source_without_logs_is_described() {
         (trail, "1 cloudtrail", "CloudTrail events; did you mean"),
         (organisation, "1 cloudtrail", "CloudTrail events; did you mean"),
         (flow, "1 vpc_flow_logs", "VPC flow logs; did you mean"),
-        (&network, "1 network_load_balancer", "does not read"),
-        (&classic, "1 classic_load_balancer", "does not read"),
+        (&gateway, "1 invalid_name", "instead of a load balancer"),
+        (&network, "1 invalid_name", "begins with \"conn_log_\""),
         ("AWSLogs/012345678901/ELBAccessLogTestFile", "1 test_file", "logging was enabled"),
         (&part, "1 unsupported_ending", "ends with \".log.gz.part\""),
         (&elsewhere, "1 contradictory_path", "its path names account 999999999999"),
@@ -339,7 +340,8 @@ fn a_source_without_logs_is_described() {
                 kind,
                 key,
                 why,
-                "Logs of Application Load Balancers have names like",
+                "Logs of load balancers have names like",
+                "net.<name>.<id> is a Network Load Balancer",
                 "AWSLogs/<account>",
             ]);
         }

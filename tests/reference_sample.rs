@@ -59,6 +59,8 @@ fn changed(log_type: LogType, from: &str, to: &str) -> &'static Table {
     let text = match log_type {
         LogType::Connection => include_str!("../schemas/connection.toml"),
         LogType::HealthCheck => include_str!("../schemas/health_check.toml"),
+        LogType::NlbTls => include_str!("../schemas/nlb_tls.toml"),
+        LogType::Classic => include_str!("../schemas/classic.toml"),
         _ => include_str!("../schemas/access.toml"),
     };
     assert!(text.contains(from), "{from}");
@@ -70,9 +72,9 @@ fn the_first_object_of_each_log_is_decoded_twice() {
     let world = mixed();
     world.convert_with(&LENIENT).expect(0);
     let run = verify(&world, &["--json"]).expect(0);
-    assert_eq!((run.count("/compared"), run.count("/reference_decoded")), (4, 3));
+    assert_eq!((run.count("/compared"), run.count("/reference_decoded")), (6, 5));
     let run = verify(&world, &[]).expect(0);
-    let line = "reference   3 objects also decoded by the reference decoder, 0 different";
+    let line = "reference   5 objects also decoded by the reference decoder, 0 different";
     assert!(run.stdout.contains(line) || run.stderr.contains(line), "{run:#?}");
     let run = world.run("verify", true, &["--json", "--to", "2099-12-31"]).expect(0);
     assert_eq!(run.count("/reference_decoded"), 0, "without --read-data");
@@ -82,7 +84,7 @@ fn the_first_object_of_each_log_is_decoded_twice() {
 fn redacted_datasets_have_a_sample_too() {
     let world = mixed();
     world.convert_with(&["--max-rejects", "1", "--redact", "client_ip=truncate"]).expect(0);
-    assert_eq!(verify(&world, &["--json"]).expect(0).count("/reference_decoded"), 3);
+    assert_eq!(verify(&world, &["--json"]).expect(0).count("/reference_decoded"), 5);
 }
 
 /// A wrong schema for the reference decoder simulates a bug in the decoder. The dataset agrees with the decoder, so
@@ -91,17 +93,21 @@ fn redacted_datasets_have_a_sample_too() {
 fn a_different_result_of_the_reference_decoder_is_a_finding() {
     let world = mixed();
     world.convert_with(&LENIENT).expect(0);
-    assert_eq!(verify_with(&world, LogType::table), (3, Vec::new()));
+    assert_eq!(verify_with(&world, LogType::table), (5, Vec::new()));
     let (sampled, mut findings) = verify_with(&world, |log_type| match log_type {
         LogType::Access => changed(log_type, "part = \"protocol\"", "part = \"verb\""),
         LogType::Connection => changed(log_type, "part = \"not_after\"", "part = \"not_before\""),
+        LogType::NlbTls => changed(log_type, "literal_quotes = true", "literal_quotes = false"),
+        LogType::Classic => changed(log_type, "part = \"url\"", "part = \"verb\""),
         _ => changed(log_type, "required_fields = 8", "required_fields = 0"),
     });
-    assert_eq!((sampled, findings.len()), (3, 3), "{findings:?}");
+    assert_eq!((sampled, findings.len()), (5, 5), "{findings:?}");
     findings.sort();
     for ([kind, problem, remedy], difference) in findings.iter().zip([
         "column leaf_client_cert_not_after of line 1",
         "column request_proto of line 1",
+        "column url of line 1",
+        "line 1 is a reject (misplaced_quote, ",
         "line 4 is a row instead of a reject (too_few_fields, 3 bytes at ",
     ]) {
         assert_eq!((kind.as_str(), remedy.as_str()), ("decoder_mismatch", "\"report_bug\""));

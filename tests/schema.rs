@@ -7,10 +7,12 @@ use alb2parquet::internals::logs::schema::{LogType, SchemaError, Table};
 
 use crate::support::{OBJECT, Row, decode_as, get, read_file, segments_of, text_of};
 
-const FILES: [(LogType, &str); 3] = [
+const FILES: [(LogType, &str); 5] = [
     (LogType::Access, include_str!("../schemas/access.toml")),
     (LogType::Connection, include_str!("../schemas/connection.toml")),
     (LogType::HealthCheck, include_str!("../schemas/health_check.toml")),
+    (LogType::NlbTls, include_str!("../schemas/nlb_tls.toml")),
+    (LogType::Classic, include_str!("../schemas/classic.toml")),
 ];
 const ACCESS: &str = FILES[0].1;
 
@@ -42,13 +44,18 @@ fn line(table: &Table, count: usize) -> String {
     vec!["-"; count.min(table.fields.len())].join(" ")
 }
 
+/// Returns a value as load balancers write it in a table: in quotes, unless quotes are part of the values.
+fn quoted(table: &Table, value: &str) -> String {
+    if table.literal_quotes { value.to_owned() } else { format!("\"{value}\"") }
+}
+
 /// Returns lines with the fields of the first era, with the current fields, and with the new fields.
 fn lines(table: &Table) -> Vec<u8> {
     let today = line(table, usize::MAX);
     text_of([
         line(table, table.required_fields),
         today.clone(),
-        format!("{today} \"x25519\""),
+        format!("{today} {}", quoted(table, "x25519")),
         format!("{today} x25519 3"),
         format!("{today} - - \"next one\" 4"),
     ])
@@ -75,7 +82,8 @@ fn one_stanza_adds_a_field() {
         // Without the stanzas, the values of the new fields are preserved as text.
         let outcome = decode_as(today, lines(today));
         let extra: Vec<_> = outcome.rows.iter().map(|row| get(row, "extra_fields")).collect();
-        let expected = ["\"x25519\"", "x25519 3", "- - \"next one\" 4"].map(Some);
+        let first = quoted(today, "x25519");
+        let expected = [&first[..], "x25519 3", "- - \"next one\" 4"].map(Some);
         assert_eq!(extra, [&[None, None], &expected[..]].concat(), "{log_type}");
     }
 }

@@ -204,6 +204,19 @@ pub(crate) fn key_of(
     )
 }
 
+/// Returns the key of an object of a log type from 2025-07-19, as its load balancer delivers it.
+pub(crate) fn key_of_log(log_type: LogType, number: usize) -> String {
+    let key = key(number);
+    let (folder, name) = key.rsplit_once('/').unwrap();
+    match log_type {
+        LogType::NlbTls => key.replace("_app.", "_net.").replace("_192.0.2.1_", "_"),
+        LogType::Classic => {
+            key.replace("_app.my-lb.50dc6c495c0c9188_", "_my-lb_").replace(".log.gz", ".log")
+        }
+        _ => format!("{folder}/{}{name}", log_type.table().object_prefixes[0]),
+    }
+}
+
 /// A temporary directory with a source and a dataset.
 pub(crate) struct World {
     dir: TempDir,

@@ -61,8 +61,10 @@ mod inspect;
 mod library;
 // Golden lines: every era, every unusual form, every reject reason.
 mod lines;
-// Connection and health check logs, trees with all log types, and objects whose content does not match their name.
+// The logs other than access logs of Application Load Balancers, and trees with all log types.
 mod logs;
+// Objects whose content is not the log that their name promises.
+mod other_content;
 // `plan` and `--dry-run` predict what `convert` does and write nothing. Messages for sources without logs.
 mod plan;
 // Not a test: an in-memory server with one bucket.

@@ -65,8 +65,9 @@ const NOT_WITH_BATCHES: [&str; 10] = [
 
 /// Convert logs to Parquet files, partitioned by account, region and day
 ///
-/// Converts access, connection and health check logs. Each line becomes a row of the table of its log type, such as
-/// alb_access_logs. A line that cannot be parsed becomes a row of elb_rejects, with the reason.
+/// Converts the access, connection and health check logs of Application Load Balancers, and the logs of Network and
+/// Classic Load Balancers. Each line becomes a row of the table of its log type, such as alb_access_logs. A line that
+/// cannot be parsed becomes a row of elb_rejects, with the reason.
 ///
 /// The file name of an object determines its log type, account, region and load balancer, in any directory. Below
 /// AWSLogs/ACCOUNT/elasticloadbalancing/REGION/yyyy/mm/dd/, where AWS delivers logs, the path determines the day;
@@ -78,8 +79,8 @@ const NOT_WITH_BATCHES: [&str; 10] = [
 pub(super) struct Convert {
     /// Directories, files, patterns or URLs (s3://, gs://, az://, abfss://, file://)
     ///
-    /// In a directory or prefix, the program converts every file that is named like a log of an Application Load
-    /// Balancer and ends in .log.gz, or in .log if it is not compressed, in any layout. Quote a pattern so that the
+    /// In a directory or prefix, the program converts every file that is named like a log of a load balancer and ends
+    /// in .log.gz, or in .log if it is not compressed, in any layout. Quote a pattern so that the
     /// shell does not expand it: 's3://bucket/logs/2025/*/x*.log.gz', 'logs/**/*.log.gz'.
     #[arg(required_unless_present = "batches", value_name = "SOURCE")]
     pub(super) sources: Vec<String>,

@@ -45,7 +45,7 @@ pub(super) struct Ddl {
     #[arg(long, value_enum, default_value_t = Dialect::Athena)]
     pub(super) dialect: Dialect,
 
-    /// Table: access, connection, health_check or rejects
+    /// Table: access, connection, health_check, nlb_tls, classic or rejects
     #[arg(long, value_name = "TYPE", default_value = "access")]
     pub(super) log_type: String,
 

@@ -44,8 +44,9 @@ pub(super) fn to_convert(sources: &[String], wanted: &Wanted, listing: &Listing)
         line(format!("directories outside the selection are skipped: {SELECTING}"));
     }
     lines.push("Logs of load balancers have names like \
-             <account>_elasticloadbalancing_<region>_app.<name>.<id>_<end time>_<ip>_<random>.log.gz, in any directory. \
-             AWS delivers them below AWSLogs/<account>/elasticloadbalancing/<region>/yyyy/mm/dd/".to_owned());
+             <account>_elasticloadbalancing_<region>_app.<name>.<id>_<end time>_<ip>_<random>.log.gz, in any directory; \
+             net.<name>.<id> is a Network Load Balancer, and a name alone is a Classic Load Balancer, whose logs end \
+             with .log. AWS delivers them below AWSLogs/<account>/elasticloadbalancing/<region>/yyyy/mm/dd/".to_owned());
     lines
 }
 

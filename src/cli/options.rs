@@ -33,11 +33,11 @@ pub(super) struct Partitions {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum LogType {
-    /// Requests: the table alb_access_logs
+    /// Requests to Application Load Balancers: the table alb_access_logs
     Access,
-    /// Connections: the table alb_connection_logs
+    /// Connections to Application Load Balancers: the table alb_connection_logs
     Connection,
-    /// Health checks of targets: the table alb_health_check_logs
+    /// Health checks by Application Load Balancers: the table alb_health_check_logs
     #[value(name = "health_check", alias = "health-check")]
     HealthCheck,
     /// TLS connections to Network Load Balancers: the table nlb_tls_logs
@@ -59,7 +59,7 @@ pub(super) struct Wanted {
     #[arg(long, value_name = "DAY", value_parser = day)]
     pub(super) to: Option<NaiveDate>,
 
-    /// Load balancer: its name, app/name/id or ARN (repeatable) [default: all]
+    /// Load balancer: its name, app/name/id, net/name/id or ARN (repeatable) [default: all]
     #[arg(long, value_name = "NAME", value_parser = Balancer::parse)]
     pub(super) balancer: Vec<Balancer>,
 

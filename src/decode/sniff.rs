@@ -199,9 +199,9 @@ fn is_header(line: &[u8]) -> bool {
 /// Returns the field separator of a log line, unless it is a space. The candidates are the common separators and the
 /// bytes after each time. The candidate that splits the line into the most kinds of values wins.
 fn separator_of(line: &[u8]) -> Option<Separator> {
-    let ends = memchr_iter(b'Z', line).filter(|&end| is_time_before(line, end + 1));
+    let ends = memchr_iter(b'T', line).filter_map(|at| time_end(line, at));
     let after = ends.flat_map(|end| {
-        let rest = &line[end + 1..];
+        let rest = &line[end..];
         let rest = rest.strip_prefix(b"\"").unwrap_or(rest);
         (1..=rest.len().min(MAX_SEPARATOR)).map(|length| &rest[..length])
     });
@@ -212,13 +212,16 @@ fn separator_of(line: &[u8]) -> Option<Separator> {
     best.max_by_key(|(kinds, by)| (*kinds, by.length)).map(|(_, by)| by)
 }
 
-/// Returns whether a time ends at the given position.
-fn is_time_before(line: &[u8], end: usize) -> bool {
-    const LENGTHS: std::ops::RangeInclusive<usize> = 20..=30;
-    LENGTHS.filter_map(|length| end.checked_sub(length)).any(|start| {
-        let is_start = start == 0 || !line[start - 1].is_ascii_digit();
-        is_start && Timestamp::default().parse(&line[start..end]).is_ok()
-    })
+/// Returns the end of the time whose `T` is at the given position, with or without a fraction and a `Z`.
+fn time_end(line: &[u8], at: usize) -> Option<usize> {
+    const DATE: usize = "2025-07-19".len();
+    const CLOCK: std::ops::RangeInclusive<usize> = "T14:03:21".len()..="T14:03:21.123456Z".len();
+    let start = at.checked_sub(DATE)?;
+    let is_time = |end: &usize| {
+        let time = line.get(start..*end);
+        time.is_some_and(|time| Timestamp::default().parse(time).is_ok())
+    };
+    CLOCK.rev().map(|length| at + length).find(is_time)
 }
 
 /// Returns whether log lines have omitted or reordered fields. This is the case if most lines have a rejected value
@@ -284,7 +287,7 @@ impl Kind {
             Some(Self::Trace)
         } else if find(value, b" http").is_some() && find(value, b"://").is_some() {
             Some(Self::Request)
-        } else if begins("TLSv") {
+        } else if begins("TLSv") || begins("tlsv") {
             Some(Self::TlsVersion)
         } else if (begins("app/") || begins("net/")) && memchr_iter(b'/', value).count() == 2 {
             Some(Self::LoadBalancer)

@@ -8,7 +8,7 @@
 //! * Fields are separated by one or more spaces. A field is either unquoted or quoted. A quoted field
 //!   extends from a quote to the next quote, which must be followed by a space or the end of the line. Nothing is
 //!   unescaped: AWS writes `\x22` for a quote within a field, and these characters are kept. In a table with literal
-//!   quotes, all fields are unquoted, and quotes are part of the values.
+//!   quotes, every field ends at the next space. Text columns keep the quotes around a value; all others ignore them.
 //! * After the last known field of the table, the rest of the line is one field, unchanged.
 //!
 //! # How to change this module

@@ -493,12 +493,19 @@ mod tests {
                 ]),
                 0..9,
             ),
+            (balancer, ending, log_type) in proptest::sample::select(vec![
+                ("app.my-lb.50dc6c495c0c9188", ".log.gz", LogType::Access),
+                ("net.my-lb.50dc6c495c0c9188", ".log.gz", LogType::NlbTls),
+                ("my-lb", ".log", LogType::Classic),
+            ]),
         ) {
+            let name = NAME.replace("app.my-lb.50dc6c495c0c9188", balancer).replace(".log.gz", ending);
             let directory = parts.join("/");
-            let key = if directory.is_empty() { NAME.to_owned() } else { format!("{directory}/{NAME}") };
+            let key = if directory.is_empty() { name } else { format!("{directory}/{name}") };
             let end: NaiveDate = "2025-07-19".parse().unwrap();
             match Key::parse(&key) {
                 Ok(key) => {
+                    proptest::prop_assert_eq!((key.partition.log_type, key.balancer.as_str()), (log_type, balancer));
                     let Partition { account, region, day, .. } = &key.partition;
                     proptest::prop_assert_eq!((account.as_str(), region.as_str()), ("012345678901", "eu-west-1"));
                     proptest::prop_assert!(*day == end || *day == end.succ_opt().unwrap(), "{}", day);

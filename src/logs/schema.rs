@@ -101,16 +101,19 @@ pub enum LoadBalancerType {
 }
 
 impl LoadBalancerType {
-    /// Returns the ending of the object names of its logs.
+    /// Returns whether it delivers its logs as text, without compression.
     pub(crate) fn delivered_ending(self) -> &'static str {
         if self.delivers_gzip() { ".log.gz" } else { ".log" }
     }
 
-    /// Returns whether it compresses its logs. Only Classic Load Balancers deliver uncompressed text.
+    /// Returns whether it compresses its logs. -> bool {
+        self == Self::Classic
+    }
+
+    /// Returns the ending of the object names of its logs.
     pub(crate) fn delivers_gzip(self) -> bool {
-        match self {
-            Self::Application | Self::Network => true,
-            Self::Classic => false,
+        if self.delivers_text() { true,
+            Self::Classic } else { false,
         }
     }
 
@@ -142,7 +145,7 @@ pub struct Table {
     pub load_balancer: LoadBalancerType,
     /// Prefixes of the object names, before the account.
     pub object_prefixes: Vec<String>,
-    /// Whether quotes are part of the values. Otherwise a field that begins with a quote ends at the next quote.
+    /// Whether quotes are part of text values. Otherwise a field that begins with a quote ends at the next quote.
     #[serde(default)]
     pub literal_quotes: bool,
     /// Minimum number of fields in a line: the number of fields in the first version of the log.
@@ -212,7 +215,7 @@ pub enum Part {
     /// The entire field.
     #[default]
     Whole,
-    /// The entire field, including any quotes around it. Set for tables with literal quotes.
+    /// The entire field, including any quotes around it. Set for text columns of tables with literal quotes.
     #[serde(skip)]
     Verbatim,
     /// The part of `address:port` before the last colon, without the brackets of an IPv6 address.
@@ -298,6 +301,12 @@ pub enum Shape {
     TargetAddress,
     /// `PASS` or `FAIL`.
     CheckStatus,
+    /// Version of a log entry, such as `2.0`.
+    Version,
+    /// Protocol negotiated with ALPN, such as `h2`.
+    AlpnProtocol,
+    /// Protocols that a client offered with ALPN, such as `"h2","http/1.1"`.
+    AlpnList,
 }
 
 impl Shape {
@@ -336,6 +345,9 @@ impl Shape {
             Self::VerifyStatus => "`Success`, or begins with `Failed`",
             Self::TargetAddress => "address with a port, or begins with `arn:`",
             Self::CheckStatus => "uppercase word: `PASS` or `FAIL`",
+            Self::Version => "number such as `2.0`",
+            Self::AlpnProtocol => "`h` and a digit, or begins with `http/`",
+            Self::AlpnList => "begins with `\"`",
         }
     }
 }
@@ -401,7 +413,9 @@ impl Table {
         }
         if table.literal_quotes {
             let columns = table.fields.iter_mut().flat_map(|field| &mut field.columns);
-            for column in columns.filter(|column| column.part == Part::Whole) {
+            let is_text =
+                |column: &&mut Column| column.part == Part::Whole && column.kind == Kind::String;
+            for column in columns.filter(is_text) {
                 column.part = Part::Verbatim;
             }
         }

@@ -53,6 +53,7 @@ impl Shape {
                 value[0].is_ascii_lowercase()
                     && all(value, |b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
                     && !ACTIONS.contains(&value)
+                    && !is_short_tls_version(value)
                     && value != b"session-reused"
             }
             Self::LoadBalancer => {
@@ -62,7 +63,7 @@ impl Shape {
             }
             Self::Host => is_host(value),
             Self::IpAddress => is_ip_address(value),
-            Self::Cipher => is_plain_name(value),
+            Self::Cipher => is_plain_name(value) && !is_short_tls_version(value),
             Self::TlsVersion => {
                 (has_prefix(value, *b"tls") || has_prefix(value, *b"ssl"))
                     && all(value, |b| b.is_ascii_alphanumeric() || b == b'.')
@@ -135,6 +136,14 @@ impl Shape {
             Self::SerialNumber => all(value, |b| b.is_ascii_hexdigit() || b == b':'),
             Self::VerifyStatus => value == b"Success" || value.starts_with(b"Failed"),
             Self::CheckStatus => all(value, |b| b.is_ascii_uppercase() || b == b'_'),
+            Self::Version => {
+                value.contains(&b'.') && all(value, |b| b.is_ascii_digit() || b == b'.')
+            }
+            Self::AlpnProtocol => {
+                value.starts_with(b"http/") || matches!(value, [b'h', b'0'..=b'9', ..])
+            }
+            // AWS encodes what clients sent, and puts each protocol in quotes.
+            Self::AlpnList => value[0] == b'"' || value.starts_with(b"%22"),
         }
     }
 }
@@ -162,6 +171,11 @@ fn is_of_another_column(value: &[u8]) -> bool {
 /// Matches `ECDHE-RSA-AES128-GCM-SHA256` and `x25519`.
 fn is_plain_name(value: &[u8]) -> bool {
     value[0].is_ascii_alphabetic() && all(value, is_name) && !is_of_another_column(value)
+}
+
+/// Matches `tlsv13`, a TLS version as Network Load Balancers write it. Other load balancers write `TLSv1.3`.
+fn is_short_tls_version(value: &[u8]) -> bool {
+    value.strip_prefix(b"tlsv").is_some_and(|version| all(version, |b| b.is_ascii_digit()))
 }
 
 /// Matches `LambdaUnhandled` and `Target.Timeout`, but no cipher or TLS version.
@@ -246,11 +260,11 @@ mod tests {
     use super::*;
 
     /// For each shape: values that match it, and values from other columns that do not.
-    const CASES: [(Shape, &[&str], &[&str]); 26] = [
+    const CASES: [(Shape, &[&str], &[&str]); 29] = [
         (
             Shape::RequestType,
-            &["h2", "wss", "h3-new"],
-            &["forward", "app/a/b", "PASS", "192.0.2.1"],
+            &["h2", "wss", "h3-new", "tls"],
+            &["forward", "app/a/b", "PASS", "192.0.2.1", "tlsv13"],
         ),
         (
             Shape::LoadBalancer,
@@ -270,7 +284,7 @@ mod tests {
         (
             Shape::Cipher,
             &["TLS_AES_128_GCM_SHA256", "ECDHE-RSA-AES128-GCM-SHA256"],
-            &["TLSv1.3", "arn:aws:acm:x", "TID_01", "200", "www.example.com"],
+            &["TLSv1.3", "tlsv13", "arn:aws:acm:x", "TID_01", "200", "www.example.com"],
         ),
         (Shape::TlsVersion, &["TLSv1.3", "TLSv1", "ssl2"], &["TLS_AES_128", "ECDHE-RSA", "h2"]),
         (
@@ -369,6 +383,17 @@ mod tests {
             &["web", "PASS", "0.002"],
         ),
         (Shape::CheckStatus, &["PASS", "FAIL"], &["web", "200", "TimedOut"]),
+        (Shape::Version, &["1.0", "2.0", "2.10"], &["2", "tls", "2025-07-19T14:03:21"]),
+        (
+            Shape::AlpnProtocol,
+            &["h2", "http/1.1", "http/1.0", "h3"],
+            &["www.example.com", "host.example", "\"h2\"", "x25519"],
+        ),
+        (
+            Shape::AlpnList,
+            &["\"h2\",\"http/1.1\"", "\"", "%22h2%22"],
+            &["h2", "www.example.com", "2025-07-19T14:03:21"],
+        ),
     ];
 
     #[test]

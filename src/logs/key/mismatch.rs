@@ -1,6 +1,6 @@
 //! Explains, based on its key, why an object is not converted.
 
-use crate::logs::key::name::{is_end_time, load_balancer_type, split_prefix};
+use crate::logs::key::name::{is_end_time, load_balancer_type, log_type, split_prefix};
 use crate::logs::key::{Directory, Key, Name, SERVICE, SkipReason, is_account, is_region};
 
 /// The description of one part of a name, and a function that returns whether that part is valid.
@@ -32,7 +32,7 @@ pub fn mismatch(key: &str) -> Option<String> {
 
 /// Describes the first invalid part of a name.
 fn of_name(name: &str) -> String {
-    let (_, rest) = split_prefix(name);
+    let (prefix, rest) = split_prefix(name);
     let parts: [Wanted; 5] = [
         ("an account of twelve digits", is_account),
         (SERVICE, |part| part == SERVICE),
@@ -50,9 +50,16 @@ fn of_name(name: &str) -> String {
             Some(_) => {}
         }
     }
+    let load_balancer = rest.split('_').nth(3).and_then(load_balancer_type);
+    let log_type = load_balancer.and_then(|load_balancer| log_type(prefix, load_balancer));
     match Name::split(name) {
         Some((object, _)) if object.end_day().is_none() => {
             "its name has an end time that does not exist".to_owned()
+        }
+        None if log_type.is_none() => {
+            format!(
+                "its name begins with \"{prefix}\", but its load balancer is not app.<name>.<id>"
+            )
         }
         _ => "its name has no random part at its end".to_owned(),
     }
@@ -78,7 +85,17 @@ mod tests {
             (KEY.replace("_20250719T", "_20251319T"), "does not exist"),
             (KEY.replace("app.my-lb", "app"), "app.<name>.<id>"),
             (KEY.replace("app.", "gwy."), "app.<name>.<id>"),
+            (
+                KEY.replace("/012345678901_", "/conn_log_012345678901_").replace("_app.", "_net."),
+                "begins with \"conn_log_\", but its load balancer is not app.<name>.<id>",
+            ),
+            (
+                KEY.replace("/012345678901_", "/conn_log_012345678901_")
+                    .replace("_app.my-lb.50dc6c495c0c9188_", "_my-lb_"),
+                "begins with \"conn_log_\"",
+            ),
             (KEY.replace("_39xza92o.log.gz", "_.log.gz"), "has no random part"),
+            (KEY.replace("_app.my-lb.50dc6c495c0c9188_", "_my_lb_"), "\"lb\" instead of the end"),
             (KEY.replace("39xza92o", "39xza92o_x"), "ends with"),
             ("AWSLogs/012345678901/ELBAccessLogTestFile".to_owned(), "logging is enabled"),
             ("AWSLogs/012345678901/vpcflowlogs/x.log.gz".to_owned(), "(vpc_flow_logs)"),

@@ -130,7 +130,7 @@ pub(super) fn split_prefix(name: &str) -> (&str, &str) {
 }
 
 /// Returns the log type whose object names have this prefix and the names of load balancers of this type.
-fn log_type(prefix: &str, load_balancer: LoadBalancerType) -> Option<LogType> {
+pub(super) fn log_type(prefix: &str, load_balancer: LoadBalancerType) -> Option<LogType> {
     LogType::ALL.into_iter().find(|log_type| {
         let table = log_type.table();
         table.load_balancer == load_balancer && table.object_prefixes.iter().any(|p| p == prefix)
@@ -190,6 +190,19 @@ mod tests {
     use super::*;
 
     const STEM: &str = "012345678901_elasticloadbalancing_eu-west-1_app.my-lb.50dc6c495c0c9188_20250719T1405Z_10.0.0.1_39xza92o";
+
+    /// Load balancers of each type, with their log types.
+    const BALANCERS: [(&str, LogType); 3] = [
+        ("app.my-lb.50dc6c495c0c9188", LogType::Access),
+        ("net.my-lb.50dc6c495c0c9188", LogType::NlbTls),
+        ("my-lb", LogType::Classic),
+    ];
+
+    /// Returns [`STEM`] for another load balancer, with or without the address of a node.
+    fn stem_of(balancer: &str, has_node: bool) -> String {
+        let stem = STEM.replace(BALANCERS[0].0, balancer);
+        if has_node { stem } else { stem.replace("_10.0.0.1", "") }
+    }
 
     #[test]
     fn a_name_is_parsed_without_a_path() {
@@ -287,16 +300,49 @@ mod tests {
         fn names_of_an_object_are_adjacent(
             random in proptest::collection::vec("[0-9A-Za-z]{1,3}", 1..8),
             endings in proptest::collection::vec(0_usize..8, 1..24),
+            balancer in proptest::sample::select(BALANCERS.map(|(balancer, _)| balancer).to_vec()),
+            has_node: bool,
         ) {
             const ENDINGS: [&str; 8] =
                 [".log.gz", ".LOG.GZ", ".log", " (1).log.gz", "(1).log.gz", ".log.gz.1", ".log.gz.md5", ".Log"];
-            let stem = STEM.rsplit_once('_').unwrap().0;
+            let stem = stem_of(balancer, has_node);
+            let stem = stem.rsplit_once('_').unwrap().0;
             let name = |(at, ending): (usize, &usize)| {
                 format!("{stem}_{}{}", random[at % random.len()], ENDINGS[*ending])
             };
             let mut names: Vec<String> = endings.iter().enumerate().map(name).collect();
             names.sort();
             proptest::prop_assert!(names.is_sorted_by_key(|name| identity(name)), "{names:?}");
+        }
+
+        /// Any name of a load balancer determines the log type, and is returned unchanged.
+        #[test]
+        fn a_load_balancer_of_any_name_determines_the_log_type(
+            name in "[0-9A-Za-z][0-9A-Za-z-]{0,31}",
+            id in "[0-9a-f]{16}",
+            random in "[0-9A-Za-z]{1,8}",
+            has_node: bool,
+        ) {
+            for (balancer, log_type) in [
+                (format!("app.{name}.{id}"), LogType::Access),
+                (format!("net.{name}.{id}"), LogType::NlbTls),
+                (name, LogType::Classic),
+            ] {
+                let stem = stem_of(&balancer, has_node);
+                let stem = format!("{}_{random}", stem.rsplit_once('_').unwrap().0);
+                for ending in [".log", ".log.gz"] {
+                    let name = format!("{stem}{ending}");
+                    let parsed = Name::parse(&name).unwrap();
+                    proptest::prop_assert_eq!(parsed.log_type, log_type);
+                    proptest::prop_assert_eq!(parsed.balancer, balancer.as_str());
+                    proptest::prop_assert_eq!(parsed.random, random.as_str());
+                    proptest::prop_assert_eq!(parsed.node.is_some(), has_node);
+                    proptest::prop_assert_eq!(identity(&name), stem.as_str());
+                    let text = log_type.table().load_balancer.delivered_ending();
+                    let form = if ending == text { Form::Delivered } else { Form::Converted };
+                    proptest::prop_assert_eq!(Form::of(&name), Some(form));
+                }
+            }
         }
     }
 }

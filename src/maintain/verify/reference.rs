@@ -13,7 +13,7 @@ use std::iter;
 use flate2::read::MultiGzDecoder;
 
 use crate::logs::reject::{MAX_RAW, Reason, Reject};
-use crate::logs::schema::{Column, Table};
+use crate::logs::schema::{Column, Part, Table};
 
 pub use crate::maintain::verify::reference::values::Value;
 
@@ -129,7 +129,11 @@ fn row<'t>(table: &'t Table, line: &[u8]) -> Result<Row, Refusal<'t>> {
     }
     let mut row = Row::new();
     for (index, column) in table.columns() {
-        row.push(match fields.get(index) {
+        let field = fields.get(index).map(|field| match column.part {
+            Part::Verbatim => field,
+            _ => unquoted(field),
+        });
+        row.push(match field {
             Some(field) if field != "-" => {
                 values::parse(column, field).map_err(|_| (Reason::InvalidValue, Some(column)))?
             }
@@ -138,6 +142,11 @@ fn row<'t>(table: &'t Table, line: &[u8]) -> Result<Row, Refusal<'t>> {
     }
     row.push(extra.map(Value::Text));
     Ok(row)
+}
+
+/// Returns a field without quotes around it. Only tables with literal quotes have such fields.
+fn unquoted(field: &str) -> &str {
+    field.strip_prefix('"').and_then(|field| field.strip_suffix('"')).unwrap_or(field)
 }
 
 /// Splits a line into at most as many fields as the table has, without their quotes unless these are literal, and the

@@ -27,6 +27,7 @@ pub(super) fn fits(shape: Shape, value: &str) -> bool {
             value.starts_with(|c: char| c.is_ascii_lowercase())
                 && value.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-')
                 && !ACTIONS.contains(&value)
+                && !is_tls_version_without_a_dot(value)
                 && value != "session-reused"
         }
         Shape::LoadBalancer => {
@@ -39,7 +40,7 @@ pub(super) fn fits(shape: Shape, value: &str) -> bool {
         Shape::Seconds => value.parse::<i64>().map_or(true, |n| n == 0 || n == -1),
         Shape::HttpStatus => value.len() == 3 && made_of(value, "0123456789"),
         Shape::Status => value.len() <= 3 && made_of(value, "0123456789"),
-        Shape::Cipher => is_name(value),
+        Shape::Cipher => is_name(value) && !is_tls_version_without_a_dot(value),
         Shape::TlsVersion => {
             let lower = value.to_ascii_lowercase();
             (lower.starts_with("tls") || lower.starts_with("ssl"))
@@ -100,6 +101,12 @@ pub(super) fn fits(shape: Shape, value: &str) -> bool {
         Shape::SerialNumber => value.chars().all(|c| c.is_ascii_hexdigit() || c == ':'),
         Shape::VerifyStatus => value == "Success" || value.starts_with("Failed"),
         Shape::CheckStatus => value.chars().all(|c| c.is_ascii_uppercase() || c == '_'),
+        Shape::Version => value.contains('.') && made_of(value, "0123456789."),
+        Shape::AlpnProtocol => {
+            let digit = value.strip_prefix('h').and_then(|rest| rest.chars().next());
+            digit.is_some_and(|c| c.is_ascii_digit()) || value.starts_with("http/")
+        }
+        Shape::AlpnList => value.starts_with('"') || value.starts_with("%22"),
     }
 }
 
@@ -113,6 +120,10 @@ fn is_name(value: &str) -> bool {
     value.starts_with(|c: char| c.is_ascii_alphabetic())
         && value.chars().all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
         && !elsewhere(value)
+}
+
+fn is_tls_version_without_a_dot(value: &str) -> bool {
+    value.strip_prefix("tlsv").is_some_and(|version| made_of(version, "0123456789"))
 }
 
 fn is_endpoint(value: &str) -> bool {
