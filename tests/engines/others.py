@@ -12,6 +12,8 @@ from queries import PARTITION, ROWS, Query, utc
 
 # The sum of a column that contains the largest integer, so that it overflows.
 TOO_LARGE = Query("a sum beyond 64 bits", (("sum", "received_bytes"),))
+# The engines that run the statements of `ddl --check`, with their dialects.
+CHECKED = {"DuckDB": "duckdb", "Spark": "spark", "Trino": "trino"}
 SUMS = {
     "DuckDB": "right", "ClickHouse": "wrong", "Polars": "wrong", "pyarrow": "wrong",
     "Spark": "an error", "Trino": "an error",
@@ -21,6 +23,8 @@ SUMS = {
 def checks(engine, program, dataset, oracle):
     """Yields the name of every check and the problem found, which is empty if the check passes."""
     yield large_sum(engine, oracle)
+    if engine.name in CHECKED:
+        yield from checked(engine, program, dataset)
     yield from {"DuckDB": duckdb, "ClickHouse": clickhouse, "Polars": polars}.get(engine.name, nothing)(
         engine, program, dataset, oracle
     )
@@ -28,6 +32,15 @@ def checks(engine, program, dataset, oracle):
 
 def nothing(*_):
     return ()
+
+
+def checked(engine, program, dataset):
+    """Runs the statements of `ddl --check`, which must return no rows."""
+    for table in LOG_TYPES:
+        text = adapters.ddl(program, dataset, table, CHECKED[engine.name], "--check")
+        statements = [part for part in text.split(";\n") if "SELECT" in part]
+        found = [row for statement in statements for row in engine.run(statement)]
+        yield f"{len(statements)} statements of ddl --check, {table}", differ(found[:3], [])
 
 
 def large_sum(engine, oracle):
