@@ -36,15 +36,21 @@ DOCUMENTED_COLUMNS = {
     tls_verify_status conn_trace_id
 """.split(),
     "health_check": [],
+    "nlb_tls": """
+    type version time elb listener_id client_ip client_port target_ip target_port
+    tcp_connection_time_ms tls_handshake_time_ms received_bytes sent_bytes incoming_tls_alert
+    cert_arn certificate_serial tls_cipher_suite tls_protocol_version tls_named_group domain_name
+    alpn_fe_protocol alpn_be_protocol alpn_client_preference_list tls_connection_creation_time
+""".split(),
+    "classic": """
+    timestamp elb_name request_ip request_port backend_ip backend_port request_processing_time
+    backend_processing_time client_response_time elb_response_code backend_response_code
+    received_bytes sent_bytes request_verb url protocol user_agent ssl_cipher ssl_protocol
+""".split(),
 }
 SPLIT_COLUMNS = {"leaf_client_cert_not_before", "leaf_client_cert_not_after"}
-# Prefixes of object names.
-PREFIXES = {
-    "": "access",
-    "conn_log_": "connection",
-    "conn_log.": "connection",
-    "health_check_log_": "health_check",
-}
+# Log types that have quotes in their values, but no quoted fields.
+LITERAL_QUOTES = {"nlb_tls"}
 
 ARROW_TYPES = {
     "string": pyarrow.string(),
@@ -63,12 +69,22 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 LONGEST_LINE = 1 << 20
 LONGEST_RAW_LINE = 64 << 10
 
-OBJECT_KEY = re.compile(
+FOLDER = (
     r"(?:.*/)?AWSLogs/(?P<account>\d{12})/elasticloadbalancing/(?P<region>[a-z0-9-]+)"
-    r"/(?P<year>\d{4})/(?P<month>\d\d)/(?P<day>\d\d)"
-    r"/(?P<prefix>conn_log[_.]|health_check_log_|)"
-    r"(?P=account)_elasticloadbalancing_(?P=region)_app\.[^/]+_\d{8}T\d{4}Z_[^/_]+_[^/_]+\.log\.gz"
+    r"/(?P<year>\d{4})/(?P<month>\d\d)/(?P<day>\d\d)/"
 )
+STEM = r"(?P=account)_elasticloadbalancing_(?P=region)_"
+# The names of objects by log type.
+OBJECT_KEYS = {
+    log: re.compile(FOLDER + name)
+    for log, name in {
+        "access": STEM + r"app\.[^/]+_\d{8}T\d{4}Z_[^/_]+_[^/_]+\.log\.gz",
+        "connection": r"conn_log[_.]" + STEM + r"app\.[^/]+_\d{8}T\d{4}Z_[^/_]+_[^/_]+\.log\.gz",
+        "health_check": r"health_check_log_" + STEM + r"app\.[^/]+_\d{8}T\d{4}Z_[^/_]+_[^/_]+\.log\.gz",
+        "nlb_tls": STEM + r"net\.[^/]+_\d{8}T\d{4}Z_[^/_]+\.log\.gz",
+        "classic": STEM + r"[a-zA-Z0-9-]+_\d{8}T\d{4}Z_[^/_]+_[^/_]+\.log(?:\.gz)?",
+    }.items()
+}
 TIMESTAMP = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d{1,6}))?Z?", re.ASCII)
 INTEGER = re.compile(r"-?\d+", re.ASCII)
 DECIMAL = re.compile(r"-?\d+(\.\d+)?([eE][+-]?\d+)?", re.ASCII)
@@ -76,6 +92,8 @@ EPOCH = datetime.datetime(1970, 1, 1)
 
 # Lines that a CSV reader with a space as the delimiter parses correctly.
 REGULAR_LINE = re.compile(r'(?:[^" ]+|"[^"]*")(?: (?:[^" ]+|"[^"]*"))*')
+# Likewise, if quotes are part of the values.
+UNQUOTED_LINE = re.compile(r"[^ ]+(?: [^ ]+)*")
 
 
 class Log:
@@ -117,7 +135,7 @@ class Log:
 
 
 PARTITION = [(name, pyarrow.string()) for name in PARTITION_NAMES]
-LOGS = [Log("access"), Log("connection"), Log("health_check")]
+LOGS = [Log(name) for name in OBJECT_KEYS]
 
 
 def reject_schema():
@@ -141,12 +159,12 @@ def reject_schema():
 def objects(source, log):
     """Yields the path and the key of every object of a log type in a directory."""
     source = source.resolve()
-    for path in sorted(source.rglob("*.log.gz")):
+    pattern = OBJECT_KEYS[log.name]
+    for path in sorted(source.rglob("*.log*")):
         key = path.relative_to(source).as_posix()
-        if not OBJECT_KEY.fullmatch(key) and "/AWSLogs/" in path.as_posix():
+        if not pattern.fullmatch(key) and "/AWSLogs/" in path.as_posix():
             key = "AWSLogs/" + path.as_posix().rpartition("/AWSLogs/")[2]
-        found = OBJECT_KEY.fullmatch(key)
-        if found and PREFIXES[found["prefix"]] == log.name:
+        if pattern.fullmatch(key):
             yield path, key
 
 
@@ -166,8 +184,9 @@ class Parsed:
 def parse_object(job):
     """Parses one object. `job` is its path, its key, and a directory for a copy that is valid CSV."""
     path, key, scratch = job
-    parts = OBJECT_KEY.fullmatch(key)
-    log = next(log for log in LOGS if log.name == PREFIXES[parts["prefix"]])
+    log, parts = next(
+        (log, parts) for log in LOGS if (parts := OBJECT_KEYS[log.name].fullmatch(key))
+    )
     partition = [parts[name] for name in PARTITION_NAMES]
     data = path.read_bytes()
     text, damage, behind = inflate(data)
@@ -194,7 +213,7 @@ def parse_object(job):
         line = text[offset:newline].removesuffix(b"\r")
         try:
             row = parse_line(line, log)
-            exception = csv_exception(line, extra=row[-1])
+            exception = csv_exception(line, log, extra=row[-1])
             rows.append([*row, key, *partition])
             irregular.append(exception is not None)
         except Reject as reject:
@@ -322,7 +341,7 @@ def parse_line(line, log):
         line = line.decode()
     except UnicodeDecodeError:
         raise Reject("invalid_utf8") from None
-    fields, extra = split_fields(line, len(log.fields))
+    fields, extra = split_fields(line, len(log.fields), log.name in LITERAL_QUOTES)
     if len(fields) < log.required:
         raise Reject("too_few_fields")
     row = []
@@ -336,8 +355,8 @@ def parse_line(line, log):
     return row
 
 
-def split_fields(line, known):
-    """Splits a line into unquoted fields, and the text after the known fields."""
+def split_fields(line, known, literal_quotes):
+    """Splits a line into fields without their quotes, unless these are literal, and the text after the known fields."""
     fields, at = [], 0
     while True:
         while at < len(line) and line[at] == " ":
@@ -346,7 +365,7 @@ def split_fields(line, known):
             return fields, None
         if len(fields) == known:
             return fields, line[at:]
-        if line[at] == '"':
+        if line[at] == '"' and not literal_quotes:
             end = line.find('"', at + 1)
             if end < 0:
                 raise Reject("unterminated_quote")
@@ -358,7 +377,7 @@ def split_fields(line, known):
             end = line.find(" ", at)
             end = len(line) if end < 0 else end
             fields.append(line[at:end])
-            if '"' in fields[-1]:
+            if '"' in fields[-1] and not literal_quotes:
                 raise Reject("misplaced_quote")
             at = end
 
@@ -382,6 +401,9 @@ def port(text):
 
 def request(text):
     """Splits a request line at its first and last spaces into verb, URL and protocol."""
+    # A Classic Load Balancer logs this for a connection without HTTP.
+    if text == "- - - ":
+        return [None, None, None]
     verb, _, rest = text.partition(" ")
     if " " in rest:
         url, _, protocol = rest.rpartition(" ")
@@ -455,10 +477,11 @@ TYPES = {
 # The same rules, for a CSV reader.
 
 
-def csv_exception(line, extra):
+def csv_exception(line, log, extra):
     """Returns why a valid line cannot be expressed in CSV, or None if it can."""
     text = line.decode()
-    if not REGULAR_LINE.fullmatch(text):
+    regular = UNQUOTED_LINE if log.name in LITERAL_QUOTES else REGULAR_LINE
+    if not regular.fullmatch(text):
         return "more than single spaces between fields"
     if "\r" in text or "\0" in text:
         return "control characters that DuckDB treats specially"
@@ -479,10 +502,11 @@ def csv_query(log):
         f"split_part(regexp_extract(key, 'AWSLogs/.*'), '/', {place}) AS {name}"
         for name, place in zip(PARTITION_NAMES, (2, 4, 5, 6, 7))
     ]
+    quote = "" if log.name in LITERAL_QUOTES else '"'
     return f"""
         SELECT {", ".join(values)}, NULL::VARCHAR AS extra_fields, key AS source_key,
                {", ".join(partition)}
-        FROM read_csv(?, columns = {{{columns}}}, delim = ' ', quote = '"', escape = '',
+        FROM read_csv(?, columns = {{{columns}}}, delim = ' ', quote = '{quote}', escape = '',
                       header = false, auto_detect = false, all_varchar = true, nullstr = '-',
                       null_padding = true, max_line_size = {2 * LONGEST_LINE}, filename = true)
         JOIN keys USING (filename)
@@ -497,7 +521,8 @@ def csv_value(name, column):
         "address": f"nullif(regexp_replace({address}, '^\\[(.*)\\]$', '\\1'), '-')",
         "port": f"CAST(nullif(regexp_extract({name}, '[^:]*$'), '-') AS INTEGER)",
         "verb": f"nullif(nullif(split_part({name}, ' ', 1), ''), '-')",
-        "url": f"""nullif(CASE WHEN {long} THEN regexp_extract({name}, '^[^ ]* (.*) ', 1)
+        "url": f"""nullif(CASE WHEN {name} = '- - - ' THEN NULL
+                          WHEN {long} THEN regexp_extract({name}, '^[^ ]* (.*) ', 1)
                           ELSE nullif(split_part({name}, ' ', 2), '') END, '-')""",
         "protocol": f"""nullif(nullif(CASE WHEN {long}
                                       THEN regexp_extract({name}, '[^ ]*$') END, ''), '-')""",
