@@ -165,7 +165,8 @@ OWN = {
         "backend_status_code": ["0", "200", "599"],
     },
 }
-# The form of the load balancer in object names.
+# Prefixes of object names, and the form of the load balancer in them.
+PREFIXES = {"connection": "conn_log_", "health_check": "health_check_log_"}
 BALANCERS = {"nlb_tls": "net.edge.0123456789abcdef", "classic": "edge"}
 QUOTED = {"request", "user_agent", "trace_id", "domain_name", "chosen_cert_arn", "actions_executed", "redirect_url", "error_reason",
           "target:port_list", "target_status_code_list", "classification", "classification_reason", "transformed_host",
@@ -175,7 +176,7 @@ QUOTED = {"request", "user_agent", "trace_id", "domain_name", "chosen_cert_arn",
 def main(out):
     random_numbers = random.Random(SEED)
     for log in reference.LOGS:
-        prefix = next((prefix for prefix, name in reference.PREFIXES.items() if name == log.name), "")
+        prefix = PREFIXES.get(log.name, "")
         balancer = BALANCERS.get(log.name, "app.edge.0123456789abcdef")
         for day in DAYS:
             values = Values(random_numbers, day, log)
@@ -193,7 +194,7 @@ def main(out):
 
 
 def line(log, values):
-    fields = QUOTED if not log.literal_quotes else set()
+    fields = set() if log.name in reference.LITERAL_QUOTES else QUOTED
     return " ".join(map(lambda field: quoted(field["name"], values, fields), log.fields)) + "\n"
 
 
