@@ -134,7 +134,8 @@ impl Ddl {
         let text = match &self.compat_view {
             Some(Some(view)) => table.compat_view(view, dialect)?,
             Some(None) => {
-                table.compat_view(&format!("{}_compat", described(&self.log_type)?.name), dialect)?
+                let name = described(&self.log_type)?.name;
+                table.compat_view(&format!("{name}_compat"), dialect)?
             }
             None if self.partitions => table.add_partitions(dialect)?,
             None => table.create(dialect)?,

@@ -150,6 +150,9 @@ class Access(Documented):
         # In AWS's table, spaces at the end of a request line become part of the version or the URL.
         for name in ("request_verb", "request_url", "request_proto"):
             row[name] = row[name].strip() or "-"
+        # The request line `- - - `.
+        if row["request_url"] == "- -":
+            row["request_url"] = "-"
         # AWS's table distinguishes a dash from an absent connection ID; the view does not.
         if row["conn_trace_id"] == "-":
             row["conn_trace_id"] = ""
@@ -267,8 +270,8 @@ class Classic(Documented):
         for name in ("elb_response_code", "backend_response_code"):
             row[name] = row[name].lstrip("0") or "0"
         # Requests that have a URL but no version.
-        if row["url"] != "-":
-            row["protocol"] = row["protocol"].strip() or "- "
+        if row["url"] != "-" and row["protocol"] in ("", "-"):
+            row["protocol"] = "- "
 
     def samples(self, ask):
         """Runs the sample queries, unchanged except for the table name and the limit, which would hide groups."""
