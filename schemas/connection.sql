@@ -36,7 +36,7 @@ TBLPROPERTIES (
   'projection.region.type' = 'injected',
   'projection.year.type' = 'date',
   'projection.year.format' = 'yyyy',
-  'projection.year.range' = '2016,NOW',
+  'projection.year.range' = '2023,NOW',
   'projection.year.interval' = '1',
   'projection.year.interval.unit' = 'YEARS',
   'projection.month.type' = 'integer',

@@ -29,7 +29,7 @@ TBLPROPERTIES (
   'projection.region.type' = 'injected',
   'projection.year.type' = 'date',
   'projection.year.format' = 'yyyy',
-  'projection.year.range' = '2016,NOW',
+  'projection.year.range' = '2025,NOW',
   'projection.year.interval' = '1',
   'projection.year.interval.unit' = 'YEARS',
   'projection.month.type' = 'integer',

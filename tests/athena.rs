@@ -8,6 +8,8 @@
 
 use std::collections::BTreeMap;
 
+use alb2parquet::internals::logs::schema::LogType;
+
 use crate::support::{World, convert, good_lines, gzip, key, run};
 
 /// The maximum length of a statement, in bytes.
@@ -356,7 +358,8 @@ fn statements_follow_the_documented_grammar() {
         world.put(&key(2), gzip("nonsense\n"));
         convert(&[&world.source()], &out, &["--layout", layout, "--max-rejects", "1"]).expect(0);
         let dataset = ["--from-dataset", out.to_str().unwrap()];
-        for table in ["access", "connection", "health_check", "rejects"] {
+        let tables = LogType::ALL.map(LogType::as_str);
+        for table in tables.into_iter().chain(["rejects"]) {
             let base = [&LAKE[..], &["--layout", layout, "--log-type", table]].concat();
             let with = |more: &[&str]| print(&[&base[..], more].concat());
             for more in [&[][..], &KNOWN, &["--name", "logs.requests"]] {

@@ -310,6 +310,10 @@ fn policies_are_json() {
     let delivery = of(&["log-delivery", "--bucket", "b", "--account", "012345678901"]);
     let service = "logdelivery.elasticloadbalancing.amazonaws.com";
     assert_eq!(delivery["Statement"][0]["Principal"]["Service"], service);
+    assert_eq!(delivery["Statement"].as_array().unwrap().len(), 3);
+    let network = ["--bucket", "b", "--account", "012345678901", "--load-balancer", "network"];
+    let network = of(&[&["log-delivery"], &network[..]].concat());
+    assert_eq!(network["Statement"][0]["Action"], "s3:GetBucketAcl");
     let convert = of(&["convert", "--source", "s3://b", "--out", "s3://c/d", "--aws", "aws-cn"]);
     assert_eq!(convert["Statement"][3]["Resource"], "arn:aws-cn:s3:::c/d/*");
     let rule = of(&["lifecycle", "--out", "s3://c/d"]);
@@ -370,7 +374,7 @@ fn policies_follow_the_grammar_that_aws_documents() {
             for (operator, keys) in
                 statement.get("Condition").and_then(|c| c.as_object()).into_iter().flatten()
             {
-                assert_eq!(operator, "StringLike");
+                assert!(["StringLike", "StringEquals", "ArnLike"].contains(&operator.as_str()));
                 keys.as_object().unwrap().values().for_each(|values| drop(texts(values)));
             }
         }

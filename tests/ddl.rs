@@ -41,6 +41,17 @@ fn ddl(args: &[&str]) -> String {
     run(&[&LOCATION[..], args].concat()).expect(0).stdout
 }
 
+/// Returns the key of an object of a Classic Load Balancer.
+fn classic_key() -> String {
+    "AWSLogs/012345678901/elasticloadbalancing/eu-west-1/2014/07/19/012345678901_elasticloadbalancing_eu-west-1_\
+     old_20140719T1200Z_192.0.2.9_abcdefgh.log"
+        .to_owned()
+}
+
+/// A line of a TCP listener of a Classic Load Balancer.
+const CLASSIC_LINE: &str = "2014-07-19T11:59:59.000001Z old 192.0.2.1:4000 10.0.0.1:80 0.000010 0.000020 0.000030 - - \
+     100 200 \"- - - \"\n";
+
 const KNOWN: [&str; 6] =
     ["--account", "012345678901", "--account", "123456789012", "--region", "eu-west-1"];
 
@@ -241,8 +252,74 @@ fn an_empty_or_missing_dataset_is_refused() {
     run(&args).expect(3).says(&["contains no partition of alb_access_logs"]);
 }
 
+/// Quoting differs by dialect. `timestamp` is the name of a type in all of them.
 #[test]
-fn the_compat_view_has_the_documented_columns() {
+fn a_column_with_the_name_of_a_type_is_quoted_in_every_dialect() {
+    for layout in ["hive", "plain"] {
+        let world = World::new();
+        world.put(&classic_key(), CLASSIC_LINE);
+        convert(&[&world.source()], &world.out(), &["--layout", layout]).expect(0);
+        let out = world.out();
+        let ddl = |args: &[&str]| {
+            let from = ["ddl", "--log-type", "classic", "--from-dataset", out.to_str().unwrap()];
+            run(&[&from[..], &["--location", "s3://lake"], args].concat()).expect(0).stdout
+        };
+        for (args, column) in [
+            (["--dialect", "athena"], "`timestamp` timestamp COMMENT"),
+            (["--dialect", "spark"], "`timestamp` timestamp COMMENT"),
+            (["--dialect", "trino"], "\"timestamp\" timestamp(3) COMMENT"),
+            (["--dialect", "duckdb"], "COMMENT ON COLUMN \"clb_access_logs\".\"timestamp\" IS"),
+            (["--dialect", "glue"], "\"Name\": \"timestamp\""),
+        ] {
+            let text = ddl(&args);
+            assert!(text.contains(column), "{column} is missing in {text}");
+        }
+        let range = "'projection.year.range' = '2014,NOW'";
+        assert!(ddl(&[]).contains(range));
+        let view = ddl(&["--compat-view=elb_logs"]);
+        assert!(view.contains("date_format(\"timestamp\", "), "{view}");
+        // Snowflake converts unquoted names to upper case, as it does when it creates the columns.
+        for (dialect, column) in [
+            ("athena", "\"timestamp\""),
+            ("trino", "\"timestamp\""),
+            ("spark", "`timestamp`"),
+            ("duckdb", "\"timestamp\""),
+            ("bigquery", "`timestamp`"),
+            ("redshift", "\"timestamp\""),
+            ("snowflake", "timestamp"),
+        ] {
+            let from = ["ddl", "--log-type", "classic", "--from-dataset", out.to_str().unwrap()];
+            let text = run(&[&from[..], &["--check", "--dialect", dialect]].concat()).expect(0);
+            let found = text.stdout.contains(&format!("min({column}) AS "));
+            assert!(found, "{dialect}: {}", text.stdout);
+        }
+    }
+}
+
+/// An engine silently omits rows of partitions that it does not compute.
+#[test]
+fn computed_partitions_include_the_first_year_of_the_log_and_of_the_dataset() {
+    let range = |args: &[&str]| {
+        let text = ddl(args);
+        let (_, rest) = text.split_once("'projection.year.range' = '").unwrap();
+        rest.split_once('\'').unwrap().0.to_owned()
+    };
+    for (log_type, years) in [
+        ("access", "2016,NOW"),
+        ("nlb_tls", "2019,NOW"),
+        ("classic", "2014,NOW"),
+        ("rejects", "2014,NOW"),
+    ] {
+        assert_eq!(range(&["--log-type", log_type]), years, "{log_type}");
+    }
+    let world = World::new();
+    world.put(&key_on("2015/12/31", 1), gzip(good_lines(1)));
+    world.convert().expect(0);
+    assert_eq!(range(&["--from-dataset", world.out().to_str().unwrap()]), "2015,NOW");
+}
+
+#[test]
+fn the_compat_views_have_the_documented_columns() {
     let view = ddl(&[&KNOWN[..], &["--compat-view=alb", "--name", "rows"]].concat());
     assert!(view.starts_with("CREATE OR REPLACE VIEW \"alb\" AS\nSELECT\n"), "{view}");
     assert!(view.ends_with("\nFROM \"rows\";\n"));
@@ -254,7 +331,25 @@ fn the_compat_view_has_the_documented_columns() {
         columns[11],
         "  coalesce(CAST(\"target_status_code\" AS varchar), '-') AS \"target_status_code\","
     );
-    assert!(ddl(&[&KNOWN[..], &["--compat-view"]].concat()).contains("\"alb_access_logs_compat\""));
+    for (log_type, last, count) in [
+        ("access", "conn_trace_id", 34),
+        ("nlb_tls", "tls_connection_creation_time", 24),
+        ("classic", "ssl_protocol", 19),
+    ] {
+        let view = ddl(&[&KNOWN[..], &["--log-type", log_type, "--compat-view"]].concat());
+        let table = LogType::named(log_type).unwrap().table();
+        let begin = format!("CREATE OR REPLACE VIEW \"{}_compat\" AS\n", table.name);
+        assert!(view.starts_with(&begin) && view.contains(&format!(" AS \"{last}\",\n")), "{view}");
+        assert_eq!(view.lines().filter(|line| line.starts_with("  ")).count(), count + 1);
+    }
+    let refused = |more: &[&str]| {
+        let args = [&LOCATION[..], &KNOWN, &["--compat-view"], more].concat();
+        run(&args).expect(3).says(&["access, nlb_tls and classic", "hint: omit --compat-view"]);
+    };
+    for log_type in ["connection", "health_check", "rejects"] {
+        refused(&["--log-type", log_type]);
+    }
+    refused(&["--log-type", "classic", "--dialect", "spark"]);
 }
 
 /// Returns a dataset with one partition and one line per user agent.

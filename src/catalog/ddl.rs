@@ -91,6 +91,8 @@ pub struct External {
     pub accounts: Vec<String>,
     /// The regions in the dataset. If empty, every query must specify regions.
     pub regions: Vec<String>,
+    /// The first year for which the engine computes partitions, four digits.
+    pub first_year: String,
     /// Whether the engine computes partitions instead of reading them from a catalog.
     pub projection: bool,
     /// Whether some of the table's files are compact.
@@ -131,8 +133,11 @@ pub enum DdlError {
     /// Queries on the table must specify accounts and regions, but the view does not.
     #[error("the view requires known accounts and regions")]
     Injected,
-    /// AWS documents an Athena table only for access logs.
-    #[error("the view exists only for the access log table, and for the dialects athena and trino")]
+    /// There is a view only for the tables in AWS's documentation that it can replace, in the dialects of Athena and
+    /// Trino.
+    #[error(
+        "the view exists only for the log types access, nlb_tls and classic, and for the dialects athena and trino"
+    )]
     Compat,
     /// The engine would read a different location, or fail without an explanation.
     #[error("the location {location:?} cannot be used: it contains {what:?}, {reason}")]
@@ -172,21 +177,26 @@ impl External {
         let own = OWN_COLUMNS.map(|(_, meaning)| meaning);
         let described = table.columns().map(|(_, column)| column.description.as_str());
         let columns = columns(&table.file_schema(), described.chain(own));
-        Self::new(Some(table.log_type), &table.name, &table.description, columns)
+        let year = first_year(table);
+        Self::new(Some(table.log_type), &table.name, &table.description, columns, year)
     }
 
     /// Returns the rejects table, with default properties. The caller sets the location, layout and partitions.
     pub fn rejects() -> Self {
         let columns = columns(&reject::schema(), reject::MEANINGS.into_iter());
-        Self::new(
-            None,
-            reject::TABLE,
-            "Log lines that could not become rows, one row per line",
-            columns,
-        )
+        let description = "Log lines that could not become rows, one row per line";
+        let years = LogType::ALL.map(|log_type| first_year(log_type.table()));
+        let year = years.into_iter().min().unwrap_or_default();
+        Self::new(None, reject::TABLE, description, columns, year)
     }
 
-    fn new(log_type: Option<LogType>, name: &str, description: &str, columns: Vec<Column>) -> Self {
+    fn new(
+        log_type: Option<LogType>,
+        name: &str,
+        description: &str,
+        columns: Vec<Column>,
+        first_year: &str,
+    ) -> Self {
         Self {
             log_type,
             name: name.to_owned(),
@@ -196,6 +206,7 @@ impl External {
             layout: Layout::Hive,
             accounts: Vec::new(),
             regions: Vec::new(),
+            first_year: first_year.to_owned(),
             projection: true,
             compact: false,
             partitions: None,
@@ -248,7 +259,7 @@ impl External {
         }
     }
 
-    /// Returns the statement that creates a view with the columns of the access log table in AWS's documentation.
+    /// Returns the statement that creates a view with the columns of AWS's own Athena table for the log type.
     ///
     /// # Errors
     ///
@@ -319,6 +330,12 @@ impl External {
     fn directory<S: AsRef<str>>(&self, values: &[S; 5]) -> String {
         format!("{}{}/", self.location, self.layout.directory(values))
     }
+}
+
+/// Returns the year in which load balancers began to write a log: the year of the first field.
+fn first_year(table: &Table) -> &str {
+    let era = table.fields.first().map_or("", |field| field.era.as_str());
+    era.split_once('-').map_or(era, |(year, _)| year)
 }
 
 /// Returns columns for the fields of a schema, with their descriptions.
@@ -418,6 +435,21 @@ mod tests {
         let rejects =
             External { location: kept.location, projection: false, ..External::rejects() };
         assert!(matches!(rejects.compat_view("v", Dialect::Athena), Err(DdlError::Compat)));
+    }
+
+    #[test]
+    fn computed_partitions_begin_with_the_first_year_of_the_log() {
+        let first = |log_type: LogType| External::rows(log_type.table()).first_year;
+        let years = LogType::ALL.map(first);
+        assert_eq!(years, ["2016", "2023", "2025", "2019", "2014"]);
+        // The table contains the rejects of all logs.
+        assert_eq!(External::rejects().first_year, "2014");
+        let range = |table: &External, range: &str| {
+            let text = table.create(Dialect::Trino).unwrap();
+            assert!(text.contains(&format!("ARRAY['{range}', '2035']")), "{text}");
+        };
+        range(&access(), "2016");
+        range(&External { first_year: "2014".to_owned(), ..access() }, "2014");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+use crate::logs::schema::LoadBalancerType;
 use crate::store::{Kind, Place, Prefix, StoreError};
 
 /// ID of the lifecycle rule. Incomplete uploads are invisible, but they are billed until they are aborted.
@@ -89,6 +90,13 @@ fn verbatim(text: &str) -> String {
 /// Returns the bucket policy that lets the load balancers of the given accounts deliver logs below a prefix. `aws` is
 /// the AWS partition: `aws`, `aws-cn` or `aws-us-gov`.
 ///
+/// Application and Classic Load Balancers deliver logs with one service principal. The account IDs of older regions,
+/// which AWS still accepts instead, are not used. Network Load Balancers deliver logs with the principal of CloudWatch
+/// Logs, which also reads the access control list of the bucket. Sources:
+/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html>,
+/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/enable-access-logs.html> and
+/// <https://docs.aws.amazon.com/elasticloadbalancing/latest/network/enable-access-logs.html>.
+///
 /// # Errors
 ///
 /// Fails if an argument is invalid: the policy could otherwise grant more than intended.
@@ -97,8 +105,9 @@ pub(crate) fn log_delivery(
     bucket: &str,
     prefix: &str,
     accounts: &[String],
+    load_balancers: &[LoadBalancerType],
 ) -> Result<Value, PolicyError> {
-    bucket_arn(aws, bucket)?;
+    let of_bucket = bucket_arn(aws, bucket)?;
     let path = in_s3(&format!("s3://{bucket}/{prefix}"))?.map(|Prefix { path, .. }| path);
     let path = path.unwrap_or_default();
     let logs = |account: &String| {
@@ -108,13 +117,48 @@ pub(crate) fn log_delivery(
         objects_arn(aws, bucket, path.clone().join("AWSLogs").join(account.as_str()).as_ref())
     };
     let resources = accounts.iter().map(logs).collect::<Result<Vec<String>, _>>()?;
-    Ok(document(vec![json!({
-        "Sid": "LoadBalancersDeliverLogs",
-        "Effect": "Allow",
-        "Principal": { "Service": "logdelivery.elasticloadbalancing.amazonaws.com" },
-        "Action": "s3:PutObject",
-        "Resource": resources,
-    })]))
+    let mut statements = Vec::new();
+    if load_balancers.iter().any(|each| *each != LoadBalancerType::Network) {
+        statements.push(json!({
+            "Sid": "LoadBalancersDeliverLogs",
+            "Effect": "Allow",
+            "Principal": { "Service": "logdelivery.elasticloadbalancing.amazonaws.com" },
+            "Action": "s3:PutObject",
+            "Resource": &resources,
+        }));
+    }
+    if load_balancers.contains(&LoadBalancerType::Network) {
+        // Without these conditions, other accounts could make the service write to the bucket.
+        let sources = accounts.iter().map(|account| format!("arn:{aws}:logs:*:{account}:*"));
+        let sources = json!({ "aws:SourceArn": sources.collect::<Vec<_>>() });
+        let principal = json!({ "Service": "delivery.logs.amazonaws.com" });
+        statements.push(json!({
+            "Sid": "NetworkLoadBalancersReadBucketAcl",
+            "Effect": "Allow",
+            "Principal": &principal,
+            "Action": "s3:GetBucketAcl",
+            "Resource": of_bucket,
+            "Condition": {
+                "StringEquals": { "aws:SourceAccount": accounts },
+                "ArnLike": &sources,
+            },
+        }));
+        statements.push(json!({
+            "Sid": "NetworkLoadBalancersDeliverLogs",
+            "Effect": "Allow",
+            "Principal": &principal,
+            "Action": "s3:PutObject",
+            "Resource": &resources,
+            "Condition": {
+                "StringEquals": {
+                    "s3:x-amz-acl": "bucket-owner-full-control",
+                    "aws:SourceAccount": accounts,
+                },
+                "ArnLike": &sources,
+            },
+        }));
+    }
+    Ok(document(statements))
 }
 
 /// Returns the minimal IAM policy for converting sources to a dataset. Local sources and datasets need no permissions.
@@ -245,6 +289,51 @@ pub(crate) fn text(policy: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const ALL: [LoadBalancerType; 3] =
+        [LoadBalancerType::Application, LoadBalancerType::Network, LoadBalancerType::Classic];
+
+    /// Returns the bucket policy for all types of load balancers.
+    fn log_delivery(
+        aws: &str,
+        bucket: &str,
+        prefix: &str,
+        accounts: &[String],
+    ) -> Result<Value, PolicyError> {
+        super::log_delivery(aws, bucket, prefix, accounts, &ALL)
+    }
+
+    #[test]
+    fn each_type_of_load_balancer_delivers_logs_with_its_own_service_principal() {
+        let accounts = ["012345678901".to_owned(), "123456789012".to_owned()];
+        let services = |load_balancers: &[LoadBalancerType]| {
+            let policy = super::log_delivery("aws", "b", "p", &accounts, load_balancers).unwrap();
+            let statements = policy["Statement"].as_array().unwrap().clone();
+            let service = |each: &Value| {
+                let name = each["Principal"]["Service"].as_str().unwrap();
+                format!("{} {}", name.split('.').next().unwrap(), each["Action"].as_str().unwrap())
+            };
+            statements.iter().map(service).collect::<Vec<_>>()
+        };
+        let application = "logdelivery s3:PutObject";
+        let network = ["delivery s3:GetBucketAcl", "delivery s3:PutObject"];
+        assert_eq!(services(&[LoadBalancerType::Application]), [application]);
+        assert_eq!(services(&[LoadBalancerType::Classic]), [application]);
+        assert_eq!(services(&[LoadBalancerType::Network]), network);
+        assert_eq!(services(&ALL), [application, network[0], network[1]]);
+        let policy = log_delivery("aws-cn", "b", "p", &accounts).unwrap();
+        let statements = policy["Statement"].as_array().unwrap();
+        assert_eq!(statements[1]["Resource"], "arn:aws-cn:s3:::b");
+        assert_eq!(statements[2]["Resource"][1], "arn:aws-cn:s3:::b/p/AWSLogs/123456789012/*");
+        for statement in &statements[1..] {
+            let conditions = &statement["Condition"];
+            assert_eq!(conditions["StringEquals"]["aws:SourceAccount"], json!(accounts));
+            let source = &conditions["ArnLike"]["aws:SourceArn"][1];
+            assert_eq!(source, "arn:aws-cn:logs:*:123456789012:*");
+        }
+        let acl = &statements[2]["Condition"]["StringEquals"]["s3:x-amz-acl"];
+        assert_eq!(acl, "bucket-owner-full-control");
+    }
 
     #[test]
     fn logs_are_delivered_below_a_prefix() {

@@ -73,15 +73,13 @@ pub(super) struct Ddl {
     #[arg(long, conflicts_with = "compat_view")]
     pub(super) partitions: bool,
 
-    /// Print a view with the columns of the table in AWS's documentation
-    #[arg(
-        long,
-        value_name = "NAME",
-        num_args = 0..=1,
-        require_equals = true,
-        default_missing_value = "alb_access_logs_compat"
-    )]
-    pub(super) compat_view: Option<String>,
+    /// Print a view with the columns of AWS's own Athena table
+    ///
+    /// AWS documents tables for access, nlb_tls and classic logs. Without NAME, the view has the name of the table and
+    /// `_compat`.
+    #[arg(long, value_name = "NAME", num_args = 0..=1, require_equals = true)]
+    #[allow(clippy::option_option)] // the option, and its value
+    pub(super) compat_view: Option<Option<String>>,
 
     /// Print statements that check whether the engine reads every row
     ///
@@ -134,7 +132,11 @@ impl Ddl {
         }
         let (table, dialect) = self.external()?;
         let text = match &self.compat_view {
-            Some(view) => table.compat_view(view, dialect)?,
+            Some(Some(view)) => table.compat_view(view, dialect)?,
+            Some(None) => {
+                let name = described(&self.log_type)?.name;
+                table.compat_view(&format!("{name}_compat"), dialect)?
+            }
             None if self.partitions => table.add_partitions(dialect)?,
             None => table.create(dialect)?,
         };

@@ -6,6 +6,7 @@ use crate::catalog::policy;
 use crate::cli::DONE;
 use crate::cli::options;
 use crate::cli::terminal::print_text;
+use crate::logs::schema::LoadBalancerType;
 
 pub(super) const AFTER: &str = "\
 Exit codes:
@@ -24,7 +25,8 @@ Exit codes:
 
 Examples:
   alb2parquet policy log-delivery --bucket my-log-bucket --account 123456789012
-  alb2parquet policy log-delivery --bucket my-log-bucket --prefix prod --account 123456789012 --aws aws-cn";
+  alb2parquet policy log-delivery --bucket my-log-bucket --prefix prod --account 123456789012 --aws aws-cn
+  alb2parquet policy log-delivery --bucket my-log-bucket --account 123456789012 --load-balancer network";
 
 const AFTER_CONVERT: &str = "\
 Exit codes:
@@ -58,6 +60,9 @@ pub(super) enum Policy {
         /// Account ID of the load balancers (repeatable)
         #[arg(long, required = true, value_name = "ID", value_parser = options::account)]
         account: Vec<String>,
+        /// Type of the load balancers (repeatable) [default: all types]
+        #[arg(long, value_enum, value_name = "TYPE")]
+        load_balancer: Vec<LoadBalancer>,
         /// AWS partition
         #[arg(long, value_enum, default_value_t = Aws::Standard)]
         aws: Aws,
@@ -91,6 +96,26 @@ pub(super) enum Policy {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum LoadBalancer {
+    /// Application Load Balancer
+    Application,
+    /// Network Load Balancer
+    Network,
+    /// Classic Load Balancer
+    Classic,
+}
+
+impl LoadBalancer {
+    fn load_balancer_type(self) -> LoadBalancerType {
+        match self {
+            Self::Application => LoadBalancerType::Application,
+            Self::Network => LoadBalancerType::Network,
+            Self::Classic => LoadBalancerType::Classic,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(super) enum Aws {
     /// All other regions
     #[value(name = "aws")]
@@ -117,8 +142,11 @@ impl Aws {
 impl Policy {
     pub(super) fn run(&self) -> anyhow::Result<u8> {
         let policy = match self {
-            Policy::LogDelivery { bucket, prefix, account, aws } => {
-                policy::log_delivery(aws.as_str(), bucket, prefix, account)?
+            Policy::LogDelivery { bucket, prefix, account, load_balancer, aws } => {
+                let all = LoadBalancer::value_variants();
+                let types = if load_balancer.is_empty() { all } else { load_balancer };
+                let types: Vec<_> = types.iter().map(|each| each.load_balancer_type()).collect();
+                policy::log_delivery(aws.as_str(), bucket, prefix, account, &types)?
             }
             Policy::Convert { source, out, kms_key, aws } => {
                 policy::convert(aws.as_str(), source, out.as_deref(), kms_key)?

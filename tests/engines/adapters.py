@@ -12,9 +12,9 @@ import subprocess
 import time
 
 import documentation
-from queries import CHECKS, CONNECTIONS, JOIN, KINDS, REJECTS, ROWS
+from queries import JOIN, KINDS, LOGS, REJECTS
 
-LOG_TYPES = {ROWS: "access", CONNECTIONS: "connection", CHECKS: "health_check", REJECTS: "rejects"}
+LOG_TYPES = {log.table: name for name, log in LOGS.items()} | {REJECTS: "rejects"}
 
 
 def ddl(program, dataset, table, dialect, *more):

@@ -130,7 +130,7 @@ def expected(sources, scratch):
 
 def kept(sources, scratch, place):
     """Returns the same as `expected`, from a cache if the sources and the code are unchanged."""
-    files = [path for source in sources for path in sorted(source.rglob("*.log.gz"))]
+    files = [path for source in sources for path in sorted(source.rglob("*.log*"))]
     code = [pathlib.Path(__file__), pathlib.Path(reference.__file__), *sorted(reference.SCHEMAS.glob("*.toml"))]
     made_of = hashlib.sha256()
     for path in [*files, *code]:

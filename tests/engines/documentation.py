@@ -17,9 +17,9 @@ def block(page, before, language):
     return found[1]
 
 
-def of_dataset(text, dataset, table="alb_access_logs"):
-    """Replaces the access log table of the dataset `lake` with a table of the given dataset."""
-    changed = re.sub(r"(?<=['\"])lake/", f"{dataset}/", text).replace("alb_access_logs", table)
+def of_dataset(text, dataset, table="alb_access_logs", old="alb_access_logs"):
+    """Replaces the table `old` of the dataset `lake` with a table of the given dataset."""
+    changed = re.sub(r"(?<=['\"])lake/", f"{dataset}/", text).replace(old, table)
     if str(dataset) not in changed:
         raise ValueError(f"lake is not in {text}")
     return changed

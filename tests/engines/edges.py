@@ -32,12 +32,15 @@ WORDS = ["", "a", "naïve", "日本語", "😀🧪", "e\u0301", "\u202bعربي\
 class Values:
     """Generates the text of each field, without quotes."""
 
-    def __init__(self, random, day):
-        self.random, self.day = random, day
+    def __init__(self, random, day, log):
+        self.random, self.day, self.choices = random, day, CHOICES | OWN.get(log.name, {})
 
     def field(self, name):
-        make = getattr(self, name.replace(":", "_"), None)
-        return "-" if self.random.random() < NULL else make() if make else self.one(CHOICES[name])
+        if self.random.random() < NULL:
+            return "-"
+        if self.choices.get(name) is ADDRESSES:
+            return self.address_and_port()
+        return self.one(self.choices[name]) if name in self.choices else getattr(self, name)()
 
     def one(self, values):
         return self.random.choice(values)
@@ -57,14 +60,17 @@ class Values:
         return f"{time:%Y-%m-%dT%H:%M:%S}.{time.microsecond:06d}Z"
 
     timestamp = time
+    # Network Load Balancers log whole seconds without a time zone; the parser also accepts microseconds.
+    tls_connection_creation_time = time
+
+    def alpn_client_preference_list(self):
+        return self.one(['"h2","http/1.1"', '"h2"', f'"{self.id(8)}","{self.one(WORDS[2:5])}"'])
 
     def request_creation_time(self):
         return self.one([self.time(), "1970-01-01T00:00:00.000000Z", "2038-01-19T03:14:08.000001Z"])
 
-    def client_port_pair(self):
+    def address_and_port(self):
         return f"{self.one(ADDRESSES)}:{self.one(PORTS)}"
-
-    target_port_pair = client_port_pair
 
     def request(self):
         verb = self.one(["GET", "POST", "-", "PROPFIND"])
@@ -99,6 +105,8 @@ class Values:
 
 
 CHOICES = {
+    # ADDRESSES stands for an address with a port.
+    **{name: ADDRESSES for name in ("client:port", "target:port", "backend:port")},
     "type": ["http", "https", "h2", "grpcs", "ws", "wss"],
     "elb": ["app/edge/0000000000000000", "app/edge-of-the-world/ffffffffffffffff"],
     "elb_status_code": ["100", "200", "460", "561", "999"],
@@ -134,7 +142,32 @@ CHOICES = {
         "request_processing_time", "target_processing_time", "response_processing_time", "tls_handshake_latency"
     )},
 }
-PAIRS = {"client:port": "client_port_pair", "target:port": "target_port_pair"}
+# Fields that only these logs have, or whose names have another meaning in other logs.
+OWN = {
+    "nlb_tls": {
+        "type": ["tls"],
+        "version": ["1.0", "2.0"],
+        "elb": ["net/edge/0000000000000000", "net/edge-of-the-world/ffffffffffffffff"],
+        "listener": ["0123456789abcdef", "fedcba9876543210"],
+        "client_port": ADDRESSES,
+        "destination_port": ADDRESSES,
+        "connection_time": BYTES,
+        "tls_handshake_time": BYTES,
+        "incoming_tls_alert": ["0", "42", "255", str(2**31 - 1)],
+        "chosen_cert_serial": ["0123456789abcdef"],
+        "tls_protocol_version": ["tlsv10", "tlsv12", "tlsv13"],
+        "alpn_fe_protocol": ["h2", "http/1.1"],
+        "alpn_be_protocol": ["h2", "http/1.0"],
+    },
+    "classic": {
+        "elb": ["edge", "edge-of-the-world", "aa0123456789abcdef0123456789abcd"],
+        "backend_processing_time": SECONDS,
+        "backend_status_code": ["0", "200", "599"],
+    },
+}
+# Prefixes of object names, and the form of the load balancer in them.
+PREFIXES = {"connection": "conn_log_", "health_check": "health_check_log_"}
+BALANCERS = {"nlb_tls": "net.edge.0123456789abcdef", "classic": "edge"}
 QUOTED = {"request", "user_agent", "trace_id", "domain_name", "chosen_cert_arn", "actions_executed", "redirect_url", "error_reason",
           "target:port_list", "target_status_code_list", "classification", "classification_reason", "transformed_host",
           "transformed_uri", "request_transform_status", "leaf_client_cert_subject", "target_group_id"}
@@ -143,23 +176,31 @@ QUOTED = {"request", "user_agent", "trace_id", "domain_name", "chosen_cert_arn",
 def main(out):
     random_numbers = random.Random(SEED)
     for log in reference.LOGS:
-        prefix = next(prefix for prefix, name in reference.PREFIXES.items() if name == log.name)
+        prefix = PREFIXES.get(log.name, "")
+        balancer = BALANCERS.get(log.name, "app.edge.0123456789abcdef")
         for day in DAYS:
-            values = Values(random_numbers, day)
+            values = Values(random_numbers, day, log)
             lines = [line(log, values) for _ in range(ROWS)]
             directory = pathlib.Path(out, f"AWSLogs/{ACCOUNT}/elasticloadbalancing/{REGION}/{day:%Y/%m/%d}")
             directory.mkdir(parents=True, exist_ok=True)
-            name = f"{prefix}{ACCOUNT}_elasticloadbalancing_{REGION}_app.edge.0123456789abcdef_{day:%Y%m%d}T2355Z_192.0.2.80_{log.name[:4]:0<8}.log.gz"
-            (directory / name).write_bytes(gzip.compress("".join(lines).encode(), mtime=0))
+            name = f"{prefix}{ACCOUNT}_elasticloadbalancing_{REGION}_{balancer}_{day:%Y%m%d}T2355Z"
+            # Network Load Balancers omit the address. Only Classic Load Balancers deliver uncompressed text.
+            name += f"_{log.name[:3]:0<8}.log" if log.name == "nlb_tls" else f"_192.0.2.80_{log.name[:4]:0<8}.log"
+            data = "".join(lines).encode()
+            if log.name == "classic":
+                (directory / name).write_bytes(data)
+            else:
+                (directory / f"{name}.gz").write_bytes(gzip.compress(data, mtime=0))
 
 
 def line(log, values):
-    return " ".join(map(lambda field: quoted(field["name"], values), log.fields)) + "\n"
+    fields = set() if log.name in reference.LITERAL_QUOTES else QUOTED
+    return " ".join(map(lambda field: quoted(field["name"], values, fields), log.fields)) + "\n"
 
 
-def quoted(name, values):
-    text = values.field(PAIRS.get(name, name))
-    if name in QUOTED:
+def quoted(name, values, fields):
+    text = values.field(name)
+    if name in fields:
         return f'"{text}"'
     # An unquoted field ends at a space and cannot be empty.
     return text.replace(" ", "_") or "-"

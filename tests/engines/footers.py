@@ -81,16 +81,22 @@ def write_logs(source):
         letter = LETTERS[3 + number % 8] if number % 3 else "日"
         prefix = PREFIXES[number % 4] + letter * (60 // len(letter.encode()) + number % 3)
         day = f"2025/07/{number + 1:02}"
-        for log, line in [("", access), ("conn_log_", connection), ("health_check_log_", check)]:
-            name = (
-                f"{log}123456789012_elasticloadbalancing_eu-west-1_app.front.0123456789abcdef"
-                f"_{day.replace('/', '')}T1200Z_192.0.2.1_{number:08x}.log.gz"
-            )
-            path = source / prefix / "AWSLogs/123456789012/elasticloadbalancing/eu-west-1" / day / name
-            path.parent.mkdir(parents=True, exist_ok=True)
+        for log, balancer, line in [
+            ("", "app.front.0123456789abcdef", access), ("conn_log_", "app.front.0123456789abcdef", connection),
+            ("health_check_log_", "app.front.0123456789abcdef", check), ("", "net.front.0123456789abcdef", tls),
+            ("", "front", classic),
+        ]:
             lines = [line(chance, number, row) for row in range(LINES)]
             lines.insert(7, f"no line: {text(chance)}")
-            path.write_bytes(gzip.compress("".join(line + "\n" for line in lines).encode(), mtime=0))
+            data = "".join(line + "\n" for line in lines).encode()
+            name = f"{log}123456789012_elasticloadbalancing_eu-west-1_{balancer}_{day.replace('/', '')}T1200Z"
+            # Network Load Balancers omit the address. Only Classic Load Balancers deliver uncompressed text.
+            name += f"_{number:08x}.log.gz" if line is tls else f"_192.0.2.1_{number:08x}.log"
+            if line not in (tls, classic):
+                name += ".gz"
+            path = source / prefix / "AWSLogs/123456789012/elasticloadbalancing/eu-west-1" / day / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data if line is classic else gzip.compress(data, mtime=0))
 
 
 def text(chance):
@@ -138,6 +144,32 @@ def check(chance, number, row):
     time = AT.format(row % 24, number, row, chance.randrange(1_000_000))
     return " ".join([
         "http", time, seconds(chance, number), f"198.51.100.{row}:8080", "0123456789abcdef", "PASS", "200", "-",
+    ])
+
+
+def tls(chance, number, row):
+    time = AT.format(row % 24, number, row, 0)[:19]
+    long = lambda shape="{}": shape.format(text(chance)) if number != 5 else "-"
+    count = lambda: str(chance.getrandbits(chance.randint(1, 62)))
+    return " ".join([
+        "tls", "2.0", time, "net/front/0123456789abcdef", long(), f"192.0.2.{row}:{chance.randint(1, 65535)}",
+        f"198.51.100.{row}:443", count(), "-" if number == 4 else count(), count(), "0", chance.choice(["-", "42"]),
+        "arn:aws:acm:eu-west-1:123456789012:certificate/0123456789abcdef", "-", "TLS_AES_128_GCM_SHA256", "tlsv13",
+        "x25519", long(), long(), long(), long('"{}","http/1.1"'), "-" if number == 3 else time,
+    ])
+
+
+def classic(chance, number, row):
+    time = AT.format(row % 24, number, row, chance.randrange(1_000_000))
+    backend = "-" if number == 4 else f"198.51.100.{row}:{8000 + row}"
+    # Uncompressed text must not begin with a line that contains control characters.
+    long = lambda: text(chance).replace("\x7f", "~") if row == 0 else text(chance)
+    request = "- - - " if number == 5 else f"GET https://example.com:443/{long()} HTTP/1.1"
+    return " ".join([
+        time, "front", f"192.0.2.{row}:{chance.randint(1, 65535)}", backend,
+        *(seconds(chance, number + shift) for shift in range(3)), chance.choice(["200", "404"]),
+        "-" if backend == "-" else "200", str(chance.getrandbits(chance.randint(1, 62))), "0", f'"{request}"',
+        f'"{long()}"' if number != 5 else '"-"', "ECDHE-RSA-AES128-GCM-SHA256", "TLSv1.2",
     ])
 
 

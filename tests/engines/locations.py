@@ -490,9 +490,10 @@ def policies(program, scratch, cases, sheet, arguments):
                 arn = f"arn:aws:s3:::logs/{key}"
                 right = granted(pattern, arn) == key.startswith(f"{prefix}{below}/")
                 sheet.check(f"{prefix!r}: {pattern} and {key!r}", right, "grants more or less than the prefix")
-            for condition in (each["Condition"] for each in statements if "Condition" in each):
+            listed = [each["Condition"].get("StringLike") for each in statements if "Condition" in each]
+            for condition in filter(None, listed):
                 for other in near(chance, prefix):
-                    right = granted(condition["StringLike"]["s3:prefix"][0], f"{other}/") == (other == prefix)
+                    right = granted(condition["s3:prefix"][0], f"{other}/") == (other == prefix)
                     sheet.check(f"{prefix!r} and a listing of {other!r}/", right, condition)
     refused(program, sheet)
 

@@ -8,10 +8,12 @@ import collections
 import adapters
 import documentation
 from adapters import LOG_TYPES
-from queries import PARTITION, ROWS, Query, utc
+from queries import CLASSIC, PARTITION, ROWS, TLS, Query, plain, utc
 
 # The sum of a column that contains the largest integer, so that it overflows.
 TOO_LARGE = Query("a sum beyond 64 bits", (("sum", "received_bytes"),))
+# The engines that run the statements of `ddl --check`, with their dialects.
+CHECKED = {"DuckDB": "duckdb", "Spark": "spark", "Trino": "trino"}
 SUMS = {
     "DuckDB": "right", "ClickHouse": "wrong", "Polars": "wrong", "pyarrow": "wrong",
     "Spark": "an error", "Trino": "an error",
@@ -21,6 +23,8 @@ SUMS = {
 def checks(engine, program, dataset, oracle):
     """Yields the name of every check and the problem found, which is empty if the check passes."""
     yield large_sum(engine, oracle)
+    if engine.name in CHECKED:
+        yield from checked(engine, program, dataset)
     yield from {"DuckDB": duckdb, "ClickHouse": clickhouse, "Polars": polars}.get(engine.name, nothing)(
         engine, program, dataset, oracle
     )
@@ -28,6 +32,15 @@ def checks(engine, program, dataset, oracle):
 
 def nothing(*_):
     return ()
+
+
+def checked(engine, program, dataset):
+    """Runs the statements of `ddl --check`, which must return no rows."""
+    for table in LOG_TYPES:
+        text = adapters.ddl(program, dataset, table, CHECKED[engine.name], "--check")
+        statements = [part for part in text.split(";\n") if "SELECT" in part]
+        found = [row for statement in statements for row in engine.run(statement)]
+        yield f"{len(statements)} statements of ddl --check, {table}", differ(found[:3], [])
 
 
 def large_sum(engine, oracle):
@@ -60,6 +73,7 @@ def duckdb(engine, program, dataset, oracle):
     text = documentation.block("README.md", "DuckDB can also read", "sql")
     found = {row[:2] for row in engine.session.sql(documentation.of_dataset(text, dataset)).fetchall()}
     yield "the query of the README", differ(found, errors(oracle, {"account": ["123456789012"]}))
+    yield from examples(engine.session, dataset, oracle)
 
     kinds = [
         engine.session.sql(
@@ -70,6 +84,35 @@ def duckdb(engine, program, dataset, oracle):
     ]
     yield ("infers the type of accounts, as in docs/athena.md",
            differ(kinds, [[("BIGINT",)], [("VARCHAR",)]]))
+
+
+def examples(session, dataset, oracle):
+    """Runs the examples of docs/queries.md for Network and Classic Load Balancers."""
+    def ask(before, table):
+        text = documentation.block("docs/queries.md", before, "sql")
+        return session.sql(documentation.of_dataset(text, dataset, old=table, table=table)).fetchall()
+
+    wanted = collections.Counter()
+    for row in oracle.tables[TLS]:
+        counts = {"old": (row["tls_protocol_version"] or "tlsv13") < "tlsv12", "failed": row["tls_handshake_time_ms"] is None}
+        for what in (what for what, holds in counts.items() if holds):
+            wanted[row["client_ip"], row["domain_name"], what] += 1
+    found = collections.Counter()
+    for client, domain, old, failed, _ in ask("## Clients with an old TLS version", TLS):
+        found |= +collections.Counter({(client, domain, "old"): old, (client, domain, "failed"): failed})
+    yield "the clients with an old TLS version, of docs/queries.md", differ(found, wanted if wanted else "no rows")
+
+    wanted = collections.defaultdict(lambda: [0, 0, 0, 0])
+    for row in oracle.tables[CLASSIC]:
+        counts = wanted[row["elb_name"], row["backend_ip"] or "none"]
+        counts[row["request_verb"] is None] += 1
+        counts[2] += (row["elb_response_code"] or 0) >= 500
+        counts[3] = max(counts[3], row["timestamp"])
+    found = {
+        (name, backend): [requests, connections, errors, plain(last)]
+        for name, backend, requests, connections, errors, _, last in ask("## Backends of a Classic", CLASSIC)
+    }
+    yield "the backends of Classic Load Balancers, of docs/queries.md", differ(found, dict(wanted))
 
 
 def clickhouse(engine, program, dataset, oracle):

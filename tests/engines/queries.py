@@ -15,9 +15,17 @@ sys.path.append(str(pathlib.Path(__file__).parents[1] / "readers"))
 import reference
 
 LOGS = {log.name: log for log in reference.LOGS}
-ROWS, CONNECTIONS, CHECKS = (LOGS[name].table for name in ("access", "connection", "health_check"))
+ROWS, CONNECTIONS, CHECKS, TLS, CLASSIC = (
+    LOGS[name].table for name in ("access", "connection", "health_check", "nlb_tls", "classic")
+)
 REJECTS = "elb_rejects"
-COLUMNS = [column["name"] for _, column in LOGS["access"].columns] + ["extra_fields", "source_key"]
+
+
+def columns_of(log):
+    return [column["name"] for _, column in log.columns] + ["extra_fields", "source_key"]
+
+
+COLUMNS = columns_of(LOGS["access"])
 # The column types by name. Columns with the same name have the same type in every log.
 KINDS = {column["name"]: column["type"] for log in LOGS.values() for _, column in log.columns}
 JOIN = "conn_trace_id"
@@ -125,9 +133,34 @@ def queries(oracle):
               group=("target_group_id", "status", "status_code", "reason_code"), table=CHECKS),
         Query("95th percentile of failed checks", (("percentile", "latency", 0.95),),
               (("status", "=", "FAIL"),), table=CHECKS),
+        *(
+            Query(f"{function} of every column of {log.table}",
+                  tuple((function, column) for column in columns_of(log)), table=log.table)
+            for log in (LOGS["nlb_tls"], LOGS["classic"]) for function in ("nulls", "min", "max", "distinct")
+        ),
+        Query("TLS connections by version", (rows, ("sum", "sent_bytes"), ("max", "tcp_connection_time_ms")),
+              moderate, ("tls_protocol_version", "tls_cipher_suite", "tls_named_group"), table=TLS),
+        Query("failed handshakes", (rows, ("min", "time"), ("nulls", "cert_arn")),
+              (("tls_handshake_time_ms", "null", None),), ("incoming_tls_alert", "client_ip"), table=TLS),
+        Query("ALPN lists with their quotes", (rows, ("min", "tls_connection_creation_time")),
+              (("alpn_client_preference_list", "contains", '"h2"'),), ("alpn_client_preference_list",), table=TLS),
+        Query("99th percentile of handshakes", (("percentile", "tls_handshake_time_ms", 0.99),), table=TLS),
+        Query("rows of Network Load Balancers by partition", (rows,), group=tuple(PARTITION), table=TLS),
+        Query("requests by backend", (rows, ("sum", "sent_bytes"), ("max", "backend_processing_time")),
+              moderate, ("elb_name", "backend_ip", "backend_response_code"), table=CLASSIC),
+        Query("a column with the name of a type", (rows, ("min", "timestamp"), ("max", "timestamp")),
+              (("timestamp", ">=", utc("2025-07-18T06:00:00")), ("timestamp", "<", utc("2025-07-19T00:00:00"))),
+              table=CLASSIC),
+        Query("TCP and SSL listeners", (rows, ("sum", "received_bytes")),
+              (("request_verb", "null", None), ("url", "null", None), *moderate),
+              ("elb_name", "ssl_protocol", "protocol"), table=CLASSIC),
+        Query("the first era of Classic Load Balancers", (rows, ("nulls", "user_agent")),
+              group=("year", "ssl_cipher"), table=CLASSIC),
+        Query("rows of Classic Load Balancers by partition", (rows,), group=tuple(PARTITION), table=CLASSIC),
         Query("rejects by reason", (rows, ("sum", "raw_length")), group=("reason",), table=REJECTS),
         Query("rejects by object", (rows, ("min", "line_number"), ("max", "byte_offset")),
               group=("account", "day", "source_key"), table=REJECTS),
+        Query("rejects by log", (rows,), group=("log_type", "reason"), table=REJECTS),
     ]
 
 

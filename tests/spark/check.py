@@ -345,7 +345,7 @@ def shares():
 
 def tasks(source):
     """Returns arguments that result in about twenty tasks with several batches each."""
-    return ["--task-bytes", str(sum(file.stat().st_size for file in source.rglob("*.log.gz")) // 20)]
+    return ["--task-bytes", str(sum(file.stat().st_size for file in source.rglob("*.log*")) // 20)]
 
 
 def spoil_a_line(source):

@@ -1,48 +1,129 @@
-//! A view with the columns of the access log table in AWS's documentation.
+//! Views with the columns of AWS's own Athena tables, which parse lines with a regular expression.
 //!
-//! That table (<https://docs.aws.amazon.com/athena/latest/ug/create-alb-access-logs-table.html>) parses lines with a
-//! regular expression. Most of its columns are strings that contain the text of the field.
+//! Sources: <https://docs.aws.amazon.com/athena/latest/ug/create-alb-access-logs-table.html>,
+//! <https://docs.aws.amazon.com/athena/latest/ug/networkloadbalancer-classic-logs.html> and
+//! <https://docs.aws.amazon.com/athena/latest/ug/elasticloadbalancer-classic-logs.html>. A string column of these
+//! tables contains the text of the field, `-` included. The documentation has no table for health checks, and its table
+//! for connection logs has no view.
 
 use arrow::datatypes::DataType;
 
-use crate::catalog::ddl::{Column, External, quoted};
+use crate::catalog::ddl::{Column, External, literal, quoted};
 use crate::logs::schema::LogType;
 
-/// The last column of AWS's table.
-const LAST: &str = "conn_trace_id";
-/// Columns that are numeric in this program's table but strings in AWS's table.
-const TEXTS: [&str; 2] = ["target_status_code", "matched_rule_priority"];
-/// Columns that contain empty strings in AWS's table where this program writes NULL. If no target was reached, the
-/// regular expression mistakes the `-` for the delimiter before the port, so the address is empty. Missing fields are
-/// also empty.
-const EMPTY: [&str; 2] = ["target_ip", LAST];
+/// A table in AWS's documentation.
+struct Documented {
+    /// Its last column. The columns before it are those of this program's table.
+    last: &'static str,
+    /// Format of its times.
+    times: &'static str,
+    /// The columns whose type or values differ from those that [`Form::of`] returns.
+    forms: &'static [(&'static str, Form)],
+}
 
-/// Returns the statement that creates the view. Returns `None` if the table is not the access log table.
-pub(super) fn view(table: &External, view: &str) -> Option<String> {
-    let last = table.columns.iter().position(|column| column.name == LAST)?;
-    let access = External::rows(LogType::Access.table());
-    if table.columns != access.columns {
-        return None;
+/// How a view converts a column to the type and values of AWS's table.
+#[derive(Clone, Copy)]
+enum Form {
+    /// Unchanged.
+    Same,
+    /// A time as text, with the given text instead of NULL.
+    Time(&'static str),
+    /// Text, with the given text instead of NULL. Where AWS's expression mistakes the `-` of an absent address for the
+    /// delimiter before the port, the address is empty. Fields that a line does not have are also empty.
+    Or(&'static str),
+    /// A number as text.
+    Digits,
+    /// An integer as a double.
+    Double,
+    /// Text, including the quotes around the field.
+    Quoted,
+}
+
+const ACCESS: Documented = Documented {
+    last: "conn_trace_id",
+    times: "%Y-%m-%dT%H:%i:%s.%fZ",
+    forms: &[
+        ("target_ip", Form::Or("")),
+        ("target_status_code", Form::Digits),
+        ("matched_rule_priority", Form::Digits),
+        ("conn_trace_id", Form::Or("")),
+    ],
+};
+
+const NLB_TLS: Documented = Documented {
+    last: "tls_connection_creation_time",
+    times: "%Y-%m-%dT%H:%i:%s",
+    forms: &[
+        ("tcp_connection_time_ms", Form::Double),
+        ("tls_handshake_time_ms", Form::Double),
+        ("tls_connection_creation_time", Form::Time("")),
+    ],
+};
+
+const CLASSIC: Documented = Documented {
+    last: "ssl_protocol",
+    times: "%Y-%m-%dT%H:%i:%s.%fZ",
+    forms: &[
+        ("backend_ip", Form::Or("")),
+        ("elb_response_code", Form::Digits),
+        ("backend_response_code", Form::Digits),
+        // The request of TCP and SSL listeners is logged as "- - - ", with a space at the end.
+        ("protocol", Form::Or("- ")),
+        ("user_agent", Form::Quoted),
+    ],
+};
+
+impl Documented {
+    fn of(log_type: LogType) -> Option<Self> {
+        match log_type {
+            LogType::Access => Some(ACCESS),
+            LogType::NlbTls => Some(NLB_TLS),
+            LogType::Classic => Some(CLASSIC),
+            LogType::Connection | LogType::HealthCheck => None,
+        }
     }
-    let columns: Vec<_> = table.columns[..=last].iter().map(column).collect();
+
+    /// Returns an expression that gives a column the type and values that it has in AWS's table.
+    fn expression(&self, column: &Column) -> String {
+        let exception = self.forms.iter().find(|(name, _)| *name == column.name);
+        let form = exception.map_or_else(|| Form::of(&column.data_type), |(_, form)| *form);
+        let name = quoted(&column.name, '"');
+        let expression = match form {
+            Form::Same => return format!("  {name}"),
+            Form::Time(text) => {
+                let (times, text) = (literal(self.times), literal(text));
+                format!("coalesce(date_format({name}, {times}), {text})")
+            }
+            Form::Or(text) => format!("coalesce({name}, {})", literal(text)),
+            Form::Digits => format!("coalesce(CAST({name} AS varchar), '-')"),
+            Form::Double => format!("CAST({name} AS double)"),
+            Form::Quoted => format!(r#"'"' || coalesce({name}, '-') || '"'"#),
+        };
+        format!("  {expression} AS {name}")
+    }
+}
+
+impl Form {
+    /// Returns the form of most columns of a type.
+    fn of(data_type: &DataType) -> Self {
+        match data_type {
+            DataType::Timestamp(..) => Self::Time("-"),
+            DataType::Utf8 => Self::Or("-"),
+            _ => Self::Same,
+        }
+    }
+}
+
+/// Returns the statement that creates the view, or `None` if there is no view for the table.
+pub(super) fn view(table: &External, view: &str) -> Option<String> {
+    let documented = Documented::of(table.log_type?)?;
+    let last = table.columns.iter().position(|column| column.name == documented.last)?;
+    let columns = table.columns[..=last].iter().map(|column| documented.expression(column));
     Some(format!(
         "CREATE OR REPLACE VIEW {view} AS\nSELECT\n{columns},\n  \
          \"year\" || '/' || \"month\" || '/' || \"day\" AS \"day\"\nFROM {name};\n",
         view = quoted(view, '"'),
-        columns = columns.join(",\n"),
+        columns = columns.collect::<Vec<_>>().join(",\n"),
         name = quoted(&table.name, '"'),
     ))
-}
-
-/// Returns an expression that gives a column the type and values that it has in AWS's table.
-fn column(column: &Column) -> String {
-    let name = quoted(&column.name, '"');
-    let missing = if EMPTY.contains(&column.name.as_str()) { "''" } else { "'-'" };
-    let text = match &column.data_type {
-        DataType::Timestamp(..) => format!("date_format({name}, '%Y-%m-%dT%H:%i:%s.%fZ')"),
-        DataType::Utf8 => name.clone(),
-        _ if TEXTS.contains(&column.name.as_str()) => format!("CAST({name} AS varchar)"),
-        _ => return format!("  {name}"),
-    };
-    format!("  coalesce({text}, {missing}) AS {name}")
 }

@@ -44,6 +44,11 @@ impl External {
             values.into_iter().cloned().collect()
         };
         (self.accounts, self.regions) = (distinct(0), distinct(1));
+        // An engine silently omits partitions from before the first year.
+        let earliest = partitions.iter().map(|[_, _, year, ..]| year).min();
+        if let Some(year) = earliest.filter(|year| **year < self.first_year) {
+            self.first_year.clone_from(year);
+        }
         self.partitions = Some(partitions.into_iter().collect());
         Ok(())
     }

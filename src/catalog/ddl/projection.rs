@@ -3,17 +3,14 @@
 use crate::catalog::ddl::External;
 use crate::logs::key::PARTITION_COLUMNS;
 
-/// The year in which Application Load Balancers were introduced.
-pub(super) const FIRST_YEAR: &str = "2016";
-
 /// The possible values of a partition column.
 pub(super) enum Values<'a> {
     /// A list of values.
     Enum(&'a [String]),
     /// The values that a query specifies.
     Injected,
-    /// Years from [`FIRST_YEAR`] to the current one.
-    Years,
+    /// Years from this one to the current one.
+    Years(&'a str),
     /// Two-digit numbers from 01 to this number.
     Numbers(&'static str),
 }
@@ -23,7 +20,7 @@ pub(super) fn values<'a>(table: &'a External, column: &str) -> Values<'a> {
     let known = match column {
         "account" => &table.accounts,
         "region" => &table.regions,
-        "year" => return Values::Years,
+        "year" => return Values::Years(&table.first_year),
         "month" => return Values::Numbers("12"),
         _ => return Values::Numbers("31"),
     };
@@ -47,10 +44,10 @@ pub(super) fn properties(table: &External) -> Vec<(String, String)> {
         let properties: &[(&str, &str)] = match values(table, column) {
             Values::Enum(known) => &[("type", "enum"), ("values", &known.join(","))],
             Values::Injected => &[("type", "injected")],
-            Values::Years => &[
+            Values::Years(first) => &[
                 ("type", "date"),
                 ("format", "yyyy"),
-                ("range", &format!("{FIRST_YEAR},NOW")),
+                ("range", &format!("{first},NOW")),
                 ("interval", "1"),
                 ("interval.unit", "YEARS"),
             ],

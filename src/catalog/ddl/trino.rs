@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use arrow::datatypes::DataType;
 
-use crate::catalog::ddl::projection::{self, FIRST_YEAR, Values};
+use crate::catalog::ddl::projection::{self, Values};
 use crate::catalog::ddl::{Dialect, External, literal, quoted};
 use crate::logs::key::{PARTITION_COLUMNS, PartitionValues};
 
@@ -35,9 +35,9 @@ fn properties(table: &External, column: &str) -> String {
     let properties = match projection::values(table, column) {
         Values::Enum(known) => vec![("type", text("enum")), ("values", array(known))],
         Values::Injected => vec![("type", text("injected"))],
-        Values::Years => vec![
+        Values::Years(first) => vec![
             ("type", text("integer")),
-            ("range", array([FIRST_YEAR, LAST_YEAR])),
+            ("range", array([first, LAST_YEAR])),
             ("digits", "4".to_owned()),
         ],
         Values::Numbers(last) => vec![
