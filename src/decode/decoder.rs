@@ -162,9 +162,6 @@ impl Decoder {
                 crc32: segment.crc32,
                 notes,
             };
-            if self.delivered_as_text {
-                outcome.notes.retain(|note| *note != Note::PlainText);
-            }
             let whole = text.len();
             let mut at = segment.range.start;
             while at < segment.range.end && !held.is_full() && self.rows < MAX_ROWS {

@@ -101,24 +101,18 @@ pub enum LoadBalancerType {
 }
 
 impl LoadBalancerType {
-    /// Returns whether it delivers its logs as text, without compression.
+    /// Returns whether it compresses its logs. Only Classic Load Balancers deliver uncompressed text.
+    pub(crate) fn delivers_gzip(self) -> bool {
+        self != Self::Classic
+    }
+
+    /// Returns the ending of the object names of its logs.
     pub(crate) fn delivered_ending(self) -> &'static str {
         if self.delivers_gzip() { ".log.gz" } else { ".log" }
     }
 
-    /// Returns whether it compresses its logs. -> bool {
-        self == Self::Classic
-    }
-
-    /// Returns the ending of the object names of its logs.
-    pub(crate) fn delivers_gzip(self) -> bool {
-        if self.delivers_text() { true,
-            Self::Classic } else { false,
-        }
-    }
-
-    /// Returns the intervals in minutes at which it can deliver logs, in ascending order. Users choose the interval of a Classic Load
-    /// Balancer (<https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/access-log-collection.html>).
+    /// Returns the intervals in minutes at which it can deliver logs, in ascending order. Users choose the interval of a
+    /// Classic Load Balancer (<https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/access-log-collection.html>).
     pub(crate) fn intervals(self) -> &'static [u32] {
         match self {
             Self::Application | Self::Network => &[5],
