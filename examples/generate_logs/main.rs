@@ -859,14 +859,14 @@ struct Output {
 
 /// The file of an object.
 enum Encoder {
-    Gzip(GzEncoder<BufWriter<File>>),
+    Gzip(Box<GzEncoder<BufWriter<File>>>),
     Text(File),
 }
 
 impl Output {
     fn gzip(path: PathBuf) -> Result<Self> {
         let file = BufWriter::new(File::create(&path)?);
-        Ok(Self::new(path, Encoder::Gzip(GzEncoder::new(file, Compression::default()))))
+        Ok(Self::new(path, Encoder::Gzip(Box::new(GzEncoder::new(file, Compression::default())))))
     }
 
     fn text(path: PathBuf) -> Result<Self> {
