@@ -183,7 +183,7 @@ impl Plan {
                         continue;
                     }
                 }
-                let bytes = object.listed.size;
+                let bytes = object.gzip_bytes();
                 if size + bytes > target_size {
                     plan.batches.extend(batch.take());
                     size = 0;

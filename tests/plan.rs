@@ -1,6 +1,7 @@
 //! `plan` and `--dry-run` predict what `convert` does, and write nothing.
 
 use std::fs;
+use std::io::Read;
 use std::path::Path as FilePath;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -13,6 +14,7 @@ use alb2parquet::internals::plan::{Listing, Plan, Selection};
 use alb2parquet::internals::redact::Agreement;
 use alb2parquet::internals::store::{Bucket, Network, Patience, Source};
 use flate2::Compression;
+use flate2::read::MultiGzDecoder;
 use object_store::memory::InMemory;
 use object_store::path::Path;
 use serde_json::json;
@@ -216,6 +218,32 @@ fn the_estimated_size_is_within_a_quarter_of_what_is_written() {
         let written: u64 = written.iter().map(|file| fs::metadata(file).unwrap().len()).sum();
         let ratio = planned / written as f64;
         assert!((0.75..=1.25).contains(&ratio), "{name}: {planned} planned, {written} written");
+    }
+}
+
+/// Text is five to twenty times as large as the same log with gzip, but its rows have the same size.
+#[test]
+fn a_plan_counts_text_like_the_same_log_with_gzip() {
+    let plan_of = |is_text: bool| {
+        let mut random = Random::new(8);
+        let world = World::new();
+        for number in 0..4 {
+            let object = busy_object(&mut random, 4_000);
+            if is_text {
+                let mut text = Vec::new();
+                MultiGzDecoder::new(&object[..]).read_to_end(&mut text).unwrap();
+                world.put(&key(number).replace(".log.gz", ".log"), text);
+            } else {
+                world.put(&key(number), object);
+            }
+        }
+        let run = plan(&world, &["--json", "--target-file-size", "1MiB"]).expect(0);
+        let seconds = run.json()["seconds"].as_f64().unwrap();
+        (run.count("/bytes_out") as f64, seconds, run.count("/batches") as f64)
+    };
+    let (gzip, text) = (plan_of(false), plan_of(true));
+    for (gzip, text) in [(gzip.0, text.0), (gzip.1, text.1), (gzip.2, text.2)] {
+        assert!((0.5..=2.0).contains(&(text / gzip)), "{text} for text, {gzip} for gzip");
     }
 }
 

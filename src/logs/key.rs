@@ -22,7 +22,7 @@ pub use crate::logs::key::directory::Directory;
 pub(crate) use crate::logs::key::directory::is_real_region;
 pub use crate::logs::key::mismatch::mismatch;
 pub use crate::logs::key::name::identity;
-pub(crate) use crate::logs::key::name::{Form, Name, has_size_of};
+pub(crate) use crate::logs::key::name::{Form, Name, has_size_of, is_text};
 
 use crate::logs::schema::LogType;
 

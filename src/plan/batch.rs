@@ -7,10 +7,14 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::dataset::held::Content;
-use crate::logs::key::{Partition, identity};
+use crate::logs::key::{Partition, identity, is_text};
 use crate::plan::Remedy;
 use crate::store::Listed;
 use crate::util::hash::hex;
+
+/// Typical ratio of the size of a log to its size with gzip: about five for Classic Load Balancers, and ten for
+/// Application Load Balancers.
+const TEXT_RATIO: u64 = 8;
 
 /// Objects of one partition that are converted into one Parquet file.
 #[derive(Debug, Clone)]
@@ -119,6 +123,12 @@ impl Object {
         self.listed.name()
     }
 
+    /// Returns the approximate size of the object in bytes if it were compressed, which determines the size of its rows
+    /// in Parquet and the time to convert it.
+    pub fn gzip_bytes(&self) -> u64 {
+        if is_text(self.name()) { self.listed.size / TEXT_RATIO } else { self.listed.size }
+    }
+
     /// Returns the unique part of the object's name, which identifies the object in any directory.
     pub fn identity(&self) -> &str {
         identity(self.name())
@@ -126,6 +136,11 @@ impl Object {
 }
 
 impl Batch {
+    /// Returns the approximate size of the objects in bytes if all of them were compressed.
+    pub fn gzip_bytes(&self) -> u64 {
+        self.objects.iter().map(Object::gzip_bytes).sum()
+    }
+
     /// Returns the keys of the objects.
     pub fn keys(&self) -> Vec<String> {
         self.objects.iter().map(|object| object.listed.key()).collect()

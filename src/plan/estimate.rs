@@ -13,7 +13,7 @@ use serde::{Serialize, Serializer};
 use crate::dataset::layout::Dataset;
 use crate::dataset::ledger::Ledger;
 use crate::logs::key::Name;
-use crate::plan::{Amount, CONVERTED_BEFORE, Failure, Listing, Moved, Object, Plan};
+use crate::plan::{Amount, Batch, CONVERTED_BEFORE, Failure, Listing, Moved, Object, Plan};
 use crate::store::{Calls, Source};
 
 pub(crate) use crate::plan::estimate::requests::of_listing;
@@ -238,6 +238,7 @@ impl Estimate {
         let mut skipped_by_kind = plan.skipped;
         skipped_by_kind.remove(CONVERTED_BEFORE);
         let batches = plan.batches.len() as u64;
+        let gzip_bytes: u64 = plan.batches.iter().map(Batch::gzip_bytes).sum();
         Self {
             listed: plan.listed,
             skipped_by_kind,
@@ -252,13 +253,13 @@ impl Estimate {
             partitions: plan.batches.chunk_by(|a, b| a.partition == b.partition).count() as u64,
             load_balancers: of_balancers(survey, &new),
             batches,
-            bytes_out: plan.batches.iter().map(|batch| parquet(batch.bytes())).sum(),
+            bytes_out: plan.batches.iter().map(|batch| parquet(batch.gzip_bytes())).sum(),
             requests,
             usd_per_1000_requests: prices,
             price_usd: prices.of(requests),
             bytes_per_second_per_thread: speed.rate,
             threads: speed.threads,
-            seconds: to_convert.bytes as f64 / (speed.rate as f64 * speed.threads as f64),
+            seconds: gzip_bytes as f64 / (speed.rate as f64 * speed.threads as f64),
             failures: plan.failures,
         }
     }

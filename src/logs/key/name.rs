@@ -96,6 +96,11 @@ pub(crate) fn has_size_of(one: &str, other: &str) -> bool {
     is_compressed(one) == is_compressed(other)
 }
 
+/// Returns whether a log file is uncompressed text, according to its name.
+pub(crate) fn is_text(name: &str) -> bool {
+    is_compressed(&name[identity(name).len()..]) == Some(false)
+}
+
 /// Returns whether a file with this ending is compressed; `None` if the ending is not supported.
 fn is_compressed(ending: &str) -> Option<bool> {
     let ending = ending.to_ascii_lowercase();
