@@ -35,8 +35,8 @@ pub struct Decoder {
     columns: Vec<FieldColumn>,
     source_key: DictionaryBuilder,
     rows: usize,
-    /// Whether the load balancers compress their logs, so that text is worth a note.
-    delivers_gzip: bool,
+    /// Whether the log is delivered as text, so that plain text is not worth a note.
+    delivered_as_text: bool,
 }
 
 /// A column whose values are read from a field of the line.
@@ -127,7 +127,7 @@ impl Decoder {
             columns: columns.chain([extra]).collect(),
             source_key: DictionaryBuilder::verbatim(),
             rows: 0,
-            delivers_gzip: table.load_balancer.delivers_gzip(),
+            delivered_as_text: table.load_balancer.delivers_text(),
         }
     }
 
@@ -149,8 +149,6 @@ impl Decoder {
                 break;
             }
             let key = key(segment.object);
-            let mut notes = mem::take(&mut segment.notes);
-            notes.retain(|note| self.delivers_gzip || *note != Note::PlainText);
             let mut outcome = DecodedSegment {
                 object: segment.object,
                 gzip_bytes: mem::take(&mut segment.gzip_bytes),
@@ -160,8 +158,11 @@ impl Decoder {
                 rows: 0,
                 rejects: Vec::new(),
                 crc32: segment.crc32,
-                notes,
+                notes: mem::take(&mut segment.notes),
             };
+            if self.delivered_as_text {
+                outcome.notes.retain(|note| *note != Note::PlainText);
+            }
             let whole = text.len();
             let mut at = segment.range.start;
             while at < segment.range.end && !held.is_full() && self.rows < MAX_ROWS {

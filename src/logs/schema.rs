@@ -101,17 +101,14 @@ pub enum LoadBalancerType {
 }
 
 impl LoadBalancerType {
-    /// Returns the ending of the object names of its logs.
-    pub(crate) fn delivered_ending(self) -> &'static str {
-        if self.delivers_gzip() { ".log.gz" } else { ".log" }
+    /// Returns whether it delivers its logs as text, without compression.
+    pub(crate) fn delivers_text(self) -> bool {
+        self == Self::Classic
     }
 
-    /// Returns whether it compresses its logs. Only Classic Load Balancers deliver uncompressed text.
-    pub(crate) fn delivers_gzip(self) -> bool {
-        match self {
-            Self::Application | Self::Network => true,
-            Self::Classic => false,
-        }
+    /// Returns the ending of the object names of its logs.
+    pub(crate) fn delivered_ending(self) -> &'static str {
+        if self.delivers_text() { ".log" } else { ".log.gz" }
     }
 
     /// Returns the intervals in minutes at which it can deliver logs, in ascending order. Users choose the interval of a Classic Load

@@ -110,7 +110,7 @@ fn content(found: &Inspected) -> String {
         }
         ObjectFormat::Text => {
             let load_balancer = found.about.log_type.table().load_balancer;
-            let other = if load_balancer.delivers_gzip() { ", not gzip" } else { "" };
+            let other = if load_balancer.delivers_text() { "" } else { ", not gzip" };
             format!("text{other}: {read}")
         }
         ObjectFormat::Empty => "nothing".to_owned(),
