@@ -111,8 +111,9 @@ impl LoadBalancerType {
         if self.delivers_text() { ".log" } else { ".log.gz" }
     }
 
-    /// Returns the intervals in minutes at which it can deliver logs, in ascending order. Users choose the interval of a Classic Load
-    /// Balancer (<https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/access-log-collection.html>).
+    /// Returns the intervals in minutes at which it can deliver logs. Users choose the interval of a Classic Load
+    /// Balancer (<https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/access-log-collection.html>). They
+    /// are in ascending order.
     pub(crate) fn intervals(self) -> &'static [u32] {
         match self {
             Self::Application | Self::Network => &[5],
