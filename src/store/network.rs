@@ -25,6 +25,7 @@ use tokio::sync::OnceCell;
 
 use crate::store::credentials::Found;
 use crate::store::explain;
+use crate::store::limiter::Limiter;
 use crate::store::listing_page;
 use crate::store::raw;
 use crate::store::waits::{Open, Wait, Waits};
@@ -46,14 +47,21 @@ pub struct Network {
     pub retries: usize,
     /// Statistics of the requests so far.
     pub traffic: Arc<Traffic>,
+    /// Limits reads, for all sources together.
+    pub(crate) limiter: Arc<Limiter>,
     /// The AWS configuration, read when it is first needed.
     pub(super) aws: Arc<OnceCell<Found>>,
 }
 
 impl Default for Network {
     fn default() -> Self {
-        let (settings, traffic, aws) = (Vec::new(), Arc::default(), Arc::default());
-        Self { settings, retries: RETRIES, traffic, aws }
+        Self {
+            settings: Vec::new(),
+            retries: RETRIES,
+            traffic: Arc::default(),
+            limiter: Arc::default(),
+            aws: Arc::default(),
+        }
     }
 }
 
@@ -172,6 +180,9 @@ impl HttpService for Observed {
             Err(error) if is_open(error.kind()) => {
                 open.fail();
                 traffic.note(&format!("{what}: {error}"));
+                if error.kind() == HttpErrorKind::Timeout {
+                    self.network.limiter.throttle();
+                }
                 return Ok(unavailable(error.to_string()));
             }
             answer => answer,
@@ -182,6 +193,9 @@ impl HttpService for Observed {
                 if status.is_server_error() || matches!(status.as_u16(), 408 | 429) {
                     open.fail();
                     traffic.note(&format!("{what}: status {status}"));
+                }
+                if is_throttling(status) {
+                    self.network.limiter.throttle();
                 }
                 let found = self.network.aws.get().and_then(|found| found.credentials.as_ref());
                 if response.extensions().get() == Some(&Expired)
@@ -233,6 +247,12 @@ impl Body for Arriving {
 /// Marks a response to a request whose credentials have expired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Expired;
+
+/// Returns whether a store responds with this status if it gets too many requests: S3 with `503 Slow Down`, others also
+/// with `429 Too Many Requests`.
+fn is_throttling(status: StatusCode) -> bool {
+    matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
+}
 
 /// Returns whether a response has an error status that `object_store` does not retry.
 fn is_refusal(status: StatusCode) -> bool {
