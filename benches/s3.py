@@ -29,7 +29,7 @@ KEY, SECRET = "testing", "topsecret"
 # Options of scripts/generate-logs. `mid` has objects of 700 KB, `small` has 20,000 objects of 8 KB.
 peers.CASES.update(
     mid="--accounts 2 --regions 1 --balancers 2 --days 2 --objects-per-day 40 --rows-per-object 6700",
-    small="--accounts 2 --regions 1 --balancers 5 --days 2 --objects-per-day 1000 --rows-per-object 70",
+    small="--accounts 2 --regions 1 --balancers 5 --days 2 --objects-per-day 1000 --rows-per-object 80",
 )
 
 

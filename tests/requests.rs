@@ -34,8 +34,8 @@ fn run(server: &Memory, name: &str, out: &str, args: &[&str]) -> Run {
 /// Returns the last message about reads in a JSON log.
 fn reads(run: &Run) -> Value {
     let lines = run.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    let reads = lines.filter(|line| line["message"] == "reads");
-    reads.last().unwrap_or_else(|| panic!("no message about reads: {}", run.stderr))
+    let mut reads = lines.filter(|line| line["message"] == "reads");
+    reads.next_back().unwrap_or_else(|| panic!("no message about reads: {}", run.stderr))
 }
 
 /// Converts objects from a store that takes 50 ms for each read. Returns the largest number of concurrent reads that
@@ -76,25 +76,24 @@ fn a_store_that_throttles_a_third_of_all_requests_loses_nothing() {
             thread::sleep(Duration::from_millis(5));
             let number = number.fetch_add(1, Ordering::SeqCst);
             let slow_down = "<Error><Code>SlowDown</Code></Error>".to_owned();
-            let is_throttled = begun.elapsed() < Duration::from_secs(4) && number % 3 == 0;
+            let is_throttled = begun.elapsed() < Duration::from_secs(3) && number % 3 == 0;
             // The store is not throttled while the program checks whether it supports conditional creates.
             let is_probe =
                 !request.is_read() && !request.is_list() && request.key.contains("dataset");
             if is_throttled && !is_probe { Reply::Other(503, slow_down) } else { Reply::Usual }
         };
-        let (server, dir) = (Memory::start(objects(3, 500), throttle), TempDir::new().unwrap());
+        let (server, dir) = (Memory::start(objects(3, 200), throttle), TempDir::new().unwrap());
         let out = if out_is_remote { "s3://lake" } else { dir.path().to_str().unwrap() };
         let args = ["--json", "--log-format", "json", "--threads", "2"];
         let converted = run(&server, "convert", out, &args).expect(0);
-        assert_eq!(converted.count("/objects/converted"), 1_500);
-        assert_eq!((converted.count("/rows"), converted.count("/objects/failed")), (3_000, 0));
+        assert_eq!(converted.count("/objects/converted"), 600);
+        assert_eq!((converted.count("/rows"), converted.count("/objects/failed")), (1_200, 0));
         let reads = reads(&converted);
-        assert!(reads["throttled"].as_u64().unwrap() > 20, "{reads}");
+        assert!(reads["throttled"].as_u64().unwrap() >= 5, "{reads}");
         assert!(converted.count("/requests_failed") >= reads["throttled"].as_u64().unwrap());
-        assert!(reads["max_requests"].as_u64().unwrap() < 512, "{reads}");
-        thread::sleep(Duration::from_secs(4).saturating_sub(begun.elapsed()));
+        thread::sleep(Duration::from_secs(3).saturating_sub(begun.elapsed()));
         let verified = run(&server, "verify", out, &["--read-data", "--json"]).expect(0);
-        assert_eq!(verified.count("/compared"), 1_500);
+        assert_eq!(verified.count("/compared"), 600);
         assert_eq!(verified.json()["findings"], Value::Array(Vec::new()));
     }
 }

@@ -167,6 +167,9 @@ impl HttpService for Observed {
         let open = traffic.waits.open(&self.bucket);
         let page_of = listing_page::is_wanted(request.extensions()).then(|| request.uri().clone());
         let answer = self.client.execute(request).await;
+        if is_throttled(&answer) {
+            self.network.limiter.throttle();
+        }
         let response = match answer {
             Ok(response) if response.status().is_success() && page_of.is_some() => {
                 Ok(read_page(response, &page_of.unwrap_or_default()).await)
@@ -180,9 +183,6 @@ impl HttpService for Observed {
             Err(error) if is_open(error.kind()) => {
                 open.fail();
                 traffic.note(&format!("{what}: {error}"));
-                if error.kind() == HttpErrorKind::Timeout {
-                    self.network.limiter.throttle();
-                }
                 return Ok(unavailable(error.to_string()));
             }
             answer => answer,
@@ -193,9 +193,6 @@ impl HttpService for Observed {
                 if status.is_server_error() || matches!(status.as_u16(), 408 | 429) {
                     open.fail();
                     traffic.note(&format!("{what}: status {status}"));
-                }
-                if is_throttling(status) {
-                    self.network.limiter.throttle();
                 }
                 let found = self.network.aws.get().and_then(|found| found.credentials.as_ref());
                 if response.extensions().get() == Some(&Expired)
@@ -248,10 +245,16 @@ impl Body for Arriving {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Expired;
 
-/// Returns whether a store responds with this status if it gets too many requests: S3 with `503 Slow Down`, others also
-/// with `429 Too Many Requests`.
-fn is_throttling(status: StatusCode) -> bool {
-    matches!(status, StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS)
+/// Returns whether a store receives too many requests. S3 then responds with `503 Slow Down`, and others also with `429
+/// Too Many Requests`.
+fn is_throttled(answer: &Result<HttpResponse, HttpError>) -> bool {
+    match answer {
+        Ok(response) => matches!(
+            response.status(),
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+        ),
+        Err(error) => error.kind() == HttpErrorKind::Timeout,
+    }
 }
 
 /// Returns whether a response has an error status that `object_store` does not retry.
