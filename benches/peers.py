@@ -176,11 +176,16 @@ def run_chdb(source, out, threads):
     values.append("concat(" + ", '/', ".join(
         f"'{name}=', splitByChar('/', _path)[{at}]" for name, at in PATH_PARTS.items()
     ) + ") AS partition")
+    # scripts/bench-s3 passes the URL of a bucket.
+    place = f"'{source}/**/*.log.gz'"
+    if source.startswith("http"):
+        place += f", '{os.environ['AWS_ACCESS_KEY_ID']}', '{os.environ['AWS_SECRET_ACCESS_KEY']}'"
+    function = "s3" if source.startswith("http") else "file"
     chdb.query(f"""
         INSERT INTO FUNCTION file('{out}/{{_partition_id}}/data.parquet', 'Parquet')
         PARTITION BY partition
         SELECT {", ".join(values)}
-        FROM file('{source}/**/*.log.gz', 'CSV', '{structure}', 'gzip')
+        FROM {function}({place}, 'CSV', '{structure}', 'gzip')
         SETTINGS max_threads = {threads}, max_insert_threads = {threads},
                  format_csv_delimiter = ' ', format_csv_null_representation = '-',
                  input_format_csv_allow_whitespace_or_tab_as_delimiter = 1,

@@ -53,7 +53,7 @@ MAX_TASKS = 50_000
 
 # Options that are passed to `plan`, to `convert`, or to both.
 PLAN_OPTIONS = ["log-type", "from", "to", "account", "region", "balancer", "objects", "target-file-size"]
-CONVERT_OPTIONS = ["profile", "compression", "bloom-filter", "redact"]
+CONVERT_OPTIONS = ["profile", "compression", "bloom-filter", "redact", "max-requests"]
 BOTH_OPTIONS = ["layout", "option"]
 
 # Columns of the DataFrame: the keys that `convert --batches` prints, then the host and the attempt.

@@ -41,7 +41,7 @@ use crate::encode::Format;
 use crate::logs::schema::LogType;
 use crate::plan::{Batch, Failure, Object, Plan, Remedy};
 use crate::redact::Redaction;
-use crate::store::{Source, TargetError, Writing};
+use crate::store::{Lane, Source, TargetError, Writing};
 use crate::util::pool::Pool;
 use crate::util::threads::{self, isolated, on_threads};
 
@@ -378,7 +378,8 @@ impl Driver<'_> {
         let Self { conversion, pool, shared } = *self;
         let keys = batch.keys();
         let Shared { texts, decompressors, .. } = shared;
-        let input = Input { batch, sources: conversion.sources, texts, decompressors };
+        let (sources, lane) = (conversion.sources, Lane::new());
+        let input = Input { batch, sources, texts, decompressors, lane };
         // The first objects are read while the files are created.
         let feed = Feed::new(input);
         let open = Open::new(conversion, batch, &keys)?;

@@ -9,6 +9,7 @@ mod disk;
 mod endpoint;
 mod explain;
 mod file_key;
+mod limiter;
 mod lister;
 mod network;
 mod open;
@@ -33,6 +34,7 @@ pub use crate::store::calls::Calls;
 pub use crate::store::disk::Disk;
 pub(crate) use crate::store::explain::Cause;
 pub use crate::store::file_key::{FileKey, FileName};
+pub(crate) use crate::store::limiter::{Lane, Limiter};
 pub(crate) use crate::store::lister::{Look, PAGE_FILES};
 pub use crate::store::listing_page::MAX_SIZE;
 #[doc(hidden)]

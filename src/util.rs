@@ -7,5 +7,7 @@ pub(crate) mod escape;
 #[cfg(feature = "parquet")]
 pub(crate) mod hash;
 pub(crate) mod pool;
+#[cfg(feature = "convert")]
+pub(crate) mod process_limit;
 #[cfg(feature = "parquet")]
 pub(crate) mod threads;

@@ -39,6 +39,7 @@ fn help_and_version_succeed() {
         "--compression",
         "--threads",
         "--single-writer",
+        "--max-requests",
         "--max-rejects",
         "--json",
         "--verbose",

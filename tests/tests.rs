@@ -102,6 +102,8 @@ mod report;
 mod buckets;
 // S3 features, on a server that `scripts/s3-test` starts; ignored without a server.
 mod s3;
+// The number of concurrent reads: latency, `--max-requests`, and stores that throttle requests.
+mod requests;
 // Adding a field requires only a stanza in a schema file.
 mod schema;
 // However runs crash, fail, race or pause at calls to their store, every row ends up in the dataset exactly once.

@@ -17,7 +17,7 @@ use crate::cli::plan::{Output, Planning};
 use crate::cli::progress::{self, Messages, Progress};
 use crate::cli::signals::Signals;
 use crate::cli::terminal::{StdoutError, print_json};
-use crate::cli::{DONE, FAILED, LEFT_OUT, OBJECTS, REJECTS, nothing, resolve};
+use crate::cli::{DONE, FAILED, LEFT_OUT, OBJECTS, REJECTS, limits, nothing, resolve};
 use crate::convert::manifest::{self, Batches, Outcome};
 use crate::convert::tally::Tally;
 use crate::convert::touched::Comparison;
@@ -142,6 +142,13 @@ pub(super) struct Convert {
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub(super) threads: Option<u16>,
 
+    /// Maximum number of concurrent reads from object stores [default: 1024]
+    ///
+    /// The program sends as many requests as keep its threads busy, and fewer if a store throttles them. The default
+    /// is lower if the limit on open files (ulimit -n) is below 2048. See docs/scale.md.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=32768))]
+    pub(super) max_requests: Option<u16>,
+
     /// Maximum share of rejected lines; if it is exceeded, the exit code is 1
     #[arg(long, value_name = "SHARE", default_value = "0.01", value_parser = options::share)]
     pub(super) max_rejects: f64,
@@ -154,7 +161,7 @@ pub(super) struct Convert {
     #[arg(long, short, conflicts_with_all = ["verbose", "log_format"])]
     pub(super) quiet: bool,
 
-    /// Log each published batch and each failed request
+    /// Log each published batch, each failed request and the rate of reads
     #[arg(long, short)]
     pub(super) verbose: bool,
 
@@ -188,6 +195,7 @@ impl Convert {
         let bloom_filters = bloom_filters(&self.bloom_filter)?;
         let rules = Rules::parse(&self.redact).map_err(|error| OfFlag::new("--redact", error))?;
         let redaction = Redaction::new(rules, resolve::redact_key()?.as_deref())?;
+        self.max_requests.map_or(Ok(()), |requests| limits::check_files(requests.into()))?;
         if self.dry_run {
             return self.plan(&redaction, signals);
         }
@@ -195,6 +203,11 @@ impl Convert {
         let mut metrics = Metrics::begin();
         let network = resolve::network(&self.stores, progress.report_waiting())?;
         progress::watch(&network.traffic);
+        let threads = match self.threads {
+            Some(threads) => threads.into(),
+            None => thread::available_parallelism().map_or(1, usize::from),
+        };
+        network.limiter.configure(self.max_requests.map(usize::from), threads);
         let out = resolve::place_of(&self.out)?;
         let dataset;
         let Work { sources, ledger, mut plan, begun } = if let Some(name) = &self.batches {
@@ -242,13 +255,9 @@ impl Convert {
         if dataset.profile() != resolve::profile(self.profile) {
             progress.warn(&other_profile(&dataset, self.profile));
         }
-        let threads = match self.threads {
-            Some(threads) => threads.into(),
-            None => thread::available_parallelism().map_or(1, usize::from),
-        };
         compare(&mut plan, &sources, &ledger, threads, &progress, signals)?;
         metrics.planned();
-        progress.begin(&plan);
+        progress.begin(&plan, &network.limiter);
         let observer = Reporting::new(&progress, begun);
         let conversion = Conversion {
             sources: &sources,
@@ -262,6 +271,7 @@ impl Convert {
         };
         let result = conversion.run(plan, &ledger, metrics.began);
         progress.end();
+        progress::log_reads(&network.limiter);
         let mut tally = result?;
         let printed = observer.end();
         tally.requests = network.traffic.requests();

@@ -1,10 +1,11 @@
 //! Checks at startup whether the process limits are sufficient for a run.
 
-use std::fs;
 use std::thread;
 
 use anyhow::bail;
 use indicatif::BinaryBytes;
+
+use crate::util::process_limit;
 
 /// Address space per thread in bytes: the stack, and the heap that glibc reserves for the thread.
 const PER_THREAD: u64 = 66 << 20;
@@ -15,6 +16,8 @@ const HEAPS_PER_CORE: u64 = 8;
 /// Memory that a run needs, in bytes: a base amount, and an amount per worker.
 const BASE: u64 = 512 << 20;
 const PER_WORKER: u64 = 32 << 20;
+/// Number of open files in addition to a connection for each request: for listings, uploads and local files.
+const OTHER_FILES: u64 = 256;
 
 /// Checks that there is enough address space for the given number of workers. Otherwise, a failed allocation would
 /// abort the process during the run.
@@ -23,7 +26,7 @@ const PER_WORKER: u64 = 32 << 20;
 ///
 /// Fails if the limit on the address space (RLIMIT_AS) is too low.
 pub(super) fn check(workers: u64) -> anyhow::Result<()> {
-    let Some(limit) = address_space() else { return Ok(()) };
+    let Some(limit) = process_limit::soft("Max address space") else { return Ok(()) };
     let cores = thread::available_parallelism().map_or(1, usize::from) as u64;
     let heaps = (workers + OTHER_THREADS).min(cores * HEAPS_PER_CORE);
     let need = BASE + workers * PER_WORKER + heaps * PER_THREAD;
@@ -37,9 +40,18 @@ pub(super) fn check(workers: u64) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns the limit on the address space of this process in bytes, if the system sets one (proc_pid_limits(5)).
-fn address_space() -> Option<u64> {
-    let limits = fs::read_to_string("/proc/self/limits").ok()?;
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max address space"))?;
-    line.split_whitespace().next()?.parse().ok()
+/// Checks that the process may open enough files for the given number of concurrent requests.
+///
+/// # Errors
+///
+/// Fails if the limit on open files (RLIMIT_NOFILE) is too low.
+pub(super) fn check_files(requests: u64) -> anyhow::Result<()> {
+    let need = requests + OTHER_FILES;
+    match process_limit::soft("Max open files") {
+        Some(limit) if limit < need => bail!(
+            "the limit on open files (ulimit -n) is {limit}; --max-requests {requests} needs {need}: raise the limit, \
+             or lower --max-requests"
+        ),
+        _ => Ok(()),
+    }
 }

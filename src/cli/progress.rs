@@ -20,7 +20,7 @@ use crate::convert::tally::Tally;
 use crate::convert::{Observer, Read};
 use crate::logs::key::{Key, Partition};
 use crate::plan::{Batch, Plan};
-use crate::store::Traffic;
+use crate::store::{Limiter, Traffic};
 use crate::util::escape::printable;
 
 const BAR: &str = "{percent:>3} % [{wide_bar}]";
@@ -36,7 +36,7 @@ pub(super) struct Progress {
     messages: Messages,
     bars: MultiProgress,
     state: Arc<State>,
-    ticker: Mutex<Option<Ticker>>,
+    tickers: Mutex<Vec<Ticker>>,
 }
 
 /// Which messages to print on stderr.
@@ -46,7 +46,7 @@ pub(super) enum Messages {
     Quiet,
     /// Errors, warnings, progress and the summary.
     Text,
-    /// The same as `Text`, and a line for each published batch and each failed request.
+    /// The same as `Text`, and a line for each published batch and each failed request, and for the rate of reads.
     Verbose,
     /// The same messages as `Verbose`, but as JSON.
     Json,
@@ -88,11 +88,11 @@ impl Progress {
             Messages::Quiet | Messages::Text | Messages::Json => {}
             Messages::Verbose => log::begin(Format::Text, Level::INFO, &bars),
         }
-        Self { messages, bars, state: Arc::default(), ticker: Mutex::default() }
+        Self { messages, bars, state: Arc::default(), tickers: Mutex::default() }
     }
 
     /// Starts showing progress.
-    pub(super) fn begin(&self, plan: &Plan) {
+    pub(super) fn begin(&self, plan: &Plan, limiter: &Arc<Limiter>) {
         for batch in &plan.batches {
             *lock(&self.state.open).entry(Arc::clone(&batch.partition)).or_default() += 1;
         }
@@ -117,7 +117,11 @@ impl Progress {
                 Ticker::begin(PLAIN_TICK, line)
             }
         };
-        *lock(&self.ticker) = Some(ticker);
+        lock(&self.tickers).push(ticker);
+        if matches!(self.messages, Messages::Verbose | Messages::Json) {
+            let limiter = Arc::clone(limiter);
+            lock(&self.tickers).push(Ticker::begin(PLAIN_TICK, move || log_reads(&limiter)));
+        }
     }
 
     /// Starts showing the number of compared objects. Returns a counter for the caller to increment.
@@ -140,7 +144,7 @@ impl Progress {
                 print_line(&format!("{} of {all} objects compared", HumanCount(now())));
             }),
         };
-        *lock(&self.ticker) = Some(ticker);
+        lock(&self.tickers).push(ticker);
         compared
     }
 
@@ -200,7 +204,7 @@ impl Progress {
 
     /// Stops showing progress.
     pub(super) fn end(&self) {
-        if let Some(Ticker { stop, thread }) = lock(&self.ticker).take() {
+        for Ticker { stop, thread } in lock(&self.tickers).drain(..) {
             drop(stop);
             // A panic in this thread does not affect the conversion.
             let _ = thread.map(JoinHandle::join);
@@ -212,6 +216,23 @@ impl Progress {
 /// Logs failed requests.
 pub(super) fn watch(traffic: &Traffic) {
     traffic.observe(|failure| warn!(failure, "request failed"));
+}
+
+/// Logs how objects are read from remote stores, if any were.
+pub(super) fn log_reads(limiter: &Limiter) {
+    let load = limiter.load();
+    let Some(latency) = load.latency else { return };
+    info!(
+        in_flight = load.in_flight,
+        most_in_flight = load.most_in_flight,
+        max_requests = load.limit,
+        window = load.window,
+        bytes = load.bytes,
+        objects_per_second = load.rate.round(),
+        latency_ms = (latency * 1e3).round(),
+        throttled = load.throttled,
+        "reads"
+    );
 }
 
 impl Observer for Progress {

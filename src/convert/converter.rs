@@ -49,6 +49,7 @@ pub struct Converter {
     redaction: Redaction,
     target_file_size: u64,
     threads: Option<usize>,
+    max_requests: Option<usize>,
     settings: Vec<(String, String)>,
     single_writer: bool,
 }
@@ -99,6 +100,7 @@ impl Converter {
             redaction: Redaction::default(),
             target_file_size: 256 << 20,
             threads: None,
+            max_requests: None,
             settings: Vec::new(),
             single_writer: false,
         }
@@ -142,6 +144,14 @@ impl Converter {
         self
     }
 
+    /// Sets the maximum number of concurrent reads from object stores. The default is 1,024, or half of the limit on open
+    /// files if that is less. The converter sends as many requests as keep its threads busy, and fewer if a store
+    /// throttles them.
+    pub fn max_requests(mut self, max_requests: usize) -> Self {
+        self.max_requests = Some(max_requests.max(1));
+        self
+    }
+
     /// Sets an option for the object stores, such as `region`. Options override the environment.
     pub fn option(mut self, key: impl Into<String>, value: impl Into<String>) -> Self {
         self.settings.push((key.into(), value.into()));
@@ -175,6 +185,9 @@ impl Converter {
     fn run(&self, names: &[String], stop: &AtomicBool) -> Result<Tally, Cause> {
         let began = Instant::now();
         let network = Network::new(self.settings.clone());
+        let threads = || thread::available_parallelism().map_or(1, usize::from);
+        let threads = self.threads.unwrap_or_else(threads);
+        network.limiter.configure(self.max_requests, threads);
         let out = Place::parse(&self.out)?;
         for name in names {
             if sources::overlap(name, &out)?.is_some() {
@@ -187,8 +200,6 @@ impl Converter {
         let listing = Listing::take(&sources, &selection, stop)?;
         let mut ledger = Ledger::open(&dataset)?;
         let mut plan = Plan::make(listing, &sources, self.target_file_size, &mut ledger, stop)?;
-        let threads = || thread::available_parallelism().map_or(1, usize::from);
-        let threads = self.threads.unwrap_or_else(threads);
         let compared = &AtomicU64::new(0);
         Comparison { sources: &sources, ledger: &ledger, threads, compared, stop }
             .update(&mut plan)?;

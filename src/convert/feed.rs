@@ -10,16 +10,13 @@ use std::ops::Range;
 use crate::decode::gzip::{Decompressed, MAX_WHOLE, MAX_WHOLE_GZIP, Stream, Whole};
 use crate::decode::text_buffer::TextPool;
 use crate::plan::Batch;
-use crate::store::{Fetch, Source, StoreError};
+use crate::store::{Fetch, Lane, Source, StoreError};
 use crate::util::pool::Pool;
 
 /// Maximum compressed size of a run in bytes.
 const RUN_BYTES: u64 = 512 << 10;
 /// Maximum number of objects in a run.
 const RUN_OBJECTS: usize = 256;
-/// Maximum compressed bytes and number of objects to read ahead of the current run.
-const AHEAD_BYTES: u64 = 16 << 20;
-const AHEAD_OBJECTS: usize = 512;
 
 /// An object cannot be read.
 #[derive(Debug)]
@@ -76,6 +73,8 @@ pub(crate) struct Input<'a> {
     pub texts: &'a TextPool,
     /// Decompressors for whole objects.
     pub decompressors: &'a Decompressors,
+    /// The batch's share of the reads.
+    pub lane: Lane,
 }
 
 /// Splits a batch into runs of ordinary objects and single objects to be streamed, in order.
@@ -113,10 +112,11 @@ impl<'a> Feed<'a> {
         feed
     }
 
-    /// Starts reading the objects in the next run, and later objects, which then arrive while that run is being
-    /// decompressed.
+    /// Begins to read the objects in the next run, and later objects, which then arrive while that run is being
+    /// decompressed. The limiter decides when their requests are sent.
     fn read_ahead(&mut self) {
-        let Input { batch, sources, .. } = self.input;
+        let Input { batch, sources, lane, .. } = self.input;
+        let Some((max_objects, max_bytes)) = sources.iter().find_map(Source::ahead) else { return };
         let (mut bytes, mut objects) = (0, 0);
         for (position, compressed) in self.queue.iter_mut().enumerate() {
             let Compressed::Run(run, fetches) = compressed else { continue };
@@ -125,12 +125,12 @@ impl<'a> Feed<'a> {
                 if position > 0 {
                     bytes += object.listed.size;
                     objects += 1;
-                    if bytes > AHEAD_BYTES || objects > AHEAD_OBJECTS {
+                    if bytes > max_bytes || objects > max_objects {
                         return;
                     }
                 }
                 if index - run.start >= fetches.len() {
-                    fetches.push_back(sources[object.source].begin(&object.listed));
+                    fetches.push_back(sources[object.source].begin(&object.listed, lane));
                 }
             }
         }
@@ -169,7 +169,8 @@ impl Input<'_> {
         for index in run.clone() {
             let object = &self.batch.objects[index];
             let source = &self.sources[object.source];
-            let fetch = fetches.pop_front().unwrap_or_else(|| source.begin(&object.listed));
+            let fetch =
+                fetches.pop_front().unwrap_or_else(|| source.begin(&object.listed, self.lane));
             if let Err(error) = source.finish(&object.listed, fetch, &mut gzip) {
                 inflated.lost.push(Lost { object: index, error });
                 continue;

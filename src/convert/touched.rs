@@ -18,7 +18,7 @@ use crate::dataset::ledger::Ledger;
 use crate::decode::gzip::Decompressed;
 use crate::decode::text_buffer::TextPool;
 use crate::plan::{Amount, Batch, Failure, Plan, PlanError, Remedy, TOUCHED, Touched};
-use crate::store::{Source, StoreError};
+use crate::store::{Lane, Source, StoreError};
 use crate::util::threads::on_threads;
 
 /// Maximum number of objects in a chunk. One thread compares each chunk, and one log entry records the chunk's
@@ -174,7 +174,7 @@ impl Comparison<'_> {
         batch: &Batch,
         (texts, decompressors): &(TextPool, Decompressors),
     ) -> Vec<Progress> {
-        let input = Input { batch, sources: self.sources, texts, decompressors };
+        let input = Input { batch, sources: self.sources, texts, decompressors, lane: Lane::new() };
         let mut read: Vec<Progress> = Vec::new();
         read.resize_with(batch.objects.len(), Progress::default);
         for compressed in Feed::new(input) {

@@ -25,6 +25,7 @@ use tokio::sync::OnceCell;
 
 use crate::store::credentials::Found;
 use crate::store::explain;
+use crate::store::limiter::Limiter;
 use crate::store::listing_page;
 use crate::store::raw;
 use crate::store::waits::{Open, Wait, Waits};
@@ -46,14 +47,21 @@ pub struct Network {
     pub retries: usize,
     /// Statistics of the requests so far.
     pub traffic: Arc<Traffic>,
+    /// Limits reads, for all sources together.
+    pub(crate) limiter: Arc<Limiter>,
     /// The AWS configuration, read when it is first needed.
     pub(super) aws: Arc<OnceCell<Found>>,
 }
 
 impl Default for Network {
     fn default() -> Self {
-        let (settings, traffic, aws) = (Vec::new(), Arc::default(), Arc::default());
-        Self { settings, retries: RETRIES, traffic, aws }
+        Self {
+            settings: Vec::new(),
+            retries: RETRIES,
+            traffic: Arc::default(),
+            limiter: Arc::default(),
+            aws: Arc::default(),
+        }
     }
 }
 
@@ -159,6 +167,9 @@ impl HttpService for Observed {
         let open = traffic.waits.open(&self.bucket);
         let page_of = listing_page::is_wanted(request.extensions()).then(|| request.uri().clone());
         let answer = self.client.execute(request).await;
+        if is_throttled(&answer) {
+            self.network.limiter.throttle();
+        }
         let response = match answer {
             Ok(response) if response.status().is_success() && page_of.is_some() => {
                 Ok(read_page(response, &page_of.unwrap_or_default()).await)
@@ -233,6 +244,18 @@ impl Body for Arriving {
 /// Marks a response to a request whose credentials have expired.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Expired;
+
+/// Returns whether a store receives too many requests. S3 then responds with `503 Slow Down`, and others also with `429
+/// Too Many Requests`.
+fn is_throttled(answer: &Result<HttpResponse, HttpError>) -> bool {
+    match answer {
+        Ok(response) => matches!(
+            response.status(),
+            StatusCode::SERVICE_UNAVAILABLE | StatusCode::TOO_MANY_REQUESTS
+        ),
+        Err(error) => error.kind() == HttpErrorKind::Timeout,
+    }
+}
 
 /// Returns whether a response has an error status that `object_store` does not retry.
 fn is_refusal(status: StatusCode) -> bool {

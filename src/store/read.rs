@@ -1,5 +1,6 @@
 //! Reads objects in remote stores before they are needed.
 
+use std::collections::VecDeque;
 use std::io::{self, Read};
 use std::ops::Range;
 use std::sync::Arc;
@@ -9,10 +10,12 @@ use object_store::{GetOptions, GetRange, ObjectStore};
 use tokio::task::JoinHandle;
 
 use crate::store::StoreError;
+use crate::store::limiter::{Lane, Limiter, Ticket};
 use crate::store::network::{Requests, Traffic, renewing};
 use crate::store::raw::Location;
 
-/// Size in bytes of the ranges in which large objects are read. While one range is processed, the next is requested.
+/// Size in bytes of the ranges in which large objects are read. While one range is processed, the
+/// following ones are requested.
 pub(crate) const READ_BYTES: u64 = 8 << 20;
 
 /// An object to read. Reading fails if the object has changed since it was listed.
@@ -75,12 +78,60 @@ fn expect(read: u64, listed: u64) -> Result<(), StoreError> {
     }
 }
 
-/// A pending read of an object or a range. Dropping it cancels the read.
-pub struct Fetch(pub(super) Option<JoinHandle<Result<Bytes, StoreError>>>);
+/// A read of an object or a range that was begun. Dropping it cancels the read.
+pub(crate) struct Fetch(Option<Begun>);
+
+struct Begun {
+    task: JoinHandle<Result<(Bytes, Ticket), StoreError>>,
+    limiter: Arc<Limiter>,
+    /// Number of the read's ticket.
+    number: u64,
+}
+
+impl Fetch {
+    /// Returns a placeholder for an object that is read only when it is needed.
+    pub(super) const LATER: Self = Self(None);
+
+    /// Begins to read a range or the whole object.
+    pub(super) fn begin(
+        wanted: Wanted,
+        range: Option<Range<u64>>,
+        lane: Lane,
+        requests: &Requests,
+        limiter: &Arc<Limiter>,
+    ) -> Self {
+        let Some(runtime) = requests.runtime() else { return Self::LATER };
+        let size = range.as_ref().map_or(wanted.size, |range| range.end - range.start);
+        let (ticket, admitted) = limiter.begin(lane, size);
+        let number = ticket.number();
+        let task = runtime.spawn(async move {
+            // The sender is dropped only together with the ticket.
+            let _ = admitted.await;
+            // A waiting task occupies no memory for its request.
+            let read = Box::pin(wanted.read(range)).await;
+            ticket.end(read.is_ok());
+            Ok((read?, ticket))
+        });
+        Self(Some(Begun { task, limiter: Arc::clone(limiter), number }))
+    }
+
+    /// Waits for the bytes, and takes them. Returns `None` if the read was not begun.
+    pub(super) fn wait(mut self, requests: &Requests) -> Option<Result<Bytes, StoreError>> {
+        let Begun { task, limiter, number } = self.0.as_mut()?;
+        if !task.is_finished() {
+            limiter.hurry(*number);
+        }
+        let arrived = requests.wait(task).map_err(object_store::Error::from);
+        Some(arrived.map_err(StoreError::from).flatten().map(|(bytes, ticket)| {
+            ticket.take();
+            bytes
+        }))
+    }
+}
 
 impl Drop for Fetch {
     fn drop(&mut self) {
-        if let Some(task) = &self.0 {
+        if let Some(Begun { task, .. }) = &self.0 {
             task.abort();
         }
     }
@@ -90,41 +141,46 @@ impl Drop for Fetch {
 pub(super) struct Ranges {
     wanted: Wanted,
     requests: Requests,
+    limiter: Arc<Limiter>,
+    lane: Lane,
     /// Start of the first range that has not been requested yet.
     next: u64,
-    begun: Option<Fetch>,
+    begun: VecDeque<Fetch>,
     current: Bytes,
 }
 
 impl Ranges {
     /// Opens an object and waits for its first range.
-    pub(super) fn open(wanted: Wanted, requests: Requests) -> Result<Self, StoreError> {
-        let mut ranges = Self { wanted, requests, next: 0, begun: None, current: Bytes::new() };
+    pub(super) fn open(
+        wanted: Wanted,
+        requests: Requests,
+        limiter: Arc<Limiter>,
+    ) -> Result<Self, StoreError> {
+        let (lane, begun, current) = (Lane::new(), VecDeque::new(), Bytes::new());
+        let mut ranges = Self { wanted, requests, limiter, lane, next: 0, begun, current };
         ranges.advance()?;
         Ok(ranges)
     }
 
-    /// Requests the next range, if any.
-    fn begin(&mut self) -> Option<Fetch> {
-        let range = self.next..self.wanted.size.min(self.next + READ_BYTES);
-        let runtime = self.requests.runtime().filter(|_| !range.is_empty())?;
-        self.next = range.end;
-        let wanted = self.wanted.clone();
-        Some(Fetch(Some(runtime.spawn(async move { wanted.read(Some(range)).await }))))
+    /// Begins to read the next range and those after it that fit into the window.
+    fn read_ahead(&mut self) {
+        let (objects, bytes) = self.limiter.ahead();
+        let ahead = objects.min((bytes / READ_BYTES) as usize);
+        while self.begun.len() <= ahead && self.next < self.wanted.size {
+            let range = self.next..self.wanted.size.min(self.next + READ_BYTES);
+            self.next = range.end;
+            let wanted = self.wanted.clone();
+            let fetch = Fetch::begin(wanted, Some(range), self.lane, &self.requests, &self.limiter);
+            self.begun.push_back(fetch);
+        }
     }
 
-    /// Waits for the next range, makes it the current one, and requests the range after it.
+    /// Waits for the next range, and makes it the current one.
     fn advance(&mut self) -> Result<(), StoreError> {
-        let mut fetch = match self.begun.take() {
-            Some(fetch) => fetch,
-            None => match self.begin() {
-                Some(fetch) => fetch,
-                None => return Ok(()),
-            },
-        };
-        self.begun = self.begin();
-        if let Some(task) = &mut fetch.0 {
-            self.current = self.requests.wait(task).map_err(object_store::Error::from)??;
+        self.current = Bytes::new();
+        self.read_ahead();
+        if let Some(bytes) = self.begun.pop_front().and_then(|next| next.wait(&self.requests)) {
+            self.current = bytes?;
         }
         Ok(())
     }

@@ -14,11 +14,12 @@ use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use object_store::memory::InMemory;
 use object_store::path::Path;
-use object_store::{Error, GetOptions, ObjectMeta, ObjectStore};
-use tokio::sync::{Semaphore, mpsc};
+use object_store::{GetOptions, ObjectMeta, ObjectStore};
+use tokio::sync::mpsc;
 
 use crate::store::StoreError;
 use crate::store::client::Client;
+use crate::store::limiter::{Lane, Limiter};
 use crate::store::lister::{Ask, Entry, Look, Page, Pages, search};
 use crate::store::network::{Network, Requests, Traffic, renewing};
 use crate::store::place::{Place, Prefix};
@@ -26,8 +27,8 @@ use crate::store::raw::{Location, Raw};
 use crate::store::read::{Exact, Fetch, Ranges, Wanted};
 use crate::store::tree::{self, Walk};
 
-/// Maximum number of objects that are read concurrently from a source.
-const MAX_READS: usize = 64;
+/// Maximum number of objects whose metadata is requested concurrently.
+const MAX_HEADS: usize = 64;
 /// Maximum number of listed objects to buffer.
 const MAX_FOUND: usize = 4096;
 
@@ -55,7 +56,7 @@ pub struct Source {
     url: String,
     requests: Requests,
     traffic: Arc<Traffic>,
-    reads: Arc<Semaphore>,
+    limiter: Arc<Limiter>,
 }
 
 /// The kind of source, which determines how it is listed.
@@ -201,6 +202,7 @@ impl Source {
         Ok(Self {
             requests: client.requests,
             traffic: Arc::clone(&network.traffic),
+            limiter: Arc::clone(&network.limiter),
             kept: Kept::Remote(client.pages, Arc::default()),
             raw: client.raw,
             bucket: Some(prefix.name().to_owned()),
@@ -224,7 +226,7 @@ impl Source {
             url: url.trim_end_matches('/').to_owned(),
             requests: Requests::default(),
             traffic: Arc::default(),
-            reads: Arc::new(Semaphore::new(MAX_READS)),
+            limiter: Arc::default(),
         }
     }
 
@@ -341,7 +343,7 @@ impl Source {
                 other => other,
             })
         };
-        let found = stream::iter(names).map(look).buffered(MAX_READS).collect::<Vec<_>>();
+        let found = stream::iter(names).map(look).buffered(MAX_HEADS).collect::<Vec<_>>();
         let mut directories = Directories::default();
         let found = self.requests.wait(found).into_iter();
         found.map(|entry| Ok(self.listed(&entry?, &mut directories))).collect()
@@ -386,16 +388,19 @@ impl Source {
         source.reader(&found.into_iter().next().expect("one object was requested")?)
     }
 
-    /// Starts reading an object that will be needed soon. Local objects are read only when they are needed.
-    pub fn begin(&self, object: &Listed) -> Fetch {
-        let Some(runtime) = self.requests.runtime() else { return Fetch(None) };
+    /// Begins to read an object that will be needed soon. Local objects are read only when they are needed.
+    pub(crate) fn begin(&self, object: &Listed, lane: Lane) -> Fetch {
+        if !self.is_remote() {
+            return Fetch::LATER;
+        }
         // An error in the key is reported when the object is needed.
-        let Ok(wanted) = self.wanted(object) else { return Fetch(None) };
-        let reads = Arc::clone(&self.reads);
-        Fetch(Some(runtime.spawn(async move {
-            let _permit = reads.acquire().await;
-            wanted.read(None).await
-        })))
+        let Ok(wanted) = self.wanted(object) else { return Fetch::LATER };
+        Fetch::begin(wanted, None, lane, &self.requests, &self.limiter)
+    }
+
+    /// Returns how many objects and bytes to read ahead. Returns `None` if the source is local.
+    pub(crate) fn ahead(&self) -> Option<(usize, u64)> {
+        self.is_remote().then(|| self.limiter.ahead())
     }
 
     /// Reads a whole object into `out`, replacing the previous content.
@@ -405,7 +410,7 @@ impl Source {
     /// Fails when the object no longer exists, was rewritten after it was listed, does not have its listed size, or
     /// cannot be read.
     pub fn read(&self, object: &Listed, out: &mut Vec<u8>) -> Result<(), StoreError> {
-        self.finish(object, self.begin(object), out)
+        self.finish(object, self.begin(object, Lane::new()), out)
     }
 
     /// Finishes a read that [`Self::begin`] started, and stores the whole object in `out`.
@@ -413,20 +418,18 @@ impl Source {
     /// # Errors
     ///
     /// Fails like [`Self::read`].
-    pub fn finish(
+    pub(crate) fn finish(
         &self,
         object: &Listed,
-        mut fetch: Fetch,
+        fetch: Fetch,
         out: &mut Vec<u8>,
     ) -> Result<(), StoreError> {
         out.clear();
-        match &mut fetch.0 {
+        match fetch.wait(&self.requests) {
             None => {
                 self.reader(object)?.read_to_end(out)?;
             }
-            Some(fetched) => {
-                out.extend_from_slice(&self.requests.wait(fetched).map_err(Error::from)??);
-            }
+            Some(bytes) => out.extend_from_slice(&bytes?),
         }
         Ok(())
     }
@@ -443,7 +446,7 @@ impl Source {
         }
         let wanted = self.wanted(object)?;
         Ok(if self.is_remote() {
-            Box::new(Ranges::open(wanted, self.requests.clone())?)
+            Box::new(Ranges::open(wanted, self.requests.clone(), Arc::clone(&self.limiter))?)
         } else {
             Box::new(io::Cursor::new(self.requests.wait(wanted.read(None))?))
         })

@@ -1,0 +1,180 @@
+"""Compares conversions from a bucket at several latencies with a conversion from disk.
+
+    scripts/bench-s3 [--cases …] [--latencies …] [--tools …] [--rounds …] [--threads …] [--max-requests …]
+
+The server is versitygw, and toxiproxy delays its responses. Both run on this machine, so they compete with the
+tools for its cores: even without a delay, a conversion from the bucket takes longer than one from disk. The output is
+on disk in every case. Each round runs all tools in turn. The table shows the medians of the wall times, and their ratio
+to alb2parquet from disk.
+"""
+
+import argparse
+import contextlib
+import json
+import os
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import time
+import urllib.request
+
+import peers
+
+WORK = peers.ROOT / "target" / "bench-s3"
+BUCKETS = WORK / "buckets"
+OUT = WORK / "out"
+KEY, SECRET = "testing", "topsecret"
+# Options of scripts/generate-logs. `mid` has objects of 700 KB, `small` has 20,000 objects of 8 KB.
+peers.CASES.update(
+    mid="--accounts 2 --regions 1 --balancers 2 --days 2 --objects-per-day 40 --rows-per-object 6700",
+    small="--accounts 2 --regions 1 --balancers 5 --days 2 --objects-per-day 1000 --rows-per-object 80",
+)
+
+
+def main():
+    arguments = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    arguments.add_argument("--cases", default="mid,small")
+    arguments.add_argument("--latencies", default="0,10,30", help="in milliseconds")
+    arguments.add_argument("--tools", default="alb2parquet,polars,chdb")
+    arguments.add_argument("--rounds", type=int, default=3)
+    arguments.add_argument("--threads", type=int, default=2)
+    arguments.add_argument("--max-requests", help="as for alb2parquet")
+    arguments.add_argument("--binary", default=peers.BINARY, help="the program to measure")
+    arguments = arguments.parse_args()
+    if os.getloadavg()[0] > 0.5:
+        print("the machine is busy; the results will be inaccurate", file=sys.stderr)
+    cases = arguments.cases.split(",")
+    sources = {case: peers.generate(case) for case in cases}
+    BUCKETS.mkdir(parents=True, exist_ok=True)
+    for case, source in sources.items():
+        # A directory is a bucket, and the files in it are objects.
+        shutil.rmtree(BUCKETS / case, ignore_errors=True)
+        subprocess.run(["cp", "-rl", source, BUCKETS / case], check=True)
+    print(f"\n{peers.machine(arguments.tools.split(','))}\n")
+    with contextlib.ExitStack() as stack:
+        server = start_server(stack)
+        addresses = start_proxy(stack, server, [int(ms) for ms in arguments.latencies.split(",")])
+        for case in cases:
+            measure(case, sources[case], addresses, arguments)
+
+
+def free_port():
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def start(stack, command, port, **options):
+    """Starts a server that ends with the stack. Returns its address."""
+    log = stack.enter_context(open(WORK / f"{os.path.basename(command[0])}.log", "w"))
+    process = subprocess.Popen(command, stdout=log, stderr=log, **options)
+    stack.callback(process.wait)
+    stack.callback(process.terminate)
+    for _ in range(600):
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port)):
+            return f"127.0.0.1:{port}"
+        time.sleep(0.1)
+    sys.exit(f"{command[0]} does not start: see {log.name}")
+
+
+def start_server(stack):
+    port = free_port()
+    command = [WORK / "bin" / "versitygw", "--port", f"127.0.0.1:{port}", "--quiet", "--keep-alive", "posix", BUCKETS]
+    environment = os.environ | {"ROOT_ACCESS_KEY": KEY, "ROOT_SECRET_KEY": SECRET}
+    return start(stack, command, port, env=environment)
+
+
+def start_proxy(stack, server, latencies):
+    """Returns an address for each latency."""
+    port = free_port()
+    api = start(stack, [WORK / "bin" / "server", "-host", "127.0.0.1", "-port", str(port)], port)
+
+    def post(path, body):
+        headers = {"Content-Type": "application/json"}
+        request = urllib.request.Request(f"http://{api}{path}", json.dumps(body).encode(), headers)
+        urllib.request.urlopen(request).close()
+
+    addresses = {}
+    for latency in latencies:
+        name, address = f"delay-{latency}", f"127.0.0.1:{free_port()}"
+        post("/proxies", {"name": name, "listen": address, "upstream": server})
+        if latency:
+            delay = {"type": "latency", "stream": "downstream", "attributes": {"latency": latency}}
+            post(f"/proxies/{name}/toxics", delay)
+        addresses[latency] = address
+    return addresses
+
+
+def measure(case, source, addresses, arguments):
+    """Measures one case and prints its table."""
+    tools = arguments.tools.split(",")
+    jobs = [(peers.OURS, None)] + [(tool, latency) for latency in addresses for tool in tools]
+    times = {job: [] for job in jobs}
+    for round in range(1, arguments.rounds + 1):
+        for tool, latency in jobs:
+            seconds, facts = run(tool, case, source, addresses.get(latency), arguments)
+            times[tool, latency].append((seconds, facts))
+            print(f"{case}, round {round}, {tool}, {latency} ms: {seconds:.2f} s {facts}", file=sys.stderr)
+    objects = sum(1 for _ in source.rglob("*.log.gz"))
+    size = sum(path.stat().st_size for path in source.rglob("*.log.gz"))
+    disk = statistics.median(seconds for seconds, _ in times[jobs[0]])
+    print(f"### {case}: {objects:,} objects, {size / 1e6:,.0f} MB gzip\n")
+    print("| tool | source | median seconds | ratio to disk | most reads in flight | peak MB |")
+    print("|---|---|--:|--:|--:|--:|")
+    for (tool, latency), runs in times.items():
+        median = statistics.median(seconds for seconds, _ in runs)
+        place = "disk" if latency is None else f"bucket, {latency} ms"
+        most = max((facts.get("most_in_flight", 0) for _, facts in runs), default=0) or ""
+        peak = max((facts.get("peak", 0) for _, facts in runs), default=0) / 1e6
+        print(f"| {tool} | {place} | {median:.2f} | {median / disk:.2f} | {most} | {peak:,.0f} |")
+    print(flush=True)
+
+
+def run(tool, case, source, address, arguments):
+    """Runs a tool once, from disk if there is no address. Returns its time in seconds, and facts about the run."""
+    shutil.rmtree(OUT, ignore_errors=True)
+    OUT.parent.mkdir(parents=True, exist_ok=True)
+    # Flush the output of earlier runs to disk, and load the input into the page cache.
+    os.sync()
+    subprocess.run(["find", source, "-type", "f", "-exec", "cat", "{}", "+"], stdout=subprocess.DEVNULL, check=True)
+    environment = os.environ.copy()
+    if address:
+        environment |= {
+            "AWS_ENDPOINT_URL": f"http://{address}", "AWS_ALLOW_HTTP": "true", "AWS_REGION": "us-east-1",
+            "AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": SECRET, "AWS_EC2_METADATA_DISABLED": "true",
+        }
+    if tool == peers.OURS:
+        command = [arguments.binary, "convert", f"s3://{case}" if address else source, "--out", OUT, "--to",
+                   "2099-12-31", "--threads", str(arguments.threads), "--json", "--log-format", "json"]
+        if arguments.max_requests:
+            command += ["--max-requests", arguments.max_requests]
+    else:
+        place = f"s3://{case}" if tool == "polars" else f"http://{address}/{case}"
+        code = f"import peers; peers.PEERS[{tool!r}]({place!r}, {str(OUT)!r}, {arguments.threads})"
+        command = [sys.executable, "-B", "-c", code]
+        environment["PYTHONPATH"] = str(peers.ROOT / "benches")
+    begun = time.monotonic()
+    with open(WORK / "stdout", "w") as stdout, open(WORK / "stderr", "w") as stderr:
+        process = subprocess.Popen(command, env=environment, stdout=stdout, stderr=stderr)
+        _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.monotonic() - begun
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        sys.exit(f"{tool} failed ({process.returncode}): see {WORK / 'stderr'}")
+    facts = {"peak": usage.ru_maxrss * 1024}
+    if tool == peers.OURS:
+        summary = json.loads((WORK / "stdout").read_text())
+        found = sum(1 for _ in source.rglob("*.log.gz"))
+        if summary["objects"]["converted"] != found:
+            sys.exit(f"{summary['objects']['converted']} of {found} objects were converted")
+        events = [json.loads(line) for line in (WORK / "stderr").read_text().splitlines() if line.startswith("{")]
+        reads = [event for event in events if event.get("message") == "reads"]
+        keys = ["most_in_flight", "objects_per_second", "latency_ms", "throttled"]
+        facts |= {key: reads[-1][key] for key in keys} if reads else {}
+        facts["listing_seconds"] = round(summary["metrics"]["listing_seconds"], 2)
+    return seconds, facts
+
+
+main()

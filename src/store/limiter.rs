@@ -1,0 +1,217 @@
+//! Limits the reads from remote stores, of all sources together.
+//!
+//! A read is *begun* by the feed of a batch, then *admitted*, which sends the request, then it *arrives*, and finally a
+//! worker *takes* the object. [`pace`] computes how many reads may be admitted, [`admission`] chooses them, and this
+//! module connects both to the tasks that read. A waiting read occupies a small task and no thread.
+
+mod admission;
+mod pace;
+#[cfg(test)]
+mod tests;
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use tokio::sync::oneshot;
+
+use crate::store::limiter::admission::Admission;
+use crate::util::process_limit;
+
+/// Default of the maximum number of concurrent reads. Each occupies a connection, so it is at most half of the limit on
+/// open files.
+const MAX_REQUESTS: usize = 1024;
+const FILES_PER_REQUEST: u64 = 2;
+/// Memory for objects that were read ahead: a base amount, and an amount per worker. A worker processes up to
+/// 85 MB of gzip per second, so this suffices for a latency of 200 ms.
+const BASE: u64 = 16 << 20;
+const PER_WORKER: u64 = 24 << 20;
+
+/// Limits concurrent reads, and the memory for objects that no worker has taken yet.
+#[derive(Debug)]
+pub(crate) struct Limiter {
+    inner: Mutex<Inner>,
+    began: Instant,
+}
+
+#[derive(Debug)]
+struct Inner {
+    admission: Admission,
+    /// Notified when a read is admitted.
+    waiting: HashMap<u64, oneshot::Sender<()>>,
+    throttled: u64,
+    most_in_flight: usize,
+}
+
+/// The current state of a limiter.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Load {
+    /// Number of requests that have not been answered completely.
+    pub in_flight: usize,
+    /// Largest number so far.
+    pub most_in_flight: usize,
+    /// Maximum number of requests. It decreases if a store throttles requests.
+    pub limit: usize,
+    /// Maximum number of objects that are in flight or in memory before a worker takes them.
+    pub window: usize,
+    /// Compressed bytes in flight or in memory.
+    pub bytes: u64,
+    /// Objects per second that workers take, in the fastest of the last rounds.
+    pub rate: f64,
+    /// Mean time in seconds from the start of a request to the end of its response, without queueing.
+    pub latency: Option<f64>,
+    /// Number of requests that a store has throttled or not answered in time.
+    pub throttled: u64,
+}
+
+/// A sequence of reads, such as those of a batch. Each sequence gets an equal share of the window.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Lane(u64);
+
+impl Lane {
+    pub(crate) fn new() -> Self {
+        static NEXT: AtomicU64 = AtomicU64::new(0);
+        Self(NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl Default for Limiter {
+    fn default() -> Self {
+        let workers = thread::available_parallelism().map_or(1, usize::from);
+        let inner = Inner {
+            admission: Admission::new(default_max_requests(), max_bytes(workers)),
+            waiting: HashMap::new(),
+            throttled: 0,
+            most_in_flight: 0,
+        };
+        Self { inner: Mutex::new(inner), began: Instant::now() }
+    }
+}
+
+/// Returns the default of the maximum number of concurrent reads.
+fn default_max_requests() -> usize {
+    let files = process_limit::soft("Max open files").map_or(usize::MAX, |files| {
+        usize::try_from(files / FILES_PER_REQUEST).unwrap_or(usize::MAX)
+    });
+    MAX_REQUESTS.min(files).max(1)
+}
+
+/// Returns how many bytes may be read ahead. An object for which a worker waits is read in addition.
+fn max_bytes(workers: usize) -> u64 {
+    BASE + workers as u64 * PER_WORKER
+}
+
+impl Limiter {
+    /// Sets the limits before the first read. `max_requests` is `None` for the default.
+    pub(crate) fn configure(&self, max_requests: Option<usize>, workers: usize) {
+        let max_requests = max_requests.unwrap_or_else(default_max_requests);
+        self.lock().admission = Admission::new(max_requests, max_bytes(workers));
+    }
+
+    /// Returns the current state.
+    pub(crate) fn load(&self) -> Load {
+        let now = self.began.elapsed();
+        let inner = self.lock();
+        let Inner { admission, most_in_flight, throttled, .. } = &*inner;
+        Load {
+            in_flight: admission.in_flight(),
+            most_in_flight: *most_in_flight,
+            limit: admission.pace.limit(now),
+            window: admission.pace.window(),
+            bytes: admission.held_bytes(),
+            rate: admission.pace.rate(),
+            latency: admission.pace.latency(),
+            throttled: *throttled,
+        }
+    }
+
+    /// Returns how many objects and bytes a feed should begin to read ahead of its workers.
+    pub(super) fn ahead(&self) -> (usize, u64) {
+        let inner = self.lock();
+        (inner.admission.pace.window(), inner.admission.max_bytes())
+    }
+
+    /// Begins a read. The receiver is notified when the read is admitted.
+    pub(super) fn begin(
+        self: &Arc<Self>,
+        lane: Lane,
+        bytes: u64,
+    ) -> (Ticket, oneshot::Receiver<()>) {
+        let (admitted, receiver) = oneshot::channel();
+        let number = self.change(|inner, _| {
+            let number = inner.admission.add(lane.0, bytes);
+            inner.waiting.insert(number, admitted);
+            number
+        });
+        (Ticket { limiter: Arc::clone(self), number }, receiver)
+    }
+
+    /// Records that a worker waits for the read with this number.
+    pub(super) fn hurry(&self, number: u64) {
+        self.change(|inner, _| inner.admission.hurry(number));
+    }
+
+    /// Records that a store has throttled a request, or has not answered it in time.
+    pub(super) fn throttle(&self) {
+        self.change(|inner, now| {
+            inner.throttled += 1;
+            inner.admission.throttle(now);
+        });
+    }
+
+    /// Applies a change, then admits all reads that the limits allow.
+    fn change<T>(&self, change: impl FnOnce(&mut Inner, Duration) -> T) -> T {
+        let mut inner = self.lock();
+        let now = self.began.elapsed();
+        let result = change(&mut inner, now);
+        while let Some(number) = inner.admission.admit(now) {
+            // If the receiver was dropped, its ticket is about to be dropped, too.
+            let _ = inner.waiting.remove(&number).map(|admitted| admitted.send(()));
+        }
+        inner.most_in_flight = inner.most_in_flight.max(inner.admission.in_flight());
+        result
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A read that was begun. Dropping the ticket cancels the read, or releases the memory of its object.
+#[derive(Debug)]
+pub(super) struct Ticket {
+    limiter: Arc<Limiter>,
+    number: u64,
+}
+
+impl Ticket {
+    pub(super) fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Records that the request ended. `arrived` is false if it failed.
+    pub(super) fn end(&self, arrived: bool) {
+        self.limiter.change(|inner, now| inner.admission.end(self.number, arrived, now));
+    }
+
+    /// Records that a worker has taken the object. Its bytes no longer count as read ahead.
+    pub(super) fn take(self) {
+        self.remove(true);
+    }
+
+    fn remove(&self, taken: bool) {
+        self.limiter.change(|inner, now| {
+            inner.waiting.remove(&self.number);
+            inner.admission.remove(self.number, taken, now);
+        });
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        // Has no effect after `take`.
+        self.remove(false);
+    }
+}

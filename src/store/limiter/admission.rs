@@ -1,0 +1,198 @@
+//! Admits reads in an order that is fair, and within the limits on requests and memory.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::time::Duration;
+
+use crate::store::limiter::pace::Pace;
+
+/// All reads that were begun and whose object no worker has taken.
+#[derive(Debug)]
+pub(super) struct Admission {
+    pub(super) pace: Pace,
+    /// Maximum number of bytes to read ahead.
+    max_bytes: u64,
+    next: u64,
+    reads: HashMap<u64, Read>,
+    lanes: BTreeMap<u64, Lane>,
+    /// Reads for which a worker waits.
+    urgent: VecDeque<u64>,
+    in_flight: usize,
+    /// Number and size of the reads that are in flight or in memory.
+    held: usize,
+    held_bytes: u64,
+}
+
+#[derive(Debug)]
+struct Read {
+    lane: u64,
+    bytes: u64,
+    state: State,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Waiting,
+    /// Requested at this time.
+    InFlight(Duration),
+    Arrived,
+}
+
+/// Reads whose objects are taken in order.
+#[derive(Debug, Default)]
+struct Lane {
+    /// Waiting reads. Some may have been admitted out of order or canceled since.
+    waiting: VecDeque<u64>,
+    held: usize,
+}
+
+impl Admission {
+    pub(super) fn new(max_requests: usize, max_bytes: u64) -> Self {
+        Self {
+            pace: Pace::new(max_requests),
+            max_bytes,
+            next: 0,
+            reads: HashMap::new(),
+            lanes: BTreeMap::new(),
+            urgent: VecDeque::new(),
+            in_flight: 0,
+            held: 0,
+            held_bytes: 0,
+        }
+    }
+
+    pub(super) fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    pub(super) fn held_bytes(&self) -> u64 {
+        self.held_bytes
+    }
+
+    pub(super) fn max_bytes(&self) -> u64 {
+        self.max_bytes
+    }
+
+    /// Adds a read of `bytes` bytes. Returns its number.
+    pub(super) fn add(&mut self, lane: u64, bytes: u64) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        self.reads.insert(number, Read { lane, bytes, state: State::Waiting });
+        self.lanes.entry(lane).or_default().waiting.push_back(number);
+        number
+    }
+
+    /// Records that a worker waits for a read. It is admitted regardless of the window and of memory: the reads that
+    /// occupy them may belong to batches that make no progress, so waiting for them could deadlock.
+    pub(super) fn hurry(&mut self, number: u64) {
+        if self.is_waiting(number) {
+            self.urgent.push_back(number);
+        }
+    }
+
+    /// Admits the next read, if the limits allow one.
+    pub(super) fn admit(&mut self, now: Duration) -> Option<u64> {
+        if self.in_flight >= self.pace.limit(now) {
+            return None;
+        }
+        while let Some(number) = self.urgent.pop_front() {
+            if self.is_waiting(number) {
+                return Some(self.start(number, now));
+            }
+        }
+        if self.held >= self.pace.window() {
+            return None;
+        }
+        let number = self.next_fair()?;
+        let bytes = self.reads[&number].bytes;
+        if self.held > 0 && self.held_bytes + bytes > self.max_bytes {
+            return None;
+        }
+        Some(self.start(number, now))
+    }
+
+    /// Records that a request ended. `arrived` is false if it failed.
+    pub(super) fn end(&mut self, number: u64, arrived: bool, now: Duration) {
+        let Some(read) = self.reads.get_mut(&number) else { return };
+        if let State::InFlight(started) = read.state {
+            read.state = State::Arrived;
+            self.in_flight -= 1;
+            if arrived {
+                self.pace.arrive(started, now);
+            }
+        }
+    }
+
+    /// Removes a read. `taken` is true if a worker took the object, and false if the read was canceled or failed.
+    pub(super) fn remove(&mut self, number: u64, taken: bool, now: Duration) {
+        let Some(Read { lane, bytes, state }) = self.reads.remove(&number) else { return };
+        if state != State::Waiting {
+            self.in_flight -= usize::from(state != State::Arrived);
+            self.held -= 1;
+            self.held_bytes -= bytes;
+            if let Some(lane) = self.lanes.get_mut(&lane) {
+                lane.held -= 1;
+            }
+        }
+        if taken {
+            self.pace.take(now);
+        }
+        let Self { lanes, reads, .. } = self;
+        if let Some(state) = lanes.get_mut(&lane)
+            && state.held == 0
+        {
+            state.drop_stale(reads);
+            if state.waiting.is_empty() {
+                lanes.remove(&lane);
+            }
+        }
+    }
+
+    /// Records that a store throttles requests.
+    pub(super) fn throttle(&mut self, now: Duration) {
+        self.pace.throttle(self.in_flight, now);
+    }
+
+    /// Returns whether there are no reads.
+    #[cfg(test)]
+    pub(super) fn is_empty(&self) -> bool {
+        self.reads.is_empty() && self.lanes.is_empty() && self.held == 0
+    }
+
+    fn is_waiting(&self, number: u64) -> bool {
+        self.reads.get(&number).is_some_and(|read| read.state == State::Waiting)
+    }
+
+    /// Returns the first waiting read of the lane that holds the fewest reads. A lane whose source is slow can thus not
+    /// occupy the whole window.
+    fn next_fair(&mut self) -> Option<u64> {
+        let Self { lanes, reads, .. } = self;
+        let waiting = lanes.values_mut().filter_map(|lane| {
+            lane.drop_stale(reads);
+            lane.waiting.front().map(|first| (lane.held, *first))
+        });
+        waiting.min().map(|(_, number)| number)
+    }
+
+    fn start(&mut self, number: u64, now: Duration) -> u64 {
+        let read = self.reads.get_mut(&number).expect("it waits");
+        read.state = State::InFlight(now);
+        self.in_flight += 1;
+        self.held += 1;
+        self.held_bytes += read.bytes;
+        self.lanes.entry(read.lane).or_default().held += 1;
+        number
+    }
+}
+
+impl Lane {
+    /// Drops reads at the front that no longer wait.
+    fn drop_stale(&mut self, reads: &HashMap<u64, Read>) {
+        let is_waiting =
+            |number: u64| reads.get(&number).is_some_and(|r: &Read| r.state == State::Waiting);
+        while let Some(&number) = self.waiting.front()
+            && !is_waiting(number)
+        {
+            self.waiting.pop_front();
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! Computes how many objects to read ahead, and how many requests to send at once.
+//!
+//! **Window.** By Little's law, a queue that is emptied at `rate` and filled after `latency` contains `rate x latency`
+//! objects. The window is
+//!
+//! ```text
+//! rate x (MARGIN x latency + RESERVE)
+//! ```
+//!
+//! `rate` is the highest rate in recent rounds at which workers took objects. If workers wait for objects, they take
+//! the whole window once per latency, so the window grows by the factor [`MARGIN`] or more per round until the workers
+//! or the network are saturated. `latency` is the latency of an idle network, as in the congestion control BBR. If the
+//! latency that includes queueing were used, the window would grow without limit on a saturated network. The lowest
+//! mean is therefore kept, and if no round confirms it for [`STALE`], one round with a quarter of the window measures
+//! it again.
+//!
+//! **Limit.** The number of concurrent requests is also limited by AIMD (additive increase, multiplicative decrease):
+//! a store that throttles requests halves the limit, at most once per latency, and the limit then recovers linearly.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+/// Factor by which the window exceeds the objects that arrive within one latency.
+const MARGIN: f64 = 2.0;
+/// Workers take objects in bursts. The window contains the objects for this many additional seconds.
+const RESERVE: f64 = 0.05;
+/// Size of the window before anything is measured.
+const FIRST: usize = 64;
+/// Smallest and largest window.
+const SMALLEST: usize = 4;
+const LARGEST: usize = 1 << 17;
+/// Minimum duration of a round in seconds. A round takes at least one latency.
+const ROUND: f64 = 0.05;
+/// Number of rounds for which a rate is remembered. Workers take no objects while they write files.
+const ROUNDS: usize = 20;
+/// Mean latencies up to this factor above the lowest mean confirm it.
+const CONFIRMED: f64 = 1.25;
+/// Seconds without confirmation after which the latency is measured again.
+const STALE: f64 = 10.0;
+/// Divisor of the window while the latency is measured again.
+const PROBE: f64 = 4.0;
+/// Minimum number of latencies in a mean.
+const SAMPLES: u32 = 4;
+/// Factor of the limit when a store throttles requests, and the additional requests per second afterwards.
+const DECREASE: f64 = 0.5;
+const INCREASE: f64 = 32.0;
+/// Minimum number of seconds between two decreases.
+const PAUSE: f64 = 0.1;
+
+/// Measures rate and latency. All times are relative to the same instant.
+#[derive(Debug)]
+pub(super) struct Pace {
+    max_requests: usize,
+    round: Round,
+    /// Rates of the last rounds, in objects per second.
+    rates: VecDeque<f64>,
+    /// Latency of an idle network in seconds, and when a round confirmed it.
+    latency: Option<(f64, Duration)>,
+    /// When the current measurement of the latency began.
+    probe: Option<Duration>,
+    /// Number of requests that the stores accept, at the given time.
+    accepted: (f64, Duration),
+    /// When the limit was last decreased, and when a request was last throttled.
+    decreased: Option<Duration>,
+    throttled: Option<Duration>,
+}
+
+#[derive(Debug, Default)]
+struct Round {
+    begun: Duration,
+    taken: u32,
+    /// Sum and number of latencies.
+    latencies: (f64, u32),
+}
+
+impl Pace {
+    pub(super) fn new(max_requests: usize) -> Self {
+        Self {
+            max_requests,
+            round: Round::default(),
+            rates: VecDeque::new(),
+            latency: None,
+            probe: None,
+            accepted: (max_requests as f64, Duration::ZERO),
+            decreased: None,
+            throttled: None,
+        }
+    }
+
+    /// Returns the largest number of objects that may be requested or in memory before a worker takes them.
+    pub(super) fn window(&self) -> usize {
+        let Some((latency, _)) = self.latency else { return FIRST };
+        let window = self.rate() * (MARGIN * latency + RESERVE);
+        let window = if self.probe.is_some() { window / PROBE } else { window };
+        (window.ceil() as usize).clamp(SMALLEST, LARGEST)
+    }
+
+    /// Returns the largest number of concurrent requests.
+    pub(super) fn limit(&self, now: Duration) -> usize {
+        let (accepted, at) = self.accepted;
+        let accepted = accepted + INCREASE * seconds(at, now);
+        (accepted as usize).clamp(1, self.max_requests)
+    }
+
+    /// Returns the rate at which workers take objects, per second.
+    pub(super) fn rate(&self) -> f64 {
+        self.rates.iter().copied().fold(0.0, f64::max)
+    }
+
+    /// Returns the latency of an idle network in seconds, if it was measured.
+    pub(super) fn latency(&self) -> Option<f64> {
+        self.latency.map(|(latency, _)| latency)
+    }
+
+    /// Records that an object has arrived that was requested at `started`.
+    pub(super) fn arrive(&mut self, started: Duration, now: Duration) {
+        // The latency of a request that may have been throttled contains the pauses before its retries.
+        let is_disturbed = self.throttled.is_some_and(|throttled| started <= throttled);
+        let is_before_probe = self.probe.is_some_and(|probe| started < probe);
+        if !is_disturbed && !is_before_probe {
+            self.round.latencies.0 += seconds(started, now);
+            self.round.latencies.1 += 1;
+        }
+        self.end_round(now);
+    }
+
+    /// Records that a worker has taken an object.
+    pub(super) fn take(&mut self, now: Duration) {
+        self.round.taken += 1;
+        self.end_round(now);
+    }
+
+    /// Records that a store has refused a request because there were too many, or has not responded.
+    pub(super) fn throttle(&mut self, in_flight: usize, now: Duration) {
+        self.throttled = Some(now);
+        let pause = self.latency().unwrap_or_default().max(PAUSE);
+        if self.decreased.is_none_or(|at| seconds(at, now) >= pause) {
+            let accepted = self.limit(now).min(in_flight.max(1)) as f64;
+            self.accepted = (accepted * DECREASE, now);
+            self.decreased = Some(now);
+        }
+    }
+
+    /// Ends the round if it is long enough.
+    fn end_round(&mut self, now: Duration) {
+        let length = seconds(self.round.begun, now);
+        let (sum, samples) = self.round.latencies;
+        let is_measured = self.latency.is_none() || self.probe.is_some();
+        if length < self.latency().unwrap_or_default().max(ROUND)
+            || self.round.taken == 0
+            || is_measured && samples < SAMPLES.min(self.round.taken)
+        {
+            return;
+        }
+        // Workers wait during a probe, so its rate is not the rate at which they work.
+        if self.probe.is_none() {
+            self.rates.push_back(f64::from(self.round.taken) / length);
+            if self.rates.len() > ROUNDS {
+                self.rates.pop_front();
+            }
+        }
+        if samples > 0 {
+            self.measure(sum / f64::from(samples), now);
+        }
+        self.round = Round { begun: now, ..Round::default() };
+    }
+
+    /// Updates the latency with the mean of a round.
+    fn measure(&mut self, mean: f64, now: Duration) {
+        match self.latency {
+            Some((latency, _)) if mean <= latency * CONFIRMED => {
+                self.latency = Some((latency.min(mean), now));
+                self.probe = None;
+            }
+            Some((_, confirmed)) if self.probe.is_none() => {
+                self.probe = (seconds(confirmed, now) >= STALE).then_some(now);
+            }
+            _ => {
+                self.latency = Some((mean, now));
+                self.probe = None;
+            }
+        }
+    }
+}
+
+fn seconds(from: Duration, to: Duration) -> f64 {
+    to.saturating_sub(from).as_secs_f64()
+}

@@ -1,0 +1,119 @@
+//! The number of concurrent reads from a bucket follows the work, stays below `--max-requests`, and falls while the
+//! store throttles requests.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+use crate::memory::{Memory, Reply, Request};
+use crate::server::command;
+use crate::support::{Run, good_lines, gzip, key_of, run_command};
+
+/// Returns small objects from several days.
+fn objects(days: usize, of_day: usize) -> Vec<(String, Vec<u8>)> {
+    let key = |day: usize, number: usize| {
+        let balancer = format!("my-lb-{}.50dc6c495c0c9188", number / 250);
+        let day = format!("2025/07/{:02}", day + 1);
+        key_of("012345678901", "eu-west-1", &day, &balancer, number % 250)
+    };
+    let body = gzip(good_lines(2));
+    let keys = (0..days).flat_map(|day| (0..of_day).map(move |number| key(day, number)));
+    keys.map(|key| (key, body.clone())).collect()
+}
+
+fn run(server: &Memory, name: &str, out: &str, args: &[&str]) -> Run {
+    let fixed = [name, "s3://logs", "--out", out, "--to", "2099-12-31"];
+    run_command(&mut command(&server.address, &[&fixed[..], args].concat()))
+}
+
+/// Returns the last message about reads in a JSON log.
+fn reads(run: &Run) -> Value {
+    let lines = run.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    let mut reads = lines.filter(|line| line["message"] == "reads");
+    reads.next_back().unwrap_or_else(|| panic!("no message about reads: {}", run.stderr))
+}
+
+/// Converts objects from a store that takes 50 ms for each read. Returns the largest number of concurrent reads that
+/// the store has seen, and the last message about reads.
+fn most_concurrent(args: &[&str]) -> (usize, Value) {
+    let (open, most) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
+    let seen = Arc::clone(&most);
+    let slow = move |request: &Request| {
+        if request.is_read() {
+            seen.fetch_max(open.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            thread::sleep(Duration::from_millis(50));
+            open.fetch_sub(1, Ordering::SeqCst);
+        }
+        Reply::Usual
+    };
+    let (server, dir) = (Memory::start(objects(1, 2_000), slow), TempDir::new().unwrap());
+    let args = [&["--log-format", "json", "--threads", "2"], args].concat();
+    let converted = run(&server, "convert", dir.path().to_str().unwrap(), &args).expect(0);
+    (most.load(Ordering::SeqCst), reads(&converted))
+}
+
+#[test]
+fn reads_follow_the_latency_and_stay_below_the_maximum() {
+    let (most, reads) = most_concurrent(&[]);
+    assert!(most > 64, "{most} {reads}");
+    assert!(reads["latency_ms"].as_f64().unwrap() >= 50.0, "{reads}");
+    assert_eq!((&reads["throttled"], &reads["in_flight"]), (&0.into(), &0.into()), "{reads}");
+    let (most, reads) = most_concurrent(&["--max-requests", "40"]);
+    assert!((20..=40).contains(&most), "{most} {reads}");
+    assert_eq!((&reads["most_in_flight"], &reads["max_requests"]), (&40.into(), &40.into()));
+}
+
+#[test]
+fn a_store_that_throttles_a_third_of_all_requests_loses_nothing() {
+    for out_is_remote in [false, true] {
+        let (begun, number) = (Instant::now(), AtomicUsize::new(0));
+        let throttle = move |request: &Request| {
+            thread::sleep(Duration::from_millis(5));
+            let number = number.fetch_add(1, Ordering::SeqCst);
+            let slow_down = "<Error><Code>SlowDown</Code></Error>".to_owned();
+            let is_throttled = begun.elapsed() < Duration::from_secs(3) && number % 3 == 0;
+            // The store is not throttled while the program checks whether it supports conditional creates.
+            let is_probe =
+                !request.is_read() && !request.is_list() && request.key.contains("dataset");
+            if is_throttled && !is_probe { Reply::Other(503, slow_down) } else { Reply::Usual }
+        };
+        let (server, dir) = (Memory::start(objects(3, 200), throttle), TempDir::new().unwrap());
+        let out = if out_is_remote { "s3://lake" } else { dir.path().to_str().unwrap() };
+        let args = ["--json", "--log-format", "json", "--threads", "2"];
+        let converted = run(&server, "convert", out, &args).expect(0);
+        assert_eq!(converted.count("/objects/converted"), 600);
+        assert_eq!((converted.count("/rows"), converted.count("/objects/failed")), (1_200, 0));
+        let reads = reads(&converted);
+        assert!(reads["throttled"].as_u64().unwrap() >= 5, "{reads}");
+        assert!(converted.count("/requests_failed") >= reads["throttled"].as_u64().unwrap());
+        thread::sleep(Duration::from_secs(3).saturating_sub(begun.elapsed()));
+        let verified = run(&server, "verify", out, &["--read-data", "--json"]).expect(0);
+        assert_eq!(verified.count("/compared"), 600);
+        assert_eq!(verified.json()["findings"], Value::Array(Vec::new()));
+    }
+}
+
+#[cfg(unix)]
+#[test]
+fn more_requests_than_open_files_are_refused() {
+    let (server, dir) = (Memory::start([], |_| Reply::Usual), TempDir::new().unwrap());
+    let limited = |requests: &str| {
+        let out: &Path = dir.path();
+        let args = ["convert", "s3://logs", "--out", out.to_str().unwrap()];
+        let program =
+            command(&server.address, &[&args[..], &["--max-requests", requests]].concat());
+        let mut shell = std::process::Command::new("sh");
+        shell.args(["-c", "ulimit -n 500; exec \"$@\"", "sh"]).arg(program.get_program());
+        shell.args(program.get_args());
+        shell.envs(program.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        run_command(&mut shell)
+    };
+    limited("400").expect(3).says(&["ulimit -n", "is 500", "--max-requests 400 needs 656"]);
+    let allowed = limited("100").expect(3);
+    assert!(!allowed.stderr.contains("ulimit"), "{}", allowed.stderr);
+}
