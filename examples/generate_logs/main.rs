@@ -1,6 +1,7 @@
-//! Generates a tree of Application Load Balancer logs of any size from a seed. The tree contains access logs and, with
-//! `--all-logs`, the connection and health check logs for the same load balancers and times. The access logs are the
-//! same with and without `--all-logs`.
+//! Generates a tree of load balancer logs of any size from a seed. `--logs` selects the log types. By default, the tree
+//! contains only access logs. `--all-logs` adds the connection and health check logs for the same load balancers and
+//! times, and the logs of a Network Load Balancer and a Classic Load Balancer for each Application Load Balancer.
+//! The logs of a type are the same in every selection.
 //!
 //! The output is a pure function of the arguments. Every object has a separate random generator, seeded with the run's
 //! seed and the object's position in the tree, so the output does not depend on the number of threads. Lines are
@@ -20,12 +21,16 @@
 
 #![allow(clippy::print_stderr)] // a program, not the library
 
+mod classic;
+mod network;
+
 use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::fs::{self, File};
 use std::io::{BufWriter, Write as _};
 use std::path::PathBuf;
 
+use alb2parquet::LogType;
 use anyhow::{Context, Result};
 use chrono::{DateTime, Days, NaiveDate, NaiveTime, TimeDelta};
 use clap::Parser;
@@ -33,7 +38,7 @@ use flate2::Compression;
 use flate2::write::GzEncoder;
 use rayon::prelude::*;
 
-/// Generate a tree of Application Load Balancer logs.
+/// Generate a tree of load balancer logs.
 #[derive(Debug, Parser)]
 struct Args {
     /// Directory to write `AWSLogs/` to.
@@ -47,7 +52,7 @@ struct Args {
     /// Number of regions per account.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=8))]
     regions: u32,
-    /// Number of load balancers per region.
+    /// Number of load balancers of each type per region.
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1000))]
     balancers: u32,
     /// First day, as `YYYY-MM-DD`.
@@ -62,15 +67,30 @@ struct Args {
     /// Number of rows per object.
     #[arg(long, default_value_t = 8000)]
     rows_per_object: u64,
-    /// Number of fields per line: 30 as in 2025, 36 as in 2026.
+    /// Number of fields per access log line: 30 as in 2025, 36 as in 2026. In the logs of Network and Classic Load
+    /// Balancers, the day determines the number of fields.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u8).range(29..=36))]
     fields: u8,
-    /// Also write connection and health check logs.
-    #[arg(long)]
+    /// Log types to write, separated by commas: access, connection, health_check, nlb_tls, classic.
+    #[arg(long, value_delimiter = ',', default_value = "access", value_parser = log_type)]
+    logs: Vec<LogType>,
+    /// Write all log types.
+    #[arg(long, conflicts_with = "logs")]
     all_logs: bool,
-    /// Write only the first object of the tree.
+    /// Write only the first object of each log type.
     #[arg(long)]
     single_object: bool,
+}
+
+impl Args {
+    fn writes(&self, log_type: LogType) -> bool {
+        self.all_logs || self.logs.contains(&log_type)
+    }
+}
+
+fn log_type(name: &str) -> Result<LogType, String> {
+    let names = LogType::ALL.map(LogType::as_str).join(", ");
+    LogType::named(name).ok_or_else(|| format!("expected one of {names}"))
 }
 
 fn main() -> Result<()> {
@@ -78,7 +98,7 @@ fn main() -> Result<()> {
     let world = World::new(args.seed);
     let balancers = Balancer::all(&args);
     let objects = Object::all(&args, &balancers)?;
-    for folder in objects.iter().filter_map(|object| object.path.parent()) {
+    for Object { folder, .. } in &objects {
         fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
     }
     let total = objects
@@ -200,6 +220,12 @@ impl Rng {
             text.push(char::from(b"0123456789abcdef"[self.index(16)]));
             text
         })
+    }
+
+    /// Returns random lowercase letters and digits.
+    fn name(&mut self, length: usize) -> String {
+        let letters = b"abcdefghijklmnopqrstuvwxyz0123456789";
+        (0..length).map(|_| char::from(letters[self.index(letters.len())])).collect()
     }
 
     /// Appends a random id in the form 8-4-4-4-12.
@@ -559,7 +585,7 @@ impl Route {
 // Load balancers
 // ---------------------------------------------------------------------------------------------------
 
-/// A load balancer and its targets.
+/// An Application Load Balancer and its targets, and the Network and Classic Load Balancers for the same targets.
 #[derive(Debug)]
 struct Balancer {
     /// Position of the load balancer in the tree: account, region, load balancer.
@@ -568,6 +594,12 @@ struct Balancer {
     region: &'static str,
     /// `app/name/id`
     resource: String,
+    /// Resource id of the Network Load Balancer: `net/name/id`.
+    network: String,
+    /// Resource id of the TLS listener of the Network Load Balancer.
+    listener: String,
+    /// Name of the Classic Load Balancer.
+    classic: String,
     /// Addresses of its nodes. One node writes each object.
     nodes: Vec<String>,
     hosts: Vec<Host>,
@@ -678,7 +710,23 @@ impl Balancer {
             .into();
         let lambda_group = group_arn(&mut rng, "fn");
         let resource = format!("app/{name}/{}", rng.hex_string(16));
-        Self { place, account, region, resource, nodes, hosts, groups, lambda_group }
+        let mut rng = Rng::at(&[seed, 8, account_index, region_index, index]);
+        let network = format!("net/{name}-tls/{}", rng.hex_string(16));
+        let listener = rng.hex_string(16);
+        let classic = format!("{name}-classic");
+        Self {
+            place,
+            account,
+            region,
+            resource,
+            network,
+            listener,
+            classic,
+            nodes,
+            hosts,
+            groups,
+            lambda_group,
+        }
     }
 }
 
@@ -686,10 +734,10 @@ impl Balancer {
 // Objects
 // ---------------------------------------------------------------------------------------------------
 
-/// Seconds that the log in one object covers.
+/// Seconds that the log in one object covers, except for Classic Load Balancers that deliver every hour.
 const WINDOW: i64 = 300;
 
-/// An object to write: the log of one node in five minutes.
+/// The objects of a node for one window: one object for each log type.
 #[derive(Debug)]
 struct Object<'a> {
     balancer: &'a Balancer,
@@ -697,7 +745,9 @@ struct Object<'a> {
     node: usize,
     /// End of the window, in seconds since 1970.
     end: i64,
-    path: PathBuf,
+    folder: PathBuf,
+    /// Random part of the name.
+    suffix: String,
     rng: Rng,
 }
 
@@ -731,83 +781,115 @@ impl<'a> Object<'a> {
         let day = start_of_day.timestamp() as u64 / 86_400;
         let mut rng = Rng::at(&[args.seed, 6, account, region, place, day, index.into()]);
         let node = rng.index(balancer.nodes.len());
-        let suffix: String = (0..8)
-            .map(|_| char::from(b"abcdefghijklmnopqrstuvwxyz0123456789"[rng.index(36)]))
-            .collect();
-        let key = format!(
-            "AWSLogs/{account}/elasticloadbalancing/{region}/{folder}/\
-             {account}_elasticloadbalancing_{region}_{id}_{end}_{node}_{suffix}.log.gz",
-            account = balancer.account,
-            region = balancer.region,
-            folder = date.format("%Y/%m/%d"),
-            id = balancer.resource.replace('/', "."),
-            end = end.format("%Y%m%dT%H%MZ"),
-            node = balancer.nodes[node],
-        );
-        Self { balancer, node, end: end.timestamp(), path: args.out.join(key), rng }
+        let suffix = rng.name(8);
+        let folder = args.out.join(format!(
+            "AWSLogs/{}/elasticloadbalancing/{}/{}",
+            balancer.account,
+            balancer.region,
+            date.format("%Y/%m/%d"),
+        ));
+        Self { balancer, node, end: end.timestamp(), folder, suffix, rng }
     }
 
     fn write(&self, world: &World, args: &Args) -> Result<Totals> {
-        self.write_all(world, args).with_context(|| self.path.display().to_string())
+        self.write_all(world, args).with_context(|| self.folder.display().to_string())
     }
 
     fn write_all(&self, world: &World, args: &Args) -> Result<Totals> {
-        let Args { rows_per_object, fields, all_logs, .. } = *args;
-        let mut access = Output::create(self.path.clone())?;
-        let mut traffic = Traffic::new(world, self, rows_per_object);
-        // The other logs use a separate generator, so that the access logs are the same with and without them.
-        let mut other_logs = OtherLogs::new(self, fields);
-        let connections = all_logs.then(|| Output::create(self.path_as("conn_log_")));
-        let mut connections = connections.transpose()?;
-        for row in 0..rows_per_object {
-            traffic.next_row(row);
-            traffic.row.write(fields, &mut traffic.clocks, &mut access.text);
-            access.end_row()?;
-            if let (Some(output), Some(connection)) = (&mut connections, &traffic.current) {
-                other_logs.write_connection(connection, traffic.row.created, output)?;
-            }
+        let mut totals = self.write_application(world, args)?;
+        if args.writes(LogType::NlbTls) {
+            totals = totals + network::write(self, world, args.rows_per_object)?;
         }
-        let mut totals = access.finish()?;
-        if let Some(output) = connections {
-            totals = totals + output.finish()?;
-            let mut checks = Output::create(self.path_as("health_check_log_"))?;
-            other_logs.write_checks(&mut checks)?;
-            totals = totals + checks.finish()?;
+        if args.writes(LogType::Classic) {
+            totals = totals + classic::write(self, world, args)?;
         }
         Ok(totals)
     }
 
-    /// Returns the path of another log type's object for the same node and window.
-    fn path_as(&self, prefix: &str) -> PathBuf {
-        let name = self.path.file_name().unwrap_or_default().to_string_lossy();
-        self.path.with_file_name(format!("{prefix}{name}"))
+    /// Writes the logs of the Application Load Balancer.
+    fn write_application(&self, world: &World, args: &Args) -> Result<Totals> {
+        let Args { rows_per_object, fields, .. } = *args;
+        let resource = self.balancer.resource.replace('/', ".");
+        let open = |log_type, prefix| {
+            let name = format!("{prefix}{}.log.gz", self.stem(&resource, self.end, true));
+            args.writes(log_type).then(|| Output::gzip(self.folder.join(name))).transpose()
+        };
+        let mut access = open(LogType::Access, "")?;
+        let mut connections = open(LogType::Connection, "conn_log_")?;
+        let mut checks = open(LogType::HealthCheck, "health_check_log_")?;
+        let mut traffic = Traffic::new(world, self, rows_per_object);
+        // The other logs use a separate generator, so that the access logs are the same with and without them.
+        let mut other_logs = OtherLogs::new(self, fields);
+        let requests = if access.is_some() || connections.is_some() { rows_per_object } else { 0 };
+        for row in 0..requests {
+            traffic.next_row(row);
+            if let Some(output) = &mut access {
+                traffic.row.write(fields, &mut traffic.clocks, &mut output.text);
+                output.end_row()?;
+            }
+            if let (Some(output), Some(connection)) = (&mut connections, &traffic.current) {
+                other_logs.write_connection(connection, traffic.row.created, output)?;
+            }
+        }
+        if let Some(output) = &mut checks {
+            other_logs.write_checks(output)?;
+        }
+        let outputs = [access, connections, checks].into_iter().flatten();
+        outputs.map(Output::finish).try_fold(Totals::default(), |sum, totals| Ok(sum + totals?))
+    }
+
+    /// Returns an object's name without its prefix and ending. The names of Network Load Balancers contain no node.
+    fn stem(&self, balancer: &str, end: i64, has_node: bool) -> String {
+        let Balancer { account, region, nodes, .. } = self.balancer;
+        let end = DateTime::from_timestamp(end, 0).unwrap_or_default().format("%Y%m%dT%H%MZ");
+        let node = if has_node { format!("{}_", nodes[self.node]) } else { String::new() };
+        let suffix = &self.suffix;
+        format!("{account}_elasticloadbalancing_{region}_{balancer}_{end}_{node}{suffix}")
     }
 }
 
 /// An object that is being written.
 struct Output {
     path: PathBuf,
-    gzip: GzEncoder<BufWriter<File>>,
-    /// Text that is not compressed yet.
+    file: Encoder,
+    /// Text that is not written yet.
     text: Vec<u8>,
     totals: Totals,
 }
 
+/// The file of an object.
+enum Encoder {
+    Gzip(GzEncoder<BufWriter<File>>),
+    Text(File),
+}
+
 impl Output {
-    fn create(path: PathBuf) -> Result<Self> {
-        let gzip = GzEncoder::new(BufWriter::new(File::create(&path)?), Compression::default());
+    fn gzip(path: PathBuf) -> Result<Self> {
+        let file = BufWriter::new(File::create(&path)?);
+        Ok(Self::new(path, Encoder::Gzip(GzEncoder::new(file, Compression::default()))))
+    }
+
+    fn text(path: PathBuf) -> Result<Self> {
+        let file = File::create(&path)?;
+        Ok(Self::new(path, Encoder::Text(file)))
+    }
+
+    fn new(path: PathBuf, file: Encoder) -> Self {
         let totals = Totals { objects: 1, ..Totals::default() };
-        Ok(Self { path, gzip, text: Vec::with_capacity(1 << 17), totals })
+        Self { path, file, text: Vec::with_capacity(1 << 17), totals }
     }
 
     /// Counts a line that was appended to the text.
     fn end_row(&mut self) -> Result<()> {
         self.totals.rows += 1;
-        if self.text.len() >= 1 << 16 { self.compress() } else { Ok(()) }
+        if self.text.len() >= 1 << 16 { self.write() } else { Ok(()) }
     }
 
-    fn compress(&mut self) -> Result<()> {
-        self.gzip.write_all(&self.text)?;
+    fn write(&mut self) -> Result<()> {
+        match &mut self.file {
+            Encoder::Gzip(file) => file.write_all(&self.text)?,
+            Encoder::Text(file) => file.write_all(&self.text)?,
+        }
         self.totals.decompressed += self.text.len() as u64;
         self.text.clear();
         Ok(())
@@ -815,9 +897,11 @@ impl Output {
 
     fn finish(mut self) -> Result<Totals> {
         if !self.text.is_empty() {
-            self.compress()?;
+            self.write()?;
         }
-        self.gzip.finish()?.flush()?;
+        if let Encoder::Gzip(file) = self.file {
+            file.finish()?.flush()?;
+        }
         let compressed = fs::metadata(&self.path)?.len();
         Ok(Totals { compressed, ..self.totals })
     }
@@ -983,6 +1067,28 @@ impl<'a> OtherLogs<'a> {
 // Rows
 // ---------------------------------------------------------------------------------------------------
 
+/// Spreads the rows of an object over its window.
+#[derive(Debug)]
+struct Pace {
+    /// Start of the window, in microseconds since 1970.
+    start: i64,
+    /// Average time between rows, in nanoseconds.
+    step: u64,
+}
+
+impl Pace {
+    /// `end` and `window` are the end and the length of the window in seconds.
+    fn new(end: i64, window: i64, rows: u64) -> Self {
+        let step = window as u64 * 1_000_000_000 / rows.max(1);
+        Self { start: (end - window) * 1_000_000, step }
+    }
+
+    /// Returns the time of a row, in microseconds since 1970.
+    fn time(&self, index: u64, rng: &mut Rng) -> i64 {
+        self.start + ((index * self.step + rng.below(self.step)) / 1000) as i64
+    }
+}
+
 /// A connection that a client keeps open.
 #[derive(Clone, Debug)]
 struct Connection<'a> {
@@ -998,16 +1104,47 @@ struct Connection<'a> {
     id: [u8; 32],
 }
 
+impl<'a> Connection<'a> {
+    /// Opens a connection of a kind that depends on a random number below 1000.
+    fn open(
+        kind: impl Fn(u64) -> &'static str,
+        world: &'a World,
+        balancer: &'a Balancer,
+        rng: &mut Rng,
+    ) -> Self {
+        let client = &world.clients[world.client_skew.draw(rng)];
+        // One address can have several user agents.
+        let agent = if rng.chance(1500) { rng.index(world.agents.len()) } else { client.agent };
+        let kind = kind(rng.below(1000));
+        let tls = match (kind, rng.below(100)) {
+            ("http" | "ws" | "tcp", _) => None,
+            (_, 0..72) => Some(("TLS_AES_128_GCM_SHA256", "TLSv1.3")),
+            (_, 72..80) => Some(("TLS_AES_256_GCM_SHA384", "TLSv1.3")),
+            (_, 80..97) => Some(("ECDHE-RSA-AES128-GCM-SHA256", "TLSv1.2")),
+            _ => Some(("ECDHE-ECDSA-AES128-GCM-SHA256", "TLSv1.2")),
+        };
+        let mut id = Vec::with_capacity(32);
+        rng.hex(32, &mut id);
+        Self {
+            kind,
+            client,
+            port: rng.between(1024, 65_535),
+            agent: &world.agents[agent],
+            host: rng.pick(&balancer.hosts),
+            tls,
+            resumed: rng.chance(7000),
+            id: id.try_into().expect("32 digits"),
+        }
+    }
+}
+
 /// Generates the requests of one object.
 struct Traffic<'a> {
     world: &'a World,
     balancer: &'a Balancer,
     rng: Rng,
     connections: Vec<Connection<'a>>,
-    /// Start of the window, in microseconds since 1970.
-    start: i64,
-    /// Average time between requests, in nanoseconds.
-    step: u64,
+    pace: Pace,
     row: Row<'a>,
     /// The connection of the current row.
     current: Option<Connection<'a>>,
@@ -1021,8 +1158,7 @@ impl<'a> Traffic<'a> {
             balancer: object.balancer,
             rng: object.rng.clone(),
             connections: Vec::new(),
-            start: (object.end - WINDOW) * 1_000_000,
-            step: WINDOW as u64 * 1_000_000_000 / rows.max(1),
+            pace: Pace::new(object.end, WINDOW, rows),
             row: Row::default(),
             current: None,
             clocks: [Clock::default(), Clock::default()],
@@ -1039,11 +1175,7 @@ impl<'a> Traffic<'a> {
 
     /// Opens a connection.
     fn connect(&mut self) -> Connection<'a> {
-        let (world, rng) = (self.world, &mut self.rng);
-        let client = &world.clients[world.client_skew.draw(rng)];
-        // One address can have several user agents.
-        let agent = if rng.chance(1500) { rng.index(world.agents.len()) } else { client.agent };
-        let kind = match rng.below(1000) {
+        let kind = |share| match share {
             0..45 => "http",
             45..400 => "https",
             400..970 => "h2",
@@ -1051,25 +1183,7 @@ impl<'a> Traffic<'a> {
             990..992 => "ws",
             _ => "wss",
         };
-        let tls = match (kind, rng.below(100)) {
-            ("http" | "ws", _) => None,
-            (_, 0..72) => Some(("TLS_AES_128_GCM_SHA256", "TLSv1.3")),
-            (_, 72..80) => Some(("TLS_AES_256_GCM_SHA384", "TLSv1.3")),
-            (_, 80..97) => Some(("ECDHE-RSA-AES128-GCM-SHA256", "TLSv1.2")),
-            _ => Some(("ECDHE-ECDSA-AES128-GCM-SHA256", "TLSv1.2")),
-        };
-        let mut id = Vec::with_capacity(32);
-        rng.hex(32, &mut id);
-        Connection {
-            kind,
-            client,
-            port: rng.between(1024, 65_535),
-            agent: &world.agents[agent],
-            host: rng.pick(&self.balancer.hosts),
-            tls,
-            resumed: rng.chance(7000),
-            id: id.try_into().expect("32 digits"),
-        }
+        Connection::open(kind, self.world, self.balancer, &mut self.rng)
     }
 
     /// Generates the next request and its response.
@@ -1083,7 +1197,7 @@ impl<'a> Traffic<'a> {
         let (world, balancer, rng, row) = (self.world, self.balancer, &mut self.rng, &mut self.row);
 
         row.clear();
-        row.time = self.start + ((index * self.step + rng.below(self.step)) / 1000) as i64;
+        row.time = self.pace.time(index, rng);
         row.kind = connection.kind;
         row.client = &connection.client.address;
         row.client_port = connection.port;
@@ -1440,16 +1554,22 @@ struct Clock {
 impl Clock {
     /// Appends a time, in microseconds since 1970, in the format `2025-07-01T12:34:56.123456Z`.
     fn write(&mut self, micros: i64, out: &mut Vec<u8>) {
+        self.write_seconds(micros, out);
+        out.push(b'.');
+        padded::<6>(micros.rem_euclid(1_000_000) as u64, out);
+        out.push(b'Z');
+    }
+
+    /// Appends a time, in microseconds since 1970, in the format `2025-07-01T12:34:56`.
+    fn write_seconds(&mut self, micros: i64, out: &mut Vec<u8>) {
         let second = micros.div_euclid(1_000_000);
         if self.text.is_empty() || self.second != second {
             self.second = second;
             self.text.clear();
             let time = DateTime::from_timestamp(second, 0).unwrap_or_default();
-            let _ = write!(self.text, "{}", time.format("%Y-%m-%dT%H:%M:%S."));
+            let _ = write!(self.text, "{}", time.format("%Y-%m-%dT%H:%M:%S"));
         }
         out.extend_from_slice(self.text.as_bytes());
-        padded::<6>(micros.rem_euclid(1_000_000) as u64, out);
-        out.push(b'Z');
     }
 }
 
