@@ -9,6 +9,7 @@ use std::sync::atomic::AtomicBool;
 
 use alb2parquet::{Converter, Counts, Key, LogType, Reader, Rules, Selection};
 use arrow_ipc::reader::StreamReader;
+use serde_json::Value;
 
 use crate::outcome::{Row, rows_of};
 use crate::support::{Line, World, get, good_lines, gzip, key, key_on, read_file, text_of};
@@ -34,8 +35,17 @@ fn cargo(args: &[&str]) -> Command {
 /// Runs an example with the given arguments. If the example was not built with the tests, builds it first.
 fn example(name: &str, args: &[&Path]) -> Output {
     let profile: &[&str] = if cfg!(debug_assertions) { &[] } else { &["--release"] };
-    let mut cargo = cargo(&["run", "--quiet", "--locked", "--offline", "--example", name]);
-    let output = cargo.args(profile).arg("--").args(args).output().unwrap();
+    // `cargo run` would mix the warnings of the compiler with the output of the example.
+    let mut cargo = cargo(&["build", "--quiet", "--locked", "--offline", "--example", name]);
+    let output = cargo.args(profile).arg("--message-format=json").output().unwrap();
+    assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
+    let messages = text(output.stdout);
+    let program = messages.lines().find_map(|line| {
+        let message: Value = serde_json::from_str(line).unwrap();
+        let is_example = message["target"]["name"] == name;
+        message["executable"].as_str().filter(|_| is_example).map(ToOwned::to_owned)
+    });
+    let output = Command::new(program.expect("cargo prints the path")).args(args).output().unwrap();
     assert!(output.status.success(), "{name}: {}", String::from_utf8_lossy(&output.stderr));
     output
 }
