@@ -1,12 +1,13 @@
 """Compares the speed of alb2parquet with general engines.
 
-    scripts/bench-peers [--cases …] [--tools …] [--rounds …] [--threads …] [--spark]
+    scripts/bench-peers [--cases …] [--tools …] [--rounds …] [--threads …] [--level …] [--spark]
 
-Each tool reads gzip objects from a log tree whose lines have 36 fields. It converts `-` to NULL, times to timestamps,
-codes, ports and byte counts to integers, and durations to doubles, and splits `client:port`, `target:port` and the
-request into columns. It then writes Parquet with Zstandard level 3 to hive partitions by account, region, year, month
-and day, which it takes from the object's path. Only alb2parquet also handles older eras, irregular lines, rejects,
-damaged objects, accounting and dataset state.
+Each tool reads the objects of a log tree. It converts `-` to NULL, times to timestamps, codes, ports and byte counts to
+integers, and durations to doubles, and splits addresses with ports and the request into columns. It then writes Parquet
+with Zstandard to hive partitions by account, region, year, month and day, which it takes from the object's path. The
+other tools compress at the level of `--level`, 3 by default; alb2parquet has fixed levels below zero. Compare times
+together with the sizes of the outputs. Only alb2parquet also handles older eras, irregular lines, rejects, damaged
+objects, accounting and dataset state.
 
 Every run is a separate process with the same number of threads. For the other engines, this is a Python process, and
 its startup counts. Time is wall time, and memory is the maximum resident set size. Each round runs all tools in turn,
@@ -24,6 +25,7 @@ import statistics
 import subprocess
 import sys
 import time
+from typing import NamedTuple
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 BENCH = ROOT / "target" / "bench"
@@ -33,168 +35,246 @@ OURS = "alb2parquet"
 # The lower bound: the time it takes just to decompress the same objects.
 FLOORS = {"decompress only, libdeflate": [], "decompress only, flate2 stream": ["--stream"]}
 
-# Options of scripts/generate-logs, in addition to 36 fields.
+
+
+class Field(NamedTuple):
+    """A field of a log line."""
+
+    # Unlike every column, so that expressions can refer to both.
+    name: str
+    # text, an SQL number type, time, seconds (a time without fraction and zone), endpoint or request
+    kind: str
+    columns: list
+
+
+class Log:
+    """A log type: the names of its objects, and the fields of a line as `columns:kind`."""
+
+    def __init__(self, table, ending, fields, has_quotes=True):
+        self.table, self.ending, self.has_quotes = table, ending, has_quotes
+        pairs = [field.split(":") for field in fields.split()]
+        self.fields = [
+            Field(f"field_{at}", kind, columns.split(","))
+            for at, (columns, kind) in enumerate(pairs, 1)
+        ]
+
+
+LOGS = {
+    "access": Log("alb_access_logs", ".log.gz", """
+        type:text time:time elb:text client_ip,client_port:endpoint target_ip,target_port:endpoint
+        request_processing_time:double target_processing_time:double response_processing_time:double
+        elb_status_code:int target_status_code:int received_bytes:bigint sent_bytes:bigint
+        request_verb,request_url,request_proto:request user_agent:text ssl_cipher:text
+        ssl_protocol:text target_group_arn:text trace_id:text domain_name:text
+        chosen_cert_arn:text matched_rule_priority:int request_creation_time:time actions_executed:text
+        redirect_url:text lambda_error_reason:text target_port_list:text target_status_code_list:text
+        classification:text classification_reason:text conn_trace_id:text transformed_host:text
+        transformed_uri:text request_transform_status:text ip_address:text target_error_code:text
+        elb_error_code:text
+    """),
+    "nlb_tls": Log("nlb_tls_logs", ".log.gz", """
+        type:text version:text time:seconds elb:text listener_id:text client_ip,client_port:endpoint
+        target_ip,target_port:endpoint tcp_connection_time_ms:bigint tls_handshake_time_ms:bigint
+        received_bytes:bigint sent_bytes:bigint incoming_tls_alert:int cert_arn:text
+        certificate_serial:text tls_cipher_suite:text tls_protocol_version:text tls_named_group:text
+        domain_name:text alpn_fe_protocol:text alpn_be_protocol:text alpn_client_preference_list:text
+        tls_connection_creation_time:seconds
+    """, has_quotes=False),
+    "classic": Log("clb_access_logs", ".log", """
+        timestamp:time elb_name:text request_ip,request_port:endpoint backend_ip,backend_port:endpoint
+        request_processing_time:double backend_processing_time:double client_response_time:double
+        elb_response_code:int backend_response_code:int received_bytes:bigint sent_bytes:bigint
+        request_verb,url,protocol:request user_agent:text ssl_cipher:text ssl_protocol:text
+    """),
+}
+
+
+class Case(NamedTuple):
+    """A tree of logs of one type."""
+
+    log: Log
+    # Options of scripts/generate-logs.
+    options: str
+
+
 CASES = {
     # An ordinary tree: a few partitions with dozens of objects each.
-    "many": "--accounts 2 --regions 2 --balancers 1 --days 2 --objects-per-day 42 --rows-per-object 8000",
+    "many": Case(
+        LOGS["access"],
+        "--fields 36 --accounts 2 --regions 2 --balancers 1 --days 2 --objects-per-day 42 --rows-per-object 8000",
+    ),
     # A single object.
-    "one": "--single-object --rows-per-object 1364000",
+    "one": Case(LOGS["access"], "--fields 36 --single-object --rows-per-object 1364000"),
     # The cost of opening files.
-    "small": "--accounts 2 --regions 2 --balancers 1 --days 2 --objects-per-day 575 --rows-per-object 60",
+    "small": Case(
+        LOGS["access"],
+        "--fields 36 --accounts 2 --regions 2 --balancers 1 --days 2 --objects-per-day 575 --rows-per-object 60",
+    ),
     # A single partition.
-    "single": "--accounts 1 --regions 1 --balancers 4 --days 1 --objects-per-day 48 --rows-per-object 8000",
+    "single": Case(
+        LOGS["access"],
+        "--fields 36 --accounts 1 --regions 1 --balancers 4 --days 1 --objects-per-day 48 --rows-per-object 8000",
+    ),
+    # The other load balancers, with about as much text as `many`.
+    "nlb": Case(
+        LOGS["nlb_tls"],
+        "--logs nlb_tls --accounts 2 --regions 2 --balancers 1 --days 2 --objects-per-day 42 --rows-per-object 16000",
+    ),
+    "classic": Case(
+        LOGS["classic"],
+        "--logs classic --accounts 2 --regions 2 --balancers 1 --days 2 --objects-per-day 42 --rows-per-object 16000",
+    ),
 }
 
 PARTITION = ["account", "region", "year", "month", "day"]
 # The position of each partition value in an object's path, counted from the end.
 PATH_PARTS = {"account": -7, "region": -5, "year": -4, "month": -3, "day": -2}
 
-# The fields in a line, each with its type: text, an SQL number type, time, endpoint or request.
-FIELDS = [pair.split(":") for pair in """
-    type:text time:time elb:text client:endpoint target:endpoint request_processing_time:double
-    target_processing_time:double response_processing_time:double elb_status_code:int
-    target_status_code:int received_bytes:bigint sent_bytes:bigint request:request user_agent:text
-    ssl_cipher:text ssl_protocol:text target_group_arn:text trace_id:text domain_name:text
-    chosen_cert_arn:text matched_rule_priority:int request_creation_time:time actions_executed:text
-    redirect_url:text lambda_error_reason:text target_port_list:text target_status_code_list:text
-    classification:text classification_reason:text conn_trace_id:text transformed_host:text
-    transformed_uri:text request_transform_status:text ip_address:text target_error_code:text
-    elb_error_code:text
-""".split()]
-
-
 # The other engines, each in a separate process. They read `source` and write `out`.
 
 
-def run_duckdb(source, out, threads):
+def run_duckdb(log, source, out, threads, level):
     import duckdb
 
-    types = {"text": "VARCHAR", "time": "TIMESTAMPTZ", "endpoint": "VARCHAR", "request": "VARCHAR"}
-    columns = {name: types.get(kind, kind.upper()) for name, kind in FIELDS}
+    types = {
+        "text": "VARCHAR", "time": "TIMESTAMPTZ", "seconds": "TIMESTAMPTZ", "endpoint": "VARCHAR",
+        "request": "VARCHAR",
+    }
+    columns = {name: types.get(kind, kind.upper()) for name, kind, _ in log.fields}
     values = []
-    for name, kind in FIELDS:
+    for name, kind, names in log.fields:
         if kind == "endpoint":
-            values += [
-                f"left({name}, length({name}) - length(split_part({name}, ':', -1)) - 1) AS {name}_ip",
-                f"CAST(split_part({name}, ':', -1) AS INTEGER) AS {name}_port",
-            ]
+            port = f"split_part({name}, ':', -1)"
+            parts = [f"left({name}, length({name}) - length({port}) - 1)", f"CAST({port} AS INTEGER)"]
         elif kind == "request":
             verb, protocol = f"split_part({name}, ' ', 1)", f"split_part({name}, ' ', -1)"
             length = f"length({name}) - length({verb}) - length({protocol}) - 2"
-            values += [
-                f"nullif({verb}, '-') AS request_verb",
-                f"nullif(substr({name}, length({verb}) + 2, {length}), '-') AS request_url",
-                f"nullif(nullif({protocol}, '-'), '') AS request_proto",
+            url = f"substr({name}, length({verb}) + 2, {length})"
+            parts = [
+                f"nullif({verb}, '-')",
+                f"nullif(nullif({url}, '-'), '- -')",
+                f"nullif(nullif({protocol}, '-'), '')",
             ]
         else:
-            values.append(name)
+            parts = [name]
+        values += [f"{part} AS {column}" for part, column in zip(parts, names, strict=True)]
     values += [f"split_part(filename, '/', {at}) AS {name}" for name, at in PATH_PARTS.items()]
+    quote = '"' if log.has_quotes else ""
+    compression = "gzip" if log.ending.endswith(".gz") else "none"
     duckdb.sql(f"SET threads = {threads}; SET preserve_insertion_order = false; SET TimeZone = 'UTC'")
     duckdb.sql(f"""
         COPY (SELECT {", ".join(values)}
-              FROM read_csv('{source}/**/*.log.gz', columns = {columns}, auto_detect = false,
-                            delim = ' ', quote = '"', escape = '', header = false, nullstr = '-',
-                            compression = 'gzip', filename = true))
-        TO '{out}' (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL 3,
+              FROM read_csv('{source}/**/*{log.ending}', columns = {columns}, auto_detect = false,
+                            delim = ' ', quote = '{quote}', escape = '', header = false, nullstr = '-',
+                            compression = '{compression}', filename = true))
+        TO '{out}' (FORMAT parquet, COMPRESSION zstd, COMPRESSION_LEVEL {level},
                     PARTITION_BY ({", ".join(PARTITION)}))
     """)
 
 
-def run_polars(source, out, threads):
+def run_polars(log, source, out, threads, level):
     os.environ["POLARS_MAX_THREADS"] = str(threads)
     import polars
     from polars import col
 
     types = {"double": polars.Float64, "int": polars.Int32, "bigint": polars.Int64}
+    # Parsing is faster without the time zone, which is added afterwards.
+    times = {"time": "%Y-%m-%dT%H:%M:%S%.6fZ", "seconds": "%Y-%m-%dT%H:%M:%S"}
     lines = polars.scan_csv(
-        f"{source}/**/*.log.gz",
-        schema={name: types.get(kind, polars.String) for name, kind in FIELDS},
+        f"{source}/**/*{log.ending}",
+        schema={name: types.get(kind, polars.String) for name, kind, _ in log.fields},
         has_header=False,
         separator=" ",
-        quote_char='"',
+        quote_char='"' if log.has_quotes else None,
         null_values="-",
         empty_string_is_null=False,
         include_file_paths="path",
     )
     values = []
-    for name, kind in FIELDS:
-        if kind == "time":
-            # Parsing is faster without the time zone, which is added afterwards.
-            time = col(name).str.to_datetime("%Y-%m-%dT%H:%M:%S%.6fZ", time_unit="us")
-            values.append(time.dt.replace_time_zone("UTC"))
+    for name, kind, names in log.fields:
+        if kind in times:
+            time = col(name).str.to_datetime(times[kind], time_unit="us")
+            parts = [time.dt.replace_time_zone("UTC")]
         elif kind == "endpoint":
-            parts = col(name).str.extract_groups(r"^(.*):([0-9]+)$").struct
-            values.append(parts.field("1").alias(f"{name}_ip"))
-            values.append(parts.field("2").cast(polars.Int32).alias(f"{name}_port"))
+            groups = col(name).str.extract_groups(r"^(.*):([0-9]+)$").struct
+            parts = [groups.field("1"), groups.field("2").cast(polars.Int32)]
         elif kind == "request":
-            parts = col(name).str.extract_groups(r"^([^ ]*) (.*) ([^ ]*)$").struct
-            values.append(parts.field("1").replace("-", None).alias("request_verb"))
-            values.append(parts.field("2").replace("-", None).alias("request_url"))
-            values.append(parts.field("3").replace(["-", ""], None).alias("request_proto"))
+            groups = col(name).str.extract_groups(r"^([^ ]*) (.*) ([^ ]*)$").struct
+            parts = [
+                groups.field("1").replace("-", None),
+                groups.field("2").replace(["-", "- -"], None),
+                groups.field("3").replace(["-", ""], None),
+            ]
         else:
-            values.append(col(name))
+            parts = [col(name)]
+        values += [part.alias(column) for part, column in zip(parts, names, strict=True)]
     path = col("path").str.split("/")
     values += [path.list.get(at).alias(name) for name, at in PATH_PARTS.items()]
     lines.select(values).sink_parquet(
         polars.PartitionBy(out, key=PARTITION, include_key=False),
         compression="zstd",
-        compression_level=3,
+        compression_level=level,
         maintain_order=False,
         mkdir=True,
         engine="streaming",
     )
 
 
-def run_chdb(source, out, threads):
+def run_chdb(log, source, out, threads, level):
     import chdb
 
     types = {"double": "Float64", "int": "Int32", "bigint": "Int64"}
-    structure = ", ".join(f"f_{name} Nullable({types.get(kind, 'String')})" for name, kind in FIELDS)
+    structure = ", ".join(
+        f"{name} Nullable({types.get(kind, 'String')})" for name, kind, _ in log.fields
+    )
     values = []
-    for name, kind in FIELDS:
-        text = f"assumeNotNull(f_{name})"
+    for name, kind, names in log.fields:
+        text = f"assumeNotNull({name})"
         if kind == "endpoint":
             port = f"splitByChar(':', {text})[-1]"
             address = f"left({text}, length({text}) - length({port}) - 1)"
-            values.append(f"if(isNull(f_{name}), NULL, {address}) AS {name}_ip")
-            values.append(f"toInt32OrNull({port}) AS {name}_port")
+            parts = [f"if(isNull({name}), NULL, {address})", f"toInt32OrNull({port})"]
         elif kind == "request":
             verb, protocol = f"splitByChar(' ', {text})[1]", f"splitByChar(' ', {text})[-1]"
             length = f"length({text}) - length({verb}) - length({protocol}) - 2"
-            url = f"substring({text}, length({verb}) + 2, {length})"
-            for part, value in [("verb", verb), ("url", url), ("proto", protocol)]:
-                values.append(f"nullIf(nullIf({value}, '-'), '') AS request_{part}")
+            url = f"nullIf(substring({text}, length({verb}) + 2, {length}), '- -')"
+            parts = [f"nullIf(nullIf({part}, '-'), '')" for part in (verb, url, protocol)]
         elif kind == "time":
             # Drop the `Z`, which only the much slower "best effort" parser accepts.
-            values.append(f"toDateTime64(left(f_{name}, 26), 6, 'UTC') AS {name}")
+            parts = [f"toDateTime64(left({name}, 26), 6, 'UTC')"]
+        elif kind == "seconds":
+            parts = [f"toDateTime64({name}, 6, 'UTC')"]
         elif kind == "text":
             # This reader does not convert a quoted `-` to NULL.
-            values.append(f"nullIf(f_{name}, '-') AS {name}")
+            parts = [f"nullIf({name}, '-')"]
         else:
-            values.append(f"f_{name} AS {name}")
+            parts = [name]
+        values += [f"{part} AS {column}" for part, column in zip(parts, names, strict=True)]
     # The partition must be a written column. It is constant within a file, so it takes almost no space.
     values.append("concat(" + ", '/', ".join(
         f"'{name}=', splitByChar('/', _path)[{at}]" for name, at in PATH_PARTS.items()
     ) + ") AS partition")
     # scripts/bench-s3 passes the URL of a bucket.
-    place = f"'{source}/**/*.log.gz'"
+    place = f"'{source}/**/*{log.ending}'"
     if source.startswith("http"):
         place += f", '{os.environ['AWS_ACCESS_KEY_ID']}', '{os.environ['AWS_SECRET_ACCESS_KEY']}'"
     function = "s3" if source.startswith("http") else "file"
+    compression = "gzip" if log.ending.endswith(".gz") else "none"
     chdb.query(f"""
         INSERT INTO FUNCTION file('{out}/{{_partition_id}}/data.parquet', 'Parquet')
         PARTITION BY partition
         SELECT {", ".join(values)}
-        FROM {function}({place}, 'CSV', '{structure}', 'gzip')
+         FROM {function}({place}, 'CSV', '{structure}', '{compression}')
         SETTINGS max_threads = {threads}, max_insert_threads = {threads},
                  format_csv_delimiter = ' ', format_csv_null_representation = '-',
+                 format_csv_allow_double_quotes = {int(log.has_quotes)},
                  input_format_csv_allow_whitespace_or_tab_as_delimiter = 1,
                  output_format_parquet_compression_method = 'zstd',
-                 output_format_compression_level = 3, output_format_parquet_string_as_string = 1
+                 output_format_compression_level = {level}, output_format_parquet_string_as_string = 1
     """)
 
 
-def run_spark(source, out, threads):
+def run_spark(log, source, out, threads, level):
     from pyspark.sql import SparkSession
     from pyspark.sql import functions as f
 
@@ -203,32 +283,31 @@ def run_spark(source, out, threads):
         .config("spark.driver.memory", "4g")
         .config("spark.sql.session.timeZone", "UTC")
         .config("spark.sql.parquet.outputTimestampType", "TIMESTAMP_MICROS")
-        .config("spark.io.compression.zstd.level", "3")
-        .config("spark.hadoop.parquet.compression.codec.zstd.level", "3")
+        .config("spark.io.compression.zstd.level", str(level))
+        .config("spark.hadoop.parquet.compression.codec.zstd.level", str(level))
         .config("spark.ui.enabled", "false")
         .config("spark.log.level", "ERROR")
         .getOrCreate()
     )
-    types = {"time": "TIMESTAMP"}
+    types = {"time": "TIMESTAMP", "seconds": "TIMESTAMP"}
     types |= {kind: kind.upper() for kind in ("double", "int", "bigint")}
-    schema = ", ".join(f"`{name}` {types.get(kind, 'STRING')}" for name, kind in FIELDS)
+    schema = ", ".join(f"{name} {types.get(kind, 'STRING')}" for name, kind, _ in log.fields)
     lines = session.read.csv(
-        source, schema=schema, sep=" ", quote='"', escape="", nullValue="-", emptyValue="",
-        mode="FAILFAST", recursiveFileLookup=True, pathGlobFilter="*.log.gz",
+        source, schema=schema, sep=" ", quote='"' if log.has_quotes else "", escape="", nullValue="-",
+        emptyValue="", mode="FAILFAST", recursiveFileLookup=True, pathGlobFilter=f"*{log.ending}",
         ignoreLeadingWhiteSpace=False, ignoreTrailingWhiteSpace=False,
     )
     values = []
-    for name, kind in FIELDS:
+    for name, kind, names in log.fields:
         if kind == "endpoint":
-            values.append(f.regexp_extract(name, "^(.*):([0-9]+)$", 1).alias(f"{name}_ip"))
-            values.append(f.regexp_extract(name, "^(.*):([0-9]+)$", 2).cast("int").alias(f"{name}_port"))
+            parts = [f.regexp_extract(name, "^(.*):([0-9]+)$", group) for group in (1, 2)]
+            parts[1] = parts[1].cast("int")
         elif kind == "request":
-            for group, part in enumerate(["verb", "url", "proto"], 1):
-                value = f.regexp_extract(name, "^([^ ]*) (.*) ([^ ]*)$", group)
-                value = f.when(~value.isin("-", ""), value)
-                values.append(value.alias(f"request_{part}"))
+            groups = [f.regexp_extract(name, "^([^ ]*) (.*) ([^ ]*)$", group) for group in (1, 2, 3)]
+            parts = [f.when(~group.isin("-", "- -", ""), group) for group in groups]
         else:
-            values.append(f.col(name))
+            parts = [f.col(name)]
+        values += [part.alias(column) for part, column in zip(parts, names, strict=True)]
     path = f.split(f.input_file_name(), "/")
     values += [f.element_at(path, at).alias(name) for name, at in PATH_PARTS.items()]
     lines = lines.select(values)
@@ -254,6 +333,7 @@ def main():
     arguments.add_argument("--tools", default=",".join([OURS, *PEERS]), help="some of the tools")
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--threads", type=int, default=2, help="number of threads of each tool")
+    arguments.add_argument("--level", type=int, default=3, help="Zstandard level of the other tools")
     arguments.add_argument("--spark", action="store_true", help="also measure Spark")
     arguments = arguments.parse_args()
     tools = arguments.tools.split(",") + ["spark"] * arguments.spark
@@ -262,21 +342,15 @@ def main():
         sys.exit(f"unknown: {', '.join(sorted(unknown))}")
     if os.getloadavg()[0] > 0.5:
         print("the machine is busy; the results will be inaccurate", file=sys.stderr)
-    # Single-threaded runs show the gain from parallelism. For the lower bounds, they show how much gain this machine
-    # allows.
-    jobs = []
-    for tool in [*tools, *FLOORS]:
-        jobs.append((tool, arguments.threads))
-        if tool in (OURS, *FLOORS) and arguments.threads > 1:
-            jobs.append((tool, 1))
 
     tables, agree = [], True
     for case in arguments.cases.split(","):
+        jobs = jobs_for(CASES[case].log, tools, arguments.threads)
         source = generate(case)
         results = {job: [] for job in jobs}
         for round in range(1, arguments.rounds + 1):
             for job in jobs:
-                result = measure(job, source)
+                result = measure(job, case, source, arguments.level)
                 results[job].append(result)
                 print(f"{case}, round {round}, {label(job)}: {result}", file=sys.stderr)
         every = [result for runs in results.values() for result in runs]
@@ -289,6 +363,21 @@ def main():
         sys.exit("the outputs do not agree, or a tool failed")
 
 
+def jobs_for(log, tools, threads):
+    """Returns the tools to run on a log, each with a number of threads.
+
+    Single-threaded runs show the gain from parallelism. For the lower bounds, they show how much gain this machine
+    allows.
+    """
+    floors = [floor for floor in FLOORS if log.ending.endswith(".gz")]
+    jobs = []
+    for tool in [*tools, *floors]:
+        jobs.append((tool, threads))
+        if tool in (OURS, "polars", *floors) and threads > 1:
+            jobs.append((tool, 1))
+    return jobs
+
+
 def label(job):
     tool, threads = job
     return f"{tool}, {threads} thread{'s' if threads > 1 else ''}"
@@ -297,7 +386,7 @@ def label(job):
 def generate(case):
     """Returns the directory of a case's logs. Generates the logs if necessary."""
     source, stamp = BENCH / case, BENCH / f"{case}.made-from"
-    options = f"--seed 1 --fields 36 {CASES[case]}"
+    options = f"--seed 1 {CASES[case].options}"
     if not stamp.exists() or stamp.read_text() != options:
         stamp.unlink(missing_ok=True)
         shutil.rmtree(source, ignore_errors=True)
@@ -321,13 +410,14 @@ class Result:
         )
 
 
-def measure(job, source):
+def measure(job, case, source, level):
     """Runs a tool once, in a separate process.
 
     This process does no memory-intensive work itself, because on Linux a child's peak memory includes its parent's
     memory before exec.
     """
     tool, threads = job
+    log = CASES[case].log
     out = BENCH / "out"
     shutil.rmtree(out, ignore_errors=True)
     # Flush the output of earlier runs to disk, and load the input into the page cache.
@@ -340,9 +430,10 @@ def measure(job, source):
         command = [INFLATE, source, "--threads", str(threads), *FLOORS[tool]]
     else:
         python = os.environ["BENCH_SPARK_PYTHON"] if tool == "spark" else sys.executable
-        command = [python, "-B", __file__, "--job", tool, source, out, str(threads)]
-    log = BENCH / "log"
-    with log.open("wb") as stream:
+        command = [python, "-B", __file__, "--job", tool, case, source, out]
+        command += [str(threads), str(level)]
+    messages = BENCH / "log"
+    with messages.open("wb") as stream:
         began = time.monotonic()
         process = subprocess.Popen(command, stdout=stream, stderr=stream)
         _, status, usage = os.wait4(process.pid, 0)
@@ -352,35 +443,27 @@ def measure(job, source):
     # ru_maxrss is in KiB, except on macOS, where it is in bytes.
     peak = usage.ru_maxrss * (1 if sys.platform == "darwin" else 1024)
     if process.returncode != 0:
-        end = log.read_text(errors="replace").strip()[-300:]
+        end = messages.read_text(errors="replace").strip()[-300:]
         return Result(seconds, cpu, peak, f"failed with {process.returncode}: {end}")
     if tool in FLOORS:
         return Result(seconds, cpu, peak, None)
-    dataset = out / "alb_access_logs" if tool == OURS else out
+    dataset = out / log.table if tool == OURS else out
     output = sum(path.stat().st_size for path in dataset.rglob("*.parquet"))
-    check = subprocess.check_output([sys.executable, "-B", __file__, "--content", dataset])
+    check = subprocess.check_output([sys.executable, "-B", __file__, "--content", case, dataset])
     result = Result(seconds, cpu, peak, None, output, tuple(json.loads(check)))
     shutil.rmtree(out)
     return result
 
 
-def content(dataset):
+def content(log, dataset):
     """Returns a dataset's row count, its partition count, and the sum of the hashes of its rows."""
     import duckdb
 
-    columns = []
-    for name, kind in FIELDS:
-        if kind == "endpoint":
-            columns += [f"{name}_ip", f"{name}_port"]
-        elif kind == "request":
-            columns += ["request_verb", "request_url", "request_proto"]
-        elif kind == "time":
-            columns.append(f"epoch_us({name})")
-        elif kind == "double":
-            # Some engines do not parse decimals exactly.
-            columns.append(f"CAST(round({name} * 1e9) AS BIGINT)")
-        else:
-            columns.append(name)
+    # Some engines do not parse decimals exactly.
+    values = {"double": "CAST(round({} * 1e9) AS BIGINT)", "time": "epoch_us({})", "seconds": "epoch_us({})"}
+    columns = [
+        values.get(kind, "{}").format(column) for _, kind, names in log.fields for column in names
+    ]
     types = ", ".join(f"{name}: VARCHAR" for name in PARTITION)
     partition = ", ".join(PARTITION)
     return duckdb.sql(f"""
@@ -391,14 +474,18 @@ def content(dataset):
 
 def table(case, source, results, first):
     """Returns the results of a case as a Markdown table, with ratios to the first tool."""
-    sizes = [path.stat().st_size for path in source.rglob("*.gz")]
-    text = 0
-    for path in source.rglob("*.gz"):
-        with path.open("rb") as stream:
-            stream.seek(-4, os.SEEK_END)
-            text += int.from_bytes(stream.read(), "little")
+    log = CASES[case].log
+    paths = list(source.rglob(f"*{log.ending}"))
+    size = text = sum(path.stat().st_size for path in paths)
+    form = "text"
+    if log.ending.endswith(".gz"):
+        form, text = "gzip", 0
+        for path in paths:
+            with path.open("rb") as stream:
+                stream.seek(-4, os.SEEK_END)
+                text += int.from_bytes(stream.read(), "little")
     lines = [
-        f"### {case}: {len(sizes):,} objects, {sum(sizes) / 1e6:,.0f} MB gzip, {text / 1e6:,.0f} MB decompressed",
+        f"### {case}: {len(paths):,} objects, {size / 1e6:,.0f} MB {form}, {text / 1e6:,.0f} MB decompressed",
         "",
         f"| case | tool | median seconds | ratio to {first[0]} | CPU seconds | MB/s, decompressed "
         "| peak MB | output MB | rows |",
@@ -454,9 +541,10 @@ def machine(tools):
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--job"]:
-        tool, source, out, threads = sys.argv[2:]
-        JOBS[tool](source, out, int(threads))
+        tool, case, source, out, threads, level = sys.argv[2:]
+        JOBS[tool](CASES[case].log, source, out, int(threads), int(level))
     elif sys.argv[1:2] == ["--content"]:
-        print(json.dumps([int(number) for number in content(sys.argv[2])]))
+        case, dataset = sys.argv[2:]
+        print(json.dumps([int(number) for number in content(CASES[case].log, dataset)]))
     else:
         main()

@@ -4,7 +4,7 @@
 //! result.
 
 use std::hint::black_box;
-use std::io::{Cursor, Write};
+use std::io::{Cursor, Read, Write};
 use std::path::Path;
 
 use alb2parquet::internals::decode::columns;
@@ -31,6 +31,8 @@ fn sample_text(log_type: LogType) -> Vec<u8> {
         LogType::Access => ("\"Root=1-", " TID_"),
         LogType::Connection => (" TID_", " TLSv1"),
         LogType::HealthCheck => (" 0.00", " PASS "),
+        LogType::NlbTls => (":8443 ", "tls 2.0 "),
+        LogType::Classic => (":80 0.000052 0.00", " HTTP/1.1\" \""),
         other => unimplemented!("lines of {other}"),
     };
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/AWSLogs");
@@ -46,10 +48,15 @@ fn sample_text(log_type: LogType) -> Vec<u8> {
             } else if Key::parse(path.to_str().unwrap())
                 .is_ok_and(|key| key.partition.log_type == log_type)
             {
-                let mut text = Vec::new();
-                let file = std::fs::File::open(path).unwrap();
-                let read = std::io::copy(&mut flate2::read::MultiGzDecoder::new(file), &mut text);
-                if read.is_ok() && text.is_ascii() {
+                let mut text = std::fs::read(&path).unwrap();
+                if path.extension().is_some_and(|ending| ending == "gz") {
+                    let gzip = std::mem::take(&mut text);
+                    let mut decoder = flate2::read::MultiGzDecoder::new(gzip.as_slice());
+                    if decoder.read_to_end(&mut text).is_err() {
+                        continue;
+                    }
+                }
+                if text.is_ascii() {
                     lines.extend(String::from_utf8(text).unwrap().lines().map(str::to_owned));
                 }
             }
@@ -70,10 +77,14 @@ fn sample_text(log_type: LogType) -> Vec<u8> {
             state = state
                 .wrapping_mul(6_364_136_223_846_793_005)
                 .wrapping_add(1_442_695_040_888_963_407);
-            let (own, rest) = match log_type {
-                LogType::HealthCheck => (format!("{:07}", state >> 41), after.get(7..)),
-                _ => (format!("{:08x}", state >> 32), after.get(8..)),
+            let (own, replaced) = match log_type {
+                LogType::HealthCheck => (format!("{:07}", state >> 41), 7),
+                // The first digits of a number of milliseconds, and the last digits of a number of seconds.
+                LogType::NlbTls => (format!("{}", state >> 54), 0),
+                LogType::Classic => (format!("{:04}", state >> 51), 4),
+                _ => (format!("{:08x}", state >> 32), 8),
             };
+            let rest = after.get(replaced..);
             writeln!(text, "{before}{own}{}", rest.unwrap_or_default()).unwrap();
         }
     }

@@ -109,9 +109,10 @@ fn unusual<P: Parse>(
     text: &[u8],
     field: Span,
 ) -> Result<Option<<P::Type as ArrowPrimitiveType>::Native>, Rejected> {
-    parse.parse(&text[field.range()]).or_else(|Rejected| {
-        tokenizer::value(text, field).map_or(Ok(None), |value| parse.parse(&text[value.range()]))
-    })
+    match tokenizer::value(text, field) {
+        Some(value) => parse.parse(&text[value.range()]),
+        None => Ok(None),
+    }
 }
 
 /// Parses a 32-bit integer.
@@ -190,10 +191,9 @@ impl Parse for Double {
 
     #[inline]
     fn quick(&mut self, text: &[u8], field: Span) -> Option<f64> {
-        if field.len() < 5 {
-            return None;
-        }
-        millis(last_eight(text, field)?)
+        // Durations in seconds: milliseconds in the logs of Application Load Balancers, microseconds in those of
+        // Classic Load Balancers.
+        fixed_point::<3>(text, field).or_else(|| fixed_point::<6>(text, field))
     }
 }
 
@@ -326,16 +326,20 @@ pub(super) fn value_of(word: u64) -> u32 {
     (quads * 10_000 + (quads >> 32)) as u32
 }
 
-/// Parses a number of seconds with three decimal places, five to eight bytes long, such as `0.001`. Nearly every
-/// duration has this form.
+/// Parses a number of at most eight bytes with the given number of decimal places, such as `0.001` with three.
 #[inline]
-fn millis(word: u64) -> Option<f64> {
-    const WHOLE: u64 = 0x0000_0000_ffff_ffff;
-    const FRACTION: u64 = 0xffff_ff00_0000_0000;
-    // `0000.001`: the decimal point is the fifth byte. The digits before it are shifted up by one byte.
-    let digits = word & FRACTION | (word & WHOLE) << 8 | u64::from(b'0');
-    let point = (word >> 32) as u8;
-    (point == b'.' && are_digits(digits)).then(|| f64::from(value_of(digits)) / 1000.0)
+fn fixed_point<const PLACES: usize>(text: &[u8], field: Span) -> Option<f64> {
+    // Otherwise the padding would pass for the digit before the decimal point.
+    if field.len() < 1 + 1 + PLACES {
+        return None;
+    }
+    let word = last_eight(text, field)?;
+    let fraction = u64::MAX << (64 - 8 * PLACES);
+    let whole = u64::MAX >> (8 * PLACES + 8);
+    // The digits before the decimal point are shifted up by one byte, over the decimal point.
+    let digits = word & fraction | (word & whole) << 8 | u64::from(b'0');
+    let point = (word >> (56 - 8 * PLACES)) as u8;
+    (point == b'.' && are_digits(digits)).then(|| f64::from(value_of(digits)) / POWERS[PLACES])
 }
 
 /// Powers of ten. A double represents each of them exactly.
@@ -484,10 +488,10 @@ mod tests {
             assert_quick::<Int32>(field, false);
             assert_quick::<Int64>(field, false);
         }
-        for field in ["1234.567", "123.456"] {
+        for field in ["1234.567", "123.456", "0.000073", "9.999999"] {
             assert_quick::<Double>(field, true);
         }
-        for field in ["0.1", "12345.678", "1234567", "1234.56x", "-123.456"] {
+        for field in ["0.1", "12345.678", "1234567", "1234.56x", "-123.456", ".000073", "x.000073"] {
             assert_quick::<Double>(field, false);
         }
         for field in ["192.0.2.1:443", "2001:db8::1:50718", "10.0.0.1:1"] {
@@ -497,13 +501,17 @@ mod tests {
             assert_quick::<Port>(field, false);
         }
         assert_quick::<Timestamp>("2018-07-02T22:22:48.364123Z", true);
-        assert_quick::<Timestamp>("2018-07-02T22:22:48.364Z", false);
+        assert_quick::<Timestamp>("2018-07-02T22:22:48", true);
+        for field in ["2018-07-02T22:22:48.364Z", "2018-07-02T22:22:48Z", "2018-07-02 22:22:48"] {
+            assert_quick::<Timestamp>(field, false);
+        }
     }
 
     proptest::proptest! {
         #[test]
         fn quick_agrees_with_parse(
-            field in "[0-9.:T-]{0,12}|2018-0[67]-0[0-9]T[0-2][0-9][:.0-9][0-9]{2}:[0-9]{2}[.:][0-9/:]{6}[Z0]",
+            field in "[0-9.:T-]{0,12}|[0-9x]{0,2}\\.[0-9:]{6}\
+                |2018-0[67]-0[0-9][T ][0-2][0-9][:.0-9][0-9]{2}:[0-9]{2}([.:][0-9/:]{6}[Z0])?",
             before in "[0-9a-f .:]{8}",
         ) {
             fn check<P: Parse>(text: &[u8], span: Span) -> bool {
@@ -521,6 +529,19 @@ mod tests {
             proptest::prop_assert!(check::<Status>(text, span));
             proptest::prop_assert!(check::<Port>(text, span));
             proptest::prop_assert!(check::<Timestamp>(text, span));
+        }
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn quick_durations_are_exact(
+            field in "[0-9]{1,4}\\.[0-9]{3}|[0-9]\\.[0-9]{6}",
+            before in "[0-9. ]{8}",
+        ) {
+            let text = format!("{before}{field}");
+            let span = Span { start: before.len() as u32, end: text.len() as u32 };
+            let value = Double.quick(text.as_bytes(), span).map(f64::to_bits);
+            proptest::prop_assert_eq!(value, field.parse().ok().map(f64::to_bits));
         }
     }
 

@@ -11,8 +11,10 @@ use crate::decode::tokenizer::Span;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
-/// Length of `2018-07-02T22:22:48.364000Z`, the form that all captured lines use.
-const USUAL_LENGTH: usize = 27;
+/// Length of `2018-07-02T22:22:48.364000Z`, the form in the logs of Application and Classic Load Balancers.
+const WITH_MICROS: usize = 27;
+/// Length of `2018-07-02T22:22:48`, the form in the logs of Network Load Balancers.
+const WITHOUT_FRACTION: usize = 19;
 /// Mask of the bytes in `HH:MM:SS` that are not digits, in little-endian order.
 const COLONS: u64 = 0x0000_ff00_00ff_0000;
 /// Mask of the bytes in `.ffffffZ` that are not digits, in little-endian order.
@@ -34,18 +36,28 @@ impl Default for Timestamp {
 impl Parse for Timestamp {
     type Type = TimestampMicrosecondType;
 
-    #[inline]
     fn parse(&mut self, text: &[u8]) -> Result<Option<i64>, Rejected> {
-        match <&[u8; USUAL_LENGTH]>::try_from(text) {
-            Ok(usual) => self.usual(usual).map(Some),
-            Err(_) => self.unusual(text).map(Some),
-        }
+        let text = text.strip_suffix(b"Z").unwrap_or(text);
+        let (whole, after) = text.split_first_chunk().ok_or(Rejected)?;
+        let fraction = match after {
+            [] => after,
+            [b'.', fraction @ ..] if (1..=6).contains(&fraction.len()) => fraction,
+            _ => return Err(Rejected),
+        };
+        let mut padded = *b".000000Z";
+        padded[1..=fraction.len()].copy_from_slice(fraction);
+        Ok(Some(self.seconds(whole)? + micros(padded)?))
     }
 
     #[inline]
     fn quick(&mut self, text: &[u8], field: Span) -> Option<i64> {
-        let usual = text[field.range()].first_chunk().filter(|_| field.len() == USUAL_LENGTH)?;
-        self.usual(usual).ok()
+        let (whole, fraction) = text[field.range()].split_first_chunk()?;
+        let micros = match field.len() {
+            WITH_MICROS => micros(*fraction.first_chunk()?).ok()?,
+            WITHOUT_FRACTION => 0,
+            _ => return None,
+        };
+        Some(self.seconds(whole).ok()? + micros)
     }
 
     fn array(array: PrimitiveArray<TimestampMicrosecondType>) -> ArrayRef {
@@ -54,23 +66,18 @@ impl Parse for Timestamp {
 }
 
 impl Timestamp {
+    /// Parses a time without a fraction. Returns microseconds since 1970.
     #[inline]
-    fn usual(&mut self, text: &[u8; USUAL_LENGTH]) -> Result<i64, Rejected> {
+    fn seconds(&mut self, text: &[u8; WITHOUT_FRACTION]) -> Result<i64, Rejected> {
         let (date, time) = text.split_first_chunk().expect("the text is longer than a date");
         if *date != self.day {
             self.set_day(date)?;
         }
-        // `THH:MM:SS.ffffffZ`: XOR with the zero digit turns each digit into its value.
-        let word = |at: usize| {
-            u64::from_le_bytes(*time[at..].first_chunk().expect("the word is within the time"))
-        };
-        let clock = word(1) ^ u64::from_le_bytes(*b"00:00:00");
-        let fraction = word(9) ^ u64::from_le_bytes(*b".000000Z");
-        if time[0] != b'T' || !are_digits(clock ^ ZEROS) || !are_digits(fraction ^ ZEROS) {
-            return Err(Rejected);
-        }
+        let clock = time.last_chunk().expect("a clock follows the `T`");
+        // XOR with the zero digit turns each digit into its value.
+        let clock = u64::from_le_bytes(*clock) ^ u64::from_le_bytes(*b"00:00:00");
         // Bytes that are not digits must match the pattern.
-        if clock & COLONS | fraction & ENDS != 0 {
+        if time[0] != b'T' || !are_digits(clock ^ ZEROS) || clock & COLONS != 0 {
             return Err(Rejected);
         }
         let pairs = clock * 10 + (clock >> 8);
@@ -78,27 +85,8 @@ impl Timestamp {
         if hour > 23 || minute > 59 || second > 59 {
             return Err(Rejected);
         }
-        let micros = value_of((fraction << 8) ^ ZEROS);
         let seconds = hour * 3600 + minute * 60 + second;
-        Ok(self.day_start + i64::from(seconds) * MICROS_PER_SECOND + i64::from(micros))
-    }
-
-    /// Parses a time with fewer than six fraction digits, without a fraction, or without `Z`.
-    #[cold]
-    fn unusual(&mut self, text: &[u8]) -> Result<i64, Rejected> {
-        let text = text.strip_suffix(b"Z").unwrap_or(text);
-        let (whole, fraction) = match text.iter().position(|&b| b == b'.') {
-            Some(point) if point + 1 == text.len() => return Err(Rejected),
-            Some(point) => (&text[..point], &text[point + 1..]),
-            None => (text, &b""[..]),
-        };
-        if whole.len() != 19 || fraction.len() > 6 {
-            return Err(Rejected);
-        }
-        let mut usual = *b"0000-00-00T00:00:00.000000Z";
-        usual[..19].copy_from_slice(whole);
-        usual[20..20 + fraction.len()].copy_from_slice(fraction);
-        self.usual(&usual)
+        Ok(self.day_start + i64::from(seconds) * MICROS_PER_SECOND)
     }
 
     #[cold]
@@ -121,8 +109,20 @@ impl Timestamp {
     }
 }
 
+/// Parses a fraction of a second, `.ffffffZ`.
+#[inline]
+fn micros(text: [u8; 8]) -> Result<i64, Rejected> {
+    let fraction = u64::from_le_bytes(text) ^ u64::from_le_bytes(*b".000000Z");
+    if !are_digits(fraction ^ ZEROS) || fraction & ENDS != 0 {
+        return Err(Rejected);
+    }
+    Ok(value_of((fraction << 8) ^ ZEROS).into())
+}
+
 #[cfg(test)]
 mod tests {
+    use chrono::NaiveDateTime;
+
     use super::*;
 
     fn parse(text: &str) -> Option<i64> {
@@ -140,6 +140,25 @@ mod tests {
         assert_eq!(parse("2018-07-02T22:22:48"), Some(1_530_570_168_000_000));
         assert_eq!(parse("2018-07-02T22:22:48.364123"), Some(1_530_570_168_364_123));
         assert_eq!(parse("2024-02-29T00:00:00.000000Z"), Some(1_709_164_800_000_000));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn times_agree_with_chrono(
+            text in "(19|20)[0-9]{2}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-6][0-9]:[0-6][0-9](\\.[0-9]{1,6})?Z?",
+        ) {
+            let plain = text.strip_suffix('Z').unwrap_or(&text);
+            let expected = NaiveDateTime::parse_from_str(plain, "%Y-%m-%dT%H:%M:%S%.f")
+                .ok()
+                // The load balancers write no leap seconds.
+                .filter(|_| !plain[17..].starts_with("60"))
+                .map(|time| time.and_utc().timestamp_micros());
+            proptest::prop_assert_eq!(parse(&text), expected);
+            let field = Span { start: 0, end: text.len() as u32 };
+            let is_quick = [WITHOUT_FRACTION, WITH_MICROS].contains(&text.len());
+            let quick = Timestamp::default().quick(text.as_bytes(), field);
+            proptest::prop_assert_eq!(quick, expected.filter(|_| is_quick));
+        }
     }
 
     #[test]

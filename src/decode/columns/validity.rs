@@ -17,7 +17,7 @@ impl Parse for NotBefore {
     type Type = TimestampMicrosecondType;
 
     fn parse(&mut self, text: &[u8]) -> Result<Option<i64>, Rejected> {
-        bound(&mut self.0, b"NotBefore=", text)
+        Ok(bound(&mut self.0, b"NotBefore=", text))
     }
 
     fn quick(&mut self, _: &[u8], _: Span) -> Option<i64> {
@@ -37,7 +37,7 @@ impl Parse for NotAfter {
     type Type = TimestampMicrosecondType;
 
     fn parse(&mut self, text: &[u8]) -> Result<Option<i64>, Rejected> {
-        bound(&mut self.0, b"NotAfter=", text)
+        Ok(bound(&mut self.0, b"NotAfter=", text))
     }
 
     fn quick(&mut self, _: &[u8], _: Span) -> Option<i64> {
@@ -49,13 +49,9 @@ impl Parse for NotAfter {
     }
 }
 
-fn bound(time: &mut Timestamp, name: &[u8], text: &[u8]) -> Result<Option<i64>, Rejected> {
-    // The caller then parses the value again without its quotes.
-    if text.starts_with(b"\"") {
-        return Err(Rejected);
-    }
-    let bound = text.split(|&byte| byte == b';').find_map(|bound| bound.strip_prefix(name));
-    Ok(bound.and_then(|bound| time.parse(bound).ok().flatten()))
+fn bound(time: &mut Timestamp, name: &[u8], text: &[u8]) -> Option<i64> {
+    let bound = text.split(|&byte| byte == b';').find_map(|bound| bound.strip_prefix(name))?;
+    time.parse(bound).ok().flatten()
 }
 
 #[cfg(test)]
