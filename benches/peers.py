@@ -264,7 +264,7 @@ def run_chdb(log, source, out, threads, level):
         INSERT INTO FUNCTION file('{out}/{{_partition_id}}/data.parquet', 'Parquet')
         PARTITION BY partition
         SELECT {", ".join(values)}
-         FROM {function}({place}, 'CSV', '{structure}', '{compression}')
+        FROM {function}({place}, 'CSV', '{structure}', '{compression}')
         SETTINGS max_threads = {threads}, max_insert_threads = {threads},
                  format_csv_delimiter = ' ', format_csv_null_representation = '-',
                  format_csv_allow_double_quotes = {int(log.has_quotes)},
