@@ -295,7 +295,7 @@ pub fn main() -> ExitCode {
         };
     let (message, json) = (args.command.interrupted(), args.command.logs_json());
     if json {
-        // The JSON log must start first, so that it includes every error.
+        // Initialize the JSON logger first, so that it logs every error.
         log::begin_json();
     }
     if let Err(error) = args.command.workers().map_or(Ok(()), limits::check) {

@@ -24,7 +24,7 @@ pub(crate) use sql::Engine;
 
 /// Maximum number of partitions whose columns are compared.
 const PARTITIONS: usize = 4;
-/// Maximum total number of rows in these partitions, unless a single partition exceeds it.
+/// Maximum total number of rows in these partitions. Only a single partition may exceed it.
 const ROWS: u64 = 2_000_000;
 /// A file with more rows has several row groups. Only these files reveal a reader that stops before the end of a file.
 const ROW_GROUP: u64 = 125_000;
@@ -63,7 +63,7 @@ struct ColumnFacts {
     values: Option<u64>,
     /// The min and max, if the footers have them.
     range: Range,
-    /// The sum of an integer column that has values, unless the sum exceeds 64 bits.
+    /// The sum. `None` if the column has no values or is not an integer column, or if the sum exceeds 64 bits.
     sum: Option<i64>,
 }
 
@@ -74,7 +74,7 @@ enum Range {
     Empty,
     /// The exact min and max.
     Exact(Value, Value),
-    /// The min and max in a footer are missing or truncated.
+    /// A footer lacks the min and max, or they are truncated.
     Unknown,
 }
 
@@ -142,7 +142,7 @@ impl Check {
         Ok(Self { seed, partitions, unfinished, probes })
     }
 
-    /// Returns whether there are no rows to compare.
+    /// Returns true if there are no rows to compare.
     pub(crate) fn is_empty(&self) -> bool {
         self.partitions.is_empty()
     }
@@ -188,8 +188,8 @@ fn published(
     Ok((outputs, unfinished.len()))
 }
 
-/// Selects the partitions to read: first one that has a file with several row groups, if there is one, then others
-/// while the total number of rows stays within [`ROWS`].
+/// Selects the partitions to read. Prefers a partition that has a file with several row groups, then adds others while
+/// the total number of rows stays within [`ROWS`].
 fn choose(
     partitions: &BTreeMap<PartitionValues, u64>,
     has_several_groups: impl Fn(&PartitionValues) -> bool,
@@ -206,7 +206,7 @@ fn choose(
     let first = first.or_else(smallest);
     let mut chosen: Vec<&PartitionValues> = first.iter().map(|(values, _)| *values).collect();
     let mut total = first.map_or(0, |(_, rows)| *rows);
-    // The sort is stable: partitions with several row groups come first, and the order is still random otherwise.
+    // The sort is stable: partitions with several row groups move to the front, and both groups stay in random order.
     let mut rest: Vec<_> = order.iter().collect();
     rest.sort_by_key(|(values, _)| !has_several_groups(values));
     for (values, rows) in rest {

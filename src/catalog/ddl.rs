@@ -133,8 +133,8 @@ pub enum DdlError {
     /// Queries on the table must specify accounts and regions, but the view does not.
     #[error("the view requires known accounts and regions")]
     Injected,
-    /// There is a view only for the tables in AWS's documentation that it can replace, in the dialects of Athena and
-    /// Trino.
+    /// Views exist only in the Athena and Trino dialects, and only for tables in AWS's documentation that they can
+    /// replace.
     #[error(
         "the view exists only for the log types access, nlb_tls and classic, and for the dialects athena and trino"
     )]
@@ -213,7 +213,8 @@ impl External {
         }
     }
 
-    /// Returns the statements that create the table and, if its partitions are in a catalog, add the partitions.
+    /// Returns the statements that create the table and, if its partitions are registered in a catalog, those that add
+    /// the partitions.
     ///
     /// # Errors
     ///
@@ -332,7 +333,7 @@ impl External {
     }
 }
 
-/// Returns the year in which load balancers began to write a log: the year of the first field.
+/// Returns the first year with logs of this type: the year in which AWS introduced the first field.
 fn first_year(table: &Table) -> &str {
     let era = table.fields.first().map_or("", |field| field.era.as_str());
     era.split_once('-').map_or(era, |(year, _)| year)

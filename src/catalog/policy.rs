@@ -90,9 +90,9 @@ fn verbatim(text: &str) -> String {
 /// Returns the bucket policy that lets the load balancers of the given accounts deliver logs below a prefix. `aws` is
 /// the AWS partition: `aws`, `aws-cn` or `aws-us-gov`.
 ///
-/// Application and Classic Load Balancers deliver logs with one service principal. The account IDs of older regions,
-/// which AWS still accepts instead, are not used. Network Load Balancers deliver logs with the principal of CloudWatch
-/// Logs, which also reads the access control list of the bucket. Sources:
+/// Application and Classic Load Balancers deliver logs with one service principal. In older regions, AWS also accepts
+/// its own account IDs as principals, but this policy does not use them. Network Load Balancers deliver logs with the
+/// principal of CloudWatch Logs, which also reads the bucket's access control list. Sources:
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/enable-access-logging.html>,
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/enable-access-logs.html> and
 /// <https://docs.aws.amazon.com/elasticloadbalancing/latest/network/enable-access-logs.html>.

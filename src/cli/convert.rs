@@ -185,8 +185,8 @@ struct Work<'a> {
     sources: Vec<Source>,
     ledger: Ledger<'a>,
     plan: Plan,
-    /// The preliminary outcome of each batch in the plan. An outcome is printed when its batch is complete. `None`
-    /// without `--batches`.
+    /// The preliminary outcome of each batch in the plan, printed once the batch is complete. `None` without
+    /// `--batches`.
     begun: Option<Vec<Outcome>>,
 }
 

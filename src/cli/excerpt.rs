@@ -25,8 +25,8 @@ struct Cell {
 }
 
 impl Excerpt {
-    /// Returns an excerpt around the bytes at `place`, at most `width` columns wide. If something is missing at the end
-    /// of the line, `place` is an empty range there.
+    /// Returns an excerpt around the bytes at `place`, at most `width` columns wide. If the fault is missing text at
+    /// the end of the line, `place` is an empty range there.
     pub(super) fn of(line: &[u8], place: Option<Range<usize>>, width: usize) -> Self {
         let mut cells = Vec::new();
         pieces(line, |at, piece| {

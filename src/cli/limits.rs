@@ -16,7 +16,7 @@ const HEAPS_PER_CORE: u64 = 8;
 /// Memory that a run needs, in bytes: a base amount, and an amount per worker.
 const BASE: u64 = 512 << 20;
 const PER_WORKER: u64 = 32 << 20;
-/// Number of open files in addition to a connection for each request: for listings, uploads and local files.
+/// Number of open files for listings, uploads and local files, in addition to one connection per request.
 const OTHER_FILES: u64 = 256;
 
 /// Checks that there is enough address space for the given number of workers. Otherwise, a failed allocation would

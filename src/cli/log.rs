@@ -27,7 +27,7 @@ pub(super) fn begin(format: Format, level: Level, bars: &MultiProgress) {
     // Events from the crates that access stores are omitted, because they are too detailed.
     let own = Targets::new().with_target(env!("CARGO_CRATE_NAME"), level);
     let layer = fmt::layer().with_writer(stderr).with_target(false);
-    // In tests, an earlier test in the same process may already have started the log.
+    // An earlier test in the same process may already have initialized the logger.
     let _ = match format {
         Format::Text => registry().with(layer.with_ansi(false).with_filter(own)).try_init(),
         Format::Json => {

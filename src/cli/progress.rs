@@ -46,7 +46,7 @@ pub(super) enum Messages {
     Quiet,
     /// Errors, warnings, progress and the summary.
     Text,
-    /// The same as `Text`, and a line for each published batch and each failed request, and for the rate of reads.
+    /// The same as `Text`, plus lines for each published batch, each failed request and the read rate.
     Verbose,
     /// The same messages as `Verbose`, but as JSON.
     Json,
@@ -84,7 +84,7 @@ impl Progress {
     pub(super) fn new(messages: Messages) -> Self {
         let bars = MultiProgress::with_draw_target(ProgressDrawTarget::hidden());
         match messages {
-            // `main` has already started the JSON log.
+            // `main` has already initialized the JSON logger.
             Messages::Quiet | Messages::Text | Messages::Json => {}
             Messages::Verbose => log::begin(Format::Text, Level::INFO, &bars),
         }

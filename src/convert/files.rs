@@ -105,7 +105,7 @@ impl<'a> Open<'a> {
         self.table.size()
     }
 
-    /// Writes decoded rows and rejects.
+    /// Writes decoded rows and rejected lines.
     pub(super) fn write(
         &mut self,
         mut decoded: Decoded,

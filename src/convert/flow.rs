@@ -200,7 +200,7 @@ impl<'a> Flow<'a> {
         }
     }
 
-    /// Replaces the entry that a worker took by the worker's results.
+    /// Replaces the entry that a worker took with the worker's results.
     fn replace(&self, number: u64, states: impl Iterator<Item = State>) {
         let mut schedule = self.schedule();
         schedule.replace(number, states);
@@ -289,7 +289,7 @@ impl Schedule<'_> {
         self.failed.is_some() || self.queue.is_empty()
     }
 
-    /// Replaces the entry that a worker took by the worker's results.
+    /// Replaces the entry that a worker took with the worker's results.
     fn replace(&mut self, number: u64, states: impl Iterator<Item = State>) {
         let at = self.queue.iter().position(|entry| entry.number == number);
         let at = at.expect("an entry stays in the queue while a worker has it");

@@ -280,7 +280,7 @@ impl Description {
     }
 }
 
-/// Returns whether `other` is `one`, but for the following day.
+/// Returns whether `other` is the same partition as `one` on the following day.
 fn is_next(one: &Partition, other: &Partition) -> bool {
     one.day.succ_opt().is_some_and(|day| Partition { day, ..one.clone() } == *other)
 }
@@ -337,7 +337,8 @@ pub(crate) struct Work {
 }
 
 impl Batches {
-    /// Reads the descriptions in a file, or only those in a shard. Checks all descriptions before it returns.
+    /// Reads the descriptions in a file, or only those that belong to a shard. Checks all descriptions before it
+    /// returns.
     ///
     /// # Errors
     ///
@@ -427,7 +428,7 @@ impl Batches {
                 }
                 false
             });
-            // Objects are rarely both converted and touched after their batch was described, so one thread is enough.
+            // Few objects are converted and then touched after their batch was described, so one thread is enough.
             if !touched.is_empty() {
                 let comparison = Comparison {
                     sources: &sources,

@@ -1,4 +1,4 @@
-//! The tally of a run: what was read, converted, rejected and skipped.
+//! The tally of a run: counts of what was read, converted, rejected and skipped.
 
 use std::collections::BTreeMap;
 
@@ -94,7 +94,7 @@ pub struct Objects {
     pub skipped_by_kind: BTreeMap<&'static str, u64>,
     /// For each kind of object that the listing skipped, the key of the first one.
     pub examples: BTreeMap<&'static str, String>,
-    /// Selected objects whose directory is for a different day than their end time. The end time determines the
+    /// Selected objects whose directory is for a different day from that of their end time. The end time determines the
     /// partition.
     pub moved: Moved,
 }

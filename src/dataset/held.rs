@@ -88,7 +88,7 @@ impl HeldObject {
     }
 }
 
-/// Appends to a description of a change that the object is left alone.
+/// Appends a note to a description of a change: the object is not converted again.
 pub(crate) fn not_converted_again(change: &str) -> String {
     format!("{change}; it is left alone")
 }

@@ -26,8 +26,8 @@ const DESCRIPTION: &str = "_alb2parquet/dataset.json";
 /// Format version of datasets without redaction. Programs that do not support redaction can read and extend such
 /// datasets.
 const PLAIN_VERSION: u32 = 4;
-/// Format version of redacted datasets. It differs, because a program that does not support redaction would add
-/// unredacted rows.
+/// Format version of redacted datasets. A program that does not support redaction rejects this version, so it cannot
+/// add unredacted rows.
 const REDACTED_VERSION: u32 = 5;
 /// The format versions that this program supports: without and with redaction.
 pub(crate) const FORMAT_VERSIONS: [u32; 2] = [PLAIN_VERSION, REDACTED_VERSION];
@@ -446,7 +446,7 @@ impl Dataset {
         Ok(create_confirmed(&*self.target, key, bytes, self.patience)?)
     }
 
-    /// Creates a file like [`Self::create`], without making it durable: it can be lost if the machine fails.
+    /// Creates a file like [`Self::create`] but does not make it durable: it may be lost if the machine fails.
     ///
     /// # Errors
     ///

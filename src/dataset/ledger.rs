@@ -55,8 +55,8 @@ impl<'a> Ledger<'a> {
     ///
     /// Fails when the logs cannot be listed.
     pub fn open(dataset: &'a Dataset) -> Result<Self, DatasetError> {
-        // Files are listed before claims: a file is claimed before it is published, so the claim of every listed file
-        // is listed, too.
+        // List files before claims: a file is claimed before it is published, so this order also lists the claim of
+        // every listed file.
         let files = Arc::new(DataFiles::list(dataset)?);
         let hints = Hints::list(dataset)?;
         Ok(Self { hints, files, lists_each: false, ..Self::of_few(dataset) })

@@ -68,8 +68,8 @@ pub(crate) fn publish(dataset: &Dataset, log: &mut Log, number: usize) -> Result
 /// Aborts a claim after one of its outputs was lost before it became visible. If any output exists, the claim becomes
 /// [`State::Stuck`] instead.
 ///
-/// Every output is aborted again, even the lost one. After that, a slow run either has completed an output, which the
-/// second check detects, or can no longer complete one, regardless of the store's earlier responses.
+/// This function aborts every output again, even the lost one. Whatever the store reported earlier, a slow run then
+/// either has completed an output, which the second check detects, or can no longer complete one.
 fn abort_claim(
     dataset: &Dataset,
     log: &mut Log,

@@ -34,7 +34,7 @@ pub trait ColumnBuilder: Send {
     /// Returns whether [`append`](Self::append) would accept the value in one line.
     fn accepts(&mut self, text: &[u8], field: Span) -> bool;
 
-    /// Truncates to the first `rows` values. `rows` must be the number of values before the last call of `append`.
+    /// Truncates to the first `rows` values. `rows` must be the number of values before the last call to `append`.
     fn truncate(&mut self, rows: usize);
 
     /// Returns the values as an array, and resets the builder.

@@ -19,8 +19,8 @@ use crate::logs::schema::Table;
 /// Number of rejects at which [`Decoder::decode`] stops. Without a limit, rejects could need far more memory than their
 /// text: a two-byte line can become a reject of a hundred bytes. The last tile may exceed the limit.
 pub const MAX_REJECTS: usize = 16 << 10;
-/// Limit on the total size of rejected lines in bytes. [`Decoder::decode`] stops at the end of the tile in which the
-/// limit is reached.
+/// Limit on the total size of rejected lines in bytes. [`Decoder::decode`] stops at the end of the tile in which it
+/// reaches the limit.
 const MAX_REJECT_BYTES: usize = 4 << 20;
 /// Number of rows at which [`Decoder::decode`] stops. Without a limit, a batch of short lines could be several times as
 /// large as its text.
@@ -35,7 +35,7 @@ pub struct Decoder {
     columns: Vec<FieldColumn>,
     source_key: DictionaryBuilder,
     rows: usize,
-    /// Whether the load balancers compress their logs, so that text is worth a note.
+    /// Whether the load balancers compress their logs. If so, uncompressed text gets a note.
     delivers_gzip: bool,
 }
 

@@ -21,7 +21,7 @@ use crate::dataset::layout::Dataset;
 const FILTERS: usize = 16;
 /// Number of candidates from which the filters are selected.
 const CANDIDATES: usize = 128;
-/// How much of a column's values a range filter covers, in percent. One entry is selected at random.
+/// Possible widths of a range filter, in percent of the column's values. Each filter uses a random one.
 const WIDTHS: [usize; 5] = [2, 5, 8, 15, 30];
 /// Maximum length in bytes of a string in a filter.
 const LONGEST: usize = 200;
@@ -167,8 +167,8 @@ pub(super) fn count(
     Ok(found.into_iter().map(|(_, filter)| filter).take(FILTERS).collect())
 }
 
-/// Returns whether the conditions match only different rows of one row group, and the same row in a later row group of
-/// the file.
+/// Returns whether the two conditions match only different rows in one row group, but match the same row in a later row
+/// group of the same file.
 fn is_promising(groups: &[(Group, Matches)]) -> bool {
     groups.iter().enumerate().any(|(index, (group, [one, other, both]))| {
         let misses = *one > 0 && *other > 0 && *both == 0;

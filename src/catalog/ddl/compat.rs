@@ -2,9 +2,9 @@
 //!
 //! Sources: <https://docs.aws.amazon.com/athena/latest/ug/create-alb-access-logs-table.html>,
 //! <https://docs.aws.amazon.com/athena/latest/ug/networkloadbalancer-classic-logs.html> and
-//! <https://docs.aws.amazon.com/athena/latest/ug/elasticloadbalancer-classic-logs.html>. A string column of these
-//! tables contains the text of the field, `-` included. The documentation has no table for health checks, and its table
-//! for connection logs has no view.
+//! <https://docs.aws.amazon.com/athena/latest/ug/elasticloadbalancer-classic-logs.html>. String columns in these tables
+//! contain the text of the field, including `-`. The documentation has no table for health checks, and its table for
+//! connection logs has no view.
 
 use arrow::datatypes::DataType;
 
@@ -28,8 +28,8 @@ enum Form {
     Same,
     /// A time as text, with the given text instead of NULL.
     Time(&'static str),
-    /// Text, with the given text instead of NULL. Where AWS's expression mistakes the `-` of an absent address for the
-    /// delimiter before the port, the address is empty. Fields that a line does not have are also empty.
+    /// Text, with the given text instead of NULL. AWS's regular expression mistakes the `-` of some absent addresses
+    /// for the delimiter before the port, so these addresses become empty. Fields that a line lacks also become empty.
     Or(&'static str),
     /// A number as text.
     Digits,
@@ -104,7 +104,7 @@ impl Documented {
 }
 
 impl Form {
-    /// Returns the form of most columns of a type.
+    /// Returns the default form for a column type.
     fn of(data_type: &DataType) -> Self {
         match data_type {
             DataType::Timestamp(..) => Self::Time("-"),

@@ -8,7 +8,7 @@ use crate::catalog::ddl::projection::{self, Values};
 use crate::catalog::ddl::{Dialect, External, literal, quoted};
 use crate::logs::key::{PARTITION_COLUMNS, PartitionValues};
 
-/// The last year of partition projection. The longest interval of Trino's date projection is a day, so years are
+/// The last year of partition projection. Trino's date projection supports no interval longer than a day, so years are
 /// integers with a fixed range.
 const LAST_YEAR: &str = "2035";
 

@@ -118,7 +118,7 @@ fn content(found: &Inspected) -> String {
     }
 }
 
-/// Describes a number of fields and the period in which AWS wrote lines with that many fields.
+/// Describes a field count and the period in which AWS wrote lines with that many fields.
 fn era(table: &Table, fields: usize) -> String {
     let known = table.fields.len();
     match table.era(fields) {

@@ -11,7 +11,7 @@ use crate::dataset::claim::Claim;
 /// Key in the footer metadata. The value is the offset and the length in bytes, separated by a plus sign.
 pub const KEY: &str = "alb2parquet.claim_byte_range";
 
-/// Zstandard level. A low level suffices, because object names differ little from each other.
+/// Zstandard level. A low level suffices because object names are very similar.
 const LEVEL: i32 = 3;
 /// Maximum decompressed size in bytes, far more than the object list of any file needs.
 const MAX_SIZE: usize = 1 << 30;

@@ -235,7 +235,7 @@ impl Log {
         Ok(())
     }
 
-    /// Returns an empty log for a partition that does not have one yet.
+    /// Returns an empty log for a partition without a log.
     pub fn empty(partition: &Partition) -> Self {
         Self { partition: partition.clone(), entries: Vec::new() }
     }

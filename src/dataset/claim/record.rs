@@ -13,8 +13,8 @@ use crate::store::{Listed, StagedFile};
 /// The actions that this version supports.
 pub(super) const ACTIONS: [&str; 3] = ["add", "remove", "amend"];
 
-/// Maximum sum of the counts and sizes in a claim: far more than any batch reaches, but small enough that sums over all
-/// claims in a dataset cannot overflow.
+/// Maximum sum of the counts and sizes in a claim: far more than any batch reaches, but small enough that totals over a
+/// dataset's claims cannot overflow.
 const MAX_SUM: u64 = 1 << 48;
 
 /// An entry of a log.

@@ -15,12 +15,12 @@ pub(super) const REJECTED: i32 = -2;
 
 /// Initial number of slots. The number of slots is always a power of two.
 const SLOTS: usize = 64;
-/// Maximum number of slots to probe for a field, because clients could send fields whose hashes collide. Fields for
-/// which no slot is free are handled like long fields.
+/// Maximum number of slots to probe for a field. The limit is needed because clients could send fields whose hashes
+/// collide. Fields for which no slot is free are handled like long fields.
 const PROBES: usize = 8;
 /// Number of entries in the cache of recent long values.
 const RECENT: usize = 1024;
-/// Number of distinct values after which values are interned only if they have repeated so far.
+/// Number of distinct values after which interning stops unless values have repeated.
 const TRIAL: usize = 512;
 
 /// Distinct values in order of their first appearance.
@@ -38,7 +38,7 @@ pub(super) struct FieldDictionary {
     base: u32,
     /// Cache of long values: for each result of [`sample`], the stamp of the last value with that result.
     recent: Box<[u32; RECENT]>,
-    /// Whether values hardly repeat. If so, they are no longer looked up, and a value may occur twice.
+    /// Whether values rarely repeat. If so, they are no longer looked up, and a value may occur twice.
     unique: bool,
     /// The shape of the values, if the column has one.
     shape: Option<Shape>,
@@ -105,7 +105,7 @@ impl FieldDictionary {
         }
     }
 
-    /// Stops looking up values if they hardly repeat, given the number of rows so far.
+    /// Stops looking up values if they rarely repeat, given the number of rows so far.
     pub(super) fn stop_interning_if_unique(&mut self, rows: usize) {
         let count = self.len();
         self.unique |= count > TRIAL && count * 2 > rows;
@@ -152,8 +152,8 @@ impl FieldDictionary {
 
     /// Returns the index of the value that `read` extracts from a field. Equal fields must have equal values.
     ///
-    /// Nearly every field is short and is already in its first slot. So this function only computes a hash, compares
-    /// one slot, and has branches that are easy to predict.
+    /// Nearly every field is short and already in its first slot. So this function only computes a hash and compares
+    /// one slot, with branches that are easy to predict.
     #[allow(clippy::inline_always)] // so that the loop over a tile does not reload the table
     #[inline(always)]
     fn index(
@@ -312,7 +312,7 @@ struct Slot {
     /// The last bytes.
     tail: u64,
     length: u32,
-    /// The index, offset by the base of its batch.
+    /// The index plus the batch's base.
     stamp: u32,
 }
 
@@ -341,15 +341,15 @@ impl Slot {
 
     #[inline]
     fn holds_same_field(&self, other: Self) -> bool {
-        // Combined, so that there is one branch instead of three.
+        // Combine the differences, so that there is one branch instead of three.
         let head = self.head ^ other.head;
         let rest = (self.tail ^ other.tail) | u64::from(self.length ^ other.length);
         head as u64 | (head >> 64) as u64 | rest == 0
     }
 }
 
-/// Hashes bytes at both ends and in the middle of a long value, where user agents differ, to an index in the cache of
-/// recent values.
+/// Returns a long value's index in the cache of recent values: a hash of bytes at both ends and in the middle, where
+/// user agents differ.
 #[inline]
 fn sample(value: &[u8]) -> usize {
     const WORD: usize = size_of::<u64>();

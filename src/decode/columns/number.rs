@@ -191,7 +191,7 @@ impl Parse for Double {
 
     #[inline]
     fn quick(&mut self, text: &[u8], field: Span) -> Option<f64> {
-        // Durations in seconds: milliseconds in the logs of Application Load Balancers, microseconds in those of
+        // Durations in seconds have three decimal places in the logs of Application Load Balancers, and six in those of
         // Classic Load Balancers.
         fixed_point::<3>(text, field).or_else(|| fixed_point::<6>(text, field))
     }
@@ -329,7 +329,7 @@ pub(super) fn value_of(word: u64) -> u32 {
 /// Parses a number of at most eight bytes with the given number of decimal places, such as `0.001` with three.
 #[inline]
 fn fixed_point<const PLACES: usize>(text: &[u8], field: Span) -> Option<f64> {
-    // Otherwise the padding would pass for the digit before the decimal point.
+    // In a shorter field, the padding would be mistaken for the digit before the decimal point.
     if field.len() < 1 + 1 + PLACES {
         return None;
     }

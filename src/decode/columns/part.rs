@@ -7,7 +7,7 @@ use memchr::{memchr, memrchr};
 use crate::decode::tokenizer::{self, Span};
 use crate::logs::schema::Part;
 
-/// The request of a connection without HTTP, in the log of a Classic Load Balancer
+/// The request field for a connection without HTTP, in the log of a Classic Load Balancer
 /// (<https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/access-log-collection.html>).
 const NO_REQUEST: &[u8] = b"- - - ";
 

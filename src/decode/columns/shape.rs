@@ -1,8 +1,8 @@
 //! Checks whether a value matches the shape of its column.
 //!
-//! A log can be delivered with fields omitted or reordered, and its lines may still have enough fields. These lines are
-//! recognized because a value does not match the shape of its column. Each rule accepts more than load balancers are
-//! known to write, so that lines with a new cipher or reason are accepted. Placeholders in published examples, such as
+//! A log can be delivered with fields omitted or reordered, and its lines may still have enough fields. Values that do
+//! not match the shapes of their columns reveal such lines. Each rule accepts more than load balancers are known to
+//! write, so that lines with a new cipher or reason are accepted. Placeholders in published examples, such as
 //! `my-redirect-url`, also match.
 
 use memchr::memchr_iter;

@@ -150,7 +150,7 @@ mod tests {
             let plain = text.strip_suffix('Z').unwrap_or(&text);
             let expected = NaiveDateTime::parse_from_str(plain, "%Y-%m-%dT%H:%M:%S%.f")
                 .ok()
-                // The load balancers write no leap seconds.
+                // Load balancers never write leap seconds.
                 .filter(|_| !plain[17..].starts_with("60"))
                 .map(|time| time.and_utc().timestamp_micros());
             proptest::prop_assert_eq!(parse(&text), expected);
