@@ -48,9 +48,9 @@ use crate::encode::statistics::Physical;
 use crate::encode::text_column::TextEncoder;
 use crate::logs::schema::{Stored, Table};
 
-/// Number of rows after which a row group ends. Many readers prune only by row group statistics, so smaller row groups
+/// Number of rows after which a row group ends. Many readers prune only by row group statistics, so small row groups
 /// let them skip more of a file. `DuckDB` writes row groups of nearly this size. Trino merges reads of columns that are
-/// less than 1 MB apart, so smaller row groups would make it read more of a file.
+/// less than 1 MB apart, so even smaller row groups would make it read more of a file.
 const ROW_GROUP_ROWS: usize = 125_000;
 /// Number of encoded bytes after which a row group ends, regardless of its number of rows.
 const ROW_GROUP_BYTES: usize = 96 << 20;
@@ -65,7 +65,7 @@ const CREATED_BY: &str = concat!("alb2parquet version ", env!("CARGO_PKG_VERSION
 
 /// Size limits of row groups, pages and dictionaries.
 ///
-/// The program always uses the default. Tests set smaller limits so that a few rows fill many pages.
+/// The program always uses the defaults. Tests set smaller limits so that a few rows fill many pages.
 #[derive(Debug, Clone, Copy)]
 struct SizeLimits {
     /// Number of rows after which a row group ends.

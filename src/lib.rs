@@ -1,9 +1,10 @@
 //! Reads the logs of AWS load balancers.
 //!
 //! Application Load Balancers write access, connection and health check logs, Network Load Balancers a log of TLS
-//! connections, and Classic Load Balancers an access log. Each log is text, usually compressed with gzip, with one
-//! object for a few minutes. This library reads these objects as Arrow record batches, writes the batches to Parquet, and converts whole
-//! buckets to a partitioned dataset. The program `alb2parquet` is built on this library.
+//! connections, and Classic Load Balancers an access log. Each log is a series of text objects, usually compressed with
+//! gzip, each of which covers a few minutes. This library reads these objects as Arrow record batches, writes the
+//! batches to Parquet, and converts whole buckets to a partitioned dataset. The program `alb2parquet` is built on this
+//! library.
 //!
 //! # Read an object
 //!

@@ -1,4 +1,4 @@
-//! Plans a conversion: decides which objects become which files, before any object is read.
+//! Plans a conversion: decides which objects go into which files, before any object is read.
 //!
 //! A plan depends only on the listing, the claims and the options. Batches do not depend on the number of threads,
 //! memory or time.
@@ -109,9 +109,8 @@ pub(crate) const CONVERTED_BEFORE: &str = "converted_before";
 pub(crate) const PARTITION_UNKNOWN: &str = "partition_unknown";
 
 impl Plan {
-    /// Plans batches of up to `target_size` compressed bytes from the objects that no claim holds. An object larger
-    /// than that becomes a separate batch. Also finishes the claims that other runs left open, unless the ledger is
-    /// read-only.
+    /// Plans batches of up to `target_size` compressed bytes from the objects that no claim holds. A larger object
+    /// becomes a separate batch. Also finishes the claims that other runs left open, unless the ledger is read-only.
     ///
     /// # Errors
     ///
@@ -344,7 +343,7 @@ pub(crate) fn beside(partition: &Partition) -> impl Iterator<Item = Partition> {
     days.map(|day| Partition { day, ..partition.clone() })
 }
 
-/// Returns the failure for a partition whose contents are unknown, so that nothing is converted into it.
+/// Returns the failure for a partition into which nothing is converted because its contents are unknown.
 fn unknown(partition: &Partition, error: &DatasetError) -> Failure {
     let reason = format!("{}; nothing is converted into it", error.with_source());
     Failure::new(partition.to_string(), reason).with_remedy(Remedy::of(error))

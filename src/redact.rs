@@ -40,18 +40,19 @@ pub const COLUMNS: [(&str, &[Action]); 14] = [
     (EXTRA_FIELDS, &[Action::Drop]),
 ];
 
-/// The column with the URL of a request to an Application Load Balancer.
+/// The column that contains the URL of a request to an Application Load Balancer.
 const REQUEST_URL: &str = "request_url";
-/// The URL of a request to a Classic Load Balancer.
+/// The column that contains the URL of a request to a Classic Load Balancer.
 const URL: &str = "url";
-/// Columns, each with the columns that contain the same data: in other fields, or in the tables of other log types.
+/// Columns, each with the other columns that contain the same data. The data may be in another field, or in another log
+/// type's table.
 const SAME: [(&str, &[&str]); 3] = [
     ("client_ip", &["request_ip"]),
     ("client_port", &["request_port"]),
     (REQUEST_URL, &["redirect_url", "transformed_uri", URL]),
 ];
-/// A column, the columns with the URL of the same request line, and a function that returns whether text is a valid
-/// value for the column.
+/// A column, the URL columns for the same request line, and a function that returns whether text is a valid value for
+/// the column.
 type Beside = (&'static str, &'static [&'static str], fn(&str) -> bool);
 /// The other columns of the request line. If the request line is malformed, they can contain parts of the URL.
 const BESIDE_URL: [Beside; 3] = [

@@ -84,7 +84,7 @@ pub enum StoreError {
         /// The probable meaning.
         meant: String,
     },
-    /// With these settings, no endpoint exists for a bucket.
+    /// No endpoint exists for the bucket with these settings.
     #[error("{name}: {why}; see docs/endpoints.md")]
     Endpoint {
         /// The URL of the bucket.
@@ -166,7 +166,7 @@ pub enum StoreError {
         "{read} of {listed} bytes were read: the store or the file system returns less than it listed"
     )]
     Short {
-        /// Offset in bytes at which reading ended.
+        /// Byte offset at which reading ended.
         read: u64,
         /// Size in the listing, in bytes.
         listed: u64,

@@ -34,14 +34,14 @@ const SEGMENT: usize = 4 << 20;
 /// Maximum number of levels of nested gzip.
 const MAX_DEPTH: usize = 4;
 
-/// The first bytes of every member (RFC 1952, 2.3.1): the magic number and the compression method, which is always
+/// The first bytes of every gzip member (RFC 1952, 2.3.1): the magic number and the compression method, which is always
 /// deflate.
 const MEMBER: [u8; 3] = [0x1f, 0x8b, 8];
 /// Index of the flags byte in a member.
 const FLAGS: usize = 3;
 /// The flag that is set if the member's header has a checksum.
 const FHCRC: u8 = 2;
-/// Length in bytes of the smallest member without its size field: a header, an empty block and a checksum.
+/// Length in bytes of the smallest member, excluding its size field: a header, an empty block and a checksum.
 const LEAST: usize = 16;
 
 /// Whole lines of decompressed text, from one or more objects.
@@ -214,7 +214,7 @@ pub struct Stream {
     segment_size: usize,
     /// Whether the start of the text was checked for a byte order mark.
     started: bool,
-    /// Text for the next segment: an incomplete line, and preceding lines that it may have to be joined with.
+    /// Text for the next segment: an incomplete line, and any preceding lines that may have to be joined with it.
     carry: Vec<u8>,
     /// The current line, if it is longer than a segment.
     long: Option<LongLine>,
@@ -403,7 +403,7 @@ impl Stream {
                 let held = self.held.bytes();
                 self.due = self.held.append(blank);
                 if self.ended {
-                    // The ignored lines are in no other segment, so this segment accounts for their bytes.
+                    // No other segment contains the ignored lines, so this segment accounts for their bytes.
                     bytes += held - self.due.bytes();
                 }
             } else {
@@ -468,7 +468,7 @@ impl Stream {
                 (0, None)
             }
             End::Full => {
-                // If every line may be open, the cut is after the lines: a cut before them would make no progress.
+                // If every line may be open, cut after the lines, because a cut before them would make no progress.
                 let cut = match cut::before_open_line(text, lines) {
                     0 => lines,
                     cut => cut,
@@ -482,7 +482,7 @@ impl Stream {
                 end_last_line(text, 0);
                 (all, None)
             }
-            // The text is complete. The next segment contains the garbage.
+            // Return the text first. The next segment contains the garbage.
             End::Damage(Reason::TrailingGarbage) if !text.is_empty() => {
                 end_last_line(text, 0);
                 (all, None)

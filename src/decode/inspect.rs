@@ -31,7 +31,8 @@ const BINARY: [(&[u8], &str); 6] = [
     (b"\x89PNG", "a PNG image"),
 ];
 
-/// Inspects an object. [`Inspection::begin`] reads only its first bytes, and [`Inspection::run`] reads the rest.
+/// An inspection of an object. [`Inspection::begin`] reads only the first bytes, and [`Inspection::run`] reads the
+/// rest.
 pub struct Inspection {
     /// Properties that are known before the object is read.
     pub about: About,
@@ -69,7 +70,7 @@ pub struct Limits {
 pub struct Inspected {
     /// Properties that were known before the object was read.
     pub about: About,
-    /// What the object contains instead of lines of its log type, if that was recognized.
+    /// What the object contains, if recognized, instead of lines of its log type.
     pub foreign: Option<Foreign>,
     /// Counts of what was read.
     pub counts: Counts,
@@ -79,8 +80,8 @@ pub struct Inspected {
     pub notes: Vec<Note>,
     /// Whether the object is corrupt, or is neither gzip nor text.
     pub is_damaged: bool,
-    /// Number of lines for each number of fields, not counting lines with invalid quotes. All fields after the known
-    /// ones count as one field.
+    /// Number of lines for each distinct field count, excluding lines with invalid quotes. All unknown fields of a line
+    /// count as one field.
     pub fields: BTreeMap<usize, u64>,
     /// The first rows.
     pub first_rows: RecordBatch,
@@ -117,7 +118,7 @@ pub enum DeterminedBy {
     Name,
     /// From the first lines.
     Lines,
-    /// It was not determined: access logs are the default.
+    /// By default: access logs, because the type could not be detected.
     Default,
 }
 

@@ -12,8 +12,8 @@ use crate::logs::schema::{Part, Table};
 /// Returns the range of the bytes that caused a reject. If fields are missing, this is an empty range at the end of the
 /// line.
 ///
-/// Returns `None` if the fault has no position, as for corrupt data and lines that are too long, or if the position is
-/// beyond the first 64 KiB of the line, which are all that a reject contains.
+/// Returns `None` for faults without a position, such as corrupt data and overlong lines. Also returns `None` if the
+/// position is beyond the first 64 KiB of the line, because a reject contains no more than that.
 pub fn fault_range(table: &Table, reject: &Reject) -> Option<Range<usize>> {
     let line = reject.raw.as_slice();
     let end = line.len()..line.len();

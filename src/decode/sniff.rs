@@ -17,9 +17,9 @@ use crate::logs::schema::LogType;
 
 /// Number of lines to check. All of them must be of the same kind.
 const FIRST: usize = 8;
-/// Number of different kinds of values that a line must contain to be recognized as a log line with selected fields.
+/// Number of different kinds of values that identify a line as a log line with selected fields.
 const KINDS: usize = 2;
-/// Number of field names that a line must contain to be recognized as a header.
+/// Number of field names that identify a line as a header.
 const NAMES: usize = 3;
 /// Maximum length in bytes of a field separator in a log delivery
 /// (<https://docs.aws.amazon.com/AmazonCloudWatchLogs/latest/APIReference/API_CreateDelivery.html>).
@@ -62,8 +62,8 @@ pub struct Separator {
 }
 
 impl Separator {
-    /// Returns a separator. Returns `None` if there are too many bytes, if some of them can be part of a value, or if
-    /// all of them are spaces.
+    /// Returns a separator. Returns `None` if `text` is too long, contains bytes that can be part of a value, or
+    /// consists only of spaces.
     fn new(text: &[u8]) -> Option<Self> {
         let is_value = |byte: &u8| byte.is_ascii_alphanumeric() || b"\"-".contains(byte);
         let is_blank = text.iter().all(|&byte| byte == b' ');
@@ -152,7 +152,7 @@ pub fn recognize(named: LogType, rejects: &[Reject]) -> Option<Foreign> {
         let lines: Vec<&[u8]> = std::iter::once(first).chain(lines).collect();
         return have_chosen_fields(named, &lines).then_some(Foreign::ChosenFields);
     };
-    // These are recognized from the first line alone.
+    // The first line alone identifies these kinds of content.
     let by_first_line = matches!(
         kind,
         Foreign::W3c | Foreign::Parquet | Foreign::Header | Foreign::Utf16 | Foreign::Markup
@@ -224,8 +224,8 @@ fn time_end(line: &[u8], at: usize) -> Option<usize> {
     CLOCK.rev().map(|length| at + length).find(is_time)
 }
 
-/// Returns whether log lines have omitted or reordered fields. This is the case if most lines have a rejected value
-/// that belongs in another column, or if all lines have the same number of fields and that number is too small.
+/// Returns whether log lines have omitted or reordered fields. This is true if most lines have a rejected value that
+/// belongs in another column, or if all lines have the same number of fields and too few of them.
 fn have_chosen_fields(named: LogType, lines: &[&[u8]]) -> bool {
     let table = named.table();
     let mut decoder = Decoder::new(table);
@@ -309,7 +309,7 @@ fn count_kinds<'a>(values: impl Iterator<Item = &'a [u8]>) -> usize {
     kinds.len()
 }
 
-/// Returns the log type whose table accepts a line as a row.
+/// Returns the log type whose table accepts the line as a row.
 pub(crate) fn log_type_of(line: &[u8]) -> Option<LogType> {
     LogType::ALL.into_iter().find(|log_type| Decoder::new(log_type.table()).is_row(line))
 }

@@ -17,8 +17,8 @@ const MAX_IDLE: usize = 8;
 
 /// A reusable byte buffer that zeroes its memory only once.
 ///
-/// Resizing a `Vec` would zero the memory on each reuse. With a few megabytes of decompressed text per object, this
-/// would take a twentieth of the total run time.
+/// Resizing a `Vec` would zero the memory on each reuse, which would take a twentieth of the total run time, because
+/// each object decompresses to a few megabytes of text.
 #[derive(Debug, Default)]
 pub struct Text {
     bytes: Vec<u8>,

@@ -58,7 +58,7 @@ pub struct Tile {
     pub invalid: Vec<(Bounds, Reason)>,
     /// Number of lines of text that were joined to the preceding line.
     pub joined: u64,
-    /// For each line end, its index in `starts`.
+    /// The index in `starts` of each line end.
     line_ends: Vec<u32>,
     /// Positions of bytes that make a line irregular, in order.
     odd: Vec<u32>,
@@ -123,7 +123,7 @@ pub struct Grammar {
     pub required: usize,
     /// Number of fields that the table describes. The rest of a line is one additional field, unchanged.
     pub known: usize,
-    /// Whether quotes are part of the values. Otherwise a field that begins with a quote ends at the next quote.
+    /// Whether quotes are part of the values. If not, a field that begins with a quote ends at the next quote.
     pub literal_quotes: bool,
 }
 
@@ -170,7 +170,7 @@ impl Tile {
             while self.odd.get(odd).is_some_and(|&at| at <= bounds.end) {
                 odd += 1;
             }
-            // This line was joined to a preceding line.
+            // This line is part of a joined line.
             if (bounds.start as usize) < next {
                 first = line_end;
                 continue;
@@ -420,7 +420,7 @@ fn position(at: usize) -> u32 {
     at as u32
 }
 
-/// Position of a line, the number of fields, and the end of the copy.
+/// Position of a line, and the field count and the end of its copy.
 type Copied = (Bounds, u32, u32);
 
 /// Parses one line byte by byte. If it is valid, copies it in regular form to the end of `text`.

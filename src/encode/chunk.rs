@@ -142,7 +142,7 @@ fn count_page(stats: &mut Vec<PageEncodingStats>, page_type: PageType, encoding:
     }
 }
 
-/// The encoded pages of a chunk, which can be read only as one stream from the start.
+/// The encoded pages of a chunk. They can be read only as one stream, from the start.
 pub(super) struct Pages(Vec<Bytes>);
 
 impl Length for Pages {

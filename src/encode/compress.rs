@@ -76,12 +76,12 @@ impl Scratch {
 
 fn compressor() -> io::Result<zstd::bulk::Compressor<'static>> {
     let mut zstd = zstd::bulk::Compressor::default();
-    // Below level 1, Zstandard by default does not compress literals, which are bytes without a match.
+    // Below level 1, Zstandard does not compress literals (bytes without a match) by default.
     zstd.set_parameter(CParameter::LiteralCompressionMode(ParamSwitch::Enable))?;
     Ok(zstd)
 }
 
 thread_local! {
-    /// One per worker instead of one per column, because a compressor uses one or two megabytes.
+    /// One `Scratch` per worker instead of one per column, because a compressor uses one or two megabytes.
     pub(super) static SCRATCH: RefCell<Scratch> = RefCell::default();
 }

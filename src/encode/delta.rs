@@ -1,4 +1,4 @@
-//! Delta encodings: for integers and times, and for text that shares a prefix with the preceding row.
+//! Delta encodings for integers and times, and for strings that share a prefix with the preceding string.
 //!
 //! DELTA_BINARY_PACKED and DELTA_BYTE_ARRAY: <https://parquet.apache.org/docs/file-format/data-pages/encodings/#delta-encoding-delta_binary_packed--5>
 
@@ -91,7 +91,7 @@ fn zigzag(value: i64) -> u64 {
 }
 
 /// The strings in a page, for DELTA_BYTE_ARRAY encoding: the length of the prefix that each string shares with the
-/// preceding one, and each string's remaining bytes.
+/// preceding one, and each string's suffix.
 #[derive(Default)]
 pub(super) struct DeltaTexts {
     shared: Vec<u32>,
@@ -103,7 +103,7 @@ pub(super) struct DeltaTexts {
 }
 
 impl DeltaTexts {
-    /// Appends strings. Copies only the parts after the shared prefixes, and the entire last string.
+    /// Appends strings. Copies only their suffixes, and the entire last string.
     pub(super) fn extend<'a>(&mut self, texts: impl Iterator<Item = &'a [u8]>) {
         let mut last = self.last.as_slice();
         for text in texts {

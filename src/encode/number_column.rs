@@ -152,7 +152,7 @@ fn push_all<T: Plain>(values: &[T], out: &mut Vec<u8>) {
 struct NumberDictionary<T> {
     values: Vec<T>,
     table: HashTable<u32>,
-    /// Cache of recent numbers: for each value of a hash's highest bits, the last number and its index.
+    /// Cache of recent numbers: the last number and its index, for each value of a hash's highest bits.
     recent: Vec<(u64, u32)>,
 }
 

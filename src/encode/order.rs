@@ -9,8 +9,8 @@ use std::io::{self, Write};
 
 use parquet::errors::{ParquetError, Result};
 
-/// Header of the field `column_orders` in `FileMetaData`: a list, whose field number is one higher than the preceding
-/// field's.
+/// Header of the `column_orders` field in `FileMetaData`: a list whose field number is one higher than that of the
+/// preceding field.
 const LIST_FIELD: u8 = 0x19;
 /// Type of the list's elements, in the lower half of the list's header.
 const STRUCTS: u8 = 0x0c;
@@ -103,7 +103,7 @@ impl<W: Write> Write for TypeOrdered<W> {
 mod tests {
     use super::*;
 
-    /// Returns the end of a file with the given orders, after `before` other bytes.
+    /// Returns `before` arbitrary bytes, followed by the end of a file with the given orders.
     fn file(before: usize, header: &[u8], orders: &[[u8; 3]]) -> Vec<u8> {
         let before = (0..before).map(|at| at as u8).collect();
         [before, header.to_vec(), orders.concat(), b"\0\x01\x02\x03\x04PAR1".to_vec()].concat()

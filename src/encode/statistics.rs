@@ -51,7 +51,7 @@ impl MinMax {
 pub(super) trait Physical: ArrowPrimitiveType<Native: Plain> {
     /// Kind of content in pages without a dictionary.
     const CONTENT: Content = Content::Integers;
-    /// How often a number must occur on average for a dictionary to be worth the time.
+    /// Minimum average number of occurrences per distinct number for which a dictionary is worth the time.
     const WORTH: usize = 4;
 }
 
@@ -189,7 +189,7 @@ fn upper(text: &str) -> Bound {
             }
         }
     }
-    // The text is short, or its prefix has only the greatest characters of each length: there is no shorter bound.
+    // There is no shorter bound: the text is short, or its prefix consists of the greatest characters of each length.
     Bound { bytes: text.as_bytes().to_vec(), cut: false }
 }
 

@@ -19,7 +19,7 @@ use crate::util::arena::Interner;
 
 /// Maximum size in bytes of a dictionary in PLAIN encoding.
 const MAX_DICTIONARY: usize = 1 << 20;
-/// How often a value must occur on average for a dictionary to be worth its size.
+/// Minimum average number of occurrences per distinct value for which a dictionary is worth its size.
 const WORTH: usize = 2;
 /// Maximum size of the text that is appended to a page in one step, as a multiple of a full page.
 const MAX_PAGES: usize = 4;
@@ -136,7 +136,7 @@ impl TextEncoder {
     }
 
     /// Returns how many of the next rows to append before checking again whether the page is full, given the lengths of
-    /// their strings. The rows fit into the current page by number, but their text may fill a few pages.
+    /// their strings. The row count fits into the current page, but the rows' text may fill a few pages.
     fn rows_of_page(&self, lengths: impl Iterator<Item = usize>) -> usize {
         let (mut rows, mut bytes) = (0, 0);
         for length in lengths.take(self.limits.page_rows - self.levels.rows()) {

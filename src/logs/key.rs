@@ -3,7 +3,7 @@
 //! AWS documents `[prefix/]AWSLogs/<account>/elasticloadbalancing/<region>/yyyy/mm/dd/<name>`:
 //! <https://docs.aws.amazon.com/elasticloadbalancing/latest/application/load-balancer-access-logs.html#access-log-file-format>.
 //! Users copy, move and rearrange these objects, so the name is authoritative: it contains the account, the region, the
-//! load balancer and the end of its window. The path contributes only the day of delivery, and only if it has the
+//! load balancer and the end of the time window. The path contributes only the day of delivery, and only if it has the
 //! documented form. docs/layouts.md explains the rule to users.
 //!
 //! Keys are untrusted. Partitions, and therefore output paths, are built only from the parts that this module returns,
@@ -480,8 +480,8 @@ mod tests {
     }
 
     proptest::proptest! {
-        /// An object has the same partition in any directory, except that it may be one day later. A listing never
-        /// skips the object's directory, and no path changes the account or region.
+        /// An object has the same partition in any directory, except that the partition's day may be one day later. A
+        /// listing never skips the object's directory, and no path changes the account or region.
         #[test]
         fn an_object_has_one_partition_in_every_layout(
             parts in proptest::collection::vec(

@@ -101,18 +101,19 @@ pub enum LoadBalancerType {
 }
 
 impl LoadBalancerType {
-    /// Returns whether it compresses its logs. Only Classic Load Balancers deliver uncompressed text.
+    /// Returns whether load balancers of this type compress their logs. Only Classic Load Balancers deliver
+    /// uncompressed text.
     pub(crate) fn delivers_gzip(self) -> bool {
         self != Self::Classic
     }
 
-    /// Returns the ending of the object names of its logs.
+    /// Returns the ending of the names under which AWS delivers the logs.
     pub(crate) fn delivered_ending(self) -> &'static str {
         if self.delivers_gzip() { ".log.gz" } else { ".log" }
     }
 
-    /// Returns the intervals in minutes at which it can deliver logs, in ascending order. Users choose the interval of a
-    /// Classic Load Balancer (<https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/access-log-collection.html>).
+    /// Returns the possible delivery intervals in minutes, in ascending order. Users choose the interval of a Classic
+    /// Load Balancer (<https://docs.aws.amazon.com/elasticloadbalancing/latest/classic/access-log-collection.html>).
     pub(crate) fn intervals(self) -> &'static [u32] {
         match self {
             Self::Application | Self::Network => &[5],
@@ -139,7 +140,7 @@ pub struct Table {
     pub load_balancer: LoadBalancerType,
     /// Prefixes of the object names, before the account.
     pub object_prefixes: Vec<String>,
-    /// Whether quotes are part of text values. Otherwise a field that begins with a quote ends at the next quote.
+    /// Whether quotes are part of text values. If not, a field that begins with a quote ends at the next quote.
     #[serde(default)]
     pub literal_quotes: bool,
     /// Minimum number of fields in a line: the number of fields in the first version of the log.
@@ -261,7 +262,7 @@ pub enum Shape {
     TargetGroup,
     /// ARN of a certificate, or `session-reused`.
     Certificate,
-    /// Trace header, which has a `Root=` or a `Self=` from the load balancer.
+    /// Trace header, which contains a `Root=` or `Self=` field from the load balancer.
     Trace,
     /// Actions, separated by commas.
     Actions,
@@ -356,8 +357,7 @@ pub enum Stored {
     Plain,
 }
 
-/// The period in which load balancers wrote lines with a certain number of fields. Times are years, or years and
-/// months.
+/// The period in which load balancers wrote lines with a given number of fields. Times are years, or years and months.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Era<'a> {
     /// When load balancers began to write the last of the fields.

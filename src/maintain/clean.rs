@@ -34,8 +34,8 @@ pub struct Removed {
 
 /// Deletes staged files and uploads that are older than `older_than` and belong to no unfinished claim.
 ///
-/// A run that takes longer than `older_than` may lose its staged files. It then fails to publish them, but no rows are
-/// lost.
+/// A run that takes longer than `older_than` may lose its staged files. The run then fails to publish them, but no rows
+/// are lost.
 ///
 /// # Errors
 ///

@@ -69,8 +69,8 @@ pub struct Report {
     pub reference_decoded: u64,
     /// Number of objects that could not be compared because they changed or no longer exist in the source.
     pub not_compared: u64,
-    /// Number of objects whose ETag or modification time changed after the conversion, but whose rows and rejects are
-    /// the same.
+    /// Number of objects whose ETag or modification time changed after the conversion although their rows and rejects
+    /// did not.
     pub touched: u64,
     /// Number of objects with rejects.
     pub objects_with_rejects: u64,

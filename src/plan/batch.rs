@@ -12,7 +12,7 @@ use crate::plan::Remedy;
 use crate::store::Listed;
 use crate::util::hash::hex;
 
-/// Typical ratio of the size of a log to its size with gzip: about five for Classic Load Balancers, and ten for
+/// Typical ratio of a log's uncompressed size to its gzip size: about five for Classic Load Balancers, and ten for
 /// Application Load Balancers.
 const TEXT_RATIO: u64 = 8;
 
@@ -123,8 +123,8 @@ impl Object {
         self.listed.name()
     }
 
-    /// Returns the approximate size of the object in bytes if it were compressed, which determines the size of its rows
-    /// in Parquet and the time to convert it.
+    /// Returns the approximate gzip size of the object in bytes, even if the object is not compressed. This size
+    /// determines the Parquet size and the conversion time.
     pub fn gzip_bytes(&self) -> u64 {
         if is_text(self.name()) { self.listed.size / TEXT_RATIO } else { self.listed.size }
     }
@@ -136,7 +136,7 @@ impl Object {
 }
 
 impl Batch {
-    /// Returns the approximate size of the objects in bytes if all of them were compressed.
+    /// Returns the approximate gzip size of the objects in bytes, even if some are not compressed.
     pub fn gzip_bytes(&self) -> u64 {
         self.objects.iter().map(Object::gzip_bytes).sum()
     }

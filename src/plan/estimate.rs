@@ -135,7 +135,7 @@ pub struct Estimate {
     pub skipped_by_kind: BTreeMap<&'static str, u64>,
     /// Key of the first object of each kind that the listing skipped.
     pub examples: BTreeMap<&'static str, String>,
-    /// Selected objects in the directory for a day other than that of their end time. The end time determines the
+    /// Selected objects whose directory is for a different day from that of their end time. The end time determines the
     /// partition.
     pub moved: Moved,
     /// Selected objects.
@@ -156,8 +156,8 @@ pub struct Estimate {
     pub partitions: u64,
     /// Number of batches. Each batch becomes one row file and, if it contains rejects, one reject file.
     pub batches: u64,
-    /// Approximate size of the row files in bytes. tests/plan.rs checks that the estimate is within 25 % of the actual
-    /// size.
+    /// Approximate size of the row files in bytes. `tests/plan.rs` checks that the estimate is within 25 % of the
+    /// actual size.
     pub bytes_out: u64,
     /// Requests to remote stores, excluding retries and requests for rejects.
     pub requests: Calls,
@@ -183,7 +183,7 @@ pub struct OfLoadBalancer {
     pub account: String,
     /// Region of the load balancer.
     pub region: String,
-    /// Resource id of the load balancer, `app/name/id`.
+    /// Resource ID of the load balancer, `app/name/id`.
     pub load_balancer: String,
     /// Number of selected objects.
     pub objects: u64,

@@ -1,5 +1,5 @@
-//! Reads objects from a list instead of a listing: keys, URLs or paths, the output of `aws s3 ls`, `aws s3api`,
-//! `s5cmd ls` or `find`, CSV with a header, or an S3 Inventory in CSV or Parquet.
+//! Reads object names from a list instead of listing the sources: keys, URLs or paths, the output of `aws s3 ls`, `aws
+//! s3api`, `s5cmd ls` or `find`, CSV with a header, or an S3 Inventory in CSV or Parquet.
 //!
 //! The format of a list is detected from its first lines. Lines that do not match are reported with their line numbers,
 //! and are never used in requests. See `docs/object-lists.md`, and for inventories
@@ -56,7 +56,7 @@ pub enum ObjectsError {
         /// The cause.
         source: Box<StoreError>,
     },
-    /// The manifest describes an inventory that this program cannot read.
+    /// The manifest describes an inventory in an unsupported format.
     #[error("{name} is not a manifest of an S3 Inventory in CSV or Parquet: {why}")]
     Manifest {
         /// The file as the user specified it.

@@ -37,7 +37,7 @@ pub struct Listing {
     pub passed: BTreeSet<&'static str>,
     /// Whether directories were skipped because nothing below them is selected.
     pub is_pruned: bool,
-    /// Selected objects in the directory for a day other than that of their end time.
+    /// Selected objects whose directory is for a different day from that of their end time.
     pub moved: Moved,
     /// Selected load balancers that have no objects in the selected partitions, as the user specified them.
     pub unmatched: Vec<String>,

@@ -10,9 +10,9 @@ use crate::logs::schema::LogType;
 use crate::plan::Scope;
 use crate::store::Look;
 
-/// Maximum depth at which the directories above account directories are listed one by one.
+/// Maximum depth at which directories above the account directories are listed one by one.
 const MAX_ABOVE: usize = 8;
-/// Maximum time from the first to the last of the days whose logs can be in the directory of a single day.
+/// Maximum time between the first and the last day whose logs can be in a single day's directory.
 const AROUND_A_DAY: TimeDelta = TimeDelta::days(2);
 
 /// Selects the objects to convert.
@@ -119,7 +119,7 @@ impl Selection {
 pub struct Balancer {
     /// The text that the user typed.
     text: String,
-    /// Name of the load balancer, or its resource id with dots instead of slashes.
+    /// Name of the load balancer, or its resource ID with dots instead of slashes.
     name: String,
     /// Account and region, from an ARN.
     place: Option<(String, String)>,
@@ -147,7 +147,7 @@ pub enum BalancerError {
 }
 
 impl Balancer {
-    /// Parses a name, a resource id (`app/name/id` or `app.name.id`), or an ARN.
+    /// Parses a name, a resource ID (`app/name/id` or `app.name.id`), or an ARN.
     ///
     /// # Errors
     ///

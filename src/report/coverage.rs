@@ -51,8 +51,8 @@ pub struct Day {
     pub counts: Counts,
     /// Number of windows that end on this day and have an object.
     pub windows: u32,
-    /// Number of windows that end on this day, with or without an object: 288 of five minutes or 24 of an hour, or some
-    /// of each if the interval changed.
+    /// Number of windows that end on this day, with or without an object: 288 five-minute windows or 24 hourly windows,
+    /// or a mix if the interval changed.
     pub possible_windows: u32,
 }
 

@@ -348,7 +348,7 @@ fn add(totals: &mut Totals, other: &Totals) {
     totals.written.add(&other.written);
 }
 
-/// Truncates the list to the slowest batches, in an order that does not depend on thread timing.
+/// Truncates the list to the slowest batches. The order does not depend on thread timing.
 fn keep_slowest(batches: &mut Vec<SlowBatch>) {
     batches.sort_by(|a, b| {
         let slowest_first = b.seconds.total_cmp(&a.seconds);

@@ -10,14 +10,15 @@ use std::ops::RangeInclusive;
 use chrono::{DateTime, Datelike, NaiveDate, NaiveTime, TimeDelta, Utc};
 use serde::Serialize;
 
-/// Minutes per unit of time: the shortest interval. All other intervals are multiples.
+/// Minutes per unit of time: the shortest interval, of which all other intervals are multiples.
 const UNIT: u32 = 5;
 /// Number of units per day.
 const UNITS: u32 = 24 * 60 / UNIT;
-/// Minimum number of consecutive windows, each the only one in its long interval and ending with it, that are long.
+/// Minimum number of consecutive windows that are recognized as long. Each must end with its long interval and be the
+/// only window in it.
 ///
-/// A load balancer with a short interval and little traffic also has such windows. One in twelve of its windows ends on
-/// the full hour, so six of them rarely follow each other.
+/// A load balancer with a short interval and little traffic also has such windows. But only one in twelve of that load
+/// balancer's windows ends on the full hour, so six such windows in a row are rare.
 const MIN_LONG: usize = 6;
 /// Maximum number of ranges of missing windows to list per load balancer. The longest ranges are listed.
 const MAX_RANGES: usize = 100;
@@ -59,7 +60,8 @@ struct OfDay([u64; UNITS.div_ceil(u64::BITS) as usize]);
 pub(super) struct Windows {
     /// The lengths of the windows in minutes, in ascending order.
     pub(super) intervals: Vec<u32>,
-    /// For each day, how many windows that end on it have an object, and how many windows end on it.
+    /// For each day, the number of windows that end on that day and have an object, and the total number of windows
+    /// that end on that day.
     pub(super) days: BTreeMap<NaiveDate, (u32, u32)>,
     /// Windows without an object between the first and the last window with an object.
     pub(super) missing: MissingWindows,
@@ -161,8 +163,8 @@ impl Gap {
 
 /// Returns the lengths of windows with the given end times.
 ///
-/// With two intervals, a window is long if no other window ends within its long interval, and if it is one of several
-/// such windows in sequence, or if no window at all must be short.
+/// With two intervals, a window can be long only if no other window ends within its long interval. Such a window is
+/// long if several of them follow each other, or if no window has to be short.
 fn lengths(ends: &[i64], intervals: &[i64]) -> Vec<i64> {
     let (Some(&short), Some(&long)) = (intervals.first(), intervals.last()) else {
         return Vec::new();
@@ -181,7 +183,7 @@ fn lengths(ends: &[i64], intervals: &[i64]) -> Vec<i64> {
 }
 
 /// Returns the gaps between the start of the first day and the first window, and between the last window and the end of
-/// the last day. Without windows, it is a single gap with windows of the default length.
+/// the last day. If there are no windows, returns a single gap with windows of the default length.
 fn outside(
     mut windows: impl DoubleEndedIterator<Item = (i64, i64)>,
     default: i64,
@@ -322,7 +324,7 @@ mod tests {
         assert_eq!(ranges(&found), expected.map(|(range, minutes)| (range.to_owned(), minutes)));
         assert_eq!(found.days[&day("2025-07-18")], (1, 24));
         assert_eq!(found.days[&day("2025-07-19")], (2, 24));
-        // The same end times of a Network Load Balancer are of windows of five minutes.
+        // For a Network Load Balancer, the same end times belong to five-minute windows.
         let found = windows(NETWORK, &["18T2200", "19T0000", "19T0300"]);
         assert_eq!((found.missing.windows, found.days[&day("2025-07-19")]), (23 + 35, (2, 288)));
     }
@@ -345,7 +347,7 @@ mod tests {
         let all = [hours(19, 1, 12), short.collect(), hours(19, 14, 20)].concat();
         let found = windows(CLASSIC, &strs(&all));
         assert_eq!((ranges(&found), found.intervals.as_slice()), (vec![], &[5, 60][..]));
-        // The windows that end at 00:00, and from 21:00, are outside.
+        // The windows that end at 00:00, and those that end at 21:00 or later, are outside.
         assert_eq!(found.days[&day("2025-07-19")], (31, 1 + 31 + 3));
     }
 
@@ -385,16 +387,15 @@ mod tests {
         assert_eq!(windows.days.values().collect::<Vec<_>>(), [&(0, 24), &(0, 24)]);
     }
 
-    /// Returns a load balancer's settings in turn, each with its interval in units and a number of hours, and for each
-    /// window of the settings a number that decides whether it is missing.
+    /// Generates a sequence of settings, each with its interval and duration in hours, and a number for each window
+    /// that decides whether the window is missing.
     fn history() -> impl Strategy<Value = (Vec<(bool, u8)>, Vec<u8>)> {
         let settings = proptest::collection::vec((any::<bool>(), 10_u8..60), 1..6);
         (settings, proptest::collection::vec(any::<u8>(), 6 * 60 * 12))
     }
 
     proptest! {
-        /// In any history of settings, exactly the windows that are missing are reported, and the windows of each day
-        /// add up.
+        /// For any history of settings, exactly the missing windows are reported, and each day's windows add up.
         #[test]
         fn exactly_the_missing_windows_are_reported(
             (settings, lots) in history(),
@@ -409,7 +410,7 @@ mod tests {
                 let (step, windows) = if is_long { (12, i64::from(count)) } else { (1, i64::from(count) * 12) };
                 for number in 0..windows {
                     end += step;
-                    // The windows next to a change exist, so that its time is known.
+                    // The windows next to a change always exist, so that the time of the change is known.
                     let is_inner = (MIN_LONG as i64..windows - MIN_LONG as i64).contains(&number);
                     let is_missing = is_inner && lots.next().unwrap_or(u8::MAX) < rate;
                     all.push(end);
@@ -436,7 +437,7 @@ mod tests {
             prop_assert_eq!(u64::from(present) + found.missing.windows, all.len() as u64);
             for (day, (present, of_day)) in &found.days {
                 prop_assert!(present <= of_day && (24..=288).contains(of_day), "{}: {}", day, of_day);
-                // All windows of a day between the first and the last one are known.
+                // All windows are known for days between the first and the last day.
                 if first < *day && *day < last {
                     let ends = all.iter().filter(|end| date(day_of(**end)) == *day).count();
                     prop_assert_eq!(*of_day as usize, ends, "{}", day);

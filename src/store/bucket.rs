@@ -1,8 +1,8 @@
 //! A dataset in an object store.
 //!
 //! A staged file is an incomplete multipart upload, which readers do not see. Any run that knows its ID can complete or
-//! abort it, but only once. Stores list incomplete uploads in different ways or not at all, so each upload has a note
-//! in the staging directory, which `clean` reads.
+//! abort it, but only once. Not every store can list incomplete uploads, and those that can do so in different ways.
+//! Therefore, each upload has a note in the staging directory, which `clean` reads.
 
 use std::collections::VecDeque;
 use std::io::{self, Write};

@@ -23,7 +23,7 @@ use crate::store::raw::{Raw, Signer};
 use crate::store::url;
 
 /// A request that receives no data for this long is aborted and retried. The total duration of a response is not
-/// limited, because a busy worker may take long to read it.
+/// limited, because a busy worker may take a long time to read it.
 const STALL: Duration = Duration::from_mins(1);
 
 /// Pauses before retries: the first pause, the longest pause, and the growth factor. With its defaults, `object_store`

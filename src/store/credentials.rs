@@ -21,8 +21,8 @@ use tokio::time::timeout;
 
 use crate::store::endpoint::{Flags, Style};
 
-/// Credentials are renewed this long before they expire. Requests are retried for less time than this, so their
-/// credentials do not expire in the meantime.
+/// Credentials are renewed this long before they expire. This is longer than requests are retried, so credentials do
+/// not expire during retries.
 const MARGIN: Duration = Duration::from_mins(5);
 /// Credentials without an expiry time are renewed after this time.
 const UNDATED: Duration = Duration::from_hours(1);

@@ -1,4 +1,4 @@
-//! Describes store and file system errors briefly, and determines the causes that the user can fix.
+//! Describes store and file system errors briefly, and identifies the causes that the user can fix.
 
 use std::io::{self, ErrorKind};
 

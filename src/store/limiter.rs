@@ -1,4 +1,4 @@
-//! Limits the reads from remote stores, of all sources together.
+//! Limits reads from remote stores, across all sources.
 //!
 //! A read is *begun* by the feed of a batch, then *admitted*, which sends the request, then it *arrives*, and finally a
 //! worker *takes* the object. [`pace`] computes how many reads may be admitted, [`admission`] chooses them, and this
@@ -20,8 +20,8 @@ use tokio::sync::oneshot;
 use crate::store::limiter::admission::Admission;
 use crate::util::process_limit;
 
-/// Default of the maximum number of concurrent reads. Each occupies a connection, so it is at most half of the limit on
-/// open files.
+/// Default maximum number of concurrent reads. Each read occupies a connection, so the default is at most half of the
+/// limit on open files.
 const MAX_REQUESTS: usize = 1024;
 const FILES_PER_REQUEST: u64 = 2;
 /// Memory for objects that were read ahead: a base amount, and an amount per worker. A worker processes up to
@@ -50,7 +50,7 @@ struct Inner {
 pub(crate) struct Load {
     /// Number of requests that have not been answered completely.
     pub in_flight: usize,
-    /// Largest number so far.
+    /// Highest value of `in_flight` so far.
     pub most_in_flight: usize,
     /// Maximum number of requests. It decreases if a store throttles requests.
     pub limit: usize,
@@ -58,7 +58,7 @@ pub(crate) struct Load {
     pub window: usize,
     /// Compressed bytes in flight or in memory.
     pub bytes: u64,
-    /// Objects per second that workers take, in the fastest of the last rounds.
+    /// Objects per second that workers took in the fastest recent round.
     pub rate: f64,
     /// Mean time in seconds from the start of a request to the end of its response, without queueing.
     pub latency: Option<f64>,
@@ -90,7 +90,7 @@ impl Default for Limiter {
     }
 }
 
-/// Returns the default of the maximum number of concurrent reads.
+/// Returns the default maximum number of concurrent reads.
 fn default_max_requests() -> usize {
     let files = process_limit::soft("Max open files").map_or(usize::MAX, |files| {
         usize::try_from(files / FILES_PER_REQUEST).unwrap_or(usize::MAX)
@@ -98,7 +98,7 @@ fn default_max_requests() -> usize {
     MAX_REQUESTS.min(files).max(1)
 }
 
-/// Returns how many bytes may be read ahead. An object for which a worker waits is read in addition.
+/// Returns how many bytes may be read ahead, not counting objects for which workers wait.
 fn max_bytes(workers: usize) -> u64 {
     BASE + workers as u64 * PER_WORKER
 }
@@ -179,7 +179,7 @@ impl Limiter {
     }
 }
 
-/// A read that was begun. Dropping the ticket cancels the read, or releases the memory of its object.
+/// A read in progress. Dropping the ticket cancels the read, or releases the memory of its object.
 #[derive(Debug)]
 pub(super) struct Ticket {
     limiter: Arc<Limiter>,

@@ -1,9 +1,9 @@
 //! Lists the objects below a prefix in a remote store with few requests.
 //!
 //! A *descent* lists one directory at a time with a delimiter, and fully selected subtrees without one. A *sweep* lists
-//! everything in key order. A descent is cheap if it prunes many objects; a sweep is cheap if directories are small. It
-//! is unknown in advance which one is cheaper, so the two share the work: the descent continues as long as its pages
-//! are as full as those of a sweep would be; otherwise, the two alternate. Neither lists what the other has already
+//! everything in key order. A descent is cheap if it prunes many objects; a sweep is cheap if directories are small.
+//! Which one is cheaper is unknown in advance, so the two share the work. As long as the descent's pages are as full as
+//! a sweep's would be, only the descent runs. Otherwise, the two alternate. Neither lists what the other has already
 //! listed, so together they need at most about twice as many requests as the cheaper one alone.
 
 mod regions;
@@ -103,7 +103,7 @@ pub(super) enum ListError {
 }
 
 impl ListError {
-    /// Returns the error for a listing of the store or prefix with this name.
+    /// Returns the error for a listing of the named store or prefix.
     pub(super) fn of(self, name: String) -> StoreError {
         match self {
             Self::Store(error) => StoreError::Reach { name, error },
@@ -264,7 +264,7 @@ impl<'a, L: Fn(&str) -> Look + Sync> Search<'a, L> {
         // The window starts small, so that listing a small bucket takes few requests.
         let window = if self.sweeps { (1 + all / 8).min(MAX_LISTINGS) } else { MAX_LISTINGS };
         let slack = (all.isqrt() / 2).min(MAX_LISTINGS);
-        // A sweep would need at least as many pages as the objects found so far fill.
+        // A sweep would need at least as many pages as are needed for the objects found so far.
         let is_cheap = answered <= objects / self.pages.page_size() + slack;
         if !self.sweeps || is_cheap || running == 0 && sweep > descent {
             let under_way = running - u64::from(reserved);

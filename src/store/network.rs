@@ -47,7 +47,7 @@ pub struct Network {
     pub retries: usize,
     /// Statistics of the requests so far.
     pub traffic: Arc<Traffic>,
-    /// Limits reads, for all sources together.
+    /// Limits reads across all sources.
     pub(crate) limiter: Arc<Limiter>,
     /// The AWS configuration, read when it is first needed.
     pub(super) aws: Arc<OnceCell<Found>>,
@@ -245,8 +245,8 @@ impl Body for Arriving {
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Expired;
 
-/// Returns whether a store receives too many requests. S3 then responds with `503 Slow Down`, and others also with `429
-/// Too Many Requests`.
+/// Returns whether a store throttles requests. S3 then responds with `503 Slow Down`, and others also with `429 Too
+/// Many Requests`.
 fn is_throttled(answer: &Result<HttpResponse, HttpError>) -> bool {
     match answer {
         Ok(response) => matches!(

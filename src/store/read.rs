@@ -35,7 +35,7 @@ impl Wanted {
     ///
     /// # Errors
     ///
-    /// Fails when the request fails, or when neither response has the size that is expected from the listing.
+    /// Fails when the request fails, or when neither response has the expected size.
     pub(super) async fn read(&self, range: Option<Range<u64>>) -> Result<Bytes, StoreError> {
         match self.attempt(range.clone()).await {
             Err(StoreError::Short { .. } | StoreError::Long { .. }) => self.attempt(range).await,
@@ -78,7 +78,7 @@ fn expect(read: u64, listed: u64) -> Result<(), StoreError> {
     }
 }
 
-/// A read of an object or a range that was begun. Dropping it cancels the read.
+/// A read of an object or range in progress. Dropping it cancels the read.
 pub(crate) struct Fetch(Option<Begun>);
 
 struct Begun {
@@ -223,7 +223,7 @@ impl<R: Read> Read for Exact<R> {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
         let mut count = self.reader.read(out)?;
         if count == 0 && self.read < self.size {
-            // A read from a mounted bucket can end too early, so it is retried once.
+            // A read from a mounted bucket sometimes ends too early, so it is retried once.
             count = self.reader.read(out)?;
         }
         self.count(count, count == 0 && !out.is_empty())

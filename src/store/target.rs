@@ -77,7 +77,7 @@ pub trait Target: fmt::Debug + Send + Sync {
     /// Fails when the file cannot be written, or when it is unknown whether it was written.
     fn create(&self, key: &str, bytes: &[u8]) -> Result<Created, TargetError>;
 
-    /// Creates a file like [`Self::create`], without making it durable: it can be lost if the machine fails.
+    /// Creates a file like [`Self::create`] but does not make it durable: it may be lost if the machine fails.
     ///
     /// # Errors
     ///
@@ -478,7 +478,7 @@ pub(crate) fn create_confirmed_by(
         patience.wait(attempt);
         match create() {
             Ok(Created::Now) => return Ok(Owner::Ours),
-            // After an error, the file is not read back: it must also be durable, which only a create without an error
+            // After an error, do not read the file back: it must also be durable, which only a create without an error
             // ensures.
             Err(error) => last = Some(error),
             Ok(Created::Before) => match target.get(key) {

@@ -55,7 +55,8 @@ fn peek<R: Read>(mut raw: R, count: u64) -> io::Result<(Vec<u8>, impl Read)> {
     Ok((head.clone(), Cursor::new(head).chain(raw)))
 }
 
-/// Opens a regular file, or a file descriptor that the shell has opened. Anything else could block forever.
+/// Opens a regular file, or a file descriptor that the shell has opened. Rejects anything else, because it could block
+/// forever.
 fn open_file(path: &Path) -> io::Result<File> {
     let is_open = ["/dev/stdin", "/dev/fd/", "/proc/self/fd/"];
     if path.to_str().is_some_and(|path| is_open.iter().any(|dir| path.starts_with(dir))) {

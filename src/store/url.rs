@@ -5,7 +5,7 @@ use percent_encoding::percent_decode_str;
 use crate::store::endpoint;
 use crate::store::place::Kind;
 
-/// Schemes that even a malformed URL is recognized by, each with its canonical form.
+/// Schemes that identify even a malformed URL, each with its canonical form.
 const SCHEMES: [(&str, &str); 16] = [
     ("s3", "s3"),
     ("s3a", "s3a"),
@@ -56,7 +56,7 @@ impl Web {
     /// Parses an `https://` or `http://` URL for S3, Google Cloud Storage or Azure Blob Storage. The URL must not have
     /// a query.
     ///
-    /// In an S3 URL, a plus sign represents a space, as it does in S3.
+    /// In an S3 URL, a plus sign represents a space, as in S3 itself.
     pub fn parse(url: &str) -> Option<Self> {
         let (host, path) = host_and_path(url)?;
         if let Some(account) = host.strip_suffix(".core.windows.net") {

@@ -82,7 +82,8 @@ pub(crate) struct Interner {
     strings: Arena,
     /// Indices into `strings`.
     table: HashTable<u32>,
-    // The seed is random because clients control the strings in logs and, with a fixed seed, could make them collide.
+    // The seed is random because clients control the strings in logs. With a fixed seed, they could make hashes
+    // collide.
     hasher: RandomState,
 }
 

@@ -15,8 +15,7 @@ pub(super) fn before_open_line(text: &[u8], lines: usize) -> usize {
     for _ in 1..MAX_JOINED {
         let Some(line_end) = end.checked_sub(1) else { break };
         let start = memrchr(b'\n', &text[..line_end]).map_or(0, |at| at + 1);
-        // This line would be too long if it were joined with a line of the next segment. The two extra bytes are CR and
-        // LF.
+        // Joined with a line from the next segment, this line would be too long. The two extra bytes are CR and LF.
         if text.len() - start > MAX_LINE + 2 {
             break;
         }

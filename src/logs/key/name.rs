@@ -34,7 +34,7 @@ pub(crate) enum Form {
     Delivered,
     /// A renamed copy, such as `.LOG.GZ`, `.log.gz.1` or ` (1).log.gz`.
     Copy,
-    /// Decompressed, or compressed if AWS delivers text.
+    /// A decompressed copy or, if AWS delivers uncompressed text, a compressed copy.
     Converted,
 }
 
@@ -90,7 +90,8 @@ impl Form {
     }
 }
 
-/// Returns whether two files of the same log must have the same size: both are compressed, or both are text.
+/// Returns whether two files of the same log must have the same size. This is true if both are compressed or both are
+/// text.
 pub(crate) fn has_size_of(one: &str, other: &str) -> bool {
     let is_compressed = |name: &str| is_compressed(&name[identity(name).len()..]);
     is_compressed(one) == is_compressed(other)
@@ -156,7 +157,7 @@ fn without_copy_number(text: &str) -> &str {
     }
 }
 
-/// Returns the type of a load balancer from the form of its resource id, or `None` if the id is invalid.
+/// Returns the type of a load balancer from the form of its resource ID, or `None` if the ID is invalid.
 pub(super) fn load_balancer_type(text: &str) -> Option<LoadBalancerType> {
     let Some((prefix, rest)) = text.split_once('.') else {
         return is_word(text, "-").then_some(LoadBalancerType::Classic);
@@ -185,7 +186,7 @@ pub(super) fn is_node(text: &str) -> bool {
     text.chars().all(allowed) && text.contains(['.', ':', '-'])
 }
 
-/// Returns the number of letters and digits at the start of a text.
+/// Returns the number of letters and digits at the start of the text.
 fn word_length(text: &str) -> usize {
     text.bytes().position(|b| !b.is_ascii_alphanumeric()).unwrap_or(text.len())
 }
@@ -320,7 +321,7 @@ mod tests {
             proptest::prop_assert!(names.is_sorted_by_key(|name| identity(name)), "{names:?}");
         }
 
-        /// Any name of a load balancer determines the log type, and is returned unchanged.
+        /// Every load balancer name determines the log type and is returned unchanged.
         #[test]
         fn a_load_balancer_of_any_name_determines_the_log_type(
             name in "[0-9A-Za-z][0-9A-Za-z-]{0,31}",

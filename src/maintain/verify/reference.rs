@@ -1,4 +1,4 @@
-//! The reference decoder: a second decoder for log lines, slow and simple, written from the documented rules.
+//! The reference decoder: a second, slow and simple decoder for log lines, written from the documented rules.
 //!
 //! It imports nothing from `decode`, so a bug in that module does not recur here. `verify` also decodes a sample of the
 //! objects with this decoder, and tests compare both decoders on random text. Simplicity comes first: the reference
@@ -30,7 +30,7 @@ pub type Row = Vec<Option<Value>>;
 pub struct Line {
     /// Number of the first line of text in this line, starting at 1.
     pub number: u64,
-    /// Number of lines of text that are joined to the first.
+    /// Number of further lines of text that were joined to the first.
     pub joined: u64,
     /// The row, or why the line has none.
     pub outcome: Result<Row, Reject>,
@@ -149,8 +149,8 @@ fn unquoted(field: &str) -> &str {
     field.strip_prefix('"').and_then(|field| field.strip_suffix('"')).unwrap_or(field)
 }
 
-/// Splits a line into at most as many fields as the table has, without their quotes unless these are literal, and the
-/// unchanged rest.
+/// Splits a line into the fields that the table describes and the unchanged rest. Removes the quotes around fields
+/// unless the table has literal quotes.
 fn split(line: &str, table: &Table) -> Result<(Vec<String>, Option<String>), Reason> {
     let characters: Vec<char> = line.chars().collect();
     let mut fields = Vec::new();

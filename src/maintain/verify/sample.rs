@@ -65,7 +65,8 @@ fn can_be_sampled(object: &Claimed) -> bool {
         && object.notes.iter().all(is_supported)
 }
 
-/// Returns whether a name is drawn. About one in [`ONE_IN`] names is: always the same names, wherever the objects are.
+/// Returns whether a name is drawn, which is true for about one in [`ONE_IN`] names. The result depends only on the
+/// name, not on the object's location.
 fn is_drawn(name: &str) -> bool {
     let hash = Sha256::digest(identity(name));
     let (number, _) = hash.split_first_chunk().expect("a SHA-256 hash has 32 bytes");
@@ -149,7 +150,7 @@ fn differing_column<'t>(
     differing.map(|((name, _), _)| *name)
 }
 
-/// Compares values; zeros with different signs differ.
+/// Compares values. Treats zeros with different signs as different.
 fn is_same(a: Option<&Value>, b: Option<&Value>) -> bool {
     match (a, b) {
         (Some(Value::Double(a)), Some(Value::Double(b))) => a.to_bits() == b.to_bits(),

@@ -14,7 +14,7 @@ use crate::report::{Day, LoadBalancer};
 
 /// Number of shades for days with rows.
 const SHADES: u64 = 5;
-/// Quantile of the rows per day that defines a busy day. Shades are relative to the number of rows on a busy day.
+/// Quantile of the daily row counts that defines a busy day. Shades are relative to the row count of a busy day.
 const BUSY: f64 = 0.95;
 /// Abbreviations of the months.
 const MONTHS: [&str; 12] =

@@ -61,8 +61,8 @@ pub(super) fn intervals(minutes: &[u32]) -> String {
     format!("{} minutes", minutes.join(" or "))
 }
 
-/// Formats a range of windows as the end times of its first and last window, their number and, if the load balancer has
-/// windows of several lengths, their length.
+/// Formats a range of windows: the end times of the first and last window, the number of windows and, if the load
+/// balancer has windows of several lengths, the window length.
 pub(super) fn windows(range: &WindowRange, intervals: &[u32]) -> String {
     let WindowRange { first, last, count, interval_minutes } = *range;
     let is_same_day = first.date_naive() == last.date_naive();

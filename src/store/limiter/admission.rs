@@ -1,11 +1,11 @@
-//! Admits reads in an order that is fair, and within the limits on requests and memory.
+//! Admits reads in a fair order, within the limits on requests and memory.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::Duration;
 
 use crate::store::limiter::pace::Pace;
 
-/// All reads that were begun and whose object no worker has taken.
+/// All reads that have begun and whose objects no worker has taken yet.
 #[derive(Debug)]
 pub(super) struct Admission {
     pub(super) pace: Pace,
@@ -81,8 +81,8 @@ impl Admission {
         number
     }
 
-    /// Records that a worker waits for a read. It is admitted regardless of the window and of memory: the reads that
-    /// occupy them may belong to batches that make no progress, so waiting for them could deadlock.
+    /// Records that a worker waits for a read. The read is admitted even if the window or the memory is full: other
+    /// reads may fill them for batches that make no progress, so waiting could cause a deadlock.
     pub(super) fn hurry(&mut self, number: u64) {
         if self.is_waiting(number) {
             self.urgent.push_back(number);
@@ -162,7 +162,7 @@ impl Admission {
         self.reads.get(&number).is_some_and(|read| read.state == State::Waiting)
     }
 
-    /// Returns the first waiting read of the lane that holds the fewest reads. A lane whose source is slow can thus not
+    /// Returns the first waiting read of the lane that holds the fewest reads. Thus a lane with a slow source cannot
     /// occupy the whole window.
     fn next_fair(&mut self) -> Option<u64> {
         let Self { lanes, reads, .. } = self;
@@ -185,7 +185,7 @@ impl Admission {
 }
 
 impl Lane {
-    /// Drops reads at the front that no longer wait.
+    /// Drops reads from the front that are no longer waiting.
     fn drop_stale(&mut self, reads: &HashMap<u64, Read>) {
         let is_waiting =
             |number: u64| reads.get(&number).is_some_and(|r: &Read| r.state == State::Waiting);

@@ -7,12 +7,12 @@
 //! rate x (MARGIN x latency + RESERVE)
 //! ```
 //!
-//! `rate` is the highest rate in recent rounds at which workers took objects. If workers wait for objects, they take
+//! `rate` is the highest rate at which workers took objects in recent rounds. If workers wait for objects, they take
 //! the whole window once per latency, so the window grows by the factor [`MARGIN`] or more per round until the workers
 //! or the network are saturated. `latency` is the latency of an idle network, as in the congestion control BBR. If the
-//! latency that includes queueing were used, the window would grow without limit on a saturated network. The lowest
-//! mean is therefore kept, and if no round confirms it for [`STALE`], one round with a quarter of the window measures
-//! it again.
+//! latency that includes queueing were used, the window would grow without limit on a saturated network. Therefore, the
+//! lowest mean is kept. If no round confirms it for [`STALE`] seconds, it is measured again in one round with a quarter
+//! of the window.
 //!
 //! **Limit.** The number of concurrent requests is also limited by AIMD (additive increase, multiplicative decrease):
 //! a store that throttles requests halves the limit, at most once per latency, and the limit then recovers linearly.
@@ -33,7 +33,7 @@ const LARGEST: usize = 1 << 17;
 const ROUND: f64 = 0.05;
 /// Number of rounds for which a rate is remembered. Workers take no objects while they write files.
 const ROUNDS: usize = 20;
-/// Mean latencies up to this factor above the lowest mean confirm it.
+/// A mean latency of at most this factor times the lowest mean confirms the lowest mean.
 const CONFIRMED: f64 = 1.25;
 /// Seconds without confirmation after which the latency is measured again.
 const STALE: f64 = 10.0;
@@ -41,7 +41,8 @@ const STALE: f64 = 10.0;
 const PROBE: f64 = 4.0;
 /// Minimum number of latencies in a mean.
 const SAMPLES: u32 = 4;
-/// Factor of the limit when a store throttles requests, and the additional requests per second afterwards.
+/// Factor by which the limit decreases when a store throttles requests, and the number of requests per second by which
+/// it then recovers.
 const DECREASE: f64 = 0.5;
 const INCREASE: f64 = 32.0;
 /// Minimum number of seconds between two decreases.
@@ -58,7 +59,7 @@ pub(super) struct Pace {
     latency: Option<(f64, Duration)>,
     /// When the current measurement of the latency began.
     probe: Option<Duration>,
-    /// Number of requests that the stores accept, at the given time.
+    /// Number of requests that the stores accept, and the time for which this number was computed.
     accepted: (f64, Duration),
     /// When the limit was last decreased, and when a request was last throttled.
     decreased: Option<Duration>,
@@ -112,9 +113,9 @@ impl Pace {
         self.latency.map(|(latency, _)| latency)
     }
 
-    /// Records that an object has arrived that was requested at `started`.
+    /// Records the arrival of an object that was requested at `started`.
     pub(super) fn arrive(&mut self, started: Duration, now: Duration) {
-        // The latency of a request that may have been throttled contains the pauses before its retries.
+        // The latency of a throttled request includes the pauses before its retries.
         let is_disturbed = self.throttled.is_some_and(|throttled| started <= throttled);
         let is_before_probe = self.probe.is_some_and(|probe| started < probe);
         if !is_disturbed && !is_before_probe {
@@ -130,7 +131,7 @@ impl Pace {
         self.end_round(now);
     }
 
-    /// Records that a store has refused a request because there were too many, or has not responded.
+    /// Records that a store has throttled a request or has not responded.
     pub(super) fn throttle(&mut self, in_flight: usize, now: Duration) {
         self.throttled = Some(now);
         let pause = self.latency().unwrap_or_default().max(PAUSE);

@@ -7,10 +7,10 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// What one worker does on a disk: at most so many objects and bytes of gzip per second.
+/// The speed of a worker that reads from a disk: maximum objects and gzip bytes per second.
 const OBJECTS_PER_SECOND: f64 = 3_500.0;
 const BYTES_PER_SECOND: f64 = 85e6;
-/// Objects that a worker takes from a feed at once: as many as fit into this size.
+/// Total size of the objects that a worker takes from a feed at once.
 const RUN_BYTES: u64 = 512 << 10;
 const RUN_OBJECTS: u64 = 256;
 /// Larger objects are read in ranges of this size.
@@ -22,7 +22,7 @@ struct World {
     /// Latencies are uniformly distributed in the range from 0.75 to 1.25 times this value.
     latency: f64,
     size: u64,
-    /// Bytes per second, of all connections together.
+    /// Bytes per second, across all connections.
     bandwidth: f64,
     max_requests: usize,
     max_bytes: u64,
@@ -70,7 +70,7 @@ enum Event {
     Ready(usize),
 }
 
-/// What happened in a period.
+/// Statistics for a period of time.
 #[derive(Debug, Default, Clone, Copy)]
 struct Seen {
     /// Share of the time for which workers were busy.
@@ -149,7 +149,7 @@ impl Simulation {
         self.seen.most_bytes = self.seen.most_bytes.max(bytes);
     }
 
-    /// Begins reads like a feed, for all objects of the window.
+    /// Begins reads for all objects in the window, like a feed.
     fn read_ahead(&mut self, lane: usize) {
         while self.lanes[lane].len() <= self.admission.pace.window() {
             let number = self.admission.add(lane as u64, self.world.unit());
@@ -310,7 +310,7 @@ fn two_workers_have_enough_small_objects_in_flight_at_30_ms() {
 
 #[test]
 fn a_saturated_network_is_not_flooded() {
-    // A tenth of what the workers need.
+    // A tenth of the bandwidth that the workers need.
     let world = World { bandwidth: 17e6, ..World::new(2, 0.03, 100 << 10) };
     let mut simulation = Simulation::new(world.clone());
     simulation.run_until(5.0);
@@ -387,7 +387,7 @@ fn canceled_reads_leave_nothing_behind() {
     let mut tickets: Vec<_> =
         (0..400).map(|number| limiter.begin(lanes[number % 2], 1 << 20).0).collect();
     assert!(limiter.load().in_flight > 0);
-    // In an order that has nothing to do with that of admission.
+    // The tickets are dropped in an order that is unrelated to the order of admission.
     for number in 0..400 {
         let ticket = tickets.swap_remove((number * 7) % tickets.len());
         if number % 3 == 0 {
