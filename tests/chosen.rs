@@ -139,7 +139,7 @@ const NLB_TLS: [Kind; 22] = [
     Time,
 ];
 const CLASSIC: [Kind; 15] = [
-    Time, Name, Endpoint, Endpoint, Seconds, Seconds, Seconds, Status3, Status, Number, Number,
+    Time, Name, Endpoint, Endpoint, Latency, Latency, Latency, Status3, Status, Number, Number,
     Free, Free, Cipher, Tls,
 ];
 

@@ -389,7 +389,7 @@ fn a_value_that_does_not_fit_its_column_is_a_reject_that_names_it() {
         (GOLDEN[3], 1, "my-lb", "timestamp"),
         (GOLDEN[3], 3, "192.0.2.17:https", "request_port"),
         (GOLDEN[3], 5, "fast", "request_processing_time"),
-        (GOLDEN[3], 6, "588", "backend_processing_time"),
+        (GOLDEN[3], 6, "0x1", "backend_processing_time"),
         (GOLDEN[3], 8, "0", "elb_response_code"),
         (GOLDEN[3], 9, "1000", "backend_response_code"),
         (GOLDEN[3], 10, "1.5", "received_bytes"),
