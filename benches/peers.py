@@ -6,7 +6,7 @@ Each tool reads the objects in a log tree and parses all fields: `-` becomes NUL
 become doubles, and codes, ports and byte counts become integers. Addresses and request lines are split into columns.
 The tool then writes Parquet files with Zstandard compression to hive partitions by account, region, year, month and
 day. The partition values come from the object's path. The other tools use the compression level that `--level` sets
-(default 3); alb2parquet uses fixed negative levels. Times are only comparable if the output sizes are similar. Only
+(default 3); alb2parquet uses fixed negative levels. Compare the output sizes along with the times. Only
 alb2parquet also handles older eras, irregular lines, rejects, damaged objects, accounting and dataset state.
 
 Every run is a separate process with the same number of threads. The other engines run in Python, and their times

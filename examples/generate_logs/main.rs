@@ -1398,8 +1398,8 @@ impl<'a> Row<'a> {
         self.priority = Some(rng.between(20, 24));
     }
 
-    /// Forwards the request to a target, or to a Lambda function if there is no address. Returns the duration in
-    /// milliseconds.
+    /// Forwards the request to a random target or, if `lambda` is set, to that Lambda function, which has no address.
+    /// Returns the duration in milliseconds.
     fn forward(
         &mut self,
         route: &Route,
