@@ -24,8 +24,10 @@ import org.apache.spark.sql.SparkSession;
 
 /**
  * Reads Iceberg tables with Spark, with and without vectorization. The tables reference the original files, with their
-   partition values. Because the files have no field IDs, a name mapping identifies the columns. */ public final class
-   ReadIceberg { private static final List<String> PARTITION = List.of("account", "region", "day");
+ * partition values. Because the files have no field IDs, a name mapping identifies the columns.
+ */
+public final class ReadIceberg {
+    private static final List<String> PARTITION = List.of("account", "region", "day");
 
     private ReadIceberg() {}
 
