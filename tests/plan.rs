@@ -221,7 +221,7 @@ fn the_estimated_size_is_within_a_quarter_of_what_is_written() {
     }
 }
 
-/// Uncompressed logs are five to twenty times as large as the same logs with gzip. The estimates take this into account.
+/// Uncompressed logs are five to twenty times as large as the same logs with gzip. Estimates take this into account.
 #[test]
 fn a_plan_counts_text_like_the_same_log_with_gzip() {
     let plan_of = |is_text: bool| {
